@@ -1,0 +1,461 @@
+/* conn.c: connections: handles, reading, framing, timers, closing. */
+#include <stdlib.h>
+
+#include "internal.h"
+
+enum { MAX_RECV = 256 * 1024, MIN_ROOM = 4096 };
+
+pk_conn *pk_conn_find(const pk_core *core, pk_handle h) {
+  uint32_t index = (uint32_t)h;
+  if (index >= core->conn_count) return NULL;
+  pk_conn *c = core->conns[index];
+  return c->generation == (uint32_t)(h >> 32) && c->state != PK_CONN_FREE ? c : NULL;
+}
+
+pk_conn *pk_conn_new(pk_core *core, uint8_t side, uint8_t state) {
+  pk_conn *c;
+  if (core->free_conns.count > 0) {
+    c = core->conns[core->free_conns.items[--core->free_conns.count]];
+  } else {
+    pk_conn **conns = pk_grow(core->conns, &core->conn_capacity, core->conn_count + 1, sizeof *conns);
+    if (conns == NULL) return NULL;
+    core->conns = conns;
+    c = calloc(1, sizeof *c);
+    if (c == NULL) return NULL;
+    c->index = core->conn_count;
+    conns[core->conn_count++] = c;
+  }
+  uint32_t index = c->index, generation = c->generation + 1;
+  memset(c, 0, sizeof *c);
+  c->index = index;
+  c->generation = generation > 0 ? generation : 1;
+  c->side = side;
+  c->state = state;
+  c->timer.kind = PK_TIMER_CONN;
+  c->waiting_head = c->waiting_tail = PK_NONE;
+  c->opened = c->last_read = c->last_write = core->now;
+  return c;
+}
+
+static void op(pk_core *core, const pk_conn *c, uint32_t what, uint32_t arg) {
+  pk_op_add(core, (pk_op){.op = what, .arg = arg, .handle = pk_conn_handle(c)});
+}
+
+void pk_conn_ready(pk_core *core, pk_conn *c) {
+  if (!c->ready && pk_list_add(&core->ready, c->index) == 0) c->ready = 1;
+}
+
+void pk_conn_touch(pk_core *core, pk_conn *c) {
+  if (c->eof || c->in != NULL || c->read_off || c->draining) pk_conn_ready(core, c);
+}
+
+static uint32_t input_size(const pk_conn *c) { return c->in == NULL ? 0 : c->in->end - c->in->start; }
+
+/* Whether its buffered input may hold a whole frame that is not handled yet. */
+static int input_pending(const pk_conn *c) {
+  return input_size(c) > 0 && input_size(c) >= c->in_need;
+}
+
+static int blocked(const pk_conn *c) { return c->side == PK_SIDE_DOWN && pk_down_blocked(c); }
+
+/* Room for `extra` bytes behind the kept input. It grows with what has arrived (four times at
+ * most), never straight to the length that a peer announced. */
+static int input_room(pk_core *core, pk_conn *c, uint32_t extra) {
+  pk_chunk *in = c->in;
+  if (in != NULL && in->capacity - in->end >= extra) return 0;
+  uint32_t kept = input_size(c), want = kept + extra;
+  if (in != NULL && in->start >= kept && in->capacity - kept >= extra) {
+    memcpy(in->data, in->data + in->start, kept);
+    in->start = 0;
+    in->end = kept;
+    return 0;
+  }
+  uint32_t ahead = c->in_need < 4 * (uint64_t)kept ? c->in_need : 4 * kept;
+  pk_chunk *bigger = pk_chunk_new(core, want > ahead ? want : ahead, c->side == PK_SIDE_UP);
+  if (bigger == NULL) return -1;
+  if (kept > 0) memcpy(bigger->data, in->data + in->start, kept);
+  bigger->end = kept;
+  pk_chunk_free(core, in);
+  c->in = bigger;
+  return 0;
+}
+
+static void over_budget(pk_core *core, pk_conn *c) {
+  PK_STAT_ADD(core->stats.closed_over_budget, 1);
+  pk_conn_close(core, c, 1);
+}
+
+static void read_off(pk_core *core, pk_conn *c) {
+  if (c->read_off) return;
+  c->read_off = 1;
+  op(core, c, PK_OP_PAUSE, 0);
+}
+
+uint8_t *pk_core_buffer(pk_core *core, pk_handle h, size_t *size) {
+  pk_conn *c = pk_conn_find(core, h);
+  if (c == NULL || c->state != PK_CONN_OPEN || c->eof) return NULL;
+  uint32_t kept = input_size(c);
+  if (kept == 0) {
+    *size = sizeof core->scratch;
+    return core->scratch;
+  }
+  if (c->ready) return NULL;
+  if (blocked(c)) {
+    read_off(core, c);
+    return NULL;
+  }
+  uint32_t extra = c->in_need > kept ? c->in_need - kept : 1;
+  if (extra > PK_READ) extra = PK_READ;
+  if (input_room(core, c, extra < MIN_ROOM ? MIN_ROOM : extra) != 0) {
+    over_budget(core, c);
+    return NULL;
+  }
+  *size = c->in->capacity - c->in->end;
+  if (*size > MAX_RECV) *size = MAX_RECV;
+  return c->in->data + c->in->end;
+}
+
+static int keep(pk_core *core, pk_conn *c, const uint8_t *data, size_t size) {
+  if (size == 0) return 0;
+  if (size > UINT32_MAX / 8 || input_room(core, c, (uint32_t)size) != 0) {
+    over_budget(core, c);
+    return -1;
+  }
+  memcpy(c->in->data + c->in->end, data, size);
+  c->in->end += (uint32_t)size;
+  return 0;
+}
+
+static void bad_bytes(pk_core *core, pk_conn *c, const pk_frame *f, int error) {
+  if (c->side == PK_SIDE_DOWN) {
+    PK_STAT_ADD(core->stats.protocol_errors_client, 1);
+    pk_down_bad(core, c, f, error);
+    c->eof = 1; /* what it asked before is still answered */
+    read_off(core, c);
+  } else {
+    PK_STAT_ADD(core->stats.protocol_errors_upstream, 1);
+    pk_conn_close(core, c, 1);
+  }
+}
+
+/* Handle the whole frames in data[0..size); returns how many bytes are done with. */
+static size_t parse(pk_core *core, pk_conn *c, const uint8_t *data, size_t size) {
+  size_t used = 0;
+  for (uint32_t frames = 0; used < size && c->state == PK_CONN_OPEN && !blocked(c); frames++) {
+    size_t left = size - used;
+    if (c->in_need > left) break;
+    if (frames == PK_FRAMES_A_FEED) {
+      pk_conn_ready(core, c);
+      break;
+    }
+    int result = c->codec != NULL ? PK_OK : pk_down_detect(core, c, data + used, left);
+    pk_frame f = {.need = (uint32_t)left + 1};
+    if (result == PK_OK)
+      result = c->codec->frame(c->codec, data + used, left, core->limits.frame, &f);
+    if (result == PK_MORE) {
+      c->in_need = f.need > left ? f.need : (uint32_t)left + 1;
+      if (c->frame_since == 0) c->frame_since = core->now;
+      pk_conn_timer(core, c);
+      break;
+    }
+    if (result != PK_OK || f.size == 0 || f.size > left || f.size > core->limits.frame) {
+      bad_bytes(core, c, &f, result == PK_OK ? PK_ERR_FORMAT : result);
+      return size;
+    }
+    c->in_need = 0;
+    c->frame_since = 0;
+    used += f.size;
+    if (c->side == PK_SIDE_DOWN) {
+      pk_down_frame(core, c, data + used - f.size, &f);
+    } else {
+      pk_up_frame(core, c, data + used - f.size, &f);
+    }
+  }
+  return used;
+}
+
+static void parse_kept(pk_core *core, pk_conn *c) {
+  size_t used = parse(core, c, c->in->data + c->in->start, input_size(c));
+  if (c->in == NULL) return;
+  c->in->start += (uint32_t)used;
+  if (c->in->start == c->in->end) {
+    pk_chunk_free(core, c->in);
+    c->in = NULL;
+  }
+}
+
+void pk_core_feed(pk_core *core, pk_handle h, const uint8_t *data, size_t size) {
+  pk_conn *c = pk_conn_find(core, h);
+  if (c == NULL || c->state != PK_CONN_OPEN || size == 0) return;
+  if (c->side == PK_SIDE_DOWN) {
+    PK_STAT_ADD(core->stats.bytes_from_clients, size);
+  } else {
+    PK_STAT_ADD(core->stats.bytes_from_upstreams, size);
+  }
+  c->last_read = core->now;
+  c->probing = 0;
+  if (c->first_byte == 0) c->first_byte = core->now;
+  if (c->in == NULL) {
+    size_t used = parse(core, c, data, size);
+    if (c->state == PK_CONN_OPEN && keep(core, c, data + used, size - used) != 0) return;
+  } else {
+    if (data == c->in->data + c->in->end) {
+      c->in->end += (uint32_t)size;
+    } else if (keep(core, c, data, size) != 0) {
+      return;
+    }
+    if (!c->ready) parse_kept(core, c);
+  }
+  if (blocked(c) && input_size(c) > 0) read_off(core, c);
+  pk_conn_settle(core, c);
+}
+
+void pk_conn_more(pk_core *core, pk_conn *c) {
+  c->ready = 0;
+  if (c->state == PK_CONN_OPEN && c->in != NULL) parse_kept(core, c);
+  pk_conn_settle(core, c);
+}
+
+void pk_conn_settle(pk_core *core, pk_conn *c) {
+  if (c->state == PK_CONN_FLUSHING) {
+    if (c->out_bytes == 0) pk_conn_close(core, c, 0);
+    return;
+  }
+  if (c->state != PK_CONN_OPEN) return;
+  if (c->paused && c->out_bytes <= core->limits.client_pause / 2) c->paused = 0;
+  if (!blocked(c)) {
+    if (input_pending(c)) {
+      pk_conn_ready(core, c);
+    } else if (c->read_off && !c->ready && !c->eof) {
+      c->read_off = 0;
+      if (c->frame_since != 0) c->frame_since = core->now;
+      op(core, c, PK_OP_RESUME, 0);
+    }
+  }
+  if (c->side == PK_SIDE_UP) {
+    if (!c->ready && (c->eof || (c->draining && c->in_flight == 0))) pk_conn_close(core, c, 0);
+  } else if (c->eof && !c->ready && c->in_flight == 0 && !(blocked(c) && input_pending(c))) {
+    pk_conn_flush(core, c);
+  }
+}
+
+void pk_core_eof(pk_core *core, pk_handle h) {
+  pk_conn *c = pk_conn_find(core, h);
+  if (c == NULL || c->state != PK_CONN_OPEN) return;
+  c->eof = 1;
+  read_off(core, c);
+  pk_conn_settle(core, c);
+}
+
+void pk_core_error(pk_core *core, pk_handle h) {
+  pk_conn *c = pk_conn_find(core, h);
+  if (c == NULL) return;
+  c->broken = 1;
+  pk_conn_close(core, c, 1);
+}
+
+void pk_conn_flush(pk_core *core, pk_conn *c) {
+  if (c->state != PK_CONN_OPEN) return;
+  if (c->out_bytes == 0) {
+    pk_conn_close(core, c, 0);
+    return;
+  }
+  c->state = PK_CONN_FLUSHING;
+  c->opened = core->now;
+  read_off(core, c);
+  pk_conn_timer(core, c);
+}
+
+static void client_closed(pk_core *core, pk_conn *c) {
+  core->client_count--;
+  PK_STAT_SUB(core->stats.connections_active, 1);
+  while (c->ordered_head != NULL) {
+    pk_request *r = c->ordered_head;
+    c->ordered_head = r->ordered_next;
+    r->ordered_next = NULL;
+    if (r->answered) pk_request_end(core, r);
+  }
+  c->ordered_tail = NULL;
+  pk_conn *peer = pk_conn_find(core, c->peer);
+  if (peer != NULL) pk_conn_close(core, peer, 0);
+}
+
+static void upstream_closed(pk_core *core, pk_conn *c, int connecting) {
+  pk_endpoint *e = c->endpoint;
+  pk_conn **at = &e->conns;
+  while (*at != c) at = &(*at)->endpoint_next;
+  *at = c->endpoint_next;
+  e->conn_count--;
+  PK_STAT_SUB(core->stats.upstream_connections_active, 1);
+  PK_STAT_SUB(e->stats->connections, 1);
+  pk_up_lost(core, c, connecting);
+  pk_conn *peer = pk_conn_find(core, c->peer);
+  if (peer != NULL) {
+    peer->peer = 0;
+    if (peer->state == PK_CONN_OPEN) pk_conn_flush(core, peer);
+  }
+}
+
+void pk_conn_close(pk_core *core, pk_conn *c, int reset) {
+  if (c->state == PK_CONN_CLOSED || c->state == PK_CONN_FREE) return;
+  int connecting = c->state == PK_CONN_CONNECTING;
+  c->state = PK_CONN_CLOSED;
+  pk_timer_stop(&core->wheel, &c->timer);
+  op(core, c, PK_OP_CLOSE, (uint32_t)reset);
+  pk_list_add(&core->graveyard, c->index);
+  if (c->side == PK_SIDE_DOWN) {
+    client_closed(core, c);
+  } else {
+    upstream_closed(core, c, connecting);
+  }
+}
+
+uint8_t *pk_conn_send(pk_core *core, pk_conn *c, const uint8_t *data, uint32_t size) {
+  uint8_t *to = pk_out_reserve(core, c, size);
+  if (to == NULL) return NULL;
+  memcpy(to, data, size);
+  pk_out_commit(core, c, size);
+  return to;
+}
+
+void pk_conn_heartbeat_ack(pk_core *core, pk_conn *c, const uint8_t *data, const pk_frame *f) {
+  PK_STAT_ADD(core->stats.heartbeats_received, 1);
+  if (c->side == PK_SIDE_UP && c->out_bytes > core->limits.upstream_buffer) return;
+  uint32_t room = f->size > c->codec->reply_max ? f->size : c->codec->reply_max;
+  uint8_t *to = pk_out_reserve(core, c, room);
+  int size = to == NULL ? 0 : c->codec->heartbeat_ack(c->codec, data, f, to, room);
+  if (size > 0) pk_out_commit(core, c, (uint32_t)size);
+}
+
+int pk_core_out(const pk_core *core, pk_handle h, struct iovec *iov, int max) {
+  const pk_conn *c = pk_conn_find(core, h);
+  int n = 0;
+  if (c == NULL || c->state == PK_CONN_CLOSED) return 0;
+  for (pk_chunk *k = c->out; k != NULL && n < max; k = k->next) {
+    if (k->start == k->end) continue;
+    iov[n].iov_base = k->data + k->start;
+    iov[n++].iov_len = k->end - k->start;
+  }
+  return n;
+}
+
+void pk_core_sent(pk_core *core, pk_handle h, size_t size) {
+  pk_conn *c = pk_conn_find(core, h);
+  if (c == NULL || c->state == PK_CONN_CLOSED) return;
+  if (c->side == PK_SIDE_DOWN) {
+    PK_STAT_ADD(core->stats.bytes_to_clients, size);
+  } else {
+    PK_STAT_ADD(core->stats.bytes_to_upstreams, size);
+  }
+  c->last_write = core->now;
+  c->out_bytes -= size;
+  while (c->out != NULL) {
+    pk_chunk *k = c->out;
+    size_t done = k->end - k->start < size ? k->end - k->start : size;
+    k->start += (uint32_t)done;
+    size -= done;
+    if (k->start < k->end) break;
+    c->out = k->next;
+    pk_chunk_free(core, k);
+  }
+  if (c->out == NULL) c->out_tail = NULL;
+  pk_conn_settle(core, c);
+}
+
+/* Timers. Each connection has one, set to the earliest thing it waits for and checked against the
+ * facts when it fires, so that reading and writing never touch it. */
+
+static uint64_t later(uint64_t a, uint64_t b) { return a > b ? a : b; }
+
+static uint64_t conn_due(const pk_core *core, const pk_conn *c) {
+  const pk_limits *l = &core->limits;
+  uint64_t active = later(c->last_read, c->last_write), due;
+  if (c->state == PK_CONN_FLUSHING) return c->opened + (uint64_t)l->frame_ms * PK_MS;
+  if (c->state == PK_CONN_CONNECTING) return c->opened + (uint64_t)c->connect_ms * PK_MS;
+  if (c->side == PK_SIDE_UP) {
+    due = later(c->last_used, c->opened) + (uint64_t)l->idle_ms * PK_MS;
+    uint64_t beat = active + (uint64_t)l->heartbeat_ms * PK_MS;
+    if (c->in_flight > 0) {
+      due = UINT64_MAX;
+      beat = later(c->last_read, c->busy_since) + (uint64_t)l->probe_ms * PK_MS;
+    }
+    if (c->probing) beat = c->probe_at + (uint64_t)l->probe_ms * PK_MS;
+    if (beat < due) due = beat;
+  } else {
+    due = active + (uint64_t)l->idle_ms * PK_MS;
+  }
+  if (c->frame_since != 0 && !c->read_off) {
+    uint64_t half = c->frame_since + (uint64_t)l->frame_ms * PK_MS;
+    if (half < due) due = half;
+  }
+  if (c->codec == NULL && c->first_byte != 0) {
+    uint64_t detect = c->first_byte + (uint64_t)l->detect_ms * PK_MS;
+    if (detect < due) due = detect;
+  }
+  return due;
+}
+
+void pk_conn_timer(pk_core *core, pk_conn *c) {
+  if (c->state == PK_CONN_CLOSED || c->state == PK_CONN_FREE) return;
+  uint64_t tick = conn_due(core, c) / PK_MS + 1;
+  if (c->timer.link == NULL || tick < c->timer.due) pk_timer_start(&core->wheel, &c->timer, tick);
+}
+
+/* Ask a silent upstream whether it lives. A protocol without heartbeats is only looked at again. */
+static void probe(pk_core *core, pk_conn *c) {
+  uint8_t *to = pk_out_reserve(core, c, c->codec->reply_max);
+  uint64_t id = c->next_id++ & pk_id_mask(c->codec);
+  int size =
+      to == NULL ? 0 : c->codec->heartbeat(c->codec, id, c->key, to, c->codec->reply_max);
+  if (size <= 0) {
+    c->last_read = c->busy_since = core->now;
+    return;
+  }
+  pk_out_commit(core, c, (uint32_t)size);
+  c->probing = 1;
+  c->probe_at = core->now;
+  PK_STAT_ADD(core->stats.heartbeats_sent, 1);
+}
+
+static void client_timer_fired(pk_core *core, pk_conn *c) {
+  if (c->codec == NULL && c->first_byte != 0) {
+    PK_STAT_ADD(core->stats.undetected, 1);
+    pk_conn_close(core, c, 0);
+  } else if (c->in_flight == 0 || c->out_bytes > 0) {
+    PK_STAT_ADD(core->stats.closed_idle, 1);
+    pk_conn_close(core, c, 0);
+  } else {
+    c->last_read = core->now; /* it waits for answers, and these have timers of their own */
+    pk_conn_timer(core, c);
+  }
+}
+
+static void upstream_timer_fired(pk_core *core, pk_conn *c) {
+  uint64_t unused = later(c->last_used, c->opened) + (uint64_t)core->limits.idle_ms * PK_MS;
+  if (c->in_flight == 0 && core->now >= unused) {
+    PK_STAT_ADD(core->stats.closed_idle, 1);
+    pk_conn_close(core, c, 0);
+  } else if (c->probing) {
+    PK_STAT_ADD(core->stats.upstream_silent, 1);
+    pk_conn_close(core, c, 1);
+  } else {
+    probe(core, c);
+    pk_conn_timer(core, c);
+  }
+}
+
+void pk_conn_timer_fired(pk_core *core, pk_conn *c) {
+  if (core->now < conn_due(core, c)) {
+    pk_conn_timer(core, c);
+  } else if (c->state != PK_CONN_OPEN) {
+    pk_conn_close(core, c, c->state == PK_CONN_FLUSHING);
+  } else if (c->frame_since != 0 && !c->read_off &&
+             core->now >= c->frame_since + (uint64_t)core->limits.frame_ms * PK_MS) {
+    PK_STAT_ADD(core->stats.closed_half_frame, 1);
+    pk_conn_close(core, c, 0);
+  } else if (c->side == PK_SIDE_UP) {
+    upstream_timer_fired(core, c);
+  } else {
+    client_timer_fired(core, c);
+  }
+}

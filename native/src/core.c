@@ -1,0 +1,266 @@
+/* core.c: the life of a core: tables, batches, timers, operations for the driver. */
+#include "core.h"
+
+#include <stdlib.h>
+
+#include "internal.h"
+
+pk_core *pk_core_new(uint64_t seed) {
+  pk_core *core = calloc(1, sizeof *core);
+  if (core == NULL) return NULL;
+  core->random = seed | 1;
+  core->free_request = core->free_attempt = PK_NONE;
+  core->wheel.next = UINT64_MAX;
+  return core;
+}
+
+static void conn_free(pk_core *core, pk_conn *c) {
+  pk_out_free(core, c);
+  pk_chunk_free(core, c->in);
+  free(c->slots);
+  c->in = NULL;
+  c->slots = NULL;
+  c->state = PK_CONN_FREE;
+}
+
+void pk_core_free(pk_core *core) {
+  if (core == NULL) return;
+  for (uint32_t i = 0; i < core->conn_count; i++) {
+    conn_free(core, core->conns[i]);
+    free(core->conns[i]);
+  }
+  for (uint32_t i = 0; i < core->request_pages; i++) {
+    for (uint32_t k = 0; k < PK_PAGE; k++) {
+      pk_held_free(core, core->requests[i][k].held);
+      pk_chunk_free(core, core->requests[i][k].answer);
+    }
+    free(core->requests[i]);
+  }
+  for (uint32_t i = 0; i < core->attempt_pages; i++) free(core->attempts[i]);
+  for (uint32_t i = 0; i < core->endpoint_capacity; i++) free(core->endpoints[i]);
+  for (uint32_t i = 0; i < PK_STAT_PAGES; i++) free(core->endpoint_stats[i]);
+  while (core->live != NULL) {
+    pk_live *older = core->live->older;
+    free(core->live);
+    core->live = older;
+  }
+  while (core->free_chunks != NULL) {
+    pk_chunk *next = core->free_chunks->next;
+    free(core->free_chunks);
+    core->free_chunks = next;
+  }
+  pk_list *lists[] = {&core->free_conns, &core->graveyard, &core->dirty, &core->ready,
+                      &core->ready_next};
+  for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) free(lists[i]->items);
+  free(core->conns);
+  free(core->requests);
+  free(core->attempts);
+  free(core->endpoints);
+  free(core->ops);
+  free(core);
+}
+
+/* xorshift64*: where to start in a list, which of two endpoints; nothing secret. */
+uint64_t pk_random(pk_core *core) {
+  core->random ^= core->random >> 12;
+  core->random ^= core->random << 25;
+  core->random ^= core->random >> 27;
+  return core->random * 0x2545f4914f6cdd1du >> 16;
+}
+
+void pk_op_add(pk_core *core, pk_op op) {
+  pk_op *ops = pk_grow(core->ops, &core->op_capacity, core->op_count + 1, sizeof *ops);
+  if (ops == NULL) abort(); /* a lost operation would leave a socket that nobody owns */
+  core->ops = ops;
+  core->ops[core->op_count++] = op;
+}
+
+size_t pk_core_take_ops(pk_core *core, pk_op *out, size_t max) {
+  size_t left = core->op_count - core->op_taken, n = left < max ? left : max;
+  if (n > 0) memcpy(out, core->ops + core->op_taken, n * sizeof *out);
+  core->op_taken += (uint32_t)n;
+  if (core->op_taken == core->op_count) core->op_taken = core->op_count = 0;
+  return n;
+}
+
+size_t pk_core_take_dirty(pk_core *core, pk_handle *out, size_t max) {
+  size_t n = 0;
+  while (n < max && core->dirty.count > 0) {
+    pk_conn *c = core->conns[core->dirty.items[--core->dirty.count]];
+    c->dirty = 0;
+    if (c->state == PK_CONN_OPEN || c->state == PK_CONN_FLUSHING) out[n++] = pk_conn_handle(c);
+  }
+  return n;
+}
+
+/* Tables. */
+
+static pk_endpoint_stats *stats_of(pk_core *core, uint32_t uid) {
+  uint32_t page = uid / PK_PAGE;
+  if (page >= PK_STAT_PAGES) return NULL;
+  pk_endpoint_stats *stats = atomic_load_explicit(&core->endpoint_stats[page], memory_order_acquire);
+  if (stats == NULL) {
+    stats = calloc(PK_PAGE, sizeof *stats);
+    atomic_store_explicit(&core->endpoint_stats[page], stats, memory_order_release);
+  }
+  return stats == NULL ? NULL : stats + uid % PK_PAGE;
+}
+
+const pk_endpoint_stats *pk_core_endpoint_stats(const pk_core *core, uint32_t uid) {
+  uint32_t page = uid / PK_PAGE;
+  if (page >= PK_STAT_PAGES) return NULL;
+  const pk_endpoint_stats *stats =
+      atomic_load_explicit(&core->endpoint_stats[page], memory_order_acquire);
+  return stats == NULL ? NULL : stats + uid % PK_PAGE;
+}
+
+pk_endpoint *pk_endpoint_of(pk_core *core, const pk_table_endpoint *te) {
+  uint32_t capacity = core->endpoint_capacity;
+  pk_endpoint_stats *stats = stats_of(core, te->uid);
+  if (stats == NULL) return NULL;
+  pk_endpoint **all = pk_grow(core->endpoints, &core->endpoint_capacity, te->uid + 1, sizeof *all);
+  if (all == NULL) return NULL;
+  for (uint32_t i = capacity; i < core->endpoint_capacity; i++) all[i] = NULL;
+  core->endpoints = all;
+  if (all[te->uid] == NULL) all[te->uid] = calloc(1, sizeof **all);
+  pk_endpoint *e = all[te->uid];
+  if (e == NULL) return NULL;
+  e->uid = te->uid;
+  e->stats = stats;
+  e->addr_size = te->addr_size;
+  memcpy(e->addr, te->addr, te->addr_size);
+  return e;
+}
+
+/* Close what belongs to endpoints that only `t` had, once nothing is under way there. */
+static void leave_endpoints(pk_core *core, const pk_table *t) {
+  for (uint32_t i = 0; i < t->endpoint_count; i++) {
+    pk_endpoint *e = core->endpoints[pk_table_endpoint_at(t, i)->uid];
+    if (e->table == core->live->serial || e->active > 0) continue;
+    while (e->conns != NULL) pk_conn_close(core, e->conns, 0);
+  }
+}
+
+static void retire(pk_core *core, pk_live *live) {
+  pk_live **at = &core->live;
+  while (*at != live) at = &(*at)->older;
+  *at = live->older;
+  leave_endpoints(core, live->table);
+  PK_STAT_SUB(core->stats.tables_live, 1);
+  pk_op_add(core, (pk_op){.op = PK_OP_RETIRED, .token = live->token});
+  free(live);
+}
+
+void pk_live_release(pk_core *core, pk_live *live) {
+  if (--live->requests == 0 && live != core->live) retire(core, live);
+}
+
+int pk_core_apply(pk_core *core, const pk_table *table, uint64_t token) {
+  pk_live *live = calloc(1, sizeof *live + table->cluster_count * sizeof live->clusters[0]);
+  if (live == NULL) return -1;
+  live->serial = core->serial + 1;
+  for (uint32_t i = 0; i < table->endpoint_count; i++) {
+    if (pk_endpoint_of(core, pk_table_endpoint_at(table, i)) == NULL) {
+      free(live);
+      return -1;
+    }
+  }
+  core->serial++;
+  for (uint32_t i = 0; i < table->endpoint_count; i++)
+    core->endpoints[pk_table_endpoint_at(table, i)->uid]->table = live->serial;
+  live->table = table;
+  live->token = token;
+  live->older = core->live;
+  core->live = live;
+  core->limits = table->limits;
+  PK_STAT_ADD(core->stats.tables_live, 1);
+  if (live->older != NULL && live->older->requests == 0) retire(core, live->older);
+  return 0;
+}
+
+/* Clients come and everything ends. */
+
+pk_handle pk_core_accept(pk_core *core, uint32_t listener) {
+  const pk_table *t = core->live == NULL ? NULL : core->live->table;
+  pk_conn *c = NULL;
+  if (t != NULL && listener < t->listener_count && pk_table_listener_at(t, listener)->present &&
+      core->client_count < core->limits.connections && !core->shutdown)
+    c = pk_conn_new(core, PK_SIDE_DOWN, PK_CONN_OPEN);
+  if (c == NULL) {
+    PK_STAT_ADD(core->stats.connections_refused, 1);
+    return 0;
+  }
+  const pk_table_listener *l = pk_table_listener_at(t, listener);
+  c->listener = listener;
+  if (l->codec_count == 1) c->codec = pk_table_codec_at(t, l->codec);
+  core->client_count++;
+  PK_STAT_ADD(core->stats.connections_accepted, 1);
+  PK_STAT_ADD(core->stats.connections_active, 1);
+  pk_conn_timer(core, c);
+  return pk_conn_handle(c);
+}
+
+void pk_core_drain(pk_core *core) {
+  core->draining = 1;
+  for (uint32_t i = 0; i < core->conn_count; i++) {
+    pk_conn *c = core->conns[i];
+    if (c->side == PK_SIDE_DOWN && c->state == PK_CONN_OPEN && !c->told_drain)
+      pk_down_tell_drain(core, c);
+  }
+}
+
+void pk_core_shutdown(pk_core *core) {
+  static const char text[] = "protokit: the proxy is shutting down";
+  core->shutdown = 1;
+  for (uint32_t i = 0; i < core->request_pages * PK_PAGE; i++) {
+    pk_request *r = &core->requests[i / PK_PAGE][i % PK_PAGE];
+    if (r->live != NULL && !r->answered)
+      pk_request_fail(core, r, PK_STATUS_UNAVAILABLE, text, sizeof text - 1);
+  }
+  for (uint32_t i = 0; i < core->conn_count; i++) {
+    pk_conn *c = core->conns[i];
+    if (c->state == PK_CONN_CONNECTING) pk_conn_close(core, c, 0);
+    pk_conn_flush(core, c);
+  }
+}
+
+/* Batches. */
+
+void pk_core_begin(pk_core *core, uint64_t now_ns) {
+  core->now = now_ns;
+  core->batch++;
+  if (core->wheel.count == 0) core->wheel.now = now_ns / PK_MS;
+  pk_list ready = core->ready;
+  core->ready = core->ready_next;
+  core->ready_next = ready;
+  for (uint32_t i = 0; i < ready.count; i++) {
+    pk_conn *c = core->conns[ready.items[i]];
+    if (c->ready) pk_conn_more(core, c);
+  }
+  core->ready_next.count = 0;
+}
+
+void pk_core_end(pk_core *core) {
+  pk_timer *t;
+  while ((t = pk_wheel_expire(&core->wheel, core->now / PK_MS)) != NULL) {
+    if (t->kind == PK_TIMER_CONN) {
+      pk_conn_timer_fired(core, (pk_conn *)(void *)t);
+    } else {
+      pk_request_timeout(core, (pk_request *)(void *)t);
+    }
+  }
+  for (uint32_t i = 0; i < core->graveyard.count; i++) {
+    pk_conn *c = core->conns[core->graveyard.items[i]];
+    conn_free(core, c);
+    pk_list_add(&core->free_conns, c->index);
+  }
+  core->graveyard.count = 0;
+}
+
+uint64_t pk_core_next(const pk_core *core) {
+  if (core->ready.count > 0 || core->op_count > core->op_taken || core->dirty.count > 0)
+    return core->now;
+  return core->wheel.next == UINT64_MAX ? UINT64_MAX : core->wheel.next * PK_MS;
+}
+
+const pk_stats *pk_core_stats(const pk_core *core) { return &core->stats; }

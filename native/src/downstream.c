@@ -1,0 +1,200 @@
+/* downstream.c: what clients send: detection, frames, and the queue of bytes back to them. */
+#include "internal.h"
+
+int pk_down_blocked(const pk_conn *c) {
+  return c->paused || (c->codec != NULL && c->codec->mode == PK_MODE_PINGPONG && c->in_flight > 0);
+}
+
+/* The first codec of the listener's list that says yes once all before it have said no. */
+int pk_down_detect(pk_core *core, pk_conn *c, const uint8_t *data, size_t size) {
+  const pk_table *t = core->live->table;
+  if (c->listener >= t->listener_count) return PK_ERR_MAGIC;
+  const pk_table_listener *l = pk_table_listener_at(t, c->listener);
+  for (uint32_t i = 0; i < l->codec_count; i++) {
+    const pk_codec *codec = pk_table_codec_at(t, l->codec + i);
+    int result = codec->probe(codec, data, size);
+    if (result == PK_OK) {
+      c->codec = codec;
+      return PK_OK;
+    }
+    if (result == PK_MORE) return PK_MORE;
+  }
+  PK_STAT_ADD(core->stats.undetected, 1);
+  return PK_ERR_MAGIC;
+}
+
+/* Bytes that are not the protocol: an error reply where the caller is known. */
+void pk_down_bad(pk_core *core, pk_conn *c, const pk_frame *f, int error) {
+  if (c->codec != NULL && f->kind == PK_KIND_REQUEST) {
+    pk_request *r = pk_request_new(core, c, f);
+    pk_message m = {.size = 0};
+    pk_message_add(&m, error == PK_ERR_LIMIT ? "protokit: the frame is larger than the limit of "
+                                             : "protokit: malformed frame, wrong at byte ");
+    pk_message_number(&m, error == PK_ERR_LIMIT ? core->limits.frame : f->error_at);
+    if (error == PK_ERR_LIMIT) pk_message_add(&m, " bytes");
+    if (r != NULL) pk_request_fail(core, r, PK_STATUS_BAD_REQUEST, m.data, m.size);
+  }
+}
+
+static const pk_table_listener *listener_of(const pk_core *core, const pk_conn *c) {
+  const pk_table *t = core->live->table;
+  if (c->listener >= t->listener_count) return NULL;
+  const pk_table_listener *l = pk_table_listener_at(t, c->listener);
+  return l->present ? l : NULL;
+}
+
+static void no_route(pk_core *core, pk_request *r, const pk_table_listener *l,
+                     const pk_destination *d) {
+  pk_message m = {.size = 0};
+  pk_message_add(&m, "protokit: no route on listener '");
+  pk_message_text(&m, core->live->table, l->name);
+  pk_message_add(&m, "' for service '");
+  pk_message_bytes(&m, d->service.data, d->service.size < 200 ? d->service.size : 200);
+  pk_message_add(&m, "' method '");
+  pk_message_bytes(&m, d->method.data, d->method.size < 100 ? d->method.size : 100);
+  pk_message_add(&m, "' version '");
+  pk_message_bytes(&m, d->version.data, d->version.size < 40 ? d->version.size : 40);
+  pk_message_add(&m, "' group '");
+  pk_message_bytes(&m, d->group.data, d->group.size < 40 ? d->group.size : 40);
+  pk_message_add(&m, "'");
+  pk_request_fail(core, r, PK_STATUS_NO_SERVICE, m.data, m.size);
+}
+
+static void overloaded(pk_core *core, pk_request *r, const char *what, uint64_t limit) {
+  pk_message m = {.size = 0};
+  pk_message_add(&m, "protokit: overloaded: ");
+  pk_message_add(&m, what);
+  pk_message_number(&m, limit);
+  pk_request_fail(core, r, PK_STATUS_OVERLOADED, m.data, m.size);
+}
+
+static int admitted(pk_core *core, pk_request *r, const pk_conn *c) {
+  const pk_limits *l = &core->limits;
+  if (core->request_count > l->in_flight) {
+    overloaded(core, r, "requests in flight of this worker are at the limit of ", l->in_flight);
+  } else if (c->in_flight > l->in_flight_per_connection) {
+    overloaded(core, r, "requests in flight of this connection are at the limit of ",
+               l->in_flight_per_connection);
+  } else if (core->buffered > l->buffer) {
+    overloaded(core, r, "buffers of this worker are at the limit of ", l->buffer);
+  } else {
+    return 1;
+  }
+  return 0;
+}
+
+/* Where a request goes: its plan, or PK_NONE after it was answered with the reason. */
+static uint32_t route(pk_core *core, pk_request *r, const pk_table_listener *l,
+                      const uint8_t *data, const pk_frame *f, uint32_t *budget) {
+  *budget = f->timeout_ms;
+  if (l->depth == PK_DEPTH_FRAME) return l->plan;
+  pk_destination d = {.context = f->context};
+  int result = r->codec->destination(r->codec, data, f, &d);
+  if (result == PK_ERR_UNSUPPORTED) {
+    d = (pk_destination){.context = f->context}; /* only a rule that asks for nothing matches */
+  } else if (result != PK_OK) {
+    static const char text[] = "protokit: the request's service and method cannot be read";
+    pk_request_fail(core, r, PK_STATUS_BAD_REQUEST, text, sizeof text - 1);
+    return PK_NONE;
+  }
+  r->context = d.context;
+  if (d.timeout_ms != 0) *budget = d.timeout_ms;
+  uint32_t plan = pk_table_route(core->live->table, l->routes, &d);
+  if (plan == PK_NONE) no_route(core, r, l, &d);
+  return plan;
+}
+
+static void begin(pk_core *core, pk_conn *c, const uint8_t *data, const pk_frame *f) {
+  pk_request *r = pk_request_new(core, c, f);
+  if (r == NULL) {
+    PK_STAT_ADD(core->stats.closed_over_budget, 1);
+    pk_conn_close(core, c, 1);
+    return;
+  }
+  const pk_table_listener *l = listener_of(core, c);
+  if (l == NULL || core->shutdown) {
+    static const char text[] = "protokit: this listener is closing";
+    pk_request_fail(core, r, PK_STATUS_UNAVAILABLE, text, sizeof text - 1);
+    return;
+  }
+  if (!admitted(core, r, c)) return;
+  uint32_t budget;
+  uint32_t plan_index = route(core, r, l, data, f, &budget);
+  if (plan_index == PK_NONE) return;
+  const pk_plan *plan = pk_table_plan_at(core->live->table, plan_index);
+  r->plan = plan_index;
+  if ((plan->features & PK_F_TIMEOUT) && (budget == 0 || plan->timeout_ms < budget))
+    budget = plan->timeout_ms;
+  r->timeout_ms = budget != 0 ? budget : core->limits.request_ms;
+  pk_timer_start(&core->wheel, &r->timer, core->now / PK_MS + 1 + r->timeout_ms);
+  if (plan->features & PK_F_FILTER) {
+    r->held = pk_hold(core, data, f);
+    if (r->held == NULL) {
+      overloaded(core, r, "buffers of this worker are at the limit of ", core->limits.buffer);
+      return;
+    }
+    r->held->lent = 1;
+    r->filtering = 1;
+    PK_STAT_ADD(core->stats.filters_waiting, 1);
+    pk_op_add(core, (pk_op){.op = PK_OP_FILTER,
+                            .arg = plan->filter,
+                            .handle = pk_request_handle(r),
+                            .data = (uint64_t)(uintptr_t)r->held->data,
+                            .size = f->size,
+                            .codec = (uint64_t)(uintptr_t)r->codec,
+                            .token = r->live->token});
+    return;
+  }
+  pk_request_dispatch(core, r, data, f);
+}
+
+/* Pinned pairs pass on, untouched, what else the two sides say to each other. */
+static void pass_to_peer(pk_core *core, pk_conn *c, const uint8_t *data, const pk_frame *f) {
+  pk_conn *peer = pk_conn_find(core, c->peer);
+  if (peer == NULL || peer->state != PK_CONN_OPEN || pk_conn_send(core, peer, data, f->size) == NULL)
+    PK_STAT_ADD(core->stats.answers_unmatched, 1);
+}
+
+void pk_down_frame(pk_core *core, pk_conn *c, const uint8_t *data, const pk_frame *f) {
+  c->context = f->context;
+  if (core->draining && !c->told_drain) pk_down_tell_drain(core, c);
+  switch (f->kind) {
+    case PK_KIND_REQUEST:
+    case PK_KIND_ONEWAY:
+      begin(core, c, data, f);
+      break;
+    case PK_KIND_RESPONSE:
+      pass_to_peer(core, c, data, f); /* nobody asked, unless a pinned upstream did */
+      break;
+    case PK_KIND_HEARTBEAT:
+      pk_conn_heartbeat_ack(core, c, data, f);
+      pk_down_queued(core, c);
+      break;
+    default:
+      break;
+  }
+}
+
+void pk_down_tell_drain(pk_core *core, pk_conn *c) {
+  if (c->codec == NULL || c->state != PK_CONN_OPEN) return;
+  c->told_drain = 1;
+  uint8_t *to = pk_out_reserve(core, c, c->codec->reply_max);
+  int size = to == NULL ? 0 : c->codec->drain(c->codec, c->context, to, c->codec->reply_max);
+  if (size <= 0) return;
+  pk_out_commit(core, c, (uint32_t)size);
+  PK_STAT_ADD(core->stats.drains_sent, 1);
+}
+
+void pk_down_queued(pk_core *core, pk_conn *c) {
+  const pk_limits *l = &core->limits;
+  if (c->out_bytes <= l->client_pause) return;
+  if (!c->paused) {
+    c->paused = 1;
+    PK_STAT_ADD(core->stats.clients_paused, 1);
+  }
+  uint64_t cap = (uint64_t)l->client_pause + l->frame; /* one whole frame must always fit */
+  if (c->out_bytes > (l->client_close > cap ? l->client_close : cap)) {
+    PK_STAT_ADD(core->stats.clients_closed_slow, 1);
+    pk_conn_close(core, c, 1);
+  }
+}

@@ -1,0 +1,271 @@
+/* internal.h: the records of the engine and who owns what. Included by the core's files only.
+ *
+ *   core.c        life of a core, tables, batches, timers
+ *   buffer.c      memory: chunks, budget, output queues
+ *   conn.c        connections: reading, framing, closing
+ *   downstream.c  frames from clients
+ *   upstream.c    frames from upstreams, choosing endpoint and connection
+ *   request.c     requests and their attempts, from begin to the one end
+ *
+ * Records refer to each other by handle (index and generation) wherever the other may go first. */
+#ifndef PK_INTERNAL_H
+#define PK_INTERNAL_H
+
+#include "core.h"
+#include "timer.h"
+
+#define PK_MS 1000000u /* ns */
+
+enum { PK_CHUNK = 16 * 1024, PK_READ = 64 * 1024, PK_FRAMES_A_FEED = 512, PK_RING = 4096 };
+enum { PK_SIDE_DOWN = 0, PK_SIDE_UP = 1 };
+enum {
+  PK_CONN_FREE = 0,
+  PK_CONN_CONNECTING,
+  PK_CONN_OPEN,
+  PK_CONN_FLUSHING, /* reads no more; closes once its bytes are written */
+  PK_CONN_CLOSED    /* recycled at the end of the batch */
+};
+enum { PK_TIMER_CONN = 0, PK_TIMER_REQUEST = 1 };
+
+typedef struct pk_chunk {
+  struct pk_chunk *next;
+  uint32_t capacity, start, end;
+  uint8_t data[];
+} pk_chunk;
+
+/* A request's bytes kept: while its connection is being opened, a filter thinks, or for a retry. */
+typedef struct pk_held {
+  pk_frame frame;
+  uint32_t capacity;
+  uint32_t lent; /* a filter reads it: only pk_core_decide frees it */
+  uint8_t data[];
+} pk_held;
+
+typedef struct pk_endpoint {
+  uint32_t uid, addr_size;
+  uint8_t addr[28];
+  uint64_t table;       /* serial of the newest table that has it */
+  struct pk_conn *conns;
+  uint32_t conn_count, active, failures;
+  uint64_t down_until;  /* ns: refused; not tried before */
+  uint64_t avoid_until; /* ns: draining; used only where there is no other */
+  pk_endpoint_stats *stats;
+} pk_endpoint;
+
+typedef struct pk_cluster_state {
+  uint64_t batch; /* in which `held` was chosen */
+  uint32_t cursor, held, held_left;
+} pk_cluster_state;
+
+/* A table in use by this worker. */
+typedef struct pk_live {
+  struct pk_live *older;
+  const pk_table *table;
+  uint64_t token, serial;
+  uint64_t requests; /* that were routed by it and have not ended */
+  pk_cluster_state clusters[];
+} pk_live;
+
+/* One try of a request on one upstream connection: one cache line. */
+typedef struct pk_attempt {
+  uint64_t wire_id;
+  uint64_t out_at; /* position of its first byte in the connection's stream */
+  uint64_t started;
+  pk_handle conn;
+  pk_endpoint *endpoint;
+  pk_handle request;
+  uint32_t index, next; /* next: in the free list, or of those waiting for a connection */
+  uint32_t waiting;     /* its connection is not open yet */
+  uint32_t unused;
+} pk_attempt;
+_Static_assert(sizeof(pk_attempt) <= 64, "an attempt is one cache line");
+
+typedef struct pk_request {
+  pk_timer timer;
+  uint64_t client_id;
+  uint64_t started;
+  pk_handle client;
+  pk_live *live;
+  uint32_t index, generation;
+  uint32_t plan, context, timeout_ms, upstream_key;
+  uint32_t attempt; /* index, or PK_NONE */
+  uint32_t next;    /* in the free list */
+  uint32_t listener, cluster;
+  uint8_t oneway, tries, answered, filtering;
+  const pk_codec *codec;
+  pk_endpoint *avoid; /* where the last attempt failed; compared, never followed */
+  pk_held *held;
+  /* where answers keep the order of requests */
+  struct pk_request *ordered_next;
+  pk_chunk *answer;
+} pk_request;
+
+typedef struct pk_slot {
+  uint64_t id;
+  uint32_t attempt; /* index, or PK_NONE */
+  uint32_t used;    /* the id was issued and neither answered nor given up */
+} pk_slot;
+
+typedef struct pk_conn {
+  pk_timer timer;
+  uint32_t index, generation;
+  uint8_t side, state;
+  uint8_t eof, broken;      /* the peer sends no more; the socket is gone */
+  uint8_t dirty, ready;     /* on those lists */
+  uint8_t paused, read_off; /* too much queued to it; the driver was told not to read */
+  uint8_t pinned, draining, probing, told_drain;
+  const pk_codec *codec;
+  /* input: what was read and not yet framed */
+  pk_chunk *in;
+  uint32_t in_need; /* bytes that the frame in front needs, when known */
+  /* output */
+  pk_chunk *out, *out_tail;
+  uint64_t out_bytes;  /* queued */
+  uint64_t out_total;  /* ever queued */
+  uint64_t last_read, last_write, frame_since, first_byte, opened;
+  uint64_t last_used, busy_since, probe_at; /* upstream */
+  uint32_t in_flight, context;
+  pk_handle peer; /* of a pinned pair */
+  /* downstream */
+  uint32_t listener;
+  pk_request *ordered_head, *ordered_tail;
+  /* upstream */
+  pk_endpoint *endpoint;
+  struct pk_conn *endpoint_next;
+  uint32_t key, connect_ms, slot_mask;
+  pk_slot *slots;
+  uint64_t next_id, head_id; /* head_id: the oldest outstanding where there are no ids */
+  uint32_t waiting_head, waiting_tail; /* attempts */
+} pk_conn;
+
+typedef struct pk_list {
+  uint32_t *items;
+  uint32_t count, capacity;
+} pk_list;
+
+#define PK_PAGE 256u
+#define PK_STAT_PAGES 256u
+
+struct pk_core {
+  uint64_t now, batch, random;
+  pk_live *live; /* newest first */
+  uint64_t serial;
+  pk_limits limits;
+  int draining, shutdown;
+
+  pk_conn **conns;
+  uint32_t conn_count, conn_capacity, client_count;
+  pk_list free_conns, graveyard, dirty, ready, ready_next;
+
+  pk_request **requests; /* pages */
+  uint32_t request_pages, free_request, request_count;
+  pk_attempt **attempts; /* pages */
+  uint32_t attempt_pages, free_attempt;
+
+  pk_op *ops;
+  uint32_t op_count, op_capacity, op_taken;
+
+  pk_wheel wheel;
+  uint64_t buffered;
+  pk_chunk *free_chunks;
+  uint32_t free_chunk_count;
+  uint8_t scratch[PK_READ];
+
+  pk_endpoint **endpoints; /* by uid */
+  uint32_t endpoint_capacity;
+  pk_stats stats;
+  _Atomic(pk_endpoint_stats *) endpoint_stats[PK_STAT_PAGES];
+};
+
+static inline uint64_t pk_id_mask(const pk_codec *codec) {
+  return codec->id_bytes >= 8 ? UINT64_MAX : ((uint64_t)1 << (8 * codec->id_bytes)) - 1;
+}
+
+/* buffer.c */
+void *pk_grow(void *data, uint32_t *capacity, uint32_t wanted, size_t item);
+int pk_list_add(pk_list *l, uint32_t item);
+/* NULL over budget. `urgent` (answers, errors) may use a quarter more than the budget. */
+pk_chunk *pk_chunk_new(pk_core *core, uint32_t size, int urgent);
+void pk_chunk_free(pk_core *core, pk_chunk *c);
+pk_held *pk_hold(pk_core *core, const uint8_t *data, const pk_frame *frame);
+void pk_held_free(pk_core *core, pk_held *h);
+/* Room for `size` contiguous bytes at the end of the output, then commit what was written there. */
+uint8_t *pk_out_reserve(pk_core *core, pk_conn *c, uint32_t size);
+void pk_out_commit(pk_core *core, pk_conn *c, uint32_t size);
+void pk_out_free(pk_core *core, pk_conn *c);
+
+/* core.c */
+void pk_op_add(pk_core *core, pk_op op);
+uint64_t pk_random(pk_core *core);
+void pk_live_release(pk_core *core, pk_live *live);
+pk_endpoint *pk_endpoint_of(pk_core *core, const pk_table_endpoint *e);
+
+/* conn.c */
+static inline pk_handle pk_conn_handle(const pk_conn *c) {
+  return (uint64_t)c->generation << 32 | c->index;
+}
+pk_conn *pk_conn_find(const pk_core *core, pk_handle h);
+pk_conn *pk_conn_new(pk_core *core, uint8_t side, uint8_t state);
+void pk_conn_close(pk_core *core, pk_conn *c, int reset);
+void pk_conn_flush(pk_core *core, pk_conn *c); /* close once written */
+void pk_conn_settle(pk_core *core, pk_conn *c); /* after any change: resume, close what is over */
+void pk_conn_ready(pk_core *core, pk_conn *c);  /* frame more of its input in the next batch */
+void pk_conn_touch(pk_core *core, pk_conn *c);  /* something it may wait for happened: settle soon */
+void pk_conn_timer(pk_core *core, pk_conn *c);  /* set its timer to what it next waits for */
+void pk_conn_timer_fired(pk_core *core, pk_conn *c);
+void pk_conn_more(pk_core *core, pk_conn *c); /* its turn on the ready list */
+void pk_conn_heartbeat_ack(pk_core *core, pk_conn *c, const uint8_t *data, const pk_frame *f);
+/* Copy a frame to the connection's output; NULL (and nothing done) without memory. */
+uint8_t *pk_conn_send(pk_core *core, pk_conn *c, const uint8_t *data, uint32_t size);
+
+/* downstream.c */
+void pk_down_frame(pk_core *core, pk_conn *c, const uint8_t *data, const pk_frame *f);
+void pk_down_bad(pk_core *core, pk_conn *c, const pk_frame *f, int error);
+int pk_down_detect(pk_core *core, pk_conn *c, const uint8_t *data, size_t size);
+int pk_down_blocked(const pk_conn *c);
+void pk_down_tell_drain(pk_core *core, pk_conn *c);
+void pk_down_queued(pk_core *core, pk_conn *c); /* after output was added */
+
+/* upstream.c */
+void pk_up_frame(pk_core *core, pk_conn *c, const uint8_t *data, const pk_frame *f);
+/* The connection to send the request on (open or being opened), or NULL and why in *status. */
+pk_conn *pk_up_choose(pk_core *core, pk_request *r, uint32_t *status);
+int pk_up_send(pk_core *core, pk_conn *c, pk_attempt *a, const uint8_t *data, const pk_frame *f);
+void pk_up_opened(pk_core *core, pk_conn *c);
+void pk_up_lost(pk_core *core, pk_conn *c, int connecting); /* closed: fail what is on it */
+void pk_up_forget(pk_conn *c, const pk_attempt *a);         /* give its slot back */
+
+/* request.c */
+pk_request *pk_request_new(pk_core *core, pk_conn *client, const pk_frame *f);
+pk_request *pk_request_find(const pk_core *core, pk_handle h);
+pk_attempt *pk_attempt_at(const pk_core *core, uint32_t index);
+static inline pk_handle pk_request_handle(const pk_request *r) {
+  return (uint64_t)r->generation << 32 | r->index;
+}
+void pk_request_dispatch(pk_core *core, pk_request *r, const uint8_t *data, const pk_frame *f);
+/* The answer: delivers it (with the caller's own id) and ends the request. */
+void pk_request_answer(pk_core *core, pk_request *r, const uint8_t *data, const pk_frame *f);
+/* Ends the request with an error that the caller's library raises; `text` up to 512 bytes. */
+void pk_request_fail(pk_core *core, pk_request *r, uint32_t status, const char *text, size_t size);
+/* An attempt came to nothing; `why` is PK_RETRY_*. Tries again where that is safe, else fails. */
+void pk_request_lost(pk_core *core, pk_request *r, uint32_t why, int written);
+void pk_request_timeout(pk_core *core, pk_request *r);
+void pk_request_end(pk_core *core, pk_request *r);
+int pk_request_may_retry(const pk_request *r, uint32_t why, int written);
+/* An answer that says overloaded or timeout: 1 when the request is tried again instead. */
+int pk_request_retry_answer(pk_core *core, pk_request *r, uint32_t status);
+void pk_request_send(pk_core *core, pk_request *r, pk_conn *c, pk_attempt *a, const uint8_t *data,
+                     const pk_frame *f);
+void pk_attempt_free(pk_core *core, pk_attempt *a);
+
+/* text.c: error texts without printf */
+typedef struct pk_message {
+  char data[512];
+  uint32_t size;
+} pk_message;
+void pk_message_add(pk_message *m, const char *s);
+void pk_message_bytes(pk_message *m, const void *data, uint32_t size); /* made printable */
+void pk_message_number(pk_message *m, uint64_t n);
+void pk_message_text(pk_message *m, const pk_table *t, pk_text text);
+
+#endif

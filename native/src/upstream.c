@@ -1,0 +1,386 @@
+/* upstream.c: choosing an endpoint and a connection, and what upstreams send. */
+#include <stdlib.h>
+
+#include "internal.h"
+
+/* A balancer that does not look at the request stays with an endpoint for so many requests of
+ * one batch: writes are shared, and over batches every endpoint gets its turns. */
+enum { HOLD = 32, SCHEDULE_TRIES = 8 };
+enum { BACKOFF_MS = 50, BACKOFF_MAX_MS = 2000, AVOID_MS = 5000, PINNED_SLOTS = 256 };
+
+static uint32_t ring_size(const pk_codec *codec, int pinned) {
+  if (pinned) return PINNED_SLOTS;
+  return codec->id_bytes == 1 ? 256 : PK_RING;
+}
+
+static uint32_t most_in_flight(const pk_core *core, const pk_conn *c) {
+  if (c->codec->mode == PK_MODE_PINGPONG) return 1;
+  uint32_t slots = ring_size(c->codec, c->pinned);
+  return core->limits.upstream_in_flight < slots ? core->limits.upstream_in_flight : slots;
+}
+
+static int has_room(const pk_core *core, const pk_conn *c) {
+  return !c->draining && !c->eof && c->in_flight < most_in_flight(core, c) &&
+         c->out_bytes < core->limits.upstream_buffer;
+}
+
+static pk_conn *connect_to(pk_core *core, pk_endpoint *e, const pk_request *r, int pinned) {
+  pk_conn *c = pk_conn_new(core, PK_SIDE_UP, PK_CONN_CONNECTING);
+  if (c == NULL) return NULL;
+  uint32_t slots = ring_size(r->codec, pinned);
+  c->slots = calloc(slots, sizeof *c->slots);
+  if (c->slots == NULL) {
+    c->state = PK_CONN_FREE;
+    pk_list_add(&core->free_conns, c->index);
+    return NULL;
+  }
+  c->slot_mask = slots - 1;
+  c->codec = r->codec;
+  c->key = r->upstream_key;
+  c->endpoint = e;
+  c->pinned = (uint8_t)pinned;
+  c->next_id = c->head_id = 1;
+  c->connect_ms = pk_table_cluster_at(r->live->table, r->cluster)->connect_ms;
+  /* At the end: the connections in front are filled first. */
+  pk_conn **at = &e->conns;
+  while (*at != NULL) at = &(*at)->endpoint_next;
+  *at = c;
+  e->conn_count++;
+  PK_STAT_ADD(core->stats.upstream_connects, 1);
+  PK_STAT_ADD(core->stats.upstream_connections_active, 1);
+  PK_STAT_ADD(e->stats->connections, 1);
+  pk_op_add(core, (pk_op){.op = PK_OP_CONNECT,
+                          .handle = pk_conn_handle(c),
+                          .data = (uint64_t)(uintptr_t)e->addr,
+                          .size = e->addr_size});
+  pk_conn_timer(core, c);
+  return c;
+}
+
+/* A connection of the endpoint with room: an open one, else one being opened, else a new one. */
+static pk_conn *connection_of(pk_core *core, pk_endpoint *e, const pk_request *r, int pinned) {
+  pk_conn *opening = NULL;
+  for (pk_conn *c = e->conns; c != NULL && !pinned; c = c->endpoint_next) {
+    if (c->codec != r->codec || c->key != r->upstream_key || c->pinned || !has_room(core, c)) continue;
+    if (c->state == PK_CONN_OPEN) return c;
+    if (c->state == PK_CONN_CONNECTING && opening == NULL) opening = c;
+  }
+  if (opening != NULL) return opening;
+  const pk_table_cluster *cluster = pk_table_cluster_at(r->live->table, r->cluster);
+  if (!pinned && e->conn_count >= cluster->max_connections) return NULL;
+  return connect_to(core, e, r, pinned);
+}
+
+enum { HEALTHY = 0, AVOIDED = 1, DOWN = 2 };
+
+static int health(const pk_core *core, const pk_endpoint *e) {
+  if (e->down_until > core->now) return DOWN;
+  return e->avoid_until > core->now ? AVOIDED : HEALTHY;
+}
+
+static pk_endpoint *endpoint_at(pk_core *core, const pk_table *t, uint32_t i) {
+  return core->endpoints[pk_table_endpoint_at(t, i)->uid];
+}
+
+static pk_endpoint *next_in_schedule(pk_core *core, const pk_request *r, const pk_table_cluster *c,
+                                     pk_cluster_state *s) {
+  const pk_table *t = r->live->table;
+  const uint32_t *schedule = PK_AT(t, uint32_t, t->schedules) + c->schedule;
+  if (s->batch == core->batch && s->held_left > 0) {
+    pk_endpoint *e = endpoint_at(core, t, s->held);
+    if (health(core, e) == HEALTHY && e != r->avoid) {
+      s->held_left--;
+      return e;
+    }
+  }
+  for (uint32_t i = 0; i < SCHEDULE_TRIES; i++) {
+    uint32_t at = schedule[s->cursor];
+    s->cursor = s->cursor + 1 < c->schedule_count ? s->cursor + 1 : 0;
+    pk_endpoint *e = endpoint_at(core, t, at);
+    if (health(core, e) != HEALTHY || e == r->avoid) continue;
+    s->batch = core->batch;
+    s->held = at;
+    s->held_left = HOLD - 1;
+    return e;
+  }
+  return NULL;
+}
+
+/* Of two endpoints by chance the one with fewer requests for its weight. */
+static pk_endpoint *less_loaded(pk_core *core, const pk_request *r, const pk_table_cluster *c) {
+  const pk_table *t = r->live->table;
+  pk_endpoint *best = NULL;
+  uint32_t best_at = 0;
+  uint32_t a = (uint32_t)(pk_random(core) % c->endpoint_count), b = a;
+  if (c->endpoint_count > 1)
+    b = (a + 1 + (uint32_t)(pk_random(core) % (c->endpoint_count - 1))) % c->endpoint_count;
+  const uint32_t two[2] = {c->endpoints + a, c->endpoints + b};
+  for (uint32_t i = 0; i < 2; i++) {
+    pk_endpoint *e = endpoint_at(core, t, two[i]);
+    uint32_t weight = pk_table_endpoint_at(t, two[i])->weight;
+    if (weight == 0 || health(core, e) != HEALTHY || e == r->avoid) continue;
+    if (best == NULL || (uint64_t)(e->active + 1) * pk_table_endpoint_at(t, best_at)->weight <
+                            (uint64_t)(best->active + 1) * weight) {
+      best = e;
+      best_at = two[i];
+    }
+  }
+  return best;
+}
+
+/* Any endpoint in the given state of health, from a point that moves on with every call. */
+static pk_conn *scan(pk_core *core, const pk_request *r, const pk_table_cluster *c,
+                     pk_cluster_state *s, int wanted, int pinned, uint32_t *status) {
+  const pk_table *t = r->live->table;
+  uint32_t start = s->cursor++ % c->endpoint_count;
+  if (s->cursor >= c->schedule_count) s->cursor = 0;
+  for (uint32_t i = 0; i < c->endpoint_count; i++) {
+    uint32_t at = c->endpoints + (start + i) % c->endpoint_count;
+    pk_endpoint *e = endpoint_at(core, t, at);
+    if (health(core, e) != wanted || pk_table_endpoint_at(t, at)->weight == 0) continue;
+    pk_conn *conn = connection_of(core, e, r, pinned);
+    if (conn != NULL) return conn;
+    *status = PK_STATUS_OVERLOADED;
+  }
+  return NULL;
+}
+
+static pk_conn *choose(pk_core *core, pk_request *r, int pinned, uint32_t *status) {
+  const pk_table_cluster *c = pk_table_cluster_at(r->live->table, r->cluster);
+  pk_cluster_state *s = &r->live->clusters[r->cluster];
+  *status = PK_STATUS_UNAVAILABLE;
+  if (c->schedule_count == 0) return NULL;
+  pk_endpoint *e = c->balance == PK_BALANCE_LEAST_REQUEST ? less_loaded(core, r, c)
+                                                          : next_in_schedule(core, r, c, s);
+  pk_conn *conn = e == NULL ? NULL : connection_of(core, e, r, pinned);
+  if (conn == NULL) conn = scan(core, r, c, s, HEALTHY, pinned, status);
+  if (conn == NULL && *status != PK_STATUS_OVERLOADED)
+    conn = scan(core, r, c, s, AVOIDED, pinned, status);
+  return conn;
+}
+
+pk_conn *pk_up_choose(pk_core *core, pk_request *r, uint32_t *status) {
+  const pk_table *t = r->live->table;
+  pk_conn *client = pk_conn_find(core, r->client);
+  int pinned = client != NULL && r->listener < t->listener_count &&
+               pk_table_listener_at(t, r->listener)->pinned;
+  if (!pinned) return choose(core, r, 0, status);
+  pk_conn *peer = pk_conn_find(core, client->peer);
+  if (peer != NULL) {
+    *status = PK_STATUS_OVERLOADED;
+    return has_room(core, peer) ? peer : NULL;
+  }
+  pk_conn *c = choose(core, r, 1, status);
+  if (c != NULL) {
+    c->peer = r->client;
+    client->peer = pk_conn_handle(c);
+  }
+  return c;
+}
+
+/* An id for the attempt and its slot. Pinned connections keep the client's own. */
+static pk_slot *take_slot(pk_conn *c, pk_attempt *a, uint64_t client_id) {
+  uint64_t mask = pk_id_mask(c->codec);
+  if (c->codec->mode != PK_MODE_MULTIPLEXED) {
+    a->wire_id = c->next_id++;
+    return &c->slots[a->wire_id & c->slot_mask];
+  }
+  for (uint32_t i = 0; i <= c->slot_mask; i++) {
+    a->wire_id = c->pinned ? client_id : c->next_id++ & mask;
+    uint32_t reserved = 0;
+    while (reserved < c->codec->reserved_count && c->codec->reserved_ids[reserved] != a->wire_id)
+      reserved++;
+    pk_slot *s = &c->slots[(c->pinned ? client_id + i : a->wire_id) & c->slot_mask];
+    if (!s->used && (c->pinned || reserved == c->codec->reserved_count)) return s;
+  }
+  return NULL;
+}
+
+static pk_slot *find_slot(pk_conn *c, uint64_t id) {
+  if (c->codec->mode != PK_MODE_MULTIPLEXED) {
+    pk_slot *s = &c->slots[c->head_id & c->slot_mask];
+    return s->used && s->id == c->head_id ? s : NULL;
+  }
+  for (uint32_t i = 0; i <= (c->pinned ? c->slot_mask : 0); i++) {
+    pk_slot *s = &c->slots[(id + i) & c->slot_mask];
+    if (s->used && s->id == id) return s;
+  }
+  return NULL;
+}
+
+int pk_up_send(pk_core *core, pk_conn *c, pk_attempt *a, const uint8_t *data, const pk_frame *f) {
+  int oneway = f->kind == PK_KIND_ONEWAY;
+  uint8_t *to = pk_out_reserve(core, c, f->size);
+  if (to == NULL) return -1;
+  pk_slot *s = NULL;
+  if (!oneway) {
+    s = take_slot(c, a, f->id);
+    if (s == NULL) return -1;
+    *s = (pk_slot){a->wire_id, a->index, 1};
+  } else if (c->codec->id_bytes > 0) {
+    a->wire_id = c->pinned ? f->id : c->next_id++ & pk_id_mask(c->codec);
+  }
+  memcpy(to, data, f->size);
+  if (c->codec->id_bytes > 0 && !c->pinned) c->codec->patch_id(c->codec, to, f, a->wire_id);
+  a->out_at = c->out_total;
+  pk_out_commit(core, c, f->size);
+  return 0;
+}
+
+void pk_up_forget(pk_conn *c, const pk_attempt *a) {
+  if (c->slots == NULL) return;
+  pk_slot *s = c->pinned ? find_slot(c, a->wire_id) : &c->slots[a->wire_id & c->slot_mask];
+  if (s == NULL || !s->used || s->attempt != a->index) return;
+  s->attempt = PK_NONE;
+  /* Ids of one or two bytes come round in no time: such a slot stays taken until its late answer
+   * has come. Wider ones will not be issued again before that. */
+  if (c->codec->mode != PK_MODE_MULTIPLEXED || c->codec->id_bytes > 2) s->used = 0;
+}
+
+static void response(pk_core *core, pk_conn *c, const uint8_t *data, const pk_frame *f) {
+  pk_slot *s = find_slot(c, f->id);
+  if (s == NULL || s->attempt == PK_NONE) {
+    if (s != NULL) s->used = 0; /* the late answer of a narrow id: free again */
+    PK_STAT_ADD(core->stats.answers_unmatched, 1);
+    return;
+  }
+  pk_attempt *a = pk_attempt_at(core, s->attempt);
+  pk_request *r = pk_request_find(core, a->request);
+  s->used = 0;
+  s->attempt = PK_NONE;
+  if (c->codec->mode != PK_MODE_MULTIPLEXED) c->head_id++;
+  if (r == NULL) return;
+  c->endpoint->failures = 0;
+  if (f->status > PK_STATUS_APP_ERROR) {
+    PK_STAT_ADD(c->endpoint->stats->errors, 1);
+    if (pk_request_retry_answer(core, r, f->status)) return;
+  }
+  pk_request_answer(core, r, data, f);
+}
+
+/* A request of the upstream's own: only a pinned client can answer it. */
+static void reverse_request(pk_core *core, pk_conn *c, const uint8_t *data, const pk_frame *f) {
+  pk_conn *client = pk_conn_find(core, c->peer);
+  if (client != NULL && client->state == PK_CONN_OPEN) {
+    if (pk_conn_send(core, client, data, f->size) != NULL) pk_down_queued(core, client);
+    return;
+  }
+  if (f->kind != PK_KIND_REQUEST || c->out_bytes > core->limits.upstream_buffer) return;
+  static const char text[] = "protokit: no client is tied to this connection (mode: shared)";
+  uint32_t room = c->codec->reply_max;
+  uint8_t *to = pk_out_reserve(core, c, room);
+  int size = to == NULL ? 0
+                        : c->codec->error(c->codec, PK_STATUS_BAD_REQUEST, f->id, f->context, text,
+                                          sizeof text - 1, to, room);
+  if (size > 0) pk_out_commit(core, c, (uint32_t)size);
+}
+
+void pk_up_frame(pk_core *core, pk_conn *c, const uint8_t *data, const pk_frame *f) {
+  switch (f->kind) {
+    case PK_KIND_RESPONSE:
+      response(core, c, data, f);
+      break;
+    case PK_KIND_REQUEST:
+    case PK_KIND_ONEWAY:
+      reverse_request(core, c, data, f);
+      break;
+    case PK_KIND_HEARTBEAT:
+      pk_conn_heartbeat_ack(core, c, data, f);
+      break;
+    case PK_KIND_DRAIN:
+      PK_STAT_ADD(core->stats.drains_received, 1);
+      c->draining = 1;
+      c->endpoint->avoid_until = core->now + (uint64_t)AVOID_MS * PK_MS;
+      break;
+    case PK_KIND_UNDRAIN:
+      c->draining = 0;
+      c->endpoint->avoid_until = 0;
+      break;
+    default:
+      break;
+  }
+}
+
+void pk_up_opened(pk_core *core, pk_conn *c) {
+  c->state = PK_CONN_OPEN;
+  c->opened = c->last_read = c->last_write = core->now;
+  if (c->endpoint->failures > 0)
+    pk_op_add(core, (pk_op){.op = PK_OP_ENDPOINT, .arg = c->endpoint->uid, .size = 1});
+  c->endpoint->failures = 0;
+  c->endpoint->down_until = 0;
+  if (c->in_flight > 0) c->busy_since = core->now;
+  uint32_t next = c->waiting_head;
+  c->waiting_head = c->waiting_tail = PK_NONE;
+  while (next != PK_NONE) {
+    pk_attempt *a = pk_attempt_at(core, next);
+    pk_request *r = pk_request_find(core, a->request);
+    next = a->next;
+    a->next = PK_NONE;
+    if (r == NULL) {
+      pk_attempt_free(core, a);
+      continue;
+    }
+    a->waiting = 0;
+    pk_conn *client = pk_conn_find(core, r->client);
+    if (!r->oneway && (client == NULL || client->state == PK_CONN_CLOSED)) {
+      PK_STAT_ADD(core->stats.requests_client_gone, 1);
+      pk_request_end(core, r);
+    } else {
+      pk_request_send(core, r, c, a, r->held->data, &r->held->frame);
+    }
+  }
+  pk_conn_timer(core, c);
+  pk_conn_settle(core, c);
+}
+
+void pk_core_connected(pk_core *core, pk_handle h, int failed) {
+  pk_conn *c = pk_conn_find(core, h);
+  if (c == NULL || c->state != PK_CONN_CONNECTING) return;
+  if (failed) {
+    pk_conn_close(core, c, 1);
+  } else {
+    pk_up_opened(core, c);
+  }
+}
+
+static void connect_failed(pk_core *core, pk_endpoint *e) {
+  uint64_t wait = BACKOFF_MS;
+  for (uint32_t i = 0; i < e->failures && wait < BACKOFF_MAX_MS; i++) wait *= 2;
+  if (e->failures++ == 0)
+    pk_op_add(core, (pk_op){.op = PK_OP_ENDPOINT, .arg = e->uid, .size = 0});
+  e->down_until = core->now + (wait < BACKOFF_MAX_MS ? wait : BACKOFF_MAX_MS) * PK_MS;
+  PK_STAT_ADD(core->stats.upstream_connect_failures, 1);
+  PK_STAT_ADD(e->stats->connect_failures, 1);
+}
+
+void pk_up_lost(pk_core *core, pk_conn *c, int connecting) {
+  uint64_t sent = c->out_total - c->out_bytes;
+  if (connecting) {
+    connect_failed(core, c->endpoint);
+  } else {
+    PK_STAT_ADD(core->stats.upstream_closed, 1);
+  }
+  uint32_t next = c->waiting_head;
+  c->waiting_head = c->waiting_tail = PK_NONE;
+  while (next != PK_NONE) {
+    pk_attempt *a = pk_attempt_at(core, next);
+    pk_request *r = pk_request_find(core, a->request);
+    next = a->next;
+    a->next = PK_NONE;
+    a->waiting = 0;
+    if (r == NULL) {
+      pk_attempt_free(core, a);
+    } else {
+      pk_request_lost(core, r, PK_RETRY_CONNECT, 0);
+    }
+  }
+  for (uint32_t i = 0; i <= c->slot_mask && c->in_flight > 0; i++) {
+    pk_slot *s = &c->slots[(c->head_id + i) & c->slot_mask];
+    if (!s->used || s->attempt == PK_NONE) continue;
+    pk_attempt *a = pk_attempt_at(core, s->attempt);
+    pk_request *r = pk_request_find(core, a->request);
+    s->used = 0;
+    s->attempt = PK_NONE;
+    if (r != NULL) pk_request_lost(core, r, PK_RETRY_RESET, a->out_at < sent);
+  }
+}
