@@ -28,7 +28,7 @@ pk_conn *pk_conn_new(pk_core *core, uint8_t side, uint8_t state) {
   uint32_t index = c->index, generation = c->generation + 1;
   memset(c, 0, sizeof *c);
   c->index = index;
-  c->generation = generation > 0 ? generation : 1;
+  c->generation = generation < (1u << 31) ? generation : 1; /* the top bit is the driver's */
   c->side = side;
   c->state = state;
   c->timer.kind = PK_TIMER_CONN;

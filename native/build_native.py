@@ -1,0 +1,26 @@
+"""Builds protokit._native, the engine, with cffi in API mode. Run by setup.py's cffi_modules."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from cffi import FFI
+
+HERE = Path(__file__).resolve().parent
+SOURCES = ("access", "buffer", "builder", "conn", "core", "downstream", "request", "table", "text", "upstream", "worker")
+
+ffibuilder = FFI()
+ffibuilder.cdef((HERE / "cdef" / "engine.h").read_text())
+ffibuilder.set_source(
+    "protokit._native",
+    '#include "access.h"\n#include "worker.h"\n',
+    sources=[os.path.relpath(HERE / "src" / f"{name}.c") for name in SOURCES],
+    include_dirs=[str(HERE / "src"), str(HERE / "include")],
+    define_macros=[("_GNU_SOURCE", "1")],
+    extra_compile_args=["-std=c11", "-O2", "-pthread", "-fvisibility=hidden", "-Wall", "-Wextra"],
+    extra_link_args=["-pthread"],
+)
+
+if __name__ == "__main__":
+    ffibuilder.compile(verbose=True)
