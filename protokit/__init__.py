@@ -1,0 +1,63 @@
+"""protokit: a proxy for RPC protocols, and a framework for adding them.
+
+This is the public API; everything is imported on first use.
+"""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from protokit.dataplane import Proxy
+    from protokit.errors import ProtokitError
+    from protokit.hookspecs import hookimpl
+    from protokit.model import Filter, Headers, Request, Response, Status
+    from protokit.wire import NativeCodec, Protocol
+
+__version__ = "0.1.0"
+API_VERSION = 1
+
+_EXPORTS = {
+    "Filter": "protokit.model",
+    "Headers": "protokit.model",
+    "NativeCodec": "protokit.wire",
+    "Protocol": "protokit.wire",
+    "ProtokitError": "protokit.errors",
+    "Proxy": "protokit.dataplane",
+    "Request": "protokit.model",
+    "Response": "protokit.model",
+    "Status": "protokit.model",
+    "hookimpl": "protokit.hookspecs",
+}
+
+__all__ = [
+    "API_VERSION",
+    "Filter",
+    "Headers",
+    "NativeCodec",
+    "Protocol",
+    "ProtokitError",
+    "Proxy",
+    "Request",
+    "Response",
+    "Status",
+    "__version__",
+    "get_include",
+    "hookimpl",
+]
+
+
+def get_include() -> str:
+    """The directory for a C compiler's ``-I``, so that ``#include <protokit/codec.h>`` works."""
+    installed = Path(__file__).parent / "include"
+    if (installed / "protokit" / "codec.h").exists():
+        return str(installed)
+    return str(Path(__file__).parents[1] / "native" / "include")
+
+
+def __getattr__(name: str) -> object:
+    if name not in _EXPORTS:
+        raise AttributeError(f"module 'protokit' has no attribute {name!r}")
+    return getattr(importlib.import_module(_EXPORTS[name]), name)

@@ -1,0 +1,61 @@
+"""The hooks of protokit, and nothing else. All are called at start-up, none per request."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pluggy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from typing import Any
+
+    import click
+
+    from protokit.model import Filter
+    from protokit.wire import Protocol
+
+    FilterFactory = Callable[[Mapping[str, Any]], Filter]
+
+hookspec = pluggy.HookspecMarker("protokit")
+hookimpl = pluggy.HookimplMarker("protokit")
+
+
+@hookspec
+def protokit_protocols() -> Iterable[Protocol]:  # type: ignore[empty-body]  # a specification has no body
+    """The wire protocols of this plugin.
+
+    Called once when the plugin is loaded. Two plugins that bring the same name are an error.
+    """
+
+
+@hookspec
+def protokit_filters() -> Mapping[str, FilterFactory]:  # type: ignore[empty-body]  # as above
+    """Filters by the name that the configuration uses.
+
+    Called once when the plugin is loaded. A factory is called with the options that the configuration
+    gives, once for each place that names it, and returns a ``protokit.Filter``.
+    """
+
+
+@hookspec
+def protokit_commands() -> Iterable[click.Command]:  # type: ignore[empty-body]  # as above
+    """Subcommands for the ``protokit`` command line."""
+
+
+@hookspec
+def protokit_startup(app: object) -> None:
+    """The proxy is about to listen.
+
+    Args:
+        app: the ``protokit.Proxy``.
+    """
+
+
+@hookspec
+def protokit_shutdown(app: object) -> None:
+    """The proxy has closed its last connection.
+
+    Args:
+        app: the ``protokit.Proxy``.
+    """

@@ -1,0 +1,146 @@
+"""The generic request that every protocol is read into. Imports nothing of protokit."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+
+
+class Status(enum.IntEnum):
+    """The outcome of a request, the same for all protocols (PK_STATUS_* of ``protokit/codec.h``)."""
+
+    OK = 0
+    APP_ERROR = 1
+    NO_SERVICE = 2
+    BAD_REQUEST = 3
+    TIMEOUT = 4
+    OVERLOADED = 5
+    UNAVAILABLE = 6
+    DENIED = 7
+    INTERNAL = 8
+
+    @property
+    def retryable(self) -> bool:
+        """Whether another endpoint may do better, by default."""
+        return self in {Status.OVERLOADED, Status.UNAVAILABLE}
+
+    @property
+    def counts_against_endpoint(self) -> bool:
+        """Whether it is a sign that the endpoint is ill, by default."""
+        return self in {Status.TIMEOUT, Status.OVERLOADED, Status.UNAVAILABLE, Status.INTERNAL}
+
+
+class Headers(MutableMapping[str, str]):
+    """Headers (attachments) in the order in which they stand on the wire; a later duplicate wins."""
+
+    __slots__ = ("_items",)
+
+    def __init__(self, items: Mapping[str, str] | Iterable[tuple[str, str]] = ()) -> None:
+        self._items: dict[str, str] = dict(items)
+
+    def __getitem__(self, key: str) -> str:
+        return self._items[key]
+
+    def __setitem__(self, key: str, value: str) -> None:
+        self._items[key] = value
+
+    def __delitem__(self, key: str) -> None:
+        del self._items[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._items)
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __repr__(self) -> str:
+        return f"Headers({self._items!r})"
+
+
+class Request:
+    """One request, as a filter sees it.
+
+    Attributes:
+        protocol: name of the wire protocol.
+        service, method, version, group: where it goes; empty where the frame does not say.
+        headers: text headers of the frame (attachments).
+        frame: the whole frame as it came, bytes.
+        timeout_ms: the caller's own budget; 0 where the frame names none.
+        oneway: nobody waits for an answer.
+        cluster: set it to send the request to that cluster instead of its rule's.
+    """
+
+    __slots__ = (
+        "cluster",
+        "frame",
+        "group",
+        "headers",
+        "method",
+        "oneway",
+        "protocol",
+        "service",
+        "timeout_ms",
+        "version",
+    )
+
+    def __init__(
+        self,
+        service: str = "",
+        method: str = "",
+        *,
+        version: str = "",
+        group: str = "",
+        headers: Headers | None = None,
+        frame: bytes = b"",
+        timeout_ms: int = 0,
+        oneway: bool = False,
+        protocol: str = "",
+    ) -> None:
+        self.protocol = protocol
+        self.service = service
+        self.method = method
+        self.version = version
+        self.group = group
+        self.headers = Headers() if headers is None else headers
+        self.frame = frame
+        self.timeout_ms = timeout_ms
+        self.oneway = oneway
+        self.cluster: str | None = None
+
+    def __repr__(self) -> str:
+        return f"Request({self.protocol} {self.service}.{self.method} version={self.version!r} group={self.group!r})"
+
+
+class Response:
+    """An answer that a filter gives instead of an upstream.
+
+    Args:
+        status: becomes the protocol's own error; not OK, since only a service can make an answer's body.
+        message: what the caller's exception says, at most 512 bytes of UTF-8.
+    """
+
+    __slots__ = ("message", "status")
+
+    def __init__(self, status: Status, message: str) -> None:
+        if status in {Status.OK, Status.APP_ERROR}:
+            raise ValueError(f"a filter answers with an error status, not {status.name}")
+        self.status = status
+        self.message = message
+
+    def __repr__(self) -> str:
+        return f"Response({self.status.name}, {self.message!r})"
+
+
+class Filter:
+    """What a filter plugin's factory returns; one for each place in the configuration that names it."""
+
+    async def request(self, request: Request) -> Response | None:
+        """Look at a request before it is sent on.
+
+        Args:
+            request: set its ``cluster`` to change where it goes.
+
+        Returns:
+            None to let it go on, or the answer it gets.
+        """
+        raise NotImplementedError
