@@ -1,0 +1,28 @@
+"""Builds protokit_dubbo._native: the codec, against the installed protokit's headers."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from cffi import FFI
+
+import protokit
+
+HERE = Path(__file__).resolve().parent
+
+ffibuilder = FFI()
+ffibuilder.cdef("uintptr_t dubbo_codec_address(void);")
+ffibuilder.set_source(
+    "protokit_dubbo._native",
+    """
+    #include "dubbo.h"
+    static uintptr_t dubbo_codec_address(void) { return (uintptr_t)&pk_dubbo_codec; }
+    """,
+    sources=[os.path.relpath(HERE / "native" / f"{name}.c") for name in ("dubbo", "hessian", "request")],
+    include_dirs=[str(HERE / "native"), protokit.get_include()],
+    extra_compile_args=["-std=c11", "-O2", "-fvisibility=hidden", "-Wall", "-Wextra"],
+)
+
+if __name__ == "__main__":
+    ffibuilder.compile(verbose=True)

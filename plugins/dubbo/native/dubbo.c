@@ -1,0 +1,259 @@
+/* dubbo.c: frames of Dubbo 2.0.2, as spoken by Apache Dubbo 2.5 to 3.3.
+ *
+ *    0        2      3        4            12          16
+ *   +--------+------+--------+------------+-----------+------------------+
+ *   | DA BB  | flag | status | request id | body size | body             |
+ *   +--------+------+--------+------------+-----------+------------------+
+ *     flag: 0x80 request, 0x40 two-way, 0x20 event, low five bits the serialization.
+ *     The size is a signed int and leaves out these 16 bytes. A negative one, or one over the limit,
+ *     is refused at once: a Java server would neither answer it nor close. */
+#include "dubbo.h"
+
+#include <string.h>
+
+#include "request.h"
+
+enum { FLAG_REQUEST = 0x80, FLAG_TWOWAY = 0x40, FLAG_EVENT = 0x20, SERIALIZATION = 0x1f };
+enum { MAX_EVENT = 1024, REPLY_MAX = 1024, STATUS_OK = 20 };
+
+static uint32_t get32(const uint8_t *p) {
+  return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+}
+
+static void put32(uint8_t *p, uint32_t v) {
+  p[0] = (uint8_t)(v >> 24);
+  p[1] = (uint8_t)(v >> 16);
+  p[2] = (uint8_t)(v >> 8);
+  p[3] = (uint8_t)v;
+}
+
+static uint64_t get64(const uint8_t *p) { return (uint64_t)get32(p) << 32 | get32(p + 4); }
+
+static void put64(uint8_t *p, uint64_t v) {
+  put32(p, (uint32_t)(v >> 32));
+  put32(p + 4, (uint32_t)v);
+}
+
+static int probe(const pk_codec *codec, const uint8_t *data, size_t size) {
+  (void)codec;
+  if (size == 0) return PK_MORE;
+  if (data[0] != 0xda) return PK_ERR_MAGIC;
+  if (size == 1) return PK_MORE;
+  return data[1] == 0xbb ? PK_OK : PK_ERR_MAGIC;
+}
+
+/* An event of one letter ('R' read-only, 'W' writeable), in any serialization: the string's length
+ * (or fastjson2's tag for length 1, or JSON's quote) and the letter stand last. */
+static uint8_t event_letter(const uint8_t *body, uint32_t size) {
+  while (size > 0 && body[size - 1] == '\n') size--;
+  if (size >= 3 && body[size - 1] == '"' && body[size - 3] == '"') return body[size - 2];
+  if (size >= 2 && size <= 15 && (body[size - 2] == 0x01 || body[size - 2] == 0x4a))
+    return body[size - 1];
+  return 0;
+}
+
+static uint8_t event_kind(const uint8_t *data, uint32_t size) {
+  uint8_t flag = data[2];
+  if (!(flag & FLAG_REQUEST)) return PK_KIND_HEARTBEAT_ACK;
+  switch (event_letter(data + DUBBO_HEADER, size - DUBBO_HEADER)) {
+    case 'R': return PK_KIND_DRAIN;
+    case 'W': return PK_KIND_UNDRAIN;
+    default: return flag & FLAG_TWOWAY ? PK_KIND_HEARTBEAT : PK_KIND_IGNORE;
+  }
+}
+
+/* Whether the body of an answer with status 20 says that the service threw. */
+static int is_exception(const uint8_t *body, uint32_t size, uint32_t serialization) {
+  uint8_t type = 0xff;
+  if (serialization == SERIALIZATION_HESSIAN2 || serialization == SERIALIZATION_NATIVE_HESSIAN) {
+    if (size >= 1) type = (uint8_t)(body[0] - 0x90);
+  } else if (serialization == SERIALIZATION_FASTJSON2) {
+    if (size >= 6 && get32(body) == 2 && body[4] == 0xbd) type = body[5];
+    if (size >= 5 && get32(body) == 1) type = body[4];
+  }
+  return type == 0 || type == 3;
+}
+
+static uint8_t status_of(uint8_t status) {
+  switch (status) {
+    case 30: case 31: return PK_STATUS_TIMEOUT;
+    case 35: return PK_STATUS_UNAVAILABLE;
+    case 40: return PK_STATUS_BAD_REQUEST;
+    case 60: return PK_STATUS_NO_SERVICE;
+    case 100: return PK_STATUS_OVERLOADED;
+    default: return PK_STATUS_INTERNAL;
+  }
+}
+
+static int frame(const pk_codec *codec, const uint8_t *data, size_t size, uint32_t limit,
+                 pk_frame *out) {
+  (void)codec;
+  if (data[0] != 0xda || (size > 1 && data[1] != 0xbb)) {
+    out->error_at = data[0] == 0xda;
+    return PK_ERR_MAGIC;
+  }
+  if (size < DUBBO_HEADER) {
+    out->need = DUBBO_HEADER;
+    return PK_MORE;
+  }
+  uint8_t flag = data[2];
+  uint32_t length = get32(data + 12);
+  out->id = get64(data + 4);
+  out->context = flag & SERIALIZATION;
+  out->body = DUBBO_HEADER;
+  out->kind = !(flag & FLAG_REQUEST) ? PK_KIND_RESPONSE
+              : flag & FLAG_TWOWAY   ? PK_KIND_REQUEST
+                                     : PK_KIND_ONEWAY;
+  if (flag & FLAG_EVENT) out->kind = PK_KIND_IGNORE;
+  if (length > INT32_MAX || length + DUBBO_HEADER > limit || (flag & FLAG_EVENT && length > MAX_EVENT)) {
+    out->error_at = 12;
+    return length > INT32_MAX ? PK_ERR_FORMAT : PK_ERR_LIMIT;
+  }
+  out->size = DUBBO_HEADER + length;
+  if (out->size > size) {
+    out->need = out->size;
+    return PK_MORE;
+  }
+  if (flag & FLAG_EVENT) {
+    out->kind = event_kind(data, out->size);
+  } else if (out->kind == PK_KIND_RESPONSE) {
+    out->status = data[3] != STATUS_OK ? status_of(data[3])
+                  : is_exception(data + DUBBO_HEADER, length, out->context) ? PK_STATUS_APP_ERROR
+                                                                            : PK_STATUS_OK;
+  }
+  return PK_OK;
+}
+
+static void patch_id(const pk_codec *codec, uint8_t *data, const pk_frame *f, uint64_t id) {
+  (void)codec;
+  (void)f;
+  put64(data + 4, id);
+}
+
+static void header(uint8_t *out, uint8_t flag, uint8_t status, uint64_t id, uint32_t length) {
+  out[0] = 0xda;
+  out[1] = 0xbb;
+  out[2] = flag;
+  out[3] = status;
+  put64(out + 4, id);
+  put32(out + 12, length);
+}
+
+static int heartbeat(const pk_codec *codec, uint64_t id, uint32_t key, uint8_t *out, size_t cap) {
+  (void)codec;
+  (void)key;
+  if (cap < DUBBO_HEADER + 1) return PK_ERR_SPACE;
+  header(out, FLAG_REQUEST | FLAG_TWOWAY | FLAG_EVENT | SERIALIZATION_HESSIAN2, 0, id, 1);
+  out[DUBBO_HEADER] = 'N';
+  return DUBBO_HEADER + 1;
+}
+
+/* The same serialization and body back: each has its own way to write null. */
+static int heartbeat_ack(const pk_codec *codec, const uint8_t *data, const pk_frame *f, uint8_t *out,
+                         size_t cap) {
+  (void)codec;
+  if (cap < f->size) return PK_ERR_SPACE;
+  memcpy(out, data, f->size);
+  header(out, (uint8_t)(FLAG_EVENT | (data[2] & SERIALIZATION)), STATUS_OK, f->id,
+         f->size - DUBBO_HEADER);
+  return (int)f->size;
+}
+
+static int drain(const pk_codec *codec, uint32_t context, uint8_t *out, size_t cap) {
+  static const uint8_t hessian[] = {0x01, 'R'}, jsonb[] = {0, 0, 0, 2, 0x4a, 'R'};
+  int json = context == SERIALIZATION_FASTJSON2;
+  const uint8_t *body = json ? jsonb : hessian;
+  uint32_t length = json ? sizeof jsonb : sizeof hessian;
+  (void)codec;
+  if (cap < DUBBO_HEADER + length) return PK_ERR_SPACE;
+  uint8_t serialization = json ? SERIALIZATION_FASTJSON2 : SERIALIZATION_HESSIAN2;
+  header(out, (uint8_t)(FLAG_REQUEST | FLAG_EVENT | serialization), 0, 0, length);
+  memcpy(out + DUBBO_HEADER, body, length);
+  return (int)(DUBBO_HEADER + length);
+}
+
+static uint8_t wire_status(uint32_t status) {
+  switch (status) {
+    case PK_STATUS_NO_SERVICE: return 60;
+    case PK_STATUS_BAD_REQUEST: return 40;
+    case PK_STATUS_TIMEOUT: return 31;
+    case PK_STATUS_OVERLOADED: return 100;
+    case PK_STATUS_DENIED: return 70;
+    default: return 80;
+  }
+}
+
+/* UTF-8 as Hessian writes it: each UTF-16 unit alone. At most 512 bytes in, 1023 units out. */
+static uint32_t units_of(const char *text, size_t size, uint8_t *out, uint32_t *units) {
+  uint32_t n = 0;
+  *units = 0;
+  for (size_t i = 0; i < size;) {
+    uint8_t c = (uint8_t)text[i];
+    size_t width = c < 0x80 ? 1 : c >= 0xf0 ? 4 : c >= 0xe0 ? 3 : c >= 0xc0 ? 2 : 0;
+    if (width == 0 || i + width > size) break; /* cut in the middle of a character */
+    if (width == 4) {
+      uint32_t code = ((c & 7u) << 18 | ((uint32_t)text[i + 1] & 63) << 12 |
+                       ((uint32_t)text[i + 2] & 63) << 6 | ((uint32_t)text[i + 3] & 63)) -
+                      0x10000;
+      uint32_t pair[2] = {0xd800 + (code >> 10 & 0x3ff), 0xdc00 + (code & 0x3ff)};
+      for (int k = 0; k < 2; k++) {
+        out[n++] = (uint8_t)(0xe0 | pair[k] >> 12);
+        out[n++] = (uint8_t)(0x80 | (pair[k] >> 6 & 63));
+        out[n++] = (uint8_t)(0x80 | (pair[k] & 63));
+      }
+      *units += 2;
+    } else {
+      memcpy(out + n, text + i, width);
+      n += (uint32_t)width;
+      ++*units;
+    }
+    i += width;
+  }
+  return n;
+}
+
+/* A status other than 20 with one string, in the request's own serialization where every Java peer
+ * can read that, else in hessian2, which all have. */
+static int error(const pk_codec *codec, uint32_t status, uint64_t id, uint32_t context,
+                 const char *text, size_t text_size, uint8_t *out, size_t cap) {
+  (void)codec;
+  if (cap < REPLY_MAX) return PK_ERR_SPACE;
+  uint8_t *body = out + DUBBO_HEADER;
+  uint32_t length, units;
+  uint8_t serialization = context == SERIALIZATION_FASTJSON2        ? SERIALIZATION_FASTJSON2
+                          : context == SERIALIZATION_NATIVE_HESSIAN ? SERIALIZATION_NATIVE_HESSIAN
+                                                                    : SERIALIZATION_HESSIAN2;
+  if (text_size > 512) text_size = 512;
+  if (serialization == SERIALIZATION_FASTJSON2) {
+    body[4] = 0x7a;
+    body[5] = (uint8_t)(0x38 + (text_size >> 8));
+    body[6] = (uint8_t)text_size;
+    memcpy(body + 7, text, text_size);
+    put32(body, (uint32_t)text_size + 3);
+    length = (uint32_t)text_size + 7;
+  } else {
+    length = 2 + units_of(text, text_size, body + 2, &units);
+    body[0] = (uint8_t)(0x30 + (units >> 8));
+    body[1] = (uint8_t)units;
+  }
+  header(out, serialization, wire_status(status), id, length);
+  return (int)(DUBBO_HEADER + length);
+}
+
+const pk_codec pk_dubbo_codec = {
+    .abi = PK_CODEC_ABI,
+    .size = sizeof(pk_codec),
+    .name = "dubbo",
+    .mode = PK_MODE_MULTIPLEXED,
+    .id_bytes = 8,
+    .reply_max = REPLY_MAX,
+    .probe = probe,
+    .frame = frame,
+    .destination = dubbo_destination,
+    .next_header = dubbo_next_header,
+    .patch_id = patch_id,
+    .heartbeat = heartbeat,
+    .heartbeat_ack = heartbeat_ack,
+    .drain = drain,
+    .error = error,
+};

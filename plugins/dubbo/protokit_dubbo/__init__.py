@@ -1,0 +1,32 @@
+"""Apache Dubbo for protokit: the frames of Dubbo 2.0.2, as spoken by 2.5 to 3.3.
+
+::
+
+    0        2      3        4            12          16
+    +--------+------+--------+------------+-----------+----------------+
+    | DA BB  | flag | status | request id | body size | body           |
+    +--------+------+--------+------------+-----------+----------------+
+
+The codec is native (``native/dubbo.c``). A request's group stands only in its attachments, behind
+the arguments, and these can be stepped over only value by value: a loop over tags that a declared
+format does not say.
+"""
+
+from __future__ import annotations
+
+from protokit import NativeCodec, Protocol, hookimpl
+from protokit_dubbo import _native
+
+PROTOKIT_API = ">=1,<2"
+
+dubbo = Protocol(
+    "dubbo",
+    NativeCodec(_native.lib.dubbo_codec_address(), _native),
+    "Apache Dubbo 2.0.2, as spoken by Dubbo 2.5 to 3.3",
+)
+
+
+@hookimpl
+def protokit_protocols() -> list[Protocol]:
+    """The one protocol of this package."""
+    return [dubbo]
