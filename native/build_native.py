@@ -8,7 +8,19 @@ from pathlib import Path
 from cffi import FFI
 
 HERE = Path(__file__).resolve().parent
-SOURCES = ("access", "buffer", "builder", "conn", "core", "downstream", "request", "table", "text", "upstream", "worker")
+SOURCES = (
+    "access",
+    "buffer",
+    "builder",
+    "conn",
+    "core",
+    "downstream",
+    "request",
+    "table",
+    "text",
+    "upstream",
+    "worker",
+)
 
 ffibuilder = FFI()
 ffibuilder.cdef((HERE / "cdef" / "engine.h").read_text())

@@ -142,7 +142,11 @@ def pack_address(host: str, port: int) -> bytes:
                 + socket.inet_pton(socket.AF_INET6, host)
                 + bytes(4)
             )
-        return struct.pack("=HH", socket.AF_INET, socket.htons(port)) + socket.inet_pton(socket.AF_INET, host) + bytes(8)
+        return (
+            struct.pack("=HH", socket.AF_INET, socket.htons(port))
+            + socket.inet_pton(socket.AF_INET, host)
+            + bytes(8)
+        )
     except OSError as error:
         raise ProtokitError(f"{host!r} is not an IP address") from error
 
@@ -188,7 +192,9 @@ class TableBuilder:
     def cluster(self, name: str, balance: str, max_connections: int, connect_ms: int) -> int:
         """Add a cluster; ``endpoint`` adds to the last one."""
         return self._index(
-            lib.pk_builder_cluster(self._builder, name.encode(), BALANCE[balance], max_connections, connect_ms)
+            lib.pk_builder_cluster(
+                self._builder, name.encode(), BALANCE[balance], max_connections, connect_ms
+            )
         )
 
     def endpoint(self, uid: int, host: str, port: int, weight: int) -> int:
@@ -215,7 +221,14 @@ class TableBuilder:
         features |= FEATURE_FILTER if filter_chain is not None else 0
         return self._index(
             lib.pk_builder_plan(
-                self._builder, name.encode(), features, timeout_ms, attempts, retry_on, idempotent, filter_chain or 0
+                self._builder,
+                name.encode(),
+                features,
+                timeout_ms,
+                attempts,
+                retry_on,
+                idempotent,
+                filter_chain or 0,
             )
         )
 
@@ -236,7 +249,14 @@ class TableBuilder:
         )
 
     def listener(
-        self, identity: int, name: str, *, routes: int | None, plan: int | None, pinned: bool, codecs: list[int]
+        self,
+        identity: int,
+        name: str,
+        *,
+        routes: int | None,
+        plan: int | None,
+        pinned: bool,
+        codecs: list[int],
     ) -> None:
         """Add a listener with the addresses of its codecs."""
         self._index(
@@ -287,7 +307,9 @@ class Worker:
     def __init__(self, seed: int) -> None:
         pointer = lib.pk_worker_start(seed)
         if pointer == ffi.NULL:
-            raise ProtokitError("a worker thread could not be started (threads or descriptors are at their limit)")
+            raise ProtokitError(
+                "a worker thread could not be started (threads or descriptors are at their limit)"
+            )
         self._worker = pointer
         self._buffer = ffi.new("pk_op[]", self._BATCH)
 
@@ -323,7 +345,9 @@ class Worker:
 
     def decide(self, handle: int, verdict: int, cluster: int = 0, status: int = 0, text: bytes = b"") -> bool:
         """Let a request that waited for a filter go on; False when the ring is full: try again."""
-        return bool(lib.pk_worker_decide(self._worker, handle, verdict, cluster, status, text, len(text)) == 0)
+        return bool(
+            lib.pk_worker_decide(self._worker, handle, verdict, cluster, status, text, len(text)) == 0
+        )
 
     def drain(self) -> None:
         """Tell clients in their protocol to go elsewhere."""

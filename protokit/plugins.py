@@ -141,7 +141,9 @@ def _reason(error: BaseException) -> str:
 
 
 def _load_entry_point(point: importlib.metadata.EntryPoint) -> Plugin:
-    plugin = Plugin(point.name, point.dist.name if point.dist else "", point.dist.version if point.dist else "")
+    plugin = Plugin(
+        point.name, point.dist.name if point.dist else "", point.dist.version if point.dist else ""
+    )
     return _fill(plugin, point.load, expected=point.name)
 
 

@@ -1,0 +1,86 @@
+"""The configuration file: reading it, checking it, its JSON Schema. Knows plugins, not the data plane."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from protokit import plugins
+from protokit.config.check import check, protocols_of
+from protokit.config.document import Document, read
+from protokit.config.schema import Config
+from protokit.errors import ConfigError, ConfigErrors
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+__all__ = ["Loaded", "load"]
+
+
+class Loaded:
+    """A configuration that can be run.
+
+    Attributes:
+        config: as written.
+        registry: the plugins that it names.
+        path: of the file, or ``<mapping>``.
+        warnings: what is odd about it.
+        protocols: by listener, in order; ``auto`` spelled out.
+    """
+
+    def __init__(
+        self, config: Config, registry: plugins.Registry, path: str, warnings: list[ConfigError]
+    ) -> None:
+        self.config = config
+        self.registry = registry
+        self.path = path
+        self.warnings = warnings
+        self.protocols = {
+            listener.name: tuple(protocols_of(listener) or sorted(registry.protocols))
+            for listener in config.listeners
+        }
+
+
+def load(source: str | Path | Mapping[str, Any]) -> Loaded:
+    """Read and check a configuration.
+
+    Args:
+        source: a file's path, or the same as a mapping.
+
+    Raises:
+        ConfigErrors: everything that is wrong with it, each with its place.
+    """
+    if isinstance(source, str | Path):
+        path, folder = str(source), Path(source).parent
+        try:
+            text = Path(source).read_text(encoding="utf-8")
+        except OSError as error:
+            raise ConfigErrors([ConfigError(f"cannot be read: {error.strerror}", path)]) from None
+        except UnicodeDecodeError as error:
+            raise ConfigErrors([ConfigError(f"is not UTF-8 (byte {error.start})", path)]) from None
+    else:
+        path, folder = "<mapping>", Path()
+        text = msgspec.json.encode(source).decode()  # JSON is YAML
+    try:
+        document = Document(text, path)
+    except ConfigError as error:
+        raise ConfigErrors([error]) from None
+    config = read(document)
+    registry = _plugins(config, folder)
+    findings = check(config, registry, document)
+    if findings.errors:
+        raise ConfigErrors(findings.errors)
+    return Loaded(config, registry, path, findings.warnings)
+
+
+def _plugins(config: Config, folder: Path) -> plugins.Registry:
+    files = [folder / name for name in config.plugins if name.endswith(".py")]
+    names = [name for name in config.plugins if not name.endswith(".py")]
+    wants_all = any(listener.protocol == "auto" for listener in config.listeners)
+    names += [name for listener in config.listeners for name in protocols_of(listener)]
+    uses = [use.name for listener in config.listeners for use in listener.filters]
+    uses += [use.name for table in config.routes for rule in table.rules for use in rule.filters]
+    return plugins.load(None if wants_all else [*names, *uses], files)

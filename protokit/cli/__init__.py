@@ -1,0 +1,21 @@
+"""The ``protokit`` command: one module a subcommand."""
+
+from __future__ import annotations
+
+import click
+
+import protokit
+from protokit.cli.check import check
+from protokit.cli.plugins import plugins
+from protokit.cli.run import run
+from protokit.cli.schema import schema
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(protokit.__version__, prog_name="protokit")
+def main() -> None:
+    """A proxy for RPC protocols."""
+
+
+for command in (check, plugins, run, schema):
+    main.add_command(command)

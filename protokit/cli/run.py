@@ -1,0 +1,146 @@
+"""``protokit run``: the proxy as a process. SIGHUP reloads, SIGTERM drains, a second signal ends at once."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.metadata
+import logging
+import platform
+import resource
+import signal
+import sys
+from typing import TYPE_CHECKING
+
+import click
+import uvloop
+
+import protokit
+from protokit import config as configuration
+from protokit.admin.server import AdminServer
+from protokit.dataplane import Proxy
+from protokit.errors import ConfigError, ProtokitError
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+    from typing import Any
+
+_log = logging.getLogger("protokit.run")
+
+
+@click.command()
+@click.argument("config")
+@click.option(
+    "--log-level", default="info", type=click.Choice(["debug", "info", "warning", "error"]), show_default=True
+)
+def run(config: str, log_level: str) -> None:
+    """Run the proxy with a configuration file."""
+    logging.basicConfig(
+        level=log_level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    try:
+        loaded = configuration.load(config)
+        uvloop.run(_Service(loaded).run())
+    except ConfigError as error:
+        click.echo(str(error), err=True)
+        sys.exit(1)
+    except ProtokitError as error:
+        click.echo(f"protokit: {error}", err=True)
+        sys.exit(1)
+
+
+class _Service:
+    """One run: the proxy, its admin server, and what signals do."""
+
+    def __init__(self, loaded: configuration.Loaded) -> None:
+        self._proxy = Proxy(loaded)
+        self._admin: AdminServer | None = None
+        self._stopped = asyncio.Event()
+        self._stopping = False
+        self._reloading = asyncio.Lock()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop, signal.Signals(number).name)
+        loop.add_signal_handler(signal.SIGHUP, lambda: self._start(self._reload()))
+        admin = self._proxy.loaded.config.admin
+        try:
+            await self._proxy.start()
+            if admin is not None:
+                public = (admin.public.host, admin.public.port) if admin.public else None
+                self._admin = AdminServer(self._proxy, (admin.bind.host, admin.bind.port), public)
+                await self._admin.start()
+            click.echo(banner(self._proxy, self._admin))
+            sys.stdout.flush()
+            await self._stopped.wait()
+        finally:
+            for task in self._tasks:
+                task.cancel()
+            await self._proxy.close()
+            if self._admin is not None:
+                await self._admin.close()
+        _log.info("stopped")
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _stop(self, name: str) -> None:
+        if self._stopping:
+            _log.warning("%s again: stopping at once", name)
+            self._stopped.set()
+            return
+        self._stopping = True
+        drain = self._proxy.loaded.config.drain
+        _log.info("%s: draining: %d ms for balancers, then up to %d ms", name, drain.delay, drain.timeout)
+        self._start(self._drain())
+
+    async def _drain(self) -> None:
+        try:
+            await self._proxy.drain()
+        finally:
+            self._stopped.set()
+
+    async def _reload(self) -> None:
+        async with self._reloading:
+            try:
+                await self._proxy.reload()
+            except ProtokitError as error:
+                _log.error("reload refused, the old configuration goes on:\n%s", error)  # no trace
+                return
+        for warning in self._proxy.loaded.warnings:
+            _log.warning("%s", warning)
+        _log.info("reloaded %s", self._proxy.loaded.path)
+
+
+def banner(proxy: Proxy, admin: AdminServer | None) -> str:
+    """One screen on what runs here."""
+    config = proxy.loaded.config
+    versions = ", ".join(
+        f"{name} {importlib.metadata.version(name)}" for name in ("uvloop", "cffi", "pluggy")
+    )
+    lines = [f"protokit {protokit.__version__} (Python {platform.python_version()}, {versions})"]
+    for plugin in proxy.loaded.registry.plugins:
+        brings = ", ".join(
+            [f"{one.name} ({one.tier})" for one in plugin.protocols.values()] + sorted(plugin.filters)
+        )
+        lines.append(f"  plugin    {plugin.name} {plugin.version}: {brings}")
+    for listener in config.listeners:
+        host, port = proxy.addresses[listener.name]
+        target = f"routes {listener.routes}" if listener.routes else f"cluster {listener.cluster}"
+        protocols = ", ".join(proxy.loaded.protocols[listener.name])
+        lines.append(f"  listener  {listener.name} {host}:{port} {protocols} -> {target}")
+    lines.append(f"  admin     {f'http://{admin.address[0]}:{admin.address[1]}/' if admin else 'off'}")
+    limits = config.limits
+    lines.append(
+        f"  limits    frame {limits.frame >> 10} KiB, buffers {limits.buffer >> 20} MiB,"
+        f" {limits.connections} connections, {limits.in_flight} in flight (each worker)"
+    )
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lines.append(f"  process   {config.workers} worker{'s' * (config.workers > 1)}, {soft} descriptors")
+    warnings = [f"  warning   {warning}" for warning in proxy.loaded.warnings]
+    if soft < limits.connections * config.workers:
+        warnings.append(f"  warning   {soft} descriptors are fewer than limits.connections (see ulimit -n)")
+    return "\n".join(lines + warnings)

@@ -1,0 +1,266 @@
+"""YAML with line numbers, read into the schema's structs; every mistake is found, not only the first.
+
+A scalar's meaning comes from the field it is for, so ``version: 1.0`` is the text ``1.0``, ``no`` and
+``on`` and ``20:30`` are what they look like, and quotes change nothing. Where any value fits (options,
+metadata) plain scalars are read by YAML 1.2's core schema.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import re
+import types
+import typing
+from typing import Any, Literal, get_args, get_origin
+
+import msgspec
+import yaml
+
+from protokit.config import schema
+from protokit.config.scalars import Address, Duration, Pattern, Size
+from protokit.errors import ConfigError, ConfigErrors
+
+_MAX_DEPTH = 64
+_MAX_ERRORS = 50
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_SCALARS: tuple[Any, ...] = (Address, Duration, Pattern, Size)
+_KINDS = {yaml.MappingNode: "a mapping", yaml.SequenceNode: "a list"}
+Path = tuple[str | int, ...]
+
+
+class Document:
+    """A parsed file: the node tree, and where things stand in it."""
+
+    def __init__(self, text: str, path: str) -> None:
+        self.path = path
+        try:
+            self.root: yaml.Node | None = yaml.compose(text, Loader=_Loader)
+        except yaml.YAMLError as error:
+            raise self._syntax_error(error) from None
+        except RecursionError:
+            raise ConfigError("nested too deeply", path) from None
+
+    def _syntax_error(self, error: yaml.YAMLError) -> ConfigError:
+        mark = getattr(error, "problem_mark", None)
+        what = getattr(error, "problem", None) or str(error).partition("\n")[0]
+        context = getattr(error, "context", None)
+        text = f"not YAML: {what}" + (f" ({context})" if context else "")
+        return ConfigError(text, self.path, mark.line + 1 if mark else 0, mark.column + 1 if mark else 0)
+
+    def error(self, message: str, node: yaml.Node | None) -> ConfigError:
+        """A ConfigError that points at ``node``."""
+        if node is None:
+            return ConfigError(message, self.path)
+        return ConfigError(message, self.path, node.start_mark.line + 1, node.start_mark.column + 1)
+
+    def error_at(self, message: str, path: Path) -> ConfigError:
+        """A ConfigError that points at the value under ``path``, or at the nearest one around it."""
+        node = self.root
+        for step in path:
+            inner = _child(node, step)
+            if inner is None:
+                break
+            node = inner
+        return self.error(message, node)
+
+
+def _child(node: yaml.Node | None, step: str | int) -> yaml.Node | None:
+    if isinstance(node, yaml.MappingNode):
+        return next((value for key, value in node.value if key.value == step), None)
+    if isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
+        return typing.cast("yaml.Node", node.value[step])
+    return None
+
+
+def read(document: Document) -> schema.Config:
+    """Read the document into a Config.
+
+    Raises:
+        ConfigErrors: every mistake in its shape, each with its place.
+    """
+    reader = _Reader(document)
+    if document.root is None:
+        raise ConfigErrors(
+            [ConfigError("the file is empty; expected at least listeners and clusters", document.path)]
+        )
+    config = reader.value(document.root, schema.Config, "the configuration", 0)
+    if reader.errors:
+        raise ConfigErrors(reader.errors)
+    return typing.cast("schema.Config", config)
+
+
+class _Broken:
+    """Stands for a value that could not be read; its error is noted already."""
+
+
+_BROKEN = _Broken()
+
+
+@functools.cache
+def _fields(struct: type[msgspec.Struct]) -> dict[str, tuple[Any, bool]]:
+    hints = typing.get_type_hints(struct)
+    return {field.name: (hints[field.name], field.required) for field in msgspec.structs.fields(struct)}
+
+
+def _shown(node: yaml.Node) -> str:
+    if isinstance(node, yaml.ScalarNode):
+        text = node.value if len(node.value) <= 40 else node.value[:37] + "..."
+        return repr(text) if text else "nothing"
+    return _KINDS[type(node)]
+
+
+class _Reader:
+    def __init__(self, document: Document) -> None:
+        self.document = document
+        self.errors: list[ConfigError] = []
+        self.budget = 5_000_000  # values; anchors could multiply them without end
+
+    def fail(self, message: str, node: yaml.Node) -> _Broken:
+        if len(self.errors) < _MAX_ERRORS:
+            self.errors.append(self.document.error(message, node))
+        return _BROKEN
+
+    def value(self, node: yaml.Node, kind: Any, what: str, depth: int) -> Any:
+        self.budget -= 1
+        if depth > _MAX_DEPTH or self.budget < 0:
+            return self.fail("nested too deeply, or anchors that multiply it", node)
+        origin = get_origin(kind)
+        if kind is str or kind in _SCALARS or kind in {int, bool} or origin is Literal:
+            return self.scalar(node, kind, what)
+        if origin is list:
+            return self.list(node, get_args(kind)[0], what, depth)
+        if origin in {typing.Union, types.UnionType}:
+            options = [option for option in get_args(kind) if option is not types.NoneType]
+            if len(options) == 1:
+                return self.value(node, options[0], what, depth)
+            wanted = list[str] if isinstance(node, yaml.SequenceNode) else str
+            return self.value(node, wanted, what, depth)
+        if kind is schema.FilterUse:
+            return self.filter_use(node, depth)
+        if kind is schema.Endpoint and isinstance(node, yaml.ScalarNode):
+            address = self.scalar(node, Address, "an endpoint")
+            return address if address is _BROKEN else schema.Endpoint(address)
+        if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+            return self.struct(node, kind, what, depth)
+        if origin is dict:
+            return (
+                self.anything(node, depth)
+                if isinstance(node, yaml.MappingNode)
+                else self.expected("a mapping", node, what)
+            )
+        return self.anything(node, depth)
+
+    def expected(self, wanted: str, node: yaml.Node, what: str) -> _Broken:
+        return self.fail(f"{what}: expected {wanted}, got {_shown(node)}", node)
+
+    def scalar(self, node: yaml.Node, kind: Any, what: str) -> Any:
+        if not isinstance(node, yaml.ScalarNode):
+            return self.expected(getattr(kind, "expected", "a single value"), node, what)
+        text, plain = node.value, node.style is None
+        if kind is str:
+            return text if text or not plain else self.expected("a text", node, what)
+        if kind is bool:
+            if text in {"true", "false"}:
+                return text == "true"
+            hint = "; write true or false" if text.lower() in {"yes", "no", "on", "off"} else ""
+            return self.fail(f"{what}: expected true or false, got {_shown(node)}{hint}", node)
+        if kind is int:
+            if re.fullmatch(r"[0-9]{1,10}", text) and int(text) < 2**32:
+                return int(text)
+            return self.expected("a whole number from 0 to 4294967295", node, what)
+        if get_origin(kind) is Literal:
+            choices = get_args(kind)
+            if text in choices:
+                return text
+            return self.fail(
+                f"{what}: expected one of {', '.join(choices)}, got {_shown(node)}{_hint(text, choices)}",
+                node,
+            )
+        try:
+            return kind.parse(text)
+        except ValueError as error:
+            return self.fail(f"{what}: {error}, got {_shown(node)}", node)
+
+    def list(self, node: yaml.Node, item: Any, what: str, depth: int) -> Any:
+        if not isinstance(node, yaml.SequenceNode):
+            return self.expected("a list", node, what)
+        values = [self.value(child, item, what, depth + 1) for child in node.value]
+        return _BROKEN if any(value is _BROKEN for value in values) else values
+
+    def pairs(self, node: yaml.MappingNode) -> dict[str, tuple[yaml.Node, yaml.Node]]:
+        found: dict[str, tuple[yaml.Node, yaml.Node]] = {}
+        for key, value in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                self.fail(f"expected a key, got {_shown(key)}", key)
+            elif key.value in found:
+                first = found[key.value][0].start_mark
+                self.fail(f"the key {key.value!r} stands here twice, first at line {first.line + 1}", key)
+            else:
+                found[key.value] = (key, value)
+        return found
+
+    def struct(self, node: yaml.Node, kind: type[msgspec.Struct], what: str, depth: int) -> Any:
+        if not isinstance(node, yaml.MappingNode):
+            return self.expected("a mapping", node, what)
+        fields = _fields(kind)
+        values: dict[str, Any] = {}
+        broken = False
+        for name, (key, value) in self.pairs(node).items():
+            if name not in fields:
+                self.fail(f"unknown key {name!r} in {what}{_hint(name, fields)}", key)
+                broken = True
+                continue
+            kind_of_field, required = fields[name]
+            if (
+                isinstance(value, yaml.ScalarNode)
+                and value.style is None
+                and value.value in {"", "~", "null"}
+                and not required
+            ):
+                continue
+            values[name] = self.value(value, kind_of_field, name, depth + 1)
+            broken = broken or values[name] is _BROKEN
+        missing = [name for name, (_, required) in fields.items() if required and name not in values]
+        if missing:
+            self.fail(f"{what}: {' and '.join(repr(name) for name in missing)} must be given", node)
+        return _BROKEN if broken or missing else kind(**values)
+
+    def filter_use(self, node: yaml.Node, depth: int) -> Any:
+        if isinstance(node, yaml.ScalarNode) and node.value:
+            return schema.FilterUse(node.value)
+        if isinstance(node, yaml.MappingNode) and len(node.value) == 1:
+            ((name, (_, options)),) = self.pairs(node).items()
+            values = self.value(options, dict[str, Any], f"options of filter {name}", depth + 1)
+            return values if values is _BROKEN else schema.FilterUse(name, values)
+        return self.expected("a filter's name, or {name: {options}}", node, "filters")
+
+    def anything(self, node: yaml.Node, depth: int) -> Any:
+        self.budget -= 1
+        if depth > _MAX_DEPTH or self.budget < 0:
+            return self.fail("nested too deeply, or anchors that multiply it", node)
+        if isinstance(node, yaml.MappingNode):
+            return {name: self.anything(value, depth + 1) for name, (_, value) in self.pairs(node).items()}
+        if isinstance(node, yaml.SequenceNode):
+            return [self.anything(child, depth + 1) for child in node.value]
+        return _core_scalar(node.value) if node.style is None else node.value
+
+
+def _core_scalar(text: str) -> Any:
+    if text in {"", "~", "null", "Null", "NULL"}:
+        return None
+    if text in {"true", "True", "TRUE", "false", "False", "FALSE"}:
+        return text.lower() == "true"
+    if re.fullmatch(r"[-+]?[0-9]{1,300}", text):
+        return int(text)
+    if re.fullmatch(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]{1,3})?", text):
+        return float(text)
+    return text
+
+
+def _hint(text: str, choices: typing.Iterable[str]) -> str:
+    names = list(choices)
+    close = difflib.get_close_matches(text, names, n=1)
+    if close:
+        return f"; did you mean {close[0]!r}?"
+    return f"; expected one of {', '.join(names)}" if len(names) <= 12 else ""

@@ -1,0 +1,61 @@
+"""The JSON Schema of the configuration, from the same structs that read it."""
+
+from __future__ import annotations
+
+import types
+import typing
+from typing import Any, Literal, get_args, get_origin
+
+import msgspec
+
+from protokit.config import schema
+
+
+def json_schema() -> dict[str, Any]:
+    """A JSON Schema (draft 2020-12) of the whole file."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "protokit",
+        **_of(schema.Config),
+    }
+
+
+def _of(kind: Any) -> dict[str, Any]:
+    origin, args = get_origin(kind), get_args(kind)
+    if origin in {typing.Union, types.UnionType}:
+        options = [_of(one) for one in args if one is not types.NoneType]
+        return options[0] if len(options) == 1 else {"anyOf": options}
+    if origin is Literal:
+        return {"enum": list(args)}
+    if origin is list:
+        return {"type": "array", "items": _of(args[0])}
+    if origin is dict:
+        return {"type": "object"}
+    if hasattr(kind, "expected"):
+        return {"type": ["string", "number"], "pattern": kind.pattern, "description": kind.expected}
+    if kind is bool:
+        return {"type": "boolean"}
+    if kind is int:
+        return {"type": "integer", "minimum": 0}
+    if kind is str:
+        return {"type": ["string", "number", "boolean"]}
+    return _struct(kind)
+
+
+def _struct(kind: type[msgspec.Struct]) -> dict[str, Any]:
+    hints = typing.get_type_hints(kind)
+    fields = msgspec.structs.fields(kind)
+    found: dict[str, Any] = {
+        "type": "object",
+        "description": (kind.__doc__ or "").partition("\n")[0],
+        "properties": {field.name: _of(hints[field.name]) for field in fields},
+        "additionalProperties": False,
+    }
+    required = [field.name for field in fields if field.required]
+    if required:
+        found["required"] = required
+    if kind is schema.FilterUse:
+        return {"anyOf": [{"type": "string"}, {"type": "object", "minProperties": 1, "maxProperties": 1}]}
+    if kind is schema.Endpoint:
+        return {"anyOf": [_of(schema.Address), found]}
+    return found

@@ -1,0 +1,92 @@
+"""The scalar types of the configuration: durations, sizes, addresses, patterns. Each reads text."""
+
+from __future__ import annotations
+
+import re
+
+_UNITS_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000}
+_UNITS_BYTES = {
+    "": 1,
+    "B": 1,
+    "KiB": 1024,
+    "MiB": 1024**2,
+    "GiB": 1024**3,
+    "KB": 1000,
+    "MB": 1000**2,
+    "GB": 1000**3,
+}
+
+
+class Duration(int):
+    """Milliseconds, written like ``500ms``, ``5s``, ``1.5s``, ``10m``, ``1h``."""
+
+    expected = "a duration like 500ms, 5s or 10m"
+    pattern = r"^[0-9]+(\.[0-9]+)?(ms|s|m|h)$"
+
+    @classmethod
+    def parse(cls, text: str) -> Duration:
+        """Raises ValueError where ``text`` is none, or over 24 days."""
+        match = re.fullmatch(r"([0-9]{1,12}(?:\.[0-9]{1,3})?)(ms|s|m|h)", text)
+        if match is None:
+            raise ValueError(f"expected {cls.expected}")
+        value = round(float(match[1]) * _UNITS_MS[match[2]])
+        if value >= 2**31:
+            raise ValueError("expected a duration under 24 days")
+        return cls(value)
+
+
+class Size(int):
+    """Bytes, written like ``4096``, ``64KiB``, ``8MiB``, ``1GB``."""
+
+    expected = "a size like 64KiB or 8MiB"
+    pattern = r"^[0-9]+(B|KiB|MiB|GiB|KB|MB|GB)?$"
+
+    @classmethod
+    def parse(cls, text: str) -> Size:
+        """Raises ValueError where ``text`` is none, or over 1 TiB."""
+        match = re.fullmatch(r"([0-9]{1,15})\s*([KMG]i?B|B|)", text)
+        if match is None or int(match[1]) * _UNITS_BYTES[match[2]] > 2**40:
+            raise ValueError(f"expected {cls.expected}")
+        return cls(int(match[1]) * _UNITS_BYTES[match[2]])
+
+
+class Address(str):
+    """``host:port``; an IPv6 host stands in brackets."""
+
+    __slots__ = ("host", "port")
+    host: str
+    port: int
+    expected = "an address like 127.0.0.1:20880 or [::1]:20880"
+    pattern = r"^(\[[0-9a-fA-F:.]+\]|[^:\s]+):[0-9]+$"
+
+    @classmethod
+    def parse(cls, text: str) -> Address:
+        """Raises ValueError where ``text`` is none."""
+        match = re.fullmatch(r"(?:\[([0-9a-fA-F:.]+)\]|([A-Za-z0-9_.-]+)):([0-9]{1,5})", text)
+        if match is None or int(match[3]) > 65535:
+            raise ValueError(f"expected {cls.expected}")
+        address = cls(text)
+        address.host = match[1] or match[2]
+        address.port = int(match[3])
+        return address
+
+
+class Pattern(str):
+    """``x`` exactly, ``x*`` anything that starts so, ``*`` anything."""
+
+    __slots__ = ()
+    expected = "a text, a prefix like com.example.*, or *"
+    pattern = r"^[^*]*\*?$"
+
+    @classmethod
+    def parse(cls, text: str) -> Pattern:
+        """Raises ValueError where a star stands elsewhere than at the end."""
+        if "*" in text[:-1] or "\0" in text:
+            raise ValueError(f"expected {cls.expected}: the star stands at the end only")
+        return cls(text)
+
+    def covers(self, other: str) -> bool:
+        """Whether everything that ``other`` matches is matched by this pattern."""
+        if self.endswith("*"):
+            return other.removesuffix("*").startswith(self[:-1])
+        return self == other

@@ -1,0 +1,151 @@
+"""The shape of the configuration file, and nothing else: field names, types, defaults."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from protokit.config import defaults
+from protokit.config.scalars import Address, Duration, Pattern, Size
+
+
+class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A mapping of the file; unknown keys are errors."""
+
+
+class FilterUse(_Section):
+    """A filter by name, with its options: ``name`` or ``{name: {options}}``."""
+
+    name: str
+    options: dict[str, Any] = {}
+
+
+class Listener(_Section):
+    """Where clients connect."""
+
+    name: str
+    bind: Address
+    protocol: str | list[str]
+    routes: str | None = None
+    cluster: str | None = None
+    mode: Literal["shared", "pinned"] = "shared"
+    filters: list[FilterUse] = []
+
+
+class Match(_Section):
+    """What a rule asks of a request; what is not named matches anything."""
+
+    service: Pattern = Pattern("*")
+    method: Pattern = Pattern("*")
+    version: Pattern = Pattern("*")
+    group: Pattern = Pattern("*")
+
+
+class Retry(_Section):
+    """When a request is tried again. ``attempts`` counts the first try too."""
+
+    attempts: int = defaults.RETRY_ATTEMPTS
+    on: list[Literal["connect-failure", "reset", "overloaded", "timeout"]] = msgspec.field(
+        default_factory=lambda: ["connect-failure", "reset"]
+    )
+    idempotent: bool = False
+
+
+class Split(_Section):
+    """One share of a rule's traffic."""
+
+    cluster: str
+    weight: int = 1
+
+
+class Rule(_Section):
+    """Where matching requests go. The first rule of a table that matches decides."""
+
+    match: Match = Match()
+    cluster: str | None = None
+    split: list[Split] = []
+    timeout: Duration | None = None
+    retry: Retry | None = None
+    filters: list[FilterUse] = []
+
+
+class Routes(_Section):
+    """A route table."""
+
+    name: str
+    rules: list[Rule]
+
+
+class Endpoint(_Section):
+    """One server; also written as its address alone."""
+
+    address: Address
+    weight: int = 1
+    metadata: dict[str, Any] = {}
+
+
+class Cluster(_Section):
+    """Servers that do the same."""
+
+    name: str
+    endpoints: list[Endpoint]
+    balance: Literal["round-robin", "least-request"] = "round-robin"
+    max_connections: int = defaults.MAX_CONNECTIONS
+    connect_timeout: Duration | None = None
+
+
+class Admin(_Section):
+    """The admin server; ``public`` serves only /ready, /healthz and /metrics."""
+
+    bind: Address
+    public: Address | None = None
+
+
+class Drain(_Section):
+    """How the proxy stops."""
+
+    delay: Duration = Duration(defaults.DRAIN["delay"])
+    timeout: Duration = Duration(defaults.DRAIN["timeout"])
+
+
+class Limits(_Section):
+    """What a peer can make grow, per worker."""
+
+    frame: Size = Size(defaults.LIMITS["frame"])
+    headers: int = defaults.LIMITS["headers"]
+    connections: int = defaults.LIMITS["connections"]
+    in_flight: int = defaults.LIMITS["in_flight"]
+    in_flight_per_connection: int = defaults.LIMITS["in_flight_per_connection"]
+    buffer: Size = Size(defaults.LIMITS["buffer"])
+    client_pause: Size = Size(defaults.LIMITS["client_pause"])
+    client_close: Size = Size(defaults.LIMITS["client_close"])
+    upstream_buffer: Size = Size(defaults.LIMITS["upstream_buffer"])
+    upstream_in_flight: int = defaults.LIMITS["upstream_in_flight"]
+    retry_buffer: Size = Size(defaults.LIMITS["retry_buffer"])
+
+
+class Timeouts(_Section):
+    """How long anything may take."""
+
+    request: Duration = Duration(defaults.TIMEOUTS["request"])
+    connect: Duration = Duration(defaults.TIMEOUTS["connect"])
+    idle: Duration = Duration(defaults.TIMEOUTS["idle"])
+    frame: Duration = Duration(defaults.TIMEOUTS["frame"])
+    detect: Duration = Duration(defaults.TIMEOUTS["detect"])
+    heartbeat: Duration = Duration(defaults.TIMEOUTS["heartbeat"])
+    probe: Duration = Duration(defaults.TIMEOUTS["probe"])
+
+
+class Config(_Section):
+    """The whole file."""
+
+    listeners: list[Listener]
+    clusters: list[Cluster]
+    routes: list[Routes] = []
+    admin: Admin | None = None
+    drain: Drain = Drain()
+    limits: Limits = Limits()
+    timeouts: Timeouts = Timeouts()
+    workers: int = defaults.WORKERS
+    plugins: list[str] = []

@@ -1,0 +1,102 @@
+"""A Snapshot: everything the data plane needs, immutable. The one interface between the two."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from protokit.wire import Protocol
+
+
+class _Part(msgspec.Struct, frozen=True):
+    pass
+
+
+class Endpoint(_Part):
+    """One server; ``host`` is numeric, ``weight`` 0 means: no traffic."""
+
+    host: str
+    port: int
+    weight: int = 1
+    metadata: Mapping[str, Any] = {}
+
+
+class Cluster(_Part):
+    """Servers that do the same. ``balance``: round-robin or least-request."""
+
+    name: str
+    endpoints: tuple[Endpoint, ...]
+    balance: str
+    max_connections: int
+    connect_timeout_ms: int
+
+
+class Match(_Part):
+    """Patterns: ``x`` exactly, ``x*`` a prefix, ``*`` anything."""
+
+    service: str = "*"
+    method: str = "*"
+    version: str = "*"
+    group: str = "*"
+
+
+class Retry(_Part):
+    """``attempts``: tries in all."""
+
+    attempts: int
+    on: tuple[str, ...]
+    idempotent: bool
+
+
+class Use(_Part):
+    """A filter and its options."""
+
+    name: str
+    options: Mapping[str, Any]
+
+
+class Rule(_Part):
+    """``split``: clusters with weights, one at least."""
+
+    name: str
+    match: Match
+    split: tuple[tuple[str, int], ...]
+    timeout_ms: int = 0
+    retry: Retry | None = None
+    filters: tuple[Use, ...] = ()
+
+
+class RouteTable(_Part):
+    """The first rule that matches decides."""
+
+    name: str
+    rules: tuple[Rule, ...]
+
+
+class Listener(_Part):
+    """``routes`` names a table, or ``cluster`` the one place where everything goes."""
+
+    name: str
+    host: str
+    port: int
+    protocols: tuple[Protocol, ...]
+    routes: str | None
+    cluster: str | None
+    pinned: bool
+    filters: tuple[Use, ...] = ()
+
+
+class Snapshot(_Part):
+    """``limits``: fields of the engine's ``pk_limits`` (bytes, counts, milliseconds)."""
+
+    listeners: tuple[Listener, ...]
+    routes: tuple[RouteTable, ...]
+    clusters: tuple[Cluster, ...]
+    limits: Mapping[str, int]
+    max_headers: int
+    drain_delay_ms: int
+    drain_timeout_ms: int
+    workers: int
+    filters: Mapping[str, Any]

@@ -1,0 +1,144 @@
+"""From a Snapshot to the engine's routing table, with identities that last across reloads."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from protokit import native
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from protokit.control.snapshot import Endpoint, Listener, Rule, Snapshot, Use
+    from protokit.model import Filter
+
+
+class Identities:
+    """Numbers for things that keep their connections and counters across reloads."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[Any, int] = {}
+        self._free: list[int] = []
+        self._next = 0
+
+    def number(self, key: Any) -> int:
+        """The number of ``key``, a new one the first time."""
+        if key not in self._numbers:
+            if self._free:
+                self._numbers[key] = self._free.pop()
+            else:
+                self._numbers[key] = self._next
+                self._next += 1
+        return self._numbers[key]
+
+    def keep(self, keys: Iterable[Any]) -> None:
+        """Forget all other keys; their numbers are given out again."""
+        wanted = set(keys)
+        for key in [key for key in self._numbers if key not in wanted]:
+            self._free.append(self._numbers.pop(key))
+
+
+class Compiled:
+    """A table in use, and what Python has to know of it.
+
+    Attributes:
+        table: the engine's.
+        clusters: index by name.
+        chains: filters by chain number.
+        endpoints: (cluster, host, port) by uid.
+    """
+
+    def __init__(self, snapshot: Snapshot, table: native.Table) -> None:
+        self.snapshot = snapshot
+        self.table = table
+        self.clusters: dict[str, int] = {}
+        self.chains: list[list[Filter]] = []
+        self.endpoints: dict[tuple[str, str, int], int] = {}
+        self.retired_by = 0
+
+
+def listener_key(listener: Listener) -> tuple[str, str, int]:
+    """What makes it the same listener after a reload: name and where it was asked to bind."""
+    return (listener.name, listener.host, listener.port)
+
+
+def compile_snapshot(snapshot: Snapshot, endpoints: Identities, listeners: Identities, seed: int) -> Compiled:
+    """Build the table off the workers' threads.
+
+    Args:
+        snapshot: what to run.
+        endpoints: identities of (cluster, host, port).
+        listeners: identities of ``listener_key``.
+        seed: of the table's hashes.
+    """
+    builder = native.TableBuilder(snapshot.limits, seed)
+    compiled = Compiled(snapshot, native.Table(None))
+    for cluster in snapshot.clusters:
+        compiled.clusters[cluster.name] = builder.cluster(
+            cluster.name, cluster.balance, cluster.max_connections, cluster.connect_timeout_ms
+        )
+        for endpoint in cluster.endpoints:
+            uid = endpoints.number(_endpoint_key(cluster.name, endpoint))
+            compiled.endpoints[_endpoint_key(cluster.name, endpoint)] = uid
+            builder.endpoint(uid, endpoint.host, endpoint.port, endpoint.weight)
+    rules = {table.name: table.rules for table in snapshot.routes}
+    shared: dict[str, int] = {}
+    for listener in snapshot.listeners:
+        routes = plan = None
+        if listener.routes is None:
+            plan = builder.plan(listener.name, filter_chain=_chain(compiled, listener.filters))
+            builder.split(compiled.clusters[listener.cluster or ""], 1)
+        elif listener.routes in shared and not listener.filters:
+            routes = shared[listener.routes]
+        else:
+            # A listener with filters of its own gets a copy of the table, whose plans name them.
+            routes = _routes(builder, compiled, rules[listener.routes], listener)
+            if not listener.filters:
+                shared[listener.routes] = routes
+        builder.listener(
+            listeners.number(listener_key(listener)),
+            listener.name,
+            routes=routes,
+            plan=plan,
+            pinned=listener.pinned,
+            codecs=[protocol.wire.address for protocol in listener.protocols],
+        )
+    compiled.table = builder.finish()
+    return compiled
+
+
+def _endpoint_key(cluster: str, endpoint: Endpoint) -> tuple[str, str, int]:
+    return (cluster, endpoint.host, endpoint.port)
+
+
+def _chain(compiled: Compiled, uses: tuple[Use, ...]) -> int | None:
+    if not uses:
+        return None
+    compiled.chains.append([compiled.snapshot.filters[use.name](use.options) for use in uses])
+    return len(compiled.chains) - 1
+
+
+def _routes(
+    builder: native.TableBuilder, compiled: Compiled, rules: tuple[Rule, ...], listener: Listener
+) -> int:
+    plans = [_plan(builder, compiled, rule, listener.filters) for rule in rules]
+    routes = builder.routes(listener.routes or "")
+    for rule, plan in zip(rules, plans, strict=True):
+        match = rule.match
+        builder.rule(match.service, match.method, match.version, match.group, plan)
+    return routes
+
+
+def _plan(builder: native.TableBuilder, compiled: Compiled, rule: Rule, before: tuple[Use, ...]) -> int:
+    retry = rule.retry
+    index = builder.plan(
+        rule.name,
+        timeout_ms=rule.timeout_ms,
+        attempts=retry.attempts if retry else 0,
+        retry_on=sum(native.RETRY_ON[reason] for reason in set(retry.on)) if retry else 0,
+        idempotent=bool(retry and retry.idempotent),
+        filter_chain=_chain(compiled, before + rule.filters),
+    )
+    for cluster, weight in rule.split:
+        builder.split(compiled.clusters[cluster], weight)
+    return index
