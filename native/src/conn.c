@@ -3,6 +3,9 @@
 
 #include "internal.h"
 
+/* So many bytes of a frame are looked at again whenever one more comes, although the codec asked for
+ * more at once: what cannot be the protocol is refused at the first wrong byte. */
+enum { FRONT = 32 };
 enum { MAX_RECV = 256 * 1024, MIN_ROOM = 4096 };
 
 pk_conn *pk_conn_find(const pk_core *core, pk_handle h) {
@@ -143,7 +146,7 @@ static size_t parse(pk_core *core, pk_conn *c, const uint8_t *data, size_t size)
   size_t used = 0;
   for (uint32_t frames = 0; used < size && c->state == PK_CONN_OPEN && !blocked(c); frames++) {
     size_t left = size - used;
-    if (c->in_need > left) break;
+    if (c->in_need > left && left > FRONT) break;
     if (frames == PK_FRAMES_A_FEED) {
       pk_conn_ready(core, c);
       break;

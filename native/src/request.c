@@ -362,14 +362,15 @@ static void choose_cluster(pk_core *core, pk_request *r) {
   }
 }
 
+/* After the bytes are on their way: keep them only for a retry that may come, and only small ones. */
 static void keep_for_retry(pk_core *core, pk_request *r, const uint8_t *data, const pk_frame *f) {
-  const pk_plan *p = pk_table_plan_at(r->live->table, r->plan);
-  if (!(p->features & PK_F_RETRY)) {
-    pk_held_free(core, r->held);
+  int wanted = (pk_table_plan_at(r->live->table, r->plan)->features & PK_F_RETRY) != 0;
+  int small = f->size <= core->limits.retry_buffer;
+  if (wanted && small && r->held == NULL) r->held = pk_hold(core, data, f);
+  if (wanted && (!small || r->held == NULL)) PK_STAT_ADD(core->stats.retries_too_large, 1);
+  if (!wanted || !small) {
+    pk_held_free(core, r->held); /* `data` and `f` may stand there: not used any more */
     r->held = NULL;
-  } else if (r->held == NULL && !r->oneway) {
-    if (f->size <= core->limits.retry_buffer) r->held = pk_hold(core, data, f);
-    if (r->held == NULL) PK_STAT_ADD(core->stats.retries_too_large, 1);
   }
 }
 

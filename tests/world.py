@@ -1,0 +1,168 @@
+"""A world around the sans-IO core: clients, upstreams and time, all under the test's hand."""
+
+from __future__ import annotations
+
+from protokit import native
+
+MS = 1_000_000
+LIMITS = {
+    "buffer": 4 << 20,
+    "frame": 1 << 16,
+    "connections": 64,
+    "in_flight": 256,
+    "in_flight_per_connection": 32,
+    "client_pause": 4096,
+    "client_close": 1 << 20,
+    "upstream_buffer": 1 << 15,
+    "upstream_in_flight": 32,
+    "retry_buffer": 4096,
+    "request_ms": 3000,
+    "idle_ms": 600_000,
+    "frame_ms": 2000,
+    "detect_ms": 500,
+    "heartbeat_ms": 10_000,
+    "probe_ms": 5000,
+}
+
+
+def table(codecs, *, endpoints=1, limits=None, rules=None, plan=None, balance="round-robin", weights=None,
+          pinned=False, direct=False, max_connections=4, first_uid=0, connect_ms=1000):
+    """A table of one listener (0), one cluster, and by default one rule that matches anything."""
+    builder = native.TableBuilder({**LIMITS, **(limits or {})}, seed=42)
+    builder.cluster("c", balance, max_connections, connect_ms)
+    for i in range(endpoints):
+        builder.endpoint(first_uid + i, "127.0.0.1", 9000 + first_uid + i, (weights or [1] * endpoints)[i])
+    index = builder.plan("plan", **(plan or {}))
+    builder.split(0, 1)
+    routes = None
+    if not direct:
+        routes = builder.routes("r")
+        for service, method in rules or [("*", "*")]:
+            builder.rule(service, method, "*", "*", index)
+    builder.listener(0, "in", routes=routes, plan=index, pinned=pinned, codecs=codecs)
+    return builder.finish()
+
+
+class World:
+    """Carries out what the core asks for, and keeps what each side got."""
+
+    def __init__(self, first: native.Table, *, connect="ok") -> None:
+        self.core = native.Core(7)
+        self.now = 1_000 * MS
+        self.connect = connect  # what happens to new upstream connections: ok, fail, or wait
+        self.clients: list[int] = []
+        self.upstreams: dict[int, tuple[str, int]] = {}  # open or being opened, by handle
+        self.opening: list[int] = []
+        self.got: dict[int, bytearray] = {}  # bytes that each peer received
+        self.stuck: set[int] = set()  # peers that do not read
+        self.closed: dict[int, int] = {}  # handle -> 1 when with a reset
+        self.paused: set[int] = set()
+        self.filters: list[native.Op] = []
+        self.retired: list[int] = []
+        self.tables: dict[int, native.Table] = {}
+        self.apply(first)
+
+    def apply(self, one: native.Table) -> None:
+        token = len(self.tables) + 1
+        self.tables[token] = one
+        self.core.begin(self.now)
+        self.core.apply(one, token)
+        self._settle()
+
+    def batch(self, *steps) -> None:
+        """One batch: each step is (method of the core, arguments...)."""
+        self.core.begin(self.now)
+        for name, *arguments in steps:
+            getattr(self.core, name)(*arguments)
+        self._settle()
+
+    def _settle(self) -> None:
+        self.core.end()
+        while True:
+            ops = self.core.ops()
+            for op in ops:
+                self._carry_out(op)
+            moved = [self.read(handle) for handle in self.core.dirty() if handle not in self.stuck]
+            if not ops and not moved:
+                break
+        due = self.core.next()
+        if due is not None and due <= self.now:
+            self.core.begin(self.now)
+            self._settle()
+
+    def _carry_out(self, op: native.Op) -> None:
+        if op.op == native.OP_CONNECT:
+            raw = bytes(native.ffi.buffer(native.ffi.cast("char *", op.data), op.size))
+            self.upstreams[op.handle] = native.unpack_address(raw)
+            self.got[op.handle] = bytearray()
+            if self.connect == "wait":
+                self.opening.append(op.handle)
+            else:
+                self.core.connected(op.handle, failed=self.connect == "fail")
+        elif op.op == native.OP_CLOSE:
+            assert op.handle not in self.closed, "closed twice"
+            self.closed[op.handle] = op.arg
+            self.upstreams.pop(op.handle, None)
+            self.paused.discard(op.handle)
+        elif op.op == native.OP_PAUSE:
+            self.paused.add(op.handle)
+        elif op.op == native.OP_RESUME:
+            self.paused.discard(op.handle)
+        elif op.op == native.OP_FILTER:
+            self.filters.append(op)
+        elif op.op == native.OP_RETIRED:
+            self.retired.append(op.token)
+            self.tables[op.token].free()
+
+    def read(self, handle: int, most: int = 1 << 30) -> int:
+        """Let a peer read what waits for it, up to ``most`` bytes."""
+        total = 0
+        while most > 0 and (data := self.core.out(handle, min(most, 1 << 16))):
+            self.got[handle] += data
+            self.core.sent(handle, len(data))
+            most -= len(data)
+            total += len(data)
+        return total
+
+    def client(self) -> int:
+        self.core.begin(self.now)
+        handle = self.core.accept(0)
+        self._settle()
+        if handle:
+            self.clients.append(handle)
+            self.got[handle] = bytearray()
+        return handle
+
+    def feed(self, handle: int, data: bytes) -> None:
+        self.batch(("feed", handle, data))
+
+    def opened(self, handle: int, *, failed: bool = False) -> None:
+        self.opening.remove(handle)
+        self.core.begin(self.now)
+        self.core.connected(handle, failed=failed)
+        self._settle()
+
+    def wait(self, ms: int) -> None:
+        """Let time pass, with a batch whenever the core asks for one."""
+        end = self.now + ms * MS
+        for _ in range(100_000):
+            due = self.core.next()
+            self.now = end if due is None or due >= end else max(due, self.now)
+            self.core.begin(self.now)
+            self._settle()
+            if self.now >= end:
+                return
+        raise AssertionError("the core asks for batches without end")
+
+    def take(self, toy, handle: int):
+        """The whole frames that a peer got since the last time."""
+        frames, rest = toy.split(bytes(self.got[handle]))
+        self.got[handle] = bytearray(rest)
+        return frames
+
+    def only_upstream(self) -> int:
+        (handle,) = self.upstreams
+        return handle
+
+    def stat(self, name: str) -> int:
+        return self.core.stats()[name]
