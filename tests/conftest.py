@@ -17,6 +17,10 @@ HERE = Path(__file__).parent
 REPO = HERE.parent
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--examples", type=int, default=40, help="random worlds of each kind")
+
+
 class Toy:
     """The toy protocol (toy/toy.c) from Python: a codec's address and frames from plain values."""
 
@@ -80,3 +84,4 @@ def toys(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Toy]:
 @pytest.fixture(scope="session")
 def wide(toys: dict[str, Toy]) -> Toy:
     return toys["wide"]
+

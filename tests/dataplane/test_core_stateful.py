@@ -1,0 +1,307 @@
+"""Random clients, upstreams and time around the core: no answer to the wrong client, every request ends
+exactly once, memory stays within the budget, and everything comes back in the end."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from world import LIMITS, World, table
+
+from protokit import native
+
+SMALL = {
+    "buffer": 400_000,
+    "frame": 3000,
+    "connections": 6,
+    "in_flight": 40,
+    "in_flight_per_connection": 12,
+    "client_pause": 2000,
+    "client_close": 12_000,
+    "upstream_buffer": 3000,
+    "upstream_in_flight": 8,
+    "retry_buffer": 200,
+    "request_ms": 2000,
+    "probe_ms": 700,
+    "heartbeat_ms": 3000,
+}
+PLANS = [
+    {},
+    {"attempts": 3, "retry_on": 15},
+    {"attempts": 3, "retry_on": 15, "idempotent": True},
+    {"timeout_ms": 500},
+    {"filter_chain": 0},
+]
+
+
+class Client:
+    def __init__(self, handle: int) -> None:
+        self.handle = handle
+        self.pending: bytearray = bytearray()  # bytes written and not yet delivered
+        self.ended_writing = False
+        self.reset = False
+        self.asked: dict[int, bytes] = {}  # id -> token, of requests that wait for their end
+        self.order: list[tuple[int, bytes]] = []  # the same, as they were asked
+        self.broke_rules = False
+
+
+class Machine(RuleBasedStateMachine):
+    kind = "wide"
+    pinned = False
+    toys: dict = {}
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.toy = self.toys[self.kind]
+        self.number = 0
+        self.uid = 0
+        self.world = World(self.new_table({}, 2))
+        self.world.connect = "wait"
+        self.clients: list[Client] = []
+        self.asked_up: dict[int, list[tuple[int, int, bytes]]] = {}
+        self.old: list[tuple[int, int]] = []  # (upstream, id) of requests answered or given up
+        self.ended = 0
+
+    def new_table(self, plan: dict, endpoints: int, balance: str = "round-robin") -> native.Table:
+        return table(
+            [self.toy.address],
+            endpoints=endpoints,
+            first_uid=self.uid,
+            limits=SMALL,
+            plan=plan,
+            balance=balance,
+            max_connections=2,
+            pinned=self.pinned,
+            rules=[("svc", "*")],
+        )
+
+    # What clients do.
+
+    @rule()
+    def connect(self) -> None:
+        handle = self.world.client()
+        if handle:
+            self.clients.append(Client(handle))
+
+    def live(self, reading: bool = True) -> list[Client]:
+        return [c for c in self.clients if c.handle not in self.world.closed and not c.reset]
+
+    @rule(data=st.data())
+    def ask(self, data) -> None:
+        candidates = [c for c in self.live() if not c.ended_writing]
+        if not candidates:
+            return
+        client = data.draw(st.sampled_from(candidates))
+        for _ in range(data.draw(st.integers(1, 5))):
+            self.number += 1
+            token = b"%d" % self.number
+            service = data.draw(st.sampled_from([b"svc"] * 6 + [b"other", b"bad"]))
+            filling = b"x" * data.draw(st.sampled_from([0, 0, 10, 300, 1500]))
+            body = b" ".join([service, b"m", token, filling]) if service != b"bad" else b"bad" + token
+            oneway = data.draw(st.integers(0, 9)) == 0
+            wire_id = data.draw(st.integers(0, 2 ** (8 * self.toy.id_bytes) - 1)) if self.toy.id_bytes else 0
+            if wire_id in client.asked and self.toy.id_bytes:
+                continue
+            client.pending += self.toy.request(wire_id, body, oneway=oneway)
+            if not oneway:
+                if self.toy.id_bytes:
+                    client.asked[wire_id] = token
+                client.order.append((wire_id, token))
+
+    @rule(data=st.data())
+    def deliver(self, data) -> None:
+        steps = []
+        for client in self.live():
+            if client.pending and client.handle not in self.world.paused:
+                size = data.draw(st.integers(1, len(client.pending)))
+                steps.append(("feed", client.handle, bytes(client.pending[:size])))
+                del client.pending[:size]
+        self.world.batch(*steps)
+
+    @precondition(lambda self: self.clients)
+    @rule(data=st.data())
+    def stop_reading(self, data) -> None:
+        self.world.stuck.add(data.draw(st.sampled_from(self.clients)).handle)
+
+    @rule(most=st.integers(1, 5000))
+    def read_on(self, most) -> None:
+        for handle in list(self.world.stuck):
+            self.world.read(handle, most)
+        self.world.stuck.clear()
+        self.world.batch()
+
+    @rule(data=st.data())
+    def half_close(self, data) -> None:
+        candidates = [c for c in self.live() if not c.pending and not c.ended_writing]
+        if candidates:
+            client = data.draw(st.sampled_from(candidates))
+            client.ended_writing = True
+            self.world.batch(("eof", client.handle))
+
+    @rule(data=st.data())
+    def reset(self, data) -> None:
+        if self.live():
+            client = data.draw(st.sampled_from(self.live()))
+            client.reset = True
+            self.world.batch(("error", client.handle))
+
+    # What upstreams do.
+
+    @rule(data=st.data(), failed=st.sampled_from([False, False, False, True]))
+    def opened(self, data, failed) -> None:
+        self.world.opening = [one for one in self.world.opening if one in self.world.upstreams]
+        if self.world.opening:
+            self.world.opened(data.draw(st.sampled_from(self.world.opening)), failed=failed)
+
+    def see_upstreams(self) -> None:
+        for handle in self.world.upstreams:
+            for kind, _, wire_id, body in self.world.take(self.toy, handle):
+                if kind == self.toy.REQUEST:
+                    self.asked_up.setdefault(handle, []).append((kind, wire_id, body))
+                    assert wire_id != 7 or self.pinned or not self.toy.id_bytes, "a reserved id was issued"
+
+    @rule(data=st.data())
+    def answer(self, data) -> None:
+        self.see_upstreams()
+        steps = []
+        for handle in list(self.world.upstreams):
+            waiting = self.asked_up.get(handle, [])
+            for _ in range(data.draw(st.integers(0, min(3, len(waiting))))):
+                at = data.draw(st.integers(0, len(waiting) - 1)) if self.toy.id_bytes else 0
+                _, wire_id, body = waiting.pop(at)
+                token = body.split(b" ")[2]
+                status = data.draw(st.sampled_from([0, 0, 0, 1, 5]))
+                filling = b"y" * data.draw(st.sampled_from([0, 0, 500, 2000]))
+                steps.append(
+                    ("feed", handle, self.toy.frame(self.toy.RESPONSE, wire_id, token + b" " + filling, status))
+                )
+                self.old.append((handle, wire_id))
+        self.world.batch(*steps)
+
+    @precondition(lambda self: self.toy.id_bytes == 8 and self.old)
+    @rule(data=st.data())
+    def repeat_or_forge(self, data) -> None:
+        handle, wire_id = data.draw(st.sampled_from(self.old))
+        outstanding = {one[1] for one in self.asked_up.get(handle, [])}
+        wire_id += data.draw(st.sampled_from([0, 0, 4096, 2**32]))
+        self.see_upstreams()
+        outstanding |= {one[1] for one in self.asked_up.get(handle, [])}
+        if handle in self.world.upstreams and wire_id not in outstanding:
+            self.world.feed(handle, self.toy.frame(self.toy.RESPONSE, wire_id % 2**64, b"forged"))
+
+    @rule(data=st.data(), how=st.sampled_from(["eof", "error", "garbage", "drain", "undrain", "heartbeat", "stuck"]))
+    def upstream_misbehaves(self, data, how) -> None:
+        if not self.world.upstreams:
+            return
+        handle = data.draw(st.sampled_from(sorted(self.world.upstreams)))
+        if handle in self.world.opening:
+            return
+        if how == "stuck":
+            self.world.stuck.add(handle)
+        elif how in {"eof", "error"}:
+            self.world.batch((how, handle))
+        else:
+            toy = self.toy
+            frames = {"drain": toy.DRAIN, "undrain": toy.UNDRAIN, "heartbeat": toy.HEARTBEAT}
+            self.world.feed(handle, toy.frame(frames[how]) if how in frames else b"garbage")
+
+    # What the proxy's owner does.
+
+    @rule(ms=st.sampled_from([1, 50, 400, 800, 2500]))
+    def wait(self, ms) -> None:
+        self.world.wait(ms)
+
+    @rule(
+        plan=st.sampled_from(PLANS),
+        endpoints=st.integers(1, 3),
+        balance=st.sampled_from(["round-robin", "least-request"]),
+        uid=st.integers(0, 2),
+    )
+    def reload(self, plan, endpoints, balance, uid) -> None:
+        self.uid = uid
+        self.world.apply(self.new_table(plan, endpoints, balance))
+
+    @precondition(lambda self: self.world.filters)
+    @rule(data=st.data(), verdict=st.sampled_from([0, 0, 1, 2]))
+    def decide(self, data, verdict) -> None:
+        at = data.draw(st.integers(0, len(self.world.filters) - 1))
+        op = self.world.filters.pop(at)
+        self.world.batch(("decide", op.handle, verdict, 0, 7, b"denied"))
+
+    # What must hold.
+
+    def see_clients(self) -> None:
+        for client in self.clients:
+            for kind, status, wire_id, body in self.world.take(self.toy, client.handle):
+                if kind in {self.toy.DRAIN, self.toy.HEARTBEAT_ACK, self.toy.HEARTBEAT}:
+                    continue
+                assert kind == self.toy.RESPONSE
+                if self.toy.id_bytes:
+                    assert wire_id in client.asked, "an answer nobody waits for"
+                    token = client.asked.pop(wire_id)
+                    client.order.remove((wire_id, token))
+                else:
+                    assert client.order, "an answer nobody waits for"
+                    _, token = client.order.pop(0)
+                if status in {0, 1, 5} and not body.startswith((b"protokit", b"denied")):
+                    assert body.split(b" ")[0] == token, "an answer to another request"
+                self.ended += 1
+
+    @invariant()
+    def no_answer_goes_wrong(self) -> None:
+        self.see_clients()
+
+    @invariant()
+    def memory_is_within_the_budget(self) -> None:
+        assert self.world.stat("buffer_bytes") <= SMALL["buffer"] * 5 // 4
+
+    def teardown(self) -> None:
+        world = self.world
+        self.read_on(1 << 30)
+        for _ in range(200):
+            if not world.filters:
+                break
+            world.batch(("decide", world.filters.pop().handle, 0))
+        for _ in range(40):
+            for client in self.live():
+                if client.pending:
+                    world.feed(client.handle, bytes(client.pending))
+                    client.pending.clear()
+            while world.filters:
+                world.batch(("decide", world.filters.pop().handle, 2, 0, 7, b"denied"))
+            world.opening.clear()
+            world.wait(SMALL["request_ms"])
+            self.see_clients()
+            if world.stat("requests_active") == 0:
+                break
+        assert world.stat("requests_active") == 0, "a request never ended"
+        assert world.stat("filters_waiting") == 0
+        for client in self.live():
+            assert not client.order, f"requests without an end: {client.order}"
+        world.batch(("shutdown",))
+        world.wait(LIMITS["frame_ms"] + 1000)
+        stats = world.core.stats()
+        assert stats["connections_active"] == 0
+        assert stats["upstream_connections_active"] == 0
+        assert stats["buffer_bytes"] == 0, "a buffer was lost"
+        assert stats["tables_live"] == 1
+        for uid in range(6):
+            assert world.core.endpoint_stats(uid)["active"] == 0
+            assert world.core.endpoint_stats(uid)["connections"] == 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "pinned"), [("wide", False), ("narrow", False), ("ordered", False), ("pingpong", False), ("wide", True)]
+)
+def test_random_worlds(toys, kind, pinned, request) -> None:
+    machine = type("Machine", (Machine,), {"kind": kind, "pinned": pinned, "toys": toys})
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=request.config.getoption("--examples"),
+            stateful_step_count=60,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
