@@ -157,7 +157,7 @@ class _Reader:
     def scalar(self, node: yaml.Node, kind: Any, what: str) -> Any:
         if not isinstance(node, yaml.ScalarNode):
             return self.expected(getattr(kind, "expected", "a single value"), node, what)
-        text, plain = node.value, node.style is None
+        text, plain = node.value, not node.style
         if kind is str:
             return text if text or not plain else self.expected("a text", node, what)
         if kind is bool:
@@ -214,7 +214,7 @@ class _Reader:
             kind_of_field, required = fields[name]
             if (
                 isinstance(value, yaml.ScalarNode)
-                and value.style is None
+                and not value.style
                 and value.value in {"", "~", "null"}
                 and not required
             ):
@@ -243,7 +243,7 @@ class _Reader:
             return {name: self.anything(value, depth + 1) for name, (_, value) in self.pairs(node).items()}
         if isinstance(node, yaml.SequenceNode):
             return [self.anything(child, depth + 1) for child in node.value]
-        return _core_scalar(node.value) if node.style is None else node.value
+        return _core_scalar(node.value) if not node.style else node.value
 
 
 def _core_scalar(text: str) -> Any:
