@@ -1,5 +1,10 @@
-/* echo: a Dubbo provider on one or more ports of the loopback that answers with its argument.
- *   echo PORT [PORT ...]      prints READY; --delay-us N sleeps that long before each batch */
+/* echo: a Dubbo provider on one or more ports of the loopback; it answers with its argument.
+ *
+ *   echo PORT [PORT ...]     prints READY; ends with SIGTERM
+ *
+ * Bytes that are no frame, or a request whose first argument is no short String: the connection is
+ * closed. Heartbeats are answered, one-way requests are not. */
+#include "frame.h"
 #include "net.h"
 
 typedef struct conn {
@@ -7,106 +12,111 @@ typedef struct conn {
   bytes in, out;
 } conn;
 
-/* The first argument's bytes, tag included; the request is as load.c writes it. */
+/* The first argument's bytes, tag included. */
 static const uint8_t *argument(const uint8_t *p, const uint8_t *end, size_t *size) {
-  size_t length, tag;
+  size_t length = 0, tag;
   for (int i = 0; i < 5; i++) {
-    if ((tag = text_tag(p, end, &length)) == 0 || (size_t)(end - p) < tag + length) return NULL;
+    if ((tag = text_tag(p, end, &length)) == 0) return NULL;
     p += tag + length;
   }
-  if ((tag = text_tag(p, end, &length)) == 0 || (size_t)(end - p) < tag + length) return NULL;
+  tag = text_tag(p, end, &length);
   *size = tag + length;
-  return p;
+  return tag > 0 ? p : NULL;
 }
 
-static int answer_all(conn *c) {
-  while (c->in.end - c->in.start >= HEADER) {
-    const uint8_t *p = c->in.data + c->in.start;
-    size_t body = get32(p + 12);
-    if (p[0] != 0xda || p[1] != 0xbb || body > (64u << 20)) return -1;
-    if (c->in.end - c->in.start < HEADER + body) break;
-    c->in.start += HEADER + body;
-    if (!(p[2] & 0x80) || !(p[2] & 0x40)) continue;
-    if (p[2] & 0x20) { /* heartbeat */
-      uint8_t *to = bytes_room(&c->out, HEADER + body);
-      memcpy(to, p, HEADER + body);
-      header(to, 0x22, 20, get64(p + 4), body);
-      c->out.end += HEADER + body;
-      continue;
-    }
-    size_t size;
-    const uint8_t *arg = argument(p + HEADER, p + HEADER + body, &size);
-    if (arg == NULL) return -1;
-    uint8_t *to = bytes_room(&c->out, HEADER + 1 + size);
-    header(to, 0x02, 20, get64(p + 4), 1 + size);
-    to[HEADER] = 0x91;
-    memcpy(to + HEADER + 1, arg, size);
-    c->out.end += HEADER + 1 + size;
+static int answer(conn *c, const uint8_t *p, size_t size) {
+  if (!(p[2] & FLAG_REQUEST) || !(p[2] & FLAG_TWO_WAY)) return 0;
+  if (p[2] & FLAG_EVENT) {
+    uint8_t *to = bytes_room(&c->out, size);
+    memcpy(to, p, size);
+    put_header(to, FLAG_EVENT, STATUS_OK, get64(p + 4), size - HEADER);
+    c->out.end += size;
+    return 0;
   }
+  size_t length;
+  const uint8_t *value = argument(p + HEADER, p + size, &length);
+  if (value == NULL) return -1;
+  uint8_t *to = bytes_room(&c->out, HEADER + 1 + length);
+  put_header(to, 0, STATUS_OK, get64(p + 4), 1 + length);
+  to[HEADER] = VALUE;
+  memcpy(to + HEADER + 1, value, length);
+  c->out.end += HEADER + 1 + length;
   return 0;
 }
 
-static void watch(int epoll, conn *c, int operation, uint32_t events) {
-  struct epoll_event e = {.events = events, .data.ptr = c};
-  if (epoll_ctl(epoll, operation, c->fd, &e) != 0) die("epoll_ctl");
+static int answer_all(conn *c) {
+  for (;;) {
+    const uint8_t *p = c->in.data + c->in.start;
+    size_t size = frame_size(p, c->in.end - c->in.start);
+    if (size == 0) return 0;
+    if (size == SIZE_MAX || answer(c, p, size) != 0) return -1;
+    c->in.start += size;
+  }
 }
 
-static void drop(conn *c) {
-  close(c->fd);
-  free(c->in.data);
-  free(c->out.data);
-  c->fd = -1;
-  c->in = c->out = (bytes){0};
+static int read_from(conn *c) {
+  uint8_t *to = bytes_room(&c->in, ROOM);
+  ssize_t got = recv(c->fd, to, ROOM, 0);
+  if (got < 0 && errno == EAGAIN) return 0;
+  if (got <= 0) return -1;
+  c->in.end += (size_t)got;
+  return answer_all(c);
+}
+
+static void accept_from(int epoll, const conn *listener) {
+  int fd = accept4(listener->fd, NULL, NULL, SOCK_NONBLOCK);
+  if (fd < 0) return;
+  conn *c = zeroed(1, sizeof *c);
+  nodelay(fd);
+  c->fd = fd;
+  watch(epoll, EPOLL_CTL_ADD, fd, EPOLLIN, c);
+}
+
+static void ready(int epoll, conn *c, uint32_t events) {
+  int more = events & ~(uint32_t)EPOLLOUT && read_from(c) != 0 ? -1 : flush_bytes(c->fd, &c->out);
+  if (more < 0) { /* nothing else in this batch refers to it: one event a descriptor */
+    close(c->fd);
+    free(c->in.data);
+    free(c->out.data);
+    free(c);
+  } else if (more != c->writing) {
+    c->writing = more;
+    watch(epoll, EPOLL_CTL_MOD, c->fd, more ? EPOLLIN | EPOLLOUT : EPOLLIN, c);
+  }
+}
+
+static void listen_on(int epoll, long port) {
+  conn *c = zeroed(1, sizeof *c);
+  struct sockaddr_in a = loopback(port);
+  int one = 1;
+  c->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+  c->listening = 1;
+  (void)setsockopt(c->fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+  if (bind(c->fd, (struct sockaddr *)&a, sizeof a) != 0 || listen(c->fd, 1024) != 0) {
+    fprintf(stderr, "echo: 127.0.0.1:%ld: %s\n", port, strerror(errno));
+    exit(2);
+  }
+  watch(epoll, EPOLL_CTL_ADD, c->fd, EPOLLIN, c);
 }
 
 int main(int argc, char **argv) {
-  int epoll = epoll_create1(0);
-  long delay = 0;
-  signal(SIGPIPE, SIG_IGN);
-  for (int i = 1; i < argc; i++) {
-    if (strcmp(argv[i], "--delay-us") == 0 && i + 1 < argc) {
-      delay = atol(argv[++i]);
-      continue;
-    }
-    conn *c = calloc(1, sizeof *c);
-    struct sockaddr_in a = loopback(atoi(argv[i]));
-    int one = 1;
-    c->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
-    c->listening = 1;
-    setsockopt(c->fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-    if (bind(c->fd, (struct sockaddr *)&a, sizeof a) != 0 || listen(c->fd, 1024) != 0) die("listen");
-    watch(epoll, c, EPOLL_CTL_ADD, EPOLLIN);
+  if (argc < 2) {
+    fputs("usage: echo PORT [PORT ...]\n", stderr);
+    return 2;
   }
+  int epoll = epoll_create1(0);
+  for (int i = 1; i < argc; i++) listen_on(epoll, whole("echo: port", argv[i], 1, 65535));
   puts("READY");
   fflush(stdout);
   struct epoll_event events[256];
   for (;;) {
     int n = epoll_wait(epoll, events, 256, -1);
-    if (delay > 0) usleep((useconds_t)delay);
     for (int i = 0; i < n; i++) {
       conn *c = events[i].data.ptr;
       if (c->listening) {
-        int fd = accept4(c->fd, NULL, NULL, SOCK_NONBLOCK);
-        if (fd < 0) continue;
-        conn *added = calloc(1, sizeof *added);
-        nodelay(fd);
-        added->fd = fd;
-        watch(epoll, added, EPOLL_CTL_ADD, EPOLLIN);
-        continue;
-      }
-      int broken = 0;
-      if (events[i].events & ~(uint32_t)EPOLLOUT) {
-        uint8_t *to = bytes_room(&c->in, ROOM);
-        ssize_t got = recv(c->fd, to, ROOM, 0);
-        if (got > 0) c->in.end += (size_t)got;
-        broken = got == 0 || (got < 0 && errno != EAGAIN) || answer_all(c) != 0;
-      }
-      int more = broken ? -1 : flush_bytes(c->fd, &c->out);
-      if (more < 0) {
-        drop(c);
-      } else if (more != c->writing) {
-        c->writing = more;
-        watch(epoll, c, EPOLL_CTL_MOD, EPOLLIN | (more ? (uint32_t)EPOLLOUT : 0u));
+        accept_from(epoll, c);
+      } else {
+        ready(epoll, c, events[i].events);
       }
     }
   }

@@ -1,279 +1,364 @@
-/* load: sends Dubbo requests and checks every answer's id and payload.
- *   load --port P [--connections C] [--depth D] [--payload BYTES] [--seconds S] [--rate R]
- *        [--service NAME] [--method NAME] [--stuck N]
- * Closed loop with C connections of D requests each; with --rate an open loop: latency then counts
- * from the time the request was due, so a stall is not hidden by the requests it held up. --stuck N
- * adds N clients that send and never read. Prints one JSON object; exit code 1 when an answer was wrong
- * or missing. */
+/* load: sends Dubbo requests and verifies every answer's id and payload.
+ *
+ *   load --port P [--connections C] [--depth D] [--payload BYTES] [--service NAME] [--method NAME]
+ *        [--seconds S | --count N] [--warmup S] [--rate R] [--stuck N] [--cpu-of PID]
+ *
+ * Without --rate a closed loop: each of C connections keeps D requests in flight. With --rate an open
+ * loop: a request is due every 1/R seconds whatever the answers do, and its latency counts from the
+ * time it was due, so a stall is not hidden by the requests that it held up. --payload is the size of
+ * the String argument. --stuck adds N clients that send all they can and never read. --cpu-of adds
+ * the CPU time (user and system, all threads) that the process used while requests were measured.
+ *
+ * One JSON object is printed. What was sent and answered counts the whole run; rate, CPU time and
+ * latencies leave the first --warmup seconds out. The exit code is 1 when an answer was wrong,
+ * or a request has none. Answers with an error status are answers, counted by status. */
+#include <sys/prctl.h>
+
+#include "frame.h"
+#include "histogram.h"
 #include "net.h"
 
-#include <sys/timerfd.h>
-
-enum { SUB = 64, BUCKETS = 64 * SUB };
+enum { PAYLOAD_MIN = 16, PAYLOAD_MAX = 65535, EVENTS = 256 };
+#define GRACE_NS 5000000000u /* waiting for the last answers */
+#define SEQUENCE_BITS 40
 
 typedef struct slot {
   uint64_t id, due;
-  int busy;
 } slot;
 
 typedef struct conn {
   int fd, writing, stuck;
-  uint32_t index, busy;
+  uint32_t index, free_count;
   uint64_t sequence;
-  slot *slots;
+  slot *slots;         /* id 0: free */
+  uint32_t *free_slots; /* a stack */
   bytes in, out;
 } conn;
 
-static int connections = 1, depth = 1, stuck;
-static size_t payload = 128;
-static double seconds = 2, rate;
-static int port;
-static const char *service = "org.protokit.bench.Echo", *method = "echo";
-static uint8_t *request;
-static size_t request_size, text_at;
-static char *text;
-static uint64_t sent, answered, failed[256], wrong, histogram[BUCKETS], slowest;
-static int stopping;
+/* What is measured: taken when it begins and when it ends. */
+typedef struct mark {
+  uint64_t at, answered, cpu;
+} mark;
+
+static struct options {
+  long port, connections, depth, payload, count, stuck, cpu_of;
+  double seconds, rate, warmup;
+  const char *service, *method;
+} o = {.connections = 1,
+       .depth = 1,
+       .payload = 128,
+       .seconds = 2,
+       .service = "org.protokit.bench.Echo",
+       .method = "echo"};
+
+static uint8_t *request; /* the frame that is sent, but for id and payload's head */
+static size_t request_size, payload, payload_at;
+static uint64_t sent, answered, wrong, lost, failed[256], stuck_closed;
+static uint64_t started, measured_from, ends;
+static histogram latencies;
+static clockid_t cpu_clock;
+static int epoll, open_connections;
 
 static void build_request(void) {
-  text = malloc(payload + 1);
+  const char *attachments[] = {"path", o.service, "interface", o.service, "version", "1.0.0",
+                               "timeout", "10000"};
+  payload = (size_t)o.payload;
+  request = zeroed(1, payload + 6 * strlen(o.service) + strlen(o.method) + 1024);
+  char *text = zeroed(1, payload);
   for (size_t i = 0; i < payload; i++) text[i] = (char)('a' + i % 26);
-  request = malloc(payload + 2048);
   uint8_t *p = request + HEADER;
   p = put_text(p, "2.0.2", 5);
-  p = put_text(p, service, strlen(service));
+  p = put_text(p, o.service, strlen(o.service));
   p = put_text(p, "1.0.0", 5);
-  p = put_text(p, method, strlen(method));
+  p = put_text(p, o.method, strlen(o.method));
   p = put_text(p, "Ljava/lang/String;", 18);
   p = put_text(p, text, payload);
-  text_at = (size_t)(p - request) - payload;
+  payload_at = (size_t)(p - request) - payload;
   *p++ = 'H';
-  const char *pairs[] = {"path", service, "interface", service, "version", "1.0.0", "timeout", "10000"};
-  for (int i = 0; i < 8; i++) p = put_text(p, pairs[i], strlen(pairs[i]));
+  for (size_t i = 0; i < sizeof attachments / sizeof *attachments; i++)
+    p = put_text(p, attachments[i], strlen(attachments[i]));
   *p++ = 'Z';
   request_size = (size_t)(p - request);
-  header(request, 0xc2, 0, 0, request_size - HEADER);
+  put_header(request, FLAG_REQUEST | FLAG_TWO_WAY, 0, 0, request_size - HEADER);
+  free(text);
 }
 
-/* The id stands in the payload too, so that an answer with another's body is found out. */
+/* The id stands in the payload too: an answer with another's body is found out. */
 static void put_id(uint8_t *p, uint64_t id) {
   for (int i = 0; i < 16; i++) p[i] = (uint8_t)"0123456789abcdef"[id >> (60 - 4 * i) & 15];
 }
 
-static void send_one(conn *c, uint32_t s, uint64_t due) {
-  uint64_t id = (uint64_t)(c->index + 1) << 40 | (c->sequence++ * (uint64_t)depth + s);
+static void queue_frame(conn *c, uint64_t id) {
   uint8_t *to = bytes_room(&c->out, request_size);
   memcpy(to, request, request_size);
   put64(to + 4, id);
-  put_id(to + text_at, id);
+  put_id(to + payload_at, id);
   c->out.end += request_size;
-  c->slots[s] = (slot){id, due, 1};
-  c->busy++;
+}
+
+static void queue_request(conn *c, uint64_t due) {
+  uint32_t at = c->free_slots[--c->free_count];
+  uint64_t id = (uint64_t)(c->index + 1) << SEQUENCE_BITS | (c->sequence++ * (uint64_t)o.depth + at);
+  c->slots[at] = (slot){id, due};
+  queue_frame(c, id);
   sent++;
 }
 
-static void record(uint64_t ns) {
-  uint32_t shift = ns < SUB ? 0 : (uint32_t)(63 - __builtin_clzll(ns)) - 5;
-  uint64_t at = shift == 0 ? ns : (uint64_t)shift * SUB / 2 + (ns >> shift);
-  histogram[at < BUCKETS ? at : BUCKETS - 1]++;
-  if (ns > slowest) slowest = ns;
+static int may_send(uint64_t now) {
+  return o.count > 0 ? sent < (uint64_t)o.count : now < ends;
 }
 
-static double quantile(double q) {
-  uint64_t total = 0, want, seen = 0;
-  for (int i = 0; i < BUCKETS; i++) total += histogram[i];
-  want = (uint64_t)(q * (double)total);
-  for (uint64_t i = 0; i < BUCKETS; i++) {
-    seen += histogram[i];
-    if (seen <= want) continue;
-    uint64_t shift = i < SUB ? 0 : (i - SUB / 2) / (SUB / 2);
-    uint64_t value = shift == 0 ? i : (i - shift * SUB / 2) << shift;
-    return (double)value / 1000.0;
-  }
-  return (double)slowest / 1000.0;
-}
-
-static void check(conn *c, const uint8_t *p, size_t size, uint64_t now) {
+/* Takes an answer; returns 1 when it freed a slot. */
+static int check(conn *c, const uint8_t *p, size_t size, uint64_t now) {
   uint64_t id = get64(p + 4);
-  slot *s = &c->slots[(id & (((uint64_t)1 << 40) - 1)) % (uint64_t)depth];
-  if ((p[2] & 0x80) || !s->busy || s->id != id) {
-    if (!(p[2] & 0x20)) wrong++;
-    return;
+  uint32_t at = (uint32_t)((id & (((uint64_t)1 << SEQUENCE_BITS) - 1)) % (uint64_t)o.depth);
+  slot *s = &c->slots[at];
+  if (p[2] & FLAG_EVENT) return 0;
+  if (p[2] & FLAG_REQUEST || id == 0 || s->id != id) {
+    wrong++;
+    return 0;
   }
-  if (p[3] != 20) {
-    failed[p[3]]++;
-  } else {
+  if (p[3] == STATUS_OK) {
     uint8_t digits[16];
-    size_t length, tag = text_tag(p + HEADER + 1, p + size, &length);
+    size_t length = 0, tag = size > HEADER + 1 ? text_tag(p + HEADER + 1, p + size, &length) : 0;
     const uint8_t *body = p + HEADER + 1 + tag;
     put_id(digits, id);
-    if (tag == 0 || length != payload || size != (size_t)(body - p) + payload ||
-        memcmp(body, digits, 16) != 0 || memcmp(body + 16, text + 16, payload - 16) != 0)
+    if (tag == 0 || p[HEADER] != VALUE || length != payload || body + payload != p + size ||
+        memcmp(body, digits, 16) != 0 ||
+        memcmp(body + 16, request + payload_at + 16, payload - 16) != 0)
       wrong++;
-    else
-      answered++;
+  } else {
+    failed[p[3]]++;
   }
-  record(now - s->due);
-  s->busy = 0;
-  c->busy--;
+  answered++;
+  if (s->due >= measured_from) histogram_add(&latencies, now - s->due);
+  s->id = 0;
+  c->free_slots[c->free_count++] = at;
+  return 1;
 }
 
-static void read_answers(conn *c, uint64_t now) {
-  uint8_t *to = bytes_room(&c->in, ROOM);
-  ssize_t n = recv(c->fd, to, ROOM, 0);
-  if (n == 0 || (n < 0 && errno != EAGAIN)) {
-    fprintf(stderr, "load: the connection was closed with %u requests open\n", c->busy);
-    exit(1);
+static void lose(conn *c) {
+  lost += (uint64_t)o.depth - c->free_count;
+  close(c->fd);
+  c->fd = -1;
+  c->free_count = 0;
+  open_connections--;
+}
+
+static void write_out(conn *c) {
+  int more = flush_bytes(c->fd, &c->out);
+  if (more < 0) {
+    lose(c);
+  } else if (more != c->writing) {
+    c->writing = more;
+    watch(epoll, EPOLL_CTL_MOD, c->fd, more ? EPOLLIN | EPOLLOUT : EPOLLIN, c);
   }
-  if (n > 0) c->in.end += (size_t)n;
-  while (c->in.end - c->in.start >= HEADER) {
+}
+
+static void read_answers(conn *c) {
+  uint8_t *to = bytes_room(&c->in, ROOM);
+  ssize_t n = recv(c->fd, to, ROOM, MSG_DONTWAIT);
+  if (n < 0 && errno == EAGAIN) return;
+  if (n <= 0) {
+    lose(c);
+    return;
+  }
+  c->in.end += (size_t)n;
+  uint64_t now = now_ns();
+  for (;;) {
     const uint8_t *p = c->in.data + c->in.start;
-    size_t size = HEADER + (size_t)get32(p + 12);
-    if (p[0] != 0xda || p[1] != 0xbb) exit(3);
-    if (c->in.end - c->in.start < size) break;
-    check(c, p, size, now);
+    size_t size = frame_size(p, c->in.end - c->in.start);
+    if (size == SIZE_MAX) {
+      wrong++;
+      lose(c);
+      return;
+    }
+    if (size == 0) return;
+    if (check(c, p, size, now) && o.rate == 0 && may_send(now)) queue_request(c, now);
     c->in.start += size;
   }
 }
 
-static void watch(int epoll, conn *c, int operation, uint32_t events) {
-  struct epoll_event e = {.events = events, .data.ptr = c};
-  if (epoll_ctl(epoll, operation, c->fd, &e) != 0) die("epoll_ctl");
+static void ready(conn *c, uint32_t events) {
+  if (c->fd < 0) return;
+  if (events & ~(uint32_t)EPOLLOUT) read_answers(c);
+  if (c->fd >= 0) write_out(c);
 }
 
-static void write_out(int epoll, conn *c) {
-  int more = flush_bytes(c->fd, &c->out);
-  if (more < 0) {
-    if (c->stuck) return; /* a proxy may close who never reads */
-    die("load: send");
-  }
-  if (more != c->writing) {
-    c->writing = more;
-    watch(epoll, c, EPOLL_CTL_MOD, (c->stuck ? 0u : (uint32_t)EPOLLIN) | (more ? (uint32_t)EPOLLOUT : 0u));
+/* Never reads; sends whenever the socket takes something. */
+static void push(conn *c, uint32_t events) {
+  if (c->out.start == c->out.end)
+    for (int i = 0; i < 64; i++) queue_frame(c, ++c->sequence);
+  if (events & (EPOLLERR | EPOLLHUP) || flush_bytes(c->fd, &c->out) < 0) {
+    stuck_closed++;
+    close(c->fd);
+    c->fd = -1;
   }
 }
 
-static void arguments(int argc, char **argv) {
-  for (int i = 1; i + 1 < argc; i += 2) {
-    const char *name = argv[i], *value = argv[i + 1];
-    if (strcmp(name, "--port") == 0) port = atoi(value);
-    else if (strcmp(name, "--connections") == 0) connections = atoi(value);
-    else if (strcmp(name, "--depth") == 0) depth = atoi(value);
-    else if (strcmp(name, "--payload") == 0) payload = (size_t)atol(value);
-    else if (strcmp(name, "--seconds") == 0) seconds = atof(value);
-    else if (strcmp(name, "--rate") == 0) rate = atof(value);
-    else if (strcmp(name, "--service") == 0) service = value;
-    else if (strcmp(name, "--method") == 0) method = value;
-    else if (strcmp(name, "--stuck") == 0) stuck = atoi(value);
-    else exit((fprintf(stderr, "load: unknown option %s\n", name), 2));
+/* Sends what is due; returns when the next one is: a time in the past when an answer must come first. */
+static uint64_t send_due(conn *conns, uint64_t now) {
+  static uint64_t due;
+  static uint32_t turn;
+  if (due == 0) due = started;
+  while (due <= now && (o.count > 0 ? sent < (uint64_t)o.count : due < ends)) {
+    conn *c = NULL;
+    for (long i = 0; i < o.connections; i++) {
+      turn = turn + 1 < (uint32_t)o.connections ? turn + 1 : 0;
+      if (conns[turn].free_count == 0) continue;
+      c = &conns[turn];
+      break;
+    }
+    if (c == NULL) break; /* it stays due, and the wait counts */
+    queue_request(c, due);
+    write_out(c);
+    due = started + (uint64_t)((double)sent * 1e9 / o.rate);
   }
-  if (port == 0 || payload < 16 || payload > 60000 || seconds > 600 || connections > 4096 ||
-      depth > 4096)
-    exit((fprintf(stderr, "load: --port, and --payload from 16 to 60000, --seconds up to 600\n"), 2));
+  return due;
+}
+
+static void connect_all(conn *conns, long count) {
+  for (long i = 0; i < count; i++) {
+    conn *c = &conns[i];
+    struct sockaddr_in a = loopback(o.port);
+    c->index = (uint32_t)i;
+    c->stuck = i >= o.connections;
+    c->fd = socket(AF_INET, SOCK_STREAM, 0);
+    if (c->fd < 0 || connect(c->fd, (struct sockaddr *)&a, sizeof a) != 0) {
+      fprintf(stderr, "load: 127.0.0.1:%ld: %s\n", o.port, strerror(errno));
+      exit(2);
+    }
+    nodelay(c->fd);
+    if (c->stuck) {
+      watch(epoll, EPOLL_CTL_ADD, c->fd, EPOLLOUT, c);
+      continue;
+    }
+    c->slots = zeroed((size_t)o.depth, sizeof *c->slots);
+    c->free_slots = zeroed((size_t)o.depth, sizeof *c->free_slots);
+    while (c->free_count < o.depth) {
+      c->free_slots[c->free_count] = c->free_count;
+      c->free_count++;
+    }
+    open_connections++;
+    watch(epoll, EPOLL_CTL_ADD, c->fd, EPOLLIN, c);
+  }
+}
+
+static mark take_mark(void) {
+  return (mark){now_ns(), answered, o.cpu_of > 0 ? clock_ns(cpu_clock) : 0};
+}
+
+static void run(conn *conns, mark *from, mark *to) {
+  struct epoll_event events[EVENTS];
+  uint64_t now = now_ns();
+  started = now;
+  measured_from = started + (uint64_t)(o.warmup * 1e9);
+  ends = measured_from + (uint64_t)(o.seconds * 1e9);
+  for (long i = 0; i < o.connections && o.rate == 0; i++) {
+    while (conns[i].free_count > 0 && may_send(now)) queue_request(&conns[i], now);
+    write_out(&conns[i]);
+  }
+  while (open_connections > 0 && now <= ends + GRACE_NS) {
+    uint64_t due = o.rate > 0 ? send_due(conns, now) : UINT64_MAX;
+    if (from->at == 0 && now >= measured_from) *from = take_mark();
+    int over = o.count > 0 ? sent == (uint64_t)o.count : now >= ends && due >= ends;
+    int all_answered = sent == answered + lost;
+    if (over && to->at == 0 && (o.count == 0 || all_answered)) *to = take_mark();
+    if (over && all_answered) break;
+    uint64_t until = from->at == 0 ? measured_from : over ? ends + GRACE_NS : ends;
+    if (due > now && due < until) until = due;
+    uint64_t wait = until > now ? until - now : 1000000u;
+    struct timespec t = {(time_t)(wait / 1000000000u), (long)(wait % 1000000000u)};
+    int n = epoll_pwait2(epoll, events, EVENTS, &t, NULL);
+    for (int i = 0; i < n; i++) {
+      conn *c = events[i].data.ptr;
+      if (c->stuck) {
+        push(c, events[i].events);
+      } else {
+        ready(c, events[i].events);
+      }
+    }
+    now = now_ns();
+  }
+  if (to->at == 0) *to = take_mark();
+  lost = sent - answered;
+}
+
+static double number(const char *name, const char *text, double high) {
+  char *end;
+  double value = strtod(text, &end);
+  if (*text != '\0' && *end == '\0' && value >= 0 && value <= high) return value;
+  fprintf(stderr, "load: %s: got \"%s\", expected a number from 0 to %g\n", name, text, high);
+  exit(2);
+}
+
+static void read_options(int argc, char **argv) {
+  for (int i = 1; i < argc; i += 2) {
+    const char *name = argv[i], *value = i + 1 < argc ? argv[i + 1] : "";
+    if (strcmp(name, "--port") == 0) o.port = whole(name, value, 1, 65535);
+    else if (strcmp(name, "--connections") == 0) o.connections = whole(name, value, 1, 4096);
+    else if (strcmp(name, "--depth") == 0) o.depth = whole(name, value, 1, 4096);
+    else if (strcmp(name, "--payload") == 0) o.payload = whole(name, value, PAYLOAD_MIN, PAYLOAD_MAX);
+    else if (strcmp(name, "--count") == 0) o.count = whole(name, value, 1, 1L << 32);
+    else if (strcmp(name, "--stuck") == 0) o.stuck = whole(name, value, 0, 64);
+    else if (strcmp(name, "--cpu-of") == 0) o.cpu_of = whole(name, value, 1, 1L << 22);
+    else if (strcmp(name, "--seconds") == 0) o.seconds = number(name, value, 600);
+    else if (strcmp(name, "--warmup") == 0) o.warmup = number(name, value, 60);
+    else if (strcmp(name, "--rate") == 0) o.rate = number(name, value, 1e7);
+    else if (strcmp(name, "--service") == 0) o.service = value;
+    else if (strcmp(name, "--method") == 0) o.method = value;
+    else {
+      fprintf(stderr, "load: unknown option %s; benchmarks/native/load.c lists them\n", name);
+      exit(2);
+    }
+  }
+  if (o.port == 0 || strlen(o.service) > 255 || strlen(o.method) > 255) {
+    fputs("load: --port is needed; a name has up to 255 bytes\n", stderr);
+    exit(2);
+  }
+  if (o.count > 0) { /* all are measured; so long it may take at most */
+    o.seconds = 600;
+    o.warmup = 0;
+  }
+  if (o.cpu_of > 0 && clock_getcpuclockid((pid_t)o.cpu_of, &cpu_clock) != 0) {
+    fprintf(stderr, "load: --cpu-of: no process %ld\n", o.cpu_of);
+    exit(2);
+  }
+}
+
+static void print(const mark *from, const mark *to) {
+  const char *comma = "";
+  double seconds = (double)(to->at - from->at) / 1e9;
+  uint64_t measured = to->answered - from->answered;
+  printf("{\"sent\": %lu, \"answered\": %lu, \"lost\": %lu, \"wrong\": %lu, \"errors\": {", sent, answered,
+         lost, wrong);
+  for (int i = 0; i < 256; i++) {
+    if (failed[i] == 0) continue;
+    printf("%s\"%d\": %lu", comma, i, failed[i]);
+    comma = ", ";
+  }
+  printf("}, \"request_bytes\": %zu, \"seconds\": %.4f, \"measured\": %lu, \"rate\": %.1f", request_size,
+         seconds, measured, seconds > 0 ? (double)measured / seconds : 0);
+  if (o.cpu_of > 0)
+    printf(", \"cpu_us\": %.4f, \"cpu_share\": %.4f",
+           measured > 0 ? (double)(to->cpu - from->cpu) / 1e3 / (double)measured : 0,
+           seconds > 0 ? (double)(to->cpu - from->cpu) / 1e9 / seconds : 0);
+  if (o.stuck > 0) printf(", \"stuck_closed\": %lu", stuck_closed);
+  printf(", \"p50_us\": %.1f, \"p99_us\": %.1f, \"p999_us\": %.1f, \"max_us\": %.1f}\n",
+         histogram_us(&latencies, 0.5), histogram_us(&latencies, 0.99), histogram_us(&latencies, 0.999),
+         (double)latencies.max / 1e3);
 }
 
 int main(int argc, char **argv) {
-  arguments(argc, argv);
+  mark from = {0}, to = {0};
+  read_options(argc, argv);
   build_request();
-  int epoll = epoll_create1(0), total = connections + stuck;
-  conn *conns = calloc((size_t)total, sizeof *conns);
-  for (int i = 0; i < total; i++) {
-    conn *c = &conns[i];
-    struct sockaddr_in a = loopback(port);
-    c->index = (uint32_t)i;
-    c->stuck = i >= connections;
-    c->fd = socket(AF_INET, SOCK_STREAM, 0);
-    if (connect(c->fd, (struct sockaddr *)&a, sizeof a) != 0) die("load: connect");
-    nodelay(c->fd);
-    c->slots = calloc((size_t)depth, sizeof *c->slots);
-  }
-  for (int i = 0; i < total; i++) {
-    int fd = conns[i].fd;
-    struct epoll_event e = {.events = conns[i].stuck ? (uint32_t)EPOLLOUT : (uint32_t)EPOLLIN, .data.ptr = &conns[i]};
-    conns[i].writing = conns[i].stuck;
-    if (epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &e) != 0) die("epoll_ctl");
-  }
-  int timer = -1;
-  uint64_t start = now_ns(), end = start + (uint64_t)(seconds * 1e9), next_due = start, gap = 0;
-  uint32_t turn = 0;
-  if (rate > 0) {
-    gap = (uint64_t)(1e9 / rate);
-    timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK);
-    long tick = gap < 1000000 ? 500000 : (long)gap / 2;
-    struct itimerspec every = {{0, tick % 1000000000}, {0, tick % 1000000000}};
-    timerfd_settime(timer, 0, &every, NULL);
-    struct epoll_event e = {.events = EPOLLIN, .data.ptr = NULL};
-    epoll_ctl(epoll, EPOLL_CTL_ADD, timer, &e);
-  }
-  for (int i = 0; i < connections && rate == 0; i++) {
-    for (int s = 0; s < depth; s++) send_one(&conns[i], (uint32_t)s, start);
-    write_out(epoll, &conns[i]);
-  }
-  struct epoll_event events[256];
-  uint64_t busy = 1, now = start;
-  while (busy > 0 && now < end + 5000000000u) {
-    int n = epoll_wait(epoll, events, 256, 100);
-    now = now_ns();
-    stopping = now >= end;
-    for (int i = 0; i < n; i++) {
-      conn *c = events[i].data.ptr;
-      if (c == NULL) {
-        uint64_t ticks;
-        (void)!read(timer, &ticks, sizeof ticks);
-        continue;
-      }
-      if (c->stuck) {
-        if (!stopping && c->out.end - c->out.start < request_size) {
-          c->busy = 0;
-          send_one(c, 0, now);
-          sent--;
-        }
-        write_out(epoll, c);
-        if (!c->writing) {
-          c->writing = 1;
-          watch(epoll, c, EPOLL_CTL_MOD, EPOLLOUT);
-        }
-        if (stopping || events[i].events & (EPOLLERR | EPOLLHUP)) epoll_ctl(epoll, EPOLL_CTL_DEL, c->fd, NULL);
-        continue;
-      }
-      if (events[i].events & ~(uint32_t)EPOLLOUT) read_answers(c, now);
-      for (int s = 0; s < depth && rate == 0 && !stopping && c->busy < (uint32_t)depth; s++)
-        if (!c->slots[s].busy) send_one(c, (uint32_t)s, now);
-      write_out(epoll, c);
-    }
-    while (rate > 0 && !stopping && next_due <= now) {
-      conn *free_one = NULL;
-      for (int k = 0; k < connections && free_one == NULL; k++) {
-        conn *c = &conns[(turn + (uint32_t)k) % (uint32_t)connections];
-        if (c->busy < (uint32_t)depth) free_one = c;
-      }
-      if (free_one == NULL) break; /* stays due: the wait counts */
-      turn = free_one->index + 1;
-      for (int s = 0; s < depth; s++) {
-        if (free_one->slots[s].busy) continue;
-        send_one(free_one, (uint32_t)s, next_due);
-        break;
-      }
-      write_out(epoll, free_one);
-      next_due += gap;
-    }
-    busy = stopping ? 0 : 1;
-    for (int i = 0; i < connections; i++) busy += conns[i].busy;
-  }
-  double took = (double)(now - start) / 1e9;
-  uint64_t errors = 0;
-  for (int i = 0; i < 256; i++) errors += failed[i];
-  printf("{\"sent\": %llu, \"answered\": %llu, \"errors\": {", (unsigned long long)sent,
-         (unsigned long long)answered);
-  const char *comma = "";
-  for (int i = 0; i < 256; i++)
-    if (failed[i] > 0) {
-      printf("%s\"%d\": %llu", comma, i, (unsigned long long)failed[i]);
-      comma = ", ";
-    }
-  printf("}, \"wrong\": %llu, \"seconds\": %.3f, \"rate\": %.1f, \"request_bytes\": %zu,"
-         " \"p50_us\": %.1f, \"p99_us\": %.1f, \"p999_us\": %.1f, \"max_us\": %.1f}\n",
-         (unsigned long long)wrong, took, (double)(answered + errors) / took, request_size,
-         quantile(0.5), quantile(0.99), quantile(0.999), (double)slowest / 1000.0);
-  return wrong == 0 && sent == answered + errors ? 0 : 1;
+  signal(SIGPIPE, SIG_IGN);
+  prctl(PR_SET_TIMERSLACK, 1);
+  epoll = epoll_create1(0);
+  conn *conns = zeroed((size_t)(o.connections + o.stuck), sizeof *conns);
+  connect_all(conns, o.connections + o.stuck);
+  run(conns, &from, &to);
+  print(&from, &to);
+  return wrong > 0 || lost > 0;
 }

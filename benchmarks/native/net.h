@@ -1,4 +1,4 @@
-/* net.h: what the load generator and the echo server share: sockets, growing buffers, Dubbo bytes. */
+/* net.h: what the load generator and the echo server share: sockets, growing buffers, the clock. */
 #ifndef NET_H
 #define NET_H
 
@@ -16,7 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { HEADER = 16, ROOM = 256 * 1024 };
+enum { ROOM = 256 * 1024 }; /* bytes of one recv */
 
 typedef struct bytes {
   uint8_t *data;
@@ -28,6 +28,13 @@ static inline void die(const char *what) {
   exit(2);
 }
 
+static inline void *zeroed(size_t count, size_t size) {
+  void *p = calloc(count, size);
+  if (p == NULL) die("memory");
+  return p;
+}
+
+/* Where `size` more bytes can be written; the caller then moves `end`. */
 static inline uint8_t *bytes_room(bytes *b, size_t size) {
   if (b->start == b->end) b->start = b->end = 0;
   if (b->capacity - b->end < size && b->start > 0) {
@@ -36,78 +43,50 @@ static inline uint8_t *bytes_room(bytes *b, size_t size) {
     b->start = 0;
   }
   if (b->capacity - b->end < size) {
-    b->capacity = (b->end + size) * 2;
+    b->capacity = b->end + size + ROOM;
     b->data = realloc(b->data, b->capacity);
-    if (b->data == NULL) die("realloc");
+    if (b->data == NULL) die("memory");
   }
   return b->data + b->end;
 }
 
-static inline uint64_t now_ns(void) {
+static inline uint64_t clock_ns(clockid_t clock) {
   struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
+  if (clock_gettime(clock, &t) != 0) die("clock_gettime");
   return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
+static inline uint64_t now_ns(void) { return clock_ns(CLOCK_MONOTONIC); }
+
 static inline void nodelay(int fd) {
   int one = 1;
-  setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+  (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
 }
 
-static inline struct sockaddr_in loopback(int port) {
+static inline struct sockaddr_in loopback(long port) {
   struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
   a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
   return a;
 }
 
-static inline uint32_t get32(const uint8_t *p) {
-  return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+/* A whole number from `low` to `high` given for `name`. */
+static inline long whole(const char *name, const char *text, long low, long high) {
+  char *end;
+  long value = strtol(text, &end, 10);
+  if (*text != '\0' && *end == '\0' && value >= low && value <= high) return value;
+  fprintf(stderr, "%s: got \"%s\", expected a whole number from %ld to %ld\n", name, text, low, high);
+  exit(2);
 }
 
-static inline void put32(uint8_t *p, uint32_t v) {
-  p[0] = (uint8_t)(v >> 24), p[1] = (uint8_t)(v >> 16), p[2] = (uint8_t)(v >> 8), p[3] = (uint8_t)v;
+static inline void watch(int epoll, int operation, int fd, uint32_t events, void *owner) {
+  struct epoll_event e = {.events = events, .data.ptr = owner};
+  if (epoll_ctl(epoll, operation, fd, &e) != 0) die("epoll_ctl");
 }
 
-static inline uint64_t get64(const uint8_t *p) { return (uint64_t)get32(p) << 32 | get32(p + 4); }
-
-static inline void put64(uint8_t *p, uint64_t v) {
-  put32(p, (uint32_t)(v >> 32));
-  put32(p + 4, (uint32_t)v);
-}
-
-static inline void header(uint8_t *p, uint8_t flag, uint8_t status, uint64_t id, size_t body) {
-  p[0] = 0xda, p[1] = 0xbb, p[2] = flag, p[3] = status;
-  put64(p + 4, id);
-  put32(p + 12, (uint32_t)body);
-}
-
-/* Size of an ASCII hessian2 string's tag, and its length; 0: no string of one chunk. */
-static inline size_t text_tag(const uint8_t *p, const uint8_t *end, size_t *length) {
-  if (p < end && *p < 0x20) return *length = *p, 1;
-  if (end - p >= 2 && *p >= 0x30 && *p <= 0x33) return *length = (size_t)(*p - 0x30) << 8 | p[1], 2;
-  if (end - p >= 3 && *p == 'S') return *length = (size_t)p[1] << 8 | p[2], 3;
-  return 0;
-}
-
-static inline uint8_t *put_text(uint8_t *p, const char *s, size_t length) {
-  if (length < 0x20) {
-    *p++ = (uint8_t)length;
-  } else if (length < 1024) {
-    *p++ = (uint8_t)(0x30 + (length >> 8));
-    *p++ = (uint8_t)length;
-  } else {
-    *p++ = 'S';
-    *p++ = (uint8_t)(length >> 8);
-    *p++ = (uint8_t)length;
-  }
-  memcpy(p, s, length);
-  return p + length;
-}
-
-/* One send of what waits; 0 all gone, 1 more to write, -1 broken. */
+/* Sends what waits: 0 all gone, 1 the socket is full, -1 broken. */
 static inline int flush_bytes(int fd, bytes *b) {
   while (b->end > b->start) {
-    ssize_t n = send(fd, b->data + b->start, b->end - b->start, MSG_NOSIGNAL);
+    ssize_t n = send(fd, b->data + b->start, b->end - b->start, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (n < 0) return errno == EAGAIN || errno == EINTR ? 1 : -1;
     b->start += (size_t)n;
   }

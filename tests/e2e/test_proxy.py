@@ -1,0 +1,492 @@
+"""The proxy on real sockets, embedded as a program would embed it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import pytest
+import uvloop
+from peers import SERVICE, Client, Server, configuration
+from protokit_dubbo.messages import OK, Answer, Event
+
+import protokit
+from protokit.errors import ConfigErrors
+
+
+@pytest.fixture(params=["uvloop", "asyncio"])
+def run(request):
+    runner = uvloop.run if request.param == "uvloop" else asyncio.run
+    return lambda work: runner(asyncio.wait_for(work, 60))
+
+
+ENTRY = "from protokit.cli import main; main()"
+
+
+def cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+async def proxied(*servers, **more):
+    proxy = protokit.Proxy(configuration(*servers, **more))
+    await proxy.start()
+    return proxy, proxy.addresses["in"][1]
+
+
+def test_a_call_goes_through_and_comes_back(run):
+    async def main():
+        server = await Server().start()
+        async with protokit.Proxy(configuration(server)) as proxy:
+            client = await Client.connect(proxy.addresses["in"][1])
+            answer = await client.call("echo", {"key": [1, "zwei", None]}, trace="t1")
+            assert (answer.status, answer.value) == (OK, {"key": [1, "zwei", None]})
+            assert server.calls[0].attachments["trace"] == "t1"
+            assert proxy.stats()["workers"][0]["requests"] == 1
+            assert proxy.stats()["clusters"]["c"][f"127.0.0.1:{server.port}"]["requests"] == 1
+            await client.close()
+        await server.stop()
+
+    run(main())
+
+
+def test_many_clients_share_connections_and_each_gets_its_own(run):
+    async def main():
+        servers = [await Server(name).start() for name in ("one", "two")]
+        async with protokit.Proxy(configuration(*servers, workers=2)) as proxy:
+            clients = [await Client.connect(proxy.addresses["in"][1]) for _ in range(20)]
+            sent = [(f"{c}-{n}", clients[c].send("echo", f"{c}-{n}")) for n in range(50) for c in range(20)]
+            for text, future in sent:
+                assert (await asyncio.wait_for(future, 10)).value == text
+            assert all(len(server.calls) > 100 for server in servers)
+            assert sum(len(server.writers) for server in servers) <= 8
+            for client in clients:
+                await client.close()
+        for server in servers:
+            await server.stop()
+
+    run(main())
+
+
+def test_large_payloads_both_ways(run):
+    async def main():
+        server = await Server().start()
+        async with protokit.Proxy(configuration(server)) as proxy:
+            client, small = [await Client.connect(proxy.addresses["in"][1]) for _ in range(2)]
+            big = bytes(range(256)) * (7 << 12)
+            future = client.send("echo", big)
+            assert (await small.call("echo", "x")).value == "x"
+            assert (await asyncio.wait_for(future, 20)).value == big
+            too_big = await client.call("echo", bytes(9 << 20))
+            assert too_big.status == 40
+            assert "larger than the limit of 8388608 bytes" in too_big.value
+        await server.stop()
+
+    run(main())
+
+
+def test_errors_say_why(run):
+    async def main():
+        server = await Server().start()
+        rules = [
+            {"match": {"service": SERVICE, "method": "slow"}, "cluster": "c", "timeout": "100ms"},
+            {"match": {"service": SERVICE, "method": "gone"}, "cluster": "gone"},
+            {"match": {"service": SERVICE, "version": "1.0.0"}, "cluster": "c"},
+        ]
+        config = configuration(server, routes=[{"name": "r", "rules": rules}])
+        with socket.socket() as unused:
+            unused.bind(("127.0.0.1", 0))
+            config["clusters"].append({"name": "gone", "endpoints": [f"127.0.0.1:{unused.getsockname()[1]}"]})
+            async with protokit.Proxy(config) as proxy:
+                client = await Client.connect(proxy.addresses["in"][1])
+                found = {
+                    "slow": await client.call("slow", 500),
+                    "gone": await client.call("gone", 1),
+                    "none": await client.call("echo", 1, service="no.Such"),
+                    "version": await client.call("echo", 1, version="3.0.0"),
+                }
+                assert {name: answer.status for name, answer in found.items()} == {
+                    "slow": 31, "gone": 80, "none": 60, "version": 60,
+                }
+                assert f"no answer from 127.0.0.1:{server.port} (cluster c) within 100 ms" in found["slow"].value
+                assert "(cluster gone)" in found["gone"].value
+                assert "service 'no.Such' method 'echo' version '1.0.0'" in found["none"].value
+                await client.close()
+        await server.stop()
+
+    run(main())
+
+
+def test_the_callers_own_budget_counts(run):
+    async def main():
+        server = await Server().start()
+        async with protokit.Proxy(configuration(server)) as proxy:
+            client = await Client.connect(proxy.addresses["in"][1])
+            answer = await client.call("slow", 2000, timeout="150")
+            assert (answer.status, "within 150 ms" in answer.value) == (31, True)
+            await client.close()
+        await server.stop()
+
+    run(main())
+
+
+def test_a_server_that_dies_in_the_middle_and_comes_back(run):
+    async def main():
+        server = await Server().start()
+        port = server.port
+        proxy, listener = await proxied(server)
+        client = await Client.connect(listener)
+        future = client.send("slow", 5000)
+        await asyncio.sleep(0.1)
+        await server.stop()
+        answer = await asyncio.wait_for(future, 5)
+        assert (answer.status, "connection was lost" in answer.value) == (80, True)
+        assert (await client.call("echo", 1)).status == 80
+        again = await Server().start(port)
+        for _ in range(100):
+            answer = await client.call("echo", 1)
+            if answer.status == OK:
+                break
+            await asyncio.sleep(0.05)
+        assert answer.value == 1
+        await client.close()
+        await proxy.close()
+        await again.stop()
+
+    run(main())
+
+
+def test_read_only_servers_are_left_alone(run):
+    async def main():
+        leaving, staying = await Server("leaving").start(), await Server("staying").start()
+        proxy, listener = await proxied(leaving, staying)
+        client = await Client.connect(listener)
+        for _ in range(10):
+            await client.call("name", 0)
+        for writer in leaving.writers:
+            writer.write(Event(0, b"\x01R", request=True, twoway=False).encode())
+        await asyncio.sleep(0.1)
+        before = len(leaving.calls)
+        assert {(await client.call("name", 0)).value for _ in range(20)} == {"staying"}
+        assert len(leaving.calls) == before
+        await client.close()
+        await proxy.close()
+        await leaving.stop()
+        await staying.stop()
+
+    run(main())
+
+
+def test_heartbeats_of_clients_are_answered_here(run):
+    async def main():
+        server = await Server().start()
+        proxy, listener = await proxied(server)
+        client = await Client.connect(listener)
+        client.writer.write(Event(77, b"N", request=True, twoway=True).encode())
+        await asyncio.sleep(0.2)
+        assert [(event.id, event.request, event.body) for event in client.events] == [(77, False, b"N")]
+        assert not server.events
+        await client.close()
+        await proxy.close()
+        await server.stop()
+
+    run(main())
+
+
+def test_reload_changes_routes_and_lets_requests_in_flight_finish(run):
+    async def main():
+        old, new = await Server("old").start(), await Server("new").start()
+        proxy, listener = await proxied(old)
+        client = await Client.connect(listener)
+        slow = client.send("slow", 600)
+        await asyncio.sleep(0.1)
+        config = configuration(new)
+        config["listeners"].append({"name": "second", "bind": "127.0.0.1:0", "protocol": "dubbo", "cluster": "c"})
+        await proxy.reload(config)
+        assert (await client.call("name", 0)).value == "new"
+        other = await Client.connect(proxy.addresses["second"][1])
+        assert (await other.call("name", 0)).value == "new"
+        assert proxy.stats()["workers"][0]["tables_live"] == 2
+        assert (await asyncio.wait_for(slow, 5)).value == 600
+        await asyncio.sleep(0.1)
+        assert proxy.stats()["workers"][0]["tables_live"] == 1
+        config["listeners"].pop(0)
+        await proxy.reload(config)
+        with pytest.raises(OSError, match="refused|reset|Connect"):
+            await asyncio.open_connection("127.0.0.1", listener)
+        for one in (client, other):
+            await one.close()
+        await proxy.close()
+        await old.stop()
+        await new.stop()
+
+    run(main())
+
+
+def test_a_bad_reload_keeps_what_runs(run):
+    async def main():
+        server = await Server().start()
+        proxy, listener = await proxied(server)
+        bad = configuration(server)
+        bad["listeners"][0]["routes"] = "nowhere"
+        with pytest.raises(ConfigErrors, match="no route table 'nowhere'"):
+            await proxy.reload(bad)
+        client = await Client.connect(listener)
+        assert (await client.call("echo", 5)).value == 5
+        await client.close()
+        await proxy.close()
+        await server.stop()
+
+    run(main())
+
+
+def test_hundreds_of_reloads_lose_no_request_and_no_memory(run):
+    async def main():
+        servers = [await Server(str(n)).start() for n in range(3)]
+        proxy, listener = await proxied(*servers)
+        client = await Client.connect(listener)
+        for n in range(200):
+            pending = [client.send("echo", (n, k)) for k in range(3)]
+            await proxy.reload(configuration(*servers[n % 2 : n % 2 + 2]))
+            for k, future in enumerate(pending):
+                assert (await asyncio.wait_for(future, 5)).value == [n, k]
+        await asyncio.sleep(0.1)
+        assert proxy.stats()["workers"][0]["tables_live"] == 1
+        await client.close()
+        await proxy.close()
+        for server in servers:
+            await server.stop()
+
+    run(main())
+
+
+def test_drain_tells_clients_and_finishes_what_is_in_flight(run):
+    async def main():
+        server = await Server().start()
+        proxy, listener = await proxied(server)
+        client = await Client.connect(listener)
+        slow = client.send("slow", 400)
+        await asyncio.sleep(0.1)
+        draining = asyncio.ensure_future(proxy.drain())
+        await asyncio.sleep(0.1)
+        assert proxy.ready is False
+        assert [event.body for event in client.events] == [b"\x01R"]
+        with pytest.raises(OSError, match="refused|reset|Connect"):
+            await asyncio.open_connection("127.0.0.1", listener)
+        assert (await asyncio.wait_for(slow, 5)).value == 400
+        await asyncio.wait_for(draining, 5)
+        await proxy.close()
+        await asyncio.wait_for(client.closed.wait(), 5)
+        await server.stop()
+
+    run(main())
+
+
+def test_drain_gives_up_after_its_timeout_and_the_caller_hears_of_it(run):
+    async def main():
+        server = await Server().start()
+        proxy, listener = await proxied(server, drain={"delay": "0s", "timeout": "300ms"})
+        client = await Client.connect(listener)
+        slow = client.send("slow", 60_000)
+        await asyncio.sleep(0.05)
+        await asyncio.wait_for(proxy.drain(), 5)
+        await proxy.close()
+        answer = await asyncio.wait_for(slow, 5)
+        assert (answer.status, "shutting down" in answer.value) == (80, True)
+        await server.stop()
+
+    run(main())
+
+
+FILTERS = """
+import asyncio, time
+from protokit import Filter, Response, Status, hookimpl
+
+class Guard(Filter):
+    def __init__(self, options):
+        self.options = options
+    async def request(self, request):
+        if request.method == "denied":
+            return Response(Status.DENIED, f"{request.service} is not for {request.headers.get('who', 'you')}")
+        if request.method == "broken":
+            raise RuntimeError("oh")
+        if request.method == "elsewhere":
+            request.cluster = self.options["to"]
+        if request.method == "unknown":
+            request.cluster = "nothing"
+        if request.method == "late":
+            await asyncio.sleep(0.2)
+
+class Busy(Filter):
+    async def request(self, request):
+        time.sleep(0.3)
+
+@hookimpl
+def protokit_filters():
+    return {"guard": Guard, "busy": lambda options: Busy()}
+"""
+
+
+def test_filters_decide(run, tmp_path):
+    path = tmp_path / "filters.py"
+    path.write_text(FILTERS)
+
+    async def main():
+        one, two = await Server("one").start(), await Server("two").start()
+        config = configuration(one, plugins=[str(path)])
+        config["clusters"].append({"name": "other", "endpoints": [f"127.0.0.1:{two.port}"]})
+        config["routes"][0]["rules"][0]["filters"] = [{"guard": {"to": "other"}}]
+        config["routes"][0]["rules"].append({"match": {"service": "spare"}, "cluster": "other"})
+        async with protokit.Proxy(config) as proxy:
+            client = await Client.connect(proxy.addresses["in"][1])
+            denied = await client.call("denied", 1, who="Ada")
+            assert (denied.status, denied.value) == (70, f"{SERVICE} is not for Ada")
+            broken = await client.call("broken", 1)
+            assert (broken.status, "filter Guard failed" in broken.value) == (80, True)
+            assert (await client.call("unknown", 1)).status == 80
+            assert (await client.call("name", 1)).value == "one"
+            assert (await client.call("late", 7)).value == 7
+            assert (await client.call("elsewhere", 9)).value == 9
+            assert [call.method for call in two.calls] == ["elsewhere"]
+            await client.close()
+        await one.stop()
+        await two.stop()
+
+    run(main())
+
+
+def test_a_busy_filter_does_not_hold_up_traffic_that_needs_none(tmp_path):
+    """The main thread sleeps in a filter; other requests pass it by (in another process: no shared GIL)."""
+    (tmp_path / "filters.py").write_text(FILTERS)
+
+    async def main():
+        server = await Server().start()
+        config = configuration(server, plugins=["./filters.py"])
+        config["routes"][0]["rules"].insert(
+            0, {"match": {"service": SERVICE, "method": "slowpath"}, "cluster": "c", "filters": ["busy"]}
+        )
+        (tmp_path / "c.yaml").write_text(json.dumps(config))
+        process = subprocess.Popen(
+            [sys.executable, "-m", "protokit", "run", str(tmp_path / "c.yaml")], stdout=subprocess.PIPE, text=True
+        )
+        for line in process.stdout:
+            if "listener" in line:
+                port = int(line.split("127.0.0.1:")[1].split()[0])
+            if "process" in line:
+                break
+        client = await Client.connect(port)
+        waiting = client.send("slowpath", 1)
+        await asyncio.sleep(0.05)
+        order = []
+        waiting.add_done_callback(lambda _: order.append("slow"))
+        for n in range(20):
+            assert (await client.call("echo", n)).value == n
+        order.append("quick")
+        assert (await asyncio.wait_for(waiting, 5)).value == 1
+        await asyncio.sleep(0)
+        assert order == ["quick", "slow"]
+        await client.close()
+        process.terminate()
+        assert process.wait(10) == 0
+        process.stdout.close()
+        await server.stop()
+
+    asyncio.run(asyncio.wait_for(main(), 30))
+
+
+def test_wrong_bytes_are_refused_at_once_without_harm_to_others(run):
+    async def main():
+        server = await Server().start()
+        proxy, listener = await proxied(server)
+        good = await Client.connect(listener)
+        for junk in (b"GET / HTTP/1.1\r\n\r\n", b"ls\r\n", b"\xda\x00", b"\xda\xbb\xc2\x00" + b"\0" * 8 + b"\xff" * 4):
+            reader, writer = await asyncio.open_connection("127.0.0.1", listener)
+            writer.write(junk)
+            data = await asyncio.wait_for(reader.read(), 5)
+            assert data == b"" or data[:2] == b"\xda\xbb"
+            writer.close()
+            assert (await good.call("echo", "fine")).value == "fine"
+        await good.close()
+        await proxy.close()
+        await server.stop()
+
+    run(main())
+
+
+def test_out_of_descriptors_the_listener_waits_a_moment(tmp_path):
+    async def main():
+        server = await Server().start()
+        path = tmp_path / "c.yaml"
+        path.write_text(json.dumps(configuration(server, admin={"bind": "127.0.0.1:0"})))
+        limit = f"import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40))\n{ENTRY}"
+        process = subprocess.Popen(
+            [sys.executable, "-c", limit, "run", str(path)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        )
+        for line in process.stdout:
+            if "listener" in line:
+                port = int(line.split("127.0.0.1:")[1].split()[0])
+            if "admin" in line:
+                admin = line.split()[1]
+            if "process" in line:
+                break
+        first = await Client.connect(port)
+        assert (await first.call("echo", 1)).value == 1
+        more = [await Client.connect(port) for _ in range(40)]
+        before = cpu_seconds(process.pid)
+        await asyncio.sleep(0.5)
+        assert cpu_seconds(process.pid) - before < 0.25, "it spins"
+        assert (await first.call("echo", 2)).value == 2
+        late = more.pop()
+        for client in more:
+            await client.close()
+        assert (await late.call("echo", 3)).value == 3
+        with urllib.request.urlopen(f"{admin}stats", timeout=5) as page:
+            assert json.load(page)["workers"][0]["accept_errors"] >= 1
+        await first.close()
+        await late.close()
+        process.terminate()
+        assert process.wait(10) == 0
+        process.stdout.close()
+        await server.stop()
+
+    asyncio.run(asyncio.wait_for(main(), 30))
+
+
+def test_a_port_that_is_taken_is_a_clear_error(run):
+    async def main():
+        server = await Server().start()
+        config = configuration(server)
+        config["listeners"][0]["bind"] = f"127.0.0.1:{server.port}"
+        with pytest.raises(ConfigErrors, match="listener 'in' cannot bind .*in use"):
+            await protokit.Proxy(config).start()
+        await server.stop()
+
+    run(main())
+
+
+def test_duplicated_answers_and_foreign_ids_reach_nobody(run):
+    async def main():
+        server = await Server().start()
+
+        def twice(call, writer):
+            for number in (call.id, call.id, call.id + 1, 2**63):
+                writer.write(Answer(number, OK, call.arguments[0]).encode())
+            return True
+
+        server.before = twice
+        proxy, listener = await proxied(server)
+        client = await Client.connect(listener)
+        for n in range(50):
+            assert (await client.call("echo", n)).value == n
+        assert proxy.stats()["workers"][0]["answers_unmatched"] == 150
+        await client.close()
+        await proxy.close()
+        await server.stop()
+
+    run(main())
