@@ -181,7 +181,9 @@ def echo(core: int | None) -> Iterator[Process]:
 def load_command(port: int, core: int | None, **options: object) -> list[str]:
     """The load generator's command line; ``options`` are its own, with _ for -."""
     pin = [] if core is None else ["taskset", "-c", str(core)]
-    arguments = [str(part) for key, value in options.items() for part in ("--" + key.replace("_", "-"), value)]
+    arguments = [
+        str(part) for key, value in options.items() for part in ("--" + key.replace("_", "-"), value)
+    ]
     return [*pin, str(BUILD / "load"), "--port", str(port), *arguments]
 
 
@@ -213,7 +215,17 @@ def system_calls(pid: int, seconds: float) -> tuple[int, str]:
     which slows the process down, so that it finds more work in each batch and needs fewer calls.
     """
     if shutil.which("perf") is not None:
-        command = ["perf", "stat", "-x,", "-e", "raw_syscalls:sys_enter", "-p", str(pid), "sleep", str(seconds)]
+        command = [
+            "perf",
+            "stat",
+            "-x,",
+            "-e",
+            "raw_syscalls:sys_enter",
+            "-p",
+            str(pid),
+            "sleep",
+            str(seconds),
+        ]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         found = re.search(r"^(\d+),,raw_syscalls", done.stderr, re.MULTILINE)
         if done.returncode == 0 and found:
@@ -230,17 +242,12 @@ def system_calls(pid: int, seconds: float) -> tuple[int, str]:
     return int(found.group(1)), "strace"
 
 
-def busy_cores(before: tuple[int, int] | None = None) -> tuple[int, int]:
-    """(busy, all) jiffies of all cores since ``before``, or since the machine started."""
+def busy_seconds() -> float:
+    """CPU time that all processes together have used since the machine started."""
     fields = [int(n) for n in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
-    idle = fields[3] + fields[4]
-    now = (sum(fields) - idle, sum(fields))
-    return now if before is None else (now[0] - before[0], now[1] - before[1])
+    return (sum(fields) - fields[3] - fields[4]) / os.sysconf("SC_CLK_TCK")
 
 
 def cpu_seconds(pid: int) -> float:
-    """User and system time of a process so far."""
+    """User and system time that a process, with all its threads, has used."""
     return time.clock_gettime((~pid << 3) | 2)
-
-
-CORES = os.cpu_count() or 1

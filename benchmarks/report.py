@@ -1,0 +1,109 @@
+"""Tables, the plot and the list of targets, made from what was measured."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+COLORS = {"protokit": "#0b6e4f", "haproxy": "#4a7fb5", "envoy": "#b5654a", "none": "#999999"}
+
+Targets = list[tuple[str, float, float]]  # what, measured, at most
+
+
+def comparison(result: dict[str, Any]) -> str:
+    """The Markdown table of a comparison."""
+    head = ["load", "proxy", "requests/s", "CPU µs a request", "of its core", "calls a request"]
+    head += ["p50 µs", "p99 µs", "p99.9 µs", "MiB", "protokit's CPU is"]
+    lines = [f"| {' | '.join(head)} |", "|---|---" + 9 * "|--:" + "|"]
+    for cell in result["cells"]:
+        for number, (name, one) in enumerate(cell["results"].items()):
+            spread = f"{one['cpu_us']:.2f} ({min(one['cpu_us_all']):.2f}-{max(one['cpu_us_all']):.2f})"
+            ratio = cell["ratios"].get(name)
+            columns = [
+                cell["name"] if number == 0 else "",
+                name,
+                f"{one['rate']:,.0f}",
+                "" if name == "none" else spread,
+                "" if name == "none" else f"{one['cpu_share']:.0%}",
+                f"{one['calls']:.2f}" if "calls" in one else "",
+                f"{one['p50_us']:,.0f}",
+                f"{one['p99_us']:,.0f}",
+                f"{one['p999_us']:,.0f}",
+                f"{one['memory_mib']:.0f}" if "memory_mib" in one else "",
+                f"{ratio['median']:.3f} ({ratio['min']:.3f}-{ratio['max']:.3f})" if ratio else "",
+            ]
+            lines.append("| " + " | ".join(columns) + " |")
+    idle = ", ".join(f"{name} {mib:.1f} MiB" for name, mib in result["idle_mib"].items())
+    versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
+    note = (
+        f"Versions: {versions}. Resident memory after the start: {idle}. {result['rounds']} rounds of"
+        f" {result['seconds']} s; {result['runs_repeated']} runs repeated because other programs were busy."
+        " In brackets: least and most."
+    )
+    return "\n".join([*lines, "", note])
+
+
+def comparison_targets(result: dict[str, Any]) -> Targets:
+    """What the comparison says about the targets that it touches."""
+    cells = {cell["name"]: cell for cell in result["cells"]}
+    found: Targets = []
+
+    def ratio(cell: str, other: str, most: float) -> None:
+        if cell in cells and other in cells[cell]["ratios"]:
+            found.append((f"{cell}: CPU against {other}", cells[cell]["ratios"][other]["median"], most))
+
+    one, sixteen = "16x16 128 B, 1 endpoint", "16x16 128 B, 16 endpoints"
+    ratio("64x1 128 B, 1 endpoint", "envoy", 0.25)
+    ratio("64x1 128 B, 1 endpoint", "haproxy", 0.65)
+    ratio(one, "envoy", 0.05)
+    ratio(one, "haproxy", 1.0)
+    ratio(sixteen, "haproxy", 1.3)
+    calls = cells.get("64x1 128 B, 1 endpoint", {}).get("results", {}).get("protokit", {}).get("calls")
+    if calls is not None:
+        found.append(("64x1 128 B, 1 endpoint: system calls a request", calls, 2.3))
+    if "protokit" in result["idle_mib"]:
+        found.append(("resident memory idle, MiB", result["idle_mib"]["protokit"], 45))
+    return found
+
+
+def targets(found: Targets) -> str:
+    """The Markdown table of targets."""
+    lines = ["| target | measured | at most | |", "|---|--:|--:|---|"]
+    for what, measured, most in found:
+        lines.append(
+            f"| {what} | {measured:.3g} | {most:g} | {'met' if measured <= most else '**missed**'} |"
+        )
+    return "\n".join(lines)
+
+
+def plot(result: dict[str, Any], path: Path) -> bool:
+    """CPU time and p99 by load, one endpoint, at the smallest payload; False without matplotlib."""
+    try:
+        import matplotlib as mpl  # noqa: PLC0415 - an optional dependency
+    except ModuleNotFoundError:
+        return False
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt  # noqa: PLC0415 - after the backend was chosen
+
+    cells = [cell for cell in result["cells"] if cell["endpoints"] == 1 and cell["payload"] == 128]
+    panels = (("cpu_us", "CPU µs a request (log)"), ("p99_us", "p99 latency, µs (log)"))
+    figure, axes = plt.subplots(1, 2, figsize=(12, 4.2), layout="constrained")
+    names = list(cells[0]["results"]) if cells else []
+    for axis, (key, title) in zip(axes, panels, strict=True):
+        shown = [name for name in names if key != "cpu_us" or name != "none"]
+        width = 0.8 / max(1, len(shown))
+        for number, name in enumerate(shown):
+            places = [at + (number - (len(shown) - 1) / 2) * width for at in range(len(cells))]
+            values = [cell["results"][name][key] for cell in cells]
+            bars = axis.bar(places, values, width, label=name, color=COLORS.get(name))
+            axis.bar_label(bars, fmt="{:,.3g}", fontsize=7)
+        axis.set_yscale("log")
+        axis.set_title(title)
+        axis.set_xticks(range(len(cells)), [cell["name"].split()[0] for cell in cells])
+        axis.set_xlabel("connections x in flight, 128 B, 1 endpoint")
+        axis.spines[["top", "right"]].set_visible(False)
+    axes[1].legend(frameon=False)
+    figure.savefig(path, dpi=130)
+    return True
