@@ -109,7 +109,8 @@ class Process:
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
                 raise BenchError(f"127.0.0.1:{port}, which {name} needs, is taken by another program")
         self.name = name
-        self._log = (HERE / "results" / f"{name}.log").open("w+b")
+        (HERE / "results" / f"{name}.log").write_bytes(b"")
+        self._log = (HERE / "results" / f"{name}.log").open("ab", 0)
         pin = [] if core is None else ["taskset", "-c", str(core)]
         self._process = subprocess.Popen([*pin, *command], stdout=self._log, stderr=self._log)
         self.pid = self._process.pid
@@ -128,9 +129,7 @@ class Process:
                     break
                 except OSError:
                     if self._process.poll() is not None or time.monotonic() > deadline:
-                        self._log.seek(0)
-                        said = self._log.read().decode(errors="replace")[-2000:]
-                        text = f"{self.name} does not listen on port {port}; it said:\n{said}"
+                        text = f"{self.name} does not listen on port {port}; it said:\n{self.said()[-2000:]}"
                         raise BenchError(text) from None
                     time.sleep(0.05)
 
@@ -141,6 +140,10 @@ class Process:
             if line.startswith(field):
                 return int(line.split()[1]) / 1024
         raise BenchError(f"{self.name} has ended")
+
+    def said(self) -> str:
+        """What it has printed so far."""
+        return Path(self._log.name).read_text(errors="replace")
 
     def signal(self, number: signal.Signals) -> None:
         """Send it a signal."""

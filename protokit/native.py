@@ -126,7 +126,15 @@ def request(codec: int, data: bytes, max_headers: int = 1024) -> Request:
 def _text(slice_: Any) -> str:  # a cffi struct has no type of its own
     if slice_.data == ffi.NULL:
         return ""
-    return bytes(ffi.buffer(slice_.data, slice_.size)).decode("utf-8", "replace")
+    data = bytes(ffi.buffer(slice_.data, slice_.size))
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        pass
+    try:  # Hessian writes a surrogate pair as two characters of three bytes
+        return data.decode("utf-8", "surrogatepass").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    except UnicodeDecodeError:
+        return data.decode("utf-8", "replace")
 
 
 def pack_address(host: str, port: int) -> bytes:

@@ -2,6 +2,7 @@
 #include "worker.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <pthread.h>
@@ -318,6 +319,7 @@ static void listen_on(pk_worker *w, uint32_t listener, int fd) {
     w->acceptor_count++;
   }
   w->acceptors[i] = (acceptor){listener, fd, 0};
+  (void)fcntl(fd, F_SETFL, O_NONBLOCK); /* a worker must never wait in accept */
   if (arm(w, i) != 0) {
     close(fd);
     w->acceptors[i].fd = -1;

@@ -1,9 +1,11 @@
 /* request.c: service, method, version, group and attachments of a request.
  *
  * The body is: dubbo version, path, version, method, descriptor, one value per argument, attachments.
- * A provider lets the attachments override the fields in front, so the arguments are stepped over and
- * the attachments read: interface, else path, else the path field in front. A generic call goes by
- * the method it names. */
+ * A provider looks its service up by path, version and group, and lets the attachments override the
+ * fields in front (DecodeableRpcInvocation and DubboProtocol.getInvoker of Apache Dubbo; seen with 2.7
+ * and 3.3). So the arguments are stepped over and the attachments read; the attachment `interface`
+ * moves no provider and is not looked at: who routed by it could be shown one service and the provider
+ * another. A generic call goes by the method it names. */
 #include "request.h"
 
 #include <string.h>
@@ -38,7 +40,7 @@ static int is_generic(pk_slice method) {
 
 /* What the attachments say; slices without data where they say nothing. */
 typedef struct attachments {
-  pk_slice interface, path, version, group;
+  pk_slice path, version, group;
   int64_t timeout, remaining;
 } attachments;
 
@@ -70,9 +72,6 @@ static void note(attachments *a, pk_slice key, pk_slice value, int64_t number) {
       if (SAME(key, "version")) to = &a->version;
       if (SAME(key, "timeout")) a->timeout = value.data != NULL ? digits(value) : number;
       break;
-    case 9:
-      if (SAME(key, "interface")) to = &a->interface;
-      break;
     default:
       break;
   }
@@ -81,7 +80,7 @@ static void note(attachments *a, pk_slice key, pk_slice value, int64_t number) {
 
 static void resolve(pk_destination *out, const attachments *a, pk_slice path, pk_slice version,
                     pk_slice method) {
-  out->service = a->interface.size > 0 ? a->interface : a->path.size > 0 ? a->path : path;
+  out->service = a->path.size > 0 ? a->path : path;
   out->version = a->version.size > 0 ? a->version : version;
   out->group = a->group;
   out->method = method;

@@ -119,16 +119,21 @@ class Reader:
         simple = {0x4E: None, 0x54: True, 0x46: False}
         if tag in simple:
             return simple[tag]
-        if tag == 0x4A:
-            return _EPOCH + datetime.timedelta(milliseconds=_signed(self._take(8)))
-        if tag == 0x4B:
-            return _EPOCH + datetime.timedelta(minutes=_signed(self._take(4)))
+        if tag in {0x4A, 0x4B}:
+            return self._date(tag)
         if tag == 0x51:
             index = self._integer()
             if not 0 <= index < len(self._references):
                 raise self._fail(f"reference {index}, of {len(self._references)}")
             return self._references[index]
         return self._container(tag, depth)
+
+    def _date(self, tag: int) -> datetime.datetime:
+        count = _signed(self._take(8 if tag == 0x4A else 4))
+        try:
+            return _EPOCH + datetime.timedelta(**{"milliseconds" if tag == 0x4A else "minutes": count})
+        except OverflowError:
+            raise self._fail("a date outside the years 1 to 9999") from None
 
     def _number(self, tag: int) -> int | float | None:
         integer = self._integer_of(tag)

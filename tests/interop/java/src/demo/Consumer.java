@@ -98,6 +98,7 @@ public final class Consumer {
 
   @SuppressWarnings("deprecation")
   public static void main(String[] args) throws Exception {
+    Loopback.only();
     port = Integer.parseInt(args[0]);
     wanted = Arrays.asList(args).subList(1, args.length);
     APP.setQosEnable(false);
@@ -167,9 +168,9 @@ public final class Consumer {
     run("slow", () -> echo.slow(1500));
     run("many", () -> {
       List<CompletableFuture<String>> all = new ArrayList<>();
-      for (int i = 0; i < 500; i++) all.add(echo.later("n" + i));
+      for (int i = 0; i < 150; i++) all.add(echo.later("n" + i));
       int good = 0;
-      for (int i = 0; i < 500; i++) if (all.get(i).get(5, TimeUnit.SECONDS).equals("later n" + i)) good++;
+      for (int i = 0; i < 150; i++) if (all.get(i).get(5, TimeUnit.SECONDS).equals("later n" + i)) good++;
       return good;
     });
     run("ports", () -> {

@@ -70,11 +70,12 @@ public final class Provider {
   }
 
   public static void main(String[] args) throws Exception {
+    Loopback.only();
     int port = Integer.parseInt(args[0]);
     ApplicationConfig app = new ApplicationConfig("interop-provider");
     app.setQosEnable(false);
     ProtocolConfig protocol = new ProtocolConfig("dubbo", port);
-    protocol.setHost("127.0.0.1");
+    protocol.setHost("127.1"); // 127.0.0.1 would be bound as 0.0.0.0
     export(app, protocol, new Impl(port, ""), null, null);
     export(app, protocol, new Impl(port, " of g"), "g", "2.0.0");
     System.out.println("READY " + port);

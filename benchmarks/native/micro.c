@@ -1,0 +1,223 @@
+/* micro: the sans-IO core alone, with the Dubbo codec: what a request costs without sockets.
+ *
+ *   micro [--routes N] [--clients C] [--depth D] [--payload BYTES] [--services S] [--batches N]
+ *
+ * C clients have D requests each; they are fed to the core, which writes them upstream; then the
+ * answers are fed, and written back. The route table has N rules, each of exact service and method;
+ * the requests go to S of them in turn. Printed as one JSON object: the least and the median time of
+ * a request, ns. Under callgrind, --toggle-collect=batch counts the core's work alone. */
+#include "../../native/src/core.h"
+#include "../../plugins/dubbo/native/dubbo.h"
+#include "frame.h"
+#include "net.h"
+
+enum { CLIENTS_MAX = 1024, ENDPOINT = 1 };
+
+static struct options {
+  long routes, clients, depth, payload, services, batches;
+} o = {.routes = 10, .clients = 16, .depth = 16, .payload = 128, .services = 8, .batches = 2000};
+
+typedef struct feed {
+  pk_handle to;
+  const uint8_t *data;
+  size_t size, fed;
+} feed;
+
+static pk_core *core;
+static uint64_t virtual_now = 1000000000u;
+static pk_handle clients[CLIENTS_MAX], upstream;
+static uint8_t *written; /* what the core wrote in the last batch */
+static size_t written_size;
+
+static const pk_limits limits = {.buffer = 256u << 20,
+                                 .frame = 8u << 20,
+                                 .connections = 10000,
+                                 .in_flight = 65536,
+                                 .in_flight_per_connection = 4096,
+                                 .client_pause = 64u << 20,
+                                 .client_close = 128u << 20,
+                                 .upstream_buffer = 64u << 20,
+                                 .upstream_in_flight = 4096,
+                                 .retry_buffer = 64u << 10,
+                                 .request_ms = 30000,
+                                 .idle_ms = 600000,
+                                 .frame_ms = 10000,
+                                 .detect_ms = 5000,
+                                 .heartbeat_ms = 30000,
+                                 .probe_ms = 5000};
+
+static void service_name(char *out, size_t size, long i) {
+  snprintf(out, size, "org.protokit.bench.Service%05ld", i);
+}
+
+static pk_table *build_table(void) {
+  const struct sockaddr_in address = loopback(1);
+  char name[64];
+  pk_builder *b = pk_builder_new(0x9e3779b97f4a7c15u, &limits);
+  uint32_t cluster = pk_builder_cluster(b, "echo", PK_BALANCE_ROUND_ROBIN, 1, 1000);
+  pk_builder_endpoint(b, ENDPOINT, 1, "127.0.0.1:1", (const uint8_t *)&address, sizeof address);
+  uint32_t routes = pk_builder_routes(b, "bench");
+  for (long i = 0; i < o.routes; i++) {
+    service_name(name, sizeof name, i);
+    uint32_t plan = pk_builder_plan(b, name, 0, 0, 0, 0, 0, 0);
+    pk_builder_split(b, cluster, 1);
+    pk_builder_rule(b, name, "echo", "*", "*", plan);
+  }
+  pk_builder_listener(b, 0, "bench", routes, PK_NONE, 0);
+  pk_builder_codec(b, (uintptr_t)&pk_dubbo_codec);
+  pk_table *t = pk_builder_finish(b);
+  pk_builder_free(b);
+  return t;
+}
+
+/* One batch as a driver makes it: one read of each socket that has bytes, then writes. Everything
+ * that the core does for a request happens here. Returns how many bytes wait to be read. */
+static __attribute__((noinline)) size_t batch(feed *feeds, size_t count) {
+  struct iovec iov[64];
+  pk_handle dirty[64];
+  pk_op ops[64];
+  size_t taken, left = 0;
+  pk_core_begin(core, virtual_now += 100000);
+  for (size_t i = 0; i < count; i++) {
+    feed *f = &feeds[i];
+    size_t room, part = f->size - f->fed;
+    uint8_t *to = part == 0 ? NULL : pk_core_buffer(core, f->to, &room);
+    if (to != NULL) {
+      if (part > room) part = room;
+      memcpy(to, f->data + f->fed, part);
+      f->fed += part;
+      pk_core_feed(core, f->to, to, part);
+    }
+    left += f->size - f->fed;
+  }
+  pk_core_end(core);
+  while ((taken = pk_core_take_ops(core, ops, 64)) > 0) {
+    for (size_t i = 0; i < taken; i++) {
+      if (ops[i].op != PK_OP_CONNECT) continue;
+      upstream = ops[i].handle;
+      pk_core_connected(core, upstream, 0);
+    }
+  }
+  while ((taken = pk_core_take_dirty(core, dirty, 64)) > 0) {
+    for (size_t i = 0; i < taken; i++) {
+      int n;
+      while ((n = pk_core_out(core, dirty[i], iov, 64)) > 0) {
+        size_t size = 0;
+        for (int k = 0; k < n; k++) {
+          memcpy(written + written_size + size, iov[k].iov_base, iov[k].iov_len);
+          size += iov[k].iov_len;
+        }
+        written_size += size;
+        pk_core_sent(core, dirty[i], size);
+      }
+    }
+  }
+  return left;
+}
+
+/* All bytes in, what they lead to out; the time that took, ns. */
+static uint64_t run(feed *feeds, size_t count, size_t expected) {
+  uint64_t start = now_ns();
+  written_size = 0;
+  for (int i = 0; batch(feeds, count) > 0 && i < 10000;) i++;
+  if (written_size < expected) batch(feeds, count); /* frames that were left for the next batch */
+  uint64_t took = now_ns() - start;
+  if (written_size == expected) return took;
+  fprintf(stderr, "micro: the core wrote %zu bytes, expected %zu\n", written_size, expected);
+  exit(1);
+}
+
+static size_t put_request(uint8_t *out, const char *service, uint64_t id) {
+  const char *attachments[] = {"path", service, "interface", service, "version", "1.0.0",
+                               "timeout", "10000"};
+  static char text[65536];
+  memset(text, 'x', sizeof text);
+  uint8_t *p = out + HEADER;
+  p = put_text(p, "2.0.2", 5);
+  p = put_text(p, service, strlen(service));
+  p = put_text(p, "1.0.0", 5);
+  p = put_text(p, "echo", 4);
+  p = put_text(p, "Ljava/lang/String;", 18);
+  p = put_text(p, text, (size_t)o.payload);
+  *p++ = 'H';
+  for (size_t i = 0; i < sizeof attachments / sizeof *attachments; i++)
+    p = put_text(p, attachments[i], strlen(attachments[i]));
+  *p++ = 'Z';
+  put_header(out, FLAG_REQUEST | FLAG_TWO_WAY, 0, id, (size_t)(p - out) - HEADER);
+  return (size_t)(p - out);
+}
+
+/* Answers to the requests that stand in `written`. */
+static size_t put_answers(uint8_t *out, size_t answer_size) {
+  size_t size = 0;
+  for (size_t at = 0; at < written_size;) {
+    put_header(out + size, 0, STATUS_OK, get64(written + at + 4), answer_size - HEADER);
+    out[size + HEADER] = VALUE;
+    at += frame_size(written + at, written_size - at);
+    size += answer_size;
+  }
+  return size;
+}
+
+static int by_size(const void *a, const void *b) {
+  double x = *(const double *)a, y = *(const double *)b;
+  return (x > y) - (x < y);
+}
+
+static void read_options(int argc, char **argv) {
+  struct {
+    const char *name;
+    long *value, low, high;
+  } known[] = {{"--routes", &o.routes, 1, 1000000}, {"--clients", &o.clients, 1, CLIENTS_MAX},
+               {"--depth", &o.depth, 1, 1024},      {"--payload", &o.payload, 1, 65535},
+               {"--services", &o.services, 1, 100000},   {"--batches", &o.batches, 1, 1000000}};
+  for (int i = 1; i < argc; i += 2) {
+    size_t k = 0, n = sizeof known / sizeof *known;
+    while (k < n && strcmp(argv[i], known[k].name) != 0) k++;
+    if (k == n || i + 1 == argc) {
+      fprintf(stderr, "micro: unknown option %s; benchmarks/native/micro.c lists them\n", argv[i]);
+      exit(2);
+    }
+    *known[k].value = whole(argv[i], argv[i + 1], known[k].low, known[k].high);
+  }
+  if (o.services > o.routes) o.services = o.routes;
+}
+
+int main(int argc, char **argv) {
+  read_options(argc, argv);
+  size_t in_flight = (size_t)(o.clients * o.depth), room = in_flight * ((size_t)o.payload + 512);
+  size_t answer_size = HEADER + 1 + (size_t)o.payload;
+  uint8_t *requests = zeroed(1, room), *answers = zeroed(1, room);
+  feed *feeds = zeroed((size_t)o.clients, sizeof *feeds);
+  double *times = zeroed((size_t)o.batches, sizeof *times);
+  char service[64];
+  written = zeroed(1, room);
+  pk_table *table = build_table();
+  core = pk_core_new(1);
+  if (table == NULL || core == NULL || pk_core_apply(core, table, 1) != 0) die("micro: table");
+  uint8_t *p = requests;
+  for (long i = 0; i < o.clients; i++) {
+    clients[i] = pk_core_accept(core, 0);
+    feeds[i] = (feed){clients[i], p, 0, 0};
+    for (long k = 0; k < o.depth; k++) {
+      /* Spread over the table, so that a big one is met as a whole. */
+      service_name(service, sizeof service, (i * o.depth + k) % o.services * o.routes / o.services);
+      p += put_request(p, service, (uint64_t)(k + 1));
+    }
+    feeds[i].size = (size_t)(p - feeds[i].data);
+  }
+  size_t going = (size_t)(p - requests), coming = in_flight * answer_size;
+  for (long i = 0; i < o.batches; i++) {
+    for (long k = 0; k < o.clients; k++) feeds[k].fed = 0;
+    uint64_t took = run(feeds, (size_t)o.clients, going);
+    feed back = {upstream, answers, put_answers(answers, answer_size), 0};
+    took += run(&back, 1, coming);
+    times[i] = (double)took / (double)in_flight;
+  }
+  qsort(times, (size_t)o.batches, sizeof *times, by_size);
+  printf("{\"routes\": %ld, \"requests\": %ld, \"least_ns\": %.2f, \"median_ns\": %.2f}\n", o.routes,
+         o.batches * o.clients * o.depth, times[0], times[o.batches / 2]);
+  pk_core_free(core);
+  pk_table_free(table);
+  return 0;
+}

@@ -1,0 +1,182 @@
+/* threads.c: workers on their threads, clients and an upstream on others, while the main thread swaps
+ * tables, decides filters and reads counters. Built with ThreadSanitizer and with AddressSanitizer;
+ * every answer is checked. */
+#include <arpa/inet.h>
+#include <assert.h>
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "../../tests/toy/toy.c"
+#include "access.h"
+
+enum { WORKERS = 2, CLIENTS = 8, ROUNDS = 300, DEPTH = 8, TABLES = 100, HEAD = 13 };
+
+static int listen_on(struct sockaddr_in *a, int reuse) {
+  int fd = socket(AF_INET, SOCK_STREAM, 0), one = 1;
+  setsockopt(fd, SOL_SOCKET, reuse ? SO_REUSEPORT : SO_REUSEADDR, &one, sizeof one);
+  assert(bind(fd, (struct sockaddr *)a, sizeof *a) == 0 && listen(fd, 256) == 0);
+  socklen_t size = sizeof *a;
+  getsockname(fd, (struct sockaddr *)a, &size);
+  return fd;
+}
+
+static int read_all(int fd, uint8_t *to, size_t size) {
+  while (size > 0) {
+    ssize_t n = recv(fd, to, size, 0);
+    if (n <= 0) return -1;
+    to += n;
+    size -= (size_t)n;
+  }
+  return 0;
+}
+
+/* One frame into `to`; its size, 0 at the end. */
+static size_t read_frame(int fd, uint8_t *to) {
+  if (read_all(fd, to, HEAD) != 0) return 0;
+  size_t body = (size_t)to[11] << 8 | to[12];
+  return read_all(fd, to + HEAD, body) == 0 ? HEAD + body : 0;
+}
+
+static void *upstream_connection(void *argument) {
+  int fd = (int)(intptr_t)argument;
+  uint8_t frame_bytes[4096];
+  size_t size;
+  while ((size = read_frame(fd, frame_bytes)) > 0) {
+    if (frame_bytes[1] == PK_KIND_HEARTBEAT) frame_bytes[1] = PK_KIND_HEARTBEAT_ACK;
+    if (frame_bytes[1] == PK_KIND_REQUEST) frame_bytes[1] = PK_KIND_RESPONSE;
+    if (send(fd, frame_bytes, size, MSG_NOSIGNAL) < 0) break;
+  }
+  close(fd);
+  return NULL;
+}
+
+static void *upstream(void *argument) {
+  int fd = (int)(intptr_t)argument;
+  for (;;) {
+    int accepted = accept(fd, NULL, NULL);
+    pthread_t thread;
+    if (accepted < 0) return NULL;
+    pthread_create(&thread, NULL, upstream_connection, (void *)(intptr_t)accepted);
+    pthread_detach(thread);
+  }
+}
+
+static struct sockaddr_in proxy_address;
+static _Atomic int finished;
+
+static void *client(void *argument) {
+  int number = (int)(intptr_t)argument, fd = socket(AF_INET, SOCK_STREAM, 0);
+  uint8_t out[DEPTH * 64], in[4096];
+  assert(connect(fd, (struct sockaddr *)&proxy_address, sizeof proxy_address) == 0);
+  for (int round = 0; round < ROUNDS; round++) {
+    size_t size = 0;
+    for (int i = 0; i < DEPTH; i++) {
+      char body[48];
+      int length = snprintf(body, sizeof body, "svc m %d-%d-%d", number, round, i);
+      size += (size_t)build(&wide, PK_KIND_REQUEST, 0, (uint64_t)(round * DEPTH + i), body, (size_t)length,
+                            out + size, sizeof out - size);
+    }
+    assert(send(fd, out, size, MSG_NOSIGNAL) == (ssize_t)size);
+    for (int i = 0; i < DEPTH; i++) {
+      char expected[48];
+      size_t got = read_frame(fd, in);
+      assert(got > HEAD && in[1] == PK_KIND_RESPONSE && in[2] == 0);
+      int id = in[9] << 8 | in[10];
+      id |= in[8] << 16;
+      int length = snprintf(expected, sizeof expected, "svc m %d-%d-%d", number, id / DEPTH, id % DEPTH);
+      assert(id / DEPTH == round && got == HEAD + (size_t)length && memcmp(in + HEAD, expected, (size_t)length) == 0);
+    }
+  }
+  close(fd);
+  finished++;
+  return NULL;
+}
+
+static pk_table *table(const struct sockaddr_in *upstream_address, int filtered) {
+  pk_limits limits = {.buffer = 64 << 20, .frame = 1 << 16, .connections = 100, .in_flight = 10000,
+                      .in_flight_per_connection = 1000, .client_pause = 1 << 18, .client_close = 1 << 24,
+                      .upstream_buffer = 1 << 20, .upstream_in_flight = 1024, .retry_buffer = 1 << 16,
+                      .request_ms = 30000, .idle_ms = 60000, .frame_ms = 10000, .detect_ms = 5000,
+                      .heartbeat_ms = 20, .probe_ms = 5000};
+  pk_builder *b = pk_builder_new(99, &limits);
+  pk_builder_cluster(b, "c", PK_BALANCE_ROUND_ROBIN, 2, 1000);
+  pk_builder_endpoint(b, 0, 1, "up", (const uint8_t *)upstream_address, sizeof *upstream_address);
+  uint32_t plan = pk_builder_plan(b, "p", filtered ? PK_F_FILTER : 0, 0, 0, 0, 0, 0);
+  pk_builder_split(b, 0, 1);
+  uint32_t routes = pk_builder_routes(b, "r");
+  pk_builder_rule(b, "svc", "*", "*", "*", plan);
+  pk_builder_listener(b, 0, "in", routes, PK_NONE, 0);
+  pk_builder_codec(b, toy_codec(0));
+  pk_table *t = pk_builder_finish(b);
+  assert(t != NULL);
+  pk_builder_free(b);
+  return t;
+}
+
+int main(void) {
+  struct sockaddr_in any = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+  struct sockaddr_in upstream_address = any;
+  int upstream_fd = listen_on(&upstream_address, 0);
+  pthread_t thread, clients[CLIENTS];
+  pthread_create(&thread, NULL, upstream, (void *)(intptr_t)upstream_fd);
+
+  pk_table *tables[TABLES + 1] = {table(&upstream_address, 0)};
+  int retired[TABLES + 1] = {0}, applied = 1;
+  pk_worker *workers[WORKERS];
+  proxy_address = any;
+  for (int i = 0; i < WORKERS; i++) {
+    workers[i] = pk_worker_start((uint64_t)i + 1);
+    assert(workers[i] != NULL && pk_worker_apply(workers[i], tables[0], 0) == 0);
+    assert(pk_worker_listen(workers[i], 0, listen_on(&proxy_address, 1)) == 0);
+  }
+  usleep(50000);
+  for (int i = 0; i < CLIENTS; i++) pthread_create(&clients[i], NULL, client, (void *)(intptr_t)i);
+  uint64_t decided = 0, seen = 0;
+  while (finished < CLIENTS) {
+    if (applied <= TABLES) {
+      tables[applied] = table(&upstream_address, applied % 2);
+      for (int i = 0; i < WORKERS; i++) assert(pk_worker_apply(workers[i], tables[applied], (uint64_t)applied) == 0);
+      applied++;
+    }
+    for (int i = 0; i < WORKERS; i++) {
+      pk_op ops[64];
+      uint32_t n = pk_worker_take_events(workers[i], ops, 64);
+      for (uint32_t k = 0; k < n; k++) {
+        if (ops[k].op == PK_OP_FILTER) {
+          const char *frame_bytes = (const char *)(uintptr_t)ops[k].data;
+          assert(frame_bytes[0] == 0x7e && ops[k].size > HEAD);
+          while (pk_worker_decide(workers[i], ops[k].handle, PK_DECIDE_CONTINUE, 0, 0, "", 0) != 0) usleep(10);
+          decided++;
+        } else if (ops[k].op == PK_OP_RETIRED && ++retired[ops[k].token] == WORKERS) {
+          pk_table_free(tables[ops[k].token]);
+          tables[ops[k].token] = NULL;
+        }
+      }
+      seen += atomic_load_explicit(&pk_worker_stats(workers[i])->requests, memory_order_relaxed);
+      const pk_endpoint_stats *e = pk_worker_endpoint_stats(workers[i], 0);
+      if (e != NULL) seen += atomic_load_explicit(&e->active, memory_order_relaxed);
+    }
+    usleep(500);
+  }
+  for (int i = 0; i < CLIENTS; i++) pthread_join(clients[i], NULL);
+  uint64_t requests = 0;
+  for (int i = 0; i < WORKERS; i++) {
+    requests += pk_worker_stats(workers[i])->requests;
+    assert(pk_worker_drain(workers[i]) == 0 && pk_worker_shutdown(workers[i]) == 0);
+    pk_worker_stop(workers[i]);
+  }
+  for (int i = 0; i < applied; i++) pk_table_free(tables[i]);
+  shutdown(upstream_fd, SHUT_RDWR);
+  close(upstream_fd);
+  pthread_join(thread, NULL);
+  assert(requests == CLIENTS * ROUNDS * DEPTH && seen > 0);
+  printf("threads: %llu requests, %d tables, %llu filter decisions\n", (unsigned long long)requests, applied,
+         (unsigned long long)decided);
+  return 0;
+}

@@ -1,0 +1,221 @@
+"""The native codec on real bytes, cut, joined and spoiled."""
+
+from __future__ import annotations
+
+import struct
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from protokit_dubbo import dubbo
+from protokit_dubbo.hessian import Long, Object, Writer
+from protokit_dubbo.messages import HEADER, Call
+
+from protokit import native
+from protokit.errors import RemoteProtocolError
+
+from .conftest import golden
+
+CODEC = dubbo.wire.address
+LINES = golden("dubbo")
+FRAMES = [bytes.fromhex(line["hex"]) for line in LINES]
+REQUESTS = [frame for frame in FRAMES if frame[2] & 0xA0 == 0x80]
+KINDS = {
+    "request": {1, 2},
+    "oneway": {2},
+    "response": {3},
+    "heartbeat": {4, 8},
+    "heartbeat_ack": {5},
+    "event": {6, 7, 8},
+}
+
+
+def test_there_are_golden_frames_of_the_projects_own():
+    assert len([line for line in LINES if "captured" in line.get("origin", "")]) >= 20
+
+
+@pytest.mark.parametrize("line", LINES, ids=lambda line: line["name"][:60])
+def test_golden_frames_are_read_as_they_were_meant(line):
+    data, expect = bytes.fromhex(line["hex"]), line["expect"]
+    message = native.frame(CODEC, data)
+    assert message.result == 0
+    assert message.size == len(data)
+    assert str(message.id) == expect["request_id"]
+    assert message.context == expect["serialization"]
+    assert message.kind in KINDS[expect["kind"]]
+    if "service" not in expect or expect["serialization"] not in {2, 10, 23}:
+        return
+    attachments = expect.get("attachments") or {}
+    request = native.request(CODEC, data)
+    method = expect["method"]
+    if method in {"$invoke", "$invokeAsync"}:
+        method = expect["args"][0] if expect.get("args") else request.method
+    assert request.service == (attachments.get("path") or expect["service"])
+    assert request.method == method
+    assert request.group == (attachments.get("group") or "")
+    texts = {key: value for key, value in attachments.items() if isinstance(value, str) and len(value) < 300}
+    surrogates = {key for key, value in texts.items() if any("\ud800" <= c <= "\udfff" or ord(c) > 0xFFFF for c in value)}
+    assert {key: request.headers.get(key) for key in texts.keys() - surrogates} == {
+        key: texts[key] for key in texts.keys() - surrogates
+    }
+
+
+@pytest.mark.parametrize("frame", FRAMES[::7], ids=range(len(FRAMES[::7])))
+def test_a_truncated_frame_wants_more_and_says_how_much(frame):
+    for cut in {*range(1, min(len(frame), 40)), len(frame) // 2, len(frame) - 1}:
+        message = native.frame(CODEC, frame[:cut])
+        assert message.result == 1
+        assert cut < message.need <= len(frame)
+
+
+@pytest.mark.parametrize("data", [b"G", b"\xda\x00", b"\xbb\xda"])
+def test_what_does_not_begin_with_the_magic_is_refused_at_the_first_wrong_byte(data):
+    message = native.frame(CODEC, data)
+    assert (message.result, message.error_at) == (-1, 1 if data[0] == 0xDA else 0)
+
+
+@pytest.mark.parametrize(("length", "result"), [(-1, -2), (-(2**31), -2), ((8 << 20) - 15, -3), (2**31 - 1, -3)])
+def test_lengths_that_cannot_be_are_refused_from_the_header_alone(length, result):
+    message = native.frame(CODEC, struct.pack(">HBBQi", 0xDABB, 0xC2, 0, 77, length))
+    assert (message.result, message.kind, message.id, message.error_at) == (result, 1, 77, 12)
+
+
+@given(st.integers(0, 31), st.booleans(), st.binary(max_size=50))
+def test_every_serialization_is_framed(serialization, twoway, body):
+    frame = HEADER.pack(0xDABB, 0x80 | (0x40 if twoway else 0) | serialization, 0, 5, len(body)) + body
+    message = native.frame(CODEC, frame + b"more")
+    assert (message.result, message.size, message.kind) == (0, len(frame), 1 if twoway else 2)
+
+
+def destination(data: bytes) -> int:
+    try:
+        native.request(CODEC, data)
+    except RemoteProtocolError:
+        return 0
+    return 1
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.data())
+def test_spoiled_requests_never_escape(data):
+    frame = bytearray(data.draw(st.sampled_from(REQUESTS)))
+    for _ in range(data.draw(st.integers(1, 6))):
+        frame[data.draw(st.integers(16, len(frame) - 1))] = data.draw(st.integers(0, 255))
+    destination(bytes(frame))
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_cut_requests_never_escape(data):
+    frame = data.draw(st.sampled_from(REQUESTS))
+    body = frame[16 : data.draw(st.integers(16, len(frame)))]
+    destination(frame[:12] + struct.pack(">I", len(body)) + body)
+
+
+values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**31), 2**31 - 1)
+    | st.integers(-(2**63), 2**63 - 1).map(Long)
+    | st.floats(allow_nan=False)
+    | st.text(max_size=40)
+    | st.binary(max_size=40),
+    lambda inner: st.lists(inner, max_size=5)
+    | st.dictionaries(st.text(max_size=5), inner, max_size=4)
+    | st.builds(
+        Object, st.text("abc.", min_size=1, max_size=9), st.dictionaries(st.text("xyz", min_size=1), inner, max_size=4)
+    ),
+    max_leaves=20,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    arguments=st.lists(values, max_size=4),
+    group=st.text(max_size=10).filter(lambda text: all(ord(c) < 0xD800 for c in text)),
+    timeout=st.sampled_from([1500, "1500", None]),
+)
+def test_any_arguments_are_stepped_over_to_the_attachments(arguments, group, timeout):
+    attachments = {"group": group, "other": "x"} | ({} if timeout is None else {"timeout": timeout})
+    frame = Call(
+        "a.B", "m", "Ljava/lang/Object;" * len(arguments), arguments, version="1.0", attachments=attachments
+    ).encode()
+    request = native.request(CODEC, frame)
+    assert (request.service, request.method, request.version, request.group) == ("a.B", "m", "1.0", group)
+    assert request.timeout_ms == (0 if timeout is None else 1500)
+    assert request.headers["other"] == "x"
+
+
+def body(*parts: object, raw: bytes = b"") -> bytes:
+    writer = Writer()
+    for part in parts:
+        writer.write(part)
+    data = bytes(writer.data) + raw
+    return HEADER.pack(0xDABB, 0xC2, 0, 1, len(data)) + data
+
+
+FRONT = ("2.0.2", "a.B", "1.0", "m")
+
+
+@pytest.mark.parametrize(
+    "argument",
+    [
+        b"X" + b"I\x7f\xff\xff\xff",  # a list of two billion
+        b"V\x01xI\x7f\xff\xff\xff",
+        b"C\x01aI\x00\xff\xff\xff",  # a class of too many fields
+        b"O\x95",  # an object of a class nobody defined
+        b"\x61",
+        b"H\x01a",  # a map without its end
+        b"W" * 1000,  # nested without end
+        b"A\x00\x00" * 1000,  # empty chunks without end
+        b"R\x00\x00" * 1000,
+        b"C\x01a\x90" * 300,  # class after class
+        b"@",
+        b"Q",
+        b"S\xff\xffshort",
+        b"\x05\xff\xff\xff\xff\xff",
+    ],
+    ids=range(14),
+)
+def test_hostile_arguments_are_refused(argument):
+    frame = body(*FRONT, "Ljava/lang/Object;", raw=argument + b"N")
+    with pytest.raises(RemoteProtocolError):
+        request = native.request(CODEC, frame)
+        if not request.service:  # a variant that cannot be read takes the default route
+            raise RemoteProtocolError("unsupported")
+
+
+def test_hostile_input_takes_linear_time():
+    import time
+
+    took = []
+    for size in (1 << 16, 1 << 20):
+        frame = body(*FRONT, "Ljava/lang/Object;", raw=b"W" + b"C\x01a\x90" * (size // 8) + b"x" * (size // 2))
+        started = time.perf_counter()
+        destination(frame)
+        took.append(time.perf_counter() - started)
+    assert took[1] < 1  # a second for a megabyte is no timing, it is a runaway
+
+
+def test_a_self_reference_is_stepped_over():
+    cyclic: list = []
+    cyclic.append(cyclic)
+    frame = Call("a.B", "m", "Ljava/util/List;", [cyclic], attachments={"group": "g"}).encode()
+    assert native.request(CODEC, frame).group == "g"
+
+
+def test_attachments_override_the_fields_in_front():
+    frame = Call("a.B", "m", "", [], version="1.0", attachments={"path": "c.D", "interface": "e.F", "version": "2.0"}).encode()
+    request = native.request(CODEC, frame)
+    assert (request.service, request.version) == ("c.D", "2.0")
+
+
+def test_a_generic_call_goes_by_the_method_it_names():
+    descriptor = "Ljava/lang/String;[Ljava/lang/String;[Ljava/lang/Object;"
+    frame = Call("a.B", "$invoke", descriptor, ["hello", ["java.lang.String"], ["x"]]).encode()
+    assert native.request(CODEC, frame).method == "hello"
+
+
+def test_null_attachments_and_the_extra_int_of_dubbox():
+    assert native.request(CODEC, body(*FRONT, "", None)).service == "a.B"
+    assert native.request(CODEC, body(*FRONT, -1, "", {"group": "g"})).group == "g"

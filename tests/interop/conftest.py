@@ -1,0 +1,81 @@
+"""Fixtures of the interop tests: peers that stay up for the whole run, and the proxy as a process."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+import peers  # noqa: E402  # its folder had to be named first
+
+
+@pytest.fixture(scope="session")
+def provider(tmp_path_factory):
+    """Call it with a provider's name for one that runs."""
+    running: dict[str, peers.Provider] = {}
+
+    def get(name: str) -> peers.Provider:
+        if peers.missing(name):
+            pytest.skip(peers.missing(name))
+        if name not in running:
+            running[name] = peers.Provider(name, tmp_path_factory.mktemp("provider") / "log")
+        return running[name]
+
+    yield get
+    for one in running.values():
+        one.stop()
+
+
+class ProxyProcess:
+    def __init__(self, folder: Path, endpoints: list[int], **more) -> None:
+        rule = {"match": {"service": "demo.Echo"}, "cluster": "all"}
+        limited = {"match": {"service": "demo.Echo", "method": "slow"}, "cluster": "all", "timeout": "2s"}
+        config = {
+            "listeners": [{"name": "in", "bind": "127.0.0.1:0", "protocol": "dubbo", "routes": "r"}],
+            "routes": [{"name": "r", "rules": [limited, rule]}],
+            "clusters": [{"name": "all", "endpoints": [f"127.0.0.1:{port}" for port in endpoints]}],
+            "admin": {"bind": "127.0.0.1:0"},
+            "drain": {"delay": "0s", "timeout": "1s"},
+            **more,
+        }
+        (folder / "proxy.yaml").write_text(json.dumps(config))
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "protokit", "run", str(folder / "proxy.yaml")], stdout=subprocess.PIPE, text=True
+        )
+        for line in self.process.stdout:
+            if "listener" in line:
+                self.port = int(line.split("127.0.0.1:")[1].split()[0])
+            if "admin" in line:
+                self.admin = line.split()[1]
+            if line.startswith("  process"):
+                return
+        raise AssertionError("the proxy did not start")
+
+    def stats(self) -> dict:
+        import urllib.request
+
+        with urllib.request.urlopen(f"{self.admin}stats", timeout=5) as page:
+            return json.load(page)
+
+    def stop(self) -> None:
+        self.process.terminate()
+        assert self.process.wait(15) == 0
+        self.process.stdout.close()
+
+
+@pytest.fixture
+def proxy(tmp_path):
+    """Call it with ports of endpoints for a proxy before them."""
+    running: list[ProxyProcess] = []
+
+    def start(*endpoints: int, **more) -> ProxyProcess:
+        running.append(ProxyProcess(tmp_path, list(endpoints), **more))
+        return running[-1]
+
+    yield start
+    for one in running:
+        one.stop()
