@@ -125,7 +125,8 @@ def calls(client: Client, config: Any, admin: str) -> None:
     if answer.status == OK or "no route" not in str(answer.value):
         raise DemoError(f"a call without a route was answered {answer.status} {answer.value!r}")
     print(
-        f"{'org.nowhere.Nothing':<30} {'nothing':<8} {'-':<8} {'-':<17} {'':>6}  status {answer.status}: {answer.value}"
+        f"{'org.nowhere.Nothing':<30} {'nothing':<8} {'-':<8} {'-':<17} {'':>6}"
+        f"  status {answer.status}: {answer.value}"
     )
 
 

@@ -108,7 +108,8 @@ class Request:
         self.cluster: str | None = None
 
     def __repr__(self) -> str:
-        return f"Request({self.protocol} {self.service}.{self.method} version={self.version!r} group={self.group!r})"
+        where = f"{self.service}.{self.method} version={self.version!r} group={self.group!r}"
+        return f"Request({self.protocol} {where})"
 
 
 class Response:

@@ -132,7 +132,11 @@ def _text(slice_: Any) -> str:  # a cffi struct has no type of its own
     except UnicodeDecodeError:
         pass
     try:  # Hessian writes a surrogate pair as two characters of three bytes
-        return data.decode("utf-8", "surrogatepass").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        return (
+            data.decode("utf-8", "surrogatepass")
+            .encode("utf-16", "surrogatepass")
+            .decode("utf-16", "replace")
+        )
     except UnicodeDecodeError:
         return data.decode("utf-8", "replace")
 

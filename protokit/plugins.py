@@ -12,7 +12,6 @@ import importlib.metadata
 import importlib.util
 import logging
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pluggy
@@ -23,6 +22,7 @@ from protokit.wire import Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from pathlib import Path
 
     import click
 

@@ -58,7 +58,10 @@ def build_toy(folder: Path) -> object:
     ffi.cdef("uintptr_t toy_codec(int which);")
     source = (HERE / "toy" / "toy.c").read_text()
     ffi.set_source(
-        "protokit_test_toy", source, include_dirs=[protokit.get_include()], extra_compile_args=["-std=c11", "-O1"]
+        "protokit_test_toy",
+        source,
+        include_dirs=[protokit.get_include()],
+        extra_compile_args=["-std=c11", "-O1"],
     )
     path = ffi.compile(str(folder))
     spec = importlib.util.spec_from_file_location("protokit_test_toy", path)
@@ -84,4 +87,3 @@ def toys(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Toy]:
 @pytest.fixture(scope="session")
 def wide(toys: dict[str, Toy]) -> Toy:
     return toys["wide"]
-

@@ -102,7 +102,13 @@ class Client:
         self._next += 1
         descriptor = "Ljava/lang/Object;" * len(arguments)
         call = Call(
-            service, method, descriptor, list(arguments), version=version, attachments=attachments, request_id=self._next
+            service,
+            method,
+            descriptor,
+            list(arguments),
+            version=version,
+            attachments=attachments,
+            request_id=self._next,
         )
         future = asyncio.get_running_loop().create_future()
         self._waiting[self._next] = future

@@ -74,7 +74,9 @@ def test_what_two_plugins_bring_is_refused_for_the_second(tmp_path):
 
 
 def test_only_what_is_named_is_imported():
-    code = "import sys; from protokit import plugins; plugins.load([]); print('protokit_dubbo' in sys.modules)"
+    code = (
+        "import sys; from protokit import plugins; plugins.load([]); print('protokit_dubbo' in sys.modules)"
+    )
     assert subprocess.check_output([sys.executable, "-c", code], text=True) == "False\n"
 
 
@@ -94,7 +96,10 @@ def test_the_environment_allows_and_blocks(monkeypatch):
 
 
 def test_a_raising_startup_hook_leaves_the_others_alone(tmp_path, caplog):
-    started = GOOD.replace('"pass"', '"second"') + "\nseen = []\n@hookimpl\ndef protokit_startup(app): seen.append(app)\n"
+    started = (
+        GOOD.replace('"pass"', '"second"')
+        + "\nseen = []\n@hookimpl\ndef protokit_startup(app): seen.append(app)\n"
+    )
     raising = GOOD + "\n@hookimpl\ndef protokit_startup(app): raise RuntimeError('boom')\n"
     registry = plugins.load([], [write(tmp_path, "a", raising), write(tmp_path, "b", started)])
     registry.call("protokit_startup", app="the app")

@@ -11,7 +11,10 @@ from protokit import native
 
 NAMES = ["a", "ab", "abc", "b", "com.x", "com.x.Y", "com.x.YZ", "com.y.Z"]
 patterns = st.one_of(
-    st.sampled_from(NAMES), st.just("*"), st.sampled_from(NAMES).map(lambda name: name + "*"), st.just("com.*")
+    st.sampled_from(NAMES),
+    st.just("*"),
+    st.sampled_from(NAMES).map(lambda name: name + "*"),
+    st.just("com.*"),
 )
 
 
@@ -46,7 +49,8 @@ def test_the_first_rule_that_matches_decides(wide, rules, asked):
     for number, (service, method) in enumerate(asked):
         world.feed(client, wide.request(number, f"{service} {method} x".encode()))
         expected = next(
-            (i for i, rule in enumerate(rules) if matches(rule[0], service) and matches(rule[1], method)), None
+            (i for i, rule in enumerate(rules) if matches(rule[0], service) and matches(rule[1], method)),
+            None,
         )
         got = [port - 10_000 for up, (_, port) in world.upstreams.items() if world.take(wide, up)]
         assert got == ([] if expected is None else [expected])
@@ -67,7 +71,9 @@ def test_ten_thousand_rules_are_all_found(wide):
     client = world.client()
     for number, i in enumerate(range(0, 10_000, 411)):
         world.feed(client, wide.request(2 * number, f"com.example.Service{i} method{i % 7} x".encode()))
-        world.feed(client, wide.request(2 * number + 1, f"com.example.Service{i} method{(i + 1) % 7} x".encode()))
+        world.feed(
+            client, wide.request(2 * number + 1, f"com.example.Service{i} method{(i + 1) % 7} x".encode())
+        )
     assert len(world.take(wide, world.only_upstream())) == 25
     assert [frame[1] for frame in world.take(wide, client)] == [2] * 25
 

@@ -11,7 +11,20 @@ import pytest
 import protokit
 
 ROOT = Path(protokit.__file__).parent
-ORDER = ["errors", "model", "wire", "native", "hookspecs", "plugins", "config", "control", "dataplane", "observe", "admin", "cli"]
+ORDER = [
+    "errors",
+    "model",
+    "wire",
+    "native",
+    "hookspecs",
+    "plugins",
+    "config",
+    "control",
+    "dataplane",
+    "observe",
+    "admin",
+    "cli",
+]
 MODULES = sorted(path for path in ROOT.rglob("*.py") if path.parent != ROOT or path.stem in ORDER)
 
 

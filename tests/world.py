@@ -25,8 +25,21 @@ LIMITS = {
 }
 
 
-def table(codecs, *, endpoints=1, limits=None, rules=None, plan=None, balance="round-robin", weights=None,
-          pinned=False, direct=False, max_connections=4, first_uid=0, connect_ms=1000):
+def table(
+    codecs,
+    *,
+    endpoints=1,
+    limits=None,
+    rules=None,
+    plan=None,
+    balance="round-robin",
+    weights=None,
+    pinned=False,
+    direct=False,
+    max_connections=4,
+    first_uid=0,
+    connect_ms=1000,
+):
     """A table of one listener (0), one cluster, and by default one rule that matches anything."""
     builder = native.TableBuilder({**LIMITS, **(limits or {})}, seed=42)
     builder.cluster("c", balance, max_connections, connect_ms)

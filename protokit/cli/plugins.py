@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import click
 
@@ -13,7 +14,7 @@ from protokit.plugins import load
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def plugins(*, as_json: bool) -> None:
     """List the installed plugins."""
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "name": plugin.name,
             "distribution": plugin.distribution,

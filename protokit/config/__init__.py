@@ -10,12 +10,13 @@ import msgspec
 from protokit import plugins
 from protokit.config.check import check, protocols_of
 from protokit.config.document import Document, read
-from protokit.config.schema import Config
 from protokit.errors import ConfigError, ConfigErrors
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
+
+    from protokit.config.schema import Config
 
 __all__ = ["Loaded", "load"]
 

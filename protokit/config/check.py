@@ -6,13 +6,13 @@ import difflib
 from typing import TYPE_CHECKING
 
 from protokit import plugins
-from protokit.config.scalars import Pattern
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from protokit.config import schema
     from protokit.config.document import Document, Path
+    from protokit.config.scalars import Pattern
     from protokit.errors import ConfigError
 
 
@@ -178,7 +178,7 @@ def _shadowed(findings: Findings, table: schema.Routes, t: int) -> None:
         for index, other in candidates:
             if other.version.covers(match.version) and other.group.covers(match.group):
                 findings.error(
-                    f"this rule is never reached: rule {index + 1} of {table.name!r} matches all that it does",
+                    f"this rule is never reached: rule {index + 1} of {table.name!r} matches all it does",
                     "routes",
                     t,
                     "rules",

@@ -25,7 +25,7 @@ _MAX_DEPTH = 64
 _MAX_ERRORS = 50
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _SCALARS: tuple[Any, ...] = (Address, Duration, Pattern, Size)
-_KINDS = {yaml.MappingNode: "a mapping", yaml.SequenceNode: "a list"}
+_KINDS: dict[type[yaml.Node], str] = {yaml.MappingNode: "a mapping", yaml.SequenceNode: "a list"}
 Path = tuple[str | int, ...]
 
 
@@ -243,7 +243,7 @@ class _Reader:
             return {name: self.anything(value, depth + 1) for name, (_, value) in self.pairs(node).items()}
         if isinstance(node, yaml.SequenceNode):
             return [self.anything(child, depth + 1) for child in node.value]
-        return _core_scalar(node.value) if not node.style else node.value
+        return _core_scalar(node.value) if not getattr(node, "style", None) else node.value
 
 
 def _core_scalar(text: str) -> Any:

@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args, get_origin
 import msgspec
 
 from protokit.config import schema
+from protokit.config.scalars import Address
 
 
 def json_schema() -> dict[str, Any]:
@@ -57,5 +58,5 @@ def _struct(kind: type[msgspec.Struct]) -> dict[str, Any]:
     if kind is schema.FilterUse:
         return {"anyOf": [{"type": "string"}, {"type": "object", "minProperties": 1, "maxProperties": 1}]}
     if kind is schema.Endpoint:
-        return {"anyOf": [_of(schema.Address), found]}
+        return {"anyOf": [_of(Address), found]}
     return found

@@ -14,14 +14,14 @@ class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A mapping of the file; unknown keys are errors."""
 
 
-class FilterUse(_Section):
+class FilterUse(_Section, frozen=True, forbid_unknown_fields=True):
     """A filter by name, with its options: ``name`` or ``{name: {options}}``."""
 
     name: str
     options: dict[str, Any] = {}
 
 
-class Listener(_Section):
+class Listener(_Section, frozen=True, forbid_unknown_fields=True):
     """Where clients connect."""
 
     name: str
@@ -33,7 +33,7 @@ class Listener(_Section):
     filters: list[FilterUse] = []
 
 
-class Match(_Section):
+class Match(_Section, frozen=True, forbid_unknown_fields=True):
     """What a rule asks of a request; what is not named matches anything."""
 
     service: Pattern = Pattern("*")
@@ -42,7 +42,7 @@ class Match(_Section):
     group: Pattern = Pattern("*")
 
 
-class Retry(_Section):
+class Retry(_Section, frozen=True, forbid_unknown_fields=True):
     """When a request is tried again. ``attempts`` counts the first try too."""
 
     attempts: int = defaults.RETRY_ATTEMPTS
@@ -52,14 +52,14 @@ class Retry(_Section):
     idempotent: bool = False
 
 
-class Split(_Section):
+class Split(_Section, frozen=True, forbid_unknown_fields=True):
     """One share of a rule's traffic."""
 
     cluster: str
     weight: int = 1
 
 
-class Rule(_Section):
+class Rule(_Section, frozen=True, forbid_unknown_fields=True):
     """Where matching requests go. The first rule of a table that matches decides."""
 
     match: Match = Match()
@@ -70,14 +70,14 @@ class Rule(_Section):
     filters: list[FilterUse] = []
 
 
-class Routes(_Section):
+class Routes(_Section, frozen=True, forbid_unknown_fields=True):
     """A route table."""
 
     name: str
     rules: list[Rule]
 
 
-class Endpoint(_Section):
+class Endpoint(_Section, frozen=True, forbid_unknown_fields=True):
     """One server; also written as its address alone."""
 
     address: Address
@@ -85,7 +85,7 @@ class Endpoint(_Section):
     metadata: dict[str, Any] = {}
 
 
-class Cluster(_Section):
+class Cluster(_Section, frozen=True, forbid_unknown_fields=True):
     """Servers that do the same."""
 
     name: str
@@ -95,21 +95,21 @@ class Cluster(_Section):
     connect_timeout: Duration | None = None
 
 
-class Admin(_Section):
+class Admin(_Section, frozen=True, forbid_unknown_fields=True):
     """The admin server; ``public`` serves only /ready, /healthz and /metrics."""
 
     bind: Address
     public: Address | None = None
 
 
-class Drain(_Section):
+class Drain(_Section, frozen=True, forbid_unknown_fields=True):
     """How the proxy stops."""
 
     delay: Duration = Duration(defaults.DRAIN["delay"])
     timeout: Duration = Duration(defaults.DRAIN["timeout"])
 
 
-class Limits(_Section):
+class Limits(_Section, frozen=True, forbid_unknown_fields=True):
     """What a peer can make grow, per worker."""
 
     frame: Size = Size(defaults.LIMITS["frame"])
@@ -125,7 +125,7 @@ class Limits(_Section):
     retry_buffer: Size = Size(defaults.LIMITS["retry_buffer"])
 
 
-class Timeouts(_Section):
+class Timeouts(_Section, frozen=True, forbid_unknown_fields=True):
     """How long anything may take."""
 
     request: Duration = Duration(defaults.TIMEOUTS["request"])
@@ -137,7 +137,7 @@ class Timeouts(_Section):
     probe: Duration = Duration(defaults.TIMEOUTS["probe"])
 
 
-class Config(_Section):
+class Config(_Section, frozen=True, forbid_unknown_fields=True):
     """The whole file."""
 
     listeners: list[Listener]

@@ -14,7 +14,7 @@ class _Part(msgspec.Struct, frozen=True):
     pass
 
 
-class Endpoint(_Part):
+class Endpoint(_Part, frozen=True):
     """One server; ``host`` is numeric, ``weight`` 0 means: no traffic."""
 
     host: str
@@ -23,7 +23,7 @@ class Endpoint(_Part):
     metadata: Mapping[str, Any] = {}
 
 
-class Cluster(_Part):
+class Cluster(_Part, frozen=True):
     """Servers that do the same. ``balance``: round-robin or least-request."""
 
     name: str
@@ -33,7 +33,7 @@ class Cluster(_Part):
     connect_timeout_ms: int
 
 
-class Match(_Part):
+class Match(_Part, frozen=True):
     """Patterns: ``x`` exactly, ``x*`` a prefix, ``*`` anything."""
 
     service: str = "*"
@@ -42,7 +42,7 @@ class Match(_Part):
     group: str = "*"
 
 
-class Retry(_Part):
+class Retry(_Part, frozen=True):
     """``attempts``: tries in all."""
 
     attempts: int
@@ -50,14 +50,14 @@ class Retry(_Part):
     idempotent: bool
 
 
-class Use(_Part):
+class Use(_Part, frozen=True):
     """A filter and its options."""
 
     name: str
     options: Mapping[str, Any]
 
 
-class Rule(_Part):
+class Rule(_Part, frozen=True):
     """``split``: clusters with weights, one at least."""
 
     name: str
@@ -68,14 +68,14 @@ class Rule(_Part):
     filters: tuple[Use, ...] = ()
 
 
-class RouteTable(_Part):
+class RouteTable(_Part, frozen=True):
     """The first rule that matches decides."""
 
     name: str
     rules: tuple[Rule, ...]
 
 
-class Listener(_Part):
+class Listener(_Part, frozen=True):
     """``routes`` names a table, or ``cluster`` the one place where everything goes."""
 
     name: str
@@ -88,7 +88,7 @@ class Listener(_Part):
     filters: tuple[Use, ...] = ()
 
 
-class Snapshot(_Part):
+class Snapshot(_Part, frozen=True):
     """``limits``: fields of the engine's ``pk_limits`` (bytes, counts, milliseconds)."""
 
     listeners: tuple[Listener, ...]

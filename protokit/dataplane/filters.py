@@ -48,7 +48,7 @@ class FilterRunner:
         for one in compiled.chains[op.arg]:
             try:
                 response = await one.request(request)
-            except Exception:
+            except Exception:  # noqa: BLE001  # somebody else's code; logged with its trace
                 name = type(one).__name__
                 _log.exception("filter %s failed; the request is answered INTERNAL", name)
                 return _reply(Status.INTERNAL, f"protokit: the filter {name} failed")

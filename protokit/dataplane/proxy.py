@@ -162,7 +162,7 @@ class Proxy:
                     self._endpoint_changed(op.arg, reachable=op.size == 1)
                 elif op.op == native.EVENT_DRAINED:
                     self._drained += 1
-        except Exception:
+        except Exception:  # noqa: BLE001  # whatever it was: see below
             # The descriptor is level-triggered: left armed it would call this again at once, for ever.
             asyncio.get_running_loop().remove_reader(worker.event_fd)
             _log.exception("events of a worker could not be handled; it runs on, without filters and reloads")

@@ -59,27 +59,54 @@ def test_values_mean_what_they_look_like(tmp_path):
     assert (first.match.version, first.match.group, second.match.service) == ("1.0", "no", "20:30")
     assert (first.timeout, first.retry.on, first.retry.idempotent) == (1500, ["reset"], True)
     endpoint = loaded.clusters[0].endpoints[1]
-    assert (endpoint.address.host, endpoint.address.port, endpoint.metadata) == ("::1", 2, {"zone": "a", "on": 1})
+    assert (endpoint.address.host, endpoint.address.port, endpoint.metadata) == (
+        "::1",
+        2,
+        {"zone": "a", "on": 1},
+    )
 
 
 CASES = [
     ("protocol: dubbo", "protocol: dubo", "5:15: protocol 'dubo' is not installed"),
-    ("protocol: dubbo", "protocl: dubbo", "5:5: unknown key 'protocl' in listeners; did you mean 'protocol'?"),
+    (
+        "protocol: dubbo",
+        "protocl: dubbo",
+        "5:5: unknown key 'protocl' in listeners; did you mean 'protocol'?",
+    ),
     ("routes: main", "routes: mian", "6:13: there is no route table 'mian'; did you mean 'main'?"),
     ("cluster: b}", "cluster: bb}", "17:23: there is no cluster 'bb'; did you mean"),
     ("timeout: 1.5s", "timeout: 15", "12:18: timeout: expected a duration like 500ms, 5s or 10m, got '15'"),
     ("bind: 127.0.0.1:0", "bind: 127.0.0.1", "4:11: bind: expected an address like"),
     ("attempts: 3", "attempts: yes", "13:27: attempts: expected a whole number"),
-    ("idempotent: true", "idempotent: yes", "13:55: idempotent: expected true or false, got 'yes'; write true"),
-    ("on: [reset]", "on: [rest]", "13:35: on: expected one of connect-failure, reset, overloaded, timeout, got 'rest'"),
+    (
+        "idempotent: true",
+        "idempotent: yes",
+        "13:55: idempotent: expected true or false, got 'yes'; write true",
+    ),
+    (
+        "on: [reset]",
+        "on: [rest]",
+        "13:35: on: expected one of connect-failure, reset, overloaded, timeout, got 'rest'",
+    ),
     ("method: say*", "method: s*y", "10:52: method: expected a text, a prefix like com.example.*, or *"),
     ("name: main", "name: main\n    name: other", "9:5: the key 'name' stands here twice, first at line 8"),
-    ("balance: least-request", "balance: least", "23:14: balance: expected one of round-robin, least-request"),
+    (
+        "balance: least-request",
+        "balance: least",
+        "23:14: balance: expected one of round-robin, least-request",
+    ),
     ("name: b\n", "name: a\n", "21:11: the name 'a' is taken already in clusters"),
-    ("{service: 20:30}", "{service: com.example.Demo, method: sayHello, version: 1.0, group: no}",
-     "14:9: this rule is never reached: rule 1 of 'main' matches all that it does"),
+    (
+        "{service: 20:30}",
+        "{service: com.example.Demo, method: sayHello, version: 1.0, group: no}",
+        "14:9: this rule is never reached: rule 1 of 'main' matches all it does",
+    ),
     ("endpoints: [127.0.0.1:3]", "endpoints: []", "22:16: cluster 'b' has no endpoint"),
-    ("endpoints: [127.0.0.1:3]", "endpoints: [{address: 127.0.0.1:3, weight: 0}]", "the weights of cluster 'b' are all 0"),
+    (
+        "endpoints: [127.0.0.1:3]",
+        "endpoints: [{address: 127.0.0.1:3, weight: 0}]",
+        "the weights of cluster 'b' are all 0",
+    ),
     ("        cluster: a\n", "", "10:9: give either cluster or split"),
     ("    rules:", "    rules: {", "not YAML:"),
     ("routes: main", "routes: main\n    cluster: a", "give either routes or cluster"),
@@ -98,7 +125,11 @@ def test_a_mistake_is_found_where_it_stands(tmp_path, old, new, expected):
 
 
 def test_all_mistakes_are_reported_at_once(tmp_path):
-    text = GOOD.replace("timeout: 1.5s", "timeout: x").replace("weight: 9", "wieght: 9").replace("127.0.0.1:3", "y")
+    text = (
+        GOOD.replace("timeout: 1.5s", "timeout: x")
+        .replace("weight: 9", "wieght: 9")
+        .replace("127.0.0.1:3", "y")
+    )
     assert [one.split(":")[0] for one in errors(text, tmp_path)] == ["12", "16", "22"]
 
 
@@ -110,7 +141,9 @@ def test_ports_that_clash(tmp_path):
 def test_what_is_unused_is_a_warning(tmp_path):
     path = tmp_path / "c.yaml"
     path.write_text(GOOD + "  - {name: spare, endpoints: [127.0.0.1:9]}\n")
-    assert [str(one) for one in config.load(path).warnings] == [f"{path}:24:5: no route leads to cluster 'spare'"]
+    assert [str(one) for one in config.load(path).warnings] == [
+        f"{path}:24:5: no route leads to cluster 'spare'"
+    ]
 
 
 def test_files_that_are_no_files(tmp_path):

@@ -66,7 +66,9 @@ def test_an_answer_matches_only_on_the_connection_it_was_asked_on(wide):
 
 def test_reserved_ids_are_never_issued_and_busy_ones_are_skipped(toys):
     narrow = toys["narrow"]
-    world = World(table([narrow.address], limits={"in_flight_per_connection": 1000, "upstream_in_flight": 1000}))
+    world = World(
+        table([narrow.address], limits={"in_flight_per_connection": 1000, "upstream_in_flight": 1000})
+    )
     client = world.client()
     used = []
     for n in range(300):
@@ -123,8 +125,12 @@ def test_every_failure_ends_a_request_exactly_once(toys, kind):
 
 
 def test_a_client_that_never_reads_is_paused_then_closed_and_others_go_on(wide):
-    world = World(table([wide.address], limits={"client_close": 70_000, "in_flight_per_connection": 10_000,
-                                                "upstream_in_flight": 4000}))
+    world = World(
+        table(
+            [wide.address],
+            limits={"client_close": 70_000, "in_flight_per_connection": 10_000, "upstream_in_flight": 4000},
+        )
+    )
     slow, quick = world.client(), world.client()
     world.stuck.add(slow)
     for n in range(64):
@@ -399,7 +405,12 @@ def test_a_clients_fin_means_no_more_requests_but_its_answers_come(world, wide):
 
 
 def test_requests_that_stood_in_front_of_a_fin_are_all_served(wide):
-    limits = {"in_flight_per_connection": 4000, "in_flight": 4000, "upstream_in_flight": 4000, "client_pause": 1 << 20}
+    limits = {
+        "in_flight_per_connection": 4000,
+        "in_flight": 4000,
+        "upstream_in_flight": 4000,
+        "client_pause": 1 << 20,
+    }
     world = World(table([wide.address], limits=limits))
     client = world.client()
     data = b"".join(wide.request(n) for n in range(1500))  # more than one turn may frame
@@ -681,7 +692,9 @@ def test_weights_are_kept_exactly_over_a_round(wide):
 
 
 def test_least_request_goes_where_less_is_under_way(wide):
-    world = World(table([wide.address], endpoints=2, balance="least-request", limits={"upstream_in_flight": 500}))
+    world = World(
+        table([wide.address], endpoints=2, balance="least-request", limits={"upstream_in_flight": 500})
+    )
     client = world.client()
     world.feed(client, wide.request(0))
     busy = world.only_upstream()

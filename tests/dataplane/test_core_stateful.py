@@ -6,7 +6,13 @@ from __future__ import annotations
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 from world import LIMITS, World, table
 
 from protokit import native
@@ -174,7 +180,11 @@ class Machine(RuleBasedStateMachine):
                 status = data.draw(st.sampled_from([0, 0, 0, 1, 5]))
                 filling = b"y" * data.draw(st.sampled_from([0, 0, 500, 2000]))
                 steps.append(
-                    ("feed", handle, self.toy.frame(self.toy.RESPONSE, wire_id, token + b" " + filling, status))
+                    (
+                        "feed",
+                        handle,
+                        self.toy.frame(self.toy.RESPONSE, wire_id, token + b" " + filling, status),
+                    )
                 )
                 self.old.append((handle, wire_id))
         self.world.batch(*steps)
@@ -190,7 +200,10 @@ class Machine(RuleBasedStateMachine):
         if handle in self.world.upstreams and wire_id not in outstanding:
             self.world.feed(handle, self.toy.frame(self.toy.RESPONSE, wire_id % 2**64, b"forged"))
 
-    @rule(data=st.data(), how=st.sampled_from(["eof", "error", "garbage", "drain", "undrain", "heartbeat", "stuck"]))
+    @rule(
+        data=st.data(),
+        how=st.sampled_from(["eof", "error", "garbage", "drain", "undrain", "heartbeat", "stuck"]),
+    )
     def upstream_misbehaves(self, data, how) -> None:
         if not self.world.upstreams:
             return
@@ -292,7 +305,8 @@ class Machine(RuleBasedStateMachine):
 
 
 @pytest.mark.parametrize(
-    ("kind", "pinned"), [("wide", False), ("narrow", False), ("ordered", False), ("pingpong", False), ("wide", True)]
+    ("kind", "pinned"),
+    [("wide", False), ("narrow", False), ("ordered", False), ("pingpong", False), ("wide", True)],
 )
 def test_random_worlds(toys, kind, pinned, request) -> None:
     machine = type("Machine", (Machine,), {"kind": kind, "pinned": pinned, "toys": toys})

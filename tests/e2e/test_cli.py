@@ -25,7 +25,10 @@ class Run:
     def __init__(self, path: Path) -> None:
         self.errors = (path.parent / "stderr").open("w+")
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "protokit", "run", str(path)], stdout=subprocess.PIPE, stderr=self.errors, text=True
+            [sys.executable, "-m", "protokit", "run", str(path)],
+            stdout=subprocess.PIPE,
+            stderr=self.errors,
+            text=True,
         )
         self.banner = ""
         for line in self.process.stdout:
@@ -76,7 +79,13 @@ def start(tmp_path):
 
 def test_the_banner_says_what_runs(start):
     run, _ = start()
-    for text in ("protokit 0.1.0", "dubbo 0.1.0: dubbo (native)", "in 127.0.0.1:", "http://127.0.0.1:", "descriptors"):
+    for text in (
+        "protokit 0.1.0",
+        "dubbo 0.1.0: dubbo (native)",
+        "in 127.0.0.1:",
+        "http://127.0.0.1:",
+        "descriptors",
+    ):
         assert text in run.banner
     assert len(run.banner.splitlines()) < 24
 
@@ -124,7 +133,9 @@ def test_a_second_signal_ends_at_once(start):
 
 
 def protokit(*arguments):
-    return subprocess.run([sys.executable, "-m", "protokit", *arguments], capture_output=True, text=True, check=False)
+    return subprocess.run(
+        [sys.executable, "-m", "protokit", *arguments], capture_output=True, text=True, check=False
+    )
 
 
 def test_check_and_run_report_mistakes_without_a_traceback(tmp_path):

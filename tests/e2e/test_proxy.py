@@ -112,9 +112,14 @@ def test_errors_say_why(run):
                     "version": await client.call("echo", 1, version="3.0.0"),
                 }
                 assert {name: answer.status for name, answer in found.items()} == {
-                    "slow": 31, "gone": 80, "none": 60, "version": 60,
+                    "slow": 31,
+                    "gone": 80,
+                    "none": 60,
+                    "version": 60,
                 }
-                assert f"no answer from 127.0.0.1:{server.port} (cluster c) within 100 ms" in found["slow"].value
+                assert (
+                    f"no answer from 127.0.0.1:{server.port} (cluster c) within 100 ms" in found["slow"].value
+                )
                 assert "(cluster gone)" in found["gone"].value
                 assert "service 'no.Such' method 'echo' version '1.0.0'" in found["none"].value
                 await client.close()
@@ -207,7 +212,9 @@ def test_reload_changes_routes_and_lets_requests_in_flight_finish(run):
         slow = client.send("slow", 600)
         await asyncio.sleep(0.1)
         config = configuration(new)
-        config["listeners"].append({"name": "second", "bind": "127.0.0.1:0", "protocol": "dubbo", "cluster": "c"})
+        config["listeners"].append(
+            {"name": "second", "bind": "127.0.0.1:0", "protocol": "dubbo", "cluster": "c"}
+        )
         await proxy.reload(config)
         assert (await client.call("name", 0)).value == "new"
         other = await Client.connect(proxy.addresses["second"][1])
@@ -313,7 +320,7 @@ class Guard(Filter):
         self.options = options
     async def request(self, request):
         if request.method == "denied":
-            return Response(Status.DENIED, f"{request.service} is not for {request.headers.get('who', 'you')}")
+            return Response(Status.DENIED, f"{request.service} is not for {request.headers.get('who')}")
         if request.method == "broken":
             raise RuntimeError("oh")
         if request.method == "elsewhere":
@@ -373,7 +380,9 @@ def test_a_busy_filter_does_not_hold_up_traffic_that_needs_none(tmp_path):
         )
         (tmp_path / "c.yaml").write_text(json.dumps(config))
         process = subprocess.Popen(
-            [sys.executable, "-m", "protokit", "run", str(tmp_path / "c.yaml")], stdout=subprocess.PIPE, text=True
+            [sys.executable, "-m", "protokit", "run", str(tmp_path / "c.yaml")],
+            stdout=subprocess.PIPE,
+            text=True,
         )
         for line in process.stdout:
             if "listener" in line:
@@ -405,7 +414,12 @@ def test_wrong_bytes_are_refused_at_once_without_harm_to_others(run):
         server = await Server().start()
         proxy, listener = await proxied(server)
         good = await Client.connect(listener)
-        for junk in (b"GET / HTTP/1.1\r\n\r\n", b"ls\r\n", b"\xda\x00", b"\xda\xbb\xc2\x00" + b"\0" * 8 + b"\xff" * 4):
+        for junk in (
+            b"GET / HTTP/1.1\r\n\r\n",
+            b"ls\r\n",
+            b"\xda\x00",
+            b"\xda\xbb\xc2\x00" + b"\0" * 8 + b"\xff" * 4,
+        ):
             reader, writer = await asyncio.open_connection("127.0.0.1", listener)
             writer.write(junk)
             data = await asyncio.wait_for(reader.read(), 5)
@@ -426,7 +440,10 @@ def test_out_of_descriptors_the_listener_waits_a_moment(tmp_path):
         path.write_text(json.dumps(configuration(server, admin={"bind": "127.0.0.1:0"})))
         limit = f"import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40))\n{ENTRY}"
         process = subprocess.Popen(
-            [sys.executable, "-c", limit, "run", str(path)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+            [sys.executable, "-c", limit, "run", str(path)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
         )
         for line in process.stdout:
             if "listener" in line:

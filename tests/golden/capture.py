@@ -22,14 +22,33 @@ from protokit_dubbo.hessian import Reader  # noqa: E402
 from protokit_dubbo.messages import HEADER, count_parameters, split  # noqa: E402
 
 MAX_FRAME = 4000
-CASES = ["hello", "surrogate", "add", "person", "list", "map", "nothing", "nul", "fail", "tell", "later", "attachments",
-         "group", "generic", "$echo"]
-PAIRS = [("dubbo27-consumer", "dubbo27-provider"), ("dubbo3-consumer", "dubbo3-provider"),
-         ("dubbo-remoting-client", "dubbo-remoting-server"), ("apache-dubbo-js", "dubbo27-provider")]
+CASES = [
+    "hello",
+    "surrogate",
+    "add",
+    "person",
+    "list",
+    "map",
+    "nothing",
+    "nul",
+    "fail",
+    "tell",
+    "later",
+    "attachments",
+    "group",
+    "generic",
+    "$echo",
+]
+PAIRS = [
+    ("dubbo27-consumer", "dubbo27-provider"),
+    ("dubbo3-consumer", "dubbo3-provider"),
+    ("dubbo-remoting-client", "dubbo-remoting-server"),
+    ("apache-dubbo-js", "dubbo27-provider"),
+]
 
 
 def version(peer: str) -> str:
-    folder = HERE.parent / "interop" / peer.split("-")[0]
+    folder = HERE.parent / "interop" / peer.split("-", maxsplit=1)[0]
     if folder.exists():
         found = re.search(r"<artifactId>dubbo</artifactId><version>([^<]+)", (folder / "pom.xml").read_text())
         return f"org.apache.dubbo:dubbo:{found[1]}"
@@ -42,8 +61,13 @@ def expectation(frame: bytes) -> dict:
     _, flag, status, request_id, size = HEADER.unpack_from(frame)
     body = frame[HEADER.size :]
     event = bool(flag & 0x20)
-    found = {"serialization": flag & 31, "request_id": str(request_id), "twoway": bool(flag & 0x40), "event": event,
-             "body_len": size}
+    found = {
+        "serialization": flag & 31,
+        "request_id": str(request_id),
+        "twoway": bool(flag & 0x40),
+        "event": event,
+        "body_len": size,
+    }
     if not flag & 0x80:
         return found | {"kind": "heartbeat_ack" if event else "response", "status": status}
     if event:
@@ -54,8 +78,13 @@ def expectation(frame: bytes) -> dict:
         _, service, wanted, method, descriptor = (reader.read() for _ in range(5))
         arguments = [reader.read() for _ in range(count_parameters(descriptor))]
         attachments = reader.read() or {}
-        found |= {"service": service, "version": wanted, "method": method, "desc": descriptor,
-                  "attachments": {key: value for key, value in attachments.items() if isinstance(value, str)}}
+        found |= {
+            "service": service,
+            "version": wanted,
+            "method": method,
+            "desc": descriptor,
+            "attachments": {key: value for key, value in attachments.items() if isinstance(value, str)},
+        }
         if method.startswith("$invoke"):
             found["args"] = [arguments[0]]
     return found
@@ -77,14 +106,23 @@ async def capture(client: str, server: str, lines: list[dict]) -> None:
                     continue
                 seen.add(key)
                 name = f"{made_by[direction]}: {expect['kind']} {expect.get('method', '')}".strip()
-                lines.append({"name": name, "source": made_by[direction], "origin": "captured by tests/golden/capture.py",
-                              "hex": frame.hex(), "expect": expect})
+                lines.append(
+                    {
+                        "name": name,
+                        "source": made_by[direction],
+                        "origin": "captured by tests/golden/capture.py",
+                        "hex": frame.hex(),
+                        "expect": expect,
+                    }
+                )
             writer.write(data)
         writer.close()
 
     async def serve(reader, writer) -> None:
         up_reader, up_writer = await asyncio.open_connection("127.0.0.1", provider.port)
-        await asyncio.gather(pump(reader, up_writer, "up"), pump(up_reader, writer, "down"), return_exceptions=True)
+        await asyncio.gather(
+            pump(reader, up_writer, "up"), pump(up_reader, writer, "down"), return_exceptions=True
+        )
 
     relay = await asyncio.start_server(serve, "127.0.0.1", 0)
     port = relay.sockets[0].getsockname()[1]

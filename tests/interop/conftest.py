@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-import peers  # noqa: E402  # its folder had to be named first
+import peers  # its folder had to be named first
 
 
 @pytest.fixture(scope="session")
@@ -44,7 +44,9 @@ class ProxyProcess:
         }
         (folder / "proxy.yaml").write_text(json.dumps(config))
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "protokit", "run", str(folder / "proxy.yaml")], stdout=subprocess.PIPE, text=True
+            [sys.executable, "-m", "protokit", "run", str(folder / "proxy.yaml")],
+            stdout=subprocess.PIPE,
+            text=True,
         )
         for line in self.process.stdout:
             if "listener" in line:

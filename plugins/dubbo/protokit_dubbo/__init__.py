@@ -14,8 +14,8 @@ format does not say.
 
 from __future__ import annotations
 
+import protokit_dubbo._native as _native  # noqa: PLR0402  # what mypy takes for an export
 from protokit import NativeCodec, Protocol, hookimpl
-from protokit_dubbo import _native
 
 PROTOKIT_API = ">=1,<2"
 

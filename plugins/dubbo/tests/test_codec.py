@@ -54,7 +54,11 @@ def test_golden_frames_are_read_as_they_were_meant(line):
     assert request.method == method
     assert request.group == (attachments.get("group") or "")
     texts = {key: value for key, value in attachments.items() if isinstance(value, str) and len(value) < 300}
-    surrogates = {key for key, value in texts.items() if any("\ud800" <= c <= "\udfff" or ord(c) > 0xFFFF for c in value)}
+    surrogates = {
+        key
+        for key, value in texts.items()
+        if any("\ud800" <= c <= "\udfff" or ord(c) > 0xFFFF for c in value)
+    }
     assert {key: request.headers.get(key) for key in texts.keys() - surrogates} == {
         key: texts[key] for key in texts.keys() - surrogates
     }
@@ -74,7 +78,9 @@ def test_what_does_not_begin_with_the_magic_is_refused_at_the_first_wrong_byte(d
     assert (message.result, message.error_at) == (-1, 1 if data[0] == 0xDA else 0)
 
 
-@pytest.mark.parametrize(("length", "result"), [(-1, -2), (-(2**31), -2), ((8 << 20) - 15, -3), (2**31 - 1, -3)])
+@pytest.mark.parametrize(
+    ("length", "result"), [(-1, -2), (-(2**31), -2), ((8 << 20) - 15, -3), (2**31 - 1, -3)]
+)
 def test_lengths_that_cannot_be_are_refused_from_the_header_alone(length, result):
     message = native.frame(CODEC, struct.pack(">HBBQi", 0xDABB, 0xC2, 0, 77, length))
     assert (message.result, message.kind, message.id, message.error_at) == (result, 1, 77, 12)
@@ -120,10 +126,14 @@ values = st.recursive(
     | st.floats(allow_nan=False)
     | st.text(max_size=40)
     | st.binary(max_size=40),
-    lambda inner: st.lists(inner, max_size=5)
-    | st.dictionaries(st.text(max_size=5), inner, max_size=4)
-    | st.builds(
-        Object, st.text("abc.", min_size=1, max_size=9), st.dictionaries(st.text("xyz", min_size=1), inner, max_size=4)
+    lambda inner: (
+        st.lists(inner, max_size=5)
+        | st.dictionaries(st.text(max_size=5), inner, max_size=4)
+        | st.builds(
+            Object,
+            st.text("abc.", min_size=1, max_size=9),
+            st.dictionaries(st.text("xyz", min_size=1), inner, max_size=4),
+        )
     ),
     max_leaves=20,
 )
@@ -190,7 +200,9 @@ def test_hostile_input_takes_linear_time():
 
     took = []
     for size in (1 << 16, 1 << 20):
-        frame = body(*FRONT, "Ljava/lang/Object;", raw=b"W" + b"C\x01a\x90" * (size // 8) + b"x" * (size // 2))
+        frame = body(
+            *FRONT, "Ljava/lang/Object;", raw=b"W" + b"C\x01a\x90" * (size // 8) + b"x" * (size // 2)
+        )
         started = time.perf_counter()
         destination(frame)
         took.append(time.perf_counter() - started)
@@ -205,7 +217,9 @@ def test_a_self_reference_is_stepped_over():
 
 
 def test_attachments_override_the_fields_in_front():
-    frame = Call("a.B", "m", "", [], version="1.0", attachments={"path": "c.D", "interface": "e.F", "version": "2.0"}).encode()
+    frame = Call(
+        "a.B", "m", "", [], version="1.0", attachments={"path": "c.D", "interface": "e.F", "version": "2.0"}
+    ).encode()
     request = native.request(CODEC, frame)
     assert (request.service, request.version) == ("c.D", "2.0")
 

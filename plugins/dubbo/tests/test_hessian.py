@@ -36,7 +36,13 @@ def plain(value, expect) -> bool:
             return len(value.encode("utf-16-be", "surrogatepass")) == 2 * expect["$string_units"]
         if "$list" in expect:
             return isinstance(value, list) and all(map(plain, value, expect["$list"]))
-        if "$class" in expect or "$ref" in expect or "$pairs" in expect or "$map" in expect or "$frames" in expect:
+        if (
+            "$class" in expect
+            or "$ref" in expect
+            or "$pairs" in expect
+            or "$map" in expect
+            or "$frames" in expect
+        ):
             return True
         return isinstance(value, dict) and all(plain(value[key], inner) for key, inner in expect.items())
     if isinstance(expect, list):
@@ -65,7 +71,11 @@ def test_golden_values_are_read_and_written_again(line):
 
 @pytest.mark.parametrize(
     "line",
-    [line for line in LINES if line["expect"]["serialization"] == 2 and line["expect"]["kind"] in {"request", "response"}],
+    [
+        line
+        for line in LINES
+        if line["expect"]["serialization"] == 2 and line["expect"]["kind"] in {"request", "response"}
+    ],
     ids=lambda line: line["name"][:60],
 )
 def test_golden_frames_are_decoded(line):
@@ -79,7 +89,11 @@ def test_golden_frames_are_decoded(line):
     expect = line["expect"]
     if expect["kind"] == "request":
         assert isinstance(message, Call)
-        assert (message.service, message.method, message.descriptor) == (expect["service"], expect["method"], expect["desc"])
+        assert (message.service, message.method, message.descriptor) == (
+            expect["service"],
+            expect["method"],
+            expect["desc"],
+        )
         assert all(map(plain, message.arguments, expect.get("args", [])))
     else:
         assert isinstance(message, Answer)
@@ -143,7 +157,12 @@ def test_types_classes_dates_and_longs():
         writer.write(value)
     reader = Reader(bytes(writer.data))
     first, second, third, date, back = (reader.read() for _ in range(5))
-    assert (first.type_name, second, third.type_name, type(third[1])) == ("java.util.LinkedList", [1], "java.util.TreeMap", Long)
+    assert (first.type_name, second, third.type_name, type(third[1])) == (
+        "java.util.LinkedList",
+        [1],
+        "java.util.TreeMap",
+        Long,
+    )
     assert (date, back) == (when, objects)
 
 
