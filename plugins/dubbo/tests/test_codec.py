@@ -14,7 +14,7 @@ from protokit_dubbo.messages import HEADER, Call
 from protokit import native
 from protokit.errors import RemoteProtocolError
 
-from .conftest import golden
+from .vectors import golden
 
 CODEC = dubbo.wire.address
 LINES = golden("dubbo")

@@ -12,8 +12,8 @@ from protokit_dubbo.messages import Answer, Call, count_parameters, decode
 
 from protokit.errors import LocalProtocolError, RemoteProtocolError
 
-from .conftest import golden
 from .test_codec import LINES, values
+from .vectors import golden
 
 NO_BODY = {"node peers: response nothing #12", "proxy error: status 70, empty body"}
 H2 = [line for line in golden("hessian") if "H2" in line["expect"].get("dialect", "")]
