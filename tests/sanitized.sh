@@ -5,6 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 python=${PYTHON:-python3}
 out=$PWD/build/sanitized
+export PROTOKIT_WIRE_VECTORS=${PROTOKIT_WIRE_VECTORS:-$(dirname "$PWD")/shared/wire/vectors}
 rm -rf "$out"
 mkdir -p "$out/plugins"
 cp -r protokit native tests pyproject.toml setup.py README.md "$out/"

@@ -2,7 +2,8 @@
 
     tests/interop/install.sh && python tests/golden/capture.py
 
-Rewrites tests/golden/dubbo.jsonl: a line a frame, with the library and version that made the bytes and
+Rewrites tests/golden/dubbo.jsonl, and hessian.jsonl from the same frames' bodies:
+a line a frame, with the library and version that made the bytes and
 what our Python reader (not the native codec, which the lines test) says of it.
 """
 
@@ -90,6 +91,21 @@ def expectation(frame: bytes) -> dict:
     return found
 
 
+def body_line(line: dict) -> dict | None:
+    """The values of a hessian2 body; how many there are follows from the frame's kind."""
+    expect = line["expect"]
+    body = bytes.fromhex(line["hex"])[HEADER.size :]
+    if expect["serialization"] != 2 or expect["event"] or not body:
+        return None
+    if expect["kind"] == "response":
+        count = 1 if expect["status"] != 20 or body[0] in {0x92, 0x95} else 2
+        count += expect["status"] == 20 and body[0] >= 0x93
+    else:
+        count = 6 + count_parameters(expect["desc"])
+    values = {"dialect": "H2 (Hessian 2.0)", "count": count}
+    return {**line, "hex": body.hex(), "expect": values}
+
+
 async def capture(client: str, server: str, lines: list[dict]) -> None:
     provider = peers.Provider(server, Path(tempfile.mkstemp()[1]))
     made_by = {"up": version(client), "down": version(server)}
@@ -136,6 +152,9 @@ async def main() -> None:
     for client, server in PAIRS:
         await capture(client, server, lines)
     (HERE / "dubbo.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (HERE / "hessian.jsonl").write_text(
+        "".join(json.dumps(line) + "\n" for line in map(body_line, lines) if line)
+    )
     print(f"{len(lines)} frames")
 
 

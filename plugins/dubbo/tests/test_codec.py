@@ -5,19 +5,17 @@ from __future__ import annotations
 import struct
 
 import pytest
+from dubbo_vectors import LINES, values
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from protokit_dubbo import dubbo
-from protokit_dubbo.hessian import Long, Object, Writer
+from protokit_dubbo.hessian import Writer
 from protokit_dubbo.messages import HEADER, Call
 
 from protokit import native
 from protokit.errors import RemoteProtocolError
 
-from .vectors import golden
-
 CODEC = dubbo.wire.address
-LINES = golden("dubbo")
 FRAMES = [bytes.fromhex(line["hex"]) for line in LINES]
 REQUESTS = [frame for frame in FRAMES if frame[2] & 0xA0 == 0x80]
 KINDS = {
@@ -116,27 +114,6 @@ def test_cut_requests_never_escape(data):
     frame = data.draw(st.sampled_from(REQUESTS))
     body = frame[16 : data.draw(st.integers(16, len(frame)))]
     destination(frame[:12] + struct.pack(">I", len(body)) + body)
-
-
-values = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers(-(2**31), 2**31 - 1)
-    | st.integers(-(2**63), 2**63 - 1).map(Long)
-    | st.floats(allow_nan=False)
-    | st.text(max_size=40)
-    | st.binary(max_size=40),
-    lambda inner: (
-        st.lists(inner, max_size=5)
-        | st.dictionaries(st.text(max_size=5), inner, max_size=4)
-        | st.builds(
-            Object,
-            st.text("abc.", min_size=1, max_size=9),
-            st.dictionaries(st.text("xyz", min_size=1), inner, max_size=4),
-        )
-    ),
-    max_leaves=20,
-)
 
 
 @settings(max_examples=300, deadline=None)
