@@ -8,7 +8,6 @@ CPU time is the kernel's own count for the proxy's process, user and system, all
 from __future__ import annotations
 
 import contextlib
-import resource
 import statistics
 import subprocess
 import sys
@@ -19,8 +18,6 @@ from typing import Any
 import peers
 
 PROXY_CORE, LOAD_CORE = 0, 1
-OTHERS_MAX = 0.15  # of a core: above it a run is repeated
-REPEATS = 3
 DIRECT = "none"
 
 
@@ -99,8 +96,8 @@ class Bench:
         pids = [self._echo.pid] + [process.pid for process in self._processes.values()]
         target = self._echo.pid if name == DIRECT else self._processes[name].pid
         seconds = effort.seconds * (3 if cell.load.rate else 1)
-        for attempt in range(1 + REPEATS):
-            before, ours = peers.busy_seconds(), self._ours(pids)
+        for attempt in range(1 + peers.REPEATS):
+            others = peers.Others(*pids)
             result = peers.load(
                 self._port(name, cell),
                 LOAD_CORE,
@@ -108,17 +105,12 @@ class Bench:
                 warmup=effort.warmup,
                 cpu_of=target,
             )
-            others = peers.busy_seconds() - before - (self._ours(pids) - ours)
-            result["others"] = others / (seconds + effort.warmup)
-            if result["others"] <= OTHERS_MAX:
+            result["others"] = others.share()
+            if result["others"] <= peers.OTHERS_MAX:
                 break
             self.disturbed += 1
             time.sleep(0.2 * attempt)
         return result
-
-    def _ours(self, pids: list[int]) -> float:
-        children = resource.getrusage(resource.RUSAGE_CHILDREN)
-        return sum(map(peers.cpu_seconds, pids)) + children.ru_utime + children.ru_stime + time.process_time()
 
     def _calls(self, name: str, cell: Cell) -> tuple[float, str]:
         command = peers.load_command(self._port(name, cell), LOAD_CORE, **self._options(cell, 1.8))

@@ -10,6 +10,7 @@ import importlib.util
 import json
 import os
 import re
+import resource
 import shutil
 import signal
 import socket
@@ -27,6 +28,8 @@ HERE = Path(__file__).resolve().parent
 BUILD = HERE / "build"
 ECHO_PORTS = range(21900, 21916)
 SERVICE = "org.protokit.bench.Echo"
+OTHERS_MAX = 0.15  # of a core that other programs may use: above it a run is repeated
+REPEATS = 3
 
 
 class BenchError(Exception):
@@ -249,6 +252,28 @@ def busy_seconds() -> float:
     """CPU time that all processes together have used since the machine started."""
     fields = [int(n) for n in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
     return (sum(fields) - fields[3] - fields[4]) / os.sysconf("SC_CLK_TCK")
+
+
+class Others:
+    """How much of a core the rest of the machine used while something ran.
+
+    Args:
+        pids: processes that are not the rest; neither are this one and its children.
+    """
+
+    def __init__(self, *pids: int) -> None:
+        self._pids = pids
+        self._before = (time.monotonic(), busy_seconds(), self._ours())
+
+    def _ours(self) -> float:
+        children = resource.getrusage(resource.RUSAGE_CHILDREN)
+        ours = sum(map(cpu_seconds, self._pids)) + time.process_time()
+        return ours + children.ru_utime + children.ru_stime
+
+    def share(self) -> float:
+        """Since this was made; children count once they have ended."""
+        started, busy, ours = self._before
+        return (busy_seconds() - busy - (self._ours() - ours)) / (time.monotonic() - started)
 
 
 def cpu_seconds(pid: int) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -66,6 +67,66 @@ def comparison_targets(result: dict[str, Any]) -> Targets:
     if "protokit" in result["idle_mib"]:
         found.append(("resident memory idle, MiB", result["idle_mib"]["protokit"], 45))
     return found
+
+
+def _median(runs: list[dict[str, Any]], key: str) -> float:
+    return float(statistics.median(run[key] for run in runs))
+
+
+def stalls(result: dict[str, Any]) -> str:
+    """The Markdown table of the experiments on stalls."""
+    lines = [
+        "| experiment | runs | p50 µs | p99 µs | p99 µs, least-most | p99.9 µs | MiB, before and most |",
+        "|---|---|--:|--:|--:|--:|--:|",
+    ]
+    for one in result["experiments"]:
+        for kind, runs in one["runs"].items():
+            p99 = [run["p99_us"] for run in runs]
+            memory = f"{one['memory_before_mib']:.1f}, {one['memory_peak_mib']:.1f}"
+            columns = [
+                one["name"] if kind == "quiet" else "",
+                kind,
+                f"{_median(runs, 'p50_us'):,.0f}",
+                f"{_median(runs, 'p99_us'):,.0f}",
+                f"{min(p99):,.0f}-{max(p99):,.0f}",
+                f"{_median(runs, 'p999_us'):,.0f}",
+                memory if kind == "disturbed" else "",
+            ]
+            lines.append("| " + " | ".join(columns) + " |")
+    stream, reloads = result["stream"], ", ".join(f"{took:.2f}" for took in result["reload_s"])
+    note = (
+        f"The stream: {stream['rate']:,} requests/s over {stream['connections']} connections. {result['rounds']}"
+        f" rounds of {result['seconds']} s. Loading the rules took {reloads} s."
+    )
+    return "\n".join([*lines, "", note])
+
+
+def stall_targets(result: dict[str, Any]) -> Targets:
+    """p99 disturbed is at most the highest p99 of runs in which the proxy was not disturbed."""
+    found: Targets = []
+    for one in result["experiments"]:
+        runs = one["runs"]
+        most = max(run["p99_us"] for kind in ("quiet", "control") for run in runs.get(kind, []))
+        found.append((f"{one['name']}: p99 µs of the stream", _median(runs["disturbed"], "p99_us"), most))
+    return found
+
+
+def micro(result: dict[str, Any]) -> str:
+    """The Markdown table of the micro-benchmark."""
+    lines = ["| core alone | least ns | median ns | instructions a request |", "|---|--:|--:|--:|"]
+    for case in result["cases"]:
+        counted = f"{case['instructions']:,.0f}" if "instructions" in case else ""
+        lines.append(f"| {case['name']} | {case['least_ns']:.0f} | {case['median_ns']:.0f} | {counted} |")
+    return "\n".join(lines)
+
+
+def micro_targets(result: dict[str, Any]) -> Targets:
+    """10,000 exact routes against 10, by instructions."""
+    counted = {case["name"]: case.get("instructions") for case in result["cases"]}
+    few, many = counted["16x16, 10 routes"], counted["16x16, 10,000 routes"]
+    if few is None or many is None:
+        return []
+    return [("10,000 exact routes against 10, instructions a request", many / few, 1.05)]
 
 
 def targets(found: Targets) -> str:

@@ -1,7 +1,9 @@
 """What disturbs a steady stream of requests: a big reload, a slow Python filter, a client that never reads.
 
-Each experiment alternates quiet runs with disturbed ones; both measure the same open-loop stream, whose
-latencies count from the time each request was due. The proxy may run on any core, as it is shipped.
+Each experiment alternates quiet runs with disturbed ones, and with control runs in which a program that
+has nothing to do with the proxy burns as much CPU: on few cores the scheduler alone moves the tail. All
+measure the same open-loop stream, whose latencies count from the time each request was due. The proxy may
+run on any core, as it is shipped.
 """
 
 from __future__ import annotations
@@ -43,7 +45,7 @@ class Reloads:
         self._big = _big(self._small)
         self.took: list[float] = []
 
-    def disturb(self, proxy: peers.Process, seconds: float) -> None:
+    def disturb(self, proxy: peers.Process) -> None:
         """Reload the big configuration, then the small one again."""
         for text in (self._big, self._small):
             reloads = proxy.said().count("reloaded ")
@@ -55,16 +57,13 @@ class Reloads:
                     raise peers.BenchError(f"the proxy did not reload within 60 s; it said:\n{proxy.said()}")
                 time.sleep(0.01)
             self.took.append(time.monotonic() - started)
-        del seconds
 
 
-def _filtered(proxy: peers.Process, seconds: float) -> None:
-    del proxy
+def _filtered(seconds: float) -> None:
     peers.load(PORT, None, connections=4, rate=100, service="org.protokit.bench.Slow", seconds=seconds)
 
 
-def _stuck(proxy: peers.Process, seconds: float) -> None:
-    del proxy
+def _stuck(seconds: float) -> None:
     peers.load(PORT, None, connections=1, rate=10, stuck=1, service=peers.SERVICE + "1", seconds=seconds)
 
 
@@ -79,41 +78,62 @@ def _proxy(config: Path) -> Iterator[peers.Process]:
         process.stop()
 
 
-def _trial(disturb: Callable[[], None] | None, seconds: float) -> dict[str, Any]:
-    command = peers.load_command(PORT, None, **STREAM, seconds=seconds, warmup=0.3)
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as stream:
-        time.sleep(0.5)
-        started = time.monotonic()
-        if disturb is not None:
-            disturb()
-        busy = time.monotonic() - started
-        result = peers.finished(stream)
-    return {**{key: result[key] for key in LATENCIES}, "disturbed_s": busy}
+def _burn(busy: float, pause: float, times: int) -> None:
+    """Let a program of its own burn CPU: what the machine's scheduler alone does to the stream."""
+    code = f"""
+import time
+for _ in range({times}):
+    until = time.perf_counter() + {busy}
+    while time.perf_counter() < until:
+        pass
+    time.sleep({pause})
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def _experiment(
-    name: str,
-    proxy: peers.Process,
-    disturb: Callable[[peers.Process, float], None],
-    rounds: int,
-    seconds: float,
-) -> dict[str, Any]:
-    quiet: list[dict[str, Any]] = []
-    disturbed: list[dict[str, Any]] = []
-    before = proxy.memory_mib()
-    for _ in range(rounds):
-        quiet.append(_trial(None, seconds))
-        disturbed.append(_trial(lambda: disturb(proxy, seconds - 0.5), seconds))
-    result = {
-        "name": name,
-        "quiet": quiet,
-        "disturbed": disturbed,
-        "memory_before_mib": before,
-        "memory_peak_mib": proxy.memory_mib(peak=True),
-    }
-    p99 = [statistics.median(one["p99_us"] for one in runs) for runs in (quiet, disturbed)]
-    print(f"{name}: p99 {p99[0]:.0f} us quiet, {p99[1]:.0f} us disturbed", file=sys.stderr, flush=True)
-    return result
+class Experiment:
+    """One disturbance, beside what the stream looks like without it.
+
+    Args:
+        disturb: does it, and returns when it is over.
+        control: keeps the CPU as busy, but not through the proxy; None where that means nothing.
+    """
+
+    def __init__(
+        self, name: str, pids: list[int], disturb: Callable[[], None], control: Callable[[], None] | None
+    ) -> None:
+        self.name = name
+        self._pids = pids
+        self._kinds: dict[str, Callable[[], None] | None] = {"quiet": None, "disturbed": disturb}
+        if control is not None:
+            self._kinds["control"] = control
+
+    def run(self, rounds: int, seconds: float) -> dict[str, Any]:
+        """Its runs by kind, as they are saved."""
+        runs: dict[str, list[dict[str, Any]]] = {kind: [] for kind in self._kinds}
+        for _ in range(rounds):
+            for kind, action in self._kinds.items():
+                runs[kind].append(self._trial(action, seconds))
+        text = ", ".join(
+            f"{kind} {statistics.median(r['p99_us'] for r in rs):.0f}" for kind, rs in runs.items()
+        )
+        print(f"{self.name}: p99 us: {text}", file=sys.stderr, flush=True)
+        return {"name": self.name, "runs": runs}
+
+    def _trial(self, action: Callable[[], None] | None, seconds: float) -> dict[str, Any]:
+        for attempt in range(1 + peers.REPEATS):
+            others = peers.Others(*self._pids)
+            command = peers.load_command(PORT, None, **STREAM, seconds=seconds, warmup=0.3)
+            with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as stream:
+                time.sleep(0.5)
+                if action is not None:
+                    action()
+                result = peers.finished(stream)
+            result["others"] = others.share()
+            if result["others"] <= peers.OTHERS_MAX:
+                break
+            time.sleep(0.2 * attempt)
+        return {key: result[key] for key in (*LATENCIES, "others")}
 
 
 def stalls(rounds: int, seconds: float = 3) -> dict[str, Any]:
@@ -123,16 +143,32 @@ def stalls(rounds: int, seconds: float = 3) -> dict[str, Any]:
     config.write_text(
         (here / "stalls.yaml").read_text().replace("./slow_filter.py", str(here / "slow_filter.py"))
     )
+    while_s = seconds - 0.5
     found = []
-    with peers.echo(None):
-        with _proxy(config) as proxy:
-            reloads = Reloads(config)
-            found.append(
-                _experiment(f"loading {RULES:,} rules", proxy, reloads.disturb, rounds, max(seconds, 4))
-            )
-            found[-1]["reload_s"] = reloads.took
-        with _proxy(config) as proxy:
-            found.append(_experiment("a Python filter burns 5 ms", proxy, _filtered, rounds, seconds))
-        with _proxy(config) as proxy:
-            found.append(_experiment("a client that never reads", proxy, _stuck, rounds, seconds))
-    return {"rounds": rounds, "seconds": seconds, "stream": STREAM, "experiments": found}
+    with peers.echo(None) as echo:
+
+        def experiment(
+            name: str, disturb: Callable[[peers.Process], None], control: Callable[[], None] | None
+        ) -> None:
+            with _proxy(config) as proxy:
+                before = proxy.memory_mib()
+                one = Experiment(name, [echo.pid, proxy.pid], lambda: disturb(proxy), control)
+                result = one.run(rounds, seconds)
+                peak = proxy.memory_mib(peak=True)
+                found.append({**result, "memory_before_mib": before, "memory_peak_mib": peak})
+
+        reloads = Reloads(config)
+        experiment(f"loading {RULES:,} rules", reloads.disturb, lambda: _burn(1, 0, 1))
+        experiment(
+            "a Python filter burns 5 ms",
+            lambda _: _filtered(while_s),
+            lambda: _burn(0.005, 0.005, int(while_s * 100)),
+        )
+        experiment("a client that never reads", lambda _: _stuck(while_s), None)
+    return {
+        "rounds": rounds,
+        "seconds": seconds,
+        "stream": STREAM,
+        "reload_s": reloads.took[::2],
+        "experiments": found,
+    }

@@ -1,0 +1,71 @@
+"""The sans-IO core alone: ns a request, and instructions a request under callgrind.
+
+Times on a shared machine scatter by more than the differences that matter; instruction counts do not.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import peers
+
+CASES: dict[str, dict[str, int]] = {
+    "16x16, 10 routes": {},
+    "16x16, 10,000 routes": {"routes": 10_000},
+    "64x1, 10 routes": {"clients": 64, "depth": 1},
+    "1x64, 10 routes": {"clients": 1, "depth": 64},
+    "16x16, 10 routes, 4096 B": {"payload": 4096},
+}
+
+
+def _micro(options: dict[str, int], batches: int) -> list[str]:
+    arguments = [part for key, value in options.items() for part in (f"--{key}", str(value))]
+    return [str(peers.BUILD / "micro"), *arguments, "--batches", str(batches)]
+
+
+def _instructions(options: dict[str, int], batches: int) -> int:
+    """What the core executes for so many batches, the driver's part left out."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "callgrind.out"
+        command = ["valgrind", "--tool=callgrind", "--toggle-collect=batch", f"--callgrind-out-file={out}"]
+        done = subprocess.run(
+            [*command, *_micro(options, batches)], capture_output=True, text=True, check=False
+        )
+        found = re.search(r"Collected : (\d+)", done.stderr)
+    if done.returncode != 0 or not found:
+        raise peers.BenchError(f"callgrind did not count: {done.stderr[-1000:]}")
+    return int(found.group(1))
+
+
+def _requests(options: dict[str, int]) -> int:
+    return options.get("clients", 16) * options.get("depth", 16)
+
+
+def micro(runs: int) -> dict[str, Any]:
+    """Run every case; the result is what results/micro.json holds."""
+    valgrind = shutil.which("valgrind") is not None
+    cases = []
+    for name, options in CASES.items():
+        results = []
+        for _ in range(runs):
+            done = subprocess.run(_micro(options, 1000), capture_output=True, text=True, check=True)
+            results.append(json.loads(done.stdout))
+        case: dict[str, Any] = {
+            "name": name,
+            "least_ns": min(one["least_ns"] for one in results),
+            "median_ns": sorted(one["median_ns"] for one in results)[runs // 2],
+        }
+        if valgrind:
+            # What the first batches allocate is taken off by the difference.
+            more, less = _instructions(options, 60), _instructions(options, 20)
+            case["instructions"] = (more - less) / (40 * _requests(options))
+        cases.append(case)
+        print(f"{name}: {case}", file=sys.stderr, flush=True)
+    return {"cases": cases}
