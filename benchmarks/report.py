@@ -95,8 +95,8 @@ def stalls(result: dict[str, Any]) -> str:
             lines.append("| " + " | ".join(columns) + " |")
     stream, reloads = result["stream"], ", ".join(f"{took:.2f}" for took in result["reload_s"])
     note = (
-        f"The stream: {stream['rate']:,} requests/s over {stream['connections']} connections. {result['rounds']}"
-        f" rounds of {result['seconds']} s. Loading the rules took {reloads} s."
+        f"The stream: {stream['rate']:,} requests/s over {stream['connections']} connections."
+        f" {result['rounds']} rounds of {result['seconds']} s. Loading the rules took {reloads} s."
     )
     return "\n".join([*lines, "", note])
 

@@ -30,8 +30,8 @@ ffibuilder.set_source(
     sources=[os.path.relpath(HERE / "src" / f"{name}.c") for name in SOURCES],
     include_dirs=[str(HERE / "src"), str(HERE / "include")],
     define_macros=[("_GNU_SOURCE", "1")],
-    extra_compile_args=["-std=c11", "-O2", "-pthread", "-fvisibility=hidden", "-Wall", "-Wextra"],
-    extra_link_args=["-pthread"],
+    extra_compile_args=["-std=c11", "-O3", "-flto", "-pthread", "-fvisibility=hidden", "-Wall", "-Wextra"],
+    extra_link_args=["-O3", "-flto", "-pthread"],
 )
 
 if __name__ == "__main__":

@@ -102,8 +102,7 @@ uint8_t *pk_core_buffer(pk_core *core, pk_handle h, size_t *size) {
     *size = sizeof core->scratch;
     return core->scratch;
   }
-  if (c->ready) return NULL;
-  if (blocked(c)) {
+  if (c->ready || blocked(c)) {
     read_off(core, c);
     return NULL;
   }

@@ -1,4 +1,8 @@
-/* worker.c: the epoll driver. All input and output of the process happens here. */
+/* worker.c: the epoll driver. All input and output of the process happens here.
+ *
+ * Sockets are watched edge-triggered for both directions from the start, so that neither pausing nor a
+ * full socket costs a system call, and the kernel does not look again at sockets that were just read.
+ * What an edge announced and was not read goes on the `again` list. */
 #include "worker.h"
 
 #include <errno.h>
@@ -31,7 +35,9 @@ typedef struct command {
 typedef struct sock {
   pk_handle handle; /* 0: free */
   int fd;
-  uint8_t connecting, reading, writing;
+  uint8_t connecting;
+  uint8_t full;  /* the kernel takes no more: an edge will say when it does */
+  uint8_t again; /* on that list */
 } sock;
 
 typedef struct acceptor {
@@ -51,6 +57,8 @@ struct pk_worker {
   uint32_t acceptor_count;
   pk_op *late; /* events that found the ring full and must not be lost */
   uint32_t late_count, late_capacity;
+  pk_handle *again; /* sockets that may have more to read */
+  uint32_t again_count, again_capacity;
   int stop, shutting_down, told_drained;
   uint32_t told; /* events up to which the other side was woken */
   uint64_t calls; /* system calls of this batch */
@@ -93,9 +101,8 @@ static sock *sock_add(pk_worker *w, pk_handle h, int fd, int connecting) {
     w->sock_capacity = grown;
   }
   sock *s = &w->socks[index];
-  *s = (sock){.handle = h, .fd = fd, .connecting = (uint8_t)connecting, .reading = 1};
-  s->writing = (uint8_t)connecting;
-  struct epoll_event e = {.events = EPOLLIN | (connecting ? (uint32_t)EPOLLOUT : 0u), .data.u64 = h};
+  *s = (sock){.handle = h, .fd = fd, .connecting = (uint8_t)connecting};
+  struct epoll_event e = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | (uint32_t)EPOLLET, .data.u64 = h};
   w->calls++;
   if (epoll_ctl(w->epoll, EPOLL_CTL_ADD, fd, &e) != 0) {
     s->handle = 0;
@@ -116,55 +123,66 @@ static void sock_close(pk_worker *w, sock *s, int reset) {
   w->sock_count--;
 }
 
-static void interest(pk_worker *w, sock *s, int reading, int writing) {
-  if (s->reading == reading && s->writing == writing) return;
-  s->reading = (uint8_t)reading;
-  s->writing = (uint8_t)writing;
-  struct epoll_event e = {.events = (reading ? (uint32_t)EPOLLIN : 0u) |
-                                    (writing ? (uint32_t)EPOLLOUT : 0u),
-                          .data.u64 = s->handle};
-  w->calls++;
-  (void)epoll_ctl(w->epoll, EPOLL_CTL_MOD, s->fd, &e);
+static void read_again(pk_worker *w, sock *s) {
+  if (s->again) return;
+  if (w->again_count == w->again_capacity) {
+    uint32_t capacity = w->again_capacity < 256 ? 256 : 2 * w->again_capacity;
+    pk_handle *again = realloc(w->again, capacity * sizeof *again);
+    if (again == NULL) {
+      pk_core_error(w->core, s->handle); /* forgotten, it would hang for ever */
+      return;
+    }
+    w->again = again;
+    w->again_capacity = capacity;
+  }
+  s->again = 1;
+  w->again[w->again_count++] = s->handle;
 }
 
 static void read_from(pk_worker *w, sock *s, uint32_t events) {
   pk_handle h = s->handle;
   size_t size;
   uint8_t *to = pk_core_buffer(w->core, h, &size);
-  if (to == NULL) {
+  if (to == NULL) { /* the core says RESUME when it wants to read again */
     if (events & (EPOLLERR | EPOLLHUP)) pk_core_error(w->core, h);
     return;
   }
   w->calls++;
   ssize_t n = recv(s->fd, to, size, 0);
   if (n > 0) {
+    /* Less than asked for: there was no more, and what comes later is a new edge. */
+    if ((size_t)n == size || events & (EPOLLRDHUP | EPOLLERR | EPOLLHUP)) read_again(w, s);
     pk_core_feed(w->core, h, to, (size_t)n);
   } else if (n == 0) {
     pk_core_eof(w->core, h);
-  } else if (errno != EAGAIN && errno != EINTR) {
+  } else if (errno == EINTR) {
+    read_again(w, s);
+  } else if (errno != EAGAIN) {
     pk_core_error(w->core, h);
   }
 }
 
 static void write_to(pk_worker *w, sock *s) {
   struct iovec iov[IOVECS];
-  struct msghdr m = {.msg_iov = iov};
   pk_handle h = s->handle;
-  int n = pk_core_out(w->core, h, iov, IOVECS);
-  size_t total = 0;
-  for (int i = 0; i < n; i++) total += iov[i].iov_len;
-  if (n > 0) {
-    m.msg_iovlen = (size_t)n;
+  for (;;) {
+    int n = pk_core_out(w->core, h, iov, IOVECS);
+    if (n == 0) return;
+    size_t total = 0;
+    for (int i = 0; i < n; i++) total += iov[i].iov_len;
     w->calls++;
-    ssize_t sent = sendmsg(s->fd, &m, MSG_NOSIGNAL);
-    if (sent < 0 && errno != EAGAIN && errno != EINTR) {
+    struct msghdr m = {.msg_iov = iov, .msg_iovlen = (size_t)n};
+    ssize_t sent = n == 1 ? send(s->fd, iov[0].iov_base, total, MSG_NOSIGNAL)
+                          : sendmsg(s->fd, &m, MSG_NOSIGNAL);
+    if (sent < 0 && errno == EINTR) continue;
+    if (sent < 0 && errno != EAGAIN) {
       pk_core_error(w->core, h);
       return;
     }
     if (sent > 0) pk_core_sent(w->core, h, (size_t)sent);
-    if (sent > 0 && (size_t)sent == total) n = n == IOVECS ? n : 0;
+    s->full = sent < 0 || (size_t)sent < total;
+    if (s->full || n < IOVECS) return;
   }
-  interest(w, s, s->reading, n > 0);
 }
 
 static void connect_finished(pk_worker *w, sock *s) {
@@ -173,20 +191,34 @@ static void connect_finished(pk_worker *w, sock *s) {
   w->calls++;
   if (getsockopt(s->fd, SOL_SOCKET, SO_ERROR, &error, &size) != 0) error = errno;
   s->connecting = 0;
-  pk_handle h = s->handle;
-  if (error == 0) interest(w, s, 1, 0);
-  pk_core_connected(w->core, h, error != 0);
+  pk_core_connected(w->core, s->handle, error != 0);
 }
 
 static void ready(pk_worker *w, sock *s, uint32_t events) {
   if (s->connecting) {
-    connect_finished(w, s);
+    if (events & (EPOLLOUT | EPOLLERR | EPOLLHUP)) connect_finished(w, s);
     return;
   }
   pk_handle h = s->handle;
-  if (events & EPOLLOUT) write_to(w, s);
-  s = sock_of(w, h);
-  if (s != NULL && events & (EPOLLIN | EPOLLERR | EPOLLHUP)) read_from(w, s, events);
+  if (events & EPOLLOUT && s->full) {
+    s->full = 0;
+    write_to(w, s);
+    s = sock_of(w, h);
+  }
+  if (s != NULL && events & (EPOLLIN | EPOLLRDHUP | EPOLLERR | EPOLLHUP)) read_from(w, s, events);
+}
+
+/* Sockets whose last read may have left something, one read each. */
+static void read_left(pk_worker *w) {
+  uint32_t count = w->again_count;
+  for (uint32_t i = 0; i < count; i++) {
+    sock *s = sock_of(w, w->again[i]);
+    if (s == NULL) continue;
+    s->again = 0;
+    read_from(w, s, 0);
+  }
+  w->again_count -= count;
+  if (w->again_count > 0) memmove(w->again, w->again + count, w->again_count * sizeof *w->again);
 }
 
 /* What the core asks for. */
@@ -241,10 +273,9 @@ static void carry_out(pk_worker *w, const pk_op *op) {
       if (s != NULL) sock_close(w, s, op->arg != 0);
       break;
     case PK_OP_PAUSE:
-      if (s != NULL && !s->connecting) interest(w, s, 0, s->writing);
-      break;
+      break; /* its edges find no buffer to read into */
     case PK_OP_RESUME:
-      if (s != NULL && !s->connecting) interest(w, s, 1, s->writing);
+      if (s != NULL && !s->connecting) read_again(w, s);
       break;
     case PK_OP_FILTER:
       if (event_up(w, op) != 0)
@@ -268,7 +299,7 @@ static void settle(pk_worker *w) {
     written = n == 64 ? 0 : pk_core_take_dirty(w->core, dirty, 64);
     for (size_t i = 0; i < written; i++) {
       sock *s = sock_of(w, dirty[i]);
-      if (s != NULL && !s->connecting && !s->writing) write_to(w, s);
+      if (s != NULL && !s->connecting && !s->full) write_to(w, s);
     }
   } while (n > 0 || written > 0);
 }
@@ -383,6 +414,7 @@ static void commands(pk_worker *w) {
 
 static int timeout_ms(const pk_worker *w) {
   uint64_t next = pk_core_next(w->core), now = w->now;
+  if (w->again_count > 0) return 0;
   for (uint32_t i = 0; i < w->acceptor_count; i++) {
     const acceptor *a = &w->acceptors[i];
     if (a->fd >= 0 && a->rearm_at != 0 && a->rearm_at < next) next = a->rearm_at;
@@ -424,6 +456,7 @@ static void *run(void *argument) {
     w->now = clock_ns();
     rearm_due(w);
     pk_core_begin(w->core, w->now);
+    if (w->again_count > 0) read_left(w);
     for (int i = 0; i < n; i++) {
       uint64_t data = events[i].data.u64;
       if (data == 0) {
@@ -466,6 +499,7 @@ static void release(pk_worker *w) {
   free(w->socks);
   free(w->acceptors);
   free(w->late);
+  free(w->again);
   free(w);
 }
 

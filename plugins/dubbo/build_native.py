@@ -21,7 +21,8 @@ ffibuilder.set_source(
     """,
     sources=[os.path.relpath(HERE / "native" / f"{name}.c") for name in ("dubbo", "hessian", "request")],
     include_dirs=[str(HERE / "native"), protokit.get_include()],
-    extra_compile_args=["-std=c11", "-O2", "-fvisibility=hidden", "-Wall", "-Wextra"],
+    extra_link_args=["-O3", "-flto"],
+    extra_compile_args=["-std=c11", "-O3", "-flto", "-fvisibility=hidden", "-Wall", "-Wextra"],
 )
 
 if __name__ == "__main__":

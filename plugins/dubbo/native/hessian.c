@@ -3,16 +3,30 @@
 
 #include <string.h>
 
+#define HIGH_BITS 0x8080808080808080u
+
+static const uint8_t *past_units(const uint8_t *p, const uint8_t *end, uint32_t units);
+
 /* Past `units` UTF-16 units written as UTF-8 (surrogates alone, three bytes each, or a pair as one
  * sequence of four). NULL when the bytes end or are no such text. */
 static const uint8_t *past_text(const uint8_t *p, const uint8_t *end, uint32_t units) {
-  while (units >= 8 && end - p >= 8) {
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+  while (units > 0 && end - p >= 8) { /* eight ASCII units a step, or what is left of them */
     uint64_t word;
     memcpy(&word, p, 8);
-    if (word & 0x8080808080808080u) break;
+    if (units < 8) {
+      uint64_t beyond = HIGH_BITS << (8 * units);
+      return (word & HIGH_BITS & ~beyond) == 0 ? p + units : past_units(p, end, units);
+    }
+    if (word & HIGH_BITS) break;
     p += 8;
     units -= 8;
   }
+#endif
+  return past_units(p, end, units);
+}
+
+static const uint8_t *past_units(const uint8_t *p, const uint8_t *end, uint32_t units) {
   while (units > 0) {
     if (p == end) return NULL;
     uint8_t c = *p;
