@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from protokit.dataplane import Proxy
     from protokit.errors import ProtokitError
     from protokit.hookspecs import hookimpl
-    from protokit.model import Filter, Headers, Request, Response, Status
+    from protokit.model import Filter, FilterFactory, Headers, Request, Response, Status
     from protokit.wire import NativeCodec, Protocol
 
 __version__ = "0.1.0"
@@ -21,6 +21,7 @@ API_VERSION = 1
 
 _EXPORTS = {
     "Filter": "protokit.model",
+    "FilterFactory": "protokit.model",
     "Headers": "protokit.model",
     "NativeCodec": "protokit.wire",
     "Protocol": "protokit.wire",
@@ -35,6 +36,7 @@ _EXPORTS = {
 __all__ = [
     "API_VERSION",
     "Filter",
+    "FilterFactory",
     "Headers",
     "NativeCodec",
     "Protocol",
@@ -61,3 +63,7 @@ def __getattr__(name: str) -> object:
     if name not in _EXPORTS:
         raise AttributeError(f"module 'protokit' has no attribute {name!r}")
     return getattr(importlib.import_module(_EXPORTS[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

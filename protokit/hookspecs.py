@@ -7,15 +7,12 @@ from typing import TYPE_CHECKING
 import pluggy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
-    from typing import Any
+    from collections.abc import Iterable, Mapping
 
     import click
 
-    from protokit.model import Filter
+    from protokit.model import FilterFactory
     from protokit.wire import Protocol
-
-    FilterFactory = Callable[[Mapping[str, Any]], Filter]
 
 hookspec = pluggy.HookspecMarker("protokit")
 hookimpl = pluggy.HookimplMarker("protokit")
@@ -40,12 +37,17 @@ def protokit_filters() -> Mapping[str, FilterFactory]:  # type: ignore[empty-bod
 
 @hookspec
 def protokit_commands() -> Iterable[click.Command]:  # type: ignore[empty-body]  # as above
-    """Subcommands for the ``protokit`` command line."""
+    """Subcommands for the ``protokit`` command line.
+
+    Called once when the plugin is loaded. Two plugins that bring the same name are an error.
+    """
 
 
 @hookspec
 def protokit_startup(app: object) -> None:
     """The proxy is about to listen.
+
+    Called once for each plugin that the configuration names; one that raises is logged.
 
     Args:
         app: the ``protokit.Proxy``.
@@ -55,6 +57,8 @@ def protokit_startup(app: object) -> None:
 @hookspec
 def protokit_shutdown(app: object) -> None:
     """The proxy has closed its last connection.
+
+    Called once, as ``protokit_startup`` is.
 
     Args:
         app: the ``protokit.Proxy``.

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
+from typing import Any
 
 
 class Status(enum.IntEnum):
@@ -145,3 +146,7 @@ class Filter:
             None to let it go on, or the answer it gets.
         """
         raise NotImplementedError
+
+
+# Called with the options that the configuration gives, once for each place that names the filter.
+FilterFactory = Callable[[Mapping[str, Any]], Filter]

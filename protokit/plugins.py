@@ -1,104 +1,137 @@
 """Finding and loading plugins, each by itself, so that a broken one harms nobody else.
 
 Entry points of the group ``protokit.plugins`` are named by what they bring; only what is asked for
-is imported. Each plugin gets a PluginManager of its own: in a shared one a hook that raises loses
-everybody's results, and a misspelled one is reported for the first plugin only.
+is imported, and one module may stand behind several names. Each plugin gets a PluginManager of its
+own: in a shared one a hook that raises loses everybody's results, and a misspelled one is reported
+for the first plugin only. Imports nothing from configuration on.
 """
 
 from __future__ import annotations
 
 import difflib
+import hashlib
 import importlib.metadata
 import importlib.util
 import logging
 import os
-from typing import TYPE_CHECKING, Any
+import sys
+import traceback
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
+import click
 import pluggy
 
-from protokit import hookspecs, native
+from protokit import API_VERSION, hookspecs, native
 from protokit.errors import PluginError
 from protokit.wire import Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
-    from pathlib import Path
+    from importlib.metadata import EntryPoint
 
-    import click
-
-    from protokit.model import Filter
+    from protokit.model import FilterFactory
 
 GROUP = "protokit.plugins"
-API_VERSION = 1
 ALLOW = "PROTOKIT_PLUGINS"
 BLOCK = "PROTOKIT_PLUGINS_BLOCK"
 
-_KNOWN = {"dubbo": "protokit-dubbo"}
+# The package that brings a protocol, for those who have not installed it.
+_KNOWN = {"dubbo": "protokit-dubbo", "bolt": "protokit-sofarpc", "hsf": "protokit-hsf"}
+_OURS = (str(Path(__file__).parent), str(Path(pluggy.__file__).parent), "<frozen")
 _log = logging.getLogger("protokit.plugins")
+T = TypeVar("T")
 
 
 class Plugin:
-    """One plugin that was asked for.
+    """One plugin that was asked for: a module, whatever number of entry points name it.
 
     Attributes:
-        name: the entry point's name, or the file's.
+        names: of its entry points, or the file's path.
         distribution, version: what it was installed from; empty for a file.
         protocols, filters, commands: what it brings; empty where it failed.
         failure: why it cannot be used; empty where it can.
     """
 
-    def __init__(self, name: str, distribution: str = "", version: str = "") -> None:
-        self.name = name
+    def __init__(self, names: Iterable[str], distribution: str = "", version: str = "") -> None:
+        self.names = tuple(names)
         self.distribution = distribution
         self.version = version
         self.protocols: dict[str, Protocol] = {}
-        self.filters: dict[str, Callable[[Mapping[str, Any]], Filter]] = {}
-        self.commands: list[click.Command] = []
+        self.filters: dict[str, FilterFactory] = {}
+        self.commands: dict[str, click.Command] = {}
         self.failure = ""
         self.manager: pluggy.PluginManager | None = None
 
+    @property
+    def name(self) -> str:
+        """All its names in one text."""
+        return ", ".join(self.names)
+
+    def fail(self, reason: str) -> None:
+        """Say why it cannot be used; from here on it brings nothing."""
+        self.failure = reason
+        self.protocols, self.filters, self.commands, self.manager = {}, {}, {}, None
+
 
 class Registry:
-    """What the loaded plugins bring, by name."""
+    """What the loaded plugins bring, by name.
+
+    Attributes:
+        plugins: all that were asked for and found, the broken ones too.
+        protocols, filters, commands: what they bring. A name that is brought twice is its first
+            plugin's; the second one fails whole.
+    """
 
     def __init__(self, plugins: Iterable[Plugin]) -> None:
         self.plugins = list(plugins)
         self.protocols: dict[str, Protocol] = {}
-        self.filters: dict[str, Callable[[Mapping[str, Any]], Filter]] = {}
+        self.filters: dict[str, FilterFactory] = {}
+        self.commands: dict[str, click.Command] = {}
         for plugin in self.plugins:
-            taken = [name for name in plugin.protocols if name in self.protocols]
-            taken += [name for name in plugin.filters if name in self.filters]
+            taken = sorted(
+                f"{kind} {name!r}"
+                for kind, brought, known in (
+                    ("protocol", plugin.protocols, self.protocols),
+                    ("filter", plugin.filters, self.filters),
+                    ("command", plugin.commands, self.commands),
+                )
+                for name in brought.keys() & known.keys()
+            )
             if taken:
-                plugin.failure = f"it brings {taken[0]!r}, which another plugin brought already"
-                continue
+                plugin.fail(f"it brings {taken[0]}, which another plugin brought already")
             self.protocols.update(plugin.protocols)
             self.filters.update(plugin.filters)
+            self.commands.update(plugin.commands)
 
     @property
     def failures(self) -> dict[str, str]:
-        """Why each broken plugin cannot be used, by its name."""
-        return {plugin.name: plugin.failure for plugin in self.plugins if plugin.failure}
+        """Why each broken plugin cannot be used, by each of its names."""
+        return {name: plugin.failure for plugin in self.plugins if plugin.failure for name in plugin.names}
 
     def call(self, hook: str, **arguments: object) -> None:
         """Call a start-up or shutdown hook of every plugin; one that raises is logged."""
         for plugin in self.plugins:
-            if plugin.manager is None or plugin.failure:
+            if plugin.manager is None:
                 continue
             try:
                 getattr(plugin.manager.hook, hook)(**arguments)
-            except (Exception, SystemExit) as error:  # noqa: BLE001  # somebody else's code
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # noqa: BLE001  # somebody else's code, SystemExit too
                 _log.error("plugin %s: %s failed: %s", plugin.name, hook, _reason(error))
 
 
-def installed() -> dict[str, importlib.metadata.EntryPoint]:
-    """Entry points by name, less those that the environment does not allow."""
-    points = {point.name: point for point in importlib.metadata.entry_points(group=GROUP)}
-    allowed, blocked = _names(ALLOW), _names(BLOCK)
-    return {
-        name: point
-        for name, point in points.items()
-        if name not in blocked and (not allowed or name in allowed)
-    }
+def installed() -> dict[str, list[EntryPoint]]:
+    """Entry points by name, less those that the environment does not allow.
+
+    Each name has one, except where several distributions claim it.
+    """
+    found: dict[str, list[EntryPoint]] = {}
+    for point in importlib.metadata.entry_points(group=GROUP):
+        if not _hidden(point.name):
+            found.setdefault(point.name, []).append(point)
+    return found
 
 
 def load(names: Iterable[str] | None = None, files: Iterable[Path] = ()) -> Registry:
@@ -114,7 +147,15 @@ def load(names: Iterable[str] | None = None, files: Iterable[Path] = ()) -> Regi
     """
     points = installed()
     wanted = points if names is None else [name for name in dict.fromkeys(names) if name in points]
-    plugins = [_load_entry_point(points[name]) for name in wanted]
+    plugins = []
+    modules: dict[tuple[str, str], list[EntryPoint]] = {}
+    for name in wanted:
+        if len(points[name]) > 1:
+            plugins.append(_contested(points[name]))
+        else:
+            point = points[name][0]
+            modules.setdefault((point.dist.name if point.dist else "", point.value), []).append(point)
+    plugins += [_load_module(several) for several in modules.values()]
     plugins += [_load_file(path) for path in files]
     return Registry(plugins)
 
@@ -123,79 +164,133 @@ def missing_protocol_message(name: str) -> str:
     """What to tell a user whose configuration names a protocol that no plugin brings."""
     names = sorted(installed())
     have = f"installed: {', '.join(names)}" if names else "no plugin is installed"
+    if importlib.metadata.entry_points(group=GROUP, name=name):
+        if variable := _hidden(name):
+            verb = "blocks it" if variable == BLOCK else "does not list it"
+            return f"protocol {name!r} is installed, but the environment variable {variable} {verb}"
+        return f"plugin {name!r} is installed, but brings no protocol of that name (see: protokit plugins)"
     text = f"protocol {name!r} is not installed ({have})"
-    if name in _names(BLOCK):
-        return f"{text}; the environment variable {BLOCK} blocks it"
     if name in _KNOWN:
         return f"{text}; install it with: pip install {_KNOWN[name]}"
     close = difflib.get_close_matches(name, [*names, *_KNOWN], n=1)
     return f"{text}; did you mean {close[0]!r}?" if close else f"{text}; its plugin has to be installed"
 
 
+def _hidden(name: str) -> str:
+    """The environment variable that keeps an entry point out; empty where none does."""
+    if name in _names(BLOCK):
+        return BLOCK
+    allowed = _names(ALLOW)
+    return ALLOW if allowed and name not in allowed else ""
+
+
 def _names(variable: str) -> set[str]:
-    return {name for name in os.environ.get(variable, "").replace(",", " ").split() if name}
+    return set(os.environ.get(variable, "").replace(",", " ").split())
 
 
 def _reason(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    """One line: what was raised, and where in the plugin."""
+    text = " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
+    places = [
+        place for place in traceback.extract_tb(error.__traceback__) if not place.filename.startswith(_OURS)
+    ]
+    return f"{text} ({Path(places[-1].filename).name}:{places[-1].lineno})" if places else text
 
 
-def _load_entry_point(point: importlib.metadata.EntryPoint) -> Plugin:
-    plugin = Plugin(
-        point.name, point.dist.name if point.dist else "", point.dist.version if point.dist else ""
-    )
-    return _fill(plugin, point.load, expected=point.name)
-
-
-def _load_file(path: Path) -> Plugin:
-    def load_module() -> object:
-        spec = importlib.util.spec_from_file_location(f"protokit_file_{path.stem}", path)
-        if spec is None or spec.loader is None or not path.exists():
-            raise PluginError(f"{path} is not a Python file that can be read")
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        return module
-
-    return _fill(Plugin(str(path)), load_module)
-
-
-def _fill(plugin: Plugin, load_module: Callable[[], object], expected: str = "") -> Plugin:
-    try:
-        _use(plugin, load_module(), expected)
-    except (Exception, SystemExit) as error:  # noqa: BLE001  # somebody else's code
-        plugin.failure = str(error) if isinstance(error, PluginError) else _reason(error)
-        plugin.protocols, plugin.filters, plugin.commands, plugin.manager = {}, {}, [], None
+def _contested(points: list[EntryPoint]) -> Plugin:
+    plugin = Plugin([points[0].name])
+    several = " and ".join(sorted(point.dist.name if point.dist else point.value for point in points))
+    plugin.fail(f"{several} both claim the name; uninstall all but one")
     return plugin
 
 
-def _use(plugin: Plugin, module: object, expected: str) -> None:
+def _load_module(points: list[EntryPoint]) -> Plugin:
+    dist = points[0].dist
+    plugin = Plugin([point.name for point in points], dist.name if dist else "", dist.version if dist else "")
+    return _fill(plugin, points[0].load, expected=plugin.names)
+
+
+def _load_file(path: Path) -> Plugin:
+    # Its own name in sys.modules, as any module has: dataclasses and pickles look themselves up there.
+    name = f"protokit_file_{path.stem}_{hashlib.sha256(str(path.absolute()).encode()).hexdigest()[:8]}"
+
+    def load_module() -> object:
+        spec = importlib.util.spec_from_file_location(name, path)
+        if spec is None or spec.loader is None or not path.is_file():
+            raise PluginError(f"{path} is not a Python file that can be read")
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        spec.loader.exec_module(module)
+        return module
+
+    plugin = _fill(Plugin([str(path)]), load_module)
+    if plugin.failure:
+        sys.modules.pop(name, None)
+    return plugin
+
+
+def _fill(plugin: Plugin, load_module: Callable[[], object], expected: Iterable[str] = ()) -> Plugin:
+    try:
+        _use(plugin, load_module(), expected)
+    except PluginError as error:
+        plugin.fail(str(error))
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001  # somebody else's code, SystemExit too
+        plugin.fail(_reason(error))
+    return plugin
+
+
+def _use(plugin: Plugin, module: object, expected: Iterable[str]) -> None:
     _check_api(getattr(module, "PROTOKIT_API", f">={API_VERSION}"))
     manager = pluggy.PluginManager("protokit")
     manager.add_hookspecs(hookspecs)
-    manager.register(module, plugin.name)
-    manager.check_pending()
+    hooks = ", ".join(sorted(name for name in vars(hookspecs) if name.startswith("protokit_")))
+    try:
+        manager.register(module, plugin.name)
+        manager.check_pending()
+    except pluggy.PluginValidationError as error:
+        raise PluginError(f"{' '.join(str(error).split())}; the hooks are {hooks}") from None
     if not manager.get_hookcallers(module):
-        raise PluginError("it implements no hook of protokit (decorate them with protokit.hookimpl)")
-    for protocol in (one for several in manager.hook.protokit_protocols() for one in several):
-        if not isinstance(protocol, Protocol):
-            raise PluginError(f"protokit_protocols gave {protocol!r}, not a protokit.Protocol")
+        raise PluginError(
+            f"it implements no hook of protokit; decorate with protokit.hookimpl one of {hooks}"
+        )
+    for protocol in _flat("protokit_protocols", manager.hook.protokit_protocols(), Protocol):
         native.check_codec(protocol.wire.address, protocol.name)
-        if protocol.name in plugin.protocols:
-            raise PluginError(f"it brings protocol {protocol.name!r} twice")
-        plugin.protocols[protocol.name] = protocol
+        _put(plugin.protocols, protocol.name, protocol, "protocol")
     for filters in manager.hook.protokit_filters():
+        if not isinstance(filters, Mapping) or not all(map(callable, filters.values())):
+            raise PluginError(f"protokit_filters gave {filters!r}, not a mapping of names to factories")
         plugin.filters.update(filters)
-    for commands in manager.hook.protokit_commands():
-        plugin.commands.extend(commands)
+    for command in _flat("protokit_commands", manager.hook.protokit_commands(), click.Command):
+        _put(plugin.commands, command.name or "", command, "command")
     named = {*plugin.protocols, *plugin.filters}
-    if expected and named and expected not in named:
-        raise PluginError(f"its entry point is named {expected!r}, but it brings {', '.join(sorted(named))}")
+    for name in expected:
+        if named and name not in named:
+            raise PluginError(f"its entry point is named {name!r}, but it brings {', '.join(sorted(named))}")
     plugin.manager = manager
 
 
-def _check_api(wanted: str) -> None:
+def _flat(hook: str, results: Iterable[Any], kind: type[T]) -> Iterable[T]:
+    """What a hook gave, each checked to be a ``kind``."""
+    for result in results:
+        if not isinstance(result, Iterable) or isinstance(result, str):
+            raise PluginError(f"{hook} gave {result!r}; expected a list of {kind.__name__}")
+        for one in result:
+            if not isinstance(one, kind):
+                raise PluginError(f"{hook} gave {one!r}, not a {kind.__name__}")
+            yield one
+
+
+def _put(table: dict[str, T], name: str, value: T, what: str) -> None:
+    if name in table:
+        raise PluginError(f"it brings {what} {name!r} twice")
+    table[name] = value
+
+
+def _check_api(wanted: object) -> None:
     """Refuse a plugin written for another API. ``wanted`` is like ``>=1,<2``."""
-    for part in wanted.replace(" ", "").split(","):
+    for part in str(wanted).replace(" ", "").split(","):
         for sign in (">=", "<=", "==", ">", "<"):
             if part.startswith(sign) and part[len(sign) :].isdigit():
                 number = int(part[len(sign) :])

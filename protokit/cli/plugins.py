@@ -7,39 +7,42 @@ from typing import Any
 
 import click
 
-from protokit.plugins import load
+from protokit.plugins import Plugin, load
 
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def plugins(*, as_json: bool) -> None:
-    """List the installed plugins."""
-    rows: list[dict[str, Any]] = [
-        {
-            "name": plugin.name,
-            "distribution": plugin.distribution,
-            "version": plugin.version,
-            "protocols": [
-                {"name": protocol.name, "tier": protocol.tier, "description": protocol.description}
-                for protocol in plugin.protocols.values()
-            ],
-            "filters": sorted(plugin.filters),
-            "failure": plugin.failure,
-        }
-        for plugin in load().plugins
-    ]
+    """List the installed plugins; broken ones with the reason."""
+    found = load().plugins
     if as_json:
-        click.echo(json.dumps(rows, indent=2))
+        click.echo(json.dumps([_row(plugin) for plugin in found], indent=2))
         return
-    if not rows:
+    if not found:
         click.echo("no plugin is installed; for Dubbo: pip install protokit-dubbo")
-    for row in rows:
-        click.echo(f"{row['name']:<12} {row['distribution']} {row['version']}")
-        if row["failure"]:
-            click.echo(f"{'':<12} BROKEN: {row['failure']}")
-        for protocol in row["protocols"]:
-            click.echo(
-                f"{'':<12} protocol {protocol['name']} ({protocol['tier']}): {protocol['description']}"
-            )
-        for name in row["filters"]:
-            click.echo(f"{'':<12} filter {name}")
+    for plugin in found:
+        click.echo(f"{plugin.name:<12} {plugin.distribution} {plugin.version}".rstrip())
+        for line in _lines(plugin):
+            click.echo(f"{'':<12} {line}")
+
+
+def _lines(plugin: Plugin) -> list[str]:
+    lines = [f"BROKEN: {plugin.failure}"] if plugin.failure else []
+    lines += [f"protocol {one.name} ({one.tier}): {one.description}" for one in plugin.protocols.values()]
+    lines += [f"filter {name}" for name in sorted(plugin.filters)]
+    return lines + [f"command {name}" for name in sorted(plugin.commands)]
+
+
+def _row(plugin: Plugin) -> dict[str, Any]:
+    return {
+        "names": plugin.names,
+        "distribution": plugin.distribution,
+        "version": plugin.version,
+        "protocols": [
+            {"name": protocol.name, "tier": protocol.tier, "description": protocol.description}
+            for protocol in plugin.protocols.values()
+        ],
+        "filters": sorted(plugin.filters),
+        "commands": sorted(plugin.commands),
+        "failure": plugin.failure,
+    }

@@ -1,0 +1,51 @@
+"""``protokit plugins`` as a user runs it, with real distributions on the path."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+from distributions import distribution, filter_plugin
+
+
+def run(*arguments: str, path: str = "", **environment: str) -> str:
+    command = [sys.executable, "-m", "protokit", "plugins", *arguments]
+    return subprocess.check_output(command, text=True, env={**os.environ, "PYTHONPATH": path, **environment})
+
+
+def test_it_lists_what_is_installed_with_versions_and_tiers():
+    (dubbo,) = json.loads(run("--json"))
+    assert dubbo["names"] == ["dubbo"]
+    assert dubbo["distribution"] == "protokit-dubbo"
+    assert dubbo["version"]
+    assert dubbo["failure"] == ""
+    assert [(one["name"], one["tier"]) for one in dubbo["protocols"]] == [("dubbo", "native")]
+    text = run()
+    assert f"dubbo        protokit-dubbo {dubbo['version']}" in text
+    assert "protocol dubbo (native)" in text
+
+
+def test_it_lists_broken_ones_with_the_reason_beside_the_good(tmp_path):
+    path = os.pathsep.join(
+        str(folder)
+        for folder in (
+            distribution(tmp_path, "bad", "import sys; sys.exit(3)", "bad", version="0.3"),
+            distribution(tmp_path, "good", filter_plugin("good"), "good", version="0.4"),
+        )
+    )
+    rows = {tuple(row["names"]): row for row in json.loads(run("--json", path=path))}
+    assert rows[("bad",)]["failure"] == "SystemExit: 3 (bad.py:1)"
+    assert rows[("bad",)]["version"] == "0.3"
+    assert rows[("good",)]["filters"] == ["good"]
+    assert rows[("good",)]["failure"] == rows[("dubbo",)]["failure"] == ""
+    text = run(path=path)
+    assert "bad          bad 0.3\n             BROKEN: SystemExit: 3 (bad.py:1)\n" in text
+    assert "filter good" in text
+
+
+def test_it_says_so_when_nothing_is_there():
+    text = run(PROTOKIT_PLUGINS_BLOCK="dubbo")
+    assert "no plugin is installed" in text
+    assert json.loads(run("--json", PROTOKIT_PLUGINS_BLOCK="dubbo")) == []
