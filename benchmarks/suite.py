@@ -14,6 +14,7 @@ import argparse
 import json
 import os
 import platform
+import signal
 import sys
 import time
 from pathlib import Path
@@ -97,6 +98,7 @@ def _run(options: argparse.Namespace) -> report.Targets:
 
 def main() -> int:
     """Run what the command line asks for; 1 when a target was missed."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the peers are stopped then too
     try:
         found = _run(_options())
     except peers.BenchError as error:
