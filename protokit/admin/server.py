@@ -1,25 +1,35 @@
-"""A small HTTP server on the main thread: /ready, /healthz, /metrics, /stats."""
+"""A small HTTP server on the main thread: /ready, /healthz, /metrics, /stats.
+
+One request a connection. What a stranger can make it hold is bounded: a request's head, the seconds a
+connection may last, and the connections of each address, of which the oldest gives way to a new one,
+so that a probe is answered whatever others hold open. Must not import the command line.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from typing import TYPE_CHECKING
+import http
+import logging
+from typing import TYPE_CHECKING, cast
 
 import h11
 import msgspec
 
 from protokit.errors import ProtokitError
-from protokit.observe.metrics import prometheus
+from protokit.observe.metrics import CONTENT_TYPE, prometheus
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from protokit.dataplane import Proxy
 
-_TIMEOUT_S = 10
-_PUBLIC = {"/ready", "/healthz", "/metrics"}
-Answer = tuple[int, str, bytes]
+HEAD_BYTES = 16384
+CONNECTION_S = 10.0
+CONNECTIONS = 64
+
+_log = logging.getLogger("protokit.admin")
+Answer = tuple[int, str, bytes]  # status, content type, body
+Pages = dict[str, "Callable[[], Answer]"]
 
 
 class AdminServer:
@@ -32,20 +42,14 @@ class AdminServer:
 
     Attributes:
         address: (host, port) of ``bind`` with the real port, once started.
+        public_address: the same of ``public``; None without one.
     """
 
     def __init__(self, proxy: Proxy, bind: tuple[str, int], public: tuple[str, int] | None = None) -> None:
-        self._proxy = proxy
-        self._binds = [(bind, False)] + ([(public, True)] if public else [])
-        self._servers: list[asyncio.Server] = []
         self.address = bind
-        self._pages: dict[str, Callable[[], Answer]] = {
-            "/": self._index,
-            "/healthz": lambda: (200, "text/plain", b"alive\n"),
-            "/ready": self._ready,
-            "/metrics": self._metrics,
-            "/stats": lambda: (200, "application/json", msgspec.json.encode(self._proxy.stats()) + b"\n"),
-        }
+        self.public_address = public
+        self._proxy = proxy
+        self._open: list[tuple[asyncio.Server, dict[_Connection, None]]] = []
 
     async def start(self) -> None:
         """Listen.
@@ -53,74 +57,126 @@ class AdminServer:
         Raises:
             ProtokitError: an address cannot be bound.
         """
-        for (host, port), public in self._binds:
-
-            async def serve(
-                reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, public: bool = public
-            ) -> None:
-                await self._connection(reader, writer, public=public)
-
-            try:
-                server = await asyncio.start_server(serve, host, port, limit=16384)
-            except OSError as error:
-                await self.close()
-                raise ProtokitError(f"admin cannot bind {host}:{port}: {error.strerror}") from None
-            self._servers.append(server)
-        self.address = self._servers[0].sockets[0].getsockname()[:2]
+        everybody: Pages = {"/healthz": _healthz, "/ready": self._ready, "/metrics": self._metrics}
+        everything: Pages = everybody | {"/stats": self._stats}
+        try:
+            self.address = await self._listen("admin.bind", self.address, everything)
+            if self.public_address is not None:
+                self.public_address = await self._listen("admin.public", self.public_address, everybody)
+        except ProtokitError:
+            await self.close()
+            raise
 
     async def close(self) -> None:
-        """Stop listening."""
-        for server in self._servers:
+        """Stop listening, and end the connections. Idempotent."""
+        for server, connections in self._open:
             server.close()
-        self._servers.clear()
+            for connection in list(connections):
+                connection.abort()
+        self._open.clear()
+        await asyncio.sleep(0)
 
-    def _index(self) -> Answer:
-        links = "".join(f'<li><a href="{path}">{path}</a></li>' for path in self._pages if path != "/")
-        return (
-            200,
-            "text/html",
-            f"<!doctype html><title>protokit</title><h1>protokit</h1><ul>{links}</ul>".encode(),
-        )
+    async def _listen(self, option: str, bind: tuple[str, int], pages: Pages) -> tuple[str, int]:
+        connections: dict[_Connection, None] = {}
+        links = "".join(f'<li><a href="{path}">{path}</a></li>' for path in pages)
+        page = f"<!doctype html><title>protokit</title><h1>protokit</h1><ul>{links}</ul>\n".encode()
+        site = pages | {"/": lambda: (200, "text/html; charset=utf-8", page)}
+        try:
+            server = await asyncio.get_running_loop().create_server(
+                lambda: _Connection(site, connections), *bind
+            )
+        except (OSError, OverflowError) as error:
+            raise ProtokitError(
+                f"{option} {bind[0]}:{bind[1]} cannot be bound: {getattr(error, 'strerror', None) or error};"
+                " choose another address, or stop what listens there"
+            ) from None
+        self._open.append((server, connections))
+        host, port = server.sockets[0].getsockname()[:2]
+        return host, port
 
     def _ready(self) -> Answer:
         return (200, "text/plain", b"ready\n") if self._proxy.ready else (503, "text/plain", b"not ready\n")
 
     def _metrics(self) -> Answer:
-        page = prometheus(self._proxy.stats(), ready=self._proxy.ready)
-        return 200, "text/plain; version=0.0.4", page.encode()
+        return 200, CONTENT_TYPE, prometheus(self._proxy.stats(), ready=self._proxy.ready).encode()
 
-    def _answer(self, request: h11.Request, *, public: bool) -> Answer:
+    def _stats(self) -> Answer:
+        return 200, "application/json", msgspec.json.encode(self._proxy.stats()) + b"\n"
+
+
+def _healthz() -> Answer:
+    return 200, "text/plain", b"alive\n"
+
+
+class _Connection(asyncio.Protocol):
+    """One request and its answer; h11 reads and writes them.
+
+    Args:
+        pages: what makes the answer, by path.
+        connections: all that are open on this address, the oldest first.
+    """
+
+    def __init__(
+        self, pages: Mapping[str, Callable[[], Answer]], connections: dict[_Connection, None]
+    ) -> None:
+        self._pages = pages
+        self._connections = connections
+        self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_BYTES)
+        self._transport: asyncio.Transport | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        if len(self._connections) >= CONNECTIONS:
+            next(iter(self._connections)).abort()
+        self._connections[self] = None
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's only look like one
+        self._timer = asyncio.get_running_loop().call_later(CONNECTION_S, self.abort)
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # asyncio.Protocol
+        self._connections.pop(self, None)
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def abort(self) -> None:
+        """End it now."""
+        self._connections.pop(self, None)
+        if self._transport is not None:
+            self._transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        if self._http.our_state is not h11.IDLE:
+            return  # answered: what else comes is read only so that the answer is not lost to a reset
+        try:
+            self._http.receive_data(data)
+            event = self._http.next_event()
+        except h11.RemoteProtocolError as error:
+            self._answer(error.error_status_hint, "text/plain", f"{error}\n".encode())
+            return
+        if isinstance(event, h11.Request):
+            self._answer(*self._find(event), body_wanted=event.method != b"HEAD")
+
+    def _find(self, request: h11.Request) -> Answer:
         path = request.target.decode("ascii", "replace").partition("?")[0]
         if request.method not in {b"GET", b"HEAD"}:
-            return 405, "text/plain", b"only GET\n"
-        if path not in self._pages or (public and path not in _PUBLIC):
+            return 405, "text/plain", b"only GET and HEAD\n"
+        if path not in self._pages:
             return 404, "text/plain", f"nothing here; there are {' '.join(sorted(self._pages))}\n".encode()
-        return self._pages[path]()
+        try:
+            return self._pages[path]()
+        except Exception:  # noqa: BLE001  # logged, and the caller hears of it
+            _log.exception("the page %s failed", path)
+            return 500, "text/plain", b"the page failed; the log says why\n"
 
-    async def _connection(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, public: bool
-    ) -> None:
-        http = h11.Connection(h11.SERVER, max_incomplete_event_size=16384)
-        with contextlib.suppress(OSError, TimeoutError, h11.RemoteProtocolError, asyncio.CancelledError):
-            async with asyncio.timeout(_TIMEOUT_S):
-                while True:
-                    event = http.next_event()
-                    if event is h11.NEED_DATA:
-                        http.receive_data(await reader.read(16384))
-                    elif isinstance(event, h11.Request):
-                        status, kind, body = self._answer(event, public=public)
-                        headers = [
-                            ("content-type", kind),
-                            ("content-length", str(len(body))),
-                            ("connection", "close"),
-                        ]
-                        writer.write(http.send(h11.Response(status_code=status, headers=headers)) or b"")
-                        if event.method != b"HEAD":
-                            writer.write(http.send(h11.Data(data=body)) or b"")
-                        await writer.drain()
-                        break
-                    else:
-                        break
-        writer.close()
-        with contextlib.suppress(OSError):
-            await writer.wait_closed()
+    def _answer(self, status: int, kind: str, body: bytes, *, body_wanted: bool = True) -> None:
+        if self._transport is None or self._transport.is_closing():
+            return
+        headers = [("content-type", kind), ("content-length", str(len(body))), ("connection", "close")]
+        if status == http.HTTPStatus.METHOD_NOT_ALLOWED:
+            headers.append(("allow", "GET, HEAD"))
+        reason = http.HTTPStatus(status).phrase
+        self._transport.write(
+            self._http.send(h11.Response(status_code=status, headers=headers, reason=reason)) or b""
+        )
+        if body_wanted:
+            self._transport.write(self._http.send(h11.Data(data=body)) or b"")
+        self._transport.write_eof()

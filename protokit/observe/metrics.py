@@ -1,48 +1,72 @@
-"""Counters in Prometheus' text format, version 0.0.4."""
+"""Counters in Prometheus' text format, version 0.0.4. Owns which are gauges; the rest is in the stats."""
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from typing import TYPE_CHECKING, Any
 
-_GAUGES = {
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+# What goes down as well as up; all else counts.
+GAUGES = {
+    "ready",
     "connections_active",
     "requests_active",
     "upstream_connections_active",
     "buffer_bytes",
     "filters_waiting",
     "tables_live",
+    "endpoint_active",
+    "endpoint_connections",
 }
-_ENDPOINT_GAUGES = {"active", "connections"}
+# Sections whose upper levels are labels: what their metrics begin with, and the label of each level.
+_LABELLED: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "workers": ((), ("worker",)),
+    "clusters": (("endpoint",), ("cluster", "endpoint")),
+}
 
 
-def prometheus(stats: dict[str, Any], *, ready: bool) -> str:
+def prometheus(stats: Mapping[str, Any], *, ready: bool) -> str:
     """``Proxy.stats()`` as a page for a scraper.
 
     Args:
-        stats: as the proxy gives them.
+        stats: sections of numbers, nested in mappings and lists. Levels of ``workers`` and ``clusters``
+            become labels, all others part of the metric's name.
         ready: becomes ``protokit_ready``.
     """
-    lines = ["# TYPE protokit_ready gauge", f"protokit_ready {int(ready)}"]
-    workers = stats["workers"]
-    for name in workers[0] if workers else ():
-        gauge = name in _GAUGES
-        metric = f"protokit_{name}" if gauge else f"protokit_{name}_total"
-        lines.append(f"# TYPE {metric} {'gauge' if gauge else 'counter'}")
-        lines += [f'{metric}{{worker="{i}"}} {worker[name]}' for i, worker in enumerate(workers)]
-    rows = [
-        (cluster, name, values)
-        for cluster, each in stats["clusters"].items()
-        for name, values in each.items()
-    ]
-    for name in rows[0][2] if rows else ():
-        gauge = name in _ENDPOINT_GAUGES
-        metric = f"protokit_endpoint_{name}" if gauge else f"protokit_endpoint_{name}_total"
-        lines.append(f"# TYPE {metric} {'gauge' if gauge else 'counter'}")
-        for cluster, endpoint, values in rows:
-            labels = f'cluster="{_label(cluster)}",endpoint="{_label(endpoint)}"'
-            lines.append(f"{metric}{{{labels}}} {values[name]}")
+    metrics: dict[str, list[str]] = {}
+    for section, tree in ({"ready": int(ready)} | dict(stats)).items():
+        prefix, labels = _LABELLED.get(section, ((section,), ()))
+        for path, number in _numbers(tree):
+            name = re.sub(r"\W", "_", "_".join((*prefix, *path[len(labels) :])), flags=re.ASCII)
+            text = ",".join(
+                f'{label}="{_escaped(value)}"' for label, value in zip(labels, path, strict=False)
+            )
+            metrics.setdefault(name, []).append(f"{{{text}}} {number}" if text else f" {number}")
+    lines = []
+    for name, samples in metrics.items():
+        kind, metric = (
+            ("gauge", f"protokit_{name}") if name in GAUGES else ("counter", f"protokit_{name}_total")
+        )
+        lines.append(f"# TYPE {metric} {kind}")
+        lines += [f"{metric}{sample}" for sample in samples]
     return "\n".join(lines) + "\n"
 
 
-def _label(text: str) -> str:
+def _numbers(tree: object, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], int | float]]:
+    """Every number of a tree, with the keys and indices that lead to it. Texts are left out."""
+    if isinstance(tree, int | float):
+        yield path, tree
+        return
+    if isinstance(tree, list | tuple):
+        tree = dict(enumerate(tree))
+    if isinstance(tree, dict):
+        for key, value in tree.items():
+            yield from _numbers(value, (*path, str(key)))
+
+
+def _escaped(text: str) -> str:
     return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

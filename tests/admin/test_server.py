@@ -1,0 +1,262 @@
+"""The admin server over real sockets, on both event loops, before a real proxy."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import socket
+import time
+
+import h11
+import pytest
+import uvloop
+
+from protokit import Proxy
+from protokit.admin import server as admin
+from protokit.admin.server import AdminServer
+from protokit.errors import ProtokitError
+
+CONFIG = {
+    "listeners": [{"name": "in", "bind": "127.0.0.1:0", "protocol": "dubbo", "cluster": "c"}],
+    "clusters": [{"name": "c", "endpoints": ["127.0.0.1:9"]}],
+    "drain": {"delay": "0s", "timeout": "1s"},
+}
+ANY = ("127.0.0.1", 0)
+
+
+@pytest.fixture(params=[asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
+def run(request):
+    """Call it with a coroutine function: it gets a proxy and its admin server."""
+
+    def on_loop(test) -> None:
+        async def main() -> None:
+            async with Proxy(CONFIG) as proxy:
+                server = AdminServer(proxy, ANY, ANY)
+                await server.start()
+                try:
+                    await test(proxy, server)
+                finally:
+                    await server.close()
+
+        request.param(main())
+
+    return on_loop
+
+
+async def send(address: tuple[str, int], data: bytes) -> bytes:
+    """What comes back for these bytes, to the end of the connection."""
+    reader, writer = await asyncio.open_connection(*address)
+    writer.write(data)
+    try:
+        return await asyncio.wait_for(reader.read(), 5)
+    finally:
+        writer.close()
+        await writer.wait_closed()
+
+
+async def ended(reader: asyncio.StreamReader) -> None:
+    """Wait for the end of a connection, by FIN or RST, that brings nothing before."""
+    with contextlib.suppress(ConnectionResetError):
+        assert await asyncio.wait_for(reader.read(), 5) == b""
+
+
+async def get(address: tuple[str, int], path: str, method: str = "GET") -> tuple[int, dict[str, str], bytes]:
+    """Status, headers and body, read by h11's client side, which is strict."""
+    client = h11.Connection(h11.CLIENT)
+    data = client.send(h11.Request(method=method, target=path, headers=[("host", "x")]))
+    client.send(h11.EndOfMessage())
+    client.receive_data(await send(address, data))
+    client.receive_data(b"")
+    response = client.next_event()
+    body = b""
+    while not isinstance(event := client.next_event(), h11.EndOfMessage):
+        body += event.data
+    return response.status_code, {k.decode(): v.decode() for k, v in response.headers}, body
+
+
+def test_pages(run):
+    async def test(proxy, server):
+        assert server.address[1] and server.public_address[1]
+        assert (await get(server.address, "/healthz"))[::2] == (200, b"alive\n")
+        assert (await get(server.address, "/ready?verbose=1"))[::2] == (200, b"ready\n")
+        status, headers, body = await get(server.address, "/metrics")
+        assert (status, headers["content-type"]) == (200, "text/plain; version=0.0.4; charset=utf-8")
+        assert b'\nprotokit_requests_total{worker="0"} 0\n' in body
+        status, headers, body = await get(server.address, "/stats")
+        assert headers["content-type"] == "application/json"
+        assert json.loads(body).keys() == proxy.stats().keys()
+        for path in ("/ready", "/healthz", "/metrics", "/stats"):
+            assert f'href="{path}"'.encode() in (await get(server.address, "/"))[2]
+
+    run(test)
+
+
+def test_public_serves_nothing_private_and_names_nothing_private(run):
+    async def test(proxy, server):
+        for path in ("/ready", "/healthz", "/metrics"):
+            assert (await get(server.public_address, path))[0] == 200
+        for path in ("/", "/stats", "/nothing"):
+            status, _, body = await get(server.public_address, path)
+            assert status == (200 if path == "/" else 404)
+            assert b"stats" not in body
+
+    run(test)
+
+
+def test_ready_follows_the_proxy(run):
+    async def test(proxy, server):
+        draining = asyncio.ensure_future(proxy.drain())
+        await asyncio.sleep(0)
+        assert (await get(server.address, "/ready"))[::2] == (503, b"not ready\n")
+        assert (await get(server.public_address, "/ready"))[0] == 503
+        assert (await get(server.address, "/healthz"))[0] == 200
+        await draining
+
+    run(test)
+
+
+def test_only_get_and_head(run):
+    async def test(proxy, server):
+        for method in ("POST", "PUT", "DELETE", "OPTIONS"):
+            status, headers, _ = await get(server.address, "/stats", method)
+            assert (status, headers["allow"]) == (405, "GET, HEAD")
+        answer = await send(server.address, b"HEAD /ready HTTP/1.1\r\nhost: x\r\n\r\n")
+        assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+        assert b"content-length: 6\r\n" in answer
+        assert answer.endswith(b"\r\n\r\n")
+
+    run(test)
+
+
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [
+        (b"\x00\x01\x02\r\n\r\n", b"400 Bad Request"),
+        (b"GET / HTTP/1.1\r\n\r\n", b"400 Bad Request"),  # no host
+        (b"GET / HTTP/1.1\r\nhost: x\r\nx: " + b"a" * 100_000, b"431 Request Header Fields Too Large"),
+        (
+            b"POST /stats HTTP/1.1\r\nhost: x\r\ncontent-length: 4000000\r\n\r\n" + b"a" * 4_000_000,
+            b"405 Method",
+        ),
+    ],
+    ids=["garbage", "no-host", "huge", "body"],
+)
+def test_bad_requests_are_told_so(run, data, status):
+    async def test(proxy, server):
+        assert (await send(server.address, data)).startswith(b"HTTP/1.1 " + status)
+
+    run(test)
+
+
+def test_a_request_in_single_bytes(run):
+    async def test(proxy, server):
+        reader, writer = await asyncio.open_connection(*server.address)
+        for byte in b"GET /ready HTTP/1.1\r\nhost: x\r\n\r\n":
+            writer.write(bytes([byte]))
+            await writer.drain()
+            await asyncio.sleep(0.001)
+        assert (await asyncio.wait_for(reader.read(), 5)).endswith(b"\r\n\r\nready\n")
+        writer.close()
+
+    run(test)
+
+
+def test_a_failing_page_is_a_500_and_logged(run, monkeypatch, caplog):
+    async def test(proxy, server):
+        monkeypatch.setattr(proxy, "stats", lambda: 1 / 0)
+        assert (await get(server.address, "/stats"))[0] == 500
+        assert (await get(server.address, "/healthz"))[0] == 200
+
+    run(test)
+    assert "the page /stats failed" in caplog.text
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_a_silent_connection_ends(run, monkeypatch):
+    monkeypatch.setattr(admin, "CONNECTION_S", 0.2)
+
+    async def test(proxy, server):
+        started = time.monotonic()
+        reader, writer = await asyncio.open_connection(*server.address)
+        writer.write(b"GET /ready HT")
+        await ended(reader)
+        assert 0.1 < time.monotonic() - started < 3
+        writer.close()
+
+    run(test)
+
+
+def test_a_long_page_arrives_whole(run, monkeypatch):
+    async def test(proxy, server):
+        big = {"workers": [{f"counter_{i}": i for i in range(200_000)}], "clusters": {}}
+        monkeypatch.setattr(proxy, "stats", lambda: big)
+        assert json.loads((await get(server.address, "/stats"))[2]) == big
+
+    run(test)
+
+
+def test_a_client_that_reads_nothing_ends(run, monkeypatch):
+    monkeypatch.setattr(admin, "CONNECTION_S", 0.3)
+
+    async def test(proxy, server):
+        big = {"workers": [{f"counter_{i}": i for i in range(200_000)}], "clusters": {}}
+        monkeypatch.setattr(proxy, "stats", lambda: big)
+        with socket.socket() as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            client.setblocking(False)
+            await asyncio.get_running_loop().sock_connect(client, server.address)
+            await asyncio.get_running_loop().sock_sendall(client, b"GET /stats HTTP/1.1\r\nhost: x\r\n\r\n")
+            for _ in range(100):
+                await asyncio.sleep(0.05)
+                if server._open[0][1] == {}:
+                    break
+            assert server._open[0][1] == {}
+
+    run(test)
+
+
+def test_a_crowd_of_silent_connections_keeps_no_probe_out(run, monkeypatch):
+    monkeypatch.setattr(admin, "CONNECTIONS", 8)
+
+    async def test(proxy, server):
+        crowd = [await asyncio.open_connection(*server.public_address) for _ in range(40)]
+        await asyncio.sleep(0.05)
+        assert len(server._open[1][1]) == 8
+        assert (await get(server.public_address, "/ready"))[0] == 200
+        assert (await get(server.address, "/ready"))[0] == 200
+        for _, writer in crowd:
+            writer.close()
+
+    run(test)
+
+
+def test_close_ends_connections_and_frees_the_ports(run):
+    async def test(proxy, server):
+        reader, writer = await asyncio.open_connection(*server.address)
+        address, public = server.address, server.public_address
+        await asyncio.sleep(0.05)
+        await server.close()
+        await ended(reader)
+        writer.close()
+        await server.close()
+        again = AdminServer(proxy, address, public)
+        await again.start()
+        assert (again.address, again.public_address) == (address, public)
+        await again.close()
+
+    run(test)
+
+
+def test_a_taken_address_says_which_and_leaves_nothing_open(run):
+    async def test(proxy, server):
+        with pytest.raises(ProtokitError, match=r"admin.public 127.0.0.1:\d+ cannot be bound.*in use"):
+            await AdminServer(proxy, ANY, server.address).start()
+        lone = AdminServer(proxy, ANY, server.address)
+        with pytest.raises(ProtokitError):
+            await lone.start()
+        assert lone._open == []
+        with pytest.raises(ConnectionRefusedError):
+            await get(lone.address, "/ready")
+
+    run(test)

@@ -1,0 +1,114 @@
+"""The metrics page, read back by a parser that takes nothing but the text format."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections import defaultdict
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from protokit import Proxy, native
+from protokit.observe.metrics import GAUGES, prometheus
+
+SAMPLE = re.compile(
+    r'([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{((?:[a-z]+="(?:[^"\\\n]|\\["\\n])*",?)+)\})? (-?[0-9.e+]+)'
+)
+ESCAPED = {r"\\": "\\", r"\"": '"', r"\n": "\n"}
+LABEL = re.compile(r'([a-z]+)="((?:[^"\\]|\\.)*)"')
+
+
+def parse(page: str) -> dict[str, tuple[str, dict[tuple[tuple[str, str], ...], float]]]:
+    """Metric to its type and samples; every line must be well formed, every metric stand in one piece."""
+    found: dict[str, tuple[str, dict]] = {}
+    assert page.endswith("\n")
+    name = ""
+    for line in page[:-1].split("\n"):
+        if line.startswith("#"):
+            _, word, name, kind = line.split(" ")
+            assert (word, name in found) == ("TYPE", False), line
+            found[name] = (kind, {})
+            continue
+        match = SAMPLE.fullmatch(line)
+        assert match, line
+        assert match[1] == name, f"{line}: not under its own type"
+        labels = tuple(
+            (key, re.sub(r"\\.", lambda m: ESCAPED[m[0]], value))
+            for key, value in LABEL.findall(match[2] or "")
+        )
+        assert labels not in found[name][1], f"{line}: twice"
+        found[name][1][labels] = float(match[3])
+    return found
+
+
+def test_all_that_the_proxy_counts_is_there():
+    async def page() -> tuple[dict, str]:
+        config = {
+            "listeners": [{"name": "in", "bind": "127.0.0.1:0", "protocol": "dubbo", "cluster": "c"}],
+            "clusters": [{"name": "c", "endpoints": ["127.0.0.1:9", "127.0.0.1:10"]}],
+            "workers": 2,
+        }
+        async with Proxy(config) as proxy:
+            return proxy.stats(), prometheus(proxy.stats(), ready=proxy.ready)
+
+    stats, text = asyncio.run(page())
+    found = parse(text)
+    assert found["protokit_ready"] == ("gauge", {(): 1.0})
+    assert stats.keys() == {"workers", "clusters"}
+    for name in native.STAT_NAMES:
+        metric = f"protokit_{name}" if name in GAUGES else f"protokit_{name}_total"
+        assert set(found[metric][1]) == {(("worker", "0"),), (("worker", "1"),)}
+    for name in native.ENDPOINT_STAT_NAMES:
+        gauge = f"endpoint_{name}" in GAUGES
+        metric = f"protokit_endpoint_{name}" if gauge else f"protokit_endpoint_{name}_total"
+        endpoints = {(("cluster", "c"), ("endpoint", f"127.0.0.1:{port}")) for port in (9, 10)}
+        assert set(found[metric][1]) == endpoints
+    assert len(found) == 1 + len(native.STAT_NAMES) + len(native.ENDPOINT_STAT_NAMES)
+
+
+def test_gauges_are_counters_that_exist():
+    known = {"ready", *native.STAT_NAMES, *(f"endpoint_{name}" for name in native.ENDPOINT_STAT_NAMES)}
+    assert known >= GAUGES
+
+
+@pytest.mark.parametrize(("ready", "number"), [(True, 1.0), (False, 0.0)])
+def test_nothing_but_readiness(ready, number):
+    assert parse(prometheus({}, ready=ready)) == {"protokit_ready": ("gauge", {(): number})}
+
+
+def test_other_sections_become_names():
+    stats = {
+        "reloads": {"good": 3, "last-error": "no number", "bad": {"parse": 1}},
+        "uptime": 7,
+        "shards": [4, 5],
+    }
+    found = parse(prometheus(stats, ready=True))
+    assert {name: samples for name, (_, samples) in found.items()} == {
+        "protokit_ready": {(): 1.0},
+        "protokit_reloads_good_total": {(): 3.0},
+        "protokit_reloads_bad_parse_total": {(): 1.0},
+        "protokit_uptime_total": {(): 7.0},
+        "protokit_shards_0_total": {(): 4.0},
+        "protokit_shards_1_total": {(): 5.0},
+    }
+
+
+words = st.text(min_size=1, max_size=12)
+numbers = st.dictionaries(
+    st.sampled_from(["requests", "active", "errors"]), st.integers(0, 2**62), max_size=3
+)
+
+
+@given(st.dictionaries(words, st.dictionaries(words, numbers, max_size=3), max_size=3))
+def test_any_names_come_back_as_labels(clusters):
+    expected = defaultdict(dict)
+    for cluster, endpoints in clusters.items():
+        for endpoint, values in endpoints.items():
+            for name, number in values.items():
+                metric = "protokit_endpoint_active" if name == "active" else f"protokit_endpoint_{name}_total"
+                expected[metric][(("cluster", cluster), ("endpoint", endpoint))] = float(number)
+    found = parse(prometheus({"clusters": clusters}, ready=True))
+    del found["protokit_ready"]
+    assert {name: samples for name, (_, samples) in found.items()} == expected
