@@ -1,4 +1,4 @@
-"""protokit.model: the same statuses as the C header, headers, answers."""
+"""protokit.model: the same statuses as the C header, headers, requests, answers."""
 
 from __future__ import annotations
 
@@ -8,13 +8,32 @@ from pathlib import Path
 import pytest
 
 import protokit
-from protokit.model import Headers, Response, Status
+from protokit.model import Filter, Headers, Request, Response, Status
 
 
 def test_statuses_are_those_of_the_codec_abi():
     header = (Path(protokit.get_include()) / "protokit" / "codec.h").read_text()
     names = re.findall(r"PK_STATUS_(\w+)(?: = 0)?,", header)
     assert names == [status.name for status in Status]
+    assert [int(status) for status in Status] == list(range(len(names)))
+
+
+@pytest.mark.parametrize(
+    ("status", "retryable", "counts"),
+    [
+        (Status.OK, False, False),
+        (Status.APP_ERROR, False, False),
+        (Status.NO_SERVICE, False, False),
+        (Status.BAD_REQUEST, False, False),
+        (Status.TIMEOUT, False, True),
+        (Status.OVERLOADED, True, True),
+        (Status.UNAVAILABLE, True, True),
+        (Status.DENIED, False, False),
+        (Status.INTERNAL, False, True),
+    ],
+)
+def test_each_status_has_its_defaults(status, retryable, counts):
+    assert (status.retryable, status.counts_against_endpoint) == (retryable, counts)
 
 
 def test_a_later_duplicate_header_wins_and_order_is_kept():
@@ -23,8 +42,31 @@ def test_a_later_duplicate_header_wins_and_order_is_kept():
     headers["c"] = "4"
     del headers["b"]
     assert list(headers) == ["a", "c"]
+    assert len(headers) == 2
+    assert headers == {"a": "3", "c": "4"}
 
 
-def test_a_filter_cannot_answer_ok():
-    with pytest.raises(ValueError, match="not OK"):
-        Response(Status.OK, "")
+def test_requests_do_not_share_headers_and_take_no_other_attributes():
+    one, two = Request("s"), Request("s")
+    one.headers["a"] = "1"
+    assert not two.headers
+    assert one.cluster is None
+    with pytest.raises(AttributeError):
+        one.clustre = "typo"  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("status", [Status.OK, Status.APP_ERROR])
+def test_a_filter_cannot_answer_what_only_a_service_can(status):
+    with pytest.raises(ValueError, match=f"an error status, not {status.name}"):
+        Response(status, "")
+
+
+def test_values_show_themselves():
+    assert repr(Request("s", "m", version="1", protocol="dubbo")) == "Request(dubbo s.m version='1' group='')"
+    assert repr(Response(Status.DENIED, "no")) == "Response(DENIED, 'no')"
+    assert repr(Headers({"a": "1"})) == "Headers({'a': '1'})"
+
+
+def test_a_filter_has_to_say_what_it_does():
+    with pytest.raises(NotImplementedError):
+        Filter().request(Request()).send(None)

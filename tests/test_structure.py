@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import ast
-import importlib
+import inspect
+import subprocess
+import sys
+import textwrap
+import tomllib
 from pathlib import Path
 
 import pytest
 
 import protokit
+from protokit import hookspecs
 
 ROOT = Path(protokit.__file__).parent
+REPO = Path(__file__).parents[1]
 ORDER = [
     "errors",
     "model",
@@ -25,57 +31,142 @@ ORDER = [
     "admin",
     "cli",
 ]
-MODULES = sorted(path for path in ROOT.rglob("*.py") if path.parent != ROOT or path.stem in ORDER)
+FREE = {"__init__", "__main__", "testing"}  # the public API, its command, and what tests import
+MODULES = sorted(ROOT.rglob("*.py"))
 
 
-def imports(path: Path) -> set[str]:
+def room_of(path: Path) -> str:
+    return path.relative_to(ROOT).parts[0].removesuffix(".py")
+
+
+def imports(source: str, package: str) -> set[str]:
+    """Absolute names of all that is imported, in functions and for type checkers too."""
     found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.module:
-            found.add(node.module)
-            if node.module == "protokit":
-                found |= {f"protokit.{alias.name}" for alias in node.names}
-        elif isinstance(node, ast.Import):
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = ".".join(package.split(".")[: -node.level + 1 or None]) if node.level else ""
+            name = ".".join(part for part in (base, node.module or "") if part)
+            found |= {name, *(f"{name}.{alias.name}" for alias in node.names)}
     return found
+
+
+def upward(source: str, package: str, room: str) -> list[str]:
+    """What a module of ``room`` imports from rooms after its own."""
+    rooms = ((name, name.split(".")[1]) for name in imports(source, package) if name.startswith("protokit."))
+    return sorted(name for name, other in rooms if other in ORDER and ORDER.index(other) > ORDER.index(room))
+
+
+def package_of(path: Path) -> str:
+    return ".".join(("protokit", *path.relative_to(ROOT).parts[:-1]))
+
+
+def test_every_room_has_its_place():
+    assert {room_of(path) for path in MODULES} == {*ORDER, *FREE}
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_imports_point_down_the_order(path):
-    room = path.relative_to(ROOT).parts[0].removesuffix(".py")
-    if room == "testing":
-        return
-    for name in imports(path):
-        parts = name.split(".")
-        if parts[0] == "protokit" and len(parts) > 1 and parts[1] in ORDER:
-            assert ORDER.index(parts[1]) <= ORDER.index(room), f"{room} imports {name}"
+    if room_of(path) not in FREE:
+        assert upward(path.read_text(), package_of(path), room_of(path)) == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "from protokit import cli",
+        "import protokit.cli.run",
+        "from protokit.cli import run",
+        "from ..cli import run",
+        "from .. import cli",
+        "def late():\n    from protokit.cli.run import run",
+        "if TYPE_CHECKING:\n    import protokit.cli",
+    ],
+)
+def test_an_import_that_points_up_is_seen(line):
+    assert upward(line, "protokit.config", "config")
+    assert not upward(line.replace("cli", "wire"), "protokit.config", "config")
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_only_native_touches_cffi(path):
-    touching = {name for name in imports(path) if name == "cffi" or name.startswith("protokit._native")}
+    names = imports(path.read_text(), package_of(path))
+    touching = {name for name in names if name.split(".")[0] == "cffi" or name.startswith("protokit._native")}
     assert not touching or path.name == "native.py"
 
 
-def test_the_model_and_the_errors_import_nothing_of_protokit():
-    for name in ("model", "errors"):
-        assert not [one for one in imports(ROOT / f"{name}.py") if one.startswith("protokit")]
+@pytest.mark.parametrize("name", ["model", "errors"])
+def test_the_model_and_the_errors_import_nothing_of_protokit(name):
+    names = imports((ROOT / f"{name}.py").read_text(), "protokit")
+    assert not [one for one in names if one.startswith("protokit")]
+
+
+def test_plugins_use_the_public_names_only():
+    for path in (REPO / "plugins").glob("*/protokit_*/**/*.py"):
+        own = path.relative_to(REPO / "plugins").parts[1]
+        for name in imports(path.read_text(), own):
+            if name.startswith("protokit."):
+                assert name.split(".")[1] in {*protokit.__all__, "errors"}, f"{path}: {name}"
 
 
 def test_public_names():
+    assert set(protokit.__all__) <= set(dir(protokit))
     for name in protokit.__all__:
         assert getattr(protokit, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
         protokit.Nothing  # noqa: B018
 
 
+def test_public_names_are_the_same_for_type_checkers():
+    typed = set()
+    for node in ast.parse((ROOT / "__init__.py").read_text()).body:
+        if isinstance(node, ast.If):
+            typed |= {alias.name for one in node.body for alias in one.names}
+    assert typed == set(protokit._EXPORTS)
+    assert set(protokit.__all__) == typed | {"API_VERSION", "__version__", "get_include"}
+
+
+def test_importing_protokit_is_light():
+    code = "import sys; before = set(sys.modules); import protokit; print(*sorted(set(sys.modules) - before))"
+    loaded = subprocess.check_output([sys.executable, "-c", code], text=True).split()
+    assert [name for name in loaded if name.startswith("protokit")] == ["protokit"]
+    assert not {"asyncio", "click", "pluggy", "uvloop", "msgspec", "yaml"} & set(loaded)
+
+
+def test_one_version():
+    project = tomllib.loads((REPO / "pyproject.toml").read_text())["project"]
+    assert project["version"] == protokit.__version__
+
+
+def test_every_package_is_installed():
+    listed = tomllib.loads((REPO / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    there = {package_of(path) for path in ROOT.rglob("__init__.py")}
+    assert set(listed) == {*there, "protokit.include.protokit"}
+
+
+def signature(hook: object) -> str:
+    """A hook's first line as a plugin author reads it, with its types."""
+    node = ast.parse(textwrap.dedent(inspect.getsource(hook))).body[0]
+    return f"def {node.name}({ast.unparse(node.args)}) -> {ast.unparse(node.returns)}"
+
+
+def test_the_docs_have_every_hook_as_it_is():
+    docs = (REPO / "docs" / "plugins.md").read_text()
+    hooks = [value for name, value in vars(hookspecs).items() if name.startswith("protokit_")]
+    assert len(hooks) >= 5
+    for hook in hooks:
+        assert signature(hook) in docs
+        assert hook.__doc__
+        assert "Called once" in hook.__doc__, f"{hook.__name__} does not say when it is called"
+
+
 def test_every_engine_source_is_built():
-    build = (ROOT.parent / "native" / "build_native.py").read_text()
-    for source in (ROOT.parent / "native" / "src").glob("*.c"):
+    build = (REPO / "native" / "build_native.py").read_text()
+    for source in (REPO / "native" / "src").glob("*.c"):
         assert f'"{source.stem}"' in build
 
 
 def test_every_module_says_what_it_is():
-    for path in ROOT.rglob("*.py"):
+    for path in MODULES:
         assert ast.get_docstring(ast.parse(path.read_text())), path
-        importlib.util.find_spec(f"protokit.{path.stem}")
