@@ -30,8 +30,7 @@ ctest: $(VENV)/.test
 	PYTHON=$(abspath $(BIN))/python tests/sanitized.sh
 
 bench: $(VENV)/.bench
-	$(MAKE) -s -C benchmarks/native
-	$(BIN)/python benchmarks/bench.py $(ARGS)
+	$(BIN)/python benchmarks/suite.py $(ARGS)
 
 $(VENV)/.created:
 	$(PYTHON) -m venv $(VENV)

@@ -19,6 +19,7 @@ REPO = HERE.parent
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--examples", type=int, default=40, help="random worlds of each kind")
+    parser.addoption("--shrink", action="store_true", help="make a failing random world small (minutes)")
 
 
 class Toy:

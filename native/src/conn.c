@@ -48,15 +48,15 @@ void pk_conn_ready(pk_core *core, pk_conn *c) {
   if (!c->ready && pk_list_add(&core->ready, c->index) == 0) c->ready = 1;
 }
 
-void pk_conn_touch(pk_core *core, pk_conn *c) {
-  if (c->eof || c->in != NULL || c->read_off || c->draining) pk_conn_ready(core, c);
-}
-
 static uint32_t input_size(const pk_conn *c) { return c->in == NULL ? 0 : c->in->end - c->in->start; }
 
 /* Whether its buffered input may hold a whole frame that is not handled yet. */
 static int input_pending(const pk_conn *c) {
   return input_size(c) > 0 && input_size(c) >= c->in_need;
+}
+
+void pk_conn_touch(pk_core *core, pk_conn *c) {
+  if (c->eof || c->read_off || c->draining || input_pending(c)) pk_conn_ready(core, c);
 }
 
 static int blocked(const pk_conn *c) { return c->side == PK_SIDE_DOWN && pk_down_blocked(c); }
@@ -105,6 +105,12 @@ uint8_t *pk_core_buffer(pk_core *core, pk_handle h, size_t *size) {
   if (c->ready || blocked(c)) {
     read_off(core, c);
     return NULL;
+  }
+  /* A small partial frame goes to the front of the scratch space: the read behind it stays large. */
+  if (kept + MIN_ROOM <= PK_READ && c->in_need <= sizeof core->scratch) {
+    memcpy(core->scratch, c->in->data + c->in->start, kept);
+    *size = sizeof core->scratch - kept;
+    return core->scratch + kept;
   }
   uint32_t extra = c->in_need > kept ? c->in_need - kept : 1;
   if (extra > PK_READ) extra = PK_READ;
@@ -197,6 +203,13 @@ void pk_core_feed(pk_core *core, pk_handle h, const uint8_t *data, size_t size) 
   c->last_read = core->now;
   c->probing = 0;
   if (c->first_byte == 0) c->first_byte = core->now;
+  uint32_t kept = input_size(c);
+  if (kept > 0 && data == core->scratch + kept /* pk_core_buffer carried it there */ && !c->ready) {
+    pk_chunk_free(core, c->in);
+    c->in = NULL;
+    data = core->scratch;
+    size += kept;
+  }
   if (c->in == NULL) {
     size_t used = parse(core, c, data, size);
     if (c->state == PK_CONN_OPEN && keep(core, c, data + used, size - used) != 0) return;

@@ -169,7 +169,7 @@ struct pk_core {
   uint64_t buffered;
   pk_chunk *free_chunks;
   uint32_t free_chunk_count;
-  uint8_t scratch[PK_READ];
+  uint8_t scratch[2 * PK_READ];
 
   pk_endpoint **endpoints; /* by uid */
   uint32_t endpoint_capacity;

@@ -4,7 +4,7 @@ exactly once, memory stays within the budget, and everything comes back in the e
 from __future__ import annotations
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -316,6 +316,9 @@ def test_random_worlds(toys, kind, pinned, request) -> None:
             max_examples=request.config.getoption("--examples"),
             stateful_step_count=60,
             deadline=None,
+            phases=[
+                phase for phase in Phase if phase != Phase.shrink or request.config.getoption("--shrink")
+            ],
             suppress_health_check=list(HealthCheck),
         ),
     )

@@ -21,9 +21,36 @@ from protokit.errors import ConfigErrors
 
 
 @pytest.fixture(params=["uvloop", "asyncio"])
-def run(request):
+def run(request, monkeypatch):
+    started = []
+    real_start = protokit.Proxy.start
+
+    async def start(proxy):
+        started.append(proxy)
+        await real_start(proxy)
+
+    async def guarded(work):
+        try:
+            await asyncio.wait_for(work, 60)
+        finally:  # a failed test must not leave a reader behind: uvloop would wait for it for ever
+            for proxy in started:
+                await proxy.close()
+
+    monkeypatch.setattr(protokit.Proxy, "start", start)
     runner = uvloop.run if request.param == "uvloop" else asyncio.run
-    return lambda work: runner(asyncio.wait_for(work, 60))
+    return lambda work: runner(guarded(work))
+
+
+async def refused(port: int) -> bool:
+    """Whether the port is closed, or becomes so in a moment."""
+    for _ in range(100):
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+        except OSError:
+            return True
+        writer.close()
+        await asyncio.sleep(0.02)
+    return False
 
 
 ENTRY = "from protokit.cli import main; main()"
@@ -225,8 +252,7 @@ def test_reload_changes_routes_and_lets_requests_in_flight_finish(run):
         assert proxy.stats()["workers"][0]["tables_live"] == 1
         config["listeners"].pop(0)
         await proxy.reload(config)
-        with pytest.raises(OSError, match="refused|reset|Connect"):
-            await asyncio.open_connection("127.0.0.1", listener)
+        assert await refused(listener)
         for one in (client, other):
             await one.close()
         await proxy.close()
@@ -284,8 +310,7 @@ def test_drain_tells_clients_and_finishes_what_is_in_flight(run):
         await asyncio.sleep(0.1)
         assert proxy.ready is False
         assert [event.body for event in client.events] == [b"\x01R"]
-        with pytest.raises(OSError, match="refused|reset|Connect"):
-            await asyncio.open_connection("127.0.0.1", listener)
+        assert await refused(listener)
         assert (await asyncio.wait_for(slow, 5)).value == 400
         await asyncio.wait_for(draining, 5)
         await proxy.close()
