@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from dubbo_vectors import LINES
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -39,5 +41,5 @@ def test_any_segmentation_gives_the_same_bytes_out(data, in_place):
     else:
         size = data.draw(st.integers(1, 50))
         cuts = [*range(0, len(stream), size), len(stream)]
-    chunks = [stream[a:b] for a, b in zip(cuts, cuts[1:], strict=False)]
+    chunks = [stream[a:b] for a, b in itertools.pairwise(cuts)]
     assert through(chunks, in_place=in_place) == whole
