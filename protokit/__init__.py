@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from protokit.errors import ProtokitError
     from protokit.hookspecs import hookimpl
     from protokit.model import Filter, FilterFactory, Headers, Request, Response, Status
-    from protokit.wire import NativeCodec, Protocol
+    from protokit.wire import Frame, NativeCodec, Protocol, PythonCodec, WireFormat
 
 __version__ = "0.1.0"
 API_VERSION = 1
@@ -22,14 +22,17 @@ API_VERSION = 1
 _EXPORTS = {
     "Filter": "protokit.model",
     "FilterFactory": "protokit.model",
+    "Frame": "protokit.wire",
     "Headers": "protokit.model",
     "NativeCodec": "protokit.wire",
     "Protocol": "protokit.wire",
     "ProtokitError": "protokit.errors",
     "Proxy": "protokit.dataplane",
+    "PythonCodec": "protokit.wire",
     "Request": "protokit.model",
     "Response": "protokit.model",
     "Status": "protokit.model",
+    "WireFormat": "protokit.wire",
     "hookimpl": "protokit.hookspecs",
 }
 
@@ -37,14 +40,17 @@ __all__ = [
     "API_VERSION",
     "Filter",
     "FilterFactory",
+    "Frame",
     "Headers",
     "NativeCodec",
     "Protocol",
     "ProtokitError",
     "Proxy",
+    "PythonCodec",
     "Request",
     "Response",
     "Status",
+    "WireFormat",
     "__version__",
     "get_include",
     "hookimpl",

@@ -5,6 +5,7 @@ A message says what was seen, what was expected, and what to do. The tree is no 
     ProtokitError
         ConfigError(path, line, column)
         PluginError(plugin)
+        DeclarationError          a wire format's declaration is wrong
         ProtocolError
             LocalProtocolError    you did something the protocol does not allow
             RemoteProtocolError   the peer did
@@ -69,6 +70,10 @@ class PluginError(ProtokitError):
     def __init__(self, message: str, plugin: str = "") -> None:
         super().__init__(f"plugin {plugin!r}: {message}" if plugin else message)
         self.plugin = plugin
+
+
+class DeclarationError(ProtokitError):
+    """A wire format's declaration is wrong, or says what cannot be compiled; it names the field."""
 
 
 class ProtocolError(ProtokitError):

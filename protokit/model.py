@@ -63,8 +63,9 @@ class Request:
 
     Attributes:
         protocol: name of the wire protocol.
-        service, method, version, group: where it goes; empty where the frame does not say.
-        headers: text headers of the frame (attachments).
+        service, method, version, group: what it asks for; empty where the frame does not say.
+        headers: text headers of the frame (attachments). A change of these four or of a header reaches
+            the wire; what else the frame holds stays byte for byte. The route was chosen before.
         frame: the whole frame as it came, bytes.
         timeout_ms: the caller's own budget; 0 where the frame names none.
         oneway: nobody waits for an answer.
@@ -107,6 +108,14 @@ class Request:
         self.timeout_ms = timeout_ms
         self.oneway = oneway
         self.cluster: str | None = None
+
+    def copy(self) -> Request:
+        """The same again, with headers of its own."""
+        other = Request.__new__(Request)
+        for name in self.__slots__:
+            setattr(other, name, getattr(self, name))
+        other.headers = Headers(self.headers)
+        return other
 
     def __repr__(self) -> str:
         where = f"{self.service}.{self.method} version={self.version!r} group={self.group!r}"

@@ -7,23 +7,33 @@ core without sockets or clock. Batches of records cross as bytes and are read wi
 
 from __future__ import annotations
 
+import ctypes
+import mmap
 import socket
 import struct
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from protokit._native import ffi, lib
-from protokit.errors import PluginError, ProtokitError, RemoteProtocolError
+from protokit.errors import (
+    DeclarationError,
+    LocalProtocolError,
+    PluginError,
+    ProtokitError,
+    RemoteProtocolError,
+)
 from protokit.model import Headers, Request
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 NONE = 0xFFFFFFFF
+Id = int | bytes  # of a request: a number, or where ids are byte strings those
 
-OP_CONNECT, OP_CLOSE, OP_PAUSE, OP_RESUME, OP_FILTER, OP_RETIRED, OP_ENDPOINT = range(1, 8)
-EVENT_DRAINED = 100
+OP_CONNECT, OP_CLOSE, OP_PAUSE, OP_RESUME, OP_FILTER, OP_RETIRED, OP_ENDPOINT, OP_FINISH = range(1, 9)
+EVENT_DRAINED, EVENT_BRIDGE, EVENT_UNBRIDGE = range(100, 103)
 DECIDE_CONTINUE, DECIDE_CLUSTER, DECIDE_REPLY = range(3)
 KIND_REQUEST, KIND_ONEWAY, KIND_RESPONSE, KIND_HEARTBEAT, KIND_HEARTBEAT_ACK, KIND_DRAIN = range(1, 7)
+KIND_GREETING = 9
 FEATURE_RETRY, FEATURE_FILTER, FEATURE_TIMEOUT = 2, 4, 8
 RETRY_ON = {"connect-failure": 1, "reset": 2, "overloaded": 4, "timeout": 8}
 BALANCE = {"round-robin": 0, "least-request": 1}
@@ -36,6 +46,7 @@ RESULTS = {
 }
 
 _OP = struct.Struct("<IIQQQQQ")
+INSTRUCTIONS: tuple[str, ...] = tuple(ffi.string(lib.pk_instruction_names()).decode().split())
 STAT_NAMES: tuple[str, ...] = tuple(ffi.string(lib.pk_stat_names()).decode().split())
 ENDPOINT_STAT_NAMES = ("requests", "errors", "timeouts", "active", "connections", "connect_failures")
 
@@ -64,7 +75,159 @@ class Message(NamedTuple):
     context: int
     upstream_key: int
     error_at: int
-    id: int
+    id: Id
+
+
+def declared(image: bytes) -> int:
+    """Load a compiled declaration; it stays for good.
+
+    Returns:
+        The address of its codec.
+
+    Raises:
+        DeclarationError: the program is not well formed.
+    """
+    error = ffi.new("const char **")
+    address = lib.pk_codec_declared(image, len(image), error)
+    if address == 0:
+        raise DeclarationError(f"the compiled format was refused: {ffi.string(error[0]).decode()}")
+    return int(address)
+
+
+def envelope_codec(
+    name: str, *, mode: int, id_bytes: int, reserved_ids: Sequence[int], heartbeats: bool, drains: bool
+) -> int:
+    """The address of a codec that stands for one in Python (``envelope.h``); it stays for good."""
+    features = int(heartbeats) | int(drains) << 1
+    address = lib.pk_envelope_new(
+        name.encode(), mode, id_bytes, list(reserved_ids), len(reserved_ids), features
+    )
+    if address == 0:
+        raise ProtokitError("out of memory")
+    return int(address)
+
+
+def step_address(name: str) -> int:
+    """The address of a step that comes with the core."""
+    return int(lib.pk_core_step(name.encode()))
+
+
+def run_step(address: int, section: bytes, arguments: Sequence[bytes], count: int) -> list[bytes | None]:
+    """What a step finds, as the engine would have it.
+
+    Raises:
+        RemoteProtocolError: it says that the section is malformed, or a variant it cannot read.
+    """
+    pinned = ffi.from_buffer(section)
+    kept = [ffi.from_buffer(argument) for argument in arguments]
+    given = ffi.new("pk_slice[]", [(one, len(one)) for one in kept])
+    out = ffi.new("pk_slice[]", count)
+    result = lib.pk_step_run(address, pinned, len(section), given, len(arguments), out, count)
+    if result != 0:
+        raise RemoteProtocolError(f"a step: {RESULTS.get(result, result)}")
+    return [None if one.data == ffi.NULL else bytes(ffi.buffer(one.data, one.size)) for one in out]
+
+
+_REPLY_ROOM = 70_000
+
+
+def heartbeat(codec: int, request_id: Id, key: int = 0) -> bytes:
+    """The codec's heartbeat; empty when it has none. ``key``: of the upstream connection."""
+    number = 0 if id_max(codec) else request_id
+    beat = _built(lambda out: lib.pk_codec_heartbeat(codec, number, key, out, _REPLY_ROOM))
+    return _named(codec, beat, request_id)
+
+
+def heartbeat_ack(codec: int, data: bytes) -> bytes:
+    """The answer to a heartbeat; empty when there is none."""
+    ack = _built(lambda out: lib.pk_codec_ack(codec, data, len(data), out, _REPLY_ROOM))
+    return _named(codec, ack, frame(codec, data, len(data)).id) if id_max(codec) else ack
+
+
+def drain(codec: int, context: int = 0) -> bytes:
+    """The signal to go elsewhere; empty when the protocol has none."""
+    return _built(lambda out: lib.pk_codec_drain(codec, context, out, _REPLY_ROOM))
+
+
+def error(codec: int, status: int, request_id: Id, context: int, text: bytes) -> bytes:
+    """The error reply of a status, to a request of that id and context (``Message.context``)."""
+    number = 0 if id_max(codec) else request_id
+    reply = _built(
+        lambda out: lib.pk_codec_error(codec, status, number, context, text, len(text), out, _REPLY_ROOM)
+    )
+    return _named(codec, reply, request_id)
+
+
+def _built(build: Callable[[Any], int]) -> bytes:
+    out = ffi.new("uint8_t[]", _REPLY_ROOM)
+    size = build(out)
+    if size < 0:
+        raise LocalProtocolError(f"the codec cannot build this: {RESULTS.get(size, size)}")
+    return bytes(ffi.buffer(out, size))
+
+
+def _named(codec: int, reply: bytes, request_id: Id) -> bytes:
+    """A reply with its id, where ids are byte strings; others were built with it."""
+    return patch_id(codec, reply, request_id) if reply and id_max(codec) else reply
+
+
+def id_max(codec: int) -> int:
+    """Bytes of the longest id, where ids are byte strings; else 0."""
+    return int(lib.pk_codec_id_max(codec))
+
+
+def write_id(codec: int, number: int) -> bytes:
+    """The id that the engine writes for a number, where ids are byte strings."""
+    out = ffi.new("uint8_t[64]")
+    return bytes(ffi.buffer(out, lib.pk_codec_write_id(codec, number % 2**64, out)))
+
+
+def read_id(codec: int, request_id: bytes) -> int | None:
+    """The number whose id that is; None where the engine would not write it so."""
+    number = ffi.new("uint64_t *")
+    return int(number[0]) if lib.pk_codec_read_id(codec, request_id, len(request_id), number) else None
+
+
+def show_id(request_id: Id) -> str:
+    """An id for people: digits, printable text, or ``0x`` and hex."""
+    if isinstance(request_id, int):
+        return str(request_id)
+    if all(0x20 <= byte < 0x7F for byte in request_id) and not request_id.startswith(b"0x"):
+        return request_id.decode()
+    return "0x" + request_id.hex()
+
+
+def patch_id(codec: int, data: bytes, request_id: Id) -> bytes:
+    """The frame with another id, and lengths and checksums made right.
+
+    Args:
+        codec: its address.
+        data: one frame.
+        request_id: a number; where ids are byte strings it stands for the id that the engine writes.
+
+    Raises:
+        RemoteProtocolError: ``data`` is no whole frame.
+        LocalProtocolError: the frame cannot have that id.
+    """
+    if most := id_max(codec):
+        wanted = write_id(codec, request_id) if isinstance(request_id, int) else request_id
+        room = len(data) + most + 16
+        out = ffi.new("uint8_t[]", room)
+        size = lib.pk_codec_splice(codec, data, len(data), wanted, len(wanted), out, room)
+        if size in {-4, -5}:
+            raise LocalProtocolError(f"the frame cannot have the id {show_id(wanted)!r}")
+        if size < 0:
+            raise RemoteProtocolError("this is no whole frame")
+        return bytes(ffi.buffer(out, size))
+    changed = bytearray(data)
+    if lib.pk_codec_patch(codec, ffi.from_buffer(changed), len(changed), request_id) != 0:
+        raise RemoteProtocolError("this is no whole frame")
+    return bytes(changed)
+
+
+def probe(codec: int, data: bytes, size: int | None = None) -> int:
+    """Whether a connection may begin so: 0 yes, 1 more bytes are needed, -1 no. ``size``: see ``frame``."""
+    return int(lib.pk_codec_probe(codec, data, len(data) if size is None else size))
 
 
 def check_codec(address: int, name: str) -> None:
@@ -74,9 +237,21 @@ def check_codec(address: int, name: str) -> None:
         raise PluginError(f"the codec of protocol {name!r} cannot be used: {ffi.string(problem).decode()}")
 
 
-def frame(codec: int, data: bytes, limit: int = 8 << 20) -> Message:
-    """Frame the first message of ``data`` with the codec at that address."""
-    info = lib.pk_codec_frame(codec, data, len(data), limit)
+def frame(codec: int, data: bytes, limit: int = 8 << 20, size: int | None = None) -> Message:
+    """Frame the first message of ``data`` with the codec at that address.
+
+    Args:
+        codec: its address.
+        data: what came.
+        limit: the largest frame allowed, bytes.
+        size: how many bytes of ``data`` the codec is given; None for all. What lies behind them is not its.
+    """
+    info = lib.pk_codec_frame(codec, data, len(data) if size is None else size, limit)
+    request_id: Id = info.id
+    if info.id_at != NONE:
+        request_id = bytes(data[info.id_at : info.id_at + info.id_size])
+    elif lib.pk_codec_id_max(codec):
+        request_id = b""
     return Message(
         info.result,
         info.kind,
@@ -87,7 +262,7 @@ def frame(codec: int, data: bytes, limit: int = 8 << 20) -> Message:
         info.context,
         info.upstream_key,
         info.error_at,
-        info.id,
+        request_id,
     )
 
 
@@ -97,7 +272,7 @@ def request(codec: int, data: bytes, max_headers: int = 1024) -> Request:
     Raises:
         RemoteProtocolError: its destination or headers cannot be read.
     """
-    pinned = ffi.from_buffer(data)
+    pinned = data if isinstance(data, ffi.CData) else ffi.from_buffer(data)
     info = lib.pk_codec_destination(codec, pinned, len(data))
     if info.result not in {0, -4}:
         raise RemoteProtocolError(f"destination: {RESULTS.get(info.result, info.result)}")
@@ -119,14 +294,86 @@ def request(codec: int, data: bytes, max_headers: int = 1024) -> Request:
         frame=data,
         timeout_ms=info.timeout_ms,
         oneway=frame(codec, data, len(data)).kind == KIND_ONEWAY,
-        protocol=ffi.string(lib.pk_codec_name(codec)).decode(),
+        protocol=name(codec),
     )
 
 
+def name(codec: int) -> str:
+    """What the codec calls itself."""
+    return str(ffi.string(lib.pk_codec_name(codec)).decode())
+
+
+def mode(codec: int) -> int:
+    """How requests share a connection: 0 multiplexed, 1 in order, 2 one at a time."""
+    return int(lib.pk_codec_mode(codec))
+
+
+def id_bytes(codec: int) -> int:
+    """How wide its ids are; 0 without."""
+    return int(lib.pk_codec_id_bytes(codec))
+
+
+def rewrites_ids(codec: int) -> bool:
+    """Whether ids can be changed in its frames; True where there are none."""
+    return bool(lib.pk_codec_rewrites(codec))
+
+
+def pinned(codec: int) -> bool:
+    """Whether each client needs an upstream connection of its own: it says so, or has ids that must stay."""
+    return bool(lib.pk_codec_pinned(codec))
+
+
+def greeting(codec: int) -> tuple[str, ...]:
+    """Who says each step of what is said before requests: ``client`` or ``server``."""
+    server = lib.pk_codec_greeting_server(codec)
+    steps = range(lib.pk_codec_greeting_steps(codec))
+    return tuple("server" if server >> step & 1 else "client" for step in steps)
+
+
+def greeting_step(codec: int, step: int, context: int = 0) -> bytes:
+    """A step of the greeting; ``context``: of the last frame received (``Message.context``)."""
+    return _built(lambda out: lib.pk_codec_greeting(codec, step, context, out, _REPLY_ROOM))
+
+
+EDIT_HEADER, EDIT_SERVICE, EDIT_METHOD, EDIT_VERSION, EDIT_GROUP = range(5)
+
+
+def edit(codec: int, data: bytes, edits: Sequence[tuple[int, str, str | None]]) -> bytes:
+    """A request frame with changes; what they do not name stays byte for byte.
+
+    Args:
+        codec: its address.
+        data: the frame.
+        edits: (EDIT_*, header key or "", new value or None to take a header out).
+
+    Raises:
+        LocalProtocolError: the protocol, or this frame, cannot be changed so.
+    """
+    array = ffi.new("pk_edit[]", len(edits))
+    kept = []
+    for to, (what, key, value) in zip(array, edits, strict=True):
+        to.what = what
+        for slice_, text in ((to.key, key), (to.value, value)):
+            if text is not None:
+                raw = text.encode("utf-8", "surrogatepass")
+                kept.append(ffi.new("uint8_t[]", raw or b"\0"))
+                slice_.data, slice_.size = kept[-1], len(raw)
+    room = len(data) + 256 + sum(8 + 4 * len(key) + 8 * len(value or "") for _, key, value in edits) * 2
+    out = ffi.new("uint8_t[]", room)
+    size = lib.pk_codec_edit(codec, data, len(data), array, len(edits), out, room)
+    if size < 0:
+        raise LocalProtocolError(
+            f"this {name(codec)} request cannot be changed so: {RESULTS.get(size, size)}"
+        )
+    return bytes(ffi.buffer(out, size))
+
+
 def _text(slice_: Any) -> str:  # a cffi struct has no type of its own
-    if slice_.data == ffi.NULL:
-        return ""
-    data = bytes(ffi.buffer(slice_.data, slice_.size))
+    return "" if slice_.data == ffi.NULL else text(bytes(ffi.buffer(slice_.data, slice_.size)))
+
+
+def text(data: bytes) -> str:
+    """Bytes of a frame as text: UTF-8, or Hessian's way with surrogates; what is neither is replaced."""
     try:
         return data.decode()
     except UnicodeDecodeError:
@@ -169,6 +416,31 @@ def unpack_address(data: bytes) -> tuple[str, int]:
     if family == socket.AF_INET6:
         return socket.inet_ntop(socket.AF_INET6, data[8:24]), socket.ntohs(port)
     return socket.inet_ntop(socket.AF_INET, data[4:8]), socket.ntohs(port)
+
+
+class Guarded:
+    """Room for bytes that end where memory does: what reads past them is ended by SIGSEGV. For fuzzers.
+
+    Args:
+        room: the most bytes that are put there.
+    """
+
+    def __init__(self, room: int) -> None:
+        self._room = -(-room // mmap.PAGESIZE) * mmap.PAGESIZE
+        self._memory = mmap.mmap(-1, self._room + mmap.PAGESIZE)
+        self._start = ffi.cast("uint8_t *", ffi.from_buffer(self._memory))
+        address = int(ffi.cast("uintptr_t", self._start)) + self._room
+        libc = ctypes.CDLL(None, use_errno=True)
+        if libc.mprotect(ctypes.c_void_p(address), ctypes.c_size_t(mmap.PAGESIZE), 0) != 0:
+            raise ProtokitError(f"mprotect failed: errno {ctypes.get_errno()}")
+
+    def put(self, data: bytes) -> Any:
+        """The bytes, as functions of this module take them, until the next ``put``."""
+        if len(data) > self._room:
+            raise ProtokitError(f"{len(data)} bytes are more than the {self._room} there is room for")
+        start = self._start + self._room - len(data)
+        ffi.memmove(start, data, len(data))
+        return ffi.cast(f"uint8_t(*)[{len(data)}]", start)[0]
 
 
 class Table:
@@ -269,8 +541,9 @@ class TableBuilder:
         plan: int | None,
         pinned: bool,
         codecs: list[int],
+        fallback: int | None = None,
     ) -> None:
-        """Add a listener with the addresses of its codecs."""
+        """Add a listener with the addresses of its codecs, and a cluster for what is none of them."""
         self._index(
             lib.pk_builder_listener(
                 self._builder,
@@ -283,6 +556,8 @@ class TableBuilder:
         )
         for codec in codecs:
             self._index(lib.pk_builder_codec(self._builder, codec))
+        if fallback is not None:
+            self._index(lib.pk_builder_fallback(self._builder, fallback))
 
     def finish(self) -> Table:
         """The compiled table."""
@@ -497,16 +772,41 @@ class Core:
 
 
 __all__ = [
+    "INSTRUCTIONS",
     "Core",
+    "Guarded",
+    "Id",
     "Message",
     "Op",
     "Table",
     "TableBuilder",
     "Worker",
     "check_codec",
+    "declared",
+    "drain",
+    "edit",
+    "envelope_codec",
+    "error",
     "frame",
+    "greeting",
+    "greeting_step",
+    "heartbeat",
+    "heartbeat_ack",
     "held_bytes",
+    "id_bytes",
+    "id_max",
+    "mode",
+    "name",
     "pack_address",
+    "patch_id",
+    "pinned",
+    "probe",
+    "read_id",
     "request",
+    "run_step",
+    "show_id",
+    "step_address",
+    "text",
     "unpack_address",
+    "write_id",
 ]

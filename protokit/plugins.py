@@ -37,7 +37,12 @@ ALLOW = "PROTOKIT_PLUGINS"
 BLOCK = "PROTOKIT_PLUGINS_BLOCK"
 
 # The package that brings a protocol, for those who have not installed it.
-_KNOWN = {"dubbo": "protokit-dubbo", "bolt": "protokit-sofarpc", "hsf": "protokit-hsf"}
+_KNOWN = {
+    "dubbo": "protokit-dubbo",
+    "bolt": "protokit-sofarpc",
+    "hsf": "protokit-hsf",
+    "tr": "protokit-sofarpc",
+}
 _OURS = (str(Path(__file__).parent), str(Path(pluggy.__file__).parent), "<frozen")
 _log = logging.getLogger("protokit.plugins")
 T = TypeVar("T")
@@ -119,7 +124,7 @@ class Registry:
             except KeyboardInterrupt:
                 raise
             except BaseException as error:  # noqa: BLE001  # somebody else's code, SystemExit too
-                _log.error("plugin %s: %s failed: %s", plugin.name, hook, _reason(error))
+                _log.error("plugin %s: %s failed: %s", plugin.name, hook, reason(error))
 
 
 def installed() -> dict[str, list[EntryPoint]]:
@@ -188,7 +193,7 @@ def _names(variable: str) -> set[str]:
     return set(os.environ.get(variable, "").replace(",", " ").split())
 
 
-def _reason(error: BaseException) -> str:
+def reason(error: BaseException) -> str:
     """One line: what was raised, and where in the plugin."""
     text = " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
     places = [
@@ -237,7 +242,7 @@ def _fill(plugin: Plugin, load_module: Callable[[], object], expected: Iterable[
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # noqa: BLE001  # somebody else's code, SystemExit too
-        plugin.fail(_reason(error))
+        plugin.fail(reason(error))
     return plugin
 
 

@@ -32,6 +32,7 @@ uint32_t pk_builder_rule(pk_builder *b, const char *service, const char *method,
 uint32_t pk_builder_listener(pk_builder *b, uint32_t id, const char *name, uint32_t routes,
                              uint32_t plan, uint32_t pinned);
 uint32_t pk_builder_codec(pk_builder *b, uintptr_t codec);
+uint32_t pk_builder_fallback(pk_builder *b, uint32_t cluster);
 pk_table *pk_builder_finish(pk_builder *b);
 void pk_table_free(pk_table *t);
 
@@ -85,6 +86,7 @@ typedef struct pk_message_info {
   int result;
   uint32_t kind, status, size, need, timeout_ms, context, upstream_key, error_at;
   uint64_t id;
+  uint32_t id_at, id_size;
 } pk_message_info;
 typedef struct pk_slice {
   const uint8_t *data;
@@ -101,8 +103,49 @@ typedef struct pk_header_info {
 } pk_header_info;
 const char *pk_codec_check(uintptr_t codec);
 const char *pk_codec_name(uintptr_t codec);
+uint32_t pk_codec_mode(uintptr_t codec);
+uint32_t pk_codec_id_bytes(uintptr_t codec);
+uint32_t pk_codec_rewrites(uintptr_t codec);
+uint32_t pk_codec_pinned(uintptr_t codec);
+/* What is said before requests: how many steps, which of them (bit by bit) are the server's, and one of them. */
+uint32_t pk_codec_greeting_steps(uintptr_t codec);
+uint32_t pk_codec_greeting_server(uintptr_t codec);
+int pk_codec_greeting(uintptr_t codec, uint32_t step, uint32_t context, uint8_t *out, size_t cap);
 pk_message_info pk_codec_frame(uintptr_t codec, const uint8_t *data, size_t size, uint32_t limit);
 pk_destination_info pk_codec_destination(uintptr_t codec, const uint8_t *data, size_t size);
 /* Up to `max` headers of the request; how many, or PK_ERR_* (< 0). */
 int pk_codec_headers(uintptr_t codec, const uint8_t *data, size_t size, pk_header_info *out,
                      uint32_t max);
+typedef struct pk_edit {
+  uint32_t what;
+  pk_slice key, value;
+} pk_edit;
+int pk_codec_edit(uintptr_t codec, const uint8_t *data, size_t size, const pk_edit *edits,
+                  uint32_t count, uint8_t *out, size_t cap);
+
+/* Declared codecs, and any codec's replies. */
+/* A codec of a compiled declaration; 0 and why in *error. It is kept for good. */
+uintptr_t pk_codec_declared(const uint8_t *image, size_t size, const char **error);
+/* The address of a step of the core's; 0 when there is none of that name. */
+uintptr_t pk_core_step(const char *name);
+/* What a step finds, for comparing it with its reference. */
+int pk_step_run(uintptr_t step, const uint8_t *section, size_t size, const pk_slice *arguments,
+                uint32_t argument_count, pk_slice *out, uint32_t count);
+/* A reply: heartbeat, its ack (to `data`), drain, or the error of a status. */
+int pk_codec_heartbeat(uintptr_t codec, uint64_t id, uint32_t key, uint8_t *out, size_t cap);
+int pk_codec_ack(uintptr_t codec, const uint8_t *data, size_t size, uint8_t *out, size_t cap);
+int pk_codec_drain(uintptr_t codec, uint32_t context, uint8_t *out, size_t cap);
+int pk_codec_error(uintptr_t codec, uint32_t status, uint64_t id, uint32_t context, const char *text,
+                   size_t text_size, uint8_t *out, size_t cap);
+/* Writes the id; -1 where `data` is no whole frame. */
+int pk_codec_patch(uintptr_t codec, uint8_t *data, size_t size, uint64_t id);
+uint32_t pk_codec_id_max(uintptr_t codec);
+uint32_t pk_codec_write_id(uintptr_t codec, uint64_t number, uint8_t *out);
+int pk_codec_read_id(uintptr_t codec, const uint8_t *id, uint32_t id_size, uint64_t *number);
+int pk_codec_splice(uintptr_t codec, const uint8_t *data, size_t size, const uint8_t *id, uint32_t id_size,
+                    uint8_t *out, size_t cap);
+int pk_codec_probe(uintptr_t codec, const uint8_t *data, size_t size);
+/* The codec of a protocol in Python. */
+uintptr_t pk_envelope_new(const char *name, uint32_t mode, uint32_t id_bytes, const uint64_t *reserved_ids,
+                          uint32_t reserved_count, uint32_t features);
+const char *pk_instruction_names(void);

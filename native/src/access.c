@@ -9,7 +9,7 @@ const char *pk_codec_check(uintptr_t address) {
   const pk_codec *c = codec_at(address);
   if (c == NULL) return "its address is 0";
   if (c->abi != PK_CODEC_ABI) return "it was built for another version of the codec ABI";
-  if (c->size < sizeof(pk_codec)) return "its pk_codec is shorter than this engine's";
+  if (!PK_CODEC_HAS(c, edit)) return "its pk_codec is shorter than any that this engine knows";
   if (c->name == NULL) return "it has no name";
   if (c->mode > PK_MODE_PINGPONG) return "its mode is none of PK_MODE_*";
   if (c->id_bytes > 8) return "its ids are wider than 8 bytes";
@@ -17,20 +17,81 @@ const char *pk_codec_check(uintptr_t address) {
     return "ids go with PK_MODE_MULTIPLEXED and only with it";
   if (c->reserved_count > 4) return "it reserves more than 4 ids";
   if (c->probe == NULL || c->frame == NULL || c->destination == NULL || c->next_header == NULL ||
-      c->heartbeat == NULL || c->heartbeat_ack == NULL || c->drain == NULL || c->error == NULL ||
-      (c->id_bytes > 0 && c->patch_id == NULL))
+      c->heartbeat == NULL || c->heartbeat_ack == NULL || c->drain == NULL || c->error == NULL)
     return "a function is missing";
+  if (PK_CODEC_HAS(c, greeting) &&
+      (c->greeting_steps > PK_GREETING_STEPS || (c->greeting == NULL) != (c->greeting_steps == 0)))
+    return "its greeting has more than 4 steps, or none to build";
+  if (pk_id_max(c) > PK_ID_MAX) return "its ids are longer than 64 bytes";
+  if (pk_id_max(c) > 0) {
+    if (c->mode != PK_MODE_MULTIPLEXED) return "ids go with PK_MODE_MULTIPLEXED and only with it";
+    if (c->splice_id == NULL) return "its ids are byte strings, and it has no splice_id";
+    if (c->id_form > PK_ID_UUID) return "its id_form is none of PK_ID_*";
+    if (pk_id_digits(c->id_form, c->id_bytes) > c->id_max)
+      return "numbers of id_bytes bytes, as id_form writes them, are longer than id_max";
+    if (c->id_form == PK_ID_UUID && (!c->id_fixed || c->id_max != 36)) return "a UUID always has 36 bytes";
+  }
   if (c->reply_max == 0 || c->reply_max > 65536) return "its reply_max is not in 1..65536";
   return NULL;
 }
 
 const char *pk_codec_name(uintptr_t codec) { return codec_at(codec)->name; }
+uint32_t pk_codec_mode(uintptr_t codec) { return codec_at(codec)->mode; }
+uint32_t pk_codec_id_bytes(uintptr_t codec) { return codec_at(codec)->id_bytes; }
+uint32_t pk_codec_rewrites(uintptr_t codec) {
+  const pk_codec *c = codec_at(codec);
+  return c->id_bytes == 0 || pk_id_max(c) > 0 || c->patch_id != NULL;
+}
+
+uint32_t pk_codec_pinned(uintptr_t codec) { return (uint32_t)pk_codec_is_pinned(codec_at(codec)); }
+
+uint32_t pk_codec_greeting_steps(uintptr_t codec) {
+  const pk_codec *c = codec_at(codec);
+  return PK_CODEC_HAS(c, greeting) ? c->greeting_steps : 0;
+}
+
+uint32_t pk_codec_greeting_server(uintptr_t codec) {
+  return pk_codec_greeting_steps(codec) > 0 ? codec_at(codec)->greeting_server : 0;
+}
+
+int pk_codec_greeting(uintptr_t codec, uint32_t step, uint32_t context, uint8_t *out, size_t cap) {
+  const pk_codec *c = codec_at(codec);
+  return step < pk_codec_greeting_steps(codec) ? c->greeting(c, step, context, out, cap) : 0;
+}
 
 pk_message_info pk_codec_frame(uintptr_t codec, const uint8_t *data, size_t size, uint32_t limit) {
   pk_frame f = {.need = (uint32_t)size + 1};
   int result = codec_at(codec)->frame(codec_at(codec), data, size, limit, &f);
-  return (pk_message_info){result,       f.kind,    f.status,       f.size,     f.need,
-                           f.timeout_ms, f.context, f.upstream_key, f.error_at, f.id};
+  pk_message_info info = {result,       f.kind,    f.status,       f.size,     f.need,
+                          f.timeout_ms, f.context, f.upstream_key, f.error_at, f.id, PK_NO_ID, 0};
+  if (pk_codec_id_max(codec) == 0) return info;
+  pk_slice id = pk_id_of(codec_at(codec), data, &f, result == PK_OK ? f.size : size);
+  info.id = 0;
+  if (id.data != NULL && result != PK_MORE) info.id_at = f.id_span.at, info.id_size = id.size;
+  return info;
+}
+
+uint32_t pk_codec_id_max(uintptr_t codec) { return pk_id_max(codec_at(codec)); }
+
+uint32_t pk_codec_write_id(uintptr_t codec, uint64_t number, uint8_t *out) {
+  const pk_codec *c = codec_at(codec);
+  return pk_id_write(c, c->id_bytes < 8 ? number & (((uint64_t)1 << (8 * c->id_bytes)) - 1) : number, out);
+}
+
+int pk_codec_read_id(uintptr_t codec, const uint8_t *id, uint32_t id_size, uint64_t *number) {
+  return pk_id_read(codec_at(codec), (pk_slice){id, id_size}, number);
+}
+
+int pk_codec_splice(uintptr_t codec, const uint8_t *data, size_t size, const uint8_t *id, uint32_t id_size,
+                    uint8_t *out, size_t cap) {
+  const pk_codec *c = codec_at(codec);
+  pk_frame f = {.need = (uint32_t)size + 1};
+  int result = c->frame(c, data, size, UINT32_MAX / 2, &f);
+  if (result != PK_OK) return result == PK_MORE ? PK_ERR_FORMAT : result;
+  if (cap < pk_id_room(c, f.size)) return PK_ERR_SPACE;
+  if (f.id_span.at != PK_NO_ID) return c->splice_id(c, data, &f, id, id_size, out, cap);
+  memcpy(out, data, f.size);
+  return (int)f.size;
 }
 
 pk_destination_info pk_codec_destination(uintptr_t codec, const uint8_t *data, size_t size) {
@@ -44,7 +105,7 @@ pk_destination_info pk_codec_destination(uintptr_t codec, const uint8_t *data, s
   info.method = d.method;
   info.version = d.version;
   info.group = d.group;
-  info.timeout_ms = d.timeout_ms;
+  info.timeout_ms = d.timeout_ms != 0 ? d.timeout_ms : f.timeout_ms;
   return info;
 }
 
@@ -64,6 +125,62 @@ int pk_codec_headers(uintptr_t codec, const uint8_t *data, size_t size, pk_heade
     out[n] = (pk_header_info){h.key, h.value, h.raw};
   }
   return (int)max;
+}
+
+int pk_codec_edit(uintptr_t codec, const uint8_t *data, size_t size, const pk_edit *edits,
+                  uint32_t count, uint8_t *out, size_t cap) {
+  const pk_codec *c = codec_at(codec);
+  pk_frame f = {0};
+  if (c->edit == NULL) return PK_ERR_UNSUPPORTED;
+  int result = c->frame(c, data, size, UINT32_MAX / 2, &f);
+  if (result != PK_OK) return result == PK_MORE ? PK_ERR_FORMAT : result;
+  return c->edit(c, data, &f, edits, count, out, cap);
+}
+
+uintptr_t pk_codec_declared(const uint8_t *image, size_t size, const char **error) {
+  return (uintptr_t)pk_declared_new(image, size, error);
+}
+
+uintptr_t pk_core_step(const char *name) {
+  if (strcmp(name, "hessian_fields") == 0) return (uintptr_t)&pk_step_hessian_fields;
+  if (strcmp(name, "hessian2_strings") == 0) return (uintptr_t)&pk_step_hessian2_strings;
+  return 0;
+}
+
+int pk_step_run(uintptr_t step, const uint8_t *section, size_t size, const pk_slice *arguments,
+                uint32_t argument_count, pk_slice *out, uint32_t count) {
+  return ((pk_step)step)(section, size, arguments, argument_count, out, count);
+}
+
+int pk_codec_probe(uintptr_t codec, const uint8_t *data, size_t size) {
+  return codec_at(codec)->probe(codec_at(codec), data, size);
+}
+
+int pk_codec_heartbeat(uintptr_t codec, uint64_t id, uint32_t key, uint8_t *out, size_t cap) {
+  return codec_at(codec)->heartbeat(codec_at(codec), id, key, out, cap);
+}
+
+int pk_codec_ack(uintptr_t codec, const uint8_t *data, size_t size, uint8_t *out, size_t cap) {
+  pk_frame f = {0};
+  int result = codec_at(codec)->frame(codec_at(codec), data, size, UINT32_MAX / 2, &f);
+  return result != PK_OK ? PK_ERR_FORMAT
+                         : codec_at(codec)->heartbeat_ack(codec_at(codec), data, &f, out, cap);
+}
+
+int pk_codec_drain(uintptr_t codec, uint32_t context, uint8_t *out, size_t cap) {
+  return codec_at(codec)->drain(codec_at(codec), context, out, cap);
+}
+
+int pk_codec_error(uintptr_t codec, uint32_t status, uint64_t id, uint32_t context, const char *text,
+                   size_t text_size, uint8_t *out, size_t cap) {
+  return codec_at(codec)->error(codec_at(codec), status, id, context, text, text_size, out, cap);
+}
+
+int pk_codec_patch(uintptr_t codec, uint8_t *data, size_t size, uint64_t id) {
+  pk_frame f = {0};
+  if (codec_at(codec)->frame(codec_at(codec), data, size, UINT32_MAX / 2, &f) != PK_OK) return -1;
+  if (codec_at(codec)->patch_id != NULL) codec_at(codec)->patch_id(codec_at(codec), data, &f, id);
+  return 0;
 }
 
 size_t pk_core_read_out(pk_core *core, pk_handle h, uint8_t *out, size_t size) {

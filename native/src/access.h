@@ -2,12 +2,17 @@
 #ifndef PK_ACCESS_H
 #define PK_ACCESS_H
 
+#include "envelope.h"
+#include "ident.h"
+#include "program.h"
+#include "steps/steps.h"
 #include "worker.h"
 
 typedef struct pk_message_info {
   int result;
   uint32_t kind, status, size, need, timeout_ms, context, upstream_key, error_at;
   uint64_t id;
+  uint32_t id_at, id_size; /* where it stands, when ids are byte strings */
 } pk_message_info;
 
 typedef struct pk_destination_info {
@@ -24,10 +29,47 @@ typedef struct pk_header_info {
 /* NULL when the engine can use the codec, else what is wrong with it. */
 const char *pk_codec_check(uintptr_t codec);
 const char *pk_codec_name(uintptr_t codec);
+uint32_t pk_codec_mode(uintptr_t codec);
+uint32_t pk_codec_id_bytes(uintptr_t codec);
+uint32_t pk_codec_rewrites(uintptr_t codec); /* 0: it has ids that must stay */
+uint32_t pk_codec_pinned(uintptr_t codec);
+/* What is said before requests: how many steps, which of them (bit by bit) are the server's, and one of them. */
+uint32_t pk_codec_greeting_steps(uintptr_t codec);
+uint32_t pk_codec_greeting_server(uintptr_t codec);
+int pk_codec_greeting(uintptr_t codec, uint32_t step, uint32_t context, uint8_t *out, size_t cap);
 pk_message_info pk_codec_frame(uintptr_t codec, const uint8_t *data, size_t size, uint32_t limit);
 pk_destination_info pk_codec_destination(uintptr_t codec, const uint8_t *data, size_t size);
 int pk_codec_headers(uintptr_t codec, const uint8_t *data, size_t size, pk_header_info *out,
                      uint32_t max);
+
+/* The request with changes, in a buffer of `cap` bytes; its size, or PK_ERR_*. */
+int pk_codec_edit(uintptr_t codec, const uint8_t *data, size_t size, const pk_edit *edits,
+                  uint32_t count, uint8_t *out, size_t cap);
+
+/* A codec of a compiled declaration; 0 and why in *error. It is kept for good. */
+uintptr_t pk_codec_declared(const uint8_t *image, size_t size, const char **error);
+/* The address of a step of the core's; 0 when there is none of that name. */
+uintptr_t pk_core_step(const char *name);
+/* What a step finds, for comparing it with its reference. */
+int pk_step_run(uintptr_t step, const uint8_t *section, size_t size, const pk_slice *arguments,
+                uint32_t argument_count, pk_slice *out, uint32_t count);
+/* A reply: heartbeat, its ack (to `data`), drain, or the error of a status. */
+int pk_codec_heartbeat(uintptr_t codec, uint64_t id, uint32_t key, uint8_t *out, size_t cap);
+int pk_codec_ack(uintptr_t codec, const uint8_t *data, size_t size, uint8_t *out, size_t cap);
+int pk_codec_drain(uintptr_t codec, uint32_t context, uint8_t *out, size_t cap);
+int pk_codec_error(uintptr_t codec, uint32_t status, uint64_t id, uint32_t context, const char *text,
+                   size_t text_size, uint8_t *out, size_t cap);
+/* Writes the id; -1 where `data` is no whole frame. */
+int pk_codec_patch(uintptr_t codec, uint8_t *data, size_t size, uint64_t id);
+/* Bytes of the longest id, 0 where ids are integers; the id that stands for a number, which `out` has PK_ID_MAX
+ * bytes for; whether an id stands for one. */
+uint32_t pk_codec_id_max(uintptr_t codec);
+uint32_t pk_codec_write_id(uintptr_t codec, uint64_t number, uint8_t *out);
+int pk_codec_read_id(uintptr_t codec, const uint8_t *id, uint32_t id_size, uint64_t *number);
+/* The frame with another id, in a buffer of `cap` bytes: its size, or PK_ERR_*. One without an id stays. */
+int pk_codec_splice(uintptr_t codec, const uint8_t *data, size_t size, const uint8_t *id, uint32_t id_size,
+                    uint8_t *out, size_t cap);
+int pk_codec_probe(uintptr_t codec, const uint8_t *data, size_t size);
 
 /* Copies up to `size` queued bytes; pk_core_sent takes them off. */
 size_t pk_core_read_out(pk_core *core, pk_handle h, uint8_t *out, size_t size);

@@ -109,6 +109,19 @@ void pk_out_commit(pk_core *core, pk_conn *c, uint32_t size) {
     c->dirty = 1;
 }
 
+int pk_out_append(pk_core *core, pk_conn *c, const uint8_t *data, size_t size) {
+  while (size > 0) {
+    uint8_t *to = pk_out_reserve(core, c, 1);
+    if (to == NULL) return -1;
+    uint32_t room = c->out_tail->capacity - c->out_tail->end, part = size < room ? (uint32_t)size : room;
+    memcpy(to, data, part);
+    pk_out_commit(core, c, part);
+    data += part;
+    size -= part;
+  }
+  return 0;
+}
+
 void pk_out_free(pk_core *core, pk_conn *c) {
   while (c->out != NULL) {
     pk_chunk *next = c->out->next;

@@ -1,6 +1,7 @@
 /* builder.c: compiles a Snapshot into a pk_table. */
 #include <stdlib.h>
 
+#include "access.h"
 #include "index.h"
 
 typedef struct array {
@@ -256,6 +257,7 @@ uint32_t pk_builder_listener(pk_builder *b, uint32_t id, const char *name, uint3
   l->pinned = pinned;
   l->codec = b->codecs.count;
   l->codec_count = 0;
+  l->fallback = PK_NONE;
   l->name = add_text(b, name, strlen(name));
   b->last_listener = id;
   return id;
@@ -268,6 +270,12 @@ uint32_t pk_builder_codec(pk_builder *b, uintptr_t codec) {
   *c = codec;
   ITEM(b->listeners, pk_table_listener, b->last_listener)->codec_count++;
   return b->codecs.count - 1;
+}
+
+uint32_t pk_builder_fallback(pk_builder *b, uint32_t cluster) {
+  if (b->listeners.count == 0 || cluster >= b->clusters.count) return PK_NONE;
+  ITEM(b->listeners, pk_table_listener, b->last_listener)->fallback = cluster;
+  return cluster;
 }
 
 static uint64_t gcd(uint64_t a, uint64_t b) {

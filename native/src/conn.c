@@ -88,22 +88,27 @@ static void over_budget(pk_core *core, pk_conn *c) {
   pk_conn_close(core, c, 1);
 }
 
-static void read_off(pk_core *core, pk_conn *c) {
+void pk_conn_read_off(pk_core *core, pk_conn *c) {
   if (c->read_off) return;
   c->read_off = 1;
   op(core, c, PK_OP_PAUSE, 0);
 }
 
+void pk_conn_read_on(pk_core *core, pk_conn *c) {
+  c->read_off = 0;
+  op(core, c, PK_OP_RESUME, 0);
+}
+
 uint8_t *pk_core_buffer(pk_core *core, pk_handle h, size_t *size) {
   pk_conn *c = pk_conn_find(core, h);
-  if (c == NULL || c->state != PK_CONN_OPEN || c->eof) return NULL;
+  if (c == NULL || c->state != PK_CONN_OPEN || c->eof || (c->raw && c->read_off)) return NULL;
   uint32_t kept = input_size(c);
   if (kept == 0) {
     *size = sizeof core->scratch;
     return core->scratch;
   }
   if (c->ready || blocked(c)) {
-    read_off(core, c);
+    pk_conn_read_off(core, c);
     return NULL;
   }
   /* A small partial frame goes to the front of the scratch space: the read behind it stays large. */
@@ -123,7 +128,7 @@ uint8_t *pk_core_buffer(pk_core *core, pk_handle h, size_t *size) {
   return c->in->data + c->in->end;
 }
 
-static int keep(pk_core *core, pk_conn *c, const uint8_t *data, size_t size) {
+int pk_conn_keep(pk_core *core, pk_conn *c, const uint8_t *data, size_t size) {
   if (size == 0) return 0;
   if (size > UINT32_MAX / 8 || input_room(core, c, (uint32_t)size) != 0) {
     over_budget(core, c);
@@ -134,12 +139,12 @@ static int keep(pk_core *core, pk_conn *c, const uint8_t *data, size_t size) {
   return 0;
 }
 
-static void bad_bytes(pk_core *core, pk_conn *c, const pk_frame *f, int error) {
+static void bad_bytes(pk_core *core, pk_conn *c, const uint8_t *data, size_t size, const pk_frame *f, int error) {
   if (c->side == PK_SIDE_DOWN) {
     PK_STAT_ADD(core->stats.protocol_errors_client, 1);
-    pk_down_bad(core, c, f, error);
+    pk_down_bad(core, c, data, size, f, error);
     c->eof = 1; /* what it asked before is still answered */
-    read_off(core, c);
+    pk_conn_read_off(core, c);
   } else {
     PK_STAT_ADD(core->stats.protocol_errors_upstream, 1);
     pk_conn_close(core, c, 1);
@@ -156,18 +161,26 @@ static size_t parse(pk_core *core, pk_conn *c, const uint8_t *data, size_t size)
       pk_conn_ready(core, c);
       break;
     }
-    int result = c->codec != NULL ? PK_OK : pk_down_detect(core, c, data + used, left);
     pk_frame f = {.need = (uint32_t)left + 1};
+    int result = PK_OK;
+    if (c->codec == NULL) {
+      result = pk_down_detect(core, c, data + used, left, PK_DETECT_EARLY, &f.need);
+      if (result == PK_FALLBACK) {
+        pk_raw_begin(core, c);
+        break;
+      }
+      if (c->state != PK_CONN_OPEN) break;
+    }
     if (result == PK_OK)
       result = c->codec->frame(c->codec, data + used, left, core->limits.frame, &f);
     if (result == PK_MORE) {
       c->in_need = f.need > left ? f.need : (uint32_t)left + 1;
-      if (c->frame_since == 0) c->frame_since = core->now;
+      if (c->frame_since == 0 && c->codec != NULL) c->frame_since = core->now;
       pk_conn_timer(core, c);
       break;
     }
     if (result != PK_OK || f.size == 0 || f.size > left || f.size > core->limits.frame) {
-      bad_bytes(core, c, &f, result == PK_OK ? PK_ERR_FORMAT : result);
+      bad_bytes(core, c, data + used, left, &f, result == PK_OK ? PK_ERR_FORMAT : result);
       return size;
     }
     c->in_need = 0;
@@ -203,6 +216,10 @@ void pk_core_feed(pk_core *core, pk_handle h, const uint8_t *data, size_t size) 
   c->last_read = core->now;
   c->probing = 0;
   if (c->first_byte == 0) c->first_byte = core->now;
+  if (c->raw) {
+    pk_raw_feed(core, c, data, size);
+    return;
+  }
   uint32_t kept = input_size(c);
   if (kept > 0 && data == core->scratch + kept /* pk_core_buffer carried it there */ && !c->ready) {
     pk_chunk_free(core, c->in);
@@ -212,22 +229,22 @@ void pk_core_feed(pk_core *core, pk_handle h, const uint8_t *data, size_t size) 
   }
   if (c->in == NULL) {
     size_t used = parse(core, c, data, size);
-    if (c->state == PK_CONN_OPEN && keep(core, c, data + used, size - used) != 0) return;
+    if (c->state == PK_CONN_OPEN && pk_conn_keep(core, c, data + used, size - used) != 0) return;
   } else {
     if (data == c->in->data + c->in->end) {
       c->in->end += (uint32_t)size;
-    } else if (keep(core, c, data, size) != 0) {
+    } else if (pk_conn_keep(core, c, data, size) != 0) {
       return;
     }
     if (!c->ready) parse_kept(core, c);
   }
-  if (blocked(c) && input_size(c) > 0) read_off(core, c);
+  if (blocked(c) && input_size(c) > 0) pk_conn_read_off(core, c);
   pk_conn_settle(core, c);
 }
 
 void pk_conn_more(pk_core *core, pk_conn *c) {
   c->ready = 0;
-  if (c->state == PK_CONN_OPEN && c->in != NULL) parse_kept(core, c);
+  if (c->state == PK_CONN_OPEN && c->in != NULL && !c->raw) parse_kept(core, c);
   pk_conn_settle(core, c);
 }
 
@@ -237,14 +254,17 @@ void pk_conn_settle(pk_core *core, pk_conn *c) {
     return;
   }
   if (c->state != PK_CONN_OPEN) return;
+  if (c->raw) {
+    pk_raw_settle(core, c);
+    return;
+  }
   if (c->paused && c->out_bytes <= core->limits.client_pause / 2) c->paused = 0;
   if (!blocked(c)) {
     if (input_pending(c)) {
       pk_conn_ready(core, c);
     } else if (c->read_off && !c->ready && !c->eof) {
-      c->read_off = 0;
       if (c->frame_since != 0) c->frame_since = core->now;
-      op(core, c, PK_OP_RESUME, 0);
+      pk_conn_read_on(core, c);
     }
   }
   if (c->side == PK_SIDE_UP) {
@@ -258,7 +278,10 @@ void pk_core_eof(pk_core *core, pk_handle h) {
   pk_conn *c = pk_conn_find(core, h);
   if (c == NULL || c->state != PK_CONN_OPEN) return;
   c->eof = 1;
-  read_off(core, c);
+  pk_conn_read_off(core, c);
+  if (c->side == PK_SIDE_DOWN && c->codec == NULL && !c->raw && c->in != NULL)
+    pk_down_undecided(core, c, PK_DETECT_ENDED);
+  if (c->raw) pk_raw_ended(core, c);
   pk_conn_settle(core, c);
 }
 
@@ -277,7 +300,7 @@ void pk_conn_flush(pk_core *core, pk_conn *c) {
   }
   c->state = PK_CONN_FLUSHING;
   c->opened = core->now;
-  read_off(core, c);
+  pk_conn_read_off(core, c);
   pk_conn_timer(core, c);
 }
 
@@ -291,8 +314,14 @@ static void client_closed(pk_core *core, pk_conn *c) {
     if (r->answered) pk_request_end(core, r);
   }
   c->ordered_tail = NULL;
+  if (c->raw) {
+    pk_raw_closed(core, c, 0);
+    return;
+  }
   pk_conn *peer = pk_conn_find(core, c->peer);
-  if (peer != NULL) pk_conn_close(core, peer, 0);
+  if (peer == NULL) return;
+  peer->unwanted = 1;
+  pk_conn_close(core, peer, 0);
 }
 
 static void upstream_closed(pk_core *core, pk_conn *c, int connecting) {
@@ -303,17 +332,22 @@ static void upstream_closed(pk_core *core, pk_conn *c, int connecting) {
   e->conn_count--;
   PK_STAT_SUB(core->stats.upstream_connections_active, 1);
   PK_STAT_SUB(e->stats->connections, 1);
+  pk_conn *client = c->raw ? NULL : pk_conn_find(core, c->peer);
+  if (client != NULL) { /* before its requests look for where else to go */
+    client->peer = 0;
+    client->widowed = !connecting;
+  }
   pk_up_lost(core, c, connecting);
-  pk_conn *peer = pk_conn_find(core, c->peer);
-  if (peer != NULL) {
-    peer->peer = 0;
-    if (peer->state == PK_CONN_OPEN) pk_conn_flush(core, peer);
+  if (c->raw) {
+    pk_raw_closed(core, c, connecting);
+  } else if (client != NULL && client->widowed && client->state == PK_CONN_OPEN) {
+    pk_conn_flush(core, client);
   }
 }
 
 void pk_conn_close(pk_core *core, pk_conn *c, int reset) {
   if (c->state == PK_CONN_CLOSED || c->state == PK_CONN_FREE) return;
-  int connecting = c->state == PK_CONN_CONNECTING;
+  int connecting = c->opening;
   c->state = PK_CONN_CLOSED;
   pk_timer_stop(&core->wheel, &c->timer);
   op(core, c, PK_OP_CLOSE, (uint32_t)reset);
@@ -337,8 +371,9 @@ void pk_conn_heartbeat_ack(pk_core *core, pk_conn *c, const uint8_t *data, const
   PK_STAT_ADD(core->stats.heartbeats_received, 1);
   if (c->side == PK_SIDE_UP && c->out_bytes > core->limits.upstream_buffer) return;
   uint32_t room = f->size > c->codec->reply_max ? f->size : c->codec->reply_max;
-  uint8_t *to = pk_out_reserve(core, c, room);
-  int size = to == NULL ? 0 : c->codec->heartbeat_ack(c->codec, data, f, to, room);
+  uint8_t *to = pk_out_reserve(core, c, pk_reply_room(c->codec, room));
+  int size = to == NULL ? 0 : c->codec->heartbeat_ack(c->codec, data, f, pk_reply_at(c->codec, to, room), room);
+  if (c->named) size = pk_reply_id(c->codec, to, room, size, pk_id_of(c->codec, data, f, f->size));
   if (size > 0) pk_out_commit(core, c, (uint32_t)size);
 }
 
@@ -382,11 +417,17 @@ void pk_core_sent(pk_core *core, pk_handle h, size_t size) {
 
 static uint64_t later(uint64_t a, uint64_t b) { return a > b ? a : b; }
 
+/* Whether the time to tell its protocol runs: from its first byte, or at once where others wait for a fallback. */
+static int undecided(const pk_conn *c) {
+  return c->codec == NULL && !c->raw && (c->first_byte != 0 || c->falls_back);
+}
+
 static uint64_t conn_due(const pk_core *core, const pk_conn *c) {
   const pk_limits *l = &core->limits;
   uint64_t active = later(c->last_read, c->last_write), due;
   if (c->state == PK_CONN_FLUSHING) return c->opened + (uint64_t)l->frame_ms * PK_MS;
-  if (c->state == PK_CONN_CONNECTING) return c->opened + (uint64_t)c->connect_ms * PK_MS;
+  if (c->opening) return c->opened + (uint64_t)c->connect_ms * PK_MS;
+  if (c->raw) return pk_raw_active(core, c) + (uint64_t)l->idle_ms * PK_MS;
   if (c->side == PK_SIDE_UP) {
     due = later(c->last_used, c->opened) + (uint64_t)l->idle_ms * PK_MS;
     uint64_t beat = active + (uint64_t)l->heartbeat_ms * PK_MS;
@@ -403,8 +444,9 @@ static uint64_t conn_due(const pk_core *core, const pk_conn *c) {
     uint64_t half = c->frame_since + (uint64_t)l->frame_ms * PK_MS;
     if (half < due) due = half;
   }
-  if (c->codec == NULL && c->first_byte != 0) {
-    uint64_t detect = c->first_byte + (uint64_t)l->detect_ms * PK_MS;
+  if (undecided(c)) {
+    uint64_t since = c->first_byte != 0 ? c->first_byte : c->opened;
+    uint64_t detect = since + (uint64_t)l->detect_ms * PK_MS;
     if (detect < due) due = detect;
   }
   return due;
@@ -412,16 +454,25 @@ static uint64_t conn_due(const pk_core *core, const pk_conn *c) {
 
 void pk_conn_timer(pk_core *core, pk_conn *c) {
   if (c->state == PK_CONN_CLOSED || c->state == PK_CONN_FREE) return;
-  uint64_t tick = conn_due(core, c) / PK_MS + 1;
+  uint64_t due = conn_due(core, c), idle = core->now + (uint64_t)core->limits.heartbeat_ms * PK_MS;
+  if (c->side == PK_SIDE_UP && idle < due) due = idle; /* an answer may come before that and leave it idle */
+  uint64_t tick = due / PK_MS + 1;
   if (c->timer.link == NULL || tick < c->timer.due) pk_timer_start(&core->wheel, &c->timer, tick);
 }
 
 /* Ask a silent upstream whether it lives. A protocol without heartbeats is only looked at again. */
 static void probe(pk_core *core, pk_conn *c) {
-  uint8_t *to = pk_out_reserve(core, c, c->codec->reply_max);
-  uint64_t id = c->next_id++ & pk_id_mask(c->codec);
-  int size =
-      to == NULL ? 0 : c->codec->heartbeat(c->codec, id, c->key, to, c->codec->reply_max);
+  uint32_t most = c->codec->reply_max;
+  uint8_t *to = pk_out_reserve(core, c, pk_reply_room(c->codec, most));
+  /* Where answers come in order the counter is a request's place, which a heartbeat has none of. */
+  uint64_t id = c->codec->mode == PK_MODE_MULTIPLEXED ? c->next_id++ & pk_id_mask(c->codec) : 0;
+  int size = to == NULL ? 0
+                        : c->codec->heartbeat(c->codec, c->named ? 0 : id, c->key,
+                                              pk_reply_at(c->codec, to, most), most);
+  if (c->named) {
+    uint8_t written[PK_ID_MAX];
+    size = pk_reply_id(c->codec, to, most, size, (pk_slice){written, pk_id_write(c->codec, id, written)});
+  }
   if (size <= 0) {
     c->last_read = c->busy_since = core->now;
     return;
@@ -433,9 +484,9 @@ static void probe(pk_core *core, pk_conn *c) {
 }
 
 static void client_timer_fired(pk_core *core, pk_conn *c) {
-  if (c->codec == NULL && c->first_byte != 0) {
-    PK_STAT_ADD(core->stats.undetected, 1);
-    pk_conn_close(core, c, 0);
+  if (undecided(c)) {
+    pk_down_undecided(core, c, PK_DETECT_LATE);
+    pk_conn_timer(core, c);
   } else if (c->in_flight == 0 || c->out_bytes > 0) {
     PK_STAT_ADD(core->stats.closed_idle, 1);
     pk_conn_close(core, c, 0);
@@ -462,12 +513,20 @@ static void upstream_timer_fired(pk_core *core, pk_conn *c) {
 void pk_conn_timer_fired(pk_core *core, pk_conn *c) {
   if (core->now < conn_due(core, c)) {
     pk_conn_timer(core, c);
-  } else if (c->state != PK_CONN_OPEN) {
+  } else if (c->state != PK_CONN_OPEN || c->opening) {
     pk_conn_close(core, c, c->state == PK_CONN_FLUSHING);
+  } else if (c->raw) {
+    PK_STAT_ADD(core->stats.closed_idle, 1);
+    pk_conn_close(core, c, 0);
   } else if (c->frame_since != 0 && !c->read_off &&
              core->now >= c->frame_since + (uint64_t)core->limits.frame_ms * PK_MS) {
     PK_STAT_ADD(core->stats.closed_half_frame, 1);
-    pk_conn_close(core, c, 0);
+    if (c->side == PK_SIDE_UP) {
+      pk_conn_close(core, c, 0);
+    } else { /* what it asked before is still answered */
+      pk_core_eof(core, pk_conn_handle(c));
+      pk_conn_timer(core, c);
+    }
   } else if (c->side == PK_SIDE_UP) {
     upstream_timer_fired(core, c);
   } else {

@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "envelope.h"
 #include "internal.h"
 
 pk_core *pk_core_new(uint64_t seed) {
@@ -37,6 +38,7 @@ void pk_core_free(pk_core *core) {
     free(core->requests[i]);
   }
   for (uint32_t i = 0; i < core->attempt_pages; i++) free(core->attempts[i]);
+  for (uint32_t i = 0; i < core->id_pages; i++) free(core->ids[i]);
   for (uint32_t i = 0; i < core->endpoint_capacity; i++) free(core->endpoints[i]);
   for (uint32_t i = 0; i < PK_STAT_PAGES; i++) free(core->endpoint_stats[i]);
   while (core->live != NULL) {
@@ -54,6 +56,7 @@ void pk_core_free(pk_core *core) {
   for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) free(lists[i]->items);
   free(core->conns);
   free(core->requests);
+  free(core->ids);
   free(core->attempts);
   free(core->endpoints);
   free(core->ops);
@@ -137,7 +140,10 @@ static void leave_endpoints(pk_core *core, const pk_table *t) {
   for (uint32_t i = 0; i < t->endpoint_count; i++) {
     pk_endpoint *e = core->endpoints[pk_table_endpoint_at(t, i)->uid];
     if (e->table == core->live->serial || e->active > 0) continue;
-    while (e->conns != NULL) pk_conn_close(core, e->conns, 0);
+    while (e->conns != NULL) {
+      e->conns->unwanted = 1;
+      pk_conn_close(core, e->conns, 0);
+    }
   }
 }
 
@@ -192,12 +198,22 @@ pk_handle pk_core_accept(pk_core *core, uint32_t listener) {
   }
   const pk_table_listener *l = pk_table_listener_at(t, listener);
   c->listener = listener;
-  if (l->codec_count == 1) c->codec = pk_table_codec_at(t, l->codec);
+  c->falls_back = l->fallback != PK_NONE;
   core->client_count++;
   PK_STAT_ADD(core->stats.connections_accepted, 1);
   PK_STAT_ADD(core->stats.connections_active, 1);
   pk_conn_timer(core, c);
+  if (l->codec_count == 1 && !c->falls_back) {
+    pk_down_speak(core, c, pk_table_codec_at(t, l->codec));
+  } else if (l->codec_count == 0 && c->falls_back) {
+    pk_raw_begin(core, c); /* there is nothing to wait for */
+  }
   return pk_conn_handle(c);
+}
+
+const pk_codec *pk_core_bridged(const pk_core *core, pk_handle h) {
+  const pk_conn *c = pk_conn_find(core, h);
+  return c != NULL && c->codec != NULL && pk_envelope_is(c->codec) ? c->codec : NULL;
 }
 
 void pk_core_drain(pk_core *core) {
@@ -219,6 +235,7 @@ void pk_core_shutdown(pk_core *core) {
   }
   for (uint32_t i = 0; i < core->conn_count; i++) {
     pk_conn *c = core->conns[i];
+    c->unwanted = 1;
     if (c->state == PK_CONN_CONNECTING) pk_conn_close(core, c, 0);
     pk_conn_flush(core, c);
   }

@@ -32,7 +32,7 @@ typedef uint64_t pk_handle; /* 0 names nothing */
   X(upstream_connections_active) X(upstream_closed) X(upstream_silent) X(buffer_bytes)          \
   X(filters_waiting) X(tables_live) X(bytes_from_clients) X(bytes_to_clients)                   \
   X(bytes_from_upstreams) X(bytes_to_upstreams) X(system_calls) X(batches) X(accept_errors)     \
-  X(events_lost)
+  X(events_lost) X(fallback_connections) X(fallback_active) X(greetings_refused)
 
 typedef struct pk_stats {
 #define X(name) _Atomic uint64_t name;
@@ -59,7 +59,8 @@ enum {
   PK_OP_FILTER,      /* request `handle` waits for pk_core_decide: arg the filter chain, its frame at
                         data, of `codec`, routed by the table `token`; the bytes stay until then */
   PK_OP_RETIRED,     /* the table `token` is used no more */
-  PK_OP_ENDPOINT     /* endpoint uid `arg` became reachable (size 1) or not (size 0) */
+  PK_OP_ENDPOINT,    /* endpoint uid `arg` became reachable (size 1) or not (size 0) */
+  PK_OP_FINISH       /* no more is written to `handle`: tell its peer */
 };
 
 typedef struct pk_op {
@@ -89,6 +90,8 @@ uint8_t *pk_core_buffer(pk_core *core, pk_handle h, size_t *size);
 void pk_core_feed(pk_core *core, pk_handle h, const uint8_t *data, size_t size);
 void pk_core_eof(pk_core *core, pk_handle h);
 void pk_core_error(pk_core *core, pk_handle h); /* reset, or any error of the socket */
+/* The codec of `h` when it reads envelopes (envelope.h); NULL for every other connection. */
+const pk_codec *pk_core_bridged(const pk_core *core, pk_handle h);
 
 /* Connections with bytes to write: up to `max` handles; call until it returns 0. */
 size_t pk_core_take_dirty(pk_core *core, pk_handle *out, size_t max);
@@ -97,8 +100,8 @@ int pk_core_out(const pk_core *core, pk_handle h, struct iovec *iov, int max);
 void pk_core_sent(pk_core *core, pk_handle h, size_t size);
 size_t pk_core_take_ops(pk_core *core, pk_op *out, size_t max);
 
-/* The verdict on a request that waited. `cluster` indexes the table it was routed by. Frees the
- * bytes; 0, or -1 when the request is gone already. */
+/* The verdict on a request that waited. `cluster` indexes the table it was routed by; `text` is the
+ * reply's, or else the changed request to send instead (same id, same kind). Frees the bytes; 0, or -1 when the request is gone already. */
 int pk_core_decide(pk_core *core, pk_handle request, uint32_t verdict, uint32_t cluster,
                    uint32_t status, const char *text, size_t text_size);
 

@@ -1,32 +1,103 @@
 /* downstream.c: what clients send: detection, frames, and the queue of bytes back to them. */
 #include "internal.h"
 
+static const pk_table_listener *listener_of(const pk_core *core, const pk_conn *c) {
+  const pk_table *t = core->live->table;
+  if (c->listener >= t->listener_count) return NULL;
+  const pk_table_listener *l = pk_table_listener_at(t, c->listener);
+  return l->present ? l : NULL;
+}
+
 int pk_down_blocked(const pk_conn *c) {
   return c->paused || (c->codec != NULL && c->codec->mode == PK_MODE_PINGPONG && c->in_flight > 0);
 }
 
-/* The first codec of the listener's list that says yes once all before it have said no. */
-int pk_down_detect(pk_core *core, pk_conn *c, const uint8_t *data, size_t size) {
-  const pk_table *t = core->live->table;
-  if (c->listener >= t->listener_count) return PK_ERR_MAGIC;
-  const pk_table_listener *l = pk_table_listener_at(t, c->listener);
-  for (uint32_t i = 0; i < l->codec_count; i++) {
-    const pk_codec *codec = pk_table_codec_at(t, l->codec + i);
-    int result = codec->probe(codec, data, size);
-    if (result == PK_OK) {
-      c->codec = codec;
-      return PK_OK;
+/* What a listener's codecs say of a beginning. More bytes only take candidates out or make their frame whole:
+ * so the choice depends on the bytes, not on how they came. */
+typedef struct candidates {
+  uint32_t possible;     /* whose beginning it is, well formed or not */
+  const pk_codec *only;  /* the last of them that is sure of its beginning */
+  const pk_codec *chosen; /* whose frame is whole, with none in front that is still open */
+  const pk_codec *whole; /* the first with a whole frame */
+  const pk_codec *fits;  /* the first that is open and sure of its beginning */
+  uint32_t open, need;   /* those whose frame is not whole; the least that one of them waits for */
+} candidates;
+
+static candidates candidates_of(const pk_core *core, const pk_table_listener *l, const uint8_t *data,
+                                size_t size) {
+  candidates found = {.need = UINT32_MAX};
+  uint32_t limit = core->limits.frame;
+  for (uint32_t i = 0; size > 0 && i < l->codec_count && found.chosen == NULL; i++) {
+    const pk_codec *codec = pk_table_codec_at(core->live->table, l->codec + i);
+    int sure = codec->probe(codec, data, size);
+    if (sure != PK_OK && sure != PK_MORE) continue;
+    pk_frame f = {.need = (uint32_t)size + 1};
+    int result = codec->frame(codec, data, size, limit, &f);
+    if (result == PK_ERR_MAGIC) continue;
+    found.possible++;
+    if (sure == PK_OK) found.only = codec;
+    if (result == PK_OK && sure == PK_OK) {
+      if (found.open == 0) found.chosen = codec;
+      if (found.whole == NULL) found.whole = codec;
+    } else if (result >= 0 && size < limit) {
+      uint32_t need = result == PK_MORE && f.need > size ? f.need : (uint32_t)size + 1;
+      if (need < found.need) found.need = need;
+      if (found.fits == NULL && sure == PK_OK) found.fits = codec;
+      found.open++;
     }
-    if (result == PK_MORE) return PK_MORE;
   }
+  return found;
+}
+
+void pk_down_speak(pk_core *core, pk_conn *c, const pk_codec *codec) {
+  c->codec = codec;
+  c->pinned = (uint8_t)pk_codec_is_pinned(codec);
+  c->named = pk_id_max(codec) > 0;
+  pk_greeting_begin(core, c);
+}
+
+int pk_down_detect(pk_core *core, pk_conn *c, const uint8_t *data, size_t size, int when, uint32_t *need) {
+  const pk_table_listener *l = listener_of(core, c);
+  int fallback = l != NULL && l->fallback != PK_NONE;
+  candidates found = {0};
+  if (l != NULL) found = candidates_of(core, l, data, size);
+  const pk_codec *codec = found.chosen;
+  /* The only one left answers for itself, with its own errors. */
+  if (codec == NULL && found.possible == 1 && !fallback) codec = found.only;
+  if (codec == NULL && when != PK_DETECT_EARLY) codec = found.whole;
+  if (codec == NULL && when == PK_DETECT_LATE && !fallback) codec = found.fits;
+  if (codec != NULL) {
+    pk_down_speak(core, c, codec);
+    return PK_OK;
+  }
+  if (found.open > 0 && when == PK_DETECT_EARLY) {
+    *need = found.need;
+    return PK_MORE;
+  }
+  if (fallback) return PK_FALLBACK;
   PK_STAT_ADD(core->stats.undetected, 1);
   return PK_ERR_MAGIC;
 }
 
+void pk_down_undecided(pk_core *core, pk_conn *c, int when) {
+  const uint8_t *data = c->in == NULL ? NULL : c->in->data + c->in->start;
+  uint32_t size = c->in == NULL ? 0 : c->in->end - c->in->start, need;
+  int result = pk_down_detect(core, c, data, size, when, &need);
+  c->in_need = 0;
+  if (result == PK_FALLBACK) {
+    pk_raw_begin(core, c);
+  } else if (result == PK_OK) {
+    pk_conn_ready(core, c); /* framed in the next batch */
+  } else {
+    pk_conn_close(core, c, 0);
+  }
+}
+
 /* Bytes that are not the protocol: an error reply where the caller is known. */
-void pk_down_bad(pk_core *core, pk_conn *c, const pk_frame *f, int error) {
-  if (c->codec != NULL && f->kind == PK_KIND_REQUEST) {
-    pk_request *r = pk_request_new(core, c, f);
+void pk_down_bad(pk_core *core, pk_conn *c, const uint8_t *data, size_t size, const pk_frame *f, int error) {
+  if (c->codec != NULL && f->kind == PK_KIND_REQUEST &&
+      (!c->named || pk_id_of(c->codec, data, f, size).data != NULL)) {
+    pk_request *r = pk_request_new(core, c, data, size, f);
     pk_message m = {.size = 0};
     pk_message_add(&m, error == PK_ERR_LIMIT ? "protokit: the frame is larger than the limit of "
                                              : "protokit: malformed frame, wrong at byte ");
@@ -34,13 +105,6 @@ void pk_down_bad(pk_core *core, pk_conn *c, const pk_frame *f, int error) {
     if (error == PK_ERR_LIMIT) pk_message_add(&m, " bytes");
     if (r != NULL) pk_request_fail(core, r, PK_STATUS_BAD_REQUEST, m.data, m.size);
   }
-}
-
-static const pk_table_listener *listener_of(const pk_core *core, const pk_conn *c) {
-  const pk_table *t = core->live->table;
-  if (c->listener >= t->listener_count) return NULL;
-  const pk_table_listener *l = pk_table_listener_at(t, c->listener);
-  return l->present ? l : NULL;
 }
 
 static void no_route(pk_core *core, pk_request *r, const pk_table_listener *l,
@@ -58,6 +122,17 @@ static void no_route(pk_core *core, pk_request *r, const pk_table_listener *l,
   pk_message_bytes(&m, d->group.data, d->group.size < 40 ? d->group.size : 40);
   pk_message_add(&m, "'");
   pk_request_fail(core, r, PK_STATUS_NO_SERVICE, m.data, m.size);
+}
+
+static void calls_back(pk_core *core, pk_request *r, const pk_table_listener *l,
+                       const pk_destination *d) {
+  pk_message m = {.size = 0};
+  pk_message_add(&m, "protokit: service '");
+  pk_message_bytes(&m, d->service.data, d->service.size < 200 ? d->service.size : 200);
+  pk_message_add(&m, "' calls its clients back, which needs 'mode: pinned' on listener '");
+  pk_message_text(&m, core->live->table, l->name);
+  pk_message_add(&m, "'");
+  pk_request_fail(core, r, PK_STATUS_BAD_REQUEST, m.data, m.size);
 }
 
 static void overloaded(pk_core *core, pk_request *r, const char *what, uint64_t limit) {
@@ -98,6 +173,10 @@ static uint32_t route(pk_core *core, pk_request *r, const pk_table_listener *l,
     return PK_NONE;
   }
   r->context = d.context;
+  if (d.flags & PK_DESTINATION_CALLS_BACK && !l->pinned && !pk_codec_is_pinned(r->codec)) {
+    calls_back(core, r, l, &d);
+    return PK_NONE;
+  }
   if (d.timeout_ms != 0) *budget = d.timeout_ms;
   uint32_t plan = pk_table_route(core->live->table, l->routes, &d);
   if (plan == PK_NONE) no_route(core, r, l, &d);
@@ -105,7 +184,7 @@ static uint32_t route(pk_core *core, pk_request *r, const pk_table_listener *l,
 }
 
 static void begin(pk_core *core, pk_conn *c, const uint8_t *data, const pk_frame *f) {
-  pk_request *r = pk_request_new(core, c, f);
+  pk_request *r = pk_request_new(core, c, data, f->size, f);
   if (r == NULL) {
     PK_STAT_ADD(core->stats.closed_over_budget, 1);
     pk_conn_close(core, c, 1);
@@ -115,6 +194,16 @@ static void begin(pk_core *core, pk_conn *c, const uint8_t *data, const pk_frame
   if (l == NULL || core->shutdown) {
     static const char text[] = "protokit: this listener is closing";
     pk_request_fail(core, r, PK_STATUS_UNAVAILABLE, text, sizeof text - 1);
+    return;
+  }
+  if (c->greeting > 0) {
+    static const char text[] = "protokit: a request came before the greeting was over";
+    pk_request_fail(core, r, PK_STATUS_BAD_REQUEST, text, sizeof text - 1);
+    return;
+  }
+  if (r->id_size == PK_ABSENT && !r->oneway) {
+    static const char text[] = "protokit: the request has no id";
+    pk_request_fail(core, r, PK_STATUS_BAD_REQUEST, text, sizeof text - 1);
     return;
   }
   if (!admitted(core, r, c)) return;
@@ -170,13 +259,16 @@ void pk_down_frame(pk_core *core, pk_conn *c, const uint8_t *data, const pk_fram
       pk_conn_heartbeat_ack(core, c, data, f);
       pk_down_queued(core, c);
       break;
+    case PK_KIND_GREETING:
+      pk_greeting_frame(core, c, f);
+      break;
     default:
       break;
   }
 }
 
 void pk_down_tell_drain(pk_core *core, pk_conn *c) {
-  if (c->codec == NULL || c->state != PK_CONN_OPEN) return;
+  if (c->codec == NULL || c->state != PK_CONN_OPEN || c->greeting > 0) return;
   c->told_drain = 1;
   uint8_t *to = pk_out_reserve(core, c, c->codec->reply_max);
   int size = to == NULL ? 0 : c->codec->drain(c->codec, c->context, to, c->codec->reply_max);

@@ -5,6 +5,8 @@
  *   conn.c        connections: reading, framing, closing
  *   downstream.c  frames from clients
  *   upstream.c    frames from upstreams, choosing endpoint and connection
+ *   greeting.c    what is said before requests
+ *   raw.c         connections of no known protocol, passed on byte by byte
  *   request.c     requests and their attempts, from begin to the one end
  *
  * Records refer to each other by handle (index and generation) wherever the other may go first. */
@@ -12,6 +14,7 @@
 #define PK_INTERNAL_H
 
 #include "core.h"
+#include "ident.h"
 #include "timer.h"
 
 #define PK_MS 1000000u /* ns */
@@ -82,7 +85,7 @@ _Static_assert(sizeof(pk_attempt) <= 64, "an attempt is one cache line");
 
 typedef struct pk_request {
   pk_timer timer;
-  uint64_t client_id;
+  uint64_t client_id; /* where ids are byte strings: a hash; the id itself is in pk_core.ids */
   uint64_t started;
   pk_handle client;
   pk_live *live;
@@ -92,6 +95,8 @@ typedef struct pk_request {
   uint32_t next;    /* in the free list */
   uint32_t listener, cluster;
   uint8_t oneway, tries, answered, filtering;
+  uint8_t refused; /* a server refused the greeting */
+  uint8_t named, id_size; /* its id is a byte string, of so many bytes, or PK_ABSENT */
   const pk_codec *codec;
   pk_endpoint *avoid; /* where the last attempt failed; compared, never followed */
   pk_held *held;
@@ -100,8 +105,10 @@ typedef struct pk_request {
   pk_chunk *answer;
 } pk_request;
 
+#define PK_ABSENT 0xffu /* pk_request.id_size: the request has no id */
+
 typedef struct pk_slot {
-  uint64_t id;
+  uint64_t id;      /* of a pinned byte string its hash */
   uint32_t attempt; /* index, or PK_NONE */
   uint32_t used;    /* the id was issued and neither answered nor given up */
 } pk_slot;
@@ -113,7 +120,15 @@ typedef struct pk_conn {
   uint8_t eof, broken;      /* the peer sends no more; the socket is gone */
   uint8_t dirty, ready;     /* on those lists */
   uint8_t paused, read_off; /* too much queued to it; the driver was told not to read */
-  uint8_t pinned, draining, probing, told_drain;
+  uint8_t pinned; /* of a pair (up); its codec wants one (down) */
+  uint8_t draining, probing, told_drain;
+  uint8_t widowed; /* the connection it was pinned to was lost: it ends when all is answered */
+  uint8_t opening;  /* upstream: requests wait until it is connected and greeted */
+  uint8_t greeting, refused; /* steps of the greeting still to come; the peer said no */
+  uint8_t unwanted; /* closed by us before it opened: says nothing of the endpoint */
+  uint8_t falls_back, raw; /* of a listener with a fallback; passed on there, byte by byte */
+  uint8_t finishing, finished, tries; /* raw: no more is to be written; its peer was told; connects */
+  uint8_t named; /* its ids are byte strings */
   const pk_codec *codec;
   /* input: what was read and not yet framed */
   pk_chunk *in;
@@ -159,6 +174,8 @@ struct pk_core {
 
   pk_request **requests; /* pages */
   uint32_t request_pages, free_request, request_count;
+  uint8_t **ids; /* of requests, where they are byte strings: pages of PK_ID_MAX bytes each, made when needed */
+  uint32_t id_pages;
   pk_attempt **attempts; /* pages */
   uint32_t attempt_pages, free_attempt;
 
@@ -192,6 +209,8 @@ void pk_held_free(pk_core *core, pk_held *h);
 /* Room for `size` contiguous bytes at the end of the output, then commit what was written there. */
 uint8_t *pk_out_reserve(pk_core *core, pk_conn *c, uint32_t size);
 void pk_out_commit(pk_core *core, pk_conn *c, uint32_t size);
+/* Bytes that need not stand together. -1 over budget, when some of them may be queued. */
+int pk_out_append(pk_core *core, pk_conn *c, const uint8_t *data, size_t size);
 void pk_out_free(pk_core *core, pk_conn *c);
 
 /* core.c */
@@ -214,14 +233,24 @@ void pk_conn_touch(pk_core *core, pk_conn *c);  /* something it may wait for hap
 void pk_conn_timer(pk_core *core, pk_conn *c);  /* set its timer to what it next waits for */
 void pk_conn_timer_fired(pk_core *core, pk_conn *c);
 void pk_conn_more(pk_core *core, pk_conn *c); /* its turn on the ready list */
+void pk_conn_read_off(pk_core *core, pk_conn *c);
+void pk_conn_read_on(pk_core *core, pk_conn *c);
+/* Keep bytes that cannot be handled yet; -1 after it was closed for want of memory. */
+int pk_conn_keep(pk_core *core, pk_conn *c, const uint8_t *data, size_t size);
 void pk_conn_heartbeat_ack(pk_core *core, pk_conn *c, const uint8_t *data, const pk_frame *f);
 /* Copy a frame to the connection's output; NULL (and nothing done) without memory. */
 uint8_t *pk_conn_send(pk_core *core, pk_conn *c, const uint8_t *data, uint32_t size);
 
 /* downstream.c */
 void pk_down_frame(pk_core *core, pk_conn *c, const uint8_t *data, const pk_frame *f);
-void pk_down_bad(pk_core *core, pk_conn *c, const pk_frame *f, int error);
-int pk_down_detect(pk_core *core, pk_conn *c, const uint8_t *data, size_t size);
+void pk_down_bad(pk_core *core, pk_conn *c, const uint8_t *data, size_t size, const pk_frame *f, int error);
+/* Which protocol a client speaks, from all it has sent. PK_OK: c->codec says; PK_MORE: need more; PK_FALLBACK:
+ * none, it is to be passed on; PK_ERR_MAGIC: none. */
+enum { PK_FALLBACK = 2 };
+enum { PK_DETECT_EARLY = 0, PK_DETECT_LATE, PK_DETECT_ENDED }; /* more may come; no more time; no more bytes */
+void pk_down_speak(pk_core *core, pk_conn *c, const pk_codec *codec); /* it speaks that protocol */
+int pk_down_detect(pk_core *core, pk_conn *c, const uint8_t *data, size_t size, int when, uint32_t *need);
+void pk_down_undecided(pk_core *core, pk_conn *c, int when); /* decide on what there is */
 int pk_down_blocked(const pk_conn *c);
 void pk_down_tell_drain(pk_core *core, pk_conn *c);
 void pk_down_queued(pk_core *core, pk_conn *c); /* after output was added */
@@ -230,13 +259,34 @@ void pk_down_queued(pk_core *core, pk_conn *c); /* after output was added */
 void pk_up_frame(pk_core *core, pk_conn *c, const uint8_t *data, const pk_frame *f);
 /* The connection to send the request on (open or being opened), or NULL and why in *status. */
 pk_conn *pk_up_choose(pk_core *core, pk_request *r, uint32_t *status);
-int pk_up_send(pk_core *core, pk_conn *c, pk_attempt *a, const uint8_t *data, const pk_frame *f);
+/* 0; PK_ERR_SPACE; PK_ERR_UNSUPPORTED when its id cannot be rewritten. */
+int pk_up_send(pk_core *core, pk_conn *c, const pk_request *r, pk_attempt *a, const uint8_t *data,
+               const pk_frame *f);
 void pk_up_opened(pk_core *core, pk_conn *c);
 void pk_up_lost(pk_core *core, pk_conn *c, int connecting); /* closed: fail what is on it */
 void pk_up_forget(pk_conn *c, const pk_attempt *a);         /* give its slot back */
 
+/* A connection of its own for a client that is passed on byte by byte; `failed` is not tried again. */
+pk_conn *pk_up_raw(pk_core *core, const pk_conn *client, const pk_endpoint *failed);
+
+/* greeting.c */
+void pk_greeting_begin(pk_core *core, pk_conn *c);
+void pk_greeting_frame(pk_core *core, pk_conn *c, const pk_frame *f);
+
+/* raw.c */
+void pk_raw_begin(pk_core *core, pk_conn *client);
+void pk_raw_feed(pk_core *core, pk_conn *c, const uint8_t *data, size_t size);
+void pk_raw_opened(pk_core *core, pk_conn *server);
+void pk_raw_ended(pk_core *core, pk_conn *c);  /* it sends no more */
+void pk_raw_settle(pk_core *core, pk_conn *c);
+void pk_raw_closed(pk_core *core, pk_conn *c, int connecting);
+uint64_t pk_raw_active(const pk_core *core, const pk_conn *c); /* when either side last read or wrote, ns */
+
 /* request.c */
-pk_request *pk_request_new(pk_core *core, pk_conn *client, const pk_frame *f);
+/* `size` bytes of the frame are there. */
+pk_request *pk_request_new(pk_core *core, pk_conn *client, const uint8_t *data, size_t size, const pk_frame *f);
+/* The client's own id, of a request whose id is a byte string. */
+pk_slice pk_request_id(const pk_core *core, const pk_request *r);
 pk_request *pk_request_find(const pk_core *core, pk_handle h);
 pk_attempt *pk_attempt_at(const pk_core *core, uint32_t index);
 static inline pk_handle pk_request_handle(const pk_request *r) {
@@ -247,6 +297,7 @@ void pk_request_dispatch(pk_core *core, pk_request *r, const uint8_t *data, cons
 void pk_request_answer(pk_core *core, pk_request *r, const uint8_t *data, const pk_frame *f);
 /* Ends the request with an error that the caller's library raises; `text` up to 512 bytes. */
 void pk_request_fail(pk_core *core, pk_request *r, uint32_t status, const char *text, size_t size);
+enum { PK_LOST_REFUSED = 0x100 }; /* with PK_RETRY_CONNECT: the greeting was refused */
 /* An attempt came to nothing; `why` is PK_RETRY_*. Tries again where that is safe, else fails. */
 void pk_request_lost(pk_core *core, pk_request *r, uint32_t why, int written);
 void pk_request_timeout(pk_core *core, pk_request *r);

@@ -1,6 +1,7 @@
 /* request.c: a request from begin to its one end, and its attempts. */
 #include <stdlib.h>
 
+#include "hash.h"
 #include "internal.h"
 
 enum { FREE_TRIES = 3 }; /* of a request that no byte of was written, without any retry policy */
@@ -72,8 +73,33 @@ static int keeps_order(const pk_request *r) {
   return r->codec->mode != PK_MODE_MULTIPLEXED && !r->oneway;
 }
 
-pk_request *pk_request_new(pk_core *core, pk_conn *client, const pk_frame *f) {
+/* Where the id of the request at an index is kept; NULL without memory. */
+static uint8_t *id_room(pk_core *core, uint32_t index) {
+  uint32_t page = index / PK_PAGE, had = core->id_pages;
+  uint8_t **pages = pk_grow(core->ids, &core->id_pages, page + 1, sizeof *pages);
+  if (pages == NULL) return NULL;
+  core->ids = pages;
+  for (uint32_t i = had; i < core->id_pages; i++) pages[i] = NULL;
+  if (pages[page] == NULL) pages[page] = malloc(PK_PAGE * PK_ID_MAX);
+  return pages[page] == NULL ? NULL : pages[page] + index % PK_PAGE * PK_ID_MAX;
+}
+
+pk_slice pk_request_id(const pk_core *core, const pk_request *r) {
+  if (r->id_size == PK_ABSENT) return (pk_slice){NULL, 0};
+  return (pk_slice){core->ids[r->index / PK_PAGE] + r->index % PK_PAGE * PK_ID_MAX, r->id_size};
+}
+
+static void keep_id(pk_core *core, pk_request *r, pk_slice id) {
+  r->named = 1;
+  r->client_id = pk_hash(0, id.data, id.size);
+  r->id_size = id.data == NULL ? PK_ABSENT : (uint8_t)id.size;
+  if (id.size > 0) memcpy(id_room(core, r->index), id.data, id.size);
+}
+
+pk_request *pk_request_new(pk_core *core, pk_conn *client, const uint8_t *data, size_t size,
+                           const pk_frame *f) {
   if (core->free_request == PK_NONE && more_requests(core) != 0) return NULL;
+  if (client->named && id_room(core, core->free_request) == NULL) return NULL;
   pk_request *r = request_at(core, core->free_request);
   uint32_t index = r->index, generation = r->generation + 1;
   core->free_request = r->next;
@@ -82,6 +108,7 @@ pk_request *pk_request_new(pk_core *core, pk_conn *client, const pk_frame *f) {
   r->generation = generation > 0 ? generation : 1;
   r->timer.kind = PK_TIMER_REQUEST;
   r->client_id = f->id;
+  if (client->named) keep_id(core, r, pk_id_of(client->codec, data, f, size));
   r->started = core->now;
   r->client = pk_conn_handle(client);
   r->live = core->live;
@@ -215,14 +242,26 @@ void pk_request_answer(pk_core *core, pk_request *r, const uint8_t *data, const 
     pk_request_end(core, r);
     return;
   }
-  uint8_t *to = answer_room(core, r, client, f->size);
+  int renamed = r->named && client->peer == 0, size = (int)f->size;
+  uint8_t *to = answer_room(core, r, client, renamed ? pk_id_room(r->codec, f->size) : f->size);
   if (to == NULL) {
     no_room_for_answer(core, r, client);
     return;
   }
-  memcpy(to, data, f->size);
-  if (r->codec->id_bytes > 0 && client->peer == 0) r->codec->patch_id(r->codec, to, f, r->client_id);
-  finish(core, r, client, f->size);
+  if (renamed) {
+    pk_slice id = pk_request_id(core, r);
+    size = r->codec->splice_id(r->codec, data, f, id.data, id.size, to, pk_id_room(r->codec, f->size));
+  } else {
+    memcpy(to, data, f->size);
+    if (r->codec->id_bytes > 0 && client->peer == 0 && r->codec->patch_id != NULL)
+      r->codec->patch_id(r->codec, to, f, r->client_id);
+  }
+  if (size <= 0) {
+    static const char text[] = "protokit: the answer cannot have the id of its request";
+    pk_request_fail(core, r, PK_STATUS_INTERNAL, text, sizeof text - 1);
+    return;
+  }
+  finish(core, r, client, (uint32_t)size);
 }
 
 static void count_error(pk_core *core, uint32_t status) {
@@ -249,11 +288,12 @@ void pk_request_fail(pk_core *core, pk_request *r, uint32_t status, const char *
     pk_request_end(core, r);
     return;
   }
-  uint32_t room = r->codec->reply_max;
-  uint8_t *to = answer_room(core, r, client, room);
+  uint32_t most = r->codec->reply_max;
+  uint8_t *to = answer_room(core, r, client, pk_reply_room(r->codec, most));
   int built = to == NULL ? -1
-                         : r->codec->error(r->codec, status, r->client_id, r->context, text,
-                                           size < 512 ? size : 512, to, room);
+                         : r->codec->error(r->codec, status, r->named ? 0 : r->client_id, r->context, text,
+                                           size < 512 ? size : 512, pk_reply_at(r->codec, to, most), most);
+  if (r->named) built = pk_reply_id(r->codec, to, most, built, pk_request_id(core, r));
   if (built <= 0) {
     no_room_for_answer(core, r, client);
     return;
@@ -326,13 +366,15 @@ static void retry(pk_core *core, pk_request *r) {
 void pk_request_lost(pk_core *core, pk_request *r, uint32_t why, int written) {
   pk_endpoint *e = endpoint_of(core, r);
   if (e != NULL) PK_STAT_ADD(e->stats->errors, 1);
+  if (why & PK_LOST_REFUSED) r->refused = 1;
   if (pk_request_may_retry(r, why, written)) {
     retry(core, r);
     return;
   }
   pk_message m = {.size = 0};
-  pk_message_add(&m, why == PK_RETRY_CONNECT ? "protokit: cannot connect to "
-                                             : "protokit: the connection was lost to ");
+  pk_message_add(&m, why & PK_LOST_REFUSED    ? "protokit: the greeting was refused by "
+                     : why & PK_RETRY_CONNECT ? "protokit: cannot connect to "
+                                              : "protokit: the connection was lost to ");
   add_target(&m, r, e);
   if (why == PK_RETRY_RESET)
     pk_message_add(&m, written ? " after the request was sent" : " before the request was sent");
@@ -394,13 +436,14 @@ void pk_request_dispatch(pk_core *core, pk_request *r, const uint8_t *data, cons
     pk_message m = {.size = 0};
     pk_message_add(&m, "protokit: no endpoint can be reached ");
     add_target(&m, r, NULL);
-    pk_message_add(&m, ": there is none, or the last connections to them failed");
+    pk_message_add(&m, r->refused ? ": the greeting was refused"
+                                  : ": there is none, or the last connections to them failed");
     pk_request_fail(core, r, PK_STATUS_UNAVAILABLE, m.data, m.size);
     return;
   }
-  if (c->state == PK_CONN_CONNECTING && r->held == NULL) r->held = pk_hold(core, data, f);
+  if (c->opening && r->held == NULL) r->held = pk_hold(core, data, f);
   pk_attempt *a = attempt_new(core);
-  if (a == NULL || (c->state == PK_CONN_CONNECTING && r->held == NULL)) {
+  if (a == NULL || (c->opening && r->held == NULL)) {
     if (a != NULL) pk_attempt_free(core, a);
     overloaded(core, r, "protokit: buffers of this worker are full ");
     return;
@@ -418,7 +461,7 @@ void pk_request_dispatch(pk_core *core, pk_request *r, const uint8_t *data, cons
     c->busy_since = core->now;
     pk_conn_timer(core, c);
   }
-  if (c->state == PK_CONN_CONNECTING) {
+  if (c->opening) {
     a->waiting = 1;
     if (c->waiting_tail == PK_NONE) {
       c->waiting_head = a->index;
@@ -433,7 +476,13 @@ void pk_request_dispatch(pk_core *core, pk_request *r, const uint8_t *data, cons
 
 void pk_request_send(pk_core *core, pk_request *r, pk_conn *c, pk_attempt *a, const uint8_t *data,
                      const pk_frame *f) {
-  if (pk_up_send(core, c, a, data, f) != 0) {
+  int sent = pk_up_send(core, c, r, a, data, f);
+  if (sent == PK_ERR_UNSUPPORTED) {
+    static const char text[] = "protokit: the request cannot have another id";
+    pk_request_fail(core, r, PK_STATUS_INTERNAL, text, sizeof text - 1);
+    return;
+  }
+  if (sent != 0) {
     overloaded(core, r, "protokit: buffers of this worker are full ");
     return;
   }
@@ -442,6 +491,26 @@ void pk_request_send(pk_core *core, pk_request *r, pk_conn *c, pk_attempt *a, co
   } else if (r->held != NULL || pk_table_plan_at(r->live->table, r->plan)->features & PK_F_RETRY) {
     keep_for_retry(core, r, data, f);
   }
+}
+
+static int has_id_of(const pk_core *core, const pk_request *r, const uint8_t *data, const pk_frame *f) {
+  if (!r->named) return f->id == r->client_id;
+  pk_slice was = pk_request_id(core, r), is = pk_id_of(r->codec, data, f, f->size);
+  return was.size == is.size && (was.size == 0 || memcmp(was.data, is.data, is.size) == 0);
+}
+
+/* The filter's own version of the request takes the place of the one that was held. */
+static int replace_held(pk_core *core, pk_request *r, const uint8_t *data, size_t size) {
+  pk_frame f = {0};
+  int result = r->codec->frame(r->codec, data, size, core->limits.frame, &f);
+  int kind = r->oneway ? PK_KIND_ONEWAY : PK_KIND_REQUEST;
+  if (result != PK_OK || f.size != size || f.kind != kind || !has_id_of(core, r, data, &f)) return -1;
+  pk_held *h = pk_hold(core, data, &f);
+  if (h == NULL) return -1;
+  pk_held_free(core, r->held);
+  r->held = h;
+  r->upstream_key = f.upstream_key;
+  return 0;
 }
 
 int pk_core_decide(pk_core *core, pk_handle request, uint32_t verdict, uint32_t cluster,
@@ -455,6 +524,9 @@ int pk_core_decide(pk_core *core, pk_handle request, uint32_t verdict, uint32_t 
     pk_request_end(core, r);
   } else if (verdict == PK_DECIDE_REPLY) {
     pk_request_fail(core, r, status, text, text_size);
+  } else if (text_size > 0 && replace_held(core, r, (const uint8_t *)text, text_size) != 0) {
+    static const char why[] = "protokit: the request that a filter changed does not fit any more";
+    pk_request_fail(core, r, PK_STATUS_INTERNAL, why, sizeof why - 1);
   } else {
     if (verdict == PK_DECIDE_CLUSTER && cluster < r->live->table->cluster_count) r->cluster = cluster;
     pk_request_dispatch(core, r, r->held->data, &r->held->frame);

@@ -4,9 +4,14 @@
 #ifndef PK_TABLE_H
 #define PK_TABLE_H
 
-#include <protokit/codec.h>
+#include "ident.h"
 
 #define PK_NONE UINT32_MAX
+
+/* Whether each client needs an upstream connection of its own: the codec says so, or its ids must stay. */
+static inline int pk_codec_is_pinned(const pk_codec *c) {
+  return (PK_CODEC_HAS(c, pinned) && c->pinned) || (c->id_bytes > 0 && pk_id_max(c) == 0 && c->patch_id == NULL);
+}
 
 typedef struct pk_limits {
   uint64_t buffer;        /* bytes of buffers a worker may hold */
@@ -86,6 +91,7 @@ typedef struct pk_table_listener {
   uint32_t depth;  /* PK_DEPTH_* */
   uint32_t pinned;
   uint32_t codec, codec_count;
+  uint32_t fallback; /* cluster for connections that none of the codecs can be, or PK_NONE */
   pk_text name;
 } pk_table_listener;
 
@@ -159,6 +165,8 @@ uint32_t pk_builder_rule(pk_builder *b, const char *service, const char *method,
 uint32_t pk_builder_listener(pk_builder *b, uint32_t id, const char *name, uint32_t routes,
                              uint32_t plan, uint32_t pinned);
 uint32_t pk_builder_codec(pk_builder *b, uintptr_t codec);
+/* The fallback cluster of the listener added last. */
+uint32_t pk_builder_fallback(pk_builder *b, uint32_t cluster);
 /* The finished table, to be freed with pk_table_free; NULL when memory was short. */
 pk_table *pk_builder_finish(pk_builder *b);
 void pk_table_free(pk_table *t);

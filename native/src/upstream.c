@@ -1,6 +1,7 @@
 /* upstream.c: choosing an endpoint and a connection, and what upstreams send. */
 #include <stdlib.h>
 
+#include "hash.h"
 #include "internal.h"
 
 /* A balancer that does not look at the request stays with an endpoint for so many requests of
@@ -27,15 +28,19 @@ static int has_room(const pk_core *core, const pk_conn *c) {
 static pk_conn *connect_to(pk_core *core, pk_endpoint *e, const pk_request *r, int pinned) {
   pk_conn *c = pk_conn_new(core, PK_SIDE_UP, PK_CONN_CONNECTING);
   if (c == NULL) return NULL;
-  uint32_t slots = ring_size(r->codec, pinned);
-  c->slots = calloc(slots, sizeof *c->slots);
-  if (c->slots == NULL) {
-    c->state = PK_CONN_FREE;
-    pk_list_add(&core->free_conns, c->index);
-    return NULL;
+  if (r->codec != NULL) { /* not raw */
+    uint32_t slots = ring_size(r->codec, pinned);
+    c->slots = calloc(slots, sizeof *c->slots);
+    if (c->slots == NULL) {
+      c->state = PK_CONN_FREE;
+      pk_list_add(&core->free_conns, c->index);
+      return NULL;
+    }
+    c->slot_mask = slots - 1;
   }
-  c->slot_mask = slots - 1;
+  c->opening = 1;
   c->codec = r->codec;
+  c->named = r->named;
   c->key = r->upstream_key;
   c->endpoint = e;
   c->pinned = (uint8_t)pinned;
@@ -62,8 +67,11 @@ static pk_conn *connection_of(pk_core *core, pk_endpoint *e, const pk_request *r
   pk_conn *opening = NULL;
   for (pk_conn *c = e->conns; c != NULL && !pinned; c = c->endpoint_next) {
     if (c->codec != r->codec || c->key != r->upstream_key || c->pinned || !has_room(core, c)) continue;
-    if (c->state == PK_CONN_OPEN) return c;
-    if (c->state == PK_CONN_CONNECTING && opening == NULL) opening = c;
+    if (c->opening) {
+      if (opening == NULL) opening = c;
+    } else if (c->state == PK_CONN_OPEN) {
+      return c;
+    }
   }
   if (opening != NULL) return opening;
   const pk_table_cluster *cluster = pk_table_cluster_at(r->live->table, r->cluster);
@@ -162,20 +170,32 @@ static pk_conn *choose(pk_core *core, pk_request *r, int pinned, uint32_t *statu
 pk_conn *pk_up_choose(pk_core *core, pk_request *r, uint32_t *status) {
   const pk_table *t = r->live->table;
   pk_conn *client = pk_conn_find(core, r->client);
-  int pinned = client != NULL && r->listener < t->listener_count &&
-               pk_table_listener_at(t, r->listener)->pinned;
+  int pinned = client != NULL && (client->pinned || (r->listener < t->listener_count &&
+                                                     pk_table_listener_at(t, r->listener)->pinned));
   if (!pinned) return choose(core, r, 0, status);
   pk_conn *peer = pk_conn_find(core, client->peer);
   if (peer != NULL) {
     *status = PK_STATUS_OVERLOADED;
     return has_room(core, peer) ? peer : NULL;
   }
+  *status = PK_STATUS_UNAVAILABLE;
+  if (client->widowed) return NULL;
   pk_conn *c = choose(core, r, 1, status);
   if (c != NULL) {
     c->peer = r->client;
     client->peer = pk_conn_handle(c);
   }
   return c;
+}
+
+pk_conn *pk_up_raw(pk_core *core, const pk_conn *client, const pk_endpoint *failed) {
+  const pk_table *t = core->live->table;
+  if (client->listener >= t->listener_count) return NULL;
+  const pk_table_listener *l = pk_table_listener_at(t, client->listener);
+  if (!l->present || l->fallback == PK_NONE) return NULL;
+  pk_request r = {.live = core->live, .cluster = l->fallback, .avoid = (pk_endpoint *)(uintptr_t)failed};
+  uint32_t status;
+  return choose(core, &r, 1, &status);
 }
 
 /* An id for the attempt and its slot. Pinned connections keep the client's own. */
@@ -196,6 +216,16 @@ static pk_slot *take_slot(pk_conn *c, pk_attempt *a, uint64_t client_id) {
   return NULL;
 }
 
+/* The slot of a pinned request: where its id led to, or behind. */
+static pk_slot *slot_of(pk_conn *c, const pk_attempt *a) {
+  if (!c->pinned) return &c->slots[a->wire_id & c->slot_mask];
+  for (uint32_t i = 0; i <= c->slot_mask; i++) {
+    pk_slot *s = &c->slots[(a->wire_id + i) & c->slot_mask];
+    if (s->used && s->attempt == a->index) return s;
+  }
+  return NULL;
+}
+
 static pk_slot *find_slot(pk_conn *c, uint64_t id) {
   if (c->codec->mode != PK_MODE_MULTIPLEXED) {
     pk_slot *s = &c->slots[c->head_id & c->slot_mask];
@@ -208,37 +238,65 @@ static pk_slot *find_slot(pk_conn *c, uint64_t id) {
   return NULL;
 }
 
-int pk_up_send(pk_core *core, pk_conn *c, pk_attempt *a, const uint8_t *data, const pk_frame *f) {
-  int oneway = f->kind == PK_KIND_ONEWAY;
-  uint8_t *to = pk_out_reserve(core, c, f->size);
-  if (to == NULL) return -1;
+/* The slot of an answer whose id is a byte string. */
+static pk_slot *find_named(const pk_core *core, pk_conn *c, const uint8_t *data, const pk_frame *f) {
+  pk_slice id = pk_id_of(c->codec, data, f, f->size);
+  uint64_t number;
+  if (id.data == NULL) return NULL;
+  if (!c->pinned) return pk_id_read(c->codec, id, &number) ? find_slot(c, number) : NULL;
+  number = pk_hash(0, id.data, id.size);
+  for (uint32_t i = 0; i <= c->slot_mask; i++) {
+    pk_slot *s = &c->slots[(number + i) & c->slot_mask];
+    if (!s->used || s->id != number || s->attempt == PK_NONE) continue;
+    const pk_request *r = pk_request_find(core, pk_attempt_at(core, s->attempt)->request);
+    if (r == NULL) continue;
+    pk_slice asked = pk_request_id(core, r);
+    if (asked.size == id.size && memcmp(asked.data, id.data, id.size) == 0) return s;
+  }
+  return NULL;
+}
+
+int pk_up_send(pk_core *core, pk_conn *c, const pk_request *r, pk_attempt *a, const uint8_t *data,
+               const pk_frame *f) {
+  int oneway = f->kind == PK_KIND_ONEWAY, size = (int)f->size;
+  int renamed = c->named && !c->pinned && r->id_size != PK_ABSENT;
+  uint32_t room = renamed ? pk_id_room(c->codec, f->size) : f->size;
+  uint8_t *to = pk_out_reserve(core, c, room);
+  if (to == NULL) return PK_ERR_SPACE;
   pk_slot *s = NULL;
   if (!oneway) {
-    s = take_slot(c, a, f->id);
-    if (s == NULL) return -1;
-    *s = (pk_slot){a->wire_id, a->index, 1};
+    s = take_slot(c, a, r->client_id);
+    if (s == NULL) return PK_ERR_SPACE;
   } else if (c->codec->id_bytes > 0) {
-    a->wire_id = c->pinned ? f->id : c->next_id++ & pk_id_mask(c->codec);
+    a->wire_id = c->pinned ? r->client_id : c->next_id++ & pk_id_mask(c->codec);
   }
-  memcpy(to, data, f->size);
-  if (c->codec->id_bytes > 0 && !c->pinned) c->codec->patch_id(c->codec, to, f, a->wire_id);
+  if (renamed) {
+    uint8_t id[PK_ID_MAX];
+    size = c->codec->splice_id(c->codec, data, f, id, pk_id_write(c->codec, a->wire_id, id), to, room);
+    if (size <= 0) return PK_ERR_UNSUPPORTED;
+  } else {
+    memcpy(to, data, f->size);
+    if (c->codec->id_bytes > 0 && !c->pinned && !c->named) c->codec->patch_id(c->codec, to, f, a->wire_id);
+  }
+  if (s != NULL) *s = (pk_slot){a->wire_id, a->index, 1};
   a->out_at = c->out_total;
-  pk_out_commit(core, c, f->size);
+  pk_out_commit(core, c, (uint32_t)size);
   return 0;
 }
 
 void pk_up_forget(pk_conn *c, const pk_attempt *a) {
   if (c->slots == NULL) return;
-  pk_slot *s = c->pinned ? find_slot(c, a->wire_id) : &c->slots[a->wire_id & c->slot_mask];
+  pk_slot *s = slot_of(c, a);
   if (s == NULL || !s->used || s->attempt != a->index) return;
   s->attempt = PK_NONE;
   /* Ids of one or two bytes come round in no time: such a slot stays taken until its late answer
    * has come. Wider ones will not be issued again before that. */
-  if (c->codec->mode != PK_MODE_MULTIPLEXED || c->codec->id_bytes > 2) s->used = 0;
+  int wide = c->codec->id_bytes > 2 || (c->named && c->pinned);
+  if (c->codec->mode != PK_MODE_MULTIPLEXED || wide) s->used = 0;
 }
 
 static void response(pk_core *core, pk_conn *c, const uint8_t *data, const pk_frame *f) {
-  pk_slot *s = find_slot(c, f->id);
+  pk_slot *s = c->named ? find_named(core, c, data, f) : find_slot(c, f->id);
   if (s == NULL || s->attempt == PK_NONE) {
     if (s != NULL) s->used = 0; /* the late answer of a narrow id: free again */
     PK_STAT_ADD(core->stats.answers_unmatched, 1);
@@ -267,11 +325,12 @@ static void reverse_request(pk_core *core, pk_conn *c, const uint8_t *data, cons
   }
   if (f->kind != PK_KIND_REQUEST || c->out_bytes > core->limits.upstream_buffer) return;
   static const char text[] = "protokit: no client is tied to this connection (mode: shared)";
-  uint32_t room = c->codec->reply_max;
-  uint8_t *to = pk_out_reserve(core, c, room);
+  uint32_t most = c->codec->reply_max;
+  uint8_t *to = pk_out_reserve(core, c, pk_reply_room(c->codec, most));
   int size = to == NULL ? 0
-                        : c->codec->error(c->codec, PK_STATUS_BAD_REQUEST, f->id, f->context, text,
-                                          sizeof text - 1, to, room);
+                        : c->codec->error(c->codec, PK_STATUS_BAD_REQUEST, c->named ? 0 : f->id, f->context,
+                                          text, sizeof text - 1, pk_reply_at(c->codec, to, most), most);
+  if (c->named) size = pk_reply_id(c->codec, to, most, size, pk_id_of(c->codec, data, f, f->size));
   if (size > 0) pk_out_commit(core, c, (uint32_t)size);
 }
 
@@ -296,18 +355,26 @@ void pk_up_frame(pk_core *core, pk_conn *c, const uint8_t *data, const pk_frame 
       c->draining = 0;
       c->endpoint->avoid_until = 0;
       break;
+    case PK_KIND_GREETING:
+      pk_greeting_frame(core, c, f);
+      break;
     default:
       break;
   }
 }
 
 void pk_up_opened(pk_core *core, pk_conn *c) {
-  c->state = PK_CONN_OPEN;
+  c->opening = 0;
   c->opened = c->last_read = c->last_write = core->now;
   if (c->endpoint->failures > 0)
     pk_op_add(core, (pk_op){.op = PK_OP_ENDPOINT, .arg = c->endpoint->uid, .size = 1});
   c->endpoint->failures = 0;
   c->endpoint->down_until = 0;
+  if (c->raw) {
+    pk_conn_timer(core, c);
+    pk_raw_opened(core, c);
+    return;
+  }
   if (c->in_flight > 0) c->busy_since = core->now;
   uint32_t next = c->waiting_head;
   c->waiting_head = c->waiting_tail = PK_NONE;
@@ -338,9 +405,12 @@ void pk_core_connected(pk_core *core, pk_handle h, int failed) {
   if (c == NULL || c->state != PK_CONN_CONNECTING) return;
   if (failed) {
     pk_conn_close(core, c, 1);
-  } else {
-    pk_up_opened(core, c);
+    return;
   }
+  c->state = PK_CONN_OPEN;
+  c->context = c->key;
+  pk_greeting_begin(core, c); /* still opening meanwhile, in the time that connecting may take */
+  if (c->state == PK_CONN_OPEN && c->greeting == 0) pk_up_opened(core, c);
 }
 
 static void connect_failed(pk_core *core, pk_endpoint *e) {
@@ -356,7 +426,7 @@ static void connect_failed(pk_core *core, pk_endpoint *e) {
 void pk_up_lost(pk_core *core, pk_conn *c, int connecting) {
   uint64_t sent = c->out_total - c->out_bytes;
   if (connecting) {
-    connect_failed(core, c->endpoint);
+    if (!c->unwanted) connect_failed(core, c->endpoint);
   } else {
     PK_STAT_ADD(core->stats.upstream_closed, 1);
   }
@@ -371,7 +441,7 @@ void pk_up_lost(pk_core *core, pk_conn *c, int connecting) {
     if (r == NULL) {
       pk_attempt_free(core, a);
     } else {
-      pk_request_lost(core, r, PK_RETRY_CONNECT, 0);
+      pk_request_lost(core, r, PK_RETRY_CONNECT | (c->refused ? PK_LOST_REFUSED : 0), 0);
     }
   }
   for (uint32_t i = 0; i <= c->slot_mask && c->in_flight > 0; i++) {

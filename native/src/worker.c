@@ -35,9 +35,12 @@ typedef struct command {
 typedef struct sock {
   pk_handle handle; /* 0: free */
   int fd;
-  uint8_t connecting;
+  uint8_t connecting : 1;
+  uint8_t bridged : 1; /* `fd` is our end of a pair, and the peer's socket is the deciding side's */
   uint8_t full;  /* the kernel takes no more: an edge will say when it does */
   uint8_t again; /* on that list */
+  uint8_t finished; /* we said that no more comes from here */
+  uint8_t ended; /* an edge said that the peer sends no more: read up to the end, there is no other edge */
 } sock;
 
 typedef struct acceptor {
@@ -101,7 +104,7 @@ static sock *sock_add(pk_worker *w, pk_handle h, int fd, int connecting) {
     w->sock_capacity = grown;
   }
   sock *s = &w->socks[index];
-  *s = (sock){.handle = h, .fd = fd, .connecting = (uint8_t)connecting};
+  *s = (sock){.handle = h, .fd = fd, .connecting = connecting != 0};
   struct epoll_event e = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | (uint32_t)EPOLLET, .data.u64 = h};
   w->calls++;
   if (epoll_ctl(w->epoll, EPOLL_CTL_ADD, fd, &e) != 0) {
@@ -112,7 +115,11 @@ static sock *sock_add(pk_worker *w, pk_handle h, int fd, int connecting) {
   return s;
 }
 
+static void event_kept(pk_worker *w, const pk_op *op);
+
 static void sock_close(pk_worker *w, sock *s, int reset) {
+  if (s->bridged)
+    event_kept(w, &(pk_op){.op = PK_EVENT_UNBRIDGE, .arg = (uint32_t)reset, .handle = s->handle});
   if (reset) {
     struct linger l = {.l_onoff = 1, .l_linger = 0};
     (void)setsockopt(s->fd, SOL_SOCKET, SO_LINGER, &l, sizeof l);
@@ -121,6 +128,31 @@ static void sock_close(pk_worker *w, sock *s, int reset) {
   w->calls += 1 + (uint64_t)reset;
   s->handle = 0;
   w->sock_count--;
+}
+
+/* A connection whose codec is a Python class goes up, and the worker keeps one end of a pair in its place.
+ * 0 (done, or it is no such connection), or -1: it has to be closed. */
+static int hand_up(pk_worker *w, sock *s, int upstream) {
+  const pk_codec *codec = pk_core_bridged(w->core, s->handle);
+  if (codec == NULL) return 0;
+  int pair[2];
+  w->calls += 3;
+  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) != 0) return -1;
+  struct epoll_event e = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | (uint32_t)EPOLLET, .data.u64 = s->handle};
+  if (epoll_ctl(w->epoll, EPOLL_CTL_ADD, pair[0], &e) != 0) {
+    close(pair[0]);
+    close(pair[1]);
+    return -1;
+  }
+  (void)epoll_ctl(w->epoll, EPOLL_CTL_DEL, s->fd, NULL);
+  event_kept(w, &(pk_op){.op = PK_EVENT_BRIDGE,
+                         .arg = (uint32_t)upstream,
+                         .handle = s->handle,
+                         .data = (uint64_t)s->fd,
+                         .size = (uint64_t)pair[1],
+                         .codec = (uint64_t)(uintptr_t)codec});
+  *s = (sock){.handle = s->handle, .fd = pair[0], .bridged = 1};
+  return 0;
 }
 
 static void read_again(pk_worker *w, sock *s) {
@@ -144,14 +176,15 @@ static void read_from(pk_worker *w, sock *s, uint32_t events) {
   size_t size;
   uint8_t *to = pk_core_buffer(w->core, h, &size);
   if (to == NULL) { /* the core says RESUME when it wants to read again */
-    if (events & (EPOLLERR | EPOLLHUP)) pk_core_error(w->core, h);
+    /* A hang-up is the end of both directions: where ours is ended too, it is no error. */
+    if (events & EPOLLERR || (events & EPOLLHUP && !s->finished)) pk_core_error(w->core, h);
     return;
   }
   w->calls++;
   ssize_t n = recv(s->fd, to, size, 0);
   if (n > 0) {
     /* Less than asked for: there was no more, and what comes later is a new edge. */
-    if ((size_t)n == size || events & (EPOLLRDHUP | EPOLLERR | EPOLLHUP)) read_again(w, s);
+    if ((size_t)n == size || s->ended) read_again(w, s);
     pk_core_feed(w->core, h, to, (size_t)n);
   } else if (n == 0) {
     pk_core_eof(w->core, h);
@@ -191,15 +224,18 @@ static void connect_finished(pk_worker *w, sock *s) {
   w->calls++;
   if (getsockopt(s->fd, SOL_SOCKET, SO_ERROR, &error, &size) != 0) error = errno;
   s->connecting = 0;
+  if (error == 0) error = hand_up(w, s, 1);
   pk_core_connected(w->core, s->handle, error != 0);
 }
 
 static void ready(pk_worker *w, sock *s, uint32_t events) {
-  if (s->connecting) {
-    if (events & (EPOLLOUT | EPOLLERR | EPOLLHUP)) connect_finished(w, s);
-    return;
-  }
   pk_handle h = s->handle;
+  if (s->connecting) {
+    if (!(events & (EPOLLOUT | EPOLLERR | EPOLLHUP))) return;
+    connect_finished(w, s); /* and what the peer has sent already: the edge is the same */
+    if (s->bridged) return; /* a new descriptor, with edges of its own */
+  }
+  if (events & (EPOLLRDHUP | EPOLLERR | EPOLLHUP)) s->ended = 1;
   if (events & EPOLLOUT && s->full) {
     s->full = 0;
     write_to(w, s);
@@ -239,12 +275,18 @@ static void connect_to(pk_worker *w, const pk_op *op) {
     pk_core_connected(w->core, op->handle, 1);
     return;
   }
-  if (done) pk_core_connected(w->core, op->handle, 0);
+  if (done) pk_core_connected(w->core, op->handle, hand_up(w, sock_of(w, op->handle), 1) != 0);
 }
 
 static int event_up(pk_worker *w, const pk_op *op) {
   if (w->late_count == 0 && pk_ring_put(&w->events, op) == 0) return 0;
   return -1;
+}
+
+static void event_dropped(const pk_op *op) {
+  if (op->op != PK_EVENT_BRIDGE) return;
+  close((int)op->data);
+  close((int)op->size);
 }
 
 static void event_kept(pk_worker *w, const pk_op *op) {
@@ -254,6 +296,7 @@ static void event_kept(pk_worker *w, const pk_op *op) {
     pk_op *late = realloc(w->late, capacity * sizeof *late);
     if (late == NULL) {
       PK_STAT_ADD(((pk_stats *)pk_core_stats(w->core))->events_lost, 1);
+      event_dropped(op);
       return;
     }
     w->late = late;
@@ -276,6 +319,12 @@ static void carry_out(pk_worker *w, const pk_op *op) {
       break; /* its edges find no buffer to read into */
     case PK_OP_RESUME:
       if (s != NULL && !s->connecting) read_again(w, s);
+      break;
+    case PK_OP_FINISH:
+      if (s == NULL) break;
+      s->finished = 1;
+      w->calls++;
+      if (shutdown(s->fd, SHUT_WR) != 0) pk_core_error(w->core, op->handle);
       break;
     case PK_OP_FILTER:
       if (event_up(w, op) != 0)
@@ -324,10 +373,9 @@ static void accept_from(pk_worker *w, acceptor *a) {
       continue;
     }
     tune(fd);
-    if (sock_add(w, h, fd, 0) == NULL) {
-      close(fd);
-      pk_core_error(w->core, h);
-    }
+    sock *s = sock_add(w, h, fd, 0);
+    if (s == NULL) close(fd);
+    if (s == NULL || hand_up(w, s, 0) != 0) pk_core_error(w->core, h);
   }
 }
 
@@ -486,6 +534,9 @@ static void release(pk_worker *w) {
     if (c.what == CMD_LISTEN) close((int)c.b);
     if (c.what == CMD_DECIDE) free((void *)(uintptr_t)c.data);
   }
+  pk_op op;
+  while (pk_ring_take(&w->events, &op, 1) == 1) event_dropped(&op);
+  for (uint32_t i = 0; i < w->late_count; i++) event_dropped(&w->late[i]);
   for (uint32_t i = 0; i < w->sock_capacity; i++)
     if (w->socks[i].handle != 0) close(w->socks[i].fd);
   for (uint32_t i = 0; i < w->acceptor_count; i++)

@@ -10,7 +10,12 @@
 typedef struct pk_worker pk_worker;
 
 /* Events besides PK_OP_FILTER, PK_OP_RETIRED and PK_OP_ENDPOINT. */
-enum { PK_EVENT_DRAINED = 100 /* after pk_worker_shutdown: no connection is left */ };
+enum {
+  PK_EVENT_DRAINED = 100, /* after pk_worker_shutdown: no connection is left */
+  PK_EVENT_BRIDGE,        /* `handle`, of `codec` (envelope.h), arg 1: to an upstream. Descriptor `data` is the
+                             peer's socket, `size` the end to speak envelopes on: both are the taker's now */
+  PK_EVENT_UNBRIDGE       /* the worker has closed its end of `handle`; arg 1: close the peer's with a reset */
+};
 
 /* Starts the thread; NULL and errno. */
 pk_worker *pk_worker_start(uint64_t seed);

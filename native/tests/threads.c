@@ -98,7 +98,7 @@ static void *client(void *argument) {
   return NULL;
 }
 
-static pk_table *table(const struct sockaddr_in *upstream_address, int filtered) {
+static pk_table *table(const struct sockaddr_in *upstream_address, int filtered, uintptr_t codec) {
   pk_limits limits = {.buffer = 64 << 20, .frame = 1 << 16, .connections = 100, .in_flight = 10000,
                       .in_flight_per_connection = 1000, .client_pause = 1 << 18, .client_close = 1 << 24,
                       .upstream_buffer = 1 << 20, .upstream_in_flight = 1024, .retry_buffer = 1 << 16,
@@ -112,11 +112,91 @@ static pk_table *table(const struct sockaddr_in *upstream_address, int filtered)
   uint32_t routes = pk_builder_routes(b, "r");
   pk_builder_rule(b, "svc", "*", "*", "*", plan);
   pk_builder_listener(b, 0, "in", routes, PK_NONE, 0);
-  pk_builder_codec(b, toy_codec(0));
+  pk_builder_codec(b, codec);
   pk_table *t = pk_builder_finish(b);
   assert(t != NULL);
   pk_builder_free(b);
   return t;
+}
+
+/* The next event of that kind. */
+static pk_op event_of(pk_worker *w, uint32_t what) {
+  pk_op one;
+  for (int tries = 0; tries < 10000; tries++) {
+    if (pk_worker_take_events(w, &one, 1) == 1 && one.op == what) return one;
+    usleep(500);
+  }
+  abort();
+}
+
+/* Descriptors that the worker hands up do not block. */
+static size_t some_of(int fd, uint8_t *to, size_t size) {
+  for (int tries = 0; tries < 10000; tries++) {
+    ssize_t n = recv(fd, to, size, 0);
+    if (n >= 0 || errno != EAGAIN) return n > 0 ? (size_t)n : 0;
+    usleep(500);
+  }
+  abort();
+}
+
+static size_t envelope_of(uint8_t *to, uint8_t kind, uint64_t id) {
+  memset(to, 0, 51);
+  memcpy(to, "PKE1\x33", 5);
+  memcpy(to + 8, &id, sizeof id);
+  to[36] = kind;
+  to[40] = 3;
+  memcpy(to + 48, "svc", 3);
+  return 51;
+}
+
+/* A codec of the deciding side's: one request there and back, then connections that nobody takes over. */
+static void bridges(void) {
+  struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+  struct sockaddr_in server_address = address;
+  int server = listen_on(&server_address, 0), listener = listen_on(&address, 0);
+  uint8_t data[256];
+  uint64_t id;
+  uintptr_t codec = pk_envelope_new("python", PK_MODE_MULTIPLEXED, 8, NULL, 0, 0);
+  pk_table *t = table(&server_address, 0, codec);
+  pk_worker *w = pk_worker_start(5);
+  assert(w != NULL && pk_worker_apply(w, t, 1) == 0 && pk_worker_listen(w, 0, listener) == 0);
+  int client_fd = socket(AF_INET, SOCK_STREAM, 0);
+  assert(connect(client_fd, (struct sockaddr *)&address, sizeof address) == 0);
+  pk_op down = event_of(w, PK_EVENT_BRIDGE);
+  assert(send(client_fd, "ask", 3, MSG_NOSIGNAL) == 3 && some_of((int)down.data, data, 3) == 3 && down.arg == 0);
+  size_t size = envelope_of(data, PK_KIND_REQUEST, 77);
+  assert(send((int)down.size, data, size, MSG_NOSIGNAL) == (ssize_t)size);
+  pk_op up = event_of(w, PK_EVENT_BRIDGE);
+  assert(up.arg == 1 && some_of((int)up.size, data, sizeof data) == size);
+  memcpy(&id, data + 8, sizeof id);
+  int accepted = accept(server, NULL, NULL);
+  assert(id == 1 && send((int)up.data, "asked", 5, MSG_NOSIGNAL) == 5 && some_of(accepted, data, 5) == 5);
+  size = envelope_of(data, PK_KIND_RESPONSE, id);
+  assert(send((int)up.size, data, size, MSG_NOSIGNAL) == (ssize_t)size);
+  assert(some_of((int)down.size, data, sizeof data) == size);
+  memcpy(&id, data + 8, sizeof id);
+  assert(id == 77);
+  close((int)down.size); /* the client's side ends */
+  assert(event_of(w, PK_EVENT_UNBRIDGE).handle == down.handle);
+  close((int)down.data);
+  close(client_fd);
+  int others[20];
+  for (int i = 0; i < 20; i++) {
+    others[i] = socket(AF_INET, SOCK_STREAM, 0);
+    assert(connect(others[i], (struct sockaddr *)&address, sizeof address) == 0);
+  }
+  pk_op taken = event_of(w, PK_EVENT_BRIDGE); /* the rest is the worker's to close */
+  pk_worker_stop(w);
+  close((int)taken.data);
+  close((int)taken.size);
+  for (int i = 0; i < 20; i++) assert(some_of(others[i], data, 1) == 0);
+  for (int i = 0; i < 20; i++) close(others[i]);
+  close((int)up.data);
+  close((int)up.size);
+  close(accepted);
+  close(server);
+  pk_table_free(t);
+  free((void *)codec); /* a program keeps it for good */
 }
 
 int main(void) {
@@ -126,7 +206,7 @@ int main(void) {
   pthread_t thread, clients[CLIENTS];
   pthread_create(&thread, NULL, upstream, (void *)(intptr_t)upstream_fd);
 
-  pk_table *tables[TABLES + 1] = {table(&upstream_address, 0)};
+  pk_table *tables[TABLES + 1] = {table(&upstream_address, 0, toy_codec(0))};
   int retired[TABLES + 1] = {0}, applied = 1;
   pk_worker *workers[WORKERS];
   proxy_address = any;
@@ -140,7 +220,7 @@ int main(void) {
   uint64_t decided = 0, seen = 0;
   while (finished < CLIENTS) {
     if (applied <= TABLES) {
-      tables[applied] = table(&upstream_address, applied % 2);
+      tables[applied] = table(&upstream_address, applied % 2, toy_codec(0));
       for (int i = 0; i < WORKERS; i++) assert(pk_worker_apply(workers[i], tables[applied], (uint64_t)applied) == 0);
       applied++;
     }
@@ -176,6 +256,7 @@ int main(void) {
   close(upstream_fd);
   pthread_join(thread, NULL);
   assert(requests == CLIENTS * ROUNDS * DEPTH && seen > 0);
+  bridges();
   printf("threads: %llu requests, %d tables, %llu filter decisions\n", (unsigned long long)requests, applied,
          (unsigned long long)decided);
   return 0;

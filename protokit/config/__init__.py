@@ -29,7 +29,7 @@ class Loaded:
         registry: the plugins that it names.
         path: of the file, or ``<mapping>``.
         warnings: what is odd about it.
-        protocols: by listener, in order; ``auto`` spelled out.
+        protocols: by listener, in order; ``auto`` spelled out: all that can be detected and its mode carries.
     """
 
     def __init__(
@@ -40,16 +40,16 @@ class Loaded:
         self.path = path
         self.warnings = warnings
         self.protocols = {
-            listener.name: tuple(protocols_of(listener) or sorted(registry.protocols))
-            for listener in config.listeners
+            listener.name: tuple(protocols_of(listener, registry)) for listener in config.listeners
         }
 
 
-def load(source: str | Path | Mapping[str, Any]) -> Loaded:
+def load(source: str | Path | Mapping[str, Any], registry: plugins.Registry | None = None) -> Loaded:
     """Read and check a configuration.
 
     Args:
         source: a file's path, or the same as a mapping.
+        registry: plugins to use instead of those that the configuration names.
 
     Raises:
         ConfigErrors: everything that is wrong with it, each with its place.
@@ -69,19 +69,19 @@ def load(source: str | Path | Mapping[str, Any]) -> Loaded:
         document = Document(text, path)
     except ConfigError as error:
         raise ConfigErrors([error]) from None
-    config = read(document)
-    registry = _plugins(config, folder)
+    config, mistakes = read(document)
+    registry = _plugins(config, folder) if registry is None else registry
     findings = check(config, registry, document)
-    if findings.errors:
-        raise ConfigErrors(findings.errors)
+    if mistakes or findings.errors:
+        raise ConfigErrors([*mistakes, *findings.errors])
     return Loaded(config, registry, path, findings.warnings)
 
 
 def _plugins(config: Config, folder: Path) -> plugins.Registry:
     files = [folder / name for name in config.plugins if name.endswith(".py")]
     names = [name for name in config.plugins if not name.endswith(".py")]
-    wants_all = any(listener.protocol == "auto" for listener in config.listeners)
-    names += [name for listener in config.listeners for name in protocols_of(listener)]
+    wanted = [name for listener in config.listeners for name in protocols_of(listener)]
+    names += [name for name in wanted if name != "auto"]
     uses = [use.name for listener in config.listeners for use in listener.filters]
     uses += [use.name for table in config.routes for rule in table.rules for use in rule.filters]
-    return plugins.load(None if wants_all else [*names, *uses], files)
+    return plugins.load(None if "auto" in wanted else [*names, *uses], files)

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from protokit.config.document import Document, Path
     from protokit.config.scalars import Pattern
     from protokit.errors import ConfigError
+    from protokit.wire import Protocol
+
+
+_MOST_PROTOCOLS = 32  # each is asked about a client's first bytes
 
 
 class Findings:
@@ -53,10 +57,9 @@ def check(config: schema.Config, registry: plugins.Registry, document: Document)
     used_tables: set[str] = set()
     for i, listener in enumerate(config.listeners):
         _listener(findings, listener, registry, ("listeners", i))
-        if (listener.routes is None) == (listener.cluster is None):
-            findings.error("give either routes or cluster", "listeners", i)
         _known(findings, "route table", listener.routes, tables, used_tables, ("listeners", i, "routes"))
-        _known(findings, "cluster", listener.cluster, clusters, used_clusters, ("listeners", i, "cluster"))
+        for key, cluster_name in (("cluster", listener.cluster), ("fallback", listener.fallback)):
+            _known(findings, "cluster", cluster_name, clusters, used_clusters, ("listeners", i, key))
     for t, table in enumerate(config.routes):
         for r, rule in enumerate(table.rules):
             path = ("routes", t, "rules", r)
@@ -105,21 +108,74 @@ def _known(
         findings.error(f"there is no {what} {name!r}; {hint}", *path)
 
 
-def protocols_of(listener: schema.Listener) -> list[str]:
-    """The protocols it names, in order; ``auto`` is none."""
+def protocols_of(listener: schema.Listener, registry: plugins.Registry | None = None) -> list[str]:
+    """The protocols it names, in order.
+
+    Args:
+        listener: where they are named.
+        registry: with it ``auto`` stands for all others, by name, that can be detected, whose clients
+            speak first, and that the listener's mode can carry.
+    """
     names = [listener.protocol] if isinstance(listener.protocol, str) else listener.protocol
-    return [name for name in names if name != "auto"]
+    if registry is None or "auto" not in names:
+        return names
+    at = names.index("auto")
+    others = [
+        name
+        for name, protocol in sorted(registry.protocols.items())
+        if name not in names
+        and protocol.detectable
+        and not protocol.server_first
+        and not (listener.mode == "shared" and protocol.pinned)
+    ]
+    return [*names[:at], *others, *names[at + 1 :]]
 
 
 def _listener(findings: Findings, listener: schema.Listener, registry: plugins.Registry, path: Path) -> None:
     names = protocols_of(listener)
-    if listener.protocol == []:
-        findings.error("protocol: expected a name, a list of names, or auto", *path, "protocol")
     for i, name in enumerate(names):
-        if name not in registry.protocols and name not in registry.failures:
-            where = (*path, "protocol", i) if isinstance(listener.protocol, list) else (*path, "protocol")
+        where = (*path, "protocol", i) if isinstance(listener.protocol, list) else (*path, "protocol")
+        if name in names[:i]:
+            findings.error(f"protocol {name!r} stands here twice", *where)
+        elif name not in {"auto", *registry.protocols, *registry.failures}:
             findings.error(plugins.missing_protocol_message(name), *where)
+        elif name in registry.protocols:
+            _combined(findings, listener, registry.protocols[name], where)
+    if len(protocols_of(listener, registry)) > _MOST_PROTOCOLS:
+        findings.error(f"protocol: a listener can tell {_MOST_PROTOCOLS} apart at most", *path, "protocol")
+    _destination(findings, listener, path)
     _filters(findings, listener.filters, registry, (*path, "filters"))
+
+
+def _combined(findings: Findings, listener: schema.Listener, protocol: Protocol, where: Path) -> None:
+    alone = isinstance(listener.protocol, str) or len(listener.protocol) == 1
+    if protocol.server_first and not (alone and listener.fallback is None):
+        findings.error(
+            f"with {protocol.name!r} the server speaks first, so its clients cannot be told from others by"
+            " what they say: give it a listener of its own, without a fallback",
+            *where,
+        )
+    if not protocol.detectable and not (alone and listener.fallback is None):
+        findings.error(
+            f"protocol {protocol.name!r} has a codec in Python and cannot be detected; "
+            "give it a listener of its own, without a fallback",
+            *where,
+        )
+    if protocol.pinned and listener.mode == "shared":
+        findings.error(
+            f"clients of {protocol.name!r} cannot share upstream connections: leave out mode: shared", *where
+        )
+
+
+def _destination(findings: Findings, listener: schema.Listener, path: Path) -> None:
+    if listener.protocol == []:  # all is passed on to the fallback
+        if listener.fallback is None:
+            message = "protocol: expected a name, a list of names, or auto; none at all needs a fallback"
+            findings.error(message, *path, "protocol")
+        elif listener.routes is not None or listener.cluster is not None or listener.filters:
+            findings.error("without a protocol only the fallback is used: no routes, cluster, filters", *path)
+    elif (listener.routes is None) == (listener.cluster is None):
+        findings.error("give either routes or cluster", *path)
 
 
 def _filters(

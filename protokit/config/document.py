@@ -73,11 +73,15 @@ def _child(node: yaml.Node | None, step: str | int) -> yaml.Node | None:
     return None
 
 
-def read(document: Document) -> schema.Config:
+def read(document: Document) -> tuple[schema.Config, list[ConfigError]]:
     """Read the document into a Config.
 
+    Returns:
+        The configuration, and the mistakes in its shape that can be looked past: unknown keys, and
+        settings for which the default stands meanwhile.
+
     Raises:
-        ConfigErrors: every mistake in its shape, each with its place.
+        ConfigErrors: every mistake in its shape, when one of them leaves nothing to look at further.
     """
     reader = _Reader(document)
     if document.root is None:
@@ -85,9 +89,9 @@ def read(document: Document) -> schema.Config:
             [ConfigError("the file is empty; expected at least listeners and clusters", document.path)]
         )
     config = reader.value(document.root, schema.Config, "the configuration", 0)
-    if reader.errors:
+    if config is _BROKEN:
         raise ConfigErrors(reader.errors)
-    return typing.cast("schema.Config", config)
+    return typing.cast("schema.Config", config), reader.errors
 
 
 class _Broken:
@@ -101,6 +105,12 @@ _BROKEN = _Broken()
 def _fields(struct: type[msgspec.Struct]) -> dict[str, tuple[Any, bool]]:
     hints = typing.get_type_hints(struct)
     return {field.name: (hints[field.name], field.required) for field in msgspec.structs.fields(struct)}
+
+
+def _setting(kind: Any) -> bool:
+    """Whether values of that type mean nothing to the rest of the configuration."""
+    kinds = [one for one in get_args(kind) or (kind,) if one is not types.NoneType]
+    return get_origin(kind) is Literal or all(one in {Duration, Size, int, bool} for one in kinds)
 
 
 def _shown(node: yaml.Node) -> str:
@@ -173,10 +183,9 @@ class _Reader:
             choices = get_args(kind)
             if text in choices:
                 return text
-            return self.fail(
-                f"{what}: expected one of {', '.join(choices)}, got {_shown(node)}{_hint(text, choices)}",
-                node,
-            )
+            close = difflib.get_close_matches(text, choices, n=1)
+            hint = f"; did you mean {close[0]!r}?" if close else ""
+            return self.fail(f"{what}: expected one of {', '.join(choices)}, got {_shown(node)}{hint}", node)
         try:
             return kind.parse(text)
         except ValueError as error:
@@ -209,7 +218,7 @@ class _Reader:
         for name, (key, value) in self.pairs(node).items():
             if name not in fields:
                 self.fail(f"unknown key {name!r} in {what}{_hint(name, fields)}", key)
-                broken = True
+                broken = broken or kind is schema.Match  # without it, it would match too much
                 continue
             kind_of_field, required = fields[name]
             if (
@@ -220,7 +229,12 @@ class _Reader:
             ):
                 continue
             values[name] = self.value(value, kind_of_field, name, depth + 1)
-            broken = broken or values[name] is _BROKEN
+            if values[name] is not _BROKEN:
+                continue
+            if required or not _setting(kind_of_field):
+                broken = True
+            else:
+                del values[name]
         missing = [name for name, (_, required) in fields.items() if required and name not in values]
         if missing:
             self.fail(f"{what}: {' and '.join(repr(name) for name in missing)} must be given", node)

@@ -29,7 +29,8 @@ class Listener(_Section, frozen=True, forbid_unknown_fields=True):
     protocol: str | list[str]
     routes: str | None = None
     cluster: str | None = None
-    mode: Literal["shared", "pinned"] = "shared"
+    mode: Literal["shared", "pinned"] | None = None
+    fallback: str | None = None
     filters: list[FilterUse] = []
 
 

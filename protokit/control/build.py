@@ -66,6 +66,7 @@ def _listener(listener: schema.Listener, loaded: Loaded) -> Listener:
         cluster=listener.cluster,
         pinned=listener.mode == "pinned",
         filters=_uses(listener.filters),
+        fallback=listener.fallback,
     )
 
 

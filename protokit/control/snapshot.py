@@ -76,7 +76,10 @@ class RouteTable(_Part, frozen=True):
 
 
 class Listener(_Part, frozen=True):
-    """``routes`` names a table, or ``cluster`` the one place where everything goes."""
+    """``routes`` names a table, or ``cluster`` the one place where everything goes.
+
+    ``fallback`` names the cluster for connections that are of none of the protocols.
+    """
 
     name: str
     host: str
@@ -86,6 +89,7 @@ class Listener(_Part, frozen=True):
     cluster: str | None
     pinned: bool
     filters: tuple[Use, ...] = ()
+    fallback: str | None = None
 
 
 class Snapshot(_Part, frozen=True):

@@ -87,7 +87,7 @@ def compile_snapshot(snapshot: Snapshot, endpoints: Identities, listeners: Ident
         routes = plan = None
         if listener.routes is None:
             plan = builder.plan(listener.name, filter_chain=_chain(compiled, listener.filters))
-            builder.split(compiled.clusters[listener.cluster or ""], 1)
+            builder.split(compiled.clusters[listener.cluster or listener.fallback or ""], 1)
         elif listener.routes in shared and not listener.filters:
             routes = shared[listener.routes]
         else:
@@ -102,6 +102,7 @@ def compile_snapshot(snapshot: Snapshot, endpoints: Identities, listeners: Ident
             plan=plan,
             pinned=listener.pinned,
             codecs=[protocol.wire.address for protocol in listener.protocols],
+            fallback=None if listener.fallback is None else compiled.clusters[listener.fallback],
         )
     compiled.table = builder.finish()
     return compiled

@@ -7,14 +7,23 @@ import logging
 from typing import TYPE_CHECKING
 
 from protokit import native
-from protokit.errors import RemoteProtocolError
+from protokit.errors import ProtocolError
 from protokit.model import Status
+from protokit.wire import ask
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from protokit.dataplane.compile import Compiled
+    from protokit.model import Request
+    from protokit.wire.ask import Wire
 
+_FIELDS = {
+    native.EDIT_SERVICE: "service",
+    native.EDIT_METHOD: "method",
+    native.EDIT_VERSION: "version",
+    native.EDIT_GROUP: "group",
+}
 _log = logging.getLogger("protokit.filters")
 
 
@@ -23,10 +32,12 @@ class FilterRunner:
 
     Args:
         tables: the tables in use, by token.
+        wires: formats by their codec's address, of every table there ever was: a connection keeps its codec.
     """
 
-    def __init__(self, tables: dict[int, Compiled]) -> None:
+    def __init__(self, tables: dict[int, Compiled], wires: dict[int, Wire]) -> None:
         self._tables = tables
+        self._wires = wires
         self._tasks: set[asyncio.Task[None]] = set()
 
     def start(self, worker: native.Worker, op: native.Op) -> None:
@@ -41,10 +52,15 @@ class FilterRunner:
 
     async def _verdict(self, op: native.Op) -> tuple[int, int, int, bytes]:
         compiled = self._tables[op.token]
+        wire = self._wires[op.codec]
         try:
-            request = native.request(op.codec, native.held_bytes(op), compiled.snapshot.max_headers)
-        except RemoteProtocolError as error:
+            frame = ask.from_engine(wire, native.held_bytes(op))
+            request = ask.request(wire, frame, compiled.snapshot.max_headers)
+        except Exception as error:  # noqa: BLE001  # a codec in Python may raise anything
+            if not isinstance(error, ProtocolError):
+                _log.exception("a request could not be read; it is answered BAD_REQUEST")
             return _reply(Status.BAD_REQUEST, f"protokit: the request cannot be read: {error}")
+        original = request.copy()
         for one in compiled.chains[op.arg]:
             try:
                 response = await one.request(request)
@@ -54,18 +70,39 @@ class FilterRunner:
                 return _reply(Status.INTERNAL, f"protokit: the filter {name} failed")
             if response is not None:
                 return _reply(response.status, response.message)
+        try:
+            frame = _changed(wire, original, request)
+        except Exception as error:  # noqa: BLE001  # as above
+            _log.error("a filter's change was not made: %s", error)
+            return _reply(Status.INTERNAL, f"protokit: a filter's change was not made: {error}")
         if request.cluster is None:
-            return (native.DECIDE_CONTINUE, 0, 0, b"")
+            return (native.DECIDE_CONTINUE, 0, 0, frame)
         if request.cluster not in compiled.clusters:
             _log.error("a filter chose cluster %r, which is not configured", request.cluster)
             return _reply(Status.INTERNAL, f"protokit: a filter chose the unknown cluster {request.cluster}")
-        return (native.DECIDE_CLUSTER, compiled.clusters[request.cluster], 0, b"")
+        return (native.DECIDE_CLUSTER, compiled.clusters[request.cluster], 0, frame)
 
     async def close(self) -> None:
         """Cancel what still thinks."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+def _changed(wire: Wire, before: Request, after: Request) -> bytes:
+    """The frame that says what ``after`` says; empty when nothing was changed."""
+    edits: list[tuple[int, str, str | None]] = [
+        (what, "", getattr(after, field))
+        for what, field in _FIELDS.items()
+        if getattr(after, field) != getattr(before, field)
+    ]
+    edits += [(native.EDIT_HEADER, key, None) for key in before.headers if key not in after.headers]
+    edits += [
+        (native.EDIT_HEADER, key, value)
+        for key, value in after.headers.items()
+        if before.headers.get(key) != value
+    ]
+    return ask.for_engine(wire, ask.edit(wire, before.frame, edits)) if edits else b""
 
 
 def _reply(status: Status, text: str) -> tuple[int, int, int, bytes]:

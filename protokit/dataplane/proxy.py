@@ -7,14 +7,16 @@ import contextlib
 import logging
 import secrets
 import socket
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from protokit import config as configuration
 from protokit import native
 from protokit.control import build_snapshot
+from protokit.dataplane.bridge import Bridges
 from protokit.dataplane.compile import Compiled, Identities, compile_snapshot, listener_key
 from protokit.dataplane.filters import FilterRunner
 from protokit.errors import ConfigError, ConfigErrors, ProtokitError
+from protokit.plugins import Plugin, Registry
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from protokit.control.snapshot import Listener, Snapshot
+    from protokit.wire import PythonCodec
+    from protokit.wire.ask import Wire
 
 _log = logging.getLogger("protokit.proxy")
 _BACKLOG = 1024
@@ -51,9 +55,12 @@ class Proxy:
         self._endpoint_ids = Identities()
         self._listener_ids = Identities()
         self._open: dict[tuple[str, str, int], tuple[str, int]] = {}
-        self._filters = FilterRunner(self._tables)
+        self._wires: dict[int, Wire] = {}
+        self._filters = FilterRunner(self._tables, self._wires)
+        self._bridges = Bridges(lambda: self._snapshot.limits)
         self._drained = 0
         self._closing: asyncio.Task[None] | None = None
+        self._started: dict[str, Plugin] = {}
 
     async def __aenter__(self) -> Proxy:
         await self.start()
@@ -79,7 +86,7 @@ class Proxy:
                 worker = native.Worker(secrets.randbits(63))
                 self._workers.append(worker)
                 loop.add_reader(worker.event_fd, self._take_events, worker)
-            self.loaded.registry.call("protokit_startup", app=self)
+            self._start_plugins(self.loaded)
             self._apply(self._snapshot)
         except BaseException:
             await self.close()
@@ -101,8 +108,14 @@ class Proxy:
         snapshot = build_snapshot(loaded)
         if snapshot.workers != self._snapshot.workers:
             raise ConfigErrors([ConfigError("workers cannot change while running; restart", loaded.path)])
+        self._start_plugins(loaded)
         self._apply(snapshot)
         self.loaded, self._snapshot = loaded, snapshot
+
+    def _start_plugins(self, loaded: configuration.Loaded) -> None:
+        new = [plugin for plugin in loaded.registry.plugins if plugin.name not in self._started]
+        self._started |= {plugin.name: plugin for plugin in new}
+        Registry(new).call("protokit_startup", app=self)
 
     def _apply(self, snapshot: Snapshot) -> None:
         compiled = compile_snapshot(snapshot, self._endpoint_ids, self._listener_ids, secrets.randbits(63))
@@ -114,6 +127,7 @@ class Proxy:
             raise
         self._token += 1
         self._tables[self._token] = compiled
+        self._wires |= {one.wire.address: one.wire for of in snapshot.listeners for one in of.protocols}
         for worker in self._workers:
             worker.apply(compiled.table, self._token)
         for key, sockets in added.items():
@@ -160,6 +174,10 @@ class Proxy:
                     self._retired(op.token)
                 elif op.op == native.OP_ENDPOINT:
                     self._endpoint_changed(op.arg, reachable=op.size == 1)
+                elif op.op == native.EVENT_BRIDGE:
+                    self._bridges.open(worker, op, cast("PythonCodec", self._wires[op.codec]))
+                elif op.op == native.EVENT_UNBRIDGE:
+                    self._bridges.close(worker, op)
                 elif op.op == native.EVENT_DRAINED:
                     self._drained += 1
         except Exception:  # noqa: BLE001  # whatever it was: see below
@@ -208,7 +226,7 @@ class Proxy:
         while loop.time() < end:
             stats = [worker.stats() for worker in self._workers]
             requests = sum(one["requests"] for one in stats)
-            if any(one["requests_active"] for one in stats) or requests != seen:
+            if any(one["requests_active"] or one["fallback_active"] for one in stats) or requests != seen:
                 quiet_since, seen = loop.time(), requests
             elif loop.time() - quiet_since >= min(_QUIET_S, self._snapshot.drain_timeout_ms / 1000):
                 break
@@ -227,14 +245,15 @@ class Proxy:
             with contextlib.suppress(ProtokitError):
                 worker.shutdown()
         end = loop.time() + 1
-        while self._drained < len(self._workers) and loop.time() < end:
+        while (self._drained < len(self._workers) or self._bridges) and loop.time() < end:
             await asyncio.sleep(0.002)
         await self._filters.close()
+        await self._bridges.stop()
         for worker in self._workers:
             loop.remove_reader(worker.event_fd)
             await loop.run_in_executor(None, worker.stop)
         if self._workers:
-            self.loaded.registry.call("protokit_shutdown", app=self)
+            Registry(self._started.values()).call("protokit_shutdown", app=self)
         self._workers.clear()
         for compiled in self._tables.values():
             compiled.table.free()

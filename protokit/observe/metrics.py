@@ -17,6 +17,7 @@ GAUGES = {
     "requests_active",
     "upstream_connections_active",
     "buffer_bytes",
+    "fallback_active",
     "filters_waiting",
     "tables_live",
     "endpoint_active",

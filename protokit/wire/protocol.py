@@ -2,6 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from protokit import native
+from protokit.wire.format import WireFormat
+from protokit.wire.python import PythonCodec
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 
 class NativeCodec:
     """A codec in C, from the plugin's own cffi module.
@@ -18,6 +27,10 @@ class NativeCodec:
         self.address = address
         self.keepalive = keepalive
 
+    def edit(self, data: bytes, edits: Sequence[tuple[int, str, str | None]]) -> bytes:
+        """A request with changes; see ``native.edit``."""
+        return native.edit(self.address, data, edits)
+
 
 class Protocol:
     """A wire protocol; plugins subclass it or make instances.
@@ -28,15 +41,34 @@ class Protocol:
         description: one line for ``protokit plugins``.
     """
 
-    def __init__(self, name: str, wire: NativeCodec, description: str = "") -> None:
+    def __init__(
+        self, name: str, wire: NativeCodec | PythonCodec | WireFormat, description: str = ""
+    ) -> None:
         self.name = name
         self.wire = wire
         self.description = description
+        if isinstance(wire, PythonCodec | WireFormat):
+            wire.name = name
 
     @property
     def tier(self) -> str:
-        """How it runs: ``native``."""
+        """How it runs: ``declared``, ``native`` or ``python``."""
         return self.wire.tier
+
+    @property
+    def detectable(self) -> bool:
+        """Whether the engine can tell it by a connection's first bytes."""
+        return not isinstance(self.wire, PythonCodec)
+
+    @property
+    def server_first(self) -> bool:
+        """Whether a client waits for its server's greeting before it says anything."""
+        return native.greeting(self.wire.address)[:1] == ("server",)
+
+    @property
+    def pinned(self) -> bool:
+        """Whether each client needs an upstream connection of its own."""
+        return native.pinned(self.wire.address)
 
     def __repr__(self) -> str:
         return f"Protocol({self.name!r}, {self.tier})"

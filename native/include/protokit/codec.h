@@ -42,7 +42,8 @@ enum {
   PK_KIND_HEARTBEAT_ACK, /* never answered */
   PK_KIND_DRAIN,         /* the sender wants no new requests on this connection */
   PK_KIND_UNDRAIN,       /* the sender takes new requests again */
-  PK_KIND_IGNORE         /* well formed, means nothing to a proxy: dropped */
+  PK_KIND_IGNORE,        /* well formed, means nothing to a proxy: dropped */
+  PK_KIND_GREETING       /* a step of what is said before requests; with a status as of a response */
 };
 
 /* One taxonomy of outcomes for all protocols. */
@@ -71,9 +72,27 @@ typedef struct pk_slice {
   uint32_t size;       /* bytes */
 } pk_slice;
 
+/* How the engine writes its own numbers into ids that are byte strings (pk_codec.id_form). What is shorter
+ * than an id of fixed size is filled with zeros in front. */
+enum {
+  PK_ID_DECIMAL = 0, /* digits */
+  PK_ID_HEX,         /* lower case */
+  PK_ID_RAW,         /* id_bytes bytes, big endian */
+  PK_ID_UUID         /* hex in groups of 8-4-4-4-12 digits, 36 bytes */
+};
+#define PK_ID_MAX 64u /* bytes of the longest id */
+#define PK_NO_ID 0xffffffffu
+
+typedef struct pk_span {
+  uint32_t at, size; /* bytes from the frame's first one; at is PK_NO_ID where there is none */
+} pk_span;
+
 /* What framing finds out. Offsets count from the frame's first byte. */
 typedef struct pk_frame {
-  uint64_t id;           /* as on the wire, zero-extended; 0 where there are none */
+  union {
+    uint64_t id;         /* as on the wire, zero-extended; 0 where there are none */
+    pk_span id_span;     /* where it stands, when ids are byte strings (pk_codec.id_max) */
+  };
   uint32_t size;         /* the whole frame, bytes */
   uint32_t need;         /* with PK_MORE: call again with at least this many bytes from the
                             frame's start (> the size just given): framing stays linear */
@@ -87,6 +106,7 @@ typedef struct pk_frame {
   uint8_t status;        /* PK_STATUS_*, of a response */
   uint8_t flags;         /* for the codec's own later calls */
   uint8_t unused;
+  uint32_t own[4];       /* as `flags` */
 } pk_frame;
 
 /* Where a request wants to go. Slices point into the frame or into constants. */
@@ -94,13 +114,26 @@ typedef struct pk_destination {
   pk_slice service, method, version, group;
   uint32_t timeout_ms; /* the caller's budget, 0 when the frame says none */
   uint32_t context;    /* replaces frame.context; starts as a copy of it */
+  uint32_t flags;      /* PK_DESTINATION_* */
 } pk_destination;
+
+/* The server will call this client back on the same connection: only a pinned one can carry it. */
+#define PK_DESTINATION_CALLS_BACK 1u
 
 typedef struct pk_header {
   pk_slice key;
   pk_slice value; /* text, or the raw encoded value when `raw` is set */
   uint32_t raw;   /* 1: value is not text; its bytes are the protocol's own encoding */
 } pk_header;
+
+/* What a change to a request is about. */
+enum { PK_EDIT_HEADER = 0, PK_EDIT_SERVICE, PK_EDIT_METHOD, PK_EDIT_VERSION, PK_EDIT_GROUP };
+
+typedef struct pk_edit {
+  uint32_t what;  /* PK_EDIT_* */
+  pk_slice key;   /* of a header */
+  pk_slice value; /* text (UTF-8); a header whose value has no data is taken out */
+} pk_edit;
 
 typedef struct pk_cursor {
   uint32_t at;       /* 0 before the first call */
@@ -117,7 +150,7 @@ struct pk_codec {
   uint32_t id_bytes; /* 1..8; 0 where there are no ids */
   uint64_t reserved_ids[4]; /* never issued upstream */
   uint32_t reserved_count;
-  uint32_t reply_max; /* bytes that heartbeat, drain, and error with a text of 512 bytes
+  uint32_t reply_max; /* bytes that heartbeat, drain, greeting, and error with a text of 512 bytes
                          need at most */
 
   /* Can a connection that starts with these bytes be this protocol?
@@ -138,7 +171,8 @@ struct pk_codec {
   int (*next_header)(const pk_codec *, const uint8_t *data, const pk_frame *, pk_cursor *,
                      pk_header *out);
 
-  /* Write `id` into the frame, and whatever covers it (checksums). */
+  /* Write `id` into the frame, and whatever covers it (checksums). NULL where there are ids that cannot
+   * be rewritten: each client then gets an upstream connection of its own, as with `pinned`. */
   void (*patch_id)(const pk_codec *, uint8_t *data, const pk_frame *, uint64_t id);
 
   /* Build a heartbeat request; 0 when the protocol has none. */
@@ -156,7 +190,52 @@ struct pk_codec {
    * most 512 bytes) that a person reads. */
   int (*error)(const pk_codec *, uint32_t status, uint64_t id, uint32_t context, const char *text,
                size_t text_size, uint8_t *out, size_t cap);
+
+  /* Write the whole request with changes: what they do not name stays byte for byte, and lengths and
+   * checksums over it are made right. A later change of the same thing wins. The id stays. NULL where
+   * the protocol cannot. PK_ERR_UNSUPPORTED when this frame cannot be changed so. */
+  int (*edit)(const pk_codec *, const uint8_t *data, const pk_frame *, const pk_edit *edits,
+              uint32_t count, uint8_t *out, size_t cap);
+
+  /* What peers say before requests: so many steps (PK_GREETING_STEPS at most), a PK_KIND_GREETING frame
+   * each; step n is the server's where bit n of greeting_server is set, else the client's. The engine is the
+   * server towards clients and the client towards servers. One with a status above PK_STATUS_APP_ERROR
+   * says no: the connection is over. */
+  uint32_t greeting_steps, greeting_server;
+
+  /* Build a step. `context` is that of the last frame received on the connection, or else the upstream
+   * key. NULL where there are none. */
+  int (*greeting)(const pk_codec *, uint32_t step, uint32_t context, uint8_t *out, size_t cap);
+
+  /* 1: a client's ids must stay, or its server calls it back: each client gets an upstream connection of
+   * its own, as with mode: pinned. */
+  uint32_t pinned;
+
+  /* Ids that are byte strings, of at most id_max bytes (PK_ID_MAX at most; 0: ids are integers). id_fixed:
+   * always of id_max bytes. Then id_bytes says how wide the engine's own numbers are, which it writes in
+   * the form id_form (PK_ID_*); patch_id is not called, and the id given to heartbeat and error is 0: they
+   * and heartbeat_ack build with any id, and the engine puts the right one in. */
+  uint32_t id_max, id_fixed, id_form;
+
+  /* Write the whole frame with another id, and lengths and checksums over it made right. `cap` is
+   * frame->size + id_max + PK_SPLICE_MORE. PK_ERR_UNSUPPORTED when the frame cannot have that id. */
+  int (*splice_id)(const pk_codec *, const uint8_t *data, const pk_frame *, const uint8_t *id,
+                   uint32_t id_size, uint8_t *out, size_t cap);
 };
+
+#define PK_SPLICE_MORE 16u /* bytes that lengths in front of a longer id may take besides */
+
+#define PK_GREETING_STEPS 4u
+
+/* Whether the plugin was built with a pk_codec that has the field. */
+#define PK_CODEC_HAS(codec, field) \
+  ((codec)->size >= offsetof(pk_codec, field) + sizeof((codec)->field))
+
+/* One extraction that a declared wire format cannot say: find up to `count` texts in a section. `out`
+ * comes with no data; what is not found stays so. `arguments` are constants of the declaration.
+ * PK_OK, or PK_ERR_*: nothing was found. The same rules hold as for a codec's functions. */
+typedef int (*pk_step)(const uint8_t *section, size_t size, const pk_slice *arguments,
+                       uint32_t argument_count, pk_slice *out, uint32_t count);
 
 #ifdef __cplusplus
 }

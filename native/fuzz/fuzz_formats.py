@@ -1,0 +1,146 @@
+"""Declared formats that no plugin brings: what real protocols do not use is run too.
+
+Arrays of lengths, delimiters, varints, branches with ids of their own, kept fields, answers in order.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from construct import (
+    Array,
+    Bytes,
+    Check,
+    Error,
+    GreedyBytes,
+    If,
+    Int8ub,
+    Int16sb,
+    Int16ub,
+    Int16ul,
+    Int32ub,
+    Int64ul,
+    Prefixed,
+    Rebuild,
+    Struct,
+    Switch,
+    len_,
+    this,
+)
+
+from protokit import Protocol, Status, WireFormat
+from protokit.wire import (
+    Chunks,
+    ErrorText,
+    Replies,
+    Step,
+    Until,
+    UVar,
+    crc32,
+    hessian2_strings,
+    kept,
+    lengths,
+    lines,
+    number,
+    pairs,
+    step,
+    table,
+    text,
+)
+
+REPO = Path(__file__).parents[2]
+
+
+def branches() -> WireFormat:
+    """Requests of chunks, answers, pings: each branch has an id of its own, and a field is kept."""
+    request = Struct(
+        "id" / Int64ul,
+        "count" / Rebuild(Int8ub, len_(this.parts)),
+        "sizes" / Rebuild(Array(this.count, Int16sb), lengths(this.parts)),
+        "parts" / Chunks(this.sizes),
+        "name" / Prefixed(UVar(3), GreedyBytes),
+        "map" / Prefixed(Int16ub, GreedyBytes),
+        "extra" / If((this._.mark & 1) == 1, Bytes(this._.mark >> 4)),
+    )
+    answer = Struct("id" / Int64ul, "code" / Int8ub, "text" / Prefixed(UVar(4), GreedyBytes))
+    ping = Struct("id" / Int64ul)
+    declaration = Struct(
+        "kind" / Int8ub,
+        Check(this.kind <= 4),
+        "mark" / Int8ub,
+        "body" / Switch(this.kind, {0: request, 1: request, 2: answer, 3: ping, 4: ping}, default=Error),
+    )
+    headers = pairs(this.body.map, key=Int16ul, value=Int16sb)
+    return WireFormat(
+        declaration,
+        id=this.body.id,
+        response=(this.kind == 2) | (this.kind == 4),
+        oneway=this.kind == 1,
+        heartbeat=this.kind >= 3,
+        status=table(this.body.code, {0: Status.OK, 1: Status.TIMEOUT}, Status.INTERNAL),
+        service=text(this.body.name),
+        method=headers["m"],
+        timeout=number(headers["ms"]),
+        headers=headers,
+        keep=(this.mark,),
+        reserved_ids=(0, 7),
+        replies=Replies(
+            error=lambda status, variant: {
+                "kind": 2,
+                "mark": kept(this.mark),
+                "body": {"code": 2, "text": ErrorText()},
+            },
+            heartbeat=lambda variant: {"kind": 3, "mark": 0, "body": {}},
+            ack=lambda variant: {"kind": 4, "mark": 0, "body": {}},
+            encoding="hessian",
+        ),
+    )
+
+
+def in_order(mode: str) -> WireFormat:
+    """Lines and bodies without ids; a checksum over the head."""
+    head = lines(this.head, "=", ";")
+    return WireFormat(
+        Struct(
+            "kind" / Int8ub,
+            "head" / Until(b"\n", max=300),
+            "crc" / If(this.kind >= 0x80, Int32ub),
+            "body" / Prefixed(UVar(5), GreedyBytes),
+        ),
+        mode=mode,
+        response=(this.kind & 1) == 1,
+        oneway=(this.kind & 6) == 2,
+        service=head["to"],
+        method=hessian2_strings(this.body, 2)[1],
+        headers=head,
+        checksum=crc32(this.crc, over=[this.head]),
+        replies=Replies(error=lambda status, variant: {"kind": 1, "head": b"", "body": ErrorText()}),
+    )
+
+
+def planted() -> WireFormat:
+    """A format whose step is in target.c, with a fault or without."""
+    fault = Step("planted", 1, lambda section, arguments, count: [None])
+    return WireFormat(
+        Struct("kind" / Int8ub, "id" / Int16ub, "text" / Prefixed(Int8ub, GreedyBytes)),
+        id=this.id,
+        response=this.kind == 1,
+        service=step(fault, this.text, count=1)[0],
+        replies=Replies(error=lambda status, variant: {"kind": 1, "text": b"refused"}),
+    )
+
+
+def protocols() -> list[Protocol]:
+    """All of them but the planted one."""
+    sys.path[:0] = [str(REPO / "tests"), str(REPO / "tests" / "wire")]
+    import named  # noqa: PLC0415  # modules of the tests
+    from test_declarations import nasty  # noqa: PLC0415
+
+    return [
+        Protocol("nasty", nasty()),
+        Protocol("branches", branches()),
+        Protocol("ordered", in_order("ordered")),
+        Protocol("pingpong", in_order("pingpong")),
+        *named.protocols().values(),
+    ]

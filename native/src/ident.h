@@ -1,0 +1,31 @@
+/* ident.h: ids that are byte strings (pk_codec.id_max): the engine's numbers written in a form that servers
+ * take, read back strictly, and ids put into frames. */
+#ifndef PK_IDENT_H
+#define PK_IDENT_H
+
+#include <protokit/codec.h>
+
+/* Bytes of the longest id; 0 where ids are integers, or there are none. */
+static inline uint32_t pk_id_max(const pk_codec *c) { return PK_CODEC_HAS(c, splice_id) ? c->id_max : 0; }
+
+/* The most bytes that a number takes in a form. */
+uint32_t pk_id_digits(uint32_t form, uint32_t id_bytes);
+/* The engine's id for a number, in `out` (PK_ID_MAX bytes); gives back its size. */
+uint32_t pk_id_write(const pk_codec *c, uint64_t number, uint8_t *out);
+/* 1 and the number when the id is exactly what pk_id_write makes of it, else 0. */
+int pk_id_read(const pk_codec *c, pk_slice id, uint64_t *number);
+
+/* The id of a frame of which `size` bytes are there; no data where there is none, or it is not inside. */
+pk_slice pk_id_of(const pk_codec *c, const uint8_t *data, const pk_frame *f, size_t size);
+
+/* A frame of `size` bytes with another id takes at most so many. */
+static inline uint32_t pk_id_room(const pk_codec *c, uint32_t size) { return size + c->id_max + PK_SPLICE_MORE; }
+
+/* Replies are built without their id and put together with it: room for one of `most` bytes, where in it to
+ * build, and the whole reply at `to`; gives back its size. `built`: what the builder said. An id without
+ * data does for replies that have none. Where ids are integers the reply is built in its place. */
+uint32_t pk_reply_room(const pk_codec *c, uint32_t most);
+uint8_t *pk_reply_at(const pk_codec *c, uint8_t *to, uint32_t most);
+int pk_reply_id(const pk_codec *c, uint8_t *to, uint32_t most, int built, pk_slice id);
+
+#endif

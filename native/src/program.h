@@ -1,0 +1,243 @@
+/* program.h: what a declared wire format is compiled to (protokit/wire/compiler.py writes it).
+ *
+ * An image is one block of memory: this header, then arrays found through it. Instructions work on
+ * 64-bit registers (fields, lengths) and slices (texts). Jumps go forward only, so every program ends;
+ * pk_declared_new checks all indexes once, and running checks only what depends on the bytes. */
+#ifndef PK_PROGRAM_H
+#define PK_PROGRAM_H
+
+#include <protokit/codec.h>
+
+enum { PK_PROGRAM_MAGIC = 0x706b7731 };
+#define PK_NOWHERE 0xffffffffu
+#define PK_NO_TEXT 255u
+
+typedef struct pk_insn {
+  uint8_t op, a, b, c;
+  int32_t i;
+} pk_insn;
+
+/* `at` is how far the frame was read; rN and sN are registers and slices. */
+#define PK_INSTRUCTIONS(X)                                                                     \
+  /* framing */                                                                                \
+  X(NEED)    /* i more bytes must be there */                                                  \
+  X(SKIP)    /* at += i */                                                                     \
+  X(LOAD)    /* ra = integer of b bytes at at+i; c: 1 little endian, 2 signed */               \
+  X(LOAD1)   /* the common ones: 1, 2, 4, 8 bytes, big endian, unsigned */                     \
+  X(LOAD2)                                                                                     \
+  X(LOAD4)                                                                                     \
+  X(LOAD8)                                                                                     \
+  X(LOAD2S)  /* signed */                                                                      \
+  X(LOAD4S)                                                                                    \
+  X(BITS)    /* ra = (rb >> c) & i */                                                          \
+  X(IDAT)    /* the id stands at at+i */                                                       \
+  X(SECTION) /* ra, ra+1 = at, rb; at += rb */                                                 \
+  X(SUM)     /* ra = sum of rb integers of c&15 bytes (c: 16 little, 32 signed); at past them */ \
+  X(UNTIL)   /* ra, ra+1 = section that delimiter i ends; at past the delimiter */             \
+  X(UVAR)    /* ra = LEB128 of at most b bytes; at past it */                                  \
+  X(CHECK)   /* ra != 0, else wrong at at+i; b: not this protocol at all */                    \
+  X(MAGIC)   /* literal i stands here; b: not this protocol at all; at past it */              \
+  X(MARK)    /* ra = at + i */                                                                 \
+  X(HERE)    /* all so far must be there */                                                    \
+  X(WHOLE)   /* the frame ends here; all of it must be there */                                \
+  X(VERIFY)  /* checksum i is right */                                                         \
+  /* arithmetic */                                                                             \
+  X(SET)     /* ra = i */                                                                      \
+  X(CONST)   /* ra = constant i */                                                             \
+  X(MOVE)                                                                                      \
+  X(ADD) X(SUB) X(MUL) X(AND) X(OR) X(XOR) X(SHL) X(SHR)                                       \
+  X(EQ) X(NE) X(LT) X(LE) X(GT) X(GE) /* ra = rb op rc */                                      \
+  X(ADDI) X(MULI) X(ANDI) X(EQI) X(NEI) X(LTI) X(LEI) X(GTI) X(GEI) /* ra = rb op i */         \
+  X(NOT)     /* ra = rb == 0 */                                                                \
+  X(TABLE)   /* ra = table i of rb */                                                          \
+  X(JUMP)    /* to i */                                                                        \
+  X(JZ)      /* to i when ra == 0 */                                                           \
+  X(JNZ)                                                                                       \
+  X(JNE)     /* to i when ra != c */                                                           \
+  /* what the frame means */                                                                   \
+  X(NAMED)   /* the id is section ra, ra+1; absent where ra < 0 */                             \
+  X(ID) X(KIND) X(STATUS) X(TIMEOUT) X(CONTEXT) X(KEY) /* = ra; KIND = i */                    \
+  X(SAVE)    /* own[i] = ra */                                                                 \
+  X(EARLY)   /* an error is answered: no more is needed */                                     \
+  /* texts */                                                                                  \
+  X(OWN)     /* sa = own[i], own[i+1] */                                                       \
+  X(SLICE)   /* sa = section rb, rb+1; absent where rb < 0 */                                                     \
+  X(LITERAL) /* sa = literal i */                                                              \
+  X(NONE)    /* sa is absent */                                                                \
+  X(TAKE)    /* where sb is there: sa = sb, to i */                                            \
+  X(COPY)    /* sa = sb */                                                                     \
+  X(LOOK)    /* look keys up in sb by map i */                                                 \
+  X(SPLIT)   /* sa.. = sb split at literal i into at most c parts */                           \
+  X(STEP)    /* sa.. = c texts that step i finds in sb, once a run */                          \
+  X(JTEXT)   /* to i when sa is there */                                                       \
+  X(NUMBER)  /* ra = sb read as decimal digits, 0 when it is none */                           \
+  X(SAME)    /* ra = sb equals literal i */                                                    \
+  X(TO)      /* service = sa, method = sb, version = sc, group = si; 255: absent */            \
+  X(BUDGET)  /* the caller's timeout is ra ms */                                               \
+  X(HEADERS) /* the headers are sa, read by map i */                                           \
+  /* replies */                                                                                \
+  X(EMIT)    /* literal i */                                                                   \
+  X(EMIT_ID) /* b bytes, c: 1 little endian */                                                 \
+  X(EMIT_KEPT) /* the context shifted by c & 31, b bytes; c & 32: little endian */             \
+  X(EMIT_SIZE) /* i + bytes of the text, b bytes, c: 1 little endian */                        \
+  X(EMIT_UVAR) /* the same as LEB128 */                                                        \
+  X(EMIT_COUNT) /* the text's size, b bytes, c: 1 little endian, 2 in UTF-16 units */          \
+  X(EMIT_TEXT) /* literal i ends it: its bytes are replaced */                                 \
+  X(END)
+
+#define X(name) PK_I_##name,
+enum { PK_INSTRUCTIONS(X) PK_I_COUNT };
+#undef X
+
+/* Replies of a variant, by place. */
+enum {
+  PK_REPLY_HEARTBEAT,
+  PK_REPLY_ACK,
+  PK_REPLY_DRAIN,
+  PK_REPLY_ERROR,
+  PK_REPLY_GREETING = PK_REPLY_ERROR + PK_STATUS_COUNT,
+  PK_REPLIES = PK_REPLY_GREETING + PK_GREETING_STEPS
+};
+
+enum { PK_TEXT_UTF8, PK_TEXT_HESSIAN, PK_TEXT_JSON }; /* how a reply's text is encoded */
+enum { PK_MAP_PAIRS, PK_MAP_LINES };
+
+typedef struct pk_program_range {
+  uint32_t at, count; /* at: bytes from the image's start */
+} pk_program_range;
+
+typedef struct pk_program_literal {
+  uint32_t at, size; /* in the image */
+} pk_program_literal;
+
+typedef struct pk_program_delimiter {
+  uint32_t literal, max;
+} pk_program_delimiter;
+
+typedef struct pk_program_table {
+  uint32_t first, count; /* entries */
+  int64_t otherwise;
+} pk_program_table;
+
+typedef struct pk_program_entry {
+  int64_t key, value;
+} pk_program_entry;
+
+/* PAIRS: a length before each key and value (width | 16 little | 32 signed; -1 is null). LINES: texts
+ * between separators. `first` and `count` are the keys to look up. */
+typedef struct pk_program_map {
+  uint32_t unused, kind, key_size, value_size;
+  uint32_t between, after; /* literals */
+  uint32_t first, count;
+} pk_program_map;
+
+typedef struct pk_program_key {
+  uint32_t literal, slice;
+} pk_program_key;
+
+typedef struct pk_program_step {
+  uint64_t function;
+  uint32_t first, count; /* arguments: literals */
+} pk_program_step;
+
+/* CRC-32 of the given sections in their order, or of all before it. Registers: where it stands (0: there
+ * is none in this frame), then section by section where and how long. */
+typedef struct pk_program_checksum {
+  uint32_t at, little;
+  uint32_t first, count; /* registers, in pk_program.operands; count 0: all before it */
+} pk_program_checksum;
+
+/* An integer that counts the id, where that is a byte string: its register holds where it stands, -1: nowhere. */
+typedef struct pk_program_counter {
+  uint32_t at, form; /* form: width | 16 little | 32 signed; 0: a varint */
+} pk_program_counter;
+
+/* Shapes (protokit/wire/shapes.py): a tree of tests on bytes at fixed places, and at each leaf where
+ * everything stands. They make right and whole frames fast; all others are left to the program. */
+#define PK_LEAF 0x80000000u
+enum { PK_SHAPE_SECTIONS = 6 };
+
+enum {
+  PK_PLACE_NONE, /* there is none: 0 */
+  PK_PLACE_1, PK_PLACE_2, PK_PLACE_4, PK_PLACE_8, /* big endian, unsigned */
+  PK_PLACE_2S, PK_PLACE_4S,
+  PK_PLACE_OTHER = 8
+};
+
+typedef struct pk_program_place {
+  uint16_t offset;
+  uint8_t width; /* bytes */
+  uint8_t form;  /* PK_PLACE_*; of others, PK_PLACE_OTHER and 1 little endian, 2 signed */
+} pk_program_place;
+
+typedef struct pk_program_test {
+  pk_program_place place;
+  uint32_t op;    /* 0 ==, 1 <, 2 <=, 3 >, 4 >= */
+  uint64_t mask;  /* 0: none */
+  int64_t value;
+  uint32_t yes, no;
+} pk_program_test;
+
+typedef struct pk_program_shape {
+  uint32_t header; /* bytes in front of the sections */
+  uint16_t id_at;
+  uint8_t kind, sections;
+  uint32_t trailer; /* bytes behind the sections */
+  int32_t checksum; /* where in the trailer, over all in front of it; -1: none */
+  uint32_t variant;
+  uint8_t separate, quiet, kept, unused; /* quiet: bit by bit, sections that must be empty */
+  pk_program_place timeout, status, keep[3];
+  struct {
+    pk_program_place size;
+    int32_t add, own; /* own: where in pk_frame.own; -1: nowhere */
+  } section[PK_SHAPE_SECTIONS];
+} pk_program_shape;
+_Static_assert(sizeof(pk_program_test) == 32 && sizeof(pk_program_shape) == 116, "as the compiler packs them");
+
+/* Most destinations: entries of one map, the first of some that is there, split perhaps. */
+typedef struct pk_program_text {
+  uint8_t from[3], count; /* slices of the map's keys; count 0: no more texts */
+  uint8_t to[4];          /* part by part (of one, when there is nothing to split) 0 service, 1 method,
+                             2 version, 3 group, 255 none of them */
+  uint8_t parts;          /* 0: whole */
+  uint8_t more;           /* where none is there, the program looks elsewhere */
+  uint16_t unused;
+  uint32_t separator; /* literal */
+} pk_program_text;
+
+typedef struct pk_program_direct {
+  uint32_t map;   /* PK_NOWHERE: the program finds the destination */
+  uint32_t own;   /* where in pk_frame.own its section is */
+  uint32_t after; /* the instruction behind the program's own look into that map */
+  uint32_t unused;
+  pk_program_text text[4];
+} pk_program_direct;
+
+typedef struct pk_program {
+  uint32_t magic, size;
+  uint32_t mode, id_bytes, id_little, signature, reply_max, variants;
+  uint32_t frame, meaning, answerable, destination, headers;
+  uint32_t rerun;         /* the destination needs the frame's registers, more than `own` holds */
+  uint32_t text_encoding; /* of replies */
+  uint32_t reserved_count;
+  uint64_t reserved[4];
+  uint32_t name;          /* literal, ended by a 0 */
+  uint32_t root;          /* of the shapes: a test, PK_LEAF | a shape, or PK_NOWHERE */
+  uint32_t status;        /* the table of shapes' statuses */
+  uint32_t tested;        /* all that tests look at stands in the first so many bytes */
+  uint32_t greeting_steps, greeting_server, pinned; /* as in pk_codec */
+  uint32_t id_max, id_fixed, id_form; /* as in pk_codec */
+  uint32_t id_delimiter; /* literal that ends the id, or PK_NOWHERE */
+  uint32_t unused;
+  pk_program_range insns, constants, literals, delimiters, tables, entries, maps, keys, steps,
+      checksums, operands, replies, tests, shapes, counters;
+  pk_program_direct direct;
+  uint32_t app_map, app_text; /* an answer whose map's one key has that text (a literal) is an application
+                                 error; PK_NOWHERE: the program says which are */
+} pk_program;
+
+/* A codec that runs the program; the image is copied. NULL and why in *error. */
+const pk_codec *pk_declared_new(const void *image, size_t size, const char **error);
+const char *pk_instruction_names(void);
+
+#endif

@@ -1,0 +1,218 @@
+"""Every field of a frame with its place: the nodes walked in plain Python, for tools and replies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from protokit.errors import RemoteProtocolError
+from protokit.wire import views
+from protokit.wire.layout import (
+    FUNCTIONS,
+    Bits,
+    Branch,
+    Choice,
+    ChunkList,
+    Condition,
+    Delimited,
+    Expression,
+    Field,
+    FieldPath,
+    Integer,
+    Integers,
+    Literal,
+    Node,
+    Not,
+    Section,
+    Varint,
+    fields_of,
+    show,
+)
+
+
+@dataclass
+class Piece:
+    """One field of a frame.
+
+    Attributes:
+        offset, size: bytes; a bit field has those of its group.
+        content: bytes of the value, without a delimiter.
+        value: an int, bytes, or a list of them.
+        raw: its bytes as they stand.
+        node: its kind in ``layout``.
+    """
+
+    path: FieldPath
+    offset: int
+    size: int
+    content: int
+    value: Any
+    raw: bytes
+    node: type
+    little: bool = False
+
+
+def calculate(expression: Expression, container: Any) -> int:
+    """An expression's value on parsed fields; a field that is absent counts as 0."""
+    if isinstance(expression, int):
+        return expression
+    if isinstance(expression, Field):
+        value = views.value_at(container, expression.path)
+        return 0 if value is None else int(value)
+    if isinstance(expression, Not):
+        return int(calculate(expression.operand, container) == 0)
+    left, right = calculate(expression.left, container), calculate(expression.right, container)
+    return int(FUNCTIONS[expression.op](left, right))
+
+
+class _Walk:
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.at = 0
+        self.pieces: list[Piece] = []
+        self.values: dict[str, Any] = {}
+
+    def take(self, size: int, path: FieldPath) -> bytes:
+        if size < 0:
+            raise RemoteProtocolError(f"{show(path)} has a negative length, {size}", self.at)
+        if size > len(self.data) - self.at:
+            left = len(self.data) - self.at
+            raise EOFError(f"at byte {self.at}: {show(path)} takes {size} bytes, {left} are left")
+        self.at += size
+        return self.data[self.at - size : self.at]
+
+    def keep(
+        self, node: Node, path: FieldPath, start: int, content: int, value: Any, *, little: bool = False
+    ) -> None:
+        raw = self.data[start : self.at]
+        self.pieces.append(Piece(path, start, self.at - start, content, value, raw, type(node), little))
+        values = self.values
+        for name in path[:-1]:
+            values = values.setdefault(name, {})
+        if isinstance(values.get(path[-1]), dict):
+            return
+        values[path[-1]] = value
+
+    def nodes(self, nodes: tuple[Node, ...]) -> None:
+        for node in nodes:
+            self.node(node)
+
+    def node(self, node: Node) -> None:  # noqa: PLR0912  # one case a kind
+        start = self.at
+        if isinstance(node, Integer):
+            raw = self.take(node.width, node.path)
+            value = int.from_bytes(raw, "little" if node.little else "big", signed=node.signed)
+            self.keep(node, node.path, start, node.width, value, little=node.little)
+        elif isinstance(node, Bits):
+            word = int.from_bytes(self.take(node.width, node.fields[0][0]), "big")
+            # The group once with all its bytes, then its fields, which take none of their own.
+            group = node.fields[0][0][:-1]
+            raw = self.data[start : self.at]
+            self.pieces.append(Piece(group, start, node.width, node.width, word, raw, Bits))
+            for path, shift, size in node.fields:
+                self.keep(node, path, start, 0, word >> shift & (1 << size) - 1)
+                self.pieces[-1].raw, self.pieces[-1].size = b"", 0
+        elif isinstance(node, Literal):
+            raw = self.data[start : start + len(node.data)]
+            for i, (seen, expected) in enumerate(zip(raw, node.data, strict=False)):
+                if seen != expected:
+                    raise RemoteProtocolError(
+                        f"{node.data.hex(' ')} was expected, {raw.hex(' ')} seen", start + i
+                    )
+            self.take(len(node.data), node.path)
+            self.keep(node, node.path, start, len(node.data), node.data)
+        elif isinstance(node, Section):
+            raw = self.take(calculate(node.length, self.values), node.path)
+            self.keep(node, node.path, start, len(raw), raw)
+        elif isinstance(node, Integers):
+            self.integers(node)
+        elif isinstance(node, ChunkList):
+            sizes = views.value_at(self.values, node.lengths)
+            chunks = [self.take(size, node.path) for size in sizes]
+            self.keep(node, node.path, start, self.at - start, chunks)
+        elif isinstance(node, Delimited):
+            self.delimited(node)
+        elif isinstance(node, Varint):
+            self.varint(node)
+        elif isinstance(node, Condition):
+            if not calculate(node.test, self.values):
+                raise RemoteProtocolError(f"a check does not hold: {_show(node.test)}", self.place(node.test))
+        elif isinstance(node, Branch):
+            self.nodes(node.then if calculate(node.test, self.values) else node.otherwise)
+        elif isinstance(node, Choice):
+            self.choice(node)
+
+    def place(self, test: Expression) -> int:
+        offsets = [piece.offset for piece in self.pieces if piece.path in fields_of(test)]
+        return min(offsets, default=self.at)
+
+    def integers(self, node: Integers) -> None:
+        start = self.at
+        count = calculate(node.count, self.values)
+        if count < 0:
+            raise RemoteProtocolError(f"{show(node.path)} has a negative count, {count}", start)
+        raw = self.take(count * node.width, node.path)
+        order: Any = "little" if node.little else "big"
+        numbers = [
+            int.from_bytes(raw[i : i + node.width], order, signed=node.signed)
+            for i in range(0, len(raw), node.width)
+        ]
+        self.keep(node, node.path, start, len(raw), numbers, little=node.little)
+
+    def delimited(self, node: Delimited) -> None:
+        start = self.at
+        most = node.max + len(node.delimiter)
+        end = self.data.find(node.delimiter, start, start + most)
+        if end < 0:
+            if len(self.data) - start >= most:
+                raise RemoteProtocolError(
+                    f"{show(node.path)}: no {node.delimiter!r} within {node.max} bytes", start
+                )
+            raise EOFError(f"at byte {start}: {show(node.path)} does not end with {node.delimiter!r}")
+        self.take(end + len(node.delimiter) - start, node.path)
+        self.keep(node, node.path, start, end - start, self.data[start:end])
+
+    def varint(self, node: Varint) -> None:
+        start, value = self.at, 0
+        for i in range(node.bytes):
+            (byte,) = self.take(1, node.path)
+            value |= (byte & 0x7F) << 7 * i
+            if byte & 0x80:
+                continue
+            if byte == 0 and i > 0:
+                raise RemoteProtocolError(f"{show(node.path)}: a varint is longer than it must be", start + i)
+            self.keep(node, node.path, start, self.at - start, value)
+            return
+        raise RemoteProtocolError(f"{show(node.path)}: a varint is over {node.bytes} bytes", start)
+
+    def choice(self, node: Choice) -> None:
+        key = calculate(node.key, self.values)
+        for value, case in node.cases:
+            if value == key:
+                self.nodes(case)
+                return
+        if node.default is None:
+            known = ", ".join(str(value) for value, _ in node.cases)
+            raise RemoteProtocolError(
+                f"{show(node.path)} is chosen by {key}; {known} are known", self.place(node.key)
+            )
+        self.nodes(node.default)
+
+
+def explain(nodes: tuple[Node, ...], data: bytes) -> list[Piece]:
+    """The pieces of the frame in front, in the order in which they stand."""
+    walk = _Walk(data)
+    walk.nodes(nodes)
+    return walk.pieces
+
+
+def _show(expression: Expression) -> str:
+    signs = {"EQ": "==", "NE": "!=", "LT": "<", "LE": "<=", "GT": ">", "GE": ">=", "ADD": "+", "SUB": "-"}
+    signs |= {"MUL": "*", "AND": "&", "OR": "|", "XOR": "^", "SHL": "<<", "SHR": ">>"}
+    if isinstance(expression, Field):
+        return show(expression.path)
+    if isinstance(expression, Not):
+        return f"not {_show(expression.operand)}"
+    if isinstance(expression, int):
+        return str(expression)
+    return f"({_show(expression.left)} {signs[expression.op]} {_show(expression.right)})"

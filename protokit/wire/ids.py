@@ -1,0 +1,294 @@
+"""Ids that are byte strings: which sections may be one, and how the engine writes its own into them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from protokit.errors import DeclarationError
+from protokit.wire.explain import calculate
+from protokit.wire.layout import (
+    Binary,
+    Bits,
+    Branch,
+    Choice,
+    ChunkList,
+    Condition,
+    Delimited,
+    Expression,
+    Field,
+    FieldPath,
+    Integer,
+    Integers,
+    Node,
+    Section,
+    Varint,
+    fields_of,
+    show,
+    walk,
+)
+from protokit.wire.vocabulary import ends
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+FORMS = ("decimal", "hex", "raw", "uuid")
+MOST = 64  # bytes of an id
+_UUID = 36
+_DECIMAL = (0, 3, 5, 8, 10, 13, 15, 17, 20)  # digits of a number of so many bytes
+
+
+class ByteId:
+    """What ``byte_id`` gives."""
+
+    def __init__(self, fields: tuple[Any, ...], most: int | None, form: str) -> None:
+        self.fields = fields
+        self.most = most
+        self.form = form
+
+
+def byte_id(*fields: Any, max: int | None = None, form: str = "decimal") -> ByteId:  # noqa: A002  # as of Until
+    """An id that is a byte string: ``id=byte_id(this.id, max=36, form="hex")``.
+
+    Args:
+        fields: the section, or several where branches have their own.
+        max: the most bytes of an id, 64 at most; needed where the declaration does not say it. A frame with a
+            longer one is refused.
+        form: how the engine writes its own numbers, which servers get to see: ``decimal``, ``hex`` (lower
+            case), ``raw`` (big endian) or ``uuid`` (hex in groups, 36 bytes). Filled with zeros in front
+            where ids have a fixed size.
+    """
+    return ByteId(fields, max, form)
+
+
+@dataclass(frozen=True)
+class Named:
+    """Ids that are byte strings, as the engine has them.
+
+    Attributes:
+        most: bytes of the longest.
+        fixed: all have so many.
+        form: one of FORMS.
+        width: bytes of the engine's own numbers.
+        delimiter: what ends an id; empty where a length does.
+        counters: the integers that count an id, in every branch.
+    """
+
+    most: int
+    fixed: bool
+    form: str
+    width: int
+    delimiter: bytes
+    counters: tuple[Integer | Varint, ...]
+
+    def write(self, number: int) -> bytes:
+        """The engine's id for a number; wider ones lose their front."""
+        number %= 1 << 8 * self.width
+        if self.form == "uuid":
+            text = f"{number:032x}"
+            return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:])).encode()
+        if self.form == "raw":
+            return number.to_bytes(self.most if self.fixed else self.width, "big")
+        text = f"{number:x}" if self.form == "hex" else str(number)
+        return text.rjust(self.most if self.fixed else 0, "0").encode()
+
+    def allows(self, request_id: bytes) -> bool:
+        """Whether a frame can have that id."""
+        if self.delimiter and not ends(request_id, self.delimiter):
+            return False
+        return len(request_id) == self.most if self.fixed else len(request_id) <= self.most
+
+
+def named(nodes: tuple[Node, ...], paths: Iterable[FieldPath], most: int | None, form: str) -> Named | None:
+    """What the id's fields are; None where they are integers.
+
+    Args:
+        nodes: of the format.
+        paths: of the id's fields.
+        most: bytes of the longest id, where ``byte_id`` says so.
+        form: of ``byte_id``.
+
+    Raises:
+        DeclarationError: a field can be no id; says why and what to use instead.
+    """
+    fields = [node for node in walk(nodes) if not isinstance(node, Bits | Branch)]
+    found = [node for node in fields if node.path in set(paths)]
+    if not any(isinstance(node, Section | Delimited | ChunkList | Integers) for node in found):
+        return None
+    path = found[0].path
+    facts = {_facts(node, node.path, most) for node in found}
+    if len(facts) > 1:
+        raise DeclarationError(f"{show(path)}: all ids have one size, or one maximum, and one delimiter")
+    ((size, fixed, delimiter),) = facts
+    if form not in FORMS:
+        raise DeclarationError(f"{show(path)}: the form {form!r} of an id is none of {', '.join(FORMS)}")
+    width = _width(path, size, form, fixed=fixed)
+    written = {"decimal": b"0123456789", "hex": b"0123456789abcdef"}.get(form, delimiter)
+    if set(delimiter) & set(written):
+        raise DeclarationError(
+            f"{show(path)}: an id in the form {form} could hold its delimiter {delimiter!r}; choose another "
+            "form, or a length in front"
+        )
+    named = Named(size, fixed, form, width, delimiter, ())
+    if fixed or delimiter:
+        return named
+    sections = dict.fromkeys(node for node in found if isinstance(node, Section))
+    counters = {node.path: _counters(nodes, node) for node in sections}
+    if len(counters) < len(sections):  # cases of a Switch may have the same field
+        raise DeclarationError(
+            f"{show(path)}: two fields of one name are an id; give each branch its own Struct"
+        )
+    _agree(counters)
+    every = {one: None for some in counters.values() for one in some}
+    ways = [_way(nodes, one) for one in every]
+    if len(ways) > 1 and any(isinstance(node, Varint) for node in ways):
+        raise DeclarationError(f"{show(path)}: a UVar counts the id only alone; use integers of fixed width")
+    for node in sections:
+        _checked(nodes, node, named)
+    return Named(size, fixed, form, width, delimiter, tuple(ways))
+
+
+def _facts(node: Node, path: FieldPath, most: int | None) -> tuple[int, bool, bytes]:
+    """(most bytes, fixed, delimiter)."""
+    if isinstance(node, Section) and isinstance(node.length, int):
+        size, fixed, delimiter = node.length, True, b""
+    elif isinstance(node, Section):
+        if most is None:
+            raise DeclarationError(
+                f"{show(path)}: say how long an id may be: id=byte_id(this.{show(path)}, max=36)"
+            )
+        size, fixed, delimiter = most, False, b""
+    elif isinstance(node, Delimited):
+        size, fixed, delimiter = min(node.max, most or node.max), False, node.delimiter
+    else:
+        raise DeclarationError(
+            f"{show(path)}: an id is an integer, or a section of its own: Bytes, Prefixed or Until"
+        )
+    if not 1 <= size <= MOST:
+        raise DeclarationError(
+            f"{show(path)}: an id of up to {size} bytes; 1 to {MOST} are possible. Declare a field with a "
+            "part of it as the id, or use a codec in C whose ids stay (pinned)"
+        )
+    return size, fixed, delimiter
+
+
+def _width(path: FieldPath, size: int, form: str, *, fixed: bool) -> int:
+    """The widest numbers that ids hold."""
+    if form == "uuid":
+        if not (fixed and size == _UUID):
+            raise DeclarationError(f"{show(path)}: the form uuid is for ids that always have {_UUID} bytes")
+        return 8
+    digits = {"raw": range(9), "hex": range(0, 18, 2), "decimal": _DECIMAL}[form]
+    widths = [width for width in range(1, 9) if digits[width] <= size]
+    if not widths:
+        raise DeclarationError(
+            f"{show(path)}: {size} bytes hold no number of a byte in the form {form}; use form='raw'"
+        )
+    return widths[-1]
+
+
+def _linear(expression: Expression) -> dict[FieldPath, int] | None:
+    """How many times each field counts; None where an expression is no sum of fields."""
+    if isinstance(expression, int):
+        return {}
+    if isinstance(expression, Field):
+        return {expression.path: 1}
+    if isinstance(expression, Binary) and expression.op in {"ADD", "SUB", "MUL"}:
+        left, right = _linear(expression.left), _linear(expression.right)
+        if left is None or right is None:
+            return None
+        if expression.op == "MUL":
+            factor = expression.right if isinstance(expression.right, int) else expression.left
+            if not isinstance(factor, int):
+                return None
+            return {path: times * factor for path, times in (left or right).items()}
+        sign = 1 if expression.op == "ADD" else -1
+        return {path: left.get(path, 0) + sign * right.get(path, 0) for path in {**left, **right}}
+    return None if fields_of(expression) else {}
+
+
+def _counters(nodes: tuple[Node, ...], section: Section) -> list[FieldPath]:
+    """The integers that grow by one with the id, so that all other lengths stay what they are."""
+    path = section.path
+    lengths = [
+        (node.path, node.length if isinstance(node, Section) else node.count)
+        for node in walk(nodes)
+        if isinstance(node, Section | Integers) and node != section
+    ]
+    own = _linear(section.length) or {}
+    grow = [one for one, times in own.items() if times == 1]
+    if len(grow) != 1 or len(own) != 1:
+        raise DeclarationError(
+            f"{show(path)}: an id's length is one field, plus or minus a constant; give it one of its own"
+        )
+    for _ in range(len(lengths) + 1):
+        again = False
+        for other, length in lengths:
+            if not fields_of(length) & set(grow):
+                continue
+            sums = _linear(length)
+            off = sum((sums or {}).get(one, 0) for one in grow)
+            if sums is not None and off == 0:
+                continue
+            ways = [one for one, times in (sums or {}).items() if times == -off and one not in grow]
+            if len(ways) != 1 or abs(off) != 1:
+                raise DeclarationError(
+                    f"{show(other)}: its length depends on that of the id {show(path)} in a way that the "
+                    "engine cannot keep right; give it a length of its own"
+                )
+            grow.append(ways[0])
+            again = True
+        if not again:
+            break
+    return grow
+
+
+def _agree(counters: dict[FieldPath, list[FieldPath]]) -> None:
+    """A field that several branches share counts the id in all of them."""
+    for path, some in counters.items():
+        for counter in some:
+            shared = len(counters) > 1 and counter[: len(path) - 1] != path[:-1]
+            if shared and not all(counter in others for others in counters.values()):
+                raise DeclarationError(
+                    f"{show(counter)}: it counts the id {show(path)}, and not that of every other "
+                    "branch; give each branch lengths of its own"
+                )
+
+
+def _way(nodes: tuple[Node, ...], path: FieldPath) -> Integer | Varint:
+    ways = list({node for node in walk(nodes) if isinstance(node, Integer | Varint) and node.path == path})
+    if len(ways) != 1:
+        raise DeclarationError(f"{show(path)}: what counts an id is an integer of whole bytes, or a UVar")
+    for one in walk(nodes):
+        test = one.test if isinstance(one, Branch) else one.key if isinstance(one, Choice) else 0
+        if path in fields_of(test):
+            raise DeclarationError(
+                f"{show(path)}: it counts the id, and decides which fields there are; the engine's own "
+                "ids have other lengths"
+            )
+    return ways[0]
+
+
+def _checked(nodes: tuple[Node, ...], section: Section, ids: Named) -> None:
+    """The engine's own ids pass what the format checks."""
+    (counter,) = fields_of(section.length)
+    base = calculate(section.length, _container(counter, 0))
+    sizes = range(ids.width, ids.width + 1)
+    if ids.form != "raw":
+        sizes = range(1, len(ids.write(-1)) + 1)
+    for node in walk(nodes):
+        if not isinstance(node, Condition) or fields_of(node.test) != {counter}:
+            continue
+        for size in sizes:
+            if not calculate(node.test, _container(counter, size - base)):
+                raise DeclarationError(
+                    f"{show(counter)}: a check refuses ids of {size} bytes, which the engine writes in the "
+                    f"form {ids.form}; give ids a fixed size, or leave the check to the service"
+                )
+
+
+def _container(path: FieldPath, value: int) -> dict[str, Any]:
+    found: Any = value
+    for name in reversed(path):
+        found = {name: found}
+    return dict(found)

@@ -1,0 +1,457 @@
+"""A construct declaration read into nodes: what it lays out, with every reference resolved to a path.
+
+This is the only place that knows construct's insides. What is not in the vocabulary is refused here,
+naming the field and what to use instead.
+"""
+
+from __future__ import annotations
+
+import operator
+from dataclasses import dataclass
+from typing import Any
+
+import construct
+from construct import expr
+
+from protokit.errors import DeclarationError
+from protokit.wire.vocabulary import Chunks, Until, UVar
+
+FieldPath = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Field:
+    """The value of a field."""
+
+    path: FieldPath
+
+
+@dataclass(frozen=True)
+class Binary:
+    """``left op right``; op is a name in OPERATORS."""
+
+    op: str
+    left: Any
+    right: Any
+
+
+@dataclass(frozen=True)
+class Not:
+    """1 where the operand is 0, else 0."""
+
+    operand: Any
+
+
+# An expression is an int, a Field, a Binary or a Not.
+Expression = int | Field | Binary | Not
+
+OPERATORS = {
+    operator.add: "ADD",
+    operator.sub: "SUB",
+    operator.mul: "MUL",
+    operator.and_: "AND",
+    operator.or_: "OR",
+    operator.xor: "XOR",
+    operator.lshift: "SHL",
+    operator.rshift: "SHR",
+    operator.eq: "EQ",
+    operator.ne: "NE",
+    operator.lt: "LT",
+    operator.le: "LE",
+    operator.gt: "GT",
+    operator.ge: "GE",
+}
+FUNCTIONS = {name: function for function, name in OPERATORS.items()}
+
+
+@dataclass(frozen=True)
+class Integer:
+    """``width`` bytes."""
+
+    path: FieldPath
+    width: int
+    little: bool
+    signed: bool
+
+
+@dataclass(frozen=True)
+class Bits:
+    """``width`` bytes of bit fields: (path, shift from the right, bits)."""
+
+    width: int
+    fields: tuple[tuple[FieldPath, int, int], ...]
+
+
+@dataclass(frozen=True)
+class Literal:
+    """Bytes that are always the same."""
+
+    path: FieldPath
+    data: bytes
+
+
+@dataclass(frozen=True)
+class Section:
+    """Bytes of a computed length."""
+
+    path: FieldPath
+    length: Expression
+
+
+@dataclass(frozen=True)
+class Integers:
+    """An array of integers, each the length of a chunk."""
+
+    path: FieldPath
+    count: Expression
+    width: int
+    little: bool
+    signed: bool
+
+
+@dataclass(frozen=True)
+class ChunkList:
+    """Sections whose lengths are ``lengths``."""
+
+    path: FieldPath
+    lengths: FieldPath
+
+
+@dataclass(frozen=True)
+class Delimited:
+    """Bytes up to a delimiter."""
+
+    path: FieldPath
+    delimiter: bytes
+    max: int
+
+
+@dataclass(frozen=True)
+class Varint:
+    """LEB128."""
+
+    path: FieldPath
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What must hold."""
+
+    path: FieldPath
+    test: Expression
+
+
+@dataclass(frozen=True)
+class Branch:
+    """One of two, by a test."""
+
+    test: Expression
+    then: tuple[Any, ...]
+    otherwise: tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of several, by a key; ``default`` None: any other key is wrong."""
+
+    path: FieldPath
+    key: Expression
+    cases: tuple[tuple[int, tuple[Any, ...]], ...]
+    default: tuple[Any, ...] | None
+
+
+Node = (
+    Integer
+    | Bits
+    | Literal
+    | Section
+    | Integers
+    | ChunkList
+    | Delimited
+    | Varint
+    | Condition
+    | Branch
+    | Choice
+)
+
+
+def show(path: FieldPath) -> str:
+    """A path as a person writes it."""
+    return ".".join(path) or "the format"
+
+
+def _refuse(path: FieldPath, why: str) -> DeclarationError:
+    return DeclarationError(f"{show(path)}: {why}")
+
+
+def resolve(value: Any, scope: FieldPath, at: FieldPath) -> Expression:
+    """An expression of construct's, with paths from the root.
+
+    Args:
+        value: an int, ``this...``, or operations on them.
+        scope: the path of the Struct that ``this`` means.
+        at: the field that the expression is for; errors name it.
+    """
+    if isinstance(value, bool | int):
+        return int(value)
+    if isinstance(value, expr.BinExpr):
+        name = OPERATORS.get(value.op)
+        if name is None:
+            raise _refuse(
+                at,
+                f"the operation in {value} is not in the vocabulary; use + - * & | ^ << >> and comparisons",
+            )
+        return Binary(name, resolve(value.lhs, scope, at), resolve(value.rhs, scope, at))
+    if isinstance(value, expr.UniExpr):
+        if value.op is operator.not_:
+            return Not(resolve(value.operand, scope, at))
+        return Binary("SUB", 0, resolve(value.operand, scope, at))
+    if isinstance(value, expr.Path):
+        return Field(path_of(value, scope, at))
+    if callable(value):
+        raise _refuse(
+            at,
+            "a lambda or function cannot be compiled; write an expression with this, or use the native tier",
+        )
+    raise _refuse(at, f"{value!r} is no expression")
+
+
+def path_of(value: Any, scope: FieldPath, at: FieldPath) -> FieldPath:
+    """The path from the root that ``this.x``, ``this._.x`` or ``this._root.x`` means."""
+    names: list[str] = []
+    while value._Path__parent is not None:  # noqa: SLF001  # construct 2.10 shows it no other way
+        names.append(value._Path__field)  # noqa: SLF001
+        value = value._Path__parent  # noqa: SLF001
+    found = list(scope)
+    for name in reversed(names):
+        if not isinstance(name, str):
+            raise _refuse(
+                at,
+                "an array's element cannot be named (this.x[i]); Chunks(this.x) lays sections out by lengths",
+            )
+        if name == "_":
+            if not found:
+                raise _refuse(at, "'_' leads out of the format")
+            found.pop()
+        elif name == "_root":
+            found = []
+        else:
+            found.append(name)
+    return tuple(found)
+
+
+class _Reader:
+    """Reads subconstructs into nodes; ``known`` are the paths so far, for references that dangle."""
+
+    def __init__(self) -> None:
+        self.known: set[FieldPath] = set()
+        self.named: set[FieldPath] = set()
+
+    def check(self, expression: Expression, at: FieldPath) -> Expression:
+        for path in fields_of(expression):
+            if path not in self.known:
+                raise _refuse(at, f"this.{show(path)} is not a field in front of it")
+            if path in self.named:
+                raise _refuse(at, f"this.{show(path)} is mapped to names; compute with the plain integer")
+        return expression
+
+    def expression(self, value: Any, scope: FieldPath, at: FieldPath) -> Expression:
+        return self.check(resolve(value, scope, at), at)
+
+    def struct(self, struct: Any, scope: FieldPath) -> tuple[Node, ...]:
+        nodes: list[Node] = []
+        seen: set[str] = set()
+        for number, subcon in enumerate(struct.subcons):
+            name = subcon.name
+            if name is not None and name in seen:
+                raise _refuse(
+                    (*scope, name), "the name is used twice in one Struct: the last would win silently"
+                )
+            if name is not None:
+                seen.add(name)
+            nodes += self.node(subcon, scope, (*scope, name) if name else (*scope, f"#{number}"))
+        return tuple(nodes)
+
+    def node(self, subcon: Any, scope: FieldPath, path: FieldPath) -> tuple[Node, ...]:
+        while isinstance(
+            subcon, construct.Renamed | construct.Rebuild | construct.Default | construct.Adapter
+        ):
+            if isinstance(subcon, construct.Adapter) and type(subcon) not in _TRANSPARENT:
+                raise _refuse(path, f"{type(subcon).__name__} is not in the vocabulary: it may do anything")
+            if isinstance(subcon, construct.Enum | construct.FlagsEnum | construct.Mapping):
+                self.named.add(path)
+            subcon = subcon.subcon
+        if isinstance(subcon, construct.Struct):
+            return self.struct(subcon, path)
+        read = _READERS.get(type(subcon))
+        if read is None:
+            raise _refuse(path, f"{type(subcon).__name__} is not in the vocabulary. {_hint(subcon)}")
+        nodes: tuple[Node, ...] = read(self, subcon, scope, path)
+        self.known.add(path)
+        return nodes
+
+    def integer(self, subcon: Any, scope: FieldPath, path: FieldPath) -> tuple[Node, ...]:  # noqa: ARG002
+        if isinstance(subcon, construct.BytesInteger):
+            if not isinstance(subcon.length, int) or not 1 <= subcon.length <= 8:
+                raise _refuse(path, "an integer has a fixed width of 1 to 8 bytes")
+            return (Integer(path, subcon.length, bool(subcon.swapped), bool(subcon.signed)),)
+        order, kind = subcon.fmtstr[0], subcon.fmtstr[1:]
+        if kind.upper() not in {"B", "H", "L", "I", "Q"}:
+            raise _refuse(path, "floating point is not in the vocabulary; declare it as Bytes")
+        return (Integer(path, subcon.length, order == "<", kind.islower()),)
+
+    def bits(self, subcon: Any, scope: FieldPath, path: FieldPath) -> tuple[Node, ...]:  # noqa: ARG002
+        inner = subcon.subcon
+        if not isinstance(inner, construct.Struct) or subcon.decodefunc is not construct.core.bytes2bits:
+            raise _refuse(path, "of the transformations only BitStruct is in the vocabulary")
+        sizes: list[tuple[FieldPath, int]] = []
+        for field in inner.subcons:
+            plain = field.subcon if isinstance(field, construct.Renamed) else field
+            size = 1 if plain is construct.Flag else getattr(plain, "length", None)
+            if isinstance(plain, construct.Padded) or field.name is None:
+                raise _refuse(path, "name every bit field, reserved ones too: their bits must survive")
+            if not isinstance(size, int) or not (
+                plain is construct.Flag or isinstance(plain, construct.BitsInteger)
+            ):
+                raise _refuse((*path, field.name), "a bit field is a Flag or BitsInteger(n)")
+            sizes.append(((*path, field.name), size))
+        total = sum(size for _, size in sizes)
+        if total % 8 or total > 64 or any(size > 31 for _, size in sizes):
+            raise _refuse(path, "bit fields fill 1 to 8 whole bytes, none wider than 31 bits")
+        fields, shift = [], total
+        for name, size in sizes:
+            shift -= size
+            fields.append((name, shift, size))
+            self.known.add(name)
+        return (Bits(total // 8, tuple(fields)),)
+
+    def const(self, subcon: Any, scope: FieldPath, path: FieldPath) -> tuple[Node, ...]:  # noqa: ARG002
+        return (Literal(path, subcon.build(None)),)
+
+    def bytes(self, subcon: Any, scope: FieldPath, path: FieldPath) -> tuple[Node, ...]:
+        return (Section(path, self.expression(subcon.length, scope, path)),)
+
+    def prefixed(self, subcon: Any, scope: FieldPath, path: FieldPath) -> tuple[Node, ...]:
+        if not isinstance(subcon.subcon, type(construct.GreedyBytes)):
+            raise _refuse(path, "Prefixed holds GreedyBytes; lay structs out with Bytes and a view")
+        size = (*path, "size")
+        front = self.node(subcon.lengthfield, scope, size)
+        length: Expression = Field(size)
+        if subcon.includelength:
+            if not isinstance(front[0], Integer):
+                raise _refuse(path, "a length that counts itself is an integer of fixed width")
+            length = Binary("SUB", length, front[0].width)
+        return (*front, Section(path, length))
+
+    def branch(self, subcon: Any, scope: FieldPath, path: FieldPath) -> tuple[Node, ...]:
+        test = self.expression(subcon.condfunc, scope, path)
+        then = self.node(subcon.thensubcon, scope, path)
+        otherwise = self.node(subcon.elsesubcon, scope, path)
+        return (Branch(test, then, otherwise),)
+
+    def choice(self, subcon: Any, scope: FieldPath, path: FieldPath) -> tuple[Node, ...]:
+        key = self.expression(subcon.keyfunc, scope, path)
+        if subcon.default is construct.Pass:
+            raise _refuse(path, "a Switch without default lets unknown keys through; add default=Error")
+        cases = tuple((int(value), self.node(case, scope, path)) for value, case in subcon.cases.items())
+        wrong = isinstance(subcon.default, type(construct.Error))
+        default = None if wrong else self.node(subcon.default, scope, path)
+        return (Choice(path, key, cases, default),)
+
+    def array(self, subcon: Any, scope: FieldPath, path: FieldPath) -> tuple[Node, ...]:
+        (item,) = self.node(subcon.subcon, scope, (*path, "item"))
+        if not isinstance(item, Integer):
+            raise _refuse(path, "an Array holds integers, the lengths of Chunks")
+        count = self.expression(subcon.count, scope, path)
+        return (Integers(path, count, item.width, item.little, item.signed),)
+
+    def chunks(self, subcon: Any, scope: FieldPath, path: FieldPath) -> tuple[Node, ...]:
+        if not isinstance(subcon.lengths, expr.Path):
+            raise _refuse(path, "Chunks takes the array of lengths: Chunks(this.lens)")
+        where = path_of(subcon.lengths, scope, path)
+        self.check(Field(where), path)
+        return (ChunkList(path, where),)
+
+    def until(self, subcon: Any, scope: FieldPath, path: FieldPath) -> tuple[Node, ...]:  # noqa: ARG002
+        return (Delimited(path, subcon.delimiter, subcon.max),)
+
+    def varint(self, subcon: Any, scope: FieldPath, path: FieldPath) -> tuple[Node, ...]:  # noqa: ARG002
+        return (Varint(path, subcon.bytes),)
+
+    def condition(self, subcon: Any, scope: FieldPath, path: FieldPath) -> tuple[Node, ...]:
+        return (Condition(path, self.expression(subcon.func, scope, path)),)
+
+    def nothing(self, subcon: Any, scope: FieldPath, path: FieldPath) -> tuple[Node, ...]:  # noqa: ARG002
+        return ()
+
+
+_TRANSPARENT = {construct.Enum, construct.FlagsEnum, construct.Mapping, construct.Hex, construct.HexDump}
+_READERS: dict[type, Any] = {
+    construct.FormatField: _Reader.integer,
+    construct.BytesInteger: _Reader.integer,
+    construct.Transformed: _Reader.bits,
+    construct.Const: _Reader.const,
+    construct.Bytes: _Reader.bytes,
+    construct.Prefixed: _Reader.prefixed,
+    construct.IfThenElse: _Reader.branch,
+    construct.Switch: _Reader.choice,
+    construct.Array: _Reader.array,
+    construct.Check: _Reader.condition,
+    type(construct.Pass): _Reader.nothing,
+    Chunks: _Reader.chunks,
+    Until: _Reader.until,
+    UVar: _Reader.varint,
+}
+_HINTS = {
+    "Padded": "Name the field: Bytes(n), so that reserved bytes survive.",
+    "GreedyRange": "A truncated map would give a short list: use a view such as pairs() over Bytes.",
+    "NullTerminated": "Use Until(delimiter, max).",
+    "VarInt": "Use UVar(bytes), which is bounded.",
+    "GreedyBytes": "A frame must say its length: Bytes(this.n) or Prefixed.",
+    "RepeatUntil": "Use Until, or a step.",
+}
+
+
+def _hint(subcon: Any) -> str:
+    name = type(subcon).__name__
+    return _HINTS.get(name, "Declare the frame without it, or use the native tier (protokit/codec.h).")
+
+
+def fields_of(expression: Expression) -> set[FieldPath]:
+    """The paths that an expression reads."""
+    if isinstance(expression, Field):
+        return {expression.path}
+    if isinstance(expression, Binary):
+        return fields_of(expression.left) | fields_of(expression.right)
+    if isinstance(expression, Not):
+        return fields_of(expression.operand)
+    return set()
+
+
+def read(declaration: Any) -> tuple[Node, ...]:
+    """The nodes of a declaration.
+
+    Args:
+        declaration: a ``construct.Struct``.
+
+    Raises:
+        DeclarationError: something in it cannot be compiled; it names the field.
+    """
+    if not isinstance(declaration, construct.Struct):
+        raise DeclarationError(f"a format is a construct.Struct, not a {type(declaration).__name__}")
+    return _Reader().struct(declaration, ())
+
+
+def walk(nodes: tuple[Node, ...]) -> list[Node]:
+    """All nodes, those in branches too."""
+    found: list[Node] = []
+    for node in nodes:
+        found.append(node)
+        if isinstance(node, Branch):
+            found += walk(node.then) + walk(node.otherwise)
+        elif isinstance(node, Choice):
+            for _, case in node.cases:
+                found += walk(case)
+            found += walk(node.default or ())
+    return found

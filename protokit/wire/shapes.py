@@ -1,0 +1,477 @@
+"""Shapes: what a frame looks like once its deciding fields are known.
+
+Most formats are a fixed header, whose fields decide what is there, and sections whose lengths stand in it.
+For those all decisions are made while compiling: a tree of tests on bytes at fixed places, and at each
+leaf a shape with everything else at known offsets. The engine walks the tree and reads the shape; a
+frame that is cut, wrong, or of a part of the format that has no shape is run by the program instead,
+which is the same for all frames. So shapes only make right frames fast.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from protokit.wire import views
+from protokit.wire.layout import (
+    Binary,
+    Bits,
+    Branch,
+    Choice,
+    Condition,
+    Expression,
+    Field,
+    FieldPath,
+    Integer,
+    Literal,
+    Node,
+    Not,
+    Section,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from protokit.wire.compiler import Meaning
+
+LEAF = 0x80000000
+NOWHERE = 0xFFFFFFFF
+SECTIONS = 6
+_MOST = 500  # tests and shapes of one format
+_COMPARE = {"EQ": 0, "LT": 1, "LE": 2, "GT": 3, "GE": 4}
+_MIRRORED = {"EQ": "EQ", "NE": "NE", "LT": "GT", "GT": "LT", "LE": "GE", "GE": "LE"}
+_FORMS = {
+    (0, False, False): 0,
+    (1, False, False): 1,
+    (2, False, False): 2,
+    (4, False, False): 3,
+    (8, False, False): 4,
+    (8, False, True): 4,
+    (2, False, True): 5,
+    (4, False, True): 6,
+}
+_KINDS = {"request": 1, "oneway": 2, "response": 3, "heartbeat": 4, "ack": 5, "drain": 6}
+
+
+class _NoShapeError(Exception):
+    """This part of the format is left to the program."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """An integer at a fixed offset; ``mask`` and ``shift`` for bit fields."""
+
+    offset: int = 0
+    width: int = 0
+    little: bool = False
+    signed: bool = False
+    mask: int = 0
+    shift: int = 0
+
+    def packed(self) -> bytes:
+        """For the engine; bit fields have no such form."""
+        if self.mask:
+            raise _NoShapeError
+        form = _FORMS.get((self.width, self.little and self.width > 1, self.signed))
+        if form is None:
+            form = 8 | int(self.little) | 2 * int(self.signed)
+        return struct.pack("=HBB", self.offset, self.width, form)
+
+
+@dataclass(frozen=True)
+class _State:
+    """What is known on the way to a leaf."""
+
+    offset: int = 0
+    trailer: int = 0
+    fields: dict[FieldPath, Place] = field(default_factory=dict)
+    behind: dict[FieldPath, int] = field(default_factory=dict)  # in the trailer
+    sections: tuple[tuple[FieldPath, Place | None, int], ...] = ()
+    equal: dict[Place, int] = field(default_factory=dict)
+    unequal: frozenset[tuple[Place, int]] = frozenset()
+
+
+@dataclass
+class Tree:
+    """Tests and leaves, packed. ``root`` is NOWHERE where the format has no shape."""
+
+    root: int = NOWHERE
+    tests: list[bytes] = field(default_factory=list)
+    leaves: list[bytes] = field(default_factory=list)
+    tested: int = 0
+
+
+class _Maker:
+    def __init__(
+        self, nodes: tuple[Node, ...], meaning: Meaning, own: list[FieldPath], *, keeps: bool
+    ) -> None:
+        self.nodes = nodes
+        self.meaning = meaning
+        self.own = own if keeps else []
+        self.tree = Tree()
+
+    def make(self) -> Tree:
+        self.tree.root = self.attempt(lambda: self.walk(list(self.nodes), _State()))
+        return self.tree
+
+    def attempt(self, make: Callable[[], int]) -> int:
+        try:
+            return make()
+        except _NoShapeError:
+            return NOWHERE
+
+    # The layout.
+
+    def walk(self, nodes: list[Node], state: _State) -> int:
+        if len(self.tree.tests) + len(self.tree.leaves) > _MOST:
+            raise _NoShapeError
+        if not nodes:
+            return self.decide(self.meaning.greeting, state, _nowhere, self.drain)
+        node, rest = nodes[0], nodes[1:]
+        if isinstance(node, Integer | Bits):
+            return self.walk(rest, self.fixed(node, state))
+        if isinstance(node, Literal):
+            return self.literal(node, rest, state)
+        if isinstance(node, Section) and node.path in self.meaning.id and not state.sections:
+            return self.walk(rest, self.id(node, state))
+        if isinstance(node, Section):
+            return self.walk(rest, self.section(node, state))
+        if isinstance(node, Condition):
+            return self.decide(node.test, state, lambda known: self.walk(rest, known), _nowhere)
+        if isinstance(node, Branch):
+            return self.decide(
+                node.test,
+                state,
+                lambda known: self.walk([*node.then, *rest], known),
+                lambda known: self.walk([*node.otherwise, *rest], known),
+            )
+        if isinstance(node, Choice):
+            return self.choice(node, list(node.cases), rest, state)
+        raise _NoShapeError
+
+    def fixed(self, node: Integer | Bits, state: _State) -> _State:
+        if state.sections:  # behind the sections: only its size matters, and where a checksum stands
+            behind = dict(state.behind)
+            if isinstance(node, Integer):
+                behind[node.path] = -1 if node.little else state.trailer  # no shape sums little endian
+            return replace(state, trailer=state.trailer + node.width, behind=behind)
+        fields = dict(state.fields)
+        if isinstance(node, Integer):
+            fields[node.path] = Place(state.offset, node.width, node.little, node.signed)
+        else:
+            for path, shift, size in node.fields:
+                fields[path] = Place(state.offset, node.width, mask=(1 << size) - 1, shift=shift)
+        return replace(state, offset=state.offset + node.width, fields=fields)
+
+    def literal(self, node: Literal, rest: list[Node], state: _State) -> int:
+        if state.sections:
+            raise _NoShapeError
+        steps = [node.data[i : i + 8] for i in range(0, len(node.data), 8)]
+
+        def step(index: int, known: _State) -> int:
+            if index == len(steps):
+                return self.walk(rest, known)
+            part = steps[index]
+            place = Place(known.offset, len(part))
+            after = replace(known, offset=known.offset + len(part))
+            value = int.from_bytes(part, "big")
+            if value >= 2**63:
+                value -= 2**64
+            return self.test(place, "EQ", value, lambda: step(index + 1, after), lambda: NOWHERE)
+
+        return step(0, state)
+
+    def section(self, node: Section, state: _State) -> _State:
+        if state.trailer or len(state.sections) == SECTIONS:
+            raise _NoShapeError
+        place, add = self.linear(node.length, state)
+        return replace(state, sections=(*state.sections, (node.path, place, add)))
+
+    def id(self, node: Section, state: _State) -> _State:
+        """An id of fixed size is part of the header."""
+        if not isinstance(node.length, int) or node.path in self.own:
+            raise _NoShapeError
+        fields = {**state.fields, node.path: Place(state.offset, node.length)}
+        return replace(state, offset=state.offset + node.length, fields=fields)
+
+    def linear(self, length: Expression, state: _State) -> tuple[Place | None, int]:
+        """A field plus a constant."""
+        if isinstance(length, int):
+            return None, length
+        if isinstance(length, Field):
+            return self.place(length.path, state), 0
+        if isinstance(length, Binary) and length.op in {"ADD", "SUB"} and isinstance(length.right, int):
+            place, add = self.linear(length.left, state)
+            return place, add + (length.right if length.op == "ADD" else -length.right)
+        raise _NoShapeError
+
+    def place(self, path: FieldPath, state: _State) -> Place:
+        if path not in state.fields or state.fields[path].mask:
+            raise _NoShapeError
+        return state.fields[path]
+
+    def choice(
+        self, node: Choice, cases: list[tuple[int, tuple[Node, ...]]], rest: list[Node], state: _State
+    ) -> int:
+        if not cases:
+            if node.default is None:
+                return NOWHERE
+            return self.walk([*node.default, *rest], state)
+        (value, case), *others = cases
+        return self.decide(
+            Binary("EQ", node.key, value),
+            state,
+            lambda known: self.walk([*case, *rest], known),
+            lambda known: self.choice(node, others, rest, known),
+        )
+
+    # Decisions.
+
+    def decide(
+        self, test: Expression, state: _State, yes: Callable[[_State], int], no: Callable[[_State], int]
+    ) -> int:
+        if isinstance(test, int):
+            return self.attempt(lambda: (yes if test else no)(state))
+        if isinstance(test, Not):
+            return self.decide(test.operand, state, no, yes)
+        if isinstance(test, Binary) and test.op in {"AND", "OR"} and not isinstance(test.right, int):
+
+            def right(known: _State) -> int:
+                return self.decide(test.right, known, yes, no)
+
+            if test.op == "AND":
+                return self.decide(test.left, state, right, no)
+            return self.decide(test.left, state, yes, right)
+        place, op, value = self.atom(test, state)
+        if op == "NE":
+            op, yes, no = "EQ", no, yes
+        if place is None:  # both sides are known
+            return self.attempt(lambda: (yes if value else no)(state))
+        return self.compare(place, op, value, state, yes, no)
+
+    def atom(self, test: Expression, state: _State) -> tuple[Place | None, str, int]:
+        """(place, op, constant); a place of None: the constant is the answer."""
+        if not isinstance(test, Binary) or test.op not in {*_COMPARE, "NE"}:
+            place, constant = self.operand(test, state)
+            return (None, "", int(constant != 0)) if place is None else (place, "NE", 0)
+        left, left_value = self.operand(test.left, state)
+        right, right_value = self.operand(test.right, state)
+        op = test.op
+        if left is None and right is not None:
+            left, left_value, right, right_value, op = right, right_value, left, left_value, _MIRRORED[op]
+        if right is not None:
+            raise _NoShapeError
+        if left is None:
+            return None, "", int(_holds(op, left_value, right_value))
+        return left, op, right_value
+
+    def operand(self, value: Expression, state: _State) -> tuple[Place | None, int]:
+        if isinstance(value, int):
+            return None, value
+        if isinstance(value, Field):
+            if value.path in state.behind or any(path == value.path for path, _, _ in state.sections):
+                raise _NoShapeError
+            place = state.fields.get(value.path)
+            return (None, 0) if place is None else (place, 0)
+        if isinstance(value, Binary) and value.op == "AND" and isinstance(value.right, int):
+            place, constant = self.operand(value.left, state)
+            if place is None:
+                return None, constant & value.right
+            if place.mask or value.right <= 0:
+                raise _NoShapeError
+            return replace(place, mask=value.right), 0
+        raise _NoShapeError
+
+    def compare(
+        self,
+        place: Place,
+        op: str,
+        value: int,
+        state: _State,
+        yes: Callable[[_State], int],
+        no: Callable[[_State], int],
+    ) -> int:
+        known = state.equal.get(place)
+        whole = state.equal.get(replace(place, mask=0, shift=0))
+        if known is None and whole is not None:
+            known = whole >> place.shift & place.mask
+        if known is not None:
+            return self.attempt(lambda: (yes if _holds(op, known, value) else no)(state))
+        if op == "EQ" and (place, value) in state.unequal:
+            return self.attempt(lambda: no(state))
+        then, otherwise = state, state
+        if op == "EQ":
+            then = replace(state, equal={**state.equal, place: value})
+            otherwise = replace(state, unequal=state.unequal | {(place, value)})
+        return self.test(place, op, value, lambda: yes(then), lambda: no(otherwise))
+
+    def test(self, place: Place, op: str, value: int, yes: Callable[[], int], no: Callable[[], int]) -> int:
+        mask = place.mask << place.shift
+        if value >= 2**63:
+            value -= 2**64
+        if (mask and op != "EQ") or place.offset > 0xFFFF:
+            raise _NoShapeError
+        index = len(self.tree.tests)
+        self.tree.tests.append(b"")
+        then, otherwise = self.attempt(yes), self.attempt(no)
+        if then == otherwise == NOWHERE:
+            self.tree.tests[index] = _test(Place(), 0, 0, 0, NOWHERE, NOWHERE)
+            return NOWHERE
+        plain = replace(place, mask=0, shift=0)
+        self.tree.tested = max(self.tree.tested, place.offset + place.width)
+        self.tree.tests[index] = _test(plain, _COMPARE[op], mask, value << place.shift, then, otherwise)
+        return index
+
+    # Meaning.
+
+    def drain(self, state: _State) -> int:
+        m = self.meaning
+        return self.decide(m.drain, state, lambda known: self.variant(0, "drain", known), self.heartbeat)
+
+    def heartbeat(self, state: _State) -> int:
+        m = self.meaning
+
+        def beats(known: _State) -> int:
+            return self.decide(
+                m.response,
+                known,
+                lambda state: self.variant(0, "ack", state),
+                lambda state: self.variant(0, "heartbeat", state),
+            )
+
+        return self.decide(m.heartbeat, state, beats, self.response)
+
+    def response(self, state: _State) -> int:
+        m = self.meaning
+
+        def asks(known: _State) -> int:
+            return self.decide(
+                m.oneway,
+                known,
+                lambda state: self.variant(0, "oneway", state),
+                lambda state: self.variant(0, "request", state),
+            )
+
+        return self.decide(m.response, state, lambda known: self.variant(0, "response", known), asks)
+
+    def variant(self, index: int, kind: str, state: _State) -> int:
+        variants = self.meaning.variants
+        if len(variants) == 1 or index == len(variants):
+            return self.leaf(kind, 0, state)
+        test: Expression = 1
+        for path, value in variants[index].items():
+            equal = Binary("EQ", Field(path), value)
+            test = equal if test == 1 else Binary("AND", test, equal)
+        return self.decide(
+            test,
+            state,
+            lambda known: self.leaf(kind, index, known),
+            lambda known: self.variant(index + 1, kind, known),
+        )
+
+    def leaf(self, kind: str, variant: int, state: _State) -> int:
+        m = self.meaning
+        ids = [state.fields[path] for path in m.id if path in state.fields]
+        if m.id and len(ids) != 1:
+            raise _NoShapeError
+        none = Place()
+        request = kind in {"request", "oneway"}
+        timeout = none
+        if request and not isinstance(m.timeout, views.Number) and m.timeout != 0:
+            timeout = self.single(m.timeout, state)
+        status = none
+        if kind == "response" and m.status is not None:
+            status = self.single(m.status[0], state)
+        kept = [replace(self.place(path, state), signed=False) for path in m.keep]
+        if len(kept) > 3:
+            raise _NoShapeError
+        sections = [
+            (place or none, add, self.slot(path, request=request)) for path, place, add in state.sections
+        ]
+        sections += [(none, 0, -1)] * (SECTIONS - len(sections))
+        packed = struct.pack(
+            "=IHBBIiIBBBB",
+            state.offset,
+            ids[0].offset if ids else 0,
+            _KINDS[kind],
+            len(state.sections),
+            state.trailer,
+            self.checksum(state),
+            variant,
+            int(m.separate),
+            self.quiet(kind, state),
+            len(kept),
+            0,
+        )
+        packed += b"".join(one.packed() for one in [timeout, status, *(kept + [none] * 3)[:3]])
+        for place, add, slot in sections:
+            packed += place.packed() + struct.pack("=ii", add, slot)
+        self.tree.leaves.append(packed)
+        return LEAF | (len(self.tree.leaves) - 1)
+
+    def single(self, value: Expression, state: _State) -> Place:
+        place, constant = self.operand(value, state)
+        if place is None:
+            if constant:
+                raise _NoShapeError
+            return Place()
+        if place.mask:
+            raise _NoShapeError
+        return place
+
+    def slot(self, path: FieldPath, *, request: bool) -> int:
+        return 2 * self.own.index(path) if request and path in self.own else -1
+
+    def checksum(self, state: _State) -> int:
+        """Where in the trailer; -1 for none."""
+        known = {*state.behind, *state.fields}
+        there = [one for one in self.meaning.checksums if one.path in known]
+        if not there:
+            return -1
+        # Over all in front, big endian, the last thing in the frame: what nearly all formats have.
+        last = len(there) == 1 and state.behind.get(there[0].path) == state.trailer - 4
+        if not last or there[0].over is not None:
+            raise _NoShapeError
+        return state.trailer - 4
+
+    def quiet(self, kind: str, state: _State) -> int:
+        """Sections that must be empty, bit by bit, for an answer to be no application error."""
+        bits = 0
+        for one in self.meaning.app_error if kind == "response" else ():
+            if not isinstance(one, views.Same) or not isinstance(one.view, views.Item):
+                raise _NoShapeError
+            for i, (path, _, _) in enumerate(state.sections):
+                bits |= int(path == one.view.pairs.path) << i
+        return bits
+
+
+def _nowhere(state: _State) -> int:  # noqa: ARG001  # takes the place of a continuation
+    return NOWHERE
+
+
+def _holds(op: str, left: int, right: int) -> bool:
+    return {
+        "EQ": left == right,
+        "NE": left != right,
+        "LT": left < right,
+        "LE": left <= right,
+        "GT": left > right,
+        "GE": left >= right,
+    }[op]
+
+
+def _test(place: Place, op: int, mask: int, value: int, yes: int, no: int) -> bytes:
+    return place.packed() + struct.pack("=IQqII", op, mask, value, yes, no)
+
+
+def shapes(nodes: tuple[Node, ...], meaning: Meaning, own: list[FieldPath], *, keeps: bool) -> Tree:
+    """The shapes of a format.
+
+    Args:
+        nodes: of its layout.
+        meaning: what the fields mean.
+        own: sections that a destination is read from, in the order of ``pk_frame.own``.
+        keeps: whether ``pk_frame.own`` holds them all; else destinations run the program again.
+    """
+    return _Maker(nodes, meaning, own, keeps=keeps).make()

@@ -1,0 +1,287 @@
+"""Steps that come with the core, each with its reference in Python.
+
+Both find strings in Hessian bodies: of Hessian 2.0, and of the draft that sofa-hessian writes (H1).
+Facts: the Hessian 2.0 grammar, and bytes of hessian-lite 4 and sofa-hessian 3.5.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from protokit import native
+from protokit.errors import RemoteProtocolError
+from protokit.wire.views import Found, Step, step
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_DEPTH = 32
+_CLASSES = 64
+
+
+class _Walker:
+    """Reads values of the draft as far as their strings matter; all others become None."""
+
+    def __init__(self, data: bytes, *, draft: bool) -> None:
+        self.data = data
+        self.at = 0
+        self.draft = draft
+        self.classes: list[list[bytes | None]] = []
+
+    def take(self, size: int) -> bytes:
+        if size < 0 or size > len(self.data) - self.at:
+            raise RemoteProtocolError(f"{size} bytes expected, {len(self.data) - self.at} left", self.at)
+        self.at += size
+        return self.data[self.at - size : self.at]
+
+    def number(self, size: int) -> int:
+        return int.from_bytes(self.take(size), "big")
+
+    def units(self, count: int) -> bytes:
+        start = self.at
+        while count > 0:
+            first = self.data[self.at] if self.at < len(self.data) else 0x80
+            size = (
+                1 if first < 0x80 else 0 if first < 0xC0 else 2 if first < 0xE0 else 3 if first < 0xF0 else 4
+            )
+            if size == 0 or first >= 0xF8:
+                raise RemoteProtocolError("no UTF-8", self.at)
+            self.take(size)
+            count -= 2 if size == 4 else 1
+        if count < 0:
+            raise RemoteProtocolError("a pair of surrogates is cut", self.at)
+        return self.data[start : self.at]
+
+    def string(self, tag: int) -> bytes | None:
+        """Of the tag just taken; None for one in chunks. Raises LookupError when it is no string."""
+        chunks = 0
+        while True:
+            if tag < 0x20:
+                size, more = tag, False
+            elif not self.draft and 0x30 <= tag <= 0x33:
+                size, more = (tag - 0x30) << 8 | self.number(1), False
+            elif tag in {0x53, 0x73 if self.draft else 0x52}:
+                size, more = self.number(2), tag != 0x53
+            elif chunks:
+                raise RemoteProtocolError(f"{tag:02x} is no chunk of a string", self.at - 1)
+            else:
+                raise LookupError
+            text = self.units(size)
+            chunks += 1
+            if not more:
+                return text if chunks == 1 else None
+            tag = self.number(1)
+
+    def integer(self) -> int:
+        tag = self.number(1)
+        if 0x80 <= tag <= 0xBF:
+            return tag - 0x90
+        if 0xC0 <= tag <= 0xCF:
+            return (tag - 0xC8) * 256 + self.number(1)
+        if 0xD0 <= tag <= 0xD7:
+            return (tag - 0xD4) * 65536 + self.number(2)
+        if tag == 0x49:
+            return int.from_bytes(self.take(4), "big", signed=True)
+        raise RemoteProtocolError(f"{tag:02x} is no int", self.at - 1)
+
+    def count(self, most: int) -> int:
+        count = self.integer()
+        if not 0 <= count <= min(most, len(self.data) - self.at):
+            raise RemoteProtocolError(
+                f"a count of {count} with {len(self.data) - self.at} bytes left", self.at
+            )
+        return count
+
+    def class_definition(self) -> None:
+        if self.draft:
+            self.units(self.count(0xFFFF))
+        else:
+            self.name()
+        fields = self.count(256)
+        if len(self.classes) == _CLASSES:
+            raise RemoteProtocolError("too many classes", self.at)
+        self.classes.append([self.name() for _ in range(fields)])
+
+    def name(self) -> bytes | None:
+        try:
+            return self.string(self.number(1))
+        except LookupError:
+            raise RemoteProtocolError("a name is no string", self.at) from None
+
+    def instance(self, tag: int) -> list[bytes | None]:
+        index = self.integer() if self.draft or tag == 0x4F else tag - 0x60
+        if not 0 <= index < len(self.classes):
+            raise RemoteProtocolError(f"class {index} is not defined", self.at)
+        return self.classes[index]
+
+    def skip(self, depth: int) -> None:
+        if depth == _DEPTH:
+            raise RemoteProtocolError("values are nested too deeply", self.at)
+        tag = self.number(1)
+        while tag == (0x4F if self.draft else 0x43):
+            self.class_definition()
+            tag = self.number(1)
+        try:
+            self.string(tag)
+        except LookupError:
+            pass
+        else:
+            return
+        fixed = _fixed_size(tag, draft=self.draft)
+        if fixed is not None:
+            self.take(fixed)
+        elif not self.draft:
+            self.skip_final(tag, depth + 1)
+        elif tag == 0x6F:
+            self.many(len(self.instance(tag)), depth + 1)
+        elif tag in {0x4D, 0x56}:
+            self.type()
+            if tag == 0x56 and self.data[self.at : self.at + 1] in {b"n", b"l"}:
+                self.take(1 if self.number(1) == 0x6E else 4)
+            self.to_end(depth + 1)
+        elif tag == 0x76:
+            self.integer()
+            self.many(self.count(2**31), depth + 1)
+        else:
+            self.binary(tag)
+
+    def many(self, count: int, depth: int) -> None:
+        for _ in range(count):
+            self.skip(depth)
+
+    def skip_final(self, tag: int, depth: int) -> None:
+        if tag == 0x4F or 0x60 <= tag <= 0x6F:
+            self.many(len(self.instance(tag)), depth)
+        elif 0x78 <= tag <= 0x7F:
+            self.many(tag - 0x78, depth)
+        elif tag == 0x51:
+            self.integer()
+        elif tag in {0x48, 0x57}:
+            self.to_end(depth)
+        elif tag == 0x58:
+            self.many(self.count(2**31), depth)
+        elif tag in {0x4D, 0x55, 0x56} or 0x70 <= tag <= 0x77:
+            self.type()
+            if tag in {0x4D, 0x55}:
+                self.to_end(depth)
+            else:
+                self.many(self.count(2**31) if tag == 0x56 else tag - 0x70, depth)
+        else:
+            self.binary(tag)
+
+    def type(self) -> None:
+        following = self.data[self.at : self.at + 1]
+        if not self.draft:
+            try:
+                self.string(self.number(1))
+            except LookupError:
+                self.at -= 1
+                self.integer()
+        elif following == b"t":
+            self.take(1)
+            self.units(self.number(2))
+        elif following == b"u":
+            self.take(1)
+            self.integer()
+        elif not following:
+            raise RemoteProtocolError("a type is expected", self.at)
+
+    def to_end(self, depth: int) -> None:
+        while True:
+            if self.at == len(self.data):
+                raise RemoteProtocolError("a list or map does not end", self.at)
+            if self.data[self.at] == (0x7A if self.draft else 0x5A):
+                self.at += 1
+                return
+            self.skip(depth)
+
+    def binary(self, tag: int) -> None:
+        while True:
+            if 0x20 <= tag <= 0x2F:
+                self.take(tag - 0x20)
+                return
+            if not self.draft and 0x34 <= tag <= 0x37:
+                self.take((tag - 0x34) << 8 | self.number(1))
+                return
+            if tag not in {0x42, 0x62 if self.draft else 0x41}:
+                raise RemoteProtocolError(f"{tag:02x} is no value", self.at - 1)
+            self.take(self.number(2))
+            if tag == 0x42:
+                return
+            tag = self.number(1)
+
+
+def _fixed_size(tag: int, *, draft: bool) -> int | None:
+    if 0x80 <= tag <= 0xBF or 0xD8 <= tag <= 0xEF:
+        return 0
+    if 0xC0 <= tag <= 0xCF or tag >= 0xF0:
+        return 1
+    if 0xD0 <= tag <= 0xD7 or 0x38 <= tag <= 0x3F:
+        return 2
+    if not draft:
+        final = {b"NTF\x5b\x5c": 0, b"\x5d": 1, b"\x5e": 2, b"I\x59\x5f\x4b": 4, b"LD\x4a": 8}
+        return next((size for tags, size in final.items() if tag in tags), None)
+    sizes = {b"NTF\x67\x68": 0, b"\x69\x4a": 1, b"\x6a\x4b": 2, b"I\x77\x6bR": 4, b"LDd": 8}
+    return next((size for tags, size in sizes.items() if tag in tags), None)
+
+
+def _hessian_fields(section: bytes, arguments: Sequence[bytes], count: int) -> list[bytes | None]:
+    found: list[bytes | None] = [None] * count
+    wanted = list(arguments)[:count]
+    walker = _Walker(section, draft=section[:1] == b"O")
+    try:
+        if walker.number(1) not in {0x4F, 0x43}:
+            return found
+        walker.class_definition()
+        tag = walker.number(1)
+        if tag != 0x6F if walker.draft else tag != 0x4F and not 0x60 <= tag <= 0x6F:
+            return found
+        seen = 0
+        for name in walker.instance(tag):
+            if seen == count:
+                break
+            if name not in wanted:
+                walker.skip(0)
+                continue
+            seen += 1
+            back = walker.at
+            try:
+                found[wanted.index(name)] = walker.string(walker.number(1))
+            except LookupError:
+                walker.at = back
+                walker.skip(0)
+    except RemoteProtocolError:
+        return [None] * count
+    return found
+
+
+def _hessian2_strings(section: bytes, arguments: Sequence[bytes], count: int) -> list[bytes | None]:  # noqa: ARG001
+    found: list[bytes | None] = [None] * count
+    walker = _Walker(section, draft=False)
+    try:
+        for i in range(count):
+            if walker.at == len(section):
+                break
+            tag = walker.number(1)
+            found[i] = None if tag == 0x4E else walker.string(tag)
+    except LookupError:
+        return found
+    except RemoteProtocolError:
+        return [None] * count
+    return found
+
+
+HESSIAN_FIELDS = Step("hessian_fields", lambda: native.step_address("hessian_fields"), _hessian_fields)
+HESSIAN2_STRINGS = Step(
+    "hessian2_strings", lambda: native.step_address("hessian2_strings"), _hessian2_strings
+)
+
+
+def hessian_fields(section: Any, *names: str) -> Found:
+    """Strings in fields, by name, of the object in front, in Hessian 2.0 or its draft (sofa-hessian)."""
+    return step(HESSIAN_FIELDS, section, *names, count=len(names))
+
+
+def hessian2_strings(section: Any, count: int) -> Found:
+    """The first strings of a section, in Hessian 2.0; null is absent."""
+    return step(HESSIAN2_STRINGS, section, count=count)

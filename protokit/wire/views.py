@@ -1,0 +1,455 @@
+"""Meaning over sections: texts, maps, splits, steps.
+
+A view is declared with ``this`` paths, evaluated on a parsed container by the reference codec, and
+compiled for the engine by ``compiler.py``. Texts are bytes inside; None where there is none. ``replace``
+is a view's inverse: it puts a new text into the container.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import construct
+from construct import expr
+
+from protokit.errors import DeclarationError, LocalProtocolError, RemoteProtocolError
+from protokit.wire.layout import Field, FieldPath, path_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+Container = Any
+
+
+def section_path(section: Any, at: str) -> FieldPath:
+    """The path that ``this.x`` means, from the root."""
+    if not isinstance(section, expr.Path):
+        raise DeclarationError(f"{at}: {section!r} is no section; write this.NAME")
+    return path_of(section, (), (at,))
+
+
+def value_at(container: Container, path: FieldPath) -> Any:
+    """What stands at a path; None where that branch is absent."""
+    for name in path:
+        if container is None:
+            return None
+        container = container.get(name) if isinstance(container, dict) else None
+    return container
+
+
+def put_at(container: Container, path: FieldPath, value: Any) -> None:
+    """Replace what stands at a path."""
+    for name in path[:-1]:
+        container = container[name]
+    container[path[-1]] = value
+
+
+class View:
+    """A text found in a frame."""
+
+    def get(self, container: Container) -> bytes | None:  # overridden
+        """The text; None where there is none.
+
+        Raises:
+            RemoteProtocolError: the section is malformed.
+        """
+        raise NotImplementedError
+
+    def replace(self, container: Container, text: bytes | None) -> None:  # noqa: ARG002  # overridden
+        """Put another text there; None takes it out.
+
+        Raises:
+            LocalProtocolError: this view cannot be written.
+        """
+        raise LocalProtocolError(f"{type(self).__name__} cannot be written to")
+
+    def __eq__(self, other: object) -> Any:
+        """``view == "text"`` is a condition, for ``app_error``."""
+        if not isinstance(other, str):
+            raise DeclarationError(f"a view is compared with a text, not with {other!r}")
+        return Same(self, other.encode())
+
+    __hash__ = object.__hash__
+
+    def __bool__(self) -> bool:
+        raise DeclarationError("a view has no truth value while a format is declared; use first(a, b)")
+
+
+class Text(View):
+    """A whole section."""
+
+    def __init__(self, section: Any) -> None:
+        self.path = section_path(section, "text")
+
+    def get(self, container: Container) -> bytes | None:
+        """The section's bytes."""
+        value = value_at(container, self.path)
+        return None if value is None else bytes(value)
+
+    def replace(self, container: Container, text: bytes | None) -> None:
+        """Put the text there, empty for None."""
+        put_at(container, self.path, text or b"")
+
+
+class Constant(View):
+    """The same text always."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text.encode()
+
+    def get(self, container: Container) -> bytes | None:  # noqa: ARG002
+        """The text."""
+        return self.text
+
+
+class First(View):
+    """The first of several that is there."""
+
+    def __init__(self, views: Sequence[View]) -> None:
+        self.views = tuple(views)
+
+    def get(self, container: Container) -> bytes | None:
+        """The first text that is there."""
+        return next((text for view in self.views if (text := view.get(container)) is not None), None)
+
+    def replace(self, container: Container, text: bytes | None) -> None:
+        """Replace the one that is there, else write the first that can be written."""
+        for view in self.views:
+            if view.get(container) is not None:
+                view.replace(container, text)
+                return
+        self.views[0].replace(container, text)
+
+
+class Split:
+    """A text cut at a separator; ``[i]`` is a part."""
+
+    def __init__(self, view: View, separator: str, parts: int) -> None:
+        if not separator or not 1 <= parts <= 16:
+            raise DeclarationError("split needs a separator and 1 to 16 parts")
+        self.view = view
+        self.separator = separator.encode()
+        self.parts = parts
+
+    def __getitem__(self, index: int) -> View:
+        if not 0 <= index < self.parts:
+            raise DeclarationError(f"split has parts 0 to {self.parts - 1}, not {index}")
+        return Part(self, index)
+
+    def pieces(self, container: Container) -> list[bytes | None]:
+        """All parts, None for those that are not there."""
+        text = self.view.get(container)
+        found: list[bytes | None] = [] if text is None else list(text.split(self.separator, self.parts - 1))
+        return found + [None] * (self.parts - len(found))
+
+
+class Part(View):
+    """One part of a split."""
+
+    def __init__(self, split: Split, index: int) -> None:
+        self.split = split
+        self.index = index
+
+    def get(self, container: Container) -> bytes | None:
+        """The part."""
+        return self.split.pieces(container)[self.index]
+
+    def replace(self, container: Container, text: bytes | None) -> None:
+        """Put the part there and join all again; parts in front that are not there become empty."""
+        pieces = self.split.pieces(container)
+        pieces[self.index] = text or None
+        while pieces and pieces[-1] is None:
+            pieces.pop()
+        whole = self.split.separator.join(piece or b"" for piece in pieces)
+        self.split.view.replace(container, whole)
+
+
+class Pairs:
+    """A map: ``[key]`` is a value. Kind ``pairs``: a length before each; ``lines``: separators between.
+
+    Where a key stands twice, the last one counts.
+    """
+
+    def __init__(self, section: Any, encoding: PairEncoding | LineEncoding) -> None:
+        self.path = section_path(section, "a map")
+        self.encoding = encoding
+
+    def __getitem__(self, key: str) -> View:
+        return Item(self, key.encode())
+
+    def items(self, container: Container) -> list[tuple[bytes | None, bytes | None]]:
+        """All pairs in their order; None is null.
+
+        Raises:
+            RemoteProtocolError: they are malformed.
+        """
+        section = value_at(container, self.path)
+        return [] if section is None else self.encoding.parse(bytes(section))
+
+    def set(self, container: Container, key: bytes, value: bytes | None) -> None:
+        """Set a key, or take it out for None; the others stay as they are."""
+        if value_at(container, self.path) is None:
+            raise LocalProtocolError("this kind of frame has no headers")
+        items = self.items(container)
+        place = next((i for i, (name, _) in enumerate(items) if name == key), len(items))
+        items = [item for item in items if item[0] != key]
+        if value is not None:
+            items.insert(place, (key, value))
+        put_at(container, self.path, self.encoding.build(items))
+
+
+class PairEncoding:
+    """A length before each key and each value; -1 in a signed one is null."""
+
+    def __init__(self, key: Any, value: Any) -> None:
+        for field in (key, value):
+            if not isinstance(field, construct.FormatField | construct.BytesInteger):
+                raise DeclarationError("pairs: key and value are the integers in front, such as Int32ub")
+        self.key = key
+        self.value = value
+
+    def _text(self, data: bytes, at: int, length: Any) -> tuple[bytes | None, int]:
+        end = at + length.sizeof()
+        if end > len(data):
+            raise RemoteProtocolError("a length is cut off in a map", at)
+        size = length.parse(data[at:end])
+        if size == -1:
+            return None, end
+        if size < 0 or size > len(data) - end:
+            raise RemoteProtocolError(f"a text of {size} bytes in a map with {len(data) - end} left", at)
+        return data[end : end + size], end + size
+
+    def parse(self, data: bytes) -> list[tuple[bytes | None, bytes | None]]:
+        """All pairs of a section."""
+        items = []
+        at = 0
+        while at < len(data):
+            key, at = self._text(data, at, self.key)
+            value, at = self._text(data, at, self.value)
+            items.append((key, value))
+        return items
+
+    def build(self, items: list[tuple[bytes | None, bytes | None]]) -> bytes:
+        """A section of those pairs."""
+        return b"".join(
+            length.build(-1 if text is None else len(text)) + (text or b"")
+            for key, value in items
+            for length, text in ((self.key, key), (self.value, value))
+        )
+
+
+class LineEncoding:
+    """Texts with a separator between key and value, and one after each pair (the last may lack it)."""
+
+    def __init__(self, between: str, after: str) -> None:
+        if not between or not after:
+            raise DeclarationError("lines: both separators need at least one character")
+        self.between = between.encode()
+        self.after = after.encode()
+
+    def parse(self, data: bytes) -> list[tuple[bytes | None, bytes | None]]:
+        """All pairs of a section."""
+        items: list[tuple[bytes | None, bytes | None]] = []
+        at = 0
+        while at < len(data):
+            middle = data.find(self.between, at)
+            if middle < 0:
+                raise RemoteProtocolError(f"expected {self.between!r} after a key in a map", at)
+            end = data.find(self.after, middle + len(self.between))
+            stop = len(data) if end < 0 else end
+            items.append((data[at:middle], data[middle + len(self.between) : stop]))
+            at = stop if end < 0 else stop + len(self.after)
+        return items
+
+    def build(self, items: list[tuple[bytes | None, bytes | None]]) -> bytes:
+        """A section of those pairs, without a separator at its end."""
+        for key, value in items:
+            if self.between in (key or b"") or self.after in (key or b"") or self.after in (value or b""):
+                raise LocalProtocolError(f"{key!r}: {value!r} holds a separator of the map")
+        return self.after.join((key or b"") + self.between + (value or b"") for key, value in items)
+
+
+class Item(View):
+    """A value of a map."""
+
+    def __init__(self, pairs: Pairs, key: bytes) -> None:
+        self.pairs = pairs
+        self.key = key
+
+    def get(self, container: Container) -> bytes | None:
+        """The last value of that key."""
+        found = None
+        for key, value in self.pairs.items(container):
+            if key == self.key:
+                found = value
+        return found
+
+    def replace(self, container: Container, text: bytes | None) -> None:
+        """Set it in the map."""
+        self.pairs.set(container, self.key, text)
+
+
+class Step:
+    """One extraction in C that a declaration cannot say (``pk_step`` of protokit/codec.h).
+
+    Args:
+        name: for messages.
+        address: of the function, or a function that returns it when it is first needed.
+        reference: the same in Python: (section, arguments, count) to a list of texts.
+        keepalive: whatever keeps the function there.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        address: int | Callable[[], int],
+        reference: Callable[[bytes, Sequence[bytes], int], list[bytes | None]],
+        keepalive: object = None,
+    ) -> None:
+        self.name = name
+        self._address = address
+        self.reference = reference
+        self.keepalive = keepalive
+
+    @property
+    def address(self) -> int:
+        """Of the function in C."""
+        return self._address() if callable(self._address) else self._address
+
+
+class Found:
+    """What a step finds; ``[i]`` is the i-th text."""
+
+    def __init__(self, step: Step, section: Any, arguments: Sequence[str], count: int) -> None:
+        if not 1 <= count <= 32:
+            raise DeclarationError(f"{step.name}: a step finds 1 to 32 texts")
+        self.step = step
+        self.section = Text(section)
+        self.arguments = tuple(argument.encode() for argument in arguments)
+        self.count = count
+
+    def __getitem__(self, index: int) -> View:
+        if not 0 <= index < self.count:
+            raise DeclarationError(f"{self.step.name} finds texts 0 to {self.count - 1}, not {index}")
+        return FoundText(self, index)
+
+
+class FoundText(View):
+    """One text that a step finds."""
+
+    def __init__(self, found: Found, index: int) -> None:
+        self.found = found
+        self.index = index
+
+    def get(self, container: Container) -> bytes | None:
+        """The text, by the step's reference."""
+        section = self.found.section.get(container)
+        if section is None:
+            return None
+        texts = self.found.step.reference(section, self.found.arguments, self.found.count)
+        return texts[self.index] if self.index < len(texts) else None
+
+
+class Same:
+    """Whether a view is a text."""
+
+    def __init__(self, view: View, text: bytes) -> None:
+        self.view = view
+        self.text = text
+
+    def holds(self, container: Container) -> bool:
+        """On a parsed container."""
+        return self.view.get(container) == self.text
+
+
+class Number:
+    """A view's decimal digits as an integer; 0 where it is none."""
+
+    def __init__(self, view: View) -> None:
+        self.view = view
+
+    def get(self, container: Container) -> int:
+        """The integer."""
+        text = self.view.get(container) or b""
+        return int(text) if text.isdigit() and len(text) <= 18 else 0
+
+
+class Table:
+    """An expression's value looked up."""
+
+    def __init__(self, value: Any, entries: Mapping[int, int], default: int) -> None:
+        self.value = value
+        self.entries = {int(key): int(to) for key, to in entries.items()}
+        self.default = int(default)
+
+
+class Checksum:
+    """CRC-32 (IEEE, as zlib) of sections.
+
+    Args:
+        at: the field that holds it, 4 bytes unsigned.
+        over: ``before``: everything in front of it; or a list of sections.
+    """
+
+    def __init__(self, at: Any, over: str | Sequence[Any]) -> None:
+        self.path = section_path(at, "checksum")
+        if isinstance(over, str) and over != "before":
+            raise DeclarationError("checksum: over is 'before' or a list of sections")
+        self.over = None if isinstance(over, str) else tuple(section_path(one, "checksum") for one in over)
+
+
+def as_view(value: Any) -> View:
+    """A view; a plain ``this.x`` is its text, a str itself."""
+    if isinstance(value, View):
+        return value
+    if isinstance(value, str):
+        return Constant(value)
+    return Text(value)
+
+
+def text(section: Any) -> View:
+    """A whole section as text: ``text(this.name)``."""
+    return Text(section)
+
+
+def first(*views: Any) -> View:
+    """The first of several views that is there."""
+    return First([as_view(view) for view in views])
+
+
+def split(view: Any, separator: str, parts: int) -> Split:
+    """A text cut at a separator into at most ``parts``: ``split(h["service"], ":", 2)[0]``."""
+    return Split(as_view(view), separator, parts)
+
+
+def pairs(section: Any, key: Any, value: Any) -> Pairs:
+    """A map of texts with a length before each: ``pairs(this.headers, key=Int32ub, value=Int32sb)``."""
+    return Pairs(section, PairEncoding(key, value))
+
+
+def lines(section: Any, between: str, after: str) -> Pairs:
+    r"""A map of texts with separators: ``lines(this.head, ": ", "\r\n")``."""
+    return Pairs(section, LineEncoding(between, after))
+
+
+def number(view: Any) -> Number:
+    """A text's decimal digits: ``timeout=number(h["timeout"])``."""
+    return Number(as_view(view))
+
+
+def table(value: Any, entries: Mapping[int, int], default: int) -> Table:
+    """An integer looked up: ``table(this.status, {0: Status.OK}, Status.INTERNAL)``."""
+    return Table(value, entries, default)
+
+
+def crc32(at: Any, over: str | Sequence[Any]) -> Checksum:
+    """A checksum that is verified, and made right again when the id is rewritten."""
+    return Checksum(at, over)
+
+
+def step(which: Step, section: Any, *arguments: str, count: int = 1) -> Found:
+    """Texts that a step finds in a section: ``step(MY_STEP, this.body, count=2)[1]``."""
+    return Found(which, section, arguments, count)
+
+
+__all__ = ["Checksum", "Field", "Found", "Pairs", "Step", "Table", "View"]

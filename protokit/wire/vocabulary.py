@@ -1,0 +1,132 @@
+"""What construct lacks for wire formats: delimited texts, bounded varints, chunks with an array of lengths.
+
+Importing this makes an expression's truth value an error, so that ``a == 1 and b == 2`` in a
+declaration is refused instead of losing a term; write ``(a == 1) & (b == 2)``.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn
+
+import construct
+from construct import Construct, expr
+from construct.core import stream_read, stream_write
+
+from protokit.errors import DeclarationError
+
+
+def _no_truth_value(self: Any) -> NoReturn:
+    raise DeclarationError(
+        f"{self} has no truth value while a format is declared: write & for 'and', | for 'or', ~ for 'not', "
+        "and (1 <= x) & (x <= 3) for a chain"
+    )
+
+
+expr.ExprMixin.__bool__ = _no_truth_value
+
+
+def ends(content: bytes, delimiter: bytes) -> bool:
+    """Whether a delimiter behind the content is the first in it."""
+    return (content + delimiter).find(delimiter) == len(content)
+
+
+class Until(Construct):  # type: ignore[misc]  # construct has no types
+    """Bytes up to a delimiter, which is consumed and is no part of the value.
+
+    Args:
+        delimiter: the bytes that end it.
+        max: the most bytes in front of the delimiter.
+    """
+
+    def __init__(self, delimiter: bytes, max: int) -> None:  # noqa: A002  # as the docs call it
+        super().__init__()
+        if not delimiter or max < 0:
+            raise DeclarationError("Until needs a delimiter of at least one byte and a maximum")
+        self.delimiter = delimiter
+        self.max = max
+
+    def _parse(self, stream: Any, context: Any, path: str) -> bytes:  # noqa: ARG002  # construct's signature
+        data = b""
+        while not data.endswith(self.delimiter):
+            if len(data) >= self.max + len(self.delimiter):
+                raise construct.ValidationError(f"no {self.delimiter!r} within {self.max} bytes", path=path)
+            data += stream_read(stream, 1, path)
+        return data[: -len(self.delimiter)]
+
+    def _build(self, obj: bytes, stream: Any, context: Any, path: str) -> bytes:  # noqa: ARG002
+        if not ends(obj, self.delimiter) or len(obj) > self.max:
+            raise construct.ValidationError(
+                f"{obj[:40]!r} holds the delimiter, or makes one with it, or is over {self.max} bytes",
+                path=path,
+            )
+        data = obj + self.delimiter
+        stream_write(stream, data, len(data), path)
+        return obj
+
+
+class UVar(Construct):  # type: ignore[misc]  # construct has no types
+    """An unsigned LEB128 integer; one that is longer than it must be is refused.
+
+    Args:
+        bytes: the most bytes it may take, 1 to 5.
+    """
+
+    def __init__(self, bytes: int) -> None:  # noqa: A002  # as the docs call it
+        super().__init__()
+        if not 1 <= bytes <= 5:
+            raise DeclarationError("UVar takes 1 to 5 bytes")
+        self.bytes = bytes
+
+    def _parse(self, stream: Any, context: Any, path: str) -> int:  # noqa: ARG002
+        value = 0
+        for i in range(self.bytes):
+            (byte,) = stream_read(stream, 1, path)
+            value |= (byte & 0x7F) << (7 * i)
+            if not byte & 0x80:
+                if byte == 0 and i > 0:
+                    raise construct.ValidationError("a varint is longer than it must be", path=path)
+                return int(value)
+        raise construct.ValidationError(f"a varint is longer than {self.bytes} bytes", path=path)
+
+    def _build(self, obj: int, stream: Any, context: Any, path: str) -> int:  # noqa: ARG002
+        if not 0 <= obj < 1 << (7 * self.bytes):
+            raise construct.IntegerError(f"{obj} does not fit a varint of {self.bytes} bytes", path=path)
+        data = bytearray()
+        value = obj
+        while value >= 0x80:
+            data.append(value & 0x7F | 0x80)
+            value >>= 7
+        data.append(value)
+        stream_write(stream, bytes(data), len(data), path)
+        return obj
+
+
+class Chunks(Construct):  # type: ignore[misc]  # construct has no types
+    """Sections behind each other, whose lengths are an array of integers.
+
+    Args:
+        lengths: where that array is: ``this.lens``.
+    """
+
+    def __init__(self, lengths: Any) -> None:
+        super().__init__()
+        self.lengths = lengths
+
+    def _parse(self, stream: Any, context: Any, path: str) -> list[bytes]:
+        return [stream_read(stream, size, path) for size in self.lengths(context)]
+
+    def _build(self, obj: list[bytes], stream: Any, context: Any, path: str) -> list[bytes]:  # noqa: ARG002
+        for one in obj:
+            stream_write(stream, one, len(one), path)
+        return obj
+
+
+class lengths:  # noqa: N801  # reads like len_ of construct
+    """The lengths of chunks, for a ``Rebuild``: ``Rebuild(Array(this.n, Int32ub), lengths(this.parts))``."""
+
+    def __init__(self, chunks: Any) -> None:
+        self.chunks = chunks
+
+    def __call__(self, context: Any) -> list[int]:
+        """Called by construct with the container that is built."""
+        return [len(one) for one in self.chunks(context)]
