@@ -19,10 +19,18 @@ ffibuilder.set_source(
     #include "dubbo.h"
     static uintptr_t dubbo_codec_address(void) { return (uintptr_t)&pk_dubbo_codec; }
     """,
-    sources=[os.path.relpath(HERE / "native" / f"{name}.c") for name in ("dubbo", "hessian", "request")],
+    sources=[os.path.relpath(path) for path in sorted((HERE / "native").glob("*.c"))],
     include_dirs=[str(HERE / "native"), protokit.get_include()],
     extra_link_args=["-O3", "-flto"],
-    extra_compile_args=["-std=c11", "-O3", "-flto", "-fvisibility=hidden", "-Wall", "-Wextra"],
+    extra_compile_args=[
+        "-std=c11",
+        "-O3",
+        "-flto",
+        "-fvisibility=hidden",
+        "-Wall",
+        "-Wextra",
+        "-Werror=implicit",
+    ],
 )
 
 if __name__ == "__main__":

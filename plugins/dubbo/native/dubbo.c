@@ -160,10 +160,10 @@ static int heartbeat_ack(const pk_codec *codec, const uint8_t *data, const pk_fr
 }
 
 static int drain(const pk_codec *codec, uint32_t context, uint8_t *out, size_t cap) {
-  static const uint8_t hessian[] = {0x01, 'R'}, jsonb[] = {0, 0, 0, 2, 0x4a, 'R'};
+  static const uint8_t hessian2[] = {0x01, 'R'}, jsonb[] = {0, 0, 0, 2, 0x4a, 'R'};
   int json = context == SERIALIZATION_FASTJSON2;
-  const uint8_t *body = json ? jsonb : hessian;
-  uint32_t length = json ? sizeof jsonb : sizeof hessian;
+  const uint8_t *body = json ? jsonb : hessian2;
+  uint32_t length = json ? sizeof jsonb : sizeof hessian2;
   (void)codec;
   if (cap < DUBBO_HEADER + length) return PK_ERR_SPACE;
   uint8_t serialization = json ? SERIALIZATION_FASTJSON2 : SERIALIZATION_HESSIAN2;
@@ -183,59 +183,19 @@ static uint8_t wire_status(uint32_t status) {
   }
 }
 
-/* UTF-8 as Hessian writes it: each UTF-16 unit alone. At most 512 bytes in, 1023 units out. */
-static uint32_t units_of(const char *text, size_t size, uint8_t *out, uint32_t *units) {
-  uint32_t n = 0;
-  *units = 0;
-  for (size_t i = 0; i < size;) {
-    uint8_t c = (uint8_t)text[i];
-    size_t width = c < 0x80 ? 1 : c >= 0xf0 ? 4 : c >= 0xe0 ? 3 : c >= 0xc0 ? 2 : 0;
-    if (width == 0 || i + width > size) break; /* cut in the middle of a character */
-    if (width == 4) {
-      uint32_t code = ((c & 7u) << 18 | ((uint32_t)text[i + 1] & 63) << 12 |
-                       ((uint32_t)text[i + 2] & 63) << 6 | ((uint32_t)text[i + 3] & 63)) -
-                      0x10000;
-      uint32_t pair[2] = {0xd800 + (code >> 10 & 0x3ff), 0xdc00 + (code & 0x3ff)};
-      for (int k = 0; k < 2; k++) {
-        out[n++] = (uint8_t)(0xe0 | pair[k] >> 12);
-        out[n++] = (uint8_t)(0x80 | (pair[k] >> 6 & 63));
-        out[n++] = (uint8_t)(0x80 | (pair[k] & 63));
-      }
-      *units += 2;
-    } else {
-      memcpy(out + n, text + i, width);
-      n += (uint32_t)width;
-      ++*units;
-    }
-    i += width;
-  }
-  return n;
-}
-
 /* A status other than 20 with one string, in the request's own serialization where every Java peer
  * can read that, else in hessian2, which all have. */
 static int error(const pk_codec *codec, uint32_t status, uint64_t id, uint32_t context,
                  const char *text, size_t text_size, uint8_t *out, size_t cap) {
   (void)codec;
   if (cap < REPLY_MAX) return PK_ERR_SPACE;
-  uint8_t *body = out + DUBBO_HEADER;
-  uint32_t length, units;
   uint8_t serialization = context == SERIALIZATION_FASTJSON2        ? SERIALIZATION_FASTJSON2
                           : context == SERIALIZATION_NATIVE_HESSIAN ? SERIALIZATION_NATIVE_HESSIAN
                                                                     : SERIALIZATION_HESSIAN2;
-  if (text_size > 512) text_size = 512;
-  if (serialization == SERIALIZATION_FASTJSON2) {
-    body[4] = 0x7a;
-    body[5] = (uint8_t)(0x38 + (text_size >> 8));
-    body[6] = (uint8_t)text_size;
-    memcpy(body + 7, text, text_size);
-    put32(body, (uint32_t)text_size + 3);
-    length = (uint32_t)text_size + 7;
-  } else {
-    length = 2 + units_of(text, text_size, body + 2, &units);
-    body[0] = (uint8_t)(0x30 + (units >> 8));
-    body[1] = (uint8_t)units;
-  }
+  const layout *l = dubbo_layout(serialization);
+  writer w = {.at = out + DUBBO_HEADER, .end = out + cap};
+  l->put_text(&w, (pk_slice){(const uint8_t *)text, (uint32_t)(text_size < 512 ? text_size : 512)});
+  uint32_t length = (uint32_t)(w.at - out) - DUBBO_HEADER;
   header(out, serialization, wire_status(status), id, length);
   return (int)(DUBBO_HEADER + length);
 }
@@ -256,4 +216,5 @@ const pk_codec pk_dubbo_codec = {
     .heartbeat_ack = heartbeat_ack,
     .drain = drain,
     .error = error,
+    .edit = dubbo_edit,
 };

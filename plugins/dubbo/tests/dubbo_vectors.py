@@ -8,15 +8,34 @@ from pathlib import Path
 
 from hypothesis import strategies as st
 from protokit_dubbo.hessian import Long, Object
+from protokit_dubbo.messages import Answer
+
+from protokit.testing import Golden, load_golden
 
 REPO = Path(__file__).parents[3]
 
 
+SHARED = Path(os.environ.get("PROTOKIT_WIRE_VECTORS", REPO.parent / "shared" / "wire" / "vectors"))
+
+
+def own(name: str) -> list[Path]:
+    """The project's own files."""
+    return sorted((REPO / "tests" / "golden").glob(f"{name}*.jsonl"))
+
+
+def lines(path: Path) -> list[dict]:
+    """The golden lines of a file, all that is known of a frame in ``expect``; none where it is absent."""
+    found = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    for line in found:
+        line["expect"] |= line.get("facts", {})
+        if "headers" in line["expect"]:
+            line["expect"]["attachments"] = line["expect"].pop("headers")
+    return found
+
+
 def golden(name: str) -> list[dict]:
     """All golden lines: tests/golden/NAME*.jsonl, and those of a shared folder beside the repository."""
-    shared = Path(os.environ.get("PROTOKIT_WIRE_VECTORS", REPO.parent / "shared" / "wire" / "vectors"))
-    files = [*sorted((REPO / "tests" / "golden").glob(f"{name}*.jsonl")), shared / f"{name}.jsonl"]
-    return [json.loads(line) for path in files if path.exists() for line in path.read_text().splitlines()]
+    return [line for path in [*own(name), SHARED / f"{name}.jsonl"] for line in lines(path)]
 
 
 LINES = golden("dubbo")
@@ -40,3 +59,21 @@ values = st.recursive(
     ),
     max_leaves=20,
 )
+
+VECTORS = load_golden(own("dubbo")) + [
+    Golden(
+        line["name"],
+        bytes.fromhex(line["hex"]),
+        line.get("source", ""),
+        line.get("origin", ""),
+        {"request_id": line["expect"]["request_id"]}
+        | ({"kind": "drain"} if line["hex"].endswith("0152") else {})
+        | ({"kind": line["expect"]["kind"]} if line["expect"]["kind"] != "event" else {}),
+    )
+    for line in lines(SHARED / "dubbo.jsonl")
+]
+# No peer was seen to answer with each status; what each means stands in the specification.
+VECTORS += [
+    Golden(f"status {status}", Answer(7, status, "why").encode(), "protokit_dubbo.messages", "built")
+    for status in (30, 31, 35, 40, 50, 60, 70, 80, 90, 100)
+]

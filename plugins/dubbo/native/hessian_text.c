@@ -1,0 +1,55 @@
+/* hessian_text.c: writing strings. Facts: the Hessian 2.0 grammar, and bytes of hessian-lite, which
+ * writes a character beyond U+FFFF as its two surrogates, three bytes each. */
+#include "layout.h"
+
+enum { CHUNK = 0x7fff };
+
+/* Bytes of the character in front, 0 when the text is cut in the middle of one. */
+static uint32_t width_of(const uint8_t *p, const uint8_t *end) {
+  uint32_t width = *p < 0x80 ? 1 : *p >= 0xf0 ? 4 : *p >= 0xe0 ? 3 : *p >= 0xc0 ? 2 : 0;
+  return width <= (size_t)(end - p) ? width : 0;
+}
+
+static void put_units(writer *w, const uint8_t *p, uint32_t width) {
+  if (width < 4) {
+    write_bytes(w, p, width);
+    return;
+  }
+  uint32_t code = ((p[0] & 7u) << 18 | (p[1] & 63u) << 12 | (p[2] & 63u) << 6 | (p[3] & 63u)) - 0x10000;
+  const uint32_t pair[2] = {0xd800 + (code >> 10 & 0x3ff), 0xdc00 + (code & 0x3ff)};
+  for (int i = 0; i < 2; i++) {
+    write_byte(w, (uint8_t)(0xe0 | pair[i] >> 12));
+    write_byte(w, (uint8_t)(0x80 | (pair[i] >> 6 & 63)));
+    write_byte(w, (uint8_t)(0x80 | (pair[i] & 63)));
+  }
+}
+
+void hessian_put_text(writer *w, pk_slice text) {
+  const uint8_t *at = text.data, *end = text.data + text.size;
+  do {
+    uint32_t units = 0, width;
+    const uint8_t *to = at;
+    while (to < end && (width = width_of(to, end)) > 0 && units + (width == 4 ? 2 : 1) <= CHUNK) {
+      units += width == 4 ? 2 : 1;
+      to += width;
+    }
+    int last = to == end || width_of(to, end) == 0;
+    if (last && units < 0x20) {
+      write_byte(w, (uint8_t)units);
+    } else {
+      if (last && units < 0x400) {
+        write_byte(w, (uint8_t)(0x30 + (units >> 8)));
+      } else {
+        write_byte(w, last ? 'S' : 'R');
+        write_byte(w, (uint8_t)(units >> 8));
+      }
+      write_byte(w, (uint8_t)units);
+    }
+    while (at < to) {
+      width = width_of(at, end);
+      put_units(w, at, width);
+      at += width;
+    }
+    if (last) return;
+  } while (1);
+}

@@ -1,0 +1,151 @@
+/* json.c: fastjson and gson. Every item is one JSON text on a line of its own. */
+#include <string.h>
+
+#include "layout.h"
+
+/* The string in front. Text with escapes has no data: it does not stand as plain UTF-8. */
+static int string(const uint8_t **at, const uint8_t *end, pk_slice *out) {
+  const uint8_t *from = ++*at;
+  int plain = 1;
+  for (; *at < end && **at != '"' && **at != '\n'; ++*at) {
+    if (**at != '\\') continue;
+    plain = 0;
+    if (++*at == end || **at == '\n') return PK_ERR_FORMAT;
+  }
+  if (*at == end || **at != '"') return PK_ERR_FORMAT;
+  *out = plain ? (pk_slice){from, (uint32_t)(*at - from)} : (pk_slice){NULL, 0};
+  ++*at;
+  return plain ? PK_OK : PK_ERR_UNSUPPORTED;
+}
+
+/* Past the line's end. */
+static int next_line(reader *r, const uint8_t **end) {
+  const uint8_t *from = r->h.at;
+  const uint8_t *newline = from == r->h.end ? NULL : memchr(from, '\n', (size_t)(r->h.end - from));
+  if (newline == NULL) return PK_ERR_FORMAT;
+  r->h.at = newline + 1;
+  *end = newline > from && newline[-1] == '\r' ? newline - 1 : newline;
+  return PK_OK;
+}
+
+static int text(reader *r, pk_slice *out) {
+  const uint8_t *at = r->h.at, *end;
+  *out = (pk_slice){NULL, 0};
+  int result = next_line(r, &end);
+  if (result != PK_OK) return result;
+  if (end - at == 4 && memcmp(at, "null", 4) == 0) return PK_OK;
+  if (end - at < 2 || *at != '"') return PK_ERR_FORMAT;
+  result = string(&at, end, out);
+  return result == PK_OK && at != end ? PK_ERR_FORMAT : result;
+}
+
+static int argument(reader *r, pk_slice *out) {
+  const uint8_t *at = r->h.at, *end;
+  *out = (pk_slice){NULL, 0};
+  int result = next_line(r, &end);
+  if (result == PK_OK && at < end && *at == '"') string(&at, end, out);
+  return result;
+}
+
+static int enter(reader *r) {
+  if (r->h.at == r->h.end) return PK_MORE;
+  if (*r->h.at == 'n') return PK_MORE;
+  return *r->h.at++ == '{' ? PK_OK : PK_ERR_UNSUPPORTED;
+}
+
+/* A value that is no string: up to the comma or brace that ends it. */
+static int skip_value(const uint8_t **at, const uint8_t *end) {
+  pk_slice ignored;
+  uint32_t depth = 0;
+  while (*at < end && **at != '\n') {
+    uint8_t c = **at;
+    if (c == '"') {
+      if (string(at, end, &ignored) == PK_ERR_FORMAT) return PK_ERR_FORMAT;
+      continue;
+    }
+    if (depth == 0 && (c == ',' || c == '}')) return PK_OK;
+    if (c == '{' || c == '[') depth++;
+    if ((c == '}' || c == ']') && depth-- == 0) return PK_ERR_FORMAT;
+    ++*at;
+  }
+  return PK_ERR_FORMAT;
+}
+
+static int64_t digits(const uint8_t *at, const uint8_t *end) {
+  int64_t v = 0;
+  if (end - at > 18 || at == end) return 0;
+  for (; at < end; at++) {
+    if (*at < '0' || *at > '9') return 0;
+    v = v * 10 + (*at - '0');
+  }
+  return v;
+}
+
+static int pair(reader *r, pk_slice *key, pk_slice *value, int64_t *number) {
+  hessian *h = &r->h;
+  *key = *value = (pk_slice){NULL, 0};
+  *number = 0;
+  if (h->at == h->end) return PK_ERR_FORMAT;
+  if (*h->at == '}') return PK_MORE;
+  if (*h->at == ',') h->at++;
+  if (h->at == h->end || *h->at != '"') return PK_ERR_FORMAT;
+  if (string(&h->at, h->end, key) == PK_ERR_FORMAT) return PK_ERR_FORMAT;
+  if (h->at == h->end || *h->at++ != ':' || h->at == h->end) return PK_ERR_FORMAT;
+  const uint8_t *from = r->value = h->at;
+  if (*from == '"') return string(&h->at, h->end, value) == PK_ERR_FORMAT ? PK_ERR_FORMAT : PK_OK;
+  int result = skip_value(&h->at, h->end);
+  if (result == PK_OK) *number = digits(from, h->at);
+  return result;
+}
+
+static void put_value(writer *w, pk_slice s) {
+  static const char hex[] = "0123456789abcdef";
+  write_byte(w, '"');
+  for (uint32_t i = 0; i < s.size; i++) {
+    uint8_t c = s.data[i];
+    if (c < 0x20) {
+      const char escape[6] = {'\\', 'u', '0', '0', hex[c >> 4], hex[c & 15]};
+      write_bytes(w, escape, sizeof escape);
+      continue;
+    }
+    if (c == '"' || c == '\\') write_byte(w, '\\');
+    write_byte(w, c);
+  }
+  write_byte(w, '"');
+}
+
+static void put_text(writer *w, pk_slice s) {
+  put_value(w, s);
+  write_byte(w, '\n');
+}
+
+static void open_map(writer *w, const reader *r) {
+  (void)r;
+  write_byte(w, '{');
+}
+
+static void separate(writer *w) {
+  if (w->pairs++ > 0) write_byte(w, ',');
+}
+
+static void copy_pair(writer *w, const uint8_t *data, size_t size) {
+  separate(w);
+  if (size > 0 && *data == ',') data++, size--;
+  write_bytes(w, data, size);
+}
+
+static void put_pair(writer *w, pk_slice key, pk_slice value) {
+  separate(w);
+  put_value(w, key);
+  write_byte(w, ':');
+  put_value(w, value);
+}
+
+static void close_map(writer *w) { write_bytes(w, "}\n", 2); }
+
+static int anchors(const uint8_t *value, const uint8_t *end) {
+  return value < end && (*value == '{' || *value == '['); /* fastjson refers by path ($.a) */
+}
+
+const layout json_layout = {text,     argument,  enter,    pair,      put_text,
+                            open_map, copy_pair, put_pair, close_map, anchors};

@@ -1,0 +1,258 @@
+/* jsonb.c: fastjson2. Every item is a length of four bytes and that much JSONB.
+ * Facts: bytes of Apache Dubbo 3.1 and 3.3 with fastjson2, and the table of tags in fastjson2's
+ * documentation of the format. */
+#include <string.h>
+
+#include "layout.h"
+
+enum { JSONB_DEPTH = 64 };
+
+static uint32_t get32(const uint8_t *p) {
+  return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+}
+
+/* The item in front: [at, *end). */
+static int open_item(reader *r, const uint8_t **end) {
+  hessian *h = &r->h;
+  if (h->end - h->at < 4) return PK_ERR_FORMAT;
+  uint32_t size = get32(h->at);
+  h->at += 4;
+  if (size > (size_t)(h->end - h->at)) return PK_ERR_FORMAT;
+  *end = h->at + size;
+  return PK_OK;
+}
+
+/* PK_MORE: no int (nothing consumed). */
+static int integer(const uint8_t **at, const uint8_t *end, int64_t *out) {
+  ptrdiff_t left = end - *at;
+  if (left < 1) return PK_ERR_FORMAT;
+  const uint8_t *p = *at;
+  uint8_t t = *p;
+  ptrdiff_t size;
+  if (t <= 0x2f || t >= 0xf0) {
+    size = 1, *out = (int8_t)t;
+  } else if (t >= 0xd8 && t <= 0xef) {
+    size = 1, *out = t - 0xe0;
+  } else if ((t >= 0x30 && t <= 0x3f) || (t >= 0xc8 && t <= 0xd7)) {
+    size = 2;
+    if (left >= size) *out = (t - (t < 0x40 ? 0x38 : 0xd0)) * 256 + p[1];
+  } else if (t == 0xbd) {
+    size = 2;
+    if (left >= size) *out = (int8_t)p[1];
+  } else if (t == 0xbc) {
+    size = 3;
+    if (left >= size) *out = (int16_t)(p[1] << 8 | p[2]);
+  } else if ((t >= 0x40 && t <= 0x47) || (t >= 0xc0 && t <= 0xc7)) {
+    size = 3;
+    if (left >= size) *out = (t - (t < 0x48 ? 0x44 : 0xc4)) * 65536 + p[1] * 256 + p[2];
+  } else if (t == 0x48 || t == 0xbf) {
+    size = 5;
+    if (left >= size) *out = (int32_t)get32(p + 1);
+  } else if (t == 0xbe) {
+    size = 9;
+    if (left >= size) *out = (int64_t)((uint64_t)get32(p + 1) << 32 | get32(p + 5));
+  } else {
+    return PK_MORE;
+  }
+  if (left < size) return PK_ERR_FORMAT;
+  *at += size;
+  return PK_OK;
+}
+
+/* Null is text without data. PK_MORE: neither (nothing consumed). PK_ERR_UNSUPPORTED: UTF-16 or
+ * another character set, consumed. */
+static int text_value(const uint8_t **at, const uint8_t *end, pk_slice *out) {
+  if (*at == end) return PK_ERR_FORMAT;
+  uint8_t t = **at;
+  int64_t size;
+  *out = (pk_slice){NULL, 0};
+  if (t == 0xaf) {
+    ++*at;
+    return PK_OK;
+  }
+  if (t >= 0x49 && t <= 0x78) {
+    size = t - 0x49;
+    ++*at;
+  } else if (t >= 0x79 && t <= 0x7e) {
+    ++*at;
+    if (integer(at, end, &size) != PK_OK || size < 0) return PK_ERR_FORMAT;
+  } else {
+    return PK_MORE;
+  }
+  if (size > end - *at) return PK_ERR_FORMAT;
+  const uint8_t *data = *at;
+  *at += size;
+  if (t >= 0x7b) return PK_ERR_UNSUPPORTED;
+  if (t <= 0x79) /* Latin-1: plain where it is ASCII */
+    for (int64_t i = 0; i < size; i++)
+      if (data[i] >= 0x80) return PK_ERR_UNSUPPORTED;
+  *out = (pk_slice){data, (uint32_t)size};
+  return PK_OK;
+}
+
+/* How many bytes follow the tags from 0xa7 to 0xbf that have a fixed size; -1 where not. */
+static int fixed_size(uint8_t t) {
+  static const int8_t sizes[] = {-1, -1, 4,  -1, 8,  4, 4, -1, 0, 0, 0,  0,
+                                 0,  -1, 8, -1, 4, -1, -1, -1, -1, 2, 1, 8, 4};
+  return t >= 0xa7 && t <= 0xbf ? sizes[t - 0xa7] : -1;
+}
+
+static int skip_value(const uint8_t **at, const uint8_t *end, int depth);
+
+static int skip_many(const uint8_t **at, const uint8_t *end, int depth, int64_t count) {
+  if (count < 0 || count > end - *at) return PK_ERR_FORMAT;
+  for (int64_t i = 0; i < count; i++) {
+    int result = skip_value(at, end, depth);
+    if (result != PK_OK) return result;
+  }
+  return PK_OK;
+}
+
+static int skip_value(const uint8_t **at, const uint8_t *end, int depth) {
+  pk_slice ignored;
+  int64_t number = 0;
+  if (depth == JSONB_DEPTH) return PK_ERR_UNSUPPORTED;
+  int result = text_value(at, end, &ignored);
+  if (result == PK_ERR_UNSUPPORTED) return PK_OK;
+  if (result == PK_MORE) result = integer(at, end, &number);
+  if (result != PK_MORE) return result;
+  uint8_t t = *(*at)++;
+  int size = fixed_size(t);
+  if (size >= 0) {
+    if (end - *at < size) return PK_ERR_FORMAT;
+    *at += size;
+    return PK_OK;
+  }
+  if (t >= 0x94 && t <= 0xa3) return skip_many(at, end, depth + 1, t - 0x94);
+  switch (t) {
+    case 0x90: case 0xb4: case 0xb6: case 0xb8: case 0xba: /* char, and numbers that hold a long */
+      return integer(at, end, &number) == PK_OK ? PK_OK : PK_ERR_FORMAT;
+    case 0x91: case 0xbb: /* binary, and an integer of any size */
+      if (integer(at, end, &number) != PK_OK || number < 0 || number > end - *at) return PK_ERR_FORMAT;
+      *at += number;
+      return PK_OK;
+    case 0x92: { /* a type: its name with a symbol's number, or the number alone; then the value */
+      result = text_value(at, end, &ignored);
+      if (result < 0 && result != PK_ERR_UNSUPPORTED) return result;
+      if (integer(at, end, &number) != PK_OK) return PK_ERR_FORMAT;
+      return skip_value(at, end, depth + 1);
+    }
+    case 0x93: /* a reference: its path */
+      return skip_value(at, end, depth + 1);
+    case 0x7f: /* a symbol: its name with a number, or the number alone */
+      result = text_value(at, end, &ignored);
+      if (result < 0 && result != PK_ERR_UNSUPPORTED) return result;
+      return integer(at, end, &number) == PK_OK ? PK_OK : PK_ERR_FORMAT;
+    case 0xa4:
+      if (integer(at, end, &number) != PK_OK) return PK_ERR_FORMAT;
+      return skip_many(at, end, depth + 1, number);
+    case 0xa6:
+      while (*at < end && **at != 0xa5) {
+        if ((result = skip_many(at, end, depth + 1, 2)) != PK_OK) return result;
+      }
+      if (*at == end) return PK_ERR_FORMAT;
+      ++*at;
+      return PK_OK;
+    default:
+      return PK_ERR_UNSUPPORTED;
+  }
+}
+
+static int text(reader *r, pk_slice *out) {
+  const uint8_t *end, *at;
+  int result = open_item(r, &end);
+  if (result != PK_OK) return result;
+  at = r->h.at;
+  r->h.at = end;
+  result = text_value(&at, end, out);
+  return result == PK_MORE ? PK_ERR_FORMAT : result;
+}
+
+static int argument(reader *r, pk_slice *out) {
+  const uint8_t *end, *at;
+  int result = open_item(r, &end);
+  *out = (pk_slice){NULL, 0};
+  if (result != PK_OK) return result;
+  at = r->h.at;
+  r->h.at = end;
+  if (text_value(&at, end, out) != PK_OK) *out = (pk_slice){NULL, 0};
+  return PK_OK;
+}
+
+static int enter(reader *r) {
+  if (r->h.at == r->h.end) return PK_MORE;
+  int result = open_item(r, &r->map_end);
+  if (result != PK_OK) return result;
+  if (r->h.at == r->map_end || *r->h.at == 0xaf) return PK_MORE;
+  return *r->h.at++ == 0xa6 ? PK_OK : PK_ERR_UNSUPPORTED;
+}
+
+static int pair(reader *r, pk_slice *key, pk_slice *value, int64_t *number) {
+  hessian *h = &r->h;
+  *key = *value = (pk_slice){NULL, 0};
+  *number = 0;
+  if (h->at == h->end) return PK_ERR_FORMAT;
+  if (*h->at == 0xa5) return PK_MORE;
+  int result = text_value(&h->at, h->end, key);
+  if (result == PK_MORE) result = skip_value(&h->at, h->end, 0);
+  if (result < 0 && result != PK_ERR_UNSUPPORTED) return result;
+  r->value = h->at;
+  result = text_value(&h->at, h->end, value);
+  if (result == PK_MORE) result = integer(&h->at, h->end, number);
+  if (result == PK_MORE) return skip_value(&h->at, h->end, 0);
+  return result == PK_ERR_UNSUPPORTED ? PK_OK : result;
+}
+
+static void put32(uint8_t *p, uint32_t v) {
+  p[0] = (uint8_t)(v >> 24);
+  p[1] = (uint8_t)(v >> 16);
+  p[2] = (uint8_t)(v >> 8);
+  p[3] = (uint8_t)v;
+}
+
+/* UTF-8 behind a length; ASCII of up to 47 characters behind one tag. */
+static void put_value(writer *w, pk_slice s) {
+  int ascii = s.size <= 47;
+  for (uint32_t i = 0; ascii && i < s.size; i++) ascii = s.data[i] < 0x80;
+  if (ascii) {
+    write_byte(w, (uint8_t)(0x49 + s.size));
+  } else {
+    uint8_t tag[6] = {0x7a, 0x48};
+    put32(tag + 2, s.size);
+    write_bytes(w, tag, sizeof tag);
+  }
+  write_bytes(w, s.data, s.size);
+}
+
+static void put_text(writer *w, pk_slice s) {
+  uint8_t *size = w->at;
+  write_bytes(w, "\0\0\0\0", 4);
+  put_value(w, s);
+  if (!w->full) put32(size, (uint32_t)(w->at - size - 4));
+}
+
+static void open_map(writer *w, const reader *r) {
+  (void)r;
+  w->map = w->at;
+  write_bytes(w, "\0\0\0\0\xa6", 5);
+}
+
+static void copy_pair(writer *w, const uint8_t *data, size_t size) { write_bytes(w, data, size); }
+
+static void put_pair(writer *w, pk_slice key, pk_slice value) {
+  put_value(w, key);
+  put_value(w, value);
+}
+
+static void close_map(writer *w) {
+  write_byte(w, 0xa5);
+  if (!w->full) put32(w->map, (uint32_t)(w->at - w->map - 4));
+}
+
+/* Names and values are referred to by path ($.a.b) or by a symbol's number. */
+static int anchors(const uint8_t *value, const uint8_t *end) {
+  return value < end && ((*value >= 0x92 && *value <= 0xa6) || *value == 0x7f);
+}
+
+const layout jsonb_layout = {text,     argument,  enter,    pair,      put_text,
+                             open_map, copy_pair, put_pair, close_map, anchors};

@@ -1,0 +1,66 @@
+/* layout.h: how one serialization writes the items of a request's body.
+ *
+ * The items are the same in all: dubbo version, path, version, method, descriptor, one value per
+ * argument, attachments. request.c reads and changes them through these few functions. */
+#ifndef DUBBO_LAYOUT_H
+#define DUBBO_LAYOUT_H
+
+#include "hessian.h"
+
+/* Where reading stands. */
+typedef struct reader {
+  hessian h;
+  const uint8_t *value;   /* where the value of the last pair stands */
+  const uint8_t *map_end; /* of the attachments, in those serializations that say it in front */
+  pk_slice again;         /* the key of the last pair, when that was one said before in another form */
+} reader;
+
+/* What is written. `at` stops at `end` and `full` is set. */
+typedef struct writer {
+  uint8_t *at, *end, *map;
+  int full, pairs;
+} writer;
+
+static inline void write_bytes(writer *w, const void *data, size_t size) {
+  if ((size_t)(w->end - w->at) < size) {
+    w->full = 1;
+    return;
+  }
+  if (size > 0) __builtin_memcpy(w->at, data, size);
+  w->at += size;
+}
+
+static inline void write_byte(writer *w, uint8_t b) { write_bytes(w, &b, 1); }
+
+typedef struct layout {
+  /* An item of text; null is one without data. PK_OK, PK_ERR_FORMAT, PK_ERR_UNSUPPORTED (text that
+   * does not stand as plain UTF-8). */
+  int (*text)(reader *r, pk_slice *out);
+  /* An argument; *text has data when it is a plain string. */
+  int (*argument)(reader *r, pk_slice *text);
+  /* Into the attachments. PK_MORE when there are none. */
+  int (*enter)(reader *r);
+  /* The next pair. Slices without data where it is no plain text or said again; PK_MORE at the end,
+   * which is not consumed. *number is an integer value's. */
+  int (*pair)(reader *r, pk_slice *key, pk_slice *value, int64_t *number);
+  /* An item of text. */
+  void (*put_text)(writer *w, pk_slice text);
+  /* The front of the attachments. `r` stands before those of the original. */
+  void (*open_map)(writer *w, const reader *r);
+  /* One pair, copied as it stands or written. */
+  void (*copy_pair)(writer *w, const uint8_t *data, size_t size);
+  void (*put_pair)(writer *w, pk_slice key, pk_slice value);
+  void (*close_map)(writer *w);
+  /* A value that others may refer to, or that defines what they use: it cannot be taken out. */
+  int (*anchors)(const uint8_t *value, const uint8_t *end);
+} layout;
+
+extern const layout hessian_layout;  /* hessian2, native-hessian */
+extern const layout jsonb_layout;    /* fastjson2 */
+extern const layout json_layout;     /* fastjson, gson: one JSON text a line */
+extern const layout protobuf_layout; /* one delimited message an item */
+
+/* UTF-8 as Hessian writes it: each UTF-16 unit alone, in chunks of at most 32,767. */
+void hessian_put_text(writer *w, pk_slice text);
+
+#endif

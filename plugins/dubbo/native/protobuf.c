@@ -1,0 +1,141 @@
+/* protobuf.c: one delimited message an item: StringValue for text, a map of strings for the
+ * attachments (field 1 of both, wire type 2). 3.x says every attachment again in field 2, with its Java
+ * type; a provider believes that one. */
+#include <string.h>
+
+#include "layout.h"
+
+enum { FIELD_1 = 0x0a, FIELD_2 = 0x12, VARINT_MAX = 5 };
+
+static int varint(const uint8_t **at, const uint8_t *end, uint32_t *out) {
+  uint64_t v = 0;
+  for (int i = 0; i < VARINT_MAX && *at < end; i++) {
+    uint8_t b = *(*at)++;
+    v |= (uint64_t)(b & 0x7f) << (7 * i);
+    if (b & 0x80) continue;
+    *out = (uint32_t)v;
+    return v > INT32_MAX ? PK_ERR_FORMAT : PK_OK;
+  }
+  return PK_ERR_FORMAT;
+}
+
+static int delimited(const uint8_t **at, const uint8_t *end, pk_slice *out) {
+  uint32_t size;
+  if (varint(at, end, &size) != PK_OK || size > (size_t)(end - *at)) return PK_ERR_FORMAT;
+  *out = (pk_slice){*at, size};
+  *at += size;
+  return PK_OK;
+}
+
+/* The text of a StringValue. PK_ERR_UNSUPPORTED: another message. */
+static int string_value(pk_slice message, pk_slice *out) {
+  const uint8_t *at = message.data, *end = message.data + message.size;
+  *out = (pk_slice){message.data, 0};
+  if (message.size == 0) return PK_OK;
+  if (*at++ != FIELD_1) return PK_ERR_UNSUPPORTED;
+  if (delimited(&at, end, out) != PK_OK) return PK_ERR_UNSUPPORTED;
+  return at == end ? PK_OK : PK_ERR_UNSUPPORTED;
+}
+
+static int text(reader *r, pk_slice *out) {
+  pk_slice message;
+  int result = delimited(&r->h.at, r->h.end, &message);
+  return result == PK_OK ? string_value(message, out) : result;
+}
+
+static int argument(reader *r, pk_slice *out) {
+  pk_slice message;
+  int result = delimited(&r->h.at, r->h.end, &message);
+  if (result != PK_OK || string_value(message, out) != PK_OK) *out = (pk_slice){NULL, 0};
+  return result;
+}
+
+static int enter(reader *r) {
+  pk_slice message;
+  if (r->h.at == r->h.end) return PK_MORE;
+  int result = delimited(&r->h.at, r->h.end, &message);
+  if (result != PK_OK) return result;
+  r->h.at = message.data;
+  r->map_end = message.data + message.size;
+  return PK_OK;
+}
+
+static int pair(reader *r, pk_slice *key, pk_slice *value, int64_t *number) {
+  pk_slice entry;
+  *key = *value = r->again = (pk_slice){NULL, 0};
+  *number = 0;
+  if (r->h.at == r->map_end) return PK_MORE;
+  uint8_t form = *r->h.at++;
+  if ((form != FIELD_1 && form != FIELD_2) || delimited(&r->h.at, r->map_end, &entry) != PK_OK) return PK_ERR_FORMAT;
+  const uint8_t *at = entry.data, *end = at + entry.size;
+  r->value = at;
+  *key = *value = (pk_slice){end, 0}; /* what is not written is empty */
+  while (at < end) {
+    uint8_t field = *at++;
+    pk_slice one;
+    if ((field != FIELD_1 && field != FIELD_2) || delimited(&at, end, &one) != PK_OK) return PK_ERR_FORMAT;
+    *(field == FIELD_1 ? key : value) = one;
+  }
+  if (form == FIELD_2) {
+    r->again = *key;
+    *key = *value = (pk_slice){NULL, 0};
+  }
+  return PK_OK;
+}
+
+static uint32_t varint_size(uint32_t v) {
+  uint32_t n = 1;
+  while (v >= 0x80) v >>= 7, n++;
+  return n;
+}
+
+static void put_varint(writer *w, uint32_t v) {
+  for (; v >= 0x80; v >>= 7) write_byte(w, (uint8_t)(v | 0x80));
+  write_byte(w, (uint8_t)v);
+}
+
+static void put_field(writer *w, uint8_t tag, pk_slice s) {
+  write_byte(w, tag);
+  put_varint(w, s.size);
+  write_bytes(w, s.data, s.size);
+}
+
+static uint32_t field_size(pk_slice s) { return 1 + varint_size(s.size) + s.size; }
+
+static void put_text(writer *w, pk_slice s) {
+  put_varint(w, s.size == 0 ? 0 : field_size(s));
+  if (s.size > 0) put_field(w, FIELD_1, s);
+}
+
+static void open_map(writer *w, const reader *r) {
+  (void)r;
+  w->map = w->at;
+  write_bytes(w, "\0\0\0\0\0", VARINT_MAX); /* the size, written when it is known */
+}
+
+static void copy_pair(writer *w, const uint8_t *data, size_t size) { write_bytes(w, data, size); }
+
+static void put_pair(writer *w, pk_slice key, pk_slice value) {
+  write_byte(w, FIELD_1);
+  put_varint(w, field_size(key) + field_size(value));
+  put_field(w, FIELD_1, key);
+  put_field(w, FIELD_2, value);
+}
+
+static void close_map(writer *w) {
+  if (w->full) return;
+  uint32_t size = (uint32_t)(w->at - w->map - VARINT_MAX), width = varint_size(size);
+  memmove(w->map + width, w->map + VARINT_MAX, size);
+  w->at = w->map;
+  put_varint(w, size);
+  w->at += size;
+}
+
+static int anchors(const uint8_t *value, const uint8_t *end) {
+  (void)value;
+  (void)end;
+  return 0;
+}
+
+const layout protobuf_layout = {text,     argument,  enter,    pair,      put_text,
+                                open_map, copy_pair, put_pair, close_map, anchors};

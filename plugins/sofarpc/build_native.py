@@ -1,0 +1,28 @@
+"""Builds protokit_sofarpc._native: TR's codec, against the installed protokit's headers."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from cffi import FFI
+
+import protokit
+
+HERE = Path(__file__).resolve().parent
+
+ffibuilder = FFI()
+ffibuilder.cdef("uintptr_t tr_codec_address(void);")
+ffibuilder.set_source(
+    "protokit_sofarpc._native",
+    """
+    #include "tr.h"
+    static uintptr_t tr_codec_address(void) { return (uintptr_t)&pk_tr_codec; }
+    """,
+    sources=[os.path.relpath(path) for path in sorted((HERE / "native").glob("*.c"))],
+    include_dirs=[str(HERE / "native"), protokit.get_include()],
+    extra_compile_args=["-std=c11", "-O2", "-fvisibility=hidden", "-Wall", "-Wextra", "-Werror=implicit"],
+)
+
+if __name__ == "__main__":
+    ffibuilder.compile(verbose=True)
