@@ -6,6 +6,9 @@ import click
 
 import protokit
 from protokit.cli.check import check
+from protokit.cli.decode import decode
+from protokit.cli.fuzz import fuzz
+from protokit.cli.new import new
 from protokit.cli.plugins import plugins
 from protokit.cli.run import run
 from protokit.cli.schema import schema
@@ -17,5 +20,5 @@ def main() -> None:
     """A proxy for RPC protocols."""
 
 
-for command in (check, plugins, run, schema):
+for command in (check, decode, fuzz, new, plugins, run, schema):
     main.add_command(command)

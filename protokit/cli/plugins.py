@@ -7,13 +7,17 @@ from typing import Any
 
 import click
 
+from protokit.cli.grade import check
 from protokit.plugins import Plugin, load
 
 
-@click.command()
+@click.group(invoke_without_command=True)
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
-def plugins(*, as_json: bool) -> None:
+@click.pass_context
+def plugins(context: click.Context, *, as_json: bool) -> None:
     """List the installed plugins; broken ones with the reason."""
+    if context.invoked_subcommand is not None:
+        return
     found = load().plugins
     if as_json:
         click.echo(json.dumps([_row(plugin) for plugin in found], indent=2))
@@ -24,6 +28,9 @@ def plugins(*, as_json: bool) -> None:
         click.echo(f"{plugin.name:<12} {plugin.distribution} {plugin.version}".rstrip())
         for line in _lines(plugin):
             click.echo(f"{'':<12} {line}")
+
+
+plugins.add_command(check)
 
 
 def _lines(plugin: Plugin) -> list[str]:

@@ -1,0 +1,133 @@
+/* declared: a declared codec beside a hand-written one that does the same, in the same engine.
+ *
+ *   declared IMAGE STEP REQUEST ANSWER [ROUNDS]
+ *
+ * IMAGE is the compiled format, in which STEP (a number) stands for the address of the step
+ * hessian_fields. REQUEST and ANSWER are one frame each. 16 clients with 16 requests each are fed to the
+ * core, then the answers; the codecs take turns. Printed as one JSON object: ns a request of each codec,
+ * the least of all rounds, and the median of each round's ratio to the hand-written one. */
+#include "bolt.h"
+#include "drive.h"
+
+#include "../../native/src/program.h"
+#include "../../native/src/steps/steps.h"
+
+enum { CLIENTS = 16, DEPTH = 16, IN_FLIGHT = CLIENTS * DEPTH, BATCHES = 60 };
+
+static uint8_t *file(const char *name, size_t *size) {
+  FILE *f = fopen(name, "rb");
+  uint8_t *data = zeroed(1, 1 << 20);
+  if (f == NULL) die(name);
+  *size = fread(data, 1, 1 << 20, f);
+  fclose(f);
+  return data;
+}
+
+static const pk_codec *load(const char *name, uint64_t placeholder) {
+  size_t size;
+  uint8_t *image = file(name, &size);
+  uint64_t address = (uint64_t)(uintptr_t)&pk_step_hessian_fields;
+  for (size_t at = 0; at + 8 <= size; at += 8)
+    if (memcmp(image + at, &placeholder, 8) == 0) memcpy(image + at, &address, 8);
+  const char *why;
+  const pk_codec *codec = pk_declared_new(image, size, &why);
+  if (codec == NULL) die(why);
+  return codec;
+}
+
+static pk_table *build_table(const pk_codec *codec, int framing, const uint8_t *request, size_t size) {
+  const struct sockaddr_in address = loopback(1);
+  pk_frame f = {0};
+  pk_destination d = {0};
+  char service[256] = "", method[256] = "";
+  if (codec->frame(codec, request, size, 1 << 20, &f) != PK_OK) die("declared: the request is no frame");
+  if (!framing) {
+    codec->destination(codec, request, &f, &d);
+    memcpy(service, d.service.data, d.service.size);
+    memcpy(method, d.method.data, d.method.size);
+  }
+  pk_builder *b = pk_builder_new(0x9e3779b97f4a7c15u, &limits);
+  uint32_t cluster = pk_builder_cluster(b, "echo", PK_BALANCE_ROUND_ROBIN, 1, 1000);
+  pk_builder_endpoint(b, ENDPOINT, 1, "127.0.0.1:1", (const uint8_t *)&address, sizeof address);
+  uint32_t plan = pk_builder_plan(b, "all", 0, 0, 0, 0, 0, 0);
+  pk_builder_split(b, cluster, 1);
+  uint32_t routes = PK_NONE;
+  if (!framing) {
+    routes = pk_builder_routes(b, "bench");
+    pk_builder_rule(b, service, method, "*", "*", plan);
+  }
+  pk_builder_listener(b, 0, "bench", routes, framing ? plan : PK_NONE, 0);
+  pk_builder_codec(b, (uintptr_t)codec);
+  pk_table *t = pk_builder_finish(b);
+  pk_builder_free(b);
+  return t;
+}
+
+/* ns a request with that codec. */
+static double measure(const pk_codec *codec, int framing, const uint8_t *request, size_t request_size,
+                      const uint8_t *answer, size_t answer_size) {
+  static uint8_t requests[IN_FLIGHT * 4096], answers[IN_FLIGHT * 4096];
+  feed feeds[CLIENTS];
+  uint64_t least = UINT64_MAX;
+  pk_table *table = build_table(codec, framing, request, request_size);
+  core = pk_core_new(1);
+  if (table == NULL || core == NULL || pk_core_apply(core, table, 1) != 0) die("declared: table");
+  for (int i = 0; i < CLIENTS; i++) {
+    uint8_t *at = requests + (size_t)i * DEPTH * request_size;
+    feeds[i] = (feed){pk_core_accept(core, 0), at, DEPTH * request_size, 0};
+    for (int k = 0; k < DEPTH; k++) {
+      pk_frame f = {0};
+      uint8_t *one = at + (size_t)k * request_size;
+      memcpy(one, request, request_size);
+      codec->frame(codec, one, request_size, 1 << 20, &f);
+      codec->patch_id(codec, one, &f, (uint64_t)k + 1);
+    }
+  }
+  for (int i = 0; i < BATCHES; i++) {
+    for (int k = 0; k < CLIENTS; k++) feeds[k].fed = 0;
+    uint64_t took = run(feeds, CLIENTS, IN_FLIGHT * request_size);
+    for (int k = 0; k < IN_FLIGHT; k++) {
+      pk_frame f = {0}, a = {0};
+      uint8_t *one = answers + (size_t)k * answer_size;
+      codec->frame(codec, written + (size_t)k * request_size, request_size, 1 << 20, &f);
+      memcpy(one, answer, answer_size);
+      codec->frame(codec, one, answer_size, 1 << 20, &a);
+      codec->patch_id(codec, one, &a, f.id);
+    }
+    feed back = {upstream, answers, IN_FLIGHT * answer_size, 0};
+    took += run(&back, 1, IN_FLIGHT * answer_size);
+    if (took < least) least = took;
+  }
+  pk_core_free(core);
+  pk_table_free(table);
+  return (double)least / IN_FLIGHT;
+}
+
+int main(int argc, char **argv) {
+  if (argc < 5) {
+    fprintf(stderr, "declared IMAGE STEP REQUEST ANSWER [ROUNDS]\n");
+    return 2;
+  }
+  size_t request_size, answer_size;
+  const pk_codec *declared = load(argv[1], strtoull(argv[2], NULL, 10));
+  const uint8_t *request = file(argv[3], &request_size), *answer = file(argv[4], &answer_size);
+  const pk_codec *codecs[3] = {&bolt_by_hand, declared, &bolt_framing};
+  int rounds = argc > 5 ? atoi(argv[5]) : 25;
+  double least[3] = {1e9, 1e9, 1e9}, *ratios[3];
+  written = zeroed(1, IN_FLIGHT * 4096);
+  if (request_size > 4096 || answer_size > 4096) die("declared: frames of at most 4096 bytes");
+  for (int k = 0; k < 3; k++) ratios[k] = zeroed((size_t)rounds, sizeof(double));
+  for (int i = 0; i < rounds; i++) {
+    double took[3];
+    for (int k = 0; k < 3; k++) {
+      took[k] = measure(codecs[k], k == 2, request, request_size, answer, answer_size);
+      if (took[k] < least[k]) least[k] = took[k];
+    }
+    for (int k = 0; k < 3; k++) ratios[k][i] = took[k] / took[0];
+  }
+  for (int k = 0; k < 3; k++) qsort(ratios[k], (size_t)rounds, sizeof(double), by_size);
+  printf("{\"by_hand_ns\": %.1f, \"declared_ns\": %.1f, \"framing_ns\": %.1f, \"declared_ratio\": %.3f, "
+         "\"framing_ratio\": %.3f}\n",
+         least[0], least[1], least[2], ratios[1][rounds / 2], ratios[2][rounds / 2]);
+  return 0;
+}

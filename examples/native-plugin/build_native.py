@@ -1,0 +1,23 @@
+"""Builds protokit_tag._native: the codec in cffi API mode, against the installed protokit's header."""
+
+from __future__ import annotations
+
+from cffi import FFI
+
+import protokit
+
+ffibuilder = FFI()
+ffibuilder.cdef("uintptr_t tag_codec_address(void);")
+ffibuilder.set_source(
+    "protokit_tag._native",
+    """
+    #include "tag.h"
+    static uintptr_t tag_codec_address(void) { return (uintptr_t)&tag_codec; }
+    """,
+    sources=["native/tag.c"],
+    include_dirs=["native", protokit.get_include()],
+    extra_compile_args=["-std=c11", "-O3", "-fvisibility=hidden", "-Wall", "-Wextra", "-Werror=implicit"],
+)
+
+if __name__ == "__main__":
+    ffibuilder.compile(verbose=True)

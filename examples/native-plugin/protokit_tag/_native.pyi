@@ -1,0 +1,5 @@
+# The codec, built by build_native.py.
+from typing import Any
+
+ffi: Any
+lib: Any

@@ -1,0 +1,422 @@
+"""``protokit decode``: the frames in hex text, raw bytes or a capture, one by one.
+
+``--json`` prints one object a line. Its ``record`` says what it is:
+
+``frame``       ``offset`` ``size`` ``protocol`` ``kind``, ``id`` (text, as JSON's numbers have no 64 bits;
+                null without ids), ``status`` (of a response), ``service`` ``method`` ``version`` ``group``
+                ``headers`` ``timeout_ms`` (of a request), ``fields`` (of a declared format: ``name``,
+                ``offset`` within the frame, ``size``, ``value``; bytes as hex, and as ``text`` if they are)
+``gap``         ``offset`` ``size``: the capture lacks these bytes
+``skipped``     ``offset`` ``size`` ``why``: they belong to no frame
+``unfinished``  ``offset`` ``size`` ``need`` ``protocol``: the beginning of a frame
+``error``       ``offset`` ``error``: what was seen there, and what was expected
+
+In a capture each has ``connection`` (its number), ``src`` and ``dst`` too, and a frame the ``time`` at which
+its last byte came. ``offset`` counts the bytes of one direction.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import sys
+from typing import TYPE_CHECKING, Any, BinaryIO
+from weakref import WeakValueDictionary
+
+import click
+
+from protokit import native, plugins
+from protokit.cli import capture, hextext
+from protokit.cli.frames import (
+    Candidate,
+    Choice,
+    Decoder,
+    Frame,
+    Lost,
+    Record,
+    Skipped,
+    Unfinished,
+    Wrong,
+)
+from protokit.errors import PluginError, ProtokitError, RemoteProtocolError
+from protokit.model import Status
+from protokit.wire import PythonCodec, WireFormat, ask
+from protokit.wire.explain import Piece, explain
+from protokit.wire.format import KINDS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+_CHUNK = 64 << 10
+_TEXT_MAX = 256 << 20
+_SHOWN = 48
+_REQUESTS = {native.KIND_REQUEST, native.KIND_ONEWAY}
+
+Facts = dict[str, Any]
+
+
+@click.command()
+@click.argument("file", type=click.File("rb"))
+@click.option(
+    "--protocol",
+    "-p",
+    default="auto",
+    show_default=True,
+    help="One protocol, or auto: all installed but those in Python are asked, in the order of their names.",
+)
+@click.option("--json", "as_json", is_flag=True, help="For programs: one object a line.")
+@click.option("--limit", type=click.IntRange(min=1), help="Stop after so many frames.")
+@click.option(
+    "--input",
+    "kind",
+    default="auto",
+    show_default=True,
+    type=click.Choice(["auto", "hex", "raw", "pcap"]),
+    help="What FILE holds, where its first bytes mislead.",
+)
+@click.option(
+    "--max-frame",
+    default=8 << 20,
+    show_default=True,
+    type=click.IntRange(min=64, max=1 << 30),
+    help="A larger frame is an error.",
+)
+def decode(
+    file: BinaryIO, *, protocol: str, as_json: bool, limit: int | None, kind: str, max_frame: int
+) -> None:
+    """Print the frames in FILE, - for standard input.
+
+    FILE holds hex text (plain, or as xxd and hexdump -C print it), the raw bytes of one direction, or a
+    capture (pcap or pcapng), whose TCP connections are put together.
+
+    The exit code is 1 where bytes are no frames, or nothing is found.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # a frame may say anything
+    try:
+        candidates = _candidates(protocol)
+    except PluginError as error:
+        click.echo(f"protokit: {error}", err=True)
+        sys.exit(1)
+    printer = _Printer(str(getattr(file, "name", "<stdin>")), limit, as_json=as_json)
+    try:
+        _Run(candidates, max_frame, printer).read(file, kind)
+    except _Enough:
+        pass
+    except ProtokitError as error:
+        printer.fail(str(error))
+    except OSError as error:
+        if isinstance(error, BrokenPipeError):
+            raise
+        printer.fail(f"cannot be read: {error.strerror}")
+    except Exception as error:
+        in_python = [one.protocol.name for one in candidates if isinstance(one.codec, PythonCodec)]
+        if not in_python:
+            raise
+        printer.fail(
+            f"protocol {in_python[0]}: its codec raised {plugins.reason(error)}, {printer.frames} frames read"
+        )
+    sys.exit(1 if printer.failed else 0)
+
+
+def _candidates(protocol: str) -> list[Candidate]:
+    """The protocols that may be, in the order in which they are asked."""
+    registry = plugins.load(None if protocol == "auto" else [protocol])
+    for name, failure in registry.failures.items():
+        click.echo(f"protokit: plugin {name!r} cannot be used: {failure}", err=True)
+    if protocol == "auto":
+        found = [one for _, one in sorted(registry.protocols.items()) if one.detectable]
+        if not found:
+            raise PluginError("no protocol is installed; for Dubbo: pip install protokit-dubbo")
+        return [Candidate(one) for one in found]
+    if protocol in registry.protocols:
+        return [Candidate(registry.protocols[protocol])]
+    if protocol in registry.failures:
+        raise PluginError(f"protocol {protocol!r} cannot be used")
+    raise PluginError(plugins.missing_protocol_message(protocol))
+
+
+class _Enough(Exception):
+    """As many frames as were asked for."""
+
+
+class _Run:
+    """Reads one input."""
+
+    def __init__(self, candidates: list[Candidate], max_frame: int, printer: _Printer) -> None:
+        self._candidates = candidates
+        self._max_frame = max_frame
+        self._print = printer
+
+    def read(self, file: BinaryIO, kind: str) -> None:
+        """Read it to its end, and print what it holds."""
+        front = _read(file, 4)
+        if kind == "pcap" or (kind == "auto" and front in capture.MAGICS):
+            self._capture(file, front)
+            return
+        front += _read(file, 60)
+        if kind == "hex" or (kind == "auto" and hextext.looks_like_hex(front)):
+            text = front + _read(file, _TEXT_MAX - len(front))
+            if len(text) >= _TEXT_MAX:
+                raise ProtokitError(f"hex text of {_TEXT_MAX} bytes or more; give the raw bytes")
+            data = hextext.parse(text.decode("latin-1"))
+            self._bytes(data[i : i + _CHUNK] for i in range(0, len(data), _CHUNK))
+        else:
+            self._bytes(_chunks(file, front))
+
+    def _bytes(self, chunks: Iterator[bytes]) -> None:
+        choice = Choice(self._candidates, strict=True)
+        decoder = Decoder(choice, self._max_frame)
+        size = 0
+        for chunk in chunks:
+            size += len(chunk)
+            self._print.all(decoder.feed(chunk), {}, strict=True)
+        self._print.all(decoder.finish(), {}, strict=True)
+        if not size:
+            raise ProtokitError("there are no bytes in it; hex text, raw bytes or a capture expected")
+
+    def _capture(self, file: BinaryIO, front: bytes) -> None:
+        streams = capture.Streams()
+        choices: WeakValueDictionary[int, Choice] = WeakValueDictionary()  # decoders keep them
+        decoders: dict[capture.Flow, Decoder] = {}
+        failure = None
+
+        def take(events: Iterator[capture.Event]) -> None:
+            for event in events:
+                flow = event.flow
+                if isinstance(event, capture.End):
+                    if flow in decoders:
+                        self._print.all(decoders.pop(flow).finish(), _where(flow))
+                    flow.held = 0
+                    continue
+                if flow not in decoders:
+                    choice = choices.get(flow.connection) or Choice(self._candidates, strict=False)
+                    choices[flow.connection] = choice
+                    decoders[flow] = Decoder(choice, self._max_frame, from_start=flow.from_start)
+                decoder = decoders[flow]
+                if isinstance(event, capture.Gap):
+                    self._print.all(decoder.gap(event.size), _where(flow))
+                else:
+                    self._print.all(decoder.feed(event.data, event.time_ns), _where(flow))
+                flow.held = decoder.held
+
+        try:
+            take(streams.read(capture.packets(file, front)))
+        except ProtokitError as error:
+            failure = error
+        take(streams.end())
+        for what, count in sorted(streams.unread.items()):
+            self._print.note(f"packets {what}: {count}")
+        if failure is not None:
+            raise failure
+        if not self._print.frames:
+            names = ", ".join(candidate.protocol.name for candidate in self._candidates)
+            raise ProtokitError(f"{streams.segments} TCP segments, and no frame in them ({names} tried)")
+
+
+def _read(file: BinaryIO, size: int) -> bytes:
+    data = b""
+    while len(data) < size and (more := file.read(min(size - len(data), 1 << 20))):
+        data += more
+    return data
+
+
+def _chunks(file: BinaryIO, front: bytes) -> Iterator[bytes]:
+    """What is there now, so that a pipe's frames are printed as they come."""
+    yield front
+    read: Callable[[int], bytes] = getattr(file, "read1", file.read)
+    while chunk := read(_CHUNK):
+        yield chunk
+
+
+def _where(flow: capture.Flow) -> Facts:
+    src, dst = (
+        f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in (flow.src, flow.dst)
+    )
+    return {"connection": flow.connection, "src": src, "dst": dst}
+
+
+# What is said of a record.
+
+
+def _facts(frame: Frame, where: Facts) -> Facts:
+    """All that is known of a frame."""
+    message, wire = frame.message, frame.protocol.wire
+    facts: Facts = {"record": "frame", **where}
+    if where:
+        facts["time"] = _time(frame.time_ns)
+    facts |= {
+        "offset": frame.offset,
+        "size": message.size,
+        "protocol": frame.protocol.name,
+        "kind": KINDS[message.kind] if 0 < message.kind < len(KINDS) else "unknown",
+        "id": native.show_id(message.id) if ask.id_bytes(wire) else None,
+        "status": Status(message.status).name if message.kind == native.KIND_RESPONSE else None,
+        "service": "",
+        "method": "",
+        "version": "",
+        "group": "",
+        "headers": {},
+        "timeout_ms": message.timeout_ms,
+    }
+    if message.kind in _REQUESTS:
+        try:
+            request = ask.request(wire, frame.data)
+        except RemoteProtocolError as error:
+            facts["error"] = str(error)
+        else:
+            facts |= {name: getattr(request, name) for name in ("service", "method", "version", "group")}
+            facts["headers"] = dict(request.headers)
+            facts["timeout_ms"] = request.timeout_ms or message.timeout_ms
+    if isinstance(wire, WireFormat):
+        try:
+            facts["fields"] = [_field(piece) for piece in explain(wire.nodes, frame.data)]
+        except (RemoteProtocolError, EOFError) as error:
+            facts["error"] = str(error)
+    return facts
+
+
+def _field(piece: Piece) -> Facts:
+    field: Facts = {
+        "name": ".".join(piece.path),
+        "offset": piece.offset,
+        "size": piece.size,
+        "value": _value(piece.value),
+    }
+    if isinstance(piece.value, bytes) and piece.value:
+        text = piece.value.decode("utf-8", "replace")
+        if text.isprintable() and "\ufffd" not in text:
+            field["text"] = text
+    return field
+
+
+def _value(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return value.hex()
+    return [_value(one) for one in value] if isinstance(value, list) else value
+
+
+def _time(time_ns: int) -> str:
+    seconds, rest = divmod(time_ns, 1_000_000_000)
+    try:
+        moment = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
+    except (OverflowError, ValueError, OSError):
+        return f"{seconds}.{rest:09d}"
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{rest:09d}Z"
+
+
+class _Printer:
+    """Says what was found. Errors go to standard error; of the objects they are some too."""
+
+    def __init__(self, name: str, limit: int | None, *, as_json: bool) -> None:
+        self._name = name
+        self._limit = limit
+        self._json = as_json
+        self.frames = 0
+        self.failed = False
+
+    def note(self, text: str) -> None:
+        """Something that a person should know."""
+        click.echo(f"{self._name}: {text}", err=True)
+
+    def fail(self, text: str) -> None:
+        """Something is wrong."""
+        self.failed = True
+        self.note(text)
+
+    def all(self, records: Iterator[Record], where: Facts, *, strict: bool = False) -> None:
+        """Print records. ``strict``: the bytes must end with a frame."""
+        for record in records:
+            if isinstance(record, Frame):
+                self._frame(_facts(record, where))
+            else:
+                self._other(record, where, strict=strict)
+
+    def _frame(self, facts: Facts) -> None:
+        self.frames += 1
+        if self._json:
+            click.echo(json.dumps(facts))
+        else:
+            click.echo(_text(self.frames, facts))
+        if "error" in facts:
+            self.fail(f"{_prefix(facts)}frame at byte {facts['offset']}: {facts['error']}")
+        if self.frames == self._limit:
+            raise _Enough
+
+    def _other(self, record: Record, where: Facts, *, strict: bool) -> None:
+        at = record.offset
+        facts: Facts = {"offset": at}
+        if isinstance(record, Wrong):
+            kind, text = "error", f"at byte {at}: {record.text}"
+            facts["error"] = record.text
+        elif isinstance(record, Lost):
+            kind, text = "gap", f"at byte {at}: {record.size} bytes were not captured"
+            facts["size"] = record.size
+        elif isinstance(record, Skipped):
+            kind, text = "skipped", f"at byte {at}: {record.size} bytes skipped: {record.why}"
+            facts |= {"size": record.size, "why": record.why}
+        else:
+            assert isinstance(record, Unfinished)  # noqa: S101  # for type checkers
+            kind = "unfinished"
+            text = (
+                f"at byte {at}: {record.size} bytes seen of a {record.protocol} frame,"
+                f" at least {record.need} expected"
+            )
+            facts |= {"size": record.size, "need": record.need, "protocol": record.protocol}
+        if self._json:
+            click.echo(json.dumps({"record": kind, **where, **facts}))
+        if kind == "error" or (strict and kind == "unfinished"):
+            self.fail(_prefix(where) + text)
+        elif not self._json:
+            click.echo(f"-- {_prefix(where)}{text}")
+
+
+def _prefix(where: Facts) -> str:
+    return f"{where['src']} -> {where['dst']}: " if "src" in where else ""
+
+
+def _shown(text: str) -> str:
+    """Text of a frame for a terminal: what is not printable is escaped."""
+    return text if text.isprintable() and text == text.strip() and text else repr(text)
+
+
+def _text(number: int, facts: Facts) -> str:
+    about = [facts["protocol"], facts["kind"]]
+    if facts["id"] is not None:
+        about.append(f"id {facts['id']}")
+    if facts["status"] is not None:
+        about.append(facts["status"])
+    about.append(f"({facts['size']} bytes at {facts['offset']})")
+    lines = [f"#{number} {' '.join(about)}"]
+    if "src" in facts:
+        lines.append(f"  {facts['src']} -> {facts['dst']}  {facts['time']}  connection {facts['connection']}")
+    lines += [
+        f"  {name:<8} {_shown(facts[name])}"
+        for name in ("service", "method", "version", "group")
+        if facts[name]
+    ]
+    if facts["timeout_ms"]:
+        lines.append(f"  timeout  {facts['timeout_ms']} ms")
+    if facts["headers"]:
+        lines.append("  headers")
+        lines += [f"    {_shown(key)} = {_shown(value)}" for key, value in facts["headers"].items()]
+    if facts.get("fields"):
+        lines.append("  fields   (offset size name = value)")
+        lines += [
+            f"    {one['offset']:>6} {one['size']:>6} {one['name']} = {_brief(one)}"
+            for one in facts["fields"]
+        ]
+    return "\n".join(lines)
+
+
+def _brief(field: Facts) -> str:
+    value = field["value"]
+    if "text" in field:
+        text = _shown(field["text"])
+        return text if len(text) <= 2 * _SHOWN else f"{text[: 2 * _SHOWN]}..."
+    if isinstance(value, str):
+        pairs = bytes.fromhex(value[: 2 * _SHOWN]).hex(" ")
+        return pairs + ("..." if len(value) > 2 * _SHOWN else "") if value else "(empty)"
+    text = str(value)
+    return text if len(text) <= 2 * _SHOWN else f"{text[: 2 * _SHOWN]}..."

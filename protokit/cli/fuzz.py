@@ -1,0 +1,98 @@
+"""``protokit fuzz``: random and hostile bytes against a protocol, for as long as one likes."""
+
+from __future__ import annotations
+
+import secrets
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from protokit.cli.subject import kit_of, plugin_of, protocol_in
+from protokit.config.scalars import Duration
+from protokit.errors import ProtokitError
+
+
+class Time(click.ParamType):  # type: ignore[type-arg]  # generic in newer versions of click only
+    """A duration such as 10s or 5m; seconds."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Seconds of the text."""
+        try:
+            return Duration.parse(value) / 1000
+        except ValueError as error:
+            self.fail(f"{value!r}: {error}", param, ctx)
+
+
+@click.command()
+@click.argument("protocol")
+@click.option("--time", "seconds", type=Time(), default="60s", show_default=True, help="When to stop.")
+@click.option("--seed", type=int, help="The same seed tries the same examples in the same order.")
+@click.option(
+    "--golden",
+    type=click.Path(exists=True, path_type=Path),
+    multiple=True,
+    help="Frames to begin with: files or folders of *.jsonl; else golden beside the plugin or its tests.",
+)
+@click.option(
+    "--save",
+    "folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=".",
+    help="Where finds are saved; by default here.",
+)
+@click.option(
+    "--replay", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Try a saved find again."
+)
+def fuzz(
+    protocol: str,
+    seconds: float,
+    seed: int | None,
+    golden: tuple[Path, ...],
+    folder: Path,
+    replay: Path | None,
+) -> None:
+    """Look for bytes that a protocol gets wrong.
+
+    PROTOCOL is the name of one that is installed, or a one-file plugin (./mail.py). Frames come from its
+    declaration and from golden ones; they are spoiled, cut and joined, given to the codec flush against
+    memory that cannot be read, and sent through the engine's core. What breaks is made small and saved.
+
+    Exit code: 0 nothing found, 1 something found, 2 the command cannot be run.
+    """
+    try:
+        from protokit.testing import fuzzing, vectors_of  # noqa: PLC0415  # Hypothesis is an extra
+    except ModuleNotFoundError as error:
+        raise click.UsageError(
+            f"{error.name} is missing; install it with: pip install 'protokit[test]'"
+        ) from None
+    try:
+        plugin, beside = plugin_of(protocol)
+        found = protocol_in(plugin, protocol)
+        if replay is not None:
+            sys.exit(_replayed(fuzzing.replay(found, replay)))
+        frames = vectors_of(kit_of(found.name, beside, golden)["golden"])
+        if found.tier != "declared" and not frames:
+            raise ProtokitError(
+                f"protocol {found.name!r} is a codec in C: frames to begin with are needed, "
+                f"and there are none in {beside / 'golden'} or its tests; name some with --golden"
+            )
+        seed = secrets.randbelow(2**32) if seed is None else seed
+        click.echo(f"{found.name}: {len(frames)} golden frames, seed {seed}", err=True)
+        result = fuzzing.fuzz(
+            found, frames, seconds, seed, lambda line: click.echo(line, err=True), folder=folder
+        )
+    except ProtokitError as error:
+        raise click.UsageError(str(error)) from None
+    click.echo(f"{found.name}: {result}" + (" (interrupted)" if result.interrupted else ""))
+    for one in result.finds:
+        click.echo(f"{one.check}: {one.why}\n  again: protokit fuzz {protocol} --replay {one.path}")
+    sys.exit(1 if result.finds else 0)
+
+
+def _replayed(violation: Exception | None) -> int:
+    click.echo("nothing is wrong with it any more" if violation is None else str(violation))
+    return 0 if violation is None else 1

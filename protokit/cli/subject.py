@@ -1,0 +1,112 @@
+"""The protocol that a command is to try, and what the kit is given for it."""
+
+from __future__ import annotations
+
+import importlib.util
+import runpy
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from protokit import plugins
+from protokit.errors import ProtokitError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from protokit.plugins import Plugin
+    from protokit.wire import Protocol
+
+
+def plugin_of(name: str) -> tuple[Plugin, Path]:
+    """Load what brings it, which may turn out to be broken.
+
+    Args:
+        name: of an installed protocol, or a one-file plugin (./mail.py).
+
+    Returns:
+        The plugin, and the folder that it is in.
+
+    Raises:
+        ProtokitError: there is none of that name.
+    """
+    path = Path(name)
+    if path.suffix == ".py":
+        return plugins.load([], [path]).plugins[0], path.parent
+    registry = plugins.load([name])
+    if not registry.plugins:
+        raise ProtokitError(plugins.missing_protocol_message(name))
+    points = plugins.installed()[name]
+    spec = None if registry.failures else importlib.util.find_spec(points[0].module)
+    return registry.plugins[0], Path(spec.origin).parent if spec and spec.origin else Path()
+
+
+def protocol_in(plugin: Plugin, name: str) -> Protocol:
+    """The one protocol that is meant.
+
+    Raises:
+        ProtokitError: the plugin is broken, or it is not clear which.
+    """
+    if plugin.failure:
+        raise ProtokitError(f"plugin {name}: {plugin.failure}")
+    if name in plugin.protocols:
+        return plugin.protocols[name]
+    if Path(name).suffix != ".py":
+        raise ProtokitError(plugins.missing_protocol_message(name))
+    if len(plugin.protocols) != 1:
+        raise ProtokitError(
+            f"{name} brings {len(plugin.protocols)} protocols; a one-file plugin to be tried brings one"
+        )
+    return next(iter(plugin.protocols.values()))
+
+
+def protocol_named(name: str) -> Protocol:
+    """Both in one.
+
+    Raises:
+        ProtokitError: as they say.
+    """
+    return protocol_in(plugin_of(name)[0], name)
+
+
+def kit_of(name: str, beside: Path, places: Iterable[Path] = ()) -> dict[str, Any]:
+    """What the conformance kit is to be given for a protocol besides the protocol.
+
+    Args:
+        name: the protocol's.
+        beside: the folder of its plugin.
+        places: folders and files of golden vectors that were asked for.
+
+    Returns:
+        The arguments of ``conformance``: ``KIT`` of a file ``NAME_kit.py`` where there is one. ``golden`` is
+        always among them: the places that were asked for, or KIT's, or the files in a folder ``golden``.
+        Both are looked for beside the plugin's module, and in ``tests`` beside its package.
+
+    Raises:
+        ProtokitError: the file cannot be used; says why.
+    """
+    folders = (beside, beside.parent / "tests")
+    own = (folder / f"{name.replace('-', '_')}_kit.py" for folder in folders)
+    kit = next((_kit(file) for file in own if file.is_file()), {})
+    asked = [file for place in places for file in (_of(name, place) if place.is_dir() else [place])]
+    found = (files for folder in folders if (files := _of(name, folder / "golden")))
+    return {**kit, "golden": asked or kit.get("golden") or next(found, [])}
+
+
+def _kit(path: Path) -> dict[str, Any]:
+    """What a file says, which may import others of its folder."""
+    sys.path.insert(0, str(path.parent))
+    try:
+        kit = runpy.run_path(str(path)).get("KIT")
+    except Exception as error:
+        raise ProtokitError(f"{path}: {type(error).__name__}: {error}") from error
+    finally:
+        sys.path.remove(str(path.parent))
+    if not isinstance(kit, dict):
+        raise ProtokitError(f"{path}: expected KIT, a dict of what conformance() is to be given")
+    return kit
+
+
+def _of(name: str, folder: Path) -> list[Path]:
+    """A folder's files that are named after the protocol, or else all."""
+    return sorted(folder.glob(f"{name}*.jsonl")) or sorted(folder.glob("*.jsonl"))

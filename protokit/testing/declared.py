@@ -1,0 +1,323 @@
+"""What a declaration lets the kit check: the engine's program against the reference, field by field."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import dataclasses
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import construct
+from hypothesis import assume
+from hypothesis import strategies as st
+
+from protokit import native
+from protokit.errors import LocalProtocolError, ProtocolError, RemoteProtocolError
+from protokit.model import Status
+from protokit.testing.kit import LIMIT, REQUESTS, Checks
+from protokit.testing.strategies import field_values, frames
+from protokit.testing.voices import DeclaredVoice
+from protokit.wire import WireFormat, ask, views
+from protokit.wire.explain import calculate
+from protokit.wire.layout import Branch, Choice, Integer, Node, walk
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from protokit.wire import Message
+
+JUNK = [None, "x", "\ud800", b"", b"\0" * 3, -1, 2**70, 1.5, [], [None], {}, {"x": 1}, object()]
+
+
+class DeclaredChecks(Checks):
+    """The checks of a declared format."""
+
+    @property
+    def wire(self) -> WireFormat:
+        assert isinstance(self.protocol.wire, WireFormat)
+        return self.protocol.wire
+
+    @property
+    def voice(self) -> DeclaredVoice:
+        return DeclaredVoice(self.protocol)
+
+    def readers(self) -> dict[str, Callable[[bytes], Message]]:
+        return {"reference": self.wire.message}
+
+    def reading(self) -> list[Callable[[bytes], Any]]:
+        return [self.wire.parse, self.wire.message, self.wire.explain]
+
+    def has(self, capability: str) -> bool:
+        m = self.wire.meaning
+        if capability == "drain-sent":
+            return self.wire.replies.drain is not None
+        return {"oneway": m.oneway, "heartbeat": m.heartbeat, "drain": m.drain}[capability] != 0
+
+    def shows(self, name: str, vectors: list[str]) -> bool:
+        """A declaration shows what it has: frames of every kind come from it."""
+        return bool(vectors) or self.voice.hear(self.example(name)).kind == name
+
+    def corpus(self) -> st.SearchStrategy[bytes]:
+        """Golden frames, and frames from the declaration."""
+        return super().corpus() | frames(self.wire, self.samples())
+
+    @contextlib.contextmanager
+    def only_native(self) -> Iterator[None]:
+        def asked(*_: Any, **__: Any) -> None:
+            raise AssertionError("the reference codec was asked, where the engine's program should answer")
+
+        before = dict(self.wire.__dict__)
+        self.wire.__dict__.update(dict.fromkeys(("parse", "message", "describe", "explain", "build"), asked))
+        try:
+            yield
+        finally:
+            self.wire.__dict__.clear()
+            self.wire.__dict__.update(before)
+
+    # The declaration's own words.
+
+    def test_what_it_has_can_be_said(self) -> None:
+        """What a declaration understands it can answer, and what it says it understands."""
+        replies, ids = self.wire.replies, self.wire.meaning.id
+        said = {"heartbeat": replies.heartbeat, "drain": replies.drain}
+        for name, make in said.items():
+            assert make is None or self.has(name), (
+                f"replies.{name} is given, but no frame is declared to be one"
+            )
+        width = {one.width for one in walk(self.wire.nodes) if isinstance(one, Integer) and one.path in ids}
+        if self.wire.meaning.named is None:
+            assert width == {self.id_bytes()} or not (width or self.id_bytes()), "ids have another width"
+        assert not self.has("heartbeat") or replies.ack, (
+            "heartbeats are declared; replies.ack has to answer them"
+        )
+
+    def test_golden_vectors_are_built_again_from_plain_values(self) -> None:
+        for one in self.vectors:
+            container, size = self.wire.parse(one.data)
+            assert size == len(one.data), one.name
+            assert self.wire.build(plain(container, self.wire)) == one.data, one.name
+
+    def test_plain_values_make_the_round_trip(self) -> None:
+        """Values to bytes and back: the same values, without offsets and raw bytes, make the same bytes."""
+
+        def property_(values: dict[str, Any]) -> None:
+            try:
+                frame = self.wire.build(values)
+                container, size = self.wire.parse(frame)
+            except (ProtocolError, EOFError):
+                assume(False)  # noqa: FBT003  # Hypothesis's way
+            assert size == len(frame), f"{size} of {len(frame)} bytes were consumed"
+            again = plain(container, self.wire)
+            assert self.wire.build(again) == frame
+            assert plain(self.wire.parse(self.wire.build(again))[0], self.wire) == again
+            assert _within(again, values), f"{values} came back as {again}"
+
+        self.check(property_, field_values(self.wire, self.samples()))
+
+    def test_values_of_the_wrong_kind_are_refused(self) -> None:
+        def property_(sample: bytes, junk: Any, where: int) -> None:
+            values = plain(self.wire.parse(sample)[0])
+            places = list(_leaves(values))
+            container, name = places[where % len(places)]
+            container[name] = junk
+            with contextlib.suppress(LocalProtocolError):
+                self.wire.build(values)
+
+        samples = self.samples()
+        self.check(property_, st.sampled_from(samples), st.sampled_from(JUNK), st.integers(0, 999))
+
+    def test_every_byte_of_a_frame_belongs_to_one_field(self) -> None:
+        def property_(frame: bytes) -> None:
+            at = 0
+            for piece in self.wire.explain(frame):
+                if piece.size:
+                    assert piece.offset == at, piece
+                    at += piece.size
+            assert at == self.frame(frame).size
+
+        self.check(property_, self.corpus())
+
+    # The program.
+
+    def test_every_branch_is_taken_both_ways(self) -> None:
+        """By frames on which program and reference agree."""
+        taken: set[tuple[int, int]] = set()
+        wanted = _all_branches(self.wire.nodes)
+
+        def property_(data: bytes) -> None:
+            try:
+                container, size = self.wire.parse(data)
+            except (EOFError, RemoteProtocolError):
+                return
+            message = self.frame(data, LIMIT)
+            assert (message.result, message.size) == (0, size), f"{message}, the reference says {size} bytes"
+            _branches(self.wire.nodes, container, taken)
+
+        self.check(property_, self.corpus())
+        missing = wanted - taken
+        assert not missing, f"never taken by a frame: {sorted(missing)}"
+
+    def agree(
+        self,
+        name: str,
+        reader: Callable[[bytes], Message],
+        data: bytes,
+        message: native.Message,
+        request: Any,
+    ) -> None:
+        """As of any codec; and what the reference parses is framed, even where its texts cannot be read."""
+        with contextlib.suppress(EOFError, RemoteProtocolError):
+            _, size = self.wire.parse(data)
+            assert (message.result, message.size) == (0, size), f"{message}, the reference says {size} bytes"
+        super().agree(name, reader, data, message, request)
+
+    @cached_property
+    def plain_program(self) -> int:
+        """The codec without its short cut for whole and right frames."""
+        return native.declared(self.wire.image(self.protocol.name, shapes=False))
+
+    def test_the_short_cut_and_the_program_agree(self) -> None:
+        def property_(data: bytes) -> None:
+            assume(data)
+            quick = self.frame(data, LIMIT)
+            assert native.frame(self.plain_program, data, LIMIT) == quick
+            if quick.result == 0 and quick.kind in REQUESTS:
+                frame = data[: quick.size]
+                assert _request(self.plain_program, frame) == _request(self.codec.address, frame)
+
+        self.check(property_, self.corpus())
+
+    def test_the_native_codec_runs(self) -> None:
+        """The compiled program answers, and nobody else: one that was given another service says that."""
+        assert native.name(self.codec.address) == self.protocol.name
+        with self.only_native():
+            for sample in self.samples():
+                message = self.frame(sample)
+                assert message.result == 0
+                self.readable(sample, message)
+        other = copy.copy(self.wire)
+        other.meaning = dataclasses.replace(self.wire.meaning, service=views.Constant("protokit-sentinel"))
+        marked = native.declared(other.image("marked"))
+        for one in self.whole("request"):
+            request = native.request(marked, one.data)
+            assert (request.service, request.protocol) == ("protokit-sentinel", "marked"), one.name
+            assert native.frame(marked, one.data) == self.frame(one.data), f"{one.name}: not this program"
+
+    def test_the_engines_own_ids_are_told_from_all_others(self) -> None:
+        """Where ids are byte strings: a number is written as is declared, and read in no other way."""
+        named, address = self.wire.meaning.named, self.codec.address
+        if named is None:
+            return
+
+        def property_(number: int, other: bytes) -> None:
+            number %= 1 << 8 * self.id_bytes()
+            written = native.write_id(address, number)
+            assert written == named.write(number)
+            assert named.allows(written)
+            assert native.read_id(address, written) == number
+            for strange in (other, b"0" + written, written + b"0", written[1:], written.upper() + b" "):
+                read = native.read_id(address, strange)
+                assert read is None or native.write_id(address, read) == strange
+
+        self.check(property_, st.integers(0, 300) | st.integers(0, 2**64 - 1), st.binary(max_size=named.most))
+
+    # Replies.
+
+    def test_the_engine_says_what_the_declaration_says(self) -> None:
+        """Heartbeats, their answers, drain signals, errors of every status and variant, byte for byte."""
+        text = "protokit: no route for it"
+        for one in self.whole("request"):
+            asked = self.frame(one.data)
+            key = asked.upstream_key
+            for number in (0, 1, (1 << 8 * self.id_bytes()) - 1):
+                said = ask.heartbeat(self.codec, number, key)
+                like = one.data if self.wire.meaning.separate else self.first_variant(one.data)
+                assert said == self.voice.heartbeat(number, like), f"heartbeat {number} like {one.name}"
+                if said and self.wire.replies.ack is not None:
+                    assert ask.heartbeat_ack(self.codec, said) == self.voice.ack(said), one.name
+            assert ask.drain(self.codec, asked.context) == self.voice.drain(one.data), one.name
+            for status in Status:
+                if status > Status.APP_ERROR:
+                    reply = ask.error(self.codec, status, asked.id, asked.context, text.encode())
+                    assert reply == self.voice.error(status, one.data, text), f"{status.name} to {one.name}"
+                    expected = self.wire.message(reply).status
+                    assert self.frame(reply).status == expected, f"{status.name} to {one.name}"
+
+    def first_variant(self, like: bytes) -> bytes:
+        """A golden request of the first variant, in whose form heartbeats of a shared connection are."""
+        requests = [one.data for one in self.whole("request")]
+        return next((one for one in requests if self.voice.variant(one) == 0), like)
+
+
+def plain(container: Any, wire: WireFormat | None = None) -> Any:
+    """A parsed container as plain values: without offsets, raw bytes and what construct adds.
+
+    Args:
+        container: what ``WireFormat.parse`` gave.
+        wire: also leaves out what this format computes by itself: lengths, constants, checksums.
+    """
+    computed = set() if wire is None else {one.path for one in wire.meaning.checksums}
+    return _plain(container, None if wire is None else wire.declaration, computed, ())
+
+
+def _plain(value: Any, declaration: Any, computed: set[tuple[str, ...]], at: tuple[str, ...]) -> Any:
+    if isinstance(value, dict):
+        fields = {one.name: one.subcon for one in getattr(declaration, "subcons", ()) if one.name}
+        return {
+            name: _plain(inner, fields.get(name), computed, (*at, name))
+            for name, inner in value.items()
+            if not name.startswith("_")
+            and inner is not None
+            and (*at, name) not in computed
+            and not isinstance(fields.get(name), construct.Rebuild | construct.Const)
+        }
+    if isinstance(value, list):
+        return [_plain(inner, None, computed, at) for inner in value]
+    return value
+
+
+def _within(found: Any, given: Any) -> bool:
+    """Whether every value that came back is the one that was given."""
+    if isinstance(found, dict):
+        return all(name not in given or _within(inner, given[name]) for name, inner in found.items())
+    return bool(found == given)
+
+
+def _leaves(values: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str]]:
+    for name, value in values.items():
+        if isinstance(value, dict):
+            yield from _leaves(value)
+        yield values, name
+
+
+def _request(codec: int, frame: bytes) -> Any:
+    try:
+        one = native.request(codec, frame)
+    except RemoteProtocolError as error:
+        return str(error)
+    return (one.service, one.method, one.version, one.group, one.timeout_ms, dict(one.headers))
+
+
+def _all_branches(nodes: tuple[Node, ...]) -> set[tuple[int, int]]:
+    found = set()
+    for node in nodes:
+        if isinstance(node, Branch):
+            found |= {(id(node), 0), (id(node), 1)} | _all_branches(node.then) | _all_branches(node.otherwise)
+        elif isinstance(node, Choice):
+            for value, case in node.cases:
+                found |= {(id(node), value)} | _all_branches(case)
+            found |= _all_branches(node.default or ())
+    return found
+
+
+def _branches(nodes: tuple[Node, ...], container: Any, taken: set[tuple[int, int]]) -> None:
+    for node in nodes:
+        if isinstance(node, Branch):
+            holds = int(calculate(node.test, container) != 0)
+            taken.add((id(node), holds))
+            _branches(node.then if holds else node.otherwise, container, taken)
+        elif isinstance(node, Choice):
+            key = calculate(node.key, container)
+            taken.add((id(node), key))
+            _branches(dict(node.cases).get(key, node.default or ()), container, taken)

@@ -1,0 +1,557 @@
+"""The engine of ``protokit fuzz``: draws examples until the time is over, and keeps what breaks a check.
+
+A seed gives the same examples in the same order. They come in rounds: frames from the declaration (through
+Hypothesis) and golden ones make a pool; examples are frames of the pool, spoiled, joined, cut, and sent
+through the core; an example with an outcome that was not seen in the round joins the pool. Checks run in a
+child process, so that a crash or a hang is a find like any other.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import hashlib
+import json
+import mmap
+import os
+import random
+import resource
+import signal
+import struct
+import sys
+import time
+import traceback
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import seed as seeded
+
+from protokit import native
+from protokit.errors import ProtokitError
+from protokit.model import Status
+from protokit.testing.invariants import Example, Invariants, Violation
+from protokit.testing.strategies import frames
+from protokit.wire import Protocol, WireFormat
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Sequence
+
+    from protokit.testing.golden import Golden
+
+ROUND = 600  # examples
+DRAWN = 60  # frames of a round
+PATIENCE = 20  # seconds that one example may take
+MOST_FINDS = 10
+_GOLDEN_BYTES = 16_384
+_SHRINK_SECONDS = 20
+_HOW = ("answers", "fails", "ends", "resets", "breaks", "pinned")
+_EDGES = (0, 1, 0x7F, 0x80, 0xFF)
+
+
+@dataclass(frozen=True)
+class Find:
+    """One thing that is wrong.
+
+    Attributes:
+        check: which check did not hold.
+        why: what was seen, or the signal that ended the process.
+        example: the smallest that shows it.
+        path: where it is saved; replay it with ``protokit fuzz PROTOCOL --replay PATH``.
+    """
+
+    check: str
+    why: str
+    example: Example
+    path: Path
+
+
+@dataclass
+class Result:
+    """What a run did.
+
+    Attributes:
+        examples, accepted: how many were tried, and of how many the first frame was accepted.
+        outcomes: different outcomes (results, kinds, statuses, which fields a frame has).
+        finds: what is wrong, each once.
+        seconds: that it took.
+        interrupted: it was ended by Ctrl-C.
+    """
+
+    examples: int = 0
+    accepted: int = 0
+    outcomes: set[str] = field(default_factory=set)
+    finds: list[Find] = field(default_factory=list)
+    seconds: float = 0
+    interrupted: bool = False
+
+    def __str__(self) -> str:
+        share = 100 * self.accepted // max(self.examples, 1)
+        return (
+            f"{self.examples} examples in {self.seconds:.0f} s, {share} % accepted, "
+            f"{len(self.outcomes)} outcomes, {len(self.finds)} finds"
+        )
+
+
+def fuzz(
+    protocol: Protocol,
+    golden: Sequence[Golden] = (),
+    seconds: float = 60,
+    seed: int = 0,
+    report: Callable[[str], None] = lambda _: None,
+    *,
+    folder: Path | None = None,
+    rounds: int | None = None,
+) -> Result:
+    """Try a protocol on random and hostile bytes.
+
+    Args:
+        protocol: of any tier; a declared one is also compared with its reference.
+        golden: frames to begin with. A protocol in C has no others.
+        seconds: when to stop.
+        seed: the same seed gives the same examples in the same order.
+        report: told a line each few seconds, and about each find.
+        folder: where finds are saved; the current one by default.
+        rounds: stop after so many rounds, whatever the time.
+
+    Returns:
+        What was done and found.
+    """
+    run = _Run(protocol, golden, seed, report, folder or Path())
+    started = time.monotonic()
+    try:
+        run.until(started + seconds, rounds)
+    except KeyboardInterrupt:
+        run.result.interrupted = True
+    run.result.seconds = time.monotonic() - started
+    return run.result
+
+
+def replay(protocol: Protocol, path: Path) -> Violation | None:
+    """Try a saved find again, in a process of its own.
+
+    Returns:
+        What does not hold; None where all does.
+
+    Raises:
+        ProtokitError: the file is no find of this protocol.
+    """
+    try:
+        saved = json.loads(path.read_text())
+        name, example = saved["protocol"], _loaded(saved["example"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ProtokitError(f"{path} is no find of 'protokit fuzz': {error}") from error
+    if name != protocol.name:
+        raise ProtokitError(f"{path} is a find of protocol {name!r}, not of {protocol.name!r}")
+    return _alone(protocol, example)
+
+
+# Drawing.
+
+
+def examples(
+    protocol: Protocol, golden: Sequence[Golden], seed: int, number: int
+) -> Generator[Example, bool | None]:
+    """The examples of a round. Send True for one that is worth building on."""
+    chance = random.Random(f"{seed}:{number}")  # noqa: S311  # reproducible on purpose
+    pool = [one.data for one in golden if len(one.data) <= _GOLDEN_BYTES]
+    if isinstance(protocol.wire, WireFormat):
+        pool += _drawn(protocol.wire, pool, chance.randrange(2**32))
+    pool += _said(protocol.wire.address)
+    for _ in range(ROUND):
+        example = _example(chance, pool)
+        if (yield example) and len(example.client) <= _GOLDEN_BYTES:
+            pool.append(example.client)
+
+
+def _drawn(wire: WireFormat, samples: list[bytes], seed: int) -> list[bytes]:
+    found: list[bytes] = []
+
+    @seeded(seed)
+    @settings(
+        max_examples=DRAWN,
+        deadline=None,
+        database=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(frames(wire, samples))
+    def draw(frame: bytes) -> None:
+        found.append(frame)
+
+    draw()
+    return found
+
+
+def _said(codec: int) -> list[bytes]:
+    """What the codec says by itself."""
+    replies = [native.heartbeat(codec, 1), native.drain(codec)]
+    replies += [native.error(codec, status, 1, 0, b"no") for status in Status if status > Status.APP_ERROR]
+    return sorted({one for one in replies if one})
+
+
+def _example(chance: random.Random, pool: list[bytes]) -> Example:
+    def some() -> bytes:
+        frame = chance.choice(pool)
+        return _spoiled(chance, frame) if chance.random() < 0.5 else frame
+
+    client = some()
+    if chance.random() < 0.03:
+        client = chance.randbytes(chance.randrange(40))
+    size = len(client)
+    cuts = tuple(chance.randint(1, max(2, size // 3)) for _ in range(chance.randint(0, 3)))
+    if chance.random() < 0.75:
+        return Example(client, cuts=cuts)
+    for _ in range(chance.randint(0, 5)):
+        client += some() if chance.random() < 0.2 else chance.choice(pool)
+    upstream = b"".join(
+        some() if chance.random() < 0.2 else chance.choice(pool) for _ in range(chance.randint(0, 3))
+    )
+    how = tuple(one for one in _HOW if chance.random() < (0.7 if one == "answers" else 0.15))
+    return Example(client, upstream, cuts, how)
+
+
+def _spoiled(chance: random.Random, frame: bytes) -> bytes:
+    data = bytearray(frame)
+    for _ in range(chance.randint(1, 4)):
+        if not data:
+            break
+        at = chance.randrange(min(len(data), 80) if chance.random() < 0.7 else len(data))
+        how = chance.randrange(7)
+        if how == 0:
+            data[at] = chance.randrange(256)
+        elif how == 1:
+            data[at] ^= 1 << chance.randrange(8)
+        elif how == 2:
+            data[at] = chance.choice(_EDGES)
+        elif how == 3:
+            del data[at : at + chance.randint(1, 8)]
+        elif how == 4:
+            data[at:at] = chance.randbytes(chance.randint(1, 8))
+        elif how == 5:
+            data[at:at] = data[at : at + chance.randint(1, 16)]
+        else:
+            del data[at:]
+    return bytes(data)
+
+
+# Running.
+
+
+class _Board:
+    """What a child is at, where its parent can read it after a crash: shared memory."""
+
+    _SIZE = 4 << 20
+    _HEAD = struct.Struct("=3I32s")  # examples, accepted, bytes of the example; the check
+
+    def __init__(self) -> None:
+        self.memory = mmap.mmap(-1, self._SIZE)
+        self.examples = self.accepted = self._size = 0
+        self.check = ""
+
+    def put(self, example: Example) -> None:
+        text = json.dumps(_saved(example)).encode()
+        self._size = len(text)
+        self.memory[self._HEAD.size : self._HEAD.size + len(text)] = text
+        self.enter("")
+
+    def enter(self, check: str) -> None:
+        self._HEAD.pack_into(self.memory, 0, self.examples, self.accepted, self._size, check.encode())
+
+    def read(self) -> Example:
+        """All that the child wrote last."""
+        self.examples, self.accepted, size, check = self._HEAD.unpack_from(self.memory)
+        self.check = check.rstrip(b"\0").decode() or "draw"
+        if not size:  # the time was over before the first example
+            return Example(b"")
+        return _loaded(json.loads(self.memory[self._HEAD.size : self._HEAD.size + size]))
+
+
+class _Run:
+    def __init__(
+        self,
+        protocol: Protocol,
+        golden: Sequence[Golden],
+        seed: int,
+        report: Callable[[str], None],
+        folder: Path,
+    ) -> None:
+        self.protocol = protocol
+        self.golden = golden
+        self.seed = seed
+        self.report = report
+        self.folder = folder
+        self.result = Result()
+        self.known: set[str] = set()
+        self.crashes = 0
+
+    def until(self, end: float, rounds: int | None) -> None:
+        number = 0
+        started = told = time.monotonic()
+        while time.monotonic() < end and number != rounds and len(self.result.finds) < MOST_FINDS:
+            self.round(number, end)
+            number += 1
+            if self.crashes > MOST_FINDS:
+                self.report("the same crashes again and again: stopped")
+                break
+            if time.monotonic() - told >= 3:
+                told = time.monotonic()
+                self.result.seconds = told - started
+                self.report(str(self.result))
+
+    def round(self, number: int, end: float) -> None:
+        """One round in a child."""
+        board = _Board()
+        told, status = _forked(lambda writing: self._child(number, end, board, writing))
+        example = board.read()
+        self.result.examples += board.examples
+        self.result.accepted += board.accepted
+        for one in told:
+            if "find" in one:
+                self.found(Violation(*one["find"]), _loaded(one["example"]), one["key"])
+            self.result.outcomes.update(one.get("outcomes", ()))
+        if status != 0:
+            violation = _ended(board.check, status)
+            self.crashes += 1
+            self.found(violation, example, _key(violation))
+
+    def _child(self, number: int, end: float, board: _Board, writing: int) -> None:
+        invariants = Invariants(self.protocol, board.enter)
+        drawing = examples(self.protocol, self.golden, self.seed, number)
+        seen: set[str] = set()
+        known = set(self.known)
+        new = None
+        while time.monotonic() < end:
+            try:
+                example = drawing.send(new)
+            except StopIteration:
+                break
+            board.put(example)
+            signal.alarm(PATIENCE)
+            new = False
+            try:
+                accepted, outcome = invariants.holds(example)
+                label = hashlib.sha1(repr(outcome).encode(), usedforsecurity=False).hexdigest()[:12]
+                new = label not in seen
+                seen.add(label)
+                board.accepted += accepted
+            except Violation as violation:
+                if (key := _key(violation)) not in known:
+                    known.add(key)
+                    find = [violation.check, violation.why]
+                    _tell(writing, {"find": find, "key": key, "example": _saved(example)})
+            signal.alarm(0)
+            board.examples += 1
+            board.enter("")
+        _tell(writing, {"outcomes": sorted(seen)})
+
+    def found(self, violation: Violation, example: Example, key: str) -> None:
+        """Make it small, save it, tell about it."""
+        if key in self.known or len(self.result.finds) >= MOST_FINDS:
+            return
+        self.known.add(key)
+        self.report(f"found: {violation}; making it small")
+        small = _Smallest(self.protocol, example, violation)
+        try:
+            small.search()
+        finally:  # Ctrl-C: as small as it is
+            self.save(small.example, small.violation)
+
+    def save(self, small: Example, violation: Violation) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        saved = {
+            "protocol": self.protocol.name,
+            "check": violation.check,
+            "why": violation.why,
+            "seed": self.seed,
+            "example": _saved(small),
+        }
+        text = json.dumps(saved, indent=1) + "\n"
+        digest = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()[:8]
+        path = self.folder / f"fuzz-{self.protocol.name}-{violation.check}-{digest}.json"
+        path.write_text(text)
+        self.result.finds.append(Find(violation.check, violation.why, small, path))
+        self.report(
+            f"  {violation}\n  client {small.client.hex() or '-'} upstream {small.upstream.hex() or '-'}"
+        )
+        self.report(f"  saved: {path}\n  again: protokit fuzz {self.protocol.name} --replay {path}")
+
+
+def _forked(work: Callable[[int], None]) -> tuple[list[dict[str, Any]], int]:
+    """Run it in a child of its own.
+
+    Args:
+        work: told the descriptor that it may ``_tell`` things to.
+
+    Returns:
+        What it told, and how it ended (``os.waitpid``).
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    reading, writing = os.pipe()
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # until there is somebody to end the child
+    child = os.fork()
+    if child == 0:
+        code = 3
+        try:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            faulthandler.disable()
+            resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+            work(writing)
+            code = 0
+        except BaseException:  # noqa: BLE001  # nothing of the parent's may run in the child
+            traceback.print_exc()
+        finally:
+            os._exit(code)
+    os.close(writing)
+    data = b""
+    try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        while part := os.read(reading, 1 << 16):
+            data += part
+    except BaseException:
+        os.kill(child, signal.SIGKILL)
+        raise
+    finally:
+        os.close(reading)
+        _, status = os.waitpid(child, 0)
+    return [json.loads(line) for line in data.splitlines()], status
+
+
+def _tell(fd: int, what: dict[str, Any]) -> None:
+    data = json.dumps(what).encode() + b"\n"
+    while data:
+        data = data[os.write(fd, data) :]
+
+
+def _alone(protocol: Protocol, example: Example) -> Violation | None:
+    """Try one example in a process of its own."""
+    board = _Board()
+    board.put(example)
+
+    def work(writing: int) -> None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # a sanitizer's report, a thousand times
+        signal.alarm(PATIENCE)
+        try:
+            Invariants(protocol, board.enter).holds(example)
+        except Violation as violation:
+            _tell(writing, {"find": [violation.check, violation.why]})
+
+    told, status = _forked(work)
+    board.read()
+    if status != 0:
+        return _ended(board.check, status)
+    return Violation(*told[0]["find"]) if told else None
+
+
+def _ended(check: str, status: int) -> Violation:
+    """What a process that did not end by itself shows."""
+    if not os.WIFSIGNALED(status):  # a sanitizer's way
+        return Violation(check, f"the process ended with {os.WEXITSTATUS(status)}")
+    number = signal.Signals(os.WTERMSIG(status))
+    what = {
+        signal.SIGSEGV: "a read or write outside of the bytes that it was given",
+        signal.SIGALRM: f"it did not end within {PATIENCE} s",
+    }.get(number, "the process crashed")
+    return Violation(check, f"{number.name}: {what}")
+
+
+def _key(violation: Violation) -> str:
+    """The same for what is likely the same fault."""
+    words = [word for word in violation.why.replace("=", " ").replace("(", " ").split() if word.isalpha()]
+    return f"{violation.check}: {' '.join(words[:6])}"
+
+
+# Making it small.
+
+
+class _Smallest:
+    """Looks for the smallest example that shows the same fault."""
+
+    def __init__(self, protocol: Protocol, example: Example, violation: Violation) -> None:
+        self.protocol = protocol
+        self.example = example
+        self.violation = violation
+        self.key = _key(violation)
+        self.end = 0.0
+
+    def search(self) -> None:
+        self.end = time.monotonic() + _SHRINK_SECONDS
+        before = None
+        while before != self.example and time.monotonic() < self.end:
+            before = self.example
+            self.shows(replace(self.example, how=None))
+            for one in self.example.how or ():
+                self.shows(replace(self.example, how=tuple(o for o in self.example.how or () if o != one)))
+            self.shows(replace(self.example, cuts=()))
+            for name in ("upstream", "client"):
+                self.shorten(name)
+
+    def shows(self, candidate: Example) -> bool:
+        if candidate == self.example or time.monotonic() > self.end:
+            return False
+        seen = _alone(self.protocol, candidate)
+        if seen is None or _key(seen) != self.key:
+            return False
+        self.violation, self.example = seen, candidate
+        return True
+
+    def shorten(self, name: str) -> None:
+        """Take out ever smaller pieces, then make bytes 0."""
+        data: bytes = getattr(self.example, name)
+        size = len(data)
+        while size:
+            at = 0
+            while at < len(data):
+                candidate = data[:at] + data[at + size :]
+                if self.shows(replace(self.example, **{name: candidate})):  # type: ignore[arg-type]
+                    data = candidate
+                else:
+                    at += size
+            size //= 2
+        data = self.shorten_counted(name, data)
+        for at in range(len(data)):
+            candidate = data[:at] + b"\0" + data[at + 1 :]
+            if self.shows(replace(self.example, **{name: candidate})):  # type: ignore[arg-type]
+                data = candidate
+
+    def shorten_counted(self, name: str, data: bytes) -> bytes:
+        """Take out pieces that a byte in front counts."""
+        for size in (64, 8, 1):
+            at = 1
+            while at + size <= len(data):
+                for count in range(max(0, at - 32), at):
+                    if data[count] < size:
+                        continue
+                    less = bytes([data[count] - size])
+                    candidate = data[:count] + less + data[count + 1 : at] + data[at + size :]
+                    if self.shows(replace(self.example, **{name: candidate})):  # type: ignore[arg-type]
+                        data = candidate
+                        break
+                else:
+                    at += 1
+        return data
+
+
+# Saving.
+
+
+def _saved(example: Example) -> dict[str, Any]:
+    return {
+        "client": example.client.hex(),
+        "upstream": example.upstream.hex(),
+        "cuts": list(example.cuts),
+        "how": None if example.how is None else list(example.how),
+    }
+
+
+def _loaded(saved: dict[str, Any]) -> Example:
+    how = saved["how"]
+    return Example(
+        bytes.fromhex(saved["client"]),
+        bytes.fromhex(saved["upstream"]),
+        tuple(saved["cuts"]),
+        None if how is None else tuple(how),
+    )

@@ -1,0 +1,578 @@
+"""The conformance kit: what every protocol has to get right, on golden vectors and random frames.
+
+``Checks`` holds for every codec; ``declared.py`` adds what a declaration lets one check, ``proxied.py``
+what shows only through a real proxy.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+from hypothesis import HealthCheck, assume, given, reject, settings
+from hypothesis import strategies as st
+
+from protokit import native
+from protokit.errors import LocalProtocolError, ProtocolError, ProtokitError, RemoteProtocolError
+from protokit.model import Status
+from protokit.testing.golden import check_meaning, refuse_unknown, vectors_of
+from protokit.testing.proxied import ThroughAProxy
+from protokit.testing.strategies import spoiled
+from protokit.testing.voices import LARGEST, Voice
+from protokit.wire import PythonCodec, WireFormat, ask
+from protokit.wire.format import KINDS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Mapping
+    from pathlib import Path
+
+    from protokit.testing.golden import Golden
+    from protokit.wire import Message, Protocol
+
+LIMIT = 1 << 20
+FRONT = 32  # so many bytes of a frame the engine looks at again with each that comes, whatever was asked for
+CAPABILITIES = ("oneway", "heartbeat", "drain", "drain-sent")
+REQUESTS = {native.KIND_REQUEST, native.KIND_ONEWAY}
+EDGES = [0, 1, 2**31 - 1, 2**31, 2**32 - 1, 2**63, 2**64 - 1]
+
+
+def conformance(
+    protocol: Protocol,
+    *,
+    golden: str | Path | Iterable[str | Path | Golden],
+    reference: Callable[[bytes], Message] | None = None,
+    frames: st.SearchStrategy[bytes] | None = None,
+    lacks: Collection[str] = (),
+    renumber: Callable[[bytes, int], bytes] | None = None,
+    examples: int = 200,
+) -> type:
+    """A class of tests for a protocol; assign it to a name that begins with ``Test``.
+
+    Args:
+        protocol: what the plugin brings.
+        golden: folders or files of golden vectors, or the vectors; one or several.
+        reference: for a native codec: reads the frame in front in Python, as ``WireFormat.message`` does
+            (EOFError: not whole; RemoteProtocolError: malformed). A request whose ``service`` it gives as
+            None is not compared beyond its kind; its ``fields`` are what an answer has in common with its
+            request (a version, a serialization). A declared format is its own.
+        frames: for a native codec: whole frames from plain values, besides the golden ones.
+        lacks: for a native codec: what the protocol does not have, of ``oneway``, ``heartbeat``, ``drain``
+            (a server's is understood) and ``drain-sent``. What a declared format has is seen in its
+            declaration.
+        renumber: for a protocol whose ids the engine cannot rewrite (each client is pinned): writes another
+            id into a frame.
+        examples: random frames for each check.
+
+    Returns:
+        The class. With a declared format it also compares the engine's program with the reference.
+
+    Raises:
+        ProtokitError: there are no golden vectors, one expects what nothing checks, or ``lacks`` names what
+            is unknown or declared.
+    """
+    from protokit.testing.declared import DeclaredChecks  # noqa: PLC0415  # it is made of this module's class
+
+    vectors = vectors_of(golden)
+    if not vectors:
+        raise ProtokitError(
+            f"{protocol.name}: no golden vectors in {golden}; capture some from a real peer (one JSON object "
+            'a line: {"name": ..., "source": ..., "hex": ...})'
+        )
+    refuse_unknown(vectors)
+    if unknown := sorted(set(lacks) - set(CAPABILITIES)):
+        raise ProtokitError(f"lacks: {unknown[0]!r} is none of {', '.join(CAPABILITIES)}")
+    declared = isinstance(protocol.wire, WireFormat)
+    if declared and (lacks or reference or frames):
+        raise ProtokitError(
+            f"{protocol.name}: its declaration says what it has and is the reference; "
+            "leave lacks, reference and frames out"
+        )
+    if native.rewrites_ids(protocol.wire.address) == (renumber is not None):
+        raise ProtokitError(
+            f"{protocol.name}: renumber goes with a codec that cannot rewrite ids, and only with it: "
+            "the kit's peers answer under the ids they are asked with"
+        )
+    return type(
+        "Conformance",
+        (DeclaredChecks if declared else Checks,),
+        {
+            "protocol": protocol,
+            "vectors": vectors,
+            "reference": None if reference is None else staticmethod(reference),
+            "more_frames": frames,
+            "lacks": frozenset(lacks),
+            "renumber": None if renumber is None else staticmethod(renumber),
+            "examples": examples,
+        },
+    )
+
+
+class Checks(ThroughAProxy):
+    """Checks of every protocol, whatever its tier."""
+
+    protocol: Protocol
+    vectors: list[Golden]
+    reference: Callable[[bytes], Message] | None
+    more_frames: st.SearchStrategy[bytes] | None
+    lacks: frozenset[str]
+    renumber: Callable[[bytes, int], bytes] | None
+    examples: int
+    settings: Mapping[str, Any] = {}  # of Hypothesis, for tests of the kit itself
+
+    # What the checks are made of.
+
+    @property
+    def codec(self) -> ask.Wire:
+        return self.protocol.wire
+
+    @property
+    def voice(self) -> Voice:
+        return Voice(self.protocol, self.reference, self.renumber)
+
+    def readers(self) -> dict[str, Callable[[bytes], Message]]:
+        """Codecs in Python that have to agree with the engine's, by name."""
+        return {} if self.reference is None else {"reference": self.reference}
+
+    def has(self, capability: str) -> bool:
+        """Whether the protocol is said to have it."""
+        return capability not in self.lacks
+
+    def corpus(self) -> st.SearchStrategy[bytes]:
+        """Whole frames."""
+        samples = self.samples()
+        golden = st.integers(0, len(samples) - 1).map(lambda i: samples[i])
+        return golden if self.more_frames is None else golden | self.more_frames
+
+    def samples(self) -> list[bytes]:
+        """Golden frames of a size that can be tried by the hundred."""
+        smallest = min(len(one.data) for one in self.vectors)
+        return [one.data for one in self.vectors if len(one.data) <= max(smallest, 16_384)]
+
+    def check(self, property_: Callable[..., None], *strategies: st.SearchStrategy[Any]) -> None:
+        """Run a property on random examples."""
+        how = {"max_examples": self.examples, "deadline": None, "suppress_health_check": list(HealthCheck)}
+        settings(**{**how, **self.settings})(given(*strategies)(property_))()
+
+    def frame(self, data: bytes, limit: int = LARGEST) -> native.Message:
+        """What the engine's codec says of the frame in front."""
+        return ask.frame(self.codec, data, limit)
+
+    def whole(self, kind: str) -> list[Golden]:
+        return [one for one in self.vectors if KINDS[self.frame(one.data).kind] == kind]
+
+    def id_bytes(self) -> int:
+        """How wide ids are; 0 without."""
+        return ask.id_bytes(self.codec)
+
+    # Golden vectors.
+
+    def test_golden_vectors_mean_what_they_should(self) -> None:
+        for one in self.vectors:
+            message = self.frame(one.data)
+            assert (message.result, message.size) == (0, len(one.data)), f"{one.name}: {message}"
+            check_meaning(one, self.codec, message)
+
+    def test_capabilities_are_what_is_declared(self) -> None:
+        """Nothing is skipped: what a protocol lacks is declared, and its frames say the same."""
+        for kind in ("request", "response"):
+            assert self.whole(kind), f"no golden vector is a {kind}; capture one"
+        like = self.whole("request")[0].data
+        built = {"heartbeat": self.voice.heartbeat(1, like), "drain-sent": self.voice.drain(like)}
+        for name in CAPABILITIES:
+            kinds = {"oneway": {"oneway"}, "heartbeat": {"heartbeat", "ack"}, "drain": {"drain"}}.get(
+                name, set()
+            )
+            shown = [one.name for kind in kinds for one in self.whole(kind)]
+            shown += [one.name for one in self.vectors if str(one.expect.get("kind")).split("_")[0] == name]
+            if not self.has(name):
+                assert not shown, f"the protocol is said to lack {name}, but {shown[0]!r} is one"
+                assert not built.get(name), f"the protocol is said to lack {name}, but its codec builds one"
+            elif name in built:
+                assert built[name], f"its codec builds no {name}; say so with lacks={{{name!r}}}"
+            else:
+                assert self.shows(name, shown), (
+                    f"nothing shows a {name}: capture a golden vector, or say lacks={{{name!r}}}"
+                )
+        numbered = any(self.frame(one.data).id for one in self.vectors)
+        assert bool(self.id_bytes()) == (native.mode(self.codec.address) == 0), "ids go with multiplexing"
+        assert not numbered or self.id_bytes(), "frames have ids, but the codec is said to have none"
+
+    def shows(self, name: str, vectors: list[str]) -> bool:
+        """Whether what is understood is shown by a vector, or by what the codec itself says."""
+        return bool(vectors or (name == "drain" and self.has("drain-sent")))
+
+    # Framing.
+
+    def test_a_cut_frame_wants_more_and_says_how_much(self) -> None:
+        for one in self.vectors:
+            size = len(one.data)
+            for cut in {*range(1, min(size, 80)), size // 2, size - 1} - {0, size}:
+                message = self.frame(one.data[:cut])
+                assert message.result == 1, f"{one.name} cut at {cut}: {message}"
+                assert cut < message.need <= size, f"{one.name} cut at {cut}: needs {message.need} of {size}"
+
+    def test_what_follows_a_frame_changes_nothing(self) -> None:
+        def property_(frame: bytes, more: bytes) -> None:
+            alone, followed = (self.frame(data) for data in (frame, frame + more))
+            assert followed._replace(need=0) == alone._replace(need=0)
+
+        self.check(property_, self.corpus(), st.binary(max_size=40))
+
+    def test_nothing_is_read_behind_the_bytes_given(self) -> None:
+        """The same bytes, with other bytes lying behind them in memory; a codec in Python has none."""
+        if isinstance(self.codec, PythonCodec):
+            return
+        address = self.codec.address
+
+        def property_(data: bytes, behind: bytes) -> None:
+            assume(data)
+            results = []
+            for tail in (bytes(64), b"\xff" * 64, behind):
+                memory = data + tail
+                message = native.frame(address, memory, LARGEST, len(data))
+                results.append((message, native.probe(address, memory, len(data))))
+            assert results[0] == results[1] == results[2], f"{len(data)} bytes were given"
+
+        cut = st.tuples(self.corpus(), st.integers(1, 120)).map(lambda one: one[0][: one[1]])
+        self.check(property_, cut | self.corpus() | spoiled(self.corpus()), st.binary(max_size=64))
+
+    def test_spoiled_frames_are_read_refused_or_waited_for(self) -> None:
+        def property_(data: bytes) -> None:
+            assume(data)
+            message = self.frame(data, LIMIT)
+            if message.result == 0:
+                assert 0 < message.size <= min(len(data), LIMIT)
+            elif message.result == 1:
+                assert len(data) < message.need <= LIMIT, f"{message} of {len(data)} bytes"
+            else:
+                assert message.result in {-1, -2, -3}
+                assert message.error_at <= len(data)
+
+        self.check(property_, spoiled(self.corpus()) | st.binary(max_size=60))
+
+    def test_a_frame_over_the_limit_is_refused(self) -> None:
+        for one in self.vectors:
+            message = self.frame(one.data, len(one.data) - 1)
+            assert message.result == -3, f"{one.name} with a limit of a byte less: {message}"
+
+    def test_a_connection_may_begin_so(self) -> None:
+        """Detection takes what framing takes, and refuses what framing says is no such protocol."""
+        if not self.protocol.detectable:
+            return  # it has its listeners for itself
+        for one in self.vectors:
+            for cut in range(1, min(len(one.data), 64) + 1):
+                verdict = ask.probe(self.codec, one.data[:cut])
+                assert verdict >= 0, f"{one.name}: its first {cut} bytes are refused"
+            assert ask.probe(self.codec, one.data) == 0, f"{one.name} is not recognised"
+
+        def property_(data: bytes) -> None:
+            assume(data)
+            foreign = self.frame(data, LIMIT).result == -1
+            assert (ask.probe(self.codec, data) == -1) == foreign
+
+        self.check(property_, spoiled(self.corpus()) | st.binary(max_size=40))
+
+    def test_any_segmentation_gives_the_same(self) -> None:
+        """Frames one after the other, some of them spoiled, arriving in any pieces."""
+
+        def property_(parts: list[bytes], sizes: list[int]) -> None:
+            data = b"".join(parts)
+            found, end, left = self.segmented(data, sizes)
+            found_at_once, end_at_once, _ = self.segmented(data, [len(data)])
+            assert found == found_at_once
+            # Behind a frame's front, what is wrong is seen when all that was asked for is there.
+            assert end == end_at_once or (end == "waits" and left > FRONT)
+
+        parts = st.lists(self.corpus() | spoiled(self.corpus()), min_size=1, max_size=4)
+        self.check(property_, parts, st.lists(st.integers(1, 200), min_size=1, max_size=9))
+
+    def segmented(self, data: bytes, sizes: list[int]) -> tuple[list[native.Message], str, int]:
+        """The frames in a stream that comes in pieces, read as the engine does; how it ends; what is left."""
+        found: list[native.Message] = []
+        at = seen = need = number = 0
+        while seen < len(data):
+            seen = min(len(data), seen + sizes[number % len(sizes)])
+            number += 1
+            while seen > at and (seen - at >= need or seen - at <= FRONT):
+                message = self.frame(data[at:seen], LIMIT)
+                if message.result < 0:
+                    return found, "refused", seen - at
+                need = message.need if message.result == 1 else 0
+                if message.result == 1:
+                    break
+                found.append(message._replace(need=0))
+                at += message.size
+        return found, "waits" if seen > at else "done", seen - at
+
+    # Several codecs.
+
+    def test_codecs_agree(self) -> None:
+        """On whole, cut, joined and spoiled frames; at least a third of them is accepted."""
+        readers = self.readers()
+        if not readers:
+            return
+        seen = {"accepted": 0, "all": 0}
+
+        def judge(data: bytes) -> None:
+            seen["all"] += 1
+            with self.only_native():
+                message = self.frame(data, LIMIT)
+                request = self.readable(data, message)
+            seen["accepted"] += message.result == 0
+            for name, reader in readers.items():
+                self.agree(name, reader, data, message, request)
+
+        def property_(data: bytes) -> None:
+            assume(data)
+            judge(data)
+
+        for data in [*self.samples(), *self.hostile()]:
+            judge(data)
+        seen.update(accepted=0, all=0)
+        mixed = st.one_of(self.corpus(), self.corpus(), spoiled(self.corpus()))
+        self.check(property_, mixed | st.tuples(self.corpus(), self.corpus()).map(b"".join))
+        assert seen["accepted"] * 3 >= seen["all"], f"only {seen['accepted']} of {seen['all']} were accepted"
+
+    @contextlib.contextmanager
+    def only_native(self) -> Any:
+        """Here a codec in Python that is asked fails the check: the answer is the native codec's."""
+        yield
+
+    def readable(self, data: bytes, message: native.Message) -> Any:
+        """The request in front; None where it is none or cannot be read."""
+        if message.result != 0 or message.kind not in REQUESTS:
+            return None
+        try:
+            return ask.request(self.codec, data[: message.size])
+        except RemoteProtocolError:
+            return None
+
+    def agree(
+        self,
+        name: str,
+        reader: Callable[[bytes], Message],
+        data: bytes,
+        message: native.Message,
+        request: Any,
+    ) -> None:
+        try:
+            expected = reader(data)
+        except EOFError:
+            assert message.result != 0, f"{message}, the {name} wants more"
+            if message.result < 0:  # more bytes would not help
+                self.never_accepted(name, reader, data, message)
+            return
+        except RemoteProtocolError as error:
+            self.refused(data, message, request, f"the {name} says: {error}")
+            return
+        got = (message.result, KINDS[message.kind], message.size, message.id, message.status)
+        wanted = (0, expected.kind, expected.size, expected.id, int(expected.status))
+        assert got == wanted, f"{message}, the {name} says {wanted}"
+        if expected.kind in {"request", "oneway"} and expected.service is not None:
+            assert request is not None, f"the request cannot be read; the {name} says {expected}"
+            for field in ("service", "method", "version", "group", "timeout_ms"):
+                assert getattr(request, field) == getattr(expected, field), f"{field}, {name}: {expected}"
+            assert dict(request.headers) == dict(expected.headers), name
+
+    def refused(self, data: bytes, message: native.Message, request: Any, why: str) -> None:
+        """What is wrong may be found before all of it has come, or later; but not never."""
+        assert message.result != 0 or (message.kind in REQUESTS and request is None), f"{message}; {why}"
+        if message.result == 1:
+            later = self.frame(data + bytes(LIMIT), LIMIT)
+            assert later.result < 0, f"{later} after all that may come; {why}"
+
+    def never_accepted(
+        self, name: str, reader: Callable[[bytes], Message], data: bytes, message: native.Message
+    ) -> None:
+        try:
+            accepted = reader(data + bytes(LIMIT))
+        except (EOFError, RemoteProtocolError):
+            return
+        assert accepted.size > LIMIT, f"{message}, with more bytes the {name} accepts it"
+
+    def test_only_protocol_errors_escape(self) -> None:
+        """Whatever the bytes: a codec reads them, waits (EOFError), or raises a ProtocolError."""
+        edits = [(native.EDIT_SERVICE, "", "a.B"), (native.EDIT_HEADER, "x-protokit", "1")]
+
+        def property_(data: bytes) -> None:
+            for read in self.reading():
+                with contextlib.suppress(ProtocolError, EOFError):
+                    read(data)
+            message = self.frame(data, LIMIT) if data else None
+            if message is None or message.result != 0 or message.kind not in REQUESTS:
+                return
+            frame = data[: message.size]
+            with contextlib.suppress(ProtocolError):
+                ask.request(self.codec, frame)
+            with contextlib.suppress(ProtocolError):
+                changed = ask.edit(self.codec, frame, edits)
+                assert self.frame(changed).result == 0, "an edited request is no frame"
+
+        self.check(property_, spoiled(self.corpus()) | st.binary(max_size=60) | self.corpus())
+
+    def reading(self) -> list[Callable[[bytes], Any]]:
+        """All that reads bytes in Python."""
+        return [*self.readers().values()]
+
+    # Ids.
+
+    def test_a_rewritten_id_changes_nothing_else(self) -> None:
+        if ask.id_max(self.codec):
+            self.check(self.byte_id_rewritten, self.corpus(), self.byte_ids())
+            return
+
+        def property_(frame: bytes, request_id: int) -> None:
+            before = self.frame(frame)
+            assume(before.kind in {*REQUESTS, native.KIND_RESPONSE})
+            assume(request_id % (1 << 8 * self.id_bytes()) not in reserved)  # they may mean something else
+            changed = ask.patch_id(self.codec, frame, request_id)
+            after = self.frame(changed)
+            assert after._replace(id=before.id) == before
+            width = 1 << 8 * self.id_bytes()
+            assert after.id == request_id % width
+            assert ask.patch_id(self.codec, changed, before.id) == frame
+            assert self.voice.with_id(frame, request_id) == changed, "the reference writes it elsewhere"
+
+        reserved = getattr(self.protocol.wire, "reserved_ids", ())
+        if self.id_bytes() and self.renumber is None:
+            self.check(property_, self.corpus(), st.sampled_from(EDGES) | st.integers(0, 2**64 - 1))
+
+    def byte_id_rewritten(self, frame: bytes, request_id: native.Id) -> None:
+        """Nothing but the id, and what counts or covers it, is another one."""
+        before = self.frame(frame)
+        assume(before.kind in {*REQUESTS, native.KIND_RESPONSE})
+        try:
+            changed = ask.patch_id(self.codec, frame, request_id)
+        except LocalProtocolError:
+            reject()  # this format has no such ids, or the frame has no room for it
+        after = self.frame(changed)
+        if before.id == b"" and changed == frame:
+            assert before.kind == native.KIND_ONEWAY or request_id == b"", "only a one-way may have no id"
+            return
+        assert after.id == self.issued(request_id)
+        assert after._replace(id=before.id, size=before.size, need=before.need) == before
+        assert (after.size, after.result) == (len(changed), 0)
+        assert ask.patch_id(self.codec, changed, before.id) == frame
+        assert self.voice.with_id(frame, request_id) == changed, "the reference writes it otherwise"
+
+    def byte_ids(self) -> st.SearchStrategy[native.Id]:
+        """Numbers as the engine writes them, and bytes of any length."""
+        most = ask.id_max(self.codec)
+        sizes = st.integers(0, most) | st.just(most)
+        anything = sizes.flatmap(lambda size: st.binary(min_size=size, max_size=size))
+        return st.integers(0, 2**64 - 1) | st.integers(0, 300) | anything
+
+    def issued(self, request_id: native.Id) -> native.Id:
+        """The id of a frame that the engine sends with it."""
+        if isinstance(request_id, int) and ask.id_max(self.codec):
+            return native.write_id(self.codec.address, request_id)
+        return request_id
+
+    # What the proxy says by itself.
+
+    def test_errors_are_responses_that_say_why(self) -> None:
+        text = "protokit: no route for service 'a.B'"
+        for one in self.whole("request"):
+            asked = self.frame(one.data)
+            for status in Status:
+                if status <= Status.APP_ERROR:
+                    continue
+                reply = ask.error(self.codec, status, asked.id, asked.context, text.encode())
+                answer = self.frame(reply, LIMIT)
+                assert (answer.result, answer.size) == (0, len(reply)), f"{status.name} to {one.name}"
+                assert KINDS[answer.kind] == "response", f"{status.name} to {one.name}: {KINDS[answer.kind]}"
+                assert answer.id == asked.id or not self.id_bytes(), f"{status.name} to {one.name}: its id"
+                assert answer.status > Status.APP_ERROR, (
+                    f"{status.name} is read as {Status(answer.status).name}"
+                )
+                assert text.encode() in reply, f"{status.name} to {one.name} does not say why"
+
+    def test_errors_tell_causes_apart(self) -> None:
+        """As far as the protocol's own answers do."""
+        known: set[int] = set()
+
+        def property_(frame: bytes) -> None:
+            known.add(self.frame(frame).status)
+
+        self.check(property_, self.corpus())
+        for one in self.whole("request"):
+            asked = self.frame(one.data)
+            told = {
+                self.frame(ask.error(self.codec, status, asked.id, asked.context, b"")).status
+                for status in Status
+                if status > Status.APP_ERROR
+            }
+            several = len(known - {Status.OK, Status.APP_ERROR}) > 1
+            assert len(told) > 1 or not several, (
+                f"every error reply to {one.name} is {Status(told.pop()).name}"
+            )
+
+    def test_error_texts_of_any_length_and_script_make_whole_frames(self) -> None:
+        asked = [self.frame(one.data) for one in self.whole("request")]
+
+        def property_(text: str, one: native.Message) -> None:
+            reply = ask.error(self.codec, Status.INTERNAL, one.id, one.context, text.encode()[:512])
+            answer = self.frame(reply, LIMIT)
+            assert (answer.result, answer.size) == (0, len(reply))
+            if text.isascii() and text.isalnum():  # written alike in all encodings
+                assert text.encode()[:512] in reply, "the text is not all there"
+
+        self.check(
+            property_,
+            st.text(max_size=600) | st.text("abc", min_size=200, max_size=512),
+            st.sampled_from(asked),
+        )
+
+    def test_heartbeats_are_heartbeats_and_their_answers_are(self) -> None:
+        beats = [
+            ask.heartbeat(self.codec, 7, self.frame(one.data).upstream_key) for one in self.whole("request")
+        ]
+        if not self.has("heartbeat"):
+            assert not any(beats), "the protocol is said to lack heartbeats, and sends one"
+            return
+        for one, beat in zip(self.whole("request"), beats, strict=True):
+            if not beat:
+                continue  # a declaration that answers them, and sends none
+            seen = self.frame(beat, LIMIT)
+            assert (seen.result, seen.size, KINDS[seen.kind]) == (0, len(beat), "heartbeat")
+            assert seen.id == self.issued(7) or not self.id_bytes(), (
+                "a heartbeat has another id than it was given"
+            )
+            assert seen.upstream_key == self.frame(one.data).upstream_key, f"another connection's: {one.name}"
+        for beat in [*[one.data for one in self.whole("heartbeat")], *filter(None, beats)]:
+            ack = ask.heartbeat_ack(self.codec, beat)
+            answer = self.frame(ack, LIMIT) if ack else None
+            assert answer is not None, "a heartbeat has no answer"
+            assert (answer.result, answer.size, KINDS[answer.kind]) == (0, len(ack), "ack")
+            assert answer.id == self.frame(beat).id, "the answer to a heartbeat has another id"
+
+    def test_the_signal_to_go_elsewhere_is_understood(self) -> None:
+        for one in self.whole("request"):
+            signal = ask.drain(self.codec, self.frame(one.data).context)
+            if signal:
+                seen = self.frame(signal, LIMIT)
+                assert (seen.result, seen.size, KINDS[seen.kind]) == (0, len(signal), "drain")
+
+    # Changes.
+
+    def test_a_changed_header_changes_nothing_else(self) -> None:
+        edited = 0
+        for one in self.whole("request"):
+            before = ask.request(self.codec, one.data)
+            try:
+                added = ask.edit(self.codec, one.data, [(native.EDIT_HEADER, "x-protokit", "1")])
+            except LocalProtocolError:
+                continue  # this frame, or the protocol, cannot say it
+            edited += 1
+            after = ask.request(self.codec, added)
+            assert dict(after.headers) == {**before.headers, "x-protokit": "1"}, one.name
+            for name in ("service", "method", "version", "group", "timeout_ms"):
+                assert getattr(after, name) == getattr(before, name), f"{one.name}: {name}"
+            assert self.frame(added).id == self.frame(one.data).id, one.name
+            back = ask.edit(self.codec, added, [(native.EDIT_HEADER, "x-protokit", None)])
+            assert back == one.data, f"{one.name}: taken out again, it is not what it was"
+        assert edited or not self.edits_headers(), "no golden request could be changed"
+
+    def edits_headers(self) -> bool:
+        """Whether headers can be changed; seen where requests have any."""
+        return any(ask.request(self.codec, one.data).headers for one in self.whole("request"))

@@ -1,0 +1,220 @@
+"""How a peer in a check reads and writes frames.
+
+A declared format has its reference codec: peers that speak with it see where the engine's program says
+something else. A native codec's peers speak with the codec itself, and where the plugin has a reader in
+Python, they read with that.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from protokit import native
+from protokit.errors import LocalProtocolError, RemoteProtocolError
+from protokit.model import Status
+from protokit.wire import WireFormat, ask, views
+from protokit.wire.format import KINDS, ErrorText, Kept
+from protokit.wire.layout import Integer, path_of, walk
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from protokit.wire import Message, Protocol
+
+LARGEST = 1 << 24
+
+
+class Heard(NamedTuple):
+    """What a peer makes of a frame."""
+
+    kind: str
+    size: int
+    id: native.Id
+    status: Status
+
+
+class Voice:
+    """What a peer of any codec can do: the codec itself does it.
+
+    Args:
+        protocol: whose peer it is.
+        reader: reads a frame in Python; None leaves it to the codec.
+        renumber: writes another id into a frame; None leaves it to the codec.
+    """
+
+    def __init__(
+        self,
+        protocol: Protocol,
+        reader: Callable[[bytes], Message] | None = None,
+        renumber: Callable[[bytes, int], bytes] | None = None,
+    ) -> None:
+        self.codec = protocol.wire
+        self.reader = reader
+        self.renumber = renumber
+
+    def hear(self, data: bytes) -> Heard:
+        """The frame in front.
+
+        Raises:
+            EOFError: it is not whole.
+            RemoteProtocolError: it is malformed.
+        """
+        if self.reader is not None:
+            one = self.reader(data)
+            return Heard(one.kind, one.size, one.id, one.status)
+        seen = ask.frame(self.codec, data, LARGEST)
+        if seen.result == 1:
+            raise EOFError(f"{seen.need} bytes are needed")
+        if seen.result != 0:
+            raise RemoteProtocolError(native.RESULTS[seen.result], seen.error_at)
+        return Heard(KINDS[seen.kind], seen.size, seen.id, Status(seen.status))
+
+    def split(self, data: bytes) -> tuple[list[tuple[Heard, bytes]], bytes]:
+        """The whole frames in some bytes, and what is left."""
+        found = []
+        while data:
+            try:
+                heard = self.hear(data)
+            except EOFError:
+                break
+            found.append((heard, data[: heard.size]))
+            data = data[heard.size :]
+        return found, data
+
+    def variant(self, frame: bytes) -> Any:
+        """Which form of the protocol it has; an answer has that of its request."""
+        if self.reader is not None:
+            return self.reader(frame).fields
+        return ask.frame(self.codec, frame, LARGEST).context & 0xFF
+
+    def with_id(self, frame: bytes, request_id: native.Id) -> bytes:
+        """The same frame under another id; a number may stand for the byte string that the engine writes.
+
+        Raises:
+            LocalProtocolError: the frame cannot have it.
+        """
+        if self.renumber is not None:
+            return self.renumber(frame, int(request_id))
+        return ask.patch_id(self.codec, frame, request_id) if ask.id_bytes(self.codec) else frame
+
+    def heartbeat(self, request_id: native.Id, like: bytes) -> bytes:
+        """A heartbeat in the form of the frame ``like``; empty where there are none."""
+        key = ask.frame(self.codec, like, LARGEST).upstream_key
+        return ask.heartbeat(self.codec, request_id, key)
+
+    def ack(self, beat: bytes) -> bytes:
+        """The answer to a heartbeat."""
+        return ask.heartbeat_ack(self.codec, beat)
+
+    def drain(self, like: bytes) -> bytes:
+        """The signal to go elsewhere; empty where none can be sent."""
+        return ask.drain(self.codec, ask.frame(self.codec, like, LARGEST).context)
+
+    def error(self, status: Status, request: bytes, text: str) -> bytes:
+        """The error reply to a request."""
+        asked = ask.frame(self.codec, request, LARGEST)
+        return ask.error(self.codec, status, asked.id, asked.context, text.encode())
+
+
+class DeclaredVoice(Voice):
+    """A peer of a declared format: it has the declaration, and nothing of what that was compiled to."""
+
+    def __init__(self, protocol: Protocol) -> None:
+        assert isinstance(protocol.wire, WireFormat)
+        self.codec = self.wire = protocol.wire
+
+    def hear(self, data: bytes) -> Heard:
+        one = self.wire.message(data)
+        return Heard(one.kind, one.size, one.id, one.status)
+
+    def variant(self, frame: bytes) -> int:
+        container, _ = self.wire.parse(frame)
+        for index, variant in enumerate(self.wire.meaning.variants):
+            if all(views.value_at(container, path) == value for path, value in variant.items()):
+                return index
+        return 0
+
+    def with_id(self, frame: bytes, request_id: native.Id) -> bytes:
+        container, size = self.wire.parse(frame)
+        integers = {one.path: one for one in walk(self.wire.nodes) if isinstance(one, Integer)}
+        named = self.wire.meaning.named
+        for path in self.wire.meaning.id:
+            if views.value_at(container, path) is None:
+                continue
+            if named is not None:
+                text = named.write(request_id) if isinstance(request_id, int) else request_id
+                if not named.allows(text):
+                    raise LocalProtocolError(f"{text!r} is no id of this format")
+                views.put_at(container, path, text)
+                return self.wire.build(container) + frame[size:]
+            assert isinstance(request_id, int)
+            bits = 8 * integers[path].width
+            value = request_id % (1 << bits)
+            if integers[path].signed and value >> (bits - 1):
+                value -= 1 << bits
+            views.put_at(container, path, value)
+            return self.wire.build(container) + frame[size:]
+        return frame
+
+    def heartbeat(self, request_id: native.Id, like: bytes) -> bytes:
+        return self._say(self.wire.replies.heartbeat, like, request_id)
+
+    def ack(self, beat: bytes) -> bytes:
+        return self._say(self.wire.replies.ack, beat, self.hear(beat).id)
+
+    def drain(self, like: bytes) -> bytes:
+        return self._say(self.wire.replies.drain, like, None)
+
+    def error(self, status: Status, request: bytes, text: str) -> bytes:
+        def make(variant: Mapping[str, int]) -> Mapping[str, Any]:
+            return self.wire.replies.error(status, variant)
+
+        return self._say(make, request, self.hear(request).id, text)
+
+    def _say(
+        self,
+        make: Callable[[Mapping[str, int]], Mapping[str, Any]] | None,
+        like: bytes,
+        request_id: native.Id | None,
+        text: str = "",
+    ) -> bytes:
+        if make is None:
+            return b""
+        container, _ = self.wire.parse(like)
+        variant = self.wire.variants[self.variant(like)]
+        values = _filled(make(variant), container, text.encode())
+        for name, value in variant.items():
+            _default(values, tuple(name.split(".")), value)
+        ids = self.wire.meaning.id
+        named = self.wire.meaning.named
+        own = any(views.value_at(values, path) is not None for path in ids)  # an id that it always has
+        for path in ids:
+            _default(values, path, 0 if named is None else named.write(0))
+        frame = self.wire.build(values)
+        kept = request_id is None or (own and named is None)
+        return frame if kept or request_id is None else self.with_id(frame, request_id)
+
+
+def _filled(values: Mapping[str, Any], request: Any, text: bytes) -> dict[str, Any]:
+    """A reply's values with the error's text (ASCII, the same in all encodings) and what is kept."""
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, ErrorText):
+            count = b"" if value.count is None else value.count.build(len(text))
+            found[name] = value.before + count + text + value.after
+        elif isinstance(value, Kept):
+            found[name] = views.value_at(request, path_of(value.field, (), (name,)))
+        elif isinstance(value, dict):
+            found[name] = _filled(value, request, text)
+        else:
+            found[name] = value
+    return found
+
+
+def _default(values: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
+    for name in path[:-1]:
+        inner = values.get(name)
+        if not isinstance(inner, dict):
+            return  # another branch's
+        values = inner
+    values.setdefault(path[-1], value)
