@@ -9,12 +9,19 @@ from pathlib import Path
 
 import pytest
 from cffi import FFI
+from hypothesis import settings
 
 import protokit
 from protokit import native
 
 HERE = Path(__file__).parent
 REPO = HERE.parent
+
+# How long an example takes is the machine's affair, not a test's.
+settings.register_profile(
+    "protokit", settings.get_profile(settings.get_current_profile_name()), deadline=None
+)
+settings.load_profile("protokit")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -25,30 +32,51 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 class Toy:
     """The toy protocol (toy/toy.c) from Python: a codec's address and frames from plain values."""
 
-    REQUEST, ONEWAY, RESPONSE, HEARTBEAT, HEARTBEAT_ACK, DRAIN, UNDRAIN, IGNORE = range(1, 9)
+    REQUEST, ONEWAY, RESPONSE, HEARTBEAT, HEARTBEAT_ACK, DRAIN, UNDRAIN, IGNORE, GREETING = range(1, 10)
 
-    def __init__(self, name: str, address: int, id_bytes: int) -> None:
+    def __init__(
+        self, name: str, address: int, id_bytes: int, start: int = 0x7E, *, named: bool = False
+    ) -> None:
         self.name = name
         self.address = address
         self.id_bytes = id_bytes
+        self.start = start
+        self.named = named  # ids are digits, as many as they take
 
     def frame(self, kind: int, request_id: int = 0, body: bytes = b"", status: int = 0) -> bytes:
-        head = bytes([0x7E, kind, status]) + request_id.to_bytes(8, "big")[8 - self.id_bytes :]
+        head = bytes([self.start, kind, status])
+        if self.named:
+            digits = b"%d" % request_id
+            head += bytes([len(digits)]) + digits
+        else:
+            head += request_id.to_bytes(8, "big")[8 - self.id_bytes :]
         return head + struct.pack(">H", len(body)) + body
 
     def request(self, request_id: int, body: bytes = b"svc m x", *, oneway: bool = False) -> bytes:
         return self.frame(self.ONEWAY if oneway else self.REQUEST, request_id, body)
 
+    def greet(self, who: str, *, status: int = 0) -> bytes:
+        """All that one side says before requests; the last of it with that status."""
+        steps = [n for n, side in enumerate(native.greeting(self.address)) if side == who]
+        return b"".join(
+            self.frame(self.GREETING, 0, b"hello %d" % n, status if n == steps[-1] else 0) for n in steps
+        )
+
     def split(self, data: bytes) -> tuple[list[tuple[int, int, int, bytes]], bytes]:
         """(kind, status, id, body) of each whole frame, and the rest."""
         found = []
-        front = 5 + self.id_bytes
-        while len(data) >= front:
+        while True:
+            width = data[3] + 1 if self.named and len(data) > 3 else self.id_bytes
+            front = 5 + width
+            if len(data) < front:
+                break
             size = front + int.from_bytes(data[front - 2 : front], "big")
             if len(data) < size:
                 break
-            assert data[0] == 0x7E, data[:16]
-            request_id = int.from_bytes(data[3 : 3 + self.id_bytes], "big")
+            assert data[0] == self.start, data[:16]
+            request_id = (
+                int(data[4 : 3 + width] or b"0") if self.named else int.from_bytes(data[3 : 3 + width], "big")
+            )
             found.append((data[1], data[2], request_id, data[front:size]))
             data = data[size:]
         return found, data
@@ -77,11 +105,12 @@ def build_toy(folder: Path) -> object:
 def toys(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Toy]:
     module = build_toy(tmp_path_factory.mktemp("toy"))
     kinds = [("wide", 8), ("narrow", 1), ("ordered", 0), ("pingpong", 0)]
+    kinds += [("other", 8), ("polite", 8), ("hosting", 8), ("own", 8), ("named", 8)]
     found = {}
     for number, (name, size) in enumerate(kinds):
         address = module.lib.toy_codec(number)  # type: ignore[attr-defined]
         native.check_codec(address, name)
-        found[name] = Toy(name, address, size)
+        found[name] = Toy(name, address, size, 0x7D if name == "other" else 0x7E, named=name == "named")
     return found
 
 

@@ -21,6 +21,7 @@ class Server:
         self.events: list[Event] = []
         self.writers: set[asyncio.StreamWriter] = set()
         self.before: Callable | None = None
+        self.on_answer: Callable[[Answer], None] = lambda answer: None
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task] = set()
 
@@ -57,6 +58,9 @@ class Server:
             if message.request and message.twoway:
                 writer.write(Event(message.id, message.body, request=False, twoway=False).encode())
             return
+        if isinstance(message, Answer):
+            self.on_answer(message)
+            return
         self.calls.append(message)
         if self.before is not None and self.before(message, writer):
             return
@@ -75,6 +79,7 @@ class Client:
         self.writer = writer
         self.events: list[Event] = []
         self.closed = asyncio.Event()
+        self.on_call: Callable[[Call], Answer] = lambda call: Answer(call.id, 70, "not called")
         self._next = 1
         self._waiting: dict[int, asyncio.Future] = {}
         self._task = asyncio.ensure_future(self._read())
@@ -92,6 +97,8 @@ class Client:
                     message = decode(frame)
                     if isinstance(message, Event):
                         self.events.append(message)
+                    elif isinstance(message, Call):
+                        self.writer.write(self.on_call(message).encode())
                     else:
                         self._waiting.pop(message.id).set_result(message)
         self.closed.set()

@@ -13,6 +13,7 @@ def test_the_tree_is_the_documented_one():
         "ConfigError": "ProtokitError",
         "ConfigErrors": "ConfigError",
         "PluginError": "ProtokitError",
+        "DeclarationError": "ProtokitError",
         "ProtocolError": "ProtokitError",
         "LocalProtocolError": "ProtocolError",
         "RemoteProtocolError": "ProtocolError",

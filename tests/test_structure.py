@@ -13,15 +13,15 @@ from pathlib import Path
 import pytest
 
 import protokit
-from protokit import hookspecs
+from protokit import hookspecs, wire
 
 ROOT = Path(protokit.__file__).parent
 REPO = Path(__file__).parents[1]
 ORDER = [
     "errors",
     "model",
-    "wire",
     "native",
+    "wire",
     "hookspecs",
     "plugins",
     "config",
@@ -107,7 +107,8 @@ def test_plugins_use_the_public_names_only():
         own = path.relative_to(REPO / "plugins").parts[1]
         for name in imports(path.read_text(), own):
             if name.startswith("protokit."):
-                assert name.split(".")[1] in {*protokit.__all__, "errors"}, f"{path}: {name}"
+                assert name.split(".")[1] in {*protokit.__all__, "errors", "wire"}, f"{path}: {name}"
+                assert not name.startswith("protokit.wire.") or name.split(".")[2] in wire.__all__, name
 
 
 def test_public_names():

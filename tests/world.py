@@ -39,12 +39,20 @@ def table(
     max_connections=4,
     first_uid=0,
     connect_ms=1000,
+    fallback=0,
 ):
-    """A table of one listener (0), one cluster, and by default one rule that matches anything."""
+    """A table of one listener (0), one cluster, and by default one rule that matches anything.
+
+    ``fallback``: endpoints of a second cluster, for clients of no known protocol (uid 50, port 9050 ...).
+    """
     builder = native.TableBuilder({**LIMITS, **(limits or {})}, seed=42)
     builder.cluster("c", balance, max_connections, connect_ms)
     for i in range(endpoints):
         builder.endpoint(first_uid + i, "127.0.0.1", 9000 + first_uid + i, (weights or [1] * endpoints)[i])
+    for i in range(fallback):
+        if i == 0:
+            builder.cluster("raw", "round-robin", max_connections, connect_ms)
+        builder.endpoint(50 + i, "127.0.0.1", 9050 + i, 1)
     index = builder.plan("plan", **(plan or {}))
     builder.split(0, 1)
     routes = None
@@ -52,7 +60,15 @@ def table(
         routes = builder.routes("r")
         for service, method in rules or [("*", "*")]:
             builder.rule(service, method, "*", "*", index)
-    builder.listener(0, "in", routes=routes, plan=index, pinned=pinned, codecs=codecs)
+    builder.listener(
+        0,
+        "in",
+        routes=routes,
+        plan=index,
+        pinned=pinned,
+        codecs=codecs,
+        fallback=1 if fallback else None,
+    )
     return builder.finish()
 
 
@@ -70,6 +86,7 @@ class World:
         self.stuck: set[int] = set()  # peers that do not read
         self.closed: dict[int, int] = {}  # handle -> 1 when with a reset
         self.paused: set[int] = set()
+        self.finished: set[int] = set()  # peers that were told that no more comes
         self.filters: list[native.Op] = []
         self.retired: list[int] = []
         self.tables: dict[int, native.Table] = {}
@@ -117,6 +134,9 @@ class World:
             self.closed[op.handle] = op.arg
             self.upstreams.pop(op.handle, None)
             self.paused.discard(op.handle)
+        elif op.op == native.OP_FINISH:
+            assert op.handle not in self.finished, "finished twice"
+            self.finished.add(op.handle)
         elif op.op == native.OP_PAUSE:
             self.paused.add(op.handle)
         elif op.op == native.OP_RESUME:
@@ -140,10 +160,10 @@ class World:
     def client(self) -> int:
         self.core.begin(self.now)
         handle = self.core.accept(0)
-        self._settle()
         if handle:
             self.clients.append(handle)
             self.got[handle] = bytearray()
+        self._settle()
         return handle
 
     def feed(self, handle: int, data: bytes) -> None:

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import json
 import socket
-import time
 
 import h11
 import pytest
@@ -177,11 +176,9 @@ def test_a_silent_connection_ends(run, monkeypatch):
     monkeypatch.setattr(admin, "CONNECTION_S", 0.2)
 
     async def test(proxy, server):
-        started = time.monotonic()
         reader, writer = await asyncio.open_connection(*server.address)
         writer.write(b"GET /ready HT")
-        await ended(reader)
-        assert 0.1 < time.monotonic() - started < 3
+        await ended(reader)  # the test's time limit is many times as long
         writer.close()
 
     run(test)

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 from distributions import distribution, filter_plugin
 
@@ -16,12 +17,14 @@ def run(*arguments: str, path: str = "", **environment: str) -> str:
 
 
 def test_it_lists_what_is_installed_with_versions_and_tiers():
-    (dubbo,) = json.loads(run("--json"))
+    rows = {row["names"][0]: row for row in json.loads(run("--json"))}
+    dubbo = rows["dubbo"]
     assert dubbo["names"] == ["dubbo"]
     assert dubbo["distribution"] == "protokit-dubbo"
     assert dubbo["version"]
     assert dubbo["failure"] == ""
     assert [(one["name"], one["tier"]) for one in dubbo["protocols"]] == [("dubbo", "native")]
+    assert [(one["name"], one["tier"]) for one in rows["bolt"]["protocols"]] == [("bolt", "declared")]
     text = run()
     assert f"dubbo        protokit-dubbo {dubbo['version']}" in text
     assert "protocol dubbo (native)" in text
@@ -45,7 +48,15 @@ def test_it_lists_broken_ones_with_the_reason_beside_the_good(tmp_path):
     assert "filter good" in text
 
 
+def test_it_says_when_a_protocol_is_in_python(tmp_path):
+    source = (Path(__file__).parents[1] / "toy" / "sized.py").read_text()
+    path = str(distribution(tmp_path, "sized", source, "sized"))
+    rows = {row["names"][0]: row for row in json.loads(run("--json", path=path))}
+    assert [(one["name"], one["tier"]) for one in rows["sized"]["protocols"]] == [("sized", "python")]
+    assert "protocol sized (python): with a size in front" in run(path=path)
+
+
 def test_it_says_so_when_nothing_is_there():
-    text = run(PROTOKIT_PLUGINS_BLOCK="dubbo")
+    text = run(PROTOKIT_PLUGINS="nothing")
     assert "no plugin is installed" in text
-    assert json.loads(run("--json", PROTOKIT_PLUGINS_BLOCK="dubbo")) == []
+    assert json.loads(run("--json", PROTOKIT_PLUGINS="nothing")) == []

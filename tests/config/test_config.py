@@ -112,6 +112,14 @@ CASES = [
     ("routes: main", "routes: main\n    cluster: a", "give either routes or cluster"),
     ("clusters:", "workers: 0\nclusters:", "18:10: workers: expected 1 to 64"),
     ("clusters:", "limits: {buffer: 1MiB}\nclusters:", "18:18: buffer: expected room for one frame"),
+    ("protocol: dubbo", "protocol: [dubbo, auto, dubbo]", "5:29: protocol 'dubbo' stands here twice"),
+    (
+        "protocol: dubbo",
+        "protocol: []",
+        "5:15: protocol: expected a name, a list of names, or auto; none at all",
+    ),
+    ("protocol: dubbo", "protocol: []\n    fallback: a", "3:5: without a protocol only the fallback is used"),
+    ("routes: main", "routes: main\n    fallback: aa", "7:15: there is no cluster 'aa'; did you mean 'a'?"),
     ("routes: main", "routes: main\n    filters: [nope]", "there is no filter 'nope'"),
     ("clusters:", "plugins: [./none.py]\nclusters:", "is not a Python file that can be read"),
 ]
@@ -131,6 +139,24 @@ def test_all_mistakes_are_reported_at_once(tmp_path):
         .replace("127.0.0.1:3", "y")
     )
     assert [one.split(":")[0] for one in errors(text, tmp_path)] == ["12", "16", "22"]
+
+
+def test_mistakes_in_the_shape_do_not_hide_those_of_meaning(tmp_path):
+    text = (
+        GOOD.replace("timeout: 1.5s", "timeout: x")
+        .replace("routes: main", "routes: mian\n    nonsense: 1", 1)
+        .replace("clusters:", "workers: 0\nclusters:")
+    )
+    found = errors(text, tmp_path)
+    assert [one.split(":")[0] for one in found] == ["6", "7", "13", "19"], found
+    assert "there is no route table 'mian'; did you mean 'main'?" in found[0]
+    assert "workers: expected 1 to 64" in found[3]
+
+
+def test_a_match_with_an_unknown_key_is_not_taken_for_one_without_it(tmp_path):
+    found = errors(GOOD.replace("method: say*", "methd: say*"), tmp_path)
+    assert len(found) == 1
+    assert "did you mean 'method'?" in found[0]
 
 
 def test_ports_that_clash(tmp_path):
@@ -175,7 +201,8 @@ def test_any_text_gives_a_config_or_a_config_error(text):
 @given(st.text(min_size=1, max_size=30).filter(lambda text: "\0" not in text))
 def test_a_quoted_text_comes_back_as_it_was(name):
     shape = {"listeners": [], "clusters": [{"name": name, "endpoints": []}]}
-    assert read(Document(yaml.safe_dump(shape), "f")).clusters[0].name == name
+    config_read, mistakes = read(Document(yaml.safe_dump(shape), "f"))
+    assert (config_read.clusters[0].name, mistakes) == (name, [])
 
 
 @given(st.integers(0, 2**31 - 1))
@@ -206,6 +233,23 @@ def test_a_pattern_covers_what_matches_less(text, value):
         return
     matches = value.startswith(text[:-1]) if text.endswith("*") else value == text
     assert pattern.covers(value) == matches
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ("auto", ["bolt", "dubbo"]),
+        ("[dubbo, bolt]", ["dubbo", "bolt"]),
+        ("[dubbo, auto]", ["dubbo", "bolt"]),
+        ("[auto, bolt]", ["dubbo", "bolt"]),
+        ("dubbo", ["dubbo"]),
+    ],
+)
+def test_auto_stands_for_what_is_not_named_in_the_order_of_names(tmp_path, monkeypatch, written, expected):
+    monkeypatch.setenv("PROTOKIT_PLUGINS", "dubbo bolt")
+    path = tmp_path / "c.yaml"
+    path.write_text(GOOD.replace("protocol: dubbo", f"protocol: {written}"))
+    assert list(config.load(path).protocols["in"]) == expected
 
 
 def test_the_json_schema_knows_every_key():

@@ -307,6 +307,39 @@ def test_an_idle_upstream_gets_heartbeats_and_one_that_does_not_answer_is_closed
     assert up in world.closed
 
 
+def test_heartbeats_may_be_more_frequent_than_the_patience_for_their_answers(wide):
+    """The time for an answer, of a request or a heartbeat, does not put the next heartbeat off."""
+    world = World(table([wide.address], limits={"heartbeat_ms": 200, "probe_ms": 5000}))
+    client = world.client()
+    world.feed(client, wide.request(1))
+    up = world.only_upstream()
+    (request,) = world.take(wide, up)
+    world.wait(300)
+    answer(world, wide, up, request)
+    for _ in range(5):
+        world.wait(300)
+        (beat,) = world.take(wide, up)
+        assert beat[0] == wide.HEARTBEAT
+        world.feed(up, wide.frame(wide.HEARTBEAT_ACK, beat[2]))
+
+
+@pytest.mark.parametrize("kind", ["ordered", "pingpong"])
+def test_a_heartbeat_takes_no_place_among_answers_that_come_in_order(toys, kind):
+    toy = toys[kind]
+    world = World(table([toy.address]))
+    client = world.client()
+    for body in (b"one", b"two"):
+        world.feed(client, toy.request(0))
+        up = world.only_upstream()
+        assert [frame[0] for frame in world.take(toy, up)] == [toy.REQUEST]
+        world.feed(up, toy.frame(toy.RESPONSE, 0, body))
+        assert [frame[3] for frame in world.take(toy, client)] == [body]
+        world.wait(LIMITS["heartbeat_ms"] + 100)
+        assert [frame[0] for frame in world.take(toy, up)] == [toy.HEARTBEAT]
+        world.feed(up, toy.frame(toy.HEARTBEAT_ACK))
+    assert world.stat("answers_unmatched") == 0
+
+
 def test_heartbeats_are_answered_at_once_and_their_answers_never(world, wide):
     client = world.client()
     world.feed(client, wide.frame(wide.HEARTBEAT, 9, b"body"))
@@ -380,6 +413,57 @@ def test_pinned_clients_have_a_connection_of_their_own_with_ids_untouched(wide):
     world.batch(("error", a))
     assert ups[b"svc m A"] in world.closed
     assert ups[b"svc m B"] not in world.closed
+
+
+def test_a_pinned_request_given_up_leaves_nothing_behind_under_an_id_that_is_used_twice(wide):
+    world = World(table([wide.address], pinned=True))
+    client = world.client()
+    world.feed(client, wide.request(5, b"svc m first"))
+    up = world.only_upstream()
+    world.apply(table([wide.address], pinned=True, plan={"timeout_ms": 100}))
+    world.feed(client, wide.request(5, b"svc m second"))
+    world.wait(200)
+    assert [frame[1] for frame in world.take(wide, client)] == [TIMEOUT]
+    other = world.client()  # takes the place of the second in the engine's records
+    world.feed(other, wide.request(9, b"svc m other"))
+    world.feed(up, wide.frame(wide.RESPONSE, 5, b"one") + wide.frame(wide.RESPONSE, 5, b"two"))
+    assert [frame[3] for frame in world.take(wide, client)] == [b"one"]
+    assert world.take(wide, other) == []
+    assert world.stat("answers_unmatched") == 1
+
+
+def test_a_pinned_client_whose_connection_cannot_be_opened_is_told_and_may_try_again(wide):
+    world = World(table([wide.address], pinned=True), connect="fail")
+    client = world.client()
+    world.feed(client, wide.request(77))
+    assert [frame[1:3] for frame in world.take(wide, client)] == [(UNAVAILABLE, 77)]
+    assert (world.stat("requests_active"), world.stat("buffer_bytes")) == (0, 0)
+    world.connect = "ok"
+    world.wait(3000)
+    world.feed(client, wide.request(78))
+    assert [frame[2] for frame in world.take(wide, world.only_upstream())] == [78]
+
+
+def test_a_pinned_client_goes_to_another_endpoint_where_one_cannot_be_reached(wide):
+    world = World(table([wide.address], endpoints=2, pinned=True), connect="wait")
+    client = world.client()
+    world.feed(client, wide.request(77))
+    world.opened(world.opening[0], failed=True)
+    world.opened(world.opening[0])
+    assert [frame[2] for frame in world.take(wide, world.only_upstream())] == [77]
+    assert client not in world.closed
+
+
+def test_what_a_lost_pinned_connection_had_is_answered_and_then_its_client_is_closed(wide):
+    """Nothing of it is tried on another connection, which the server would not know."""
+    world = World(table([wide.address], endpoints=2, pinned=True))
+    client = world.client()
+    world.feed(client, wide.request(77))
+    (up,) = world.upstreams
+    world.batch(("feed", client, wide.request(78)), ("error", up))
+    assert [frame[1:3] for frame in world.take(wide, client)] == [(UNAVAILABLE, 77), (UNAVAILABLE, 78)]
+    assert client in world.closed
+    assert world.stat("requests_active") == 0
 
 
 def test_a_request_from_an_upstream_that_nobody_can_answer_is_refused_in_its_protocol(world, wide):
@@ -597,6 +681,18 @@ def test_a_half_read_frame_times_out(world, wide):
     assert client in world.closed
     assert idle not in world.closed
     assert world.stat("closed_half_frame") == 1
+
+
+def test_what_was_asked_before_a_half_frame_is_still_answered(world, wide):
+    client = world.client()
+    world.feed(client, wide.request(1) + wide.request(2)[:6])
+    (asked,) = world.take(wide, world.only_upstream())
+    world.wait(LIMITS["frame_ms"] + 100)
+    assert world.stat("closed_half_frame") == 1
+    assert client not in world.closed
+    answer(world, wide, world.only_upstream(), asked)
+    assert [frame[2] for frame in world.take(wide, client)] == [1]
+    assert client in world.closed
 
 
 def test_detection_takes_the_first_codec_that_fits_and_has_a_timeout(toys):

@@ -68,6 +68,7 @@ class Machine(RuleBasedStateMachine):
         self.asked_up: dict[int, list[tuple[int, int, bytes]]] = {}
         self.old: list[tuple[int, int]] = []  # (upstream, id) of requests answered or given up
         self.ended = 0
+        self.greeted: set[int] = set()
 
     def new_table(self, plan: dict, endpoints: int, balance: str = "round-robin") -> native.Table:
         return table(
@@ -89,6 +90,7 @@ class Machine(RuleBasedStateMachine):
         handle = self.world.client()
         if handle:
             self.clients.append(Client(handle))
+            self.clients[-1].pending += self.toy.greet("client")
 
     def live(self, reading: bool = True) -> list[Client]:
         return [c for c in self.clients if c.handle not in self.world.closed and not c.reset]
@@ -160,9 +162,21 @@ class Machine(RuleBasedStateMachine):
         if self.world.opening:
             self.world.opened(data.draw(st.sampled_from(self.world.opening)), failed=failed)
 
+    @precondition(lambda self: native.greeting(self.toy.address))
+    @rule(refuse=st.sampled_from([0, 0, 0, 0, 6]))
+    def greet(self, refuse) -> None:
+        new = [
+            one for one in self.world.upstreams if one not in self.world.opening and one not in self.greeted
+        ]
+        self.greeted.update(new)
+        self.world.batch(*[("feed", one, self.toy.greet("server", status=refuse)) for one in new])
+
     def see_upstreams(self) -> None:
         for handle in self.world.upstreams:
             for kind, _, wire_id, body in self.world.take(self.toy, handle):
+                if kind == self.toy.GREETING:
+                    continue
+                assert handle in self.greeted or not native.greeting(self.toy.address), "said too early"
                 if kind == self.toy.REQUEST:
                     self.asked_up.setdefault(handle, []).append((kind, wire_id, body))
                     assert wire_id != 7 or self.pinned or not self.toy.id_bytes, "a reserved id was issued"
@@ -210,6 +224,8 @@ class Machine(RuleBasedStateMachine):
         handle = data.draw(st.sampled_from(sorted(self.world.upstreams)))
         if handle in self.world.opening:
             return
+        if how not in {"stuck", "eof", "error"}:
+            self.greeted.add(handle)  # whatever it says next comes too late for a greeting
         if how == "stuck":
             self.world.stuck.add(handle)
         elif how in {"eof", "error"}:
@@ -247,7 +263,7 @@ class Machine(RuleBasedStateMachine):
     def see_clients(self) -> None:
         for client in self.clients:
             for kind, status, wire_id, body in self.world.take(self.toy, client.handle):
-                if kind in {self.toy.DRAIN, self.toy.HEARTBEAT_ACK, self.toy.HEARTBEAT}:
+                if kind in {self.toy.GREETING, self.toy.DRAIN, self.toy.HEARTBEAT_ACK, self.toy.HEARTBEAT}:
                     continue
                 assert kind == self.toy.RESPONSE
                 if self.toy.id_bytes:
@@ -306,7 +322,19 @@ class Machine(RuleBasedStateMachine):
 
 @pytest.mark.parametrize(
     ("kind", "pinned"),
-    [("wide", False), ("narrow", False), ("ordered", False), ("pingpong", False), ("wide", True)],
+    [
+        ("wide", False),
+        ("narrow", False),
+        ("ordered", False),
+        ("pingpong", False),
+        ("wide", True),
+        ("own", False),
+        ("polite", False),
+        ("polite", True),
+        ("hosting", False),
+        ("named", False),
+        ("named", True),
+    ],
 )
 def test_random_worlds(toys, kind, pinned, request) -> None:
     machine = type("Machine", (Machine,), {"kind": kind, "pinned": pinned, "toys": toys})

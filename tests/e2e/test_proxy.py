@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import uvloop
 from peers import SERVICE, Client, Server, configuration
-from protokit_dubbo.messages import OK, Answer, Event
+from protokit_dubbo.messages import OK, Answer, Call, Event, decode, split
 
 import protokit
 from protokit.errors import ConfigErrors
@@ -262,6 +262,39 @@ def test_reload_changes_routes_and_lets_requests_in_flight_finish(run):
     run(main())
 
 
+HOOKS = """
+from protokit import Filter, hookimpl
+seen = []
+@hookimpl
+def protokit_startup(app): app.seen.append("NAME starts")
+@hookimpl
+def protokit_shutdown(app): app.seen.append("NAME stops")
+@hookimpl
+def protokit_filters(): return {}
+"""
+
+
+def test_plugins_named_by_a_reload_are_started_too_and_all_are_stopped(run, tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.py").write_text(HOOKS.replace("NAME", name))
+
+    async def main():
+        server = await Server().start()
+        config = configuration(server, plugins=[str(tmp_path / "a.py")])
+        proxy = protokit.Proxy(config)
+        proxy.seen = []
+        async with proxy:
+            assert proxy.seen == ["a starts"]
+            await proxy.reload({**config, "plugins": [str(tmp_path / "b.py"), str(tmp_path / "a.py")]})
+            assert proxy.seen == ["a starts", "b starts"]
+            await proxy.reload(config)
+            assert proxy.seen == ["a starts", "b starts"]
+        assert proxy.seen == ["a starts", "b starts", "a stops", "b stops"]
+        await server.stop()
+
+    run(main())
+
+
 def test_a_bad_reload_keeps_what_runs(run):
     async def main():
         server = await Server().start()
@@ -352,6 +385,14 @@ class Guard(Filter):
             request.cluster = self.options["to"]
         if request.method == "unknown":
             request.cluster = "nothing"
+        if request.method == "rewritten":
+            request.service, request.version, request.group = "spare", "2.0", "blue"
+            request.headers["who"] = request.headers["who"].upper()
+            request.headers["added"] = "\u4e2d \U0001f600"
+            del request.headers["secret"]
+        if request.method == "unwritable":
+            del request.headers["path"]
+            request.headers["list"] = "text"
         if request.method == "late":
             await asyncio.sleep(0.2)
 
@@ -386,9 +427,66 @@ def test_filters_decide(run, tmp_path):
             assert (await client.call("late", 7)).value == 7
             assert (await client.call("elsewhere", 9)).value == 9
             assert [call.method for call in two.calls] == ["elsewhere"]
+            one.calls.clear()
+            argument = {"deep": [1, "x"]}
+            answer = await client.call("rewritten", argument, who="ada", secret="x", number=5, kept="k")
+            assert answer.value == argument
+            (call,) = one.calls
+            assert (call.service, call.version, call.arguments) == ("spare", "2.0", [argument])
+            assert call.attachments == {
+                "path": "spare",
+                "interface": "spare",
+                "version": "2.0",
+                "group": "blue",
+                "who": "ADA",
+                "added": "\u4e2d \U0001f600",
+                "number": 5,
+                "kept": "k",
+            }
+            refused = await client.call("unwritable", 1, list=[1])
+            assert (refused.status, "cannot be changed so" in refused.value) == (80, True)
             await client.close()
         await one.stop()
         await two.stop()
+
+    run(main())
+
+
+@pytest.mark.parametrize("mode", ["shared", "pinned"])
+def test_services_that_call_back_are_pinned_or_refused(run, mode):
+    """The provider calls an argument of the client's, on the same connection."""
+
+    async def main():
+        server = await Server().start()
+        answered = asyncio.get_running_loop().create_future()
+
+        def before(message, writer):
+            if isinstance(message, Call) and message.method == "subscribe":
+                back = Call(
+                    "org.protokit.test.Listener", "changed", "Ljava/lang/Object;", ["news"], request_id=77
+                )
+                writer.write(back.encode() + Answer(message.id, 20, "subscribed").encode())
+                return True
+            return False
+
+        server.before = before
+        server.on_answer = answered.set_result
+        config = configuration(server)
+        config["listeners"][0]["mode"] = mode
+        async with protokit.Proxy(config) as proxy:
+            client = await Client.connect(proxy.addresses["in"][1])
+            client.on_call = lambda call: Answer(call.id, 20, call.arguments[0] + "!")
+            answer = await client.call("subscribe", 1, **{"sys_callback_arg-0": "123"})
+            if mode == "pinned":
+                assert answer.value == "subscribed"
+                back = await asyncio.wait_for(answered, 5)
+                assert (back.id, back.value) == (77, "news!")
+            else:
+                assert answer.status == 40
+                assert "calls its clients back, which needs 'mode: pinned' on listener 'in'" in answer.value
+                assert server.calls == []
+            await client.close()
+        await server.stop()
 
     run(main())
 
@@ -434,24 +532,55 @@ def test_a_busy_filter_does_not_hold_up_traffic_that_needs_none(tmp_path):
     asyncio.run(asyncio.wait_for(main(), 30))
 
 
-def test_wrong_bytes_are_refused_at_once_without_harm_to_others(run):
+HEADER = b"\xda\xbb\xc2\x00" + (77).to_bytes(8, "big")
+WRONG_BYTES = {
+    "HTTP": (b"GET / HTTP/1.1\r\n\r\n", None),
+    "telnet": (b"ls\r\n", None),
+    "one wrong byte": (b"\xda\x00", None),
+    "junk before a frame": (b"\0" + Event(1, b"N", request=True, twoway=True).encode(), None),
+    "negative length": (HEADER + b"\xff" * 4, "malformed frame, wrong at byte 12"),
+    "huge length": (HEADER + b"\x7f" + b"\xff" * 3, "larger than the limit of 8388608 bytes"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_BYTES)
+def test_wrong_bytes_are_refused_at_once_without_harm_to_others(run, name):
+    junk, reason = WRONG_BYTES[name]
+
     async def main():
         server = await Server().start()
         proxy, listener = await proxied(server)
         good = await Client.connect(listener)
-        for junk in (
-            b"GET / HTTP/1.1\r\n\r\n",
-            b"ls\r\n",
-            b"\xda\x00",
-            b"\xda\xbb\xc2\x00" + b"\0" * 8 + b"\xff" * 4,
-        ):
-            reader, writer = await asyncio.open_connection("127.0.0.1", listener)
-            writer.write(junk)
-            data = await asyncio.wait_for(reader.read(), 5)
-            assert data == b"" or data[:2] == b"\xda\xbb"
-            writer.close()
-            assert (await good.call("echo", "fine")).value == "fine"
+        reader, writer = await asyncio.open_connection("127.0.0.1", listener)
+        writer.write(junk)
+        data = await asyncio.wait_for(reader.read(), 5)
+        if reason is None:
+            assert data == b""
+        else:
+            answer = decode(data)
+            assert (answer.id, answer.status, answer.value.startswith("protokit: ")) == (77, 40, True)
+            assert reason in answer.value
+        writer.close()
+        assert (await good.call("echo", "fine")).value == "fine"
+        assert server.calls[-1].method == "echo"
+        assert len(server.calls) == 1
         await good.close()
+        await proxy.close()
+        await server.stop()
+
+    run(main())
+
+
+def test_a_frame_behind_a_good_one_that_is_wrong_is_refused_and_the_good_one_answered(run):
+    async def main():
+        server = await Server().start()
+        proxy, listener = await proxied(server)
+        reader, writer = await asyncio.open_connection("127.0.0.1", listener)
+        call = Call(SERVICE, "echo", "Ljava/lang/Object;", ["first"], version="1.0.0", request_id=5)
+        writer.write(call.encode() + b"junk")
+        frames, rest = split(await asyncio.wait_for(reader.read(), 5))
+        assert ([decode(frame).value for frame in frames], rest) == (["first"], b"")
+        writer.close()
         await proxy.close()
         await server.stop()
 
@@ -526,9 +655,53 @@ def test_duplicated_answers_and_foreign_ids_reach_nobody(run):
         client = await Client.connect(listener)
         for n in range(50):
             assert (await client.call("echo", n)).value == n
+        for _ in range(200):  # the last answer's strays come behind it
+            if proxy.stats()["workers"][0]["answers_unmatched"] == 150:
+                break
+            await asyncio.sleep(0.02)
         assert proxy.stats()["workers"][0]["answers_unmatched"] == 150
         await client.close()
         await proxy.close()
         await server.stop()
+
+    run(main())
+
+
+def connected_sockets() -> list[socket.socket]:
+    """Copies of all TCP sockets of this process that are connected."""
+    found = []
+    for fd in list(Path("/proc/self/fd").iterdir()):
+        try:
+            one = socket.socket(fileno=os.dup(int(fd.name)))
+        except OSError:  # closed by now, or no socket
+            continue
+        try:
+            one.getpeername()
+        except OSError:
+            one.close()
+            continue
+        if one.family == socket.AF_INET:
+            found.append(one)
+        else:
+            one.close()
+    return found
+
+
+def test_sockets_give_up_on_peers_that_acknowledge_nothing(run):
+    async def main():
+        server = await Server().start()
+        proxy, listener = await proxied(server)
+        client = await Client.connect(listener)
+        assert (await client.call("echo", 1)).value == 1
+        options = []
+        for one in connected_sockets():
+            with one:
+                if one.getpeername()[1] == server.port or one.getsockname()[1] == listener:
+                    user_timeout = one.getsockopt(socket.IPPROTO_TCP, 18)  # TCP_USER_TIMEOUT
+                    options.append((user_timeout, one.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)))
+        await client.close()
+        await proxy.close()
+        await server.stop()
+        assert options == [(30_000, 1), (30_000, 1)]
 
     run(main())

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import struct
 import sys
 import tempfile
 from pathlib import Path
@@ -22,14 +23,18 @@ import peers  # noqa: E402  # its folder had to be named first
 from protokit_dubbo.hessian import Reader  # noqa: E402
 from protokit_dubbo.messages import HEADER, count_parameters, split  # noqa: E402
 
+from protokit.testing.golden import KNOWN  # noqa: E402
+
 MAX_FRAME = 4000
 CASES = [
     "hello",
     "surrogate",
     "add",
+    "primitives",
     "person",
     "list",
     "map",
+    "kinds",
     "nothing",
     "nul",
     "fail",
@@ -39,23 +44,64 @@ CASES = [
     "group",
     "generic",
     "$echo",
+    "idle",  # heartbeats
 ]
+FASTJSON2 = [f"fastjson2:{case}" for case in CASES[:13] if case != "surrogate"] + ["idlefastjson2"]
 PAIRS = [
-    ("dubbo27-consumer", "dubbo27-provider"),
-    ("dubbo3-consumer", "dubbo3-provider"),
-    ("dubbo-remoting-client", "dubbo-remoting-server"),
-    ("apache-dubbo-js", "dubbo27-provider"),
+    ("dubbo26-consumer", "dubbo26-provider", CASES),
+    ("dubbo27-consumer", "dubbo27-provider", [*CASES, "fastjson:add", "gson:hello", "protobuf:wrapped"]),
+    ("dubbo31-consumer", "dubbo31-provider", [*CASES, *FASTJSON2, "protobuf:wrapped", "protobuf:nothing"]),
+    ("dubbo3-consumer", "dubbo3-provider", [*CASES, *FASTJSON2, "protobuf:wrapped", "protobuf:nothing"]),
+    ("dubbo-remoting-client", "dubbo-remoting-server", CASES),
+    ("apache-dubbo-js", "dubbo27-provider", CASES),
 ]
 
 
 def version(peer: str) -> str:
     folder = HERE.parent / "interop" / peer.split("-", maxsplit=1)[0]
     if folder.exists():
-        found = re.search(r"<artifactId>dubbo</artifactId><version>([^<]+)", (folder / "pom.xml").read_text())
-        return f"org.apache.dubbo:dubbo:{found[1]}"
+        pattern = r"<groupId>([^<]+)</groupId><artifactId>dubbo</artifactId><version>([^<]+)"
+        found = re.search(pattern, (folder / "pom.xml").read_text())
+        return f"{found[1]}:dubbo:{found[2]}"
     packages = json.loads((HERE.parent / "interop" / "node" / "package.json").read_text())["dependencies"]
     name = "apache-dubbo-js" if peer.startswith("apache") else "dubbo-remoting"
     return f"npm {name}@{packages[name]}"
+
+
+def json_front(body: bytes) -> list[str]:
+    return [json.loads(line) for line in body.splitlines()[:5]]
+
+
+def protobuf_front(body: bytes) -> list[str]:
+    """StringValues shorter than 128 bytes, each behind its length."""
+    found = []
+    for _ in range(5):
+        size = body[0]
+        found.append(body[3 : 1 + size].decode())
+        body = body[1 + size :]
+    return found
+
+
+def jsonb_front(body: bytes) -> list[str]:
+    """Short ASCII strings (49h and the length), each behind the four bytes of its item's length."""
+    found = []
+    for _ in range(5):
+        size = int.from_bytes(body[:4], "big")
+        tag, text = body[4], body[5 : 4 + size]
+        if tag == 0x79:
+            text = text[1 if text[0] < 0x30 else 2 :]  # the length did not fit into the tag
+        found.append(text.decode("ascii"))
+        body = body[4 + size :]
+    return found
+
+
+# The five texts in front of a request, of serializations that the reader of Hessian does not read.
+FRONTS = {6: json_front, 16: json_front, 22: protobuf_front, 23: jsonb_front}
+
+EVENTS = {b"N": "heartbeat", b"\x01R": "drain", b"\x01W": "undrain"}
+EVENTS |= {
+    struct.pack(">I", len(body)) + body: kind for body, kind in ((b"\xaf", "heartbeat"), (b"JR", "drain"))
+}
 
 
 def expectation(frame: bytes) -> dict:
@@ -72,8 +118,11 @@ def expectation(frame: bytes) -> dict:
     if not flag & 0x80:
         return found | {"kind": "heartbeat_ack" if event else "response", "status": status}
     if event:
-        return found | {"kind": "heartbeat" if body == b"N" else "event"}
+        return found | {"kind": EVENTS.get(body, "event")}
     found["kind"] = "request" if flag & 0x40 else "oneway"
+    if flag & 31 in FRONTS:
+        _, service, wanted, method, descriptor = FRONTS[flag & 31](body)
+        found |= {"service": service, "version": wanted, "method": method, "desc": descriptor}
     if flag & 31 == 2:
         reader = Reader(body)
         _, service, wanted, method, descriptor = (reader.read() for _ in range(5))
@@ -84,16 +133,29 @@ def expectation(frame: bytes) -> dict:
             "version": wanted,
             "method": method,
             "desc": descriptor,
-            "attachments": {key: value for key, value in attachments.items() if isinstance(value, str)},
+            "headers": {key: value for key, value in attachments.items() if isinstance(value, str)},
         }
+        if "group" in attachments:
+            found["group"] = attachments["group"]
         if method.startswith("$invoke"):
-            found["args"] = [arguments[0]]
+            found |= {"generic": method, "method": arguments[0], "args": [arguments[0]]}
     return found
+
+
+def meaning(found: dict, body: bytes) -> dict[str, dict]:
+    """What protokit can tell of it, and the facts besides."""
+    expect = {name: value for name, value in found.items() if name in KNOWN and name != "status"}
+    if found["kind"] == "response" and found["serialization"] == 2:
+        # An exception, alone or before attachments, in front of an answer of status 20.
+        failed = body[:1] in {b"\x90", b"\x93"}
+        expect["status"] = ("APP_ERROR" if failed else "OK") if found["status"] == 20 else "INTERNAL"
+    facts = {name: value for name, value in found.items() if expect.get(name) != value}
+    return {"expect": expect, "facts": facts}
 
 
 def body_line(line: dict) -> dict | None:
     """The values of a hessian2 body; how many there are follows from the frame's kind."""
-    expect = line["expect"]
+    expect = {**line["expect"], **line["facts"]}
     body = bytes.fromhex(line["hex"])[HEADER.size :]
     if expect["serialization"] != 2 or expect["event"] or not body:
         return None
@@ -103,10 +165,10 @@ def body_line(line: dict) -> dict | None:
     else:
         count = 6 + count_parameters(expect["desc"])
     values = {"dialect": "H2 (Hessian 2.0)", "count": count}
-    return {**line, "hex": body.hex(), "expect": values}
+    return {**line, "hex": body.hex(), "expect": {}, "facts": values}
 
 
-async def capture(client: str, server: str, lines: list[dict]) -> None:
+async def capture(client: str, server: str, cases: list[str], lines: list[dict]) -> None:
     provider = peers.Provider(server, Path(tempfile.mkstemp()[1]))
     made_by = {"up": version(client), "down": version(server)}
     seen: set[tuple] = set()
@@ -117,7 +179,8 @@ async def capture(client: str, server: str, lines: list[dict]) -> None:
             frames, rest = split(rest + data)
             for frame in frames:
                 expect = expectation(frame)
-                key = (direction, expect["kind"], expect.get("method"), expect.get("status"), len(frame))
+                shown = ("kind", "serialization", "method", "status")
+                key = (direction, len(frame), *(expect.get(part) for part in shown))
                 if len(frame) > MAX_FRAME or key in seen:
                     continue
                 seen.add(key)
@@ -128,7 +191,7 @@ async def capture(client: str, server: str, lines: list[dict]) -> None:
                         "source": made_by[direction],
                         "origin": "captured by tests/golden/capture.py",
                         "hex": frame.hex(),
-                        "expect": expect,
+                        **meaning(expect, frame[HEADER.size :]),
                     }
                 )
             writer.write(data)
@@ -142,15 +205,22 @@ async def capture(client: str, server: str, lines: list[dict]) -> None:
 
     relay = await asyncio.start_server(serve, "127.0.0.1", 0)
     port = relay.sockets[0].getsockname()[1]
-    await asyncio.to_thread(peers.consume, client, port, *CASES)
+    await asyncio.to_thread(peers.consume, client, port, *cases)
+    if server.endswith("-provider") and client.endswith("-consumer"):  # what it says when it shuts down
+        steady = peers.start_consumer(client, port, "&steady")
+        await asyncio.sleep(5)
+        relay.close()
+        await asyncio.to_thread(provider.stop, gently=True)
+        steady.kill()
+        steady.communicate()
     relay.close()
     provider.stop()
 
 
 async def main() -> None:
     lines: list[dict] = []
-    for client, server in PAIRS:
-        await capture(client, server, lines)
+    for client, server, cases in PAIRS:
+        await capture(client, server, cases, lines)
     (HERE / "dubbo.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     (HERE / "hessian.jsonl").write_text(
         "".join(json.dumps(line) + "\n" for line in map(body_line, lines) if line)

@@ -17,17 +17,41 @@ import peers  # its folder had to be named first
 def provider(tmp_path_factory):
     """Call it with a provider's name for one that runs."""
     running: dict[str, peers.Provider] = {}
+    folder = tmp_path_factory.mktemp("providers")
 
     def get(name: str) -> peers.Provider:
         if peers.missing(name):
             pytest.skip(peers.missing(name))
         if name not in running:
-            running[name] = peers.Provider(name, tmp_path_factory.mktemp("provider") / "log")
+            running[name] = peers.Provider(name, folder / name)
         return running[name]
 
     yield get
     for one in running.values():
         one.stop()
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Call it with a provider's name and perhaps a port for one that ends with the test."""
+    running: list[peers.Provider] = []
+
+    def get(name: str, port: int = 0, **more: int) -> peers.Provider:
+        running.append(peers.Provider(name, tmp_path / f"{name}{port}", port=port, **more))
+        return running[-1]
+
+    yield get
+    for one in running:
+        one.stop()
+
+
+@pytest.fixture(autouse=True)
+def _no_consumer_outlives_its_test():
+    yield
+    for process in peers.consumers:
+        process.kill()
+        process.communicate()
+    peers.consumers.clear()
 
 
 class ProxyProcess:
@@ -67,6 +91,21 @@ class ProxyProcess:
         self.process.terminate()
         assert self.process.wait(15) == 0
         self.process.stdout.close()
+
+
+@pytest.fixture(scope="session")
+def through(provider, tmp_path_factory):
+    """Call it with a provider's name for a proxy before it, that stays up too."""
+    running: dict[str, ProxyProcess] = {}
+
+    def get(name: str) -> ProxyProcess:
+        if name not in running:
+            running[name] = ProxyProcess(tmp_path_factory.mktemp("proxy"), [provider(name).port])
+        return running[name]
+
+    yield get
+    for one in running.values():
+        one.stop()
 
 
 @pytest.fixture

@@ -3,51 +3,97 @@
 from __future__ import annotations
 
 import json
-import re
 import socket
 import subprocess
+import threading
 import time
 from pathlib import Path
 
 HERE = Path(__file__).parent
 INSTALL = "tests/interop/install.sh"
 RAN = HERE / ".ran.json"
-JAVA = ["java", "-Xmx256m", "-XX:TieredStopAtLevel=1"]
-for package in ("java.lang", "java.lang.reflect", "java.math", "java.time", "java.util"):
+NOTING = threading.Lock()
+consumers: list[subprocess.Popen] = []  # of the test that runs
+JAVA = ["java", "-Xmx256m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]
+for package in (
+    "java.lang",
+    "java.lang.reflect",
+    "java.math",
+    "java.time",
+    "java.util",
+    "java.util.concurrent",
+):
     JAVA += ["--add-opens", f"java.base/{package}=ALL-UNNAMED"]
+JAVA += ["-Dserialization.security.check=false"]  # else a Dubbo provider takes one serialization only
 
 
-def java(peer: str, main: str) -> list[str]:
-    return [*JAVA, "-cp", f"{HERE / peer}/target/classes:{HERE / peer}/target/lib/*", f"demo.{main}"]
+def java(peer: str, main: str, *options: str) -> list[str]:
+    classes = f"{HERE / peer}/target/classes:{HERE / peer}/target/lib/*"
+    return [*JAVA, *options, "-cp", classes, f"demo.{main}"]
+
+
+def node(script: str, *arguments: str) -> list[str]:
+    return ["node", str(HERE / "node" / script), *arguments]
+
+
+def sofarpc(main: str, *options: str) -> list[str]:
+    return java("sofarpc", main, f"-Dlogging.path={HERE}/sofarpc/target/logs", *options)
 
 
 PROVIDERS = {
+    "dubbo26-provider": java("dubbo26", "Provider"),
     "dubbo27-provider": java("dubbo27", "Provider"),
+    "dubbo31-provider": java("dubbo31", "Provider"),
     "dubbo3-provider": java("dubbo3", "Provider"),
-    "dubbo-remoting-server": ["node", str(HERE / "node" / "server.js")],
+    "dubbo-remoting-server": node("server.js"),
 }
 CONSUMERS = {
+    "dubbo26-consumer": java("dubbo26", "Consumer"),
     "dubbo27-consumer": java("dubbo27", "Consumer"),
+    "dubbo31-consumer": java("dubbo31", "Consumer"),
     "dubbo3-consumer": java("dubbo3", "Consumer"),
-    "dubbo-remoting-client": ["node", str(HERE / "node" / "client.js")],
-    "apache-dubbo-js": ["node", str(HERE / "node" / "apache.js")],
+    "dubbo-remoting-client": node("client.js"),
+    "apache-dubbo-js": node("apache.js"),
 }
+BOLT_PROVIDERS = {
+    "sofarpc-provider": sofarpc("BoltProvider"),
+    "sofarpc-node-server": node("bolt_server.js"),
+}
+# Without a suffix: v1, what the libraries choose; v2: ver1 = 1; crc and nocrc: ver1 = 2.
+BOLT_CONSUMERS = {
+    "sofarpc-consumer": sofarpc("BoltConsumer"),
+    "sofarpc-consumer-v2": sofarpc("BoltConsumer", "-Dwire=v2"),
+    "sofarpc-consumer-crc": sofarpc("BoltConsumer", "-Dwire=crc"),
+    "sofarpc-consumer-nocrc": sofarpc("BoltConsumer", "-Dwire=nocrc"),
+    "sofarpc-node-client": node("bolt_client.js", "v1"),
+    "sofarpc-node-client-v2": node("bolt_client.js", "v2"),
+    "sofarpc-node-client-crc": node("bolt_client.js", "crc"),
+}
+MOTAN_CONSUMERS = {
+    "motan-consumer": java("motan", "MotanConsumer"),
+    "motan-consumer-hessian2": java("motan", "MotanConsumer", "-Dserialization=hessian2"),
+}
+PROVIDERS |= BOLT_PROVIDERS | {"motan-provider": java("motan", "MotanProvider")}
+CONSUMERS |= BOLT_CONSUMERS | MOTAN_CONSUMERS
 
 
 def missing(name: str) -> str:
     """Why a peer cannot run, or nothing."""
-    folder = name.split("-", maxsplit=1)[0]
-    wanted = HERE / folder / "target" / "lib" if name.startswith(("dubbo27", "dubbo3")) else None
-    wanted = wanted or HERE / "node" / "node_modules" / (
-        "apache-dubbo-js" if name.startswith("apache") else "dubbo-remoting"
-    )
+    if (PROVIDERS | CONSUMERS)[name][0] == "java":
+        wanted = HERE / name.split("-", maxsplit=1)[0] / "target" / "lib"
+    elif name.startswith("sofarpc"):
+        wanted = HERE / "node" / "node_modules" / "sofa-rpc-node"
+    else:
+        package = "apache-dubbo-js" if name.startswith("apache") else "dubbo-remoting"
+        wanted = HERE / "node" / "node_modules" / package
     return "" if wanted.exists() else f"{name} is not installed; install it with: {INSTALL}"
 
 
 def note(name: str) -> None:
     """Remember that a peer ran; .ci/run compares with the list."""
-    ran = set(json.loads(RAN.read_text())) if RAN.exists() else set()
-    RAN.write_text(json.dumps(sorted(ran | {name})))
+    with NOTING:
+        ran = set(json.loads(RAN.read_text())) if RAN.exists() else set()
+        RAN.write_text(json.dumps(sorted(ran | {name})))
 
 
 def free_port() -> int:
@@ -57,14 +103,15 @@ def free_port() -> int:
 
 
 class Provider:
-    """One provider process."""
+    """One provider process. Dubbo's in Java send heartbeats, or close, after so much silence."""
 
-    def __init__(self, name: str, log: Path, port: int = 0) -> None:
+    def __init__(self, name: str, log: Path, port: int = 0, heartbeat_ms: int = 0) -> None:
         self.name = name
         self.port = port or free_port()
         self.log = log
+        words = [str(self.port), *([str(heartbeat_ms)] if heartbeat_ms else [])]
         with log.open("a") as out:
-            self.process = subprocess.Popen([*PROVIDERS[name], str(self.port)], stdout=out, stderr=out)
+            self.process = subprocess.Popen([*PROVIDERS[name], *words], stdout=out, stderr=out)
         for _ in range(300):
             if f"READY {self.port}" in log.read_text() and self._accepts():
                 note(name)
@@ -85,31 +132,41 @@ class Provider:
         self.process.wait(20)
 
 
-def decoded(text: str) -> str:
-    """The peers' lines are ASCII with \\uXXXX."""
-    units = re.sub(r"\\u([0-9a-f]{4})", lambda match: chr(int(match[1], 16)), text)
-    return units.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
-
-
-def start_consumer(name: str, port: int, *cases: str) -> subprocess.Popen:
-    return subprocess.Popen(
-        [*CONSUMERS[name], str(port), *cases], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+def start_consumer(name: str, *words: int | str) -> subprocess.Popen:
+    """Its arguments are a port and the cases to run there; several times over for Dubbo's in Java."""
+    process = subprocess.Popen(
+        [*CONSUMERS[name], *map(str, words)],
+        stdin=subprocess.PIPE,  # its end is the end of "steady"
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
+    consumers.append(process)
+    return process
 
 
-def results(name: str, process: subprocess.Popen, timeout: float = 60) -> dict[str, tuple[str, str]]:
-    """(value|raised, what) by case."""
+def lines(name: str, process: subprocess.Popen, timeout: float = 60) -> list[dict]:
+    """What the consumer printed, a line a case: "case" and "value" or "raised"; from Java "port" too."""
     try:
         out, err = process.communicate(timeout=timeout)
     except subprocess.TimeoutExpired:
         process.kill()
         out, err = process.communicate()
         raise AssertionError(f"{name} did not end:\n{out}\n{err[-3000:]}") from None
-    rows = [line.split("\t", 2) for line in out.splitlines() if line.count("\t") >= 2]
-    assert rows, f"{name} printed nothing:\n{err[-3000:]}"
+    found = [json.loads(line) for line in out.splitlines() if line.startswith('{"')]
+    assert found, f"{name} printed nothing:\n{err[-3000:]}"
     note(name)
-    return {case: (how, decoded(what)) for case, how, what in rows}
+    return found
 
 
-def consume(name: str, port: int, *cases: str) -> dict[str, tuple[str, str]]:
+def outcome(line: dict) -> tuple[str, object]:
+    return ("value", line["value"]) if "value" in line else ("raised", line["raised"])
+
+
+def results(name: str, process: subprocess.Popen, timeout: float = 60) -> dict[str, tuple[str, object]]:
+    """(value|raised, what) by case."""
+    return {line["case"]: outcome(line) for line in lines(name, process, timeout)}
+
+
+def consume(name: str, port: int, *cases: str) -> dict[str, tuple[str, object]]:
     return results(name, start_consumer(name, port, *cases))

@@ -1,5 +1,7 @@
-/* toy.c: a protocol for the engine's tests, in four kinds: ids of 8 bytes, ids of 1 byte, no ids
- * (answers in order), no ids (one at a time).
+/* toy.c: a protocol for the engine's tests, in kinds: ids of 8 bytes, ids of 1 byte, no ids (answers in
+ * order), no ids (one at a time); ids of 8 bytes with another first byte (7D), built with a header of before
+ * greetings; with a greeting that the client begins, with one that the server begins; one whose ids must stay;
+ * and ids that are byte strings, with their size in front (one byte).
  *
  *   7E | kind | status | id (8, 1 or 0 bytes) | body size, 2 bytes | body
  *
@@ -7,31 +9,47 @@
 #include <protokit/codec.h>
 #include <string.h>
 
-static uint32_t front(const pk_codec *c) { return 3 + c->id_bytes + 2; }
+/* The first byte: the codec's constant. */
+static uint8_t start(const pk_codec *c) { return *(const uint8_t *)c->user; }
+
+static uint32_t front(const pk_codec *c) { return 3 + (c->id_max > 0 ? 1 : c->id_bytes) + 2; }
 
 static int probe(const pk_codec *c, const uint8_t *data, size_t size) {
   if (size == 0) return PK_MORE;
-  if (data[0] != 0x7e) return PK_ERR_MAGIC;
+  if (data[0] != start(c)) return PK_ERR_MAGIC;
   if (size == 1) return PK_MORE; /* two bytes, so that detection has something to wait for */
-  return data[1] >= 1 && data[1] <= 8 && c != NULL ? PK_OK : PK_ERR_MAGIC;
+  return data[1] >= 1 && data[1] <= 9 ? PK_OK : PK_ERR_MAGIC;
 }
 
 static int frame(const pk_codec *c, const uint8_t *data, size_t size, uint32_t limit, pk_frame *f) {
-  if (data[0] != 0x7e || (size > 1 && (data[1] < 1 || data[1] > 8))) {
-    f->error_at = data[0] == 0x7e;
+  if (data[0] != start(c) || (size > 1 && (data[1] < 1 || data[1] > 9))) {
+    f->error_at = data[0] == start(c);
     return PK_ERR_MAGIC;
   }
   if (size < front(c)) {
     f->need = front(c);
     return PK_MORE;
   }
+  uint32_t head = front(c) + (c->id_max > 0 ? data[3] : 0);
+  if (c->id_max > 0 && data[3] > c->id_max) {
+    f->error_at = 3;
+    return PK_ERR_FORMAT;
+  }
+  if (size < head) {
+    f->need = head;
+    return PK_MORE;
+  }
   f->kind = data[1];
   f->status = data[2];
-  for (uint32_t i = 0; i < c->id_bytes; i++) f->id = f->id << 8 | data[3 + i];
-  f->body = front(c);
-  f->size = front(c) + ((uint32_t)data[front(c) - 2] << 8 | data[front(c) - 1]);
+  if (c->id_max > 0) {
+    f->id_span = (pk_span){4, data[3]};
+  } else {
+    for (uint32_t i = 0; i < c->id_bytes; i++) f->id = f->id << 8 | data[3 + i];
+  }
+  f->body = head;
+  f->size = head + ((uint32_t)data[head - 2] << 8 | data[head - 1]);
   if (f->size > limit) {
-    f->error_at = front(c) - 2;
+    f->error_at = head - 2;
     return PK_ERR_LIMIT;
   }
   f->need = f->size;
@@ -60,13 +78,29 @@ static void patch_id(const pk_codec *c, uint8_t *data, const pk_frame *f, uint64
   for (uint32_t i = 0; i < c->id_bytes; i++) data[3 + i] = (uint8_t)(id >> (8 * (c->id_bytes - 1 - i)));
 }
 
+static int splice_id(const pk_codec *c, const uint8_t *data, const pk_frame *f, const uint8_t *id, uint32_t id_size,
+                     uint8_t *out, size_t cap) {
+  uint32_t behind = f->size - 4 - f->id_span.size;
+  if (id_size > c->id_max) return PK_ERR_UNSUPPORTED;
+  if (cap < 4 + id_size + behind) return PK_ERR_SPACE;
+  memcpy(out, data, 3);
+  out[3] = (uint8_t)id_size;
+  memcpy(out + 4, id, id_size);
+  memcpy(out + 4 + id_size, data + 4 + f->id_span.size, behind);
+  return (int)(4 + id_size + behind);
+}
+
 static int build(const pk_codec *c, uint8_t kind, uint32_t status, uint64_t id, const char *text,
                  size_t size, uint8_t *out, size_t cap) {
   if (cap < front(c) + size) return PK_ERR_SPACE;
-  out[0] = 0x7e;
+  out[0] = start(c);
   out[1] = kind;
   out[2] = (uint8_t)status;
-  patch_id(c, out, NULL, id);
+  if (c->id_max > 0) {
+    out[3] = 0;
+  } else {
+    patch_id(c, out, NULL, id);
+  }
   out[front(c) - 2] = (uint8_t)(size >> 8);
   out[front(c) - 1] = (uint8_t)size;
   memcpy(out + front(c), text, size);
@@ -93,21 +127,40 @@ static int error(const pk_codec *c, uint32_t status, uint64_t id, uint32_t conte
   return build(c, PK_KIND_RESPONSE, status, id, text, size, out, cap);
 }
 
-#define TOY(variable, label, how, bytes)                                                         \
+static const uint8_t usual = 0x7e, unusual = 0x7d;
+
+/* "hello 0" and so on. */
+static int greeting(const pk_codec *c, uint32_t step, uint32_t context, uint8_t *out, size_t cap) {
+  char text[] = "hello ?";
+  (void)context;
+  text[6] = (char)('0' + step);
+  return build(c, PK_KIND_GREETING, 0, 0, text, 7, out, cap);
+}
+
+#define TOY(variable, label, how, bytes, first, ...)                                             \
   static const pk_codec variable = {                                                             \
-      .abi = PK_CODEC_ABI, .size = sizeof(pk_codec), .name = label, .mode = how,                 \
-      .id_bytes = bytes, .reserved_ids = {7}, .reserved_count = bytes ? 1 : 0, .reply_max = 640, \
+      .user = &first, .abi = PK_CODEC_ABI, .name = label, .mode = how, .id_bytes = bytes,        \
+      .reserved_ids = {7}, .reserved_count = bytes ? 1 : 0, .reply_max = 640,                    \
       .probe = probe, .frame = frame, .destination = destination, .next_header = next_header,    \
       .patch_id = patch_id, .heartbeat = heartbeat, .heartbeat_ack = heartbeat_ack,              \
-      .drain = drain, .error = error}
+      .drain = drain, .error = error, __VA_ARGS__}
+#define WHOLE .size = sizeof(pk_codec)
+#define OLDER .size = offsetof(pk_codec, greeting_steps) /* what stands behind it is not looked at */
 
-TOY(wide, "wide", PK_MODE_MULTIPLEXED, 8);
-TOY(narrow, "narrow", PK_MODE_MULTIPLEXED, 1);
-TOY(ordered, "ordered", PK_MODE_ORDERED, 0);
-TOY(pingpong, "pingpong", PK_MODE_PINGPONG, 0);
+TOY(wide, "wide", PK_MODE_MULTIPLEXED, 8, usual, WHOLE);
+TOY(narrow, "narrow", PK_MODE_MULTIPLEXED, 1, usual, WHOLE);
+TOY(ordered, "ordered", PK_MODE_ORDERED, 0, usual, WHOLE);
+TOY(pingpong, "pingpong", PK_MODE_PINGPONG, 0, usual, WHOLE);
+TOY(other, "other", PK_MODE_MULTIPLEXED, 8, unusual, OLDER, .greeting_steps = 99, .pinned = 1);
+TOY(polite, "polite", PK_MODE_MULTIPLEXED, 8, usual, WHOLE, .greeting = greeting, .greeting_steps = 2,
+    .greeting_server = 2);
+TOY(hosting, "hosting", PK_MODE_MULTIPLEXED, 8, usual, WHOLE, .greeting = greeting, .greeting_steps = 3,
+    .greeting_server = 5);
+TOY(named, "named", PK_MODE_MULTIPLEXED, 8, usual, WHOLE, .id_max = 24, .splice_id = splice_id);
+TOY(own, "own", PK_MODE_MULTIPLEXED, 8, usual, WHOLE, .pinned = 1);
 
 uintptr_t toy_codec(int which);
 uintptr_t toy_codec(int which) {
-  const pk_codec *all[] = {&wide, &narrow, &ordered, &pingpong};
+  const pk_codec *all[] = {&wide, &narrow, &ordered, &pingpong, &other, &polite, &hosting, &own, &named};
   return (uintptr_t)all[which];
 }

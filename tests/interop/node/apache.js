@@ -1,8 +1,7 @@
 'use strict';
-// apache-dubbo-js' direct client: one line a case, as Consumer.java.
+// apache-dubbo-js' direct client: one line of JSON a case, as Consumer.java.
 const { DirectlyDubbo, java } = require('apache-dubbo-js');
 const [port, ...wanted] = process.argv.slice(2);
-const escape = text => String(text).replace(/[^\x20-\x7e]|\\/g, c => '\\u' + c.charCodeAt(0).toString(16).padStart(4, '0'));
 const dubbo = DirectlyDubbo.from({ dubboAddress: `127.0.0.1:${port}`, dubboVersion: '2.0.2', dubboInvokeTimeout: 5 });
 const proxy = dubboInterface => dubbo.proxyService({
   dubboInterface,
@@ -17,7 +16,7 @@ const proxy = dubboInterface => dubbo.proxyService({
 async function run(name, body) {
   if (wanted.length && !wanted.includes(name)) return;
   const { res, err } = await body();
-  console.log(err ? `${name}\traised\t${err.name}: ${escape(err.message)}` : `${name}\tvalue\t${escape(res)}`);
+  console.log(JSON.stringify(err ? { case: name, raised: `${err.name}: ${err.message}` } : { case: name, value: res }));
 }
 
 (async () => {

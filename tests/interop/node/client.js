@@ -1,18 +1,19 @@
 'use strict';
-// sofa-rpc-node's client speaking Dubbo through dubbo-remoting: one line a case, as Consumer.java.
+// sofa-rpc-node's client speaking Dubbo through dubbo-remoting: one line of JSON a case, as Consumer.java.
 const { RpcClient } = require('sofa-rpc-node').client;
 const protocol = require('dubbo-remoting');
 const logger = { info() {}, warn() {}, error() {}, debug() {} };
 const [port, ...wanted] = process.argv.slice(2);
-const escape = text => String(text).replace(/[^\x20-\x7e]|\\/g, c => '\\u' + c.charCodeAt(0).toString(16).padStart(4, '0'));
 const java = (type, value) => ({ $class: type, $: value });
 
 async function run(name, body) {
   if (wanted.length && !wanted.includes(name)) return;
   try {
-    console.log(`${name}\tvalue\t${escape(await body())}`);
+    console.log(JSON.stringify({ case: name, value: await body() }));
   } catch (e) {
-    console.log(`${name}\traised\t${e.name}: ${escape(e.message)}`);
+    // What Java threw is an object of its class's fields.
+    const raised = e instanceof Error ? `${e.name}: ${e.message}` : `detailMessage: ${e.detailMessage}`;
+    console.log(JSON.stringify({ case: name, raised }));
   }
 }
 

@@ -1,14 +1,28 @@
 package demo;
 
+import com.google.protobuf.StringValue;
 import java.util.List;
 import java.util.Map;
-import java.util.concurrent.CompletableFuture;
 
 /** The service of the interop tests. */
-public interface Echo {
+public interface Echo extends Later {
   String hello(String name);
 
   int add(int a, int b);
+
+  String primitives(boolean a, byte b, short c, char d, int e, long f, float g, double h);
+
+  boolean not(boolean a);
+
+  char next(char a);
+
+  long negate(long a);
+
+  double half(double a);
+
+  int[] reversed(int[] values);
+
+  Types.Color opposite(Types.Color color);
 
   Types.Person person(Types.Person p);
 
@@ -18,22 +32,34 @@ public interface Echo {
 
   byte[] bytes(byte[] data);
 
+  StringValue wrapped(StringValue value);
+
   void nothing();
 
   String nul();
 
   String fail(String why) throws Types.Refused;
 
+  /** Raises what its signature does not name. */
+  String failUnchecked(String why);
+
   String slow(int ms);
+
+  /** As slow, by a name that the proxy's rules do not limit. */
+  String hang(int ms);
+
+  /** Many bytes, after a while. */
+  byte[] produce(int ms, int size);
 
   String attachment(String key);
 
-  CompletableFuture<String> later(String name);
-
-  /** Counts one-way calls; {@code told} says how many came. */
+  /** Counts one-way calls; {@code told} says how many came with that text. */
   void tell(String what);
 
-  int told();
+  int told(String what);
 
   int port();
+
+  /** Calls the listener, an object of the consumer's. */
+  String subscribe(Listener listener);
 }

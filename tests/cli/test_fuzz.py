@@ -1,0 +1,161 @@
+"""``protokit fuzz`` as a user runs it: planted faults are found, made small, saved and tried again."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from faulty import CHANGED, HOOK, OVERREAD, PAGE, RIGHT, TOY, native
+from protokit_sofarpc import bolt
+
+from protokit.testing import Golden
+from protokit.testing.fuzzing import examples
+
+
+def run(folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "protokit", "fuzz", *map(str, arguments)]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=110, check=False)
+
+
+def test_a_changed_program_is_found_saved_and_tried_again(tmp_path):
+    (tmp_path / "page.py").write_text(PAGE + CHANGED + HOOK)
+    done = run(tmp_path, "page.py", "--time", "8s", "--seed", 1)
+    assert done.returncode == 1, done.stderr
+    assert "reference: ('response'" in done.stdout
+    (saved,) = [path for path in tmp_path.glob("fuzz-page-reference-*.json") if str(path.name) in done.stdout]
+    assert f"protokit fuzz page.py --replay {saved.name}" in done.stdout
+    find = json.loads(saved.read_text())
+    client = bytes.fromhex(find["example"].pop("client"))
+    assert (client[0] > 200, client[1:]) == (True, bytes(6)), "the smallest frame of such a kind"
+    assert find["example"] == {"upstream": "", "cuts": [], "how": None}
+    again = run(tmp_path, "page.py", "--replay", saved.name)
+    assert (again.returncode, again.stdout.split(":")[0]) == (1, "reference")
+    (tmp_path / "page.py").write_text(PAGE + HOOK)
+    mended = run(tmp_path, "page.py", "--replay", saved.name)
+    assert (mended.returncode, mended.stdout) == (0, "nothing is wrong with it any more\n")
+
+
+def test_the_same_seed_finds_the_same(tmp_path):
+    found = []
+    for name in ("a", "b"):
+        (tmp_path / "page.py").write_text(PAGE + CHANGED + HOOK)
+        done = run(tmp_path, "page.py", "--time", "8s", "--seed", 2, "--save", name)
+        assert done.returncode == 1, done.stderr
+        found.append({path.name: path.read_text() for path in (tmp_path / name).iterdir()})
+    assert found[0]
+    assert found[0] == found[1]
+
+
+def test_a_seed_repeats_its_examples():
+    def first(seed: int, golden: list[Golden]):
+        return list(itertools.islice(examples(bolt, golden, seed, 3), 200))
+
+    vectors = [
+        Golden(
+            "one",
+            bolt.wire.build(
+                {
+                    "proto": 1,
+                    "type": 1,
+                    "cmdcode": 1,
+                    "ver2": 1,
+                    "id": 5,
+                    "codec": 1,
+                    "timeout": 3,
+                    "class_name": b"",
+                    "headers": b"",
+                    "content": b"",
+                }
+            ),
+        )
+    ]
+    assert first(5, vectors) == first(5, vectors)
+    assert first(5, vectors) != first(6, vectors)
+
+
+def test_a_codec_in_c_that_reads_a_byte_too_far_is_found_and_a_right_one_is_not(tmp_path):
+    right = TOY.read_text()
+    assert RIGHT in right
+    native(tmp_path, right.replace(RIGHT, OVERREAD))
+    done = run(tmp_path, "page.py", "--time", "8s", "--seed", 1)
+    assert done.returncode == 1, done.stderr
+    assert "meaning: SIGSEGV: a read or write outside of the bytes that it was given" in done.stdout
+    (saved,) = tmp_path.glob("fuzz-wide-meaning-*.json")
+    client = bytes.fromhex(json.loads(saved.read_text())["example"]["client"])
+    assert client[:2] == b"\x7e\x01"
+    assert len(client) == 14  # a body of one byte, the first space
+    again = run(tmp_path, "page.py", "--replay", saved.name)
+    assert again.returncode == 1
+    (tmp_path / "right").mkdir()
+    native(tmp_path / "right", right)
+    done = run(tmp_path / "right", "page.py", "--time", "4s", "--seed", 1)
+    assert (done.returncode, list((tmp_path / "right").glob("*.json"))) == (0, []), done.stdout
+
+
+def test_a_codec_that_never_ends_is_found(tmp_path, monkeypatch):
+    endless = TOY.read_text().replace(
+        "const uint8_t *a = memchr(p, ' ', (size_t)(end - p));",
+        "while (end - p == 5) __asm__ volatile(\"\");\nconst uint8_t *a = memchr(p, ' ', (size_t)(end - p));",
+    )
+    native(tmp_path, endless)
+    frame = bytes([0x7E, 1, 0]) + bytes(8) + b"\x00\x05a b c"
+    find = {"protocol": "wide", "example": {"client": frame.hex(), "upstream": "", "cuts": [], "how": None}}
+    (tmp_path / "find.json").write_text(json.dumps(find))
+    again = run(tmp_path, "page.py", "--replay", "find.json")
+    assert (again.returncode, again.stdout) == (1, "meaning: SIGALRM: it did not end within 20 s\n")
+
+
+def test_a_right_protocol_ends_with_0_and_says_what_was_done(tmp_path):
+    done = run(tmp_path, "bolt", "--time", "4s", "--seed", 4)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"^bolt: \d{3} golden frames, seed 4$", done.stderr, re.MULTILINE)  # those of its kit
+    assert "% accepted" in done.stdout
+    assert "0 finds" in done.stdout
+    assert int(done.stdout.split()[1]) > 0  # however slow the machine is
+
+
+def test_ctrl_c_prints_the_summary(tmp_path):
+    command = [sys.executable, "-m", "protokit", "fuzz", "bolt", "--time", "100s"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=tmp_path, stdout=pipe, stderr=pipe, text=True) as process:
+        assert process.stderr.readline().startswith("bolt: ")
+        assert "examples in" in process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 0, stderr
+    assert stdout.strip().endswith("0 finds (interrupted)")
+
+
+BARE = """
+from protokit import Protocol, hookimpl
+from protokit_dubbo import dubbo
+
+page = Protocol("bare", dubbo.wire)
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["nothing"], "protocol 'nothing' is not installed"),
+        (["bolt", "--time", "fast"], "expected a duration like"),
+        (["missing.py"], "missing.py is not a Python file"),
+        (["bare.py"], "name some with --golden"),
+        (["bolt", "--replay", "find.json"], "find.json is no find of 'protokit fuzz'"),
+        (["bolt", "--replay", "other.json"], "is a find of protocol 'other', not of 'bolt'"),
+    ],
+)
+def test_what_cannot_be_run_ends_with_2_and_the_reason(tmp_path, arguments, said):
+    example = {"client": "", "upstream": "", "cuts": [], "how": None}
+    (tmp_path / "find.json").write_text("{}")
+    (tmp_path / "bare.py").write_text(BARE + HOOK)
+    (tmp_path / "other.json").write_text(json.dumps({"protocol": "other", "example": example}))
+    done = run(tmp_path, *arguments)
+    assert done.returncode == 2
+    assert said in done.stderr

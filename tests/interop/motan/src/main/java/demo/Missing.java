@@ -1,0 +1,6 @@
+package demo;
+
+/** Nobody offers it. */
+public interface Missing {
+  String hello(String name);
+}

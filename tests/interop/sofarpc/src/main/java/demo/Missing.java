@@ -1,0 +1,4 @@
+package demo;
+
+/** A service that nobody exports. */
+public interface Missing extends BoltService {}

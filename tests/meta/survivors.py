@@ -1,0 +1,37 @@
+"""Mutants that no check kills, each with the reason why it makes no difference to anybody."""
+
+SURVIVORS = {
+    "bolt": {
+        "branch 4 always taken": "the branch inside asks for ver1 == 2; with proto 1 there is no ver1",
+    },
+    "hsf": {
+        "requests without a readable destination read": "service and method always stand in the frame",
+        "too little room asked for replies": "room is for texts that grow sixfold; HSF's do not",
+        "check 0 dropped": "the next check refuses the same first bytes",
+        "check 3 dropped": "a negative count is refused by the array; 256 arguments and more are never drawn",
+        "check 4 dropped": "negative lengths are refused by their sections, later",
+        "endianness of message.timeout flipped (2)": "of the heartbeat's: nobody reads it",
+        "sign of message.timeout flipped (2)": "of the heartbeat's: nobody reads it",
+        "endianness of message.timeout flipped (3)": "of the heartbeat's: nobody reads it",
+        "sign of message.timeout flipped (3)": "of the heartbeat's: nobody reads it",
+    },
+    "motan": {
+        "bits of flags.reserved shifted": "nobody reads them",
+        "bits of flags.gzip shifted": "nobody reads it: bodies are passed on as they are",
+    },
+    "tr": {
+        "one status taken for another": "TR's answers tell of one error",
+        "one status for all errors": "TR's answers tell of one error",
+        "the service's own errors not seen": "TR's answers do not tell them from others",
+        "connections not shared by even and odd ids": "no client shares one",
+        "the caller's budget doubled": "TR's requests name none",
+        "requests without a readable destination read": "where there is none they are of another codec",
+        "the first header left out": "TR has no headers",
+        "headers taken for raw values": "TR has no headers",
+        "ids said to be half as wide": "nothing is written into an id",
+        "edits that drop the last byte": "its requests cannot be changed",
+        "edits that change nothing": "its requests cannot be changed",
+        "edits that write another id": "its requests cannot be changed",
+    },
+    "dubbo": {},
+}

@@ -1,0 +1,40 @@
+"""The benchmarks still build and run; what they measure is not looked at here."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPO = Path(__file__).parents[1]
+
+
+@pytest.mark.slow
+def test_the_native_parts_build_without_a_warning(tmp_path):
+    """Unoptimised: to be compiled is all that is asked of them here."""
+    command = [
+        "make",
+        "-s",
+        "-C",
+        str(REPO / "benchmarks" / "native"),
+        f"OUT={tmp_path}",
+        "OPTIMIZED=-O0",
+        "all",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert {one.name for one in tmp_path.iterdir()} == {"load", "echo", "micro", "declared"}
+
+
+@pytest.mark.slow
+def test_a_declared_codec_is_measured_beside_one_by_hand():
+    done = subprocess.run(
+        [sys.executable, str(REPO / "benchmarks" / "declared.py"), "1"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert '"declared_ratio"' in done.stdout

@@ -1,0 +1,97 @@
+"""The documents do what they say: the tutorial is run, word for word."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from cffi import FFI
+
+import protokit
+from protokit import native
+from protokit.errors import RemoteProtocolError
+
+REPO = Path(__file__).parents[1]
+FILE = re.compile(r"^`([\w./]+)`:\n\n```\w+\n(.*?)^```", re.MULTILINE | re.DOTALL)
+CONSOLE = re.compile(r"^```console\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+def free_ports(text: str) -> str:
+    """The tutorial's fixed ports, moved so that two runs do not meet."""
+    shift = 20_000 + os.getpid() % 20_000
+    return re.sub(r"\b700([12])\b", lambda match: str(shift + int(match[1])), text)
+
+
+@pytest.mark.timeout(120)
+def test_the_tutorial_is_run(tmp_path):
+    text = free_ports((REPO / "docs" / "tutorial.md").read_text())
+    files = FILE.findall(text)
+    assert [name for name, _ in files] == [
+        "mail.py",
+        "golden/mail.jsonl",
+        "test_mail.py",
+        "proxy.yaml",
+        "call.py",
+    ]
+    for name, content in files:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(content)
+    assert len(dict(files)["mail.py"].splitlines()) <= 60
+    consoles = CONSOLE.findall(text)
+    assert len(consoles) == 3
+    for console in consoles:
+        command, *expected = console.strip().splitlines()
+        words = command.removeprefix("$ ").split()
+        start = [sys.executable] if words[0] == "python" else [sys.executable, "-m", words[0]]
+        done = subprocess.run(
+            [*start, *words[1:]], cwd=tmp_path, capture_output=True, text=True, timeout=100, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        for line in expected:
+            assert line in done.stdout + done.stderr, command
+
+
+def test_the_example_of_a_step_compiles_and_agrees_with_its_reference(tmp_path):
+    text = (REPO / "docs" / "wire-formats.md").read_text()
+    (source,) = re.findall(r"^```c\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    ffi = FFI()
+    ffi.cdef("uintptr_t address(void);")
+    ffi.set_source(
+        "first_two_step",
+        source + "\nstatic uintptr_t address(void) { return (uintptr_t)&first_two; }",
+        include_dirs=[protokit.get_include()],
+    )
+    sys.path.insert(0, str(tmp_path))
+    try:
+        ffi.compile(str(tmp_path))
+        module = importlib.import_module("first_two_step")
+    finally:
+        sys.path.remove(str(tmp_path))
+    address = module.lib.address()
+    assert native.run_step(address, b"\x0a\x03a.B\x12\x02go", (), 2) == [b"a.B", b"go"]
+    assert native.run_step(address, b"\x12\x02go", (), 2) == [None, b"go"]
+    for wrong in (b"\x0a\x05a", b"\x08\x01"):
+        with pytest.raises(RemoteProtocolError):
+            native.run_step(address, wrong, (), 2)
+
+
+def test_the_reference_of_codecs_has_every_field_function_and_result():
+    header = (Path(protokit.get_include()) / "protokit" / "codec.h").read_text()
+    text = (REPO / "docs" / "native-codecs.md").read_text()
+    (codec,) = re.findall(r"^struct pk_codec \{\n(.*?)^\};", header, re.MULTILINE | re.DOTALL)
+    codec = re.sub(r"/\*.*?\*/", "", codec, flags=re.DOTALL)
+    functions = re.findall(r"\(\*(\w+)\)", codec)
+    assert re.findall(r"^### `(\w+)`$", text, re.MULTILINE) == functions
+    fields = re.findall(r"(\w+)(?:\[\d\])?[;,]", re.sub(r"\(\*\w+\)\(.*?\);", "", codec, flags=re.DOTALL))
+    frame = re.findall(r"^typedef struct pk_frame \{\n(.*?)^\}", header, re.MULTILINE | re.DOTALL)[0]
+    fields += set(re.findall(r"^  uint\d+_t (\w+)", frame, re.MULTILINE)) - {"unused"}
+    assert len(fields) > 20
+    assert [field for field in fields if f"`{field}`" not in text] == []
+    results = re.findall(r"^  (PK_(?:OK|MORE|ERR_\w+)) = (-?\d)", header, re.MULTILINE)
+    assert len(results) == 7
+    assert [one for one in results if f"| `{one[0]}` | {one[1]} |" not in text] == []

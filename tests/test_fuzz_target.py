@@ -1,0 +1,60 @@
+"""The libFuzzer target finds a planted over-read; its right twin has nothing to be found."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+FUZZ = Path(__file__).parents[1] / "native" / "fuzz"
+needs_clang = pytest.mark.skipif(
+    shutil.which("clang") is None, reason="needs clang and its runtime (Debian: clang libclang-rt-dev)"
+)
+
+
+def build(out: Path, name: str) -> Path:
+    command = ["make", "-s", "-C", str(FUZZ), f"OUT={out}", f"PYTHON={sys.executable}", name]
+    subprocess.run(command, check=True, timeout=250)
+    return out / name / "fuzz"
+
+
+def fuzz(target: Path, folder: Path, runs: int) -> subprocess.CompletedProcess[str]:
+    """Run it on a seed of one frame, with a seed for its choices."""
+    sys.path.insert(0, str(FUZZ))
+    import export
+    import fuzz_formats
+
+    corpus = folder / "corpus"
+    corpus.mkdir()
+    frame = fuzz_formats.planted().build({"kind": 0, "id": 5, "text": b"abc"})
+    (corpus / "one").write_bytes(export.one_input("planted", 0, 3, frame))
+    options = [f"-runs={runs}", "-seed=1", "-max_len=256", "-rss_limit_mb=2048", str(corpus)]
+    return subprocess.run(
+        [target, *options],
+        cwd=folder,
+        env={**os.environ, "LD_PRELOAD": "", "ASAN_OPTIONS": ""},
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=250,
+        check=False,
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@needs_clang
+@pytest.mark.parametrize(("name", "found"), [("planted", True), ("right", False)])
+def test_a_planted_over_read_is_found_and_its_right_twin_is_not(tmp_path, name, found):
+    done = fuzz(build(tmp_path, name), tmp_path, 20_000)
+    assert (done.returncode != 0) == found, done.stderr[-3000:]
+    if found:
+        assert "heap-buffer-overflow" in done.stderr
+        assert "in planted" in done.stderr
+        assert list(tmp_path.glob("crash-*"))
+    else:
+        assert "Done 20000 runs" in done.stderr

@@ -1,0 +1,735 @@
+"""Declarations: random ones compile and agree with construct; wrong ones are refused with the reason."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import zlib
+
+import pytest
+from construct import (
+    Array,
+    BitsInteger,
+    BitStruct,
+    Bytes,
+    BytesInteger,
+    Check,
+    Const,
+    Enum,
+    Error,
+    Flag,
+    GreedyBytes,
+    GreedyRange,
+    If,
+    IfThenElse,
+    Int8sb,
+    Int8ub,
+    Int16sb,
+    Int16ub,
+    Int16ul,
+    Int24ub,
+    Int32sb,
+    Int32sl,
+    Int32ub,
+    Int32ul,
+    Int64sb,
+    Int64ub,
+    Int64ul,
+    NullTerminated,
+    Padding,
+    Prefixed,
+    Rebuild,
+    Struct,
+    Switch,
+    VarInt,
+    len_,
+    this,
+)
+from hypothesis import HealthCheck, event, given, reject, settings
+from hypothesis import strategies as st
+
+from protokit import Status, native
+from protokit.errors import DeclarationError, LocalProtocolError, RemoteProtocolError
+from protokit.testing import frames, spoiled
+from protokit.wire import (
+    Chunks,
+    ErrorText,
+    Greeting,
+    Replies,
+    Until,
+    UVar,
+    WireFormat,
+    crc32,
+    first,
+    hessian2_strings,
+    hessian_fields,
+    kept,
+    lengths,
+    lines,
+    number,
+    pairs,
+    split,
+    table,
+)
+from protokit.wire.format import KINDS
+
+LIMIT = 1 << 16
+HELLO = ("client", lambda variant: {"small": 1})
+INTEGERS = [Int8ub, Int8sb, Int16ub, Int16ul, Int16sb, Int24ub, Int32ub, Int32sl, Int64ub, Int64ul, Int64sb]
+LENGTHS = [Int8ub, Int16ub, Int16ul, Int16sb, Int24ub, Int32sb, Int32sl, UVar(3)]
+PLAIN = ["integer", "one_byte", "const", "section", "prefixed", "fixed", "bits", "until", "uvar", "chunks"]
+REFERRING = ["check", "computed", "absent", "either", "switch", "struct"]
+QUICK = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+
+
+class Grower:
+    """Draws fields one after the other; remembers the bytes that later fields may refer to."""
+
+    def __init__(self, draw, names, kind, depth=0) -> None:
+        self.draw = draw
+        self.names = names
+        self.kind = kind  # what the format calls the field by which it is chosen
+        self.depth = depth
+        self.known = []
+
+    def one(self, choices):
+        return self.draw(st.sampled_from(choices))
+
+    def struct_of_fields(self):
+        groups = []  # (fields, the bytes they may refer to, the bytes they bring)
+        for _ in range(self.draw(st.integers(1, 5))):
+            kinds = PLAIN + (REFERRING if self.known and self.depth < 2 else [])
+            before = set(self.known)
+            kind = self.one(kinds)
+            fields = getattr(self, kind)(next(self.names))
+            groups.append((fields, before if kind in REFERRING else set(), set(self.known) - before))
+        return Struct(*self.reordered(groups))
+
+    def reordered(self, groups):
+        """Any order in which a field stands behind those it may refer to."""
+        fields, there = [], set()
+        while groups:
+            ready = [one for one in groups if one[1] <= there]
+            chosen = self.one(range(len(ready)))
+            fields += ready[chosen][0]
+            there |= ready[chosen][2]
+            groups = [one for one in groups if one is not ready[chosen]]
+        return fields
+
+    def inner(self):
+        return Grower(self.draw, self.names, self.kind, self.depth + 1).struct_of_fields()
+
+    def test(self):
+        field, n = this[self.one(self.known)], self.draw(st.integers(0, 3))
+        return self.one(
+            [
+                field == n,
+                field != n,
+                (field & 1) == 1,
+                (field < 200) & (field != n),
+                (field == n) | (field > 100),
+                ~(field == n),
+                field + 1 > n,
+                (field ^ 3) <= n * 2,
+                (field << 2) >= 8,
+                (field >> 1) - 1 == n,
+                this._root[self.kind] == field,
+            ]
+        )
+
+    def integer(self, name):
+        return [name / self.one(INTEGERS)]
+
+    def one_byte(self, name):
+        self.known.append(name)
+        return [name / Int8ub]
+
+    def const(self, name):
+        return [Const(self.draw(st.binary(min_size=1, max_size=10)))]
+
+    def section(self, name):
+        size = f"{name}_len"
+        return [size / Rebuild(self.one(LENGTHS), len_(this[name])), name / Bytes(this[size])]
+
+    def prefixed(self, name):
+        return [name / Prefixed(self.one(LENGTHS), GreedyBytes)]
+
+    def fixed(self, name):
+        return [name / Bytes(self.draw(st.integers(0, 9)))]
+
+    def bits(self, name):
+        a = self.draw(st.integers(1, 6))
+        return [name / BitStruct("a" / BitsInteger(a), "b" / BitsInteger(15 - a), "c" / Flag)]
+
+    def until(self, name):
+        return [name / Until(self.draw(st.binary(min_size=1, max_size=3)), self.draw(st.integers(0, 40)))]
+
+    def uvar(self, name):
+        return [name / UVar(self.draw(st.integers(1, 5)))]
+
+    def chunks(self, name):
+        count, sizes = f"{name}_count", f"{name}_lens"
+        item = self.one([Int8ub, Int16sb, Int32sl, Int32ub])
+        return [
+            count / Rebuild(Int8ub, len_(this[name])),
+            sizes / Rebuild(Array(this[count], item), lengths(this[name])),
+            name / Chunks(this[sizes]),
+        ]
+
+    def check(self, name):
+        return [Check(self.test())]
+
+    def computed(self, name):
+        field = this[self.one(self.known)]
+        return [name / Bytes(self.one([field, field + 2, field - 1, field * 2, field & 7]))]
+
+    def leaf(self):
+        (field,) = getattr(self, self.one(["integer", "fixed", "prefixed", "until"]))("x")
+        return field.subcon
+
+    def absent(self, name):
+        return [name / If(self.test(), self.leaf())]
+
+    def either(self, name):
+        return [name / IfThenElse(self.test(), self.leaf(), self.leaf())]
+
+    def switch(self, name):
+        key = this[self.one(self.known)]
+        cases = {n: self.inner() for n in range(self.draw(st.integers(1, 3)))}
+        return [name / Switch(key, cases, default=self.inner() if self.draw(st.booleans()) else Error)]
+
+    def struct(self, name):
+        return [name / self.inner()]
+
+
+# Names that mean something to Python, to construct's containers or to the compiler.
+ODD = [
+    "class",
+    "keys",
+    "items",
+    "get",
+    "copy",
+    "update",
+    "lambda",
+    "type",
+    "size",
+    "data",
+    "x.y",
+    "ü",
+    "A b",
+    "__",
+]
+
+
+@st.composite
+def formats(draw):
+    """Kind 1: a request with a random body; 2: an answer with a text. Any names, any order that compiles."""
+    odd = draw(st.permutations([*ODD, "kind", "id", "body", "text"]))
+    names = itertools.chain(odd, (f"f{i}" for i in itertools.count()))
+    kind, number, body, text = itertools.islice(names, 4)
+    request = Grower(draw, names, kind).struct_of_fields()
+    answer = Struct(text / Prefixed(Int16ub, GreedyBytes))
+    fields = [
+        kind / Int8ub,
+        body / Switch(this[kind], {1: request, 2: answer}, default=Error),
+    ]
+    integer = draw(st.sampled_from([Int8ub, Int16ul, Int32ub, Int64ub, BytesInteger(5)]))
+    fields.insert(draw(st.integers(0, 2)), number / integer)
+    wire = WireFormat(
+        Struct(*fields),
+        id=this[number],
+        response=this[kind] == 2,
+        replies=Replies(error=lambda status, variant: {kind: 2, body: {text: ErrorText()}}),
+    )
+    return wire, (body, text)
+
+
+def verdict(wire, data):
+    """What the engine says: a size, or why not."""
+    message = native.frame(wire.address, data, LIMIT)
+    return (KINDS[message.kind], message.size, message.id) if message.result == 0 else message.result
+
+
+def reference(wire, data):
+    try:
+        message = wire.message(data)
+    except EOFError:
+        return 1
+    except RemoteProtocolError:
+        return -1
+    return (message.kind, message.size, message.id)
+
+
+@settings(QUICK, max_examples=300)
+@given(st.data())
+def test_random_declarations_agree_with_construct(data):
+    wire, (body, text) = data.draw(formats())
+    whole = data.draw(frames(wire))
+    event("built")
+    expected = reference(wire, whole)
+    assert expected == verdict(wire, whole)
+    assert wire.build(wire.parse(whole)[0]) == whole
+    for cut in range(1, min(len(whole), 60)):
+        assert verdict(wire, whole[:cut]) != 0
+        message = native.frame(wire.address, whole[:cut], LIMIT)
+        assert message.result == 1, (cut, message)
+        assert cut < message.need <= len(whole)
+    bad = data.draw(spoiled(st.just(whole)))
+    if not bad:
+        reject()
+    got, wanted = verdict(wire, bad), reference(wire, bad)
+    if isinstance(got, tuple) or isinstance(wanted, tuple):
+        assert got == wanted
+    reply = native.error(wire.address, Status.TIMEOUT, 9, 0, b"why not")
+    assert wire.message(reply).fields[body][text] == b"why not"
+
+
+NASTY = Struct(
+    "magic" / Const(b"Q!"),
+    "flags" / BitStruct("answer" / Flag, "oneway" / Flag, "beat" / Flag, "rest" / BitsInteger(5)),
+    "id" / Int24ub,
+    "head" / Until(b"\r\n\r\n", max=8192),
+    "crc" / Int32ub,
+    "size" / Rebuild(UVar(5), len_(this.payload)),
+    "payload" / Bytes(this.size),
+)
+HEAD = lines(this.head, ": ", "\r\n")
+
+
+def nasty(**more):
+    def values(variant, **flags):
+        flags = {"answer": 0, "oneway": 0, "beat": 0, "rest": 0} | flags
+        return {"flags": flags, "head": b"", "payload": b""}
+
+    return WireFormat(
+        NASTY,
+        id=this.id,
+        response=this.flags.answer == 1,
+        oneway=this.flags.oneway == 1,
+        heartbeat=this.flags.beat == 1,
+        service=split(first(HEAD["to"], hessian2_strings(this.payload, 2)[0]), "/", 2)[0],
+        method=split(HEAD["to"], "/", 2)[1],
+        group=HEAD["group"],
+        headers=HEAD,
+        timeout=number(HEAD["ms"]),
+        app_error=HEAD["failed"] == "yes",
+        checksum=crc32(this.crc, over=[this.head, this.payload]),
+        replies=Replies(
+            error=lambda status, variant: {
+                **values(variant, answer=1),
+                "head": f"status: {status}".encode(),
+                "payload": ErrorText(before=b'{"why": "', after=b'"}'),
+            },
+            heartbeat=lambda variant: values(variant, beat=1),
+            ack=lambda variant: values(variant, beat=1, answer=1),
+            encoding="json",
+        ),
+        **more,
+    )
+
+
+@pytest.fixture(scope="module")
+def wire():
+    return nasty()
+
+
+def test_a_home_made_format_says_what_it_should(wire):
+    values = {"flags": {"answer": 0, "oneway": 0, "beat": 0, "rest": 3}, "id": 7}
+    frame = wire.build({**values, "head": b"to: a.B/go\r\nms: 250\r\nwho: Ada", "payload": b"x" * 200})
+    message = native.frame(wire.address, frame)
+    assert (message.result, message.size, KINDS[message.kind], message.id) == (0, len(frame), "request", 7)
+    request = native.request(wire.address, frame)
+    assert (request.service, request.method, request.timeout_ms) == ("a.B", "go", 250)
+    assert dict(request.headers) == {"to": "a.B/go", "ms": "250", "who": "Ada"}
+    spoiled_frame = frame[:-1] + b"y"
+    assert native.frame(wire.address, spoiled_frame).result == -2
+    with pytest.raises(RemoteProtocolError, match="the checksum is"):
+        wire.parse(spoiled_frame)
+
+
+def test_edits_go_through_splits_maps_lengths_and_checksums(wire):
+    values = {"flags": {"answer": 0, "oneway": 0, "beat": 0, "rest": 3}, "id": 7}
+    frame = wire.build({**values, "head": b"to: a.B/go\r\nwho: Ada", "payload": b"x" * 200})
+    edits = [
+        (native.EDIT_SERVICE, "", "other.C"),
+        (native.EDIT_GROUP, "", "blue"),
+        (native.EDIT_HEADER, "who", None),
+    ]
+    changed = wire.edit(frame, edits)
+    request = native.request(wire.address, changed)
+    assert (request.service, request.method, request.group) == ("other.C", "go", "blue")
+    assert "who" not in request.headers
+    assert wire.parse(changed)[0].payload == b"x" * 200
+    with pytest.raises(LocalProtocolError, match="declares no version"):
+        wire.edit(frame, [(native.EDIT_VERSION, "", "1")])
+    with pytest.raises(LocalProtocolError, match="separator"):
+        wire.edit(frame, [(native.EDIT_HEADER, "a", "b\r\nc: d")])
+
+
+def test_an_error_text_is_escaped_and_counted(wire):
+    reply = native.error(wire.address, Status.TIMEOUT, 3, 0, b'say "no"\n' + b"n" * 300)
+    message = wire.message(reply)
+    assert message.kind == "response"
+    assert message.fields.head == b"status: 4"
+    assert message.fields.payload == b'{"why": "say \\u0022no\\u0022\\u000a' + b"n" * 300 + b'"}'
+
+
+@QUICK
+@given(st.data())
+def test_the_home_made_format_agrees_with_construct(wire, data):
+    whole = data.draw(frames(wire) | spoiled(frames(wire)))
+    if not whole:
+        reject()
+    got, wanted = native.frame(wire.address, whole, LIMIT), None
+    try:
+        container, size = wire.parse(whole)
+        wanted = wire.describe(container, size)
+    except EOFError:
+        assert got.result != 0
+        return
+    except RemoteProtocolError:
+        if got.result == 0 and KINDS[got.kind] in {"request", "oneway"}:
+            with pytest.raises(RemoteProtocolError):
+                native.request(wire.address, whole[: got.size])
+        return
+    assert (got.result, KINDS[got.kind], got.size, got.status) == (0, wanted.kind, wanted.size, wanted.status)
+
+
+def declared(*fields, **meaning):
+    replies = Replies(error=lambda status, variant: {"id": 0, "text": ErrorText()})
+    return WireFormat(
+        Struct("id" / Int32ub, *fields, "text" / Prefixed(Int16ub, GreedyBytes)), replies=replies, **meaning
+    )
+
+
+WRONG = {
+    "and": (lambda: [Check((this.id == 1) and (this.id == 2))], "write & for 'and'"),
+    "chain": (lambda: [Check(1 <= this.id <= 3)], "write & for 'and'"),
+    "in": (lambda: [Check(this.id in (1, 2))], "write & for 'and'"),
+    "lambda": (lambda: ["x" / Bytes(lambda context: 3)], "x: a lambda or function cannot be compiled"),
+    "lambda in If": (lambda: ["x" / If(lambda context: 1, Int8ub)], "x: a lambda"),
+    "division": (lambda: ["x" / Bytes(this.id // 2)], "x: the operation in"),
+    "twice": (lambda: ["id" / Int8ub], "id: the name is used twice"),
+    "dangling": (lambda: ["x" / Bytes(this.n)], "x: this.n is not a field in front of it"),
+    "forward": (lambda: ["x" / Bytes(this.y), "y" / Int8ub], "x: this.y is not a field in front of it"),
+    "no default": (lambda: ["x" / Switch(this.id, {1: Int8ub})], "x: a Switch without default"),
+    "padding": (lambda: [Padding(3)], "Name the field"),
+    "range": (lambda: ["x" / GreedyRange(Int8ub)], "use a view such as pairs"),
+    "varint": (lambda: ["x" / VarInt], "UVar"),
+    "null": (lambda: ["x" / NullTerminated(GreedyBytes)], "Until"),
+    "greedy": (lambda: ["x" / GreedyBytes], "must say its length"),
+    "element": (
+        lambda: ["l" / Array(2, Int8ub), "x" / Bytes(this.l[0])],
+        "an array's element cannot be named",
+    ),
+    "mapped": (lambda: ["k" / Enum(Int8ub, a=1), "x" / Bytes(this.k)], "this.k is mapped to names"),
+    "unnamed bits": (lambda: ["b" / BitStruct("a" / BitsInteger(7), Flag)], "name every bit field"),
+    "odd bits": (lambda: ["b" / BitStruct("a" / BitsInteger(7))], "1 to 8 whole bytes"),
+    "up and out": (lambda: ["x" / Bytes(this._._.n)], "leads out of the format"),
+    "product": (lambda: ["a" / Int32ub, "x" / Bytes(this.a * this.id)], "multiplied by a constant only"),
+    "wide": (lambda: ["a" / Int64ub, "x" / Bytes(this.a + 1)], "a: fields over 4 bytes"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_wrong_fields_are_refused_with_the_field_and_the_reason(name):
+    fields, reason = WRONG[name]
+    with pytest.raises(DeclarationError, match=re.escape(reason)):
+        declared(*fields(), id=this.id)
+
+
+@pytest.mark.parametrize(
+    ("meaning", "reason"),
+    [
+        ({}, "an id goes with the modes 'multiplexed' and 'pinned'"),
+        ({"id": 5}, "id: 5 is no field"),
+        ({"id": this.id, "mode": "odd"}, "mode: 'odd' is none of"),
+        ({"id": this.id, "response": this.nothing == 1}, "nothing is no integer field"),
+        ({"id": this.id, "service": this.nothing}, "nothing is no section"),
+        ({"id": this.id, "response": lambda frame: 1}, "response: a lambda"),
+        (
+            {"id": this.id, "checksum": crc32(this.small, over="before")},
+            "small: a CRC-32 is an integer of 4 bytes",
+        ),
+        ({"id": this.id, "variants": ()}, "1 to 255 variants"),
+        ({"id": this.id, "reserved_ids": range(5)}, "at most 4 reserved ids"),
+        ({"id": this.id, "greeting": Greeting(this.small == 1, [])}, "1 to 4 steps of 'client' or 'server'"),
+        ({"id": this.id, "greeting": Greeting(this.small == 1, [HELLO] * 5)}, "1 to 4 steps"),
+        ({"id": this.id, "greeting": Greeting(this.small == 1, [("peer", dict)])}, r"\['peer'\] was given"),
+        ({"id": this.id, "greeting": Greeting(this.no == 1, [HELLO])}, "no is no integer field"),
+        (
+            {"id": this.id, "greeting": Greeting(this.small == 1, [HELLO], refused=this.no == 1)},
+            "no is no integer field",
+        ),
+    ],
+)
+def test_wrong_meaning_is_refused(meaning, reason):
+    with pytest.raises(DeclarationError, match=reason):
+        declared("small" / Int8ub, **meaning)
+
+
+def test_greetings_are_built_for_each_variant_and_read_as_what_they_are():
+    wire = WireFormat(
+        Struct("version" / Int8ub, "kind" / Int8ub, "no" / If(this.version == 2, Int8ub), "id" / Int16ub),
+        id=this.id,
+        response=this.kind == 1,
+        variants=({"version": 1}, {"version": 2}),
+        separate=True,
+        greeting=Greeting(
+            when=this.kind == 9,
+            steps=[
+                ("server", lambda variant: {"kind": 9, "no": 0}),
+                ("client", lambda variant: {"kind": 9, "no": 0}),
+            ],
+            refused=this.no != 0,
+        ),
+        replies=Replies(error=lambda status, variant: {"kind": 1, "no": 0}),
+    )
+    assert native.greeting(wire.address) == ("server", "client")
+    built = [native.greeting_step(wire.address, 1, variant) for variant in (0, 1)]
+    assert built == [b"\1\x09\0\0", b"\2\x09\0\0\0"]
+    for frame, status in (
+        (built[0], Status.OK),
+        (built[1], Status.OK),
+        (b"\2\x09\1\0\0", Status.UNAVAILABLE),
+    ):
+        message, seen = wire.message(frame), native.frame(wire.address, frame)
+        assert (message.kind, message.status) == ("greeting", status)
+        assert (KINDS[seen.kind], seen.status, seen.size) == ("greeting", status, len(frame))
+
+
+def test_a_reply_that_cannot_be_built_is_refused_when_the_format_is_made():
+    with pytest.raises(DeclarationError, match="error reply of NO_SERVICE cannot be built"):
+        WireFormat(
+            Struct("id" / Int32ub, "x" / Int8ub),
+            id=this.id,
+            replies=Replies(error=lambda status, variant: {"x": 1000}),
+        )
+    with pytest.raises(DeclarationError, match=r"greeting.steps\[0\] cannot be built"):
+        WireFormat(
+            Struct("id" / Int32ub, "x" / Int8ub),
+            id=this.id,
+            greeting=Greeting(this.x == 1, [("client", lambda variant: {"x": 1000})]),
+            replies=Replies(error=lambda status, variant: {"x": 0}),
+        )
+
+
+def test_a_length_that_cannot_count_an_errors_text_is_refused():
+    text = Struct("id" / Int32ub, "text" / Prefixed(Int8ub, GreedyBytes))
+    reason = "error reply of NO_SERVICE: text.* has 1 byte to count a text"
+    with pytest.raises(DeclarationError, match=reason):
+        WireFormat(text, id=this.id, replies=Replies(error=lambda status, variant: {"text": ErrorText()}))
+    counted = Struct("id" / Int32ub, "text" / Prefixed(Int16ub, GreedyBytes))
+    with pytest.raises(DeclarationError, match=reason):
+        WireFormat(
+            counted,
+            id=this.id,
+            replies=Replies(error=lambda status, variant: {"text": ErrorText(count=Int8ub)}),
+        )
+
+
+@pytest.mark.parametrize(("field", "order"), [(Int32ub, "big"), (Int32ul, "little")])
+def test_a_checksum_is_of_its_byte_order_and_no_other(field, order):
+    wire = WireFormat(
+        Struct("kind" / Int8ub, "id" / Int32ub, "text" / Prefixed(Int16ub, GreedyBytes), "crc" / field),
+        id=this.id,
+        response=this.kind == 2,
+        checksum=crc32(this.crc, over="before"),
+        replies=Replies(error=lambda status, variant: {"kind": 2, "text": ErrorText()}),
+    )
+    frame = wire.build({"kind": 1, "id": 7, "text": b"hello"})
+    assert int.from_bytes(frame[-4:], order) == zlib.crc32(frame[:-4])
+    assert native.frame(wire.address, frame).result == 0
+    assert native.frame(wire.address, frame[:-4] + frame[:-5:-1]).result == -2
+
+
+def test_fields_of_the_request_are_kept_for_its_error():
+    wire = WireFormat(
+        Struct("kind" / Int8ub, "codec" / Int16ub, "id" / Int8ub, "text" / Prefixed(Int16ub, GreedyBytes)),
+        id=this.id,
+        response=this.kind == 2,
+        keep=(this.codec,),
+        replies=Replies(
+            error=lambda status, variant: {"kind": 2, "codec": kept(this.codec), "text": ErrorText()}
+        ),
+    )
+    frame = wire.build({"kind": 1, "id": 5, "codec": 0xABC, "text": b""})
+    asked = native.frame(wire.address, frame)
+    answer = wire.message(native.error(wire.address, Status.DENIED, 5, asked.context, b"no"))
+    assert (answer.fields.codec, answer.fields.text) == (0xABC, b"no")
+
+
+@pytest.mark.parametrize(
+    ("delimiter", "text", "there"),
+    [
+        (b"\r\n", b"why\r\nnot\n", b"why  not "),
+        (b"\n\n", b"ends so\n", b"ends so "),
+        (b" ", b"why not", b"why_not"),
+    ],
+)
+def test_an_error_text_never_ends_its_section_early(delimiter, text, there):
+    wire = WireFormat(
+        Struct("kind" / Int8ub, "id" / Int8ub, "text" / Until(delimiter, max=600)),
+        id=this.id,
+        response=this.kind == 2,
+        replies=Replies(error=lambda status, variant: {"kind": 2, "text": ErrorText()}),
+    )
+    reply = native.error(wire.address, Status.TIMEOUT, 9, 0, text)
+    message = wire.message(reply)
+    assert (message.size, message.id, message.fields.text) == (len(reply), 9, there)
+
+
+def test_a_text_that_makes_a_delimiter_with_the_real_one_is_not_written():
+    wire = WireFormat(
+        Struct("kind" / Int8ub, "id" / Int8ub, "text" / Until(b"\0\0", max=9), "more" / Int8ub),
+        id=this.id,
+        response=this.kind == 2,
+        replies=Replies(error=lambda status, variant: {"kind": 2, "text": ErrorText(), "more": 0}),
+    )
+    values = {"kind": 1, "id": 1, "more": 0}
+    assert wire.parse(wire.build({**values, "text": b"\0."}))[0].text == b"\0."
+    with pytest.raises(LocalProtocolError, match="makes one with it"):
+        wire.build({**values, "text": b".\0"})
+
+
+def test_a_frame_with_none_of_several_ids_has_0():
+    wire = WireFormat(
+        Struct(
+            "kind" / Int8ub,
+            "body"
+            / Switch(
+                this.kind,
+                {1: Struct("id" / Int16ub), 2: Struct("answer_id" / Int16ub), 3: Struct("beat" / Int16ub)},
+                default=Struct("none" / Int16ub),
+            ),
+        ),
+        id=(this.body.id, this.body.answer_id),
+        response=this.kind == 2,
+        heartbeat=this.kind == 3,
+        replies=Replies(error=lambda status, variant: {"kind": 2, "body": {}}),
+    )
+    for kind, expected in ((1, 7), (2, 7), (3, 0), (1, 7), (4, 0)):
+        data = bytes([kind, 0, 7])
+        assert native.frame(wire.address, data).id == wire.message(data).id == expected
+
+
+BIT_KEPT = r"keep: flags.b is a bit field.* declare its BitStruct as one integer of 8 bits"
+BITS = "flags" / BitStruct("a" / BitsInteger(3), "b" / BitsInteger(5))
+
+
+def keeping(fields, keep, reply):
+    return WireFormat(
+        Struct("kind" / Int8ub, *fields, "id" / Int8ub, "text" / Prefixed(Int16ub, GreedyBytes)),
+        id=this.id,
+        response=this.kind == 2,
+        keep=keep,
+        replies=Replies(error=lambda status, variant: {"kind": 2, **reply, "text": ErrorText()}),
+    )
+
+
+def test_kept_fields_of_any_sign_and_byte_order_come_back():
+    fields = ["a" / Int8sb, "b" / Int16ul]
+    wire = keeping(fields, (this.a, this.b), {"a": kept(this.a), "b": kept(this.b)})
+    for a, b in ((-2, 0x102), (3, 0xFFFE), (-128, 0)):
+        asked = native.frame(wire.address, wire.build({"kind": 1, "id": 5, "a": a, "b": b, "text": b""}))
+        answer = wire.message(native.error(wire.address, Status.DENIED, 5, asked.context, b"no"))
+        assert (answer.fields.a, answer.fields.b, answer.fields.text) == (a, b, b"no")
+
+
+@pytest.mark.parametrize(
+    ("fields", "keep", "reply", "reason"),
+    [
+        ([BITS, "c" / Int8ub], this.flags.b, {"flags": {"a": 0, "b": 0}, "c": kept(this.flags.b)}, BIT_KEPT),
+        ([BITS], this.flags.b, {"flags": {"a": 0, "b": kept(this.flags.b)}}, BIT_KEPT),
+        (
+            [BITS, "c" / Int8ub],
+            this.c,
+            {"flags": {"a": 0, "b": kept(this.c)}, "c": 0},
+            "error reply of NO_SERVICE: flags.b is a bit field, and only whole integers are kept",
+        ),
+        (["c" / Bytes(2)], this.c, {"c": kept(this.c)}, "keep: c is no integer of the format"),
+        (["c" / UVar(2)], this.c, {"c": kept(this.c)}, "keep: c is no integer of the format"),
+        (["c" / Int8ub], this.d, {"c": 0}, "keep: d is no integer of the format"),
+        (
+            ["c" / Int16ub, "d" / Int8ub],
+            this.c,
+            {"c": 0, "d": kept(this.c)},
+            "NO_SERVICE: d takes 1 bytes, c that is kept for it 2",
+        ),
+        (["c" / Int16ub, "d" / Int8ub], this.c, {"c": 0, "d": kept(this.d)}, "d is not named in keep"),
+        (["c" / Int8ub], this.c, {"c": 0, "d": kept(this.c)}, "NO_SERVICE: d is no field of that frame"),
+    ],
+)
+def test_what_cannot_be_kept_is_refused(fields, keep, reply, reason):
+    with pytest.raises(DeclarationError, match=reason):
+        keeping(fields, (keep,), reply)
+
+
+HESSIAN2 = b"\x05hello\x30\x21" + b"y" * 33 + b"N"
+STEPS = {
+    "hessian2_strings": (
+        hessian2_strings(this.text, 4).step,
+        (),
+        [HESSIAN2, HESSIAN2 + b"\x91", b"R\0\1aS\0\1b\1c"],
+    ),
+    "hessian_fields": (
+        hessian_fields(this.text, "b", "a").step,
+        (b"b", b"a"),
+        [
+            b"O\x93x.Y\x92\x01a\x01bo\x90\x02hi\x03you",
+            b"C\x03x.Y\x92\x01a\x01b\x60\x02hi\x03you",
+            b"O\x93x.Y\x93\x01c\x01a\x01bo\x90Mt\0\1m\1k\x91zN\x03you",
+            b"C\x03x.Y\x93\x01c\x01a\x01b\x60H\1k\x7a\x91\x92Z\x02hi\x03you",
+            b"O\x93x.Y\x92\x01c\x01bo\x90O\x91z\x91\1qo\x91Vt\0\1vn\2\x91\x92z\x03you",
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", STEPS)
+@settings(QUICK, max_examples=600)
+@given(st.data())
+def test_steps_agree_with_their_reference(name, data):
+    step, arguments, samples = STEPS[name]
+    section = data.draw(st.sampled_from(samples) | spoiled(st.sampled_from(samples)) | st.binary(max_size=40))
+    count = max(len(arguments), 2)
+    try:
+        found = native.run_step(step.address, section, arguments, count)
+    except RemoteProtocolError:
+        found = [None] * count
+    assert found == step.reference(section, arguments, count)
+
+
+def test_steps_find_what_is_there():
+    step, arguments, samples = STEPS["hessian_fields"]
+    for sample, expected in zip(
+        samples, [[b"you", b"hi"], [b"you", b"hi"], [b"you", None], [b"you", None]], strict=False
+    ):
+        assert native.run_step(step.address, sample, arguments, 2)[0] == expected[0]
+    step, _, samples = STEPS["hessian2_strings"]
+    assert native.run_step(step.address, samples[0], (), 3) == [b"hello", b"y" * 33, None]
+
+
+MAP = pairs(this.map, key=Int16ub, value=Int16sb)
+
+
+def test_status_tables_and_answers_with_a_broken_map_go_on():
+    wire = WireFormat(
+        Struct("kind" / Int8ub, "id" / Int8ub, "code" / Int8ub, "map" / Prefixed(Int16ub, GreedyBytes)),
+        id=this.id,
+        response=this.kind == 2,
+        status=table(this.code, {20: Status.OK, 31: Status.TIMEOUT}, Status.INTERNAL),
+        app_error=MAP["failed"] == "yes",
+        replies=Replies(error=lambda status, variant: {"kind": 2, "code": 9, "map": ErrorText()}),
+    )
+
+    def status(code, content):
+        return native.frame(
+            wire.address, wire.build({"kind": 2, "id": 1, "code": code, "map": content})
+        ).status
+
+    assert status(20, b"") == Status.OK
+    assert status(20, MAP.encoding.build([(b"failed", b"yes")])) == Status.APP_ERROR
+    assert status(31, MAP.encoding.build([(b"failed", b"yes")])) == Status.TIMEOUT
+    assert status(7, b"") == Status.INTERNAL
+    assert status(20, b"\0\1") == Status.OK

@@ -1,0 +1,228 @@
+"""protokit.wire.python: what a codec class must have, and the conformance kit on the documents' example."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from distributions import distribution
+
+from protokit import Frame, Protocol, PythonCodec, Request, cli, native
+from protokit.errors import LocalProtocolError, PluginError, RemoteProtocolError
+from protokit.testing import Golden, conformance
+from protokit.wire import ask, envelope
+
+REPO = Path(__file__).parents[2]
+
+
+def module_of(source: str, name: str) -> object:
+    spec = importlib.util.spec_from_loader(name, loader=None)
+    module = importlib.util.module_from_spec(spec)
+    exec(compile(source, name, "exec"), vars(module))
+    return module
+
+
+def example() -> str:
+    text = (REPO / "docs" / "plugins.md").read_text()
+    (source,) = re.findall(r"^`mini\.py`:\n\n```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    return source
+
+
+mini = module_of(example(), "mini").mini
+sized = module_of((REPO / "tests" / "toy" / "sized.py").read_text(), "sized")
+
+
+def golden(*frames: tuple[bytes, dict]) -> list[Golden]:
+    return [Golden(f"{number}", data, expect=expect) for number, (data, expect) in enumerate(frames)]
+
+
+TestMini = conformance(
+    mini,
+    golden=golden(
+        (
+            b"CALL 0000002a greet.Hello hello world\n",
+            {"kind": "request", "request_id": "42", "service": "greet.Hello", "method": "hello"},
+        ),
+        (b"SEND ffffffff log.Log write\n", {"kind": "oneway", "request_id": str(0xFFFFFFFF)}),
+        (b"DONE 00000007 hello world\n", {"kind": "response", "request_id": "7"}),
+        (b"FAIL 00000007 TIMEOUT too late\n", {"kind": "response"}),
+        (b"PING 00000001 \n", {"kind": "heartbeat"}),
+        (b"PONG 00000001 \n", {"kind": "heartbeat_ack"}),
+        (b"QUIT 00000000 \n", {"kind": "drain"}),
+    ),
+)
+TestSized = conformance(
+    sized.sized,
+    golden=golden(
+        (
+            sized.call(1, payload=bytes(5000), timeout_ms=9000),
+            {"kind": "request", "timeout_ms": 9000, "method": "echo"},
+        ),
+        (sized.call(2, "x", kind="oneway"), {"kind": "oneway"}),
+        (sized.pack("response", 2**64 - 1, b"yes"), {"kind": "response", "request_id": str(2**64 - 1)}),
+        (sized.pack("heartbeat", 4), {}),
+    ),
+)
+
+
+def test_the_kit_sees_a_codec_that_raises_what_it_must_not():
+    class Careless(type(mini.wire)):
+        def frame(self, data):
+            assert b"\xff" not in data
+            return super().frame(data)
+
+    suite = conformance(Protocol("careless", Careless()), golden=TestMini.vectors)()
+    with pytest.raises(AssertionError):
+        suite.test_spoiled_frames_are_read_refused_or_waited_for()
+
+
+def test_a_protocol_says_its_tier():
+    assert (mini.tier, mini.detectable, repr(mini)) == ("python", False, "Protocol('mini', python)")
+    native.check_codec(mini.wire.address, "mini")
+    assert mini.wire.address == mini.wire.address
+
+
+class Least(PythonCodec):
+    def frame(self, data):
+        return Frame(len(data))
+
+    def request(self, frame):
+        return Request()
+
+    def with_id(self, frame, request_id):
+        return frame
+
+    def error(self, status, request_id, context, text):
+        return text.encode()
+
+
+def test_what_a_codec_need_not_have_is_not_asked_of_it():
+    wire = Protocol("least", Least()).wire
+    assert (ask.heartbeat(wire, 1), ask.drain(wire), ask.heartbeat_ack(wire, b"x")) == (b"", b"", b"")
+    assert (native.heartbeat(wire.address, 1), native.drain(wire.address)) == (b"", b"")
+    with pytest.raises(LocalProtocolError, match="Least has no edit: its requests cannot be changed"):
+        ask.edit(wire, b"x", [(native.EDIT_METHOD, "", "y")])
+
+
+@pytest.mark.parametrize(
+    ("facts", "reason"),
+    [
+        ({"mode": "shared"}, "Wrong.mode is 'shared', expected one of multiplexed, ordered, pingpong"),
+        ({"id_bytes": 9}, "Wrong.id_bytes is 9, expected 1 to 8"),
+        ({"reserved_ids": (1, 2, 3, 4, 5)}, "Wrong.reserved_ids are 5, expected at most 4"),
+        ({"max_frame": 0}, "Wrong.max_frame is 0, expected 1 to 2147483647"),
+        ({"frame": PythonCodec.frame}, "Wrong has no method 'frame'"),
+        ({"request": PythonCodec.request}, "Wrong has no method 'request'"),
+        ({"error": PythonCodec.error}, "Wrong has no method 'error'"),
+        ({"with_id": PythonCodec.with_id}, "Wrong has no method 'with_id'"),
+    ],
+)
+def test_a_class_that_is_not_complete_is_refused(facts, reason):
+    wrong = type("Wrong", (Least,), facts)
+    with pytest.raises(PluginError, match=re.escape(reason)):
+        _ = wrong().address
+
+
+def test_without_ids_there_is_no_with_id():
+    facts = {"mode": "ordered", "with_id": PythonCodec.with_id}
+    wire = type("Ordered", (Least,), facts)()
+    assert (ask.id_bytes(wire), native.mode(wire.address)) == (0, 1)
+    assert ask.patch_id(wire, b"x", 5) == b"x"
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        b"x",
+        Frame(0),
+        Frame(1, "question"),
+        Frame(1, id=-1),
+        Frame(1, id=b"7"),
+        Frame(1, id=2**64),
+        Frame(1, timeout_ms=-1),
+        Frame(1, context=2**32),
+        Frame(1, upstream_key=-1),
+    ],
+)
+def test_a_result_that_cannot_be_is_the_codecs_mistake(result):
+    wire = type("Wrong", (Least,), {"frame": lambda self, data: result})()
+    with pytest.raises(LocalProtocolError, match=r"Wrong\.frame gave"):
+        ask.frame(wire, b"x")
+
+
+def test_a_frame_over_the_limit_is_known_by_its_head():
+    head = sized.call(9, payload=bytes(100))[: sized.HEAD.size]
+    message = ask.frame(sized.sized.wire, head, 50)
+    assert (message.result, message.kind, message.id, message.context) == (-3, native.KIND_REQUEST, 9, 77)
+
+
+def test_a_frame_without_an_end_is_refused_at_the_limit():
+    assert ask.frame(mini.wire, b"CALL 00000001 " + bytes(64 << 10)).result == -3
+    assert ask.frame(mini.wire, b"CALL 00000001 ").result == 1
+
+
+def test_protokit_decode_reads_it_when_told_to(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(str(distribution(tmp_path, "mini", example(), "mini")))
+    data = b"CALL 0000002a greet.Hello hello world\nDONE 0000002a hi\nJUNK"
+    result = CliRunner().invoke(
+        cli.main, ["decode", "-p", "mini", "--input", "raw", "--json", "-"], input=data
+    )
+    first, second, *_ = [json.loads(line) for line in result.stdout.splitlines()]
+    assert (first["kind"], first["id"], first["service"], first["method"]) == (
+        "request",
+        "42",
+        "greet.Hello",
+        "hello",
+    )
+    assert (second["kind"], second["status"]) == ("response", "OK")
+    assert result.exit_code == 1
+    result = CliRunner().invoke(cli.main, ["decode", "--input", "raw", "--json", "-"], input=data)
+    assert "greet.Hello" not in result.stdout, "a codec in Python is not asked unless it is named"
+
+
+def test_envelopes_are_read_by_the_engine():
+    wire = mini.wire
+    frame = b"CALL 0000002a greet.Hello hello world\n"
+    data = ask.for_engine(wire, frame)
+    message = native.frame(wire.address, data)
+    assert (message.result, message.kind, message.size, message.id) == (0, native.KIND_REQUEST, len(data), 42)
+    asked = native.request(wire.address, data)
+    assert (asked.service, asked.method, asked.protocol) == ("greet.Hello", "hello", "mini")
+    assert ask.from_engine(wire, native.patch_id(wire.address, data, 7)) == frame
+    for cut in range(1, len(data)):
+        cut_off = native.frame(wire.address, data[:cut])
+        assert cut_off.result == 1
+        assert cut < cut_off.need <= len(data)
+    assert native.probe(wire.address, data) == -1
+    assert native.frame(wire.address, b"PKEx").result == -1
+
+
+def test_what_the_engine_builds_says_what_to_build():
+    wire = mini.wire
+    reply = native.error(wire.address, 4, 9, 77, b"why")
+    head = envelope.head(reply)
+    assert (head.size, head.kind, head.status, head.id, head.context, head.flags) == (
+        51,
+        3,
+        4,
+        9,
+        77,
+        envelope.BUILD,
+    )
+    assert envelope.frame(reply) == b"why"
+    assert envelope.head(native.heartbeat(wire.address, 5, 6)).upstream_key == 6
+    assert envelope.head(native.drain(wire.address, 8)).context == 8
+    beat = envelope.pack(native.KIND_HEARTBEAT, b"PING 00000001 \n", id=1)
+    ack = native.heartbeat_ack(wire.address, beat)
+    assert (envelope.head(ack).kind, envelope.frame(ack)) == (native.KIND_HEARTBEAT_ACK, b"PING 00000001 \n")
+
+
+def test_texts_too_long_for_an_envelope_make_it_unreadable():
+    data = envelope.pack(1, b"x", texts=("a" * 70_000, "", "", ""))
+    assert envelope.head(data).flags == envelope.UNREADABLE
+    with pytest.raises(RemoteProtocolError):
+        native.request(mini.wire.address, data)
