@@ -73,11 +73,15 @@ def table(
 
 
 class World:
-    """Carries out what the core asks for, and keeps what each side got."""
+    """Carries out what the core asks for, and keeps what each side got.
 
-    def __init__(self, first: native.Table, *, connect="ok") -> None:
+    Clients are polite unless told otherwise: who hears that no more comes closes, too.
+    """
+
+    def __init__(self, first: native.Table, *, connect="ok", polite=True) -> None:
         self.core = native.Core(7)
         self.now = 1_000 * MS
+        self.polite = polite
         self.connect = connect  # what happens to new upstream connections: ok, fail, or wait
         self.clients: list[int] = []
         self.upstreams: dict[int, tuple[str, int]] = {}  # open or being opened, by handle
@@ -137,6 +141,8 @@ class World:
         elif op.op == native.OP_FINISH:
             assert op.handle not in self.finished, "finished twice"
             self.finished.add(op.handle)
+            if self.polite and op.handle in self.clients:
+                self.core.eof(op.handle)
         elif op.op == native.OP_PAUSE:
             self.paused.add(op.handle)
         elif op.op == native.OP_RESUME:

@@ -7,6 +7,10 @@
  * more at once: what cannot be the protocol is refused at the first wrong byte. */
 enum { FRONT = 32 };
 enum { MAX_RECV = 256 * 1024, MIN_ROOM = 4096 };
+/* How long a client that is being closed may be silent before it has closed its side, too. */
+enum { LINGER_MS = 1000 };
+/* The longest frame whose end is waited for when it was refused, bytes. */
+enum { MAX_SKIP = 64 * 1024 * 1024 };
 
 pk_conn *pk_conn_find(const pk_core *core, pk_handle h) {
   uint32_t index = (uint32_t)h;
@@ -56,7 +60,7 @@ static int input_pending(const pk_conn *c) {
 }
 
 void pk_conn_touch(pk_core *core, pk_conn *c) {
-  if (c->eof || c->read_off || c->draining || input_pending(c)) pk_conn_ready(core, c);
+  if (c->eof || c->deaf || c->read_off || c->draining || input_pending(c)) pk_conn_ready(core, c);
 }
 
 static int blocked(const pk_conn *c) { return c->side == PK_SIDE_DOWN && pk_down_blocked(c); }
@@ -99,11 +103,15 @@ void pk_conn_read_on(pk_core *core, pk_conn *c) {
   op(core, c, PK_OP_RESUME, 0);
 }
 
+static int hears(const pk_conn *c) {
+  return !c->eof && (c->state == PK_CONN_OPEN || (c->state == PK_CONN_FLUSHING && c->deaf));
+}
+
 uint8_t *pk_core_buffer(pk_core *core, pk_handle h, size_t *size) {
   pk_conn *c = pk_conn_find(core, h);
-  if (c == NULL || c->state != PK_CONN_OPEN || c->eof || (c->raw && c->read_off)) return NULL;
+  if (c == NULL || !hears(c) || (c->raw && c->read_off)) return NULL;
   uint32_t kept = input_size(c);
-  if (kept == 0) {
+  if (kept == 0 || c->deaf) {
     *size = sizeof core->scratch;
     return core->scratch;
   }
@@ -128,6 +136,14 @@ uint8_t *pk_core_buffer(pk_core *core, pk_handle h, size_t *size) {
   return c->in->data + c->in->end;
 }
 
+/* What the client sends from here on is dropped. It is read all the same: closing a socket with unread
+ * bytes resets it, which can take the answers along that its client has not read yet. */
+static void deafen(pk_core *core, pk_conn *c) {
+  c->deaf = 1;
+  c->frame_since = 0;
+  if (c->read_off) pk_conn_read_on(core, c);
+}
+
 int pk_conn_keep(pk_core *core, pk_conn *c, const uint8_t *data, size_t size) {
   if (size == 0) return 0;
   if (size > UINT32_MAX / 8 || input_room(core, c, (uint32_t)size) != 0) {
@@ -143,8 +159,8 @@ static void bad_bytes(pk_core *core, pk_conn *c, const uint8_t *data, size_t siz
   if (c->side == PK_SIDE_DOWN) {
     PK_STAT_ADD(core->stats.protocol_errors_client, 1);
     pk_down_bad(core, c, data, size, f, error);
-    c->eof = 1; /* what it asked before is still answered */
-    pk_conn_read_off(core, c);
+    deafen(core, c); /* what it asked before is still answered */
+    c->skip = error == PK_ERR_LIMIT && f->size > size && f->size <= MAX_SKIP ? f->size - size : 0;
   } else {
     PK_STAT_ADD(core->stats.protocol_errors_upstream, 1);
     pk_conn_close(core, c, 1);
@@ -207,7 +223,7 @@ static void parse_kept(pk_core *core, pk_conn *c) {
 
 void pk_core_feed(pk_core *core, pk_handle h, const uint8_t *data, size_t size) {
   pk_conn *c = pk_conn_find(core, h);
-  if (c == NULL || c->state != PK_CONN_OPEN || size == 0) return;
+  if (c == NULL || !hears(c) || size == 0) return;
   if (c->side == PK_SIDE_DOWN) {
     PK_STAT_ADD(core->stats.bytes_from_clients, size);
   } else {
@@ -218,6 +234,13 @@ void pk_core_feed(pk_core *core, pk_handle h, const uint8_t *data, size_t size) 
   if (c->first_byte == 0) c->first_byte = core->now;
   if (c->raw) {
     pk_raw_feed(core, c, data, size);
+    return;
+  }
+  if (c->deaf) {
+    pk_chunk_free(core, c->in);
+    c->in = NULL;
+    c->skip -= size < c->skip ? (uint32_t)size : c->skip;
+    pk_conn_settle(core, c);
     return;
   }
   uint32_t kept = input_size(c);
@@ -248,9 +271,22 @@ void pk_conn_more(pk_core *core, pk_conn *c) {
   pk_conn_settle(core, c);
 }
 
+/* All is written. The client hears it, behind what is left of a frame that it is still sending. */
+static void flushed(pk_core *core, pk_conn *c) {
+  if (!c->deaf || c->eof || core->shutdown) {
+    pk_conn_close(core, c, 0);
+    return;
+  }
+  if (!c->finished && c->skip == 0) {
+    c->finished = 1;
+    op(core, c, PK_OP_FINISH, 0);
+  }
+  pk_conn_timer(core, c);
+}
+
 void pk_conn_settle(pk_core *core, pk_conn *c) {
   if (c->state == PK_CONN_FLUSHING) {
-    if (c->out_bytes == 0) pk_conn_close(core, c, 0);
+    if (c->out_bytes == 0) flushed(core, c);
     return;
   }
   if (c->state != PK_CONN_OPEN) return;
@@ -269,17 +305,17 @@ void pk_conn_settle(pk_core *core, pk_conn *c) {
   }
   if (c->side == PK_SIDE_UP) {
     if (!c->ready && (c->eof || (c->draining && c->in_flight == 0))) pk_conn_close(core, c, 0);
-  } else if (c->eof && !c->ready && c->in_flight == 0 && !(blocked(c) && input_pending(c))) {
+  } else if ((c->eof || c->deaf) && !c->ready && c->in_flight == 0 && !(blocked(c) && input_pending(c))) {
     pk_conn_flush(core, c);
   }
 }
 
 void pk_core_eof(pk_core *core, pk_handle h) {
   pk_conn *c = pk_conn_find(core, h);
-  if (c == NULL || c->state != PK_CONN_OPEN) return;
+  if (c == NULL || !hears(c)) return;
   c->eof = 1;
   pk_conn_read_off(core, c);
-  if (c->side == PK_SIDE_DOWN && c->codec == NULL && !c->raw && c->in != NULL)
+  if (c->side == PK_SIDE_DOWN && c->codec == NULL && !c->raw && !c->deaf && c->in != NULL)
     pk_down_undecided(core, c, PK_DETECT_ENDED);
   if (c->raw) pk_raw_ended(core, c);
   pk_conn_settle(core, c);
@@ -294,13 +330,20 @@ void pk_core_error(pk_core *core, pk_handle h) {
 
 void pk_conn_flush(pk_core *core, pk_conn *c) {
   if (c->state != PK_CONN_OPEN) return;
-  if (c->out_bytes == 0) {
+  /* Where nothing was written there is nothing to lose. */
+  int linger = c->side == PK_SIDE_DOWN && !c->eof && !c->raw && !core->shutdown && c->out_total > 0;
+  if (c->out_bytes == 0 && !linger) {
     pk_conn_close(core, c, 0);
     return;
   }
   c->state = PK_CONN_FLUSHING;
   c->opened = core->now;
-  pk_conn_read_off(core, c);
+  if (linger) {
+    deafen(core, c);
+  } else {
+    pk_conn_read_off(core, c);
+  }
+  pk_conn_settle(core, c);
   pk_conn_timer(core, c);
 }
 
@@ -425,7 +468,11 @@ static int undecided(const pk_conn *c) {
 static uint64_t conn_due(const pk_core *core, const pk_conn *c) {
   const pk_limits *l = &core->limits;
   uint64_t active = later(c->last_read, c->last_write), due;
-  if (c->state == PK_CONN_FLUSHING) return c->opened + (uint64_t)l->frame_ms * PK_MS;
+  if (c->state == PK_CONN_FLUSHING) {
+    due = c->opened + (uint64_t)l->frame_ms * PK_MS;
+    uint64_t silent = later(active, c->opened) + LINGER_MS * PK_MS;
+    return c->out_bytes == 0 && silent < due ? silent : due;
+  }
   if (c->opening) return c->opened + (uint64_t)c->connect_ms * PK_MS;
   if (c->raw) return pk_raw_active(core, c) + (uint64_t)l->idle_ms * PK_MS;
   if (c->side == PK_SIDE_UP) {
@@ -514,7 +561,7 @@ void pk_conn_timer_fired(pk_core *core, pk_conn *c) {
   if (core->now < conn_due(core, c)) {
     pk_conn_timer(core, c);
   } else if (c->state != PK_CONN_OPEN || c->opening) {
-    pk_conn_close(core, c, c->state == PK_CONN_FLUSHING);
+    pk_conn_close(core, c, c->state == PK_CONN_FLUSHING && c->out_bytes > 0);
   } else if (c->raw) {
     PK_STAT_ADD(core->stats.closed_idle, 1);
     pk_conn_close(core, c, 0);
@@ -524,7 +571,8 @@ void pk_conn_timer_fired(pk_core *core, pk_conn *c) {
     if (c->side == PK_SIDE_UP) {
       pk_conn_close(core, c, 0);
     } else { /* what it asked before is still answered */
-      pk_core_eof(core, pk_conn_handle(c));
+      deafen(core, c);
+      pk_conn_settle(core, c);
       pk_conn_timer(core, c);
     }
   } else if (c->side == PK_SIDE_UP) {

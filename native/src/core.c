@@ -238,6 +238,7 @@ void pk_core_shutdown(pk_core *core) {
     c->unwanted = 1;
     if (c->state == PK_CONN_CONNECTING) pk_conn_close(core, c, 0);
     pk_conn_flush(core, c);
+    if (c->state == PK_CONN_FLUSHING) pk_conn_settle(core, c);
   }
 }
 

@@ -398,7 +398,10 @@ static int run(const declared *d, uint32_t pc, machine *m, const uint8_t *data, 
       case PK_I_SECTION: {
         int64_t length = r[n->b];
         if (length < 0) FAIL(PK_ERR_FORMAT, at);
-        if ((uint64_t)length > limit - at) FAIL(PK_ERR_LIMIT, at);
+        if ((uint64_t)length > limit - at) {
+          if ((uint64_t)length <= UINT32_MAX - at) f->size = (uint32_t)(at + (uint64_t)length);
+          FAIL(PK_ERR_LIMIT, at);
+        }
         r[n->a] = (int64_t)at;
         r[n->a + 1] = length;
         at += (uint64_t)length;

@@ -25,7 +25,7 @@ enum {
   PK_CONN_FREE = 0,
   PK_CONN_CONNECTING,
   PK_CONN_OPEN,
-  PK_CONN_FLUSHING, /* reads no more; closes once its bytes are written */
+  PK_CONN_FLUSHING, /* asks no more; closes once its bytes are written, and its client has closed, too */
   PK_CONN_CLOSED    /* recycled at the end of the batch */
 };
 enum { PK_TIMER_CONN = 0, PK_TIMER_REQUEST = 1 };
@@ -127,12 +127,15 @@ typedef struct pk_conn {
   uint8_t greeting, refused; /* steps of the greeting still to come; the peer said no */
   uint8_t unwanted; /* closed by us before it opened: says nothing of the endpoint */
   uint8_t falls_back, raw; /* of a listener with a fallback; passed on there, byte by byte */
-  uint8_t finishing, finished, tries; /* raw: no more is to be written; its peer was told; connects */
+  uint8_t finishing, tries; /* raw: no more is to be written; connects */
+  uint8_t finished;         /* its peer was told that no more is written */
   uint8_t named; /* its ids are byte strings */
+  uint8_t deaf;  /* what it sends is read and dropped */
   const pk_codec *codec;
   /* input: what was read and not yet framed */
   pk_chunk *in;
   uint32_t in_need; /* bytes that the frame in front needs, when known */
+  uint32_t skip;    /* deaf: bytes still to come of the frame that was refused */
   /* output */
   pk_chunk *out, *out_tail;
   uint64_t out_bytes;  /* queued */

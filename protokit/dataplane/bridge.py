@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger("protokit.bridge")
 _TURN = 256  # frames until others have theirs
 _WINDOW = 4096  # bytes that a codec is shown first
+_LINGER_S = 1.0  # how long a peer that was refused may be silent before it is closed
+_MAX_SKIP = 64 << 20  # bytes: the longest frame whose end is waited for when it was refused
 _SCAN_S = 1e-8  # a byte: how long nothing is looked at again for a frame whose size is unknown
 
 
@@ -161,11 +163,14 @@ class Bridge:
         self._peer, self._engine = _End(self), _End(self)
         self._need = 1  # bytes from where on the frame in front is looked at again
         self._begun = False  # the engine was told that a frame has begun
-        self._refused = False  # what the peer sends is not read any more
+        self._refused = False  # what the peer sends is read and dropped
+        self._skip = 0  # bytes still to come of the frame that was refused
         self._told_end = False
         self._over = False
         self._held = 0
+        self._told_peer = False  # that no more is written to it
         self._later: asyncio.TimerHandle | None = None
+        self._lingers: asyncio.TimerHandle | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self.forget: Callable[[], object] = lambda: None
 
@@ -213,7 +218,8 @@ class Bridge:
     def pace(self) -> None:
         """Read each end exactly while the other one takes what comes; keep count of what is held."""
         for end in (self._peer, self._engine):
-            pause = self.other(end).full or end.again or (end is self._peer and self._refused)
+            dropping = end is self._peer and self._refused
+            pause = not dropping and (self.other(end).full or end.again)
             transport = end.transport
             if transport is None or transport.is_closing() or pause == end.paused:
                 continue
@@ -241,6 +247,7 @@ class Bridge:
         """From the peer's bytes to envelopes."""
         peer, at = self._peer, 0
         if self._refused:
+            self._drop()
             return
         try:
             for _ in range(_TURN):
@@ -393,8 +400,15 @@ class Bridge:
             data = envelope.pack(0, timeout_ms=min(max(why, 0), 0xFFFFFFFF), flags=envelope.WRONG)
         else:
             data = envelope.pack(why.kind, id=int(why.id), context=why.context, flags=envelope.TOO_LARGE)
+            self._skip = why.need if why.need <= _MAX_SKIP else 0
         self._send_up(data)
+        self._drop()
+
+    def _drop(self) -> None:
+        self._skip = max(0, self._skip - len(self._peer.buffer))
         self._peer.buffer.clear()
+        if self._lingers is not None:
+            self._linger()
 
     def leave(self, *, reset: bool) -> None:
         """The engine has closed its end; what it wrote before is still for the peer."""
@@ -405,8 +419,24 @@ class Bridge:
 
     def _finish(self) -> None:
         """All is written: close once the peer has taken it."""
-        self._peer.close()
         self._engine.close()
+        if self._refused and not self._peer.ended:
+            self._linger()
+        else:
+            self._peer.close()
+
+    def _linger(self) -> None:
+        """Close when the peer does, or is silent: closed at once it might lose what it has not read yet."""
+        peer = self._peer
+        if self._lingers is not None:
+            self._lingers.cancel()
+        if peer.ended or peer.transport is None or peer.transport.is_closing():
+            peer.close()
+            return
+        if self._skip == 0 and not self._told_peer:
+            self._told_peer = True
+            peer.transport.write_eof()
+        self._lingers = asyncio.get_running_loop().call_later(_LINGER_S, peer.close)
 
     def _give_time(self) -> None:
         if self._deadline is None and not self._over:
@@ -421,7 +451,7 @@ class Bridge:
             pass  # it is writing its last bytes
         elif end is self._peer:
             other.close(abort=True)
-        else:
+        elif self._lingers is None:
             other.close()
         if all(one.transport is None or one.gone for one in (self._peer, self._engine)):
             self._end()
@@ -441,7 +471,7 @@ class Bridge:
 
     def _end(self) -> None:
         self._over = True
-        for timer in (self._later, self._deadline):
+        for timer in (self._later, self._lingers, self._deadline):
             if timer is not None:
                 timer.cancel()
         self.pace()

@@ -49,7 +49,6 @@ class Client:
         self.reset = False
         self.asked: dict[int, bytes] = {}  # id -> token, of requests that wait for their end
         self.order: list[tuple[int, bytes]] = []  # the same, as they were asked
-        self.broke_rules = False
 
 
 class Machine(RuleBasedStateMachine):
@@ -62,7 +61,7 @@ class Machine(RuleBasedStateMachine):
         self.toy = self.toys[self.kind]
         self.number = 0
         self.uid = 0
-        self.world = World(self.new_table({}, 2))
+        self.world = World(self.new_table({}, 2), polite=False)
         self.world.connect = "wait"
         self.clients: list[Client] = []
         self.asked_up: dict[int, list[tuple[int, int, bytes]]] = {}
@@ -145,6 +144,22 @@ class Machine(RuleBasedStateMachine):
         if candidates:
             client = data.draw(st.sampled_from(candidates))
             client.ended_writing = True
+            self.world.batch(("eof", client.handle))
+
+    @rule(data=st.data(), size=st.sampled_from([1, 40, 5000]))
+    def talk_nonsense(self, data, size) -> None:
+        candidates = [c for c in self.live() if not c.ended_writing]
+        if candidates:
+            client = data.draw(st.sampled_from(candidates))
+            client.pending += b"nonsense" * size
+            client.ended_writing = True
+
+    @rule(data=st.data())
+    def hang_up_when_told(self, data) -> None:
+        candidates = [c for c in self.live() if c.handle in self.world.finished]
+        if candidates:
+            client = data.draw(st.sampled_from(candidates))
+            client.pending.clear()
             self.world.batch(("eof", client.handle))
 
     @rule(data=st.data())

@@ -11,7 +11,9 @@ HELLO = b"GET / HTTP/1.1\r\n\r\n"
 
 
 def passing(toys, *, servers=1, names=("wide",), connect="ok", **more):
-    return World(table([toys[name].address for name in names], fallback=servers, **more), connect=connect)
+    return World(
+        table([toys[name].address for name in names], fallback=servers, **more), connect=connect, polite=False
+    )
 
 
 @pytest.fixture

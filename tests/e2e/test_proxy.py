@@ -571,6 +571,31 @@ def test_wrong_bytes_are_refused_at_once_without_harm_to_others(run, name):
     run(main())
 
 
+def test_a_client_that_is_refused_while_it_sends_can_send_it_all_and_read_why(run):
+    """Java's clients write the whole request before they look at an answer: a reset would hide it."""
+
+    async def main():
+        server = await Server().start()
+        proxy, listener = await proxied(server, limits={"frame": "64KiB"})
+        reader, writer = await asyncio.open_connection("127.0.0.1", listener)
+        call = Call(SERVICE, "echo", "Ljava/lang/Object;", ["x" * 3_000_000], version="1.0.0", request_id=5)
+        data = call.encode()
+        writer.write(data[:100])
+        head = await asyncio.wait_for(reader.readexactly(16), 5)
+        for at in range(100, len(data), 500_000):
+            writer.write(data[at : at + 500_000])
+            await asyncio.wait_for(writer.drain(), 5)
+            await asyncio.sleep(0.01)
+            assert not reader.at_eof() or at + 500_000 >= len(data)
+        answer = decode(head + await asyncio.wait_for(reader.read(), 5))
+        assert (answer.id, answer.status, "limit of 65536 bytes" in answer.value) == (5, 40, True)
+        writer.close()
+        await proxy.close()
+        await server.stop()
+
+    run(main())
+
+
 def test_a_frame_behind_a_good_one_that_is_wrong_is_refused_and_the_good_one_answered(run):
     async def main():
         server = await Server().start()

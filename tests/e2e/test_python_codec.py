@@ -316,6 +316,32 @@ def test_a_frame_over_the_limit_is_answered_and_the_connection_closed(run):
     run(test, limits={"frame": "64KiB"})
 
 
+def test_a_client_that_is_refused_while_it_sends_can_send_it_all_and_read_why(run):
+    async def test(proxy, server):
+        client = await Client.connect(proxy)
+        frame = call(7, payload=bytes(3_000_000))
+        client.writer.write(frame[:200])
+        assert (await client.next())[:2] == ("response", 7)
+        for at in range(200, len(frame), 500_000):
+            assert not client.reader.at_eof()
+            client.writer.write(frame[at : at + 500_000])
+            await asyncio.wait_for(client.writer.drain(), 5)
+            await asyncio.sleep(0.01)
+        assert await client.next() is None
+        client.writer.write(b"and more")
+        await client.writer.drain()
+        client.writer.close()
+        await until(lambda: total(proxy, "connections_active") == 0)
+        # who never closes is closed
+        stays = await Client.connect(proxy)
+        stays.writer.write(call(6, payload=b"x") + b"nonsense")
+        assert await stays.next() == ("response", 6, b"x")
+        assert await stays.next() is None
+        await until(lambda: len(proxy._bridges) == 1)  # the one to the server
+
+    run(test, limits={"frame": "64KiB"})
+
+
 def test_bytes_one_by_one(run):
     async def test(proxy, server):
         client = await Client.connect(proxy)

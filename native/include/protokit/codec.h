@@ -93,7 +93,7 @@ typedef struct pk_frame {
     uint64_t id;         /* as on the wire, zero-extended; 0 where there are none */
     pk_span id_span;     /* where it stands, when ids are byte strings (pk_codec.id_max) */
   };
-  uint32_t size;         /* the whole frame, bytes */
+  uint32_t size;         /* the whole frame, bytes; with PK_ERR_LIMIT, too, where it is known */
   uint32_t need;         /* with PK_MORE: call again with at least this many bytes from the
                             frame's start (> the size just given): framing stays linear */
   uint32_t body;         /* offset of the payload, for the codec's own later calls */

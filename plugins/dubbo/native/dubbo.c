@@ -98,6 +98,7 @@ static int frame(const pk_codec *codec, const uint8_t *data, size_t size, uint32
   }
   uint8_t flag = data[2];
   uint32_t length = get32(data + 12);
+  out->size = DUBBO_HEADER + length; /* wraps only where it is refused */
   out->id = get64(data + 4);
   out->context = flag & SERIALIZATION;
   out->body = DUBBO_HEADER;
@@ -109,7 +110,6 @@ static int frame(const pk_codec *codec, const uint8_t *data, size_t size, uint32
     out->error_at = 12;
     return length > INT32_MAX ? PK_ERR_FORMAT : PK_ERR_LIMIT;
   }
-  out->size = DUBBO_HEADER + length;
   if (out->size > size) {
     out->need = out->size;
     return PK_MORE;

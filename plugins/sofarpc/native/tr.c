@@ -60,8 +60,9 @@ static int frame(const pk_codec *codec, const uint8_t *data, size_t size, uint32
   if (connection > INT32_MAX) return refuse(out, PK_ERR_FORMAT, 5);
   if (application > INT32_MAX) return refuse(out, PK_ERR_FORMAT, 10);
   uint64_t total = (uint64_t)HEAD + connection + data[9] + application;
+  out->size = (uint32_t)total;
   if (total > limit) return refuse(out, PK_ERR_LIMIT, connection > limit ? 5 : 10);
-  out->need = out->size = (uint32_t)total;
+  out->need = out->size;
   if (size < total) return PK_MORE;
   out->kind = data[1] == 1 ? PK_KIND_RESPONSE : data[3] == 1 ? PK_KIND_ONEWAY : PK_KIND_REQUEST;
   out->context = data[2];
