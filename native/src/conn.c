@@ -160,7 +160,7 @@ static void bad_bytes(pk_core *core, pk_conn *c, const uint8_t *data, size_t siz
     PK_STAT_ADD(core->stats.protocol_errors_client, 1);
     pk_down_bad(core, c, data, size, f, error);
     deafen(core, c); /* what it asked before is still answered */
-    c->skip = error == PK_ERR_LIMIT && f->size > size && f->size <= MAX_SKIP ? f->size - size : 0;
+    c->skip = error == PK_ERR_LIMIT && f->size > size && f->size <= MAX_SKIP ? (uint32_t)(f->size - size) : 0;
   } else {
     PK_STAT_ADD(core->stats.protocol_errors_upstream, 1);
     pk_conn_close(core, c, 1);

@@ -1,117 +1,10 @@
 /* declared.c: the codec of every declared wire format: an interpreter of programs (program.h). */
+#include "declared.h"
+
 #include <stdlib.h>
-#include <string.h>
 
 #include "checksum.h"
 #include "ident.h"
-#include "program.h"
-
-enum { TEXT_MAX = 512, ENCODED_MAX = 6 * TEXT_MAX, LITTLE = 16, SIGNED = 32 };
-enum { HAS_CHECKSUM = 1, SEALED_AT_END = 2 }; /* pk_frame.flags */
-
-typedef struct quick_place {
-  pk_program_place place;
-  uint16_t at;
-  uint8_t plain, shift, is_signed;
-} quick_place;
-
-typedef struct quick_section {
-  quick_place size;
-  int8_t own;
-  uint8_t judged; /* it says whether an answer is an application error */
-  int32_t add;
-  uint32_t most, usual; /* of what stands there, as if it were unsigned; where it is usually empty, so */
-} quick_section;
-
-/* A shape as it is read fastest. */
-typedef struct quick_shape {
-  uint32_t header, trailer, sum_at, context, key;
-  uint16_t id_at;
-  uint8_t kind, sections, checked, timed, judged, kept, plain, loud;
-  quick_place id, timeout, status, keep[3];
-  quick_section section[PK_SHAPE_SECTIONS];
-} quick_shape;
-
-/* Keys to look up, by size (modulo 64). */
-typedef struct quick_key {
-  const uint8_t *data;
-  uint32_t size, slice;
-  struct quick_key *next;
-} quick_key;
-
-typedef struct quick_map {
-  quick_key *of[64];
-  int usual; /* four bytes big endian before keys and values */
-} quick_map;
-
-typedef struct declared {
-  pk_codec codec;
-  const pk_program *program; /* the image */
-  const pk_insn *insns;
-  const int64_t *constants;
-  const pk_program_delimiter *delimiters;
-  const pk_program_table *tables;
-  const pk_program_entry *entries;
-  const pk_program_map *maps;
-  const pk_program_key *keys;
-  const pk_program_step *steps;
-  const pk_program_checksum *checksums;
-  const uint32_t *operands, *replies;
-  const pk_program_test *tests;
-  const pk_program_shape *shapes;
-  const pk_program_counter *counters;
-  pk_slice *literals;
-  quick_shape *quick;
-  quick_map *quick_maps;
-  quick_key *quick_keys;
-  int64_t usual_status; /* the wire's OK */
-  uint8_t usual;
-  uint8_t far; /* tests look behind the first 16 bytes */
-  uint64_t mask_a, mask_b; /* the bytes that tests look at, of the first 16 */
-  uint8_t id_form;
-} declared;
-
-static const declared *declared_of(const pk_codec *codec) { return codec->user; }
-
-/* Any index that an instruction can name is inside. */
-typedef struct machine {
-  int64_t r[258];
-  uint64_t stepped; /* steps that have run, bit by bit */
-  pk_slice s[512];
-} machine;
-
-static uint64_t big(const uint8_t *p, uint32_t bytes) {
-  uint64_t v = 0;
-  for (uint32_t i = 0; i < bytes; i++) v = v << 8 | p[i];
-  return v;
-}
-
-static uint64_t little(const uint8_t *p, uint32_t bytes) {
-  uint64_t v = 0;
-  for (uint32_t i = bytes; i > 0; i--) v = v << 8 | p[i - 1];
-  return v;
-}
-
-static int64_t extend(uint64_t v, uint32_t bytes) {
-  uint32_t shift = 64 - 8 * bytes;
-  return (int64_t)(v << shift) >> shift;
-}
-
-static void put(uint8_t *p, uint64_t v, uint32_t bytes, int is_little) {
-  for (uint32_t i = 0; i < bytes; i++) p[is_little ? i : bytes - 1 - i] = (uint8_t)(v >> (8 * i));
-}
-
-static uint64_t get16(const uint8_t *p) { return (uint64_t)p[0] << 8 | p[1]; }
-static uint64_t get32(const uint8_t *p) {
-  uint32_t v;
-  memcpy(&v, p, 4);
-  return __builtin_bswap32(v);
-}
-static uint64_t get64(const uint8_t *p) {
-  uint64_t v;
-  memcpy(&v, p, 8);
-  return __builtin_bswap64(v);
-}
 
 static int64_t lookup(const declared *d, uint32_t index, int64_t key) {
   const pk_program_table *t = &d->tables[index];
@@ -129,228 +22,6 @@ static uint32_t checksum_of(const declared *d, const pk_program_checksum *c, con
     crc = pk_crc32(crc, data + m->r[reg], (size_t)m->r[reg + 1]);
   }
   return crc;
-}
-
-/* Texts. */
-
-typedef struct pairs {
-  const uint8_t *at, *end;
-} pairs;
-
-/* PK_MORE at the end. A null key or value has no data. */
-static int sized_text(pairs *in, uint32_t form, pk_slice *out) {
-  uint32_t bytes = form & 15;
-  if ((size_t)(in->end - in->at) < bytes) return PK_ERR_FORMAT;
-  uint64_t raw = form & LITTLE ? little(in->at, bytes) : big(in->at, bytes);
-  int64_t size = form & SIGNED ? extend(raw, bytes) : (int64_t)raw;
-  in->at += bytes;
-  *out = (pk_slice){NULL, 0};
-  if (size == -1) return PK_OK;
-  if (size < 0 || size > in->end - in->at) return PK_ERR_FORMAT;
-  *out = (pk_slice){in->at, (uint32_t)size};
-  in->at += size;
-  return PK_OK;
-}
-
-static const uint8_t *find(const uint8_t *at, const uint8_t *end, pk_slice what) {
-  if (what.size == 1) return memchr(at, what.data[0], (size_t)(end - at));
-  while ((size_t)(end - at) >= what.size) {
-    at = memchr(at, what.data[0], (size_t)(end - at) - what.size + 1);
-    if (at == NULL) return NULL;
-    if (memcmp(at, what.data, what.size) == 0) return at;
-    at++;
-  }
-  return NULL;
-}
-
-static int next_pair(const declared *d, const pk_program_map *map, pairs *in, pk_slice *key,
-                     pk_slice *value) {
-  if (in->at == in->end) return PK_MORE;
-  if (map->kind == PK_MAP_PAIRS) {
-    int result = sized_text(in, map->key_size, key);
-    return result != PK_OK ? result : sized_text(in, map->value_size, value);
-  }
-  pk_slice between = d->literals[map->between], after = d->literals[map->after];
-  const uint8_t *middle = find(in->at, in->end, between);
-  if (middle == NULL) return PK_ERR_FORMAT;
-  *key = (pk_slice){in->at, (uint32_t)(middle - in->at)};
-  const uint8_t *from = middle + between.size, *to = find(from, in->end, after);
-  *value = (pk_slice){from, (uint32_t)((to == NULL ? in->end : to) - from)};
-  in->at = to == NULL ? in->end : to + after.size;
-  return PK_OK;
-}
-
-/* Names of keys have 4 to 32 bytes mostly: two or four loads, which may overlap, tell. */
-static inline int same(const uint8_t *a, const uint8_t *b, uint32_t size) {
-  if (size < 4 || size > 32) return memcmp(a, b, size) == 0;
-  if (size < 8) return ((get32(a) ^ get32(b)) | (get32(a + size - 4) ^ get32(b + size - 4))) == 0;
-  uint64_t differ = (get64(a) ^ get64(b)) | (get64(a + size - 8) ^ get64(b + size - 8));
-  if (size > 16) differ |= (get64(a + 8) ^ get64(b + 8)) | (get64(a + size - 16) ^ get64(b + size - 16));
-  return differ == 0;
-}
-
-/* The usual map. A length of null is more than can be there. */
-static inline int look_fast(const declared *d, const pk_program_map *map, pk_slice section,
-                            pk_slice *s) {
-  const uint8_t *at = section.data, *end = at + section.size;
-  const quick_map *quick = &d->quick_maps[map - d->maps];
-  while (at < end) {
-    if (end - at < 8) return PK_ERR_FORMAT;
-    uint64_t key_size = get32(at);
-    const uint8_t *key = at + 4;
-    if (key_size > (size_t)(end - key) - 4) /* null: the general way */
-      return key_size == UINT32_MAX && map->key_size & SIGNED ? PK_MORE : PK_ERR_FORMAT;
-    uint64_t size = get32(key + key_size);
-    at = key + key_size + 4;
-    pk_slice value = {at, (uint32_t)size};
-    if (size <= (size_t)(end - at)) {
-      at += size;
-    } else if (size == UINT32_MAX && map->value_size & SIGNED) {
-      value = (pk_slice){NULL, 0};
-    } else {
-      return PK_ERR_FORMAT;
-    }
-    for (const quick_key *k = quick->of[key_size & 63]; k != NULL; k = k->next)
-      if (key_size == k->size && same(key, k->data, k->size)) s[k->slice] = value;
-  }
-  return PK_OK;
-}
-
-static void forget(const declared *d, const pk_program_map *map, pk_slice *s) {
-  const quick_key *keys = d->quick_keys + map->first;
-  for (uint32_t i = 0; i < map->count; i++) s[keys[i].slice] = (pk_slice){NULL, 0};
-}
-
-static __attribute__((noinline)) int look_slowly(const declared *d, const pk_program_map *map, pk_slice section,
-                                                 pk_slice *s) {
-  pairs in = {section.data, section.data + section.size};
-  const quick_key *keys = d->quick_keys + map->first;
-  pk_slice key, value;
-  int result;
-  while ((result = next_pair(d, map, &in, &key, &value)) == PK_OK)
-    for (uint32_t i = 0; i < map->count; i++)
-      if (key.data != NULL && key.size == keys[i].size && same(key.data, keys[i].data, key.size))
-        s[keys[i].slice] = value;
-  return result == PK_MORE ? PK_OK : result;
-}
-
-static int look(const declared *d, const pk_program_map *map, pk_slice section, pk_slice *s) {
-  forget(d, map, s);
-  if (section.data == NULL) return PK_OK;
-  if (d->quick_maps[map - d->maps].usual) {
-    int result = look_fast(d, map, section, s);
-    if (result != PK_MORE) return result;
-    forget(d, map, s);
-  }
-  return look_slowly(d, map, section, s);
-}
-
-static __attribute__((noinline)) void split(pk_slice in, pk_slice by, uint32_t most, pk_slice *out) {
-  const uint8_t *at = in.data, *end = at == NULL ? NULL : at + in.size;
-  uint32_t i = 0;
-  while (i < most && at != NULL) {
-    const uint8_t *to = i + 1 == most ? NULL : find(at, end, by);
-    out[i++] = (pk_slice){at, (uint32_t)((to == NULL ? end : to) - at)};
-    at = to == NULL ? NULL : to + by.size;
-  }
-  while (i < most) out[i++] = (pk_slice){NULL, 0};
-}
-
-/* By parts, as it was written: a load of both at once would wait until the stores are through. */
-static inline void copy(pk_slice *to, const pk_slice *from) {
-  to->data = from->data;
-  to->size = from->size;
-}
-
-static int64_t number(pk_slice s) {
-  int64_t v = 0;
-  if (s.size == 0 || s.size > 18) return 0;
-  for (uint32_t i = 0; i < s.size; i++) {
-    if (s.data[i] < '0' || s.data[i] > '9') return 0;
-    v = v * 10 + (s.data[i] - '0');
-  }
-  return v;
-}
-
-static __attribute__((noinline)) void step(const declared *d, uint32_t index, pk_slice section, pk_slice *out, uint32_t count) {
-  const pk_program_step *s = &d->steps[index];
-  for (uint32_t i = 0; i < count; i++) out[i] = (pk_slice){NULL, 0};
-  if (section.data == NULL) return;
-  pk_step function = (pk_step)(uintptr_t)s->function;
-  if (function(section.data, section.size, d->literals + s->first, s->count, out, count) == PK_OK) return;
-  for (uint32_t i = 0; i < count; i++) out[i] = (pk_slice){NULL, 0};
-}
-
-static uint32_t milliseconds(int64_t v) { return v <= 0 ? 0 : v > UINT32_MAX ? UINT32_MAX : (uint32_t)v; }
-
-typedef struct headers {
-  pk_slice section;
-  uint32_t map;
-} headers;
-
-/* Run text instructions from *pc to the first that is none. `out`: what a destination fills. `h`: what the
- * headers are. Apart from the rest, since routing needs hardly more of a program than this. */
-static __attribute__((noinline)) int texts(const declared *d, uint32_t *pc_at, machine *m, const uint8_t *data,
-                                           const pk_frame *f, pk_destination *out, headers *h) {
-  int64_t *r = m->r;
-  pk_slice *s = m->s;
-  for (uint32_t pc = *pc_at;; pc++) {
-    const pk_insn *n = &d->insns[pc];
-    switch (n->op) {
-      case PK_I_SLICE:
-        s[n->a] = r[n->b] < 0 ? (pk_slice){NULL, 0} : (pk_slice){data + r[n->b], (uint32_t)r[n->b + 1]};
-        break;
-      case PK_I_OWN:
-        s[n->a] = (pk_slice){data + f->own[n->i], f->own[n->i + 1]};
-        if (f->own[n->i] == UINT32_MAX) s[n->a].data = NULL;
-        break;
-      case PK_I_TAKE:
-        if (s[n->b].data == NULL) break;
-        copy(&s[n->a], &s[n->b]);
-        pc = (uint32_t)n->i - 1;
-        break;
-      case PK_I_LITERAL: s[n->a] = d->literals[n->i]; break;
-      case PK_I_NONE: s[n->a] = (pk_slice){NULL, 0}; break;
-      case PK_I_COPY: copy(&s[n->a], &s[n->b]); break;
-      case PK_I_LOOK: {
-        int result = look(d, &d->maps[n->i], s[n->b], s);
-        if (result == PK_OK) break;
-        if (out != NULL) return result;
-        look(d, &d->maps[n->i], (pk_slice){NULL, 0}, s); /* of an answer: it goes on as it is */
-        break;
-      }
-      case PK_I_SPLIT: split(s[n->b], d->literals[n->i], n->c, s + n->a); break;
-      case PK_I_STEP: {
-        uint64_t one = (uint64_t)1 << (n->i & 63);
-        if (n->i < 64 && m->stepped & one) break;
-        m->stepped |= one;
-        step(d, (uint32_t)n->i, s[n->b], s + n->a, n->c);
-        break;
-      }
-      case PK_I_JTEXT:
-        if (s[n->a].data != NULL) pc = (uint32_t)n->i - 1;
-        break;
-      case PK_I_NUMBER: r[n->a] = number(s[n->b]); break;
-      case PK_I_SAME:
-        r[n->a] = s[n->b].data != NULL && s[n->b].size == d->literals[n->i].size &&
-                  memcmp(s[n->b].data, d->literals[n->i].data, s[n->b].size) == 0;
-        break;
-      case PK_I_TO:
-        if (n->a != PK_NO_TEXT) copy(&out->service, &s[n->a]);
-        if (n->b != PK_NO_TEXT) copy(&out->method, &s[n->b]);
-        if (n->c != PK_NO_TEXT) copy(&out->version, &s[n->c]);
-        if (n->i != PK_NO_TEXT) copy(&out->group, &s[n->i]);
-        break;
-      case PK_I_BUDGET:
-        if (r[n->a] > 0) out->timeout_ms = milliseconds(r[n->a]);
-        break;
-      case PK_I_HEADERS:
-        h->section = s[n->a];
-        h->map = (uint32_t)n->i;
-        break;
-      default: *pc_at = pc; return PK_OK;
-    }
-  }
 }
 
 enum { FRAMING = 0, EARLY = 1, UNVERIFIED = 2 };
@@ -432,7 +103,7 @@ static int run(const declared *d, uint32_t pc, machine *m, const uint8_t *data, 
         const pk_program_delimiter *u = &d->delimiters[n->i];
         pk_slice by = d->literals[u->literal];
         uint64_t most = at + u->max + by.size, seen = size < most ? size : most;
-        const uint8_t *found = at < seen ? find(data + at, data + seen, by) : NULL;
+        const uint8_t *found = at < seen ? pk_declared_find(data + at, data + seen, by) : NULL;
         if (found == NULL) {
           if (seen == most) FAIL(PK_ERR_LIMIT, at);
           if (size + 1 > limit) FAIL(PK_ERR_LIMIT, at);
@@ -568,7 +239,7 @@ static int run(const declared *d, uint32_t pc, machine *m, const uint8_t *data, 
       case PK_I_EMIT: case PK_I_EMIT_ID: case PK_I_EMIT_KEPT: case PK_I_EMIT_SIZE: case PK_I_EMIT_UVAR:
       case PK_I_EMIT_COUNT: case PK_I_EMIT_TEXT: case PK_I_END: return PK_OK;
       default: {
-        int result = texts(d, &pc, m, data, f, out, h);
+        int result = pk_declared_texts(d, &pc, m, data, f, out, h);
         if (result != PK_OK) FAIL(result, 0);
         pc--;
       }
@@ -736,7 +407,7 @@ static __attribute__((noinline)) int is_app_error(const declared *d, const uint8
   const pk_program_map *map = &d->maps[d->program->app_map];
   pk_slice text = d->literals[d->program->app_text];
   machine m;
-  if (look(d, map, (pk_slice){section, size}, m.s) != PK_OK) return 0;
+  if (pk_declared_look(d, map, (pk_slice){section, size}, m.s) != PK_OK) return 0;
   pk_slice found = m.s[d->keys[map->first].slice];
   return found.data != NULL && found.size == text.size && memcmp(found.data, text.data, text.size) == 0;
 }
@@ -838,7 +509,7 @@ static int prepare(const declared *d, machine *m, const uint8_t *data, const pk_
 static inline int find_texts(const declared *d, uint32_t pc, machine *m, const uint8_t *data, const pk_frame *f,
                              pk_destination *out, headers *h) {
   m->stepped = 0;
-  int result = texts(d, &pc, m, data, f, out, h);
+  int result = pk_declared_texts(d, &pc, m, data, f, out, h);
   if (result != PK_OK || d->insns[pc].op == PK_I_END) return result;
   pk_frame copy = *f;
   uint32_t failed;
@@ -851,7 +522,7 @@ static inline int direct(const declared *d, machine *m, const uint8_t *data, con
   const pk_program_direct *t = &d->program->direct;
   pk_slice *const to[] = {&out->service, &out->method, &out->version, &out->group};
   if (f->own[t->own] == UINT32_MAX) return PK_MORE;
-  int result = look(d, &d->maps[t->map], (pk_slice){data + f->own[t->own], f->own[t->own + 1]}, m->s);
+  int result = pk_declared_look(d, &d->maps[t->map], (pk_slice){data + f->own[t->own], f->own[t->own + 1]}, m->s);
   if (result != PK_OK) return result;
   *pc = t->after;
   for (const pk_program_text *one = t->text; one < t->text + 4 && one->count > 0; one++) {
@@ -861,7 +532,7 @@ static inline int direct(const declared *d, machine *m, const uint8_t *data, con
     const uint8_t *at = from->data, *end = at == NULL ? NULL : at + from->size;
     pk_slice by = d->literals[one->separator];
     for (uint32_t i = 0; at != NULL; i++) {
-      const uint8_t *past = i + 1 < one->parts ? find(at, end, by) : NULL;
+      const uint8_t *past = i + 1 < one->parts ? pk_declared_find(at, end, by) : NULL;
       if (one->to[i] < 4) *to[one->to[i]] = (pk_slice){at, (uint32_t)((past == NULL ? end : past) - at)};
       at = past == NULL ? NULL : past + by.size;
     }
@@ -893,7 +564,7 @@ static int next_header(const pk_codec *codec, const uint8_t *data, const pk_fram
   if (h.section.data == NULL) return PK_MORE;
   pairs in = {c->at == 0 ? h.section.data : data + c->at, h.section.data + h.section.size};
   do {
-    result = next_pair(d, &d->maps[h.map], &in, &out->key, &out->value);
+    result = pk_declared_next_pair(d, &d->maps[h.map], &in, &out->key, &out->value);
     if (result != PK_OK) return result;
   } while (out->key.data == NULL);
   c->at = (uint32_t)(in.at - data);
@@ -901,8 +572,7 @@ static int next_header(const pk_codec *codec, const uint8_t *data, const pk_fram
   return PK_OK;
 }
 
-/* Make the checksums of a whole frame right. */
-static void seal(const declared *d, uint8_t *data, uint32_t size) {
+void pk_declared_seal(const declared *d, uint8_t *data, uint32_t size) {
   pk_frame f = {0};
   machine m;
   if (frame_as(d, &m, data, size, size, UNVERIFIED, &f) != PK_OK || !(f.flags & HAS_CHECKSUM)) return;
@@ -916,7 +586,7 @@ static inline void reseal(const declared *d, uint8_t *data, uint32_t size, uint3
   if (flags & SEALED_AT_END) {
     put(data + size - 4, pk_crc32(0, data, size - 4), 4, 0);
   } else if (flags & HAS_CHECKSUM) {
-    seal(d, data, size);
+    pk_declared_seal(d, data, size);
   }
 }
 
@@ -985,7 +655,7 @@ static int splice_id(const pk_codec *codec, const uint8_t *data, const pk_frame 
   memcpy(out + at + id_size, data + old.at + old.size, behind);
   if (p->id_delimiter != PK_NOWHERE) { /* it is the first that ends the id */
     const uint8_t *end = out + at + id_size;
-    if (find(out + at, end + behind, d->literals[p->id_delimiter]) != end) return PK_ERR_UNSUPPORTED;
+    if (pk_declared_find(out + at, end + behind, d->literals[p->id_delimiter]) != end) return PK_ERR_UNSUPPORTED;
   }
   for (uint32_t i = 0; i < counters; i++) {
     int64_t place = m.r[d->counters[i].at];
@@ -997,290 +667,31 @@ static int splice_id(const pk_codec *codec, const uint8_t *data, const pk_frame 
   return (int)size;
 }
 
-/* Replies. */
-
-typedef struct text {
-  uint8_t data[ENCODED_MAX];
-  uint32_t size, units;
-} text;
-
-static void text_add(text *t, const uint8_t *data, uint32_t size) {
-  memcpy(t->data + t->size, data, size);
-  t->size += size;
-}
-
-static void encode(text *t, uint32_t encoding, const char *raw, size_t size) {
-  static const char hex[] = "0123456789abcdef";
-  t->size = t->units = 0;
-  if (size > TEXT_MAX) size = TEXT_MAX;
-  for (size_t i = 0; i < size;) {
-    const uint8_t *p = (const uint8_t *)raw + i;
-    uint32_t width = *p < 0x80 ? 1 : *p >= 0xf0 ? 4 : *p >= 0xe0 ? 3 : *p >= 0xc0 ? 2 : 0;
-    if (width == 0 || i + width > size) break; /* cut in the middle of a character */
-    t->units += width == 4 ? 2 : 1;
-    if (encoding == PK_TEXT_JSON && (*p < 0x20 || *p == '"' || *p == '\\')) {
-      const uint8_t escape[6] = {'\\', 'u', '0', '0', (uint8_t)hex[*p >> 4], (uint8_t)hex[*p & 15]};
-      text_add(t, escape, 6);
-    } else if (encoding == PK_TEXT_HESSIAN && width == 4) { /* each surrogate alone */
-      uint32_t code = ((p[0] & 7u) << 18 | (p[1] & 63u) << 12 | (p[2] & 63u) << 6 | (p[3] & 63u)) - 0x10000;
-      const uint32_t two[2] = {0xd800 + (code >> 10 & 0x3ff), 0xdc00 + (code & 0x3ff)};
-      for (int k = 0; k < 2; k++) {
-        const uint8_t bytes[3] = {(uint8_t)(0xe0 | two[k] >> 12), (uint8_t)(0x80 | (two[k] >> 6 & 63)),
-                                  (uint8_t)(0x80 | (two[k] & 63))};
-        text_add(t, bytes, 3);
-      }
-    } else {
-      text_add(t, p, width);
-    }
-    i += width;
-  }
-}
-
-/* A text that a delimiter ends has none of its bytes. */
-static void without(text *t, pk_slice delimiter) {
-  uint8_t instead = delimiter.size > 0 && memchr(delimiter.data, ' ', delimiter.size) != NULL ? '_' : ' ';
-  for (uint32_t i = 0; i < t->size && delimiter.size > 0; i++)
-    if (memchr(delimiter.data, t->data[i], delimiter.size) != NULL) t->data[i] = instead;
-}
-
-static int reply(const declared *d, uint32_t variant, uint32_t which, uint64_t id, uint32_t context,
-                 const char *raw, size_t raw_size, uint8_t *out, size_t cap) {
-  uint32_t pc = d->replies[(variant < d->program->variants ? variant : 0) * PK_REPLIES + which];
-  size_t n = 0;
-  text t;
-  if (pc == PK_NOWHERE) return 0;
-  encode(&t, d->program->text_encoding, raw, raw_size);
-  for (;; pc++) {
-    const pk_insn *in = &d->insns[pc];
-    uint64_t size = (uint64_t)in->i + t.size;
-    pk_slice literal = {NULL, 0};
-    uint8_t varint[10];
-    uint32_t bytes = in->b;
-    switch (in->op) {
-      case PK_I_EMIT:
-        literal = d->literals[in->i];
-        bytes = literal.size;
-        break;
-      case PK_I_EMIT_TEXT:
-        without(&t, d->literals[in->i]);
-        literal = (pk_slice){t.data, t.size}, bytes = t.size;
-        break;
-      case PK_I_EMIT_UVAR:
-        for (bytes = 0; size >= 0x80; size >>= 7) varint[bytes++] = (uint8_t)(size | 0x80);
-        varint[bytes++] = (uint8_t)size;
-        literal = (pk_slice){varint, bytes};
-        break;
-      default: break;
-    }
-    if (in->op == PK_I_END) break;
-    if (cap - n < bytes) return PK_ERR_SPACE;
-    if (literal.data != NULL) {
-      memcpy(out + n, literal.data, bytes);
-    } else if (in->op == PK_I_EMIT_ID) {
-      put(out + n, id, bytes, in->c & 1);
-    } else if (in->op == PK_I_EMIT_KEPT) {
-      put(out + n, context >> (in->c & 31), bytes, in->c >> 5);
-    } else if (in->op == PK_I_EMIT_SIZE) {
-      put(out + n, size, bytes, in->c & 1);
-    } else if (in->op == PK_I_EMIT_COUNT) {
-      put(out + n, in->c & 2 ? t.units : t.size, bytes, in->c & 1);
-    }
-    n += bytes;
-  }
-  if (d->program->checksums.count > 0) seal(d, out, (uint32_t)n);
-  return (int)n;
-}
-
 static int heartbeat(const pk_codec *codec, uint64_t id, uint32_t key, uint8_t *out, size_t cap) {
-  return reply(declared_of(codec), key, PK_REPLY_HEARTBEAT, id, key, "", 0, out, cap);
+  return pk_declared_reply(declared_of(codec), key, PK_REPLY_HEARTBEAT, id, key, "", 0, out, cap);
 }
 
 static int heartbeat_ack(const pk_codec *codec, const uint8_t *data, const pk_frame *f, uint8_t *out,
                          size_t cap) {
   (void)data;
-  return reply(declared_of(codec), f->context & 0xff, PK_REPLY_ACK, f->id, f->context, "", 0, out, cap);
+  return pk_declared_reply(declared_of(codec), f->context & 0xff, PK_REPLY_ACK, f->id, f->context, "", 0, out, cap);
 }
 
 static int drain(const pk_codec *codec, uint32_t context, uint8_t *out, size_t cap) {
-  return reply(declared_of(codec), context & 0xff, PK_REPLY_DRAIN, 0, context, "", 0, out, cap);
+  return pk_declared_reply(declared_of(codec), context & 0xff, PK_REPLY_DRAIN, 0, context, "", 0, out, cap);
 }
 
 static int error(const pk_codec *codec, uint32_t status, uint64_t id, uint32_t context, const char *raw,
                  size_t raw_size, uint8_t *out, size_t cap) {
-  return reply(declared_of(codec), context & 0xff, PK_REPLY_ERROR + status, id, context, raw, raw_size, out,
+  return pk_declared_reply(declared_of(codec), context & 0xff, PK_REPLY_ERROR + status, id, context, raw, raw_size, out,
                cap);
 }
 
 static int greeting(const pk_codec *codec, uint32_t step, uint32_t context, uint8_t *out, size_t cap) {
-  return reply(declared_of(codec), context & 0xff, PK_REPLY_GREETING + step, 0, context, "", 0, out, cap);
+  return pk_declared_reply(declared_of(codec), context & 0xff, PK_REPLY_GREETING + step, 0, context, "", 0, out, cap);
 }
 
 /* Loading. */
-
-static int in_image(const pk_program *p, pk_program_range range, size_t item) {
-  return range.at % 8 == 0 && range.at <= p->size && range.count <= (p->size - range.at) / item;
-}
-
-static const char *bad_literal(const pk_program *p) {
-  const pk_program_literal *l = (const void *)((const uint8_t *)p + p->literals.at);
-  for (uint32_t i = 0; i < p->literals.count; i++)
-    if (l[i].at > p->size || l[i].size > p->size - l[i].at) return "a literal is outside of the image";
-  return NULL;
-}
-
-static uint32_t most_of(const pk_program *p, uint8_t op) {
-  switch (op) {
-    case PK_I_UNTIL: return p->delimiters.count;
-    case PK_I_VERIFY: return p->checksums.count;
-    case PK_I_CONST: return p->constants.count;
-    case PK_I_TABLE: return p->tables.count;
-    case PK_I_MAGIC: case PK_I_LITERAL: case PK_I_SPLIT: case PK_I_SAME: case PK_I_EMIT:
-    case PK_I_EMIT_TEXT: return p->literals.count;
-    case PK_I_LOOK: case PK_I_HEADERS: return p->maps.count;
-    case PK_I_STEP: return p->steps.count;
-    case PK_I_SAVE: return 4;
-    case PK_I_OWN: return 3;
-    case PK_I_TO: return PK_NO_TEXT + 1;
-    case PK_I_JUMP: case PK_I_JZ: case PK_I_JNZ: case PK_I_JNE: case PK_I_JTEXT:
-    case PK_I_TAKE: return p->insns.count;
-    default: return INT32_MAX;
-  }
-}
-
-static const char *bad_insns(const declared *d) {
-  const pk_program *p = d->program;
-  if (p->insns.count == 0 || d->insns[p->insns.count - 1].op != PK_I_END) return "the program does not end";
-  for (uint32_t i = 0; i < p->insns.count; i++) {
-    const pk_insn *n = &d->insns[i];
-    int jumps = n->op == PK_I_JUMP || n->op == PK_I_JZ || n->op == PK_I_JNZ ||
-                n->op == PK_I_JNE || n->op == PK_I_JTEXT || n->op == PK_I_TAKE;
-    if (n->op >= PK_I_COUNT) return "an instruction is unknown";
-    int negative = n->op == PK_I_SET || (n->op >= PK_I_ADDI && n->op <= PK_I_GEI) || n->op == PK_I_BITS;
-    if (!negative && (n->i < 0 || (uint32_t)n->i >= most_of(p, n->op)))
-      return "an instruction's index is out of range";
-    if (jumps && (uint32_t)n->i <= i) return "a jump goes backward";
-    if ((n->op == PK_I_LOAD || n->op == PK_I_UVAR) && (n->b < 1 || n->b > 8 || (n->op == PK_I_UVAR && n->b > 5)))
-      return "an integer's width is out of range";
-    if (n->op == PK_I_SUM && ((n->c & 15) < 1 || (n->c & 15) > 8)) return "an integer's width is out of range";
-    if (n->op >= PK_I_EMIT && n->op < PK_I_END && n->b > 8) return "a reply's integer is too wide";
-  }
-  return NULL;
-}
-
-static int leads_on(const pk_program *p, uint32_t next, uint32_t from) {
-  if (next == PK_NOWHERE) return 1;
-  return next & PK_LEAF ? (next & ~PK_LEAF) < p->shapes.count : next > from && next < p->tests.count;
-}
-
-/* Tests lead forward; a shape's fields stand inside its header. */
-static const char *bad_shapes(const declared *d) {
-  const pk_program *p = d->program;
-  if (p->root != PK_NOWHERE && !(p->root & PK_LEAF) && p->root >= p->tests.count) return "the root is out of range";
-  if (p->root & PK_LEAF && !leads_on(p, p->root, 0)) return "the root is out of range";
-  for (uint32_t i = 0; i < p->tests.count; i++)
-    if (d->tests[i].place.width > 8 || !leads_on(p, d->tests[i].yes, i) || !leads_on(p, d->tests[i].no, i))
-      return "a test leads nowhere";
-  for (uint32_t i = 0; i < p->shapes.count; i++) {
-    const pk_program_shape *s = &d->shapes[i];
-    pk_program_place all[5 + PK_SHAPE_SECTIONS];
-    memcpy(all, &s->timeout, sizeof s->timeout);
-    all[1] = s->status;
-    memcpy(all + 2, s->keep, sizeof s->keep);
-    if (s->sections > PK_SHAPE_SECTIONS || s->kept > 3 || s->variant >= p->variants) return "a shape is wrong";
-    if (s->id_at + (p->id_max > 0 ? p->id_max : p->id_bytes) > s->header || s->header > INT32_MAX || s->trailer > INT32_MAX)
-      return "a shape is wrong";
-    if (s->checksum >= 0 && (uint32_t)s->checksum + 4 != s->trailer) return "a shape is wrong";
-    for (uint32_t k = 0; k < PK_SHAPE_SECTIONS; k++) {
-      all[5 + k] = s->section[k].size;
-      if (s->section[k].own > 2 || s->section[k].own < -1) return "a shape is wrong";
-    }
-    for (uint32_t k = 0; k < 5 + PK_SHAPE_SECTIONS; k++)
-      if (all[k].width > 8 || (uint32_t)all[k].offset + all[k].width > s->header) return "a shape is wrong";
-    if (s->status.width != 0 && p->status >= p->tables.count) return "a shape is wrong";
-  }
-  return NULL;
-}
-
-static int bad_direct(const declared *d) {
-  const pk_program *p = d->program;
-  const pk_program_direct *t = &p->direct;
-  if (t->map == PK_NOWHERE) return 0;
-  if (p->rerun || t->map >= p->maps.count || t->own > 2 || t->after >= p->insns.count) return 1;
-  for (const pk_program_text *one = t->text; one < t->text + 4; one++) {
-    if (one->count > 3 || one->parts > 4 || one->separator >= p->literals.count) return 1;
-    if (one->parts > 1 && d->literals[one->separator].size == 0) return 1;
-  }
-  return 0;
-}
-
-static const char *bad_indexes(const declared *d) {
-  const pk_program *p = d->program;
-  const uint32_t starts[] = {p->frame, p->meaning, p->destination};
-  for (size_t i = 0; i < 3; i++)
-    if (starts[i] >= p->insns.count) return "an entry is out of range";
-  if (p->headers != PK_NOWHERE && p->headers >= p->insns.count) return "an entry is out of range";
-  for (uint32_t i = 0; i < p->replies.count; i++)
-    if (d->replies[i] != PK_NOWHERE && d->replies[i] >= p->insns.count) return "a reply is out of range";
-  if (p->variants == 0 || p->variants > 255 || p->replies.count != p->variants * PK_REPLIES)
-    return "replies and variants do not fit";
-  for (uint32_t i = 0; i < p->delimiters.count; i++)
-    if (d->delimiters[i].literal >= p->literals.count || d->literals[d->delimiters[i].literal].size == 0)
-      return "a delimiter is out of range";
-  for (uint32_t i = 0; i < p->tables.count; i++)
-    if (d->tables[i].first > p->entries.count || d->tables[i].count > p->entries.count - d->tables[i].first)
-      return "a table is out of range";
-  for (uint32_t i = 0; i < p->maps.count; i++) {
-    const pk_program_map *m = &d->maps[i];
-    if (m->first > p->keys.count || m->count > p->keys.count - m->first) return "a map is out of range";
-    if (m->kind == PK_MAP_LINES &&
-        (m->between >= p->literals.count || m->after >= p->literals.count ||
-         d->literals[m->between].size == 0 || d->literals[m->after].size == 0))
-      return "a map's separator is out of range";
-    if ((m->key_size & 15) > 8 || (m->value_size & 15) > 8) return "a map's length is too wide";
-  }
-  for (uint32_t i = 0; i < p->keys.count; i++)
-    if (d->keys[i].literal >= p->literals.count || d->keys[i].slice > 255) return "a key is out of range";
-  for (uint32_t i = 0; i < p->steps.count; i++)
-    if (d->steps[i].function == 0 || d->steps[i].first > p->literals.count ||
-        d->steps[i].count > p->literals.count - d->steps[i].first)
-      return "a step is out of range";
-  if (p->app_map != PK_NOWHERE &&
-      (p->app_map >= p->maps.count || d->maps[p->app_map].count != 1 || p->app_text >= p->literals.count))
-    return "what an application error is is out of range";
-  if (bad_direct(d)) return "the direct destination is out of range";
-  for (uint32_t i = 0; i < p->checksums.count; i++)
-    if (d->checksums[i].at > 255 || d->checksums[i].first > p->operands.count ||
-        d->checksums[i].count > p->operands.count - d->checksums[i].first)
-      return "a checksum is out of range";
-  for (uint32_t i = 0; i < p->operands.count; i++)
-    if (d->operands[i] > 255) return "an operand is out of range";
-  for (uint32_t i = 0; i < p->counters.count; i++) {
-    const pk_program_counter *c = &d->counters[i];
-    if (c->at > 255 || (c->form & 15) > 8 || ((c->form & 15) == 0 && (c->form != 0 || p->counters.count > 1)))
-      return "a counter of the id is out of range";
-  }
-  if (p->id_max > PK_ID_MAX || (p->id_delimiter != PK_NOWHERE && p->id_delimiter >= p->literals.count))
-    return "the id is out of range";
-  return bad_shapes(d);
-}
-
-static const char *bad_image(const pk_program *p, size_t size) {
-  if (size < sizeof *p || p->magic != PK_PROGRAM_MAGIC || p->size != size) return "it is no program";
-  if (p->greeting_steps > PK_GREETING_STEPS || p->reserved_count > 4 || p->id_bytes > 8 || p->name >= p->literals.count) return "its header is wrong";
-  if (!in_image(p, p->insns, sizeof(pk_insn)) || !in_image(p, p->constants, 8) ||
-      !in_image(p, p->literals, sizeof(pk_program_literal)) ||
-      !in_image(p, p->delimiters, sizeof(pk_program_delimiter)) ||
-      !in_image(p, p->tables, sizeof(pk_program_table)) ||
-      !in_image(p, p->entries, sizeof(pk_program_entry)) ||
-      !in_image(p, p->maps, sizeof(pk_program_map)) || !in_image(p, p->keys, sizeof(pk_program_key)) ||
-      !in_image(p, p->steps, sizeof(pk_program_step)) ||
-      !in_image(p, p->checksums, sizeof(pk_program_checksum)) || !in_image(p, p->operands, 4) ||
-      !in_image(p, p->replies, 4) || !in_image(p, p->tests, sizeof(pk_program_test)) ||
-      !in_image(p, p->shapes, sizeof(pk_program_shape)) ||
-      !in_image(p, p->counters, sizeof(pk_program_counter)))
-    return "an array is outside of the image";
-  return bad_literal(p);
-}
 
 static declared *loaded(const void *image, size_t size) {
   uint32_t literals = ((const pk_program *)image)->literals.count;
@@ -1326,11 +737,11 @@ static declared *loaded(const void *image, size_t size) {
 }
 
 const pk_codec *pk_declared_new(const void *image, size_t size, const char **why) {
-  *why = bad_image(image, size);
+  *why = pk_declared_bad_image(image, size);
   if (*why != NULL) return NULL;
   declared *d = loaded(image, size);
-  *why = d == NULL ? "out of memory" : bad_insns(d);
-  if (*why == NULL) *why = bad_indexes(d);
+  *why = d == NULL ? "out of memory" : pk_declared_bad_insns(d);
+  if (*why == NULL) *why = pk_declared_bad_indexes(d);
   if (*why != NULL) {
     if (d != NULL) {
       free((void *)(uintptr_t)d->program);

@@ -69,7 +69,6 @@ typedef struct pk_insn {
   X(LOOK)    /* look keys up in sb by map i */                                                 \
   X(SPLIT)   /* sa.. = sb split at literal i into at most c parts */                           \
   X(STEP)    /* sa.. = c texts that step i finds in sb, once a run */                          \
-  X(JTEXT)   /* to i when sa is there */                                                       \
   X(NUMBER)  /* ra = sb read as decimal digits, 0 when it is none */                           \
   X(SAME)    /* ra = sb equals literal i */                                                    \
   X(TO)      /* service = sa, method = sb, version = sc, group = si; 255: absent */            \
