@@ -428,6 +428,8 @@ class _World:
                     self._read(op.handle)
                     del self.got[op.handle]
                     self.paused.discard(op.handle)
+                elif op.op == native.OP_FINISH:
+                    core.eof(op.handle)  # who hears that no more comes closes, too
                 elif op.op == native.OP_PAUSE:
                     self.paused.add(op.handle)
                 elif op.op == native.OP_RESUME:
