@@ -322,7 +322,8 @@ class Machine(RuleBasedStateMachine):
         assert world.stat("requests_active") == 0, "a request never ended"
         assert world.stat("filters_waiting") == 0
         for client in self.live():
-            assert not client.order, f"requests without an end: {client.order}"
+            if client.handle not in world.finished:  # who was told that no more comes asks again elsewhere
+                assert not client.order, f"requests without an end: {client.order}"
         world.batch(("shutdown",))
         world.wait(LIMITS["frame_ms"] + 1000)
         stats = world.core.stats()
