@@ -2,16 +2,6 @@
 #include "hessian.h"
 
 #include <string.h>
-#ifdef __SSE2__
-#include <emmintrin.h>
-
-/* A bit for each of 32 bytes: set where it is not ASCII. */
-static inline uint32_t high32(const uint8_t *p) {
-  uint32_t a = (uint32_t)_mm_movemask_epi8(_mm_loadu_si128((const __m128i *)(const void *)p));
-  uint32_t b = (uint32_t)_mm_movemask_epi8(_mm_loadu_si128((const __m128i *)(const void *)(p + 16)));
-  return a | b << 16;
-}
-#endif
 
 #define HIGH_BITS 0x8080808080808080u
 
@@ -22,11 +12,11 @@ static const uint8_t *past_units(const uint8_t *p, const uint8_t *end, uint32_t 
 static const uint8_t *past_text(const uint8_t *p, const uint8_t *end, uint32_t units) {
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
 #ifdef __SSE2__
-  while (units >= 32 && end - p >= 32 && high32(p) == 0) {
+  while (units >= 32 && end - p >= 32 && hessian_high32(p) == 0) {
     p += 32;
     units -= 32;
   }
-  if (units < 32 && end - p >= 32 && (high32(p) & (((uint32_t)1 << units) - 1)) == 0) return p + units;
+  if (units < 32 && end - p >= 32 && (hessian_high32(p) & (((uint32_t)1 << units) - 1)) == 0) return p + units;
 #endif
   while (units > 0 && end - p >= 8) { /* eight ASCII units a step, or what is left of them */
     uint64_t word;
@@ -97,19 +87,8 @@ static int skip_text(hessian *h, uint8_t tag) {
   return result;
 }
 
-int hessian_string(hessian *h, pk_slice *out) {
+int hessian_long_string(hessian *h, pk_slice *out) {
   if (h->at == h->end) return PK_ERR_FORMAT;
-#ifdef __SSE2__ /* the short strings of service, method and attachments in one look */
-  if (*h->at < 0x20 && h->end - h->at > 32) {
-    const uint8_t *p = h->at + 1;
-    uint32_t size = *h->at;
-    if ((high32(p) & (((uint32_t)1 << size) - 1)) == 0) {
-      *out = (pk_slice){p, size};
-      h->at = p + size;
-      return PK_OK;
-    }
-  }
-#endif
   if (!is_text(*h->at)) return PK_MORE;
   uint8_t tag = *h->at++;
   int result = text_chunk(h, tag, out);
@@ -229,6 +208,10 @@ static int fixed_size(uint8_t t) {
 enum { LIST_TO_END = UINT32_MAX, MAP_KEY = UINT32_MAX - 1, MAP_VALUE = UINT32_MAX - 2 };
 
 int hessian_skip(hessian *h) {
+  if (h->at < h->end && is_text(*h->at)) { /* most arguments */
+    uint8_t tag = *h->at++;
+    return skip_text(h, tag);
+  }
   uint32_t stack[HESSIAN_DEPTH];
   uint32_t depth = 1;
   stack[0] = 1;

@@ -1,21 +1,6 @@
-/* request.c: service, method, version, group and attachments of a request.
- *
- * The body is: dubbo version, path, version, method, descriptor, one value per argument, attachments.
- * A provider looks its service up by path, version and group, and lets the attachments override the
- * fields in front (DecodeableRpcInvocation and DubboProtocol.getInvoker of Apache Dubbo; seen with 2.7
- * and 3.3). So the arguments are stepped over and the attachments read; the attachment `interface`
- * moves no provider and is not looked at: who routed by it could be shown one service and the provider
- * another. A generic call goes by the method it names. */
+/* request.c: a request's body, item by item: dubbo version, path, version, method, descriptor, one value per
+ * argument, attachments. */
 #include "request.h"
-
-#include <string.h>
-
-#include "layout.h"
-
-static int same(pk_slice s, const char *text, uint32_t size) {
-  return s.size == size && memcmp(s.data, text, size) == 0;
-}
-#define SAME(slice, literal) same(slice, literal, (uint32_t)sizeof(literal) - 1)
 
 /* How many parameters a JVM descriptor names; -1 when it is none. */
 static int parameters(pk_slice d) {
@@ -36,59 +21,6 @@ static int parameters(pk_slice d) {
 
 static int is_generic(pk_slice method) {
   return SAME(method, "$invoke") || SAME(method, "$invokeAsync");
-}
-
-/* What the attachments say; slices without data where they say nothing. */
-typedef struct attachments {
-  pk_slice path, version, group;
-  int64_t timeout, remaining;
-  int calls_back;
-} attachments;
-
-static int64_t digits(pk_slice s) {
-  int64_t v = 0;
-  if (s.size == 0 || s.size > 10) return 0;
-  for (uint32_t i = 0; i < s.size; i++) {
-    if (s.data[i] < '0' || s.data[i] > '9') return 0;
-    v = v * 10 + (s.data[i] - '0');
-  }
-  return v;
-}
-
-/* `number` counts where `value` has no data. */
-static void note(attachments *a, pk_slice key, pk_slice value, int64_t number) {
-  pk_slice *to = NULL;
-  switch (key.size) {
-    case 3:
-      if (SAME(key, "_TO") || SAME(key, "_to"))
-        a->remaining = value.data != NULL ? digits(value) : number;
-      break;
-    case 4:
-      if (SAME(key, "path")) to = &a->path;
-      break;
-    case 5:
-      if (SAME(key, "group")) to = &a->group;
-      break;
-    case 7:
-      if (SAME(key, "version")) to = &a->version;
-      if (SAME(key, "timeout")) a->timeout = value.data != NULL ? digits(value) : number;
-      break;
-    default: /* "sys_callback_arg-0": the provider will call that argument of the client's */
-      if (key.size > 17 && memcmp(key.data, "sys_callback_arg-", 17) == 0) a->calls_back = 1;
-      break;
-  }
-  if (to != NULL && value.size > 0) *to = value;
-}
-
-static void resolve(pk_destination *out, const attachments *a, pk_slice path, pk_slice version,
-                    pk_slice method) {
-  out->service = a->path.size > 0 ? a->path : path;
-  out->version = a->version.size > 0 ? a->version : version;
-  out->group = a->group;
-  out->method = method;
-  if (a->calls_back) out->flags |= PK_DESTINATION_CALLS_BACK;
-  int64_t timeout = a->remaining > 0 ? a->remaining : a->timeout;
-  if (timeout > 0) out->timeout_ms = timeout < UINT32_MAX ? (uint32_t)timeout : UINT32_MAX;
 }
 
 /* hessian2 */
@@ -183,9 +115,9 @@ const layout hessian_layout = {text,     argument,  enter,    pair,      hessian
 /* Any serialization. Inlined once for hessian2, which is the hot one. */
 #define INLINE static inline __attribute__((always_inline))
 
-INLINE int read_front(const layout *l, reader *r, dubbo_front *f) {
+INLINE int read_names(const layout *l, reader *r, dubbo_front *f) {
   pk_slice dubbo, descriptor;
-  int result, hessian2 = l == &hessian_layout;
+  int result;
   int64_t extra;
   if ((result = l->text(r, &dubbo)) != PK_OK) return result;
   f->path_at = r->h.at;
@@ -196,23 +128,28 @@ INLINE int read_front(const layout *l, reader *r, dubbo_front *f) {
   if ((result = l->text(r, &f->method)) != PK_OK) return result;
   if (f->method.data == NULL) return PK_ERR_FORMAT;
   f->rest_at = r->h.at;
-  if (hessian2) { /* Dubbox writes an int here: -1, or a count of arguments in a layout of its own. */
+  if (l == &hessian_layout) { /* Dubbox writes an int here: -1, or a count of arguments in a layout of its own. */
     result = hessian_integer(&r->h, &extra);
     if (result == PK_ERR_FORMAT) return result;
     if (result == PK_OK && extra != -1) return PK_ERR_UNSUPPORTED;
   }
   if ((result = l->text(r, &descriptor)) != PK_OK) return result;
-  int arguments = parameters(descriptor);
-  if (arguments < 0 || arguments > r->h.end - r->h.at) return PK_ERR_FORMAT;
+  f->arguments = parameters(descriptor);
+  return f->arguments < 0 ? PK_ERR_FORMAT : PK_OK;
+}
+
+INLINE int read_arguments(const layout *l, reader *r, dubbo_front *f) {
   f->generic = 0;
-  for (int i = 0; i < arguments; i++) {
+  if (f->arguments > r->h.end - r->h.at) return PK_ERR_FORMAT;
+  for (int i = 0; i < f->arguments; i++) {
     pk_slice real = {NULL, 0};
+    int result;
     if (i == 0 && is_generic(f->method)) {
       result = l->argument(r, &real);
       f->generic = 1;
       if (real.size > 0) f->method = real;
     } else {
-      result = hessian2 ? hessian_skip(&r->h) : l->argument(r, &real);
+      result = l == &hessian_layout ? hessian_skip(&r->h) : l->argument(r, &real);
     }
     if (result != PK_OK) return result;
   }
@@ -220,25 +157,12 @@ INLINE int read_front(const layout *l, reader *r, dubbo_front *f) {
   return PK_OK;
 }
 
-INLINE int read_destination(const layout *l, const uint8_t *data, const pk_frame *f,
-                            pk_destination *out) {
-  reader r;
-  dubbo_front front;
-  pk_slice key, value;
-  attachments a;
-  int64_t number;
-  hessian_open(&r.h, data + DUBBO_HEADER, data + f->size);
-  memset(&a, 0, sizeof a);
-  int result = read_front(l, &r, &front);
-  if (result != PK_OK) return result;
-  result = l->enter(&r);
-  while (result == PK_OK) {
-    result = l->pair(&r, &key, &value, &number);
-    if (result == PK_OK && key.data != NULL) note(&a, key, value, number);
-  }
-  if (result != PK_MORE) return result;
-  resolve(out, &a, front.path, front.version, front.method);
-  return PK_OK;
+int dubbo_names(const layout *l, reader *r, dubbo_front *f) {
+  return l == &hessian_layout ? read_names(&hessian_layout, r, f) : read_names(l, r, f);
+}
+
+int dubbo_arguments(const layout *l, reader *r, dubbo_front *f) {
+  return l == &hessian_layout ? read_arguments(&hessian_layout, r, f) : read_arguments(l, r, f);
 }
 
 const layout *dubbo_layout(uint32_t serialization) {
@@ -261,16 +185,8 @@ const layout *dubbo_layout(uint32_t serialization) {
 int dubbo_front_of(const layout *l, const uint8_t *data, const pk_frame *f, reader *r,
                    dubbo_front *out) {
   hessian_open(&r->h, data + DUBBO_HEADER, data + f->size);
-  return read_front(l, r, out);
-}
-
-int dubbo_destination(const pk_codec *codec, const uint8_t *data, const pk_frame *f,
-                      pk_destination *out) {
-  (void)codec;
-  const layout *l = dubbo_layout(f->context);
-  if (l == NULL) return PK_ERR_UNSUPPORTED;
-  if (l == &hessian_layout) return read_destination(&hessian_layout, data, f, out);
-  return read_destination(l, data, f, out);
+  int result = dubbo_names(l, r, out);
+  return result == PK_OK ? dubbo_arguments(l, r, out) : result;
 }
 
 /* The cursor: where the next pair stands, and the map's end. Class definitions in front of it are not

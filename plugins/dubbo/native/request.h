@@ -1,8 +1,15 @@
-/* request.h: what a Dubbo request's body says of its destination. */
+/* request.h: what a Dubbo request's body says. request.c: item by item; destination.c: where it goes. */
 #ifndef DUBBO_REQUEST_H
 #define DUBBO_REQUEST_H
 
+#include <string.h>
+
 #include "layout.h"
+
+static inline int same_as(pk_slice s, const char *text, uint32_t size) {
+  return s.size == size && memcmp(s.data, text, size) == 0;
+}
+#define SAME(slice, literal) same_as(slice, literal, (uint32_t)sizeof(literal) - 1)
 
 enum { DUBBO_HEADER = 16 };
 enum {
@@ -18,12 +25,16 @@ enum {
 typedef struct dubbo_front {
   pk_slice path, version, method; /* method: of a generic call, the one it names */
   const uint8_t *path_at, *version_at, *method_at, *rest_at, *attachments_at;
+  int arguments; /* as many as the descriptor names */
   int generic;
 } dubbo_front;
 
 /* NULL for serializations that cannot be read without the classes. */
 const layout *dubbo_layout(uint32_t serialization);
-/* `r` stands at the attachments then. */
+/* Up to the descriptor; then past the arguments. */
+int dubbo_names(const layout *l, reader *r, dubbo_front *f);
+int dubbo_arguments(const layout *l, reader *r, dubbo_front *f);
+/* Both; `r` stands at the attachments then. */
 int dubbo_front_of(const layout *l, const uint8_t *data, const pk_frame *f, reader *r,
                    dubbo_front *out);
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import threading
 
 import pytest
 from dubbo_vectors import LINES, values
@@ -93,6 +94,87 @@ def test_any_arguments_are_stepped_over_to_the_attachments(arguments, group, tim
     assert (request.service, request.method, request.version, request.group) == ("a.B", "m", "1.0", group)
     assert request.timeout_ms == (0 if timeout is None else 1500)
     assert request.headers["other"] == "x"
+
+
+def outcome(frame: bytes) -> object:
+    """What the codec says of a request's destination."""
+    try:
+        request = native.request(CODEC, frame)
+    except RemoteProtocolError as error:
+        return str(error)
+    return request.service, request.method, request.version, request.group, request.timeout_ms
+
+
+def outcome_elsewhere(frame: bytes) -> object:
+    """The same in a thread that has seen no other request."""
+    found: list[object] = []
+    thread = threading.Thread(target=lambda: found.append(outcome(frame)))
+    thread.start()
+    thread.join()
+    return found[0]
+
+
+# Bytes behind which others mean something else: a class of one field or of two, an object of the first class.
+ONE_FIELD, TWO_FIELDS, OBJECT = b"C\x01a\x91\x01f", b"C\x01b\x92\x01f\x01g", b"\x60"
+PIECES = [
+    ONE_FIELD,
+    TWO_FIELDS,
+    OBJECT + b"\x91",
+    OBJECT + b"\x91\x92",
+    b"\x91",
+    b"N",
+    b"\x05group\x01g",
+    b"H",
+    b"Z",
+]
+PIECES += [
+    b"\x04path\x10org.other.Servic",
+    b"\x07timeout\x03700",
+    b"\x07version\x013",
+    b"\x09",
+    b"\x30\x28" + b"k" * 40,
+]
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_what_was_read_before_changes_nothing(data):
+    """The codec remembers how requests began and ended."""
+    pieces = st.lists(st.sampled_from(PIECES), max_size=5).map(b"".join)
+    fronts = data.draw(
+        st.lists(
+            st.tuples(
+                st.sampled_from(["2.0.2", "2.6.9", "2.0"]),
+                st.sampled_from(
+                    ["org.demo.Service", "org.demo.Servicf", "org.demo.LongerThanThirtyOneCharacters"]
+                ),
+                st.sampled_from(["1.0", "1.1", None]),
+                st.sampled_from(["call", "colt", "$invoke"]),
+                st.sampled_from(["", "I", "Ljava/lang/Object;", "II"]),
+            ),
+            min_size=1,
+            max_size=2,
+        )
+    )
+    tails = data.draw(st.lists(pieces, min_size=1, max_size=3))
+    for _ in range(6):
+        arguments, tail = data.draw(pieces), data.draw(st.sampled_from(tails))
+        frame = body(*data.draw(st.sampled_from(fronts)), raw=arguments + b"H" + tail + b"Z")
+        assert outcome(frame) == outcome_elsewhere(frame)
+
+
+def test_a_tail_means_something_else_behind_arguments_that_define_a_class():
+    front, tail = (
+        ("2.0.2", "org.demo.Service", "1.0", "call", "I"),
+        b"H\x01k" + ONE_FIELD + OBJECT + b"\x91\x05group\x01gZ",
+    )
+    alone, behind = body(*front, raw=b"\x91" + tail), body(*front, raw=TWO_FIELDS + b"\x91" + tail)
+    assert outcome(alone) == ("org.demo.Service", "call", "1.0", "g", 0)
+    assert outcome(behind) == outcome_elsewhere(behind) != outcome(alone)
+    tail = b"H\x01k" + OBJECT + b"\x91\x92\x05group\x01gZ"
+    alone, behind = body(*front, raw=b"\x91" + tail), body(*front, raw=TWO_FIELDS + b"\x91" + tail)
+    assert outcome(behind) == ("org.demo.Service", "call", "1.0", "g", 0)
+    assert outcome(alone) == outcome_elsewhere(alone) != outcome(behind)
 
 
 def body(*parts: object, raw: bytes = b"") -> bytes:

@@ -1,0 +1,198 @@
+/* destination.c: service, method, version and group of a request.
+ *
+ * A provider looks its service up by path, version and group, and lets the attachments override the
+ * fields in front (DecodeableRpcInvocation and DubboProtocol.getInvoker of Apache Dubbo; seen with 2.7
+ * and 3.3). So the arguments are stepped over and the attachments read; the attachment `interface`
+ * moves no provider and is not looked at: who routed by it could be shown one service and the provider
+ * another. A generic call goes by the method it names. */
+#include "request.h"
+
+/* What the attachments say; slices without data where they say nothing. */
+typedef struct attachments {
+  pk_slice path, version, group;
+  int64_t timeout, remaining;
+  int calls_back;
+} attachments;
+
+static int64_t digits(pk_slice s) {
+  int64_t v = 0;
+  if (s.size == 0 || s.size > 10) return 0;
+  for (uint32_t i = 0; i < s.size; i++) {
+    if (s.data[i] < '0' || s.data[i] > '9') return 0;
+    v = v * 10 + (s.data[i] - '0');
+  }
+  return v;
+}
+
+/* `number` counts where `value` has no data. */
+static void note(attachments *a, pk_slice key, pk_slice value, int64_t number) {
+  pk_slice *to = NULL;
+  switch (key.size) {
+    case 3:
+      if (SAME(key, "_TO") || SAME(key, "_to"))
+        a->remaining = value.data != NULL ? digits(value) : number;
+      break;
+    case 4:
+      if (SAME(key, "path")) to = &a->path;
+      break;
+    case 5:
+      if (SAME(key, "group")) to = &a->group;
+      break;
+    case 7:
+      if (SAME(key, "version")) to = &a->version;
+      if (SAME(key, "timeout")) a->timeout = value.data != NULL ? digits(value) : number;
+      break;
+    default: /* "sys_callback_arg-0": the provider will call that argument of the client's */
+      if (key.size > 17 && memcmp(key.data, "sys_callback_arg-", 17) == 0) a->calls_back = 1;
+      break;
+  }
+  if (to != NULL && value.size > 0) *to = value;
+}
+
+static void resolve(pk_destination *out, const attachments *a, pk_slice path, pk_slice version,
+                    pk_slice method) {
+  out->service = a->path.size > 0 ? a->path : path;
+  out->version = a->version.size > 0 ? a->version : version;
+  out->group = a->group;
+  out->method = method;
+  if (a->calls_back) out->flags |= PK_DESTINATION_CALLS_BACK;
+  int64_t timeout = a->remaining > 0 ? a->remaining : a->timeout;
+  if (timeout > 0) out->timeout_ms = timeout < UINT32_MAX ? (uint32_t)timeout : UINT32_MAX;
+}
+
+static int read_attachments(const layout *l, reader *r, attachments *a) {
+  pk_slice key, value;
+  int64_t number;
+  memset(a, 0, sizeof *a);
+  int result = l->enter(r);
+  while (result == PK_OK) {
+    result = l->pair(r, &key, &value, &number);
+    if (result == PK_OK && key.data != NULL) note(a, key, value, number);
+  }
+  return result == PK_MORE ? PK_OK : result;
+}
+
+/* What was read lately, by each thread. The calls of one method begin with the same bytes, and end with the same
+ * attachments as long as these hold nothing of their own, such as a trace: who compares these bytes need not read
+ * them. Both depend on nothing but their bytes; attachments behind arguments that define classes do. */
+enum { MEMOS = 64, FRONT_MAX = 248, TAIL_MAX = 376 };
+
+typedef struct place {
+  uint32_t at, size; /* at: NOWHERE for a slice without data */
+} place;
+#define NOWHERE UINT32_MAX
+
+typedef struct memo {
+  uint32_t front_size, tail_size; /* 0: nothing is known */
+  int arguments, calls_back;
+  place path, version, method; /* in front */
+  place said_path, said_version, said_group; /* in tail */
+  int64_t timeout, remaining;
+  uint8_t front[FRONT_MAX], tail[TAIL_MAX];
+} memo;
+
+static __thread memo memos[MEMOS];
+
+static place place_of(pk_slice s, const uint8_t *from) {
+  return s.data == NULL ? (place){NOWHERE, 0} : (place){(uint32_t)(s.data - from), s.size};
+}
+
+static pk_slice slice_of(place p, const uint8_t *from) {
+  return p.at == NOWHERE ? (pk_slice){NULL, 0} : (pk_slice){from + p.at, p.size};
+}
+
+/* Behind a string of one short chunk, or a null; NULL when it is something else. */
+static const uint8_t *past_short(const uint8_t *at, const uint8_t *end) {
+  if (at == NULL || end - at < 2) return NULL;
+  size_t size = at[0] < 0x20 ? 1u + at[0] : at[0] == 0x30 ? 2u + at[1] : at[0] == 'N' ? 1 : SIZE_MAX;
+  return (size_t)(end - at) >= size ? at + size : NULL;
+}
+
+/* Where a body's memo would be: by the ends of its path and its method. NULL: nowhere. */
+static memo *memo_of(const uint8_t *body, const uint8_t *end) {
+  const uint8_t *path = past_short(past_short(body, end), end), *method = past_short(past_short(path, end), end);
+  uint64_t a, b;
+  if (method == NULL || path - body < 8) return NULL;
+  memcpy(&a, path - 8, 8);
+  memcpy(&b, method - 8, 8);
+  uint64_t hash = (a * 0xd6e8feb86659fd93u ^ b ^ (uint64_t)(method - path)) * 0x9e3779b97f4a7c15u;
+  return &memos[hash >> 58];
+}
+
+static int names_again(const memo *m, reader *r, dubbo_front *f) {
+  const uint8_t *body = r->h.at;
+  if (m->front_size == 0 || (size_t)(r->h.end - body) < m->front_size ||
+      memcmp(body, m->front, m->front_size) != 0)
+    return 0;
+  f->path = slice_of(m->path, body);
+  f->version = slice_of(m->version, body);
+  f->method = slice_of(m->method, body);
+  f->arguments = m->arguments;
+  r->h.at = body + m->front_size;
+  return 1;
+}
+
+static void remember_names(memo *m, const uint8_t *body, const reader *r, const dubbo_front *f) {
+  size_t size = (size_t)(r->h.at - body);
+  if (size > FRONT_MAX) return;
+  m->front_size = (uint32_t)size;
+  m->arguments = f->arguments;
+  m->path = place_of(f->path, body);
+  m->version = place_of(f->version, body);
+  m->method = place_of(f->method, body);
+  memcpy(m->front, body, size);
+}
+
+static int attachments_again(const memo *m, const reader *r, attachments *a) {
+  const uint8_t *tail = r->h.at;
+  if (m->tail_size == 0 || (size_t)(r->h.end - tail) != m->tail_size || r->h.class_count > 0 ||
+      memcmp(tail, m->tail, m->tail_size) != 0)
+    return 0;
+  a->path = slice_of(m->said_path, tail);
+  a->version = slice_of(m->said_version, tail);
+  a->group = slice_of(m->said_group, tail);
+  a->timeout = m->timeout;
+  a->remaining = m->remaining;
+  a->calls_back = m->calls_back;
+  return 1;
+}
+
+static void remember_attachments(memo *m, const uint8_t *tail, const uint8_t *end, const attachments *a) {
+  size_t size = (size_t)(end - tail);
+  if (size > TAIL_MAX) return;
+  m->tail_size = (uint32_t)size;
+  m->said_path = place_of(a->path, tail);
+  m->said_version = place_of(a->version, tail);
+  m->said_group = place_of(a->group, tail);
+  m->timeout = a->timeout;
+  m->remaining = a->remaining;
+  m->calls_back = a->calls_back;
+  memcpy(m->tail, tail, size);
+}
+
+int dubbo_destination(const pk_codec *codec, const uint8_t *data, const pk_frame *f,
+                      pk_destination *out) {
+  (void)codec;
+  const layout *l = dubbo_layout(f->context);
+  const uint8_t *body = data + DUBBO_HEADER;
+  reader r;
+  dubbo_front front;
+  attachments a;
+  int result;
+  if (l == NULL) return PK_ERR_UNSUPPORTED;
+  hessian_open(&r.h, body, data + f->size);
+  memo *m = l == &hessian_layout ? memo_of(body, r.h.end) : NULL;
+  if (m == NULL || !names_again(m, &r, &front)) {
+    if ((result = dubbo_names(l, &r, &front)) != PK_OK) return result;
+    if (m != NULL) remember_names(m, body, &r, &front);
+  }
+  if ((result = dubbo_arguments(l, &r, &front)) != PK_OK) return result;
+  if (m == NULL || !attachments_again(m, &r, &a)) {
+    const uint8_t *tail = r.h.at;
+    int alone = r.h.class_count == 0;
+    if ((result = read_attachments(l, &r, &a)) != PK_OK) return result;
+    if (m != NULL && alone) remember_attachments(m, tail, r.h.end, &a);
+  }
+  resolve(out, &a, front.path, front.version, front.method);
+  return PK_OK;
+}
