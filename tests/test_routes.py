@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from protokit_dubbo import dubbo
+from protokit_dubbo.messages import Call
 from world import LIMITS, World
 
 from protokit import native
@@ -56,6 +58,84 @@ def test_the_first_rule_that_matches_decides(wide, rules, asked):
         assert got == ([] if expected is None else [expected])
 
 
+# Of service, method, version and group: many share the place in a worker's cache of routes, some have none.
+PARTS = (
+    ["org.demo.Service", "com.demo.Service", "a", "x" * 200],
+    ["get", "got", "gut"],
+    ["1.0", "2.0", "1.00", ""],
+    ["", "g", "h", "gg"],
+)
+FOURS = st.tuples(*map(st.sampled_from, PARTS))
+FOUR_PATTERNS = st.tuples(
+    *(
+        st.one_of(st.just("*"), st.sampled_from(part), st.sampled_from(part).map(lambda s: s[:2] + "*"))
+        for part in PARTS
+    )
+)
+
+
+@st.composite
+def much_alike(draw):
+    """Destinations of which each is like the first but for one part."""
+    first = draw(FOURS)
+    found = [first]
+    for _ in range(draw(st.integers(1, 3))):
+        i = draw(st.integers(0, 3))
+        found.append((*first[:i], draw(st.sampled_from(PARTS[i])), *first[i + 1 :]))
+    return found
+
+
+def build_two(tables, serial):
+    """Two listeners, a route table each; rule i of table t leads to port 10000 + 1000 t + 100 serial + i."""
+    builder = native.TableBuilder(LIMITS, seed=3)
+    plans = []
+    for t, rules in enumerate(tables):
+        for i in range(len(rules)):
+            builder.cluster(f"c{t}.{i}", "round-robin", 1, 1000)
+            builder.endpoint(100 * t + 10 * serial + i, "127.0.0.1", 10_000 + 1000 * t + 100 * serial + i, 1)
+    for t, rules in enumerate(tables):
+        plans.append([])
+        for i in range(len(rules)):
+            plans[t].append(builder.plan(f"p{t}.{i}"))
+            builder.split(sum(map(len, tables[:t])) + i, 1)
+    for t, rules in enumerate(tables):
+        routes = builder.routes(f"r{t}")
+        for rule, plan in zip(rules, plans[t], strict=True):
+            builder.rule(*rule, plan)
+        builder.listener(t, f"in{t}", routes=routes, plan=None, pinned=False, codecs=[dubbo.wire.address])
+    return builder.finish()
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_what_was_asked_before_changes_no_route(data):
+    table = st.lists(FOUR_PATTERNS, min_size=1, max_size=5)
+    pool = data.draw(much_alike())
+    tables = data.draw(st.tuples(table, table))
+    world = World(build_two(tables, 0))
+    clients = [world.client(0), world.client(1)]
+    serial = 0
+    for number in range(1, data.draw(st.integers(2, 16))):
+        if data.draw(st.integers(0, 7)) == 0:
+            serial += 1
+            tables = data.draw(st.tuples(table, table))
+            world.apply(build_two(tables, serial))
+        t, four = data.draw(st.integers(0, 1)), data.draw(st.sampled_from(pool))
+        service, method, version, group = four
+        attachments = {"group": group} if group else {}
+        call = Call(service, method, "", [], version=version, attachments=attachments, request_id=number)
+        world.feed(clients[t], call.encode())
+        expected = [
+            10_000 + 1000 * t + 100 * serial + i
+            for i, rule in enumerate(tables[t])
+            if all(map(matches, rule, four))
+        ]
+        got = [port for up, (_, port) in world.upstreams.items() if world.got[up]]
+        assert got == expected[:1]
+        for up in world.upstreams:
+            world.got[up].clear()
+
+
 def test_ten_thousand_rules_are_all_found(wide):
     rules = [(f"com.example.Service{i}", f"method{i % 7}", "*", "*") for i in range(10_000)]
     builder = native.TableBuilder(LIMITS, seed=9)
@@ -80,8 +160,6 @@ def test_ten_thousand_rules_are_all_found(wide):
 
 @pytest.mark.parametrize("direct", [True, False])
 def test_a_request_that_cannot_be_read_takes_only_the_rule_that_asks_for_nothing(direct):
-    from protokit_dubbo import dubbo
-
     codec = dubbo.wire.address
     builder = native.TableBuilder(LIMITS, seed=1)
     builder.cluster("c", "round-robin", 1, 1000)

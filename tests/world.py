@@ -163,9 +163,9 @@ class World:
             total += len(data)
         return total
 
-    def client(self) -> int:
+    def client(self, listener: int = 0) -> int:
         self.core.begin(self.now)
-        handle = self.core.accept(0)
+        handle = self.core.accept(listener)
         if handle:
             self.clients.append(handle)
             self.got[handle] = bytearray()

@@ -8,7 +8,7 @@
 #include "net.h"
 
 typedef struct conn {
-  int fd, listening, writing;
+  int fd, listening;
   bytes in, out;
 } conn;
 
@@ -54,13 +54,14 @@ static int answer_all(conn *c) {
   }
 }
 
+/* One read: 0, 1 when there may be more (the edge does not come again), or -1. */
 static int read_from(conn *c) {
   uint8_t *to = bytes_room(&c->in, ROOM);
   ssize_t got = recv(c->fd, to, ROOM, 0);
   if (got < 0 && errno == EAGAIN) return 0;
   if (got <= 0) return -1;
   c->in.end += (size_t)got;
-  return answer_all(c);
+  return answer_all(c) != 0 ? -1 : got == ROOM;
 }
 
 static void accept_from(int epoll, const conn *listener) {
@@ -69,20 +70,20 @@ static void accept_from(int epoll, const conn *listener) {
   conn *c = zeroed(1, sizeof *c);
   nodelay(fd);
   c->fd = fd;
-  watch(epoll, EPOLL_CTL_ADD, fd, EPOLLIN, c);
+  watch(epoll, EPOLL_CTL_ADD, fd, EDGES, c);
 }
 
-static void ready(int epoll, conn *c, uint32_t events) {
-  int more = events & ~(uint32_t)EPOLLOUT && read_from(c) != 0 ? -1 : flush_bytes(c->fd, &c->out);
-  if (more < 0) { /* nothing else in this batch refers to it: one event a descriptor */
-    close(c->fd);
-    free(c->in.data);
-    free(c->out.data);
-    free(c);
-  } else if (more != c->writing) {
-    c->writing = more;
-    watch(epoll, EPOLL_CTL_MOD, c->fd, more ? EPOLLIN | EPOLLOUT : EPOLLIN, c);
-  }
+static void ready(conn *c, uint32_t events) {
+  int more = (events & ~(uint32_t)EPOLLOUT) != 0, broken = 0;
+  do {
+    if (more) more = read_from(c);
+    broken = more < 0 || flush_bytes(c->fd, &c->out) < 0;
+  } while (more && !broken);
+  if (!broken) return;
+  close(c->fd); /* nothing else in this batch refers to it: one event a descriptor */
+  free(c->in.data);
+  free(c->out.data);
+  free(c);
 }
 
 static void listen_on(int epoll, long port) {
@@ -116,7 +117,7 @@ int main(int argc, char **argv) {
       if (c->listening) {
         accept_from(epoll, c);
       } else {
-        ready(epoll, c, events[i].events);
+        ready(c, events[i].events);
       }
     }
   }

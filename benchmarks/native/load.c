@@ -27,7 +27,7 @@ typedef struct slot {
 } slot;
 
 typedef struct conn {
-  int fd, writing, stuck;
+  int fd, stuck;
   uint32_t index, free_count;
   uint64_t sequence;
   slot *slots;         /* id 0: free */
@@ -146,22 +146,17 @@ static void lose(conn *c) {
 }
 
 static void write_out(conn *c) {
-  int more = flush_bytes(c->fd, &c->out);
-  if (more < 0) {
-    lose(c);
-  } else if (more != c->writing) {
-    c->writing = more;
-    watch(epoll, EPOLL_CTL_MOD, c->fd, more ? EPOLLIN | EPOLLOUT : EPOLLIN, c);
-  }
+  if (flush_bytes(c->fd, &c->out) < 0) lose(c);
 }
 
-static void read_answers(conn *c) {
+/* One read; returns 1 when there may be more: the edge does not come again. */
+static int read_answers(conn *c) {
   uint8_t *to = bytes_room(&c->in, ROOM);
   ssize_t n = recv(c->fd, to, ROOM, MSG_DONTWAIT);
-  if (n < 0 && errno == EAGAIN) return;
+  if (n < 0 && errno == EAGAIN) return 0;
   if (n <= 0) {
     lose(c);
-    return;
+    return 0;
   }
   c->in.end += (size_t)n;
   uint64_t now = now_ns();
@@ -171,9 +166,9 @@ static void read_answers(conn *c) {
     if (size == SIZE_MAX) {
       wrong++;
       lose(c);
-      return;
+      return 0;
     }
-    if (size == 0) return;
+    if (size == 0) return n == ROOM;
     if (check(c, p, size, now) && o.rate == 0 && may_send(now)) queue_request(c, now);
     c->in.start += size;
   }
@@ -181,8 +176,11 @@ static void read_answers(conn *c) {
 
 static void ready(conn *c, uint32_t events) {
   if (c->fd < 0) return;
-  if (events & ~(uint32_t)EPOLLOUT) read_answers(c);
-  if (c->fd >= 0) write_out(c);
+  int more = (events & ~(uint32_t)EPOLLOUT) != 0;
+  do {
+    more = more && read_answers(c);
+    if (c->fd >= 0) write_out(c);
+  } while (more && c->fd >= 0);
 }
 
 /* Never reads; sends whenever the socket takes something. */
@@ -240,7 +238,7 @@ static void connect_all(conn *conns, long count) {
       c->free_count++;
     }
     open_connections++;
-    watch(epoll, EPOLL_CTL_ADD, c->fd, EPOLLIN, c);
+    watch(epoll, EPOLL_CTL_ADD, c->fd, EDGES, c);
   }
 }
 

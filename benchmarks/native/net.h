@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 enum { ROOM = 256 * 1024 }; /* bytes of one recv */
+#define EDGES (EPOLLIN | EPOLLOUT | EPOLLRDHUP | (uint32_t)EPOLLET)
 
 typedef struct bytes {
   uint8_t *data;

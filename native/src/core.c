@@ -179,6 +179,7 @@ int pk_core_apply(pk_core *core, const pk_table *table, uint64_t token) {
   live->older = core->live;
   core->live = live;
   core->limits = table->limits;
+  memset(core->routes, 0, sizeof core->routes);
   PK_STAT_ADD(core->stats.tables_live, 1);
   if (live->older != NULL && live->older->requests == 0) retire(core, live->older);
   return 0;

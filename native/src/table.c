@@ -3,7 +3,8 @@
  * Rules are indexed by (service, method) when both are exact, else by exact service, else by
  * service prefix; the rest stand in one list. A look-up walks at most one chain of each kind and
  * keeps the rule that comes first in the route table, so the order of the configuration decides
- * and ten thousand exact rules cost what ten do. */
+ * and ten thousand exact rules cost what ten do. What was asked lately is not looked up again: a worker
+ * keeps a small cache of it. */
 #include "table.h"
 
 #include <stdlib.h>
@@ -54,6 +55,55 @@ uint32_t pk_table_route(const pk_table *t, uint32_t routes_index, const pk_desti
     best = walk(t, find(t, routes, &key), best, d);
   }
   return best == PK_NONE ? PK_NONE : PK_AT(t, pk_rule, t->rules)[best].plan;
+}
+
+/* Where in the cache a destination stands; NULL: nowhere. */
+static pk_cached_route *cached_at(pk_cached_route *cache, const pk_destination *d) {
+  _Static_assert(PK_CACHED_ROUTES == 1 << (64 - 58), "the place is the key's highest bits");
+  uint64_t key;
+  if (d->service.size < sizeof key || d->method.size == 0 ||
+      (uint64_t)d->service.size + d->method.size + d->version.size + d->group.size > PK_CACHED_TEXT)
+    return NULL;
+  memcpy(&key, d->service.data + d->service.size - sizeof key, sizeof key);
+  key = key * 31 + d->method.data[0];
+  key = key * 31 + d->method.data[d->method.size - 1];
+  key = key * 31 + d->method.size;
+  if (d->version.size > 0) key = key * 31 + d->version.data[d->version.size - 1];
+  if (d->group.size > 0) key = key * 31 + d->group.data[d->group.size - 1];
+  return &cache[key * 0x9e3779b97f4a7c15u >> 58];
+}
+
+static int is_next(const uint8_t **text, pk_slice s) {
+  const uint8_t *at = *text;
+  *text += s.size;
+  return s.size == 0 || memcmp(at, s.data, s.size) == 0;
+}
+
+static int is_cached(const pk_cached_route *c, uint32_t routes, const pk_destination *d) {
+  const uint8_t *text = c->text;
+  return c->known && c->routes == routes && c->service == d->service.size && c->method == d->method.size &&
+         c->version == d->version.size && c->group == d->group.size && is_next(&text, d->service) &&
+         is_next(&text, d->method) && is_next(&text, d->version) && is_next(&text, d->group);
+}
+
+uint32_t pk_table_route_cached(const pk_table *t, pk_cached_route cache[PK_CACHED_ROUTES], uint32_t routes,
+                               const pk_destination *d) {
+  pk_cached_route *c = cached_at(cache, d);
+  if (c == NULL) return pk_table_route(t, routes, d);
+  if (is_cached(c, routes, d)) return c->plan;
+  const pk_slice texts[] = {d->service, d->method, d->version, d->group};
+  uint8_t *to = c->text;
+  for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+    if (texts[i].size > 0) memcpy(to, texts[i].data, texts[i].size);
+    to += texts[i].size;
+  }
+  c->known = 1;
+  c->routes = routes;
+  c->service = d->service.size;
+  c->method = d->method.size;
+  c->version = d->version.size;
+  c->group = d->group.size;
+  return c->plan = pk_table_route(t, routes, d);
 }
 
 void pk_table_free(pk_table *t) { free(t); }

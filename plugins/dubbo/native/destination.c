@@ -76,29 +76,32 @@ static int read_attachments(const layout *l, reader *r, attachments *a) {
  * attachments as long as these hold nothing of their own, such as a trace: who compares these bytes need not read
  * them. Both depend on nothing but their bytes; attachments behind arguments that define classes do. */
 enum { MEMOS = 64, FRONT_MAX = 248, TAIL_MAX = 376 };
+enum { ABSENT = 0, IN_FRONT, IN_TAIL };
 
 typedef struct place {
-  uint32_t at, size; /* at: NOWHERE for a slice without data */
+  uint32_t part, at, size;
 } place;
-#define NOWHERE UINT32_MAX
 
 typedef struct memo {
-  uint32_t front_size, tail_size; /* 0: nothing is known */
-  int arguments, calls_back;
-  place path, version, method; /* in front */
-  place said_path, said_version, said_group; /* in tail */
-  int64_t timeout, remaining;
+  uint32_t front_size, tail_size; /* 0: nothing is known; of a tail, only with this front */
+  int arguments;
+  place path, version, method;                  /* what the front says */
+  place service, final_version, group;          /* what both say */
+  uint32_t timeout_ms, flags;
   uint8_t front[FRONT_MAX], tail[TAIL_MAX];
 } memo;
 
 static __thread memo memos[MEMOS];
 
-static place place_of(pk_slice s, const uint8_t *from) {
-  return s.data == NULL ? (place){NOWHERE, 0} : (place){(uint32_t)(s.data - from), s.size};
+static place place_of(pk_slice s, const uint8_t *front, const uint8_t *tail) {
+  if (s.data == NULL) return (place){ABSENT, 0, 0};
+  if (tail != NULL && s.data >= tail) return (place){IN_TAIL, (uint32_t)(s.data - tail), s.size};
+  return (place){IN_FRONT, (uint32_t)(s.data - front), s.size};
 }
 
-static pk_slice slice_of(place p, const uint8_t *from) {
-  return p.at == NOWHERE ? (pk_slice){NULL, 0} : (pk_slice){from + p.at, p.size};
+static pk_slice slice_of(place p, const uint8_t *front, const uint8_t *tail) {
+  if (p.part == ABSENT) return (pk_slice){NULL, 0};
+  return (pk_slice){(p.part == IN_TAIL ? tail : front) + p.at, p.size};
 }
 
 /* Behind a string of one short chunk, or a null; NULL when it is something else. */
@@ -119,54 +122,38 @@ static memo *memo_of(const uint8_t *body, const uint8_t *end) {
   return &memos[hash >> 58];
 }
 
-static int names_again(const memo *m, reader *r, dubbo_front *f) {
-  const uint8_t *body = r->h.at;
-  if (m->front_size == 0 || (size_t)(r->h.end - body) < m->front_size ||
-      memcmp(body, m->front, m->front_size) != 0)
-    return 0;
-  f->path = slice_of(m->path, body);
-  f->version = slice_of(m->version, body);
-  f->method = slice_of(m->method, body);
-  f->arguments = m->arguments;
-  r->h.at = body + m->front_size;
-  return 1;
+static int has_front(const memo *m, const uint8_t *body, const uint8_t *end) {
+  return m->front_size > 0 && (size_t)(end - body) >= m->front_size && memcmp(body, m->front, m->front_size) == 0;
 }
 
-static void remember_names(memo *m, const uint8_t *body, const reader *r, const dubbo_front *f) {
-  size_t size = (size_t)(r->h.at - body);
-  if (size > FRONT_MAX) return;
+static int remember_front(memo *m, const uint8_t *body, const uint8_t *end, const dubbo_front *f) {
+  size_t size = (size_t)(end - body);
+  if (size > FRONT_MAX) return 0;
   m->front_size = (uint32_t)size;
+  m->tail_size = 0;
   m->arguments = f->arguments;
-  m->path = place_of(f->path, body);
-  m->version = place_of(f->version, body);
-  m->method = place_of(f->method, body);
+  m->path = place_of(f->path, body, NULL);
+  m->version = place_of(f->version, body, NULL);
+  m->method = place_of(f->method, body, NULL);
   memcpy(m->front, body, size);
-}
-
-static int attachments_again(const memo *m, const reader *r, attachments *a) {
-  const uint8_t *tail = r->h.at;
-  if (m->tail_size == 0 || (size_t)(r->h.end - tail) != m->tail_size || r->h.class_count > 0 ||
-      memcmp(tail, m->tail, m->tail_size) != 0)
-    return 0;
-  a->path = slice_of(m->said_path, tail);
-  a->version = slice_of(m->said_version, tail);
-  a->group = slice_of(m->said_group, tail);
-  a->timeout = m->timeout;
-  a->remaining = m->remaining;
-  a->calls_back = m->calls_back;
   return 1;
 }
 
-static void remember_attachments(memo *m, const uint8_t *tail, const uint8_t *end, const attachments *a) {
+static int has_tail(const memo *m, const reader *r) {
+  return m->tail_size > 0 && (size_t)(r->h.end - r->h.at) == m->tail_size && r->h.class_count == 0 &&
+         memcmp(r->h.at, m->tail, m->tail_size) == 0;
+}
+
+static void remember_tail(memo *m, const uint8_t *body, const uint8_t *tail, const uint8_t *end,
+                          const pk_destination *d) {
   size_t size = (size_t)(end - tail);
   if (size > TAIL_MAX) return;
   m->tail_size = (uint32_t)size;
-  m->said_path = place_of(a->path, tail);
-  m->said_version = place_of(a->version, tail);
-  m->said_group = place_of(a->group, tail);
-  m->timeout = a->timeout;
-  m->remaining = a->remaining;
-  m->calls_back = a->calls_back;
+  m->service = place_of(d->service, body, tail);
+  m->final_version = place_of(d->version, body, tail);
+  m->group = place_of(d->group, body, tail);
+  m->timeout_ms = d->timeout_ms;
+  m->flags = d->flags;
   memcpy(m->tail, tail, size);
 }
 
@@ -182,17 +169,33 @@ int dubbo_destination(const pk_codec *codec, const uint8_t *data, const pk_frame
   if (l == NULL) return PK_ERR_UNSUPPORTED;
   hessian_open(&r.h, body, data + f->size);
   memo *m = l == &hessian_layout ? memo_of(body, r.h.end) : NULL;
-  if (m == NULL || !names_again(m, &r, &front)) {
+  int known = m != NULL && has_front(m, body, r.h.end);
+  if (known) {
+    r.h.at = body + m->front_size;
+    front.arguments = m->arguments;
+    front.method = slice_of(m->method, body, NULL);
+  } else {
     if ((result = dubbo_names(l, &r, &front)) != PK_OK) return result;
-    if (m != NULL) remember_names(m, body, &r, &front);
+    if (m != NULL && !remember_front(m, body, r.h.at, &front)) m = NULL;
   }
   if ((result = dubbo_arguments(l, &r, &front)) != PK_OK) return result;
-  if (m == NULL || !attachments_again(m, &r, &a)) {
-    const uint8_t *tail = r.h.at;
-    int alone = r.h.class_count == 0;
-    if ((result = read_attachments(l, &r, &a)) != PK_OK) return result;
-    if (m != NULL && alone) remember_attachments(m, tail, r.h.end, &a);
+  const uint8_t *tail = r.h.at;
+  if (known && has_tail(m, &r)) {
+    out->service = slice_of(m->service, body, tail);
+    out->method = front.method;
+    out->version = slice_of(m->final_version, body, tail);
+    out->group = slice_of(m->group, body, tail);
+    out->timeout_ms = m->timeout_ms;
+    out->flags = m->flags;
+    return PK_OK;
   }
+  if (known) {
+    front.path = slice_of(m->path, body, NULL);
+    front.version = slice_of(m->version, body, NULL);
+  }
+  int alone = r.h.class_count == 0;
+  if ((result = read_attachments(l, &r, &a)) != PK_OK) return result;
   resolve(out, &a, front.path, front.version, front.method);
+  if (m != NULL && alone) remember_tail(m, body, tail, r.h.end, out);
   return PK_OK;
 }
