@@ -140,6 +140,47 @@ def test_what_was_asked_before_changes_no_route(data):
             world.got[up].clear()
 
 
+def port_of(world, client, four, number=1):
+    """The port that a request for service, method, version and group was sent to."""
+    service, method, version, group = four
+    call = Call(service, method, "", [], version=version, attachments={"group": group}, request_id=number)
+    world.feed(client, call.encode())
+    (port,) = [port for up, (_, port) in world.upstreams.items() if world.got[up]]
+    for up in world.upstreams:
+        world.got[up].clear()
+    return port
+
+
+ALIKE = ("org.demo.Service", "get", "1.0", "gig")  # and, at the same place of the cache:
+OTHERS = [
+    ("com.demo.Service", "get", "1.0", "gig"),
+    ("org.demo.Service", "got", "1.0", "gig"),
+    ("org.demo.Service", "get", "2.0", "gig"),
+    ("org.demo.Service", "get", "1.0", "gag"),
+    ("acme.org.demo.Service", "get", "1.0", "gig"),
+    ("org.demo.Service", "get", "11.0", "gig"),
+    ("org.demo.Service", "get", "1.0", "grog"),
+    ("x" * 160 + "org.demo.Service", "get", "1.0", "gig"),  # too long for it
+]
+
+
+@pytest.mark.parametrize("other", OTHERS)
+def test_a_destination_much_like_another_has_its_own_route(other):
+    world = World(build_two(([other, ALIKE], [ALIKE, other]), 0))
+    clients = [world.client(0), world.client(1)]
+    for _ in range(2):
+        for four, ports in (ALIKE, (10_001, 11_000)), (other, (10_000, 11_001)):
+            assert tuple(port_of(world, client, four) for client in clients) == ports
+
+
+def test_a_new_table_decides_anew():
+    world = World(build_two(([ALIKE], [ALIKE]), 0))
+    client = world.client()
+    assert [port_of(world, client, ALIKE) for _ in range(2)] == [10_000, 10_000]
+    world.apply(build_two(([OTHERS[0], ALIKE], [ALIKE]), 1))
+    assert [port_of(world, client, ALIKE) for _ in range(2)] == [10_101, 10_101]
+
+
 def test_ten_thousand_rules_are_all_found(wide):
     rules = [(f"com.example.Service{i}", f"method{i % 7}", "*", "*") for i in range(10_000)]
     builder = native.TableBuilder(LIMITS, seed=9)

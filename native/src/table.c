@@ -81,7 +81,7 @@ static int is_next(const uint8_t **text, pk_slice s) {
 
 static int is_cached(const pk_cached_route *c, uint32_t routes, const pk_destination *d) {
   const uint8_t *text = c->text;
-  return c->known && c->routes == routes && c->service == d->service.size && c->method == d->method.size &&
+  return c->service == d->service.size && c->routes == routes && c->method == d->method.size &&
          c->version == d->version.size && c->group == d->group.size && is_next(&text, d->service) &&
          is_next(&text, d->method) && is_next(&text, d->version) && is_next(&text, d->group);
 }
@@ -97,7 +97,6 @@ uint32_t pk_table_route_cached(const pk_table *t, pk_cached_route cache[PK_CACHE
     if (texts[i].size > 0) memcpy(to, texts[i].data, texts[i].size);
     to += texts[i].size;
   }
-  c->known = 1;
   c->routes = routes;
   c->service = d->service.size;
   c->method = d->method.size;

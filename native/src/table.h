@@ -145,8 +145,8 @@ uint32_t pk_table_route(const pk_table *t, uint32_t routes, const pk_destination
 /* Where destinations went lately, all by one table; zeroed, it knows nothing. */
 enum { PK_CACHED_ROUTES = 64, PK_CACHED_TEXT = 168 };
 typedef struct pk_cached_route {
-  uint32_t known, routes, plan;
-  uint32_t service, method, version, group; /* bytes of each, which stand in `text` in this order */
+  uint32_t routes, plan;
+  uint32_t service, method, version, group; /* bytes of each, which stand in `text` in this order; 0: unused */
   uint8_t text[PK_CACHED_TEXT];
 } pk_cached_route;
 

@@ -177,6 +177,18 @@ def test_a_tail_means_something_else_behind_arguments_that_define_a_class():
     assert outcome(alone) == outcome_elsewhere(alone) != outcome(behind)
 
 
+@pytest.mark.parametrize("other", ["2.0.99", "2" * 250])
+def test_a_tail_means_something_else_behind_a_front_of_another_length(other):
+    """Both fronts have one place in the codec's memory; the longer one is not remembered."""
+    short, long = (
+        ("2.0.2", "org.demo.Service", "1.0", "call", ""),
+        (other, "org.demo.Service", "1.0", "call", ""),
+    )
+    tails = [b"H\x05group\x01gZ", b"H\x05group\x01hZ"]
+    for front, tail in (short, 0), (long, 0), (long, 1), (short, 1), (short, 0), (long, 0):
+        assert outcome(body(*front, raw=tails[tail])) == ("org.demo.Service", "call", "1.0", "gh"[tail], 0)
+
+
 def body(*parts: object, raw: bytes = b"") -> bytes:
     writer = Writer()
     for part in parts:
