@@ -164,12 +164,20 @@ OTHERS = [
 ]
 
 
-@pytest.mark.parametrize("other", OTHERS)
-def test_a_destination_much_like_another_has_its_own_route(other):
-    world = World(build_two(([other, ALIKE], [ALIKE, other]), 0))
+PAIRS = [
+    *((ALIKE, other) for other in OTHERS),
+    # Nothing behind what is not the same.
+    (("org.demo.Service", "get", "1.0", ""), ("org.demo.Service", "get", "2.0", "")),
+    (("org.demo.Service", "get", "", ""), ("org.demo.Service", "got", "", "")),
+]
+
+
+@pytest.mark.parametrize(("one", "other"), PAIRS)
+def test_a_destination_much_like_another_has_its_own_route(one, other):
+    world = World(build_two(([other, one], [one, other]), 0))
     clients = [world.client(0), world.client(1)]
     for _ in range(2):
-        for four, ports in (ALIKE, (10_001, 11_000)), (other, (10_000, 11_001)):
+        for four, ports in (one, (10_001, 11_000)), (other, (10_000, 11_001)):
             assert tuple(port_of(world, client, four) for client in clients) == ports
 
 

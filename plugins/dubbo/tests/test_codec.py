@@ -184,9 +184,10 @@ def test_a_tail_means_something_else_behind_a_front_of_another_length(other):
         ("2.0.2", "org.demo.Service", "1.0", "call", ""),
         (other, "org.demo.Service", "1.0", "call", ""),
     )
-    tails = [b"H\x05group\x01gZ", b"H\x05group\x01hZ"]
-    for front, tail in (short, 0), (long, 0), (long, 1), (short, 1), (short, 0), (long, 0):
-        assert outcome(body(*front, raw=tails[tail])) == ("org.demo.Service", "call", "1.0", "gh"[tail], 0)
+    tails = [b"H\x05group\x01gZ", b"H\x05group\x01hZ", b"H\x05group\x01i\x01k\x31\xff" + b"v" * 0x1FF + b"Z"]
+    orders = (short, 0), (long, 0), (long, 1), (short, 1), (short, 0), (long, 2), (long, 0)
+    for front, tail in orders:
+        assert outcome(body(*front, raw=tails[tail])) == ("org.demo.Service", "call", "1.0", "ghi"[tail], 0)
 
 
 def body(*parts: object, raw: bytes = b"") -> bytes:
