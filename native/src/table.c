@@ -58,13 +58,14 @@ uint32_t pk_table_route(const pk_table *t, uint32_t routes_index, const pk_desti
 }
 
 /* Where in the cache a destination stands; NULL: nowhere. */
-static pk_cached_route *cached_at(pk_cached_route *cache, const pk_destination *d) {
+static pk_cached_route *cached_at(pk_cached_route *cache, uint32_t routes, const pk_destination *d) {
   _Static_assert(PK_CACHED_ROUTES == 1 << (64 - 58), "the place is the key's highest bits");
   uint64_t key;
   if (d->service.size < sizeof key || d->method.size == 0 ||
       (uint64_t)d->service.size + d->method.size + d->version.size + d->group.size > PK_CACHED_TEXT)
     return NULL;
   memcpy(&key, d->service.data + d->service.size - sizeof key, sizeof key);
+  key = key * 31 + routes;
   key = key * 31 + d->method.data[0];
   key = key * 31 + d->method.data[d->method.size - 1];
   key = key * 31 + d->method.size;
@@ -88,7 +89,7 @@ static int is_cached(const pk_cached_route *c, uint32_t routes, const pk_destina
 
 uint32_t pk_table_route_cached(const pk_table *t, pk_cached_route cache[PK_CACHED_ROUTES], uint32_t routes,
                                const pk_destination *d) {
-  pk_cached_route *c = cached_at(cache, d);
+  pk_cached_route *c = cached_at(cache, routes, d);
   if (c == NULL) return pk_table_route(t, routes, d);
   if (is_cached(c, routes, d)) return c->plan;
   const pk_slice texts[] = {d->service, d->method, d->version, d->group};
