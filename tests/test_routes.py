@@ -182,6 +182,24 @@ def test_a_destination_much_like_another_has_its_own_route(one, other):
         ]
 
 
+def test_more_listeners_than_the_cache_has_places_each_route_by_their_own_table():
+    many = 100
+    builder = native.TableBuilder({**LIMITS, "connections": many}, seed=3)
+    for i in range(many):
+        builder.cluster(f"c{i}", "round-robin", 1, 1000)
+        builder.endpoint(i, "127.0.0.1", 10_000 + i, 1)
+    for i in range(many):
+        plan = builder.plan(f"p{i}")
+        builder.split(i, 1)
+        routes = builder.routes(f"r{i}")
+        builder.rule(*ALIKE, plan)
+        builder.listener(i, f"in{i}", routes=routes, plan=None, pinned=False, codecs=[dubbo.wire.address])
+    world = World(builder.finish())
+    clients = [world.client(i) for i in range(many)]
+    for _ in range(2):
+        assert [port_of(world, client, ALIKE) for client in clients] == [10_000 + i for i in range(many)]
+
+
 def test_a_new_table_decides_anew():
     world = World(build_two(([ALIKE], [ALIKE]), 0))
     client = world.client()
