@@ -145,6 +145,15 @@ def start_consumer(name: str, *words: int | str) -> subprocess.Popen:
     return process
 
 
+def until_heard(name: str, process: subprocess.Popen, ports: tuple[int, ...]) -> None:
+    """Wait until a consumer that runs "steady" has had answers of providers on all those ports."""
+    missing = {f"heard {port}" for port in ports}
+    while missing:
+        line = process.stdout.readline()
+        assert line, f"{name} ended before it heard of all: {missing} are missing"
+        missing.discard(line.strip())
+
+
 def lines(name: str, process: subprocess.Popen, timeout: float = 60) -> list[dict]:
     """What the consumer printed, a line a case: "case" and "value" or "raised"; from Java "port" too."""
     try:

@@ -285,10 +285,13 @@ public final class Consumer {
       }
       return answer;
     });
-    // Calls until standard input ends; whose answers came.
+    // Calls until standard input ends; whose answers came. Tells of each as soon as it is heard.
     cases.put("steady", echo -> {
       Set<Integer> seen = new TreeSet<>();
-      while (!ENDED.await(5, TimeUnit.MILLISECONDS)) seen.add(echo.port());
+      while (!ENDED.await(5, TimeUnit.MILLISECONDS)) {
+        int port = echo.port();
+        if (seen.add(port)) System.out.println("heard " + port);
+      }
       return seen;
     });
     // 25 references with a connection each; three calls at once on every one, ten times.
