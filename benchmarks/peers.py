@@ -95,7 +95,14 @@ def haproxy() -> Proxy:
     return Proxy("haproxy", command, {1: 21882, 4: 21883, 16: 21884}, _first_version([binary, "-v"]))
 
 
-FACTORIES = {"protokit": protokit, "envoy": envoy, "haproxy": haproxy}
+def floor() -> Proxy:
+    """A program that only receives, exchanges ids and sends: what the kernel costs."""
+    ports = {1: 21885, 4: 21886, 16: 21887}
+    groups = (f"{port}:{count}" for count, port in ports.items())
+    return Proxy("floor", (str(BUILD / "floor"), str(ECHO_PORTS[0]), *groups), ports, "")
+
+
+FACTORIES = {"protokit": protokit, "envoy": envoy, "haproxy": haproxy, "floor": floor}
 """Proxies by the name that --proxies takes."""
 
 

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pathlib import Path
 
-COLORS = {"protokit": "#0b6e4f", "haproxy": "#4a7fb5", "envoy": "#b5654a", "none": "#999999"}
+COLORS = {
+    "protokit": "#0b6e4f",
+    "haproxy": "#4a7fb5",
+    "envoy": "#b5654a",
+    "floor": "#c9b458",
+    "none": "#999999",
+}
 
 Targets = list[tuple[str, float, float]]  # what, measured, at most
 
@@ -37,7 +43,7 @@ def comparison(result: dict[str, Any]) -> str:
             ]
             lines.append("| " + " | ".join(columns) + " |")
     idle = ", ".join(f"{name} {mib:.1f} MiB" for name, mib in result["idle_mib"].items())
-    versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
+    versions = ", ".join(f"{name} {version}".strip() for name, version in result["versions"].items())
     note = (
         f"Versions: {versions}. Resident memory after the start: {idle}. {result['rounds']} rounds of"
         f" {result['seconds']} s; {result['runs_repeated']} runs repeated because other programs were busy."

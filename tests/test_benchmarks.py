@@ -25,7 +25,7 @@ def test_the_native_parts_build_without_a_warning(tmp_path):
     ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
-    assert {one.name for one in tmp_path.iterdir()} == {"load", "echo", "micro", "declared"}
+    assert {one.name for one in tmp_path.iterdir()} == {"load", "echo", "floor", "micro", "declared"}
 
 
 @pytest.mark.slow
