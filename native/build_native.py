@@ -46,6 +46,8 @@ ffibuilder.set_source(
         "-flto",
         "-pthread",
         "-fvisibility=hidden",
+        "-fno-plt",
+        "-fno-builtin-memset",  # in place it is `rep stos`, whose start takes longer than the whole call
         "-Wall",
         "-Wextra",
         "-Werror=implicit",

@@ -27,6 +27,7 @@ ffibuilder.set_source(
         "-O3",
         "-flto",
         "-fvisibility=hidden",
+        "-fno-plt",
         "-Wall",
         "-Wextra",
         "-Werror=implicit",
