@@ -17,9 +17,12 @@ from typing import Any
 
 import peers
 
+# 8 services unless said otherwise; the caches of what was asked lately cannot hold 256.
 CASES: dict[str, dict[str, int]] = {
     "16x16, 10 routes": {},
     "16x16, 10,000 routes": {"routes": 10_000},
+    "16x16, 256 services of 256 routes": {"routes": 256, "services": 256},
+    "16x16, 256 services of 10,000 routes": {"routes": 10_000, "services": 256},
     "64x1, 10 routes": {"clients": 64, "depth": 1},
     "1x64, 10 routes": {"clients": 1, "depth": 64},
     "16x16, 10 routes, 4096 B": {"payload": 4096},

@@ -183,8 +183,8 @@ def test_a_destination_much_like_another_has_its_own_route(one, other):
 
 
 def test_more_listeners_than_the_cache_has_places_each_route_by_their_own_table():
-    many = 100
-    builder = native.TableBuilder({**LIMITS, "connections": many}, seed=3)
+    many = 300
+    builder = native.TableBuilder({**LIMITS, "connections": many, "in_flight": 2 * many}, seed=3)
     for i in range(many):
         builder.cluster(f"c{i}", "round-robin", 1, 1000)
         builder.endpoint(i, "127.0.0.1", 10_000 + i, 1)

@@ -59,7 +59,7 @@ uint32_t pk_table_route(const pk_table *t, uint32_t routes_index, const pk_desti
 
 /* Where in the cache a destination stands; NULL: nowhere. */
 static pk_cached_route *cached_at(pk_cached_route *cache, uint32_t routes, const pk_destination *d) {
-  _Static_assert(PK_CACHED_ROUTES == 1 << (64 - 58), "the place is the key's highest bits");
+  _Static_assert(PK_CACHED_ROUTES == 1 << (64 - 56), "the place is the key's highest bits");
   uint64_t key;
   if (d->service.size < sizeof key || d->method.size == 0 ||
       (uint64_t)d->service.size + d->method.size + d->version.size + d->group.size > PK_CACHED_TEXT)
@@ -71,7 +71,7 @@ static pk_cached_route *cached_at(pk_cached_route *cache, uint32_t routes, const
   key = key * 31 + d->method.size;
   if (d->version.size > 0) key = key * 31 + d->version.data[d->version.size - 1];
   if (d->group.size > 0) key = key * 31 + d->group.data[d->group.size - 1];
-  return &cache[key * 0x9e3779b97f4a7c15u >> 58];
+  return &cache[key * 0x9e3779b97f4a7c15u >> 56];
 }
 
 static int is_next(const uint8_t **text, pk_slice s) {

@@ -143,7 +143,7 @@ static inline const char *pk_table_text_at(const pk_table *t, pk_text text) {
 uint32_t pk_table_route(const pk_table *t, uint32_t routes, const pk_destination *d);
 
 /* Where destinations went lately, all by one table; zeroed, it knows nothing. */
-enum { PK_CACHED_ROUTES = 64, PK_CACHED_TEXT = 168 };
+enum { PK_CACHED_ROUTES = 256, PK_CACHED_TEXT = 168 };
 typedef struct pk_cached_route {
   uint32_t routes, plan;
   uint32_t service, method, version, group; /* bytes of each, which stand in `text` in this order; 0: unused */

@@ -74,8 +74,9 @@ static int read_attachments(const layout *l, reader *r, attachments *a) {
 
 /* What was read lately, by each thread. The calls of one method begin with the same bytes, and end with the same
  * attachments as long as these hold nothing of their own, such as a trace: who compares these bytes need not read
- * them. Both depend on nothing but their bytes; attachments behind arguments that define classes do. */
-enum { MEMOS = 64, FRONT_MAX = 248, TAIL_MAX = 376 };
+ * them. Both depend on nothing but their bytes; attachments behind arguments that define classes do. A method has
+ * one of two places, so that two that share them do not take turns. */
+enum { MEMO_SETS = 32, FRONT_MAX = 248, TAIL_MAX = 376 };
 enum { ABSENT = 0, IN_FRONT, IN_TAIL };
 
 typedef struct place {
@@ -88,10 +89,11 @@ typedef struct memo {
   place path, version, method;                  /* what the front says */
   place service, final_version, group;          /* what both say */
   uint32_t timeout_ms, flags;
+  uint32_t next; /* of a set's first: which of the two is written next */
   uint8_t front[FRONT_MAX], tail[TAIL_MAX];
 } memo;
 
-static __thread memo memos[MEMOS];
+static __thread memo memos[MEMO_SETS][2];
 
 static place place_of(pk_slice s, const uint8_t *front, const uint8_t *tail) {
   if (s.data == NULL) return (place){ABSENT, 0, 0};
@@ -111,19 +113,24 @@ static const uint8_t *past_short(const uint8_t *at, const uint8_t *end) {
   return (size_t)(end - at) >= size ? at + size : NULL;
 }
 
-/* Where a body's memo would be: by the ends of its path and its method. NULL: nowhere. */
-static memo *memo_of(const uint8_t *body, const uint8_t *end) {
+static int has_front(const memo *m, const uint8_t *body, const uint8_t *end) {
+  return m->front_size > 0 && (size_t)(end - body) >= m->front_size && memcmp(body, m->front, m->front_size) == 0;
+}
+
+/* Where a body's front is remembered, or was not yet: by the ends of its path and its method. NULL: nowhere. */
+static memo *memo_of(const uint8_t *body, const uint8_t *end, int *known) {
   const uint8_t *path = past_short(past_short(body, end), end), *method = past_short(past_short(path, end), end);
   uint64_t a, b;
   if (method == NULL || path - body < 8) return NULL;
   memcpy(&a, path - 8, 8);
   memcpy(&b, method - 8, 8);
   uint64_t hash = (a * 0xd6e8feb86659fd93u ^ b ^ (uint64_t)(method - path)) * 0x9e3779b97f4a7c15u;
-  return &memos[hash >> 58];
-}
-
-static int has_front(const memo *m, const uint8_t *body, const uint8_t *end) {
-  return m->front_size > 0 && (size_t)(end - body) >= m->front_size && memcmp(body, m->front, m->front_size) == 0;
+  memo *set = memos[hash >> 59];
+  *known = 1;
+  for (int i = 0; i < 2; i++)
+    if (has_front(&set[i], body, end)) return &set[i];
+  *known = 0;
+  return &set[set->next ^= 1];
 }
 
 static int remember_front(memo *m, const uint8_t *body, const uint8_t *end, const dubbo_front *f) {
@@ -168,8 +175,8 @@ int dubbo_destination(const pk_codec *codec, const uint8_t *data, const pk_frame
   int result;
   if (l == NULL) return PK_ERR_UNSUPPORTED;
   hessian_open(&r.h, body, data + f->size);
-  memo *m = l == &hessian_layout ? memo_of(body, r.h.end) : NULL;
-  int known = m != NULL && has_front(m, body, r.h.end);
+  int known = 0;
+  memo *m = l == &hessian_layout ? memo_of(body, r.h.end, &known) : NULL;
   if (known) {
     r.h.at = body + m->front_size;
     front.arguments = m->arguments;
