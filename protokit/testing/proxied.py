@@ -378,8 +378,13 @@ def _with_some_id(suite: ThroughAProxy, frame: bytes, number: int) -> bytes:
 
 
 async def _errors(suite: ThroughAProxy) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as one:
-        nobody = f"127.0.0.1:{one.getsockname()[1]}"
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # and not listening: the port refuses, and nobody else gets it
+        await _every_error(suite, f"127.0.0.1:{nobody.getsockname()[1]}")
+    await _too_large(suite)
+
+
+async def _every_error(suite: ThroughAProxy, nobody: str) -> None:
     text = "protokit: the kit says so"
     filters = {
         status: {"kit-answers": {"status": status.name, "text": text}}
@@ -412,7 +417,6 @@ async def _errors(suite: ThroughAProxy) -> None:
                 await _refused(scene, status.name, request, status)
             await _overloaded(scene, request)
         assert len(scene.servers["c"].heard) == len(_one_of_each_variant(suite))
-    await _too_large(suite)
 
 
 def _one_of_each_variant(suite: ThroughAProxy) -> list[bytes]:

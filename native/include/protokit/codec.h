@@ -5,10 +5,10 @@
  * constant pk_codec and hands its address to Python.
  *
  * Every function is pure: it reads the bytes it is given and its own constant
- * pk_codec, allocates nothing, keeps nothing, blocks on nothing, and may run
- * on several threads at once. All input is hostile: never read at or past
- * data + size. The struct only ever grows at its end; `abi` and `size` say
- * which part of it the plugin filled.
+ * pk_codec, allocates nothing, keeps nothing that changes an answer, blocks on
+ * nothing, and may run on several threads at once. All input is hostile: never
+ * read at or past data + size. The struct only ever grows at its end; `abi` and
+ * `size` say which part of it the plugin filled.
  */
 #ifndef PROTOKIT_CODEC_H
 #define PROTOKIT_CODEC_H
