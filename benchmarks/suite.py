@@ -1,6 +1,6 @@
 """protokit beside Envoy's dubbo_proxy, HAProxy in TCP mode, a bare loop and no proxy at all, on this machine.
 
-    python benchmarks/suite.py                       # everything: some 25 minutes
+    python benchmarks/suite.py                       # everything: half an hour
     python benchmarks/suite.py --quick
     python benchmarks/suite.py --parts compare --only 64x1 --proxies protokit,haproxy
 

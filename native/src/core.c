@@ -179,7 +179,7 @@ int pk_core_apply(pk_core *core, const pk_table *table, uint64_t token) {
   live->older = core->live;
   core->live = live;
   core->limits = table->limits;
-  memset(core->routes, 0, sizeof core->routes);
+  memset(core->cached_routes, 0, sizeof core->cached_routes);
   PK_STAT_ADD(core->stats.tables_live, 1);
   if (live->older != NULL && live->older->requests == 0) retire(core, live->older);
   return 0;

@@ -178,7 +178,7 @@ static uint32_t route(pk_core *core, pk_request *r, const pk_table_listener *l,
     return PK_NONE;
   }
   if (d.timeout_ms != 0) *budget = d.timeout_ms;
-  uint32_t plan = pk_table_route_cached(core->live->table, core->routes, l->routes, &d);
+  uint32_t plan = pk_table_route_cached(core->live->table, core->cached_routes, l->routes, &d);
   if (plan == PK_NONE) no_route(core, r, l, &d);
   return plan;
 }

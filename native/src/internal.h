@@ -169,7 +169,7 @@ struct pk_core {
   pk_live *live; /* newest first */
   uint64_t serial;
   pk_limits limits;
-  pk_cached_route routes[PK_CACHED_ROUTES]; /* by the newest table */
+  pk_cached_route cached_routes[PK_CACHED_ROUTES]; /* of the newest table */
   int draining, shutdown;
 
   pk_conn **conns;

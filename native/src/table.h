@@ -142,11 +142,11 @@ static inline const char *pk_table_text_at(const pk_table *t, pk_text text) {
 /* The plan of the first rule of route table `routes` that matches, or PK_NONE. */
 uint32_t pk_table_route(const pk_table *t, uint32_t routes, const pk_destination *d);
 
-/* Where destinations went lately, all by one table; zeroed, it knows nothing. */
+/* Where destinations went lately, all by one table; zeroed (no service), it knows nothing. */
 enum { PK_CACHED_ROUTES = 256, PK_CACHED_TEXT = 168 };
 typedef struct pk_cached_route {
   uint32_t routes, plan;
-  uint32_t service, method, version, group; /* bytes of each, which stand in `text` in this order; 0: unused */
+  uint32_t service, method, version, group; /* bytes of each, which stand in `text` in this order */
   uint8_t text[PK_CACHED_TEXT];
 } pk_cached_route;
 
