@@ -76,4 +76,6 @@ async def serve(name: str, port: int) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 3 or not sys.argv[2].isdigit():
+        sys.exit("usage: python examples/providers.py NAME PORT")
     uvloop.run(serve(sys.argv[1], int(sys.argv[2])))
