@@ -1,7 +1,19 @@
-"""``python -m protokit``."""
+"""``python -m protokit``, and the command ``protokit``."""
 
 from __future__ import annotations
 
-from protokit.cli import main
+import signal
+import sys
 
-main()
+
+def main() -> None:
+    """Run the command line."""
+    if sys.argv[1:2] == ["run"]:  # before the imports, which take their time: see protokit.cli.run
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2})
+    from protokit.cli import main as command  # noqa: PLC0415  # as above
+
+    command()
+
+
+if __name__ == "__main__":
+    main()

@@ -43,7 +43,7 @@ _KNOWN = {
     "hsf": "protokit-hsf",
     "tr": "protokit-sofarpc",
 }
-_OURS = (str(Path(__file__).parent), str(Path(pluggy.__file__).parent), "<frozen")
+_OURS = (str(Path(__file__).parent) + os.sep, str(Path(pluggy.__file__).parent) + os.sep, "<frozen")
 _log = logging.getLogger("protokit.plugins")
 T = TypeVar("T")
 

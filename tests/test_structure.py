@@ -20,6 +20,7 @@ REPO = Path(__file__).parents[1]
 ORDER = [
     "errors",
     "model",
+    "logs",
     "native",
     "wire",
     "hookspecs",
@@ -96,8 +97,8 @@ def test_only_native_touches_cffi(path):
     assert not touching or path.name == "native.py"
 
 
-@pytest.mark.parametrize("name", ["model", "errors"])
-def test_the_model_and_the_errors_import_nothing_of_protokit(name):
+@pytest.mark.parametrize("name", ["model", "errors", "logs"])
+def test_the_lowest_rooms_import_nothing_of_protokit(name):
     names = imports((ROOT / f"{name}.py").read_text(), "protokit")
     assert not [one for one in names if one.startswith("protokit")]
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, cast
 import h11
 import msgspec
 
+from protokit import logs
 from protokit.errors import ProtokitError
 from protokit.observe.metrics import CONTENT_TYPE, prometheus
 
@@ -83,7 +84,7 @@ class AdminServer:
         site = pages | {"/": lambda: (200, "text/html; charset=utf-8", page)}
         try:
             server = await asyncio.get_running_loop().create_server(
-                lambda: _Connection(site, connections), *bind
+                lambda: _Connection(site, connections, self._proxy.repeated), *bind
             )
         except (OSError, OverflowError) as error:
             raise ProtokitError(
@@ -114,13 +115,18 @@ class _Connection(asyncio.Protocol):
     Args:
         pages: what makes the answer, by path.
         connections: all that are open on this address, the oldest first.
+        repeated: for pages that fail.
     """
 
     def __init__(
-        self, pages: Mapping[str, Callable[[], Answer]], connections: dict[_Connection, None]
+        self,
+        pages: Mapping[str, Callable[[], Answer]],
+        connections: dict[_Connection, None],
+        repeated: logs.Repeated,
     ) -> None:
         self._pages = pages
         self._connections = connections
+        self._repeated = repeated
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_BYTES)
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -163,8 +169,8 @@ class _Connection(asyncio.Protocol):
             return 404, "text/plain", f"nothing here; there are {' '.join(sorted(self._pages))}\n".encode()
         try:
             return self._pages[path]()
-        except Exception:  # noqa: BLE001  # logged, and the caller hears of it
-            _log.exception("the page %s failed", path)
+        except Exception as error:  # noqa: BLE001  # logged, and the caller hears of it
+            self._repeated.log(_log, logging.ERROR, logs.place(error), f"the page {path} failed", error=error)
             return 500, "text/plain", b"the page failed; the log says why\n"
 
     def _answer(self, status: int, kind: str, body: bytes, *, body_wanted: bool = True) -> None:

@@ -1,10 +1,12 @@
-"""``protokit run``: the proxy as a process. SIGHUP reloads, SIGTERM drains, a second signal ends at once."""
+"""``protokit run``: the proxy as a process. What its signals do stands in docs/configuration.md."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib.metadata
 import logging
+import os
 import platform
 import resource
 import signal
@@ -16,6 +18,7 @@ import uvloop
 
 import protokit
 from protokit import config as configuration
+from protokit import logs
 from protokit.admin.server import AdminServer
 from protokit.dataplane import Proxy
 from protokit.errors import ConfigError, ProtokitError
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 _log = logging.getLogger("protokit.run")
+_LAST_WORDS_S = 1.0  # for who reads the log, when all else has ended
 
 
 @click.command()
@@ -34,6 +38,18 @@ _log = logging.getLogger("protokit.run")
 )
 def run(config: str, log_level: str) -> None:
     """Run the proxy with a configuration file."""
+    _fill_standard_descriptors()
+    out, err = logs.Stream(1), logs.Stream(2)
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):  # plugins print, too
+            code = _run(config, log_level)
+    finally:
+        for stream in (out, err):
+            stream.drain(_LAST_WORDS_S)
+    sys.exit(code)
+
+
+def _run(config: str, log_level: str) -> int:
     logging.basicConfig(
         level=log_level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
@@ -41,11 +57,21 @@ def run(config: str, log_level: str) -> None:
         loaded = configuration.load(config)
         uvloop.run(_Service(loaded).run())
     except ConfigError as error:
-        click.echo(str(error), err=True)
-        sys.exit(1)
+        print(error, file=sys.stderr)
+        return 1
     except ProtokitError as error:
-        click.echo(f"protokit: {error}", err=True)
-        sys.exit(1)
+        print(f"protokit: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _fill_standard_descriptors() -> None:
+    """Where one of 0 to 2 is closed, a socket would get its number, and what is printed."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free
 
 
 class _Service:
@@ -61,8 +87,10 @@ class _Service:
 
     async def run(self) -> None:
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stop, signal.Signals(number).name)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+            loop.add_signal_handler(number, self._stop, number.name)
+        for number in (signal.SIGUSR1, signal.SIGUSR2):
+            loop.add_signal_handler(number, _log.info, "%s: it has no meaning here, ignored", number.name)
         loop.add_signal_handler(signal.SIGHUP, lambda: self._start(self._reload()))
         admin = self._proxy.loaded.config.admin
         try:
@@ -71,8 +99,9 @@ class _Service:
                 public = (admin.public.host, admin.public.port) if admin.public else None
                 self._admin = AdminServer(self._proxy, (admin.bind.host, admin.bind.port), public)
                 await self._admin.start()
-            click.echo(banner(self._proxy, self._admin))
-            sys.stdout.flush()
+            print(banner(self._proxy, self._admin))
+            # Held since protokit.__main__: what came during the start comes now.
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2})
             await self._stopped.wait()
         finally:
             for task in self._tasks:

@@ -13,10 +13,9 @@ import contextlib
 import logging
 import socket
 import struct
-import traceback
 from typing import TYPE_CHECKING, cast
 
-from protokit import native
+from protokit import logs, native
 from protokit.errors import ProtocolError, RemoteProtocolError
 from protokit.model import Status
 from protokit.wire import envelope
@@ -40,17 +39,18 @@ class Bridges:
 
     Args:
         limits: the ``pk_limits`` in force.
+        repeated: for what codecs do wrong: peers decide how often.
 
     Attributes:
         held: bytes in their buffers.
     """
 
-    def __init__(self, limits: Callable[[], Mapping[str, int]]) -> None:
+    def __init__(self, limits: Callable[[], Mapping[str, int]], repeated: logs.Repeated) -> None:
         self.limits = limits
         self.held = 0
+        self._repeated = repeated
         self._open: dict[tuple[native.Worker, int], Bridge] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._logged: set[tuple[str, str, str, int | None]] = set()
 
     def __len__(self) -> int:
         return len(self._open)
@@ -80,12 +80,9 @@ class Bridges:
         await asyncio.sleep(0)  # transports tell their end in the loop's next turn
 
     def failed(self, codec: PythonCodec, what: str, error: Exception) -> None:
-        """Log a codec's mistake, once for each place in it: peers decide how often it happens."""
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        key = (codec.name, type(error).__name__, place.filename, place.lineno)
-        if key not in self._logged:
-            self._logged.add(key)
-            _log.error("the codec of protocol %s failed: %s", codec.name, what, exc_info=error)
+        """Log a codec's mistake."""
+        text = f"the codec of protocol {codec.name} failed: {what}"
+        self._repeated.log(_log, logging.ERROR, (codec.name, logs.place(error)), text, error=error)
 
 
 class _End(asyncio.Protocol):

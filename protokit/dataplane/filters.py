@@ -6,7 +6,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
-from protokit import native
+from protokit import logs, native
 from protokit.errors import ProtocolError
 from protokit.model import Status
 from protokit.wire import ask
@@ -33,11 +33,13 @@ class FilterRunner:
     Args:
         tables: the tables in use, by token.
         wires: formats by their codec's address, of every table there ever was: a connection keeps its codec.
+        repeated: for what filters do wrong: clients decide how often.
     """
 
-    def __init__(self, tables: dict[int, Compiled], wires: dict[int, Wire]) -> None:
+    def __init__(self, tables: dict[int, Compiled], wires: dict[int, Wire], repeated: logs.Repeated) -> None:
         self._tables = tables
         self._wires = wires
+        self._repeated = repeated
         self._tasks: set[asyncio.Task[None]] = set()
 
     def start(self, worker: native.Worker, op: native.Op) -> None:
@@ -58,29 +60,34 @@ class FilterRunner:
             request = ask.request(wire, frame, compiled.snapshot.max_headers)
         except Exception as error:  # noqa: BLE001  # a codec in Python may raise anything
             if not isinstance(error, ProtocolError):
-                _log.exception("a request could not be read; it is answered BAD_REQUEST")
+                self._failed("a request could not be read; it is answered BAD_REQUEST", error)
             return _reply(Status.BAD_REQUEST, f"protokit: the request cannot be read: {error}")
         original = request.copy()
         for one in compiled.chains[op.arg]:
             try:
                 response = await one.request(request)
-            except Exception:  # noqa: BLE001  # somebody else's code; logged with its trace
+            except Exception as error:  # noqa: BLE001  # somebody else's code; logged with its trace
                 name = type(one).__name__
-                _log.exception("filter %s failed; the request is answered INTERNAL", name)
+                self._failed(f"filter {name} failed; the request is answered INTERNAL", error)
                 return _reply(Status.INTERNAL, f"protokit: the filter {name} failed")
             if response is not None:
                 return _reply(response.status, response.message)
         try:
             frame = _changed(wire, original, request)
         except Exception as error:  # noqa: BLE001  # as above
-            _log.error("a filter's change was not made: %s", error)
+            text = f"a filter's change was not made: {error}"
+            self._repeated.log(_log, logging.ERROR, logs.place(error), text)
             return _reply(Status.INTERNAL, f"protokit: a filter's change was not made: {error}")
         if request.cluster is None:
             return (native.DECIDE_CONTINUE, 0, 0, frame)
         if request.cluster not in compiled.clusters:
-            _log.error("a filter chose cluster %r, which is not configured", request.cluster)
+            text = f"a filter chose cluster {request.cluster!r}, which is not configured"
+            self._repeated.log(_log, logging.ERROR, "unknown cluster", text)
             return _reply(Status.INTERNAL, f"protokit: a filter chose the unknown cluster {request.cluster}")
         return (native.DECIDE_CLUSTER, compiled.clusters[request.cluster], 0, frame)
+
+    def _failed(self, text: str, error: Exception) -> None:
+        self._repeated.log(_log, logging.ERROR, (text, logs.place(error)), text, error=error)
 
     async def close(self) -> None:
         """Cancel what still thinks."""

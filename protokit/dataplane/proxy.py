@@ -10,11 +10,12 @@ import socket
 from typing import TYPE_CHECKING, Any, cast
 
 from protokit import config as configuration
-from protokit import native
+from protokit import logs, native
 from protokit.control import build_snapshot
 from protokit.dataplane.bridge import Bridges
 from protokit.dataplane.compile import Compiled, Identities, compile_snapshot, listener_key
 from protokit.dataplane.filters import FilterRunner
+from protokit.dataplane.watch import Watch
 from protokit.errors import ConfigError, ConfigErrors, ProtokitError
 from protokit.plugins import Plugin, Registry
 
@@ -42,12 +43,14 @@ class Proxy:
     Attributes:
         addresses: (host, port) by listener, with the real ports, once started.
         ready: whether it wants traffic: started, and not draining.
+        repeated: for log lines whose number others decide.
     """
 
     def __init__(self, source: str | Path | Mapping[str, Any] | configuration.Loaded) -> None:
         self.loaded = source if isinstance(source, configuration.Loaded) else configuration.load(source)
         self.addresses: dict[str, tuple[str, int]] = {}
         self.ready = False
+        self.repeated = logs.Repeated()
         self._snapshot = build_snapshot(self.loaded)
         self._workers: list[native.Worker] = []
         self._tables: dict[int, Compiled] = {}
@@ -56,10 +59,11 @@ class Proxy:
         self._listener_ids = Identities()
         self._open: dict[tuple[str, str, int], tuple[str, int]] = {}
         self._wires: dict[int, Wire] = {}
-        self._filters = FilterRunner(self._tables, self._wires)
-        self._bridges = Bridges(lambda: self._snapshot.limits)
+        self._filters = FilterRunner(self._tables, self._wires, self.repeated)
+        self._bridges = Bridges(lambda: self._snapshot.limits, self.repeated)
         self._drained = 0
         self._closing: asyncio.Task[None] | None = None
+        self._watching: asyncio.Task[None] | None = None
         self._started: dict[str, Plugin] = {}
 
     async def __aenter__(self) -> Proxy:
@@ -91,6 +95,7 @@ class Proxy:
         except BaseException:
             await self.close()
             raise
+        self._watching = loop.create_task(Watch(self._workers, self.repeated).run())
         self.ready = True
 
     async def reload(self, source: str | Path | Mapping[str, Any] | None = None) -> None:
@@ -241,6 +246,9 @@ class Proxy:
     async def _close(self) -> None:
         self.ready = False
         loop = asyncio.get_running_loop()
+        if self._watching is not None:
+            self._watching.cancel()
+            await asyncio.wait([self._watching])
         for worker in self._workers:
             with contextlib.suppress(ProtokitError):
                 worker.shutdown()

@@ -7,6 +7,7 @@ import socket
 
 from protokit import Frame, PythonCodec, Request
 from protokit.dataplane.bridge import Bridge, Bridges
+from protokit.logs import Repeated
 from protokit.wire import envelope
 
 LIMITS = {"buffer": 64 << 20, "frame": 1 << 20, "frame_ms": 1000}
@@ -76,7 +77,7 @@ class Wire:
 
 
 def bridged(codec, **limits):
-    bridges = Bridges(lambda: LIMITS | limits)
+    bridges = Bridges(lambda: LIMITS | limits, Repeated())
     bridge = Bridge(bridges, codec, upstream=False)
     for end in (bridge._peer, bridge._engine):
         end.connection_made(Wire())
@@ -210,7 +211,7 @@ def test_a_heartbeat_that_cannot_be_said_is_answered_here():
 
 def test_a_connection_that_the_engine_leaves_before_it_is_there_is_closed():
     async def main():
-        bridges = Bridges(lambda: LIMITS)
+        bridges = Bridges(lambda: LIMITS, Repeated())
         bridge = Bridge(bridges, Lines(), upstream=False)
         (peer, client), (engine, worker) = socket.socketpair(), socket.socketpair()
         bridge.leave(reset=False)

@@ -1,0 +1,60 @@
+"""Lines in the log about limits that are hit and upstreams that say nothing, from the workers' counters."""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import logging
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from protokit import logs, native
+
+_log = logging.getLogger("protokit.limits")
+_EVERY_S = 1.0
+
+LINES = {
+    "connections_refused": "client connections were refused: limits.connections is reached",
+    "errors_overloaded": "requests were answered OVERLOADED, by a filter or since limits.in_flight,"
+    " limits.in_flight_per_connection, limits.buffer or all connections to a cluster are used up",
+    "closed_over_budget": "connections were closed: limits.buffer is used up",
+    "clients_closed_slow": "clients were closed that do not read their answers (limits.client_close)",
+    "closed_half_frame": "connections were closed: a frame did not come whole within timeouts.frame",
+    "upstream_silent": "upstream connections were closed: the server said nothing for timeouts.probe",
+    "greetings_refused": "upstream connections were closed: the server refused the greeting",
+    "accept_errors": "client connections waited: no descriptors or memory are left (see ulimit -n)",
+    "events_lost": "events of a worker were lost: no memory is left",
+}
+
+
+class Watch:
+    """Logs what the counters of ``LINES`` have grown by, each at most once a minute.
+
+    Args:
+        workers: whose counters.
+        repeated: keeps count; what it holds back is logged from here, too.
+    """
+
+    def __init__(self, workers: Sequence[native.Worker], repeated: logs.Repeated) -> None:
+        self._workers = workers
+        self._repeated = repeated
+        self._seen: collections.Counter[str] = collections.Counter()
+
+    async def run(self) -> None:
+        """Look every second, until cancelled."""
+        while True:
+            await asyncio.sleep(_EVERY_S)
+            self.look()
+
+    def look(self) -> None:
+        """Look once."""
+        total: collections.Counter[str] = collections.Counter()
+        for worker in self._workers:
+            total.update(worker.stats())
+        for name, text in LINES.items():
+            if count := total[name] - self._seen[name]:
+                self._repeated.log(_log, logging.WARNING, name, text, count=count)
+        self._seen = total
+        self._repeated.flush()

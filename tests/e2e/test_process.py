@@ -1,0 +1,217 @@
+"""The process that operators start: its streams, its signals, what it says and how often."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+import uvloop
+from peers import Client, Server, configuration
+
+import protokit
+
+CONFIG = """
+listeners: [{{name: in, bind: "127.0.0.1:0", protocol: dubbo, cluster: c}}]
+clusters: [{{name: c, endpoints: ["{endpoint}"]}}]
+admin: {{bind: "127.0.0.1:{port}"}}
+drain: {{delay: 0s, timeout: 1s}}
+"""
+
+
+def free_port() -> int:
+    import socket
+
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
+class Run:
+    """A proxy that is told its admin port, so that nobody has to read its banner."""
+
+    def __init__(self, folder: Path, before: str = "", more: str = "", **streams) -> None:
+        self.port = free_port()
+        self.path = folder / "c.yaml"
+        self.endpoint("127.0.0.1:9", more)
+        command = f'{before} exec "{sys.executable}" -m protokit run "{self.path}" {streams.pop("shell", "")}'
+        self.process = subprocess.Popen(["/bin/sh", "-c", command], **streams)
+
+    def endpoint(self, address: str, more: str = "") -> None:
+        self.path.write_text(CONFIG.format(endpoint=address, port=self.port) + more)
+
+    def get(self, path: str) -> tuple[int, str]:
+        try:
+            url = f"http://127.0.0.1:{self.port}{path}"
+            with urllib.request.urlopen(url, timeout=5) as page:
+                return page.status, page.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+
+    def started(self) -> None:
+        wait(lambda: self.get("/ready") == (200, "ready\n"))
+
+    def reloads(self) -> None:
+        self.endpoint("127.0.0.1:10")
+        self.process.send_signal(signal.SIGHUP)
+        wait(lambda: "127.0.0.1:10" in json.loads(self.get("/stats")[1])["clusters"]["c"])
+
+    def ends(self, number: int = signal.SIGTERM) -> None:
+        self.process.send_signal(number)
+        assert self.process.wait(20) == 0
+
+
+def wait(true, seconds: float = 20) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        try:
+            if true():
+                return
+        except OSError:
+            pass
+        time.sleep(0.02)
+    raise AssertionError("it did not come true")
+
+
+@pytest.fixture
+def start(tmp_path):
+    started = []
+
+    def begin(**more) -> Run:
+        started.append(Run(tmp_path, **more))
+        return started[-1]
+
+    yield begin
+    for one in started:
+        if one.process.poll() is None:
+            one.process.kill()
+        one.process.wait()
+        for stream in (one.process.stdout, one.process.stderr):
+            if stream is not None:
+                stream.close()
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_a_full_pipe_stops_nothing(start, stream):
+    reader, writer = os.pipe()
+    fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
+    os.write(writer, b"x" * 4096)
+    run = start(**{"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, stream: writer})
+    os.close(writer)
+    run.started()
+    for _ in range(20):
+        run.process.send_signal(signal.SIGUSR1)  # a line each
+        assert run.get("/ready")[0] == 200
+    run.reloads()
+    run.ends()
+    os.close(reader)
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_descriptors_stop_nothing(start, closed):
+    run = start(shell=closed)
+    run.started()
+    run.reloads()
+    for number in range(3):
+        assert Path(f"/proc/{run.process.pid}/fd/{number}").exists()
+    run.ends()
+
+
+def test_readers_that_leave_stop_nothing(start):
+    run = start(stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    run.process.stdout.close()
+    run.process.stderr.close()
+    run.started()
+    run.reloads()
+    run.ends()
+
+
+def test_signals_without_a_meaning_are_a_line(start):
+    run = start(stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    run.started()
+    run.process.send_signal(signal.SIGUSR1)
+    run.process.send_signal(signal.SIGUSR2)
+    run.reloads()
+    run.ends(signal.SIGQUIT)
+    text = run.process.stderr.read().decode()
+    for expected in ("SIGUSR1: it has no meaning here", "SIGUSR2: it has no", "SIGQUIT: draining", "stopped"):
+        assert expected in text
+
+
+LOADS = """
+import os, pathlib, signal
+import protokit
+
+once = pathlib.Path(__file__).with_suffix(".once")
+if not once.exists():
+    once.touch()
+    for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+        os.kill(os.getpid(), number)
+
+@protokit.hookimpl
+def protokit_filters(): return {}
+"""
+
+
+def test_signals_during_the_start_are_heard_after_it(start, tmp_path):
+    (tmp_path / "early.py").write_text(LOADS)
+    run = start(more="plugins: [./early.py]\n", stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    run.started()
+    run.ends()
+    text = run.process.stderr.read().decode()
+    assert f"reloaded {run.path}" in text
+    assert "SIGUSR1" in text and "SIGUSR2" in text
+
+
+FILTERS = """
+import protokit
+
+class Bad(protokit.Filter):
+    async def request(self, request):
+        if request.method == "name":
+            return protokit.Response(protokit.Status.OVERLOADED, "later")
+        if request.method == "echo":
+            request.cluster = "nowhere"
+            return None
+        print(request.service)
+        raise ValueError(request.method)
+
+@protokit.hookimpl
+def protokit_filters(): return {"bad": lambda options: Bad()}
+"""
+
+
+def test_what_filters_do_is_logged_once_a_minute(tmp_path, caplog, monkeypatch):
+    (tmp_path / "filters.py").write_text(FILTERS)
+    path = tmp_path / "c.yaml"
+
+    async def main():
+        server = await Server().start()
+        config = configuration(server, plugins=["./filters.py"])
+        config["routes"][0]["rules"][0]["filters"] = ["bad"]
+        path.write_text(json.dumps(config))
+        async with protokit.Proxy(path) as proxy:
+            client = await Client.connect(proxy.addresses["in"][1])
+            for _ in range(30):
+                for method in ("slow", "name", "echo"):
+                    assert (await client.call(method, 1)).status != 20
+            while len(caplog.records) < 3:  # the counters are looked at every second
+                await asyncio.sleep(0.05)
+            await client.close()
+        await server.stop()
+
+    uvloop.run(main())
+    texts = [record.getMessage() for record in caplog.records]
+    assert sorted(text.partition(" ")[0] for text in texts) == ["a", "filter", "requests"], texts
+    failed = next(record for record in caplog.records if record.getMessage().startswith("filter"))
+    assert "the request is answered INTERNAL" in failed.getMessage()
+    assert failed.exc_info[2].tb_frame.f_code.co_filename == str(tmp_path / "filters.py")
