@@ -21,7 +21,7 @@ from protokit import Protocol, WireFormat, native, plugins
 from protokit.errors import RemoteProtocolError
 from protokit.testing import frames, load_golden
 from protokit.wire import views
-from protokit.wire.compiler import leaves
+from protokit.wire.views import leaves
 
 HOW_ENDS, HOW_ANSWERS, HOW_PINNED, HOW_STRICT = 2, 16, 32, 64
 

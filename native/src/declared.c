@@ -19,7 +19,7 @@ static uint32_t checksum_of(const declared *d, const pk_program_checksum *c, con
   uint32_t crc = 0;
   for (uint32_t i = 0; i < c->count; i++) {
     uint32_t reg = d->operands[c->first + i];
-    crc = pk_crc32(crc, data + m->r[reg], (size_t)m->r[reg + 1]);
+    if (m->r[reg] >= 0) crc = pk_crc32(crc, data + m->r[reg], (size_t)m->r[reg + 1]);
   }
   return crc;
 }
@@ -363,6 +363,7 @@ static void quicken(declared *d) {
     q->timed = s->timeout.width != 0;
     q->judged = s->status.width != 0;
     q->kept = s->kept;
+    q->absent = s->absent;
     for (uint32_t k = 0; k < s->kept; k++) q->keep[k] = quick_of(s->keep[k], s->header);
     q->timeout = quick_of(s->timeout, s->header);
     q->status = quick_of(s->status, s->header);
@@ -429,6 +430,9 @@ static inline __attribute__((always_inline)) int shaped_frame(const declared *d,
     if (judge && one->judged) judged_at = end, judged = length;
     end += length;
   }
+  if (s->absent)
+    for (uint32_t i = 0; i < 2; i++)
+      if (s->absent >> i & 1) f->own[2 * i] = UINT32_MAX;
   uint64_t sum_at = end + s->sum_at;
   end += s->trailer;
   if (end > size || end > limit) return 0;

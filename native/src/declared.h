@@ -28,7 +28,7 @@ typedef struct quick_section {
 typedef struct quick_shape {
   uint32_t header, trailer, sum_at, context, key;
   uint16_t id_at;
-  uint8_t kind, sections, checked, timed, judged, kept, plain, loud;
+  uint8_t kind, sections, checked, timed, judged, kept, plain, loud, absent;
   quick_place id, timeout, status, keep[3];
   quick_section section[PK_SHAPE_SECTIONS];
 } quick_shape;

@@ -149,8 +149,7 @@ __attribute__((noinline)) int pk_declared_texts(const declared *d, uint32_t *pc_
         s[n->a] = r[n->b] < 0 ? (pk_slice){NULL, 0} : (pk_slice){data + r[n->b], (uint32_t)r[n->b + 1]};
         break;
       case PK_I_OWN:
-        s[n->a] = (pk_slice){data + f->own[n->i], f->own[n->i + 1]};
-        if (f->own[n->i] == UINT32_MAX) s[n->a].data = NULL;
+        s[n->a] = f->own[n->i] == UINT32_MAX ? (pk_slice){NULL, 0} : (pk_slice){data + f->own[n->i], f->own[n->i + 1]};
         break;
       case PK_I_TAKE:
         if (s[n->b].data == NULL) break;

@@ -184,7 +184,8 @@ typedef struct pk_program_shape {
   uint32_t trailer; /* bytes behind the sections */
   int32_t checksum; /* where in the trailer, over all in front of it; -1: none */
   uint32_t variant;
-  uint8_t separate, quiet, kept, unused; /* quiet: bit by bit, sections that must be empty */
+  uint8_t separate, quiet, kept, absent; /* bit by bit: sections that must be empty; pairs of pk_frame.own that
+                                            this frame has no section for */
   pk_program_place timeout, status, keep[3];
   struct {
     pk_program_place size;

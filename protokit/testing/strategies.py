@@ -12,7 +12,6 @@ from protokit import native, plugins
 from protokit.errors import LocalProtocolError, ProtokitError, RemoteProtocolError
 from protokit.model import Request
 from protokit.wire import WireFormat, views
-from protokit.wire.compiler import leaves
 from protokit.wire.explain import calculate
 from protokit.wire.layout import (
     Binary,
@@ -33,6 +32,7 @@ from protokit.wire.layout import (
     Varint,
     walk,
 )
+from protokit.wire.views import leaves
 from protokit.wire.vocabulary import ends
 
 if TYPE_CHECKING:

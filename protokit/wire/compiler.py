@@ -11,6 +11,7 @@ from protokit.errors import DeclarationError
 from protokit.model import Status
 from protokit.wire import views
 from protokit.wire.ids import FORMS, Named
+from protokit.wire.kinds import check_kinds
 from protokit.wire.layout import (
     Binary,
     Bits,
@@ -185,8 +186,6 @@ class _Compiler:
     def value(self, expression: Expression) -> int:
         """The register that holds it."""
         if isinstance(expression, Field):
-            if expression.path not in self.registers:
-                raise DeclarationError(f"{show(expression.path)} is no integer field of the format")
             return self.registers[expression.path]
         to = self.register()
         if isinstance(expression, int):
@@ -244,9 +243,6 @@ class _Compiler:
             self.counters[node.path] = (self.register(), form)
             self.op("SET", self.counters[node.path][0], i=-1)
         self._absent(self.nodes, conditional=False)
-        for path in sorted(self.used - self.registers.keys()):
-            what = "section" if path in self.sections() else "integer field"
-            raise DeclarationError(f"{show(path)} is no {what} of the format")
         self.sequence(self.nodes)
         self.op("WHOLE")
         for index, checksum in enumerate(self.meaning.checksums):
@@ -255,6 +251,7 @@ class _Compiler:
 
     def _collect(self) -> None:
         m = self.meaning
+        check_kinds(self.nodes, m)
         self.early |= set(m.id) | set(m.keep) | {path for one in m.variants for path in one}
         for expression in (m.response, m.oneway, m.heartbeat, m.drain, m.greeting):
             self.early |= fields_of(expression)
@@ -265,7 +262,7 @@ class _Compiler:
         if m.status is not None:
             self.used |= fields_of(m.status[0])
         for one in m.app_error:
-            self.used |= {*sections_of([one.view])} if isinstance(one, views.Same) else fields_of(one)
+            self.used |= {*views.sections_of([one.view])} if isinstance(one, views.Same) else fields_of(one)
         self.used |= set(self.sections())
         for checksum in m.checksums:
             self.used |= {checksum.path, *(checksum.over or ())}
@@ -319,10 +316,12 @@ class _Compiler:
             self.registers[path] = shared[0]
             return
         self.registers[path] = self.register()
-        if section:
-            self.register()
         if conditional:
             self.op("SET", self.registers[path], i=-1 if section else 0)
+        if section:
+            length = self.register()
+            if conditional:
+                self.op("SET", length)
         for checksum in self.meaning.checksums:
             if checksum.path == path:
                 self.op("SET", self.register())
@@ -659,15 +658,13 @@ class _Compiler:
 
     def sections(self) -> list[FieldPath]:
         """What a destination and the headers are read from."""
-        found = sections_of(self.destination_views())
+        found = views.sections_of(self.destination_views())
         if self.meaning.headers is not None and self.meaning.headers.path not in found:
             found.append(self.meaning.headers.path)
         return found
 
     def section(self, to: int, path: FieldPath) -> None:
         """A section as a text: from what framing left, or from its registers."""
-        if path not in self.registers:
-            raise DeclarationError(f"{show(path)} is no section of the format")
         sections = self.sections()
         if self.after_framing and 2 * len(sections) <= OWN:
             self.op("OWN", to, i=2 * sections.index(path))
@@ -761,7 +758,7 @@ class _Compiler:
     def look(self, roots: list[views.View], memo: dict[Any, int]) -> list[int]:
         """Look all keys up that are asked for, each map once; give each step its place. The maps' numbers."""
         wanted: dict[int, tuple[views.Pairs, dict[bytes, int]]] = {}
-        for view in leaves(roots):
+        for view in views.leaves(roots):
             if isinstance(view, views.Item):
                 _, keys = wanted.setdefault(id(view.pairs), (view.pairs, {}))
                 if view.key not in keys:
@@ -951,18 +948,6 @@ def _padded(size: int) -> int:
     return (size + 7) // 8 * 8
 
 
-def leaves(roots: list[views.View]) -> list[views.View]:
-    """All views that others are made of, and themselves."""
-    found: list[views.View] = []
-    for view in roots:
-        found.append(view)
-        if isinstance(view, views.First):
-            found += leaves(list(view.views))
-        elif isinstance(view, views.Part):
-            found += leaves([view.split.view])
-    return found
-
-
 def _entries(view: views.View) -> list[views.Item]:
     """The entries of a map that a text is taken from at first."""
     found = view.views if isinstance(view, views.First) else (view,)
@@ -972,19 +957,6 @@ def _entries(view: views.View) -> list[views.Item]:
             break
         items.append(one)
     return items
-
-
-def sections_of(roots: list[views.View]) -> list[FieldPath]:
-    """The sections that views read, each once."""
-    found: list[FieldPath] = []
-    for view in leaves(roots):
-        if isinstance(view, views.Text):
-            found.append(view.path)
-        elif isinstance(view, views.Item):
-            found.append(view.pairs.path)
-        elif isinstance(view, views.FoundText):
-            found.append(view.found.section.path)
-    return list(dict.fromkeys(found))
 
 
 def compile_image(nodes: tuple[Node, ...], meaning: Meaning, about: Image) -> bytes:

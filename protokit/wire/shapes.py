@@ -402,7 +402,7 @@ class _Maker:
             int(m.separate),
             self.quiet(kind, state),
             len(kept),
-            0,
+            self.absent(state) if request else 0,
         )
         packed += b"".join(one.packed() for one in [timeout, status, *(kept + [none] * 3)[:3]])
         for place, add, slot in sections:
@@ -422,6 +422,11 @@ class _Maker:
 
     def slot(self, path: FieldPath, *, request: bool) -> int:
         return 2 * self.own.index(path) if request and path in self.own else -1
+
+    def absent(self, state: _State) -> int:
+        """The own sections that this frame does not have, bit by bit."""
+        there = {path for path, _, _ in state.sections}
+        return sum(1 << i for i, path in enumerate(self.own) if path not in there)
 
     def checksum(self, state: _State) -> int:
         """Where in the trailer; -1 for none."""

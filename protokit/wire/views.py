@@ -407,6 +407,31 @@ def as_view(value: Any) -> View:
     return Text(value)
 
 
+def leaves(roots: list[View]) -> list[View]:
+    """All views that others are made of, and themselves."""
+    found: list[View] = []
+    for view in roots:
+        found.append(view)
+        if isinstance(view, First):
+            found += leaves(list(view.views))
+        elif isinstance(view, Part):
+            found += leaves([view.split.view])
+    return found
+
+
+def sections_of(roots: list[View]) -> list[FieldPath]:
+    """The sections that views read, each once."""
+    found: list[FieldPath] = []
+    for view in leaves(roots):
+        if isinstance(view, Text):
+            found.append(view.path)
+        elif isinstance(view, Item):
+            found.append(view.pairs.path)
+        elif isinstance(view, FoundText):
+            found.append(view.found.section.path)
+    return list(dict.fromkeys(found))
+
+
 def text(section: Any) -> View:
     """A whole section as text: ``text(this.name)``."""
     return Text(section)

@@ -70,6 +70,7 @@ from protokit.wire import (
     pairs,
     split,
     table,
+    text,
 )
 from protokit.wire.format import KINDS
 
@@ -427,6 +428,16 @@ WRONG = {
     "odd bits": (lambda: ["b" / BitStruct("a" / BitsInteger(7))], "1 to 8 whole bytes"),
     "up and out": (lambda: ["x" / Bytes(this._._.n)], "leads out of the format"),
     "product": (lambda: ["a" / Int32ub, "x" / Bytes(this.a * this.id)], "multiplied by a constant only"),
+    "section": (lambda: ["a" / Bytes(2), "x" / Bytes(this.a)], "x: this.a is a section of bytes, and only"),
+    "section tested": (lambda: ["a" / Bytes(2), Check(this.a == 2)], "this.a is a section of bytes"),
+    "section decides": (lambda: ["a" / Bytes(2), "x" / If(this.a, Int8ub)], "x: this.a is a section"),
+    "section chooses": (lambda: ["a" / Bytes(2), "x" / Switch(this.a, {1: Int8ub}, Error)], "x: this.a is"),
+    "section counts": (lambda: ["a" / Bytes(2), "x" / Array(this.a, Int8ub)], "x: this.a is a section"),
+    "array": (lambda: ["a" / Array(2, Int8ub), "x" / Bytes(this.a)], "x: this.a is an Array of integers"),
+    "chunks": (
+        lambda: ["a" / Int8ub, "x" / Chunks(this.a)],
+        "x: this.a is an integer (1 bytes), and lengths",
+    ),
     "wide": (lambda: ["a" / Int64ub, "x" / Bytes(this.a + 1)], "a: fields over 4 bytes"),
 }
 
@@ -445,7 +456,57 @@ def test_wrong_fields_are_refused_with_the_field_and_the_reason(name):
         ({"id": 5}, "id: 5 is no field"),
         ({"id": this.id, "mode": "odd"}, "mode: 'odd' is none of"),
         ({"id": this.id, "response": this.nothing == 1}, "nothing is no integer field"),
-        ({"id": this.id, "service": this.nothing}, "nothing is no section"),
+        ({"id": this.id, "service": this.nothing}, "service: nothing is no section of the format"),
+        (
+            {"id": this.id, "service": this.small},
+            "service: this.small is an integer .1 bytes., and texts are",
+        ),
+        (
+            {"id": this.id, "method": text(this.small)},
+            "method: this.small is an integer .* declare it as Bytes",
+        ),
+        ({"id": this.id, "version": split(this.small, "x", 2)[1]}, "version: this.small is an integer"),
+        (
+            {"id": this.id, "group": first(this.text, this.bit.a)},
+            "group: this.bit.a is a bit field .3 bits.",
+        ),
+        (
+            {"id": this.id, "service": pairs(this.small, Int8ub, Int8ub)["x"]},
+            "service: this.small is an integer",
+        ),
+        (
+            {"id": this.id, "headers": lines(this.lens, ":", ",")},
+            "headers: this.lens is an Array of integers",
+        ),
+        ({"id": this.id, "timeout": number(this.uvar)}, "timeout: this.uvar is an integer .UVar., and texts"),
+        (
+            {"id": this.id, "timeout": this.text},
+            "timeout: this.text is a section of bytes, and only integers",
+        ),
+        ({"id": this.id, "response": this.text == 1}, "response: this.text is a section of bytes, and only"),
+        ({"id": this.id, "oneway": this.lens == 1}, "oneway: this.lens is an Array of integers, and only"),
+        (
+            {"id": this.id, "app_error": lines(this.small, ":", ",")["x"] == "y"},
+            "app_error: this.small is an",
+        ),
+        ({"id": this.id, "app_error": this.text == 1}, "app_error: this.text is a section"),
+        (
+            {"id": this.id, "status": table(this.text, {0: Status.OK}, Status.INTERNAL)},
+            "status: this.text is a",
+        ),
+        ({"id": this.id, "service": hessian2_strings(this.small, 1)[0]}, "service: this.small is an integer"),
+        (
+            {"id": this.id, "checksum": crc32(this.wide, over=[this.small])},
+            "checksum: this.small is an integer",
+        ),
+        ({"id": this.id, "variants": ({"text": 1},)}, "variants: this.text is a section"),
+        ({"id": this.id, "service": this.either}, "service: this.either is an integer .1 bytes."),
+        ({"id": this.id, "response": this.either == 1}, "response: this.either is a section of bytes"),
+        (
+            {"id": this.bit.a},
+            "id: this.bit.a is a bit field .3 bits., and an integer of fixed width is needed",
+        ),
+        ({"id": this.uvar}, "id: this.uvar is an integer .UVar., and an integer of fixed width is needed"),
         ({"id": this.id, "response": lambda frame: 1}, "response: a lambda"),
         (
             {"id": this.id, "checksum": crc32(this.small, over="before")},
@@ -465,7 +526,15 @@ def test_wrong_fields_are_refused_with_the_field_and_the_reason(name):
 )
 def test_wrong_meaning_is_refused(meaning, reason):
     with pytest.raises(DeclarationError, match=reason):
-        declared("small" / Int8ub, **meaning)
+        declared(
+            "small" / Int8ub,
+            "wide" / Int32ub,
+            "bit" / BitStruct("a" / BitsInteger(3), "b" / BitsInteger(5)),
+            "uvar" / UVar(2),
+            "lens" / Array(2, Int8ub),
+            "either" / IfThenElse(this.small == 1, Int8ub, Bytes(2)),
+            **meaning,
+        )
 
 
 def test_greetings_are_built_for_each_variant_and_read_as_what_they_are():

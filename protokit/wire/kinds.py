@@ -1,0 +1,139 @@
+"""What stands where: a number is never taken for a text, nor a text for a number.
+
+Whatever a declaration reads is a field of the right kind in every branch that has it. The engine checks the
+compiled program again (``native/src/declared_check.c``), but knows no names.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from protokit.errors import DeclarationError
+from protokit.wire import views
+from protokit.wire.layout import (
+    Bits,
+    Branch,
+    Choice,
+    ChunkList,
+    Condition,
+    Delimited,
+    Expression,
+    FieldPath,
+    Integer,
+    Integers,
+    Node,
+    Section,
+    Varint,
+    fields_of,
+    show,
+    walk,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from protokit.wire.compiler import Meaning
+
+NUMBER, WHOLE, ARRAY, SECTION = "number", "whole", "array", "section"
+_NONE = {NUMBER: "integer field", WHOLE: "integer", ARRAY: "Array of integers", SECTION: "section"}
+_INSTEAD = {
+    NUMBER: "only integers are computed with: declare it as one, such as Int32ub",
+    WHOLE: "an integer of fixed width is needed: declare it as one, such as Int32ub",
+    ARRAY: "lengths are an Array of integers: Array(this.n, Int32ub)",
+    SECTION: "texts are found in bytes: declare it as Bytes(n), or name a field that holds the text",
+}
+
+
+def check_kinds(nodes: tuple[Node, ...], meaning: Meaning) -> None:
+    """Refuse what is read as something that it is not.
+
+    Raises:
+        DeclarationError: names the reader and the field, says what it is and what to write instead.
+    """
+    fields = _fields(nodes)
+    for what, path, wanted in (*_read_by_nodes(nodes), *_read_by_meaning(meaning)):
+        if path not in fields:
+            raise DeclarationError(f"{what}: {show(path)} is no {_NONE[wanted]} of the format")
+        for kind, seen in fields[path].items():
+            if kind != wanted and not (kind == WHOLE and wanted == NUMBER):
+                raise DeclarationError(f"{what}: this.{show(path)} is {seen}, and {_INSTEAD[wanted]}")
+
+
+def _fields(nodes: tuple[Node, ...]) -> dict[FieldPath, dict[str, str]]:
+    """Of each field the kinds that it has in some branch, each with how a person says it."""
+    found: dict[FieldPath, dict[str, str]] = {}
+    for node in walk(nodes):
+        if isinstance(node, Bits):
+            for path, _, size in node.fields:
+                found.setdefault(path, {})[NUMBER] = f"a bit field ({size} bits)"
+        elif isinstance(node, Integer):
+            found.setdefault(node.path, {})[WHOLE] = f"an integer ({node.width} bytes)"
+        elif isinstance(node, Varint):
+            found.setdefault(node.path, {})[NUMBER] = "an integer (UVar)"
+        elif isinstance(node, Integers):
+            found.setdefault(node.path, {})[ARRAY] = "an Array of integers"
+        elif isinstance(node, Section | ChunkList | Delimited):
+            found.setdefault(node.path, {})[SECTION] = "a section of bytes"
+    return found
+
+
+def _name(node: Node) -> str:
+    """As errors say it; a branch is what stands in it."""
+    if isinstance(node, Branch):
+        return next((_name(one) for one in (*node.then, *node.otherwise)), "If")
+    return show(node.fields[0][0][:-1] if isinstance(node, Bits) else node.path)
+
+
+def _read_by_nodes(nodes: tuple[Node, ...]) -> Iterator[tuple[str, FieldPath, str]]:
+    """(the reader, what it reads, as what)."""
+    for node in walk(nodes):
+        read: Expression = 0
+        what = _name(node)
+        if isinstance(node, ChunkList):
+            yield what, node.lengths, ARRAY
+        elif isinstance(node, Section):
+            read = node.length
+        elif isinstance(node, Integers):
+            read = node.count
+        elif isinstance(node, Condition | Branch):
+            read = node.test
+        elif isinstance(node, Choice):
+            read = node.key
+        for path in sorted(fields_of(read)):
+            yield what, path, NUMBER
+
+
+def _read_by_meaning(m: Meaning) -> Iterator[tuple[str, FieldPath, str]]:
+    numbers: list[tuple[str, Expression]] = [
+        ("response", m.response),
+        ("oneway", m.oneway),
+        ("heartbeat", m.heartbeat),
+        ("drain", m.drain),
+        ("greeting.when", m.greeting),
+        ("greeting.refused", m.greeting_refused),
+        ("status", 0 if m.status is None else m.status[0]),
+        ("timeout", 0 if isinstance(m.timeout, views.Number) else m.timeout),
+        *(("app_error", one) for one in m.app_error if not isinstance(one, views.Same)),
+    ]
+    for what, expression in numbers:
+        for path in sorted(fields_of(expression)):
+            yield what, path, NUMBER
+    for path in m.id:
+        yield "id", path, WHOLE if m.named is None else SECTION
+    for path in m.keep:
+        yield "keep", path, WHOLE
+    for variant in m.variants:
+        for path in variant:
+            yield "variants", path, NUMBER
+    for checksum in m.checksums:
+        yield "checksum", checksum.path, WHOLE
+        for path in checksum.over or ():
+            yield "checksum", path, SECTION
+    texts = [("service", m.service), ("method", m.method), ("version", m.version), ("group", m.group)]
+    texts += [("timeout", m.timeout.view)] if isinstance(m.timeout, views.Number) else []
+    texts += [("app_error", one.view) for one in m.app_error if isinstance(one, views.Same)]
+    for what, view in texts:
+        for path in views.sections_of([] if view is None else [view]):
+            yield what, path, SECTION
+    if m.headers is not None:
+        yield "headers", m.headers.path, SECTION
