@@ -90,50 +90,53 @@ static pk_endpoint *endpoint_at(pk_core *core, const pk_table *t, uint32_t i) {
   return core->endpoints[pk_table_endpoint_at(t, i)->uid];
 }
 
+static int may_serve(const pk_core *core, const pk_request *r, const pk_endpoint *e) {
+  return health(core, e) == HEALTHY && e != r->avoid;
+}
+
+/* Whose turn it is by weight, passing over those that may not serve; *at: which endpoint of the table. */
 static pk_endpoint *next_in_schedule(pk_core *core, const pk_request *r, const pk_table_cluster *c,
-                                     pk_cluster_state *s) {
+                                     pk_cluster_state *s, uint32_t *at) {
   const pk_table *t = r->live->table;
   const uint32_t *schedule = PK_AT(t, uint32_t, t->schedules) + c->schedule;
-  if (s->batch == core->batch && s->held_left > 0) {
-    pk_endpoint *e = endpoint_at(core, t, s->held);
-    if (health(core, e) == HEALTHY && e != r->avoid) {
-      s->held_left--;
-      return e;
-    }
-  }
   for (uint32_t i = 0; i < SCHEDULE_TRIES; i++) {
-    uint32_t at = schedule[s->cursor];
+    *at = schedule[s->cursor];
     s->cursor = s->cursor + 1 < c->schedule_count ? s->cursor + 1 : 0;
-    pk_endpoint *e = endpoint_at(core, t, at);
-    if (health(core, e) != HEALTHY || e == r->avoid) continue;
-    s->batch = core->batch;
-    s->held = at;
-    s->held_left = HOLD - 1;
-    return e;
+    pk_endpoint *e = endpoint_at(core, t, *at);
+    if (may_serve(core, r, e)) return e;
   }
   return NULL;
 }
 
-/* Of two endpoints by chance the one with fewer requests for its weight. */
-static pk_endpoint *less_loaded(pk_core *core, const pk_request *r, const pk_table_cluster *c) {
-  const pk_table *t = r->live->table;
-  pk_endpoint *best = NULL;
-  uint32_t best_at = 0;
-  uint32_t a = (uint32_t)(pk_random(core) % c->endpoint_count), b = a;
-  if (c->endpoint_count > 1)
-    b = (a + 1 + (uint32_t)(pk_random(core) % (c->endpoint_count - 1))) % c->endpoint_count;
-  const uint32_t two[2] = {c->endpoints + a, c->endpoints + b};
-  for (uint32_t i = 0; i < 2; i++) {
-    pk_endpoint *e = endpoint_at(core, t, two[i]);
-    uint32_t weight = pk_table_endpoint_at(t, two[i])->weight;
-    if (weight == 0 || health(core, e) != HEALTHY || e == r->avoid) continue;
-    if (best == NULL || (uint64_t)(e->active + 1) * pk_table_endpoint_at(t, best_at)->weight <
-                            (uint64_t)(best->active + 1) * weight) {
-      best = e;
-      best_at = two[i];
+static pk_endpoint *round_robin(pk_core *core, const pk_request *r, const pk_table_cluster *c,
+                                pk_cluster_state *s) {
+  if (s->batch == core->batch && s->held_left > 0) {
+    pk_endpoint *held = endpoint_at(core, r->live->table, s->held);
+    if (may_serve(core, r, held)) {
+      s->held_left--;
+      return held;
     }
   }
-  return best;
+  pk_endpoint *e = next_in_schedule(core, r, c, s, &s->held);
+  s->batch = core->batch;
+  s->held_left = e == NULL ? 0 : HOLD - 1;
+  return e;
+}
+
+/* Of two endpoints the one with less under way for its weight: the one whose turn it is, and any other by chance.
+ * Where neither has more the turn counts, so that idle ones are used by weight. */
+static pk_endpoint *less_loaded(pk_core *core, const pk_request *r, const pk_table_cluster *c,
+                                pk_cluster_state *s) {
+  const pk_table *t = r->live->table;
+  uint32_t at;
+  pk_endpoint *turn = next_in_schedule(core, r, c, s, &at);
+  if (turn == NULL || c->endpoint_count == 1) return turn;
+  uint32_t steps = 1 + (uint32_t)(pk_random(core) % (c->endpoint_count - 1));
+  uint32_t other_at = c->endpoints + (at - c->endpoints + steps) % c->endpoint_count;
+  pk_endpoint *other = endpoint_at(core, t, other_at);
+  int less = (uint64_t)other->active * pk_table_endpoint_at(t, at)->weight <
+             (uint64_t)turn->active * pk_table_endpoint_at(t, other_at)->weight;
+  return less && may_serve(core, r, other) ? other : turn;
 }
 
 /* Any endpoint in the given state of health, from a point that moves on with every call. */
@@ -158,8 +161,8 @@ static pk_conn *choose(pk_core *core, pk_request *r, int pinned, uint32_t *statu
   pk_cluster_state *s = &r->live->clusters[r->cluster];
   *status = PK_STATUS_UNAVAILABLE;
   if (c->schedule_count == 0) return NULL;
-  pk_endpoint *e = c->balance == PK_BALANCE_LEAST_REQUEST ? less_loaded(core, r, c)
-                                                          : next_in_schedule(core, r, c, s);
+  pk_endpoint *e = c->balance == PK_BALANCE_LEAST_REQUEST ? less_loaded(core, r, c, s)
+                                                          : round_robin(core, r, c, s);
   pk_conn *conn = e == NULL ? NULL : connection_of(core, e, r, pinned);
   if (conn == NULL) conn = scan(core, r, c, s, HEALTHY, pinned, status);
   if (conn == NULL && *status != PK_STATUS_OVERLOADED)

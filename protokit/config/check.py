@@ -209,6 +209,15 @@ def _rule(findings: Findings, rule: schema.Rule, registry: plugins.Registry, pat
             *path,
             "retry",
         )
+    if rule.retry is not None and "timeout" in rule.retry.on:
+        findings.warning(
+            "timeout: only an answer that says so is tried again; for a server that says nothing the time of"
+            " the whole call is up, and there is none for another try",
+            *path,
+            "retry",
+            "on",
+            rule.retry.on.index("timeout"),
+        )
     _filters(findings, rule.filters, registry, (*path, "filters"))
 
 

@@ -172,6 +172,13 @@ def test_what_is_unused_is_a_warning(tmp_path):
     ]
 
 
+def test_a_retry_on_timeout_says_what_it_cannot_do(tmp_path):
+    path = tmp_path / "c.yaml"
+    path.write_text(GOOD.replace("on: [reset], idem", "on: [reset, timeout], idem"))
+    (warning,) = (str(one) for one in config.load(path).warnings)
+    assert warning.startswith(f"{path}:13:42: timeout: only an answer that says so is tried again")
+
+
 def test_files_that_are_no_files(tmp_path):
     with pytest.raises(ConfigErrors, match="cannot be read: No such file"):
         config.load(tmp_path / "none.yaml")

@@ -868,6 +868,32 @@ def test_least_request_goes_where_less_is_under_way(wide):
     assert len(world.take(wide, busy)) <= 2
 
 
+@pytest.mark.parametrize(
+    ("weights", "share"),
+    [([1, 1], [150, 150]), ([2, 1], [200, 100]), ([100, 99], [151, 149]), ([9, 1], [270, 30])],
+)
+def test_least_request_uses_idle_endpoints_by_weight(wide, weights, share):
+    world = World(table([wide.address], endpoints=2, balance="least-request", weights=weights))
+    client = world.client()
+    for n in range(300):
+        world.feed(client, wide.request(n))
+        for up in list(world.upstreams):
+            for frame in world.take(wide, up):
+                answer(world, wide, up, frame)
+    assert [world.core.endpoint_stats(uid)["requests"] for uid in range(2)] == share
+
+
+def test_least_request_keeps_what_is_under_way_by_weight(wide):
+    limits = {"upstream_in_flight": 500, "in_flight": 500, "in_flight_per_connection": 500}
+    world = World(
+        table([wide.address], endpoints=3, balance="least-request", weights=[4, 2, 0], limits=limits)
+    )
+    client = world.client()
+    for n in range(300):  # none is answered
+        world.feed(client, wide.request(n))
+    assert [world.core.endpoint_stats(uid)["active"] for uid in range(3)] == [200, 100, 0]
+
+
 def test_an_endpoint_that_refuses_is_left_alone_for_a_while(wide):
     world = World(table([wide.address]), connect="fail")
     client = world.client()
