@@ -21,6 +21,7 @@ SOURCES = (
     "declared_texts",
     "downstream",
     "envelope",
+    "filter",
     "greeting",
     "ident",
     "raw",

@@ -11,6 +11,7 @@ LIMITS = {
     "connections": 64,
     "in_flight": 256,
     "in_flight_per_connection": 32,
+    "filters": 256,
     "client_pause": 4096,
     "client_close": 1 << 20,
     "upstream_buffer": 1 << 15,
@@ -19,6 +20,7 @@ LIMITS = {
     "request_ms": 3000,
     "idle_ms": 600_000,
     "frame_ms": 2000,
+    "filter_ms": 60_000,
     "detect_ms": 500,
     "heartbeat_ms": 10_000,
     "probe_ms": 5000,
@@ -40,10 +42,12 @@ def table(
     first_uid=0,
     connect_ms=1000,
     fallback=0,
+    filtered=None,
 ):
     """A table of one listener (0), one cluster, and by default one rule that matches anything.
 
     ``fallback``: endpoints of a second cluster, for clients of no known protocol (uid 50, port 9050 ...).
+    ``filtered``: services whose requests wait for filters, each with a chain of its own (0, 1 ...).
     """
     builder = native.TableBuilder({**LIMITS, **(limits or {})}, seed=42)
     builder.cluster("c", balance, max_connections, connect_ms)
@@ -53,11 +57,17 @@ def table(
         if i == 0:
             builder.cluster("raw", "round-robin", max_connections, connect_ms)
         builder.endpoint(50 + i, "127.0.0.1", 9050 + i, 1)
+    chains = []
+    for chain, service in enumerate(filtered or []):
+        chains.append((service, builder.plan(f"filtered {service}", filter_chain=chain)))
+        builder.split(0, 1)
     index = builder.plan("plan", **(plan or {}))
     builder.split(0, 1)
     routes = None
     if not direct:
         routes = builder.routes("r")
+        for service, chain in chains:
+            builder.rule(service, "*", "*", "*", chain)
         for service, method in rules or [("*", "*")]:
             builder.rule(service, method, "*", "*", index)
     builder.listener(
@@ -92,6 +102,7 @@ class World:
         self.paused: set[int] = set()
         self.finished: set[int] = set()  # peers that were told that no more comes
         self.filters: list[native.Op] = []
+        self.cancelled: list[int] = []  # requests that ended before their filter
         self.retired: list[int] = []
         self.tables: dict[int, native.Table] = {}
         self.apply(first)
@@ -149,6 +160,8 @@ class World:
             self.paused.discard(op.handle)
         elif op.op == native.OP_FILTER:
             self.filters.append(op)
+        elif op.op == native.OP_CANCEL:
+            self.cancelled.append(op.handle)
         elif op.op == native.OP_RETIRED:
             self.retired.append(op.token)
             self.tables[op.token].free()

@@ -10,9 +10,9 @@ typedef uint64_t pk_handle;
 
 typedef struct pk_limits {
   uint64_t buffer;
-  uint32_t frame, connections, in_flight, in_flight_per_connection, client_pause, client_close,
+  uint32_t frame, connections, in_flight, in_flight_per_connection, filters, client_pause, client_close,
       upstream_buffer, upstream_in_flight, retry_buffer, request_ms, idle_ms, frame_ms, detect_ms,
-      heartbeat_ms, probe_ms;
+      heartbeat_ms, probe_ms, filter_ms;
   ...;
 } pk_limits;
 

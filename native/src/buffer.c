@@ -76,7 +76,6 @@ pk_held *pk_hold(pk_core *core, const uint8_t *data, const pk_frame *frame) {
   }
   h->frame = *frame;
   h->capacity = frame->size;
-  h->lent = 0;
   memcpy(h->data, data, frame->size);
   return h;
 }
@@ -86,6 +85,8 @@ void pk_held_free(pk_core *core, pk_held *h) {
   unaccount(core, h->capacity);
   free(h);
 }
+
+void pk_held_orphan(pk_core *core, pk_held *h) { unaccount(core, h->capacity); }
 
 uint8_t *pk_out_reserve(pk_core *core, pk_conn *c, uint32_t size) {
   pk_chunk *tail = c->out_tail;

@@ -350,13 +350,7 @@ void pk_conn_flush(pk_core *core, pk_conn *c) {
 static void client_closed(pk_core *core, pk_conn *c) {
   core->client_count--;
   PK_STAT_SUB(core->stats.connections_active, 1);
-  while (c->ordered_head != NULL) {
-    pk_request *r = c->ordered_head;
-    c->ordered_head = r->ordered_next;
-    r->ordered_next = NULL;
-    if (r->answered) pk_request_end(core, r);
-  }
-  c->ordered_tail = NULL;
+  pk_request_client_left(core, c);
   if (c->raw) {
     pk_raw_closed(core, c, 0);
     return;

@@ -46,6 +46,11 @@ void pk_core_free(pk_core *core) {
     free(core->live);
     core->live = older;
   }
+  while (core->orphans != NULL) {
+    pk_held *next = core->orphans->next;
+    free(core->orphans);
+    core->orphans = next;
+  }
   while (core->free_chunks != NULL) {
     pk_chunk *next = core->free_chunks->next;
     free(core->free_chunks);
@@ -162,8 +167,10 @@ void pk_live_release(pk_core *core, pk_live *live) {
 }
 
 int pk_core_apply(pk_core *core, const pk_table *table, uint64_t token) {
-  pk_live *live = calloc(1, sizeof *live + table->cluster_count * sizeof live->clusters[0]);
+  size_t clusters = table->cluster_count * sizeof(pk_cluster_state), plans = table->plan_count * sizeof(pk_filtering);
+  pk_live *live = calloc(1, sizeof *live + clusters + plans);
   if (live == NULL) return -1;
+  live->filtering = (pk_filtering *)(void *)(live->clusters + table->cluster_count);
   live->serial = core->serial + 1;
   for (uint32_t i = 0; i < table->endpoint_count; i++) {
     if (pk_endpoint_of(core, pk_table_endpoint_at(table, i)) == NULL) {

@@ -30,7 +30,7 @@ typedef uint64_t pk_handle; /* 0 names nothing */
   X(undetected) X(clients_paused) X(clients_closed_slow) X(closed_idle) X(closed_half_frame)    \
   X(closed_over_budget) X(upstream_connects) X(upstream_connect_failures)                       \
   X(upstream_connections_active) X(upstream_closed) X(upstream_silent) X(buffer_bytes)          \
-  X(filters_waiting) X(tables_live) X(bytes_from_clients) X(bytes_to_clients)                   \
+  X(filters_waiting) X(filters_bytes) X(filters_cancelled) X(tables_live) X(bytes_from_clients) X(bytes_to_clients)                   \
   X(bytes_from_upstreams) X(bytes_to_upstreams) X(system_calls) X(batches) X(accept_errors)     \
   X(events_lost) X(fallback_connections) X(fallback_active) X(greetings_refused)
 
@@ -60,7 +60,9 @@ enum {
                         data, of `codec`, routed by the table `token`; the bytes stay until then */
   PK_OP_RETIRED,     /* the table `token` is used no more */
   PK_OP_ENDPOINT,    /* endpoint uid `arg` became reachable (size 1) or not (size 0) */
-  PK_OP_FINISH       /* no more is written to `handle`: tell its peer */
+  PK_OP_FINISH,      /* no more is written to `handle`: tell its peer */
+  PK_OP_CANCEL       /* request `handle` ended before its filters (chain `arg` of the table `token`) decided:
+                        nobody waits for the verdict; pk_core_decide all the same, once nobody reads its bytes */
 };
 
 typedef struct pk_op {
@@ -101,7 +103,8 @@ void pk_core_sent(pk_core *core, pk_handle h, size_t size);
 size_t pk_core_take_ops(pk_core *core, pk_op *out, size_t max);
 
 /* The verdict on a request that waited. `cluster` indexes the table it was routed by; `text` is the
- * reply's, or else the changed request to send instead (same id, same kind). Frees the bytes; 0, or -1 when the request is gone already. */
+ * reply's, or else the changed request to send instead (same id, same kind). Frees the bytes; 0, or -1 when
+ * the request is gone already. */
 int pk_core_decide(pk_core *core, pk_handle request, uint32_t verdict, uint32_t cluster,
                    uint32_t status, const char *text, size_t text_size);
 

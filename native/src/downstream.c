@@ -145,7 +145,7 @@ static void overloaded(pk_core *core, pk_request *r, const char *what, uint64_t 
 
 static int admitted(pk_core *core, pk_request *r, const pk_conn *c) {
   const pk_limits *l = &core->limits;
-  if (core->request_count > l->in_flight) {
+  if (core->request_count - core->filtering > l->in_flight) {
     overloaded(core, r, "requests in flight of this worker are at the limit of ", l->in_flight);
   } else if (c->in_flight > l->in_flight_per_connection) {
     overloaded(core, r, "requests in flight of this connection are at the limit of ",
@@ -217,21 +217,7 @@ static void begin(pk_core *core, pk_conn *c, const uint8_t *data, const pk_frame
   r->timeout_ms = budget != 0 ? budget : core->limits.request_ms;
   pk_timer_start(&core->wheel, &r->timer, core->now / PK_MS + 1 + r->timeout_ms);
   if (plan->features & PK_F_FILTER) {
-    r->held = pk_hold(core, data, f);
-    if (r->held == NULL) {
-      overloaded(core, r, "buffers of this worker are at the limit of ", core->limits.buffer);
-      return;
-    }
-    r->held->lent = 1;
-    r->filtering = 1;
-    PK_STAT_ADD(core->stats.filters_waiting, 1);
-    pk_op_add(core, (pk_op){.op = PK_OP_FILTER,
-                            .arg = plan->filter,
-                            .handle = pk_request_handle(r),
-                            .data = (uint64_t)(uintptr_t)r->held->data,
-                            .size = f->size,
-                            .codec = (uint64_t)(uintptr_t)r->codec,
-                            .token = r->live->token});
+    pk_filter_ask(core, r, plan, data, f);
     return;
   }
   pk_request_dispatch(core, r, data, f);

@@ -8,6 +8,7 @@
  *   greeting.c    what is said before requests
  *   raw.c         connections of no known protocol, passed on byte by byte
  *   request.c     requests and their attempts, from begin to the one end
+ *   filter.c      requests that wait for filters
  *
  * Records refer to each other by handle (index and generation) wherever the other may go first. */
 #ifndef PK_INTERNAL_H
@@ -39,8 +40,9 @@ typedef struct pk_chunk {
 /* A request's bytes kept: while its connection is being opened, a filter thinks, or for a retry. */
 typedef struct pk_held {
   pk_frame frame;
+  struct pk_held *next; /* orphaned: a filter may still read it, and its request has ended */
+  pk_handle request;    /* that it was of */
   uint32_t capacity;
-  uint32_t lent; /* a filter reads it: only pk_core_decide frees it */
   uint8_t data[];
 } pk_held;
 
@@ -55,6 +57,12 @@ typedef struct pk_endpoint {
   pk_endpoint_stats *stats;
 } pk_endpoint;
 
+/* Of one plan: requests that wait for its filters, and what they hold. */
+typedef struct pk_filtering {
+  uint64_t bytes;
+  uint32_t requests;
+} pk_filtering;
+
 typedef struct pk_cluster_state {
   uint64_t batch; /* in which `held` was chosen */
   uint32_t cursor, held, held_left;
@@ -66,6 +74,7 @@ typedef struct pk_live {
   const pk_table *table;
   uint64_t token, serial;
   uint64_t requests; /* that were routed by it and have not ended */
+  pk_filtering *filtering; /* by plan */
   pk_cluster_state clusters[];
 } pk_live;
 
@@ -100,9 +109,8 @@ typedef struct pk_request {
   const pk_codec *codec;
   pk_endpoint *avoid; /* where the last attempt failed; compared, never followed */
   pk_held *held;
-  /* where answers keep the order of requests */
-  struct pk_request *ordered_next;
-  pk_chunk *answer;
+  struct pk_request *before, *behind; /* of its client (pk_conn.requests) */
+  pk_chunk *answer; /* where answers keep the order of requests: it waits for its turn */
 } pk_request;
 
 #define PK_ABSENT 0xffu /* pk_request.id_size: the request has no id */
@@ -146,7 +154,7 @@ typedef struct pk_conn {
   pk_handle peer; /* of a pinned pair */
   /* downstream */
   uint32_t listener;
-  pk_request *ordered_head, *ordered_tail;
+  pk_request *requests, *last_request; /* that wait for an answer, as they came */
   /* upstream */
   pk_endpoint *endpoint;
   struct pk_conn *endpoint_next;
@@ -178,6 +186,9 @@ struct pk_core {
 
   pk_request **requests; /* pages */
   uint32_t request_pages, free_request, request_count;
+  uint32_t filtering;    /* of them wait for filters */
+  uint64_t filter_bytes; /* that these hold, and what filters may still read of requests that have ended */
+  pk_held *orphans, *last_orphan; /* in the order of the requests' ends */
   uint8_t **ids; /* of requests, where they are byte strings: pages of PK_ID_MAX bytes each, made when needed */
   uint32_t id_pages;
   pk_attempt **attempts; /* pages */
@@ -209,6 +220,7 @@ int pk_list_add(pk_list *l, uint32_t item);
 pk_chunk *pk_chunk_new(pk_core *core, uint32_t size, int urgent);
 void pk_chunk_free(pk_core *core, pk_chunk *c);
 pk_held *pk_hold(pk_core *core, const uint8_t *data, const pk_frame *frame);
+void pk_held_orphan(pk_core *core, pk_held *h); /* it does not count against the budget any more */
 void pk_held_free(pk_core *core, pk_held *h);
 /* Room for `size` contiguous bytes at the end of the output, then commit what was written there. */
 uint8_t *pk_out_reserve(pk_core *core, pk_conn *c, uint32_t size);
@@ -292,6 +304,8 @@ pk_request *pk_request_new(pk_core *core, pk_conn *client, const uint8_t *data, 
 /* The client's own id, of a request whose id is a byte string. */
 pk_slice pk_request_id(const pk_core *core, const pk_request *r);
 pk_request *pk_request_find(const pk_core *core, pk_handle h);
+/* The client to answer, or NULL (and counted) when it is gone. */
+pk_conn *pk_request_client(pk_core *core, const pk_request *r);
 pk_attempt *pk_attempt_at(const pk_core *core, uint32_t index);
 static inline pk_handle pk_request_handle(const pk_request *r) {
   return (uint64_t)r->generation << 32 | r->index;
@@ -306,12 +320,17 @@ enum { PK_LOST_REFUSED = 0x100 }; /* with PK_RETRY_CONNECT: the greeting was ref
 void pk_request_lost(pk_core *core, pk_request *r, uint32_t why, int written);
 void pk_request_timeout(pk_core *core, pk_request *r);
 void pk_request_end(pk_core *core, pk_request *r);
+void pk_request_client_left(pk_core *core, pk_conn *client); /* end what nobody waits for any more */
 int pk_request_may_retry(const pk_request *r, uint32_t why, int written);
 /* An answer that says overloaded or timeout: 1 when the request is tried again instead. */
 int pk_request_retry_answer(pk_core *core, pk_request *r, uint32_t status);
 void pk_request_send(pk_core *core, pk_request *r, pk_conn *c, pk_attempt *a, const uint8_t *data,
                      const pk_frame *f);
 void pk_attempt_free(pk_core *core, pk_attempt *a);
+
+/* filter.c */
+void pk_filter_ask(pk_core *core, pk_request *r, const pk_plan *plan, const uint8_t *data, const pk_frame *f);
+void pk_filter_cancel(pk_core *core, pk_request *r); /* its request ends */
 
 /* text.c: error texts without printf */
 typedef struct pk_message {

@@ -124,13 +124,10 @@ pk_request *pk_request_new(pk_core *core, pk_conn *client, const uint8_t *data, 
   PK_STAT_ADD(core->stats.requests, 1);
   PK_STAT_ADD(core->stats.requests_active, 1);
   if (r->oneway) PK_STAT_ADD(core->stats.oneway, 1);
-  if (keeps_order(r)) {
-    if (client->ordered_tail != NULL) {
-      client->ordered_tail->ordered_next = r;
-    } else {
-      client->ordered_head = r;
-    }
-    client->ordered_tail = r;
+  if (!r->oneway) {
+    r->before = client->last_request;
+    *(r->before != NULL ? &r->before->behind : &client->requests) = r;
+    client->last_request = r;
   }
   return r;
 }
@@ -156,18 +153,18 @@ static void release_attempt(pk_core *core, pk_request *r) {
 void pk_request_end(pk_core *core, pk_request *r) {
   pk_timer_stop(&core->wheel, &r->timer);
   release_attempt(core, r);
+  if (r->filtering) pk_filter_cancel(core, r);
   pk_conn *client = pk_conn_find(core, r->client);
   r->client = 0;
   r->answered = 1;
   if (client != NULL && client->state != PK_CONN_CLOSED) {
     client->in_flight--;
-    if (client->ordered_head == r) {
-      client->ordered_head = r->ordered_next;
-      if (client->ordered_head == NULL) client->ordered_tail = NULL;
+    if (!r->oneway) {
+      *(r->before != NULL ? &r->before->behind : &client->requests) = r->behind;
+      *(r->behind != NULL ? &r->behind->before : &client->last_request) = r->before;
     }
     pk_conn_touch(core, client);
   }
-  if (r->filtering) return; /* the record stays until the filter has decided */
   pk_held_free(core, r->held);
   pk_chunk_free(core, r->answer);
   pk_live *live = r->live;
@@ -181,8 +178,21 @@ void pk_request_end(pk_core *core, pk_request *r) {
   pk_live_release(core, live);
 }
 
-/* The client to answer, or NULL when it is gone. */
-static pk_conn *client_of(pk_core *core, const pk_request *r) {
+void pk_request_client_left(pk_core *core, pk_conn *client) {
+  pk_request *next;
+  for (pk_request *r = client->requests; r != NULL; r = next) {
+    next = r->behind;
+    r->before = r->behind = NULL;
+    /* Without ids its answer still has to be told from the next one's. */
+    int expected = keeps_order(r) && r->attempt != PK_NONE && !pk_attempt_at(core, r->attempt)->waiting;
+    if (expected) continue;
+    PK_STAT_ADD(core->stats.requests_client_gone, !r->answered);
+    pk_request_end(core, r);
+  }
+  client->requests = client->last_request = NULL;
+}
+
+pk_conn *pk_request_client(pk_core *core, const pk_request *r) {
   pk_conn *c = pk_conn_find(core, r->client);
   if (c != NULL && (c->state == PK_CONN_OPEN || c->state == PK_CONN_FLUSHING)) return c;
   PK_STAT_ADD(core->stats.requests_client_gone, 1);
@@ -191,7 +201,7 @@ static pk_conn *client_of(pk_core *core, const pk_request *r) {
 
 /* Where to build the answer, `size` bytes: the client's output, or aside while it is not its turn. */
 static uint8_t *answer_room(pk_core *core, pk_request *r, pk_conn *client, uint32_t size) {
-  if (!keeps_order(r) || client->ordered_head == r) return pk_out_reserve(core, client, size);
+  if (!keeps_order(r) || client->requests == r) return pk_out_reserve(core, client, size);
   r->answer = pk_chunk_new(core, size, 1);
   return r->answer == NULL ? NULL : r->answer->data;
 }
@@ -202,11 +212,9 @@ static void finish(pk_core *core, pk_request *r, pk_conn *client, uint32_t size)
   release_attempt(core, r);
   r->answered = 1;
   if (client == NULL || !keeps_order(r)) {
-    if (client != NULL && size > 0) {
-      pk_out_commit(core, client, size);
-      pk_down_queued(core, client);
-    }
+    if (client != NULL && size > 0) pk_out_commit(core, client, size);
     pk_request_end(core, r);
+    if (client != NULL) pk_down_queued(core, client);
     return;
   }
   if (r->answer != NULL) {
@@ -216,7 +224,7 @@ static void finish(pk_core *core, pk_request *r, pk_conn *client, uint32_t size)
   if (size > 0) pk_out_commit(core, client, size);
   pk_request_end(core, r);
   while (client->state == PK_CONN_OPEN || client->state == PK_CONN_FLUSHING) {
-    pk_request *next = client->ordered_head;
+    pk_request *next = client->requests;
     if (next == NULL || !next->answered) break;
     pk_chunk *k = next->answer;
     if (pk_conn_send(core, client, k->data, k->end) == NULL) {
@@ -237,7 +245,7 @@ static void no_room_for_answer(pk_core *core, pk_request *r, pk_conn *client) {
 void pk_request_answer(pk_core *core, pk_request *r, const uint8_t *data, const pk_frame *f) {
   PK_STAT_ADD(core->stats.responses, 1);
   if (f->status == PK_STATUS_APP_ERROR) PK_STAT_ADD(core->stats.responses_app_error, 1);
-  pk_conn *client = client_of(core, r);
+  pk_conn *client = pk_request_client(core, r);
   if (client == NULL) {
     pk_request_end(core, r);
     return;
@@ -283,7 +291,7 @@ void pk_request_fail(pk_core *core, pk_request *r, uint32_t status, const char *
     pk_request_end(core, r);
     return;
   }
-  pk_conn *client = client_of(core, r);
+  pk_conn *client = pk_request_client(core, r);
   if (client == NULL) {
     pk_request_end(core, r);
     return;
@@ -326,10 +334,16 @@ void pk_request_timeout(pk_core *core, pk_request *r) {
   pk_endpoint *e = endpoint_of(core, r);
   pk_message m = {.size = 0};
   pk_handle close = 0;
-  pk_message_add(&m, r->filtering ? "protokit: a filter did not decide " : "protokit: no answer from ");
-  add_target(&m, r, e);
+  uint32_t ms = r->timeout_ms, filter_ms = r->live->table->limits.filter_ms;
+  if (r->filtering) {
+    pk_message_add(&m, "protokit: the filters did not decide");
+    if (filter_ms < ms) ms = filter_ms;
+  } else {
+    pk_message_add(&m, "protokit: no answer from ");
+    add_target(&m, r, e);
+  }
   pk_message_add(&m, " within ");
-  pk_message_number(&m, r->timeout_ms);
+  pk_message_number(&m, ms);
   pk_message_add(&m, " ms");
   if (e != NULL) {
     const pk_attempt *a = pk_attempt_at(core, r->attempt);
@@ -343,7 +357,7 @@ void pk_request_timeout(pk_core *core, pk_request *r) {
 }
 
 int pk_request_may_retry(const pk_request *r, uint32_t why, int written) {
-  if (r->held == NULL || r->oneway || r->filtering) return 0;
+  if (r->held == NULL || r->oneway) return 0;
   const pk_plan *p = pk_table_plan_at(r->live->table, r->plan);
   int policy = (p->features & PK_F_RETRY) != 0;
   if (written) return policy && p->idempotent && (p->retry_on & why) && r->tries < p->attempts;
@@ -354,7 +368,7 @@ int pk_request_may_retry(const pk_request *r, uint32_t why, int written) {
 static void retry(pk_core *core, pk_request *r) {
   pk_endpoint *failed = endpoint_of(core, r);
   release_attempt(core, r);
-  if (client_of(core, r) == NULL) {
+  if (pk_request_client(core, r) == NULL) {
     pk_request_end(core, r);
     return;
   }
@@ -491,45 +505,4 @@ void pk_request_send(pk_core *core, pk_request *r, pk_conn *c, pk_attempt *a, co
   } else if (r->held != NULL || pk_table_plan_at(r->live->table, r->plan)->features & PK_F_RETRY) {
     keep_for_retry(core, r, data, f);
   }
-}
-
-static int has_id_of(const pk_core *core, const pk_request *r, const uint8_t *data, const pk_frame *f) {
-  if (!r->named) return f->id == r->client_id;
-  pk_slice was = pk_request_id(core, r), is = pk_id_of(r->codec, data, f, f->size);
-  return was.size == is.size && (was.size == 0 || memcmp(was.data, is.data, is.size) == 0);
-}
-
-/* The filter's own version of the request takes the place of the one that was held. */
-static int replace_held(pk_core *core, pk_request *r, const uint8_t *data, size_t size) {
-  pk_frame f = {0};
-  int result = r->codec->frame(r->codec, data, size, core->limits.frame, &f);
-  int kind = r->oneway ? PK_KIND_ONEWAY : PK_KIND_REQUEST;
-  if (result != PK_OK || f.size != size || f.kind != kind || !has_id_of(core, r, data, &f)) return -1;
-  pk_held *h = pk_hold(core, data, &f);
-  if (h == NULL) return -1;
-  pk_held_free(core, r->held);
-  r->held = h;
-  r->upstream_key = f.upstream_key;
-  return 0;
-}
-
-int pk_core_decide(pk_core *core, pk_handle request, uint32_t verdict, uint32_t cluster,
-                   uint32_t status, const char *text, size_t text_size) {
-  pk_request *r = pk_request_find(core, request);
-  if (r == NULL || !r->filtering) return -1;
-  r->filtering = 0;
-  r->held->lent = 0;
-  PK_STAT_SUB(core->stats.filters_waiting, 1);
-  if (r->answered || (!r->oneway && client_of(core, r) == NULL)) {
-    pk_request_end(core, r);
-  } else if (verdict == PK_DECIDE_REPLY) {
-    pk_request_fail(core, r, status, text, text_size);
-  } else if (text_size > 0 && replace_held(core, r, (const uint8_t *)text, text_size) != 0) {
-    static const char why[] = "protokit: the request that a filter changed does not fit any more";
-    pk_request_fail(core, r, PK_STATUS_INTERNAL, why, sizeof why - 1);
-  } else {
-    if (verdict == PK_DECIDE_CLUSTER && cluster < r->live->table->cluster_count) r->cluster = cluster;
-    pk_request_dispatch(core, r, r->held->data, &r->held->frame);
-  }
-  return 0;
 }

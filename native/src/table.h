@@ -17,14 +17,15 @@ typedef struct pk_limits {
   uint64_t buffer;        /* bytes of buffers a worker may hold */
   uint32_t frame;         /* bytes of one frame */
   uint32_t connections;   /* client connections of a worker */
-  uint32_t in_flight;     /* requests of a worker */
+  uint32_t in_flight;     /* requests of a worker, less those that wait for filters */
   uint32_t in_flight_per_connection; /* requests of one client connection */
+  uint32_t filters;       /* requests of one plan that wait for its filters */
   uint32_t client_pause;  /* bytes queued to a client above which it is not read */
   uint32_t client_close;  /* bytes queued to a client above which it is closed */
   uint32_t upstream_buffer;    /* bytes queued to an upstream connection above which it is full */
   uint32_t upstream_in_flight; /* requests on an upstream connection above which it is full */
   uint32_t retry_buffer;  /* bytes of a request kept for a retry */
-  uint32_t request_ms, idle_ms, frame_ms, detect_ms, heartbeat_ms, probe_ms;
+  uint32_t request_ms, idle_ms, frame_ms, detect_ms, heartbeat_ms, probe_ms, filter_ms;
 } pk_limits;
 
 enum { PK_MATCH_ANY = 0, PK_MATCH_EXACT = 1, PK_MATCH_PREFIX = 2 };

@@ -100,10 +100,10 @@ static void *client(void *argument) {
 
 static pk_table *table(const struct sockaddr_in *upstream_address, int filtered, uintptr_t codec) {
   pk_limits limits = {.buffer = 64 << 20, .frame = 1 << 16, .connections = 100, .in_flight = 10000,
-                      .in_flight_per_connection = 1000, .client_pause = 1 << 18, .client_close = 1 << 24,
+                      .in_flight_per_connection = 1000, .filters = 1000, .client_pause = 1 << 18, .client_close = 1 << 24,
                       .upstream_buffer = 1 << 20, .upstream_in_flight = 1024, .retry_buffer = 1 << 16,
                       .request_ms = 30000, .idle_ms = 60000, .frame_ms = 10000, .detect_ms = 5000,
-                      .heartbeat_ms = 20, .probe_ms = 5000};
+                      .heartbeat_ms = 20, .probe_ms = 5000, .filter_ms = 30000};
   pk_builder *b = pk_builder_new(99, &limits);
   pk_builder_cluster(b, "c", PK_BALANCE_ROUND_ROBIN, 2, 1000);
   pk_builder_endpoint(b, 0, 1, "up", (const uint8_t *)upstream_address, sizeof *upstream_address);
@@ -233,6 +233,8 @@ int main(void) {
           assert(frame_bytes[0] == 0x7e && ops[k].size > HEAD);
           while (pk_worker_decide(workers[i], ops[k].handle, PK_DECIDE_CONTINUE, 0, 0, "", 0) != 0) usleep(10);
           decided++;
+        } else if (ops[k].op == PK_OP_CANCEL) {
+          while (pk_worker_decide(workers[i], ops[k].handle, PK_DECIDE_CONTINUE, 0, 0, "", 0) != 0) usleep(10);
         } else if (ops[k].op == PK_OP_RETIRED && ++retired[ops[k].token] == WORKERS) {
           pk_table_free(tables[ops[k].token]);
           tables[ops[k].token] = NULL;

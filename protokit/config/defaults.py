@@ -12,6 +12,7 @@ LIMITS = {
     "connections": 10_000,
     "in_flight": 65_536,
     "in_flight_per_connection": 1024,
+    "filters": 1024,
     "buffer": 256 * MIB,
     "client_pause": 256 * KIB,
     "client_close": 16 * MIB,
@@ -27,6 +28,7 @@ TIMEOUTS = {
     "detect": 5 * SECOND,
     "heartbeat": 30 * SECOND,
     "probe": 5 * SECOND,
+    "filter": 5 * SECOND,
 }
 DRAIN = {"delay": 5 * SECOND, "timeout": 30 * SECOND}
 MAX_CONNECTIONS = 8

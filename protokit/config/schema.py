@@ -118,6 +118,7 @@ class Limits(_Section, frozen=True, forbid_unknown_fields=True):
     connections: int = defaults.LIMITS["connections"]
     in_flight: int = defaults.LIMITS["in_flight"]
     in_flight_per_connection: int = defaults.LIMITS["in_flight_per_connection"]
+    filters: int = defaults.LIMITS["filters"]
     buffer: Size = Size(defaults.LIMITS["buffer"])
     client_pause: Size = Size(defaults.LIMITS["client_pause"])
     client_close: Size = Size(defaults.LIMITS["client_close"])
@@ -136,6 +137,7 @@ class Timeouts(_Section, frozen=True, forbid_unknown_fields=True):
     detect: Duration = Duration(defaults.TIMEOUTS["detect"])
     heartbeat: Duration = Duration(defaults.TIMEOUTS["heartbeat"])
     probe: Duration = Duration(defaults.TIMEOUTS["probe"])
+    filter: Duration = Duration(defaults.TIMEOUTS["filter"])
 
 
 class Config(_Section, frozen=True, forbid_unknown_fields=True):

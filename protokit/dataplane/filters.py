@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import collections
 import logging
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,8 @@ from protokit.model import Status
 from protokit.wire import ask
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
+    from typing import Any
 
     from protokit.dataplane.compile import Compiled
     from protokit.model import Request
@@ -24,6 +26,7 @@ _FIELDS = {
     native.EDIT_VERSION: "version",
     native.EDIT_GROUP: "group",
 }
+_CLOSE_S = 1.0
 _log = logging.getLogger("protokit.filters")
 
 
@@ -41,22 +44,53 @@ class FilterRunner:
         self._wires = wires
         self._repeated = repeated
         self._tasks: set[asyncio.Task[None]] = set()
+        self._thinking: dict[tuple[native.Worker, int], asyncio.Task[None]] = {}  # by worker and request
+        self._stuck: collections.Counter[tuple[int, int]] = collections.Counter()  # by table and chain
 
     def start(self, worker: native.Worker, op: native.Op) -> None:
-        """Begin to decide on a request that waits. Its bytes stay where they are until then."""
-        task = asyncio.get_running_loop().create_task(self._decide(worker, op))
+        """Begin to decide on a request that waits. Its bytes are read here, and not again."""
+        compiled, chain = self._tables[op.token], (op.token, op.arg)
+        if self._stuck[chain] >= compiled.snapshot.limits["filters"]:
+            text = "protokit: overloaded: too many calls of this rule's filters were cancelled and do not end"
+            self._spawn(_send(lambda: worker.decide(op.handle, *_reply(Status.OVERLOADED, text))))
+            return
+        work = self._decide(worker, op, compiled, native.held_bytes(op))
+        self._thinking[worker, op.handle] = self._spawn(work)
+
+    def cancel(self, worker: native.Worker, op: native.Op) -> None:
+        """Its request has ended: what its filters still say reaches nobody."""
+        task = self._thinking.pop((worker, op.handle), None)
+        if task is not None:
+            chain = (op.token, op.arg)
+            self._stuck[chain] += 1
+            task.add_done_callback(lambda _: self._unstuck(chain))
+            task.cancel()
+        # The engine frees the bytes; a request that has ended takes no verdict.
+        self._spawn(_send(lambda: worker.decide(op.handle, native.DECIDE_CONTINUE)))
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
-    async def _decide(self, worker: native.Worker, op: native.Op) -> None:
-        verdict = await self._verdict(op)
-        await _send(lambda: worker.decide(op.handle, *verdict))
+    def _unstuck(self, chain: tuple[int, int]) -> None:
+        self._stuck[chain] -= 1
+        if self._stuck[chain] == 0:
+            del self._stuck[chain]
 
-    async def _verdict(self, op: native.Op) -> tuple[int, int, int, bytes]:
-        compiled = self._tables[op.token]
+    async def _decide(self, worker: native.Worker, op: native.Op, compiled: Compiled, frame: bytes) -> None:
+        key = (worker, op.handle)
+        verdict = await self._verdict(key, op, compiled, frame)
+        if self._thinking.pop(key, None) is not None:
+            await _send(lambda: worker.decide(op.handle, *verdict))
+
+    async def _verdict(
+        self, key: tuple[native.Worker, int], op: native.Op, compiled: Compiled, frame: bytes
+    ) -> tuple[int, int, int, bytes]:
         wire = self._wires[op.codec]
         try:
-            frame = ask.from_engine(wire, native.held_bytes(op))
+            frame = ask.from_engine(wire, frame)
             request = ask.request(wire, frame, compiled.snapshot.max_headers)
         except Exception as error:  # noqa: BLE001  # a codec in Python may raise anything
             if not isinstance(error, ProtocolError):
@@ -66,7 +100,10 @@ class FilterRunner:
         for one in compiled.chains[op.arg]:
             try:
                 response = await one.request(request)
-            except Exception as error:  # noqa: BLE001  # somebody else's code; logged with its trace
+            # Somebody else's code; logged with its trace. It may cancel itself or call sys.exit, too.
+            except (Exception, SystemExit, asyncio.CancelledError) as error:
+                if isinstance(error, asyncio.CancelledError) and key not in self._thinking:
+                    raise
                 name = type(one).__name__
                 self._failed(f"filter {name} failed; the request is answered INTERNAL", error)
                 return _reply(Status.INTERNAL, f"protokit: the filter {name} failed")
@@ -86,14 +123,21 @@ class FilterRunner:
             return _reply(Status.INTERNAL, f"protokit: a filter chose the unknown cluster {request.cluster}")
         return (native.DECIDE_CLUSTER, compiled.clusters[request.cluster], 0, frame)
 
-    def _failed(self, text: str, error: Exception) -> None:
+    def _failed(self, text: str, error: BaseException) -> None:
         self._repeated.log(_log, logging.ERROR, (text, logs.place(error)), text, error=error)
 
     async def close(self) -> None:
-        """Cancel what still thinks."""
+        """Cancel what still thinks. What ignores that is left behind after a second."""
+        self._thinking.clear()
         for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if not self._tasks:
+            return
+        _, stubborn = await asyncio.wait(self._tasks, timeout=_CLOSE_S)
+        for task in stubborn:
+            asyncio._unregister_task(task)  # noqa: SLF001  # the runner would wait for it
+        if stubborn:
+            _log.warning("%d calls of filters do not end although they were cancelled", len(stubborn))
 
 
 def _changed(wire: Wire, before: Request, after: Request) -> bytes:

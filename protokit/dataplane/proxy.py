@@ -175,6 +175,8 @@ class Proxy:
             for op in worker.events():
                 if op.op == native.OP_FILTER:
                     self._filters.start(worker, op)
+                elif op.op == native.OP_CANCEL:
+                    self._filters.cancel(worker, op)
                 elif op.op == native.OP_RETIRED:
                     self._retired(op.token)
                 elif op.op == native.OP_ENDPOINT:

@@ -19,6 +19,7 @@ GAUGES = {
     "buffer_bytes",
     "fallback_active",
     "filters_waiting",
+    "filters_bytes",
     "tables_live",
     "endpoint_active",
     "endpoint_connections",

@@ -26,6 +26,7 @@ _LIMITS = {
     "connections": 64,
     "in_flight": 4096,
     "in_flight_per_connection": 4096,
+    "filters": 4096,
     "client_pause": 16 << 20,
     "client_close": 32 << 20,
     "upstream_buffer": 16 << 20,
@@ -37,6 +38,7 @@ _LIMITS = {
     "detect_ms": 500,
     "heartbeat_ms": 0,
     "probe_ms": 1000,
+    "filter_ms": 3000,
 }
 
 

@@ -343,6 +343,7 @@ class Invariants:
                 "connections": 64,
                 "in_flight": 256,
                 "in_flight_per_connection": 32,
+                "filters": 32,
                 "client_pause": 4096,
                 "client_close": 1 << 20,
                 "upstream_buffer": 1 << 15,
@@ -354,6 +355,7 @@ class Invariants:
                 "detect_ms": 500,
                 "heartbeat_ms": 4000,
                 "probe_ms": 1000,
+                "filter_ms": 3000,
             }
             builder = native.TableBuilder(limits, seed=42)
             builder.cluster("c", "round-robin", 4, 1000)

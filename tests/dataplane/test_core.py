@@ -5,8 +5,6 @@ from __future__ import annotations
 import pytest
 from world import LIMITS, World, table
 
-from protokit import native
-
 OK, APP_ERROR, NO_SERVICE, BAD_REQUEST, TIMEOUT, OVERLOADED, UNAVAILABLE = range(7)
 
 
@@ -916,55 +914,3 @@ def test_a_connection_that_does_not_open_in_time_fails_over(wide):
     assert first in world.closed
     world.opened(world.opening[0])
     assert len(world.take(wide, world.only_upstream())) == 1
-
-
-class TestFilters:
-    @pytest.fixture
-    def world(self, wide):
-        return World(table([wide.address], plan={"filter_chain": 3}))
-
-    def decide(self, world, *arguments):
-        op = world.filters.pop(0)
-        world.batch(("decide", op.handle, *arguments))
-        return op
-
-    def test_a_request_waits_with_its_bytes_until_the_verdict(self, world, wide):
-        client = world.client()
-        world.feed(client, wide.request(1, b"svc m waits"))
-        assert not world.upstreams
-        assert native.held_bytes(world.filters[0]) == wide.request(1, b"svc m waits")
-        assert world.filters[0].arg == 3
-        self.decide(world, native.DECIDE_CONTINUE)
-        assert [frame[3] for frame in world.take(wide, world.only_upstream())] == [b"svc m waits"]
-
-    def test_a_verdict_may_be_an_answer(self, world, wide):
-        client = world.client()
-        world.feed(client, wide.request(1))
-        self.decide(world, native.DECIDE_REPLY, 0, 7, b"not you")
-        assert world.take(wide, client) == [(wide.RESPONSE, 7, 1, b"not you")]
-
-    def test_a_filter_that_is_late_finds_the_request_ended_and_frees_it(self, world, wide):
-        client = world.client()
-        world.feed(client, wide.request(1))
-        world.wait(LIMITS["request_ms"] + 10)
-        assert [frame[1] for frame in world.take(wide, client)] == [TIMEOUT]
-        assert native.held_bytes(world.filters[0]) == wide.request(1)  # still there for the filter to read
-        self.decide(world, native.DECIDE_CONTINUE)
-        assert not world.upstreams
-        assert world.stat("requests_active") == 0
-        assert world.stat("buffer_bytes") == 0
-
-    def test_a_stale_handle_is_an_error_code(self, world, wide):
-        client = world.client()
-        world.feed(client, wide.request(1))
-        op = self.decide(world, native.DECIDE_CONTINUE)
-        assert world.core.decide(op.handle, native.DECIDE_CONTINUE) is False
-        assert world.core.decide(12345, native.DECIDE_CONTINUE) is False
-
-    def test_the_client_may_be_gone_by_then(self, world, wide):
-        client = world.client()
-        world.feed(client, wide.request(1))
-        world.batch(("error", client))
-        self.decide(world, native.DECIDE_CONTINUE)
-        assert not world.upstreams
-        assert world.stat("requests_active") == 0

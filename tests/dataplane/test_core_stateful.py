@@ -23,6 +23,8 @@ SMALL = {
     "connections": 6,
     "in_flight": 40,
     "in_flight_per_connection": 12,
+    "filters": 4,
+    "filter_ms": 1500,
     "client_pause": 2000,
     "client_close": 12_000,
     "upstream_buffer": 3000,
@@ -320,7 +322,7 @@ class Machine(RuleBasedStateMachine):
             if world.stat("requests_active") == 0:
                 break
         assert world.stat("requests_active") == 0, "a request never ended"
-        assert world.stat("filters_waiting") == 0
+        assert world.stat("filters_waiting") == world.stat("filters_bytes") == 0
         for client in self.live():
             if client.handle not in world.finished:  # who was told that no more comes asks again elsewhere
                 assert not client.order, f"requests without an end: {client.order}"

@@ -1,0 +1,156 @@
+"""Filters that hang, and worse, in a running proxy: nobody else notices."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import signal
+import sys
+
+import pytest
+from peers import SERVICE, Client, Server, configuration
+
+import protokit
+
+FILTERS = """
+import asyncio, pathlib, sys
+from protokit import Filter, Response, Status, hookimpl
+
+def say(word):
+    with open(__file__ + ".said", "a") as said:
+        said.write(word + " ")
+
+class Bad(Filter):
+    async def request(self, request):
+        if request.method == "hang":
+            try:
+                await asyncio.Event().wait()
+            finally:
+                say("cancelled")
+        if request.method == "stubborn":
+            while not pathlib.Path(__file__ + ".go").exists():
+                try:
+                    await asyncio.sleep(0.01)
+                except asyncio.CancelledError:
+                    say("ignored")
+            return Response(Status.DENIED, "too late")
+        if request.method == "cancel":
+            raise asyncio.CancelledError
+        if request.method == "exit":
+            sys.exit(3)
+
+@hookimpl
+def protokit_filters():
+    return {"bad": lambda options: Bad()}
+"""
+
+
+@pytest.fixture
+def bad(tmp_path):
+    path = tmp_path / "bad_filters.py"
+    path.write_text(FILTERS)
+
+    def make(server, **more):
+        config = configuration(server, plugins=[str(path)], **more)
+        match = {"service": SERVICE, "method": "echo"}
+        config["routes"][0]["rules"].insert(0, {"match": match, "cluster": config["clusters"][0]["name"]})
+        config["routes"][0]["rules"][1]["filters"] = ["bad"]
+        return config
+
+    return make
+
+
+async def waiting(proxy) -> dict:
+    """The worker's counters once no request is left."""
+    for _ in range(500):
+        (stats,) = proxy.stats()["workers"]
+        if stats["requests_active"] == stats["filters_bytes"] == 0:
+            return stats
+        await asyncio.sleep(0.01)
+    raise AssertionError(stats)
+
+
+@pytest.mark.parametrize("method", ["hang", "stubborn"])
+def test_a_filter_that_never_decides(bad, method, tmp_path):
+    said = tmp_path / "bad_filters.py.said"
+
+    async def main():
+        server = await Server().start()
+        config = bad(server, limits={"in_flight": 16, "filters": 16}, timeouts={"filter": "300ms"})
+        async with protokit.Proxy(config) as proxy:
+            client = await Client.connect(proxy.addresses["in"][1])
+            other = await Client.connect(proxy.addresses["in"][1])
+            hung = [client.send(method, n) for n in range(16)]
+            while proxy.stats()["workers"][0]["filters_waiting"] < 16:
+                await asyncio.sleep(0.01)
+            assert (await other.call("echo", 1)).value == 1
+            answer = await client.call(method, 1)
+            assert "wait for filters are at the limit of 16" in answer.value
+            for one in hung:
+                assert "did not decide within 300 ms" in (await asyncio.wait_for(one, 5)).value
+            await waiting(proxy)
+            while not said.exists() or len(said.read_text().split()) < 16:
+                await asyncio.sleep(0.01)
+            assert set(said.read_text().split()) == {"cancelled" if method == "hang" else "ignored"}
+            assert (await other.call("echo", 2)).value == 2
+            again = client.send(method, 3)
+            if method == "hang":
+                await client.close()
+                assert (await waiting(proxy))["filters_cancelled"] == 17
+            else:
+                text = (await asyncio.wait_for(again, 5)).value
+                assert "too many calls of this rule's filters were cancelled and do not end" in text
+                (tmp_path / "bad_filters.py.go").touch()
+                await asyncio.sleep(0.1)
+                answer = await client.call("fine", 4)
+                assert answer.status == 20
+                await client.close()
+            await other.close()
+        await server.stop()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("method", ["cancel", "exit"])
+def test_a_filter_that_cancels_itself_or_wants_to_end_the_process_has_failed(bad, method):
+    async def main():
+        server = await Server().start()
+        async with protokit.Proxy(bad(server)) as proxy:
+            client = await Client.connect(proxy.addresses["in"][1])
+            answer = await asyncio.wait_for(client.call(method, 1), 5)
+            assert (answer.status, answer.value) == (80, "protokit: the filter Bad failed")
+            assert (await client.call("echo", 1)).value == 1
+            await client.close()
+        await server.stop()
+
+    asyncio.run(main())
+
+
+def test_the_proxy_ends_although_a_filter_does_not(bad, tmp_path):
+    async def main():
+        server = await Server().start()
+        config = bad(server)
+        (tmp_path / "c.yaml").write_text(json.dumps(config | {"drain": {"delay": "0s", "timeout": "100ms"}}))
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "protokit", "run", str(tmp_path / "c.yaml"), stdout=asyncio.subprocess.PIPE
+        )
+        port = None
+        async for line in process.stdout:
+            if b"listener" in line:
+                port = int(line.split(b"127.0.0.1:")[1].split()[0])
+            if b"process" in line:
+                break
+        client = await Client.connect(port)
+        client.send("stubborn", 1)
+        assert (await client.call("echo", 1)).value == 1
+        process.send_signal(signal.SIGTERM)
+        try:
+            assert await asyncio.wait_for(process.wait(), 10) == 0
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+        await client.close()
+        await server.stop()
+
+    asyncio.run(main())
