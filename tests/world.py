@@ -31,6 +31,7 @@ def table(
     codecs,
     *,
     endpoints=1,
+    clusters=1,
     limits=None,
     rules=None,
     plan=None,
@@ -46,13 +47,18 @@ def table(
 ):
     """A table of one listener (0), one cluster, and by default one rule that matches anything.
 
-    ``fallback``: endpoints of a second cluster, for clients of no known protocol (uid 50, port 9050 ...).
+    ``clusters``: so many in all; further ones are c1 (uid 41, port 9041), c2 ... A rule is (service, method)
+    or, to one of these, (service, method, number). ``fallback``: endpoints of one more cluster, for clients
+    of no known protocol (uid 50, port 9050 ...).
     ``filtered``: services whose requests wait for filters, each with a chain of its own (0, 1 ...).
     """
     builder = native.TableBuilder({**LIMITS, **(limits or {})}, seed=42)
     builder.cluster("c", balance, max_connections, connect_ms)
     for i in range(endpoints):
         builder.endpoint(first_uid + i, "127.0.0.1", 9000 + first_uid + i, (weights or [1] * endpoints)[i])
+    for i in range(1, clusters):
+        builder.cluster(f"c{i}", balance, max_connections, connect_ms)
+        builder.endpoint(40 + i, "127.0.0.1", 9040 + i, 1)
     for i in range(fallback):
         if i == 0:
             builder.cluster("raw", "round-robin", max_connections, connect_ms)
@@ -61,23 +67,25 @@ def table(
     for chain, service in enumerate(filtered or []):
         chains.append((service, builder.plan(f"filtered {service}", filter_chain=chain)))
         builder.split(0, 1)
-    index = builder.plan("plan", **(plan or {}))
-    builder.split(0, 1)
+    plans = []
+    for i in range(clusters):
+        plans.append(builder.plan("plan", **(plan or {})))
+        builder.split(i, 1)
     routes = None
     if not direct:
         routes = builder.routes("r")
         for service, chain in chains:
             builder.rule(service, "*", "*", "*", chain)
-        for service, method in rules or [("*", "*")]:
-            builder.rule(service, method, "*", "*", index)
+        for service, method, *cluster in rules or [("*", "*")]:
+            builder.rule(service, method, "*", "*", plans[cluster[0] if cluster else 0])
     builder.listener(
         0,
         "in",
         routes=routes,
-        plan=index,
+        plan=plans[0],
         pinned=pinned,
         codecs=codecs,
-        fallback=1 if fallback else None,
+        fallback=clusters if fallback else None,
     )
     return builder.finish()
 

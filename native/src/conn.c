@@ -60,7 +60,8 @@ static int input_pending(const pk_conn *c) {
 }
 
 void pk_conn_touch(pk_core *core, pk_conn *c) {
-  if (c->eof || c->deaf || c->read_off || c->draining || input_pending(c)) pk_conn_ready(core, c);
+  if (c->eof || c->deaf || c->read_off || c->draining || c->retired || c->orphaned || input_pending(c))
+    pk_conn_ready(core, c);
 }
 
 static int blocked(const pk_conn *c) { return c->side == PK_SIDE_DOWN && pk_down_blocked(c); }
@@ -304,8 +305,9 @@ void pk_conn_settle(pk_core *core, pk_conn *c) {
     }
   }
   if (c->side == PK_SIDE_UP) {
-    if (!c->ready && (c->eof || (c->draining && c->in_flight == 0))) pk_conn_close(core, c, 0);
-  } else if ((c->eof || c->deaf) && !c->ready && c->in_flight == 0 && !(blocked(c) && input_pending(c))) {
+    if (!c->ready && (c->eof || ((c->draining || c->retired) && c->in_flight == 0))) pk_conn_close(core, c, 0);
+  } else if ((c->eof || c->deaf || (c->orphaned && c->out_bytes == 0)) && !c->ready && c->in_flight == 0 &&
+             !(blocked(c) && input_pending(c))) {
     pk_conn_flush(core, c);
   }
 }
@@ -355,10 +357,7 @@ static void client_closed(pk_core *core, pk_conn *c) {
     pk_raw_closed(core, c, 0);
     return;
   }
-  pk_conn *peer = pk_conn_find(core, c->peer);
-  if (peer == NULL) return;
-  peer->unwanted = 1;
-  pk_conn_close(core, peer, 0);
+  pk_pinned_client_closed(core, c);
 }
 
 static void upstream_closed(pk_core *core, pk_conn *c, int connecting) {
@@ -369,17 +368,10 @@ static void upstream_closed(pk_core *core, pk_conn *c, int connecting) {
   e->conn_count--;
   PK_STAT_SUB(core->stats.upstream_connections_active, 1);
   PK_STAT_SUB(e->stats->connections, 1);
-  pk_conn *client = c->raw ? NULL : pk_conn_find(core, c->peer);
-  if (client != NULL) { /* before its requests look for where else to go */
-    client->peer = 0;
-    client->widowed = !connecting;
-  }
+  pk_conn *client = pk_pinned_lost(core, c, connecting); /* before its requests look for where else to go */
   pk_up_lost(core, c, connecting);
-  if (c->raw) {
-    pk_raw_closed(core, c, connecting);
-  } else if (client != NULL && client->widowed && client->state == PK_CONN_OPEN) {
-    pk_conn_flush(core, client);
-  }
+  if (c->raw) pk_raw_closed(core, c, connecting);
+  if (connecting && client != NULL && client->own == NULL) pk_pinned_open(core, client, e);
 }
 
 void pk_conn_close(pk_core *core, pk_conn *c, int reset) {
@@ -470,7 +462,8 @@ static uint64_t conn_due(const pk_core *core, const pk_conn *c) {
   if (c->opening) return c->opened + (uint64_t)c->connect_ms * PK_MS;
   if (c->raw) return pk_raw_active(core, c) + (uint64_t)l->idle_ms * PK_MS;
   if (c->side == PK_SIDE_UP) {
-    due = later(c->last_used, c->opened) + (uint64_t)l->idle_ms * PK_MS;
+    /* One client's own is idle when its client is. */
+    due = c->pinned ? UINT64_MAX : later(c->last_used, c->opened) + (uint64_t)l->idle_ms * PK_MS;
     uint64_t beat = active + (uint64_t)l->heartbeat_ms * PK_MS;
     if (c->in_flight > 0) {
       due = UINT64_MAX;
@@ -506,7 +499,7 @@ static void probe(pk_core *core, pk_conn *c) {
   uint32_t most = c->codec->reply_max;
   uint8_t *to = pk_out_reserve(core, c, pk_reply_room(c->codec, most));
   /* Where answers come in order the counter is a request's place, which a heartbeat has none of. */
-  uint64_t id = c->codec->mode == PK_MODE_MULTIPLEXED ? c->next_id++ & pk_id_mask(c->codec) : 0;
+  uint64_t id = pk_slots_id(c);
   int size = to == NULL ? 0
                         : c->codec->heartbeat(c->codec, c->named ? 0 : id, c->key,
                                               pk_reply_at(c->codec, to, most), most);
@@ -539,7 +532,7 @@ static void client_timer_fired(pk_core *core, pk_conn *c) {
 
 static void upstream_timer_fired(pk_core *core, pk_conn *c) {
   uint64_t unused = later(c->last_used, c->opened) + (uint64_t)core->limits.idle_ms * PK_MS;
-  if (c->in_flight == 0 && core->now >= unused) {
+  if (!c->pinned && c->in_flight == 0 && core->now >= unused) {
     PK_STAT_ADD(core->stats.closed_idle, 1);
     pk_conn_close(core, c, 0);
   } else if (c->probing) {

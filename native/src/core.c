@@ -18,9 +18,10 @@ pk_core *pk_core_new(uint64_t seed) {
 static void conn_free(pk_core *core, pk_conn *c) {
   pk_out_free(core, c);
   pk_chunk_free(core, c->in);
-  free(c->slots);
+  pk_slots_free(c);
+  free(c->called);
   c->in = NULL;
-  c->slots = NULL;
+  c->called = NULL;
   c->state = PK_CONN_FREE;
 }
 

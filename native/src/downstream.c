@@ -54,6 +54,7 @@ void pk_down_speak(pk_core *core, pk_conn *c, const pk_codec *codec) {
   c->pinned = (uint8_t)pk_codec_is_pinned(codec);
   c->named = pk_id_max(codec) > 0;
   pk_greeting_begin(core, c);
+  pk_pinned_open(core, c, NULL);
 }
 
 int pk_down_detect(pk_core *core, pk_conn *c, const uint8_t *data, size_t size, int when, uint32_t *need) {
@@ -191,6 +192,7 @@ static void begin(pk_core *core, pk_conn *c, const uint8_t *data, const pk_frame
     return;
   }
   const pk_table_listener *l = listener_of(core, c);
+  r->pinned = c->pinned || (l != NULL && l->pinned);
   if (l == NULL || core->shutdown) {
     static const char text[] = "protokit: this listener is closing";
     pk_request_fail(core, r, PK_STATUS_UNAVAILABLE, text, sizeof text - 1);
@@ -223,13 +225,6 @@ static void begin(pk_core *core, pk_conn *c, const uint8_t *data, const pk_frame
   pk_request_dispatch(core, r, data, f);
 }
 
-/* Pinned pairs pass on, untouched, what else the two sides say to each other. */
-static void pass_to_peer(pk_core *core, pk_conn *c, const uint8_t *data, const pk_frame *f) {
-  pk_conn *peer = pk_conn_find(core, c->peer);
-  if (peer == NULL || peer->state != PK_CONN_OPEN || pk_conn_send(core, peer, data, f->size) == NULL)
-    PK_STAT_ADD(core->stats.answers_unmatched, 1);
-}
-
 void pk_down_frame(pk_core *core, pk_conn *c, const uint8_t *data, const pk_frame *f) {
   c->context = f->context;
   if (core->draining && !c->told_drain) pk_down_tell_drain(core, c);
@@ -239,11 +234,12 @@ void pk_down_frame(pk_core *core, pk_conn *c, const uint8_t *data, const pk_fram
       begin(core, c, data, f);
       break;
     case PK_KIND_RESPONSE:
-      pass_to_peer(core, c, data, f); /* nobody asked, unless a pinned upstream did */
+      pk_pinned_answer(core, c, data, f); /* nobody else asks clients */
       break;
     case PK_KIND_HEARTBEAT:
       pk_conn_heartbeat_ack(core, c, data, f);
       pk_down_queued(core, c);
+      if (c->own == NULL) pk_pinned_open(core, c, NULL); /* it may be worth another try */
       break;
     case PK_KIND_GREETING:
       pk_greeting_frame(core, c, f);

@@ -5,6 +5,8 @@
  *   conn.c        connections: reading, framing, closing
  *   downstream.c  frames from clients
  *   upstream.c    frames from upstreams, choosing endpoint and connection
+ *   slots.c       which request an answer belongs to
+ *   pinned.c      a client's own upstream connections
  *   greeting.c    what is said before requests
  *   raw.c         connections of no known protocol, passed on byte by byte
  *   request.c     requests and their attempts, from begin to the one end
@@ -106,6 +108,7 @@ typedef struct pk_request {
   uint8_t oneway, tries, answered, filtering;
   uint8_t refused; /* a server refused the greeting */
   uint8_t named, id_size; /* its id is a byte string, of so many bytes, or PK_ABSENT */
+  uint8_t pinned; /* only its client's own connections may carry it */
   const pk_codec *codec;
   pk_endpoint *avoid; /* where the last attempt failed; compared, never followed */
   pk_held *held;
@@ -118,8 +121,14 @@ typedef struct pk_request {
 typedef struct pk_slot {
   uint64_t id;      /* of a pinned byte string its hash */
   uint32_t attempt; /* index, or PK_NONE */
-  uint32_t used;    /* the id was issued and neither answered nor given up */
+  uint32_t state;   /* slots.c */
 } pk_slot;
+
+/* A pinned server's request that its client has not answered. */
+typedef struct pk_called {
+  uint64_t id; /* of a byte string its hash */
+  pk_handle server;
+} pk_called;
 
 typedef struct pk_conn {
   pk_timer timer;
@@ -128,14 +137,16 @@ typedef struct pk_conn {
   uint8_t eof, broken;      /* the peer sends no more; the socket is gone */
   uint8_t dirty, ready;     /* on those lists */
   uint8_t paused, read_off; /* too much queued to it; the driver was told not to read */
-  uint8_t pinned; /* of a pair (up); its codec wants one (down) */
+  uint8_t pinned; /* one client's own (up); its codec wants such ones (down) */
   uint8_t draining, probing, told_drain;
-  uint8_t widowed; /* the connection it was pinned to was lost: it ends when all is answered */
+  uint8_t retired;  /* upstream: takes no more requests, closes when all are answered; another takes its place */
+  uint8_t orphaned; /* it lost a connection of its own: new requests are refused, it ends when all is answered */
   uint8_t opening;  /* upstream: requests wait until it is connected and greeted */
   uint8_t greeting, refused; /* steps of the greeting still to come; the peer said no */
   uint8_t unwanted; /* closed by us before it opened: says nothing of the endpoint */
   uint8_t falls_back, raw; /* of a listener with a fallback; passed on there, byte by byte */
-  uint8_t finishing, tries; /* raw: no more is to be written; connects */
+  uint8_t finishing; /* raw: no more is to be written */
+  uint8_t tries;     /* connects for a client that has asked nothing yet */
   uint8_t finished;         /* its peer was told that no more is written */
   uint8_t named; /* its ids are byte strings */
   uint8_t deaf;  /* what it sends is read and dropped */
@@ -151,16 +162,24 @@ typedef struct pk_conn {
   uint64_t last_read, last_write, frame_since, first_byte, opened;
   uint64_t last_used, busy_since, probe_at; /* upstream */
   uint32_t in_flight, context;
-  pk_handle peer; /* of a pinned pair */
+  pk_handle peer; /* raw: the other side; pinned upstream: its client */
   /* downstream */
   uint32_t listener;
   pk_request *requests, *last_request; /* that wait for an answer, as they came */
+  struct pk_conn *own; /* pinned: its upstream connections, one for each cluster */
+  pk_called *called;   /* what their servers asked it, the oldest first */
+  uint32_t called_count, called_capacity;
   /* upstream */
   pk_endpoint *endpoint;
   struct pk_conn *endpoint_next;
-  uint32_t key, connect_ms, slot_mask;
+  uint32_t key, connect_ms;
   pk_slot *slots;
+  uint32_t *chains; /* pinned */
+  uint32_t slot_mask, slot_free, slot_most, given_up;
   uint64_t next_id, head_id; /* head_id: the oldest outstanding where there are no ids */
+  struct pk_conn *own_next;
+  uint64_t cluster_key, cluster_token; /* pinned: the hash of its name; the table in which it is `cluster` */
+  uint32_t cluster;
   uint32_t waiting_head, waiting_tail; /* attempts */
 } pk_conn;
 
@@ -275,15 +294,47 @@ void pk_down_queued(pk_core *core, pk_conn *c); /* after output was added */
 void pk_up_frame(pk_core *core, pk_conn *c, const uint8_t *data, const pk_frame *f);
 /* The connection to send the request on (open or being opened), or NULL and why in *status. */
 pk_conn *pk_up_choose(pk_core *core, pk_request *r, uint32_t *status);
-/* 0; PK_ERR_SPACE; PK_ERR_UNSUPPORTED when its id cannot be rewritten. */
+enum { PK_UP_ENDING = PK_STATUS_COUNT }; /* *status: the client's own connection is ending */
+/* As pk_up_choose; `own`: a new one that nobody else uses. */
+pk_conn *pk_up_pick(pk_core *core, const pk_request *r, int own, uint32_t *status);
+int pk_up_has_room(const pk_core *core, const pk_conn *c);
+/* 0; PK_ERR_SPACE; PK_ERR_UNSUPPORTED when its id cannot be rewritten; PK_SLOT_REUSED. */
 int pk_up_send(pk_core *core, pk_conn *c, const pk_request *r, pk_attempt *a, const uint8_t *data,
                const pk_frame *f);
 void pk_up_opened(pk_core *core, pk_conn *c);
 void pk_up_lost(pk_core *core, pk_conn *c, int connecting); /* closed: fail what is on it */
-void pk_up_forget(pk_conn *c, const pk_attempt *a);         /* give its slot back */
 
 /* A connection of its own for a client that is passed on byte by byte; `failed` is not tried again. */
 pk_conn *pk_up_raw(pk_core *core, const pk_conn *client, const pk_endpoint *failed);
+
+/* slots.c */
+enum { PK_SLOT_REUSED = -100 }; /* the client's id is one whose late answer is still to come */
+int pk_slots_init(pk_conn *c);
+void pk_slots_free(pk_conn *c);
+uint64_t pk_slots_id(pk_conn *c); /* an id for what has no answer to be told apart; 0 where there are none */
+int pk_slots_take(pk_conn *c, pk_attempt *a, uint64_t client_id); /* 0, PK_ERR_SPACE or PK_SLOT_REUSED */
+void pk_slots_put_back(pk_conn *c, const pk_attempt *a); /* its request was not sent */
+void pk_slots_give_up(pk_conn *c, const pk_attempt *a);  /* its request has ended; the answer may still come */
+/* Whether its late answer could be taken for another request's that is under way. */
+int pk_slots_unclear(const pk_conn *c, const pk_attempt *a);
+/* The attempt that this answers, whose slot is free now, or PK_NONE. */
+uint32_t pk_slots_answered(const pk_core *core, pk_conn *c, const uint8_t *data, const pk_frame *f);
+/* The attempts that wait, one after the other, each off its slot; *at starts as 0. PK_NONE: no more. */
+uint32_t pk_slots_next(pk_conn *c, uint32_t *at);
+
+/* pinned.c */
+pk_conn *pk_pinned_choose(pk_core *core, pk_request *r, uint32_t *status);
+/* Open the client's connection where its cluster is known before it asks. `failed` is not tried again. */
+void pk_pinned_open(pk_core *core, pk_conn *client, const pk_endpoint *failed);
+void pk_pinned_client_closed(pk_core *core, pk_conn *client);
+/* Before its requests are failed; gives back its client, if there is one. */
+pk_conn *pk_pinned_lost(pk_core *core, pk_conn *c, int connecting);
+/* Its server wants no new requests: its client is told so. */
+void pk_pinned_drained(pk_core *core, const pk_conn *c);
+/* A server's request, passed on to its client; 0: it cannot be asked. */
+int pk_pinned_call(pk_core *core, pk_conn *c, const uint8_t *data, const pk_frame *f);
+/* A client's answer, passed on to the server that asked. */
+void pk_pinned_answer(pk_core *core, pk_conn *client, const uint8_t *data, const pk_frame *f);
 
 /* greeting.c */
 void pk_greeting_begin(pk_core *core, pk_conn *c);

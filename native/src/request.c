@@ -144,7 +144,7 @@ static void release_attempt(pk_core *core, pk_request *r) {
   if (a->waiting) {
     a->request = 0; /* freed when the connection opens or fails */
   } else {
-    if (c != NULL) pk_up_forget(c, a);
+    if (c != NULL) pk_slots_give_up(c, a);
     pk_attempt_free(core, a);
   }
   if (c != NULL) pk_conn_touch(core, c);
@@ -250,7 +250,7 @@ void pk_request_answer(pk_core *core, pk_request *r, const uint8_t *data, const 
     pk_request_end(core, r);
     return;
   }
-  int renamed = r->named && client->peer == 0, size = (int)f->size;
+  int renamed = r->named && !r->pinned, size = (int)f->size;
   uint8_t *to = answer_room(core, r, client, renamed ? pk_id_room(r->codec, f->size) : f->size);
   if (to == NULL) {
     no_room_for_answer(core, r, client);
@@ -261,8 +261,7 @@ void pk_request_answer(pk_core *core, pk_request *r, const uint8_t *data, const 
     size = r->codec->splice_id(r->codec, data, f, id.data, id.size, to, pk_id_room(r->codec, f->size));
   } else {
     memcpy(to, data, f->size);
-    if (r->codec->id_bytes > 0 && client->peer == 0 && r->codec->patch_id != NULL)
-      r->codec->patch_id(r->codec, to, f, r->client_id);
+    if (r->codec->id_bytes > 0 && !r->pinned) r->codec->patch_id(r->codec, to, f, r->client_id);
   }
   if (size <= 0) {
     static const char text[] = "protokit: the answer cannot have the id of its request";
@@ -348,8 +347,8 @@ void pk_request_timeout(pk_core *core, pk_request *r) {
   if (e != NULL) {
     const pk_attempt *a = pk_attempt_at(core, r->attempt);
     PK_STAT_ADD(e->stats->timeouts, 1);
-    /* Without ids a late answer would be taken for the next request's. */
-    if (r->codec->mode != PK_MODE_MULTIPLEXED && !a->waiting) close = a->conn;
+    const pk_conn *on = pk_conn_find(core, a->conn);
+    if (on != NULL && !a->waiting && pk_slots_unclear(on, a)) close = a->conn;
   }
   pk_request_fail(core, r, PK_STATUS_TIMEOUT, m.data, m.size);
   pk_conn *c = pk_conn_find(core, close);
@@ -437,6 +436,14 @@ static void overloaded(pk_core *core, pk_request *r, const char *why) {
   pk_request_fail(core, r, PK_STATUS_OVERLOADED, m.data, m.size);
 }
 
+static void ending(pk_core *core, pk_request *r, const char *why) {
+  pk_message m = {.size = 0};
+  pk_message_add(&m, why);
+  pk_message_add(&m, " ");
+  add_target(&m, r, endpoint_of(core, r));
+  pk_request_fail(core, r, PK_STATUS_UNAVAILABLE, m.data, m.size);
+}
+
 void pk_request_dispatch(pk_core *core, pk_request *r, const uint8_t *data, const pk_frame *f) {
   r->tries++;
   if (r->cluster == PK_NONE) choose_cluster(core, r);
@@ -444,6 +451,10 @@ void pk_request_dispatch(pk_core *core, pk_request *r, const uint8_t *data, cons
   pk_conn *c = pk_up_choose(core, r, &status);
   if (c == NULL && status == PK_STATUS_OVERLOADED) {
     overloaded(core, r, "protokit: every connection is full ");
+    return;
+  }
+  if (c == NULL && status == PK_UP_ENDING) {
+    ending(core, r, "protokit: the client's own connection was lost, or is ending: it has to connect again");
     return;
   }
   if (c == NULL) {
@@ -494,6 +505,12 @@ void pk_request_send(pk_core *core, pk_request *r, pk_conn *c, pk_attempt *a, co
   if (sent == PK_ERR_UNSUPPORTED) {
     static const char text[] = "protokit: the request cannot have another id";
     pk_request_fail(core, r, PK_STATUS_INTERNAL, text, sizeof text - 1);
+    return;
+  }
+  if (sent == PK_SLOT_REUSED) {
+    c->retired = 1;
+    ending(core, r, "protokit: another request with this id was given up, and its answer may still come: the client "
+                    "has to connect again");
     return;
   }
   if (sent != 0) {

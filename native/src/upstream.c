@@ -7,44 +7,28 @@
 /* A balancer that does not look at the request stays with an endpoint for so many requests of
  * one batch: writes are shared, and over batches every endpoint gets its turns. */
 enum { HOLD = 32, SCHEDULE_TRIES = 8 };
-enum { BACKOFF_MS = 50, BACKOFF_MAX_MS = 2000, AVOID_MS = 5000, PINNED_SLOTS = 256 };
+enum { BACKOFF_MS = 50, BACKOFF_MAX_MS = 2000, AVOID_MS = 5000 };
 
-static uint32_t ring_size(const pk_codec *codec, int pinned) {
-  if (pinned) return PINNED_SLOTS;
-  return codec->id_bytes == 1 ? 256 : PK_RING;
+int pk_up_has_room(const pk_core *core, const pk_conn *c) {
+  uint32_t most = c->slot_most - c->given_up;
+  return !c->draining && !c->retired && !c->eof && c->in_flight < most &&
+         c->in_flight < core->limits.upstream_in_flight && c->out_bytes < core->limits.upstream_buffer;
 }
 
-static uint32_t most_in_flight(const pk_core *core, const pk_conn *c) {
-  if (c->codec->mode == PK_MODE_PINGPONG) return 1;
-  uint32_t slots = ring_size(c->codec, c->pinned);
-  return core->limits.upstream_in_flight < slots ? core->limits.upstream_in_flight : slots;
-}
-
-static int has_room(const pk_core *core, const pk_conn *c) {
-  return !c->draining && !c->eof && c->in_flight < most_in_flight(core, c) &&
-         c->out_bytes < core->limits.upstream_buffer;
-}
-
-static pk_conn *connect_to(pk_core *core, pk_endpoint *e, const pk_request *r, int pinned) {
+static pk_conn *connect_to(pk_core *core, pk_endpoint *e, const pk_request *r, int own) {
   pk_conn *c = pk_conn_new(core, PK_SIDE_UP, PK_CONN_CONNECTING);
   if (c == NULL) return NULL;
-  if (r->codec != NULL) { /* not raw */
-    uint32_t slots = ring_size(r->codec, pinned);
-    c->slots = calloc(slots, sizeof *c->slots);
-    if (c->slots == NULL) {
-      c->state = PK_CONN_FREE;
-      pk_list_add(&core->free_conns, c->index);
-      return NULL;
-    }
-    c->slot_mask = slots - 1;
+  c->codec = r->codec;
+  c->pinned = (uint8_t)own;
+  if (c->codec != NULL && pk_slots_init(c) != 0) { /* raw ones have none */
+    c->state = PK_CONN_FREE;
+    pk_list_add(&core->free_conns, c->index);
+    return NULL;
   }
   c->opening = 1;
-  c->codec = r->codec;
   c->named = r->named;
   c->key = r->upstream_key;
   c->endpoint = e;
-  c->pinned = (uint8_t)pinned;
-  c->next_id = c->head_id = 1;
   c->connect_ms = pk_table_cluster_at(r->live->table, r->cluster)->connect_ms;
   /* At the end: the connections in front are filled first. */
   pk_conn **at = &e->conns;
@@ -62,11 +46,14 @@ static pk_conn *connect_to(pk_core *core, pk_endpoint *e, const pk_request *r, i
   return c;
 }
 
-/* A connection of the endpoint with room: an open one, else one being opened, else a new one. */
-static pk_conn *connection_of(pk_core *core, pk_endpoint *e, const pk_request *r, int pinned) {
+/* A connection of the endpoint with room: an open one, else one being opened, else a new one. One that is retired
+ * takes no place of the others. */
+static pk_conn *connection_of(pk_core *core, pk_endpoint *e, const pk_request *r, int own) {
   pk_conn *opening = NULL;
-  for (pk_conn *c = e->conns; c != NULL && !pinned; c = c->endpoint_next) {
-    if (c->codec != r->codec || c->key != r->upstream_key || c->pinned || !has_room(core, c)) continue;
+  uint32_t retired = 0;
+  for (pk_conn *c = e->conns; c != NULL && !own; c = c->endpoint_next) {
+    retired += c->retired;
+    if (c->codec != r->codec || c->key != r->upstream_key || c->pinned || !pk_up_has_room(core, c)) continue;
     if (c->opening) {
       if (opening == NULL) opening = c;
     } else if (c->state == PK_CONN_OPEN) {
@@ -74,9 +61,9 @@ static pk_conn *connection_of(pk_core *core, pk_endpoint *e, const pk_request *r
     }
   }
   if (opening != NULL) return opening;
-  const pk_table_cluster *cluster = pk_table_cluster_at(r->live->table, r->cluster);
-  if (!pinned && e->conn_count >= cluster->max_connections) return NULL;
-  return connect_to(core, e, r, pinned);
+  uint32_t most = pk_table_cluster_at(r->live->table, r->cluster)->max_connections;
+  if (!own && e->conn_count >= most + (retired < most ? retired : most)) return NULL;
+  return connect_to(core, e, r, own);
 }
 
 enum { HEALTHY = 0, AVOIDED = 1, DOWN = 2 };
@@ -141,7 +128,7 @@ static pk_endpoint *less_loaded(pk_core *core, const pk_request *r, const pk_tab
 
 /* Any endpoint in the given state of health, from a point that moves on with every call. */
 static pk_conn *scan(pk_core *core, const pk_request *r, const pk_table_cluster *c,
-                     pk_cluster_state *s, int wanted, int pinned, uint32_t *status) {
+                     pk_cluster_state *s, int wanted, int own, uint32_t *status) {
   const pk_table *t = r->live->table;
   uint32_t start = s->cursor++ % c->endpoint_count;
   if (s->cursor >= c->schedule_count) s->cursor = 0;
@@ -149,46 +136,29 @@ static pk_conn *scan(pk_core *core, const pk_request *r, const pk_table_cluster 
     uint32_t at = c->endpoints + (start + i) % c->endpoint_count;
     pk_endpoint *e = endpoint_at(core, t, at);
     if (health(core, e) != wanted || pk_table_endpoint_at(t, at)->weight == 0) continue;
-    pk_conn *conn = connection_of(core, e, r, pinned);
+    pk_conn *conn = connection_of(core, e, r, own);
     if (conn != NULL) return conn;
     *status = PK_STATUS_OVERLOADED;
   }
   return NULL;
 }
 
-static pk_conn *choose(pk_core *core, pk_request *r, int pinned, uint32_t *status) {
+pk_conn *pk_up_pick(pk_core *core, const pk_request *r, int own, uint32_t *status) {
   const pk_table_cluster *c = pk_table_cluster_at(r->live->table, r->cluster);
   pk_cluster_state *s = &r->live->clusters[r->cluster];
   *status = PK_STATUS_UNAVAILABLE;
   if (c->schedule_count == 0) return NULL;
   pk_endpoint *e = c->balance == PK_BALANCE_LEAST_REQUEST ? less_loaded(core, r, c, s)
                                                           : round_robin(core, r, c, s);
-  pk_conn *conn = e == NULL ? NULL : connection_of(core, e, r, pinned);
-  if (conn == NULL) conn = scan(core, r, c, s, HEALTHY, pinned, status);
+  pk_conn *conn = e == NULL ? NULL : connection_of(core, e, r, own);
+  if (conn == NULL) conn = scan(core, r, c, s, HEALTHY, own, status);
   if (conn == NULL && *status != PK_STATUS_OVERLOADED)
-    conn = scan(core, r, c, s, AVOIDED, pinned, status);
+    conn = scan(core, r, c, s, AVOIDED, own, status);
   return conn;
 }
 
 pk_conn *pk_up_choose(pk_core *core, pk_request *r, uint32_t *status) {
-  const pk_table *t = r->live->table;
-  pk_conn *client = pk_conn_find(core, r->client);
-  int pinned = client != NULL && (client->pinned || (r->listener < t->listener_count &&
-                                                     pk_table_listener_at(t, r->listener)->pinned));
-  if (!pinned) return choose(core, r, 0, status);
-  pk_conn *peer = pk_conn_find(core, client->peer);
-  if (peer != NULL) {
-    *status = PK_STATUS_OVERLOADED;
-    return has_room(core, peer) ? peer : NULL;
-  }
-  *status = PK_STATUS_UNAVAILABLE;
-  if (client->widowed) return NULL;
-  pk_conn *c = choose(core, r, 1, status);
-  if (c != NULL) {
-    c->peer = r->client;
-    client->peer = pk_conn_handle(c);
-  }
-  return c;
+  return r->pinned ? pk_pinned_choose(core, r, status) : pk_up_pick(core, r, 0, status);
 }
 
 pk_conn *pk_up_raw(pk_core *core, const pk_conn *client, const pk_endpoint *failed) {
@@ -198,65 +168,7 @@ pk_conn *pk_up_raw(pk_core *core, const pk_conn *client, const pk_endpoint *fail
   if (!l->present || l->fallback == PK_NONE) return NULL;
   pk_request r = {.live = core->live, .cluster = l->fallback, .avoid = (pk_endpoint *)(uintptr_t)failed};
   uint32_t status;
-  return choose(core, &r, 1, &status);
-}
-
-/* An id for the attempt and its slot. Pinned connections keep the client's own. */
-static pk_slot *take_slot(pk_conn *c, pk_attempt *a, uint64_t client_id) {
-  uint64_t mask = pk_id_mask(c->codec);
-  if (c->codec->mode != PK_MODE_MULTIPLEXED) {
-    a->wire_id = c->next_id++;
-    return &c->slots[a->wire_id & c->slot_mask];
-  }
-  for (uint32_t i = 0; i <= c->slot_mask; i++) {
-    a->wire_id = c->pinned ? client_id : c->next_id++ & mask;
-    uint32_t reserved = 0;
-    while (reserved < c->codec->reserved_count && c->codec->reserved_ids[reserved] != a->wire_id)
-      reserved++;
-    pk_slot *s = &c->slots[(c->pinned ? client_id + i : a->wire_id) & c->slot_mask];
-    if (!s->used && (c->pinned || reserved == c->codec->reserved_count)) return s;
-  }
-  return NULL;
-}
-
-/* The slot of a pinned request: where its id led to, or behind. */
-static pk_slot *slot_of(pk_conn *c, const pk_attempt *a) {
-  if (!c->pinned) return &c->slots[a->wire_id & c->slot_mask];
-  for (uint32_t i = 0; i <= c->slot_mask; i++) {
-    pk_slot *s = &c->slots[(a->wire_id + i) & c->slot_mask];
-    if (s->used && s->attempt == a->index) return s;
-  }
-  return NULL;
-}
-
-static pk_slot *find_slot(pk_conn *c, uint64_t id) {
-  if (c->codec->mode != PK_MODE_MULTIPLEXED) {
-    pk_slot *s = &c->slots[c->head_id & c->slot_mask];
-    return s->used && s->id == c->head_id ? s : NULL;
-  }
-  for (uint32_t i = 0; i <= (c->pinned ? c->slot_mask : 0); i++) {
-    pk_slot *s = &c->slots[(id + i) & c->slot_mask];
-    if (s->used && s->id == id) return s;
-  }
-  return NULL;
-}
-
-/* The slot of an answer whose id is a byte string. */
-static pk_slot *find_named(const pk_core *core, pk_conn *c, const uint8_t *data, const pk_frame *f) {
-  pk_slice id = pk_id_of(c->codec, data, f, f->size);
-  uint64_t number;
-  if (id.data == NULL) return NULL;
-  if (!c->pinned) return pk_id_read(c->codec, id, &number) ? find_slot(c, number) : NULL;
-  number = pk_hash(0, id.data, id.size);
-  for (uint32_t i = 0; i <= c->slot_mask; i++) {
-    pk_slot *s = &c->slots[(number + i) & c->slot_mask];
-    if (!s->used || s->id != number || s->attempt == PK_NONE) continue;
-    const pk_request *r = pk_request_find(core, pk_attempt_at(core, s->attempt)->request);
-    if (r == NULL) continue;
-    pk_slice asked = pk_request_id(core, r);
-    if (asked.size == id.size && memcmp(asked.data, id.data, id.size) == 0) return s;
-  }
-  return NULL;
+  return pk_up_pick(core, &r, 1, &status);
 }
 
 int pk_up_send(pk_core *core, pk_conn *c, const pk_request *r, pk_attempt *a, const uint8_t *data,
@@ -266,50 +178,35 @@ int pk_up_send(pk_core *core, pk_conn *c, const pk_request *r, pk_attempt *a, co
   uint32_t room = renamed ? pk_id_room(c->codec, f->size) : f->size;
   uint8_t *to = pk_out_reserve(core, c, room);
   if (to == NULL) return PK_ERR_SPACE;
-  pk_slot *s = NULL;
   if (!oneway) {
-    s = take_slot(c, a, r->client_id);
-    if (s == NULL) return PK_ERR_SPACE;
-  } else if (c->codec->id_bytes > 0) {
-    a->wire_id = c->pinned ? r->client_id : c->next_id++ & pk_id_mask(c->codec);
+    int taken = pk_slots_take(c, a, r->client_id);
+    if (taken != 0) return taken;
+  } else {
+    a->wire_id = c->pinned ? r->client_id : pk_slots_id(c);
   }
   if (renamed) {
     uint8_t id[PK_ID_MAX];
     size = c->codec->splice_id(c->codec, data, f, id, pk_id_write(c->codec, a->wire_id, id), to, room);
-    if (size <= 0) return PK_ERR_UNSUPPORTED;
+    if (size <= 0) {
+      if (!oneway) pk_slots_put_back(c, a);
+      return PK_ERR_UNSUPPORTED;
+    }
   } else {
     memcpy(to, data, f->size);
     if (c->codec->id_bytes > 0 && !c->pinned && !c->named) c->codec->patch_id(c->codec, to, f, a->wire_id);
   }
-  if (s != NULL) *s = (pk_slot){a->wire_id, a->index, 1};
   a->out_at = c->out_total;
   pk_out_commit(core, c, (uint32_t)size);
   return 0;
 }
 
-void pk_up_forget(pk_conn *c, const pk_attempt *a) {
-  if (c->slots == NULL) return;
-  pk_slot *s = slot_of(c, a);
-  if (s == NULL || !s->used || s->attempt != a->index) return;
-  s->attempt = PK_NONE;
-  /* Ids of one or two bytes come round in no time: such a slot stays taken until its late answer
-   * has come. Wider ones will not be issued again before that. */
-  int wide = c->codec->id_bytes > 2 || (c->named && c->pinned);
-  if (c->codec->mode != PK_MODE_MULTIPLEXED || wide) s->used = 0;
-}
-
 static void response(pk_core *core, pk_conn *c, const uint8_t *data, const pk_frame *f) {
-  pk_slot *s = c->named ? find_named(core, c, data, f) : find_slot(c, f->id);
-  if (s == NULL || s->attempt == PK_NONE) {
-    if (s != NULL) s->used = 0; /* the late answer of a narrow id: free again */
+  uint32_t attempt = pk_slots_answered(core, c, data, f);
+  if (attempt == PK_NONE) {
     PK_STAT_ADD(core->stats.answers_unmatched, 1);
     return;
   }
-  pk_attempt *a = pk_attempt_at(core, s->attempt);
-  pk_request *r = pk_request_find(core, a->request);
-  s->used = 0;
-  s->attempt = PK_NONE;
-  if (c->codec->mode != PK_MODE_MULTIPLEXED) c->head_id++;
+  pk_request *r = pk_request_find(core, pk_attempt_at(core, attempt)->request);
   if (r == NULL) return;
   c->endpoint->failures = 0;
   if (f->status > PK_STATUS_APP_ERROR) {
@@ -321,18 +218,17 @@ static void response(pk_core *core, pk_conn *c, const uint8_t *data, const pk_fr
 
 /* A request of the upstream's own: only a pinned client can answer it. */
 static void reverse_request(pk_core *core, pk_conn *c, const uint8_t *data, const pk_frame *f) {
-  pk_conn *client = pk_conn_find(core, c->peer);
-  if (client != NULL && client->state == PK_CONN_OPEN) {
-    if (pk_conn_send(core, client, data, f->size) != NULL) pk_down_queued(core, client);
-    return;
-  }
+  if (pk_pinned_call(core, c, data, f)) return;
   if (f->kind != PK_KIND_REQUEST || c->out_bytes > core->limits.upstream_buffer) return;
-  static const char text[] = "protokit: no client is tied to this connection (mode: shared)";
+  static const char none[] = "protokit: no client is tied to this connection (mode: shared)";
+  static const char busy[] = "protokit: the client cannot be asked now: its buffer is full, it has too many requests "
+                             "to answer, or another server's with the same id";
+  const char *text = c->pinned ? busy : none;
   uint32_t most = c->codec->reply_max;
   uint8_t *to = pk_out_reserve(core, c, pk_reply_room(c->codec, most));
   int size = to == NULL ? 0
-                        : c->codec->error(c->codec, PK_STATUS_BAD_REQUEST, c->named ? 0 : f->id, f->context,
-                                          text, sizeof text - 1, pk_reply_at(c->codec, to, most), most);
+                        : c->codec->error(c->codec, c->pinned ? PK_STATUS_OVERLOADED : PK_STATUS_BAD_REQUEST,
+                                          c->named ? 0 : f->id, f->context, text, strlen(text), pk_reply_at(c->codec, to, most), most);
   if (c->named) size = pk_reply_id(c->codec, to, most, size, pk_id_of(c->codec, data, f, f->size));
   if (size > 0) pk_out_commit(core, c, (uint32_t)size);
 }
@@ -352,6 +248,7 @@ void pk_up_frame(pk_core *core, pk_conn *c, const uint8_t *data, const pk_frame 
     case PK_KIND_DRAIN:
       PK_STAT_ADD(core->stats.drains_received, 1);
       c->draining = 1;
+      if (c->pinned) pk_pinned_drained(core, c);
       c->endpoint->avoid_until = core->now + (uint64_t)AVOID_MS * PK_MS;
       break;
     case PK_KIND_UNDRAIN:
@@ -447,13 +344,10 @@ void pk_up_lost(pk_core *core, pk_conn *c, int connecting) {
       pk_request_lost(core, r, PK_RETRY_CONNECT | (c->refused ? PK_LOST_REFUSED : 0), 0);
     }
   }
-  for (uint32_t i = 0; i <= c->slot_mask && c->in_flight > 0; i++) {
-    pk_slot *s = &c->slots[(c->head_id + i) & c->slot_mask];
-    if (!s->used || s->attempt == PK_NONE) continue;
-    pk_attempt *a = pk_attempt_at(core, s->attempt);
+  uint32_t at = 0;
+  while (c->in_flight > 0 && (next = pk_slots_next(c, &at)) != PK_NONE) {
+    pk_attempt *a = pk_attempt_at(core, next);
     pk_request *r = pk_request_find(core, a->request);
-    s->used = 0;
-    s->attempt = PK_NONE;
     if (r != NULL) pk_request_lost(core, r, PK_RETRY_RESET, a->out_at < sent);
   }
 }

@@ -13,7 +13,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from world import LIMITS, World, table
+from world import LIMITS, MS, World, table
 
 from protokit import native
 
@@ -51,6 +51,35 @@ class Client:
         self.reset = False
         self.asked: dict[int, bytes] = {}  # id -> token, of requests that wait for their end
         self.order: list[tuple[int, bytes]] = []  # the same, as they were asked
+        self.written = self.delivered = 0  # bytes, of all that it ever wrote
+        self.ends: dict[bytes, int] = {}  # token -> where that request ends in what it writes
+        self.frames: list[int] = []  # where what it wrote in one go ends
+        self.half = (0, 0)  # the frame of which a part was delivered, and since when, ns
+        self.unheard = False  # what it wrote from here on may be dropped
+        self.called: list[tuple[int, bytes]] = []  # (id, token) of servers' requests that it may answer
+
+    def write(self, data: bytes) -> None:
+        self.pending += data
+        self.written += len(data)
+        self.frames.append(self.written)
+
+    def deliver(self, size: int, now: int) -> bytes:
+        """The next bytes on their way."""
+        data = bytes(self.pending[:size])
+        del self.pending[:size]
+        number, since = self.half
+        if number and now - since >= LIMITS["frame_ms"] * MS:
+            self.unheard = True  # it took too long over a frame
+        if not self.unheard:
+            self.delivered += size
+            cut = 0 if self.delivered in self.frames else 1 + sum(end < self.delivered for end in self.frames)
+            if cut != number:
+                self.half = (cut, now)
+        return data
+
+    def owed(self) -> list[bytes]:
+        """Requests that were delivered whole while it was heard, and have had no answer."""
+        return [token for _, token in self.order if self.ends[token] <= self.delivered]
 
 
 class Machine(RuleBasedStateMachine):
@@ -70,6 +99,8 @@ class Machine(RuleBasedStateMachine):
         self.old: list[tuple[int, int]] = []  # (upstream, id) of requests answered or given up
         self.ended = 0
         self.greeted: set[int] = set()
+        self.beats: list[tuple[int, int]] = []  # (upstream, id) of heartbeats to answer
+        self.calls: dict[tuple[int, bytes], int] = {}  # (upstream, token) of its requests -> their id
 
     def new_table(self, plan: dict, endpoints: int, balance: str = "round-robin") -> native.Table:
         return table(
@@ -81,7 +112,8 @@ class Machine(RuleBasedStateMachine):
             balance=balance,
             max_connections=2,
             pinned=self.pinned,
-            rules=[("svc", "*")],
+            clusters=2,
+            rules=[("svc", "*"), ("two", "*", 1)],
         )
 
     # What clients do.
@@ -91,7 +123,7 @@ class Machine(RuleBasedStateMachine):
         handle = self.world.client()
         if handle:
             self.clients.append(Client(handle))
-            self.clients[-1].pending += self.toy.greet("client")
+            self.clients[-1].write(self.toy.greet("client"))
 
     def live(self, reading: bool = True) -> list[Client]:
         return [c for c in self.clients if c.handle not in self.world.closed and not c.reset]
@@ -105,15 +137,17 @@ class Machine(RuleBasedStateMachine):
         for _ in range(data.draw(st.integers(1, 5))):
             self.number += 1
             token = b"%d" % self.number
-            service = data.draw(st.sampled_from([b"svc"] * 6 + [b"other", b"bad"]))
+            service = data.draw(st.sampled_from([b"svc"] * 4 + [b"two"] * 2 + [b"other", b"bad"]))
             filling = b"x" * data.draw(st.sampled_from([0, 0, 10, 300, 1500]))
             body = b" ".join([service, b"m", token, filling]) if service != b"bad" else b"bad" + token
             oneway = data.draw(st.integers(0, 9)) == 0
-            wire_id = data.draw(st.integers(0, 2 ** (8 * self.toy.id_bytes) - 1)) if self.toy.id_bytes else 0
+            widest = 2 ** (8 * self.toy.id_bytes) - 1 if self.toy.id_bytes else 0
+            wire_id = data.draw(st.one_of(st.integers(0, min(3, widest)), st.integers(0, widest)))
             if wire_id in client.asked and self.toy.id_bytes:
                 continue
-            client.pending += self.toy.request(wire_id, body, oneway=oneway)
+            client.write(self.toy.request(wire_id, body, oneway=oneway))
             if not oneway:
+                client.ends[token] = client.written
                 if self.toy.id_bytes:
                     client.asked[wire_id] = token
                 client.order.append((wire_id, token))
@@ -124,9 +158,27 @@ class Machine(RuleBasedStateMachine):
         for client in self.live():
             if client.pending and client.handle not in self.world.paused:
                 size = data.draw(st.integers(1, len(client.pending)))
-                steps.append(("feed", client.handle, bytes(client.pending[:size])))
-                del client.pending[:size]
+                client.unheard |= client.handle in self.world.finished
+                steps.append(("feed", client.handle, client.deliver(size, self.world.now)))
         self.world.batch(*steps)
+
+    @rule(data=st.data(), most=st.sampled_from([0, 1, 9]))
+    def go_on(self, data, most) -> None:
+        """The usual course: somebody asks, all that is on its way arrives, upstreams open and answer some."""
+        if not self.live():
+            self.connect()
+        self.ask(data)
+        self.world.batch(
+            *[
+                ("feed", client.handle, client.deliver(len(client.pending), self.world.now))
+                for client in self.live()
+                if client.pending and client.handle not in self.world.paused | self.world.finished
+            ]
+        )
+        while opening := [one for one in self.world.opening if one in self.world.upstreams]:
+            self.world.opened(opening[0])
+        self.greet(0)
+        self.answer(data, most)
 
     @precondition(lambda self: self.clients)
     @rule(data=st.data())
@@ -153,7 +205,7 @@ class Machine(RuleBasedStateMachine):
         candidates = [c for c in self.live() if not c.ended_writing]
         if candidates:
             client = data.draw(st.sampled_from(candidates))
-            client.pending += b"nonsense" * size
+            client.write(b"nonsense" * size)
             client.ended_writing = True
 
     @rule(data=st.data())
@@ -194,17 +246,28 @@ class Machine(RuleBasedStateMachine):
                 if kind == self.toy.GREETING:
                     continue
                 assert handle in self.greeted or not native.greeting(self.toy.address), "said too early"
+                if kind == self.toy.HEARTBEAT:
+                    self.beats.append((handle, wire_id))
+                if kind == self.toy.RESPONSE:
+                    if not body.startswith(b"protokit"):
+                        assert self.calls.get((handle, body)) == wire_id, "an answer to another server"
+                    continue
+                if kind in {self.toy.REQUEST, self.toy.ONEWAY}:
+                    of_two = self.world.upstreams[handle][1] == 9041
+                    assert body.startswith(b"two " if of_two else b"svc "), "a request in the wrong cluster"
                 if kind == self.toy.REQUEST:
                     self.asked_up.setdefault(handle, []).append((kind, wire_id, body))
-                    assert wire_id != 7 or self.pinned or not self.toy.id_bytes, "a reserved id was issued"
+                    assert wire_id != 7 or self.pinned or self.kind == "own" or not self.toy.id_bytes, (
+                        "a reserved id was issued"
+                    )
 
-    @rule(data=st.data())
-    def answer(self, data) -> None:
+    @rule(data=st.data(), most=st.just(3))
+    def answer(self, data, most) -> None:
         self.see_upstreams()
         steps = []
         for handle in list(self.world.upstreams):
             waiting = self.asked_up.get(handle, [])
-            for _ in range(data.draw(st.integers(0, min(3, len(waiting))))):
+            for _ in range(data.draw(st.integers(0, min(most, len(waiting))))):
                 at = data.draw(st.integers(0, len(waiting) - 1)) if self.toy.id_bytes else 0
                 _, wire_id, body = waiting.pop(at)
                 token = body.split(b" ")[2]
@@ -252,11 +315,48 @@ class Machine(RuleBasedStateMachine):
             frames = {"drain": toy.DRAIN, "undrain": toy.UNDRAIN, "heartbeat": toy.HEARTBEAT}
             self.world.feed(handle, toy.frame(frames[how]) if how in frames else b"garbage")
 
+    @precondition(lambda self: self.pinned and self.toy.id_bytes)
+    @rule(data=st.data(), wire_id=st.integers(0, 2))
+    def call_back(self, data, wire_id) -> None:
+        self.see_upstreams()
+        open_ones = sorted(set(self.world.upstreams) - set(self.world.opening))
+        if native.greeting(self.toy.address):
+            open_ones = [one for one in open_ones if one in self.greeted]
+        if open_ones:
+            handle = data.draw(st.sampled_from(open_ones))
+            self.number += 1
+            token = b"call %d" % self.number
+            self.calls[handle, token] = wire_id
+            self.world.feed(handle, self.toy.request(wire_id, token))
+
+    @precondition(lambda self: self.pinned)
+    @rule(data=st.data())
+    def answer_back(self, data) -> None:
+        for client in self.live():
+            if client.called and not client.ended_writing:
+                wire_id, token = client.called.pop(data.draw(st.integers(0, len(client.called) - 1)))
+                client.write(self.toy.frame(self.toy.RESPONSE, wire_id, token))
+
     # What the proxy's owner does.
 
     @rule(ms=st.sampled_from([1, 50, 400, 800, 2500]))
     def wait(self, ms) -> None:
         self.world.wait(ms)
+
+    @rule(ms=st.sampled_from([600, 2100]))
+    def wait_for_the_living(self, ms) -> None:
+        """Upstreams that are slow to answer, but not dead."""
+        for _ in range(0, ms, 300):
+            self.world.wait(300)
+            self.see_upstreams()
+            self.world.batch(
+                *[
+                    ("feed", handle, self.toy.frame(self.toy.HEARTBEAT_ACK, wire_id))
+                    for handle, wire_id in self.beats
+                    if handle in self.world.upstreams
+                ]
+            )
+            self.beats.clear()
 
     @rule(
         plan=st.sampled_from(PLANS),
@@ -281,6 +381,10 @@ class Machine(RuleBasedStateMachine):
         for client in self.clients:
             for kind, status, wire_id, body in self.world.take(self.toy, client.handle):
                 if kind in {self.toy.GREETING, self.toy.DRAIN, self.toy.HEARTBEAT_ACK, self.toy.HEARTBEAT}:
+                    continue
+                if kind == self.toy.REQUEST:
+                    assert self.pinned, "a server calls a client of all"
+                    client.called.append((wire_id, body))
                     continue
                 assert kind == self.toy.RESPONSE
                 if self.toy.id_bytes:
@@ -312,8 +416,8 @@ class Machine(RuleBasedStateMachine):
         for _ in range(40):
             for client in self.live():
                 if client.pending:
-                    world.feed(client.handle, bytes(client.pending))
-                    client.pending.clear()
+                    client.unheard |= client.handle in world.finished
+                    world.feed(client.handle, client.deliver(len(client.pending), world.now))
             while world.filters:
                 world.batch(("decide", world.filters.pop().handle, 2, 0, 7, b"denied"))
             world.opening.clear()
@@ -323,9 +427,9 @@ class Machine(RuleBasedStateMachine):
                 break
         assert world.stat("requests_active") == 0, "a request never ended"
         assert world.stat("filters_waiting") == world.stat("filters_bytes") == 0
-        for client in self.live():
-            if client.handle not in world.finished:  # who was told that no more comes asks again elsewhere
-                assert not client.order, f"requests without an end: {client.order}"
+        for client in self.clients:
+            if not client.reset and not world.closed.get(client.handle):
+                assert not client.owed(), f"requests without an end: {client.owed()}"
         world.batch(("shutdown",))
         world.wait(LIMITS["frame_ms"] + 1000)
         stats = world.core.stats()
@@ -346,6 +450,9 @@ class Machine(RuleBasedStateMachine):
         ("ordered", False),
         ("pingpong", False),
         ("wide", True),
+        ("narrow", True),
+        ("ordered", True),
+        ("pingpong", True),
         ("own", False),
         ("polite", False),
         ("polite", True),
