@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 
 import click
 
 from protokit import config as configuration
-from protokit.errors import ConfigError
+from protokit.config.check import same_ports
+from protokit.control import build_snapshot, names
+from protokit.dataplane.compile import Identities, compile_snapshot
+from protokit.errors import ConfigError, ConfigErrors
+
+_NAMES_S = 5.0  # for all host names together
 
 
 @click.command()
@@ -16,6 +22,11 @@ def check(config: str) -> None:
     """Check a configuration file without running it."""
     try:
         loaded = configuration.load(config)
+        addresses, unknown = names.look_up_all({use.host for use in loaded.hosts}, _NAMES_S)
+        asyncio.run(_compile(loaded, addresses))
+        clashes = [ConfigError(text, config) for text, _ in same_ports(loaded.config, addresses)]
+        if clashes:
+            raise ConfigErrors(clashes)
     except ConfigError as error:
         count = len(getattr(error, "errors", [error]))
         click.echo(str(error), err=True)
@@ -23,6 +34,10 @@ def check(config: str) -> None:
         sys.exit(1)
     for warning in loaded.warnings:
         click.echo(f"warning: {warning}", err=True)
+    for use in loaded.hosts:
+        if use.host in unknown:
+            text = f"the host name {use.host!r} has no address here and now ({unknown[use.host]})"
+            click.echo(f"warning: {use.error(text)}", err=True)
     found = loaded.config
     rules = sum(len(table.rules) for table in found.routes)
     endpoints = sum(len(cluster.endpoints) for cluster in found.clusters)
@@ -30,3 +45,9 @@ def check(config: str) -> None:
         f"{config}: ok: {len(found.listeners)} listeners, {rules} rules,"
         f" {len(found.clusters)} clusters with {endpoints} endpoints"
     )
+
+
+async def _compile(loaded: configuration.Loaded, addresses: dict[str, names.Found]) -> None:
+    """In a loop, as filters are made when the proxy runs."""
+    snapshot = build_snapshot(loaded, addresses)
+    compile_snapshot(snapshot, Identities(), Identities(), seed=1).table.free()

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
+    from protokit.config.check import Findings
     from protokit.config.schema import Config
 
 __all__ = ["Loaded", "load"]
@@ -29,16 +30,16 @@ class Loaded:
         registry: the plugins that it names.
         path: of the file, or ``<mapping>``.
         warnings: what is odd about it.
+        hosts: the host names in it, with their places.
         protocols: by listener, in order; ``auto`` spelled out: all that can be detected and its mode carries.
     """
 
-    def __init__(
-        self, config: Config, registry: plugins.Registry, path: str, warnings: list[ConfigError]
-    ) -> None:
+    def __init__(self, config: Config, registry: plugins.Registry, path: str, findings: Findings) -> None:
         self.config = config
         self.registry = registry
         self.path = path
-        self.warnings = warnings
+        self.warnings = findings.warnings
+        self.hosts = findings.hosts
         self.protocols = {
             listener.name: tuple(protocols_of(listener, registry)) for listener in config.listeners
         }
@@ -69,12 +70,12 @@ def load(source: str | Path | Mapping[str, Any], registry: plugins.Registry | No
         document = Document(text, path)
     except ConfigError as error:
         raise ConfigErrors([error]) from None
-    config, mistakes = read(document)
+    config, mistakes, holes = read(document)
     registry = _plugins(config, folder) if registry is None else registry
-    findings = check(config, registry, document)
+    findings = check(config, registry, document, holes)
     if mistakes or findings.errors:
         raise ConfigErrors([*mistakes, *findings.errors])
-    return Loaded(config, registry, path, findings.warnings)
+    return Loaded(config, registry, path, findings)
 
 
 def _plugins(config: Config, folder: Path) -> plugins.Registry:

@@ -3,30 +3,57 @@
 from __future__ import annotations
 
 import difflib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from protokit import plugins
+from protokit.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
 
     from protokit.config import schema
     from protokit.config.document import Document, Path
-    from protokit.config.scalars import Pattern
-    from protokit.errors import ConfigError
+    from protokit.config.scalars import Address, Pattern
     from protokit.wire import Protocol
 
 
 _MOST_PROTOCOLS = 32  # each is asked about a client's first bytes
+_LOCAL = {"localhost": ("127.0.0.1",)}
+
+
+class HostUse(NamedTuple):
+    """A host name where an address may stand; ``role``: endpoint, bind or admin."""
+
+    host: str
+    role: str
+    path: str
+    line: int
+    column: int
+
+    def error(self, message: str) -> ConfigError:
+        """A mistake at that place."""
+        return ConfigError(message, self.path, self.line, self.column)
 
 
 class Findings:
-    """Errors, which stop, and warnings, which do not."""
+    """Errors, which stop, and warnings, which do not; and the host names."""
 
-    def __init__(self, document: Document) -> None:
+    def __init__(self, document: Document, holes: AbstractSet[Path] = frozenset()) -> None:
         self._document = document
+        self._holes = holes
+        self._around = {path[:size] for path in holes for size in range(len(path))}
         self.errors: list[ConfigError] = []
         self.warnings: list[ConfigError] = []
+        self.hosts: list[HostUse] = []
+
+    def hole(self, *path: str | int) -> bool:
+        """Whether what stands there could not be read: it says nothing about the rest."""
+        return path in self._holes
+
+    def holes(self, *path: str | int) -> bool:
+        """Whether it, or something in it, could not be read."""
+        return path in self._holes or path in self._around
 
     def error(self, message: str, *path: str | int) -> None:
         """Note an error at the value under ``path``."""
@@ -36,76 +63,94 @@ class Findings:
         """Note a warning."""
         self.warnings.append(self._document.error_at(message, path))
 
+    def host(self, address: Address, role: str, *path: str | int) -> None:
+        """Note where a name stands that will have to be looked up."""
+        if not address.ip:
+            place = self._document.error_at("", path)
+            self.hosts.append(HostUse(address.host, role, place.path, place.line, place.column))
 
-def check(config: schema.Config, registry: plugins.Registry, document: Document) -> Findings:
+
+def check(
+    config: schema.Config,
+    registry: plugins.Registry,
+    document: Document,
+    holes: AbstractSet[Path] = frozenset(),
+) -> Findings:
     """Every semantic error and warning of ``config``.
 
     Args:
         config: as read.
         registry: the plugins it names, loaded.
         document: to say where.
+        holes: where it could not be read; nothing is said about what depends on that.
     """
-    findings = Findings(document)
+    findings = Findings(document, holes)
     for name, reason in registry.failures.items():
         findings.error(f"plugin {name!r} cannot be used: {reason}", "plugins")
-    clusters = _names(findings, "clusters", config.clusters)
-    tables = _names(findings, "routes", config.routes)
-    _names(findings, "listeners", config.listeners)
-    if not config.listeners:
+    clusters = _Names(findings, "cluster", "clusters", config.clusters)
+    tables = _Names(findings, "route table", "routes", config.routes)
+    _Names(findings, "listener", "listeners", config.listeners)
+    if not config.listeners and not findings.hole("listeners"):
         findings.error("there is no listener", "listeners")
-    used_clusters: set[str] = set()
-    used_tables: set[str] = set()
     for i, listener in enumerate(config.listeners):
+        if findings.hole("listeners", i):
+            continue
         _listener(findings, listener, registry, ("listeners", i))
-        _known(findings, "route table", listener.routes, tables, used_tables, ("listeners", i, "routes"))
-        for key, cluster_name in (("cluster", listener.cluster), ("fallback", listener.fallback)):
-            _known(findings, "cluster", cluster_name, clusters, used_clusters, ("listeners", i, key))
+        tables.use(listener.routes, "listeners", i, "routes")
+        clusters.use(listener.cluster, "listeners", i, "cluster")
+        clusters.use(listener.fallback, "listeners", i, "fallback")
     for t, table in enumerate(config.routes):
         for r, rule in enumerate(table.rules):
-            path = ("routes", t, "rules", r)
-            _rule(findings, rule, registry, path)
-            _known(findings, "cluster", rule.cluster, clusters, used_clusters, (*path, "cluster"))
-            for s, split in enumerate(rule.split):
-                _known(
-                    findings,
-                    "cluster",
-                    split.cluster,
-                    clusters,
-                    used_clusters,
-                    (*path, "split", s, "cluster"),
-                )
+            if not findings.hole("routes", t, "rules", r):
+                _rule(findings, rule, registry, clusters, ("routes", t, "rules", r))
         _shadowed(findings, table, t)
-        if table.name not in used_tables:
+        if table.name not in tables.used:
             findings.warning(f"no listener uses route table {table.name!r}", "routes", t)
     for c, cluster in enumerate(config.clusters):
         _cluster(findings, cluster, c)
-        if cluster.name not in used_clusters:
+        if cluster.name not in clusters.used:
             findings.warning(f"no route leads to cluster {cluster.name!r}", "clusters", c)
-    _ports(findings, config)
+    _binds(findings, config)
     _limits(findings, config)
     return findings
 
 
-def _names(findings: Findings, section: str, items: Iterable[object]) -> set[str]:
-    seen: set[str] = set()
-    for i, item in enumerate(items):
-        name: str = item.name  # type: ignore[attr-defined]  # all three sections have it
-        if name in seen:
-            findings.error(f"the name {name!r} is taken already in {section}", section, i, "name")
-        seen.add(name)
-    return seen
+def _binds(findings: Findings, config: schema.Config) -> None:
+    if config.admin is not None:
+        findings.host(config.admin.bind, "admin", "admin", "bind")
+        if config.admin.public is not None:
+            findings.host(config.admin.public, "admin", "admin", "public")
+    for message, where in same_ports(config):
+        findings.error(message, *where)
 
 
-def _known(
-    findings: Findings, what: str, name: str | None, known: set[str], used: set[str], path: Path
-) -> None:
-    if name is None:
-        return
-    used.add(name)
-    if name not in known:
-        close = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(sorted(known)[:10]) or 'none'}"
-        findings.error(f"there is no {what} {name!r}; {hint}", *path)
+class _Names:
+    """The names of a section, and which of them are used."""
+
+    def __init__(self, findings: Findings, what: str, section: str, items: Iterable[object]) -> None:
+        self._findings = findings
+        self._what = what
+        self._whole = not findings.hole(section)  # whether all are known
+        self._known: set[str] = set()
+        self.used: set[str] = set()
+        for i, item in enumerate(items):
+            name: str = item.name  # type: ignore[attr-defined]  # all three sections have it
+            if findings.hole(section, i) or findings.hole(section, i, "name"):
+                self._whole = False
+            elif name in self._known:
+                findings.error(f"the name {name!r} is taken already in {section}", section, i, "name")
+            self._known.add(name)
+
+    def use(self, name: str | None, *path: str | int) -> None:
+        """Somebody refers to that one."""
+        if name is None or self._findings.hole(*path):
+            return
+        self.used.add(name)
+        if name not in self._known and self._whole:
+            known = sorted(self._known)
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known[:10]) or 'none'}"
+            self._findings.error(f"there is no {self._what} {name!r}; {hint}", *path)
 
 
 def protocols_of(listener: schema.Listener, registry: plugins.Registry | None = None) -> list[str]:
@@ -133,8 +178,11 @@ def protocols_of(listener: schema.Listener, registry: plugins.Registry | None = 
 
 def _listener(findings: Findings, listener: schema.Listener, registry: plugins.Registry, path: Path) -> None:
     names = protocols_of(listener)
+    findings.host(listener.bind, "bind", *path, "bind")
     for i, name in enumerate(names):
         where = (*path, "protocol", i) if isinstance(listener.protocol, list) else (*path, "protocol")
+        if findings.hole(*where):
+            continue
         if name in names[:i]:
             findings.error(f"protocol {name!r} stands here twice", *where)
         elif name not in {"auto", *registry.protocols, *registry.failures}:
@@ -168,6 +216,8 @@ def _combined(findings: Findings, listener: schema.Listener, protocol: Protocol,
 
 
 def _destination(findings: Findings, listener: schema.Listener, path: Path) -> None:
+    if any(findings.hole(*path, key) for key in ("protocol", "fallback", "routes", "cluster", "filters")):
+        return
     if listener.protocol == []:  # all is passed on to the fallback
         if listener.fallback is None:
             message = "protocol: expected a name, a list of names, or auto; none at all needs a fallback"
@@ -182,22 +232,25 @@ def _filters(
     findings: Findings, uses: Iterable[schema.FilterUse], registry: plugins.Registry, path: Path
 ) -> None:
     for i, use in enumerate(uses):
-        if use.name not in registry.filters:
+        if use.name not in {*registry.filters, *registry.failures} and not findings.hole(*path, i):
             known = ", ".join(sorted(registry.filters)) or "none"
             findings.error(f"there is no filter {use.name!r} (known: {known})", *path, i)
 
 
-def _rule(findings: Findings, rule: schema.Rule, registry: plugins.Registry, path: Path) -> None:
-    if (rule.cluster is None) == (not rule.split):
+def _rule(
+    findings: Findings, rule: schema.Rule, registry: plugins.Registry, clusters: _Names, path: Path
+) -> None:
+    clusters.use(rule.cluster, *path, "cluster")
+    for s, split in enumerate(rule.split):
+        if not findings.hole(*path, "split", s):
+            clusters.use(split.cluster, *path, "split", s, "cluster")
+    unknown = findings.hole(*path, "cluster") or findings.hole(*path, "split")
+    if (rule.cluster is None) == (not rule.split) and not unknown:
         findings.error("give either cluster or split", *path)
     if rule.split and not any(split.weight for split in rule.split):
         findings.error("the weights of the split are all 0", *path, "split")
     if sum(split.weight for split in rule.split) >= 2**32:
         findings.error("the weights of the split add up to more than 4294967295", *path, "split")
-    if rule.timeout == 0:
-        findings.error("timeout: expected more than 0", *path, "timeout")
-    if rule.retry is not None and not 1 <= rule.retry.attempts <= 10:
-        findings.error("attempts counts the first try too: expected 1 to 10", *path, "retry", "attempts")
     if (
         rule.retry is not None
         and not rule.retry.idempotent
@@ -233,6 +286,8 @@ def _shadowed(findings: Findings, table: schema.Routes, t: int) -> None:
     earlier: dict[str, dict[str, list[tuple[int, schema.Match]]]] = {}
     for r, rule in enumerate(table.rules):
         match = rule.match
+        if findings.hole("routes", t, "rules", r) or findings.holes("routes", t, "rules", r, "match"):
+            continue
         candidates = (
             item
             for service in _covering(match.service)
@@ -256,51 +311,69 @@ def _shadowed(findings: Findings, table: schema.Routes, t: int) -> None:
 
 def _cluster(findings: Findings, cluster: schema.Cluster, c: int) -> None:
     path = ("clusters", c)
-    if not cluster.endpoints:
-        findings.error(f"cluster {cluster.name!r} has no endpoint", *path, "endpoints")
-    elif not any(endpoint.weight for endpoint in cluster.endpoints):
-        findings.error(f"the weights of cluster {cluster.name!r} are all 0", *path, "endpoints")
-    seen: set[str] = set()
+    if not findings.holes(*path, "endpoints") and not findings.hole(*path):
+        if not cluster.endpoints:
+            findings.error(f"cluster {cluster.name!r} has no endpoint", *path, "endpoints")
+        elif not any(endpoint.weight for endpoint in cluster.endpoints):
+            findings.error(f"the weights of cluster {cluster.name!r} are all 0", *path, "endpoints")
+    seen: set[tuple[str, int]] = set()
     for e, endpoint in enumerate(cluster.endpoints):
-        if endpoint.address in seen:
-            findings.error(
-                f"endpoint {endpoint.address} stands here twice; use weight", *path, "endpoints", e
-            )
-        seen.add(endpoint.address)
-        if endpoint.address.port == 0:
-            findings.error("an endpoint needs a port", *path, "endpoints", e)
-    if not 1 <= cluster.max_connections <= 1024:
-        findings.error("max_connections: expected 1 to 1024", *path, "max_connections")
+        where = (*path, "endpoints", e)
+        if findings.hole(*where) or findings.hole(*where, "address"):
+            continue
+        address = endpoint.address
+        key = (address.ip or address.host.lower(), address.port)
+        if key in seen:
+            findings.error(f"endpoint {address} stands here twice; use weight", *where)
+        seen.add(key)
+        findings.host(address, "endpoint", *where)
+        if address.port == 0:
+            findings.error("an endpoint needs a port", *where)
 
 
-def _ports(findings: Findings, config: schema.Config) -> None:
-    binds: list[tuple[str, str, int, Path]] = [
-        (f"listener {listener.name!r}", listener.bind.host, listener.bind.port, ("listeners", i, "bind"))
+def same_ports(config: schema.Config, known: Mapping[str, Sequence[str]] = _LOCAL) -> list[tuple[str, Path]]:
+    """Addresses to listen on that cannot be had together, each with its place.
+
+    Args:
+        config: as read.
+        known: addresses of host names; others are taken for different from all but their own kind.
+    """
+    binds: list[tuple[str, Address, Path]] = [
+        (f"listener {listener.name!r}", listener.bind, ("listeners", i, "bind"))
         for i, listener in enumerate(config.listeners)
     ]
     if config.admin is not None:
-        binds.append(("admin", config.admin.bind.host, config.admin.bind.port, ("admin", "bind")))
+        binds.append(("admin", config.admin.bind, ("admin", "bind")))
         if config.admin.public is not None:
-            binds.append(
-                ("admin public", config.admin.public.host, config.admin.public.port, ("admin", "public"))
-            )
-    any_host = {"0.0.0.0", "::"}  # noqa: S104  # compared, not bound
-    for i, (what, host, port, path) in enumerate(binds):
-        for other, other_host, other_port, _ in binds[:i]:
-            if port == other_port != 0 and (host == other_host or {host, other_host} & any_host):
-                findings.error(f"{what} and {other} both want port {port}", *path)
+            binds.append(("admin public", config.admin.public, ("admin", "public")))
+    return [
+        (f"{what} and {other} both want port {address.port}", path)
+        for i, (what, address, path) in enumerate(binds)
+        for other, taken, _ in binds[:i]
+        if address.port == taken.port != 0 and _overlap(_ips(address, known), _ips(taken, known))
+    ]
+
+
+def _ips(address: Address, known: Mapping[str, Sequence[str]]) -> Sequence[str]:
+    ip = address.ip.removeprefix("::ffff:") if "." in address.ip else address.ip
+    return (ip,) if ip else known.get(address.host.lower(), (address.host.lower(),))
+
+
+def _overlap(one: Sequence[str], other: Sequence[str]) -> bool:
+    """Whether sockets of both would meet. ``::`` takes IPv4, too."""
+    if set(one) & set(other) or "::" in {*one, *other}:
+        return True
+    return any(
+        "0.0.0.0" in these and any(":" not in ip for ip in those)  # noqa: S104  # compared, not bound
+        for these, those in ((one, other), (other, one))
+    )
 
 
 def _limits(findings: Findings, config: schema.Config) -> None:
-    for name in config.limits.__struct_fields__:
-        if getattr(config.limits, name) == 0:
-            findings.error(f"{name}: expected more than 0", "limits", name)
-        elif name != "buffer" and getattr(config.limits, name) >= 2**30:
-            findings.error(f"{name}: expected less than 1 GiB", "limits", name)
-    for name in config.timeouts.__struct_fields__:
-        if getattr(config.timeouts, name) == 0:
-            findings.error(f"{name}: expected more than 0", "timeouts", name)
-    if config.limits.buffer < config.limits.frame + config.limits.client_pause:
+    limits = config.limits
+    if findings.holes("limits"):
+        return
+    if limits.buffer < limits.frame + limits.client_pause:
         findings.error("buffer: expected room for one frame and client_pause at least", "limits", "buffer")
-    if not 1 <= config.workers <= 64:
-        findings.error("workers: expected 1 to 64", "workers")
+    if limits.client_close < limits.client_pause:
+        findings.error("client_close: expected no less than client_pause", "limits", "client_close")

@@ -1,10 +1,15 @@
-"""Every default of the configuration, each finite. docs/configuration.md lists the same; a test compares."""
+"""Every default of the configuration, each finite, and the range of every number in it.
+
+docs/configuration.md lists the same; a test compares.
+"""
 
 from __future__ import annotations
 
 KIB = 1024
 MIB = 1024 * KIB
+GIB = 1024 * MIB
 SECOND = 1000
+HOUR = 3600 * SECOND
 
 LIMITS = {
     "frame": 8 * MIB,
@@ -34,3 +39,36 @@ DRAIN = {"delay": 5 * SECOND, "timeout": 30 * SECOND}
 MAX_CONNECTIONS = 8
 RETRY_ATTEMPTS = 2
 WORKERS = 1
+
+# From the least to the most; bytes, milliseconds, counts.
+RANGES = {
+    "workers": (1, 64),
+    "limits.frame": (KIB, 512 * MIB),
+    "limits.headers": (1, 65_536),
+    "limits.connections": (1, 1_000_000),
+    "limits.in_flight": (1, 10_000_000),
+    "limits.in_flight_per_connection": (1, 1_000_000),
+    "limits.buffer": (MIB, 1024 * GIB),
+    "limits.client_pause": (KIB, 512 * MIB),
+    "limits.client_close": (KIB, 512 * MIB),
+    "limits.upstream_buffer": (KIB, 512 * MIB),
+    "limits.upstream_in_flight": (1, 4096),
+    "limits.retry_buffer": (1, 512 * MIB),
+    "limits.filters": (1, 1_000_000),
+    "timeouts.request": (1, 480 * HOUR),
+    "timeouts.connect": (1, HOUR),
+    "timeouts.idle": (1, 480 * HOUR),
+    "timeouts.frame": (1, HOUR),
+    "timeouts.detect": (1, HOUR),
+    "timeouts.heartbeat": (1, HOUR),
+    "timeouts.probe": (1, HOUR),
+    "timeouts.filter": (1, HOUR),
+    "drain.delay": (0, HOUR),
+    "drain.timeout": (0, 480 * HOUR),
+    "routes.rules.timeout": (1, 480 * HOUR),
+    "routes.rules.retry.attempts": (1, 10),
+    "routes.rules.split.weight": (0, 2**32 - 1),
+    "clusters.endpoints.weight": (0, 2**32 - 1),
+    "clusters.max_connections": (1, 1024),
+    "clusters.connect_timeout": (1, HOUR),
+}

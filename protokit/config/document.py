@@ -18,11 +18,12 @@ import msgspec
 import yaml
 
 from protokit.config import schema
+from protokit.config.defaults import RANGES
 from protokit.config.scalars import Address, Duration, Pattern, Size
 from protokit.errors import ConfigError, ConfigErrors
 
 _MAX_DEPTH = 64
-_MAX_ERRORS = 50
+_MAX_ERRORS = 1000
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _SCALARS: tuple[Any, ...] = (Address, Duration, Pattern, Size)
 _KINDS: dict[type[yaml.Node], str] = {yaml.MappingNode: "a mapping", yaml.SequenceNode: "a list"}
@@ -73,25 +74,35 @@ def _child(node: yaml.Node | None, step: str | int) -> yaml.Node | None:
     return None
 
 
-def read(document: Document) -> tuple[schema.Config, list[ConfigError]]:
-    """Read the document into a Config.
+class Reading(typing.NamedTuple):
+    """What was read of a document.
 
-    Returns:
-        The configuration, and the mistakes in its shape that can be looked past: unknown keys, and
-        settings for which the default stands meanwhile.
+    Attributes:
+        config: the configuration; where a mistake is, a default or something empty stands.
+        errors: the mistakes in its shape.
+        holes: the places where that is so.
+    """
+
+    config: schema.Config
+    errors: list[ConfigError]
+    holes: set[Path]
+
+
+def read(document: Document) -> Reading:
+    """Read the document into a Config, as much of it as can be.
 
     Raises:
-        ConfigErrors: every mistake in its shape, when one of them leaves nothing to look at further.
+        ConfigErrors: it is no mapping.
     """
     reader = _Reader(document)
     if document.root is None:
         raise ConfigErrors(
             [ConfigError("the file is empty; expected at least listeners and clusters", document.path)]
         )
-    config = reader.value(document.root, schema.Config, "the configuration", 0)
+    config = reader.value(document.root, schema.Config, "the configuration", ())
     if config is _BROKEN:
         raise ConfigErrors(reader.errors)
-    return typing.cast("schema.Config", config), reader.errors
+    return Reading(config, reader.errors, reader.holes)
 
 
 class _Broken:
@@ -107,10 +118,20 @@ def _fields(struct: type[msgspec.Struct]) -> dict[str, tuple[Any, bool]]:
     return {field.name: (hints[field.name], field.required) for field in msgspec.structs.fields(struct)}
 
 
-def _setting(kind: Any) -> bool:
-    """Whether values of that type mean nothing to the rest of the configuration."""
-    kinds = [one for one in get_args(kind) or (kind,) if one is not types.NoneType]
-    return get_origin(kind) is Literal or all(one in {Duration, Size, int, bool} for one in kinds)
+def _stand_in(kind: Any) -> Any:
+    """What stands where a value could not be read."""
+    origin = get_origin(kind)
+    if origin in {typing.Union, types.UnionType}:
+        return _stand_in(get_args(kind)[0])
+    if origin is Literal:
+        return get_args(kind)[0]
+    if kind is Address:
+        return Address.parse("0.0.0.0:0")
+    if not issubclass(origin or kind, msgspec.Struct | list | dict):
+        return kind()
+    if origin is not None:
+        return origin()
+    return kind(**{name: _stand_in(one) for name, (one, required) in _fields(kind).items() if required})
 
 
 def _shown(node: yaml.Node) -> str:
@@ -124,47 +145,50 @@ class _Reader:
     def __init__(self, document: Document) -> None:
         self.document = document
         self.errors: list[ConfigError] = []
+        self.holes: set[Path] = set()
         self.budget = 5_000_000  # values; anchors could multiply them without end
 
     def fail(self, message: str, node: yaml.Node) -> _Broken:
         if len(self.errors) < _MAX_ERRORS:
             self.errors.append(self.document.error(message, node))
+        elif len(self.errors) == _MAX_ERRORS:
+            self.errors.append(ConfigError(f"and more than {_MAX_ERRORS} others", self.document.path))
         return _BROKEN
 
-    def value(self, node: yaml.Node, kind: Any, what: str, depth: int) -> Any:
+    def value(self, node: yaml.Node, kind: Any, what: str, path: Path) -> Any:
         self.budget -= 1
-        if depth > _MAX_DEPTH or self.budget < 0:
+        if len(path) > _MAX_DEPTH or self.budget < 0:
             return self.fail("nested too deeply, or anchors that multiply it", node)
         origin = get_origin(kind)
         if kind is str or kind in _SCALARS or kind in {int, bool} or origin is Literal:
-            return self.scalar(node, kind, what)
+            return self.scalar(node, kind, what, path)
         if origin is list:
-            return self.list(node, get_args(kind)[0], what, depth)
+            return self.list(node, get_args(kind)[0], what, path)
         if origin in {typing.Union, types.UnionType}:
             options = [option for option in get_args(kind) if option is not types.NoneType]
             if len(options) == 1:
-                return self.value(node, options[0], what, depth)
+                return self.value(node, options[0], what, path)
             wanted = list[str] if isinstance(node, yaml.SequenceNode) else str
-            return self.value(node, wanted, what, depth)
+            return self.value(node, wanted, what, path)
         if kind is schema.FilterUse:
-            return self.filter_use(node, depth)
+            return self.filter_use(node, path)
         if kind is schema.Endpoint and isinstance(node, yaml.ScalarNode):
-            address = self.scalar(node, Address, "an endpoint")
+            address = self.scalar(node, Address, "an endpoint", path)
             return address if address is _BROKEN else schema.Endpoint(address)
         if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
-            return self.struct(node, kind, what, depth)
+            return self.struct(node, kind, what, path)
         if origin is dict:
             return (
-                self.anything(node, depth)
+                self.anything(node, len(path))
                 if isinstance(node, yaml.MappingNode)
                 else self.expected("a mapping", node, what)
             )
-        return self.anything(node, depth)
+        return self.anything(node, len(path))
 
     def expected(self, wanted: str, node: yaml.Node, what: str) -> _Broken:
         return self.fail(f"{what}: expected {wanted}, got {_shown(node)}", node)
 
-    def scalar(self, node: yaml.Node, kind: Any, what: str) -> Any:
+    def scalar(self, node: yaml.Node, kind: Any, what: str, path: Path) -> Any:
         if not isinstance(node, yaml.ScalarNode):
             return self.expected(getattr(kind, "expected", "a single value"), node, what)
         text, plain = node.value, not node.style
@@ -177,7 +201,7 @@ class _Reader:
             return self.fail(f"{what}: expected true or false, got {_shown(node)}{hint}", node)
         if kind is int:
             if re.fullmatch(r"[0-9]{1,10}", text) and int(text) < 2**32:
-                return int(text)
+                return self.in_range(int(text), node, what, path)
             return self.expected("a whole number from 0 to 4294967295", node, what)
         if get_origin(kind) is Literal:
             choices = get_args(kind)
@@ -187,15 +211,32 @@ class _Reader:
             hint = f"; did you mean {close[0]!r}?" if close else ""
             return self.fail(f"{what}: expected one of {', '.join(choices)}, got {_shown(node)}{hint}", node)
         try:
-            return kind.parse(text)
+            value = kind.parse(text)
         except ValueError as error:
             return self.fail(f"{what}: {error}, got {_shown(node)}", node)
+        return self.in_range(value, node, what, path) if isinstance(value, int) else value
 
-    def list(self, node: yaml.Node, item: Any, what: str, depth: int) -> Any:
+    def in_range(self, value: int, node: yaml.Node, what: str, path: Path) -> Any:
+        low, high = RANGES[".".join(step for step in path if isinstance(step, str))]
+        if low <= value <= high:
+            return value
+        low, high = type(value)(low), type(value)(high)  # which say how they are written
+        return self.fail(f"{what}: expected {low} to {high}, got {_shown(node)}", node)
+
+    def kept(self, value: Any, kind: Any, path: Path) -> Any:
+        """The value, or what stands for one that could not be read."""
+        if value is not _BROKEN:
+            return value
+        self.holes.add(path)
+        return _stand_in(kind)
+
+    def list(self, node: yaml.Node, item: Any, what: str, path: Path) -> Any:
         if not isinstance(node, yaml.SequenceNode):
             return self.expected("a list", node, what)
-        values = [self.value(child, item, what, depth + 1) for child in node.value]
-        return _BROKEN if any(value is _BROKEN for value in values) else values
+        return [
+            self.kept(self.value(child, item, what, (*path, i)), item, (*path, i))
+            for i, child in enumerate(node.value)
+        ]
 
     def pairs(self, node: yaml.MappingNode) -> dict[str, tuple[yaml.Node, yaml.Node]]:
         found: dict[str, tuple[yaml.Node, yaml.Node]] = {}
@@ -209,16 +250,17 @@ class _Reader:
                 found[key.value] = (key, value)
         return found
 
-    def struct(self, node: yaml.Node, kind: type[msgspec.Struct], what: str, depth: int) -> Any:
+    def struct(self, node: yaml.Node, kind: type[msgspec.Struct], what: str, path: Path) -> Any:
         if not isinstance(node, yaml.MappingNode):
             return self.expected("a mapping", node, what)
         fields = _fields(kind)
         values: dict[str, Any] = {}
-        broken = False
         for name, (key, value) in self.pairs(node).items():
             if name not in fields:
                 self.fail(f"unknown key {name!r} in {what}{_hint(name, fields)}", key)
-                broken = broken or kind is schema.Match  # without it, it would match too much
+                self.holes |= {(*path, close) for close in difflib.get_close_matches(name, fields, n=1)}
+                if kind is schema.Match:  # without the key it would match too much
+                    self.holes.add(path)
                 continue
             kind_of_field, required = fields[name]
             if (
@@ -228,24 +270,26 @@ class _Reader:
                 and not required
             ):
                 continue
-            values[name] = self.value(value, kind_of_field, name, depth + 1)
-            if values[name] is not _BROKEN:
-                continue
-            if required or not _setting(kind_of_field):
-                broken = True
+            found = self.value(value, kind_of_field, name, (*path, name))
+            if found is _BROKEN:
+                self.holes.add((*path, name))
             else:
-                del values[name]
+                values[name] = found
         missing = [name for name, (_, required) in fields.items() if required and name not in values]
-        if missing:
-            self.fail(f"{what}: {' and '.join(repr(name) for name in missing)} must be given", node)
-        return _BROKEN if broken or missing else kind(**values)
+        given = [name for name in missing if (*path, name) in self.holes]
+        if missing != given:
+            names = " and ".join(repr(name) for name in missing if name not in given)
+            self.fail(f"{what}: {names} must be given", node)
+        for name in missing:
+            values[name] = self.kept(_BROKEN, fields[name][0], (*path, name))
+        return kind(**values)
 
-    def filter_use(self, node: yaml.Node, depth: int) -> Any:
+    def filter_use(self, node: yaml.Node, path: Path) -> Any:
         if isinstance(node, yaml.ScalarNode) and node.value:
             return schema.FilterUse(node.value)
         if isinstance(node, yaml.MappingNode) and len(node.value) == 1:
             ((name, (_, options)),) = self.pairs(node).items()
-            values = self.value(options, dict[str, Any], f"options of filter {name}", depth + 1)
+            values = self.value(options, dict[str, Any], f"options of filter {name}", (*path, name))
             return values if values is _BROKEN else schema.FilterUse(name, values)
         return self.expected("a filter's name, or {name: {options}}", node, "filters")
 

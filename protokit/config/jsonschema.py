@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args, get_origin
 import msgspec
 
 from protokit.config import schema
+from protokit.config.defaults import RANGES
 from protokit.config.scalars import Address
 
 
@@ -17,19 +18,19 @@ def json_schema() -> dict[str, Any]:
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "protokit",
-        **_of(schema.Config),
+        **_of(schema.Config, ""),
     }
 
 
-def _of(kind: Any) -> dict[str, Any]:
+def _of(kind: Any, key: str) -> dict[str, Any]:
     origin, args = get_origin(kind), get_args(kind)
     if origin in {typing.Union, types.UnionType}:
-        options = [_of(one) for one in args if one is not types.NoneType]
+        options = [_of(one, key) for one in args if one is not types.NoneType]
         return options[0] if len(options) == 1 else {"anyOf": options}
     if origin is Literal:
         return {"enum": list(args)}
     if origin is list:
-        return {"type": "array", "items": _of(args[0])}
+        return {"type": "array", "items": _of(args[0], key)}
     if origin is dict:
         return {"type": "object"}
     if hasattr(kind, "expected"):
@@ -37,19 +38,22 @@ def _of(kind: Any) -> dict[str, Any]:
     if kind is bool:
         return {"type": "boolean"}
     if kind is int:
-        return {"type": "integer", "minimum": 0}
+        low, high = RANGES[key]
+        return {"type": "integer", "minimum": low, "maximum": high}
     if kind is str:
         return {"type": ["string", "number", "boolean"]}
-    return _struct(kind)
+    return _struct(kind, key)
 
 
-def _struct(kind: type[msgspec.Struct]) -> dict[str, Any]:
+def _struct(kind: type[msgspec.Struct], key: str) -> dict[str, Any]:
     hints = typing.get_type_hints(kind)
     fields = msgspec.structs.fields(kind)
     found: dict[str, Any] = {
         "type": "object",
         "description": (kind.__doc__ or "").partition("\n")[0],
-        "properties": {field.name: _of(hints[field.name]) for field in fields},
+        "properties": {
+            field.name: _of(hints[field.name], f"{key}.{field.name}".lstrip(".")) for field in fields
+        },
         "additionalProperties": False,
     }
     required = [field.name for field in fields if field.required]
@@ -58,5 +62,5 @@ def _struct(kind: type[msgspec.Struct]) -> dict[str, Any]:
     if kind is schema.FilterUse:
         return {"anyOf": [{"type": "string"}, {"type": "object", "minProperties": 1, "maxProperties": 1}]}
     if kind is schema.Endpoint:
-        return {"anyOf": [_of(Address), found]}
+        return {"anyOf": [_of(Address, key), found]}
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 
 _UNITS_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000}
 _UNITS_BYTES = {
@@ -15,6 +16,16 @@ _UNITS_BYTES = {
     "MB": 1000**2,
     "GB": 1000**3,
 }
+
+
+def _written(value: int, units: dict[str, int], smallest: str) -> str:
+    """In the largest unit that leaves a whole number."""
+    unit = max(
+        (unit for unit in units if value and value % units[unit] == 0),
+        key=units.__getitem__,
+        default=smallest,
+    )
+    return f"{int(value) // units[unit]}{unit}"
 
 
 class Duration(int):
@@ -34,6 +45,9 @@ class Duration(int):
             raise ValueError("expected a duration under 24 days")
         return cls(value)
 
+    def __str__(self) -> str:
+        return _written(self, _UNITS_MS, "ms")
+
 
 class Size(int):
     """Bytes, written like ``4096``, ``64KiB``, ``8MiB``, ``1GB``."""
@@ -49,13 +63,23 @@ class Size(int):
             raise ValueError(f"expected {cls.expected}")
         return cls(int(match[1]) * _UNITS_BYTES[match[2]])
 
+    def __str__(self) -> str:
+        return _written(self, {unit: _UNITS_BYTES[unit] for unit in ("B", "KiB", "MiB", "GiB")}, "B")
+
 
 class Address(str):
-    """``host:port``; an IPv6 host stands in brackets."""
+    """``host:port``; an IPv6 host stands in brackets.
 
-    __slots__ = ("host", "port")
+    Attributes:
+        host: as written.
+        port: a number.
+        ip: the host where it is an address, in the one way to write it; empty where it is a name.
+    """
+
+    __slots__ = ("host", "ip", "port")
     host: str
     port: int
+    ip: str
     expected = "an address like 127.0.0.1:20880 or [::1]:20880"
     pattern = r"^(\[[0-9a-fA-F:.]+\]|[^:\s]+):[0-9]+$"
 
@@ -68,6 +92,13 @@ class Address(str):
         address = cls(text)
         address.host = match[1] or match[2]
         address.port = int(match[3])
+        family = socket.AF_INET6 if match[1] else socket.AF_INET
+        try:
+            address.ip = socket.inet_ntop(family, socket.inet_pton(family, address.host))
+        except OSError:
+            if match[1]:
+                raise ValueError(f"expected {cls.expected}") from None
+            address.ip = ""
         return address
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import socket
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from protokit.control.snapshot import (
@@ -16,21 +17,24 @@ from protokit.control.snapshot import (
     Snapshot,
     Use,
 )
-from protokit.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from protokit.config import Loaded, schema
+    from protokit.config.scalars import Address
 
 
-def build_snapshot(loaded: Loaded) -> Snapshot:
+Addresses = Mapping[str, Sequence[str]]
+
+
+def build_snapshot(loaded: Loaded, addresses: Addresses = MappingProxyType({})) -> Snapshot:
     """The Snapshot that a configuration asks for.
 
-    Host names are looked up here, once.
-
-    Raises:
-        ConfigError: a host name has no address.
+    Args:
+        loaded: the configuration.
+        addresses: of the host names in it. An endpoint whose name has none is left out, a listener's host
+            is empty then.
     """
     config = loaded.config
     limits = {
@@ -44,9 +48,9 @@ def build_snapshot(loaded: Loaded) -> Snapshot:
         if name != "connect"
     }
     return Snapshot(
-        listeners=tuple(_listener(listener, loaded) for listener in config.listeners),
+        listeners=tuple(_listener(listener, loaded, addresses) for listener in config.listeners),
         routes=tuple(_routes(table) for table in config.routes),
-        clusters=tuple(_cluster(cluster, loaded) for cluster in config.clusters),
+        clusters=build_clusters(loaded, addresses),
         limits=limits,
         max_headers=config.limits.headers,
         drain_delay_ms=config.drain.delay,
@@ -56,10 +60,15 @@ def build_snapshot(loaded: Loaded) -> Snapshot:
     )
 
 
-def _listener(listener: schema.Listener, loaded: Loaded) -> Listener:
+def build_clusters(loaded: Loaded, addresses: Addresses) -> tuple[Cluster, ...]:
+    """The clusters alone, which change with the addresses of names."""
+    return tuple(_cluster(cluster, loaded, addresses) for cluster in loaded.config.clusters)
+
+
+def _listener(listener: schema.Listener, loaded: Loaded, addresses: Addresses) -> Listener:
     return Listener(
         name=listener.name,
-        host=_resolve(listener.bind.host, listener.bind.port, loaded.path),
+        host=(*_addresses(listener.bind, addresses), "")[0],
         port=listener.bind.port,
         protocols=tuple(loaded.registry.protocols[name] for name in loaded.protocols[listener.name]),
         routes=listener.routes,
@@ -92,35 +101,25 @@ def _routes(table: schema.Routes) -> RouteTable:
     return RouteTable(table.name, tuple(rules))
 
 
-def _cluster(cluster: schema.Cluster, loaded: Loaded) -> Cluster:
+def _cluster(cluster: schema.Cluster, loaded: Loaded, addresses: Addresses) -> Cluster:
     connect = loaded.config.timeouts.connect if cluster.connect_timeout is None else cluster.connect_timeout
+    # Two names may stand for the same server: it gets what both are to get.
+    endpoints: dict[tuple[str, int], Endpoint] = {}
+    for endpoint in cluster.endpoints:
+        port = endpoint.address.port
+        for host in _addresses(endpoint.address, addresses):
+            other = endpoints.get((host, port))
+            weight = endpoint.weight + (other.weight if other else 0)
+            metadata = other.metadata if other else endpoint.metadata
+            endpoints[host, port] = Endpoint(host, port, min(weight, 2**32 - 1), metadata)
     return Cluster(
         name=cluster.name,
-        endpoints=tuple(
-            Endpoint(
-                _resolve(endpoint.address.host, endpoint.address.port, loaded.path),
-                endpoint.address.port,
-                endpoint.weight,
-                endpoint.metadata,
-            )
-            for endpoint in cluster.endpoints
-        ),
+        endpoints=tuple(endpoints.values()),
         balance=cluster.balance,
         max_connections=cluster.max_connections,
         connect_timeout_ms=int(connect),
     )
 
 
-def _resolve(host: str, port: int, path: str) -> str:
-    for family in (socket.AF_INET, socket.AF_INET6):
-        try:
-            socket.inet_pton(family, host)
-        except OSError:
-            continue
-        return host
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except OSError as error:
-        raise ConfigError(f"the host name {host!r} has no address: {error.strerror}", path) from None
-    found.sort(key=lambda entry: entry[0] != socket.AF_INET)
-    return str(found[0][4][0])
+def _addresses(address: Address, known: Addresses) -> Sequence[str]:
+    return (address.ip,) if address.ip else known.get(address.host, ())

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from protokit import native
+from protokit.errors import ConfigError, ConfigErrors
+from protokit.model import Filter
+from protokit.plugins import reason
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator, Sequence
 
     from protokit.control.snapshot import Endpoint, Listener, Rule, Snapshot, Use
-    from protokit.model import Filter
 
 
 class Identities:
@@ -55,6 +57,7 @@ class Compiled:
         self.chains: list[list[Filter]] = []
         self.endpoints: dict[tuple[str, str, int], int] = {}
         self.retired_by = 0
+        self.errors: list[ConfigError] = []
 
 
 def listener_key(listener: Listener) -> tuple[str, str, int]:
@@ -62,7 +65,13 @@ def listener_key(listener: Listener) -> tuple[str, str, int]:
     return (listener.name, listener.host, listener.port)
 
 
-def compile_snapshot(snapshot: Snapshot, endpoints: Identities, listeners: Identities, seed: int) -> Compiled:
+def compile_snapshot(
+    snapshot: Snapshot,
+    endpoints: Identities,
+    listeners: Identities,
+    seed: int,
+    chains: Sequence[list[Filter]] = (),
+) -> Compiled:
     """Build the table off the workers' threads.
 
     Args:
@@ -70,9 +79,14 @@ def compile_snapshot(snapshot: Snapshot, endpoints: Identities, listeners: Ident
         endpoints: identities of (cluster, host, port).
         listeners: identities of ``listener_key``.
         seed: of the table's hashes.
+        chains: of a Snapshot with the same listeners and routes, whose filters go on; else they are made.
+
+    Raises:
+        ConfigErrors: filters that cannot be made with the options that they are given.
     """
     builder = native.TableBuilder(snapshot.limits, seed)
     compiled = Compiled(snapshot, native.Table(None))
+    made = iter(chains)
     for cluster in snapshot.clusters:
         compiled.clusters[cluster.name] = builder.cluster(
             cluster.name, cluster.balance, cluster.max_connections, cluster.connect_timeout_ms
@@ -86,13 +100,13 @@ def compile_snapshot(snapshot: Snapshot, endpoints: Identities, listeners: Ident
     for listener in snapshot.listeners:
         routes = plan = None
         if listener.routes is None:
-            plan = builder.plan(listener.name, filter_chain=_chain(compiled, listener.filters))
+            plan = builder.plan(listener.name, filter_chain=_chain(compiled, listener.filters, made))
             builder.split(compiled.clusters[listener.cluster or listener.fallback or ""], 1)
         elif listener.routes in shared and not listener.filters:
             routes = shared[listener.routes]
         else:
             # A listener with filters of its own gets a copy of the table, whose plans name them.
-            routes = _routes(builder, compiled, rules[listener.routes], listener)
+            routes = _routes(builder, compiled, rules[listener.routes], listener, made)
             if not listener.filters:
                 shared[listener.routes] = routes
         builder.listener(
@@ -104,6 +118,8 @@ def compile_snapshot(snapshot: Snapshot, endpoints: Identities, listeners: Ident
             codecs=[protocol.wire.address for protocol in listener.protocols],
             fallback=None if listener.fallback is None else compiled.clusters[listener.fallback],
         )
+    if compiled.errors:
+        raise ConfigErrors(compiled.errors)
     compiled.table = builder.finish()
     return compiled
 
@@ -112,17 +128,33 @@ def _endpoint_key(cluster: str, endpoint: Endpoint) -> tuple[str, str, int]:
     return (cluster, endpoint.host, endpoint.port)
 
 
-def _chain(compiled: Compiled, uses: tuple[Use, ...]) -> int | None:
+def _chain(compiled: Compiled, uses: tuple[Use, ...], made: Iterator[list[Filter]]) -> int | None:
     if not uses:
         return None
-    compiled.chains.append([compiled.snapshot.filters[use.name](use.options) for use in uses])
+    chain = next(made, None)
+    if chain is None:
+        chain = [_filter(compiled, use) for use in uses]
+    compiled.chains.append(chain)
     return len(compiled.chains) - 1
 
 
+def _filter(compiled: Compiled, use: Use) -> Filter:
+    try:
+        return cast("Filter", compiled.snapshot.filters[use.name](use.options))
+    except Exception as error:  # noqa: BLE001  # somebody else's code
+        text = f"filter {use.name!r} cannot be made with its options: {reason(error)}"
+        compiled.errors.append(ConfigError(text))
+        return Filter()
+
+
 def _routes(
-    builder: native.TableBuilder, compiled: Compiled, rules: tuple[Rule, ...], listener: Listener
+    builder: native.TableBuilder,
+    compiled: Compiled,
+    rules: tuple[Rule, ...],
+    listener: Listener,
+    made: Iterator[list[Filter]],
 ) -> int:
-    plans = [_plan(builder, compiled, rule, listener.filters) for rule in rules]
+    plans = [_plan(builder, compiled, rule, listener.filters, made) for rule in rules]
     routes = builder.routes(listener.routes or "")
     for rule, plan in zip(rules, plans, strict=True):
         match = rule.match
@@ -130,7 +162,13 @@ def _routes(
     return routes
 
 
-def _plan(builder: native.TableBuilder, compiled: Compiled, rule: Rule, before: tuple[Use, ...]) -> int:
+def _plan(
+    builder: native.TableBuilder,
+    compiled: Compiled,
+    rule: Rule,
+    before: tuple[Use, ...],
+    made: Iterator[list[Filter]],
+) -> int:
     retry = rule.retry
     index = builder.plan(
         rule.name,
@@ -138,7 +176,7 @@ def _plan(builder: native.TableBuilder, compiled: Compiled, rule: Rule, before: 
         attempts=retry.attempts if retry else 0,
         retry_on=sum(native.RETRY_ON[reason] for reason in set(retry.on)) if retry else 0,
         idempotent=bool(retry and retry.idempotent),
-        filter_chain=_chain(compiled, before + rule.filters),
+        filter_chain=_chain(compiled, before + rule.filters, made),
     )
     for cluster, weight in rule.split:
         builder.split(compiled.clusters[cluster], weight)

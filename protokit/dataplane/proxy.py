@@ -9,9 +9,11 @@ import secrets
 import socket
 from typing import TYPE_CHECKING, Any, cast
 
+import msgspec
+
 from protokit import config as configuration
 from protokit import logs, native
-from protokit.control import build_snapshot
+from protokit.control import Names, build_clusters, build_snapshot
 from protokit.dataplane.bridge import Bridges
 from protokit.dataplane.compile import Compiled, Identities, compile_snapshot, listener_key
 from protokit.dataplane.filters import FilterRunner
@@ -20,11 +22,12 @@ from protokit.errors import ConfigError, ConfigErrors, ProtokitError
 from protokit.plugins import Plugin, Registry
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
 
     from protokit.control.snapshot import Listener, Snapshot
+    from protokit.model import Filter
     from protokit.wire import PythonCodec
     from protokit.wire.ask import Wire
 
@@ -51,6 +54,7 @@ class Proxy:
         self.addresses: dict[str, tuple[str, int]] = {}
         self.ready = False
         self.repeated = logs.Repeated()
+        self._names = Names(self._names_changed, self.repeated)
         self._snapshot = build_snapshot(self.loaded)
         self._workers: list[native.Worker] = []
         self._tables: dict[int, Compiled] = {}
@@ -90,6 +94,7 @@ class Proxy:
                 worker = native.Worker(secrets.randbits(63))
                 self._workers.append(worker)
                 loop.add_reader(worker.event_fd, self._take_events, worker)
+            self._snapshot = await self._resolved(self.loaded)
             self._start_plugins(self.loaded)
             self._apply(self._snapshot)
         except BaseException:
@@ -97,6 +102,7 @@ class Proxy:
             raise
         self._watching = loop.create_task(Watch(self._workers, self.repeated).run())
         self.ready = True
+        self._keep_names()
 
     async def reload(self, source: str | Path | Mapping[str, Any] | None = None) -> None:
         """Run another configuration; requests in flight finish on the one they started with.
@@ -110,20 +116,57 @@ class Proxy:
         loaded = await asyncio.get_running_loop().run_in_executor(
             None, configuration.load, self.loaded.path if source is None else source
         )
-        snapshot = build_snapshot(loaded)
-        if snapshot.workers != self._snapshot.workers:
+        if loaded.config.workers != self._snapshot.workers:
             raise ConfigErrors([ConfigError("workers cannot change while running; restart", loaded.path)])
+        snapshot = await self._resolved(loaded)
         self._start_plugins(loaded)
         self._apply(snapshot)
         self.loaded, self._snapshot = loaded, snapshot
+        self._keep_names()
+
+    def _keep_names(self) -> None:
+        self._names.keep(use.host for use in self.loaded.hosts if use.role == "endpoint")
+        self._names_changed()  # some may have answered late
+
+    async def _resolved(self, loaded: configuration.Loaded) -> Snapshot:
+        """Its Snapshot, with the addresses that its host names have by now."""
+        uses = [use for use in loaded.hosts if use.role != "admin"]
+        await self._names.know(use.host for use in uses)
+        failures = self._names.failures
+        unbound = []
+        for use in uses:
+            if use.host in self._names.addresses:
+                continue
+            text = f"the host name {use.host!r} has no address ({failures.get(use.host, 'no answer yet')})"
+            if use.role == "bind":
+                unbound.append(use.error(text))
+            else:
+                _log.warning("%s", use.error(f"{text}: this endpoint is left out, and asked for again"))
+        if unbound:
+            raise ConfigErrors(unbound)
+        return build_snapshot(loaded, self._names.addresses)
+
+    def _names_changed(self) -> None:
+        clusters = build_clusters(self.loaded, self._names.addresses)
+        if clusters == self._snapshot.clusters or not self.ready:
+            return
+        snapshot = msgspec.structs.replace(self._snapshot, clusters=clusters)
+        try:
+            self._apply(snapshot, self._tables[self._token].chains)
+        except ProtokitError as error:
+            _log.warning("the new addresses of host names are not in use yet: %s", error)
+            asyncio.get_running_loop().call_later(1, self._names_changed)
+        else:
+            self._snapshot = snapshot
 
     def _start_plugins(self, loaded: configuration.Loaded) -> None:
         new = [plugin for plugin in loaded.registry.plugins if plugin.name not in self._started]
         self._started |= {plugin.name: plugin for plugin in new}
         Registry(new).call("protokit_startup", app=self)
 
-    def _apply(self, snapshot: Snapshot) -> None:
-        compiled = compile_snapshot(snapshot, self._endpoint_ids, self._listener_ids, secrets.randbits(63))
+    def _apply(self, snapshot: Snapshot, chains: Sequence[list[Filter]] = ()) -> None:
+        seed = secrets.randbits(63)
+        compiled = compile_snapshot(snapshot, self._endpoint_ids, self._listener_ids, seed, chains)
         wanted = {listener_key(listener): listener for listener in snapshot.listeners}
         try:
             added = {key: self._bind(listener) for key, listener in wanted.items() if key not in self._open}
@@ -248,6 +291,7 @@ class Proxy:
     async def _close(self) -> None:
         self.ready = False
         loop = asyncio.get_running_loop()
+        self._names.close()
         if self._watching is not None:
             self._watching.cancel()
             await asyncio.wait([self._watching])

@@ -11,11 +11,13 @@ import socket
 import tracemalloc
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from hypothesis import HealthCheck, Phase, find, settings
 from hypothesis.errors import NoSuchExample
 
 from protokit import config as configuration
 from protokit import native
+from protokit.config.scalars import Size
 from protokit.control import build_snapshot
 from protokit.dataplane import Proxy
 from protokit.dataplane.compile import Identities, compile_snapshot
@@ -279,9 +281,10 @@ async def _scene(
     *,
     servers: tuple[str, ...] = ("c",),
     clusters: tuple[dict[str, Any], ...] = (),
+    frame: int = 0,
     **sections: Any,
 ) -> AsyncIterator[Scene]:
-    """A proxy with a server for each cluster in ``servers``."""
+    """A proxy with a server for each cluster in ``servers``; ``frame``: a limit less than files may say."""
     peers = {name: Server(suite) for name in servers}
     async with contextlib.AsyncExitStack() as stack:
         for peer in peers.values():
@@ -297,7 +300,11 @@ async def _scene(
             "drain": {"delay": "0s", "timeout": "5s"},
             **sections,
         }
-        proxy = await stack.enter_async_context(Proxy(configuration.load(config, _registry(suite.protocol))))
+        loaded = configuration.load(config, _registry(suite.protocol))
+        if frame:
+            limits = msgspec.structs.replace(loaded.config.limits, frame=Size(frame))
+            loaded.config = msgspec.structs.replace(loaded.config, limits=limits)
+        proxy = await stack.enter_async_context(Proxy(loaded))
         scene = Scene(suite, proxy, peers)
         stack.callback(scene.close)
         yield scene
@@ -470,7 +477,7 @@ async def _too_large(suite: ThroughAProxy) -> None:
         return  # the greeting could not be said either
     seen = ask.frame(suite.codec, request, limit)
     answered = seen.result in {-2, -3} and seen.kind == native.KIND_REQUEST
-    async with _scene(suite, [{"name": "in", "cluster": "c"}], limits={"frame": f"{limit}B"}) as scene:
+    async with _scene(suite, [{"name": "in", "cluster": "c"}], frame=limit) as scene:
         client = await scene.client("in")
         await client.send(request)
         if answered:

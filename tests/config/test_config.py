@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import typing
 from pathlib import Path
 
+import msgspec
 import pytest
 import yaml
 from hypothesis import given, settings
@@ -122,6 +124,19 @@ CASES = [
     ("routes: main", "routes: main\n    fallback: aa", "7:15: there is no cluster 'aa'; did you mean 'a'?"),
     ("routes: main", "routes: main\n    filters: [nope]", "there is no filter 'nope'"),
     ("clusters:", "plugins: [./none.py]\nclusters:", "is not a Python file that can be read"),
+    ("clusters:", "limits: {frame: 10B}\nclusters:", "18:17: frame: expected 1KiB to 512MiB, got '10B'"),
+    (
+        "clusters:",
+        "limits: {upstream_in_flight: 100000}\nclusters:",
+        "18:30: upstream_in_flight: expected 1 to 4096, got '100000'",
+    ),
+    ("clusters:", "timeouts: {probe: 0s}\nclusters:", "18:19: probe: expected 1ms to 1h, got '0s'"),
+    ("name: b\n", "name: b\n    connect_timeout: 0s\n", "22:22: connect_timeout: expected 1ms to 1h"),
+    ("timeout: 1.5s", "timeout: 0s", "12:18: timeout: expected 1ms to 480h, got '0s'"),
+    ("attempts: 3", "attempts: 11", "13:27: attempts: expected 1 to 10, got '11'"),
+    ("clusters:", "limits: {client_close: 1KiB}\nclusters:", "18:24: client_close: expected no less than"),
+    ("127.0.0.1:3", "127.0.0.1:3, LOCALHOST:3, localhost:3", "endpoint localhost:3 stands here twice"),
+    ('"[::1]:2"', '"[::1]:2"}, {address: "[0:0::1]:2"', "endpoint [0:0::1]:2 stands here twice"),
 ]
 
 
@@ -159,9 +174,176 @@ def test_a_match_with_an_unknown_key_is_not_taken_for_one_without_it(tmp_path):
     assert "did you mean 'method'?" in found[0]
 
 
-def test_ports_that_clash(tmp_path):
-    text = GOOD.replace("127.0.0.1:0", "127.0.0.1:7000") + "admin: {bind: 0.0.0.0:7000}\n"
-    assert "admin and listener 'in' both want port 7000" in errors(text, tmp_path)[0]
+# What each place, of those that a mistake leaves readable, has wrong. The first makes a shape wrong, too.
+MANY = """
+listeners:
+  - {name: in, bind: nowhere, protocol: [dubo], routes: mian}
+  - 5
+  - {name: in, bind: 127.0.0.1:7000, protocol: dubbo, clustr: c}
+  - {name: low, bind: 127.0.0.1:7000, protocol: dubbo, cluster: nowhere, mode: sharde, filters: [[]]}
+routes:
+  - name: main
+    rules:
+      - {match: {service: x}, cluster: [a]}
+      - {match: {servic: y}, cluster: b}
+      - {match: {service: x}, cluster: b}
+      - {match: {service: "*"}, timeout: 0s, retry: {attempts: 0, on: [rest, reset]}}
+      - {match: {service: z}, split: [{weight: 1}, {cluster: zz, weight: x}]}
+clusters:
+  - {name: a, endpoints: [here, 127.0.0.1:0, "127.0.0.1:1", 127.0.0.1:1], connect_timeout: 0s}
+  - {name: a, endpoints: []}
+  - {endpoints: 7}
+  - {name: z, endpoints: [{address: "127.0.0.1:2", weight: 0}], max_connections: 9999}
+limits: {frame: 10B, upstream_in_flight: 100000}
+workers: 65
+"""
+WRONG = [
+    "3:22: bind: expected an address",
+    "3:42: protocol 'dubo' is not installed",
+    "3:57: there is no route table 'mian'; did you mean 'main'?",
+    "4:5: listeners: expected a mapping",
+    "5:12: the name 'in' is taken already",
+    "5:55: unknown key 'clustr' in listeners; did you mean 'cluster'?",
+    "6:23: listener 'low' and listener 'in' both want port 7000",
+    "6:80: mode: expected one of shared, pinned",
+    "6:98: filters: expected a filter's name",
+    "10:40: cluster: expected a single value",
+    "11:18: unknown key 'servic' in match; did you mean 'service'?",
+    "12:9: this rule is never reached: rule 1",
+    "13:9: give either cluster or split",
+    "13:42: timeout: expected 1ms to 480h",
+    "13:64: attempts: expected 1 to 10",
+    "13:72: on: expected one of connect-failure",
+    "14:9: this rule is never reached: rule 4",
+    "14:39: split: 'cluster' must be given",
+    "14:74: weight: expected a whole number",
+    "16:27: an endpoint: expected an address",
+    "16:33: an endpoint needs a port",
+    "16:61: endpoint 127.0.0.1:1 stands here twice",
+    "16:92: connect_timeout: expected 1ms to 1h",
+    "17:12: the name 'a' is taken already in clusters",
+    "17:26: cluster 'a' has no endpoint",
+    "18:5: clusters: 'name' must be given",
+    "18:17: endpoints: expected a list",
+    "19:26: the weights of cluster 'z' are all 0",
+    "19:82: max_connections: expected 1 to 1024",
+    "20:17: frame: expected 1KiB to 512MiB",
+    "20:42: upstream_in_flight: expected 1 to 4096",
+    "21:10: workers: expected 1 to 64",
+]
+
+
+def test_everything_that_is_wrong_is_said_at_once_and_nothing_else(tmp_path):
+    found = errors(MANY, tmp_path)
+    assert [one.partition(" ")[0] for one in found] == [one.partition(" ")[0] for one in WRONG]
+    for one, expected in zip(found, WRONG, strict=True):
+        assert one.startswith(expected)
+
+
+def values_of(node: yaml.Node):
+    if isinstance(node, yaml.ScalarNode):
+        yield node
+    for child in node.value if isinstance(node, yaml.SequenceNode) else ():
+        yield from values_of(child)
+    for key, child in node.value if isinstance(node, yaml.MappingNode) else ():
+        if key.value != "metadata":  # which may be anything
+            yield from values_of(child)
+
+
+def test_no_mistake_hides_another(tmp_path):
+    """Each value of the file in turn is spoiled; what is wrong at the end of the file is still said."""
+    text = GOOD + "  - {name: last, endpoints: [127.0.0.1:0], max_connections: 0}\n"
+    nodes = list(values_of(Document(GOOD, "f").root))
+    assert len(nodes) == 25
+    for node in nodes:
+        lines = text.splitlines()
+        row, start, end = node.start_mark.line, node.start_mark.column, node.end_mark.column
+        lines[row] = lines[row][:start] + "{no: {such: thing}}" + lines[row][end:]
+        places = {one.partition(" ")[0] for one in errors("\n".join(lines), tmp_path)}
+        assert {f"{row + 1}:{start + 1}:", "24:30:", "24:61:"} <= places, (node.value, places)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "clash"),
+    [
+        ("127.0.0.1", "0.0.0.0", True),
+        ("0.0.0.0", "0.0.0.0", True),
+        ("0.0.0.0", "localhost", True),
+        ("localhost", "127.0.0.1", True),
+        ("LocalHost", "localhost", True),
+        ("[::]", "127.0.0.1", True),  # it takes IPv4, too
+        ("[::]", "[::1]", True),
+        ("[::]", "0.0.0.0", True),
+        ("[::]", "some.test", True),
+        ("[::ffff:127.0.0.1]", "127.0.0.1", True),
+        ("[::1]", "[0:0:0:0:0:0:0:1]", True),
+        ("127.0.0.1", "127.0.0.2", False),
+        ("0.0.0.0", "[::1]", False),
+        ("127.0.0.1", "[::1]", False),
+        ("localhost", "[::1]", False),
+        ("[::1]", "[::2]", False),
+        ("some.test", "other.test", False),
+    ],
+)
+def test_addresses_that_cannot_be_had_together(tmp_path, one, other, clash):
+    for first, second in ((one, other), (other, one)):
+        text = GOOD.replace("127.0.0.1:0", f'"{first}:7000"') + f'admin: {{bind: "{second}:7000"}}\n'
+        if clash:
+            (found,) = errors(text, tmp_path)
+            assert "admin and listener 'in' both want port 7000" in found
+        else:
+            (tmp_path / "c.yaml").write_text(text)
+            config.load(tmp_path / "c.yaml")
+    for port in (7001, 0):
+        (tmp_path / "c.yaml").write_text(text.replace(f"{first}:7000", f"{first}:{port}", 1))
+        config.load(tmp_path / "c.yaml")
+
+
+def numbers(kind: object = schema.Config, key: str = "") -> dict[str, type]:
+    """Every key of the file that stands for a number, with its type."""
+    found = {}
+    for name, hint in typing.get_type_hints(kind).items():
+        for one in (hint, *typing.get_args(hint)):
+            if one in {int, Duration, Size}:
+                found[f"{key}{name}"] = one
+            elif isinstance(one, type) and issubclass(one, msgspec.Struct):
+                found |= numbers(one, f"{key}{name}.")
+    return found
+
+
+def test_every_number_has_a_range_and_the_page_says_it():
+    kinds = numbers()
+    assert set(kinds) == set(defaults.RANGES)
+    page = (Path(__file__).parents[2] / "docs" / "configuration.md").read_text()
+    rows = re.findall(r"^\| `([\w.]+)` \| from `(\w+)` to `(\w+)` \|$", page, re.MULTILINE)
+    parsed = {
+        key: tuple(kinds[key](bound) if kinds[key] is int else kinds[key].parse(bound) for bound in bounds)
+        for key, *bounds in rows
+    }
+    assert parsed == defaults.RANGES
+    assert len(rows) == len(parsed)
+
+
+def test_defaults_are_in_their_ranges():
+    settings = {"limits": defaults.LIMITS, "timeouts": defaults.TIMEOUTS, "drain": defaults.DRAIN}
+    found = {f"{section}.{name}": value for section, of in settings.items() for name, value in of.items()}
+    found |= {
+        "workers": defaults.WORKERS,
+        "clusters.max_connections": defaults.MAX_CONNECTIONS,
+        "routes.rules.retry.attempts": defaults.RETRY_ATTEMPTS,
+    }
+    for key, value in found.items():
+        low, high = defaults.RANGES[key]
+        assert low <= value <= high, key
+
+
+def test_numbers_are_written_as_they_are_read():
+    for kind, texts in (
+        (Duration, "0ms 999ms 1s 90s 1h 480h 61m"),
+        (Size, "0B 1B 1KiB 1025B 512MiB 1024GiB"),
+    ):
+        for text in texts.split():
+            assert str(kind.parse(text)) == text
 
 
 def test_what_is_unused_is_a_warning(tmp_path):
@@ -208,7 +390,7 @@ def test_any_text_gives_a_config_or_a_config_error(text):
 @given(st.text(min_size=1, max_size=30).filter(lambda text: "\0" not in text))
 def test_a_quoted_text_comes_back_as_it_was(name):
     shape = {"listeners": [], "clusters": [{"name": name, "endpoints": []}]}
-    config_read, mistakes = read(Document(yaml.safe_dump(shape), "f"))
+    config_read, mistakes, _ = read(Document(yaml.safe_dump(shape), "f"))
     assert (config_read.clusters[0].name, mistakes) == (name, [])
 
 
@@ -264,6 +446,7 @@ def test_the_json_schema_knows_every_key():
     assert set(found["properties"]) == set(schema.Config.__struct_fields__)
     assert found["additionalProperties"] is False
     assert found["required"] == ["listeners", "clusters"]
+    assert found["properties"]["workers"] == {"type": "integer", "minimum": 1, "maximum": 64}
     assert found["properties"]["listeners"]["items"]["properties"]["mode"] == {"enum": ["shared", "pinned"]}
 
 
