@@ -26,6 +26,33 @@ const uint8_t *pk_declared_find(const uint8_t *at, const uint8_t *end, pk_slice 
   return NULL;
 }
 
+/* Up to the separator, which is passed; 0 where there is none. */
+static int line(pairs *in, pk_slice after, pk_slice *out) {
+  const uint8_t *to = pk_declared_find(in->at, in->end, after);
+  *out = (pk_slice){in->at, (uint32_t)((to == NULL ? in->end : to) - in->at)};
+  in->at = to == NULL ? in->end : to + after.size;
+  return to != NULL;
+}
+
+/* What is no pair is passed over, as peers do. */
+static int next_line_pair(pairs *in, pk_slice between, pk_slice after, pk_slice *key, pk_slice *value) {
+  if (between.size == after.size && memcmp(between.data, after.data, after.size) == 0) {
+    if (!line(in, after, key)) return PK_MORE; /* an odd rest */
+    line(in, after, value);
+    return PK_OK;
+  }
+  while (in->at < in->end) {
+    pk_slice whole;
+    line(in, after, &whole);
+    const uint8_t *end = whole.data + whole.size, *middle = pk_declared_find(whole.data, end, between);
+    if (middle == NULL) continue;
+    *key = (pk_slice){whole.data, (uint32_t)(middle - whole.data)};
+    *value = (pk_slice){middle + between.size, (uint32_t)(end - middle) - between.size};
+    return PK_OK;
+  }
+  return PK_MORE;
+}
+
 int pk_declared_next_pair(const declared *d, const pk_program_map *map, pairs *in, pk_slice *key,
                          pk_slice *value) {
   if (in->at == in->end) return PK_MORE;
@@ -33,14 +60,7 @@ int pk_declared_next_pair(const declared *d, const pk_program_map *map, pairs *i
     int result = sized_text(in, map->key_size, key);
     return result != PK_OK ? result : sized_text(in, map->value_size, value);
   }
-  pk_slice between = d->literals[map->between], after = d->literals[map->after];
-  const uint8_t *middle = pk_declared_find(in->at, in->end, between);
-  if (middle == NULL) return PK_ERR_FORMAT;
-  *key = (pk_slice){in->at, (uint32_t)(middle - in->at)};
-  const uint8_t *from = middle + between.size, *to = pk_declared_find(from, in->end, after);
-  *value = (pk_slice){from, (uint32_t)((to == NULL ? in->end : to) - from)};
-  in->at = to == NULL ? in->end : to + after.size;
-  return PK_OK;
+  return next_line_pair(in, d->literals[map->between], d->literals[map->after], key, value);
 }
 
 /* Names of keys have 4 to 32 bytes mostly: two or four loads, which may overlap, tell. */
@@ -129,13 +149,16 @@ static int64_t number(pk_slice s) {
   return v;
 }
 
-static __attribute__((noinline)) void step(const declared *d, uint32_t index, pk_slice section, pk_slice *out, uint32_t count) {
+/* PK_ERR_LIMIT: a receiver may find there what the step does not. */
+static __attribute__((noinline)) int step(const declared *d, uint32_t index, pk_slice section, pk_slice *out, uint32_t count) {
   const pk_program_step *s = &d->steps[index];
   for (uint32_t i = 0; i < count; i++) out[i] = (pk_slice){NULL, 0};
-  if (section.data == NULL) return;
+  if (section.data == NULL) return PK_OK;
   pk_step function = (pk_step)(uintptr_t)s->function;
-  if (function(section.data, section.size, d->literals + s->first, s->count, out, count) == PK_OK) return;
+  int result = function(section.data, section.size, d->literals + s->first, s->count, out, count);
+  if (result == PK_OK) return PK_OK;
   for (uint32_t i = 0; i < count; i++) out[i] = (pk_slice){NULL, 0};
+  return result == PK_ERR_LIMIT ? PK_ERR_LIMIT : PK_OK;
 }
 
 __attribute__((noinline)) int pk_declared_texts(const declared *d, uint32_t *pc_at, machine *m, const uint8_t *data,
@@ -171,7 +194,8 @@ __attribute__((noinline)) int pk_declared_texts(const declared *d, uint32_t *pc_
         uint64_t one = (uint64_t)1 << (n->i & 63);
         if (n->i < 64 && m->stepped & one) break;
         m->stepped |= one;
-        step(d, (uint32_t)n->i, s[n->b], s + n->a, n->c);
+        int result = step(d, (uint32_t)n->i, s[n->b], s + n->a, n->c);
+        if (result != PK_OK && out != NULL) return result;
         break;
       }
       case PK_I_NUMBER: r[n->a] = number(s[n->b]); break;

@@ -159,6 +159,21 @@ static int admitted(pk_core *core, pk_request *r, const pk_conn *c) {
   return 0;
 }
 
+/* Its receiver may read what its codec does not: it is not sent where another service's requests go. */
+static void unreadable(pk_core *core, pk_request *r, const pk_destination *d, int error) {
+  pk_message m = {.size = 0};
+  pk_message_add(&m, "protokit: the request's service and method cannot be read: ");
+  pk_message_add(&m, error == PK_ERR_LIMIT ? "it holds more than the proxy reads" : "it is malformed");
+  if (d->service.size > 0) {
+    pk_message_add(&m, " behind service '");
+    pk_message_bytes(&m, d->service.data, d->service.size < 200 ? d->service.size : 200);
+    pk_message_add(&m, "' method '");
+    pk_message_bytes(&m, d->method.data, d->method.size < 100 ? d->method.size : 100);
+    pk_message_add(&m, "'");
+  }
+  pk_request_fail(core, r, PK_STATUS_BAD_REQUEST, m.data, m.size);
+}
+
 /* Where a request goes: its plan, or PK_NONE after it was answered with the reason. */
 static uint32_t route(pk_core *core, pk_request *r, const pk_table_listener *l,
                       const uint8_t *data, const pk_frame *f, uint32_t *budget) {
@@ -169,8 +184,7 @@ static uint32_t route(pk_core *core, pk_request *r, const pk_table_listener *l,
   if (result == PK_ERR_UNSUPPORTED) {
     d = (pk_destination){.context = f->context}; /* only a rule that asks for nothing matches */
   } else if (result != PK_OK) {
-    static const char text[] = "protokit: the request's service and method cannot be read";
-    pk_request_fail(core, r, PK_STATUS_BAD_REQUEST, text, sizeof text - 1);
+    unreadable(core, r, &d, result);
     return PK_NONE;
   }
   r->context = d.context;

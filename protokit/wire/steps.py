@@ -15,8 +15,13 @@ from protokit.wire.views import Found, Step, step
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_DEPTH = 32
-_CLASSES = 64
+_DEPTH = 16384
+_CLASSES = 4096
+_FIELDS = 256
+
+
+class _LimitError(RemoteProtocolError):
+    """More than the step reads; whoever receives the frame may read it."""
 
 
 class _Walker:
@@ -72,6 +77,13 @@ class _Walker:
                 return text if chunks == 1 else None
             tag = self.number(1)
 
+    def whole(self, tag: int) -> bytes:
+        """As ``string``, of one that has to be read."""
+        text = self.string(tag)
+        if text is None:
+            raise _LimitError("a text is in chunks", self.at)
+        return text
+
     def integer(self) -> int:
         tag = self.number(1)
         if 0x80 <= tag <= 0xBF:
@@ -97,9 +109,9 @@ class _Walker:
             self.units(self.count(0xFFFF))
         else:
             self.name()
-        fields = self.count(256)
-        if len(self.classes) == _CLASSES:
-            raise RemoteProtocolError("too many classes", self.at)
+        fields = self.count(0xFFFF)
+        if len(self.classes) == _CLASSES or (not self.classes and fields > _FIELDS):
+            raise _LimitError("too many classes, or fields", self.at)
         self.classes.append([self.name() for _ in range(fields)])
 
     def name(self) -> bytes | None:
@@ -114,9 +126,28 @@ class _Walker:
             raise RemoteProtocolError(f"class {index} is not defined", self.at)
         return self.classes[index]
 
-    def skip(self, depth: int) -> None:
-        if depth == _DEPTH:
-            raise RemoteProtocolError("values are nested too deeply", self.at)
+    def skip(self) -> None:
+        """Past one value and all that is in it."""
+        inside: list[int | None] = []
+        while True:
+            values = self.open()
+            if values != 0:
+                if len(inside) == _DEPTH:
+                    raise _LimitError("values are nested too deeply", self.at)
+                inside.append(values)
+            while inside:
+                if inside[-1] is None:
+                    if not self.ends():
+                        break
+                elif inside[-1] > 0:
+                    inside[-1] -= 1
+                    break
+                inside.pop()
+            if not inside:
+                return
+
+    def open(self) -> int | None:
+        """Past one value but for what is in it: how many values that are; None: up to a mark."""
         tag = self.number(1)
         while tag == (0x4F if self.draft else 0x43):
             self.class_definition()
@@ -126,48 +157,44 @@ class _Walker:
         except LookupError:
             pass
         else:
-            return
+            return 0
         fixed = _fixed_size(tag, draft=self.draft)
         if fixed is not None:
             self.take(fixed)
-        elif not self.draft:
-            self.skip_final(tag, depth + 1)
-        elif tag == 0x6F:
-            self.many(len(self.instance(tag)), depth + 1)
-        elif tag in {0x4D, 0x56}:
+            return 0
+        return self.open_draft(tag) if self.draft else self.open_final(tag)
+
+    def open_draft(self, tag: int) -> int | None:
+        if tag == 0x6F:
+            return len(self.instance(tag))
+        if tag in {0x4D, 0x56}:
             self.type()
             if tag == 0x56 and self.data[self.at : self.at + 1] in {b"n", b"l"}:
                 self.take(1 if self.number(1) == 0x6E else 4)
-            self.to_end(depth + 1)
-        elif tag == 0x76:
+            return None
+        if tag == 0x76:
             self.integer()
-            self.many(self.count(2**31), depth + 1)
-        else:
-            self.binary(tag)
+            return self.count(2**31)
+        self.binary(tag)
+        return 0
 
-    def many(self, count: int, depth: int) -> None:
-        for _ in range(count):
-            self.skip(depth)
-
-    def skip_final(self, tag: int, depth: int) -> None:
+    def open_final(self, tag: int) -> int | None:
         if tag == 0x4F or 0x60 <= tag <= 0x6F:
-            self.many(len(self.instance(tag)), depth)
-        elif 0x78 <= tag <= 0x7F:
-            self.many(tag - 0x78, depth)
-        elif tag == 0x51:
+            return len(self.instance(tag))
+        if 0x78 <= tag <= 0x7F:
+            return tag - 0x78
+        if tag == 0x51:
             self.integer()
-        elif tag in {0x48, 0x57}:
-            self.to_end(depth)
-        elif tag == 0x58:
-            self.many(self.count(2**31), depth)
-        elif tag in {0x4D, 0x55, 0x56} or 0x70 <= tag <= 0x77:
+            return 0
+        if tag in {0x48, 0x57}:
+            return None
+        if tag == 0x58:
+            return self.count(2**31)
+        if tag in {0x4D, 0x55, 0x56} or 0x70 <= tag <= 0x77:
             self.type()
-            if tag in {0x4D, 0x55}:
-                self.to_end(depth)
-            else:
-                self.many(self.count(2**31) if tag == 0x56 else tag - 0x70, depth)
-        else:
-            self.binary(tag)
+            return None if tag in {0x4D, 0x55} else self.count(2**31) if tag == 0x56 else tag - 0x70
+        self.binary(tag)
+        return 0
 
     def type(self) -> None:
         following = self.data[self.at : self.at + 1]
@@ -186,14 +213,14 @@ class _Walker:
         elif not following:
             raise RemoteProtocolError("a type is expected", self.at)
 
-    def to_end(self, depth: int) -> None:
-        while True:
-            if self.at == len(self.data):
-                raise RemoteProtocolError("a list or map does not end", self.at)
-            if self.data[self.at] == (0x7A if self.draft else 0x5A):
-                self.at += 1
-                return
-            self.skip(depth)
+    def ends(self) -> bool:
+        """Whether the mark of an end stands here; steps over it."""
+        if self.at == len(self.data):
+            raise RemoteProtocolError("a list or map does not end", self.at)
+        if self.data[self.at] != (0x7A if self.draft else 0x5A):
+            return False
+        self.at += 1
+        return True
 
     def binary(self, tag: int) -> None:
         while True:
@@ -241,15 +268,17 @@ def _hessian_fields(section: bytes, arguments: Sequence[bytes], count: int) -> l
             if seen == count:
                 break
             if name not in wanted:
-                walker.skip(0)
+                walker.skip()
                 continue
             seen += 1
             back = walker.at
             try:
-                found[wanted.index(name)] = walker.string(walker.number(1))
+                found[wanted.index(name)] = walker.whole(walker.number(1))
             except LookupError:
                 walker.at = back
-                walker.skip(0)
+                walker.skip()
+    except _LimitError:
+        raise
     except RemoteProtocolError:
         return [None] * count
     return found
@@ -263,9 +292,11 @@ def _hessian2_strings(section: bytes, arguments: Sequence[bytes], count: int) ->
             if walker.at == len(section):
                 break
             tag = walker.number(1)
-            found[i] = None if tag == 0x4E else walker.string(tag)
+            found[i] = None if tag == 0x4E else walker.whole(tag)
     except LookupError:
         return found
+    except _LimitError:
+        raise
     except RemoteProtocolError:
         return [None] * count
     return found

@@ -191,7 +191,10 @@ class Pairs:
         if value_at(container, self.path) is None:
             raise LocalProtocolError("this kind of frame has no headers")
         items = self.items(container)
-        place = next((i for i, (name, _) in enumerate(items) if name == key), len(items))
+        last = len(items)
+        while last > 0 and items[last - 1][0] is None:
+            last -= 1  # what is no pair would change its meaning in front of one
+        place = next((i for i, (name, _) in enumerate(items) if name == key), last)
         items = [item for item in items if item[0] != key]
         if value is not None:
             items.insert(place, (key, value))
@@ -248,25 +251,29 @@ class LineEncoding:
         self.after = after.encode()
 
     def parse(self, data: bytes) -> list[tuple[bytes | None, bytes | None]]:
-        """All pairs of a section."""
-        items: list[tuple[bytes | None, bytes | None]] = []
-        at = 0
-        while at < len(data):
-            middle = data.find(self.between, at)
-            if middle < 0:
-                raise RemoteProtocolError(f"expected {self.between!r} after a key in a map", at)
-            end = data.find(self.after, middle + len(self.between))
-            stop = len(data) if end < 0 else end
-            items.append((data[at:middle], data[middle + len(self.between) : stop]))
-            at = stop if end < 0 else stop + len(self.after)
+        """All pairs of a section, and with None for a key what is no pair: peers pass over it."""
+        lines = data.split(self.after)
+        ended = not lines[-1]
+        if ended:
+            lines.pop()
+        if self.between != self.after:
+            return [self._pair(*line.partition(self.between)) for line in lines]
+        items: list[tuple[bytes | None, bytes | None]] = list(zip(lines[::2], lines[1::2], strict=False))
+        if len(lines) % 2:
+            items.append((lines[-1], b"") if ended else (None, lines[-1]))
         return items
+
+    def _pair(self, key: bytes, between: bytes, value: bytes) -> tuple[bytes | None, bytes | None]:
+        return (key, value) if between else (None, key)
 
     def build(self, items: list[tuple[bytes | None, bytes | None]]) -> bytes:
         """A section of those pairs, without a separator at its end."""
         for key, value in items:
             if self.between in (key or b"") or self.after in (key or b"") or self.after in (value or b""):
                 raise LocalProtocolError(f"{key!r}: {value!r} holds a separator of the map")
-        return self.after.join((key or b"") + self.between + (value or b"") for key, value in items)
+        return self.after.join(
+            (value or b"") if key is None else key + self.between + (value or b"") for key, value in items
+        )
 
 
 class Item(View):

@@ -1,12 +1,13 @@
 /* hessian.c: strings out of Hessian bodies, in both dialects, without decoding the rest.
  *
  * Facts: the grammar of Hessian 2.0, and for its draft (H1) bytes written by sofa-hessian 3.5. Linear,
- * bounded in depth and classes; counts larger than the rest are refused. */
+ * bounded in depth and classes, by more than a JVM reads; counts larger than the rest are refused. */
 #include <string.h>
 
 #include "steps.h"
 
-enum { DEPTH = 128, CLASSES = 64, FIELDS = 256 };
+enum { DEPTH = 16384, CLASSES = 4096, FIELDS = 256 };
+enum { TO_END = UINT32_MAX }; /* values up to the mark that ends them */
 
 typedef struct walker {
   const uint8_t *at, *end;
@@ -14,6 +15,14 @@ typedef struct walker {
   uint32_t class_count;
   uint16_t class_fields[CLASSES];
 } walker;
+
+/* The classes are set as they come. */
+static void start(walker *w, const uint8_t *section, size_t size) {
+  w->at = section;
+  w->end = section + size;
+  w->draft = 0;
+  w->class_count = 0;
+}
 
 static size_t left(const walker *w) { return (size_t)(w->end - w->at); }
 
@@ -76,7 +85,8 @@ static int string_of(walker *w, uint8_t tag, int draft, pk_slice *out) {
 
 int pk_step_hessian2_strings(const uint8_t *section, size_t size, const pk_slice *arguments,
                              uint32_t argument_count, pk_slice *out, uint32_t count) {
-  walker w = {.at = section, .end = section + size};
+  walker w;
+  start(&w, section, size);
   (void)arguments;
   (void)argument_count;
   for (uint32_t i = 0; i < count && w.at < w.end; i++) {
@@ -85,6 +95,7 @@ int pk_step_hessian2_strings(const uint8_t *section, size_t size, const pk_slice
     int result = string_of(&w, tag, 0, &out[i]);
     if (result == PK_MORE) return PK_OK;
     if (result != PK_OK) return result;
+    if (out[i].data == NULL) return PK_ERR_LIMIT;
   }
   return PK_OK;
 }
@@ -130,8 +141,8 @@ static int class_definition(walker *w, const pk_slice *wanted, uint32_t wanted_c
     uint8_t tag = *w->at++;
     if (string_of(w, tag, 0, &ignored) != PK_OK) return PK_ERR_FORMAT;
   }
-  if (count_of(w, FIELDS, &fields) != PK_OK) return PK_ERR_FORMAT;
-  if (w->class_count == CLASSES) return PK_ERR_UNSUPPORTED;
+  if (count_of(w, UINT16_MAX, &fields) != PK_OK) return PK_ERR_FORMAT;
+  if (w->class_count == CLASSES || (places != NULL && fields > FIELDS)) return PK_ERR_LIMIT;
   for (uint32_t i = 0; i < fields; i++) {
     pk_slice name = {NULL, 0};
     if (w->at == w->end) return PK_ERR_FORMAT;
@@ -169,26 +180,6 @@ static int fixed_size(uint8_t t, int draft) {
     case 'I': case 0x77: case 0x6b: case 'R': return 4;
     case 'L': case 'D': case 'd': return 8;
     default: return -1;
-  }
-}
-
-static int skip_value(walker *w, uint32_t depth);
-
-static int skip_many(walker *w, uint32_t n, uint32_t depth) {
-  int result = PK_OK;
-  for (uint32_t i = 0; i < n && result == PK_OK; i++) result = skip_value(w, depth);
-  return result;
-}
-
-static int skip_to_end(walker *w, uint32_t depth) {
-  for (;;) {
-    if (w->at == w->end) return PK_ERR_FORMAT;
-    if (*w->at == (w->draft ? 'z' : 'Z')) {
-      w->at++;
-      return PK_OK;
-    }
-    int result = skip_value(w, depth);
-    if (result != PK_OK) return result;
   }
 }
 
@@ -245,31 +236,49 @@ static int instance(walker *w, uint8_t tag, uint32_t *fields) {
   return PK_OK;
 }
 
-/* The final grammar's containers. */
-static int skip_final(walker *w, uint8_t t, uint32_t depth) {
-  uint32_t n = 0;
+/* The final grammar's containers, but for what is in them: how many values that are. */
+static int open_final(walker *w, uint8_t t, uint32_t *inside) {
   int64_t ignored;
-  if (t == 'O' || (t >= 0x60 && t <= 0x6f))
-    return instance(w, t, &n) == PK_OK ? skip_many(w, n, depth + 1) : PK_ERR_FORMAT;
-  if (t >= 0x78 && t <= 0x7f) return skip_many(w, t - 0x78u, depth + 1);
+  if (t == 'O' || (t >= 0x60 && t <= 0x6f)) return instance(w, t, inside);
   if (t == 'Q') return integer(w, &ignored);
-  if (t == 'H' || t == 'W') return skip_to_end(w, depth + 1);
-  if (t == 'X') return count_of(w, INT32_MAX, &n) == PK_OK ? skip_many(w, n, depth + 1) : PK_ERR_FORMAT;
+  if (t >= 0x78 && t <= 0x7f) {
+    *inside = t - 0x78u;
+    return PK_OK;
+  }
+  if (t == 'H' || t == 'W') {
+    *inside = TO_END;
+    return PK_OK;
+  }
+  if (t == 'X') return count_of(w, INT32_MAX, inside);
   if (t != 'M' && t != 'U' && t != 'V' && (t < 0x70 || t > 0x77)) return skip_binary(w, t);
   if (skip_type(w) != PK_OK) return PK_ERR_FORMAT;
-  if (t == 'M' || t == 'U') return skip_to_end(w, depth + 1);
-  if (t != 'V') return skip_many(w, t - 0x70u, depth + 1);
-  return count_of(w, INT32_MAX, &n) == PK_OK ? skip_many(w, n, depth + 1) : PK_ERR_FORMAT;
+  if (t == 'V') return count_of(w, INT32_MAX, inside);
+  *inside = t == 'M' || t == 'U' ? (uint32_t)TO_END : t - 0x70u;
+  return PK_OK;
 }
 
-static int skip_value(walker *w, uint32_t depth) {
-  pk_slice ignored;
+/* The draft's. */
+static int open_draft(walker *w, uint8_t t, uint32_t *inside) {
   int64_t number;
-  uint32_t n;
-  if (depth == DEPTH) return PK_ERR_UNSUPPORTED;
+  switch (t) {
+    case 'o': return instance(w, t, inside);
+    case 'M':
+    case 'V':
+      if (skip_type(w) != PK_OK || (t == 'V' && skip_length(w) != PK_OK)) return PK_ERR_FORMAT;
+      *inside = TO_END;
+      return PK_OK;
+    case 'v': return integer(w, &number) != PK_OK ? PK_ERR_FORMAT : count_of(w, INT32_MAX, inside);
+    default: return skip_binary(w, t);
+  }
+}
+
+/* One value, the classes in front of it, and nothing that is in it. */
+static int open_value(walker *w, uint32_t *inside) {
+  pk_slice ignored;
+  *inside = 0;
   if (w->at == w->end) return PK_ERR_FORMAT;
   uint8_t t = *w->at++;
-  while (t == (w->draft ? 'O' : 'C')) { /* a class, then the value */
+  while (t == (w->draft ? 'O' : 'C')) {
     int result = class_definition(w, NULL, 0, NULL);
     if (result != PK_OK) return result;
     if (w->at == w->end) return PK_ERR_FORMAT;
@@ -278,25 +287,38 @@ static int skip_value(walker *w, uint32_t depth) {
   int size = fixed_size(t, w->draft), result = string_of(w, t, w->draft, &ignored);
   if (result != PK_MORE) return result;
   if (size >= 0) return skip_bytes(w, (uint64_t)size);
-  if (!w->draft) return skip_final(w, t, depth);
-  switch (t) {
-    case 'o': return instance(w, t, &n) == PK_OK ? skip_many(w, n, depth + 1) : PK_ERR_FORMAT;
-    case 'M': return skip_type(w) == PK_OK ? skip_to_end(w, depth + 1) : PK_ERR_FORMAT;
-    case 'V':
-      if (skip_type(w) != PK_OK || skip_length(w) != PK_OK) return PK_ERR_FORMAT;
-      return skip_to_end(w, depth + 1);
-    case 'v':
-      if (integer(w, &number) != PK_OK || count_of(w, INT32_MAX, &n) != PK_OK) return PK_ERR_FORMAT;
-      return skip_many(w, n, depth + 1);
-    default: return skip_binary(w, t);
+  return w->draft ? open_draft(w, t, inside) : open_final(w, t, inside);
+}
+
+static int skip_value(walker *w) {
+  uint32_t open[DEPTH], depth = 0, inside;
+  uint8_t mark = w->draft ? 'z' : 'Z';
+  for (;;) {
+    int result = open_value(w, &inside);
+    if (result != PK_OK) return result;
+    if (inside > 0 && depth == DEPTH) return PK_ERR_LIMIT;
+    if (inside > 0) open[depth++] = inside;
+    for (; depth > 0; depth--) { /* what is whole now */
+      uint32_t *last = &open[depth - 1];
+      if (*last == TO_END) {
+        if (w->at == w->end) return PK_ERR_FORMAT;
+        if (*w->at != mark) break;
+        w->at++;
+      } else if (*last > 0) {
+        --*last;
+        break;
+      }
+    }
+    if (depth == 0) return PK_OK;
   }
 }
 
 int pk_step_hessian_fields(const uint8_t *section, size_t size, const pk_slice *arguments,
                             uint32_t argument_count, pk_slice *out, uint32_t count) {
-  walker w = {.at = section, .end = section + size, .class_count = 0};
+  walker w;
   uint8_t places[FIELDS];
   uint32_t fields, found = 0;
+  start(&w, section, size);
   if (size < 2 || (*w.at != 'O' && *w.at != 'C')) return PK_ERR_UNSUPPORTED;
   w.draft = *w.at++ == 'O';
   int result = class_definition(&w, arguments, argument_count < count ? argument_count : count, places);
@@ -312,10 +334,11 @@ int pk_step_hessian_fields(const uint8_t *section, size_t size, const pk_slice *
       const uint8_t *back = w.at;
       uint8_t tag = *w.at++;
       result = string_of(&w, tag, w.draft, &out[places[i]]);
+      if (result == PK_OK && out[places[i]].data == NULL) return PK_ERR_LIMIT;
       found++;
       if (result == PK_MORE) w.at = back;
     }
-    if (result == PK_MORE) result = skip_value(&w, 0);
+    if (result == PK_MORE) result = skip_value(&w);
     if (result != PK_OK) return result;
   }
   return PK_OK;

@@ -60,14 +60,21 @@ static void resolve(pk_destination *out, const attachments *a, pk_slice path, pk
   if (timeout > 0) out->timeout_ms = timeout < UINT32_MAX ? (uint32_t)timeout : UINT32_MAX;
 }
 
+/* Whether a provider looks its service up by that attachment. */
+static int routes_by(pk_slice key) { return SAME(key, "path") || SAME(key, "version") || SAME(key, "group"); }
+
+/* What is read otherwise by the provider than here may not be passed over. */
 static int read_attachments(const layout *l, reader *r, attachments *a) {
   pk_slice key, value;
   int64_t number;
   memset(a, 0, sizeof *a);
   int result = l->enter(r);
+  if (result == PK_ERR_UNSUPPORTED) return PK_ERR_LIMIT;
   while (result == PK_OK) {
     result = l->pair(r, &key, &value, &number);
-    if (result == PK_OK && key.data != NULL) note(a, key, value, number);
+    if (result != PK_OK) break;
+    if (r->veiled && (r->veiled & VEILED_KEY || (key.data != NULL && routes_by(key)))) return PK_ERR_LIMIT;
+    if (key.data != NULL) note(a, key, value, number);
   }
   return result == PK_MORE ? PK_OK : result;
 }
@@ -164,6 +171,13 @@ static void remember_tail(memo *m, const uint8_t *body, const uint8_t *tail, con
   memcpy(m->tail, tail, size);
 }
 
+/* What stands in front is known all the same, for the caller to be told. */
+static int unread(pk_destination *out, const dubbo_front *front, int result) {
+  out->service = front->path;
+  out->method = front->method;
+  return result;
+}
+
 int dubbo_destination(const pk_codec *codec, const uint8_t *data, const pk_frame *f,
                       pk_destination *out) {
   (void)codec;
@@ -182,10 +196,13 @@ int dubbo_destination(const pk_codec *codec, const uint8_t *data, const pk_frame
     front.arguments = m->arguments;
     front.method = slice_of(m->method, body, NULL);
   } else {
-    if ((result = dubbo_names(l, &r, &front)) != PK_OK) return result;
+    if ((result = dubbo_names(l, &r, &front)) != PK_OK) return unread(out, &front, result);
     if (m != NULL && !remember_front(m, body, r.h.at, &front)) m = NULL;
   }
-  if ((result = dubbo_arguments(l, &r, &front)) != PK_OK) return result;
+  if ((result = dubbo_arguments(l, &r, &front)) != PK_OK) {
+    if (known) front.path = slice_of(m->path, body, NULL);
+    return unread(out, &front, result);
+  }
   const uint8_t *tail = r.h.at;
   if (known && has_tail(m, &r)) {
     out->service = slice_of(m->service, body, tail);
@@ -201,7 +218,7 @@ int dubbo_destination(const pk_codec *codec, const uint8_t *data, const pk_frame
     front.version = slice_of(m->version, body, NULL);
   }
   int alone = r.h.class_count == 0;
-  if ((result = read_attachments(l, &r, &a)) != PK_OK) return result;
+  if ((result = read_attachments(l, &r, &a)) != PK_OK) return unread(out, &front, result);
   resolve(out, &a, front.path, front.version, front.method);
   if (m != NULL && alone) remember_tail(m, body, tail, r.h.end, out);
   return PK_OK;

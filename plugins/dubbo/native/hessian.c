@@ -181,7 +181,7 @@ static int class_definition(hessian *h) {
     tag = *h->at++;
     if (skip_text(h, tag) != PK_OK) return PK_ERR_FORMAT;
   }
-  if (h->class_count == HESSIAN_CLASSES || fields > UINT16_MAX) return PK_ERR_UNSUPPORTED;
+  if (h->class_count == HESSIAN_CLASSES || fields > UINT16_MAX) return PK_ERR_LIMIT;
   h->class_fields[h->class_count++] = (uint16_t)fields;
   return PK_OK;
 }
@@ -212,7 +212,7 @@ int hessian_skip(hessian *h) {
     uint8_t tag = *h->at++;
     return skip_text(h, tag);
   }
-  uint32_t stack[HESSIAN_DEPTH];
+  uint32_t stack[HESSIAN_DEPTH + 1]; /* the value itself, and what it is in */
   uint32_t depth = 1;
   stack[0] = 1;
   while (depth > 0) {
@@ -283,7 +283,7 @@ int hessian_skip(hessian *h) {
     if (result != PK_OK) return result;
     if (inside == 0) continue;
     if (inside < MAP_VALUE && inside > (size_t)(h->end - h->at)) return PK_ERR_FORMAT;
-    if (depth == HESSIAN_DEPTH) return PK_ERR_UNSUPPORTED;
+    if (depth > HESSIAN_DEPTH) return PK_ERR_LIMIT;
     stack[depth++] = inside;
   }
   return PK_OK;

@@ -11,7 +11,8 @@
 #include <emmintrin.h>
 #endif
 
-enum { HESSIAN_CLASSES = 256, HESSIAN_DEPTH = 512 };
+/* More than a JVM reads: its stack overflows before that, and a call's classes are counted in tens. */
+enum { HESSIAN_CLASSES = 4096, HESSIAN_DEPTH = 16384 };
 
 typedef struct hessian {
   const uint8_t *at, *end, *from; /* from: where the bytes begin */
@@ -25,7 +26,7 @@ static inline void hessian_open(hessian *h, const uint8_t *data, const uint8_t *
   h->class_count = 0;
 }
 
-/* Step over one value. PK_OK, PK_ERR_FORMAT, or PK_ERR_UNSUPPORTED (more classes or deeper than
+/* Step over one value. PK_OK, PK_ERR_FORMAT, or PK_ERR_LIMIT (more classes or deeper than
  * HESSIAN_CLASSES, HESSIAN_DEPTH); `at` stands at the trouble then. */
 int hessian_skip(hessian *h);
 

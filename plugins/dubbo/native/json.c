@@ -43,7 +43,8 @@ static int argument(reader *r, pk_slice *out) {
   const uint8_t *at = r->h.at, *end;
   *out = (pk_slice){NULL, 0};
   int result = next_line(r, &end);
-  if (result == PK_OK && at < end && *at == '"') string(&at, end, out);
+  if (result == PK_OK && at < end && *at == '"' && string(&at, end, out) == PK_ERR_UNSUPPORTED)
+    return PK_ERR_UNSUPPORTED;
   return result;
 }
 
@@ -81,18 +82,37 @@ static int64_t digits(const uint8_t *at, const uint8_t *end) {
   return v;
 }
 
+/* fastjson reads \u0070 and \x70. */
+static int numbered(const uint8_t *at, const uint8_t *end) {
+  for (; at + 1 < end; at++) {
+    if (*at != '\\') continue;
+    at++;
+    if (*at == 'u' || *at == 'x' || (*at >= '0' && *at <= '7')) return 1;
+  }
+  return 0;
+}
+
 static int pair(reader *r, pk_slice *key, pk_slice *value, int64_t *number) {
   hessian *h = &r->h;
   *key = *value = (pk_slice){NULL, 0};
   *number = 0;
+  r->veiled = 0;
   if (h->at == h->end) return PK_ERR_FORMAT;
   if (*h->at == '}') return PK_MORE;
   if (*h->at == ',') h->at++;
   if (h->at == h->end || *h->at != '"') return PK_ERR_FORMAT;
-  if (string(&h->at, h->end, key) == PK_ERR_FORMAT) return PK_ERR_FORMAT;
+  const uint8_t *name = h->at;
+  int spelt = string(&h->at, h->end, key);
+  if (spelt == PK_ERR_FORMAT) return PK_ERR_FORMAT;
+  /* Escapes by number may spell any name; all others stand for signs that are in no name of Dubbo's. */
+  if (spelt == PK_ERR_UNSUPPORTED && numbered(name, h->at)) r->veiled = VEILED_KEY;
   if (h->at == h->end || *h->at++ != ':' || h->at == h->end) return PK_ERR_FORMAT;
   const uint8_t *from = r->value = h->at;
-  if (*from == '"') return string(&h->at, h->end, value) == PK_ERR_FORMAT ? PK_ERR_FORMAT : PK_OK;
+  if (*from == '"') {
+    spelt = string(&h->at, h->end, value);
+    if (spelt == PK_ERR_UNSUPPORTED) r->veiled |= VEILED_VALUE;
+    return spelt == PK_ERR_FORMAT ? PK_ERR_FORMAT : PK_OK;
+  }
   int result = skip_value(&h->at, h->end);
   if (result == PK_OK) *number = digits(from, h->at);
   return result;

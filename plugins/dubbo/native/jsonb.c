@@ -5,7 +5,7 @@
 
 #include "layout.h"
 
-enum { JSONB_DEPTH = 64 };
+enum { SYMBOL = 0x7f, JSONB_DEPTH = 2048 }; /* fastjson2's own default */
 
 static uint32_t get32(const uint8_t *p) {
   return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
@@ -97,21 +97,13 @@ static int fixed_size(uint8_t t) {
   return t >= 0xa7 && t <= 0xbf ? sizes[t - 0xa7] : -1;
 }
 
-static int skip_value(const uint8_t **at, const uint8_t *end, int depth);
+/* One value but for what is inside it: so many values (up to JSONB_LIST), or pairs up to their end. */
+enum { PAIRS = UINT32_MAX, JSONB_LIST = INT32_MAX };
 
-static int skip_many(const uint8_t **at, const uint8_t *end, int depth, int64_t count) {
-  if (count < 0 || count > end - *at) return PK_ERR_FORMAT;
-  for (int64_t i = 0; i < count; i++) {
-    int result = skip_value(at, end, depth);
-    if (result != PK_OK) return result;
-  }
-  return PK_OK;
-}
-
-static int skip_value(const uint8_t **at, const uint8_t *end, int depth) {
+static int open_value(const uint8_t **at, const uint8_t *end, uint32_t *inside) {
   pk_slice ignored;
   int64_t number = 0;
-  if (depth == JSONB_DEPTH) return PK_ERR_UNSUPPORTED;
+  *inside = 0;
   int result = text_value(at, end, &ignored);
   if (result == PK_ERR_UNSUPPORTED) return PK_OK;
   if (result == PK_MORE) result = integer(at, end, &number);
@@ -123,7 +115,10 @@ static int skip_value(const uint8_t **at, const uint8_t *end, int depth) {
     *at += size;
     return PK_OK;
   }
-  if (t >= 0x94 && t <= 0xa3) return skip_many(at, end, depth + 1, t - 0x94);
+  if (t >= 0x94 && t <= 0xa3) {
+    *inside = t - 0x94u;
+    return PK_OK;
+  }
   switch (t) {
     case 0x90: case 0xb4: case 0xb6: case 0xb8: case 0xba: /* char, and numbers that hold a long */
       return integer(at, end, &number) == PK_OK ? PK_OK : PK_ERR_FORMAT;
@@ -131,30 +126,48 @@ static int skip_value(const uint8_t **at, const uint8_t *end, int depth) {
       if (integer(at, end, &number) != PK_OK || number < 0 || number > end - *at) return PK_ERR_FORMAT;
       *at += number;
       return PK_OK;
-    case 0x92: { /* a type: its name with a symbol's number, or the number alone; then the value */
-      result = text_value(at, end, &ignored);
-      if (result < 0 && result != PK_ERR_UNSUPPORTED) return result;
-      if (integer(at, end, &number) != PK_OK) return PK_ERR_FORMAT;
-      return skip_value(at, end, depth + 1);
-    }
-    case 0x93: /* a reference: its path */
-      return skip_value(at, end, depth + 1);
+    case 0x92: /* a type: its name with a symbol's number, or the number alone; then the value */
+      *inside = 1;
+      __attribute__((fallthrough));
     case 0x7f: /* a symbol: its name with a number, or the number alone */
       result = text_value(at, end, &ignored);
       if (result < 0 && result != PK_ERR_UNSUPPORTED) return result;
       return integer(at, end, &number) == PK_OK ? PK_OK : PK_ERR_FORMAT;
+    case 0x93: /* a reference: its path */
+      *inside = 1;
+      return PK_OK;
     case 0xa4:
-      if (integer(at, end, &number) != PK_OK) return PK_ERR_FORMAT;
-      return skip_many(at, end, depth + 1, number);
+      if (integer(at, end, &number) != PK_OK || number < 0 || number > end - *at || number > JSONB_LIST)
+        return PK_ERR_FORMAT;
+      *inside = (uint32_t)number;
+      return PK_OK;
     case 0xa6:
-      while (*at < end && **at != 0xa5) {
-        if ((result = skip_many(at, end, depth + 1, 2)) != PK_OK) return result;
-      }
-      if (*at == end) return PK_ERR_FORMAT;
-      ++*at;
+      *inside = PAIRS;
       return PK_OK;
     default:
-      return PK_ERR_UNSUPPORTED;
+      return PK_ERR_LIMIT;
+  }
+}
+
+static int skip_value(const uint8_t **at, const uint8_t *end) {
+  uint32_t open[JSONB_DEPTH], depth = 0, inside;
+  for (;;) {
+    int result = open_value(at, end, &inside);
+    if (result != PK_OK) return result;
+    if (inside > 0 && depth == JSONB_DEPTH) return PK_ERR_LIMIT;
+    if (inside > 0) open[depth++] = inside;
+    for (; depth > 0; depth--) { /* what is whole now */
+      uint32_t *last = &open[depth - 1];
+      if (*last == PAIRS) {
+        if (*at == end) return PK_ERR_FORMAT;
+        if (**at != 0xa5) break;
+        ++*at;
+      } else if (*last > 0) {
+        --*last;
+        break;
+      }
+    }
+    if (depth == 0) return PK_OK;
   }
 }
 
@@ -175,8 +188,10 @@ static int argument(reader *r, pk_slice *out) {
   if (result != PK_OK) return result;
   at = r->h.at;
   r->h.at = end;
-  if (text_value(&at, end, out) != PK_OK) *out = (pk_slice){NULL, 0};
-  return PK_OK;
+  result = text_value(&at, end, out);
+  if (result == PK_OK) return PK_OK;
+  *out = (pk_slice){NULL, 0};
+  return result == PK_ERR_UNSUPPORTED || (at < end && *at == SYMBOL) ? PK_ERR_UNSUPPORTED : PK_OK;
 }
 
 static int enter(reader *r) {
@@ -187,19 +202,40 @@ static int enter(reader *r) {
   return *r->h.at++ == 0xa6 ? PK_OK : PK_ERR_UNSUPPORTED;
 }
 
+/* A text that stands elsewhere. */
+static int refers(uint8_t tag) { return tag >= 0x92 ? tag <= 0x93 : tag == SYMBOL; }
+
+/* Whether a text in UTF-16 or another character set may spell one of Dubbo's names: in UTF-16 only where every
+ * other byte is 0. */
+static int may_be_ascii(const uint8_t *text, const uint8_t *end) {
+  if (*text < 0x7b) return 0; /* Latin-1, with something in it that is not ASCII */
+  if (*text == 0x7e) return 1;
+  int64_t zeros = 0, size = 0;
+  const uint8_t *at = text + 1;
+  (void)integer(&at, end, &size); /* was read before */
+  for (; at < end; at++) zeros += *at == 0;
+  return size >= 8 && 2 * zeros >= size - 2; /* the shortest is `path`; a mark of two bytes may stand in front */
+}
+
 static int pair(reader *r, pk_slice *key, pk_slice *value, int64_t *number) {
   hessian *h = &r->h;
   *key = *value = (pk_slice){NULL, 0};
   *number = 0;
+  r->veiled = 0;
   if (h->at == h->end) return PK_ERR_FORMAT;
   if (*h->at == 0xa5) return PK_MORE;
+  const uint8_t *from = h->at;
   int result = text_value(&h->at, h->end, key);
-  if (result == PK_MORE) result = skip_value(&h->at, h->end, 0);
+  if (result == PK_ERR_UNSUPPORTED ? may_be_ascii(from, h->at) : result == PK_MORE && refers(*from))
+    r->veiled = VEILED_KEY;
+  if (result == PK_MORE) result = skip_value(&h->at, h->end);
   if (result < 0 && result != PK_ERR_UNSUPPORTED) return result;
-  r->value = h->at;
+  if (h->at == h->end) return PK_ERR_FORMAT;
+  from = r->value = h->at;
   result = text_value(&h->at, h->end, value);
+  if (result == PK_ERR_UNSUPPORTED || (result == PK_MORE && refers(*from))) r->veiled |= VEILED_VALUE;
   if (result == PK_MORE) result = integer(&h->at, h->end, number);
-  if (result == PK_MORE) return skip_value(&h->at, h->end, 0);
+  if (result == PK_MORE) result = skip_value(&h->at, h->end);
   return result == PK_ERR_UNSUPPORTED ? PK_OK : result;
 }
 

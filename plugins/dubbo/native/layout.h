@@ -13,7 +13,12 @@ typedef struct reader {
   const uint8_t *value;   /* where the value of the last pair stands */
   const uint8_t *map_end; /* of the attachments, in those serializations that say it in front */
   pk_slice again;         /* the key of the last pair, when that was one said before in another form */
+  int veiled;             /* VEILED_*, of the last pair */
 } reader;
+
+/* A text that does not stand there plainly (in chunks, with escapes, in another character set), and that may be
+ * any: its reader sees what is not seen here. */
+enum { VEILED_KEY = 1, VEILED_VALUE = 2 };
 
 /* What is written. `at` stops at `end` and `full` is set. */
 typedef struct writer {
@@ -36,12 +41,12 @@ typedef struct layout {
   /* An item of text; null is one without data. PK_OK, PK_ERR_FORMAT, PK_ERR_UNSUPPORTED (text that
    * does not stand as plain UTF-8). */
   int (*text)(reader *r, pk_slice *out);
-  /* An argument; *text has data when it is a plain string. */
+  /* An argument; *text has data when it is a plain string. PK_ERR_UNSUPPORTED: a string that is not plain. */
   int (*argument)(reader *r, pk_slice *text);
   /* Into the attachments. PK_MORE when there are none. */
   int (*enter)(reader *r);
-  /* The next pair. Slices without data where it is no plain text or said again; PK_MORE at the end,
-   * which is not consumed. *number is an integer value's. */
+  /* The next pair. Slices without data where it is no plain text or said again, and `veiled` says which of them
+   * may be any; PK_MORE at the end, which is not consumed. *number is an integer value's. */
   int (*pair)(reader *r, pk_slice *key, pk_slice *value, int64_t *number);
   /* An item of text. */
   void (*put_text)(writer *w, pk_slice text);

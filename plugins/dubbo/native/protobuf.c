@@ -32,9 +32,11 @@ static int string_value(pk_slice message, pk_slice *out) {
   const uint8_t *at = message.data, *end = message.data + message.size;
   *out = (pk_slice){message.data, 0};
   if (message.size == 0) return PK_OK;
-  if (*at++ != FIELD_1) return PK_ERR_UNSUPPORTED;
-  if (delimited(&at, end, out) != PK_OK) return PK_ERR_UNSUPPORTED;
-  return at == end ? PK_OK : PK_ERR_UNSUPPORTED;
+  if (*at++ != FIELD_1 || delimited(&at, end, out) != PK_OK || at != end) {
+    *out = (pk_slice){NULL, 0};
+    return PK_ERR_UNSUPPORTED;
+  }
+  return PK_OK;
 }
 
 static int text(reader *r, pk_slice *out) {
@@ -46,7 +48,8 @@ static int text(reader *r, pk_slice *out) {
 static int argument(reader *r, pk_slice *out) {
   pk_slice message;
   int result = delimited(&r->h.at, r->h.end, &message);
-  if (result != PK_OK || string_value(message, out) != PK_OK) *out = (pk_slice){NULL, 0};
+  if (result == PK_OK) result = string_value(message, out);
+  if (result != PK_OK) *out = (pk_slice){NULL, 0};
   return result;
 }
 
@@ -64,6 +67,7 @@ static int pair(reader *r, pk_slice *key, pk_slice *value, int64_t *number) {
   pk_slice entry;
   *key = *value = r->again = (pk_slice){NULL, 0};
   *number = 0;
+  r->veiled = 0;
   if (r->h.at == r->map_end) return PK_MORE;
   uint8_t form = *r->h.at++;
   if ((form != FIELD_1 && form != FIELD_2) || delimited(&r->h.at, r->map_end, &entry) != PK_OK) return PK_ERR_FORMAT;

@@ -29,10 +29,11 @@ static int is_generic(pk_slice method) {
 static int text(reader *r, pk_slice *out) {
   hessian *h = &r->h;
   int result = hessian_string(h, out);
+  if (result == PK_OK) return PK_OK;
+  *out = (pk_slice){NULL, 0};
   if (result != PK_MORE) return result;
   if (*h->at != 'N') return PK_ERR_FORMAT;
   h->at++;
-  *out = (pk_slice){NULL, 0};
   return PK_OK;
 }
 
@@ -40,7 +41,6 @@ static int argument(reader *r, pk_slice *out) {
   int result = hessian_string(&r->h, out);
   if (result == PK_OK) return PK_OK;
   *out = (pk_slice){NULL, 0};
-  if (result == PK_ERR_UNSUPPORTED) return PK_OK; /* in chunks */
   return result == PK_MORE ? hessian_skip(&r->h) : result;
 }
 
@@ -62,12 +62,14 @@ static int pair(reader *r, pk_slice *key, pk_slice *value, int64_t *number) {
   hessian *h = &r->h;
   *key = *value = (pk_slice){NULL, 0};
   *number = 0;
+  r->veiled = 0;
   if (h->at == h->end) return PK_ERR_FORMAT;
   if (*h->at == 'Z') return PK_MORE;
   int result = hessian_string(h, key);
   if (result == PK_MORE) result = hessian_skip(h);
-  if (result == PK_ERR_UNSUPPORTED && key->data != NULL) {
+  if (result == PK_ERR_UNSUPPORTED) { /* in chunks */
     *key = (pk_slice){NULL, 0};
+    r->veiled = VEILED_KEY;
     result = PK_OK;
   }
   if (result != PK_OK) return result;
@@ -75,8 +77,9 @@ static int pair(reader *r, pk_slice *key, pk_slice *value, int64_t *number) {
   result = hessian_string(h, value);
   if (result == PK_MORE) result = hessian_integer(h, number);
   if (result == PK_MORE) return hessian_skip(h);
-  if (result == PK_ERR_UNSUPPORTED) { /* text in chunks: longer than any of ours */
+  if (result == PK_ERR_UNSUPPORTED) {
     *value = (pk_slice){NULL, 0};
+    r->veiled |= VEILED_VALUE;
     return PK_OK;
   }
   return result;
@@ -115,17 +118,21 @@ const layout hessian_layout = {text,     argument,  enter,    pair,      hessian
 /* Any serialization. Inlined once for hessian2, which is the hot one. */
 #define INLINE static inline __attribute__((always_inline))
 
+/* A name that its provider reads and that cannot be read here would be taken for another. */
+INLINE int plain(int result) { return result == PK_ERR_UNSUPPORTED ? PK_ERR_LIMIT : result; }
+
 INLINE int read_names(const layout *l, reader *r, dubbo_front *f) {
   pk_slice dubbo, descriptor;
   int result;
   int64_t extra;
-  if ((result = l->text(r, &dubbo)) != PK_OK) return result;
+  f->path = f->version = f->method = (pk_slice){NULL, 0};
+  if ((result = plain(l->text(r, &dubbo))) != PK_OK) return result;
   f->path_at = r->h.at;
-  if ((result = l->text(r, &f->path)) != PK_OK) return result;
+  if ((result = plain(l->text(r, &f->path))) != PK_OK) return result;
   f->version_at = r->h.at;
-  if ((result = l->text(r, &f->version)) != PK_OK) return result;
+  if ((result = plain(l->text(r, &f->version))) != PK_OK) return result;
   f->method_at = r->h.at;
-  if ((result = l->text(r, &f->method)) != PK_OK) return result;
+  if ((result = plain(l->text(r, &f->method))) != PK_OK) return result;
   if (f->method.data == NULL) return PK_ERR_FORMAT;
   f->rest_at = r->h.at;
   if (l == &hessian_layout) { /* Dubbox writes an int here: -1, or a count of arguments in a layout of its own. */
@@ -133,7 +140,7 @@ INLINE int read_names(const layout *l, reader *r, dubbo_front *f) {
     if (result == PK_ERR_FORMAT) return result;
     if (result == PK_OK && extra != -1) return PK_ERR_UNSUPPORTED;
   }
-  if ((result = l->text(r, &descriptor)) != PK_OK) return result;
+  if ((result = plain(l->text(r, &descriptor))) != PK_OK) return result;
   f->arguments = parameters(descriptor);
   return f->arguments < 0 ? PK_ERR_FORMAT : PK_OK;
 }
@@ -145,13 +152,13 @@ INLINE int read_arguments(const layout *l, reader *r, dubbo_front *f) {
     pk_slice real = {NULL, 0};
     int result;
     if (i == 0 && is_generic(f->method)) {
-      result = l->argument(r, &real);
+      result = plain(l->argument(r, &real));
       f->generic = 1;
       if (real.size > 0) f->method = real;
     } else {
       result = l == &hessian_layout ? hessian_skip(&r->h) : l->argument(r, &real);
     }
-    if (result != PK_OK) return result;
+    if (result != PK_OK && result != PK_ERR_UNSUPPORTED) return result;
   }
   f->attachments_at = r->h.at;
   return PK_OK;
@@ -194,10 +201,11 @@ int dubbo_front_of(const layout *l, const uint8_t *data, const pk_frame *f, read
 int dubbo_next_header(const pk_codec *codec, const uint8_t *data, const pk_frame *f, pk_cursor *c,
                       pk_header *out) {
   const layout *l = dubbo_layout(f->context);
-  reader r = {.map_end = data + c->state[0]};
+  reader r;
   int64_t number;
   int result;
   (void)codec;
+  r.map_end = data + c->state[0];
   out->raw = 0;
   if (l == NULL) return PK_MORE;
   if (c->at == 0) {

@@ -393,7 +393,7 @@ class Writer:
 
     def _date(self, value: datetime.datetime) -> None:
         minutes, rest = divmod(value - _EPOCH, datetime.timedelta(minutes=1))
-        if rest:
+        if rest or not -(1 << 31) <= minutes < 1 << 31:
             milliseconds = (value - _EPOCH) // datetime.timedelta(milliseconds=1)
             self.data += b"J" + struct.pack(">q", milliseconds)
         else:

@@ -214,7 +214,7 @@ MANY = 1_000_000
         b"W" * 1000,  # nested without end
         b"A\x00\x00" * 1000,  # empty chunks without end
         b"R\x00\x00" * 1000,
-        b"C\x01a\x90" * 300,  # class after class
+        b"C\x01a\x90" * 5000,  # class after class
         b"@",
         b"Q",
         b"S\xff\xffshort",
@@ -227,9 +227,7 @@ MANY = 1_000_000
 def test_hostile_arguments_are_refused(argument):
     frame = body(*FRONT, "Ljava/lang/Object;", raw=argument + b"N")
     with pytest.raises(RemoteProtocolError):
-        request = native.request(CODEC, frame)
-        if not request.service:  # a variant that cannot be read takes the default route
-            raise RemoteProtocolError("unsupported")
+        native.request(CODEC, frame)
 
 
 @pytest.mark.parametrize(

@@ -93,3 +93,17 @@ def test_descriptors():
     for wrong in ("X", "Ljava", "["):
         with pytest.raises(RemoteProtocolError):
             count_parameters(wrong)
+
+
+@pytest.mark.parametrize("written", ["4b7fffffff", "4b80000000", "4a0000753000000000", "4a00007530ffffea60"])
+def test_dates_of_whole_minutes_are_written_in_what_holds_them(written):
+    """Minutes are 32 bits: they end in the year 6053."""
+    try:
+        date = Reader(bytes.fromhex(written)).read()
+    except RemoteProtocolError:
+        assert written == "4b80000000"  # before the year 1
+        return
+    writer = Writer()
+    writer.write(date)
+    assert Reader(bytes(writer.data)).read() == date
+    assert bytes(writer.data).hex() == written

@@ -9,6 +9,7 @@ from make_golden import CALL, HEARTBEAT, ONEWAY, PROXY, RESPONSE, SIMPLE, frame,
 from protokit_motan import motan
 
 import protokit
+from protokit import native
 
 WIRE = motan.wire
 
@@ -176,3 +177,15 @@ def test_a_filter_cannot_break_a_line(tmp_path):
     found, seen = changed(tmp_path, "t\nM_m\nother")
     assert json.loads(WIRE.message(found[0]).fields.meta.decode().split("\n")[1])["errcode"] == 20001
     assert not any(message.kind == "request" for message in seen)
+
+
+@pytest.mark.parametrize("note", ["line 1\nline 2", "line 1\nline 2\nline 3", "\n"])
+def test_an_attachment_with_line_breaks_is_read_as_java_reads_it_and_passed_on(tmp_path, note):
+    """Java takes pairs from the front and leaves an odd rest."""
+    call = frame(0, SIMPLE, 6, [*CALL, ("note", note), ("trace", "t")], simple("Ada"))
+    request = native.request(WIRE.address, call)
+    assert (request.service, request.method) == ("demo.Greeter", "hello")
+    assert request.headers["note"] == note.split("\n")[0]
+    found, seen = through_a_proxy(tmp_path, call, 1)
+    assert WIRE.message(found[0]).status.name == "OK"
+    assert bytes(seen[0].fields.meta) == bytes(WIRE.message(call).fields.meta)

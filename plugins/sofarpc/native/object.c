@@ -1,12 +1,13 @@
 /* object.c: see object.h.
  *
  * Facts: the draft of Hessian 2 as sofa-hessian 3.5 writes it, and Hessian 1.0. Every value takes a byte
- * at least, so that reading is linear; depth and classes are bounded. */
+ * at least, so that reading is linear; depth and classes are bounded, by more than a JVM reads. */
 #include "object.h"
 
 #include <string.h>
 
-enum { DEPTH = 128, CLASSES = 64, FIELDS = 256 };
+enum { DEPTH = 16384, CLASSES = 4096 };
+enum { TO_END = UINT32_MAX }; /* values up to the mark that ends them */
 
 typedef struct class {
   const uint8_t *names; /* the first of its fields' names */
@@ -19,7 +20,7 @@ typedef struct reader {
   class classes[CLASSES];
 } reader;
 
-static int value(reader *r, uint32_t depth, tr_field *into);
+static int value(reader *r, tr_field *into);
 
 static size_t left(const reader *r) { return (size_t)(r->end - r->at); }
 
@@ -113,8 +114,8 @@ static int class_definition(reader *r) {
   uint32_t length, fields;
   pk_slice ignored;
   if (count(r, UINT16_MAX, &length) != PK_OK || units(r, length) != PK_OK) return PK_ERR_FORMAT;
-  if (count(r, FIELDS, &fields) != PK_OK) return PK_ERR_FORMAT;
-  if (r->class_count == CLASSES) return PK_ERR_UNSUPPORTED;
+  if (count(r, UINT16_MAX, &fields) != PK_OK) return PK_ERR_FORMAT;
+  if (r->class_count == CLASSES) return PK_ERR_LIMIT;
   r->classes[r->class_count++] = (class){r->at, fields};
   for (uint32_t i = 0; i < fields; i++)
     if (name(r, &ignored) != PK_OK) return PK_ERR_FORMAT;
@@ -142,62 +143,24 @@ static int ends(reader *r) {
   return 1;
 }
 
-static tr_field *wanted(tr_field *fields, uint32_t n, pk_slice key) {
-  for (uint32_t i = 0; key.data != NULL && i < n; i++)
-    if (strlen(fields[i].name) == key.size && memcmp(fields[i].name, key.data, key.size) == 0) return &fields[i];
-  return NULL;
-}
-
-/* A map, behind its tag; its keys that are texts may be fields. */
-static int map(reader *r, uint32_t depth, tr_field *fields, uint32_t n) {
-  int result = type(r);
-  while (result == PK_OK && !ends(r)) {
-    tr_field key = {.kind = TR_TEXT};
-    result = value(r, depth, &key);
-    if (result == PK_OK) result = value(r, depth, key.found ? wanted(fields, n, key.text) : NULL);
-  }
-  return result;
-}
-
-/* An object, behind its tag. Its class's names are read beside its values, where any is wanted. */
-static int instance(reader *r, uint32_t depth, tr_field *fields, uint32_t n) {
+static int class_of(reader *r, const class **out) {
   uint8_t tag;
   int64_t index;
   if (take(r, &tag) != PK_OK || number(r, tag, &index) != PK_OK) return PK_ERR_FORMAT;
   if (index < 0 || index >= r->class_count) return PK_ERR_FORMAT;
-  const uint8_t *names = r->classes[index].names;
-  int result = PK_OK;
-  for (uint32_t i = r->classes[index].fields; result == PK_OK && i > 0; i--) {
-    pk_slice key = {NULL, 0};
-    if (n > 0) {
-      const uint8_t *back = r->at;
-      r->at = names;
-      (void)name(r, &key); /* was read before */
-      names = r->at;
-      r->at = back;
-    }
-    result = value(r, depth, wanted(fields, n, key));
+  *out = &r->classes[index];
+  return PK_OK;
+}
+
+/* A value's tag, behind the classes in front of it. */
+static int value_tag(reader *r, uint8_t *tag) {
+  if (take(r, tag) != PK_OK) return PK_ERR_FORMAT;
+  while (*tag == 'O') {
+    int result = class_definition(r);
+    if (result != PK_OK) return result;
+    if (take(r, tag) != PK_OK) return PK_ERR_FORMAT;
   }
-  return result;
-}
-
-static int list(reader *r, uint32_t depth) {
-  int result = type(r);
-  if (result == PK_OK && r->at < r->end && (*r->at == 0x6e || *r->at == 0x6c)) /* its length */
-    result = skip(r, *r->at == 0x6e ? 2 : 5);
-  while (result == PK_OK && !ends(r)) result = value(r, depth, NULL);
-  return result;
-}
-
-/* A list of a type that was named before: no end is written. */
-static int typed_list(reader *r, uint32_t depth) {
-  uint8_t tag;
-  int64_t ignored;
-  uint32_t n;
-  if (take(r, &tag) != PK_OK || number(r, tag, &ignored) != PK_OK) return PK_ERR_FORMAT;
-  int result = count(r, INT32_MAX, &n);
-  while (result == PK_OK && n-- > 0) result = value(r, depth, NULL);
-  return result;
+  return PK_OK;
 }
 
 static int binary(reader *r, uint8_t tag) {
@@ -210,18 +173,94 @@ static int binary(reader *r, uint8_t tag) {
   }
 }
 
-/* All else that a value may be. */
-static int other(reader *r, uint8_t tag, uint32_t depth) {
+/* A value behind its tag, but for what is in it: how many values that are. */
+static int open_value(reader *r, uint8_t tag, uint32_t *inside) {
+  pk_slice ignored;
+  int64_t n;
+  const class *of;
+  *inside = 0;
+  int result = string(r, tag, &ignored);
+  if (result == PK_MORE) result = number(r, tag, &n);
+  if (result != PK_MORE) return result;
   switch (tag) {
     case 'N': case 'T': case 'F': case 0x67: case 0x68: return PK_OK; /* null, truth, the doubles 0 and 1 */
     case 0x69: case 0x4a: return skip(r, 1);
     case 0x6a: case 0x4b: return skip(r, 2);
     case 0x6b: case 'R': return skip(r, 4);
     case 'D': case 'd': return skip(r, 8);
-    case 'V': return list(r, depth + 1);
-    case 0x76: return typed_list(r, depth + 1);
+    case 'o':
+      if (class_of(r, &of) != PK_OK) return PK_ERR_FORMAT;
+      *inside = of->fields;
+      return PK_OK;
+    case 'M':
+    case 'V':
+      *inside = TO_END;
+      if (type(r) != PK_OK) return PK_ERR_FORMAT;
+      if (tag == 'M' || r->at == r->end || (*r->at != 0x6e && *r->at != 0x6c)) return PK_OK;
+      return skip(r, *r->at == 0x6e ? 2 : 5); /* a list's length */
+    case 0x76: /* a list of a type that was named before: no end is written */
+      if (take(r, &tag) != PK_OK || number(r, tag, &n) != PK_OK) return PK_ERR_FORMAT;
+      return count(r, INT32_MAX, inside);
     default: return binary(r, tag);
   }
+}
+
+/* Past a value whose tag is consumed. */
+static int skip_value(reader *r, uint8_t tag) {
+  uint32_t open[DEPTH], depth = 0, inside;
+  for (;;) {
+    int result = open_value(r, tag, &inside);
+    if (result != PK_OK) return result;
+    if (inside > 0 && depth == DEPTH) return PK_ERR_LIMIT;
+    if (inside > 0) open[depth++] = inside;
+    for (; depth > 0; depth--) { /* what is whole now */
+      uint32_t *last = &open[depth - 1];
+      if (*last == TO_END) {
+        if (r->at == r->end) return PK_ERR_FORMAT;
+        if (!ends(r)) break;
+      } else if (*last > 0) {
+        --*last;
+        break;
+      }
+    }
+    if (depth == 0) return PK_OK;
+    if ((result = value_tag(r, &tag)) != PK_OK) return result;
+  }
+}
+
+static tr_field *wanted(tr_field *fields, uint32_t n, pk_slice key) {
+  for (uint32_t i = 0; key.data != NULL && i < n; i++)
+    if (strlen(fields[i].name) == key.size && memcmp(fields[i].name, key.data, key.size) == 0) return &fields[i];
+  return NULL;
+}
+
+/* A map, behind its tag; its keys that are texts may be fields. */
+static int map(reader *r, tr_field *fields, uint32_t n) {
+  int result = type(r);
+  while (result == PK_OK && !ends(r)) {
+    tr_field key = {.kind = TR_TEXT};
+    result = value(r, &key);
+    if (result == PK_OK) result = value(r, key.found ? wanted(fields, n, key.text) : NULL);
+  }
+  return result;
+}
+
+/* An object, behind its tag. Its class's names are read beside its values. */
+static int instance(reader *r, tr_field *fields, uint32_t n) {
+  const class *of;
+  if (class_of(r, &of) != PK_OK) return PK_ERR_FORMAT;
+  const uint8_t *names = of->names;
+  int result = PK_OK;
+  for (uint32_t i = of->fields; result == PK_OK && i > 0; i--) {
+    pk_slice key = {NULL, 0};
+    const uint8_t *back = r->at;
+    r->at = names;
+    (void)name(r, &key); /* was read before */
+    names = r->at;
+    r->at = back;
+    result = value(r, wanted(fields, n, key));
+  }
+  return result;
 }
 
 /* What an earlier value of the same name had does not count. */
@@ -230,37 +269,25 @@ static void forget(tr_field *f) {
   for (uint32_t i = 0; i < f->inner_count; i++) forget(&f->inner[i]);
 }
 
-/* A value, and the classes in front of it; kept where `into` wants one of its kind. */
-static int value(reader *r, uint32_t depth, tr_field *into) {
+/* A value; kept where `into` wants one of its kind. Goes as deep as what is wanted. */
+static int value(reader *r, tr_field *into) {
   uint8_t tag;
-  pk_slice text = {NULL, 0};
-  int64_t n;
-  if (depth == DEPTH) return PK_ERR_UNSUPPORTED;
-  if (take(r, &tag) != PK_OK) return PK_ERR_FORMAT;
-  while (tag == 'O') {
-    int result = class_definition(r);
-    if (result != PK_OK) return result;
-    if (take(r, &tag) != PK_OK) return PK_ERR_FORMAT;
+  int result = value_tag(r, &tag);
+  if (result != PK_OK) return result;
+  if (into == NULL) return skip_value(r, tag);
+  forget(into);
+  if (into->kind == TR_TEXT && (result = string(r, tag, &into->text)) != PK_MORE) {
+    if (result == PK_OK && into->text.data == NULL) return PK_ERR_LIMIT; /* in chunks */
+    into->found = result == PK_OK;
+    return result;
   }
-  if (into != NULL) forget(into);
-  int result = string(r, tag, &text);
-  if (result == PK_OK && into != NULL && into->kind == TR_TEXT) {
-    into->found = text.data != NULL;
-    into->text = text;
+  if (into->kind == TR_NUMBER && (result = number(r, tag, &into->number)) != PK_MORE) {
+    into->found = result == PK_OK;
+    return result;
   }
-  if (result != PK_MORE) return result;
-  result = number(r, tag, &n);
-  if (result == PK_OK && into != NULL && into->kind == TR_NUMBER) {
-    into->found = 1;
-    into->number = n;
-  }
-  if (result != PK_MORE) return result;
-  if (tag != 'M' && tag != 'o') return other(r, tag, depth);
-  int inside = into != NULL && into->kind == TR_OBJECT;
-  if (inside) into->found = 1;
-  tr_field *fields = inside ? into->inner : NULL;
-  uint32_t field_count = inside ? into->inner_count : 0;
-  return tag == 'M' ? map(r, depth + 1, fields, field_count) : instance(r, depth + 1, fields, field_count);
+  if (into->kind != TR_OBJECT || (tag != 'M' && tag != 'o')) return skip_value(r, tag);
+  into->found = 1;
+  return tag == 'M' ? map(r, into->inner, into->inner_count) : instance(r, into->inner, into->inner_count);
 }
 
 int tr_object(const uint8_t *section, size_t size, tr_field *fields, uint32_t n) {
@@ -269,6 +296,6 @@ int tr_object(const uint8_t *section, size_t size, tr_field *fields, uint32_t n)
   r.end = section + size;
   r.class_count = 0;
   tr_field whole = {.kind = TR_OBJECT, .inner = fields, .inner_count = n};
-  int result = value(&r, 0, &whole);
+  int result = value(&r, &whole);
   return result != PK_OK ? result : whole.found ? PK_OK : PK_ERR_UNSUPPORTED;
 }

@@ -19,7 +19,8 @@ struct tr_field {
 };
 
 /* Read the object in front of a section; of a field that stands twice the last counts. PK_OK;
- * PK_ERR_FORMAT: malformed; PK_ERR_UNSUPPORTED: no object, or nested too deeply. Linear. */
+ * PK_ERR_FORMAT: malformed; PK_ERR_UNSUPPORTED: no object; PK_ERR_LIMIT: nested deeper, or with more classes than a
+ * JVM reads, or a text that is wanted in chunks. Linear. */
 int tr_object(const uint8_t *section, size_t size, tr_field *fields, uint32_t count);
 
 #endif

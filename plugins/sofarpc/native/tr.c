@@ -87,7 +87,8 @@ static int destination(const pk_codec *codec, const uint8_t *data, const pk_fram
   tr_field fields[] = {{.name = "targetServiceUniqueName", .kind = TR_TEXT},
                        {.name = "methodName", .kind = TR_TEXT}};
   if (data[2] != HESSIAN1 && data[2] != HESSIAN_DRAFT) return PK_ERR_UNSUPPORTED;
-  if (tr_object(data + f->body, f->size - f->body, fields, 2) != PK_OK) return PK_ERR_UNSUPPORTED;
+  int result = tr_object(data + f->body, f->size - f->body, fields, 2);
+  if (result != PK_OK) return result;
   if (!fields[0].found) return PK_ERR_UNSUPPORTED; /* a heartbeat, for example */
   split_service(fields[0].text, out);
   if (fields[1].found) out->method = fields[1].text;

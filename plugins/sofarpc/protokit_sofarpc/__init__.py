@@ -79,7 +79,7 @@ WIRE_STATUS = {
     Status.UNAVAILABLE: 16,
 }
 
-headers = pairs(this.headers, key=Int32ub, value=Int32sb)
+headers = pairs(this.headers, key=Int32sb, value=Int32sb)  # SOFARPC 5.5 writes null keys
 request = hessian_fields(this.content, "targetServiceUniqueName", "methodName")
 key = split(first(headers["sofa_head_target_service"], headers["service"], request[0]), ":", 3)
 
@@ -107,7 +107,7 @@ bolt = Protocol(
         drain=this.cmdcode == 100,
         timeout=this.timeout,
         status=table(this.status, STATUS, Status.INTERNAL),
-        app_error=pairs(this.headers, key=Int32ub, value=Int32sb)["sofa_head_response_error"] == "true",
+        app_error=headers["sofa_head_response_error"] == "true",
         service=key[0],
         version=key[1],
         group=key[2],

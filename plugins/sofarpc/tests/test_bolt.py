@@ -36,7 +36,8 @@ def ask(form, request_id=1, headers=None, content=b"", **more):
         "class_name": REQUEST,
     }
     found = {"service": "a.B:1.0", "sofa_head_method_name": "m"} if headers is None else headers
-    return bolt.wire.build({**form, **values, "headers": pairs(found), "content": content, **more})
+    section = found if isinstance(found, bytes) else pairs(found)
+    return bolt.wire.build({**form, **values, "headers": section, "content": content, **more})
 
 
 def answer(form, request_id, content=b"N", **more):
@@ -344,3 +345,19 @@ def test_lengths_that_java_could_not_read_are_refused():
     with pytest.raises(RemoteProtocolError):
         bolt.wire.parse(bytes(long))
     assert native.frame(CODEC, bytes(long)).result == -2
+
+
+@pytest.mark.parametrize("value", [b"", b"x", None])
+@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+def test_a_null_key_in_the_header_map_is_read_over_and_passed_on(form, value):
+    """As SOFARPC 5.5 writes it: ffffffff, and a value."""
+    build = bolt.wire.meaning.headers.encoding.build
+    named = [(b"service", b"a.B:1.0"), (b"sofa_head_method_name", b"m"), (b"trace", b"t")]
+    for place in range(len(named) + 1):
+        section = build([*named[:place], (None, value), *named[place:]])
+        assert b"\xff\xff\xff\xff" in section
+        call = ask(form, headers=section)
+        request = native.request(CODEC, call)
+        assert (request.service, request.method, request.headers["trace"]) == ("a.B", "m", "t")
+        changed = bolt.wire.edit(call, [(native.EDIT_HEADER, "trace", "u")])
+        assert bytes(bolt.wire.message(changed).fields.headers) == section.replace(b"\0\0\0\1t", b"\0\0\0\1u")

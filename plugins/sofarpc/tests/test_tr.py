@@ -13,7 +13,7 @@ from world import World, table
 
 import protokit
 from protokit import Status, config, native
-from protokit.errors import ConfigErrors
+from protokit.errors import ConfigErrors, RemoteProtocolError
 
 CODEC = tr.wire.address
 
@@ -51,7 +51,7 @@ def test_a_class_of_an_error_is_the_captured_one():
 
 
 def test_hostile_objects_are_bounded():
-    """Nesting, class definitions and counts without end: read or refused, never followed."""
+    """Nesting, class definitions and counts without end: refused, never followed, and sent nowhere."""
     deep = b"V" * 100_000
     classes = b"O\x91x\x90" * 100
     counts = b"o\x90" + b"v\x90I\x7f\xff\xff\xff"
@@ -66,8 +66,43 @@ def test_hostile_objects_are_bounded():
         data = frame(DRAFT, section, "", section)
         message = native.frame(CODEC, data)
         assert (message.result, message.size, message.id) == (0, len(data), 0)
-        request = native.request(CODEC, data)
-        assert (request.service, request.method) == ("", "")
+        with pytest.raises(RemoteProtocolError):
+            native.request(CODEC, data)
+
+
+def nested(levels):
+    return b"V" * levels + b"N" + b"z" * levels
+
+
+@pytest.mark.parametrize(
+    ("argument", "read"),
+    [
+        (nested(127), True),
+        (nested(128), True),
+        (nested(600), True),
+        (nested(16_384), True),
+        (nested(16_385), False),
+        (b"".join(b"O\x93c%02x\x90" % i for i in range(256)) + b"N", True),
+        (b"s\0\1aS\0\1b", True),
+    ],
+    ids=["127", "128", "600", "16384", "16385", "256 classes", "chunks"],
+)
+def test_arguments_that_a_jvm_reads_are_stepped_over(argument, read):
+    names = text("args"), text("targetServiceUniqueName"), text("methodName")
+    section = b"O\x91x\x93" + b"".join(names) + b"o\x90" + argument + text("a.B:1.0") + text("m")
+    data = frame(DRAFT, section, "", section)
+    if not read:
+        with pytest.raises(RemoteProtocolError):
+            native.request(CODEC, data)
+        return
+    request = native.request(CODEC, data)
+    assert (request.service, request.version, request.method) == ("a.B", "1.0", "m")
+
+
+def test_a_service_in_chunks_is_refused_since_its_server_reads_it():
+    section = b"O\x91x\x91" + text("targetServiceUniqueName") + b"o\x90" + b"s\0\1aS\0\2.B"
+    with pytest.raises(RemoteProtocolError):
+        native.request(CODEC, frame(DRAFT, section, "", section))
 
 
 def take(world, handle):

@@ -1,0 +1,116 @@
+"""Where peers are lenient or read further than the engine: steps that stop, lines that are no pairs."""
+
+from __future__ import annotations
+
+import pytest
+from construct import Bytes, Const, Int8ub, Int16ub, Int32ub, Rebuild, Struct, len_, this
+from steps import step_agrees
+
+from protokit import Status, native
+from protokit.errors import RemoteProtocolError
+from protokit.model import Headers
+from protokit.wire import Replies, WireFormat, hessian2_strings, hessian_fields, lines, table
+
+DRAFT_FRONT, FINAL_FRONT = b"O\x93x.Y\x92\x01c\x01ao\x90", b"C\x03x.Y\x92\x01c\x01a\x60"
+NESTED = {
+    "draft lists": lambda n: DRAFT_FRONT + b"V" * n + b"N" + b"z" * n,
+    "draft counted lists": lambda n: DRAFT_FRONT + b"v\x90\x91" * n + b"N",
+    "draft maps": lambda n: DRAFT_FRONT + b"M\x01k" * n + b"N" + b"z" * n,
+    "draft objects": lambda n: DRAFT_FRONT + b"O\x91z\x91\x01f" + b"o\x91" * n + b"N",
+    "lists": lambda n: FINAL_FRONT + b"W" * n + b"N" + b"Z" * n,
+    "counted lists": lambda n: FINAL_FRONT + b"X\x91" * n + b"N",
+    "short lists": lambda n: FINAL_FRONT + b"\x79" * n + b"N",
+    "maps": lambda n: FINAL_FRONT + b"H\x01k" * n + b"N" + b"Z" * n,
+    "objects": lambda n: FINAL_FRONT + b"C\x01z\x91\x01f" + b"\x61" * n + b"N",
+}
+
+
+@pytest.mark.parametrize("levels", [31, 32, 33, 63, 64, 127, 128, 129, 600, 16_384, 16_385])
+@pytest.mark.parametrize("kind", NESTED)
+def test_steps_go_as_deep_as_a_jvm_reads_and_say_where_they_stop(kind, levels):
+    step, arguments = hessian_fields(this.text, "a").step, (b"a",)
+    found = step_agrees(step, NESTED[kind](levels) + b"\x02hi", arguments)
+    assert found == ([b"hi", None] if levels <= 16_384 else None)
+
+
+@pytest.mark.parametrize("classes", [63, 64, 255, 256, 300, 4095, 4096])
+@pytest.mark.parametrize("draft", [True, False])
+def test_steps_know_as_many_classes_as_a_jvm_has(draft, classes):
+    step, arguments = hessian_fields(this.text, "a").step, (b"a",)
+    front, one = (DRAFT_FRONT, b"O\x91z\x90") if draft else (FINAL_FRONT, b"C\x01z\x90")
+    found = step_agrees(step, front + one * classes + b"N" + b"\x02hi", arguments)
+    assert found == ([b"hi", None] if classes < 4096 else None)  # one stands in front
+
+
+@pytest.mark.parametrize(
+    ("step", "arguments", "section"),
+    [
+        (hessian_fields(this.text, "a").step, (b"a",), b"O\x93x.Y\x91\x01ao\x90s\0\1aS\0\1b"),
+        (hessian_fields(this.text, "a").step, (b"a",), b"C\x03x.Y\x91\x01a\x60R\0\1aS\0\1b"),
+        (hessian2_strings(this.text, 2).step, (), b"R\0\1aS\0\1b"),
+    ],
+)
+def test_a_wanted_text_in_chunks_is_more_than_a_step_reads(step, arguments, section):
+    assert step_agrees(step, section, arguments) is None
+
+
+def declared(**meaning):
+    """A format of one section, `body`."""
+    return WireFormat(
+        Struct(
+            Const(b"ST"),
+            "status" / Int8ub,
+            "id" / Int16ub,
+            "size" / Rebuild(Int32ub, len_(this.body)),
+            "body" / Bytes(this.size),
+        ),
+        id=this.id,
+        response=this.status > 0,
+        status=table(this.status, {int(status) + 1: status for status in Status}, Status.INTERNAL),
+        replies=Replies(error=lambda status, variant: {"status": int(status) + 1, "body": b""}),
+        **meaning,
+    )
+
+
+STEPPED = declared(service=hessian_fields(this.body, "a")[0])
+
+
+def test_a_request_of_which_a_step_reads_not_all_cannot_be_read():
+    request = STEPPED.build({"status": 0, "id": 1, "body": NESTED["maps"](600) + b"\x02hi"})
+    assert native.request(STEPPED.address, request).service == STEPPED.message(request).service == "hi"
+    request = STEPPED.build({"status": 0, "id": 1, "body": NESTED["maps"](16_385) + b"\x02hi"})
+    with pytest.raises(RemoteProtocolError):
+        native.request(STEPPED.address, request)
+    with pytest.raises(RemoteProtocolError):
+        STEPPED.message(request)
+
+
+IN_TURN = lines(this.body, "\n", "\n")
+BY_LINE = lines(this.body, ": ", "\r\n")
+
+
+@pytest.mark.parametrize(
+    ("form", "meta", "found"),
+    [
+        (IN_TURN, b"a\n1\nb\n2", {"a": "1", "b": "2"}),
+        (IN_TURN, b"a\n1\nb\n2\n", {"a": "1", "b": "2"}),
+        (IN_TURN, b"a\n1\nodd", {"a": "1"}),
+        (IN_TURN, b"a\n1\nlast\n", {"a": "1", "last": ""}),
+        (IN_TURN, b"note\nline 1\nline 2\na\n1", {"note": "line 1", "line 2": "a"}),
+        (IN_TURN, b"odd", {}),
+        (IN_TURN, b"\n", {"": ""}),
+        (BY_LINE, b"a: 1\r\nb: 2\r\n", {"a": "1", "b": "2"}),
+        (BY_LINE, b"GET / HTTP\r\na: 1\r\n\r\nb: 2: 3", {"a": "1", "b": "2: 3"}),
+        (BY_LINE, b"a: \r\nrest", {"a": ""}),
+        (BY_LINE, b"rest", {}),
+    ],
+)
+def test_of_lines_that_are_no_pairs_the_pairs_are_read_and_all_is_passed_on(form, meta, found):
+    wire = declared(service=form["a"], headers=form)
+    request = wire.build({"status": 0, "id": 1, "body": meta})
+    seen, expected = native.request(wire.address, request), wire.message(request)
+    assert seen.headers == expected.headers == Headers(found)
+    assert seen.service == expected.service == found.get("a", "")
+    changed = wire.edit(request, [(native.EDIT_HEADER, "new", "value")])
+    assert native.request(wire.address, changed).headers == Headers({**found, "new": "value"})
+    assert all(line in wire.message(changed).fields.body for line in meta.split(form.encoding.after))
