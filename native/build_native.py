@@ -19,6 +19,7 @@ SOURCES = (
     "declared_check",
     "declared_reply",
     "declared_texts",
+    "declared_types",
     "downstream",
     "envelope",
     "filter",

@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "access.h"
 #include "checksum.h"
 #include "ident.h"
 
@@ -69,7 +70,7 @@ static int run(const declared *d, uint32_t pc, machine *m, const uint8_t *data, 
       case PK_I_SECTION: {
         int64_t length = r[n->b];
         if (length < 0) FAIL(PK_ERR_FORMAT, at);
-        if ((uint64_t)length > limit - at) {
+        if ((uint64_t)length > (at < limit ? limit - at : 0)) {
           if ((uint64_t)length <= UINT32_MAX - at) f->size = (uint32_t)(at + (uint64_t)length);
           FAIL(PK_ERR_LIMIT, at);
         }
@@ -82,7 +83,7 @@ static int run(const declared *d, uint32_t pc, machine *m, const uint8_t *data, 
         uint32_t bytes = n->c & 15;
         int64_t count = r[n->b], sum = 0;
         if (count < 0) FAIL(PK_ERR_FORMAT, at);
-        if ((uint64_t)count > (limit - at) / bytes) FAIL(PK_ERR_LIMIT, at);
+        if ((uint64_t)count > (at < limit ? limit - at : 0) / bytes) FAIL(PK_ERR_LIMIT, at);
         if (at + (uint64_t)count * bytes > size) {
           f->need = (uint32_t)(at + (uint64_t)count * bytes);
           *failed = pc;
@@ -108,6 +109,7 @@ static int run(const declared *d, uint32_t pc, machine *m, const uint8_t *data, 
           if (seen == most) FAIL(PK_ERR_LIMIT, at);
           if (size + 1 > limit) FAIL(PK_ERR_LIMIT, at);
           uint64_t least = at + by.size;
+          if (least > limit) FAIL(PK_ERR_LIMIT, at);
           f->need = (uint32_t)(size + 1 > least ? size + 1 : least);
           *failed = pc;
           return PK_MORE;
@@ -136,6 +138,7 @@ static int run(const declared *d, uint32_t pc, machine *m, const uint8_t *data, 
           if (i + 1 == n->b) FAIL(PK_ERR_FORMAT, at + i);
         }
         r[n->a] = (int64_t)v;
+        if (n->c != 0) r[n->i] = (int64_t)at;
         at += i + 1;
         break;
       }
@@ -156,7 +159,16 @@ static int run(const declared *d, uint32_t pc, machine *m, const uint8_t *data, 
         at += literal.size;
         break;
       }
+      case PK_I_SPAN:
+        r[n->a] = (int64_t)at + n->i;
+        r[n->a + 1] = n->b << 8 | n->c;
+        break;
       case PK_I_MARK: r[n->a] = (int64_t)at + n->i; break;
+      case PK_I_ABSENT:
+        r[n->a] = -1;
+        r[n->a + 1] = 0;
+        break;
+      case PK_I_NOPLACE: r[n->a] = -1; break;
       case PK_I_HERE:
         if (at > size) {
           f->need = (uint32_t)at;
@@ -175,7 +187,7 @@ static int run(const declared *d, uint32_t pc, machine *m, const uint8_t *data, 
         break;
       case PK_I_VERIFY: {
         const pk_program_checksum *c = &d->checksums[n->i];
-        if (r[c->at] == 0) break;
+        if (r[c->at] < 0) break;
         f->flags |= HAS_CHECKSUM;
         if (how == UNVERIFIED) break;
         const uint8_t *p = data + r[c->at];
@@ -232,7 +244,10 @@ static int run(const declared *d, uint32_t pc, machine *m, const uint8_t *data, 
       case PK_I_TIMEOUT: f->timeout_ms = milliseconds(r[n->a]); break;
       case PK_I_CONTEXT: f->context = (uint32_t)r[n->a]; break;
       case PK_I_KEY: f->upstream_key = (uint32_t)r[n->a]; break;
-      case PK_I_SAVE: f->own[n->i] = (uint32_t)r[n->a]; break;
+      case PK_I_SAVE:
+        f->own[n->i] = (uint32_t)r[n->a];
+        f->own[n->i + 1] = (uint32_t)r[n->a + 1];
+        break;
       case PK_I_EARLY:
         if (how == EARLY) return PK_OK;
         break;
@@ -252,6 +267,9 @@ static int run(const declared *d, uint32_t pc, machine *m, const uint8_t *data, 
 static int frame_as(const declared *d, machine *m, const uint8_t *data, size_t size, uint32_t limit,
                     int how, pk_frame *f) {
   uint32_t failed;
+  f->own[0] = f->own[2] = UINT32_MAX; /* what the program does not say is not there */
+  f->body = PK_NO_ID;
+  if (d->program->id_max > 0) f->id_span = (pk_span){PK_NO_ID, 0};
   int result = run(d, d->program->frame, m, data, size, limit, how, f, NULL, NULL, &failed);
   if (result == PK_ERR_LIMIT || result == PK_ERR_FORMAT) {
     uint32_t wrong_at = f->error_at;
@@ -371,8 +389,9 @@ static void quicken(declared *d) {
     for (uint32_t k = 0; k < s->kept; k++) q->plain &= q->keep[k].plain;
     for (uint32_t k = 0; k < s->sections; k++) quicken_section(s, k, p->app_map != PK_NOWHERE, q);
   }
-  if (p->tables.count > 0 && d->tables[p->status].count > 0) { /* OK, whatever its number */
+  if (p->tables.count > 0) { /* OK, whatever its number */
     const pk_program_table *t = &d->tables[p->status];
+    d->usual = (uint8_t)lookup(d, p->status, 0);
     for (uint32_t i = t->count; i > 0; i--) {
       const pk_program_entry *e = &d->entries[t->first + i - 1];
       if (i == t->count || e->value == PK_STATUS_OK) d->usual_status = e->key, d->usual = (uint8_t)e->value;
@@ -582,7 +601,7 @@ void pk_declared_seal(const declared *d, uint8_t *data, uint32_t size) {
   if (frame_as(d, &m, data, size, size, UNVERIFIED, &f) != PK_OK || !(f.flags & HAS_CHECKSUM)) return;
   for (uint32_t i = 0; i < d->program->checksums.count; i++) {
     const pk_program_checksum *c = &d->checksums[i];
-    if (m.r[c->at] != 0) put(data + m.r[c->at], checksum_of(d, c, &m, data), 4, (int)c->little);
+    if (m.r[c->at] >= 0) put(data + m.r[c->at], checksum_of(d, c, &m, data), 4, (int)c->little);
   }
 }
 
@@ -596,6 +615,7 @@ static inline void reseal(const declared *d, uint8_t *data, uint32_t size, uint3
 
 static void patch_id(const pk_codec *codec, uint8_t *data, const pk_frame *f, uint64_t id) {
   const declared *d = declared_of(codec);
+  if (f->body == PK_NO_ID) return; /* this frame has none */
   if (d->id_form == PK_PLACE_4) {
     uint32_t swapped = __builtin_bswap32((uint32_t)id);
     memcpy(data + f->body, &swapped, 4);
@@ -625,12 +645,15 @@ static uint32_t put_varint(uint8_t *p, uint64_t v) {
   return n;
 }
 
-/* What stands in front of the id, with the varint at `from` written again; gives back its size. */
+/* What stands in front of the id, with the varint at `from` written again; gives back its size, 0 where the varint
+ * stands elsewhere. */
 static size_t splice_varint(const uint8_t *data, size_t size, size_t from, int64_t more, uint8_t *out) {
   uint64_t count = 0;
   size_t end = from;
-  do count |= (uint64_t)(data[end] & 0x7f) << (7 * (end - from));
-  while (data[end++] & 0x80);
+  do {
+    if (end >= size) return 0;
+    count |= (uint64_t)(data[end] & 0x7f) << (7 * (end - from));
+  } while (data[end++] & 0x80);
   memcpy(out, data, from);
   from += put_varint(out + from, count + (uint64_t)more);
   memcpy(out + from, data + end, size - end);
@@ -652,6 +675,7 @@ static int splice_id(const pk_codec *codec, const uint8_t *data, const pk_frame 
   size_t at = old.at, behind = f->size - old.at - old.size;
   if (counters > 0 && d->counters[0].form == 0 && m.r[d->counters[0].at] >= 0) {
     at = splice_varint(data, old.at, (size_t)m.r[d->counters[0].at], more, out);
+    if (at == 0) return PK_ERR_UNSUPPORTED;
   } else {
     memcpy(out, data, at);
   }
@@ -740,21 +764,31 @@ static declared *loaded(const void *image, size_t size) {
   return d;
 }
 
+static void unload(declared *d) {
+  if (d == NULL) return;
+  free((void *)(uintptr_t)d->program);
+  free(d->literals);
+  free(d->quick);
+  free(d->quick_keys);
+  free(d->quick_maps);
+  free(d);
+}
+
+void pk_declared_free(const pk_codec *codec) {
+  memset(memos, 0, sizeof memos);
+  memset(&latest, 0, sizeof latest);
+  if (codec != NULL) unload((declared *)(uintptr_t)codec->user);
+}
+
 const pk_codec *pk_declared_new(const void *image, size_t size, const char **why) {
   *why = pk_declared_bad_image(image, size);
   if (*why != NULL) return NULL;
   declared *d = loaded(image, size);
-  *why = d == NULL ? "out of memory" : pk_declared_bad_insns(d);
-  if (*why == NULL) *why = pk_declared_bad_indexes(d);
+  *why = d == NULL ? "out of memory" : pk_declared_bad_indexes(d);
+  if (*why == NULL) *why = pk_declared_bad_insns(d);
+  if (*why == NULL) *why = pk_declared_bad_paths(d);
   if (*why != NULL) {
-    if (d != NULL) {
-      free((void *)(uintptr_t)d->program);
-      free(d->literals);
-      free(d->quick);
-      free(d->quick_keys);
-      free(d->quick_maps);
-    }
-    free(d);
+    unload(d);
     return NULL;
   }
   const pk_program *p = d->program;
@@ -795,7 +829,10 @@ const pk_codec *pk_declared_new(const void *image, size_t size, const char **why
                         .id_form = p->id_form,
                         .splice_id = splice_id};
   memcpy(d->codec.reserved_ids, p->reserved, sizeof p->reserved);
-  return &d->codec;
+  *why = pk_codec_check((uintptr_t)&d->codec);
+  if (*why == NULL) return &d->codec;
+  unload(d);
+  return NULL;
 }
 
 #define X(name) #name " "

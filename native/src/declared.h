@@ -1,5 +1,5 @@
 /* declared.h: what the files of the declared codec share. declared.c: framing and the codec; declared_texts.c:
- * finding texts; declared_reply.c: replies; declared_check.c: whether a program can be run. */
+ * finding texts; declared_reply.c: replies; declared_check.c and declared_types.c: whether a program can be run. */
 #ifndef PK_DECLARED_H
 #define PK_DECLARED_H
 
@@ -157,5 +157,12 @@ int pk_declared_reply(const declared *d, uint32_t variant, uint32_t which, uint6
 const char *pk_declared_bad_image(const pk_program *p, size_t size);
 const char *pk_declared_bad_insns(const declared *d);
 const char *pk_declared_bad_indexes(const declared *d);
+const char *pk_declared_bad_paths(const declared *d);
+
+const char *pk_declared_bad_replies(const declared *d);
+int pk_declared_all_statuses(const declared *d, uint32_t table);
+
+/* The reason with the instruction in front of it. */
+const char *pk_declared_refused(const declared *d, uint32_t pc, const char *why);
 
 #endif

@@ -94,3 +94,34 @@ int pk_declared_reply(const declared *d, uint32_t variant, uint32_t which, uint6
   if (d->program->checksums.count > 0) pk_declared_seal(d, out, (uint32_t)n);
   return (int)n;
 }
+
+/* The most bytes of the reply that begins there, or what is wrong with it. */
+static const char *bad_reply(const declared *d, uint32_t pc, uint64_t *most) {
+  *most = 0;
+  for (;; pc++) {
+    const pk_insn *n = &d->insns[pc];
+    switch (n->op) {
+      case PK_I_EMIT: *most += d->literals[n->i].size; break;
+      case PK_I_EMIT_TEXT: *most += ENCODED_MAX; break;
+      case PK_I_EMIT_UVAR: *most += 5; break;
+      case PK_I_EMIT_ID: case PK_I_EMIT_KEPT: case PK_I_EMIT_SIZE: case PK_I_EMIT_COUNT: *most += n->b; break;
+      case PK_I_END: return NULL;
+      default: return pk_declared_refused(d, pc, "stands in a reply");
+    }
+  }
+}
+
+const char *pk_declared_bad_replies(const declared *d) {
+  const pk_program *p = d->program;
+  for (uint32_t i = 0; i < p->replies.count; i++) {
+    uint32_t which = i % PK_REPLIES;
+    uint64_t most = 0;
+    const char *why = d->replies[i] == PK_NOWHERE ? NULL : bad_reply(d, d->replies[i], &most);
+    if (why != NULL) return why;
+    if (most > p->reply_max) return "a reply is longer than reply_max";
+    int must = (which >= PK_REPLY_ERROR + PK_STATUS_NO_SERVICE && which < PK_REPLY_GREETING) ||
+               (which >= PK_REPLY_GREETING && which < PK_REPLY_GREETING + p->greeting_steps);
+    if (must && d->replies[i] == PK_NOWHERE) return "a reply is missing";
+  }
+  return NULL;
+}

@@ -1,8 +1,9 @@
 /* program.h: what a declared wire format is compiled to (protokit/wire/compiler.py writes it).
  *
  * An image is one block of memory: this header, then arrays found through it. Instructions work on
- * 64-bit registers (fields, lengths) and slices (texts). Jumps go forward only, so every program ends;
- * pk_declared_new checks all indexes once, and running checks only what depends on the bytes. */
+ * 64-bit registers (fields, lengths) and slices (texts). Jumps go forward only, so every program ends. Before
+ * it runs, pk_declared_new proves of all paths that they read only what was written, as what it is, and only
+ * bytes that are there (declared_check.c, declared_types.c); running checks only what depends on the bytes. */
 #ifndef PK_PROGRAM_H
 #define PK_PROGRAM_H
 
@@ -34,10 +35,13 @@ typedef struct pk_insn {
   X(SECTION) /* ra, ra+1 = at, rb; at += rb */                                                 \
   X(SUM)     /* ra = sum of rb integers of c&15 bytes (c: 16 little, 32 signed); at past them */ \
   X(UNTIL)   /* ra, ra+1 = section that delimiter i ends; at past the delimiter */             \
-  X(UVAR)    /* ra = LEB128 of at most b bytes; at past it */                                  \
+  X(UVAR)    /* ra = LEB128 of at most b bytes; c: ri = where it stands; at past it */         \
   X(CHECK)   /* ra != 0, else wrong at at+i; b: not this protocol at all */                    \
   X(MAGIC)   /* literal i stands here; b: not this protocol at all; at past it */              \
-  X(MARK)    /* ra = at + i */                                                                 \
+  X(SPAN)    /* ra, ra+1 = at+i, b<<8|c */                                                     \
+  X(MARK)    /* ra = at + i, where an integer of b bytes stands */                             \
+  X(ABSENT)  /* section ra, ra+1 is not there */                                               \
+  X(NOPLACE) /* ra: it stands nowhere */                                                       \
   X(HERE)    /* all so far must be there */                                                    \
   X(WHOLE)   /* the frame ends here; all of it must be there */                                \
   X(VERIFY)  /* checksum i is right */                                                         \
@@ -57,7 +61,7 @@ typedef struct pk_insn {
   /* what the frame means */                                                                   \
   X(NAMED)   /* the id is section ra, ra+1; absent where ra < 0 */                             \
   X(ID) X(KIND) X(STATUS) X(TIMEOUT) X(CONTEXT) X(KEY) /* = ra; KIND = i */                    \
-  X(SAVE)    /* own[i] = ra */                                                                 \
+  X(SAVE)    /* own[i], own[i+1] = section ra, ra+1 */                                         \
   X(EARLY)   /* an error is answered: no more is needed */                                     \
   /* texts */                                                                                  \
   X(OWN)     /* sa = own[i], own[i+1] */                                                       \
@@ -139,7 +143,7 @@ typedef struct pk_program_step {
   uint32_t first, count; /* arguments: literals */
 } pk_program_step;
 
-/* CRC-32 of the given sections in their order, or of all before it. Registers: where it stands (0: there
+/* CRC-32 of the given sections in their order, or of all before it. Registers: where it stands (-1: there
  * is none in this frame), then section by section where and how long. */
 typedef struct pk_program_checksum {
   uint32_t at, little;
@@ -236,8 +240,12 @@ typedef struct pk_program {
                                  error; PK_NOWHERE: the program says which are */
 } pk_program;
 
-/* A codec that runs the program; the image is copied. NULL and why in *error. */
+/* A codec that runs the program; the image is copied. NULL and why in *error, until the thread's next call. */
 const pk_codec *pk_declared_new(const void *image, size_t size, const char **error);
+
+/* Of a codec that no other thread ever had. */
+void pk_declared_free(const pk_codec *codec);
+
 const char *pk_instruction_names(void);
 
 #endif

@@ -145,14 +145,14 @@ class DeclaredVoice(Voice):
                 text = named.write(request_id) if isinstance(request_id, int) else request_id
                 if not named.allows(text):
                     raise LocalProtocolError(f"{text!r} is no id of this format")
-                views.put_at(container, path, text)
+                views.set_at(container, path, text)
                 return self.wire.build(container) + frame[size:]
             assert isinstance(request_id, int)
             bits = 8 * integers[path].width
             value = request_id % (1 << bits)
             if integers[path].signed and value >> (bits - 1):
                 value -= 1 << bits
-            views.put_at(container, path, value)
+            views.set_at(container, path, value)
             return self.wire.build(container) + frame[size:]
         return frame
 

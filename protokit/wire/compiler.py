@@ -47,6 +47,7 @@ GREETING_STEPS = 4
 FIRST_GREETING = 3 + len(Status)  # of a variant's replies: heartbeat, ack, drain, errors, greetings
 REPLIES = FIRST_GREETING + GREETING_STEPS
 OWN = 4  # what framing can leave for later (pk_frame.own)
+_FIXED = 1 << 16  # bytes of a section that stands at a fixed distance are fewer
 _IMMEDIATE = {"ADD", "MUL", "AND", "EQ", "NE", "LT", "LE", "GT", "GE"}
 _COMPARE = {"EQ", "NE", "LT", "LE", "GT", "GE"}
 _LOADS = {
@@ -84,6 +85,11 @@ class Meaning:
     variants: tuple[dict[FieldPath, int], ...] = ({},)
     keep: tuple[FieldPath, ...] = ()
     separate: bool = False
+
+    def destination(self) -> list[views.View]:
+        """All views that a request's destination is read with."""
+        found = [view for view in (self.service, self.method, self.version, self.group) if view is not None]
+        return [*found, self.timeout.view] if isinstance(self.timeout, views.Number) else found
 
 
 @dataclass
@@ -241,7 +247,7 @@ class _Compiler:
             if isinstance(node, Integer):
                 form = node.width | 16 * int(node.little) | 32 * int(node.signed)
             self.counters[node.path] = (self.register(), form)
-            self.op("SET", self.counters[node.path][0], i=-1)
+            self.op("NOPLACE", self.counters[node.path][0])
         self._absent(self.nodes, conditional=False)
         self.sequence(self.nodes)
         self.op("WHOLE")
@@ -289,7 +295,7 @@ class _Compiler:
                 self._used_by(node.default or ())
 
     def _absent(self, nodes: tuple[Node, ...], *, conditional: bool) -> None:
-        """Registers for what is used; what may be absent starts as 0, a section as -1."""
+        """Registers for what is used; what may be absent starts as 0, a section as absent."""
         for node in nodes:
             if isinstance(node, Branch):
                 self._absent(node.then, conditional=True)
@@ -316,21 +322,20 @@ class _Compiler:
             self.registers[path] = shared[0]
             return
         self.registers[path] = self.register()
-        if conditional:
-            self.op("SET", self.registers[path], i=-1 if section else 0)
         if section:
-            length = self.register()
+            self.register()
+        if conditional:
+            self.op("ABSENT" if section else "SET", self.registers[path])
+        if any(checksum.path == path for checksum in self.meaning.checksums):
+            place = self.register()
             if conditional:
-                self.op("SET", length)
-        for checksum in self.meaning.checksums:
-            if checksum.path == path:
-                self.op("SET", self.register())
+                self.op("NOPLACE", place)
 
     def sequence(self, nodes: tuple[Node, ...]) -> None:
         group: list[Node] = []
         for node in nodes:
             fixed = isinstance(node, Integer | Bits | Condition) or (
-                isinstance(node, Section) and isinstance(node.length, int)
+                isinstance(node, Section) and isinstance(node.length, int) and node.length < _FIXED
             )
             if fixed:
                 group.append(node)
@@ -382,14 +387,14 @@ class _Compiler:
         else:
             self.op(name, to, i=at)
         if node.path in self.counters:
-            self.op("MARK", self.counters[node.path][0], i=at)
+            self.op("MARK", self.counters[node.path][0], node.width, i=at)
         if node.path in self.meaning.id:
             if self.id_width not in {0, node.width} or (self.id_width and self.id_little != node.little):
                 raise DeclarationError(f"{show(node.path)}: all ids have one width and byte order")
             self.id_width, self.id_little = node.width, node.little
             self.op("IDAT", i=at)
         if any(checksum.path == node.path for checksum in self.meaning.checksums):
-            self.op("MARK", to + 1, i=at)
+            self.op("MARK", to + 1, node.width, i=at)
         self.loaded(node.path)
 
     def bits(self, node: Bits, at: int) -> None:
@@ -408,8 +413,7 @@ class _Compiler:
 
     def fixed(self, node: Section, at: int) -> None:
         if node.path in self.registers:
-            self.op("MARK", self.registers[node.path], i=at)
-            self.op("SET", self.registers[node.path] + 1, i=_size(node))
+            self.op("SPAN", self.registers[node.path], _size(node) >> 8, _size(node) & 255, at)
             self.loaded(node.path)
 
     def variable(self, node: Node) -> None:
@@ -466,9 +470,8 @@ class _Compiler:
 
     def varint(self, node: Varint) -> None:
         to = self.registers[node.path] if node.path in self.registers else self.register()
-        if node.path in self.counters:
-            self.op("MARK", self.counters[node.path][0])
-        self.op("UVAR", to, node.bytes)
+        place = self.counters.get(node.path, (0, 0))[0]
+        self.op("UVAR", to, node.bytes, int(node.path in self.counters), place)
         self.loaded(node.path)
 
     def _at_most(self, length: int) -> None:
@@ -562,7 +565,6 @@ class _Compiler:
         if 2 * len(sections) <= OWN:
             for i, path in enumerate(sections):
                 self.op("SAVE", self.registers[path], i=2 * i)
-                self.op("SAVE", self.registers[path] + 1, i=2 * i + 1)
         self.here(*ends)
         self.op("END")
         return start
@@ -585,6 +587,7 @@ class _Compiler:
         m = self.meaning
         skip = self.unless(m.greeting)
         self.op("KIND", i=KINDS["greeting"])
+        self.op("EARLY")
         if m.greeting_refused != 0:
             accepted = self.unless(m.greeting_refused)
             self.op("STATUS", self.value(int(Status.UNAVAILABLE)))
@@ -651,14 +654,9 @@ class _Compiler:
 
     # Texts.
 
-    def destination_views(self) -> list[views.View]:
-        m = self.meaning
-        found = [view for view in (m.service, m.method, m.version, m.group) if view is not None]
-        return [*found, m.timeout.view] if isinstance(m.timeout, views.Number) else found
-
     def sections(self) -> list[FieldPath]:
         """What a destination and the headers are read from."""
-        found = views.sections_of(self.destination_views())
+        found = views.sections_of(self.meaning.destination())
         if self.meaning.headers is not None and self.meaning.headers.path not in found:
             found.append(self.meaning.headers.path)
         return found
@@ -676,7 +674,7 @@ class _Compiler:
         start = len(self.insns)
         self.after_framing = True
         memo: dict[Any, int] = {}
-        looked = self.look(self.destination_views(), memo)
+        looked = self.look(self.meaning.destination(), memo)
         after = len(self.insns)
         found = [
             ABSENT if view is None else self.text(view, memo)

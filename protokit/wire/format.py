@@ -20,6 +20,7 @@ from protokit.errors import DeclarationError, LocalProtocolError, RemoteProtocol
 from protokit.model import Headers, Status
 from protokit.wire import views
 from protokit.wire.compiler import FIRST_GREETING, GREETING_STEPS, Emit, Image, Meaning, compile_image
+from protokit.wire.evaluation import evaluated
 from protokit.wire.explain import Piece, calculate, explain
 from protokit.wire.ids import ByteId, named
 from protokit.wire.layout import Bits, FieldPath, Integer, Varint, path_of, read, resolve, show, walk
@@ -177,6 +178,7 @@ class WireFormat:
     ) -> None:
         self.declaration = declaration
         self.nodes = read(declaration)
+        self._reference = evaluated(declaration)
         self.replies = replies
         self.variants = tuple(dict(variant) for variant in variants)
         self.reserved_ids = tuple(reserved_ids)
@@ -291,7 +293,7 @@ class WireFormat:
         """
         stream = io.BytesIO(data)
         try:
-            container = self.declaration.parse_stream(stream)
+            container = self._reference.parse_stream(stream)
         except construct.StreamError as error:
             if "negative" in str(error):
                 raise RemoteProtocolError(f"a length is negative: {error}", stream.tell()) from error
@@ -354,6 +356,9 @@ class WireFormat:
                 else calculate(m.timeout, container)
             )
             timeout = min(max(budget, 0), 2**32 - 1)
+        for one in views.leaves(m.destination()) if request else ():
+            if isinstance(one, views.Item):
+                one.pairs.items(container)  # one that is malformed is an error, whoever needs it
         texts = {
             name: _text(view.get(container)) if request and view is not None else ""
             for name, view in (
@@ -423,8 +428,8 @@ class WireFormat:
             complete = _complete(self.declaration, dict(values))
             for checksum in self.meaning.checksums:  # filled in when the frame is sealed
                 if _can_set(complete, checksum.path) and views.value_at(complete, checksum.path) is None:
-                    views.put_at(complete, checksum.path, 0)
-            return bytes(self.declaration.build(complete))
+                    views.set_at(complete, checksum.path, 0)
+            return bytes(self._reference.build(complete))
         except (construct.ConstructError, KeyError, TypeError, ValueError) as error:
             raise LocalProtocolError(f"the frame cannot be built: {error}") from error
 

@@ -51,8 +51,12 @@ def check_kinds(nodes: tuple[Node, ...], meaning: Meaning) -> None:
         DeclarationError: names the reader and the field, says what it is and what to write instead.
     """
     fields = _fields(nodes)
-    for what, path, wanted in (*_read_by_nodes(nodes), *_read_by_meaning(meaning)):
-        if path not in fields:
+    hidden = {
+        path for path in fields if SECTION in fields.get(path[:-1], {})
+    }  # a Prefixed's length has no name
+    lengths = [(what, path, wanted) for what, path, wanted in _read_by_nodes(nodes) if path not in hidden]
+    for what, path, wanted in (*lengths, *_read_by_meaning(meaning)):
+        if path not in fields or path in hidden:
             raise DeclarationError(f"{what}: {show(path)} is no {_NONE[wanted]} of the format")
         for kind, seen in fields[path].items():
             if kind != wanted and not (kind == WHOLE and wanted == NUMBER):

@@ -1,7 +1,7 @@
 """A construct declaration read into nodes: what it lays out, with every reference resolved to a path.
 
-This is the only place that knows construct's insides. What is not in the vocabulary is refused here,
-naming the field and what to use instead.
+With ``evaluation`` this is the only place that knows construct's insides. What is not in the vocabulary is
+refused here, naming the field and what to use instead.
 """
 
 from __future__ import annotations
@@ -337,6 +337,7 @@ class _Reader:
             raise _refuse(path, "Prefixed holds GreedyBytes; lay structs out with Bytes and a view")
         size = (*path, "size")
         front = self.node(subcon.lengthfield, scope, size)
+        self.known.discard(size)  # it has no name
         length: Expression = Field(size)
         if subcon.includelength:
             if not isinstance(front[0], Integer):

@@ -37,7 +37,26 @@ def value_at(container: Container, path: FieldPath) -> Any:
     return container
 
 
-def put_at(container: Container, path: FieldPath, value: Any) -> None:
+def bytes_at(container: Container, path: FieldPath) -> bytes | None:
+    """The section at a path, chunks as the one that they make together; None where it is absent."""
+    value = value_at(container, path)
+    return b"".join(value) if isinstance(value, list) else None if value is None else bytes(value)
+
+
+def put_at(container: Container, path: FieldPath, value: bytes) -> None:
+    """Put another section there.
+
+    Raises:
+        LocalProtocolError: it is made of chunks, or its branch is absent.
+    """
+    before = value_at(container, path)
+    if before is None or isinstance(before, list):
+        what = "is not in this frame" if before is None else "is made of chunks"
+        raise LocalProtocolError(f"{'.'.join(path)} {what} and cannot be written to")
+    set_at(container, path, value)
+
+
+def set_at(container: Container, path: FieldPath, value: Any) -> None:
     """Replace what stands at a path."""
     for name in path[:-1]:
         container = container[name]
@@ -83,12 +102,12 @@ class Text(View):
 
     def get(self, container: Container) -> bytes | None:
         """The section's bytes."""
-        value = value_at(container, self.path)
-        return None if value is None else bytes(value)
+        return bytes_at(container, self.path)
 
     def replace(self, container: Container, text: bytes | None) -> None:
         """Put the text there, empty for None."""
-        put_at(container, self.path, text or b"")
+        if text or value_at(container, self.path) is not None:
+            put_at(container, self.path, text or b"")
 
 
 class Constant(View):
@@ -183,8 +202,8 @@ class Pairs:
         Raises:
             RemoteProtocolError: they are malformed.
         """
-        section = value_at(container, self.path)
-        return [] if section is None else self.encoding.parse(bytes(section))
+        section = bytes_at(container, self.path)
+        return [] if section is None else self.encoding.parse(section)
 
     def set(self, container: Container, key: bytes, value: bytes | None) -> None:
         """Set a key, or take it out for None; the others stay as they are."""

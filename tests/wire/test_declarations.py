@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import itertools
 import re
 import zlib
@@ -74,6 +76,7 @@ from protokit.wire import (
     text,
 )
 from protokit.wire.format import KINDS
+from protokit.wire.layout import Bits, Branch, ChunkList, Delimited, Integer, Section, Varint, read, walk
 
 LIMIT = 1 << 16
 HELLO = ("client", lambda variant: {"small": 1})
@@ -223,6 +226,83 @@ ODD = [
 ]
 
 
+class Meanings:
+    """Draws what the fields of a declaration mean, whether they are always there or not."""
+
+    def __init__(self, draw, declaration) -> None:
+        self.draw = draw
+        kinds = {}
+        for node in walk(read(declaration)):
+            if isinstance(node, Bits):
+                kinds |= {path: [Integer] for path, *_ in node.fields}
+            elif not isinstance(node, Branch):
+                kinds.setdefault(node.path, []).append(type(node))
+        for path in [
+            path for path in kinds if Section in kinds.get(path[:-1], [])
+        ]:  # the length of a Prefixed has no name
+            del kinds[path]
+        self.sections = self.all_of(kinds, Section, Delimited, ChunkList)
+        self.numbers = self.all_of(kinds, Integer, Varint)
+        self.maps = []
+
+    @staticmethod
+    def all_of(kinds, *wanted):
+        found = [path for path, seen in kinds.items() if set(seen) <= set(wanted)]
+        return [functools.reduce(lambda at, name: at[name], path, this) for path in found]
+
+    def one(self, choices):
+        return self.draw(st.sampled_from(choices))
+
+    def section(self):
+        return self.one(self.sections)
+
+    def map(self):
+        if not self.maps or self.draw(st.booleans()):
+            one = pairs(
+                self.section(), key=self.one([Int8ub, Int16ul, Int32ub]), value=self.one([Int8ub, Int32sb])
+            )
+            self.maps.append(self.one([one, lines(self.section(), "=", ";")]))
+        return self.one(self.maps)
+
+    def view(self, depth=0):
+        kinds = ["this", "text", "item", "step", "constant"] + (["split", "first"] if depth < 2 else [])
+        kind = self.one(kinds)
+        if kind == "split":
+            parts = self.draw(st.integers(1, 3))
+            return split(self.view(depth + 1), self.one(["a", "=", "\0"]), parts)[
+                self.draw(st.integers(0, parts - 1))
+            ]
+        if kind == "first":
+            return first(*(self.view(depth + 1) for _ in range(self.draw(st.integers(1, 3)))))
+        if kind == "item":
+            return self.map()[self.one(["", "a", "to"])]
+        if kind == "step":
+            return hessian2_strings(self.section(), 2)[self.draw(st.integers(0, 1))]
+        return "fixed" if kind == "constant" else self.section() if kind == "this" else text(self.section())
+
+    def maybe(self, make):
+        return make() if self.draw(st.booleans()) else None
+
+    def number(self):
+        field = self.one(self.numbers)
+        return self.one([field, field & 7, field == 3, (field & 255) * 2])
+
+    def all(self):
+        found = {name: self.maybe(self.view) for name in ("service", "method", "version", "group")}
+        found["headers"] = self.maybe(self.map)
+        found["timeout"] = self.one([lambda: 0, self.number, lambda: number(self.view())])()
+        entries = {0: Status.OK, 3: Status.OK, 7: Status.TIMEOUT}
+        found["status"] = self.maybe(lambda: table(self.number(), entries, Status.INTERNAL))
+        conditions = [
+            lambda: (),
+            self.number,
+            lambda: text(self.section()) == "a",
+            lambda: self.map()["a"] == "",
+        ]
+        found["app_error"] = self.one(conditions)()
+        return {name: one for name, one in found.items() if one is not None}
+
+
 @st.composite
 def formats(draw):
     """Kind 1: a request with a random body; 2: an answer with a text. Any names, any order that compiles."""
@@ -242,24 +322,47 @@ def formats(draw):
         id=this[number],
         response=this[kind] == 2,
         replies=Replies(error=lambda status, variant: {kind: 2, body: {text: ErrorText()}}),
+        **Meanings(draw, Struct(*fields)).all(),
     )
     return wire, (body, text)
+
+
+def asked(wire, data):
+    """Where the engine says a request wants to go."""
+    try:
+        one = native.request(wire.address, data)
+    except RemoteProtocolError:
+        return "malformed"
+    return (one.service, one.method, one.version, one.group, one.timeout_ms, dict(one.headers))
+
+
+def asked_reference(wire, data):
+    try:
+        one = wire.message(data)
+    except RemoteProtocolError:
+        return "malformed"
+    return (one.service, one.method, one.version, one.group, one.timeout_ms, dict(one.headers))
 
 
 def verdict(wire, data):
     """What the engine says: a size, or why not."""
     message = native.frame(wire.address, data, LIMIT)
-    return (KINDS[message.kind], message.size, message.id) if message.result == 0 else message.result
+    if message.result != 0:
+        return message.result
+    return (KINDS[message.kind], message.size, message.id, message.status)
 
 
 def reference(wire, data):
     try:
-        message = wire.message(data)
+        fields, size = wire.parse(data)
     except EOFError:
         return 1
     except RemoteProtocolError:
         return -1
-    return (message.kind, message.size, message.id)
+    with contextlib.suppress(RemoteProtocolError):  # of a text; the frame is right
+        message = wire.describe(fields, size)
+        return (message.kind, message.size, message.id, message.status)
+    return ("request", size, wire._id(fields), Status.OK)
 
 
 @settings(QUICK, max_examples=300)
@@ -271,6 +374,8 @@ def test_random_declarations_agree_with_construct(data):
     expected = reference(wire, whole)
     assert expected == verdict(wire, whole)
     assert wire.build(wire.parse(whole)[0]) == whole
+    if expected[0] == "request":
+        assert asked(wire, whole) == asked_reference(wire, whole)
     for cut in range(1, min(len(whole), 60)):
         assert verdict(wire, whole[:cut]) != 0
         message = native.frame(wire.address, whole[:cut], LIMIT)
@@ -282,6 +387,8 @@ def test_random_declarations_agree_with_construct(data):
     got, wanted = verdict(wire, bad), reference(wire, bad)
     if isinstance(got, tuple) or isinstance(wanted, tuple):
         assert got == wanted
+        if got[0] == "request":
+            assert asked(wire, bad[: got[1]]) == asked_reference(wire, bad)
     reply = native.error(wire.address, Status.TIMEOUT, 9, 0, b"why not")
     assert wire.message(reply).fields[body][text] == b"why not"
 

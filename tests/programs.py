@@ -1,0 +1,67 @@
+"""Compiled programs taken apart and put together again, right or wrong."""
+
+from __future__ import annotations
+
+import contextlib
+import struct
+
+from protokit import ProtokitError, Status, native
+from protokit.wire.compiler import OPS
+
+NAMES = {number: name for name, number in OPS.items()}
+RANGES = 16 * 4 + 4 * 8 + 12 * 4  # where the header's (at, count) of each array begin: program.h
+KINDS = {"insns": (0, 8), "maps": (6, 32), "keys": (7, 8), "checksums": (9, 16), "operands": (10, 4)}
+KINDS |= {"replies": (11, 4), "tests": (12, 32), "shapes": (13, 116), "counters": (14, 8), "tables": (4, 16)}
+INSN = struct.Struct("=BBBBi")
+
+
+def place_of(image, kind):
+    """(where it begins, how many items, bytes of one)."""
+    index, size = KINDS[kind]
+    at, count = struct.unpack_from("=2I", image, RANGES + 8 * index)
+    return at, count, size
+
+
+def insns(image):
+    """[name, a, b, c, i] of each instruction."""
+    at, count, size = place_of(image, "insns")
+    found = [INSN.unpack_from(image, at + size * n) for n in range(count)]
+    return [[NAMES[op], *operands] for op, *operands in found]
+
+
+def with_insns(image, changed):
+    """The same program of as many other instructions."""
+    at, count, size = place_of(image, "insns")
+    assert len(changed) == count
+    made = bytearray(image)
+    for number, (name, *operands) in enumerate(changed):
+        INSN.pack_into(made, at + size * number, OPS.get(name, 255), *operands)
+    return bytes(made)
+
+
+class Runner:
+    """Gives a codec frames that end where memory cannot be read, and asks all that can be asked of them."""
+
+    def __init__(self, room=1 << 12):
+        self.guarded = native.Guarded(room)
+        self.room = room
+
+    def run(self, codec, data, limit=1 << 16):
+        data = data[: self.room]
+        native.probe(codec, self.guarded.put(data))
+        message = native.frame(codec, self.guarded.put(data), limit)
+        with contextlib.suppress(ProtokitError):
+            native.error(codec, 4, 7, message.context, b"why not")
+        if message.result != 0:
+            return message
+        frame = data[: message.size]
+        assert 0 < message.size <= len(data)
+        assert 1 <= message.kind <= native.KIND_GREETING
+        assert message.status in list(Status)
+        asks = [native.heartbeat_ack]
+        asks += [native.request] if message.kind in {native.KIND_REQUEST, native.KIND_ONEWAY} else []
+        asks += [lambda codec, data: native.patch_id(codec, data, 7)] if native.rewrites_ids(codec) else []
+        for ask in asks:
+            with contextlib.suppress(ProtokitError):
+                ask(codec, self.guarded.put(frame))
+        return message

@@ -1,0 +1,271 @@
+"""A program is run only if every path of it reads what was written, as what it is, and bytes that are there.
+
+The compiler makes no other; here are those that it would make if it were wrong, or somebody else did.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+from construct import Bytes, Check, GreedyBytes, If, Int8ub, Int16ub, Int32ub, Prefixed, Struct, this
+from hypothesis import HealthCheck, event, given, seed, settings
+from hypothesis import strategies as st
+from programs import KINDS, Runner, insns, place_of, with_insns
+
+from protokit import Status, native
+from protokit.cli.subject import protocol_named
+from protokit.errors import DeclarationError
+from protokit.testing import frames, spoiled
+from protokit.wire import (
+    ErrorText,
+    Replies,
+    UVar,
+    WireFormat,
+    crc32,
+    first,
+    lines,
+    number,
+    pairs,
+    split,
+    table,
+)
+
+sys.path.append(str(Path(__file__).parents[2] / "native" / "fuzz"))
+import fuzz_formats
+
+RUNNER = Runner()
+HEAD = pairs(this.head, key=Int8ub, value=Int8ub)
+
+
+@cache
+def small():
+    """Some of everything, with branches."""
+    return WireFormat(
+        Struct(
+            "kind" / Int8ub,
+            "id" / Int16ub,
+            "fixed" / Bytes(3),
+            "more" / If(this.kind == 3, UVar(3)),
+            "head" / If(this.kind >= 2, Prefixed(Int8ub, GreedyBytes)),
+            "body" / Prefixed(Int16ub, GreedyBytes),
+            Check(this.more != 5),
+            "crc" / If(this.kind == 4, Int32ub),
+        ),
+        id=this.id,
+        response=this.kind == 1,
+        status=table(this.more, {0: Status.OK}, Status.INTERNAL),
+        app_error=lines(this.body, "=", ";")["failed"] == "yes",
+        service=first(HEAD["to"], split(this.fixed, "/", 2)[1]),
+        method=this.body,
+        timeout=number(HEAD["ms"]),
+        headers=HEAD,
+        checksum=crc32(this.crc, over=[this.head, this.body]),
+        replies=Replies(error=lambda status, variant: {"kind": 1, "fixed": b"   ", "body": ErrorText()}),
+    )
+
+
+@cache
+def formats():
+    made = {"small": small()}
+    made |= {one.name: one.wire for one in fuzz_formats.protocols()}
+    made |= {name: protocol_named(name).wire for name in ("bolt", "motan", "hsf")}
+    return made
+
+
+def changed(image, name, which, **operands):
+    """The image with some operands of the which-th instruction of that name changed."""
+    wrong = insns(image)
+    number = [number for number, one in enumerate(wrong) if one[0] == name][which]
+    for key, value in operands.items():
+        wrong[number]["nabci".index(key)] = value
+    return with_insns(image, wrong)
+
+
+NEVER = "is read, which some path has not written"
+BYTES = "bytes are read that need not be there"
+# What becomes of the which-th instruction of a name; the one that is named for it, and why.
+WRONG = {
+    "a section not said to be absent": ("ABSENT", 0, {"n": "SET", "a": 250}, "VERIFY", f"register 6 {NEVER}"),
+    "a number not said to be absent": ("SET", 0, {"a": 250}, "NEI", f"register 4 {NEVER}"),
+    "a place not said to be absent": (
+        "NOPLACE",
+        0,
+        {"a": 250},
+        "VERIFY",
+        "register 12 is no place of a checksum",
+    ),
+    "a number never read": ("LOAD1", 0, {"a": 250}, "JNE", f"register 0 {NEVER}"),
+    "a number as a section": (
+        "SLICE",
+        0,
+        {"b": 0},
+        "SLICE",
+        "register 0 is a number, and is read as a section",
+    ),
+    "a number as a saved section": ("SET", 2, {"n": "SAVE", "a": 1}, "SAVE", f"register 1 {NEVER}"),
+    "a size as a section": (
+        "SLICE",
+        0,
+        {"b": 10},
+        "SLICE",
+        "register 10 is a number, and is read as a section",
+    ),
+    "half a section": ("LOAD2", 1, {"a": 7}, "SECTION", f"register 8 {NEVER}"),
+    "a section as a number": (
+        "JNE",
+        0,
+        {"a": 2},
+        "JNE",
+        "register 2 is where a section begins, and is read as",
+    ),
+    "a place as a number": (
+        "JNE",
+        2,
+        {"a": 12},
+        "JNE",
+        "register 12 is where an integer stands, and is read as",
+    ),
+    "a place of another width": ("MARK", 0, {"b": 2}, "VERIFY", "register 12 is no place of a checksum"),
+    "less made sure of": ("NEED", 0, {"i": 5}, "SPAN", BYTES),
+    "an id behind what is there": ("IDAT", 0, {"i": 5}, "IDAT", BYTES),
+    "a number behind what is there": ("LOAD2", 0, {"i": 5}, "LOAD2", BYTES),
+    "more skipped": ("SKIP", 0, {"i": 7}, "SKIP", BYTES),
+    "less skipped": ("SKIP", 3, {"i": 3}, "WHOLE", "something stands behind the frame's end"),
+    "the end not looked for": ("WHOLE", 0, {"n": "HERE"}, "VERIFY", "the frame need not be there"),
+    "a text before the end": ("NEI", 0, {"n": "SLICE", "b": 6}, "SLICE", "the frame need not be there"),
+    "a kind of none": ("KIND", 0, {"i": 0}, "KIND", "no frame is of that kind"),
+    "a kind of too many": ("KIND", 0, {"i": 10}, "KIND", "its index is out of range"),
+    "a kind not said": ("KIND", 0, {"n": "SET", "a": 250}, "END", "no path said what kind of frame this is"),
+    "a status of none": ("STATUS", 0, {"a": 0}, "STATUS", "register 0 may hold what is no status"),
+    "a text that is not there": ("TO", 0, {"b": 200}, "TO", f"text 200 {NEVER}"),
+    "a text of another path": ("COPY", 0, {"a": 200}, "TO", f"text 5 {NEVER}"),
+    "headers in a constant": (
+        "SLICE",
+        4,
+        {"n": "LITERAL", "i": 0},
+        "HEADERS",
+        "text 10 need not stand in the frame",
+    ),
+    "a jump backward": ("JNE", 1, {"i": 0}, "JNE", "it jumps backward"),
+    "a jump away": ("JNE", 1, {"i": 100000}, "JNE", "its index is out of range"),
+    "a map of none": ("LOOK", 0, {"i": 99}, "LOOK", "its index is out of range"),
+    "framing in the destination": (
+        "NUMBER",
+        0,
+        {"n": "NEED", "i": 1},
+        "NEED",
+        "stands outside of the framing",
+    ),
+    "a destination in the frame": (
+        "CONTEXT",
+        0,
+        {"n": "BUDGET"},
+        "BUDGET",
+        "stands outside of the destination",
+    ),
+    "headers in the destination": (
+        "TO",
+        0,
+        {"n": "HEADERS", "i": 0},
+        "HEADERS",
+        "stands outside of the headers",
+    ),
+    "a reply in the frame": ("ID", 0, {"n": "EMIT_ID", "b": 2}, "EMIT_ID", "stands outside of a reply"),
+    "the frame in a reply": ("EMIT_ID", 0, {"n": "ID"}, "ID", "stands in a reply"),
+    "a wide integer in a reply": ("EMIT_ID", 0, {"b": 9}, "EMIT_ID", "its integer is too wide"),
+    "an instruction of none": ("NEED", 0, {"n": "NOTHING"}, "?", "it is unknown"),
+    "a varint of none": ("UVAR", 0, {"b": 0}, "UVAR", "its integer's width is out of range"),
+    "a long varint": ("UVAR", 0, {"b": 6}, "UVAR", "its integer's width is out of range"),
+    "an id of another kind": ("ID", 0, {"n": "NAMED", "a": 2}, "NAMED", "ids are integers here"),
+    "a step of none": ("SAME", 0, {"n": "STEP"}, "STEP", "its index is out of range"),
+    "an own of none": ("SLICE", 3, {"n": "OWN", "i": 1}, "OWN", "its index is out of range"),
+    "an empty frame": ("NEED", 0, {"n": "JUMP", "i": 30}, "WHOLE", "a frame may have no bytes"),
+    "more than a wrong frame says": ("EARLY", 0, {"n": "SET", "a": 250}, "SLICE", f"register 9 {NEVER}"),
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_a_wrong_program_is_refused_with_the_instruction(what):
+    name, which, operands, where, why = WRONG[what]
+    with pytest.raises(DeclarationError, match=f"instruction [0-9]+ .{re.escape(where)}.: {re.escape(why)}"):
+        native.declared(changed(small().image("x"), name, which, **operands))
+
+
+def neighbours(image):
+    """Each program that differs in one operand by one, or lacks one instruction."""
+    right = insns(image)
+    for place, (name, *operands) in enumerate(right):
+        lacking = [*right]
+        lacking[place] = ["SET", 250, 0, 0, 0]
+        yield with_insns(image, lacking)
+        for which, value in enumerate(operands):
+            for other in (value - 1, value + 1):
+                if which == 3 or 0 <= other < 256:
+                    wrong = [*right]
+                    wrong[place] = [name, *operands[:which], other, *operands[which + 1 :]]
+                    yield with_insns(image, wrong)
+
+
+def samples(wire):
+    """Frames of the format, right and wrong, the same every time."""
+    found = []
+
+    @seed(1)
+    @settings(max_examples=12, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @given(frames(wire), spoiled(frames(wire)))
+    def draw(right, wrong):
+        found.extend([right, wrong])
+
+    draw()
+    return sorted(set(found))
+
+
+def accepted(image):
+    try:
+        return native.declared(image)
+    except DeclarationError:
+        return None
+
+
+@pytest.mark.parametrize("name", ["small", "branches"])
+def test_what_is_accepted_of_all_neighbours_of_a_program_runs(name):
+    wire, runner = formats()[name], Runner()
+    some, ran, refused = samples(wire), 0, 0
+    for image in neighbours(wire.image(name)):
+        codec = accepted(image)
+        refused += codec is None
+        if codec is not None:
+            ran += 1
+            for data in some:
+                runner.run(codec, data)
+    assert min(ran, refused) > 100
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.data())
+@pytest.mark.parametrize("name", formats())
+def test_what_is_accepted_of_random_programs_runs(name, data):
+    """Any bytes of any table of the image: what is not refused can be run on any frame."""
+    wire = formats()[name]
+    image = bytearray(wire.image(name))
+    for _ in range(data.draw(st.integers(1, 4))):
+        kind = data.draw(st.sampled_from([kind for kind in KINDS if place_of(image, kind)[1]]))
+        at, count, size = place_of(image, kind)
+        where = at + data.draw(st.integers(0, count * size - 1))
+        others = st.sampled_from(
+            [image[where] ^ 1, (image[where] + 1) % 256, (image[where] - 1) % 256, 0, 1, 255]
+        )
+        image[where] = data.draw(others | st.integers(0, 255))
+    codec = accepted(bytes(image))
+    event("refused" if codec is None else "accepted")
+    if codec is not None:
+        for frame in (
+            data.draw(frames(wire)),
+            data.draw(spoiled(frames(wire))),
+            data.draw(st.binary(max_size=60)),
+        ):
+            RUNNER.run(codec, frame or b"\0", data.draw(st.sampled_from([8, 64, 1 << 16])))
