@@ -33,6 +33,7 @@ OP_CONNECT, OP_CLOSE, OP_PAUSE, OP_RESUME, OP_FILTER, OP_RETIRED, OP_ENDPOINT, O
     1, 10
 )
 EVENT_DRAINED, EVENT_BRIDGE, EVENT_UNBRIDGE = range(100, 103)
+CONNECTED, CONNECT_FAILED, CONNECT_EXHAUSTED = range(3)
 DECIDE_CONTINUE, DECIDE_CLUSTER, DECIDE_REPLY = range(3)
 KIND_REQUEST, KIND_ONEWAY, KIND_RESPONSE, KIND_HEARTBEAT, KIND_HEARTBEAT_ACK, KIND_DRAIN = range(1, 7)
 KIND_GREETING = 9
@@ -696,8 +697,8 @@ class Core:
         """A client's handle, 0 when it is refused."""
         return int(lib.pk_core_accept(self._core, listener))
 
-    def connected(self, handle: int, *, failed: bool = False) -> None:
-        """An upstream connection opened, or did not."""
+    def connected(self, handle: int, *, failed: int = CONNECTED) -> None:
+        """An upstream connection opened, or did not: CONNECT_FAILED, CONNECT_EXHAUSTED."""
         lib.pk_core_connected(self._core, handle, failed)
 
     def feed(self, handle: int, data: bytes, *, in_place: bool = False) -> bool:

@@ -100,7 +100,7 @@ class World:
         self.core = native.Core(7)
         self.now = 1_000 * MS
         self.polite = polite
-        self.connect = connect  # what happens to new upstream connections: ok, fail, or wait
+        self.connect = connect  # new upstream connections: ok, fail, exhausted (here), or wait
         self.clients: list[int] = []
         self.upstreams: dict[int, tuple[str, int]] = {}  # open or being opened, by handle
         self.opening: list[int] = []
@@ -151,7 +151,8 @@ class World:
             if self.connect == "wait":
                 self.opening.append(op.handle)
             else:
-                self.core.connected(op.handle, failed=self.connect == "fail")
+                failed = {"fail": native.CONNECT_FAILED, "exhausted": native.CONNECT_EXHAUSTED}
+                self.core.connected(op.handle, failed=failed.get(self.connect, native.CONNECTED))
         elif op.op == native.OP_CLOSE:
             assert op.handle not in self.closed, "closed twice"
             self.closed[op.handle] = op.arg

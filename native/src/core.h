@@ -32,6 +32,7 @@ typedef uint64_t pk_handle; /* 0 names nothing */
   X(upstream_connections_active) X(upstream_closed) X(upstream_silent) X(buffer_bytes)          \
   X(filters_waiting) X(filters_bytes) X(filters_cancelled) X(tables_live) X(bytes_from_clients) X(bytes_to_clients)                   \
   X(bytes_from_upstreams) X(bytes_to_upstreams) X(system_calls) X(batches) X(accept_errors)     \
+  X(connect_errors)                                                                              \
   X(events_lost) X(fallback_connections) X(fallback_active) X(greetings_refused)
 
 typedef struct pk_stats {
@@ -86,6 +87,9 @@ int pk_core_apply(pk_core *core, const pk_table *table, uint64_t token);
 
 /* A client connected to listener `id`. 0: refuse it (close the socket). */
 pk_handle pk_core_accept(pk_core *core, uint32_t listener);
+/* An upstream connection opened, or did not: by the server's fault, or by ours (no descriptor, no memory), which
+ * says nothing of the server. */
+enum { PK_CONNECTED = 0, PK_CONNECT_FAILED = 1, PK_CONNECT_EXHAUSTED = 2 };
 void pk_core_connected(pk_core *core, pk_handle h, int failed);
 /* Where to read up to *size bytes for `h` before pk_core_feed; NULL: do not read now. */
 uint8_t *pk_core_buffer(pk_core *core, pk_handle h, size_t *size);

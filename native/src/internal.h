@@ -143,6 +143,7 @@ typedef struct pk_conn {
   uint8_t orphaned; /* it lost a connection of its own: new requests are refused, it ends when all is answered */
   uint8_t opening;  /* upstream: requests wait until it is connected and greeted */
   uint8_t greeting, refused; /* steps of the greeting still to come; the peer said no */
+  uint8_t exhausted; /* upstream: this side had no descriptor for it */
   uint8_t unwanted; /* closed by us before it opened: says nothing of the endpoint */
   uint8_t falls_back, raw; /* of a listener with a fallback; passed on there, byte by byte */
   uint8_t finishing; /* raw: no more is to be written */
@@ -366,7 +367,8 @@ void pk_request_dispatch(pk_core *core, pk_request *r, const uint8_t *data, cons
 void pk_request_answer(pk_core *core, pk_request *r, const uint8_t *data, const pk_frame *f);
 /* Ends the request with an error that the caller's library raises; `text` up to 512 bytes. */
 void pk_request_fail(pk_core *core, pk_request *r, uint32_t status, const char *text, size_t size);
-enum { PK_LOST_REFUSED = 0x100 }; /* with PK_RETRY_CONNECT: the greeting was refused */
+enum { PK_LOST_REFUSED = 0x100, PK_LOST_EXHAUSTED = 0x200 }; /* with PK_RETRY_CONNECT: the greeting was refused; no
+                                                               * descriptor was left */
 /* An attempt came to nothing; `why` is PK_RETRY_*. Tries again where that is safe, else fails. */
 void pk_request_lost(pk_core *core, pk_request *r, uint32_t why, int written);
 void pk_request_timeout(pk_core *core, pk_request *r);

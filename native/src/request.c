@@ -378,7 +378,8 @@ static void retry(pk_core *core, pk_request *r) {
 
 void pk_request_lost(pk_core *core, pk_request *r, uint32_t why, int written) {
   pk_endpoint *e = endpoint_of(core, r);
-  if (e != NULL) PK_STAT_ADD(e->stats->errors, 1);
+  int ours = (why & PK_LOST_EXHAUSTED) != 0;
+  if (e != NULL && !ours) PK_STAT_ADD(e->stats->errors, 1);
   if (why & PK_LOST_REFUSED) r->refused = 1;
   if (pk_request_may_retry(r, why, written)) {
     retry(core, r);
@@ -386,12 +387,13 @@ void pk_request_lost(pk_core *core, pk_request *r, uint32_t why, int written) {
   }
   pk_message m = {.size = 0};
   pk_message_add(&m, why & PK_LOST_REFUSED    ? "protokit: the greeting was refused by "
+                     : ours                   ? "protokit: no descriptor or memory is left to connect to "
                      : why & PK_RETRY_CONNECT ? "protokit: cannot connect to "
                                               : "protokit: the connection was lost to ");
   add_target(&m, r, e);
   if (why == PK_RETRY_RESET)
     pk_message_add(&m, written ? " after the request was sent" : " before the request was sent");
-  pk_request_fail(core, r, PK_STATUS_UNAVAILABLE, m.data, m.size);
+  pk_request_fail(core, r, ours ? PK_STATUS_OVERLOADED : PK_STATUS_UNAVAILABLE, m.data, m.size);
 }
 
 int pk_request_retry_answer(pk_core *core, pk_request *r, uint32_t status) {

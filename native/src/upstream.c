@@ -304,6 +304,8 @@ void pk_core_connected(pk_core *core, pk_handle h, int failed) {
   pk_conn *c = pk_conn_find(core, h);
   if (c == NULL || c->state != PK_CONN_CONNECTING) return;
   if (failed) {
+    c->exhausted = failed == PK_CONNECT_EXHAUSTED;
+    if (c->exhausted) PK_STAT_ADD(core->stats.connect_errors, 1);
     pk_conn_close(core, c, 1);
     return;
   }
@@ -326,7 +328,7 @@ static void connect_failed(pk_core *core, pk_endpoint *e) {
 void pk_up_lost(pk_core *core, pk_conn *c, int connecting) {
   uint64_t sent = c->out_total - c->out_bytes;
   if (connecting) {
-    if (!c->unwanted) connect_failed(core, c->endpoint);
+    if (!c->unwanted && !c->exhausted) connect_failed(core, c->endpoint);
   } else {
     PK_STAT_ADD(core->stats.upstream_closed, 1);
   }
@@ -341,7 +343,8 @@ void pk_up_lost(pk_core *core, pk_conn *c, int connecting) {
     if (r == NULL) {
       pk_attempt_free(core, a);
     } else {
-      pk_request_lost(core, r, PK_RETRY_CONNECT | (c->refused ? PK_LOST_REFUSED : 0), 0);
+      uint32_t why = c->refused ? PK_LOST_REFUSED : c->exhausted ? PK_LOST_EXHAUSTED : 0;
+      pk_request_lost(core, r, PK_RETRY_CONNECT | why, 0);
     }
   }
   uint32_t at = 0;

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <pthread.h>
@@ -14,6 +15,7 @@
 #include <stdio.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -21,6 +23,7 @@
 #include "ring.h"
 
 enum { EVENTS = 256, ACCEPTS = 16, IOVECS = 64, COMMANDS = 4096, EVENTS_UP = 4096 };
+enum { RESERVE_MIN = 16, RESERVE_MAX = 1024 }; /* descriptors */
 enum { REARM_MS = 100, USER_TIMEOUT_MS = 30000, STACK = 512 * 1024 };
 #define LISTENER_BIT ((uint64_t)1 << 63)
 
@@ -53,6 +56,7 @@ struct pk_worker {
   pk_core *core;
   pthread_t thread;
   int epoll, wake, event_fd;
+  int client_fds, upstream_fds; /* no descriptor from this number on for clients, for servers */
   pk_ring commands, events;
   sock *socks;
   uint32_t sock_capacity, sock_count;
@@ -82,6 +86,22 @@ static void tune(int fd) {
   set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
   set_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, USER_TIMEOUT_MS);
   set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+}
+
+static int is_shortage(int error) {
+  return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
+}
+
+/* Of the process's descriptors some are left to connections to servers when clients have the rest, and some to the
+ * deciding side when those have theirs: who administers it gets in. Numbers are given out from the lowest. */
+static void share_descriptors(pk_worker *w) {
+  struct rlimit limit;
+  rlim_t all = getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < INT_MAX ? limit.rlim_cur : INT_MAX;
+  int reserve = (int)(all / 8);
+  reserve = reserve < RESERVE_MIN ? RESERVE_MIN : reserve > RESERVE_MAX ? RESERVE_MAX : reserve;
+  if (reserve > (int)all / 2) reserve = (int)all / 2;
+  w->client_fds = (int)all - reserve;
+  w->upstream_fds = (int)all - reserve / 4;
 }
 
 /* Sockets. */
@@ -218,14 +238,15 @@ static void write_to(pk_worker *w, sock *s) {
   }
 }
 
+static int opened(pk_worker *w, sock *s) { return hand_up(w, s, 1) == 0 ? PK_CONNECTED : PK_CONNECT_EXHAUSTED; }
+
 static void connect_finished(pk_worker *w, sock *s) {
   int error = 0;
   socklen_t size = sizeof error;
   w->calls++;
   if (getsockopt(s->fd, SOL_SOCKET, SO_ERROR, &error, &size) != 0) error = errno;
   s->connecting = 0;
-  if (error == 0) error = hand_up(w, s, 1);
-  pk_core_connected(w->core, s->handle, error != 0);
+  pk_core_connected(w->core, s->handle, error != 0 ? PK_CONNECT_FAILED : opened(w, s));
 }
 
 static void ready(pk_worker *w, sock *s, uint32_t events) {
@@ -264,18 +285,19 @@ static void connect_to(pk_worker *w, const pk_op *op) {
   memcpy(&addr, (const void *)(uintptr_t)op->data, op->size);
   w->calls += 2;
   int fd = socket(addr.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-  if (fd < 0) {
-    pk_core_connected(w->core, op->handle, 1);
+  if (fd < 0 || fd >= w->upstream_fds) {
+    int failed = fd < 0 && !is_shortage(errno) ? PK_CONNECT_FAILED : PK_CONNECT_EXHAUSTED;
+    if (fd >= 0) close(fd);
+    pk_core_connected(w->core, op->handle, failed);
     return;
   }
   tune(fd);
   int done = connect(fd, (const struct sockaddr *)&addr, (socklen_t)op->size) == 0;
-  if ((!done && errno != EINPROGRESS) || sock_add(w, op->handle, fd, !done) == NULL) {
-    close(fd);
-    pk_core_connected(w->core, op->handle, 1);
-    return;
-  }
-  if (done) pk_core_connected(w->core, op->handle, hand_up(w, sock_of(w, op->handle), 1) != 0);
+  int failed = done || errno == EINPROGRESS ? PK_CONNECTED : is_shortage(errno) ? PK_CONNECT_EXHAUSTED : PK_CONNECT_FAILED;
+  if (failed == PK_CONNECTED && sock_add(w, op->handle, fd, !done) == NULL) failed = PK_CONNECT_EXHAUSTED;
+  if (failed != PK_CONNECTED) close(fd);
+  else if (done) failed = opened(w, sock_of(w, op->handle));
+  if (failed != PK_CONNECTED || done) pk_core_connected(w->core, op->handle, failed);
 }
 
 static int event_up(pk_worker *w, const pk_op *op) {
@@ -355,16 +377,19 @@ static void settle(pk_worker *w) {
 
 /* Listening. */
 
+/* Clients wait where they are: the listener would report itself again at once, for ever. */
+static void rest(pk_worker *w, acceptor *a) {
+  PK_STAT_ADD(((pk_stats *)pk_core_stats(w->core))->accept_errors, 1);
+  if (a->rearm_at == 0) (void)epoll_ctl(w->epoll, EPOLL_CTL_DEL, a->fd, NULL);
+  a->rearm_at = w->now + (uint64_t)REARM_MS * 1000000u;
+}
+
 static void accept_from(pk_worker *w, acceptor *a) {
   for (int i = 0; i < ACCEPTS; i++) {
     w->calls++;
     int fd = accept4(a->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd < 0) {
-      if (errno != EMFILE && errno != ENFILE && errno != ENOBUFS && errno != ENOMEM) return;
-      /* Out of descriptors: the listener would report itself again at once, for ever. */
-      PK_STAT_ADD(((pk_stats *)pk_core_stats(w->core))->accept_errors, 1);
-      (void)epoll_ctl(w->epoll, EPOLL_CTL_DEL, a->fd, NULL);
-      a->rearm_at = w->now + (uint64_t)REARM_MS * 1000000u;
+      if (is_shortage(errno)) rest(w, a);
       return;
     }
     pk_handle h = pk_core_accept(w->core, a->listener);
@@ -376,6 +401,10 @@ static void accept_from(pk_worker *w, acceptor *a) {
     sock *s = sock_add(w, h, fd, 0);
     if (s == NULL) close(fd);
     if (s == NULL || hand_up(w, s, 0) != 0) pk_core_error(w->core, h);
+    if (fd >= w->client_fds) {
+      rest(w, a);
+      return;
+    }
   }
 }
 
@@ -419,7 +448,14 @@ static void unlisten(pk_worker *w, uint32_t listener) {
 static void rearm_due(pk_worker *w) {
   for (uint32_t i = 0; i < w->acceptor_count; i++) {
     acceptor *a = &w->acceptors[i];
-    if (a->fd >= 0 && a->rearm_at != 0 && w->now >= a->rearm_at) (void)arm(w, i);
+    if (a->fd < 0 || a->rearm_at == 0 || w->now < a->rearm_at) continue;
+    int next = fcntl(a->fd, F_DUPFD_CLOEXEC, 0); /* the number that a client would get */
+    if (next >= 0) close(next);
+    if (next < 0 || next >= w->client_fds) {
+      rest(w, a);
+    } else {
+      (void)arm(w, i);
+    }
   }
 }
 
@@ -439,6 +475,7 @@ static void commands(pk_worker *w) {
         unlisten(w, c.a);
         break;
       case CMD_APPLY:
+        share_descriptors(w); /* the limit may be another one now */
         if (pk_core_apply(w->core, c.data, c.handle) != 0)
           event_kept(w, &(pk_op){.op = PK_OP_RETIRED, .token = c.handle});
         break;
@@ -559,6 +596,7 @@ pk_worker *pk_worker_start(uint64_t seed) {
   if (posix_memalign(&memory, 64, sizeof(pk_worker)) != 0) return NULL;
   pk_worker *w = memset(memory, 0, sizeof(pk_worker));
   w->core = pk_core_new(seed);
+  share_descriptors(w);
   w->epoll = epoll_create1(EPOLL_CLOEXEC);
   w->wake = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
   w->event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);

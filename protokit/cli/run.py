@@ -53,6 +53,7 @@ def _run(config: str, log_level: str) -> int:
     logging.basicConfig(
         level=log_level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
+    _raise_descriptors()
     try:
         loaded = configuration.load(config)
         uvloop.run(_Service(loaded).run())
@@ -72,6 +73,13 @@ def _fill_standard_descriptors() -> None:
             os.fstat(number)
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free
+
+
+def _raise_descriptors() -> None:
+    """As many descriptors as the process may have; a login shell's 1024 are fewer than it may want."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):  # more than the kernel gives: what is set stays
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 class _Service:

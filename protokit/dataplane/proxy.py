@@ -67,6 +67,7 @@ class Proxy:
         self._bridges = Bridges(lambda: self._snapshot.limits, self.repeated)
         self._drained = 0
         self._closing: asyncio.Task[None] | None = None
+        self._watch = Watch(self._workers, self.repeated)
         self._watching: asyncio.Task[None] | None = None
         self._started: dict[str, Plugin] = {}
 
@@ -100,7 +101,7 @@ class Proxy:
         except BaseException:
             await self.close()
             raise
-        self._watching = loop.create_task(Watch(self._workers, self.repeated).run())
+        self._watching = loop.create_task(self._watch.run())
         self.ready = True
         self._keep_names()
 
@@ -303,6 +304,7 @@ class Proxy:
             await asyncio.sleep(0.002)
         await self._filters.close()
         await self._bridges.stop()
+        self._watch.look()  # a short life has its lines, too
         for worker in self._workers:
             loop.remove_reader(worker.event_fd)
             await loop.run_in_executor(None, worker.stop)

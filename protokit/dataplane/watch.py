@@ -24,7 +24,8 @@ LINES = {
     "closed_half_frame": "connections were closed: a frame did not come whole within timeouts.frame",
     "upstream_silent": "upstream connections were closed: the server said nothing for timeouts.probe",
     "greetings_refused": "upstream connections were closed: the server refused the greeting",
-    "accept_errors": "client connections waited: no descriptors or memory are left (see ulimit -n)",
+    "accept_errors": "new client connections had to wait: no descriptors are left for them (see ulimit -n)",
+    "connect_errors": "upstream connections could not be opened: no descriptors are left (see ulimit -n)",
     "events_lost": "events of a worker were lost: no memory is left",
 }
 

@@ -914,3 +914,23 @@ def test_a_connection_that_does_not_open_in_time_fails_over(wide):
     assert first in world.closed
     world.opened(world.opening[0])
     assert len(world.take(wide, world.only_upstream())) == 1
+
+
+def test_descriptors_that_run_out_here_say_nothing_of_the_servers(wide):
+    world = World(table([wide.address], endpoints=2), connect="exhausted")
+    client = world.client()
+    for number in range(1, 9):
+        world.feed(client, wide.request(number))
+    for _, status, _, text in world.take(wide, client):
+        assert status == OVERLOADED
+        assert text.startswith(b"protokit: no descriptor or memory is left to connect to ")
+    assert world.stat("connect_errors") == 8 * 3  # each asked both, and one again
+    assert world.stat("upstream_connect_failures") == world.stat("errors_unavailable") == 0
+    for uid in range(2):
+        stats = world.core.endpoint_stats(uid)
+        assert stats["connect_failures"] == stats["errors"] == stats["connections"] == 0
+    world.connect = "ok"
+    world.feed(client, wide.request(9))  # at once: nobody was put off
+    (frame,) = world.take(wide, world.only_upstream())
+    answer(world, wide, world.only_upstream(), frame)
+    assert world.take(wide, client) == [(wide.RESPONSE, OK, 9, b"ok")]

@@ -6,6 +6,7 @@ import asyncio
 import fcntl
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,11 +18,12 @@ from pathlib import Path
 import pytest
 import uvloop
 from peers import Client, Server, configuration
+from protokit_dubbo.messages import OK
 
 import protokit
 
 CONFIG = """
-listeners: [{{name: in, bind: "127.0.0.1:0", protocol: dubbo, cluster: c}}]
+listeners: [{{name: in, bind: "127.0.0.1:{listener}", protocol: dubbo, cluster: c}}]
 clusters: [{{name: c, endpoints: ["{endpoint}"]}}]
 admin: {{bind: "127.0.0.1:{port}"}}
 drain: {{delay: 0s, timeout: 1s}}
@@ -39,15 +41,17 @@ def free_port() -> int:
 class Run:
     """A proxy that is told its admin port, so that nobody has to read its banner."""
 
-    def __init__(self, folder: Path, before: str = "", more: str = "", **streams) -> None:
-        self.port = free_port()
+    def __init__(
+        self, folder: Path, before: str = "", more: str = "", endpoint: str = "127.0.0.1:9", **streams
+    ) -> None:
+        self.port, self.listener = free_port(), free_port()
         self.path = folder / "c.yaml"
-        self.endpoint("127.0.0.1:9", more)
+        self.endpoint(endpoint, more)
         command = f'{before} exec "{sys.executable}" -m protokit run "{self.path}" {streams.pop("shell", "")}'
         self.process = subprocess.Popen(["/bin/sh", "-c", command], **streams)
 
     def endpoint(self, address: str, more: str = "") -> None:
-        self.path.write_text(CONFIG.format(endpoint=address, port=self.port) + more)
+        self.path.write_text(CONFIG.format(endpoint=address, port=self.port, listener=self.listener) + more)
 
     def get(self, path: str) -> tuple[int, str]:
         try:
@@ -215,3 +219,46 @@ def test_what_filters_do_is_logged_once_a_minute(tmp_path, caplog, monkeypatch):
     failed = next(record for record in caplog.records if record.getMessage().startswith("filter"))
     assert "the request is answered INTERNAL" in failed.getMessage()
     assert failed.exc_info[2].tb_frame.f_code.co_filename == str(tmp_path / "filters.py")
+
+
+def test_the_soft_limit_of_descriptors_is_raised(start):
+    run = start(before="ulimit -S -n 128; ulimit -H -n 500;", stdout=subprocess.DEVNULL)
+    run.started()
+    limits = Path(f"/proc/{run.process.pid}/limits").read_text()
+    assert re.search(r"Max open files +500 +500 ", limits)
+    run.ends()
+
+
+def test_clients_that_take_every_descriptor_leave_some_to_servers_and_operators(start):
+    async def main():
+        server = await Server().start()
+        address = f"127.0.0.1:{server.port}"
+        run = start(
+            before="ulimit -n 64;", endpoint=address, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        )
+
+        def stat(name: str) -> int:
+            return json.loads(run.get("/stats")[1])["workers"][0][name]
+
+        await asyncio.to_thread(run.started)
+        crowd = [await Client.connect(run.listener) for _ in range(100)]
+        while not await asyncio.to_thread(stat, "accept_errors"):
+            await asyncio.sleep(0.02)
+        assert (await crowd[0].call("echo", 1)).value == 1  # by the first connection to a server
+        assert 16 < await asyncio.to_thread(stat, "connections_active") < 64 - 12
+        await asyncio.to_thread(run.reloads)
+        run.endpoint(address)
+        run.process.send_signal(signal.SIGHUP)
+        for client in crowd[:50]:
+            await client.close()
+        for client in crowd[50:60]:  # who waited gets in
+            while (await client.call("echo", 2)).status != OK:
+                await asyncio.sleep(0.02)
+        for client in crowd[50:]:
+            await client.close()
+        await asyncio.to_thread(run.ends)
+        log = run.process.stderr.read().decode()
+        assert "new client connections had to wait: no descriptors are left" in log
+        await server.stop()
+
+    asyncio.run(asyncio.wait_for(main(), 60))
