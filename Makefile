@@ -1,11 +1,21 @@
 # make demo   two providers, the proxy between them, real Dubbo calls
-# make test   the tests; make interop, ctest, fuzz, soak, bench, lint: the rest
-VENV ?= .venv
+# make test   the tests, in minutes; make test-all: also the thorough and slow ones
+# make interop, ctest, fuzz, soak, bench, lint: the rest
+#
+# What is installed are the versions in $(LOCK). `LOCK=` takes the newest of everything, into an environment of its
+# own; `make lock` makes those the ones in the file, to be committed once `make test-all` and `make lint` pass.
+LOCK = requirements.lock
+VENV ?= $(if $(LOCK),.venv,.venv-newest)
 PYTHON ?= python3
 BIN = $(VENV)/bin
-CORE = $(wildcard native/src/* native/include/protokit/* native/cdef/* native/*.py) pyproject.toml setup.py
+PIP = PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/pip
+CORE = $(wildcard native/src/* native/src/*/* native/include/protokit/* native/cdef/* native/*.py) pyproject.toml setup.py
 PLUGINS = dubbo hsf motan sofarpc
 PARTS = $(wildcard plugins/*/native/* plugins/*/*.py plugins/*/*.toml)
+TESTS = tests plugins
+
+# Runs one command that has much to say and is heard only where it fails.
+quietly = @log=$$(mktemp); $(1) >$$log 2>&1 && rm $$log || { cat $$log; rm $$log; exit 1; }
 
 demo: $(VENV)/.installed
 	$(BIN)/python examples/demo.py
@@ -14,7 +24,10 @@ run: $(VENV)/.installed
 	$(BIN)/python examples/demo.py --keep-running
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest -n auto --dist loadfile tests plugins --ignore tests/interop $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist loadfile $(TESTS) --ignore tests/interop -m "not slow" $(ARGS)
+
+test-all: $(VENV)/.test
+	$(BIN)/python -m pytest -n auto --dist loadfile $(TESTS) --ignore tests/interop $(ARGS)
 
 interop: $(VENV)/.test
 	tests/interop/install.sh
@@ -41,30 +54,30 @@ soak: $(VENV)/.installed
 bench: $(VENV)/.bench
 	$(BIN)/python benchmarks/suite.py $(ARGS)
 
-$(VENV)/.created:
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install -q --upgrade pip "setuptools>=70" wheel "cffi>=1.16"
-	touch $@
+# An environment of its own, made anew where the versions have changed.
+$(VENV)/.created: $(LOCK)
+	$(PYTHON) -m venv --clear $(VENV)
+	$(call quietly,$(PIP) install $(LOCK:%=-c %) "setuptools>=77" "cffi>=1.16")
+	@touch $@
 
 $(VENV)/.installed: $(VENV)/.created $(CORE) $(PARTS)
-	$(BIN)/pip install -q --no-build-isolation -e .
-	for one in $(PLUGINS); do $(BIN)/pip install -q --no-build-isolation -e plugins/$$one || exit 1; done
-	touch $@
+	@echo "building protokit and the plugins in plugins/ into $(VENV) (half a minute)"
+	$(call quietly,$(PIP) install $(LOCK:%=-c %) --no-build-isolation $(patsubst %,-e %,. $(PLUGINS:%=./plugins/%)))
+	@touch $@
 
-$(VENV)/.test: $(VENV)/.installed
-	$(BIN)/pip install -q --no-build-isolation -e ".[test]"
-	touch $@
+# What an extra needs; protokit-proxy itself is there.
+$(VENV)/.test $(VENV)/.lint $(VENV)/.bench: $(VENV)/.%: $(VENV)/.installed
+	$(call quietly,$(PIP) install $(LOCK:%=-c %) "protokit-proxy[$*]")
+	@touch $@
 
-$(VENV)/.lint: $(VENV)/.installed
-	$(BIN)/pip install -q --no-build-isolation -e ".[lint]"
-	touch $@
-
-$(VENV)/.bench: $(VENV)/.installed
-	$(BIN)/pip install -q --no-build-isolation -e ".[bench]"
-	touch $@
+lock:
+	rm -rf .venv-newest
+	$(MAKE) LOCK= VENV=.venv-newest .venv-newest/.test .venv-newest/.lint
+	echo "# Made by \`make lock\`." >requirements.lock
+	.venv-newest/bin/pip freeze --all --exclude-editable --exclude pip >>requirements.lock
 
 clean:
-	rm -rf build dist benchmarks/build *.egg-info plugins/*/build plugins/*/*.egg-info $(VENV)
+	rm -rf build dist benchmarks/build *.egg-info plugins/*/build plugins/*/*.egg-info $(VENV) .venv-newest
 	find . -name '_native*' -not -name '*.pyi' -path '*protokit*' -not -path './.git/*' -delete
 
-.PHONY: demo run test interop lint ctest fuzz soak bench clean
+.PHONY: demo run test test-all lock interop lint ctest fuzz soak bench clean

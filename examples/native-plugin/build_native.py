@@ -1,10 +1,8 @@
-"""Builds protokit_tag._native: the codec in cffi API mode, against the installed protokit's header."""
+"""Builds protokit_tag._native: the codec in cffi API mode, against protokit's header in include."""
 
 from __future__ import annotations
 
 from cffi import FFI
-
-import protokit
 
 ffibuilder = FFI()
 ffibuilder.cdef("uintptr_t tag_codec_address(void);")
@@ -15,7 +13,7 @@ ffibuilder.set_source(
     static uintptr_t tag_codec_address(void) { return (uintptr_t)&tag_codec; }
     """,
     sources=["native/tag.c"],
-    include_dirs=["native", protokit.get_include()],
+    include_dirs=["native", "include"],
     extra_compile_args=["-std=c11", "-O3", "-fvisibility=hidden", "-Wall", "-Wextra", "-Werror=implicit"],
 )
 

@@ -1,4 +1,4 @@
-"""Builds protokit_dubbo._native: the codec, against the installed protokit's headers."""
+"""Builds protokit_dubbo._native: the codec, against protokit's header in include."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import os
 from pathlib import Path
 
 from cffi import FFI
-
-import protokit
 
 HERE = Path(__file__).resolve().parent
 
@@ -20,7 +18,7 @@ ffibuilder.set_source(
     static uintptr_t dubbo_codec_address(void) { return (uintptr_t)&pk_dubbo_codec; }
     """,
     sources=[os.path.relpath(path) for path in sorted((HERE / "native").glob("*.c"))],
-    include_dirs=[str(HERE / "native"), protokit.get_include()],
+    include_dirs=[str(HERE / "native"), str(HERE / "include")],
     extra_link_args=["-O3", "-flto"],
     extra_compile_args=[
         "-std=c11",

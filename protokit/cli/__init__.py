@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import click
-
-import protokit
-from protokit.cli.check import check
-from protokit.cli.decode import decode
-from protokit.cli.fuzz import fuzz
-from protokit.cli.new import new
-from protokit.cli.plugins import plugins
-from protokit.cli.run import run
-from protokit.cli.schema import schema
+import protokit_proxy
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(protokit.__version__, prog_name="protokit")
 def main() -> None:
-    """A proxy for RPC protocols."""
+    """Run the command; first it is asked whether the package is ours.
 
+    That is asked here, too: the script of the other project's distribution enters here where its package has
+    overwritten ours.
+    """
+    protokit_proxy.require_ours()
+    from protokit.cli.group import group  # noqa: PLC0415  # not before it is known to be ours
 
-for command in (check, decode, fuzz, new, plugins, run, schema):
-    main.add_command(command)
+    group()

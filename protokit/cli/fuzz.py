@@ -67,7 +67,7 @@ def fuzz(
         from protokit.testing import fuzzing, vectors_of  # noqa: PLC0415  # Hypothesis is an extra
     except ModuleNotFoundError as error:
         raise click.UsageError(
-            f"{error.name} is missing; install it with: pip install 'protokit[test]'"
+            f"{error.name} is missing; install it with: pip install 'protokit-proxy[test]'"
         ) from None
     try:
         plugin, beside = plugin_of(protocol)

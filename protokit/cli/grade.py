@@ -104,7 +104,7 @@ def check(
     """
     for name in ("hypothesis", "pytest"):
         if importlib.util.find_spec(name) is None:
-            raise click.UsageError(f"{name} is missing; install it with: pip install 'protokit[test]'")
+            raise click.UsageError(f"{name} is missing; install it with: pip install 'protokit-proxy[test]'")
     steps: list[Step] = []
     try:
         plugin, beside = plugin_of(protocol)

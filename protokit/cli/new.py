@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 import protokit
+import protokit_proxy
 from protokit.plugins import GROUP
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ def new(name: str, directory: Path | None) -> None:
             f"{name!r} cannot name a protocol and its package: expected a lowercase letter, then lowercase"
             " letters and digits, in words joined by '-' or '_', such as 'mail' or 'acme-rpc'"
         )
+    if _module(name) == protokit_proxy.__name__:
+        raise click.ClickException(f"{name!r} is taken: {protokit_proxy.DISTRIBUTION} is protokit itself")
     for point in importlib.metadata.entry_points(group=GROUP, name=name):
         owner = point.dist.name if point.dist else point.value
         raise click.ClickException(

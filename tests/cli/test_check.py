@@ -111,7 +111,7 @@ def test_what_fails_the_kit_or_does_not_load_has_no_grade(tmp_path):
 def test_what_cannot_be_run_says_why(tmp_path):
     assert "'nothing' is not installed" in check(tmp_path, "nothing", code=2)
     without = "import sys; sys.modules['hypothesis'] = None; from protokit.cli import main; main()"
-    assert "pip install 'protokit[test]'" in check(tmp_path, "bolt", code=2, python=("-c", without))
+    assert "pip install 'protokit-proxy[test]'" in check(tmp_path, "bolt", code=2, python=("-c", without))
 
 
 ALL = ("loads", "API", "hooks", "tier", "replies", "conformance", "fuzz", "cost", "provenance")

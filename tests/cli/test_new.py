@@ -68,6 +68,7 @@ def test_its_tests_pass_at_once(name, tmp_path):
         ("1st", "expected a lowercase letter"),
         ("a--b", "expected a lowercase letter"),
         ("../x", "expected a lowercase letter"),
+        ("proxy", "'proxy' is taken: protokit-proxy is protokit itself"),
         ("bolt", "protocol 'bolt' is taken: protokit-sofarpc is installed and brings it"),
     ],
 )

@@ -1,8 +1,7 @@
 /* protokit/codec.h: the contract between the engine and a wire protocol.
  *
- * A plugin written in C includes this header from the installed protokit
- * (python -c "import protokit; print(protokit.get_include())"), fills one
- * constant pk_codec and hands its address to Python.
+ * A plugin written in C has a copy of this header, fills one constant pk_codec
+ * and hands its address to Python.
  *
  * Every function is pure: it reads the bytes it is given and its own constant
  * pk_codec, allocates nothing, keeps nothing that changes an answer, blocks on

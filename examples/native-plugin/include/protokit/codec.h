@@ -1,0 +1,242 @@
+/* protokit/codec.h: the contract between the engine and a wire protocol.
+ *
+ * A plugin written in C has a copy of this header, fills one constant pk_codec
+ * and hands its address to Python.
+ *
+ * Every function is pure: it reads the bytes it is given and its own constant
+ * pk_codec, allocates nothing, keeps nothing that changes an answer, blocks on
+ * nothing, and may run on several threads at once. All input is hostile: never
+ * read at or past data + size. The struct only ever grows at its end; `abi` and
+ * `size` say which part of it the plugin filled.
+ */
+#ifndef PROTOKIT_CODEC_H
+#define PROTOKIT_CODEC_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define PK_CODEC_ABI 1u
+
+/* Results. Functions that build bytes return their count (>= 0) instead of PK_OK. */
+enum {
+  PK_OK = 0,
+  PK_MORE = 1,              /* the answer needs more bytes */
+  PK_ERR_MAGIC = -1,        /* these bytes are not this protocol */
+  PK_ERR_FORMAT = -2,       /* this protocol, malformed */
+  PK_ERR_LIMIT = -3,        /* well formed, larger than allowed */
+  PK_ERR_UNSUPPORTED = -4,  /* well formed, a variant this codec cannot read */
+  PK_ERR_SPACE = -5         /* the output buffer is too small */
+};
+
+/* What a frame is. */
+enum {
+  PK_KIND_REQUEST = 1,   /* expects one response */
+  PK_KIND_ONEWAY,        /* a request nobody answers, not even with an error */
+  PK_KIND_RESPONSE,
+  PK_KIND_HEARTBEAT,     /* answered at once with heartbeat_ack */
+  PK_KIND_HEARTBEAT_ACK, /* never answered */
+  PK_KIND_DRAIN,         /* the sender wants no new requests on this connection */
+  PK_KIND_UNDRAIN,       /* the sender takes new requests again */
+  PK_KIND_IGNORE,        /* well formed, means nothing to a proxy: dropped */
+  PK_KIND_GREETING       /* a step of what is said before requests; with a status as of a response */
+};
+
+/* One taxonomy of outcomes for all protocols. */
+enum {
+  PK_STATUS_OK = 0,
+  PK_STATUS_APP_ERROR,
+  PK_STATUS_NO_SERVICE,
+  PK_STATUS_BAD_REQUEST,
+  PK_STATUS_TIMEOUT,
+  PK_STATUS_OVERLOADED,
+  PK_STATUS_UNAVAILABLE,
+  PK_STATUS_DENIED,
+  PK_STATUS_INTERNAL,
+  PK_STATUS_COUNT
+};
+
+/* How requests share a connection (pk_codec.mode). */
+enum {
+  PK_MODE_MULTIPLEXED = 0, /* ids; answers in any order */
+  PK_MODE_ORDERED = 1,     /* no ids; answers in the order of the requests */
+  PK_MODE_PINGPONG = 2     /* no ids; one request at a time */
+};
+
+typedef struct pk_slice {
+  const uint8_t *data; /* NULL when absent */
+  uint32_t size;       /* bytes */
+} pk_slice;
+
+/* How the engine writes its own numbers into ids that are byte strings (pk_codec.id_form). What is shorter
+ * than an id of fixed size is filled with zeros in front. */
+enum {
+  PK_ID_DECIMAL = 0, /* digits */
+  PK_ID_HEX,         /* lower case */
+  PK_ID_RAW,         /* id_bytes bytes, big endian */
+  PK_ID_UUID         /* hex in groups of 8-4-4-4-12 digits, 36 bytes */
+};
+#define PK_ID_MAX 64u /* bytes of the longest id */
+#define PK_NO_ID 0xffffffffu
+
+typedef struct pk_span {
+  uint32_t at, size; /* bytes from the frame's first one; at is PK_NO_ID where there is none */
+} pk_span;
+
+/* What framing finds out. Offsets count from the frame's first byte. */
+typedef struct pk_frame {
+  union {
+    uint64_t id;         /* as on the wire, zero-extended; 0 where there are none */
+    pk_span id_span;     /* where it stands, when ids are byte strings (pk_codec.id_max) */
+  };
+  uint32_t size;         /* the whole frame, bytes; with PK_ERR_LIMIT, too, where it is known */
+  uint32_t need;         /* with PK_MORE: call again with at least this many bytes from the
+                            frame's start (> the size just given): framing stays linear */
+  uint32_t body;         /* offset of the payload, for the codec's own later calls */
+  uint32_t timeout_ms;   /* the caller's budget when the fixed part carries it, else 0 */
+  uint32_t upstream_key; /* requests with different keys never share an upstream connection */
+  uint32_t context;      /* what error/heartbeat_ack/drain need once the bytes are gone
+                            (serialization, version ...): the codec packs it, the engine keeps it */
+  uint32_t error_at;     /* with PK_ERR_*: offset of the first wrong byte */
+  uint8_t kind;          /* PK_KIND_* */
+  uint8_t status;        /* PK_STATUS_*, of a response */
+  uint8_t flags;         /* for the codec's own later calls */
+  uint8_t unused;
+  uint32_t own[4];       /* as `flags` */
+} pk_frame;
+
+/* Where a request wants to go. Slices point into the frame or into constants. */
+typedef struct pk_destination {
+  pk_slice service, method, version, group;
+  uint32_t timeout_ms; /* the caller's budget, 0 when the frame says none */
+  uint32_t context;    /* replaces frame.context; starts as a copy of it */
+  uint32_t flags;      /* PK_DESTINATION_* */
+} pk_destination;
+
+/* The server will call this client back on the same connection: only a pinned one can carry it. */
+#define PK_DESTINATION_CALLS_BACK 1u
+
+typedef struct pk_header {
+  pk_slice key;
+  pk_slice value; /* text, or the raw encoded value when `raw` is set */
+  uint32_t raw;   /* 1: value is not text; its bytes are the protocol's own encoding */
+} pk_header;
+
+/* What a change to a request is about. */
+enum { PK_EDIT_HEADER = 0, PK_EDIT_SERVICE, PK_EDIT_METHOD, PK_EDIT_VERSION, PK_EDIT_GROUP };
+
+typedef struct pk_edit {
+  uint32_t what;  /* PK_EDIT_* */
+  pk_slice key;   /* of a header */
+  pk_slice value; /* text (UTF-8); a header whose value has no data is taken out */
+} pk_edit;
+
+typedef struct pk_cursor {
+  uint32_t at;       /* 0 before the first call */
+  uint32_t state[7]; /* the codec's own */
+} pk_cursor;
+
+typedef struct pk_codec pk_codec;
+struct pk_codec {
+  uint32_t abi;  /* PK_CODEC_ABI */
+  uint32_t size; /* sizeof(pk_codec) as compiled into the plugin */
+  const char *name;
+  const void *user;  /* the codec's own constants */
+  uint32_t mode;     /* PK_MODE_* */
+  uint32_t id_bytes; /* 1..8; 0 where there are no ids */
+  uint64_t reserved_ids[4]; /* never issued upstream */
+  uint32_t reserved_count;
+  uint32_t reply_max; /* bytes that heartbeat, drain, greeting, and error with a text of 512 bytes
+                         need at most */
+
+  /* Can a connection that starts with these bytes be this protocol?
+   * PK_OK yes; PK_MORE not yet known; PK_ERR_MAGIC no. Must refuse at the first wrong byte. */
+  int (*probe)(const pk_codec *, const uint8_t *data, size_t size);
+
+  /* Frame the first message in data[0..size), size >= 1. `limit` is the largest frame allowed.
+   * PK_OK (whole frame present, *out filled), PK_MORE (out->need), or PK_ERR_* (out->error_at;
+   * when out->kind is PK_KIND_REQUEST the id and context are valid and can be answered). */
+  int (*frame)(const pk_codec *, const uint8_t *data, size_t size, uint32_t limit, pk_frame *out);
+
+  /* Service, method, version, group of a whole REQUEST or ONEWAY frame.
+   * PK_OK; PK_ERR_FORMAT (answer BAD_REQUEST); PK_ERR_UNSUPPORTED (this variant cannot be read:
+   * the listener's default route takes it). */
+  int (*destination)(const pk_codec *, const uint8_t *data, const pk_frame *, pk_destination *out);
+
+  /* The next header (attachment) of a request. PK_OK; PK_MORE no further ones; PK_ERR_*. */
+  int (*next_header)(const pk_codec *, const uint8_t *data, const pk_frame *, pk_cursor *,
+                     pk_header *out);
+
+  /* Write `id` into the frame, and whatever covers it (checksums). NULL where there are ids that cannot
+   * be rewritten: each client then gets an upstream connection of its own, as with `pinned`. */
+  void (*patch_id)(const pk_codec *, uint8_t *data, const pk_frame *, uint64_t id);
+
+  /* Build a heartbeat request; 0 when the protocol has none. */
+  int (*heartbeat)(const pk_codec *, uint64_t id, uint32_t upstream_key, uint8_t *out, size_t cap);
+
+  /* Build the answer to the received heartbeat `data`. `cap` is at least frame->size. */
+  int (*heartbeat_ack)(const pk_codec *, const uint8_t *data, const pk_frame *, uint8_t *out,
+                       size_t cap);
+
+  /* Build the signal "send no new requests here"; 0 when the protocol has none. `context` is
+   * that of the last frame received on the connection, 0 when there was none. */
+  int (*drain)(const pk_codec *, uint32_t context, uint8_t *out, size_t cap);
+
+  /* Build the answer that makes the caller raise `status` (PK_STATUS_*), with a text (UTF-8, at
+   * most 512 bytes) that a person reads. */
+  int (*error)(const pk_codec *, uint32_t status, uint64_t id, uint32_t context, const char *text,
+               size_t text_size, uint8_t *out, size_t cap);
+
+  /* Write the whole request with changes: what they do not name stays byte for byte, and lengths and
+   * checksums over it are made right. A later change of the same thing wins. The id stays. NULL where
+   * the protocol cannot. PK_ERR_UNSUPPORTED when this frame cannot be changed so. */
+  int (*edit)(const pk_codec *, const uint8_t *data, const pk_frame *, const pk_edit *edits,
+              uint32_t count, uint8_t *out, size_t cap);
+
+  /* What peers say before requests: so many steps (PK_GREETING_STEPS at most), a PK_KIND_GREETING frame
+   * each; step n is the server's where bit n of greeting_server is set, else the client's. The engine is the
+   * server towards clients and the client towards servers. One with a status above PK_STATUS_APP_ERROR
+   * says no: the connection is over. */
+  uint32_t greeting_steps, greeting_server;
+
+  /* Build a step. `context` is that of the last frame received on the connection, or else the upstream
+   * key. NULL where there are none. */
+  int (*greeting)(const pk_codec *, uint32_t step, uint32_t context, uint8_t *out, size_t cap);
+
+  /* 1: a client's ids must stay, or its server calls it back: each client gets an upstream connection of
+   * its own, as with mode: pinned. */
+  uint32_t pinned;
+
+  /* Ids that are byte strings, of at most id_max bytes (PK_ID_MAX at most; 0: ids are integers). id_fixed:
+   * always of id_max bytes. Then id_bytes says how wide the engine's own numbers are, which it writes in
+   * the form id_form (PK_ID_*); patch_id is not called, and the id given to heartbeat and error is 0: they
+   * and heartbeat_ack build with any id, and the engine puts the right one in. */
+  uint32_t id_max, id_fixed, id_form;
+
+  /* Write the whole frame with another id, and lengths and checksums over it made right. `cap` is
+   * frame->size + id_max + PK_SPLICE_MORE. PK_ERR_UNSUPPORTED when the frame cannot have that id. */
+  int (*splice_id)(const pk_codec *, const uint8_t *data, const pk_frame *, const uint8_t *id,
+                   uint32_t id_size, uint8_t *out, size_t cap);
+};
+
+#define PK_SPLICE_MORE 16u /* bytes that lengths in front of a longer id may take besides */
+
+#define PK_GREETING_STEPS 4u
+
+/* Whether the plugin was built with a pk_codec that has the field. */
+#define PK_CODEC_HAS(codec, field) \
+  ((codec)->size >= offsetof(pk_codec, field) + sizeof((codec)->field))
+
+/* One extraction that a declared wire format cannot say: find up to `count` texts in a section. `out`
+ * comes with no data; what is not found stays so. `arguments` are constants of the declaration.
+ * PK_OK, or PK_ERR_*: nothing was found. The same rules hold as for a codec's functions. */
+typedef int (*pk_step)(const uint8_t *section, size_t size, const pk_slice *arguments,
+                       uint32_t argument_count, pk_slice *out, uint32_t count);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
