@@ -1,15 +1,18 @@
 """A small HTTP server on the main thread: /ready, /healthz, /metrics, /stats.
 
-One request a connection. What a stranger can make it hold is bounded: a request's head, the seconds a
-connection may last, and the connections of each address, of which the oldest gives way to a new one,
+One request a connection, to an address or a name that is known: a page of somebody else's, whose name was
+made to lead here, is not served. What a stranger can make it hold is bounded: a request's head, the seconds
+a connection may last, and the connections of each address, of which the oldest gives way to a new one,
 so that a probe is answered whatever others hold open. Must not import the command line.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import http
 import logging
+import socket
 from typing import TYPE_CHECKING, cast
 
 import h11
@@ -20,7 +23,7 @@ from protokit.errors import ProtokitError
 from protokit.observe.metrics import CONTENT_TYPE, prometheus
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from protokit.dataplane import Proxy
 
@@ -40,16 +43,24 @@ class AdminServer:
         proxy: to look into.
         bind: (host, port) for everything.
         public: (host, port) that serves only /ready, /healthz and /metrics.
+        hosts: names that a request may be for, besides addresses, localhost and the two hosts above.
 
     Attributes:
         address: (host, port) of ``bind`` with the real port, once started.
         public_address: the same of ``public``; None without one.
     """
 
-    def __init__(self, proxy: Proxy, bind: tuple[str, int], public: tuple[str, int] | None = None) -> None:
+    def __init__(
+        self,
+        proxy: Proxy,
+        bind: tuple[str, int],
+        public: tuple[str, int] | None = None,
+        hosts: Iterable[str] = (),
+    ) -> None:
         self.address = bind
         self.public_address = public
         self._proxy = proxy
+        self._hosts = frozenset(one.lower() for one in (bind[0], *(public or ())[:1], "localhost", *hosts))
         self._open: list[tuple[asyncio.Server, dict[_Connection, None]]] = []
 
     async def start(self) -> None:
@@ -84,7 +95,7 @@ class AdminServer:
         site = pages | {"/": lambda: (200, "text/html; charset=utf-8", page)}
         try:
             server = await asyncio.get_running_loop().create_server(
-                lambda: _Connection(site, connections, self._proxy.repeated), *bind
+                lambda: _Connection(site, connections, self._hosts, self._proxy.repeated), *bind
             )
         except (OSError, OverflowError) as error:
             raise ProtokitError(
@@ -109,12 +120,28 @@ def _healthz() -> Answer:
     return 200, "text/plain", b"alive\n"
 
 
+def _name(host: str) -> str:
+    """Without the port, the brackets, and the dot at the end."""
+    if host.startswith("["):
+        return host[1:].partition("]")[0]
+    return host.partition(":")[0].removesuffix(".")
+
+
+def _is_address(host: str) -> bool:
+    for family in (socket.AF_INET, socket.AF_INET6):
+        with contextlib.suppress(OSError):
+            socket.inet_pton(family, host)
+            return True
+    return False
+
+
 class _Connection(asyncio.Protocol):
     """One request and its answer; h11 reads and writes them.
 
     Args:
         pages: what makes the answer, by path.
         connections: all that are open on this address, the oldest first.
+        hosts: names that it may be asked by.
         repeated: for pages that fail.
     """
 
@@ -122,11 +149,14 @@ class _Connection(asyncio.Protocol):
         self,
         pages: Mapping[str, Callable[[], Answer]],
         connections: dict[_Connection, None],
+        hosts: frozenset[str],
         repeated: logs.Repeated,
     ) -> None:
         self._pages = pages
         self._connections = connections
+        self._hosts = hosts
         self._repeated = repeated
+        self._fed = 0
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_BYTES)
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -153,7 +183,10 @@ class _Connection(asyncio.Protocol):
         if self._http.our_state is not h11.IDLE:
             return  # answered: what else comes is read only so that the answer is not lost to a reset
         try:
-            self._http.receive_data(data)
+            # No more than makes h11 refuse a longer head: it checks only heads that are not whole yet.
+            part = data[: HEAD_BYTES + 1 - self._fed]
+            self._fed += len(part)
+            self._http.receive_data(part)
             event = self._http.next_event()
         except h11.RemoteProtocolError as error:
             self._answer(error.error_status_hint, "text/plain", f"{error}\n".encode())
@@ -165,6 +198,9 @@ class _Connection(asyncio.Protocol):
         path = request.target.decode("ascii", "replace").partition("?")[0]
         if request.method not in {b"GET", b"HEAD"}:
             return 405, "text/plain", b"only GET and HEAD\n"
+        if not self._known(request):
+            text = "asked by a name that is not known here; use the address, or add the name to admin.hosts\n"
+            return 421, "text/plain", text.encode()
         if path not in self._pages:
             return 404, "text/plain", f"nothing here; there are {' '.join(sorted(self._pages))}\n".encode()
         try:
@@ -172,6 +208,13 @@ class _Connection(asyncio.Protocol):
         except Exception as error:  # noqa: BLE001  # logged, and the caller hears of it
             self._repeated.log(_log, logging.ERROR, logs.place(error), f"the page {path} failed", error=error)
             return 500, "text/plain", b"the page failed; the log says why\n"
+
+    def _known(self, request: h11.Request) -> bool:
+        """Whether it is for this server by an address or a known name, as a browser has to say."""
+        hosts = [
+            value.decode("ascii", "replace").lower() for name, value in request.headers if name == b"host"
+        ]
+        return all(_name(host) in self._hosts or _is_address(_name(host)) for host in hosts)
 
     def _answer(self, status: int, kind: str, body: bytes, *, body_wanted: bool = True) -> None:
         if self._transport is None or self._transport.is_closing():

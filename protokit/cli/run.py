@@ -105,7 +105,9 @@ class _Service:
             await self._proxy.start()
             if admin is not None:
                 public = (admin.public.host, admin.public.port) if admin.public else None
-                self._admin = AdminServer(self._proxy, (admin.bind.host, admin.bind.port), public)
+                self._admin = AdminServer(
+                    self._proxy, (admin.bind.host, admin.bind.port), public, admin.hosts
+                )
                 await self._admin.start()
             print(banner(self._proxy, self._admin))
             # Held since protokit.__main__: what came during the start comes now.
@@ -152,6 +154,11 @@ class _Service:
         _log.info("reloaded %s", self._proxy.loaded.path)
 
 
+def _url(address: tuple[str, int]) -> str:
+    host, port = address
+    return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
+
+
 def banner(proxy: Proxy, admin: AdminServer | None) -> str:
     """One screen on what runs here."""
     config = proxy.loaded.config
@@ -169,7 +176,9 @@ def banner(proxy: Proxy, admin: AdminServer | None) -> str:
         target = f"routes {listener.routes}" if listener.routes else f"cluster {listener.cluster}"
         protocols = ", ".join(proxy.loaded.protocols[listener.name])
         lines.append(f"  listener  {listener.name} {host}:{port} {protocols} -> {target}")
-    lines.append(f"  admin     {f'http://{admin.address[0]}:{admin.address[1]}/' if admin else 'off'}")
+    lines.append(f"  admin     {_url(admin.address) if admin else 'off'}")
+    if admin is not None and admin.public_address is not None:
+        lines.append(f"  public    {_url(admin.public_address)}")
     limits = config.limits
     lines.append(
         f"  limits    frame {limits.frame >> 10} KiB, buffers {limits.buffer >> 20} MiB,"

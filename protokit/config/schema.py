@@ -101,6 +101,7 @@ class Admin(_Section, frozen=True, forbid_unknown_fields=True):
 
     bind: Address
     public: Address | None = None
+    hosts: list[str] = []
 
 
 class Drain(_Section, frozen=True, forbid_unknown_fields=True):

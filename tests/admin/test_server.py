@@ -63,7 +63,7 @@ async def ended(reader: asyncio.StreamReader) -> None:
 async def get(address: tuple[str, int], path: str, method: str = "GET") -> tuple[int, dict[str, str], bytes]:
     """Status, headers and body, read by h11's client side, which is strict."""
     client = h11.Connection(h11.CLIENT)
-    data = client.send(h11.Request(method=method, target=path, headers=[("host", "x")]))
+    data = client.send(h11.Request(method=method, target=path, headers=[("host", "127.0.0.1")]))
     client.send(h11.EndOfMessage())
     client.receive_data(await send(address, data))
     client.receive_data(b"")
@@ -120,7 +120,7 @@ def test_only_get_and_head(run):
         for method in ("POST", "PUT", "DELETE", "OPTIONS"):
             status, headers, _ = await get(server.address, "/stats", method)
             assert (status, headers["allow"]) == (405, "GET, HEAD")
-        answer = await send(server.address, b"HEAD /ready HTTP/1.1\r\nhost: x\r\n\r\n")
+        answer = await send(server.address, b"HEAD /ready HTTP/1.1\r\nhost: [::1]:9900\r\n\r\n")
         assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
         assert b"content-length: 6\r\n" in answer
         assert answer.endswith(b"\r\n\r\n")
@@ -133,13 +133,23 @@ def test_only_get_and_head(run):
     [
         (b"\x00\x01\x02\r\n\r\n", b"400 Bad Request"),
         (b"GET / HTTP/1.1\r\n\r\n", b"400 Bad Request"),  # no host
-        (b"GET / HTTP/1.1\r\nhost: x\r\nx: " + b"a" * 100_000, b"431 Request Header Fields Too Large"),
+        (b"GET / HTTP/1.1\r\nhost: a\r\nhost: b\r\n\r\n", b"400 Bad Request"),
         (
-            b"POST /stats HTTP/1.1\r\nhost: x\r\ncontent-length: 4000000\r\n\r\n" + b"a" * 4_000_000,
+            b"GET / HTTP/1.1\r\nhost: [::1]:9900\r\nx: " + b"a" * 100_000,
+            b"431 Request Header Fields Too Large",
+        ),
+        # whole, in one read
+        (
+            b"GET / HTTP/1.1\r\nhost: [::1]:9900\r\nx: " + b"a" * 60_000 + b"\r\n\r\n",
+            b"431 Request Header Fields Too Large",
+        ),
+        (b"GET / HTTP/1.1\r\nhost: [::1]:9900\r\nx: " + b"a" * 16_000 + b"\r\n\r\n", b"200 OK"),
+        (
+            b"POST /stats HTTP/1.1\r\nhost: [::1]:9900\r\ncontent-length: 4000000\r\n\r\n" + b"a" * 4_000_000,
             b"405 Method",
         ),
     ],
-    ids=["garbage", "no-host", "huge", "body"],
+    ids=["garbage", "no-host", "two-hosts", "huge", "whole", "small", "body"],
 )
 def test_bad_requests_are_told_so(run, data, status):
     async def test(proxy, server):
@@ -148,10 +158,48 @@ def test_bad_requests_are_told_so(run, data, status):
     run(test)
 
 
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("127.0.0.1", 200),
+        ("127.0.0.1:9900", 200),
+        ("10.1.2.3", 200),
+        ("[::1]", 200),
+        ("[::1]:80", 200),
+        ("localhost:1", 200),
+        ("LOCALHOST.", 200),
+        ("proxy.example", 200),
+        ("Proxy.Example:9900", 200),
+        ("evil.example", 421),
+        ("127.0.0.1.evil.example", 421),
+        ("localhost.evil.example:9900", 421),
+        ("1", 421),
+        ("", 421),
+        ("[evil]", 421),
+    ],
+)
+def test_only_who_asks_by_a_known_name_is_served(host, status):
+    """A page of evil.example, whose name leads here, must read nothing."""
+
+    async def main():
+        async with Proxy(CONFIG) as proxy:
+            server = AdminServer(proxy, ANY, ANY, ["proxy.example"])
+            await server.start()
+            for address in (server.address, server.public_address):
+                for path in ("/", "/ready", "/metrics"):
+                    answer = await send(address, f"GET {path} HTTP/1.1\r\nhost: {host}\r\n\r\n".encode())
+                    assert answer.startswith(b"HTTP/1.1 %d " % status)
+                    assert b"protokit_" not in answer or status == 200
+            assert (await send(server.address, b"GET /ready HTTP/1.0\r\n\r\n")).endswith(b"ready\n")
+            await server.close()
+
+    asyncio.run(main())
+
+
 def test_a_request_in_single_bytes(run):
     async def test(proxy, server):
         reader, writer = await asyncio.open_connection(*server.address)
-        for byte in b"GET /ready HTTP/1.1\r\nhost: x\r\n\r\n":
+        for byte in b"GET /ready HTTP/1.1\r\nhost: [::1]:9900\r\n\r\n":
             writer.write(bytes([byte]))
             await writer.drain()
             await asyncio.sleep(0.001)
@@ -203,7 +251,9 @@ def test_a_client_that_reads_nothing_ends(run, monkeypatch):
             client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             client.setblocking(False)
             await asyncio.get_running_loop().sock_connect(client, server.address)
-            await asyncio.get_running_loop().sock_sendall(client, b"GET /stats HTTP/1.1\r\nhost: x\r\n\r\n")
+            await asyncio.get_running_loop().sock_sendall(
+                client, b"GET /stats HTTP/1.1\r\nhost: [::1]:9900\r\n\r\n"
+            )
             for _ in range(100):
                 await asyncio.sleep(0.05)
                 if server._open[0][1] == {}:

@@ -83,7 +83,8 @@ def test_the_banner_says_what_runs(start):
         "protokit 0.1.0",
         "dubbo 0.1.0: dubbo (native)",
         "in 127.0.0.1:",
-        "http://127.0.0.1:",
+        "  admin     http://127.0.0.1:",
+        "  public    http://127.0.0.1:",
         "descriptors",
     ):
         assert text in run.banner
