@@ -63,6 +63,7 @@ $(VENV)/.created: $(LOCK)
 $(VENV)/.installed: $(VENV)/.created $(CORE) $(PARTS)
 	@echo "building protokit and the plugins in plugins/ into $(VENV) (half a minute)"
 	$(call quietly,$(PIP) install $(LOCK:%=-c %) --no-build-isolation $(patsubst %,-e %,. $(PLUGINS:%=./plugins/%)))
+	$(call quietly,$(BIN)/python -m compileall -q protokit $(PLUGINS:%=plugins/%/protokit_%))
 	@touch $@
 
 # What an extra needs; protokit-proxy itself is there.

@@ -6,7 +6,6 @@ This is the public API; everything is imported on first use.
 from __future__ import annotations
 
 import importlib
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -60,6 +59,8 @@ __all__ = [
 
 def get_include() -> str:
     """The directory for a C compiler's ``-I``, so that ``#include <protokit/codec.h>`` works."""
+    from pathlib import Path  # noqa: PLC0415  # for who builds a plugin, not for who runs
+
     installed = Path(__file__).parent / "include"
     if (installed / "protokit" / "codec.h").exists():
         return str(installed)

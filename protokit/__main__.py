@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import sys
 
@@ -9,6 +10,7 @@ import sys
 def main() -> None:
     """Run the command line."""
     if sys.argv[1:2] == ["run"]:  # before the imports, which take their time: see protokit.cli.run
+        gc.disable()  # imports make much and drop little; protokit.cli.run switches it on again
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2})
     from protokit.cli import main as command  # noqa: PLC0415  # as above
 

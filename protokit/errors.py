@@ -18,7 +18,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
+
+
+def close_match(text: str, names: Iterable[str]) -> str:
+    """The name that was probably meant; empty where none is near."""
+    import difflib  # noqa: PLC0415  # takes its time, and is needed where something is wrong
+
+    return next(iter(difflib.get_close_matches(text, list(names), n=1)), "")
 
 
 class ProtokitError(Exception):

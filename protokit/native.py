@@ -7,8 +7,6 @@ core without sockets or clock. Batches of records cross as bytes and are read wi
 
 from __future__ import annotations
 
-import ctypes
-import mmap
 import socket
 import struct
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -429,6 +427,9 @@ class Guarded:
     """
 
     def __init__(self, room: int) -> None:
+        import ctypes  # noqa: PLC0415  # for tests and fuzzers
+        import mmap  # noqa: PLC0415  # as above
+
         self._room = -(-room // mmap.PAGESIZE) * mmap.PAGESIZE
         self._memory = mmap.mmap(-1, self._room + mmap.PAGESIZE)
         self._start = ffi.cast("uint8_t *", ffi.from_buffer(self._memory))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import subprocess
 import sys
 from pathlib import Path
@@ -241,3 +242,34 @@ def test_commands_are_collected(tmp_path):
     assert registry.failures == {
         str(files[1]): "it brings command 'hello', which another plugin brought already"
     }
+
+
+def test_entry_points_are_those_that_importlib_finds(tmp_path, monkeypatch):
+    one = distribution(tmp_path, "acme.one", filter_plugin("a"), "a", "b", version="2.1.0rc1")
+    again = distribution(
+        tmp_path / "again", "acme_one", filter_plugin("a"), "hidden"
+    )  # the same, later on the path
+    odd = distribution(tmp_path, "odd", "", "c")
+    (odd / "odd-1.0.dist-info" / "entry_points.txt").write_text(
+        "[console_scripts]\nx = y:z\n\n"
+        "[protokit.plugins]\n# a comment\n c=odd : this.that [extra]\n\n"
+        "[more]\nd = e\n"
+    )
+    develop = tmp_path / "develop" / "acme_two.egg-info"
+    develop.mkdir(parents=True)
+    (develop / "PKG-INFO").write_text("Metadata-Version: 2.1\nName: acme-two\nVersion: 3\n\nName: not this\n")
+    (develop / "entry_points.txt").write_text("[protokit.plugins]\ne = two\n")
+    broken = tmp_path / "broken" / "bad-1.dist-info"
+    broken.mkdir(parents=True)
+    (broken / "entry_points.txt").write_bytes(b"\xff")
+    added = [one, again, odd, develop.parent, broken.parent, tmp_path / "nowhere", tmp_path / "file.zip"]
+    (tmp_path / "file.zip").write_bytes(b"")
+    monkeypatch.setattr(sys, "path", [*map(str, added), *sys.path])
+    found = {(p.name, p.value, p.distribution, p.version) for p in plugins.entry_points()}
+    assert {("a", "acme.one", "acme.one", "2.1.0rc1"), ("e", "two", "acme-two", "3")} <= found
+    assert ("c", "odd : this.that", "odd", "1.0") in found
+    monkeypatch.setattr(sys, "path", [one for one in sys.path if one != str(broken.parent)])
+    expected = importlib.metadata.entry_points(group="protokit.plugins")
+    wanted = {(p.name, p.value, p.dist.name, p.dist.version) for p in expected}
+    assert {one[0] for one in found} == {one[0] for one in wanted}
+    assert found - wanted <= {("c", "odd : this.that", "odd", "1.0")}  # extras are left out

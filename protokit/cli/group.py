@@ -1,24 +1,28 @@
-"""The command's subcommands."""
+"""The command's subcommands: a module each, imported when it is asked for."""
 
 from __future__ import annotations
+
+import importlib
+from typing import cast
 
 import click
 
 import protokit
-from protokit.cli.check import check
-from protokit.cli.decode import decode
-from protokit.cli.fuzz import fuzz
-from protokit.cli.new import new
-from protokit.cli.plugins import plugins
-from protokit.cli.run import run
-from protokit.cli.schema import schema
+
+_COMMANDS = ["check", "decode", "fuzz", "new", "plugins", "run", "schema"]
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _Group(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click's
+        return _COMMANDS
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002  # click's
+        if cmd_name not in _COMMANDS:
+            return None
+        return cast("click.Command", getattr(importlib.import_module(f"protokit.cli.{cmd_name}"), cmd_name))
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(protokit.__version__, prog_name="protokit")
 def group() -> None:
     """A proxy for RPC protocols."""
-
-
-for command in (check, decode, fuzz, new, plugins, run, schema):
-    group.add_command(command)

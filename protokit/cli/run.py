@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib.metadata
+import gc
 import logging
 import os
-import platform
 import resource
 import signal
 import sys
 from typing import TYPE_CHECKING
 
 import click
+import msgspec
 import uvloop
 
 import protokit
@@ -110,6 +110,8 @@ class _Service:
                 )
                 await self._admin.start()
             print(banner(self._proxy, self._admin))
+            gc.enable()
+            gc.freeze()  # what is there now stays: no collection looks at it again
             # Held since protokit.__main__: what came during the start comes now.
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2})
             await self._stopped.wait()
@@ -162,10 +164,8 @@ def _url(address: tuple[str, int]) -> str:
 def banner(proxy: Proxy, admin: AdminServer | None) -> str:
     """One screen on what runs here."""
     config = proxy.loaded.config
-    versions = ", ".join(
-        f"{name} {importlib.metadata.version(name)}" for name in ("uvloop", "cffi", "pluggy")
-    )
-    lines = [f"protokit {protokit.__version__} (Python {platform.python_version()}, {versions})"]
+    versions = ", ".join(f"{one.__name__} {one.__version__}" for one in (uvloop, msgspec))
+    lines = [f"protokit {protokit.__version__} (Python {sys.version.partition(' ')[0]}, {versions})"]
     for plugin in proxy.loaded.registry.plugins:
         brings = ", ".join(
             [f"{one.name} ({one.tier})" for one in plugin.protocols.values()] + sorted(plugin.filters)

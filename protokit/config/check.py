@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import TYPE_CHECKING, NamedTuple
 
 from protokit import plugins
-from protokit.errors import ConfigError
+from protokit.errors import ConfigError, close_match
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -148,8 +147,8 @@ class _Names:
         self.used.add(name)
         if name not in self._known and self._whole:
             known = sorted(self._known)
-            close = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known[:10]) or 'none'}"
+            close = close_match(name, known)
+            hint = f"did you mean {close!r}?" if close else f"known: {', '.join(known[:10]) or 'none'}"
             self._findings.error(f"there is no {self._what} {name!r}; {hint}", *path)
 
 

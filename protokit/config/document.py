@@ -7,7 +7,6 @@ metadata) plain scalars are read by YAML 1.2's core schema.
 
 from __future__ import annotations
 
-import difflib
 import functools
 import re
 import types
@@ -20,7 +19,7 @@ import yaml
 from protokit.config import schema
 from protokit.config.defaults import RANGES
 from protokit.config.scalars import Address, Duration, Pattern, Size
-from protokit.errors import ConfigError, ConfigErrors
+from protokit.errors import ConfigError, ConfigErrors, close_match
 
 _MAX_DEPTH = 64
 _MAX_ERRORS = 1000
@@ -207,8 +206,8 @@ class _Reader:
             choices = get_args(kind)
             if text in choices:
                 return text
-            close = difflib.get_close_matches(text, choices, n=1)
-            hint = f"; did you mean {close[0]!r}?" if close else ""
+            close = close_match(text, choices)
+            hint = f"; did you mean {close!r}?" if close else ""
             return self.fail(f"{what}: expected one of {', '.join(choices)}, got {_shown(node)}{hint}", node)
         try:
             value = kind.parse(text)
@@ -258,7 +257,7 @@ class _Reader:
         for name, (key, value) in self.pairs(node).items():
             if name not in fields:
                 self.fail(f"unknown key {name!r} in {what}{_hint(name, fields)}", key)
-                self.holes |= {(*path, close) for close in difflib.get_close_matches(name, fields, n=1)}
+                self.holes.add((*path, close_match(name, fields)))
                 if kind is schema.Match:  # without the key it would match too much
                     self.holes.add(path)
                 continue
@@ -318,7 +317,7 @@ def _core_scalar(text: str) -> Any:
 
 def _hint(text: str, choices: typing.Iterable[str]) -> str:
     names = list(choices)
-    close = difflib.get_close_matches(text, names, n=1)
+    close = close_match(text, names)
     if close:
-        return f"; did you mean {close[0]!r}?"
+        return f"; did you mean {close!r}?"
     return f"; expected one of {', '.join(names)}" if len(names) <= 12 else ""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
 import logging
 import queue
 import socket
@@ -33,6 +32,8 @@ def look_up(host: str) -> Found:
     Raises:
         OSError: it has none, or nobody says which.
     """
+    import ipaddress  # noqa: PLC0415  # for who has names
+
     try:
         entries = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except UnicodeError as error:

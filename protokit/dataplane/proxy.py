@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import secrets
+import os
 import socket
 from typing import TYPE_CHECKING, Any, cast
 
@@ -35,6 +35,10 @@ _log = logging.getLogger("protokit.proxy")
 _BACKLOG = 1024
 _POLL_S = 0.02
 _QUIET_S = 0.2
+
+
+def _seed() -> int:
+    return int.from_bytes(os.urandom(8)) >> 1
 
 
 class Proxy:
@@ -92,7 +96,7 @@ class Proxy:
         loop = asyncio.get_running_loop()
         try:
             for _ in range(self._snapshot.workers):
-                worker = native.Worker(secrets.randbits(63))
+                worker = native.Worker(_seed())
                 self._workers.append(worker)
                 loop.add_reader(worker.event_fd, self._take_events, worker)
             self._snapshot = await self._resolved(self.loaded)
@@ -166,7 +170,7 @@ class Proxy:
         Registry(new).call("protokit_startup", app=self)
 
     def _apply(self, snapshot: Snapshot, chains: Sequence[list[Filter]] = ()) -> None:
-        seed = secrets.randbits(63)
+        seed = _seed()
         compiled = compile_snapshot(snapshot, self._endpoint_ids, self._listener_ids, seed, chains)
         wanted = {listener_key(listener): listener for listener in snapshot.listeners}
         try:

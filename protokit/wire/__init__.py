@@ -1,16 +1,46 @@
-"""Wire protocols: declared formats, native codecs, codecs in Python. Imports errors, model and native."""
+"""Wire protocols: declared formats, native codecs, codecs in Python. Imports errors, model and native.
+
+What is named here is imported on first use: declared formats need construct, native codecs do not.
+"""
 
 from __future__ import annotations
 
-from construct import this
+import importlib
+from typing import TYPE_CHECKING
 
-from protokit.wire.format import ErrorText, Greeting, Message, Replies, WireFormat, kept
-from protokit.wire.ids import byte_id
-from protokit.wire.protocol import NativeCodec, Protocol
-from protokit.wire.python import Frame, PythonCodec
-from protokit.wire.steps import hessian2_strings, hessian_fields
-from protokit.wire.views import Step, crc32, first, lines, number, pairs, split, step, table, text
-from protokit.wire.vocabulary import Chunks, Until, UVar, lengths
+if TYPE_CHECKING:
+    from construct import this
+
+    from protokit.wire.format import ErrorText, Greeting, Message, Replies, WireFormat, kept
+    from protokit.wire.ids import byte_id
+    from protokit.wire.protocol import NativeCodec, Protocol
+    from protokit.wire.python import Frame, PythonCodec
+    from protokit.wire.steps import hessian2_strings, hessian_fields
+    from protokit.wire.views import Step, crc32, first, lines, number, pairs, split, step, table, text
+    from protokit.wire.vocabulary import Chunks, Until, UVar, lengths
+
+_MODULES = {
+    "construct": ("this",),
+    "protokit.wire.format": ("ErrorText", "Greeting", "Message", "Replies", "WireFormat", "kept"),
+    "protokit.wire.ids": ("byte_id",),
+    "protokit.wire.protocol": ("NativeCodec", "Protocol"),
+    "protokit.wire.python": ("Frame", "PythonCodec"),
+    "protokit.wire.steps": ("hessian2_strings", "hessian_fields"),
+    "protokit.wire.views": (
+        "Step",
+        "crc32",
+        "first",
+        "lines",
+        "number",
+        "pairs",
+        "split",
+        "step",
+        "table",
+        "text",
+    ),
+    "protokit.wire.vocabulary": ("Chunks", "UVar", "Until", "lengths"),
+}
+_EXPORTS = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = [
     "Chunks",
@@ -42,3 +72,15 @@ __all__ = [
     "text",
     "this",
 ]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _EXPORTS:
+        raise AttributeError(f"module 'protokit.wire' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_EXPORTS[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -5,7 +5,7 @@ The functions of ``protokit.native`` with a wire in place of an address, for fil
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from protokit import native
 from protokit.errors import RemoteProtocolError
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from protokit.wire.format import WireFormat
     from protokit.wire.protocol import NativeCodec
 
-    Wire = NativeCodec | PythonCodec | WireFormat
+    Wire: TypeAlias = NativeCodec | PythonCodec | WireFormat
 
 _FIELDS = {
     native.EDIT_SERVICE: "service",

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from protokit import native
-from protokit.wire.format import WireFormat
-from protokit.wire.python import PythonCodec
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from protokit.wire.format import WireFormat
+    from protokit.wire.python import PythonCodec
 
 
 class NativeCodec:
@@ -47,7 +48,7 @@ class Protocol:
         self.name = name
         self.wire = wire
         self.description = description
-        if isinstance(wire, PythonCodec | WireFormat):
+        if not isinstance(wire, NativeCodec):
             wire.name = name
 
     @property
@@ -58,7 +59,7 @@ class Protocol:
     @property
     def detectable(self) -> bool:
         """Whether the engine can tell it by a connection's first bytes."""
-        return not isinstance(self.wire, PythonCodec)
+        return self.tier != "python"
 
     @property
     def server_first(self) -> bool:

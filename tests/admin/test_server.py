@@ -12,7 +12,7 @@ import pytest
 import uvloop
 
 from protokit import Proxy
-from protokit.admin import server as admin
+from protokit.admin import connection as admin
 from protokit.admin.server import AdminServer
 from protokit.errors import ProtokitError
 

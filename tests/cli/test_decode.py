@@ -18,10 +18,11 @@ from distributions import distribution
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protokit import cli, native, plugins
+from protokit import native, plugins
 from protokit.cli import capture, hextext
 from protokit.cli import frames as frame_reader
 from protokit.cli.frames import Candidate, Choice, Decoder, Frame, Lost, Skipped, Unfinished, Wrong
+from protokit.cli.group import group
 from protokit.errors import ProtokitError
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -57,7 +58,7 @@ def dubbo(number: int) -> bytes:
 def run(*arguments: str, data: bytes | str | None = None):
     if data is not None:
         arguments += ("-",)
-    result = CliRunner().invoke(cli.main, ["decode", *arguments], input=data)
+    result = CliRunner().invoke(group, ["decode", *arguments], input=data)
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
     assert "Traceback" not in result.output
     return result

@@ -10,7 +10,8 @@ from click.testing import CliRunner
 from peers import Client, Server, configuration
 
 import protokit
-from protokit import cli, config
+from protokit import config
+from protokit.cli.group import group
 from protokit.control import build_snapshot, names
 from protokit.errors import ConfigErrors
 
@@ -271,7 +272,7 @@ def test_check_warns_of_names_and_sees_ports_that_meet(book, tmp_path):
         "admin: {bind: 'c.test:1'}\n"
     )
     path.write_text(text)
-    done = CliRunner().invoke(cli.main, ["check", str(path)])
+    done = CliRunner().invoke(group, ["check", str(path)])
     assert done.exit_code == 0
     why = "has no address here and now (Name or service not known)"
     for place in (
@@ -281,7 +282,7 @@ def test_check_warns_of_names_and_sees_ports_that_meet(book, tmp_path):
     ):
         assert f"warning: {path}:{place} {why}\n" in done.output
     book.known["a.test"] = ("127.0.0.1",)
-    done = CliRunner().invoke(cli.main, ["check", str(path)])
+    done = CliRunner().invoke(group, ["check", str(path)])
     assert done.exit_code == 1
     assert f"{path}: listener 'on' and listener 'in' both want port 7000" in done.output
 
@@ -318,7 +319,7 @@ def test_options_that_a_filter_refuses_are_errors_of_the_configuration(book, tmp
         "filter 'limit' cannot be made with its options: ValueError: rate: expected more than 0 (limit.py:8)"
     )
     write(0, 0)
-    done = CliRunner().invoke(cli.main, ["check", str(path)])
+    done = CliRunner().invoke(group, ["check", str(path)])
     assert (done.exit_code, done.output.count(text), "2 errors" in done.output) == (1, 2, True)
 
     async def main():

@@ -11,7 +11,8 @@ import pytest
 from click.testing import CliRunner
 from distributions import distribution
 
-from protokit import Frame, Protocol, PythonCodec, Request, cli, native
+from protokit import Frame, Protocol, PythonCodec, Request, native
+from protokit.cli.group import group
 from protokit.errors import LocalProtocolError, PluginError, RemoteProtocolError
 from protokit.testing import Golden, conformance
 from protokit.wire import ask, envelope
@@ -168,9 +169,7 @@ def test_a_frame_without_an_end_is_refused_at_the_limit():
 def test_protokit_decode_reads_it_when_told_to(monkeypatch, tmp_path):
     monkeypatch.syspath_prepend(str(distribution(tmp_path, "mini", example(), "mini")))
     data = b"CALL 0000002a greet.Hello hello world\nDONE 0000002a hi\nJUNK"
-    result = CliRunner().invoke(
-        cli.main, ["decode", "-p", "mini", "--input", "raw", "--json", "-"], input=data
-    )
+    result = CliRunner().invoke(group, ["decode", "-p", "mini", "--input", "raw", "--json", "-"], input=data)
     first, second, *_ = [json.loads(line) for line in result.stdout.splitlines()]
     assert (first["kind"], first["id"], first["service"], first["method"]) == (
         "request",
@@ -180,7 +179,7 @@ def test_protokit_decode_reads_it_when_told_to(monkeypatch, tmp_path):
     )
     assert (second["kind"], second["status"]) == ("response", "OK")
     assert result.exit_code == 1
-    result = CliRunner().invoke(cli.main, ["decode", "--input", "raw", "--json", "-"], input=data)
+    result = CliRunner().invoke(group, ["decode", "--input", "raw", "--json", "-"], input=data)
     assert "greet.Hello" not in result.stdout, "a codec in Python is not asked unless it is named"
 
 

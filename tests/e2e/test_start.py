@@ -1,0 +1,79 @@
+"""What a starting proxy imports: nothing that its configuration does not need."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+PLUGIN = """
+import sys
+import protokit
+
+@protokit.hookimpl
+def protokit_startup(app):
+    print(*sys.modules, flush=True)
+"""
+
+CONFIG = """
+listeners: [{{name: in, bind: "127.0.0.1:0", protocol: {protocol}, cluster: c}}]
+clusters: [{{name: c, endpoints: ["127.0.0.1:9"]}}]
+admin: {{bind: "127.0.0.1:0"}}
+plugins: [./shows.py]
+"""
+
+
+def modules(tmp_path, protocol: str) -> set[str]:
+    (tmp_path / "shows.py").write_text(PLUGIN)
+    (tmp_path / "c.yaml").write_text(CONFIG.format(protocol=protocol))
+    command = [sys.executable, "-m", "protokit", "run", str(tmp_path / "c.yaml")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            return set(process.stdout.readline().split())
+        finally:
+            process.terminate()
+
+
+NEVER = {
+    "construct",
+    "ctypes",
+    "difflib",
+    "email",
+    "h11",
+    "hypothesis",
+    "importlib.metadata",
+    "protokit.admin.connection",
+    "protokit.cli.check",
+    "protokit.cli.decode",
+    "protokit.cli.plugins",
+    "protokit.config.jsonschema",
+    "protokit.testing",
+    "protokit.wire.compiler",
+    "protokit.wire.format",
+    "protokit_hsf",
+    "protokit_motan",
+    "protokit_sofarpc",
+    "zipfile",
+}
+
+
+def test_only_what_is_needed_is_imported(tmp_path):
+    found = modules(tmp_path, "dubbo")
+    assert {"protokit.dataplane.proxy", "protokit_dubbo", "yaml", "uvloop"} <= found
+    assert found & NEVER == set()
+    assert len([name for name in found if name.startswith("protokit")]) < 45
+
+
+@pytest.mark.parametrize("protocol", ["bolt", "[dubbo, bolt]"])
+def test_a_declared_protocol_brings_what_declarations_need(tmp_path, protocol):
+    found = modules(tmp_path, protocol)
+    assert {"construct", "protokit.wire.format", "protokit_sofarpc"} <= found
+    assert found & NEVER <= {
+        "construct",
+        "ctypes",
+        "difflib",  # construct's own
+        "protokit.wire.compiler",
+        "protokit.wire.format",
+        "protokit_sofarpc",
+    }
