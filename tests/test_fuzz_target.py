@@ -58,3 +58,23 @@ def test_a_planted_over_read_is_found_and_its_right_twin_is_not(tmp_path, name, 
         assert list(tmp_path.glob("crash-*"))
     else:
         assert "Done 20000 runs" in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@needs_clang
+def test_what_the_checker_accepts_runs_clean(tmp_path):
+    """Its corpus, and programs made of it, under AddressSanitizer."""
+    target, found = build(tmp_path, "programs"), tmp_path / "found"
+    found.mkdir()
+    done = subprocess.run(
+        [target, "-runs=20000", "-seed=1", "-max_len=600", str(found), str(FUZZ / "corpus" / "programs")],
+        cwd=tmp_path,
+        env={**os.environ, "LD_PRELOAD": "", "ASAN_OPTIONS": ""},
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=250,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]

@@ -131,9 +131,25 @@ def inputs(name: str, protocol: Protocol) -> list[bytes]:
     return found
 
 
+def program_inputs(protocols: dict[str, Protocol]) -> list[bytes]:
+    """Inputs of programs.c: each format's own program, unchanged, on some of its frames."""
+    return [
+        bytes([tag(name), 0]) + frame
+        for name, protocol in protocols.items()
+        for frame in whole_frames(name, protocol)[::10]
+    ]
+
+
 def one_input(name: str, how: int, cut: int, client: bytes, upstream: bytes = b"") -> bytes:
     """An input of target.c."""
     return bytes([tag(name), how, cut]) + len(client).to_bytes(2, "little") + client + upstream
+
+
+def write(folder: Path, found: list[bytes]) -> None:
+    """A file each."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for data in found:
+        (folder / hashlib.sha1(data, usedforsecurity=False).hexdigest()).write_bytes(data)
 
 
 def main() -> None:
@@ -158,10 +174,9 @@ def main() -> None:
     for name, protocol in {**installed(), **declared()}.items():
         if args.names and name not in args.names:
             continue
-        folder = args.to / name
-        folder.mkdir(parents=True, exist_ok=True)
-        for data in inputs(name, protocol):
-            (folder / hashlib.sha1(data, usedforsecurity=False).hexdigest()).write_bytes(data)
+        write(args.to / name, inputs(name, protocol))
+    if not args.names or "programs" in args.names:
+        write(args.to / "programs", program_inputs(declared()))
 
 
 if __name__ == "__main__":

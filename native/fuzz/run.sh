@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Runs the fuzz target from the corpus in the tree: declared protocols for SECONDS (60), a fifth of that for the
-# Dubbo codec, one after the other and one process each. A protocol without a corpus begins with inputs made from its
-# golden frames or its declaration. What is found is kept in build/fuzz/finds, and ends the run with 1.
+# Runs the fuzz targets for SECONDS (60), one after the other and one process each, from the corpus in the tree: three
+# fifths for declared protocols, a fifth for programs that nobody compiled, a fifth for the Dubbo codec. A protocol
+# without a corpus begins with inputs made from its golden frames or its declaration. What is found is kept in
+# build/fuzz/finds, and ends the run with 1.
 # PYTHON names the interpreter.
 #   run.sh [SECONDS [libFuzzer's options]]
 set -euo pipefail
@@ -10,7 +11,7 @@ seconds=${1:-60}
 shift || true
 command -v clang >/dev/null || { echo "fuzz: clang is missing (Debian: apt install clang libclang-rt-dev)" >&2; exit 1; }
 python=${PYTHON:-python3}
-make -s PYTHON="$python" declared dubbo
+make -s PYTHON="$python" declared dubbo programs
 "$python" export.py seeds ../../build/fuzz/seeds
 cd ../../build/fuzz
 export UBSAN_OPTIONS=print_stacktrace=1
@@ -32,7 +33,8 @@ declared=()
 for folder in seeds/*/; do
   name=$(basename "$folder")
   [ ! -d "$corpus/$name" ] || folder=$corpus/$name
-  [ "$name" = dubbo ] || declared+=("$folder")
+  [ "$name" = dubbo ] || [ "$name" = programs ] || declared+=("$folder")
 done
-run declared "$seconds" "${declared[@]}"
+run declared $((seconds * 3 / 5)) "${declared[@]}"
+run programs $((seconds / 5)) seeds/programs "$corpus/programs"
 run dubbo $((seconds / 5)) "$corpus/dubbo"

@@ -688,6 +688,7 @@ static int splice_id(const pk_codec *codec, const uint8_t *data, const pk_frame 
   for (uint32_t i = 0; i < counters; i++) {
     int64_t place = m.r[d->counters[i].at];
     if (place < 0 || d->counters[i].form == 0) continue;
+    if (place < (int64_t)old.at + old.size && place + (d->counters[i].form & 15) > old.at) return PK_ERR_UNSUPPORTED;
     if (!recount(out + place + (place < old.at ? 0 : more), d->counters[i].form, more)) return PK_ERR_UNSUPPORTED;
   }
   uint32_t size = (uint32_t)(at + id_size + behind);
@@ -786,6 +787,7 @@ const pk_codec *pk_declared_new(const void *image, size_t size, const char **why
   declared *d = loaded(image, size);
   *why = d == NULL ? "out of memory" : pk_declared_bad_indexes(d);
   if (*why == NULL) *why = pk_declared_bad_insns(d);
+  if (*why == NULL) *why = pk_declared_bad_shapes(d);
   if (*why == NULL) *why = pk_declared_bad_paths(d);
   if (*why != NULL) {
     unload(d);

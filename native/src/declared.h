@@ -153,10 +153,11 @@ void pk_declared_seal(const declared *d, uint8_t *data, uint32_t size);
 int pk_declared_reply(const declared *d, uint32_t variant, uint32_t which, uint64_t id, uint32_t context,
                       const char *raw, size_t raw_size, uint8_t *out, size_t cap);
 
-/* Why a program cannot be run, or NULL: the image alone, then what it holds. */
+/* Why a program cannot be run, or NULL, in this order: each relies on those before it. */
 const char *pk_declared_bad_image(const pk_program *p, size_t size);
-const char *pk_declared_bad_insns(const declared *d);
 const char *pk_declared_bad_indexes(const declared *d);
+const char *pk_declared_bad_insns(const declared *d);
+const char *pk_declared_bad_shapes(const declared *d);
 const char *pk_declared_bad_paths(const declared *d);
 
 const char *pk_declared_bad_replies(const declared *d);

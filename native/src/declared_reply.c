@@ -97,15 +97,16 @@ int pk_declared_reply(const declared *d, uint32_t variant, uint32_t which, uint6
 
 /* The most bytes of the reply that begins there, or what is wrong with it. */
 static const char *bad_reply(const declared *d, uint32_t pc, uint64_t *most) {
+  uint64_t texts = 0;
   *most = 0;
   for (;; pc++) {
     const pk_insn *n = &d->insns[pc];
     switch (n->op) {
       case PK_I_EMIT: *most += d->literals[n->i].size; break;
-      case PK_I_EMIT_TEXT: *most += ENCODED_MAX; break;
+      case PK_I_EMIT_TEXT: *most += ENCODED_MAX, texts += ENCODED_MAX; break;
       case PK_I_EMIT_UVAR: *most += 5; break;
       case PK_I_EMIT_ID: case PK_I_EMIT_KEPT: case PK_I_EMIT_SIZE: case PK_I_EMIT_COUNT: *most += n->b; break;
-      case PK_I_END: return NULL;
+      case PK_I_END: return *most > texts ? NULL : pk_declared_refused(d, pc, "a reply may have no bytes");
       default: return pk_declared_refused(d, pc, "stands in a reply");
     }
   }
