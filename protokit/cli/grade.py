@@ -257,9 +257,13 @@ def _conformance(name: str, golden: tuple[Path, ...], vectors: list[Golden], exa
         tests, report, empty = (Path(folder) / one for one in ("test_kit.py", "report.xml", "pytest.ini"))
         tests.write_text(_KIT.format(name=place, golden=files, examples=examples))
         empty.write_text("[pytest]\n")
-        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--import-mode=importlib"]
+        command = [sys.executable, "-P", "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+        command += ["--import-mode=importlib"]
         command += ["-c", str(empty), "--rootdir", folder, "--junitxml", str(report), str(tests)]
+        # It imports what this process does: not a package's source that happens to lie in the working folder.
+        path = os.pathsep.join(str(Path(one).resolve()) for one in sys.path)
         environment = {**os.environ, "HYPOTHESIS_STORAGE_DIRECTORY": folder, "PYTEST_ADDOPTS": ""}
+        environment["PYTHONPATH"] = path
         try:
             done = subprocess.run(
                 command, env=environment, capture_output=True, text=True, timeout=_KIT_SECONDS, check=False

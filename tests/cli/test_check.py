@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -45,6 +46,15 @@ def page(kind: int, number: int, to: bytes = b"", body: bytes = b"") -> str:
 
 TOYS = {"asks": toy(1, 9, b"svc m hello"), "tells": toy(2, 9, b"svc m hello"), "answers": toy(3, 9, b"yes")}
 PAGES = {"asks": page(1, 9, b"svc", b"hello"), "answers": page(2, 9, b"", b"yes")}
+
+
+def test_a_plugins_source_in_the_working_folder_is_not_what_is_tried(tmp_path):
+    (tmp_path / "protokit_sofarpc").mkdir()
+    (tmp_path / "protokit_sofarpc" / "__init__.py").write_text("raise ImportError('not built here')")
+    golden = Path(__file__).parents[1] / "golden" / "bolt.jsonl"
+    few = ("--time", "1s", "--examples", "1", "--golden", golden)  # not enough for all checks to pass
+    text = check(tmp_path, "bolt", *few, code=None, python=("-P", "-m", "protokit"))
+    assert re.search(r"\d\d of \d\d checks pass on", text), text
 
 
 def test_a_codec_in_c_is_gold_with_captured_vectors_and_silver_without(tmp_path):
