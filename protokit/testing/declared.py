@@ -9,7 +9,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import construct
-from hypothesis import assume
 from hypothesis import strategies as st
 
 from protokit import native
@@ -106,26 +105,26 @@ class DeclaredChecks(Checks):
                 frame = self.wire.build(values)
                 container, size = self.wire.parse(frame)
             except (ProtocolError, EOFError):
-                assume(False)  # noqa: FBT003  # Hypothesis's way
+                return  # they do not fit together
             assert size == len(frame), f"{size} of {len(frame)} bytes were consumed"
             again = plain(container, self.wire)
             assert self.wire.build(again) == frame
             assert plain(self.wire.parse(self.wire.build(again))[0], self.wire) == again
             assert _within(again, values), f"{values} came back as {again}"
 
+        self.every(property_, (one.values for one in self.cases.ways))
         self.check(property_, field_values(self.wire, self.samples()))
 
     def test_values_of_the_wrong_kind_are_refused(self) -> None:
-        def property_(sample: bytes, junk: Any, where: int) -> None:
+        for sample in self.cases.short:
             values = plain(self.wire.parse(sample)[0])
-            places = list(_leaves(values))
-            container, name = places[where % len(places)]
-            container[name] = junk
-            with contextlib.suppress(LocalProtocolError):
-                self.wire.build(values)
-
-        samples = self.samples()
-        self.check(property_, st.sampled_from(samples), st.sampled_from(JUNK), st.integers(0, 999))
+            for container, name in _leaves(values):
+                right = container[name]
+                for junk in JUNK:
+                    container[name] = junk
+                    with contextlib.suppress(LocalProtocolError):
+                        self.wire.build(values)
+                container[name] = right
 
     def test_every_byte_of_a_frame_belongs_to_one_field(self) -> None:
         def property_(frame: bytes) -> None:
@@ -136,6 +135,7 @@ class DeclaredChecks(Checks):
                     at += piece.size
             assert at == self.frame(frame).size
 
+        self.every(property_, self.cases.whole)
         self.check(property_, self.corpus())
 
     # The program.
@@ -154,7 +154,9 @@ class DeclaredChecks(Checks):
             assert (message.result, message.size) == (0, size), f"{message}, the reference says {size} bytes"
             _branches(self.wire.nodes, container, taken)
 
-        self.check(property_, self.corpus())
+        self.every(property_, self.cases.whole)
+        if wanted - taken:  # a way through that only luck may find
+            self.check(property_, self.corpus())
         missing = wanted - taken
         assert not missing, f"never taken by a frame: {sorted(missing)}"
 
@@ -179,13 +181,14 @@ class DeclaredChecks(Checks):
 
     def test_the_short_cut_and_the_program_agree(self) -> None:
         def property_(data: bytes) -> None:
-            assume(data)
             quick = self.frame(data, LIMIT)
             assert native.frame(self.plain_program, data, LIMIT) == quick
             if quick.result == 0 and quick.kind in REQUESTS:
                 frame = data[: quick.size]
                 assert _request(self.plain_program, frame) == _request(self.codec.address, frame)
 
+        cases = self.cases
+        self.every(property_, [*cases.whole, *cases.cut, *cases.wrong, *cases.joined])
         self.check(property_, self.corpus())
 
     def test_the_native_codec_runs(self) -> None:
@@ -220,6 +223,10 @@ class DeclaredChecks(Checks):
                 read = native.read_id(address, strange)
                 assert read is None or native.write_id(address, read) == strange
 
+        others = [b"", *(bytes([byte]) for byte in range(256)), b"0" * named.most, b"-" * named.most]
+        numbers = [*range(301), *(1 << bit for bit in range(64)), 2**64 - 1]
+        self.every(property_, numbers, others[:1])
+        self.every(property_, numbers[:2], others)
         self.check(property_, st.integers(0, 300) | st.integers(0, 2**64 - 1), st.binary(max_size=named.most))
 
     # Replies.

@@ -1,20 +1,24 @@
-"""The conformance kit: what every protocol has to get right, on golden vectors and random frames.
+"""The conformance kit: what every protocol has to get right.
 
-``Checks`` holds for every codec; ``declared.py`` adds what a declaration lets one check, ``proxied.py``
-what shows only through a real proxy.
+Each check goes through golden vectors and all that is finite and small (``cases.py``): what it has to find,
+it finds there. Random frames come on top, for what is too large to be gone through. ``Checks`` holds for
+every codec; ``declared.py`` adds what a declaration lets one check, ``proxied.py`` what shows only through a
+real proxy.
 """
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 from typing import TYPE_CHECKING, Any
 
-from hypothesis import HealthCheck, assume, given, reject, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from protokit import native
 from protokit.errors import LocalProtocolError, ProtocolError, ProtokitError, RemoteProtocolError
 from protokit.model import Status
+from protokit.testing.cases import Cases
 from protokit.testing.golden import check_meaning, refuse_unknown, vectors_of
 from protokit.testing.proxied import ThroughAProxy
 from protokit.testing.strategies import spoiled
@@ -34,6 +38,8 @@ FRONT = 32  # so many bytes of a frame the engine looks at again with each that 
 CAPABILITIES = ("oneway", "heartbeat", "drain", "drain-sent")
 REQUESTS = {native.KIND_REQUEST, native.KIND_ONEWAY}
 EDGES = [0, 1, 2**31 - 1, 2**31, 2**32 - 1, 2**63, 2**64 - 1]
+BYTEWISE = [1] * FRONT + [1 << 24]  # how a frame comes: its front byte by byte, then the rest
+TEXT_MAX = 512
 
 
 def conformance(
@@ -61,7 +67,7 @@ def conformance(
             declaration.
         renumber: for a protocol whose ids the engine cannot rewrite (each client is pinned): writes another
             id into a frame.
-        examples: random frames for each check.
+        examples: random frames for each check, besides those that are gone through; 0: none.
 
     Returns:
         The class. With a declared format it also compares the engine's program with the reference.
@@ -98,6 +104,7 @@ def conformance(
         {
             "protocol": protocol,
             "vectors": vectors,
+            "cases": Cases(protocol, samples_of(vectors)),
             "reference": None if reference is None else staticmethod(reference),
             "more_frames": frames,
             "lacks": frozenset(lacks),
@@ -107,11 +114,18 @@ def conformance(
     )
 
 
+def samples_of(vectors: list[Golden]) -> list[bytes]:
+    """Frames of a size that can be tried by the hundred; the smallest in any case."""
+    smallest = min(len(one.data) for one in vectors)
+    return [one.data for one in vectors if len(one.data) <= max(smallest, 16_384)]
+
+
 class Checks(ThroughAProxy):
     """Checks of every protocol, whatever its tier."""
 
     protocol: Protocol
     vectors: list[Golden]
+    cases: Cases
     reference: Callable[[bytes], Message] | None
     more_frames: st.SearchStrategy[bytes] | None
     lacks: frozenset[str]
@@ -145,11 +159,22 @@ class Checks(ThroughAProxy):
 
     def samples(self) -> list[bytes]:
         """Golden frames of a size that can be tried by the hundred."""
-        smallest = min(len(one.data) for one in self.vectors)
-        return [one.data for one in self.vectors if len(one.data) <= max(smallest, 16_384)]
+        return samples_of(self.vectors)
+
+    def every(self, property_: Callable[..., None], *domains: Iterable[Any]) -> None:
+        """Run a property on each case: of several domains, on each with each."""
+        for case in itertools.product(*domains):
+            try:
+                property_(*case)
+            except Exception as error:
+                shown = ", ".join(one.hex() if isinstance(one, bytes) else repr(one) for one in case)
+                error.add_note(f"of {shown}")
+                raise
 
     def check(self, property_: Callable[..., None], *strategies: st.SearchStrategy[Any]) -> None:
-        """Run a property on random examples."""
+        """Run a property on random examples, where that many are asked for."""
+        if not self.examples:
+            return
         how = {"max_examples": self.examples, "deadline": None, "suppress_health_check": list(HealthCheck)}
         settings(**{**how, **self.settings})(given(*strategies)(property_))()
 
@@ -206,16 +231,25 @@ class Checks(ThroughAProxy):
     def test_a_cut_frame_wants_more_and_says_how_much(self) -> None:
         for one in self.vectors:
             size = len(one.data)
-            for cut in {*range(1, min(size, 80)), size // 2, size - 1} - {0, size}:
-                message = self.frame(one.data[:cut])
-                assert message.result == 1, f"{one.name} cut at {cut}: {message}"
-                assert cut < message.need <= size, f"{one.name} cut at {cut}: needs {message.need} of {size}"
+            self.cut_at(one.data, one.name, {*range(1, min(size, 300)), size // 2, size - 1} - {0, size})
+        for frame in self.cases.whole:
+            if len(frame) < 300:
+                self.cut_at(frame, frame.hex(), range(1, len(frame)))
+
+    def cut_at(self, frame: bytes, name: str, cuts: Iterable[int]) -> None:
+        size = len(frame)
+        for cut in cuts:
+            message = self.frame(frame[:cut])
+            assert message.result == 1, f"{name} cut at {cut}: {message}"
+            assert cut < message.need <= size, f"{name} cut at {cut}: needs {message.need} of {size}"
 
     def test_what_follows_a_frame_changes_nothing(self) -> None:
         def property_(frame: bytes, more: bytes) -> None:
             alone, followed = (self.frame(data) for data in (frame, frame + more))
             assert followed._replace(need=0) == alone._replace(need=0)
 
+        more = [b"\0", b"\xff" * 40, b"\x01\x02\x03", self.cases.short[0]]
+        self.every(property_, self.cases.whole, more)
         self.check(property_, self.corpus(), st.binary(max_size=40))
 
     def test_nothing_is_read_behind_the_bytes_given(self) -> None:
@@ -225,7 +259,8 @@ class Checks(ThroughAProxy):
         address = self.codec.address
 
         def property_(data: bytes, behind: bytes) -> None:
-            assume(data)
+            if not data:
+                return
             results = []
             for tail in (bytes(64), b"\xff" * 64, behind):
                 memory = data + tail
@@ -233,12 +268,15 @@ class Checks(ThroughAProxy):
                 results.append((message, native.probe(address, memory, len(data))))
             assert results[0] == results[1] == results[2], f"{len(data)} bytes were given"
 
+        cases = self.cases
+        self.every(property_, [*cases.cut, *cases.whole, *cases.wrong], [b"\x7f\x01" * 32])
         cut = st.tuples(self.corpus(), st.integers(1, 120)).map(lambda one: one[0][: one[1]])
         self.check(property_, cut | self.corpus() | spoiled(self.corpus()), st.binary(max_size=64))
 
     def test_spoiled_frames_are_read_refused_or_waited_for(self) -> None:
         def property_(data: bytes) -> None:
-            assume(data)
+            if not data:
+                return
             message = self.frame(data, LIMIT)
             if message.result == 0:
                 assert 0 < message.size <= min(len(data), LIMIT)
@@ -248,6 +286,7 @@ class Checks(ThroughAProxy):
                 assert message.result in {-1, -2, -3}
                 assert message.error_at <= len(data)
 
+        self.every(property_, [*self.cases.wrong, *self.cases.cut, *self.cases.joined])
         self.check(property_, spoiled(self.corpus()) | st.binary(max_size=60))
 
     def test_a_frame_over_the_limit_is_refused(self) -> None:
@@ -266,10 +305,11 @@ class Checks(ThroughAProxy):
             assert ask.probe(self.codec, one.data) == 0, f"{one.name} is not recognised"
 
         def property_(data: bytes) -> None:
-            assume(data)
-            foreign = self.frame(data, LIMIT).result == -1
-            assert (ask.probe(self.codec, data) == -1) == foreign
+            if data:
+                foreign = self.frame(data, LIMIT).result == -1
+                assert (ask.probe(self.codec, data) == -1) == foreign
 
+        self.every(property_, [*self.cases.whole, *self.cases.cut, *self.cases.wrong])
         self.check(property_, spoiled(self.corpus()) | st.binary(max_size=40))
 
     def test_any_segmentation_gives_the_same(self) -> None:
@@ -283,6 +323,11 @@ class Checks(ThroughAProxy):
             # Behind a frame's front, what is wrong is seen when all that was asked for is there.
             assert end == end_at_once or (end == "waits" and left > FRONT)
 
+        for pair in itertools.product(self.cases.short, repeat=2):
+            size = sum(map(len, pair))
+            self.every(property_, [list(pair)], [[cut, size] for cut in range(1, min(size, 120))])
+            self.every(property_, [list(pair)], [[1], [2], [3], [7], [FRONT + 1]])
+        self.every(property_, ([one] for one in [*self.cases.wrong, *self.cases.whole]), [BYTEWISE])
         parts = st.lists(self.corpus() | spoiled(self.corpus()), min_size=1, max_size=4)
         self.check(property_, parts, st.lists(st.integers(1, 200), min_size=1, max_size=9))
 
@@ -307,31 +352,29 @@ class Checks(ThroughAProxy):
     # Several codecs.
 
     def test_codecs_agree(self) -> None:
-        """On whole, cut, joined and spoiled frames; at least a third of them is accepted."""
+        """On whole, cut, joined and spoiled frames, and on those that announce much and bring little."""
         readers = self.readers()
         if not readers:
             return
-        seen = {"accepted": 0, "all": 0}
 
-        def judge(data: bytes) -> None:
-            seen["all"] += 1
+        def property_(data: bytes) -> None:
+            if not data:
+                return
             with self.only_native():
                 message = self.frame(data, LIMIT)
                 request = self.readable(data, message)
-            seen["accepted"] += message.result == 0
             for name, reader in readers.items():
                 self.agree(name, reader, data, message, request)
 
-        def property_(data: bytes) -> None:
-            assume(data)
-            judge(data)
-
-        for data in [*self.samples(), *self.hostile()]:
-            judge(data)
-        seen.update(accepted=0, all=0)
+        cases = self.cases
+        for data in cases.whole:
+            property_(data)
+            assert self.frame(data).result == 0, (
+                f"a frame that the declaration builds is refused: {data.hex()}"
+            )
+        self.every(property_, [*cases.wrong, *cases.cut, *cases.joined, *self.hostile()])
         mixed = st.one_of(self.corpus(), self.corpus(), spoiled(self.corpus()))
         self.check(property_, mixed | st.tuples(self.corpus(), self.corpus()).map(b"".join))
-        assert seen["accepted"] * 3 >= seen["all"], f"only {seen['accepted']} of {seen['all']} were accepted"
 
     @contextlib.contextmanager
     def only_native(self) -> Any:
@@ -408,6 +451,7 @@ class Checks(ThroughAProxy):
                 changed = ask.edit(self.codec, frame, edits)
                 assert self.frame(changed).result == 0, "an edited request is no frame"
 
+        self.every(property_, [b"", *self.cases.wrong, *self.cases.cut, *self.cases.short])
         self.check(property_, spoiled(self.corpus()) | st.binary(max_size=60) | self.corpus())
 
     def reading(self) -> list[Callable[[bytes], Any]]:
@@ -418,16 +462,23 @@ class Checks(ThroughAProxy):
 
     def test_a_rewritten_id_changes_nothing_else(self) -> None:
         if ask.id_max(self.codec):
+            most = ask.id_max(self.codec)
+            ids: list[native.Id] = [*EDGES, 9, 10, 255, 256, b"", b"x", b"A-7 \xff"[:most], b"y" * most]
+            self.every(self.byte_id_rewritten, self.cases.short, ids)
+            self.every(self.byte_id_rewritten, self.cases.whole, [7])
             self.check(self.byte_id_rewritten, self.corpus(), self.byte_ids())
             return
 
         def property_(frame: bytes, request_id: int) -> None:
             before = self.frame(frame)
-            assume(before.kind in {*REQUESTS, native.KIND_RESPONSE})
-            assume(request_id % (1 << 8 * self.id_bytes()) not in reserved)  # they may mean something else
+            if before.kind not in {*REQUESTS, native.KIND_RESPONSE}:
+                return
+            if request_id % (1 << 8 * self.id_bytes()) in reserved:  # they may mean something else
+                return
             changed = ask.patch_id(self.codec, frame, request_id)
             after = self.frame(changed)
             assert after._replace(id=before.id) == before
+            assert ask.patch_id(self.codec, frame, before.id) == frame, "its own id changes it"
             width = 1 << 8 * self.id_bytes()
             assert after.id == request_id % width
             assert ask.patch_id(self.codec, changed, before.id) == frame
@@ -435,16 +486,19 @@ class Checks(ThroughAProxy):
 
         reserved = getattr(self.protocol.wire, "reserved_ids", ())
         if self.id_bytes() and self.renumber is None:
+            self.every(property_, self.cases.short, EDGES)
+            self.every(property_, self.cases.whole, [0x0102030405060708])
             self.check(property_, self.corpus(), st.sampled_from(EDGES) | st.integers(0, 2**64 - 1))
 
     def byte_id_rewritten(self, frame: bytes, request_id: native.Id) -> None:
         """Nothing but the id, and what counts or covers it, is another one."""
         before = self.frame(frame)
-        assume(before.kind in {*REQUESTS, native.KIND_RESPONSE})
+        if before.kind not in {*REQUESTS, native.KIND_RESPONSE}:
+            return
         try:
             changed = ask.patch_id(self.codec, frame, request_id)
         except LocalProtocolError:
-            reject()  # this format has no such ids, or the frame has no room for it
+            return  # this format has no such ids, or the frame has no room for it
         after = self.frame(changed)
         if before.id == b"" and changed == frame:
             assert before.kind == native.KIND_ONEWAY or request_id == b"", "only a one-way may have no id"
@@ -489,12 +543,8 @@ class Checks(ThroughAProxy):
 
     def test_errors_tell_causes_apart(self) -> None:
         """As far as the protocol's own answers do."""
-        known: set[int] = set()
-
-        def property_(frame: bytes) -> None:
-            known.add(self.frame(frame).status)
-
-        self.check(property_, self.corpus())
+        seen = [self.frame(data, LIMIT) for data in [*self.cases.whole, *self.cases.wrong]]
+        known = {one.status for one in seen if one.result == 0}
         for one in self.whole("request"):
             asked = self.frame(one.data)
             told = {
@@ -508,7 +558,7 @@ class Checks(ThroughAProxy):
             )
 
     def test_error_texts_of_any_length_and_script_make_whole_frames(self) -> None:
-        asked = [self.frame(one.data) for one in self.whole("request")]
+        asked = [*{one.context: one for one in map(self.frame, self.requests())}.values()]
 
         def property_(text: str, one: native.Message) -> None:
             reply = ask.error(self.codec, Status.INTERNAL, one.id, one.context, text.encode()[:512])
@@ -517,6 +567,20 @@ class Checks(ThroughAProxy):
             if text.isascii() and text.isalnum():  # written alike in all encodings
                 assert text.encode()[:512] in reply, "the text is not all there"
 
+        scripts = (
+            "a",
+            "\u00e9",
+            "\u20ac",
+            "\N{GRINNING FACE}",
+            '"',
+            "\x01",
+            "\n:,= ",
+            "a\u00e9\u20ac\U0001f600",
+        )
+        texts = (
+            script * (size // len(script.encode()) + 1) for script in scripts for size in range(TEXT_MAX)
+        )
+        self.every(property_, ["", *texts], asked)
         self.check(
             property_,
             st.text(max_size=600) | st.text("abc", min_size=200, max_size=512),

@@ -12,8 +12,6 @@ import tracemalloc
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from hypothesis import HealthCheck, Phase, find, settings
-from hypothesis.errors import NoSuchExample
 
 from protokit import config as configuration
 from protokit import native
@@ -32,8 +30,7 @@ from protokit.wire import PythonCodec, ask
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
-    from hypothesis import strategies as st
-
+    from protokit.testing.cases import Cases
     from protokit.testing.golden import Golden
     from protokit.testing.voices import Heard, Voice
     from protokit.wire import Protocol
@@ -48,6 +45,7 @@ class ThroughAProxy:
     """Checks with a proxy between two peers."""
 
     protocol: Protocol
+    cases: Cases
 
     if TYPE_CHECKING:
 
@@ -59,7 +57,6 @@ class ThroughAProxy:
         def has(self, capability: str) -> bool: ...
         def id_bytes(self) -> int: ...
         def reading(self) -> list[Callable[[bytes], Any]]: ...
-        def corpus(self) -> st.SearchStrategy[bytes]: ...
 
     def requests(self) -> list[bytes]:
         """Golden requests that go through in a moment, of every variant."""
@@ -80,15 +77,9 @@ class ThroughAProxy:
         golden = [one.data for one in self.whole(kind)]
         if golden or built:
             return (golden or [built])[0]
-        quick = settings(
-            max_examples=2000,
-            phases=[Phase.generate],
-            derandomize=True,
-            database=None,
-            suppress_health_check=list(HealthCheck),
-        )
-        with contextlib.suppress(NoSuchExample):
-            return find(self.corpus(), lambda data: self._kind(data) == kind, settings=quick)
+        made = (data for data in self.cases.whole if self._kind(data) == kind)
+        if (found := next(made, None)) is not None:
+            return found
         raise AssertionError(f"no frame of the kind {kind!r} is known; capture a golden vector of one")
 
     def _kind(self, data: bytes) -> str:

@@ -43,10 +43,11 @@ if TYPE_CHECKING:
     Draw = Callable[[Any], Any]
 
 T = TypeVar("T")
+COMPARISONS = {"EQ", "NE", "LT", "LE", "GT", "GE"}
 DRAWS = 20  # within one example, until the values fit together
 
 
-class _Unfit(Exception):
+class Unfit(Exception):
     """What was drawn does not fit together: another draw."""
 
 
@@ -55,7 +56,7 @@ _TEXT = st.text(
 )
 
 
-class _Facts:
+class Facts:
     """What a format says about its own fields: which values matter, which count something."""
 
     def __init__(self, wire: WireFormat, samples: Sequence[bytes]) -> None:
@@ -65,7 +66,6 @@ class _Facts:
         self.counts: set[FieldPath] = set()
         self.small: set[FieldPath] = set()
         self.chunks: dict[FieldPath, FieldPath] = {}
-        self.keys: dict[FieldPath, list[Node]] = {}
         m = wire.meaning
         for node in walk(wire.nodes):
             self._node(node)
@@ -75,8 +75,9 @@ class _Facts:
         for variant in m.variants:
             for path, value in variant.items():
                 self.candidates.setdefault(path, set()).add(value)
+        self.statuses: dict[FieldPath, set[int]] = {}
         if m.status is not None and isinstance(m.status[0], Field):
-            self.candidates.setdefault(m.status[0].path, set()).update(m.status[1].entries)
+            self.statuses[m.status[0].path] = set(m.status[1].entries)
         self._maps(samples)
 
     def most(self, path: FieldPath) -> int:
@@ -110,19 +111,24 @@ class _Facts:
     def _compare(self, expression: Expression) -> None:
         if isinstance(expression, Not):
             self._compare(expression.operand)
+        if isinstance(expression, Field):  # a truth value
+            self.candidates.setdefault(expression.path, set()).update({0, 1})
         if not isinstance(expression, Binary):
             return
         left, right = expression.left, expression.right
         if isinstance(left, Binary) and left.op == "AND" and isinstance(right, int):
             left = left.left if isinstance(left.left, Field) else left
-        if isinstance(left, Field) and isinstance(right, int):
+        if isinstance(left, Field) and isinstance(right, int) and expression.op in COMPARISONS:
             # An equal one and another one: frames that are, and frames that are not.
             near = (
                 {right, right + 1} if expression.op in {"EQ", "NE"} else {right - 1, right, right + 1, 0, 1}
             )
             self.candidates.setdefault(left.path, set()).update(near)
-        self._compare(expression.left)
-        self._compare(expression.right)
+        if isinstance(left, Field) and isinstance(right, int) and expression.op == "AND":
+            self.candidates.setdefault(left.path, set()).update({0, right})
+        for side in (expression.left, expression.right):
+            if not isinstance(side, Field) or (expression.op in {"AND", "OR"} and not isinstance(right, int)):
+                self._compare(side)
 
     def _maps(self, samples: Sequence[bytes]) -> None:
         """Sections with meaning: maps by their encoding, texts, and what samples hold."""
@@ -130,6 +136,7 @@ class _Facts:
         self.maps: dict[FieldPath, tuple[views.Pairs, set[bytes]]] = {}
         self.texts: set[FieldPath] = set()
         self.samples: dict[FieldPath, list[bytes]] = {}
+        self.compared = [one.text for one in m.app_error if isinstance(one, views.Same)]
         roots = [view for view in (m.service, m.method, m.version, m.group) if view is not None]
         roots += [one.view for one in m.app_error if isinstance(one, views.Same)]
         if isinstance(m.timeout, views.Number):
@@ -158,7 +165,7 @@ class _Facts:
 class _Drawer:
     """Draws one set of values, in the order of the frame."""
 
-    def __init__(self, draw: Draw, facts: _Facts) -> None:
+    def __init__(self, draw: Draw, facts: Facts) -> None:
         self.draw = draw
         self.facts = facts
         self.values: dict[str, Any] = {}
@@ -194,13 +201,13 @@ class _Drawer:
             else:
                 size = calculate(node.length, self.values)
                 if not 0 <= size <= 4096:
-                    raise _Unfit
+                    raise Unfit
                 content = self.draw(st.binary(min_size=size, max_size=size))
             self.put(node.path, content)
         elif isinstance(node, Integers):
             count = calculate(node.count, self.values)
             if not 0 <= count <= 64:
-                raise _Unfit
+                raise Unfit
             chunks = [self.draw(st.binary(max_size=12)) for _ in range(count)]
             self.ahead[facts.chunks.get(node.path, ("",))] = chunks
             self.put(node.path, [len(one) for one in chunks])
@@ -209,18 +216,18 @@ class _Drawer:
         elif isinstance(node, Delimited):
             content = self.content(node.path)[: min(node.max, facts.most(node.path))]
             if not ends(content, node.delimiter):
-                raise _Unfit
+                raise Unfit
             self.put(node.path, content)
         elif isinstance(node, Condition):
             if not calculate(node.test, self.values):
-                raise _Unfit
+                raise Unfit
         elif isinstance(node, Branch):
             self.nodes(node.then if calculate(node.test, self.values) else node.otherwise)
         elif isinstance(node, Choice):
             key = calculate(node.key, self.values)
             case = dict(node.cases).get(key, node.default)
             if case is None:
-                raise _Unfit
+                raise Unfit
             self.nodes(case)
 
     def integer(self, path: FieldPath, bits: int, *, signed: bool) -> int:
@@ -232,7 +239,8 @@ class _Drawer:
             return len(content)
         if path in facts.counts or path in facts.small:
             return int(self.draw(st.integers(0, min(high, 4 if path in facts.counts else 24))))
-        near = sorted(value for value in facts.candidates.get(path, ()) if low <= value <= high)
+        known = facts.candidates.get(path, set()) | facts.statuses.get(path, set())
+        near = sorted(value for value in known if low <= value <= high)
         whole = st.integers(low, high)
         if near:
             return int(self.draw(st.one_of(*[st.sampled_from(near)] * 7, whole)))
@@ -261,7 +269,7 @@ class _Drawer:
 
 
 def _values(wire: WireFormat, samples: Sequence[bytes]) -> Callable[[Draw], dict[str, Any]]:
-    facts = _Facts(wire, samples)
+    facts = Facts(wire, samples)
 
     def values(draw: Draw) -> dict[str, Any]:
         drawer = _Drawer(draw, facts)
@@ -293,9 +301,9 @@ def _frames(wire: WireFormat, samples: Sequence[bytes] = ()) -> Callable[[Draw],
         try:
             built = wire.build(values(draw))
             if wire.parse(built)[1] != len(built):
-                raise _Unfit
+                raise Unfit
         except (LocalProtocolError, RemoteProtocolError, EOFError):
-            raise _Unfit from None
+            raise Unfit from None
         return built
 
     return frame
@@ -305,7 +313,7 @@ def _frames(wire: WireFormat, samples: Sequence[bytes] = ()) -> Callable[[Draw],
 def _fitting(draw: Draw, attempt: Callable[[Draw], T]) -> T:
     """Attempts until one fits; rejecting the example at the first would reject most examples."""
     for _ in range(DRAWS):
-        with contextlib.suppress(_Unfit):
+        with contextlib.suppress(Unfit):
             return attempt(draw)
     return reject()
 
@@ -339,11 +347,11 @@ def _requests_of(wire: WireFormat) -> st.SearchStrategy[Request]:
     def request(draw: Draw) -> Request:
         frame = frame_of(draw)
         if native.frame(wire.address, frame).kind not in {native.KIND_REQUEST, native.KIND_ONEWAY}:
-            raise _Unfit
+            raise Unfit
         try:
             return native.request(wire.address, frame)
         except RemoteProtocolError:
-            raise _Unfit from None
+            raise Unfit from None
 
     return _fitting(request)
 

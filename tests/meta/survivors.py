@@ -7,9 +7,6 @@ SURVIVORS = {
     "hsf": {
         "requests without a readable destination read": "service and method always stand in the frame",
         "too little room asked for replies": "room is for texts that grow sixfold; HSF's do not",
-        "check 0 dropped": "the next check refuses the same first bytes",
-        "check 3 dropped": "a negative count is refused by the array; 256 arguments and more are never drawn",
-        "check 4 dropped": "negative lengths are refused by their sections, later",
         "endianness of message.timeout flipped (2)": "of the heartbeat's: nobody reads it",
         "sign of message.timeout flipped (2)": "of the heartbeat's: nobody reads it",
         "endianness of message.timeout flipped (3)": "of the heartbeat's: nobody reads it",

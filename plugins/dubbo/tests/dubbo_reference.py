@@ -85,13 +85,15 @@ def destination(found: Message, serialization: int, body: bytes) -> None:
         raise RemoteProtocolError("a request without a body", HEADER.size)
     try:
         reader = Reader(body)
-        _, path, version, method, descriptor = (reader.read() for _ in range(5))
+        release, path, version, method, descriptor = (reader.read() for _ in range(5))
         arguments = [reader.read() for _ in range(count_parameters(descriptor))]
         attachments = reader.read()
     except (RemoteProtocolError, TypeError):
         return
-    texts = {path, version, method} if all(isinstance(one, str) for one in (path, version, method)) else None
-    if texts is None or not isinstance(attachments, dict):
+    texts = (path, version, method, descriptor)
+    if not isinstance(release, str | None) or not all(isinstance(one, str) for one in texts):
+        return
+    if not isinstance(attachments, dict):
         return
     if method in GENERIC and arguments and isinstance(arguments[0], str):
         method = arguments[0] or method
