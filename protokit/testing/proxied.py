@@ -77,7 +77,7 @@ class ThroughAProxy:
         golden = [one.data for one in self.whole(kind)]
         if golden or built:
             return (golden or [built])[0]
-        made = (data for data in self.cases.whole if self._kind(data) == kind)
+        made = (data for data in self.cases.short if self._kind(data) == kind)
         if (found := next(made, None)) is not None:
             return found
         raise AssertionError(f"no frame of the kind {kind!r} is known; capture a golden vector of one")
@@ -638,7 +638,10 @@ async def _server_drains(scene: Scene, request: bytes) -> None:
         lambda: scene.stat("drains_received") == 1, "the engine understands the server's signal"
     )
     if scene.suite.protocol.pinned:
-        await client.closed("a client whose server drains")
+        if expected := scene.suite.voice.drain(request):
+            got, told = await client.one("the server's signal, passed on")
+            assert (got.kind, told) == ("drain", expected)
+        await client.closed("a client whose server drains, and that waits for nothing")
         return
     await client.send(request)
     await client.one("an answer after the server's signal")

@@ -194,7 +194,7 @@ def meaning_mutants(wire):
     if m.separate:
         yield "variants share a connection", dataclasses.replace(m, separate=False)
     if m.named is not None:
-        other = dataclasses.replace(m.named, form="decimal" if m.named.form == "hex" else "hex")
+        other = dataclasses.replace(m.named, form="raw" if m.named.form == "hex" else "hex")
         yield "the engine's own ids in another form", dataclasses.replace(m, named=other)
     if m.keep:
         yield "nothing kept for replies", dataclasses.replace(m, keep=())

@@ -13,6 +13,7 @@ SURVIVORS = {
         "sign of message.timeout flipped (3)": "of the heartbeat's: nobody reads it",
     },
     "motan": {
+        "requests without a readable destination read": "a map is read as far as it goes: none is unreadable",
         "bits of flags.reserved shifted": "nobody reads them",
         "bits of flags.gzip shifted": "nobody reads it: bodies are passed on as they are",
     },

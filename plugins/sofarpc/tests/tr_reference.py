@@ -131,7 +131,8 @@ class Hessian:
             return True
         return False
 
-    def value(self, depth: int = 0) -> Any:
+    def value(self, depth: int = 0, wanted: Any = None) -> Any:
+        """``wanted``: an object's fields that are looked for, or TEXT; one in chunks hides what it says."""
         if depth == 128:
             raise UnreadableError
         tag = self.byte()
@@ -143,19 +144,23 @@ class Hessian:
             self.classes.append([self.name() for _ in range(fields)])
             tag = self.byte()
         if self.is_string(tag):
-            return self.string(tag)
+            found = self.string(tag)
+            if found is None and wanted is TEXT:
+                raise UnreadableError
+            return found
         number = self.integer(tag)
-        return number if number is not None else self.other(tag, depth + 1)
+        return number if number is not None else self.other(tag, depth + 1, wanted)
 
-    def other(self, tag: int, depth: int) -> Any:
+    def other(self, tag: int, depth: int, wanted: Any) -> Any:
+        fields = wanted if isinstance(wanted, dict) else {}
         if tag in FIXED:
             self.take(FIXED[tag])
         elif tag == 0x4D:
             self.type()
             found = {}
             while not self.ended():
-                key = self.value(depth)
-                value = self.value(depth)
+                key = self.value(depth, TEXT if isinstance(wanted, dict) else None)
+                value = self.value(depth, fields.get(key) if isinstance(key, bytes) else None)
                 if isinstance(key, bytes):
                     found[key] = value
             return found
@@ -163,7 +168,7 @@ class Hessian:
             index = self.needed()
             if not 0 <= index < len(self.classes):
                 raise UnreadableError
-            return {name: self.value(depth) for name in self.classes[index]}
+            return {name: self.value(depth, fields.get(name)) for name in self.classes[index]}
         elif tag == 0x56:
             self.type()
             if self.at < len(self.data) and self.data[self.at] in b"nl":
@@ -189,10 +194,15 @@ class Hessian:
         self.take(tag - 0x20)
 
 
-def read_object(section: bytes) -> dict[bytes, Any] | None:
+TEXT = "text"
+CONNECTION = {b"ctx": {}}
+APPLICATION = {b"targetServiceUniqueName": TEXT, b"methodName": TEXT}
+
+
+def read_object(section: bytes, wanted: Any = None) -> dict[bytes, Any] | None:
     """The object in front; None where there is none that can be read."""
     try:
-        found = Hessian(section).value()
+        found = Hessian(section).value(wanted=wanted)
     except UnreadableError:
         return None
     return found if isinstance(found, dict) else None
@@ -216,8 +226,8 @@ def message(data: bytes) -> Message:
         raise EOFError
     connection = application = None
     if codec in {HESSIAN1, DRAFT}:
-        connection = read_object(data[14 : 14 + sizes[0]])
-        application = read_object(data[total - sizes[2] : total])
+        connection = read_object(data[14 : 14 + sizes[0]], CONNECTION)
+        application = read_object(data[total - sizes[2] : total], APPLICATION)
     context = (connection or {}).get(b"ctx")
     number = context.get(b"id") if isinstance(context, dict) else None
     result = (connection or {}).get(b"result") if kind == 1 else 0
