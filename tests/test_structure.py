@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import filecmp
 import inspect
 import subprocess
 import sys
@@ -167,6 +168,14 @@ def test_every_engine_source_is_built():
     build = (REPO / "native" / "build_native.py").read_text()
     for source in (REPO / "native" / "src").glob("*.c"):
         assert f'"{source.stem}"' in build
+
+
+def test_plugins_in_c_carry_the_header_as_it_is():
+    header = REPO / "native" / "include" / "protokit" / "codec.h"
+    copies = [path.parent / "include" / "protokit" / "codec.h" for path in REPO.glob("*/*/build_native.py")]
+    assert len(copies) == 3
+    for copy in copies:
+        assert filecmp.cmp(header, copy, shallow=False), f"copy {header} over {copy}"
 
 
 def test_every_module_says_what_it_is():

@@ -81,6 +81,7 @@ def test_a_codec_in_c_is_gold_with_captured_vectors_and_silver_without(tmp_path)
     assert [one["step"] for one in found["steps"]] == steps
 
 
+@pytest.mark.slow
 def test_a_codec_that_reads_too_far_is_no_better_than_bronze(tmp_path):
     native(tmp_path, TOY.read_text().replace(RIGHT, OVERREAD))
     vectors(tmp_path, TOYS, **ORIGIN)
@@ -91,6 +92,7 @@ def test_a_codec_that_reads_too_far_is_no_better_than_bronze(tmp_path):
     assert "grade: bronze (silver wants fuzz)" in text or "grade: none (bronze wants conformance)" in text
 
 
+@pytest.mark.slow
 def test_a_declared_one_is_bronze_until_it_is_compared(tmp_path):
     (tmp_path / "page.py").write_text(PAGE + HOOK)
     vectors(tmp_path, PAGES, **ORIGIN)
@@ -103,6 +105,7 @@ def test_a_declared_one_is_bronze_until_it_is_compared(tmp_path):
     assert "cost         -       not measured: wide reads 'asks' otherwise" in text
 
 
+@pytest.mark.slow
 def test_what_fails_the_kit_or_does_not_load_has_no_grade(tmp_path):
     (tmp_path / "page.py").write_text(PAGE + CHANGED + HOOK)
     text = check(tmp_path, "page.py", "--golden", tmp_path, "--time", "1s", code=1)

@@ -41,6 +41,7 @@ def test_a_changed_program_is_found_saved_and_tried_again(tmp_path):
     assert (mended.returncode, mended.stdout) == (0, "nothing is wrong with it any more\n")
 
 
+@pytest.mark.slow
 def test_the_same_seed_finds_the_same(tmp_path):
     found = []
     for name in ("a", "b"):
@@ -79,6 +80,7 @@ def test_a_seed_repeats_its_examples():
     assert first(5, vectors) != first(6, vectors)
 
 
+@pytest.mark.slow
 def test_a_codec_in_c_that_reads_a_byte_too_far_is_found_and_a_right_one_is_not(tmp_path):
     right = TOY.read_text()
     assert RIGHT in right
@@ -98,6 +100,7 @@ def test_a_codec_in_c_that_reads_a_byte_too_far_is_found_and_a_right_one_is_not(
     assert (done.returncode, list((tmp_path / "right").glob("*.json"))) == (0, []), done.stdout
 
 
+@pytest.mark.slow
 def test_a_codec_that_never_ends_is_found(tmp_path, monkeypatch):
     endless = TOY.read_text().replace(
         "const uint8_t *a = memchr(p, ' ', (size_t)(end - p));",

@@ -365,6 +365,7 @@ def reference(wire, data):
     return ("request", size, wire._id(fields), Status.OK)
 
 
+@pytest.mark.slow
 @settings(QUICK, max_examples=300)
 @given(st.data())
 def test_random_declarations_agree_with_construct(data):

@@ -162,8 +162,10 @@ struct pk_codec {
   int (*frame)(const pk_codec *, const uint8_t *data, size_t size, uint32_t limit, pk_frame *out);
 
   /* Service, method, version, group of a whole REQUEST or ONEWAY frame.
-   * PK_OK; PK_ERR_FORMAT (answer BAD_REQUEST); PK_ERR_UNSUPPORTED (this variant cannot be read:
-   * the listener's default route takes it). */
+   * PK_OK; PK_ERR_FORMAT (malformed) and PK_ERR_LIMIT (the receiver may read more of it than this
+   * codec does): answered BAD_REQUEST, naming the service and method that are in *out;
+   * PK_ERR_UNSUPPORTED (a variant of which nothing can be read: only a rule that asks for nothing
+   * takes it). */
   int (*destination)(const pk_codec *, const uint8_t *data, const pk_frame *, pk_destination *out);
 
   /* The next header (attachment) of a request. PK_OK; PK_MORE no further ones; PK_ERR_*. */
@@ -232,7 +234,8 @@ struct pk_codec {
 
 /* One extraction that a declared wire format cannot say: find up to `count` texts in a section. `out`
  * comes with no data; what is not found stays so. `arguments` are constants of the declaration.
- * PK_OK, or PK_ERR_*: nothing was found. The same rules hold as for a codec's functions. */
+ * PK_OK; PK_ERR_LIMIT: the receiver may find more than the step reads, and the request is refused;
+ * other PK_ERR_*: nothing was found. The same rules hold as for a codec's functions. */
 typedef int (*pk_step)(const uint8_t *section, size_t size, const pk_slice *arguments,
                        uint32_t argument_count, pk_slice *out, uint32_t count);
 
