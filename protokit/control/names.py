@@ -105,7 +105,7 @@ class Names:
 
     Args:
         changed: called in the loop after the addresses of names that are kept have become others.
-        repeated: for names that do not resolve any more.
+        repeated: for names that change or do not resolve any more.
 
     Attributes:
         addresses: by name; missing until there are some.
@@ -172,7 +172,8 @@ class Names:
             self.addresses[host] = answer
             self.failures.pop(host, None)
             if answer != before and host in self._kept:
-                _log.info("the host name %r is now %s", host, ", ".join(answer))
+                text = f"the host name {host!r} is now {', '.join(answer)}"
+                self._repeated.log(_log, logging.INFO, (host, "changed"), text)
                 if self._telling is None:
                     self._telling = asyncio.get_running_loop().call_later(_GATHER_S, self._tell)
         if host in self._kept:

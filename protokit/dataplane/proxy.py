@@ -159,7 +159,8 @@ class Proxy:
         try:
             self._apply(snapshot, self._tables[self._token].chains)
         except ProtokitError as error:
-            _log.warning("the new addresses of host names are not in use yet: %s", error)
+            text = f"the new addresses of host names are not in use yet: {error}"
+            self.repeated.log(_log, logging.WARNING, "names", text)
             asyncio.get_running_loop().call_later(1, self._names_changed)
         else:
             self._snapshot = snapshot

@@ -119,6 +119,21 @@ def test_addresses_that_change_are_followed_and_kept_when_nobody_answers(book, c
     run(main)
 
 
+def test_addresses_that_change_all_the_time_are_a_line_a_minute(book, caplog):
+    async def main():
+        server = await Server().start()
+        book.known["a.test"] = ("127.0.0.1",)
+        with caplog.at_level("INFO"):
+            async with protokit.Proxy(named(server, "a.test")) as proxy:
+                for last in range(2, 8):
+                    book.known["a.test"] = (f"127.0.0.{last}",)
+                    await until(lambda: endpoints(proxy) == list(book.known["a.test"]))
+        await server.stop()
+
+    run(main)
+    assert [one for one in caplog.messages if "is now" in one] == ["the host name 'a.test' is now 127.0.0.2"]
+
+
 @pytest.mark.parametrize("known", [True, False])
 def test_a_resolver_that_does_not_answer_holds_up_nothing(book, monkeypatch, known):
     """Neither the start nor a reload nor calls: the loop never asks."""
