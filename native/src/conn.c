@@ -44,6 +44,8 @@ pk_conn *pk_conn_new(pk_core *core, uint8_t side, uint8_t state) {
   return c;
 }
 
+static uint64_t later(uint64_t a, uint64_t b) { return a > b ? a : b; }
+
 static void op(pk_core *core, const pk_conn *c, uint32_t what, uint32_t arg) {
   pk_op_add(core, (pk_op){.op = what, .arg = arg, .handle = pk_conn_handle(c)});
 }
@@ -90,7 +92,7 @@ static int input_room(pk_core *core, pk_conn *c, uint32_t extra) {
 
 static void over_budget(pk_core *core, pk_conn *c) {
   PK_STAT_ADD(core->stats.closed_over_budget, 1);
-  pk_conn_close(core, c, 1);
+  pk_conn_drop(core, c, PK_LOST_BUDGET, 0);
 }
 
 void pk_conn_read_off(pk_core *core, pk_conn *c) {
@@ -156,6 +158,12 @@ int pk_conn_keep(pk_core *core, pk_conn *c, const uint8_t *data, size_t size) {
   return 0;
 }
 
+static void frame_began(pk_core *core, pk_conn *c) {
+  c->frame_since = core->now;
+  c->frame_until = c->deadline;
+  pk_conn_timer(core, c);
+}
+
 static void bad_bytes(pk_core *core, pk_conn *c, const uint8_t *data, size_t size, const pk_frame *f, int error) {
   if (c->side == PK_SIDE_DOWN) {
     PK_STAT_ADD(core->stats.protocol_errors_client, 1);
@@ -164,8 +172,19 @@ static void bad_bytes(pk_core *core, pk_conn *c, const uint8_t *data, size_t siz
     c->skip = error == PK_ERR_LIMIT && f->size > size && f->size <= MAX_SKIP ? (uint32_t)(f->size - size) : 0;
   } else {
     PK_STAT_ADD(core->stats.protocol_errors_upstream, 1);
-    pk_conn_close(core, c, 1);
+    pk_conn_drop(core, c, error == PK_ERR_LIMIT ? PK_LOST_LIMIT : PK_LOST_FORMAT, f->error_at);
   }
+}
+
+/* A server's frame over the limit: its own call fails, and its bytes are dropped as they come. The part of it that
+ * is here; 0: it cannot be told from what follows. */
+static size_t skip_large(pk_core *core, pk_conn *c, const uint8_t *data, size_t size, const pk_frame *f) {
+  if (c->side != PK_SIDE_UP || f->need != f->size || f->size == 0 || !pk_up_large(core, c, data, size, f)) return 0;
+  c->in_need = 0;
+  if (f->size <= size) return f->size;
+  c->skip = f->size - (uint32_t)size;
+  if (c->frame_since == 0) frame_began(core, c);
+  return size;
 }
 
 /* Handle the whole frames in data[0..size); returns how many bytes are done with. */
@@ -192,9 +211,17 @@ static size_t parse(pk_core *core, pk_conn *c, const uint8_t *data, size_t size)
       result = c->codec->frame(c->codec, data + used, left, core->limits.frame, &f);
     if (result == PK_MORE) {
       c->in_need = f.need > left ? f.need : (uint32_t)left + 1;
-      if (c->frame_since == 0 && c->codec != NULL) c->frame_since = core->now;
-      pk_conn_timer(core, c);
+      if (c->frame_since == 0 && c->codec != NULL) {
+        frame_began(core, c);
+      } else {
+        pk_conn_timer(core, c);
+      }
       break;
+    }
+    if (result == PK_ERR_LIMIT) {
+      size_t there = skip_large(core, c, data + used, left, &f);
+      used += there;
+      if (there > 0) continue;
     }
     if (result != PK_OK || f.size == 0 || f.size > left || f.size > core->limits.frame) {
       bad_bytes(core, c, data + used, left, &f, result == PK_OK ? PK_ERR_FORMAT : result);
@@ -243,6 +270,17 @@ void pk_core_feed(pk_core *core, pk_handle h, const uint8_t *data, size_t size) 
     c->skip -= size < c->skip ? (uint32_t)size : c->skip;
     pk_conn_settle(core, c);
     return;
+  }
+  if (c->skip > 0) {
+    uint32_t part = size < c->skip ? (uint32_t)size : c->skip;
+    c->skip -= part;
+    if (c->skip == 0) c->frame_since = 0;
+    if (part == size) {
+      pk_conn_settle(core, c);
+      return;
+    }
+    data += part;
+    size -= part;
   }
   uint32_t kept = input_size(c);
   if (kept > 0 && data == core->scratch + kept /* pk_core_buffer carried it there */ && !c->ready) {
@@ -388,6 +426,12 @@ void pk_conn_close(pk_core *core, pk_conn *c, int reset) {
   }
 }
 
+void pk_conn_drop(pk_core *core, pk_conn *c, uint8_t why, uint32_t at) {
+  c->lost = why;
+  c->lost_at = at;
+  pk_conn_close(core, c, 1);
+}
+
 uint8_t *pk_conn_send(pk_core *core, pk_conn *c, const uint8_t *data, uint32_t size) {
   uint8_t *to = pk_out_reserve(core, c, size);
   if (to == NULL) return NULL;
@@ -444,11 +488,19 @@ void pk_core_sent(pk_core *core, pk_handle h, size_t size) {
 /* Timers. Each connection has one, set to the earliest thing it waits for and checked against the
  * facts when it fires, so that reading and writing never touch it. */
 
-static uint64_t later(uint64_t a, uint64_t b) { return a > b ? a : b; }
-
 /* Whether the time to tell its protocol runs: from its first byte, or at once where others wait for a fallback. */
 static int undecided(const pk_conn *c) {
   return c->codec == NULL && !c->raw && (c->first_byte != 0 || c->falls_back);
+}
+
+/* When a half-read frame is given up. A client has a time for the whole of it. A server's is waited for as long as
+ * bytes come and somebody may wait for them: those who did when it began. */
+static uint64_t frame_due(const pk_core *core, const pk_conn *c) {
+  uint64_t most = (uint64_t)core->limits.frame_ms * PK_MS, due = c->frame_since + most;
+  if (c->side == PK_SIDE_DOWN) return due;
+  uint64_t quiet = later(c->frame_since, c->last_read) + most;
+  uint64_t end = later(due, (c->frame_until + 1) * PK_MS); /* their timeouts come first */
+  return quiet < end ? quiet : end;
 }
 
 static uint64_t conn_due(const pk_core *core, const pk_conn *c) {
@@ -475,7 +527,7 @@ static uint64_t conn_due(const pk_core *core, const pk_conn *c) {
     due = active + (uint64_t)l->idle_ms * PK_MS;
   }
   if (c->frame_since != 0 && !c->read_off) {
-    uint64_t half = c->frame_since + (uint64_t)l->frame_ms * PK_MS;
+    uint64_t half = frame_due(core, c);
     if (half < due) due = half;
   }
   if (undecided(c)) {
@@ -537,7 +589,7 @@ static void upstream_timer_fired(pk_core *core, pk_conn *c) {
     pk_conn_close(core, c, 0);
   } else if (c->probing) {
     PK_STAT_ADD(core->stats.upstream_silent, 1);
-    pk_conn_close(core, c, 1);
+    pk_conn_drop(core, c, PK_LOST_SILENT, 0);
   } else {
     probe(core, c);
     pk_conn_timer(core, c);
@@ -552,10 +604,11 @@ void pk_conn_timer_fired(pk_core *core, pk_conn *c) {
   } else if (c->raw) {
     PK_STAT_ADD(core->stats.closed_idle, 1);
     pk_conn_close(core, c, 0);
-  } else if (c->frame_since != 0 && !c->read_off &&
-             core->now >= c->frame_since + (uint64_t)core->limits.frame_ms * PK_MS) {
+  } else if (c->frame_since != 0 && !c->read_off && core->now >= frame_due(core, c)) {
     PK_STAT_ADD(core->stats.closed_half_frame, 1);
     if (c->side == PK_SIDE_UP) {
+      int quiet = core->now >= later(c->frame_since, c->last_read) + (uint64_t)core->limits.frame_ms * PK_MS;
+      c->lost = quiet ? PK_LOST_HALF : PK_LOST_SLOW;
       pk_conn_close(core, c, 0);
     } else { /* what it asked before is still answered */
       deafen(core, c);

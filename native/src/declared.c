@@ -264,6 +264,25 @@ static int run(const declared *d, uint32_t pc, machine *m, const uint8_t *data, 
 
 /* The codec. */
 
+/* Whether the frame ends with the bytes that were missed there: a trailer of fixed size. */
+static int is_last(const declared *d, uint32_t pc) {
+  const pk_insn *missed = &d->insns[pc];
+  int64_t left = missed->op == PK_I_NEED ? missed->i : 0;
+  if (missed->op == PK_I_WHOLE) return 1;
+  for (uint32_t steps = 0; missed->op == PK_I_NEED && steps < 64; steps++) {
+    const pk_insn *n = &d->insns[++pc];
+    switch (n->op) {
+      case PK_I_SKIP: left -= (uint32_t)n->i; break;
+      case PK_I_JUMP: pc = (uint32_t)n->i - 1; break;
+      case PK_I_WHOLE: return left == 0;
+      case PK_I_LOAD: case PK_I_LOAD1: case PK_I_LOAD2: case PK_I_LOAD4: case PK_I_LOAD8: case PK_I_LOAD2S:
+      case PK_I_LOAD4S: case PK_I_IDAT: case PK_I_SET: case PK_I_MOVE: case PK_I_BITS: case PK_I_MARK: break;
+      default: return 0;
+    }
+  }
+  return 0;
+}
+
 static int frame_as(const declared *d, machine *m, const uint8_t *data, size_t size, uint32_t limit,
                     int how, pk_frame *f) {
   uint32_t failed;
@@ -273,7 +292,16 @@ static int frame_as(const declared *d, machine *m, const uint8_t *data, size_t s
   int result = run(d, d->program->frame, m, data, size, limit, how, f, NULL, NULL, &failed);
   if (result == PK_ERR_LIMIT || result == PK_ERR_FORMAT) {
     uint32_t wrong_at = f->error_at;
-    if (failed >= d->program->answerable)
+    uint32_t wrong = failed;
+    if (result == PK_ERR_LIMIT) {
+      pk_frame whole = {0};
+      f->need = 0;
+      /* Without a limit it gets to its end exactly where all that tells its size is there. */
+      if (run(d, d->program->frame, m, data, size, UINT32_MAX, how, &whole, NULL, NULL, &failed) == PK_MORE &&
+          is_last(d, failed))
+        f->size = f->need = whole.need;
+    }
+    if (wrong >= d->program->answerable)
       run(d, d->program->meaning, m, data, size, limit, EARLY, f, NULL, NULL, &failed);
     f->error_at = wrong_at;
   }

@@ -56,7 +56,10 @@ static int frame(const pk_codec *c, const uint8_t *data, size_t size, uint32_t l
   f->status = data[STATUS];
   f->flags = data[FLAGS];
   f->body = payload(data);
-  if (f->flags & PK_ENVELOPE_TOO_LARGE) return PK_ERR_LIMIT;
+  if (f->flags & PK_ENVELOPE_TOO_LARGE) {
+    f->need = f->size; /* of the envelope, which is all that comes of that frame */
+    return PK_ERR_LIMIT;
+  }
   if (f->flags & PK_ENVELOPE_WRONG) {
     f->error_at = f->timeout_ms;
     return PK_ERR_FORMAT;

@@ -31,6 +31,15 @@ enum {
   PK_CONN_FLUSHING, /* asks no more; closes once its bytes are written, and its client has closed, too */
   PK_CONN_CLOSED    /* recycled at the end of the batch */
 };
+enum {
+  PK_LOST_ITSELF = 0, /* by the peer or the network */
+  PK_LOST_FORMAT, /* wrong bytes, at byte lost_at */
+  PK_LOST_LIMIT,  /* a frame over the limit whose end cannot be told */
+  PK_LOST_HALF,   /* half a frame, and no more */
+  PK_LOST_SLOW,   /* a frame that takes longer than anybody waits */
+  PK_LOST_SILENT, /* no answers */
+  PK_LOST_BUDGET  /* no memory to read it */
+};
 enum { PK_TIMER_CONN = 0, PK_TIMER_REQUEST = 1 };
 
 typedef struct pk_chunk {
@@ -151,17 +160,20 @@ typedef struct pk_conn {
   uint8_t finished;         /* its peer was told that no more is written */
   uint8_t named; /* its ids are byte strings */
   uint8_t deaf;  /* what it sends is read and dropped */
+  uint8_t lost;  /* PK_LOST_*: why it was closed by us, for those who wait for its answers */
   const pk_codec *codec;
   /* input: what was read and not yet framed */
   pk_chunk *in;
   uint32_t in_need; /* bytes that the frame in front needs, when known */
-  uint32_t skip;    /* deaf: bytes still to come of the frame that was refused */
+  uint32_t skip;    /* bytes still to come of a frame that was refused */
   /* output */
   pk_chunk *out, *out_tail;
   uint64_t out_bytes;  /* queued */
   uint64_t out_total;  /* ever queued */
   uint64_t last_read, last_write, frame_since, first_byte, opened;
   uint64_t last_used, busy_since, probe_at; /* upstream */
+  uint64_t deadline, frame_until; /* upstream, ticks: of all its calls; of those when the frame in front began */
+  uint32_t lost_at;
   uint32_t in_flight, context;
   pk_handle peer; /* raw: the other side; pinned upstream: its client */
   /* downstream */
@@ -262,6 +274,7 @@ static inline pk_handle pk_conn_handle(const pk_conn *c) {
 pk_conn *pk_conn_find(const pk_core *core, pk_handle h);
 pk_conn *pk_conn_new(pk_core *core, uint8_t side, uint8_t state);
 void pk_conn_close(pk_core *core, pk_conn *c, int reset);
+void pk_conn_drop(pk_core *core, pk_conn *c, uint8_t why, uint32_t at); /* with a reset; PK_LOST_* */
 void pk_conn_flush(pk_core *core, pk_conn *c); /* close once written */
 void pk_conn_settle(pk_core *core, pk_conn *c); /* after any change: resume, close what is over */
 void pk_conn_ready(pk_core *core, pk_conn *c);  /* frame more of its input in the next batch */
@@ -293,6 +306,8 @@ void pk_down_queued(pk_core *core, pk_conn *c); /* after output was added */
 
 /* upstream.c */
 void pk_up_frame(pk_core *core, pk_conn *c, const uint8_t *data, const pk_frame *f);
+/* A frame over the limit, `size` bytes of which are there: 1 when it is done with, and the rest is to be skipped. */
+int pk_up_large(pk_core *core, pk_conn *c, const uint8_t *data, size_t size, const pk_frame *f);
 /* The connection to send the request on (open or being opened), or NULL and why in *status. */
 pk_conn *pk_up_choose(pk_core *core, pk_request *r, uint32_t *status);
 enum { PK_UP_ENDING = PK_STATUS_COUNT }; /* *status: the client's own connection is ending */
@@ -319,7 +334,7 @@ void pk_slots_give_up(pk_conn *c, const pk_attempt *a);  /* its request has ende
 /* Whether its late answer could be taken for another request's that is under way. */
 int pk_slots_unclear(const pk_conn *c, const pk_attempt *a);
 /* The attempt that this answers, whose slot is free now, or PK_NONE. */
-uint32_t pk_slots_answered(const pk_core *core, pk_conn *c, const uint8_t *data, const pk_frame *f);
+uint32_t pk_slots_answered(const pk_core *core, pk_conn *c, const uint8_t *data, size_t size, const pk_frame *f);
 /* The attempts that wait, one after the other, each off its slot; *at starts as 0. PK_NONE: no more. */
 uint32_t pk_slots_next(pk_conn *c, uint32_t *at);
 

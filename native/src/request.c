@@ -376,6 +376,31 @@ static void retry(pk_core *core, pk_request *r) {
   pk_request_dispatch(core, r, r->held->data, &r->held->frame);
 }
 
+/* Why the proxy closed the connection, where it did. */
+static void add_reason(const pk_core *core, pk_message *m, const pk_conn *c) {
+  if (c == NULL || c->lost == PK_LOST_ITSELF) return;
+  pk_message_add(m, ": protokit closed it: ");
+  switch (c->lost) {
+    case PK_LOST_FORMAT:
+      pk_message_add(m, "what came is no frame of its protocol, wrong at byte ");
+      pk_message_number(m, c->lost_at);
+      break;
+    case PK_LOST_LIMIT:
+      pk_message_add(m, "a frame is larger than the limit of ");
+      pk_message_number(m, core->limits.frame);
+      pk_message_add(m, " bytes, and where it ends cannot be told");
+      break;
+    case PK_LOST_HALF:
+      pk_message_add(m, "half a frame came, and then nothing for ");
+      pk_message_number(m, core->limits.frame_ms);
+      pk_message_add(m, " ms");
+      break;
+    case PK_LOST_SLOW: pk_message_add(m, "half a frame came, and nobody waits for it any more"); break;
+    case PK_LOST_SILENT: pk_message_add(m, "it was silent, and did not answer a heartbeat either"); break;
+    default: pk_message_add(m, "the buffers of this worker are full"); break;
+  }
+}
+
 void pk_request_lost(pk_core *core, pk_request *r, uint32_t why, int written) {
   pk_endpoint *e = endpoint_of(core, r);
   int ours = (why & PK_LOST_EXHAUSTED) != 0;
@@ -391,8 +416,10 @@ void pk_request_lost(pk_core *core, pk_request *r, uint32_t why, int written) {
                      : why & PK_RETRY_CONNECT ? "protokit: cannot connect to "
                                               : "protokit: the connection was lost to ");
   add_target(&m, r, e);
-  if (why == PK_RETRY_RESET)
+  if (why == PK_RETRY_RESET) {
     pk_message_add(&m, written ? " after the request was sent" : " before the request was sent");
+    add_reason(core, &m, pk_conn_find(core, pk_attempt_at(core, r->attempt)->conn));
+  }
   pk_request_fail(core, r, ours ? PK_STATUS_OVERLOADED : PK_STATUS_UNAVAILABLE, m.data, m.size);
 }
 
@@ -484,6 +511,7 @@ void pk_request_dispatch(pk_core *core, pk_request *r, const uint8_t *data, cons
   PK_STAT_ADD(c->endpoint->stats->active, 1);
   PK_STAT_ADD(c->endpoint->stats->requests, 1);
   c->last_used = core->now;
+  if (r->timer.due > c->deadline) c->deadline = r->timer.due;
   if (c->in_flight++ == 0) {
     c->busy_since = core->now;
     pk_conn_timer(core, c);

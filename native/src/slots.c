@@ -189,12 +189,12 @@ static int is_named(const pk_core *core, const pk_slot *s, pk_slice id) {
   return asked.size == id.size && memcmp(asked.data, id.data, id.size) == 0;
 }
 
-static pk_slot *find(const pk_core *core, const pk_conn *c, const uint8_t *data, const pk_frame *f) {
+static pk_slot *find(const pk_core *core, const pk_conn *c, const uint8_t *data, size_t size, const pk_frame *f) {
   int multiplexed = c->codec->mode == PK_MODE_MULTIPLEXED;
   uint64_t number = multiplexed ? f->id : c->head_id;
   pk_slice id = {NULL, 0};
   if (c->named) {
-    id = pk_id_of(c->codec, data, f, f->size);
+    id = pk_id_of(c->codec, data, f, size);
     if (id.data == NULL) return NULL;
     number = 0;
     if (c->pinned) {
@@ -212,8 +212,8 @@ static pk_slot *find(const pk_core *core, const pk_conn *c, const uint8_t *data,
   return s->state != FREE && s->id == number ? s : NULL;
 }
 
-uint32_t pk_slots_answered(const pk_core *core, pk_conn *c, const uint8_t *data, const pk_frame *f) {
-  pk_slot *s = find(core, c, data, f);
+uint32_t pk_slots_answered(const pk_core *core, pk_conn *c, const uint8_t *data, size_t size, const pk_frame *f) {
+  pk_slot *s = find(core, c, data, size, f);
   if (s == NULL) return PK_NONE;
   uint32_t attempt = s->attempt;
   if (c->codec->mode != PK_MODE_MULTIPLEXED) c->head_id++;

@@ -200,13 +200,18 @@ int pk_up_send(pk_core *core, pk_conn *c, const pk_request *r, pk_attempt *a, co
   return 0;
 }
 
-static void response(pk_core *core, pk_conn *c, const uint8_t *data, const pk_frame *f) {
-  uint32_t attempt = pk_slots_answered(core, c, data, f);
+/* The request that an answer is for, off its slot; NULL where nobody waits for it. `size` bytes of it are there. */
+static pk_request *answered(pk_core *core, pk_conn *c, const uint8_t *data, size_t size, const pk_frame *f) {
+  uint32_t attempt = pk_slots_answered(core, c, data, size, f);
   if (attempt == PK_NONE) {
     PK_STAT_ADD(core->stats.answers_unmatched, 1);
-    return;
+    return NULL;
   }
-  pk_request *r = pk_request_find(core, pk_attempt_at(core, attempt)->request);
+  return pk_request_find(core, pk_attempt_at(core, attempt)->request);
+}
+
+static void response(pk_core *core, pk_conn *c, const uint8_t *data, const pk_frame *f) {
+  pk_request *r = answered(core, c, data, f->size, f);
   if (r == NULL) return;
   c->endpoint->failures = 0;
   if (f->status > PK_STATUS_APP_ERROR) {
@@ -216,21 +221,51 @@ static void response(pk_core *core, pk_conn *c, const uint8_t *data, const pk_fr
   pk_request_answer(core, r, data, f);
 }
 
+/* Answer a request of the upstream's own; `size` bytes of it are there. */
+static void refuse_request(pk_core *core, pk_conn *c, const uint8_t *data, size_t size, const pk_frame *f,
+                           uint32_t status, const pk_message *m) {
+  if (f->kind != PK_KIND_REQUEST || c->out_bytes > core->limits.upstream_buffer) return;
+  uint32_t most = c->codec->reply_max;
+  uint8_t *to = pk_out_reserve(core, c, pk_reply_room(c->codec, most));
+  int built = to == NULL ? 0
+                         : c->codec->error(c->codec, status, c->named ? 0 : f->id, f->context,
+                                           m->data, m->size, pk_reply_at(c->codec, to, most), most);
+  if (c->named) built = pk_reply_id(c->codec, to, most, built, pk_id_of(c->codec, data, f, size));
+  if (built > 0) pk_out_commit(core, c, (uint32_t)built);
+}
+
+int pk_up_large(pk_core *core, pk_conn *c, const uint8_t *data, size_t size, const pk_frame *f) {
+  if (f->kind == 0 || (c->named && pk_id_of(c->codec, data, f, size).data == NULL)) return 0;
+  pk_message m = {.size = 0};
+  pk_message_add(&m, f->kind == PK_KIND_RESPONSE ? "protokit: the answer " : "protokit: the request ");
+  if (f->size > core->limits.frame) { /* an envelope says no size */
+    pk_message_add(&m, "of ");
+    pk_message_number(&m, f->size);
+    pk_message_add(&m, " bytes ");
+  }
+  pk_message_add(&m, "is larger than the limit of ");
+  pk_message_number(&m, core->limits.frame);
+  pk_message_add(&m, " bytes");
+  if (f->kind != PK_KIND_RESPONSE) {
+    refuse_request(core, c, data, size, f, PK_STATUS_BAD_REQUEST, &m);
+    return 1;
+  }
+  PK_STAT_ADD(core->stats.answers_too_large, 1);
+  pk_request *r = answered(core, c, data, size, f);
+  if (r == NULL) return 1;
+  PK_STAT_ADD(c->endpoint->stats->errors, 1);
+  pk_request_fail(core, r, PK_STATUS_INTERNAL, m.data, m.size);
+  return 1;
+}
+
 /* A request of the upstream's own: only a pinned client can answer it. */
 static void reverse_request(pk_core *core, pk_conn *c, const uint8_t *data, const pk_frame *f) {
   if (pk_pinned_call(core, c, data, f)) return;
-  if (f->kind != PK_KIND_REQUEST || c->out_bytes > core->limits.upstream_buffer) return;
-  static const char none[] = "protokit: no client is tied to this connection (mode: shared)";
-  static const char busy[] = "protokit: the client cannot be asked now: its buffer is full, it has too many requests "
-                             "to answer, or another server's with the same id";
-  const char *text = c->pinned ? busy : none;
-  uint32_t most = c->codec->reply_max;
-  uint8_t *to = pk_out_reserve(core, c, pk_reply_room(c->codec, most));
-  int size = to == NULL ? 0
-                        : c->codec->error(c->codec, c->pinned ? PK_STATUS_OVERLOADED : PK_STATUS_BAD_REQUEST,
-                                          c->named ? 0 : f->id, f->context, text, strlen(text), pk_reply_at(c->codec, to, most), most);
-  if (c->named) size = pk_reply_id(c->codec, to, most, size, pk_id_of(c->codec, data, f, f->size));
-  if (size > 0) pk_out_commit(core, c, (uint32_t)size);
+  pk_message m = {.size = 0};
+  pk_message_add(&m, c->pinned ? "protokit: the client cannot be asked now: its buffer is full, it has too many requests "
+                                 "to answer, or another server's with the same id"
+                               : "protokit: no client is tied to this connection (mode: shared)");
+  refuse_request(core, c, data, f->size, f, c->pinned ? PK_STATUS_OVERLOADED : PK_STATUS_BAD_REQUEST, &m);
 }
 
 void pk_up_frame(pk_core *core, pk_conn *c, const uint8_t *data, const pk_frame *f) {

@@ -160,8 +160,9 @@ class Bridge:
         self._peer, self._engine = _End(self), _End(self)
         self._need = 1  # bytes from where on the frame in front is looked at again
         self._begun = False  # the engine was told that a frame has begun
+        self._told_at = 0.0  # when; of an endpoint's also that it goes on
         self._refused = False  # what the peer sends is read and dropped
-        self._skip = 0  # bytes still to come of the frame that was refused
+        self._skip = 0  # bytes still to come of the frame that was refused, or skipped
         self._told_end = False
         self._over = False
         self._held = 0
@@ -246,6 +247,8 @@ class Bridge:
         if self._refused:
             self._drop()
             return
+        at = min(self._skip, len(peer.buffer))
+        self._skip -= at
         try:
             for _ in range(_TURN):
                 if self._engine.full or at == len(peer.buffer):
@@ -258,6 +261,13 @@ class Bridge:
                 if message.result == 0:
                     data = self._envelope(message, bytes(memoryview(peer.buffer)[at : at + message.size]))
                 if data is None or len(data) > self._bridges.limits()["frame"]:
+                    whole = message.size if message.result == 0 else message.need
+                    if self._upstream and message.kind == native.KIND_RESPONSE and whole > 0:
+                        # Others share this connection: one call fails.
+                        self._send_up(_too_large(message))
+                        self._skip = max(0, at + whole - len(peer.buffer))
+                        at = min(at + whole, len(peer.buffer))
+                        continue
                     self._refuse(message)
                     break
                 self._send_up(data)
@@ -306,10 +316,19 @@ class Bridge:
         self.move(self._peer)
 
     def _half(self) -> None:
-        """The engine's clock for half-read frames starts with the first bytes of an envelope."""
-        if not self._begun and self._peer.buffer:
-            self._begun = True
+        """The engine's clock for half-read frames starts with the first bytes of an envelope.
+
+        As long as an endpoint's frame goes on, the engine is told with envelopes that mean nothing.
+        """
+        if not self._peer.buffer:
+            return
+        now = asyncio.get_running_loop().time()
+        if not self._begun:
+            self._begun, self._told_at = True, now
             self._engine.write(envelope.MAGIC)
+        elif self._upstream and now - self._told_at > self._bridges.limits()["frame_ms"] / 4000:
+            self._told_at = now
+            self._engine.write(envelope.pack(native.KIND_IGNORE)[len(envelope.MAGIC) :] + envelope.MAGIC)
 
     def _send_up(self, data: bytes) -> None:
         self._engine.write(data[len(envelope.MAGIC) :] if self._begun else data)
@@ -396,7 +415,7 @@ class Bridge:
         if isinstance(why, int):
             data = envelope.pack(0, timeout_ms=min(max(why, 0), 0xFFFFFFFF), flags=envelope.WRONG)
         else:
-            data = envelope.pack(why.kind, id=int(why.id), context=why.context, flags=envelope.TOO_LARGE)
+            data = _too_large(why)
             self._skip = why.need if why.need <= _MAX_SKIP else 0
         self._send_up(data)
         self._drop()
@@ -473,3 +492,7 @@ class Bridge:
                 timer.cancel()
         self.pace()
         self.forget()
+
+
+def _too_large(message: native.Message) -> bytes:
+    return envelope.pack(message.kind, id=int(message.id), context=message.context, flags=envelope.TOO_LARGE)

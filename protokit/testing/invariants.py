@@ -22,6 +22,7 @@ LIMIT = 1 << 16
 ROOM = 1 << 20
 MS = 1_000_000
 _REQUESTS = {native.KIND_REQUEST, native.KIND_ONEWAY}
+_OVER = -3  # PK_ERR_LIMIT
 _FRAMES = 8  # of one example that are looked at one by one
 
 
@@ -178,6 +179,8 @@ class Invariants:
         self._enter("results")
         alone = self.frame(frame)
         self.must(alone._replace(need=0) == message._replace(need=0), f"{alone} alone, {message} followed")
+        if len(frame) > 1:
+            self._over(self.frame(frame, limit=len(frame) - 1), message)
         if message.kind in _REQUESTS:
             self._enter("meaning")
             request = self._request(frame)
@@ -194,6 +197,15 @@ class Invariants:
         if native.id_bytes(self.codec) and message.kind <= native.KIND_RESPONSE:
             self._enter("ids")
             self._ids(frame, message)
+
+    def _over(self, over: native.Message, message: native.Message) -> None:
+        """Of a frame over the limit the engine skips what the codec says, and fails the call of that id."""
+        if over.result != _OVER or over.need != over.size:
+            return
+        self.must(over.size == message.size, f"over the limit it has {over.size} bytes, else {message.size}")
+        if over.kind in {native.KIND_REQUEST, native.KIND_RESPONSE}:
+            same = (over.kind, over.id) == (message.kind, message.id)
+            self.must(same, f"{over} over the limit, else {message}")
 
     def _request(self, frame: bytes) -> Any:
         try:

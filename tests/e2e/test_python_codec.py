@@ -75,6 +75,11 @@ class Server:
                 continue
             if method == "leave":
                 writer.write(pack("drain", 0))
+            if method == "slow":  # 100 bytes in a second
+                for byte in pack("response", number, b"s" * 86):
+                    writer.write(bytes([byte]))
+                    await asyncio.sleep(0.01)
+                continue
             answer = {"big": b"x" * 300_000, "overloaded": b"!OVERLOADED"}.get(method, self.name + payload)
             writer.write(pack("response", number, answer))
         writer.close()
@@ -314,6 +319,30 @@ def test_a_frame_over_the_limit_is_answered_and_the_connection_closed(run):
             assert not answer.strip(b"\0") or answer.startswith(b"!BAD_REQUEST protokit: the frame is larger")
 
     run(test, limits={"frame": "64KiB"})
+
+
+def test_an_answer_over_the_limit_fails_its_own_call(run):
+    async def test(proxy, server):
+        client, other = await Client.connect(proxy), await Client.connect(proxy)
+        for n in range(10):
+            client.writer.write(call(2 * n, "big"))
+            other.writer.write(call(2 * n + 1, payload=b"x"))
+            large = b"!INTERNAL protokit: the answer is larger than the limit of 65536 bytes"
+            assert await client.next() == ("response", 2 * n, large)
+            assert await other.next() == ("response", 2 * n + 1, b"x")
+        assert len(server.writers) == 1
+        assert total(proxy, "answers_too_large") == 10
+
+    run(test, limits={"frame": "64KiB"})
+
+
+def test_an_answer_that_makes_progress_is_not_cut(run):
+    async def test(proxy, server):
+        client = await Client.connect(proxy)
+        assert await client.call(1, "slow") == ("response", 1, b"s" * 86)
+        assert len(server.writers) == 1
+
+    run(test, timeouts={"frame": "300ms"})
 
 
 def test_a_client_that_is_refused_while_it_sends_can_send_it_all_and_read_why(run):

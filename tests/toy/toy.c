@@ -50,6 +50,7 @@ static int frame(const pk_codec *c, const uint8_t *data, size_t size, uint32_t l
   f->size = head + ((uint32_t)data[head - 2] << 8 | data[head - 1]);
   if (f->size > limit) {
     f->error_at = head - 2;
+    f->need = f->size;
     return PK_ERR_LIMIT;
   }
   f->need = f->size;

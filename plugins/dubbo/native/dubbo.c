@@ -108,6 +108,7 @@ static int frame(const pk_codec *codec, const uint8_t *data, size_t size, uint32
   if (flag & FLAG_EVENT) out->kind = PK_KIND_IGNORE;
   if (length > INT32_MAX || length + DUBBO_HEADER > limit || (flag & FLAG_EVENT && length > MAX_EVENT)) {
     out->error_at = 12;
+    out->need = out->size;
     return length > INT32_MAX ? PK_ERR_FORMAT : PK_ERR_LIMIT;
   }
   if (out->size > size) {

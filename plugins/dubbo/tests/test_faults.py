@@ -27,6 +27,8 @@ EVENT = 0x20
 
 RIGHT = "the answer"
 LOST = "protokit: the connection was lost to {provider} (cluster faulty) after the request was sent"
+WRONG = LOST + ": protokit closed it: what came is no frame of its protocol, wrong at byte "
+LARGE = "protokit: the answer of 8388624 bytes is larger than the limit of 8388608 bytes"
 LATE = "protokit: no answer from {provider} (cluster faulty) within 100 ms"
 NOWHERE = (
     "protokit: no endpoint can be reached (cluster faulty): "
@@ -76,6 +78,11 @@ class Behaviour:
     connection: str
     ballast: bool = False
 
+    @property
+    def leaves(self) -> bool:
+        """Closing with bytes unread is a reset, which ends its calls; else it may only have half-closed."""
+        return self.ballast and not self.reads
+
 
 def faults() -> dict[str, Fault]:
     answered = {"responses": 2}
@@ -88,7 +95,8 @@ def faults() -> dict[str, Fault]:
     drain = {"drains_received": 1}
     acks = [Event(number, b"N", request=False, twoway=False).encode() for number in (7, 2**64 - 1)]
     http = send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
-    negative, large = (send(HEADER.pack(MAGIC, HESSIAN2, OK, 1, size)) for size in (2**32 - 1, 8 << 20))
+    negative = send(HEADER.pack(MAGIC, HESSIAN2, OK, 1, 2**32 - 1))
+    large = {"errors_internal": 2, "answers_too_large": 2}
     soon = {"timeout": "100ms"}
     return {
         "closes before the answer": Fault(close, 80, LOST, "gone", lost),
@@ -110,9 +118,9 @@ def faults() -> dict[str, Fault]:
         ),
         "says READONLY between answers": Fault(answer_read_only, OK, RIGHT, "eof", answered | drain | closed),
         "says READONLY and WRITEABLE": Fault(answer_writeable, OK, RIGHT, "open", answered | drain),
-        "sends HTTP": Fault(http, 80, LOST, "reset", lost | garbage),
-        "sends a negative length": Fault(negative, 80, LOST, "reset", lost | garbage),
-        "sends a length over the limit": Fault(large, 80, LOST, "reset", lost | garbage),
+        "sends HTTP": Fault(http, 80, WRONG + "0", "reset", lost | garbage),
+        "sends a negative length": Fault(negative, 80, WRONG + "12", "reset", lost | garbage),
+        "answers over the limit": Fault(answer_too_large, 80, LARGE, "open", large),
         "sends garbage behind the answer": Fault(
             answer_then_garbage, OK, RIGHT, "reset", answered | closed | garbage
         ),
@@ -177,7 +185,8 @@ async def answer_then_close(cell: Cell, to: Connection) -> None:
 
 
 async def answer_late(cell: Cell, to: Connection) -> None:
-    await until(lambda: cell.moved().get("errors_timeout"), 2)
+    if not cell.behaviour.leaves:
+        await until(lambda: cell.moved().get("errors_timeout"), 2)
     to.writer.write(to.answers())
 
 
@@ -221,6 +230,11 @@ async def answer_then_garbage(cell: Cell, to: Connection) -> None:
 
 async def answer_every_status(cell: Cell, to: Connection) -> None:
     to.writer.write(b"".join(reply(kind, number, status) for status, (kind, number) in enumerate(to.calls)))
+
+
+async def answer_too_large(cell: Cell, to: Connection) -> None:
+    for kind, number in to.calls:
+        to.writer.write(HEADER.pack(MAGIC, kind, OK, number, 8 << 20) + bytes(8 << 20))
 
 
 async def answer_in_bytes(cell: Cell, to: Connection) -> None:
@@ -407,7 +421,22 @@ async def until(probe: Callable[[], object], expected: object) -> None:
 
 # One cell.
 
+
 NOISE = {"batches", "system_calls", "connections_accepted", "upstream_connects", "requests"}
+ENDED = {"responses", "errors_unavailable", "errors_timeout", "errors_internal", "answers_unmatched"}
+
+
+def nobody_waits(counts: dict[str, int]) -> dict[str, int]:
+    """The counters where the client had left before: its calls ended with it."""
+    answers = sum(counts.get(name, 0) for name in ("responses", "answers_too_large", "answers_unmatched"))
+    left = {name: count for name, count in counts.items() if name not in ENDED}
+    return left | ({"answers_unmatched": answers} if answers else {})
+
+
+def together(counts: dict[str, int]) -> dict[str, int]:
+    """The counters, with all that calls can come to as one."""
+    left = {name: count for name, count in counts.items() if name not in ENDED}
+    return left | {"ended": sum(counts.get(name, 0) for name in ENDED)}
 
 
 class Cell:
@@ -512,6 +541,10 @@ class Cell:
             await until(self.moved, self.fault.counts)
         if self.behaviour.connection == "gone":
             await client.close()
+            if self.behaviour.leaves and self.fault.run is not None:
+                await until(
+                    lambda: self.proxy.stats()["workers"][0]["requests_client_gone"], self.fault.calls
+                )
         elif self.behaviour.connection == "eof":
             client.writer.write_eof()
         if self.fault.run is not None:
@@ -519,7 +552,13 @@ class Cell:
             got = [with_id(frame, kind_and_id(n)[1]) for n, frame in enumerate(connection.frames)]
             assert got == calls, "the provider got other bytes"
             await self.fault.run(self, connection)
-        await until(self.moved, self.fault.counts)
+        expected = self.fault.counts
+        if self.behaviour.leaves and self.fault.run is not None:
+            expected = nobody_waits(expected)
+        if self.behaviour.connection == "gone":  # whether its reset or the next answer is first
+            await until(lambda: together(self.moved()), together(expected))
+        else:
+            await until(self.moved, expected)
         if self.behaviour.ballast and self.behaviour.reads:
             assert self.proxy.stats()["workers"][0]["buffer_bytes"] >= len(BALLAST), "it had been read before"
             assert await client.frame() == with_id(BALLAST, 1)

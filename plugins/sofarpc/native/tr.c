@@ -61,14 +61,16 @@ static int frame(const pk_codec *codec, const uint8_t *data, size_t size, uint32
   if (application > INT32_MAX) return refuse(out, PK_ERR_FORMAT, 10);
   uint64_t total = (uint64_t)HEAD + connection + data[9] + application;
   out->size = (uint32_t)total;
-  if (total > limit) return refuse(out, PK_ERR_LIMIT, connection > limit ? 5 : 10);
-  out->need = out->size;
-  if (size < total) return PK_MORE;
+  if (total > limit && connection > limit - HEAD) return refuse(out, PK_ERR_LIMIT, 5);
+  out->need = total > limit ? HEAD + connection : out->size; /* whose frame it is that is too large */
+  if (size < out->need) return PK_MORE;
   out->kind = data[1] == 1 ? PK_KIND_RESPONSE : data[3] == 1 ? PK_KIND_ONEWAY : PK_KIND_REQUEST;
   out->context = data[2];
   out->body = HEAD + connection + data[9];
   connection_object(data, out);
-  return PK_OK;
+  if (total <= limit) return PK_OK;
+  out->need = out->size;
+  return refuse(out, PK_ERR_LIMIT, 10);
 }
 
 /* `interface:version[:uniqueId]`. */
