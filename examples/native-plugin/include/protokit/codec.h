@@ -94,7 +94,8 @@ typedef struct pk_frame {
   };
   uint32_t size;         /* the whole frame, bytes; with PK_ERR_LIMIT, too, where it is known */
   uint32_t need;         /* with PK_MORE: call again with at least this many bytes from the
-                            frame's start (> the size just given): framing stays linear */
+                            frame's start (> the size just given): framing stays linear. With
+                            PK_ERR_LIMIT: `size` again where that is exactly where the next one begins */
   uint32_t body;         /* offset of the payload, for the codec's own later calls */
   uint32_t timeout_ms;   /* the caller's budget when the fixed part carries it, else 0 */
   uint32_t upstream_key; /* requests with different keys never share an upstream connection */
@@ -158,7 +159,8 @@ struct pk_codec {
 
   /* Frame the first message in data[0..size), size >= 1. `limit` is the largest frame allowed.
    * PK_OK (whole frame present, *out filled), PK_MORE (out->need), or PK_ERR_* (out->error_at;
-   * when out->kind is PK_KIND_REQUEST the id and context are valid and can be answered). */
+   * when out->kind is PK_KIND_REQUEST the id and context are valid and can be answered; with
+   * PK_ERR_LIMIT, PK_KIND_RESPONSE and a valid id only the call of that answer fails). */
   int (*frame)(const pk_codec *, const uint8_t *data, size_t size, uint32_t limit, pk_frame *out);
 
   /* Service, method, version, group of a whole REQUEST or ONEWAY frame.
