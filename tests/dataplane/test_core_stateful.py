@@ -49,6 +49,7 @@ class Client:
         self.pending: bytearray = bytearray()  # bytes written and not yet delivered
         self.ended_writing = False
         self.reset = False
+        self.one_id = False  # all its requests have the same
         self.asked: dict[int, bytes] = {}  # id -> token, of requests that wait for their end
         self.order: list[tuple[int, bytes]] = []  # the same, as they were asked
         self.written = self.delivered = 0  # bytes, of all that it ever wrote
@@ -123,6 +124,7 @@ class Machine(RuleBasedStateMachine):
         handle = self.world.client()
         if handle:
             self.clients.append(Client(handle))
+            self.clients[-1].one_id = len(self.clients) % 2 == 1
             self.clients[-1].write(self.toy.greet("client"))
 
     def live(self, reading: bool = True) -> list[Client]:
@@ -142,7 +144,8 @@ class Machine(RuleBasedStateMachine):
             body = b" ".join([service, b"m", token, filling]) if service != b"bad" else b"bad" + token
             oneway = data.draw(st.integers(0, 9)) == 0
             widest = 2 ** (8 * self.toy.id_bytes) - 1 if self.toy.id_bytes else 0
-            wire_id = data.draw(st.one_of(st.integers(0, min(3, widest)), st.integers(0, widest)))
+            few, all_ids = st.integers(0, min(3, widest)), st.integers(0, widest)
+            wire_id = 0 if client.one_id else data.draw(st.one_of(few, all_ids))
             if wire_id in client.asked and self.toy.id_bytes:
                 continue
             client.write(self.toy.request(wire_id, body, oneway=oneway))
@@ -179,6 +182,13 @@ class Machine(RuleBasedStateMachine):
             self.world.opened(opening[0])
         self.greet(0)
         self.answer(data, most)
+
+    @rule(data=st.data())
+    def go_on_slowly(self, data) -> None:
+        """The answers come after the callers were told that there are none, and have asked again."""
+        self.go_on(data, 0)
+        self.wait_for_the_living(SMALL["request_ms"] + 100)
+        self.go_on(data, 9)
 
     @precondition(lambda self: self.clients)
     @rule(data=st.data())
@@ -422,6 +432,8 @@ class Machine(RuleBasedStateMachine):
                 world.batch(("decide", world.filters.pop().handle, 2, 0, 7, b"denied"))
             world.opening.clear()
             world.wait(SMALL["request_ms"])
+            for client in self.live():
+                world.read(client.handle)  # what it left when it read on a little
             self.see_clients()
             if world.stat("requests_active") == 0:
                 break
