@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import socket
 import struct
+import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from protokit._native import ffi, lib
@@ -30,7 +31,7 @@ Id = int | bytes  # of a request: a number, or where ids are byte strings those
 OP_CONNECT, OP_CLOSE, OP_PAUSE, OP_RESUME, OP_FILTER, OP_RETIRED, OP_ENDPOINT, OP_FINISH, OP_CANCEL = range(
     1, 10
 )
-EVENT_DRAINED, EVENT_BRIDGE, EVENT_UNBRIDGE = range(100, 103)
+EVENT_DRAINED, EVENT_BRIDGE, EVENT_UNBRIDGE, EVENT_PREPARED = range(100, 104)
 CONNECTED, CONNECT_FAILED, CONNECT_EXHAUSTED = range(3)
 DECIDE_CONTINUE, DECIDE_CLUSTER, DECIDE_REPLY = range(3)
 KIND_REQUEST, KIND_ONEWAY, KIND_RESPONSE, KIND_HEARTBEAT, KIND_HEARTBEAT_ACK, KIND_DRAIN = range(1, 7)
@@ -618,21 +619,33 @@ class Worker:
             if count < self._BATCH:
                 return taken
 
-    def _send(self, result: int) -> None:
-        if result != 0:
-            raise ProtokitError("a worker's command ring is full")
+    def _send(self, command: Callable[..., int], *arguments: object) -> None:
+        """Give a command; where many wait already, wait for the worker to take some."""
+        for _ in range(5000):
+            if command(self._worker, *arguments) == 0:
+                return
+            time.sleep(0.001)
+        raise ProtokitError("a worker takes no commands any more")
 
     def listen(self, listener: int, fd: int) -> None:
         """Accept connections for a listener from a listening socket, which becomes the worker's."""
-        self._send(lib.pk_worker_listen(self._worker, listener, fd))
+        self._send(lib.pk_worker_listen, listener, fd)
 
     def unlisten(self, listener: int) -> None:
-        """Accept no more; connections go on."""
-        self._send(lib.pk_worker_unlisten(self._worker, listener))
+        """Accept who waits in the queue, then nobody; connections go on."""
+        self._send(lib.pk_worker_unlisten, listener)
 
-    def apply(self, table: Table, token: int) -> None:
-        """Route new requests by ``table``; OP_RETIRED with its token says when it is used no more."""
-        self._send(lib.pk_worker_apply(self._worker, table.pointer, token))
+    def prepare(self, table: Table, token: int) -> None:
+        """Get ready for ``table``; EVENT_PREPARED with its token says whether that went well (arg 1)."""
+        self._send(lib.pk_worker_prepare, table.pointer, token)
+
+    def commit(self) -> None:
+        """Route new requests by the table prepared; OP_RETIRED with its token tells its end."""
+        self._send(lib.pk_worker_commit)
+
+    def abort(self) -> None:
+        """Forget the table prepared, if there is one: OP_RETIRED."""
+        self._send(lib.pk_worker_abort)
 
     def decide(self, handle: int, verdict: int, cluster: int = 0, status: int = 0, text: bytes = b"") -> bool:
         """Let a request that waited for a filter go on; False when the ring is full: try again."""
@@ -642,11 +655,11 @@ class Worker:
 
     def drain(self) -> None:
         """Tell clients in their protocol to go elsewhere."""
-        self._send(lib.pk_worker_drain(self._worker))
+        self._send(lib.pk_worker_drain)
 
     def shutdown(self) -> None:
         """Answer what is in flight UNAVAILABLE, and close every connection once written."""
-        self._send(lib.pk_worker_shutdown(self._worker))
+        self._send(lib.pk_worker_shutdown)
 
     def stop(self) -> None:
         """End the thread and free everything. The worker cannot be used afterwards."""
@@ -693,6 +706,18 @@ class Core:
         """Route new requests by that table."""
         if lib.pk_core_apply(self._core, table.pointer, token) != 0:
             raise ProtokitError("out of memory")
+
+    def prepare(self, table: Table, token: int) -> bool:
+        """Get ready for a table that ``commit`` uses and ``abort`` forgets; False without memory."""
+        return bool(lib.pk_core_prepare(self._core, table.pointer, token) == 0)
+
+    def commit(self) -> None:
+        """Route new requests by the table that was prepared."""
+        lib.pk_core_commit(self._core)
+
+    def abort(self) -> None:
+        """Forget the table that was prepared."""
+        lib.pk_core_abort(self._core)
 
     def accept(self, listener: int) -> int:
         """A client's handle, 0 when it is refused."""

@@ -24,6 +24,7 @@ LIMITS = {
     "detect_ms": 500,
     "heartbeat_ms": 10_000,
     "probe_ms": 5000,
+    "drain_ms": 1500,
 }
 
 
@@ -44,6 +45,8 @@ def table(
     connect_ms=1000,
     fallback=0,
     filtered=None,
+    ports=None,
+    listener="in",
 ):
     """A table of one listener (0), one cluster, and by default one rule that matches anything.
 
@@ -51,11 +54,13 @@ def table(
     or, to one of these, (service, method, number). ``fallback``: endpoints of one more cluster, for clients
     of no known protocol (uid 50, port 9050 ...).
     ``filtered``: services whose requests wait for filters, each with a chain of its own (0, 1 ...).
+    ``ports``: of the endpoints, by uid, where they are not 9000 and so on. ``listener``: its name, or None.
     """
+    ports = {first_uid + i: 9000 + first_uid + i for i in range(endpoints)} if ports is None else ports
     builder = native.TableBuilder({**LIMITS, **(limits or {})}, seed=42)
     builder.cluster("c", balance, max_connections, connect_ms)
-    for i in range(endpoints):
-        builder.endpoint(first_uid + i, "127.0.0.1", 9000 + first_uid + i, (weights or [1] * endpoints)[i])
+    for i, (uid, port) in enumerate(ports.items()):
+        builder.endpoint(uid, "127.0.0.1", port, (weights or [1] * len(ports))[i])
     for i in range(1, clusters):
         builder.cluster(f"c{i}", balance, max_connections, connect_ms)
         builder.endpoint(40 + i, "127.0.0.1", 9040 + i, 1)
@@ -78,15 +83,16 @@ def table(
             builder.rule(service, "*", "*", "*", chain)
         for service, method, *cluster in rules or [("*", "*")]:
             builder.rule(service, method, "*", "*", plans[cluster[0] if cluster else 0])
-    builder.listener(
-        0,
-        "in",
-        routes=routes,
-        plan=plans[0],
-        pinned=pinned,
-        codecs=codecs,
-        fallback=clusters if fallback else None,
-    )
+    if listener is not None:
+        builder.listener(
+            0,
+            listener,
+            routes=routes,
+            plan=plans[0],
+            pinned=pinned,
+            codecs=codecs,
+            fallback=clusters if fallback else None,
+        )
     return builder.finish()
 
 
@@ -96,8 +102,8 @@ class World:
     Clients are polite unless told otherwise: who hears that no more comes closes, too.
     """
 
-    def __init__(self, first: native.Table, *, connect="ok", polite=True) -> None:
-        self.core = native.Core(7)
+    def __init__(self, first: native.Table, *, connect="ok", polite=True, seed=7) -> None:
+        self.core = native.Core(seed)
         self.now = 1_000 * MS
         self.polite = polite
         self.connect = connect  # new upstream connections: ok, fail, exhausted (here), or wait
@@ -112,6 +118,7 @@ class World:
         self.filters: list[native.Op] = []
         self.cancelled: list[int] = []  # requests that ended before their filter
         self.retired: list[int] = []
+        self.endpoints: list[tuple[int, int]] = []  # (uid, whether it can be reached), as the core said
         self.tables: dict[int, native.Table] = {}
         self.apply(first)
 
@@ -174,6 +181,8 @@ class World:
         elif op.op == native.OP_RETIRED:
             self.retired.append(op.token)
             self.tables[op.token].free()
+        elif op.op == native.OP_ENDPOINT:
+            self.endpoints.append((op.arg, op.size))
 
     def read(self, handle: int, most: int = 1 << 30) -> int:
         """Let a peer read what waits for it, up to ``most`` bytes."""

@@ -12,7 +12,7 @@ typedef struct pk_limits {
   uint64_t buffer;
   uint32_t frame, connections, in_flight, in_flight_per_connection, filters, client_pause, client_close,
       upstream_buffer, upstream_in_flight, retry_buffer, request_ms, idle_ms, frame_ms, detect_ms,
-      heartbeat_ms, probe_ms, filter_ms;
+      heartbeat_ms, probe_ms, filter_ms, drain_ms;
   ...;
 } pk_limits;
 
@@ -47,6 +47,9 @@ void pk_core_begin(pk_core *core, uint64_t now_ns);
 void pk_core_end(pk_core *core);
 uint64_t pk_core_next(const pk_core *core);
 int pk_core_apply(pk_core *core, const pk_table *table, uint64_t token);
+int pk_core_prepare(pk_core *core, const pk_table *table, uint64_t token);
+void pk_core_commit(pk_core *core);
+void pk_core_abort(pk_core *core);
 pk_handle pk_core_accept(pk_core *core, uint32_t listener);
 void pk_core_connected(pk_core *core, pk_handle h, int failed);
 uint8_t *pk_core_buffer(pk_core *core, pk_handle h, size_t *size);
@@ -71,7 +74,9 @@ int pk_worker_event_fd(const pk_worker *w);
 uint32_t pk_worker_take_events(pk_worker *w, pk_op *out, uint32_t max);
 int pk_worker_listen(pk_worker *w, uint32_t listener, int fd);
 int pk_worker_unlisten(pk_worker *w, uint32_t listener);
-int pk_worker_apply(pk_worker *w, const pk_table *table, uint64_t token);
+int pk_worker_prepare(pk_worker *w, const pk_table *table, uint64_t token);
+int pk_worker_commit(pk_worker *w);
+int pk_worker_abort(pk_worker *w);
 int pk_worker_decide(pk_worker *w, pk_handle request, uint32_t verdict, uint32_t cluster,
                      uint32_t status, const char *text, size_t text_size);
 int pk_worker_drain(pk_worker *w);

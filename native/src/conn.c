@@ -61,9 +61,13 @@ static int input_pending(const pk_conn *c) {
   return input_size(c) > 0 && input_size(c) >= c->in_need;
 }
 
+/* An upstream connection that ends with its last answer. */
+static int leaving(const pk_conn *c) {
+  return c->side == PK_SIDE_UP && (c->draining || c->retired || c->endpoint->gone);
+}
+
 void pk_conn_touch(pk_core *core, pk_conn *c) {
-  if (c->eof || c->deaf || c->read_off || c->draining || c->retired || c->orphaned || input_pending(c))
-    pk_conn_ready(core, c);
+  if (c->eof || c->deaf || c->read_off || leaving(c) || c->orphaned || c->left || input_pending(c)) pk_conn_ready(core, c);
 }
 
 static int blocked(const pk_conn *c) { return c->side == PK_SIDE_DOWN && pk_down_blocked(c); }
@@ -343,8 +347,8 @@ void pk_conn_settle(pk_core *core, pk_conn *c) {
     }
   }
   if (c->side == PK_SIDE_UP) {
-    if (!c->ready && (c->eof || ((c->draining || c->retired) && c->in_flight == 0))) pk_conn_close(core, c, 0);
-  } else if ((c->eof || c->deaf || (c->orphaned && c->out_bytes == 0)) && !c->ready && c->in_flight == 0 &&
+    if (!c->ready && (c->eof || (leaving(c) && c->in_flight == 0))) pk_conn_close(core, c, 0);
+  } else if ((c->eof || c->deaf || c->left || (c->orphaned && c->out_bytes == 0)) && !c->ready && c->in_flight == 0 &&
              !(blocked(c) && input_pending(c))) {
     pk_conn_flush(core, c);
   }
@@ -391,11 +395,14 @@ static void client_closed(pk_core *core, pk_conn *c) {
   core->client_count--;
   PK_STAT_SUB(core->stats.connections_active, 1);
   pk_request_client_left(core, c);
+  pk_live *kept = c->kept;
+  c->kept = NULL;
   if (c->raw) {
     pk_raw_closed(core, c, 0);
-    return;
+  } else {
+    pk_pinned_client_closed(core, c);
   }
-  pk_pinned_client_closed(core, c);
+  if (kept != NULL) pk_live_release(core, kept);
 }
 
 static void upstream_closed(pk_core *core, pk_conn *c, int connecting) {
@@ -503,6 +510,11 @@ static uint64_t frame_due(const pk_core *core, const pk_conn *c) {
   return quiet < end ? quiet : end;
 }
 
+/* The earlier of `due` and when a client of a listener that is gone has to leave. */
+static uint64_t sooner(uint64_t due, const pk_conn *c) {
+  return c->leave_by != 0 && c->leave_by < due ? c->leave_by : due;
+}
+
 static uint64_t conn_due(const pk_core *core, const pk_conn *c) {
   const pk_limits *l = &core->limits;
   uint64_t active = later(c->last_read, c->last_write), due;
@@ -512,7 +524,7 @@ static uint64_t conn_due(const pk_core *core, const pk_conn *c) {
     return c->out_bytes == 0 && silent < due ? silent : due;
   }
   if (c->opening) return c->opened + (uint64_t)c->connect_ms * PK_MS;
-  if (c->raw) return pk_raw_active(core, c) + (uint64_t)l->idle_ms * PK_MS;
+  if (c->raw) return sooner(pk_raw_active(core, c) + (uint64_t)l->idle_ms * PK_MS, c);
   if (c->side == PK_SIDE_UP) {
     /* One client's own is idle when its client is. */
     due = c->pinned ? UINT64_MAX : later(c->last_used, c->opened) + (uint64_t)l->idle_ms * PK_MS;
@@ -535,7 +547,7 @@ static uint64_t conn_due(const pk_core *core, const pk_conn *c) {
     uint64_t detect = since + (uint64_t)l->detect_ms * PK_MS;
     if (detect < due) due = detect;
   }
-  return due;
+  return sooner(due, c);
 }
 
 void pk_conn_timer(pk_core *core, pk_conn *c) {
@@ -596,11 +608,27 @@ static void upstream_timer_fired(pk_core *core, pk_conn *c) {
   }
 }
 
+/* The time of a client whose listener is gone is over: what it asked is answered, what it asks now is refused. */
+static void leave(pk_core *core, pk_conn *c) {
+  c->leave_by = core->now + (uint64_t)core->limits.frame_ms * PK_MS;
+  if (c->raw) {
+    pk_conn_flush(core, c);
+  } else if (c->left && (c->in_flight == 0 || c->out_bytes > 0)) {
+    pk_conn_close(core, c, 1); /* it does not read */
+  } else {
+    c->left = 1;
+    pk_conn_settle(core, c);
+  }
+}
+
 void pk_conn_timer_fired(pk_core *core, pk_conn *c) {
   if (core->now < conn_due(core, c)) {
     pk_conn_timer(core, c);
   } else if (c->state != PK_CONN_OPEN || c->opening) {
     pk_conn_close(core, c, c->state == PK_CONN_FLUSHING && c->out_bytes > 0);
+  } else if (c->leave_by != 0 && core->now >= c->leave_by) {
+    leave(core, c);
+    pk_conn_timer(core, c);
   } else if (c->raw) {
     PK_STAT_ADD(core->stats.closed_idle, 1);
     pk_conn_close(core, c, 0);

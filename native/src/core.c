@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "envelope.h"
+#include "hash.h"
 #include "internal.h"
 
 pk_core *pk_core_new(uint64_t seed) {
@@ -40,7 +41,13 @@ void pk_core_free(pk_core *core) {
   }
   for (uint32_t i = 0; i < core->attempt_pages; i++) free(core->attempts[i]);
   for (uint32_t i = 0; i < core->id_pages; i++) free(core->ids[i]);
+  pk_core_abort(core);
   for (uint32_t i = 0; i < core->endpoint_capacity; i++) free(core->endpoints[i]);
+  while (core->gone_endpoints != NULL) {
+    pk_endpoint *next = core->gone_endpoints->gone_next;
+    free(core->gone_endpoints);
+    core->gone_endpoints = next;
+  }
   for (uint32_t i = 0; i < PK_STAT_PAGES; i++) free(core->endpoint_stats[i]);
   while (core->live != NULL) {
     pk_live *older = core->live->older;
@@ -104,6 +111,19 @@ size_t pk_core_take_dirty(pk_core *core, pk_handle *out, size_t max) {
 
 /* Tables. */
 
+static int same_text(const pk_table *a, pk_text x, const pk_table *b, pk_text y) {
+  return x.size == y.size && (x.size == 0 || memcmp(pk_table_text_at(a, x), pk_table_text_at(b, y), x.size) == 0);
+}
+
+static uint64_t name_hash(const pk_table *t, uint32_t cluster) {
+  pk_text name = pk_table_cluster_at(t, cluster)->name;
+  return pk_hash(0, (const uint8_t *)pk_table_text_at(t, name), name.size);
+}
+
+static int same_name(const pk_table *a, uint32_t x, const pk_table *b, uint32_t y) {
+  return same_text(a, pk_table_cluster_at(a, x)->name, b, pk_table_cluster_at(b, y)->name);
+}
+
 static pk_endpoint_stats *stats_of(pk_core *core, uint32_t uid) {
   uint32_t page = uid / PK_PAGE;
   if (page >= PK_STAT_PAGES) return NULL;
@@ -123,7 +143,8 @@ const pk_endpoint_stats *pk_core_endpoint_stats(const pk_core *core, uint32_t ui
   return stats == NULL ? NULL : stats + uid % PK_PAGE;
 }
 
-pk_endpoint *pk_endpoint_of(pk_core *core, const pk_table_endpoint *te) {
+/* The endpoint's record, a new one where its number is new; NULL without memory. */
+static pk_endpoint *endpoint_of(pk_core *core, const pk_table_endpoint *te) {
   uint32_t capacity = core->endpoint_capacity;
   pk_endpoint_stats *stats = stats_of(core, te->uid);
   if (stats == NULL) return NULL;
@@ -131,8 +152,8 @@ pk_endpoint *pk_endpoint_of(pk_core *core, const pk_table_endpoint *te) {
   if (all == NULL) return NULL;
   for (uint32_t i = capacity; i < core->endpoint_capacity; i++) all[i] = NULL;
   core->endpoints = all;
-  if (all[te->uid] == NULL) all[te->uid] = calloc(1, sizeof **all);
-  pk_endpoint *e = all[te->uid];
+  if (all[te->uid] != NULL) return all[te->uid];
+  pk_endpoint *e = all[te->uid] = calloc(1, sizeof *e);
   if (e == NULL) return NULL;
   e->uid = te->uid;
   e->stats = stats;
@@ -141,15 +162,41 @@ pk_endpoint *pk_endpoint_of(pk_core *core, const pk_table_endpoint *te) {
   return e;
 }
 
-/* Close what belongs to endpoints that only `t` had, once nothing is under way there. */
-static void leave_endpoints(pk_core *core, const pk_table *t) {
-  for (uint32_t i = 0; i < t->endpoint_count; i++) {
-    pk_endpoint *e = core->endpoints[pk_table_endpoint_at(t, i)->uid];
-    if (e->table == core->live->serial || e->active > 0) continue;
-    while (e->conns != NULL) {
-      e->conns->unwanted = 1;
-      pk_conn_close(core, e->conns, 0);
+/* No table has it any more. Its number and counters are free for another, which begins with nothing of it;
+ * pinned clients may still wait for answers from it. */
+static void endpoint_gone(pk_core *core, pk_endpoint *e) {
+  for (size_t i = 0; i < sizeof *e->stats / sizeof(_Atomic uint64_t); i++)
+    atomic_store_explicit((_Atomic uint64_t *)(void *)e->stats + i, 0, memory_order_relaxed);
+  core->endpoints[e->uid] = NULL;
+  e->gone = 1;
+  e->stats = &core->gone_stats;
+  e->gone_next = core->gone_endpoints;
+  core->gone_endpoints = e;
+  for (pk_conn *c = e->conns; c != NULL; c = c->endpoint_next) {
+    if (c->in_flight > 0) continue;
+    c->unwanted = 1;
+    pk_conn_close(core, c, 0);
+  }
+}
+
+static void free_gone(pk_core *core) {
+  pk_endpoint **at = &core->gone_endpoints;
+  while (*at != NULL) {
+    pk_endpoint *e = *at;
+    if (e->conns != NULL || e->active > 0) {
+      at = &e->gone_next;
+    } else {
+      *at = e->gone_next;
+      free(e);
     }
+  }
+}
+
+/* The table's first `count` endpoints are in one table less. */
+static void let_go(pk_core *core, const pk_table *t, uint32_t count) {
+  for (uint32_t i = 0; i < count; i++) {
+    pk_endpoint *e = core->endpoints[pk_table_endpoint_at(t, i)->uid];
+    if (--e->tables == 0) endpoint_gone(core, e);
   }
 }
 
@@ -157,39 +204,116 @@ static void retire(pk_core *core, pk_live *live) {
   pk_live **at = &core->live;
   while (*at != live) at = &(*at)->older;
   *at = live->older;
-  leave_endpoints(core, live->table);
+  let_go(core, live->table, live->table->endpoint_count);
   PK_STAT_SUB(core->stats.tables_live, 1);
   pk_op_add(core, (pk_op){.op = PK_OP_RETIRED, .token = live->token});
   free(live);
 }
 
 void pk_live_release(pk_core *core, pk_live *live) {
-  if (--live->requests == 0 && live != core->live) retire(core, live);
+  if (--live->users == 0 && live != core->live) retire(core, live);
 }
 
-int pk_core_apply(pk_core *core, const pk_table *table, uint64_t token) {
+void pk_core_abort(pk_core *core) {
+  pk_live *live = core->prepared;
+  if (live == NULL) return;
+  core->prepared = NULL;
+  let_go(core, live->table, live->table->endpoint_count);
+  pk_op_add(core, (pk_op){.op = PK_OP_RETIRED, .token = live->token});
+  free(live);
+}
+
+int pk_core_prepare(pk_core *core, const pk_table *table, uint64_t token) {
+  pk_core_abort(core);
   size_t clusters = table->cluster_count * sizeof(pk_cluster_state), plans = table->plan_count * sizeof(pk_filtering);
   pk_live *live = calloc(1, sizeof *live + clusters + plans);
   if (live == NULL) return -1;
   live->filtering = (pk_filtering *)(void *)(live->clusters + table->cluster_count);
-  live->serial = core->serial + 1;
   for (uint32_t i = 0; i < table->endpoint_count; i++) {
-    if (pk_endpoint_of(core, pk_table_endpoint_at(table, i)) == NULL) {
+    pk_endpoint *e = endpoint_of(core, pk_table_endpoint_at(table, i));
+    if (e == NULL) {
+      let_go(core, table, i);
       free(live);
       return -1;
     }
+    e->tables++; /* from now on: an older table that has it may retire before this one is used */
   }
-  core->serial++;
-  for (uint32_t i = 0; i < table->endpoint_count; i++)
-    core->endpoints[pk_table_endpoint_at(table, i)->uid]->table = live->serial;
   live->table = table;
   live->token = token;
-  live->older = core->live;
+  core->prepared = live;
+  return 0;
+}
+
+/* Each cluster's balancer goes on where that of the same name stood; a new one begins anywhere, so that many
+ * workers and proxies do not begin with the same endpoint. */
+static void carry_balancers(pk_core *core, pk_live *live, const pk_live *older) {
+  const pk_table *t = live->table;
+  uint32_t *places = NULL, mask = 1, count = older == NULL ? 0 : older->table->cluster_count;
+  while (mask < 2 * count) mask *= 2;
+  if (count > 0) places = calloc(mask, sizeof *places); /* index + 1; without memory all begin anywhere */
+  mask--;
+  for (uint32_t i = 0; places != NULL && i < count; i++) {
+    uint32_t at = (uint32_t)name_hash(older->table, i) & mask;
+    while (places[at] != 0) at = (at + 1) & mask;
+    places[at] = i + 1;
+  }
+  for (uint32_t i = 0; i < t->cluster_count; i++) {
+    const pk_table_cluster *c = pk_table_cluster_at(t, i);
+    if (c->schedule_count == 0) continue;
+    uint32_t at = (uint32_t)name_hash(t, i) & mask, before = 0;
+    while (places != NULL && (before = places[at]) != 0 && !same_name(t, i, older->table, before - 1))
+      at = (at + 1) & mask;
+    int goes_on = before != 0 && pk_table_cluster_at(older->table, before - 1)->schedule_count == c->schedule_count;
+    live->clusters[i].cursor =
+        goes_on ? older->clusters[before - 1].cursor : (uint32_t)(pk_random(core) % c->schedule_count);
+  }
+  free(places);
+}
+
+static int same_listener(const pk_table *a, const pk_table *b, uint32_t i) {
+  if (i >= a->listener_count || i >= b->listener_count) return 0;
+  const pk_table_listener *x = pk_table_listener_at(a, i), *y = pk_table_listener_at(b, i);
+  return x->present && y->present && same_text(a, x->name, b, y->name);
+}
+
+/* Clients of listeners that `older` was the last to have are told to go elsewhere, and served as before until
+ * they have left or the time to drain is over. */
+static void keep_clients(pk_core *core, pk_live *older) {
+  const pk_table *was = older->table, *is = core->live->table;
+  uint32_t lost = 0;
+  while (lost < was->listener_count && (!pk_table_listener_at(was, lost)->present || same_listener(was, is, lost)))
+    lost++;
+  if (lost == was->listener_count) return;
+  for (uint32_t i = 0; i < core->conn_count; i++) {
+    pk_conn *c = core->conns[i];
+    if (c->side != PK_SIDE_DOWN || c->state != PK_CONN_OPEN || c->kept != NULL || same_listener(was, is, c->listener))
+      continue;
+    c->kept = older;
+    older->users++;
+    c->leave_by = core->now + (uint64_t)core->limits.drain_ms * PK_MS;
+    if (!c->told_drain) pk_down_tell_drain(core, c);
+    pk_conn_timer(core, c);
+  }
+}
+
+void pk_core_commit(pk_core *core) {
+  pk_live *live = core->prepared, *older = core->live;
+  if (live == NULL) return;
+  core->prepared = NULL;
+  carry_balancers(core, live, older);
+  live->older = older;
   core->live = live;
-  core->limits = table->limits;
+  core->limits = live->table->limits;
   memset(core->cached_routes, 0, sizeof core->cached_routes);
   PK_STAT_ADD(core->stats.tables_live, 1);
-  if (live->older != NULL && live->older->requests == 0) retire(core, live->older);
+  if (older == NULL) return;
+  keep_clients(core, older);
+  if (older->users == 0) retire(core, older);
+}
+
+int pk_core_apply(pk_core *core, const pk_table *table, uint64_t token) {
+  if (pk_core_prepare(core, table, token) != 0) return -1;
+  pk_core_commit(core);
   return 0;
 }
 
@@ -257,6 +381,7 @@ void pk_core_begin(pk_core *core, uint64_t now_ns) {
   core->now = now_ns;
   core->batch++;
   if (core->wheel.count == 0) core->wheel.now = now_ns / PK_MS;
+  if (core->gone_endpoints != NULL && core->graveyard.count == 0 && core->op_count == 0) free_gone(core);
   pk_list ready = core->ready;
   core->ready = core->ready_next;
   core->ready_next = ready;

@@ -84,6 +84,11 @@ uint64_t pk_core_next(const pk_core *core);
 
 /* Use `table` for new requests. Returns 0, or -1 when memory was short (the old one stays). */
 int pk_core_apply(pk_core *core, const pk_table *table, uint64_t token);
+/* The same in two steps, the first of which may fail: where several cores change to a table, all or none do.
+ * `abort` forgets what was prepared; both do nothing where nothing was. */
+int pk_core_prepare(pk_core *core, const pk_table *table, uint64_t token);
+void pk_core_commit(pk_core *core);
+void pk_core_abort(pk_core *core);
 
 /* A client connected to listener `id`. 0: refuse it (close the socket). */
 pk_handle pk_core_accept(pk_core *core, uint32_t listener);

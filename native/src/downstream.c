@@ -2,7 +2,7 @@
 #include "internal.h"
 
 static const pk_table_listener *listener_of(const pk_core *core, const pk_conn *c) {
-  const pk_table *t = core->live->table;
+  const pk_table *t = pk_conn_live(core, c)->table;
   if (c->listener >= t->listener_count) return NULL;
   const pk_table_listener *l = pk_table_listener_at(t, c->listener);
   return l->present ? l : NULL;
@@ -23,12 +23,12 @@ typedef struct candidates {
   uint32_t open, need;   /* those whose frame is not whole; the least that one of them waits for */
 } candidates;
 
-static candidates candidates_of(const pk_core *core, const pk_table_listener *l, const uint8_t *data,
-                                size_t size) {
+static candidates candidates_of(const pk_core *core, const pk_table *t, const pk_table_listener *l,
+                                const uint8_t *data, size_t size) {
   candidates found = {.need = UINT32_MAX};
   uint32_t limit = core->limits.frame;
   for (uint32_t i = 0; size > 0 && i < l->codec_count && found.chosen == NULL; i++) {
-    const pk_codec *codec = pk_table_codec_at(core->live->table, l->codec + i);
+    const pk_codec *codec = pk_table_codec_at(t, l->codec + i);
     int sure = codec->probe(codec, data, size);
     if (sure != PK_OK && sure != PK_MORE) continue;
     pk_frame f = {.need = (uint32_t)size + 1};
@@ -61,7 +61,7 @@ int pk_down_detect(pk_core *core, pk_conn *c, const uint8_t *data, size_t size, 
   const pk_table_listener *l = listener_of(core, c);
   int fallback = l != NULL && l->fallback != PK_NONE;
   candidates found = {0};
-  if (l != NULL) found = candidates_of(core, l, data, size);
+  if (l != NULL) found = candidates_of(core, pk_conn_live(core, c)->table, l, data, size);
   const pk_codec *codec = found.chosen;
   /* The only one left answers for itself, with its own errors. */
   if (codec == NULL && found.possible == 1 && !fallback) codec = found.only;
@@ -112,7 +112,7 @@ static void no_route(pk_core *core, pk_request *r, const pk_table_listener *l,
                      const pk_destination *d) {
   pk_message m = {.size = 0};
   pk_message_add(&m, "protokit: no route on listener '");
-  pk_message_text(&m, core->live->table, l->name);
+  pk_message_text(&m, r->live->table, l->name);
   pk_message_add(&m, "' for service '");
   pk_message_bytes(&m, d->service.data, d->service.size < 200 ? d->service.size : 200);
   pk_message_add(&m, "' method '");
@@ -131,7 +131,7 @@ static void calls_back(pk_core *core, pk_request *r, const pk_table_listener *l,
   pk_message_add(&m, "protokit: service '");
   pk_message_bytes(&m, d->service.data, d->service.size < 200 ? d->service.size : 200);
   pk_message_add(&m, "' calls its clients back, which needs 'mode: pinned' on listener '");
-  pk_message_text(&m, core->live->table, l->name);
+  pk_message_text(&m, r->live->table, l->name);
   pk_message_add(&m, "'");
   pk_request_fail(core, r, PK_STATUS_BAD_REQUEST, m.data, m.size);
 }
@@ -193,7 +193,9 @@ static uint32_t route(pk_core *core, pk_request *r, const pk_table_listener *l,
     return PK_NONE;
   }
   if (d.timeout_ms != 0) *budget = d.timeout_ms;
-  uint32_t plan = pk_table_route_cached(core->live->table, core->cached_routes, l->routes, &d);
+  const pk_table *t = r->live->table;
+  uint32_t plan = r->live == core->live ? pk_table_route_cached(t, core->cached_routes, l->routes, &d)
+                                        : pk_table_route(t, l->routes, &d);
   if (plan == PK_NONE) no_route(core, r, l, &d);
   return plan;
 }
@@ -207,7 +209,7 @@ static void begin(pk_core *core, pk_conn *c, const uint8_t *data, const pk_frame
   }
   const pk_table_listener *l = listener_of(core, c);
   r->pinned = c->pinned || (l != NULL && l->pinned);
-  if (l == NULL || core->shutdown) {
+  if (l == NULL || core->shutdown || c->left) {
     static const char text[] = "protokit: this listener is closing";
     pk_request_fail(core, r, PK_STATUS_UNAVAILABLE, text, sizeof text - 1);
     return;
@@ -226,7 +228,7 @@ static void begin(pk_core *core, pk_conn *c, const uint8_t *data, const pk_frame
   uint32_t budget;
   uint32_t plan_index = route(core, r, l, data, f, &budget);
   if (plan_index == PK_NONE) return;
-  const pk_plan *plan = pk_table_plan_at(core->live->table, plan_index);
+  const pk_plan *plan = pk_table_plan_at(r->live->table, plan_index);
   r->plan = plan_index;
   if ((plan->features & PK_F_TIMEOUT) && (budget == 0 || plan->timeout_ms < budget))
     budget = plan->timeout_ms;
@@ -241,7 +243,7 @@ static void begin(pk_core *core, pk_conn *c, const uint8_t *data, const pk_frame
 
 void pk_down_frame(pk_core *core, pk_conn *c, const uint8_t *data, const pk_frame *f) {
   c->context = f->context;
-  if (core->draining && !c->told_drain) pk_down_tell_drain(core, c);
+  if ((core->draining || c->kept != NULL) && !c->told_drain) pk_down_tell_drain(core, c);
   switch (f->kind) {
     case PK_KIND_REQUEST:
     case PK_KIND_ONEWAY:

@@ -60,7 +60,9 @@ typedef struct pk_held {
 typedef struct pk_endpoint {
   uint32_t uid, addr_size;
   uint8_t addr[28];
-  uint64_t table;       /* serial of the newest table that has it */
+  uint32_t tables;      /* live tables that have it, and the prepared one */
+  uint32_t gone;        /* none has it any more: its number may be another's */
+  struct pk_endpoint *gone_next;
   struct pk_conn *conns;
   uint32_t conn_count, active, failures;
   uint64_t down_until;  /* ns: refused; not tried before */
@@ -83,8 +85,8 @@ typedef struct pk_cluster_state {
 typedef struct pk_live {
   struct pk_live *older;
   const pk_table *table;
-  uint64_t token, serial;
-  uint64_t requests; /* that were routed by it and have not ended */
+  uint64_t token;
+  uint64_t users; /* requests routed by it that have not ended, clients that it is kept for */
   pk_filtering *filtering; /* by plan */
   pk_cluster_state clusters[];
 } pk_live;
@@ -150,6 +152,7 @@ typedef struct pk_conn {
   uint8_t draining, probing, told_drain;
   uint8_t retired;  /* upstream: takes no more requests, closes when all are answered; another takes its place */
   uint8_t orphaned; /* it lost a connection of its own: new requests are refused, it ends when all is answered */
+  uint8_t left;     /* its listener is gone and its time over: the same */
   uint8_t opening;  /* upstream: requests wait until it is connected and greeted */
   uint8_t greeting, refused; /* steps of the greeting still to come; the peer said no */
   uint8_t exhausted; /* upstream: this side had no descriptor for it */
@@ -182,6 +185,8 @@ typedef struct pk_conn {
   struct pk_conn *own; /* pinned: its upstream connections, one for each cluster */
   pk_called *called;   /* what their servers asked it, the oldest first */
   uint32_t called_count, called_capacity;
+  pk_live *kept;     /* its listener is in no newer table: it is served by this one ... */
+  uint64_t leave_by; /* ... until then, ns */
   /* upstream */
   pk_endpoint *endpoint;
   struct pk_conn *endpoint_next;
@@ -207,7 +212,7 @@ typedef struct pk_list {
 struct pk_core {
   uint64_t now, batch, random;
   pk_live *live; /* newest first */
-  uint64_t serial;
+  pk_live *prepared;
   pk_limits limits;
   pk_cached_route cached_routes[PK_CACHED_ROUTES]; /* of the newest table */
   int draining, shutdown;
@@ -237,6 +242,8 @@ struct pk_core {
 
   pk_endpoint **endpoints; /* by uid */
   uint32_t endpoint_capacity;
+  pk_endpoint *gone_endpoints; /* until nothing refers to them */
+  pk_endpoint_stats gone_stats; /* theirs, which nobody reads */
   pk_stats stats;
   _Atomic(pk_endpoint_stats *) endpoint_stats[PK_STAT_PAGES];
 };
@@ -265,7 +272,10 @@ void pk_out_free(pk_core *core, pk_conn *c);
 void pk_op_add(pk_core *core, pk_op op);
 uint64_t pk_random(pk_core *core);
 void pk_live_release(pk_core *core, pk_live *live);
-pk_endpoint *pk_endpoint_of(pk_core *core, const pk_table_endpoint *e);
+/* The table that the client's requests are routed by. */
+static inline pk_live *pk_conn_live(const pk_core *core, const pk_conn *c) {
+  return c->kept != NULL ? c->kept : core->live;
+}
 
 /* conn.c */
 static inline pk_handle pk_conn_handle(const pk_conn *c) {

@@ -48,7 +48,7 @@ pk_conn *pk_pinned_choose(pk_core *core, pk_request *r, uint32_t *status) {
 }
 
 void pk_pinned_open(pk_core *core, pk_conn *client, const pk_endpoint *failed) {
-  pk_live *live = core->live;
+  pk_live *live = pk_conn_live(core, client);
   const pk_table *t = live->table;
   if (client->listener >= t->listener_count || core->shutdown || client->state != PK_CONN_OPEN) return;
   const pk_table_listener *l = pk_table_listener_at(t, client->listener);

@@ -111,14 +111,14 @@ pk_request *pk_request_new(pk_core *core, pk_conn *client, const uint8_t *data, 
   if (client->named) keep_id(core, r, pk_id_of(client->codec, data, f, size));
   r->started = core->now;
   r->client = pk_conn_handle(client);
-  r->live = core->live;
+  r->live = pk_conn_live(core, client);
   r->plan = r->attempt = r->cluster = PK_NONE;
   r->context = f->context;
   r->upstream_key = f->upstream_key;
   r->listener = client->listener;
   r->oneway = f->kind == PK_KIND_ONEWAY;
   r->codec = client->codec;
-  core->live->requests++;
+  r->live->users++;
   core->request_count++;
   client->in_flight++;
   PK_STAT_ADD(core->stats.requests, 1);

@@ -26,6 +26,7 @@ typedef struct pk_limits {
   uint32_t upstream_in_flight; /* requests on an upstream connection above which it is full */
   uint32_t retry_buffer;  /* bytes of a request kept for a retry */
   uint32_t request_ms, idle_ms, frame_ms, detect_ms, heartbeat_ms, probe_ms, filter_ms;
+  uint32_t drain_ms; /* how long clients of a listener that is gone are still served */
 } pk_limits;
 
 enum { PK_MATCH_ANY = 0, PK_MATCH_EXACT = 1, PK_MATCH_PREFIX = 2 };

@@ -162,11 +162,12 @@ pk_conn *pk_up_choose(pk_core *core, pk_request *r, uint32_t *status) {
 }
 
 pk_conn *pk_up_raw(pk_core *core, const pk_conn *client, const pk_endpoint *failed) {
-  const pk_table *t = core->live->table;
+  pk_live *live = pk_conn_live(core, client);
+  const pk_table *t = live->table;
   if (client->listener >= t->listener_count) return NULL;
   const pk_table_listener *l = pk_table_listener_at(t, client->listener);
   if (!l->present || l->fallback == PK_NONE) return NULL;
-  pk_request r = {.live = core->live, .cluster = l->fallback, .avoid = (pk_endpoint *)(uintptr_t)failed};
+  pk_request r = {.live = live, .cluster = l->fallback, .avoid = (pk_endpoint *)(uintptr_t)failed};
   uint32_t status;
   return pk_up_pick(core, &r, 1, &status);
 }
@@ -298,11 +299,15 @@ void pk_up_frame(pk_core *core, pk_conn *c, const uint8_t *data, const pk_frame 
   }
 }
 
+/* The number of an endpoint that is gone may be another's. */
+static void tell(pk_core *core, const pk_endpoint *e, int reachable) {
+  if (!e->gone) pk_op_add(core, (pk_op){.op = PK_OP_ENDPOINT, .arg = e->uid, .size = (uint64_t)reachable});
+}
+
 void pk_up_opened(pk_core *core, pk_conn *c) {
   c->opening = 0;
   c->opened = c->last_read = c->last_write = core->now;
-  if (c->endpoint->failures > 0)
-    pk_op_add(core, (pk_op){.op = PK_OP_ENDPOINT, .arg = c->endpoint->uid, .size = 1});
+  if (c->endpoint->failures > 0) tell(core, c->endpoint, 1);
   c->endpoint->failures = 0;
   c->endpoint->down_until = 0;
   if (c->raw) {
@@ -353,8 +358,7 @@ void pk_core_connected(pk_core *core, pk_handle h, int failed) {
 static void connect_failed(pk_core *core, pk_endpoint *e) {
   uint64_t wait = BACKOFF_MS;
   for (uint32_t i = 0; i < e->failures && wait < BACKOFF_MAX_MS; i++) wait *= 2;
-  if (e->failures++ == 0)
-    pk_op_add(core, (pk_op){.op = PK_OP_ENDPOINT, .arg = e->uid, .size = 0});
+  if (e->failures++ == 0) tell(core, e, 0);
   e->down_until = core->now + (wait < BACKOFF_MAX_MS ? wait : BACKOFF_MAX_MS) * PK_MS;
   PK_STAT_ADD(core->stats.upstream_connect_failures, 1);
   PK_STAT_ADD(e->stats->connect_failures, 1);

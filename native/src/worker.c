@@ -22,12 +22,12 @@
 
 #include "ring.h"
 
-enum { EVENTS = 256, ACCEPTS = 16, IOVECS = 64, COMMANDS = 4096, EVENTS_UP = 4096 };
+enum { EVENTS = 256, ACCEPTS = 16, QUEUE = 4096, IOVECS = 64, COMMANDS = 4096, EVENTS_UP = 4096 };
 enum { RESERVE_MIN = 16, RESERVE_MAX = 1024 }; /* descriptors */
 enum { REARM_MS = 100, USER_TIMEOUT_MS = 30000, STACK = 512 * 1024 };
 #define LISTENER_BIT ((uint64_t)1 << 63)
 
-enum { CMD_LISTEN = 1, CMD_UNLISTEN, CMD_APPLY, CMD_DECIDE, CMD_DRAIN, CMD_SHUTDOWN, CMD_STOP };
+enum { CMD_LISTEN = 1, CMD_UNLISTEN, CMD_PREPARE, CMD_COMMIT, CMD_ABORT, CMD_DECIDE, CMD_DRAIN, CMD_SHUTDOWN, CMD_STOP };
 
 typedef struct command {
   uint32_t what, a, b, c;
@@ -384,8 +384,8 @@ static void rest(pk_worker *w, acceptor *a) {
   a->rearm_at = w->now + (uint64_t)REARM_MS * 1000000u;
 }
 
-static void accept_from(pk_worker *w, acceptor *a) {
-  for (int i = 0; i < ACCEPTS; i++) {
+static void accept_from(pk_worker *w, acceptor *a, int most) {
+  for (int i = 0; i < most; i++) {
     w->calls++;
     int fd = accept4(a->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd < 0) {
@@ -438,7 +438,7 @@ static void unlisten(pk_worker *w, uint32_t listener) {
   for (uint32_t i = 0; i < w->acceptor_count; i++) {
     acceptor *a = &w->acceptors[i];
     if (a->fd < 0 || a->listener != listener) continue;
-    accept_from(w, a); /* who is in the queue already is served */
+    accept_from(w, a, QUEUE); /* who is in the queue already is served */
     close(a->fd);
     a->fd = -1;
     a->rearm_at = 0;
@@ -474,10 +474,17 @@ static void commands(pk_worker *w) {
       case CMD_UNLISTEN:
         unlisten(w, c.a);
         break;
-      case CMD_APPLY:
+      case CMD_PREPARE:
+        event_kept(w, &(pk_op){.op = PK_EVENT_PREPARED,
+                               .arg = pk_core_prepare(w->core, c.data, c.handle) == 0,
+                               .token = c.handle});
+        break;
+      case CMD_COMMIT:
         share_descriptors(w); /* the limit may be another one now */
-        if (pk_core_apply(w->core, c.data, c.handle) != 0)
-          event_kept(w, &(pk_op){.op = PK_OP_RETIRED, .token = c.handle});
+        pk_core_commit(w->core);
+        break;
+      case CMD_ABORT:
+        pk_core_abort(w->core);
         break;
       case CMD_DECIDE:
         pk_core_decide(w->core, c.handle, c.a, c.b, c.c, c.data, c.size);
@@ -548,7 +555,7 @@ static void *run(void *argument) {
         commands(w);
       } else if (data & LISTENER_BIT) {
         acceptor *a = &w->acceptors[(uint32_t)data];
-        if (a->fd >= 0) accept_from(w, a);
+        if (a->fd >= 0) accept_from(w, a, ACCEPTS);
       } else {
         sock *s = sock_of(w, data);
         if (s != NULL) ready(w, s, events[i].events);
@@ -654,9 +661,13 @@ int pk_worker_unlisten(pk_worker *w, uint32_t listener) {
   return send_command(w, &(command){.what = CMD_UNLISTEN, .a = listener});
 }
 
-int pk_worker_apply(pk_worker *w, const pk_table *table, uint64_t token) {
-  return send_command(w, &(command){.what = CMD_APPLY, .data = table, .handle = token});
+int pk_worker_prepare(pk_worker *w, const pk_table *table, uint64_t token) {
+  return send_command(w, &(command){.what = CMD_PREPARE, .data = table, .handle = token});
 }
+
+int pk_worker_commit(pk_worker *w) { return send_command(w, &(command){.what = CMD_COMMIT}); }
+
+int pk_worker_abort(pk_worker *w) { return send_command(w, &(command){.what = CMD_ABORT}); }
 
 int pk_worker_decide(pk_worker *w, pk_handle request, uint32_t verdict, uint32_t cluster,
                      uint32_t status, const char *text, size_t text_size) {

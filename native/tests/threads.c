@@ -15,6 +15,10 @@
 #include "../../tests/toy/toy.c"
 #include "access.h"
 
+static int use(pk_worker *w, const pk_table *table, uint64_t token) {
+  return pk_worker_prepare(w, table, token) != 0 ? -1 : pk_worker_commit(w);
+}
+
 enum { WORKERS = 2, CLIENTS = 8, ROUNDS = 300, DEPTH = 8, TABLES = 100, HEAD = 13 };
 
 static int listen_on(struct sockaddr_in *a, int reuse) {
@@ -159,7 +163,7 @@ static void bridges(void) {
   uintptr_t codec = pk_envelope_new("python", PK_MODE_MULTIPLEXED, 8, NULL, 0, 0);
   pk_table *t = table(&server_address, 0, codec);
   pk_worker *w = pk_worker_start(5);
-  assert(w != NULL && pk_worker_apply(w, t, 1) == 0 && pk_worker_listen(w, 0, listener) == 0);
+  assert(w != NULL && use(w, t, 1) == 0 && pk_worker_listen(w, 0, listener) == 0);
   int client_fd = socket(AF_INET, SOCK_STREAM, 0);
   assert(connect(client_fd, (struct sockaddr *)&address, sizeof address) == 0);
   pk_op down = event_of(w, PK_EVENT_BRIDGE);
@@ -212,7 +216,7 @@ int main(void) {
   proxy_address = any;
   for (int i = 0; i < WORKERS; i++) {
     workers[i] = pk_worker_start((uint64_t)i + 1);
-    assert(workers[i] != NULL && pk_worker_apply(workers[i], tables[0], 0) == 0);
+    assert(workers[i] != NULL && use(workers[i], tables[0], 0) == 0);
     assert(pk_worker_listen(workers[i], 0, listen_on(&proxy_address, 1)) == 0);
   }
   usleep(50000);
@@ -221,7 +225,7 @@ int main(void) {
   while (finished < CLIENTS) {
     if (applied <= TABLES) {
       tables[applied] = table(&upstream_address, applied % 2, toy_codec(0));
-      for (int i = 0; i < WORKERS; i++) assert(pk_worker_apply(workers[i], tables[applied], (uint64_t)applied) == 0);
+      for (int i = 0; i < WORKERS; i++) assert(use(workers[i], tables[applied], (uint64_t)applied) == 0);
       applied++;
     }
     for (int i = 0; i < WORKERS; i++) {

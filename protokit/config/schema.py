@@ -32,6 +32,7 @@ class Listener(_Section, frozen=True, forbid_unknown_fields=True):
     mode: Literal["shared", "pinned"] | None = None
     fallback: str | None = None
     filters: list[FilterUse] = []
+    reuse_port: bool = False
 
 
 class Match(_Section, frozen=True, forbid_unknown_fields=True):

@@ -47,6 +47,7 @@ def build_snapshot(loaded: Loaded, addresses: Addresses = MappingProxyType({})) 
         for name in config.timeouts.__struct_fields__
         if name != "connect"
     }
+    limits["drain_ms"] = int(config.drain.timeout)
     return Snapshot(
         listeners=tuple(_listener(listener, loaded, addresses) for listener in config.listeners),
         routes=tuple(_routes(table) for table in config.routes),
@@ -76,6 +77,7 @@ def _listener(listener: schema.Listener, loaded: Loaded, addresses: Addresses) -
         pinned=listener.mode == "pinned",
         filters=_uses(listener.filters),
         fallback=listener.fallback,
+        reuse_port=listener.reuse_port,
     )
 
 

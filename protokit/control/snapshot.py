@@ -78,7 +78,8 @@ class RouteTable(_Part, frozen=True):
 class Listener(_Part, frozen=True):
     """``routes`` names a table, or ``cluster`` the one place where everything goes.
 
-    ``fallback`` names the cluster for connections that are of none of the protocols.
+    ``fallback`` names the cluster for connections that are of none of the protocols. ``reuse_port``: other
+    processes may listen there, too.
     """
 
     name: str
@@ -90,6 +91,7 @@ class Listener(_Part, frozen=True):
     pinned: bool
     filters: tuple[Use, ...] = ()
     fallback: str | None = None
+    reuse_port: bool = False
 
 
 class Snapshot(_Part, frozen=True):

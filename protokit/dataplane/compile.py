@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, cast
 
 from protokit import native
+from protokit.dataplane import listening
 from protokit.errors import ConfigError, ConfigErrors
 from protokit.model import Filter
 from protokit.plugins import reason
@@ -47,7 +48,8 @@ class Compiled:
         table: the engine's.
         clusters: index by name.
         chains: filters by chain number.
-        endpoints: (cluster, host, port) by uid.
+        endpoints: numbers of (cluster, host, port).
+        listeners: numbers of ``listening.key``.
     """
 
     def __init__(self, snapshot: Snapshot, table: native.Table) -> None:
@@ -56,13 +58,9 @@ class Compiled:
         self.clusters: dict[str, int] = {}
         self.chains: list[list[Filter]] = []
         self.endpoints: dict[tuple[str, str, int], int] = {}
+        self.listeners: dict[listening.Key, int] = {}
         self.retired_by = 0
         self.errors: list[ConfigError] = []
-
-
-def listener_key(listener: Listener) -> tuple[str, str, int]:
-    """What makes it the same listener after a reload: name and where it was asked to bind."""
-    return (listener.name, listener.host, listener.port)
 
 
 def compile_snapshot(
@@ -77,7 +75,8 @@ def compile_snapshot(
     Args:
         snapshot: what to run.
         endpoints: identities of (cluster, host, port).
-        listeners: identities of ``listener_key``.
+        listeners: identities of ``listening.key``. Another name at the same place is another listener:
+            the engine compares names.
         seed: of the table's hashes.
         chains: of a Snapshot with the same listeners and routes, whose filters go on; else they are made.
 
@@ -109,8 +108,9 @@ def compile_snapshot(
             routes = _routes(builder, compiled, rules[listener.routes], listener, made)
             if not listener.filters:
                 shared[listener.routes] = routes
+        number = compiled.listeners[listening.key(listener)] = listeners.number(listening.key(listener))
         builder.listener(
-            listeners.number(listener_key(listener)),
+            number,
             listener.name,
             routes=routes,
             plan=plan,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import os
-import socket
 from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
@@ -14,14 +14,16 @@ import msgspec
 from protokit import config as configuration
 from protokit import logs, native
 from protokit.control import Names, build_clusters, build_snapshot
+from protokit.dataplane import listening
 from protokit.dataplane.bridge import Bridges
-from protokit.dataplane.compile import Compiled, Identities, compile_snapshot, listener_key
+from protokit.dataplane.compile import Compiled, Identities, compile_snapshot
 from protokit.dataplane.filters import FilterRunner
 from protokit.dataplane.watch import Watch
 from protokit.errors import ConfigError, ConfigErrors, ProtokitError
 from protokit.plugins import Plugin, Registry
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
@@ -32,7 +34,6 @@ if TYPE_CHECKING:
     from protokit.wire.ask import Wire
 
 _log = logging.getLogger("protokit.proxy")
-_BACKLOG = 1024
 _POLL_S = 0.02
 _QUIET_S = 0.2
 
@@ -65,7 +66,12 @@ class Proxy:
         self._token = 0
         self._endpoint_ids = Identities()
         self._listener_ids = Identities()
-        self._open: dict[tuple[str, str, int], tuple[str, int]] = {}
+        self._open: dict[listening.Key, listening.Bound] = {}
+        self._running: Compiled | None = None
+        self._preparing: dict[int, tuple[asyncio.Future[bool], list[bool]]] = {}
+        self._changing = asyncio.Lock()
+        self._draining = False
+        self._tasks: set[asyncio.Task[None]] = set()
         self._wires: dict[int, Wire] = {}
         self._filters = FilterRunner(self._tables, self._wires, self.repeated)
         self._bridges = Bridges(lambda: self._snapshot.limits, self.repeated)
@@ -101,7 +107,8 @@ class Proxy:
                 loop.add_reader(worker.event_fd, self._take_events, worker)
             self._snapshot = await self._resolved(self.loaded)
             self._start_plugins(self.loaded)
-            self._apply(self._snapshot)
+            async with self._changing:
+                await self._change(self._snapshot, self.loaded.path)
         except BaseException:
             await self.close()
             raise
@@ -109,25 +116,37 @@ class Proxy:
         self.ready = True
         self._keep_names()
 
-    async def reload(self, source: str | Path | Mapping[str, Any] | None = None) -> None:
+    async def reload(
+        self, source: str | Path | Mapping[str, Any] | configuration.Loaded | None = None
+    ) -> None:
         """Run another configuration; requests in flight finish on the one they started with.
+
+        Clients of a listener that is renamed, moved or taken away are told in their protocol, and served as
+        before until they leave or ``drain.timeout`` is over.
 
         Args:
             source: None for the file it was started with, read again.
 
         Raises:
             ConfigErrors: it is wrong, or cannot be run; the old one goes on.
+            ProtokitError: a worker cannot take it, and the old one goes on; or the proxy is stopping.
         """
-        loaded = await asyncio.get_running_loop().run_in_executor(
-            None, configuration.load, self.loaded.path if source is None else source
-        )
+        self._may_change()
+        if isinstance(source, configuration.Loaded):
+            loaded = source
+        else:
+            loaded = await asyncio.get_running_loop().run_in_executor(
+                None, configuration.load, self.loaded.path if source is None else source
+            )
         if loaded.config.workers != self._snapshot.workers:
             raise ConfigErrors([ConfigError("workers cannot change while running; restart", loaded.path)])
         snapshot = await self._resolved(loaded)
-        self._start_plugins(loaded)
-        self._apply(snapshot)
-        self.loaded, self._snapshot = loaded, snapshot
-        self._keep_names()
+        async with self._changing:
+            self._may_change()
+            self._start_plugins(loaded)
+            await self._change(snapshot, loaded.path)
+            self.loaded, self._snapshot = loaded, snapshot
+            self._keep_names()
 
     def _keep_names(self) -> None:
         self._names.keep(use.host for use in self.loaded.hosts if use.role == "endpoint")
@@ -152,94 +171,160 @@ class Proxy:
         return build_snapshot(loaded, self._names.addresses)
 
     def _names_changed(self) -> None:
-        clusters = build_clusters(self.loaded, self._names.addresses)
-        if clusters == self._snapshot.clusters or not self.ready:
-            return
-        snapshot = msgspec.structs.replace(self._snapshot, clusters=clusters)
-        try:
-            self._apply(snapshot, self._tables[self._token].chains)
-        except ProtokitError as error:
-            text = f"the new addresses of host names are not in use yet: {error}"
-            self.repeated.log(_log, logging.WARNING, "names", text)
-            asyncio.get_running_loop().call_later(1, self._names_changed)
-        else:
-            self._snapshot = snapshot
+        task = asyncio.get_running_loop().create_task(self._use_names())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _use_names(self) -> None:
+        """Run the same configuration with the addresses that its host names have now."""
+        async with self._changing:
+            clusters = build_clusters(self.loaded, self._names.addresses)
+            if self._running is None or clusters == self._snapshot.clusters or not self.ready:
+                return
+            snapshot = msgspec.structs.replace(self._snapshot, clusters=clusters)
+            try:
+                await self._change(snapshot, self.loaded.path, self._running.chains)
+            except ProtokitError as error:
+                if self.ready:
+                    text = f"the new addresses of host names are not in use yet: {error}"
+                    self.repeated.log(_log, logging.WARNING, "names", text)
+                    asyncio.get_running_loop().call_later(1, self._names_changed)
+            else:
+                self._snapshot = snapshot
 
     def _start_plugins(self, loaded: configuration.Loaded) -> None:
         new = [plugin for plugin in loaded.registry.plugins if plugin.name not in self._started]
         self._started |= {plugin.name: plugin for plugin in new}
         Registry(new).call("protokit_startup", app=self)
 
-    def _apply(self, snapshot: Snapshot, chains: Sequence[list[Filter]] = ()) -> None:
+    def _may_change(self) -> None:
+        if self._draining or self._closing is not None:
+            raise ProtokitError("the proxy is stopping, and takes no other configuration any more")
+
+    async def _change(self, snapshot: Snapshot, path: str, chains: Sequence[list[Filter]] = ()) -> None:
+        """Run a snapshot: every worker takes it and every address is bound, or all stays as it is."""
         seed = _seed()
-        compiled = compile_snapshot(snapshot, self._endpoint_ids, self._listener_ids, seed, chains)
-        wanted = {listener_key(listener): listener for listener in snapshot.listeners}
         try:
-            added = {key: self._bind(listener) for key, listener in wanted.items() if key not in self._open}
+            compiled = compile_snapshot(snapshot, self._endpoint_ids, self._listener_ids, seed, chains)
+        except ProtokitError:
+            self._give_numbers_back()
+            raise
+        wanted = {listening.key(listener): listener for listener in snapshot.listeners}
+        going = [key for key in self._open if key not in wanted]
+        try:
+            added = self._bind(
+                {key: one for key, one in wanted.items() if key not in self._open}, going, path
+            )
         except ConfigErrors:
             compiled.table.free()
+            self._give_numbers_back()
             raise
         self._token += 1
-        self._tables[self._token] = compiled
+        token = self._token
+        self._tables[token] = compiled
         self._wires |= {one.wire.address: one.wire for of in snapshot.listeners for one in of.protocols}
-        for worker in self._workers:
-            worker.apply(compiled.table, self._token)
-        for key, sockets in added.items():
-            self._open[key] = sockets[0].getsockname()[:2]
-            for worker, one in zip(self._workers, sockets, strict=True):
-                worker.listen(self._listener_ids.number(key), one.detach())
-        for key in [key for key in self._open if key not in wanted]:
-            del self._open[key]
-            for worker in self._workers:
-                worker.unlisten(self._listener_ids.number(key))
-        self.addresses = {key[0]: address for key, address in self._open.items()}
-
-    def _bind(self, listener: Listener) -> list[socket.socket]:
-        family = socket.AF_INET6 if ":" in listener.host else socket.AF_INET
-        sockets: list[socket.socket] = []
-        port = listener.port
         try:
-            for _ in self._workers:
-                one = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-                sockets.append(one)
-                one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                if len(self._workers) > 1:
-                    one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-                one.bind((listener.host, port))
-                one.listen(_BACKLOG)
-                port = one.getsockname()[1]
-        except OSError as error:
-            for one in sockets:
-                one.close()
-            message = (
-                f"listener {listener.name!r} cannot bind {listener.host}:{listener.port}: {error.strerror}"
-            )
-            raise ConfigErrors([ConfigError(message, self.loaded.path)]) from None
-        return sockets
+            await self._prepare(token)
+            self._may_change()
+            for sockets in added.values():
+                for one in sockets:
+                    one.listen(listening.BACKLOG)
+        except BaseException as error:
+            for sockets in added.values():
+                for one in sockets:
+                    one.close()
+            for worker in self._workers:
+                worker.abort()
+            if isinstance(error, OSError):
+                raise ConfigErrors([ConfigError(f"an address is taken: {error.strerror}", path)]) from None
+            raise
+        # From here on nothing fails and nothing waits. Who is in the queue of an address that goes is taken
+        # before the change: its listener is in the old table only.
+        new = {key: listening.Bound(compiled.listeners[key], sockets) for key, sockets in added.items()}
+        gone = [self._open.pop(key) for key in going]
+        for index, worker in enumerate(self._workers):
+            for bound in gone:
+                worker.unlisten(bound.number)
+            worker.commit()
+            for bound in new.values():
+                worker.listen(bound.number, bound.fds[index])
+        self._open |= new
+        self._running = compiled
+        self.addresses = {one.name: self._open[key].address for key, one in wanted.items()}
+
+    def _bind(
+        self, listeners: Mapping[listening.Key, Listener], going: list[listening.Key], path: str
+    ) -> dict[listening.Key, list[socket.socket]]:
+        added: dict[listening.Key, list[socket.socket]] = {}
+        errors = []
+        for key, listener in listeners.items():
+            leaving = [fd for other in going if listening.overlap(key, other) for fd in self._open[other].fds]
+            try:
+                added[key] = listening.bind(listener, len(self._workers), leaving)
+            except OSError as error:
+                where = f"{listener.host}:{listener.port}"
+                text = f"listener {listener.name!r} cannot bind {where}: {error.strerror}"
+                if error.errno == errno.EADDRINUSE:
+                    text += "; stop what listens there, or choose another port"
+                errors.append(ConfigError(text, path))
+        if errors:
+            for sockets in added.values():
+                for one in sockets:
+                    one.close()
+            raise ConfigErrors(errors)
+        return added
+
+    async def _prepare(self, token: int) -> None:
+        """Let every worker get ready for a table."""
+        answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._preparing[token] = (answer, [])
+        try:
+            for worker in self._workers:
+                worker.prepare(self._tables[token].table, token)
+            if not await answer:
+                raise ProtokitError(
+                    "a worker has no memory for the configuration (or it has more than 65536 endpoints);"
+                    " nothing was changed"
+                )
+        finally:
+            del self._preparing[token]
+
+    def _prepared(self, token: int, *, well: bool) -> None:
+        if not well:
+            self._retired(token)
+        if token in self._preparing:
+            answer, so_far = self._preparing[token]
+            so_far.append(well)
+            if len(so_far) == len(self._workers) and not answer.done():
+                answer.set_result(all(so_far))
 
     # Events from the workers.
 
     def _take_events(self, worker: native.Worker) -> None:
-        try:
-            for op in worker.events():
-                if op.op == native.OP_FILTER:
-                    self._filters.start(worker, op)
-                elif op.op == native.OP_CANCEL:
-                    self._filters.cancel(worker, op)
-                elif op.op == native.OP_RETIRED:
-                    self._retired(op.token)
-                elif op.op == native.OP_ENDPOINT:
-                    self._endpoint_changed(op.arg, reachable=op.size == 1)
-                elif op.op == native.EVENT_BRIDGE:
-                    self._bridges.open(worker, op, cast("PythonCodec", self._wires[op.codec]))
-                elif op.op == native.EVENT_UNBRIDGE:
-                    self._bridges.close(worker, op)
-                elif op.op == native.EVENT_DRAINED:
-                    self._drained += 1
-        except Exception:  # noqa: BLE001  # whatever it was: see below
-            # The descriptor is level-triggered: left armed it would call this again at once, for ever.
-            asyncio.get_running_loop().remove_reader(worker.event_fd)
-            _log.exception("events of a worker could not be handled; it runs on, without filters and reloads")
+        for op in worker.events():
+            try:
+                self._take_event(worker, op)
+            except Exception as error:  # noqa: BLE001  # whatever it was, the others are not to suffer for it
+                text = f"an event of a worker could not be handled ({op.op})"
+                self.repeated.log(_log, logging.ERROR, (op.op, logs.place(error)), text, error=error)
+
+    def _take_event(self, worker: native.Worker, op: native.Op) -> None:
+        if op.op == native.OP_FILTER:
+            self._filters.start(worker, op)
+        elif op.op == native.OP_CANCEL:
+            self._filters.cancel(worker, op)
+        elif op.op == native.OP_RETIRED:
+            self._retired(op.token)
+        elif op.op == native.OP_ENDPOINT:
+            self._endpoint_changed(op.arg, reachable=op.size == 1)
+        elif op.op == native.EVENT_BRIDGE:
+            self._bridges.open(worker, op, cast("PythonCodec", self._wires[op.codec]))
+        elif op.op == native.EVENT_UNBRIDGE:
+            self._bridges.close(worker, op)
+        elif op.op == native.EVENT_DRAINED:
+            self._drained += 1
+        elif op.op == native.EVENT_PREPARED:
+            self._prepared(op.token, well=op.arg == 1)
 
     def _retired(self, token: int) -> None:
         compiled = self._tables[token]
@@ -248,7 +333,12 @@ class Proxy:
             return
         del self._tables[token]
         compiled.table.free()
-        self._endpoint_ids.keep(key for table in self._tables.values() for key in table.endpoints)
+        self._give_numbers_back()
+
+    def _give_numbers_back(self) -> None:
+        tables = self._tables.values()
+        self._endpoint_ids.keep(key for table in tables for key in table.endpoints)
+        self._listener_ids.keep({*self._open, *(key for table in tables for key in table.listeners)})
 
     def _endpoint_changed(self, uid: int, *, reachable: bool) -> None:
         for compiled in self._tables.values():
@@ -268,13 +358,14 @@ class Proxy:
         their protocol to go elsewhere.
         """
         self.ready = False
+        self._draining = True
         await asyncio.sleep(self._snapshot.drain_delay_ms / 1000)
-        for key in list(self._open):
+        async with self._changing:
             for worker in self._workers:
-                worker.unlisten(self._listener_ids.number(key))
-        self._open.clear()
-        for worker in self._workers:
-            worker.drain()
+                for bound in self._open.values():
+                    worker.unlisten(bound.number)
+                worker.drain()
+            self._open.clear()
         loop = asyncio.get_running_loop()
         end = loop.time() + self._snapshot.drain_timeout_ms / 1000
         quiet_since = loop.time()
@@ -301,9 +392,10 @@ class Proxy:
         if self._watching is not None:
             self._watching.cancel()
             await asyncio.wait([self._watching])
-        for worker in self._workers:
-            with contextlib.suppress(ProtokitError):
-                worker.shutdown()
+        async with self._changing:  # a reload finds that it is too late
+            for worker in self._workers:
+                with contextlib.suppress(ProtokitError):
+                    worker.shutdown()
         end = loop.time() + 1
         while (self._drained < len(self._workers) or self._bridges) and loop.time() < end:
             await asyncio.sleep(0.002)
@@ -325,8 +417,8 @@ class Proxy:
     def stats(self) -> dict[str, Any]:
         """Counters: of each worker, and of each endpoint over all workers."""
         clusters: dict[str, dict[str, dict[str, int]]] = {}
-        if self._tables:
-            for (cluster, host, port), uid in self._tables[max(self._tables)].endpoints.items():
+        if self._running is not None:
+            for (cluster, host, port), uid in self._running.endpoints.items():
                 each = [worker.endpoint_stats(uid) for worker in self._workers]
                 total = {name: sum(one[name] for one in each) for name in native.ENDPOINT_STAT_NAMES}
                 clusters.setdefault(cluster, {})[f"{host}:{port}"] = total

@@ -16,6 +16,7 @@ from hypothesis.stateful import (
 from world import LIMITS, MS, World, table
 
 from protokit import native
+from protokit.dataplane.compile import Identities
 
 SMALL = {
     "buffer": 400_000,
@@ -33,6 +34,7 @@ SMALL = {
     "request_ms": 2000,
     "probe_ms": 700,
     "heartbeat_ms": 3000,
+    "drain_ms": 1000,
 }
 PLANS = [
     {},
@@ -92,8 +94,10 @@ class Machine(RuleBasedStateMachine):
         super().__init__()
         self.toy = self.toys[self.kind]
         self.number = 0
-        self.uid = 0
-        self.world = World(self.new_table({}, 2), polite=False)
+        self.identities = Identities()
+        self.ports: dict[int, dict[int, int]] = {}  # uid -> port of each table in use, by token
+        first = self.new_table({}, [9000, 9001])
+        self.world = World(first, polite=False)
         self.world.connect = "wait"
         self.clients: list[Client] = []
         self.asked_up: dict[int, list[tuple[int, int, bytes]]] = {}
@@ -103,11 +107,15 @@ class Machine(RuleBasedStateMachine):
         self.beats: list[tuple[int, int]] = []  # (upstream, id) of heartbeats to answer
         self.calls: dict[tuple[int, bytes], int] = {}  # (upstream, token) of its requests -> their id
 
-    def new_table(self, plan: dict, endpoints: int, balance: str = "round-robin") -> native.Table:
+    def new_table(
+        self, plan: dict, ports: list[int], balance: str = "round-robin", listener: str | None = "in"
+    ) -> native.Table:
+        numbers = {self.identities.number(port): port for port in ports}
+        self.ports[len(self.ports) + 1] = numbers
         return table(
             [self.toy.address],
-            endpoints=endpoints,
-            first_uid=self.uid,
+            ports=numbers,
+            listener=listener,
             limits=SMALL,
             plan=plan,
             balance=balance,
@@ -370,13 +378,31 @@ class Machine(RuleBasedStateMachine):
 
     @rule(
         plan=st.sampled_from(PLANS),
-        endpoints=st.integers(1, 3),
+        ports=st.lists(st.integers(9000, 9005), min_size=1, max_size=3, unique=True),
         balance=st.sampled_from(["round-robin", "least-request"]),
-        uid=st.integers(0, 2),
+        listener=st.sampled_from(["in", "in", "in", "renamed", None]),
     )
-    def reload(self, plan, endpoints, balance, uid) -> None:
-        self.uid = uid
-        self.world.apply(self.new_table(plan, endpoints, balance))
+    def reload(self, plan, ports, balance, listener) -> None:
+        known = self.give_numbers_back()
+        new = self.new_table(plan, ports, balance, listener)
+        for uid, port in self.ports[len(self.ports)].items():
+            if (uid, port) not in known:  # a number that was given back, or never given out
+                stats = self.world.core.endpoint_stats(uid)
+                assert not any(stats.values()), "a new endpoint has a past"
+        self.world.apply(new)
+        self.connects_lead_where_tables_say()
+
+    def give_numbers_back(self) -> set[tuple[int, int]]:
+        live = [ports for token, ports in self.ports.items() if token not in self.world.retired]
+        self.identities.keep(port for ports in live for port in ports.values())
+        return {one for ports in live for one in ports.items()}
+
+    @invariant()
+    def connects_lead_where_tables_say(self) -> None:
+        """Who is in no table in use gets no new connection, and loses those that nobody waits on."""
+        known = {port for _, port in self.give_numbers_back()}
+        for handle, (_, port) in self.world.upstreams.items():
+            assert port in known or port > 9040 or self.pinned, f"{handle} leads to an endpoint that is gone"
 
     @precondition(lambda self: self.world.filters)
     @rule(data=st.data(), verdict=st.sampled_from([0, 0, 1, 2]))
@@ -423,7 +449,7 @@ class Machine(RuleBasedStateMachine):
             if not world.filters:
                 break
             world.batch(("decide", world.filters.pop().handle, 0))
-        for _ in range(40):
+        for _ in range(40 + self.number):  # where requests wait for each other each may need its time
             for client in self.live():
                 if client.pending:
                     client.unheard |= client.handle in world.finished
@@ -449,7 +475,7 @@ class Machine(RuleBasedStateMachine):
         assert stats["upstream_connections_active"] == 0
         assert stats["buffer_bytes"] == 0, "a buffer was lost"
         assert stats["tables_live"] == 1
-        for uid in range(6):
+        for uid in range(8):
             assert world.core.endpoint_stats(uid)["active"] == 0
             assert world.core.endpoint_stats(uid)["connections"] == 0
 

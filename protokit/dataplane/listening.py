@@ -1,0 +1,99 @@
+"""Listening sockets: one for each worker, all of them or none, and who may share a port."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import socket
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from protokit.control.snapshot import Listener
+
+BACKLOG = 1024
+_ANYWHERE = {"0.0.0.0", "::"}  # noqa: S104  # compared, not bound
+
+Key = tuple[str, str, int]
+
+
+def key(listener: Listener) -> Key:
+    """Where a listener listens: sockets stay open over a reload as long as some listener has the key.
+
+    Port 0 is whatever the system gives, so there the name is part of it.
+    """
+    return ("" if listener.port else listener.name, listener.host, listener.port)
+
+
+def overlap(one: Key, other: Key) -> bool:
+    """Whether both want some address and port that is the same."""
+    return one[2] == other[2] != 0 and (one[1] == other[1] or bool({one[1], other[1]} & _ANYWHERE))
+
+
+class Bound:
+    """An address that is listened on.
+
+    Attributes:
+        number: the listener's in tables and workers.
+        address: (host, port), the real port.
+        fds: a worker's socket each; the workers own them.
+    """
+
+    __slots__ = ("address", "fds", "number")
+
+    def __init__(self, number: int, sockets: Iterable[socket.socket]) -> None:
+        self.number = number
+        sockets = list(sockets)
+        self.address: tuple[str, int] = sockets[0].getsockname()[:2]
+        self.fds = [one.detach() for one in sockets]
+
+
+def bind(listener: Listener, count: int, leaving: Iterable[int] = ()) -> list[socket.socket]:
+    """Sockets on one port that the kernel spreads connections over.
+
+    A port that somebody else listens on is refused although his sockets may be shared, as those of another
+    proxy with several workers are: the first socket asks for the port alone and listens on it; only then may
+    it be shared. ``reuse_port: true`` shares it with anybody of the same user, and does not listen yet.
+
+    Args:
+        listener: where, and whether others may have it, too.
+        count: how many.
+        leaving: our own sockets that overlap with it, and are about to be closed.
+
+    Raises:
+        OSError: it cannot be bound; nothing is left open.
+    """
+    family = socket.AF_INET6 if ":" in listener.host else socket.AF_INET
+    port, shared = listener.port, listener.reuse_port
+    sockets: list[socket.socket] = []
+    with contextlib.ExitStack() as undo:
+        while len(sockets) < count:
+            one = undo.enter_context(socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK))
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if shared:
+                _share(one)
+            try:
+                one.bind((listener.host, port))
+            except OSError as error:
+                if shared or error.errno != errno.EADDRINUSE or not leaving:
+                    raise
+                for fd in leaving:
+                    with socket.socket(fileno=os.dup(fd)) as old:
+                        _share(old)
+                _share(one)
+                one.bind((listener.host, port))
+            sockets.append(one)
+            port = one.getsockname()[1]
+            if not listener.reuse_port:
+                one.listen(BACKLOG)
+            if count > 1:
+                _share(one)
+                shared = True
+        undo.pop_all()
+    return sockets
+
+
+def _share(one: socket.socket) -> None:
+    one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
