@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import os
+import socket
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -38,6 +40,7 @@ class AdminServer:
     Attributes:
         address: (host, port) of ``bind`` with the real port, once started.
         public_address: the same of ``public``; None without one.
+        asked: the servers by the addresses that they were asked to bind.
     """
 
     def __init__(
@@ -52,9 +55,13 @@ class AdminServer:
         self._proxy = proxy
         self._hosts = frozenset(one.lower() for one in (bind[0], *(public or ())[:1], "localhost", *hosts))
         self._open: list[tuple[asyncio.Server, dict[Connection, None]]] = []
+        self.asked: dict[tuple[str, int], asyncio.Server] = {}
 
-    async def start(self) -> None:
+    async def start(self, before: AdminServer | None = None) -> None:
         """Listen.
+
+        Args:
+            before: one that is to be closed afterwards, whose addresses may be the same.
 
         Raises:
             ProtokitError: an address cannot be bound.
@@ -62,9 +69,11 @@ class AdminServer:
         everybody: Pages = {"/healthz": _healthz, "/ready": self._ready, "/metrics": self._metrics}
         everything: Pages = everybody | {"/stats": self._stats}
         try:
-            self.address = await self._listen("admin.bind", self.address, everything)
+            self.address = await self._listen("admin.bind", self.address, everything, before)
             if self.public_address is not None:
-                self.public_address = await self._listen("admin.public", self.public_address, everybody)
+                self.public_address = await self._listen(
+                    "admin.public", self.public_address, everybody, before
+                )
         except ProtokitError:
             await self.close()
             raise
@@ -76,9 +85,12 @@ class AdminServer:
             for connection in list(connections):
                 connection.abort()
         self._open.clear()
+        self.asked.clear()
         await asyncio.sleep(0)
 
-    async def _listen(self, option: str, bind: tuple[str, int], pages: Pages) -> tuple[str, int]:
+    async def _listen(
+        self, option: str, bind: tuple[str, int], pages: Pages, before: AdminServer | None
+    ) -> tuple[str, int]:
         connections: dict[Connection, None] = {}
         links = "".join(f'<li><a href="{path}">{path}</a></li>' for path in pages)
         page = f"<!doctype html><title>protokit</title><h1>protokit</h1><ul>{links}</ul>\n".encode()
@@ -90,14 +102,21 @@ class AdminServer:
             made: Connection = module.Connection(site, connections, self._hosts, self._proxy.repeated)
             return made
 
+        loop = asyncio.get_running_loop()
+        same = before.asked.get(bind) if before is not None else None
         try:
-            server = await asyncio.get_running_loop().create_server(connection, *bind)
+            if same is not None:  # whoever comes meanwhile is in the queue of both
+                shared = socket.socket(fileno=os.dup(same.sockets[0].fileno()))
+                server = await loop.create_server(connection, sock=shared)
+            else:
+                server = await loop.create_server(connection, *bind)
         except (OSError, OverflowError) as error:
             raise ProtokitError(
                 f"{option} {bind[0]}:{bind[1]} cannot be bound: {getattr(error, 'strerror', None) or error};"
                 " choose another address, or stop what listens there"
             ) from None
         self._open.append((server, connections))
+        self.asked[bind] = server
         host, port = server.sockets[0].getsockname()[:2]
         return host, port
 

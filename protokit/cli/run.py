@@ -100,15 +100,10 @@ class _Service:
         for number in (signal.SIGUSR1, signal.SIGUSR2):
             loop.add_signal_handler(number, _log.info, "%s: it has no meaning here, ignored", number.name)
         loop.add_signal_handler(signal.SIGHUP, lambda: self._start(self._reload()))
-        admin = self._proxy.loaded.config.admin
         try:
+            # First: a process that cannot have its admin address takes no client from another one.
+            self._admin = await self._admin_of(self._proxy.loaded)
             await self._proxy.start()
-            if admin is not None:
-                public = (admin.public.host, admin.public.port) if admin.public else None
-                self._admin = AdminServer(
-                    self._proxy, (admin.bind.host, admin.bind.port), public, admin.hosts
-                )
-                await self._admin.start()
             print(banner(self._proxy, self._admin))
             gc.enable()
             gc.freeze()  # what is there now stays: no collection looks at it again
@@ -122,6 +117,15 @@ class _Service:
             if self._admin is not None:
                 await self._admin.close()
         _log.info("stopped")
+
+    async def _admin_of(self, loaded: configuration.Loaded) -> AdminServer | None:
+        admin = loaded.config.admin
+        if admin is None:
+            return None
+        public = (admin.public.host, admin.public.port) if admin.public else None
+        server = AdminServer(self._proxy, (admin.bind.host, admin.bind.port), public, admin.hosts)
+        await server.start(self._admin)
+        return server
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -145,15 +149,37 @@ class _Service:
             self._stopped.set()
 
     async def _reload(self) -> None:
+        if self._stopping:
+            _log.warning("SIGHUP: the proxy is draining; the configuration is not read again")
+            return
         async with self._reloading:
             try:
-                await self._proxy.reload()
+                path = self._proxy.loaded.path
+                await self._use(
+                    await asyncio.get_running_loop().run_in_executor(None, configuration.load, path)
+                )
             except ProtokitError as error:
                 _log.error("reload refused, the old configuration goes on:\n%s", error)  # no trace
                 return
         for warning in self._proxy.loaded.warnings:
             _log.warning("%s", warning)
         _log.info("reloaded %s", self._proxy.loaded.path)
+
+    async def _use(self, loaded: configuration.Loaded) -> None:
+        old = new = self._admin
+        if loaded.config.admin != self._proxy.loaded.config.admin:
+            new = await self._admin_of(loaded)
+        try:
+            await self._proxy.reload(loaded)
+        except BaseException:
+            if new is not None and new is not old:
+                await new.close()
+            raise
+        self._admin = new
+        if new is not old:
+            _log.info("admin %s", _url(new.address) if new else "off")
+            if old is not None:
+                await old.close()
 
 
 def _url(address: tuple[str, int]) -> str:

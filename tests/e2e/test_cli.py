@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -121,6 +122,79 @@ def test_sighup_reloads_and_a_bad_file_keeps_the_old(start):
     run.process.send_signal(signal.SIGTERM)
     assert run.process.wait(5) == 0
     assert "Traceback" not in run.stderr()
+
+
+def admin_of(run):
+    for line in reversed(run.stderr().splitlines()):
+        if " admin http://" in line:
+            return line.rpartition(" admin ")[2]
+    return ""
+
+
+def test_a_reload_applies_a_changed_admin_address_or_changes_nothing(start):
+    run, path = start()
+    first = next(line for line in run.banner.splitlines() if "admin" in line).split()[1]
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        text = path.read_text().replace('admin: {bind: "127.0.0.1:0"', f'admin: {{bind: "127.0.0.1:{port}"')
+        path.write_text(text.replace("127.0.0.1:9", "127.0.0.1:10"))
+        run.process.send_signal(signal.SIGHUP)
+        assert run.saw("cannot be bound")
+        assert "127.0.0.1:10" not in run.get("/stats")[1]
+    run.process.send_signal(signal.SIGHUP)
+    assert run.saw("reloaded")
+    assert admin_of(run).endswith(f":{port}/")
+    run.banner = f"admin {admin_of(run)}"
+    assert "127.0.0.1:10" in run.get("/stats")[1]
+    with pytest.raises(urllib.error.URLError):
+        urllib.request.urlopen(first, timeout=5)
+    path.write_text(text.replace(', public: "127.0.0.1:0"', ""))  # that address stays, and is taken over
+    run.process.send_signal(signal.SIGHUP)
+    for _ in range(100):
+        if run.stderr().count("reloaded") == 2:
+            break
+        time.sleep(0.05)
+    assert run.stderr().count("reloaded") == 2
+    assert '"127.0.0.1:9"' in run.get("/stats")[1]
+    assert admin_of(run).endswith(f":{port}/")
+
+
+def test_sighup_during_a_drain_reads_nothing_and_listens_nowhere(start):
+    run, path = start(delay="1s")
+    port = int(
+        next(line for line in run.banner.splitlines() if " in 127" in line).split("127.0.0.1:")[1].split()[0]
+    )
+    with socket.create_connection(("127.0.0.1", port)):
+        run.process.send_signal(signal.SIGTERM)
+        assert run.saw("draining")
+        path.write_text(path.read_text().replace("name: in, bind", "name: again, bind"))
+        run.process.send_signal(signal.SIGHUP)
+        assert run.saw("the configuration is not read again")
+        assert run.process.wait(10) == 0
+    assert "reloaded" not in run.stderr()
+
+
+@pytest.mark.parametrize("same_admin", [True, False])
+def test_a_second_process_takes_nothing_of_the_first(start, tmp_path, same_admin):
+    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as two:
+        port, admin = one.getsockname()[1], two.getsockname()[1]
+    text = CONFIG.replace("DELAY", "0s").replace('"127.0.0.1:0", protocol', f'"127.0.0.1:{port}", protocol')
+    text += "workers: 2\n"
+    (tmp_path / "first.yaml").write_text(text.replace('{bind: "127.0.0.1:0"', f'{{bind: "127.0.0.1:{admin}"'))
+    first = Run(tmp_path / "first.yaml")
+    try:
+        (tmp_path / "second.yaml").write_text((tmp_path / "first.yaml").read_text() if same_admin else text)
+        done = protokit("run", str(tmp_path / "second.yaml"))
+        assert done.returncode == 1
+        assert ("admin.bind" if same_admin else "listener 'in' cannot bind") in done.stderr
+        assert "in use" in done.stderr
+        for _ in range(20):
+            socket.create_connection(("127.0.0.1", port)).close()
+        time.sleep(0.2)
+        workers = json.loads(first.get("/stats")[1])["workers"]
+        assert sum(one["connections_accepted"] for one in workers) == 20
+    finally:
+        first.end()
 
 
 def test_a_second_signal_ends_at_once(start):
