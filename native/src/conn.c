@@ -197,7 +197,7 @@ static size_t parse(pk_core *core, pk_conn *c, const uint8_t *data, size_t size)
   for (uint32_t frames = 0; used < size && c->state == PK_CONN_OPEN && !blocked(c); frames++) {
     size_t left = size - used;
     if (c->in_need > left && left > FRONT) break;
-    if (frames == PK_FRAMES_A_FEED) {
+    if (frames == PK_FRAMES_A_FEED || core->frames_left == 0) {
       pk_conn_ready(core, c);
       break;
     }
@@ -233,6 +233,7 @@ static size_t parse(pk_core *core, pk_conn *c, const uint8_t *data, size_t size)
     }
     c->in_need = 0;
     c->frame_since = 0;
+    core->frames_left--;
     used += f.size;
     if (c->side == PK_SIDE_DOWN) {
       pk_down_frame(core, c, data + used - f.size, &f);

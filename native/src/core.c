@@ -380,6 +380,7 @@ void pk_core_shutdown(pk_core *core) {
 void pk_core_begin(pk_core *core, uint64_t now_ns) {
   core->now = now_ns;
   core->batch++;
+  core->frames_left = PK_FRAMES_A_BATCH;
   if (core->wheel.count == 0) core->wheel.now = now_ns / PK_MS;
   if (core->gone_endpoints != NULL && core->graveyard.count == 0 && core->op_count == 0) free_gone(core);
   pk_list ready = core->ready;

@@ -22,7 +22,7 @@
 
 #define PK_MS 1000000u /* ns */
 
-enum { PK_CHUNK = 16 * 1024, PK_READ = 64 * 1024, PK_FRAMES_A_FEED = 512, PK_RING = 4096 };
+enum { PK_CHUNK = 16 * 1024, PK_READ = 64 * 1024, PK_FRAMES_A_FEED = 512, PK_FRAMES_A_BATCH = 4096, PK_RING = 4096 };
 enum { PK_SIDE_DOWN = 0, PK_SIDE_UP = 1 };
 enum {
   PK_CONN_FREE = 0,
@@ -211,6 +211,7 @@ typedef struct pk_list {
 
 struct pk_core {
   uint64_t now, batch, random;
+  uint32_t frames_left; /* of this batch: the next one handles the rest, after what is written */
   pk_live *live; /* newest first */
   pk_live *prepared;
   pk_limits limits;

@@ -211,3 +211,17 @@ def test_a_text_says_that_the_server_closed(wide):
     assert text == (
         b"protokit: the connection was lost to 127.0.0.1:9000 (cluster c) after the request was sent"
     )
+
+
+def test_one_batch_handles_so_many_frames_and_then_writes(wide):
+    """256 sockets with 64 KiB each would else be framed, all of them, before the first answer is written."""
+    world = World(table([wide.address], limits={"client_pause": 1 << 20}))
+    clients = [world.client() for _ in range(40)]
+    world.core.begin(world.now)
+    for client in clients:
+        world.core.feed(client, wide.frame(wide.HEARTBEAT, 1) * 500)
+    world.core.end()
+    assert 1 <= world.stat("heartbeats_received") <= 8192
+    world._settle()
+    assert world.stat("heartbeats_received") == 40 * 500
+    assert [len(world.take(wide, client)) for client in clients] == [500] * 40
