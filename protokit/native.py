@@ -31,6 +31,7 @@ Id = int | bytes  # of a request: a number, or where ids are byte strings those
 OP_CONNECT, OP_CLOSE, OP_PAUSE, OP_RESUME, OP_FILTER, OP_RETIRED, OP_ENDPOINT, OP_FINISH, OP_CANCEL = range(
     1, 10
 )
+WELL, ILL_REFUSED, ILL_TIMED_OUT, ILL_GREETING, ILL_SILENT, ILL_CLOSING = range(6)
 EVENT_DRAINED, EVENT_BRIDGE, EVENT_UNBRIDGE, EVENT_PREPARED = range(100, 104)
 CONNECTED, CONNECT_FAILED, CONNECT_EXHAUSTED = range(3)
 DECIDE_CONTINUE, DECIDE_CLUSTER, DECIDE_REPLY = range(3)
@@ -725,7 +726,7 @@ class Core:
 
     def connected(self, handle: int, *, failed: int = CONNECTED) -> None:
         """An upstream connection opened, or did not: CONNECT_FAILED, CONNECT_EXHAUSTED."""
-        lib.pk_core_connected(self._core, handle, failed)
+        lib.pk_core_connected(self._core, handle, failed, 0)
 
     def feed(self, handle: int, data: bytes, *, in_place: bool = False) -> bool:
         """Bytes came. ``in_place`` goes through ``pk_core_buffer`` as the epoll driver does.

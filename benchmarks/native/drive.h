@@ -61,7 +61,7 @@ static __attribute__((noinline)) size_t batch(feed *feeds, size_t count) {
     for (size_t i = 0; i < taken; i++) {
       if (ops[i].op != PK_OP_CONNECT) continue;
       upstream = ops[i].handle;
-      pk_core_connected(core, upstream, 0);
+      pk_core_connected(core, upstream, 0, 0);
     }
   }
   while ((taken = pk_core_take_dirty(core, dirty, 64)) > 0) {

@@ -51,7 +51,7 @@ int pk_core_prepare(pk_core *core, const pk_table *table, uint64_t token);
 void pk_core_commit(pk_core *core);
 void pk_core_abort(pk_core *core);
 pk_handle pk_core_accept(pk_core *core, uint32_t listener);
-void pk_core_connected(pk_core *core, pk_handle h, int failed);
+void pk_core_connected(pk_core *core, pk_handle h, int failed, int error);
 uint8_t *pk_core_buffer(pk_core *core, pk_handle h, size_t *size);
 void pk_core_feed(pk_core *core, pk_handle h, const uint8_t *data, size_t size);
 void pk_core_eof(pk_core *core, pk_handle h);

@@ -343,7 +343,7 @@ static void carry_out(world *w, const pk_op *op) {
   if (op->op == PK_OP_CONNECT) {
     int room = w->ups < UPSTREAMS;
     if (room) w->up[w->ups++] = (peer){.handle = op->handle};
-    pk_core_connected(w->core, op->handle, !room || w->how & HOW_FAILS);
+    pk_core_connected(w->core, op->handle, !room || w->how & HOW_FAILS, 0);
   } else if (op->op == PK_OP_CLOSE) {
     if (p == &w->client) w->lost = 1;
     if (p != NULL) p->handle = 0;

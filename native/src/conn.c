@@ -524,7 +524,10 @@ static uint64_t conn_due(const pk_core *core, const pk_conn *c) {
     uint64_t silent = later(active, c->opened) + LINGER_MS * PK_MS;
     return c->out_bytes == 0 && silent < due ? silent : due;
   }
-  if (c->opening) return c->opened + (uint64_t)c->connect_ms * PK_MS;
+  if (c->opening) {
+    due = c->opened + (uint64_t)c->connect_ms * PK_MS;
+    return c->relieve < due ? c->relieve : due;
+  }
   if (c->raw) return sooner(pk_raw_active(core, c) + (uint64_t)l->idle_ms * PK_MS, c);
   if (c->side == PK_SIDE_UP) {
     /* One client's own is idle when its client is. */
@@ -559,8 +562,8 @@ void pk_conn_timer(pk_core *core, pk_conn *c) {
   if (c->timer.link == NULL || tick < c->timer.due) pk_timer_start(&core->wheel, &c->timer, tick);
 }
 
-/* Ask a silent upstream whether it lives. A protocol without heartbeats is only looked at again. */
-static void probe(pk_core *core, pk_conn *c) {
+/* A protocol without heartbeats is only looked at again. */
+void pk_conn_probe(pk_core *core, pk_conn *c) {
   uint32_t most = c->codec->reply_max;
   uint8_t *to = pk_out_reserve(core, c, pk_reply_room(c->codec, most));
   /* Where answers come in order the counter is a request's place, which a heartbeat has none of. */
@@ -573,7 +576,7 @@ static void probe(pk_core *core, pk_conn *c) {
     size = pk_reply_id(c->codec, to, most, size, (pk_slice){written, pk_id_write(c->codec, id, written)});
   }
   if (size <= 0) {
-    c->last_read = c->busy_since = core->now;
+    c->last_write = c->busy_since = core->now;
     return;
   }
   pk_out_commit(core, c, (uint32_t)size);
@@ -600,11 +603,14 @@ static void upstream_timer_fired(pk_core *core, pk_conn *c) {
   if (!c->pinned && c->in_flight == 0 && core->now >= unused) {
     PK_STAT_ADD(core->stats.closed_idle, 1);
     pk_conn_close(core, c, 0);
-  } else if (c->probing) {
-    PK_STAT_ADD(core->stats.upstream_silent, 1);
+  } else if (c->probing && pk_up_silent(core, c)) {
     pk_conn_drop(core, c, PK_LOST_SILENT, 0);
+  } else if (c->probing) { /* asked again after as long a time */
+    c->probing = 0;
+    c->last_write = c->busy_since = core->now;
+    pk_conn_timer(core, c);
   } else {
-    probe(core, c);
+    pk_conn_probe(core, c);
     pk_conn_timer(core, c);
   }
 }
@@ -625,7 +631,11 @@ static void leave(pk_core *core, pk_conn *c) {
 void pk_conn_timer_fired(pk_core *core, pk_conn *c) {
   if (core->now < conn_due(core, c)) {
     pk_conn_timer(core, c);
+  } else if (c->opening && core->now < c->opened + (uint64_t)c->connect_ms * PK_MS) {
+    pk_up_relieve(core, c);
+    pk_conn_timer(core, c);
   } else if (c->state != PK_CONN_OPEN || c->opening) {
+    c->late = c->opening;
     pk_conn_close(core, c, c->state == PK_CONN_FLUSHING && c->out_bytes > 0);
   } else if (c->leave_by != 0 && core->now >= c->leave_by) {
     leave(core, c);

@@ -60,10 +60,20 @@ enum {
   PK_OP_FILTER,      /* request `handle` waits for pk_core_decide: arg the filter chain, its frame at
                         data, of `codec`, routed by the table `token`; the bytes stay until then */
   PK_OP_RETIRED,     /* the table `token` is used no more */
-  PK_OP_ENDPOINT,    /* endpoint uid `arg` became reachable (size 1) or not (size 0) */
+  PK_OP_ENDPOINT,    /* endpoint uid `arg` is now as size says, PK_WELL or PK_ILL_*; data: the errno, or 0 */
   PK_OP_FINISH,      /* no more is written to `handle`: tell its peer */
   PK_OP_CANCEL       /* request `handle` ended before its filters (chain `arg` of the table `token`) decided:
                         nobody waits for the verdict; pk_core_decide all the same, once nobody reads its bytes */
+};
+
+/* How an endpoint is. */
+enum {
+  PK_WELL = 0,
+  PK_ILL_REFUSED,   /* connecting failed */
+  PK_ILL_TIMED_OUT, /* nothing came of connecting in the time for it */
+  PK_ILL_GREETING,  /* it refused the greeting, or closed during it */
+  PK_ILL_SILENT,    /* calls ran out of time, or a heartbeat, and it said nothing at all */
+  PK_ILL_CLOSING    /* it closed instead of answering, without a word */
 };
 
 typedef struct pk_op {
@@ -95,7 +105,7 @@ pk_handle pk_core_accept(pk_core *core, uint32_t listener);
 /* An upstream connection opened, or did not: by the server's fault, or by ours (no descriptor, no memory), which
  * says nothing of the server. */
 enum { PK_CONNECTED = 0, PK_CONNECT_FAILED = 1, PK_CONNECT_EXHAUSTED = 2 };
-void pk_core_connected(pk_core *core, pk_handle h, int failed);
+void pk_core_connected(pk_core *core, pk_handle h, int failed, int error); /* error: why, errno, or 0 */
 /* Where to read up to *size bytes for `h` before pk_core_feed; NULL: do not read now. */
 uint8_t *pk_core_buffer(pk_core *core, pk_handle h, size_t *size);
 void pk_core_feed(pk_core *core, pk_handle h, const uint8_t *data, size_t size);

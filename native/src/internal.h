@@ -7,6 +7,7 @@
  *   upstream.c    frames from upstreams, choosing endpoint and connection
  *   slots.c       which request an answer belongs to
  *   pinned.c      a client's own upstream connections
+ *   health.h      whether an endpoint gets its share
  *   greeting.c    what is said before requests
  *   raw.c         connections of no known protocol, passed on byte by byte
  *   request.c     requests and their attempts, from begin to the one end
@@ -17,6 +18,7 @@
 #define PK_INTERNAL_H
 
 #include "core.h"
+#include "health.h"
 #include "ident.h"
 #include "timer.h"
 
@@ -64,9 +66,8 @@ typedef struct pk_endpoint {
   uint32_t gone;        /* none has it any more: its number may be another's */
   struct pk_endpoint *gone_next;
   struct pk_conn *conns;
-  uint32_t conn_count, active, failures;
-  uint64_t down_until;  /* ns: refused; not tried before */
-  uint64_t avoid_until; /* ns: draining; used only where there is no other */
+  uint32_t conn_count, active;
+  pk_health health;
   pk_endpoint_stats *stats;
 } pk_endpoint;
 
@@ -157,6 +158,8 @@ typedef struct pk_conn {
   uint8_t greeting, refused; /* steps of the greeting still to come; the peer said no */
   uint8_t exhausted; /* upstream: this side had no descriptor for it */
   uint8_t unwanted; /* closed by us before it opened: says nothing of the endpoint */
+  uint8_t trial;    /* opened for no request: shows whether the endpoint can be reached */
+  uint8_t late;     /* it did not open in time */
   uint8_t falls_back, raw; /* of a listener with a fallback; passed on there, byte by byte */
   uint8_t finishing; /* raw: no more is to be written */
   uint8_t tries;     /* connects for a client that has asked nothing yet */
@@ -191,6 +194,9 @@ typedef struct pk_conn {
   pk_endpoint *endpoint;
   struct pk_conn *endpoint_next;
   uint32_t key, connect_ms;
+  int error;        /* errno of connecting */
+  uint64_t begun;   /* the batch in which it was begun to open it */
+  uint64_t relieve; /* ns: requests that still wait for it then may go elsewhere */
   pk_slot *slots;
   uint32_t *chains; /* pinned */
   uint32_t slot_mask, slot_free, slot_most, given_up;
@@ -297,6 +303,7 @@ void pk_conn_read_off(pk_core *core, pk_conn *c);
 void pk_conn_read_on(pk_core *core, pk_conn *c);
 /* Keep bytes that cannot be handled yet; -1 after it was closed for want of memory. */
 int pk_conn_keep(pk_core *core, pk_conn *c, const uint8_t *data, size_t size);
+void pk_conn_probe(pk_core *core, pk_conn *c); /* ask an upstream whether it lives */
 void pk_conn_heartbeat_ack(pk_core *core, pk_conn *c, const uint8_t *data, const pk_frame *f);
 /* Copy a frame to the connection's output; NULL (and nothing done) without memory. */
 uint8_t *pk_conn_send(pk_core *core, pk_conn *c, const uint8_t *data, uint32_t size);
@@ -330,6 +337,11 @@ int pk_up_send(pk_core *core, pk_conn *c, const pk_request *r, pk_attempt *a, co
                const pk_frame *f);
 void pk_up_opened(pk_core *core, pk_conn *c);
 void pk_up_lost(pk_core *core, pk_conn *c, int connecting); /* closed: fail what is on it */
+
+/* It did not answer whether it lives. 1: close it; 0: that says nothing, or what is on it may still be answered. */
+int pk_up_silent(pk_core *core, const pk_conn *c);
+void pk_up_unanswered(pk_core *core, const pk_attempt *a); /* a call ran out of time */
+void pk_up_relieve(pk_core *core, pk_conn *c); /* it is slow to open: its requests go to open ones where they can */
 
 /* A connection of its own for a client that is passed on byte by byte; `failed` is not tried again. */
 pk_conn *pk_up_raw(pk_core *core, const pk_conn *client, const pk_endpoint *failed);
@@ -403,6 +415,7 @@ void pk_request_client_left(pk_core *core, pk_conn *client); /* end what nobody 
 int pk_request_may_retry(const pk_request *r, uint32_t why, int written);
 /* An answer that says overloaded or timeout: 1 when the request is tried again instead. */
 int pk_request_retry_answer(pk_core *core, pk_request *r, uint32_t status);
+void pk_request_move(pk_core *core, pk_request *r, pk_conn *c); /* off a connection being opened, onto this open one */
 void pk_request_send(pk_core *core, pk_request *r, pk_conn *c, pk_attempt *a, const uint8_t *data,
                      const pk_frame *f);
 void pk_attempt_free(pk_core *core, pk_attempt *a);

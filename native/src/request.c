@@ -347,6 +347,7 @@ void pk_request_timeout(pk_core *core, pk_request *r) {
   if (e != NULL) {
     const pk_attempt *a = pk_attempt_at(core, r->attempt);
     PK_STAT_ADD(e->stats->timeouts, 1);
+    if (!a->waiting) pk_up_unanswered(core, a);
     const pk_conn *on = pk_conn_find(core, a->conn);
     if (on != NULL && !a->waiting && pk_slots_unclear(on, a)) close = a->conn;
   }
@@ -473,6 +474,8 @@ static void ending(pk_core *core, pk_request *r, const char *why) {
   pk_request_fail(core, r, PK_STATUS_UNAVAILABLE, m.data, m.size);
 }
 
+static void send_on(pk_core *core, pk_request *r, pk_conn *c, const uint8_t *data, const pk_frame *f);
+
 void pk_request_dispatch(pk_core *core, pk_request *r, const uint8_t *data, const pk_frame *f) {
   r->tries++;
   if (r->cluster == PK_NONE) choose_cluster(core, r);
@@ -495,6 +498,16 @@ void pk_request_dispatch(pk_core *core, pk_request *r, const uint8_t *data, cons
     pk_request_fail(core, r, PK_STATUS_UNAVAILABLE, m.data, m.size);
     return;
   }
+  send_on(core, r, c, data, f);
+}
+
+void pk_request_move(pk_core *core, pk_request *r, pk_conn *c) {
+  release_attempt(core, r);
+  send_on(core, r, c, r->held->data, &r->held->frame);
+}
+
+/* An attempt on this connection, at once or when it is open. */
+static void send_on(pk_core *core, pk_request *r, pk_conn *c, const uint8_t *data, const pk_frame *f) {
   if (c->opening && r->held == NULL) r->held = pk_hold(core, data, f);
   pk_attempt *a = attempt_new(core);
   if (a == NULL || (c->opening && r->held == NULL)) {

@@ -7,7 +7,11 @@
 /* A balancer that does not look at the request stays with an endpoint for so many requests of
  * one batch: writes are shared, and over batches every endpoint gets its turns. */
 enum { HOLD = 32, SCHEDULE_TRIES = 8 };
-enum { BACKOFF_MS = 50, BACKOFF_MAX_MS = 2000, AVOID_MS = 5000 };
+enum { AVOID_MS = 5000 };
+/* How long a connection may take to open before the requests that wait for it go elsewhere; doubled each time. */
+enum { RELIEVE_MS = 2 };
+/* So often a suspect that used to answer heartbeats is asked by these alone. */
+enum { HEARTBEAT_TRIALS = 8 };
 
 int pk_up_has_room(const pk_core *core, const pk_conn *c) {
   uint32_t most = c->slot_most - c->given_up;
@@ -26,6 +30,9 @@ static pk_conn *connect_to(pk_core *core, pk_endpoint *e, const pk_request *r, i
     return NULL;
   }
   c->opening = 1;
+  c->begun = core->batch;
+  c->relieve = own ? UINT64_MAX : core->now + RELIEVE_MS * PK_MS;
+  c->raw = r->codec == NULL;
   c->named = r->named;
   c->key = r->upstream_key;
   c->endpoint = e;
@@ -46,65 +53,84 @@ static pk_conn *connect_to(pk_core *core, pk_endpoint *e, const pk_request *r, i
   return c;
 }
 
-/* A connection of the endpoint with room: an open one, else one being opened, else a new one. One that is retired
- * takes no place of the others. */
-static pk_conn *connection_of(pk_core *core, pk_endpoint *e, const pk_request *r, int own) {
-  pk_conn *opening = NULL;
-  uint32_t retired = 0;
-  for (pk_conn *c = e->conns; c != NULL && !own; c = c->endpoint_next) {
-    retired += c->retired;
+/* An open connection of the endpoint with room; *opening: one being opened, where there is none. */
+static pk_conn *open_of(const pk_core *core, const pk_endpoint *e, const pk_request *r, pk_conn **opening) {
+  for (pk_conn *c = e->conns; c != NULL; c = c->endpoint_next) {
     if (c->codec != r->codec || c->key != r->upstream_key || c->pinned || !pk_up_has_room(core, c)) continue;
     if (c->opening) {
-      if (opening == NULL) opening = c;
+      if (*opening == NULL) *opening = c;
     } else if (c->state == PK_CONN_OPEN) {
       return c;
     }
   }
-  if (opening != NULL) return opening;
-  uint32_t most = pk_table_cluster_at(r->live->table, r->cluster)->max_connections;
-  if (!own && e->conn_count >= most + (retired < most ? retired : most)) return NULL;
-  return connect_to(core, e, r, own);
+  return NULL;
 }
 
-enum { HEALTHY = 0, AVOIDED = 1, DOWN = 2 };
+/* One that is retired takes no place of the others. */
+static int may_connect(const pk_endpoint *e, const pk_request *r, int own) {
+  uint32_t retired = 0, most = pk_table_cluster_at(r->live->table, r->cluster)->max_connections;
+  if (own || e->conn_count < most) return 1;
+  for (const pk_conn *c = e->conns; c != NULL; c = c->endpoint_next) retired += c->retired;
+  return e->conn_count < most + (retired < most ? retired : most);
+}
 
-static int health(const pk_core *core, const pk_endpoint *e) {
-  if (e->down_until > core->now) return DOWN;
-  return e->avoid_until > core->now ? AVOIDED : HEALTHY;
+/* A connection for no request, to an endpoint that cannot be reached, or a heartbeat to one that is silent. */
+static void try_again(pk_core *core, pk_endpoint *e, const pk_request *r, int own) {
+  pk_conn *opening = NULL, *open = own ? NULL : open_of(core, e, r, &opening);
+  if (open != NULL) {
+    if (!open->probing) pk_conn_probe(core, open);
+    pk_conn_timer(core, open);
+    return;
+  }
+  for (const pk_conn *c = e->conns; c != NULL; c = c->endpoint_next)
+    if (c->opening) return;
+  pk_conn *trial = may_connect(e, r, own) ? connect_to(core, e, r, own) : NULL;
+  if (trial != NULL) trial->trial = 1;
+}
+
+/* Whether an endpoint may have this request: it is well, or a connection is open still although no more can be, or the
+ * request is the trial that a suspect gets. *ill: else, where it is to be tried without one. */
+static int may_serve(const pk_core *core, const pk_request *r, pk_endpoint *e, int own, pk_endpoint **ill) {
+  const pk_health *h = &e->health;
+  if (e == r->avoid) return 0;
+  if (pk_health_well(h, core->now)) return 1;
+  if (!h->suspect && !h->unreached) return 0;
+  pk_conn *opening = NULL, *open = own ? NULL : open_of(core, e, r, &opening);
+  if (!h->suspect && open != NULL) return 1;
+  if (core->now < h->retry_at) return 0;
+  if (h->suspect && (open != NULL ? !h->beats : own && !h->unreached)) return e->active == 0 && !r->oneway;
+  *ill = e;
+  return 0;
 }
 
 static pk_endpoint *endpoint_at(pk_core *core, const pk_table *t, uint32_t i) {
   return core->endpoints[pk_table_endpoint_at(t, i)->uid];
 }
 
-static int may_serve(const pk_core *core, const pk_request *r, const pk_endpoint *e) {
-  return health(core, e) == HEALTHY && e != r->avoid;
-}
-
 /* Whose turn it is by weight, passing over those that may not serve; *at: which endpoint of the table. */
 static pk_endpoint *next_in_schedule(pk_core *core, const pk_request *r, const pk_table_cluster *c,
-                                     pk_cluster_state *s, uint32_t *at) {
+                                     pk_cluster_state *s, int own, uint32_t *at, pk_endpoint **ill) {
   const pk_table *t = r->live->table;
   const uint32_t *schedule = PK_AT(t, uint32_t, t->schedules) + c->schedule;
   for (uint32_t i = 0; i < SCHEDULE_TRIES; i++) {
     *at = schedule[s->cursor];
     s->cursor = s->cursor + 1 < c->schedule_count ? s->cursor + 1 : 0;
     pk_endpoint *e = endpoint_at(core, t, *at);
-    if (may_serve(core, r, e)) return e;
+    if (may_serve(core, r, e, own, ill)) return e;
   }
   return NULL;
 }
 
 static pk_endpoint *round_robin(pk_core *core, const pk_request *r, const pk_table_cluster *c,
-                                pk_cluster_state *s) {
+                                pk_cluster_state *s, int own, pk_endpoint **ill) {
   if (s->batch == core->batch && s->held_left > 0) {
     pk_endpoint *held = endpoint_at(core, r->live->table, s->held);
-    if (may_serve(core, r, held)) {
+    if (may_serve(core, r, held, own, ill)) {
       s->held_left--;
       return held;
     }
   }
-  pk_endpoint *e = next_in_schedule(core, r, c, s, &s->held);
+  pk_endpoint *e = next_in_schedule(core, r, c, s, own, &s->held, ill);
   s->batch = core->batch;
   s->held_left = e == NULL ? 0 : HOLD - 1;
   return e;
@@ -113,32 +139,46 @@ static pk_endpoint *round_robin(pk_core *core, const pk_request *r, const pk_tab
 /* Of two endpoints the one with less under way for its weight: the one whose turn it is, and any other by chance.
  * Where neither has more the turn counts, so that idle ones are used by weight. */
 static pk_endpoint *less_loaded(pk_core *core, const pk_request *r, const pk_table_cluster *c,
-                                pk_cluster_state *s) {
+                                pk_cluster_state *s, int own, pk_endpoint **ill) {
   const pk_table *t = r->live->table;
   uint32_t at;
-  pk_endpoint *turn = next_in_schedule(core, r, c, s, &at);
+  pk_endpoint *turn = next_in_schedule(core, r, c, s, own, &at, ill);
   if (turn == NULL || c->endpoint_count == 1) return turn;
   uint32_t steps = 1 + (uint32_t)(pk_random(core) % (c->endpoint_count - 1));
   uint32_t other_at = c->endpoints + (at - c->endpoints + steps) % c->endpoint_count;
   pk_endpoint *other = endpoint_at(core, t, other_at);
   int less = (uint64_t)other->active * pk_table_endpoint_at(t, at)->weight <
              (uint64_t)turn->active * pk_table_endpoint_at(t, other_at)->weight;
-  return less && may_serve(core, r, other) ? other : turn;
+  return less && may_serve(core, r, other, own, ill) ? other : turn;
 }
 
-/* Any endpoint in the given state of health, from a point that moves on with every call. */
-static pk_conn *scan(pk_core *core, const pk_request *r, const pk_table_cluster *c,
-                     pk_cluster_state *s, int wanted, int own, uint32_t *status) {
+/* Whom to ask, best first. Where all are ill they are asked all the same. */
+enum { WELL = 0, DRAINING, UNREACHED, SUSPECT, GRADES };
+
+static int grade(const pk_core *core, const pk_endpoint *e) {
+  if (e->health.suspect) return SUSPECT;
+  if (e->health.unreached) return UNREACHED;
+  return e->health.draining_until > core->now ? DRAINING : WELL;
+}
+
+/* A connection of any endpoint of that grade, from any point on. `open`: only one that is open, of another than the
+ * last try's. */
+static pk_conn *scan(pk_core *core, const pk_request *r, const pk_table_cluster *c, int wanted, int open,
+                     int own, uint32_t *status) {
   const pk_table *t = r->live->table;
-  uint32_t start = s->cursor++ % c->endpoint_count;
-  if (s->cursor >= c->schedule_count) s->cursor = 0;
+  uint32_t start = (uint32_t)(pk_random(core) % c->endpoint_count);
   for (uint32_t i = 0; i < c->endpoint_count; i++) {
     uint32_t at = c->endpoints + (start + i) % c->endpoint_count;
     pk_endpoint *e = endpoint_at(core, t, at);
-    if (health(core, e) != wanted || pk_table_endpoint_at(t, at)->weight == 0) continue;
-    pk_conn *conn = connection_of(core, e, r, own);
+    if (grade(core, e) != wanted || pk_table_endpoint_at(t, at)->weight == 0) continue;
+    if (open && e == r->avoid) continue;
+    pk_conn *opening = NULL, *conn = own ? NULL : open_of(core, e, r, &opening);
+    if (conn == NULL && !open) conn = opening;
+    if (conn == NULL && !open && (!e->health.unreached || core->now >= e->health.retry_at)) {
+      if (may_connect(e, r, own)) conn = connect_to(core, e, r, own);
+      if (conn == NULL) *status = PK_STATUS_OVERLOADED;
+    }
     if (conn != NULL) return conn;
-    *status = PK_STATUS_OVERLOADED;
   }
   return NULL;
 }
@@ -148,13 +188,55 @@ pk_conn *pk_up_pick(pk_core *core, const pk_request *r, int own, uint32_t *statu
   pk_cluster_state *s = &r->live->clusters[r->cluster];
   *status = PK_STATUS_UNAVAILABLE;
   if (c->schedule_count == 0) return NULL;
-  pk_endpoint *e = c->balance == PK_BALANCE_LEAST_REQUEST ? less_loaded(core, r, c, s)
-                                                          : round_robin(core, r, c, s);
-  pk_conn *conn = e == NULL ? NULL : connection_of(core, e, r, own);
-  if (conn == NULL) conn = scan(core, r, c, s, HEALTHY, own, status);
-  if (conn == NULL && *status != PK_STATUS_OVERLOADED)
-    conn = scan(core, r, c, s, AVOIDED, own, status);
+  pk_endpoint *ill = NULL;
+  pk_endpoint *e = c->balance == PK_BALANCE_LEAST_REQUEST ? less_loaded(core, r, c, s, own, &ill)
+                                                          : round_robin(core, r, c, s, own, &ill);
+  pk_conn *opening = NULL, *conn = NULL;
+  if (e != NULL) {
+    if (ill != NULL) try_again(core, ill, r, own);
+    conn = own ? NULL : open_of(core, e, r, &opening);
+    if (conn != NULL) return conn;
+    conn = opening;
+    if (conn == NULL && may_connect(e, r, own)) conn = connect_to(core, e, r, own);
+  }
+  /* Others are open: they are used until this one is, too, and by whom one failed already. */
+  if (conn != NULL && !own && (conn->begun != core->batch || r->tries > 1)) {
+    opening = scan(core, r, c, WELL, 1, own, status);
+    if (opening != NULL) conn = opening;
+  }
+  for (int wanted = WELL; conn == NULL && wanted < GRADES && *status != PK_STATUS_OVERLOADED; wanted++)
+    conn = scan(core, r, c, wanted, 0, own, status);
   return conn;
+}
+
+/* Begin to open a connection to one more endpoint, for all that may need it. */
+static void open_another(pk_core *core, const pk_request *r, const pk_table_cluster *c) {
+  uint32_t start = (uint32_t)(pk_random(core) % c->endpoint_count);
+  for (uint32_t i = 0; i < c->endpoint_count; i++) {
+    uint32_t at = c->endpoints + (start + i) % c->endpoint_count;
+    pk_endpoint *e = endpoint_at(core, r->live->table, at);
+    if (e->conns != NULL || grade(core, e) != WELL || pk_table_endpoint_at(r->live->table, at)->weight == 0) continue;
+    connect_to(core, e, r, 0);
+    return;
+  }
+}
+
+void pk_up_relieve(pk_core *core, pk_conn *c) {
+  c->relieve = core->now + (core->now - c->opened);
+  for (uint32_t next = c->waiting_head; next != PK_NONE;) {
+    const pk_attempt *a = pk_attempt_at(core, next);
+    pk_request *r = pk_request_find(core, a->request);
+    next = a->next;
+    if (r == NULL) continue;
+    const pk_table_cluster *cluster = pk_table_cluster_at(r->live->table, r->cluster);
+    uint32_t status;
+    pk_conn *open = scan(core, r, cluster, WELL, 1, 0, &status);
+    if (open == NULL) {
+      open_another(core, r, cluster);
+      return;
+    }
+    pk_request_move(core, r, open);
+  }
 }
 
 pk_conn *pk_up_choose(pk_core *core, pk_request *r, uint32_t *status) {
@@ -214,7 +296,6 @@ static pk_request *answered(pk_core *core, pk_conn *c, const uint8_t *data, size
 static void response(pk_core *core, pk_conn *c, const uint8_t *data, const pk_frame *f) {
   pk_request *r = answered(core, c, data, f->size, f);
   if (r == NULL) return;
-  c->endpoint->failures = 0;
   if (f->status > PK_STATUS_APP_ERROR) {
     PK_STAT_ADD(c->endpoint->stats->errors, 1);
     if (pk_request_retry_answer(core, r, f->status)) return;
@@ -269,7 +350,38 @@ static void reverse_request(pk_core *core, pk_conn *c, const uint8_t *data, cons
   refuse_request(core, c, data, f->size, f, c->pinned ? PK_STATUS_OVERLOADED : PK_STATUS_BAD_REQUEST, &m);
 }
 
+/* The number of an endpoint that is gone may be another's. */
+static void tell(pk_core *core, const pk_endpoint *e, uint32_t how, int error) {
+  if (!e->gone)
+    pk_op_add(core, (pk_op){.op = PK_OP_ENDPOINT, .arg = e->uid, .size = how, .data = (uint64_t)error});
+}
+
+int pk_up_silent(pk_core *core, const pk_conn *c) {
+  pk_endpoint *e = c->endpoint;
+  pk_health *h = &e->health;
+  /* Heartbeats that it never answered say nothing. Calls under way do, where it never said a word. */
+  int known = h->beats || (h->heard == 0 && c->in_flight > 0);
+  int close = h->beats || (c->in_flight == 0 && !c->pinned);
+  if (close) PK_STAT_ADD(core->stats.upstream_silent, 1);
+  if (h->failures > HEARTBEAT_TRIALS) h->beats = 0; /* whoever is there now may not know any */
+  if (known && h->heard < c->probe_at && pk_health_failed(h, PK_ILL_SILENT, core->now))
+    tell(core, e, PK_ILL_SILENT, 0);
+  return close;
+}
+
+void pk_up_unanswered(pk_core *core, const pk_attempt *a) {
+  pk_health *h = &a->endpoint->health;
+  const pk_conn *c = pk_conn_find(core, a->conn);
+  uint64_t heard = h->heard;
+  if (c != NULL && c->first_byte != 0 && c->last_read > heard) heard = c->last_read; /* half a frame, too */
+  if (pk_health_unanswered(h, a->started, heard, 2 * (uint64_t)core->limits.probe_ms * PK_MS, core->now))
+    tell(core, a->endpoint, PK_ILL_SILENT, 0);
+}
+
 void pk_up_frame(pk_core *core, pk_conn *c, const uint8_t *data, const pk_frame *f) {
+  /* Whoever greets says so little that he may be silent behind it. */
+  if (f->kind != PK_KIND_GREETING && pk_health_heard(&c->endpoint->health, core->now))
+    tell(core, c->endpoint, PK_WELL, 0);
   switch (f->kind) {
     case PK_KIND_RESPONSE:
       response(core, c, data, f);
@@ -285,37 +397,39 @@ void pk_up_frame(pk_core *core, pk_conn *c, const uint8_t *data, const pk_frame 
       PK_STAT_ADD(core->stats.drains_received, 1);
       c->draining = 1;
       if (c->pinned) pk_pinned_drained(core, c);
-      c->endpoint->avoid_until = core->now + (uint64_t)AVOID_MS * PK_MS;
+      c->endpoint->health.draining_until = core->now + (uint64_t)AVOID_MS * PK_MS;
       break;
     case PK_KIND_UNDRAIN:
       c->draining = 0;
-      c->endpoint->avoid_until = 0;
+      c->endpoint->health.draining_until = 0;
       break;
     case PK_KIND_GREETING:
       pk_greeting_frame(core, c, f);
+      break;
+    case PK_KIND_HEARTBEAT_ACK:
+      c->endpoint->health.beats = 1;
       break;
     default:
       break;
   }
 }
 
-/* The number of an endpoint that is gone may be another's. */
-static void tell(pk_core *core, const pk_endpoint *e, int reachable) {
-  if (!e->gone) pk_op_add(core, (pk_op){.op = PK_OP_ENDPOINT, .arg = e->uid, .size = (uint64_t)reachable});
-}
-
 void pk_up_opened(pk_core *core, pk_conn *c) {
   c->opening = 0;
   c->opened = c->last_read = c->last_write = core->now;
-  if (c->endpoint->failures > 0) tell(core, c->endpoint, 1);
-  c->endpoint->failures = 0;
-  c->endpoint->down_until = 0;
+  if (pk_health_opened(&c->endpoint->health)) tell(core, c->endpoint, PK_WELL, 0);
+  if (c->trial && c->pinned) { /* it has shown what it was for */
+    c->unwanted = 1;
+    pk_conn_close(core, c, 0);
+    return;
+  }
   if (c->raw) {
     pk_conn_timer(core, c);
     pk_raw_opened(core, c);
     return;
   }
   if (c->in_flight > 0) c->busy_since = core->now;
+  if (c->endpoint->health.suspect && !c->pinned) pk_conn_probe(core, c);
   uint32_t next = c->waiting_head;
   c->waiting_head = c->waiting_tail = PK_NONE;
   while (next != PK_NONE) {
@@ -340,12 +454,13 @@ void pk_up_opened(pk_core *core, pk_conn *c) {
   pk_conn_settle(core, c);
 }
 
-void pk_core_connected(pk_core *core, pk_handle h, int failed) {
+void pk_core_connected(pk_core *core, pk_handle h, int failed, int error) {
   pk_conn *c = pk_conn_find(core, h);
   if (c == NULL || c->state != PK_CONN_CONNECTING) return;
   if (failed) {
     c->exhausted = failed == PK_CONNECT_EXHAUSTED;
     if (c->exhausted) PK_STAT_ADD(core->stats.connect_errors, 1);
+    c->error = error;
     pk_conn_close(core, c, 1);
     return;
   }
@@ -355,11 +470,10 @@ void pk_core_connected(pk_core *core, pk_handle h, int failed) {
   if (c->state == PK_CONN_OPEN && c->greeting == 0) pk_up_opened(core, c);
 }
 
-static void connect_failed(pk_core *core, pk_endpoint *e) {
-  uint64_t wait = BACKOFF_MS;
-  for (uint32_t i = 0; i < e->failures && wait < BACKOFF_MAX_MS; i++) wait *= 2;
-  if (e->failures++ == 0) tell(core, e, 0);
-  e->down_until = core->now + (wait < BACKOFF_MAX_MS ? wait : BACKOFF_MAX_MS) * PK_MS;
+static void connect_failed(pk_core *core, const pk_conn *c) {
+  pk_endpoint *e = c->endpoint;
+  uint8_t why = c->late ? PK_ILL_TIMED_OUT : c->refused || c->greeting > 0 ? PK_ILL_GREETING : PK_ILL_REFUSED;
+  if (pk_health_failed(&e->health, why, core->now)) tell(core, e, why, c->error);
   PK_STAT_ADD(core->stats.upstream_connect_failures, 1);
   PK_STAT_ADD(e->stats->connect_failures, 1);
 }
@@ -367,9 +481,12 @@ static void connect_failed(pk_core *core, pk_endpoint *e) {
 void pk_up_lost(pk_core *core, pk_conn *c, int connecting) {
   uint64_t sent = c->out_total - c->out_bytes;
   if (connecting) {
-    if (!c->unwanted && !c->exhausted) connect_failed(core, c->endpoint);
+    if (!c->unwanted && !c->exhausted) connect_failed(core, c);
   } else {
     PK_STAT_ADD(core->stats.upstream_closed, 1);
+    if ((c->eof || c->broken) && c->in_flight > 0 && !c->raw && c->endpoint->health.heard < c->opened &&
+        pk_health_failed(&c->endpoint->health, PK_ILL_CLOSING, core->now))
+      tell(core, c->endpoint, PK_ILL_CLOSING, 0);
   }
   uint32_t next = c->waiting_head;
   c->waiting_head = c->waiting_tail = PK_NONE;

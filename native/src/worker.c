@@ -25,6 +25,8 @@
 enum { EVENTS = 256, ACCEPTS = 16, QUEUE = 4096, IOVECS = 64, COMMANDS = 4096, EVENTS_UP = 4096 };
 enum { RESERVE_MIN = 16, RESERVE_MAX = 1024 }; /* descriptors */
 enum { REARM_MS = 100, USER_TIMEOUT_MS = 30000, STACK = 512 * 1024 };
+/* A server that is busy and says nothing is told from a host that is gone by the kernel's own probes. */
+enum { KEEPALIVE_IDLE_S = 15, KEEPALIVE_INTERVAL_S = 5 };
 #define LISTENER_BIT ((uint64_t)1 << 63)
 
 enum { CMD_LISTEN = 1, CMD_UNLISTEN, CMD_PREPARE, CMD_COMMIT, CMD_ABORT, CMD_DECIDE, CMD_DRAIN, CMD_SHUTDOWN, CMD_STOP };
@@ -246,7 +248,7 @@ static void connect_finished(pk_worker *w, sock *s) {
   w->calls++;
   if (getsockopt(s->fd, SOL_SOCKET, SO_ERROR, &error, &size) != 0) error = errno;
   s->connecting = 0;
-  pk_core_connected(w->core, s->handle, error != 0 ? PK_CONNECT_FAILED : opened(w, s));
+  pk_core_connected(w->core, s->handle, error != 0 ? PK_CONNECT_FAILED : opened(w, s), error);
 }
 
 static void ready(pk_worker *w, sock *s, uint32_t events) {
@@ -286,18 +288,21 @@ static void connect_to(pk_worker *w, const pk_op *op) {
   w->calls += 2;
   int fd = socket(addr.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   if (fd < 0 || fd >= w->upstream_fds) {
-    int failed = fd < 0 && !is_shortage(errno) ? PK_CONNECT_FAILED : PK_CONNECT_EXHAUSTED;
+    int error = fd < 0 ? errno : EMFILE, failed = is_shortage(error) ? PK_CONNECT_EXHAUSTED : PK_CONNECT_FAILED;
     if (fd >= 0) close(fd);
-    pk_core_connected(w->core, op->handle, failed);
+    pk_core_connected(w->core, op->handle, failed, error);
     return;
   }
   tune(fd);
+  set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, KEEPALIVE_IDLE_S);
+  set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S);
   int done = connect(fd, (const struct sockaddr *)&addr, (socklen_t)op->size) == 0;
-  int failed = done || errno == EINPROGRESS ? PK_CONNECTED : is_shortage(errno) ? PK_CONNECT_EXHAUSTED : PK_CONNECT_FAILED;
+  int error = done || errno == EINPROGRESS ? 0 : errno;
+  int failed = error == 0 ? PK_CONNECTED : is_shortage(error) ? PK_CONNECT_EXHAUSTED : PK_CONNECT_FAILED;
   if (failed == PK_CONNECTED && sock_add(w, op->handle, fd, !done) == NULL) failed = PK_CONNECT_EXHAUSTED;
   if (failed != PK_CONNECTED) close(fd);
   else if (done) failed = opened(w, sock_of(w, op->handle));
-  if (failed != PK_CONNECTED || done) pk_core_connected(w->core, op->handle, failed);
+  if (failed != PK_CONNECTED || done) pk_core_connected(w->core, op->handle, failed, error);
 }
 
 static int event_up(pk_worker *w, const pk_op *op) {

@@ -36,6 +36,14 @@ if TYPE_CHECKING:
 _log = logging.getLogger("protokit.proxy")
 _POLL_S = 0.02
 _QUIET_S = 0.2
+_STATES = {
+    native.WELL: "is well again",
+    native.ILL_REFUSED: "cannot be reached",
+    native.ILL_TIMED_OUT: "cannot be reached: no connection in the time for it",
+    native.ILL_GREETING: "cannot be reached: it refused the greeting",
+    native.ILL_SILENT: "is silent: it takes connections and answers nothing",
+    native.ILL_CLOSING: "closes connections instead of answering",
+}
 
 
 def _seed() -> int:
@@ -316,7 +324,7 @@ class Proxy:
         elif op.op == native.OP_RETIRED:
             self._retired(op.token)
         elif op.op == native.OP_ENDPOINT:
-            self._endpoint_changed(op.arg, reachable=op.size == 1)
+            self._endpoint_changed(op.arg, op.size, op.data)
         elif op.op == native.EVENT_BRIDGE:
             self._bridges.open(worker, op, cast("PythonCodec", self._wires[op.codec]))
         elif op.op == native.EVENT_UNBRIDGE:
@@ -340,12 +348,12 @@ class Proxy:
         self._endpoint_ids.keep(key for table in tables for key in table.endpoints)
         self._listener_ids.keep({*self._open, *(key for table in tables for key in table.listeners)})
 
-    def _endpoint_changed(self, uid: int, *, reachable: bool) -> None:
+    def _endpoint_changed(self, uid: int, state: int, error: int) -> None:
         for compiled in self._tables.values():
             for (cluster, host, port), number in compiled.endpoints.items():
                 if number == uid:
-                    level = logging.INFO if reachable else logging.WARNING
-                    text = "is reachable again" if reachable else "cannot be reached"
+                    level = logging.INFO if state == native.WELL else logging.WARNING
+                    text = _STATES[state] + (f": {os.strerror(error)}" if error else "")
                     _log.log(level, "endpoint %s:%s of cluster %s %s", host, port, cluster, text)
                     return
 

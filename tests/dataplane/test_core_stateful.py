@@ -106,6 +106,7 @@ class Machine(RuleBasedStateMachine):
         self.greeted: set[int] = set()
         self.beats: list[tuple[int, int]] = []  # (upstream, id) of heartbeats to answer
         self.calls: dict[tuple[int, bytes], int] = {}  # (upstream, token) of its requests -> their id
+        self.dead: set[int] = set()  # endpoints whose connections never open, and that answer nothing
 
     def new_table(
         self, plan: dict, ports: list[int], balance: str = "round-robin", listener: str | None = "in"
@@ -246,8 +247,16 @@ class Machine(RuleBasedStateMachine):
     @rule(data=st.data(), failed=st.sampled_from([False, False, False, True]))
     def opened(self, data, failed) -> None:
         self.world.opening = [one for one in self.world.opening if one in self.world.upstreams]
-        if self.world.opening:
-            self.world.opened(data.draw(st.sampled_from(self.world.opening)), failed=failed)
+        opening = [one for one in self.world.opening if self.endpoint_of(one) not in self.dead]
+        if opening:
+            self.world.opened(data.draw(st.sampled_from(opening)), failed=failed)
+
+    def endpoint_of(self, upstream: int) -> int:
+        return self.world.upstreams[upstream][1] - 9000
+
+    @rule(uid=st.integers(0, 5))
+    def dies_or_comes_back(self, uid) -> None:
+        self.dead ^= {uid}
 
     @precondition(lambda self: native.greeting(self.toy.address))
     @rule(refuse=st.sampled_from([0, 0, 0, 0, 6]))
@@ -285,6 +294,8 @@ class Machine(RuleBasedStateMachine):
         steps = []
         for handle in list(self.world.upstreams):
             waiting = self.asked_up.get(handle, [])
+            if self.endpoint_of(handle) in self.dead:
+                continue
             for _ in range(data.draw(st.integers(0, min(most, len(waiting))))):
                 at = data.draw(st.integers(0, len(waiting) - 1)) if self.toy.id_bytes else 0
                 _, wire_id, body = waiting.pop(at)

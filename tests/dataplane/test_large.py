@@ -194,7 +194,11 @@ def test_a_text_says_that_the_proxy_closed_and_why(wide, what, why):
     up = world.only_upstream()
     if what is not None:
         world.feed(up, what)
-    else:
+    else:  # of a server that has answered heartbeats before
+        world.wait(LIMITS["probe_ms"] + 10)
+        beat = world.take(wide, up)[-1]
+        assert beat[0] == wide.HEARTBEAT
+        world.feed(up, wide.frame(wide.HEARTBEAT_ACK, beat[2]))
         world.wait(LIMITS["probe_ms"] * 2 + 100)
     ((_, status, _, text),) = world.take(wide, client)
     assert status == UNAVAILABLE
