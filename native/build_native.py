@@ -13,6 +13,7 @@ SOURCES = (
     "buffer",
     "builder",
     "checksum",
+    "codec_check",
     "conn",
     "core",
     "declared",

@@ -2,6 +2,7 @@
 #ifndef PK_ACCESS_H
 #define PK_ACCESS_H
 
+#include "codec_check.h"
 #include "envelope.h"
 #include "ident.h"
 #include "program.h"
@@ -26,8 +27,6 @@ typedef struct pk_header_info {
   uint32_t raw;
 } pk_header_info;
 
-/* NULL when the engine can use the codec, else what is wrong with it. */
-const char *pk_codec_check(uintptr_t codec);
 const char *pk_codec_name(uintptr_t codec);
 uint32_t pk_codec_mode(uintptr_t codec);
 uint32_t pk_codec_id_bytes(uintptr_t codec);

@@ -3,8 +3,8 @@
 
 #include <stdlib.h>
 
-#include "access.h"
 #include "checksum.h"
+#include "codec_check.h"
 #include "ident.h"
 
 static int64_t lookup(const declared *d, uint32_t index, int64_t key) {

@@ -43,7 +43,7 @@ uint32_t pk_id_write(const pk_codec *c, uint64_t number, uint8_t *out) {
   if (c->id_form == PK_ID_UUID) return write_uuid(number, out);
   if (c->id_form != PK_ID_RAW) return write_digits(number, c->id_form == PK_ID_HEX ? 16 : 10, size, out);
   if (size == 0) size = c->id_bytes;
-  for (uint32_t i = 0; i < size; i++) out[size - 1 - i] = i < 8 ? (uint8_t)(number >> (8 * i)) : 0;
+  for (uint32_t i = 0; i < size; i++) out[size - 1 - i] = (uint8_t)(i < 8 ? number >> (8 * i) : 0);
   return size;
 }
 
