@@ -52,7 +52,7 @@ def table(
 
     ``clusters``: so many in all; further ones are c1 (uid 41, port 9041), c2 ... A rule is (service, method)
     or, to one of these, (service, method, number). ``fallback``: endpoints of one more cluster, for clients
-    of no known protocol (uid 50, port 9050 ...).
+    of no known protocol (uid 50, port 9050 ...); -1: these go to the first cluster, too.
     ``filtered``: services whose requests wait for filters, each with a chain of its own (0, 1 ...).
     ``ports``: of the endpoints, by uid, where they are not 9000 and so on. ``listener``: its name, or None.
     """
@@ -91,7 +91,7 @@ def table(
             plan=plans[0],
             pinned=pinned,
             codecs=codecs,
-            fallback=clusters if fallback else None,
+            fallback=0 if fallback < 0 else clusters if fallback else None,
         )
     return builder.finish()
 

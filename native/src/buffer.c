@@ -24,7 +24,10 @@ int pk_list_add(pk_list *l, uint32_t item) {
 
 static int account(pk_core *core, uint64_t size, int urgent) {
   uint64_t budget = core->limits.buffer + (urgent ? core->limits.buffer / 4 : 0);
-  if (core->buffered + size > budget) return -1;
+  if (core->buffered + size > budget) {
+    core->short_of_memory = 1;
+    return -1;
+  }
   core->buffered += size;
   PK_STAT_ADD(core->stats.buffer_bytes, size);
   return 0;

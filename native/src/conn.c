@@ -349,7 +349,7 @@ void pk_conn_settle(pk_core *core, pk_conn *c) {
   }
   if (c->side == PK_SIDE_UP) {
     if (!c->ready && (c->eof || (leaving(c) && c->in_flight == 0))) pk_conn_close(core, c, 0);
-  } else if ((c->eof || c->deaf || c->left || (c->orphaned && c->out_bytes == 0)) && !c->ready && c->in_flight == 0 &&
+  } else if ((c->eof || c->deaf || ((c->left || c->orphaned) && c->out_bytes == 0)) && !c->ready && c->in_flight == 0 &&
              !(blocked(c) && input_pending(c))) {
     pk_conn_flush(core, c);
   }
@@ -411,7 +411,7 @@ static void upstream_closed(pk_core *core, pk_conn *c, int connecting) {
   pk_conn **at = &e->conns;
   while (*at != c) at = &(*at)->endpoint_next;
   *at = c->endpoint_next;
-  e->conn_count--;
+  e->conn_count -= !c->pinned;
   PK_STAT_SUB(core->stats.upstream_connections_active, 1);
   PK_STAT_SUB(e->stats->connections, 1);
   pk_conn *client = pk_pinned_lost(core, c, connecting); /* before its requests look for where else to go */

@@ -393,6 +393,29 @@ void pk_core_begin(pk_core *core, uint64_t now_ns) {
   core->ready_next.count = 0;
 }
 
+/* Without room whoever holds most pays first: clients that do not take their answers, or send large frames by halves.
+ * So many of them a batch: each look goes through all connections. */
+static void make_room(pk_core *core) {
+  uint64_t goal = core->limits.buffer - core->limits.buffer / 8, freed = 0;
+  core->short_of_memory = 0;
+  for (int i = 0; i < 16 && core->buffered - freed > goal; i++) {
+    pk_conn *most = NULL;
+    uint64_t held = PK_CHUNK;
+    for (uint32_t k = 0; k < core->conn_count; k++) {
+      pk_conn *c = core->conns[k];
+      if (c->side != PK_SIDE_DOWN || (c->state != PK_CONN_OPEN && c->state != PK_CONN_FLUSHING)) continue;
+      uint64_t holds = c->out_bytes + (c->in == NULL ? 0 : c->in->capacity);
+      if (holds <= held) continue;
+      held = holds;
+      most = c;
+    }
+    if (most == NULL) return;
+    freed += held;
+    PK_STAT_ADD(core->stats.closed_over_budget, 1);
+    pk_conn_close(core, most, 1);
+  }
+}
+
 void pk_core_end(pk_core *core) {
   pk_timer *t;
   while ((t = pk_wheel_expire(&core->wheel, core->now / PK_MS)) != NULL) {
@@ -402,6 +425,7 @@ void pk_core_end(pk_core *core) {
       pk_request_timeout(core, (pk_request *)(void *)t);
     }
   }
+  if (core->short_of_memory || core->buffered > core->limits.buffer) make_room(core);
   for (uint32_t i = 0; i < core->graveyard.count; i++) {
     pk_conn *c = core->conns[core->graveyard.items[i]];
     conn_free(core, c);

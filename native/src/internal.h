@@ -66,7 +66,8 @@ typedef struct pk_endpoint {
   uint32_t gone;        /* none has it any more: its number may be another's */
   struct pk_endpoint *gone_next;
   struct pk_conn *conns;
-  uint32_t conn_count, active;
+  uint32_t conn_count, active;   /* connections that clients share; attempts */
+  uint32_t shared_active;        /* attempts on such connections */
   pk_health health;
   pk_endpoint_stats *stats;
 } pk_endpoint;
@@ -102,7 +103,7 @@ typedef struct pk_attempt {
   pk_handle request;
   uint32_t index, next; /* next: in the free list, or of those waiting for a connection */
   uint32_t waiting;     /* its connection is not open yet */
-  uint32_t unused;
+  uint32_t shared;      /* its connection is no client's own */
 } pk_attempt;
 _Static_assert(sizeof(pk_attempt) <= 64, "an attempt is one cache line");
 
@@ -243,6 +244,7 @@ struct pk_core {
 
   pk_wheel wheel;
   uint64_t buffered;
+  int short_of_memory; /* somebody was refused a buffer in this batch */
   pk_chunk *free_chunks;
   uint32_t free_chunk_count;
   uint8_t scratch[2 * PK_READ];
@@ -328,7 +330,7 @@ void pk_up_frame(pk_core *core, pk_conn *c, const uint8_t *data, const pk_frame 
 int pk_up_large(pk_core *core, pk_conn *c, const uint8_t *data, size_t size, const pk_frame *f);
 /* The connection to send the request on (open or being opened), or NULL and why in *status. */
 pk_conn *pk_up_choose(pk_core *core, pk_request *r, uint32_t *status);
-enum { PK_UP_ENDING = PK_STATUS_COUNT }; /* *status: the client's own connection is ending */
+enum { PK_UP_ENDING = PK_STATUS_COUNT, PK_UP_SHARE }; /* *status: the client's own connection is ending */
 /* As pk_up_choose; `own`: a new one that nobody else uses. */
 pk_conn *pk_up_pick(pk_core *core, const pk_request *r, int own, uint32_t *status);
 int pk_up_has_room(const pk_core *core, const pk_conn *c);

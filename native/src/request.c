@@ -139,6 +139,7 @@ static void release_attempt(pk_core *core, pk_request *r) {
   r->attempt = PK_NONE;
   pk_conn *c = pk_conn_find(core, a->conn);
   a->endpoint->active--;
+  a->endpoint->shared_active -= a->shared;
   PK_STAT_SUB(a->endpoint->stats->active, 1);
   if (c != NULL) c->in_flight--;
   if (a->waiting) {
@@ -485,6 +486,10 @@ void pk_request_dispatch(pk_core *core, pk_request *r, const uint8_t *data, cons
     overloaded(core, r, "protokit: every connection is full ");
     return;
   }
+  if (c == NULL && status == PK_UP_SHARE) {
+    overloaded(core, r, "protokit: this client waits for as many answers as others may still ask for ");
+    return;
+  }
   if (c == NULL && status == PK_UP_ENDING) {
     ending(core, r, "protokit: the client's own connection was lost, or is ending: it has to connect again");
     return;
@@ -520,7 +525,9 @@ static void send_on(pk_core *core, pk_request *r, pk_conn *c, const uint8_t *dat
   a->request = pk_request_handle(r);
   a->started = core->now;
   r->attempt = a->index;
+  a->shared = !c->pinned;
   c->endpoint->active++;
+  c->endpoint->shared_active += a->shared;
   PK_STAT_ADD(c->endpoint->stats->active, 1);
   PK_STAT_ADD(c->endpoint->stats->requests, 1);
   c->last_used = core->now;

@@ -41,7 +41,7 @@ static pk_conn *connect_to(pk_core *core, pk_endpoint *e, const pk_request *r, i
   pk_conn **at = &e->conns;
   while (*at != NULL) at = &(*at)->endpoint_next;
   *at = c;
-  e->conn_count++;
+  e->conn_count += !own; /* what is one client's own takes no place of the others */
   PK_STAT_ADD(core->stats.upstream_connects, 1);
   PK_STAT_ADD(core->stats.upstream_connections_active, 1);
   PK_STAT_ADD(e->stats->connections, 1);
@@ -64,6 +64,21 @@ static pk_conn *open_of(const pk_core *core, const pk_endpoint *e, const pk_requ
     }
   }
   return NULL;
+}
+
+/* The last eighth of an endpoint's places is for whoever waits for less than is free there: clients that ask what is
+ * never answered leave some to everyone else. */
+static int over_share(const pk_core *core, const pk_endpoint *e, const pk_request *r, const pk_table_cluster *cluster) {
+  uint64_t most = r->codec->mode == PK_MODE_PINGPONG ? 1 : r->codec->id_bytes == 1 ? 256 : PK_RING;
+  if (core->limits.upstream_in_flight < most) most = core->limits.upstream_in_flight;
+  uint64_t places = most * cluster->max_connections, used = e->shared_active;
+  if (8 * used < 7 * places) return 0;
+  const pk_conn *client = pk_conn_find(core, r->client);
+  uint64_t free = used < places ? places - used : 0, held = 0;
+  if (client == NULL || client->in_flight <= free) return 0;
+  for (const pk_request *one = client->requests; one != NULL && held < free; one = one->behind)
+    held += one->attempt != PK_NONE && pk_attempt_at(core, one->attempt)->endpoint == e;
+  return held > 0 && held >= free;
 }
 
 /* One that is retired takes no place of the others. */
@@ -167,11 +182,16 @@ static pk_conn *scan(pk_core *core, const pk_request *r, const pk_table_cluster 
                      int own, uint32_t *status) {
   const pk_table *t = r->live->table;
   uint32_t start = (uint32_t)(pk_random(core) % c->endpoint_count);
-  for (uint32_t i = 0; i < c->endpoint_count; i++) {
-    uint32_t at = c->endpoints + (start + i) % c->endpoint_count;
+  uint32_t count = c->endpoint_count, rounds = r->avoid != NULL && !open ? 2 : 1;
+  for (uint32_t i = 0; i < rounds * count; i++) { /* where it failed only in a second round */
+    uint32_t at = c->endpoints + (start + i) % count;
     pk_endpoint *e = endpoint_at(core, t, at);
     if (grade(core, e) != wanted || pk_table_endpoint_at(t, at)->weight == 0) continue;
-    if (open && e == r->avoid) continue;
+    if ((e == r->avoid) != (i >= count)) continue;
+    if (!own && over_share(core, e, r, c)) {
+      if (!open) *status = PK_UP_SHARE;
+      continue;
+    }
     pk_conn *opening = NULL, *conn = own ? NULL : open_of(core, e, r, &opening);
     if (conn == NULL && !open) conn = opening;
     if (conn == NULL && !open && (!e->health.unreached || core->now >= e->health.retry_at)) {
@@ -192,6 +212,7 @@ pk_conn *pk_up_pick(pk_core *core, const pk_request *r, int own, uint32_t *statu
   pk_endpoint *e = c->balance == PK_BALANCE_LEAST_REQUEST ? less_loaded(core, r, c, s, own, &ill)
                                                           : round_robin(core, r, c, s, own, &ill);
   pk_conn *opening = NULL, *conn = NULL;
+  if (e != NULL && !own && over_share(core, e, r, c)) e = NULL;
   if (e != NULL) {
     if (ill != NULL) try_again(core, ill, r, own);
     conn = own ? NULL : open_of(core, e, r, &opening);

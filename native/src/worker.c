@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <malloc.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <pthread.h>
@@ -24,6 +25,7 @@
 
 enum { EVENTS = 256, ACCEPTS = 16, QUEUE = 4096, IOVECS = 64, COMMANDS = 4096, EVENTS_UP = 4096 };
 enum { RESERVE_MIN = 16, RESERVE_MAX = 1024 }; /* descriptors */
+enum { PEAK = 32 * 1024 * 1024 };
 enum { REARM_MS = 100, USER_TIMEOUT_MS = 30000, STACK = 512 * 1024 };
 /* A server that is busy and says nothing is told from a host that is gone by the kernel's own probes. */
 enum { KEEPALIVE_IDLE_S = 15, KEEPALIVE_INTERVAL_S = 5 };
@@ -69,6 +71,7 @@ struct pk_worker {
   pk_handle *again; /* sockets that may have more to read */
   uint32_t again_count, again_capacity;
   int stop, shutting_down, told_drained;
+  uint64_t peak; /* bytes of buffers, since some were given back last */
   uint32_t told; /* events up to which the other side was woken */
   uint64_t calls; /* system calls of this batch */
   uint64_t now;
@@ -542,6 +545,15 @@ static void tell(pk_worker *w) {
   }
 }
 
+/* Memory that a peak took goes back to the system when most of it is free again. */
+static void give_back(pk_worker *w) {
+  uint64_t held = atomic_load_explicit(&((pk_stats *)pk_core_stats(w->core))->buffer_bytes, memory_order_relaxed);
+  if (held > w->peak) w->peak = held;
+  if (w->peak < PEAK || held > w->peak / 4) return;
+  (void)malloc_trim(0);
+  w->peak = held;
+}
+
 static void *run(void *argument) {
   pk_worker *w = argument;
   pk_stats *stats = (pk_stats *)pk_core_stats(w->core);
@@ -569,6 +581,7 @@ static void *run(void *argument) {
     pk_core_end(w->core);
     settle(w);
     tell(w);
+    give_back(w);
     PK_STAT_ADD(stats->system_calls, w->calls);
     PK_STAT_ADD(stats->batches, 1);
   }

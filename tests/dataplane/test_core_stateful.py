@@ -476,6 +476,8 @@ class Machine(RuleBasedStateMachine):
             if world.stat("requests_active") == 0:
                 break
         assert world.stat("requests_active") == 0, "a request never ended"
+        while world.filters:  # those whose requests ended last
+            world.batch(("decide", world.filters.pop().handle, 0))
         assert world.stat("filters_waiting") == world.stat("filters_bytes") == 0
         for client in self.clients:
             if not client.reset and not world.closed.get(client.handle):

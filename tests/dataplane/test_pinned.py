@@ -485,14 +485,14 @@ def test_late_answers_make_a_worn_connection_good_again(toys):
 
 def test_ids_given_up_count_as_taken(toys):
     narrow = toys["narrow"]
-    limits = {"in_flight_per_connection": 1000, "in_flight": 1000, "upstream_in_flight": 1000}
+    limits = {"connections": 600, "in_flight": 1000, "upstream_in_flight": 1000}
     world = World(table([narrow.address], max_connections=2, limits=limits))
-    a, b = world.client(), world.client()
-    for client in (a, b):
-        world.feed(client, b"".join(narrow.request(n) for n in range(256)))
+    clients = [world.client() for _ in range(520)]  # no one asks more than is left for others
+    for client in clients:
+        world.feed(client, narrow.request(1))
     asked = [[frame[2] for frame in world.take(narrow, up)] for up in world.upstreams]
     assert [len(set(ids)) for ids in asked] == [255, 255]  # all but the reserved one
-    assert {one for one, _ in statuses(world, narrow, b)} == {OVERLOADED}
+    assert {one for client in clients for one, _ in statuses(world, narrow, client)} == {OVERLOADED}
     assert all(7 not in ids for ids in asked)
 
 

@@ -212,7 +212,7 @@ def test_errors_say_why(run):
         assert await client.next() == (
             "response",
             5,
-            b"!BAD_REQUEST protokit: the request's service and method cannot be read",
+            b"!BAD_REQUEST protokit: the request's service and method cannot be read: it is malformed",
         )
         assert await client.call(6, payload=b"still open") == ("response", 6, b"still open")
 
@@ -549,7 +549,9 @@ def test_a_codec_that_raises_for_one_request_fails_that_request(run, caplog):
         client = await Client.connect(proxy)
         client.writer.write(call(1, "never"))
         _, _, body = await client.call(2, "bug-in-request")
-        assert body == b"!BAD_REQUEST protokit: the request's service and method cannot be read"
+        assert (
+            body == b"!BAD_REQUEST protokit: the request's service and method cannot be read: it is malformed"
+        )
         assert await client.call(3, payload=b"bug-in-with-id") == (
             "response",
             3,

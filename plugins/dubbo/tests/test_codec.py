@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from protokit_dubbo import dubbo
 from protokit_dubbo.hessian import Writer
 from protokit_dubbo.messages import HEADER, Call
+from world import World, table
 
 from protokit import native
 from protokit.errors import RemoteProtocolError
@@ -277,3 +278,14 @@ def test_a_generic_call_goes_by_the_method_it_names():
 def test_null_attachments_and_the_extra_int_of_dubbox():
     assert native.request(CODEC, body(*FRONT, "", None)).service == "a.B"
     assert native.request(CODEC, body(*FRONT, -1, "", {"group": "g"})).group == "g"
+
+
+def test_a_callers_own_budget_ends_its_call():
+    world = World(table([CODEC]))
+    client = world.client()
+    call = Call("a.B", "m", "", [], version="1.0", attachments={"timeout": "300"})
+    world.feed(client, call.encode())
+    world.wait(290)
+    assert world.got[client] == b""
+    world.wait(20)
+    assert world.got[client][3] == 31  # client timeout

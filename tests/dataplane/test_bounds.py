@@ -1,0 +1,239 @@
+"""What is given back, what grows, and what is not used again: the small things that a fault starts with."""
+
+from __future__ import annotations
+
+import pytest
+from world import LIMITS, World, table
+
+OK, APP_ERROR, NO_SERVICE, BAD_REQUEST, TIMEOUT, OVERLOADED, UNAVAILABLE = range(7)
+RETRY_RESET = 2
+
+
+def answer(world, toy, upstream, frame, body=b"ok"):
+    world.feed(upstream, toy.frame(toy.RESPONSE, frame[2], body))
+
+
+def port(world, upstream):
+    return world.upstreams[upstream][1]
+
+
+def test_a_place_among_connections_is_free_when_a_client_has_left(wide):
+    world = World(table([wide.address], limits={"connections": 2}))
+    for turn in range(6):
+        clients = [world.client(), world.client()]
+        assert all(clients)
+        assert world.client() == 0
+        for client in clients:
+            world.batch(("error", client) if turn % 2 else ("eof", client))
+    assert world.stat("connections_active") == 0
+
+
+@pytest.mark.parametrize("before", range(8))
+def test_a_retry_goes_where_it_has_not_failed(wide, before):
+    plan = {"attempts": 2, "retry_on": RETRY_RESET, "idempotent": True}
+    world = World(table([wide.address], endpoints=2, weights=[50, 1], plan=plan))
+    client = world.client()
+    for n in range(before + 1):
+        world.feed(client, wide.request(n))
+        (up,) = [one for one in world.upstreams if (asked := world.take(wide, one))]
+        if n < before:
+            answer(world, wide, up, asked[0])
+    failed = port(world, up)
+    world.batch(("error", up))
+    (second,) = [one for one in world.upstreams if (asked := world.take(wide, one))]
+    assert port(world, second) != failed
+    answer(world, wide, second, asked[0])
+    assert [frame[1] for frame in world.take(wide, client)] == [OK] * (before + 1)
+
+
+def test_a_connection_that_drains_gets_no_more_also_where_it_is_the_only_endpoints(wide):
+    world = World(table([wide.address]))
+    client = world.client()
+    world.feed(client, wide.request(1))
+    up = world.only_upstream()
+    (asked,) = world.take(wide, up)
+    world.feed(up, wide.frame(wide.DRAIN))
+    for n in range(2, 6):
+        world.feed(client, wide.request(n))
+    assert world.take(wide, up) == []
+    assert [frame[0] for frame in world.take(wide, client)] == []
+    others = [one for one in world.upstreams if one != up]
+    assert sum(len(world.take(wide, one)) for one in others) == 4
+    answer(world, wide, up, asked)
+    assert [frame[2] for frame in world.take(wide, client)] == [1]
+
+
+def test_an_endpoint_that_drains_is_left_alone_while_there_is_another(wide):
+    world = World(table([wide.address], endpoints=2))
+    client = world.client()
+    for n in range(2):
+        world.feed(client, wide.request(n))
+    draining, other = world.upstreams
+    where = port(world, other)
+    for up in (draining, other):
+        for frame in world.take(wide, up):
+            answer(world, wide, up, frame)
+    world.feed(draining, wide.frame(wide.DRAIN))
+    for n in range(8):
+        world.feed(client, wide.request(n))
+    assert {address[1] for address in world.upstreams.values()} == {where}
+    assert len(world.take(wide, other)) == 8
+
+
+def test_a_frame_that_came_whole_has_all_the_time_for_the_next(wide):
+    world = World(table([wide.address]))
+    client = world.client()
+    for n in range(4):
+        data = wide.request(n)
+        world.feed(client, data[:6])
+        world.wait(LIMITS["frame_ms"] // 2)
+        world.feed(client, data[6:])
+        up = world.only_upstream()
+        (frame,) = world.take(wide, up)
+        answer(world, wide, up, frame)
+        world.wait(LIMITS["frame_ms"] // 4)
+    world.wait(2 * LIMITS["frame_ms"])
+    assert len(world.take(wide, client)) == 4
+    assert client not in world.closed
+    assert world.stat("closed_half_frame") == 0
+
+
+@pytest.mark.parametrize("many", [15, 16, 17, 31, 32, 33, 100])
+def test_of_requests_under_one_id_each_gets_its_own_answer_however_many_there_are(wide, many):
+    """On a pinned connection ids are the client's, which may send the same one always."""
+    limits = {"in_flight_per_connection": 200, "upstream_in_flight": 200}
+    world = World(table([wide.address], pinned=True, limits=limits))
+    client = world.client()
+    world.batch(*(("feed", client, wide.request(n % 2, b"svc m %d" % n)) for n in range(many)))
+    up = world.only_upstream()
+    frames = world.take(wide, up)
+    assert [frame[3] for frame in frames] == [b"svc m %d" % n for n in range(many)]
+    for done, frame in enumerate(frames):
+        # A timer knows whose answer came: the ones that are left are counted, and none waits in vain.
+        answer(world, wide, up, frame, frame[3])
+        assert world.stat("requests_active") == many - done - 1
+    assert [frame[2:] for frame in world.take(wide, client)] == [frame[2:] for frame in frames]
+
+
+@pytest.mark.parametrize("many", [20, 40])
+def test_of_equal_ids_the_oldest_is_answered_first_also_when_places_were_added(wide, many):
+    limits = {"in_flight_per_connection": 200, "upstream_in_flight": 200, "request_ms": 1000}
+    world = World(table([wide.address], pinned=True, limits=limits))
+    client = world.client()
+    for n in range(many):
+        world.feed(client, wide.request(0, b"svc m %d" % n))
+        world.wait(10)
+    up = world.only_upstream()
+    frames = world.take(wide, up)
+    for frame in frames[: many - 1]:
+        answer(world, wide, up, frame, frame[3])
+    # Only the youngest is left: the time of all others but its own has passed.
+    world.wait(1000 - 20)
+    assert len(world.take(wide, client)) == many - 1
+    assert world.stat("errors_timeout") == 0
+    world.wait(20)
+    assert world.stat("errors_timeout") == 1
+
+
+def test_what_filters_held_is_given_back_whatever_they_decide(wide):
+    size = 1000
+    room = {"buffer": 40_000, "frame": 2000, "client_pause": 2000, "filters": 100}
+    world = World(table([wide.address], plan={"filter_chain": 0}, limits=room))
+    for turn in range(20):
+        client = world.client()
+        for n in range(3):
+            world.feed(client, wide.request(n, b"svc m " + bytes(size)))
+        waiting, world.filters = world.filters, []
+        assert len(waiting) == 3, f"turn {turn}"
+        for op in waiting:
+            world.batch(("decide", op.handle, 2, 0, UNAVAILABLE, b"no"))
+        assert [frame[1] for frame in world.take(wide, client)] == [UNAVAILABLE] * 3
+        world.batch(("error", client))
+
+
+def test_what_a_client_that_has_left_asked_holds_nothing(wide):
+    world = World(table([wide.address], limits={"upstream_in_flight": 4}, max_connections=1))
+    for _ in range(5):
+        client = world.client()
+        world.batch(*(("feed", client, wide.request(n)) for n in range(4)))
+        assert world.stat("requests_active") == 4
+        world.batch(("error", client))
+        assert world.stat("requests_active") == 0
+    other = world.client()
+    world.feed(other, wide.request(1))
+    up = world.only_upstream()
+    answer(world, wide, up, world.take(wide, up)[-1])
+    assert [frame[1] for frame in world.take(wide, other)] == [OK]
+
+
+@pytest.mark.parametrize("kind", ["wide", "narrow", "ordered"])
+def test_clients_that_ask_what_is_never_answered_leave_some_places_to_others(toys, kind):
+    """Each may wait for as many answers as it leaves others to ask for."""
+    toy = toys[kind]
+    limits = {
+        "upstream_in_flight": 64,
+        "in_flight_per_connection": 1000,
+        "in_flight": 10_000,
+        "buffer": 64 << 20,
+    }
+    world = World(table([toy.address], max_connections=2, limits=limits, plan={"timeout_ms": 100_000}))
+    for _ in range(3):
+        greedy = world.client()
+        world.feed(greedy, b"".join(toy.request(n) for n in range(128)))
+    refused = world.take(toy, greedy) if kind != "ordered" else []
+    assert all(frame[1] == OVERLOADED and b"others may still ask for" in frame[3] for frame in refused)
+    for up in world.upstreams:
+        world.take(toy, up)
+    other = world.client()
+    world.feed(other, toy.request(1, b"svc m other"))
+    asked = {up: frames for up in world.upstreams if (frames := world.take(toy, up))}
+    assert [frame[3] for frames in asked.values() for frame in frames] == [b"svc m other"]
+    alone = World(table([toy.address], max_connections=2, limits=limits, plan={"timeout_ms": 100_000}))
+    greedy = alone.client()
+    alone.feed(greedy, b"".join(toy.request(n) for n in range(128)))
+    assert sum(len(alone.take(toy, up)) for up in alone.upstreams) >= 112  # seven eighths
+
+
+def test_connections_that_are_passed_on_take_no_place_of_those_that_are_shared(wide):
+    world = World(table([wide.address], max_connections=2, fallback=-1))
+    hogs = [world.client() for _ in range(20)]
+    for hog in hogs:
+        world.feed(hog, b"no protocol at all")
+    assert len(world.upstreams) == 20
+    client = world.client()
+    world.feed(client, wide.request(1))
+    assert len(world.upstreams) == 21
+
+
+@pytest.mark.parametrize("hogs", ["never read", "send halves"])
+def test_without_room_whoever_holds_most_pays_first(wide, hogs):
+    """The others go on: no request of theirs is refused for long, and no connection of theirs is closed."""
+    world = World(table([wide.address], limits={"buffer": 1 << 20, "in_flight": 5000}))
+    others = [world.client() for _ in range(5)]
+    nasty = [world.client() for _ in range(30)]
+    big = bytes(60_000)
+    for n, hog in enumerate(nasty):
+        if hogs == "send halves":
+            world.feed(hog, wide.request(1, b"svc m " + big)[:50_000])
+            continue
+        world.stuck.add(hog)
+        world.feed(hog, wide.request(1))
+        for up in list(world.upstreams):
+            for frame in world.take(wide, up):
+                answer(world, wide, up, frame, big)
+        world.feed(others[n % 5], wide.request(n))
+        for up in list(world.upstreams):
+            for frame in world.take(wide, up):
+                answer(world, wide, up, frame)
+    world.wait(1)
+    for client in others:
+        world.take(wide, client)
+        world.feed(client, wide.request(99))
+        for up in list(world.upstreams):
+            for frame in world.take(wide, up):
+                answer(world, wide, up, frame)
+        assert [frame[1] for frame in world.take(wide, client)] == [OK]
+    assert not set(others) & set(world.closed)
+    assert world.stat("buffer_bytes") <= 1 << 20
+    closed = set(nasty) & set(world.closed)
+    assert 0 < len(closed) < 30 or hogs == "send halves"

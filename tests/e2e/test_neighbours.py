@@ -1,0 +1,491 @@
+"""The nasty-neighbour matrix: what the worst client, server, filter and reload do to everyone else. Nothing.
+
+Each row is one nasty neighbour of a running proxy, each column somebody else: a client on the same listener,
+one whose calls share the neighbour's upstream connection, one on another listener, whoever asks the admin
+server, and the memory that must be free again when the neighbour is gone. A row runs once; its cells are
+looked up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import json
+import os
+import re
+import signal
+import socket
+import struct
+import sys
+import tempfile
+import urllib.request
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from peers import SERVICE, Client, Server
+from protokit_dubbo.messages import HEADER, HESSIAN2, MAGIC, OK, Answer, Call
+
+ENTRY = "from protokit.cli import main; main()"
+APART = "org.protokit.test.Apart"  # has a cluster of its own
+FILTERED = "org.protokit.test.Filtered"  # goes through the nasty filter
+LATE = "org.protokit.test.Late"  # first called when the neighbour is there already
+PATIENCE_S = 10
+FILTERS = """
+import asyncio
+import logging
+import protokit
+
+class Hangs(protokit.Filter):
+    async def request(self, request):
+        while True:  # also when it is told to end
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                pass
+
+class Waits(protokit.Filter):
+    async def request(self, request):
+        await asyncio.Event().wait()
+
+class Raises(protokit.Filter):
+    async def request(self, request):
+        raise RuntimeError("nasty " * 100)
+
+class Floods(protokit.Filter):
+    async def request(self, request):
+        for _ in range(100):
+            logging.getLogger("nasty").error("x" * 1000)
+
+@protokit.hookimpl
+def protokit_filters():
+    kinds = {"hangs": Hangs, "waits": Waits, "raises": Raises, "floods": Floods}
+    return {name: lambda options, kind=kind: kind() for name, kind in kinds.items()}
+"""
+VICTIMS = ("same listener", "same upstream connection", "another listener", "admin")
+
+
+@dataclass
+class Place:
+    """A running proxy, its servers, and where to find them."""
+
+    process: asyncio.subprocess.Process
+    config: dict
+    path: Path
+    ports: dict[str, int]
+    shared: Server
+    errors: dict[str, list[str]] = field(default_factory=lambda: {name: [] for name in VICTIMS})
+    calls: dict[str, int] = field(default_factory=lambda: dict.fromkeys(VICTIMS, 0))
+
+    def write(self) -> None:
+        self.path.write_text(json.dumps(self.config))  # JSON is YAML
+
+    async def connect(self) -> Client:
+        return await Client.connect(self.ports["in"])
+
+    async def get(self, page: str) -> tuple[int, bytes]:
+        def ask() -> tuple[int, bytes]:
+            with urllib.request.urlopen(
+                f"http://127.0.0.1:{self.ports['admin']}{page}", timeout=PATIENCE_S
+            ) as got:
+                return got.status, got.read()
+
+        return await asyncio.get_running_loop().run_in_executor(None, ask)
+
+
+Nasty = Callable[[Place], Awaitable[None]]
+
+
+# The worst clients.
+
+
+async def never_reads(place: Place) -> None:
+    """Each asks for far more than it takes: together more than the worker may hold."""
+    writers = []
+    for _ in range(60):
+        _, writer = await asyncio.open_connection("127.0.0.1", place.ports["in"], limit=1)
+        writer.transport.pause_reading()
+        writers.append(writer)
+        for n in range(16):
+            writer.write(call("big", 60_000, request_id=n + 1))
+    await asyncio.sleep(2)
+    for writer in writers:
+        writer.transport.abort()
+
+
+async def never_writes(place: Place) -> None:
+    await keeps_open(place, "in", b"")
+
+
+async def keeps_open(place: Place, listener: str, data: bytes) -> None:
+    writers = []
+    for _ in range(100):
+        _, writer = await asyncio.open_connection("127.0.0.1", place.ports[listener])
+        writer.write(data)
+        writers.append(writer)
+    await asyncio.sleep(1.5)
+    for writer in writers:
+        writer.transport.abort()
+
+
+async def is_passed_on(place: Place) -> None:
+    """Silent where a fallback waits for it: each has a connection to the server that others use."""
+    await keeps_open(place, "third", b"no protocol at all\n")
+
+
+async def is_pinned(place: Place) -> None:
+    await keeps_open(place, "pinned", call("echo", "x", service=LATE))
+
+
+async def resets(place: Place) -> None:
+    await leaves(place, struct.pack("ii", 1, 0))
+
+
+async def leaves(place: Place, linger: bytes = struct.pack("ii", 0, 0)) -> None:
+    """Asks what is not answered, as much as it may, and is gone: its end is a half-close's, or a reset."""
+    for _ in range(9):
+        _, writer = await asyncio.open_connection("127.0.0.1", place.ports["in"])
+        writer.write(b"".join(call("hang", n, request_id=n + 1) for n in range(1024)))
+        await writer.drain()
+        await asyncio.sleep(0.05)
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        writer.transport.abort()
+    await asyncio.sleep(1)
+
+
+async def floods(place: Place) -> None:
+    data = b"".join(call("echo", n, request_id=n + 1) for n in range(500))
+    reader, writer = await asyncio.open_connection("127.0.0.1", place.ports["in"])
+
+    async def write() -> None:
+        while True:
+            writer.write(data)
+            await writer.drain()
+
+    async def read() -> None:
+        while await reader.read(1 << 20):
+            pass
+
+    tasks = [asyncio.ensure_future(one()) for one in (write, read)]
+    await asyncio.sleep(1.5)
+    for task in tasks:
+        task.cancel()
+    writer.transport.abort()
+
+
+async def sends_garbage(place: Place) -> None:
+    whole = call("echo", "x")
+    pieces = (
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"\xff" * 5000,
+        whole[:10],
+        whole[:-1],
+        HEADER.pack(MAGIC, HESSIAN2 | 0xC0, 0, 1, 0x7FFFFFFF) + b"x" * 5000,
+        HEADER.pack(MAGIC, HESSIAN2 | 0xC0, 0, 1, 0xFFFFFFFF),
+        HEADER.pack(MAGIC, HESSIAN2 | 0xC0, 0, 1, 40) + b"\x05" * 40,
+        whole + b"\0" * 100,
+    )
+    for turn in range(40):
+        _, writer = await asyncio.open_connection("127.0.0.1", place.ports["in"])
+        writer.write(pieces[turn % len(pieces)])
+        await asyncio.sleep(0.03)
+        writer.transport.abort()
+
+
+# The worst servers: what they do to the neighbour's calls, on the connection that others share.
+
+
+def server_that(behave: Callable[[Call, asyncio.StreamWriter], bool], calls: int = 60) -> Nasty:
+    async def run(place: Place) -> None:
+        place.shared.before = lambda call, writer: call.method == "nasty" and behave(call, writer)
+        client = await place.connect()
+        asked = [client.send("nasty", n) for n in range(calls)]
+        await asyncio.wait(asked, timeout=3)
+        await client.close()
+
+    return run
+
+
+def hang(call: Call, writer: asyncio.StreamWriter) -> bool:
+    return True
+
+
+def too_much(call: Call, writer: asyncio.StreamWriter) -> bool:
+    writer.write(Answer(call.id, OK, bytes(3 << 20)).encode())
+    return True
+
+
+def too_late(call: Call, writer: asyncio.StreamWriter) -> bool:
+    asyncio.get_running_loop().call_later(0.6, writer.write, Answer(call.id, OK, "late").encode())
+    return True
+
+
+def twice(call: Call, writer: asyncio.StreamWriter) -> bool:
+    writer.write(2 * Answer(call.id, OK, "twice").encode())
+    return True
+
+
+async def refuses(place: Place) -> None:
+    """Half of the endpoints refuse."""
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        await with_endpoint(place, unused.getsockname()[1])
+
+
+async def drops_syn(place: Place) -> None:
+    """Half of the endpoints take no connection: their queue is full, so that SYNs are dropped."""
+    with contextlib.ExitStack() as stack:
+        full = stack.enter_context(socket.socket())
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        for _ in range(4):
+            one = stack.enter_context(socket.socket())
+            one.setblocking(False)
+            one.connect_ex(full.getsockname())
+        await with_endpoint(place, full.getsockname()[1])
+
+
+async def with_endpoint(place: Place, port: int) -> None:
+    endpoints = place.config["clusters"][0]["endpoints"]
+    endpoints.append(f"127.0.0.1:{port}")
+    await reload(place)
+    client = await place.connect()
+    for n in range(60):
+        assert (await client.call("echo", n)).value == n
+        await asyncio.sleep(0.03)
+    await client.close()
+    endpoints.pop()
+    await reload(place)
+
+
+# The worst filters, and a reload in the middle.
+
+
+def filter_that(name: str) -> Nasty:
+    async def run(place: Place) -> None:
+        place.config["routes"][0]["rules"][0]["filters"] = [name]
+        await reload(place)
+        client = await place.connect()
+        asked = [client.send("echo", n, service=FILTERED) for n in range(400)]
+        await asyncio.wait(asked, timeout=2)
+        await client.close()
+
+    return run
+
+
+async def reloads(place: Place) -> None:
+    for n in range(20):
+        place.config["clusters"][0]["connect_timeout"] = f"{500 + n}ms"
+        place.config["listeners"][2]["name"] = f"third {n % 3}"
+        await reload(place, 0.1)
+
+
+async def reload(place: Place, wait: float = 0.3) -> None:
+    place.write()
+    place.process.send_signal(signal.SIGHUP)
+    await asyncio.sleep(wait)
+
+
+ROWS: dict[str, Nasty] = {
+    "client never reads": never_reads,
+    "client never writes": never_writes,
+    "client is passed on": is_passed_on,
+    "client is pinned": is_pinned,
+    "client leaves": leaves,
+    "client resets": resets,
+    "client floods": floods,
+    "client sends garbage": sends_garbage,
+    "server hangs": server_that(hang),
+    "server refuses": refuses,
+    "server drops SYN": drops_syn,
+    "server answers too much": server_that(too_much, calls=2),
+    "server answers too late": server_that(too_late),
+    "server answers twice": server_that(twice),
+    "filter hangs": filter_that("hangs"),
+    "filter waits": filter_that("waits"),
+    "filter raises": filter_that("raises"),
+    "filter floods the log": filter_that("floods"),
+    "reload in the middle": reloads,
+}
+
+
+def call(method: str, argument: object, *, request_id: int = 1, service: str = SERVICE) -> bytes:
+    return Call(
+        service, method, "Ljava/lang/Object;", [argument], version="1.0.0", request_id=request_id
+    ).encode()
+
+
+# Everyone else.
+
+
+async def calls(place: Place, victim: str, listener: str, service: str, stop: asyncio.Event) -> None:
+    """Calls one after another, four times at once, so that one is always waiting for its answer."""
+    await asyncio.gather(*(calls_in_turn(place, victim, listener, service, stop) for _ in range(4)))
+
+
+async def calls_in_turn(place: Place, victim: str, listener: str, service: str, stop: asyncio.Event) -> None:
+    client = await Client.connect(place.ports[listener])
+    while not stop.is_set() or place.calls[victim] < 20:
+        n = place.calls[victim] = place.calls[victim] + 1
+        try:
+            answer = await client.call("slow", 10 + n % 10, service=service)
+            if (answer.status, answer.value) != (OK, 10 + n % 10):
+                place.errors[victim].append(f"call {n}: {answer.status} {answer.value}")
+        except (TimeoutError, asyncio.CancelledError, OSError) as error:
+            place.errors[victim].append(f"call {n}: {error!r}")
+            return
+    await client.close()
+
+
+async def watches(place: Place, stop: asyncio.Event) -> None:
+    while not stop.is_set() or place.calls["admin"] < 5:
+        place.calls["admin"] += 1
+        for page in ("/ready", "/metrics"):
+            try:
+                status, _ = await place.get(page)
+            except OSError as error:
+                status = repr(error)
+            if status != 200:
+                place.errors["admin"].append(f"{page}: {status}")
+        await asyncio.sleep(0.05)
+
+
+async def ports_of(process: asyncio.subprocess.Process) -> dict[str, int]:
+    """Where it listens, from what it prints when it has started."""
+    ports = {}
+    while "process" not in (line := (await process.stdout.readline()).decode()):
+        assert line, "it did not start"
+        if found := re.match(r"  (?:listener  (\S+) |admin     http://)[\d.]+:(\d+)", line):
+            ports[found[1] or "admin"] = int(found[2])
+    return ports
+
+
+@contextlib.asynccontextmanager
+async def place_at(folder: Path):
+    shared, apart = await Server().start(), await Server().start()
+    shared.before = hung_or_big
+    (folder / "nasty.py").write_text(FILTERS)
+    config = {
+        "plugins": [str(folder / "nasty.py")],
+        "listeners": [
+            {"name": name, "bind": "127.0.0.1:0", "protocol": "dubbo", "routes": "r"}
+            for name in ("in", "other", "third", "pinned")
+        ],
+        "routes": [
+            {
+                "name": "r",
+                "rules": [
+                    {"match": {"service": FILTERED}, "cluster": "shared", "timeout": "300ms"},
+                    {
+                        "match": {"service": SERVICE, "method": "nasty"},
+                        "cluster": "shared",
+                        "timeout": "300ms",
+                    },
+                    {"match": {"service": SERVICE}, "cluster": "shared"},
+                    {"match": {"service": APART}, "cluster": "apart"},
+                    {"match": {"service": LATE}, "cluster": "late"},
+                ],
+            }
+        ],
+        "clusters": [
+            {"name": "shared", "endpoints": [f"127.0.0.1:{shared.port}"], "max_connections": 4},
+            {"name": "apart", "endpoints": [f"127.0.0.1:{apart.port}"]},
+            {"name": "late", "endpoints": [f"127.0.0.1:{shared.port}"], "max_connections": 4},
+        ],
+        "limits": {"frame": "1MiB", "buffer": "8MiB", "client_close": "2MiB", "in_flight": 16384},
+        "admin": {"bind": "127.0.0.1:0"},
+        "timeouts": {"request": "4s"},
+        "drain": {"delay": "0s", "timeout": "1s"},
+    }
+    config["listeners"][2]["fallback"] = "late"
+    config["listeners"][3]["mode"] = "pinned"
+    path = folder / "c.yaml"
+    path.write_text(json.dumps(config))
+    # Nobody reads what it logs: a pipe that is full is a neighbour, too.
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", ENTRY, "run", str(path), stdout=asyncio.subprocess.PIPE, stderr=os.pipe()[1]
+    )
+    try:
+        ports = await asyncio.wait_for(ports_of(process), 20)
+        yield Place(process, config, path, ports, shared)
+    finally:
+        if process.returncode is None:
+            process.terminate()
+            try:
+                await asyncio.wait_for(process.wait(), PATIENCE_S)
+            except TimeoutError:
+                process.kill()
+                await process.wait()
+        await shared.stop()
+        await apart.stop()
+
+
+def hung_or_big(call: Call, writer: asyncio.StreamWriter) -> bool:
+    if call.method == "big":
+        writer.write(Answer(call.id, OK, bytes(call.arguments[0])).encode())
+    return call.method in {"big", "hang"}
+
+
+async def left(place: Place) -> str:
+    """What the worker still holds of the neighbour once it is gone; empty when nothing is."""
+    held = ("buffer_bytes", "requests_active", "filters_waiting", "fallback_active", "connections_active")
+    seen = {}
+    for _ in range(200):
+        _, page = await place.get("/metrics")
+        seen = {
+            name: sum(
+                float(line.rpartition(" ")[2])
+                for line in page.decode().splitlines()
+                if line.startswith(f"protokit_{name}")
+            )
+            for name in held
+        }
+        if not any(seen.values()):
+            return ""
+        await asyncio.sleep(0.05)
+    return str(seen)
+
+
+async def live_through(nasty: Nasty) -> dict[str, list[str]]:
+    with tempfile.TemporaryDirectory() as folder:
+        async with place_at(Path(folder)) as place:
+            stop = asyncio.Event()
+            others = [
+                asyncio.ensure_future(one)
+                for one in (
+                    calls(place, "same listener", "in", APART, stop),
+                    calls(place, "same upstream connection", "in", SERVICE, stop),
+                    calls(place, "another listener", "other", APART, stop),
+                    watches(place, stop),
+                )
+            ]
+            await asyncio.sleep(0.2)
+            before = dict(place.calls)
+            neighbour = asyncio.ensure_future(nasty(place))
+            await asyncio.sleep(0.5)
+            others.append(asyncio.ensure_future(calls(place, "same upstream connection", "in", LATE, stop)))
+            await neighbour
+            stop.set()
+            await asyncio.gather(*others)
+            for victim, count in before.items():
+                assert place.calls[victim] > count, f"{victim}: no call while the neighbour was there"
+            # What hung calls wait for ends with their time; a new process would not have them.
+            held = await left(place)
+            place.errors["memory"] = [held] if held else []
+            if place.process.returncode is not None:
+                place.errors["admin"].append(f"the proxy ended: {place.process.returncode}")
+            return place.errors
+
+
+@functools.cache
+def row(name: str) -> dict[str, list[str]]:
+    return asyncio.run(asyncio.wait_for(live_through(ROWS[name]), 90))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("victim", [*VICTIMS, "memory"])
+@pytest.mark.parametrize("name", ROWS)
+def test_a_nasty_neighbour_is_nobody_elses_trouble(name, victim):
+    assert row(name)[victim] == []
