@@ -18,9 +18,7 @@ HERE = Path(__file__).parent
 REPO = HERE.parent
 
 # How long an example takes is the machine's affair, not a test's.
-settings.register_profile(
-    "protokit", settings.get_profile(settings.get_current_profile_name()), deadline=None
-)
+settings.register_profile("protokit", settings(), deadline=None)
 settings.load_profile("protokit")
 
 
