@@ -170,9 +170,13 @@ def test_signals_during_the_start_are_heard_after_it(start, tmp_path):
     (tmp_path / "early.py").write_text(LOADS)
     run = start(more="plugins: [./early.py]\n", stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     run.started()
+    text = ""
+    while f"reloaded {run.path}" not in text:  # it is asked to end only then
+        line = run.process.stderr.readline().decode()
+        assert line, text
+        text += line
     run.ends()
-    text = run.process.stderr.read().decode()
-    assert f"reloaded {run.path}" in text
+    text += run.process.stderr.read().decode()
     assert "SIGUSR1" in text and "SIGUSR2" in text
 
 
