@@ -8,41 +8,14 @@ from pathlib import Path
 from cffi import FFI
 
 HERE = Path(__file__).resolve().parent
-SOURCES = (
-    "access",
-    "buffer",
-    "builder",
-    "checksum",
-    "codec_check",
-    "conn",
-    "core",
-    "declared",
-    "declared_check",
-    "declared_reply",
-    "declared_texts",
-    "declared_types",
-    "downstream",
-    "envelope",
-    "filter",
-    "greeting",
-    "ident",
-    "pinned",
-    "raw",
-    "request",
-    "slots",
-    "steps/hessian",
-    "table",
-    "text",
-    "upstream",
-    "worker",
-)
+SOURCES = sorted((HERE / "src").rglob("*.c"))
 
 ffibuilder = FFI()
 ffibuilder.cdef((HERE / "cdef" / "engine.h").read_text())
 ffibuilder.set_source(
     "protokit._native",
-    '#include "access.h"\n#include "worker.h"\n',
-    sources=[os.path.relpath(HERE / "src" / f"{name}.c") for name in SOURCES],
+    '#include "access.h"\n#include "driver/worker.h"\n',
+    sources=[os.path.relpath(path) for path in SOURCES],
     include_dirs=[str(HERE / "src"), str(HERE / "include")],
     define_macros=[("_GNU_SOURCE", "1")],
     extra_compile_args=[

@@ -10,7 +10,7 @@ also answer with the proxy's timeout or unavailable. It ends with exit code 1 an
 - an answer belongs to no request, or to another, or does not come;
 - resident memory grows: at the end, when all is at rest, it is more than 1 MiB above that at half time, at
   rest too. Before the time runs, there are turns of every manner, and enough slow clients at once to fill
-  what the workers keep for reuse (256 chunks of 16 KiB each, native/src/buffer.c);
+  what the workers keep for reuse (256 chunks of 16 KiB each, native/src/core/buffer.c);
 - once all is idle a request, a connection or a buffer is left, or a descriptor more than at the start;
 - the proxy dies, or does not end when told to;
 - one of the manners did not come up.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import filecmp
 import inspect
+import re
 import subprocess
 import sys
 import textwrap
@@ -164,10 +165,31 @@ def test_the_docs_have_every_hook_as_it_is():
         assert "Called once" in hook.__doc__, f"{hook.__name__} does not say when it is called"
 
 
-def test_every_engine_source_is_built():
-    build = (REPO / "native" / "build_native.py").read_text()
-    for source in (REPO / "native" / "src").glob("*.c"):
-        assert f'"{source.stem}"' in build
+NATIVE = REPO / "native" / "src"
+NATIVE_ORDER = ["base", "wire", "table", "policy", "core", "driver"]  # then what stands beside them: access
+
+
+def without_comments(source: str) -> str:
+    return re.sub(r"/\*.*?\*/", "", source, flags=re.DOTALL)
+
+
+def native_rank(path: Path) -> int:
+    room = path.relative_to(NATIVE).parts[0]
+    return NATIVE_ORDER.index(room) if room in NATIVE_ORDER else len(NATIVE_ORDER)
+
+
+def test_every_native_room_has_its_place():
+    assert {path.name for path in NATIVE.iterdir() if path.is_dir()} == set(NATIVE_ORDER)
+
+
+@pytest.mark.parametrize(
+    "path", sorted(NATIVE.rglob("*.[ch]")), ids=lambda path: str(path.relative_to(NATIVE))
+)
+def test_native_includes_point_down_the_order(path):
+    named = re.findall(r'#include "(.*?)"', without_comments(path.read_text()))
+    found = [NATIVE / name if (NATIVE / name).exists() else path.parent / name for name in named]
+    assert all(target.exists() for target in found), "a header is named from native/src"
+    assert [str(target) for target in found if native_rank(target) > native_rank(path)] == []
 
 
 def test_plugins_in_c_carry_the_header_as_it_is():

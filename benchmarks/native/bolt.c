@@ -5,8 +5,8 @@
 
 #include <string.h>
 
-#include "../../native/src/checksum.h"
-#include "../../native/src/steps/steps.h"
+#include "base/checksum.h"
+#include "wire/steps/steps.h"
 
 static inline uint32_t get32(const uint8_t *p) {
   uint32_t v;

@@ -9,8 +9,8 @@
 #include "bolt.h"
 #include "drive.h"
 
-#include "../../native/src/program.h"
-#include "../../native/src/steps/steps.h"
+#include "wire/program.h"
+#include "wire/steps/steps.h"
 
 enum { CLIENTS = 16, DEPTH = 16, IN_FLIGHT = CLIENTS * DEPTH, BATCHES = 60 };
 

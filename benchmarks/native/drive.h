@@ -2,7 +2,7 @@
 #ifndef BENCH_DRIVE_H
 #define BENCH_DRIVE_H
 
-#include "../../native/src/core.h"
+#include "core/core.h"
 #include "net.h"
 
 enum { CLIENTS_MAX = 1024, ENDPOINT = 1 };

@@ -12,8 +12,8 @@
 #include <string.h>
 
 #include "access.h"
-#include "ident.h"
-#include "program.h"
+#include "wire/ident.h"
+#include "wire/program.h"
 
 typedef struct format {
   const char *name;

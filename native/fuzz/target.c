@@ -13,10 +13,10 @@
 #include <string.h>
 
 #include "access.h"
-#include "core.h"
-#include "hash.h"
-#include "program.h"
-#include "steps/steps.h"
+#include "core/core.h"
+#include "base/hash.h"
+#include "wire/program.h"
+#include "wire/steps/steps.h"
 
 typedef struct format {
   const char *name;

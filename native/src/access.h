@@ -2,12 +2,12 @@
 #ifndef PK_ACCESS_H
 #define PK_ACCESS_H
 
-#include "codec_check.h"
-#include "envelope.h"
-#include "ident.h"
-#include "program.h"
-#include "steps/steps.h"
-#include "worker.h"
+#include "wire/codec_check.h"
+#include "wire/envelope.h"
+#include "wire/ident.h"
+#include "wire/program.h"
+#include "wire/steps/steps.h"
+#include "driver/worker.h"
 
 typedef struct pk_message_info {
   int result;

@@ -1,4 +1,4 @@
-"""From nodes and meaning to a program that the engine runs (``native/src/program.h``)."""
+"""From nodes and meaning to a program that the engine runs (``native/src/wire/program.h``)."""
 
 from __future__ import annotations
 

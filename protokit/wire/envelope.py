@@ -1,4 +1,4 @@
-"""What the engine and a codec in Python say to each other about a frame (``native/src/envelope.h``)."""
+"""What the engine and a codec in Python say to each other about a frame (``native/src/wire/envelope.h``)."""
 
 from __future__ import annotations
 

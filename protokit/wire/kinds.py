@@ -1,7 +1,7 @@
 """What stands where: a number is never taken for a text, nor a text for a number.
 
 Whatever a declaration reads is a field of the right kind in every branch that has it. The engine checks the
-compiled program again (``native/src/declared_check.c``), but knows no names.
+compiled program again (``native/src/wire/declared_check.c``), but knows no names.
 """
 
 from __future__ import annotations

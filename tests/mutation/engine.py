@@ -15,7 +15,7 @@ class Mutant:
 
     Attributes:
         name: what is wrong.
-        file: below native/src.
+        file: its name, somewhere below native/src.
         right: what stands there, exactly once.
         wrong: what stands there instead.
         killer: the test that fails with it, as pytest names it.

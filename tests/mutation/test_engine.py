@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
 import sysconfig
@@ -37,12 +36,10 @@ class Build:
         ]
         builder = FFI()
         builder.cdef((NATIVE / "cdef" / "engine.h").read_text())
-        builder.set_source("protokit._native", '#include "access.h"\n#include "worker.h"\n')
+        builder.set_source("protokit._native", '#include "access.h"\n#include "driver/worker.h"\n')
         glue = directory / "_native.c"
         builder.emit_c_code(str(glue))
-        listed = re.search(r"SOURCES = \((.*?)\)", (NATIVE / "build_native.py").read_text(), re.DOTALL)
-        names = re.findall(r'"([\w/]+)"', listed[1])
-        self.objects = {name: self.compile(SOURCE / f"{name}.c", name.replace("/", "-")) for name in names}
+        self.objects = {path.name: self.compile(path, path.stem) for path in SOURCE.rglob("*.c")}
         self.glue = self.compile(glue, "_native")
         self.whole = self.link("right", {})
 
@@ -60,18 +57,15 @@ class Build:
     def mutant(self, number: int) -> Path:
         """The engine with that mutant's change."""
         one = MUTANTS[number]
-        text = (SOURCE / one.file).read_text()
+        [source] = SOURCE.rglob(one.file)
+        text = source.read_text()
         assert text.count(one.right) == 1, (
             f"{one.name}: {one.file} has this {text.count(one.right)} times:\n{one.right}"
         )
         # Beside the original, so that what it includes is found; `.mutant` files are no sources of the build.
-        changed = self.directory / f"mutant-{number}-{Path(one.file).name}"
-        changed.write_text(f'#line 1 "{SOURCE / one.file}"\n' + text.replace(one.right, one.wrong))
-        name = one.file.removesuffix(".c")
-        flags = [f"-I{(SOURCE / one.file).parent}"]
-        target = changed.with_suffix(".o")
-        subprocess.run(["gcc", *self.flags, *flags, "-c", changed, "-o", target], check=True)
-        return self.link(f"mutant-{number}", {name: target})
+        changed = self.directory / f"mutant-{number}-{one.file}"
+        changed.write_text(f'#line 1 "{source}"\n' + text.replace(one.right, one.wrong))
+        return self.link(f"mutant-{number}", {one.file: self.compile(changed, changed.stem)})
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,137 @@
+/* buffer.c: memory. All buffers come from here and count against the worker's budget. */
+#include <stdlib.h>
+
+#include "core/internal.h"
+
+enum { KEEP_CHUNKS = 256 };
+
+void *pk_grow(void *data, uint32_t *capacity, uint32_t wanted, size_t item) {
+  if (wanted <= *capacity) return data;
+  uint32_t grown = *capacity < 64 ? 64 : *capacity;
+  while (grown < wanted) grown *= 2;
+  void *moved = realloc(data, grown * item);
+  if (moved != NULL) *capacity = grown;
+  return moved;
+}
+
+int pk_list_add(pk_list *l, uint32_t item) {
+  uint32_t *items = pk_grow(l->items, &l->capacity, l->count + 1, sizeof *items);
+  if (items == NULL) return -1;
+  l->items = items;
+  l->items[l->count++] = item;
+  return 0;
+}
+
+static int account(pk_core *core, uint64_t size, int urgent) {
+  uint64_t budget = core->limits.buffer + (urgent ? core->limits.buffer / 4 : 0);
+  if (core->buffered + size > budget) {
+    core->short_of_memory = 1;
+    return -1;
+  }
+  core->buffered += size;
+  PK_STAT_ADD(core->stats.buffer_bytes, size);
+  return 0;
+}
+
+static void unaccount(pk_core *core, uint64_t size) {
+  core->buffered -= size;
+  PK_STAT_SUB(core->stats.buffer_bytes, size);
+}
+
+pk_chunk *pk_chunk_new(pk_core *core, uint32_t size, int urgent) {
+  uint32_t capacity = size <= PK_CHUNK ? PK_CHUNK : size;
+  if (account(core, capacity, urgent) != 0) return NULL;
+  pk_chunk *c = capacity == PK_CHUNK ? core->free_chunks : NULL;
+  if (c != NULL) {
+    core->free_chunks = c->next;
+    core->free_chunk_count--;
+  } else {
+    c = malloc(sizeof *c + capacity);
+    if (c == NULL) {
+      unaccount(core, capacity);
+      return NULL;
+    }
+  }
+  c->next = NULL;
+  c->capacity = capacity;
+  c->start = c->end = 0;
+  return c;
+}
+
+void pk_chunk_free(pk_core *core, pk_chunk *c) {
+  if (c == NULL) return;
+  unaccount(core, c->capacity);
+  if (c->capacity == PK_CHUNK && core->free_chunk_count < KEEP_CHUNKS) {
+    c->next = core->free_chunks;
+    core->free_chunks = c;
+    core->free_chunk_count++;
+  } else {
+    free(c);
+  }
+}
+
+pk_held *pk_hold(pk_core *core, const uint8_t *data, const pk_frame *frame) {
+  if (account(core, frame->size, 0) != 0) return NULL;
+  pk_held *h = malloc(sizeof *h + frame->size);
+  if (h == NULL) {
+    unaccount(core, frame->size);
+    return NULL;
+  }
+  h->frame = *frame;
+  h->capacity = frame->size;
+  memcpy(h->data, data, frame->size);
+  return h;
+}
+
+void pk_held_free(pk_core *core, pk_held *h) {
+  if (h == NULL) return;
+  unaccount(core, h->capacity);
+  free(h);
+}
+
+void pk_held_orphan(pk_core *core, pk_held *h) { unaccount(core, h->capacity); }
+
+uint8_t *pk_out_reserve(pk_core *core, pk_conn *c, uint32_t size) {
+  pk_chunk *tail = c->out_tail;
+  if (tail != NULL && tail->capacity - tail->end >= size) return tail->data + tail->end;
+  pk_chunk *added = pk_chunk_new(core, size, 1);
+  if (added == NULL) return NULL;
+  if (tail != NULL) {
+    tail->next = added;
+  } else {
+    c->out = added;
+  }
+  c->out_tail = added;
+  return added->data;
+}
+
+void pk_out_commit(pk_core *core, pk_conn *c, uint32_t size) {
+  c->out_tail->end += size;
+  c->out_bytes += size;
+  c->out_total += size;
+  if (!c->dirty && c->state != PK_CONN_CONNECTING && pk_list_add(&core->dirty, c->index) == 0)
+    c->dirty = 1;
+}
+
+int pk_out_append(pk_core *core, pk_conn *c, const uint8_t *data, size_t size) {
+  while (size > 0) {
+    uint8_t *to = pk_out_reserve(core, c, 1);
+    if (to == NULL) return -1;
+    uint32_t room = c->out_tail->capacity - c->out_tail->end, part = size < room ? (uint32_t)size : room;
+    memcpy(to, data, part);
+    pk_out_commit(core, c, part);
+    data += part;
+    size -= part;
+  }
+  return 0;
+}
+
+void pk_out_free(pk_core *core, pk_conn *c) {
+  while (c->out != NULL) {
+    pk_chunk *next = c->out->next;
+    pk_chunk_free(core, c->out);
+    c->out = next;
+  }
+  c->out_tail = NULL;
+  c->out_bytes = 0;
+}

@@ -1,0 +1,130 @@
+/* core.h: the engine without sockets and clocks.
+ *
+ * A driver owns the sockets and the time. In each batch it calls pk_core_begin(now), then any of
+ * accept / connected / feed / eof / error / sent, then pk_core_end; after that it carries out
+ * pk_core_take_ops, and writes what pk_core_take_dirty names (pk_core_out, then pk_core_sent in
+ * the same or the next batch). It calls again no later than pk_core_next. worker.c drives it with
+ * epoll; tests and fuzzers drive it with bytes from a script and a virtual clock.
+ *
+ * A handle is index and generation; a stale one is ignored. No function may be called from two
+ * threads at once. */
+#ifndef PK_CORE_H
+#define PK_CORE_H
+
+#include <stdatomic.h>
+#include <sys/uio.h>
+
+#include "policy/health.h"
+#include "table/table.h"
+
+typedef struct pk_core pk_core;
+typedef uint64_t pk_handle; /* 0 names nothing */
+
+/* Counters of one worker; written by its thread only, read by any. */
+#define PK_STATS(X)                                                                             \
+  X(connections_accepted) X(connections_refused) X(connections_active) X(requests) X(oneway)     \
+  X(responses) X(responses_app_error) X(errors_no_service) X(errors_bad_request)                \
+  X(errors_timeout) X(errors_overloaded) X(errors_unavailable) X(errors_denied)                 \
+  X(errors_internal) X(requests_active) X(requests_client_gone) X(answers_unmatched) X(answers_too_large)            \
+  X(retries) X(retries_too_large) X(heartbeats_received) X(heartbeats_sent)                     \
+  X(drains_received) X(drains_sent) X(protocol_errors_client) X(protocol_errors_upstream)       \
+  X(undetected) X(clients_paused) X(clients_closed_slow) X(closed_idle) X(closed_half_frame)    \
+  X(closed_over_budget) X(upstream_connects) X(upstream_connect_failures)                       \
+  X(upstream_connections_active) X(upstream_closed) X(upstream_silent) X(buffer_bytes)          \
+  X(filters_waiting) X(filters_bytes) X(filters_cancelled) X(tables_live) X(bytes_from_clients) X(bytes_to_clients)                   \
+  X(bytes_from_upstreams) X(bytes_to_upstreams) X(system_calls) X(batches) X(accept_errors)     \
+  X(connect_errors)                                                                              \
+  X(events_lost) X(fallback_connections) X(fallback_active) X(greetings_refused)
+
+typedef struct pk_stats {
+#define X(name) _Atomic uint64_t name;
+  PK_STATS(X)
+#undef X
+} pk_stats;
+
+typedef struct pk_endpoint_stats {
+  _Atomic uint64_t requests, errors, timeouts, active, connections, connect_failures;
+} pk_endpoint_stats;
+
+#define PK_STAT_ADD(counter, n)                                                                  \
+  atomic_store_explicit(&(counter),                                                              \
+                        atomic_load_explicit(&(counter), memory_order_relaxed) + (uint64_t)(n), \
+                        memory_order_relaxed)
+#define PK_STAT_SUB(counter, n) PK_STAT_ADD(counter, -(uint64_t)(n))
+
+/* What the driver has to do, in this order. */
+enum {
+  PK_OP_CONNECT = 1, /* open `handle` to the sockaddr at data, size bytes; then pk_core_connected */
+  PK_OP_CLOSE,       /* close `handle`; arg 1: with a reset */
+  PK_OP_PAUSE,       /* stop reading `handle` */
+  PK_OP_RESUME,      /* read `handle` again */
+  PK_OP_FILTER,      /* request `handle` waits for pk_core_decide: arg the filter chain, its frame at
+                        data, of `codec`, routed by the table `token`; the bytes stay until then */
+  PK_OP_RETIRED,     /* the table `token` is used no more */
+  PK_OP_ENDPOINT,    /* endpoint uid `arg` is now as size says, PK_WELL or PK_ILL_*; data: the errno, or 0 */
+  PK_OP_FINISH,      /* no more is written to `handle`: tell its peer */
+  PK_OP_CANCEL       /* request `handle` ended before its filters (chain `arg` of the table `token`) decided:
+                        nobody waits for the verdict; pk_core_decide all the same, once nobody reads its bytes */
+};
+
+typedef struct pk_op {
+  uint32_t op, arg;
+  uint64_t handle, data, size, codec, token;
+} pk_op;
+
+/* How a request that waited for a filter goes on. */
+enum { PK_DECIDE_CONTINUE = 0, PK_DECIDE_CLUSTER = 1, PK_DECIDE_REPLY = 2 };
+
+pk_core *pk_core_new(uint64_t seed);
+void pk_core_free(pk_core *core); /* closes nothing: the driver has closed its sockets */
+
+void pk_core_begin(pk_core *core, uint64_t now_ns);
+void pk_core_end(pk_core *core);
+/* When to begin the next batch at the latest, on the clock given to begin; UINT64_MAX: whenever. */
+uint64_t pk_core_next(const pk_core *core);
+
+/* Use `table` for new requests. Returns 0, or -1 when memory was short (the old one stays). */
+int pk_core_apply(pk_core *core, const pk_table *table, uint64_t token);
+/* The same in two steps, the first of which may fail: where several cores change to a table, all or none do.
+ * `abort` forgets what was prepared; both do nothing where nothing was. */
+int pk_core_prepare(pk_core *core, const pk_table *table, uint64_t token);
+void pk_core_commit(pk_core *core);
+void pk_core_abort(pk_core *core);
+
+/* A client connected to listener `id`. 0: refuse it (close the socket). */
+pk_handle pk_core_accept(pk_core *core, uint32_t listener);
+/* An upstream connection opened, or did not: by the server's fault, or by ours (no descriptor, no memory), which
+ * says nothing of the server. */
+enum { PK_CONNECTED = 0, PK_CONNECT_FAILED = 1, PK_CONNECT_EXHAUSTED = 2 };
+void pk_core_connected(pk_core *core, pk_handle h, int failed, int error); /* error: why, errno, or 0 */
+/* Where to read up to *size bytes for `h` before pk_core_feed; NULL: do not read now. */
+uint8_t *pk_core_buffer(pk_core *core, pk_handle h, size_t *size);
+void pk_core_feed(pk_core *core, pk_handle h, const uint8_t *data, size_t size);
+void pk_core_eof(pk_core *core, pk_handle h);
+void pk_core_error(pk_core *core, pk_handle h); /* reset, or any error of the socket */
+/* The codec of `h` when it reads envelopes (envelope.h); NULL for every other connection. */
+const pk_codec *pk_core_bridged(const pk_core *core, pk_handle h);
+
+/* Connections with bytes to write: up to `max` handles; call until it returns 0. */
+size_t pk_core_take_dirty(pk_core *core, pk_handle *out, size_t max);
+int pk_core_out(const pk_core *core, pk_handle h, struct iovec *iov, int max);
+/* `size` bytes of pk_core_out were written. */
+void pk_core_sent(pk_core *core, pk_handle h, size_t size);
+size_t pk_core_take_ops(pk_core *core, pk_op *out, size_t max);
+
+/* The verdict on a request that waited. `cluster` indexes the table it was routed by; `text` is the
+ * reply's, or else the changed request to send instead (same id, same kind). Frees the bytes; 0, or -1 when
+ * the request is gone already. */
+int pk_core_decide(pk_core *core, pk_handle request, uint32_t verdict, uint32_t cluster,
+                   uint32_t status, const char *text, size_t text_size);
+
+/* Tell every client in its protocol to go elsewhere; those that come later are told as well. */
+void pk_core_drain(pk_core *core);
+/* Answer every request UNAVAILABLE, and close every connection once its bytes are written. */
+void pk_core_shutdown(pk_core *core);
+
+const pk_stats *pk_core_stats(const pk_core *core);
+/* NULL where the worker has not met that endpoint. Safe from any thread. */
+const pk_endpoint_stats *pk_core_endpoint_stats(const pk_core *core, uint32_t uid);
+
+#endif

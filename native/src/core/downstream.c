@@ -1,0 +1,290 @@
+/* downstream.c: what clients send: detection, frames, and the queue of bytes back to them. */
+#include "core/internal.h"
+
+static const pk_table_listener *listener_of(const pk_core *core, const pk_conn *c) {
+  const pk_table *t = pk_conn_live(core, c)->table;
+  if (c->listener >= t->listener_count) return NULL;
+  const pk_table_listener *l = pk_table_listener_at(t, c->listener);
+  return l->present ? l : NULL;
+}
+
+int pk_down_blocked(const pk_conn *c) {
+  return c->paused || (c->codec != NULL && c->codec->mode == PK_MODE_PINGPONG && c->in_flight > 0);
+}
+
+/* What a listener's codecs say of a beginning. More bytes only take candidates out or make their frame whole:
+ * so the choice depends on the bytes, not on how they came. */
+typedef struct candidates {
+  uint32_t possible;     /* whose beginning it is, well formed or not */
+  const pk_codec *only;  /* the last of them that is sure of its beginning */
+  const pk_codec *chosen; /* whose frame is whole, with none in front that is still open */
+  const pk_codec *whole; /* the first with a whole frame */
+  const pk_codec *fits;  /* the first that is open and sure of its beginning */
+  uint32_t open, need;   /* those whose frame is not whole; the least that one of them waits for */
+} candidates;
+
+static candidates candidates_of(const pk_core *core, const pk_table *t, const pk_table_listener *l,
+                                const uint8_t *data, size_t size) {
+  candidates found = {.need = UINT32_MAX};
+  uint32_t limit = core->limits.frame;
+  for (uint32_t i = 0; size > 0 && i < l->codec_count && found.chosen == NULL; i++) {
+    const pk_codec *codec = pk_table_codec_at(t, l->codec + i);
+    int sure = codec->probe(codec, data, size);
+    if (sure != PK_OK && sure != PK_MORE) continue;
+    pk_frame f = {.need = (uint32_t)size + 1};
+    int result = codec->frame(codec, data, size, limit, &f);
+    if (result == PK_ERR_MAGIC) continue;
+    found.possible++;
+    if (sure == PK_OK) found.only = codec;
+    if (result == PK_OK && sure == PK_OK) {
+      if (found.open == 0) found.chosen = codec;
+      if (found.whole == NULL) found.whole = codec;
+    } else if (result >= 0 && size < limit) {
+      uint32_t need = result == PK_MORE && f.need > size ? f.need : (uint32_t)size + 1;
+      if (need < found.need) found.need = need;
+      if (found.fits == NULL && sure == PK_OK) found.fits = codec;
+      found.open++;
+    }
+  }
+  return found;
+}
+
+void pk_down_speak(pk_core *core, pk_conn *c, const pk_codec *codec) {
+  c->codec = codec;
+  c->pinned = (uint8_t)pk_codec_is_pinned(codec);
+  c->named = pk_id_max(codec) > 0;
+  pk_greeting_begin(core, c);
+  pk_pinned_open(core, c, NULL);
+}
+
+int pk_down_detect(pk_core *core, pk_conn *c, const uint8_t *data, size_t size, int when, uint32_t *need) {
+  const pk_table_listener *l = listener_of(core, c);
+  int fallback = l != NULL && l->fallback != PK_NONE;
+  candidates found = {0};
+  if (l != NULL) found = candidates_of(core, pk_conn_live(core, c)->table, l, data, size);
+  const pk_codec *codec = found.chosen;
+  /* The only one left answers for itself, with its own errors. */
+  if (codec == NULL && found.possible == 1 && !fallback) codec = found.only;
+  if (codec == NULL && when != PK_DETECT_EARLY) codec = found.whole;
+  if (codec == NULL && when == PK_DETECT_LATE && !fallback) codec = found.fits;
+  if (codec != NULL) {
+    pk_down_speak(core, c, codec);
+    return PK_OK;
+  }
+  if (found.open > 0 && when == PK_DETECT_EARLY) {
+    *need = found.need;
+    return PK_MORE;
+  }
+  if (fallback) return PK_FALLBACK;
+  PK_STAT_ADD(core->stats.undetected, 1);
+  return PK_ERR_MAGIC;
+}
+
+void pk_down_undecided(pk_core *core, pk_conn *c, int when) {
+  const uint8_t *data = c->in == NULL ? NULL : c->in->data + c->in->start;
+  uint32_t size = c->in == NULL ? 0 : c->in->end - c->in->start, need;
+  int result = pk_down_detect(core, c, data, size, when, &need);
+  c->in_need = 0;
+  if (result == PK_FALLBACK) {
+    pk_raw_begin(core, c);
+  } else if (result == PK_OK) {
+    pk_conn_ready(core, c); /* framed in the next batch */
+  } else {
+    pk_conn_close(core, c, 0);
+  }
+}
+
+/* Bytes that are not the protocol: an error reply where the caller is known. */
+void pk_down_bad(pk_core *core, pk_conn *c, const uint8_t *data, size_t size, const pk_frame *f, int error) {
+  if (c->codec != NULL && f->kind == PK_KIND_REQUEST &&
+      (!c->named || pk_id_of(c->codec, data, f, size).data != NULL)) {
+    pk_request *r = pk_request_new(core, c, data, size, f);
+    pk_message m = {.size = 0};
+    pk_message_add(&m, error == PK_ERR_LIMIT ? "protokit: the frame is larger than the limit of "
+                                             : "protokit: malformed frame, wrong at byte ");
+    pk_message_number(&m, error == PK_ERR_LIMIT ? core->limits.frame : f->error_at);
+    if (error == PK_ERR_LIMIT) pk_message_add(&m, " bytes");
+    if (r != NULL) pk_request_fail(core, r, PK_STATUS_BAD_REQUEST, m.data, m.size);
+  }
+}
+
+static void no_route(pk_core *core, pk_request *r, const pk_table_listener *l,
+                     const pk_destination *d) {
+  pk_message m = {.size = 0};
+  pk_message_add(&m, "protokit: no route on listener '");
+  pk_message_text(&m, r->live->table, l->name);
+  pk_message_add(&m, "' for service '");
+  pk_message_bytes(&m, d->service.data, d->service.size < 200 ? d->service.size : 200);
+  pk_message_add(&m, "' method '");
+  pk_message_bytes(&m, d->method.data, d->method.size < 100 ? d->method.size : 100);
+  pk_message_add(&m, "' version '");
+  pk_message_bytes(&m, d->version.data, d->version.size < 40 ? d->version.size : 40);
+  pk_message_add(&m, "' group '");
+  pk_message_bytes(&m, d->group.data, d->group.size < 40 ? d->group.size : 40);
+  pk_message_add(&m, "'");
+  pk_request_fail(core, r, PK_STATUS_NO_SERVICE, m.data, m.size);
+}
+
+static void calls_back(pk_core *core, pk_request *r, const pk_table_listener *l,
+                       const pk_destination *d) {
+  pk_message m = {.size = 0};
+  pk_message_add(&m, "protokit: service '");
+  pk_message_bytes(&m, d->service.data, d->service.size < 200 ? d->service.size : 200);
+  pk_message_add(&m, "' calls its clients back, which needs 'mode: pinned' on listener '");
+  pk_message_text(&m, r->live->table, l->name);
+  pk_message_add(&m, "'");
+  pk_request_fail(core, r, PK_STATUS_BAD_REQUEST, m.data, m.size);
+}
+
+static void overloaded(pk_core *core, pk_request *r, const char *what, uint64_t limit) {
+  pk_message m = {.size = 0};
+  pk_message_add(&m, "protokit: overloaded: ");
+  pk_message_add(&m, what);
+  pk_message_number(&m, limit);
+  pk_request_fail(core, r, PK_STATUS_OVERLOADED, m.data, m.size);
+}
+
+static int admitted(pk_core *core, pk_request *r, const pk_conn *c) {
+  const pk_limits *l = &core->limits;
+  if (core->request_count - core->filtering > l->in_flight) {
+    overloaded(core, r, "requests in flight of this worker are at the limit of ", l->in_flight);
+  } else if (c->in_flight > l->in_flight_per_connection) {
+    overloaded(core, r, "requests in flight of this connection are at the limit of ",
+               l->in_flight_per_connection);
+  } else if (core->buffered > l->buffer) {
+    overloaded(core, r, "buffers of this worker are at the limit of ", l->buffer);
+  } else {
+    return 1;
+  }
+  return 0;
+}
+
+/* Its receiver may read what its codec does not: it is not sent where another service's requests go. */
+static void unreadable(pk_core *core, pk_request *r, const pk_destination *d, int error) {
+  pk_message m = {.size = 0};
+  pk_message_add(&m, "protokit: the request's service and method cannot be read: ");
+  pk_message_add(&m, error == PK_ERR_LIMIT ? "it holds more than the proxy reads" : "it is malformed");
+  if (d->service.size > 0) {
+    pk_message_add(&m, " behind service '");
+    pk_message_bytes(&m, d->service.data, d->service.size < 200 ? d->service.size : 200);
+    pk_message_add(&m, "' method '");
+    pk_message_bytes(&m, d->method.data, d->method.size < 100 ? d->method.size : 100);
+    pk_message_add(&m, "'");
+  }
+  pk_request_fail(core, r, PK_STATUS_BAD_REQUEST, m.data, m.size);
+}
+
+/* Where a request goes: its plan, or PK_NONE after it was answered with the reason. */
+static uint32_t route(pk_core *core, pk_request *r, const pk_table_listener *l,
+                      const uint8_t *data, const pk_frame *f, uint32_t *budget) {
+  *budget = f->timeout_ms;
+  if (l->depth == PK_DEPTH_FRAME) return l->plan;
+  pk_destination d = {.context = f->context};
+  int result = r->codec->destination(r->codec, data, f, &d);
+  if (result == PK_ERR_UNSUPPORTED) {
+    d = (pk_destination){.context = f->context}; /* only a rule that asks for nothing matches */
+  } else if (result != PK_OK) {
+    unreadable(core, r, &d, result);
+    return PK_NONE;
+  }
+  r->context = d.context;
+  if (d.flags & PK_DESTINATION_CALLS_BACK && !l->pinned && !pk_codec_is_pinned(r->codec)) {
+    calls_back(core, r, l, &d);
+    return PK_NONE;
+  }
+  if (d.timeout_ms != 0) *budget = d.timeout_ms;
+  const pk_table *t = r->live->table;
+  uint32_t plan = r->live == core->live ? pk_table_route_cached(t, core->cached_routes, l->routes, &d)
+                                        : pk_table_route(t, l->routes, &d);
+  if (plan == PK_NONE) no_route(core, r, l, &d);
+  return plan;
+}
+
+static void begin(pk_core *core, pk_conn *c, const uint8_t *data, const pk_frame *f) {
+  pk_request *r = pk_request_new(core, c, data, f->size, f);
+  if (r == NULL) {
+    PK_STAT_ADD(core->stats.closed_over_budget, 1);
+    pk_conn_close(core, c, 1);
+    return;
+  }
+  const pk_table_listener *l = listener_of(core, c);
+  r->pinned = c->pinned || (l != NULL && l->pinned);
+  if (l == NULL || core->shutdown || c->left) {
+    static const char text[] = "protokit: this listener is closing";
+    pk_request_fail(core, r, PK_STATUS_UNAVAILABLE, text, sizeof text - 1);
+    return;
+  }
+  if (c->greeting > 0) {
+    static const char text[] = "protokit: a request came before the greeting was over";
+    pk_request_fail(core, r, PK_STATUS_BAD_REQUEST, text, sizeof text - 1);
+    return;
+  }
+  if (r->id_size == PK_ABSENT && !r->oneway) {
+    static const char text[] = "protokit: the request has no id";
+    pk_request_fail(core, r, PK_STATUS_BAD_REQUEST, text, sizeof text - 1);
+    return;
+  }
+  if (!admitted(core, r, c)) return;
+  uint32_t budget;
+  uint32_t plan_index = route(core, r, l, data, f, &budget);
+  if (plan_index == PK_NONE) return;
+  const pk_plan *plan = pk_table_plan_at(r->live->table, plan_index);
+  r->plan = plan_index;
+  if ((plan->features & PK_F_TIMEOUT) && (budget == 0 || plan->timeout_ms < budget))
+    budget = plan->timeout_ms;
+  r->timeout_ms = budget != 0 ? budget : core->limits.request_ms;
+  pk_timer_start(&core->wheel, &r->timer, core->now / PK_MS + 1 + r->timeout_ms);
+  if (plan->features & PK_F_FILTER) {
+    pk_filter_ask(core, r, plan, data, f);
+    return;
+  }
+  pk_request_dispatch(core, r, data, f);
+}
+
+void pk_down_frame(pk_core *core, pk_conn *c, const uint8_t *data, const pk_frame *f) {
+  c->context = f->context;
+  if ((core->draining || c->kept != NULL) && !c->told_drain) pk_down_tell_drain(core, c);
+  switch (f->kind) {
+    case PK_KIND_REQUEST:
+    case PK_KIND_ONEWAY:
+      begin(core, c, data, f);
+      break;
+    case PK_KIND_RESPONSE:
+      pk_pinned_answer(core, c, data, f); /* nobody else asks clients */
+      break;
+    case PK_KIND_HEARTBEAT:
+      pk_conn_heartbeat_ack(core, c, data, f);
+      pk_down_queued(core, c);
+      if (c->own == NULL) pk_pinned_open(core, c, NULL); /* it may be worth another try */
+      break;
+    case PK_KIND_GREETING:
+      pk_greeting_frame(core, c, f);
+      break;
+    default:
+      break;
+  }
+}
+
+void pk_down_tell_drain(pk_core *core, pk_conn *c) {
+  if (c->codec == NULL || c->state != PK_CONN_OPEN || c->greeting > 0) return;
+  c->told_drain = 1;
+  uint8_t *to = pk_out_reserve(core, c, c->codec->reply_max);
+  int size = to == NULL ? 0 : c->codec->drain(c->codec, c->context, to, c->codec->reply_max);
+  if (size <= 0) return;
+  pk_out_commit(core, c, (uint32_t)size);
+  PK_STAT_ADD(core->stats.drains_sent, 1);
+}
+
+void pk_down_queued(pk_core *core, pk_conn *c) {
+  const pk_limits *l = &core->limits;
+  if (c->out_bytes <= l->client_pause) return;
+  if (!c->paused) {
+    c->paused = 1;
+    PK_STAT_ADD(core->stats.clients_paused, 1);
+  }
+  uint64_t cap = (uint64_t)l->client_pause + l->frame; /* one whole frame must always fit */
+  if (c->out_bytes > (l->client_close > cap ? l->client_close : cap)) {
+    PK_STAT_ADD(core->stats.clients_closed_slow, 1);
+    pk_conn_close(core, c, 1);
+  }
+}

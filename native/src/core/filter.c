@@ -1,0 +1,147 @@
+/* filter.c: requests that wait for filters, which run on the deciding side.
+ *
+ * A filter may never decide. It costs requests of its own rule only: those that wait are counted apart, by plan,
+ * and hold a share of the memory at most. When its request ends (timeout, client gone, shutdown) the record and
+ * all that it counts for are given back at once; only the bytes, which the other thread may be reading, stay
+ * behind (orphaned) until it says that it has heard of the end. */
+#include <stdlib.h>
+
+#include "core/internal.h"
+
+/* Bytes that requests may hold which wait for filters: a quarter of the budget, or else two frames. */
+static uint64_t share(const pk_limits *l) { return l->buffer / 4 > 2ull * l->frame ? l->buffer / 4 : 2ull * l->frame; }
+
+static uint64_t cost(uint32_t size) { return sizeof(pk_request) + sizeof(pk_held) + size; }
+
+static void overloaded(pk_core *core, pk_request *r, const char *what, uint64_t limit) {
+  pk_message m = {.size = 0};
+  pk_message_add(&m, "protokit: overloaded: ");
+  pk_message_add(&m, what);
+  pk_message_number(&m, limit);
+  pk_request_fail(core, r, PK_STATUS_OVERLOADED, m.data, m.size);
+}
+
+void pk_filter_ask(pk_core *core, pk_request *r, const pk_plan *plan, const uint8_t *data, const pk_frame *f) {
+  const pk_limits *l = &core->limits;
+  pk_filtering *of = &r->live->filtering[r->plan];
+  if (of->requests >= l->filters) {
+    overloaded(core, r, "requests of this rule that wait for filters are at the limit of ", l->filters);
+    return;
+  }
+  /* A rule may hold as much as it leaves free: whoever comes behind one that holds much still finds room. */
+  uint64_t bytes = cost(f->size), most = share(l);
+  if (core->filter_bytes + of->bytes + bytes <= most) r->held = pk_hold(core, data, f);
+  if (r->held == NULL) {
+    overloaded(core, r, "bytes that wait for filters are at the limit of ", most);
+    return;
+  }
+  r->filtering = 1;
+  of->requests++;
+  of->bytes += bytes;
+  core->filtering++;
+  core->filter_bytes += bytes;
+  PK_STAT_ADD(core->stats.filters_waiting, 1);
+  PK_STAT_ADD(core->stats.filters_bytes, bytes);
+  if (l->filter_ms < r->timeout_ms) pk_timer_start(&core->wheel, &r->timer, core->now / PK_MS + 1 + l->filter_ms);
+  pk_op_add(core, (pk_op){.op = PK_OP_FILTER,
+                          .arg = plan->filter,
+                          .handle = pk_request_handle(r),
+                          .data = (uint64_t)(uintptr_t)r->held->data,
+                          .size = f->size,
+                          .codec = (uint64_t)(uintptr_t)r->codec,
+                          .token = r->live->token});
+}
+
+static void read_no_more(pk_core *core, const pk_held *h) {
+  core->filter_bytes -= cost(h->capacity);
+  PK_STAT_SUB(core->stats.filters_bytes, cost(h->capacity));
+}
+
+static void waits_no_more(pk_core *core, pk_request *r) {
+  r->filtering = 0;
+  r->live->filtering[r->plan].requests--;
+  r->live->filtering[r->plan].bytes -= cost(r->held->capacity);
+  core->filtering--;
+  PK_STAT_SUB(core->stats.filters_waiting, 1);
+}
+
+void pk_filter_cancel(pk_core *core, pk_request *r) {
+  pk_held *h = r->held;
+  waits_no_more(core, r);
+  PK_STAT_ADD(core->stats.filters_cancelled, 1);
+  r->held = NULL;
+  h->request = pk_request_handle(r);
+  h->next = NULL;
+  pk_held_orphan(core, h);
+  if (core->last_orphan != NULL) {
+    core->last_orphan->next = h;
+  } else {
+    core->orphans = h;
+  }
+  core->last_orphan = h;
+  pk_op_add(core, (pk_op){.op = PK_OP_CANCEL,
+                          .arg = pk_table_plan_at(r->live->table, r->plan)->filter,
+                          .handle = h->request,
+                          .token = r->live->token});
+}
+
+/* The other side has heard of the end; mostly of the oldest first. */
+static void free_orphan(pk_core *core, pk_handle request) {
+  pk_held *before = NULL, *h = core->orphans;
+  while (h != NULL && h->request != request) {
+    before = h;
+    h = h->next;
+  }
+  if (h == NULL) return;
+  *(before == NULL ? &core->orphans : &before->next) = h->next;
+  if (core->last_orphan == h) core->last_orphan = before;
+  read_no_more(core, h);
+  free(h);
+}
+
+static int has_id_of(const pk_core *core, const pk_request *r, const uint8_t *data, const pk_frame *f) {
+  if (!r->named) return f->id == r->client_id;
+  pk_slice was = pk_request_id(core, r), is = pk_id_of(r->codec, data, f, f->size);
+  return was.size == is.size && (was.size == 0 || memcmp(was.data, is.data, is.size) == 0);
+}
+
+/* The filter's own version of the request takes the place of the one that was held. */
+static int replace_held(pk_core *core, pk_request *r, const uint8_t *data, size_t size) {
+  pk_frame f = {0};
+  int result = r->codec->frame(r->codec, data, size, core->limits.frame, &f);
+  int kind = r->oneway ? PK_KIND_ONEWAY : PK_KIND_REQUEST;
+  if (result != PK_OK || f.size != size || f.kind != kind || !has_id_of(core, r, data, &f)) return -1;
+  pk_held *h = pk_hold(core, data, &f);
+  if (h == NULL) return -1;
+  pk_held_free(core, r->held);
+  r->held = h;
+  r->upstream_key = f.upstream_key;
+  return 0;
+}
+
+int pk_core_decide(pk_core *core, pk_handle request, uint32_t verdict, uint32_t cluster,
+                   uint32_t status, const char *text, size_t text_size) {
+  pk_request *r = pk_request_find(core, request);
+  if (r == NULL || !r->filtering) {
+    free_orphan(core, request);
+    return -1;
+  }
+  waits_no_more(core, r);
+  read_no_more(core, r->held);
+  if (!r->oneway && pk_request_client(core, r) == NULL) {
+    pk_request_end(core, r);
+  } else if (verdict == PK_DECIDE_REPLY) {
+    pk_request_fail(core, r, status, text, text_size);
+  } else if (core->request_count - core->filtering > core->limits.in_flight) {
+    overloaded(core, r, "requests in flight of this worker are at the limit of ", core->limits.in_flight);
+  } else if (text_size > 0 && replace_held(core, r, (const uint8_t *)text, text_size) != 0) {
+    static const char why[] = "protokit: the request that a filter changed does not fit any more";
+    pk_request_fail(core, r, PK_STATUS_INTERNAL, why, sizeof why - 1);
+  } else {
+    if (core->limits.filter_ms < r->timeout_ms)
+      pk_timer_start(&core->wheel, &r->timer, r->started / PK_MS + 1 + r->timeout_ms);
+    if (verdict == PK_DECIDE_CLUSTER && cluster < r->live->table->cluster_count) r->cluster = cluster;
+    pk_request_dispatch(core, r, r->held->data, &r->held->frame);
+  }
+  return 0;
+}

@@ -1,0 +1,156 @@
+/* pinned.c: upstream connections that are one client's own: one for each cluster that its requests go to.
+ *
+ * The client's ids stay, and servers may call it back. What the servers know of the client is lost with a
+ * connection: so the client has its answers from the others, is refused what it asks then, and is closed. */
+#include <stdlib.h>
+
+#include "base/hash.h"
+#include "core/internal.h"
+
+enum { TRIES = 3 };
+
+static uint64_t cluster_key(const pk_table *t, uint32_t cluster) {
+  pk_text name = pk_table_cluster_at(t, cluster)->name;
+  return pk_hash(0, (const uint8_t *)pk_table_text_at(t, name), name.size);
+}
+
+/* Whether it leads to the request's cluster. A cluster's number is its table's; what stays is its name. */
+static int leads_to(pk_conn *c, const pk_live *live, uint32_t cluster) {
+  if (c->cluster_token == live->token) return c->cluster == cluster;
+  if (c->cluster_key != cluster_key(live->table, cluster)) return 0;
+  c->cluster_token = live->token;
+  c->cluster = cluster;
+  return 1;
+}
+
+static pk_conn *connect_own(pk_core *core, pk_conn *client, const pk_request *r, uint32_t *status) {
+  pk_conn *c = pk_up_pick(core, r, 1, status);
+  if (c == NULL) return NULL;
+  c->peer = pk_conn_handle(client);
+  c->cluster_key = cluster_key(r->live->table, r->cluster);
+  c->cluster_token = r->live->token;
+  c->cluster = r->cluster;
+  c->own_next = client->own;
+  client->own = c;
+  return c;
+}
+
+pk_conn *pk_pinned_choose(pk_core *core, pk_request *r, uint32_t *status) {
+  pk_conn *client = pk_conn_find(core, r->client), *c;
+  *status = PK_UP_ENDING;
+  if (client == NULL || client->orphaned) return NULL;
+  for (c = client->own; c != NULL && !leads_to(c, r->live, r->cluster); c = c->own_next) {}
+  if (c == NULL) return connect_own(core, client, r, status);
+  c->key = r->upstream_key; /* of the last one: where it was opened before all of them, this is the first */
+  if (c->draining || c->retired || c->eof) return NULL;
+  *status = PK_STATUS_OVERLOADED;
+  return pk_up_has_room(core, c) ? c : NULL;
+}
+
+void pk_pinned_open(pk_core *core, pk_conn *client, const pk_endpoint *failed) {
+  pk_live *live = pk_conn_live(core, client);
+  const pk_table *t = live->table;
+  if (client->listener >= t->listener_count || core->shutdown || client->state != PK_CONN_OPEN) return;
+  const pk_table_listener *l = pk_table_listener_at(t, client->listener);
+  if (!l->present || client->orphaned || l->depth != PK_DEPTH_FRAME || !(client->pinned || l->pinned)) return;
+  const pk_plan *plan = pk_table_plan_at(t, l->plan);
+  if (plan->features & (PK_F_SPLIT | PK_F_FILTER)) return;
+  if (failed == NULL) client->tries = 0;
+  if (client->tries == TRIES) return;
+  client->tries++;
+  pk_request r = {.live = live,
+                  .cluster = plan->cluster,
+                  .codec = client->codec,
+                  .named = client->named,
+                  .avoid = (pk_endpoint *)(uintptr_t)failed};
+  uint32_t status;
+  connect_own(core, client, &r, &status);
+}
+
+void pk_pinned_client_closed(pk_core *core, pk_conn *client) {
+  while (client->own != NULL) {
+    pk_conn *c = client->own;
+    client->own = c->own_next;
+    c->peer = 0;
+    c->unwanted = 1;
+    pk_conn_close(core, c, 0);
+  }
+}
+
+pk_conn *pk_pinned_lost(pk_core *core, pk_conn *c, int connecting) {
+  pk_conn *client = c->raw ? NULL : pk_conn_find(core, c->peer);
+  if (client == NULL) return NULL;
+  pk_conn **at = &client->own;
+  while (*at != c) at = &(*at)->own_next;
+  *at = c->own_next;
+  if (!connecting) {
+    client->orphaned = 1;
+    pk_conn_touch(core, client);
+  }
+  return client;
+}
+
+void pk_pinned_drained(pk_core *core, const pk_conn *c) {
+  pk_conn *client = pk_conn_find(core, c->peer);
+  if (client != NULL && !client->told_drain) pk_down_tell_drain(core, client);
+}
+
+/* What servers ask. Two of them may use the same id: the second is refused, so that each gets its own answer. */
+
+static uint64_t called_id(const pk_conn *c, const uint8_t *data, const pk_frame *f) {
+  if (!c->named) return f->id;
+  pk_slice id = pk_id_of(c->codec, data, f, f->size);
+  return pk_hash(0, id.data, id.size);
+}
+
+static void forget_call(pk_conn *client, uint32_t i) {
+  client->called_count--;
+  memmove(client->called + i, client->called + i + 1, (client->called_count - i) * sizeof *client->called);
+}
+
+static int note_call(const pk_core *core, pk_conn *client, const pk_conn *c, uint64_t id) {
+  int ids = c->codec->mode == PK_MODE_MULTIPLEXED;
+  for (uint32_t i = 0; ids && i < client->called_count; i++)
+    if (client->called[i].id == id && client->called[i].server != pk_conn_handle(c)) return -1;
+  if (client->called_count >= core->limits.in_flight_per_connection) {
+    if (!ids) return -1;
+    forget_call(client, 0); /* if ever it is answered, nobody gets that */
+  }
+  pk_called *called = pk_grow(client->called, &client->called_capacity, client->called_count + 1, sizeof *called);
+  if (called == NULL) return -1;
+  client->called = called;
+  called[client->called_count++] = (pk_called){id, pk_conn_handle(c)};
+  return 0;
+}
+
+int pk_pinned_call(pk_core *core, pk_conn *c, const uint8_t *data, const pk_frame *f) {
+  pk_conn *client = c->pinned ? pk_conn_find(core, c->peer) : NULL;
+  if (client == NULL || client->state != PK_CONN_OPEN) return 0;
+  if (f->kind == PK_KIND_REQUEST && note_call(core, client, c, called_id(c, data, f)) != 0) return 0;
+  if (pk_conn_send(core, client, data, f->size) == NULL) {
+    if (f->kind == PK_KIND_REQUEST) forget_call(client, client->called_count - 1);
+    return 0;
+  }
+  c->last_used = core->now;
+  pk_down_queued(core, client);
+  return 1;
+}
+
+/* Whom the client answers. What nobody is known to have asked can only be for the one server that there is. */
+static pk_conn *caller(const pk_core *core, pk_conn *client, const uint8_t *data, const pk_frame *f) {
+  int ids = client->codec->mode == PK_MODE_MULTIPLEXED;
+  uint64_t id = ids ? called_id(client, data, f) : 0;
+  for (uint32_t i = 0; i < client->called_count; i++) {
+    pk_handle server = client->called[i].server;
+    if (ids && client->called[i].id != id) continue;
+    forget_call(client, i);
+    return pk_conn_find(core, server);
+  }
+  return client->own != NULL && client->own->own_next == NULL && !client->orphaned ? client->own : NULL;
+}
+
+void pk_pinned_answer(pk_core *core, pk_conn *client, const uint8_t *data, const pk_frame *f) {
+  pk_conn *server = caller(core, client, data, f);
+  if (server == NULL || server->state != PK_CONN_OPEN || pk_conn_send(core, server, data, f->size) == NULL)
+    PK_STAT_ADD(core->stats.answers_unmatched, 1);
+}

@@ -1,0 +1,236 @@
+/* slots.c: which request an answer belongs to.
+ *
+ * A shared connection has a ring: the engine issues the ids, and their low bits say where in it. A pinned one
+ * keeps its client's ids, in chains by id that grow with what is under way: of equal ids the oldest stands in
+ * front. Where there are no ids, a request's place in the order of all takes theirs.
+ *
+ * A request that ended without its answer leaves its slot given up where the id may come again before that
+ * answer does: ids that clients choose, and narrow ones, which come round. The late answer frees it. */
+#include <stdlib.h>
+
+#include "base/hash.h"
+#include "core/internal.h"
+
+enum { FREE = 0, WAITING, GIVEN_UP };
+enum { FIRST_PINNED = 16 };
+
+/* Ids of three bytes come round within minutes. */
+static int is_narrow(const pk_codec *codec) { return codec->id_bytes > 0 && codec->id_bytes <= 3; }
+
+static int is_reserved(const pk_codec *codec, uint64_t id) {
+  uint32_t i = 0;
+  while (i < codec->reserved_count && codec->reserved_ids[i] != id) i++;
+  return i < codec->reserved_count;
+}
+
+int pk_slots_init(pk_conn *c) {
+  c->next_id = c->head_id = 1;
+  c->slot_most = c->codec->mode == PK_MODE_PINGPONG ? 1 : PK_RING;
+  if (c->pinned) return 0;
+  uint32_t size = c->slot_most;
+  if (c->codec->id_bytes == 1) {
+    size = 256;
+    c->slot_most = size;
+    for (uint64_t id = 0; id < size; id++) c->slot_most -= (uint32_t)is_reserved(c->codec, id);
+  }
+  c->slots = calloc(size, sizeof *c->slots);
+  c->slot_mask = size - 1;
+  return c->slots == NULL ? -1 : 0;
+}
+
+void pk_slots_free(pk_conn *c) {
+  free(c->slots);
+  free(c->chains);
+  c->slots = NULL;
+  c->chains = NULL;
+}
+
+/* Pinned: `chains` are the first slots of the chains, and then each slot's next one. */
+
+static uint32_t *chain_of(const pk_conn *c, uint64_t id) {
+  return &c->chains[(id * 0x9e3779b97f4a7c15u >> 32) & c->slot_mask];
+}
+
+static uint32_t *next_of(const pk_conn *c, uint32_t i) { return &c->chains[c->slot_mask + 1 + i]; }
+
+static void append(pk_conn *c, uint32_t i) {
+  uint32_t *at = chain_of(c, c->slots[i].id);
+  while (*at != PK_NONE) at = next_of(c, *at);
+  *at = i;
+  *next_of(c, i) = PK_NONE;
+}
+
+static int grow(pk_conn *c) {
+  uint32_t had = c->slots == NULL ? 0 : c->slot_mask + 1, size = had == 0 ? FIRST_PINNED : 2 * had;
+  pk_slot *slots = calloc(size, sizeof *slots);
+  uint32_t *chains = malloc(2 * size * sizeof *chains);
+  if (slots == NULL || chains == NULL) {
+    free(slots);
+    free(chains);
+    return -1;
+  }
+  pk_conn old = *c;
+  c->slots = slots;
+  c->chains = chains;
+  c->slot_mask = size - 1;
+  for (uint32_t i = 0; i < size; i++) chains[i] = PK_NONE;
+  for (uint32_t i = 0; i < had; i++) { /* chain by chain: equal ids keep their order */
+    for (uint32_t from = old.chains[i]; from != PK_NONE; from = *next_of(&old, from)) {
+      slots[from] = old.slots[from];
+      append(c, from);
+    }
+  }
+  c->slot_free = had;
+  for (uint32_t i = had; i < size; i++) *next_of(c, i) = i + 1 < size ? i + 1 : PK_NONE;
+  pk_slots_free(&old);
+  return 0;
+}
+
+static pk_slot *in_chain(const pk_conn *c, uint64_t id, uint32_t from) {
+  while (from != PK_NONE && c->slots[from].id != id) from = *next_of(c, from);
+  return from == PK_NONE ? NULL : &c->slots[from];
+}
+
+static pk_slot *first_with(const pk_conn *c, uint64_t id) {
+  return c->slots == NULL ? NULL : in_chain(c, id, *chain_of(c, id));
+}
+
+static pk_slot *next_with(const pk_conn *c, const pk_slot *s) {
+  return in_chain(c, s->id, *next_of(c, (uint32_t)(s - c->slots)));
+}
+
+static int take_pinned(pk_conn *c, pk_attempt *a, uint64_t id) {
+  for (const pk_slot *s = first_with(c, id); s != NULL; s = next_with(c, s))
+    if (s->state == GIVEN_UP) return PK_SLOT_REUSED;
+  if ((c->slots == NULL || c->slot_free == PK_NONE) && grow(c) != 0) return PK_ERR_SPACE;
+  uint32_t i = c->slot_free;
+  c->slot_free = *next_of(c, i);
+  c->slots[i] = (pk_slot){id, a->index, WAITING};
+  append(c, i);
+  a->wire_id = id;
+  return 0;
+}
+
+uint64_t pk_slots_id(pk_conn *c) {
+  uint64_t id = 0, mask = pk_id_mask(c->codec);
+  if (c->codec->mode != PK_MODE_MULTIPLEXED) return 0;
+  for (uint32_t i = 0; i < 2 * PK_RING; i++) {
+    id = c->next_id++ & mask;
+    if (is_reserved(c->codec, id)) continue;
+    if (c->pinned ? first_with(c, id) == NULL : c->slots[id & c->slot_mask].state == FREE) break;
+  }
+  return id;
+}
+
+int pk_slots_take(pk_conn *c, pk_attempt *a, uint64_t client_id) {
+  int multiplexed = c->codec->mode == PK_MODE_MULTIPLEXED;
+  if (c->pinned) return take_pinned(c, a, multiplexed ? client_id : c->next_id++);
+  a->wire_id = multiplexed ? pk_slots_id(c) : c->next_id++;
+  pk_slot *s = &c->slots[a->wire_id & c->slot_mask];
+  if (s->state != FREE) return PK_ERR_SPACE;
+  *s = (pk_slot){a->wire_id, a->index, WAITING};
+  return 0;
+}
+
+static void release(pk_conn *c, pk_slot *s) {
+  c->given_up -= s->state == GIVEN_UP;
+  s->state = FREE;
+  if (!c->pinned) return;
+  uint32_t i = (uint32_t)(s - c->slots), *at = chain_of(c, s->id);
+  while (*at != i) at = next_of(c, *at);
+  *at = *next_of(c, i);
+  *next_of(c, i) = c->slot_free;
+  c->slot_free = i;
+}
+
+static pk_slot *slot_of(const pk_conn *c, const pk_attempt *a) {
+  pk_slot *s;
+  if (c->slots == NULL) return NULL;
+  if (c->pinned) {
+    s = first_with(c, a->wire_id);
+    while (s != NULL && s->attempt != a->index) s = next_with(c, s);
+    return s;
+  }
+  s = &c->slots[a->wire_id & c->slot_mask];
+  return s->state != FREE && s->attempt == a->index ? s : NULL;
+}
+
+int pk_slots_unclear(const pk_conn *c, const pk_attempt *a) {
+  if (c->codec->mode != PK_MODE_MULTIPLEXED) return 1;
+  const pk_slot *s = c->pinned ? slot_of(c, a) : NULL;
+  while (s != NULL && (s = next_with(c, s)) != NULL && s->state != WAITING) {}
+  return s != NULL;
+}
+
+void pk_slots_put_back(pk_conn *c, const pk_attempt *a) {
+  pk_slot *s = slot_of(c, a);
+  if (s != NULL) release(c, s);
+}
+
+void pk_slots_give_up(pk_conn *c, const pk_attempt *a) {
+  pk_slot *s = slot_of(c, a);
+  if (s == NULL || s->state != WAITING) return;
+  s->attempt = PK_NONE;
+  if (c->pinned || c->codec->mode != PK_MODE_MULTIPLEXED || is_narrow(c->codec)) {
+    s->state = GIVEN_UP;
+    c->given_up++;
+    if (c->given_up > c->slot_most / 2) c->retired = 1;
+  } else {
+    s->state = FREE;
+  }
+}
+
+/* Whether the answer's id, a byte string, is that of the request in the slot. A slot given up knows its hash. */
+static int is_named(const pk_core *core, const pk_slot *s, pk_slice id) {
+  if (s->state == GIVEN_UP) return 1;
+  const pk_request *r = pk_request_find(core, pk_attempt_at(core, s->attempt)->request);
+  if (r == NULL) return 0;
+  pk_slice asked = pk_request_id(core, r);
+  return asked.size == id.size && memcmp(asked.data, id.data, id.size) == 0;
+}
+
+static pk_slot *find(const pk_core *core, const pk_conn *c, const uint8_t *data, size_t size, const pk_frame *f) {
+  int multiplexed = c->codec->mode == PK_MODE_MULTIPLEXED;
+  uint64_t number = multiplexed ? f->id : c->head_id;
+  pk_slice id = {NULL, 0};
+  if (c->named) {
+    id = pk_id_of(c->codec, data, f, size);
+    if (id.data == NULL) return NULL;
+    number = 0;
+    if (c->pinned) {
+      number = pk_hash(0, id.data, id.size);
+    } else if (!pk_id_read(c->codec, id, &number)) {
+      return NULL;
+    }
+  }
+  if (c->pinned) {
+    pk_slot *s = first_with(c, number);
+    while (s != NULL && c->named && !is_named(core, s, id)) s = next_with(c, s);
+    return s;
+  }
+  pk_slot *s = &c->slots[number & c->slot_mask];
+  return s->state != FREE && s->id == number ? s : NULL;
+}
+
+uint32_t pk_slots_answered(const pk_core *core, pk_conn *c, const uint8_t *data, size_t size, const pk_frame *f) {
+  pk_slot *s = find(core, c, data, size, f);
+  if (s == NULL) return PK_NONE;
+  uint32_t attempt = s->attempt;
+  if (c->codec->mode != PK_MODE_MULTIPLEXED) c->head_id++;
+  release(c, s);
+  if (c->retired && !c->pinned && c->given_up <= c->slot_most / 4) c->retired = 0;
+  return attempt;
+}
+
+uint32_t pk_slots_next(pk_conn *c, uint32_t *at) {
+  while (c->slots != NULL && *at <= c->slot_mask) {
+    /* Where there are no ids the oldest comes first. */
+    pk_slot *s = &c->slots[(c->pinned ? *at : c->head_id + *at) & c->slot_mask];
+    ++*at;
+    if (s->state != WAITING) continue;
+    uint32_t attempt = s->attempt;
+    release(c, s);
+    return attempt;
+  }
+  return PK_NONE;
+}

@@ -1,0 +1,31 @@
+/* text.c: the texts of error replies, put together without printf: errors come in storms. */
+#include "core/internal.h"
+
+void pk_message_bytes(pk_message *m, const void *data, uint32_t size) {
+  const uint8_t *from = data;
+  uint32_t room = (uint32_t)sizeof m->data - m->size;
+  if (size > room) size = room;
+  for (uint32_t i = 0; i < size; i++)
+    m->data[m->size++] = from[i] >= 0x20 && from[i] < 0x7f ? (char)from[i] : '?';
+}
+
+void pk_message_add(pk_message *m, const char *s) {
+  size_t size = strlen(s), room = sizeof m->data - m->size;
+  if (size > room) size = room;
+  memcpy(m->data + m->size, s, size);
+  m->size += (uint32_t)size;
+}
+
+void pk_message_number(pk_message *m, uint64_t n) {
+  char digits[20];
+  uint32_t at = sizeof digits;
+  do {
+    digits[--at] = (char)('0' + n % 10);
+    n /= 10;
+  } while (n > 0);
+  pk_message_bytes(m, digits + at, (uint32_t)sizeof digits - at);
+}
+
+void pk_message_text(pk_message *m, const pk_table *t, pk_text text) {
+  pk_message_bytes(m, pk_table_text_at(t, text), text.size);
+}

@@ -1,0 +1,169 @@
+/* declared.h: what the files of the declared codec share. declared.c: framing and the codec; declared_texts.c:
+ * finding texts; declared_reply.c: replies; declared_check.c and declared_types.c: whether a program can be run. */
+#ifndef PK_DECLARED_H
+#define PK_DECLARED_H
+
+#include <string.h>
+
+#include "wire/program.h"
+
+enum { LITTLE = 16, SIGNED = 32 };
+enum { HAS_CHECKSUM = 1, SEALED_AT_END = 2 }; /* pk_frame.flags */
+
+typedef struct quick_place {
+  pk_program_place place;
+  uint16_t at;
+  uint8_t plain, shift, is_signed;
+} quick_place;
+
+typedef struct quick_section {
+  quick_place size;
+  int8_t own;
+  uint8_t judged; /* it says whether an answer is an application error */
+  int32_t add;
+  uint32_t most, usual; /* of what stands there, as if it were unsigned; where it is usually empty, so */
+} quick_section;
+
+/* A shape as it is read fastest. */
+typedef struct quick_shape {
+  uint32_t header, trailer, sum_at, context, key;
+  uint16_t id_at;
+  uint8_t kind, sections, checked, timed, judged, kept, plain, loud, absent;
+  quick_place id, timeout, status, keep[3];
+  quick_section section[PK_SHAPE_SECTIONS];
+} quick_shape;
+
+/* Keys to look up, by size (modulo 64). */
+typedef struct quick_key {
+  const uint8_t *data;
+  uint32_t size, slice;
+  struct quick_key *next;
+} quick_key;
+
+typedef struct quick_map {
+  quick_key *of[64];
+  int usual; /* four bytes big endian before keys and values */
+} quick_map;
+
+typedef struct declared {
+  pk_codec codec;
+  const pk_program *program; /* the image */
+  const pk_insn *insns;
+  const int64_t *constants;
+  const pk_program_delimiter *delimiters;
+  const pk_program_table *tables;
+  const pk_program_entry *entries;
+  const pk_program_map *maps;
+  const pk_program_key *keys;
+  const pk_program_step *steps;
+  const pk_program_checksum *checksums;
+  const uint32_t *operands, *replies;
+  const pk_program_test *tests;
+  const pk_program_shape *shapes;
+  const pk_program_counter *counters;
+  pk_slice *literals;
+  quick_shape *quick;
+  quick_map *quick_maps;
+  quick_key *quick_keys;
+  int64_t usual_status; /* the wire's OK */
+  uint8_t usual;
+  uint8_t far; /* tests look behind the first 16 bytes */
+  uint64_t mask_a, mask_b; /* the bytes that tests look at, of the first 16 */
+  uint8_t id_form;
+} declared;
+
+static inline const declared *declared_of(const pk_codec *codec) { return codec->user; }
+
+/* Any index that an instruction can name is inside. */
+typedef struct machine {
+  int64_t r[258];
+  uint64_t stepped; /* steps that have run, bit by bit */
+  pk_slice s[512];
+} machine;
+
+static inline uint64_t big(const uint8_t *p, uint32_t bytes) {
+  uint64_t v = 0;
+  for (uint32_t i = 0; i < bytes; i++) v = v << 8 | p[i];
+  return v;
+}
+
+static inline uint64_t little(const uint8_t *p, uint32_t bytes) {
+  uint64_t v = 0;
+  for (uint32_t i = bytes; i > 0; i--) v = v << 8 | p[i - 1];
+  return v;
+}
+
+static inline int64_t extend(uint64_t v, uint32_t bytes) {
+  uint32_t shift = 64 - 8 * bytes;
+  return (int64_t)(v << shift) >> shift;
+}
+
+static inline void put(uint8_t *p, uint64_t v, uint32_t bytes, int is_little) {
+  for (uint32_t i = 0; i < bytes; i++) p[is_little ? i : bytes - 1 - i] = (uint8_t)(v >> (8 * i));
+}
+
+static inline uint64_t get16(const uint8_t *p) { return (uint64_t)p[0] << 8 | p[1]; }
+static inline uint64_t get32(const uint8_t *p) {
+  uint32_t v;
+  memcpy(&v, p, 4);
+  return __builtin_bswap32(v);
+}
+static inline uint64_t get64(const uint8_t *p) {
+  uint64_t v;
+  memcpy(&v, p, 8);
+  return __builtin_bswap64(v);
+}
+
+/* By parts, as it was written: a load of both at once would wait until the stores are through. */
+static inline void copy(pk_slice *to, const pk_slice *from) {
+  to->data = from->data;
+  to->size = from->size;
+}
+
+static inline uint32_t milliseconds(int64_t v) { return v <= 0 ? 0 : v > UINT32_MAX ? UINT32_MAX : (uint32_t)v; }
+
+typedef struct pairs {
+  const uint8_t *at, *end;
+} pairs;
+
+typedef struct headers {
+  pk_slice section;
+  uint32_t map;
+} headers;
+
+/* Where `what` stands in at[0..end), or NULL. */
+const uint8_t *pk_declared_find(const uint8_t *at, const uint8_t *end, pk_slice what);
+
+/* The next pair of a map; PK_MORE at its end. A null key or value has no data. */
+int pk_declared_next_pair(const declared *d, const pk_program_map *map, pairs *in, pk_slice *key, pk_slice *value);
+
+/* The values of a map's known keys, into their slices. */
+int pk_declared_look(const declared *d, const pk_program_map *map, pk_slice section, pk_slice *s);
+
+/* Run text instructions from *pc to the first that is none. `out`: what a destination fills. `h`: what the
+ * headers are. Apart from the rest, since routing needs hardly more of a program than this. */
+int pk_declared_texts(const declared *d, uint32_t *pc, machine *m, const uint8_t *data, const pk_frame *f,
+                      pk_destination *out, headers *h);
+
+/* Make the checksums of a whole frame right. */
+void pk_declared_seal(const declared *d, uint8_t *data, uint32_t size);
+
+/* Build a reply (PK_REPLY_*) of a variant; raw[0..size) is its text. Its size, 0 where the variant has none, or
+ * PK_ERR_SPACE. */
+int pk_declared_reply(const declared *d, uint32_t variant, uint32_t which, uint64_t id, uint32_t context,
+                      const char *raw, size_t raw_size, uint8_t *out, size_t cap);
+
+/* Why a program cannot be run, or NULL, in this order: each relies on those before it. */
+const char *pk_declared_bad_image(const pk_program *p, size_t size);
+const char *pk_declared_bad_indexes(const declared *d);
+const char *pk_declared_bad_insns(const declared *d);
+const char *pk_declared_bad_shapes(const declared *d);
+const char *pk_declared_bad_paths(const declared *d);
+
+const char *pk_declared_bad_replies(const declared *d);
+int pk_declared_all_statuses(const declared *d, uint32_t table);
+
+/* The reason with the instruction in front of it. */
+const char *pk_declared_refused(const declared *d, uint32_t pc, const char *why);
+
+#endif

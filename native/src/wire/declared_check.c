@@ -1,0 +1,231 @@
+/* declared_check.c: a program is checked once, so that running it needs no checks. */
+#include "wire/declared.h"
+
+static int in_image(const pk_program *p, pk_program_range range, size_t item) {
+  return range.at % 8 == 0 && range.at <= p->size && range.count <= (p->size - range.at) / item;
+}
+
+static const char *bad_literal(const pk_program *p) {
+  const pk_program_literal *l = (const void *)((const uint8_t *)p + p->literals.at);
+  for (uint32_t i = 0; i < p->literals.count; i++)
+    if (l[i].at > p->size || l[i].size > p->size - l[i].at) return "a literal is outside of the image";
+  return NULL;
+}
+
+/* What `i` is an index of: its end. */
+static uint32_t most_of(const pk_program *p, uint8_t op) {
+  switch (op) {
+    case PK_I_UNTIL: return p->delimiters.count;
+    case PK_I_VERIFY: return p->checksums.count;
+    case PK_I_CONST: return p->constants.count;
+    case PK_I_TABLE: return p->tables.count;
+    case PK_I_MAGIC: case PK_I_LITERAL: case PK_I_SPLIT: case PK_I_SAME: case PK_I_EMIT:
+    case PK_I_EMIT_TEXT: return p->literals.count;
+    case PK_I_LOOK: case PK_I_HEADERS: return p->maps.count;
+    case PK_I_STEP: return p->steps.count;
+    case PK_I_SAVE: case PK_I_OWN: return 3;
+    case PK_I_UVAR: case PK_I_TO: return PK_NO_TEXT + 1;
+    case PK_I_KIND: return PK_KIND_GREETING + 1;
+    case PK_I_JUMP: case PK_I_JZ: case PK_I_JNZ: case PK_I_JNE:
+    case PK_I_TAKE: return p->insns.count;
+    default: return INT32_MAX;
+  }
+}
+
+static const char *bad_operands(const declared *d, uint32_t pc) {
+  const pk_insn *n = &d->insns[pc];
+  switch (n->op) {
+    case PK_I_SET: case PK_I_BITS: case PK_I_ADDI: case PK_I_MULI: case PK_I_ANDI: case PK_I_EQI: case PK_I_NEI:
+    case PK_I_LTI: case PK_I_LEI: case PK_I_GTI: case PK_I_GEI: break;
+    default:
+      if (n->i < 0 || (uint32_t)n->i >= most_of(d->program, n->op)) return "its index is out of range";
+  }
+  switch (n->op) {
+    case PK_I_JUMP: case PK_I_JZ: case PK_I_JNZ: case PK_I_JNE: case PK_I_TAKE:
+      return (uint32_t)n->i <= pc ? "it jumps backward" : NULL;
+    case PK_I_LOAD: return n->b < 1 || n->b > 8 ? "its integer's width is out of range" : NULL;
+    case PK_I_MARK: return n->b < 1 || n->b > 8 ? "its integer's width is out of range" : NULL;
+    case PK_I_UVAR: return n->b < 1 || n->b > 5 ? "its integer's width is out of range" : NULL;
+    case PK_I_SUM: return (n->c & 15) < 1 || (n->c & 15) > 8 ? "its integers' width is out of range" : NULL;
+    case PK_I_BITS: return n->c > 63 ? "its shift is out of range" : NULL;
+    case PK_I_KIND: return n->i < PK_KIND_REQUEST ? "no frame is of that kind" : NULL;
+    case PK_I_SAVE: case PK_I_OWN: return n->i & 1 ? "its index is out of range" : NULL;
+    case PK_I_SPLIT: return d->literals[n->i].size == 0 ? "its separator is empty" : NULL;
+    case PK_I_EMIT_ID: case PK_I_EMIT_KEPT: case PK_I_EMIT_SIZE: case PK_I_EMIT_COUNT:
+      return n->b > 8 ? "its integer is too wide" : NULL;
+    default: return NULL;
+  }
+}
+
+const char *pk_declared_bad_insns(const declared *d) {
+  const pk_program *p = d->program;
+  if (p->insns.count == 0 || d->insns[p->insns.count - 1].op != PK_I_END) return "the program does not end";
+  for (uint32_t i = 0; i < p->insns.count; i++) {
+    const char *why = d->insns[i].op >= PK_I_COUNT ? "it is unknown" : bad_operands(d, i);
+    if (why != NULL) return pk_declared_refused(d, i, why);
+  }
+  return pk_declared_bad_replies(d);
+}
+
+static int leads_on(const pk_program *p, uint32_t next, uint32_t from) {
+  if (next == PK_NOWHERE) return 1;
+  return next & PK_LEAF ? (next & ~PK_LEAF) < p->shapes.count : next > from && next < p->tests.count;
+}
+
+/* Only what the place says is read. */
+static int bad_place(pk_program_place one, uint32_t past) {
+  static const uint8_t widths[] = {0, 1, 2, 4, 8, 2, 4};
+  if ((uint32_t)one.offset + one.width > past) return 1;
+  if (one.form < sizeof widths) return one.width != widths[one.form];
+  return one.form < PK_PLACE_OTHER || one.form > (PK_PLACE_OTHER | 3) || one.width < 1 || one.width > 8;
+}
+
+/* What a destination is read from: pairs of pk_frame.own, bit by bit. */
+static uint32_t own_of(const declared *d) {
+  const pk_program *p = d->program;
+  uint32_t found = p->direct.map == PK_NOWHERE ? 0 : 1u << p->direct.own / 2;
+  for (uint32_t i = 0; i < p->insns.count; i++)
+    if (d->insns[i].op == PK_I_OWN) found |= 1u << d->insns[i].i / 2;
+  return found;
+}
+
+/* Tests lead forward; a shape's fields stand inside its header. */
+const char *pk_declared_bad_shapes(const declared *d) {
+  const pk_program *p = d->program;
+  uint32_t wanted = own_of(d);
+  if (p->root != PK_NOWHERE && !(p->root & PK_LEAF) && p->root >= p->tests.count) return "the root is out of range";
+  if (p->root & PK_LEAF && !leads_on(p, p->root, 0)) return "the root is out of range";
+  for (uint32_t i = 0; i < p->tests.count; i++)
+    if (bad_place(d->tests[i].place, p->tested) || !leads_on(p, d->tests[i].yes, i) || !leads_on(p, d->tests[i].no, i))
+      return "a test leads nowhere";
+  for (uint32_t i = 0; i < p->shapes.count; i++) {
+    const pk_program_shape *s = &d->shapes[i];
+    pk_program_place all[5 + PK_SHAPE_SECTIONS];
+    memcpy(all, &s->timeout, sizeof s->timeout);
+    all[1] = s->status;
+    memcpy(all + 2, s->keep, sizeof s->keep);
+    uint64_t least = (uint64_t)s->header + s->trailer;
+    uint32_t own = s->absent, kept = 0;
+    if (s->sections > PK_SHAPE_SECTIONS || s->kept > 3 || s->variant >= p->variants) return "a shape is wrong";
+    if (s->kind < PK_KIND_REQUEST || s->kind > PK_KIND_GREETING || s->absent > 3) return "a shape is wrong";
+    if (s->id_at + (p->id_max > 0 ? p->id_max : p->id_bytes) > s->header || s->header > INT32_MAX || s->trailer > INT32_MAX)
+      return "a shape is wrong";
+    if (s->checksum >= 0 && (uint32_t)s->checksum + 4 != s->trailer) return "a shape is wrong";
+    for (uint32_t k = 0; k < PK_SHAPE_SECTIONS; k++) {
+      all[5 + k] = s->section[k].size;
+      if (s->section[k].own != -1 && s->section[k].own != 0 && s->section[k].own != 2) return "a shape is wrong";
+      if (k >= s->sections) continue;
+      if (s->section[k].own >= 0) own |= 1u << s->section[k].own / 2;
+      if (s->section[k].size.width == 0 && s->section[k].add > 0) least += (uint32_t)s->section[k].add;
+    }
+    for (uint32_t k = 0; k < 5 + PK_SHAPE_SECTIONS; k++)
+      if (bad_place(all[k], s->header)) return "a shape looks behind its header";
+    for (uint32_t k = 0; k < s->kept; k++) kept += s->keep[k].width;
+    if (kept > 3) return "a shape keeps more than 3 bytes";
+    if (least == 0) return "a shape may have no bytes";
+    if (s->kind <= PK_KIND_ONEWAY && (wanted & ~own) != 0) return "a shape lacks what its destination is read from";
+    if (s->status.width != 0 && p->status >= p->tables.count) return "a shape is wrong";
+  }
+  return NULL;
+}
+
+static int bad_direct(const declared *d) {
+  const pk_program *p = d->program;
+  const pk_program_direct *t = &p->direct;
+  if (t->map == PK_NOWHERE) return 0;
+  if (p->rerun || t->map >= p->maps.count || (t->own != 0 && t->own != 2) || t->after >= p->insns.count) return 1;
+  for (const pk_program_text *one = t->text; one < t->text + 4; one++) {
+    if (one->count > 3 || one->parts > 4 || one->separator >= p->literals.count) return 1;
+    if (one->parts > 1 && d->literals[one->separator].size == 0) return 1;
+  }
+  return 0;
+}
+
+static int bad_width(uint32_t form) { return (form & 15) < 1 || (form & 15) > 8 || form >= 64; }
+
+int pk_declared_all_statuses(const declared *d, uint32_t table) {
+  const pk_program_table *t = &d->tables[table];
+  int all = t->otherwise >= 0 && t->otherwise < PK_STATUS_COUNT;
+  for (uint32_t i = 0; i < t->count; i++) {
+    int64_t v = d->entries[t->first + i].value;
+    all &= v >= 0 && v < PK_STATUS_COUNT;
+  }
+  return all;
+}
+
+const char *pk_declared_bad_indexes(const declared *d) {
+  const pk_program *p = d->program;
+  if (p->insns.count == 0) return "the program does not end";
+  const uint32_t starts[] = {p->frame, p->meaning, p->destination};
+  for (size_t i = 0; i < 3; i++)
+    if (starts[i] >= p->insns.count) return "an entry is out of range";
+  if (p->headers != PK_NOWHERE && p->headers >= p->insns.count) return "an entry is out of range";
+  for (uint32_t i = 0; i < p->replies.count; i++)
+    if (d->replies[i] != PK_NOWHERE && d->replies[i] >= p->insns.count) return "a reply is out of range";
+  if (p->variants == 0 || p->variants > 255 || p->replies.count != p->variants * PK_REPLIES)
+    return "replies and variants do not fit";
+  for (uint32_t i = 0; i < p->delimiters.count; i++)
+    if (d->delimiters[i].literal >= p->literals.count || d->literals[d->delimiters[i].literal].size == 0)
+      return "a delimiter is out of range";
+  for (uint32_t i = 0; i < p->tables.count; i++)
+    if (d->tables[i].first > p->entries.count || d->tables[i].count > p->entries.count - d->tables[i].first)
+      return "a table is out of range";
+  if (p->tables.count > 0 && (p->status >= p->tables.count || !pk_declared_all_statuses(d, p->status)))
+    return "the table of statuses is out of range, or holds what is no status";
+  for (uint32_t i = 0; i < p->maps.count; i++) {
+    const pk_program_map *m = &d->maps[i];
+    if (m->first > p->keys.count || m->count > p->keys.count - m->first) return "a map is out of range";
+    if (m->kind > PK_MAP_LINES) return "a map is of no kind";
+    if (m->kind == PK_MAP_LINES &&
+        (m->between >= p->literals.count || m->after >= p->literals.count ||
+         d->literals[m->between].size == 0 || d->literals[m->after].size == 0))
+      return "a map's separator is out of range";
+    if (m->kind == PK_MAP_PAIRS && (bad_width(m->key_size) || bad_width(m->value_size)))
+      return "a map's length is too wide, or has no bytes";
+  }
+  for (uint32_t i = 0; i < p->keys.count; i++)
+    if (d->keys[i].literal >= p->literals.count || d->keys[i].slice > 255) return "a key is out of range";
+  for (uint32_t i = 0; i < p->steps.count; i++)
+    if (d->steps[i].function == 0 || d->steps[i].first > p->literals.count ||
+        d->steps[i].count > p->literals.count - d->steps[i].first)
+      return "a step is out of range";
+  if (p->app_map != PK_NOWHERE &&
+      (p->app_map >= p->maps.count || d->maps[p->app_map].count != 1 || p->app_text >= p->literals.count))
+    return "what an application error is is out of range";
+  if (bad_direct(d)) return "the direct destination is out of range";
+  for (uint32_t i = 0; i < p->checksums.count; i++)
+    if (d->checksums[i].at > 255 || d->checksums[i].first > p->operands.count ||
+        d->checksums[i].count > p->operands.count - d->checksums[i].first)
+      return "a checksum is out of range";
+  for (uint32_t i = 0; i < p->operands.count; i++)
+    if (d->operands[i] > 255) return "an operand is out of range";
+  for (uint32_t i = 0; i < p->counters.count; i++) {
+    const pk_program_counter *c = &d->counters[i];
+    if (c->at > 255 || (c->form & 15) > 8 || ((c->form & 15) == 0 && (c->form != 0 || p->counters.count > 1)))
+      return "a counter of the id is out of range";
+  }
+  if (p->id_max > PK_ID_MAX || (p->id_delimiter != PK_NOWHERE && p->id_delimiter >= p->literals.count))
+    return "the id is out of range";
+  if (p->id_delimiter != PK_NOWHERE && d->literals[p->id_delimiter].size == 0) return "the id's delimiter is empty";
+  if (d->literals[p->name].size == 0 || d->literals[p->name].data[d->literals[p->name].size - 1] != 0)
+    return "its name has no end";
+  return NULL;
+}
+
+const char *pk_declared_bad_image(const pk_program *p, size_t size) {
+  if (size < sizeof *p || p->magic != PK_PROGRAM_MAGIC || p->size != size) return "it is no program";
+  if (p->greeting_steps > PK_GREETING_STEPS || p->reserved_count > 4 || p->id_bytes > 8 || p->name >= p->literals.count) return "its header is wrong";
+  if (!in_image(p, p->insns, sizeof(pk_insn)) || !in_image(p, p->constants, 8) ||
+      !in_image(p, p->literals, sizeof(pk_program_literal)) ||
+      !in_image(p, p->delimiters, sizeof(pk_program_delimiter)) ||
+      !in_image(p, p->tables, sizeof(pk_program_table)) ||
+      !in_image(p, p->entries, sizeof(pk_program_entry)) ||
+      !in_image(p, p->maps, sizeof(pk_program_map)) || !in_image(p, p->keys, sizeof(pk_program_key)) ||
+      !in_image(p, p->steps, sizeof(pk_program_step)) ||
+      !in_image(p, p->checksums, sizeof(pk_program_checksum)) || !in_image(p, p->operands, 4) ||
+      !in_image(p, p->replies, 4) || !in_image(p, p->tests, sizeof(pk_program_test)) ||
+      !in_image(p, p->shapes, sizeof(pk_program_shape)) ||
+      !in_image(p, p->counters, sizeof(pk_program_counter)))
+    return "an array is outside of the image";
+  return bad_literal(p);
+}

@@ -1,0 +1,128 @@
+/* declared_reply.c: what a declared protocol says by itself: errors, heartbeats, greetings. */
+#include "wire/declared.h"
+
+enum { TEXT_MAX = 512, ENCODED_MAX = 6 * TEXT_MAX };
+
+typedef struct text {
+  uint8_t data[ENCODED_MAX];
+  uint32_t size, units;
+} text;
+
+static void text_add(text *t, const uint8_t *data, uint32_t size) {
+  memcpy(t->data + t->size, data, size);
+  t->size += size;
+}
+
+static void encode(text *t, uint32_t encoding, const char *raw, size_t size) {
+  static const char hex[] = "0123456789abcdef";
+  t->size = t->units = 0;
+  if (size > TEXT_MAX) size = TEXT_MAX;
+  for (size_t i = 0; i < size;) {
+    const uint8_t *p = (const uint8_t *)raw + i;
+    uint32_t width = *p < 0x80 ? 1 : *p >= 0xf0 ? 4 : *p >= 0xe0 ? 3 : *p >= 0xc0 ? 2 : 0;
+    if (width == 0 || i + width > size) break; /* cut in the middle of a character */
+    t->units += width == 4 ? 2 : 1;
+    if (encoding == PK_TEXT_JSON && (*p < 0x20 || *p == '"' || *p == '\\')) {
+      const uint8_t escape[6] = {'\\', 'u', '0', '0', (uint8_t)hex[*p >> 4], (uint8_t)hex[*p & 15]};
+      text_add(t, escape, 6);
+    } else if (encoding == PK_TEXT_HESSIAN && width == 4) { /* each surrogate alone */
+      uint32_t code = ((p[0] & 7u) << 18 | (p[1] & 63u) << 12 | (p[2] & 63u) << 6 | (p[3] & 63u)) - 0x10000;
+      const uint32_t two[2] = {0xd800 + (code >> 10 & 0x3ff), 0xdc00 + (code & 0x3ff)};
+      for (int k = 0; k < 2; k++) {
+        const uint8_t bytes[3] = {(uint8_t)(0xe0 | two[k] >> 12), (uint8_t)(0x80 | (two[k] >> 6 & 63)),
+                                  (uint8_t)(0x80 | (two[k] & 63))};
+        text_add(t, bytes, 3);
+      }
+    } else {
+      text_add(t, p, width);
+    }
+    i += width;
+  }
+}
+
+/* A text that a delimiter ends has none of its bytes. */
+static void without(text *t, pk_slice delimiter) {
+  uint8_t instead = delimiter.size > 0 && memchr(delimiter.data, ' ', delimiter.size) != NULL ? '_' : ' ';
+  for (uint32_t i = 0; i < t->size && delimiter.size > 0; i++)
+    if (memchr(delimiter.data, t->data[i], delimiter.size) != NULL) t->data[i] = instead;
+}
+
+int pk_declared_reply(const declared *d, uint32_t variant, uint32_t which, uint64_t id, uint32_t context,
+                 const char *raw, size_t raw_size, uint8_t *out, size_t cap) {
+  uint32_t pc = d->replies[(variant < d->program->variants ? variant : 0) * PK_REPLIES + which];
+  size_t n = 0;
+  text t;
+  if (pc == PK_NOWHERE) return 0;
+  encode(&t, d->program->text_encoding, raw, raw_size);
+  for (;; pc++) {
+    const pk_insn *in = &d->insns[pc];
+    uint64_t size = (uint64_t)in->i + t.size;
+    pk_slice literal = {NULL, 0};
+    uint8_t varint[10];
+    uint32_t bytes = in->b;
+    switch (in->op) {
+      case PK_I_EMIT:
+        literal = d->literals[in->i];
+        bytes = literal.size;
+        break;
+      case PK_I_EMIT_TEXT:
+        without(&t, d->literals[in->i]);
+        literal = (pk_slice){t.data, t.size}, bytes = t.size;
+        break;
+      case PK_I_EMIT_UVAR:
+        for (bytes = 0; size >= 0x80; size >>= 7) varint[bytes++] = (uint8_t)(size | 0x80);
+        varint[bytes++] = (uint8_t)size;
+        literal = (pk_slice){varint, bytes};
+        break;
+      default: break;
+    }
+    if (in->op == PK_I_END) break;
+    if (cap - n < bytes) return PK_ERR_SPACE;
+    if (literal.data != NULL) {
+      memcpy(out + n, literal.data, bytes);
+    } else if (in->op == PK_I_EMIT_ID) {
+      put(out + n, id, bytes, in->c & 1);
+    } else if (in->op == PK_I_EMIT_KEPT) {
+      put(out + n, context >> (in->c & 31), bytes, in->c >> 5);
+    } else if (in->op == PK_I_EMIT_SIZE) {
+      put(out + n, size, bytes, in->c & 1);
+    } else if (in->op == PK_I_EMIT_COUNT) {
+      put(out + n, in->c & 2 ? t.units : t.size, bytes, in->c & 1);
+    }
+    n += bytes;
+  }
+  if (d->program->checksums.count > 0) pk_declared_seal(d, out, (uint32_t)n);
+  return (int)n;
+}
+
+/* The most bytes of the reply that begins there, or what is wrong with it. */
+static const char *bad_reply(const declared *d, uint32_t pc, uint64_t *most) {
+  uint64_t texts = 0;
+  *most = 0;
+  for (;; pc++) {
+    const pk_insn *n = &d->insns[pc];
+    switch (n->op) {
+      case PK_I_EMIT: *most += d->literals[n->i].size; break;
+      case PK_I_EMIT_TEXT: *most += ENCODED_MAX, texts += ENCODED_MAX; break;
+      case PK_I_EMIT_UVAR: *most += 5; break;
+      case PK_I_EMIT_ID: case PK_I_EMIT_KEPT: case PK_I_EMIT_SIZE: case PK_I_EMIT_COUNT: *most += n->b; break;
+      case PK_I_END: return *most > texts ? NULL : pk_declared_refused(d, pc, "a reply may have no bytes");
+      default: return pk_declared_refused(d, pc, "stands in a reply");
+    }
+  }
+}
+
+const char *pk_declared_bad_replies(const declared *d) {
+  const pk_program *p = d->program;
+  for (uint32_t i = 0; i < p->replies.count; i++) {
+    uint32_t which = i % PK_REPLIES;
+    uint64_t most = 0;
+    const char *why = d->replies[i] == PK_NOWHERE ? NULL : bad_reply(d, d->replies[i], &most);
+    if (why != NULL) return why;
+    if (most > p->reply_max) return "a reply is longer than reply_max";
+    int must = (which >= PK_REPLY_ERROR + PK_STATUS_NO_SERVICE && which < PK_REPLY_GREETING) ||
+               (which >= PK_REPLY_GREETING && which < PK_REPLY_GREETING + p->greeting_steps);
+    if (must && d->replies[i] == PK_NOWHERE) return "a reply is missing";
+  }
+  return NULL;
+}

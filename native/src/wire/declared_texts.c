@@ -1,0 +1,222 @@
+/* declared_texts.c: where the destination and the headers of a declared frame stand. */
+#include "wire/declared.h"
+
+static int sized_text(pairs *in, uint32_t form, pk_slice *out) {
+  uint32_t bytes = form & 15;
+  if ((size_t)(in->end - in->at) < bytes) return PK_ERR_FORMAT;
+  uint64_t raw = form & LITTLE ? little(in->at, bytes) : big(in->at, bytes);
+  int64_t size = form & SIGNED ? extend(raw, bytes) : (int64_t)raw;
+  in->at += bytes;
+  *out = (pk_slice){NULL, 0};
+  if (size == -1) return PK_OK;
+  if (size < 0 || size > in->end - in->at) return PK_ERR_FORMAT;
+  *out = (pk_slice){in->at, (uint32_t)size};
+  in->at += size;
+  return PK_OK;
+}
+
+const uint8_t *pk_declared_find(const uint8_t *at, const uint8_t *end, pk_slice what) {
+  if (what.size == 1) return memchr(at, what.data[0], (size_t)(end - at));
+  while ((size_t)(end - at) >= what.size) {
+    at = memchr(at, what.data[0], (size_t)(end - at) - what.size + 1);
+    if (at == NULL) return NULL;
+    if (memcmp(at, what.data, what.size) == 0) return at;
+    at++;
+  }
+  return NULL;
+}
+
+/* Up to the separator, which is passed; 0 where there is none. */
+static int line(pairs *in, pk_slice after, pk_slice *out) {
+  const uint8_t *to = pk_declared_find(in->at, in->end, after);
+  *out = (pk_slice){in->at, (uint32_t)((to == NULL ? in->end : to) - in->at)};
+  in->at = to == NULL ? in->end : to + after.size;
+  return to != NULL;
+}
+
+/* What is no pair is passed over, as peers do. */
+static int next_line_pair(pairs *in, pk_slice between, pk_slice after, pk_slice *key, pk_slice *value) {
+  if (between.size == after.size && memcmp(between.data, after.data, after.size) == 0) {
+    if (!line(in, after, key)) return PK_MORE; /* an odd rest */
+    line(in, after, value);
+    return PK_OK;
+  }
+  while (in->at < in->end) {
+    pk_slice whole;
+    line(in, after, &whole);
+    const uint8_t *end = whole.data + whole.size, *middle = pk_declared_find(whole.data, end, between);
+    if (middle == NULL) continue;
+    *key = (pk_slice){whole.data, (uint32_t)(middle - whole.data)};
+    *value = (pk_slice){middle + between.size, (uint32_t)(end - middle) - between.size};
+    return PK_OK;
+  }
+  return PK_MORE;
+}
+
+int pk_declared_next_pair(const declared *d, const pk_program_map *map, pairs *in, pk_slice *key,
+                         pk_slice *value) {
+  if (in->at == in->end) return PK_MORE;
+  if (map->kind == PK_MAP_PAIRS) {
+    int result = sized_text(in, map->key_size, key);
+    return result != PK_OK ? result : sized_text(in, map->value_size, value);
+  }
+  return next_line_pair(in, d->literals[map->between], d->literals[map->after], key, value);
+}
+
+/* Names of keys have 4 to 32 bytes mostly: two or four loads, which may overlap, tell. */
+static inline int same(const uint8_t *a, const uint8_t *b, uint32_t size) {
+  if (size < 4 || size > 32) return memcmp(a, b, size) == 0;
+  if (size < 8) return ((get32(a) ^ get32(b)) | (get32(a + size - 4) ^ get32(b + size - 4))) == 0;
+  uint64_t differ = (get64(a) ^ get64(b)) | (get64(a + size - 8) ^ get64(b + size - 8));
+  if (size > 16) differ |= (get64(a + 8) ^ get64(b + 8)) | (get64(a + size - 16) ^ get64(b + size - 16));
+  return differ == 0;
+}
+
+/* The usual map. A length of null is more than can be there. */
+static inline int look_fast(const declared *d, const pk_program_map *map, pk_slice section,
+                            pk_slice *s) {
+  const uint8_t *at = section.data, *end = at + section.size;
+  const quick_map *quick = &d->quick_maps[map - d->maps];
+  while (at < end) {
+    if (end - at < 8) return PK_ERR_FORMAT;
+    uint64_t key_size = get32(at);
+    const uint8_t *key = at + 4;
+    if (key_size > (size_t)(end - key) - 4) /* null: the general way */
+      return key_size == UINT32_MAX && map->key_size & SIGNED ? PK_MORE : PK_ERR_FORMAT;
+    uint64_t size = get32(key + key_size);
+    at = key + key_size + 4;
+    pk_slice value = {at, (uint32_t)size};
+    if (size <= (size_t)(end - at)) {
+      at += size;
+    } else if (size == UINT32_MAX && map->value_size & SIGNED) {
+      value = (pk_slice){NULL, 0};
+    } else {
+      return PK_ERR_FORMAT;
+    }
+    for (const quick_key *k = quick->of[key_size & 63]; k != NULL; k = k->next)
+      if (key_size == k->size && same(key, k->data, k->size)) s[k->slice] = value;
+  }
+  return PK_OK;
+}
+
+static void forget(const declared *d, const pk_program_map *map, pk_slice *s) {
+  const quick_key *keys = d->quick_keys + map->first;
+  for (uint32_t i = 0; i < map->count; i++) s[keys[i].slice] = (pk_slice){NULL, 0};
+}
+
+static __attribute__((noinline)) int look_slowly(const declared *d, const pk_program_map *map, pk_slice section,
+                                                 pk_slice *s) {
+  pairs in = {section.data, section.data + section.size};
+  const quick_key *keys = d->quick_keys + map->first;
+  pk_slice key, value;
+  int result;
+  while ((result = pk_declared_next_pair(d, map, &in, &key, &value)) == PK_OK)
+    for (uint32_t i = 0; i < map->count; i++)
+      if (key.data != NULL && key.size == keys[i].size && same(key.data, keys[i].data, key.size))
+        s[keys[i].slice] = value;
+  return result == PK_MORE ? PK_OK : result;
+}
+
+int pk_declared_look(const declared *d, const pk_program_map *map, pk_slice section, pk_slice *s) {
+  forget(d, map, s);
+  if (section.data == NULL) return PK_OK;
+  if (d->quick_maps[map - d->maps].usual) {
+    int result = look_fast(d, map, section, s);
+    if (result != PK_MORE) return result;
+    forget(d, map, s);
+  }
+  return look_slowly(d, map, section, s);
+}
+
+static __attribute__((noinline)) void split(pk_slice in, pk_slice by, uint32_t most, pk_slice *out) {
+  const uint8_t *at = in.data, *end = at == NULL ? NULL : at + in.size;
+  uint32_t i = 0;
+  while (i < most && at != NULL) {
+    const uint8_t *to = i + 1 == most ? NULL : pk_declared_find(at, end, by);
+    out[i++] = (pk_slice){at, (uint32_t)((to == NULL ? end : to) - at)};
+    at = to == NULL ? NULL : to + by.size;
+  }
+  while (i < most) out[i++] = (pk_slice){NULL, 0};
+}
+
+static int64_t number(pk_slice s) {
+  int64_t v = 0;
+  if (s.size == 0 || s.size > 18) return 0;
+  for (uint32_t i = 0; i < s.size; i++) {
+    if (s.data[i] < '0' || s.data[i] > '9') return 0;
+    v = v * 10 + (s.data[i] - '0');
+  }
+  return v;
+}
+
+/* PK_ERR_LIMIT: a receiver may find there what the step does not. */
+static __attribute__((noinline)) int step(const declared *d, uint32_t index, pk_slice section, pk_slice *out, uint32_t count) {
+  const pk_program_step *s = &d->steps[index];
+  for (uint32_t i = 0; i < count; i++) out[i] = (pk_slice){NULL, 0};
+  if (section.data == NULL) return PK_OK;
+  pk_step function = (pk_step)(uintptr_t)s->function;
+  int result = function(section.data, section.size, d->literals + s->first, s->count, out, count);
+  if (result == PK_OK) return PK_OK;
+  for (uint32_t i = 0; i < count; i++) out[i] = (pk_slice){NULL, 0};
+  return result == PK_ERR_LIMIT ? PK_ERR_LIMIT : PK_OK;
+}
+
+__attribute__((noinline)) int pk_declared_texts(const declared *d, uint32_t *pc_at, machine *m, const uint8_t *data,
+                                           const pk_frame *f, pk_destination *out, headers *h) {
+  int64_t *r = m->r;
+  pk_slice *s = m->s;
+  for (uint32_t pc = *pc_at;; pc++) {
+    const pk_insn *n = &d->insns[pc];
+    switch (n->op) {
+      case PK_I_SLICE:
+        s[n->a] = r[n->b] < 0 ? (pk_slice){NULL, 0} : (pk_slice){data + r[n->b], (uint32_t)r[n->b + 1]};
+        break;
+      case PK_I_OWN:
+        s[n->a] = f->own[n->i] == UINT32_MAX ? (pk_slice){NULL, 0} : (pk_slice){data + f->own[n->i], f->own[n->i + 1]};
+        break;
+      case PK_I_TAKE:
+        if (s[n->b].data == NULL) break;
+        copy(&s[n->a], &s[n->b]);
+        pc = (uint32_t)n->i - 1;
+        break;
+      case PK_I_LITERAL: s[n->a] = d->literals[n->i]; break;
+      case PK_I_NONE: s[n->a] = (pk_slice){NULL, 0}; break;
+      case PK_I_COPY: copy(&s[n->a], &s[n->b]); break;
+      case PK_I_LOOK: {
+        int result = pk_declared_look(d, &d->maps[n->i], s[n->b], s);
+        if (result == PK_OK) break;
+        if (out != NULL) return result;
+        pk_declared_look(d, &d->maps[n->i], (pk_slice){NULL, 0}, s); /* of an answer: it goes on as it is */
+        break;
+      }
+      case PK_I_SPLIT: split(s[n->b], d->literals[n->i], n->c, s + n->a); break;
+      case PK_I_STEP: {
+        uint64_t one = (uint64_t)1 << (n->i & 63);
+        if (n->i < 64 && m->stepped & one) break;
+        m->stepped |= one;
+        int result = step(d, (uint32_t)n->i, s[n->b], s + n->a, n->c);
+        if (result != PK_OK && out != NULL) return result;
+        break;
+      }
+      case PK_I_NUMBER: r[n->a] = number(s[n->b]); break;
+      case PK_I_SAME:
+        r[n->a] = s[n->b].data != NULL && s[n->b].size == d->literals[n->i].size &&
+                  memcmp(s[n->b].data, d->literals[n->i].data, s[n->b].size) == 0;
+        break;
+      case PK_I_TO:
+        if (n->a != PK_NO_TEXT) copy(&out->service, &s[n->a]);
+        if (n->b != PK_NO_TEXT) copy(&out->method, &s[n->b]);
+        if (n->c != PK_NO_TEXT) copy(&out->version, &s[n->c]);
+        if (n->i != PK_NO_TEXT) copy(&out->group, &s[n->i]);
+        break;
+      case PK_I_BUDGET:
+        if (r[n->a] > 0) out->timeout_ms = milliseconds(r[n->a]);
+        break;
+      case PK_I_HEADERS:
+        h->section = s[n->a];
+        h->map = (uint32_t)n->i;
+        break;
+      default: *pc_at = pc; return PK_OK;
+    }
+  }
+}

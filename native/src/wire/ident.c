@@ -1,0 +1,94 @@
+/* ident.c: see ident.h. */
+#include "wire/ident.h"
+
+#include <string.h>
+
+enum { UUID = 36 };
+
+uint32_t pk_id_digits(uint32_t form, uint32_t id_bytes) {
+  static const uint8_t decimal[9] = {0, 3, 5, 8, 10, 13, 15, 17, 20};
+  if (form == PK_ID_DECIMAL) return decimal[id_bytes];
+  if (form == PK_ID_HEX) return 2 * id_bytes;
+  return form == PK_ID_RAW ? id_bytes : UUID;
+}
+
+/* Digits from the right; `size` of them, or with 0 as many as it takes. */
+static uint32_t write_digits(uint64_t number, uint32_t base, uint32_t size, uint8_t *out) {
+  uint8_t digits[PK_ID_MAX];
+  uint32_t n = 0;
+  do {
+    digits[n++] = (uint8_t)"0123456789abcdef"[number % base];
+    number /= base;
+  } while (n < PK_ID_MAX && (size == 0 ? number > 0 : n < size));
+  for (uint32_t i = 0; i < n; i++) out[i] = digits[n - 1 - i];
+  return n;
+}
+
+static uint32_t write_uuid(uint64_t number, uint8_t *out) {
+  static const uint8_t groups[] = {8, 4, 4, 4, 12};
+  uint8_t digits[32];
+  uint32_t n = 0, from = 0;
+  write_digits(number, 16, sizeof digits, digits);
+  for (uint32_t i = 0; i < sizeof groups; i++) {
+    if (i > 0) out[n++] = '-';
+    memcpy(out + n, digits + from, groups[i]);
+    n += groups[i];
+    from += groups[i];
+  }
+  return n;
+}
+
+uint32_t pk_id_write(const pk_codec *c, uint64_t number, uint8_t *out) {
+  uint32_t size = c->id_fixed ? c->id_max : 0;
+  if (c->id_form == PK_ID_UUID) return write_uuid(number, out);
+  if (c->id_form != PK_ID_RAW) return write_digits(number, c->id_form == PK_ID_HEX ? 16 : 10, size, out);
+  if (size == 0) size = c->id_bytes;
+  for (uint32_t i = 0; i < size; i++) out[size - 1 - i] = (uint8_t)(i < 8 ? number >> (8 * i) : 0);
+  return size;
+}
+
+static uint32_t digit_of(uint8_t byte) { return byte >= 'a' ? byte - 'a' + 10u : byte - (uint32_t)'0'; }
+
+int pk_id_read(const pk_codec *c, pk_slice id, uint64_t *number) {
+  uint8_t again[PK_ID_MAX];
+  uint64_t n = 0;
+  for (uint32_t i = 0; i < id.size; i++) { /* whatever it is: written again it has to be the same */
+    if (c->id_form == PK_ID_RAW) {
+      n = n << 8 | id.data[i];
+    } else if (c->id_form == PK_ID_DECIMAL) {
+      n = n * 10 + digit_of(id.data[i]);
+    } else if (id.data[i] != '-') {
+      n = n << 4 | (digit_of(id.data[i]) & 15);
+    }
+  }
+  if (c->id_bytes < 8 && n >> (8 * c->id_bytes) != 0) return 0;
+  *number = n;
+  return pk_id_write(c, n, again) == id.size && memcmp(again, id.data, id.size) == 0;
+}
+
+pk_slice pk_id_of(const pk_codec *c, const uint8_t *data, const pk_frame *f, size_t size) {
+  pk_span id = f->id_span;
+  if (id.at == PK_NO_ID || id.at > size || id.size > size - id.at || id.size > c->id_max)
+    return (pk_slice){NULL, 0};
+  return (pk_slice){data + id.at, id.size};
+}
+
+uint32_t pk_reply_room(const pk_codec *c, uint32_t most) {
+  return pk_id_max(c) > 0 ? pk_id_room(c, most) + most : most;
+}
+
+uint8_t *pk_reply_at(const pk_codec *c, uint8_t *to, uint32_t most) {
+  return pk_id_max(c) > 0 ? to + pk_id_room(c, most) : to;
+}
+
+int pk_reply_id(const pk_codec *c, uint8_t *to, uint32_t most, int built, pk_slice id) {
+  if (pk_id_max(c) == 0 || built <= 0) return built;
+  const uint8_t *from = pk_reply_at(c, to, most);
+  pk_frame f = {.need = (uint32_t)built + 1};
+  if (c->frame(c, from, (size_t)built, (uint32_t)built, &f) != PK_OK) return PK_ERR_FORMAT;
+  if (f.id_span.at != PK_NO_ID)
+    return id.data == NULL ? PK_ERR_UNSUPPORTED
+                           : c->splice_id(c, from, &f, id.data, id.size, to, pk_id_room(c, (uint32_t)built));
+  memcpy(to, from, (size_t)built);
+  return built;
+}
