@@ -9,7 +9,7 @@ VENV ?= $(if $(LOCK),.venv,.venv-newest)
 PYTHON ?= python3
 BIN = $(VENV)/bin
 PIP = PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/pip
-CORE = $(shell find native/src native/include native/cdef -type f) native/build_native.py pyproject.toml setup.py
+CORE = $(shell find native/src native/include -type f) native/build_native.py pyproject.toml setup.py
 PLUGINS = dubbo hsf motan sofarpc
 PARTS = $(wildcard plugins/*/native/* plugins/*/*.py plugins/*/*.toml)
 TESTS = tests plugins

@@ -1,4 +1,4 @@
-# The engine's module, built by native/build_native.py; its declarations are native/cdef/engine.h.
+# The engine's module, built by native/build_native.py; its declarations are read from the headers in native/.
 from typing import Any
 
 ffi: Any

@@ -6,6 +6,7 @@ import ast
 import filecmp
 import inspect
 import re
+import runpy
 import subprocess
 import sys
 import textwrap
@@ -203,3 +204,26 @@ def test_plugins_in_c_carry_the_header_as_it_is():
 def test_every_module_says_what_it_is():
     for path in MODULES:
         assert ast.get_docstring(ast.parse(path.read_text())), path
+
+
+def test_what_python_sees_of_the_engine_is_read_from_its_headers():
+    build = runpy.run_path(str(REPO / "native" / "build_native.py"))
+    shown = without_comments(build["declarations"]())
+    assert re.findall(r"\bpk_core_feed\b", shown) == ["pk_core_feed"], "once, though many include it"
+    assert "PK_STATUS_INTERNAL" in shown, "the public header"
+    assert "pk_core_out" not in shown, "what stands outside of the marks"
+    assert "#" not in shown
+
+
+def test_a_part_for_python_without_an_end_stops_the_build(tmp_path):
+    code = (REPO / "native" / "build_native.py").read_text()
+    for text in (
+        "/* python { */\nint one;",
+        "/* python { */\nint one;\n/* python { */\nint two;\n/* } python */",
+    ):
+        folder = tmp_path / str(len(text))
+        (folder / "src").mkdir(parents=True)
+        (folder / "build_native.py").write_text(code)
+        (folder / "src" / "access.h").write_text(text)
+        with pytest.raises(ValueError, match=r"access\.h: a part that Python sees has no end"):
+            runpy.run_path(str(folder / "build_native.py"))

@@ -9,6 +9,7 @@
 #include "wire/steps/steps.h"
 #include "driver/worker.h"
 
+/* python { */
 typedef struct pk_message_info {
   int result;
   uint32_t kind, status, size, need, timeout_ms, context, upstream_key, error_at;
@@ -79,5 +80,6 @@ const uint64_t *pk_core_stats_words(const pk_core *core);
 const uint64_t *pk_core_endpoint_words(const pk_core *core, uint32_t uid);
 const uint64_t *pk_worker_stats_words(const pk_worker *w);
 const uint64_t *pk_worker_endpoint_words(const pk_worker *w, uint32_t uid);
+/* } python */
 
 #endif

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import runpy
 import subprocess
 import sys
 import sysconfig
@@ -35,8 +36,9 @@ class Build:
             ),
         ]
         builder = FFI()
-        builder.cdef((NATIVE / "cdef" / "engine.h").read_text())
-        builder.set_source("protokit._native", '#include "access.h"\n#include "driver/worker.h"\n')
+        build = runpy.run_path(str(NATIVE / "build_native.py"))
+        builder.cdef(build["declarations"]())
+        builder.set_source("protokit._native", f'#include "{build["TOP"]}"\n')
         glue = directory / "_native.c"
         builder.emit_c_code(str(glue))
         self.objects = {path.name: self.compile(path, path.stem) for path in SOURCE.rglob("*.c")}

@@ -17,8 +17,10 @@
 #include "policy/health.h"
 #include "table/table.h"
 
+/* python { */
 typedef struct pk_core pk_core;
 typedef uint64_t pk_handle; /* 0 names nothing */
+/* } python */
 
 /* Counters of one worker; written by its thread only, read by any. */
 #define PK_STATS(X)                                                                             \
@@ -52,6 +54,7 @@ typedef struct pk_endpoint_stats {
                         memory_order_relaxed)
 #define PK_STAT_SUB(counter, n) PK_STAT_ADD(counter, -(uint64_t)(n))
 
+/* python { */
 /* What the driver has to do, in this order. */
 enum {
   PK_OP_CONNECT = 1, /* open `handle` to the sockaddr at data, size bytes; then pk_core_connected */
@@ -102,12 +105,16 @@ uint8_t *pk_core_buffer(pk_core *core, pk_handle h, size_t *size);
 void pk_core_feed(pk_core *core, pk_handle h, const uint8_t *data, size_t size);
 void pk_core_eof(pk_core *core, pk_handle h);
 void pk_core_error(pk_core *core, pk_handle h); /* reset, or any error of the socket */
+/* } python */
 /* The codec of `h` when it reads envelopes (envelope.h); NULL for every other connection. */
 const pk_codec *pk_core_bridged(const pk_core *core, pk_handle h);
 
+/* python { */
 /* Connections with bytes to write: up to `max` handles; call until it returns 0. */
 size_t pk_core_take_dirty(pk_core *core, pk_handle *out, size_t max);
+/* } python */
 int pk_core_out(const pk_core *core, pk_handle h, struct iovec *iov, int max);
+/* python { */
 /* `size` bytes of pk_core_out were written. */
 void pk_core_sent(pk_core *core, pk_handle h, size_t size);
 size_t pk_core_take_ops(pk_core *core, pk_op *out, size_t max);
@@ -122,6 +129,7 @@ int pk_core_decide(pk_core *core, pk_handle request, uint32_t verdict, uint32_t 
 void pk_core_drain(pk_core *core);
 /* Answer every request UNAVAILABLE, and close every connection once its bytes are written. */
 void pk_core_shutdown(pk_core *core);
+/* } python */
 
 const pk_stats *pk_core_stats(const pk_core *core);
 /* NULL where the worker has not met that endpoint. Safe from any thread. */

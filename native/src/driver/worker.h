@@ -7,6 +7,7 @@
 
 #include "core/core.h"
 
+/* python { */
 typedef struct pk_worker pk_worker;
 
 /* Events besides PK_OP_FILTER, PK_OP_RETIRED and PK_OP_ENDPOINT. */
@@ -36,6 +37,7 @@ int pk_worker_decide(pk_worker *w, pk_handle request, uint32_t verdict, uint32_t
                      uint32_t status, const char *text, size_t text_size);
 int pk_worker_drain(pk_worker *w);
 int pk_worker_shutdown(pk_worker *w);
+/* } python */
 
 const pk_stats *pk_worker_stats(const pk_worker *w);
 const pk_endpoint_stats *pk_worker_endpoint_stats(const pk_worker *w, uint32_t uid);

@@ -13,6 +13,7 @@ static inline int pk_codec_is_pinned(const pk_codec *c) {
   return (PK_CODEC_HAS(c, pinned) && c->pinned) || (c->id_bytes > 0 && pk_id_max(c) == 0 && c->patch_id == NULL);
 }
 
+/* python { */
 typedef struct pk_limits {
   uint64_t buffer;        /* bytes of buffers a worker may hold */
   uint32_t frame;         /* bytes of one frame */
@@ -119,6 +120,7 @@ typedef struct pk_table {
       codecs, text; /* offsets of the arrays from the start of the block */
   uint32_t listener_count, rule_count, plan_count, cluster_count, endpoint_count, routes_count;
 } pk_table;
+/* } python */
 
 #define PK_AT(table, type, offset) ((const type *)(const void *)((const char *)(table) + (offset)))
 
@@ -158,6 +160,7 @@ uint32_t pk_table_route_cached(const pk_table *t, pk_cached_route cache[PK_CACHE
 
 /* Building. Every function returns an index, or PK_NONE when memory is short or an argument
  * names something that is not there. Not thread-safe; one builder makes one table. */
+/* python { */
 typedef struct pk_builder pk_builder;
 pk_builder *pk_builder_new(uint64_t seed, const pk_limits *limits);
 void pk_builder_free(pk_builder *b);
@@ -184,5 +187,6 @@ uint32_t pk_builder_fallback(pk_builder *b, uint32_t cluster);
 /* The finished table, to be freed with pk_table_free; NULL when memory was short. */
 pk_table *pk_builder_finish(pk_builder *b);
 void pk_table_free(pk_table *t);
+/* } python */
 
 #endif

@@ -4,7 +4,9 @@
 
 #include <stdint.h>
 
+/* python { */
 /* NULL when the engine can use the codec at this address, else what is wrong with it. */
 const char *pk_codec_check(uintptr_t codec);
+/* } python */
 
 #endif

@@ -26,9 +26,11 @@ enum {
 /* What a codec has beyond what every one must have. */
 enum { PK_ENVELOPE_BEATS = 1, PK_ENVELOPE_DRAINS = 2 };
 
+/* python { */
 /* The codec of a protocol in Python; it stays for good. 0 when memory is short. */
 uintptr_t pk_envelope_new(const char *name, uint32_t mode, uint32_t id_bytes, const uint64_t *reserved_ids,
                           uint32_t reserved_count, uint32_t features);
+/* } python */
 int pk_envelope_is(const pk_codec *codec);
 
 #endif

@@ -246,6 +246,8 @@ const pk_codec *pk_declared_new(const void *image, size_t size, const char **err
 /* Of a codec that no other thread ever had. */
 void pk_declared_free(const pk_codec *codec);
 
+/* python { */
 const char *pk_instruction_names(void);
+/* } python */
 
 #endif
