@@ -77,7 +77,7 @@ static uint8_t *edited(const format *f, bytes *in) {
     uint32_t which = next(in), item = next(in), byte = next(in), value = next(in);
     item |= next(in) << 8;
     if (which % (count + 1) == count) { /* the header, but for where its arrays stand */
-      uint32_t words = offsetof(pk_program, insns) / 4, behind = offsetof(pk_program, direct);
+      uint32_t words = offsetof(pk_program, insns) / 4, behind = offsetof(pk_program, app_map);
       size_t at = byte & 1 ? behind + item % (sizeof *p - behind) : 4 * (2 + item % (words - 2)) + byte / 2 % 4;
       image[at] = (uint8_t)value;
     } else if (tables[which % (count + 1)].of.count > 0) {
@@ -164,7 +164,7 @@ static uint8_t *decoded(bytes *in) {
   uint32_t named = what >> 3 & 1, counted = named & (what >> 4), summed = what >> 5 & 1;
   pk_program p = {.magic = PK_PROGRAM_MAGIC, .id_bytes = 2, .reply_max = 4096, .variants = 1,
                   .rerun = what >> 6 & 1, .name = 0, .root = PK_NOWHERE, .id_delimiter = PK_NOWHERE,
-                  .id_max = named ? 8 : 0, .app_map = PK_NOWHERE, .direct.map = PK_NOWHERE, .text_encoding = what >> 7};
+                  .id_max = named ? 8 : 0, .app_map = PK_NOWHERE, .text_encoding = what >> 7};
   at = part(insns, FRAMING, sizeof FRAMING, some[0], in, framed, 3, 0);
   p.answerable = some[0] / 2;
   p.meaning = at;

@@ -39,7 +39,6 @@ from protokit.wire.shapes import Tree, shapes
 OPS = {name: number for number, name in enumerate(native.INSTRUCTIONS)}
 NOWHERE = 0xFFFFFFFF
 ABSENT = 255
-DIRECT = 80  # bytes of a pk_program_direct
 MAGIC = 0x706B7731
 KINDS = {"request": 1, "oneway": 2, "response": 3, "heartbeat": 4, "ack": 5, "drain": 6, "greeting": 9}
 ENCODINGS = {"utf-8": 0, "hessian": 1, "json": 2}
@@ -139,7 +138,6 @@ class _Compiler:
         self.maps: list[tuple[int, ...]] = []
         self.keys: list[tuple[int, int]] = []
         self.app = (NOWHERE, 0)
-        self.direct = struct.pack("=I", NOWHERE).ljust(DIRECT, b"\0")
         self.steps: list[tuple[int, int, int]] = []
         self.checksums: list[tuple[int, int, int, int]] = []
         self.operands: list[int] = []
@@ -674,63 +672,18 @@ class _Compiler:
         start = len(self.insns)
         self.after_framing = True
         memo: dict[Any, int] = {}
-        looked = self.look(self.meaning.destination(), memo)
-        after = len(self.insns)
+        self.look(self.meaning.destination(), memo)
         found = [
             ABSENT if view is None else self.text(view, memo)
             for view in (m.service, m.method, m.version, m.group)
         ]
         self.op("TO", *found)
-        if len(looked) == 1:
-            self._direct((m.service, m.method, m.version, m.group), memo, looked[0], after)
         if isinstance(m.timeout, views.Number):
             budget = self.register()
             self.op("NUMBER", budget, self.text(m.timeout.view, memo))
             self.op("BUDGET", budget)
         self.op("END")
         return start
-
-    def _direct(
-        self, wanted: tuple[views.View | None, ...], memo: dict[Any, int], number: int, after: int
-    ) -> None:
-        """Say a destination of the usual form without a program, if it is one: see program.h."""
-        texts: dict[Any, tuple[views.View, int, bytes, list[int]]] = {}
-        for where, view in enumerate(wanted):
-            if isinstance(view, views.Part):
-                split = view.split
-                _, _, _, to = texts.setdefault(
-                    id(split), (split.view, split.parts, split.separator, [ABSENT] * split.parts)
-                )
-                if to[view.index] != ABSENT:
-                    return
-                to[view.index] = where
-            elif view is not None:
-                texts[id(view), where] = (view, 0, b"", [where])
-        whole_first = sorted(texts.values(), key=lambda one: one[1])  # they are told to be there at less cost
-        entries = [_entries(view) for view, *_ in whole_first]
-        sources = {id(one.pairs): one.pairs for some in entries for one in some}
-        sections = self.sections()
-        timed = isinstance(self.meaning.timeout, views.Number)
-        plain = all(1 <= len(some) <= 3 for some in entries) and all(len(one[3]) <= 4 for one in whole_first)
-        if len(sources) != 1 or not plain or timed or 2 * len(sections) > OWN:
-            return
-        (pairs,) = sources.values()
-        keys = {one.key: self.text(one, memo) for some in entries for one in some}
-        self.direct = struct.pack("=4I", number, 2 * sections.index(pairs.path), after, 0)
-        for some, (view, parts, separator, to) in zip(entries, whole_first, strict=True):
-            numbers = [keys[one.key] for one in some]
-            more = isinstance(view, views.First) and len(view.views) > len(some)
-            self.direct += struct.pack(
-                "=10BHI",
-                *[*numbers, 0, 0][:3],
-                len(numbers),
-                *[*to, ABSENT, ABSENT, ABSENT][:4],
-                parts,
-                more,
-                0,
-                self.literal(separator),
-            )
-        self.direct = self.direct.ljust(DIRECT, b"\0")
 
     def headers(self) -> int:
         if self.meaning.headers is None:
@@ -846,7 +799,7 @@ class _Compiler:
         tree = Tree()
         if about.shapes:
             tree = shapes(self.nodes, self.meaning, self.sections(), keeps=not rerun)
-        header = struct.Struct(f"=16I4Q12I30I{DIRECT}s2I")
+        header = struct.Struct("=16I4Q12I30I2I")
         blocks = [
             b"".join(struct.pack("=BBBBi", *insn) for insn in self.insns),
             b"".join(struct.pack("=Q", value % 2**64) for value in self.constants),
@@ -909,7 +862,6 @@ class _Compiler:
             delimiter,
             0,
             *ranges,
-            self.direct,
             *self.app,
         )
         return head + body + pool
@@ -944,17 +896,6 @@ def _form(integer: Any) -> int:
 
 def _padded(size: int) -> int:
     return (size + 7) // 8 * 8
-
-
-def _entries(view: views.View) -> list[views.Item]:
-    """The entries of a map that a text is taken from at first."""
-    found = view.views if isinstance(view, views.First) else (view,)
-    items = []
-    for one in found:
-        if not isinstance(one, views.Item):
-            break
-        items.append(one)
-    return items
 
 
 def compile_image(nodes: tuple[Node, ...], meaning: Meaning, about: Image) -> bytes:

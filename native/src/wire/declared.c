@@ -567,40 +567,11 @@ static inline int find_texts(const declared *d, uint32_t pc, machine *m, const u
   return run(d, pc, m, data, f->size, f->size, FRAMING, &copy, out, h, &failed);
 }
 
-/* PK_MORE: not all is there, and the program has to look from *pc on. */
-static inline int direct(const declared *d, machine *m, const uint8_t *data, const pk_frame *f, pk_destination *out,
-                         uint32_t *pc) {
-  const pk_program_direct *t = &d->program->direct;
-  pk_slice *const to[] = {&out->service, &out->method, &out->version, &out->group};
-  if (f->own[t->own] == UINT32_MAX) return PK_MORE;
-  int result = pk_declared_look(d, &d->maps[t->map], (pk_slice){data + f->own[t->own], f->own[t->own + 1]}, m->s);
-  if (result != PK_OK) return result;
-  *pc = t->after;
-  for (const pk_program_text *one = t->text; one < t->text + 4 && one->count > 0; one++) {
-    const pk_slice *from = &m->s[one->from[0]];
-    for (uint32_t i = 1; i < one->count && from->data == NULL; i++) from = &m->s[one->from[i]];
-    if (from->data == NULL && one->more) return PK_MORE;
-    const uint8_t *at = from->data, *end = at == NULL ? NULL : at + from->size;
-    pk_slice by = d->literals[one->separator];
-    for (uint32_t i = 0; at != NULL; i++) {
-      const uint8_t *past = i + 1 < one->parts ? pk_declared_find(at, end, by) : NULL;
-      if (one->to[i] < 4) *to[one->to[i]] = (pk_slice){at, (uint32_t)((past == NULL ? end : past) - at)};
-      at = past == NULL ? NULL : past + by.size;
-    }
-  }
-  return PK_OK;
-}
-
 static int destination(const pk_codec *codec, const uint8_t *data, const pk_frame *f, pk_destination *out) {
   const declared *d = declared_of(codec);
-  uint32_t pc = d->program->destination;
   machine m;
-  if (d->program->direct.map != PK_NOWHERE) {
-    int result = direct(d, &m, data, f, out, &pc);
-    if (result != PK_MORE) return result;
-  }
   if (prepare(d, &m, data, f) != PK_OK) return PK_ERR_FORMAT;
-  return find_texts(d, pc, &m, data, f, out, NULL);
+  return find_texts(d, d->program->destination, &m, data, f, out, NULL);
 }
 
 static int next_header(const pk_codec *codec, const uint8_t *data, const pk_frame *f, pk_cursor *c,

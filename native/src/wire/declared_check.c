@@ -83,7 +83,7 @@ static int bad_place(pk_program_place one, uint32_t past) {
 /* What a destination is read from: pairs of pk_frame.own, bit by bit. */
 static uint32_t own_of(const declared *d) {
   const pk_program *p = d->program;
-  uint32_t found = p->direct.map == PK_NOWHERE ? 0 : 1u << p->direct.own / 2;
+  uint32_t found = 0;
   for (uint32_t i = 0; i < p->insns.count; i++)
     if (d->insns[i].op == PK_I_OWN) found |= 1u << d->insns[i].i / 2;
   return found;
@@ -127,18 +127,6 @@ const char *pk_declared_bad_shapes(const declared *d) {
     if (s->status.width != 0 && p->status >= p->tables.count) return "a shape is wrong";
   }
   return NULL;
-}
-
-static int bad_direct(const declared *d) {
-  const pk_program *p = d->program;
-  const pk_program_direct *t = &p->direct;
-  if (t->map == PK_NOWHERE) return 0;
-  if (p->rerun || t->map >= p->maps.count || (t->own != 0 && t->own != 2) || t->after >= p->insns.count) return 1;
-  for (const pk_program_text *one = t->text; one < t->text + 4; one++) {
-    if (one->count > 3 || one->parts > 4 || one->separator >= p->literals.count) return 1;
-    if (one->parts > 1 && d->literals[one->separator].size == 0) return 1;
-  }
-  return 0;
 }
 
 static int bad_width(uint32_t form) { return (form & 15) < 1 || (form & 15) > 8 || form >= 64; }
@@ -192,7 +180,6 @@ const char *pk_declared_bad_indexes(const declared *d) {
   if (p->app_map != PK_NOWHERE &&
       (p->app_map >= p->maps.count || d->maps[p->app_map].count != 1 || p->app_text >= p->literals.count))
     return "what an application error is is out of range";
-  if (bad_direct(d)) return "the direct destination is out of range";
   for (uint32_t i = 0; i < p->checksums.count; i++)
     if (d->checksums[i].at > 255 || d->checksums[i].first > p->operands.count ||
         d->checksums[i].count > p->operands.count - d->checksums[i].first)

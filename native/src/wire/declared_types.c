@@ -406,7 +406,6 @@ static const char *counters(checker *c) {
 
 static const char *all_paths(checker *c) {
   const pk_program *p = c->d->program;
-  const pk_program_direct *t = &p->direct;
   facts nothing = {0}, given = {0};
   if (walk(c, FRAME, p->frame, &nothing) != NULL) return c->why;
   const char *why = counters(c);
@@ -418,15 +417,6 @@ static const char *all_paths(checker *c) {
     if (walk(c, AGAIN, p->meaning, &again) != NULL) return c->why;
   }
   if (walk(c, DESTINATION, p->destination, &given) != NULL) return c->why;
-  if (t->map != PK_NOWHERE) {
-    const pk_program_map *m = &c->d->maps[t->map];
-    facts looked = {0};
-    for (uint32_t i = 0; i < m->count; i++) looked.s[c->d->keys[m->first + i].slice] = IN_FRAME;
-    for (const pk_program_text *one = t->text; one < t->text + 4 && one->count > 0; one++)
-      for (uint32_t i = 0; i < one->count; i++)
-        if (looked.s[one->from[i]] == 0) return "a direct destination is no key of its map";
-    if (walk(c, DESTINATION, t->after, &looked) != NULL) return c->why;
-  }
   if (p->headers != PK_NOWHERE) walk(c, HEADERS, p->headers, &given);
   return c->why;
 }

@@ -198,25 +198,6 @@ typedef struct pk_program_shape {
 } pk_program_shape;
 _Static_assert(sizeof(pk_program_test) == 32 && sizeof(pk_program_shape) == 116, "as the compiler packs them");
 
-/* Most destinations: entries of one map, the first of some that is there, split perhaps. */
-typedef struct pk_program_text {
-  uint8_t from[3], count; /* slices of the map's keys; count 0: no more texts */
-  uint8_t to[4];          /* part by part (of one, when there is nothing to split) 0 service, 1 method,
-                             2 version, 3 group, 255 none of them */
-  uint8_t parts;          /* 0: whole */
-  uint8_t more;           /* where none is there, the program looks elsewhere */
-  uint16_t unused;
-  uint32_t separator; /* literal */
-} pk_program_text;
-
-typedef struct pk_program_direct {
-  uint32_t map;   /* PK_NOWHERE: the program finds the destination */
-  uint32_t own;   /* where in pk_frame.own its section is */
-  uint32_t after; /* the instruction behind the program's own look into that map */
-  uint32_t unused;
-  pk_program_text text[4];
-} pk_program_direct;
-
 typedef struct pk_program {
   uint32_t magic, size;
   uint32_t mode, id_bytes, id_little, signature, reply_max, variants;
@@ -235,7 +216,6 @@ typedef struct pk_program {
   uint32_t unused;
   pk_program_range insns, constants, literals, delimiters, tables, entries, maps, keys, steps,
       checksums, operands, replies, tests, shapes, counters;
-  pk_program_direct direct;
   uint32_t app_map, app_text; /* an answer whose map's one key has that text (a literal) is an application
                                  error; PK_NOWHERE: the program says which are */
 } pk_program;
