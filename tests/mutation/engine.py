@@ -74,7 +74,7 @@ MUTANTS = (
     Mutant(
         "an ended request keeps its slot",
         "request.c",
-        "    if (c != NULL) pk_slots_give_up(c, a);\n",
+        "    if (c != NULL && !a->answered) pk_slots_give_up(c, a);\n",
         "",
         "tests/dataplane/test_core.py::test_late_duplicate_and_forged_answers_reach_nobody",
     ),
@@ -284,8 +284,8 @@ MUTANTS = (
     Mutant(
         "a stale handle finds a new connection",
         "conn.c",
-        "  return c->generation == (uint32_t)(h >> 32) && c->state != PK_CONN_FREE ? c : NULL;",
-        "  return c->state != PK_CONN_FREE ? c : NULL;",
+        "  c->generation = generation < (1u << 31) ? generation : 1;",
+        "  c->generation = 1;",
         "tests/dataplane/test_core.py::test_late_duplicate_and_forged_answers_reach_nobody",
     ),
     Mutant(
@@ -346,8 +346,8 @@ MUTANTS = (
     ),
     Mutant(
         "ping-pong clients are read on",
-        "downstream.c",
-        "return c->paused || (c->codec != NULL && c->codec->mode == PK_MODE_PINGPONG && c->in_flight > 0);",
+        "conn.c",
+        "return c->paused || (c->pingpong && c->in_flight > 0);",
         "return c->paused;",
         "tests/dataplane/test_core.py::test_pingpong_sends_the_next_request_only_after_the_answer",
     ),
@@ -382,7 +382,7 @@ MUTANTS = (
     Mutant(
         "a filter's requests are never counted down",
         "filter.c",
-        "  r->live->filtering[r->plan].requests--;\n",
+        "  of->requests--;\n",
         "",
         "tests/dataplane/test_filters.py::TestOneThatNeverDecides::test_a_request_that_ends_gives_everything_back_and_tells_the_filter",
     ),
@@ -445,8 +445,8 @@ MUTANTS = (
     Mutant(
         "one client takes all places",
         "upstream.c",
-        "  if (8 * used < 7 * places) return 0;\n",
-        "  return 0;\n",
+        "  return 8 * used >= 7 * places && holds_more",
+        "  return 0 && holds_more",
         "tests/dataplane/test_bounds.py::test_clients_that_ask_what_is_never_answered_leave_some_places_to_others",
     ),
     Mutant(
@@ -550,7 +550,7 @@ MUTANTS = (
     Mutant(
         "one batch handles all that has come",
         "conn.c",
-        "    core->frames_left--;\n",
+        "  core->frames_left -= frames;\n",
         "",
         "tests/dataplane/test_large.py::test_one_batch_handles_so_many_frames_and_then_writes",
     ),

@@ -91,18 +91,18 @@ void pk_held_free(pk_core *core, pk_held *h) {
 
 void pk_held_orphan(pk_core *core, pk_held *h) { unaccount(core, h->capacity); }
 
+static PK_RARE uint8_t *add_chunk(pk_core *core, pk_conn *c, uint32_t size) {
+  pk_chunk *added = pk_chunk_new(core, size, 1);
+  if (added == NULL) return NULL;
+  *(c->out_tail != NULL ? &c->out_tail->next : &c->out) = added;
+  c->out_tail = added;
+  return added->data;
+}
+
 uint8_t *pk_out_reserve(pk_core *core, pk_conn *c, uint32_t size) {
   pk_chunk *tail = c->out_tail;
   if (tail != NULL && tail->capacity - tail->end >= size) return tail->data + tail->end;
-  pk_chunk *added = pk_chunk_new(core, size, 1);
-  if (added == NULL) return NULL;
-  if (tail != NULL) {
-    tail->next = added;
-  } else {
-    c->out = added;
-  }
-  c->out_tail = added;
-  return added->data;
+  return add_chunk(core, c, size);
 }
 
 void pk_out_commit(pk_core *core, pk_conn *c, uint32_t size) {

@@ -12,13 +12,6 @@ enum { LINGER_MS = 1000 };
 /* The longest frame whose end is waited for when it was refused, bytes. */
 enum { MAX_SKIP = 64 * 1024 * 1024 };
 
-pk_conn *pk_conn_find(const pk_core *core, pk_handle h) {
-  uint32_t index = (uint32_t)h;
-  if (index >= core->conn_count) return NULL;
-  pk_conn *c = core->conns[index];
-  return c->generation == (uint32_t)(h >> 32) && c->state != PK_CONN_FREE ? c : NULL;
-}
-
 pk_conn *pk_conn_new(pk_core *core, uint8_t side, uint8_t state) {
   pk_conn *c;
   if (core->free_conns.count > 0) {
@@ -62,15 +55,16 @@ static int input_pending(const pk_conn *c) {
 }
 
 /* An upstream connection that ends with its last answer. */
-static int leaving(const pk_conn *c) {
-  return c->side == PK_SIDE_UP && (c->draining || c->retired || c->endpoint->gone);
-}
+static int leaving(const pk_conn *c) { return c->gone || c->draining || c->retired; }
 
 void pk_conn_touch(pk_core *core, pk_conn *c) {
-  if (c->eof || c->deaf || c->read_off || leaving(c) || c->orphaned || c->left || input_pending(c)) pk_conn_ready(core, c);
+  if (c->deaf || c->read_off || c->orphaned || c->left || c->gone || c->draining || c->retired || c->eof ||
+      input_pending(c))
+    pk_conn_ready(core, c);
 }
 
-static int blocked(const pk_conn *c) { return c->side == PK_SIDE_DOWN && pk_down_blocked(c); }
+/* A client whose input waits: it takes too little of what it gets, or has to take turns with its answers. */
+static int blocked(const pk_conn *c) { return c->paused || (c->pingpong && c->in_flight > 0); }
 
 /* Room for `extra` bytes behind the kept input. It grows with what has arrived (four times at
  * most), never straight to the length that a peer announced. */
@@ -194,10 +188,11 @@ static size_t skip_large(pk_core *core, pk_conn *c, const uint8_t *data, size_t 
 /* Handle the whole frames in data[0..size); returns how many bytes are done with. */
 static size_t parse(pk_core *core, pk_conn *c, const uint8_t *data, size_t size) {
   size_t used = 0;
-  for (uint32_t frames = 0; used < size && c->state == PK_CONN_OPEN && !blocked(c); frames++) {
+  uint32_t frames = 0, most = core->frames_left < PK_FRAMES_A_FEED ? core->frames_left : PK_FRAMES_A_FEED;
+  for (; used < size && c->state == PK_CONN_OPEN && !blocked(c); frames++) {
     size_t left = size - used;
     if (c->in_need > left && left > FRONT) break;
-    if (frames == PK_FRAMES_A_FEED || core->frames_left == 0) {
+    if (frames == most) {
       pk_conn_ready(core, c);
       break;
     }
@@ -229,11 +224,11 @@ static size_t parse(pk_core *core, pk_conn *c, const uint8_t *data, size_t size)
     }
     if (result != PK_OK || f.size == 0 || f.size > left || f.size > core->limits.frame) {
       bad_bytes(core, c, data + used, left, &f, result == PK_OK ? PK_ERR_FORMAT : result);
-      return size;
+      used = size;
+      break;
     }
     c->in_need = 0;
     c->frame_since = 0;
-    core->frames_left--;
     used += f.size;
     if (c->side == PK_SIDE_DOWN) {
       pk_down_frame(core, c, data + used - f.size, &f);
@@ -241,6 +236,7 @@ static size_t parse(pk_core *core, pk_conn *c, const uint8_t *data, size_t size)
       pk_up_frame(core, c, data + used - f.size, &f);
     }
   }
+  core->frames_left -= frames;
   return used;
 }
 

@@ -173,6 +173,7 @@ static void endpoint_gone(pk_core *core, pk_endpoint *e) {
   e->gone_next = core->gone_endpoints;
   core->gone_endpoints = e;
   for (pk_conn *c = e->conns; c != NULL; c = c->endpoint_next) {
+    c->gone = 1;
     if (c->in_flight > 0) continue;
     c->unwanted = 1;
     pk_conn_close(core, c, 0);

@@ -1,15 +1,10 @@
 /* downstream.c: what clients send: detection, frames, and the queue of bytes back to them. */
 #include "core/internal.h"
 
-static const pk_table_listener *listener_of(const pk_core *core, const pk_conn *c) {
-  const pk_table *t = pk_conn_live(core, c)->table;
+static const pk_table_listener *listener_of(const pk_table *t, const pk_conn *c) {
   if (c->listener >= t->listener_count) return NULL;
   const pk_table_listener *l = pk_table_listener_at(t, c->listener);
   return l->present ? l : NULL;
-}
-
-int pk_down_blocked(const pk_conn *c) {
-  return c->paused || (c->codec != NULL && c->codec->mode == PK_MODE_PINGPONG && c->in_flight > 0);
 }
 
 /* What a listener's codecs say of a beginning. More bytes only take candidates out or make their frame whole:
@@ -53,15 +48,17 @@ void pk_down_speak(pk_core *core, pk_conn *c, const pk_codec *codec) {
   c->codec = codec;
   c->pinned = (uint8_t)pk_codec_is_pinned(codec);
   c->named = pk_id_max(codec) > 0;
+  c->pingpong = codec->mode == PK_MODE_PINGPONG;
   pk_greeting_begin(core, c);
   pk_pinned_open(core, c, NULL);
 }
 
 int pk_down_detect(pk_core *core, pk_conn *c, const uint8_t *data, size_t size, int when, uint32_t *need) {
-  const pk_table_listener *l = listener_of(core, c);
+  const pk_table *t = pk_conn_live(core, c)->table;
+  const pk_table_listener *l = listener_of(t, c);
   int fallback = l != NULL && l->fallback != PK_NONE;
   candidates found = {0};
-  if (l != NULL) found = candidates_of(core, pk_conn_live(core, c)->table, l, data, size);
+  if (l != NULL) found = candidates_of(core, t, l, data, size);
   const pk_codec *codec = found.chosen;
   /* The only one left answers for itself, with its own errors. */
   if (codec == NULL && found.possible == 1 && !fallback) codec = found.only;
@@ -207,7 +204,7 @@ static void begin(pk_core *core, pk_conn *c, const uint8_t *data, const pk_frame
     pk_conn_close(core, c, 1);
     return;
   }
-  const pk_table_listener *l = listener_of(core, c);
+  const pk_table_listener *l = listener_of(r->live->table, c);
   r->pinned = c->pinned || (l != NULL && l->pinned);
   if (l == NULL || core->shutdown || c->left) {
     static const char text[] = "protokit: this listener is closing";
@@ -229,7 +226,7 @@ static void begin(pk_core *core, pk_conn *c, const uint8_t *data, const pk_frame
   uint32_t plan_index = route(core, r, l, data, f, &budget);
   if (plan_index == PK_NONE) return;
   const pk_plan *plan = pk_table_plan_at(r->live->table, plan_index);
-  r->plan = plan_index;
+  r->plan = plan;
   if ((plan->features & PK_F_TIMEOUT) && (budget == 0 || plan->timeout_ms < budget))
     budget = plan->timeout_ms;
   r->timeout_ms = budget != 0 ? budget : core->limits.request_ms;

@@ -21,9 +21,15 @@ static void overloaded(pk_core *core, pk_request *r, const char *what, uint64_t 
   pk_request_fail(core, r, PK_STATUS_OVERLOADED, m.data, m.size);
 }
 
+/* What the requests that wait for the same filters as this one have taken. */
+static pk_filtering *filtering_of(const pk_request *r) {
+  const pk_table *t = r->live->table;
+  return &r->live->filtering[r->plan - PK_AT(t, pk_plan, t->plans)];
+}
+
 void pk_filter_ask(pk_core *core, pk_request *r, const pk_plan *plan, const uint8_t *data, const pk_frame *f) {
   const pk_limits *l = &core->limits;
-  pk_filtering *of = &r->live->filtering[r->plan];
+  pk_filtering *of = filtering_of(r);
   if (of->requests >= l->filters) {
     overloaded(core, r, "requests of this rule that wait for filters are at the limit of ", l->filters);
     return;
@@ -59,8 +65,9 @@ static void read_no_more(pk_core *core, const pk_held *h) {
 
 static void waits_no_more(pk_core *core, pk_request *r) {
   r->filtering = 0;
-  r->live->filtering[r->plan].requests--;
-  r->live->filtering[r->plan].bytes -= cost(r->held->capacity);
+  pk_filtering *of = filtering_of(r);
+  of->requests--;
+  of->bytes -= cost(r->held->capacity);
   core->filtering--;
   PK_STAT_SUB(core->stats.filters_waiting, 1);
 }
@@ -80,7 +87,7 @@ void pk_filter_cancel(pk_core *core, pk_request *r) {
   }
   core->last_orphan = h;
   pk_op_add(core, (pk_op){.op = PK_OP_CANCEL,
-                          .arg = pk_table_plan_at(r->live->table, r->plan)->filter,
+                          .arg = r->plan->filter,
                           .handle = h->request,
                           .token = r->live->token});
 }

@@ -23,6 +23,7 @@
 #include "base/timer.h"
 
 #define PK_MS 1000000u /* ns */
+#define PK_RARE __attribute__((noinline, cold)) /* out of line: the usual way saves no registers for it */
 
 enum { PK_CHUNK = 16 * 1024, PK_READ = 64 * 1024, PK_FRAMES_A_FEED = 512, PK_FRAMES_A_BATCH = 4096, PK_RING = 4096 };
 enum { PK_SIDE_DOWN = 0, PK_SIDE_UP = 1 };
@@ -102,8 +103,9 @@ typedef struct pk_attempt {
   pk_endpoint *endpoint;
   pk_handle request;
   uint32_t index, next; /* next: in the free list, or of those waiting for a connection */
-  uint32_t waiting;     /* its connection is not open yet */
-  uint32_t shared;      /* its connection is no client's own */
+  uint8_t waiting;      /* its connection is not open yet */
+  uint8_t shared;       /* its connection is no client's own */
+  uint8_t answered;     /* its slot is free */
 } pk_attempt;
 _Static_assert(sizeof(pk_attempt) <= 64, "an attempt is one cache line");
 
@@ -114,10 +116,11 @@ typedef struct pk_request {
   pk_handle client;
   pk_live *live;
   uint32_t index, generation;
-  uint32_t plan, context, timeout_ms, upstream_key;
+  const pk_plan *plan; /* NULL until it is routed */
+  uint32_t context, timeout_ms, upstream_key;
   uint32_t attempt; /* index, or PK_NONE */
   uint32_t next;    /* in the free list */
-  uint32_t listener, cluster;
+  uint32_t cluster;
   uint8_t oneway, tries, answered, filtering;
   uint8_t refused; /* a server refused the greeting */
   uint8_t named, id_size; /* its id is a byte string, of so many bytes, or PK_ABSENT */
@@ -147,15 +150,22 @@ typedef struct pk_conn {
   pk_timer timer;
   uint32_t index, generation;
   uint8_t side, state;
-  uint8_t eof, broken;      /* the peer sends no more; the socket is gone */
-  uint8_t dirty, ready;     /* on those lists */
-  uint8_t paused, read_off; /* too much queued to it; the driver was told not to read */
-  uint8_t pinned; /* one client's own (up); its codec wants such ones (down) */
-  uint8_t draining, probing, told_drain;
-  uint8_t retired;  /* upstream: takes no more requests, closes when all are answered; another takes its place */
+  uint8_t dirty, ready; /* on those lists */
+  uint8_t pinned;       /* one client's own (up); its codec wants such ones (down) */
+  uint8_t opening;      /* upstream: requests wait until it is connected and greeted */
+  uint8_t paused;       /* too much is queued to it */
+  uint8_t pingpong;     /* downstream: one request at a time */
+  /* What the end of a request may finish (pk_conn_touch): side by side, they are asked for at once. */
+  uint8_t deaf;     /* what it sends is read and dropped */
+  uint8_t read_off; /* the driver was told not to read */
   uint8_t orphaned; /* it lost a connection of its own: new requests are refused, it ends when all is answered */
   uint8_t left;     /* its listener is gone and its time over: the same */
-  uint8_t opening;  /* upstream: requests wait until it is connected and greeted */
+  uint8_t gone;     /* upstream: its endpoint is in no table any more */
+  uint8_t draining; /* upstream: its server wants no more requests */
+  uint8_t retired;  /* upstream: takes no more requests, closes when all are answered; another takes its place */
+  uint8_t eof;      /* the peer sends no more */
+  uint8_t broken;   /* the socket is gone */
+  uint8_t probing, told_drain;
   uint8_t greeting, refused; /* steps of the greeting still to come; the peer said no */
   uint8_t exhausted; /* upstream: this side had no descriptor for it */
   uint8_t unwanted; /* closed by us before it opened: says nothing of the endpoint */
@@ -166,7 +176,6 @@ typedef struct pk_conn {
   uint8_t tries;     /* connects for a client that has asked nothing yet */
   uint8_t finished;         /* its peer was told that no more is written */
   uint8_t named; /* its ids are byte strings */
-  uint8_t deaf;  /* what it sends is read and dropped */
   uint8_t lost;  /* PK_LOST_*: why it was closed by us, for those who wait for its answers */
   const pk_codec *codec;
   /* input: what was read and not yet framed */
@@ -290,7 +299,12 @@ static inline pk_live *pk_conn_live(const pk_core *core, const pk_conn *c) {
 static inline pk_handle pk_conn_handle(const pk_conn *c) {
   return (uint64_t)c->generation << 32 | c->index;
 }
-pk_conn *pk_conn_find(const pk_core *core, pk_handle h);
+static inline pk_conn *pk_conn_find(const pk_core *core, pk_handle h) {
+  uint32_t index = (uint32_t)h;
+  if (index >= core->conn_count) return NULL;
+  pk_conn *c = core->conns[index];
+  return c->generation == (uint32_t)(h >> 32) && c->state != PK_CONN_FREE ? c : NULL;
+}
 pk_conn *pk_conn_new(pk_core *core, uint8_t side, uint8_t state);
 void pk_conn_close(pk_core *core, pk_conn *c, int reset);
 void pk_conn_drop(pk_core *core, pk_conn *c, uint8_t why, uint32_t at); /* with a reset; PK_LOST_* */
@@ -320,7 +334,6 @@ enum { PK_DETECT_EARLY = 0, PK_DETECT_LATE, PK_DETECT_ENDED }; /* more may come;
 void pk_down_speak(pk_core *core, pk_conn *c, const pk_codec *codec); /* it speaks that protocol */
 int pk_down_detect(pk_core *core, pk_conn *c, const uint8_t *data, size_t size, int when, uint32_t *need);
 void pk_down_undecided(pk_core *core, pk_conn *c, int when); /* decide on what there is */
-int pk_down_blocked(const pk_conn *c);
 void pk_down_tell_drain(pk_core *core, pk_conn *c);
 void pk_down_queued(pk_core *core, pk_conn *c); /* after output was added */
 
@@ -395,10 +408,20 @@ uint64_t pk_raw_active(const pk_core *core, const pk_conn *c); /* when either si
 pk_request *pk_request_new(pk_core *core, pk_conn *client, const uint8_t *data, size_t size, const pk_frame *f);
 /* The client's own id, of a request whose id is a byte string. */
 pk_slice pk_request_id(const pk_core *core, const pk_request *r);
-pk_request *pk_request_find(const pk_core *core, pk_handle h);
+static inline pk_request *pk_request_at(const pk_core *core, uint32_t index) {
+  return &core->requests[index / PK_PAGE][index % PK_PAGE];
+}
+static inline pk_request *pk_request_find(const pk_core *core, pk_handle h) {
+  uint32_t index = (uint32_t)h;
+  if (h == 0 || index / PK_PAGE >= core->request_pages) return NULL;
+  pk_request *r = pk_request_at(core, index);
+  return r->generation == (uint32_t)(h >> 32) && r->live != NULL ? r : NULL;
+}
 /* The client to answer, or NULL (and counted) when it is gone. */
 pk_conn *pk_request_client(pk_core *core, const pk_request *r);
-pk_attempt *pk_attempt_at(const pk_core *core, uint32_t index);
+static inline pk_attempt *pk_attempt_at(const pk_core *core, uint32_t index) {
+  return &core->attempts[index / PK_PAGE][index % PK_PAGE];
+}
 static inline pk_handle pk_request_handle(const pk_request *r) {
   return (uint64_t)r->generation << 32 | r->index;
 }

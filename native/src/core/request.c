@@ -6,21 +6,6 @@
 
 enum { FREE_TRIES = 3 }; /* of a request that no byte of was written, without any retry policy */
 
-static pk_request *request_at(const pk_core *core, uint32_t index) {
-  return &core->requests[index / PK_PAGE][index % PK_PAGE];
-}
-
-pk_attempt *pk_attempt_at(const pk_core *core, uint32_t index) {
-  return &core->attempts[index / PK_PAGE][index % PK_PAGE];
-}
-
-pk_request *pk_request_find(const pk_core *core, pk_handle h) {
-  uint32_t index = (uint32_t)h;
-  if (h == 0 || index / PK_PAGE >= core->request_pages) return NULL;
-  pk_request *r = request_at(core, index);
-  return r->generation == (uint32_t)(h >> 32) && r->live != NULL ? r : NULL;
-}
-
 static int more_requests(pk_core *core) {
   uint32_t capacity = core->request_pages;
   pk_request **pages = realloc(core->requests, (capacity + 1) * sizeof *pages);
@@ -100,7 +85,7 @@ pk_request *pk_request_new(pk_core *core, pk_conn *client, const uint8_t *data, 
                            const pk_frame *f) {
   if (core->free_request == PK_NONE && more_requests(core) != 0) return NULL;
   if (client->named && id_room(core, core->free_request) == NULL) return NULL;
-  pk_request *r = request_at(core, core->free_request);
+  pk_request *r = pk_request_at(core, core->free_request);
   uint32_t index = r->index, generation = r->generation + 1;
   core->free_request = r->next;
   memset(r, 0, sizeof *r);
@@ -112,10 +97,9 @@ pk_request *pk_request_new(pk_core *core, pk_conn *client, const uint8_t *data, 
   r->started = core->now;
   r->client = pk_conn_handle(client);
   r->live = pk_conn_live(core, client);
-  r->plan = r->attempt = r->cluster = PK_NONE;
+  r->attempt = r->cluster = PK_NONE;
   r->context = f->context;
   r->upstream_key = f->upstream_key;
-  r->listener = client->listener;
   r->oneway = f->kind == PK_KIND_ONEWAY;
   r->codec = client->codec;
   r->live->users++;
@@ -145,7 +129,7 @@ static void release_attempt(pk_core *core, pk_request *r) {
   if (a->waiting) {
     a->request = 0; /* freed when the connection opens or fails */
   } else {
-    if (c != NULL) pk_slots_give_up(c, a);
+    if (c != NULL && !a->answered) pk_slots_give_up(c, a);
     pk_attempt_free(core, a);
   }
   if (c != NULL) pk_conn_touch(core, c);
@@ -207,24 +191,19 @@ static uint8_t *answer_room(pk_core *core, pk_request *r, pk_conn *client, uint3
   return r->answer == NULL ? NULL : r->answer->data;
 }
 
-/* The answer stands in answer_room (size 0: there is none to send); the request is over. */
+/* The answer stands in answer_room, `size` bytes; the request is over. */
 static void finish(pk_core *core, pk_request *r, pk_conn *client, uint32_t size) {
-  pk_timer_stop(&core->wheel, &r->timer);
-  release_attempt(core, r);
+  int ordered = keeps_order(r);
   r->answered = 1;
-  if (client == NULL || !keeps_order(r)) {
-    if (client != NULL && size > 0) pk_out_commit(core, client, size);
-    pk_request_end(core, r);
-    if (client != NULL) pk_down_queued(core, client);
-    return;
-  }
   if (r->answer != NULL) {
     r->answer->end = size;
+    pk_timer_stop(&core->wheel, &r->timer);
+    release_attempt(core, r);
     return; /* sent by the loop below when the ones before it are through */
   }
-  if (size > 0) pk_out_commit(core, client, size);
+  pk_out_commit(core, client, size);
   pk_request_end(core, r);
-  while (client->state == PK_CONN_OPEN || client->state == PK_CONN_FLUSHING) {
+  while (ordered && (client->state == PK_CONN_OPEN || client->state == PK_CONN_FLUSHING)) {
     pk_request *next = client->requests;
     if (next == NULL || !next->answered) break;
     pk_chunk *k = next->answer;
@@ -359,7 +338,7 @@ void pk_request_timeout(pk_core *core, pk_request *r) {
 
 int pk_request_may_retry(const pk_request *r, uint32_t why, int written) {
   if (r->held == NULL || r->oneway) return 0;
-  const pk_plan *p = pk_table_plan_at(r->live->table, r->plan);
+  const pk_plan *p = r->plan;
   int policy = (p->features & PK_F_RETRY) != 0;
   if (written) return policy && p->idempotent && (p->retry_on & why) && r->tries < p->attempts;
   uint32_t tries = policy && p->attempts > FREE_TRIES ? p->attempts : FREE_TRIES;
@@ -436,7 +415,7 @@ int pk_request_retry_answer(pk_core *core, pk_request *r, uint32_t status) {
 
 static void choose_cluster(pk_core *core, pk_request *r) {
   const pk_table *t = r->live->table;
-  const pk_plan *p = pk_table_plan_at(t, r->plan);
+  const pk_plan *p = r->plan;
   r->cluster = p->cluster;
   if (!(p->features & PK_F_SPLIT)) return;
   const pk_split *s = PK_AT(t, pk_split, t->splits) + p->split;
@@ -450,7 +429,7 @@ static void choose_cluster(pk_core *core, pk_request *r) {
 
 /* After the bytes are on their way: keep them only for a retry that may come, and only small ones. */
 static void keep_for_retry(pk_core *core, pk_request *r, const uint8_t *data, const pk_frame *f) {
-  int wanted = (pk_table_plan_at(r->live->table, r->plan)->features & PK_F_RETRY) != 0;
+  int wanted = (r->plan->features & PK_F_RETRY) != 0;
   int small = f->size <= core->limits.retry_buffer;
   if (wanted && small && r->held == NULL) r->held = pk_hold(core, data, f);
   if (wanted && (!small || r->held == NULL)) PK_STAT_ADD(core->stats.retries_too_large, 1);
@@ -477,30 +456,34 @@ static void ending(pk_core *core, pk_request *r, const char *why) {
 
 static void send_on(pk_core *core, pk_request *r, pk_conn *c, const uint8_t *data, const pk_frame *f);
 
+/* No connection was chosen; `status` is pk_up_choose's. */
+static PK_RARE void not_sent(pk_core *core, pk_request *r, uint32_t status) {
+  switch (status) {
+    case PK_STATUS_OVERLOADED: overloaded(core, r, "protokit: every connection is full "); break;
+    case PK_UP_SHARE:
+      overloaded(core, r, "protokit: this client waits for as many answers as others may still ask for ");
+      break;
+    case PK_UP_ENDING:
+      ending(core, r, "protokit: the client's own connection was lost, or is ending: it has to connect again");
+      break;
+    default: {
+      pk_message m = {.size = 0};
+      pk_message_add(&m, "protokit: no endpoint can be reached ");
+      add_target(&m, r, NULL);
+      pk_message_add(&m, r->refused ? ": the greeting was refused"
+                                    : ": there is none, or the last connections to them failed");
+      pk_request_fail(core, r, PK_STATUS_UNAVAILABLE, m.data, m.size);
+    }
+  }
+}
+
 void pk_request_dispatch(pk_core *core, pk_request *r, const uint8_t *data, const pk_frame *f) {
   r->tries++;
   if (r->cluster == PK_NONE) choose_cluster(core, r);
   uint32_t status;
   pk_conn *c = pk_up_choose(core, r, &status);
-  if (c == NULL && status == PK_STATUS_OVERLOADED) {
-    overloaded(core, r, "protokit: every connection is full ");
-    return;
-  }
-  if (c == NULL && status == PK_UP_SHARE) {
-    overloaded(core, r, "protokit: this client waits for as many answers as others may still ask for ");
-    return;
-  }
-  if (c == NULL && status == PK_UP_ENDING) {
-    ending(core, r, "protokit: the client's own connection was lost, or is ending: it has to connect again");
-    return;
-  }
   if (c == NULL) {
-    pk_message m = {.size = 0};
-    pk_message_add(&m, "protokit: no endpoint can be reached ");
-    add_target(&m, r, NULL);
-    pk_message_add(&m, r->refused ? ": the greeting was refused"
-                                  : ": there is none, or the last connections to them failed");
-    pk_request_fail(core, r, PK_STATUS_UNAVAILABLE, m.data, m.size);
+    not_sent(core, r, status);
     return;
   }
   send_on(core, r, c, data, f);
@@ -549,27 +532,30 @@ static void send_on(pk_core *core, pk_request *r, pk_conn *c, const uint8_t *dat
   pk_request_send(core, r, c, a, data, f);
 }
 
-void pk_request_send(pk_core *core, pk_request *r, pk_conn *c, pk_attempt *a, const uint8_t *data,
-                     const pk_frame *f) {
-  int sent = pk_up_send(core, c, r, a, data, f);
-  if (sent == PK_ERR_UNSUPPORTED) {
+/* `why` is pk_up_send's. */
+static PK_RARE void send_failed(pk_core *core, pk_request *r, pk_conn *c, int why) {
+  if (why == PK_ERR_UNSUPPORTED) {
     static const char text[] = "protokit: the request cannot have another id";
     pk_request_fail(core, r, PK_STATUS_INTERNAL, text, sizeof text - 1);
-    return;
-  }
-  if (sent == PK_SLOT_REUSED) {
+  } else if (why == PK_SLOT_REUSED) {
     c->retired = 1;
     ending(core, r, "protokit: another request with this id was given up, and its answer may still come: the client "
                     "has to connect again");
-    return;
-  }
-  if (sent != 0) {
+  } else {
     overloaded(core, r, "protokit: buffers of this worker are full ");
+  }
+}
+
+void pk_request_send(pk_core *core, pk_request *r, pk_conn *c, pk_attempt *a, const uint8_t *data,
+                     const pk_frame *f) {
+  int sent = pk_up_send(core, c, r, a, data, f);
+  if (sent != 0) {
+    send_failed(core, r, c, sent);
     return;
   }
   if (r->oneway) {
     pk_request_end(core, r);
-  } else if (r->held != NULL || pk_table_plan_at(r->live->table, r->plan)->features & PK_F_RETRY) {
+  } else if (r->held != NULL || (r->plan->features & PK_F_RETRY)) {
     keep_for_retry(core, r, data, f);
   }
 }

@@ -132,7 +132,7 @@ int pk_slots_take(pk_conn *c, pk_attempt *a, uint64_t client_id) {
   return 0;
 }
 
-static void release(pk_conn *c, pk_slot *s) {
+static inline void release(pk_conn *c, pk_slot *s) {
   c->given_up -= s->state == GIVEN_UP;
   s->state = FREE;
   if (!c->pinned) return;

@@ -14,8 +14,7 @@ enum { RELIEVE_MS = 2 };
 enum { HEARTBEAT_TRIALS = 8 };
 
 int pk_up_has_room(const pk_core *core, const pk_conn *c) {
-  uint32_t most = c->slot_most - c->given_up;
-  return !c->draining && !c->retired && !c->eof && c->in_flight < most &&
+  return !c->draining && !c->retired && !c->eof && c->in_flight < c->slot_most - c->given_up &&
          c->in_flight < core->limits.upstream_in_flight && c->out_bytes < core->limits.upstream_buffer;
 }
 
@@ -54,7 +53,7 @@ static pk_conn *connect_to(pk_core *core, pk_endpoint *e, const pk_request *r, i
 }
 
 /* An open connection of the endpoint with room; *opening: one being opened, where there is none. */
-static pk_conn *open_of(const pk_core *core, const pk_endpoint *e, const pk_request *r, pk_conn **opening) {
+static inline pk_conn *open_of(const pk_core *core, const pk_endpoint *e, const pk_request *r, pk_conn **opening) {
   for (pk_conn *c = e->conns; c != NULL; c = c->endpoint_next) {
     if (c->codec != r->codec || c->key != r->upstream_key || c->pinned || !pk_up_has_room(core, c)) continue;
     if (c->opening) {
@@ -66,19 +65,24 @@ static pk_conn *open_of(const pk_core *core, const pk_endpoint *e, const pk_requ
   return NULL;
 }
 
-/* The last eighth of an endpoint's places is for whoever waits for less than is free there: clients that ask what is
- * never answered leave some to everyone else. */
-static int over_share(const pk_core *core, const pk_endpoint *e, const pk_request *r, const pk_table_cluster *cluster) {
-  uint64_t most = r->codec->mode == PK_MODE_PINGPONG ? 1 : r->codec->id_bytes == 1 ? 256 : PK_RING;
-  if (core->limits.upstream_in_flight < most) most = core->limits.upstream_in_flight;
-  uint64_t places = most * cluster->max_connections, used = e->shared_active;
-  if (8 * used < 7 * places) return 0;
+/* Whether the request's client waits for as many answers of the endpoint as there are places free, or more. */
+static PK_RARE int holds_more(const pk_core *core, const pk_endpoint *e, const pk_request *r, uint64_t free) {
   const pk_conn *client = pk_conn_find(core, r->client);
-  uint64_t free = used < places ? places - used : 0, held = 0;
+  uint64_t held = 0;
   if (client == NULL || client->in_flight <= free) return 0;
   for (const pk_request *one = client->requests; one != NULL && held < free; one = one->behind)
     held += one->attempt != PK_NONE && pk_attempt_at(core, one->attempt)->endpoint == e;
   return held > 0 && held >= free;
+}
+
+/* The last eighth of an endpoint's places is for whoever waits for less than is free there: clients that ask what is
+ * never answered leave some to everyone else. */
+static inline int over_share(const pk_core *core, const pk_endpoint *e, const pk_request *r,
+                             const pk_table_cluster *cluster) {
+  uint64_t most = r->codec->mode == PK_MODE_PINGPONG ? 1 : r->codec->id_bytes == 1 ? 256 : PK_RING;
+  if (core->limits.upstream_in_flight < most) most = core->limits.upstream_in_flight;
+  uint64_t places = most * cluster->max_connections, used = e->shared_active;
+  return 8 * used >= 7 * places && holds_more(core, e, r, used < places ? places - used : 0);
 }
 
 /* One that is retired takes no place of the others. */
@@ -103,12 +107,9 @@ static void try_again(pk_core *core, pk_endpoint *e, const pk_request *r, int ow
   if (trial != NULL) trial->trial = 1;
 }
 
-/* Whether an endpoint may have this request: it is well, or a connection is open still although no more can be, or the
- * request is the trial that a suspect gets. *ill: else, where it is to be tried without one. */
-static int may_serve(const pk_core *core, const pk_request *r, pk_endpoint *e, int own, pk_endpoint **ill) {
+/* As may_serve, of one that is not well. */
+static PK_RARE int ill_may_serve(const pk_core *core, const pk_request *r, pk_endpoint *e, int own, pk_endpoint **ill) {
   const pk_health *h = &e->health;
-  if (e == r->avoid) return 0;
-  if (pk_health_well(h, core->now)) return 1;
   if (!h->suspect && !h->unreached) return 0;
   pk_conn *opening = NULL, *open = own ? NULL : open_of(core, e, r, &opening);
   if (!h->suspect && open != NULL) return 1;
@@ -116,6 +117,13 @@ static int may_serve(const pk_core *core, const pk_request *r, pk_endpoint *e, i
   if (h->suspect && (open != NULL ? !h->beats : own && !h->unreached)) return e->active == 0 && !r->oneway;
   *ill = e;
   return 0;
+}
+
+/* Whether an endpoint may have this request: it is well, or a connection is open still although no more can be, or the
+ * request is the trial that a suspect gets. *ill: else, where it is to be tried without one. */
+static inline int may_serve(const pk_core *core, const pk_request *r, pk_endpoint *e, int own, pk_endpoint **ill) {
+  if (e == r->avoid) return 0;
+  return pk_health_well(&e->health, core->now) || ill_may_serve(core, r, e, own, ill);
 }
 
 static pk_endpoint *endpoint_at(pk_core *core, const pk_table *t, uint32_t i) {
@@ -306,12 +314,14 @@ int pk_up_send(pk_core *core, pk_conn *c, const pk_request *r, pk_attempt *a, co
 
 /* The request that an answer is for, off its slot; NULL where nobody waits for it. `size` bytes of it are there. */
 static pk_request *answered(pk_core *core, pk_conn *c, const uint8_t *data, size_t size, const pk_frame *f) {
-  uint32_t attempt = pk_slots_answered(core, c, data, size, f);
-  if (attempt == PK_NONE) {
+  uint32_t index = pk_slots_answered(core, c, data, size, f);
+  if (index == PK_NONE) {
     PK_STAT_ADD(core->stats.answers_unmatched, 1);
     return NULL;
   }
-  return pk_request_find(core, pk_attempt_at(core, attempt)->request);
+  pk_attempt *a = pk_attempt_at(core, index);
+  a->answered = 1;
+  return pk_request_find(core, a->request);
 }
 
 static void response(pk_core *core, pk_conn *c, const uint8_t *data, const pk_frame *f) {
