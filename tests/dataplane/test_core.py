@@ -49,6 +49,20 @@ def test_late_duplicate_and_forged_answers_reach_nobody(world, wide):
     assert world.stat("answers_unmatched") == 4
 
 
+def test_what_comes_for_a_client_that_has_left_touches_nobody_in_its_place(world, wide):
+    left = world.client()
+    world.batch(("error", left))
+    other = world.client()
+    assert other % 2**32 == left % 2**32  # the same record
+    world.batch(("feed", left, wide.request(1)), ("eof", left), ("error", left))
+    assert other not in world.closed
+    assert world.upstreams == {}
+    world.feed(other, wide.request(2))
+    (frame,) = world.take(wide, world.only_upstream())
+    answer(world, wide, world.only_upstream(), frame)
+    assert world.take(wide, other) == [(wide.RESPONSE, OK, 2, b"ok")]
+
+
 def test_an_answer_matches_only_on_the_connection_it_was_asked_on(wide):
     world = World(table([wide.address], endpoints=2))
     client = world.client()

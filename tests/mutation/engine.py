@@ -286,7 +286,7 @@ MUTANTS = (
         "conn.c",
         "  c->generation = generation < (1u << 31) ? generation : 1;",
         "  c->generation = 1;",
-        "tests/dataplane/test_core.py::test_late_duplicate_and_forged_answers_reach_nobody",
+        "tests/dataplane/test_core.py::test_what_comes_for_a_client_that_has_left_touches_nobody_in_its_place",
     ),
     Mutant(
         "a connection's generation stays",
