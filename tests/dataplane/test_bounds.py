@@ -194,6 +194,100 @@ def test_clients_that_ask_what_is_never_answered_leave_some_places_to_others(toy
     assert sum(len(alone.take(toy, up)) for up in alone.upstreams) >= 112  # seven eighths
 
 
+HUNG = b"svc hang x"
+PLACES = 128
+MANY = {"upstream_in_flight": 64, "in_flight_per_connection": 1000, "in_flight": 10_000, "buffer": 64 << 20}
+
+
+def shared_by_many(toy, *, limits=MANY, **more):
+    return table([toy.address], max_connections=2, limits=limits, plan={"timeout_ms": 100_000}, **more)
+
+
+def hang(world, toy, clients=100, each=9):
+    """So many clients ask what is not answered: what reaches the server."""
+    for _ in range(clients):
+        world.feed(world.client(), b"".join(toy.request(n, HUNG) for n in range(each)))
+    asked = [(up, frame) for up in world.upstreams for frame in world.take(toy, up)]
+    return [one for one in asked if one[1][3] == HUNG]
+
+
+def passed_on(world, toy, body, clients):
+    """How many of these clients' calls reach a server, one of each."""
+    for _ in range(clients):
+        world.feed(world.client(), toy.request(1, body))
+    return sum(frame[3] == body for up in world.upstreams for frame in world.take(toy, up))
+
+
+ROOMY = {**MANY, "connections": 1000}
+
+
+@pytest.mark.parametrize("kind", ["wide", "narrow", "named", "ordered"])
+def test_a_hung_method_leaves_places_to_others_however_many_clients_ask(toys, kind):
+    toy = toys[kind]
+    world = World(shared_by_many(toy, limits=ROOMY))
+    hung = hang(world, toy)
+    assert len(hung) == PLACES - PLACES // 16
+    client = world.client()
+    world.feed(client, toy.request(1, HUNG))
+    ((_, status, _, text),) = world.take(toy, client)
+    assert (status, text) == (
+        OVERLOADED,
+        b"protokit: calls of this method wait for as many answers as others may still ask for (cluster c)",
+    )
+    # The others may ask as long as each method waits for less than it leaves.
+    assert passed_on(world, toy, b"svc m x", 20) == 4
+    assert passed_on(world, toy, b"svc n x", 20) == 2
+    assert passed_on(world, toy, b"another m x", 20) == 1
+    assert passed_on(world, toy, HUNG, 20) == 0
+
+
+def test_a_hung_method_has_as_many_places_again_when_it_answers(wide):
+    world = World(shared_by_many(wide, limits=ROOMY))
+    for turn in range(3):
+        hung = hang(world, wide)
+        assert len(hung) == PLACES - PLACES // 16, f"turn {turn}"
+        for up, frame in hung:
+            answer(world, wide, up, frame)
+
+
+@pytest.mark.parametrize("end", ["leave", "time out", "lose their connection"])
+def test_however_hung_calls_end_their_places_are_free(wide, end):
+    world = World(shared_by_many(wide, limits={**ROOMY, "probe_ms": 10_000_000}))
+    for turn in range(3):
+        before = len(world.clients)
+        hung = hang(world, wide)
+        assert len(hung) == PLACES - PLACES // 16, f"turn {turn}"
+        if end == "leave":
+            world.batch(*(("error", client) for client in world.clients[before:]))
+        elif end == "time out":
+            world.wait(101_000)
+        else:
+            world.batch(*(("error", up) for up in list(world.upstreams)))
+        assert world.stat("requests_active") == 0
+
+
+def test_reloads_neither_forget_nor_mix_up_what_a_method_waits_for(wide):
+    """Rules come and go, so that their numbers are others'."""
+    world = World(shared_by_many(wide, limits=ROOMY, rules=[("svc", "hang"), ("svc", "*")]))
+    hung = hang(world, wide)
+    for rules in ([("svc", "m"), ("svc", "hang"), ("*", "*")], [("*", "*")], [("svc", "hang"), ("*", "*")]):
+        world.apply(shared_by_many(wide, limits=ROOMY, rules=rules))
+        assert hang(world, wide, 10) == []
+        assert passed_on(world, wide, b"svc m x", 1) == 1
+        assert passed_on(world, wide, b"svc n x", 1) == 1
+    assert passed_on(world, wide, b"svc m x", 5) == 0  # three of the last places are its own already
+    assert passed_on(world, wide, b"another m x", 5) == 1
+    world.batch(*(("error", up) for up in list(world.upstreams)))
+    assert len(hung) == len(hang(world, wide))
+
+
+def test_a_methods_calls_elsewhere_do_not_count(wide):
+    """Clients of their own connection, another endpoint: only this endpoint's places are shared."""
+    world = World(shared_by_many(wide, limits=ROOMY, clusters=2, rules=[("svc", "hang", 1), ("svc", "*")]))
+    assert len(hang(world, wide)) == PLACES - PLACES // 16
+    assert passed_on(world, wide, b"svc m x", 900) == PLACES - PLACES // 16
+
+
 def test_connections_that_are_passed_on_take_no_place_of_those_that_are_shared(wide):
     world = World(table([wide.address], max_connections=2, fallback=-1))
     hogs = [world.client() for _ in range(20)]

@@ -485,11 +485,12 @@ def test_late_answers_make_a_worn_connection_good_again(toys):
 
 def test_ids_given_up_count_as_taken(toys):
     narrow = toys["narrow"]
-    limits = {"connections": 600, "in_flight": 1000, "upstream_in_flight": 1000}
+    limits = {"connections": 1000, "in_flight": 1000, "upstream_in_flight": 1000}
     world = World(table([narrow.address], max_connections=2, limits=limits))
-    clients = [world.client() for _ in range(520)]  # no one asks more than is left for others
-    for client in clients:
-        world.feed(client, narrow.request(1))
+    methods = ["most"] * 500 + [name for name in "abcdef" for _ in range(40)]
+    clients = [world.client() for _ in methods]  # no client and no method asks more than is left for others
+    for client, method in zip(clients, methods, strict=True):
+        world.feed(client, narrow.request(1, b"svc %b x" % method.encode()))
     asked = [[frame[2] for frame in world.take(narrow, up)] for up in world.upstreams]
     assert [len(set(ids)) for ids in asked] == [255, 255]  # all but the reserved one
     assert {one for client in clients for one, _ in statuses(world, narrow, client)} == {OVERLOADED}

@@ -227,6 +227,18 @@ def twice(call: Call, writer: asyncio.StreamWriter) -> bool:
     return True
 
 
+async def hangs_for_all(place: Place) -> None:
+    """One method of the service that others call, too, hangs: a hundred clients ask more than it may hold."""
+    writers = []
+    for _ in range(100):
+        _, writer = await asyncio.open_connection("127.0.0.1", place.ports["in"])
+        writer.write(b"".join(call("hang", n, request_id=n + 1) for n in range(90)))
+        writers.append(writer)
+    await asyncio.sleep(2)
+    for writer in writers:
+        writer.transport.abort()
+
+
 async def refuses(place: Place) -> None:
     """Half of the endpoints refuse."""
     with socket.socket() as unused:
@@ -298,6 +310,7 @@ ROWS: dict[str, Nasty] = {
     "client floods": floods,
     "client sends garbage": sends_garbage,
     "server hangs": server_that(hang),
+    "service that hangs, asked by a hundred clients": hangs_for_all,
     "server refuses": refuses,
     "server drops SYN": drops_syn,
     "server answers too much": server_that(too_much, calls=2),

@@ -191,8 +191,13 @@ static uint32_t route(pk_core *core, pk_request *r, const pk_table_listener *l,
   }
   if (d.timeout_ms != 0) *budget = d.timeout_ms;
   const pk_table *t = r->live->table;
-  uint32_t plan = r->live == core->live ? pk_table_route_cached(t, core->cached_routes, l->routes, &d)
-                                        : pk_table_route(t, l->routes, &d);
+  uint32_t plan;
+  if (r->live == core->live) {
+    plan = pk_table_route_cached(t, core->cached_routes, l->routes, &d, &r->bucket);
+  } else {
+    plan = pk_table_route(t, l->routes, &d);
+    r->bucket = pk_table_bucket(&d);
+  }
   if (plan == PK_NONE) no_route(core, r, l, &d);
   return plan;
 }

@@ -69,6 +69,7 @@ typedef struct pk_endpoint {
   struct pk_conn *conns;
   uint32_t conn_count, active;   /* connections that clients share; attempts */
   uint32_t shared_active;        /* attempts on such connections */
+  uint32_t waiting[PK_BUCKETS];  /* of them, by method */
   pk_health health;
   pk_endpoint_stats *stats;
 } pk_endpoint;
@@ -121,6 +122,7 @@ typedef struct pk_request {
   uint32_t attempt; /* index, or PK_NONE */
   uint32_t next;    /* in the free list */
   uint32_t cluster;
+  uint32_t bucket;  /* of its method; 0 where that is not read */
   uint8_t oneway, tries, answered, filtering;
   uint8_t refused; /* a server refused the greeting */
   uint8_t named, id_size; /* its id is a byte string, of so many bytes, or PK_ABSENT */
@@ -343,7 +345,8 @@ void pk_up_frame(pk_core *core, pk_conn *c, const uint8_t *data, const pk_frame 
 int pk_up_large(pk_core *core, pk_conn *c, const uint8_t *data, size_t size, const pk_frame *f);
 /* The connection to send the request on (open or being opened), or NULL and why in *status. */
 pk_conn *pk_up_choose(pk_core *core, pk_request *r, uint32_t *status);
-enum { PK_UP_ENDING = PK_STATUS_COUNT, PK_UP_SHARE }; /* *status: the client's own connection is ending */
+/* *status: the client's own connection is ending; its share of the places is used up, or its method's. */
+enum { PK_UP_ENDING = PK_STATUS_COUNT, PK_UP_SHARE, PK_UP_METHOD };
 /* As pk_up_choose; `own`: a new one that nobody else uses. */
 pk_conn *pk_up_pick(pk_core *core, const pk_request *r, int own, uint32_t *status);
 int pk_up_has_room(const pk_core *core, const pk_conn *c);

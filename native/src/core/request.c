@@ -120,11 +120,13 @@ pk_request *pk_request_new(pk_core *core, pk_conn *client, const uint8_t *data, 
 static void release_attempt(pk_core *core, pk_request *r) {
   if (r->attempt == PK_NONE) return;
   pk_attempt *a = pk_attempt_at(core, r->attempt);
+  pk_endpoint *e = a->endpoint;
   r->attempt = PK_NONE;
+  e->active--;
+  e->shared_active -= a->shared;
+  e->waiting[r->bucket] -= a->shared;
+  PK_STAT_SUB(e->stats->active, 1);
   pk_conn *c = pk_conn_find(core, a->conn);
-  a->endpoint->active--;
-  a->endpoint->shared_active -= a->shared;
-  PK_STAT_SUB(a->endpoint->stats->active, 1);
   if (c != NULL) c->in_flight--;
   if (a->waiting) {
     a->request = 0; /* freed when the connection opens or fails */
@@ -463,6 +465,9 @@ static PK_RARE void not_sent(pk_core *core, pk_request *r, uint32_t status) {
     case PK_UP_SHARE:
       overloaded(core, r, "protokit: this client waits for as many answers as others may still ask for ");
       break;
+    case PK_UP_METHOD:
+      overloaded(core, r, "protokit: calls of this method wait for as many answers as others may still ask for ");
+      break;
     case PK_UP_ENDING:
       ending(core, r, "protokit: the client's own connection was lost, or is ending: it has to connect again");
       break;
@@ -511,6 +516,7 @@ static void send_on(pk_core *core, pk_request *r, pk_conn *c, const uint8_t *dat
   a->shared = !c->pinned;
   c->endpoint->active++;
   c->endpoint->shared_active += a->shared;
+  c->endpoint->waiting[r->bucket] += a->shared;
   PK_STAT_ADD(c->endpoint->stats->active, 1);
   PK_STAT_ADD(c->endpoint->stats->requests, 1);
   c->last_used = core->now;

@@ -65,24 +65,31 @@ static inline pk_conn *open_of(const pk_core *core, const pk_endpoint *e, const 
   return NULL;
 }
 
-/* Whether the request's client waits for as many answers of the endpoint as there are places free, or more. */
-static PK_RARE int holds_more(const pk_core *core, const pk_endpoint *e, const pk_request *r, uint64_t free) {
+/* What is left when seven eighths are used: whose share is used up, or 0. */
+static PK_RARE uint32_t share_of(const pk_core *core, const pk_endpoint *e, const pk_request *r, uint64_t places) {
+  uint64_t free = e->shared_active < places ? places - e->shared_active : 0;
+  uint64_t others = (places + 15) / 16, held = e->waiting[r->bucket];
+  if (held > 0 && held >= free) {
+    if (free <= others) return PK_UP_METHOD;
+    free -= others; /* of these its clients have shares */
+  }
   const pk_conn *client = pk_conn_find(core, r->client);
-  uint64_t held = 0;
   if (client == NULL || client->in_flight <= free) return 0;
+  held = 0;
   for (const pk_request *one = client->requests; one != NULL && held < free; one = one->behind)
     held += one->attempt != PK_NONE && pk_attempt_at(core, one->attempt)->endpoint == e;
-  return held > 0 && held >= free;
+  return held > 0 && held >= free ? PK_UP_SHARE : 0;
 }
 
-/* The last eighth of an endpoint's places is for whoever waits for less than is free there: clients that ask what is
- * never answered leave some to everyone else. */
-static inline int over_share(const pk_core *core, const pk_endpoint *e, const pk_request *r,
-                             const pk_table_cluster *cluster) {
+/* The last eighth of an endpoint's places is for clients that wait for fewer answers there than are free, and half of
+ * that for such methods: what is never answered leaves some to everyone else, whoever asks. 0, or whose share is used
+ * up: PK_UP_SHARE, PK_UP_METHOD. */
+static inline uint32_t over_share(const pk_core *core, const pk_endpoint *e, const pk_request *r,
+                                  const pk_table_cluster *cluster) {
   uint64_t most = r->codec->mode == PK_MODE_PINGPONG ? 1 : r->codec->id_bytes == 1 ? 256 : PK_RING;
   if (core->limits.upstream_in_flight < most) most = core->limits.upstream_in_flight;
-  uint64_t places = most * cluster->max_connections, used = e->shared_active;
-  return 8 * used >= 7 * places && holds_more(core, e, r, used < places ? places - used : 0);
+  uint64_t places = most * cluster->max_connections;
+  return 8 * (uint64_t)e->shared_active < 7 * places ? 0 : share_of(core, e, r, places);
 }
 
 /* One that is retired takes no place of the others. */
@@ -196,8 +203,9 @@ static pk_conn *scan(pk_core *core, const pk_request *r, const pk_table_cluster 
     pk_endpoint *e = endpoint_at(core, t, at);
     if (grade(core, e) != wanted || pk_table_endpoint_at(t, at)->weight == 0) continue;
     if ((e == r->avoid) != (i >= count)) continue;
-    if (!own && over_share(core, e, r, c)) {
-      if (!open) *status = PK_UP_SHARE;
+    uint32_t over = own ? 0 : over_share(core, e, r, c);
+    if (over != 0) {
+      if (!open) *status = over;
       continue;
     }
     pk_conn *opening = NULL, *conn = own ? NULL : open_of(core, e, r, &opening);

@@ -57,6 +57,11 @@ uint32_t pk_table_route(const pk_table *t, uint32_t routes_index, const pk_desti
   return best == PK_NONE ? PK_NONE : PK_AT(t, pk_rule, t->rules)[best].plan;
 }
 
+uint32_t pk_table_bucket(const pk_destination *d) {
+  uint64_t service = pk_hash(0, d->service.data, d->service.size);
+  return (uint32_t)(pk_hash(service, d->method.data, d->method.size) % PK_BUCKETS);
+}
+
 /* Where in the cache a destination stands; NULL: nowhere. */
 static pk_cached_route *cached_at(pk_cached_route *cache, uint32_t routes, const pk_destination *d) {
   _Static_assert(PK_CACHED_ROUTES == 1 << (64 - 56), "the place is the key's highest bits");
@@ -88,10 +93,16 @@ static int is_cached(const pk_cached_route *c, uint32_t routes, const pk_destina
 }
 
 uint32_t pk_table_route_cached(const pk_table *t, pk_cached_route cache[PK_CACHED_ROUTES], uint32_t routes,
-                               const pk_destination *d) {
+                               const pk_destination *d, uint32_t *bucket) {
   pk_cached_route *c = cached_at(cache, routes, d);
-  if (c == NULL) return pk_table_route(t, routes, d);
-  if (is_cached(c, routes, d)) return c->plan;
+  if (c == NULL) {
+    *bucket = pk_table_bucket(d);
+    return pk_table_route(t, routes, d);
+  }
+  if (is_cached(c, routes, d)) {
+    *bucket = c->bucket;
+    return c->plan;
+  }
   const pk_slice texts[] = {d->service, d->method, d->version, d->group};
   uint8_t *to = c->text;
   for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
@@ -103,6 +114,7 @@ uint32_t pk_table_route_cached(const pk_table *t, pk_cached_route cache[PK_CACHE
   c->method = d->method.size;
   c->version = d->version.size;
   c->group = d->group.size;
+  c->bucket = *bucket = pk_table_bucket(d);
   return c->plan = pk_table_route(t, routes, d);
 }
 

@@ -146,17 +146,21 @@ static inline const char *pk_table_text_at(const pk_table *t, pk_text text) {
 /* The plan of the first rule of route table `routes` that matches, or PK_NONE. */
 uint32_t pk_table_route(const pk_table *t, uint32_t routes, const pk_destination *d);
 
+/* Methods are counted in so many buckets. A method's bucket is the same by every table. */
+enum { PK_BUCKETS = 128 };
+uint32_t pk_table_bucket(const pk_destination *d);
+
 /* Where destinations went lately, all by one table; zeroed (no service), it knows nothing. */
-enum { PK_CACHED_ROUTES = 256, PK_CACHED_TEXT = 168 };
+enum { PK_CACHED_ROUTES = 256, PK_CACHED_TEXT = 164 };
 typedef struct pk_cached_route {
-  uint32_t routes, plan;
+  uint32_t routes, plan, bucket;
   uint32_t service, method, version, group; /* bytes of each, which stand in `text` in this order */
   uint8_t text[PK_CACHED_TEXT];
 } pk_cached_route;
 
-/* The same answer as pk_table_route's; what was asked before is not looked up again. */
+/* The same answer as pk_table_route's, and the bucket; what was asked before is not looked up again. */
 uint32_t pk_table_route_cached(const pk_table *t, pk_cached_route cache[PK_CACHED_ROUTES], uint32_t routes,
-                               const pk_destination *d);
+                               const pk_destination *d, uint32_t *bucket);
 
 /* Building. Every function returns an index, or PK_NONE when memory is short or an argument
  * names something that is not there. Not thread-safe; one builder makes one table. */
