@@ -98,10 +98,17 @@ def declared(image: bytes) -> int:
 
 
 def envelope_codec(
-    name: str, *, mode: int, id_bytes: int, reserved_ids: Sequence[int], heartbeats: bool, drains: bool
+    name: str,
+    *,
+    mode: int,
+    id_bytes: int,
+    reserved_ids: Sequence[int],
+    heartbeats: bool,
+    drains: bool,
+    optional_drain: bool,
 ) -> int:
     """The address of a codec that stands for one in Python (``envelope.h``); it stays for good."""
-    features = int(heartbeats) | int(drains) << 1
+    features = int(heartbeats) | int(drains) << 1 | int(optional_drain) << 2
     address = lib.pk_envelope_new(
         name.encode(), mode, id_bytes, list(reserved_ids), len(reserved_ids), features
     )
@@ -326,6 +333,11 @@ def pinned(codec: int) -> bool:
     return bool(lib.pk_codec_pinned(codec))
 
 
+def optional_drain(codec: int) -> bool:
+    """Whether its signal to go elsewhere is sent only where the listener says so (``goaway``)."""
+    return bool(lib.pk_codec_optional_drain(codec))
+
+
 def greeting(codec: int) -> tuple[str, ...]:
     """Who says each step of what is said before requests: ``client`` or ``server``."""
     server = lib.pk_codec_greeting_server(codec)
@@ -548,8 +560,20 @@ class TableBuilder:
         pinned: bool,
         codecs: list[int],
         fallback: int | None = None,
+        goaway: bool = False,
     ) -> None:
-        """Add a listener with the addresses of its codecs, and a cluster for what is none of them."""
+        """Add a listener.
+
+        Args:
+            identity: the same in every table that has it.
+            name: for messages; another name is another listener.
+            routes: a route table, or
+            plan: where all requests go.
+            pinned: each client gets upstream connections of its own.
+            codecs: their addresses.
+            fallback: a cluster for what is none of them.
+            goaway: optional drain signals are sent, too.
+        """
         self._index(
             lib.pk_builder_listener(
                 self._builder,
@@ -564,6 +588,8 @@ class TableBuilder:
             self._index(lib.pk_builder_codec(self._builder, codec))
         if fallback is not None:
             self._index(lib.pk_builder_fallback(self._builder, fallback))
+        if goaway:
+            self._index(lib.pk_builder_goaway(self._builder))
 
     def finish(self) -> Table:
         """The compiled table."""
@@ -827,6 +853,7 @@ __all__ = [
     "id_max",
     "mode",
     "name",
+    "optional_drain",
     "pack_address",
     "patch_id",
     "pinned",

@@ -47,6 +47,7 @@ def table(
     filtered=None,
     ports=None,
     listener="in",
+    goaway=False,
 ):
     """A table of one listener (0), one cluster, and by default one rule that matches anything.
 
@@ -92,6 +93,7 @@ def table(
             pinned=pinned,
             codecs=codecs,
             fallback=0 if fallback < 0 else clusters if fallback else None,
+            goaway=goaway,
         )
     return builder.finish()
 

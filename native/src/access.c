@@ -13,6 +13,7 @@ uint32_t pk_codec_rewrites(uintptr_t codec) {
   return c->id_bytes == 0 || pk_id_max(c) > 0 || c->patch_id != NULL;
 }
 
+uint32_t pk_codec_optional_drain(uintptr_t codec) { return (uint32_t)pk_codec_drains_if_asked(codec_at(codec)); }
 uint32_t pk_codec_pinned(uintptr_t codec) { return (uint32_t)pk_codec_is_pinned(codec_at(codec)); }
 
 uint32_t pk_codec_greeting_steps(uintptr_t codec) {

@@ -33,6 +33,7 @@ uint32_t pk_codec_mode(uintptr_t codec);
 uint32_t pk_codec_id_bytes(uintptr_t codec);
 uint32_t pk_codec_rewrites(uintptr_t codec); /* 0: it has ids that must stay */
 uint32_t pk_codec_pinned(uintptr_t codec);
+uint32_t pk_codec_optional_drain(uintptr_t codec); /* 1: drain is sent only where the listener says so */
 /* What is said before requests: how many steps, which of them (bit by bit) are the server's, and one of them. */
 uint32_t pk_codec_greeting_steps(uintptr_t codec);
 uint32_t pk_codec_greeting_server(uintptr_t codec);

@@ -239,7 +239,9 @@ def _replies(protocol: Protocol, vectors: list[Golden]) -> Step:
     found.append("heartbeat" if beat else "no heartbeat")
     if beat:
         whole("heartbeat's answer", lambda: ask.heartbeat_ack(wire, ask.heartbeat(wire, 1, key)))
-    found.append("drain" if whole("drain", lambda: ask.drain(wire, context)) else "no drain")
+    drains = whole("drain", lambda: ask.drain(wire, context))
+    optional = " (where the listener has goaway: true)" if native.optional_drain(wire.address) else ""
+    found.append(f"drain{optional}" if drains else "no drain")
     return Step("replies", not wrong and not lacking, "; ".join([*wrong, ", ".join(found)]))
 
 

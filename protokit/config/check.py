@@ -190,8 +190,20 @@ def _listener(findings: Findings, listener: schema.Listener, registry: plugins.R
             _combined(findings, listener, registry.protocols[name], where)
     if len(protocols_of(listener, registry)) > _MOST_PROTOCOLS:
         findings.error(f"protocol: a listener can tell {_MOST_PROTOCOLS} apart at most", *path, "protocol")
+    if listener.goaway:
+        _goaway(findings, listener, registry, (*path, "goaway"))
     _destination(findings, listener, path)
     _filters(findings, listener.filters, registry, (*path, "filters"))
+
+
+def _goaway(findings: Findings, listener: schema.Listener, registry: plugins.Registry, where: Path) -> None:
+    """A warning where none of its protocols waits for the operator's leave."""
+    names = [name for name in protocols_of(listener, registry) if name in registry.protocols]
+    reasons = {"always": "tells its clients anyway", "never": "has no signal to go elsewhere"}
+    drains = {name: registry.protocols[name].drain for name in names}
+    if drains and "asked" not in drains.values():
+        why = ", ".join(f"{name!r} {reasons[drain]}" for name, drain in drains.items())
+        findings.warning(f"goaway does nothing here: {why}", *where)
 
 
 def _combined(findings: Findings, listener: schema.Listener, protocol: Protocol, where: Path) -> None:

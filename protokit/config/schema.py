@@ -33,6 +33,7 @@ class Listener(_Section, frozen=True, forbid_unknown_fields=True):
     fallback: str | None = None
     filters: list[FilterUse] = []
     reuse_port: bool = False
+    goaway: bool = False
 
 
 class Match(_Section, frozen=True, forbid_unknown_fields=True):

@@ -78,6 +78,7 @@ def _listener(listener: schema.Listener, loaded: Loaded, addresses: Addresses) -
         filters=_uses(listener.filters),
         fallback=listener.fallback,
         reuse_port=listener.reuse_port,
+        goaway=listener.goaway,
     )
 
 

@@ -79,7 +79,7 @@ class Listener(_Part, frozen=True):
     """``routes`` names a table, or ``cluster`` the one place where everything goes.
 
     ``fallback`` names the cluster for connections that are of none of the protocols. ``reuse_port``: other
-    processes may listen there, too.
+    processes may listen there, too. ``goaway``: optional drain signals are sent, too.
     """
 
     name: str
@@ -92,6 +92,7 @@ class Listener(_Part, frozen=True):
     filters: tuple[Use, ...] = ()
     fallback: str | None = None
     reuse_port: bool = False
+    goaway: bool = False
 
 
 class Snapshot(_Part, frozen=True):

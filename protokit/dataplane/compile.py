@@ -117,6 +117,7 @@ def compile_snapshot(
             pinned=listener.pinned,
             codecs=[protocol.wire.address for protocol in listener.protocols],
             fallback=None if listener.fallback is None else compiled.clusters[listener.fallback],
+            goaway=listener.goaway,
         )
     if compiled.errors:
         raise ConfigErrors(compiled.errors)

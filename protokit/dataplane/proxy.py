@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("protokit.proxy")
 _POLL_S = 0.02
 _QUIET_S = 0.2
+_HEARD_S = 5.0  # the same, while clients are there that were told: what they ask meanwhile they asked before
 _STATES = {
     native.WELL: "is well again",
     native.ILL_REFUSED: "cannot be reached",
@@ -383,8 +384,10 @@ class Proxy:
             requests = sum(one["requests"] for one in stats)
             if any(one["requests_active"] or one["fallback_active"] for one in stats) or requests != seen:
                 quiet_since, seen = loop.time(), requests
-            elif loop.time() - quiet_since >= min(_QUIET_S, self._snapshot.drain_timeout_ms / 1000):
-                break
+            else:
+                quiet = _HEARD_S if any(one["connections_told"] for one in stats) else _QUIET_S
+                if loop.time() - quiet_since >= min(quiet, self._snapshot.drain_timeout_ms / 1000):
+                    break
             await asyncio.sleep(_POLL_S)
 
     async def close(self) -> None:

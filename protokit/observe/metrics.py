@@ -14,6 +14,7 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 GAUGES = {
     "ready",
     "connections_active",
+    "connections_told",
     "requests_active",
     "upstream_connections_active",
     "buffer_bytes",

@@ -304,7 +304,8 @@ async def _scene(
 
 
 def _listener(protocol: Protocol) -> dict[str, Any]:
-    return {"bind": "127.0.0.1:0", "protocol": protocol.name}
+    goaway = {"goaway": True} if protocol.drain == "asked" else {}
+    return {"bind": "127.0.0.1:0", "protocol": protocol.name, **goaway}
 
 
 def _registry(protocol: Protocol) -> Registry:

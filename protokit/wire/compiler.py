@@ -114,6 +114,7 @@ class Image:
     reply_max: int = 1024
     greeting: tuple[str, ...] = ()  # who says each step
     pinned: bool = False
+    optional_drain: bool = False
     shapes: bool = True  # without them the program reads every frame
 
 
@@ -860,7 +861,7 @@ class _Compiler:
             int(named.fixed) if named else 0,
             FORMS.index(named.form) if named else 0,
             delimiter,
-            0,
+            int(about.optional_drain),
             *ranges,
             *self.app,
         )

@@ -62,6 +62,8 @@ class Replies:
     Attributes:
         error: values of the error reply: (status, variant) to a mapping.
         heartbeat, ack, drain: variant to a mapping; None where the protocol has none.
+        optional_drain: clients that do not know ``drain`` close the connection: it is sent only where the
+            listener has ``goaway: true``.
         encoding: of the texts: ``utf-8``, ``hessian`` (each UTF-16 unit alone) or ``json`` (escaped).
     """
 
@@ -69,6 +71,7 @@ class Replies:
     heartbeat: Callable[[Mapping[str, int]], Mapping[str, Any]] | None = None
     ack: Callable[[Mapping[str, int]], Mapping[str, Any]] | None = None
     drain: Callable[[Mapping[str, int]], Mapping[str, Any]] | None = None
+    optional_drain: bool = False
     encoding: str = "utf-8"
 
 
@@ -273,6 +276,7 @@ class WireFormat:
             reply_max=longest + _TEXT_MAX,
             greeting=() if self.greeting is None else tuple(who for who, _ in self.greeting.steps),
             pinned=self.mode == "pinned",
+            optional_drain=self.replies.optional_drain,
             shapes=shapes,
         )
         return compile_image(self.nodes, self.meaning, about)

@@ -71,5 +71,13 @@ class Protocol:
         """Whether each client needs an upstream connection of its own."""
         return native.pinned(self.wire.address)
 
+    @property
+    def drain(self) -> str:
+        """When its clients are told to go elsewhere: ``always``, ``asked`` (by ``goaway``) or ``never``."""
+        address = self.wire.address
+        if not native.drain(address):
+            return "never"
+        return "asked" if native.optional_drain(address) else "always"
+
     def __repr__(self) -> str:
         return f"Protocol({self.name!r}, {self.tier})"

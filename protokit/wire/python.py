@@ -67,6 +67,8 @@ class PythonCodec:
             ``pingpong``: one request at a time.
         id_bytes: how wide ids are, 1 to 8 bytes; of no meaning where there are none.
         reserved_ids: up to four that are never issued.
+        optional_drain: clients that do not know what ``drain`` gives close the connection: it is sent only
+            where the listener has ``goaway: true``.
         max_frame: bytes of the largest frame, where the configuration's limit is not lower.
     """
 
@@ -74,6 +76,7 @@ class PythonCodec:
     mode: Mode = "multiplexed"
     id_bytes: int = 8
     reserved_ids: Sequence[int] = ()
+    optional_drain: bool = False
     max_frame: int = 8 << 20
     name: str = ""
     _address: int = 0
@@ -156,6 +159,7 @@ class PythonCodec:
                 reserved_ids=self.reserved_ids,
                 heartbeats=beats,
                 drains=drains,
+                optional_drain=self.optional_drain,
             )
         return self._address
 

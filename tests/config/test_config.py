@@ -361,6 +361,28 @@ def test_a_retry_on_timeout_says_what_it_cannot_do(tmp_path):
     assert warning.startswith(f"{path}:13:42: timeout: only an answer that says so is tried again")
 
 
+@pytest.mark.parametrize(
+    ("protocol", "says"),
+    [
+        ("bolt", None),
+        ("[dubbo, bolt]", None),
+        ("auto", None),
+        ("dubbo", "'dubbo' tells its clients anyway"),
+        ("[motan, dubbo]", "'motan' has no signal to go elsewhere, 'dubbo' tells its clients anyway"),
+    ],
+)
+def test_where_goaway_does_nothing_is_a_warning(tmp_path, protocol, says):
+    path = tmp_path / "c.yaml"
+    text = GOOD.replace("protocol: dubbo", f"protocol: {protocol}\n    goaway: GOAWAY")
+    path.write_text(text.replace("GOAWAY", "true"))
+    loaded = config.load(path)
+    assert loaded.config.listeners[0].goaway
+    where = f"{path}:6:13: goaway does nothing here: "
+    assert [str(one) for one in loaded.warnings] == ([where + says] if says else [])
+    path.write_text(text.replace("GOAWAY", "false"))
+    assert config.load(path).warnings == []
+
+
 def test_files_that_are_no_files(tmp_path):
     with pytest.raises(ConfigErrors, match="cannot be read: No such file"):
         config.load(tmp_path / "none.yaml")

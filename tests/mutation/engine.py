@@ -429,6 +429,27 @@ MUTANTS = (
         "tests/dataplane/test_core.py::test_drain_signals_are_sent_and_shutdown_answers_what_is_in_flight",
     ),
     Mutant(
+        "clients are told of a drain without leave",
+        "downstream.c",
+        "(l == NULL || !l->goaway)) return;",
+        "l == NULL) return;",
+        "tests/dataplane/test_goaway.py::test_a_signal_that_some_clients_do_not_know_is_sent_where_the_operator_asks",
+    ),
+    Mutant(
+        "clients that were told are counted for ever",
+        "conn.c",
+        "  PK_STAT_SUB(core->stats.connections_told, c->told);\n",
+        "",
+        "tests/dataplane/test_goaway.py::test_whatever_the_order_a_proxy_that_leaves_behind_another_loses_nothing",
+    ),
+    Mutant(
+        "a codec's newer fields are read beyond its size",
+        "table.h",
+        "PK_CODEC_HAS(c, optional_drain) && c->optional_drain",
+        "c->optional_drain",
+        "tests/dataplane/test_goaway.py::test_with_several_protocols_each_client_is_told_in_its_own",
+    ),
+    Mutant(
         "a suspect is tried by all at once",
         "upstream.c",
         "return e->active == 0 && !r->oneway;",

@@ -152,16 +152,19 @@ TOY(wide, "wide", PK_MODE_MULTIPLEXED, 8, usual, WHOLE);
 TOY(narrow, "narrow", PK_MODE_MULTIPLEXED, 1, usual, WHOLE);
 TOY(ordered, "ordered", PK_MODE_ORDERED, 0, usual, WHOLE);
 TOY(pingpong, "pingpong", PK_MODE_PINGPONG, 0, usual, WHOLE);
-TOY(other, "other", PK_MODE_MULTIPLEXED, 8, unusual, OLDER, .greeting_steps = 99, .pinned = 1);
+TOY(other, "other", PK_MODE_MULTIPLEXED, 8, unusual, OLDER, .greeting_steps = 99, .pinned = 1,
+    .optional_drain = 1);
 TOY(polite, "polite", PK_MODE_MULTIPLEXED, 8, usual, WHOLE, .greeting = greeting, .greeting_steps = 2,
     .greeting_server = 2);
 TOY(hosting, "hosting", PK_MODE_MULTIPLEXED, 8, usual, WHOLE, .greeting = greeting, .greeting_steps = 3,
     .greeting_server = 5);
 TOY(named, "named", PK_MODE_MULTIPLEXED, 8, usual, WHOLE, .id_max = 24, .splice_id = splice_id);
 TOY(own, "own", PK_MODE_MULTIPLEXED, 8, usual, WHOLE, .pinned = 1);
+TOY(shy, "shy", PK_MODE_MULTIPLEXED, 8, usual, WHOLE, .optional_drain = 1);
 
 uintptr_t toy_codec(int which);
 uintptr_t toy_codec(int which) {
-  const pk_codec *all[] = {&wide, &narrow, &ordered, &pingpong, &other, &polite, &hosting, &own, &named};
+  const pk_codec *all[] = {&wide, &narrow, &ordered, &pingpong, &other, &polite, &hosting, &own, &named,
+                           &shy};
   return (uintptr_t)all[which];
 }

@@ -109,6 +109,18 @@ def test_what_a_codec_need_not_have_is_not_asked_of_it():
         ask.edit(wire, b"x", [(native.EDIT_METHOD, "", "y")])
 
 
+@pytest.mark.parametrize("optional", [False, True])
+def test_a_drain_signal_may_be_the_operators_choice(optional):
+    class Drains(Least):
+        optional_drain = optional
+
+        def drain(self, context):
+            return b"bye"
+
+    assert Protocol("least", Least()).drain == "never"
+    assert Protocol("drains", Drains()).drain == ("asked" if optional else "always")
+
+
 @pytest.mark.parametrize(
     ("facts", "reason"),
     [

@@ -391,6 +391,7 @@ void pk_conn_flush(pk_core *core, pk_conn *c) {
 static void client_closed(pk_core *core, pk_conn *c) {
   core->client_count--;
   PK_STAT_SUB(core->stats.connections_active, 1);
+  PK_STAT_SUB(core->stats.connections_told, c->told);
   pk_request_client_left(core, c);
   pk_live *kept = c->kept;
   c->kept = NULL;

@@ -270,10 +270,14 @@ void pk_down_frame(pk_core *core, pk_conn *c, const uint8_t *data, const pk_fram
 void pk_down_tell_drain(pk_core *core, pk_conn *c) {
   if (c->codec == NULL || c->state != PK_CONN_OPEN || c->greeting > 0) return;
   c->told_drain = 1;
+  const pk_table_listener *l = listener_of(pk_conn_live(core, c)->table, c);
+  if (pk_codec_drains_if_asked(c->codec) && (l == NULL || !l->goaway)) return;
   uint8_t *to = pk_out_reserve(core, c, c->codec->reply_max);
   int size = to == NULL ? 0 : c->codec->drain(c->codec, c->context, to, c->codec->reply_max);
   if (size <= 0) return;
   pk_out_commit(core, c, (uint32_t)size);
+  c->told = 1;
+  PK_STAT_ADD(core->stats.connections_told, 1);
   PK_STAT_ADD(core->stats.drains_sent, 1);
 }
 

@@ -168,6 +168,7 @@ typedef struct pk_conn {
   uint8_t eof;      /* the peer sends no more */
   uint8_t broken;   /* the socket is gone */
   uint8_t probing, told_drain;
+  uint8_t told; /* downstream: its protocol had a signal for it, and it was sent */
   uint8_t greeting, refused; /* steps of the greeting still to come; the peer said no */
   uint8_t exhausted; /* upstream: this side had no descriptor for it */
   uint8_t unwanted; /* closed by us before it opened: says nothing of the endpoint */

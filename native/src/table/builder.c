@@ -258,6 +258,7 @@ uint32_t pk_builder_listener(pk_builder *b, uint32_t id, const char *name, uint3
   l->codec = b->codecs.count;
   l->codec_count = 0;
   l->fallback = PK_NONE;
+  l->goaway = 0;
   l->name = add_text(b, name, strlen(name));
   b->last_listener = id;
   return id;
@@ -276,6 +277,12 @@ uint32_t pk_builder_fallback(pk_builder *b, uint32_t cluster) {
   if (b->listeners.count == 0 || cluster >= b->clusters.count) return PK_NONE;
   ITEM(b->listeners, pk_table_listener, b->last_listener)->fallback = cluster;
   return cluster;
+}
+
+uint32_t pk_builder_goaway(pk_builder *b) {
+  if (b->listeners.count == 0) return PK_NONE;
+  ITEM(b->listeners, pk_table_listener, b->last_listener)->goaway = 1;
+  return b->last_listener;
 }
 
 static uint64_t gcd(uint64_t a, uint64_t b) {

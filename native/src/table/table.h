@@ -13,6 +13,11 @@ static inline int pk_codec_is_pinned(const pk_codec *c) {
   return (PK_CODEC_HAS(c, pinned) && c->pinned) || (c->id_bytes > 0 && pk_id_max(c) == 0 && c->patch_id == NULL);
 }
 
+/* Whether its signal to go elsewhere is sent only where the listener says so. */
+static inline int pk_codec_drains_if_asked(const pk_codec *c) {
+  return PK_CODEC_HAS(c, optional_drain) && c->optional_drain;
+}
+
 /* python { */
 typedef struct pk_limits {
   uint64_t buffer;        /* bytes of buffers a worker may hold */
@@ -95,6 +100,7 @@ typedef struct pk_table_listener {
   uint32_t pinned;
   uint32_t codec, codec_count;
   uint32_t fallback; /* cluster for connections that none of the codecs can be, or PK_NONE */
+  uint32_t goaway;   /* clients are told of a drain, too, where their protocol leaves that to the operator */
   pk_text name;
 } pk_table_listener;
 
@@ -188,6 +194,8 @@ uint32_t pk_builder_listener(pk_builder *b, uint32_t id, const char *name, uint3
 uint32_t pk_builder_codec(pk_builder *b, uintptr_t codec);
 /* The fallback cluster of the listener added last. */
 uint32_t pk_builder_fallback(pk_builder *b, uint32_t cluster);
+/* The listener added last sends its protocols' optional drain signals. */
+uint32_t pk_builder_goaway(pk_builder *b);
 /* The finished table, to be freed with pk_table_free; NULL when memory was short. */
 pk_table *pk_builder_finish(pk_builder *b);
 void pk_table_free(pk_table *t);

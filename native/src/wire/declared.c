@@ -828,7 +828,8 @@ const pk_codec *pk_declared_new(const void *image, size_t size, const char **why
                         .id_max = p->id_max,
                         .id_fixed = p->id_fixed,
                         .id_form = p->id_form,
-                        .splice_id = splice_id};
+                        .splice_id = splice_id,
+                        .optional_drain = p->optional_drain};
   memcpy(d->codec.reserved_ids, p->reserved, sizeof p->reserved);
   *why = pk_codec_check((uintptr_t)&d->codec);
   if (*why == NULL) return &d->codec;

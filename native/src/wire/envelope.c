@@ -161,7 +161,8 @@ uintptr_t pk_envelope_new(const char *name, uint32_t mode, uint32_t id_bytes, co
                         .heartbeat = heartbeat,
                         .heartbeat_ack = heartbeat_ack,
                         .drain = drain,
-                        .error = error};
+                        .error = error,
+                        .optional_drain = (features & PK_ENVELOPE_DRAINS_IF_ASKED) != 0};
   for (uint32_t i = 0; i < reserved_count && i < 4; i++) e->codec.reserved_ids[i] = reserved_ids[i];
   return (uintptr_t)&e->codec;
 }

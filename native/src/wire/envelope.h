@@ -24,7 +24,7 @@ enum {
 };
 
 /* What a codec has beyond what every one must have. */
-enum { PK_ENVELOPE_BEATS = 1, PK_ENVELOPE_DRAINS = 2 };
+enum { PK_ENVELOPE_BEATS = 1, PK_ENVELOPE_DRAINS = 2, PK_ENVELOPE_DRAINS_IF_ASKED = 4 };
 
 /* python { */
 /* The codec of a protocol in Python; it stays for good. 0 when memory is short. */

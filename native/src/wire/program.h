@@ -213,7 +213,7 @@ typedef struct pk_program {
   uint32_t greeting_steps, greeting_server, pinned; /* as in pk_codec */
   uint32_t id_max, id_fixed, id_form; /* as in pk_codec */
   uint32_t id_delimiter; /* literal that ends the id, or PK_NOWHERE */
-  uint32_t unused;
+  uint32_t optional_drain; /* as in pk_codec */
   pk_program_range insns, constants, literals, delimiters, tables, entries, maps, keys, steps,
       checksums, operands, replies, tests, shapes, counters;
   uint32_t app_map, app_text; /* an answer whose map's one key has that text (a literal) is an application

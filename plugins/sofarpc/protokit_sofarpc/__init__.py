@@ -62,6 +62,7 @@ frame = Struct(
     "crc" / If(this.proto == 2, If((this.ver1 == 2) & ((this.switch & 1) == 1), Int32ub)),
 )
 
+GOAWAY = 100  # command code of MOSN's
 STATUS = {
     0: Status.OK,
     4: Status.OVERLOADED,
@@ -104,7 +105,7 @@ bolt = Protocol(
         response=this.type == 0,
         oneway=this.type == 2,
         heartbeat=this.cmdcode == 0,
-        drain=this.cmdcode == 100,
+        drain=this.cmdcode == GOAWAY,
         timeout=this.timeout,
         status=table(this.status, STATUS, Status.INTERNAL),
         app_error=headers["sofa_head_response_error"] == "true",
@@ -121,6 +122,9 @@ bolt = Protocol(
             error=_error,
             heartbeat=lambda variant: _command(variant, type=1, cmdcode=0, timeout=-1),
             ack=lambda variant: _command(variant, type=0, cmdcode=0, status=0),
+            # MOSN and protokit heed it. SOFABolt closes a connection on a command that it does not know.
+            drain=lambda variant: _command(variant, type=1, cmdcode=GOAWAY, id=0, timeout=0),
+            optional_drain=True,
             encoding="hessian",
         ),
     ),

@@ -183,14 +183,17 @@ class TestGoaway:
         world.feed(up, answer(V1, first.id))
         assert [one.id for one in take(world, client)] == [1]
 
-    def test_it_is_never_sent(self, world):
+    @pytest.mark.parametrize("goaway", [False, True])
+    @pytest.mark.parametrize("form", FORMS)
+    def test_it_is_sent_where_the_operator_asks_and_in_the_clients_form(self, form, goaway):
+        world = World(table([CODEC], goaway=goaway))
         client = world.client()
-        world.feed(client, ask(V1, 1))
+        world.feed(client, ask(FORMS[form], 1))
         world.batch(("drain",))
         world.wait(2000)
-        assert take(world, client) == []
+        told = [(one.proto, one.ver1, one.type, one.cmdcode, one.content_len) for one in take(world, client)]
+        assert told == [(FORMS[form]["proto"], FORMS[form].get("ver1"), 1, 100, 0)] * goaway
         assert [one.cmdcode for one in take(world, world.only_upstream())] == [1]
-        assert native.drain(CODEC, native.frame(CODEC, ask(V1)).context) == b""
 
 
 def golden_request(**wanted):

@@ -224,6 +224,10 @@ struct pk_codec {
    * frame->size + id_max + PK_SPLICE_MORE. PK_ERR_UNSUPPORTED when the frame cannot have that id. */
   int (*splice_id)(const pk_codec *, const uint8_t *data, const pk_frame *, const uint8_t *id,
                    uint32_t id_size, uint8_t *out, size_t cap);
+
+  /* 1: clients that do not know the signal of `drain` close the connection, so it is sent only where the
+   * operator asks for it (the listener's `goaway`). 0: always. */
+  uint32_t optional_drain;
 };
 
 #define PK_SPLICE_MORE 16u /* bytes that lengths in front of a longer id may take besides */
