@@ -331,3 +331,82 @@ def test_without_room_whoever_holds_most_pays_first(wide, hogs):
     assert world.stat("buffer_bytes") <= 1 << 20
     closed = set(nasty) & set(world.closed)
     assert 0 < len(closed) < 30 or hogs == "send halves"
+
+
+def behind_one(toy, *, size, many, limits, **more):
+    """A client with so many answers that wait for its first one, which is slow; and what they take."""
+    limits = {"in_flight_per_connection": 2000, "upstream_in_flight": 2000, "in_flight": 5000, **limits}
+    rules = [("slow", "*"), ("*", "*", 1)]
+    world = World(table([toy.address], clusters=2, rules=rules, limits=limits, **more))
+    client = world.client()
+    world.feed(client, toy.request(0, b"slow m x"))
+    (slow,) = world.upstreams
+    (first,) = world.take(toy, slow)
+    before = world.stat("buffer_bytes")
+    for n in range(many):
+        world.feed(client, toy.request(0, b"svc m %d" % n))
+        (fast,) = set(world.upstreams) - {slow}
+        (frame,) = world.take(toy, fast)
+        answer(world, toy, fast, frame, frame[3] + bytes(size))
+        if client in world.closed:
+            break
+    return world, client, (slow, first), world.stat("buffer_bytes") - before
+
+
+@pytest.mark.parametrize("size", [0, 1, 100, 20_000])
+def test_answers_that_wait_for_their_turn_take_no_more_than_their_bytes(toys, size):
+    toy = toys["ordered"]
+    many = 1000 if size < 1000 else 100
+    room = {"buffer": 64 << 20, "client_pause": 16 << 20, "client_close": 32 << 20}
+    world, client, (slow, first), took = behind_one(toy, size=size, many=many, limits=room)
+    whole = [len(toy.frame(toy.RESPONSE, 0, b"svc m %d" % n + bytes(size))) for n in range(many)]
+    assert took == sum(whole)
+    answer(world, toy, slow, first, b"at last")
+    bodies = [frame[3].rstrip(b"\0") for frame in world.take(toy, client)]
+    assert bodies == [b"at last", *(b"svc m %d" % n for n in range(many))]
+    assert world.stat("buffer_bytes") == 0
+
+
+@pytest.mark.parametrize(("size", "budget"), [(100, 150_000), (2000, 1_500_000)])
+def test_who_holds_answers_that_wait_pays_first(toys, size, budget):
+    toy = toys["ordered"]
+    room = {"buffer": budget, "frame": 20_000, "client_pause": 20_000}
+    world, client, (slow, first), _ = behind_one(toy, size=size, many=1500, limits=room)
+    assert client in world.closed
+    assert world.stat("buffer_bytes") == 0
+    other = world.client()
+    for n in range(20):
+        world.feed(other, toy.request(0, b"svc other %d" % n)[:-1])
+        world.feed(other, b"x")
+        (up,) = [one for one in world.upstreams if one != slow]
+        (frame,) = world.take(toy, up)
+        answer(world, toy, up, frame)
+    assert [frame[1] for frame in world.take(toy, other)] == [OK] * 20
+    answer(world, toy, slow, first)
+    assert (world.stat("closed_over_budget"), world.stat("requests_active")) == (1, 0)
+
+
+@pytest.mark.parametrize("oneway", [False, True])
+@pytest.mark.parametrize("kind", ["wide", "named", "ordered"])
+def test_who_holds_requests_that_wait_pays_first(toys, kind, oneway):
+    """Its server's connection is being opened, and it asks and asks."""
+    toy = toys[kind]
+    limits = {"buffer": 1 << 20, "in_flight_per_connection": 100, "request_ms": 60_000}
+    world = World(table([toy.address], limits=limits, connect_ms=30_000))
+    world.connect = "wait"
+    hog, other = world.client(), world.client()
+    data = toy.request(1, b"svc m other" + bytes(50_000))
+    for n in range(30):
+        if hog not in world.closed:
+            world.feed(hog, toy.request(n, b"svc m x" + bytes(50_000), oneway=oneway))
+    world.feed(other, data[:30_000])
+    world.feed(other, data[30_000:])
+    assert (hog in world.closed, other in world.closed) == (True, False)
+    world.connect = "ok"
+    world.opened(world.only_upstream())
+    up = world.only_upstream()
+    frame = world.take(toy, up)[-1]
+    assert frame[3].startswith(b"svc m other")
+    answer(world, toy, up, frame)
+    assert [frame[1] for frame in world.take(toy, other)] == [OK]
+    assert world.stat("buffer_bytes") == 0

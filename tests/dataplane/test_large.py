@@ -229,3 +229,58 @@ def test_one_batch_handles_so_many_frames_and_then_writes(wide):
     world._settle()
     assert world.stat("heartbeats_received") == 40 * 500
     assert [len(world.take(wide, client)) for client in clients] == [500] * 40
+
+
+REQUEST_TOO_LARGE = b"protokit: the frame is larger than the limit of 1000 bytes"
+
+
+@pytest.mark.parametrize("kind", ["wide", "narrow", "named", "ordered", "pingpong", "own", "polite"])
+@pytest.mark.parametrize("pinned", [False, True])
+@pytest.mark.parametrize("cut", [None, 7, 20, 999, 1100, 40_000])
+@pytest.mark.parametrize("before", [0, 2])
+def test_a_request_over_the_limit_is_refused_with_the_reason_and_harms_nobody(
+    toys, kind, pinned, cut, before
+):
+    """What the client asked before is answered, then the reason, then it hears the end."""
+    toy = toys[kind]
+    world = World(table([toy.address], pinned=pinned, limits={"frame": LIMIT, "client_pause": 1 << 17}))
+    client, other = world.client(), world.client()
+    for one in (client, other):
+        world.feed(one, toy.greet("client"))
+
+    def greeted():
+        for up in set(world.upstreams) - seen:
+            seen.add(up)
+            world.feed(up, toy.greet("server"))
+
+    seen = set()
+    world.feed(other, toy.request(77, b"svc m other"))
+    greeted()
+    data = b"".join(toy.request(n + 1, b"svc m %d" % n) for n in range(before))
+    data += toy.request(50, b"svc m " + b"z" * 50_000)
+    most, asked = 0, []
+    for at in range(0, len(data), cut or len(data)):
+        world.feed(client, data[at : at + (cut or len(data))])
+        greeted()
+        most = max(most, world.stat("buffer_bytes"))
+    for _ in range(before + 1):  # one at a time, where it has to be so
+        for up in list(world.upstreams):
+            for frame in world.take(toy, up):
+                if frame[0] == toy.REQUEST:
+                    asked.append(frame[3])
+                    world.feed(up, answer(toy, frame, frame[3]))
+    assert sorted(asked) == sorted([b"svc m other", *(b"svc m %d" % n for n in range(before))])
+    got = [frame for frame in world.take(toy, client) if frame[0] == toy.RESPONSE]
+    texts = [frame[3] for frame in got]
+    expected = [*(b"svc m %d" % n for n in range(before)), REQUEST_TOO_LARGE]
+    assert (texts if kind in {"ordered", "pingpong"} else sorted(texts, reverse=True)) == (
+        expected if kind in {"ordered", "pingpong"} else sorted(expected, reverse=True)
+    )
+    assert [frame[1] for frame in got if frame[3] == REQUEST_TOO_LARGE] == [BAD_REQUEST]
+    if toy.id_bytes:
+        assert [frame[2] for frame in got if frame[3] == REQUEST_TOO_LARGE] == [50]
+    assert client in world.closed
+    assert other not in world.closed
+    assert [frame[3] for frame in world.take(toy, other) if frame[0] == toy.RESPONSE] == [b"svc m other"]
+    assert most < 200_000
+    assert world.stat("buffer_bytes") == world.stat("requests_active") == 0

@@ -38,8 +38,7 @@ static void unaccount(pk_core *core, uint64_t size) {
   PK_STAT_SUB(core->stats.buffer_bytes, size);
 }
 
-pk_chunk *pk_chunk_new(pk_core *core, uint32_t size, int urgent) {
-  uint32_t capacity = size <= PK_CHUNK ? PK_CHUNK : size;
+static pk_chunk *chunk_of(pk_core *core, uint32_t capacity, int urgent) {
   if (account(core, capacity, urgent) != 0) return NULL;
   pk_chunk *c = capacity == PK_CHUNK ? core->free_chunks : NULL;
   if (c != NULL) {
@@ -57,6 +56,12 @@ pk_chunk *pk_chunk_new(pk_core *core, uint32_t size, int urgent) {
   c->start = c->end = 0;
   return c;
 }
+
+pk_chunk *pk_chunk_new(pk_core *core, uint32_t size, int urgent) {
+  return chunk_of(core, size <= PK_CHUNK ? PK_CHUNK : size, urgent);
+}
+
+pk_chunk *pk_chunk_exact(pk_core *core, uint32_t size) { return chunk_of(core, size, 1); }
 
 void pk_chunk_free(pk_core *core, pk_chunk *c) {
   if (c == NULL) return;

@@ -394,7 +394,8 @@ void pk_core_begin(pk_core *core, uint64_t now_ns) {
   core->ready_next.count = 0;
 }
 
-/* Without room whoever holds most pays first: clients that do not take their answers, or send large frames by halves.
+/* Without room whoever holds most pays first: clients that do not take their answers, send large frames by halves, or
+ * ask what has to wait: their requests' bytes, and answers behind one that is not there yet.
  * So many of them a batch: each look goes through all connections. */
 static void make_room(pk_core *core) {
   uint64_t goal = core->limits.buffer - core->limits.buffer / 8, freed = 0;
@@ -405,13 +406,14 @@ static void make_room(pk_core *core) {
     for (uint32_t k = 0; k < core->conn_count; k++) {
       pk_conn *c = core->conns[k];
       if (c->side != PK_SIDE_DOWN || (c->state != PK_CONN_OPEN && c->state != PK_CONN_FLUSHING)) continue;
-      uint64_t holds = c->out_bytes + (c->in == NULL ? 0 : c->in->capacity);
+      uint64_t holds = c->out_bytes + c->held + (c->in == NULL ? 0 : c->in->capacity);
       if (holds <= held) continue;
       held = holds;
       most = c;
     }
     if (most == NULL) return;
-    freed += held;
+    freed += held - most->held; /* its buffers go with it at the end of the batch, what its requests hold goes at once */
+    pk_request_drop_oneway(core, most);
     PK_STAT_ADD(core->stats.closed_over_budget, 1);
     pk_conn_close(core, most, 1);
   }

@@ -36,7 +36,7 @@ void pk_filter_ask(pk_core *core, pk_request *r, const pk_plan *plan, const uint
   }
   /* A rule may hold as much as it leaves free: whoever comes behind one that holds much still finds room. */
   uint64_t bytes = cost(f->size), most = share(l);
-  if (core->filter_bytes + of->bytes + bytes <= most) r->held = pk_hold(core, data, f);
+  if (core->filter_bytes + of->bytes + bytes <= most) pk_request_hold(core, r, data, f);
   if (r->held == NULL) {
     overloaded(core, r, "bytes that wait for filters are at the limit of ", most);
     return;
@@ -73,10 +73,9 @@ static void waits_no_more(pk_core *core, pk_request *r) {
 }
 
 void pk_filter_cancel(pk_core *core, pk_request *r) {
-  pk_held *h = r->held;
   waits_no_more(core, r);
   PK_STAT_ADD(core->stats.filters_cancelled, 1);
-  r->held = NULL;
+  pk_held *h = pk_request_unhold(core, r);
   h->request = pk_request_handle(r);
   h->next = NULL;
   pk_held_orphan(core, h);
@@ -118,10 +117,8 @@ static int replace_held(pk_core *core, pk_request *r, const uint8_t *data, size_
   int result = r->codec->frame(r->codec, data, size, core->limits.frame, &f);
   int kind = r->oneway ? PK_KIND_ONEWAY : PK_KIND_REQUEST;
   if (result != PK_OK || f.size != size || f.kind != kind || !has_id_of(core, r, data, &f)) return -1;
-  pk_held *h = pk_hold(core, data, &f);
-  if (h == NULL) return -1;
-  pk_held_free(core, r->held);
-  r->held = h;
+  pk_held_free(core, pk_request_unhold(core, r));
+  if (pk_request_hold(core, r, data, &f) != 0) return -1;
   r->upstream_key = f.upstream_key;
   return 0;
 }

@@ -201,6 +201,7 @@ typedef struct pk_conn {
   struct pk_conn *own; /* pinned: its upstream connections, one for each cluster */
   pk_called *called;   /* what their servers asked it, the oldest first */
   uint32_t called_count, called_capacity;
+  uint64_t held; /* bytes that its requests hold: kept for later, and answers that wait for their turn */
   pk_live *kept;     /* its listener is in no newer table: it is served by this one ... */
   uint64_t leave_by; /* ... until then, ns */
   /* upstream */
@@ -278,6 +279,7 @@ void *pk_grow(void *data, uint32_t *capacity, uint32_t wanted, size_t item);
 int pk_list_add(pk_list *l, uint32_t item);
 /* NULL over budget. `urgent` (answers, errors) may use a quarter more than the budget. */
 pk_chunk *pk_chunk_new(pk_core *core, uint32_t size, int urgent);
+pk_chunk *pk_chunk_exact(pk_core *core, uint32_t size); /* urgent, and no larger: many may wait */
 void pk_chunk_free(pk_core *core, pk_chunk *c);
 pk_held *pk_hold(pk_core *core, const uint8_t *data, const pk_frame *frame);
 void pk_held_orphan(pk_core *core, pk_held *h); /* it does not count against the budget any more */
@@ -430,6 +432,9 @@ static inline pk_handle pk_request_handle(const pk_request *r) {
   return (uint64_t)r->generation << 32 | r->index;
 }
 void pk_request_dispatch(pk_core *core, pk_request *r, const uint8_t *data, const pk_frame *f);
+/* Keep its bytes (r->held), which count for its client; -1 without memory. */
+int pk_request_hold(pk_core *core, pk_request *r, const uint8_t *data, const pk_frame *f);
+pk_held *pk_request_unhold(pk_core *core, pk_request *r); /* they are the caller's to free; NULL: there are none */
 /* The answer: delivers it (with the caller's own id) and ends the request. */
 void pk_request_answer(pk_core *core, pk_request *r, const uint8_t *data, const pk_frame *f);
 /* Ends the request with an error that the caller's library raises; `text` up to 512 bytes. */
@@ -441,6 +446,7 @@ void pk_request_lost(pk_core *core, pk_request *r, uint32_t why, int written);
 void pk_request_timeout(pk_core *core, pk_request *r);
 void pk_request_end(pk_core *core, pk_request *r);
 void pk_request_client_left(pk_core *core, pk_conn *client); /* end what nobody waits for any more */
+void pk_request_drop_oneway(pk_core *core, const pk_conn *client); /* goes through all requests */
 int pk_request_may_retry(const pk_request *r, uint32_t why, int written);
 /* An answer that says overloaded or timeout: 1 when the request is tried again instead. */
 int pk_request_retry_answer(pk_core *core, pk_request *r, uint32_t status);

@@ -137,10 +137,39 @@ static void release_attempt(pk_core *core, pk_request *r) {
   if (c != NULL) pk_conn_touch(core, c);
 }
 
+static void count_held(pk_core *core, const pk_request *r, int64_t change) {
+  pk_conn *client = pk_conn_find(core, r->client);
+  if (client != NULL) client->held += (uint64_t)change;
+}
+
+int pk_request_hold(pk_core *core, pk_request *r, const uint8_t *data, const pk_frame *f) {
+  r->held = pk_hold(core, data, f);
+  if (r->held == NULL) return -1;
+  count_held(core, r, r->held->capacity);
+  return 0;
+}
+
+pk_held *pk_request_unhold(pk_core *core, pk_request *r) {
+  pk_held *h = r->held;
+  if (h != NULL) count_held(core, r, -(int64_t)h->capacity);
+  r->held = NULL;
+  return h;
+}
+
+/* Give back all that it holds. */
+static PK_RARE void let_go(pk_core *core, pk_request *r) {
+  pk_held_free(core, pk_request_unhold(core, r));
+  if (r->answer == NULL) return;
+  count_held(core, r, -(int64_t)r->answer->capacity);
+  pk_chunk_free(core, r->answer);
+  r->answer = NULL;
+}
+
 void pk_request_end(pk_core *core, pk_request *r) {
   pk_timer_stop(&core->wheel, &r->timer);
   release_attempt(core, r);
   if (r->filtering) pk_filter_cancel(core, r);
+  if (r->held != NULL || r->answer != NULL) let_go(core, r);
   pk_conn *client = pk_conn_find(core, r->client);
   r->client = 0;
   r->answered = 1;
@@ -152,12 +181,8 @@ void pk_request_end(pk_core *core, pk_request *r) {
     }
     pk_conn_touch(core, client);
   }
-  pk_held_free(core, r->held);
-  pk_chunk_free(core, r->answer);
   pk_live *live = r->live;
   r->live = NULL;
-  r->held = NULL;
-  r->answer = NULL;
   r->next = core->free_request;
   core->free_request = r->index;
   core->request_count--;
@@ -172,11 +197,22 @@ void pk_request_client_left(pk_core *core, pk_conn *client) {
     r->before = r->behind = NULL;
     /* Without ids its answer still has to be told from the next one's. */
     int expected = keeps_order(r) && r->attempt != PK_NONE && !pk_attempt_at(core, r->attempt)->waiting;
-    if (expected) continue;
+    if (expected) {
+      let_go(core, r); /* nobody wants another try */
+      continue;
+    }
     PK_STAT_ADD(core->stats.requests_client_gone, !r->answered);
     pk_request_end(core, r);
   }
   client->requests = client->last_request = NULL;
+}
+
+void pk_request_drop_oneway(pk_core *core, const pk_conn *client) {
+  pk_handle from = pk_conn_handle(client);
+  for (uint32_t i = 0; i < core->request_pages * PK_PAGE; i++) {
+    pk_request *r = pk_request_at(core, i);
+    if (r->live != NULL && r->oneway && r->client == from) pk_request_fail(core, r, PK_STATUS_OVERLOADED, "", 0);
+  }
 }
 
 pk_conn *pk_request_client(pk_core *core, const pk_request *r) {
@@ -189,8 +225,10 @@ pk_conn *pk_request_client(pk_core *core, const pk_request *r) {
 /* Where to build the answer, `size` bytes: the client's output, or aside while it is not its turn. */
 static uint8_t *answer_room(pk_core *core, pk_request *r, pk_conn *client, uint32_t size) {
   if (!keeps_order(r) || client->requests == r) return pk_out_reserve(core, client, size);
-  r->answer = pk_chunk_new(core, size, 1);
-  return r->answer == NULL ? NULL : r->answer->data;
+  r->answer = pk_chunk_exact(core, size);
+  if (r->answer == NULL) return NULL;
+  count_held(core, r, r->answer->capacity);
+  return r->answer->data;
 }
 
 /* The answer stands in answer_room, `size` bytes; the request is over. */
@@ -201,6 +239,7 @@ static void finish(pk_core *core, pk_request *r, pk_conn *client, uint32_t size)
     r->answer->end = size;
     pk_timer_stop(&core->wheel, &r->timer);
     release_attempt(core, r);
+    pk_held_free(core, pk_request_unhold(core, r));
     return; /* sent by the loop below when the ones before it are through */
   }
   pk_out_commit(core, client, size);
@@ -433,12 +472,10 @@ static void choose_cluster(pk_core *core, pk_request *r) {
 static void keep_for_retry(pk_core *core, pk_request *r, const uint8_t *data, const pk_frame *f) {
   int wanted = (r->plan->features & PK_F_RETRY) != 0;
   int small = f->size <= core->limits.retry_buffer;
-  if (wanted && small && r->held == NULL) r->held = pk_hold(core, data, f);
+  if (wanted && small && r->held == NULL) pk_request_hold(core, r, data, f);
   if (wanted && (!small || r->held == NULL)) PK_STAT_ADD(core->stats.retries_too_large, 1);
-  if (!wanted || !small) {
-    pk_held_free(core, r->held); /* `data` and `f` may stand there: not used any more */
-    r->held = NULL;
-  }
+  /* `data` and `f` may stand there: not used any more */
+  if (!wanted || !small) pk_held_free(core, pk_request_unhold(core, r));
 }
 
 static void overloaded(pk_core *core, pk_request *r, const char *why) {
@@ -501,7 +538,7 @@ void pk_request_move(pk_core *core, pk_request *r, pk_conn *c) {
 
 /* An attempt on this connection, at once or when it is open. */
 static void send_on(pk_core *core, pk_request *r, pk_conn *c, const uint8_t *data, const pk_frame *f) {
-  if (c->opening && r->held == NULL) r->held = pk_hold(core, data, f);
+  if (c->opening && r->held == NULL) pk_request_hold(core, r, data, f);
   pk_attempt *a = attempt_new(core);
   if (a == NULL || (c->opening && r->held == NULL)) {
     if (a != NULL) pk_attempt_free(core, a);
