@@ -589,4 +589,25 @@ MUTANTS = (
         "",
         "tests/dataplane/test_pinned.py::test_where_the_cluster_is_known_a_server_may_speak_first",
     ),
+    Mutant(
+        "an endpoint's last connection stays its last when it has left",
+        "upstream.c",
+        "  *(c->behind != NULL ? &c->behind->before : &all->last) = c->before;\n",
+        "",
+        "tests/dataplane/test_leaving.py::test_shared_ones_are_lost_in_any_order_and_those_in_front_are_filled_first",
+    ),
+    Mutant(
+        "a connection to an endpoint that is gone is not known to leave",
+        "core.c",
+        "    c->gone = 1;\n",
+        "",
+        "tests/dataplane/test_reload.py::test_what_was_asked_of_an_endpoint_that_went_does_not_count_for_whom_its_number_is",
+    ),
+    Mutant(
+        "a connection that could not be opened counts as being opened for ever",
+        "conn.c",
+        "  e->opening -= connecting != 0;\n",
+        "",
+        "tests/dataplane/test_ill_endpoints.py::test_an_address_that_drops_connections_makes_nobody_wait_while_another_is_well",
+    ),
 )

@@ -405,10 +405,9 @@ static void client_closed(pk_core *core, pk_conn *c) {
 
 static void upstream_closed(pk_core *core, pk_conn *c, int connecting) {
   pk_endpoint *e = c->endpoint;
-  pk_conn **at = &e->conns;
-  while (*at != c) at = &(*at)->endpoint_next;
-  *at = c->endpoint_next;
+  pk_up_leave(c);
   e->conn_count -= !c->pinned;
+  e->opening -= connecting != 0;
   PK_STAT_SUB(core->stats.upstream_connections_active, 1);
   PK_STAT_SUB(e->stats->connections, 1);
   pk_conn *client = pk_pinned_lost(core, c, connecting); /* before its requests look for where else to go */

@@ -162,6 +162,16 @@ static pk_endpoint *endpoint_of(pk_core *core, const pk_table_endpoint *te) {
   return e;
 }
 
+/* Connections of an endpoint that is gone end with their last answer, those that wait for none at once. */
+static void end_connections(pk_core *core, const pk_conns *all) {
+  for (pk_conn *c = all->first; c != NULL; c = c->behind) {
+    c->gone = 1;
+    if (c->in_flight > 0) continue;
+    c->unwanted = 1;
+    pk_conn_close(core, c, 0);
+  }
+}
+
 /* No table has it any more. Its number and counters are free for another, which begins with nothing of it;
  * pinned clients may still wait for answers from it. */
 static void endpoint_gone(pk_core *core, pk_endpoint *e) {
@@ -172,19 +182,15 @@ static void endpoint_gone(pk_core *core, pk_endpoint *e) {
   e->stats = &core->gone_stats;
   e->gone_next = core->gone_endpoints;
   core->gone_endpoints = e;
-  for (pk_conn *c = e->conns; c != NULL; c = c->endpoint_next) {
-    c->gone = 1;
-    if (c->in_flight > 0) continue;
-    c->unwanted = 1;
-    pk_conn_close(core, c, 0);
-  }
+  end_connections(core, &e->shared);
+  end_connections(core, &e->own);
 }
 
 static void free_gone(pk_core *core) {
   pk_endpoint **at = &core->gone_endpoints;
   while (*at != NULL) {
     pk_endpoint *e = *at;
-    if (e->conns != NULL || e->active > 0) {
+    if (e->shared.first != NULL || e->own.first != NULL || e->active > 0) {
       at = &e->gone_next;
     } else {
       *at = e->gone_next;

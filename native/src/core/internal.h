@@ -60,14 +60,20 @@ typedef struct pk_held {
   uint8_t data[];
 } pk_held;
 
+/* Connections as they were begun, linked by `before` and `behind`. */
+typedef struct pk_conns {
+  struct pk_conn *first, *last;
+} pk_conns;
+
 typedef struct pk_endpoint {
   uint32_t uid, addr_size;
   uint8_t addr[28];
   uint32_t tables;      /* live tables that have it, and the prepared one */
   uint32_t gone;        /* none has it any more: its number may be another's */
   struct pk_endpoint *gone_next;
-  struct pk_conn *conns;
-  uint32_t conn_count, active;   /* connections that clients share; attempts */
+  pk_conns shared, own;          /* connections that clients share; that are one client's each */
+  uint32_t conn_count, opening;  /* shared ones; all that are being opened */
+  uint32_t active;               /* attempts */
   uint32_t shared_active;        /* attempts on such connections */
   uint32_t waiting[PK_BUCKETS];  /* of them, by method */
   pk_health health;
@@ -206,7 +212,7 @@ typedef struct pk_conn {
   uint64_t leave_by; /* ... until then, ns */
   /* upstream */
   pk_endpoint *endpoint;
-  struct pk_conn *endpoint_next;
+  struct pk_conn *before, *behind; /* of its endpoint's connections, shared or not (pk_conns) */
   uint32_t key, connect_ms;
   int error;        /* errno of connecting */
   uint64_t begun;   /* the batch in which it was begun to open it */
@@ -357,6 +363,7 @@ int pk_up_has_room(const pk_core *core, const pk_conn *c);
 int pk_up_send(pk_core *core, pk_conn *c, const pk_request *r, pk_attempt *a, const uint8_t *data,
                const pk_frame *f);
 void pk_up_opened(pk_core *core, pk_conn *c);
+void pk_up_leave(pk_conn *c); /* off its endpoint's connections */
 void pk_up_lost(pk_core *core, pk_conn *c, int connecting); /* closed: fail what is on it */
 
 /* It did not answer whether it lives. 1: close it; 0: that says nothing, or what is on it may still be answered. */

@@ -18,6 +18,23 @@ int pk_up_has_room(const pk_core *core, const pk_conn *c) {
          c->in_flight < core->limits.upstream_in_flight && c->out_bytes < core->limits.upstream_buffer;
 }
 
+/* Those of its endpoint that it stands among. */
+static pk_conns *conns_of(const pk_conn *c) { return c->pinned ? &c->endpoint->own : &c->endpoint->shared; }
+
+/* At the end: the connections in front are filled first. */
+static void join(pk_conn *c) {
+  pk_conns *all = conns_of(c);
+  c->before = all->last;
+  *(c->before != NULL ? &c->before->behind : &all->first) = c;
+  all->last = c;
+}
+
+void pk_up_leave(pk_conn *c) {
+  pk_conns *all = conns_of(c);
+  *(c->before != NULL ? &c->before->behind : &all->first) = c->behind;
+  *(c->behind != NULL ? &c->behind->before : &all->last) = c->before;
+}
+
 static pk_conn *connect_to(pk_core *core, pk_endpoint *e, const pk_request *r, int own) {
   pk_conn *c = pk_conn_new(core, PK_SIDE_UP, PK_CONN_CONNECTING);
   if (c == NULL) return NULL;
@@ -36,11 +53,9 @@ static pk_conn *connect_to(pk_core *core, pk_endpoint *e, const pk_request *r, i
   c->key = r->upstream_key;
   c->endpoint = e;
   c->connect_ms = pk_table_cluster_at(r->live->table, r->cluster)->connect_ms;
-  /* At the end: the connections in front are filled first. */
-  pk_conn **at = &e->conns;
-  while (*at != NULL) at = &(*at)->endpoint_next;
-  *at = c;
+  join(c);
   e->conn_count += !own; /* what is one client's own takes no place of the others */
+  e->opening++;
   PK_STAT_ADD(core->stats.upstream_connects, 1);
   PK_STAT_ADD(core->stats.upstream_connections_active, 1);
   PK_STAT_ADD(e->stats->connections, 1);
@@ -54,8 +69,8 @@ static pk_conn *connect_to(pk_core *core, pk_endpoint *e, const pk_request *r, i
 
 /* An open connection of the endpoint with room; *opening: one being opened, where there is none. */
 static inline pk_conn *open_of(const pk_core *core, const pk_endpoint *e, const pk_request *r, pk_conn **opening) {
-  for (pk_conn *c = e->conns; c != NULL; c = c->endpoint_next) {
-    if (c->codec != r->codec || c->key != r->upstream_key || c->pinned || !pk_up_has_room(core, c)) continue;
+  for (pk_conn *c = e->shared.first; c != NULL; c = c->behind) {
+    if (c->codec != r->codec || c->key != r->upstream_key || !pk_up_has_room(core, c)) continue;
     if (c->opening) {
       if (*opening == NULL) *opening = c;
     } else if (c->state == PK_CONN_OPEN) {
@@ -96,7 +111,7 @@ static inline uint32_t over_share(const pk_core *core, const pk_endpoint *e, con
 static int may_connect(const pk_endpoint *e, const pk_request *r, int own) {
   uint32_t retired = 0, most = pk_table_cluster_at(r->live->table, r->cluster)->max_connections;
   if (own || e->conn_count < most) return 1;
-  for (const pk_conn *c = e->conns; c != NULL; c = c->endpoint_next) retired += c->retired;
+  for (const pk_conn *c = e->shared.first; c != NULL; c = c->behind) retired += c->retired;
   return e->conn_count < most + (retired < most ? retired : most);
 }
 
@@ -108,9 +123,7 @@ static void try_again(pk_core *core, pk_endpoint *e, const pk_request *r, int ow
     pk_conn_timer(core, open);
     return;
   }
-  for (const pk_conn *c = e->conns; c != NULL; c = c->endpoint_next)
-    if (c->opening) return;
-  pk_conn *trial = may_connect(e, r, own) ? connect_to(core, e, r, own) : NULL;
+  pk_conn *trial = e->opening == 0 && may_connect(e, r, own) ? connect_to(core, e, r, own) : NULL;
   if (trial != NULL) trial->trial = 1;
 }
 
@@ -252,7 +265,7 @@ static void open_another(pk_core *core, const pk_request *r, const pk_table_clus
   for (uint32_t i = 0; i < c->endpoint_count; i++) {
     uint32_t at = c->endpoints + (start + i) % c->endpoint_count;
     pk_endpoint *e = endpoint_at(core, r->live->table, at);
-    if (e->conns != NULL || grade(core, e) != WELL || pk_table_endpoint_at(r->live->table, at)->weight == 0) continue;
+    if (e->shared.first != NULL || grade(core, e) != WELL || pk_table_endpoint_at(r->live->table, at)->weight == 0) continue;
     connect_to(core, e, r, 0);
     return;
   }
@@ -455,6 +468,7 @@ void pk_up_frame(pk_core *core, pk_conn *c, const uint8_t *data, const pk_frame 
 
 void pk_up_opened(pk_core *core, pk_conn *c) {
   c->opening = 0;
+  c->endpoint->opening--;
   c->opened = c->last_read = c->last_write = core->now;
   if (pk_health_opened(&c->endpoint->health)) tell(core, c->endpoint, PK_WELL, 0);
   if (c->trial && c->pinned) { /* it has shown what it was for */
