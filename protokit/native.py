@@ -10,6 +10,7 @@ from __future__ import annotations
 import socket
 import struct
 import time
+import weakref
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from protokit._native import ffi, lib
@@ -81,8 +82,31 @@ class Message(NamedTuple):
     id: Id
 
 
-def declared(image: bytes) -> int:
-    """Load a compiled declaration; it stays for good.
+class Address(int):
+    """Of a codec that was made here: it is there as long as this is, and as long as connections speak it.
+
+    Attributes:
+        holder: frees the codec with the last address of it.
+    """
+
+    holder: Any
+
+
+def _address(holder: Any) -> Address:
+    address = Address(ffi.cast("uintptr_t", holder))
+    address.holder = holder
+    return address
+
+
+def _holder(address: int) -> Any:  # a cffi pointer has no type of its own
+    return ffi.gc(ffi.cast("pk_codec *", address), lib.pk_codec_release)
+
+
+_declared: weakref.WeakValueDictionary[bytes, Any] = weakref.WeakValueDictionary()
+
+
+def declared(image: bytes) -> Address:
+    """Load a compiled declaration; one that is there already is the same codec.
 
     Returns:
         The address of its codec.
@@ -90,11 +114,14 @@ def declared(image: bytes) -> int:
     Raises:
         DeclarationError: the program is not well formed.
     """
-    error = ffi.new("const char **")
-    address = lib.pk_codec_declared(image, len(image), error)
-    if address == 0:
-        raise DeclarationError(f"the compiled format was refused: {ffi.string(error[0]).decode()}")
-    return int(address)
+    holder = _declared.get(image)
+    if holder is None:
+        error = ffi.new("const char **")
+        address = lib.pk_codec_declared(image, len(image), error)
+        if address == 0:
+            raise DeclarationError(f"the compiled format was refused: {ffi.string(error[0]).decode()}")
+        holder = _declared[image] = _holder(address)
+    return _address(holder)
 
 
 def envelope_codec(
@@ -106,15 +133,25 @@ def envelope_codec(
     heartbeats: bool,
     drains: bool,
     optional_drain: bool,
-) -> int:
-    """The address of a codec that stands for one in Python (``envelope.h``); it stays for good."""
+) -> Address:
+    """The address of a codec that stands for one in Python (``envelope.h``)."""
     features = int(heartbeats) | int(drains) << 1 | int(optional_drain) << 2
     address = lib.pk_envelope_new(
         name.encode(), mode, id_bytes, list(reserved_ids), len(reserved_ids), features
     )
     if address == 0:
         raise ProtokitError("out of memory")
-    return int(address)
+    return _address(_holder(address))
+
+
+def holders(codec: int) -> int:
+    """How many hold a codec that was made here: its addresses as one, each connection that speaks it."""
+    return int(lib.pk_codec_held(codec))
+
+
+def codecs() -> int:
+    """How many codecs there are that were made here."""
+    return int(lib.pk_codecs_loaded())
 
 
 def step_address(name: str) -> int:
@@ -829,6 +866,7 @@ class Core:
 
 __all__ = [
     "INSTRUCTIONS",
+    "Address",
     "Core",
     "Guarded",
     "Id",
@@ -838,6 +876,7 @@ __all__ = [
     "TableBuilder",
     "Worker",
     "check_codec",
+    "codecs",
     "declared",
     "drain",
     "edit",
@@ -849,6 +888,7 @@ __all__ = [
     "heartbeat",
     "heartbeat_ack",
     "held_bytes",
+    "holders",
     "id_bytes",
     "id_max",
     "mode",

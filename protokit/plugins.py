@@ -43,6 +43,7 @@ _KNOWN = {
 }
 _OURS = (str(Path(__file__).parent) + os.sep, str(Path(pluggy.__file__).parent) + os.sep, "<frozen")
 _log = logging.getLogger("protokit.plugins")
+_DIGEST = "__protokit_digest__"
 T = TypeVar("T")
 
 
@@ -276,18 +277,29 @@ def _load_file(path: Path) -> Plugin:
     # Its own name in sys.modules, as any module has: dataclasses and pickles look themselves up there.
     name = f"protokit_file_{path.stem}_{hashlib.sha256(str(path.absolute()).encode()).hexdigest()[:8]}"
 
+    before = sys.modules.get(name)
+
     def load_module() -> object:
         spec = importlib.util.spec_from_file_location(name, path)
-        if spec is None or spec.loader is None or not path.is_file():
+        if spec is None or not path.is_file():
             raise PluginError(f"{path} is not a Python file that can be read")
+        source = path.read_bytes()
+        # Like any module it runs once, but again when it has changed. The loader would take what lies
+        # compiled beside it for the same, where second and size are.
+        digest = hashlib.sha256(source).digest()
+        if before is not None and before.__dict__[_DIGEST] == digest:
+            return before
         module = importlib.util.module_from_spec(spec)
+        module.__dict__[_DIGEST] = digest
         sys.modules[name] = module
-        spec.loader.exec_module(module)
+        exec(compile(source, path, "exec", dont_inherit=True), module.__dict__)  # noqa: S102  # a plugin's own
         return module
 
     plugin = _fill(Plugin([str(path)]), load_module)
     if plugin.failure:
         sys.modules.pop(name, None)
+        if before is not None:
+            sys.modules[name] = before  # it still runs
     return plugin
 
 

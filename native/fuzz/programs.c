@@ -13,6 +13,7 @@
 
 #include "access.h"
 #include "wire/ident.h"
+#include "wire/loaded.h"
 #include "wire/program.h"
 
 typedef struct format {
@@ -285,7 +286,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   const pk_codec *codec = pk_declared_new(image, base != NULL ? base->size : ((const pk_program *)(void *)image)->size, &why);
   must((codec == NULL) == (why != NULL));
   if (codec != NULL && in.at < in.end) run(codec, in.at, (size_t)(in.end - in.at));
-  pk_declared_free(codec);
+  pk_codec_release(codec);
   free(image);
   return 0;
 }

@@ -112,6 +112,8 @@ uintptr_t pk_codec_declared(const uint8_t *image, size_t size, const char **erro
   return (uintptr_t)pk_declared_new(image, size, error);
 }
 
+uint32_t pk_codec_held(uintptr_t codec) { return pk_codec_holders(codec_at(codec)); }
+
 uintptr_t pk_core_step(const char *name) {
   if (strcmp(name, "hessian_fields") == 0) return (uintptr_t)&pk_step_hessian_fields;
   if (strcmp(name, "hessian2_strings") == 0) return (uintptr_t)&pk_step_hessian2_strings;

@@ -5,6 +5,7 @@
 #include "wire/codec_check.h"
 #include "wire/envelope.h"
 #include "wire/ident.h"
+#include "wire/loaded.h"
 #include "wire/program.h"
 #include "wire/steps/steps.h"
 #include "driver/worker.h"
@@ -47,8 +48,10 @@ int pk_codec_headers(uintptr_t codec, const uint8_t *data, size_t size, pk_heade
 int pk_codec_edit(uintptr_t codec, const uint8_t *data, size_t size, const pk_edit *edits,
                   uint32_t count, uint8_t *out, size_t cap);
 
-/* A codec of a compiled declaration; 0 and why in *error. It is kept for good. */
+/* A codec of a compiled declaration, held by the caller; 0 and why in *error. */
 uintptr_t pk_codec_declared(const uint8_t *image, size_t size, const char **error);
+/* How many hold it, whoever made it included; 0 of a plugin's in C. */
+uint32_t pk_codec_held(uintptr_t codec);
 /* The address of a step of the core's; 0 when there is none of that name. */
 uintptr_t pk_core_step(const char *name);
 /* What a step finds, for comparing it with its reference. */

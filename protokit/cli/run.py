@@ -161,6 +161,8 @@ class _Service:
             except ProtokitError as error:
                 _log.error("reload refused, the old configuration goes on:\n%s", error)  # no trace
                 return
+            finally:
+                gc.collect()  # a file that has changed was a module: what it made in the engine goes with it
         for warning in self._proxy.loaded.warnings:
             _log.warning("%s", warning)
         _log.info("reloaded %s", self._proxy.loaded.path)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from protokit.control.snapshot import Endpoint, Listener, Rule, Snapshot, Use
+    from protokit.wire.ask import Wire
 
 
 class Identities:
@@ -50,6 +51,7 @@ class Compiled:
         chains: filters by chain number.
         endpoints: numbers of (cluster, host, port).
         listeners: numbers of ``listening.key``.
+        wires: formats by their codec's address.
     """
 
     def __init__(self, snapshot: Snapshot, table: native.Table) -> None:
@@ -59,6 +61,9 @@ class Compiled:
         self.chains: list[list[Filter]] = []
         self.endpoints: dict[tuple[str, str, int], int] = {}
         self.listeners: dict[listening.Key, int] = {}
+        self.wires: dict[int, Wire] = {
+            one.wire.address: one.wire for listener in snapshot.listeners for one in listener.protocols
+        }
         self.retired_by = 0
         self.errors: list[ConfigError] = []
 

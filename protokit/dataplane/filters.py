@@ -35,7 +35,7 @@ class FilterRunner:
 
     Args:
         tables: the tables in use, by token.
-        wires: formats by their codec's address, of every table there ever was: a connection keeps its codec.
+        wires: formats by their codec's address, of tables and connections: these keep their codec.
         repeated: for what filters do wrong: clients decide how often.
     """
 
@@ -54,7 +54,7 @@ class FilterRunner:
             text = "protokit: overloaded: too many calls of this rule's filters were cancelled and do not end"
             self._spawn(_send(lambda: worker.decide(op.handle, *_reply(Status.OVERLOADED, text))))
             return
-        work = self._decide(worker, op, compiled, native.held_bytes(op))
+        work = self._decide(worker, op, compiled, self._wires[op.codec], native.held_bytes(op))
         self._thinking[worker, op.handle] = self._spawn(work)
 
     def cancel(self, worker: native.Worker, op: native.Op) -> None:
@@ -79,16 +79,17 @@ class FilterRunner:
         if self._stuck[chain] == 0:
             del self._stuck[chain]
 
-    async def _decide(self, worker: native.Worker, op: native.Op, compiled: Compiled, frame: bytes) -> None:
+    async def _decide(
+        self, worker: native.Worker, op: native.Op, compiled: Compiled, wire: Wire, frame: bytes
+    ) -> None:
         key = (worker, op.handle)
-        verdict = await self._verdict(key, op, compiled, frame)
+        verdict = await self._verdict(key, op, compiled, wire, frame)
         if self._thinking.pop(key, None) is not None:
             await _send(lambda: worker.decide(op.handle, *verdict))
 
     async def _verdict(
-        self, key: tuple[native.Worker, int], op: native.Op, compiled: Compiled, frame: bytes
+        self, key: tuple[native.Worker, int], op: native.Op, compiled: Compiled, wire: Wire, frame: bytes
     ) -> tuple[int, int, int, bytes]:
-        wire = self._wires[op.codec]
         try:
             frame = ask.from_engine(wire, frame)
             request = ask.request(wire, frame, compiled.snapshot.max_headers)

@@ -231,7 +231,6 @@ class Proxy:
         self._token += 1
         token = self._token
         self._tables[token] = compiled
-        self._wires |= {one.wire.address: one.wire for of in snapshot.listeners for one in of.protocols}
         try:
             await self._prepare(token)
             self._may_change()
@@ -285,6 +284,8 @@ class Proxy:
 
     async def _prepare(self, token: int) -> None:
         """Let every worker get ready for a table."""
+        unused, wires = self._unused_wires(), self._tables[token].wires
+        self._wires |= wires
         answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._preparing[token] = (answer, [])
         try:
@@ -295,6 +296,8 @@ class Proxy:
                     "a worker has no memory for the configuration (or it has more than 65536 endpoints);"
                     " nothing was changed"
                 )
+            for address in unused:  # what was told before the answers was handled before them
+                del self._wires[address]
         finally:
             del self._preparing[token]
 
@@ -343,6 +346,11 @@ class Proxy:
         del self._tables[token]
         compiled.table.free()
         self._give_numbers_back()
+
+    def _unused_wires(self) -> set[int]:
+        """Of no table, and spoken by no connection; what workers told of some may still wait here."""
+        used = {address for table in self._tables.values() for address in table.wires}
+        return {one for one in self._wires.keys() - used if native.holders(one) == 1}
 
     def _give_numbers_back(self) -> None:
         tables = self._tables.values()

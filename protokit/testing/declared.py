@@ -175,7 +175,7 @@ class DeclaredChecks(Checks):
         super().agree(name, reader, data, message, request)
 
     @cached_property
-    def plain_program(self) -> int:
+    def plain_program(self) -> native.Address:
         """The codec without its short cut for whole and right frames."""
         return native.declared(self.wire.image(self.protocol.name, shapes=False))
 

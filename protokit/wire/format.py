@@ -282,7 +282,7 @@ class WireFormat:
         return compile_image(self.nodes, self.meaning, about)
 
     @cached_property
-    def address(self) -> int:
+    def address(self) -> native.Address:
         """Of the codec (``pk_codec``) that runs the program; loaded when it is first asked for."""
         return native.declared(self.image(self.name))
 

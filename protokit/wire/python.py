@@ -79,7 +79,7 @@ class PythonCodec:
     optional_drain: bool = False
     max_frame: int = 8 << 20
     name: str = ""
-    _address: int = 0
+    _address: native.Address | None = None
 
     def frame(self, data: bytes) -> Frame | None:
         """Read the beginning of ``data``, one byte or more; other frames may follow.
@@ -142,13 +142,13 @@ class PythonCodec:
     # What protokit calls.
 
     @property
-    def address(self) -> int:
-        """The engine's codec for this one; it stays for good.
+    def address(self) -> native.Address:
+        """The engine's codec for this one.
 
         Raises:
             PluginError: the class is not complete.
         """
-        if not self._address:
+        if self._address is None:
             self._check()
             beats = type(self).heartbeat is not PythonCodec.heartbeat
             drains = type(self).drain is not PythonCodec.drain

@@ -21,6 +21,8 @@ static void conn_free(pk_core *core, pk_conn *c) {
   pk_chunk_free(core, c->in);
   pk_slots_free(c);
   free(c->called);
+  pk_codec_release(c->codec);
+  c->codec = NULL;
   c->in = NULL;
   c->called = NULL;
   c->state = PK_CONN_FREE;
@@ -34,6 +36,7 @@ void pk_core_free(pk_core *core) {
   }
   for (uint32_t i = 0; i < core->request_pages; i++) {
     for (uint32_t k = 0; k < PK_PAGE; k++) {
+      if (core->requests[i][k].filtering) pk_codec_release(core->requests[i][k].codec);
       pk_held_free(core, core->requests[i][k].held);
       pk_chunk_free(core, core->requests[i][k].answer);
     }

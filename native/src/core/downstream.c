@@ -46,6 +46,7 @@ static candidates candidates_of(const pk_core *core, const pk_table *t, const pk
 
 void pk_down_speak(pk_core *core, pk_conn *c, const pk_codec *codec) {
   c->codec = codec;
+  pk_codec_hold(codec);
   c->pinned = (uint8_t)pk_codec_is_pinned(codec);
   c->named = pk_id_max(codec) > 0;
   c->pingpong = codec->mode == PK_MODE_PINGPONG;

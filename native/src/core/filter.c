@@ -42,6 +42,7 @@ void pk_filter_ask(pk_core *core, pk_request *r, const pk_plan *plan, const uint
     return;
   }
   r->filtering = 1;
+  pk_codec_hold(r->codec); /* a one-way request outlives its client */
   of->requests++;
   of->bytes += bytes;
   core->filtering++;
@@ -74,6 +75,7 @@ static void waits_no_more(pk_core *core, pk_request *r) {
 
 void pk_filter_cancel(pk_core *core, pk_request *r) {
   waits_no_more(core, r);
+  pk_codec_release(r->codec);
   PK_STAT_ADD(core->stats.filters_cancelled, 1);
   pk_held *h = pk_request_unhold(core, r);
   h->request = pk_request_handle(r);
@@ -130,6 +132,7 @@ int pk_core_decide(pk_core *core, pk_handle request, uint32_t verdict, uint32_t 
     free_orphan(core, request);
     return -1;
   }
+  const pk_codec *codec = r->codec;
   waits_no_more(core, r);
   read_no_more(core, r->held);
   if (!r->oneway && pk_request_client(core, r) == NULL) {
@@ -147,5 +150,6 @@ int pk_core_decide(pk_core *core, pk_handle request, uint32_t verdict, uint32_t 
     if (verdict == PK_DECIDE_CLUSTER && cluster < r->live->table->cluster_count) r->cluster = cluster;
     pk_request_dispatch(core, r, r->held->data, &r->held->frame);
   }
+  pk_codec_release(codec);
   return 0;
 }

@@ -20,6 +20,7 @@
 #include "core/core.h"
 #include "policy/health.h"
 #include "wire/ident.h"
+#include "wire/loaded.h"
 #include "base/timer.h"
 
 #define PK_MS 1000000u /* ns */

@@ -41,10 +41,12 @@ static pk_conn *connect_to(pk_core *core, pk_endpoint *e, const pk_request *r, i
   c->codec = r->codec;
   c->pinned = (uint8_t)own;
   if (c->codec != NULL && pk_slots_init(c) != 0) { /* raw ones have none */
+    c->codec = NULL;
     c->state = PK_CONN_FREE;
     pk_list_add(&core->free_conns, c->index);
     return NULL;
   }
+  pk_codec_hold(c->codec);
   c->opening = 1;
   c->begun = core->batch;
   c->relieve = own ? UINT64_MAX : core->now + RELIEVE_MS * PK_MS;

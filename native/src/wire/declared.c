@@ -429,7 +429,7 @@ static void quicken(declared *d) {
 
 /* Frames that begin alike have one shape: each thread remembers what the tests said of some beginnings. */
 typedef struct memo {
-  const declared *codec;
+  uint64_t serial; /* of the codec */
   uint64_t a, b;
   const quick_shape *shape;
 } memo;
@@ -443,10 +443,11 @@ static inline const quick_shape *shape_of(const declared *d, const uint8_t *data
   memcpy(&b, data + 8, 8);
   a &= d->mask_a;
   b &= d->mask_b;
-  if (latest.a == a && latest.b == b && latest.codec == d) return latest.shape;
+  if (latest.a == a && latest.b == b && latest.serial == d->loaded.serial) return latest.shape;
   uint64_t mixed = (a ^ b * 0x9e3779b97f4a7c15u) * 0xff51afd7ed558ccdu;
   memo *m = &memos[mixed >> 60];
-  if (m->a != a || m->b != b || m->codec != d) *m = (memo){d, a, b, tested_shape(d, data, size)};
+  if (m->a != a || m->b != b || m->serial != d->loaded.serial)
+    *m = (memo){d->loaded.serial, a, b, tested_shape(d, data, size)};
   latest = *m;
   return m->shape;
 }
@@ -774,11 +775,9 @@ static void unload(declared *d) {
   free(d);
 }
 
-void pk_declared_free(const pk_codec *codec) {
-  memset(memos, 0, sizeof memos);
-  memset(&latest, 0, sizeof latest);
-  if (codec != NULL) unload((declared *)(uintptr_t)codec->user);
-}
+static void unload_one(pk_loaded *l) { unload((declared *)(void *)l); }
+
+int pk_declared_is(const pk_codec *codec) { return codec->frame == frame || codec->frame == frame_named; }
 
 const pk_codec *pk_declared_new(const void *image, size_t size, const char **why) {
   *why = pk_declared_bad_image(image, size);
@@ -832,7 +831,10 @@ const pk_codec *pk_declared_new(const void *image, size_t size, const char **why
                         .optional_drain = p->optional_drain};
   memcpy(d->codec.reserved_ids, p->reserved, sizeof p->reserved);
   *why = pk_codec_check((uintptr_t)&d->codec);
-  if (*why == NULL) return &d->codec;
+  if (*why == NULL) {
+    pk_loaded_begin(&d->loaded, unload_one);
+    return &d->codec;
+  }
   unload(d);
   return NULL;
 }

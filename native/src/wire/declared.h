@@ -5,6 +5,7 @@
 
 #include <string.h>
 
+#include "wire/loaded.h"
 #include "wire/program.h"
 
 enum { LITTLE = 16, SIGNED = 32 };
@@ -46,7 +47,10 @@ typedef struct quick_map {
 } quick_map;
 
 typedef struct declared {
-  pk_codec codec;
+  union {
+    pk_codec codec;
+    pk_loaded loaded;
+  };
   const pk_program *program; /* the image */
   const pk_insn *insns;
   const int64_t *constants;

@@ -4,11 +4,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "wire/loaded.h"
+
 enum { SIZE = 4, ID = 8, TIMEOUT = 24, CONTEXT = 28, KEY = 32, KIND = 36, STATUS, FLAGS, TEXTS = 40, HEAD = 48 };
 static const uint8_t magic[4] = {'P', 'K', 'E', '1'};
 
 typedef struct envelope_codec {
-  pk_codec codec;
+  union {
+    pk_codec codec;
+    pk_loaded loaded;
+  };
   uint32_t features;
   char name[64];
 } envelope_codec;
@@ -139,6 +144,8 @@ static int error(const pk_codec *c, uint32_t status, uint64_t id, uint32_t conte
   return build(&f, text, text_size, out, cap);
 }
 
+static void free_one(pk_loaded *l) { free(l); }
+
 uintptr_t pk_envelope_new(const char *name, uint32_t mode, uint32_t id_bytes, const uint64_t *reserved_ids,
                           uint32_t reserved_count, uint32_t features) {
   envelope_codec *e = calloc(1, sizeof *e);
@@ -164,6 +171,7 @@ uintptr_t pk_envelope_new(const char *name, uint32_t mode, uint32_t id_bytes, co
                         .error = error,
                         .optional_drain = (features & PK_ENVELOPE_DRAINS_IF_ASKED) != 0};
   for (uint32_t i = 0; i < reserved_count && i < 4; i++) e->codec.reserved_ids[i] = reserved_ids[i];
+  pk_loaded_begin(&e->loaded, free_one);
   return (uintptr_t)&e->codec;
 }
 

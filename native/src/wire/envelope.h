@@ -27,7 +27,7 @@ enum {
 enum { PK_ENVELOPE_BEATS = 1, PK_ENVELOPE_DRAINS = 2, PK_ENVELOPE_DRAINS_IF_ASKED = 4 };
 
 /* python { */
-/* The codec of a protocol in Python; it stays for good. 0 when memory is short. */
+/* The codec of a protocol in Python, held by the caller (loaded.h). 0 when memory is short. */
 uintptr_t pk_envelope_new(const char *name, uint32_t mode, uint32_t id_bytes, const uint64_t *reserved_ids,
                           uint32_t reserved_count, uint32_t features);
 /* } python */

@@ -220,11 +220,10 @@ typedef struct pk_program {
                                  error; PK_NOWHERE: the program says which are */
 } pk_program;
 
-/* A codec that runs the program; the image is copied. NULL and why in *error, until the thread's next call. */
+/* A codec that runs the program, held by the caller (loaded.h); the image is copied. NULL and why in *error, until the thread's next call. */
 const pk_codec *pk_declared_new(const void *image, size_t size, const char **error);
 
-/* Of a codec that no other thread ever had. */
-void pk_declared_free(const pk_codec *codec);
+int pk_declared_is(const pk_codec *codec);
 
 /* python { */
 const char *pk_instruction_names(void);
