@@ -46,7 +46,7 @@ MUTANTS = (
     Mutant(
         "an endpoint's requests are never counted down",
         "request.c",
-        "  a->endpoint->active--;\n",
+        "  e->active--;\n",
         "",
         "tests/dataplane/test_ill_endpoints.py::test_trials_are_one_at_a_time_and_further_and_further_apart",
     ),
@@ -172,7 +172,7 @@ MUTANTS = (
     Mutant(
         "an answer's id is not compared whole",
         "slots.c",
-        "return s->state != FREE && s->id == number ? s : NULL;",
+        "return s->state != FREE && s->id == id ? s : NULL;",
         "return s->state != FREE ? s : NULL;",
         "tests/dataplane/test_byte_ids.py::test_late_repeated_and_forged_answers_reach_nobody[hexed]",
     ),
@@ -466,8 +466,8 @@ MUTANTS = (
     Mutant(
         "one client takes all places",
         "upstream.c",
-        "  return 8 * used >= 7 * places && holds_more",
-        "  return 0 && holds_more",
+        "  return held > 0 && held >= free ? PK_UP_SHARE : 0;\n",
+        "  return 0;\n",
         "tests/dataplane/test_bounds.py::test_clients_that_ask_what_is_never_answered_leave_some_places_to_others",
     ),
     Mutant(

@@ -189,27 +189,25 @@ static int is_named(const pk_core *core, const pk_slot *s, pk_slice id) {
   return asked.size == id.size && memcmp(asked.data, id.data, id.size) == 0;
 }
 
+static pk_slot *in_ring(const pk_conn *c, uint64_t id) {
+  pk_slot *s = &c->slots[id & c->slot_mask];
+  return s->state != FREE && s->id == id ? s : NULL;
+}
+
+/* The slot of an answer whose id is a byte string. */
+static pk_slot *find_named(const pk_core *core, const pk_conn *c, pk_slice id) {
+  uint64_t number = 0;
+  if (id.data == NULL) return NULL;
+  if (!c->pinned) return pk_id_read(c->codec, id, &number) ? in_ring(c, number) : NULL;
+  pk_slot *s = first_with(c, pk_hash(0, id.data, id.size));
+  while (s != NULL && !is_named(core, s, id)) s = next_with(c, s);
+  return s;
+}
+
 static pk_slot *find(const pk_core *core, const pk_conn *c, const uint8_t *data, size_t size, const pk_frame *f) {
-  int multiplexed = c->codec->mode == PK_MODE_MULTIPLEXED;
-  uint64_t number = multiplexed ? f->id : c->head_id;
-  pk_slice id = {NULL, 0};
-  if (c->named) {
-    id = pk_id_of(c->codec, data, f, size);
-    if (id.data == NULL) return NULL;
-    number = 0;
-    if (c->pinned) {
-      number = pk_hash(0, id.data, id.size);
-    } else if (!pk_id_read(c->codec, id, &number)) {
-      return NULL;
-    }
-  }
-  if (c->pinned) {
-    pk_slot *s = first_with(c, number);
-    while (s != NULL && c->named && !is_named(core, s, id)) s = next_with(c, s);
-    return s;
-  }
-  pk_slot *s = &c->slots[number & c->slot_mask];
-  return s->state != FREE && s->id == number ? s : NULL;
+  if (c->named) return find_named(core, c, pk_id_of(c->codec, data, f, size));
+  uint64_t id = c->codec->mode == PK_MODE_MULTIPLEXED ? f->id : c->head_id;
+  return c->pinned ? first_with(c, id) : in_ring(c, id);
 }
 
 uint32_t pk_slots_answered(const pk_core *core, pk_conn *c, const uint8_t *data, size_t size, const pk_frame *f) {
