@@ -334,3 +334,24 @@ def test_what_the_proxy_says_by_itself_is_raised_with_its_reason(proxied, proxy,
     for case, text in expected.items():
         how, what = found[case]
         assert (case, how, what[: len(raised[case] + text)]) == (case, "raised", raised[case] + text)
+
+
+@pytest.mark.parametrize("goaway", [False, True], ids=["off", "on"])
+def test_java_waits_for_its_answers_in_a_drain_and_closes_where_it_is_sent_a_goaway(proxy, provider, goaway):
+    """Why the option is off by default: SOFABolt closes on a command that it does not know."""
+    need("sofarpc-consumer", "sofarpc-provider")
+    if DIRECT:
+        pytest.skip("peers call each other")
+    listener = {"name": "in", "bind": "127.0.0.1:0", "protocol": "bolt", "cluster": "all", "goaway": goaway}
+    one = proxy(
+        provider("sofarpc-provider").port, listeners=[listener], drain={"delay": "0s", "timeout": "20s"}
+    )
+    client = peers.start_consumer("sofarpc-consumer", one.port, "slow")
+    until(lambda: one.stats()["workers"][0]["requests_active"] == 1, "a call is under way")
+    one.process.terminate()
+    how, what = peers.results("sofarpc-consumer", client)["slow"]
+    if goaway:
+        closed = "com.alipay.remoting.exception.ConnectionClosedException: Connection closed!"
+        assert (how, what[: what.find("!") + 1]) == ("raised", f"{SOFA}RpcException#250: {closed}")
+    else:
+        assert (how, what) == ("value", "slept 1500")
