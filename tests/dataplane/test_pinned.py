@@ -282,11 +282,50 @@ def test_it_is_opened_once_the_protocol_is_known(toys):
     assert len(world.upstreams) == 1
 
 
-@pytest.mark.parametrize("more", [{}, {"direct": True, "plan": {"filter_chain": 0}}])
+SURE = [
+    {"direct": True},
+    {},  # one rule for all
+    {"rules": [("svc", "*"), ("svc.*", "get"), ("two", "*")]},  # what none of them takes goes nowhere
+    {"clusters": 2, "rules": [("svc", "*", 1), ("*", "*", 1)]},
+]
+UNSURE = [
+    {"direct": True, "plan": {"filter_chain": 0}},
+    {"plan": {"filter_chain": 0}},
+    {"filtered": ["svc"]},
+    {"filtered": ["svc"], "rules": [("two", "*")]},
+    {"clusters": 2, "rules": [("svc", "*"), ("*", "*", 1)]},
+    {"clusters": 3, "rules": [("a", "*", 2), ("b", "*", 1), ("c", "*", 2)]},
+]
+
+
+@pytest.mark.parametrize("more", SURE)
+def test_it_is_opened_where_every_rule_leads_to_one_cluster(wide, more):
+    world = World(pinned(wide, **more))
+    client = world.client()
+    up = world.only_upstream()
+    assert world.upstreams[up][1] == (9041 if "clusters" in more else 9000)
+    world.feed(up, wide.request(1, b"svc call x"))  # a server may speak first
+    assert [frame[0] for frame in world.take(wide, client)] == [wide.REQUEST]
+    world.feed(client, wide.frame(wide.RESPONSE, 1, b"yes") + wide.request(2))
+    assert [frame[2:] for frame in world.take(wide, up)] == [(1, b"yes"), (2, b"svc m x")]
+    assert list(world.upstreams) == [up]
+
+
+@pytest.mark.parametrize("more", UNSURE)
 def test_it_is_not_opened_where_a_request_decides_the_cluster(wide, more):
     world = World(pinned(wide, **more))
     world.client()
     assert not world.upstreams
+
+
+def test_a_reload_says_anew_whether_it_is_opened(wide):
+    tables = [pinned(wide, **more) for more in (UNSURE[4], SURE[3], UNSURE[4])]
+    world = World(tables[0])
+    for expected, one in zip((0, 1, 1), (None, *tables[1:]), strict=True):
+        if one is not None:
+            world.apply(one)
+        world.client()
+        assert len(world.upstreams) == expected
 
 
 def test_a_clients_own_connections_are_idle_only_when_it_is(wide):

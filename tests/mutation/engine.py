@@ -450,6 +450,13 @@ MUTANTS = (
         "tests/dataplane/test_goaway.py::test_with_several_protocols_each_client_is_told_in_its_own",
     ),
     Mutant(
+        "a pinned connection is opened before its cluster is known",
+        "builder.c",
+        "(i > 0 && cluster != only)",
+        "0",
+        "tests/dataplane/test_pinned.py::test_it_is_not_opened_where_a_request_decides_the_cluster",
+    ),
+    Mutant(
         "a suspect is tried by all at once",
         "upstream.c",
         "return e->active == 0 && !r->oneway;",

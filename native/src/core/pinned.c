@@ -52,14 +52,12 @@ void pk_pinned_open(pk_core *core, pk_conn *client, const pk_endpoint *failed) {
   const pk_table *t = live->table;
   if (client->listener >= t->listener_count || core->shutdown || client->state != PK_CONN_OPEN) return;
   const pk_table_listener *l = pk_table_listener_at(t, client->listener);
-  if (!l->present || client->orphaned || l->depth != PK_DEPTH_FRAME || !(client->pinned || l->pinned)) return;
-  const pk_plan *plan = pk_table_plan_at(t, l->plan);
-  if (plan->features & (PK_F_SPLIT | PK_F_FILTER)) return;
+  if (!l->present || client->orphaned || l->opens == PK_NONE || !(client->pinned || l->pinned)) return;
   if (failed == NULL) client->tries = 0;
   if (client->tries == TRIES) return;
   client->tries++;
   pk_request r = {.live = live,
-                  .cluster = plan->cluster,
+                  .cluster = l->opens,
                   .codec = client->codec,
                   .named = client->named,
                   .avoid = (pk_endpoint *)(uintptr_t)failed};

@@ -212,7 +212,7 @@ uint32_t pk_builder_routes(pk_builder *b, const char *name) {
   pk_routes *r = array_add(b, &b->routes, 1);
   if (r == NULL) return PK_NONE;
   r->name = add_text(b, name, strlen(name));
-  b->routes_first_rule = b->rules.count;
+  r->first_rule = b->routes_first_rule = b->rules.count;
   return b->routes.count - 1;
 }
 
@@ -239,6 +239,7 @@ uint32_t pk_builder_rule(pk_builder *b, const char *service, const char *method,
   pk_rule *r = array_add(b, &b->rules, 1);
   if (r == NULL) return PK_NONE;
   *r = rule;
+  LAST(b->routes, pk_routes)->rule_count++;
   return b->rules.count - 1;
 }
 
@@ -351,8 +352,30 @@ static void build_schedule(pk_builder *b, pk_table_cluster *c) {
   c->schedule_count = turns;
 }
 
+static uint32_t sure_cluster(const pk_plan *p) {
+  return p->features & (PK_F_SPLIT | PK_F_FILTER) ? PK_NONE : p->cluster;
+}
+
+/* Where all requests of a listener go, whatever they ask, or PK_NONE. */
+static uint32_t only_cluster(const pk_builder *b, const pk_table_listener *l) {
+  if (l->routes == PK_NONE) return sure_cluster(ITEM(b->plans, pk_plan, l->plan));
+  const pk_routes *routes = ITEM(b->routes, pk_routes, l->routes);
+  const pk_rule *rules = ITEM(b->rules, pk_rule, routes->first_rule);
+  uint32_t only = PK_NONE;
+  for (uint32_t i = 0; i < routes->rule_count; i++) {
+    uint32_t cluster = sure_cluster(ITEM(b->plans, pk_plan, rules[i].plan));
+    if (cluster == PK_NONE || (i > 0 && cluster != only)) return PK_NONE;
+    only = cluster;
+  }
+  return only;
+}
+
 pk_table *pk_builder_finish(pk_builder *b) {
   finish_routes(b);
+  for (uint32_t i = 0; i < b->listeners.count; i++) {
+    pk_table_listener *l = ITEM(b->listeners, pk_table_listener, i);
+    if (l->present) l->opens = only_cluster(b, l);
+  }
   for (uint32_t i = 0; i < b->clusters.count; i++)
     build_schedule(b, ITEM(b->clusters, pk_table_cluster, i));
   size_t offsets[ARRAYS], total = (sizeof(pk_table) + 63) & ~(size_t)63;

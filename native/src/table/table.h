@@ -96,6 +96,7 @@ typedef struct pk_table_listener {
   uint32_t present;
   uint32_t routes; /* route table, or PK_NONE */
   uint32_t plan;   /* without a route table */
+  uint32_t opens;  /* the cluster that all requests go to, with no filter in between, or PK_NONE */
   uint32_t depth;  /* PK_DEPTH_* */
   uint32_t pinned;
   uint32_t codec, codec_count;
@@ -105,6 +106,7 @@ typedef struct pk_table_listener {
 } pk_table_listener;
 
 typedef struct pk_routes {
+  uint32_t first_rule, rule_count;
   uint32_t slots, slot_mask;      /* open addressing: rule indices or PK_NONE */
   uint32_t prefixes, prefix_count; /* lengths of service prefixes in use, ascending */
   uint32_t any;                   /* first rule of those with no service to index by */
