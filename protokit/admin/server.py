@@ -9,13 +9,14 @@ so that a probe is answered whatever others hold open. Must not import the comma
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib
 import os
-import socket
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from protokit.dataplane.listening import adopt
 from protokit.errors import ProtokitError
 from protokit.observe.metrics import CONTENT_TYPE, prometheus
 
@@ -74,7 +75,7 @@ class AdminServer:
                 self.public_address = await self._listen(
                     "admin.public", self.public_address, everybody, before
                 )
-        except ProtokitError:
+        except BaseException:
             await self.close()
             raise
 
@@ -106,8 +107,10 @@ class AdminServer:
         same = before.asked.get(bind) if before is not None else None
         try:
             if same is not None:  # whoever comes meanwhile is in the queue of both
-                shared = socket.socket(fileno=os.dup(same.sockets[0].fileno()))
-                server = await loop.create_server(connection, sock=shared)
+                with contextlib.ExitStack() as undo:
+                    shared = undo.enter_context(adopt(os.dup(same.sockets[0].fileno()))[0])
+                    server = await loop.create_server(connection, sock=shared)
+                    undo.pop_all()
             else:
                 server = await loop.create_server(connection, *bind)
         except (OSError, OverflowError) as error:

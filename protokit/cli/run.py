@@ -22,6 +22,7 @@ from protokit import logs
 from protokit.admin.server import AdminServer
 from protokit.dataplane import Proxy
 from protokit.errors import ConfigError, ProtokitError
+from protokit.plugins import reason
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -159,10 +160,18 @@ class _Service:
                     await asyncio.get_running_loop().run_in_executor(None, configuration.load, path)
                 )
             except ProtokitError as error:
+                self._proxy.reloads["failed"] += 1
                 _log.error("reload refused, the old configuration goes on:\n%s", error)  # no trace
+                return
+            except (Exception, SystemExit) as error:  # noqa: BLE001  # a plugin's mistake, or ours
+                self._proxy.reloads["failed"] += 1
+                trace = (type(error), error, logs.foreign(error))
+                text = "reload failed, the old configuration goes on: %s"
+                _log.error(text, reason(error), exc_info=trace)
                 return
             finally:
                 gc.collect()  # a file that has changed was a module: what it made in the engine goes with it
+        self._proxy.reloads["done"] += 1
         for warning in self._proxy.loaded.warnings:
             _log.warning("%s", warning)
         _log.info("reloaded %s", self._proxy.loaded.path)

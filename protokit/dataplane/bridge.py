@@ -16,6 +16,7 @@ import struct
 from typing import TYPE_CHECKING, cast
 
 from protokit import logs, native
+from protokit.dataplane import listening
 from protokit.errors import ProtocolError, RemoteProtocolError
 from protokit.model import Status
 from protokit.wire import envelope
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from protokit.model import Request
     from protokit.wire import PythonCodec
+    from protokit.wire.ask import Wire
 
 _log = logging.getLogger("protokit.bridge")
 _TURN = 256  # frames until others have theirs
@@ -55,12 +57,17 @@ class Bridges:
     def __len__(self) -> int:
         return len(self._open)
 
-    def open(self, worker: native.Worker, op: native.Op, codec: PythonCodec) -> None:
-        """Take over an EVENT_BRIDGE."""
-        peer, engine = socket.socket(fileno=op.data), socket.socket(fileno=op.size)
-        bridge = self._open[worker, op.handle] = Bridge(self, codec, upstream=op.arg == 1)
+    def open(self, worker: native.Worker, op: native.Op, wires: Mapping[int, Wire]) -> None:
+        """Take over an EVENT_BRIDGE. Whatever is raised closes its descriptors: the engine sees the end."""
+        peer, engine = listening.adopt(op.data, op.size)
+        with contextlib.ExitStack() as undo:
+            undo.enter_context(peer)
+            undo.enter_context(engine)
+            bridge = Bridge(self, cast("PythonCodec", wires[op.codec]), upstream=op.arg == 1)
+            task = asyncio.get_running_loop().create_task(bridge.connect(peer, engine))
+            undo.pop_all()
+        self._open[worker, op.handle] = bridge
         bridge.forget = lambda: self._open.pop((worker, op.handle), None)
-        task = asyncio.get_running_loop().create_task(bridge.connect(peer, engine))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -79,7 +86,7 @@ class Bridges:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.sleep(0)  # transports tell their end in the loop's next turn
 
-    def failed(self, codec: PythonCodec, what: str, error: Exception) -> None:
+    def failed(self, codec: PythonCodec, what: str, error: BaseException) -> None:
         """Log a codec's mistake."""
         text = f"the codec of protocol {codec.name} failed: {what}"
         self._repeated.log(_log, logging.ERROR, (codec.name, logs.place(error)), text, error=error)
@@ -206,7 +213,7 @@ class Bridge:
                 self._down()
         except RemoteProtocolError as error:
             self._refuse(error.offset)
-        except Exception as error:  # noqa: BLE001  # somebody else's code; logged with its trace
+        except (Exception, SystemExit) as error:  # noqa: BLE001  # somebody else's code; logged with its trace
             self._bridges.failed(self._codec, "the connection is closed", error)
             self._refuse(0)
             if end is self._engine:
@@ -341,7 +348,7 @@ class Bridge:
                 request = self._codec.asked(frame, message)
             except ProtocolError:
                 pass
-            except Exception as error:  # noqa: BLE001  # somebody else's code; logged with its trace
+            except (Exception, SystemExit) as error:  # noqa: BLE001  # somebody else's code; logged with its trace
                 self._bridges.failed(self._codec, "a request is answered BAD_REQUEST", error)
         return self._codec.wrap(message, frame, request)
 
@@ -383,7 +390,7 @@ class Bridge:
     def _with_id(self, head: envelope.Head, frame: bytes) -> bytes:
         try:
             return self._codec.with_id(frame, head.id)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             if not self._upstream or head.kind not in {native.KIND_REQUEST, native.KIND_ONEWAY}:
                 raise
             # Others share this connection: one request fails.

@@ -147,7 +147,7 @@ def _chain(compiled: Compiled, uses: tuple[Use, ...], made: Iterator[list[Filter
 def _filter(compiled: Compiled, use: Use) -> Filter:
     try:
         return cast("Filter", compiled.snapshot.filters[use.name](use.options))
-    except Exception as error:  # noqa: BLE001  # somebody else's code
+    except (Exception, SystemExit) as error:  # noqa: BLE001  # somebody else's code
         text = f"filter {use.name!r} cannot be made with its options: {reason(error)}"
         compiled.errors.append(ConfigError(text))
         return Filter()

@@ -93,7 +93,7 @@ class FilterRunner:
         try:
             frame = ask.from_engine(wire, frame)
             request = ask.request(wire, frame, compiled.snapshot.max_headers)
-        except Exception as error:  # noqa: BLE001  # a codec in Python may raise anything
+        except (Exception, SystemExit) as error:  # noqa: BLE001  # a codec in Python may raise anything
             if not isinstance(error, ProtocolError):
                 self._failed("a request could not be read; it is answered BAD_REQUEST", error)
             return _reply(Status.BAD_REQUEST, f"protokit: the request cannot be read: {error}")
@@ -112,7 +112,7 @@ class FilterRunner:
                 return _reply(response.status, response.message)
         try:
             frame = _changed(wire, original, request)
-        except Exception as error:  # noqa: BLE001  # as above
+        except (Exception, SystemExit) as error:  # noqa: BLE001  # as above
             text = f"a filter's change was not made: {error}"
             self._repeated.log(_log, logging.ERROR, logs.place(error), text)
             return _reply(Status.INTERNAL, f"protokit: a filter's change was not made: {error}")

@@ -80,7 +80,7 @@ def bind(listener: Listener, count: int, leaving: Iterable[int] = ()) -> list[so
                 if shared or error.errno != errno.EADDRINUSE or not leaving:
                     raise
                 for fd in leaving:
-                    with socket.socket(fileno=os.dup(fd)) as old:
+                    with adopt(os.dup(fd))[0] as old:
                         _share(old)
                 _share(one)
                 one.bind((listener.host, port))
@@ -92,6 +92,21 @@ def bind(listener: Listener, count: int, leaving: Iterable[int] = ()) -> list[so
                 _share(one)
                 shared = True
         undo.pop_all()
+    return sockets
+
+
+def adopt(*fds: int) -> list[socket.socket]:
+    """Sockets of descriptors that belong to the caller. Where one is none, all of them are closed."""
+    sockets: list[socket.socket] = []
+    try:
+        for fd in fds:
+            sockets.append(socket.socket(fileno=fd))  # noqa: PERF401  # those before the one that fails count
+    except BaseException:
+        for one in sockets:
+            one.close()
+        for fd in fds[len(sockets) :]:
+            os.close(fd)
+        raise
     return sockets
 
 

@@ -7,7 +7,7 @@ import contextlib
 import errno
 import logging
 import os
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
     from protokit.control.snapshot import Listener, Snapshot
     from protokit.model import Filter
-    from protokit.wire import PythonCodec
     from protokit.wire.ask import Wire
 
 _log = logging.getLogger("protokit.proxy")
@@ -60,6 +59,7 @@ class Proxy:
     Attributes:
         addresses: (host, port) by listener, with the real ports, once started.
         ready: whether it wants traffic: started, and not draining.
+        reloads: how many were ``done``, and how many ``failed``, counted by whoever asks for them.
         repeated: for log lines whose number others decide.
     """
 
@@ -67,6 +67,7 @@ class Proxy:
         self.loaded = source if isinstance(source, configuration.Loaded) else configuration.load(source)
         self.addresses: dict[str, tuple[str, int]] = {}
         self.ready = False
+        self.reloads = {"done": 0, "failed": 0}
         self.repeated = logs.Repeated()
         self._names = Names(self._names_changed, self.repeated)
         self._snapshot = build_snapshot(self.loaded)
@@ -193,10 +194,11 @@ class Proxy:
             snapshot = msgspec.structs.replace(self._snapshot, clusters=clusters)
             try:
                 await self._change(snapshot, self.loaded.path, self._running.chains)
-            except ProtokitError as error:
+            except Exception as error:  # noqa: BLE001  # nobody else would hear of it, or try again
                 if self.ready:
                     text = f"the new addresses of host names are not in use yet: {error}"
-                    self.repeated.log(_log, logging.WARNING, "names", text)
+                    trace = None if isinstance(error, ProtokitError) else error
+                    self.repeated.log(_log, logging.WARNING, "names", text, error=trace)
                     asyncio.get_running_loop().call_later(1, self._names_changed)
             else:
                 self._snapshot = snapshot
@@ -215,7 +217,7 @@ class Proxy:
         seed = _seed()
         try:
             compiled = compile_snapshot(snapshot, self._endpoint_ids, self._listener_ids, seed, chains)
-        except ProtokitError:
+        except BaseException:
             self._give_numbers_back()
             raise
         wanted = {listening.key(listener): listener for listener in snapshot.listeners}
@@ -224,7 +226,7 @@ class Proxy:
             added = self._bind(
                 {key: one for key, one in wanted.items() if key not in self._open}, going, path
             )
-        except ConfigErrors:
+        except BaseException:
             compiled.table.free()
             self._give_numbers_back()
             raise
@@ -330,7 +332,7 @@ class Proxy:
         elif op.op == native.OP_ENDPOINT:
             self._endpoint_changed(op.arg, op.size, op.data)
         elif op.op == native.EVENT_BRIDGE:
-            self._bridges.open(worker, op, cast("PythonCodec", self._wires[op.codec]))
+            self._bridges.open(worker, op, self._wires)
         elif op.op == native.EVENT_UNBRIDGE:
             self._bridges.close(worker, op)
         elif op.op == native.EVENT_DRAINED:
@@ -441,4 +443,5 @@ class Proxy:
                 each = [worker.endpoint_stats(uid) for worker in self._workers]
                 total = {name: sum(one[name] for one in each) for name in native.ENDPOINT_STAT_NAMES}
                 clusters.setdefault(cluster, {})[f"{host}:{port}"] = total
-        return {"workers": [worker.stats() for worker in self._workers], "clusters": clusters}
+        workers = [worker.stats() for worker in self._workers]
+        return {"workers": workers, "clusters": clusters, "reloads": dict(self.reloads)}

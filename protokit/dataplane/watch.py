@@ -7,10 +7,12 @@ import collections
 import logging
 from typing import TYPE_CHECKING
 
+from protokit import logs
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from protokit import logs, native
+    from protokit import native
 
 _log = logging.getLogger("protokit.limits")
 _EVERY_S = 1.0
@@ -47,7 +49,12 @@ class Watch:
         """Look every second, until cancelled."""
         while True:
             await asyncio.sleep(_EVERY_S)
-            self.look()
+            try:
+                self.look()
+            except Exception as error:  # noqa: BLE001  # it looks again
+                self._repeated.log(
+                    _log, logging.ERROR, logs.place(error), "the counters were not looked at", error=error
+                )
 
     def look(self) -> None:
         """Look once."""

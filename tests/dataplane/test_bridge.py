@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 
-from protokit import Frame, PythonCodec, Request
+import pytest
+
+from protokit import Frame, PythonCodec, Request, native
 from protokit.dataplane.bridge import Bridge, Bridges
 from protokit.logs import Repeated
 from protokit.wire import envelope
@@ -36,6 +39,34 @@ class Sized(Lines):
     def frame(self, data):
         self.shown.append(len(data))
         return Frame(int.from_bytes(data[:4], "big"), "oneway") if len(data) >= 4 else None
+
+
+@pytest.mark.parametrize("fault", ["no such codec", "no socket", "neither is a socket"])
+def test_what_cannot_be_opened_leaves_no_descriptor(fault):
+    """And the engine's end sees that."""
+
+    async def main():
+        peer, engine = socket.socketpair(), socket.socketpair()
+        left, right = peer[0].detach(), engine[0].detach()
+        if fault == "no socket":
+            os.dup2(os.pipe()[0], right)
+        elif fault == "neither is a socket":
+            os.dup2(os.pipe()[0], left)
+            os.dup2(os.pipe()[0], right)
+        op = native.Op(native.EVENT_BRIDGE, 0, 1, left, right, 5, 0)
+        bridges = Bridges(lambda: LIMITS, Repeated())
+        with pytest.raises(KeyError if fault == "no such codec" else OSError):
+            bridges.open(None, op, {})
+        for fd in (left, right):
+            with pytest.raises(OSError, match="Bad file descriptor"):
+                os.fstat(fd)
+        if fault == "no such codec":
+            assert engine[1].recv(1) == b""
+        assert len(bridges) == 0
+        for one in (peer[1], engine[1]):
+            one.close()
+
+    asyncio.run(main())
 
 
 class Wire:

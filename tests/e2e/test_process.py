@@ -225,6 +225,60 @@ def test_what_filters_do_is_logged_once_a_minute(tmp_path, caplog, monkeypatch):
     assert failed.exc_info[2].tb_frame.f_code.co_filename == str(tmp_path / "filters.py")
 
 
+FAULTY = """
+import sys
+from protokit import Filter, Protocol, hookimpl
+from protokit_dubbo import dubbo
+
+class Odd(Protocol):
+    @property
+    def detectable(self):
+        raise {raises}
+
+@hookimpl
+def protokit_protocols(): return [Odd("odd", dubbo.wire)]
+
+@hookimpl
+def protokit_filters(): return {{"leaves": lambda options: sys.exit(3), "well": lambda options: Filter()}}
+"""
+FAULTS = [
+    ("protocol: [odd, dubbo], cluster: c", "RuntimeError('odd')", "RuntimeError: odd (faulty.py:9)"),
+    ("protocol: [odd, dubbo], cluster: c", "MemoryError", "MemoryError (faulty.py:9)"),
+    ("protocol: [odd, dubbo], cluster: c", "SystemExit(4)", "SystemExit: 4 (faulty.py:9)"),
+    ("protocol: dubbo, cluster: c, filters: [leaves]", "KeyError", "SystemExit: 3 (faulty.py:15)"),
+]
+
+
+def test_whatever_a_reload_raises_is_a_failed_reload(start, tmp_path):
+    """The old configuration goes on; every fault says what it was and where; the next reload is as any."""
+    run = start(stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    run.started()
+    right = run.path.read_text()
+
+    def reloads(text):
+        run.path.write_text(text)
+        before = json.loads(run.get("/stats")[1])["reloads"]
+        run.process.send_signal(signal.SIGHUP)
+        wait(lambda: json.loads(run.get("/stats")[1])["reloads"] != before)
+        return json.loads(run.get("/stats")[1])["reloads"]
+
+    plugin = tmp_path / "faulty.py"
+    for number, (listener, raises, _) in enumerate(FAULTS):
+        plugin.write_text(FAULTY.format(raises=raises))
+        bad = right.replace("protocol: dubbo, cluster: c", listener) + f'plugins: ["{plugin}"]\n'
+        assert bad.count("plugins") == 1
+        assert reloads(bad) == {"done": number, "failed": number + 1}
+        assert run.get("/ready") == (200, "ready\n")
+        assert reloads(right) == {"done": number + 1, "failed": number + 1}
+    well = right.replace("cluster: c}", "cluster: c, filters: [well]}") + f'plugins: ["{plugin}"]\n'
+    assert reloads(well) == {"done": 5, "failed": 4}
+    assert "protokit_reloads_failed_total 4" in run.get("/metrics")[1]
+    run.ends()
+    text = run.process.stderr.read().decode()
+    for _, _, expected in FAULTS:
+        assert expected in text
+
+
 def test_the_soft_limit_of_descriptors_is_raised(start):
     run = start(before="ulimit -S -n 128; ulimit -H -n 500;", stdout=subprocess.DEVNULL)
     run.started()

@@ -525,7 +525,7 @@ def test_an_upstream_that_speaks_something_else_is_closed(run):
     run(test)
 
 
-@pytest.mark.parametrize("bug", [sized.BUG, sized.BAD_RESULT])
+@pytest.mark.parametrize("bug", [sized.BUG, sized.BAD_RESULT, sized.LEAVES])
 def test_a_codec_that_raises_closes_that_connection_and_is_logged_once(run, bug, caplog):
     async def test(proxy, server):
         stays = await Client.connect(proxy)
@@ -548,10 +548,11 @@ def test_a_codec_that_raises_for_one_request_fails_that_request(run, caplog):
     async def test(proxy, server):
         client = await Client.connect(proxy)
         client.writer.write(call(1, "never"))
-        _, _, body = await client.call(2, "bug-in-request")
-        assert (
-            body == b"!BAD_REQUEST protokit: the request's service and method cannot be read: it is malformed"
-        )
+        for number, method in ((2, "bug-in-request"), (5, "leaves-in-request")):
+            _, _, body = await client.call(number, method)
+            assert body == (
+                b"!BAD_REQUEST protokit: the request's service and method cannot be read: it is malformed"
+            )
         assert await client.call(3, payload=b"bug-in-with-id") == (
             "response",
             3,
@@ -563,7 +564,7 @@ def test_a_codec_that_raises_for_one_request_fails_that_request(run, caplog):
 
     with caplog.at_level(logging.ERROR):
         run(test)
-    assert len([one for one in caplog.records if one.name == "protokit.bridge"]) == 2
+    assert len([one for one in caplog.records if one.name == "protokit.bridge"]) == 3
 
 
 FILTER = """

@@ -23,7 +23,7 @@ KINDS = {
     8: "ignore",
 }
 NUMBERS = {kind: number for number, kind in KINDS.items()}
-BUG, BAD_RESULT = b"S\xfe a bug", b"S\xfd a bad result"
+BUG, BAD_RESULT, LEAVES = b"S\xfe a bug", b"S\xfd a bad result", b"S\xfc wants the process to end"
 
 
 def pack(kind: str, number: int, body: bytes = b"") -> bytes:
@@ -43,6 +43,8 @@ class Sized(PythonCodec):
             raise RemoteProtocolError("expected S")
         if data.startswith(BUG):
             raise ZeroDivisionError
+        if data.startswith(LEAVES):
+            raise SystemExit(3)
         if data.startswith(BAD_RESULT):
             return Frame(0)
         if len(data) > 1 and data[1] not in KINDS:
@@ -68,6 +70,8 @@ class Sized(PythonCodec):
             raise RemoteProtocolError(f"expected JSON: {error}", HEAD.size) from error
         if method == "bug-in-request":
             raise ZeroDivisionError
+        if method == "leaves-in-request":
+            raise SystemExit(3)
         return Request(service, method, headers=headers, timeout_ms=timeout)
 
     def with_id(self, frame, request_id):
