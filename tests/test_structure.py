@@ -193,12 +193,24 @@ def test_native_includes_point_down_the_order(path):
     assert [str(target) for target in found if native_rank(target) > native_rank(path)] == []
 
 
-def test_plugins_in_c_carry_the_header_as_it_is():
-    header = REPO / "native" / "include" / "protokit" / "codec.h"
-    copies = [path.parent / "include" / "protokit" / "codec.h" for path in REPO.glob("*/*/build_native.py")]
-    assert len(copies) == 3
-    for copy in copies:
-        assert filecmp.cmp(header, copy, shallow=False), f"copy {header} over {copy}"
+def test_plugins_in_c_carry_the_headers_as_they_are():
+    headers = REPO / "native" / "include" / "protokit"
+    plugins = [path.parent / "include" / "protokit" for path in REPO.glob("*/*/build_native.py")]
+    assert len(plugins) == 3
+    for plugin in plugins:
+        copies = sorted(plugin.glob("*.h"))
+        assert plugin / "codec.h" in copies
+        for copy in copies:
+            assert filecmp.cmp(headers / copy.name, copy, shallow=False), f"copy {headers / copy.name} over {copy}"
+
+
+def test_headers_that_plugins_carry_need_nothing_of_protokit_but_each_other():
+    headers = REPO / "native" / "include" / "protokit"
+    assert {path.name for path in headers.iterdir()} == {"codec.h", "values.h"}
+    for path in headers.iterdir():
+        included = re.findall(r"^#include (.*)$", path.read_text(), re.MULTILINE)
+        assert [one for one in included if "protokit" in one and one != "<protokit/codec.h>"] == []
+        assert [one for one in included if one.startswith('"')] == []
 
 
 def test_every_module_says_what_it_is():

@@ -13,11 +13,11 @@ from protokit.errors import RemoteProtocolError
 from protokit.wire.views import Found, Step, step
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 _DEPTH = 16384
 _CLASSES = 4096
-_FIELDS = 256
+_VALUES, _PAIRS, _HALF = -1, -2, -3  # up to a mark; after a key of a pair
 
 
 class _LimitError(RemoteProtocolError):
@@ -77,6 +77,16 @@ class _Walker:
                 return text if chunks == 1 else None
             tag = self.number(1)
 
+    def text(self) -> bytes | None:
+        """The text that stands here; past a value that is none."""
+        back = self.at
+        try:
+            return self.whole(self.number(1))
+        except LookupError:
+            self.at = back
+            self.skip()
+            return None
+
     def whole(self, tag: int) -> bytes:
         """As ``string``, of one that has to be read."""
         text = self.string(tag)
@@ -92,13 +102,19 @@ class _Walker:
             return (tag - 0xC8) * 256 + self.number(1)
         if 0xD0 <= tag <= 0xD7:
             return (tag - 0xD4) * 65536 + self.number(2)
-        if tag == 0x49:
-            return int.from_bytes(self.take(4), "big", signed=True)
+        if 0xD8 <= tag <= 0xEF:
+            return tag - 0xE0
+        if tag >= 0xF0:
+            return (tag - 0xF8) * 256 + self.number(1)
+        if 0x38 <= tag <= 0x3F:
+            return (tag - 0x3C) * 65536 + self.number(2)
+        if tag in {0x49, 0x4C, 0x77 if self.draft else 0x59}:
+            return int.from_bytes(self.take(8 if tag == 0x4C else 4), "big", signed=True)
         raise RemoteProtocolError(f"{tag:02x} is no int", self.at - 1)
 
-    def count(self, most: int) -> int:
+    def count(self) -> int:
         count = self.integer()
-        if not 0 <= count <= min(most, len(self.data) - self.at):
+        if not 0 <= count <= len(self.data) - self.at:
             raise RemoteProtocolError(
                 f"a count of {count} with {len(self.data) - self.at} bytes left", self.at
             )
@@ -106,13 +122,19 @@ class _Walker:
 
     def class_definition(self) -> None:
         if self.draft:
-            self.units(self.count(0xFFFF))
+            self.units(self.count())
         else:
             self.name()
-        fields = self.count(0xFFFF)
-        if len(self.classes) == _CLASSES or (not self.classes and fields > _FIELDS):
-            raise _LimitError("too many classes, or fields", self.at)
+        fields = self.count()
+        if len(self.classes) == _CLASSES:
+            raise _LimitError("too many classes", self.at)
         self.classes.append([self.name() for _ in range(fields)])
+
+    def tag(self) -> int:
+        """A value's, behind the classes in front of it."""
+        while (tag := self.number(1)) == (0x4F if self.draft else 0x43):
+            self.class_definition()
+        return tag
 
     def name(self) -> bytes | None:
         try:
@@ -128,30 +150,35 @@ class _Walker:
 
     def skip(self) -> None:
         """Past one value and all that is in it."""
-        inside: list[int | None] = []
+        self.skip_behind(self.tag())
+
+    def skip_behind(self, tag: int) -> None:
+        """The same, of the tag just taken."""
+        inside: list[int] = []
         while True:
-            values = self.open()
+            values = self.open(tag)
             if values != 0:
                 if len(inside) == _DEPTH:
                     raise _LimitError("values are nested too deeply", self.at)
                 inside.append(values)
             while inside:
-                if inside[-1] is None:
-                    if not self.ends():
-                        break
-                elif inside[-1] > 0:
+                if inside[-1] == _HALF:
+                    inside[-1] = _PAIRS
+                    break
+                if inside[-1] > 0:
                     inside[-1] -= 1
+                    break
+                if inside[-1] < 0 and not self.ends():
+                    if inside[-1] == _PAIRS:
+                        inside[-1] = _HALF
                     break
                 inside.pop()
             if not inside:
                 return
+            tag = self.tag()
 
-    def open(self) -> int | None:
-        """Past one value but for what is in it: how many values that are; None: up to a mark."""
-        tag = self.number(1)
-        while tag == (0x4F if self.draft else 0x43):
-            self.class_definition()
-            tag = self.number(1)
+    def open(self, tag: int) -> int:
+        """Past a value but for what is in it: how many values that are, or what ends at a mark."""
         try:
             self.string(tag)
         except LookupError:
@@ -164,37 +191,67 @@ class _Walker:
             return 0
         return self.open_draft(tag) if self.draft else self.open_final(tag)
 
-    def open_draft(self, tag: int) -> int | None:
+    def open_draft(self, tag: int) -> int:
         if tag == 0x6F:
-            return len(self.instance(tag))
+            return self.inside(len(self.instance(tag)))
         if tag in {0x4D, 0x56}:
             self.type()
             if tag == 0x56 and self.data[self.at : self.at + 1] in {b"n", b"l"}:
                 self.take(1 if self.number(1) == 0x6E else 4)
-            return None
+            return _PAIRS if tag == 0x4D else _VALUES
         if tag == 0x76:
             self.integer()
-            return self.count(2**31)
+            return self.count()
         self.binary(tag)
         return 0
 
-    def open_final(self, tag: int) -> int | None:
+    def open_final(self, tag: int) -> int:
         if tag == 0x4F or 0x60 <= tag <= 0x6F:
-            return len(self.instance(tag))
+            return self.inside(len(self.instance(tag)))
         if 0x78 <= tag <= 0x7F:
-            return tag - 0x78
+            return self.inside(tag - 0x78)
         if tag == 0x51:
             self.integer()
             return 0
         if tag in {0x48, 0x57}:
-            return None
+            return _PAIRS if tag == 0x48 else _VALUES
         if tag == 0x58:
-            return self.count(2**31)
+            return self.count()
         if tag in {0x4D, 0x55, 0x56} or 0x70 <= tag <= 0x77:
             self.type()
-            return None if tag in {0x4D, 0x55} else self.count(2**31) if tag == 0x56 else tag - 0x70
+            ended = {0x4D: _PAIRS, 0x55: _VALUES}
+            return ended[tag] if tag in ended else self.count() if tag == 0x56 else self.inside(tag - 0x70)
         self.binary(tag)
         return 0
+
+    def inside(self, values: int) -> int:
+        """Each takes a byte at least."""
+        if values > len(self.data) - self.at:
+            raise RemoteProtocolError(f"{values} values with {len(self.data) - self.at} bytes left", self.at)
+        return values
+
+    def entries(self, tag: int, wanted: Sequence[bytes]) -> Iterator[bytes | None]:
+        """The keys of the object or map of the tag just taken; whoever asks steps over their values.
+
+        Of an object only those up to the last that is wanted: of a name that stands twice the last counts.
+        """
+        if tag == 0x4D or (tag == 0x48 and not self.draft):
+            if tag == 0x4D:
+                self.type()
+            while not self.ends():
+                tag = self.tag()
+                try:
+                    yield self.whole(tag)
+                except LookupError:
+                    self.skip_behind(tag)
+                    yield None
+        elif tag == 0x6F if self.draft else tag == 0x4F or 0x60 <= tag <= 0x6F:
+            names = self.instance(tag)
+            last = max((i + 1 for i, name in enumerate(names) if name in wanted or name is None), default=0)
+            for name in names[:last]:
+                if name is None:
+                    raise _LimitError("a name is in chunks", self.at)
+                yield name
 
     def type(self) -> None:
         following = self.data[self.at : self.at + 1]
@@ -255,28 +312,15 @@ def _fixed_size(tag: int, *, draft: bool) -> int | None:
 def _hessian_fields(section: bytes, arguments: Sequence[bytes], count: int) -> list[bytes | None]:
     found: list[bytes | None] = [None] * count
     wanted = list(arguments)[:count]
-    walker = _Walker(section, draft=section[:1] == b"O")
+    if section[:1] not in {b"O", b"C", b"M"}:
+        return found
+    walker = _Walker(section, draft=section[:1] == b"O" or section[:2] == b"Mt")
     try:
-        if walker.number(1) not in {0x4F, 0x43}:
-            return found
-        walker.class_definition()
-        tag = walker.number(1)
-        if tag != 0x6F if walker.draft else tag != 0x4F and not 0x60 <= tag <= 0x6F:
-            return found
-        seen = 0
-        for name in walker.instance(tag):
-            if seen == count:
-                break
+        for name in walker.entries(walker.tag(), wanted):
             if name not in wanted:
                 walker.skip()
-                continue
-            seen += 1
-            back = walker.at
-            try:
-                found[wanted.index(name)] = walker.whole(walker.number(1))
-            except LookupError:
-                walker.at = back
-                walker.skip()
+            else:
+                found[wanted.index(name)] = walker.text()
     except _LimitError:
         raise
     except RemoteProtocolError:

@@ -114,3 +114,38 @@ def test_of_lines_that_are_no_pairs_the_pairs_are_read_and_all_is_passed_on(form
     changed = wire.edit(request, [(native.EDIT_HEADER, "new", "value")])
     assert native.request(wire.address, changed).headers == Headers({**found, "new": "value"})
     assert all(line in wire.message(changed).fields.body for line in meta.split(form.encoding.after))
+
+
+FIELDS = (hessian_fields(this.text, "a", "b").step, (b"a", b"b"))
+
+
+@pytest.mark.parametrize(
+    ("section", "found"),
+    [
+        # Classes in front, of which the object's is not the first.
+        (b"O\x91z\x91\x01ao\x90S\0\1x", [b"x", None]),
+        (b"O\x91z\x91\x01aO\x91y\x92\x01a\x01bo\x91S\0\1xS\0\1y", [b"x", b"y"]),
+        (b"C\x01z\x91\x01aC\x01y\x92\x01a\x01b\x61\x01x\x01y", [b"x", b"y"]),
+        # An object that is written as a map of its type.
+        (b"Mt\0\3x.Y\x01aS\0\1x\x01bS\0\1yz", [b"x", b"y"]),
+        (b"M\3x.Y\x01a\x01x\x01kH\x01b\x01zZ\x01b\x01yZ", [b"x", b"y"]),
+        (b"M\3x.YC\x01z\x90\x01a\x01xZ", [b"x", None]),
+        # Of a name that stands twice the last counts.
+        (b"O\x91z\x93\x01a\x01b\x01ao\x90\x01x\x01y\x01z", [b"z", b"y"]),
+        (b"M\3x.Y\x01a\x01x\x01a\x01zZ", [b"z", None]),
+        (b"M\3x.Y\x01a\x01x\x01aNZ", [None, None]),
+        # Longs that count, and more fields than anybody writes.
+        (b"C\x01z\xe2\x01a\x01b\x60\x01x\x01y", [b"x", b"y"]),
+        (b"C\x01z\xc9\x91" + b"\x01k" * 400 + b"\x01a" + b"\x60" + b"N" * 400 + b"\x01x", [b"x", None]),
+        # No map, no object: a key without a value, what is behind no longer matters.
+        (b"M\3x.Y\x01a\x01x\x01bZ", [None, None]),
+        (b"C\x01z\x92\x01k\x01a\x60H\x01kZ\x01xZ", [None, None]),
+        (b"C\x01z\x92\x01a\x01k\x60\x01x\xff", [b"x", None]),
+        (b"H\x01a\x01xZ", [None, None]),
+        # A name in chunks may be any.
+        (b"C\x01z\x91R\0\0\x01a\x60\x01x", None),
+        (b"M\3x.YR\0\0\x01a\x01xZ", None),
+    ],
+)
+def test_fields_are_found_where_their_receiver_finds_them(section, found):
+    assert step_agrees(FIELDS[0], section, FIELDS[1]) == found

@@ -188,7 +188,7 @@ int dubbo_destination(const pk_codec *codec, const uint8_t *data, const pk_frame
   attachments a;
   int result;
   if (l == NULL) return PK_ERR_UNSUPPORTED;
-  hessian_open(&r.h, body, data + f->size);
+  pk_values_open(&r.h, body, data + f->size);
   int known = 0;
   memo *m = l == &hessian_layout ? memo_of(body, r.h.end, &known) : NULL;
   if (known) {

@@ -89,6 +89,7 @@ static int attachments(const layout *l, writer *w, reader *r, const pk_edit *edi
   pk_slice key, value;
   int64_t number;
   l->open_map(w, r);
+  r->again = (pk_slice){NULL, 0};
   int result = l->enter(r);
   while (result == PK_OK) {
     const uint8_t *from = r->h.at;
@@ -119,7 +120,7 @@ static int attachments(const layout *l, writer *w, reader *r, const pk_edit *edi
 int dubbo_edit(const pk_codec *codec, const uint8_t *data, const pk_frame *f, const pk_edit *edits,
                uint32_t count, uint8_t *out, size_t cap) {
   const layout *l = dubbo_layout(f->context);
-  reader r = {0};
+  reader r;
   dubbo_front front;
   writer w = {.at = out, .end = out + cap};
   (void)codec;

@@ -93,7 +93,7 @@ static int numbered(const uint8_t *at, const uint8_t *end) {
 }
 
 static int pair(reader *r, pk_slice *key, pk_slice *value, int64_t *number) {
-  hessian *h = &r->h;
+  pk_values *h = &r->h;
   *key = *value = (pk_slice){NULL, 0};
   *number = 0;
   r->veiled = 0;

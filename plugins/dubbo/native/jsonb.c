@@ -5,7 +5,7 @@
 
 #include "layout.h"
 
-enum { SYMBOL = 0x7f, JSONB_DEPTH = 2048 }; /* fastjson2's own default */
+enum { SYMBOL = 0x7f };
 
 static uint32_t get32(const uint8_t *p) {
   return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
@@ -13,7 +13,7 @@ static uint32_t get32(const uint8_t *p) {
 
 /* The item in front: [at, *end). */
 static int open_item(reader *r, const uint8_t **end) {
-  hessian *h = &r->h;
+  pk_values *h = &r->h;
   if (h->end - h->at < 4) return PK_ERR_FORMAT;
   uint32_t size = get32(h->at);
   h->at += 4;
@@ -97,9 +97,8 @@ static int fixed_size(uint8_t t) {
   return t >= 0xa7 && t <= 0xbf ? sizes[t - 0xa7] : -1;
 }
 
-/* One value but for what is inside it: so many values (up to JSONB_LIST), or pairs up to their end. */
-enum { PAIRS = UINT32_MAX, JSONB_LIST = INT32_MAX };
-
+/* One value but for what is inside it. It has no table of tags: texts count bytes, lengths are values of their own, and
+ * symbols and types are a text or none with a number behind. */
 static int open_value(const uint8_t **at, const uint8_t *end, uint32_t *inside) {
   pk_slice ignored;
   int64_t number = 0;
@@ -137,38 +136,27 @@ static int open_value(const uint8_t **at, const uint8_t *end, uint32_t *inside) 
       *inside = 1;
       return PK_OK;
     case 0xa4:
-      if (integer(at, end, &number) != PK_OK || number < 0 || number > end - *at || number > JSONB_LIST)
+      if (integer(at, end, &number) != PK_OK || number < 0 || number > end - *at)
         return PK_ERR_FORMAT;
       *inside = (uint32_t)number;
       return PK_OK;
     case 0xa6:
-      *inside = PAIRS;
+      *inside = PK_INSIDE_PAIRS;
       return PK_OK;
     default:
       return PK_ERR_LIMIT;
   }
 }
 
-static int skip_value(const uint8_t **at, const uint8_t *end) {
-  uint32_t open[JSONB_DEPTH], depth = 0, inside;
-  for (;;) {
-    int result = open_value(at, end, &inside);
-    if (result != PK_OK) return result;
-    if (inside > 0 && depth == JSONB_DEPTH) return PK_ERR_LIMIT;
-    if (inside > 0) open[depth++] = inside;
-    for (; depth > 0; depth--) { /* what is whole now */
-      uint32_t *last = &open[depth - 1];
-      if (*last == PAIRS) {
-        if (*at == end) return PK_ERR_FORMAT;
-        if (**at != 0xa5) break;
-        ++*at;
-      } else if (*last > 0) {
-        --*last;
-        break;
-      }
-    }
-    if (depth == 0) return PK_OK;
-  }
+static int open_one(pk_values *v, const void *with, uint32_t *inside) {
+  (void)with;
+  return open_value(&v->at, v->end, inside);
+}
+
+static int skip_value(pk_values *v) {
+  uint32_t inside;
+  int result = open_one(v, NULL, &inside);
+  return result == PK_OK && inside > 0 ? pk_values_inside(v, open_one, NULL, 0xa5, inside) : result;
 }
 
 static int text(reader *r, pk_slice *out) {
@@ -218,7 +206,7 @@ static int may_be_ascii(const uint8_t *text, const uint8_t *end) {
 }
 
 static int pair(reader *r, pk_slice *key, pk_slice *value, int64_t *number) {
-  hessian *h = &r->h;
+  pk_values *h = &r->h;
   *key = *value = (pk_slice){NULL, 0};
   *number = 0;
   r->veiled = 0;
@@ -228,14 +216,14 @@ static int pair(reader *r, pk_slice *key, pk_slice *value, int64_t *number) {
   int result = text_value(&h->at, h->end, key);
   if (result == PK_ERR_UNSUPPORTED ? may_be_ascii(from, h->at) : result == PK_MORE && refers(*from))
     r->veiled = VEILED_KEY;
-  if (result == PK_MORE) result = skip_value(&h->at, h->end);
+  if (result == PK_MORE) result = skip_value(h);
   if (result < 0 && result != PK_ERR_UNSUPPORTED) return result;
   if (h->at == h->end) return PK_ERR_FORMAT;
   from = r->value = h->at;
   result = text_value(&h->at, h->end, value);
   if (result == PK_ERR_UNSUPPORTED || (result == PK_MORE && refers(*from))) r->veiled |= VEILED_VALUE;
   if (result == PK_MORE) result = integer(&h->at, h->end, number);
-  if (result == PK_MORE) result = skip_value(&h->at, h->end);
+  if (result == PK_MORE) result = skip_value(h);
   return result == PK_ERR_UNSUPPORTED ? PK_OK : result;
 }
 

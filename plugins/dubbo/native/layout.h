@@ -5,11 +5,11 @@
 #ifndef DUBBO_LAYOUT_H
 #define DUBBO_LAYOUT_H
 
-#include "hessian.h"
+#include <protokit/values.h>
 
 /* Where reading stands. */
 typedef struct reader {
-  hessian h;
+  pk_values h;
   const uint8_t *value;   /* where the value of the last pair stands */
   const uint8_t *map_end; /* of the attachments, in those serializations that say it in front */
   pk_slice again;         /* the key of the last pair, when that was one said before in another form */

@@ -27,8 +27,8 @@ static int is_generic(pk_slice method) {
 
 /* A string, or null as an empty one. */
 static int text(reader *r, pk_slice *out) {
-  hessian *h = &r->h;
-  int result = hessian_string(h, out);
+  pk_values *h = &r->h;
+  int result = pk_values_text(h, &pk_hessian2, out);
   if (result == PK_OK) return PK_OK;
   *out = (pk_slice){NULL, 0};
   if (result != PK_MORE) return result;
@@ -38,14 +38,14 @@ static int text(reader *r, pk_slice *out) {
 }
 
 static int argument(reader *r, pk_slice *out) {
-  int result = hessian_string(&r->h, out);
+  int result = pk_values_text(&r->h, &pk_hessian2, out);
   if (result == PK_OK) return PK_OK;
   *out = (pk_slice){NULL, 0};
-  return result == PK_MORE ? hessian_skip(&r->h) : result;
+  return result == PK_MORE ? pk_values_skip(&r->h, &pk_hessian2) : result;
 }
 
 static int enter(reader *r) {
-  hessian *h = &r->h;
+  pk_values *h = &r->h;
   if (h->at == h->end) return PK_MORE;
   uint8_t t = *h->at++;
   if (t == 'N') return PK_MORE;
@@ -53,20 +53,23 @@ static int enter(reader *r) {
   if (t != 'M') return PK_ERR_FORMAT;
   pk_slice type;
   int64_t number;
-  int result = hessian_string(h, &type);
-  if (result == PK_MORE) result = hessian_integer(h, &number);
+  int result = pk_values_text(h, &pk_hessian2, &type);
+  if (result == PK_MORE) result = pk_values_integer(h, &pk_hessian2, &number);
   return result == PK_MORE ? PK_ERR_FORMAT : result;
 }
 
 static int pair(reader *r, pk_slice *key, pk_slice *value, int64_t *number) {
-  hessian *h = &r->h;
+  pk_values *h = &r->h;
   *key = *value = (pk_slice){NULL, 0};
   *number = 0;
   r->veiled = 0;
   if (h->at == h->end) return PK_ERR_FORMAT;
   if (*h->at == 'Z') return PK_MORE;
-  int result = hessian_string(h, key);
-  if (result == PK_MORE) result = hessian_skip(h);
+  int result = pk_values_text(h, &pk_hessian2, key);
+  if (result == PK_MORE) {
+    if (pk_hessian2.tags[*h->at].kind == PK_TAG_CLASS) r->veiled = VEILED_KEY; /* a text may stand behind it */
+    result = pk_values_skip(h, &pk_hessian2);
+  }
   if (result == PK_ERR_UNSUPPORTED) { /* in chunks */
     *key = (pk_slice){NULL, 0};
     r->veiled = VEILED_KEY;
@@ -74,9 +77,9 @@ static int pair(reader *r, pk_slice *key, pk_slice *value, int64_t *number) {
   }
   if (result != PK_OK) return result;
   r->value = h->at;
-  result = hessian_string(h, value);
-  if (result == PK_MORE) result = hessian_integer(h, number);
-  if (result == PK_MORE) return hessian_skip(h);
+  result = pk_values_text(h, &pk_hessian2, value);
+  if (result == PK_MORE) result = pk_values_integer(h, &pk_hessian2, number);
+  if (result == PK_MORE) result = pk_values_text_value(h, &pk_hessian2, value);
   if (result == PK_ERR_UNSUPPORTED) {
     *value = (pk_slice){NULL, 0};
     r->veiled |= VEILED_VALUE;
@@ -87,7 +90,8 @@ static int pair(reader *r, pk_slice *key, pk_slice *value, int64_t *number) {
 
 static void open_map(writer *w, const reader *r) {
   if (r->h.at < r->h.end && *r->h.at == 'M') { /* keeps its type */
-    reader past = *r;
+    reader past;
+    pk_values_open(&past.h, r->h.at, r->h.end);
     if (enter(&past) == PK_OK) {
       write_bytes(w, r->h.at, (size_t)(past.h.at - r->h.at));
       return;
@@ -136,7 +140,7 @@ INLINE int read_names(const layout *l, reader *r, dubbo_front *f) {
   if (f->method.data == NULL) return PK_ERR_FORMAT;
   f->rest_at = r->h.at;
   if (l == &hessian_layout) { /* Dubbox writes an int here: -1, or a count of arguments in a layout of its own. */
-    result = hessian_integer(&r->h, &extra);
+    result = pk_values_integer(&r->h, &pk_hessian2, &extra);
     if (result == PK_ERR_FORMAT) return result;
     if (result == PK_OK && extra != -1) return PK_ERR_UNSUPPORTED;
   }
@@ -156,7 +160,7 @@ INLINE int read_arguments(const layout *l, reader *r, dubbo_front *f) {
       f->generic = 1;
       if (real.size > 0) f->method = real;
     } else {
-      result = l == &hessian_layout ? hessian_skip(&r->h) : l->argument(r, &real);
+      result = l == &hessian_layout ? pk_values_skip(&r->h, &pk_hessian2) : l->argument(r, &real);
     }
     if (result != PK_OK && result != PK_ERR_UNSUPPORTED) return result;
   }
@@ -191,7 +195,7 @@ const layout *dubbo_layout(uint32_t serialization) {
 
 int dubbo_front_of(const layout *l, const uint8_t *data, const pk_frame *f, reader *r,
                    dubbo_front *out) {
-  hessian_open(&r->h, data + DUBBO_HEADER, data + f->size);
+  pk_values_open(&r->h, data + DUBBO_HEADER, data + f->size);
   int result = dubbo_names(l, r, out);
   return result == PK_OK ? dubbo_arguments(l, r, out) : result;
 }
@@ -214,7 +218,7 @@ int dubbo_next_header(const pk_codec *codec, const uint8_t *data, const pk_frame
     if ((result = l->enter(&r)) != PK_OK) return result;
     if (l == &protobuf_layout) c->state[0] = (uint32_t)(r.map_end - data);
   } else {
-    hessian_open(&r.h, data + c->at, data + f->size);
+    pk_values_open(&r.h, data + c->at, data + f->size);
   }
   do {
     result = l->pair(&r, &out->key, &out->value, &number);

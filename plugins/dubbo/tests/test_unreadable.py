@@ -96,8 +96,8 @@ def string_value(text: str, more: bytes = b"") -> bytes:
     return delimited(b"\x0a" + delimited(text.encode()) + more)
 
 
-@pytest.mark.parametrize("levels", [63, 64, 600, 2048])
-def test_jsonb_nested_as_deep_as_fastjson2_reads_it(levels):
+@pytest.mark.parametrize("levels", [63, 64, 600, 2048, 16_384])
+def test_jsonb_nested_as_deep_as_fastjson2_reads_it_and_deeper(levels):
     attachments = b"\xa6" + word("other") + b"\x95" * levels + b"\xaf" + word("group") + word("g") + b"\xa5"
     read = native.request(CODEC, jsonb(*JSONB_FRONT, attachments))
     assert (read.service, read.method, read.group) == ("a.B", "m", "g")
@@ -109,7 +109,7 @@ UNREADABLE = {
     "too many classes": call(
         b"".join(b"C" + hessian(f"c{i}") + b"\x90" for i in range(4097)) + b"O" + hessian(4096)
     ),
-    "jsonb nested too deeply": jsonb(*JSONB_FRONT, b"\xa6" + word("k") + b"\x95" * 2049 + b"\xaf\xa5"),
+    "jsonb nested too deeply": jsonb(*JSONB_FRONT, b"\xa6" + word("k") + b"\x95" * 16_385 + b"\xaf\xa5"),
     # Names in pieces: Java puts them together.
     "the path in chunks": request(
         HESSIAN2, hessian("2.0.2") + b"R\0\1aS\0\2.B" + hessian("1.0", "m", "") + b"HZ"
@@ -119,6 +119,8 @@ UNREADABLE = {
     ),
     "an attachment's name in chunks": call(attachments=b"HR\0\2paS\0\2th\x03c.DZ"),
     "a name behind empty chunks": call(attachments=b"H" + b"R\0\0" * 50 + b"S\0\4path\x03c.DZ"),
+    "an attachment's name behind a class": call(attachments=b"HC\1x\x90\4path\x03c.DZ"),
+    "a name by the value of a pair without one": call(attachments=b"H\4pathZ"),
     "the attachment path in chunks": call(attachments=b"H\4pathR\0\1cS\0\2.DZ"),
     "the attachment group in chunks": call(attachments=b"H\5groupR\0\1cS\0\2.DZ"),
     "the attachment version in chunks": call(attachments=b"H\7versionR\0\1cS\0\2.DZ"),
@@ -181,6 +183,11 @@ def test_the_refusal_says_why_and_which_call():
     assert b"it holds more than the proxy reads behind service 'a.B' method 'm'" in answer
     answer, _ = ask(call(b"X\x91\x91\xff"))
     assert b"it is malformed behind service 'a.B' method 'm'" in answer
+
+
+def test_a_class_in_front_of_a_value_hides_none():
+    read = native.request(CODEC, call(attachments=b"H\4pathC\1x\x90\x03c.DZ"))
+    assert (read.service, read.method) == ("c.D", "m")
 
 
 @pytest.mark.parametrize("what", READ)
