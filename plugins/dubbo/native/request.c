@@ -67,10 +67,10 @@ static int pair(reader *r, pk_slice *key, pk_slice *value, int64_t *number) {
   if (*h->at == 'Z') return PK_MORE;
   int result = pk_values_text(h, &pk_hessian2, key);
   if (result == PK_MORE) {
-    if (pk_hessian2.tags[*h->at].kind == PK_TAG_CLASS) r->veiled = VEILED_KEY; /* a text may stand behind it */
-    result = pk_values_skip(h, &pk_hessian2);
+    result = pk_values_text_value(h, &pk_hessian2, key);
+    if (key->data != NULL) result = PK_ERR_UNSUPPORTED;
   }
-  if (result == PK_ERR_UNSUPPORTED) { /* in chunks */
+  if (result == PK_ERR_UNSUPPORTED) { /* in chunks, or behind a class */
     *key = (pk_slice){NULL, 0};
     r->veiled = VEILED_KEY;
     result = PK_OK;
