@@ -201,7 +201,9 @@ def test_plugins_in_c_carry_the_headers_as_they_are():
         copies = sorted(plugin.glob("*.h"))
         assert plugin / "codec.h" in copies
         for copy in copies:
-            assert filecmp.cmp(headers / copy.name, copy, shallow=False), f"copy {headers / copy.name} over {copy}"
+            assert filecmp.cmp(headers / copy.name, copy, shallow=False), (
+                f"copy {headers / copy.name} over {copy}"
+            )
 
 
 def test_headers_that_plugins_carry_need_nothing_of_protokit_but_each_other():

@@ -7,7 +7,8 @@
  * another. A generic call goes by the method it names. */
 #include "request.h"
 
-/* What the attachments say; slices without data where they say nothing. */
+/* What the attachments say; slices without data where they say nothing. Null is as good as an empty text: both
+ * override the field in front. */
 typedef struct attachments {
   pk_slice path, version, group;
   int64_t timeout, remaining;
@@ -46,13 +47,13 @@ static void note(attachments *a, pk_slice key, pk_slice value, int64_t number) {
       if (key.size > 17 && memcmp(key.data, "sys_callback_arg-", 17) == 0) a->calls_back = 1;
       break;
   }
-  if (to != NULL && value.size > 0) *to = value;
+  if (to != NULL) *to = value.data != NULL ? value : (pk_slice){key.data, 0};
 }
 
 static void resolve(pk_destination *out, const attachments *a, pk_slice path, pk_slice version,
                     pk_slice method) {
-  out->service = a->path.size > 0 ? a->path : path;
-  out->version = a->version.size > 0 ? a->version : version;
+  out->service = a->path.size > 0 ? a->path : path; /* no provider has an empty one */
+  out->version = a->version.data != NULL ? a->version : version;
   out->group = a->group;
   out->method = method;
   if (a->calls_back) out->flags |= PK_DESTINATION_CALLS_BACK;
@@ -63,20 +64,36 @@ static void resolve(pk_destination *out, const attachments *a, pk_slice path, pk
 /* Whether a provider looks its service up by that attachment. */
 static int routes_by(pk_slice key) { return SAME(key, "path") || SAME(key, "version") || SAME(key, "group"); }
 
+/* Whether what is said again, if it is, is the same. */
+static int agrees(pk_slice again, pk_slice a) {
+  if (again.data == NULL) return 1;
+  return a.data != NULL && a.size == again.size && memcmp(a.data, again.data, a.size) == 0;
+}
+
 /* What is read otherwise by the provider than here may not be passed over. */
 static int read_attachments(const layout *l, reader *r, attachments *a) {
+  attachments again = {0};
   pk_slice key, value;
   int64_t number;
   memset(a, 0, sizeof *a);
+  r->again = (pk_slice){NULL, 0};
   int result = l->enter(r);
   if (result == PK_ERR_UNSUPPORTED) return PK_ERR_LIMIT;
   while (result == PK_OK) {
     result = l->pair(r, &key, &value, &number);
     if (result != PK_OK) break;
+    if (r->again.data != NULL) {
+      if (value.data == NULL && routes_by(r->again)) return PK_ERR_LIMIT;
+      note(&again, r->again, value, number);
+    }
     if (r->veiled && (r->veiled & VEILED_KEY || (key.data != NULL && routes_by(key)))) return PK_ERR_LIMIT;
     if (key.data != NULL) note(a, key, value, number);
   }
-  return result == PK_MORE ? PK_OK : result;
+  if (result != PK_MORE) return result;
+  if (!agrees(again.path, a->path) || !agrees(again.version, a->version) || !agrees(again.group, a->group))
+    return PK_ERR_LIMIT;
+  a->calls_back |= again.calls_back;
+  return PK_OK;
 }
 
 /* What was read lately, by each thread. The calls of one method begin with the same bytes, and end with the same

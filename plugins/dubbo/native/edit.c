@@ -123,10 +123,10 @@ int dubbo_edit(const pk_codec *codec, const uint8_t *data, const pk_frame *f, co
   reader r;
   dubbo_front front;
   writer w = {.at = out, .end = out + cap};
-  (void)codec;
-  if (l == NULL) return PK_ERR_UNSUPPORTED;
+  pk_destination read = {0};
   if (count > MAX_EDITS) return PK_ERR_LIMIT;
-  int result = dubbo_front_of(l, data, f, &r, &front);
+  int result = dubbo_destination(codec, data, f, &read); /* what cannot be read cannot be changed */
+  if (result == PK_OK) result = dubbo_front_of(l, data, f, &r, &front);
   if (result != PK_OK) return result;
   const pk_edit *method = last_of(edits, count, PK_EDIT_METHOD);
   if (method != NULL && front.generic) return PK_ERR_UNSUPPORTED;

@@ -45,8 +45,8 @@ typedef struct layout {
   int (*argument)(reader *r, pk_slice *text);
   /* Into the attachments. PK_MORE when there are none. */
   int (*enter)(reader *r);
-  /* The next pair. Slices without data where it is no plain text or said again, and `veiled` says which of them
-   * may be any; PK_MORE at the end, which is not consumed. *number is an integer value's. */
+  /* The next pair. Slices without data where it is no plain text, and `veiled` says which of them may be any; of one
+   * said again the key is `again`, and the value what its receiver takes for a text; PK_MORE at the end, which is not consumed. *number is an integer value's. */
   int (*pair)(reader *r, pk_slice *key, pk_slice *value, int64_t *number);
   /* An item of text. */
   void (*put_text)(writer *w, pk_slice text);

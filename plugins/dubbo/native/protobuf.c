@@ -1,6 +1,6 @@
 /* protobuf.c: one delimited message an item: StringValue for text, a map of strings for the
  * attachments (field 1 of both, wire type 2). 3.x says every attachment again in field 2, with its Java
- * type; a provider believes that one. */
+ * type; its providers believe that one, older ones do not know it. Facts: the sources of both. */
 #include <string.h>
 
 #include "layout.h"
@@ -63,6 +63,23 @@ static int enter(reader *r) {
   return PK_OK;
 }
 
+/* The text in an Any (field 2): the name of its Java type, and itself, both as items. Without data where it is another. */
+static pk_slice typed_text(pk_slice any) {
+  static const char type[] = "java.lang.String";
+  const uint8_t *at = any.data, *end = at + any.size;
+  pk_slice none = {NULL, 0}, item = {end, 0}, one, name, found;
+  while (at < end) {
+    uint8_t field = *at++;
+    if ((field != FIELD_1 && field != FIELD_2) || delimited(&at, end, &one) != PK_OK) return none;
+    if (field == FIELD_2) item = one;
+  }
+  at = item.data, end = at + item.size;
+  if (delimited(&at, end, &one) != PK_OK || string_value(one, &name) != PK_OK) return none;
+  if (name.size != sizeof type - 1 || memcmp(name.data, type, name.size) != 0) return none;
+  if (delimited(&at, end, &one) != PK_OK || string_value(one, &found) != PK_OK) return none;
+  return found;
+}
+
 static int pair(reader *r, pk_slice *key, pk_slice *value, int64_t *number) {
   pk_slice entry;
   *key = *value = r->again = (pk_slice){NULL, 0};
@@ -82,7 +99,8 @@ static int pair(reader *r, pk_slice *key, pk_slice *value, int64_t *number) {
   }
   if (form == FIELD_2) {
     r->again = *key;
-    *key = *value = (pk_slice){NULL, 0};
+    *key = (pk_slice){NULL, 0};
+    *value = typed_text(*value);
   }
   return PK_OK;
 }

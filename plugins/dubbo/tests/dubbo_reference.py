@@ -101,7 +101,7 @@ def destination(found: Message, serialization: int, body: bytes) -> None:
         key: value for key, value in attachments.items() if isinstance(value, str) and isinstance(key, str)
     }
     found.service = plain(said.get("path") or path)
-    found.version = plain(said.get("version") or version)
+    found.version = plain(said.get("version", "") if "version" in attachments else version)
     found.group = plain(said.get("group") or "")
     found.method = plain(method)
     found.headers = Headers({plain(key): plain(value) for key, value in said.items()})

@@ -61,7 +61,9 @@ def protobuf3() -> bytes:
     attachments = {"path": "demo.S", "version": "1.0", "who": "Ada"}
     entries = b"".join(entry(b"\x0a", key, value.encode()) for key, value in attachments.items())
     for key, value in attachments.items():
-        entries += entry(b"\x12", key, b"\x0a\x01T\x12" + string_value(value))
+        entries += entry(
+            b"\x12", key, b"\x12" + delimited(string_value("java.lang.String") + string_value(value))
+        )
     front = b"".join(map(string_value, ("2.0.2", "demo.S", "1.0", "hi", "")))
     return front + bytes([len(entries) & 127 | 128, len(entries) >> 7]) + entries
 

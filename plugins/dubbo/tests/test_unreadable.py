@@ -89,7 +89,8 @@ JSON_FRONT = ('"2.0.2"', '"a.B"', '"1.0"', '"m"', '""')
 
 
 def delimited(data: bytes) -> bytes:
-    return bytes([len(data)]) + data
+    size = len(data)
+    return (bytes([size]) if size < 0x80 else bytes([size & 0x7F | 0x80, size >> 7])) + data
 
 
 def string_value(text: str, more: bytes = b"") -> bytes:
@@ -101,6 +102,24 @@ def test_jsonb_nested_as_deep_as_fastjson2_reads_it_and_deeper(levels):
     attachments = b"\xa6" + word("other") + b"\x95" * levels + b"\xaf" + word("group") + word("g") + b"\xa5"
     read = native.request(CODEC, jsonb(*JSONB_FRONT, attachments))
     assert (read.service, read.method, read.group) == ("a.B", "m", "g")
+
+
+def protobuf(*entries: bytes) -> bytes:
+    front = b"".join(map(string_value, ("2.0.2", "a.B", "1.0", "m", "")))
+    return request(PROTOBUF, front + delimited(b"".join(entries)))
+
+
+def entry(key: str, value: bytes, tag: bytes = b"\x0a") -> bytes:
+    return tag + delimited(b"\x0a" + delimited(key.encode()) + b"\x12" + delimited(value))
+
+
+def typed(key: str, value: bytes, kind: str = "java.lang.String") -> bytes:
+    """As 3.x says every attachment again: its Java type and itself, in an Any."""
+    return entry(key, b"\x12" + delimited(string_value(kind) + value), b"\x12")
+
+
+def said(key: str, text: str, again: str) -> tuple[bytes, bytes]:
+    return entry(key, text.encode()), typed(key, string_value(again))
 
 
 UNREADABLE = {
@@ -142,6 +161,19 @@ UNREADABLE = {
     "jsonb: the service in UTF-16": jsonb(word("2.0.2"), utf16("a.B"), *JSONB_FRONT[2:], b"\xa6\xa5"),
     "jsonb: an unknown tag": jsonb(*JSONB_FRONT, b"\xa6" + word("k") + b"\xfe\x7f\xa5"),
     "jsonb: attachments of a type": jsonb(*JSONB_FRONT, b"\x92" + word("m") + b"\0\xa6\xa5"),
+    # What older providers read, and what newer ones do.
+    **{
+        f"protobuf: another {key} said again": protobuf(*said(key, "x", "y"))
+        for key in ("path", "version", "group")
+    },
+    "protobuf: another path said first": protobuf(*reversed(said("path", "c.D", "x.Y"))),
+    "protobuf: a path said with its type only": protobuf(typed("path", string_value("c.D"))),
+    "protobuf: a group said with its type only": protobuf(typed("group", string_value(""))),
+    "protobuf: a version said as a number": protobuf(
+        entry("version", b"1"), typed("version", b"\2\x08\1", "java.lang.Integer")
+    ),
+    "protobuf: a group that is null": protobuf(entry("group", b"null"), typed("group", b"\0", "null")),
+    "protobuf: a group in no Any": protobuf(entry("group", b"g"), entry("group", b"\x0a\1T", b"\x12")),
     "protobuf: the service and more": request(
         PROTOBUF,
         string_value("2.0.2") + string_value("a.B", b"\x10\x01") + string_value("1.0") + string_value("m"),
@@ -152,6 +184,11 @@ READ = {
     "300 classes": call(CLASSES + b"O\xc9\x2bN"),
     "a long value in chunks": call(attachments=b"H\5traceR\0\1cS\0\2.DZ"),
     "a long argument in chunks": call(b"R\0\1cS\0\2.D"),
+    "protobuf": protobuf(
+        *said("path", "a.B", "a.B"),
+        *said("trace", "x", "y"),
+        typed("other", b"\2\x08\1", "java.lang.Integer"),
+    ),
     "json": json(*JSON_FRONT, r'{"other\"":"c\u002eD","trace":"a\\b"}'),
     "jsonb": jsonb(*JSONB_FRONT, b"\xa6" + utf16("\u8def\u5f84\u540d") + utf16("\u503c") + b"\xa5"),
     "jsonb in Latin-1": jsonb(*JSONB_FRONT, b"\xa6" + b"\x4d\xe9t\xe9s" + b"\x4d\xe9t\xe9s" + b"\xa5"),
@@ -183,6 +220,42 @@ def test_the_refusal_says_why_and_which_call():
     assert b"it holds more than the proxy reads behind service 'a.B' method 'm'" in answer
     answer, _ = ask(call(b"X\x91\x91\xff"))
     assert b"it is malformed behind service 'a.B' method 'm'" in answer
+
+
+def test_what_is_said_again_alike_is_routed_by():
+    read = native.request(
+        CODEC, protobuf(*said("path", "c.D", "c.D"), *said("version", "2", "2"), *said("group", "g", "g"))
+    )
+    assert (read.service, read.version, read.group) == ("c.D", "2", "g")
+
+
+def test_a_callback_said_with_its_type_only_is_one():
+    answer, sent = ask(protobuf(typed("sys_callback_arg-0", string_value("x"))))
+    assert (answer[3], sent) == (BAD_REQUEST, b"")
+    assert b"call" in answer
+
+
+NOTHING = {
+    "hessian": lambda key: call(attachments=b"H" + hessian(key) + b"\0Z"),
+    "hessian, null": lambda key: call(attachments=b"H" + hessian(key) + b"NZ"),
+    "json": lambda key: json(*JSON_FRONT, f'{{"{key}":""}}'),
+    "json, null": lambda key: json(*JSON_FRONT, f'{{"{key}":null}}'),
+    "jsonb": lambda key: jsonb(*JSONB_FRONT, b"\xa6" + word(key) + b"\x49\xa5"),
+    "protobuf": lambda key: protobuf(entry(key, b"")),
+}
+
+
+@pytest.mark.parametrize("form", NOTHING)
+def test_an_empty_version_overrides_the_field_in_front(form):
+    """Its provider looks up the service without a version."""
+    for _ in range(2):  # read, then remembered
+        read = native.request(CODEC, NOTHING[form]("version"))
+        assert (read.service, read.version) == ("a.B", "")
+
+
+def test_of_an_attachment_that_stands_twice_the_last_counts():
+    read = native.request(CODEC, call(attachments=b"H\5group\1g\5group\0\7version\0012\7versionNZ"))
+    assert (read.group, read.version) == ("", "")
 
 
 def test_a_class_in_front_of_a_value_hides_none():
