@@ -473,7 +473,9 @@ class Machine(RuleBasedStateMachine):
             for client in self.live():
                 world.read(client.handle)  # what it left when it read on a little
             self.see_clients()
-            if world.stat("requests_active") == 0:
+            if (
+                world.stat("requests_active") == 0 and world.core.next() != world.now
+            ):  # and none waits to be framed
                 break
         assert world.stat("requests_active") == 0, "a request never ended"
         while world.filters:  # those whose requests ended last

@@ -8,7 +8,7 @@ static uint32_t steps_of(const pk_codec *codec) {
 
 static int is_ours(const pk_conn *c) {
   uint32_t step = steps_of(c->codec) - c->greeting;
-  return (c->codec->greeting_server >> step & 1) == (c->side == PK_SIDE_DOWN);
+  return (c->codec->greeting_server >> step & 1) == (uint32_t)pk_conn_is_client(c);
 }
 
 /* Say what is ours to say now. */
@@ -34,10 +34,10 @@ void pk_greeting_begin(pk_core *core, pk_conn *c) {
 }
 
 static void unexpected(pk_core *core, pk_conn *c) {
-  if (c->side == PK_SIDE_DOWN) {
+  if (pk_conn_is_client(c)) {
     PK_STAT_ADD(core->stats.protocol_errors_client, 1);
     pk_conn_flush(core, c);
-  } else if (c->opening) {
+  } else if (pk_conn_is_opening(c)) {
     PK_STAT_ADD(core->stats.protocol_errors_upstream, 1);
     pk_conn_close(core, c, 1);
   } /* behind its time from a server: nobody waits for it */
@@ -50,12 +50,12 @@ void pk_greeting_frame(pk_core *core, pk_conn *c, const pk_frame *f) {
   }
   if (f->status > PK_STATUS_APP_ERROR) {
     PK_STAT_ADD(core->stats.greetings_refused, 1);
-    c->refused = 1;
+    c->lost = PK_LOST_REFUSED;
     pk_conn_close(core, c, 0);
     return;
   }
   c->context = f->context;
   c->greeting--; /* whoever's turn it is not has said all: it is the peer's */
   say(core, c);
-  if (c->side == PK_SIDE_UP && c->greeting == 0 && c->state == PK_CONN_OPEN) pk_up_opened(core, c);
+  if (c->greeting == 0 && c->state == PK_CONN_GREETING) pk_conn_opened(core, c);
 }

@@ -1,17 +1,19 @@
 /* internal.h: the records of the engine and who owns what. Included by the core's files only.
  *
- *   core.c        life of a core, tables, batches, timers
- *   buffer.c      memory: chunks, budget, output queues
- *   conn.c        connections: reading, framing, closing
- *   downstream.c  frames from clients
- *   upstream.c    frames from upstreams, choosing endpoint and connection
- *   slots.c       which request an answer belongs to
- *   pinned.c      a client's own upstream connections
- *   health.h      whether an endpoint gets its share
- *   greeting.c    what is said before requests
- *   raw.c         connections of no known protocol, passed on byte by byte
- *   request.c     requests and their attempts, from begin to the one end
- *   filter.c      requests that wait for filters
+ *   memory.c    chunks, the budget, output queues
+ *   records.c   places and handles of connections, requests and attempts
+ *   endpoint.c  how endpoints are, for who looks on
+ *   conn.c      connections of every kind: reading, framing, closing, time
+ *   live.c      tables in use, and what has state beyond them
+ *   slots.c     which request an answer belongs to
+ *   greeting.c  what is said before requests
+ *   request.c   requests and their attempts, from begin to the one end
+ *   filter.c    requests that wait for filters
+ *   pinned.c    a client's own upstream connections
+ *   server.c    connections of servers; choosing one
+ *   pair.c      connections of no known protocol, passed on byte by byte
+ *   client.c    connections of clients
+ *   core.c      life of a core, batches
  *
  * Records refer to each other by handle (index and generation) wherever the other may go first. */
 #ifndef PK_INTERNAL_H
@@ -20,6 +22,7 @@
 #include "core/core.h"
 #include "policy/health.h"
 #include "wire/ident.h"
+#include "base/message.h"
 #include "wire/loaded.h"
 #include "base/timer.h"
 
@@ -28,15 +31,41 @@
 
 enum { PK_CHUNK = 16 * 1024, PK_READ = 64 * 1024, PK_FRAMES_A_FEED = 512, PK_FRAMES_A_BATCH = 4096, PK_RING = 4096 };
 enum { PK_SIDE_DOWN = 0, PK_SIDE_UP = 1 };
+/* What a connection is doing:
+ *
+ *   CONNECTING  -> GREETING, OPEN    a server's: its socket opens
+ *   GREETING    -> OPEN              a server's: what is said before requests (a client says it while it is open)
+ *   OPEN        -> DEAF, FLUSHING, LINGERING
+ *   DEAF        -> FLUSHING, LINGERING   a client's: what it sends is read and dropped, what it asked is answered
+ *   FLUSHING                         asks and hears no more; closes once its bytes are written
+ *   LINGERING                        a client's: the same, and its own end is waited for
+ *   CLOSED      -> FREE              from each of them; its place is another's after the batch */
 enum {
   PK_CONN_FREE = 0,
   PK_CONN_CONNECTING,
+  PK_CONN_GREETING,
   PK_CONN_OPEN,
-  PK_CONN_FLUSHING, /* asks no more; closes once its bytes are written, and its client has closed, too */
-  PK_CONN_CLOSED    /* recycled at the end of the batch */
+  PK_CONN_DEAF,
+  PK_CONN_FLUSHING,
+  PK_CONN_LINGERING,
+  PK_CONN_CLOSED
 };
+/* Why an open connection takes no new requests, and ends with its last answer. */
+enum {
+  PK_LEAVE_DRAINED = 1,  /* its server said so */
+  PK_LEAVE_RETIRED = 2,  /* ids that may still be answered use it up; another takes its place */
+  PK_LEAVE_GONE = 4,     /* no table has its endpoint */
+  PK_LEAVE_ORPHANED = 8, /* a client that lost a connection of its own */
+  PK_LEAVE_LATE = 16     /* a client whose listener is gone and its time over */
+};
+enum { PK_LEAVE_NO_MORE = PK_LEAVE_DRAINED | PK_LEAVE_RETIRED };
+/* Why it ended. */
 enum {
   PK_LOST_ITSELF = 0, /* by the peer or the network */
+  PK_LOST_UNWANTED,   /* nobody needs it: says nothing of the endpoint */
+  PK_LOST_REFUSED,    /* the peer refused the greeting */
+  PK_LOST_EXHAUSTED,  /* this side had no descriptor or memory for it */
+  PK_LOST_LATE,       /* it did not open in time */
   PK_LOST_FORMAT, /* wrong bytes, at byte lost_at */
   PK_LOST_LIMIT,  /* a frame over the limit whose end cannot be told */
   PK_LOST_HALF,   /* half a frame, and no more */
@@ -155,38 +184,49 @@ typedef struct pk_called {
   pk_handle server;
 } pk_called;
 
-typedef struct pk_conn {
+typedef struct pk_conn pk_conn;
+
+/* What kind of connection: a client's (client.c), a server's (server.c), or either side of a pair (pair.c). */
+typedef struct pk_kind {
+  uint8_t side;    /* PK_SIDE_* */
+  uint8_t lingers; /* what it still sends is heard out when it is closed */
+  /* A whole frame. */
+  void (*frame)(pk_core *core, pk_conn *c, const uint8_t *data, const pk_frame *f);
+  /* Bytes that are no frame of its protocol, or one over the limit. */
+  void (*bad)(pk_core *core, pk_conn *c, const uint8_t *data, size_t size, const pk_frame *f, int error);
+  /* A frame over the limit, `size` bytes of which are there: 1 when it is done with, and the rest is to be skipped.
+   * NULL: it is bad. */
+  int (*large)(pk_core *core, pk_conn *c, const uint8_t *data, size_t size, const pk_frame *f);
+  /* Bytes of one whose protocol is not known yet: PK_OK (it is now, or its kind is another), PK_MORE, PK_ERR_MAGIC. */
+  int (*detect)(pk_core *core, pk_conn *c, const uint8_t *data, size_t size, uint32_t *need);
+  /* Bytes, not framed; NULL: they are. */
+  void (*feed)(pk_core *core, pk_conn *c, const uint8_t *data, size_t size);
+  void (*opened)(pk_core *core, pk_conn *c);  /* connected and greeted */
+  void (*settle)(pk_core *core, pk_conn *c);  /* end what is over */
+  void (*ended)(pk_core *core, pk_conn *c);   /* its peer sends no more */
+  void (*half)(pk_core *core, pk_conn *c);    /* a half-read frame has taken its time */
+  void (*closed)(pk_core *core, pk_conn *c, int opening);
+  uint64_t (*due)(const pk_core *core, const pk_conn *c); /* when to look at it, ns */
+  void (*fired)(pk_core *core, pk_conn *c);               /* it is due */
+} pk_kind;
+
+struct pk_conn {
   pk_timer timer;
+  const pk_kind *kind;
   uint32_t index, generation;
-  uint8_t side, state;
-  uint8_t dirty, ready; /* on those lists */
-  uint8_t pinned;       /* one client's own (up); its codec wants such ones (down) */
-  uint8_t opening;      /* upstream: requests wait until it is connected and greeted */
-  uint8_t paused;       /* too much is queued to it */
-  uint8_t pingpong;     /* downstream: one request at a time */
-  /* What the end of a request may finish (pk_conn_touch): side by side, they are asked for at once. */
-  uint8_t deaf;     /* what it sends is read and dropped */
-  uint8_t read_off; /* the driver was told not to read */
-  uint8_t orphaned; /* it lost a connection of its own: new requests are refused, it ends when all is answered */
-  uint8_t left;     /* its listener is gone and its time over: the same */
-  uint8_t gone;     /* upstream: its endpoint is in no table any more */
-  uint8_t draining; /* upstream: its server wants no more requests */
-  uint8_t retired;  /* upstream: takes no more requests, closes when all are answered; another takes its place */
-  uint8_t eof;      /* the peer sends no more */
-  uint8_t broken;   /* the socket is gone */
+  uint8_t state, leaving, lost; /* PK_CONN_*, PK_LEAVE_* bits, PK_LOST_* */
+  uint8_t eof, broken;      /* the peer sends no more; the socket is gone */
+  uint8_t dirty, ready;     /* on those lists */
+  uint8_t paused, read_off; /* too much queued to it; the driver was told not to read */
+  uint8_t pinned; /* one client's own (up); its codec wants such ones (down) */
+  uint8_t serial; /* a client's: no more is framed while a request is under way */
+  uint8_t named;  /* its ids are byte strings */
   uint8_t probing, told_drain;
-  uint8_t told; /* downstream: its protocol had a signal for it, and it was sent */
-  uint8_t greeting, refused; /* steps of the greeting still to come; the peer said no */
-  uint8_t exhausted; /* upstream: this side had no descriptor for it */
-  uint8_t unwanted; /* closed by us before it opened: says nothing of the endpoint */
+  uint8_t told;     /* a client's: its protocol had a signal for it, and it was sent */
+  uint8_t greeting; /* steps of it still to come */
   uint8_t trial;    /* opened for no request: shows whether the endpoint can be reached */
-  uint8_t late;     /* it did not open in time */
-  uint8_t falls_back, raw; /* of a listener with a fallback; passed on there, byte by byte */
-  uint8_t finishing; /* raw: no more is to be written */
-  uint8_t tries;     /* connects for a client that has asked nothing yet */
-  uint8_t finished;         /* its peer was told that no more is written */
-  uint8_t named; /* its ids are byte strings */
-  uint8_t lost;  /* PK_LOST_*: why it was closed by us, for those who wait for its answers */
+  uint8_t finishing, finished; /* no more is to be written; its peer was told so */
+  uint8_t tries;    /* connects for a client that has asked nothing yet */
   const pk_codec *codec;
   /* input: what was read and not yet framed */
   pk_chunk *in;
@@ -201,7 +241,7 @@ typedef struct pk_conn {
   uint64_t deadline, frame_until; /* upstream, ticks: of all its calls; of those when the frame in front began */
   uint32_t lost_at;
   uint32_t in_flight, context;
-  pk_handle peer; /* raw: the other side; pinned upstream: its client */
+  pk_handle peer; /* pair: the other side; pinned upstream: its client */
   /* downstream */
   uint32_t listener;
   pk_request *requests, *last_request; /* that wait for an answer, as they came */
@@ -226,7 +266,7 @@ typedef struct pk_conn {
   uint64_t cluster_key, cluster_token; /* pinned: the hash of its name; the table in which it is `cluster` */
   uint32_t cluster;
   uint32_t waiting_head, waiting_tail; /* attempts */
-} pk_conn;
+};
 
 typedef struct pk_list {
   uint32_t *items;
@@ -244,6 +284,7 @@ struct pk_core {
   pk_limits limits;
   pk_cached_route cached_routes[PK_CACHED_ROUTES]; /* of the newest table */
   int draining, shutdown;
+  const pk_kind *client, *server, *pair_server; /* kinds, for who stands below them */
 
   pk_conn **conns;
   uint32_t conn_count, conn_capacity, client_count;
@@ -277,11 +318,22 @@ struct pk_core {
   _Atomic(pk_endpoint_stats *) endpoint_stats[PK_STAT_PAGES];
 };
 
+static inline int pk_conn_is_client(const pk_conn *c) { return c->kind->side == PK_SIDE_DOWN; }
+/* A server's that requests wait for. */
+static inline int pk_conn_is_opening(const pk_conn *c) { return c->state < PK_CONN_OPEN; }
+/* Its bytes are framed. */
+static inline int pk_conn_reads(const pk_conn *c) { return c->state == PK_CONN_OPEN || c->state == PK_CONN_GREETING; }
+static inline int pk_conn_is_pair(const pk_conn *c) { return c->kind->feed != NULL; }
+/* Bytes for it are taken. */
+static inline int pk_conn_writes(const pk_conn *c) {
+  return c->state >= PK_CONN_GREETING && c->state <= PK_CONN_LINGERING;
+}
+
 static inline uint64_t pk_id_mask(const pk_codec *codec) {
   return codec->id_bytes >= 8 ? UINT64_MAX : ((uint64_t)1 << (8 * codec->id_bytes)) - 1;
 }
 
-/* buffer.c */
+/* memory.c */
 void *pk_grow(void *data, uint32_t *capacity, uint32_t wanted, size_t item);
 int pk_list_add(pk_list *l, uint32_t item);
 /* NULL over budget. `urgent` (answers, errors) may use a quarter more than the budget. */
@@ -298,10 +350,66 @@ void pk_out_commit(pk_core *core, pk_conn *c, uint32_t size);
 int pk_out_append(pk_core *core, pk_conn *c, const uint8_t *data, size_t size);
 void pk_out_free(pk_core *core, pk_conn *c);
 
-/* core.c */
+/* records.c */
 void pk_op_add(pk_core *core, pk_op op);
 uint64_t pk_random(pk_core *core);
+pk_conn *pk_conn_new(pk_core *core, const pk_kind *kind, uint8_t state);
+int pk_requests_grow(pk_core *core); /* more places; -1 without memory */
+/* Where the id of the request at an index is kept; NULL without memory. */
+uint8_t *pk_request_id_room(pk_core *core, uint32_t index);
+void pk_request_keep_id(pk_core *core, pk_request *r, pk_slice id);
+/* The client's own id, of a request whose id is a byte string. */
+pk_slice pk_request_id(const pk_core *core, const pk_request *r);
+pk_attempt *pk_attempt_new(pk_core *core); /* NULL without memory */
+void pk_attempt_free(pk_core *core, pk_attempt *a);
+
+static inline pk_conn *pk_conn_find(const pk_core *core, pk_handle h) {
+  uint32_t index = (uint32_t)h;
+  if (index >= core->conn_count) return NULL;
+  pk_conn *c = core->conns[index];
+  return c->generation == (uint32_t)(h >> 32) && c->state != PK_CONN_FREE ? c : NULL;
+}
+
+static inline pk_request *pk_request_at(const pk_core *core, uint32_t index) {
+  return &core->requests[index / PK_PAGE][index % PK_PAGE];
+}
+
+static inline pk_attempt *pk_attempt_at(const pk_core *core, uint32_t index) {
+  return &core->attempts[index / PK_PAGE][index % PK_PAGE];
+}
+
+static inline pk_request *pk_request_find(const pk_core *core, pk_handle h) {
+  uint32_t index = (uint32_t)h;
+  if (h == 0 || index / PK_PAGE >= core->request_pages) return NULL;
+  pk_request *r = pk_request_at(core, index);
+  return r->generation == (uint32_t)(h >> 32) && r->live != NULL ? r : NULL;
+}
+
+/* endpoint.c */
+/* The driver is told how it is: PK_WELL or PK_ILL_*, and the errno. */
+void pk_endpoint_tell(pk_core *core, const pk_endpoint *e, uint32_t how, int error);
+/* It did not answer whether it lives. 1: close it; 0: that says nothing, or what is on it may still be answered. */
+int pk_endpoint_silent(pk_core *core, const pk_conn *c);
+void pk_endpoint_unanswered(pk_core *core, const pk_attempt *a); /* a call ran out of time */
+
+void pk_endpoint_opened(pk_core *core, pk_endpoint *e); /* a connection to it is open */
+/* Its server closed it, perhaps instead of answering. */
+void pk_endpoint_closing(pk_core *core, const pk_conn *c);
+void pk_endpoint_joined(pk_core *core, pk_conn *c); /* one is being opened */
+/* A connection to it is closed; `opening`: it never was open. */
+void pk_endpoint_left(pk_core *core, pk_conn *c, int opening);
+
+/* live.c */
 void pk_live_release(pk_core *core, pk_live *live);
+void pk_endpoints_free_gone(pk_core *core);
+/* A client is closed: it counts no more, and the table that was kept for it is let go. */
+void pk_live_client_closed(pk_core *core, pk_conn *client);
+/* The listener that a client came by, of that table; NULL: it has none. */
+static inline const pk_table_listener *pk_listener_of(const pk_table *t, const pk_conn *c) {
+  if (c->listener >= t->listener_count) return NULL;
+  const pk_table_listener *l = pk_table_listener_at(t, c->listener);
+  return l->present ? l : NULL;
+}
 /* The table that the client's requests are routed by. */
 static inline pk_live *pk_conn_live(const pk_core *core, const pk_conn *c) {
   return c->kept != NULL ? c->kept : core->live;
@@ -311,15 +419,16 @@ static inline pk_live *pk_conn_live(const pk_core *core, const pk_conn *c) {
 static inline pk_handle pk_conn_handle(const pk_conn *c) {
   return (uint64_t)c->generation << 32 | c->index;
 }
-static inline pk_conn *pk_conn_find(const pk_core *core, pk_handle h) {
-  uint32_t index = (uint32_t)h;
-  if (index >= core->conn_count) return NULL;
-  pk_conn *c = core->conns[index];
-  return c->generation == (uint32_t)(h >> 32) && c->state != PK_CONN_FREE ? c : NULL;
-}
-pk_conn *pk_conn_new(pk_core *core, uint8_t side, uint8_t state);
 void pk_conn_close(pk_core *core, pk_conn *c, int reset);
 void pk_conn_drop(pk_core *core, pk_conn *c, uint8_t why, uint32_t at); /* with a reset; PK_LOST_* */
+void pk_conn_opened(pk_core *core, pk_conn *c); /* it is connected and greeted */
+void pk_conn_discard(pk_core *core, pk_conn *c); /* nobody needs it */
+/* What it sends from here on is read and dropped; what it asked is still answered. */
+void pk_conn_deafen(pk_core *core, pk_conn *c);
+void pk_conn_finish(pk_core *core, pk_conn *c); /* tell its peer that no more is written */
+int pk_conn_is_stuck(const pk_conn *c); /* whole frames of it are not handled yet, and not now */
+uint64_t pk_conn_active(const pk_conn *c); /* when it last read or wrote, ns */
+int pk_conn_is_quiet(const pk_core *core, const pk_conn *c); /* nothing came of its half frame for the time for one */
 void pk_conn_flush(pk_core *core, pk_conn *c); /* close once written */
 void pk_conn_settle(pk_core *core, pk_conn *c); /* after any change: resume, close what is over */
 void pk_conn_ready(pk_core *core, pk_conn *c);  /* frame more of its input in the next batch */
@@ -331,28 +440,19 @@ void pk_conn_read_off(pk_core *core, pk_conn *c);
 void pk_conn_read_on(pk_core *core, pk_conn *c);
 /* Keep bytes that cannot be handled yet; -1 after it was closed for want of memory. */
 int pk_conn_keep(pk_core *core, pk_conn *c, const uint8_t *data, size_t size);
+void pk_conn_tell_drain(pk_core *core, pk_conn *c);
+void pk_conn_queued(pk_core *core, pk_conn *c); /* after output to a client was added: pause it, or close it */
 void pk_conn_probe(pk_core *core, pk_conn *c); /* ask an upstream whether it lives */
 void pk_conn_heartbeat_ack(pk_core *core, pk_conn *c, const uint8_t *data, const pk_frame *f);
 /* Copy a frame to the connection's output; NULL (and nothing done) without memory. */
 uint8_t *pk_conn_send(pk_core *core, pk_conn *c, const uint8_t *data, uint32_t size);
 
-/* downstream.c */
-void pk_down_frame(pk_core *core, pk_conn *c, const uint8_t *data, const pk_frame *f);
-void pk_down_bad(pk_core *core, pk_conn *c, const uint8_t *data, size_t size, const pk_frame *f, int error);
-/* Which protocol a client speaks, from all it has sent. PK_OK: c->codec says; PK_MORE: need more; PK_FALLBACK:
- * none, it is to be passed on; PK_ERR_MAGIC: none. */
-enum { PK_FALLBACK = 2 };
-enum { PK_DETECT_EARLY = 0, PK_DETECT_LATE, PK_DETECT_ENDED }; /* more may come; no more time; no more bytes */
-void pk_down_speak(pk_core *core, pk_conn *c, const pk_codec *codec); /* it speaks that protocol */
-int pk_down_detect(pk_core *core, pk_conn *c, const uint8_t *data, size_t size, int when, uint32_t *need);
-void pk_down_undecided(pk_core *core, pk_conn *c, int when); /* decide on what there is */
-void pk_down_tell_drain(pk_core *core, pk_conn *c);
-void pk_down_queued(pk_core *core, pk_conn *c); /* after output was added */
+/* client.c */
+extern const pk_kind pk_client;
+void pk_client_speak(pk_core *core, pk_conn *c, const pk_codec *codec); /* it speaks that protocol */
 
-/* upstream.c */
-void pk_up_frame(pk_core *core, pk_conn *c, const uint8_t *data, const pk_frame *f);
-/* A frame over the limit, `size` bytes of which are there: 1 when it is done with, and the rest is to be skipped. */
-int pk_up_large(pk_core *core, pk_conn *c, const uint8_t *data, size_t size, const pk_frame *f);
+/* server.c */
+extern const pk_kind pk_server;
 /* The connection to send the request on (open or being opened), or NULL and why in *status. */
 pk_conn *pk_up_choose(pk_core *core, pk_request *r, uint32_t *status);
 /* *status: the client's own connection is ending; its share of the places is used up, or its method's. */
@@ -363,17 +463,8 @@ int pk_up_has_room(const pk_core *core, const pk_conn *c);
 /* 0; PK_ERR_SPACE; PK_ERR_UNSUPPORTED when its id cannot be rewritten; PK_SLOT_REUSED. */
 int pk_up_send(pk_core *core, pk_conn *c, const pk_request *r, pk_attempt *a, const uint8_t *data,
                const pk_frame *f);
-void pk_up_opened(pk_core *core, pk_conn *c);
-void pk_up_leave(pk_conn *c); /* off its endpoint's connections */
-void pk_up_lost(pk_core *core, pk_conn *c, int connecting); /* closed: fail what is on it */
 
-/* It did not answer whether it lives. 1: close it; 0: that says nothing, or what is on it may still be answered. */
-int pk_up_silent(pk_core *core, const pk_conn *c);
-void pk_up_unanswered(pk_core *core, const pk_attempt *a); /* a call ran out of time */
 void pk_up_relieve(pk_core *core, pk_conn *c); /* it is slow to open: its requests go to open ones where they can */
-
-/* A connection of its own for a client that is passed on byte by byte; `failed` is not tried again. */
-pk_conn *pk_up_raw(pk_core *core, const pk_conn *client, const pk_endpoint *failed);
 
 /* slots.c */
 enum { PK_SLOT_REUSED = -100 }; /* the client's id is one whose late answer is still to come */
@@ -408,34 +499,15 @@ void pk_pinned_answer(pk_core *core, pk_conn *client, const uint8_t *data, const
 void pk_greeting_begin(pk_core *core, pk_conn *c);
 void pk_greeting_frame(pk_core *core, pk_conn *c, const pk_frame *f);
 
-/* raw.c */
-void pk_raw_begin(pk_core *core, pk_conn *client);
-void pk_raw_feed(pk_core *core, pk_conn *c, const uint8_t *data, size_t size);
-void pk_raw_opened(pk_core *core, pk_conn *server);
-void pk_raw_ended(pk_core *core, pk_conn *c);  /* it sends no more */
-void pk_raw_settle(pk_core *core, pk_conn *c);
-void pk_raw_closed(pk_core *core, pk_conn *c, int connecting);
-uint64_t pk_raw_active(const pk_core *core, const pk_conn *c); /* when either side last read or wrote, ns */
+/* pair.c */
+extern const pk_kind pk_pair_server;
+void pk_pair_begin(pk_core *core, pk_conn *client); /* pass on what it sends */
 
 /* request.c */
 /* `size` bytes of the frame are there. */
 pk_request *pk_request_new(pk_core *core, pk_conn *client, const uint8_t *data, size_t size, const pk_frame *f);
-/* The client's own id, of a request whose id is a byte string. */
-pk_slice pk_request_id(const pk_core *core, const pk_request *r);
-static inline pk_request *pk_request_at(const pk_core *core, uint32_t index) {
-  return &core->requests[index / PK_PAGE][index % PK_PAGE];
-}
-static inline pk_request *pk_request_find(const pk_core *core, pk_handle h) {
-  uint32_t index = (uint32_t)h;
-  if (h == 0 || index / PK_PAGE >= core->request_pages) return NULL;
-  pk_request *r = pk_request_at(core, index);
-  return r->generation == (uint32_t)(h >> 32) && r->live != NULL ? r : NULL;
-}
 /* The client to answer, or NULL (and counted) when it is gone. */
 pk_conn *pk_request_client(pk_core *core, const pk_request *r);
-static inline pk_attempt *pk_attempt_at(const pk_core *core, uint32_t index) {
-  return &core->attempts[index / PK_PAGE][index % PK_PAGE];
-}
 static inline pk_handle pk_request_handle(const pk_request *r) {
   return (uint64_t)r->generation << 32 | r->index;
 }
@@ -447,10 +519,9 @@ pk_held *pk_request_unhold(pk_core *core, pk_request *r); /* they are the caller
 void pk_request_answer(pk_core *core, pk_request *r, const uint8_t *data, const pk_frame *f);
 /* Ends the request with an error that the caller's library raises; `text` up to 512 bytes. */
 void pk_request_fail(pk_core *core, pk_request *r, uint32_t status, const char *text, size_t size);
-enum { PK_LOST_REFUSED = 0x100, PK_LOST_EXHAUSTED = 0x200 }; /* with PK_RETRY_CONNECT: the greeting was refused; no
-                                                               * descriptor was left */
-/* An attempt came to nothing; `why` is PK_RETRY_*. Tries again where that is safe, else fails. */
-void pk_request_lost(pk_core *core, pk_request *r, uint32_t why, int written);
+/* An attempt came to nothing; `why` is PK_RETRY_*, `lost` why its connection ended. Tries again where that is safe,
+ * else fails. */
+void pk_request_lost(pk_core *core, pk_request *r, uint32_t why, int written, uint8_t lost);
 void pk_request_timeout(pk_core *core, pk_request *r);
 void pk_request_end(pk_core *core, pk_request *r);
 void pk_request_client_left(pk_core *core, pk_conn *client); /* end what nobody waits for any more */
@@ -461,20 +532,13 @@ int pk_request_retry_answer(pk_core *core, pk_request *r, uint32_t status);
 void pk_request_move(pk_core *core, pk_request *r, pk_conn *c); /* off a connection being opened, onto this open one */
 void pk_request_send(pk_core *core, pk_request *r, pk_conn *c, pk_attempt *a, const uint8_t *data,
                      const pk_frame *f);
-void pk_attempt_free(pk_core *core, pk_attempt *a);
 
 /* filter.c */
 void pk_filter_ask(pk_core *core, pk_request *r, const pk_plan *plan, const uint8_t *data, const pk_frame *f);
 void pk_filter_cancel(pk_core *core, pk_request *r); /* its request ends */
 
-/* text.c: error texts without printf */
-typedef struct pk_message {
-  char data[512];
-  uint32_t size;
-} pk_message;
-void pk_message_add(pk_message *m, const char *s);
-void pk_message_bytes(pk_message *m, const void *data, uint32_t size); /* made printable */
-void pk_message_number(pk_message *m, uint64_t n);
-void pk_message_text(pk_message *m, const pk_table *t, pk_text text);
+static inline void pk_message_text(pk_message *m, const pk_table *t, pk_text text) {
+  pk_message_bytes(m, pk_table_text_at(t, text), text.size);
+}
 
 #endif

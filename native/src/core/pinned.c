@@ -38,11 +38,11 @@ static pk_conn *connect_own(pk_core *core, pk_conn *client, const pk_request *r,
 pk_conn *pk_pinned_choose(pk_core *core, pk_request *r, uint32_t *status) {
   pk_conn *client = pk_conn_find(core, r->client), *c;
   *status = PK_UP_ENDING;
-  if (client == NULL || client->orphaned) return NULL;
+  if (client == NULL || (client->leaving & PK_LEAVE_ORPHANED)) return NULL;
   for (c = client->own; c != NULL && !leads_to(c, r->live, r->cluster); c = c->own_next) {}
   if (c == NULL) return connect_own(core, client, r, status);
   c->key = r->upstream_key; /* of the last one: where it was opened before all of them, this is the first */
-  if (c->draining || c->retired || c->eof) return NULL;
+  if ((c->leaving & PK_LEAVE_NO_MORE) || c->eof) return NULL;
   *status = PK_STATUS_OVERLOADED;
   return pk_up_has_room(core, c) ? c : NULL;
 }
@@ -52,7 +52,7 @@ void pk_pinned_open(pk_core *core, pk_conn *client, const pk_endpoint *failed) {
   const pk_table *t = live->table;
   if (client->listener >= t->listener_count || core->shutdown || client->state != PK_CONN_OPEN) return;
   const pk_table_listener *l = pk_table_listener_at(t, client->listener);
-  if (!l->present || client->orphaned || l->opens == PK_NONE || !(client->pinned || l->pinned)) return;
+  if (!l->present || (client->leaving & PK_LEAVE_ORPHANED) || l->opens == PK_NONE || !(client->pinned || l->pinned)) return;
   if (failed == NULL) client->tries = 0;
   if (client->tries == TRIES) return;
   client->tries++;
@@ -70,19 +70,18 @@ void pk_pinned_client_closed(pk_core *core, pk_conn *client) {
     pk_conn *c = client->own;
     client->own = c->own_next;
     c->peer = 0;
-    c->unwanted = 1;
-    pk_conn_close(core, c, 0);
+    pk_conn_discard(core, c);
   }
 }
 
 pk_conn *pk_pinned_lost(pk_core *core, pk_conn *c, int connecting) {
-  pk_conn *client = c->raw ? NULL : pk_conn_find(core, c->peer);
+  pk_conn *client = pk_conn_find(core, c->peer);
   if (client == NULL) return NULL;
   pk_conn **at = &client->own;
   while (*at != c) at = &(*at)->own_next;
   *at = c->own_next;
   if (!connecting) {
-    client->orphaned = 1;
+    client->leaving |= PK_LEAVE_ORPHANED;
     pk_conn_touch(core, client);
   }
   return client;
@@ -90,7 +89,7 @@ pk_conn *pk_pinned_lost(pk_core *core, pk_conn *c, int connecting) {
 
 void pk_pinned_drained(pk_core *core, const pk_conn *c) {
   pk_conn *client = pk_conn_find(core, c->peer);
-  if (client != NULL && !client->told_drain) pk_down_tell_drain(core, client);
+  if (client != NULL && !client->told_drain) pk_conn_tell_drain(core, client);
 }
 
 /* What servers ask. Two of them may use the same id: the second is refused, so that each gets its own answer. */
@@ -130,7 +129,7 @@ int pk_pinned_call(pk_core *core, pk_conn *c, const uint8_t *data, const pk_fram
     return 0;
   }
   c->last_used = core->now;
-  pk_down_queued(core, client);
+  pk_conn_queued(core, client);
   return 1;
 }
 
@@ -144,7 +143,7 @@ static pk_conn *caller(const pk_core *core, pk_conn *client, const uint8_t *data
     forget_call(client, i);
     return pk_conn_find(core, server);
   }
-  return client->own != NULL && client->own->own_next == NULL && !client->orphaned ? client->own : NULL;
+  return client->own != NULL && client->own->own_next == NULL && !(client->leaving & PK_LEAVE_ORPHANED) ? client->own : NULL;
 }
 
 void pk_pinned_answer(pk_core *core, pk_conn *client, const uint8_t *data, const pk_frame *f) {

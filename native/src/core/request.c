@@ -6,85 +6,14 @@
 
 enum { FREE_TRIES = 3 }; /* of a request that no byte of was written, without any retry policy */
 
-static int more_requests(pk_core *core) {
-  uint32_t capacity = core->request_pages;
-  pk_request **pages = realloc(core->requests, (capacity + 1) * sizeof *pages);
-  if (pages == NULL) return -1;
-  core->requests = pages;
-  pages[capacity] = calloc(PK_PAGE, sizeof(pk_request));
-  if (pages[capacity] == NULL) return -1;
-  core->request_pages++;
-  for (uint32_t i = PK_PAGE; i-- > 0;) {
-    pk_request *r = &pages[capacity][i];
-    r->index = capacity * PK_PAGE + i;
-    r->next = core->free_request;
-    core->free_request = r->index;
-  }
-  return 0;
-}
-
-static pk_attempt *attempt_new(pk_core *core) {
-  if (core->free_attempt == PK_NONE) {
-    uint32_t capacity = core->attempt_pages;
-    pk_attempt **pages = realloc(core->attempts, (capacity + 1) * sizeof *pages);
-    if (pages == NULL) return NULL;
-    core->attempts = pages;
-    pages[capacity] = aligned_alloc(64, PK_PAGE * sizeof(pk_attempt));
-    if (pages[capacity] == NULL) return NULL;
-    core->attempt_pages++;
-    for (uint32_t i = PK_PAGE; i-- > 0;) {
-      pk_attempt *a = &pages[capacity][i];
-      a->index = capacity * PK_PAGE + i;
-      a->next = core->free_attempt;
-      core->free_attempt = a->index;
-    }
-  }
-  pk_attempt *a = pk_attempt_at(core, core->free_attempt);
-  uint32_t index = a->index;
-  core->free_attempt = a->next;
-  memset(a, 0, sizeof *a);
-  a->index = index;
-  a->next = PK_NONE;
-  return a;
-}
-
-void pk_attempt_free(pk_core *core, pk_attempt *a) {
-  a->request = 0;
-  a->next = core->free_attempt;
-  core->free_attempt = a->index;
-}
-
 static int keeps_order(const pk_request *r) {
   return r->codec->mode != PK_MODE_MULTIPLEXED && !r->oneway;
 }
 
-/* Where the id of the request at an index is kept; NULL without memory. */
-static uint8_t *id_room(pk_core *core, uint32_t index) {
-  uint32_t page = index / PK_PAGE, had = core->id_pages;
-  uint8_t **pages = pk_grow(core->ids, &core->id_pages, page + 1, sizeof *pages);
-  if (pages == NULL) return NULL;
-  core->ids = pages;
-  for (uint32_t i = had; i < core->id_pages; i++) pages[i] = NULL;
-  if (pages[page] == NULL) pages[page] = malloc(PK_PAGE * PK_ID_MAX);
-  return pages[page] == NULL ? NULL : pages[page] + index % PK_PAGE * PK_ID_MAX;
-}
-
-pk_slice pk_request_id(const pk_core *core, const pk_request *r) {
-  if (r->id_size == PK_ABSENT) return (pk_slice){NULL, 0};
-  return (pk_slice){core->ids[r->index / PK_PAGE] + r->index % PK_PAGE * PK_ID_MAX, r->id_size};
-}
-
-static void keep_id(pk_core *core, pk_request *r, pk_slice id) {
-  r->named = 1;
-  r->client_id = pk_hash(0, id.data, id.size);
-  r->id_size = id.data == NULL ? PK_ABSENT : (uint8_t)id.size;
-  if (id.size > 0) memcpy(id_room(core, r->index), id.data, id.size);
-}
-
 pk_request *pk_request_new(pk_core *core, pk_conn *client, const uint8_t *data, size_t size,
                            const pk_frame *f) {
-  if (core->free_request == PK_NONE && more_requests(core) != 0) return NULL;
-  if (client->named && id_room(core, core->free_request) == NULL) return NULL;
+  if (core->free_request == PK_NONE && pk_requests_grow(core) != 0) return NULL;
+  if (client->named && pk_request_id_room(core, core->free_request) == NULL) return NULL;
   pk_request *r = pk_request_at(core, core->free_request);
   uint32_t index = r->index, generation = r->generation + 1;
   core->free_request = r->next;
@@ -93,7 +22,7 @@ pk_request *pk_request_new(pk_core *core, pk_conn *client, const uint8_t *data, 
   r->generation = generation > 0 ? generation : 1;
   r->timer.kind = PK_TIMER_REQUEST;
   r->client_id = f->id;
-  if (client->named) keep_id(core, r, pk_id_of(client->codec, data, f, size));
+  if (client->named) pk_request_keep_id(core, r, pk_id_of(client->codec, data, f, size));
   r->started = core->now;
   r->client = pk_conn_handle(client);
   r->live = pk_conn_live(core, client);
@@ -217,7 +146,7 @@ void pk_request_drop_oneway(pk_core *core, const pk_conn *client) {
 
 pk_conn *pk_request_client(pk_core *core, const pk_request *r) {
   pk_conn *c = pk_conn_find(core, r->client);
-  if (c != NULL && (c->state == PK_CONN_OPEN || c->state == PK_CONN_FLUSHING)) return c;
+  if (c != NULL && pk_conn_writes(c)) return c;
   PK_STAT_ADD(core->stats.requests_client_gone, 1);
   return NULL;
 }
@@ -244,7 +173,7 @@ static void finish(pk_core *core, pk_request *r, pk_conn *client, uint32_t size)
   }
   pk_out_commit(core, client, size);
   pk_request_end(core, r);
-  while (ordered && (client->state == PK_CONN_OPEN || client->state == PK_CONN_FLUSHING)) {
+  while (ordered && pk_conn_writes(client)) {
     pk_request *next = client->requests;
     if (next == NULL || !next->answered) break;
     pk_chunk *k = next->answer;
@@ -254,7 +183,7 @@ static void finish(pk_core *core, pk_request *r, pk_conn *client, uint32_t size)
     }
     pk_request_end(core, next);
   }
-  pk_down_queued(core, client);
+  pk_conn_queued(core, client);
 }
 
 static void no_room_for_answer(pk_core *core, pk_request *r, pk_conn *client) {
@@ -368,7 +297,7 @@ void pk_request_timeout(pk_core *core, pk_request *r) {
   if (e != NULL) {
     const pk_attempt *a = pk_attempt_at(core, r->attempt);
     PK_STAT_ADD(e->stats->timeouts, 1);
-    if (!a->waiting) pk_up_unanswered(core, a);
+    if (!a->waiting) pk_endpoint_unanswered(core, a);
     const pk_conn *on = pk_conn_find(core, a->conn);
     if (on != NULL && !a->waiting && pk_slots_unclear(on, a)) close = a->conn;
   }
@@ -400,7 +329,7 @@ static void retry(pk_core *core, pk_request *r) {
 
 /* Why the proxy closed the connection, where it did. */
 static void add_reason(const pk_core *core, pk_message *m, const pk_conn *c) {
-  if (c == NULL || c->lost == PK_LOST_ITSELF) return;
+  if (c == NULL || c->lost < PK_LOST_FORMAT) return;
   pk_message_add(m, ": protokit closed it: ");
   switch (c->lost) {
     case PK_LOST_FORMAT:
@@ -423,17 +352,17 @@ static void add_reason(const pk_core *core, pk_message *m, const pk_conn *c) {
   }
 }
 
-void pk_request_lost(pk_core *core, pk_request *r, uint32_t why, int written) {
+void pk_request_lost(pk_core *core, pk_request *r, uint32_t why, int written, uint8_t lost) {
   pk_endpoint *e = endpoint_of(core, r);
-  int ours = (why & PK_LOST_EXHAUSTED) != 0;
+  int ours = lost == PK_LOST_EXHAUSTED;
   if (e != NULL && !ours) PK_STAT_ADD(e->stats->errors, 1);
-  if (why & PK_LOST_REFUSED) r->refused = 1;
+  if (lost == PK_LOST_REFUSED) r->refused = 1;
   if (pk_request_may_retry(r, why, written)) {
     retry(core, r);
     return;
   }
   pk_message m = {.size = 0};
-  pk_message_add(&m, why & PK_LOST_REFUSED    ? "protokit: the greeting was refused by "
+  pk_message_add(&m, lost == PK_LOST_REFUSED  ? "protokit: the greeting was refused by "
                      : ours                   ? "protokit: no descriptor or memory is left to connect to "
                      : why & PK_RETRY_CONNECT ? "protokit: cannot connect to "
                                               : "protokit: the connection was lost to ");
@@ -538,9 +467,9 @@ void pk_request_move(pk_core *core, pk_request *r, pk_conn *c) {
 
 /* An attempt on this connection, at once or when it is open. */
 static void send_on(pk_core *core, pk_request *r, pk_conn *c, const uint8_t *data, const pk_frame *f) {
-  if (c->opening && r->held == NULL) pk_request_hold(core, r, data, f);
-  pk_attempt *a = attempt_new(core);
-  if (a == NULL || (c->opening && r->held == NULL)) {
+  if (pk_conn_is_opening(c) && r->held == NULL) pk_request_hold(core, r, data, f);
+  pk_attempt *a = pk_attempt_new(core);
+  if (a == NULL || (pk_conn_is_opening(c) && r->held == NULL)) {
     if (a != NULL) pk_attempt_free(core, a);
     overloaded(core, r, "protokit: buffers of this worker are full ");
     return;
@@ -562,7 +491,7 @@ static void send_on(pk_core *core, pk_request *r, pk_conn *c, const uint8_t *dat
     c->busy_since = core->now;
     pk_conn_timer(core, c);
   }
-  if (c->opening) {
+  if (pk_conn_is_opening(c)) {
     a->waiting = 1;
     if (c->waiting_tail == PK_NONE) {
       c->waiting_head = a->index;
@@ -581,7 +510,7 @@ static PK_RARE void send_failed(pk_core *core, pk_request *r, pk_conn *c, int wh
     static const char text[] = "protokit: the request cannot have another id";
     pk_request_fail(core, r, PK_STATUS_INTERNAL, text, sizeof text - 1);
   } else if (why == PK_SLOT_REUSED) {
-    c->retired = 1;
+    c->leaving |= PK_LEAVE_RETIRED;
     ending(core, r, "protokit: another request with this id was given up, and its answer may still come: the client "
                     "has to connect again");
   } else {

@@ -174,7 +174,7 @@ void pk_slots_give_up(pk_conn *c, const pk_attempt *a) {
   if (c->pinned || c->codec->mode != PK_MODE_MULTIPLEXED || is_narrow(c->codec)) {
     s->state = GIVEN_UP;
     c->given_up++;
-    if (c->given_up > c->slot_most / 2) c->retired = 1;
+    if (c->given_up > c->slot_most / 2) c->leaving |= PK_LEAVE_RETIRED;
   } else {
     s->state = FREE;
   }
@@ -216,7 +216,8 @@ uint32_t pk_slots_answered(const pk_core *core, pk_conn *c, const uint8_t *data,
   uint32_t attempt = s->attempt;
   if (c->codec->mode != PK_MODE_MULTIPLEXED) c->head_id++;
   release(c, s);
-  if (c->retired && !c->pinned && c->given_up <= c->slot_most / 4) c->retired = 0;
+  if ((c->leaving & PK_LEAVE_RETIRED) && !c->pinned && c->given_up <= c->slot_most / 4)
+    c->leaving &= (uint8_t)~PK_LEAVE_RETIRED;
   return attempt;
 }
 

@@ -1,11 +1,8 @@
-/* downstream.c: what clients send: detection, frames, and the queue of bytes back to them. */
+/* client.c: connections of clients: which protocol they speak, what they ask, and their end. */
 #include "core/internal.h"
 
-static const pk_table_listener *listener_of(const pk_table *t, const pk_conn *c) {
-  if (c->listener >= t->listener_count) return NULL;
-  const pk_table_listener *l = pk_table_listener_at(t, c->listener);
-  return l->present ? l : NULL;
-}
+/* The longest frame whose end is waited for when it was refused, bytes. */
+enum { MAX_SKIP = 64 * 1024 * 1024 };
 
 /* What a listener's codecs say of a beginning. More bytes only take candidates out or make their frame whole:
  * so the choice depends on the bytes, not on how they came. */
@@ -44,56 +41,69 @@ static candidates candidates_of(const pk_core *core, const pk_table *t, const pk
   return found;
 }
 
-void pk_down_speak(pk_core *core, pk_conn *c, const pk_codec *codec) {
+void pk_client_speak(pk_core *core, pk_conn *c, const pk_codec *codec) {
   c->codec = codec;
   pk_codec_hold(codec);
   c->pinned = (uint8_t)pk_codec_is_pinned(codec);
   c->named = pk_id_max(codec) > 0;
-  c->pingpong = codec->mode == PK_MODE_PINGPONG;
+  c->serial = codec->mode == PK_MODE_PINGPONG;
   pk_greeting_begin(core, c);
   pk_pinned_open(core, c, NULL);
 }
 
-int pk_down_detect(pk_core *core, pk_conn *c, const uint8_t *data, size_t size, int when, uint32_t *need) {
+enum { EARLY = 0, LATE, ENDED }; /* more may come; no more time; no more bytes */
+
+/* Decides which protocol it speaks, from all it has sent, or that it is to be passed on. PK_MORE: *need bytes. */
+static int detect(pk_core *core, pk_conn *c, const uint8_t *data, size_t size, int when, uint32_t *need) {
   const pk_table *t = pk_conn_live(core, c)->table;
-  const pk_table_listener *l = listener_of(t, c);
+  const pk_table_listener *l = pk_listener_of(t, c);
   int fallback = l != NULL && l->fallback != PK_NONE;
   candidates found = {0};
   if (l != NULL) found = candidates_of(core, t, l, data, size);
   const pk_codec *codec = found.chosen;
   /* The only one left answers for itself, with its own errors. */
   if (codec == NULL && found.possible == 1 && !fallback) codec = found.only;
-  if (codec == NULL && when != PK_DETECT_EARLY) codec = found.whole;
-  if (codec == NULL && when == PK_DETECT_LATE && !fallback) codec = found.fits;
+  if (codec == NULL && when != EARLY) codec = found.whole;
+  if (codec == NULL && when == LATE && !fallback) codec = found.fits;
   if (codec != NULL) {
-    pk_down_speak(core, c, codec);
+    pk_client_speak(core, c, codec);
     return PK_OK;
   }
-  if (found.open > 0 && when == PK_DETECT_EARLY) {
+  if (found.open > 0 && when == EARLY) {
     *need = found.need;
     return PK_MORE;
   }
-  if (fallback) return PK_FALLBACK;
+  if (fallback) {
+    pk_pair_begin(core, c);
+    return PK_OK;
+  }
   PK_STAT_ADD(core->stats.undetected, 1);
   return PK_ERR_MAGIC;
 }
 
-void pk_down_undecided(pk_core *core, pk_conn *c, int when) {
+static int detect_early(pk_core *core, pk_conn *c, const uint8_t *data, size_t size, uint32_t *need) {
+  return detect(core, c, data, size, EARLY, need);
+}
+
+/* Decide on what there is. */
+static void decide(pk_core *core, pk_conn *c, int when) {
   const uint8_t *data = c->in == NULL ? NULL : c->in->data + c->in->start;
   uint32_t size = c->in == NULL ? 0 : c->in->end - c->in->start, need;
-  int result = pk_down_detect(core, c, data, size, when, &need);
   c->in_need = 0;
-  if (result == PK_FALLBACK) {
-    pk_raw_begin(core, c);
-  } else if (result == PK_OK) {
-    pk_conn_ready(core, c); /* framed in the next batch */
-  } else {
+  if (detect(core, c, data, size, when, &need) != PK_OK) {
     pk_conn_close(core, c, 0);
+  } else if (!pk_conn_is_pair(c)) {
+    pk_conn_ready(core, c); /* framed in the next batch */
   }
 }
 
-/* Bytes that are not the protocol: an error reply where the caller is known. */
-void pk_down_bad(pk_core *core, pk_conn *c, const uint8_t *data, size_t size, const pk_frame *f, int error) {
+static void ended(pk_core *core, pk_conn *c) {
+  if (c->codec == NULL && c->state == PK_CONN_OPEN && c->in != NULL) decide(core, c, ENDED);
+}
+
+/* An error reply where the caller is known; what it asked before is still answered. */
+static void bad(pk_core *core, pk_conn *c, const uint8_t *data, size_t size, const pk_frame *f, int error) {
+  PK_STAT_ADD(core->stats.protocol_errors_client, 1);
   if (c->codec != NULL && f->kind == PK_KIND_REQUEST &&
       (!c->named || pk_id_of(c->codec, data, f, size).data != NULL)) {
     pk_request *r = pk_request_new(core, c, data, size, f);
@@ -104,6 +114,9 @@ void pk_down_bad(pk_core *core, pk_conn *c, const uint8_t *data, size_t size, co
     if (error == PK_ERR_LIMIT) pk_message_add(&m, " bytes");
     if (r != NULL) pk_request_fail(core, r, PK_STATUS_BAD_REQUEST, m.data, m.size);
   }
+  if (c->state != PK_CONN_OPEN) return;
+  pk_conn_deafen(core, c);
+  c->skip = error == PK_ERR_LIMIT && f->size > size && f->size <= MAX_SKIP ? (uint32_t)(f->size - size) : 0;
 }
 
 static void no_route(pk_core *core, pk_request *r, const pk_table_listener *l,
@@ -210,9 +223,9 @@ static void begin(pk_core *core, pk_conn *c, const uint8_t *data, const pk_frame
     pk_conn_close(core, c, 1);
     return;
   }
-  const pk_table_listener *l = listener_of(r->live->table, c);
+  const pk_table_listener *l = pk_listener_of(r->live->table, c);
   r->pinned = c->pinned || (l != NULL && l->pinned);
-  if (l == NULL || core->shutdown || c->left) {
+  if (l == NULL || core->shutdown || (c->leaving & PK_LEAVE_LATE)) {
     static const char text[] = "protokit: this listener is closing";
     pk_request_fail(core, r, PK_STATUS_UNAVAILABLE, text, sizeof text - 1);
     return;
@@ -244,9 +257,9 @@ static void begin(pk_core *core, pk_conn *c, const uint8_t *data, const pk_frame
   pk_request_dispatch(core, r, data, f);
 }
 
-void pk_down_frame(pk_core *core, pk_conn *c, const uint8_t *data, const pk_frame *f) {
+static void client_frame(pk_core *core, pk_conn *c, const uint8_t *data, const pk_frame *f) {
   c->context = f->context;
-  if ((core->draining || c->kept != NULL) && !c->told_drain) pk_down_tell_drain(core, c);
+  if ((core->draining || c->kept != NULL) && !c->told_drain) pk_conn_tell_drain(core, c);
   switch (f->kind) {
     case PK_KIND_REQUEST:
     case PK_KIND_ONEWAY:
@@ -257,7 +270,7 @@ void pk_down_frame(pk_core *core, pk_conn *c, const uint8_t *data, const pk_fram
       break;
     case PK_KIND_HEARTBEAT:
       pk_conn_heartbeat_ack(core, c, data, f);
-      pk_down_queued(core, c);
+      pk_conn_queued(core, c);
       if (c->own == NULL) pk_pinned_open(core, c, NULL); /* it may be worth another try */
       break;
     case PK_KIND_GREETING:
@@ -268,30 +281,78 @@ void pk_down_frame(pk_core *core, pk_conn *c, const uint8_t *data, const pk_fram
   }
 }
 
-void pk_down_tell_drain(pk_core *core, pk_conn *c) {
-  if (c->codec == NULL || c->state != PK_CONN_OPEN || c->greeting > 0) return;
-  c->told_drain = 1;
-  const pk_table_listener *l = listener_of(pk_conn_live(core, c)->table, c);
-  if (pk_codec_drains_if_asked(c->codec) && (l == NULL || !l->goaway)) return;
-  uint8_t *to = pk_out_reserve(core, c, c->codec->reply_max);
-  int size = to == NULL ? 0 : c->codec->drain(c->codec, c->context, to, c->codec->reply_max);
-  if (size <= 0) return;
-  pk_out_commit(core, c, (uint32_t)size);
-  c->told = 1;
-  PK_STAT_ADD(core->stats.connections_told, 1);
-  PK_STAT_ADD(core->stats.drains_sent, 1);
+static void settle(pk_core *core, pk_conn *c) {
+  int over = c->eof || c->state == PK_CONN_DEAF || (c->leaving && c->out_bytes == 0);
+  if (over && !c->ready && c->in_flight == 0 && !pk_conn_is_stuck(c)) pk_conn_flush(core, c);
 }
 
-void pk_down_queued(pk_core *core, pk_conn *c) {
-  const pk_limits *l = &core->limits;
-  if (c->out_bytes <= l->client_pause) return;
-  if (!c->paused) {
-    c->paused = 1;
-    PK_STAT_ADD(core->stats.clients_paused, 1);
-  }
-  uint64_t cap = (uint64_t)l->client_pause + l->frame; /* one whole frame must always fit */
-  if (c->out_bytes > (l->client_close > cap ? l->client_close : cap)) {
-    PK_STAT_ADD(core->stats.clients_closed_slow, 1);
-    pk_conn_close(core, c, 1);
-  }
+static void closed(pk_core *core, pk_conn *c, int opening) {
+  (void)opening;
+  pk_request_client_left(core, c);
+  pk_pinned_client_closed(core, c);
+  pk_live_client_closed(core, c);
 }
+
+/* Whether the time to tell its protocol runs: from its first byte, or at once where others wait for a fallback. */
+static int undecided(const pk_core *core, const pk_conn *c) {
+  if (c->codec != NULL) return 0;
+  const pk_table_listener *l = pk_listener_of(pk_conn_live(core, c)->table, c);
+  return c->first_byte != 0 || (l != NULL && l->fallback != PK_NONE);
+}
+
+static uint64_t due(const pk_core *core, const pk_conn *c) {
+  const pk_limits *l = &core->limits;
+  uint64_t at = pk_conn_active(c) + (uint64_t)l->idle_ms * PK_MS;
+  if (undecided(core, c)) {
+    uint64_t since = c->first_byte != 0 ? c->first_byte : c->opened;
+    uint64_t late = since + (uint64_t)l->detect_ms * PK_MS;
+    if (late < at) at = late;
+  }
+  return c->leave_by != 0 && c->leave_by < at ? c->leave_by : at;
+}
+
+/* The time of a client whose listener is gone is over: what it asked is answered, what it asks now is refused. */
+static void leave(pk_core *core, pk_conn *c) {
+  c->leave_by = core->now + (uint64_t)core->limits.frame_ms * PK_MS;
+  if ((c->leaving & PK_LEAVE_LATE) && (c->in_flight == 0 || c->out_bytes > 0)) {
+    pk_conn_close(core, c, 1); /* it does not read */
+    return;
+  }
+  c->leaving |= PK_LEAVE_LATE;
+  pk_conn_settle(core, c);
+}
+
+static void fired(pk_core *core, pk_conn *c) {
+  if (c->leave_by != 0 && core->now >= c->leave_by) {
+    leave(core, c);
+  } else if (undecided(core, c)) {
+    decide(core, c, LATE);
+  } else if (c->in_flight == 0 || c->out_bytes > 0) {
+    PK_STAT_ADD(core->stats.closed_idle, 1);
+    pk_conn_close(core, c, 0);
+  } else {
+    c->last_read = core->now; /* it waits for answers, and these have timers of their own */
+  }
+  pk_conn_timer(core, c);
+}
+
+/* What it asked before is still answered. */
+static void half(pk_core *core, pk_conn *c) {
+  pk_conn_deafen(core, c);
+  pk_conn_settle(core, c);
+  pk_conn_timer(core, c);
+}
+
+const pk_kind pk_client = {
+    .side = PK_SIDE_DOWN,
+    .lingers = 1,
+    .frame = client_frame,
+    .bad = bad,
+    .detect = detect_early,
+    .settle = settle,
+    .ended = ended,
+    .half = half,
+    .closed = closed,
+    .due = due,
+    .fired = fired,
+};

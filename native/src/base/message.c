@@ -1,5 +1,7 @@
-/* text.c: the texts of error replies, put together without printf: errors come in storms. */
-#include "core/internal.h"
+/* message.c: see message.h. */
+#include "base/message.h"
+
+#include <string.h>
 
 void pk_message_bytes(pk_message *m, const void *data, uint32_t size) {
   const uint8_t *from = data;
@@ -24,8 +26,4 @@ void pk_message_number(pk_message *m, uint64_t n) {
     n /= 10;
   } while (n > 0);
   pk_message_bytes(m, digits + at, (uint32_t)sizeof digits - at);
-}
-
-void pk_message_text(pk_message *m, const pk_table *t, pk_text text) {
-  pk_message_bytes(m, pk_table_text_at(t, text), text.size);
 }

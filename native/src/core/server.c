@@ -10,33 +10,14 @@ enum { HOLD = 32, SCHEDULE_TRIES = 8 };
 enum { AVOID_MS = 5000 };
 /* How long a connection may take to open before the requests that wait for it go elsewhere; doubled each time. */
 enum { RELIEVE_MS = 2 };
-/* So often a suspect that used to answer heartbeats is asked by these alone. */
-enum { HEARTBEAT_TRIALS = 8 };
 
 int pk_up_has_room(const pk_core *core, const pk_conn *c) {
-  return !c->draining && !c->retired && !c->eof && c->in_flight < c->slot_most - c->given_up &&
+  return !(c->leaving & PK_LEAVE_NO_MORE) && !c->eof && c->in_flight < c->slot_most - c->given_up &&
          c->in_flight < core->limits.upstream_in_flight && c->out_bytes < core->limits.upstream_buffer;
 }
 
-/* Those of its endpoint that it stands among. */
-static pk_conns *conns_of(const pk_conn *c) { return c->pinned ? &c->endpoint->own : &c->endpoint->shared; }
-
-/* At the end: the connections in front are filled first. */
-static void join(pk_conn *c) {
-  pk_conns *all = conns_of(c);
-  c->before = all->last;
-  *(c->before != NULL ? &c->before->behind : &all->first) = c;
-  all->last = c;
-}
-
-void pk_up_leave(pk_conn *c) {
-  pk_conns *all = conns_of(c);
-  *(c->before != NULL ? &c->before->behind : &all->first) = c->behind;
-  *(c->behind != NULL ? &c->behind->before : &all->last) = c->before;
-}
-
 static pk_conn *connect_to(pk_core *core, pk_endpoint *e, const pk_request *r, int own) {
-  pk_conn *c = pk_conn_new(core, PK_SIDE_UP, PK_CONN_CONNECTING);
+  pk_conn *c = pk_conn_new(core, r->codec == NULL ? core->pair_server : core->server, PK_CONN_CONNECTING);
   if (c == NULL) return NULL;
   c->codec = r->codec;
   c->pinned = (uint8_t)own;
@@ -47,20 +28,14 @@ static pk_conn *connect_to(pk_core *core, pk_endpoint *e, const pk_request *r, i
     return NULL;
   }
   pk_codec_hold(c->codec);
-  c->opening = 1;
   c->begun = core->batch;
   c->relieve = own ? UINT64_MAX : core->now + RELIEVE_MS * PK_MS;
-  c->raw = r->codec == NULL;
   c->named = r->named;
   c->key = r->upstream_key;
   c->endpoint = e;
   c->connect_ms = pk_table_cluster_at(r->live->table, r->cluster)->connect_ms;
-  join(c);
-  e->conn_count += !own; /* what is one client's own takes no place of the others */
-  e->opening++;
+  pk_endpoint_joined(core, c);
   PK_STAT_ADD(core->stats.upstream_connects, 1);
-  PK_STAT_ADD(core->stats.upstream_connections_active, 1);
-  PK_STAT_ADD(e->stats->connections, 1);
   pk_op_add(core, (pk_op){.op = PK_OP_CONNECT,
                           .handle = pk_conn_handle(c),
                           .data = (uint64_t)(uintptr_t)e->addr,
@@ -73,7 +48,7 @@ static pk_conn *connect_to(pk_core *core, pk_endpoint *e, const pk_request *r, i
 static inline pk_conn *open_of(const pk_core *core, const pk_endpoint *e, const pk_request *r, pk_conn **opening) {
   for (pk_conn *c = e->shared.first; c != NULL; c = c->behind) {
     if (c->codec != r->codec || c->key != r->upstream_key || !pk_up_has_room(core, c)) continue;
-    if (c->opening) {
+    if (pk_conn_is_opening(c)) {
       if (*opening == NULL) *opening = c;
     } else if (c->state == PK_CONN_OPEN) {
       return c;
@@ -113,7 +88,7 @@ static inline uint32_t over_share(const pk_core *core, const pk_endpoint *e, con
 static int may_connect(const pk_endpoint *e, const pk_request *r, int own) {
   uint32_t retired = 0, most = pk_table_cluster_at(r->live->table, r->cluster)->max_connections;
   if (own || e->conn_count < most) return 1;
-  for (const pk_conn *c = e->shared.first; c != NULL; c = c->behind) retired += c->retired;
+  for (const pk_conn *c = e->shared.first; c != NULL; c = c->behind) retired += (c->leaving & PK_LEAVE_RETIRED) != 0;
   return e->conn_count < most + (retired < most ? retired : most);
 }
 
@@ -295,17 +270,6 @@ pk_conn *pk_up_choose(pk_core *core, pk_request *r, uint32_t *status) {
   return r->pinned ? pk_pinned_choose(core, r, status) : pk_up_pick(core, r, 0, status);
 }
 
-pk_conn *pk_up_raw(pk_core *core, const pk_conn *client, const pk_endpoint *failed) {
-  pk_live *live = pk_conn_live(core, client);
-  const pk_table *t = live->table;
-  if (client->listener >= t->listener_count) return NULL;
-  const pk_table_listener *l = pk_table_listener_at(t, client->listener);
-  if (!l->present || l->fallback == PK_NONE) return NULL;
-  pk_request r = {.live = live, .cluster = l->fallback, .avoid = (pk_endpoint *)(uintptr_t)failed};
-  uint32_t status;
-  return pk_up_pick(core, &r, 1, &status);
-}
-
 int pk_up_send(pk_core *core, pk_conn *c, const pk_request *r, pk_attempt *a, const uint8_t *data,
                const pk_frame *f) {
   int oneway = f->kind == PK_KIND_ONEWAY, size = (int)f->size;
@@ -370,7 +334,7 @@ static void refuse_request(pk_core *core, pk_conn *c, const uint8_t *data, size_
   if (built > 0) pk_out_commit(core, c, (uint32_t)built);
 }
 
-int pk_up_large(pk_core *core, pk_conn *c, const uint8_t *data, size_t size, const pk_frame *f) {
+static int large(pk_core *core, pk_conn *c, const uint8_t *data, size_t size, const pk_frame *f) {
   if (f->kind == 0 || (c->named && pk_id_of(c->codec, data, f, size).data == NULL)) return 0;
   pk_message m = {.size = 0};
   pk_message_add(&m, f->kind == PK_KIND_RESPONSE ? "protokit: the answer " : "protokit: the request ");
@@ -404,38 +368,10 @@ static void reverse_request(pk_core *core, pk_conn *c, const uint8_t *data, cons
   refuse_request(core, c, data, f->size, f, c->pinned ? PK_STATUS_OVERLOADED : PK_STATUS_BAD_REQUEST, &m);
 }
 
-/* The number of an endpoint that is gone may be another's. */
-static void tell(pk_core *core, const pk_endpoint *e, uint32_t how, int error) {
-  if (!e->gone)
-    pk_op_add(core, (pk_op){.op = PK_OP_ENDPOINT, .arg = e->uid, .size = how, .data = (uint64_t)error});
-}
-
-int pk_up_silent(pk_core *core, const pk_conn *c) {
-  pk_endpoint *e = c->endpoint;
-  pk_health *h = &e->health;
-  /* Heartbeats that it never answered say nothing. Calls under way do, where it never said a word. */
-  int known = h->beats || (h->heard == 0 && c->in_flight > 0);
-  int close = h->beats || (c->in_flight == 0 && !c->pinned);
-  if (close) PK_STAT_ADD(core->stats.upstream_silent, 1);
-  if (h->failures > HEARTBEAT_TRIALS) h->beats = 0; /* whoever is there now may not know any */
-  if (known && h->heard < c->probe_at && pk_health_failed(h, PK_ILL_SILENT, core->now))
-    tell(core, e, PK_ILL_SILENT, 0);
-  return close;
-}
-
-void pk_up_unanswered(pk_core *core, const pk_attempt *a) {
-  pk_health *h = &a->endpoint->health;
-  const pk_conn *c = pk_conn_find(core, a->conn);
-  uint64_t heard = h->heard;
-  if (c != NULL && c->first_byte != 0 && c->last_read > heard) heard = c->last_read; /* half a frame, too */
-  if (pk_health_unanswered(h, a->started, heard, 2 * (uint64_t)core->limits.probe_ms * PK_MS, core->now))
-    tell(core, a->endpoint, PK_ILL_SILENT, 0);
-}
-
-void pk_up_frame(pk_core *core, pk_conn *c, const uint8_t *data, const pk_frame *f) {
+static void server_frame(pk_core *core, pk_conn *c, const uint8_t *data, const pk_frame *f) {
   /* Whoever greets says so little that he may be silent behind it. */
   if (f->kind != PK_KIND_GREETING && pk_health_heard(&c->endpoint->health, core->now))
-    tell(core, c->endpoint, PK_WELL, 0);
+    pk_endpoint_tell(core, c->endpoint, PK_WELL, 0);
   switch (f->kind) {
     case PK_KIND_RESPONSE:
       response(core, c, data, f);
@@ -449,12 +385,12 @@ void pk_up_frame(pk_core *core, pk_conn *c, const uint8_t *data, const pk_frame 
       break;
     case PK_KIND_DRAIN:
       PK_STAT_ADD(core->stats.drains_received, 1);
-      c->draining = 1;
+      c->leaving |= PK_LEAVE_DRAINED;
       if (c->pinned) pk_pinned_drained(core, c);
       c->endpoint->health.draining_until = core->now + (uint64_t)AVOID_MS * PK_MS;
       break;
     case PK_KIND_UNDRAIN:
-      c->draining = 0;
+      c->leaving &= (uint8_t)~PK_LEAVE_DRAINED;
       c->endpoint->health.draining_until = 0;
       break;
     case PK_KIND_GREETING:
@@ -468,21 +404,30 @@ void pk_up_frame(pk_core *core, pk_conn *c, const uint8_t *data, const pk_frame 
   }
 }
 
-void pk_up_opened(pk_core *core, pk_conn *c) {
-  c->opening = 0;
-  c->endpoint->opening--;
-  c->opened = c->last_read = c->last_write = core->now;
-  if (pk_health_opened(&c->endpoint->health)) tell(core, c->endpoint, PK_WELL, 0);
-  if (c->trial && c->pinned) { /* it has shown what it was for */
-    c->unwanted = 1;
-    pk_conn_close(core, c, 0);
+/* A protocol without heartbeats is only looked at again. */
+void pk_conn_probe(pk_core *core, pk_conn *c) {
+  uint32_t most = c->codec->reply_max;
+  uint8_t *to = pk_out_reserve(core, c, pk_reply_room(c->codec, most));
+  /* Where answers come in order the counter is a request's place, which a heartbeat has none of. */
+  uint64_t id = pk_slots_id(c);
+  int size = to == NULL ? 0
+                        : c->codec->heartbeat(c->codec, c->named ? 0 : id, c->key,
+                                              pk_reply_at(c->codec, to, most), most);
+  if (c->named) {
+    uint8_t written[PK_ID_MAX];
+    size = pk_reply_id(c->codec, to, most, size, (pk_slice){written, pk_id_write(c->codec, id, written)});
+  }
+  if (size <= 0) {
+    c->last_write = c->busy_since = core->now;
     return;
   }
-  if (c->raw) {
-    pk_conn_timer(core, c);
-    pk_raw_opened(core, c);
-    return;
-  }
+  pk_out_commit(core, c, (uint32_t)size);
+  c->probing = 1;
+  c->probe_at = core->now;
+  PK_STAT_ADD(core->stats.heartbeats_sent, 1);
+}
+
+static void opened(pk_core *core, pk_conn *c) {
   if (c->in_flight > 0) c->busy_since = core->now;
   if (c->endpoint->health.suspect && !c->pinned) pk_conn_probe(core, c);
   uint32_t next = c->waiting_head;
@@ -509,40 +454,9 @@ void pk_up_opened(pk_core *core, pk_conn *c) {
   pk_conn_settle(core, c);
 }
 
-void pk_core_connected(pk_core *core, pk_handle h, int failed, int error) {
-  pk_conn *c = pk_conn_find(core, h);
-  if (c == NULL || c->state != PK_CONN_CONNECTING) return;
-  if (failed) {
-    c->exhausted = failed == PK_CONNECT_EXHAUSTED;
-    if (c->exhausted) PK_STAT_ADD(core->stats.connect_errors, 1);
-    c->error = error;
-    pk_conn_close(core, c, 1);
-    return;
-  }
-  c->state = PK_CONN_OPEN;
-  c->context = c->key;
-  pk_greeting_begin(core, c); /* still opening meanwhile, in the time that connecting may take */
-  if (c->state == PK_CONN_OPEN && c->greeting == 0) pk_up_opened(core, c);
-}
-
-static void connect_failed(pk_core *core, const pk_conn *c) {
-  pk_endpoint *e = c->endpoint;
-  uint8_t why = c->late ? PK_ILL_TIMED_OUT : c->refused || c->greeting > 0 ? PK_ILL_GREETING : PK_ILL_REFUSED;
-  if (pk_health_failed(&e->health, why, core->now)) tell(core, e, why, c->error);
-  PK_STAT_ADD(core->stats.upstream_connect_failures, 1);
-  PK_STAT_ADD(e->stats->connect_failures, 1);
-}
-
-void pk_up_lost(pk_core *core, pk_conn *c, int connecting) {
+/* Its answers do not come any more: what waits for them, or for it to open, is tried again or fails. */
+static void fail_all(pk_core *core, pk_conn *c) {
   uint64_t sent = c->out_total - c->out_bytes;
-  if (connecting) {
-    if (!c->unwanted && !c->exhausted) connect_failed(core, c);
-  } else {
-    PK_STAT_ADD(core->stats.upstream_closed, 1);
-    if ((c->eof || c->broken) && c->in_flight > 0 && !c->raw && c->endpoint->health.heard < c->opened &&
-        pk_health_failed(&c->endpoint->health, PK_ILL_CLOSING, core->now))
-      tell(core, c->endpoint, PK_ILL_CLOSING, 0);
-  }
   uint32_t next = c->waiting_head;
   c->waiting_head = c->waiting_tail = PK_NONE;
   while (next != PK_NONE) {
@@ -554,14 +468,97 @@ void pk_up_lost(pk_core *core, pk_conn *c, int connecting) {
     if (r == NULL) {
       pk_attempt_free(core, a);
     } else {
-      uint32_t why = c->refused ? PK_LOST_REFUSED : c->exhausted ? PK_LOST_EXHAUSTED : 0;
-      pk_request_lost(core, r, PK_RETRY_CONNECT | why, 0);
+      pk_request_lost(core, r, PK_RETRY_CONNECT, 0, c->lost);
     }
   }
   uint32_t at = 0;
   while (c->in_flight > 0 && (next = pk_slots_next(c, &at)) != PK_NONE) {
     pk_attempt *a = pk_attempt_at(core, next);
     pk_request *r = pk_request_find(core, a->request);
-    if (r != NULL) pk_request_lost(core, r, PK_RETRY_RESET, a->out_at < sent);
+    if (r != NULL) pk_request_lost(core, r, PK_RETRY_RESET, a->out_at < sent, c->lost);
   }
 }
+
+static void closed(pk_core *core, pk_conn *c, int opening) {
+  pk_endpoint *e = c->endpoint;
+  if (!opening) pk_endpoint_closing(core, c);
+  pk_endpoint_left(core, c, opening);
+  pk_conn *client = pk_pinned_lost(core, c, opening); /* before its requests look for where else to go */
+  fail_all(core, c);
+  if (opening && client != NULL && client->own == NULL) pk_pinned_open(core, client, e);
+}
+
+static void bad(pk_core *core, pk_conn *c, const uint8_t *data, size_t size, const pk_frame *f, int error) {
+  (void)data;
+  (void)size;
+  PK_STAT_ADD(core->stats.protocol_errors_upstream, 1);
+  pk_conn_drop(core, c, error == PK_ERR_LIMIT ? PK_LOST_LIMIT : PK_LOST_FORMAT, f->error_at);
+}
+
+static void half(pk_core *core, pk_conn *c) {
+  c->lost = pk_conn_is_quiet(core, c) ? PK_LOST_HALF : PK_LOST_SLOW;
+  pk_conn_close(core, c, 0);
+}
+
+static void settle(pk_core *core, pk_conn *c) {
+  if (!c->ready && (c->eof || (c->leaving && c->in_flight == 0))) pk_conn_close(core, c, 0);
+}
+
+static uint64_t unused_until(const pk_core *core, const pk_conn *c) {
+  return (c->last_used > c->opened ? c->last_used : c->opened) + (uint64_t)core->limits.idle_ms * PK_MS;
+}
+
+static uint64_t due(const pk_core *core, const pk_conn *c) {
+  const pk_limits *l = &core->limits;
+  if (pk_conn_is_opening(c)) {
+    uint64_t late = c->opened + (uint64_t)c->connect_ms * PK_MS;
+    return c->relieve < late ? c->relieve : late;
+  }
+  /* One client's own is idle when its client is. */
+  uint64_t at = c->pinned ? UINT64_MAX : unused_until(core, c);
+  uint64_t beat = pk_conn_active(c) + (uint64_t)l->heartbeat_ms * PK_MS;
+  if (c->in_flight > 0) {
+    uint64_t heard = c->last_read > c->busy_since ? c->last_read : c->busy_since;
+    at = UINT64_MAX;
+    beat = heard + (uint64_t)l->probe_ms * PK_MS;
+  }
+  if (c->probing) beat = c->probe_at + (uint64_t)l->probe_ms * PK_MS;
+  return beat < at ? beat : at;
+}
+
+static void fired(pk_core *core, pk_conn *c) {
+  if (pk_conn_is_opening(c)) {
+    if (core->now < c->opened + (uint64_t)c->connect_ms * PK_MS) {
+      pk_up_relieve(core, c);
+      pk_conn_timer(core, c);
+    } else {
+      c->lost = PK_LOST_LATE;
+      pk_conn_close(core, c, 0);
+    }
+  } else if (!c->pinned && c->in_flight == 0 && core->now >= unused_until(core, c)) {
+    PK_STAT_ADD(core->stats.closed_idle, 1);
+    pk_conn_close(core, c, 0);
+  } else if (c->probing && pk_endpoint_silent(core, c)) {
+    pk_conn_drop(core, c, PK_LOST_SILENT, 0);
+  } else if (c->probing) { /* asked again after as long a time */
+    c->probing = 0;
+    c->last_write = c->busy_since = core->now;
+    pk_conn_timer(core, c);
+  } else {
+    pk_conn_probe(core, c);
+    pk_conn_timer(core, c);
+  }
+}
+
+const pk_kind pk_server = {
+    .side = PK_SIDE_UP,
+    .frame = server_frame,
+    .bad = bad,
+    .large = large,
+    .opened = opened,
+    .settle = settle,
+    .half = half,
+    .closed = closed,
+    .due = due,
+    .fired = fired,
+};

@@ -1,4 +1,4 @@
-/* buffer.c: memory. All buffers come from here and count against the worker's budget. */
+/* memory.c: memory. All buffers come from here and count against the worker's budget. */
 #include <stdlib.h>
 
 #include "core/internal.h"

@@ -1,0 +1,92 @@
+/* endpoint.c: what is known of an endpoint beyond its connections: what happened goes to its health (health.h), and
+ * what changed is told. */
+#include "core/internal.h"
+
+/* So often a suspect that used to answer heartbeats is asked by these alone. */
+enum { HEARTBEAT_TRIALS = 8 };
+
+/* The number of an endpoint that is gone may be another's. */
+void pk_endpoint_tell(pk_core *core, const pk_endpoint *e, uint32_t how, int error) {
+  if (!e->gone)
+    pk_op_add(core, (pk_op){.op = PK_OP_ENDPOINT, .arg = e->uid, .size = how, .data = (uint64_t)error});
+}
+
+int pk_endpoint_silent(pk_core *core, const pk_conn *c) {
+  pk_endpoint *e = c->endpoint;
+  pk_health *h = &e->health;
+  /* Heartbeats that it never answered say nothing. Calls under way do, where it never said a word. */
+  int known = h->beats || (h->heard == 0 && c->in_flight > 0);
+  int close = h->beats || (c->in_flight == 0 && !c->pinned);
+  if (close) PK_STAT_ADD(core->stats.upstream_silent, 1);
+  if (h->failures > HEARTBEAT_TRIALS) h->beats = 0; /* whoever is there now may not know any */
+  if (known && h->heard < c->probe_at && pk_health_failed(h, PK_ILL_SILENT, core->now))
+    pk_endpoint_tell(core, e, PK_ILL_SILENT, 0);
+  return close;
+}
+
+void pk_endpoint_unanswered(pk_core *core, const pk_attempt *a) {
+  pk_health *h = &a->endpoint->health;
+  const pk_conn *c = pk_conn_find(core, a->conn);
+  uint64_t heard = h->heard;
+  if (c != NULL && c->first_byte != 0 && c->last_read > heard) heard = c->last_read; /* half a frame, too */
+  if (pk_health_unanswered(h, a->started, heard, 2 * (uint64_t)core->limits.probe_ms * PK_MS, core->now))
+    pk_endpoint_tell(core, a->endpoint, PK_ILL_SILENT, 0);
+}
+
+static void connect_failed(pk_core *core, const pk_conn *c) {
+  pk_endpoint *e = c->endpoint;
+  uint8_t why = c->lost == PK_LOST_LATE                           ? PK_ILL_TIMED_OUT
+                : c->lost == PK_LOST_REFUSED || c->greeting > 0 ? PK_ILL_GREETING
+                                                                : PK_ILL_REFUSED;
+  if (pk_health_failed(&e->health, why, core->now)) pk_endpoint_tell(core, e, why, c->error);
+  PK_STAT_ADD(core->stats.upstream_connect_failures, 1);
+  PK_STAT_ADD(e->stats->connect_failures, 1);
+}
+
+void pk_endpoint_opened(pk_core *core, pk_endpoint *e) {
+  e->opening--;
+  if (pk_health_opened(&e->health)) pk_endpoint_tell(core, e, PK_WELL, 0);
+}
+
+void pk_endpoint_closing(pk_core *core, const pk_conn *c) {
+  pk_endpoint *e = c->endpoint;
+  if ((c->eof || c->broken) && c->in_flight > 0 && e->health.heard < c->opened &&
+      pk_health_failed(&e->health, PK_ILL_CLOSING, core->now))
+    pk_endpoint_tell(core, e, PK_ILL_CLOSING, 0);
+}
+
+/* Those of its endpoint that it stands among. */
+static pk_conns *conns_of(const pk_conn *c) { return c->pinned ? &c->endpoint->own : &c->endpoint->shared; }
+
+/* At the end: the connections in front are filled first. */
+void pk_endpoint_joined(pk_core *core, pk_conn *c) {
+  pk_endpoint *e = c->endpoint;
+  pk_conns *all = conns_of(c);
+  c->before = all->last;
+  *(c->before != NULL ? &c->before->behind : &all->first) = c;
+  all->last = c;
+  e->conn_count += !c->pinned; /* what is one client's own takes no place of the others */
+  e->opening++;
+  PK_STAT_ADD(core->stats.upstream_connections_active, 1);
+  PK_STAT_ADD(e->stats->connections, 1);
+}
+
+static void leave(pk_conn *c) {
+  pk_conns *all = conns_of(c);
+  *(c->before != NULL ? &c->before->behind : &all->first) = c->behind;
+  *(c->behind != NULL ? &c->behind->before : &all->last) = c->before;
+}
+
+void pk_endpoint_left(pk_core *core, pk_conn *c, int opening) {
+  pk_endpoint *e = c->endpoint;
+  leave(c);
+  e->conn_count -= !c->pinned;
+  e->opening -= opening != 0;
+  PK_STAT_SUB(core->stats.upstream_connections_active, 1);
+  PK_STAT_SUB(e->stats->connections, 1);
+  if (!opening) {
+    PK_STAT_ADD(core->stats.upstream_closed, 1);
+  } else if (c->lost != PK_LOST_UNWANTED && c->lost != PK_LOST_EXHAUSTED) {
+    connect_failed(core, c);
+  }
+}

@@ -1,0 +1,225 @@
+/* live.c: the tables in use, what has state by the identities in them, and a change from one to the next. */
+#include <stdlib.h>
+
+#include "base/hash.h"
+#include "core/internal.h"
+
+static int same_text(const pk_table *a, pk_text x, const pk_table *b, pk_text y) {
+  return x.size == y.size && (x.size == 0 || memcmp(pk_table_text_at(a, x), pk_table_text_at(b, y), x.size) == 0);
+}
+
+static uint64_t name_hash(const pk_table *t, uint32_t cluster) {
+  pk_text name = pk_table_cluster_at(t, cluster)->name;
+  return pk_hash(0, (const uint8_t *)pk_table_text_at(t, name), name.size);
+}
+
+static int same_name(const pk_table *a, uint32_t x, const pk_table *b, uint32_t y) {
+  return same_text(a, pk_table_cluster_at(a, x)->name, b, pk_table_cluster_at(b, y)->name);
+}
+
+static pk_endpoint_stats *stats_of(pk_core *core, uint32_t uid) {
+  uint32_t page = uid / PK_PAGE;
+  if (page >= PK_STAT_PAGES) return NULL;
+  pk_endpoint_stats *stats = atomic_load_explicit(&core->endpoint_stats[page], memory_order_acquire);
+  if (stats == NULL) {
+    stats = calloc(PK_PAGE, sizeof *stats);
+    atomic_store_explicit(&core->endpoint_stats[page], stats, memory_order_release);
+  }
+  return stats == NULL ? NULL : stats + uid % PK_PAGE;
+}
+
+const pk_endpoint_stats *pk_core_endpoint_stats(const pk_core *core, uint32_t uid) {
+  uint32_t page = uid / PK_PAGE;
+  if (page >= PK_STAT_PAGES) return NULL;
+  const pk_endpoint_stats *stats =
+      atomic_load_explicit(&core->endpoint_stats[page], memory_order_acquire);
+  return stats == NULL ? NULL : stats + uid % PK_PAGE;
+}
+
+/* The endpoint's record, a new one where its number is new; NULL without memory. */
+static pk_endpoint *endpoint_of(pk_core *core, const pk_table_endpoint *te) {
+  uint32_t capacity = core->endpoint_capacity;
+  pk_endpoint_stats *stats = stats_of(core, te->uid);
+  if (stats == NULL) return NULL;
+  pk_endpoint **all = pk_grow(core->endpoints, &core->endpoint_capacity, te->uid + 1, sizeof *all);
+  if (all == NULL) return NULL;
+  for (uint32_t i = capacity; i < core->endpoint_capacity; i++) all[i] = NULL;
+  core->endpoints = all;
+  if (all[te->uid] != NULL) return all[te->uid];
+  pk_endpoint *e = all[te->uid] = calloc(1, sizeof *e);
+  if (e == NULL) return NULL;
+  e->uid = te->uid;
+  e->stats = stats;
+  e->addr_size = te->addr_size;
+  memcpy(e->addr, te->addr, te->addr_size);
+  return e;
+}
+
+/* Connections of an endpoint that is gone end with their last answer, those that wait for none at once. */
+static void end_connections(pk_core *core, const pk_conns *all) {
+  for (pk_conn *c = all->first; c != NULL; c = c->behind) {
+    c->leaving |= PK_LEAVE_GONE;
+    if (c->in_flight == 0) pk_conn_discard(core, c);
+  }
+}
+
+/* No table has it any more. Its number and counters are free for another, which begins with nothing of it;
+ * pinned clients may still wait for answers from it. */
+static void endpoint_gone(pk_core *core, pk_endpoint *e) {
+  for (size_t i = 0; i < sizeof *e->stats / sizeof(_Atomic uint64_t); i++)
+    atomic_store_explicit((_Atomic uint64_t *)(void *)e->stats + i, 0, memory_order_relaxed);
+  core->endpoints[e->uid] = NULL;
+  e->gone = 1;
+  e->stats = &core->gone_stats;
+  e->gone_next = core->gone_endpoints;
+  core->gone_endpoints = e;
+  end_connections(core, &e->shared);
+  end_connections(core, &e->own);
+}
+
+void pk_endpoints_free_gone(pk_core *core) {
+  pk_endpoint **at = &core->gone_endpoints;
+  while (*at != NULL) {
+    pk_endpoint *e = *at;
+    if (e->shared.first != NULL || e->own.first != NULL || e->active > 0) {
+      at = &e->gone_next;
+    } else {
+      *at = e->gone_next;
+      free(e);
+    }
+  }
+}
+
+/* The table's first `count` endpoints are in one table less. */
+static void let_go(pk_core *core, const pk_table *t, uint32_t count) {
+  for (uint32_t i = 0; i < count; i++) {
+    pk_endpoint *e = core->endpoints[pk_table_endpoint_at(t, i)->uid];
+    if (--e->tables == 0) endpoint_gone(core, e);
+  }
+}
+
+static void retire(pk_core *core, pk_live *live) {
+  pk_live **at = &core->live;
+  while (*at != live) at = &(*at)->older;
+  *at = live->older;
+  let_go(core, live->table, live->table->endpoint_count);
+  PK_STAT_SUB(core->stats.tables_live, 1);
+  pk_op_add(core, (pk_op){.op = PK_OP_RETIRED, .token = live->token});
+  free(live);
+}
+
+void pk_live_release(pk_core *core, pk_live *live) {
+  if (--live->users == 0 && live != core->live) retire(core, live);
+}
+
+void pk_live_client_closed(pk_core *core, pk_conn *client) {
+  pk_live *kept = client->kept;
+  core->client_count--;
+  PK_STAT_SUB(core->stats.connections_active, 1);
+  PK_STAT_SUB(core->stats.connections_told, client->told);
+  client->kept = NULL;
+  if (kept != NULL) pk_live_release(core, kept);
+}
+
+void pk_core_abort(pk_core *core) {
+  pk_live *live = core->prepared;
+  if (live == NULL) return;
+  core->prepared = NULL;
+  let_go(core, live->table, live->table->endpoint_count);
+  pk_op_add(core, (pk_op){.op = PK_OP_RETIRED, .token = live->token});
+  free(live);
+}
+
+int pk_core_prepare(pk_core *core, const pk_table *table, uint64_t token) {
+  pk_core_abort(core);
+  size_t clusters = table->cluster_count * sizeof(pk_cluster_state), plans = table->plan_count * sizeof(pk_filtering);
+  pk_live *live = calloc(1, sizeof *live + clusters + plans);
+  if (live == NULL) return -1;
+  live->filtering = (pk_filtering *)(void *)(live->clusters + table->cluster_count);
+  for (uint32_t i = 0; i < table->endpoint_count; i++) {
+    pk_endpoint *e = endpoint_of(core, pk_table_endpoint_at(table, i));
+    if (e == NULL) {
+      let_go(core, table, i);
+      free(live);
+      return -1;
+    }
+    e->tables++; /* from now on: an older table that has it may retire before this one is used */
+  }
+  live->table = table;
+  live->token = token;
+  core->prepared = live;
+  return 0;
+}
+
+/* Each cluster's balancer goes on where that of the same name stood; a new one begins anywhere, so that many
+ * workers and proxies do not begin with the same endpoint. */
+static void carry_balancers(pk_core *core, pk_live *live, const pk_live *older) {
+  const pk_table *t = live->table;
+  uint32_t *places = NULL, mask = 1, count = older == NULL ? 0 : older->table->cluster_count;
+  while (mask < 2 * count) mask *= 2;
+  if (count > 0) places = calloc(mask, sizeof *places); /* index + 1; without memory all begin anywhere */
+  mask--;
+  for (uint32_t i = 0; places != NULL && i < count; i++) {
+    uint32_t at = (uint32_t)name_hash(older->table, i) & mask;
+    while (places[at] != 0) at = (at + 1) & mask;
+    places[at] = i + 1;
+  }
+  for (uint32_t i = 0; i < t->cluster_count; i++) {
+    const pk_table_cluster *c = pk_table_cluster_at(t, i);
+    if (c->schedule_count == 0) continue;
+    uint32_t at = (uint32_t)name_hash(t, i) & mask, before = 0;
+    while (places != NULL && (before = places[at]) != 0 && !same_name(t, i, older->table, before - 1))
+      at = (at + 1) & mask;
+    int goes_on = before != 0 && pk_table_cluster_at(older->table, before - 1)->schedule_count == c->schedule_count;
+    live->clusters[i].cursor =
+        goes_on ? older->clusters[before - 1].cursor : (uint32_t)(pk_random(core) % c->schedule_count);
+  }
+  free(places);
+}
+
+static int same_listener(const pk_table *a, const pk_table *b, uint32_t i) {
+  if (i >= a->listener_count || i >= b->listener_count) return 0;
+  const pk_table_listener *x = pk_table_listener_at(a, i), *y = pk_table_listener_at(b, i);
+  return x->present && y->present && same_text(a, x->name, b, y->name);
+}
+
+/* Clients of listeners that `older` was the last to have are told to go elsewhere, and served as before until
+ * they have left or the time to drain is over. */
+static void keep_clients(pk_core *core, pk_live *older) {
+  const pk_table *was = older->table, *is = core->live->table;
+  uint32_t lost = 0;
+  while (lost < was->listener_count && (!pk_table_listener_at(was, lost)->present || same_listener(was, is, lost)))
+    lost++;
+  if (lost == was->listener_count) return;
+  for (uint32_t i = 0; i < core->conn_count; i++) {
+    pk_conn *c = core->conns[i];
+    if (c->state != PK_CONN_OPEN || !pk_conn_is_client(c) || c->kept != NULL || same_listener(was, is, c->listener))
+      continue;
+    c->kept = older;
+    older->users++;
+    c->leave_by = core->now + (uint64_t)core->limits.drain_ms * PK_MS;
+    if (!c->told_drain) pk_conn_tell_drain(core, c);
+    pk_conn_timer(core, c);
+  }
+}
+
+void pk_core_commit(pk_core *core) {
+  pk_live *live = core->prepared, *older = core->live;
+  if (live == NULL) return;
+  core->prepared = NULL;
+  carry_balancers(core, live, older);
+  live->older = older;
+  core->live = live;
+  core->limits = live->table->limits;
+  memset(core->cached_routes, 0, sizeof core->cached_routes);
+  PK_STAT_ADD(core->stats.tables_live, 1);
+  if (older == NULL) return;
+  keep_clients(core, older);
+  if (older->users == 0) retire(core, older);
+}
+
+int pk_core_apply(pk_core *core, const pk_table *table, uint64_t token) {
+  if (pk_core_prepare(core, table, token) != 0) return -1;
+  pk_core_commit(core);
+  return 0;
+}

@@ -1,0 +1,124 @@
+/* records.c: the places of connections, requests and attempts, and their handles; operations for the driver. */
+#include <stdlib.h>
+
+#include "base/hash.h"
+#include "core/internal.h"
+
+void pk_op_add(pk_core *core, pk_op op) {
+  pk_op *ops = pk_grow(core->ops, &core->op_capacity, core->op_count + 1, sizeof *ops);
+  if (ops == NULL) abort(); /* a lost operation would leave a socket that nobody owns */
+  core->ops = ops;
+  core->ops[core->op_count++] = op;
+}
+
+size_t pk_core_take_ops(pk_core *core, pk_op *out, size_t max) {
+  size_t left = core->op_count - core->op_taken, n = left < max ? left : max;
+  if (n > 0) memcpy(out, core->ops + core->op_taken, n * sizeof *out);
+  core->op_taken += (uint32_t)n;
+  if (core->op_taken == core->op_count) core->op_taken = core->op_count = 0;
+  return n;
+}
+
+/* xorshift64*: where to start in a list, which of two endpoints; nothing secret. */
+uint64_t pk_random(pk_core *core) {
+  core->random ^= core->random >> 12;
+  core->random ^= core->random << 25;
+  core->random ^= core->random >> 27;
+  return core->random * 0x2545f4914f6cdd1du >> 16;
+}
+
+pk_conn *pk_conn_new(pk_core *core, const pk_kind *kind, uint8_t state) {
+  pk_conn *c;
+  if (core->free_conns.count > 0) {
+    c = core->conns[core->free_conns.items[--core->free_conns.count]];
+  } else {
+    pk_conn **conns = pk_grow(core->conns, &core->conn_capacity, core->conn_count + 1, sizeof *conns);
+    if (conns == NULL) return NULL;
+    core->conns = conns;
+    c = calloc(1, sizeof *c);
+    if (c == NULL) return NULL;
+    c->index = core->conn_count;
+    conns[core->conn_count++] = c;
+  }
+  uint32_t index = c->index, generation = c->generation + 1;
+  memset(c, 0, sizeof *c);
+  c->index = index;
+  c->generation = generation < (1u << 31) ? generation : 1; /* the top bit is the driver's */
+  c->kind = kind;
+  c->state = state;
+  c->timer.kind = PK_TIMER_CONN;
+  c->waiting_head = c->waiting_tail = PK_NONE;
+  c->opened = c->last_read = c->last_write = core->now;
+  return c;
+}
+
+int pk_requests_grow(pk_core *core) {
+  uint32_t capacity = core->request_pages;
+  pk_request **pages = realloc(core->requests, (capacity + 1) * sizeof *pages);
+  if (pages == NULL) return -1;
+  core->requests = pages;
+  pages[capacity] = calloc(PK_PAGE, sizeof(pk_request));
+  if (pages[capacity] == NULL) return -1;
+  core->request_pages++;
+  for (uint32_t i = PK_PAGE; i-- > 0;) {
+    pk_request *r = &pages[capacity][i];
+    r->index = capacity * PK_PAGE + i;
+    r->next = core->free_request;
+    core->free_request = r->index;
+  }
+  return 0;
+}
+
+pk_attempt *pk_attempt_new(pk_core *core) {
+  if (core->free_attempt == PK_NONE) {
+    uint32_t capacity = core->attempt_pages;
+    pk_attempt **pages = realloc(core->attempts, (capacity + 1) * sizeof *pages);
+    if (pages == NULL) return NULL;
+    core->attempts = pages;
+    pages[capacity] = aligned_alloc(64, PK_PAGE * sizeof(pk_attempt));
+    if (pages[capacity] == NULL) return NULL;
+    core->attempt_pages++;
+    for (uint32_t i = PK_PAGE; i-- > 0;) {
+      pk_attempt *a = &pages[capacity][i];
+      a->index = capacity * PK_PAGE + i;
+      a->next = core->free_attempt;
+      core->free_attempt = a->index;
+    }
+  }
+  pk_attempt *a = pk_attempt_at(core, core->free_attempt);
+  uint32_t index = a->index;
+  core->free_attempt = a->next;
+  memset(a, 0, sizeof *a);
+  a->index = index;
+  a->next = PK_NONE;
+  return a;
+}
+
+void pk_attempt_free(pk_core *core, pk_attempt *a) {
+  a->request = 0;
+  a->next = core->free_attempt;
+  core->free_attempt = a->index;
+}
+
+/* Where the id of the request at an index is kept; NULL without memory. */
+uint8_t *pk_request_id_room(pk_core *core, uint32_t index) {
+  uint32_t page = index / PK_PAGE, had = core->id_pages;
+  uint8_t **pages = pk_grow(core->ids, &core->id_pages, page + 1, sizeof *pages);
+  if (pages == NULL) return NULL;
+  core->ids = pages;
+  for (uint32_t i = had; i < core->id_pages; i++) pages[i] = NULL;
+  if (pages[page] == NULL) pages[page] = malloc(PK_PAGE * PK_ID_MAX);
+  return pages[page] == NULL ? NULL : pages[page] + index % PK_PAGE * PK_ID_MAX;
+}
+
+pk_slice pk_request_id(const pk_core *core, const pk_request *r) {
+  if (r->id_size == PK_ABSENT) return (pk_slice){NULL, 0};
+  return (pk_slice){core->ids[r->index / PK_PAGE] + r->index % PK_PAGE * PK_ID_MAX, r->id_size};
+}
+
+void pk_request_keep_id(pk_core *core, pk_request *r, pk_slice id) {
+  r->named = 1;
+  r->client_id = pk_hash(0, id.data, id.size);
+  r->id_size = id.data == NULL ? PK_ABSENT : (uint8_t)id.size;
+  if (id.size > 0) memcpy(pk_request_id_room(core, r->index), id.data, id.size);
+}
