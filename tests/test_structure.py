@@ -115,6 +115,56 @@ def test_plugins_use_the_public_names_only():
                 assert not name.startswith("protokit.wire.") or name.split(".")[2] in wire.__all__, name
 
 
+def private_names(source: str) -> set[str]:
+    """Underscored names of others: imported, or reached through anything but an object's own ``self``."""
+    named_tuples = {"_replace", "_asdict", "_fields"}
+    tree = ast.parse(source)
+    found = {part for name in imports(source, "") for part in name.split(".") if name.startswith("protokit.")}
+    of = [one for one in ast.walk(tree) if isinstance(one, ast.Attribute)]
+    found |= {
+        one.attr
+        for one in of
+        if not (isinstance(one.value, ast.Name) and one.value.id in {"self", "cls", "os"})
+    }
+    return {one for one in found if one.startswith("_") and not one.startswith("__")} - named_tuples
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "testing").rglob("*.py")), ids=lambda path: path.name)
+def test_the_kit_uses_the_names_that_any_plugin_may_use(path):
+    assert private_names(path.read_text()) == set()
+
+
+def test_the_tests_of_plugins_and_the_examples_use_public_names_only():
+    public = {*protokit.__all__, "errors", "wire", "testing", "native", "config", "plugins"}
+    paths = [*(REPO / "plugins").glob("*/tests/*.py"), *(REPO / "examples").rglob("*.py")]
+    assert len(paths) > 20
+    for path in paths:
+        if path.name == "test_faults.py":  # of the engine more than of Dubbo: knows every counter
+            continue
+        for name in imports(path.read_text(), ""):
+            if name.startswith("protokit."):
+                assert name.split(".")[1] in public, f"{path}: {name}"
+                assert not name.startswith("protokit.wire.") or name.split(".")[2] in wire.__all__, (
+                    f"{path}: {name}"
+                )
+
+
+def test_c_of_plugins_includes_public_headers_only():
+    for path in [*(REPO / "plugins").glob("*/native/*.[ch]"), *(REPO / "examples").glob("*/native/*.[ch]")]:
+        own = {one.name for one in path.parent.iterdir()}
+        for name in re.findall(r'^#include [<"](.*)[>"]$', path.read_text(), re.MULTILINE):
+            public = name.startswith("protokit/") and (REPO / "native" / "include" / name).exists()
+            assert name in own or public or "/" not in name, f"{path}: {name}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_nobody_asks_which_tier_a_codec_is_of(path):
+    """Whoever needs more than ``Codec`` has needs a declaration, and asks for that."""
+    calls = [one for one in ast.walk(ast.parse(path.read_text())) if isinstance(one, ast.Call)]
+    asked = [one for one in calls if isinstance(one.func, ast.Name) and one.func.id == "isinstance"]
+    assert not [one for one in asked if "PythonCodec" in ast.dump(one) or "NativeCodec" in ast.dump(one)]
+
+
 def test_public_names():
     assert set(protokit.__all__) <= set(dir(protokit))
     for name in protokit.__all__:

@@ -40,12 +40,12 @@ from protokit.cli.frames import (
 )
 from protokit.errors import PluginError, ProtokitError, RemoteProtocolError
 from protokit.model import Status
-from protokit.wire import PythonCodec, WireFormat, ask
-from protokit.wire.explain import Piece, explain
 from protokit.wire.format import KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from protokit.wire.explain import Piece
 
 _CHUNK = 64 << 10
 _TEXT_MAX = 256 << 20
@@ -111,7 +111,7 @@ def decode(
             raise
         printer.fail(f"cannot be read: {error.strerror}")
     except Exception as error:
-        in_python = [one.protocol.name for one in candidates if isinstance(one.codec, PythonCodec)]
+        in_python = [one.protocol.name for one in candidates if not one.codec.ask.in_engine]
         if not in_python:
             raise
         printer.fail(
@@ -251,7 +251,7 @@ def _facts(frame: Frame, where: Facts) -> Facts:
         "size": message.size,
         "protocol": frame.protocol.name,
         "kind": KINDS[message.kind] if 0 < message.kind < len(KINDS) else "unknown",
-        "id": native.show_id(message.id) if ask.id_bytes(wire) else None,
+        "id": native.show_id(message.id) if wire.ask.id_bytes else None,
         "status": Status(message.status).name if message.kind == native.KIND_RESPONSE else None,
         "service": "",
         "method": "",
@@ -262,18 +262,18 @@ def _facts(frame: Frame, where: Facts) -> Facts:
     }
     if message.kind in _REQUESTS:
         try:
-            request = ask.request(wire, frame.data)
+            request = wire.ask.request(frame.data)
         except RemoteProtocolError as error:
             facts["error"] = str(error)
         else:
             facts |= {name: getattr(request, name) for name in ("service", "method", "version", "group")}
             facts["headers"] = dict(request.headers)
             facts["timeout_ms"] = request.timeout_ms or message.timeout_ms
-    if isinstance(wire, WireFormat):
-        try:
-            facts["fields"] = [_field(piece) for piece in explain(wire.nodes, frame.data)]
-        except (RemoteProtocolError, EOFError) as error:
-            facts["error"] = str(error)
+    try:
+        if fields := wire.ask.explain(frame.data):
+            facts["fields"] = [_field(piece) for piece in fields]
+    except (RemoteProtocolError, EOFError) as error:
+        facts["error"] = str(error)
     return facts
 
 

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from protokit import native
 from protokit.errors import RemoteProtocolError
-from protokit.wire import Protocol, WireFormat, ask
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence
+
+    from protokit.wire import Protocol
 
 _HEAD = 4096
 _PROBE = 64
@@ -80,23 +81,23 @@ class Candidate:
     @cached_property
     def first(self) -> list[int]:
         """The bytes that a connection may begin with."""
-        return [byte for byte in range(256) if ask.probe(self.codec, bytes([byte])) != -1]
+        return [byte for byte in range(256) if self.codec.ask.probe(bytes([byte])) != -1]
 
     def frame(self, data: bytearray, at: int, limit: int) -> native.Message:
         """Frame what begins there, without a copy of more than it needs."""
         left = len(data) - at
         size = min(left, _HEAD)
         while True:
-            message = ask.frame(self.codec, bytes(data[at : at + size]), limit)
+            message = self.codec.ask.frame(bytes(data[at : at + size]), limit)
             if message.result != 1 or size == left or message.need > left:
                 return message
             size = min(left, max(message.need, size + _HEAD))
 
     def unlike(self, data: bytes) -> tuple[int, str]:
         """Where ``data`` stops being a beginning of this protocol, and what it may be there."""
-        ends = (i for i in range(len(data)) if ask.probe(self.codec, data[: i + 1]) == -1)
+        ends = (i for i in range(len(data)) if self.codec.ask.probe(data[: i + 1]) == -1)
         at = next(ends, len(data) - 1)
-        fitting = [b for b in range(256) if ask.probe(self.codec, data[:at] + bytes([b])) != -1]
+        fitting = [b for b in range(256) if self.codec.ask.probe(data[:at] + bytes([b])) != -1]
         return at, _ranges(fitting)
 
     def why(self, data: bytes, message: native.Message, limit: int) -> tuple[int, str]:
@@ -105,19 +106,18 @@ class Candidate:
         what = native.RESULTS.get(message.result, "malformed")
         if message.result == -3:
             return at, f"{_seen(data, at)} seen, a {name} frame of at most {limit} bytes expected"
-        if isinstance(self.protocol.wire, WireFormat):
-            try:
-                self.protocol.wire.explain(data)
-            except RemoteProtocolError as error:
-                text = str(error).removeprefix(f"at byte {error.offset}: ")
-                return error.offset, f"{_seen(data, error.offset)} seen: {text} ({name}: {what})"
-            except EOFError:
-                pass
+        try:
+            self.codec.ask.explain(data)
+        except RemoteProtocolError as error:
+            text = str(error).removeprefix(f"at byte {error.offset}: ")
+            return error.offset, f"{_seen(data, error.offset)} seen: {text} ({name}: {what})"
+        except EOFError:
+            pass
         expected = _ranges([b for b in range(256) if self._may_be(data, at, b, limit)])
         return at, f"{_seen(data, at)} seen, {expected} expected ({name}: {what})"
 
     def _may_be(self, data: bytes, at: int, byte: int, limit: int) -> bool:
-        message = ask.frame(self.codec, data[:at] + bytes([byte]) + data[at + 1 : at + _HEAD], limit)
+        message = self.codec.ask.frame(data[:at] + bytes([byte]) + data[at + 1 : at + _HEAD], limit)
         return message.result >= 0 or message.error_at > at
 
 
@@ -249,7 +249,7 @@ class Decoder:
         """Choose; True when there is something to go on with."""
         data = bytes(self._data[: 16 * _HEAD])
         for candidate in self._choice.candidates:
-            result = ask.probe(candidate.codec, data)
+            result = candidate.codec.ask.probe(data)
             if result == 0:
                 self._framing, self._starting = candidate, False
                 return True
@@ -332,7 +332,7 @@ class Decoder:
 
     def _fits(self, candidate: Candidate, at: int) -> int:
         """0: a whole frame, and what follows may be one; 1: more bytes must tell; -1: no."""
-        if ask.probe(candidate.codec, bytes(self._data[at : at + _PROBE])) == -1:
+        if candidate.codec.ask.probe(bytes(self._data[at : at + _PROBE])) == -1:
             return -1
         limit = self._limit if self._effort < _EFFORT else min(self._limit, _HEAD)
         message = candidate.frame(self._data, at, limit)
@@ -343,6 +343,6 @@ class Decoder:
         if end >= len(self._data):
             return 0
         following = bytes(self._data[end : end + _PROBE])
-        if ask.probe(candidate.codec, following) == -1:
+        if candidate.codec.ask.probe(following) == -1:
             return -1
         return 0 if candidate.frame(self._data, end, self._limit).result >= 0 else -1

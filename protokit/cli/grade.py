@@ -24,7 +24,7 @@ from protokit.cli.fuzz import Time
 from protokit.cli.subject import kit_of, plugin_of, protocol_in, protocol_named
 from protokit.errors import ProtokitError
 from protokit.model import Status
-from protokit.wire import PythonCodec, WireFormat, ask
+from protokit.wire import WireFormat
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -206,7 +206,7 @@ def _replies(protocol: Protocol, vectors: list[Golden]) -> Step:
     wire = protocol.wire
     context = key = 0
     for one in vectors:
-        message = ask.frame(wire, one.data)
+        message = wire.ask.frame(one.data)
         if message.result == 0 and message.kind == native.KIND_REQUEST:
             context, key = message.context, message.upstream_key
             break
@@ -218,7 +218,7 @@ def _replies(protocol: Protocol, vectors: list[Golden]) -> Step:
             reply = build()
             if not reply:
                 return False
-            message = ask.frame(wire, reply)
+            message = wire.ask.frame(reply)
         except Exception as error:  # noqa: BLE001  # somebody else's code
             wrong.append(f"{what}: {type(error).__name__}: {error}")
             return False
@@ -230,16 +230,16 @@ def _replies(protocol: Protocol, vectors: list[Golden]) -> Step:
     errors = [
         status.name
         for status in statuses
-        if whole(status.name, lambda status=status: ask.error(wire, status, 1, context, b"no"))  # type: ignore[misc]
+        if whole(status.name, lambda status=status: wire.ask.error(status, 1, context, b"no"))  # type: ignore[misc]
     ]
     lacking = [status.name for status in statuses if status.name not in errors]
     found = [f"errors for {len(errors)} of {len(statuses)} statuses"]
     found += [f"none for {', '.join(lacking)}"] if lacking else []
-    beat = whole("heartbeat", lambda: ask.heartbeat(wire, 1, key))
+    beat = whole("heartbeat", lambda: wire.ask.heartbeat(1, key))
     found.append("heartbeat" if beat else "no heartbeat")
     if beat:
-        whole("heartbeat's answer", lambda: ask.heartbeat_ack(wire, ask.heartbeat(wire, 1, key)))
-    drains = whole("drain", lambda: ask.drain(wire, context))
+        whole("heartbeat's answer", lambda: wire.ask.heartbeat_ack(wire.ask.heartbeat(1, key)))
+    drains = whole("drain", lambda: wire.ask.drain(context))
     optional = " (where the listener has goaway: true)" if native.optional_drain(wire.address) else ""
     found.append(f"drain{optional}" if drains else "no drain")
     return Step("replies", not wrong and not lacking, "; ".join([*wrong, ", ".join(found)]))
@@ -292,7 +292,7 @@ def _conformance(name: str, golden: tuple[Path, ...], vectors: list[Golden], exa
 def _fuzz(protocol: Protocol, name: str, vectors: list[Golden], seconds: float) -> Step:
     from protokit.testing import fuzzing  # noqa: PLC0415  # Hypothesis is an extra
 
-    if isinstance(protocol.wire, PythonCodec):
+    if not protocol.wire.ask.in_engine:
         return Step("fuzz", ok=None, found="not done: a codec in Python is no native code")
     if protocol.tier != "declared" and not vectors:
         return Step("fuzz", ok=None, found="not done: a codec in C needs golden vectors to begin with")
@@ -308,7 +308,7 @@ def _fuzz(protocol: Protocol, name: str, vectors: list[Golden], seconds: float) 
 def _cost(protocol: Protocol, vectors: list[Golden], other: Protocol | None) -> Step:
     from protokit.testing.cost import compare, cost  # noqa: PLC0415  # Hypothesis is an extra
 
-    if isinstance(protocol.wire, PythonCodec):
+    if not protocol.wire.ask.in_engine:
         return Step("cost", ok=None, found="not measured: a codec in Python runs on the main thread")
     is_native = protocol.tier == "native" or None
     try:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from protokit.model import Request
     from protokit.wire import PythonCodec
-    from protokit.wire.ask import Wire
+    from protokit.wire.codec import Wire
 
 _log = logging.getLogger("protokit.bridge")
 _TURN = 256  # frames until others have theirs

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from protokit.control.snapshot import Endpoint, Listener, Rule, Snapshot, Use
-    from protokit.wire.ask import Wire
+    from protokit.wire.codec import Wire
 
 
 class Identities:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from protokit import logs, native
 from protokit.errors import ProtocolError
 from protokit.model import Status
-from protokit.wire import ask
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 
     from protokit.dataplane.compile import Compiled
     from protokit.model import Request
-    from protokit.wire.ask import Wire
+    from protokit.wire.codec import Wire
 
 _FIELDS = {
     native.EDIT_SERVICE: "service",
@@ -91,8 +90,8 @@ class FilterRunner:
         self, key: tuple[native.Worker, int], op: native.Op, compiled: Compiled, wire: Wire, frame: bytes
     ) -> tuple[int, int, int, bytes]:
         try:
-            frame = ask.from_engine(wire, frame)
-            request = ask.request(wire, frame, compiled.snapshot.max_headers)
+            frame = wire.ask.from_engine(frame)
+            request = wire.ask.request(frame, compiled.snapshot.max_headers)
         except (Exception, SystemExit) as error:  # noqa: BLE001  # a codec in Python may raise anything
             if not isinstance(error, ProtocolError):
                 self._failed("a request could not be read; it is answered BAD_REQUEST", error)
@@ -154,7 +153,7 @@ def _changed(wire: Wire, before: Request, after: Request) -> bytes:
         for key, value in after.headers.items()
         if before.headers.get(key) != value
     ]
-    return ask.for_engine(wire, ask.edit(wire, before.frame, edits)) if edits else b""
+    return wire.ask.for_engine(wire.ask.edit(before.frame, edits)) if edits else b""
 
 
 def _reply(status: Status, text: str) -> tuple[int, int, int, bytes]:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from protokit.control.snapshot import Listener, Snapshot
     from protokit.model import Filter
-    from protokit.wire.ask import Wire
+    from protokit.wire.codec import Wire
 
 _log = logging.getLogger("protokit.proxy")
 _POLL_S = 0.02

@@ -18,7 +18,7 @@ import construct
 
 from protokit.errors import LocalProtocolError, ProtocolError, RemoteProtocolError
 from protokit.testing.strategies import Facts, Unfit
-from protokit.wire import WireFormat, ask, views
+from protokit.wire import WireFormat, views
 from protokit.wire.explain import calculate
 from protokit.wire.layout import (
     Bits,
@@ -117,7 +117,7 @@ class Cases:
     def _about(self, frame: bytes) -> tuple[Any, ...]:
         """Its kind, its status, its form."""
         if not isinstance(self.wire, WireFormat):
-            seen = ask.frame(self.wire, frame, len(frame))
+            seen = self.wire.ask.frame(frame, len(frame))
             return seen.kind, seen.status, seen.context & 0xFF
         try:
             one = self.wire.message(frame)

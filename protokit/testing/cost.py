@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 from protokit import native
 from protokit.errors import ProtokitError
-from protokit.wire import Protocol, PythonCodec, ask
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from protokit.testing.golden import Golden
+    from protokit.wire import Protocol
 
 ROUNDS = 15
 BATCHES = 8  # of a round; the quickest counts
@@ -72,10 +72,10 @@ def compare(protocol: Protocol, other: Protocol, golden: Sequence[Golden]) -> tu
 def _difference(one: Protocol, other: Protocol, data: bytes) -> str | None:
     seen = []
     for wire in (one.wire, other.wire):
-        message = ask.frame(wire, data, _LIMITS["frame"])
+        message = wire.ask.frame(data, _LIMITS["frame"])
         what: list[object] = [message.result, message.kind, message.size, message.id]
         if message.result == 0 and message.kind in {native.KIND_REQUEST, native.KIND_ONEWAY}:
-            request = ask.request(wire, data)
+            request = wire.ask.request(data)
             what += [request.service, request.method, request.version, request.group]
         seen.append(what)
     return None if seen[0] == seen[1] else f"{seen[1]}, not {seen[0]}"
@@ -86,7 +86,7 @@ class _Feed:
 
     def __init__(self, protocol: Protocol, golden: Sequence[Golden]) -> None:
         wire = protocol.wire
-        if isinstance(wire, PythonCodec):
+        if not wire.ask.in_engine:
             raise ProtokitError("a codec in Python runs on the main thread")
         self.codec = codec = wire.address
         if native.mode(codec) != 0 or protocol.pinned or native.greeting(codec):

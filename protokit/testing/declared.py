@@ -17,7 +17,7 @@ from protokit.model import Status
 from protokit.testing.kit import LIMIT, REQUESTS, Checks
 from protokit.testing.strategies import field_values, frames
 from protokit.testing.voices import DeclaredVoice
-from protokit.wire import WireFormat, ask, views
+from protokit.wire import WireFormat, views
 from protokit.wire.explain import calculate
 from protokit.wire.layout import Branch, Choice, Integer, Node, walk
 
@@ -238,15 +238,15 @@ class DeclaredChecks(Checks):
             asked = self.frame(one.data)
             key = asked.upstream_key
             for number in (0, 1, (1 << 8 * self.id_bytes()) - 1):
-                said = ask.heartbeat(self.codec, number, key)
+                said = self.codec.ask.heartbeat(number, key)
                 like = one.data if self.wire.meaning.separate else self.first_variant(one.data)
                 assert said == self.voice.heartbeat(number, like), f"heartbeat {number} like {one.name}"
                 if said and self.wire.replies.ack is not None:
-                    assert ask.heartbeat_ack(self.codec, said) == self.voice.ack(said), one.name
-            assert ask.drain(self.codec, asked.context) == self.voice.drain(one.data), one.name
+                    assert self.codec.ask.heartbeat_ack(said) == self.voice.ack(said), one.name
+            assert self.codec.ask.drain(asked.context) == self.voice.drain(one.data), one.name
             for status in Status:
                 if status > Status.APP_ERROR:
-                    reply = ask.error(self.codec, status, asked.id, asked.context, text.encode())
+                    reply = self.codec.ask.error(status, asked.id, asked.context, text.encode())
                     assert reply == self.voice.error(status, one.data, text), f"{status.name} to {one.name}"
                     expected = self.wire.message(reply).status
                     assert self.frame(reply).status == expected, f"{status.name} to {one.name}"

@@ -18,13 +18,12 @@ from typing import TYPE_CHECKING, Any
 from protokit import native
 from protokit.errors import ProtokitError
 from protokit.model import Status
-from protokit.wire import ask
 from protokit.wire.format import KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from protokit.wire.ask import Wire
+    from protokit.wire.codec import Wire
 
 REQUEST_TEXTS = ("service", "method", "version", "group")
 # What `expect` may say, and of which frames: "frame" is any.
@@ -148,7 +147,7 @@ def check_meaning(one: Golden, codec: Wire, message: native.Message) -> None:
         "app_error": message.status == Status.APP_ERROR,
     }
     if is_a == "request":
-        request = ask.request(codec, one.data)
+        request = codec.ask.request(one.data)
         found |= {name: getattr(request, name) for name in (*REQUEST_TEXTS, "timeout_ms", "headers")}
     for name, value in one.expect.items():
         where = f"{one.name}: {name}"

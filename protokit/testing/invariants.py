@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from protokit import native
 from protokit.errors import LocalProtocolError, ProtokitError, RemoteProtocolError
 from protokit.model import Status
-from protokit.wire import Protocol, PythonCodec, WireFormat
+from protokit.wire import Protocol, WireFormat
 from protokit.wire.format import KINDS
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class Invariants:
     """
 
     def __init__(self, protocol: Protocol, enter: Callable[[str], None] = lambda _: None) -> None:
-        if isinstance(protocol.wire, PythonCodec):
+        if not protocol.wire.ask.in_engine:
             raise ProtokitError(
                 f"protocol {protocol.name!r} has a codec in Python: there is no native code to try; "
                 "use the conformance kit (protokit.testing.conformance)"
@@ -279,8 +279,8 @@ class Invariants:
         if name in request.headers:
             return
         try:
-            added = self.wire.edit(frame, [(native.EDIT_HEADER, name, "1")])
-            removed = self.wire.edit(added, [(native.EDIT_HEADER, name, None)])
+            added = self.wire.ask.edit(frame, [(native.EDIT_HEADER, name, "1")])
+            removed = self.wire.ask.edit(added, [(native.EDIT_HEADER, name, None)])
         except ProtokitError:  # this frame, or this protocol, cannot be changed so
             return
         for changed, headers in ((added, {**request.headers, name: "1"}), (removed, dict(request.headers))):

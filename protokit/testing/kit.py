@@ -23,7 +23,7 @@ from protokit.testing.golden import check_meaning, refuse_unknown, vectors_of
 from protokit.testing.proxied import ThroughAProxy
 from protokit.testing.strategies import spoiled
 from protokit.testing.voices import LARGEST, Voice
-from protokit.wire import PythonCodec, WireFormat, ask
+from protokit.wire import WireFormat
 from protokit.wire.format import KINDS
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from protokit.testing.golden import Golden
-    from protokit.wire import Message, Protocol
+    from protokit.wire import Message, Protocol, Wire
 
 LIMIT = 1 << 20
 FRONT = 32  # so many bytes of a frame the engine looks at again with each that comes, whatever was asked for
@@ -136,7 +136,7 @@ class Checks(ThroughAProxy):
     # What the checks are made of.
 
     @property
-    def codec(self) -> ask.Wire:
+    def codec(self) -> Wire:
         return self.protocol.wire
 
     @property
@@ -180,14 +180,14 @@ class Checks(ThroughAProxy):
 
     def frame(self, data: bytes, limit: int = LARGEST) -> native.Message:
         """What the engine's codec says of the frame in front."""
-        return ask.frame(self.codec, data, limit)
+        return self.codec.ask.frame(data, limit)
 
     def whole(self, kind: str) -> list[Golden]:
         return [one for one in self.vectors if KINDS[self.frame(one.data).kind] == kind]
 
     def id_bytes(self) -> int:
         """How wide ids are; 0 without."""
-        return ask.id_bytes(self.codec)
+        return self.codec.ask.id_bytes
 
     # Golden vectors.
 
@@ -254,7 +254,7 @@ class Checks(ThroughAProxy):
 
     def test_nothing_is_read_behind_the_bytes_given(self) -> None:
         """The same bytes, with other bytes lying behind them in memory; a codec in Python has none."""
-        if isinstance(self.codec, PythonCodec):
+        if not self.codec.ask.in_engine:
             return
         address = self.codec.address
 
@@ -300,14 +300,14 @@ class Checks(ThroughAProxy):
             return  # it has its listeners for itself
         for one in self.vectors:
             for cut in range(1, min(len(one.data), 64) + 1):
-                verdict = ask.probe(self.codec, one.data[:cut])
+                verdict = self.codec.ask.probe(one.data[:cut])
                 assert verdict >= 0, f"{one.name}: its first {cut} bytes are refused"
-            assert ask.probe(self.codec, one.data) == 0, f"{one.name} is not recognised"
+            assert self.codec.ask.probe(one.data) == 0, f"{one.name} is not recognised"
 
         def property_(data: bytes) -> None:
             if data:
                 foreign = self.frame(data, LIMIT).result == -1
-                assert (ask.probe(self.codec, data) == -1) == foreign
+                assert (self.codec.ask.probe(data) == -1) == foreign
 
         self.every(property_, [*self.cases.whole, *self.cases.cut, *self.cases.wrong])
         self.check(property_, spoiled(self.corpus()) | st.binary(max_size=40))
@@ -386,7 +386,7 @@ class Checks(ThroughAProxy):
         if message.result != 0 or message.kind not in REQUESTS:
             return None
         try:
-            return ask.request(self.codec, data[: message.size])
+            return self.codec.ask.request(data[: message.size])
         except RemoteProtocolError:
             return None
 
@@ -446,9 +446,9 @@ class Checks(ThroughAProxy):
                 return
             frame = data[: message.size]
             with contextlib.suppress(ProtocolError):
-                ask.request(self.codec, frame)
+                self.codec.ask.request(frame)
             with contextlib.suppress(ProtocolError):
-                changed = ask.edit(self.codec, frame, edits)
+                changed = self.codec.ask.edit(frame, edits)
                 assert self.frame(changed).result == 0, "an edited request is no frame"
 
         self.every(property_, [b"", *self.cases.wrong, *self.cases.cut, *self.cases.short])
@@ -461,8 +461,8 @@ class Checks(ThroughAProxy):
     # Ids.
 
     def test_a_rewritten_id_changes_nothing_else(self) -> None:
-        if ask.id_max(self.codec):
-            most = ask.id_max(self.codec)
+        if self.codec.ask.id_max:
+            most = self.codec.ask.id_max
             ids: list[native.Id] = [*EDGES, 9, 10, 255, 256, b"", b"x", b"A-7 \xff"[:most], b"y" * most]
             self.every(self.byte_id_rewritten, self.cases.short, ids)
             self.every(self.byte_id_rewritten, self.cases.whole, [7])
@@ -475,13 +475,13 @@ class Checks(ThroughAProxy):
                 return
             if request_id % (1 << 8 * self.id_bytes()) in reserved:  # they may mean something else
                 return
-            changed = ask.patch_id(self.codec, frame, request_id)
+            changed = self.codec.ask.patch_id(frame, request_id)
             after = self.frame(changed)
             assert after._replace(id=before.id) == before
-            assert ask.patch_id(self.codec, frame, before.id) == frame, "its own id changes it"
+            assert self.codec.ask.patch_id(frame, before.id) == frame, "its own id changes it"
             width = 1 << 8 * self.id_bytes()
             assert after.id == request_id % width
-            assert ask.patch_id(self.codec, changed, before.id) == frame
+            assert self.codec.ask.patch_id(changed, before.id) == frame
             assert self.voice.with_id(frame, request_id) == changed, "the reference writes it elsewhere"
 
         reserved = getattr(self.protocol.wire, "reserved_ids", ())
@@ -496,7 +496,7 @@ class Checks(ThroughAProxy):
         if before.kind not in {*REQUESTS, native.KIND_RESPONSE}:
             return
         try:
-            changed = ask.patch_id(self.codec, frame, request_id)
+            changed = self.codec.ask.patch_id(frame, request_id)
         except LocalProtocolError:
             return  # this format has no such ids, or the frame has no room for it
         after = self.frame(changed)
@@ -506,19 +506,19 @@ class Checks(ThroughAProxy):
         assert after.id == self.issued(request_id)
         assert after._replace(id=before.id, size=before.size, need=before.need) == before
         assert (after.size, after.result) == (len(changed), 0)
-        assert ask.patch_id(self.codec, changed, before.id) == frame
+        assert self.codec.ask.patch_id(changed, before.id) == frame
         assert self.voice.with_id(frame, request_id) == changed, "the reference writes it otherwise"
 
     def byte_ids(self) -> st.SearchStrategy[native.Id]:
         """Numbers as the engine writes them, and bytes of any length."""
-        most = ask.id_max(self.codec)
+        most = self.codec.ask.id_max
         sizes = st.integers(0, most) | st.just(most)
         anything = sizes.flatmap(lambda size: st.binary(min_size=size, max_size=size))
         return st.integers(0, 2**64 - 1) | st.integers(0, 300) | anything
 
     def issued(self, request_id: native.Id) -> native.Id:
         """The id of a frame that the engine sends with it."""
-        if isinstance(request_id, int) and ask.id_max(self.codec):
+        if isinstance(request_id, int) and self.codec.ask.id_max:
             return native.write_id(self.codec.address, request_id)
         return request_id
 
@@ -531,7 +531,7 @@ class Checks(ThroughAProxy):
             for status in Status:
                 if status <= Status.APP_ERROR:
                     continue
-                reply = ask.error(self.codec, status, asked.id, asked.context, text.encode())
+                reply = self.codec.ask.error(status, asked.id, asked.context, text.encode())
                 answer = self.frame(reply, LIMIT)
                 assert (answer.result, answer.size) == (0, len(reply)), f"{status.name} to {one.name}"
                 assert KINDS[answer.kind] == "response", f"{status.name} to {one.name}: {KINDS[answer.kind]}"
@@ -548,7 +548,7 @@ class Checks(ThroughAProxy):
         for one in self.whole("request"):
             asked = self.frame(one.data)
             told = {
-                self.frame(ask.error(self.codec, status, asked.id, asked.context, b"")).status
+                self.frame(self.codec.ask.error(status, asked.id, asked.context, b"")).status
                 for status in Status
                 if status > Status.APP_ERROR
             }
@@ -561,7 +561,7 @@ class Checks(ThroughAProxy):
         asked = [*{one.context: one for one in map(self.frame, self.requests())}.values()]
 
         def property_(text: str, one: native.Message) -> None:
-            reply = ask.error(self.codec, Status.INTERNAL, one.id, one.context, text.encode()[:512])
+            reply = self.codec.ask.error(Status.INTERNAL, one.id, one.context, text.encode()[:512])
             answer = self.frame(reply, LIMIT)
             assert (answer.result, answer.size) == (0, len(reply))
             if text.isascii() and text.isalnum():  # written alike in all encodings
@@ -589,7 +589,7 @@ class Checks(ThroughAProxy):
 
     def test_heartbeats_are_heartbeats_and_their_answers_are(self) -> None:
         beats = [
-            ask.heartbeat(self.codec, 7, self.frame(one.data).upstream_key) for one in self.whole("request")
+            self.codec.ask.heartbeat(7, self.frame(one.data).upstream_key) for one in self.whole("request")
         ]
         if not self.has("heartbeat"):
             assert not any(beats), "the protocol is said to lack heartbeats, and sends one"
@@ -604,7 +604,7 @@ class Checks(ThroughAProxy):
             )
             assert seen.upstream_key == self.frame(one.data).upstream_key, f"another connection's: {one.name}"
         for beat in [*[one.data for one in self.whole("heartbeat")], *filter(None, beats)]:
-            ack = ask.heartbeat_ack(self.codec, beat)
+            ack = self.codec.ask.heartbeat_ack(beat)
             answer = self.frame(ack, LIMIT) if ack else None
             assert answer is not None, "a heartbeat has no answer"
             assert (answer.result, answer.size, KINDS[answer.kind]) == (0, len(ack), "ack")
@@ -612,7 +612,7 @@ class Checks(ThroughAProxy):
 
     def test_the_signal_to_go_elsewhere_is_understood(self) -> None:
         for one in self.whole("request"):
-            signal = ask.drain(self.codec, self.frame(one.data).context)
+            signal = self.codec.ask.drain(self.frame(one.data).context)
             if signal:
                 seen = self.frame(signal, LIMIT)
                 assert (seen.result, seen.size, KINDS[seen.kind]) == (0, len(signal), "drain")
@@ -622,21 +622,21 @@ class Checks(ThroughAProxy):
     def test_a_changed_header_changes_nothing_else(self) -> None:
         edited = 0
         for one in self.whole("request"):
-            before = ask.request(self.codec, one.data)
+            before = self.codec.ask.request(one.data)
             try:
-                added = ask.edit(self.codec, one.data, [(native.EDIT_HEADER, "x-protokit", "1")])
+                added = self.codec.ask.edit(one.data, [(native.EDIT_HEADER, "x-protokit", "1")])
             except LocalProtocolError:
                 continue  # this frame, or the protocol, cannot say it
             edited += 1
-            after = ask.request(self.codec, added)
+            after = self.codec.ask.request(added)
             assert dict(after.headers) == {**before.headers, "x-protokit": "1"}, one.name
             for name in ("service", "method", "version", "group", "timeout_ms"):
                 assert getattr(after, name) == getattr(before, name), f"{one.name}: {name}"
             assert self.frame(added).id == self.frame(one.data).id, one.name
-            back = ask.edit(self.codec, added, [(native.EDIT_HEADER, "x-protokit", None)])
+            back = self.codec.ask.edit(added, [(native.EDIT_HEADER, "x-protokit", None)])
             assert back == one.data, f"{one.name}: taken out again, it is not what it was"
         assert edited or not self.edits_headers(), "no golden request could be changed"
 
     def edits_headers(self) -> bool:
         """Whether headers can be changed; seen where requests have any."""
-        return any(ask.request(self.codec, one.data).headers for one in self.whole("request"))
+        return any(self.codec.ask.request(one.data).headers for one in self.whole("request"))

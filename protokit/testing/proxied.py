@@ -25,7 +25,6 @@ from protokit.plugins import Plugin, Registry
 from protokit.testing.greeting import greet
 from protokit.testing.strategies import announcing
 from protokit.testing.voices import LARGEST
-from protokit.wire import PythonCodec, ask
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
     from protokit.testing.cases import Cases
     from protokit.testing.golden import Golden
     from protokit.testing.voices import Heard, Voice
-    from protokit.wire import Protocol
+    from protokit.wire import Protocol, Wire
 
 PATIENCE_S = 20
 MEBIBYTE = 1 << 20
@@ -50,7 +49,7 @@ class ThroughAProxy:
     if TYPE_CHECKING:
 
         @property
-        def codec(self) -> ask.Wire: ...
+        def codec(self) -> Wire: ...
         @property
         def voice(self) -> Voice: ...
         def whole(self, kind: str) -> list[Golden]: ...
@@ -367,7 +366,7 @@ async def _talk(scene: Scene, piece: int) -> None:
 def _with_some_id(suite: ThroughAProxy, frame: bytes, number: int) -> bytes:
     """Ids around their end; byte strings of many lengths, among them what the engine itself issues."""
     last = (1 << 8 * suite.id_bytes()) - 1
-    most = ask.id_max(suite.codec)
+    most = suite.codec.ask.id_max
     text = f"c{number}-".encode()
     for some in (text.ljust(len(text) + 7 * number % max(most, 1), b"z"), text.ljust(most, b"z")):
         if most >= len(some) and number % 3:
@@ -467,7 +466,7 @@ async def _too_large(suite: ThroughAProxy) -> None:
     limit = len(request) - 1
     if limit < _greeting_size(suite):
         return  # the greeting could not be said either
-    seen = ask.frame(suite.codec, request, limit)
+    seen = suite.codec.ask.frame(request, limit)
     answered = seen.result in {-2, -3} and seen.kind == native.KIND_REQUEST
     async with _scene(suite, [{"name": "in", "cluster": "c"}], frame=limit) as scene:
         client = await scene.client("in")
@@ -498,12 +497,12 @@ async def _long_errors(suite: ThroughAProxy) -> None:
     ]
     async with _scene(suite, listeners) as scene:
         for request in _one_of_each_variant(suite):
-            asked = ask.frame(suite.codec, request, LARGEST)
+            asked = suite.codec.ask.frame(request, LARGEST)
             for listener, text in enumerate(texts):
                 client = await scene.client(f"{listener}")
                 await client.send(request)
                 _, frame = await client.one("an error of the longest text")
-                expected = ask.error(suite.codec, Status.DENIED, asked.id, asked.context, text.encode())
+                expected = suite.codec.ask.error(Status.DENIED, asked.id, asked.context, text.encode())
                 assert frame == expected
 
 
@@ -650,7 +649,7 @@ async def _server_drains(scene: Scene, request: bytes) -> None:
 
 
 def _memory(suite: ThroughAProxy) -> None:
-    if isinstance(suite.codec, PythonCodec):
+    if not suite.codec.ask.in_engine:
         return  # the engine never has its bytes; those that wait for it are bounded by the bridge
     config = {
         "listeners": [_listener(suite.protocol) | {"name": "in", "cluster": "c"}],

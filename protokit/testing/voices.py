@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from protokit import native
 from protokit.errors import LocalProtocolError, RemoteProtocolError
 from protokit.model import Status
-from protokit.wire import WireFormat, ask, views
+from protokit.wire import WireFormat, views
 from protokit.wire.format import KINDS, ErrorText, Kept
 from protokit.wire.layout import Integer, path_of, walk
 
@@ -62,7 +62,7 @@ class Voice:
         if self.reader is not None:
             one = self.reader(data)
             return Heard(one.kind, one.size, one.id, one.status)
-        seen = ask.frame(self.codec, data, LARGEST)
+        seen = self.codec.ask.frame(data, LARGEST)
         if seen.result == 1:
             raise EOFError(f"{seen.need} bytes are needed")
         if seen.result != 0:
@@ -85,7 +85,7 @@ class Voice:
         """Which form of the protocol it has; an answer has that of its request."""
         if self.reader is not None:
             return self.reader(frame).fields
-        return ask.frame(self.codec, frame, LARGEST).context & 0xFF
+        return self.codec.ask.frame(frame, LARGEST).context & 0xFF
 
     def with_id(self, frame: bytes, request_id: native.Id) -> bytes:
         """The same frame under another id; a number may stand for the byte string that the engine writes.
@@ -95,25 +95,25 @@ class Voice:
         """
         if self.renumber is not None:
             return self.renumber(frame, int(request_id))
-        return ask.patch_id(self.codec, frame, request_id) if ask.id_bytes(self.codec) else frame
+        return self.codec.ask.patch_id(frame, request_id) if self.codec.ask.id_bytes else frame
 
     def heartbeat(self, request_id: native.Id, like: bytes) -> bytes:
         """A heartbeat in the form of the frame ``like``; empty where there are none."""
-        key = ask.frame(self.codec, like, LARGEST).upstream_key
-        return ask.heartbeat(self.codec, request_id, key)
+        key = self.codec.ask.frame(like, LARGEST).upstream_key
+        return self.codec.ask.heartbeat(request_id, key)
 
     def ack(self, beat: bytes) -> bytes:
         """The answer to a heartbeat."""
-        return ask.heartbeat_ack(self.codec, beat)
+        return self.codec.ask.heartbeat_ack(beat)
 
     def drain(self, like: bytes) -> bytes:
         """The signal to go elsewhere; empty where none can be sent."""
-        return ask.drain(self.codec, ask.frame(self.codec, like, LARGEST).context)
+        return self.codec.ask.drain(self.codec.ask.frame(like, LARGEST).context)
 
     def error(self, status: Status, request: bytes, text: str) -> bytes:
         """The error reply to a request."""
-        asked = ask.frame(self.codec, request, LARGEST)
-        return ask.error(self.codec, status, asked.id, asked.context, text.encode())
+        asked = self.codec.ask.frame(request, LARGEST)
+        return self.codec.ask.error(status, asked.id, asked.context, text.encode())
 
 
 class DeclaredVoice(Voice):

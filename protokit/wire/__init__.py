@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from construct import this
 
+    from protokit.wire.codec import Codec, Wire
     from protokit.wire.format import ErrorText, Greeting, Message, Replies, WireFormat, kept
     from protokit.wire.ids import byte_id
     from protokit.wire.protocol import NativeCodec, Protocol
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 _MODULES = {
     "construct": ("this",),
+    "protokit.wire.codec": ("Codec", "Wire"),
     "protokit.wire.format": ("ErrorText", "Greeting", "Message", "Replies", "WireFormat", "kept"),
     "protokit.wire.ids": ("byte_id",),
     "protokit.wire.protocol": ("NativeCodec", "Protocol"),
@@ -44,6 +46,7 @@ _EXPORTS = {name: module for module, names in _MODULES.items() for name in names
 
 __all__ = [
     "Chunks",
+    "Codec",
     "ErrorText",
     "Frame",
     "Greeting",
@@ -55,6 +58,7 @@ __all__ = [
     "Step",
     "UVar",
     "Until",
+    "Wire",
     "WireFormat",
     "byte_id",
     "crc32",

@@ -19,6 +19,7 @@ from protokit import native
 from protokit.errors import DeclarationError, LocalProtocolError, RemoteProtocolError
 from protokit.model import Headers, Status
 from protokit.wire import views
+from protokit.wire.codec import Codec, DeclaredCodec
 from protokit.wire.compiler import FIRST_GREETING, GREETING_STEPS, Emit, Image, Meaning, compile_image
 from protokit.wire.evaluation import evaluated
 from protokit.wire.explain import Piece, calculate, explain
@@ -287,6 +288,11 @@ class WireFormat:
         return native.declared(self.image(self.name))
 
     # The reference.
+
+    @property
+    def ask(self) -> Codec:
+        """What is asked of it from Python, beside its declaration."""
+        return DeclaredCodec(self)
 
     def parse(self, data: bytes) -> tuple[Any, int]:
         """The fields of the frame in front, by construct, and its size.

@@ -5,12 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from protokit import native
+from protokit.wire.codec import EngineCodec
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from protokit.wire.format import WireFormat
-    from protokit.wire.python import PythonCodec
+    from protokit.wire.codec import Codec, Wire
 
 
 class NativeCodec:
@@ -22,15 +20,17 @@ class NativeCodec:
     """
 
     tier = "native"
-    __slots__ = ("address", "keepalive")
+    __slots__ = ("address", "keepalive", "name")
 
     def __init__(self, address: int, keepalive: object = None) -> None:
         self.address = address
         self.keepalive = keepalive
+        self.name = ""
 
-    def edit(self, data: bytes, edits: Sequence[tuple[int, str, str | None]]) -> bytes:
-        """A request with changes; see ``native.edit``."""
-        return native.edit(self.address, data, edits)
+    @property
+    def ask(self) -> Codec:
+        """What is asked of it from Python."""
+        return EngineCodec(self.address)
 
 
 class Protocol:
@@ -42,14 +42,11 @@ class Protocol:
         description: one line for ``protokit plugins``.
     """
 
-    def __init__(
-        self, name: str, wire: NativeCodec | PythonCodec | WireFormat, description: str = ""
-    ) -> None:
+    def __init__(self, name: str, wire: Wire, description: str = "") -> None:
         self.name = name
         self.wire = wire
         self.description = description
-        if not isinstance(wire, NativeCodec):
-            wire.name = name
+        wire.name = name
 
     @property
     def tier(self) -> str:

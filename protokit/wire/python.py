@@ -12,6 +12,7 @@ from protokit import native
 from protokit.errors import LocalProtocolError, PluginError, RemoteProtocolError
 from protokit.model import Request, Status
 from protokit.wire import envelope
+from protokit.wire.codec import CalledCodec, Codec
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -162,6 +163,11 @@ class PythonCodec:
                 optional_drain=self.optional_drain,
             )
         return self._address
+
+    @property
+    def ask(self) -> Codec:
+        """What is asked of it by tools and filters."""
+        return CalledCodec(self)
 
     @property
     def id_width(self) -> int:

@@ -15,7 +15,7 @@ from protokit import Frame, Protocol, PythonCodec, Request, native
 from protokit.cli.group import group
 from protokit.errors import LocalProtocolError, PluginError, RemoteProtocolError
 from protokit.testing import Golden, conformance
-from protokit.wire import ask, envelope
+from protokit.wire import envelope
 
 REPO = Path(__file__).parents[2]
 
@@ -103,10 +103,10 @@ class Least(PythonCodec):
 
 def test_what_a_codec_need_not_have_is_not_asked_of_it():
     wire = Protocol("least", Least()).wire
-    assert (ask.heartbeat(wire, 1), ask.drain(wire), ask.heartbeat_ack(wire, b"x")) == (b"", b"", b"")
+    assert (wire.ask.heartbeat(1), wire.ask.drain(), wire.ask.heartbeat_ack(b"x")) == (b"", b"", b"")
     assert (native.heartbeat(wire.address, 1), native.drain(wire.address)) == (b"", b"")
     with pytest.raises(LocalProtocolError, match="Least has no edit: its requests cannot be changed"):
-        ask.edit(wire, b"x", [(native.EDIT_METHOD, "", "y")])
+        wire.ask.edit(b"x", [(native.EDIT_METHOD, "", "y")])
 
 
 @pytest.mark.parametrize("optional", [False, True])
@@ -143,8 +143,8 @@ def test_a_class_that_is_not_complete_is_refused(facts, reason):
 def test_without_ids_there_is_no_with_id():
     facts = {"mode": "ordered", "with_id": PythonCodec.with_id}
     wire = type("Ordered", (Least,), facts)()
-    assert (ask.id_bytes(wire), native.mode(wire.address)) == (0, 1)
-    assert ask.patch_id(wire, b"x", 5) == b"x"
+    assert (wire.ask.id_bytes, native.mode(wire.address)) == (0, 1)
+    assert wire.ask.patch_id(b"x", 5) == b"x"
 
 
 @pytest.mark.parametrize(
@@ -164,18 +164,18 @@ def test_without_ids_there_is_no_with_id():
 def test_a_result_that_cannot_be_is_the_codecs_mistake(result):
     wire = type("Wrong", (Least,), {"frame": lambda self, data: result})()
     with pytest.raises(LocalProtocolError, match=r"Wrong\.frame gave"):
-        ask.frame(wire, b"x")
+        wire.ask.frame(b"x")
 
 
 def test_a_frame_over_the_limit_is_known_by_its_head():
     head = sized.call(9, payload=bytes(100))[: sized.HEAD.size]
-    message = ask.frame(sized.sized.wire, head, 50)
+    message = sized.sized.wire.ask.frame(head, 50)
     assert (message.result, message.kind, message.id, message.context) == (-3, native.KIND_REQUEST, 9, 77)
 
 
 def test_a_frame_without_an_end_is_refused_at_the_limit():
-    assert ask.frame(mini.wire, b"CALL 00000001 " + bytes(64 << 10)).result == -3
-    assert ask.frame(mini.wire, b"CALL 00000001 ").result == 1
+    assert mini.wire.ask.frame(b"CALL 00000001 " + bytes(64 << 10)).result == -3
+    assert mini.wire.ask.frame(b"CALL 00000001 ").result == 1
 
 
 def test_protokit_decode_reads_it_when_told_to(monkeypatch, tmp_path):
@@ -198,12 +198,12 @@ def test_protokit_decode_reads_it_when_told_to(monkeypatch, tmp_path):
 def test_envelopes_are_read_by_the_engine():
     wire = mini.wire
     frame = b"CALL 0000002a greet.Hello hello world\n"
-    data = ask.for_engine(wire, frame)
+    data = wire.ask.for_engine(frame)
     message = native.frame(wire.address, data)
     assert (message.result, message.kind, message.size, message.id) == (0, native.KIND_REQUEST, len(data), 42)
     asked = native.request(wire.address, data)
     assert (asked.service, asked.method, asked.protocol) == ("greet.Hello", "hello", "mini")
-    assert ask.from_engine(wire, native.patch_id(wire.address, data, 7)) == frame
+    assert wire.ask.from_engine(native.patch_id(wire.address, data, 7)) == frame
     for cut in range(1, len(data)):
         cut_off = native.frame(wire.address, data[:cut])
         assert cut_off.result == 1

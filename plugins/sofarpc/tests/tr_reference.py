@@ -5,10 +5,9 @@ from __future__ import annotations
 import struct
 from typing import Any
 
-from protokit import native
+from protokit import Headers, Status, native
 from protokit.errors import RemoteProtocolError
-from protokit.model import Headers, Status
-from protokit.wire.format import Message
+from protokit.wire import Message
 
 HESSIAN1, DRAFT = 1, 4
 FIXED = {

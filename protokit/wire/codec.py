@@ -1,0 +1,245 @@
+"""What filters, tools and tests ask of a codec: the same questions, whatever its tier.
+
+A wire (``NativeCodec``, ``WireFormat``, ``PythonCodec``) answers them as its ``ask``.
+"""
+
+# ruff: noqa: D102  # what each does stands in Codec
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from protokit import native
+from protokit.errors import RemoteProtocolError
+from protokit.model import Status
+from protokit.wire import envelope
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from protokit.model import Request
+    from protokit.wire.explain import Piece
+    from protokit.wire.format import WireFormat
+    from protokit.wire.python import PythonCodec
+
+_FIELDS = {
+    native.EDIT_SERVICE: "service",
+    native.EDIT_METHOD: "method",
+    native.EDIT_VERSION: "version",
+    native.EDIT_GROUP: "group",
+}
+
+
+class Codec(Protocol):
+    """The questions. The functions of ``protokit.native`` without an address."""
+
+    @property
+    def in_engine(self) -> bool:
+        """Whether the engine reads its bytes itself."""
+
+    @property
+    def id_bytes(self) -> int:
+        """How wide ids are; 0 without."""
+
+    @property
+    def id_max(self) -> int:
+        """Bytes of the longest id, where ids are byte strings; else 0."""
+
+    def probe(self, data: bytes) -> int:
+        """Whether a connection may begin so: 0 yes, 1 more bytes are needed, -1 no."""
+
+    def frame(self, data: bytes, limit: int = 8 << 20) -> native.Message:
+        """Frame the first message of ``data``."""
+
+    def request(self, data: bytes, max_headers: int = 1024) -> Request:
+        """Read a whole request frame.
+
+        Raises:
+            RemoteProtocolError: its destination or headers cannot be read.
+        """
+
+    def explain(self, data: bytes) -> list[Piece]:
+        """Every field of the frame in front, where it is declared; else none.
+
+        Raises:
+            EOFError: the frame is not whole.
+            RemoteProtocolError: it is malformed.
+        """
+
+    def edit(self, data: bytes, edits: Sequence[tuple[int, str, str | None]]) -> bytes:
+        """A request frame with changes; see ``native.edit``."""
+
+    def patch_id(self, data: bytes, request_id: native.Id) -> bytes:
+        """The frame with another id.
+
+        Raises:
+            RemoteProtocolError: ``data`` is no whole frame.
+        """
+
+    def error(self, status: int, request_id: native.Id, context: int, text: bytes) -> bytes:
+        """The error reply of a status."""
+
+    def heartbeat(self, request_id: native.Id, key: int = 0) -> bytes:
+        """The codec's heartbeat; empty when it has none."""
+
+    def heartbeat_ack(self, data: bytes) -> bytes:
+        """The answer to a heartbeat."""
+
+    def drain(self, context: int = 0) -> bytes:
+        """The signal to go elsewhere; empty when the protocol has none."""
+
+    def from_engine(self, data: bytes) -> bytes:
+        """The protocol's frame in what the engine holds of a request."""
+
+    def for_engine(self, data: bytes) -> bytes:
+        """What the engine takes for a request's frame."""
+
+
+class Wire(Protocol):
+    """What a protocol is run by."""
+
+    name: str
+
+    @property
+    def tier(self) -> str:
+        """``declared``, ``native`` or ``python``."""
+
+    @property
+    def address(self) -> int:
+        """The engine's codec."""
+
+    @property
+    def ask(self) -> Codec:
+        """What is asked from Python."""
+
+
+class EngineCodec:
+    """Of a codec that the engine runs: it is asked."""
+
+    __slots__ = ("address",)
+    in_engine = True
+
+    def __init__(self, address: int) -> None:
+        self.address = address
+
+    @property
+    def id_bytes(self) -> int:
+        return native.id_bytes(self.address)
+
+    @property
+    def id_max(self) -> int:
+        return native.id_max(self.address)
+
+    def probe(self, data: bytes) -> int:
+        return native.probe(self.address, data)
+
+    def frame(self, data: bytes, limit: int = 8 << 20) -> native.Message:
+        return native.frame(self.address, data, limit)
+
+    def request(self, data: bytes, max_headers: int = 1024) -> Request:
+        return native.request(self.address, data, max_headers)
+
+    def explain(self, data: bytes) -> list[Piece]:  # noqa: ARG002  # nothing is declared
+        return []
+
+    def edit(self, data: bytes, edits: Sequence[tuple[int, str, str | None]]) -> bytes:
+        return native.edit(self.address, data, edits)
+
+    def patch_id(self, data: bytes, request_id: native.Id) -> bytes:
+        return native.patch_id(self.address, data, request_id)
+
+    def error(self, status: int, request_id: native.Id, context: int, text: bytes) -> bytes:
+        return native.error(self.address, status, request_id, context, text)
+
+    def heartbeat(self, request_id: native.Id, key: int = 0) -> bytes:
+        return native.heartbeat(self.address, request_id, key)
+
+    def heartbeat_ack(self, data: bytes) -> bytes:
+        return native.heartbeat_ack(self.address, data)
+
+    def drain(self, context: int = 0) -> bytes:
+        return native.drain(self.address, context)
+
+    def from_engine(self, data: bytes) -> bytes:
+        return data
+
+    def for_engine(self, data: bytes) -> bytes:
+        return data
+
+
+class DeclaredCodec(EngineCodec):
+    """Of a declared format: edits and fields are the declaration's."""
+
+    __slots__ = ("format",)
+
+    def __init__(self, declared: WireFormat) -> None:
+        super().__init__(declared.address)
+        self.format = declared
+
+    def explain(self, data: bytes) -> list[Piece]:
+        return self.format.explain(data)
+
+    def edit(self, data: bytes, edits: Sequence[tuple[int, str, str | None]]) -> bytes:
+        return self.format.edit(data, edits)
+
+
+class CalledCodec:
+    """Of a codec in Python: its methods are called."""
+
+    __slots__ = ("codec",)
+    in_engine = False
+    id_max = 0
+
+    def __init__(self, codec: PythonCodec) -> None:
+        self.codec = codec
+
+    @property
+    def id_bytes(self) -> int:
+        return self.codec.id_width
+
+    def probe(self, data: bytes) -> int:
+        return 1 if not data else {0: 0, 1: 1, -3: 0}.get(self.frame(data, self.codec.max_frame).result, -1)
+
+    def frame(self, data: bytes, limit: int = 8 << 20) -> native.Message:
+        return self.codec.message(data, limit)
+
+    def request(self, data: bytes, max_headers: int = 1024) -> Request:  # noqa: ARG002  # it has as many as it has
+        return self.codec.asked(data)
+
+    def explain(self, data: bytes) -> list[Piece]:  # noqa: ARG002  # nothing is declared
+        return []
+
+    def edit(self, data: bytes, edits: Sequence[tuple[int, str, str | None]]) -> bytes:
+        request = self.codec.asked(data)
+        for what, key, value in edits:
+            if what != native.EDIT_HEADER:
+                setattr(request, _FIELDS[what], value or "")
+            elif value is None:
+                request.headers.pop(key, None)
+            else:
+                request.headers[key] = value
+        return self.codec.edit(data, request)
+
+    def patch_id(self, data: bytes, request_id: native.Id) -> bytes:
+        if self.frame(data, len(data)).result != 0:
+            raise RemoteProtocolError("this is no whole frame")
+        width = self.codec.id_width
+        return self.codec.with_id(data, int(request_id) % (1 << 8 * width)) if width else data
+
+    def error(self, status: int, request_id: native.Id, context: int, text: bytes) -> bytes:
+        return self.codec.error(Status(status), int(request_id), context, text.decode("utf-8", "replace"))
+
+    def heartbeat(self, request_id: native.Id, key: int = 0) -> bytes:
+        return self.codec.heartbeat(int(request_id), key)
+
+    def heartbeat_ack(self, data: bytes) -> bytes:
+        return self.codec.heartbeat_ack(data)
+
+    def drain(self, context: int = 0) -> bytes:
+        return self.codec.drain(context)
+
+    def from_engine(self, data: bytes) -> bytes:
+        return envelope.frame(data)
+
+    def for_engine(self, data: bytes) -> bytes:
+        return self.codec.wrap(self.frame(data, len(data)), data, self.codec.asked(data))
