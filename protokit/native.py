@@ -501,14 +501,16 @@ class Guarded:
 class Table:
     """A compiled, immutable routing table, shared by all workers; free it when all have retired it."""
 
-    def __init__(self, pointer: Any) -> None:
+    def __init__(self, pointer: Any, codecs: Sequence[int] = ()) -> None:
         self.pointer = pointer
+        self._codecs = codecs  # they are there as long as it is
 
     def free(self) -> None:
         """Give its memory back. No core may use it any more."""
         if self.pointer is not None:
             lib.pk_table_free(self.pointer)
             self.pointer = None
+            self._codecs = ()
 
 
 class TableBuilder:
@@ -522,6 +524,7 @@ class TableBuilder:
     def __init__(self, limits: Mapping[str, int], seed: int) -> None:
         self._limits = ffi.new("pk_limits *", dict(limits))
         self._builder = ffi.gc(lib.pk_builder_new(seed, self._limits), lib.pk_builder_free)
+        self._codecs: list[int] = []
 
     def _index(self, index: int) -> int:
         if index == NONE:
@@ -623,6 +626,7 @@ class TableBuilder:
         )
         for codec in codecs:
             self._index(lib.pk_builder_codec(self._builder, codec))
+        self._codecs += codecs
         if fallback is not None:
             self._index(lib.pk_builder_fallback(self._builder, fallback))
         if goaway:
@@ -633,7 +637,7 @@ class TableBuilder:
         pointer = lib.pk_builder_finish(self._builder)
         if pointer == ffi.NULL:
             raise ProtokitError("the routing table could not be built: out of memory, or over 4 GiB")
-        return Table(pointer)
+        return Table(pointer, self._codecs)
 
 
 def _records(buffer: Any, count: int) -> Iterator[Op]:

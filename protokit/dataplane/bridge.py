@@ -1,7 +1,7 @@
 """Connections of protocols in Python: the peer's socket on one side, the engine's envelopes on the other.
 
-The worker accepts and connects; an open connection comes up with a socket pair's end (``hand_up`` in
-worker.c). Bytes of the peer become envelopes for the engine, the engine's envelopes become the peer's
+The worker accepts and connects; an open connection comes up with a socket pair's end (``pk_sock_hand_up`` in
+sockets.c). Bytes of the peer become envelopes for the engine, the engine's envelopes become the peer's
 bytes. Neither side is read while the other takes nothing; what is kept here counts against
 ``limits.buffer``.
 """

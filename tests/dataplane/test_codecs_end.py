@@ -66,6 +66,15 @@ def test_an_address_alone_keeps_its_codec(before):
     assert native.codecs() == before
 
 
+def test_a_table_keeps_its_codecs(before):
+    world = World(table([small(2).address]))
+    gc.collect()
+    assert native.codecs() == before + 1
+    world.apply(table([]))
+    gc.collect()
+    assert native.codecs() == before
+
+
 def test_a_connection_keeps_its_codec_and_gives_it_back(before):
     wire = small()
     world = World(table([wire.address]))
@@ -90,8 +99,9 @@ def test_a_connection_keeps_its_codec_and_gives_it_back(before):
 @pytest.mark.parametrize("verdict", [native.DECIDE_CONTINUE, native.DECIDE_REPLY])
 def test_a_request_that_waits_for_its_filter_keeps_its_codec(before, oneway, verdict):
     wire = small()
-    world = World(table([wire.address], plan={"filter_chain": 0}))
+    world = World(table([wire.address]))
     client = world.client()
+    world.apply(table([], plan={"filter_chain": 0}))  # the client goes on with the codec that it has
     world.feed(client, frame(3 if oneway else 1, 5))
     (op,) = world.filters
     world.batch(("error", client))

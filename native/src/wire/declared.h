@@ -1,4 +1,5 @@
-/* declared.h: what the files of the declared codec share. declared.c: framing and the codec; declared_texts.c:
+/* declared.h: what the files of the declared codec share. declared.c: running programs, and the codec;
+ * declared_quick.c: whole and right frames by their shapes; declared_ids.c: frames with another id; declared_texts.c:
  * finding texts; declared_reply.c: replies; declared_check.c and declared_types.c: whether a program can be run. */
 #ifndef PK_DECLARED_H
 #define PK_DECLARED_H
@@ -134,6 +135,34 @@ typedef struct headers {
   pk_slice section;
   uint32_t map;
 } headers;
+
+static inline int64_t lookup(const declared *d, uint32_t index, int64_t key) {
+  const pk_program_table *t = &d->tables[index];
+  for (uint32_t i = 0; i < t->count; i++)
+    if (d->entries[t->first + i].key == key) return d->entries[t->first + i].value;
+  return t->otherwise;
+}
+
+/* How a program runs: up to its end, up to where an error can be answered, or without looking at checksums. */
+enum { FRAMING = 0, EARLY = 1, UNVERIFIED = 2 };
+
+/* pk_codec.frame: by shape or program; where ids are byte strings; by the program alone, and so with its registers. */
+int pk_declared_frame(const pk_codec *codec, const uint8_t *data, size_t size, uint32_t limit, pk_frame *f);
+int pk_declared_frame_named(const pk_codec *codec, const uint8_t *data, size_t size, uint32_t limit, pk_frame *f);
+int pk_declared_frame_fully(const declared *d, const uint8_t *data, size_t size, uint32_t limit, pk_frame *f);
+int pk_declared_frame_as(const declared *d, machine *m, const uint8_t *data, size_t size, uint32_t limit, int how,
+                         pk_frame *f);
+
+/* Of the registers of a frame that was run. */
+uint32_t pk_declared_checksum(const declared *d, const pk_program_checksum *c, const machine *m, const uint8_t *data);
+
+/* Prepare the shapes of a program that was checked. */
+void pk_declared_quicken(declared *d);
+
+/* pk_codec.patch_id and splice_id. */
+void pk_declared_patch_id(const pk_codec *codec, uint8_t *data, const pk_frame *f, uint64_t id);
+int pk_declared_splice_id(const pk_codec *codec, const uint8_t *data, const pk_frame *f, const uint8_t *id,
+                          uint32_t id_size, uint8_t *out, size_t cap);
 
 /* Where `what` stands in at[0..end), or NULL. */
 const uint8_t *pk_declared_find(const uint8_t *at, const uint8_t *end, pk_slice what);

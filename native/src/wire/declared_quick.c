@@ -1,0 +1,231 @@
+/* declared_quick.c: whole and right frames, read by their shapes. What has no shape, is cut or wrong is the
+ * program's (declared.c), which says the same of all others. */
+#include "base/checksum.h"
+#include "wire/declared.h"
+
+static inline int64_t at_place(const uint8_t *data, pk_program_place p) {
+  const uint8_t *from = data + p.offset;
+  switch (p.form) {
+    case PK_PLACE_NONE: return 0;
+    case PK_PLACE_1: return *from;
+    case PK_PLACE_2: return (int64_t)get16(from);
+    case PK_PLACE_4: return (int64_t)get32(from);
+    case PK_PLACE_8: return (int64_t)get64(from);
+    case PK_PLACE_2S: return (int16_t)get16(from);
+    case PK_PLACE_4S: return (int32_t)get32(from);
+    default: break;
+  }
+  uint64_t v = p.form & 1 ? little(from, p.width) : big(from, p.width);
+  return p.form & 2 ? extend(v, p.width) : (int64_t)v;
+}
+
+static const quick_shape *tested_shape(const declared *d, const uint8_t *data, size_t size) {
+  uint32_t next = d->program->root;
+  while (!(next & PK_LEAF)) {
+    const pk_program_test *t = &d->tests[next];
+    if ((size_t)t->place.offset + t->place.width > size) return NULL;
+    int64_t v = at_place(data, t->place);
+    if (t->mask != 0) v &= (int64_t)t->mask;
+    int holds = t->op == 0   ? v == t->value
+                : t->op == 1 ? v < t->value
+                : t->op == 2 ? v <= t->value
+                : t->op == 3 ? v > t->value
+                             : v >= t->value;
+    next = holds ? t->yes : t->no;
+  }
+  return next == PK_NOWHERE ? NULL : &d->quick[next & ~PK_LEAF];
+}
+
+/* A place read without a branch: the eight bytes that end with it, shifted. */
+static quick_place quick_of(pk_program_place p, uint32_t header) {
+  uint32_t past = (uint32_t)p.offset + p.width;
+  int plain = p.form != PK_PLACE_NONE && !(p.form & PK_PLACE_OTHER && p.form & 1) && past >= 8 && past <= header;
+  int is_signed = p.form == PK_PLACE_2S || p.form == PK_PLACE_4S || (p.form & PK_PLACE_OTHER && p.form & 2);
+  return (quick_place){.place = p,
+                       .plain = (uint8_t)plain,
+                       .at = (uint16_t)(plain ? past - 8 : 0),
+                       .shift = (uint8_t)(plain ? 64 - 8 * p.width : 0),
+                       .is_signed = (uint8_t)is_signed};
+}
+
+static inline int64_t quick_integer(const uint8_t *data, const quick_place *p, int plain) {
+  if (!plain && !p->plain) return at_place(data, p->place);
+  uint64_t v = get64(data + p->at) << p->shift;
+  return p->is_signed ? (int64_t)v >> p->shift : (int64_t)(v >> p->shift);
+}
+
+static void quicken_section(const pk_program_shape *s, uint32_t k, int may_judge, quick_shape *q) {
+  quick_section *one = &q->section[k];
+  int64_t add = s->section[k].add;
+  *one = (quick_section){.size = quick_of(s->section[k].size, s->header),
+                         .own = (int8_t)s->section[k].own,
+                         .add = s->section[k].add,
+                         .most = UINT32_MAX};
+  if (one->size.is_signed && s->section[k].size.width <= 4)
+    one->most = ((uint32_t)1 << (8 * s->section[k].size.width - 1)) - 1;
+  one->size.is_signed = 0;
+  one->usual = one->most;
+  if (s->quiet >> k & 1) { /* there has to be a look at what it holds */
+    one->judged = 1;
+    if (add > 0) q->header = UINT32_MAX;
+    if (add <= 0 && -add < (int64_t)one->most) one->usual = (uint32_t)-add;
+    q->loud = may_judge != 0;
+  }
+  q->plain &= one->size.plain;
+}
+
+void pk_declared_quicken(declared *d) {
+  const pk_program *p = d->program;
+  for (uint32_t i = 0; i < p->maps.count; i++) {
+    const pk_program_map *map = &d->maps[i];
+    d->quick_maps[i].usual = map->kind == PK_MAP_PAIRS && (map->key_size & ~(uint32_t)SIGNED) == 4 &&
+                             (map->value_size & ~(uint32_t)SIGNED) == 4;
+    for (uint32_t k = map->first; k < map->first + map->count; k++) {
+      pk_slice text = d->literals[d->keys[k].literal];
+      quick_key **of = &d->quick_maps[i].of[text.size & 63];
+      d->quick_keys[k] = (quick_key){text.data, text.size, d->keys[k].slice, *of};
+      *of = &d->quick_keys[k];
+    }
+  }
+  for (uint32_t i = 0; i < p->shapes.count; i++) {
+    const pk_program_shape *s = &d->shapes[i];
+    quick_shape *q = &d->quick[i];
+    q->header = s->header;
+    q->trailer = s->trailer;
+    q->sections = s->sections;
+    q->checked = s->checksum >= 0;
+    q->sum_at = q->checked ? (uint32_t)s->checksum : 0;
+    q->kind = s->kind;
+    q->id_at = s->id_at;
+    uint8_t form = p->id_bytes == 0 || p->id_max > 0 ? PK_PLACE_NONE : (uint8_t)(PK_PLACE_OTHER | p->id_little);
+    q->id = quick_of((pk_program_place){s->id_at, (uint8_t)p->id_bytes, form}, s->header);
+    q->context = s->variant;
+    q->key = s->separate ? s->variant : 0;
+    q->timed = s->timeout.width != 0;
+    q->judged = s->status.width != 0;
+    q->kept = s->kept;
+    q->absent = s->absent;
+    for (uint32_t k = 0; k < s->kept; k++) q->keep[k] = quick_of(s->keep[k], s->header);
+    q->timeout = quick_of(s->timeout, s->header);
+    q->status = quick_of(s->status, s->header);
+    q->plain = (q->id.plain || p->id_bytes == 0) && (q->timeout.plain || !q->timed) && (q->status.plain || !q->judged);
+    for (uint32_t k = 0; k < s->kept; k++) q->plain &= q->keep[k].plain;
+    for (uint32_t k = 0; k < s->sections; k++) quicken_section(s, k, p->app_map != PK_NOWHERE, q);
+  }
+  if (p->tables.count > 0) { /* OK, whatever its number */
+    const pk_program_table *t = &d->tables[p->status];
+    d->usual = (uint8_t)lookup(d, p->status, 0);
+    for (uint32_t i = t->count; i > 0; i--) {
+      const pk_program_entry *e = &d->entries[t->first + i - 1];
+      if (i == t->count || e->value == PK_STATUS_OK) d->usual_status = e->key, d->usual = (uint8_t)e->value;
+    }
+  }
+}
+
+/* Frames that begin alike have one shape: each thread remembers what the tests said of some beginnings. */
+typedef struct memo {
+  uint64_t serial; /* of the codec */
+  uint64_t a, b;
+  const quick_shape *shape;
+} memo;
+enum { MEMOS = 16 };
+static __thread memo memos[MEMOS], latest;
+
+static inline const quick_shape *shape_of(const declared *d, const uint8_t *data, size_t size) {
+  uint64_t a, b;
+  if (d->far || size < 16) return tested_shape(d, data, size);
+  memcpy(&a, data, 8);
+  memcpy(&b, data + 8, 8);
+  a &= d->mask_a;
+  b &= d->mask_b;
+  if (latest.a == a && latest.b == b && latest.serial == d->loaded.serial) return latest.shape;
+  uint64_t mixed = (a ^ b * 0x9e3779b97f4a7c15u) * 0xff51afd7ed558ccdu;
+  memo *m = &memos[mixed >> 60];
+  if (m->a != a || m->b != b || m->serial != d->loaded.serial)
+    *m = (memo){d->loaded.serial, a, b, tested_shape(d, data, size)};
+  latest = *m;
+  return m->shape;
+}
+
+static __attribute__((noinline)) int is_app_error(const declared *d, const uint8_t *section, uint32_t size) {
+  const pk_program_map *map = &d->maps[d->program->app_map];
+  pk_slice text = d->literals[d->program->app_text];
+  machine m;
+  if (pk_declared_look(d, map, (pk_slice){section, size}, m.s) != PK_OK) return 0;
+  pk_slice found = m.s[d->keys[map->first].slice];
+  return found.data != NULL && found.size == text.size && memcmp(found.data, text.data, text.size) == 0;
+}
+
+/* `plain`: all its integers are. `judge`: a section that is usually empty need not be. */
+static inline __attribute__((always_inline)) int shaped_frame(const declared *d, const quick_shape *s,
+                                                              const uint8_t *data, size_t size, uint32_t limit,
+                                                              int plain, int judge, pk_frame *f) {
+  uint64_t end = s->header, judged_at = 0, judged = 0;
+  for (const quick_section *one = s->section; one < s->section + s->sections; one++) {
+    uint64_t length = (uint64_t)quick_integer(data, &one->size, plain);
+    if (length > (judge ? one->most : one->usual)) return 0;
+    length += (uint64_t)(int64_t)one->add;
+    if (length > limit) return 0;
+    if (one->own >= 0) {
+      f->own[one->own] = (uint32_t)end;
+      f->own[one->own + 1] = (uint32_t)length;
+    }
+    if (judge && one->judged) judged_at = end, judged = length;
+    end += length;
+  }
+  if (s->absent)
+    for (uint32_t i = 0; i < 2; i++)
+      if (s->absent >> i & 1) f->own[2 * i] = UINT32_MAX;
+  uint64_t sum_at = end + s->sum_at;
+  end += s->trailer;
+  if (end > size || end > limit) return 0;
+  if (s->checked) {
+    if (get32(data + sum_at) != pk_crc32(0, data, sum_at)) return 0;
+    f->flags = HAS_CHECKSUM | SEALED_AT_END;
+  }
+  f->size = (uint32_t)end;
+  f->kind = s->kind;
+  f->body = s->id_at;
+  f->id = (uint64_t)quick_integer(data, &s->id, 0);
+  f->context = s->context;
+  f->upstream_key = s->key;
+  for (uint32_t i = 0, shift = 8; i < s->kept; shift += 8u * s->keep[i].place.width, i++)
+    f->context |= (uint32_t)quick_integer(data, &s->keep[i], plain) << shift;
+  if (s->timed) f->timeout_ms = milliseconds(quick_integer(data, &s->timeout, plain));
+  if (s->judged) {
+    int64_t status = quick_integer(data, &s->status, plain);
+    f->status = status == d->usual_status ? d->usual : (uint8_t)lookup(d, d->program->status, status);
+  }
+  if (judge && judged > 0 && f->status == PK_STATUS_OK && is_app_error(d, data + judged_at, (uint32_t)judged))
+    f->status = PK_STATUS_APP_ERROR;
+  return 1;
+}
+
+static __attribute__((noinline)) int loud_frame(const declared *d, const quick_shape *s, const uint8_t *data, size_t size,
+                                                uint32_t limit, pk_frame *f) {
+  return shaped_frame(d, s, data, size, limit, 0, 1, f);
+}
+
+/* A whole and right frame that has a shape; 0 for all others: what was written to *f is written again. */
+static inline __attribute__((always_inline)) int quick_frame(const declared *d, const uint8_t *data, size_t size,
+                                                             uint32_t limit, pk_frame *f) {
+  const quick_shape *s = shape_of(d, data, size);
+  if (s == NULL || size < s->header) return 0;
+  if (s->plain ? shaped_frame(d, s, data, size, limit, 1, 0, f) : shaped_frame(d, s, data, size, limit, 0, 0, f))
+    return 1;
+  return s->loud && loud_frame(d, s, data, size, limit, f);
+}
+
+int pk_declared_frame(const pk_codec *codec, const uint8_t *data, size_t size, uint32_t limit, pk_frame *f) {
+  const declared *d = declared_of(codec);
+  return quick_frame(d, data, size, limit, f) ? PK_OK : pk_declared_frame_fully(d, data, size, limit, f);
+}
+
+/* The same where ids are byte strings: a shape has only those of fixed size. */
+int pk_declared_frame_named(const pk_codec *codec, const uint8_t *data, size_t size, uint32_t limit, pk_frame *f) {
+  machine m;
+  if (!quick_frame(declared_of(codec), data, size, limit, f))
+    return pk_declared_frame_as(declared_of(codec), &m, data, size, limit, FRAMING, f);
+  f->id_span = (pk_span){f->body, codec->id_max};
+  return PK_OK;
+}
