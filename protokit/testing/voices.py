@@ -13,8 +13,9 @@ from protokit import native
 from protokit.errors import LocalProtocolError, RemoteProtocolError
 from protokit.model import Status
 from protokit.wire import WireFormat, views
-from protokit.wire.format import KINDS, ErrorText, Kept
+from protokit.wire.format import KINDS
 from protokit.wire.layout import Integer, path_of, walk
+from protokit.wire.replies import ErrorText, Kept
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

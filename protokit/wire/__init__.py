@@ -12,10 +12,11 @@ if TYPE_CHECKING:
     from construct import this
 
     from protokit.wire.codec import Codec, Wire
-    from protokit.wire.format import ErrorText, Greeting, Message, Replies, WireFormat, kept
+    from protokit.wire.format import Message, WireFormat
     from protokit.wire.ids import byte_id
     from protokit.wire.protocol import NativeCodec, Protocol
     from protokit.wire.python import Frame, PythonCodec
+    from protokit.wire.replies import ErrorText, Greeting, Replies, kept
     from protokit.wire.steps import hessian2_strings, hessian_fields
     from protokit.wire.views import Step, crc32, first, lines, number, pairs, split, step, table, text
     from protokit.wire.vocabulary import Chunks, Until, UVar, lengths
@@ -23,10 +24,11 @@ if TYPE_CHECKING:
 _MODULES = {
     "construct": ("this",),
     "protokit.wire.codec": ("Codec", "Wire"),
-    "protokit.wire.format": ("ErrorText", "Greeting", "Message", "Replies", "WireFormat", "kept"),
+    "protokit.wire.format": ("Message", "WireFormat"),
     "protokit.wire.ids": ("byte_id",),
     "protokit.wire.protocol": ("NativeCodec", "Protocol"),
     "protokit.wire.python": ("Frame", "PythonCodec"),
+    "protokit.wire.replies": ("ErrorText", "Greeting", "Replies", "kept"),
     "protokit.wire.steps": ("hessian2_strings", "hessian_fields"),
     "protokit.wire.views": (
         "Step",

@@ -14,8 +14,9 @@ import protokit
 from protokit import NativeCodec, Protocol, Status, WireFormat, native
 from protokit.wire import views
 from protokit.wire.compiler import Image, compile_image
-from protokit.wire.format import _TEXT_MAX, MODES
+from protokit.wire.format import MODES
 from protokit.wire.layout import Bits, Branch, Choice, Condition, Integer, Integers, Section, fields_of, walk
+from protokit.wire.replies import TEXT_MAX
 
 HERE = Path(__file__).parent
 
@@ -234,7 +235,7 @@ def with_program(protocol, nodes=None, meaning=None, replies=None):
         for reply in variant.values()
     )
     about = Image(
-        wire.name, MODES[wire.mode], wire.reserved_ids, wire.replies.encoding, replies, longest + _TEXT_MAX
+        wire.name, MODES[wire.mode], wire.reserved_ids, wire.replies.encoding, replies, longest + TEXT_MAX
     )
     program = compile_image(nodes or wire.nodes, meaning or wire.meaning, about)
     return at(protocol, native.declared(program))
