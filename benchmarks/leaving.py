@@ -13,6 +13,7 @@ import time
 from protokit_dubbo import dubbo
 
 from protokit import NativeCodec, native
+from protokit.testing.tables import TableBuilder
 
 RUNS = 5
 COUNTS = (1000, 2000, 4000, 8000, 16000)
@@ -42,7 +43,7 @@ LIMITS = {
 def table() -> native.Table:
     """One pinned listener whose cluster is known before a client asks: connections are opened at once."""
     assert isinstance(dubbo.wire, NativeCodec)
-    builder = native.TableBuilder(LIMITS, seed=1)
+    builder = TableBuilder(LIMITS, seed=1)
     builder.cluster("c", "round-robin", 4, 1000)
     builder.endpoint(0, "127.0.0.1", 9000, 1)
     plan = builder.plan("plan")

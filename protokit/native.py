@@ -1,12 +1,13 @@
 """The one door to the compiled engine: nobody else touches cffi.
 
-``Table`` compiles a routing table, ``Worker`` is a core on a thread of its own, ``Core`` is the same
+``Table`` is a routing table, ``Worker`` is a core on a thread of its own, ``Core`` is the same
 core without sockets or clock. Batches of records cross as bytes and are read with
 ``struct.iter_unpack``: reading C structs field by field through cffi is slower than plain Python.
 """
 
 from __future__ import annotations
 
+import functools
 import socket
 import struct
 import time
@@ -24,7 +25,7 @@ from protokit.errors import (
 from protokit.model import Headers, Request
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 NONE = 0xFFFFFFFF
 Id = int | bytes  # of a request: a number, or where ids are byte strings those
@@ -38,9 +39,6 @@ CONNECTED, CONNECT_FAILED, CONNECT_EXHAUSTED = range(3)
 DECIDE_CONTINUE, DECIDE_CLUSTER, DECIDE_REPLY = range(3)
 KIND_REQUEST, KIND_ONEWAY, KIND_RESPONSE, KIND_HEARTBEAT, KIND_HEARTBEAT_ACK, KIND_DRAIN = range(1, 7)
 KIND_IGNORE, KIND_GREETING = 8, 9
-FEATURE_RETRY, FEATURE_FILTER, FEATURE_TIMEOUT = 2, 4, 8
-RETRY_ON = {"connect-failure": 1, "reset": 2, "overloaded": 4, "timeout": 8}
-BALANCE = {"round-robin": 0, "least-request": 1}
 RESULTS = {
     -1: "these bytes are not this protocol",
     -2: "malformed",
@@ -498,6 +496,89 @@ class Guarded:
         return ffi.cast(f"uint8_t(*)[{len(data)}]", start)[0]
 
 
+class Member(NamedTuple):
+    """One member of a C struct; ``type``: ``integer``, ``bytes`` or the name of a struct."""
+
+    name: str
+    at: int
+    size: int
+    type: str
+
+
+def members(type_: str) -> tuple[int, tuple[Member, ...]]:
+    """The size of a C struct, and its members."""
+    struct_ = ffi.typeof(type_)
+    kinds = {"primitive": "integer", "array": "bytes"}
+    found = (
+        Member(
+            name,
+            field.offset,
+            ffi.sizeof(field.type),
+            kinds.get(field.type.kind, field.type.cname.removeprefix("struct ")),
+        )
+        for name, field in struct_.fields
+    )
+    return int(ffi.sizeof(struct_)), tuple(found)
+
+
+@functools.cache
+def constants(prefix: str) -> dict[str, int]:
+    """The engine's constants of that prefix, by names as the configuration has them: ``least-request``."""
+    names = {name: int(getattr(lib, name)) for name in dir(lib) if name.startswith(prefix)}
+    return {
+        name.removeprefix(prefix).lower().replace("_", "-"): names[name]
+        for name in sorted(names, key=names.__getitem__)
+    }
+
+
+class Field(NamedTuple):
+    """What a field of a table's record may be (``table.h``, PK_FIELD_*); ``array``: what it counts."""
+
+    name: str
+    at: int
+    rule: str
+    low: int
+    high: int
+    array: str
+
+    @property
+    def made(self) -> bool:
+        """Whether the engine fills it."""
+        return self.rule == "made"
+
+
+class Kind(NamedTuple):
+    """One of a table's arrays: where its pk_array stands in pk_table, what its records are."""
+
+    name: str
+    type: str
+    at: int
+    size: int
+    fields: tuple[Field, ...]
+
+
+def table_kinds() -> tuple[Kind, ...]:
+    """The arrays of a table's image, in their order."""
+    rules = {number: name for name, number in constants("PK_FIELD_").items()}
+    kinds = [lib.pk_table_array_at(i) for i in range(lib.pk_table_arrays())]
+    names = [ffi.string(kind.name).decode() for kind in kinds] + ["codecs"]
+    return tuple(
+        Kind(
+            name,
+            ffi.string(kind.type).decode(),
+            kind.at,
+            kind.size,
+            tuple(
+                Field(
+                    ffi.string(one.name).decode(), one.at, rules[one.rule], one.low, one.high, names[one.of]
+                )
+                for one in (kind.fields[i] for i in range(kind.field_count))
+            ),
+        )
+        for name, kind in zip(names, kinds, strict=False)
+    )
+
+
 class Table:
     """A compiled, immutable routing table, shared by all workers; free it when all have retired it."""
 
@@ -505,139 +586,29 @@ class Table:
         self.pointer = pointer
         self._codecs = codecs  # they are there as long as it is
 
+    @classmethod
+    def load(cls, image: bytes, codecs: Sequence[int]) -> Table:
+        """Check an image (``protokit.table`` packs it), and make a table of it.
+
+        Args:
+            image: pk_table with its arrays behind it.
+            codecs: addresses, by the numbers in the image.
+
+        Raises:
+            ProtokitError: it is no table, and why.
+        """
+        why = ffi.new("char[200]")
+        pointer = lib.pk_table_load(image, len(image), list(codecs), len(codecs), why, len(why))
+        if pointer == ffi.NULL:
+            raise ProtokitError(f"the routing table was refused: {ffi.string(why).decode()}")
+        return cls(pointer, codecs)
+
     def free(self) -> None:
         """Give its memory back. No core may use it any more."""
         if self.pointer is not None:
             lib.pk_table_free(self.pointer)
             self.pointer = None
             self._codecs = ()
-
-
-class TableBuilder:
-    """Builds a Table; see ``table.h`` for the order of calls. Every call returns an index.
-
-    Args:
-        limits: fields of ``pk_limits``.
-        seed: of the hash tables.
-    """
-
-    def __init__(self, limits: Mapping[str, int], seed: int) -> None:
-        self._limits = ffi.new("pk_limits *", dict(limits))
-        self._builder = ffi.gc(lib.pk_builder_new(seed, self._limits), lib.pk_builder_free)
-        self._codecs: list[int] = []
-
-    def _index(self, index: int) -> int:
-        if index == NONE:
-            raise ProtokitError("the routing table could not be built (out of memory, or an index is wrong)")
-        return index
-
-    def cluster(self, name: str, balance: str, max_connections: int, connect_ms: int) -> int:
-        """Add a cluster; ``endpoint`` adds to the last one."""
-        return self._index(
-            lib.pk_builder_cluster(
-                self._builder, name.encode(), BALANCE[balance], max_connections, connect_ms
-            )
-        )
-
-    def endpoint(self, uid: int, host: str, port: int, weight: int) -> int:
-        """Add an endpoint to the last cluster; ``uid`` is its identity in every table."""
-        address = pack_address(host, port)
-        name = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        return self._index(
-            lib.pk_builder_endpoint(self._builder, uid, weight, name.encode(), address, len(address))
-        )
-
-    def plan(
-        self,
-        name: str,
-        *,
-        timeout_ms: int = 0,
-        attempts: int = 0,
-        retry_on: int = 0,
-        idempotent: bool = False,
-        filter_chain: int | None = None,
-    ) -> int:
-        """Add a plan; ``split`` adds clusters to the last one."""
-        features = FEATURE_TIMEOUT if timeout_ms else 0
-        features |= FEATURE_RETRY if attempts > 1 else 0
-        features |= FEATURE_FILTER if filter_chain is not None else 0
-        return self._index(
-            lib.pk_builder_plan(
-                self._builder,
-                name.encode(),
-                features,
-                timeout_ms,
-                attempts,
-                retry_on,
-                idempotent,
-                filter_chain or 0,
-            )
-        )
-
-    def split(self, cluster: int, weight: int) -> None:
-        """Add a cluster to the last plan."""
-        self._index(lib.pk_builder_split(self._builder, cluster, weight))
-
-    def routes(self, name: str) -> int:
-        """Add a route table; ``rule`` adds to the last one."""
-        return self._index(lib.pk_builder_routes(self._builder, name.encode()))
-
-    def rule(self, service: str, method: str, version: str, group: str, plan: int) -> None:
-        """Add a rule (patterns ``x``, ``x*``, ``*``) to the last route table."""
-        self._index(
-            lib.pk_builder_rule(
-                self._builder, service.encode(), method.encode(), version.encode(), group.encode(), plan
-            )
-        )
-
-    def listener(
-        self,
-        identity: int,
-        name: str,
-        *,
-        routes: int | None,
-        plan: int | None,
-        pinned: bool,
-        codecs: list[int],
-        fallback: int | None = None,
-        goaway: bool = False,
-    ) -> None:
-        """Add a listener.
-
-        Args:
-            identity: the same in every table that has it.
-            name: for messages; another name is another listener.
-            routes: a route table, or
-            plan: where all requests go.
-            pinned: each client gets upstream connections of its own.
-            codecs: their addresses.
-            fallback: a cluster for what is none of them.
-            goaway: optional drain signals are sent, too.
-        """
-        self._index(
-            lib.pk_builder_listener(
-                self._builder,
-                identity,
-                name.encode(),
-                NONE if routes is None else routes,
-                NONE if plan is None else plan,
-                pinned,
-            )
-        )
-        for codec in codecs:
-            self._index(lib.pk_builder_codec(self._builder, codec))
-        self._codecs += codecs
-        if fallback is not None:
-            self._index(lib.pk_builder_fallback(self._builder, fallback))
-        if goaway:
-            self._index(lib.pk_builder_goaway(self._builder))
-
-    def finish(self) -> Table:
-        """The compiled table."""
-        pointer = lib.pk_builder_finish(self._builder)
-        if pointer == ffi.NULL:
-            raise ProtokitError("the routing table could not be built: out of memory, or over 4 GiB")
-        return Table(pointer, self._codecs)
 
 
 def _records(buffer: Any, count: int) -> Iterator[Op]:
@@ -872,15 +843,18 @@ __all__ = [
     "INSTRUCTIONS",
     "Address",
     "Core",
+    "Field",
     "Guarded",
     "Id",
+    "Kind",
+    "Member",
     "Message",
     "Op",
     "Table",
-    "TableBuilder",
     "Worker",
     "check_codec",
     "codecs",
+    "constants",
     "declared",
     "drain",
     "edit",
@@ -895,6 +869,7 @@ __all__ = [
     "holders",
     "id_bytes",
     "id_max",
+    "members",
     "mode",
     "name",
     "optional_drain",
@@ -907,6 +882,7 @@ __all__ = [
     "run_step",
     "show_id",
     "step_address",
+    "table_kinds",
     "text",
     "unpack_address",
     "write_id",

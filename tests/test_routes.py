@@ -9,7 +9,7 @@ from protokit_dubbo import dubbo
 from protokit_dubbo.messages import Call
 from world import LIMITS, World
 
-from protokit import native
+from protokit.testing.tables import TableBuilder
 
 NAMES = ["a", "ab", "abc", "b", "com.x", "com.x.Y", "com.x.YZ", "com.y.Z"]
 patterns = st.one_of(
@@ -25,7 +25,7 @@ def matches(pattern: str, value: str) -> bool:
 
 
 def build(rules, codec):
-    builder = native.TableBuilder(LIMITS, seed=5)
+    builder = TableBuilder(LIMITS, seed=5)
     plans = []
     for i in range(len(rules)):
         builder.cluster(f"c{i}", "round-robin", 1, 1000)
@@ -91,7 +91,7 @@ def rules_for(pool):
 
 def build_two(tables, serial):
     """Two listeners, a route table each; rule i of table t leads to port 10000 + 1000 t + 100 serial + i."""
-    builder = native.TableBuilder(LIMITS, seed=3)
+    builder = TableBuilder(LIMITS, seed=3)
     plans = []
     for t, rules in enumerate(tables):
         for i in range(len(rules)):
@@ -184,7 +184,7 @@ def test_a_destination_much_like_another_has_its_own_route(one, other):
 
 def test_more_listeners_than_the_cache_has_places_each_route_by_their_own_table():
     many = 300
-    builder = native.TableBuilder({**LIMITS, "connections": many, "in_flight": 2 * many}, seed=3)
+    builder = TableBuilder({**LIMITS, "connections": many, "in_flight": 2 * many}, seed=3)
     for i in range(many):
         builder.cluster(f"c{i}", "round-robin", 1, 1000)
         builder.endpoint(i, "127.0.0.1", 10_000 + i, 1)
@@ -210,7 +210,7 @@ def test_a_new_table_decides_anew():
 
 def test_ten_thousand_rules_are_all_found(wide):
     rules = [(f"com.example.Service{i}", f"method{i % 7}", "*", "*") for i in range(10_000)]
-    builder = native.TableBuilder(LIMITS, seed=9)
+    builder = TableBuilder(LIMITS, seed=9)
     builder.cluster("c", "round-robin", 1, 1000)
     builder.endpoint(0, "127.0.0.1", 10_000, 1)
     plan = builder.plan("p")
@@ -233,7 +233,7 @@ def test_ten_thousand_rules_are_all_found(wide):
 @pytest.mark.parametrize("direct", [True, False])
 def test_a_request_that_cannot_be_read_takes_only_the_rule_that_asks_for_nothing(direct):
     codec = dubbo.wire.address
-    builder = native.TableBuilder(LIMITS, seed=1)
+    builder = TableBuilder(LIMITS, seed=1)
     builder.cluster("c", "round-robin", 1, 1000)
     builder.endpoint(0, "127.0.0.1", 10_000, 1)
     plan = builder.plan("p")

@@ -25,6 +25,7 @@ ORDER = [
     "model",
     "logs",
     "native",
+    "table",
     "wire",
     "hookspecs",
     "plugins",

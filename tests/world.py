@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from protokit import native
+from protokit.testing.tables import TableBuilder
 
 MS = 1_000_000
 LIMITS = {
@@ -58,7 +59,7 @@ def table(
     ``ports``: of the endpoints, by uid, where they are not 9000 and so on. ``listener``: its name, or None.
     """
     ports = {first_uid + i: 9000 + first_uid + i for i in range(endpoints)} if ports is None else ports
-    builder = native.TableBuilder({**LIMITS, **(limits or {})}, seed=42)
+    builder = TableBuilder({**LIMITS, **(limits or {})}, seed=42)
     builder.cluster("c", balance, max_connections, connect_ms)
     for i, (uid, port) in enumerate(ports.items()):
         builder.endpoint(uid, "127.0.0.1", port, (weights or [1] * len(ports))[i])

@@ -46,21 +46,16 @@ static pk_table *build_table(const pk_codec *codec, int framing, const uint8_t *
     memcpy(service, d.service.data, d.service.size);
     memcpy(method, d.method.data, d.method.size);
   }
-  pk_builder *b = pk_builder_new(0x9e3779b97f4a7c15u, &limits);
-  uint32_t cluster = pk_builder_cluster(b, "echo", PK_BALANCE_ROUND_ROBIN, 1, 1000);
-  pk_builder_endpoint(b, ENDPOINT, 1, "127.0.0.1:1", (const uint8_t *)&address, sizeof address);
-  uint32_t plan = pk_builder_plan(b, "all", 0, 0, 0, 0, 0, 0);
-  pk_builder_split(b, cluster, 1);
-  uint32_t routes = PK_NONE;
+  tables_builder t = {0};
+  uint32_t cluster = tables_cluster(&t, "echo", 1), routes = PK_NONE;
+  tables_endpoint(&t, ENDPOINT, "127.0.0.1:1", &address, sizeof address);
+  uint32_t plan = tables_plan(&t, "all", cluster, (pk_retry){0}, PK_NONE);
   if (!framing) {
-    routes = pk_builder_routes(b, "bench");
-    pk_builder_rule(b, service, method, "*", "*", plan);
+    routes = tables_routes(&t, "bench");
+    tables_rule(&t, service, method, plan);
   }
-  pk_builder_listener(b, 0, "bench", routes, framing ? plan : PK_NONE, 0);
-  pk_builder_codec(b, (uintptr_t)codec);
-  pk_table *t = pk_builder_finish(b);
-  pk_builder_free(b);
-  return t;
+  tables_listener(&t, "bench", routes, framing ? plan : PK_NONE, 0);
+  return tables_load(&t, 0x9e3779b97f4a7c15u, &limits, codec);
 }
 
 /* ns a request with that codec. */

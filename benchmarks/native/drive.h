@@ -2,6 +2,7 @@
 #ifndef BENCH_DRIVE_H
 #define BENCH_DRIVE_H
 
+#include "../../native/tests/tables.h"
 #include "core/core.h"
 #include "net.h"
 

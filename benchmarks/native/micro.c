@@ -23,21 +23,16 @@ static void service_name(char *out, size_t size, long i) {
 static pk_table *build_table(void) {
   const struct sockaddr_in address = loopback(1);
   char name[64];
-  pk_builder *b = pk_builder_new(0x9e3779b97f4a7c15u, &limits);
-  uint32_t cluster = pk_builder_cluster(b, "echo", PK_BALANCE_ROUND_ROBIN, 1, 1000);
-  pk_builder_endpoint(b, ENDPOINT, 1, "127.0.0.1:1", (const uint8_t *)&address, sizeof address);
-  uint32_t routes = pk_builder_routes(b, "bench");
+  tables_builder t = {0};
+  uint32_t cluster = tables_cluster(&t, "echo", 1);
+  tables_endpoint(&t, ENDPOINT, "127.0.0.1:1", &address, sizeof address);
+  uint32_t routes = tables_routes(&t, "bench");
   for (long i = 0; i < o.routes; i++) {
     service_name(name, sizeof name, i);
-    uint32_t plan = pk_builder_plan(b, name, 0, 0, 0, 0, 0, 0);
-    pk_builder_split(b, cluster, 1);
-    pk_builder_rule(b, name, "echo", "*", "*", plan);
+    tables_rule(&t, name, "echo", tables_plan(&t, name, cluster, (pk_retry){0}, PK_NONE));
   }
-  pk_builder_listener(b, 0, "bench", routes, PK_NONE, 0);
-  pk_builder_codec(b, (uintptr_t)&pk_dubbo_codec);
-  pk_table *t = pk_builder_finish(b);
-  pk_builder_free(b);
-  return t;
+  tables_listener(&t, "bench", routes, PK_NONE, 0);
+  return tables_load(&t, 0x9e3779b97f4a7c15u, &limits, &pk_dubbo_codec);
 }
 
 static size_t put_request(uint8_t *out, const char *service, uint64_t id) {

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../tests/tables.h"
 #include "access.h"
 #include "core/core.h"
 #include "base/hash.h"
@@ -618,27 +619,19 @@ static const pk_table *table_of(const pk_codec *c, int strict) {
     limits.buffer = 100000;
     limits.frame = STRICT_LIMIT;
   }
-  pk_builder *b = pk_builder_new(42, &limits);
   const uint8_t address[16] = {2, 0, 9, 9, 127, 0, 0, 1};
-  pk_builder_cluster(b, "c", 0, strict ? 2 : 1, 1000);
-  pk_builder_endpoint(b, 0, 1, "127.0.0.1:2313", address, sizeof address);
-  pk_builder_plan(b, "plain", 0, 0, 0, 0, 0, 0);
-  pk_builder_split(b, 0, 1);
-  pk_builder_plan(b, "retries", PK_F_RETRY, 0, 3, 15, 1, 0);
-  pk_builder_split(b, 0, 1);
-  pk_builder_routes(b, "r");
-  pk_builder_rule(b, "no.*", "*", "*", "*", 1);
-  pk_builder_rule(b, "*", "*", "*", "*", 0);
-  pk_builder_listener(b, 0, "routed", 0, 0, 0);
-  pk_builder_codec(b, (uintptr_t)c);
-  pk_builder_listener(b, 1, "pinned", PK_NONE, 0, 1);
-  pk_builder_codec(b, (uintptr_t)c);
-  pk_builder_listener(b, 2, "retries", PK_NONE, 1, 0);
-  pk_builder_codec(b, (uintptr_t)c);
-  pk_table *table = pk_builder_finish(b);
-  pk_builder_free(b);
-  if (table == NULL) abort();
-  return table;
+  tables_builder t = {0};
+  uint32_t cluster = tables_cluster(&t, "c", strict ? 2 : 1);
+  tables_endpoint(&t, 0, "127.0.0.1:2313", address, sizeof address);
+  uint32_t plain = tables_plan(&t, "plain", cluster, (pk_retry){0}, PK_NONE);
+  uint32_t retries = tables_plan(&t, "retries", cluster, (pk_retry){3, 15, 1}, PK_NONE);
+  uint32_t routes = tables_routes(&t, "r");
+  tables_rule(&t, "no.*", "*", retries);
+  tables_rule(&t, "*", "*", plain);
+  tables_listener(&t, "routed", routes, PK_NONE, 0);
+  tables_listener(&t, "pinned", PK_NONE, plain, 1);
+  tables_listener(&t, "retries", PK_NONE, retries, 0);
+  return tables_load(&t, 42, &limits, c);
 }
 
 int LLVMFuzzerInitialize(int *argc, char ***argv);

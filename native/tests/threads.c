@@ -14,6 +14,7 @@
 
 #include "../../tests/toy/toy.c"
 #include "access.h"
+#include "tables.h"
 
 static int use(pk_worker *w, const pk_table *table, uint64_t token) {
   return pk_worker_prepare(w, table, token) != 0 ? -1 : pk_worker_commit(w);
@@ -108,19 +109,14 @@ static pk_table *table(const struct sockaddr_in *upstream_address, int filtered,
                       .upstream_buffer = 1 << 20, .upstream_in_flight = 1024, .retry_buffer = 1 << 16,
                       .request_ms = 30000, .idle_ms = 60000, .frame_ms = 10000, .detect_ms = 5000,
                       .heartbeat_ms = 20, .probe_ms = 5000, .filter_ms = 30000};
-  pk_builder *b = pk_builder_new(99, &limits);
-  pk_builder_cluster(b, "c", PK_BALANCE_ROUND_ROBIN, 2, 1000);
-  pk_builder_endpoint(b, 0, 1, "up", (const uint8_t *)upstream_address, sizeof *upstream_address);
-  uint32_t plan = pk_builder_plan(b, "p", filtered ? PK_F_FILTER : 0, 0, 0, 0, 0, 0);
-  pk_builder_split(b, 0, 1);
-  uint32_t routes = pk_builder_routes(b, "r");
-  pk_builder_rule(b, "svc", "*", "*", "*", plan);
-  pk_builder_listener(b, 0, "in", routes, PK_NONE, 0);
-  pk_builder_codec(b, codec);
-  pk_table *t = pk_builder_finish(b);
-  assert(t != NULL);
-  pk_builder_free(b);
-  return t;
+  tables_builder t = {0};
+  uint32_t cluster = tables_cluster(&t, "c", 2);
+  tables_endpoint(&t, 0, "up", upstream_address, sizeof *upstream_address);
+  uint32_t plan = tables_plan(&t, "p", cluster, (pk_retry){0}, filtered ? 0 : PK_NONE);
+  uint32_t routes = tables_routes(&t, "r");
+  tables_rule(&t, "svc", "*", plan);
+  tables_listener(&t, "in", routes, PK_NONE, 0);
+  return tables_load(&t, 99, &limits, (const pk_codec *)codec);
 }
 
 /* The next event of that kind. */

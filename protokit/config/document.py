@@ -126,7 +126,7 @@ def _stand_in(kind: Any) -> Any:
         return get_args(kind)[0]
     if kind is Address:
         return Address.parse("0.0.0.0:0")
-    if not issubclass(origin or kind, msgspec.Struct | list | dict):
+    if not issubclass(origin or kind, msgspec.Struct | list | tuple | dict):
         return kind()
     if origin is not None:
         return origin()
@@ -163,6 +163,9 @@ class _Reader:
             return self.scalar(node, kind, what, path)
         if origin is list:
             return self.list(node, get_args(kind)[0], what, path)
+        if origin is tuple:
+            found = self.list(node, get_args(kind)[0], what, path)
+            return found if found is _BROKEN else tuple(found)
         if origin in {typing.Union, types.UnionType}:
             options = [option for option in get_args(kind) if option is not types.NoneType]
             if len(options) == 1:

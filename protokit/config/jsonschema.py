@@ -29,7 +29,7 @@ def _of(kind: Any, key: str) -> dict[str, Any]:
         return options[0] if len(options) == 1 else {"anyOf": options}
     if origin is Literal:
         return {"enum": list(args)}
-    if origin is list:
+    if origin in {list, tuple}:
         return {"type": "array", "items": _of(args[0], key)}
     if origin is dict:
         return {"type": "object"}

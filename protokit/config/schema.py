@@ -49,8 +49,9 @@ class Retry(_Section, frozen=True, forbid_unknown_fields=True):
     """When a request is tried again. ``attempts`` counts the first try too."""
 
     attempts: int = defaults.RETRY_ATTEMPTS
-    on: list[Literal["connect-failure", "reset", "overloaded", "timeout"]] = msgspec.field(
-        default_factory=lambda: ["connect-failure", "reset"]
+    on: tuple[Literal["connect-failure", "reset", "overloaded", "timeout"], ...] = (
+        "connect-failure",
+        "reset",
     )
     idempotent: bool = False
 

@@ -6,21 +6,9 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from protokit.control.snapshot import (
-    Cluster,
-    Endpoint,
-    Listener,
-    Match,
-    Retry,
-    RouteTable,
-    Rule,
-    Snapshot,
-    Use,
-)
+from protokit.control.snapshot import Cluster, Endpoint, Listener, Snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from protokit.config import Loaded, schema
     from protokit.config.scalars import Address
 
@@ -50,7 +38,7 @@ def build_snapshot(loaded: Loaded, addresses: Addresses = MappingProxyType({})) 
     limits["drain_ms"] = int(config.drain.timeout)
     return Snapshot(
         listeners=tuple(_listener(listener, loaded, addresses) for listener in config.listeners),
-        routes=tuple(_routes(table) for table in config.routes),
+        routes=tuple(config.routes),
         clusters=build_clusters(loaded, addresses),
         limits=limits,
         max_headers=config.limits.headers,
@@ -75,33 +63,11 @@ def _listener(listener: schema.Listener, loaded: Loaded, addresses: Addresses) -
         routes=listener.routes,
         cluster=listener.cluster,
         pinned=listener.mode == "pinned",
-        filters=_uses(listener.filters),
+        filters=tuple(listener.filters),
         fallback=listener.fallback,
         reuse_port=listener.reuse_port,
         goaway=listener.goaway,
     )
-
-
-def _uses(uses: Iterable[schema.FilterUse]) -> tuple[Use, ...]:
-    return tuple(Use(use.name, use.options) for use in uses)
-
-
-def _routes(table: schema.Routes) -> RouteTable:
-    rules = []
-    for number, rule in enumerate(table.rules):
-        split = tuple((split.cluster, split.weight) for split in rule.split)
-        retry = rule.retry
-        rules.append(
-            Rule(
-                name=f"{table.name}[{number}]",
-                match=Match(rule.match.service, rule.match.method, rule.match.version, rule.match.group),
-                split=split or ((rule.cluster or "", 1),),
-                timeout_ms=int(rule.timeout or 0),
-                retry=Retry(retry.attempts, tuple(retry.on), retry.idempotent) if retry else None,
-                filters=_uses(rule.filters),
-            )
-        )
-    return RouteTable(table.name, tuple(rules))
 
 
 def _cluster(cluster: schema.Cluster, loaded: Loaded, addresses: Addresses) -> Cluster:

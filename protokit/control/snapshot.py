@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from protokit.config import schema
 from protokit.wire import Protocol
 
 
@@ -33,48 +34,6 @@ class Cluster(_Part, frozen=True):
     connect_timeout_ms: int
 
 
-class Match(_Part, frozen=True):
-    """Patterns: ``x`` exactly, ``x*`` a prefix, ``*`` anything."""
-
-    service: str = "*"
-    method: str = "*"
-    version: str = "*"
-    group: str = "*"
-
-
-class Retry(_Part, frozen=True):
-    """``attempts``: tries in all."""
-
-    attempts: int
-    on: tuple[str, ...]
-    idempotent: bool
-
-
-class Use(_Part, frozen=True):
-    """A filter and its options."""
-
-    name: str
-    options: Mapping[str, Any]
-
-
-class Rule(_Part, frozen=True):
-    """``split``: clusters with weights, one at least."""
-
-    name: str
-    match: Match
-    split: tuple[tuple[str, int], ...]
-    timeout_ms: int = 0
-    retry: Retry | None = None
-    filters: tuple[Use, ...] = ()
-
-
-class RouteTable(_Part, frozen=True):
-    """The first rule that matches decides."""
-
-    name: str
-    rules: tuple[Rule, ...]
-
-
 class Listener(_Part, frozen=True):
     """``routes`` names a table, or ``cluster`` the one place where everything goes.
 
@@ -89,17 +48,20 @@ class Listener(_Part, frozen=True):
     routes: str | None
     cluster: str | None
     pinned: bool
-    filters: tuple[Use, ...] = ()
+    filters: tuple[schema.FilterUse, ...] = ()
     fallback: str | None = None
     reuse_port: bool = False
     goaway: bool = False
 
 
 class Snapshot(_Part, frozen=True):
-    """``limits``: fields of the engine's ``pk_limits`` (bytes, counts, milliseconds)."""
+    """``limits``: fields of the engine's ``pk_limits`` (bytes, counts, milliseconds).
+
+    Rules are as the configuration has them: policies go from there into the engine's records by name.
+    """
 
     listeners: tuple[Listener, ...]
-    routes: tuple[RouteTable, ...]
+    routes: tuple[schema.Routes, ...]
     clusters: tuple[Cluster, ...]
     limits: Mapping[str, int]
     max_headers: int

@@ -2,19 +2,48 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Any, cast
 
-from protokit import native
+from protokit.config import schema
+from protokit.control.snapshot import Cluster, Endpoint, Listener
 from protokit.dataplane import listening
 from protokit.errors import ConfigError, ConfigErrors
 from protokit.model import Filter
+from protokit.native import Table, pack_address
 from protokit.plugins import reason
+from protokit.table import Image, Source
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from protokit.control.snapshot import Endpoint, Listener, Rule, Snapshot, Use
+    from protokit.control.snapshot import Snapshot
     from protokit.wire.codec import Wire
+
+# From which class each record is filled; which of its fields say where it belongs; what is Python's alone.
+CLUSTERS = Source("clusters", Cluster, columns=("endpoints", "endpoint_count"), beside=("endpoints",))
+ENDPOINTS = Source(
+    "endpoints", Endpoint, columns=("uid", "name", "addr_size", "addr"), beside=("host", "port", "metadata")
+)
+PLANS = Source(
+    "plans",
+    schema.Rule,
+    columns=("name", "split", "split_count", "filter"),
+    beside=("match", "cluster", "split", "filters"),
+)
+SPLITS = Source("splits", columns=("cluster", "weight"))
+ROUTES = Source("routes", schema.Routes, columns=("rules", "rule_count"), beside=("rules",))
+RULES = Source("rules", schema.Match, columns=("plan",))
+LISTENERS = Source(
+    "listeners",
+    Listener,
+    columns=("present", "routes", "plan", "codec", "codec_count", "fallback"),
+    beside=("host", "port", "protocols", "routes", "cluster", "filters", "fallback", "reuse_port"),
+)
+_ABSENT = Listener("", "", 0, (), routes=None, cluster=None, pinned=False)
+
+
+Uses = tuple[schema.FilterUse, ...]
 
 
 class Identities:
@@ -54,7 +83,7 @@ class Compiled:
         wires: formats by their codec's address.
     """
 
-    def __init__(self, snapshot: Snapshot, table: native.Table) -> None:
+    def __init__(self, snapshot: Snapshot, table: Table) -> None:
         self.snapshot = snapshot
         self.table = table
         self.clusters: dict[str, int] = {}
@@ -88,45 +117,13 @@ def compile_snapshot(
     Raises:
         ConfigErrors: filters that cannot be made with the options that they are given.
     """
-    builder = native.TableBuilder(snapshot.limits, seed)
-    compiled = Compiled(snapshot, native.Table(None))
-    made = iter(chains)
-    for cluster in snapshot.clusters:
-        compiled.clusters[cluster.name] = builder.cluster(
-            cluster.name, cluster.balance, cluster.max_connections, cluster.connect_timeout_ms
-        )
-        for endpoint in cluster.endpoints:
-            uid = endpoints.number(_endpoint_key(cluster.name, endpoint))
-            compiled.endpoints[_endpoint_key(cluster.name, endpoint)] = uid
-            builder.endpoint(uid, endpoint.host, endpoint.port, endpoint.weight)
-    rules = {table.name: table.rules for table in snapshot.routes}
-    shared: dict[str, int] = {}
-    for listener in snapshot.listeners:
-        routes = plan = None
-        if listener.routes is None:
-            plan = builder.plan(listener.name, filter_chain=_chain(compiled, listener.filters, made))
-            builder.split(compiled.clusters[listener.cluster or listener.fallback or ""], 1)
-        elif listener.routes in shared and not listener.filters:
-            routes = shared[listener.routes]
-        else:
-            # A listener with filters of its own gets a copy of the table, whose plans name them.
-            routes = _routes(builder, compiled, rules[listener.routes], listener, made)
-            if not listener.filters:
-                shared[listener.routes] = routes
-        number = compiled.listeners[listening.key(listener)] = listeners.number(listening.key(listener))
-        builder.listener(
-            number,
-            listener.name,
-            routes=routes,
-            plan=plan,
-            pinned=listener.pinned,
-            codecs=[protocol.wire.address for protocol in listener.protocols],
-            fallback=None if listener.fallback is None else compiled.clusters[listener.fallback],
-            goaway=listener.goaway,
-        )
+    compiled = Compiled(snapshot, Table(None))
+    compiling = _Compiling(compiled, Image(snapshot.limits, seed), iter(chains))
+    compiling.clusters(endpoints)
+    compiling.listeners(listeners)
     if compiled.errors:
         raise ConfigErrors(compiled.errors)
-    compiled.table = builder.finish()
+    compiled.table = compiling.image.finish(compiling.codecs)
     return compiled
 
 
@@ -134,56 +131,109 @@ def _endpoint_key(cluster: str, endpoint: Endpoint) -> tuple[str, str, int]:
     return (cluster, endpoint.host, endpoint.port)
 
 
-def _chain(compiled: Compiled, uses: tuple[Use, ...], made: Iterator[list[Filter]]) -> int | None:
-    if not uses:
-        return None
-    chain = next(made, None)
-    if chain is None:
-        chain = [_filter(compiled, use) for use in uses]
-    compiled.chains.append(chain)
-    return len(compiled.chains) - 1
+class _Compiling:
+    """A Snapshot on its way into an image."""
+
+    def __init__(self, compiled: Compiled, image: Image, made: Iterator[list[Filter]]) -> None:
+        self.compiled, self.image, self.made = compiled, image, made
+        self.codecs: list[int] = []
+
+    def clusters(self, numbers: Identities) -> None:
+        """Every cluster and its endpoints."""
+        clusters = self.compiled.snapshot.clusters
+        self.compiled.clusters = {cluster.name: index for index, cluster in enumerate(clusters)}
+        counts = [len(cluster.endpoints) for cluster in clusters]
+        firsts = [0, *itertools.accumulate(counts)][:-1]
+        self.image.add(CLUSTERS, clusters, endpoints=firsts, endpoint_count=counts)
+        keys = {_endpoint_key(cluster.name, one): one for cluster in clusters for one in cluster.endpoints}
+        uids = [numbers.number(key) for key in keys]
+        self.compiled.endpoints = dict(zip(keys, uids, strict=True))
+        addresses = [pack_address(one.host, one.port) for one in keys.values()]
+        self.image.add(
+            ENDPOINTS,
+            tuple(keys.values()),
+            uid=uids,
+            name=[f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for _, host, port in keys],
+            addr_size=[len(address) for address in addresses],
+            addr=addresses,
+        )
+
+    def listeners(self, numbers: Identities) -> None:
+        """Every listener under its number, and the plans and routes that they use."""
+        tables = {table.name: table for table in self.compiled.snapshot.routes}
+        shared: dict[str, int] = {}
+        found: dict[int, tuple[Listener, int | None, int | None]] = {}
+        for listener in self.compiled.snapshot.listeners:
+            routes = plan = None
+            if listener.routes is None:
+                rule = schema.Rule(cluster=listener.cluster or listener.fallback)
+                plan = self._plans([rule], [listener.name], listener.filters)
+            elif listener.routes in shared and not listener.filters:
+                routes = shared[listener.routes]
+            else:
+                # A listener with filters of its own gets a copy of the table, whose plans name them.
+                routes = self._routes(tables[listener.routes], listener.filters)
+                if not listener.filters:
+                    shared[listener.routes] = routes
+            number = numbers.number(listening.key(listener))
+            self.compiled.listeners[listening.key(listener)] = number
+            found[number] = (listener, routes, plan)
+        every = [found.get(number, (_ABSENT, None, None)) for number in range(max(found, default=-1) + 1)]
+        counts = [len(listener.protocols) for listener, _, _ in every]
+        self.codecs = [protocol.wire.address for listener, _, _ in every for protocol in listener.protocols]
+        self.image.add(
+            LISTENERS,
+            [listener for listener, _, _ in every],
+            present=[listener is not _ABSENT for listener, _, _ in every],
+            routes=[routes for _, routes, _ in every],
+            plan=[plan for _, _, plan in every],
+            codec=[0, *itertools.accumulate(counts)][:-1],
+            codec_count=counts,
+            fallback=[one.fallback and self.compiled.clusters[one.fallback] for one, _, _ in every],
+        )
+
+    def _routes(self, table: schema.Routes, before: Uses) -> int:
+        """A route table with its plans; ``before``: filters in front of its rules' own."""
+        names = [f"{table.name}[{number}]" for number in range(len(table.rules))]
+        plan = self._plans(table.rules, names, before)
+        plans = range(plan, plan + len(names))
+        first = self.image.add(RULES, [rule.match for rule in table.rules], plan=plans)
+        return self.image.add(ROUTES, [table], rules=[first], rule_count=[len(names)])
+
+    def _plans(self, rules: Sequence[schema.Rule], names: list[str], before: Uses) -> int:
+        """A plan for each rule; the first one's index."""
+        known = self.compiled.clusters
+        counts = [len(rule.split) or 1 for rule in rules]
+        shares = [
+            share
+            for rule in rules
+            for share in ([(one.cluster, one.weight) for one in rule.split] or ((rule.cluster, 1),))
+        ]
+        clusters = [known[cluster or ""] for cluster, _ in shares]
+        first = self.image.add(SPLITS, shares, cluster=clusters, weight=[weight for _, weight in shares])
+        return self.image.add(
+            PLANS,
+            rules,
+            name=names,
+            split=list(itertools.accumulate(counts, initial=first))[:-1],
+            split_count=counts,
+            filter=[
+                self._chain((*before, *rule.filters)) if before or rule.filters else None for rule in rules
+            ],
+        )
+
+    def _chain(self, uses: Uses) -> int:
+        chain = next(self.made, None)
+        if chain is None:
+            chain = [_filter(self.compiled, use) for use in uses]
+        self.compiled.chains.append(chain)
+        return len(self.compiled.chains) - 1
 
 
-def _filter(compiled: Compiled, use: Use) -> Filter:
+def _filter(compiled: Compiled, use: schema.FilterUse) -> Filter:
     try:
         return cast("Filter", compiled.snapshot.filters[use.name](use.options))
     except (Exception, SystemExit) as error:  # noqa: BLE001  # somebody else's code
         text = f"filter {use.name!r} cannot be made with its options: {reason(error)}"
         compiled.errors.append(ConfigError(text))
         return Filter()
-
-
-def _routes(
-    builder: native.TableBuilder,
-    compiled: Compiled,
-    rules: tuple[Rule, ...],
-    listener: Listener,
-    made: Iterator[list[Filter]],
-) -> int:
-    plans = [_plan(builder, compiled, rule, listener.filters, made) for rule in rules]
-    routes = builder.routes(listener.routes or "")
-    for rule, plan in zip(rules, plans, strict=True):
-        match = rule.match
-        builder.rule(match.service, match.method, match.version, match.group, plan)
-    return routes
-
-
-def _plan(
-    builder: native.TableBuilder,
-    compiled: Compiled,
-    rule: Rule,
-    before: tuple[Use, ...],
-    made: Iterator[list[Filter]],
-) -> int:
-    retry = rule.retry
-    index = builder.plan(
-        rule.name,
-        timeout_ms=rule.timeout_ms,
-        attempts=retry.attempts if retry else 0,
-        retry_on=sum(native.RETRY_ON[reason] for reason in set(retry.on)) if retry else 0,
-        idempotent=bool(retry and retry.idempotent),
-        filter_chain=_chain(compiled, before + rule.filters, made),
-    )
-    for cluster, weight in rule.split:
-        builder.split(compiled.clusters[cluster], weight)
-    return index

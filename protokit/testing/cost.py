@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from protokit import native
 from protokit.errors import ProtokitError
+from protokit.testing.tables import TableBuilder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,6 +40,7 @@ _LIMITS = {
     "heartbeat_ms": 0,
     "probe_ms": 1000,
     "filter_ms": 3000,
+    "drain_ms": 0,
 }
 
 
@@ -104,7 +106,7 @@ class _Feed:
         asked = itertools.islice(itertools.cycle(requests), self.count)
         self.requests = b"".join(native.patch_id(codec, one, 16 + n) for n, one in enumerate(asked))
         self.first = native.patch_id(codec, requests[0], 15)
-        builder = native.TableBuilder(_LIMITS, seed=42)
+        builder = TableBuilder(_LIMITS, seed=42)
         builder.cluster("c", "round-robin", 1, 1000)
         builder.endpoint(0, "127.0.0.1", 9000, 1)
         plan = builder.plan("plan")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from protokit import native
 from protokit.errors import LocalProtocolError, ProtokitError, RemoteProtocolError
 from protokit.model import Status
+from protokit.testing.tables import TableBuilder
 from protokit.wire import Protocol, WireFormat
 from protokit.wire.format import KINDS
 
@@ -369,8 +370,9 @@ class Invariants:
                 "heartbeat_ms": 4000,
                 "probe_ms": 1000,
                 "filter_ms": 3000,
+                "drain_ms": 0,
             }
-            builder = native.TableBuilder(limits, seed=42)
+            builder = TableBuilder(limits, seed=42)
             builder.cluster("c", "round-robin", 4, 1000)
             builder.endpoint(0, "127.0.0.1", 9000, 1)
             plan = builder.plan("plan")

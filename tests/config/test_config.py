@@ -59,7 +59,7 @@ def test_values_mean_what_they_look_like(tmp_path):
     loaded = config.load(path).config
     first, second = loaded.routes[0].rules
     assert (first.match.version, first.match.group, second.match.service) == ("1.0", "no", "20:30")
-    assert (first.timeout, first.retry.on, first.retry.idempotent) == (1500, ["reset"], True)
+    assert (first.timeout, first.retry.on, first.retry.idempotent) == (1500, ("reset",), True)
     endpoint = loaded.clusters[0].endpoints[1]
     assert (endpoint.address.host, endpoint.address.port, endpoint.metadata) == (
         "::1",

@@ -6,6 +6,7 @@ import pytest
 from world import LIMITS, World, table
 
 from protokit import native
+from protokit.testing.tables import TableBuilder
 
 OK, APP_ERROR, NO_SERVICE, BAD_REQUEST, TIMEOUT, OVERLOADED, UNAVAILABLE = range(7)
 WITH_IDS = ["wide", "narrow", "named", "own"]
@@ -161,7 +162,7 @@ def test_a_cluster_is_the_same_after_a_reload_that_numbers_it_otherwise(wide):
     client = world.client()
     world.feed(client, wide.request(1) + wide.request(2, b"two m x"))
     second = at(world, 9042)
-    builder = native.TableBuilder(LIMITS, seed=1)
+    builder = TableBuilder(LIMITS, seed=1)
     builder.cluster("c2", "round-robin", 4, 1000)
     builder.endpoint(42, "127.0.0.1", 9042, 1)
     builder.cluster("c", "round-robin", 4, 1000)

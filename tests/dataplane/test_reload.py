@@ -6,6 +6,7 @@ import pytest
 from world import LIMITS, World, table
 
 from protokit import native
+from protokit.testing.tables import TableBuilder
 
 OK, APP_ERROR, NO_SERVICE, BAD_REQUEST, TIMEOUT, OVERLOADED, UNAVAILABLE = range(7)
 COUNTERS = dict.fromkeys(native.ENDPOINT_STAT_NAMES, 0)
@@ -185,7 +186,7 @@ def test_a_balancer_moves_with_its_clusters_name(wide):
     """One request between two reloads each: of two clusters that change places, each goes on where it was."""
 
     def two(first, second):
-        builder = native.TableBuilder(LIMITS, seed=42)
+        builder = TableBuilder(LIMITS, seed=42)
         uids = {"a": 0, "b": 2}
         for name in (first, second):
             builder.cluster(name, "round-robin", 4, 1000)

@@ -14,6 +14,7 @@ from world import LIMITS
 import protokit
 from protokit import native
 from protokit.errors import ConfigErrors, ProtokitError
+from protokit.testing.tables import TableBuilder
 
 READ_ONLY = b"\x01R"
 
@@ -198,7 +199,7 @@ def test_a_listener_that_moves_serves_at_the_new_address_and_leaves_the_old(run)
 
 
 def test_who_waits_in_the_queue_of_an_address_that_is_left_is_served(wide):
-    builder = native.TableBuilder({**LIMITS, "connections": 300}, seed=1)
+    builder = TableBuilder({**LIMITS, "connections": 300}, seed=1)
     builder.cluster("c", "round-robin", 1, 1000)
     plan = builder.plan("p")
     builder.split(0, 1)

@@ -88,8 +88,8 @@ MUTANTS = (
     Mutant(
         "a written request is tried again without leave",
         "request.c",
-        "return policy && p->idempotent && (p->retry_on & why)",
-        "return policy && (p->retry_on & why)",
+        "return policy && p->retry.idempotent && (p->retry.on & why)",
+        "return policy && (p->retry.on & why)",
         "tests/dataplane/test_core.py::test_after_a_byte_was_sent_it_is_not_tried_again_unless_idempotent",
     ),
     Mutant(
@@ -270,7 +270,7 @@ MUTANTS = (
     Mutant(
         "what waits for a connection that fails is forgotten",
         "server.c",
-        "      pk_request_lost(core, r, PK_RETRY_CONNECT, 0, c->lost);\n",
+        "      pk_request_lost(core, r, PK_RETRY_ON_CONNECT_FAILURE, 0, c->lost);\n",
         "      (void)0;\n",
         "tests/dataplane/test_core.py::test_every_failure_ends_a_request_exactly_once[wide]",
     ),
@@ -451,7 +451,7 @@ MUTANTS = (
     ),
     Mutant(
         "a pinned connection is opened before its cluster is known",
-        "builder.c",
+        "load.c",
         "(i > 0 && cluster != only)",
         "0",
         "tests/dataplane/test_pinned.py::test_it_is_not_opened_where_a_request_decides_the_cluster",

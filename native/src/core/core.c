@@ -96,7 +96,7 @@ size_t pk_core_take_dirty(pk_core *core, pk_handle *out, size_t max) {
 pk_handle pk_core_accept(pk_core *core, uint32_t listener) {
   const pk_table *t = core->live == NULL ? NULL : core->live->table;
   pk_conn *c = NULL;
-  if (t != NULL && listener < t->listener_count && pk_table_listener_at(t, listener)->present &&
+  if (t != NULL && listener < t->listeners.count && pk_table_listener_at(t, listener)->present &&
       core->client_count < core->limits.connections && !core->shutdown)
     c = pk_conn_new(core, &pk_client, PK_CONN_OPEN);
   if (c == NULL) {

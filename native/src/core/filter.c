@@ -24,7 +24,7 @@ static void overloaded(pk_core *core, pk_request *r, const char *what, uint64_t 
 /* What the requests that wait for the same filters as this one have taken. */
 static pk_filtering *filtering_of(const pk_request *r) {
   const pk_table *t = r->live->table;
-  return &r->live->filtering[r->plan - PK_AT(t, pk_plan, t->plans)];
+  return &r->live->filtering[r->plan - PK_AT(t, pk_plan, t->plans.at)];
 }
 
 void pk_filter_ask(pk_core *core, pk_request *r, const pk_plan *plan, const uint8_t *data, const pk_frame *f) {
@@ -147,7 +147,7 @@ int pk_core_decide(pk_core *core, pk_handle request, uint32_t verdict, uint32_t 
   } else {
     if (core->limits.filter_ms < r->timeout_ms)
       pk_timer_start(&core->wheel, &r->timer, r->started / PK_MS + 1 + r->timeout_ms);
-    if (verdict == PK_DECIDE_CLUSTER && cluster < r->live->table->cluster_count) r->cluster = cluster;
+    if (verdict == PK_DECIDE_CLUSTER && cluster < r->live->table->clusters.count) r->cluster = cluster;
     pk_request_dispatch(core, r, r->held->data, &r->held->frame);
   }
   pk_codec_release(codec);

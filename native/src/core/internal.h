@@ -406,7 +406,7 @@ void pk_endpoints_free_gone(pk_core *core);
 void pk_live_client_closed(pk_core *core, pk_conn *client);
 /* The listener that a client came by, of that table; NULL: it has none. */
 static inline const pk_table_listener *pk_listener_of(const pk_table *t, const pk_conn *c) {
-  if (c->listener >= t->listener_count) return NULL;
+  if (c->listener >= t->listeners.count) return NULL;
   const pk_table_listener *l = pk_table_listener_at(t, c->listener);
   return l->present ? l : NULL;
 }
@@ -519,7 +519,7 @@ pk_held *pk_request_unhold(pk_core *core, pk_request *r); /* they are the caller
 void pk_request_answer(pk_core *core, pk_request *r, const uint8_t *data, const pk_frame *f);
 /* Ends the request with an error that the caller's library raises; `text` up to 512 bytes. */
 void pk_request_fail(pk_core *core, pk_request *r, uint32_t status, const char *text, size_t size);
-/* An attempt came to nothing; `why` is PK_RETRY_*, `lost` why its connection ended. Tries again where that is safe,
+/* An attempt came to nothing; `why` is PK_RETRY_ON_*, `lost` why its connection ended. Tries again where that is safe,
  * else fails. */
 void pk_request_lost(pk_core *core, pk_request *r, uint32_t why, int written, uint8_t lost);
 void pk_request_timeout(pk_core *core, pk_request *r);

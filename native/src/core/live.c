@@ -102,7 +102,7 @@ static void retire(pk_core *core, pk_live *live) {
   pk_live **at = &core->live;
   while (*at != live) at = &(*at)->older;
   *at = live->older;
-  let_go(core, live->table, live->table->endpoint_count);
+  let_go(core, live->table, live->table->endpoints.count);
   PK_STAT_SUB(core->stats.tables_live, 1);
   pk_op_add(core, (pk_op){.op = PK_OP_RETIRED, .token = live->token});
   free(live);
@@ -125,18 +125,18 @@ void pk_core_abort(pk_core *core) {
   pk_live *live = core->prepared;
   if (live == NULL) return;
   core->prepared = NULL;
-  let_go(core, live->table, live->table->endpoint_count);
+  let_go(core, live->table, live->table->endpoints.count);
   pk_op_add(core, (pk_op){.op = PK_OP_RETIRED, .token = live->token});
   free(live);
 }
 
 int pk_core_prepare(pk_core *core, const pk_table *table, uint64_t token) {
   pk_core_abort(core);
-  size_t clusters = table->cluster_count * sizeof(pk_cluster_state), plans = table->plan_count * sizeof(pk_filtering);
+  size_t clusters = table->clusters.count * sizeof(pk_cluster_state), plans = table->plans.count * sizeof(pk_filtering);
   pk_live *live = calloc(1, sizeof *live + clusters + plans);
   if (live == NULL) return -1;
-  live->filtering = (pk_filtering *)(void *)(live->clusters + table->cluster_count);
-  for (uint32_t i = 0; i < table->endpoint_count; i++) {
+  live->filtering = (pk_filtering *)(void *)(live->clusters + table->clusters.count);
+  for (uint32_t i = 0; i < table->endpoints.count; i++) {
     pk_endpoint *e = endpoint_of(core, pk_table_endpoint_at(table, i));
     if (e == NULL) {
       let_go(core, table, i);
@@ -155,7 +155,7 @@ int pk_core_prepare(pk_core *core, const pk_table *table, uint64_t token) {
  * workers and proxies do not begin with the same endpoint. */
 static void carry_balancers(pk_core *core, pk_live *live, const pk_live *older) {
   const pk_table *t = live->table;
-  uint32_t *places = NULL, mask = 1, count = older == NULL ? 0 : older->table->cluster_count;
+  uint32_t *places = NULL, mask = 1, count = older == NULL ? 0 : older->table->clusters.count;
   while (mask < 2 * count) mask *= 2;
   if (count > 0) places = calloc(mask, sizeof *places); /* index + 1; without memory all begin anywhere */
   mask--;
@@ -164,7 +164,7 @@ static void carry_balancers(pk_core *core, pk_live *live, const pk_live *older) 
     while (places[at] != 0) at = (at + 1) & mask;
     places[at] = i + 1;
   }
-  for (uint32_t i = 0; i < t->cluster_count; i++) {
+  for (uint32_t i = 0; i < t->clusters.count; i++) {
     const pk_table_cluster *c = pk_table_cluster_at(t, i);
     if (c->schedule_count == 0) continue;
     uint32_t at = (uint32_t)name_hash(t, i) & mask, before = 0;
@@ -178,7 +178,7 @@ static void carry_balancers(pk_core *core, pk_live *live, const pk_live *older) 
 }
 
 static int same_listener(const pk_table *a, const pk_table *b, uint32_t i) {
-  if (i >= a->listener_count || i >= b->listener_count) return 0;
+  if (i >= a->listeners.count || i >= b->listeners.count) return 0;
   const pk_table_listener *x = pk_table_listener_at(a, i), *y = pk_table_listener_at(b, i);
   return x->present && y->present && same_text(a, x->name, b, y->name);
 }
@@ -188,9 +188,9 @@ static int same_listener(const pk_table *a, const pk_table *b, uint32_t i) {
 static void keep_clients(pk_core *core, pk_live *older) {
   const pk_table *was = older->table, *is = core->live->table;
   uint32_t lost = 0;
-  while (lost < was->listener_count && (!pk_table_listener_at(was, lost)->present || same_listener(was, is, lost)))
+  while (lost < was->listeners.count && (!pk_table_listener_at(was, lost)->present || same_listener(was, is, lost)))
     lost++;
-  if (lost == was->listener_count) return;
+  if (lost == was->listeners.count) return;
   for (uint32_t i = 0; i < core->conn_count; i++) {
     pk_conn *c = core->conns[i];
     if (c->state != PK_CONN_OPEN || !pk_conn_is_client(c) || c->kept != NULL || same_listener(was, is, c->listener))

@@ -18,7 +18,7 @@ static uint32_t high_mark(const pk_core *core, const pk_conn *c) {
 static pk_conn *pick_server(pk_core *core, const pk_conn *client, const pk_endpoint *failed) {
   pk_live *live = pk_conn_live(core, client);
   const pk_table *t = live->table;
-  if (client->listener >= t->listener_count) return NULL;
+  if (client->listener >= t->listeners.count) return NULL;
   const pk_table_listener *l = pk_table_listener_at(t, client->listener);
   if (!l->present || l->fallback == PK_NONE) return NULL;
   pk_request r = {.live = live, .cluster = l->fallback, .avoid = (pk_endpoint *)(uintptr_t)failed};

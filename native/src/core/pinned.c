@@ -50,7 +50,7 @@ pk_conn *pk_pinned_choose(pk_core *core, pk_request *r, uint32_t *status) {
 void pk_pinned_open(pk_core *core, pk_conn *client, const pk_endpoint *failed) {
   pk_live *live = pk_conn_live(core, client);
   const pk_table *t = live->table;
-  if (client->listener >= t->listener_count || core->shutdown || client->state != PK_CONN_OPEN) return;
+  if (client->listener >= t->listeners.count || core->shutdown || client->state != PK_CONN_OPEN) return;
   const pk_table_listener *l = pk_table_listener_at(t, client->listener);
   if (!l->present || (client->leaving & PK_LEAVE_ORPHANED) || l->opens == PK_NONE || !(client->pinned || l->pinned)) return;
   if (failed == NULL) client->tries = 0;

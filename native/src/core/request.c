@@ -310,8 +310,8 @@ int pk_request_may_retry(const pk_request *r, uint32_t why, int written) {
   if (r->held == NULL || r->oneway) return 0;
   const pk_plan *p = r->plan;
   int policy = (p->features & PK_F_RETRY) != 0;
-  if (written) return policy && p->idempotent && (p->retry_on & why) && r->tries < p->attempts;
-  uint32_t tries = policy && p->attempts > FREE_TRIES ? p->attempts : FREE_TRIES;
+  if (written) return policy && p->retry.idempotent && (p->retry.on & why) && r->tries < p->retry.attempts;
+  uint32_t tries = policy && p->retry.attempts > FREE_TRIES ? p->retry.attempts : FREE_TRIES;
   return r->tries < tries;
 }
 
@@ -364,10 +364,10 @@ void pk_request_lost(pk_core *core, pk_request *r, uint32_t why, int written, ui
   pk_message m = {.size = 0};
   pk_message_add(&m, lost == PK_LOST_REFUSED  ? "protokit: the greeting was refused by "
                      : ours                   ? "protokit: no descriptor or memory is left to connect to "
-                     : why & PK_RETRY_CONNECT ? "protokit: cannot connect to "
+                     : why & PK_RETRY_ON_CONNECT_FAILURE ? "protokit: cannot connect to "
                                               : "protokit: the connection was lost to ");
   add_target(&m, r, e);
-  if (why == PK_RETRY_RESET) {
+  if (why == PK_RETRY_ON_RESET) {
     pk_message_add(&m, written ? " after the request was sent" : " before the request was sent");
     add_reason(core, &m, pk_conn_find(core, pk_attempt_at(core, r->attempt)->conn));
   }
@@ -375,8 +375,8 @@ void pk_request_lost(pk_core *core, pk_request *r, uint32_t why, int written, ui
 }
 
 int pk_request_retry_answer(pk_core *core, pk_request *r, uint32_t status) {
-  uint32_t why = status == PK_STATUS_OVERLOADED ? PK_RETRY_OVERLOADED
-                 : status == PK_STATUS_TIMEOUT  ? PK_RETRY_TIMEOUT
+  uint32_t why = status == PK_STATUS_OVERLOADED ? PK_RETRY_ON_OVERLOADED
+                 : status == PK_STATUS_TIMEOUT  ? PK_RETRY_ON_TIMEOUT
                                                 : 0;
   if (why == 0 || !pk_request_may_retry(r, why, 1)) return 0;
   retry(core, r);
@@ -388,7 +388,7 @@ static void choose_cluster(pk_core *core, pk_request *r) {
   const pk_plan *p = r->plan;
   r->cluster = p->cluster;
   if (!(p->features & PK_F_SPLIT)) return;
-  const pk_split *s = PK_AT(t, pk_split, t->splits) + p->split;
+  const pk_split *s = PK_AT(t, pk_split, t->splits.at) + p->split;
   uint64_t at = p->split_total > 0 ? pk_random(core) % p->split_total : 0;
   for (uint32_t i = 0; i < p->split_count; i++) {
     r->cluster = s[i].cluster;

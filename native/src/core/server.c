@@ -33,7 +33,7 @@ static pk_conn *connect_to(pk_core *core, pk_endpoint *e, const pk_request *r, i
   c->named = r->named;
   c->key = r->upstream_key;
   c->endpoint = e;
-  c->connect_ms = pk_table_cluster_at(r->live->table, r->cluster)->connect_ms;
+  c->connect_ms = pk_table_cluster_at(r->live->table, r->cluster)->connect_timeout_ms;
   pk_endpoint_joined(core, c);
   PK_STAT_ADD(core->stats.upstream_connects, 1);
   pk_op_add(core, (pk_op){.op = PK_OP_CONNECT,
@@ -131,7 +131,7 @@ static pk_endpoint *endpoint_at(pk_core *core, const pk_table *t, uint32_t i) {
 static pk_endpoint *next_in_schedule(pk_core *core, const pk_request *r, const pk_table_cluster *c,
                                      pk_cluster_state *s, int own, uint32_t *at, pk_endpoint **ill) {
   const pk_table *t = r->live->table;
-  const uint32_t *schedule = PK_AT(t, uint32_t, t->schedules) + c->schedule;
+  const uint32_t *schedule = PK_AT(t, uint32_t, t->schedules.at) + c->schedule;
   for (uint32_t i = 0; i < SCHEDULE_TRIES; i++) {
     *at = schedule[s->cursor];
     s->cursor = s->cursor + 1 < c->schedule_count ? s->cursor + 1 : 0;
@@ -468,14 +468,14 @@ static void fail_all(pk_core *core, pk_conn *c) {
     if (r == NULL) {
       pk_attempt_free(core, a);
     } else {
-      pk_request_lost(core, r, PK_RETRY_CONNECT, 0, c->lost);
+      pk_request_lost(core, r, PK_RETRY_ON_CONNECT_FAILURE, 0, c->lost);
     }
   }
   uint32_t at = 0;
   while (c->in_flight > 0 && (next = pk_slots_next(c, &at)) != PK_NONE) {
     pk_attempt *a = pk_attempt_at(core, next);
     pk_request *r = pk_request_find(core, a->request);
-    if (r != NULL) pk_request_lost(core, r, PK_RETRY_RESET, a->out_at < sent, c->lost);
+    if (r != NULL) pk_request_lost(core, r, PK_RETRY_ON_RESET, a->out_at < sent, c->lost);
   }
 }
 

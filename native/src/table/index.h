@@ -1,4 +1,4 @@
-/* index.h: the keys by which a route table's rules are indexed; shared by look-up and builder so
+/* index.h: the keys by which a route table's rules are indexed; shared by look-up and loading so
  * that both always agree. */
 #ifndef PK_INDEX_H
 #define PK_INDEX_H

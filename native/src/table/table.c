@@ -1,4 +1,4 @@
-/* table.c: looking up routes in a compiled table. Building it is builder.c's.
+/* table.c: looking up routes in a compiled table. load.c builds it.
  *
  * Rules are indexed by (service, method) when both are exact, else by exact service, else by
  * service prefix; the rest stand in one list. A look-up walks at most one chain of each kind and
@@ -6,8 +6,6 @@
  * and ten thousand exact rules cost what ten do. What was asked lately is not looked up again: a worker
  * keeps a small cache of it. */
 #include "table/table.h"
-
-#include <stdlib.h>
 
 #include "table/index.h"
 
@@ -19,7 +17,7 @@ static int pattern_matches(const pk_table *t, const pk_pattern *p, pk_slice valu
 
 /* The first rule of the chain that matches and comes before `best`. */
 static uint32_t walk(const pk_table *t, uint32_t rule, uint32_t best, const pk_destination *d) {
-  const pk_rule *rules = PK_AT(t, pk_rule, t->rules);
+  const pk_rule *rules = PK_AT(t, pk_rule, t->rules.at);
   for (; rule < best; rule = rules[rule].next) {
     const pk_rule *r = &rules[rule];
     if (pattern_matches(t, &r->method, d->method) && pattern_matches(t, &r->version, d->version) &&
@@ -31,17 +29,17 @@ static uint32_t walk(const pk_table *t, uint32_t rule, uint32_t best, const pk_d
 
 static uint32_t find(const pk_table *t, const pk_routes *routes, const pk_index_key *key) {
   const pk_slot_key *slots = PK_AT(t, pk_slot_key, routes->slots);
-  const pk_rule *rules = PK_AT(t, pk_rule, t->rules);
+  const pk_rule *rules = PK_AT(t, pk_rule, t->rules.at);
   for (uint32_t i = (uint32_t)key->hash & routes->slot_mask;; i = (i + 1) & routes->slot_mask) {
     if (slots[i].rule == PK_NONE) return PK_NONE;
     if (slots[i].hash == key->hash &&
-        pk_index_same(key, &rules[slots[i].rule], PK_AT(t, uint8_t, t->text)))
+        pk_index_same(key, &rules[slots[i].rule], PK_AT(t, uint8_t, t->text.at)))
       return slots[i].rule;
   }
 }
 
 uint32_t pk_table_route(const pk_table *t, uint32_t routes_index, const pk_destination *d) {
-  const pk_routes *routes = PK_AT(t, pk_routes, t->routes) + routes_index;
+  const pk_routes *routes = PK_AT(t, pk_routes, t->routes.at) + routes_index;
   uint32_t best = walk(t, routes->any, PK_NONE, d);
   pk_index_key key = pk_index_key_service(t->seed, d->service);
   best = walk(t, find(t, routes, &key), best, d);
@@ -54,7 +52,7 @@ uint32_t pk_table_route(const pk_table *t, uint32_t routes_index, const pk_desti
     key = pk_index_key_prefix(t->seed, d->service, lengths[i]);
     best = walk(t, find(t, routes, &key), best, d);
   }
-  return best == PK_NONE ? PK_NONE : PK_AT(t, pk_rule, t->rules)[best].plan;
+  return best == PK_NONE ? PK_NONE : PK_AT(t, pk_rule, t->rules.at)[best].plan;
 }
 
 uint32_t pk_table_bucket(const pk_destination *d) {
@@ -118,4 +116,3 @@ uint32_t pk_table_route_cached(const pk_table *t, pk_cached_route cache[PK_CACHE
   return c->plan = pk_table_route(t, routes, d);
 }
 
-void pk_table_free(pk_table *t) { free(t); }

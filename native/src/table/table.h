@@ -1,6 +1,9 @@
 /* table.h: a Snapshot compiled for the workers: one contiguous, immutable, position-independent
  * block (offsets and indices only, besides the addresses of codecs, which are constants of the
- * process). Built off the hot path with pk_builder_*, then shared read-only by all workers. */
+ * process), shared read-only by all workers.
+ *
+ * The records below are the only place where their fields are written down: protokit/table.py reads them
+ * from here and fills them by name, and image.c says of each field what it may be. */
 #ifndef PK_TABLE_H
 #define PK_TABLE_H
 
@@ -41,7 +44,19 @@ enum { PK_DEPTH_FRAME = 0, PK_DEPTH_DESTINATION = 1 };
 
 /* What a plan asks of a request; zero is the bare path. */
 enum { PK_F_SPLIT = 1, PK_F_RETRY = 2, PK_F_FILTER = 4, PK_F_TIMEOUT = 8 };
-enum { PK_RETRY_CONNECT = 1, PK_RETRY_RESET = 2, PK_RETRY_OVERLOADED = 4, PK_RETRY_TIMEOUT = 8 };
+/* Configuration says `connect-failure` and so on: names of the enumeration `retry.on`. */
+enum {
+  PK_RETRY_ON_CONNECT_FAILURE = 1,
+  PK_RETRY_ON_RESET = 2,
+  PK_RETRY_ON_OVERLOADED = 4,
+  PK_RETRY_ON_TIMEOUT = 8
+};
+
+/* "made": by pk_table_load, from the other fields; zero until then. */
+
+typedef struct pk_array {
+  uint32_t at, count; /* bytes from the table's start, records */
+} pk_array;
 
 typedef struct pk_text {
   uint32_t at, size; /* in the table's text area */
@@ -55,18 +70,23 @@ typedef struct pk_pattern {
 typedef struct pk_rule {
   pk_pattern service, method, version, group;
   uint32_t plan;
-  uint32_t next; /* rule of the same index key, later in the route table */
+  uint32_t next; /* made: rule of the same index key, later in the route table */
 } pk_rule;
 
-typedef struct pk_plan {
-  uint32_t features;
-  uint32_t cluster;     /* where there is no split */
-  uint32_t split, split_count, split_total;
-  uint32_t timeout_ms;  /* with PK_F_TIMEOUT */
-  uint32_t attempts;    /* tries in all, with PK_F_RETRY */
-  uint32_t retry_on;    /* PK_RETRY_* */
+typedef struct pk_retry {
+  uint32_t attempts; /* tries in all; up to 1: none but the first */
+  uint32_t on;       /* PK_RETRY_ON_* */
   uint32_t idempotent;
-  uint32_t filter;      /* the filter chain's number, for the deciding side */
+} pk_retry;
+
+typedef struct pk_plan {
+  uint32_t features;    /* made: PK_F_* */
+  uint32_t cluster;     /* made: the first split's */
+  uint32_t split, split_count;
+  uint32_t split_total; /* made: of their weights */
+  uint32_t timeout_ms;  /* 0: limits.request_ms */
+  pk_retry retry;
+  uint32_t filter;      /* the filter chain's number, for the deciding side, or PK_NONE */
   pk_text name;
 } pk_plan;
 
@@ -77,7 +97,6 @@ typedef struct pk_split {
 typedef struct pk_table_endpoint {
   uint32_t uid;     /* identity (cluster, address): the same in every table that has it */
   uint32_t weight;
-  uint32_t cluster;
   pk_text name;     /* "127.0.0.1:20881" */
   uint32_t addr_size;
   uint8_t addr[28]; /* a sockaddr_in or sockaddr_in6 */
@@ -85,19 +104,19 @@ typedef struct pk_table_endpoint {
 
 typedef struct pk_table_cluster {
   uint32_t endpoints, endpoint_count;
-  uint32_t schedule, schedule_count; /* weighted round robin, one endpoint a turn */
+  uint32_t schedule, schedule_count; /* made: weighted round robin, one endpoint a turn */
   uint32_t balance;
   uint32_t max_connections;          /* to one endpoint, of one worker */
-  uint32_t connect_ms;
+  uint32_t connect_timeout_ms;
   pk_text name;
 } pk_table_cluster;
 
 typedef struct pk_table_listener {
-  uint32_t present;
-  uint32_t routes; /* route table, or PK_NONE */
-  uint32_t plan;   /* without a route table */
-  uint32_t opens;  /* the cluster that all requests go to, with no filter in between, or PK_NONE */
-  uint32_t depth;  /* PK_DEPTH_* */
+  uint32_t present; /* 0: nobody listens under this number now */
+  uint32_t routes;  /* route table, or PK_NONE */
+  uint32_t plan;    /* without a route table, else PK_NONE */
+  uint32_t opens;   /* made: the cluster that all requests go to, with no filter in between, or PK_NONE */
+  uint32_t depth;   /* made: PK_DEPTH_* */
   uint32_t pinned;
   uint32_t codec, codec_count;
   uint32_t fallback; /* cluster for connections that none of the codecs can be, or PK_NONE */
@@ -106,11 +125,11 @@ typedef struct pk_table_listener {
 } pk_table_listener;
 
 typedef struct pk_routes {
-  uint32_t first_rule, rule_count;
-  uint32_t slots, slot_mask;      /* open addressing: rule indices or PK_NONE */
-  uint32_t prefixes, prefix_count; /* lengths of service prefixes in use, ascending */
-  uint32_t any;                   /* first rule of those with no service to index by */
-  uint32_t has_pairs;             /* some rule is indexed by service and method */
+  uint32_t rules, rule_count;     /* its own, in order */
+  uint32_t slots, slot_mask;      /* made: open addressing: rule indices or PK_NONE; bytes from the table's start */
+  uint32_t prefixes, prefix_count; /* made: lengths of service prefixes in use, ascending; bytes likewise */
+  uint32_t any;                   /* made: first rule of those with no service to index by */
+  uint32_t has_pairs;             /* made: some rule is indexed by service and method */
   pk_text name;
 } pk_routes;
 
@@ -121,34 +140,71 @@ typedef struct pk_slot_key {
 } pk_slot_key;
 
 typedef struct pk_table {
-  uint64_t seed;
+  uint64_t seed;  /* of the hash tables */
   uint64_t bytes; /* of the whole block */
   pk_limits limits;
-  uint32_t listeners, rules, plans, splits, clusters, endpoints, schedules, routes, slots, prefixes,
-      codecs, text; /* offsets of the arrays from the start of the block */
-  uint32_t listener_count, rule_count, plan_count, cluster_count, endpoint_count, routes_count;
+  /* Of the image, where they stand in this order, each at a multiple of 8 bytes. */
+  pk_array clusters, endpoints, plans, splits, routes, rules, listeners, text;
+  pk_array codecs, schedules, slots, prefixes; /* made */
 } pk_table;
+
+/* What a field of a record may be. */
+enum {
+  PK_FIELD_NUMBER = 0, /* low .. high */
+  PK_FIELD_BYTES,      /* anything */
+  PK_FIELD_MADE,       /* 0 */
+  PK_FIELD_TEXT,       /* a pk_text */
+  PK_FIELD_INDEX,      /* of a record in array `of` */
+  PK_FIELD_OPTIONAL,   /* the same, or PK_NONE */
+  PK_FIELD_RANGE,      /* the first of some records in array `of`; the next field is their count */
+  PK_FIELD_PARTS,      /* the same, and the ranges of all records are the whole array, one behind the other */
+  PK_FIELD_COUNT       /* of the field before, `low` at least */
+};
+
+typedef struct pk_table_field {
+  const char *name; /* "retry.attempts" */
+  uint32_t at, rule; /* bytes from the record's start; PK_FIELD_* */
+  uint32_t low, high, of;
+} pk_table_field;
+
+/* One of the image's arrays. `of` above counts these. */
+typedef struct pk_table_array {
+  const char *name, *type; /* "plans", "pk_plan" */
+  uint32_t at, size;       /* of its pk_array in pk_table; bytes of a record */
+  const pk_table_field *fields;
+  uint32_t field_count;
+} pk_table_array;
+
+/* The arrays in their order: how many, and one of them. */
+uint32_t pk_table_arrays(void);
+const pk_table_array *pk_table_array_at(uint32_t i);
+
+/* A table of an image: pk_table with its arrays behind it. Codecs are counted from `codecs`. Everything that a look-up
+ * or a request goes by is checked here, once. The table, to be freed with pk_table_free; NULL and why not, in words. */
+pk_table *pk_table_load(const uint8_t *image, size_t size, const uintptr_t *codecs, uint32_t codec_count, char *why,
+                        size_t why_size);
+void pk_table_free(pk_table *t);
 /* } python */
 
 #define PK_AT(table, type, offset) ((const type *)(const void *)((const char *)(table) + (offset)))
 
 static inline const pk_table_listener *pk_table_listener_at(const pk_table *t, uint32_t i) {
-  return PK_AT(t, pk_table_listener, t->listeners) + i;
+  return PK_AT(t, pk_table_listener, t->listeners.at) + i;
 }
 static inline const pk_plan *pk_table_plan_at(const pk_table *t, uint32_t i) {
-  return PK_AT(t, pk_plan, t->plans) + i;
+  return PK_AT(t, pk_plan, t->plans.at) + i;
 }
 static inline const pk_table_cluster *pk_table_cluster_at(const pk_table *t, uint32_t i) {
-  return PK_AT(t, pk_table_cluster, t->clusters) + i;
+  return PK_AT(t, pk_table_cluster, t->clusters.at) + i;
 }
 static inline const pk_table_endpoint *pk_table_endpoint_at(const pk_table *t, uint32_t i) {
-  return PK_AT(t, pk_table_endpoint, t->endpoints) + i;
+  return PK_AT(t, pk_table_endpoint, t->endpoints.at) + i;
 }
 static inline const pk_codec *pk_table_codec_at(const pk_table *t, uint32_t i) {
-  return (const pk_codec *)PK_AT(t, uintptr_t, t->codecs)[i];
+  return (const pk_codec *)PK_AT(t, uintptr_t, t->codecs.at)[i];
 }
 static inline const char *pk_table_text_at(const pk_table *t, pk_text text) {
-  return PK_AT(t, char, t->text) + text.at;
+  return PK_AT(t, char, t->text.at) + text.at;
 }
 
 /* The plan of the first rule of route table `routes` that matches, or PK_NONE. */
@@ -169,38 +225,5 @@ typedef struct pk_cached_route {
 /* The same answer as pk_table_route's, and the bucket; what was asked before is not looked up again. */
 uint32_t pk_table_route_cached(const pk_table *t, pk_cached_route cache[PK_CACHED_ROUTES], uint32_t routes,
                                const pk_destination *d, uint32_t *bucket);
-
-/* Building. Every function returns an index, or PK_NONE when memory is short or an argument
- * names something that is not there. Not thread-safe; one builder makes one table. */
-/* python { */
-typedef struct pk_builder pk_builder;
-pk_builder *pk_builder_new(uint64_t seed, const pk_limits *limits);
-void pk_builder_free(pk_builder *b);
-uint32_t pk_builder_cluster(pk_builder *b, const char *name, uint32_t balance,
-                            uint32_t max_connections, uint32_t connect_ms);
-/* Endpoints belong to the cluster added last. */
-uint32_t pk_builder_endpoint(pk_builder *b, uint32_t uid, uint32_t weight, const char *name,
-                             const uint8_t *addr, uint32_t addr_size);
-uint32_t pk_builder_plan(pk_builder *b, const char *name, uint32_t features, uint32_t timeout_ms,
-                         uint32_t attempts, uint32_t retry_on, uint32_t idempotent,
-                         uint32_t filter);
-/* Splits belong to the plan added last; one alone is that plan's cluster. */
-uint32_t pk_builder_split(pk_builder *b, uint32_t cluster, uint32_t weight);
-uint32_t pk_builder_routes(pk_builder *b, const char *name);
-/* Rules belong to the route table added last, in order. Patterns: "x", "x*", "*". */
-uint32_t pk_builder_rule(pk_builder *b, const char *service, const char *method,
-                         const char *version, const char *group, uint32_t plan);
-/* `id` is the listener's identity across tables. Codecs belong to the listener added last. */
-uint32_t pk_builder_listener(pk_builder *b, uint32_t id, const char *name, uint32_t routes,
-                             uint32_t plan, uint32_t pinned);
-uint32_t pk_builder_codec(pk_builder *b, uintptr_t codec);
-/* The fallback cluster of the listener added last. */
-uint32_t pk_builder_fallback(pk_builder *b, uint32_t cluster);
-/* The listener added last sends its protocols' optional drain signals. */
-uint32_t pk_builder_goaway(pk_builder *b);
-/* The finished table, to be freed with pk_table_free; NULL when memory was short. */
-pk_table *pk_builder_finish(pk_builder *b);
-void pk_table_free(pk_table *t);
-/* } python */
 
 #endif

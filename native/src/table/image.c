@@ -1,0 +1,266 @@
+/* image.c: what each field of a record may be, and the check of an image by that.
+ *
+ * A field that is added to a record in table.h gets its line here; a test misses it otherwise. */
+#include "table/image.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum {
+  CLUSTERS, ENDPOINTS, PLANS, SPLITS, ROUTES, RULES, LISTENERS, TEXT, CODECS,
+  IMAGE = CODECS, /* those before stand in the image */
+  MAX_LISTENERS = 65536
+};
+
+#define FIELD(name, ...) {#name, offsetof(RECORD, name), __VA_ARGS__}
+#define NUMBER(name, low, high) FIELD(name, PK_FIELD_NUMBER, low, high, 0)
+#define ANY(name) NUMBER(name, 0, UINT32_MAX)
+#define FLAG(name) NUMBER(name, 0, 1)
+#define BYTES(name) FIELD(name, PK_FIELD_BYTES, 0, 0, 0)
+#define MADE(name) FIELD(name, PK_FIELD_MADE, 0, 0, 0)
+#define INDEX(name, array) FIELD(name, PK_FIELD_INDEX, 0, 0, array)
+#define OPTIONAL(name, array) FIELD(name, PK_FIELD_OPTIONAL, 0, 0, array)
+#define NAME(name) FIELD(name, PK_FIELD_TEXT, 0, 0, TEXT)
+#define PATTERN(name) NAME(name.text), NUMBER(name.kind, PK_MATCH_ANY, PK_MATCH_PREFIX)
+#define RECORDS_OF(how, first, count, least, array) \
+  FIELD(first, how, 0, 0, array), FIELD(count, PK_FIELD_COUNT, least, UINT32_MAX, array)
+#define RANGE(first, count, least, array) RECORDS_OF(PK_FIELD_RANGE, first, count, least, array)
+#define PARTS(first, count, least, array) RECORDS_OF(PK_FIELD_PARTS, first, count, least, array)
+
+#define RECORD pk_table_cluster
+static const pk_table_field cluster_fields[] = {
+    PARTS(endpoints, endpoint_count, 0, ENDPOINTS),
+    MADE(schedule),
+    MADE(schedule_count),
+    NUMBER(balance, PK_BALANCE_ROUND_ROBIN, PK_BALANCE_LEAST_REQUEST),
+    NUMBER(max_connections, 1, UINT32_MAX),
+    ANY(connect_timeout_ms),
+    NAME(name),
+};
+#undef RECORD
+
+#define RECORD pk_table_endpoint
+static const pk_table_field endpoint_fields[] = {
+    ANY(uid), ANY(weight), NAME(name), NUMBER(addr_size, 1, sizeof(((RECORD *)0)->addr)), BYTES(addr),
+};
+#undef RECORD
+
+#define RECORD pk_plan
+static const pk_table_field plan_fields[] = {
+    MADE(features),
+    MADE(cluster),
+    PARTS(split, split_count, 1, SPLITS),
+    MADE(split_total),
+    ANY(timeout_ms),
+    ANY(retry.attempts),
+    NUMBER(retry.on, 0, 2 * PK_RETRY_ON_TIMEOUT - 1),
+    FLAG(retry.idempotent),
+    ANY(filter),
+    NAME(name),
+};
+#undef RECORD
+
+#define RECORD pk_split
+static const pk_table_field split_fields[] = {INDEX(cluster, CLUSTERS), ANY(weight)};
+#undef RECORD
+
+#define RECORD pk_routes
+static const pk_table_field routes_fields[] = {
+    PARTS(rules, rule_count, 0, RULES),
+    MADE(slots),
+    MADE(slot_mask),
+    MADE(prefixes),
+    MADE(prefix_count),
+    MADE(any),
+    MADE(has_pairs),
+    NAME(name),
+};
+#undef RECORD
+
+#define RECORD pk_rule
+static const pk_table_field rule_fields[] = {
+    PATTERN(service), PATTERN(method), PATTERN(version), PATTERN(group), INDEX(plan, PLANS), MADE(next),
+};
+#undef RECORD
+
+#define RECORD pk_table_listener
+static const pk_table_field listener_fields[] = {
+    FLAG(present),
+    OPTIONAL(routes, ROUTES),
+    OPTIONAL(plan, PLANS),
+    MADE(opens),
+    MADE(depth),
+    FLAG(pinned),
+    RANGE(codec, codec_count, 0, CODECS),
+    OPTIONAL(fallback, CLUSTERS),
+    FLAG(goaway),
+    NAME(name),
+};
+#undef RECORD
+
+#define KIND(array, type, fields) \
+  {#array, #type, offsetof(pk_table, array), sizeof(type), fields, sizeof(fields) / sizeof(*fields)}
+static const pk_table_array kinds[] = {
+    [CLUSTERS] = KIND(clusters, pk_table_cluster, cluster_fields),
+    [ENDPOINTS] = KIND(endpoints, pk_table_endpoint, endpoint_fields),
+    [PLANS] = KIND(plans, pk_plan, plan_fields),
+    [SPLITS] = KIND(splits, pk_split, split_fields),
+    [ROUTES] = KIND(routes, pk_routes, routes_fields),
+    [RULES] = KIND(rules, pk_rule, rule_fields),
+    [LISTENERS] = KIND(listeners, pk_table_listener, listener_fields),
+    [TEXT] = {"text", "char", offsetof(pk_table, text), 1, NULL, 0},
+    [CODECS] = {"codecs", "uintptr_t", offsetof(pk_table, codecs), sizeof(uintptr_t), NULL, 0},
+};
+
+uint32_t pk_table_arrays(void) { return IMAGE; }
+
+const pk_table_array *pk_table_array_at(uint32_t i) { return i < IMAGE ? &kinds[i] : NULL; }
+
+static const pk_array *records_of(const pk_table *t, const pk_table_array *kind) {
+  return (const pk_array *)(const void *)((const char *)t + kind->at);
+}
+
+static const pk_array *array_of(const pk_table *t, uint32_t kind) { return records_of(t, &kinds[kind]); }
+
+static uint32_t word(const void *record, uint32_t at) {
+  uint32_t value;
+  memcpy(&value, (const char *)record + at, sizeof value);
+  return value;
+}
+
+/* The arrays follow one another inside of the image, so that nothing that is written into one changes another. */
+static int check_arrays(const pk_table *t, size_t size, char *why, size_t why_size) {
+  uint64_t end = sizeof *t;
+  if (t->bytes != size) {
+    snprintf(why, why_size, "it has %zu bytes and says %llu", size, (unsigned long long)t->bytes);
+    return 0;
+  }
+  for (uint32_t k = 0; k < IMAGE; k++) {
+    const pk_array *a = array_of(t, k);
+    if (a->at % 8 != 0 || a->at < end || a->at + (uint64_t)a->count * kinds[k].size > size) {
+      snprintf(why, why_size, "%s: %u records at byte %u are not between byte %llu and its end, %zu, or not at a multiple of 8",
+               kinds[k].name, a->count, a->at, (unsigned long long)end, size);
+      return 0;
+    }
+    end = a->at + (uint64_t)a->count * kinds[k].size;
+  }
+  const pk_array *made[] = {&t->schedules, &t->slots, &t->prefixes};
+  for (size_t i = 0; i < sizeof made / sizeof *made; i++) {
+    if (made[i]->at == 0 && made[i]->count == 0) continue;
+    snprintf(why, why_size, "schedules, slots and prefixes are not the image's to say");
+    return 0;
+  }
+  return 1;
+}
+
+/* `next`: where the record's part has to begin. */
+static int field_is_right(const pk_table *t, const pk_table_field *f, const char *record, uint32_t *next) {
+  if (f->rule == PK_FIELD_BYTES) return 1;
+  uint32_t value = word(record, f->at), count, all = array_of(t, f->of)->count;
+  switch (f->rule) {
+  case PK_FIELD_NUMBER:
+    return value >= f->low && value <= f->high;
+  case PK_FIELD_MADE:
+    return value == 0;
+  case PK_FIELD_TEXT:
+    count = word(record, f->at + (uint32_t)offsetof(pk_text, size));
+    return value <= all && count <= all - value;
+  case PK_FIELD_INDEX:
+    return value < all;
+  case PK_FIELD_OPTIONAL:
+    return value < all || value == PK_NONE;
+  case PK_FIELD_RANGE:
+    return value <= all && word(record, f[1].at) <= all - value;
+  case PK_FIELD_PARTS:
+    count = word(record, f[1].at);
+    if (value != *next || count > all - value) return 0;
+    *next += count;
+    return 1;
+  case PK_FIELD_COUNT:
+    return value >= f->low;
+  default:
+    return 0;
+  }
+}
+
+/* "plans[3].cluster: 7 is not of 4 clusters" */
+static void say(const pk_table *t, const pk_table_array *kind, const pk_table_field *f, uint32_t i, char *why, size_t why_size) {
+  const char *record = (const char *)t + records_of(t, kind)->at + (size_t)i * kind->size;
+  uint32_t value = word(record, f->at), all = array_of(t, f->of)->count;
+  const char *of = kinds[f->of].name;
+  int at = snprintf(why, why_size, "%s[%u].%s: ", kind->name, i, f->name);
+  why += at;
+  why_size -= (size_t)at;
+  switch (f->rule) {
+  case PK_FIELD_NUMBER:
+    snprintf(why, why_size, "%u is not from %u to %u", value, f->low, f->high);
+    break;
+  case PK_FIELD_MADE:
+    snprintf(why, why_size, "%u, and only loading fills it", value);
+    break;
+  case PK_FIELD_TEXT:
+    snprintf(why, why_size, "%u from %u on are not of %u bytes", word(record, f->at + 4), value, all);
+    break;
+  case PK_FIELD_RANGE:
+    snprintf(why, why_size, "%u from %u on are not of %u %s", word(record, f[1].at), value, all, of);
+    break;
+  case PK_FIELD_PARTS:
+    snprintf(why, why_size, "%u from %u on do not follow the %s of the one before, or are not of %u", word(record, f[1].at),
+             value, of, all);
+    break;
+  case PK_FIELD_COUNT:
+    snprintf(why, why_size, "%u is less than %u", value, f->low);
+    break;
+  default:
+    snprintf(why, why_size, "%u is not of %u %s", value, all, of);
+  }
+}
+
+static int check_kind(const pk_table *t, const pk_table_array *kind, char *why, size_t why_size) {
+  const pk_array *a = records_of(t, kind);
+  const char *records = (const char *)t + a->at;
+  for (uint32_t n = 0; n < kind->field_count; n++) {
+    const pk_table_field *f = &kind->fields[n];
+    uint32_t next = 0;
+    for (uint32_t i = 0; i < a->count; i++) {
+      if (field_is_right(t, f, records + (size_t)i * kind->size, &next)) continue;
+      say(t, kind, f, i, why, why_size);
+      return 0;
+    }
+    if (f->rule != PK_FIELD_PARTS || next == array_of(t, f->of)->count) continue;
+    snprintf(why, why_size, "%s.%s: %s from %u on are nobody's", kind->name, f->name, kinds[f->of].name, next);
+    return 0;
+  }
+  return 1;
+}
+
+/* What one field alone does not say. */
+static int check_rest(const pk_table *t, char *why, size_t why_size) {
+  if (t->listeners.count > MAX_LISTENERS) {
+    snprintf(why, why_size, "%u listeners are more than %d", t->listeners.count, MAX_LISTENERS);
+    return 0;
+  }
+  for (uint32_t i = 0; i < t->listeners.count; i++) {
+    const pk_table_listener *l = pk_table_listener_at(t, i);
+    if (!l->present || (l->routes == PK_NONE) != (l->plan == PK_NONE)) continue;
+    snprintf(why, why_size, "listeners[%u] has not either routes or a plan", i);
+    return 0;
+  }
+  for (uint32_t i = 0; i < t->plans.count; i++) {
+    const pk_plan *p = pk_table_plan_at(t, i);
+    uint64_t total = 0;
+    for (uint32_t n = 0; n < p->split_count; n++) total += (PK_AT(t, pk_split, t->splits.at) + p->split)[n].weight;
+    if (total <= UINT32_MAX) continue;
+    snprintf(why, why_size, "plans[%u]: the weights of its splits are %llu in all, over %u", i, (unsigned long long)total,
+             UINT32_MAX);
+    return 0;
+  }
+  return 1;
+}
+
+int pk_image_check(const pk_table *t, size_t size, char *why, size_t why_size) {
+  if (!check_arrays(t, size, why, why_size)) return 0;
+  for (uint32_t k = 0; k < IMAGE; k++)
+    if (!check_kind(t, &kinds[k], why, why_size)) return 0;
+  return check_rest(t, why, why_size);
+}

@@ -1,0 +1,129 @@
+/* tables.h: images of tables, for programs in C: tests, fuzzers, benchmarks. The engine has none of it; the proxy's are
+ * packed by protokit/table.py.
+ *
+ *   tables_builder t = {0};
+ *   TABLES_ADD(&t, clusters, (pk_table_cluster){...});    its index
+ *   pk_table *table = tables_load(&t, seed, &limits, codec);
+ *
+ * Endpoints, splits and rules belong to the last cluster, plan and route table. Memory that is short, and a table that
+ * the engine refuses, end the program. */
+#ifndef TABLES_H
+#define TABLES_H
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "table/table.h"
+
+typedef struct tables_array {
+  uint8_t *data;
+  uint32_t count, item;
+} tables_array;
+
+typedef struct tables_builder {
+  tables_array clusters, endpoints, plans, splits, routes, rules, listeners, text;
+} tables_builder;
+
+static inline void *tables_more(void *data, size_t size) {
+  data = realloc(data, size);
+  if (data == NULL) abort();
+  return data;
+}
+
+static inline uint32_t tables_append(tables_array *a, const void *items, uint32_t item, uint32_t count) {
+  size_t size = (size_t)a->count * item, capacity = 64;
+  while (capacity < size + (size_t)count * item) capacity *= 2;
+  a->data = tables_more(a->data, capacity);
+  a->item = item;
+  memcpy(a->data + size, items, (size_t)count * item);
+  a->count += count;
+  return a->count - count;
+}
+
+#define TABLES_ADD(t, array, ...) tables_append(&(t)->array, &__VA_ARGS__, sizeof(__VA_ARGS__), 1)
+
+static inline pk_text tables_text(tables_builder *t, const char *text) {
+  uint32_t size = (uint32_t)strlen(text);
+  return (pk_text){tables_append(&t->text, text, 1, size), size};
+}
+
+/* "x", "x*" or "*". */
+static inline pk_pattern tables_pattern(tables_builder *t, const char *text) {
+  pk_pattern p = {tables_text(t, text), PK_MATCH_EXACT};
+  if (p.text.size > 0 && text[p.text.size - 1] == '*')
+    p.kind = --p.text.size > 0 ? PK_MATCH_PREFIX : PK_MATCH_ANY;
+  return p;
+}
+
+static inline uint32_t tables_cluster(tables_builder *t, const char *name, uint32_t max_connections) {
+  return TABLES_ADD(t, clusters,
+                    (pk_table_cluster){.name = tables_text(t, name), .endpoints = t->endpoints.count,
+                                       .max_connections = max_connections, .connect_timeout_ms = 1000});
+}
+
+static inline void tables_endpoint(tables_builder *t, uint32_t uid, const char *name, const void *addr, uint32_t addr_size) {
+  pk_table_endpoint e = {.uid = uid, .weight = 1, .name = tables_text(t, name), .addr_size = addr_size};
+  memcpy(e.addr, addr, addr_size);
+  TABLES_ADD(t, endpoints, e);
+  ((pk_table_cluster *)(void *)t->clusters.data)[t->clusters.count - 1].endpoint_count++;
+}
+
+/* A plan that leads to one cluster. */
+static inline uint32_t tables_plan(tables_builder *t, const char *name, uint32_t cluster, pk_retry retry, uint32_t filter) {
+  uint32_t split = TABLES_ADD(t, splits, (pk_split){cluster, 1});
+  return TABLES_ADD(t, plans, (pk_plan){.name = tables_text(t, name), .split = split, .split_count = 1,
+                                        .retry = retry, .filter = filter});
+}
+
+static inline uint32_t tables_routes(tables_builder *t, const char *name) {
+  return TABLES_ADD(t, routes, (pk_routes){.name = tables_text(t, name), .rules = t->rules.count});
+}
+
+static inline void tables_rule(tables_builder *t, const char *service, const char *method, uint32_t plan) {
+  pk_pattern any = tables_pattern(t, "*");
+  TABLES_ADD(t, rules,
+             (pk_rule){tables_pattern(t, service), tables_pattern(t, method), any, any, plan, 0});
+  ((pk_routes *)(void *)t->routes.data)[t->routes.count - 1].rule_count++;
+}
+
+/* A listener of the codec 0; one of `routes` and `plan` is PK_NONE. */
+static inline uint32_t tables_listener(tables_builder *t, const char *name, uint32_t routes, uint32_t plan, uint32_t pinned) {
+  return TABLES_ADD(t, listeners,
+                    (pk_table_listener){.present = 1, .name = tables_text(t, name), .routes = routes, .plan = plan,
+                                        .pinned = pinned, .codec_count = 1, .fallback = PK_NONE});
+}
+
+/* The image, and its size; the arrays are freed. */
+static inline uint8_t *tables_image(tables_builder *t, uint64_t seed, const pk_limits *limits, size_t *size) {
+  pk_table head = {.seed = seed, .limits = *limits, .bytes = sizeof head};
+  tables_array *arrays[] = {&t->clusters, &t->endpoints, &t->plans, &t->splits, &t->routes, &t->rules, &t->listeners, &t->text};
+  pk_array *heads[] = {&head.clusters, &head.endpoints, &head.plans, &head.splits, &head.routes, &head.rules, &head.listeners, &head.text};
+  uint8_t *image = tables_more(NULL, sizeof head);
+  for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) {
+    size_t bytes = (size_t)arrays[i]->count * arrays[i]->item, room = (bytes + 7) & ~(size_t)7;
+    *heads[i] = (pk_array){(uint32_t)head.bytes, arrays[i]->count};
+    image = tables_more(image, head.bytes + room);
+    memset(image + head.bytes, 0, room);
+    if (bytes > 0) memcpy(image + head.bytes, arrays[i]->data, bytes);
+    head.bytes += room;
+    free(arrays[i]->data);
+  }
+  memcpy(image, &head, sizeof head);
+  *t = (tables_builder){0};
+  *size = head.bytes;
+  return image;
+}
+
+static inline pk_table *tables_load(tables_builder *t, uint64_t seed, const pk_limits *limits, const pk_codec *codec) {
+  size_t size;
+  char why[200];
+  uint8_t *image = tables_image(t, seed, limits, &size);
+  uintptr_t address = (uintptr_t)codec;
+  pk_table *table = pk_table_load(image, size, &address, 1, why, sizeof why);
+  free(image);
+  if (table == NULL) fprintf(stderr, "the table was refused: %s\n", why), abort();
+  return table;
+}
+
+#endif

@@ -1,0 +1,139 @@
+"""Routing tables made record by record, for tests of the engine; what runs goes through a Snapshot."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any
+
+from protokit import native
+from protokit.config.schema import Retry
+from protokit.table import Image, Source
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+# Endpoints, splits and rules belong to the last cluster, plan and route table, which says first and count.
+_PARTS = {
+    "endpoints": ("clusters", "endpoints", "endpoint_count"),
+    "splits": ("plans", "split", "split_count"),
+    "rules": ("routes", "rules", "rule_count"),
+}
+_NOBODY = {
+    "present": False,
+    "name": "",
+    "routes": None,
+    "plan": None,
+    "pinned": False,
+    "codec": 0,
+    "codec_count": 0,
+    "fallback": None,
+    "goaway": False,
+}
+
+
+class TableBuilder:
+    """Builds a table by records in order; every method gives back the index of its record.
+
+    Args:
+        limits: fields of ``pk_limits``.
+        seed: of the hash tables.
+    """
+
+    def __init__(self, limits: Mapping[str, int], seed: int) -> None:
+        self._image = Image(limits, seed)
+        self._records: dict[str, list[dict[str, Any]]] = defaultdict(list)
+        self._codecs: list[int] = []
+
+    def add(self, array: str, **fields: object) -> int:
+        """Append a record to an array of the table, by the names of ``table.h``."""
+        records = self._records[array]
+        if array in _PARTS:
+            whole, _, count = _PARTS[array]
+            self._records[whole][-1][count] += 1
+        for part, (whole, first, count) in _PARTS.items():
+            if whole == array:
+                fields |= {first: len(self._records[part]), count: 0}
+        records.append(fields)
+        return len(records) - 1
+
+    def cluster(self, name: str, balance: str, max_connections: int, connect_ms: int) -> int:
+        """Add a cluster; ``endpoint`` adds to the last one."""
+        return self.add(
+            "clusters",
+            name=name,
+            balance=balance,
+            max_connections=max_connections,
+            connect_timeout_ms=connect_ms,
+        )
+
+    def endpoint(self, uid: int, host: str, port: int, weight: int) -> int:
+        """Add an endpoint to the last cluster; ``uid`` is its identity in every table."""
+        addr = native.pack_address(host, port)
+        name = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        return self.add("endpoints", uid=uid, weight=weight, name=name, addr_size=len(addr), addr=addr)
+
+    def plan(
+        self,
+        name: str,
+        *,
+        timeout_ms: int = 0,
+        attempts: int = 0,
+        retry_on: Sequence[str] | int = 0,
+        idempotent: bool = False,
+        filter_chain: int | None = None,
+    ) -> int:
+        """Add a plan; ``split`` adds clusters to the last one. ``retry_on``: reasons, or their bits."""
+        retry: Any = Retry(attempts, retry_on, idempotent)  # type: ignore[arg-type]
+        return self.add("plans", name=name, timeout_ms=timeout_ms, retry=retry, filter=filter_chain)
+
+    def split(self, cluster: int, weight: int) -> int:
+        """Add a cluster to the last plan."""
+        return self.add("splits", cluster=cluster, weight=weight)
+
+    def routes(self, name: str) -> int:
+        """Add a route table; ``rule`` adds to the last one."""
+        return self.add("routes", name=name)
+
+    def rule(self, service: str, method: str, version: str, group: str, plan: int) -> int:
+        """Add a rule (patterns ``x``, ``x*``, ``*``) to the last route table."""
+        return self.add("rules", service=service, method=method, version=version, group=group, plan=plan)
+
+    def listener(
+        self,
+        identity: int,
+        name: str,
+        *,
+        routes: int | None,
+        plan: int | None,
+        pinned: bool,
+        codecs: Sequence[int],
+        fallback: int | None = None,
+        goaway: bool = False,
+    ) -> None:
+        """Add a listener with the addresses of its codecs, and a cluster for what is none of them."""
+        while len(self._records["listeners"]) <= identity:
+            self.add("listeners", **_NOBODY)
+        self._records["listeners"][identity] = {
+            "present": True,
+            "name": name,
+            "routes": routes,
+            "plan": plan if routes is None else None,
+            "pinned": pinned,
+            "codec": len(self._codecs),
+            "codec_count": len(codecs),
+            "fallback": fallback,
+            "goaway": goaway,
+        }
+        self._codecs += codecs
+
+    def image(self) -> tuple[bytes, list[int]]:
+        """What ``native.Table.load`` takes."""
+        for array, records in self._records.items():
+            source = Source(array)
+            columns = {name: [record[name] for record in records] for name in source.columns}
+            self._image.add(source, records, **columns)
+        return self._image.pack(), self._codecs
+
+    def finish(self) -> native.Table:
+        """The compiled table."""
+        return native.Table.load(*self.image())

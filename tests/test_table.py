@@ -1,0 +1,266 @@
+"""Images of routing tables: what fills a record is what the record has, and the engine takes no wrong one."""
+
+from __future__ import annotations
+
+import struct
+
+import msgspec
+import pytest
+from world import LIMITS, World, table
+
+from protokit import native
+from protokit.dataplane import compile as compiling
+from protokit.errors import ProtokitError
+from protokit.table import Image, Source
+from protokit.testing.tables import TableBuilder
+
+KINDS = native.table_kinds()
+HEAD, HEADS = native.members("pk_table")
+PLACES = {member.name: member.at for member in HEADS}
+NONE = native.NONE
+
+
+def build(codec: int) -> TableBuilder:
+    """Two and more of everything, and something behind each array that a wrong number could reach."""
+    builder = TableBuilder(LIMITS, seed=3)
+    for i in range(3):
+        builder.cluster(f"c{i}", "least-request", 2, 1000)
+        for n in range(2):
+            builder.endpoint(2 * i + n, "127.0.0.1", 9000 + 2 * i + n, 1 + n)
+    for i in range(4):
+        builder.plan(f"p{i}", timeout_ms=5, attempts=2, retry_on=("reset", "timeout"), idempotent=True)
+        builder.split(i % 3, 2)
+        builder.split((i + 1) % 3, 1)
+    for i in range(2):
+        builder.routes(f"r{i}")
+        builder.rule("svc", "m", "*", "*", i)
+        builder.rule("sv*", "*", "1*", "g", 2)
+        builder.rule("*", "*", "*", "*", 3)
+    builder.listener(0, "routed", routes=1, plan=None, pinned=False, codecs=[codec, codec], fallback=2)
+    builder.listener(2, "direct", routes=None, plan=3, pinned=True, codecs=[codec])
+    return builder
+
+
+@pytest.fixture(scope="module")
+def right(wide):
+    return build(wide.address).image()
+
+
+def arrays(image: bytes) -> dict[str, tuple[int, int]]:
+    return {kind.name: struct.unpack_from("=II", image, kind.at) for kind in KINDS}
+
+
+def changed(image: bytes, at: int, value: int) -> bytes:
+    other = bytearray(image)
+    struct.pack_into("=I", other, at, value)
+    return bytes(other)
+
+
+def load(right, image: bytes) -> None:
+    native.Table.load(image, right[1]).free()
+
+
+def wrong_values(field, record: bytes, counts: dict[str, int]) -> set[int]:
+    """Numbers that a field of that record must not have."""
+    every = counts.get(field.array, 0)
+    (second,) = struct.unpack_from("=I", record, field.at + 4) if field.at + 8 <= len(record) else (0,)
+    match field.rule:
+        case "number":
+            return {number % 2**32 for number in (field.low - 1, field.high + 1)} - {0, NONE} | (
+                {0} if field.low else {NONE} if field.high < NONE else set()
+            )
+        case "made":
+            return {1, NONE}
+        case "text":
+            return {every - second + 1, every + 1, NONE, NONE - second + 1} - {2**32}
+        case "index":
+            return {every, every + 1, NONE - 1, NONE}
+        case "optional":
+            return {every, every + 1, NONE - 1}
+        case "range":
+            return {every - second + 1, every + 1, NONE, NONE - second + 1} - {2**32}
+        case "parts":
+            return {every + 1, NONE}
+        case "count":
+            return {every + 1, NONE} | ({0} if field.low else set())
+    raise AssertionError(field)
+
+
+FIELDS = [(kind, field) for kind in KINDS for field in kind.fields if field.rule != "bytes"]
+
+
+@pytest.mark.parametrize(("kind", "field"), FIELDS, ids=[f"{kind.name}.{one.name}" for kind, one in FIELDS])
+def test_a_number_that_a_field_cannot_have_is_refused(right, kind, field):
+    image = right[0]
+    counts = {name: count for name, (_, count) in arrays(image).items()} | {"codecs": len(right[1])}
+    first, count = arrays(image)[kind.name]
+    assert count >= 2
+    for number in range(count):
+        at = first + number * kind.size
+        record = image[at : at + kind.size]
+        for value in wrong_values(field, record, counts):
+            with pytest.raises(
+                ProtokitError, match=rf"^the routing table was refused: {kind.name}(\[\d+\])?\."
+            ):
+                load(right, changed(image, at + field.at, value))
+
+
+def test_a_texts_end_and_a_ranges_end_are_in_their_array(right):
+    image = right[0]
+    places = arrays(image)
+    for kind, field in FIELDS:
+        if field.rule in {"text", "range"}:
+            first, count = places[kind.name]
+            size = places["text"][1] if field.rule == "text" else len(right[1])
+            for number in range(count):
+                at = first + number * kind.size + field.at
+                (begin,) = struct.unpack_from("=I", image, at)
+                load(right, changed(image, at + 4, size - begin))
+                for value in (size - begin + 1, NONE, NONE - begin + 1):
+                    with pytest.raises(ProtokitError, match=rf"{kind.name}\[{number}\]"):
+                        load(right, changed(image, at + 4, value % 2**32 or NONE))
+
+
+@pytest.mark.parametrize("name", [kind.name for kind in KINDS])
+def test_an_array_that_is_not_between_its_neighbours_is_refused(right, name):
+    image = right[0]
+    at, count = arrays(image)[name]
+    place = PLACES[name]
+    for wrong in (0, at - 8, at + 4, at + 1, len(image), len(image) + 8, NONE - 7, NONE):
+        with pytest.raises(ProtokitError, match="refused"):
+            load(right, changed(image, place, wrong))
+    for wrong in (len(image), NONE, NONE // 8):
+        with pytest.raises(
+            ProtokitError, match=rf"refused: \w+: {wrong} records at byte {at} are not between"
+        ):
+            load(right, changed(image, place + 4, wrong))
+    with pytest.raises(ProtokitError, match="refused"):
+        load(right, changed(image, place + 4, count + 1) if name != "text" else image[:-8])
+
+
+@pytest.mark.parametrize("name", ["codecs", "schedules", "slots", "prefixes"])
+def test_what_the_engine_makes_is_not_the_images_to_say(right, name):
+    for at in (PLACES[name], PLACES[name] + 4):
+        with pytest.raises(ProtokitError, match="refused: .* not the image's to say"):
+            load(right, changed(right[0], at, 8))
+
+
+def test_an_image_of_another_size_is_refused(right):
+    image, codecs = right
+    for part in (b"", image[:7], image[: HEAD - 1], image[:HEAD], image[:-8], image + bytes(8)):
+        with pytest.raises(ProtokitError, match="refused: it has "):
+            native.Table.load(part, codecs)
+
+
+def test_codecs_that_the_engine_cannot_use_are_refused(right):
+    with pytest.raises(ProtokitError, match="refused: codec 1: its address is 0"):
+        native.Table.load(right[0], [right[1][0], 0, right[1][2]])
+    with pytest.raises(
+        ProtokitError, match=r"refused: listeners\[0\]\.codec: 2 from 0 on are not of 1 codecs"
+    ):
+        native.Table.load(right[0], right[1][:1])
+
+
+def test_a_listener_has_either_routes_or_a_plan(right):
+    image = right[0]
+    kind = next(kind for kind in KINDS if kind.name == "listeners")
+    places = {field.name: field.at for field in kind.fields}
+    first, _ = arrays(image)[kind.name]
+    for name, value in (("routes", NONE), ("plan", 0)):
+        with pytest.raises(ProtokitError, match=r"listeners\[0\] has not either routes or a plan"):
+            load(right, changed(image, first + places[name], value))
+
+
+def test_weights_of_a_split_over_all_that_can_be_counted_are_refused(wide):
+    builder = TableBuilder(LIMITS, seed=3)
+    builder.cluster("c", "round-robin", 1, 1000)
+    builder.plan("p")
+    for weight in (NONE, 1):
+        builder.split(0, weight)
+    with pytest.raises(ProtokitError, match=r"plans\[0\]: the weights of its splits are 4294967296 in all"):
+        builder.finish()
+
+
+def test_every_field_of_a_record_has_its_rule():
+    for kind in KINDS:
+        if not kind.fields:
+            continue
+        size, members = native.members(kind.type)
+        assert size == kind.size
+        found = []
+        for member in members:
+            inner = native.members(member.type)[1] if member.type.startswith("pk_") else ()
+            if member.type == "pk_text" or not inner:
+                found.append((member.name, member.at))
+            else:
+                found += [(f"{member.name}.{one.name}", member.at + one.at) for one in inner]
+        assert [(field.name, field.at) for field in kind.fields] == found
+
+
+def test_the_image_has_all_arrays_of_the_table():
+    named = [member.name for member in HEADS if member.type == "pk_array"]
+    assert [kind.name for kind in KINDS] == named[: len(KINDS)]
+    assert named[len(KINDS) :] == ["codecs", "schedules", "slots", "prefixes"]
+
+
+# Models and records.
+
+
+def model(name, fields):
+    return msgspec.defstruct(name, fields, frozen=True)
+
+
+def test_a_field_without_an_attribute_and_an_attribute_without_a_field_are_errors():
+    right = model("Split", [("weight", int)])
+    assert Source("splits", right, columns=("cluster",)).attributes == {"weight": "weight"}
+    with pytest.raises(ProtokitError, match="splits: pk_split.cluster is filled by nothing"):
+        Source("splits", right)
+    with pytest.raises(ProtokitError, match="splits: pk_split has no colour of Split"):
+        Source("splits", model("Split", [("weight", int), ("colour", str)]), columns=("cluster",))
+    Source(
+        "splits", model("Split", [("weight", int), ("colour", str)]), columns=("cluster",), beside=("colour",)
+    )
+    with pytest.raises(ProtokitError, match="splits: pk_split has no kluster"):
+        Source("splits", right, columns=("cluster", "kluster"))
+
+
+def test_every_array_is_filled_by_what_runs():
+    sources = [one for one in vars(compiling).values() if isinstance(one, Source)]
+    assert {one.array for one in sources} == {kind.name for kind in KINDS} - {"text"}
+
+
+@pytest.mark.parametrize(
+    "limits", [{**LIMITS, "colour": 1}, {k: v for k, v in LIMITS.items() if k != "frame"}]
+)
+def test_limits_are_all_that_the_engine_has_and_no_others(limits):
+    with pytest.raises(ProtokitError, match=r"limits: (colour|frame): not both here and in pk_limits"):
+        Image(limits, 1)
+
+
+def test_columns_are_those_of_the_source_and_as_long_as_the_records():
+    source = Source("splits")
+    image = Image(LIMITS, 1)
+    for columns in ({}, {"cluster": [0]}, {"cluster": [0], "weight": []}, {"cluster": [0], "weight": [1, 2]}):
+        with pytest.raises(
+            ProtokitError, match=r"splits: columns are \['cluster', 'weight'\], one value a record"
+        ):
+            image.add(source, [None], **columns)
+    assert [image.add(source, [None] * 2, cluster=[0, 0], weight=[1, 1]) for _ in range(2)] == [0, 2]
+
+
+def test_a_name_that_the_engine_has_not_is_an_error():
+    builder = TableBuilder(LIMITS, seed=1)
+    builder.cluster("c", "by-weather", 1, 1000)
+    with pytest.raises(ProtokitError, match="'by-weather' is none of 'round-robin', 'least-request'"):
+        builder.finish()
+
+
+def test_the_same_records_make_the_same_image(wide):
+    assert build(wide.address).image() == build(wide.address).image()
+
+
+def test_a_table_of_an_image_routes(wide):
+    world = World(table([wide.address], rules=[("svc", "m", 1), ("*", "*")], clusters=2))
+    client = world.client()
+    world.feed(client, wide.request(1, b"svc m x") + wide.request(2, b"svc n x"))
+    assert sorted(port for up, (_, port) in world.upstreams.items() if world.got[up]) == [9000, 9041]
