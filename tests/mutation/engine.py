@@ -443,13 +443,6 @@ MUTANTS = (
         "tests/dataplane/test_goaway.py::test_whatever_the_order_a_proxy_that_leaves_behind_another_loses_nothing",
     ),
     Mutant(
-        "a codec's newer fields are read beyond its size",
-        "table.h",
-        "PK_CODEC_HAS(c, optional_drain) && c->optional_drain",
-        "c->optional_drain",
-        "tests/dataplane/test_goaway.py::test_with_several_protocols_each_client_is_told_in_its_own",
-    ),
-    Mutant(
         "a pinned connection is opened before its cluster is known",
         "load.c",
         "(i > 0 && cluster != only)",
