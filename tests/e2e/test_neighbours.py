@@ -102,17 +102,21 @@ Nasty = Callable[[Place], Awaitable[None]]
 
 
 async def never_reads(place: Place) -> None:
-    """Each asks for far more than it takes: together more than the worker may hold."""
-    writers = []
-    for _ in range(60):
-        _, writer = await asyncio.open_connection("127.0.0.1", place.ports["in"], limit=1)
-        writer.transport.pause_reading()
-        writers.append(writer)
-        for n in range(16):
-            writer.write(call("big", 60_000, request_id=n + 1))
+    """Each asks for more than it takes, and for less than it is closed for: together they fill the worker."""
+    sockets = []
+    for _ in range(30):
+        one = socket.socket()
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        one.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 536)  # the other side's buffer stays small, too
+        one.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(one, ("127.0.0.1", place.ports["in"]))
+        asked = b"".join(call("big", 60_000, request_id=n + 1) for n in range(16))
+        await asyncio.get_running_loop().sock_sendall(one, asked)
+        sockets.append(one)
     await asyncio.sleep(2)
-    for writer in writers:
-        writer.transport.abort()
+    assert await count(place, "closed_over_budget") > 0, "they did not fill it"
+    for one in sockets:
+        one.close()
 
 
 async def never_writes(place: Place) -> None:
@@ -376,7 +380,7 @@ async def ports_of(process: asyncio.subprocess.Process) -> dict[str, int]:
 
 
 @contextlib.asynccontextmanager
-async def place_at(folder: Path):
+async def place_at(folder: Path, limits: dict[str, str]):
     shared, apart = await Server().start(), await Server().start()
     shared.before = hung_or_big
     (folder / "nasty.py").write_text(FILTERS)
@@ -407,7 +411,7 @@ async def place_at(folder: Path):
             {"name": "apart", "endpoints": [f"127.0.0.1:{apart.port}"]},
             {"name": "late", "endpoints": [f"127.0.0.1:{shared.port}"], "max_connections": 4},
         ],
-        "limits": {"frame": "1MiB", "buffer": "8MiB", "client_close": "2MiB", "in_flight": 16384},
+        "limits": {"frame": "1MiB", "buffer": "8MiB", "client_close": "2MiB", "in_flight": 16384} | limits,
         "admin": {"bind": "127.0.0.1:0"},
         "timeouts": {"request": "4s"},
         "drain": {"delay": "0s", "timeout": "1s"},
@@ -441,29 +445,31 @@ def hung_or_big(call: Call, writer: asyncio.StreamWriter) -> bool:
     return call.method in {"big", "hang"}
 
 
+async def count(place: Place, name: str) -> float:
+    _, page = await place.get("/metrics")
+    lines = page.decode().splitlines()
+    return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(f"protokit_{name}"))
+
+
 async def left(place: Place) -> str:
     """What the worker still holds of the neighbour once it is gone; empty when nothing is."""
     held = ("buffer_bytes", "requests_active", "filters_waiting", "fallback_active", "connections_active")
     seen = {}
     for _ in range(200):
-        _, page = await place.get("/metrics")
-        seen = {
-            name: sum(
-                float(line.rpartition(" ")[2])
-                for line in page.decode().splitlines()
-                if line.startswith(f"protokit_{name}")
-            )
-            for name in held
-        }
+        seen = {name: await count(place, name) for name in held}
         if not any(seen.values()):
             return ""
         await asyncio.sleep(0.05)
     return str(seen)
 
 
-async def live_through(nasty: Nasty) -> dict[str, list[str]]:
+# Limits that let a row go as far as it is meant to.
+LIMITS = {"client never reads": {"buffer": "4MiB"}}
+
+
+async def live_through(name: str) -> dict[str, list[str]]:
     with tempfile.TemporaryDirectory() as folder:
-        async with place_at(Path(folder)) as place:
+        async with place_at(Path(folder), LIMITS.get(name, {})) as place:
             stop = asyncio.Event()
             others = [
                 asyncio.ensure_future(one)
@@ -476,7 +482,7 @@ async def live_through(nasty: Nasty) -> dict[str, list[str]]:
             ]
             await asyncio.sleep(0.2)
             before = dict(place.calls)
-            neighbour = asyncio.ensure_future(nasty(place))
+            neighbour = asyncio.ensure_future(ROWS[name](place))
             await asyncio.sleep(0.5)
             others.append(asyncio.ensure_future(calls(place, "same upstream connection", "in", LATE, stop)))
             await neighbour
@@ -494,7 +500,7 @@ async def live_through(nasty: Nasty) -> dict[str, list[str]]:
 
 @functools.cache
 def row(name: str) -> dict[str, list[str]]:
-    return asyncio.run(asyncio.wait_for(live_through(ROWS[name]), 90))
+    return asyncio.run(asyncio.wait_for(live_through(name), 90))
 
 
 @pytest.mark.slow
