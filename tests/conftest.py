@@ -103,7 +103,7 @@ def build_toy(folder: Path) -> object:
 def toys(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Toy]:
     module = build_toy(tmp_path_factory.mktemp("toy"))
     kinds = [("wide", 8), ("narrow", 1), ("ordered", 0), ("pingpong", 0)]
-    kinds += [("other", 8), ("polite", 8), ("hosting", 8), ("own", 8), ("named", 8), ("shy", 8)]
+    kinds += [("other", 8), ("polite", 8), ("hosting", 8), ("own", 8), ("named", 8), ("shy", 8), ("brief", 2)]
     found = {}
     for number, (name, size) in enumerate(kinds):
         address = module.lib.toy_codec(number)  # type: ignore[attr-defined]

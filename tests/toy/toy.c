@@ -1,9 +1,9 @@
 /* toy.c: a protocol for the engine's tests, in kinds: ids of 8 bytes, ids of 1 byte, no ids (answers in
  * order), no ids (one at a time); ids of 8 bytes with another first byte (7D), built with a header of before
  * greetings; with a greeting that the client begins, with one that the server begins; one whose ids must stay;
- * and ids that are byte strings, with their size in front (one byte).
+ * ids that are byte strings, with their size in front (one byte); and ids of 2 bytes.
  *
- *   7E | kind | status | id (8, 1 or 0 bytes) | body size, 2 bytes | body
+ *   7E | kind | status | id (8, 2, 1 or 0 bytes) | body size, 2 bytes | body
  *
  * kind and status are PK_KIND_* and PK_STATUS_*. A request's body is "service method rest". */
 #include <protokit/codec.h>
@@ -159,12 +159,13 @@ TOY(polite, "polite", PK_MODE_MULTIPLEXED, 8, usual, WHOLE, .greeting = greeting
 TOY(hosting, "hosting", PK_MODE_MULTIPLEXED, 8, usual, WHOLE, .greeting = greeting, .greeting_steps = 3,
     .greeting_server = 5);
 TOY(named, "named", PK_MODE_MULTIPLEXED, 8, usual, WHOLE, .id_max = 24, .splice_id = splice_id);
+TOY(brief, "brief", PK_MODE_MULTIPLEXED, 2, usual, WHOLE);
 TOY(own, "own", PK_MODE_MULTIPLEXED, 8, usual, WHOLE, .pinned = 1);
 TOY(shy, "shy", PK_MODE_MULTIPLEXED, 8, usual, WHOLE, .optional_drain = 1);
 
 uintptr_t toy_codec(int which);
 uintptr_t toy_codec(int which) {
   const pk_codec *all[] = {&wide, &narrow, &ordered, &pingpong, &other, &polite, &hosting, &own, &named,
-                           &shy};
+                           &shy, &brief};
   return (uintptr_t)all[which];
 }
