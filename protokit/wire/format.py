@@ -23,7 +23,7 @@ from protokit.wire.compiler import GREETING_STEPS, Emit, Image, Meaning, compile
 from protokit.wire.evaluation import evaluated
 from protokit.wire.explain import Piece, calculate, explain
 from protokit.wire.ids import ByteId, named
-from protokit.wire.layout import Integer, read, resolve, show, walk
+from protokit.wire.layout import Delimited, Integer, Section, read, resolve, show, walk
 from protokit.wire.replies import TEXT_MAX, Greeting, Rendering, Replies, can_set, field_path, kept_node
 
 if TYPE_CHECKING:
@@ -318,22 +318,23 @@ class WireFormat:
             for key, value in m.headers.items(container):
                 if key is not None and value is not None:
                     headers[_text(key)] = _text(value)
-        return Message(
-            kind, size, self._id(container), status, timeout, **texts, headers=headers, fields=container
-        )
+        request_id = self._id(container)
+        if kind == "response" and m.id and m.named is None and request_id is None:
+            kind = "ignore"  # an answer without its id is nobody's
+        if request_id is None:
+            request_id = 0 if m.named is None else b""
+        return Message(kind, size, request_id, status, timeout, **texts, headers=headers, fields=container)
 
-    def _id(self, container: Any) -> native.Id:
-        for path in self.meaning.id:
-            value = views.value_at(container, path)
-            if value is not None and self.meaning.named is not None:
-                return bytes(value)
+    def _id(self, container: Any) -> native.Id | None:
+        """The id; of several that a frame has, the last one. None where it has none."""
+        found: native.Id | None = None
+        for node in walk(self.nodes):
+            if not isinstance(node, Integer | Section | Delimited) or node.path not in self.meaning.id:
+                continue
+            value = views.value_at(container, node.path)
             if value is not None:
-                node = next(n for n in self._integers() if n.path == path)
-                return int(value) % (1 << 8 * node.width)
-        return 0 if self.meaning.named is None else b""
-
-    def _integers(self) -> list[Integer]:
-        return [node for node in walk(self.nodes) if isinstance(node, Integer)]
+                found = int(value) % (1 << 8 * node.width) if isinstance(node, Integer) else bytes(value)
+        return found
 
     def _status(self, container: Any) -> Status:
         m = self.meaning

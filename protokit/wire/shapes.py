@@ -373,7 +373,8 @@ class _Maker:
     def leaf(self, kind: str, variant: int, state: _State) -> int:
         m = self.meaning
         ids = [state.fields[path] for path in m.id if path in state.fields]
-        if m.id and len(ids) != 1:
+        behind = {*state.behind, *(path for path, _, _ in state.sections)}
+        if m.id and (len(ids) != 1 or not behind.isdisjoint(m.id)):
             raise _NoShapeError
         none = Place()
         request = kind in {"request", "oneway"}

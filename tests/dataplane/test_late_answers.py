@@ -32,12 +32,16 @@ class Course:
         self.ready: set[bytes] = set()  # what is to be answered as soon as the protocol lets it
         self.greeted: set[int] = set()
         self.client, self.other = self.world.client(), self.world.client()
-        self.got: list[tuple[bool, bytes]] = []  # (whether the proxy says it, its text) of the client's answers
+        self.got: list[
+            tuple[bool, bytes]
+        ] = []  # (whether the proxy says it, its text) of the client's answers
         self.before_second = -1  # answers that it had when it asked again
         for one_client in (self.client, self.other):
             self.world.feed(one_client, toy.greet("client"))
         self.ask(self.client, b"first")
-        self.apart = bool(toy.id_bytes) or pinned or toy.name == "pingpong"  # others need not wait for the first
+        self.apart = (
+            bool(toy.id_bytes) or pinned or toy.name == "pingpong"
+        )  # others need not wait for the first
 
     def ask(self, client: int, token: bytes) -> None:
         if client not in self.world.closed:
@@ -88,7 +92,7 @@ class Course:
             self.before_second = len(self.got)
             self.ask(self.client, b"second")
         elif event.endswith("answer"):
-            self.answer(event.split(" ")[0].encode())
+            self.answer(event.removesuffix(" answer").encode())
         else:
             for _ in range(4):
                 self.answer(b"other")
@@ -96,7 +100,7 @@ class Course:
                 self.look()
 
 
-@pytest.mark.parametrize("order", ORDERS, ids=lambda order: ", ".join(order))
+@pytest.mark.parametrize("order", ORDERS, ids=", ".join)
 @pytest.mark.parametrize("pinned", [False, True])
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_late_answer_reaches_nobody_in_whatever_order(toys, kind, pinned, order):

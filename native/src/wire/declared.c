@@ -288,14 +288,17 @@ int pk_declared_frame_as(const declared *d, machine *m, const uint8_t *data, siz
       pk_frame whole = {0};
       f->need = 0;
       /* Without a limit it gets to its end exactly where all that tells its size is there. */
-      if (run(d, d->program->frame, m, data, size, UINT32_MAX, how, &whole, NULL, NULL, &failed) == PK_MORE &&
-          is_last(d, failed))
-        f->size = f->need = whole.need;
+      int without = run(d, d->program->frame, m, data, size, UINT32_MAX, how, &whole, NULL, NULL, &failed);
+      if (without == PK_OK) f->size = f->need = whole.size;
+      if (without == PK_MORE && is_last(d, failed)) f->size = f->need = whole.need;
     }
     if (wrong >= d->program->answerable)
       run(d, d->program->meaning, m, data, size, limit, EARLY, f, NULL, NULL, &failed);
     f->error_at = wrong_at;
   }
+  /* An answer without its id is nobody's: 0 is an id like any other. */
+  if (f->kind == PK_KIND_RESPONSE && f->body == PK_NO_ID && d->program->id_bytes > 0 && d->program->id_max == 0)
+    f->kind = PK_KIND_IGNORE;
   return result;
 }
 

@@ -36,15 +36,19 @@ static int probe(const pk_codec *codec, const uint8_t *data, size_t size) {
 }
 
 /* The id and, of a response, how it went. Objects in other codecs than Hessian cannot be read: their id
- * is 0, and such answers go to the requests without an id, in order. */
+ * is 0, and such answers go to the requests without an id, in order. An answer in Hessian whose id cannot be read is
+ * nobody's. */
 static void connection_object(const uint8_t *data, pk_frame *out) {
   tr_field id = {.name = "id", .kind = TR_NUMBER};
   tr_field fields[] = {{.name = "ctx", .kind = TR_OBJECT, .inner = &id, .inner_count = 1},
                        {.name = "result", .kind = TR_NUMBER}};
   out->status = PK_STATUS_OK;
   if (data[2] != HESSIAN1 && data[2] != HESSIAN_DRAFT) return;
-  if (tr_object(data + HEAD, at4(data + 5), fields, 2) != PK_OK) return;
-  if (id.found) out->id = (uint64_t)id.number;
+  if (tr_object(data + HEAD, at4(data + 5), fields, 2) != PK_OK || !id.found) {
+    if (data[1] == 1) out->kind = PK_KIND_IGNORE;
+    return;
+  }
+  out->id = (uint64_t)id.number;
   if (data[1] == 1 && fields[1].found && fields[1].number != 0) out->status = PK_STATUS_INTERNAL;
 }
 

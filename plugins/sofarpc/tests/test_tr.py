@@ -16,6 +16,7 @@ from protokit import Status, config, native
 from protokit.errors import ConfigErrors, RemoteProtocolError
 
 CODEC = tr.wire.address
+IGNORE = 8  # PK_KIND_IGNORE of codec.h
 
 
 def test_made_objects_are_as_the_captured_ones():
@@ -103,6 +104,39 @@ def test_a_service_in_chunks_is_refused_since_its_server_reads_it():
     section = b"O\x91x\x91" + text("targetServiceUniqueName") + b"o\x90" + b"s\0\1aS\0\2.B"
     with pytest.raises(RemoteProtocolError):
         native.request(CODEC, frame(DRAFT, section, "", section))
+
+
+def without_context(codec):
+    whole = connection_response(codec, 7)
+    at = whole.index(b"ctx")
+    return whole[:at] + b"cty" + whole[at + 3 :]
+
+
+# Connection objects whose id nobody can read: cut off, of nothing, deeper than is read, without the field.
+UNREADABLE = {
+    "cut": lambda codec: connection_response(codec, 7)[:-3],
+    "empty": lambda codec: b"",
+    "no object": lambda codec: b"N",
+    "deep": lambda codec: b"V" * 5000,
+    "without ctx": without_context,
+}
+
+
+@pytest.mark.parametrize("codec", [HESSIAN1, DRAFT])
+@pytest.mark.parametrize("wrong", UNREADABLE)
+def test_an_answer_whose_id_cannot_be_read_is_nobodys(codec, wrong):
+    data = frame(codec, UNREADABLE[wrong](codec), "", b"", kind=1)
+    assert native.frame(CODEC, data).kind == IGNORE
+    assert ref.message(data).kind == "ignore"
+    world = World(table([CODEC], pinned=True))
+    client = world.client()
+    world.feed(client, ask(0, codec) + ask(7, codec))
+    up = world.only_upstream()
+    world.feed(up, data)
+    assert take(world, client) == []
+    world.feed(up, answer(7, codec) + data + answer(0, codec))
+    assert [one.id for one, _ in take(world, client)] == [7, 0]
+    assert up not in world.closed
 
 
 def take(world, handle):

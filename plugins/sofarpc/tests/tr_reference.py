@@ -234,8 +234,9 @@ def message(data: bytes) -> Message:
     method = (application or {}).get(b"methodName")
     parts = service.split(b":", 2) if isinstance(service, bytes) else []
     texts = [native.text(part) for part in [*parts, b"", b""][:3]] if parts else [None, "", ""]
+    unreadable = codec in {HESSIAN1, DRAFT} and not isinstance(number, int)
     return Message(
-        "response" if kind == 1 else "oneway" if way == 1 else "request",
+        ("ignore" if unreadable else "response") if kind == 1 else "oneway" if way == 1 else "request",
         total,
         number % 2**64 if isinstance(number, int) else 0,
         Status.INTERNAL if isinstance(result, int) and result != 0 else Status.OK,
