@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import struct
 import sys
 from pathlib import Path
@@ -90,7 +91,7 @@ def build_toy(folder: Path) -> object:
         include_dirs=[protokit.get_include()],
         extra_compile_args=["-std=c11", "-O1"],
     )
-    path = ffi.compile(str(folder))
+    path = next(map(str, folder.glob("*.so")), None) or ffi.compile(str(folder))
     spec = importlib.util.spec_from_file_location("protokit_test_toy", path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -101,7 +102,8 @@ def build_toy(folder: Path) -> object:
 
 @pytest.fixture(scope="session")
 def toys(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Toy]:
-    module = build_toy(tmp_path_factory.mktemp("toy"))
+    kept = os.environ.get("PROTOKIT_TEST_TOY")  # where many runs share one build
+    module = build_toy(Path(kept) if kept else tmp_path_factory.mktemp("toy"))
     kinds = [("wide", 8), ("narrow", 1), ("ordered", 0), ("pingpong", 0)]
     kinds += [("other", 8), ("polite", 8), ("hosting", 8), ("own", 8), ("named", 8), ("shy", 8), ("brief", 2)]
     found = {}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -180,6 +182,35 @@ def test_a_destination_much_like_another_has_its_own_route(one, other):
         assert [port_of(world, client, four) for four in (one, other, one, one, other)] == [
             ports[i] for i in (0, 1, 0, 0, 1)
         ]
+
+
+KINDS = [("ab", "m"), ("ab", "*"), ("ab*", "m"), ("ab*", "*"), ("a*", "*"), ("*", "m"), ("*", "*")]
+
+
+def test_rules_of_all_kinds_decide_in_their_order(wide):
+    """Any three rules, each of which may be looked up another way, in any order."""
+    asked = [("ab", "m"), ("ab", "n"), ("abc", "m"), ("abc", "n"), ("a", "n"), ("x", "m"), ("x", "n")]
+    for rules in itertools.permutations(KINDS, 3):
+        world = World(build([(*rule, "*", "*") for rule in rules], wide.address))
+        client = world.client()
+        for number, (service, method) in enumerate(asked):
+            world.feed(client, wide.request(number, f"{service} {method} x".encode()))
+            fits = [
+                i for i, rule in enumerate(rules) if matches(rule[0], service) and matches(rule[1], method)
+            ]
+            got = [port - 10_000 for up, (_, port) in world.upstreams.items() if world.take(wide, up)]
+            assert got == fits[:1], (rules, service, method)
+
+
+@pytest.mark.parametrize("service", ["svc", "svc*", "*"])
+def test_versions_and_groups_are_compared(service):
+    """Of rules that are looked up the same way."""
+    rules = [(service, "*", *rest) for rest in [("1.0", "g"), ("1.0", "*"), ("*", "g*"), ("2*", "*")]]
+    world = World(build([*rules, ("*", "*", "*", "*")], dubbo.wire.address))
+    client = world.client()
+    for version, group in itertools.product(["1.0", "1.00", "2", "20", "0.2"], ["g", "gh", "h"]):
+        fits = [i for i, rule in enumerate(rules) if matches(rule[2], version) and matches(rule[3], group)]
+        assert port_of(world, client, ("svc", "m", version, group)) - 10_000 == [*fits, len(rules)][0]
 
 
 def test_more_listeners_than_the_cache_has_places_each_route_by_their_own_table():

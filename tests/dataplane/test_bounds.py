@@ -410,3 +410,21 @@ def test_who_holds_requests_that_wait_pays_first(toys, kind, oneway):
     answer(world, toy, up, frame)
     assert [frame[1] for frame in world.take(toy, other)] == [OK]
     assert world.stat("buffer_bytes") == 0
+
+
+def test_for_a_little_room_few_pay_and_who_holds_most_does(wide):
+    """Nine that take nothing hold 110 KB each of 1 MB, and one of them half as much again."""
+    world = World(table([wide.address], limits={"buffer": 1 << 20, "client_pause": 1 << 20}))
+    other = world.client()
+    hogs = [world.client() for _ in range(10)]
+    for hog in hogs:
+        world.stuck.add(hog)
+        world.feed(hog, b"".join(wide.request(number) for number in range(3 if hog == hogs[4] else 2)))
+        for up in list(world.upstreams):
+            for frame in world.take(wide, up):
+                answer(world, wide, up, frame, bytes(55_000))
+    world.wait(1)
+    closed = set(hogs) & set(world.closed)
+    assert hogs[4] in closed
+    assert len(closed) <= 2
+    assert other not in world.closed

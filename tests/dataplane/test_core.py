@@ -764,6 +764,17 @@ def test_a_half_read_frame_times_out(world, wide):
     assert world.stat("closed_half_frame") == 1
 
 
+def test_a_client_that_drips_has_the_time_for_the_whole_of_its_frame(world, wide):
+    client = world.client()
+    frame = wide.request(1, b"svc m " + bytes(100))
+    for n in range(LIMITS["frame_ms"] // 100 + 1):
+        assert world.stat("closed_half_frame") == 0
+        world.feed(client, frame[n : n + 1])
+        world.wait(100)
+    assert world.stat("closed_half_frame") == 1
+    assert client in world.closed
+
+
 def test_what_was_asked_before_a_half_frame_is_still_answered(world, wide):
     client = world.client()
     world.feed(client, wide.request(1) + wide.request(2)[:6])

@@ -220,6 +220,47 @@ def test_one_that_never_said_a_word_is_suspected_before_its_first_calls_run_out_
     assert not [one for one in world.closed if one in world.upstreams]
 
 
+def test_one_is_suspected_only_when_it_has_been_silent_for_long(wide):
+    world = Place(wide, endpoints=2, plan={"timeout_ms": 1000})
+    world.calls(2)
+    world.silent = {0}
+    began = world.ms
+    while world.ms < began + 2 * PROBE - SECOND:
+        world.call()
+        world.pass_time(100)
+    assert world.told == []
+    assert world.lost
+    world.calls(20, every=100)
+    assert world.told == [(0, native.ILL_SILENT)]
+
+
+def test_a_long_call_that_runs_out_of_time_says_nothing_of_a_server_that_answered_others_meanwhile(wide):
+    world = Place(wide, endpoints=2, limits={"request_ms": 60_000})
+    world.calls(2)
+    world.silent = {0, 1}
+    world.ask()
+    world.ask()
+    world.silent.clear()
+    world.calls(62, every=1000)
+    assert len(world.lost) == 2
+    assert world.told == []
+
+
+def test_who_was_heard_begins_anew_when_it_fails_again(wide):
+    world = Place(wide, endpoints=1)
+    world.refusing = {0}
+    world.calls(200, every=50)
+    assert max(world.gaps(world.tried, 0)) > 1500
+    world.refusing.clear()
+    world.pass_time(2100)
+    assert world.call() == (OK, 0)
+    world.refusing = {0}
+    before = len(world.tried)
+    world.batch(*[("error", up) for up in list(world.upstreams)])
+    world.calls(20, every=10)
+    assert world.gaps(world.tried[before:], 0)[0] <= 60
+
+
 def test_trials_are_one_at_a_time_and_further_and_further_apart(wide):
     world = Place(wide, endpoints=2, plan={"timeout_ms": 1000})
     world.calls(2)

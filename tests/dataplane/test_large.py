@@ -125,6 +125,22 @@ def test_a_skipped_frame_takes_no_memory_and_its_server_has_the_time_that_any_fr
     )
 
 
+def test_once_a_frame_was_skipped_its_time_is_over(wide):
+    world = World(table([wide.address], limits={"frame": LIMIT, "request_ms": 30_000}))
+    client = world.client()
+    world.feed(client, wide.request(1) + wide.request(2))
+    up = world.only_upstream()
+    large, small = (frame[2] for frame in world.take(wide, up))
+    data = wide.frame(wide.RESPONSE, large, bytes(5000))
+    world.feed(up, data[:2000])
+    world.wait(10)
+    world.feed(up, data[2000:])
+    world.wait(4 * LIMITS["frame_ms"])
+    assert up not in world.closed
+    world.feed(up, wide.frame(wide.RESPONSE, small, b"ok"))
+    assert [frame[2] for frame in world.take(wide, client)] == [1, 2]
+
+
 class TestSlowAnswers:
     def start(self, wide, request_ms=60_000, **more):
         world = World(table([wide.address], limits={"request_ms": request_ms, "frame": 60_000, **more}))

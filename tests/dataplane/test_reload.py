@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from world import LIMITS, World, table
 
@@ -152,6 +154,16 @@ def test_a_table_prepared_and_not_used_leaves_nothing(world, wide):
     assert {ask(world, wide, client, number) for number in range(4, 8)} == {9000, 9200}
 
 
+def test_a_table_prepared_in_the_place_of_another_gives_that_one_back(world, wide):
+    client = world.client()
+    for token in (77, 78):
+        world.tables[token] = table([wide.address], endpoints=token - 75)
+        assert world.core.prepare(world.tables[token], token)
+    world.batch(("commit",))
+    assert world.retired == [77, 1]
+    assert {ask(world, wide, client, number) for number in range(3)} == {9000, 9001, 9002}
+
+
 def test_a_table_that_is_prepared_holds_its_endpoints_while_the_old_one_retires(wide):
     world = World(table([wide.address]))
     client = world.client()
@@ -204,13 +216,17 @@ def test_a_balancer_moves_with_its_clusters_name(wide):
 
     world = World(two("a", "b"))
     client = world.client()
+    asked = {b"a": [], b"b": []}
     for number in range(40):
-        world.feed(client, wide.request(number, b"a m x" if number % 3 == 0 else b"b m x"))
-        for up in list(world.upstreams):
+        name = b"a" if number % 3 == 0 else b"b"
+        world.feed(client, wide.request(number, name + b" m x"))
+        for up, (_, port) in list(world.upstreams.items()):
             for frame in world.take(wide, up):
+                asked[name].append(port)
                 answer(world, wide, up, frame)
         world.apply(two("b", "a") if number % 2 == 0 else two("a", "b"))
     assert [world.core.endpoint_stats(uid)["requests"] for uid in range(4)] == [7, 7, 13, 13]
+    assert all(one != other for turns in asked.values() for one, other in itertools.pairwise(turns))
 
 
 def test_beginnings_are_anywhere(wide):
@@ -279,6 +295,45 @@ def test_a_client_that_does_not_read_leaves_its_listener_all_the_same(world, wid
     world.wait(LIMITS["drain_ms"] + LIMITS["request_ms"] + LIMITS["frame_ms"])
     assert world.closed[client] == 1
     assert world.retired == [1]
+
+
+def test_a_client_that_has_to_leave_and_reads_late_is_told_of_each_request(world, wide):
+    client = world.client()
+    world.stuck.add(client)
+    world.feed(client, wide.request(1))
+    up = world.only_upstream()
+    answer(world, wide, up, world.take(wide, up)[0])
+    world.apply(table([wide.address], listener=None))
+    world.wait(LIMITS["drain_ms"] + 1)
+    world.feed(client, wide.request(2))
+    assert client not in world.closed
+    world.stuck.clear()
+    world.read(client)
+    world.batch()
+    frames = [frame for frame in world.take(wide, client) if frame[0] == wide.RESPONSE]
+    assert [frame[1:3] for frame in frames] == [(OK, 1), (UNAVAILABLE, 2)]
+    assert world.closed == {client: 0}
+
+
+def test_clients_of_another_listener_are_told_nothing(wide):
+    def listening(*names):
+        builder = TableBuilder(LIMITS, seed=42)
+        builder.cluster("c", "round-robin", 4, 1000)
+        builder.endpoint(0, "127.0.0.1", 9000, 1)
+        plan = builder.plan("p")
+        builder.split(0, 1)
+        for number, name in enumerate(names):
+            builder.listener(number, name, routes=None, plan=plan, pinned=False, codecs=[wide.address])
+        return builder.finish()
+
+    world = World(listening("stays", "goes"))
+    stays, goes = world.client(0), world.client(1)
+    world.apply(listening("stays"))
+    assert [frame[0] for frame in world.take(wide, goes)] == [wide.DRAIN]
+    world.wait(LIMITS["drain_ms"] + LIMITS["request_ms"])
+    assert set(world.closed) == {goes}
+    assert world.got[stays] == b""
+    assert ask(world, wide, stays, 1) == 9000
 
 
 def test_who_leaves_a_listener_that_is_gone_lets_its_table_go(world, wide):

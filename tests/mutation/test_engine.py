@@ -1,110 +1,160 @@
-"""Do the tests see what is wrong with the engine? Each mutant is built, and the test named for it fails."""
+"""Do the tests see what is wrong with the C code? Each mutant is built, and the test named for it fails."""
 
 from __future__ import annotations
 
 import os
 import runpy
+import shutil
 import subprocess
 import sys
 import sysconfig
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from cffi import FFI
-from engine import MUTANTS
+from engine import MUTANTS, Mutant
 
 HERE = Path(__file__).parent
 REPO = HERE.parents[1]
-NATIVE = REPO / "native"
-SOURCE = NATIVE / "src"
+# Where each compiled module is built from: its name, sources, build script.
+MODULES = {
+    "engine": ("protokit._native", REPO / "native" / "src", REPO / "native" / "build_native.py"),
+    **{
+        name: (f"protokit_{name}._native", home / "native", home / "build_native.py")
+        for name in ("dubbo", "sofarpc")
+        for home in [REPO / "plugins" / name]
+    },
+}
+FLAGS = ["-std=c11", "-O1", "-fPIC", "-pthread", "-fvisibility=hidden", "-fno-builtin-memset", "-w"]
 # pytest's exit codes: only the first means that a test ran and failed.
 PASSED, FAILED = 0, 1
 
 
+@dataclass(frozen=True)
+class Unit:
+    """A source, compiled."""
+
+    object: Path
+    read: frozenset[Path]  # it, and the headers that it includes, directly or not
+
+
 class Build:
-    """The engine, compiled once; a mutant compiles its file anew and links."""
+    """A module, compiled once; of a mutant what includes the changed file is compiled anew."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, module: str, directory: Path) -> None:
+        self.name, self.source, script = MODULES[module]
         self.directory = directory
-        self.flags = [
-            *("-std=c11", "-O1", "-fPIC", "-pthread", "-fvisibility=hidden", "-fno-builtin-memset", "-w"),
-            *(
-                "-D_GNU_SOURCE",
-                f"-I{SOURCE}",
-                f"-I{NATIVE / 'include'}",
-                f"-I{sysconfig.get_path('include')}",
-            ),
-        ]
-        builder = FFI()
-        build = runpy.run_path(str(NATIVE / "build_native.py"))
-        builder.cdef(build["declarations"]())
-        builder.set_source("protokit._native", f'#include "{build["TOP"]}"\n')
-        glue = directory / "_native.c"
-        builder.emit_c_code(str(glue))
-        self.objects = {path.name: self.compile(path, path.stem) for path in SOURCE.rglob("*.c")}
-        self.glue = self.compile(glue, "_native")
-        self.whole = self.link("right", {})
+        self.toy = directory / "toy"
+        self.toy.mkdir()
+        glue = directory / "glue.c"
+        runpy.run_path(str(script))["ffibuilder"].emit_c_code(str(glue))
+        sources = [glue, *sorted(self.source.rglob("*.c"))]
+        self.units = {path: self.compile(path, self.source, f"right-{n}") for n, path in enumerate(sources)}
+        self.right = self.link("right", {})
 
-    def compile(self, source: Path, name: str) -> Path:
+    def compile(self, path: Path, root: Path, name: str) -> Unit:
         target = self.directory / f"{name}.o"
-        subprocess.run(["gcc", *self.flags, "-c", source, "-o", target], check=True)
-        return target
+        includes = [root, REPO / "native" / "include", sysconfig.get_path("include")]
+        command = ["gcc", *FLAGS, "-D_GNU_SOURCE", "-MMD", *(f"-I{one}" for one in includes)]
+        subprocess.run([*command, "-c", path, "-o", target], check=True)
+        _, _, read = target.with_suffix(".d").read_text().replace("\\\n", " ").partition(":")
+        return Unit(target, frozenset(Path(one) for one in read.split()))
 
-    def link(self, name: str, changed: dict[str, Path]) -> Path:
+    def link(self, name: str, changed: dict[Path, Unit]) -> Path:
         target = self.directory / f"{name}.so"
-        objects = [self.glue, *{**self.objects, **changed}.values()]
+        objects = [unit.object for unit in {**self.units, **changed}.values()]
         subprocess.run(["gcc", "-shared", "-pthread", *objects, "-o", target], check=True)
         return target
 
-    def mutant(self, number: int) -> Path:
-        """The engine with that mutant's change."""
-        one = MUTANTS[number]
-        [source] = SOURCE.rglob(one.file)
-        text = source.read_text()
+    def mutant(self, one: Mutant, name: str) -> Path:
+        """The module with that change."""
+        [path] = self.source.rglob(one.file)
+        text = path.read_text()
         assert text.count(one.right) == 1, (
             f"{one.name}: {one.file} has this {text.count(one.right)} times:\n{one.right}"
         )
-        # Beside the original, so that what it includes is found; `.mutant` files are no sources of the build.
-        changed = self.directory / f"mutant-{number}-{one.file}"
-        changed.write_text(f'#line 1 "{source}"\n' + text.replace(one.right, one.wrong))
-        return self.link(f"mutant-{number}", {one.file: self.compile(changed, changed.stem)})
+        root = self.directory / name
+        shutil.copytree(self.source, root)
+
+        def there(of: Path) -> Path:
+            return root / of.relative_to(self.source) if of.is_relative_to(self.source) else of
+
+        there(path).write_text(text.replace(one.right, one.wrong))
+        users = [source for source, unit in self.units.items() if path in unit.read]
+        changed = {user: self.compile(there(user), root, f"{name}-{n}") for n, user in enumerate(users)}
+        assert users
+        assert all(there(path) in unit.read for unit in changed.values())
+        return self.link(name, changed)
+
+    def run(self, built: Path, *tests: str, patience: int = 110) -> tuple[int, str]:
+        """pytest's exit code and output, with that module in the place of the installed one.
+
+        Args:
+            built: the module.
+            tests: as pytest names them.
+            patience: for all of them, seconds.
+        """
+        options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "--no-header", "--tb=line"]
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", *options, *tests],
+            cwd=REPO,
+            env={
+                **os.environ,
+                "PYTEST_ADDOPTS": "",
+                "PYTHONPATH": str(HERE / "instead"),
+                "INSTEAD": f"{self.name}={built}",
+                "PROTOKIT_TEST_TOY": str(self.toy),
+            },
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=patience,
+            check=False,
+        )
+        return done.returncode, done.stdout
+
+
+class Builds:
+    """Each module's build, once it is asked for."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.made: dict[str, Build] = {}
+
+    def __getitem__(self, module: str) -> Build:
+        if module not in self.made:
+            directory = self.directory / module
+            directory.mkdir()
+            self.made[module] = Build(module, directory)
+        return self.made[module]
 
 
 @pytest.fixture(scope="module")
-def build(tmp_path_factory) -> Build:
-    return Build(tmp_path_factory.mktemp("engine"))
-
-
-def run(engine: Path, *tests: str) -> tuple[int, str]:
-    """pytest's exit code and output, with that engine."""
-    done = subprocess.run(
-        [sys.executable, HERE / "run.py", engine, *tests],
-        cwd=REPO,
-        env={**os.environ, "PYTEST_ADDOPTS": ""},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=110,
-        check=False,
-    )
-    return done.returncode, done.stdout
+def builds(tmp_path_factory) -> Builds:
+    return Builds(tmp_path_factory.mktemp("modules"))
 
 
 def test_names_and_changes_are_told_apart():
-    assert len({one.name for one in MUTANTS}) == len({(one.file, one.right, one.wrong) for one in MUTANTS})
-    assert len({one.name for one in MUTANTS}) == len(MUTANTS)
+    changes = {(one.module, one.file, one.right, one.wrong) for one in MUTANTS}
+    assert len({one.name for one in MUTANTS}) == len(changes) == len(MUTANTS)
     assert all(one.right != one.wrong for one in MUTANTS)
 
 
 @pytest.mark.slow
-def test_the_right_engine_passes_what_kills_the_mutants(build):
-    code, output = run(build.whole, *sorted({one.killer for one in MUTANTS}))
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("module", MODULES)
+def test_what_is_right_passes_what_kills_the_mutants(builds, module):
+    code, output = builds[module].run(
+        builds[module].right, *sorted({one.killer for one in MUTANTS if one.module == module}), patience=590
+    )
     assert code == PASSED, output
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", range(len(MUTANTS)), ids=[one.name for one in MUTANTS])
-def test_a_mutant_is_killed_by_the_test_that_is_named_for_it(build, number):
-    code, output = run(build.mutant(number), MUTANTS[number].killer)
+def test_a_mutant_is_killed_by_the_test_that_is_named_for_it(builds, number):
+    one = MUTANTS[number]
+    build = builds[one.module]
+    code, output = build.run(build.mutant(one, f"mutant-{number}"), one.killer)
     # A crash kills, too; a test that could not be run kills nothing.
     assert code == FAILED or code < 0, f"exit code {code}\n{output}"

@@ -14,7 +14,7 @@ import pytest
 from construct import Bytes, Check, GreedyBytes, If, Int8ub, Int16ub, Int32ub, Prefixed, Struct, this
 from hypothesis import HealthCheck, event, given, seed, settings
 from hypothesis import strategies as st
-from programs import KINDS, Runner, insns, place_of, with_insns
+from programs import KINDS, RANGES, Runner, insns, place_of, with_insns
 
 from protokit import Status, native
 from protokit.cli.subject import protocol_named
@@ -133,6 +133,7 @@ WRONG = {
     "less made sure of": ("NEED", 0, {"i": 5}, "SPAN", BYTES),
     "an id behind what is there": ("IDAT", 0, {"i": 5}, "IDAT", BYTES),
     "a number behind what is there": ("LOAD2", 0, {"i": 5}, "LOAD2", BYTES),
+    "a number behind what was skipped": ("UVAR", 0, {"n": "LOAD1", "b": 0}, "LOAD1", BYTES),
     "more skipped": ("SKIP", 0, {"i": 7}, "SKIP", BYTES),
     "less skipped": ("SKIP", 3, {"i": 3}, "WHOLE", "something stands behind the frame's end"),
     "the end not looked for": ("WHOLE", 0, {"n": "HERE"}, "VERIFY", "the frame need not be there"),
@@ -269,3 +270,111 @@ def test_what_is_accepted_of_random_programs_runs(name, data):
             data.draw(st.binary(max_size=60)),
         ):
             RUNNER.run(codec, frame or b"\0", data.draw(st.sampled_from([8, 64, 1 << 16])))
+
+
+# Where in the header a number stands: program.h.
+HEADER = {"magic": 0, "size": 4, "id_bytes": 12, "reply_max": 24, "variants": 28, "reserved_count": 60}
+HEADER |= {"frame": 32, "meaning": 36, "destination": 44, "headers": 48, "name": 96, "root": 100}
+HEADER |= {"status": 104, "tested": 108, "greeting_steps": 112, "id_max": 124, "id_delimiter": 136}
+HEADER |= {"instructions": RANGES + 4, "map": 264, "own": 268, "after": 272, "app_map": 344, "app_text": 348}
+AWAY = 1 << 20
+SHAPE = "a shape is wrong"
+# Which number of which format becomes what, and why that is refused. Of a table: (its name, item, byte in the
+# item, bytes); of the header: its name.
+WRONG_NUMBERS = {
+    "no program": ("small", "magic", 7, "it is no program"),
+    "of another size": ("small", "size", 8, "it is no program"),
+    "more greetings than there can be": ("small", "greeting_steps", 5, "its header is wrong"),
+    "more reserved ids than there can be": ("small", "reserved_count", 5, "its header is wrong"),
+    "a wide id": ("small", "id_bytes", 9, "its header is wrong"),
+    "a name of none": ("small", "name", AWAY, "its header is wrong"),
+    "a name without an end": ("small", "name", 1, "its name has no end"),
+    "an array behind the image": ("small", "instructions", AWAY, "an array is outside of the image"),
+    "a literal behind the image": ("small", ("literals", 0, 0, 4), AWAY, "a literal is outside of the image"),
+    "a literal that is too long": ("small", ("literals", 0, 4, 4), AWAY, "a literal is outside of the image"),
+    "a frame's entry away": ("small", "frame", AWAY, "an entry is out of range"),
+    "a meaning's entry away": ("small", "meaning", AWAY, "an entry is out of range"),
+    "a destination's entry away": ("small", "destination", AWAY, "an entry is out of range"),
+    "headers' entry away": ("small", "headers", AWAY, "an entry is out of range"),
+    "a reply away": ("small", ("replies", 6, 0, 4), AWAY, "a reply is out of range"),
+    "an error that cannot be said": ("small", ("replies", 6, 0, 4), 2**32 - 1, "a reply is missing"),
+    "replies longer than said": ("small", "reply_max", 8, "a reply is longer than reply_max"),
+    "no variants": ("small", "variants", 0, "replies and variants do not fit"),
+    "too many variants": ("small", "variants", 2, "replies and variants do not fit"),
+    "a delimiter of none": ("nasty", ("delimiters", 0, 0, 4), AWAY, "a delimiter is out of range"),
+    "a table from behind": ("small", ("tables", 0, 0, 4), AWAY, "a table is out of range"),
+    "a table too long": ("small", ("tables", 0, 4, 4), AWAY, "a table is out of range"),
+    "statuses of none": ("small", "status", AWAY, "the table of statuses is out of range"),
+    "a status of none otherwise": ("small", ("tables", 0, 8, 8), 99, "or holds what is no status"),
+    "a status of none": ("small", ("entries", 0, 8, 8), 99, "or holds what is no status"),
+    "a map from behind": ("small", ("maps", 0, 24, 4), AWAY, "a map is out of range"),
+    "a map too long": ("small", ("maps", 0, 28, 4), AWAY, "a map is out of range"),
+    "a map of no kind": ("small", ("maps", 0, 4, 4), 2, "a map is of no kind"),
+    "a map of a key of no bytes": ("small", ("maps", 1, 8, 4), 0, "a map's length is too wide"),
+    "a map of a value too wide": ("small", ("maps", 1, 12, 4), 9, "a map's length is too wide"),
+    "a map between none": ("small", ("maps", 0, 16, 4), AWAY, "a map's separator is out of range"),
+    "a map after none": ("small", ("maps", 0, 20, 4), AWAY, "a map's separator is out of range"),
+    "a key of none": ("small", ("keys", 0, 0, 4), AWAY, "a key is out of range"),
+    "a key to nowhere": ("small", ("keys", 0, 4, 4), 256, "a key is out of range"),
+    "a step that does nothing": ("nasty", ("steps", 0, 0, 8), 0, "a step is out of range"),
+    "a step of none": ("nasty", ("steps", 0, 8, 4), AWAY, "a step is out of range"),
+    "a step of too much": ("nasty", ("steps", 0, 12, 4), AWAY, "a step is out of range"),
+    "an application's error in no map": ("small", "app_map", AWAY, "what an application error is is out"),
+    "an application's error of no text": ("small", "app_text", AWAY, "what an application error is is out"),
+    "a checksum nowhere": ("small", ("checksums", 0, 0, 4), 256, "a checksum is out of range"),
+    "a checksum of none": ("small", ("checksums", 0, 8, 4), AWAY, "a checksum is out of range"),
+    "a checksum of too much": ("small", ("checksums", 0, 12, 4), AWAY, "a checksum is out of range"),
+    "an operand of none": ("small", ("operands", 0, 0, 4), 256, "an operand is out of range"),
+    "an operand that is no section": (
+        "small",
+        ("operands", 0, 0, 4),
+        4,
+        "is a number, and is read as a section",
+    ),
+    "a counter nowhere": ("sized", ("counters", 0, 0, 4), 256, "a counter of the id is out of range"),
+    "a counter too wide": ("sized", ("counters", 0, 4, 4), 9, "a counter of the id is out of range"),
+    "a varint among counters": ("sized", ("counters", 0, 4, 4), 0, "a counter of the id is out of range"),
+    "a counter of another width": ("sized", ("counters", 0, 4, 4), 3, "what counts an id is no place"),
+    "an id that is too long": ("hexed", "id_max", 65, "the id is out of range"),
+    "an id without a delimiter": ("lined", "id_delimiter", AWAY, "the id is out of range"),
+    "a test behind what is tested": ("branches", "tested", 0, "a test leads nowhere"),
+    "a test that leads away": ("branches", ("tests", 0, 24, 4), AWAY, "a test leads nowhere"),
+    "a test that leads back": ("branches", ("tests", 1, 28, 4), 0, "a test leads nowhere"),
+    "a test of another width": ("branches", ("tests", 0, 2, 1), 3, "a test leads nowhere"),
+    "a test in no form": ("branches", ("tests", 0, 3, 1), 7, "a test leads nowhere"),
+    "a root of none": ("branches", "root", AWAY, "the root is out of range"),
+    "a root at no shape": ("branches", "root", 1 << 31 | AWAY, "the root is out of range"),
+    "a shape with its id behind": ("branches", ("shapes", 0, 4, 2), 60_000, SHAPE),
+    "a shape of no kind": ("branches", ("shapes", 0, 6, 1), 0, SHAPE),
+    "a shape of another kind": ("branches", ("shapes", 0, 6, 1), 10, SHAPE),
+    "a shape of many sections": ("branches", ("shapes", 0, 7, 1), 7, SHAPE),
+    "a shape with a checksum nowhere": ("branches", ("shapes", 0, 12, 4), 8, SHAPE),
+    "a shape of no variant": ("branches", ("shapes", 0, 16, 4), 9, SHAPE),
+    "a shape that keeps too much": ("branches", ("shapes", 0, 22, 1), 4, SHAPE),
+    "a shape without what there is not": ("branches", ("shapes", 0, 23, 1), 4, SHAPE),
+    "a shape that looks behind": (
+        "branches",
+        ("shapes", 0, 24, 4),
+        0x0101EA60,
+        "a shape looks behind its header",
+    ),
+    "a direct destination of no map": ("bolt", "map", AWAY, "the direct destination is out of range"),
+    "a direct destination nowhere": ("bolt", "own", 4, "the direct destination is out of range"),
+    "a direct destination from behind": ("bolt", "after", AWAY, "the direct destination is out of range"),
+}
+
+
+@pytest.mark.parametrize("what", WRONG_NUMBERS)
+def test_a_wrong_number_in_a_program_is_refused_with_the_reason(what):
+    name, where, value, why = WRONG_NUMBERS[what]
+    image = bytearray(formats()[name].image(name))
+    if isinstance(where, str):
+        at, size = HEADER[where], 4
+    else:
+        kind, index, offset, size = where
+        first, count, item = place_of(image, kind)
+        assert index < count
+        at = first + index * item + offset
+    image[at : at + size] = value.to_bytes(size, sys.byteorder)
+    with pytest.raises(DeclarationError, match=re.escape(why)):
+        native.declared(bytes(image))

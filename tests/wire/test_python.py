@@ -232,6 +232,41 @@ def test_what_the_engine_builds_says_what_to_build():
     assert (envelope.head(ack).kind, envelope.frame(ack)) == (native.KIND_HEARTBEAT_ACK, b"PING 00000001 \n")
 
 
+def test_every_part_of_an_envelope_is_read_where_it_stands():
+    address, wide = mini.wire.address, 0x0102030405060708
+    data = envelope.pack(3, b"x", id=wide, status=6, timeout_ms=70_000, context=80_000, upstream_key=90_000)
+    message = native.frame(address, data)
+    assert (message.result, message.kind, message.status, message.id) == (0, 3, 6, wide)
+    assert (message.timeout_ms, message.context, message.upstream_key) == (70_000, 80_000, 90_000)
+    data = envelope.pack(1, b"x", texts=("service", "m", "1.0", "group"))
+    asked = native.request(address, data)
+    assert (asked.service, asked.method) == ("service", "m")
+    with pytest.raises(RemoteProtocolError):
+        native.request(
+            address, envelope.pack(1, b"x", texts=("service", "m", "", ""), flags=envelope.UNREADABLE)
+        )
+
+
+def test_an_envelope_that_is_wrong_or_says_that_something_is():
+    def framed(*arguments, limit=1 << 20, **more):
+        return native.frame(mini.wire.address, envelope.pack(*arguments, **more), limit)
+
+    assert framed(1, b"x", limit=envelope.SIZE).result == -3
+    assert framed(1, b"x", limit=envelope.SIZE + 1).result == 0
+    large = framed(3, flags=envelope.TOO_LARGE)
+    assert (large.result, large.size, large.need) == (-3, envelope.SIZE, envelope.SIZE)
+    wrong = framed(1, b"x", flags=envelope.WRONG, timeout_ms=17)
+    assert (wrong.result, wrong.error_at) == (-2, 17)
+    assert framed(0).result == framed(native.KIND_IGNORE + 1).result == -2
+    assert framed(3, status=8).result == 0
+    assert framed(3, status=9).result == -2
+    outside = bytearray(envelope.pack(1, b"x"))
+    outside[40:42] = (2).to_bytes(2, "little")  # a text of two bytes, where one byte follows
+    assert native.frame(mini.wire.address, bytes(outside)).result == -2
+    with pytest.raises(LocalProtocolError):
+        native.heartbeat_ack(mini.wire.address, envelope.pack(native.KIND_HEARTBEAT, bytes(1 << 17)))
+
+
 def test_texts_too_long_for_an_envelope_make_it_unreadable():
     data = envelope.pack(1, b"x", texts=("a" * 70_000, "", "", ""))
     assert envelope.head(data).flags == envelope.UNREADABLE

@@ -49,6 +49,12 @@ def test_lengths_that_cannot_be_are_refused_from_the_header_alone(length, result
     assert (message.result, message.kind, message.id, message.error_at) == (result, 1, 77, 12)
 
 
+@pytest.mark.parametrize(("length", "result"), [(1024, 1), (1025, -3)])
+def test_an_event_is_short_or_refused_from_the_header_alone(length, result):
+    message = native.frame(CODEC, struct.pack(">HBBQi", 0xDABB, 0xE2, 0, 77, length))
+    assert (message.result, message.size) == (result, 16 + length)
+
+
 @given(st.integers(0, 31), st.booleans(), st.binary(max_size=50))
 def test_every_serialization_is_framed(serialization, twoway, body):
     frame = HEADER.pack(0xDABB, 0x80 | (0x40 if twoway else 0) | serialization, 0, 5, len(body)) + body

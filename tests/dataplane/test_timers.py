@@ -1,0 +1,46 @@
+"""Each timer fires in its time, whatever others do: near or far, started and stopped in any order."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from world import World, table
+
+TIMEOUT = 4
+NEVER = 3_600_000
+
+
+@pytest.mark.parametrize("ms", [50, 1000, 5000])
+def test_two_requests_end_in_their_time_whatever_lies_between_them(wide, ms):
+    limits = {"heartbeat_ms": NEVER, "probe_ms": NEVER, "idle_ms": NEVER}
+    world = World(table([wide.address], plan={"timeout_ms": ms}, limits=limits))
+    client = world.client()
+    for apart in range(3, ms, max(ms // 50, 1)):
+        world.feed(client, wide.request(1))
+        world.wait(apart)
+        world.feed(client, wide.request(2))
+        world.wait(ms - apart - 1)
+        assert world.take(wide, client) == []
+        world.wait(2)
+        assert [frame[1:3] for frame in world.take(wide, client)] == [(TIMEOUT, 1)]
+        world.wait(apart - 2)
+        assert world.take(wide, client) == []
+        world.wait(2)
+        assert [frame[1:3] for frame in world.take(wide, client)] == [(TIMEOUT, 2)]
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(4), 3)))
+def test_who_is_left_of_many_with_one_time_is_closed_in_it(wide, order):
+    world = World(table([wide.address], limits={"idle_ms": 1000}))
+    clients = [world.client() for _ in range(4)]
+    for one in order:
+        world.batch(("error", clients[one]))
+        world.client()  # takes the record of the one that went
+        world.batch(("error", world.clients[-1]))
+    (left,) = set(clients) - set(world.closed)
+    world.wait(990)
+    assert left not in world.closed
+    world.wait(20)
+    assert left in world.closed
+    assert world.core.next() is None
