@@ -88,6 +88,8 @@ def test_what_filters_do_not_take_is_overload_and_nothing_else_is_lost(wide):
         second = table(wide)
         worker.prepare(second, 2)
         worker.abort()
+        client.sendall(wide.request(EVENTS + 100))
+        receive(wide, client, 1)  # it has taken those, too, while there was no room
         waiting = events(worker, EVENTS + 2)
         assert [op.op for op in waiting[EVENTS:]] == [native.EVENT_PREPARED, native.OP_RETIRED]
         second.free()
