@@ -141,6 +141,7 @@ def test_where_the_only_one_drops_connections_requests_wait_for_the_try_that_is_
 @pytest.mark.parametrize("how", ["dropping", "refusing"])
 def test_pinned_clients_do_not_wait_for_an_address_known_to_be_ill(wide, how):
     world = Place(wide, endpoints=2, pinned=True)
+    world.batch(("error", world.one))  # it has a connection already
     getattr(world, how).add(0)
     waits = []
     for _ in range(40):

@@ -229,14 +229,14 @@ MUTANTS = (
     ),
     Mutant(
         "a full connection is chosen",
-        "server.c",
+        "pick.c",
         "         c->in_flight < core->limits.upstream_in_flight && ",
         "         ",
         "tests/dataplane/test_core.py::test_a_full_upstream_connection_is_not_chosen_and_when_all_are_full_it_is_overloaded",
     ),
     Mutant(
         "a draining connection is chosen",
-        "server.c",
+        "pick.c",
         "  return !(c->leaving & PK_LEAVE_NO_MORE) && ",
         "  return !(c->leaving & PK_LEAVE_RETIRED) && ",
         "tests/dataplane/test_bounds.py::test_a_connection_that_drains_gets_no_more_also_where_it_is_the_only_endpoints",
@@ -250,7 +250,7 @@ MUTANTS = (
     ),
     Mutant(
         "an endpoint that is down is chosen",
-        "server.c",
+        "pick.c",
         "  if (!h->suspect && !h->unreached) return 0;\n",
         "  if (1) return 1;\n",
         "tests/dataplane/test_core.py::test_an_endpoint_that_refuses_is_left_alone_for_a_while",
@@ -467,14 +467,14 @@ MUTANTS = (
     ),
     Mutant(
         "one method takes all places",
-        "server.c",
+        "pick.c",
         "    if (free <= others) return PK_UP_METHOD;\n",
         "",
         "tests/dataplane/test_bounds.py::test_a_hung_method_leaves_places_to_others_however_many_clients_ask",
     ),
     Mutant(
         "one client takes all places",
-        "server.c",
+        "pick.c",
         "  return held > 0 && held >= free ? PK_UP_SHARE : 0;",
         "  return 0;",
         "tests/dataplane/test_bounds.py::test_clients_that_ask_what_is_never_answered_leave_some_places_to_others",

@@ -123,7 +123,7 @@ static void no_route(pk_core *core, pk_request *r, const pk_table_listener *l,
                      const pk_destination *d) {
   pk_message m = {.size = 0};
   pk_message_add(&m, "protokit: no route on listener '");
-  pk_message_text(&m, r->live->table, l->name);
+  pk_message_text(&m, r->to.live->table, l->name);
   pk_message_add(&m, "' for service '");
   pk_message_bytes(&m, d->service.data, d->service.size < 200 ? d->service.size : 200);
   pk_message_add(&m, "' method '");
@@ -142,7 +142,7 @@ static void calls_back(pk_core *core, pk_request *r, const pk_table_listener *l,
   pk_message_add(&m, "protokit: service '");
   pk_message_bytes(&m, d->service.data, d->service.size < 200 ? d->service.size : 200);
   pk_message_add(&m, "' calls its clients back, which needs 'mode: pinned' on listener '");
-  pk_message_text(&m, r->live->table, l->name);
+  pk_message_text(&m, r->to.live->table, l->name);
   pk_message_add(&m, "'");
   pk_request_fail(core, r, PK_STATUS_BAD_REQUEST, m.data, m.size);
 }
@@ -191,7 +191,7 @@ static uint32_t route(pk_core *core, pk_request *r, const pk_table_listener *l,
   *budget = f->timeout_ms;
   if (l->depth == PK_DEPTH_FRAME) return l->plan;
   pk_destination d = {.context = f->context};
-  int result = r->codec->destination(r->codec, data, f, &d);
+  int result = r->to.codec->destination(r->to.codec, data, f, &d);
   if (result == PK_ERR_UNSUPPORTED) {
     d = (pk_destination){.context = f->context}; /* only a rule that asks for nothing matches */
   } else if (result != PK_OK) {
@@ -199,18 +199,18 @@ static uint32_t route(pk_core *core, pk_request *r, const pk_table_listener *l,
     return PK_NONE;
   }
   r->context = d.context;
-  if (d.flags & PK_DESTINATION_CALLS_BACK && !l->pinned && !pk_codec_is_pinned(r->codec)) {
+  if (d.flags & PK_DESTINATION_CALLS_BACK && !l->pinned && !pk_codec_is_pinned(r->to.codec)) {
     calls_back(core, r, l, &d);
     return PK_NONE;
   }
   if (d.timeout_ms != 0) *budget = d.timeout_ms;
-  const pk_table *t = r->live->table;
+  const pk_table *t = r->to.live->table;
   uint32_t plan;
-  if (r->live == core->live) {
-    plan = pk_table_route_cached(t, core->cached_routes, l->routes, &d, &r->bucket);
+  if (r->to.live == core->live) {
+    plan = pk_table_route_cached(t, core->cached_routes, l->routes, &d, &r->to.bucket);
   } else {
     plan = pk_table_route(t, l->routes, &d);
-    r->bucket = pk_table_bucket(&d);
+    r->to.bucket = pk_table_bucket(&d);
   }
   if (plan == PK_NONE) no_route(core, r, l, &d);
   return plan;
@@ -223,8 +223,8 @@ static void begin(pk_core *core, pk_conn *c, const uint8_t *data, const pk_frame
     pk_conn_close(core, c, 1);
     return;
   }
-  const pk_table_listener *l = pk_listener_of(r->live->table, c);
-  r->pinned = c->pinned || (l != NULL && l->pinned);
+  const pk_table_listener *l = pk_listener_of(r->to.live->table, c);
+  r->to.own = c->pinned || (l != NULL && l->pinned);
   if (l == NULL || core->shutdown || (c->leaving & PK_LEAVE_LATE)) {
     static const char text[] = "protokit: this listener is closing";
     pk_request_fail(core, r, PK_STATUS_UNAVAILABLE, text, sizeof text - 1);
@@ -235,7 +235,7 @@ static void begin(pk_core *core, pk_conn *c, const uint8_t *data, const pk_frame
     pk_request_fail(core, r, PK_STATUS_BAD_REQUEST, text, sizeof text - 1);
     return;
   }
-  if (r->id_size == PK_ABSENT && !r->oneway) {
+  if (r->id_size == PK_ABSENT && !r->to.oneway) {
     static const char text[] = "protokit: the request has no id";
     pk_request_fail(core, r, PK_STATUS_BAD_REQUEST, text, sizeof text - 1);
     return;
@@ -244,7 +244,7 @@ static void begin(pk_core *core, pk_conn *c, const uint8_t *data, const pk_frame
   uint32_t budget;
   uint32_t plan_index = route(core, r, l, data, f, &budget);
   if (plan_index == PK_NONE) return;
-  const pk_plan *plan = pk_table_plan_at(r->live->table, plan_index);
+  const pk_plan *plan = pk_table_plan_at(r->to.live->table, plan_index);
   r->plan = plan;
   if ((plan->features & PK_F_TIMEOUT) && (budget == 0 || plan->timeout_ms < budget))
     budget = plan->timeout_ms;

@@ -383,6 +383,29 @@ void pk_conn_heartbeat_ack(pk_core *core, pk_conn *c, const uint8_t *data, const
   if (size > 0) pk_out_commit(core, c, (uint32_t)size);
 }
 
+/* A protocol without heartbeats is only looked at again. */
+void pk_conn_probe(pk_core *core, pk_conn *c) {
+  uint32_t most = c->codec->reply_max;
+  uint8_t *to = pk_out_reserve(core, c, pk_reply_room(c->codec, most));
+  /* Where answers come in order the counter is a request's place, which a heartbeat has none of. */
+  uint64_t id = pk_slots_id(c);
+  int size = to == NULL ? 0
+                        : c->codec->heartbeat(c->codec, c->named ? 0 : id, c->key,
+                                              pk_reply_at(c->codec, to, most), most);
+  if (c->named) {
+    uint8_t written[PK_ID_MAX];
+    size = pk_reply_id(c->codec, to, most, size, (pk_slice){written, pk_id_write(c->codec, id, written)});
+  }
+  if (size <= 0) {
+    c->last_write = c->busy_since = core->now;
+    return;
+  }
+  pk_out_commit(core, c, (uint32_t)size);
+  c->probing = 1;
+  c->probe_at = core->now;
+  PK_STAT_ADD(core->stats.heartbeats_sent, 1);
+}
+
 int pk_core_out(const pk_core *core, pk_handle h, struct iovec *iov, int max) {
   const pk_conn *c = pk_conn_find(core, h);
   int n = 0;

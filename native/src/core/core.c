@@ -38,7 +38,7 @@ void pk_core_free(pk_core *core) {
   }
   for (uint32_t i = 0; i < core->request_pages; i++) {
     for (uint32_t k = 0; k < PK_PAGE; k++) {
-      if (core->requests[i][k].filtering) pk_codec_release(core->requests[i][k].codec);
+      if (core->requests[i][k].filtering) pk_codec_release(core->requests[i][k].to.codec);
       pk_held_free(core, core->requests[i][k].held);
       pk_chunk_free(core, core->requests[i][k].answer);
     }
@@ -154,7 +154,7 @@ void pk_core_shutdown(pk_core *core) {
   core->shutdown = 1;
   for (uint32_t i = 0; i < core->request_pages * PK_PAGE; i++) {
     pk_request *r = &core->requests[i / PK_PAGE][i % PK_PAGE];
-    if (r->live != NULL && !r->answered)
+    if (r->to.live != NULL && !r->answered)
       pk_request_fail(core, r, PK_STATUS_UNAVAILABLE, text, sizeof text - 1);
   }
   for (uint32_t i = 0; i < core->conn_count; i++) {

@@ -23,8 +23,8 @@ static void overloaded(pk_core *core, pk_request *r, const char *what, uint64_t 
 
 /* What the requests that wait for the same filters as this one have taken. */
 static pk_filtering *filtering_of(const pk_request *r) {
-  const pk_table *t = r->live->table;
-  return &r->live->filtering[r->plan - PK_AT(t, pk_plan, t->plans.at)];
+  const pk_table *t = r->to.live->table;
+  return &r->to.live->filtering[r->plan - PK_AT(t, pk_plan, t->plans.at)];
 }
 
 void pk_filter_ask(pk_core *core, pk_request *r, const pk_plan *plan, const uint8_t *data, const pk_frame *f) {
@@ -42,7 +42,7 @@ void pk_filter_ask(pk_core *core, pk_request *r, const pk_plan *plan, const uint
     return;
   }
   r->filtering = 1;
-  pk_codec_hold(r->codec); /* a one-way request outlives its client */
+  pk_codec_hold(r->to.codec); /* a one-way request outlives its client */
   of->requests++;
   of->bytes += bytes;
   core->filtering++;
@@ -55,8 +55,8 @@ void pk_filter_ask(pk_core *core, pk_request *r, const pk_plan *plan, const uint
                           .handle = pk_request_handle(r),
                           .data = (uint64_t)(uintptr_t)r->held->data,
                           .size = f->size,
-                          .codec = (uint64_t)(uintptr_t)r->codec,
-                          .token = r->live->token});
+                          .codec = (uint64_t)(uintptr_t)r->to.codec,
+                          .token = r->to.live->token});
 }
 
 static void read_no_more(pk_core *core, const pk_held *h) {
@@ -75,7 +75,7 @@ static void waits_no_more(pk_core *core, pk_request *r) {
 
 void pk_filter_cancel(pk_core *core, pk_request *r) {
   waits_no_more(core, r);
-  pk_codec_release(r->codec);
+  pk_codec_release(r->to.codec);
   PK_STAT_ADD(core->stats.filters_cancelled, 1);
   pk_held *h = pk_request_unhold(core, r);
   h->request = pk_request_handle(r);
@@ -90,7 +90,7 @@ void pk_filter_cancel(pk_core *core, pk_request *r) {
   pk_op_add(core, (pk_op){.op = PK_OP_CANCEL,
                           .arg = r->plan->filter,
                           .handle = h->request,
-                          .token = r->live->token});
+                          .token = r->to.live->token});
 }
 
 /* The other side has heard of the end; mostly of the oldest first. */
@@ -108,20 +108,20 @@ static void free_orphan(pk_core *core, pk_handle request) {
 }
 
 static int has_id_of(const pk_core *core, const pk_request *r, const uint8_t *data, const pk_frame *f) {
-  if (!r->named) return f->id == r->client_id;
-  pk_slice was = pk_request_id(core, r), is = pk_id_of(r->codec, data, f, f->size);
+  if (!r->to.named) return f->id == r->client_id;
+  pk_slice was = pk_request_id(core, r), is = pk_id_of(r->to.codec, data, f, f->size);
   return was.size == is.size && (was.size == 0 || memcmp(was.data, is.data, is.size) == 0);
 }
 
 /* The filter's own version of the request takes the place of the one that was held. */
 static int replace_held(pk_core *core, pk_request *r, const uint8_t *data, size_t size) {
   pk_frame f = {0};
-  int result = r->codec->frame(r->codec, data, size, core->limits.frame, &f);
-  int kind = r->oneway ? PK_KIND_ONEWAY : PK_KIND_REQUEST;
+  int result = r->to.codec->frame(r->to.codec, data, size, core->limits.frame, &f);
+  int kind = r->to.oneway ? PK_KIND_ONEWAY : PK_KIND_REQUEST;
   if (result != PK_OK || f.size != size || f.kind != kind || !has_id_of(core, r, data, &f)) return -1;
   pk_held_free(core, pk_request_unhold(core, r));
   if (pk_request_hold(core, r, data, &f) != 0) return -1;
-  r->upstream_key = f.upstream_key;
+  r->to.key = f.upstream_key;
   return 0;
 }
 
@@ -132,10 +132,10 @@ int pk_core_decide(pk_core *core, pk_handle request, uint32_t verdict, uint32_t 
     free_orphan(core, request);
     return -1;
   }
-  const pk_codec *codec = r->codec;
+  const pk_codec *codec = r->to.codec;
   waits_no_more(core, r);
   read_no_more(core, r->held);
-  if (!r->oneway && pk_request_client(core, r) == NULL) {
+  if (!r->to.oneway && pk_request_client(core, r) == NULL) {
     pk_request_end(core, r);
   } else if (verdict == PK_DECIDE_REPLY) {
     pk_request_fail(core, r, status, text, text_size);
@@ -147,7 +147,7 @@ int pk_core_decide(pk_core *core, pk_handle request, uint32_t verdict, uint32_t 
   } else {
     if (core->limits.filter_ms < r->timeout_ms)
       pk_timer_start(&core->wheel, &r->timer, r->started / PK_MS + 1 + r->timeout_ms);
-    if (verdict == PK_DECIDE_CLUSTER && cluster < r->live->table->clusters.count) r->cluster = cluster;
+    if (verdict == PK_DECIDE_CLUSTER && cluster < r->to.live->table->clusters.count) r->to.cluster = cluster;
     pk_request_dispatch(core, r, r->held->data, &r->held->frame);
   }
   pk_codec_release(codec);

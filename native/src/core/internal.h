@@ -20,6 +20,7 @@
 #define PK_INTERNAL_H
 
 #include "core/core.h"
+#include "policy/balance.h"
 #include "policy/health.h"
 #include "wire/ident.h"
 #include "base/message.h"
@@ -116,11 +117,6 @@ typedef struct pk_filtering {
   uint32_t requests;
 } pk_filtering;
 
-typedef struct pk_cluster_state {
-  uint64_t batch; /* in which `held` was chosen */
-  uint32_t cursor, held, held_left;
-} pk_cluster_state;
-
 /* A table in use by this worker. */
 typedef struct pk_live {
   struct pk_live *older;
@@ -128,7 +124,7 @@ typedef struct pk_live {
   uint64_t token;
   uint64_t users; /* requests routed by it that have not ended, clients that it is kept for */
   pk_filtering *filtering; /* by plan */
-  pk_cluster_state clusters[];
+  pk_balance_state clusters[];
 } pk_live;
 
 /* One try of a request on one upstream connection: one cache line. */
@@ -146,25 +142,33 @@ typedef struct pk_attempt {
 } pk_attempt;
 _Static_assert(sizeof(pk_attempt) <= 64, "an attempt is one cache line");
 
+/* What needs a connection: a request, a client that is passed on, or one whose own is opened before it asks. */
+typedef struct pk_target {
+  pk_live *live;
+  pk_handle client;
+  const pk_codec *codec; /* NULL: bytes are passed on */
+  pk_endpoint *avoid;    /* where the last attempt failed; compared, never followed */
+  uint32_t cluster;      /* PK_NONE until it is chosen */
+  uint32_t key;          /* only connections of this one (pk_frame.upstream_key) */
+  uint32_t bucket;       /* of its method; 0 where that is not read */
+  uint8_t own;           /* only a connection that nobody else uses */
+  uint8_t oneway, tries;
+  uint8_t named;         /* its ids are byte strings */
+} pk_target;
+
 typedef struct pk_request {
   pk_timer timer;
   uint64_t client_id; /* where ids are byte strings: a hash; the id itself is in pk_core.ids */
   uint64_t started;
-  pk_handle client;
-  pk_live *live;
-  uint32_t index, generation;
+  pk_target to;
   const pk_plan *plan; /* NULL until it is routed */
-  uint32_t context, timeout_ms, upstream_key;
+  uint32_t index, generation;
+  uint32_t context, timeout_ms;
   uint32_t attempt; /* index, or PK_NONE */
   uint32_t next;    /* in the free list */
-  uint32_t cluster;
-  uint32_t bucket;  /* of its method; 0 where that is not read */
-  uint8_t oneway, tries, answered, filtering;
+  uint8_t answered, filtering;
   uint8_t refused; /* a server refused the greeting */
-  uint8_t named, id_size; /* its id is a byte string, of so many bytes, or PK_ABSENT */
-  uint8_t pinned; /* only its client's own connections may carry it */
-  const pk_codec *codec;
-  pk_endpoint *avoid; /* where the last attempt failed; compared, never followed */
+  uint8_t id_size; /* of an id that is a byte string; or PK_ABSENT */
   pk_held *held;
   struct pk_request *before, *behind; /* of its client (pk_conn.requests) */
   pk_chunk *answer; /* where answers keep the order of requests: it waits for its turn */
@@ -382,7 +386,7 @@ static inline pk_request *pk_request_find(const pk_core *core, pk_handle h) {
   uint32_t index = (uint32_t)h;
   if (h == 0 || index / PK_PAGE >= core->request_pages) return NULL;
   pk_request *r = pk_request_at(core, index);
-  return r->generation == (uint32_t)(h >> 32) && r->live != NULL ? r : NULL;
+  return r->generation == (uint32_t)(h >> 32) && r->to.live != NULL ? r : NULL;
 }
 
 /* endpoint.c */
@@ -453,18 +457,6 @@ void pk_client_speak(pk_core *core, pk_conn *c, const pk_codec *codec); /* it sp
 
 /* server.c */
 extern const pk_kind pk_server;
-/* The connection to send the request on (open or being opened), or NULL and why in *status. */
-pk_conn *pk_up_choose(pk_core *core, pk_request *r, uint32_t *status);
-/* *status: the client's own connection is ending; its share of the places is used up, or its method's. */
-enum { PK_UP_ENDING = PK_STATUS_COUNT, PK_UP_SHARE, PK_UP_METHOD };
-/* As pk_up_choose; `own`: a new one that nobody else uses. */
-pk_conn *pk_up_pick(pk_core *core, const pk_request *r, int own, uint32_t *status);
-int pk_up_has_room(const pk_core *core, const pk_conn *c);
-/* 0; PK_ERR_SPACE; PK_ERR_UNSUPPORTED when its id cannot be rewritten; PK_SLOT_REUSED. */
-int pk_up_send(pk_core *core, pk_conn *c, const pk_request *r, pk_attempt *a, const uint8_t *data,
-               const pk_frame *f);
-
-void pk_up_relieve(pk_core *core, pk_conn *c); /* it is slow to open: its requests go to open ones where they can */
 
 /* slots.c */
 enum { PK_SLOT_REUSED = -100 }; /* the client's id is one whose late answer is still to come */
@@ -494,6 +486,15 @@ void pk_pinned_drained(pk_core *core, const pk_conn *c);
 int pk_pinned_call(pk_core *core, pk_conn *c, const uint8_t *data, const pk_frame *f);
 /* A client's answer, passed on to the server that asked. */
 void pk_pinned_answer(pk_core *core, pk_conn *client, const uint8_t *data, const pk_frame *f);
+
+/* pick.c */
+int pk_has_room(const pk_core *core, const pk_conn *c);
+/* *status: the client's own connection is ending; its share of the places is used up, or its method's. */
+enum { PK_UP_ENDING = PK_STATUS_COUNT, PK_UP_SHARE, PK_UP_METHOD };
+/* A connection for it, open or being opened, or NULL and why in *status. */
+pk_conn *pk_pick(pk_core *core, const pk_target *to, uint32_t *status);
+pk_conn *pk_pick_open(pk_core *core, const pk_target *to); /* only one that is open, of an endpoint that is well */
+void pk_pick_another(pk_core *core, const pk_target *to); /* begin to open one to one more endpoint */
 
 /* greeting.c */
 void pk_greeting_begin(pk_core *core, pk_conn *c);
@@ -530,6 +531,7 @@ int pk_request_may_retry(const pk_request *r, uint32_t why, int written);
 /* An answer that says overloaded or timeout: 1 when the request is tried again instead. */
 int pk_request_retry_answer(pk_core *core, pk_request *r, uint32_t status);
 void pk_request_move(pk_core *core, pk_request *r, pk_conn *c); /* off a connection being opened, onto this open one */
+/* On a connection that has just opened. */
 void pk_request_send(pk_core *core, pk_request *r, pk_conn *c, pk_attempt *a, const uint8_t *data,
                      const pk_frame *f);
 

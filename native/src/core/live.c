@@ -132,7 +132,7 @@ void pk_core_abort(pk_core *core) {
 
 int pk_core_prepare(pk_core *core, const pk_table *table, uint64_t token) {
   pk_core_abort(core);
-  size_t clusters = table->clusters.count * sizeof(pk_cluster_state), plans = table->plans.count * sizeof(pk_filtering);
+  size_t clusters = table->clusters.count * sizeof(pk_balance_state), plans = table->plans.count * sizeof(pk_filtering);
   pk_live *live = calloc(1, sizeof *live + clusters + plans);
   if (live == NULL) return -1;
   live->filtering = (pk_filtering *)(void *)(live->clusters + table->clusters.count);
@@ -170,9 +170,12 @@ static void carry_balancers(pk_core *core, pk_live *live, const pk_live *older) 
     uint32_t at = (uint32_t)name_hash(t, i) & mask, before = 0;
     while (places != NULL && (before = places[at]) != 0 && !same_name(t, i, older->table, before - 1))
       at = (at + 1) & mask;
-    int goes_on = before != 0 && pk_table_cluster_at(older->table, before - 1)->schedule_count == c->schedule_count;
-    live->clusters[i].cursor =
-        goes_on ? older->clusters[before - 1].cursor : (uint32_t)(pk_random(core) % c->schedule_count);
+    const pk_table_cluster *was = before == 0 ? NULL : pk_table_cluster_at(older->table, before - 1);
+    if (was != NULL && was->schedule_count == c->schedule_count && was->balance == c->balance) {
+      live->clusters[i].cursor = older->clusters[before - 1].cursor;
+    } else {
+      pk_balancers[c->balance].begin(&live->clusters[i], c, pk_random(core));
+    }
   }
   free(places);
 }

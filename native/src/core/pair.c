@@ -21,9 +21,9 @@ static pk_conn *pick_server(pk_core *core, const pk_conn *client, const pk_endpo
   if (client->listener >= t->listeners.count) return NULL;
   const pk_table_listener *l = pk_table_listener_at(t, client->listener);
   if (!l->present || l->fallback == PK_NONE) return NULL;
-  pk_request r = {.live = live, .cluster = l->fallback, .avoid = (pk_endpoint *)(uintptr_t)failed};
+  pk_target to = {.live = live, .cluster = l->fallback, .own = 1, .avoid = (pk_endpoint *)(uintptr_t)failed};
   uint32_t status;
-  return pk_up_pick(core, &r, 1, &status);
+  return pk_pick(core, &to, &status);
 }
 
 static void connect_server(pk_core *core, pk_conn *client, const pk_endpoint *failed) {

@@ -23,28 +23,28 @@ static int leads_to(pk_conn *c, const pk_live *live, uint32_t cluster) {
   return 1;
 }
 
-static pk_conn *connect_own(pk_core *core, pk_conn *client, const pk_request *r, uint32_t *status) {
-  pk_conn *c = pk_up_pick(core, r, 1, status);
+static pk_conn *connect_own(pk_core *core, pk_conn *client, const pk_target *to, uint32_t *status) {
+  pk_conn *c = pk_pick(core, to, status);
   if (c == NULL) return NULL;
   c->peer = pk_conn_handle(client);
-  c->cluster_key = cluster_key(r->live->table, r->cluster);
-  c->cluster_token = r->live->token;
-  c->cluster = r->cluster;
+  c->cluster_key = cluster_key(to->live->table, to->cluster);
+  c->cluster_token = to->live->token;
+  c->cluster = to->cluster;
   c->own_next = client->own;
   client->own = c;
   return c;
 }
 
 pk_conn *pk_pinned_choose(pk_core *core, pk_request *r, uint32_t *status) {
-  pk_conn *client = pk_conn_find(core, r->client), *c;
+  pk_conn *client = pk_conn_find(core, r->to.client), *c;
   *status = PK_UP_ENDING;
   if (client == NULL || (client->leaving & PK_LEAVE_ORPHANED)) return NULL;
-  for (c = client->own; c != NULL && !leads_to(c, r->live, r->cluster); c = c->own_next) {}
-  if (c == NULL) return connect_own(core, client, r, status);
-  c->key = r->upstream_key; /* of the last one: where it was opened before all of them, this is the first */
+  for (c = client->own; c != NULL && !leads_to(c, r->to.live, r->to.cluster); c = c->own_next) {}
+  if (c == NULL) return connect_own(core, client, &r->to, status);
+  c->key = r->to.key; /* of the last one: where it was opened before all of them, this is the first */
   if ((c->leaving & PK_LEAVE_NO_MORE) || c->eof) return NULL;
   *status = PK_STATUS_OVERLOADED;
-  return pk_up_has_room(core, c) ? c : NULL;
+  return pk_has_room(core, c) ? c : NULL;
 }
 
 void pk_pinned_open(pk_core *core, pk_conn *client, const pk_endpoint *failed) {
@@ -56,13 +56,14 @@ void pk_pinned_open(pk_core *core, pk_conn *client, const pk_endpoint *failed) {
   if (failed == NULL) client->tries = 0;
   if (client->tries == TRIES) return;
   client->tries++;
-  pk_request r = {.live = live,
+  pk_target to = {.live = live,
                   .cluster = l->opens,
                   .codec = client->codec,
                   .named = client->named,
+                  .own = 1,
                   .avoid = (pk_endpoint *)(uintptr_t)failed};
   uint32_t status;
-  connect_own(core, client, &r, &status);
+  connect_own(core, client, &to, &status);
 }
 
 void pk_pinned_client_closed(pk_core *core, pk_conn *client) {

@@ -117,7 +117,7 @@ pk_slice pk_request_id(const pk_core *core, const pk_request *r) {
 }
 
 void pk_request_keep_id(pk_core *core, pk_request *r, pk_slice id) {
-  r->named = 1;
+  r->to.named = 1;
   r->client_id = pk_hash(0, id.data, id.size);
   r->id_size = id.data == NULL ? PK_ABSENT : (uint8_t)id.size;
   if (id.size > 0) memcpy(pk_request_id_room(core, r->index), id.data, id.size);

@@ -7,7 +7,7 @@
 enum { FREE_TRIES = 3 }; /* of a request that no byte of was written, without any retry policy */
 
 static int keeps_order(const pk_request *r) {
-  return r->codec->mode != PK_MODE_MULTIPLEXED && !r->oneway;
+  return r->to.codec->mode != PK_MODE_MULTIPLEXED && !r->to.oneway;
 }
 
 pk_request *pk_request_new(pk_core *core, pk_conn *client, const uint8_t *data, size_t size,
@@ -24,20 +24,20 @@ pk_request *pk_request_new(pk_core *core, pk_conn *client, const uint8_t *data, 
   r->client_id = f->id;
   if (client->named) pk_request_keep_id(core, r, pk_id_of(client->codec, data, f, size));
   r->started = core->now;
-  r->client = pk_conn_handle(client);
-  r->live = pk_conn_live(core, client);
-  r->attempt = r->cluster = PK_NONE;
+  r->to.client = pk_conn_handle(client);
+  r->to.live = pk_conn_live(core, client);
+  r->attempt = r->to.cluster = PK_NONE;
   r->context = f->context;
-  r->upstream_key = f->upstream_key;
-  r->oneway = f->kind == PK_KIND_ONEWAY;
-  r->codec = client->codec;
-  r->live->users++;
+  r->to.key = f->upstream_key;
+  r->to.oneway = f->kind == PK_KIND_ONEWAY;
+  r->to.codec = client->codec;
+  r->to.live->users++;
   core->request_count++;
   client->in_flight++;
   PK_STAT_ADD(core->stats.requests, 1);
   PK_STAT_ADD(core->stats.requests_active, 1);
-  if (r->oneway) PK_STAT_ADD(core->stats.oneway, 1);
-  if (!r->oneway) {
+  if (r->to.oneway) PK_STAT_ADD(core->stats.oneway, 1);
+  if (!r->to.oneway) {
     r->before = client->last_request;
     *(r->before != NULL ? &r->before->behind : &client->requests) = r;
     client->last_request = r;
@@ -53,7 +53,7 @@ static void release_attempt(pk_core *core, pk_request *r) {
   r->attempt = PK_NONE;
   e->active--;
   e->shared_active -= a->shared;
-  e->waiting[r->bucket] -= a->shared;
+  e->waiting[r->to.bucket] -= a->shared;
   PK_STAT_SUB(e->stats->active, 1);
   pk_conn *c = pk_conn_find(core, a->conn);
   if (c != NULL) c->in_flight--;
@@ -67,7 +67,7 @@ static void release_attempt(pk_core *core, pk_request *r) {
 }
 
 static void count_held(pk_core *core, const pk_request *r, int64_t change) {
-  pk_conn *client = pk_conn_find(core, r->client);
+  pk_conn *client = pk_conn_find(core, r->to.client);
   if (client != NULL) client->held += (uint64_t)change;
 }
 
@@ -99,19 +99,19 @@ void pk_request_end(pk_core *core, pk_request *r) {
   release_attempt(core, r);
   if (r->filtering) pk_filter_cancel(core, r);
   if (r->held != NULL || r->answer != NULL) let_go(core, r);
-  pk_conn *client = pk_conn_find(core, r->client);
-  r->client = 0;
+  pk_conn *client = pk_conn_find(core, r->to.client);
+  r->to.client = 0;
   r->answered = 1;
   if (client != NULL && client->state != PK_CONN_CLOSED) {
     client->in_flight--;
-    if (!r->oneway) {
+    if (!r->to.oneway) {
       *(r->before != NULL ? &r->before->behind : &client->requests) = r->behind;
       *(r->behind != NULL ? &r->behind->before : &client->last_request) = r->before;
     }
     pk_conn_touch(core, client);
   }
-  pk_live *live = r->live;
-  r->live = NULL;
+  pk_live *live = r->to.live;
+  r->to.live = NULL;
   r->next = core->free_request;
   core->free_request = r->index;
   core->request_count--;
@@ -140,12 +140,12 @@ void pk_request_drop_oneway(pk_core *core, const pk_conn *client) {
   pk_handle from = pk_conn_handle(client);
   for (uint32_t i = 0; i < core->request_pages * PK_PAGE; i++) {
     pk_request *r = pk_request_at(core, i);
-    if (r->live != NULL && r->oneway && r->client == from) pk_request_fail(core, r, PK_STATUS_OVERLOADED, "", 0);
+    if (r->to.live != NULL && r->to.oneway && r->to.client == from) pk_request_fail(core, r, PK_STATUS_OVERLOADED, "", 0);
   }
 }
 
 pk_conn *pk_request_client(pk_core *core, const pk_request *r) {
-  pk_conn *c = pk_conn_find(core, r->client);
+  pk_conn *c = pk_conn_find(core, r->to.client);
   if (c != NULL && pk_conn_writes(c)) return c;
   PK_STAT_ADD(core->stats.requests_client_gone, 1);
   return NULL;
@@ -189,7 +189,7 @@ static void finish(pk_core *core, pk_request *r, pk_conn *client, uint32_t size)
 static void no_room_for_answer(pk_core *core, pk_request *r, pk_conn *client) {
   PK_STAT_ADD(core->stats.closed_over_budget, 1);
   pk_conn_close(core, client, 1);
-  if (r->live != NULL) pk_request_end(core, r);
+  if (r->to.live != NULL) pk_request_end(core, r);
 }
 
 void pk_request_answer(pk_core *core, pk_request *r, const uint8_t *data, const pk_frame *f) {
@@ -200,18 +200,18 @@ void pk_request_answer(pk_core *core, pk_request *r, const uint8_t *data, const 
     pk_request_end(core, r);
     return;
   }
-  int renamed = r->named && !r->pinned, size = (int)f->size;
-  uint8_t *to = answer_room(core, r, client, renamed ? pk_id_room(r->codec, f->size) : f->size);
+  int renamed = r->to.named && !r->to.own, size = (int)f->size;
+  uint8_t *to = answer_room(core, r, client, renamed ? pk_id_room(r->to.codec, f->size) : f->size);
   if (to == NULL) {
     no_room_for_answer(core, r, client);
     return;
   }
   if (renamed) {
     pk_slice id = pk_request_id(core, r);
-    size = r->codec->splice_id(r->codec, data, f, id.data, id.size, to, pk_id_room(r->codec, f->size));
+    size = r->to.codec->splice_id(r->to.codec, data, f, id.data, id.size, to, pk_id_room(r->to.codec, f->size));
   } else {
     memcpy(to, data, f->size);
-    if (r->codec->id_bytes > 0 && !r->pinned) r->codec->patch_id(r->codec, to, f, r->client_id);
+    if (r->to.codec->id_bytes > 0 && !r->to.own) r->to.codec->patch_id(r->to.codec, to, f, r->client_id);
   }
   if (size <= 0) {
     static const char text[] = "protokit: the answer cannot have the id of its request";
@@ -236,7 +236,7 @@ static void count_error(pk_core *core, uint32_t status) {
 void pk_request_fail(pk_core *core, pk_request *r, uint32_t status, const char *text, size_t size) {
   if (r->answered) return;
   count_error(core, status);
-  if (r->oneway) {
+  if (r->to.oneway) {
     pk_request_end(core, r);
     return;
   }
@@ -245,12 +245,12 @@ void pk_request_fail(pk_core *core, pk_request *r, uint32_t status, const char *
     pk_request_end(core, r);
     return;
   }
-  uint32_t most = r->codec->reply_max;
-  uint8_t *to = answer_room(core, r, client, pk_reply_room(r->codec, most));
+  uint32_t most = r->to.codec->reply_max;
+  uint8_t *to = answer_room(core, r, client, pk_reply_room(r->to.codec, most));
   int built = to == NULL ? -1
-                         : r->codec->error(r->codec, status, r->named ? 0 : r->client_id, r->context, text,
-                                           size < 512 ? size : 512, pk_reply_at(r->codec, to, most), most);
-  if (r->named) built = pk_reply_id(r->codec, to, most, built, pk_request_id(core, r));
+                         : r->to.codec->error(r->to.codec, status, r->to.named ? 0 : r->client_id, r->context, text,
+                                           size < 512 ? size : 512, pk_reply_at(r->to.codec, to, most), most);
+  if (r->to.named) built = pk_reply_id(r->to.codec, to, most, built, pk_request_id(core, r));
   if (built <= 0) {
     no_room_for_answer(core, r, client);
     return;
@@ -260,9 +260,9 @@ void pk_request_fail(pk_core *core, pk_request *r, uint32_t status, const char *
 
 /* "127.0.0.1:20881 (cluster demo)", as far as the request got. */
 static void add_target(pk_message *m, const pk_request *r, const pk_endpoint *e) {
-  const pk_table *t = r->live->table;
-  if (r->cluster == PK_NONE) return;
-  const pk_table_cluster *c = pk_table_cluster_at(t, r->cluster);
+  const pk_table *t = r->to.live->table;
+  if (r->to.cluster == PK_NONE) return;
+  const pk_table_cluster *c = pk_table_cluster_at(t, r->to.cluster);
   for (uint32_t i = 0; e != NULL && i < c->endpoint_count; i++) {
     const pk_table_endpoint *te = pk_table_endpoint_at(t, c->endpoints + i);
     if (te->uid != e->uid) continue;
@@ -283,7 +283,7 @@ void pk_request_timeout(pk_core *core, pk_request *r) {
   pk_endpoint *e = endpoint_of(core, r);
   pk_message m = {.size = 0};
   pk_handle close = 0;
-  uint32_t ms = r->timeout_ms, filter_ms = r->live->table->limits.filter_ms;
+  uint32_t ms = r->timeout_ms, filter_ms = r->to.live->table->limits.filter_ms;
   if (r->filtering) {
     pk_message_add(&m, "protokit: the filters did not decide");
     if (filter_ms < ms) ms = filter_ms;
@@ -307,12 +307,12 @@ void pk_request_timeout(pk_core *core, pk_request *r) {
 }
 
 int pk_request_may_retry(const pk_request *r, uint32_t why, int written) {
-  if (r->held == NULL || r->oneway) return 0;
+  if (r->held == NULL || r->to.oneway) return 0;
   const pk_plan *p = r->plan;
   int policy = (p->features & PK_F_RETRY) != 0;
-  if (written) return policy && p->retry.idempotent && (p->retry.on & why) && r->tries < p->retry.attempts;
+  if (written) return policy && p->retry.idempotent && (p->retry.on & why) && r->to.tries < p->retry.attempts;
   uint32_t tries = policy && p->retry.attempts > FREE_TRIES ? p->retry.attempts : FREE_TRIES;
-  return r->tries < tries;
+  return r->to.tries < tries;
 }
 
 static void retry(pk_core *core, pk_request *r) {
@@ -323,7 +323,7 @@ static void retry(pk_core *core, pk_request *r) {
     return;
   }
   PK_STAT_ADD(core->stats.retries, 1);
-  r->avoid = failed;
+  r->to.avoid = failed;
   pk_request_dispatch(core, r, r->held->data, &r->held->frame);
 }
 
@@ -384,17 +384,52 @@ int pk_request_retry_answer(pk_core *core, pk_request *r, uint32_t status) {
 }
 
 static void choose_cluster(pk_core *core, pk_request *r) {
-  const pk_table *t = r->live->table;
+  const pk_table *t = r->to.live->table;
   const pk_plan *p = r->plan;
-  r->cluster = p->cluster;
+  r->to.cluster = p->cluster;
   if (!(p->features & PK_F_SPLIT)) return;
   const pk_split *s = PK_AT(t, pk_split, t->splits.at) + p->split;
   uint64_t at = p->split_total > 0 ? pk_random(core) % p->split_total : 0;
   for (uint32_t i = 0; i < p->split_count; i++) {
-    r->cluster = s[i].cluster;
+    r->to.cluster = s[i].cluster;
     if (at < s[i].weight) break;
     at -= s[i].weight;
   }
+}
+
+/* The connection to send it on (open or being opened), or NULL and why in *status. */
+static pk_conn *choose(pk_core *core, pk_request *r, uint32_t *status) {
+  return r->to.own ? pk_pinned_choose(core, r, status) : pk_pick(core, &r->to, status);
+}
+
+/* 0; PK_ERR_SPACE; PK_ERR_UNSUPPORTED when its id cannot be rewritten; PK_SLOT_REUSED. */
+static int send(pk_core *core, pk_conn *c, const pk_request *r, pk_attempt *a, const uint8_t *data,
+               const pk_frame *f) {
+  int oneway = f->kind == PK_KIND_ONEWAY, size = (int)f->size;
+  int renamed = c->named && !c->pinned && r->id_size != PK_ABSENT;
+  uint32_t room = renamed ? pk_id_room(c->codec, f->size) : f->size;
+  uint8_t *to = pk_out_reserve(core, c, room);
+  if (to == NULL) return PK_ERR_SPACE;
+  if (!oneway) {
+    int taken = pk_slots_take(c, a, r->client_id);
+    if (taken != 0) return taken;
+  } else {
+    a->wire_id = c->pinned ? r->client_id : pk_slots_id(c);
+  }
+  if (renamed) {
+    uint8_t id[PK_ID_MAX];
+    size = c->codec->splice_id(c->codec, data, f, id, pk_id_write(c->codec, a->wire_id, id), to, room);
+    if (size <= 0) {
+      if (!oneway) pk_slots_put_back(c, a);
+      return PK_ERR_UNSUPPORTED;
+    }
+  } else {
+    memcpy(to, data, f->size);
+    if (c->codec->id_bytes > 0 && !c->pinned && !c->named) c->codec->patch_id(c->codec, to, f, a->wire_id);
+  }
+  a->out_at = c->out_total;
+  pk_out_commit(core, c, (uint32_t)size);
+  return 0;
 }
 
 /* After the bytes are on their way: keep them only for a retry that may come, and only small ones. */
@@ -424,7 +459,7 @@ static void ending(pk_core *core, pk_request *r, const char *why) {
 
 static void send_on(pk_core *core, pk_request *r, pk_conn *c, const uint8_t *data, const pk_frame *f);
 
-/* No connection was chosen; `status` is pk_up_choose's. */
+/* No connection was chosen; `status` is choose's. */
 static PK_RARE void not_sent(pk_core *core, pk_request *r, uint32_t status) {
   switch (status) {
     case PK_STATUS_OVERLOADED: overloaded(core, r, "protokit: every connection is full "); break;
@@ -449,10 +484,10 @@ static PK_RARE void not_sent(pk_core *core, pk_request *r, uint32_t status) {
 }
 
 void pk_request_dispatch(pk_core *core, pk_request *r, const uint8_t *data, const pk_frame *f) {
-  r->tries++;
-  if (r->cluster == PK_NONE) choose_cluster(core, r);
+  r->to.tries++;
+  if (r->to.cluster == PK_NONE) choose_cluster(core, r);
   uint32_t status;
-  pk_conn *c = pk_up_choose(core, r, &status);
+  pk_conn *c = choose(core, r, &status);
   if (c == NULL) {
     not_sent(core, r, status);
     return;
@@ -482,7 +517,7 @@ static void send_on(pk_core *core, pk_request *r, pk_conn *c, const uint8_t *dat
   a->shared = !c->pinned;
   c->endpoint->active++;
   c->endpoint->shared_active += a->shared;
-  c->endpoint->waiting[r->bucket] += a->shared;
+  c->endpoint->waiting[r->to.bucket] += a->shared;
   PK_STAT_ADD(c->endpoint->stats->active, 1);
   PK_STAT_ADD(c->endpoint->stats->requests, 1);
   c->last_used = core->now;
@@ -504,7 +539,7 @@ static void send_on(pk_core *core, pk_request *r, pk_conn *c, const uint8_t *dat
   pk_request_send(core, r, c, a, data, f);
 }
 
-/* `why` is pk_up_send's. */
+/* `why` is send's. */
 static PK_RARE void send_failed(pk_core *core, pk_request *r, pk_conn *c, int why) {
   if (why == PK_ERR_UNSUPPORTED) {
     static const char text[] = "protokit: the request cannot have another id";
@@ -520,12 +555,12 @@ static PK_RARE void send_failed(pk_core *core, pk_request *r, pk_conn *c, int wh
 
 void pk_request_send(pk_core *core, pk_request *r, pk_conn *c, pk_attempt *a, const uint8_t *data,
                      const pk_frame *f) {
-  int sent = pk_up_send(core, c, r, a, data, f);
+  int sent = send(core, c, r, a, data, f);
   if (sent != 0) {
     send_failed(core, r, c, sent);
     return;
   }
-  if (r->oneway) {
+  if (r->to.oneway) {
     pk_request_end(core, r);
   } else if (r->held != NULL || (r->plan->features & PK_F_RETRY)) {
     keep_for_retry(core, r, data, f);

@@ -1,302 +1,25 @@
-/* upstream.c: choosing an endpoint and a connection, and what upstreams send. */
+/* server.c: connections of servers: what they answer and ask, and their end. */
 #include <stdlib.h>
 
 #include "base/hash.h"
 #include "core/internal.h"
 
-/* A balancer that does not look at the request stays with an endpoint for so many requests of
- * one batch: writes are shared, and over batches every endpoint gets its turns. */
-enum { HOLD = 32, SCHEDULE_TRIES = 8 };
 enum { AVOID_MS = 5000 };
-/* How long a connection may take to open before the requests that wait for it go elsewhere; doubled each time. */
-enum { RELIEVE_MS = 2 };
-
-int pk_up_has_room(const pk_core *core, const pk_conn *c) {
-  return !(c->leaving & PK_LEAVE_NO_MORE) && !c->eof && c->in_flight < c->slot_most - c->given_up &&
-         c->in_flight < core->limits.upstream_in_flight && c->out_bytes < core->limits.upstream_buffer;
-}
-
-static pk_conn *connect_to(pk_core *core, pk_endpoint *e, const pk_request *r, int own) {
-  pk_conn *c = pk_conn_new(core, r->codec == NULL ? core->pair_server : core->server, PK_CONN_CONNECTING);
-  if (c == NULL) return NULL;
-  c->codec = r->codec;
-  c->pinned = (uint8_t)own;
-  if (c->codec != NULL && pk_slots_init(c) != 0) { /* raw ones have none */
-    c->codec = NULL;
-    c->state = PK_CONN_FREE;
-    pk_list_add(&core->free_conns, c->index);
-    return NULL;
-  }
-  pk_codec_hold(c->codec);
-  c->begun = core->batch;
-  c->relieve = own ? UINT64_MAX : core->now + RELIEVE_MS * PK_MS;
-  c->named = r->named;
-  c->key = r->upstream_key;
-  c->endpoint = e;
-  c->connect_ms = pk_table_cluster_at(r->live->table, r->cluster)->connect_timeout_ms;
-  pk_endpoint_joined(core, c);
-  PK_STAT_ADD(core->stats.upstream_connects, 1);
-  pk_op_add(core, (pk_op){.op = PK_OP_CONNECT,
-                          .handle = pk_conn_handle(c),
-                          .data = (uint64_t)(uintptr_t)e->addr,
-                          .size = e->addr_size});
-  pk_conn_timer(core, c);
-  return c;
-}
-
-/* An open connection of the endpoint with room; *opening: one being opened, where there is none. */
-static inline pk_conn *open_of(const pk_core *core, const pk_endpoint *e, const pk_request *r, pk_conn **opening) {
-  for (pk_conn *c = e->shared.first; c != NULL; c = c->behind) {
-    if (c->codec != r->codec || c->key != r->upstream_key || !pk_up_has_room(core, c)) continue;
-    if (pk_conn_is_opening(c)) {
-      if (*opening == NULL) *opening = c;
-    } else if (c->state == PK_CONN_OPEN) {
-      return c;
-    }
-  }
-  return NULL;
-}
-
-/* What is left when seven eighths are used: whose share is used up, or 0. */
-static PK_RARE uint32_t share_of(const pk_core *core, const pk_endpoint *e, const pk_request *r, uint64_t places) {
-  uint64_t free = e->shared_active < places ? places - e->shared_active : 0;
-  uint64_t others = (places + 15) / 16, held = e->waiting[r->bucket];
-  if (held > 0 && held >= free) {
-    if (free <= others) return PK_UP_METHOD;
-    free -= others; /* of these its clients have shares */
-  }
-  const pk_conn *client = pk_conn_find(core, r->client);
-  if (client == NULL || client->in_flight <= free) return 0;
-  held = 0;
-  for (const pk_request *one = client->requests; one != NULL && held < free; one = one->behind)
-    held += one->attempt != PK_NONE && pk_attempt_at(core, one->attempt)->endpoint == e;
-  return held > 0 && held >= free ? PK_UP_SHARE : 0;
-}
-
-/* The last eighth of an endpoint's places is for clients that wait for fewer answers there than are free, and half of
- * that for such methods: what is never answered leaves some to everyone else, whoever asks. 0, or whose share is used
- * up: PK_UP_SHARE, PK_UP_METHOD. */
-static inline uint32_t over_share(const pk_core *core, const pk_endpoint *e, const pk_request *r,
-                                  const pk_table_cluster *cluster) {
-  uint64_t most = r->codec->mode == PK_MODE_PINGPONG ? 1 : r->codec->id_bytes == 1 ? 256 : PK_RING;
-  if (core->limits.upstream_in_flight < most) most = core->limits.upstream_in_flight;
-  uint64_t places = most * cluster->max_connections;
-  return 8 * (uint64_t)e->shared_active < 7 * places ? 0 : share_of(core, e, r, places);
-}
-
-/* One that is retired takes no place of the others. */
-static int may_connect(const pk_endpoint *e, const pk_request *r, int own) {
-  uint32_t retired = 0, most = pk_table_cluster_at(r->live->table, r->cluster)->max_connections;
-  if (own || e->conn_count < most) return 1;
-  for (const pk_conn *c = e->shared.first; c != NULL; c = c->behind) retired += (c->leaving & PK_LEAVE_RETIRED) != 0;
-  return e->conn_count < most + (retired < most ? retired : most);
-}
-
-/* A connection for no request, to an endpoint that cannot be reached, or a heartbeat to one that is silent. */
-static void try_again(pk_core *core, pk_endpoint *e, const pk_request *r, int own) {
-  pk_conn *opening = NULL, *open = own ? NULL : open_of(core, e, r, &opening);
-  if (open != NULL) {
-    if (!open->probing) pk_conn_probe(core, open);
-    pk_conn_timer(core, open);
-    return;
-  }
-  pk_conn *trial = e->opening == 0 && may_connect(e, r, own) ? connect_to(core, e, r, own) : NULL;
-  if (trial != NULL) trial->trial = 1;
-}
-
-/* As may_serve, of one that is not well. */
-static PK_RARE int ill_may_serve(const pk_core *core, const pk_request *r, pk_endpoint *e, int own, pk_endpoint **ill) {
-  const pk_health *h = &e->health;
-  if (!h->suspect && !h->unreached) return 0;
-  pk_conn *opening = NULL, *open = own ? NULL : open_of(core, e, r, &opening);
-  if (!h->suspect && open != NULL) return 1;
-  if (core->now < h->retry_at) return 0;
-  if (h->suspect && (open != NULL ? !h->beats : own && !h->unreached)) return e->active == 0 && !r->oneway;
-  *ill = e;
-  return 0;
-}
-
-/* Whether an endpoint may have this request: it is well, or a connection is open still although no more can be, or the
- * request is the trial that a suspect gets. *ill: else, where it is to be tried without one. */
-static inline int may_serve(const pk_core *core, const pk_request *r, pk_endpoint *e, int own, pk_endpoint **ill) {
-  if (e == r->avoid) return 0;
-  return pk_health_well(&e->health, core->now) || ill_may_serve(core, r, e, own, ill);
-}
-
-static pk_endpoint *endpoint_at(pk_core *core, const pk_table *t, uint32_t i) {
-  return core->endpoints[pk_table_endpoint_at(t, i)->uid];
-}
-
-/* Whose turn it is by weight, passing over those that may not serve; *at: which endpoint of the table. */
-static pk_endpoint *next_in_schedule(pk_core *core, const pk_request *r, const pk_table_cluster *c,
-                                     pk_cluster_state *s, int own, uint32_t *at, pk_endpoint **ill) {
-  const pk_table *t = r->live->table;
-  const uint32_t *schedule = PK_AT(t, uint32_t, t->schedules.at) + c->schedule;
-  for (uint32_t i = 0; i < SCHEDULE_TRIES; i++) {
-    *at = schedule[s->cursor];
-    s->cursor = s->cursor + 1 < c->schedule_count ? s->cursor + 1 : 0;
-    pk_endpoint *e = endpoint_at(core, t, *at);
-    if (may_serve(core, r, e, own, ill)) return e;
-  }
-  return NULL;
-}
-
-static pk_endpoint *round_robin(pk_core *core, const pk_request *r, const pk_table_cluster *c,
-                                pk_cluster_state *s, int own, pk_endpoint **ill) {
-  if (s->batch == core->batch && s->held_left > 0) {
-    pk_endpoint *held = endpoint_at(core, r->live->table, s->held);
-    if (may_serve(core, r, held, own, ill)) {
-      s->held_left--;
-      return held;
-    }
-  }
-  pk_endpoint *e = next_in_schedule(core, r, c, s, own, &s->held, ill);
-  s->batch = core->batch;
-  s->held_left = e == NULL ? 0 : HOLD - 1;
-  return e;
-}
-
-/* Of two endpoints the one with less under way for its weight: the one whose turn it is, and any other by chance.
- * Where neither has more the turn counts, so that idle ones are used by weight. */
-static pk_endpoint *less_loaded(pk_core *core, const pk_request *r, const pk_table_cluster *c,
-                                pk_cluster_state *s, int own, pk_endpoint **ill) {
-  const pk_table *t = r->live->table;
-  uint32_t at;
-  pk_endpoint *turn = next_in_schedule(core, r, c, s, own, &at, ill);
-  if (turn == NULL || c->endpoint_count == 1) return turn;
-  uint32_t steps = 1 + (uint32_t)(pk_random(core) % (c->endpoint_count - 1));
-  uint32_t other_at = c->endpoints + (at - c->endpoints + steps) % c->endpoint_count;
-  pk_endpoint *other = endpoint_at(core, t, other_at);
-  int less = (uint64_t)other->active * pk_table_endpoint_at(t, at)->weight <
-             (uint64_t)turn->active * pk_table_endpoint_at(t, other_at)->weight;
-  return less && may_serve(core, r, other, own, ill) ? other : turn;
-}
-
-/* Whom to ask, best first. Where all are ill they are asked all the same. */
-enum { WELL = 0, DRAINING, UNREACHED, SUSPECT, GRADES };
-
-static int grade(const pk_core *core, const pk_endpoint *e) {
-  if (e->health.suspect) return SUSPECT;
-  if (e->health.unreached) return UNREACHED;
-  return e->health.draining_until > core->now ? DRAINING : WELL;
-}
-
-/* A connection of any endpoint of that grade, from any point on. `open`: only one that is open, of another than the
- * last try's. */
-static pk_conn *scan(pk_core *core, const pk_request *r, const pk_table_cluster *c, int wanted, int open,
-                     int own, uint32_t *status) {
-  const pk_table *t = r->live->table;
-  uint32_t start = (uint32_t)(pk_random(core) % c->endpoint_count);
-  uint32_t count = c->endpoint_count, rounds = r->avoid != NULL && !open ? 2 : 1;
-  for (uint32_t i = 0; i < rounds * count; i++) { /* where it failed only in a second round */
-    uint32_t at = c->endpoints + (start + i) % count;
-    pk_endpoint *e = endpoint_at(core, t, at);
-    if (grade(core, e) != wanted || pk_table_endpoint_at(t, at)->weight == 0) continue;
-    if ((e == r->avoid) != (i >= count)) continue;
-    uint32_t over = own ? 0 : over_share(core, e, r, c);
-    if (over != 0) {
-      if (!open) *status = over;
-      continue;
-    }
-    pk_conn *opening = NULL, *conn = own ? NULL : open_of(core, e, r, &opening);
-    if (conn == NULL && !open) conn = opening;
-    if (conn == NULL && !open && (!e->health.unreached || core->now >= e->health.retry_at)) {
-      if (may_connect(e, r, own)) conn = connect_to(core, e, r, own);
-      if (conn == NULL) *status = PK_STATUS_OVERLOADED;
-    }
-    if (conn != NULL) return conn;
-  }
-  return NULL;
-}
-
-pk_conn *pk_up_pick(pk_core *core, const pk_request *r, int own, uint32_t *status) {
-  const pk_table_cluster *c = pk_table_cluster_at(r->live->table, r->cluster);
-  pk_cluster_state *s = &r->live->clusters[r->cluster];
-  *status = PK_STATUS_UNAVAILABLE;
-  if (c->schedule_count == 0) return NULL;
-  pk_endpoint *ill = NULL;
-  pk_endpoint *e = c->balance == PK_BALANCE_LEAST_REQUEST ? less_loaded(core, r, c, s, own, &ill)
-                                                          : round_robin(core, r, c, s, own, &ill);
-  pk_conn *opening = NULL, *conn = NULL;
-  if (e != NULL && !own && over_share(core, e, r, c)) e = NULL;
-  if (e != NULL) {
-    if (ill != NULL) try_again(core, ill, r, own);
-    conn = own ? NULL : open_of(core, e, r, &opening);
-    if (conn != NULL) return conn;
-    conn = opening;
-    if (conn == NULL && may_connect(e, r, own)) conn = connect_to(core, e, r, own);
-  }
-  /* Others are open: they are used until this one is, too, and by whom one failed already. */
-  if (conn != NULL && !own && (conn->begun != core->batch || r->tries > 1)) {
-    opening = scan(core, r, c, WELL, 1, own, status);
-    if (opening != NULL) conn = opening;
-  }
-  for (int wanted = WELL; conn == NULL && wanted < GRADES && *status != PK_STATUS_OVERLOADED; wanted++)
-    conn = scan(core, r, c, wanted, 0, own, status);
-  return conn;
-}
-
-/* Begin to open a connection to one more endpoint, for all that may need it. */
-static void open_another(pk_core *core, const pk_request *r, const pk_table_cluster *c) {
-  uint32_t start = (uint32_t)(pk_random(core) % c->endpoint_count);
-  for (uint32_t i = 0; i < c->endpoint_count; i++) {
-    uint32_t at = c->endpoints + (start + i) % c->endpoint_count;
-    pk_endpoint *e = endpoint_at(core, r->live->table, at);
-    if (e->shared.first != NULL || grade(core, e) != WELL || pk_table_endpoint_at(r->live->table, at)->weight == 0) continue;
-    connect_to(core, e, r, 0);
-    return;
-  }
-}
-
-void pk_up_relieve(pk_core *core, pk_conn *c) {
+/* It is slow to open: its requests go to open ones where they can. */
+static void relieve(pk_core *core, pk_conn *c) {
   c->relieve = core->now + (core->now - c->opened);
   for (uint32_t next = c->waiting_head; next != PK_NONE;) {
     const pk_attempt *a = pk_attempt_at(core, next);
     pk_request *r = pk_request_find(core, a->request);
     next = a->next;
     if (r == NULL) continue;
-    const pk_table_cluster *cluster = pk_table_cluster_at(r->live->table, r->cluster);
-    uint32_t status;
-    pk_conn *open = scan(core, r, cluster, WELL, 1, 0, &status);
+    pk_conn *open = pk_pick_open(core, &r->to);
     if (open == NULL) {
-      open_another(core, r, cluster);
+      pk_pick_another(core, &r->to);
       return;
     }
     pk_request_move(core, r, open);
   }
-}
-
-pk_conn *pk_up_choose(pk_core *core, pk_request *r, uint32_t *status) {
-  return r->pinned ? pk_pinned_choose(core, r, status) : pk_up_pick(core, r, 0, status);
-}
-
-int pk_up_send(pk_core *core, pk_conn *c, const pk_request *r, pk_attempt *a, const uint8_t *data,
-               const pk_frame *f) {
-  int oneway = f->kind == PK_KIND_ONEWAY, size = (int)f->size;
-  int renamed = c->named && !c->pinned && r->id_size != PK_ABSENT;
-  uint32_t room = renamed ? pk_id_room(c->codec, f->size) : f->size;
-  uint8_t *to = pk_out_reserve(core, c, room);
-  if (to == NULL) return PK_ERR_SPACE;
-  if (!oneway) {
-    int taken = pk_slots_take(c, a, r->client_id);
-    if (taken != 0) return taken;
-  } else {
-    a->wire_id = c->pinned ? r->client_id : pk_slots_id(c);
-  }
-  if (renamed) {
-    uint8_t id[PK_ID_MAX];
-    size = c->codec->splice_id(c->codec, data, f, id, pk_id_write(c->codec, a->wire_id, id), to, room);
-    if (size <= 0) {
-      if (!oneway) pk_slots_put_back(c, a);
-      return PK_ERR_UNSUPPORTED;
-    }
-  } else {
-    memcpy(to, data, f->size);
-    if (c->codec->id_bytes > 0 && !c->pinned && !c->named) c->codec->patch_id(c->codec, to, f, a->wire_id);
-  }
-  a->out_at = c->out_total;
-  pk_out_commit(core, c, (uint32_t)size);
-  return 0;
 }
 
 /* The request that an answer is for, off its slot; NULL where nobody waits for it. `size` bytes of it are there. */
@@ -404,29 +127,6 @@ static void server_frame(pk_core *core, pk_conn *c, const uint8_t *data, const p
   }
 }
 
-/* A protocol without heartbeats is only looked at again. */
-void pk_conn_probe(pk_core *core, pk_conn *c) {
-  uint32_t most = c->codec->reply_max;
-  uint8_t *to = pk_out_reserve(core, c, pk_reply_room(c->codec, most));
-  /* Where answers come in order the counter is a request's place, which a heartbeat has none of. */
-  uint64_t id = pk_slots_id(c);
-  int size = to == NULL ? 0
-                        : c->codec->heartbeat(c->codec, c->named ? 0 : id, c->key,
-                                              pk_reply_at(c->codec, to, most), most);
-  if (c->named) {
-    uint8_t written[PK_ID_MAX];
-    size = pk_reply_id(c->codec, to, most, size, (pk_slice){written, pk_id_write(c->codec, id, written)});
-  }
-  if (size <= 0) {
-    c->last_write = c->busy_since = core->now;
-    return;
-  }
-  pk_out_commit(core, c, (uint32_t)size);
-  c->probing = 1;
-  c->probe_at = core->now;
-  PK_STAT_ADD(core->stats.heartbeats_sent, 1);
-}
-
 static void opened(pk_core *core, pk_conn *c) {
   if (c->in_flight > 0) c->busy_since = core->now;
   if (c->endpoint->health.suspect && !c->pinned) pk_conn_probe(core, c);
@@ -442,8 +142,8 @@ static void opened(pk_core *core, pk_conn *c) {
       continue;
     }
     a->waiting = 0;
-    pk_conn *client = pk_conn_find(core, r->client);
-    if (!r->oneway && (client == NULL || client->state == PK_CONN_CLOSED)) {
+    pk_conn *client = pk_conn_find(core, r->to.client);
+    if (!r->to.oneway && (client == NULL || client->state == PK_CONN_CLOSED)) {
       PK_STAT_ADD(core->stats.requests_client_gone, 1);
       pk_request_end(core, r);
     } else {
@@ -529,7 +229,7 @@ static uint64_t due(const pk_core *core, const pk_conn *c) {
 static void fired(pk_core *core, pk_conn *c) {
   if (pk_conn_is_opening(c)) {
     if (core->now < c->opened + (uint64_t)c->connect_ms * PK_MS) {
-      pk_up_relieve(core, c);
+      relieve(core, c);
       pk_conn_timer(core, c);
     } else {
       c->lost = PK_LOST_LATE;

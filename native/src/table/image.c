@@ -32,7 +32,7 @@ static const pk_table_field cluster_fields[] = {
     PARTS(endpoints, endpoint_count, 0, ENDPOINTS),
     MADE(schedule),
     MADE(schedule_count),
-    NUMBER(balance, PK_BALANCE_ROUND_ROBIN, PK_BALANCE_LEAST_REQUEST),
+    NUMBER(balance, 0, PK_BALANCE_COUNT - 1),
     NUMBER(max_connections, 1, UINT32_MAX),
     ANY(connect_timeout_ms),
     NAME(name),

@@ -39,7 +39,7 @@ typedef struct pk_limits {
 } pk_limits;
 
 enum { PK_MATCH_ANY = 0, PK_MATCH_EXACT = 1, PK_MATCH_PREFIX = 2 };
-enum { PK_BALANCE_ROUND_ROBIN = 0, PK_BALANCE_LEAST_REQUEST = 1 };
+enum { PK_BALANCE_ROUND_ROBIN = 0, PK_BALANCE_LEAST_REQUEST = 1, PK_BALANCE_COUNT };
 enum { PK_DEPTH_FRAME = 0, PK_DEPTH_DESTINATION = 1 };
 
 /* What a plan asks of a request; zero is the bare path. */

@@ -1,0 +1,236 @@
+/* pick.c: which endpoint, and which connection to it, a target gets. */
+#include <stdlib.h>
+
+#include "base/hash.h"
+#include "core/internal.h"
+
+/* How long a connection may take to open before the requests that wait for it go elsewhere; doubled each time. */
+enum { RELIEVE_MS = 2 };
+
+int pk_has_room(const pk_core *core, const pk_conn *c) {
+  return !(c->leaving & PK_LEAVE_NO_MORE) && !c->eof && c->in_flight < c->slot_most - c->given_up &&
+         c->in_flight < core->limits.upstream_in_flight && c->out_bytes < core->limits.upstream_buffer;
+}
+
+static pk_conn *connect_to(pk_core *core, pk_endpoint *e, const pk_target *to) {
+  pk_conn *c = pk_conn_new(core, to->codec == NULL ? core->pair_server : core->server, PK_CONN_CONNECTING);
+  if (c == NULL) return NULL;
+  c->codec = to->codec;
+  c->pinned = (uint8_t)to->own;
+  if (c->codec != NULL && pk_slots_init(c) != 0) { /* raw ones have none */
+    c->codec = NULL;
+    c->state = PK_CONN_FREE;
+    pk_list_add(&core->free_conns, c->index);
+    return NULL;
+  }
+  pk_codec_hold(c->codec);
+  c->begun = core->batch;
+  c->relieve = to->own ? UINT64_MAX : core->now + RELIEVE_MS * PK_MS;
+  c->named = to->named;
+  c->key = to->key;
+  c->endpoint = e;
+  c->connect_ms = pk_table_cluster_at(to->live->table, to->cluster)->connect_timeout_ms;
+  pk_endpoint_joined(core, c);
+  PK_STAT_ADD(core->stats.upstream_connects, 1);
+  pk_op_add(core, (pk_op){.op = PK_OP_CONNECT,
+                          .handle = pk_conn_handle(c),
+                          .data = (uint64_t)(uintptr_t)e->addr,
+                          .size = e->addr_size});
+  pk_conn_timer(core, c);
+  return c;
+}
+
+/* An open connection of the endpoint with room; *opening: one being opened, where there is none. */
+static inline pk_conn *open_of(const pk_core *core, const pk_endpoint *e, const pk_target *to, pk_conn **opening) {
+  for (pk_conn *c = e->shared.first; c != NULL; c = c->behind) {
+    if (c->codec != to->codec || c->key != to->key || !pk_has_room(core, c)) continue;
+    if (pk_conn_is_opening(c)) {
+      if (*opening == NULL) *opening = c;
+    } else if (c->state == PK_CONN_OPEN) {
+      return c;
+    }
+  }
+  return NULL;
+}
+
+/* What is left when seven eighths are used: whose share is used up, or 0. */
+static PK_RARE uint32_t share_of(const pk_core *core, const pk_endpoint *e, const pk_target *to, uint64_t places) {
+  uint64_t free = e->shared_active < places ? places - e->shared_active : 0;
+  uint64_t others = (places + 15) / 16, held = e->waiting[to->bucket];
+  if (held > 0 && held >= free) {
+    if (free <= others) return PK_UP_METHOD;
+    free -= others; /* of these its clients have shares */
+  }
+  const pk_conn *client = pk_conn_find(core, to->client);
+  if (client == NULL || client->in_flight <= free) return 0;
+  held = 0;
+  for (const pk_request *one = client->requests; one != NULL && held < free; one = one->behind)
+    held += one->attempt != PK_NONE && pk_attempt_at(core, one->attempt)->endpoint == e;
+  return held > 0 && held >= free ? PK_UP_SHARE : 0;
+}
+
+/* The last eighth of an endpoint's places is for clients that wait for fewer answers there than are free, and half of
+ * that for such methods: what is never answered leaves some to everyone else, whoever asks. 0, or whose share is used
+ * up: PK_UP_SHARE, PK_UP_METHOD. */
+static inline uint32_t over_share(const pk_core *core, const pk_endpoint *e, const pk_target *to,
+                                  const pk_table_cluster *cluster) {
+  uint64_t most = to->codec->mode == PK_MODE_PINGPONG ? 1 : to->codec->id_bytes == 1 ? 256 : PK_RING;
+  if (core->limits.upstream_in_flight < most) most = core->limits.upstream_in_flight;
+  uint64_t places = most * cluster->max_connections;
+  return 8 * (uint64_t)e->shared_active < 7 * places ? 0 : share_of(core, e, to, places);
+}
+
+/* One that is retired takes no place of the others. */
+static int may_connect(const pk_endpoint *e, const pk_target *to) {
+  uint32_t retired = 0, most = pk_table_cluster_at(to->live->table, to->cluster)->max_connections;
+  if (to->own || e->conn_count < most) return 1;
+  for (const pk_conn *c = e->shared.first; c != NULL; c = c->behind) retired += (c->leaving & PK_LEAVE_RETIRED) != 0;
+  return e->conn_count < most + (retired < most ? retired : most);
+}
+
+/* A connection for no request, to an endpoint that cannot be reached, or a heartbeat to one that is silent. */
+static void try_again(pk_core *core, pk_endpoint *e, const pk_target *to) {
+  pk_conn *opening = NULL, *open = to->own ? NULL : open_of(core, e, to, &opening);
+  if (open != NULL) {
+    if (!open->probing) pk_conn_probe(core, open);
+    pk_conn_timer(core, open);
+    return;
+  }
+  pk_conn *trial = e->opening == 0 && may_connect(e, to) ? connect_to(core, e, to) : NULL;
+  if (trial != NULL) trial->trial = 1;
+}
+
+/* As may_serve, of one that is not well. */
+static PK_RARE int ill_may_serve(const pk_core *core, const pk_target *to, pk_endpoint *e, pk_endpoint **ill) {
+  const pk_health *h = &e->health;
+  if (!h->suspect && !h->unreached) return 0;
+  pk_conn *opening = NULL, *open = to->own ? NULL : open_of(core, e, to, &opening);
+  if (!h->suspect && open != NULL) return 1;
+  if (core->now < h->retry_at) return 0;
+  if (h->suspect && (open != NULL ? !h->beats : to->own && !h->unreached)) return e->active == 0 && !to->oneway;
+  *ill = e;
+  return 0;
+}
+
+/* Whether an endpoint may have this request: it is well, or a connection is open still although no more can be, or the
+ * request is the trial that a suspect gets. *ill: else, where it is to be tried without one. */
+static inline int may_serve(const pk_core *core, const pk_target *to, pk_endpoint *e, pk_endpoint **ill) {
+  if (e == to->avoid) return 0;
+  return pk_health_well(&e->health, core->now) || ill_may_serve(core, to, e, ill);
+}
+
+static pk_endpoint *endpoint_at(pk_core *core, const pk_table *t, uint32_t i) {
+  return core->endpoints[pk_table_endpoint_at(t, i)->uid];
+}
+
+typedef struct query_context {
+  pk_core *core;
+  const pk_target *target;
+  pk_endpoint *ill; /* one that was passed over, and is to be tried */
+} query_context;
+
+static int query_may(void *context, uint32_t at) {
+  query_context *x = context;
+  return may_serve(x->core, x->target, endpoint_at(x->core, x->target->live->table, at), &x->ill);
+}
+
+static uint32_t query_active(void *context, uint32_t at) {
+  const query_context *x = context;
+  return endpoint_at(x->core, x->target->live->table, at)->active;
+}
+
+/* Whose turn it is, or NULL; *ill: whom to try. */
+static pk_endpoint *balance(pk_core *core, const pk_target *to, const pk_table_cluster *c, pk_endpoint **ill) {
+  const pk_balancer *b = &pk_balancers[c->balance];
+  query_context context = {.core = core, .target = to};
+  pk_balance_query q = {.table = to->live->table,
+                        .cluster = c,
+                        .batch = core->batch,
+                        .random = b->draws ? pk_random(core) : 0,
+                        .context = &context,
+                        .may = query_may,
+                        .active = query_active};
+  uint32_t at = b->pick(&to->live->clusters[to->cluster], &q);
+  *ill = context.ill;
+  return at == PK_NONE ? NULL : endpoint_at(core, q.table, at);
+}
+
+/* Whom to ask, best first. Where all are ill they are asked all the same. */
+enum { WELL = 0, DRAINING, UNREACHED, SUSPECT, GRADES };
+
+static int grade(const pk_core *core, const pk_endpoint *e) {
+  if (e->health.suspect) return SUSPECT;
+  if (e->health.unreached) return UNREACHED;
+  return e->health.draining_until > core->now ? DRAINING : WELL;
+}
+
+/* A connection of any endpoint of that grade, from any point on. `open`: only one that is open, of another than the
+ * last try's. */
+static pk_conn *scan(pk_core *core, const pk_target *to, const pk_table_cluster *c, int wanted, int open,
+                     uint32_t *status) {
+  const pk_table *t = to->live->table;
+  uint32_t start = (uint32_t)(pk_random(core) % c->endpoint_count);
+  uint32_t count = c->endpoint_count, rounds = to->avoid != NULL && !open ? 2 : 1;
+  for (uint32_t i = 0; i < rounds * count; i++) { /* where it failed only in a second round */
+    uint32_t at = c->endpoints + (start + i) % count;
+    pk_endpoint *e = endpoint_at(core, t, at);
+    if (grade(core, e) != wanted || pk_table_endpoint_at(t, at)->weight == 0) continue;
+    if ((e == to->avoid) != (i >= count)) continue;
+    uint32_t over = to->own ? 0 : over_share(core, e, to, c);
+    if (over != 0) {
+      if (!open) *status = over;
+      continue;
+    }
+    pk_conn *opening = NULL, *conn = to->own ? NULL : open_of(core, e, to, &opening);
+    if (conn == NULL && !open) conn = opening;
+    if (conn == NULL && !open && (!e->health.unreached || core->now >= e->health.retry_at)) {
+      if (may_connect(e, to)) conn = connect_to(core, e, to);
+      if (conn == NULL) *status = PK_STATUS_OVERLOADED;
+    }
+    if (conn != NULL) return conn;
+  }
+  return NULL;
+}
+
+pk_conn *pk_pick(pk_core *core, const pk_target *to, uint32_t *status) {
+  const pk_table_cluster *c = pk_table_cluster_at(to->live->table, to->cluster);
+  *status = PK_STATUS_UNAVAILABLE;
+  if (c->schedule_count == 0) return NULL;
+  pk_endpoint *ill = NULL;
+  pk_endpoint *e = balance(core, to, c, &ill);
+  pk_conn *opening = NULL, *conn = NULL;
+  if (e != NULL && !to->own && over_share(core, e, to, c)) e = NULL;
+  if (e != NULL) {
+    if (ill != NULL) try_again(core, ill, to);
+    conn = to->own ? NULL : open_of(core, e, to, &opening);
+    if (conn != NULL) return conn;
+    conn = opening;
+    if (conn == NULL && may_connect(e, to)) conn = connect_to(core, e, to);
+  }
+  /* Others are open: they are used until this one is, too, and by whom one failed already. */
+  if (conn != NULL && !to->own && (conn->begun != core->batch || to->tries > 1)) {
+    opening = scan(core, to, c, WELL, 1, status);
+    if (opening != NULL) conn = opening;
+  }
+  for (int wanted = WELL; conn == NULL && wanted < GRADES && *status != PK_STATUS_OVERLOADED; wanted++)
+    conn = scan(core, to, c, wanted, 0, status);
+  return conn;
+}
+
+pk_conn *pk_pick_open(pk_core *core, const pk_target *to) {
+  uint32_t status;
+  return scan(core, to, pk_table_cluster_at(to->live->table, to->cluster), WELL, 1, &status);
+}
+
+/* Begin to open a connection to one more endpoint, for all that may need it. */
+void pk_pick_another(pk_core *core, const pk_target *to) {
+  const pk_table_cluster *c = pk_table_cluster_at(to->live->table, to->cluster);
+  uint32_t start = (uint32_t)(pk_random(core) % c->endpoint_count);
+  for (uint32_t i = 0; i < c->endpoint_count; i++) {
+    uint32_t at = c->endpoints + (start + i) % c->endpoint_count;
+    pk_endpoint *e = endpoint_at(core, to->live->table, at);
+    if (e->shared.first != NULL || grade(core, e) != WELL || pk_table_endpoint_at(to->live->table, at)->weight == 0) continue;
+    connect_to(core, e, to);
+    return;
+  }
+}

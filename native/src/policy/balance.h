@@ -1,0 +1,35 @@
+/* balance.h: whose turn it is: which endpoint of a cluster has the next request. Pure: the time, random numbers and
+ * what is known of endpoints are given. */
+#ifndef PK_BALANCE_H
+#define PK_BALANCE_H
+
+#include "table/table.h"
+
+/* Of one cluster; it goes on where the one before a reload stood. */
+typedef struct pk_balance_state {
+  uint64_t batch; /* in which `held` was chosen */
+  uint32_t cursor, held, held_left;
+} pk_balance_state;
+
+/* Endpoints are given by their number in the table. */
+typedef struct pk_balance_query {
+  const pk_table *table;
+  const pk_table_cluster *cluster; /* with an endpoint of some weight */
+  uint64_t batch;                  /* those of one batch may be sent together */
+  uint64_t random;                 /* where the balancer draws */
+  void *context;
+  int (*may)(void *context, uint32_t endpoint);         /* whether it may have this one */
+  uint32_t (*active)(void *context, uint32_t endpoint); /* requests under way there */
+} pk_balance_query;
+
+typedef struct pk_balancer {
+  uint32_t draws; /* it needs a random number */
+  /* Where a new cluster begins; `random`: so that workers and proxies do not all begin alike. */
+  void (*begin)(pk_balance_state *s, const pk_table_cluster *cluster, uint64_t random);
+  /* The endpoint, or PK_NONE: those that were asked may not have it. */
+  uint32_t (*pick)(pk_balance_state *s, const pk_balance_query *q);
+} pk_balancer;
+
+extern const pk_balancer pk_balancers[PK_BALANCE_COUNT]; /* by PK_BALANCE_* */
+
+#endif
