@@ -78,3 +78,30 @@ def test_what_the_checker_accepts_runs_clean(tmp_path):
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@needs_clang
+def test_a_table_that_is_taken_is_read_in_its_block_only(tmp_path):
+    """Right images with some words changed, under AddressSanitizer."""
+    found = tmp_path / "found"
+    found.mkdir()
+    done = subprocess.run(
+        [
+            build(tmp_path, "tables"),
+            "-runs=20000",
+            "-seed=1",
+            "-max_len=64",
+            "-rss_limit_mb=2048",
+            str(found),
+        ],
+        cwd=tmp_path,
+        env={**os.environ, "LD_PRELOAD": "", "ASAN_OPTIONS": ""},
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=250,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]

@@ -121,6 +121,24 @@ def test_a_texts_end_and_a_ranges_end_are_in_their_array(right):
                         load(right, changed(image, at + 4, value % 2**32 or NONE))
 
 
+@pytest.mark.parametrize(
+    ("kind", "field"),
+    [(kind, field) for kind, field in FIELDS if field.rule == "parts"],
+    ids=lambda one: one.name,
+)
+def test_parts_follow_one_another(right, kind, field):
+    """Neither shared, nor nobody's: the engine links what is in them."""
+    image = right[0]
+    first, count = arrays(image)[kind.name]
+    for number in range(count):
+        at = first + number * kind.size + field.at
+        begin, size = struct.unpack_from("=II", image, at)
+        for place, values in ((at, {begin - 1, begin + 1, 0} - {begin, -1}), (at + 4, {size - 1, size + 1})):
+            for value in values:
+                with pytest.raises(ProtokitError, match=rf"refused: {kind.name}(\[\d+\])?\.{field.name}: "):
+                    load(right, changed(image, place, value))
+
+
 @pytest.mark.parametrize("name", [kind.name for kind in KINDS])
 def test_an_array_that_is_not_between_its_neighbours_is_refused(right, name):
     image = right[0]

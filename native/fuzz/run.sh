@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Runs the fuzz targets for SECONDS (60), one after the other and one process each, from the corpus in the tree: three
-# fifths for declared protocols, a fifth for programs that nobody compiled, a fifth for the Dubbo codec. A protocol
+# Runs the fuzz targets for SECONDS (60), one after the other and one process each, from the corpus in the tree: half
+# for declared protocols, a fifth for programs that nobody compiled, a fifth for the Dubbo codec, a tenth for tables that
+# nobody packed. A protocol
 # without a corpus begins with inputs made from its golden frames or its declaration. What is found is kept in
 # build/fuzz/finds, and ends the run with 1.
 # PYTHON names the interpreter.
@@ -11,7 +12,7 @@ seconds=${1:-60}
 shift || true
 command -v clang >/dev/null || { echo "fuzz: clang is missing (Debian: apt install clang libclang-rt-dev)" >&2; exit 1; }
 python=${PYTHON:-python3}
-make -s PYTHON="$python" declared dubbo programs
+make -s PYTHON="$python" declared dubbo programs tables
 "$python" export.py seeds ../../build/fuzz/seeds
 cd ../../build/fuzz
 export UBSAN_OPTIONS=print_stacktrace=1
@@ -35,6 +36,7 @@ for folder in seeds/*/; do
   [ ! -d "$corpus/$name" ] || folder=$corpus/$name
   [ "$name" = dubbo ] || [ "$name" = programs ] || declared+=("$folder")
 done
-run declared $((seconds * 3 / 5)) "${declared[@]}"
+run declared $((seconds / 2)) "${declared[@]}"
 run programs $((seconds / 5)) seeds/programs "$corpus/programs"
 run dubbo $((seconds / 5)) "$corpus/dubbo"
+run tables $((seconds / 10))

@@ -1353,4 +1353,32 @@ MUTANTS = (
         "plugins/sofarpc/tests/test_tr.py::test_an_error_is_a_connection_response_that_finds_its_request",
         "sofarpc",
     ),
+    Mutant(
+        "a text may end behind a table's texts",
+        "image.c",
+        "return value <= all && count <= all - value;",
+        "return value <= all;",
+        "tests/test_table.py::test_a_texts_end_and_a_ranges_end_are_in_their_array",
+    ),
+    Mutant(
+        "clusters may share endpoints",
+        "image.c",
+        "    if (value != *next || count > all - value) return 0;\n",
+        "    if (count > all - value) return 0;\n",
+        "tests/test_table.py::test_parts_follow_one_another",
+    ),
+    Mutant(
+        "an image may say where schedules stand",
+        "image.c",
+        "    if (made[i]->at == 0 && made[i]->count == 0) continue;\n",
+        "    continue;\n",
+        "tests/test_table.py::test_what_the_engine_makes_is_not_the_images_to_say",
+    ),
+    Mutant(
+        "a table's arrays may overlap",
+        "image.c",
+        "a->at < end ||",
+        "a->at < sizeof *t ||",
+        "tests/test_table.py::test_an_array_that_is_not_between_its_neighbours_is_refused",
+    ),
 )

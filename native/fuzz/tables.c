@@ -1,0 +1,89 @@
+/* tables.c: the fuzz target of tables. An image that pk_table_load accepts, whoever packed it, is read nowhere but in its
+ * block: by look-ups, and by a core that takes it and its clients.
+ *
+ *   edits | each: word, 2, little endian | how, 1 | value, 1 |    service | method, what is left
+ *
+ * A right image with some words changed: to a small number, to one near what stands there, or to one near all that a
+ * word can hold. */
+#include "../../tests/toy/toy.c"
+#include "../tests/tables.h"
+#include "core/core.h"
+
+static uint8_t *image;
+static size_t image_size;
+
+int LLVMFuzzerInitialize(int *argc, char ***argv);
+int LLVMFuzzerInitialize(int *argc, char ***argv) {
+  (void)argc, (void)argv;
+  const pk_limits limits = {.buffer = 4 << 20, .frame = 1 << 16, .connections = 64, .in_flight = 4000,
+                            .in_flight_per_connection = 4000, .client_pause = 1 << 20, .client_close = 2 << 20,
+                            .upstream_buffer = 1 << 20, .upstream_in_flight = 4000, .request_ms = 3000};
+  const uint8_t address[16] = {2, 0, 9, 9, 127, 0, 0, 1};
+  static const char *const services[] = {"svc", "sv*", "*", "other"}, *const methods[] = {"m", "*", "m*"};
+  tables_builder t = {0};
+  for (uint32_t i = 0; i < 3; i++) {
+    tables_cluster(&t, "cluster", 1 + i);
+    for (uint32_t n = 0; n <= i; n++) tables_endpoint(&t, 3 * i + n, "127.0.0.1:2313", address, sizeof address);
+    tables_plan(&t, "plan", i, (pk_retry){2 * i, 15, 1}, i == 2 ? 0 : PK_NONE);
+  }
+  for (uint32_t i = 0; i < 2; i++) {
+    tables_routes(&t, "routes");
+    for (uint32_t n = 0; n < 12; n++) tables_rule(&t, services[n % 4], methods[n % 3], n % 3);
+  }
+  for (uint32_t i = 0; i < 4; i++) tables_listener(&t, "in", i < 2 ? i : PK_NONE, i < 2 ? PK_NONE : i - 1, i % 2);
+  image = tables_image(&t, 42, &limits, &image_size);
+  return 0;
+}
+
+static void look_up(const pk_table *t, const uint8_t *data, size_t size) {
+  uint32_t half = (uint32_t)size / 2;
+  static uint8_t text[] = "svcm";
+  const pk_destination asked[] = {{.service = {text, 3}, .method = {text + 3, 1}},
+                                  {.service = {data, half}, .method = {data + half, (uint32_t)size - half}},
+                                  {.service = {NULL, 0}}};
+  for (uint32_t i = 0; i < t->routes.count; i++)
+    for (size_t n = 0; n < sizeof asked / sizeof *asked; n++) {
+      uint32_t plan = pk_table_route(t, i, &asked[n]);
+      if (plan != PK_NONE && pk_table_plan_at(t, plan)->cluster >= t->clusters.count) abort();
+    }
+}
+
+static void serve(const pk_table *t) {
+  pk_core *core = pk_core_new(1);
+  uint8_t frame[64];
+  int size = build(&wide, PK_KIND_REQUEST, 0, 7, "svc m x", 7, frame, sizeof frame);
+  pk_op ops[64];
+  pk_core_begin(core, 1000000);
+  if (pk_core_apply(core, t, 1) == 0)
+    for (uint32_t i = 0; i < t->listeners.count; i++) {
+      pk_handle client = pk_core_accept(core, i);
+      if (client != 0) pk_core_feed(core, client, frame, (size_t)size);
+    }
+  pk_core_end(core);
+  while (pk_core_take_ops(core, ops, 64) > 0) {}
+  pk_core_free(core);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+  if (size == 0) return 0;
+  uint8_t *changed = tables_more(NULL, image_size);
+  memcpy(changed, image, image_size);
+  size_t edits = data[0] % 4, at = 1;
+  for (; edits > 0 && size - at >= 4; edits--, at += 4) {
+    size_t word = (data[at] | (size_t)data[at + 1] << 8) % (image_size / 4) * 4;
+    uint32_t value, by = data[at + 3];
+    memcpy(&value, changed + word, 4);
+    value = data[at + 2] % 4 == 0 ? by : data[at + 2] % 4 == 1 ? value + by : data[at + 2] % 4 == 2 ? value - by : PK_NONE - by;
+    memcpy(changed + word, &value, 4);
+  }
+  uintptr_t codec = toy_codec(0);
+  char why[200];
+  pk_table *t = pk_table_load(changed, image_size, &codec, 1, why, sizeof why);
+  free(changed);
+  if (t == NULL) return 0;
+  look_up(t, data + at, size - at);
+  serve(t);
+  pk_table_free(t);
+  return 0;
+}
