@@ -25,6 +25,9 @@ static int64_t digits(pk_slice s) {
   return v;
 }
 
+/* "sys_callback_arg-0": the provider will call that argument of the client's. */
+static int is_callback(pk_slice key) { return key.size > 17 && memcmp(key.data, "sys_callback_arg-", 17) == 0; }
+
 /* `number` counts where `value` has no data. */
 static void note(attachments *a, pk_slice key, pk_slice value, int64_t number) {
   pk_slice *to = NULL;
@@ -43,9 +46,7 @@ static void note(attachments *a, pk_slice key, pk_slice value, int64_t number) {
       if (SAME(key, "version")) to = &a->version;
       if (SAME(key, "timeout")) a->timeout = value.data != NULL ? digits(value) : number;
       break;
-    default: /* "sys_callback_arg-0": the provider will call that argument of the client's */
-      if (key.size > 17 && memcmp(key.data, "sys_callback_arg-", 17) == 0) a->calls_back = 1;
-      break;
+    default: a->calls_back |= is_callback(key); break;
   }
   if (to != NULL) *to = value.data != NULL ? value : (pk_slice){key.data, 0};
 }
@@ -64,35 +65,37 @@ static void resolve(pk_destination *out, const attachments *a, pk_slice path, pk
 /* Whether a provider looks its service up by that attachment. */
 static int routes_by(pk_slice key) { return SAME(key, "path") || SAME(key, "version") || SAME(key, "group"); }
 
-/* Whether what is said again, if it is, is the same. */
-static int agrees(pk_slice again, pk_slice a) {
-  if (again.data == NULL) return 1;
-  return a.data != NULL && a.size == again.size && memcmp(a.data, again.data, a.size) == 0;
-}
-
 /* What is read otherwise by the provider than here may not be passed over. */
 static int read_attachments(const layout *l, reader *r, attachments *a) {
-  attachments again = {0};
   pk_slice key, value;
   int64_t number;
   memset(a, 0, sizeof *a);
-  r->again = (pk_slice){NULL, 0};
   int result = l->enter(r);
   if (result == PK_ERR_UNSUPPORTED) return PK_ERR_LIMIT;
   while (result == PK_OK) {
     result = l->pair(r, &key, &value, &number);
     if (result != PK_OK) break;
-    if (r->again.data != NULL) {
-      if (value.data == NULL && routes_by(r->again)) return PK_ERR_LIMIT;
-      note(&again, r->again, value, number);
-    }
     if (r->veiled && (r->veiled & VEILED_KEY || (key.data != NULL && routes_by(key)))) return PK_ERR_LIMIT;
     if (key.data != NULL) note(a, key, value, number);
   }
-  if (result != PK_MORE) return result;
-  if (!agrees(again.path, a->path) || !agrees(again.version, a->version) || !agrees(again.group, a->group))
-    return PK_ERR_LIMIT;
-  a->calls_back |= again.calls_back;
+  return result == PK_MORE ? PK_OK : result;
+}
+
+static int same_text(pk_slice a, pk_slice b) {
+  return a.data != NULL && b.data != NULL && a.size == b.size && memcmp(a.data, b.data, a.size) == 0;
+}
+
+/* Whether what these attachments, read before, say again is the same where it is routed by. */
+static int agrees(const layout *l, reader *r, attachments *a) {
+  pk_slice key, value;
+  int64_t number;
+  int result = l->enter(r);
+  while (result == PK_OK && (result = l->pair(r, &key, &value, &number)) == PK_OK) {
+    if (r->again.data == NULL) continue;
+    pk_slice plain = SAME(r->again, "path") ? a->path : SAME(r->again, "version") ? a->version : a->group;
+    if (routes_by(r->again) && !same_text(plain, value)) return PK_ERR_LIMIT;
+    a->calls_back |= is_callback(r->again);
+  }
   return PK_OK;
 }
 
@@ -235,7 +238,12 @@ int dubbo_destination(const pk_codec *codec, const uint8_t *data, const pk_frame
     front.version = slice_of(m->version, body, NULL);
   }
   int alone = r.h.class_count == 0;
-  if ((result = read_attachments(l, &r, &a)) != PK_OK) return unread(out, &front, result);
+  result = read_attachments(l, &r, &a);
+  if (result == PK_OK && l == &protobuf_layout) {
+    r.h.at = tail;
+    result = agrees(l, &r, &a);
+  }
+  if (result != PK_OK) return unread(out, &front, result);
   resolve(out, &a, front.path, front.version, front.method);
   if (m != NULL && alone) remember_tail(m, body, tail, r.h.end, out);
   return PK_OK;

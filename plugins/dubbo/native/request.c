@@ -58,6 +58,27 @@ static int enter(reader *r) {
   return result == PK_MORE ? PK_ERR_FORMAT : result;
 }
 
+/* What is no plain text, and what reading it as one gave: out of the way of those that are. */
+static __attribute__((noinline)) int odd_key(reader *r, pk_slice *key, int result) {
+  if (result == PK_MORE) {
+    result = pk_values_text_value(&r->h, &pk_hessian2, key);
+    if (key->data != NULL) result = PK_ERR_UNSUPPORTED; /* behind a class */
+  }
+  if (result != PK_ERR_UNSUPPORTED) return result;
+  *key = (pk_slice){NULL, 0};
+  r->veiled = VEILED_KEY;
+  return PK_OK;
+}
+
+static __attribute__((noinline)) int odd_value(reader *r, pk_slice *value, int64_t *number, int result) {
+  if (result == PK_MORE) result = pk_values_integer(&r->h, &pk_hessian2, number);
+  if (result == PK_MORE) result = pk_values_text_value(&r->h, &pk_hessian2, value);
+  if (result != PK_ERR_UNSUPPORTED) return result;
+  *value = (pk_slice){NULL, 0};
+  r->veiled |= VEILED_VALUE;
+  return PK_OK;
+}
+
 static int pair(reader *r, pk_slice *key, pk_slice *value, int64_t *number) {
   pk_values *h = &r->h;
   *key = *value = (pk_slice){NULL, 0};
@@ -66,26 +87,10 @@ static int pair(reader *r, pk_slice *key, pk_slice *value, int64_t *number) {
   if (h->at == h->end) return PK_ERR_FORMAT;
   if (*h->at == 'Z') return PK_MORE;
   int result = pk_values_text(h, &pk_hessian2, key);
-  if (result == PK_MORE) {
-    result = pk_values_text_value(h, &pk_hessian2, key);
-    if (key->data != NULL) result = PK_ERR_UNSUPPORTED;
-  }
-  if (result == PK_ERR_UNSUPPORTED) { /* in chunks, or behind a class */
-    *key = (pk_slice){NULL, 0};
-    r->veiled = VEILED_KEY;
-    result = PK_OK;
-  }
-  if (result != PK_OK) return result;
+  if (result != PK_OK && (result = odd_key(r, key, result)) != PK_OK) return result;
   r->value = h->at;
   result = pk_values_text(h, &pk_hessian2, value);
-  if (result == PK_MORE) result = pk_values_integer(h, &pk_hessian2, number);
-  if (result == PK_MORE) result = pk_values_text_value(h, &pk_hessian2, value);
-  if (result == PK_ERR_UNSUPPORTED) {
-    *value = (pk_slice){NULL, 0};
-    r->veiled |= VEILED_VALUE;
-    return PK_OK;
-  }
-  return result;
+  return result == PK_OK ? PK_OK : odd_value(r, value, number, result);
 }
 
 static void open_map(writer *w, const reader *r) {
