@@ -1,6 +1,6 @@
 /* protobuf.c: one delimited message an item: StringValue for text, a map of strings for the
  * attachments (field 1 of both, wire type 2). 3.x says every attachment again in field 2, with its Java
- * type; its providers believe that one, older ones do not know it. Facts: the sources of both. */
+ * type; its providers believe that one, older ones do not know it. */
 #include <string.h>
 
 #include "layout.h"
@@ -63,21 +63,36 @@ static int enter(reader *r) {
   return PK_OK;
 }
 
-/* The text in an Any (field 2): the name of its Java type, and itself, both as items. Without data where it is another. */
-static pk_slice typed_text(pk_slice any) {
-  static const char type[] = "java.lang.String";
-  const uint8_t *at = any.data, *end = at + any.size;
-  pk_slice none = {NULL, 0}, item = {end, 0}, one, name, found;
+/* A message of two delimited fields, of each of which the last counts; what is not written is empty. */
+static int two_fields(pk_slice message, pk_slice *first, pk_slice *second) {
+  const uint8_t *at = message.data, *end = at + message.size;
+  *first = *second = (pk_slice){end, 0};
   while (at < end) {
     uint8_t field = *at++;
-    if ((field != FIELD_1 && field != FIELD_2) || delimited(&at, end, &one) != PK_OK) return none;
-    if (field == FIELD_2) item = one;
+    pk_slice one;
+    if ((field != FIELD_1 && field != FIELD_2) || delimited(&at, end, &one) != PK_OK) return PK_ERR_FORMAT;
+    *(field == FIELD_1 ? first : second) = one;
   }
-  at = item.data, end = at + item.size;
-  if (delimited(&at, end, &one) != PK_OK || string_value(one, &name) != PK_OK) return none;
-  if (name.size != sizeof type - 1 || memcmp(name.data, type, name.size) != 0) return none;
-  if (delimited(&at, end, &one) != PK_OK || string_value(one, &found) != PK_OK) return none;
-  return found;
+  return PK_OK;
+}
+
+static int is(pk_slice a, const char *text) { return a.size == strlen(text) && memcmp(a.data, text, a.size) == 0; }
+
+/* The text that an Any holds, together with the name of its Java type: as a message of the two, the text in an Any
+ * of its own (bytes of 3.1 and 3.3); or, in later extensions, without a type of its own, as two items. Without data
+ * where it is another. */
+static pk_slice typed_text(pk_slice any) {
+  pk_slice none = {NULL, 0}, url, item, kind, inner, message, found;
+  if (two_fields(any, &url, &item) != PK_OK) return none;
+  if (url.size > 0) {
+    if (two_fields(item, &kind, &inner) != PK_OK || two_fields(inner, &url, &message) != PK_OK) return none;
+    if (!is(url, "type.googleapis.com/google.protobuf.StringValue")) return none;
+  } else {
+    const uint8_t *at = item.data, *end = at + item.size;
+    if (delimited(&at, end, &inner) != PK_OK || string_value(inner, &kind) != PK_OK) return none;
+    if (delimited(&at, end, &message) != PK_OK) return none;
+  }
+  return is(kind, "java.lang.String") && string_value(message, &found) == PK_OK ? found : none;
 }
 
 static int pair(reader *r, pk_slice *key, pk_slice *value, int64_t *number) {
@@ -88,15 +103,8 @@ static int pair(reader *r, pk_slice *key, pk_slice *value, int64_t *number) {
   if (r->h.at == r->map_end) return PK_MORE;
   uint8_t form = *r->h.at++;
   if ((form != FIELD_1 && form != FIELD_2) || delimited(&r->h.at, r->map_end, &entry) != PK_OK) return PK_ERR_FORMAT;
-  const uint8_t *at = entry.data, *end = at + entry.size;
-  r->value = at;
-  *key = *value = (pk_slice){end, 0}; /* what is not written is empty */
-  while (at < end) {
-    uint8_t field = *at++;
-    pk_slice one;
-    if ((field != FIELD_1 && field != FIELD_2) || delimited(&at, end, &one) != PK_OK) return PK_ERR_FORMAT;
-    *(field == FIELD_1 ? key : value) = one;
-  }
+  r->value = entry.data;
+  if (two_fields(entry, key, value) != PK_OK) return PK_ERR_FORMAT;
   if (form == FIELD_2) {
     r->again = *key;
     *key = (pk_slice){NULL, 0};

@@ -53,7 +53,7 @@ def protobuf(*items: str, **attachments: str) -> bytes:
 
 
 def protobuf3() -> bytes:
-    """As 3.x: every attachment again, as a typed value that holds its type's name and itself."""
+    """As extensions of 3.x: every attachment again, typed: a value with its type and itself."""
 
     def entry(tag: bytes, key: str, value: bytes) -> bytes:
         return tag + delimited(b"\x0a" + delimited(key.encode()) + b"\x12" + delimited(value))

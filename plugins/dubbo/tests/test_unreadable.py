@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 
 import pytest
+from dubbo_vectors import golden
 from protokit_dubbo import dubbo
 from protokit_dubbo.hessian import Writer
 from protokit_dubbo.messages import HEADER
@@ -14,6 +15,7 @@ from protokit import native
 
 CODEC = dubbo.wire.address
 HESSIAN2, FASTJSON, GSON, PROTOBUF, FASTJSON2 = 2, 6, 16, 22, 23
+SERIALIZATIONS = {HESSIAN2, FASTJSON, GSON, PROTOBUF, FASTJSON2}
 BAD_REQUEST = 40
 OBJECT = "Ljava/lang/Object;"
 
@@ -113,13 +115,33 @@ def entry(key: str, value: bytes, tag: bytes = b"\x0a") -> bytes:
     return tag + delimited(b"\x0a" + delimited(key.encode()) + b"\x12" + delimited(value))
 
 
-def typed(key: str, value: bytes, kind: str = "java.lang.String") -> bytes:
-    """As 3.x says every attachment again: its Java type and itself, in an Any."""
+def fields(first: str, second: bytes) -> bytes:
+    return b"\x0a" + delimited(first.encode()) + b"\x12" + delimited(second)
+
+
+TYPES = "type.googleapis.com/"
+ATTACHMENT = TYPES + "org.apache.dubbo.common.serialize.protobuf.support.wrapper.Attachment"
+
+
+def typed(
+    key: str, text: str, kind: str = "java.lang.String", of: str = "google.protobuf.StringValue"
+) -> bytes:
+    """As 3.1 and 3.3 say every attachment again: its Java type and itself, each in an Any."""
+    value = fields(TYPES + of, b"\x0a" + delimited(text.encode()))
+    return entry(key, fields(ATTACHMENT, fields(kind, value)), b"\x12")
+
+
+def typed_later(key: str, value: bytes, kind: str = "java.lang.String") -> bytes:
+    """As later extensions do: two items in an Any of no type."""
     return entry(key, b"\x12" + delimited(string_value(kind) + value), b"\x12")
 
 
 def said(key: str, text: str, again: str) -> tuple[bytes, bytes]:
-    return entry(key, text.encode()), typed(key, string_value(again))
+    return entry(key, text.encode()), typed(key, again)
+
+
+def said_later(key: str, text: str, again: str) -> tuple[bytes, bytes]:
+    return entry(key, text.encode()), typed_later(key, string_value(again))
 
 
 UNREADABLE = {
@@ -167,12 +189,19 @@ UNREADABLE = {
         for key in ("path", "version", "group")
     },
     "protobuf: another path said first": protobuf(*reversed(said("path", "c.D", "x.Y"))),
-    "protobuf: a path said with its type only": protobuf(typed("path", string_value("c.D"))),
-    "protobuf: a group said with its type only": protobuf(typed("group", string_value(""))),
-    "protobuf: a version said as a number": protobuf(
-        entry("version", b"1"), typed("version", b"\2\x08\1", "java.lang.Integer")
+    "protobuf: another path said again, as later": protobuf(*said_later("path", "c.D", "x.Y")),
+    "protobuf: a path of another type": protobuf(
+        entry("path", b"1"), typed("path", "1", "java.lang.Integer")
     ),
-    "protobuf: a group that is null": protobuf(entry("group", b"null"), typed("group", b"\0", "null")),
+    "protobuf: a path in another message": protobuf(
+        entry("path", b"1"), typed("path", "1", of="google.protobuf.BytesValue")
+    ),
+    "protobuf: a path said with its type only": protobuf(typed("path", "c.D")),
+    "protobuf: a group said with its type only": protobuf(typed("group", "")),
+    "protobuf: a version said as a number": protobuf(
+        entry("version", b"1"), typed_later("version", b"\2\x08\1", "java.lang.Integer")
+    ),
+    "protobuf: a group that is null": protobuf(entry("group", b"null"), typed_later("group", b"\0", "null")),
     "protobuf: a group in no Any": protobuf(entry("group", b"g"), entry("group", b"\x0a\1T", b"\x12")),
     "protobuf: the service and more": request(
         PROTOBUF,
@@ -187,7 +216,7 @@ READ = {
     "protobuf": protobuf(
         *said("path", "a.B", "a.B"),
         *said("trace", "x", "y"),
-        typed("other", b"\2\x08\1", "java.lang.Integer"),
+        typed_later("other", b"\2\x08\1", "java.lang.Integer"),
     ),
     "json": json(*JSON_FRONT, r'{"other\"":"c\u002eD","trace":"a\\b"}'),
     "jsonb": jsonb(*JSONB_FRONT, b"\xa6" + utf16("\u8def\u5f84\u540d") + utf16("\u503c") + b"\xa5"),
@@ -222,15 +251,29 @@ def test_the_refusal_says_why_and_which_call():
     assert b"it is malformed behind service 'a.B' method 'm'" in answer
 
 
-def test_what_is_said_again_alike_is_routed_by():
+@pytest.mark.parametrize("again", [said, said_later])
+def test_what_is_said_again_alike_is_routed_by(again):
     read = native.request(
-        CODEC, protobuf(*said("path", "c.D", "c.D"), *said("version", "2", "2"), *said("group", "g", "g"))
+        CODEC, protobuf(*again("path", "c.D", "c.D"), *again("version", "2", "2"), *again("group", "g", "g"))
     )
     assert (read.service, read.version, read.group) == ("c.D", "2", "g")
 
 
+REAL = [
+    line
+    for line in golden("dubbo")
+    if line["expect"].get("kind") == "request" and bytes.fromhex(line["hex"])[2] & 31 in SERIALIZATIONS
+]
+
+
+@pytest.mark.parametrize("line", REAL, ids=lambda line: line["name"])
+def test_what_java_writes_is_read(line):
+    read = native.request(CODEC, bytes.fromhex(line["hex"]))
+    assert read.service and read.method
+
+
 def test_a_callback_said_with_its_type_only_is_one():
-    answer, sent = ask(protobuf(typed("sys_callback_arg-0", string_value("x"))))
+    answer, sent = ask(protobuf(typed("sys_callback_arg-0", "x")))
     assert (answer[3], sent) == (BAD_REQUEST, b"")
     assert b"call" in answer
 
