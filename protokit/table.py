@@ -160,7 +160,12 @@ def _integers(path: str, absent: int = 0) -> Convert:
     named = native.constants(f"PK_{path.upper().replace('.', '_')}_")
     if named:
         return functools.partial(map, _Named(named).__getitem__)
-    return lambda column: [absent if value is None else value for value in column]
+
+    def convert(column: Iterable[Any]) -> list[int]:
+        values = list(column)
+        return [absent if value is None else value for value in values] if None in values else values
+
+    return convert
 
 
 class Image:

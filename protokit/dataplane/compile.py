@@ -204,13 +204,13 @@ class _Compiling:
         """A plan for each rule; the first one's index."""
         known = self.compiled.clusters
         counts = [len(rule.split) or 1 for rule in rules]
-        shares = [
-            share
-            for rule in rules
-            for share in ([(one.cluster, one.weight) for one in rule.split] or ((rule.cluster, 1),))
-        ]
-        clusters = [known[cluster or ""] for cluster, _ in shares]
-        first = self.image.add(SPLITS, shares, cluster=clusters, weight=[weight for _, weight in shares])
+        shares = [one for rule in rules for one in rule.split or (rule,)]
+        first = self.image.add(
+            SPLITS,
+            shares,
+            cluster=[known[one.cluster or ""] for one in shares],
+            weight=[one.weight if isinstance(one, schema.Split) else 1 for one in shares],
+        )
         return self.image.add(
             PLANS,
             rules,
