@@ -770,7 +770,7 @@ MUTANTS = (
         "the end that comes with the connection is not seen",
         "sockets.c",
         "    connect_finished(w, s); /* and what",
-        "    connect_finished(w, s); return; /* and what",
+        "    connect_finished(w, s); return 0; /* and what",
         "tests/e2e/test_worker.py::test_the_end_that_comes_with_the_connection_is_seen",
     ),
     Mutant(
@@ -782,16 +782,16 @@ MUTANTS = (
     ),
     Mutant(
         "a reset is passed on as an end",
-        "sockets.c",
+        "transport_plain.c",
         "  if (reset) {\n",
         "  if (0) {\n",
         "tests/e2e/test_fallback.py::test_a_reset_ends_both_sides",
     ),
     Mutant(
         "an end is not passed on",
-        "sockets.c",
-        "shutdown(s->fd, SHUT_WR) != 0",
-        "0",
+        "transport_plain.c",
+        "shutdown(l->fd, SHUT_WR) == 0 ? PK_DONE : PK_FAILED",
+        "PK_DONE",
         "tests/e2e/test_fallback.py::test_a_side_that_reads_late_gets_all_of_it_and_the_end",
     ),
     Mutant(

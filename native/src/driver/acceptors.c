@@ -46,8 +46,12 @@ void pk_acceptor_take(pk_worker *w, acceptor *a, int most) {
     }
     pk_sock_tune(fd);
     sock *s = pk_sock_add(w, h, fd, 0);
-    if (s == NULL) close(fd);
-    if (s == NULL || pk_sock_hand_up(w, s, 0) != 0) pk_core_error(w->core, h);
+    if (s != NULL) {
+      pk_sock_start(w, s);
+    } else {
+      close(fd);
+      pk_core_error(w->core, h);
+    }
     if (fd >= w->client_fds) {
       rest(w, a);
       return;

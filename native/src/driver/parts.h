@@ -1,21 +1,22 @@
 /* parts.h: what the files of the worker share. worker.c: the loop and the thread; sockets.c: connections and what the
- * core asks for; acceptors.c: listening; events.c: what goes up to the deciding side. */
+ * core asks for; transport_*.c: their bytes; acceptors.c: listening; events.c: what goes up to the deciding side. */
 #ifndef PK_PARTS_H
 #define PK_PARTS_H
 
-#include "driver/worker.h"
+#include "driver/transport.h"
 
 #include <pthread.h>
 
 #include "base/ring.h"
 
+enum { PK_SOCK_OPEN = 0, PK_SOCK_CONNECTING, PK_SOCK_STARTING };
+
 typedef struct sock {
-  pk_handle handle; /* 0: free */
-  int fd;
-  uint8_t connecting : 1;
-  uint8_t bridged : 1; /* `fd` is our end of a pair, and the peer's socket is the deciding side's */
-  uint8_t full;  /* the kernel takes no more: an edge will say when it does */
-  uint8_t again; /* on that list */
+  pk_link link; /* handle 0: free */
+  uint8_t opening;  /* PK_SOCK_*: nothing is received or sent yet but by the transport */
+  uint8_t full;     /* the transport takes no more: an edge will say when it does */
+  uint8_t again;    /* on that list */
+  uint8_t finishing; /* no more comes from here, and the transport has still to say so */
   uint8_t finished; /* we said that no more comes from here */
   uint8_t ended; /* an edge said that the peer sends no more: read up to the end, there is no other edge */
 } sock;
@@ -45,16 +46,22 @@ struct pk_worker {
   uint32_t told; /* events up to which the other side was woken */
   uint64_t calls; /* system calls of this batch */
   uint64_t now;
+  const pk_transport *(*transport_of)(const pk_worker *w, const pk_link *l); /* pk_transport_of; tests have their own */
 };
 
 #define PK_ACCEPTOR_BIT ((uint64_t)1 << 63) /* of epoll's data: an acceptor's index, no handle */
 
+/* worker.c: a worker without its thread, which does nothing but wait and do a batch */
+pk_worker *pk_worker_new(uint64_t seed); /* NULL and errno */
+void pk_worker_free(pk_worker *w);
+int pk_worker_wait_ms(const pk_worker *w); /* until the next batch at the latest; -1: until something happens */
+void pk_worker_batch(pk_worker *w, const struct epoll_event *events, int count, uint64_t now);
+
 /* sockets.c */
 sock *pk_sock_find(pk_worker *w, pk_handle h);
-sock *pk_sock_add(pk_worker *w, pk_handle h, int fd, int connecting);
-/* A connection whose codec is a Python class goes up, and the worker keeps one end of a pair in its place.
- * 0 (done, or it is no such connection), or -1: it has to be closed. */
-int pk_sock_hand_up(pk_worker *w, sock *s, int upstream);
+sock *pk_sock_add(pk_worker *w, pk_handle h, int fd, int upstream);
+void pk_sock_start(pk_worker *w, sock *s); /* it is connected; the core is told when the transport is done */
+int pk_link_watch(pk_worker *w, const pk_link *l, int fd); /* -1 and errno */
 void pk_sock_ready(pk_worker *w, sock *s, uint32_t events); /* of epoll */
 void pk_sock_tune(int fd);
 int pk_is_shortage(int error);          /* an errno that says that something is used up */

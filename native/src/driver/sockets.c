@@ -32,11 +32,16 @@ int pk_is_shortage(int error) {
 
 sock *pk_sock_find(pk_worker *w, pk_handle h) {
   uint32_t index = (uint32_t)h;
-  if (index >= w->sock_capacity || w->socks[index].handle != h || h == 0) return NULL;
+  if (index >= w->sock_capacity || w->socks[index].link.handle != h || h == 0) return NULL;
   return &w->socks[index];
 }
 
-sock *pk_sock_add(pk_worker *w, pk_handle h, int fd, int connecting) {
+int pk_link_watch(pk_worker *w, const pk_link *l, int fd) {
+  struct epoll_event e = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | (uint32_t)EPOLLET, .data.u64 = l->handle};
+  return epoll_ctl(w->epoll, EPOLL_CTL_ADD, fd, &e);
+}
+
+sock *pk_sock_add(pk_worker *w, pk_handle h, int fd, int upstream) {
   uint32_t index = (uint32_t)h, capacity = w->sock_capacity;
   if (index >= capacity) {
     uint32_t grown = capacity < 256 ? 256 : capacity * 2;
@@ -48,11 +53,16 @@ sock *pk_sock_add(pk_worker *w, pk_handle h, int fd, int connecting) {
     w->sock_capacity = grown;
   }
   sock *s = &w->socks[index];
-  *s = (sock){.handle = h, .fd = fd, .connecting = connecting != 0};
-  struct epoll_event e = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | (uint32_t)EPOLLET, .data.u64 = h};
+  *s = (sock){.link = {.handle = h,
+                       .transport = &pk_transport_plain,
+                       .fd = fd,
+                       .upstream = upstream != 0,
+                       .receive_edges = EPOLLIN,
+                       .send_edges = EPOLLOUT},
+              .opening = PK_SOCK_CONNECTING};
   w->calls++;
-  if (epoll_ctl(w->epoll, EPOLL_CTL_ADD, fd, &e) != 0) {
-    s->handle = 0;
+  if (pk_link_watch(w, &s->link, fd) != 0) {
+    s->link.handle = 0;
     return NULL;
   }
   w->sock_count++;
@@ -60,39 +70,9 @@ sock *pk_sock_add(pk_worker *w, pk_handle h, int fd, int connecting) {
 }
 
 static void sock_close(pk_worker *w, sock *s, int reset) {
-  if (s->bridged)
-    pk_event_keep(w, &(pk_op){.op = PK_EVENT_UNBRIDGE, .arg = (uint32_t)reset, .handle = s->handle});
-  if (reset) {
-    struct linger l = {.l_onoff = 1, .l_linger = 0};
-    (void)setsockopt(s->fd, SOL_SOCKET, SO_LINGER, &l, sizeof l);
-  }
-  close(s->fd);
-  w->calls += 1 + (uint64_t)reset;
-  s->handle = 0;
+  s->link.transport->close(w, &s->link, reset);
+  s->link.handle = 0;
   w->sock_count--;
-}
-
-int pk_sock_hand_up(pk_worker *w, sock *s, int upstream) {
-  const pk_codec *codec = pk_core_bridged(w->core, s->handle);
-  if (codec == NULL) return 0;
-  int pair[2];
-  w->calls += 3;
-  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) != 0) return -1;
-  struct epoll_event e = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | (uint32_t)EPOLLET, .data.u64 = s->handle};
-  if (epoll_ctl(w->epoll, EPOLL_CTL_ADD, pair[0], &e) != 0) {
-    close(pair[0]);
-    close(pair[1]);
-    return -1;
-  }
-  (void)epoll_ctl(w->epoll, EPOLL_CTL_DEL, s->fd, NULL);
-  pk_event_keep(w, &(pk_op){.op = PK_EVENT_BRIDGE,
-                         .arg = (uint32_t)upstream,
-                         .handle = s->handle,
-                         .data = (uint64_t)s->fd,
-                         .size = (uint64_t)pair[1],
-                         .codec = (uint64_t)(uintptr_t)codec});
-  *s = (sock){.handle = s->handle, .fd = pair[0], .bridged = 1};
-  return 0;
 }
 
 static void read_again(pk_worker *w, sock *s) {
@@ -101,18 +81,22 @@ static void read_again(pk_worker *w, sock *s) {
     uint32_t capacity = w->again_capacity < 256 ? 256 : 2 * w->again_capacity;
     pk_handle *again = realloc(w->again, capacity * sizeof *again);
     if (again == NULL) {
-      pk_core_error(w->core, s->handle); /* forgotten, it would hang for ever */
+      pk_core_error(w->core, s->link.handle); /* forgotten, it would hang for ever */
       return;
     }
     w->again = again;
     w->again_capacity = capacity;
   }
   s->again = 1;
-  w->again[w->again_count++] = s->handle;
+  w->again[w->again_count++] = s->link.handle;
+}
+
+static int is_pending(const sock *s) {
+  return s->link.transport->pending != NULL && s->link.transport->pending(&s->link);
 }
 
 static void read_from(pk_worker *w, sock *s, uint32_t events) {
-  pk_handle h = s->handle;
+  pk_handle h = s->link.handle;
   size_t size;
   uint8_t *to = pk_core_buffer(w->core, h, &size);
   if (to == NULL) { /* the core says RESUME when it wants to read again */
@@ -120,69 +104,111 @@ static void read_from(pk_worker *w, sock *s, uint32_t events) {
     if (events & EPOLLERR || (events & EPOLLHUP && !s->finished)) pk_core_error(w->core, h);
     return;
   }
-  w->calls++;
-  ssize_t n = recv(s->fd, to, size, 0);
+  ssize_t n = s->link.transport->receive(w, &s->link, to, size);
   if (n > 0) {
     /* Less than asked for: there was no more, and what comes later is a new edge. */
-    if ((size_t)n == size || s->ended) read_again(w, s);
+    if ((size_t)n == size || s->ended || is_pending(s)) read_again(w, s);
     pk_core_feed(w->core, h, to, (size_t)n);
   } else if (n == 0) {
     pk_core_eof(w->core, h);
-  } else if (errno == EINTR) {
-    read_again(w, s);
-  } else if (errno != EAGAIN) {
+  } else if (n != PK_AGAIN) {
     pk_core_error(w->core, h);
   }
 }
 
+static void finish(pk_worker *w, sock *s) {
+  int done = s->link.transport->finish(w, &s->link);
+  s->finishing = s->full = done == PK_AGAIN;
+  s->finished = 1;
+  if (done == PK_FAILED) pk_core_error(w->core, s->link.handle);
+}
+
 static void write_to(pk_worker *w, sock *s) {
   struct iovec iov[IOVECS];
-  pk_handle h = s->handle;
-  for (;;) {
-    int n = pk_core_out(w->core, h, iov, IOVECS);
-    if (n == 0) return;
+  pk_handle h = s->link.handle;
+  int n;
+  do {
+    n = pk_core_out(w->core, h, iov, IOVECS);
+    if (n == 0) break;
     size_t total = 0;
     for (int i = 0; i < n; i++) total += iov[i].iov_len;
-    w->calls++;
-    struct msghdr m = {.msg_iov = iov, .msg_iovlen = (size_t)n};
-    ssize_t sent = n == 1 ? send(s->fd, iov[0].iov_base, total, MSG_NOSIGNAL)
-                          : sendmsg(s->fd, &m, MSG_NOSIGNAL);
-    if (sent < 0 && errno == EINTR) continue;
-    if (sent < 0 && errno != EAGAIN) {
+    ssize_t sent = s->link.transport->send(w, &s->link, iov, n, total);
+    if (sent < 0 && sent != PK_AGAIN) {
       pk_core_error(w->core, h);
       return;
     }
     if (sent > 0) pk_core_sent(w->core, h, (size_t)sent);
     s->full = sent < 0 || (size_t)sent < total;
-    if (s->full || n < IOVECS) return;
+  } while (!s->full && n == IOVECS);
+  if (is_pending(s)) read_again(w, s); /* it had to read, and no edge says so again */
+}
+
+/* Its edge of EPOLLOUT has come, or another that it waits for. */
+static void write_on(pk_worker *w, sock *s) {
+  s->full = 0;
+  if (s->finishing) {
+    finish(w, s);
+  } else {
+    write_to(w, s);
   }
 }
 
-int opened(pk_worker *w, sock *s) { return pk_sock_hand_up(w, s, 1) == 0 ? PK_CONNECTED : PK_CONNECT_EXHAUSTED; }
+void pk_sock_start(pk_worker *w, sock *s) {
+  pk_handle h = s->link.handle;
+  int waited = s->opening == PK_SOCK_STARTING, fd = s->link.fd;
+  if (!waited) s->link.transport = w->transport_of(w, &s->link);
+  int done = s->link.transport->start(w, &s->link), error = done == PK_DONE ? 0 : errno;
+  s->opening = done == PK_AGAIN ? PK_SOCK_STARTING : PK_SOCK_OPEN;
+  if (s->link.fd != fd) s->ended = 0; /* another descriptor has edges of its own */
+  if (done == PK_AGAIN) return;
+  if (done == PK_DONE && (waited || is_pending(s))) read_again(w, s); /* the edges went to the start */
+  if (s->link.upstream) {
+    int failed = done == PK_DONE ? PK_CONNECTED : done == PK_EXHAUSTED ? PK_CONNECT_EXHAUSTED : PK_CONNECT_FAILED;
+    pk_core_connected(w->core, h, failed, error);
+  } else if (done != PK_DONE) {
+    pk_core_error(w->core, h);
+  } else if (waited) {
+    write_on(w, s); /* what the core has said to its client meanwhile */
+  }
+}
+
+const pk_transport *pk_transport_of(const pk_worker *w, const pk_link *l) {
+  return pk_core_bridged(w->core, l->handle) != NULL ? &pk_transport_bridge : &pk_transport_plain;
+}
 
 static void connect_finished(pk_worker *w, sock *s) {
   int error = 0;
   socklen_t size = sizeof error;
   w->calls++;
-  if (getsockopt(s->fd, SOL_SOCKET, SO_ERROR, &error, &size) != 0) error = errno;
-  s->connecting = 0;
-  pk_core_connected(w->core, s->handle, error != 0 ? PK_CONNECT_FAILED : opened(w, s), error);
+  if (getsockopt(s->link.fd, SOL_SOCKET, SO_ERROR, &error, &size) != 0) error = errno;
+  if (error == 0) {
+    pk_sock_start(w, s);
+  } else {
+    s->opening = PK_SOCK_OPEN;
+    pk_core_connected(w->core, s->link.handle, PK_CONNECT_FAILED, error);
+  }
+}
+
+/* Whether it is open now, and reads at the same edge what the peer has sent already. */
+static int open_on(pk_worker *w, sock *s, uint32_t events) {
+  int fd = s->link.fd;
+  if (s->opening == PK_SOCK_STARTING) {
+    pk_sock_start(w, s);
+  } else if (events & (EPOLLOUT | EPOLLERR | EPOLLHUP)) {
+    connect_finished(w, s); /* and what the peer has sent already: the edge is the same */
+  }
+  return !s->opening && s->link.fd == fd;
 }
 
 void pk_sock_ready(pk_worker *w, sock *s, uint32_t events) {
-  pk_handle h = s->handle;
-  if (s->connecting) {
-    if (!(events & (EPOLLOUT | EPOLLERR | EPOLLHUP))) return;
-    connect_finished(w, s); /* and what the peer has sent already: the edge is the same */
-    if (s->bridged) return; /* a new descriptor, with edges of its own */
-  }
+  pk_handle h = s->link.handle;
   if (events & (EPOLLRDHUP | EPOLLERR | EPOLLHUP)) s->ended = 1;
-  if (events & EPOLLOUT && s->full) {
-    s->full = 0;
-    write_to(w, s);
+  if (s->opening && !open_on(w, s, events)) return;
+  if (s->full && events & s->link.send_edges) {
+    write_on(w, s);
     s = pk_sock_find(w, h);
   }
-  if (s != NULL && events & (EPOLLIN | EPOLLRDHUP | EPOLLERR | EPOLLHUP)) read_from(w, s, events);
+  if (s != NULL && events & (s->link.receive_edges | EPOLLRDHUP | EPOLLERR | EPOLLHUP)) read_from(w, s, events);
 }
 
 void pk_socks_read_left(pk_worker *w) {
@@ -216,10 +242,13 @@ static void connect_to(pk_worker *w, const pk_op *op) {
   int done = connect(fd, (const struct sockaddr *)&addr, (socklen_t)op->size) == 0;
   int error = done || errno == EINPROGRESS ? 0 : errno;
   int failed = error == 0 ? PK_CONNECTED : pk_is_shortage(error) ? PK_CONNECT_EXHAUSTED : PK_CONNECT_FAILED;
-  if (failed == PK_CONNECTED && pk_sock_add(w, op->handle, fd, !done) == NULL) failed = PK_CONNECT_EXHAUSTED;
-  if (failed != PK_CONNECTED) close(fd);
-  else if (done) failed = opened(w, pk_sock_find(w, op->handle));
-  if (failed != PK_CONNECTED || done) pk_core_connected(w->core, op->handle, failed, error);
+  sock *s = failed == PK_CONNECTED ? pk_sock_add(w, op->handle, fd, 1) : NULL;
+  if (s == NULL) {
+    close(fd);
+    pk_core_connected(w->core, op->handle, failed == PK_CONNECTED ? PK_CONNECT_EXHAUSTED : failed, error);
+  } else if (done) {
+    pk_sock_start(w, s);
+  }
 }
 
 static void carry_out(pk_worker *w, const pk_op *op) {
@@ -235,13 +264,15 @@ static void carry_out(pk_worker *w, const pk_op *op) {
     case PK_OP_PAUSE:
       break; /* its edges find no buffer to read into */
     case PK_OP_RESUME:
-      if (s != NULL && !s->connecting) read_again(w, s);
+      if (s != NULL && !s->opening) read_again(w, s);
       break;
     case PK_OP_FINISH:
       if (s == NULL) break;
-      s->finished = 1;
-      w->calls++;
-      if (shutdown(s->fd, SHUT_WR) != 0) pk_core_error(w->core, op->handle);
+      if (s->opening) {
+        s->finishing = 1;
+      } else {
+        finish(w, s);
+      }
       break;
     case PK_OP_FILTER:
       if (pk_event_put(w, op) != 0)
@@ -265,7 +296,7 @@ void pk_socks_settle(pk_worker *w) {
     written = n == 64 ? 0 : pk_core_take_dirty(w->core, dirty, 64);
     for (size_t i = 0; i < written; i++) {
       sock *s = pk_sock_find(w, dirty[i]);
-      if (s != NULL && !s->connecting && !s->full) write_to(w, s);
+      if (s != NULL && !s->opening && !s->full) write_to(w, s);
     }
   } while (n > 0 || written > 0);
 }

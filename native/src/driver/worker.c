@@ -73,7 +73,7 @@ static void commands(pk_worker *w) {
   }
 }
 
-static int timeout_ms(const pk_worker *w) {
+int pk_worker_wait_ms(const pk_worker *w) {
   uint64_t next = pk_core_next(w->core), now = w->now;
   if (w->again_count > 0) return 0;
   for (uint32_t i = 0; i < w->acceptor_count; i++) {
@@ -111,44 +111,50 @@ static void give_back(pk_worker *w) {
   w->peak = held;
 }
 
+void pk_worker_batch(pk_worker *w, const struct epoll_event *events, int count, uint64_t now) {
+  pk_stats *stats = (pk_stats *)pk_core_stats(w->core);
+  w->calls = 1; /* epoll_wait */
+  w->now = now;
+  pk_acceptors_rearm(w);
+  pk_core_begin(w->core, now);
+  if (w->again_count > 0) pk_socks_read_left(w);
+  for (int i = 0; i < count; i++) {
+    uint64_t data = events[i].data.u64;
+    if (data == 0) {
+      commands(w);
+    } else if (data & PK_ACCEPTOR_BIT) {
+      acceptor *a = &w->acceptors[(uint32_t)data];
+      if (a->fd >= 0) pk_acceptor_take(w, a, ACCEPTS);
+    } else {
+      sock *s = pk_sock_find(w, data);
+      if (s != NULL) pk_sock_ready(w, s, events[i].events);
+    }
+  }
+  pk_core_end(w->core);
+  pk_socks_settle(w);
+  tell(w);
+  give_back(w);
+  PK_STAT_ADD(stats->system_calls, w->calls);
+  PK_STAT_ADD(stats->batches, 1);
+}
+
 static void *run(void *argument) {
   pk_worker *w = argument;
-  pk_stats *stats = (pk_stats *)pk_core_stats(w->core);
   struct epoll_event events[EVENTS];
   w->now = clock_ns();
   while (!w->stop) {
-    int n = epoll_wait(w->epoll, events, EVENTS, timeout_ms(w));
-    w->calls = 1;
-    w->now = clock_ns();
-    pk_acceptors_rearm(w);
-    pk_core_begin(w->core, w->now);
-    if (w->again_count > 0) pk_socks_read_left(w);
-    for (int i = 0; i < n; i++) {
-      uint64_t data = events[i].data.u64;
-      if (data == 0) {
-        commands(w);
-      } else if (data & PK_ACCEPTOR_BIT) {
-        acceptor *a = &w->acceptors[(uint32_t)data];
-        if (a->fd >= 0) pk_acceptor_take(w, a, ACCEPTS);
-      } else {
-        sock *s = pk_sock_find(w, data);
-        if (s != NULL) pk_sock_ready(w, s, events[i].events);
-      }
-    }
-    pk_core_end(w->core);
-    pk_socks_settle(w);
-    tell(w);
-    give_back(w);
-    PK_STAT_ADD(stats->system_calls, w->calls);
-    PK_STAT_ADD(stats->batches, 1);
+    int n = epoll_wait(w->epoll, events, EVENTS, pk_worker_wait_ms(w));
+    pk_worker_batch(w, events, n, clock_ns());
   }
   return NULL;
 }
 
 /* The deciding side. */
 
-static void release(pk_worker *w) {
+void pk_worker_free(pk_worker *w) {
   command c;
+  for (uint32_t i = 0; i < w->sock_capacity; i++)
+    if (w->socks[i].link.handle != 0) w->socks[i].link.transport->close(w, &w->socks[i].link, 0);
   while (pk_ring_take(&w->commands, &c, 1) == 1) {
     if (c.what == CMD_LISTEN) close((int)c.b);
     if (c.what == CMD_DECIDE) free((void *)(uintptr_t)c.data);
@@ -156,8 +162,6 @@ static void release(pk_worker *w) {
   pk_op op;
   while (pk_ring_take(&w->events, &op, 1) == 1) pk_event_drop(&op);
   for (uint32_t i = 0; i < w->late_count; i++) pk_event_drop(&w->late[i]);
-  for (uint32_t i = 0; i < w->sock_capacity; i++)
-    if (w->socks[i].handle != 0) close(w->socks[i].fd);
   for (uint32_t i = 0; i < w->acceptor_count; i++)
     if (w->acceptors[i].fd >= 0) close(w->acceptors[i].fd);
   if (w->epoll >= 0) close(w->epoll);
@@ -173,23 +177,33 @@ static void release(pk_worker *w) {
   free(w);
 }
 
-pk_worker *pk_worker_start(uint64_t seed) {
+pk_worker *pk_worker_new(uint64_t seed) {
   void *memory = NULL;
   if (posix_memalign(&memory, 64, sizeof(pk_worker)) != 0) return NULL;
   pk_worker *w = memset(memory, 0, sizeof(pk_worker));
   w->core = pk_core_new(seed);
+  w->transport_of = pk_transport_of;
   pk_descriptors_share(w);
   w->epoll = epoll_create1(EPOLL_CLOEXEC);
   w->wake = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
   w->event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
   struct epoll_event e = {.events = EPOLLIN, .data.u64 = 0};
-  sigset_t all, before;
-  pthread_attr_t attributes;
-  int error = ENOMEM;
   if (w->core != NULL && pk_ring_init(&w->commands, COMMANDS, sizeof(command)) == 0 &&
       pk_ring_init(&w->events, EVENTS_UP, sizeof(pk_op)) == 0 && w->epoll >= 0 && w->wake >= 0 &&
-      w->event_fd >= 0 && epoll_ctl(w->epoll, EPOLL_CTL_ADD, w->wake, &e) == 0 &&
-      pthread_attr_init(&attributes) == 0) {
+      w->event_fd >= 0 && epoll_ctl(w->epoll, EPOLL_CTL_ADD, w->wake, &e) == 0)
+    return w;
+  pk_worker_free(w);
+  errno = ENOMEM;
+  return NULL;
+}
+
+pk_worker *pk_worker_start(uint64_t seed) {
+  pk_worker *w = pk_worker_new(seed);
+  sigset_t all, before;
+  pthread_attr_t attributes;
+  if (w == NULL) return NULL;
+  int error = pthread_attr_init(&attributes);
+  if (error == 0) {
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     pthread_attr_setstacksize(&attributes, STACK);
@@ -198,7 +212,7 @@ pk_worker *pk_worker_start(uint64_t seed) {
     pthread_attr_destroy(&attributes);
   }
   if (error != 0) {
-    release(w);
+    pk_worker_free(w);
     errno = error;
     return NULL;
   }
@@ -217,7 +231,7 @@ void pk_worker_stop(pk_worker *w) {
   command c = {.what = CMD_STOP};
   while (send_command(w, &c) != 0) usleep(1000);
   pthread_join(w->thread, NULL);
-  release(w);
+  pk_worker_free(w);
 }
 
 int pk_worker_event_fd(const pk_worker *w) { return w->event_fd; }
