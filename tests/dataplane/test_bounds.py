@@ -396,10 +396,10 @@ def test_who_holds_requests_that_wait_pays_first(toys, kind, oneway):
     world.connect = "wait"
     hog, other = world.client(), world.client()
     data = toy.request(1, b"svc m other" + bytes(50_000))
+    world.feed(other, data[:30_000])
     for n in range(30):
         if hog not in world.closed:
             world.feed(hog, toy.request(n, b"svc m x" + bytes(50_000), oneway=oneway))
-    world.feed(other, data[:30_000])
     world.feed(other, data[30_000:])
     assert (hog in world.closed, other in world.closed) == (True, False)
     world.connect = "ok"

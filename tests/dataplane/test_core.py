@@ -196,6 +196,21 @@ def test_a_full_upstream_connection_is_not_chosen_and_when_all_are_full_it_is_ov
     assert (reply[1], reply[2]) == (OVERLOADED, 4)
 
 
+@pytest.mark.parametrize("why", ["do not read", "are full"])
+def test_an_endpoint_gets_no_more_connections_than_its_cluster_says(wide, why):
+    """Also where others may still ask: a method of its own, a client that waits for nothing."""
+    limits = {"upstream_buffer": 4000} if why == "do not read" else {"upstream_in_flight": 3}
+    world = World(table([wide.address], max_connections=3, limits=limits))
+    refused = 0
+    for n in range(12):
+        client = world.client()
+        world.feed(client, wide.request(n, b"svc m%d " % n + b"x" * 5000))
+        world.stuck.update(world.upstreams)
+        refused += [frame[1] for frame in world.take(wide, client)] == [OVERLOADED]
+    assert len(world.upstreams) == 3
+    assert refused == 12 - 3 * (2 if why == "do not read" else 3)  # one was read, one is queued
+
+
 def test_an_upstream_that_does_not_read_fills_up_and_is_not_chosen(wide):
     world = World(table([wide.address], max_connections=1, limits={"upstream_buffer": 4000}))
     client = world.client()
