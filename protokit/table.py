@@ -142,10 +142,14 @@ class _Named(dict[Any, int]):
 class _Nested(dict[Any, bytes]):
     """A struct inside of a record, of an object; all 0 where there is none."""
 
-    def __init__(self, type_: str, path: str) -> None:
+    def __init__(self, type_: str, path: str, texts: _Texts) -> None:
         self._packed, members = _packer(type_)
         self._columns = [
-            (operator.attrgetter(member.name), _integers(f"{path}.{member.name}")) for member in members
+            (
+                operator.attrgetter(member.name),
+                texts.column if member.type == "pk_text" else _integers(f"{path}.{member.name}"),
+            )
+            for member in members
         ]
         self[None] = bytes(self._packed.size)
 
@@ -157,7 +161,9 @@ class _Nested(dict[Any, bytes]):
 
 def _integers(path: str, absent: int = 0) -> Convert:
     """Numbers, or names where the engine has an enumeration for the field; ``absent`` stands for None."""
-    named = native.constants(f"PK_{path.upper().replace('.', '_')}_")
+    named = native.constants(f"PK_{path.upper().replace('.', '_')}_") or native.constants(
+        f"PK_{path.rpartition('.')[2].upper()}_"
+    )
     if named:
         return functools.partial(map, _Named(named).__getitem__)
 
@@ -228,7 +234,7 @@ class Image:
             return column
         if member.type == "integer":
             return _integers(member.name, absent)(column)
-        return map(_Nested(member.type, member.name).__getitem__, column)
+        return map(_Nested(member.type, member.name, self._texts).__getitem__, column)
 
     def finish(self, codecs: Sequence[int]) -> native.Table:
         """The table.

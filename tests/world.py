@@ -77,7 +77,8 @@ def table(
     plans = []
     for i in range(clusters):
         plans.append(builder.plan("plan", **(plan or {})))
-        builder.split(i, 1)
+        if not (plan or {}).get("reply"):
+            builder.split(i, 1)
     routes = None
     if not direct:
         routes = builder.routes("r")

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from protokit.wire import Protocol
 
 
+_REPLY_TEXT = 500  # bytes, of what error replies carry
 _MOST_PROTOCOLS = 32  # each is asked about a client's first bytes
 _LOCAL = {"localhost": ("127.0.0.1",)}
 
@@ -248,6 +249,17 @@ def _filters(
             findings.error(f"there is no filter {use.name!r} (known: {known})", *path, i)
 
 
+def _reply(findings: Findings, rule: schema.Rule, reply: schema.Reply, path: Path) -> None:
+    idle = [name for name in ("timeout", "retry", "filters") if getattr(rule, name)]
+    if idle:
+        findings.error(
+            f"a rule with reply sends nothing on: {', '.join(idle)} would do nothing", *path, idle[0]
+        )
+    size = len(reply.text.encode())
+    if size > _REPLY_TEXT:
+        findings.error(f"the text has {size} bytes, at most {_REPLY_TEXT} are sent", *path, "reply", "text")
+
+
 def _rule(
     findings: Findings, rule: schema.Rule, registry: plugins.Registry, clusters: _Names, path: Path
 ) -> None:
@@ -255,9 +267,11 @@ def _rule(
     for s, split in enumerate(rule.split):
         if not findings.hole(*path, "split", s):
             clusters.use(split.cluster, *path, "split", s, "cluster")
-    unknown = findings.hole(*path, "cluster") or findings.hole(*path, "split")
-    if (rule.cluster is None) == (not rule.split) and not unknown:
-        findings.error("give either cluster or split", *path)
+    given = [name for name in ("cluster", "split", "reply") if getattr(rule, name)]
+    if len(given) != 1 and not any(findings.hole(*path, name) for name in ("cluster", "split", "reply")):
+        findings.error("give one of cluster, split and reply", *path)
+    if rule.reply is not None:
+        _reply(findings, rule, rule.reply, path)
     if rule.split and not any(split.weight for split in rule.split):
         findings.error("the weights of the split are all 0", *path, "split")
     if sum(split.weight for split in rule.split) >= 2**32:

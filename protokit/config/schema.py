@@ -63,12 +63,20 @@ class Split(_Section, frozen=True, forbid_unknown_fields=True):
     weight: int = 1
 
 
+class Reply(_Section, frozen=True, forbid_unknown_fields=True):
+    """What a rule answers itself: an error of the caller's protocol. ``text``: at most 500 bytes."""
+
+    status: Literal["no-service", "bad-request", "timeout", "overloaded", "unavailable", "denied", "internal"]
+    text: str = ""
+
+
 class Rule(_Section, frozen=True, forbid_unknown_fields=True):
     """Where matching requests go. The first rule of a table that matches decides."""
 
     match: Match = Match()
     cluster: str | None = None
     split: list[Split] = []
+    reply: Reply | None = None
     timeout: Duration | None = None
     retry: Retry | None = None
     filters: list[FilterUse] = []

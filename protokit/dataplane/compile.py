@@ -28,7 +28,7 @@ ENDPOINTS = Source(
 PLANS = Source(
     "plans",
     schema.Rule,
-    columns=("name", "split", "split_count", "filter"),
+    columns=("name", "split", "split_count", "delay_ms", "hedge_ms", "filter"),
     beside=("match", "cluster", "split", "filters"),
 )
 SPLITS = Source("splits", columns=("cluster", "weight"))
@@ -203,8 +203,9 @@ class _Compiling:
     def _plans(self, rules: Sequence[schema.Rule], names: list[str], before: Uses) -> int:
         """A plan for each rule; the first one's index."""
         known = self.compiled.clusters
-        counts = [len(rule.split) or 1 for rule in rules]
-        shares = [one for rule in rules for one in rule.split or (rule,)]
+        every = [rule.split or (rule,) * (rule.reply is None) for rule in rules]
+        counts = list(map(len, every))
+        shares = list(itertools.chain.from_iterable(every))
         first = self.image.add(
             SPLITS,
             shares,
@@ -217,6 +218,8 @@ class _Compiling:
             name=names,
             split=list(itertools.accumulate(counts, initial=first))[:-1],
             split_count=counts,
+            delay_ms=[0] * len(rules),  # nothing asks for these yet
+            hedge_ms=[0] * len(rules),
             filter=[
                 self._chain((*before, *rule.filters)) if before or rule.filters else None for rule in rules
             ],

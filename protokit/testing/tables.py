@@ -6,7 +6,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from protokit import native
-from protokit.config.schema import Retry
+from protokit.config.schema import Reply, Retry
 from protokit.table import Image, Source
 
 if TYPE_CHECKING:
@@ -81,10 +81,22 @@ class TableBuilder:
         retry_on: Sequence[str] | int = 0,
         idempotent: bool = False,
         filter_chain: int | None = None,
+        delay_ms: int = 0,
+        hedge_ms: int = 0,
+        reply: Reply | None = None,
     ) -> int:
         """Add a plan; ``split`` adds clusters to the last one. ``retry_on``: reasons, or their bits."""
         retry: Any = Retry(attempts, retry_on, idempotent)  # type: ignore[arg-type]
-        return self.add("plans", name=name, timeout_ms=timeout_ms, retry=retry, filter=filter_chain)
+        return self.add(
+            "plans",
+            name=name,
+            timeout_ms=timeout_ms,
+            retry=retry,
+            reply=reply,
+            delay_ms=delay_ms,
+            hedge_ms=hedge_ms,
+            filter=filter_chain,
+        )
 
     def split(self, cluster: int, weight: int) -> int:
         """Add a cluster to the last plan."""

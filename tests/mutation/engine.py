@@ -40,14 +40,14 @@ MUTANTS = (
     ),
     Mutant(
         "a connection's requests in flight are never counted down",
-        "request.c",
+        "attempt.c",
         "  if (c != NULL) c->in_flight--;\n",
         "",
         "tests/dataplane/test_core.py::test_reserved_ids_are_never_issued_and_busy_ones_are_skipped",
     ),
     Mutant(
         "an endpoint's requests are never counted down",
-        "request.c",
+        "attempt.c",
         "  e->active--;\n",
         "",
         "tests/dataplane/test_ill_endpoints.py::test_trials_are_one_at_a_time_and_further_and_further_apart",
@@ -75,7 +75,7 @@ MUTANTS = (
     ),
     Mutant(
         "an ended request keeps its slot",
-        "request.c",
+        "attempt.c",
         "    if (c != NULL && !a->answered) pk_slots_give_up(c, a);\n",
         "",
         "tests/dataplane/test_core.py::test_late_duplicate_and_forged_answers_reach_nobody",
@@ -89,14 +89,14 @@ MUTANTS = (
     ),
     Mutant(
         "a written request is tried again without leave",
-        "request.c",
+        "dispatch.c",
         "return policy && p->retry.idempotent && (p->retry.on & why)",
         "return policy && (p->retry.on & why)",
         "tests/dataplane/test_core.py::test_after_a_byte_was_sent_it_is_not_tried_again_unless_idempotent",
     ),
     Mutant(
         "one-way requests are tried again",
-        "request.c",
+        "dispatch.c",
         "if (r->held == NULL || r->to.oneway) return 0;",
         "if (r->held == NULL) return 0;",
         "tests/dataplane/test_core.py::test_oneway_is_never_tried_again",
@@ -110,7 +110,7 @@ MUTANTS = (
     ),
     Mutant(
         "too large requests are kept for a retry",
-        "request.c",
+        "dispatch.c",
         "int small = f->size <= core->limits.retry_buffer;",
         "int small = 1;",
         "tests/dataplane/test_core.py::test_a_request_too_large_to_keep_goes_on_without_a_retry_and_is_counted",

@@ -249,12 +249,9 @@ static void begin(pk_core *core, pk_conn *c, const uint8_t *data, const pk_frame
   if ((plan->features & PK_F_TIMEOUT) && (budget == 0 || plan->timeout_ms < budget))
     budget = plan->timeout_ms;
   r->timeout_ms = budget != 0 ? budget : core->limits.request_ms;
-  pk_timer_start(&core->wheel, &r->timer, core->now / PK_MS + 1 + r->timeout_ms);
-  if (plan->features & PK_F_FILTER) {
-    pk_filter_ask(core, r, plan, data, f);
-    return;
-  }
-  pk_request_dispatch(core, r, data, f);
+  pk_timer_start(&core->wheel, &r->timer, pk_request_deadline(r));
+  r->steps = (uint16_t)plan->steps;
+  pk_request_run(core, r, data, f);
 }
 
 static void client_frame(pk_core *core, pk_conn *c, const uint8_t *data, const pk_frame *f) {

@@ -7,11 +7,19 @@
 #include "base/hash.h"
 #include "core/internal.h"
 
+/* By PK_STEP_*: a plan's steps are taken in this order. */
+static const pk_plan_step *const steps[PK_STEPS] = {
+    [PK_STEP_DELAY] = &pk_delay_step,
+    [PK_STEP_FILTER] = &pk_filter_step,
+    [PK_STEP_REPLY] = &pk_reply_step,
+};
+
 pk_core *pk_core_new(uint64_t seed) {
   pk_core *core = calloc(1, sizeof *core);
   if (core == NULL) return NULL;
   core->random = seed | 1;
   core->server = &pk_server;
+  core->steps = steps;
   core->pair_server = &pk_pair_server;
   core->free_request = core->free_attempt = PK_NONE;
   core->wheel.next = UINT64_MAX;
@@ -38,7 +46,7 @@ void pk_core_free(pk_core *core) {
   }
   for (uint32_t i = 0; i < core->request_pages; i++) {
     for (uint32_t k = 0; k < PK_PAGE; k++) {
-      if (core->requests[i][k].filtering) pk_codec_release(core->requests[i][k].to.codec);
+      if (core->requests[i][k].state == PK_REQUEST_WAITING) pk_codec_release(core->requests[i][k].to.codec);
       pk_held_free(core, core->requests[i][k].held);
       pk_chunk_free(core, core->requests[i][k].answer);
     }
@@ -154,7 +162,7 @@ void pk_core_shutdown(pk_core *core) {
   core->shutdown = 1;
   for (uint32_t i = 0; i < core->request_pages * PK_PAGE; i++) {
     pk_request *r = &core->requests[i / PK_PAGE][i % PK_PAGE];
-    if (r->to.live != NULL && !r->answered)
+    if (r->to.live != NULL && r->state > PK_REQUEST_ANSWERED)
       pk_request_fail(core, r, PK_STATUS_UNAVAILABLE, text, sizeof text - 1);
   }
   for (uint32_t i = 0; i < core->conn_count; i++) {

@@ -27,21 +27,21 @@ static pk_filtering *filtering_of(const pk_request *r) {
   return &r->to.live->filtering[r->plan - PK_AT(t, pk_plan, t->plans.at)];
 }
 
-void pk_filter_ask(pk_core *core, pk_request *r, const pk_plan *plan, const uint8_t *data, const pk_frame *f) {
+static int ask(pk_core *core, pk_request *r, const uint8_t *data, const pk_frame *f) {
   const pk_limits *l = &core->limits;
   pk_filtering *of = filtering_of(r);
   if (of->requests >= l->filters) {
     overloaded(core, r, "requests of this rule that wait for filters are at the limit of ", l->filters);
-    return;
+    return PK_STEP_OVER;
   }
   /* A rule may hold as much as it leaves free: whoever comes behind one that holds much still finds room. */
   uint64_t bytes = cost(f->size), most = share(l);
   if (core->filter_bytes + of->bytes + bytes <= most) pk_request_hold(core, r, data, f);
   if (r->held == NULL) {
     overloaded(core, r, "bytes that wait for filters are at the limit of ", most);
-    return;
+    return PK_STEP_OVER;
   }
-  r->filtering = 1;
+  r->state = PK_REQUEST_WAITING;
   pk_codec_hold(r->to.codec); /* a one-way request outlives its client */
   of->requests++;
   of->bytes += bytes;
@@ -51,12 +51,13 @@ void pk_filter_ask(pk_core *core, pk_request *r, const pk_plan *plan, const uint
   PK_STAT_ADD(core->stats.filters_bytes, bytes);
   if (l->filter_ms < r->timeout_ms) pk_timer_start(&core->wheel, &r->timer, core->now / PK_MS + 1 + l->filter_ms);
   pk_op_add(core, (pk_op){.op = PK_OP_FILTER,
-                          .arg = plan->filter,
+                          .arg = r->plan->filter,
                           .handle = pk_request_handle(r),
                           .data = (uint64_t)(uintptr_t)r->held->data,
                           .size = f->size,
                           .codec = (uint64_t)(uintptr_t)r->to.codec,
                           .token = r->to.live->token});
+  return PK_STEP_WAITS;
 }
 
 static void read_no_more(pk_core *core, const pk_held *h) {
@@ -65,7 +66,7 @@ static void read_no_more(pk_core *core, const pk_held *h) {
 }
 
 static void waits_no_more(pk_core *core, pk_request *r) {
-  r->filtering = 0;
+  r->state = PK_REQUEST_NEW;
   pk_filtering *of = filtering_of(r);
   of->requests--;
   of->bytes -= cost(r->held->capacity);
@@ -73,7 +74,7 @@ static void waits_no_more(pk_core *core, pk_request *r) {
   PK_STAT_SUB(core->stats.filters_waiting, 1);
 }
 
-void pk_filter_cancel(pk_core *core, pk_request *r) {
+static void cancel(pk_core *core, pk_request *r) {
   waits_no_more(core, r);
   pk_codec_release(r->to.codec);
   PK_STAT_ADD(core->stats.filters_cancelled, 1);
@@ -92,6 +93,13 @@ void pk_filter_cancel(pk_core *core, pk_request *r) {
                           .handle = h->request,
                           .token = r->to.live->token});
 }
+
+static void due(pk_core *core, pk_request *r) {
+  uint32_t ms = r->to.live->table->limits.filter_ms;
+  pk_request_late(core, r, "protokit: the filters did not decide", NULL, ms < r->timeout_ms ? ms : r->timeout_ms);
+}
+
+const pk_plan_step pk_filter_step = {.run = ask, .due = due, .cancel = cancel};
 
 /* The other side has heard of the end; mostly of the oldest first. */
 static void free_orphan(pk_core *core, pk_handle request) {
@@ -128,7 +136,7 @@ static int replace_held(pk_core *core, pk_request *r, const uint8_t *data, size_
 int pk_core_decide(pk_core *core, pk_handle request, uint32_t verdict, uint32_t cluster,
                    uint32_t status, const char *text, size_t text_size) {
   pk_request *r = pk_request_find(core, request);
-  if (r == NULL || !r->filtering) {
+  if (r == NULL || r->state != PK_REQUEST_WAITING || r->step != &pk_filter_step) {
     free_orphan(core, request);
     return -1;
   }
@@ -145,10 +153,8 @@ int pk_core_decide(pk_core *core, pk_handle request, uint32_t verdict, uint32_t 
     static const char why[] = "protokit: the request that a filter changed does not fit any more";
     pk_request_fail(core, r, PK_STATUS_INTERNAL, why, sizeof why - 1);
   } else {
-    if (core->limits.filter_ms < r->timeout_ms)
-      pk_timer_start(&core->wheel, &r->timer, r->started / PK_MS + 1 + r->timeout_ms);
     if (verdict == PK_DECIDE_CLUSTER && cluster < r->to.live->table->clusters.count) r->to.cluster = cluster;
-    pk_request_dispatch(core, r, r->held->data, &r->held->frame);
+    pk_request_go_on(core, r);
   }
   pk_codec_release(codec);
   return 0;

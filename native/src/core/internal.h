@@ -7,10 +7,13 @@
  *   live.c      tables in use, and what has state beyond them
  *   slots.c     which request an answer belongs to
  *   greeting.c  what is said before requests
- *   request.c   requests and their attempts, from begin to the one end
- *   filter.c    requests that wait for filters
+ *   pick.c      endpoint and connection for a target
  *   pinned.c    a client's own upstream connections
- *   server.c    connections of servers; choosing one
+ *   attempt.c   one try on one connection
+ *   request.c   requests: what they hold, their answer, their end
+ *   dispatch.c  a request's way through its plan, and its tries
+ *   reply.c, delay.c, filter.c  steps of a plan
+ *   server.c    connections of servers
  *   pair.c      connections of no known protocol, passed on byte by byte
  *   client.c    connections of clients
  *   core.c      life of a core, batches
@@ -139,6 +142,7 @@ typedef struct pk_attempt {
   uint8_t waiting;      /* its connection is not open yet */
   uint8_t shared;       /* its connection is no client's own */
   uint8_t answered;     /* its slot is free */
+  uint32_t sibling;     /* the next one of its request, or PK_NONE */
 } pk_attempt;
 _Static_assert(sizeof(pk_attempt) <= 64, "an attempt is one cache line");
 
@@ -156,7 +160,32 @@ typedef struct pk_target {
   uint8_t named;         /* its ids are byte strings */
 } pk_target;
 
-typedef struct pk_request {
+typedef struct pk_request pk_request;
+
+/* What a step of a request's plan says. */
+enum { PK_STEP_ON = 0, /* the next one */ PK_STEP_WAITS /* it goes on later */, PK_STEP_OVER /* it was answered */ };
+
+/* A policy that a request goes through before it is sent (filter.c ...). One that lets it wait keeps its bytes
+ * (pk_request_hold), makes it PK_REQUEST_WAITING, and goes on by pk_request_go_on. */
+typedef struct pk_plan_step {
+  int (*run)(pk_core *core, pk_request *r, const uint8_t *data, const pk_frame *f);
+  void (*due)(pk_core *core, pk_request *r);    /* while it waits its timer has fired: its own time, or the request's */
+  void (*cancel)(pk_core *core, pk_request *r); /* it ends while it waits */
+} pk_plan_step;
+
+/* What a request is doing:
+ *
+ *   NEW      -> WAITING, SENT, ANSWERED, FREE   it is routed, and goes through its plan
+ *   WAITING  -> NEW, ANSWERED, FREE             a step lets it wait
+ *   SENT     -> SENT, ANSWERED, FREE            it has attempts, one after the other or several
+ *   ANSWERED -> FREE                            its answer waits for its turn */
+enum { PK_REQUEST_FREE = 0, PK_REQUEST_ANSWERED, PK_REQUEST_NEW, PK_REQUEST_WAITING, PK_REQUEST_SENT };
+
+/* What an attempt came to; those from FAILED on are counted against its endpoint. */
+enum { PK_ATTEMPT_GIVEN_UP = 0, /* or answered: nothing against it */ PK_ATTEMPT_FAILED, PK_ATTEMPT_TIMED_OUT };
+enum { PK_ATTEMPTS = 4 }; /* of one request at a time */
+
+struct pk_request {
   pk_timer timer;
   uint64_t client_id; /* where ids are byte strings: a hash; the id itself is in pk_core.ids */
   uint64_t started;
@@ -164,15 +193,17 @@ typedef struct pk_request {
   const pk_plan *plan; /* NULL until it is routed */
   uint32_t index, generation;
   uint32_t context, timeout_ms;
-  uint32_t attempt; /* index, or PK_NONE */
+  const pk_plan_step *step; /* that it waits at */
+  uint32_t attempt; /* the newest: index, or PK_NONE; the others are its siblings */
   uint32_t next;    /* in the free list */
-  uint8_t answered, filtering;
+  uint16_t steps;   /* of its plan that are left: bits by PK_STEP_* */
+  uint8_t state;    /* PK_REQUEST_* */
   uint8_t refused; /* a server refused the greeting */
   uint8_t id_size; /* of an id that is a byte string; or PK_ABSENT */
   pk_held *held;
   struct pk_request *before, *behind; /* of its client (pk_conn.requests) */
   pk_chunk *answer; /* where answers keep the order of requests: it waits for its turn */
-} pk_request;
+};
 
 #define PK_ABSENT 0xffu /* pk_request.id_size: the request has no id */
 
@@ -288,7 +319,8 @@ struct pk_core {
   pk_limits limits;
   pk_cached_route cached_routes[PK_CACHED_ROUTES]; /* of the newest table */
   int draining, shutdown;
-  const pk_kind *client, *server, *pair_server; /* kinds, for who stands below them */
+  const pk_kind *server, *pair_server; /* kinds, for who stands below them */
+  const pk_plan_step *const *steps;         /* by PK_STEP_* */
 
   pk_conn **conns;
   uint32_t conn_count, conn_capacity, client_count;
@@ -512,7 +544,6 @@ pk_conn *pk_request_client(pk_core *core, const pk_request *r);
 static inline pk_handle pk_request_handle(const pk_request *r) {
   return (uint64_t)r->generation << 32 | r->index;
 }
-void pk_request_dispatch(pk_core *core, pk_request *r, const uint8_t *data, const pk_frame *f);
 /* Keep its bytes (r->held), which count for its client; -1 without memory. */
 int pk_request_hold(pk_core *core, pk_request *r, const uint8_t *data, const pk_frame *f);
 pk_held *pk_request_unhold(pk_core *core, pk_request *r); /* they are the caller's to free; NULL: there are none */
@@ -520,24 +551,39 @@ pk_held *pk_request_unhold(pk_core *core, pk_request *r); /* they are the caller
 void pk_request_answer(pk_core *core, pk_request *r, const uint8_t *data, const pk_frame *f);
 /* Ends the request with an error that the caller's library raises; `text` up to 512 bytes. */
 void pk_request_fail(pk_core *core, pk_request *r, uint32_t status, const char *text, size_t size);
-/* An attempt came to nothing; `why` is PK_RETRY_ON_*, `lost` why its connection ended. Tries again where that is safe,
- * else fails. */
-void pk_request_lost(pk_core *core, pk_request *r, uint32_t why, int written, uint8_t lost);
-void pk_request_timeout(pk_core *core, pk_request *r);
 void pk_request_end(pk_core *core, pk_request *r);
 void pk_request_client_left(pk_core *core, pk_conn *client); /* end what nobody waits for any more */
 void pk_request_drop_oneway(pk_core *core, const pk_conn *client); /* goes through all requests */
-int pk_request_may_retry(const pk_request *r, uint32_t why, int written);
+
+/* attempt.c */
+/* On this connection, which waits where it is being opened; NULL without memory. */
+pk_attempt *pk_attempt_begin(pk_core *core, pk_request *r, pk_conn *c);
+/* 0; PK_ERR_SPACE; PK_ERR_UNSUPPORTED when its id cannot be rewritten; PK_SLOT_REUSED. */
+int pk_attempt_send(pk_core *core, pk_conn *c, const pk_request *r, pk_attempt *a, const uint8_t *data,
+                    const pk_frame *f);
+void pk_attempt_end(pk_core *core, pk_request *r, pk_attempt *a, uint32_t outcome); /* PK_ATTEMPT_* */
+
+/* dispatch.c */
+/* When the request's time is over, ticks. */
+static inline uint64_t pk_request_deadline(const pk_request *r) { return r->started / PK_MS + 1 + r->timeout_ms; }
+void pk_request_run(pk_core *core, pk_request *r, const uint8_t *data, const pk_frame *f);
+void pk_request_go_on(pk_core *core, pk_request *r); /* it has waited */
+/* An attempt came to nothing; `why` is PK_RETRY_ON_CONNECT_FAILURE or PK_RETRY_ON_RESET. Tries again where that is safe,
+ * else fails. */
+void pk_request_lost(pk_core *core, pk_request *r, pk_attempt *a, uint32_t why, int written);
 /* An answer that says overloaded or timeout: 1 when the request is tried again instead. */
-int pk_request_retry_answer(pk_core *core, pk_request *r, uint32_t status);
-void pk_request_move(pk_core *core, pk_request *r, pk_conn *c); /* off a connection being opened, onto this open one */
+int pk_request_retry_answer(pk_core *core, pk_request *r, pk_attempt *a, uint32_t status);
+/* Its attempt goes off a connection being opened, onto this open one. */
+void pk_request_move(pk_core *core, pk_request *r, pk_attempt *a, pk_conn *c);
 /* On a connection that has just opened. */
 void pk_request_send(pk_core *core, pk_request *r, pk_conn *c, pk_attempt *a, const uint8_t *data,
                      const pk_frame *f);
+void pk_request_timeout(pk_core *core, pk_request *r); /* its timer has fired */
+/* It fails: "`what`127.0.0.1:20881 (cluster demo) within `ms` ms". */
+void pk_request_late(pk_core *core, pk_request *r, const char *what, const pk_endpoint *e, uint32_t ms);
 
-/* filter.c */
-void pk_filter_ask(pk_core *core, pk_request *r, const pk_plan *plan, const uint8_t *data, const pk_frame *f);
-void pk_filter_cancel(pk_core *core, pk_request *r); /* its request ends */
+/* Steps, each of its own file. */
+extern const pk_plan_step pk_reply_step, pk_delay_step, pk_filter_step;
 
 static inline void pk_message_text(pk_message *m, const pk_table *t, pk_text text) {
   pk_message_bytes(m, pk_table_text_at(t, text), text.size);

@@ -65,7 +65,8 @@ static PK_RARE uint32_t share_of(const pk_core *core, const pk_endpoint *e, cons
   if (client == NULL || client->in_flight <= free) return 0;
   held = 0;
   for (const pk_request *one = client->requests; one != NULL && held < free; one = one->behind)
-    held += one->attempt != PK_NONE && pk_attempt_at(core, one->attempt)->endpoint == e;
+    for (uint32_t i = one->attempt; i != PK_NONE; i = pk_attempt_at(core, i)->sibling)
+      held += pk_attempt_at(core, i)->endpoint == e;
   return held > 0 && held >= free ? PK_UP_SHARE : 0;
 }
 

@@ -9,7 +9,7 @@ enum { AVOID_MS = 5000 };
 static void relieve(pk_core *core, pk_conn *c) {
   c->relieve = core->now + (core->now - c->opened);
   for (uint32_t next = c->waiting_head; next != PK_NONE;) {
-    const pk_attempt *a = pk_attempt_at(core, next);
+    pk_attempt *a = pk_attempt_at(core, next);
     pk_request *r = pk_request_find(core, a->request);
     next = a->next;
     if (r == NULL) continue;
@@ -18,12 +18,12 @@ static void relieve(pk_core *core, pk_conn *c) {
       pk_pick_another(core, &r->to);
       return;
     }
-    pk_request_move(core, r, open);
+    pk_request_move(core, r, a, open);
   }
 }
 
-/* The request that an answer is for, off its slot; NULL where nobody waits for it. `size` bytes of it are there. */
-static pk_request *answered(pk_core *core, pk_conn *c, const uint8_t *data, size_t size, const pk_frame *f) {
+/* The attempt that an answer is for, off its slot; NULL where nobody waits for it. `size` bytes of it are there. */
+static pk_attempt *answered(pk_core *core, pk_conn *c, const uint8_t *data, size_t size, const pk_frame *f) {
   uint32_t index = pk_slots_answered(core, c, data, size, f);
   if (index == PK_NONE) {
     PK_STAT_ADD(core->stats.answers_unmatched, 1);
@@ -31,15 +31,16 @@ static pk_request *answered(pk_core *core, pk_conn *c, const uint8_t *data, size
   }
   pk_attempt *a = pk_attempt_at(core, index);
   a->answered = 1;
-  return pk_request_find(core, a->request);
+  return a;
 }
 
 static void response(pk_core *core, pk_conn *c, const uint8_t *data, const pk_frame *f) {
-  pk_request *r = answered(core, c, data, f->size, f);
+  pk_attempt *a = answered(core, c, data, f->size, f);
+  pk_request *r = a == NULL ? NULL : pk_request_find(core, a->request);
   if (r == NULL) return;
   if (f->status > PK_STATUS_APP_ERROR) {
-    PK_STAT_ADD(c->endpoint->stats->errors, 1);
-    if (pk_request_retry_answer(core, r, f->status)) return;
+    if (pk_request_retry_answer(core, r, a, f->status)) return;
+    pk_attempt_end(core, r, a, PK_ATTEMPT_FAILED);
   }
   pk_request_answer(core, r, data, f);
 }
@@ -74,9 +75,10 @@ static int large(pk_core *core, pk_conn *c, const uint8_t *data, size_t size, co
     return 1;
   }
   PK_STAT_ADD(core->stats.answers_too_large, 1);
-  pk_request *r = answered(core, c, data, size, f);
+  pk_attempt *a = answered(core, c, data, size, f);
+  pk_request *r = a == NULL ? NULL : pk_request_find(core, a->request);
   if (r == NULL) return 1;
-  PK_STAT_ADD(c->endpoint->stats->errors, 1);
+  pk_attempt_end(core, r, a, PK_ATTEMPT_FAILED);
   pk_request_fail(core, r, PK_STATUS_INTERNAL, m.data, m.size);
   return 1;
 }
@@ -168,14 +170,14 @@ static void fail_all(pk_core *core, pk_conn *c) {
     if (r == NULL) {
       pk_attempt_free(core, a);
     } else {
-      pk_request_lost(core, r, PK_RETRY_ON_CONNECT_FAILURE, 0, c->lost);
+      pk_request_lost(core, r, a, PK_RETRY_ON_CONNECT_FAILURE, 0);
     }
   }
   uint32_t at = 0;
   while (c->in_flight > 0 && (next = pk_slots_next(c, &at)) != PK_NONE) {
     pk_attempt *a = pk_attempt_at(core, next);
     pk_request *r = pk_request_find(core, a->request);
-    if (r != NULL) pk_request_lost(core, r, PK_RETRY_ON_RESET, a->out_at < sent, c->lost);
+    if (r != NULL) pk_request_lost(core, r, a, PK_RETRY_ON_RESET, a->out_at < sent);
   }
 }
 

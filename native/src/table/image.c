@@ -49,12 +49,17 @@ static const pk_table_field endpoint_fields[] = {
 static const pk_table_field plan_fields[] = {
     MADE(features),
     MADE(cluster),
-    PARTS(split, split_count, 1, SPLITS),
+    PARTS(split, split_count, 0, SPLITS),
     MADE(split_total),
     ANY(timeout_ms),
     ANY(retry.attempts),
     NUMBER(retry.on, 0, 2 * PK_RETRY_ON_TIMEOUT - 1),
     FLAG(retry.idempotent),
+    MADE(steps),
+    NUMBER(reply.status, 0, PK_STATUS_COUNT - 1),
+    NAME(reply.text),
+    ANY(delay_ms),
+    ANY(hedge_ms),
     ANY(filter),
     NAME(name),
 };
@@ -248,6 +253,10 @@ static int check_rest(const pk_table *t, char *why, size_t why_size) {
   }
   for (uint32_t i = 0; i < t->plans.count; i++) {
     const pk_plan *p = pk_table_plan_at(t, i);
+    if ((p->split_count > 0) == (p->reply.status != 0)) {
+      snprintf(why, why_size, "plans[%u] has not either a cluster or a reply", i);
+      return 0;
+    }
     uint64_t total = 0;
     for (uint32_t n = 0; n < p->split_count; n++) total += (PK_AT(t, pk_split, t->splits.at) + p->split)[n].weight;
     if (total <= UINT32_MAX) continue;

@@ -135,14 +135,16 @@ static void build_index(const pk_table *t, pk_routes *r, pk_rule *rules, pk_slot
 
 static void finish_plan(const pk_table *t, pk_plan *p) {
   const pk_split *s = PK_AT(t, pk_split, t->splits.at) + p->split;
-  p->cluster = s->cluster;
+  p->cluster = p->split_count > 0 ? s->cluster : PK_NONE;
   for (uint32_t i = 0; i < p->split_count; i++) p->split_total += s[i].weight;
   p->features = (p->split_count > 1 ? PK_F_SPLIT : 0) | (p->retry.attempts > 1 ? PK_F_RETRY : 0) |
-                (p->filter != PK_NONE ? PK_F_FILTER : 0) | (p->timeout_ms > 0 ? PK_F_TIMEOUT : 0);
+                (p->timeout_ms > 0 ? PK_F_TIMEOUT : 0) | (p->retry.attempts > 1 || p->hedge_ms > 0 ? PK_F_KEEP : 0);
+  p->steps = (uint32_t)(p->reply.status != 0) << PK_STEP_REPLY | (uint32_t)(p->delay_ms > 0) << PK_STEP_DELAY |
+             (uint32_t)(p->filter != PK_NONE) << PK_STEP_FILTER;
 }
 
 static uint32_t sure_cluster(const pk_plan *p) {
-  return p->features & (PK_F_SPLIT | PK_F_FILTER) ? PK_NONE : p->cluster;
+  return (p->features & PK_F_SPLIT) || p->steps != 0 ? PK_NONE : p->cluster;
 }
 
 /* Where all requests of a listener go, whatever they ask, or PK_NONE. */

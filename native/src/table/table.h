@@ -43,7 +43,7 @@ enum { PK_BALANCE_ROUND_ROBIN = 0, PK_BALANCE_LEAST_REQUEST = 1, PK_BALANCE_COUN
 enum { PK_DEPTH_FRAME = 0, PK_DEPTH_DESTINATION = 1 };
 
 /* What a plan asks of a request; zero is the bare path. */
-enum { PK_F_SPLIT = 1, PK_F_RETRY = 2, PK_F_FILTER = 4, PK_F_TIMEOUT = 8 };
+enum { PK_F_SPLIT = 1, PK_F_RETRY = 2, PK_F_TIMEOUT = 4, PK_F_KEEP = 8 /* its bytes, for another attempt */ };
 /* Configuration says `connect-failure` and so on: names of the enumeration `retry.on`. */
 enum {
   PK_RETRY_ON_CONNECT_FAILURE = 1,
@@ -79,6 +79,15 @@ typedef struct pk_retry {
   uint32_t idempotent;
 } pk_retry;
 
+/* Steps of a plan before its requests are sent, in this order. */
+enum { PK_STEP_DELAY = 0, PK_STEP_FILTER, PK_STEP_REPLY, PK_STEPS };
+
+/* A direct answer. */
+typedef struct pk_reply {
+  uint32_t status; /* PK_STATUS_*; 0: none */
+  pk_text text;
+} pk_reply;
+
 typedef struct pk_plan {
   uint32_t features;    /* made: PK_F_* */
   uint32_t cluster;     /* made: the first split's */
@@ -86,6 +95,10 @@ typedef struct pk_plan {
   uint32_t split_total; /* made: of their weights */
   uint32_t timeout_ms;  /* 0: limits.request_ms */
   pk_retry retry;
+  uint32_t steps;       /* made: bits by PK_STEP_* */
+  pk_reply reply;
+  uint32_t delay_ms;    /* 0: none */
+  uint32_t hedge_ms;    /* without an answer for so long a second attempt is made; 0: never */
   uint32_t filter;      /* the filter chain's number, for the deciding side, or PK_NONE */
   pk_text name;
 } pk_plan;

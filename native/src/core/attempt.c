@@ -1,0 +1,95 @@
+/* attempt.c: one try of a request on one connection, from begin to its one end. */
+#include "core/internal.h"
+
+pk_attempt *pk_attempt_begin(pk_core *core, pk_request *r, pk_conn *c) {
+  pk_attempt *a = pk_attempt_new(core);
+  if (a == NULL) return NULL;
+  pk_endpoint *e = c->endpoint;
+  a->conn = pk_conn_handle(c);
+  a->endpoint = e;
+  a->request = pk_request_handle(r);
+  a->started = core->now;
+  a->shared = !c->pinned;
+  a->sibling = r->attempt;
+  r->attempt = a->index;
+  e->active++;
+  e->shared_active += a->shared;
+  e->waiting[r->to.bucket] += a->shared;
+  PK_STAT_ADD(e->stats->active, 1);
+  PK_STAT_ADD(e->stats->requests, 1);
+  c->last_used = core->now;
+  if (r->timer.due > c->deadline) c->deadline = r->timer.due;
+  if (c->in_flight++ == 0) {
+    c->busy_since = core->now;
+    pk_conn_timer(core, c);
+  }
+  if (!pk_conn_is_opening(c)) return a;
+  a->waiting = 1;
+  *(c->waiting_tail == PK_NONE ? &c->waiting_head : &pk_attempt_at(core, c->waiting_tail)->next) = a->index;
+  c->waiting_tail = a->index;
+  return a;
+}
+
+int pk_attempt_send(pk_core *core, pk_conn *c, const pk_request *r, pk_attempt *a, const uint8_t *data,
+               const pk_frame *f) {
+  int oneway = f->kind == PK_KIND_ONEWAY, size = (int)f->size;
+  int renamed = c->named && !c->pinned && r->id_size != PK_ABSENT;
+  uint32_t room = renamed ? pk_id_room(c->codec, f->size) : f->size;
+  uint8_t *to = pk_out_reserve(core, c, room);
+  if (to == NULL) return PK_ERR_SPACE;
+  if (!oneway) {
+    int taken = pk_slots_take(c, a, r->client_id);
+    if (taken != 0) return taken;
+  } else {
+    a->wire_id = c->pinned ? r->client_id : pk_slots_id(c);
+  }
+  if (renamed) {
+    uint8_t id[PK_ID_MAX];
+    size = c->codec->splice_id(c->codec, data, f, id, pk_id_write(c->codec, a->wire_id, id), to, room);
+    if (size <= 0) {
+      if (!oneway) pk_slots_put_back(c, a);
+      return PK_ERR_UNSUPPORTED;
+    }
+  } else {
+    memcpy(to, data, f->size);
+    if (c->codec->id_bytes > 0 && !c->pinned && !c->named) c->codec->patch_id(c->codec, to, f, a->wire_id);
+  }
+  a->out_at = c->out_total;
+  pk_out_commit(core, c, (uint32_t)size);
+  return 0;
+}
+
+/* What it came to is known: counted, and told of its endpoint. */
+static PK_RARE void came_to(pk_core *core, const pk_attempt *a, uint32_t outcome) {
+  if (outcome == PK_ATTEMPT_TIMED_OUT) {
+    PK_STAT_ADD(a->endpoint->stats->timeouts, 1);
+    if (!a->waiting) pk_endpoint_unanswered(core, a);
+  } else {
+    PK_STAT_ADD(a->endpoint->stats->errors, 1);
+  }
+}
+
+static void unlink_from(const pk_core *core, pk_request *r, const pk_attempt *a) {
+  uint32_t *at = &r->attempt;
+  while (*at != a->index) at = &pk_attempt_at(core, *at)->sibling;
+  *at = a->sibling;
+}
+
+void pk_attempt_end(pk_core *core, pk_request *r, pk_attempt *a, uint32_t outcome) {
+  pk_endpoint *e = a->endpoint;
+  if (outcome >= PK_ATTEMPT_FAILED) came_to(core, a, outcome);
+  unlink_from(core, r, a);
+  e->active--;
+  e->shared_active -= a->shared;
+  e->waiting[r->to.bucket] -= a->shared;
+  PK_STAT_SUB(e->stats->active, 1);
+  pk_conn *c = pk_conn_find(core, a->conn);
+  if (c != NULL) c->in_flight--;
+  if (a->waiting) {
+    a->request = 0; /* freed when the connection opens or fails */
+  } else {
+    if (c != NULL && !a->answered) pk_slots_give_up(c, a);
+    pk_attempt_free(core, a);
+  }
+  if (c != NULL) pk_conn_touch(core, c);
+}
