@@ -250,10 +250,10 @@ def _filters(
 
 
 def _reply(findings: Findings, rule: schema.Rule, reply: schema.Reply, path: Path) -> None:
-    idle = [name for name in ("timeout", "retry", "filters") if getattr(rule, name)]
+    idle = [name for name in ("timeout", "retry") if getattr(rule, name)]
     if idle:
         findings.error(
-            f"a rule with reply sends nothing on: {', '.join(idle)} would do nothing", *path, idle[0]
+            f"a rule with reply sends nothing on: {' and '.join(idle)} would do nothing", *path, idle[0]
         )
     size = len(reply.text.encode())
     if size > _REPLY_TEXT:

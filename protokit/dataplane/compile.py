@@ -203,7 +203,9 @@ class _Compiling:
     def _plans(self, rules: Sequence[schema.Rule], names: list[str], before: Uses) -> int:
         """A plan for each rule; the first one's index."""
         known = self.compiled.clusters
-        every = [rule.split or (rule,) * (rule.reply is None) for rule in rules]
+        every: list[Sequence[schema.Split | schema.Rule]] = [
+            rule.split or (() if rule.reply else (rule,)) for rule in rules
+        ]
         counts = list(map(len, every))
         shares = list(itertools.chain.from_iterable(every))
         first = self.image.add(

@@ -110,6 +110,26 @@ CASES = [
         "the weights of cluster 'b' are all 0",
     ),
     ("        cluster: a\n", "", "10:9: give one of cluster, split and reply"),
+    (
+        "        cluster: a\n",
+        "        cluster: a\n        reply: {status: denied}\n",
+        "10:9: give one of cluster, split and reply",
+    ),
+    (
+        "        cluster: a\n",
+        "        reply: {status: ok}\n",
+        "status: expected one of no-service, bad-request, timeout, overloaded",
+    ),
+    (
+        "        cluster: a\n",
+        "        reply: {status: denied}\n",
+        "a rule with reply sends nothing on: timeout",
+    ),
+    (
+        "        cluster: a\n",
+        f"        reply: {{status: denied, text: {'x' * 501}}}\n",
+        "the text has 501 bytes, at most 500 are sent",
+    ),
     ("    rules:", "    rules: {", "not YAML:"),
     ("routes: main", "routes: main\n    cluster: a", "give either routes or cluster"),
     ("clusters:", "workers: 0\nclusters:", "18:10: workers: expected 1 to 64"),

@@ -145,6 +145,16 @@ def test_a_reload_keeps_who_waits_with_his_plan(wide):
     assert [body for _, body in asked(world, wide, world.only_upstream())] == [b"svc m x"]
 
 
+def test_a_rule_that_answers_is_behind_its_filters(wide):
+    world = World(table([wide.address], plan={"filter_chain": 0, "reply": Reply("denied", "no")}))
+    client = world.client()
+    world.feed(client, wide.request(1))
+    assert not world.take(wide, client)
+    [op] = world.filters
+    world.batch(("decide", op.handle, 0))
+    assert [(frame[1], frame[3]) for frame in world.take(wide, client)] == [(DENIED, b"no")]
+
+
 # Several attempts: a second one when the first has no answer for a while. The first answer wins.
 
 

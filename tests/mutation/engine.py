@@ -103,8 +103,8 @@ MUTANTS = (
     ),
     Mutant(
         "a retry goes where it failed",
-        "request.c",
-        "  r->to.avoid = failed;\n",
+        "dispatch.c",
+        "  r->to.avoid = (pk_endpoint *)(uintptr_t)failed;\n",
         "",
         "tests/dataplane/test_bounds.py::test_a_retry_goes_where_it_has_not_failed",
     ),
@@ -272,7 +272,7 @@ MUTANTS = (
     Mutant(
         "what waits for a connection that fails is forgotten",
         "server.c",
-        "      pk_request_lost(core, r, PK_RETRY_ON_CONNECT_FAILURE, 0, c->lost);\n",
+        "      pk_request_lost(core, r, a, PK_RETRY_ON_CONNECT_FAILURE, 0);\n",
         "      (void)0;\n",
         "tests/dataplane/test_core.py::test_every_failure_ends_a_request_exactly_once[wide]",
     ),
