@@ -244,6 +244,45 @@ def test_native_includes_point_down_the_order(path):
     assert [str(target) for target in found if native_rank(target) > native_rank(path)] == []
 
 
+def native_symbols(directory: Path) -> dict[str, tuple[set[str], set[str]]]:
+    """What each C file of the engine defines for others, and what it takes from them: as its object says."""
+    flags = ["-O0", "-w", "-std=c11", "-D_GNU_SOURCE", f"-I{NATIVE}", f"-I{NATIVE.parent / 'include'}"]
+    found = {}
+    for path in sorted(NATIVE.rglob("*.c")):
+        target = directory / f"{path.stem}.o"
+        subprocess.run(["gcc", *flags, "-c", path, "-o", target], check=True)
+        lines = subprocess.run(["nm", target], check=True, capture_output=True, text=True).stdout.splitlines()
+        symbols = [line.split()[-2:] for line in lines]
+        found[str(path.relative_to(NATIVE))] = (
+            {name for kind, name in symbols if kind in "TDBRVC"},
+            {name for kind, name in symbols if kind == "U"},
+        )
+    return found
+
+
+def circles(uses: dict[str, set[str]]) -> list[str]:
+    """Of a graph: those that are left when, again and again, who uses nothing that is left goes."""
+    left = dict(uses)
+    while ended := [one for one, needs in left.items() if not (needs - {one}) & left.keys()]:
+        for one in ended:
+            del left[one]
+    return sorted(left)
+
+
+def test_no_room_of_the_engine_and_no_file_of_its_core_is_in_a_circle(tmp_path):
+    symbols = native_symbols(tmp_path)
+    owner = {name: path for path, (defined, _) in symbols.items() for name in defined}
+    files = {path: {owner[name] for name in needs if name in owner} for path, (_, needs) in symbols.items()}
+    rooms: dict[str, set[str]] = {}
+    for path, needs in files.items():
+        rooms.setdefault(path.partition("/")[0], set()).update(one.partition("/")[0] for one in needs)
+    assert circles(rooms) == []
+    assert len([path for path in files if path.startswith("core/")]) > 10
+    core = {path: needs for path, needs in files.items() if path.startswith("core/")}
+    assert circles(core) == []
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": set()}) == ["a", "b", "c"]
+
+
 def test_plugins_in_c_carry_the_headers_as_they_are():
     headers = REPO / "native" / "include" / "protokit"
     plugins = [path.parent / "include" / "protokit" for path in REPO.glob("*/*/build_native.py")]

@@ -30,35 +30,6 @@ pk_attempt *pk_attempt_begin(pk_core *core, pk_request *r, pk_conn *c) {
   return a;
 }
 
-int pk_attempt_send(pk_core *core, pk_conn *c, const pk_request *r, pk_attempt *a, const uint8_t *data,
-               const pk_frame *f) {
-  int oneway = f->kind == PK_KIND_ONEWAY, size = (int)f->size;
-  int renamed = c->named && !c->pinned && r->id_size != PK_ABSENT;
-  uint32_t room = renamed ? pk_id_room(c->codec, f->size) : f->size;
-  uint8_t *to = pk_out_reserve(core, c, room);
-  if (to == NULL) return PK_ERR_SPACE;
-  if (!oneway) {
-    int taken = pk_slots_take(c, a, r->client_id);
-    if (taken != 0) return taken;
-  } else {
-    a->wire_id = c->pinned ? r->client_id : pk_slots_id(c);
-  }
-  if (renamed) {
-    uint8_t id[PK_ID_MAX];
-    size = c->codec->splice_id(c->codec, data, f, id, pk_id_write(c->codec, a->wire_id, id), to, room);
-    if (size <= 0) {
-      if (!oneway) pk_slots_put_back(c, a);
-      return PK_ERR_UNSUPPORTED;
-    }
-  } else {
-    memcpy(to, data, f->size);
-    if (c->codec->id_bytes > 0 && !c->pinned && !c->named) c->codec->patch_id(c->codec, to, f, a->wire_id);
-  }
-  a->out_at = c->out_total;
-  pk_out_commit(core, c, (uint32_t)size);
-  return 0;
-}
-
 /* What it came to is known: counted, and told of its endpoint. */
 static PK_RARE void came_to(pk_core *core, const pk_attempt *a, uint32_t outcome) {
   if (outcome == PK_ATTEMPT_TIMED_OUT) {

@@ -75,14 +75,17 @@ static pk_conn *choose(pk_core *core, pk_request *r, uint32_t *status) {
   return r->to.own ? pk_pinned_choose(core, r, status) : pk_pick(core, &r->to, status);
 }
 
-/* After the bytes are on their way: keep them only for a retry that may come, and only small ones. */
-static void keep_for_retry(pk_core *core, pk_request *r, const uint8_t *data, const pk_frame *f) {
+/* After the bytes are on their way: keep them only for another attempt that may come, and only small ones. */
+static PK_RARE void keep(pk_core *core, pk_request *r, const uint8_t *data, const pk_frame *f) {
   int wanted = (r->plan->features & PK_F_KEEP) != 0;
   int small = f->size <= core->limits.retry_buffer;
   if (wanted && small && r->held == NULL) pk_request_hold(core, r, data, f);
   if (wanted && (!small || r->held == NULL)) PK_STAT_ADD(core->stats.retries_too_large, 1);
   /* `data` and `f` may stand there: not used any more */
   if (!wanted || !small) pk_held_free(core, pk_request_unhold(core, r));
+  uint32_t hedge = r->to.tries == 1 && !r->to.own ? r->plan->hedge_ms : 0;
+  uint64_t then = core->now / PK_MS + 1 + hedge;
+  if (hedge > 0 && then < r->timer.due) pk_timer_start(&core->wheel, &r->timer, then);
 }
 
 static void overloaded(pk_core *core, pk_request *r, const char *why) {
@@ -124,7 +127,37 @@ static PK_RARE void not_sent(pk_core *core, pk_request *r, uint32_t status) {
   }
 }
 
-/* `why` is pk_attempt_send's. */
+/* 0; PK_ERR_SPACE; PK_ERR_UNSUPPORTED when its id cannot be rewritten; PK_SLOT_REUSED. */
+static int send(pk_core *core, pk_conn *c, const pk_request *r, pk_attempt *a, const uint8_t *data,
+               const pk_frame *f) {
+  int oneway = f->kind == PK_KIND_ONEWAY, size = (int)f->size;
+  int renamed = c->named && !c->pinned && r->id_size != PK_ABSENT;
+  uint32_t room = renamed ? pk_id_room(c->codec, f->size) : f->size;
+  uint8_t *to = pk_out_reserve(core, c, room);
+  if (to == NULL) return PK_ERR_SPACE;
+  if (!oneway) {
+    int taken = pk_slots_take(c, a, r->client_id);
+    if (taken != 0) return taken;
+  } else {
+    a->wire_id = c->pinned ? r->client_id : pk_slots_id(c);
+  }
+  if (renamed) {
+    uint8_t id[PK_ID_MAX];
+    size = c->codec->splice_id(c->codec, data, f, id, pk_id_write(c->codec, a->wire_id, id), to, room);
+    if (size <= 0) {
+      if (!oneway) pk_slots_put_back(c, a);
+      return PK_ERR_UNSUPPORTED;
+    }
+  } else {
+    memcpy(to, data, f->size);
+    if (c->codec->id_bytes > 0 && !c->pinned && !c->named) c->codec->patch_id(c->codec, to, f, a->wire_id);
+  }
+  a->out_at = c->out_total;
+  pk_out_commit(core, c, (uint32_t)size);
+  return 0;
+}
+
+/* `why` is send's. */
 static PK_RARE void send_failed(pk_core *core, pk_request *r, pk_conn *c, pk_attempt *a, int why) {
   pk_attempt_end(core, r, a, PK_ATTEMPT_GIVEN_UP);
   if (why == PK_SLOT_REUSED) c->leaving |= PK_LEAVE_RETIRED;
@@ -142,7 +175,7 @@ static PK_RARE void send_failed(pk_core *core, pk_request *r, pk_conn *c, pk_att
 
 void pk_request_send(pk_core *core, pk_request *r, pk_conn *c, pk_attempt *a, const uint8_t *data,
                      const pk_frame *f) {
-  int sent = pk_attempt_send(core, c, r, a, data, f);
+  int sent = send(core, c, r, a, data, f);
   if (sent != 0) {
     send_failed(core, r, c, a, sent);
     return;
@@ -150,10 +183,7 @@ void pk_request_send(pk_core *core, pk_request *r, pk_conn *c, pk_attempt *a, co
   if (r->to.oneway) {
     pk_request_end(core, r);
   } else if (r->held != NULL || (r->plan->features & PK_F_KEEP)) {
-    keep_for_retry(core, r, data, f);
-    uint32_t hedge = r->to.tries == 1 && !r->to.own ? r->plan->hedge_ms : 0;
-    uint64_t then = core->now / PK_MS + 1 + hedge;
-    if (hedge > 0 && then < r->timer.due) pk_timer_start(&core->wheel, &r->timer, then);
+    keep(core, r, data, f);
   }
 }
 
@@ -188,14 +218,19 @@ static void dispatch(pk_core *core, pk_request *r, const uint8_t *data, const pk
   send_on(core, r, c, data, f);
 }
 
-/* The steps of its plan that are left, and then the first attempt. */
-void pk_request_run(pk_core *core, pk_request *r, const uint8_t *data, const pk_frame *f) {
-  while (r->steps != 0) {
+/* The steps of its plan that are left; 1: it may be sent. */
+static PK_RARE int went_through(pk_core *core, pk_request *r, const uint8_t *data, const pk_frame *f) {
+  int said = PK_STEP_ON;
+  while (r->steps != 0 && said == PK_STEP_ON) {
     r->step = core->steps[__builtin_ctz(r->steps)];
-    r->steps &= r->steps - 1;
-    if (r->step->run(core, r, data, f) != PK_STEP_ON) return;
+    r->steps &= (uint16_t)(r->steps - 1);
+    said = r->step->run(core, r, data, f);
   }
-  dispatch(core, r, data, f);
+  return said == PK_STEP_ON;
+}
+
+void pk_request_run(pk_core *core, pk_request *r, const uint8_t *data, const pk_frame *f) {
+  if (r->steps == 0 || went_through(core, r, data, f)) dispatch(core, r, data, f);
 }
 
 void pk_request_go_on(pk_core *core, pk_request *r) {

@@ -558,9 +558,6 @@ void pk_request_drop_oneway(pk_core *core, const pk_conn *client); /* goes throu
 /* attempt.c */
 /* On this connection, which waits where it is being opened; NULL without memory. */
 pk_attempt *pk_attempt_begin(pk_core *core, pk_request *r, pk_conn *c);
-/* 0; PK_ERR_SPACE; PK_ERR_UNSUPPORTED when its id cannot be rewritten; PK_SLOT_REUSED. */
-int pk_attempt_send(pk_core *core, pk_conn *c, const pk_request *r, pk_attempt *a, const uint8_t *data,
-                    const pk_frame *f);
 void pk_attempt_end(pk_core *core, pk_request *r, pk_attempt *a, uint32_t outcome); /* PK_ATTEMPT_* */
 
 /* dispatch.c */
