@@ -104,6 +104,9 @@ class Build:
                 "PYTHONPATH": str(HERE / "instead"),
                 "INSTEAD": f"{self.name}={built}",
                 "PROTOKIT_TEST_TOY": str(self.toy),
+                "PROTOKIT_TEST_SOURCES": str(
+                    changed if (changed := built.with_suffix("")).is_dir() else self.source
+                ),
             },
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

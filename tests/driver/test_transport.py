@@ -1,0 +1,39 @@
+"""The driver over a transport in the test's process (native/tests/transports.c): one of its tests each.
+
+`make ctest` runs the same program with sanitizers.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+REPO = Path(__file__).parents[2]
+PROGRAM = REPO / "native" / "tests" / "transports.c"
+NAMES = re.findall(r"^ {4}TEST\((\w+)\)", PROGRAM.read_text(), re.MULTILINE)
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory):
+    out = tmp_path_factory.mktemp("transports")
+    built = out / "plain" / "transports"
+    # The mutants' engine comes from elsewhere.
+    sources = os.environ.get("PROTOKIT_TEST_SOURCES", REPO / "native" / "src")
+    subprocess.run(
+        ["make", "-s", "-j2", "-C", PROGRAM.parent, f"SRC={sources}", f"OUT={out}", built], check=True
+    )
+    return built
+
+
+def test_there_are_some():
+    assert len(NAMES) > 20
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_driver(program, name):
+    done = subprocess.run([program, name], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (0, "transports: 1 tests\n"), done.stderr
