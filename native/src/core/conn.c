@@ -373,34 +373,32 @@ uint8_t *pk_conn_send(pk_core *core, pk_conn *c, const uint8_t *data, uint32_t s
   return to;
 }
 
+int pk_conn_notice(pk_core *core, pk_conn *c, const pk_notice *n) {
+  uint8_t *to = pk_out_reserve(core, c, pk_notice_room(c->codec, n));
+  int size = to == NULL ? 0 : pk_notice_build(c->codec, n, to);
+  if (size <= 0) return 0;
+  pk_out_commit(core, c, (uint32_t)size);
+  return 1;
+}
+
 void pk_conn_heartbeat_ack(pk_core *core, pk_conn *c, const uint8_t *data, const pk_frame *f) {
   PK_STAT_ADD(core->stats.heartbeats_received, 1);
   if (!pk_conn_is_client(c) && c->out_bytes > core->limits.upstream_buffer) return;
-  uint32_t room = f->size > c->codec->reply_max ? f->size : c->codec->reply_max;
-  uint8_t *to = pk_out_reserve(core, c, pk_reply_room(c->codec, room));
-  int size = to == NULL ? 0 : c->codec->heartbeat_ack(c->codec, data, f, pk_reply_at(c->codec, to, room), room);
-  if (c->named) size = pk_reply_id(c->codec, to, room, size, pk_id_of(c->codec, data, f, f->size));
-  if (size > 0) pk_out_commit(core, c, (uint32_t)size);
+  pk_notice n = {.kind = PK_NOTICE_ACK, .data = data, .frame = f};
+  if (c->named) n.id = pk_id_of(c->codec, data, f, f->size);
+  pk_conn_notice(core, c, &n);
 }
 
 /* A protocol without heartbeats is only looked at again. */
 void pk_conn_probe(pk_core *core, pk_conn *c) {
-  uint32_t most = c->codec->reply_max;
-  uint8_t *to = pk_out_reserve(core, c, pk_reply_room(c->codec, most));
+  uint8_t written[PK_ID_MAX];
   /* Where answers come in order the counter is a request's place, which a heartbeat has none of. */
-  uint64_t id = pk_slots_id(c);
-  int size = to == NULL ? 0
-                        : c->codec->heartbeat(c->codec, c->named ? 0 : id, c->key,
-                                              pk_reply_at(c->codec, to, most), most);
-  if (c->named) {
-    uint8_t written[PK_ID_MAX];
-    size = pk_reply_id(c->codec, to, most, size, (pk_slice){written, pk_id_write(c->codec, id, written)});
-  }
-  if (size <= 0) {
+  pk_notice n = {.kind = PK_NOTICE_HEARTBEAT, .context = c->key, .number = pk_slots_id(c)};
+  if (c->named) n.id = (pk_slice){written, pk_id_write(c->codec, n.number, written)};
+  if (!pk_conn_notice(core, c, &n)) {
     c->last_write = c->busy_since = core->now;
     return;
   }
-  pk_out_commit(core, c, (uint32_t)size);
   c->probing = 1;
   c->probe_at = core->now;
   PK_STAT_ADD(core->stats.heartbeats_sent, 1);

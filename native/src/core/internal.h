@@ -26,6 +26,7 @@
 #include "policy/balance.h"
 #include "policy/health.h"
 #include "wire/ident.h"
+#include "wire/notice.h"
 #include "base/message.h"
 #include "wire/loaded.h"
 #include "base/timer.h"
@@ -479,6 +480,7 @@ int pk_conn_keep(pk_core *core, pk_conn *c, const uint8_t *data, size_t size);
 void pk_conn_tell_drain(pk_core *core, pk_conn *c);
 void pk_conn_queued(pk_core *core, pk_conn *c); /* after output to a client was added: pause it, or close it */
 void pk_conn_probe(pk_core *core, pk_conn *c); /* ask an upstream whether it lives */
+int pk_conn_notice(pk_core *core, pk_conn *c, const pk_notice *n); /* say it; 0: it cannot be said */
 void pk_conn_heartbeat_ack(pk_core *core, pk_conn *c, const uint8_t *data, const pk_frame *f);
 /* Copy a frame to the connection's output; NULL (and nothing done) without memory. */
 uint8_t *pk_conn_send(pk_core *core, pk_conn *c, const uint8_t *data, uint32_t size);

@@ -235,12 +235,15 @@ void pk_request_fail(pk_core *core, pk_request *r, uint32_t status, const char *
     pk_request_end(core, r);
     return;
   }
-  uint32_t most = r->to.codec->reply_max;
-  uint8_t *to = answer_room(core, r, client, pk_reply_room(r->to.codec, most));
-  int built = to == NULL ? -1
-                         : r->to.codec->error(r->to.codec, status, r->to.named ? 0 : r->client_id, r->context, text,
-                                           size < 512 ? size : 512, pk_reply_at(r->to.codec, to, most), most);
-  if (r->to.named) built = pk_reply_id(r->to.codec, to, most, built, pk_request_id(core, r));
+  pk_notice n = {.kind = PK_NOTICE_ERROR,
+                 .context = r->context,
+                 .number = r->client_id,
+                 .status = status,
+                 .text = text,
+                 .text_size = (uint32_t)size};
+  if (r->to.named) n.id = pk_request_id(core, r);
+  uint8_t *to = answer_room(core, r, client, pk_notice_room(r->to.codec, &n));
+  int built = to == NULL ? 0 : pk_notice_build(r->to.codec, &n, to);
   if (built <= 0) {
     no_room_for_answer(core, r, client);
     return;

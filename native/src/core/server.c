@@ -49,13 +49,14 @@ static void response(pk_core *core, pk_conn *c, const uint8_t *data, const pk_fr
 static void refuse_request(pk_core *core, pk_conn *c, const uint8_t *data, size_t size, const pk_frame *f,
                            uint32_t status, const pk_message *m) {
   if (f->kind != PK_KIND_REQUEST || c->out_bytes > core->limits.upstream_buffer) return;
-  uint32_t most = c->codec->reply_max;
-  uint8_t *to = pk_out_reserve(core, c, pk_reply_room(c->codec, most));
-  int built = to == NULL ? 0
-                         : c->codec->error(c->codec, status, c->named ? 0 : f->id, f->context,
-                                           m->data, m->size, pk_reply_at(c->codec, to, most), most);
-  if (c->named) built = pk_reply_id(c->codec, to, most, built, pk_id_of(c->codec, data, f, size));
-  if (built > 0) pk_out_commit(core, c, (uint32_t)built);
+  pk_notice n = {.kind = PK_NOTICE_ERROR,
+                 .context = f->context,
+                 .number = f->id,
+                 .status = status,
+                 .text = m->data,
+                 .text_size = m->size};
+  if (c->named) n.id = pk_id_of(c->codec, data, f, size);
+  pk_conn_notice(core, c, &n);
 }
 
 static int large(pk_core *core, pk_conn *c, const uint8_t *data, size_t size, const pk_frame *f) {

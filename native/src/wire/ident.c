@@ -72,23 +72,3 @@ pk_slice pk_id_of(const pk_codec *c, const uint8_t *data, const pk_frame *f, siz
     return (pk_slice){NULL, 0};
   return (pk_slice){data + id.at, id.size};
 }
-
-uint32_t pk_reply_room(const pk_codec *c, uint32_t most) {
-  return pk_id_max(c) > 0 ? pk_id_room(c, most) + most : most;
-}
-
-uint8_t *pk_reply_at(const pk_codec *c, uint8_t *to, uint32_t most) {
-  return pk_id_max(c) > 0 ? to + pk_id_room(c, most) : to;
-}
-
-int pk_reply_id(const pk_codec *c, uint8_t *to, uint32_t most, int built, pk_slice id) {
-  if (pk_id_max(c) == 0 || built <= 0) return built;
-  const uint8_t *from = pk_reply_at(c, to, most);
-  pk_frame f = {.need = (uint32_t)built + 1};
-  if (c->frame(c, from, (size_t)built, (uint32_t)built, &f) != PK_OK) return PK_ERR_FORMAT;
-  if (f.id_span.at != PK_NO_ID)
-    return id.data == NULL ? PK_ERR_UNSUPPORTED
-                           : c->splice_id(c, from, &f, id.data, id.size, to, pk_id_room(c, (uint32_t)built));
-  memcpy(to, from, (size_t)built);
-  return built;
-}

@@ -21,11 +21,4 @@ pk_slice pk_id_of(const pk_codec *c, const uint8_t *data, const pk_frame *f, siz
 /* A frame of `size` bytes with another id takes at most so many. */
 static inline uint32_t pk_id_room(const pk_codec *c, uint32_t size) { return size + c->id_max + PK_SPLICE_MORE; }
 
-/* Replies are built without their id and put together with it: room for one of `most` bytes, where in it to
- * build, and the whole reply at `to`; gives back its size. `built`: what the builder said. An id without
- * data does for replies that have none. Where ids are integers the reply is built in its place. */
-uint32_t pk_reply_room(const pk_codec *c, uint32_t most);
-uint8_t *pk_reply_at(const pk_codec *c, uint8_t *to, uint32_t most);
-int pk_reply_id(const pk_codec *c, uint8_t *to, uint32_t most, int built, pk_slice id);
-
 #endif
