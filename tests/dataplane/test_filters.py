@@ -170,6 +170,50 @@ class TestOneThatNeverDecides:
             assert world.cancelled == [world.filters[0].handle], toy.name
             assert world.stat("requests_active") == world.stat("filters_waiting") == 0
 
+    @pytest.mark.parametrize("oldest", ["is answered", "leaves", "leaves late"])
+    @pytest.mark.parametrize("end", ["time out", "shut down"])
+    def test_its_requests_end_while_an_older_one_of_their_client_has_no_answer(self, toys, end, oldest):
+        """Answers come in order: theirs wait for their turn, and the filter reads no more."""
+        toy = toys["ordered"]
+        limits = {"filter_ms": 500, "filters": 2}
+        world = World(table([toy.address], filtered=["slow"], limits=limits))
+        client = world.client()
+        world.feed(client, toy.request(0, b"svc m x") * 3)
+        up = world.only_upstream()
+        world.feed(up, toy.frame(toy.RESPONSE, 0, b"ok") * 3)  # their records are used again, the last first
+        world.feed(client, toy.request(0, b"svc m x"))
+        world.take(toy, client)
+        for _ in range(2):
+            world.feed(client, toy.request(0, b"slow m x"))
+        late = list(world.filters)
+        assert world.stat("filters_waiting") == len(late) == 2
+        if end == "time out":
+            world.wait(600)
+        else:
+            world.batch(("shutdown",))
+        assert sorted(world.cancelled) == sorted(op.handle for op in late)
+        assert world.stat("filters_waiting") == 0
+        assert [native.held_bytes(op) for op in late] == [toy.request(0, b"slow m x")] * 2
+        if oldest == "leaves":
+            world.batch(("error", client))
+        for op in late:
+            world.batch(("decide", op.handle, native.DECIDE_CONTINUE))
+        if oldest == "leaves late":
+            world.batch(("error", client))
+        assert world.stat("filters_bytes") == 0
+        if end == "time out" and oldest == "is answered":
+            assert world.take(toy, client) == []
+            world.feed(client, toy.request(0, b"slow m y"))  # others find room
+            world.feed(up, toy.frame(toy.RESPONSE, 0, b"ok"))
+            assert [frame[1] for frame in world.take(toy, client)] == [OK, TIMEOUT, TIMEOUT]
+            world.batch(("decide", world.filters[-1].handle, native.DECIDE_REPLY, 0, 7, b"in time"))
+            assert [frame[3] for frame in world.take(toy, client)] == [b"in time"]
+        world.batch(("shutdown",))
+        world.wait(LIMITS["request_ms"])
+        assert (
+            world.stat("requests_active") == world.stat("filters_waiting") == world.stat("buffer_bytes") == 0
+        )
+
     def test_what_is_one_way_is_nobodys_to_take_back(self, world, wide):
         client = world.client()
         world.feed(client, wide.request(1, b"slow m x", oneway=True))

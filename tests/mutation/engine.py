@@ -1556,4 +1556,11 @@ MUTANTS = (
         "",
         "tests/dataplane/test_codecs_end.py::test_a_request_that_waits_for_its_filter_keeps_its_codec",
     ),
+    Mutant(
+        "what waits for its turn waits for its filter, too",
+        "request.c",
+        "  int ordered = keeps_order(r);\n  if (r->state == PK_REQUEST_WAITING) r->step->cancel(core, r);\n",
+        "  int ordered = keeps_order(r);\n",
+        "tests/dataplane/test_filters.py::TestOneThatNeverDecides::test_its_requests_end_while_an_older_one_of_their_client_has_no_answer",
+    ),
 )
