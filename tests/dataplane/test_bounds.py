@@ -203,12 +203,12 @@ def shared_by_many(toy, *, limits=MANY, **more):
     return table([toy.address], max_connections=2, limits=limits, plan={"timeout_ms": 100_000}, **more)
 
 
-def hang(world, toy, clients=100, each=9):
+def hang(world, toy, clients=100, each=9, body=HUNG):
     """So many clients ask what is not answered: what reaches the server."""
     for _ in range(clients):
-        world.feed(world.client(), b"".join(toy.request(n, HUNG) for n in range(each)))
+        world.feed(world.client(), b"".join(toy.request(n, body) for n in range(each)))
     asked = [(up, frame) for up in world.upstreams for frame in world.take(toy, up)]
-    return [one for one in asked if one[1][3] == HUNG]
+    return [one for one in asked if one[1][3] == body]
 
 
 def passed_on(world, toy, body, clients):
@@ -248,6 +248,8 @@ def test_a_hung_method_has_as_many_places_again_when_it_answers(wide):
         assert len(hung) == PLACES - PLACES // 16, f"turn {turn}"
         for up, frame in hung:
             answer(world, wide, up, frame)
+    assert len(hang(world, wide, body=b"svc m x")) == PLACES - PLACES // 16
+    assert passed_on(world, wide, HUNG, 20) == 4  # it is another method now that hangs
 
 
 @pytest.mark.parametrize("end", ["leave", "time out", "lose their connection"])

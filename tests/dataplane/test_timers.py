@@ -44,3 +44,24 @@ def test_who_is_left_of_many_with_one_time_is_closed_in_it(wide, order):
     world.wait(20)
     assert left in world.closed
     assert world.core.next() is None
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(4), 3)))
+def test_who_is_left_of_many_requests_with_one_time_is_told_in_it(wide, order):
+    limits = {"heartbeat_ms": NEVER, "probe_ms": NEVER, "idle_ms": NEVER}
+    world = World(table([wide.address], plan={"timeout_ms": 1000}, limits=limits))
+    client = world.client()
+    world.feed(client, b"".join(wide.request(n) for n in range(4)))
+    up = world.only_upstream()
+    asked = [frame[2] for frame in world.take(wide, up)]
+    for one in order:
+        world.feed(up, wide.frame(wide.RESPONSE, asked[one]))
+        world.feed(client, wide.request(99))  # takes the record of the one that was answered
+        ((_, _, again, _),) = world.take(wide, up)
+        world.feed(up, wide.frame(wide.RESPONSE, again))
+    assert len(world.take(wide, client)) == 6
+    (left,) = set(range(4)) - set(order)
+    world.wait(990)
+    assert world.take(wide, client) == []
+    world.wait(20)
+    assert [frame[1:3] for frame in world.take(wide, client)] == [(TIMEOUT, left)]

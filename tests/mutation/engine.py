@@ -71,7 +71,7 @@ MUTANTS = (
         "request.c",
         "void pk_request_end(pk_core *core, pk_request *r) {\n  pk_timer_stop(&core->wheel, &r->timer);\n",
         "void pk_request_end(pk_core *core, pk_request *r) {\n",
-        "tests/dataplane/test_pinned.py::test_reserved_ids_are_issued_to_nothing",
+        "tests/dataplane/test_timers.py::test_who_is_left_of_many_requests_with_one_time_is_told_in_it",
     ),
     Mutant(
         "an ended request keeps its slot",
@@ -1562,5 +1562,19 @@ MUTANTS = (
         "  int ordered = keeps_order(r);\n  if (r->state == PK_REQUEST_WAITING) r->step->cancel(core, r);\n",
         "  int ordered = keeps_order(r);\n",
         "tests/dataplane/test_filters.py::TestOneThatNeverDecides::test_its_requests_end_while_an_older_one_of_their_client_has_no_answer",
+    ),
+    Mutant(
+        "a method's calls are never counted down",
+        "attempt.c",
+        "  e->waiting[r->to.bucket] -= a->shared;\n",
+        "",
+        "tests/dataplane/test_bounds.py::test_a_hung_method_has_as_many_places_again_when_it_answers",
+    ),
+    Mutant(
+        "an answer that waits for its turn takes a whole chunk",
+        "request.c",
+        "pk_chunk_exact(core, size)",
+        "pk_chunk_new(core, size, 1)",
+        "tests/dataplane/test_bounds.py::test_answers_that_wait_for_their_turn_take_no_more_than_their_bytes",
     ),
 )
