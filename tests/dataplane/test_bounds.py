@@ -430,3 +430,39 @@ def test_for_a_little_room_few_pay_and_who_holds_most_does(wide):
     assert hogs[4] in closed
     assert len(closed) <= 2
     assert other not in world.closed
+
+
+def test_an_idle_connection_of_another_protocol_gives_way(toys):
+    """Where an endpoint has all the connections that it may: protocols that are asked no more keep nobody out."""
+    wide, other = toys["wide"], toys["other"]
+    world = World(table([wide.address, other.address], max_connections=1))
+    for turn in range(4):
+        toy = (wide, other)[turn % 2]
+        clients = [world.client() for _ in range(2)]
+        for n, client in enumerate(clients):
+            world.feed(client, toy.request(n))
+        [up] = [one for one in world.upstreams if toy.split(bytes(world.got[one]))[0]]
+        for frame in world.take(toy, up):
+            answer(world, toy, up, frame)
+        for client in clients:
+            assert [frame[1] for frame in world.take(toy, client)] == [OK]
+            world.batch(("eof", client))
+
+
+def test_one_connection_serves_two_protocols_one_after_the_other_but_not_at_once(toys):
+    wide, other = toys["wide"], toys["other"]
+    world = World(table([wide.address, other.address], max_connections=1))
+    first, second = world.client(), world.client()
+    world.feed(first, wide.request(1))
+    [busy] = world.upstreams
+    [asked] = world.take(wide, busy)
+    world.feed(second, other.request(2))
+    assert [frame[1] for frame in world.take(other, second)] == [OVERLOADED]
+    answer(world, wide, busy, asked)
+    assert [frame[1] for frame in world.take(wide, first)] == [OK]
+    world.feed(second, other.request(3))
+    [now] = world.upstreams
+    assert now != busy
+    [asked] = world.take(other, now)
+    answer(world, other, now, asked)
+    assert [frame[1] for frame in world.take(other, second)] == [OK]

@@ -81,12 +81,22 @@ static inline uint32_t over_share(const pk_core *core, const pk_endpoint *e, con
   return 8 * (uint64_t)e->shared_active < 7 * places ? 0 : share_of(core, e, to, places);
 }
 
+/* One that nothing is asked on, of another protocol or key, gives way: its requests may be long over, as those of a
+ * protocol that a reload has made anew. */
+static PK_RARE int one_gives_way(pk_core *core, const pk_endpoint *e, const pk_target *to) {
+  pk_conn *c = e->shared.first;
+  while (c != NULL && (c->in_flight > 0 || pk_conn_is_opening(c) || (c->codec == to->codec && c->key == to->key)))
+    c = c->behind;
+  if (c != NULL) pk_conn_discard(core, c);
+  return c != NULL;
+}
+
 /* One that is retired takes no place of the others. */
-static int may_connect(const pk_endpoint *e, const pk_target *to) {
+static int may_connect(pk_core *core, const pk_endpoint *e, const pk_target *to) {
   uint32_t retired = 0, most = pk_table_cluster_at(to->live->table, to->cluster)->max_connections;
   if (to->own || e->conn_count < most) return 1;
   for (const pk_conn *c = e->shared.first; c != NULL; c = c->behind) retired += (c->leaving & PK_LEAVE_RETIRED) != 0;
-  return e->conn_count < most + (retired < most ? retired : most);
+  return e->conn_count < most + (retired < most ? retired : most) || one_gives_way(core, e, to);
 }
 
 /* A connection for no request, to an endpoint that cannot be reached, or a heartbeat to one that is silent. */
@@ -97,7 +107,7 @@ static void try_again(pk_core *core, pk_endpoint *e, const pk_target *to) {
     pk_conn_timer(core, open);
     return;
   }
-  pk_conn *trial = e->opening == 0 && may_connect(e, to) ? connect_to(core, e, to) : NULL;
+  pk_conn *trial = e->opening == 0 && may_connect(core, e, to) ? connect_to(core, e, to) : NULL;
   if (trial != NULL) trial->trial = 1;
 }
 
@@ -185,7 +195,7 @@ static pk_conn *scan(pk_core *core, const pk_target *to, const pk_table_cluster 
     pk_conn *opening = NULL, *conn = to->own ? NULL : open_of(core, e, to, &opening);
     if (conn == NULL && !open) conn = opening;
     if (conn == NULL && !open && (!e->health.unreached || core->now >= e->health.retry_at)) {
-      if (may_connect(e, to)) conn = connect_to(core, e, to);
+      if (may_connect(core, e, to)) conn = connect_to(core, e, to);
       if (conn == NULL) *status = PK_STATUS_OVERLOADED;
     }
     if (conn != NULL) return conn;
@@ -206,7 +216,7 @@ pk_conn *pk_pick(pk_core *core, const pk_target *to, uint32_t *status) {
     conn = to->own ? NULL : open_of(core, e, to, &opening);
     if (conn != NULL) return conn;
     conn = opening;
-    if (conn == NULL && may_connect(e, to)) conn = connect_to(core, e, to);
+    if (conn == NULL && may_connect(core, e, to)) conn = connect_to(core, e, to);
   }
   /* Others are open: they are used until this one is, too, and by whom one failed already. */
   if (conn != NULL && !to->own && (conn->begun != core->batch || to->tries > 1)) {
