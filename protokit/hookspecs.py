@@ -47,7 +47,8 @@ def protokit_commands() -> Iterable[click.Command]:  # type: ignore[empty-body] 
 def protokit_startup(app: object) -> None:
     """The proxy is about to listen.
 
-    Called once for each plugin that the configuration names; one that raises is logged.
+    Called once for each plugin that the configuration names, and again for a file that a reload finds
+    changed; one that raises is logged.
 
     Args:
         app: the ``protokit.Proxy``.
@@ -56,7 +57,7 @@ def protokit_startup(app: object) -> None:
 
 @hookspec
 def protokit_shutdown(app: object) -> None:
-    """The proxy has closed its last connection.
+    """The proxy has closed its last connection, or a changed file has taken this one's place.
 
     Called once, as ``protokit_startup`` is.
 

@@ -72,6 +72,12 @@ class Plugin:
         """All its names in one text."""
         return ", ".join(self.names)
 
+    def is_same(self, other: Plugin | None) -> bool:
+        """Whether both are the same module, run once; a file that has changed is another."""
+        if other is None or self.manager is None or other.manager is None:
+            return other is not None
+        return self.manager.get_plugins() == other.manager.get_plugins()
+
     def fail(self, reason: str) -> None:
         """Say why it cannot be used; from here on it brings nothing."""
         self.failure = reason

@@ -153,8 +153,15 @@ class Proxy:
         snapshot = await self._resolved(loaded)
         async with self._changing:
             self._may_change()
-            self._start_plugins(loaded)
-            await self._change(snapshot, loaded.path)
+            replaced = self._start_plugins(loaded)
+            try:
+                await self._change(snapshot, loaded.path)
+            except BaseException:
+                back = {one.name: one for one in replaced}
+                Registry(self._started[name] for name in back).call("protokit_shutdown", app=self)
+                self._started |= back
+                raise
+            Registry(replaced).call("protokit_shutdown", app=self)
             self.loaded, self._snapshot = loaded, snapshot
             self._keep_names()
 
@@ -203,10 +210,14 @@ class Proxy:
             else:
                 self._snapshot = snapshot
 
-    def _start_plugins(self, loaded: configuration.Loaded) -> None:
-        new = [plugin for plugin in loaded.registry.plugins if plugin.name not in self._started]
-        self._started |= {plugin.name: plugin for plugin in new}
+    def _start_plugins(self, loaded: configuration.Loaded) -> list[Plugin]:
+        """Start those that are new; gives back those whose files have changed since they were started."""
+        known = self._started
+        new = [one for one in loaded.registry.plugins if not one.is_same(known.get(one.name))]
+        replaced = [known[one.name] for one in new if one.name in known]
+        self._started = known | {one.name: one for one in new}
         Registry(new).call("protokit_startup", app=self)
+        return replaced
 
     def _may_change(self) -> None:
         if self._draining or self._closing is not None:

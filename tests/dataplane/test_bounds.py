@@ -433,7 +433,7 @@ def test_for_a_little_room_few_pay_and_who_holds_most_does(wide):
 
 
 def test_an_idle_connection_of_another_protocol_gives_way(toys):
-    """Where an endpoint has all the connections that it may: protocols that are asked no more keep nobody out."""
+    """Where an endpoint has all that it may: protocols that are asked no more keep nobody out."""
     wide, other = toys["wide"], toys["other"]
     world = World(table([wide.address, other.address], max_connections=1))
     for turn in range(4):

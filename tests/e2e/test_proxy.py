@@ -295,6 +295,40 @@ def test_plugins_named_by_a_reload_are_started_too_and_all_are_stopped(run, tmp_
     run(main())
 
 
+def test_a_changed_file_is_started_and_the_one_before_is_stopped(run, tmp_path):
+    file = tmp_path / "a.py"
+
+    async def main():
+        server = await Server().start()
+        file.write_text(HOOKS.replace("NAME", "first"))
+        config = configuration(server, plugins=[str(file)])
+        proxy = protokit.Proxy(config)
+        proxy.seen = []
+        async with proxy:
+            file.write_text(HOOKS.replace("NAME", "second"))
+            await proxy.reload(config)
+            assert proxy.seen == ["first starts", "second starts", "first stops"]
+            await proxy.reload(config)
+            assert proxy.seen == ["first starts", "second starts", "first stops"]
+            file.write_text(HOOKS.replace("NAME", "third"))
+            taken = socket.socket()
+            taken.bind(("127.0.0.1", 0))
+            taken.listen()
+            listener = {
+                **config["listeners"][0],
+                "name": "more",
+                "bind": "{}:{}".format(*taken.getsockname()),
+            }
+            with pytest.raises(ConfigErrors):
+                await proxy.reload({**config, "listeners": [*config["listeners"], listener]})
+            assert proxy.seen[3:] == ["third starts", "third stops"]
+            taken.close()
+        assert proxy.seen[5:] == ["second stops"]
+        await server.stop()
+
+    run(main())
+
+
 def test_a_bad_reload_keeps_what_runs(run):
     async def main():
         server = await Server().start()
