@@ -116,6 +116,31 @@ def test_a_request_that_waits_for_its_filter_keeps_its_codec(before, oneway, ver
     assert native.codecs() == before
 
 
+@pytest.mark.parametrize("oneway", [False, True])
+@pytest.mark.parametrize("ends", ["goes on", "in time", "with the core"])
+def test_a_request_that_is_delayed_keeps_its_codec(before, oneway, ends):
+    wire = small()
+    world = World(table([wire.address]))
+    client = world.client()
+    late = {"timeout_ms": 50} if ends == "in time" else {}
+    world.apply(table([], plan={"delay_ms": 100, **late}))  # the client goes on with the codec that it has
+    world.feed(client, frame(3 if oneway else 1, 5))
+    world.batch(("error", client))
+    del wire
+    gc.collect()
+    assert native.codecs() == before + oneway  # the other request ended with its client
+    if ends == "with the core":
+        del world
+        gc.collect()
+    else:
+        world.wait(110)
+        assert world.stat("requests_active") == 0
+        for up in list(world.upstreams):
+            assert bytes(world.got[up])[:2] == b"S\3"
+            world.batch(("error", up))
+    assert native.codecs() == before
+
+
 @pytest.mark.parametrize("ends", ["core", "client"])
 def test_a_core_that_ends_gives_all_back(before, ends):
     wire = small()

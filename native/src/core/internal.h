@@ -167,7 +167,8 @@ typedef struct pk_request pk_request;
 enum { PK_STEP_ON = 0, /* the next one */ PK_STEP_WAITS /* it goes on later */, PK_STEP_OVER /* it was answered */ };
 
 /* A policy that a request goes through before it is sent (filter.c ...). One that lets it wait keeps its bytes
- * (pk_request_hold), makes it PK_REQUEST_WAITING, and goes on by pk_request_go_on. */
+ * (pk_request_hold) and its codec (pk_codec_hold, until it has gone on or was cancelled), makes it PK_REQUEST_WAITING,
+ * and goes on by pk_request_go_on. */
 typedef struct pk_plan_step {
   int (*run)(pk_core *core, pk_request *r, const uint8_t *data, const pk_frame *f);
   void (*due)(pk_core *core, pk_request *r);    /* while it waits its timer has fired: its own time, or the request's */
