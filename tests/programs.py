@@ -6,7 +6,7 @@ import contextlib
 import struct
 
 from protokit import ProtokitError, Status, native
-from protokit.wire.compiler import OPS
+from protokit.wire.program import OPS
 
 NAMES = {number: name for name, number in OPS.items()}
 RANGES = 16 * 4 + 4 * 8 + 12 * 4  # where the header's (at, count) of each array begin: program.h

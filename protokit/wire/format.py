@@ -19,11 +19,12 @@ from protokit.errors import DeclarationError, LocalProtocolError, RemoteProtocol
 from protokit.model import Headers, Status
 from protokit.wire import views
 from protokit.wire.codec import Codec, DeclaredCodec
-from protokit.wire.compiler import GREETING_STEPS, Emit, Image, Meaning, compile_image
+from protokit.wire.compiler import GREETING_STEPS, compile_image
 from protokit.wire.evaluation import evaluated
 from protokit.wire.explain import Piece, calculate, explain
 from protokit.wire.ids import ByteId, named
 from protokit.wire.layout import Delimited, Integer, Section, read, resolve, show, walk
+from protokit.wire.program import Emit, Image, Meaning
 from protokit.wire.replies import TEXT_MAX, Greeting, Rendering, Replies, can_set, field_path, kept_node
 
 if TYPE_CHECKING:

@@ -32,7 +32,7 @@ from protokit.wire.layout import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from protokit.wire.compiler import Meaning
+    from protokit.wire.program import Meaning
 
 NUMBER, WHOLE, ARRAY, SECTION = "number", "whole", "array", "section"
 _NONE = {NUMBER: "integer field", WHOLE: "integer", ARRAY: "Array of integers", SECTION: "section"}

@@ -11,9 +11,10 @@ import construct
 from protokit.errors import DeclarationError, LocalProtocolError, RemoteProtocolError
 from protokit.model import Status
 from protokit.wire import views
-from protokit.wire.compiler import FIRST_GREETING, Emit, Meaning
+from protokit.wire.compiler import FIRST_GREETING
 from protokit.wire.explain import Piece, explain
 from protokit.wire.layout import Bits, FieldPath, Integer, Node, Varint, path_of, show, walk
+from protokit.wire.program import Emit, Meaning
 
 TEXT_MAX = 6 * 512
 Nodes = tuple[Node, ...]

@@ -33,7 +33,7 @@ from protokit.wire.layout import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from protokit.wire.compiler import Meaning
+    from protokit.wire.program import Meaning
 
 LEAF = 0x80000000
 NOWHERE = 0xFFFFFFFF

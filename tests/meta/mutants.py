@@ -13,9 +13,10 @@ from cffi import FFI
 import protokit
 from protokit import NativeCodec, Protocol, Status, WireFormat, native
 from protokit.wire import views
-from protokit.wire.compiler import Image, compile_image
+from protokit.wire.compiler import compile_image
 from protokit.wire.format import MODES
 from protokit.wire.layout import Bits, Branch, Choice, Condition, Integer, Integers, Section, fields_of, walk
+from protokit.wire.program import Image
 from protokit.wire.replies import TEXT_MAX
 
 HERE = Path(__file__).parent

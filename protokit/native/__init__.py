@@ -1,0 +1,562 @@
+"""The one door to the compiled engine: nobody else touches cffi.
+
+``Table`` is a routing table, ``Worker`` is a core on a thread of its own, ``Core`` is the same
+core without sockets or clock; what codecs are asked of frames is in ``frames.py``. Batches of records
+cross as bytes and are read with ``struct.iter_unpack``: reading C structs field by field through cffi is
+slower than plain Python.
+"""
+
+from __future__ import annotations
+
+import functools
+import socket
+import struct
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from protokit._native import ffi, lib
+from protokit.errors import ProtokitError
+from protokit.native.frames import (
+    EDIT_GROUP,
+    EDIT_HEADER,
+    EDIT_METHOD,
+    EDIT_SERVICE,
+    EDIT_VERSION,
+    INSTRUCTIONS,
+    KIND_DRAIN,
+    KIND_GREETING,
+    KIND_HEARTBEAT,
+    KIND_HEARTBEAT_ACK,
+    KIND_IGNORE,
+    KIND_ONEWAY,
+    KIND_REQUEST,
+    KIND_RESPONSE,
+    NONE,
+    RESULTS,
+    Address,
+    Guarded,
+    Id,
+    Message,
+    check_codec,
+    codecs,
+    declared,
+    drain,
+    edit,
+    envelope_codec,
+    error,
+    frame,
+    greeting,
+    greeting_step,
+    heartbeat,
+    heartbeat_ack,
+    holders,
+    id_bytes,
+    id_max,
+    mode,
+    name,
+    optional_drain,
+    patch_id,
+    pinned,
+    probe,
+    read_id,
+    request,
+    rewrites_ids,
+    run_step,
+    show_id,
+    step_address,
+    text,
+    write_id,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+OP_CONNECT, OP_CLOSE, OP_PAUSE, OP_RESUME, OP_FILTER, OP_RETIRED, OP_ENDPOINT, OP_FINISH, OP_CANCEL = range(
+    1, 10
+)
+WELL, ILL_REFUSED, ILL_TIMED_OUT, ILL_GREETING, ILL_SILENT, ILL_CLOSING = range(6)
+EVENT_DRAINED, EVENT_BRIDGE, EVENT_UNBRIDGE, EVENT_PREPARED = range(100, 104)
+CONNECTED, CONNECT_FAILED, CONNECT_EXHAUSTED = range(3)
+DECIDE_CONTINUE, DECIDE_CLUSTER, DECIDE_REPLY = range(3)
+
+_OP = struct.Struct("<IIQQQQQ")
+STAT_NAMES: tuple[str, ...] = tuple(ffi.string(lib.pk_stat_names()).decode().split())
+ENDPOINT_STAT_NAMES = ("requests", "errors", "timeouts", "active", "connections", "connect_failures")
+
+
+class Op(NamedTuple):
+    """One thing the core wants done, or an event of a worker (``core.h``, PK_OP_*)."""
+
+    op: int
+    arg: int
+    handle: int
+    data: int
+    size: int
+    codec: int
+    token: int
+
+
+def pack_address(host: str, port: int) -> bytes:
+    """A sockaddr_in or sockaddr_in6.
+
+    Raises:
+        ProtokitError: ``host`` is not a numeric address.
+    """
+    try:
+        if ":" in host:
+            return (
+                struct.pack("=HHI", socket.AF_INET6, socket.htons(port), 0)
+                + socket.inet_pton(socket.AF_INET6, host)
+                + bytes(4)
+            )
+        return (
+            struct.pack("=HH", socket.AF_INET, socket.htons(port))
+            + socket.inet_pton(socket.AF_INET, host)
+            + bytes(8)
+        )
+    except OSError as error:
+        raise ProtokitError(f"{host!r} is not an IP address") from error
+
+
+def unpack_address(data: bytes) -> tuple[str, int]:
+    """The opposite of ``pack_address``."""
+    family, port = struct.unpack_from("=HH", data)
+    if family == socket.AF_INET6:
+        return socket.inet_ntop(socket.AF_INET6, data[8:24]), socket.ntohs(port)
+    return socket.inet_ntop(socket.AF_INET, data[4:8]), socket.ntohs(port)
+
+
+class Member(NamedTuple):
+    """One member of a C struct; ``type``: ``integer``, ``bytes`` or the name of a struct."""
+
+    name: str
+    at: int
+    size: int
+    type: str
+
+
+def members(type_: str) -> tuple[int, tuple[Member, ...]]:
+    """The size of a C struct, and its members."""
+    struct_ = ffi.typeof(type_)
+    kinds = {"primitive": "integer", "array": "bytes"}
+    found = (
+        Member(
+            name,
+            field.offset,
+            ffi.sizeof(field.type),
+            kinds.get(field.type.kind, field.type.cname.removeprefix("struct ")),
+        )
+        for name, field in struct_.fields
+    )
+    return int(ffi.sizeof(struct_)), tuple(found)
+
+
+@functools.cache
+def constants(prefix: str) -> dict[str, int]:
+    """The engine's constants of that prefix, by names as the configuration has them: ``least-request``."""
+    names = {name: int(getattr(lib, name)) for name in dir(lib) if name.startswith(prefix)}
+    return {
+        name.removeprefix(prefix).lower().replace("_", "-"): names[name]
+        for name in sorted(names, key=names.__getitem__)
+    }
+
+
+class Field(NamedTuple):
+    """What a field of a table's record may be (``table.h``, PK_FIELD_*); ``array``: what it counts."""
+
+    name: str
+    at: int
+    rule: str
+    low: int
+    high: int
+    array: str
+
+    @property
+    def made(self) -> bool:
+        """Whether the engine fills it."""
+        return self.rule == "made"
+
+
+class Kind(NamedTuple):
+    """One of a table's arrays: where its pk_array stands in pk_table, what its records are."""
+
+    name: str
+    type: str
+    at: int
+    size: int
+    fields: tuple[Field, ...]
+
+
+def table_kinds() -> tuple[Kind, ...]:
+    """The arrays of a table's image, in their order."""
+    rules = {number: name for name, number in constants("PK_FIELD_").items()}
+    kinds = [lib.pk_table_array_at(i) for i in range(lib.pk_table_arrays())]
+    names = [ffi.string(kind.name).decode() for kind in kinds] + ["codecs"]
+    return tuple(
+        Kind(
+            name,
+            ffi.string(kind.type).decode(),
+            kind.at,
+            kind.size,
+            tuple(
+                Field(
+                    ffi.string(one.name).decode(), one.at, rules[one.rule], one.low, one.high, names[one.of]
+                )
+                for one in (kind.fields[i] for i in range(kind.field_count))
+            ),
+        )
+        for name, kind in zip(names, kinds, strict=False)
+    )
+
+
+class Table:
+    """A compiled, immutable routing table, shared by all workers; free it when all have retired it."""
+
+    def __init__(self, pointer: Any, codecs: Sequence[int] = ()) -> None:
+        self.pointer = pointer
+        self._codecs = codecs  # they are there as long as it is
+
+    @classmethod
+    def load(cls, image: bytes, codecs: Sequence[int]) -> Table:
+        """Check an image (``protokit.table`` packs it), and make a table of it.
+
+        Args:
+            image: pk_table with its arrays behind it.
+            codecs: addresses, by the numbers in the image.
+
+        Raises:
+            ProtokitError: it is no table, and why.
+        """
+        why = ffi.new("char[200]")
+        pointer = lib.pk_table_load(image, len(image), list(codecs), len(codecs), why, len(why))
+        if pointer == ffi.NULL:
+            raise ProtokitError(f"the routing table was refused: {ffi.string(why).decode()}")
+        return cls(pointer, codecs)
+
+    def free(self) -> None:
+        """Give its memory back. No core may use it any more."""
+        if self.pointer is not None:
+            lib.pk_table_free(self.pointer)
+            self.pointer = None
+            self._codecs = ()
+
+
+def _records(buffer: Any, count: int) -> Iterator[Op]:
+    size = count * _OP.size
+    return map(Op._make, _OP.iter_unpack(bytes(ffi.buffer(buffer, size))))
+
+
+def _stats(words: Any) -> dict[str, int]:
+    return dict(zip(STAT_NAMES, ffi.unpack(words, len(STAT_NAMES)), strict=True))
+
+
+def _endpoint_stats(words: Any) -> dict[str, int]:
+    if words == ffi.NULL:
+        return dict.fromkeys(ENDPOINT_STAT_NAMES, 0)
+    return dict(zip(ENDPOINT_STAT_NAMES, ffi.unpack(words, len(ENDPOINT_STAT_NAMES)), strict=True))
+
+
+class Worker:
+    """A core on a thread of its own, driven by epoll. Use it from one thread only.
+
+    Args:
+        seed: of its random choices.
+    """
+
+    _BATCH = 256
+
+    def __init__(self, seed: int) -> None:
+        pointer = lib.pk_worker_start(seed)
+        if pointer == ffi.NULL:
+            raise ProtokitError(
+                "a worker thread could not be started (threads or descriptors are at their limit)"
+            )
+        self._worker = pointer
+        self._buffer = ffi.new("pk_op[]", self._BATCH)
+
+    @property
+    def event_fd(self) -> int:
+        """Readable when events wait."""
+        return int(lib.pk_worker_event_fd(self._worker))
+
+    def events(self) -> list[Op]:
+        """Take the events that wait."""
+        taken: list[Op] = []
+        while True:
+            count = lib.pk_worker_take_events(self._worker, self._buffer, self._BATCH)
+            taken.extend(_records(self._buffer, count))
+            if count < self._BATCH:
+                return taken
+
+    def _send(self, command: Callable[..., int], *arguments: object) -> None:
+        """Give a command; where many wait already, wait for the worker to take some."""
+        for _ in range(5000):
+            if command(self._worker, *arguments) == 0:
+                return
+            time.sleep(0.001)
+        raise ProtokitError("a worker takes no commands any more")
+
+    def listen(self, listener: int, fd: int) -> None:
+        """Accept connections for a listener from a listening socket, which becomes the worker's."""
+        self._send(lib.pk_worker_listen, listener, fd)
+
+    def unlisten(self, listener: int) -> None:
+        """Accept who waits in the queue, then nobody; connections go on."""
+        self._send(lib.pk_worker_unlisten, listener)
+
+    def prepare(self, table: Table, token: int) -> None:
+        """Get ready for ``table``; EVENT_PREPARED with its token says whether that went well (arg 1)."""
+        self._send(lib.pk_worker_prepare, table.pointer, token)
+
+    def commit(self) -> None:
+        """Route new requests by the table prepared; OP_RETIRED with its token tells its end."""
+        self._send(lib.pk_worker_commit)
+
+    def abort(self) -> None:
+        """Forget the table prepared, if there is one: OP_RETIRED."""
+        self._send(lib.pk_worker_abort)
+
+    def decide(self, handle: int, verdict: int, cluster: int = 0, status: int = 0, text: bytes = b"") -> bool:
+        """Let a request that waited for a filter go on; False when the ring is full: try again."""
+        return bool(
+            lib.pk_worker_decide(self._worker, handle, verdict, cluster, status, text, len(text)) == 0
+        )
+
+    def drain(self) -> None:
+        """Tell clients in their protocol to go elsewhere."""
+        self._send(lib.pk_worker_drain)
+
+    def shutdown(self) -> None:
+        """Answer what is in flight UNAVAILABLE, and close every connection once written."""
+        self._send(lib.pk_worker_shutdown)
+
+    def stop(self) -> None:
+        """End the thread and free everything. The worker cannot be used afterwards."""
+        if self._worker is not None:
+            lib.pk_worker_stop(self._worker)
+            self._worker = None
+
+    def stats(self) -> dict[str, int]:
+        """Its counters."""
+        return _stats(lib.pk_worker_stats_words(self._worker))
+
+    def endpoint_stats(self, uid: int) -> dict[str, int]:
+        """Counters of one endpoint."""
+        return _endpoint_stats(lib.pk_worker_endpoint_words(self._worker, uid))
+
+
+def held_bytes(op: Op) -> bytes:
+    """The frame of an OP_FILTER event, copied."""
+    return bytes(ffi.buffer(ffi.cast("const char *", op.data), op.size))
+
+
+class Core:
+    """The engine without sockets and clock (``core.h``): for tests, fuzzers and benchmarks."""
+
+    def __init__(self, seed: int = 1) -> None:
+        self._core = ffi.gc(lib.pk_core_new(seed), lib.pk_core_free)
+        self._ops = ffi.new("pk_op[]", 64)
+        self._handles = ffi.new("pk_handle[]", 64)
+
+    def begin(self, now_ns: int) -> None:
+        """Start a batch at that time."""
+        lib.pk_core_begin(self._core, now_ns)
+
+    def end(self) -> None:
+        """End the batch: timers, and connections that are gone."""
+        lib.pk_core_end(self._core)
+
+    def next(self) -> int | None:
+        """When the next batch must begin at the latest, ns; None: whenever."""
+        due = int(lib.pk_core_next(self._core))
+        return None if due == 2**64 - 1 else due
+
+    def apply(self, table: Table, token: int) -> None:
+        """Route new requests by that table."""
+        if lib.pk_core_apply(self._core, table.pointer, token) != 0:
+            raise ProtokitError("out of memory")
+
+    def prepare(self, table: Table, token: int) -> bool:
+        """Get ready for a table that ``commit`` uses and ``abort`` forgets; False without memory."""
+        return bool(lib.pk_core_prepare(self._core, table.pointer, token) == 0)
+
+    def commit(self) -> None:
+        """Route new requests by the table that was prepared."""
+        lib.pk_core_commit(self._core)
+
+    def abort(self) -> None:
+        """Forget the table that was prepared."""
+        lib.pk_core_abort(self._core)
+
+    def accept(self, listener: int) -> int:
+        """A client's handle, 0 when it is refused."""
+        return int(lib.pk_core_accept(self._core, listener))
+
+    def connected(self, handle: int, *, failed: int = CONNECTED) -> None:
+        """An upstream connection opened, or did not: CONNECT_FAILED, CONNECT_EXHAUSTED."""
+        lib.pk_core_connected(self._core, handle, failed, 0)
+
+    def feed(self, handle: int, data: bytes, *, in_place: bool = False) -> bool:
+        """Bytes came. ``in_place`` goes through ``pk_core_buffer`` as the epoll driver does.
+
+        Returns:
+            False when the core does not want to read now.
+        """
+        if not in_place:
+            lib.pk_core_feed(self._core, handle, data, len(data))
+            return True
+        size = ffi.new("size_t *")
+        at = 0
+        while at < len(data):
+            to = lib.pk_core_buffer(self._core, handle, size)
+            if to == ffi.NULL:
+                return False
+            part = data[at : at + size[0]]
+            ffi.memmove(to, part, len(part))
+            lib.pk_core_feed(self._core, handle, to, len(part))
+            at += len(part)
+        return True
+
+    def eof(self, handle: int) -> None:
+        """The peer sends no more."""
+        lib.pk_core_eof(self._core, handle)
+
+    def error(self, handle: int) -> None:
+        """The socket is broken."""
+        lib.pk_core_error(self._core, handle)
+
+    def ops(self) -> list[Op]:
+        """Take what the core wants done."""
+        taken: list[Op] = []
+        while count := lib.pk_core_take_ops(self._core, self._ops, 64):
+            taken.extend(_records(self._ops, count))
+        return taken
+
+    def dirty(self) -> list[int]:
+        """Take the handles of connections with bytes to write."""
+        taken: list[int] = []
+        while count := lib.pk_core_take_dirty(self._core, self._handles, 64):
+            taken.extend(self._handles[0:count])
+        return taken
+
+    def out(self, handle: int, size: int = 1 << 20) -> bytes:
+        """Up to ``size`` bytes that wait to be written; ``sent`` takes them off."""
+        buffer = ffi.new("uint8_t[]", size)
+        return bytes(ffi.buffer(buffer, lib.pk_core_read_out(self._core, handle, buffer, size)))
+
+    def sent(self, handle: int, size: int) -> None:
+        """That many bytes were written."""
+        lib.pk_core_sent(self._core, handle, size)
+
+    def decide(self, handle: int, verdict: int, cluster: int = 0, status: int = 0, text: bytes = b"") -> bool:
+        """The verdict on a request that waited; False when it is gone."""
+        return bool(lib.pk_core_decide(self._core, handle, verdict, cluster, status, text, len(text)) == 0)
+
+    def drain(self) -> None:
+        """Tell clients in their protocol to go elsewhere."""
+        lib.pk_core_drain(self._core)
+
+    def shutdown(self) -> None:
+        """Answer what is in flight, close everything."""
+        lib.pk_core_shutdown(self._core)
+
+    def stats(self) -> dict[str, int]:
+        """Its counters."""
+        return _stats(lib.pk_core_stats_words(self._core))
+
+    def endpoint_stats(self, uid: int) -> dict[str, int]:
+        """Counters of one endpoint."""
+        return _endpoint_stats(lib.pk_core_endpoint_words(self._core, uid))
+
+
+__all__ = [
+    "CONNECTED",
+    "CONNECT_EXHAUSTED",
+    "CONNECT_FAILED",
+    "DECIDE_CLUSTER",
+    "DECIDE_CONTINUE",
+    "DECIDE_REPLY",
+    "EDIT_GROUP",
+    "EDIT_HEADER",
+    "EDIT_METHOD",
+    "EDIT_SERVICE",
+    "EDIT_VERSION",
+    "ENDPOINT_STAT_NAMES",
+    "EVENT_BRIDGE",
+    "EVENT_DRAINED",
+    "EVENT_PREPARED",
+    "EVENT_UNBRIDGE",
+    "ILL_CLOSING",
+    "ILL_GREETING",
+    "ILL_REFUSED",
+    "ILL_SILENT",
+    "ILL_TIMED_OUT",
+    "INSTRUCTIONS",
+    "KIND_DRAIN",
+    "KIND_GREETING",
+    "KIND_HEARTBEAT",
+    "KIND_HEARTBEAT_ACK",
+    "KIND_IGNORE",
+    "KIND_ONEWAY",
+    "KIND_REQUEST",
+    "KIND_RESPONSE",
+    "NONE",
+    "OP_CANCEL",
+    "OP_CLOSE",
+    "OP_CONNECT",
+    "OP_ENDPOINT",
+    "OP_FILTER",
+    "OP_FINISH",
+    "OP_PAUSE",
+    "OP_RESUME",
+    "OP_RETIRED",
+    "RESULTS",
+    "STAT_NAMES",
+    "WELL",
+    "Address",
+    "Core",
+    "Field",
+    "Guarded",
+    "Id",
+    "Kind",
+    "Member",
+    "Message",
+    "Op",
+    "Table",
+    "Worker",
+    "check_codec",
+    "codecs",
+    "constants",
+    "declared",
+    "drain",
+    "edit",
+    "envelope_codec",
+    "error",
+    "frame",
+    "greeting",
+    "greeting_step",
+    "heartbeat",
+    "heartbeat_ack",
+    "held_bytes",
+    "holders",
+    "id_bytes",
+    "id_max",
+    "members",
+    "mode",
+    "name",
+    "optional_drain",
+    "pack_address",
+    "patch_id",
+    "pinned",
+    "probe",
+    "read_id",
+    "request",
+    "rewrites_ids",
+    "run_step",
+    "show_id",
+    "step_address",
+    "table_kinds",
+    "text",
+    "unpack_address",
+    "write_id",
+]

@@ -1,0 +1,365 @@
+"""From nodes to the instructions that frame: where fields stand, what they say, and what has to be there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from protokit.errors import DeclarationError
+from protokit.wire import views
+from protokit.wire.kinds import check_kinds
+from protokit.wire.layout import (
+    Binary,
+    Bits,
+    Branch,
+    Choice,
+    ChunkList,
+    Condition,
+    Delimited,
+    FieldPath,
+    Integer,
+    Integers,
+    Literal,
+    Node,
+    Section,
+    Varint,
+    fields_of,
+    show,
+    walk,
+)
+from protokit.wire.texts import Texts
+
+if TYPE_CHECKING:
+    from protokit.wire.program import Meaning
+
+_FIXED = 1 << 16  # bytes of a section that stands at a fixed distance are fewer
+_LOADS = {
+    (1, False): "LOAD1",
+    (2, False): "LOAD2",
+    (4, False): "LOAD4",
+    (8, False): "LOAD8",
+    (2, True): "LOAD2S",
+    (4, True): "LOAD4S",
+    (8, True): "LOAD8",
+}
+
+
+class Framing(Texts):
+    """A program with the part that frames."""
+
+    def __init__(self, nodes: tuple[Node, ...], meaning: Meaning) -> None:
+        super().__init__(meaning)
+        self.nodes = nodes
+        self.delimiters: list[tuple[int, int]] = []
+        self.checksums: list[tuple[int, int, int, int]] = []
+        self.operands: list[int] = []
+        self.id_width = 0 if meaning.named is None else meaning.named.width
+        self.counters: dict[FieldPath, tuple[int, int]] = {}  # of an id: (register of its place, form)
+        self.id_little = False
+        self.signature = 0
+        self.magic = True
+        self.position = 0  # static offset from the start, while it is known
+        self.answerable = 0
+        self.used: set[FieldPath] = set()
+        self.early: set[FieldPath] = set()
+
+    def frame(self) -> None:
+        """All instructions that frame, in the order of the nodes."""
+        self._collect()
+        for node in self.meaning.named.counters if self.meaning.named else ():
+            form = 0
+            if isinstance(node, Integer):
+                form = node.width | 16 * int(node.little) | 32 * int(node.signed)
+            self.counters[node.path] = (self.register(), form)
+            self.op("NOPLACE", self.counters[node.path][0])
+        self._absent(self.nodes, conditional=False)
+        self.sequence(self.nodes)
+        self.op("WHOLE")
+        for index, checksum in enumerate(self.meaning.checksums):
+            self._checksum(checksum)
+            self.op("VERIFY", i=index)
+
+    def _collect(self) -> None:
+        m = self.meaning
+        check_kinds(self.nodes, m)
+        self.early |= set(m.id) | set(m.keep) | {path for one in m.variants for path in one}
+        for expression in (m.response, m.oneway, m.heartbeat, m.drain, m.greeting):
+            self.early |= fields_of(expression)
+        self.used |= self.early | fields_of(m.greeting_refused)
+        self.used |= {node.path for node in m.named.counters} if m.named else set()
+        if not isinstance(m.timeout, views.Number):
+            self.used |= fields_of(m.timeout)
+        if m.status is not None:
+            self.used |= fields_of(m.status[0])
+        for one in m.app_error:
+            self.used |= {*views.sections_of([one.view])} if isinstance(one, views.Same) else fields_of(one)
+        self.used |= set(self.sections())
+        for checksum in m.checksums:
+            self.used |= {checksum.path, *(checksum.over or ())}
+        self._used_by(self.nodes)
+
+    def _used_by(self, nodes: tuple[Node, ...]) -> None:
+        for node in nodes:
+            if isinstance(node, Section):
+                self.used |= fields_of(node.length)
+            elif isinstance(node, Integers):
+                self.used |= fields_of(node.count)
+            elif isinstance(node, ChunkList):
+                self.used.add(node.lengths)
+            elif isinstance(node, Condition):
+                self.used |= fields_of(node.test)
+            elif isinstance(node, Branch):
+                self.used |= fields_of(node.test)
+                self._used_by(node.then)
+                self._used_by(node.otherwise)
+            elif isinstance(node, Choice):
+                self.used |= fields_of(node.key)
+                for _, case in node.cases:
+                    self._used_by(case)
+                self._used_by(node.default or ())
+
+    def _absent(self, nodes: tuple[Node, ...], *, conditional: bool) -> None:
+        """Registers for what is used; what may be absent starts as 0, a section as absent."""
+        for node in nodes:
+            if isinstance(node, Branch):
+                self._absent(node.then, conditional=True)
+                self._absent(node.otherwise, conditional=True)
+            elif isinstance(node, Choice):
+                for _, case in node.cases:
+                    self._absent(case, conditional=True)
+                self._absent(node.default or (), conditional=True)
+            elif isinstance(node, Bits):
+                for path, _, _ in node.fields:
+                    self._place(path, conditional=conditional)
+            elif isinstance(node, Section | ChunkList | Delimited):
+                self._place(node.path, conditional=conditional, section=True)
+            elif isinstance(node, Integer | Integers | Varint):
+                if isinstance(node, Integer):
+                    self.widths[node.path] = node.width
+                self._place(node.path, conditional=conditional)
+
+    def _place(self, path: FieldPath, *, conditional: bool, section: bool = False) -> None:
+        if path not in self.used or path in self.registers:
+            return
+        shared = [self.registers[one] for one in self.meaning.id if one in self.registers]
+        if path in self.meaning.id and shared:
+            self.registers[path] = shared[0]
+            return
+        self.registers[path] = self.register()
+        if section:
+            self.register()
+        if conditional:
+            self.op("ABSENT" if section else "SET", self.registers[path])
+        if any(checksum.path == path for checksum in self.meaning.checksums):
+            place = self.register()
+            if conditional:
+                self.op("NOPLACE", place)
+
+    def sequence(self, nodes: tuple[Node, ...]) -> None:
+        """Nodes one behind the other; those at fixed distances together."""
+        group: list[Node] = []
+        for node in nodes:
+            fixed = isinstance(node, Integer | Bits | Condition) or (
+                isinstance(node, Section) and isinstance(node.length, int) and node.length < _FIXED
+            )
+            if fixed:
+                group.append(node)
+                if isinstance(node, Condition) and self.magic:
+                    self.group(group)
+                    self.signature = self.position
+                    group = []
+                continue
+            self.group(group)
+            group = []
+            self.variable(node)
+        self.group(group)
+
+    def group(self, nodes: list[Node]) -> None:
+        """Fields at fixed distances: one check of what is there, then loads."""
+        total = sum(_size(node) for node in nodes)
+        if total:
+            self.op("NEED", i=total)
+        at = 0
+        places: dict[FieldPath, int] = {}
+        for node in nodes:
+            if isinstance(node, Integer):
+                places[node.path] = at
+                self.integer(node, at)
+            elif isinstance(node, Bits):
+                places |= {path: at for path, _, _ in node.fields}
+                self.bits(node, at)
+            elif isinstance(node, Section):
+                self.fixed(node, at)
+            elif isinstance(node, Condition):
+                seen = [places[path] for path in fields_of(node.test) if path in places]
+                self.op("CHECK", self.value(node.test), int(self.magic), i=min(seen, default=at))
+            at += _size(node)
+        if total:
+            self.op("SKIP", i=total)
+        self.position += total
+
+    def loaded(self, path: FieldPath) -> None:
+        """A field has been read: where nothing more is needed, a wrong frame can be answered from here on."""
+        if path in self.early:
+            self.answerable = len(self.insns)
+
+    def integer(self, node: Integer, at: int) -> None:
+        """An integer at that distance, where somebody uses it."""
+        if node.path not in self.registers:
+            return
+        to = self.registers[node.path]
+        name = None if node.little else _LOADS.get((node.width, node.signed))
+        if name is None:
+            self.op("LOAD", to, node.width, int(node.little) | 2 * int(node.signed), at)
+        else:
+            self.op(name, to, i=at)
+        if node.path in self.counters:
+            self.op("MARK", self.counters[node.path][0], node.width, i=at)
+        if node.path in self.meaning.id:
+            if self.id_width not in {0, node.width} or (self.id_width and self.id_little != node.little):
+                raise DeclarationError(f"{show(node.path)}: all ids have one width and byte order")
+            self.id_width, self.id_little = node.width, node.little
+            self.op("IDAT", i=at)
+        if any(checksum.path == node.path for checksum in self.meaning.checksums):
+            self.op("MARK", to + 1, node.width, i=at)
+        self.loaded(node.path)
+
+    def bits(self, node: Bits, at: int) -> None:
+        """The bit fields of one word."""
+        used = [entry for entry in node.fields if entry[0] in self.registers]
+        if not used:
+            return
+        word = self.register()
+        name = _LOADS.get((node.width, False))
+        if name is None:
+            self.op("LOAD", word, node.width, i=at)
+        else:
+            self.op(name, word, i=at)
+        for path, shift, size in used:
+            self.op("BITS", self.registers[path], word, shift, (1 << size) - 1)
+            self.loaded(path)
+
+    def fixed(self, node: Section, at: int) -> None:
+        """A section whose place and size are known."""
+        if node.path in self.registers:
+            self.op("SPAN", self.registers[node.path], _size(node) >> 8, _size(node) & 255, at)
+            self.loaded(node.path)
+
+    def variable(self, node: Node) -> None:
+        """A node whose size is not known, or that decides what follows."""
+        if isinstance(node, Literal):
+            self.op("MAGIC", b=int(self.magic), i=self.literal(node.data))
+            self.position += len(node.data)
+            if self.magic:
+                self.signature = self.position
+            return
+        if isinstance(node, Choice):
+            self.choice(node)
+            return
+        self.magic = False
+        if isinstance(node, Branch):
+            otherwise = self.unless(node.test)
+            self.sequence(node.then)
+            if node.otherwise:
+                end = self.op("JUMP")
+                self.here(otherwise)
+                self.sequence(node.otherwise)
+                self.here(end)
+            else:
+                self.here(otherwise)
+        elif isinstance(node, Section):
+            self.measured(node)
+        elif isinstance(node, ChunkList):
+            self.op("SECTION", self.section_register(node.path), self.registers[node.lengths])
+        elif isinstance(node, Delimited):
+            self.delimited(node)
+        elif isinstance(node, Varint):
+            self.varint(node)
+        elif isinstance(node, Integers):
+            to = self.registers[node.path] if node.path in self.registers else self.register()
+            form = node.width | 16 * int(node.little) | 32 * int(node.signed)
+            self.op("SUM", to, self.value(node.count), form)
+
+    def measured(self, node: Section) -> None:
+        """A section whose size was read."""
+        is_id = node.path in self.meaning.id and self.meaning.named is not None
+        length = self.value(node.length)
+        if is_id:
+            self._at_most(length)
+        self.op("SECTION", self.section_register(node.path), length)
+        if is_id:
+            self.op("HERE")
+            self.loaded(node.path)
+
+    def delimited(self, node: Delimited) -> None:
+        """A section that a delimiter ends."""
+        to = self.section_register(node.path)
+        self.delimiters.append((self.literal(node.delimiter), node.max))
+        self.op("UNTIL", to, i=len(self.delimiters) - 1)
+        if node.path in self.meaning.id:
+            self._at_most(to + 1)
+            self.loaded(node.path)
+
+    def varint(self, node: Varint) -> None:
+        """An integer of seven bits a byte."""
+        to = self.registers[node.path] if node.path in self.registers else self.register()
+        place = self.counters.get(node.path, (0, 0))[0]
+        self.op("UVAR", to, node.bytes, int(node.path in self.counters), place)
+        self.loaded(node.path)
+
+    def _at_most(self, length: int) -> None:
+        """An id has no more bytes than were declared."""
+        fits = self.register()
+        self.op("LEI", fits, length, i=0 if self.meaning.named is None else self.meaning.named.most)
+        self.op("CHECK", fits)
+
+    def section_register(self, path: FieldPath) -> int:
+        """The first of the two registers of a section, used or not."""
+        if path in self.registers:
+            return self.registers[path]
+        first = self.register()
+        self.register()
+        return first
+
+    def choice(self, node: Choice) -> None:
+        """Each case behind a comparison with the key."""
+        magic, self.magic = self.magic, False
+        if magic and node.default is None:
+            self.signature = self.position
+        key = self.value(node.key)
+        ends = []
+        for value, case in node.cases:
+            if 0 <= value < 256:
+                other = self.op("JNE", key, c=value)
+            else:
+                other = self.unless(Binary("EQ", node.key, value))
+            self.sequence(case)
+            ends.append(self.op("JUMP"))
+            self.here(other)
+        if node.default is None:
+            wrong = self.register()
+            self.op("SET", wrong)
+            self.op("CHECK", wrong, int(magic))
+        else:
+            self.sequence(node.default)
+        self.here(*ends)
+
+    def _checksum(self, checksum: views.Checksum) -> None:
+        if self.widths.get(checksum.path) != 4:
+            raise DeclarationError(f"{show(checksum.path)}: a CRC-32 is an integer of 4 bytes")
+        little = next(
+            node.little
+            for node in walk(self.nodes)
+            if isinstance(node, Integer) and node.path == checksum.path
+        )
+        first = len(self.operands)
+        self.operands += [self.registers[path] for path in checksum.over or ()]
+        count = len(checksum.over or ())
+        self.checksums.append((self.registers[checksum.path] + 1, int(little), first, count))
+
+
+def _size(node: Node) -> int:
+    if isinstance(node, Integer | Bits):
+        return node.width
+    if isinstance(node, Section) and isinstance(node.length, int):
+        return node.length
+    return 0

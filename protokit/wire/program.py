@@ -1,0 +1,192 @@
+"""A program (``native/src/wire/program.h``) while it is written: what is in it, and what is computed with.
+
+What stands on what: ``texts.py``, what a destination is read from; ``framing.py``; ``compiler.py``, a frame's
+meaning and the image.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from protokit import native
+from protokit.errors import DeclarationError
+from protokit.wire import views
+from protokit.wire.layout import (
+    Binary,
+    Expression,
+    Field,
+    FieldPath,
+    Not,
+    show,
+)
+
+if TYPE_CHECKING:
+    from protokit.wire.ids import Named
+
+OPS = {name: number for number, name in enumerate(native.INSTRUCTIONS)}
+_IMMEDIATE = {"ADD", "MUL", "AND", "EQ", "NE", "LT", "LE", "GT", "GE"}
+_COMPARE = {"EQ", "NE", "LT", "LE", "GT", "GE"}
+
+
+@dataclass
+class Meaning:
+    """The keywords of a WireFormat, resolved."""
+
+    id: tuple[FieldPath, ...] = ()
+    named: Named | None = None  # ids are byte strings
+    response: Expression = 0
+    oneway: Expression = 0
+    heartbeat: Expression = 0
+    drain: Expression = 0
+    greeting: Expression = 0
+    greeting_refused: Expression = 0
+    status: tuple[Expression, views.Table] | None = None
+    app_error: tuple[Expression | views.Same, ...] = ()
+    timeout: Expression | views.Number = 0
+    service: views.View | None = None
+    method: views.View | None = None
+    version: views.View | None = None
+    group: views.View | None = None
+    headers: views.Pairs | None = None
+    checksums: tuple[views.Checksum, ...] = ()
+    variants: tuple[dict[FieldPath, int], ...] = ({},)
+    keep: tuple[FieldPath, ...] = ()
+    separate: bool = False
+
+    def destination(self) -> list[views.View]:
+        """All views that a request's destination is read with."""
+        found = [view for view in (self.service, self.method, self.version, self.group) if view is not None]
+        return [*found, self.timeout.view] if isinstance(self.timeout, views.Number) else found
+
+
+@dataclass
+class Emit:
+    """One piece of a reply: ``what`` is an EMIT instruction's name."""
+
+    what: str
+    data: bytes = b""
+    width: int = 0
+    flags: int = 0
+    base: int = 0
+
+
+@dataclass
+class Image:
+    """What the engine needs besides the program."""
+
+    name: str
+    mode: int
+    reserved: tuple[int, ...] = ()
+    text_encoding: str = "utf-8"
+    replies: list[dict[int, list[Emit]]] = field(default_factory=list)
+    reply_max: int = 1024
+    greeting: tuple[str, ...] = ()  # who says each step
+    pinned: bool = False
+    optional_drain: bool = False
+    shapes: bool = True  # without them the program reads every frame
+
+
+class Program:
+    """Instructions, registers, texts and constants of one format; each is there once.
+
+    Args:
+        meaning: what the fields mean.
+    """
+
+    def __init__(self, meaning: Meaning) -> None:
+        self.meaning = meaning
+        self.insns: list[list[int]] = []
+        self.literals: list[bytes] = []
+        self.places: dict[bytes, int] = {}
+        self.constants: dict[int, int] = {}
+        self.registers: dict[FieldPath, int] = {}
+        self.widths: dict[FieldPath, int] = {}
+        self.next_register = 0
+        self.next_slice = 0
+
+    # Pieces.
+
+    def op(self, name: str, a: int = 0, b: int = 0, c: int = 0, i: int = 0) -> int:
+        """Append an instruction; gives back its number."""
+        self.insns.append([OPS[name], a, b, c, i])
+        return len(self.insns) - 1
+
+    def here(self, *jumps: int) -> None:
+        """Let jumps come here."""
+        for jump in jumps:
+            self.insns[jump][4] = len(self.insns)
+
+    def literal(self, data: bytes) -> int:
+        """The number of a constant text."""
+        if data not in self.places:
+            self.places[data] = len(self.literals)
+            self.literals.append(data)
+        return self.places[data]
+
+    def register(self) -> int:
+        """A new register."""
+        self.next_register += 1
+        if self.next_register > 250:
+            raise DeclarationError("the format has too many fields that are computed with (250)")
+        return self.next_register - 1
+
+    def slices(self, count: int = 1) -> int:
+        """So many new texts in a row; the first one's number."""
+        self.next_slice += count
+        if self.next_slice > 250:
+            raise DeclarationError("the format has too many views (250 texts)")
+        return self.next_slice - count
+
+    # Expressions.
+
+    def value(self, expression: Expression) -> int:
+        """The register that holds it."""
+        if isinstance(expression, Field):
+            return self.registers[expression.path]
+        to = self.register()
+        if isinstance(expression, int):
+            self.load_constant(to, expression)
+        elif isinstance(expression, Not):
+            self.op("NOT", to, self.value(expression.operand))
+        else:
+            self.binary(to, expression)
+        return to
+
+    def load_constant(self, to: int, value: int) -> None:
+        """Put a number into a register."""
+        if -(2**31) <= value < 2**31:
+            self.op("SET", to, i=value)
+        elif -(2**63) <= value < 2**64:
+            self.op("CONST", to, i=self.constants.setdefault(value, len(self.constants)))
+        else:
+            raise DeclarationError(f"{value} does not fit 64 bits")
+
+    def binary(self, to: int, expression: Binary) -> None:
+        """Put the result of an operation into a register."""
+        name, left, right = expression.op, expression.left, expression.right
+        if isinstance(left, int) and name in {"ADD", "MUL", "AND", "EQ", "NE"}:
+            left, right = right, left
+        for side in (left, right):
+            wide = isinstance(side, Field) and self.widths.get(side.path, 0) > 4
+            if wide and name not in _COMPARE | {"AND", "SHR"}:
+                raise DeclarationError(f"{show(side.path)}: fields over 4 bytes cannot be computed with")
+        if name == "MUL" and not isinstance(right, int):
+            raise DeclarationError("a field is multiplied by a constant only")
+        if isinstance(right, int) and -(2**31) <= right < 2**31 and name in _IMMEDIATE | {"SUB"}:
+            if name == "SUB":
+                name, right = "ADD", -right
+            self.op(name + "I", to, self.value(left), i=right)
+        else:
+            self.op(name, to, self.value(left), self.value(right))
+
+    def unless(self, test: Expression) -> int:
+        """A jump that is taken where the test does not hold; ``here`` says where to."""
+        if (
+            isinstance(test, Binary)
+            and test.op == "EQ"
+            and isinstance(test.right, int)
+            and 0 <= test.right < 256
+        ):
+            return self.op("JNE", self.value(test.left), c=test.right)
+        return self.op("JZ", self.value(test))
