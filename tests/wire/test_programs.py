@@ -276,7 +276,7 @@ def test_what_is_accepted_of_random_programs_runs(name, data):
 HEADER = {"magic": 0, "size": 4, "id_bytes": 12, "reply_max": 24, "variants": 28, "reserved_count": 60}
 HEADER |= {"frame": 32, "meaning": 36, "destination": 44, "headers": 48, "name": 96, "root": 100}
 HEADER |= {"status": 104, "tested": 108, "greeting_steps": 112, "id_max": 124, "id_delimiter": 136}
-HEADER |= {"instructions": RANGES + 4, "map": 264, "own": 268, "after": 272, "app_map": 344, "app_text": 348}
+HEADER |= {"instructions": RANGES + 4, "app_map": 264, "app_text": 268}
 AWAY = 1 << 20
 SHAPE = "a shape is wrong"
 # Which number of which format becomes what, and why that is refused. Of a table: (its name, item, byte in the
@@ -358,9 +358,6 @@ WRONG_NUMBERS = {
         0x0101EA60,
         "a shape looks behind its header",
     ),
-    "a direct destination of no map": ("bolt", "map", AWAY, "the direct destination is out of range"),
-    "a direct destination nowhere": ("bolt", "own", 4, "the direct destination is out of range"),
-    "a direct destination from behind": ("bolt", "after", AWAY, "the direct destination is out of range"),
 }
 
 
