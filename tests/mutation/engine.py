@@ -1502,7 +1502,7 @@ MUTANTS = (
     ),
     Mutant(
         "an answer without its id has id 0",
-        "declared.c",
+        "declared_run.c",
         "    f->kind = PK_KIND_IGNORE;\n",
         "    (void)0;\n",
         "tests/wire/test_absent_ids.py::test_an_answer_without_its_id_is_not_request_0s",

@@ -1,6 +1,7 @@
-/* declared.h: what the files of the declared codec share. declared.c: running programs, and the codec;
- * declared_quick.c: whole and right frames by their shapes; declared_ids.c: frames with another id; declared_texts.c:
- * finding texts; declared_reply.c: replies; declared_check.c and declared_types.c: whether a program can be run. */
+/* declared.h: what the files of the declared codec share. Each uses only those before it, here and below:
+ * declared_check.c, whether a program's numbers are in range; declared_types.c, whether it can be run on all its paths;
+ * declared_texts.c, finding texts; declared_run.c, running programs; declared_quick.c, whole and right frames by their
+ * shapes; declared_ids.c, frames with another id; declared_reply.c, replies; declared.c, the codec. */
 #ifndef PK_DECLARED_H
 #define PK_DECLARED_H
 
@@ -143,26 +144,17 @@ static inline int64_t lookup(const declared *d, uint32_t index, int64_t key) {
   return t->otherwise;
 }
 
-/* How a program runs: up to its end, up to where an error can be answered, or without looking at checksums. */
-enum { FRAMING = 0, EARLY = 1, UNVERIFIED = 2 };
+/* Why a program cannot be run, or NULL, in this order (replies after instructions): each relies on those before it. */
+const char *pk_declared_bad_image(const pk_program *p, size_t size);
+const char *pk_declared_bad_indexes(const declared *d);
+const char *pk_declared_bad_insns(const declared *d);
+const char *pk_declared_bad_shapes(const declared *d);
+const char *pk_declared_bad_paths(const declared *d);
 
-/* pk_codec.frame: by shape or program; where ids are byte strings; by the program alone, and so with its registers. */
-int pk_declared_frame(const pk_codec *codec, const uint8_t *data, size_t size, uint32_t limit, pk_frame *f);
-int pk_declared_frame_named(const pk_codec *codec, const uint8_t *data, size_t size, uint32_t limit, pk_frame *f);
-int pk_declared_frame_fully(const declared *d, const uint8_t *data, size_t size, uint32_t limit, pk_frame *f);
-int pk_declared_frame_as(const declared *d, machine *m, const uint8_t *data, size_t size, uint32_t limit, int how,
-                         pk_frame *f);
+int pk_declared_all_statuses(const declared *d, uint32_t table);
 
-/* Of the registers of a frame that was run. */
-uint32_t pk_declared_checksum(const declared *d, const pk_program_checksum *c, const machine *m, const uint8_t *data);
-
-/* Prepare the shapes of a program that was checked. */
-void pk_declared_quicken(declared *d);
-
-/* pk_codec.patch_id and splice_id. */
-void pk_declared_patch_id(const pk_codec *codec, uint8_t *data, const pk_frame *f, uint64_t id);
-int pk_declared_splice_id(const pk_codec *codec, const uint8_t *data, const pk_frame *f, const uint8_t *id,
-                          uint32_t id_size, uint8_t *out, size_t cap);
+/* The reason with the instruction in front of it. */
+const char *pk_declared_refused(const declared *d, uint32_t pc, const char *why);
 
 /* Where `what` stands in at[0..end), or NULL. */
 const uint8_t *pk_declared_find(const uint8_t *at, const uint8_t *end, pk_slice what);
@@ -178,6 +170,34 @@ int pk_declared_look(const declared *d, const pk_program_map *map, pk_slice sect
 int pk_declared_texts(const declared *d, uint32_t *pc, machine *m, const uint8_t *data, const pk_frame *f,
                       pk_destination *out, headers *h);
 
+/* How a program runs: up to its end, up to where an error can be answered, or without looking at checksums. */
+enum { FRAMING = 0, EARLY = 1, UNVERIFIED = 2 };
+
+/* Run from `pc`. `f`: what framing fills; `out` and `h`: as of texts; `failed`: where the frame was found wrong or
+ * cut. */
+int pk_declared_run(const declared *d, uint32_t pc, machine *m, const uint8_t *data, uint64_t size, uint64_t limit,
+                    int how, pk_frame *f, pk_destination *out, headers *h, uint32_t *failed);
+
+/* pk_codec.frame by the program alone, and so with its registers. */
+int pk_declared_frame_fully(const declared *d, const uint8_t *data, size_t size, uint32_t limit, pk_frame *f);
+int pk_declared_frame_as(const declared *d, machine *m, const uint8_t *data, size_t size, uint32_t limit, int how,
+                         pk_frame *f);
+
+/* Of the registers of a frame that was run. */
+uint32_t pk_declared_checksum(const declared *d, const pk_program_checksum *c, const machine *m, const uint8_t *data);
+
+/* Prepare the shapes of a program that was checked. */
+void pk_declared_quicken(declared *d);
+
+/* pk_codec.frame: by shape or program; and where ids are byte strings. */
+int pk_declared_frame(const pk_codec *codec, const uint8_t *data, size_t size, uint32_t limit, pk_frame *f);
+int pk_declared_frame_named(const pk_codec *codec, const uint8_t *data, size_t size, uint32_t limit, pk_frame *f);
+
+/* pk_codec.patch_id and splice_id. */
+void pk_declared_patch_id(const pk_codec *codec, uint8_t *data, const pk_frame *f, uint64_t id);
+int pk_declared_splice_id(const pk_codec *codec, const uint8_t *data, const pk_frame *f, const uint8_t *id,
+                          uint32_t id_size, uint8_t *out, size_t cap);
+
 /* Make the checksums of a whole frame right. */
 void pk_declared_seal(const declared *d, uint8_t *data, uint32_t size);
 
@@ -186,17 +206,6 @@ void pk_declared_seal(const declared *d, uint8_t *data, uint32_t size);
 int pk_declared_reply(const declared *d, uint32_t variant, uint32_t which, uint64_t id, uint32_t context,
                       const char *raw, size_t raw_size, uint8_t *out, size_t cap);
 
-/* Why a program cannot be run, or NULL, in this order: each relies on those before it. */
-const char *pk_declared_bad_image(const pk_program *p, size_t size);
-const char *pk_declared_bad_indexes(const declared *d);
-const char *pk_declared_bad_insns(const declared *d);
-const char *pk_declared_bad_shapes(const declared *d);
-const char *pk_declared_bad_paths(const declared *d);
-
 const char *pk_declared_bad_replies(const declared *d);
-int pk_declared_all_statuses(const declared *d, uint32_t table);
-
-/* The reason with the instruction in front of it. */
-const char *pk_declared_refused(const declared *d, uint32_t pc, const char *why);
 
 #endif

@@ -1,6 +1,19 @@
 /* declared_check.c: a program is checked once, so that running it needs no checks. */
 #include "wire/declared.h"
 
+#include <stdio.h>
+
+static __thread char message[160];
+
+const char *pk_declared_refused(const declared *d, uint32_t pc, const char *why) {
+#define X(name) #name,
+  static const char *const names[] = {PK_INSTRUCTIONS(X)};
+#undef X
+  uint8_t op = d->insns[pc].op;
+  snprintf(message, sizeof message, "instruction %u (%s): %s", (unsigned)pc, op < PK_I_COUNT ? names[op] : "?", why);
+  return message;
+}
+
 static int in_image(const pk_program *p, pk_program_range range, size_t item) {
   return range.at % 8 == 0 && range.at <= p->size && range.count <= (p->size - range.at) / item;
 }
@@ -64,7 +77,7 @@ const char *pk_declared_bad_insns(const declared *d) {
     const char *why = d->insns[i].op >= PK_I_COUNT ? "it is unknown" : bad_operands(d, i);
     if (why != NULL) return pk_declared_refused(d, i, why);
   }
-  return pk_declared_bad_replies(d);
+  return NULL;
 }
 
 static int leads_on(const pk_program *p, uint32_t next, uint32_t from) {

@@ -1,5 +1,5 @@
 /* declared_quick.c: whole and right frames, read by their shapes. What has no shape, is cut or wrong is the
- * program's (declared.c), which says the same of all others. */
+ * program's (declared_run.c), which says the same of all others. */
 #include "base/checksum.h"
 #include "wire/declared.h"
 

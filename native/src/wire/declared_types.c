@@ -38,17 +38,6 @@ typedef struct checker {
   const char *why;
 } checker;
 
-static __thread char message[160];
-
-const char *pk_declared_refused(const declared *d, uint32_t pc, const char *why) {
-#define X(name) #name,
-  static const char *const names[] = {PK_INSTRUCTIONS(X)};
-#undef X
-  uint8_t op = d->insns[pc].op;
-  snprintf(message, sizeof message, "instruction %u (%s): %s", (unsigned)pc, op < PK_I_COUNT ? names[op] : "?", why);
-  return message;
-}
-
 static void refuse(checker *c, const char *why) {
   if (c->why == NULL) c->why = pk_declared_refused(c->d, c->pc, why);
 }

@@ -21,7 +21,10 @@ typedef struct pk_loaded {
 /* Count it, held by whoever made it. */
 void pk_loaded_begin(pk_loaded *l, void (*free)(pk_loaded *));
 
-/* Both also of NULL. */
+/* Let go; the last frees it. */
+void pk_loaded_release(pk_loaded *l);
+
+/* Of any codec; both also of NULL (codecs.c). */
 void pk_codec_hold(const pk_codec *codec);
 /* python { */
 void pk_codec_release(const pk_codec *codec);

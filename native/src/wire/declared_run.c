@@ -1,0 +1,301 @@
+/* declared_run.c: an interpreter of programs (program.h), and framing by it. */
+#include "base/checksum.h"
+#include "wire/declared.h"
+
+uint32_t pk_declared_checksum(const declared *d, const pk_program_checksum *c, const machine *m,
+                            const uint8_t *data) {
+  if (c->count == 0) return pk_crc32(0, data, (size_t)m->r[c->at]);
+  uint32_t crc = 0;
+  for (uint32_t i = 0; i < c->count; i++) {
+    uint32_t reg = d->operands[c->first + i];
+    if (m->r[reg] >= 0) crc = pk_crc32(crc, data + m->r[reg], (size_t)m->r[reg + 1]);
+  }
+  return crc;
+}
+
+#define FAIL(code, where)          \
+  do {                             \
+    uint64_t wrong = (uint64_t)(where); \
+    f->error_at = (uint32_t)(wrong < size ? wrong : size); /* a length may lead past what is there */ \
+    *failed = pc;                  \
+    return code;                   \
+  } while (0)
+
+int pk_declared_run(const declared *d, uint32_t pc, machine *m, const uint8_t *data, uint64_t size, uint64_t limit,
+                    int how, pk_frame *f, pk_destination *out, headers *h, uint32_t *failed) {
+  int64_t *r = m->r;
+  uint64_t at = 0;
+  m->stepped = 0;
+  for (;; pc++) {
+    const pk_insn *n = &d->insns[pc];
+    switch (n->op) {
+      case PK_I_NEED:
+        if (at + (uint32_t)n->i > size) {
+          if (at + (uint32_t)n->i > limit) FAIL(PK_ERR_LIMIT, at);
+          f->need = (uint32_t)(at + (uint32_t)n->i);
+          *failed = pc;
+          return PK_MORE;
+        }
+        break;
+      case PK_I_SKIP: at += (uint32_t)n->i; break;
+      case PK_I_LOAD: {
+        const uint8_t *p = data + at + n->i;
+        uint64_t v = n->c & 1 ? little(p, n->b) : big(p, n->b);
+        r[n->a] = n->c & 2 ? extend(v, n->b) : (int64_t)v;
+        break;
+      }
+      case PK_I_LOAD1: r[n->a] = data[at + (uint32_t)n->i]; break;
+      case PK_I_LOAD2: r[n->a] = (int64_t)get16(data + at + n->i); break;
+      case PK_I_LOAD4: r[n->a] = (int64_t)get32(data + at + n->i); break;
+      case PK_I_LOAD8: r[n->a] = (int64_t)get64(data + at + n->i); break;
+      case PK_I_LOAD2S: r[n->a] = (int16_t)get16(data + at + n->i); break;
+      case PK_I_LOAD4S: r[n->a] = (int32_t)get32(data + at + n->i); break;
+      case PK_I_BITS: r[n->a] = (int64_t)((uint64_t)r[n->b] >> n->c & (uint32_t)n->i); break;
+      case PK_I_IDAT: f->body = (uint32_t)at + (uint32_t)n->i; break;
+      case PK_I_SECTION: {
+        int64_t length = r[n->b];
+        if (length < 0) FAIL(PK_ERR_FORMAT, at);
+        if ((uint64_t)length > (at < limit ? limit - at : 0)) {
+          if ((uint64_t)length <= UINT32_MAX - at) f->size = (uint32_t)(at + (uint64_t)length);
+          FAIL(PK_ERR_LIMIT, at);
+        }
+        r[n->a] = (int64_t)at;
+        r[n->a + 1] = length;
+        at += (uint64_t)length;
+        break;
+      }
+      case PK_I_SUM: {
+        uint32_t bytes = n->c & 15;
+        int64_t count = r[n->b], sum = 0;
+        if (count < 0) FAIL(PK_ERR_FORMAT, at);
+        if ((uint64_t)count > (at < limit ? limit - at : 0) / bytes) FAIL(PK_ERR_LIMIT, at);
+        if (at + (uint64_t)count * bytes > size) {
+          f->need = (uint32_t)(at + (uint64_t)count * bytes);
+          *failed = pc;
+          return PK_MORE;
+        }
+        for (int64_t i = 0; i < count; i++, at += bytes) {
+          uint64_t raw = n->c & LITTLE ? little(data + at, bytes) : big(data + at, bytes);
+          int64_t v = n->c & SIGNED ? extend(raw, bytes) : (int64_t)raw;
+          if (v < 0) FAIL(PK_ERR_FORMAT, at);
+          if ((uint64_t)v > limit) FAIL(PK_ERR_LIMIT, at);
+          sum += v;
+          if ((uint64_t)sum > limit) FAIL(PK_ERR_LIMIT, at);
+        }
+        r[n->a] = sum;
+        break;
+      }
+      case PK_I_UNTIL: {
+        const pk_program_delimiter *u = &d->delimiters[n->i];
+        pk_slice by = d->literals[u->literal];
+        uint64_t most = at + u->max + by.size, seen = size < most ? size : most;
+        const uint8_t *found = at < seen ? pk_declared_find(data + at, data + seen, by) : NULL;
+        if (found == NULL) {
+          if (seen == most) FAIL(PK_ERR_LIMIT, at);
+          if (size + 1 > limit) FAIL(PK_ERR_LIMIT, at);
+          uint64_t least = at + by.size;
+          if (least > limit) FAIL(PK_ERR_LIMIT, at);
+          f->need = (uint32_t)(size + 1 > least ? size + 1 : least);
+          *failed = pc;
+          return PK_MORE;
+        }
+        r[n->a] = (int64_t)at;
+        r[n->a + 1] = found - (data + at);
+        at = (uint64_t)(found - data) + by.size;
+        break;
+      }
+      case PK_I_UVAR: {
+        uint64_t v = 0;
+        uint32_t i = 0;
+        for (;; i++) {
+          if (at + i >= size) {
+            if (at + i >= limit) FAIL(PK_ERR_LIMIT, at);
+            f->need = (uint32_t)(at + i + 1);
+            *failed = pc;
+            return PK_MORE;
+          }
+          uint8_t byte = data[at + i];
+          v |= (uint64_t)(byte & 0x7f) << (7 * i);
+          if (!(byte & 0x80)) {
+            if (byte == 0 && i > 0) FAIL(PK_ERR_FORMAT, at + i); /* longer than it must be */
+            break;
+          }
+          if (i + 1 == n->b) FAIL(PK_ERR_FORMAT, at + i);
+        }
+        r[n->a] = (int64_t)v;
+        if (n->c != 0) r[n->i] = (int64_t)at;
+        at += i + 1;
+        break;
+      }
+      case PK_I_CHECK:
+        if (r[n->a] == 0) FAIL(n->b ? PK_ERR_MAGIC : PK_ERR_FORMAT, at + (uint32_t)n->i);
+        break;
+      case PK_I_MAGIC: {
+        pk_slice literal = d->literals[n->i];
+        for (uint32_t i = 0; i < literal.size; i++) {
+          if (at + i >= size) {
+            if (at + literal.size > limit) FAIL(PK_ERR_LIMIT, at);
+            f->need = (uint32_t)(at + literal.size);
+            *failed = pc;
+            return PK_MORE;
+          }
+          if (data[at + i] != literal.data[i]) FAIL(n->b ? PK_ERR_MAGIC : PK_ERR_FORMAT, at + i);
+        }
+        at += literal.size;
+        break;
+      }
+      case PK_I_SPAN:
+        r[n->a] = (int64_t)at + n->i;
+        r[n->a + 1] = n->b << 8 | n->c;
+        break;
+      case PK_I_MARK: r[n->a] = (int64_t)at + n->i; break;
+      case PK_I_ABSENT:
+        r[n->a] = -1;
+        r[n->a + 1] = 0;
+        break;
+      case PK_I_NOPLACE: r[n->a] = -1; break;
+      case PK_I_HERE:
+        if (at > size) {
+          f->need = (uint32_t)at;
+          *failed = pc;
+          return PK_MORE;
+        }
+        break;
+      case PK_I_WHOLE:
+        f->size = (uint32_t)at;
+        if (at > limit) FAIL(PK_ERR_LIMIT, 0);
+        if (at > size) {
+          f->need = (uint32_t)at;
+          *failed = pc;
+          return PK_MORE;
+        }
+        break;
+      case PK_I_VERIFY: {
+        const pk_program_checksum *c = &d->checksums[n->i];
+        if (r[c->at] < 0) break;
+        f->flags |= HAS_CHECKSUM;
+        if (how == UNVERIFIED) break;
+        const uint8_t *p = data + r[c->at];
+        if ((c->little ? little(p, 4) : big(p, 4)) != pk_declared_checksum(d, c, m, data)) FAIL(PK_ERR_FORMAT, r[c->at]);
+        break;
+      }
+      case PK_I_SET: r[n->a] = n->i; break;
+      case PK_I_CONST: r[n->a] = d->constants[n->i]; break;
+      case PK_I_MOVE: r[n->a] = r[n->b]; break;
+      case PK_I_ADD: r[n->a] = (int64_t)((uint64_t)r[n->b] + (uint64_t)r[n->c]); break;
+      case PK_I_SUB: r[n->a] = (int64_t)((uint64_t)r[n->b] - (uint64_t)r[n->c]); break;
+      case PK_I_MUL: r[n->a] = (int64_t)((uint64_t)r[n->b] * (uint64_t)r[n->c]); break;
+      case PK_I_AND: r[n->a] = r[n->b] & r[n->c]; break;
+      case PK_I_OR: r[n->a] = r[n->b] | r[n->c]; break;
+      case PK_I_XOR: r[n->a] = r[n->b] ^ r[n->c]; break;
+      case PK_I_SHL: r[n->a] = (int64_t)((uint64_t)r[n->b] << (r[n->c] & 63)); break;
+      case PK_I_SHR: r[n->a] = r[n->b] >> (r[n->c] & 63); break;
+      case PK_I_EQ: r[n->a] = r[n->b] == r[n->c]; break;
+      case PK_I_NE: r[n->a] = r[n->b] != r[n->c]; break;
+      case PK_I_LT: r[n->a] = r[n->b] < r[n->c]; break;
+      case PK_I_LE: r[n->a] = r[n->b] <= r[n->c]; break;
+      case PK_I_GT: r[n->a] = r[n->b] > r[n->c]; break;
+      case PK_I_GE: r[n->a] = r[n->b] >= r[n->c]; break;
+      case PK_I_ADDI: r[n->a] = (int64_t)((uint64_t)r[n->b] + (uint64_t)(int64_t)n->i); break;
+      case PK_I_MULI: r[n->a] = (int64_t)((uint64_t)r[n->b] * (uint64_t)(int64_t)n->i); break;
+      case PK_I_ANDI: r[n->a] = r[n->b] & n->i; break;
+      case PK_I_EQI: r[n->a] = r[n->b] == n->i; break;
+      case PK_I_NEI: r[n->a] = r[n->b] != n->i; break;
+      case PK_I_LTI: r[n->a] = r[n->b] < n->i; break;
+      case PK_I_LEI: r[n->a] = r[n->b] <= n->i; break;
+      case PK_I_GTI: r[n->a] = r[n->b] > n->i; break;
+      case PK_I_GEI: r[n->a] = r[n->b] >= n->i; break;
+      case PK_I_NOT: r[n->a] = r[n->b] == 0; break;
+      case PK_I_TABLE: r[n->a] = lookup(d, (uint32_t)n->i, r[n->b]); break;
+      case PK_I_JUMP: pc = (uint32_t)n->i - 1; break;
+      case PK_I_JZ:
+        if (r[n->a] == 0) pc = (uint32_t)n->i - 1;
+        break;
+      case PK_I_JNZ:
+        if (r[n->a] != 0) pc = (uint32_t)n->i - 1;
+        break;
+      case PK_I_JNE:
+        if (r[n->a] != n->c) pc = (uint32_t)n->i - 1;
+        break;
+      case PK_I_ID:
+        f->id = (uint64_t)r[n->a];
+        if (d->codec.id_bytes < 8) f->id &= ((uint64_t)1 << (8 * d->codec.id_bytes)) - 1;
+        break;
+      case PK_I_NAMED:
+        f->id_span = r[n->a] < 0 ? (pk_span){PK_NO_ID, 0} : (pk_span){(uint32_t)r[n->a], (uint32_t)r[n->a + 1]};
+        break;
+      case PK_I_KIND: f->kind = (uint8_t)n->i; break;
+      case PK_I_STATUS: f->status = (uint8_t)r[n->a]; break;
+      case PK_I_TIMEOUT: f->timeout_ms = milliseconds(r[n->a]); break;
+      case PK_I_CONTEXT: f->context = (uint32_t)r[n->a]; break;
+      case PK_I_KEY: f->upstream_key = (uint32_t)r[n->a]; break;
+      case PK_I_SAVE:
+        f->own[n->i] = (uint32_t)r[n->a];
+        f->own[n->i + 1] = (uint32_t)r[n->a + 1];
+        break;
+      case PK_I_EARLY:
+        if (how == EARLY) return PK_OK;
+        break;
+      case PK_I_EMIT: case PK_I_EMIT_ID: case PK_I_EMIT_KEPT: case PK_I_EMIT_SIZE: case PK_I_EMIT_UVAR:
+      case PK_I_EMIT_COUNT: case PK_I_EMIT_TEXT: case PK_I_END: return PK_OK;
+      default: {
+        int result = pk_declared_texts(d, &pc, m, data, f, out, h);
+        if (result != PK_OK) FAIL(result, 0);
+        pc--;
+      }
+    }
+  }
+}
+
+/* Whether the frame ends with the bytes that were missed there: a trailer of fixed size. */
+static int is_last(const declared *d, uint32_t pc) {
+  const pk_insn *missed = &d->insns[pc];
+  int64_t left = missed->op == PK_I_NEED ? missed->i : 0;
+  if (missed->op == PK_I_WHOLE) return 1;
+  for (uint32_t steps = 0; missed->op == PK_I_NEED && steps < 64; steps++) {
+    const pk_insn *n = &d->insns[++pc];
+    switch (n->op) {
+      case PK_I_SKIP: left -= (uint32_t)n->i; break;
+      case PK_I_JUMP: pc = (uint32_t)n->i - 1; break;
+      case PK_I_WHOLE: return left == 0;
+      case PK_I_LOAD: case PK_I_LOAD1: case PK_I_LOAD2: case PK_I_LOAD4: case PK_I_LOAD8: case PK_I_LOAD2S:
+      case PK_I_LOAD4S: case PK_I_IDAT: case PK_I_SET: case PK_I_MOVE: case PK_I_BITS: case PK_I_MARK: break;
+      default: return 0;
+    }
+  }
+  return 0;
+}
+
+int pk_declared_frame_as(const declared *d, machine *m, const uint8_t *data, size_t size, uint32_t limit,
+                    int how, pk_frame *f) {
+  uint32_t failed;
+  f->own[0] = f->own[2] = UINT32_MAX; /* what the program does not say is not there */
+  f->body = PK_NO_ID;
+  if (d->program->id_max > 0) f->id_span = (pk_span){PK_NO_ID, 0};
+  int result = pk_declared_run(d, d->program->frame, m, data, size, limit, how, f, NULL, NULL, &failed);
+  if (result == PK_ERR_LIMIT || result == PK_ERR_FORMAT) {
+    uint32_t wrong_at = f->error_at;
+    uint32_t wrong = failed;
+    if (result == PK_ERR_LIMIT) {
+      pk_frame whole = {0};
+      f->need = 0;
+      /* Without a limit it gets to its end exactly where all that tells its size is there. */
+      int without = pk_declared_run(d, d->program->frame, m, data, size, UINT32_MAX, how, &whole, NULL, NULL, &failed);
+      if (without == PK_OK) f->size = f->need = whole.size;
+      if (without == PK_MORE && is_last(d, failed)) f->size = f->need = whole.need;
+    }
+    if (wrong >= d->program->answerable)
+      pk_declared_run(d, d->program->meaning, m, data, size, limit, EARLY, f, NULL, NULL, &failed);
+    f->error_at = wrong_at;
+  }
+  /* An answer without its id is nobody's: 0 is an id like any other. */
+  if (f->kind == PK_KIND_RESPONSE && f->body == PK_NO_ID && d->program->id_bytes > 0 && d->program->id_max == 0)
+    f->kind = PK_KIND_IGNORE;
+  return result;
+}
+
+__attribute__((noinline)) int pk_declared_frame_fully(const declared *d, const uint8_t *data, size_t size, uint32_t limit,
+                                                 pk_frame *f) {
+  machine m;
+  return pk_declared_frame_as(d, &m, data, size, limit, FRAMING, f);
+}
