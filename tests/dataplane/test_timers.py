@@ -54,6 +54,7 @@ def test_who_is_left_of_many_requests_with_one_time_is_told_in_it(wide, order):
     world.feed(client, b"".join(wide.request(n) for n in range(4)))
     up = world.only_upstream()
     asked = [frame[2] for frame in world.take(wide, up)]
+    world.wait(8)
     for one in order:
         world.feed(up, wide.frame(wide.RESPONSE, asked[one]))
         world.feed(client, wide.request(99))  # takes the record of the one that was answered
@@ -63,5 +64,5 @@ def test_who_is_left_of_many_requests_with_one_time_is_told_in_it(wide, order):
     (left,) = set(range(4)) - set(order)
     world.wait(990)
     assert world.take(wide, client) == []
-    world.wait(20)
+    world.wait(5)
     assert [frame[1:3] for frame in world.take(wide, client)] == [(TIMEOUT, left)]
