@@ -1,6 +1,6 @@
 /* threads.c: workers on their threads, clients and an upstream on others, while the main thread swaps
- * tables, decides filters and reads counters. Built with ThreadSanitizer and with AddressSanitizer;
- * every answer is checked. */
+ * tables, decides filters and reads counters; over plain sockets, and over a transport with a handshake and records. Built
+ * with ThreadSanitizer and with AddressSanitizer; every answer is checked. */
 #include <arpa/inet.h>
 #include <assert.h>
 #include <errno.h>
@@ -14,6 +14,7 @@
 
 #include "../../tests/toy/toy.c"
 #include "access.h"
+#include "sealed.h"
 #include "tables.h"
 
 static int use(pk_worker *w, const pk_table *table, uint64_t token) {
@@ -31,9 +32,26 @@ static int listen_on(struct sockaddr_in *a, int reuse) {
   return fd;
 }
 
-static int read_all(int fd, uint8_t *to, size_t size) {
+/* The other end of a connection; `seal`: of a sealed one. */
+typedef struct peer {
+  int fd;
+  sealed *seal;
+} peer;
+
+static _Atomic int sealing; /* whether new connections are sealed */
+
+static int read_all(peer *p, uint8_t *to, size_t size) {
   while (size > 0) {
-    ssize_t n = recv(fd, to, size, 0);
+    ssize_t n = p->seal == NULL ? 0 : (ssize_t)sealed_open(p->seal, to, size);
+    if (n == 0 && p->seal != NULL) {
+      n = recv(p->fd, p->seal->in + p->seal->in_size, sizeof p->seal->in - p->seal->in_size, 0);
+      if (n > 0) {
+        p->seal->in_size += (size_t)n;
+        continue;
+      }
+    } else if (n == 0) {
+      n = recv(p->fd, to, size, 0);
+    }
     if (n <= 0) return -1;
     to += n;
     size -= (size_t)n;
@@ -41,23 +59,49 @@ static int read_all(int fd, uint8_t *to, size_t size) {
   return 0;
 }
 
+static int write_all(peer *p, const uint8_t *from, size_t size) {
+  if (p->seal == NULL) return send(p->fd, from, size, MSG_NOSIGNAL) == (ssize_t)size ? 0 : -1;
+  for (; size > 0; from += p->seal->out_holds, size -= p->seal->out_holds) {
+    sealed_seal(p->seal, from, size < 77 ? size : 77); /* frames and records end at different places */
+    if (send(p->fd, p->seal->out, p->seal->out_size, MSG_NOSIGNAL) != (ssize_t)p->seal->out_size) return -1;
+  }
+  return 0;
+}
+
+static void peer_begin(peer *p, int fd, int connecting) {
+  uint8_t two[2];
+  *p = (peer){.fd = fd};
+  if (!sealing) return;
+  if (connecting) assert(send(fd, "S1", 2, MSG_NOSIGNAL) == 2);
+  if (read_all(p, two, 2) != 0) return; /* the worker is gone */
+  if (!connecting && send(fd, "S2", 2, MSG_NOSIGNAL) != 2) return;
+  assert(memcmp(two, connecting ? "S2" : "S1", 2) == 0);
+  p->seal = calloc(1, sizeof *p->seal);
+}
+
+static void peer_end(peer *p) {
+  free(p->seal);
+  close(p->fd);
+}
+
 /* One frame into `to`; its size, 0 at the end. */
-static size_t read_frame(int fd, uint8_t *to) {
-  if (read_all(fd, to, HEAD) != 0) return 0;
+static size_t read_frame(peer *p, uint8_t *to) {
+  if (read_all(p, to, HEAD) != 0) return 0;
   size_t body = (size_t)to[11] << 8 | to[12];
-  return read_all(fd, to + HEAD, body) == 0 ? HEAD + body : 0;
+  return read_all(p, to + HEAD, body) == 0 ? HEAD + body : 0;
 }
 
 static void *upstream_connection(void *argument) {
-  int fd = (int)(intptr_t)argument;
+  peer p;
   uint8_t frame_bytes[4096];
   size_t size;
-  while ((size = read_frame(fd, frame_bytes)) > 0) {
+  peer_begin(&p, (int)(intptr_t)argument, 0);
+  while ((size = read_frame(&p, frame_bytes)) > 0) {
     if (frame_bytes[1] == PK_KIND_HEARTBEAT) frame_bytes[1] = PK_KIND_HEARTBEAT_ACK;
     if (frame_bytes[1] == PK_KIND_REQUEST) frame_bytes[1] = PK_KIND_RESPONSE;
-    if (send(fd, frame_bytes, size, MSG_NOSIGNAL) < 0) break;
+    if (write_all(&p, frame_bytes, size) != 0) break;
   }
-  close(fd);
+  peer_end(&p);
   return NULL;
 }
 
@@ -78,7 +122,9 @@ static _Atomic int finished;
 static void *client(void *argument) {
   int number = (int)(intptr_t)argument, fd = socket(AF_INET, SOCK_STREAM, 0);
   uint8_t out[DEPTH * 64], in[4096];
+  peer p;
   assert(connect(fd, (struct sockaddr *)&proxy_address, sizeof proxy_address) == 0);
+  peer_begin(&p, fd, 1);
   for (int round = 0; round < ROUNDS; round++) {
     size_t size = 0;
     for (int i = 0; i < DEPTH; i++) {
@@ -87,10 +133,10 @@ static void *client(void *argument) {
       size += (size_t)build(&wide, PK_KIND_REQUEST, 0, (uint64_t)(round * DEPTH + i), body, (size_t)length,
                             out + size, sizeof out - size);
     }
-    assert(send(fd, out, size, MSG_NOSIGNAL) == (ssize_t)size);
+    assert(write_all(&p, out, size) == 0);
     for (int i = 0; i < DEPTH; i++) {
       char expected[48];
-      size_t got = read_frame(fd, in);
+      size_t got = read_frame(&p, in);
       assert(got > HEAD && in[1] == PK_KIND_RESPONSE && in[2] == 0);
       int id = in[9] << 8 | in[10];
       id |= in[8] << 16;
@@ -98,7 +144,7 @@ static void *client(void *argument) {
       assert(id / DEPTH == round && got == HEAD + (size_t)length && memcmp(in + HEAD, expected, (size_t)length) == 0);
     }
   }
-  close(fd);
+  peer_end(&p);
   finished++;
   return NULL;
 }
@@ -199,7 +245,14 @@ static void bridges(void) {
   free((void *)codec); /* a program keeps it for good */
 }
 
-int main(void) {
+static const pk_transport *sealed_of(const pk_worker *w, const pk_link *l) {
+  (void)w, (void)l;
+  return &sealed_transport;
+}
+
+static void traffic(int with_seals) {
+  sealing = with_seals;
+  finished = 0;
   struct sockaddr_in any = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
   struct sockaddr_in upstream_address = any;
   int upstream_fd = listen_on(&upstream_address, 0);
@@ -212,7 +265,9 @@ int main(void) {
   proxy_address = any;
   for (int i = 0; i < WORKERS; i++) {
     workers[i] = pk_worker_start((uint64_t)i + 1);
-    assert(workers[i] != NULL && use(workers[i], tables[0], 0) == 0);
+    assert(workers[i] != NULL);
+    if (with_seals) workers[i]->transport_of = sealed_of;
+    assert(use(workers[i], tables[0], 0) == 0);
     assert(pk_worker_listen(workers[i], 0, listen_on(&proxy_address, 1)) == 0);
   }
   usleep(50000);
@@ -258,8 +313,14 @@ int main(void) {
   close(upstream_fd);
   pthread_join(thread, NULL);
   assert(requests == CLIENTS * ROUNDS * DEPTH && seen > 0);
+  printf("threads: %llu requests%s, %d tables, %llu filter decisions\n", (unsigned long long)requests,
+         with_seals ? " in records" : "", applied, (unsigned long long)decided);
+}
+
+int main(void) {
+  traffic(0);
+  traffic(1);
+  sealing = 0;
   bridges();
-  printf("threads: %llu requests, %d tables, %llu filter decisions\n", (unsigned long long)requests, applied,
-         (unsigned long long)decided);
   return 0;
 }
