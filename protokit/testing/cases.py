@@ -17,26 +17,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import construct
 
 from protokit.errors import LocalProtocolError, ProtocolError, RemoteProtocolError
-from protokit.testing.strategies import Facts, Unfit
+from protokit.testing.filling import SECTION_MAX, Facts, Filler, Unfit, range_of
 from protokit.wire import WireFormat, views
 from protokit.wire.explain import calculate
 from protokit.wire.layout import (
-    Bits,
-    Branch,
-    Choice,
-    ChunkList,
-    Condition,
     Delimited,
     FieldPath,
     Integer,
     Integers,
-    Literal,
-    Node,
     Section,
     Varint,
     walk,
 )
-from protokit.wire.vocabulary import ends
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -46,7 +38,6 @@ if TYPE_CHECKING:
 COMBINED = 1000  # values that decide something, put together; with fewer fields that differ first
 HEAD = 64  # bytes of a frame that are changed one by one
 VALUES = 16  # and of those, so many get every value, where no declaration says which ones matter
-SECTION_MAX = 4096
 
 
 class Way(NamedTuple):
@@ -170,14 +161,14 @@ def overwritten(wire: WireFormat, frame: bytes) -> Iterator[bytes]:
         node = nodes.get(piece.path)
         front, behind = frame[: piece.offset], frame[piece.offset + piece.size :]
         if isinstance(node, Integer):
-            low, high = _range(8 * node.width, signed=node.signed)
+            low, high = range_of(8 * node.width, signed=node.signed)
             around = {int(piece.value) - 1, int(piece.value) + 1, low, high, 0, 1, -1, 255, 256, 0x8000}
             around |= facts.candidates.get(piece.path, set()) | facts.statuses.get(piece.path, set())
             for value in sorted(one for one in around if low <= one <= high):
                 yield front + _integer(node, value) + behind
         elif isinstance(node, Integers):
             for at in range(0, piece.size, node.width):
-                for value in _range(8 * node.width, signed=node.signed):
+                for value in range_of(8 * node.width, signed=node.signed):
                     yield (
                         front + piece.raw[:at] + _integer(node, value) + piece.raw[at + node.width :] + behind
                     )
@@ -188,10 +179,6 @@ def overwritten(wire: WireFormat, frame: bytes) -> Iterator[bytes]:
 
 def _integer(node: Integer | Integers, value: int) -> bytes:
     return value.to_bytes(node.width, "little" if node.little else "big", signed=node.signed)
-
-
-def _range(bits: int, *, signed: bool) -> tuple[int, int]:
-    return (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
 
 
 # Whole frames of a declared format.
@@ -243,7 +230,7 @@ def _bases(wire: WireFormat, facts: Facts, samples: Iterable[bytes]) -> list[Any
     return list(found.values())
 
 
-class _Layout:
+class _Layout(Filler):
     """One frame's values, laid out in order.
 
     Args:
@@ -257,18 +244,16 @@ class _Layout:
     """
 
     def __init__(self, facts: Facts, base: Any, asked: dict[FieldPath, Any]) -> None:
-        self.facts = facts
+        super().__init__(facts)
         self.base = base
         self.asked = asked
-        self.values: dict[str, Any] = {}
-        self.ahead: dict[FieldPath, Any] = {}
         self.places: list[tuple[FieldPath, list[Any], list[Any]]] = []
         self.about: tuple[Any, ...] = ()
 
     def built(self, wire: WireFormat) -> Way | None:
         """The frame; None where the values do not fit together."""
         try:
-            self._nodes(wire.nodes)
+            self.fill(wire.nodes)
             m = wire.meaning
             kinds = (m.response, m.oneway, m.heartbeat, m.drain, m.greeting)
             self.about = (*(calculate(kind, self.values) != 0 for kind in kinds), _form(wire, self.values))
@@ -278,15 +263,6 @@ class _Layout:
         except (Unfit, ProtocolError, EOFError):
             return None
         return Way(frame, self.values)
-
-    def _put(self, path: FieldPath, value: Any) -> None:
-        container = self.values
-        for name in path[:-1]:
-            inner = container.setdefault(name, {})
-            if not isinstance(inner, dict):
-                return  # the length in front of a Prefixed section: construct writes it
-            container = inner
-        container[path[-1]] = value
 
     def _choose(self, path: FieldPath, deciding: Iterable[Any], others: Iterable[Any], default: Any) -> Any:
         """What was asked for, what the base has, or the default; the rest are other ways."""
@@ -300,57 +276,13 @@ class _Layout:
         )
         return value
 
-    def _nodes(self, nodes: tuple[Node, ...]) -> None:
-        for node in nodes:
-            self._node(node)
-
-    def _node(self, node: Node) -> None:  # noqa: PLR0912  # one case a kind
-        if isinstance(node, Integer):
-            self._put(node.path, self._number(node.path, 8 * node.width, signed=node.signed))
-        elif isinstance(node, Bits):
-            for path, _, size in node.fields:
-                self._put(path, self._number(path, size, signed=False))
-        elif isinstance(node, Varint):
-            self._put(node.path, self._number(node.path, 7 * node.bytes, signed=False))
-        elif isinstance(node, Section):
-            self._put(node.path, self._section(node))
-        elif isinstance(node, Integers):
-            self._integers(node)
-        elif isinstance(node, ChunkList):
-            self._put(node.path, self.ahead[node.path])
-        elif isinstance(node, Delimited):
-            content = self._content(node.path)
-            if len(content) > node.max or not ends(content, node.delimiter):
-                raise Unfit
-            self._put(node.path, content)
-        elif isinstance(node, Condition):
-            if not calculate(node.test, self.values):
-                raise Unfit
-        elif isinstance(node, Branch):
-            holds = calculate(node.test, self.values) != 0
-            self._nodes(node.then if holds else node.otherwise)
-        elif isinstance(node, Choice):
-            key = calculate(node.key, self.values)
-            case = dict(node.cases).get(key, node.default)
-            if case is None:
-                raise Unfit
-            self._nodes(case)
-        else:
-            assert isinstance(node, Literal)
-
-    def _number(self, path: FieldPath, bits: int, *, signed: bool) -> int:
+    def integer(self, path: FieldPath, low: int, high: int) -> int:
         facts = self.facts
-        low, high = _range(bits, signed=signed)
-        if path in facts.sizes:
-            section = facts.sizes[path]
-            self.ahead[section] = self._content(section)
-            if len(self.ahead[section]) > high:
-                raise Unfit
-            return len(self.ahead[section])
         if path in facts.counts:
             return int(self._choose(path, (), (0, 1, 2, 3), 0))
         if path in facts.small:
             return int(self._choose(path, (), range(min(high, 24) + 1), min(high, 8)))
+        bits = (high - low).bit_length()
         deciding = sorted(one for one in facts.candidates.get(path, ()) if low <= one <= high)
         if high - low < 16:
             others = {*range(low, high + 1)}
@@ -362,30 +294,22 @@ class _Layout:
         fitting = sorted(one for one in others if low <= one <= high and one not in deciding)
         return int(self._choose(path, deciding, fitting, deciding[0] if deciding else 0))
 
-    def _section(self, node: Section) -> bytes:
-        if node.path in self.ahead:
-            return bytes(self.ahead[node.path])
-        size = calculate(node.length, self.values)
-        if not 0 <= size <= SECTION_MAX:
-            raise Unfit
-        content = self._content(node.path)
+    def sized(self, node: Section, size: int) -> bytes:
+        content = self.content(node.path, SECTION_MAX)
         if node.path in self.asked and not isinstance(node.length, int):
             return content  # what is rebuilt counts it
         return content[:size].ljust(size, b"x")
 
-    def _integers(self, node: Integers) -> None:
-        path = self.facts.chunks.get(node.path, ("",))
-        count = calculate(node.count, self.values)
-        if not 0 <= count <= 64:
-            raise Unfit
+    def chunks(self, path: FieldPath, count: int) -> list[bytes]:
         known = views.value_at(self.base, path) or []
-        chunks = [bytes(one) for one in known[:count]]
-        chunks += [b"chunk"[: at % 4] for at in range(len(chunks), count)]
-        self.ahead[path] = chunks
-        self._put(node.path, [len(one) for one in chunks])
+        found = [bytes(one) for one in known[:count]]
+        return found + [b"chunk"[: at % 4] for at in range(len(found), count)]
 
-    def _content(self, path: FieldPath) -> bytes:
-        return bytes(self._choose(path, (), contents(self.facts, path), b""))
+    def content(self, path: FieldPath, most: int) -> bytes:
+        chosen = bytes(self._choose(path, (), contents(self.facts, path), b""))
+        if len(chosen) > most:
+            raise Unfit
+        return chosen
 
 
 @lru_cache(maxsize=256)

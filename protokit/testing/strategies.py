@@ -9,46 +9,21 @@ from hypothesis import reject
 from hypothesis import strategies as st
 
 from protokit import native, plugins
-from protokit.errors import LocalProtocolError, ProtokitError, RemoteProtocolError
+from protokit.errors import LocalProtocolError, RemoteProtocolError
 from protokit.model import Request
-from protokit.wire import WireFormat, views
-from protokit.wire.explain import calculate
-from protokit.wire.layout import (
-    Binary,
-    Bits,
-    Branch,
-    Choice,
-    ChunkList,
-    Condition,
-    Delimited,
-    Expression,
-    Field,
-    FieldPath,
-    Integer,
-    Integers,
-    Node,
-    Not,
-    Section,
-    Varint,
-    walk,
-)
-from protokit.wire.views import leaves
-from protokit.wire.vocabulary import ends
+from protokit.testing.filling import SECTION_MAX, Facts, Filler, Unfit
+from protokit.wire import WireFormat
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from protokit.wire import Protocol
+    from protokit.wire.layout import FieldPath, Section
 
     Draw = Callable[[Any], Any]
 
 T = TypeVar("T")
-COMPARISONS = {"EQ", "NE", "LT", "LE", "GT", "GE"}
 DRAWS = 20  # within one example, until the values fit together
-
-
-class Unfit(Exception):
-    """What was drawn does not fit together: another draw."""
 
 
 _TEXT = st.text(
@@ -56,187 +31,15 @@ _TEXT = st.text(
 )
 
 
-class Facts:
-    """What a format says about its own fields: which values matter, which count something."""
-
-    def __init__(self, wire: WireFormat, samples: Sequence[bytes]) -> None:
-        self.wire = wire
-        self.candidates: dict[FieldPath, set[int]] = {}
-        self.sizes: dict[FieldPath, FieldPath] = {}
-        self.counts: set[FieldPath] = set()
-        self.small: set[FieldPath] = set()
-        self.chunks: dict[FieldPath, FieldPath] = {}
-        m = wire.meaning
-        for node in walk(wire.nodes):
-            self._node(node)
-        expressions = [m.response, m.oneway, m.heartbeat, m.drain, m.greeting, m.greeting_refused]
-        for expression in expressions:
-            self._compare(expression)
-        for variant in m.variants:
-            for path, value in variant.items():
-                self.candidates.setdefault(path, set()).add(value)
-        self.statuses: dict[FieldPath, set[int]] = {}
-        if m.status is not None and isinstance(m.status[0], Field):
-            self.statuses[m.status[0].path] = set(m.status[1].entries)
-        self._maps(samples)
-
-    def most(self, path: FieldPath) -> int:
-        """Bytes that a section may have, where more would be refused."""
-        named = self.wire.meaning.named
-        return named.most if named is not None and path in self.wire.meaning.id else 1 << 30
-
-    def _node(self, node: Node) -> None:
-        if isinstance(node, Section):
-            if isinstance(node.length, Field):
-                self.sizes[node.length.path] = node.path
-            elif not isinstance(node.length, int):
-                self._computed(node.length)
-        elif isinstance(node, Integers):
-            if isinstance(node.count, Field):
-                self.counts.add(node.count.path)
-        elif isinstance(node, ChunkList):
-            self.chunks[node.lengths] = node.path
-        elif isinstance(node, Condition | Branch):
-            self._compare(node.test)
-        elif isinstance(node, Choice) and isinstance(node.key, Field):
-            self.candidates.setdefault(node.key.path, set()).update(value for value, _ in node.cases)
-
-    def _computed(self, expression: Expression) -> None:
-        if isinstance(expression, Field):
-            self.small.add(expression.path)
-        elif isinstance(expression, Binary):
-            self._computed(expression.left)
-            self._computed(expression.right)
-
-    def _compare(self, expression: Expression) -> None:
-        if isinstance(expression, Not):
-            self._compare(expression.operand)
-        if isinstance(expression, Field):  # a truth value
-            self.candidates.setdefault(expression.path, set()).update({0, 1})
-        if not isinstance(expression, Binary):
-            return
-        left, right = expression.left, expression.right
-        if isinstance(left, Binary) and left.op == "AND" and isinstance(right, int):
-            left = left.left if isinstance(left.left, Field) else left
-        if isinstance(left, Field) and isinstance(right, int) and expression.op in COMPARISONS:
-            # An equal one and another one: frames that are, and frames that are not.
-            near = (
-                {right, right + 1} if expression.op in {"EQ", "NE"} else {right - 1, right, right + 1, 0, 1}
-            )
-            self.candidates.setdefault(left.path, set()).update(near)
-        if isinstance(left, Field) and isinstance(right, int) and expression.op == "AND":
-            self.candidates.setdefault(left.path, set()).update({0, right})
-        for side in (expression.left, expression.right):
-            if not isinstance(side, Field) or (expression.op in {"AND", "OR"} and not isinstance(right, int)):
-                self._compare(side)
-
-    def _maps(self, samples: Sequence[bytes]) -> None:
-        """Sections with meaning: maps by their encoding, texts, and what samples hold."""
-        m = self.wire.meaning
-        self.maps: dict[FieldPath, tuple[views.Pairs, set[bytes]]] = {}
-        self.texts: set[FieldPath] = set()
-        self.samples: dict[FieldPath, list[bytes]] = {}
-        self.compared = [one.text for one in m.app_error if isinstance(one, views.Same)]
-        roots = [view for view in (m.service, m.method, m.version, m.group) if view is not None]
-        roots += [one.view for one in m.app_error if isinstance(one, views.Same)]
-        if isinstance(m.timeout, views.Number):
-            roots.append(m.timeout.view)
-        steps: set[FieldPath] = set()
-        for view in leaves(roots):
-            if isinstance(view, views.Item):
-                self.maps.setdefault(view.pairs.path, (view.pairs, set()))[1].add(view.key)
-            elif isinstance(view, views.Text):
-                self.texts.add(view.path)
-            elif isinstance(view, views.FoundText):
-                steps.add(view.found.section.path)
-        if m.headers is not None:
-            self.maps.setdefault(m.headers.path, (m.headers, set()))
-        for sample in samples:
-            try:
-                container, _ = self.wire.parse(sample)
-            except (ProtokitError, EOFError):
-                continue
-            for path in steps:
-                value = views.value_at(container, path)
-                if value is not None and len(value) < 2000:
-                    self.samples.setdefault(path, []).append(bytes(value))
-
-
-class _Drawer:
+class _Drawer(Filler):
     """Draws one set of values, in the order of the frame."""
 
     def __init__(self, draw: Draw, facts: Facts) -> None:
+        super().__init__(facts)
         self.draw = draw
-        self.facts = facts
-        self.values: dict[str, Any] = {}
-        self.hidden: dict[str, Any] = {}
-        self.ahead: dict[FieldPath, Any] = {}
 
-    def put(self, path: FieldPath, value: Any) -> None:
-        views_path = path
-        container = self.values
-        for name in views_path[:-1]:
-            inner = container.setdefault(name, {})
-            if not isinstance(inner, dict):
-                return  # the length in front of a Prefixed section: construct writes it
-            container = inner
-        container[views_path[-1]] = value
-
-    def nodes(self, nodes: tuple[Node, ...]) -> None:
-        for node in nodes:
-            self.node(node)
-
-    def node(self, node: Node) -> None:  # noqa: PLR0912  # one case a kind
+    def integer(self, path: FieldPath, low: int, high: int) -> int:
         facts = self.facts
-        if isinstance(node, Integer):
-            self.put(node.path, self.integer(node.path, 8 * node.width, signed=node.signed))
-        elif isinstance(node, Bits):
-            for path, _, size in node.fields:
-                self.put(path, self.integer(path, size, signed=False))
-        elif isinstance(node, Varint):
-            self.put(node.path, self.integer(node.path, 7 * node.bytes, signed=False))
-        elif isinstance(node, Section):
-            if node.path in self.ahead:
-                content = self.ahead[node.path]
-            else:
-                size = calculate(node.length, self.values)
-                if not 0 <= size <= 4096:
-                    raise Unfit
-                content = self.draw(st.binary(min_size=size, max_size=size))
-            self.put(node.path, content)
-        elif isinstance(node, Integers):
-            count = calculate(node.count, self.values)
-            if not 0 <= count <= 64:
-                raise Unfit
-            chunks = [self.draw(st.binary(max_size=12)) for _ in range(count)]
-            self.ahead[facts.chunks.get(node.path, ("",))] = chunks
-            self.put(node.path, [len(one) for one in chunks])
-        elif isinstance(node, ChunkList):
-            self.put(node.path, self.ahead[node.path])
-        elif isinstance(node, Delimited):
-            content = self.content(node.path)[: min(node.max, facts.most(node.path))]
-            if not ends(content, node.delimiter):
-                raise Unfit
-            self.put(node.path, content)
-        elif isinstance(node, Condition):
-            if not calculate(node.test, self.values):
-                raise Unfit
-        elif isinstance(node, Branch):
-            self.nodes(node.then if calculate(node.test, self.values) else node.otherwise)
-        elif isinstance(node, Choice):
-            key = calculate(node.key, self.values)
-            case = dict(node.cases).get(key, node.default)
-            if case is None:
-                raise Unfit
-            self.nodes(case)
-
-    def integer(self, path: FieldPath, bits: int, *, signed: bool) -> int:
-        facts = self.facts
-        low, high = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
-        if path in facts.sizes:
-            content = self.content(facts.sizes[path])[: min(high, 4096, facts.most(facts.sizes[path]))]
-            self.ahead[facts.sizes[path]] = content
-            return len(content)
         if path in facts.counts or path in facts.small:
             return int(self.draw(st.integers(0, min(high, 4 if path in facts.counts else 24))))
         known = facts.candidates.get(path, set()) | facts.statuses.get(path, set())
@@ -246,7 +49,16 @@ class _Drawer:
             return int(self.draw(st.one_of(*[st.sampled_from(near)] * 7, whole)))
         return int(self.draw(st.sampled_from([low, high, 0, 1]) | whole))
 
-    def content(self, path: FieldPath) -> bytes:
+    def sized(self, node: Section, size: int) -> bytes:  # noqa: ARG002  # any bytes will do
+        return bytes(self.draw(st.binary(min_size=size, max_size=size)))
+
+    def chunks(self, path: FieldPath, count: int) -> list[bytes]:  # noqa: ARG002  # as above
+        return [self.draw(st.binary(max_size=12)) for _ in range(count)]
+
+    def content(self, path: FieldPath, most: int) -> bytes:
+        return self._drawn(path)[: min(most, SECTION_MAX, self.facts.most(path))]
+
+    def _drawn(self, path: FieldPath) -> bytes:
         facts = self.facts
         if path in facts.maps:
             pairs, keys = facts.maps[path]
@@ -273,7 +85,7 @@ def _values(wire: WireFormat, samples: Sequence[bytes]) -> Callable[[Draw], dict
 
     def values(draw: Draw) -> dict[str, Any]:
         drawer = _Drawer(draw, facts)
-        drawer.nodes(wire.nodes)
+        drawer.fill(wire.nodes)
         return drawer.values
 
     return values

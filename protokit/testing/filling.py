@@ -1,0 +1,266 @@
+"""Values of a frame from its declaration, field by field in the frame's order; ``Filler`` leaves open which.
+
+``cases`` chooses each in turn, ``strategies`` draws them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from protokit.errors import ProtokitError
+from protokit.wire import views
+from protokit.wire.explain import calculate
+from protokit.wire.layout import (
+    Binary,
+    Bits,
+    Branch,
+    Choice,
+    ChunkList,
+    Condition,
+    Delimited,
+    Expression,
+    Field,
+    FieldPath,
+    Integer,
+    Integers,
+    Literal,
+    Node,
+    Not,
+    Section,
+    Varint,
+    walk,
+)
+from protokit.wire.views import leaves
+from protokit.wire.vocabulary import ends
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from protokit.wire import WireFormat
+
+COMPARISONS = {"EQ", "NE", "LT", "LE", "GT", "GE"}
+SECTION_MAX = 4096
+CHUNKS_MAX = 64
+
+
+class Unfit(Exception):
+    """Values that do not fit together: others are needed."""
+
+
+def range_of(bits: int, *, signed: bool) -> tuple[int, int]:
+    """The least and the greatest of integers of so many bits."""
+    return (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
+
+
+class Facts:
+    """What a format says about its own fields: which values matter, which count something."""
+
+    def __init__(self, wire: WireFormat, samples: Sequence[bytes]) -> None:
+        self.wire = wire
+        self.candidates: dict[FieldPath, set[int]] = {}
+        self.sizes: dict[FieldPath, FieldPath] = {}
+        self.counts: set[FieldPath] = set()
+        self.small: set[FieldPath] = set()
+        self.chunks: dict[FieldPath, FieldPath] = {}
+        m = wire.meaning
+        for node in walk(wire.nodes):
+            self._node(node)
+        expressions = [m.response, m.oneway, m.heartbeat, m.drain, m.greeting, m.greeting_refused]
+        for expression in expressions:
+            self._compare(expression)
+        for variant in m.variants:
+            for path, value in variant.items():
+                self.candidates.setdefault(path, set()).add(value)
+        self.statuses: dict[FieldPath, set[int]] = {}
+        if m.status is not None and isinstance(m.status[0], Field):
+            self.statuses[m.status[0].path] = set(m.status[1].entries)
+        self._maps(samples)
+
+    def most(self, path: FieldPath) -> int:
+        """Bytes that a section may have, where more would be refused."""
+        named = self.wire.meaning.named
+        return named.most if named is not None and path in self.wire.meaning.id else 1 << 30
+
+    def _node(self, node: Node) -> None:
+        if isinstance(node, Section):
+            if isinstance(node.length, Field):
+                self.sizes[node.length.path] = node.path
+            elif not isinstance(node.length, int):
+                self._computed(node.length)
+        elif isinstance(node, Integers):
+            if isinstance(node.count, Field):
+                self.counts.add(node.count.path)
+        elif isinstance(node, ChunkList):
+            self.chunks[node.lengths] = node.path
+        elif isinstance(node, Condition | Branch):
+            self._compare(node.test)
+        elif isinstance(node, Choice) and isinstance(node.key, Field):
+            self.candidates.setdefault(node.key.path, set()).update(value for value, _ in node.cases)
+
+    def _computed(self, expression: Expression) -> None:
+        if isinstance(expression, Field):
+            self.small.add(expression.path)
+        elif isinstance(expression, Binary):
+            self._computed(expression.left)
+            self._computed(expression.right)
+
+    def _compare(self, expression: Expression) -> None:
+        if isinstance(expression, Not):
+            self._compare(expression.operand)
+        if isinstance(expression, Field):  # a truth value
+            self.candidates.setdefault(expression.path, set()).update({0, 1})
+        if not isinstance(expression, Binary):
+            return
+        left, right = expression.left, expression.right
+        if isinstance(left, Binary) and left.op == "AND" and isinstance(right, int):
+            left = left.left if isinstance(left.left, Field) else left
+        if isinstance(left, Field) and isinstance(right, int) and expression.op in COMPARISONS:
+            # An equal one and another one: frames that are, and frames that are not.
+            near = (
+                {right, right + 1} if expression.op in {"EQ", "NE"} else {right - 1, right, right + 1, 0, 1}
+            )
+            self.candidates.setdefault(left.path, set()).update(near)
+        if isinstance(left, Field) and isinstance(right, int) and expression.op == "AND":
+            self.candidates.setdefault(left.path, set()).update({0, right})
+        for side in (expression.left, expression.right):
+            if not isinstance(side, Field) or (expression.op in {"AND", "OR"} and not isinstance(right, int)):
+                self._compare(side)
+
+    def _maps(self, samples: Sequence[bytes]) -> None:
+        """Sections with meaning: maps by their encoding, texts, and what samples hold."""
+        m = self.wire.meaning
+        self.maps: dict[FieldPath, tuple[views.Pairs, set[bytes]]] = {}
+        self.texts: set[FieldPath] = set()
+        self.samples: dict[FieldPath, list[bytes]] = {}
+        self.compared = [one.text for one in m.app_error if isinstance(one, views.Same)]
+        roots = [view for view in (m.service, m.method, m.version, m.group) if view is not None]
+        roots += [one.view for one in m.app_error if isinstance(one, views.Same)]
+        if isinstance(m.timeout, views.Number):
+            roots.append(m.timeout.view)
+        steps: set[FieldPath] = set()
+        for view in leaves(roots):
+            if isinstance(view, views.Item):
+                self.maps.setdefault(view.pairs.path, (view.pairs, set()))[1].add(view.key)
+            elif isinstance(view, views.Text):
+                self.texts.add(view.path)
+            elif isinstance(view, views.FoundText):
+                steps.add(view.found.section.path)
+        if m.headers is not None:
+            self.maps.setdefault(m.headers.path, (m.headers, set()))
+        for sample in samples:
+            try:
+                container, _ = self.wire.parse(sample)
+            except (ProtokitError, EOFError):
+                continue
+            for path in steps:
+                value = views.value_at(container, path)
+                if value is not None and len(value) < 2000:
+                    self.samples.setdefault(path, []).append(bytes(value))
+
+
+class Filler:
+    """One frame's values.
+
+    Args:
+        facts: about the format.
+
+    Attributes:
+        values: what was filled in, as ``wire.build`` takes it.
+        ahead: of sections whose content was needed for their size: that content.
+    """
+
+    def __init__(self, facts: Facts) -> None:
+        self.facts = facts
+        self.values: dict[str, Any] = {}
+        self.ahead: dict[FieldPath, Any] = {}
+
+    def integer(self, path: FieldPath, low: int, high: int) -> int:
+        """An integer from ``low`` to ``high``, which is all that its bits can say."""
+        raise NotImplementedError
+
+    def content(self, path: FieldPath, most: int) -> bytes:
+        """What a section holds whose size is not known yet: ``most`` bytes at most, or Unfit."""
+        raise NotImplementedError
+
+    def sized(self, node: Section, size: int) -> bytes:
+        """What a section of that size holds."""
+        raise NotImplementedError
+
+    def chunks(self, path: FieldPath, count: int) -> list[bytes]:
+        """So many chunks."""
+        raise NotImplementedError
+
+    def fill(self, nodes: tuple[Node, ...]) -> None:
+        """Fill in what these nodes need.
+
+        Raises:
+            Unfit: their values do not fit together.
+        """
+        for node in nodes:
+            self._node(node)
+
+    def _put(self, path: FieldPath, value: Any) -> None:
+        container = self.values
+        for name in path[:-1]:
+            inner = container.setdefault(name, {})
+            if not isinstance(inner, dict):
+                return  # the length in front of a Prefixed section: construct writes it
+            container = inner
+        container[path[-1]] = value
+
+    def _node(self, node: Node) -> None:  # noqa: PLR0912  # one case a kind
+        if isinstance(node, Integer):
+            self._put(node.path, self._number(node.path, 8 * node.width, signed=node.signed))
+        elif isinstance(node, Bits):
+            for path, _, size in node.fields:
+                self._put(path, self._number(path, size, signed=False))
+        elif isinstance(node, Varint):
+            self._put(node.path, self._number(node.path, 7 * node.bytes, signed=False))
+        elif isinstance(node, Section):
+            self._put(node.path, self._section(node))
+        elif isinstance(node, Integers):
+            self._integers(node)
+        elif isinstance(node, ChunkList):
+            self._put(node.path, self.ahead[node.path])
+        elif isinstance(node, Delimited):
+            content = self.content(node.path, node.max)
+            if not ends(content, node.delimiter):
+                raise Unfit
+            self._put(node.path, content)
+        elif isinstance(node, Condition):
+            if not calculate(node.test, self.values):
+                raise Unfit
+        elif isinstance(node, Branch):
+            self.fill(node.then if calculate(node.test, self.values) else node.otherwise)
+        elif isinstance(node, Choice):
+            key = calculate(node.key, self.values)
+            case = dict(node.cases).get(key, node.default)
+            if case is None:
+                raise Unfit
+            self.fill(case)
+        else:
+            assert isinstance(node, Literal)
+
+    def _number(self, path: FieldPath, bits: int, *, signed: bool) -> int:
+        low, high = range_of(bits, signed=signed)
+        section = self.facts.sizes.get(path)
+        if section is None:
+            return self.integer(path, low, high)
+        self.ahead[section] = self.content(section, high)
+        return len(self.ahead[section])
+
+    def _section(self, node: Section) -> bytes:
+        if node.path in self.ahead:
+            return bytes(self.ahead[node.path])
+        size = calculate(node.length, self.values)
+        if not 0 <= size <= SECTION_MAX:
+            raise Unfit
+        return self.sized(node, size)
+
+    def _integers(self, node: Integers) -> None:
+        path = self.facts.chunks.get(node.path, ("",))
+        count = calculate(node.count, self.values)
+        if not 0 <= count <= CHUNKS_MAX:
+            raise Unfit
+        self.ahead[path] = self.chunks(path, count)
+        self._put(node.path, [len(one) for one in self.ahead[path]])
