@@ -195,7 +195,7 @@ MUTANTS = (
     Mutant(
         "a cluster's number is taken for its name",
         "pinned.c",
-        "  if (c->cluster_key != cluster_key(live->table, cluster)) return 0;\n",
+        "  if (c->cluster_key != pk_cluster_key(live->table, cluster)) return 0;\n",
         "  if (c->cluster != cluster) return 0;\n",
         "tests/dataplane/test_pinned.py::test_a_cluster_is_the_same_after_a_reload_that_numbers_it_otherwise",
     ),

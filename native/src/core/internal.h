@@ -27,6 +27,7 @@
 #include "policy/health.h"
 #include "wire/ident.h"
 #include "wire/notice.h"
+#include "base/hash.h"
 #include "base/message.h"
 #include "wire/loaded.h"
 #include "base/timer.h"
@@ -436,6 +437,12 @@ void pk_endpoint_closing(pk_core *core, const pk_conn *c);
 void pk_endpoint_joined(pk_core *core, pk_conn *c); /* one is being opened */
 /* A connection to it is closed; `opening`: it never was open. */
 void pk_endpoint_left(pk_core *core, pk_conn *c, int opening);
+
+/* What stays of a cluster from table to table: the hash of its name. */
+static inline uint64_t pk_cluster_key(const pk_table *t, uint32_t cluster) {
+  pk_text name = pk_table_cluster_at(t, cluster)->name;
+  return pk_hash(0, (const uint8_t *)pk_table_text_at(t, name), name.size);
+}
 
 /* live.c */
 void pk_live_release(pk_core *core, pk_live *live);

@@ -1,16 +1,10 @@
 /* live.c: the tables in use, what has state by the identities in them, and a change from one to the next. */
 #include <stdlib.h>
 
-#include "base/hash.h"
 #include "core/internal.h"
 
 static int same_text(const pk_table *a, pk_text x, const pk_table *b, pk_text y) {
   return x.size == y.size && (x.size == 0 || memcmp(pk_table_text_at(a, x), pk_table_text_at(b, y), x.size) == 0);
-}
-
-static uint64_t name_hash(const pk_table *t, uint32_t cluster) {
-  pk_text name = pk_table_cluster_at(t, cluster)->name;
-  return pk_hash(0, (const uint8_t *)pk_table_text_at(t, name), name.size);
 }
 
 static int same_name(const pk_table *a, uint32_t x, const pk_table *b, uint32_t y) {
@@ -160,14 +154,14 @@ static void carry_balancers(pk_core *core, pk_live *live, const pk_live *older) 
   if (count > 0) places = calloc(mask, sizeof *places); /* index + 1; without memory all begin anywhere */
   mask--;
   for (uint32_t i = 0; places != NULL && i < count; i++) {
-    uint32_t at = (uint32_t)name_hash(older->table, i) & mask;
+    uint32_t at = (uint32_t)pk_cluster_key(older->table, i) & mask;
     while (places[at] != 0) at = (at + 1) & mask;
     places[at] = i + 1;
   }
   for (uint32_t i = 0; i < t->clusters.count; i++) {
     const pk_table_cluster *c = pk_table_cluster_at(t, i);
     if (c->schedule_count == 0) continue;
-    uint32_t at = (uint32_t)name_hash(t, i) & mask, before = 0;
+    uint32_t at = (uint32_t)pk_cluster_key(t, i) & mask, before = 0;
     while (places != NULL && (before = places[at]) != 0 && !same_name(t, i, older->table, before - 1))
       at = (at + 1) & mask;
     const pk_table_cluster *was = before == 0 ? NULL : pk_table_cluster_at(older->table, before - 1);

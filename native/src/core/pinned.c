@@ -9,15 +9,10 @@
 
 enum { TRIES = 3 };
 
-static uint64_t cluster_key(const pk_table *t, uint32_t cluster) {
-  pk_text name = pk_table_cluster_at(t, cluster)->name;
-  return pk_hash(0, (const uint8_t *)pk_table_text_at(t, name), name.size);
-}
-
 /* Whether it leads to the request's cluster. A cluster's number is its table's; what stays is its name. */
 static int leads_to(pk_conn *c, const pk_live *live, uint32_t cluster) {
   if (c->cluster_token == live->token) return c->cluster == cluster;
-  if (c->cluster_key != cluster_key(live->table, cluster)) return 0;
+  if (c->cluster_key != pk_cluster_key(live->table, cluster)) return 0;
   c->cluster_token = live->token;
   c->cluster = cluster;
   return 1;
@@ -27,7 +22,7 @@ static pk_conn *connect_own(pk_core *core, pk_conn *client, const pk_target *to,
   pk_conn *c = pk_pick(core, to, status);
   if (c == NULL) return NULL;
   c->peer = pk_conn_handle(client);
-  c->cluster_key = cluster_key(to->live->table, to->cluster);
+  c->cluster_key = pk_cluster_key(to->live->table, to->cluster);
   c->cluster_token = to->live->token;
   c->cluster = to->cluster;
   c->own_next = client->own;
