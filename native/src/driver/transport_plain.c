@@ -10,24 +10,23 @@ static int start(pk_worker *w, pk_link *l) {
   return PK_DONE;
 }
 
+/* Nothing interrupts a call that does not wait, in a thread that blocks all signals. */
 static int outcome(void) { return errno == EAGAIN ? PK_AGAIN : PK_FAILED; }
 
 ssize_t pk_plain_receive(pk_worker *w, pk_link *l, uint8_t *to, size_t size) {
-  ssize_t n;
-  do {
-    w->calls++;
-    n = recv(l->fd, to, size, 0);
-  } while (n < 0 && errno == EINTR);
+  w->calls++;
+  ssize_t n = recv(l->fd, to, size, 0);
   return n < 0 ? outcome() : n;
 }
 
-ssize_t pk_plain_send(pk_worker *w, pk_link *l, const struct iovec *pieces, int count, size_t total) {
+static __attribute__((noinline)) ssize_t send_pieces(int fd, const struct iovec *pieces, int count) {
   struct msghdr m = {.msg_iov = (struct iovec *)(uintptr_t)pieces, .msg_iovlen = (size_t)count};
-  ssize_t n;
-  do {
-    w->calls++;
-    n = count == 1 ? send(l->fd, pieces->iov_base, total, MSG_NOSIGNAL) : sendmsg(l->fd, &m, MSG_NOSIGNAL);
-  } while (n < 0 && errno == EINTR);
+  return sendmsg(fd, &m, MSG_NOSIGNAL);
+}
+
+ssize_t pk_plain_send(pk_worker *w, pk_link *l, const struct iovec *pieces, int count, size_t total) {
+  w->calls++;
+  ssize_t n = count == 1 ? send(l->fd, pieces->iov_base, total, MSG_NOSIGNAL) : send_pieces(l->fd, pieces, count);
   return n < 0 ? outcome() : n;
 }
 
