@@ -60,6 +60,7 @@ class Client:
         self.half = (0, 0)  # the frame of which a part was delivered, and since when, ns
         self.unheard = False  # what it wrote from here on may be dropped
         self.called: list[tuple[int, bytes]] = []  # (id, token) of servers' requests that it may answer
+        self.never_reads = False  # from here on, for good
 
     def write(self, data: bytes) -> None:
         self.pending += data
@@ -106,6 +107,8 @@ class Machine(RuleBasedStateMachine):
         self.greeted: set[int] = set()
         self.beats: list[tuple[int, int]] = []  # (upstream, id) of heartbeats to answer
         self.calls: dict[tuple[int, bytes], int] = {}  # (upstream, token) of its requests -> their id
+        self.rest: dict[int, bytes] = {}  # of an answer that a server has sent a part of
+        self.garbage = 0  # so often servers said what is no frame
         self.dead: set[int] = set()  # endpoints whose connections never open, and that answer nothing
 
     def new_table(
@@ -144,8 +147,10 @@ class Machine(RuleBasedStateMachine):
         candidates = [c for c in self.live() if not c.ended_writing]
         if not candidates:
             return
-        client = data.draw(st.sampled_from(candidates))
-        for _ in range(data.draw(st.integers(1, 5))):
+        self.asks(data, data.draw(st.sampled_from(candidates)), data.draw(st.integers(1, 5)))
+
+    def asks(self, data, client: Client, count: int) -> None:
+        for _ in range(count):
             self.number += 1
             token = b"%d" % self.number
             service = data.draw(st.sampled_from([b"svc"] * 4 + [b"two"] * 2 + [b"other", b"bad"]))
@@ -204,11 +209,24 @@ class Machine(RuleBasedStateMachine):
     def stop_reading(self, data) -> None:
         self.world.stuck.add(data.draw(st.sampled_from(self.clients)).handle)
 
+    @precondition(lambda self: self.clients)
+    @rule(data=st.data())
+    def stop_reading_for_good(self, data) -> None:
+        """Whoever does so mostly asks a lot before."""
+        client = data.draw(st.sampled_from(self.clients))
+        client.never_reads = True
+        self.world.stuck.add(client.handle)
+        if client in self.live() and not client.ended_writing:
+            self.asks(data, client, 12)
+            self.go_on(data, 0)
+            self.answers(data, 9, [2000])
+
     @rule(most=st.integers(1, 5000))
     def read_on(self, most) -> None:
-        for handle in list(self.world.stuck):
+        never = {client.handle for client in self.clients if client.never_reads}
+        for handle in self.world.stuck - never:
             self.world.read(handle, most)
-        self.world.stuck.clear()
+        self.world.stuck &= never
         self.world.batch()
 
     @rule(data=st.data())
@@ -267,6 +285,19 @@ class Machine(RuleBasedStateMachine):
         self.greeted.update(new)
         self.world.batch(*[("feed", one, self.toy.greet("server", status=refuse)) for one in new])
 
+    def say(self, handle: int, data: bytes) -> tuple[str, int, bytes]:
+        """A server's next bytes, behind what is left of an answer."""
+        return "feed", handle, self.rest.pop(handle, b"") + data
+
+    @precondition(lambda self: self.rest)
+    @rule(data=st.data(), most=st.integers(1, 10_000))
+    def go_on_with_an_answer(self, data, most) -> None:
+        handle = data.draw(st.sampled_from(sorted(self.rest)))
+        rest = self.rest.pop(handle)
+        if handle in self.world.upstreams:
+            self.rest[handle] = rest[most:]
+            self.world.feed(handle, rest[:most])
+
     def see_upstreams(self) -> None:
         for handle in self.world.upstreams:
             for kind, _, wire_id, body in self.world.take(self.toy, handle):
@@ -283,6 +314,9 @@ class Machine(RuleBasedStateMachine):
                     of_two = self.world.upstreams[handle][1] == 9041
                     assert body.startswith(b"two " if of_two else b"svc "), "a request in the wrong cluster"
                 if kind == self.toy.REQUEST:
+                    asked = [one[1] for one in self.asked_up.get(handle, [])]
+                    own = self.pinned or self.kind == "own" or not self.toy.id_bytes
+                    assert own or self.toy.id_bytes > 2 or wire_id not in asked, "its late answer may come"
                     self.asked_up.setdefault(handle, []).append((kind, wire_id, body))
                     assert wire_id != 7 or self.pinned or self.kind == "own" or not self.toy.id_bytes, (
                         "a reserved id was issued"
@@ -290,6 +324,9 @@ class Machine(RuleBasedStateMachine):
 
     @rule(data=st.data(), most=st.just(3))
     def answer(self, data, most) -> None:
+        self.answers(data, most, [0, 0, 500, 2000, 4000, 30_000])
+
+    def answers(self, data, most: int, sizes: list[int]) -> None:
         self.see_upstreams()
         steps = []
         for handle in list(self.world.upstreams):
@@ -301,14 +338,14 @@ class Machine(RuleBasedStateMachine):
                 _, wire_id, body = waiting.pop(at)
                 token = body.split(b" ")[2]
                 status = data.draw(st.sampled_from([0, 0, 0, 1, 5]))
-                filling = b"y" * data.draw(st.sampled_from([0, 0, 500, 2000]))
-                steps.append(
-                    (
-                        "feed",
-                        handle,
-                        self.toy.frame(self.toy.RESPONSE, wire_id, token + b" " + filling, status),
-                    )
-                )
+                filling = b"y" * data.draw(st.sampled_from(sizes))
+                frame = self.toy.frame(self.toy.RESPONSE, wire_id, token + b" " + filling, status)
+                steps.append(self.say(handle, frame))
+                if len(frame) > SMALL["frame"] and data.draw(st.booleans()):  # it goes on later, if ever
+                    said = steps.pop()[2]
+                    here = len(said) - data.draw(st.integers(0, len(frame) - 20))
+                    self.rest[handle] = said[here:]
+                    steps.append(("feed", handle, said[:here]))
                 self.old.append((handle, wire_id))
         self.world.batch(*steps)
 
@@ -321,7 +358,7 @@ class Machine(RuleBasedStateMachine):
         self.see_upstreams()
         outstanding |= {one[1] for one in self.asked_up.get(handle, [])}
         if handle in self.world.upstreams and wire_id not in outstanding:
-            self.world.feed(handle, self.toy.frame(self.toy.RESPONSE, wire_id % 2**64, b"forged"))
+            self.world.batch(self.say(handle, self.toy.frame(self.toy.RESPONSE, wire_id % 2**64, b"forged")))
 
     @rule(
         data=st.data(),
@@ -342,7 +379,8 @@ class Machine(RuleBasedStateMachine):
         else:
             toy = self.toy
             frames = {"drain": toy.DRAIN, "undrain": toy.UNDRAIN, "heartbeat": toy.HEARTBEAT}
-            self.world.feed(handle, toy.frame(frames[how]) if how in frames else b"garbage")
+            self.garbage += how == "garbage"
+            self.world.batch(self.say(handle, toy.frame(frames[how]) if how in frames else b"garbage"))
 
     @precondition(lambda self: self.pinned and self.toy.id_bytes)
     @rule(data=st.data(), wire_id=st.integers(0, 2))
@@ -356,7 +394,7 @@ class Machine(RuleBasedStateMachine):
             self.number += 1
             token = b"call %d" % self.number
             self.calls[handle, token] = wire_id
-            self.world.feed(handle, self.toy.request(wire_id, token))
+            self.world.batch(self.say(handle, self.toy.request(wire_id, token)))
 
     @precondition(lambda self: self.pinned)
     @rule(data=st.data())
@@ -380,7 +418,7 @@ class Machine(RuleBasedStateMachine):
             self.see_upstreams()
             self.world.batch(
                 *[
-                    ("feed", handle, self.toy.frame(self.toy.HEARTBEAT_ACK, wire_id))
+                    self.say(handle, self.toy.frame(self.toy.HEARTBEAT_ACK, wire_id))
                     for handle, wire_id in self.beats
                     if handle in self.world.upstreams
                 ]
@@ -442,6 +480,7 @@ class Machine(RuleBasedStateMachine):
                 else:
                     assert client.order, "an answer nobody waits for"
                     _, token = client.order.pop(0)
+                assert len(body) <= SMALL["frame"], "an answer over the limit"
                 if status in {0, 1, 5} and not body.startswith((b"protokit", b"denied")):
                     assert body.split(b" ")[0] == token, "an answer to another request"
                 self.ended += 1
@@ -453,6 +492,18 @@ class Machine(RuleBasedStateMachine):
     @invariant()
     def memory_is_within_the_budget(self) -> None:
         assert self.world.stat("buffer_bytes") <= SMALL["buffer"] * 5 // 4
+
+    @invariant()
+    def who_does_not_read_is_kept_no_more_than_its_limit(self) -> None:
+        for client in self.live():
+            waits = len(self.world.core.out(client.handle, 1 << 20))
+            assert waits <= SMALL["client_close"], "a client that does not read"
+
+    @invariant()
+    def only_garbage_is_garbage(self) -> None:
+        """Where an answer over the limit ends is known, however it comes."""
+        if not native.greeting(self.toy.address):
+            assert self.world.stat("protocol_errors_upstream") <= self.garbage
 
     def teardown(self) -> None:
         world = self.world
@@ -470,7 +521,7 @@ class Machine(RuleBasedStateMachine):
                 world.batch(("decide", world.filters.pop().handle, 2, 0, 7, b"denied"))
             world.opening.clear()
             world.wait(SMALL["request_ms"])
-            for client in self.live():
+            for client in [one for one in self.live() if not one.never_reads]:
                 world.read(client.handle)  # what it left when it read on a little
             self.see_clients()
             if (
@@ -482,7 +533,7 @@ class Machine(RuleBasedStateMachine):
             world.batch(("decide", world.filters.pop().handle, 0))
         assert world.stat("filters_waiting") == world.stat("filters_bytes") == 0
         for client in self.clients:
-            if not client.reset and not world.closed.get(client.handle):
+            if not client.reset and not client.never_reads and not world.closed.get(client.handle):
                 assert not client.owed(), f"requests without an end: {client.owed()}"
         world.batch(("shutdown",))
         world.wait(LIMITS["frame_ms"] + 1000)
@@ -501,6 +552,7 @@ class Machine(RuleBasedStateMachine):
     [
         ("wide", False),
         ("narrow", False),
+        ("brief", False),
         ("ordered", False),
         ("pingpong", False),
         ("wide", True),
