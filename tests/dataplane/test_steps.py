@@ -134,6 +134,34 @@ def test_steps_follow_one_another(wide):
     assert [(frame[1], frame[3]) for frame in world.take(wide, client)] == [(OK, b"late but there")]
 
 
+def test_bytes_of_two_steps_are_kept_once(wide):
+    world = World(table([wide.address], plan={"delay_ms": 100, "filter_chain": 0}))
+    client = world.client()
+    world.feed(client, wide.request(1, b"svc m x"))
+    world.wait(105)
+    [op] = world.filters
+    world.batch(("decide", op.handle, 0))
+    server = world.only_upstream()
+    [(number, _)] = asked(world, wide, server)
+    world.feed(server, wide.frame(wide.RESPONSE, number, b"there"))
+    assert [frame[3] for frame in world.take(wide, client)] == [b"there"]
+    assert world.stat("requests_active") == world.stat("buffer_bytes") == 0
+
+
+def test_filters_have_their_share_also_of_what_was_delayed(wide):
+    plan = {"delay_ms": 100, "filter_chain": 0}
+    world = World(table([wide.address], plan=plan, limits={"frame_ms": 60_000}))
+    client, large = world.client(), b"svc m " + bytes(60_000)
+    for number in range(20):
+        world.feed(client, wide.request(number, large))
+    world.wait(105)
+    refused = [frame for frame in world.take(wide, client) if frame[1] == OVERLOADED]
+    assert all(b"bytes that wait for filters" in frame[3] for frame in refused)
+    assert len(refused) + len(world.filters) == 20
+    assert 0 < world.stat("filters_bytes") <= LIMITS["buffer"] // 4
+    assert refused
+
+
 def test_a_reload_keeps_who_waits_with_his_plan(wide):
     world = World(table([wide.address], plan={"delay_ms": 100}))
     client = world.client()
@@ -254,3 +282,45 @@ def test_where_there_is_nobody_else_the_first_goes_on(wide):
     assert not world.take(wide, client)
     world.feed(server, wide.frame(wide.RESPONSE, number, b"there"))
     assert [(frame[1], frame[3]) for frame in world.take(wide, client)] == [(OK, b"there")]
+
+
+@pytest.mark.parametrize("kind", ["ordered", "pingpong"])
+def test_a_second_attempt_whose_client_has_left_goes_nowhere_else(toys, kind):
+    """The second waits for its connection while another opens; the first one's answer is still to come."""
+    toy = toys[kind]
+    world = World(table([toy.address], plan={"hedge_ms": 100}, endpoints=3))
+    client, other = world.client(), world.client()
+    world.feed(client, toy.request(5, b"svc m x"))
+    world.connect = "wait"
+    while not world.opening:
+        world.wait(1)
+    [second] = world.opening
+    world.feed(other, toy.request(5, b"svc m y"))
+    [third] = [handle for handle in world.opening if handle != second]
+    world.opened(third)
+    assert [body for _, body in asked(world, toy, third)] == [b"svc m y"]
+    world.batch(("error", client))
+    world.wait(50)
+    assert not asked(world, toy, third)
+    world.opened(second)
+    assert not asked(world, toy, second)
+    world.feed(third, toy.frame(toy.RESPONSE, 0, b"there"))
+    assert [frame[3] for frame in world.take(toy, other)] == [b"there"]
+    world.wait(LIMITS["request_ms"])
+    assert world.stat("requests_active") == world.stat("buffer_bytes") == 0
+
+
+def test_an_answer_is_waited_for_as_long_as_its_request_though_a_second_attempt_was_due_before(wide):
+    """Another try is under way when the time for a second attempt comes; its answer comes slowly."""
+    plan = {"hedge_ms": 1000, "attempts": 2, "retry_on": ("reset",), "idempotent": True, "timeout_ms": 60_000}
+    world = World(table([wide.address], plan=plan, endpoints=2))
+    client = world.client()
+    world.feed(client, wide.request(1, b"svc m x"))
+    world.batch(("error", world.only_upstream()))
+    again = world.only_upstream()
+    [(number, _)] = asked(world, wide, again)
+    answer = wide.frame(wide.RESPONSE, number, b"slow but there")
+    for at in range(len(answer)):
+        world.feed(again, answer[at : at + 1])
+        world.wait(LIMITS["frame_ms"] // 4)
+    assert [(frame[1], frame[3]) for frame in world.take(wide, client)] == [(OK, b"slow but there")]

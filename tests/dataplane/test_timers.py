@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from world import World, table
+from world import LIMITS, MS, World, table
 
 TIMEOUT = 4
 NEVER = 3_600_000
@@ -66,3 +66,17 @@ def test_who_is_left_of_many_requests_with_one_time_is_told_in_it(wide, order):
     assert world.take(wide, client) == []
     world.wait(5)
     assert [frame[1:3] for frame in world.take(wide, client)] == [(TIMEOUT, left)]
+
+
+def test_a_frame_that_is_whole_when_its_time_is_over_is_handled(wide):
+    """Others took all frames of the batch in which its end came: its turn is in the next one."""
+    world = World(table([wide.address]))
+    client, *others = [world.client() for _ in range(9)]
+    request = wide.request(1, b"svc m x")
+    world.feed(client, request[:7])
+    world.now += (LIMITS["frame_ms"] + 10) * MS
+    busy = wide.frame(wide.HEARTBEAT_ACK, 1) * 512
+    world.batch(*(("feed", other, busy) for other in others), ("feed", client, request[7:]))
+    assert [frame[3] for frame in world.take(wide, world.only_upstream())] == [b"svc m x"]
+    assert client not in world.finished
+    assert world.stat("closed_half_frame") == 0

@@ -32,6 +32,28 @@ class Mutant:
 
 MUTANTS = (
     Mutant(
+        "an answer is waited for until a second attempt is due",
+        "attempt.c",
+        "  uint64_t deadline = pk_request_deadline(r);\n",
+        "  uint64_t deadline = r->timer.due;\n",
+        "tests/dataplane/test_steps.py"
+        "::test_an_answer_is_waited_for_as_long_as_its_request_though_a_second_attempt_was_due_before",
+    ),
+    Mutant(
+        "a delayed request's bytes are kept twice for its filters",
+        "filter.c",
+        "(r->held == NULL && pk_request_hold(",
+        "(pk_request_hold(",
+        "tests/dataplane/test_steps.py::test_bytes_of_two_steps_are_kept_once",
+    ),
+    Mutant(
+        "a frame that is whole is given up as half",
+        "conn.c",
+        " && !input_pending(c);\n}",
+        ";\n}",
+        "tests/dataplane/test_timers.py::test_a_frame_that_is_whole_when_its_time_is_over_is_handled",
+    ),
+    Mutant(
         "a client's requests in flight are never counted down",
         "request.c",
         "    client->in_flight--;\n",

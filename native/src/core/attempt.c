@@ -18,7 +18,8 @@ pk_attempt *pk_attempt_begin(pk_core *core, pk_request *r, pk_conn *c) {
   PK_STAT_ADD(e->stats->active, 1);
   PK_STAT_ADD(e->stats->requests, 1);
   c->last_used = core->now;
-  if (r->timer.due > c->deadline) c->deadline = r->timer.due;
+  uint64_t deadline = pk_request_deadline(r);
+  if (deadline > c->deadline) c->deadline = deadline;
   if (c->in_flight++ == 0) {
     c->busy_since = core->now;
     pk_conn_timer(core, c);

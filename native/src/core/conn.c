@@ -457,6 +457,11 @@ int pk_conn_is_quiet(const pk_core *core, const pk_conn *c) {
 
 uint64_t pk_conn_active(const pk_conn *c) { return later(c->last_read, c->last_write); }
 
+/* A frame's first bytes are there and the rest is waited for. What may be whole is handled first. */
+static int is_half(const pk_conn *c) {
+  return c->frame_since != 0 && !c->read_off && !pk_conn_is_opening(c) && !input_pending(c);
+}
+
 static uint64_t conn_due(const pk_core *core, const pk_conn *c) {
   uint64_t due;
   if (c->state == PK_CONN_FLUSHING || c->state == PK_CONN_LINGERING) {
@@ -465,7 +470,7 @@ static uint64_t conn_due(const pk_core *core, const pk_conn *c) {
     return c->out_bytes == 0 && silent < due ? silent : due;
   }
   due = c->kind->due(core, c);
-  if (c->frame_since != 0 && !c->read_off && !pk_conn_is_opening(c)) {
+  if (is_half(c)) {
     uint64_t half = frame_due(core, c);
     if (half < due) due = half;
   }
@@ -485,7 +490,7 @@ void pk_conn_timer_fired(pk_core *core, pk_conn *c) {
     pk_conn_timer(core, c);
   } else if (c->state == PK_CONN_FLUSHING || c->state == PK_CONN_LINGERING) {
     pk_conn_close(core, c, c->out_bytes > 0);
-  } else if (c->frame_since != 0 && !c->read_off && !pk_conn_is_opening(c) && core->now >= frame_due(core, c)) {
+  } else if (is_half(c) && core->now >= frame_due(core, c)) {
     PK_STAT_ADD(core->stats.closed_half_frame, 1);
     c->kind->half(core, c);
   } else {

@@ -36,8 +36,8 @@ static int ask(pk_core *core, pk_request *r, const uint8_t *data, const pk_frame
   }
   /* A rule may hold as much as it leaves free: whoever comes behind one that holds much still finds room. */
   uint64_t bytes = cost(f->size), most = share(l);
-  if (core->filter_bytes + of->bytes + bytes <= most) pk_request_hold(core, r, data, f);
-  if (r->held == NULL) {
+  int fits = core->filter_bytes + of->bytes + bytes <= most;
+  if (!fits || (r->held == NULL && pk_request_hold(core, r, data, f) != 0)) {
     overloaded(core, r, "bytes that wait for filters are at the limit of ", most);
     return PK_STEP_OVER;
   }

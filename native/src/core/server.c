@@ -12,7 +12,7 @@ static void relieve(pk_core *core, pk_conn *c) {
     pk_attempt *a = pk_attempt_at(core, next);
     pk_request *r = pk_request_find(core, a->request);
     next = a->next;
-    if (r == NULL) continue;
+    if (r == NULL || r->held == NULL) continue; /* its client has left: nobody wants another try */
     pk_conn *open = pk_pick_open(core, &r->to);
     if (open == NULL) {
       pk_pick_another(core, &r->to);
