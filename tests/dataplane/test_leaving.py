@@ -80,3 +80,31 @@ def test_an_endpoint_that_goes_finds_all_that_stayed(toys, lost, pinned):
     world.apply(table([toy.address], pinned=pinned, max_connections=4, first_uid=10))
     assert world.upstreams == {}
     assert set(ups) <= world.closed.keys()
+
+
+@pytest.mark.parametrize("why", ["reload", "drain", "another protocol"])
+def test_what_is_sent_one_way_is_written_before_its_connection_ends(toys, why):
+    wide, other = toys["wide"], toys["other"]
+    world = World(table([wide.address, other.address], max_connections=1))
+    client, second = world.client(), world.client()
+    world.feed(client, wide.request(1, b"svc m first"))
+    up = world.only_upstream()
+    ((_, _, number, _),) = world.take(wide, up)
+    world.feed(up, wide.frame(wide.RESPONSE, number))
+    world.stuck.add(up)
+    world.feed(client, wide.request(2, b"svc m one way", oneway=True))
+    if why == "reload":
+        world.apply(table([wide.address, other.address], first_uid=10))
+    elif why == "drain":
+        world.feed(up, wide.frame(wide.DRAIN))
+    else:
+        world.feed(second, other.request(3))
+        assert [frame[1] for frame in world.take(other, second)] == [5]  # overloaded
+    assert up not in world.closed
+    world.stuck.discard(up)
+    world.read(up)
+    world.batch()
+    assert [frame[3] for frame in world.take(wide, up)] == [b"svc m one way"]
+    if why == "another protocol":
+        world.feed(second, other.request(4))
+    assert up in world.closed

@@ -368,6 +368,11 @@ static inline int pk_conn_writes(const pk_conn *c) {
   return c->state >= PK_CONN_GREETING && c->state <= PK_CONN_LINGERING;
 }
 
+/* A server's: nobody waits for its answers, and all that it was told is written: one-way requests, too. */
+static inline int pk_conn_is_idle(const pk_conn *c) {
+  return c->in_flight == 0 && (c->out_bytes == 0 || c->state != PK_CONN_OPEN || pk_conn_is_pair(c));
+}
+
 static inline uint64_t pk_id_mask(const pk_codec *codec) {
   return codec->id_bytes >= 8 ? UINT64_MAX : ((uint64_t)1 << (8 * codec->id_bytes)) - 1;
 }

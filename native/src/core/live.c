@@ -53,7 +53,7 @@ static pk_endpoint *endpoint_of(pk_core *core, const pk_table_endpoint *te) {
 static void end_connections(pk_core *core, const pk_conns *all) {
   for (pk_conn *c = all->first; c != NULL; c = c->behind) {
     c->leaving |= PK_LEAVE_GONE;
-    if (c->in_flight == 0) pk_conn_discard(core, c);
+    if (pk_conn_is_idle(c)) pk_conn_discard(core, c);
   }
 }
 

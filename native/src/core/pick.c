@@ -85,7 +85,7 @@ static inline uint32_t over_share(const pk_core *core, const pk_endpoint *e, con
  * protocol that a reload has made anew. */
 static PK_RARE int one_gives_way(pk_core *core, const pk_endpoint *e, const pk_target *to) {
   pk_conn *c = e->shared.first;
-  while (c != NULL && (c->in_flight > 0 || pk_conn_is_opening(c) || (c->codec == to->codec && c->key == to->key)))
+  while (c != NULL && (!pk_conn_is_idle(c) || pk_conn_is_opening(c) || (c->codec == to->codec && c->key == to->key)))
     c = c->behind;
   if (c != NULL) pk_conn_discard(core, c);
   return c != NULL;

@@ -204,7 +204,7 @@ static void half(pk_core *core, pk_conn *c) {
 }
 
 static void settle(pk_core *core, pk_conn *c) {
-  if (!c->ready && (c->eof || (c->leaving && c->in_flight == 0))) pk_conn_close(core, c, 0);
+  if (!c->ready && (c->eof || (c->leaving && pk_conn_is_idle(c)))) pk_conn_close(core, c, 0);
 }
 
 static uint64_t unused_until(const pk_core *core, const pk_conn *c) {
