@@ -80,3 +80,26 @@ def test_a_frame_that_is_whole_when_its_time_is_over_is_handled(wide):
     assert [frame[3] for frame in world.take(wide, world.only_upstream())] == [b"svc m x"]
     assert client not in world.finished
     assert world.stat("closed_half_frame") == 0
+
+
+def test_half_a_frame_has_its_time_again_when_its_client_is_read_on(wide):
+    """However long it was not read: its timer has fired meanwhile, and counts again."""
+    world = World(table([wide.address], limits={"client_pause": 200}))
+    client = world.client()
+    world.feed(client, wide.request(1))
+    up = world.only_upstream()
+    ((_, _, asked, _),) = world.take(wide, up)
+    world.stuck.add(client)
+    world.feed(client, wide.request(2, bytes(100))[:60])
+    world.feed(up, wide.frame(wide.RESPONSE, asked, bytes(1000)))
+    world.feed(client, b"x")
+    assert client in world.paused
+    world.wait(2 * LIMITS["frame_ms"])
+    world.read(client)
+    world.batch()
+    assert client not in world.paused
+    world.wait(LIMITS["frame_ms"] - 10)
+    assert world.stat("closed_half_frame") == 0
+    world.wait(20)
+    assert world.stat("closed_half_frame") == 1
+    assert client in world.closed

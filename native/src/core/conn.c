@@ -291,8 +291,11 @@ void pk_conn_settle(pk_core *core, pk_conn *c) {
     if (input_pending(c)) {
       pk_conn_ready(core, c);
     } else if (c->read_off && !c->ready && !c->eof) {
-      if (c->frame_since != 0) c->frame_since = core->now;
       pk_conn_read_on(core, c);
+      if (c->frame_since != 0) {
+        c->frame_since = core->now;
+        pk_conn_timer(core, c);
+      }
     }
   }
   c->kind->settle(core, c);
