@@ -307,6 +307,7 @@ def test_a_reload_that_is_under_way_when_the_drain_begins_does_not_listen_again(
 
         def start_plugins(loaded):
             drains.append(asyncio.ensure_future(proxy.drain()))
+            return []
 
         monkeypatch.setattr(proxy, "_start_plugins", start_plugins)
         with pytest.raises(ProtokitError, match="the proxy is stopping"):
