@@ -719,13 +719,6 @@ MUTANTS = (
         "tests/dataplane/test_timers.py::test_two_requests_end_in_their_time_whatever_lies_between_them[50]",
     ),
     Mutant(
-        "what is due in another round of the wheel is due in this one",
-        "timer.h",
-        "    if (t->due <= w->now) {",
-        "    if (1) {",
-        "tests/dataplane/test_timers.py::test_two_requests_end_in_their_time_whatever_lies_between_them[5000]",
-    ),
-    Mutant(
         "the wheel is looked at by every other word",
         "timer.h",
         "    tick += 64 - slot % 64;",

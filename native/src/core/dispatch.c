@@ -305,7 +305,7 @@ static pk_handle unclear_on(const pk_core *core, const pk_attempt *a) {
 /* A second attempt, elsewhere if that can be. */
 static void hedge(pk_core *core, pk_request *r) {
   pk_timer_start(&core->wheel, &r->timer, pk_request_deadline(r));
-  if (r->held == NULL || r->attempt == PK_NONE) return;
+  if (r->plan->hedge_ms == 0 || r->held == NULL || r->attempt == PK_NONE) return;
   r->to.avoid = pk_attempt_at(core, r->attempt)->endpoint;
   dispatch(core, r, r->held->data, &r->held->frame);
 }
