@@ -56,7 +56,7 @@ def test_all_that_the_proxy_counts_is_there():
     stats, text = asyncio.run(page())
     found = parse(text)
     assert found["protokit_ready"] == ("gauge", {(): 1.0})
-    assert stats.keys() == {"workers", "clusters"}
+    assert stats.keys() == {"workers", "clusters", "reloads"}
     for name in native.STAT_NAMES:
         metric = f"protokit_{name}" if name in GAUGES else f"protokit_{name}_total"
         assert set(found[metric][1]) == {(("worker", "0"),), (("worker", "1"),)}
@@ -65,7 +65,9 @@ def test_all_that_the_proxy_counts_is_there():
         metric = f"protokit_endpoint_{name}" if gauge else f"protokit_endpoint_{name}_total"
         endpoints = {(("cluster", "c"), ("endpoint", f"127.0.0.1:{port}")) for port in (9, 10)}
         assert set(found[metric][1]) == endpoints
-    assert len(found) == 1 + len(native.STAT_NAMES) + len(native.ENDPOINT_STAT_NAMES)
+    for name in ("done", "failed"):
+        assert found[f"protokit_reloads_{name}_total"][1] == {(): 0.0}
+    assert len(found) == 3 + len(native.STAT_NAMES) + len(native.ENDPOINT_STAT_NAMES)
 
 
 def test_gauges_are_counters_that_exist():

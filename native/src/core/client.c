@@ -162,7 +162,7 @@ static int admitted(pk_core *core, pk_request *r, const pk_conn *c) {
   } else if (c->in_flight > l->in_flight_per_connection) {
     overloaded(core, r, "requests in flight of this connection are at the limit of ",
                l->in_flight_per_connection);
-  } else if (core->buffered > l->buffer) {
+  } else if (core->full) {
     overloaded(core, r, "buffers of this worker are at the limit of ", l->buffer);
   } else {
     return 1;

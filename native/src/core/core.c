@@ -208,7 +208,10 @@ static void make_room(pk_core *core) {
       held = holds;
       most = c;
     }
-    if (most == NULL) return;
+    if (most == NULL) {
+      core->full = core->buffered - freed > core->limits.buffer;
+      return;
+    }
     freed += held - most->held; /* its buffers go with it at the end of the batch, what its requests hold goes at once */
     pk_request_drop_oneway(core, most);
     PK_STAT_ADD(core->stats.closed_over_budget, 1);
@@ -225,6 +228,7 @@ void pk_core_end(pk_core *core) {
       pk_request_timeout(core, (pk_request *)(void *)t);
     }
   }
+  core->full = 0;
   if (core->short_of_memory || core->buffered > core->limits.buffer) make_room(core);
   for (uint32_t i = 0; i < core->graveyard.count; i++) {
     pk_conn *c = core->conns[core->graveyard.items[i]];

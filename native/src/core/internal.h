@@ -345,6 +345,7 @@ struct pk_core {
   pk_wheel wheel;
   uint64_t buffered;
   int short_of_memory; /* somebody was refused a buffer in this batch */
+  int full;            /* it is over its budget, and nobody in particular holds that: no more requests are taken */
   pk_chunk *free_chunks;
   uint32_t free_chunk_count;
   uint8_t scratch[2 * PK_READ];
