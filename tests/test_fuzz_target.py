@@ -22,6 +22,19 @@ def build(out: Path, name: str) -> Path:
     return out / name / "fuzz"
 
 
+def run(folder: Path, target: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [target, *options],
+        cwd=folder,
+        env={**os.environ, "LD_PRELOAD": "", "ASAN_OPTIONS": ""},
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=250,
+        check=False,
+    )
+
+
 def fuzz(target: Path, folder: Path, runs: int) -> subprocess.CompletedProcess[str]:
     """Run it on a seed of one frame, with a seed for its choices."""
     sys.path.insert(0, str(FUZZ))
@@ -33,16 +46,7 @@ def fuzz(target: Path, folder: Path, runs: int) -> subprocess.CompletedProcess[s
     frame = fuzz_formats.planted().build({"kind": 0, "id": 5, "text": b"abc"})
     (corpus / "one").write_bytes(export.one_input("planted", 0, 3, frame))
     options = [f"-runs={runs}", "-seed=1", "-max_len=256", "-rss_limit_mb=2048", str(corpus)]
-    return subprocess.run(
-        [target, *options],
-        cwd=folder,
-        env={**os.environ, "LD_PRELOAD": "", "ASAN_OPTIONS": ""},
-        capture_output=True,
-        text=True,
-        errors="replace",
-        timeout=250,
-        check=False,
-    )
+    return run(folder, target, *options)
 
 
 @pytest.mark.slow
@@ -67,15 +71,14 @@ def test_what_the_checker_accepts_runs_clean(tmp_path):
     """Its corpus, and programs made of it, under AddressSanitizer."""
     target, found = build(tmp_path, "programs"), tmp_path / "found"
     found.mkdir()
-    done = subprocess.run(
-        [target, "-runs=20000", "-seed=1", "-max_len=600", str(found), str(FUZZ / "corpus" / "programs")],
-        cwd=tmp_path,
-        env={**os.environ, "LD_PRELOAD": "", "ASAN_OPTIONS": ""},
-        capture_output=True,
-        text=True,
-        errors="replace",
-        timeout=250,
-        check=False,
+    done = run(
+        tmp_path,
+        target,
+        "-runs=20000",
+        "-seed=1",
+        "-max_len=600",
+        str(found),
+        str(FUZZ / "corpus" / "programs"),
     )
     assert done.returncode == 0, done.stderr[-3000:]
 
@@ -87,21 +90,13 @@ def test_a_table_that_is_taken_is_read_in_its_block_only(tmp_path):
     """Right images with some words changed, under AddressSanitizer."""
     found = tmp_path / "found"
     found.mkdir()
-    done = subprocess.run(
-        [
-            build(tmp_path, "tables"),
-            "-runs=20000",
-            "-seed=1",
-            "-max_len=64",
-            "-rss_limit_mb=2048",
-            str(found),
-        ],
-        cwd=tmp_path,
-        env={**os.environ, "LD_PRELOAD": "", "ASAN_OPTIONS": ""},
-        capture_output=True,
-        text=True,
-        errors="replace",
-        timeout=250,
-        check=False,
+    done = run(
+        tmp_path,
+        build(tmp_path, "tables"),
+        "-runs=20000",
+        "-seed=1",
+        "-max_len=64",
+        "-rss_limit_mb=2048",
+        str(found),
     )
     assert done.returncode == 0, done.stderr[-3000:]

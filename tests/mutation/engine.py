@@ -490,14 +490,14 @@ MUTANTS = (
     Mutant(
         "one method takes all places",
         "pick.c",
-        "    if (free <= others) return PK_UP_METHOD;\n",
+        "    if (free <= others) return PK_PICK_METHOD;\n",
         "",
         "tests/dataplane/test_bounds.py::test_a_hung_method_leaves_places_to_others_however_many_clients_ask",
     ),
     Mutant(
         "one client takes all places",
         "pick.c",
-        "  return held > 0 && held >= free ? PK_UP_SHARE : 0;",
+        "  return held > 0 && held >= free ? PK_PICK_SHARE : 0;",
         "  return 0;",
         "tests/dataplane/test_bounds.py::test_clients_that_ask_what_is_never_answered_leave_some_places_to_others",
     ),

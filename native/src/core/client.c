@@ -147,23 +147,15 @@ static void calls_back(pk_core *core, pk_request *r, const pk_table_listener *l,
   pk_request_fail(core, r, PK_STATUS_BAD_REQUEST, m.data, m.size);
 }
 
-static void overloaded(pk_core *core, pk_request *r, const char *what, uint64_t limit) {
-  pk_message m = {.size = 0};
-  pk_message_add(&m, "protokit: overloaded: ");
-  pk_message_add(&m, what);
-  pk_message_number(&m, limit);
-  pk_request_fail(core, r, PK_STATUS_OVERLOADED, m.data, m.size);
-}
-
 static int admitted(pk_core *core, pk_request *r, const pk_conn *c) {
   const pk_limits *l = &core->limits;
   if (core->request_count - core->filtering > l->in_flight) {
-    overloaded(core, r, "requests in flight of this worker are at the limit of ", l->in_flight);
+    pk_request_overloaded(core, r, "requests in flight of this worker are at the limit of ", l->in_flight);
   } else if (c->in_flight > l->in_flight_per_connection) {
-    overloaded(core, r, "requests in flight of this connection are at the limit of ",
+    pk_request_overloaded(core, r, "requests in flight of this connection are at the limit of ",
                l->in_flight_per_connection);
   } else if (core->full) {
-    overloaded(core, r, "buffers of this worker are at the limit of ", l->buffer);
+    pk_request_overloaded(core, r, "buffers of this worker are at the limit of ", l->buffer);
   } else {
     return 1;
   }

@@ -1,6 +1,4 @@
 /* conn.c: connections: handles, reading, framing, timers, closing. */
-#include <stdlib.h>
-
 #include "core/internal.h"
 
 /* So many bytes of a frame are looked at again whenever one more comes, although the codec asked for

@@ -4,7 +4,6 @@
 #include <stdlib.h>
 
 #include "wire/envelope.h"
-#include "base/hash.h"
 #include "core/internal.h"
 
 /* By PK_STEP_*: a plan's steps are taken in this order. */

@@ -1,6 +1,4 @@
 /* dispatch.c: a request's way: the steps of its plan, a connection, another try, and the time that it has. */
-#include <stdlib.h>
-
 #include "core/internal.h"
 
 enum { FREE_TRIES = 3 }; /* of a request that no byte of was written, without any retry policy */
@@ -107,13 +105,13 @@ static void ending(pk_core *core, pk_request *r, const char *why) {
 static PK_RARE void not_sent(pk_core *core, pk_request *r, uint32_t status) {
   switch (status) {
     case PK_STATUS_OVERLOADED: overloaded(core, r, "protokit: every connection is full "); break;
-    case PK_UP_SHARE:
+    case PK_PICK_SHARE:
       overloaded(core, r, "protokit: this client waits for as many answers as others may still ask for ");
       break;
-    case PK_UP_METHOD:
+    case PK_PICK_METHOD:
       overloaded(core, r, "protokit: calls of this method wait for as many answers as others may still ask for ");
       break;
-    case PK_UP_ENDING:
+    case PK_PICK_ENDING:
       ending(core, r, "protokit: the client's own connection was lost, or is ending: it has to connect again");
       break;
     default: {

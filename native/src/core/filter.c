@@ -13,14 +13,6 @@ static uint64_t share(const pk_limits *l) { return l->buffer / 4 > 2ull * l->fra
 
 static uint64_t cost(uint32_t size) { return sizeof(pk_request) + sizeof(pk_held) + size; }
 
-static void overloaded(pk_core *core, pk_request *r, const char *what, uint64_t limit) {
-  pk_message m = {.size = 0};
-  pk_message_add(&m, "protokit: overloaded: ");
-  pk_message_add(&m, what);
-  pk_message_number(&m, limit);
-  pk_request_fail(core, r, PK_STATUS_OVERLOADED, m.data, m.size);
-}
-
 /* What the requests that wait for the same filters as this one have taken. */
 static pk_filtering *filtering_of(const pk_request *r) {
   const pk_table *t = r->to.live->table;
@@ -31,14 +23,14 @@ static int ask(pk_core *core, pk_request *r, const uint8_t *data, const pk_frame
   const pk_limits *l = &core->limits;
   pk_filtering *of = filtering_of(r);
   if (of->requests >= l->filters) {
-    overloaded(core, r, "requests of this rule that wait for filters are at the limit of ", l->filters);
+    pk_request_overloaded(core, r, "requests of this rule that wait for filters are at the limit of ", l->filters);
     return PK_STEP_OVER;
   }
   /* A rule may hold as much as it leaves free: whoever comes behind one that holds much still finds room. */
   uint64_t bytes = cost(f->size), most = share(l);
   int fits = core->filter_bytes + of->bytes + bytes <= most;
   if (!fits || (r->held == NULL && pk_request_hold(core, r, data, f) != 0)) {
-    overloaded(core, r, "bytes that wait for filters are at the limit of ", most);
+    pk_request_overloaded(core, r, "bytes that wait for filters are at the limit of ", most);
     return PK_STEP_OVER;
   }
   r->state = PK_REQUEST_WAITING;
@@ -148,7 +140,7 @@ int pk_core_decide(pk_core *core, pk_handle request, uint32_t verdict, uint32_t 
   } else if (verdict == PK_DECIDE_REPLY) {
     pk_request_fail(core, r, status, text, text_size);
   } else if (core->request_count - core->filtering > core->limits.in_flight) {
-    overloaded(core, r, "requests in flight of this worker are at the limit of ", core->limits.in_flight);
+    pk_request_overloaded(core, r, "requests in flight of this worker are at the limit of ", core->limits.in_flight);
   } else if (text_size > 0 && replace_held(core, r, (const uint8_t *)text, text_size) != 0) {
     static const char why[] = "protokit: the request that a filter changed does not fit any more";
     pk_request_fail(core, r, PK_STATUS_INTERNAL, why, sizeof why - 1);

@@ -280,7 +280,7 @@ struct pk_conn {
   uint32_t lost_at;
   uint32_t in_flight, context;
   pk_handle peer; /* pair: the other side; pinned upstream: its client */
-  /* downstream */
+  /* a client's */
   uint32_t listener;
   pk_request *requests, *last_request; /* that wait for an answer, as they came */
   struct pk_conn *own; /* pinned: its upstream connections, one for each cluster */
@@ -289,7 +289,7 @@ struct pk_conn {
   uint64_t held; /* bytes that its requests hold: kept for later, and answers that wait for their turn */
   pk_live *kept;     /* its listener is in no newer table: it is served by this one ... */
   uint64_t leave_by; /* ... until then, ns */
-  /* upstream */
+  /* a server's */
   pk_endpoint *endpoint;
   struct pk_conn *before, *behind; /* of its endpoint's connections, shared or not (pk_conns) */
   uint32_t key, connect_ms;
@@ -538,7 +538,7 @@ void pk_pinned_answer(pk_core *core, pk_conn *client, const uint8_t *data, const
 /* pick.c */
 int pk_has_room(const pk_core *core, const pk_conn *c);
 /* *status: the client's own connection is ending; its share of the places is used up, or its method's. */
-enum { PK_UP_ENDING = PK_STATUS_COUNT, PK_UP_SHARE, PK_UP_METHOD };
+enum { PK_PICK_ENDING = PK_STATUS_COUNT, PK_PICK_SHARE, PK_PICK_METHOD };
 /* A connection for it, open or being opened, or NULL and why in *status. */
 pk_conn *pk_pick(pk_core *core, const pk_target *to, uint32_t *status);
 pk_conn *pk_pick_open(pk_core *core, const pk_target *to); /* only one that is open, of an endpoint that is well */
@@ -567,6 +567,8 @@ pk_held *pk_request_unhold(pk_core *core, pk_request *r); /* they are the caller
 void pk_request_answer(pk_core *core, pk_request *r, const uint8_t *data, const pk_frame *f);
 /* Ends the request with an error that the caller's library raises; `text` up to 512 bytes. */
 void pk_request_fail(pk_core *core, pk_request *r, uint32_t status, const char *text, size_t size);
+/* The same for a limit that is reached: "protokit: overloaded: `what``limit`". */
+void pk_request_overloaded(pk_core *core, pk_request *r, const char *what, uint64_t limit);
 void pk_request_end(pk_core *core, pk_request *r);
 void pk_request_client_left(pk_core *core, pk_conn *client); /* end what nobody waits for any more */
 void pk_request_drop_oneway(pk_core *core, const pk_conn *client); /* goes through all requests */

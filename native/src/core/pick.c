@@ -1,7 +1,4 @@
 /* pick.c: which endpoint, and which connection to it, a target gets. */
-#include <stdlib.h>
-
-#include "base/hash.h"
 #include "core/internal.h"
 
 /* How long a connection may take to open before the requests that wait for it go elsewhere; doubled each time. */
@@ -58,7 +55,7 @@ static PK_RARE uint32_t share_of(const pk_core *core, const pk_endpoint *e, cons
   uint64_t free = e->shared_active < places ? places - e->shared_active : 0;
   uint64_t others = (places + 15) / 16, held = e->waiting[to->bucket];
   if (held > 0 && held >= free) {
-    if (free <= others) return PK_UP_METHOD;
+    if (free <= others) return PK_PICK_METHOD;
     free -= others; /* of these its clients have shares */
   }
   const pk_conn *client = pk_conn_find(core, to->client);
@@ -67,12 +64,12 @@ static PK_RARE uint32_t share_of(const pk_core *core, const pk_endpoint *e, cons
   for (const pk_request *one = client->requests; one != NULL && held < free; one = one->behind)
     for (uint32_t i = one->attempt; i != PK_NONE; i = pk_attempt_at(core, i)->sibling)
       held += pk_attempt_at(core, i)->endpoint == e;
-  return held > 0 && held >= free ? PK_UP_SHARE : 0;
+  return held > 0 && held >= free ? PK_PICK_SHARE : 0;
 }
 
 /* The last eighth of an endpoint's places is for clients that wait for fewer answers there than are free, and half of
  * that for such methods: what is never answered leaves some to everyone else, whoever asks. 0, or whose share is used
- * up: PK_UP_SHARE, PK_UP_METHOD. */
+ * up: PK_PICK_SHARE, PK_PICK_METHOD. */
 static inline uint32_t over_share(const pk_core *core, const pk_endpoint *e, const pk_target *to,
                                   const pk_table_cluster *cluster) {
   uint64_t most = to->codec->mode == PK_MODE_PINGPONG ? 1 : to->codec->id_bytes == 1 ? 256 : PK_RING;

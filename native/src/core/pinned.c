@@ -2,7 +2,6 @@
  *
  * The client's ids stay, and servers may call it back. What the servers know of the client is lost with a
  * connection: so the client has its answers from the others, is refused what it asks then, and is closed. */
-#include <stdlib.h>
 
 #include "base/hash.h"
 #include "core/internal.h"
@@ -32,7 +31,7 @@ static pk_conn *connect_own(pk_core *core, pk_conn *client, const pk_target *to,
 
 pk_conn *pk_pinned_choose(pk_core *core, pk_request *r, uint32_t *status) {
   pk_conn *client = pk_conn_find(core, r->to.client), *c;
-  *status = PK_UP_ENDING;
+  *status = PK_PICK_ENDING;
   if (client == NULL || (client->leaving & PK_LEAVE_ORPHANED)) return NULL;
   for (c = client->own; c != NULL && !leads_to(c, r->to.live, r->to.cluster); c = c->own_next) {}
   if (c == NULL) return connect_own(core, client, &r->to, status);

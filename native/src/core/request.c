@@ -1,7 +1,4 @@
 /* request.c: a request from begin to its one end: what it holds, its answer, its error. */
-#include <stdlib.h>
-
-#include "base/hash.h"
 #include "core/internal.h"
 
 static int keeps_order(const pk_request *r) {
@@ -249,4 +246,12 @@ void pk_request_fail(pk_core *core, pk_request *r, uint32_t status, const char *
     return;
   }
   finish(core, r, client, (uint32_t)built);
+}
+
+void pk_request_overloaded(pk_core *core, pk_request *r, const char *what, uint64_t limit) {
+  pk_message m = {.size = 0};
+  pk_message_add(&m, "protokit: overloaded: ");
+  pk_message_add(&m, what);
+  pk_message_number(&m, limit);
+  pk_request_fail(core, r, PK_STATUS_OVERLOADED, m.data, m.size);
 }

@@ -1,10 +1,8 @@
 /* server.c: connections of servers: what they answer and ask, and their end. */
-#include <stdlib.h>
-
-#include "base/hash.h"
 #include "core/internal.h"
 
 enum { AVOID_MS = 5000 };
+
 /* It is slow to open: its requests go to open ones where they can. */
 static void relieve(pk_core *core, pk_conn *c) {
   c->relieve = core->now + (core->now - c->opened);
