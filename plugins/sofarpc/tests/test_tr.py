@@ -122,6 +122,15 @@ UNREADABLE = {
 }
 
 
+def test_how_an_answer_of_nobody_went_is_not_said():
+    """Its connection object has a result, and no id: both readers take it for none."""
+    result = b"O\x91x\x91" + text("result") + b"o\x90" + b"I\0\0\0\7"
+    data = frame(DRAFT, result, "", b"", kind=1)
+    found, said = native.frame(CODEC, data), ref.message(data)
+    assert (found.kind, said.kind) == (IGNORE, "ignore")
+    assert found.status == int(said.status) == int(Status.OK)
+
+
 @pytest.mark.parametrize("codec", [HESSIAN1, DRAFT])
 @pytest.mark.parametrize("wrong", UNREADABLE)
 def test_an_answer_whose_id_cannot_be_read_is_nobodys(codec, wrong):

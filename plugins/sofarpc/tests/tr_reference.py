@@ -239,7 +239,7 @@ def message(data: bytes) -> Message:
         ("ignore" if unreadable else "response") if kind == 1 else "oneway" if way == 1 else "request",
         total,
         number % 2**64 if isinstance(number, int) else 0,
-        Status.INTERNAL if isinstance(result, int) and result != 0 else Status.OK,
+        Status.INTERNAL if isinstance(result, int) and result != 0 and not unreadable else Status.OK,
         0,
         service=texts[0],
         method=native.text(method) if isinstance(method, bytes) else "",
