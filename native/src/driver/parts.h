@@ -1,5 +1,6 @@
 /* parts.h: what the files of the worker share. worker.c: the loop and the thread; sockets.c: connections and what the
- * core asks for; transport_*.c: their bytes; acceptors.c: listening; events.c: what goes up to the deciding side. */
+ * core asks for; transport_*.c: their bytes; transport.c: whose; acceptors.c: listening; events.c: what goes up to the
+ * deciding side. */
 #ifndef PK_PARTS_H
 #define PK_PARTS_H
 

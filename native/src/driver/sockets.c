@@ -172,10 +172,6 @@ void pk_sock_start(pk_worker *w, sock *s) {
   }
 }
 
-const pk_transport *pk_transport_of(const pk_worker *w, const pk_link *l) {
-  return pk_core_bridged(w->core, l->handle) != NULL ? &pk_transport_bridge : &pk_transport_plain;
-}
-
 static void connect_finished(pk_worker *w, sock *s) {
   int error = 0;
   socklen_t size = sizeof error;
