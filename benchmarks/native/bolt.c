@@ -197,14 +197,8 @@ static int no_ack(const pk_codec *c, const uint8_t *d, const pk_frame *f, uint8_
   return 0;
 }
 
-static int no_drain(const pk_codec *c, uint32_t context, uint8_t *out, size_t cap) {
-  (void)c, (void)context, (void)out, (void)cap;
-  return 0;
-}
-
-static int no_error(const pk_codec *c, uint32_t status, uint64_t id, uint32_t context, const char *text,
-                    size_t text_size, uint8_t *out, size_t cap) {
-  (void)c, (void)status, (void)id, (void)context, (void)text, (void)text_size, (void)out, (void)cap;
+static int no_reply(const pk_codec *c, const pk_reply *reply, uint8_t *out, size_t cap) {
+  (void)c, (void)reply, (void)out, (void)cap;
   return 0;
 }
 
@@ -213,7 +207,7 @@ static int no_error(const pk_codec *c, uint32_t status, uint64_t id, uint32_t co
     .abi = PK_CODEC_ABI, .size = sizeof(pk_codec), .name = "bolt", .mode = PK_MODE_MULTIPLEXED, \
     .id_bytes = 4, .reply_max = 64, .probe = probe, .frame = frame, .destination = where,     \
     .next_header = no_header, .patch_id = patch_id, .heartbeat = nothing,                     \
-    .heartbeat_ack = no_ack, .drain = no_drain, .error = no_error                             \
+    .heartbeat_ack = no_ack, .drain = no_reply, .error = no_reply                             \
   }
 
 const pk_codec bolt_by_hand = CODEC(destination_of);

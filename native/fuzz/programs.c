@@ -267,10 +267,10 @@ static void run(const pk_codec *c, const uint8_t *data, size_t size) {
     for (size_t end = size; end > 0; end = end > 8 && end < size ? end / 2 : end - 1)
       if (framed_as(c, data, end, limits[l], &f) == PK_OK) whole(c, data, &f);
   for (uint32_t status = PK_STATUS_NO_SERVICE; status < PK_STATUS_COUNT; status++)
-    must(c->error(c, status, 7, f.context, (const char *)data, size < 512 ? size : 512, out, c->reply_max) > 0);
-  for (uint32_t step = 0; step < c->greeting_steps; step++) must(c->greeting(c, step, f.context, out, c->reply_max) > 0);
+    must(c->error(c, &(pk_reply){7, status, f.context, {NULL, 0}, {data, size < 512 ? (uint32_t)size : 512}}, out, c->reply_max) > 0);
+  for (uint32_t step = 0; step < c->greeting_steps; step++) must(c->greeting(c, step, f.context, NULL, NULL, out, c->reply_max) > 0);
   must(c->heartbeat(c, 7, f.context, out, c->reply_max) >= 0);
-  must(c->drain(c, f.context, out, c->reply_max) >= 0);
+  must(c->drain(c, &(pk_reply){.context = f.context}, out, c->reply_max) >= 0);
   free(out);
 }
 

@@ -136,14 +136,14 @@ static void replies(const pk_codec *c, const pk_frame *f, uint32_t context, cons
   if (out == NULL) abort();
   size_t text_size = size < 512 ? size : 512;
   for (uint32_t status = PK_STATUS_NO_SERVICE; status < PK_STATUS_COUNT; status++) {
-    int n = c->error(c, status, f->id, context, (const char *)text, text_size, out, c->reply_max);
+    const pk_reply reply = {f->id, status, context, {NULL, 0}, {text, (uint32_t)text_size}};
+    int n = c->error(c, &reply, out, c->reply_max);
     must(n > 0);
     whole(c, out, n, PK_KIND_RESPONSE, &f->id);
-    if (n > 1) must(c->error(c, status, f->id, context, (const char *)text, text_size, out, (size_t)n - 1) ==
-                    PK_ERR_SPACE);
+    if (n > 1) must(c->error(c, &reply, out, (size_t)n - 1) == PK_ERR_SPACE);
   }
   whole(c, out, c->heartbeat(c, f->id, f->upstream_key, out, c->reply_max), PK_KIND_HEARTBEAT, NULL);
-  whole(c, out, c->drain(c, context, out, c->reply_max), PK_KIND_DRAIN, NULL);
+  whole(c, out, c->drain(c, &(pk_reply){.context = context}, out, c->reply_max), PK_KIND_DRAIN, NULL);
   free(out);
 }
 

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "wire/framing.h"
+
 static const pk_codec *codec_at(uintptr_t codec) { return (const pk_codec *)codec; }
 
 const char *pk_codec_name(uintptr_t codec) { return codec_at(codec)->name; }
@@ -18,7 +20,7 @@ uint32_t pk_codec_pinned(uintptr_t codec) { return (uint32_t)pk_codec_is_pinned(
 
 uint32_t pk_codec_greeting_steps(uintptr_t codec) {
   const pk_codec *c = codec_at(codec);
-  return PK_CODEC_HAS(c, greeting) ? c->greeting_steps : 0;
+  return c->greeting_steps;
 }
 
 uint32_t pk_codec_greeting_server(uintptr_t codec) {
@@ -27,12 +29,12 @@ uint32_t pk_codec_greeting_server(uintptr_t codec) {
 
 int pk_codec_greeting(uintptr_t codec, uint32_t step, uint32_t context, uint8_t *out, size_t cap) {
   const pk_codec *c = codec_at(codec);
-  return step < pk_codec_greeting_steps(codec) ? c->greeting(c, step, context, out, cap) : 0;
+  return step < pk_codec_greeting_steps(codec) ? c->greeting(c, step, context, NULL, NULL, out, cap) : 0;
 }
 
 pk_message_info pk_codec_frame(uintptr_t codec, const uint8_t *data, size_t size, uint32_t limit) {
-  pk_frame f = {.need = (uint32_t)size + 1};
-  int result = codec_at(codec)->frame(codec_at(codec), data, size, limit, &f);
+  pk_frame f = {0};
+  int result = pk_frame_alone(codec_at(codec), data, size, limit, &f);
   pk_message_info info = {result,       f.kind,    f.status,       f.size,     f.need,
                           f.timeout_ms, f.context, f.upstream_key, f.error_at, f.id, PK_NO_ID, 0};
   if (pk_codec_id_max(codec) == 0) return info;
@@ -56,8 +58,8 @@ int pk_codec_read_id(uintptr_t codec, const uint8_t *id, uint32_t id_size, uint6
 int pk_codec_splice(uintptr_t codec, const uint8_t *data, size_t size, const uint8_t *id, uint32_t id_size,
                     uint8_t *out, size_t cap) {
   const pk_codec *c = codec_at(codec);
-  pk_frame f = {.need = (uint32_t)size + 1};
-  int result = c->frame(c, data, size, UINT32_MAX / 2, &f);
+  pk_frame f = {0};
+  int result = pk_frame_alone(c, data, size, UINT32_MAX / 2, &f);
   if (result != PK_OK) return result == PK_MORE ? PK_ERR_FORMAT : result;
   if (cap < pk_id_room(c, f.size)) return PK_ERR_SPACE;
   if (f.id_span.at != PK_NO_ID) return c->splice_id(c, data, &f, id, id_size, out, cap);
@@ -68,7 +70,7 @@ int pk_codec_splice(uintptr_t codec, const uint8_t *data, size_t size, const uin
 pk_destination_info pk_codec_destination(uintptr_t codec, const uint8_t *data, size_t size) {
   const pk_codec *c = codec_at(codec);
   pk_frame f = {0};
-  pk_destination_info info = {.result = c->frame(c, data, size, UINT32_MAX / 2, &f)};
+  pk_destination_info info = {.result = pk_frame_alone(c, data, size, UINT32_MAX / 2, &f)};
   pk_destination d = {.context = f.context};
   if (info.result == PK_OK) info.result = c->destination(c, data, &f, &d);
   if (info.result != PK_OK) return info;
@@ -86,7 +88,7 @@ int pk_codec_headers(uintptr_t codec, const uint8_t *data, size_t size, pk_heade
   pk_frame f = {0};
   pk_cursor cursor;
   memset(&cursor, 0, sizeof cursor);
-  int result = c->frame(c, data, size, UINT32_MAX / 2, &f);
+  int result = pk_frame_alone(c, data, size, UINT32_MAX / 2, &f);
   if (result != PK_OK) return result == PK_MORE ? PK_ERR_FORMAT : result;
   for (uint32_t n = 0; n < max; n++) {
     pk_header h = {{NULL, 0}, {NULL, 0}, 0};
@@ -103,7 +105,7 @@ int pk_codec_edit(uintptr_t codec, const uint8_t *data, size_t size, const pk_ed
   const pk_codec *c = codec_at(codec);
   pk_frame f = {0};
   if (c->edit == NULL) return PK_ERR_UNSUPPORTED;
-  int result = c->frame(c, data, size, UINT32_MAX / 2, &f);
+  int result = pk_frame_alone(c, data, size, UINT32_MAX / 2, &f);
   if (result != PK_OK) return result == PK_MORE ? PK_ERR_FORMAT : result;
   return c->edit(c, data, &f, edits, count, out, cap);
 }
@@ -135,23 +137,25 @@ int pk_codec_heartbeat(uintptr_t codec, uint64_t id, uint32_t key, uint8_t *out,
 
 int pk_codec_ack(uintptr_t codec, const uint8_t *data, size_t size, uint8_t *out, size_t cap) {
   pk_frame f = {0};
-  int result = codec_at(codec)->frame(codec_at(codec), data, size, UINT32_MAX / 2, &f);
+  int result = pk_frame_alone(codec_at(codec), data, size, UINT32_MAX / 2, &f);
   return result != PK_OK ? PK_ERR_FORMAT
                          : codec_at(codec)->heartbeat_ack(codec_at(codec), data, &f, out, cap);
 }
 
 int pk_codec_drain(uintptr_t codec, uint32_t context, uint8_t *out, size_t cap) {
-  return codec_at(codec)->drain(codec_at(codec), context, out, cap);
+  const pk_reply reply = {.context = context};
+  return codec_at(codec)->drain(codec_at(codec), &reply, out, cap);
 }
 
 int pk_codec_error(uintptr_t codec, uint32_t status, uint64_t id, uint32_t context, const char *text,
                    size_t text_size, uint8_t *out, size_t cap) {
-  return codec_at(codec)->error(codec_at(codec), status, id, context, text, text_size, out, cap);
+  const pk_reply reply = {.id = id, .status = status, .context = context, .text = {(const uint8_t *)text, (uint32_t)text_size}};
+  return codec_at(codec)->error(codec_at(codec), &reply, out, cap);
 }
 
 int pk_codec_patch(uintptr_t codec, uint8_t *data, size_t size, uint64_t id) {
   pk_frame f = {0};
-  if (codec_at(codec)->frame(codec_at(codec), data, size, UINT32_MAX / 2, &f) != PK_OK) return -1;
+  if (pk_frame_alone(codec_at(codec), data, size, UINT32_MAX / 2, &f) != PK_OK) return -1;
   if (codec_at(codec)->patch_id != NULL) codec_at(codec)->patch_id(codec_at(codec), data, &f, id);
   return 0;
 }

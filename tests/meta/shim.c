@@ -212,22 +212,22 @@ static int heartbeat_ack(const pk_codec *codec, const uint8_t *data, const pk_fr
   return size;
 }
 
-static int drain(const pk_codec *codec, uint32_t context, uint8_t *out, size_t cap) {
+static int drain(const pk_codec *codec, const pk_reply *reply, uint8_t *out, size_t cap) {
   const mutant *m = of(codec);
   if (m->which == NO_DRAIN_SENT) return 0;
-  int size = m->base->drain(m->base, context, out, cap);
+  int size = m->base->drain(m->base, reply, out, cap);
   return m->which == DRAINS_ARE_BEATS && size > 0 ? m->base->heartbeat(m->base, 0, 0, out, cap) : size;
 }
 
-static int error(const pk_codec *codec, uint32_t status, uint64_t id, uint32_t context, const char *text,
-                 size_t text_size, uint8_t *out, size_t cap) {
+static int error(const pk_codec *codec, const pk_reply *asked, uint8_t *out, size_t cap) {
+  pk_reply reply = *asked;
   const mutant *m = of(codec);
-  if (m->which == ERRORS_ARE_BEATS) return m->base->heartbeat(m->base, id, 0, out, cap);
-  if (m->which == ERRORS_WITHOUT_TEXT) text_size = 0;
-  if (m->which == ERRORS_CUT_TEXT && text_size > 128) text_size = 128;
-  if (m->which == ERRORS_WITHOUT_ID) id = 0;
-  if (m->which == ONE_ERROR) status = PK_STATUS_INTERNAL;
-  int size = m->base->error(m->base, status, id, context, text, text_size, out, cap);
+  if (m->which == ERRORS_ARE_BEATS) return m->base->heartbeat(m->base, reply.id, 0, out, cap);
+  if (m->which == ERRORS_WITHOUT_TEXT) reply.text.size = 0;
+  if (m->which == ERRORS_CUT_TEXT && reply.text.size > 128) reply.text.size = 128;
+  if (m->which == ERRORS_WITHOUT_ID) reply.id = 0;
+  if (m->which == ONE_ERROR) reply.status = PK_STATUS_INTERNAL;
+  int size = m->base->error(m->base, &reply, out, cap);
   return m->which == ERRORS_CUT && size > 0 ? size - 1 : size;
 }
 

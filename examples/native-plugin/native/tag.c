@@ -103,15 +103,14 @@ static int heartbeat_ack(const pk_codec *c, const uint8_t *data, const pk_frame 
   return build(PK_KIND_HEARTBEAT_ACK, 0, f->id, data + f->body, f->size - f->body, out, cap);
 }
 
-static int drain(const pk_codec *c, uint32_t context, uint8_t *out, size_t cap) {
-  (void)c, (void)context;
+static int drain(const pk_codec *c, const pk_reply *reply, uint8_t *out, size_t cap) {
+  (void)c, (void)reply;
   return build(PK_KIND_DRAIN, 0, 0, NULL, 0, out, cap);
 }
 
-static int error(const pk_codec *c, uint32_t status, uint64_t id, uint32_t context, const char *text,
-                 size_t size, uint8_t *out, size_t cap) {
-  (void)c, (void)context;
-  return build(PK_KIND_RESPONSE, status, id, text, size, out, cap);
+static int error(const pk_codec *c, const pk_reply *reply, uint8_t *out, size_t cap) {
+  (void)c;
+  return build(PK_KIND_RESPONSE, reply->status, reply->id, reply->text.data, reply->text.size, out, cap);
 }
 
 const pk_codec tag_codec = {

@@ -23,8 +23,8 @@ static candidates candidates_of(const pk_core *core, const pk_table *t, const pk
     const pk_codec *codec = pk_table_codec_at(t, l->codec + i);
     int sure = codec->probe(codec, data, size);
     if (sure != PK_OK && sure != PK_MORE) continue;
-    pk_frame f = {.need = (uint32_t)size + 1};
-    int result = codec->frame(codec, data, size, limit, &f);
+    pk_frame f = {.from = PK_FROM_CLIENT};
+    int result = pk_frame_alone(codec, data, size, limit, &f);
     if (result == PK_ERR_MAGIC) continue;
     found.possible++;
     if (sure == PK_OK) found.only = codec;
@@ -263,7 +263,7 @@ static void client_frame(pk_core *core, pk_conn *c, const uint8_t *data, const p
       if (c->own == NULL) pk_pinned_open(core, c, NULL); /* it may be worth another try */
       break;
     case PK_KIND_GREETING:
-      pk_greeting_frame(core, c, f);
+      pk_greeting_frame(core, c, data, f);
       break;
     default:
       break;

@@ -504,10 +504,8 @@ void pk_conn_tell_drain(pk_core *core, pk_conn *c) {
   c->told_drain = 1;
   const pk_table_listener *l = pk_listener_of(pk_conn_live(core, c)->table, c);
   if (pk_codec_drains_if_asked(c->codec) && (l == NULL || !l->goaway)) return;
-  uint8_t *to = pk_out_reserve(core, c, c->codec->reply_max);
-  int size = to == NULL ? 0 : c->codec->drain(c->codec, c->context, to, c->codec->reply_max);
-  if (size <= 0) return;
-  pk_out_commit(core, c, (uint32_t)size);
+  const pk_notice n = {.kind = PK_NOTICE_DRAIN, .context = c->context};
+  if (!pk_conn_notice(core, c, &n)) return;
   c->told = 1;
   PK_STAT_ADD(core->stats.connections_told, 1);
   PK_STAT_ADD(core->stats.drains_sent, 1);

@@ -115,8 +115,8 @@ static int has_id_of(const pk_core *core, const pk_request *r, const uint8_t *da
 
 /* The filter's own version of the request takes the place of the one that was held. */
 static int replace_held(pk_core *core, pk_request *r, const uint8_t *data, size_t size) {
-  pk_frame f = {0};
-  int result = r->to.codec->frame(r->to.codec, data, size, core->limits.frame, &f);
+  pk_frame f = {.from = PK_FROM_CLIENT};
+  int result = pk_frame_alone(r->to.codec, data, size, core->limits.frame, &f);
   int kind = r->to.oneway ? PK_KIND_ONEWAY : PK_KIND_REQUEST;
   if (result != PK_OK || f.size != size || f.kind != kind || !has_id_of(core, r, data, &f)) return -1;
   pk_held_free(core, pk_request_unhold(core, r));

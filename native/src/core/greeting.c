@@ -3,7 +3,7 @@
 #include "core/internal.h"
 
 static uint32_t steps_of(const pk_codec *codec) {
-  return codec != NULL && PK_CODEC_HAS(codec, greeting) ? codec->greeting_steps : 0;
+  return codec != NULL ? codec->greeting_steps : 0;
 }
 
 static int is_ours(const pk_conn *c) {
@@ -12,12 +12,12 @@ static int is_ours(const pk_conn *c) {
 }
 
 /* Say what is ours to say now. */
-static void say(pk_core *core, pk_conn *c) {
+static void say(pk_core *core, pk_conn *c, const uint8_t *said, const pk_frame *f) {
   while (c->greeting > 0 && is_ours(c)) {
     const pk_codec *codec = c->codec;
     uint8_t *to = pk_out_reserve(core, c, codec->reply_max);
     uint32_t step = steps_of(codec) - c->greeting;
-    int size = to == NULL ? -1 : codec->greeting(codec, step, c->context, to, codec->reply_max);
+    int size = to == NULL ? -1 : codec->greeting(codec, step, c->context, said, f, to, codec->reply_max);
     if (size < 0) {
       PK_STAT_ADD(core->stats.closed_over_budget, 1);
       pk_conn_close(core, c, 1);
@@ -30,7 +30,7 @@ static void say(pk_core *core, pk_conn *c) {
 
 void pk_greeting_begin(pk_core *core, pk_conn *c) {
   c->greeting = (uint8_t)steps_of(c->codec);
-  say(core, c);
+  say(core, c, NULL, NULL);
 }
 
 static void unexpected(pk_core *core, pk_conn *c) {
@@ -43,7 +43,7 @@ static void unexpected(pk_core *core, pk_conn *c) {
   } /* behind its time from a server: nobody waits for it */
 }
 
-void pk_greeting_frame(pk_core *core, pk_conn *c, const pk_frame *f) {
+void pk_greeting_frame(pk_core *core, pk_conn *c, const uint8_t *data, const pk_frame *f) {
   if (c->greeting == 0) {
     unexpected(core, c);
     return;
@@ -56,6 +56,6 @@ void pk_greeting_frame(pk_core *core, pk_conn *c, const pk_frame *f) {
   }
   c->context = f->context;
   c->greeting--; /* whoever's turn it is not has said all: it is the peer's */
-  say(core, c);
+  say(core, c, data, f);
   if (c->greeting == 0 && c->state == PK_CONN_GREETING) pk_conn_opened(core, c);
 }

@@ -25,6 +25,7 @@
 #include "core/core.h"
 #include "policy/balance.h"
 #include "policy/health.h"
+#include "wire/framing.h"
 #include "wire/ident.h"
 #include "wire/notice.h"
 #include "base/hash.h"
@@ -546,7 +547,7 @@ void pk_pick_another(pk_core *core, const pk_target *to); /* begin to open one t
 
 /* greeting.c */
 void pk_greeting_begin(pk_core *core, pk_conn *c);
-void pk_greeting_frame(pk_core *core, pk_conn *c, const pk_frame *f);
+void pk_greeting_frame(pk_core *core, pk_conn *c, const uint8_t *data, const pk_frame *f);
 
 /* pair.c */
 extern const pk_kind pk_pair_server;

@@ -118,7 +118,7 @@ static void server_frame(pk_core *core, pk_conn *c, const uint8_t *data, const p
       c->endpoint->health.draining_until = 0;
       break;
     case PK_KIND_GREETING:
-      pk_greeting_frame(core, c, f);
+      pk_greeting_frame(core, c, data, f);
       break;
     case PK_KIND_HEARTBEAT_ACK:
       c->endpoint->health.beats = 1;

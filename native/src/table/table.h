@@ -13,12 +13,12 @@
 
 /* Whether each client needs an upstream connection of its own: the codec says so, or its ids must stay. */
 static inline int pk_codec_is_pinned(const pk_codec *c) {
-  return (PK_CODEC_HAS(c, pinned) && c->pinned) || (c->id_bytes > 0 && pk_id_max(c) == 0 && c->patch_id == NULL);
+  return c->pinned || (c->id_bytes > 0 && pk_id_max(c) == 0 && c->patch_id == NULL);
 }
 
 /* Whether its signal to go elsewhere is sent only where the listener says so. */
 static inline int pk_codec_drains_if_asked(const pk_codec *c) {
-  return PK_CODEC_HAS(c, optional_drain) && c->optional_drain;
+  return c->optional_drain != 0;
 }
 
 /* python { */
@@ -83,10 +83,10 @@ typedef struct pk_retry {
 enum { PK_STEP_DELAY = 0, PK_STEP_FILTER, PK_STEP_REPLY, PK_STEPS };
 
 /* A direct answer. */
-typedef struct pk_reply {
+typedef struct pk_own_reply {
   uint32_t status; /* PK_STATUS_*; 0: none */
   pk_text text;
-} pk_reply;
+} pk_own_reply;
 
 typedef struct pk_plan {
   uint32_t features;    /* made: PK_F_* */
@@ -96,7 +96,7 @@ typedef struct pk_plan {
   uint32_t timeout_ms;  /* 0: limits.request_ms */
   pk_retry retry;
   uint32_t steps;       /* made: bits by PK_STEP_* */
-  pk_reply reply;
+  pk_own_reply reply;
   uint32_t delay_ms;    /* 0: none */
   uint32_t hedge_ms;    /* without an answer for so long a second attempt is made; 0: never */
   uint32_t filter;      /* the filter chain's number, for the deciding side, or PK_NONE */

@@ -69,17 +69,18 @@ static int heartbeat_ack(const pk_codec *codec, const uint8_t *data, const pk_fr
   return pk_declared_reply(declared_of(codec), f->context & 0xff, PK_REPLY_ACK, f->id, f->context, "", 0, out, cap);
 }
 
-static int drain(const pk_codec *codec, uint32_t context, uint8_t *out, size_t cap) {
-  return pk_declared_reply(declared_of(codec), context & 0xff, PK_REPLY_DRAIN, 0, context, "", 0, out, cap);
+static int drain(const pk_codec *codec, const pk_reply *r, uint8_t *out, size_t cap) {
+  return pk_declared_reply(declared_of(codec), r->context & 0xff, PK_REPLY_DRAIN, 0, r->context, "", 0, out, cap);
 }
 
-static int error(const pk_codec *codec, uint32_t status, uint64_t id, uint32_t context, const char *raw,
-                 size_t raw_size, uint8_t *out, size_t cap) {
-  return pk_declared_reply(declared_of(codec), context & 0xff, PK_REPLY_ERROR + status, id, context, raw, raw_size, out,
-               cap);
+static int error(const pk_codec *codec, const pk_reply *r, uint8_t *out, size_t cap) {
+  return pk_declared_reply(declared_of(codec), r->context & 0xff, PK_REPLY_ERROR + r->status, r->id, r->context,
+                           (const char *)r->text.data, r->text.size, out, cap);
 }
 
-static int greeting(const pk_codec *codec, uint32_t step, uint32_t context, uint8_t *out, size_t cap) {
+static int greeting(const pk_codec *codec, uint32_t step, uint32_t context, const uint8_t *said, const pk_frame *f,
+                    uint8_t *out, size_t cap) {
+  (void)said, (void)f;
   return pk_declared_reply(declared_of(codec), context & 0xff, PK_REPLY_GREETING + step, 0, context, "", 0, out, cap);
 }
 

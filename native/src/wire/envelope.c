@@ -132,16 +132,15 @@ static int heartbeat_ack(const pk_codec *c, const uint8_t *data, const pk_frame 
   return build(&ack, data + f->body, f->size - f->body, out, cap);
 }
 
-static int drain(const pk_codec *c, uint32_t context, uint8_t *out, size_t cap) {
-  const pk_frame f = {.kind = PK_KIND_DRAIN, .context = context};
+static int drain(const pk_codec *c, const pk_reply *r, uint8_t *out, size_t cap) {
+  const pk_frame f = {.kind = PK_KIND_DRAIN, .context = r->context};
   return has(c, PK_ENVELOPE_DRAINS) ? build(&f, NULL, 0, out, cap) : 0;
 }
 
-static int error(const pk_codec *c, uint32_t status, uint64_t id, uint32_t context, const char *text,
-                 size_t text_size, uint8_t *out, size_t cap) {
-  const pk_frame f = {.kind = PK_KIND_RESPONSE, .status = (uint8_t)status, .id = id, .context = context};
+static int error(const pk_codec *c, const pk_reply *r, uint8_t *out, size_t cap) {
+  const pk_frame f = {.kind = PK_KIND_RESPONSE, .status = (uint8_t)r->status, .id = r->id, .context = r->context};
   (void)c;
-  return build(&f, text, text_size, out, cap);
+  return build(&f, r->text.data, r->text.size, out, cap);
 }
 
 static void free_one(pk_loaded *l) { free(l); }

@@ -9,6 +9,7 @@ uint32_t pk_id_digits(uint32_t form, uint32_t id_bytes) {
   static const uint8_t decimal[9] = {0, 3, 5, 8, 10, 13, 15, 17, 20};
   if (form == PK_ID_DECIMAL) return decimal[id_bytes];
   if (form == PK_ID_HEX) return 2 * id_bytes;
+  if (form == PK_ID_VARINT) return (8 * id_bytes + 6) / 7;
   return form == PK_ID_RAW ? id_bytes : UUID;
 }
 
@@ -21,6 +22,13 @@ static uint32_t write_digits(uint64_t number, uint32_t base, uint32_t size, uint
     number /= base;
   } while (n < PK_ID_MAX && (size == 0 ? number > 0 : n < size));
   for (uint32_t i = 0; i < n; i++) out[i] = digits[n - 1 - i];
+  return n;
+}
+
+static uint32_t write_varint(uint64_t number, uint8_t *out) {
+  uint32_t n = 0;
+  for (; number >= 0x80; number >>= 7) out[n++] = (uint8_t)(number | 0x80);
+  out[n++] = (uint8_t)number;
   return n;
 }
 
@@ -41,6 +49,7 @@ static uint32_t write_uuid(uint64_t number, uint8_t *out) {
 uint32_t pk_id_write(const pk_codec *c, uint64_t number, uint8_t *out) {
   uint32_t size = c->id_fixed ? c->id_max : 0;
   if (c->id_form == PK_ID_UUID) return write_uuid(number, out);
+  if (c->id_form == PK_ID_VARINT) return write_varint(number, out);
   if (c->id_form != PK_ID_RAW) return write_digits(number, c->id_form == PK_ID_HEX ? 16 : 10, size, out);
   if (size == 0) size = c->id_bytes;
   for (uint32_t i = 0; i < size; i++) out[size - 1 - i] = (uint8_t)(i < 8 ? number >> (8 * i) : 0);
@@ -55,6 +64,8 @@ int pk_id_read(const pk_codec *c, pk_slice id, uint64_t *number) {
   for (uint32_t i = 0; i < id.size; i++) { /* whatever it is: written again it has to be the same */
     if (c->id_form == PK_ID_RAW) {
       n = n << 8 | id.data[i];
+    } else if (c->id_form == PK_ID_VARINT) {
+      n |= i < 10 ? (uint64_t)(id.data[i] & 0x7f) << (7 * i) : 0;
     } else if (c->id_form == PK_ID_DECIMAL) {
       n = n * 10 + digit_of(id.data[i]);
     } else if (id.data[i] != '-') {

@@ -6,7 +6,7 @@
 #include <protokit/codec.h>
 
 /* Bytes of the longest id; 0 where ids are integers, or there are none. */
-static inline uint32_t pk_id_max(const pk_codec *c) { return PK_CODEC_HAS(c, splice_id) ? c->id_max : 0; }
+static inline uint32_t pk_id_max(const pk_codec *c) { return c->id_max; }
 
 /* The most bytes that a number takes in a form. */
 uint32_t pk_id_digits(uint32_t form, uint32_t id_bytes);

@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#include "wire/framing.h"
+
 /* Bytes of it, built without its id. */
 static uint32_t most(const pk_codec *c, const pk_notice *n) {
   return n->kind == PK_NOTICE_ACK && n->frame->size > c->reply_max ? n->frame->size : c->reply_max;
@@ -18,17 +20,25 @@ static int build(const pk_codec *c, const pk_notice *n, uint64_t number, uint8_t
   switch (n->kind) {
     case PK_NOTICE_HEARTBEAT: return c->heartbeat(c, number, n->context, to, room);
     case PK_NOTICE_ACK: return c->heartbeat_ack(c, n->data, n->frame, to, room);
-    default: return c->error(c, n->status, number, n->context, n->text, n->text_size < 512 ? n->text_size : 512, to, room);
+    default: break;
   }
+  const pk_reply reply = {
+      .id = number,
+      .status = n->status,
+      .context = n->context,
+      .kept = n->kept,
+      .text = {(const uint8_t *)n->text, n->text_size < 512 ? n->text_size : 512},
+  };
+  return n->kind == PK_NOTICE_ERROR ? c->error(c, &reply, to, room) : c->drain(c, &reply, to, room);
 }
 
 int pk_notice_build(const pk_codec *c, const pk_notice *n, uint8_t *to) {
   if (pk_id_max(c) == 0) return build(c, n, n->number, to);
   uint8_t *from = to + pk_id_room(c, most(c, n));
   int size = build(c, n, 0, from);
-  pk_frame f = {.need = (uint32_t)size + 1};
   if (size <= 0) return size;
-  if (c->frame(c, from, (size_t)size, (uint32_t)size, &f) != PK_OK) return PK_ERR_FORMAT;
+  pk_frame f = {0};
+  if (pk_frame_alone(c, from, (size_t)size, (uint32_t)size, &f) != PK_OK) return PK_ERR_FORMAT;
   if (f.id_span.at != PK_NO_ID)
     return n->id.data == NULL ? PK_ERR_UNSUPPORTED
                               : c->splice_id(c, from, &f, n->id.data, n->id.size, to, pk_id_room(c, (uint32_t)size));

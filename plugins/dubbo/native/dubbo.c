@@ -160,9 +160,9 @@ static int heartbeat_ack(const pk_codec *codec, const uint8_t *data, const pk_fr
   return (int)f->size;
 }
 
-static int drain(const pk_codec *codec, uint32_t context, uint8_t *out, size_t cap) {
+static int drain(const pk_codec *codec, const pk_reply *reply, uint8_t *out, size_t cap) {
   static const uint8_t hessian2[] = {0x01, 'R'}, jsonb[] = {0, 0, 0, 2, 0x4a, 'R'};
-  int json = context == SERIALIZATION_FASTJSON2;
+  int json = reply->context == SERIALIZATION_FASTJSON2;
   const uint8_t *body = json ? jsonb : hessian2;
   uint32_t length = json ? sizeof jsonb : sizeof hessian2;
   (void)codec;
@@ -186,18 +186,17 @@ static uint8_t wire_status(uint32_t status) {
 
 /* A status other than 20 with one string, in the request's own serialization where every Java peer
  * can read that, else in hessian2, which all have. */
-static int error(const pk_codec *codec, uint32_t status, uint64_t id, uint32_t context,
-                 const char *text, size_t text_size, uint8_t *out, size_t cap) {
+static int error(const pk_codec *codec, const pk_reply *reply, uint8_t *out, size_t cap) {
   (void)codec;
   if (cap < REPLY_MAX) return PK_ERR_SPACE;
-  uint8_t serialization = context == SERIALIZATION_FASTJSON2        ? SERIALIZATION_FASTJSON2
-                          : context == SERIALIZATION_NATIVE_HESSIAN ? SERIALIZATION_NATIVE_HESSIAN
+  uint8_t serialization = reply->context == SERIALIZATION_FASTJSON2        ? SERIALIZATION_FASTJSON2
+                          : reply->context == SERIALIZATION_NATIVE_HESSIAN ? SERIALIZATION_NATIVE_HESSIAN
                                                                     : SERIALIZATION_HESSIAN2;
   const layout *l = dubbo_layout(serialization);
   writer w = {.at = out + DUBBO_HEADER, .end = out + cap};
-  l->put_text(&w, (pk_slice){(const uint8_t *)text, (uint32_t)(text_size < 512 ? text_size : 512)});
+  l->put_text(&w, reply->text);
   uint32_t length = (uint32_t)(w.at - out) - DUBBO_HEADER;
-  header(out, serialization, wire_status(status), id, length);
+  header(out, serialization, wire_status(reply->status), reply->id, length);
   return (int)(DUBBO_HEADER + length);
 }
 

@@ -119,8 +119,8 @@ static int heartbeat_ack(const pk_codec *codec, const uint8_t *data, const pk_fr
   return 0;
 }
 
-static int drain(const pk_codec *codec, uint32_t context, uint8_t *out, size_t cap) {
-  (void)codec, (void)context, (void)out, (void)cap;
+static int drain(const pk_codec *codec, const pk_reply *reply, uint8_t *out, size_t cap) {
+  (void)codec, (void)reply, (void)out, (void)cap;
   return 0;
 }
 
@@ -224,15 +224,14 @@ static void response_as_object(writer *w, uint64_t id, uint32_t units, const uin
   PUT(w, "J\0"); /* the response itself */
 }
 
-static int error(const pk_codec *codec, uint32_t status, uint64_t id, uint32_t context, const char *text,
-                 size_t text_size, uint8_t *out, size_t cap) {
+static int error(const pk_codec *codec, const pk_reply *reply, uint8_t *out, size_t cap) {
   uint8_t units[3 * TEXT_MAX];
   size_t size;
-  (void)codec, (void)status;
+  (void)codec;
   uint32_t count =
-      units_of((const uint8_t *)text, text_size < TEXT_MAX ? text_size : TEXT_MAX, units, &size);
+      units_of(reply->text.data, reply->text.size < TEXT_MAX ? reply->text.size : TEXT_MAX, units, &size);
   /* To a request in neither dialect, the older one: the frame says what it holds. */
-  uint32_t dialect = (context & 0xff) == HESSIAN_DRAFT ? HESSIAN_DRAFT : HESSIAN1;
+  uint32_t dialect = (reply->context & 0xff) == HESSIAN_DRAFT ? HESSIAN_DRAFT : HESSIAN1;
   writer w = {out, out + cap, 0};
   put_number(&w, MAGIC, 1);
   put_number(&w, 1, 1);
@@ -241,9 +240,9 @@ static int error(const pk_codec *codec, uint32_t status, uint64_t id, uint32_t c
   put_number(&w, 0, 4); /* the object's length, when it is known */
   put_number(&w, 0, 5); /* no class, no application object */
   if (dialect == HESSIAN_DRAFT) {
-    response_as_object(&w, id, count, units, size);
+    response_as_object(&w, reply->id, count, units, size);
   } else {
-    response_as_map(&w, id, count, units, size);
+    response_as_map(&w, reply->id, count, units, size);
   }
   if (w.full) return PK_ERR_SPACE;
   writer length = {out + 5, out + 9, 0};

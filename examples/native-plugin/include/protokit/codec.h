@@ -4,10 +4,11 @@
  * and hands its address to Python.
  *
  * Every function is pure: it reads the bytes it is given and its own constant
- * pk_codec, allocates nothing, keeps nothing that changes an answer, blocks on
- * nothing, and may run on several threads at once. All input is hostile: never
- * read at or past data + size. The struct only ever grows at its end; `abi` and
- * `size` say which part of it the plugin filled.
+ * pk_codec, allocates nothing, blocks on nothing, keeps nothing that changes an
+ * answer (but for `frame` in the state it is given), and may run on several
+ * threads at once. All input is hostile: never read at or past data + size. The
+ * struct only ever grows at its end; `abi` and `size` say which part of it the
+ * plugin filled.
  */
 #ifndef PROTOKIT_CODEC_H
 #define PROTOKIT_CODEC_H
@@ -19,7 +20,7 @@
 extern "C" {
 #endif
 
-#define PK_CODEC_ABI 1u
+#define PK_CODEC_ABI 2u
 
 /* Results. Functions that build bytes return their count (>= 0) instead of PK_OK. */
 enum {
@@ -42,8 +43,20 @@ enum {
   PK_KIND_DRAIN,         /* the sender wants no new requests on this connection */
   PK_KIND_UNDRAIN,       /* the sender takes new requests again */
   PK_KIND_IGNORE,        /* well formed, means nothing to a proxy: dropped */
-  PK_KIND_GREETING       /* a step of what is said before requests; with a status as of a response */
+  PK_KIND_GREETING,      /* a step of what is said before requests; with a status as of a response */
+  PK_KIND_PIECE          /* more of the message that its sender began with PK_SAYS_MORE; where there are ids
+                            of that id */
 };
+
+/* What a frame says besides (pk_frame.says, bits). */
+enum {
+  PK_SAYS_LAST = 1, /* its sender's last message on this connection: a client asks nothing behind it, a server
+                       answers nothing behind it */
+  PK_SAYS_MORE = 2  /* not all of it: pieces follow, or to a request more answers; the last one is without */
+};
+
+/* Who sent a frame (pk_frame.from). */
+enum { PK_FROM_NOBODY = 0, /* a tool asks, which does not know */ PK_FROM_CLIENT, PK_FROM_SERVER };
 
 /* One taxonomy of outcomes for all protocols. */
 enum {
@@ -77,7 +90,8 @@ enum {
   PK_ID_DECIMAL = 0, /* digits */
   PK_ID_HEX,         /* lower case */
   PK_ID_RAW,         /* id_bytes bytes, big endian */
-  PK_ID_UUID         /* hex in groups of 8-4-4-4-12 digits, 36 bytes */
+  PK_ID_UUID,        /* hex in groups of 8-4-4-4-12 digits, 36 bytes */
+  PK_ID_VARINT       /* LEB128, 7 bits a byte, the lowest first: up to 10 bytes */
 };
 #define PK_ID_MAX 64u /* bytes of the longest id */
 #define PK_NO_ID 0xffffffffu
@@ -105,9 +119,27 @@ typedef struct pk_frame {
   uint8_t kind;          /* PK_KIND_* */
   uint8_t status;        /* PK_STATUS_*, of a response */
   uint8_t flags;         /* for the codec's own later calls */
-  uint8_t unused;
+  uint8_t says;          /* PK_SAYS_* */
   uint32_t own[4];       /* as `flags` */
+  /* Given by who asks: */
+  uint8_t from;          /* PK_FROM_* */
+  uint8_t ended;         /* 1: the peer sends no more: these bytes are the last (pk_codec.ends) */
+  uint16_t unused;
+  uint32_t asked;        /* of a server's frame, where answers come in the requests' order: the context of the
+                            request that is answered next; 0 where none is */
+  void *state;           /* state_size bytes of this direction of the connection: 0 before its first frame, then
+                            as `frame` left them; a scratch of zeros where there is no connection. NULL where
+                            state_size is 0 */
 } pk_frame;
+
+/* What replies to a request are built from. */
+typedef struct pk_reply {
+  uint64_t id;      /* the request's; 0 where ids are byte strings: the engine puts it in */
+  uint32_t status;  /* PK_STATUS_*, of an error */
+  uint32_t context; /* the request's; 0 where there was none */
+  pk_slice kept;    /* what pk_codec.keep kept of it; no data where there is nothing */
+  pk_slice text;    /* of an error, for a person: UTF-8, at most 512 bytes */
+} pk_reply;
 
 /* Where a request wants to go. Slices point into the frame or into constants. */
 typedef struct pk_destination {
@@ -126,7 +158,19 @@ typedef struct pk_header {
   uint32_t raw;   /* 1: value is not text; its bytes are the protocol's own encoding */
 } pk_header;
 
-/* What a change to a request is about. */
+/* An argument of a call. */
+enum { PK_VALUE_NULL = 0, PK_VALUE_BOOLEAN, PK_VALUE_INTEGER, PK_VALUE_NUMBER, PK_VALUE_TEXT, PK_VALUE_OTHER };
+
+typedef struct pk_value {
+  uint32_t type;     /* PK_VALUE_* */
+  union {
+    int64_t integer; /* of a boolean 0 or 1 */
+    double number;
+  };
+  pk_slice bytes;    /* of a text its UTF-8; of others their encoding in the frame */
+} pk_value;
+
+/* What a change to a request or an answer is about. */
 enum { PK_EDIT_HEADER = 0, PK_EDIT_SERVICE, PK_EDIT_METHOD, PK_EDIT_VERSION, PK_EDIT_GROUP };
 
 typedef struct pk_edit {
@@ -160,7 +204,9 @@ struct pk_codec {
   /* Frame the first message in data[0..size), size >= 1. `limit` is the largest frame allowed.
    * PK_OK (whole frame present, *out filled), PK_MORE (out->need), or PK_ERR_* (out->error_at;
    * when out->kind is PK_KIND_REQUEST the id and context are valid and can be answered; with
-   * PK_ERR_LIMIT, PK_KIND_RESPONSE and a valid id only the call of that answer fails). */
+   * PK_ERR_LIMIT, PK_KIND_RESPONSE and a valid id only the call of that answer fails). A connection's
+   * frames are asked for in order, each again only after PK_MORE: what out->state holds then says where
+   * to go on. */
   int (*frame)(const pk_codec *, const uint8_t *data, size_t size, uint32_t limit, pk_frame *out);
 
   /* Service, method, version, group of a whole REQUEST or ONEWAY frame.
@@ -170,7 +216,7 @@ struct pk_codec {
    * takes it). */
   int (*destination)(const pk_codec *, const uint8_t *data, const pk_frame *, pk_destination *out);
 
-  /* The next header (attachment) of a request. PK_OK; PK_MORE no further ones; PK_ERR_*. */
+  /* The next header (attachment) of a request or a response. PK_OK; PK_MORE no further ones; PK_ERR_*. */
   int (*next_header)(const pk_codec *, const uint8_t *data, const pk_frame *, pk_cursor *,
                      pk_header *out);
 
@@ -185,18 +231,16 @@ struct pk_codec {
   int (*heartbeat_ack)(const pk_codec *, const uint8_t *data, const pk_frame *, uint8_t *out,
                        size_t cap);
 
-  /* Build the signal "send no new requests here"; 0 when the protocol has none. `context` is
-   * that of the last frame received on the connection, 0 when there was none. */
-  int (*drain)(const pk_codec *, uint32_t context, uint8_t *out, size_t cap);
+  /* Build the signal "send no new requests here"; 0 when the protocol has none. The context is
+   * that of the last frame received on the connection, `kept` of its last request. */
+  int (*drain)(const pk_codec *, const pk_reply *, uint8_t *out, size_t cap);
 
-  /* Build the answer that makes the caller raise `status` (PK_STATUS_*), with a text (UTF-8, at
-   * most 512 bytes) that a person reads. */
-  int (*error)(const pk_codec *, uint32_t status, uint64_t id, uint32_t context, const char *text,
-               size_t text_size, uint8_t *out, size_t cap);
+  /* Build the answer that makes the caller raise reply->status, with a text that a person reads. */
+  int (*error)(const pk_codec *, const pk_reply *reply, uint8_t *out, size_t cap);
 
-  /* Write the whole request with changes: what they do not name stays byte for byte, and lengths and
-   * checksums over it are made right. A later change of the same thing wins. The id stays. NULL where
-   * the protocol cannot. PK_ERR_UNSUPPORTED when this frame cannot be changed so. */
+  /* Write the whole request or response with changes: what they do not name stays byte for byte, and
+   * lengths and checksums over it are made right. A later change of the same thing wins. The id stays.
+   * NULL where the protocol cannot. PK_ERR_UNSUPPORTED when this frame cannot be changed so. */
   int (*edit)(const pk_codec *, const uint8_t *data, const pk_frame *, const pk_edit *edits,
               uint32_t count, uint8_t *out, size_t cap);
 
@@ -207,8 +251,10 @@ struct pk_codec {
   uint32_t greeting_steps, greeting_server;
 
   /* Build a step. `context` is that of the last frame received on the connection, or else the upstream
-   * key. NULL where there are none. */
-  int (*greeting)(const pk_codec *, uint32_t step, uint32_t context, uint8_t *out, size_t cap);
+   * key; `said` the peer's last greeting, whole, and `f` what it is: NULL where there was none. NULL where
+   * there are no steps. */
+  int (*greeting)(const pk_codec *, uint32_t step, uint32_t context, const uint8_t *said, const pk_frame *f,
+                  uint8_t *out, size_t cap);
 
   /* 1: a client's ids must stay, or its server calls it back: each client gets an upstream connection of
    * its own, as with mode: pinned. */
@@ -228,7 +274,35 @@ struct pk_codec {
   /* 1: clients that do not know the signal of `drain` close the connection, so it is sent only where the
    * operator asks for it (the listener's `goaway`). 0: always. */
   uint32_t optional_drain;
+
+  /* Bytes that framing keeps of each direction of a connection, up to PK_STATE_MAX: where it stopped in a frame, and
+   * what the next one is. 0: a frame is told by its bytes alone. */
+  uint32_t state_size;
+
+  /* 1: the peer's end may end a frame: `frame` is asked once more then, with `ended`, also without any bytes
+   * (size 0). PK_OK may then be of a piece without bytes. */
+  uint32_t ends;
+
+  /* Up to so many bytes (PK_KEEP_MAX at most) of a request are kept for its replies, as `keep` writes them. `size`
+   * bytes of the frame are there, fewer than all where it is refused. NULL exactly where keep_max is 0. */
+  uint32_t keep_max;
+  int (*keep)(const pk_codec *, const uint8_t *data, size_t size, const pk_frame *, uint8_t *out, size_t cap);
+
+  /* The answer's request is known: change what was framed of it (status, says). PK_OK; PK_ERR_*: it is
+   * malformed, its connection is closed. NULL: nothing depends on the request. */
+  int (*answer)(const pk_codec *, const uint8_t *data, pk_frame *, const pk_reply *asked);
+
+  /* A header by its key, of a request or a response; what next_header gives under that key (of several the last).
+   * PK_OK; PK_MORE: there is none; PK_ERR_*. NULL: they are gone through. */
+  int (*header)(const pk_codec *, const uint8_t *data, const pk_frame *, pk_slice key, pk_header *out);
+
+  /* An argument of a request's call, from 0. PK_OK; PK_MORE: it has no such argument; PK_ERR_*: it cannot be
+   * read. NULL: arguments cannot be read. */
+  int (*argument)(const pk_codec *, const uint8_t *data, const pk_frame *, uint32_t index, pk_value *out);
 };
+
+#define PK_STATE_MAX 4096u
+#define PK_KEEP_MAX 256u
 
 #define PK_SPLICE_MORE 16u /* bytes that lengths in front of a longer id may take besides */
 
@@ -244,6 +318,12 @@ struct pk_codec {
  * other PK_ERR_*: nothing was found. The same rules hold as for a codec's functions. */
 typedef int (*pk_step)(const uint8_t *section, size_t size, const pk_slice *arguments,
                        uint32_t argument_count, pk_slice *out, uint32_t count);
+
+/* How long a value of a declared section is that says so itself, `size` bytes of which are there. *state
+ * comes 0 and is given again with more bytes: where to go on. PK_OK and *out: its size; PK_MORE and *out: so
+ * many bytes are needed at least; PK_ERR_*. */
+typedef int (*pk_measure)(const uint8_t *at, size_t size, const pk_slice *arguments, uint32_t argument_count,
+                          uint64_t state[4], uint64_t *out);
 
 #ifdef __cplusplus
 }
