@@ -5,13 +5,22 @@ from __future__ import annotations
 import secrets
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from protokit import native
+from protokit.cli import hextext
 from protokit.cli.subject import kit_of, plugin_of, protocol_in
 from protokit.config.scalars import Duration
 from protokit.errors import ProtokitError
+
+if TYPE_CHECKING:
+    from protokit.testing.invariants import Example
+    from protokit.wire import Protocol
+
+MODES = ("multiplexed", "ordered", "pingpong")
+_SHOWN = 1024  # bytes of one frame
 
 
 class Time(click.ParamType):  # type: ignore[type-arg]  # generic in newer versions of click only
@@ -61,7 +70,7 @@ def fuzz(
     declaration and from golden ones; they are spoiled, cut and joined, given to the codec flush against
     memory that cannot be read, and sent through the engine's core. What breaks is made small and saved.
 
-    Exit code: 0 nothing found, 1 something found, 2 the command cannot be run.
+    Exit code: 0 nothing found, 1 something found, 2 it cannot be run, or tried too little to say anything.
     """
     try:
         from protokit.testing import fuzzing, vectors_of  # noqa: PLC0415  # Hypothesis is an extra
@@ -73,7 +82,7 @@ def fuzz(
         plugin, beside = plugin_of(protocol)
         found = protocol_in(plugin, protocol)
         if replay is not None:
-            sys.exit(_replayed(fuzzing.replay(found, replay)))
+            sys.exit(_replayed(found, *fuzzing.replay(found, replay)))
         frames = vectors_of(kit_of(found.name, beside, golden)["golden"])
         if found.tier != "declared" and not frames:
             raise ProtokitError(
@@ -90,9 +99,31 @@ def fuzz(
     click.echo(f"{found.name}: {result}" + (" (interrupted)" if result.interrupted else ""))
     for one in result.finds:
         click.echo(f"{one.check}: {one.why}\n  again: protokit fuzz {protocol} --replay {one.path}")
-    sys.exit(1 if result.finds else 0)
+    if result.finds:
+        sys.exit(1)
+    if result.too_little and not result.interrupted:
+        click.echo(f"Error: {result.too_little}", err=True)
+        sys.exit(2)
 
 
-def _replayed(violation: Exception | None) -> int:
+def _replayed(protocol: Protocol, example: Example, violation: Exception | None) -> int:
+    """Say what is wrong and what was tried: the mode, how peers behaved, each frame with its place."""
     click.echo("nothing is wrong with it any more" if violation is None else str(violation))
+    mode = "pinned" if "pinned" in (example.how or ()) else MODES[native.mode(protocol.wire.address)]
+    how = "the frames alone" if example.how is None else f"through the core: {', '.join(example.how) or '-'}"
+    pieces = f"in pieces of {', '.join(map(str, example.cuts))}" if example.cuts else "at once"
+    click.echo(
+        f"  {mode}, {how}; {len(example.client)} bytes from the client {pieces}, "
+        f"{len(example.upstream)} from the upstream"
+    )
+    for who in ("client", "upstream"):
+        data: bytes = getattr(example, who)
+        at = 0
+        while at < len(data):
+            seen = native.frame(protocol.wire.address, data[at:])
+            size = seen.size if seen.result == 0 else len(data) - at
+            click.echo(f"  {who}, at byte {at}: {seen}")
+            for line in hextext.dump(data[at : at + size][:_SHOWN], at):
+                click.echo(f"  {line}")
+            at += size
     return 0 if violation is None else 1

@@ -20,7 +20,7 @@ from xml.etree import ElementTree as Xml
 import click
 
 from protokit import API_VERSION, native
-from protokit.cli.fuzz import Time
+from protokit.cli.fuzz import MODES, Time
 from protokit.cli.subject import kit_of, plugin_of, protocol_in, protocol_named
 from protokit.errors import ProtokitError
 from protokit.model import Status
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 NATIVE_RATIO = 1.10
 _KIT_SECONDS = 900
 _VERSIONED = re.compile(r"\w.*[:@ /-]v?\d+(\.\d+)+")
-_MODES = ("multiplexed", "ordered", "pingpong")
 _MARKS = {True: "ok", False: "FAILED", None: "-"}
 _KIT = """
 from protokit.cli.grade import suite
@@ -189,7 +188,7 @@ def _tier(protocol: Protocol) -> str:
     ids = f"ids of {width} bytes" if width else "no ids"
     if most := native.id_max(address):
         ids = f"ids of up to {most} bytes, of any kind"
-    what = [_MODES[native.mode(address)], ids]
+    what = [MODES[native.mode(address)], ids]
     if steps := native.greeting(address):
         what.append(f"a greeting of {len(steps)} steps")
     if protocol.pinned:
@@ -302,7 +301,9 @@ def _fuzz(protocol: Protocol, name: str, vectors: list[Golden], seconds: float) 
     found += [
         f"{one.check}: {one.why}; again: protokit fuzz {name} --replay {one.path}" for one in result.finds
     ]
-    return Step("fuzz", not result.finds and not result.interrupted and result.examples > 0, "; ".join(found))
+    if result.too_little:
+        found.append(result.too_little)
+    return Step("fuzz", not (result.finds or result.interrupted or result.too_little), "; ".join(found))
 
 
 def _cost(protocol: Protocol, vectors: list[Golden], other: Protocol | None) -> Step:

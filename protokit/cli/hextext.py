@@ -32,6 +32,21 @@ def parse(text: str) -> bytes:
     return _plain(lines) if dump is None else dump
 
 
+def dump(data: bytes, at: int = 0) -> list[str]:
+    """Offsets, hex and characters side by side, 16 bytes a line.
+
+    Args:
+        data: the bytes.
+        at: the offset of the first.
+    """
+    found = []
+    for start in range(0, len(data), 16):
+        row = data[start : start + 16]
+        shown = "".join(chr(byte) if 32 <= byte < 127 else "." for byte in row)
+        found.append(f"{at + start:>6}  {row.hex(' '):<47}  {shown}")
+    return found
+
+
 def _plain(lines: list[str]) -> bytes:
     digits: list[str] = []
     count = 0

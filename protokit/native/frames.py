@@ -13,7 +13,7 @@ from protokit.errors import (
     ProtokitError,
     RemoteProtocolError,
 )
-from protokit.model import Headers, Request
+from protokit.model import Headers, Request, Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -23,6 +23,7 @@ Id = int | bytes  # of a request: a number, or where ids are byte strings those
 
 KIND_REQUEST, KIND_ONEWAY, KIND_RESPONSE, KIND_HEARTBEAT, KIND_HEARTBEAT_ACK, KIND_DRAIN = range(1, 7)
 KIND_IGNORE, KIND_GREETING = 8, 9
+KINDS = ("", "request", "oneway", "response", "heartbeat", "ack", "drain", "undrain", "ignore", "greeting")
 RESULTS = {
     -1: "these bytes are not this protocol",
     -2: "malformed",
@@ -47,6 +48,17 @@ class Message(NamedTuple):
     upstream_key: int
     error_at: int
     id: Id
+
+    def __str__(self) -> str:
+        if self.result == 1:
+            return f"<wants {self.need} bytes>"
+        if self.result != 0:
+            return f"<refused at byte {self.error_at}: {RESULTS.get(self.result, self.result)}>"
+        kind = KINDS[self.kind] if 0 < self.kind < len(KINDS) else f"kind {self.kind}"
+        known = self.status in Status.__members__.values()
+        status = f" {Status(self.status).name if known else self.status}" if kind == "response" else ""
+        shown = self.id if isinstance(self.id, int) else repr(self.id)
+        return f"<{kind}{status} of {self.size} bytes, id {shown}>"
 
 
 class Address(int):

@@ -308,7 +308,7 @@ class _Layout(Filler):
     def content(self, path: FieldPath, most: int) -> bytes:
         chosen = bytes(self._choose(path, (), contents(self.facts, path), b""))
         if len(chosen) > most:
-            raise Unfit
+            raise Unfit(path, f"{len(chosen)} bytes, where its length says at most {most}")
         return chosen
 
 

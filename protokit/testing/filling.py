@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from protokit.errors import ProtokitError
+from protokit.testing.solving import satisfy, solve
 from protokit.wire import views
 from protokit.wire.explain import calculate
 from protokit.wire.layout import (
@@ -28,6 +29,8 @@ from protokit.wire.layout import (
     Not,
     Section,
     Varint,
+    fields_of,
+    show,
     walk,
 )
 from protokit.wire.views import leaves
@@ -44,7 +47,10 @@ CHUNKS_MAX = 64
 
 
 class Unfit(Exception):
-    """Values that do not fit together: others are needed."""
+    """Values that do not fit together: others are needed. Says of which field, and why."""
+
+    def __init__(self, path: FieldPath = (), why: str = "its values do not fit together") -> None:
+        super().__init__(f"{show(path)}: {why}")
 
 
 def range_of(bits: int, *, signed: bool) -> tuple[int, int]:
@@ -62,9 +68,11 @@ class Facts:
         self.counts: set[FieldPath] = set()
         self.small: set[FieldPath] = set()
         self.chunks: dict[FieldPath, FieldPath] = {}
+        self.early: set[FieldPath] = set()  # they decide what is laid out
         m = wire.meaning
         for node in walk(wire.nodes):
             self._node(node)
+        self.found = self.small - self.early - self.counts - set(self.sizes)  # from what they count
         expressions = [m.response, m.oneway, m.heartbeat, m.drain, m.greeting, m.greeting_refused]
         for expression in expressions:
             self._compare(expression)
@@ -90,12 +98,20 @@ class Facts:
         elif isinstance(node, Integers):
             if isinstance(node.count, Field):
                 self.counts.add(node.count.path)
+            else:
+                self.counts.add(node.path)  # how many is asked of the array
+                self._computed(node.count)
         elif isinstance(node, ChunkList):
             self.chunks[node.lengths] = node.path
-        elif isinstance(node, Condition | Branch):
+        elif isinstance(node, Condition):
             self._compare(node.test)
-        elif isinstance(node, Choice) and isinstance(node.key, Field):
-            self.candidates.setdefault(node.key.path, set()).update(value for value, _ in node.cases)
+        elif isinstance(node, Branch):
+            self._compare(node.test)
+            self.early |= fields_of(node.test)
+        elif isinstance(node, Choice):
+            self.early |= fields_of(node.key)
+            if isinstance(node.key, Field):
+                self.candidates.setdefault(node.key.path, set()).update(value for value, _ in node.cases)
 
     def _computed(self, expression: Expression) -> None:
         if isinstance(expression, Field):
@@ -167,12 +183,16 @@ class Filler:
     Attributes:
         values: what was filled in, as ``wire.build`` takes it.
         ahead: of sections whose content was needed for their size: that content.
+        open: fields whose value is found from what they count, when that is laid out; their bounds.
+        free: other fields whose value changes nothing about the layout; their bounds.
     """
 
     def __init__(self, facts: Facts) -> None:
         self.facts = facts
         self.values: dict[str, Any] = {}
         self.ahead: dict[FieldPath, Any] = {}
+        self.open: dict[FieldPath, tuple[int, int]] = {}
+        self.free: dict[FieldPath, tuple[int, int]] = {}
 
     def integer(self, path: FieldPath, low: int, high: int) -> int:
         """An integer from ``low`` to ``high``, which is all that its bits can say."""
@@ -191,11 +211,16 @@ class Filler:
         raise NotImplementedError
 
     def fill(self, nodes: tuple[Node, ...]) -> None:
-        """Fill in what these nodes need.
+        """Fill in what a frame's nodes need.
 
         Raises:
             Unfit: their values do not fit together.
         """
+        self._fill(nodes)
+        for path, bounds in self.open.items():  # what they count is not there
+            self._put(path, self.integer(path, *bounds))
+
+    def _fill(self, nodes: tuple[Node, ...]) -> None:
         for node in nodes:
             self._node(node)
 
@@ -225,42 +250,66 @@ class Filler:
         elif isinstance(node, Delimited):
             content = self.content(node.path, node.max)
             if not ends(content, node.delimiter):
-                raise Unfit
+                raise Unfit(node.path, "the delimiter is not where its content ends")
             self._put(node.path, content)
         elif isinstance(node, Condition):
-            if not calculate(node.test, self.values):
-                raise Unfit
+            if fields_of(node.test) & set(self.open):
+                return  # whether it holds shows in the end
+            if not satisfy(node.test, self.values, self.free, self._put):
+                raise Unfit(node.path, "its condition does not hold")
         elif isinstance(node, Branch):
-            self.fill(node.then if calculate(node.test, self.values) else node.otherwise)
+            self._fill(node.then if calculate(node.test, self.values) else node.otherwise)
         elif isinstance(node, Choice):
             key = calculate(node.key, self.values)
             case = dict(node.cases).get(key, node.default)
             if case is None:
-                raise Unfit
-            self.fill(case)
+                raise Unfit(node.path, f"there is no case {key}")
+            self._fill(case)
         else:
             assert isinstance(node, Literal)
 
     def _number(self, path: FieldPath, bits: int, *, signed: bool) -> int:
         low, high = range_of(bits, signed=signed)
-        section = self.facts.sizes.get(path)
-        if section is None:
-            return self.integer(path, low, high)
-        self.ahead[section] = self.content(section, high)
-        return len(self.ahead[section])
+        facts = self.facts
+        section = facts.sizes.get(path)
+        if section is not None:
+            self.ahead[section] = self.content(section, high)
+            return len(self.ahead[section])
+        if path in facts.found:
+            self.open[path] = (low, high)
+            return 0
+        if path not in facts.early | facts.small | facts.counts:
+            self.free[path] = (low, high)
+        return self.integer(path, low, high)
+
+    def _solved(self, expression: Expression, wanted: int) -> int:
+        """What an expression comes to, as near to what is wanted as the fields that are open allow."""
+        found = solve(expression, wanted, self.values, self.open, self._put)
+        for path in fields_of(expression):
+            self.open.pop(path, None)
+        return found
 
     def _section(self, node: Section) -> bytes:
         if node.path in self.ahead:
             return bytes(self.ahead[node.path])
+        if fields_of(node.length) & set(self.open):
+            content = self.content(node.path, SECTION_MAX)
+            size = self._solved(node.length, len(content))
+            if size == len(content):
+                return content
         size = calculate(node.length, self.values)
-        if not 0 <= size <= SECTION_MAX:
-            raise Unfit
+        if size < 0:
+            raise Unfit(node.path, f"its length comes to {size}")
+        if size > SECTION_MAX:
+            raise Unfit(node.path, f"its length comes to {size}, at most {SECTION_MAX} are tried")
         return self.sized(node, size)
 
     def _integers(self, node: Integers) -> None:
         path = self.facts.chunks.get(node.path, ("",))
+        if fields_of(node.count) & set(self.open):
+            self._solved(node.count, self.integer(node.path, 0, CHUNKS_MAX))
         count = calculate(node.count, self.values)
         if not 0 <= count <= CHUNKS_MAX:
-            raise Unfit
+            raise Unfit(node.path, f"its count comes to {count}, 0 to {CHUNKS_MAX} are tried")
         self.ahead[path] = self.chunks(path, count)
         self._put(node.path, [len(one) for one in self.ahead[path]])

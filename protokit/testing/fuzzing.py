@@ -8,30 +8,35 @@ child process, so that a crash or a hang is a find like any other.
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import hashlib
 import json
 import mmap
 import os
 import random
+import re
 import resource
+import select
 import signal
 import struct
 import sys
 import time
 import traceback
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import seed as seeded
+from hypothesis.errors import Unsatisfiable
 
 from protokit import native
-from protokit.errors import ProtokitError
+from protokit.errors import ProtokitError, RemoteProtocolError
 from protokit.model import Status
-from protokit.testing.invariants import Example, Invariants, Violation
-from protokit.testing.strategies import frames
+from protokit.testing.invariants import LIMIT, Example, Invariants, Violation
+from protokit.testing.strategies import counted_frames
 from protokit.wire import Protocol, WireFormat
 
 if TYPE_CHECKING:
@@ -42,10 +47,14 @@ if TYPE_CHECKING:
 ROUND = 600  # examples
 DRAWN = 60  # frames of a round
 PATIENCE = 20  # seconds that one example may take
+LEAST_RATE = 5  # examples a second of the processor's time: with fewer a run proves nothing
+LEAST_ACCEPTED = 0.05  # of the examples
+_TOLD = 3  # seconds between two lines about what it is doing
 MOST_FINDS = 10
 _GOLDEN_BYTES = 16_384
 _SHRINK_SECONDS = 20
 _HOW = ("answers", "fails", "ends", "resets", "breaks", "pinned")
+_EXPLAINED = 100  # refused frames of a round
 _EDGES = (0, 1, 0x7F, 0x80, 0xFF)
 
 
@@ -75,7 +84,12 @@ class Result:
         outcomes: different outcomes (results, kinds, statuses, which fields a frame has).
         finds: what is wrong, each once.
         seconds: that it took.
+        busy: seconds of the processor's time that trying and drawing took; finds are made small besides.
         interrupted: it was ended by Ctrl-C.
+        broken: why the fuzzer itself could not go on: no fault of the protocol's codec.
+        drawn: attempts to draw a frame from the declaration, by the field and reason for which there came
+            none; "" counts those that made one.
+        refused: why first frames were refused, and of how many.
     """
 
     examples: int = 0
@@ -83,7 +97,11 @@ class Result:
     outcomes: set[str] = field(default_factory=set)
     finds: list[Find] = field(default_factory=list)
     seconds: float = 0
+    busy: float = 0
     interrupted: bool = False
+    broken: str = ""
+    drawn: Counter[str] = field(default_factory=Counter)
+    refused: Counter[str] = field(default_factory=Counter)
 
     def __str__(self) -> str:
         share = 100 * self.accepted // max(self.examples, 1)
@@ -91,6 +109,34 @@ class Result:
             f"{self.examples} examples in {self.seconds:.0f} s, {share} % accepted, "
             f"{len(self.outcomes)} outcomes, {len(self.finds)} finds"
         )
+
+    @property
+    def too_little(self) -> str:
+        """Why a run without finds proves nothing, with the field that is the reason; empty where it does."""
+        if self.broken:
+            return f"the fuzzer itself broke: {self.broken}"
+        if self.examples < LEAST_RATE * self.busy or not self.examples:
+            return (
+                f"{self.examples} examples in {self.busy:.1f} s of the processor's time prove nothing: at "
+                f"least {LEAST_RATE} a second are needed, and some in all"
+                f"{_most(self.drawn, 'attempts to draw a frame')}"
+            )
+        if self.accepted < LEAST_ACCEPTED * self.examples:
+            return (
+                f"{self.accepted} of {self.examples} examples began with a frame that is accepted: at least "
+                f"{LEAST_ACCEPTED:.0%} are needed{_most(self.drawn, 'attempts to draw a frame')}"
+                f"{_most(self.refused, 'refused ones')}; golden vectors to begin with would help"
+            )
+        return ""
+
+
+def _most(reasons: Counter[str], what: str) -> str:
+    """The commonest reason."""
+    named = [(count, why) for why, count in reasons.items() if why]
+    if not named:
+        return ""
+    count, why = max(named)
+    return f"; {count} of {reasons.total()} {what}: {why}"
 
 
 def fuzz(
@@ -127,11 +173,11 @@ def fuzz(
     return run.result
 
 
-def replay(protocol: Protocol, path: Path) -> Violation | None:
+def replay(protocol: Protocol, path: Path) -> tuple[Example, Violation | None]:
     """Try a saved find again, in a process of its own.
 
     Returns:
-        What does not hold; None where all does.
+        What was tried, and what does not hold; None where all does.
 
     Raises:
         ProtokitError: the file is no find of this protocol.
@@ -143,20 +189,21 @@ def replay(protocol: Protocol, path: Path) -> Violation | None:
         raise ProtokitError(f"{path} is no find of 'protokit fuzz': {error}") from error
     if name != protocol.name:
         raise ProtokitError(f"{path} is a find of protocol {name!r}, not of {protocol.name!r}")
-    return _alone(protocol, example)
+    return example, _alone(protocol, example)
 
 
 # Drawing.
 
 
 def examples(
-    protocol: Protocol, golden: Sequence[Golden], seed: int, number: int
+    protocol: Protocol, golden: Sequence[Golden], seed: int, number: int, tally: Counter[str] | None = None
 ) -> Generator[Example, bool | None]:
-    """The examples of a round. Send True for one that is worth building on."""
+    """The examples of a round. Send True for one that is worth building on; ``tally`` as ``Result.drawn``."""
+    tally = Counter() if tally is None else tally
     chance = random.Random(f"{seed}:{number}")  # noqa: S311  # reproducible on purpose
     pool = [one.data for one in golden if len(one.data) <= _GOLDEN_BYTES]
     if isinstance(protocol.wire, WireFormat):
-        pool += _drawn(protocol.wire, pool, chance.randrange(2**32))
+        pool += _drawn(protocol.wire, pool, chance.randrange(2**32), tally)
     pool += _said(protocol.wire.address)
     for _ in range(ROUND):
         example = _example(chance, pool)
@@ -164,7 +211,7 @@ def examples(
             pool.append(example.client)
 
 
-def _drawn(wire: WireFormat, samples: list[bytes], seed: int) -> list[bytes]:
+def _drawn(wire: WireFormat, samples: list[bytes], seed: int, tally: Counter[str]) -> list[bytes]:
     found: list[bytes] = []
 
     @seeded(seed)
@@ -175,11 +222,12 @@ def _drawn(wire: WireFormat, samples: list[bytes], seed: int) -> list[bytes]:
         phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
     )
-    @given(frames(wire, samples))
+    @given(counted_frames(wire, samples, tally))
     def draw(frame: bytes) -> None:
         found.append(frame)
 
-    draw()
+    with contextlib.suppress(Unsatisfiable):  # the tally says why
+        draw()
     return found
 
 
@@ -258,10 +306,15 @@ class _Board:
     def enter(self, check: str) -> None:
         self._HEAD.pack_into(self.memory, 0, self.examples, self.accepted, self._size, check.encode())
 
+    def counts(self) -> tuple[int, int, bool]:
+        """Examples and accepted ones of a child that runs, and whether it draws yet."""
+        examples, accepted, size, _ = self._HEAD.unpack_from(self.memory)
+        return examples, accepted, not size
+
     def read(self) -> Example:
         """All that the child wrote last."""
         self.examples, self.accepted, size, check = self._HEAD.unpack_from(self.memory)
-        self.check = check.rstrip(b"\0").decode() or "draw"
+        self.check = check.rstrip(b"\0").decode() or "replies"  # they are asked for before all examples
         if not size:  # the time was over before the first example
             return Example(b"")
         return _loaded(json.loads(self.memory[self._HEAD.size : self._HEAD.size + size]))
@@ -284,25 +337,43 @@ class _Run:
         self.result = Result()
         self.known: set[str] = set()
         self.crashes = 0
+        self.started = self.told = time.monotonic()
 
     def until(self, end: float, rounds: int | None) -> None:
         number = 0
-        started = told = time.monotonic()
         while time.monotonic() < end and number != rounds and len(self.result.finds) < MOST_FINDS:
             self.round(number, end)
             number += 1
+            if self.result.broken:
+                break
             if self.crashes > MOST_FINDS:
                 self.report("the same crashes again and again: stopped")
                 break
-            if time.monotonic() - told >= 3:
-                told = time.monotonic()
-                self.result.seconds = told - started
-                self.report(str(self.result))
+            self.tell(_Board())
+
+    def tell(self, board: _Board) -> None:
+        """What it is doing, each few seconds."""
+        if time.monotonic() < self.told + _TOLD:
+            return
+        self.told = time.monotonic()
+        examples, accepted, draws = board.counts()
+        so_far = replace(
+            self.result,
+            examples=self.result.examples + examples,
+            accepted=self.result.accepted + accepted,
+            seconds=time.monotonic() - self.started,
+        )
+        draws &= isinstance(self.protocol.wire, WireFormat)
+        self.report(f"{so_far}; " + ("drawing frames from the declaration" if draws else "trying frames"))
 
     def round(self, number: int, end: float) -> None:
         """One round in a child."""
         board = _Board()
-        told, status = _forked(lambda writing: self._child(number, end, board, writing))
+        before = _busy()
+        told, status = _forked(
+            lambda writing: self._child(number, end, board, writing), lambda: self.tell(board)
+        )
+        self.result.busy += _busy() - before
         example = board.read()
         self.result.examples += board.examples
         self.result.accepted += board.accepted
@@ -310,14 +381,19 @@ class _Run:
             if "find" in one:
                 self.found(Violation(*one["find"]), _loaded(one["example"]), one["key"])
             self.result.outcomes.update(one.get("outcomes", ()))
-        if status != 0:
+            self.result.drawn.update(one.get("drawn", {}))
+            self.result.refused.update(one.get("refused", {}))
+            self.result.broken = one.get("broken", self.result.broken)
+        if status != 0 and not self.result.broken:
             violation = _ended(board.check, status)
             self.crashes += 1
             self.found(violation, example, _key(violation))
 
     def _child(self, number: int, end: float, board: _Board, writing: int) -> None:
         invariants = Invariants(self.protocol, board.enter)
-        drawing = examples(self.protocol, self.golden, self.seed, number)
+        drawn: Counter[str] = Counter()
+        refused: Counter[str] = Counter()
+        drawing = examples(self.protocol, self.golden, self.seed, number, drawn)
         seen: set[str] = set()
         known = set(self.known)
         new = None
@@ -335,6 +411,8 @@ class _Run:
                 new = label not in seen
                 seen.add(label)
                 board.accepted += accepted
+                if not accepted and refused.total() < _EXPLAINED:
+                    refused[_refusal(self.protocol, example.client)] += 1
             except Violation as violation:
                 if (key := _key(violation)) not in known:
                     known.add(key)
@@ -343,7 +421,7 @@ class _Run:
             signal.alarm(0)
             board.examples += 1
             board.enter("")
-        _tell(writing, {"outcomes": sorted(seen)})
+        _tell(writing, {"outcomes": sorted(seen), "drawn": drawn, "refused": refused})
 
     def found(self, violation: Violation, example: Example, key: str) -> None:
         """Make it small, save it, tell about it."""
@@ -374,14 +452,36 @@ class _Run:
         self.report(
             f"  {violation}\n  client {small.client.hex() or '-'} upstream {small.upstream.hex() or '-'}"
         )
-        self.report(f"  saved: {path}\n  again: protokit fuzz {self.protocol.name} --replay {path}")
+        self.report(f"  saved: {path}")
 
 
-def _forked(work: Callable[[int], None]) -> tuple[list[dict[str, Any]], int]:
+def _busy() -> float:
+    """Seconds of the processor's time that ended children took."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def _refusal(protocol: Protocol, data: bytes) -> str:
+    """Why there is no frame in front, alike for those that are alike."""
+    if isinstance(protocol.wire, WireFormat):
+        try:
+            protocol.wire.message(data)
+        except (EOFError, RemoteProtocolError) as error:
+            return re.sub(r"[0-9]+", "N", re.sub(r"^at byte [0-9]+: ", "", str(error)))[:200]
+    seen = native.frame(protocol.wire.address, data, LIMIT) if data else None
+    if seen is None or seen.result >= 0:
+        return "no whole frame"
+    return f"{native.RESULTS.get(seen.result, seen.result)}, at byte {seen.error_at}"
+
+
+def _forked(
+    work: Callable[[int], None], waiting: Callable[[], None] = lambda: None
+) -> tuple[list[dict[str, Any]], int]:
     """Run it in a child of its own.
 
     Args:
         work: told the descriptor that it may ``_tell`` things to.
+        waiting: called each few seconds.
 
     Returns:
         What it told, and how it ended (``os.waitpid``).
@@ -401,15 +501,22 @@ def _forked(work: Callable[[int], None]) -> tuple[list[dict[str, Any]], int]:
             resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
             work(writing)
             code = 0
-        except BaseException:  # noqa: BLE001  # nothing of the parent's may run in the child
-            traceback.print_exc()
+        except BaseException as error:  # noqa: BLE001  # nothing of the parent's may run in the child
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            why = f"{type(error).__name__}: {error} (line {where.lineno} of {where.filename})"
+            _tell(writing, {"broken": why})
         finally:
             os._exit(code)
     os.close(writing)
     data = b""
     try:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-        while part := os.read(reading, 1 << 16):
+        while True:
+            if not select.select([reading], [], [], _TOLD)[0]:
+                waiting()
+                continue
+            if not (part := os.read(reading, 1 << 16)):
+                break
             data += part
     except BaseException:
         os.kill(child, signal.SIGKILL)
@@ -441,6 +548,8 @@ def _alone(protocol: Protocol, example: Example) -> Violation | None:
 
     told, status = _forked(work)
     board.read()
+    if told and "broken" in told[0]:
+        raise ProtokitError(f"the fuzzer itself broke: {told[0]['broken']}")
     if status != 0:
         return _ended(board.check, status)
     return Violation(*told[0]["find"]) if told else None

@@ -123,11 +123,11 @@ class Invariants:
     def _documented(self, message: native.Message, size: int, limit: int) -> None:
         if message.result == 0:
             self.must(0 < message.size <= min(size, limit), f"{message} of {size} bytes, {limit} allowed")
-            self.must(1 <= message.kind < len(KINDS), f"{message}: that kind is not documented")
+            self.must(1 <= message.kind < len(KINDS), f"{message!r}: that kind is not documented")
         elif message.result == 1:
             self.must(size < message.need <= limit, f"{message} of {size} bytes: cannot need so many")
         else:
-            self.must(message.result in {-1, -2, -3}, f"{message}: that result is not documented")
+            self.must(message.result in {-1, -2, -3, -4}, f"{message!r}: that result is not documented")
             self.must(message.error_at <= size, f"{message}: the error is behind the {size} bytes")
 
     # The codec.
@@ -257,7 +257,9 @@ class Invariants:
                 reply = native.error(self.codec, status, asked.id, context, text.encode())
                 self.must(bool(reply), f"there is no reply for {status.name}")
                 answer = self._reply(reply, "response", asked.id)
-                self.must(answer.status > Status.APP_ERROR, f"{status.name} is read as {answer.status}")
+                self.must(
+                    answer.status > Status.APP_ERROR, f"{status.name} is read as {_named(answer.status)}"
+                )
         key = asked.upstream_key
         number = native.write_id(self.codec, 7) if native.id_max(self.codec) else 7
         if beat := native.heartbeat(self.codec, 7, key):
@@ -324,8 +326,8 @@ class Invariants:
             request = self._request(data[:size])
             self.must(request is None, f"{request}; the reference says: {error}")
             return ("unreadable", shape)
-        got = (KINDS[message.kind], message.size, message.id, message.status)
-        wanted = (expected.kind, expected.size, expected.id, int(expected.status))
+        got = (KINDS[message.kind], message.size, message.id, _named(message.status))
+        wanted = (expected.kind, expected.size, expected.id, expected.status.name)
         self.must(got == wanted, f"{got}; the reference says {wanted}")
         if message.kind in _REQUESTS:
             self._compare(self._request(data[:size]), expected)
@@ -383,6 +385,10 @@ class Invariants:
             builder.listener(1, "pinned", routes=None, plan=plan, pinned=True, codecs=[self.codec])
             self._table = builder.finish()
         return self._table
+
+
+def _named(status: int) -> str:
+    return Status(status).name if status in Status.__members__.values() else str(status)
 
 
 def _shape(container: Any) -> Any:

@@ -15,6 +15,7 @@ from protokit.testing.filling import SECTION_MAX, Facts, Filler, Unfit
 from protokit.wire import WireFormat
 
 if TYPE_CHECKING:
+    from collections import Counter
     from collections.abc import Callable, Sequence
 
     from protokit.wire import Protocol
@@ -106,16 +107,35 @@ def frames(wire: WireFormat, samples: Sequence[bytes] = ()) -> st.SearchStrategy
     return _fitting(_frames(wire, samples))
 
 
+def counted_frames(
+    wire: WireFormat, samples: Sequence[bytes], tally: Counter[str]
+) -> st.SearchStrategy[bytes]:
+    """Whole frames. ``tally`` counts attempts: those that made none by field and reason, the others as ""."""
+    attempt = _frames(wire, samples)
+
+    def counted(draw: Draw) -> bytes:
+        try:
+            frame = attempt(draw)
+        except Unfit as why:
+            tally[str(why)] += 1
+            raise
+        tally[""] += 1
+        return frame
+
+    return _fitting(counted)
+
+
 def _frames(wire: WireFormat, samples: Sequence[bytes] = ()) -> Callable[[Draw], bytes]:
     values = _values(wire, samples)
 
     def frame(draw: Draw) -> bytes:
         try:
             built = wire.build(values(draw))
-            if wire.parse(built)[1] != len(built):
-                raise Unfit
-        except (LocalProtocolError, RemoteProtocolError, EOFError):
-            raise Unfit from None
+            size = wire.parse(built)[1]
+        except (LocalProtocolError, RemoteProtocolError, EOFError) as error:
+            raise Unfit((), str(error)) from None
+        if size != len(built):
+            raise Unfit((), "what was built is longer than what is read of it")
         return built
 
     return frame

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 MODES = {"multiplexed": 0, "ordered": 1, "pingpong": 2, "pinned": 0}
-KINDS = ("", "request", "oneway", "response", "heartbeat", "ack", "drain", "undrain", "ignore", "greeting")
+KINDS = native.KINDS
 
 
 @dataclass

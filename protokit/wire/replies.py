@@ -118,9 +118,9 @@ class Rendering:
         """The replies of a variant, by their numbers (``PK_REPLY_*``)."""
         r = self.replies
         found = {}
-        for which, make in enumerate((r.heartbeat, r.ack, r.drain)):
-            if make is not None:
-                found[which] = self._reply({**make(variant)}, variant, f"replies[{which}]")
+        for which, name in enumerate(("heartbeat", "ack", "drain")):
+            if (make := getattr(r, name)) is not None:
+                found[which] = self._reply({**make(variant)}, variant, f"replies.{name}")
         for status in Status:
             if status > Status.APP_ERROR:
                 values = {**r.error(status, variant)}
