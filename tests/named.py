@@ -200,4 +200,8 @@ VECTORS = {
 
 
 def golden(name: str) -> list[Golden]:
-    return [Golden(kind, data, expect={"kind": kind}) for kind, data in VECTORS[name].items()]
+    found = [Golden(kind, data, expect={"kind": kind}) for kind, data in VECTORS[name].items()]
+    if name == "hexed":
+        says = {"kind": "response", "status": "NO_SERVICE", "text": "none"}
+        found.append(Golden("error", b"HX\x02DEADBEEF00000007\x02\0\x04none", expect=says))
+    return found

@@ -21,6 +21,7 @@ from protokit.model import Status
 from protokit.testing.cases import Cases
 from protokit.testing.golden import check_meaning, refuse_unknown, vectors_of
 from protokit.testing.proxied import ThroughAProxy
+from protokit.testing.said import SaidByItself
 from protokit.testing.strategies import spoiled
 from protokit.testing.voices import LARGEST, Voice
 from protokit.wire import WireFormat
@@ -120,7 +121,7 @@ def samples_of(vectors: list[Golden]) -> list[bytes]:
     return [one.data for one in vectors if len(one.data) <= max(smallest, 16_384)]
 
 
-class Checks(ThroughAProxy):
+class Checks(SaidByItself, ThroughAProxy):
     """Checks of every protocol, whatever its tier."""
 
     protocol: Protocol
@@ -477,7 +478,9 @@ class Checks(ThroughAProxy):
                 return
             changed = self.codec.ask.patch_id(frame, request_id)
             after = self.frame(changed)
-            assert after._replace(id=before.id) == before
+            assert (after.result, after.size) == (0, len(changed)), after
+            assert after._replace(id=before.id, size=before.size, need=before.need) == before
+            assert len(changed) == len(frame) or not self.codec.ask.in_engine, "another size"
             assert self.codec.ask.patch_id(frame, before.id) == frame, "its own id changes it"
             width = 1 << 8 * self.id_bytes()
             assert after.id == request_id % width

@@ -217,7 +217,7 @@ class Pairs:
         items = [item for item in items if item[0] != key]
         if value is not None:
             items.insert(place, (key, value))
-        put_at(container, self.path, self.encoding.build(items))
+        put_at(container, self.path, self.encoding.build(items, bytes_at(container, self.path) or b""))
 
 
 class PairEncoding:
@@ -251,7 +251,7 @@ class PairEncoding:
             items.append((key, value))
         return items
 
-    def build(self, items: list[tuple[bytes | None, bytes | None]]) -> bytes:
+    def build(self, items: list[tuple[bytes | None, bytes | None]], _like: bytes = b"") -> bytes:
         """A section of those pairs."""
         return b"".join(
             length.build(-1 if text is None else len(text)) + (text or b"")
@@ -285,11 +285,15 @@ class LineEncoding:
     def _pair(self, key: bytes, between: bytes, value: bytes) -> tuple[bytes | None, bytes | None]:
         return (key, value) if between else (None, key)
 
-    def build(self, items: list[tuple[bytes | None, bytes | None]]) -> bytes:
-        """A section of those pairs, without a separator at its end."""
+    def build(self, items: list[tuple[bytes | None, bytes | None]], like: bytes = b"") -> bytes:
+        """A section of those pairs, with a separator at its end where ``like`` has one."""
+        ended = bool(items and like) and self._joined(self.parse(like)) + self.after == like
         for key, value in items:
             if self.between in (key or b"") or self.after in (key or b"") or self.after in (value or b""):
                 raise LocalProtocolError(f"{key!r}: {value!r} holds a separator of the map")
+        return self._joined(items) + (self.after if ended else b"")
+
+    def _joined(self, items: list[tuple[bytes | None, bytes | None]]) -> bytes:
         return self.after.join(
             (value or b"") if key is None else key + self.between + (value or b"") for key, value in items
         )

@@ -149,3 +149,34 @@ FIELDS = (hessian_fields(this.text, "a", "b").step, (b"a", b"b"))
 )
 def test_fields_are_found_where_their_receiver_finds_them(section, found):
     assert step_agrees(FIELDS[0], section, FIELDS[1]) == found
+
+
+@pytest.mark.parametrize(
+    ("form", "meta", "changed"),
+    [
+        (("=", ";"), b"a=1;b=2;", b"a=1;b=2;x=1;"),
+        (("=", ";"), b"a=1;b=2", b"a=1;b=2;x=1"),
+        (("=", ";"), b"", b"x=1"),
+        (("=", ";"), b"a=1;;", b"a=1;x=1;;"),
+        (("\n", "\n"), b"a\n1\n", b"a\n1\nx\n1\n"),
+        (("\n", "\n"), b"a\n1", b"a\n1\nx\n1"),
+    ],
+)
+def test_a_pair_put_in_and_taken_out_leaves_the_end_as_it_was(form, meta, changed):
+    made = WireFormat(
+        Struct(
+            "kind" / Int8ub,
+            "id" / Int32ub,
+            "size" / Rebuild(Int16ub, len_(this.meta)),
+            "meta" / Bytes(this.size),
+        ),
+        id=this.id,
+        response=this.kind == 2,
+        status=table(this.kind, {2: Status.OK}, Status.INTERNAL),
+        headers=lines(this.meta, *form),
+        replies=Replies(error=lambda status, variant: {"kind": 2, "meta": b""}),
+    )
+    frame = made.build({"kind": 1, "id": 7, "meta": meta})
+    added = made.edit(frame, [(native.EDIT_HEADER, "x", "1")])
+    assert made.parse(added)[0].meta == changed
+    assert made.edit(added, [(native.EDIT_HEADER, "x", None)]) == frame

@@ -70,6 +70,39 @@ TestSized = conformance(
 )
 
 
+def unpadded() -> str:
+    """The example with ids of as many digits as they need."""
+    source = example()
+    changes = {
+        "([0-9a-f]{8})": "([0-9a-f]{1,8})",
+        "%08x": "%x",
+        ":08x": ":x",
+        "frame[13:]": 'frame[frame.index(b" ", 5) :]',
+        'frame[14:-1].decode("utf-8", "replace").split(" ", 2)': (
+            'frame[5:-1].decode("utf-8", "replace").split(" ", 3)[1:]'
+        ),
+    }
+    for old, new in changes.items():
+        assert old in source, old
+        source = source.replace(old, new)
+    return source
+
+
+# A rewritten id may change the size of a frame.
+TestUnpadded = conformance(
+    module_of(unpadded(), "unpadded").mini,
+    golden=golden(
+        (b"CALL 2a greet.Hello hello world\n", {"kind": "request", "request_id": "42", "method": "hello"}),
+        (b"SEND ffffffff log.Log write\n", {"kind": "oneway", "request_id": str(0xFFFFFFFF)}),
+        (b"DONE 7 hello world\n", {"kind": "response", "request_id": "7"}),
+        (b"FAIL 7 TIMEOUT too late\n", {"kind": "response", "status": "TIMEOUT", "text": "too late"}),
+        (b"PING 1 \n", {"kind": "heartbeat"}),
+        (b"PONG 1 \n", {"kind": "heartbeat_ack"}),
+        (b"QUIT 0 \n", {"kind": "drain"}),
+    ),
+)
+
+
 def test_the_kit_sees_a_codec_that_raises_what_it_must_not():
     class Careless(type(mini.wire)):
         def frame(self, data):

@@ -1,0 +1,147 @@
+"""What the proxy says by itself, looked into: beside captured frames, and by a reference's eyes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from protokit.errors import LocalProtocolError, RemoteProtocolError
+from protokit.model import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from protokit import native
+    from protokit.testing.golden import Golden
+    from protokit.testing.voices import Voice
+    from protokit.wire import Message, Wire
+
+SAID = "protokit: no route for service 'a.B'"
+
+
+class SaidByItself:
+    """Checks of replies: those of the codec itself are looked into, not only framed."""
+
+    vectors: list[Golden]
+
+    if TYPE_CHECKING:
+
+        @property
+        def codec(self) -> Wire: ...
+        @property
+        def voice(self) -> Voice: ...
+        def readers(self) -> dict[str, Callable[[bytes], Message]]: ...
+        def whole(self, kind: str) -> list[Golden]: ...
+        def frame(self, data: bytes) -> native.Message: ...
+
+    def test_captured_errors_are_what_the_codec_says(self) -> None:
+        """With the text of a captured error (``expect``'s ``text``), the codec's reply is that frame."""
+        for one in self.vectors:
+            text = one.expect.get("text")
+            if text is not None:
+                unlike = unlike_captured(self.codec, self.voice, self.whole("request"), one, text)
+                assert not unlike, f"{one.name}: {unlike}"
+
+    def test_the_reference_reads_what_the_codec_says(self) -> None:
+        """Errors of each status, heartbeats, their answers and drain signals, each what it is said to be."""
+        readers = self.readers()
+        for one in self.whole("request") if readers else []:
+            for what, kind, reply in self._said(one):
+                seen = self.frame(reply)
+                wanted = (kind, len(reply), seen.id, Status(seen.status).name)
+                for name, read in readers.items():
+                    try:
+                        found = read(reply)
+                    except (EOFError, RemoteProtocolError) as error:
+                        raise AssertionError(f"{what} to {one.name}: the {name} says: {error}") from error
+                    got = (found.kind, found.size, found.id, found.status.name)
+                    assert got == wanted, f"{what} to {one.name}: the {name} reads {got}, not {wanted}"
+
+    def _said(self, one: Golden) -> Iterator[tuple[str, str, bytes]]:
+        """(what it is, its kind, the frame) of all that the codec says to a request."""
+        ask, asked = self.codec.ask, self.frame(one.data)
+        for status in Status:
+            if status > Status.APP_ERROR:
+                reply = ask.error(status, asked.id, asked.context, SAID.encode())
+                assert self.frame(reply).id == asked.id or not ask.id_bytes, f"{status.name} to {one.name}"
+                yield status.name, "response", reply
+        if beat := ask.heartbeat(7, asked.upstream_key):
+            yield "a heartbeat", "heartbeat", beat
+            if ack := ask.heartbeat_ack(beat):
+                yield "the answer to a heartbeat", "ack", ack
+        if signal := ask.drain(asked.context):
+            yield "a drain signal", "drain", signal
+
+
+def unlike_captured(wire: Wire, voice: Voice, requests: list[Golden], captured: Golden, text: str) -> str:
+    """Where the codec's own error replies differ from a captured one; empty where one is the same.
+
+    Args:
+        wire: the codec.
+        voice: writes the captured frame's id into requests.
+        requests: that it may have answered.
+        captured: the error.
+        text: that stands in it.
+    """
+    answer = wire.ask.frame(captured.data)
+    near: tuple[int, str] | None = None
+    for asked in {_asked(wire, voice, one.data, answer.id): None for one in requests}:
+        seen = wire.ask.frame(asked)
+        for status in Status:
+            if status <= Status.APP_ERROR:
+                continue
+            built = wire.ask.error(status, seen.id, seen.context, text.encode())
+            if built == captured.data:
+                return ""
+            alike, why = _compared(captured.data, built, status)
+            if near is None or alike > near[0]:
+                near = alike, why
+    if near is None:
+        return "it is an error, and no golden vector is a request that it may answer"
+    return near[1]
+
+
+def _asked(wire: Wire, voice: Voice, request: bytes, request_id: native.Id) -> bytes:
+    """The request under that id, where it can have it."""
+    try:
+        return voice.with_id(request, request_id) if wire.ask.id_bytes else request
+    except (LocalProtocolError, ValueError):
+        return request
+
+
+def _compared(captured: bytes, built: bytes, status: Status) -> tuple[int, str]:
+    """How many bytes at both ends are the same, and where the difference begins."""
+    most = min(len(captured), len(built))
+    at = next((i for i in range(most) if captured[i] != built[i]), most)
+    behind = next((i for i in range(most - at) if captured[-1 - i] != built[-1 - i]), most - at)
+    there, here = (_shown(data[at : at + 8]) for data in (captured, built))
+    return at + behind, (
+        f"no error reply with its text is this frame; that of {status.name} comes nearest, and differs at "
+        f"byte {at}: {there} captured, {here} built ({len(captured)} and {len(built)} bytes). Make it so, or "
+        'say "text": null in its expect, where a server says more than a proxy can'
+    )
+
+
+def _shown(data: bytes) -> str:
+    return data.hex(" ") or "the end"
+
+
+def likely_text(wire: Wire, voice: Voice, requests: list[Golden], captured: Golden) -> str | None:
+    """The text of a captured error: the run of characters with which a reply of the codec is most like it."""
+    best: tuple[int, str] | None = None
+    for text in _runs(captured.data):
+        for asked in {_asked(wire, voice, one.data, wire.ask.frame(captured.data).id) for one in requests}:
+            seen = wire.ask.frame(asked)
+            built = wire.ask.error(Status.INTERNAL, seen.id, seen.context, text.encode())
+            alike = _compared(captured.data, built, Status.INTERNAL)[0] if text.encode() in built else 0
+            if best is None or alike > best[0]:
+                best = alike, text
+    return best[1] if best else None
+
+
+def _runs(data: bytes) -> list[str]:
+    """Runs of readable characters, the longest first."""
+    text = data.decode("utf-8", "replace").replace("\ufffd", "\0")
+    runs = "".join(one if one.isprintable() else "\0" for one in text).split("\0")
+    return sorted({one for one in runs if len(one) > 2 and len(one.encode()) <= 512}, key=len, reverse=True)[
+        :20
+    ]
