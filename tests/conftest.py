@@ -31,7 +31,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 class Toy:
     """The toy protocol (toy/toy.c) from Python: a codec's address and frames from plain values."""
 
-    REQUEST, ONEWAY, RESPONSE, HEARTBEAT, HEARTBEAT_ACK, DRAIN, UNDRAIN, IGNORE, GREETING = range(1, 10)
+    REQUEST, ONEWAY, RESPONSE, HEARTBEAT, HEARTBEAT_ACK, DRAIN, UNDRAIN, IGNORE, GREETING, PIECE = range(
+        1, 11
+    )
+    MORE = 0x80  # in the status: more of it follows
 
     def __init__(
         self, name: str, address: int, id_bytes: int, start: int = 0x7E, *, named: bool = False

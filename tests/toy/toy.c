@@ -5,7 +5,7 @@
  *
  *   7E | kind | status | id (8, 2, 1 or 0 bytes) | body size, 2 bytes | body
  *
- * kind and status are PK_KIND_* and PK_STATUS_*. A request's body is "service method rest". */
+ * kind and status are PK_KIND_* and PK_STATUS_*; 80 in the status: more of it follows. A request's body is "service method rest". */
 #include <protokit/codec.h>
 #include <string.h>
 
@@ -18,11 +18,11 @@ static int probe(const pk_codec *c, const uint8_t *data, size_t size) {
   if (size == 0) return PK_MORE;
   if (data[0] != start(c)) return PK_ERR_MAGIC;
   if (size == 1) return PK_MORE; /* two bytes, so that detection has something to wait for */
-  return data[1] >= 1 && data[1] <= 9 ? PK_OK : PK_ERR_MAGIC;
+  return data[1] >= 1 && data[1] <= PK_KIND_PIECE ? PK_OK : PK_ERR_MAGIC;
 }
 
 static int frame(const pk_codec *c, const uint8_t *data, size_t size, uint32_t limit, pk_frame *f) {
-  if (data[0] != start(c) || (size > 1 && (data[1] < 1 || data[1] > 9))) {
+  if (data[0] != start(c) || (size > 1 && (data[1] < 1 || data[1] > PK_KIND_PIECE))) {
     f->error_at = data[0] == start(c);
     return PK_ERR_MAGIC;
   }
@@ -40,7 +40,8 @@ static int frame(const pk_codec *c, const uint8_t *data, size_t size, uint32_t l
     return PK_MORE;
   }
   f->kind = data[1];
-  f->status = data[2];
+  f->status = data[2] & 0x7f;
+  f->says = data[2] & 0x80 ? PK_SAYS_MORE : 0;
   if (c->id_max > 0) {
     f->id_span = (pk_span){4, data[3]};
   } else {

@@ -47,7 +47,7 @@ void pk_core_free(pk_core *core) {
     for (uint32_t k = 0; k < PK_PAGE; k++) {
       if (core->requests[i][k].state == PK_REQUEST_WAITING) pk_codec_release(core->requests[i][k].to.codec);
       pk_held_free(core, core->requests[i][k].held);
-      pk_chunk_free(core, core->requests[i][k].answer);
+      pk_chunks_free(core, core->requests[i][k].answer);
     }
     free(core->requests[i]);
   }

@@ -278,7 +278,9 @@ void pk_request_lost(pk_core *core, pk_request *r, pk_attempt *a, uint32_t why, 
                                                            : "protokit: the connection was lost to ");
   add_target(&m, r, e);
   if (why == PK_RETRY_ON_RESET) {
-    pk_message_add(&m, written ? " after the request was sent" : " before the request was sent");
+    pk_message_add(&m, r->parts != 0 ? " after a part of its answer"
+                       : written     ? " after the request was sent"
+                                     : " before the request was sent");
     add_reason(core, &m, c);
   }
   pk_request_fail(core, r, ours ? PK_STATUS_OVERLOADED : PK_STATUS_UNAVAILABLE, m.data, m.size);
@@ -325,7 +327,7 @@ void pk_request_timeout(pk_core *core, pk_request *r) {
     unclear[i] = unclear_on(core, a);
     pk_attempt_end(core, r, a, PK_ATTEMPT_TIMED_OUT);
   }
-  pk_request_late(core, r, "protokit: no answer from ", e, r->timeout_ms);
+  pk_request_late(core, r, r->parts != 0 ? "protokit: no more of its answer from " : "protokit: no answer from ", e, r->timeout_ms);
   for (uint32_t i = 0; i < PK_ATTEMPTS; i++) {
     pk_conn *c = pk_conn_find(core, unclear[i]);
     if (c != NULL) pk_conn_close(core, c, 1);

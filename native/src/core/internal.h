@@ -12,6 +12,7 @@
  *   attempt.c   one try on one connection
  *   request.c   requests: what they hold, their answer, their end
  *   dispatch.c  a request's way through its plan, and its tries
+ *   parts.c     answers that come in parts
  *   reply.c, delay.c, filter.c  steps of a plan
  *   server.c    connections of servers
  *   pair.c      connections of no known protocol, passed on byte by byte
@@ -145,6 +146,7 @@ typedef struct pk_attempt {
   uint8_t waiting;      /* its connection is not open yet */
   uint8_t shared;       /* its connection is no client's own */
   uint8_t answered;     /* its slot is free */
+  uint8_t parts;        /* a part of an answer came: its id stays taken until the last one does */
   uint32_t sibling;     /* the next one of its request, or PK_NONE */
 } pk_attempt;
 _Static_assert(sizeof(pk_attempt) <= 64, "an attempt is one cache line");
@@ -188,11 +190,16 @@ enum { PK_REQUEST_FREE = 0, PK_REQUEST_ANSWERED, PK_REQUEST_NEW, PK_REQUEST_WAIT
 /* What an attempt came to; those from FAILED on are counted against its endpoint. */
 enum { PK_ATTEMPT_GIVEN_UP = 0, /* or answered: nothing against it */ PK_ATTEMPT_FAILED, PK_ATTEMPT_TIMED_OUT };
 enum { PK_ATTEMPTS = 4 }; /* of one request at a time */
+/* What is known of a request whose answer comes in parts (pk_request.parts, bits). */
+enum {
+  PK_PART_CAME = 1, /* there is no other try */
+  PK_PART_HALF = 2  /* its client has half a message, which no error can follow */
+};
 
 struct pk_request {
   pk_timer timer;
   uint64_t client_id; /* where ids are byte strings: a hash; the id itself is in pk_core.ids */
-  uint64_t started;
+  uint64_t started; /* its time: with each part of its answer anew */
   pk_target to;
   const pk_plan *plan; /* NULL until it is routed */
   uint32_t index, generation;
@@ -204,9 +211,10 @@ struct pk_request {
   uint8_t state;    /* PK_REQUEST_* */
   uint8_t refused; /* a server refused the greeting */
   uint8_t id_size; /* of an id that is a byte string; or PK_ABSENT */
+  uint8_t parts;   /* PK_PART_* */
   pk_held *held;
   struct pk_request *before, *behind; /* of its client (pk_conn.requests) */
-  pk_chunk *answer; /* where answers keep the order of requests: it waits for its turn */
+  pk_chunk *answer, *answer_tail; /* where answers keep the order of requests: it waits for its turn, or its parts do */
 };
 
 #define PK_ABSENT 0xffu /* pk_request.id_size: the request has no id */
@@ -386,6 +394,7 @@ int pk_list_add(pk_list *l, uint32_t item);
 pk_chunk *pk_chunk_new(pk_core *core, uint32_t size, int urgent);
 pk_chunk *pk_chunk_exact(pk_core *core, uint32_t size); /* urgent, and no larger: many may wait */
 void pk_chunk_free(pk_core *core, pk_chunk *c);
+void pk_chunks_free(pk_core *core, pk_chunk *first);
 pk_held *pk_hold(pk_core *core, const uint8_t *data, const pk_frame *frame);
 void pk_held_orphan(pk_core *core, pk_held *h); /* it does not count against the budget any more */
 void pk_held_free(pk_core *core, pk_held *h);
@@ -517,7 +526,7 @@ void pk_slots_put_back(pk_conn *c, const pk_attempt *a); /* its request was not 
 void pk_slots_give_up(pk_conn *c, const pk_attempt *a);  /* its request has ended; the answer may still come */
 /* Whether its late answer could be taken for another request's that is under way. */
 int pk_slots_unclear(const pk_conn *c, const pk_attempt *a);
-/* The attempt that this answers, whose slot is free now, or PK_NONE. */
+/* The attempt that this answers, or PK_NONE. Its slot is free then, unless more of the answer follows. */
 uint32_t pk_slots_answered(const pk_core *core, pk_conn *c, const uint8_t *data, size_t size, const pk_frame *f);
 /* The attempts that wait, one after the other, each off its slot; *at starts as 0. PK_NONE: no more. */
 uint32_t pk_slots_next(pk_conn *c, uint32_t *at);
@@ -564,7 +573,7 @@ static inline pk_handle pk_request_handle(const pk_request *r) {
 /* Keep its bytes (r->held), which count for its client; -1 without memory. */
 int pk_request_hold(pk_core *core, pk_request *r, const uint8_t *data, const pk_frame *f);
 pk_held *pk_request_unhold(pk_core *core, pk_request *r); /* they are the caller's to free; NULL: there are none */
-/* The answer: delivers it (with the caller's own id) and ends the request. */
+/* The answer: delivers it (with the caller's own id) and ends the request, or, where more follows, does not. */
 void pk_request_answer(pk_core *core, pk_request *r, const uint8_t *data, const pk_frame *f);
 /* Ends the request with an error that the caller's library raises; `text` up to 512 bytes. */
 void pk_request_fail(pk_core *core, pk_request *r, uint32_t status, const char *text, size_t size);
@@ -597,6 +606,10 @@ void pk_request_send(pk_core *core, pk_request *r, pk_conn *c, pk_attempt *a, co
 void pk_request_timeout(pk_core *core, pk_request *r); /* its timer has fired */
 /* It fails: "`what`127.0.0.1:20881 (cluster demo) within `ms` ms". */
 void pk_request_late(pk_core *core, pk_request *r, const char *what, const pk_endpoint *e, uint32_t ms);
+
+/* parts.c */
+/* One of several answers to a request. */
+void pk_parts_answer(pk_core *core, pk_conn *c, pk_request *r, pk_attempt *a, const uint8_t *data, const pk_frame *f);
 
 /* Steps, each of its own file. */
 extern const pk_plan_step pk_reply_step, pk_delay_step, pk_filter_step;

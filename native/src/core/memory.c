@@ -75,6 +75,14 @@ void pk_chunk_free(pk_core *core, pk_chunk *c) {
   }
 }
 
+void pk_chunks_free(pk_core *core, pk_chunk *first) {
+  while (first != NULL) {
+    pk_chunk *next = first->next;
+    pk_chunk_free(core, first);
+    first = next;
+  }
+}
+
 pk_held *pk_hold(pk_core *core, const uint8_t *data, const pk_frame *frame) {
   if (account(core, frame->size, 0) != 0) return NULL;
   pk_held *h = malloc(sizeof *h + frame->size);
@@ -132,11 +140,7 @@ int pk_out_append(pk_core *core, pk_conn *c, const uint8_t *data, size_t size) {
 }
 
 void pk_out_free(pk_core *core, pk_conn *c) {
-  while (c->out != NULL) {
-    pk_chunk *next = c->out->next;
-    pk_chunk_free(core, c->out);
-    c->out = next;
-  }
-  c->out_tail = NULL;
+  pk_chunks_free(core, c->out);
+  c->out = c->out_tail = NULL;
   c->out_bytes = 0;
 }

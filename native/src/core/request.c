@@ -63,10 +63,9 @@ pk_held *pk_request_unhold(pk_core *core, pk_request *r) {
 /* Give back all that it holds. */
 static PK_RARE void let_go(pk_core *core, pk_request *r) {
   pk_held_free(core, pk_request_unhold(core, r));
-  if (r->answer == NULL) return;
-  count_held(core, r, -(int64_t)r->answer->capacity);
-  pk_chunk_free(core, r->answer);
-  r->answer = NULL;
+  for (const pk_chunk *k = r->answer; k != NULL; k = k->next) count_held(core, r, -(int64_t)k->capacity);
+  pk_chunks_free(core, r->answer);
+  r->answer = r->answer_tail = NULL;
 }
 
 static void end_attempts(pk_core *core, pk_request *r) {
@@ -137,13 +136,40 @@ pk_conn *pk_request_client(pk_core *core, const pk_request *r) {
   return NULL;
 }
 
+/* Room aside; parts of an answer share it. */
+static uint8_t *aside(pk_core *core, pk_request *r, uint32_t size, int more) {
+  pk_chunk *tail = r->answer_tail;
+  if (tail != NULL && tail->capacity - tail->end >= size) return tail->data + tail->end;
+  pk_chunk *added = more ? pk_chunk_new(core, size, 1) : pk_chunk_exact(core, size);
+  if (added == NULL) return NULL;
+  *(tail != NULL ? &tail->next : &r->answer) = added;
+  r->answer_tail = added;
+  count_held(core, r, added->capacity);
+  return added->data;
+}
+
 /* Where to build the answer, `size` bytes: the client's output, or aside while it is not its turn. */
-static uint8_t *answer_room(pk_core *core, pk_request *r, pk_conn *client, uint32_t size) {
+static uint8_t *answer_room(pk_core *core, pk_request *r, pk_conn *client, uint32_t size, int more) {
   if (!keeps_order(r) || client->requests == r) return pk_out_reserve(core, client, size);
-  r->answer = pk_chunk_exact(core, size);
-  if (r->answer == NULL) return NULL;
-  count_held(core, r, r->answer->capacity);
-  return r->answer->data;
+  return aside(core, r, size, more);
+}
+
+/* It stands first now: what it has aside goes out. 1: that was all. */
+static int take_turn(pk_core *core, pk_request *r, pk_conn *client) {
+  int whole = r->state == PK_REQUEST_ANSWERED;
+  for (const pk_chunk *k = r->answer; k != NULL; k = k->next) {
+    if (k->end > 0 && pk_conn_send(core, client, k->data, k->end) == NULL) {
+      pk_conn_close(core, client, 1);
+      return 0;
+    }
+  }
+  if (whole) {
+    pk_request_end(core, r);
+  } else if (r->answer != NULL) {
+    let_go(core, r);
+    r->parts |= PK_PART_HALF;
+  }
+  return whole;
 }
 
 /* The answer stands in answer_room, `size` bytes; the request is over. */
@@ -152,7 +178,7 @@ static void finish(pk_core *core, pk_request *r, pk_conn *client, uint32_t size)
   if (r->state == PK_REQUEST_WAITING) r->step->cancel(core, r);
   r->state = PK_REQUEST_ANSWERED;
   if (r->answer != NULL) {
-    r->answer->end = size;
+    r->answer_tail->end += size;
     pk_timer_stop(&core->wheel, &r->timer);
     end_attempts(core, r);
     pk_held_free(core, pk_request_unhold(core, r));
@@ -160,16 +186,20 @@ static void finish(pk_core *core, pk_request *r, pk_conn *client, uint32_t size)
   }
   pk_out_commit(core, client, size);
   pk_request_end(core, r);
-  while (ordered && pk_conn_writes(client)) {
-    pk_request *next = client->requests;
-    if (next == NULL || next->state != PK_REQUEST_ANSWERED) break;
-    pk_chunk *k = next->answer;
-    if (pk_conn_send(core, client, k->data, k->end) == NULL) {
-      pk_conn_close(core, client, 1);
-      break;
-    }
-    pk_request_end(core, next);
+  while (ordered && pk_conn_writes(client) && client->requests != NULL && take_turn(core, client->requests, client)) {}
+  pk_conn_queued(core, client);
+}
+
+/* A part of the answer stands in answer_room; more follows. */
+static PK_RARE void passed_on(pk_core *core, pk_request *r, pk_conn *client, uint32_t size, const pk_frame *f) {
+  if (r->answer != NULL) {
+    r->answer_tail->end += size;
+    return;
   }
+  pk_out_commit(core, client, size);
+  /* Where there are ids an error can follow whole answers. */
+  int half = keeps_order(r) || f->kind == PK_KIND_PIECE;
+  r->parts = half ? r->parts | PK_PART_HALF : r->parts & (uint8_t)~PK_PART_HALF;
   pk_conn_queued(core, client);
 }
 
@@ -180,15 +210,16 @@ static void no_room_for_answer(pk_core *core, pk_request *r, pk_conn *client) {
 }
 
 void pk_request_answer(pk_core *core, pk_request *r, const uint8_t *data, const pk_frame *f) {
-  PK_STAT_ADD(core->stats.responses, 1);
-  if (f->status == PK_STATUS_APP_ERROR) PK_STAT_ADD(core->stats.responses_app_error, 1);
+  int more = f->says & PK_SAYS_MORE;
+  PK_STAT_ADD(core->stats.responses, !more);
+  if (f->status == PK_STATUS_APP_ERROR) PK_STAT_ADD(core->stats.responses_app_error, !more);
   pk_conn *client = pk_request_client(core, r);
   if (client == NULL) {
     pk_request_end(core, r);
     return;
   }
   int renamed = r->to.named && !r->to.own, size = (int)f->size;
-  uint8_t *to = answer_room(core, r, client, renamed ? pk_id_room(r->to.codec, f->size) : f->size);
+  uint8_t *to = answer_room(core, r, client, renamed ? pk_id_room(r->to.codec, f->size) : f->size, more);
   if (to == NULL) {
     no_room_for_answer(core, r, client);
     return;
@@ -200,12 +231,16 @@ void pk_request_answer(pk_core *core, pk_request *r, const uint8_t *data, const 
     memcpy(to, data, f->size);
     if (r->to.codec->id_bytes > 0 && !r->to.own) r->to.codec->patch_id(r->to.codec, to, f, r->client_id);
   }
-  if (size <= 0) {
+  if (renamed && size <= 0) {
     static const char text[] = "protokit: the answer cannot have the id of its request";
     pk_request_fail(core, r, PK_STATUS_INTERNAL, text, sizeof text - 1);
     return;
   }
-  finish(core, r, client, (uint32_t)size);
+  if (more) {
+    passed_on(core, r, client, (uint32_t)size, f);
+  } else {
+    finish(core, r, client, (uint32_t)size);
+  }
 }
 
 static void count_error(pk_core *core, uint32_t status) {
@@ -232,6 +267,12 @@ void pk_request_fail(pk_core *core, pk_request *r, uint32_t status, const char *
     pk_request_end(core, r);
     return;
   }
+  if (r->parts & PK_PART_HALF) { /* nothing true can be said behind that */
+    pk_conn_close(core, client, 1);
+    if (r->to.live != NULL) pk_request_end(core, r);
+    return;
+  }
+  if (r->answer != NULL) let_go(core, r); /* parts that nobody has seen */
   pk_notice n = {.kind = PK_NOTICE_ERROR,
                  .context = r->context,
                  .number = r->client_id,
@@ -239,7 +280,7 @@ void pk_request_fail(pk_core *core, pk_request *r, uint32_t status, const char *
                  .text = text,
                  .text_size = (uint32_t)size};
   if (r->to.named) n.id = pk_request_id(core, r);
-  uint8_t *to = answer_room(core, r, client, pk_notice_room(r->to.codec, &n));
+  uint8_t *to = answer_room(core, r, client, pk_notice_room(r->to.codec, &n), 0);
   int built = to == NULL ? 0 : pk_notice_build(r->to.codec, &n, to);
   if (built <= 0) {
     no_room_for_answer(core, r, client);

@@ -20,7 +20,7 @@ static void relieve(pk_core *core, pk_conn *c) {
   }
 }
 
-/* The attempt that an answer is for, off its slot; NULL where nobody waits for it. `size` bytes of it are there. */
+/* The attempt that an answer is for, off its slot with the last part of it; NULL where nobody waits for it. `size` bytes of it are there. */
 static pk_attempt *answered(pk_core *core, pk_conn *c, const uint8_t *data, size_t size, const pk_frame *f) {
   uint32_t index = pk_slots_answered(core, c, data, size, f);
   if (index == PK_NONE) {
@@ -28,7 +28,7 @@ static pk_attempt *answered(pk_core *core, pk_conn *c, const uint8_t *data, size
     return NULL;
   }
   pk_attempt *a = pk_attempt_at(core, index);
-  a->answered = 1;
+  a->answered = !(f->says & PK_SAYS_MORE);
   return a;
 }
 
@@ -36,6 +36,10 @@ static void response(pk_core *core, pk_conn *c, const uint8_t *data, const pk_fr
   pk_attempt *a = answered(core, c, data, f->size, f);
   pk_request *r = a == NULL ? NULL : pk_request_find(core, a->request);
   if (r == NULL) return;
+  if ((f->says & PK_SAYS_MORE) || r->parts != 0) {
+    pk_parts_answer(core, c, r, a, data, f);
+    return;
+  }
   if (f->status > PK_STATUS_APP_ERROR) {
     if (pk_request_retry_answer(core, r, a, f->status)) return;
     pk_attempt_end(core, r, a, PK_ATTEMPT_FAILED);
@@ -60,7 +64,8 @@ static void refuse_request(pk_core *core, pk_conn *c, const uint8_t *data, size_
 static int large(pk_core *core, pk_conn *c, const uint8_t *data, size_t size, const pk_frame *f) {
   if (f->kind == 0 || (c->named && pk_id_of(c->codec, data, f, size).data == NULL)) return 0;
   pk_message m = {.size = 0};
-  pk_message_add(&m, f->kind == PK_KIND_RESPONSE ? "protokit: the answer " : "protokit: the request ");
+  int answer = f->kind == PK_KIND_RESPONSE || f->kind == PK_KIND_PIECE;
+  pk_message_add(&m, answer ? "protokit: the answer " : "protokit: the request ");
   if (f->size > core->limits.frame) { /* an envelope says no size */
     pk_message_add(&m, "of ");
     pk_message_number(&m, f->size);
@@ -69,7 +74,7 @@ static int large(pk_core *core, pk_conn *c, const uint8_t *data, size_t size, co
   pk_message_add(&m, "is larger than the limit of ");
   pk_message_number(&m, core->limits.frame);
   pk_message_add(&m, " bytes");
-  if (f->kind != PK_KIND_RESPONSE) {
+  if (!answer) {
     refuse_request(core, c, data, size, f, PK_STATUS_BAD_REQUEST, &m);
     return 1;
   }
@@ -98,6 +103,7 @@ static void server_frame(pk_core *core, pk_conn *c, const uint8_t *data, const p
     pk_endpoint_tell(core, c->endpoint, PK_WELL, 0);
   switch (f->kind) {
     case PK_KIND_RESPONSE:
+    case PK_KIND_PIECE:
       response(core, c, data, f);
       break;
     case PK_KIND_REQUEST:

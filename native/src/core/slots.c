@@ -5,7 +5,8 @@
  * front. Where there are no ids, a request's place in the order of all takes theirs.
  *
  * A request that ended without its answer leaves its slot given up where the id may come again before that
- * answer does: ids that clients choose, and narrow ones, which come round. The late answer frees it. */
+ * answer does: ids that clients choose, and narrow ones, which come round, and any while parts of an answer come,
+ * which may go on for long. The late answer, or the last part of it, frees it. */
 #include <stdlib.h>
 
 #include "base/hash.h"
@@ -167,14 +168,18 @@ void pk_slots_put_back(pk_conn *c, const pk_attempt *a) {
   if (s != NULL) release(c, s);
 }
 
+static void leave_taken(pk_conn *c, pk_slot *s) {
+  s->state = GIVEN_UP;
+  c->given_up++;
+  if (c->given_up > c->slot_most / 2) c->leaving |= PK_LEAVE_RETIRED;
+}
+
 void pk_slots_give_up(pk_conn *c, const pk_attempt *a) {
   pk_slot *s = slot_of(c, a);
   if (s == NULL || s->state != WAITING) return;
   s->attempt = PK_NONE;
-  if (c->pinned || c->codec->mode != PK_MODE_MULTIPLEXED || is_narrow(c->codec)) {
-    s->state = GIVEN_UP;
-    c->given_up++;
-    if (c->given_up > c->slot_most / 2) c->leaving |= PK_LEAVE_RETIRED;
+  if (c->pinned || c->codec->mode != PK_MODE_MULTIPLEXED || is_narrow(c->codec) || a->parts) {
+    leave_taken(c, s);
   } else {
     s->state = FREE;
   }
@@ -210,8 +215,23 @@ static pk_slot *find(const pk_core *core, const pk_conn *c, const uint8_t *data,
   return c->pinned ? first_with(c, id) : in_ring(c, id);
 }
 
+/* More of the answer in this slot follows. Where nobody waits for it any more and its id is free, it is taken until the
+ * last part: it could come round before. */
+static PK_RARE uint32_t partly(pk_conn *c, const pk_slot *s, const uint8_t *data, size_t size, const pk_frame *f) {
+  if (s != NULL) return s->attempt;
+  uint64_t id = f->id;
+  if (c->pinned || c->codec->mode != PK_MODE_MULTIPLEXED) return PK_NONE;
+  if (c->named && !pk_id_read(c->codec, pk_id_of(c->codec, data, f, size), &id)) return PK_NONE;
+  pk_slot *its = &c->slots[id & c->slot_mask];
+  if (its->state != FREE) return PK_NONE;
+  *its = (pk_slot){id, PK_NONE, FREE};
+  leave_taken(c, its);
+  return PK_NONE;
+}
+
 uint32_t pk_slots_answered(const pk_core *core, pk_conn *c, const uint8_t *data, size_t size, const pk_frame *f) {
   pk_slot *s = find(core, c, data, size, f);
+  if (f->says & PK_SAYS_MORE) return partly(c, s, data, size, f);
   if (s == NULL) return PK_NONE;
   uint32_t attempt = s->attempt;
   if (c->codec->mode != PK_MODE_MULTIPLEXED) c->head_id++;
