@@ -143,7 +143,7 @@ def test_a_plugin_in_c(environment, clone, tmp_path):
     steps = lines((REPO / "docs" / "native-codecs.md").read_text(), "cp -r")
     shutil.copytree(clone / "examples", tmp_path / "examples")
     said = environment(" && ".join(steps) + " --time 3s", tmp_path)
-    assert "grade: silver (gold wants provenance)" in said
+    assert "grade: bronze (silver wants reference)" in said
 
 
 @pytest.fixture(scope="module")

@@ -85,12 +85,21 @@ def kit_of(name: str, beside: Path, places: Iterable[Path] = ()) -> dict[str, An
     Raises:
         ProtokitError: the file cannot be used; says why.
     """
-    folders = (beside, beside.parent / "tests")
-    own = (folder / f"{name.replace('-', '_')}_kit.py" for folder in folders)
-    kit = next((_kit(file) for file in own if file.is_file()), {})
+    file = kit_file(name, beside)
+    kit = {} if file is None else _kit(file)
     asked = [file for place in places for file in (_of(name, place) if place.is_dir() else [place])]
-    found = (files for folder in folders if (files := _of(name, folder / "golden")))
+    found = (files for folder in _folders(beside) if (files := _of(name, folder / "golden")))
     return {**kit, "golden": asked or kit.get("golden") or next(found, [])}
+
+
+def kit_file(name: str, beside: Path) -> Path | None:
+    """``NAME_kit.py``, where there is one."""
+    own = (folder / f"{name.replace('-', '_')}_kit.py" for folder in _folders(beside))
+    return next((file for file in own if file.is_file()), None)
+
+
+def _folders(beside: Path) -> tuple[Path, ...]:
+    return (beside, beside.parent / "tests")
 
 
 def _kit(path: Path) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from hypothesis.errors import Unsatisfiable
 
 from protokit import native
 from protokit.errors import LocalProtocolError, ProtocolError, ProtokitError, RemoteProtocolError
@@ -52,6 +53,7 @@ def conformance(
     lacks: Collection[str] = (),
     renumber: Callable[[bytes, int], bytes] | None = None,
     examples: int = 200,
+    peers: object = None,  # noqa: ARG001  # plugins check runs them
 ) -> type:
     """A class of tests for a protocol; assign it to a name that begins with ``Test``.
 
@@ -69,6 +71,8 @@ def conformance(
         renumber: for a protocol whose ids the engine cannot rewrite (each client is pinned): writes another
             id into a frame.
         examples: random frames for each check, besides those that are gone through; 0: none.
+        peers: a command (words, or a line) that sends real peers' calls through a proxy and ends with 0 where
+            all went well: ``protokit plugins check`` runs it in the folder of ``NAME_kit.py``. Not run here.
 
     Returns:
         The class. With a declared format it also compares the engine's program with the reference.
@@ -177,7 +181,16 @@ class Checks(SaidByItself, ThroughAProxy):
         if not self.examples:
             return
         how = {"max_examples": self.examples, "deadline": None, "suppress_health_check": list(HealthCheck)}
-        settings(**{**how, **self.settings})(given(*strategies)(property_))()
+        try:
+            settings(**{**how, **self.settings})(given(*strategies)(property_))()
+        except ExceptionGroup as group:  # several faults at once: each in a line that tools show
+            shown = [f"{type(one).__name__}: {one}" for one in group.exceptions]
+            raise AssertionError(f"{len(shown)} faults: {'; '.join(shown)}") from group
+        except Unsatisfiable:
+            raise AssertionError(
+                "hardly a frame that is drawn from the declaration fits together: 'protokit fuzz' says of "
+                "which field, and why"
+            ) from None
 
     def frame(self, data: bytes, limit: int = LARGEST) -> native.Message:
         """What the engine's codec says of the frame in front."""

@@ -20,7 +20,7 @@ def test_a_plugin_with_a_codec_in_c_is_built_graded_and_carries_traffic(tmp_path
     fresh.install(source)
     assert "protocol tag (native): a small protocol in C" in fresh.protokit("plugins")
     text = fresh.protokit("plugins", "check", "tag", "--time", "3s")
-    assert "grade: silver (gold wants provenance)" in text, text
+    assert "grade: bronze (silver wants reference)" in text, text
     golden = fresh.site / "protokit_tag" / "golden" / "tag.jsonl"
     assert fresh.python(str(REPO / "tests" / "carry.py"), "tag", str(golden)) == (
         "tag (native): 200 requests carried\n"

@@ -73,7 +73,15 @@ VECTORS = load_golden(own("dubbo")) + [
     for line in lines(SHARED / "dubbo.jsonl")
 ]
 # No peer was seen to answer with each status; what each means stands in the specification.
+# Of those the codec itself says some, byte for byte.
+SAID = {31, 40, 60, 70, 80, 100}
 VECTORS += [
-    Golden(f"status {status}", Answer(7, status, "why").encode(), "protokit_dubbo.messages", "built")
+    Golden(
+        f"status {status}",
+        Answer(7, status, "why").encode(),
+        "protokit_dubbo.messages",
+        "built",
+        {"text": "why" if status in SAID else None},
+    )
     for status in (30, 31, 35, 40, 50, 60, 70, 80, 90, 100)
 ]

@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 from bolt_vectors import VECTORS
 
-KIT = {"golden": VECTORS}
+INTEROP = Path(__file__).parents[3] / "tests" / "interop"  # install.sh there brings the peers
+KIT = {
+    "golden": VECTORS,
+    "peers": [sys.executable, "-m", "pytest", "-q", "-m", "interop", str(INTEROP / "test_sofarpc.py")],
+}

@@ -10,6 +10,7 @@ from protokit.testing import Golden
 
 SERVICE = "com.example.Echo:1.0"
 HEARTBEAT = f"{ref.REMOTING}ConnectionHeartBeat"
+FAILED = {"status": "INTERNAL", "text": None}  # a server's says more than a proxy's
 MADE = "made from the layout of captures by plugins/sofarpc/tests/tr_reference.py"
 
 # Connection objects as they stand in captures of sofa-bolt-go's tests (Apache-2.0): codec, id, bytes.
@@ -79,7 +80,11 @@ def golden():
         )
         yield Golden("answer", answer(6, codec), MADE, "made", {"kind": "response", "request_id": "6"})
         yield Golden(
-            "failed", answer(7, codec, 3, "no"), MADE, "made", {"kind": "response", "request_id": "7"}
+            "failed",
+            answer(7, codec, 3, "no"),
+            MADE,
+            "made",
+            {"kind": "response", "request_id": "7", **FAILED},
         )
     for codec, number, data in CAPTURED:
         connection = bytes.fromhex(data)
