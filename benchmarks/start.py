@@ -56,7 +56,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "start.yaml"
         path.write_text(CONFIG)
-        command = [sys.executable, "-m", "protokit", "run", str(path)]
+        command = [sys.executable, str(Path(sys.executable).with_name("protokit")), "run", str(path)]
         for name, words in (("asyncio and uvloop alone", FLOOR), ("protokit run", command)):
             wall, cpu = zip(*(once(words) for _ in range(RUNS)), strict=True)
             print(

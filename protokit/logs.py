@@ -12,7 +12,6 @@ import os
 import select
 import threading
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 _HELD = 1 << 20  # bytes that wait for the reader of a stream; what comes on top is dropped
 _EVERY_S = 60.0  # one line of each kind in so many seconds
 _KINDS = 1000  # that are told apart
-_OURS = str(Path(__file__).parent) + os.sep
+_OURS = os.path.dirname(__file__) + os.sep  # noqa: PTH120
 
 
 class Stream(io.TextIOBase):

@@ -17,10 +17,8 @@ import re
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-import click
 import pluggy
 
 from protokit import API_VERSION, hookspecs, native
@@ -28,6 +26,10 @@ from protokit.errors import PluginError, close_match
 from protokit.wire import Protocol
 
 if TYPE_CHECKING:
+    from pathlib import Path  # whose import is a twentieth of the proxy's start
+
+    import click
+
     from protokit.model import FilterFactory
 
 GROUP = "protokit.plugins"
@@ -41,7 +43,7 @@ _KNOWN = {
     "hsf": "protokit-hsf",
     "tr": "protokit-sofarpc",
 }
-_OURS = (str(Path(__file__).parent) + os.sep, str(Path(pluggy.__file__).parent) + os.sep, "<frozen")
+_OURS = (*(os.path.dirname(one) + os.sep for one in (__file__, pluggy.__file__)), "<frozen")  # noqa: PTH120
 _log = logging.getLogger("protokit.plugins")
 _DIGEST = "__protokit_digest__"
 T = TypeVar("T")
@@ -159,19 +161,28 @@ def entry_points() -> Iterator[EntryPoint]:
     """
     seen = set()
     for folder in sys.path:
-        for info in sorted(Path(folder).glob("*.*-info")):
-            key = re.sub(r"[-_.]+", "-", info.stem.partition("-")[0]).lower()
-            if info.suffix in {".dist-info", ".egg-info"} and key not in seen:
-                seen.add(key)
-                yield from _entry_points(info)
+        for name in _listed(folder):
+            if name.endswith((".dist-info", ".egg-info")):
+                key = re.sub(r"[-_.]+", "-", name.rpartition(".")[0].partition("-")[0]).lower()
+                if key not in seen:
+                    seen.add(key)
+                    yield from _entry_points(os.path.join(folder, name))  # noqa: PTH118
 
 
-def _entry_points(info: Path) -> Iterator[EntryPoint]:
+def _listed(folder: str) -> list[str]:
+    """What is in a folder, in order; nothing where it is none."""
+    try:
+        return sorted(os.listdir(folder or "."))  # noqa: PTH208
+    except OSError:
+        return []
+
+
+def _entry_points(info: str) -> Iterator[EntryPoint]:
     """Those of one distribution, from the folder with its metadata."""
-    points = _lines(info / "entry_points.txt")
+    points = _lines(f"{info}/entry_points.txt")
     if f"[{GROUP}]" not in points:
         return
-    metadata = _lines(info / "METADATA") or _lines(info / "PKG-INFO")
+    metadata = _lines(f"{info}/METADATA") or _lines(f"{info}/PKG-INFO")
     fields = dict(line.partition(": ")[::2] for line in metadata[: [*metadata, ""].index("")])
     for line in points[points.index(f"[{GROUP}]") + 1 :]:
         if line.startswith("["):
@@ -182,10 +193,11 @@ def _entry_points(info: Path) -> Iterator[EntryPoint]:
             yield EntryPoint(name.strip(), value, fields.get("Name", ""), fields.get("Version", ""))
 
 
-def _lines(path: Path) -> list[str]:
+def _lines(path: str) -> list[str]:
     """Of a file, each without spaces around it; none where it cannot be read."""
     try:
-        return [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+        with open(path, encoding="utf-8") as file:  # noqa: PTH123
+            return [line.strip() for line in file.read().splitlines()]
     except (OSError, UnicodeDecodeError):
         return []
 
@@ -202,7 +214,7 @@ def installed() -> dict[str, list[EntryPoint]]:
     return found
 
 
-def load(names: Iterable[str] | None = None, files: Iterable[Path] = ()) -> Registry:
+def load(names: Iterable[str] | None = None, files: Iterable[str | Path] = ()) -> Registry:
     """Load plugins.
 
     Args:
@@ -262,7 +274,7 @@ def reason(error: BaseException) -> str:
     places = [
         place for place in traceback.extract_tb(error.__traceback__) if not place.filename.startswith(_OURS)
     ]
-    return f"{text} ({Path(places[-1].filename).name}:{places[-1].lineno})" if places else text
+    return f"{text} ({os.path.basename(places[-1].filename)}:{places[-1].lineno})" if places else text  # noqa: PTH119
 
 
 def _contested(points: list[EntryPoint]) -> Plugin:
@@ -277,8 +289,11 @@ def _load_module(points: list[EntryPoint]) -> Plugin:
     return _fill(plugin, points[0].load, expected=plugin.names)
 
 
-def _load_file(path: Path) -> Plugin:
+def _load_file(file: str | Path) -> Plugin:
     import hashlib  # noqa: PLC0415  # only for those
+    from pathlib import Path  # noqa: PLC0415
+
+    path = Path(file)
 
     # Its own name in sys.modules, as any module has: dataclasses and pickles look themselves up there.
     name = f"protokit_file_{path.stem}_{hashlib.sha256(str(path.absolute()).encode()).hexdigest()[:8]}"
@@ -342,8 +357,11 @@ def _use(plugin: Plugin, module: object, expected: Iterable[str]) -> None:
         if not isinstance(filters, Mapping) or not all(map(callable, filters.values())):
             raise PluginError(f"protokit_filters gave {filters!r}, not a mapping of names to factories")
         plugin.filters.update(filters)
-    for command in _flat("protokit_commands", manager.hook.protokit_commands(), click.Command):
-        _put(plugin.commands, command.name or "", command, "command")
+    if commands := manager.hook.protokit_commands():
+        import click  # noqa: PLC0415  # only for those
+
+        for command in _flat("protokit_commands", commands, click.Command):
+            _put(plugin.commands, command.name or "", command, "command")
     named = {*plugin.protocols, *plugin.filters}
     for name in expected:
         if named and name not in named:

@@ -112,7 +112,8 @@ class AdminServer:
                     server = await loop.create_server(connection, sock=shared)
                     undo.pop_all()
             else:
-                server = await loop.create_server(connection, *bind)
+                host = bind[0].encode("ascii")  # a text would bring encodings.idna
+                server = await loop.create_server(connection, [host], bind[1])  # type: ignore[list-item]
         except (OSError, OverflowError) as error:
             raise ProtokitError(
                 f"{option} {bind[0]}:{bind[1]} cannot be bound: {getattr(error, 'strerror', None) or error};"

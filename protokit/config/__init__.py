@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -14,6 +14,7 @@ from protokit.errors import ConfigError, ConfigErrors
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path  # whose import is a twentieth of the proxy's start
     from typing import Any
 
     from protokit.config.check import Findings
@@ -55,31 +56,32 @@ def load(source: str | Path | Mapping[str, Any], registry: plugins.Registry | No
     Raises:
         ConfigErrors: everything that is wrong with it, each with its place.
     """
-    if isinstance(source, str | Path):
-        path, folder = str(source), Path(source).parent
+    if isinstance(source, str | os.PathLike):
+        path = os.fspath(source)
         try:
-            text = Path(source).read_text(encoding="utf-8")
+            with open(path, encoding="utf-8") as file:  # noqa: PTH123
+                text = file.read()
         except OSError as error:
             raise ConfigErrors([ConfigError(f"cannot be read: {error.strerror}", path)]) from None
         except UnicodeDecodeError as error:
             raise ConfigErrors([ConfigError(f"is not UTF-8 (byte {error.start})", path)]) from None
     else:
-        path, folder = "<mapping>", Path()
+        path = "<mapping>"
         text = msgspec.json.encode(source).decode()  # JSON is YAML
     try:
         document = Document(text, path)
     except ConfigError as error:
         raise ConfigErrors([error]) from None
     config, mistakes, holes = read(document)
-    registry = _plugins(config, folder) if registry is None else registry
+    registry = _plugins(config, os.path.dirname(path)) if registry is None else registry  # noqa: PTH120
     findings = check(config, registry, document, holes)
     if mistakes or findings.errors:
         raise ConfigErrors([*mistakes, *findings.errors])
     return Loaded(config, registry, path, findings)
 
 
-def _plugins(config: Config, folder: Path) -> plugins.Registry:
-    files = [folder / name for name in config.plugins if name.endswith(".py")]
+def _plugins(config: Config, folder: str) -> plugins.Registry:
+    files = [os.path.join(folder, name) for name in config.plugins if name.endswith(".py")]  # noqa: PTH118
     names = [name for name in config.plugins if not name.endswith(".py")]
     wanted = [name for listener in config.listeners for name in protocols_of(listener)]
     names += [name for name in wanted if name != "auto"]

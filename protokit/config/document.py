@@ -14,16 +14,16 @@ import typing
 from typing import Any, Literal, get_args, get_origin
 
 import msgspec
-import yaml
 
 from protokit.config import schema
 from protokit.config.defaults import RANGES
+from protokit.config.pyyaml import yaml
 from protokit.config.scalars import Address, Duration, Pattern, Size
 from protokit.errors import ConfigError, ConfigErrors, close_match
 
 _MAX_DEPTH = 64
 _MAX_ERRORS = 1000
-_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_Loader: Any = getattr(yaml, "CBaseLoader", yaml.BaseLoader)  # no meaning is guessed
 _SCALARS: tuple[Any, ...] = (Address, Duration, Pattern, Size)
 _KINDS: dict[type[yaml.Node], str] = {yaml.MappingNode: "a mapping", yaml.SequenceNode: "a list"}
 Path = tuple[str | int, ...]

@@ -24,10 +24,10 @@ plugins: [./shows.py]
 """
 
 
-def modules(tmp_path, protocol: str) -> set[str]:
+def modules(tmp_path, protocol: str, *options: str) -> set[str]:
     (tmp_path / "shows.py").write_text(PLUGIN)
     (tmp_path / "c.yaml").write_text(CONFIG.format(protocol=protocol))
-    command = [sys.executable, "-m", "protokit", "run", str(tmp_path / "c.yaml")]
+    command = [sys.executable, "-m", "protokit", "run", str(tmp_path / "c.yaml"), *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             return set(process.stdout.readline().split())
@@ -36,10 +36,12 @@ def modules(tmp_path, protocol: str) -> set[str]:
 
 
 NEVER = {
+    "click",
     "construct",
     "ctypes",
     "difflib",
     "email",
+    "encodings.idna",
     "h11",
     "hypothesis",
     "importlib.metadata",
@@ -77,3 +79,29 @@ def test_a_declared_protocol_brings_what_declarations_need(tmp_path, protocol):
         "protokit.wire.format",
         "protokit_sofarpc",
     }
+
+
+def test_options_are_read_by_click(tmp_path):
+    found = modules(tmp_path, "dubbo", "--log-level", "error")
+    assert {"click", "protokit.cli.process"} <= found
+
+
+YAML = """
+import re
+from protokit.config.pyyaml import yaml
+import yaml.constructor, yaml.reader
+
+kinds = [type(one) for one in (re.compile("a"), yaml.reader.Reader.NON_PRINTABLE)]
+assert kinds[0] is re.Pattern and kinds[1] is not re.Pattern, kinds
+text = "{a: 2001-12-14, b: 0x1F, c: 1.5, d: on, e: é}"
+assert yaml.load(text, yaml.SafeLoader) == yaml.load(text, yaml.CSafeLoader)
+try:
+    yaml.load("a\\x01", yaml.SafeLoader)
+except yaml.reader.ReaderError:
+    print("right")
+"""
+
+
+def test_expressions_of_pyyaml_are_compiled_when_somebody_uses_them():
+    done = subprocess.run([sys.executable, "-c", YAML], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("right\n", "")
