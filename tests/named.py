@@ -26,7 +26,7 @@ from construct import (
 
 from protokit import Protocol, Status, WireFormat
 from protokit.testing import Golden
-from protokit.wire import ErrorText, Replies, Until, UVar, byte_id, crc32, split, table
+from protokit.wire import ErrorText, Replies, Until, UVar, byte_id, crc32, size_, split, table
 
 MEANING = {
     "response": (this.kind == 2) | (this.kind == 5),
@@ -143,6 +143,38 @@ def unique() -> WireFormat:
     )
 
 
+def varints() -> WireFormat:
+    """A varint of up to 64 bits, under a total in front of it and one behind, and a checksum."""
+    return declared(
+        Struct(
+            Const(b"VI"),
+            "kind" / Int8ub,
+            "size" / Rebuild(UVar(3), size_(this.id) + len_(this.body) + 3),
+            "id" / UVar(10),
+            "status" / Int8ub,
+            "body" / Bytes(this.size - size_(this.id) - 3),
+            "crc" / Int32ub,
+        ),
+        this.id,
+        checksum=crc32(this.crc, over="before"),
+    )
+
+
+def folded() -> WireFormat:
+    """What a delimiter ends, under a total in front of it."""
+    return declared(
+        Struct(
+            Const(b"FO"),
+            "kind" / Int8ub,
+            "size" / Rebuild(Int16ub, len_(this.id) + len_(this.body) + 1),
+            "id" / Until(b"\n", max=30),
+            "status" / Int8ub,
+            "body" / Bytes(this.size - len_(this.id) - 1),
+        ),
+        this.id,
+    )
+
+
 def own() -> WireFormat:
     """Ids that must stay."""
     return declared(
@@ -157,7 +189,7 @@ def own() -> WireFormat:
     )
 
 
-MAKERS = (hexed, sized, lined, branched, unique, own)
+MAKERS = (hexed, sized, lined, branched, unique, varints, folded, own)
 
 
 def protocols() -> dict[str, Protocol]:
@@ -190,6 +222,16 @@ VECTORS = {
         "request": b"UU\x01\0" + UUID + b"\0\x0ca.B go hello",
         "response": b"UU\x02\0" + UUID + b"\0\x05hello",
         "oneway": b"UU\x03\0\0\x08a.B go x",
+    },
+    "varints": {
+        "request": b"VI\x01\x11\xac\x02\0a.B go hello\xd9\xcd\xaax",
+        "response": b"VI\x02\x0a\xac\x02\0hello\x0e\x02\xf6;",
+        "oneway": b"VI\x03\x15\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\0a.B go x\x995\x9b\x0c",
+    },
+    "folded": {
+        "request": b"FO\x01\0\x10abc\n\0a.B go hello",
+        "response": b"FO\x02\0\x09abc\n\0hello",
+        "oneway": b"FO\x03\0\x09\n\0a.B go x",
     },
     "own": {
         "request": b"\x01\x03abc\0\0\x0ca.B go hello",

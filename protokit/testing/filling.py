@@ -240,7 +240,7 @@ class Filler:
             for path, _, size in node.fields:
                 self._put(path, self._number(path, size, signed=False))
         elif isinstance(node, Varint):
-            self._put(node.path, self._number(node.path, 7 * node.bytes, signed=False))
+            self._put(node.path, self._number(node.path, min(7 * node.bytes, 64), signed=False))
         elif isinstance(node, Section):
             self._put(node.path, self._section(node))
         elif isinstance(node, Integers):

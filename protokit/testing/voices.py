@@ -146,7 +146,7 @@ class DeclaredVoice(Voice):
                 text = named.write(request_id) if isinstance(request_id, int) else request_id
                 if not named.allows(text):
                     raise LocalProtocolError(f"{text!r} is no id of this format")
-                views.set_at(container, path, text)
+                views.set_at(container, path, named.field(text))
                 return self.wire.build(container) + frame[size:]
             assert isinstance(request_id, int)
             bits = 8 * integers[path].width
@@ -190,7 +190,7 @@ class DeclaredVoice(Voice):
         named = self.wire.meaning.named
         own = any(views.value_at(values, path) is not None for path in ids)  # an id that it always has
         for path in ids:
-            _default(values, path, 0 if named is None else named.write(0))
+            _default(values, path, 0 if named is None else named.field(named.write(0)))
         frame = self.wire.build(values)
         kept = request_id is None or (own and named is None)
         return frame if kept or request_id is None else self.with_id(frame, request_id)

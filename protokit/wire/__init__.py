@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from protokit.wire.replies import ErrorText, Greeting, Replies, kept
     from protokit.wire.steps import hessian2_strings, hessian_fields
     from protokit.wire.views import Step, crc32, first, lines, number, pairs, split, step, table, text
-    from protokit.wire.vocabulary import Chunks, Until, UVar, lengths
+    from protokit.wire.vocabulary import Chunks, Until, UVar, lengths, size_
 
 _MODULES = {
     "construct": ("this",),
@@ -42,7 +42,7 @@ _MODULES = {
         "table",
         "text",
     ),
-    "protokit.wire.vocabulary": ("Chunks", "UVar", "Until", "lengths"),
+    "protokit.wire.vocabulary": ("Chunks", "UVar", "Until", "lengths", "size_"),
 }
 _EXPORTS = {name: module for module, names in _MODULES.items() for name in names}
 
@@ -72,6 +72,7 @@ __all__ = [
     "lines",
     "number",
     "pairs",
+    "size_",
     "split",
     "step",
     "table",

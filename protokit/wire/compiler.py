@@ -45,7 +45,10 @@ class _Compiler(Framing):
         m = self.meaning
         start = len(self.insns)
         if m.id:
-            self.op("ID" if m.named is None else "NAMED", self.registers[m.id[0]])
+            if m.named is None:
+                self.op("ID", self.registers[m.id[0]])
+            else:
+                self.op("NAMED", self.spans[m.id[0]] if m.id[0] in self.spans else self.registers[m.id[0]])
         variant = self._variant()
         if m.separate:
             self.op("KEY", variant)

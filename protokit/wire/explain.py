@@ -24,10 +24,12 @@ from protokit.wire.layout import (
     Node,
     Not,
     Section,
+    Size,
     Varint,
     fields_of,
     show,
 )
+from protokit.wire.vocabulary import varint_size
 
 
 @dataclass
@@ -59,6 +61,9 @@ def calculate(expression: Expression, container: Any) -> int:
     if isinstance(expression, Field):
         value = views.value_at(container, expression.path)
         return 0 if value is None else int(value)
+    if isinstance(expression, Size):
+        value = views.value_at(container, expression.path)
+        return 0 if value is None else varint_size(value) if expression.varint else len(value)
     if isinstance(expression, Not):
         return int(calculate(expression.operand, container) == 0)
     left, right = calculate(expression.left, container), calculate(expression.right, container)
@@ -181,6 +186,8 @@ class _Walk:
                 continue
             if byte == 0 and i > 0:
                 raise RemoteProtocolError(f"{show(node.path)}: a varint is longer than it must be", start + i)
+            if value >> 64:
+                raise RemoteProtocolError(f"{show(node.path)}: a varint is over 64 bits", start + i)
             self.keep(node, node.path, start, self.at - start, value)
             return
         raise RemoteProtocolError(f"{show(node.path)}: a varint is over {node.bytes} bytes", start)
@@ -211,6 +218,8 @@ def _show(expression: Expression) -> str:
     signs |= {"MUL": "*", "AND": "&", "OR": "|", "XOR": "^", "SHL": "<<", "SHR": ">>"}
     if isinstance(expression, Field):
         return show(expression.path)
+    if isinstance(expression, Size):
+        return f"the size of {show(expression.path)}"
     if isinstance(expression, Not):
         return f"not {_show(expression.operand)}"
     if isinstance(expression, int):

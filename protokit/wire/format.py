@@ -23,9 +23,10 @@ from protokit.wire.compiler import GREETING_STEPS, compile_image
 from protokit.wire.evaluation import evaluated
 from protokit.wire.explain import Piece, calculate, explain
 from protokit.wire.ids import ByteId, named
-from protokit.wire.layout import Delimited, Integer, Section, read, resolve, show, walk
+from protokit.wire.layout import Delimited, Integer, Section, Varint, read, resolve, show, walk
 from protokit.wire.program import Emit, Image, Meaning
 from protokit.wire.replies import TEXT_MAX, Greeting, Rendering, Replies, can_set, field_path, kept_node
+from protokit.wire.vocabulary import varint
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -126,7 +127,7 @@ class WireFormat:
         self.name = "declared"
         if mode not in MODES:
             raise DeclarationError(f"mode: {mode!r} is none of {', '.join(MODES)}")
-        bytes_id = id if isinstance(id, ByteId) else ByteId((), None, "decimal")
+        bytes_id = id if isinstance(id, ByteId) else ByteId((), None, None)
         ids = () if id is None else id if isinstance(id, tuple | list) else (id,)
         ids = bytes_id.fields or ids
         if bool(ids) != (mode in {"multiplexed", "pinned"}):
@@ -330,10 +331,12 @@ class WireFormat:
         """The id; of several that a frame has, the last one. None where it has none."""
         found: native.Id | None = None
         for node in walk(self.nodes):
-            if not isinstance(node, Integer | Section | Delimited) or node.path not in self.meaning.id:
+            if not isinstance(node, Integer | Section | Delimited | Varint):
                 continue
-            value = views.value_at(container, node.path)
-            if value is not None:
+            value = views.value_at(container, node.path) if node.path in self.meaning.id else None
+            if value is not None and isinstance(node, Varint):
+                found = varint(value)
+            elif value is not None:
                 found = int(value) % (1 << 8 * node.width) if isinstance(node, Integer) else bytes(value)
         return found
 

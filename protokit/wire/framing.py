@@ -21,14 +21,17 @@ from protokit.wire.layout import (
     Literal,
     Node,
     Section,
+    Size,
     Varint,
     fields_of,
     show,
+    sizes_of,
     walk,
 )
 from protokit.wire.texts import Texts
 
 if TYPE_CHECKING:
+    from protokit.wire.layout import Expression
     from protokit.wire.program import Meaning
 
 _FIXED = 1 << 16  # bytes of a section that stands at a fixed distance are fewer
@@ -60,6 +63,7 @@ class Framing(Texts):
         self.position = 0  # static offset from the start, while it is known
         self.answerable = 0
         self.used: set[FieldPath] = set()
+        self.sized: set[Size] = set()  # what is asked for its size
         self.early: set[FieldPath] = set()
 
     def frame(self) -> None:
@@ -84,35 +88,44 @@ class Framing(Texts):
         self.early |= set(m.id) | set(m.keep) | {path for one in m.variants for path in one}
         for expression in (m.response, m.oneway, m.heartbeat, m.drain, m.greeting):
             self.early |= fields_of(expression)
-        self.used |= self.early | fields_of(m.greeting_refused)
+            self._uses(expression)
+        self.used |= self.early
+        self._uses(m.greeting_refused)
         self.used |= {node.path for node in m.named.counters} if m.named else set()
         if not isinstance(m.timeout, views.Number):
-            self.used |= fields_of(m.timeout)
+            self._uses(m.timeout)
         if m.status is not None:
-            self.used |= fields_of(m.status[0])
+            self._uses(m.status[0])
         for one in m.app_error:
-            self.used |= {*views.sections_of([one.view])} if isinstance(one, views.Same) else fields_of(one)
+            if isinstance(one, views.Same):
+                self.used |= {*views.sections_of([one.view])}
+            else:
+                self._uses(one)
         self.used |= set(self.sections())
         for checksum in m.checksums:
             self.used |= {checksum.path, *(checksum.over or ())}
         self._used_by(self.nodes)
 
+    def _uses(self, expression: Expression) -> None:
+        self.used |= fields_of(expression)
+        self.sized |= sizes_of(expression)
+
     def _used_by(self, nodes: tuple[Node, ...]) -> None:
         for node in nodes:
             if isinstance(node, Section):
-                self.used |= fields_of(node.length)
+                self._uses(node.length)
             elif isinstance(node, Integers):
-                self.used |= fields_of(node.count)
+                self._uses(node.count)
             elif isinstance(node, ChunkList):
                 self.used.add(node.lengths)
             elif isinstance(node, Condition):
-                self.used |= fields_of(node.test)
+                self._uses(node.test)
             elif isinstance(node, Branch):
-                self.used |= fields_of(node.test)
+                self._uses(node.test)
                 self._used_by(node.then)
                 self._used_by(node.otherwise)
             elif isinstance(node, Choice):
-                self.used |= fields_of(node.key)
+                self._uses(node.key)
                 for _, case in node.cases:
                     self._used_by(case)
                 self._used_by(node.default or ())
@@ -135,7 +148,11 @@ class Framing(Texts):
             elif isinstance(node, Integer | Integers | Varint):
                 if isinstance(node, Integer):
                     self.widths[node.path] = node.width
+                if isinstance(node, Varint) and node.bytes > 5:  # a register may be too small
+                    self.widths[node.path] = 8
                 self._place(node.path, conditional=conditional)
+                if isinstance(node, Varint):
+                    self._span(node.path, conditional=conditional)
 
     def _place(self, path: FieldPath, *, conditional: bool, section: bool = False) -> None:
         if path not in self.used or path in self.registers:
@@ -153,6 +170,19 @@ class Framing(Texts):
             place = self.register()
             if conditional:
                 self.op("NOPLACE", place)
+
+    def _span(self, path: FieldPath, *, conditional: bool) -> None:
+        """Where a varint stands, if that is asked: it is an id, or lengths are computed from its size."""
+        is_id = path in self.meaning.id
+        if path in self.spans or not (is_id or Size(path, varint=True) in self.sized):
+            return
+        shared = [self.spans[one] for one in self.meaning.id if is_id and one in self.spans]
+        self.spans[path] = shared[0] if shared else self.register()
+        if shared:
+            return
+        self.register()
+        if conditional:
+            self.op("ABSENT", self.spans[path])
 
     def sequence(self, nodes: tuple[Node, ...]) -> None:
         """Nodes one behind the other; those at fixed distances together."""
@@ -302,8 +332,13 @@ class Framing(Texts):
     def varint(self, node: Varint) -> None:
         """An integer of seven bits a byte."""
         to = self.registers[node.path] if node.path in self.registers else self.register()
-        place = self.counters.get(node.path, (0, 0))[0]
-        self.op("UVAR", to, node.bytes, int(node.path in self.counters), place)
+        placed = node.path in self.counters or node.path in self.spans
+        place = (
+            self.counters[node.path][0] if node.path in self.counters else self.register() if placed else 0
+        )
+        self.op("UVAR", to, node.bytes, int(placed), place)
+        if node.path in self.spans:
+            self.op("SINCE", self.spans[node.path], place)
         self.loaded(node.path)
 
     def _at_most(self, length: int) -> None:

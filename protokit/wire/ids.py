@@ -22,17 +22,19 @@ from protokit.wire.layout import (
     Integers,
     Node,
     Section,
+    Size,
     Varint,
     fields_of,
     show,
+    sizes_of,
     walk,
 )
-from protokit.wire.vocabulary import ends
+from protokit.wire.vocabulary import ends, varint
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-FORMS = ("decimal", "hex", "raw", "uuid")
+FORMS = ("decimal", "hex", "raw", "uuid", "varint")
 MOST = 64  # bytes of an id
 _UUID = 36
 _DECIMAL = (0, 3, 5, 8, 10, 13, 15, 17, 20)  # digits of a number of so many bytes
@@ -41,22 +43,22 @@ _DECIMAL = (0, 3, 5, 8, 10, 13, 15, 17, 20)  # digits of a number of so many byt
 class ByteId:
     """What ``byte_id`` gives."""
 
-    def __init__(self, fields: tuple[Any, ...], most: int | None, form: str) -> None:
+    def __init__(self, fields: tuple[Any, ...], most: int | None, form: str | None) -> None:
         self.fields = fields
         self.most = most
         self.form = form
 
 
-def byte_id(*fields: Any, max: int | None = None, form: str = "decimal") -> ByteId:  # noqa: A002  # as of Until
+def byte_id(*fields: Any, max: int | None = None, form: str | None = None) -> ByteId:  # noqa: A002  # as of Until
     """An id that is a byte string: ``id=byte_id(this.id, max=36, form="hex")``.
 
     Args:
         fields: the section, or several where branches have their own.
         max: the most bytes of an id, 64 at most; needed where the declaration does not say it. A frame with a
             longer one is refused.
-        form: how the engine writes its own numbers, which servers get to see: ``decimal``, ``hex`` (lower
-            case), ``raw`` (big endian) or ``uuid`` (hex in groups, 36 bytes). Filled with zeros in front
-            where ids have a fixed size.
+        form: how the engine writes its own numbers, which servers get to see: ``decimal`` (None: that),
+            ``hex`` (lower case), ``raw`` (big endian) or ``uuid`` (hex in groups, 36 bytes). Filled with
+            zeros in front where ids have a fixed size. Of a UVar it is ``varint``, and None.
     """
     return ByteId(fields, max, form)
 
@@ -84,6 +86,8 @@ class Named:
     def write(self, number: int) -> bytes:
         """The engine's id for a number; wider ones lose their front."""
         number %= 1 << 8 * self.width
+        if self.form == "varint":
+            return varint(number)
         if self.form == "uuid":
             text = f"{number:032x}"
             return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:])).encode()
@@ -92,14 +96,28 @@ class Named:
         text = f"{number:x}" if self.form == "hex" else str(number)
         return text.rjust(self.most if self.fixed else 0, "0").encode()
 
+    def field(self, request_id: bytes) -> Any:
+        """What stands in the id's field: its bytes, or a varint's number."""
+        return number_of(request_id) if self.form == "varint" else request_id
+
     def allows(self, request_id: bytes) -> bool:
         """Whether a frame can have that id."""
+        if self.form == "varint":
+            whole = len(request_id) <= self.most and number_of(request_id) >> 64 == 0
+            return whole and varint(number_of(request_id)) == request_id
         if self.delimiter and not ends(request_id, self.delimiter):
             return False
         return len(request_id) == self.most if self.fixed else len(request_id) <= self.most
 
 
-def named(nodes: tuple[Node, ...], paths: Iterable[FieldPath], most: int | None, form: str) -> Named | None:
+def number_of(request_id: bytes) -> int:
+    """What a varint says."""
+    return sum((byte & 0x7F) << 7 * place for place, byte in enumerate(request_id))
+
+
+def named(
+    nodes: tuple[Node, ...], paths: Iterable[FieldPath], most: int | None, form: str | None
+) -> Named | None:
     """What the id's fields are; None where they are integers.
 
     Args:
@@ -113,13 +131,23 @@ def named(nodes: tuple[Node, ...], paths: Iterable[FieldPath], most: int | None,
     """
     fields = [node for node in walk(nodes) if not isinstance(node, Bits | Branch)]
     found = [node for node in fields if node.path in set(paths)]
-    if not any(isinstance(node, Section | Delimited | ChunkList | Integers) for node in found):
+    if not any(isinstance(node, Section | Delimited | ChunkList | Integers | Varint) for node in found):
         return None
     path = found[0].path
     facts = {_facts(node, node.path, most) for node in found}
     if len(facts) > 1:
         raise DeclarationError(f"{show(path)}: all ids have one size, or one maximum, and one delimiter")
     ((size, fixed, delimiter),) = facts
+    if all(isinstance(node, Varint) for node in found):
+        if form not in {None, "varint"}:
+            raise DeclarationError(
+                f"{show(path)}: a UVar is written as it is, not in the form {form}; "
+                f"write id=this.{show(path)}"
+            )
+        form = "varint"
+    elif form == "varint" or any(isinstance(node, Varint) for node in found):
+        raise DeclarationError(f"{show(path)}: the form varint is for ids that are a UVar in every branch")
+    form = form or "decimal"
     if form not in FORMS:
         raise DeclarationError(f"{show(path)}: the form {form!r} of an id is none of {', '.join(FORMS)}")
     width = _width(path, size, form, fixed=fixed)
@@ -130,9 +158,10 @@ def named(nodes: tuple[Node, ...], paths: Iterable[FieldPath], most: int | None,
             "form, or a length in front"
         )
     named = Named(size, fixed, form, width, delimiter, ())
-    if fixed or delimiter:
+    _undecided(nodes, {node.path for node in found})
+    if fixed:
         return named
-    sections = dict.fromkeys(node for node in found if isinstance(node, Section))
+    sections = dict.fromkeys(node for node in found if isinstance(node, Section | Delimited | Varint))
     counters = {node.path: _counters(nodes, node) for node in sections}
     if len(counters) < len(sections):  # cases of a Switch may have the same field
         raise DeclarationError(
@@ -144,7 +173,8 @@ def named(nodes: tuple[Node, ...], paths: Iterable[FieldPath], most: int | None,
     if len(ways) > 1 and any(isinstance(node, Varint) for node in ways):
         raise DeclarationError(f"{show(path)}: a UVar counts the id only alone; use integers of fixed width")
     for node in sections:
-        _checked(nodes, node, named)
+        if isinstance(node, Section):
+            _checked(nodes, node, named)
     return Named(size, fixed, form, width, delimiter, tuple(ways))
 
 
@@ -160,6 +190,8 @@ def _facts(node: Node, path: FieldPath, most: int | None) -> tuple[int, bool, by
         size, fixed, delimiter = most, False, b""
     elif isinstance(node, Delimited):
         size, fixed, delimiter = min(node.max, most or node.max), False, node.delimiter
+    elif isinstance(node, Varint):
+        size, fixed, delimiter = node.bytes, False, b""
     else:
         raise DeclarationError(
             f"{show(path)}: an id is an integer, or a section of its own: Bytes, Prefixed or Until"
@@ -178,21 +210,23 @@ def _width(path: FieldPath, size: int, form: str, *, fixed: bool) -> int:
         if not (fixed and size == _UUID):
             raise DeclarationError(f"{show(path)}: the form uuid is for ids that always have {_UUID} bytes")
         return 8
-    digits = {"raw": range(9), "hex": range(0, 18, 2), "decimal": _DECIMAL}[form]
+    varints = [(8 * width + 6) // 7 for width in range(9)]
+    digits = {"raw": range(9), "hex": range(0, 18, 2), "decimal": _DECIMAL, "varint": varints}[form]
     widths = [width for width in range(1, 9) if digits[width] <= size]
     if not widths:
         raise DeclarationError(
-            f"{show(path)}: {size} bytes hold no number of a byte in the form {form}; use form='raw'"
+            f"{show(path)}: {size} bytes hold no number of a byte in the form {form}; "
+            + ("declare UVar(10)" if form == "varint" else "use form='raw'")
         )
     return widths[-1]
 
 
-def _linear(expression: Expression) -> dict[FieldPath, int] | None:
+def _linear(expression: Expression) -> dict[Field | Size, int] | None:
     """How many times each field counts; None where an expression is no sum of fields."""
     if isinstance(expression, int):
         return {}
-    if isinstance(expression, Field):
-        return {expression.path: 1}
+    if isinstance(expression, Field | Size):
+        return {expression: 1}
     if isinstance(expression, Binary) and expression.op in {"ADD", "SUB", "MUL"}:
         left, right = _linear(expression.left), _linear(expression.right)
         if left is None or right is None:
@@ -201,46 +235,66 @@ def _linear(expression: Expression) -> dict[FieldPath, int] | None:
             factor = expression.right if isinstance(expression.right, int) else expression.left
             if not isinstance(factor, int):
                 return None
-            return {path: times * factor for path, times in (left or right).items()}
+            return {one: times * factor for one, times in (left or right).items()}
         sign = 1 if expression.op == "ADD" else -1
-        return {path: left.get(path, 0) + sign * right.get(path, 0) for path in {**left, **right}}
+        return {one: left.get(one, 0) + sign * right.get(one, 0) for one in {**left, **right}}
     return None if fields_of(expression) else {}
 
 
-def _counters(nodes: tuple[Node, ...], section: Section) -> list[FieldPath]:
+def _counters(nodes: tuple[Node, ...], node: Section | Delimited | Varint) -> list[FieldPath]:
     """The integers that grow by one with the id, so that all other lengths stay what they are."""
-    path = section.path
+    path = node.path
     lengths = [
-        (node.path, node.length if isinstance(node, Section) else node.count)
-        for node in walk(nodes)
-        if isinstance(node, Section | Integers) and node != section
+        (one.path, one.length if isinstance(one, Section) else one.count)
+        for one in walk(nodes)
+        if isinstance(one, Section | Integers) and one != node
     ]
-    own = _linear(section.length) or {}
-    grow = [one for one, times in own.items() if times == 1]
-    if len(grow) != 1 or len(own) != 1:
-        raise DeclarationError(
-            f"{show(path)}: an id's length is one field, plus or minus a constant; give it one of its own"
-        )
+    grow: list[Field | Size] = [Size(path, varint=isinstance(node, Varint))]
+    if isinstance(node, Section):
+        own = _linear(node.length) or {}
+        grow += [one for one, times in own.items() if times == 1 and isinstance(one, Field)]
+        if len(grow) != 2 or len(own) != 1:  # its size, and the field that says it
+            raise DeclarationError(
+                f"{show(path)}: an id's length is one field, plus or minus a constant; give it one of its own"
+            )
     for _ in range(len(lengths) + 1):
         again = False
         for other, length in lengths:
-            if not fields_of(length) & set(grow):
+            if not _leaves(length) & set(grow):
                 continue
             sums = _linear(length)
             off = sum((sums or {}).get(one, 0) for one in grow)
             if sums is not None and off == 0:
                 continue
-            ways = [one for one, times in (sums or {}).items() if times == -off and one not in grow]
+            ways = [
+                one
+                for one, times in (sums or {}).items()
+                if times == -off and one not in grow and isinstance(one, Field)
+            ]
             if len(ways) != 1 or abs(off) != 1:
                 raise DeclarationError(
                     f"{show(other)}: its length depends on that of the id {show(path)} in a way that the "
-                    "engine cannot keep right; give it a length of its own"
+                    f"engine cannot keep right, since {_why(sums, off)}; give it a length of its own"
                 )
             grow.append(ways[0])
             again = True
         if not again:
             break
-    return grow
+    return [one.path for one in grow if isinstance(one, Field)]
+
+
+def _leaves(expression: Expression) -> set[Field | Size]:
+    sizes = sizes_of(expression)
+    return {*sizes, *(Field(path) for path in fields_of(expression))}
+
+
+def _why(sums: dict[Field | Size, int] | None, off: int) -> str:
+    """Why no field makes up for an id of another length."""
+    if sums is None:
+        return "fields in it are multiplied with each other, shifted or masked"
+    if abs(off) != 1:
+        return f"the id's length counts {abs(off)} times in it"
+    return "no single field makes up for it"
 
 
 def _agree(counters: dict[FieldPath, list[FieldPath]]) -> None:
@@ -267,6 +321,18 @@ def _way(nodes: tuple[Node, ...], path: FieldPath) -> Integer | Varint:
                 "ids have other lengths"
             )
     return ways[0]
+
+
+def _undecided(nodes: tuple[Node, ...], paths: set[FieldPath]) -> None:
+    """No test asks for the size of an id."""
+    for node in walk(nodes):
+        test = node.key if isinstance(node, Choice) else getattr(node, "test", 0)
+        for size in sizes_of(test):
+            if size.path in paths:
+                raise DeclarationError(
+                    f"{show(size.path)}: a test goes by the size of the id; the engine's own ids have other "
+                    "sizes"
+                )
 
 
 def _checked(nodes: tuple[Node, ...], section: Section, ids: Named) -> None:

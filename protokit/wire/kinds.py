@@ -26,6 +26,7 @@ from protokit.wire.layout import (
     Varint,
     fields_of,
     show,
+    sizes_of,
     walk,
 )
 
@@ -35,13 +36,25 @@ if TYPE_CHECKING:
     from protokit.wire.program import Meaning
 
 NUMBER, WHOLE, ARRAY, SECTION = "number", "whole", "array", "section"
-_NONE = {NUMBER: "integer field", WHOLE: "integer", ARRAY: "Array of integers", SECTION: "section"}
+VARINT, PIECE = "varint", "piece"
+_NONE = {
+    NUMBER: "integer field",
+    WHOLE: "integer",
+    ARRAY: "Array of integers",
+    SECTION: "section",
+    VARINT: "UVar",
+    PIECE: "section in one piece",
+}
 _INSTEAD = {
     NUMBER: "only integers are computed with: declare it as one, such as Int32ub",
     WHOLE: "an integer of fixed width is needed: declare it as one, such as Int32ub",
     ARRAY: "lengths are an Array of integers: Array(this.n, Int32ub)",
     SECTION: "texts are found in bytes: declare it as Bytes(n), or name a field that holds the text",
+    VARINT: "size_() is of a UVar; of a section write len_(this.NAME)",
+    PIECE: "len_() is of a section in one piece: Bytes, Prefixed or Until; of a UVar write size_(this.NAME)",
 }
+# What else a kind may be read as.
+_ALSO = {WHOLE: {NUMBER}, VARINT: {NUMBER}, PIECE: {SECTION}}
 
 
 def check_kinds(nodes: tuple[Node, ...], meaning: Meaning) -> None:
@@ -52,14 +65,14 @@ def check_kinds(nodes: tuple[Node, ...], meaning: Meaning) -> None:
     """
     fields = _fields(nodes)
     hidden = {
-        path for path in fields if SECTION in fields.get(path[:-1], {})
+        path for path in fields if PIECE in fields.get(path[:-1], {})
     }  # a Prefixed's length has no name
     lengths = [(what, path, wanted) for what, path, wanted in _read_by_nodes(nodes) if path not in hidden]
     for what, path, wanted in (*lengths, *_read_by_meaning(meaning)):
         if path not in fields or path in hidden:
             raise DeclarationError(f"{what}: {show(path)} is no {_NONE[wanted]} of the format")
         for kind, seen in fields[path].items():
-            if kind != wanted and not (kind == WHOLE and wanted == NUMBER):
+            if kind != wanted and wanted not in _ALSO.get(kind, ()):
                 raise DeclarationError(f"{what}: this.{show(path)} is {seen}, and {_INSTEAD[wanted]}")
 
 
@@ -73,11 +86,13 @@ def _fields(nodes: tuple[Node, ...]) -> dict[FieldPath, dict[str, str]]:
         elif isinstance(node, Integer):
             found.setdefault(node.path, {})[WHOLE] = f"an integer ({node.width} bytes)"
         elif isinstance(node, Varint):
-            found.setdefault(node.path, {})[NUMBER] = "an integer (UVar)"
+            found.setdefault(node.path, {})[VARINT] = "an integer (UVar)"
         elif isinstance(node, Integers):
             found.setdefault(node.path, {})[ARRAY] = "an Array of integers"
-        elif isinstance(node, Section | ChunkList | Delimited):
-            found.setdefault(node.path, {})[SECTION] = "a section of bytes"
+        elif isinstance(node, Section | Delimited):
+            found.setdefault(node.path, {})[PIECE] = "a section of bytes"
+        elif isinstance(node, ChunkList):
+            found.setdefault(node.path, {})[SECTION] = "made of chunks"
     return found
 
 
@@ -103,8 +118,15 @@ def _read_by_nodes(nodes: tuple[Node, ...]) -> Iterator[tuple[str, FieldPath, st
             read = node.test
         elif isinstance(node, Choice):
             read = node.key
-        for path in sorted(fields_of(read)):
-            yield what, path, NUMBER
+        yield from _read_by(what, read)
+
+
+def _read_by(what: str, expression: Expression) -> Iterator[tuple[str, FieldPath, str]]:
+    sizes = sizes_of(expression)
+    for size in sorted(sizes, key=lambda one: one.path):
+        yield what, size.path, VARINT if size.varint else PIECE
+    for path in sorted(fields_of(expression) - {size.path for size in sizes}):
+        yield what, path, NUMBER
 
 
 def _read_by_meaning(m: Meaning) -> Iterator[tuple[str, FieldPath, str]]:
@@ -120,10 +142,9 @@ def _read_by_meaning(m: Meaning) -> Iterator[tuple[str, FieldPath, str]]:
         *(("app_error", one) for one in m.app_error if not isinstance(one, views.Same)),
     ]
     for what, expression in numbers:
-        for path in sorted(fields_of(expression)):
-            yield what, path, NUMBER
+        yield from _read_by(what, expression)
     for path in m.id:
-        yield "id", path, WHOLE if m.named is None else SECTION
+        yield "id", path, WHOLE if m.named is None else VARINT if m.named.form == "varint" else SECTION
     for path in m.keep:
         yield "keep", path, WHOLE
     for variant in m.variants:

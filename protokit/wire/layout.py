@@ -14,7 +14,7 @@ import construct
 from construct import expr
 
 from protokit.errors import DeclarationError
-from protokit.wire.vocabulary import Chunks, Until, UVar
+from protokit.wire.vocabulary import Chunks, Until, UVar, varint_size
 
 FieldPath = tuple[str, ...]
 
@@ -24,6 +24,14 @@ class Field:
     """The value of a field."""
 
     path: FieldPath
+
+
+@dataclass(frozen=True)
+class Size:
+    """The bytes that a section takes, or a varint; 0 where it is absent."""
+
+    path: FieldPath
+    varint: bool
 
 
 @dataclass(frozen=True)
@@ -42,8 +50,8 @@ class Not:
     operand: Any
 
 
-# An expression is an int, a Field, a Binary or a Not.
-Expression = int | Field | Binary | Not
+# An expression is an int, a Field, a Size, a Binary or a Not.
+Expression = int | Field | Size | Binary | Not
 
 OPERATORS = {
     operator.add: "ADD",
@@ -209,12 +217,26 @@ def resolve(value: Any, scope: FieldPath, at: FieldPath) -> Expression:
         return Binary("SUB", 0, resolve(value.operand, scope, at))
     if isinstance(value, expr.Path):
         return Field(path_of(value, scope, at))
+    if isinstance(value, expr.FuncPath):
+        return _size(value, scope, at)
     if callable(value):
         raise _refuse(
             at,
             "a lambda or function cannot be compiled; write an expression with this, or use the native tier",
         )
     raise _refuse(at, f"{value!r} is no expression")
+
+
+def _size(value: Any, scope: FieldPath, at: FieldPath) -> Size:
+    inner = vars(value)  # construct shows it no other way
+    function, operand = inner["_FuncPath__func"], inner["_FuncPath__operand"]
+    if function not in {len, varint_size} or not isinstance(operand, expr.Path):
+        raise _refuse(
+            at,
+            f"{value} is not in the vocabulary; of functions there are len_(this.SECTION) and, of a UVar, "
+            "size_(this.NAME)",
+        )
+    return Size(path_of(operand, scope, at), varint=function is varint_size)
 
 
 def path_of(value: Any, scope: FieldPath, at: FieldPath) -> FieldPath:
@@ -421,13 +443,22 @@ def _hint(subcon: Any) -> str:
 
 def fields_of(expression: Expression) -> set[FieldPath]:
     """The paths that an expression reads."""
-    if isinstance(expression, Field):
+    if isinstance(expression, Field | Size):
         return {expression.path}
     if isinstance(expression, Binary):
         return fields_of(expression.left) | fields_of(expression.right)
     if isinstance(expression, Not):
         return fields_of(expression.operand)
     return set()
+
+
+def sizes_of(expression: Expression) -> set[Size]:
+    """The sizes that an expression reads."""
+    if isinstance(expression, Size):
+        return {expression}
+    if isinstance(expression, Binary):
+        return sizes_of(expression.left) | sizes_of(expression.right)
+    return sizes_of(expression.operand) if isinstance(expression, Not) else set()
 
 
 def read(declaration: Any) -> tuple[Node, ...]:

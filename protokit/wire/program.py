@@ -18,6 +18,7 @@ from protokit.wire.layout import (
     Field,
     FieldPath,
     Not,
+    Size,
     show,
 )
 
@@ -101,6 +102,7 @@ class Program:
         self.places: dict[bytes, int] = {}
         self.constants: dict[int, int] = {}
         self.registers: dict[FieldPath, int] = {}
+        self.spans: dict[FieldPath, int] = {}  # of varints: the sections that they stand in
         self.widths: dict[FieldPath, int] = {}
         self.next_register = 0
         self.next_slice = 0
@@ -144,6 +146,8 @@ class Program:
         """The register that holds it."""
         if isinstance(expression, Field):
             return self.registers[expression.path]
+        if isinstance(expression, Size):
+            return (self.spans if expression.varint else self.registers)[expression.path] + 1
         to = self.register()
         if isinstance(expression, int):
             self.load_constant(to, expression)

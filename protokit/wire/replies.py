@@ -160,7 +160,7 @@ class Rendering:
         ids = self.meaning.named
         for path in self.meaning.id:
             if can_set(values, path):
-                _set_default(values, path, request_id if ids is None else ids.write(request_id))
+                _set_default(values, path, request_id if ids is None else ids.field(ids.write(request_id)))
         try:
             return explain(self.nodes, self.build(values))
         except (LocalProtocolError, RemoteProtocolError, EOFError) as error:

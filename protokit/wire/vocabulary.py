@@ -64,18 +64,38 @@ class Until(Construct):  # type: ignore[misc]  # construct has no types
         return obj
 
 
+def varint(value: int) -> bytes:
+    """An unsigned integer as LEB128."""
+    data = bytearray()
+    while value >= 0x80:
+        data.append(value & 0x7F | 0x80)
+        value >>= 7
+    data.append(value)
+    return bytes(data)
+
+
+def varint_size(value: int) -> int:
+    """The bytes that a UVar takes."""
+    return len(varint(value))
+
+
+# ``size_(this.id)``: the bytes that a UVar takes, for lengths over it.
+size_ = expr.FuncPath(varint_size)
+
+
 class UVar(Construct):  # type: ignore[misc]  # construct has no types
     """An unsigned LEB128 integer; one that is longer than it must be is refused.
 
     Args:
-        bytes: the most bytes it may take, 1 to 5.
+        bytes: the most bytes it may take, 1 to 10; of 10 bytes it has 64 bits at most.
     """
 
     def __init__(self, bytes: int) -> None:  # noqa: A002  # as the docs call it
         super().__init__()
-        if not 1 <= bytes <= 5:
-            raise DeclarationError("UVar takes 1 to 5 bytes")
+        if not 1 <= bytes <= 10:
+            raise DeclarationError(f"UVar({bytes}): a varint takes 1 to 10 bytes")
         self.bytes = bytes
+        self.end = 1 << min(7 * bytes, 64)
 
     def _parse(self, stream: Any, context: Any, path: str) -> int:  # noqa: ARG002
         value = 0
@@ -85,19 +105,16 @@ class UVar(Construct):  # type: ignore[misc]  # construct has no types
             if not byte & 0x80:
                 if byte == 0 and i > 0:
                     raise construct.ValidationError("a varint is longer than it must be", path=path)
+                if value >= self.end:
+                    raise construct.ValidationError("a varint is over 64 bits", path=path)
                 return int(value)
         raise construct.ValidationError(f"a varint is longer than {self.bytes} bytes", path=path)
 
     def _build(self, obj: int, stream: Any, context: Any, path: str) -> int:  # noqa: ARG002
-        if not 0 <= obj < 1 << (7 * self.bytes):
+        if not 0 <= obj < self.end:
             raise construct.IntegerError(f"{obj} does not fit a varint of {self.bytes} bytes", path=path)
-        data = bytearray()
-        value = obj
-        while value >= 0x80:
-            data.append(value & 0x7F | 0x80)
-            value >>= 7
-        data.append(value)
-        stream_write(stream, bytes(data), len(data), path)
+        data = varint(obj)
+        stream_write(stream, data, len(data), path)
         return obj
 
 

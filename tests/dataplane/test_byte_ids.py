@@ -23,7 +23,8 @@ class Speaker:
         self.nested = name == "branched"
 
     def frame(self, kind, request_id=None, body=b"", status=0) -> bytes:
-        made = values(kind, body, status) | ({} if request_id is None else {"id": request_id})
+        named = self.wire.meaning.named
+        made = values(kind, body, status) | ({} if request_id is None else {"id": named.field(request_id)})
         if self.nested:
             status = {"status": made.pop("status")} if kind in {2, 5} else {}
             made = {"kind": made.pop("kind"), "in": made | status}
@@ -43,7 +44,7 @@ class Speaker:
         named = self.wire.meaning.named
         if named.fixed:
             return b"A" * named.most, b"7" * named.most
-        return b"A", b"B" * named.most
+        return b"A", b"\xff" * 9 + b"\1" if named.form == "varint" else b"B" * named.most
 
 
 @pytest.fixture(params=ALL)

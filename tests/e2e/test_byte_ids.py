@@ -11,6 +11,7 @@ import protokit
 from protokit import Status
 from protokit import config as configuration
 from protokit.plugins import Plugin, Registry
+from protokit.wire.vocabulary import varint
 
 ALL = protocols()
 
@@ -23,7 +24,7 @@ class Peer:
         self.reader, self.writer, self.rest = reader, writer, b""
 
     def send(self, kind, request_id, body=b"", status=0) -> None:
-        made = values(kind, body, status) | {"id": request_id}
+        made = values(kind, body, status) | {"id": self.wire.meaning.named.field(request_id)}
         if self.nested:
             made = {"kind": made.pop("kind"), "in": made}
             if kind not in {2, 5}:
@@ -75,6 +76,8 @@ class Server:
 
 def some_ids(named, count):
     """Different ones, of all lengths that there may be."""
+    if named.form == "varint":
+        return [varint(n << 7 * n % 60) for n in range(count)]
     if named.fixed:
         return [b"%0*d" % (named.most, 7 * n) for n in range(count)]
     return [b"%d" % n + b"z" * (n * 5 % (named.most - 1)) for n in range(count)]

@@ -1292,9 +1292,37 @@ MUTANTS = (
     Mutant(
         "check: an integer may be wide",
         "declared_check.c",
-        "    case PK_I_UVAR: return n->b < 1 || n->b > 5 ?",
+        "    case PK_I_UVAR: return n->b < 1 || n->b > 10 ?",
         "    case PK_I_UVAR: return 0 ?",
         "tests/wire/test_programs.py::test_a_wrong_program_is_refused_with_the_instruction[a long varint]",
+    ),
+    Mutant(
+        "check: what no varint marked may begin a section",
+        "declared_types.c",
+        "  if (c->now.r[i] != PLACE || c->now.width[i] != 0) refuse_index(",
+        "  if (0) refuse_index(",
+        "tests/wire/test_programs.py::test_a_wrong_program_is_refused_with_the_instruction[a section since what is read later]",
+    ),
+    Mutant(
+        "a varint may say more than 64 bits",
+        "declared_run.c",
+        "            if (i == 9 && byte > 1) FAIL(PK_ERR_FORMAT, at + i); /* over 64 bits */\n",
+        "",
+        "tests/wire/test_ids.py::test_what_is_no_varint_of_64_bits_is_neither_read_nor_written",
+    ),
+    Mutant(
+        "any bytes are written as a varint id",
+        "declared_ids.c",
+        "  if (p->id_form == PK_ID_VARINT && !is_varint(id, id_size)) return PK_ERR_UNSUPPORTED;\n",
+        "",
+        "tests/wire/test_ids.py::test_what_is_no_varint_of_64_bits_is_neither_read_nor_written",
+    ),
+    Mutant(
+        "a varint's section begins where it is at",
+        "declared_run.c",
+        "        r[n->a] = from;\n        r[n->a + 1] = (int64_t)at - from;\n",
+        "        r[n->a] = (int64_t)at;\n        r[n->a + 1] = (int64_t)at - from;\n",
+        "tests/wire/test_ids.py::test_varints_of_64_bits_are_ids_and_what_counts_them_follows",
     ),
     Mutant(
         "check: a test may lead back",

@@ -7,6 +7,13 @@ from named import golden, protocols
 from protokit.testing import conformance
 
 _ALL = protocols()
-TestHexed, TestSized, TestLined, TestBranched, TestUnique, TestOwn = (
-    conformance(protocol, golden=golden(name), examples=60) for name, protocol in _ALL.items()
-)
+(
+    TestHexed,
+    TestSized,
+    TestLined,
+    TestBranched,
+    TestUnique,
+    TestVarints,
+    TestFolded,
+    TestOwn,
+) = (conformance(protocol, golden=golden(name), examples=60) for name, protocol in _ALL.items())

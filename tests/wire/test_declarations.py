@@ -71,6 +71,7 @@ from protokit.wire import (
     lines,
     number,
     pairs,
+    size_,
     split,
     table,
     text,
@@ -82,7 +83,19 @@ LIMIT = 1 << 16
 HELLO = ("client", lambda variant: {"small": 1})
 INTEGERS = [Int8ub, Int8sb, Int16ub, Int16ul, Int16sb, Int24ub, Int32ub, Int32sl, Int64ub, Int64ul, Int64sb]
 LENGTHS = [Int8ub, Int16ub, Int16ul, Int16sb, Int24ub, Int32sb, Int32sl, UVar(3)]
-PLAIN = ["integer", "one_byte", "const", "section", "prefixed", "fixed", "bits", "until", "uvar", "chunks"]
+PLAIN = [
+    "integer",
+    "one_byte",
+    "const",
+    "section",
+    "prefixed",
+    "fixed",
+    "bits",
+    "until",
+    "uvar",
+    "sized",
+    "chunks",
+]
 REFERRING = ["check", "computed", "absent", "either", "switch", "struct"]
 QUICK = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 
@@ -170,7 +183,18 @@ class Grower:
         return [name / Until(self.draw(st.binary(min_size=1, max_size=3)), self.draw(st.integers(0, 40)))]
 
     def uvar(self, name):
-        return [name / UVar(self.draw(st.integers(1, 5)))]
+        return [name / UVar(self.draw(st.integers(1, 10)))]
+
+    def sized(self, name):
+        """What a varint and a delimited text take, counted by a length in front of them."""
+        mark, word, total = f"{name}_mark", f"{name}_word", f"{name}_total"
+        counted = size_(this[mark]) + len_(this[word])
+        return [
+            total / Rebuild(self.one([Int16ub, Int32sl, UVar(3)]), counted + len_(this[name])),
+            mark / UVar(self.draw(st.integers(1, 10))),
+            word / Until(b";", max=20),
+            name / Bytes(this[total] - counted),
+        ]
 
     def chunks(self, name):
         count, sizes = f"{name}_count", f"{name}_lens"
@@ -315,7 +339,7 @@ def formats(draw):
         kind / Int8ub,
         body / Switch(this[kind], {1: request, 2: answer}, default=Error),
     ]
-    integer = draw(st.sampled_from([Int8ub, Int16ul, Int32ub, Int64ub, BytesInteger(5)]))
+    integer = draw(st.sampled_from([Int8ub, Int16ul, Int32ub, Int64ub, BytesInteger(5), UVar(2), UVar(10)]))
     fields.insert(draw(st.integers(0, 2)), number / integer)
     wire = WireFormat(
         Struct(*fields),
@@ -390,8 +414,16 @@ def test_random_declarations_agree_with_construct(data):
         assert got == wanted
         if got[0] == "request":
             assert asked(wire, bad[: got[1]]) == asked_reference(wire, bad)
-    reply = native.error(wire.address, Status.TIMEOUT, 9, 0, b"why not")
-    assert wire.message(reply).fields[body][text] == b"why not"
+    written = b"\t" if wire.meaning.named else 9
+    reply = native.error(wire.address, Status.TIMEOUT, written, 0, b"why not")
+    answer = wire.message(reply)
+    assert (answer.id, answer.fields[body][text]) == (written, b"why not")
+    if wire.meaning.named:
+        changed = native.patch_id(wire.address, whole, written)
+        assert (wire.message(changed).id, native.patch_id(wire.address, changed, expected[2])) == (
+            written,
+            whole,
+        )
 
 
 NASTY = Struct(
@@ -615,7 +647,10 @@ def test_wrong_fields_are_refused_with_the_field_and_the_reason(name):
             {"id": this.bit.a},
             "id: this.bit.a is a bit field .3 bits., and an integer of fixed width is needed",
         ),
-        ({"id": this.uvar}, "id: this.uvar is an integer .UVar., and an integer of fixed width is needed"),
+        (
+            {"id": this.id, "checksum": crc32(this.uvar, over="before")},
+            "checksum: this.uvar is an integer .UVar., and an integer of fixed width is needed",
+        ),
         ({"id": this.id, "response": lambda frame: 1}, "response: a lambda"),
         (
             {"id": this.id, "checksum": crc32(this.small, over="before")},

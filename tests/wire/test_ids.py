@@ -22,19 +22,25 @@ from construct import (
 )
 
 from protokit import Status, WireFormat, native
-from protokit.errors import DeclarationError, RemoteProtocolError
-from protokit.wire import Chunks, ErrorText, Replies, Until, UVar, byte_id, lengths
+from protokit.errors import DeclarationError, LocalProtocolError, RemoteProtocolError
+from protokit.wire import Chunks, ErrorText, Replies, Until, UVar, byte_id, lengths, size_
 
 BODY = "body" / Prefixed(Int16ub, GreedyBytes)
 
 
-def wire(*fields, request_id, **more):
+def wire(*fields, request_id, rest=(), **more):
     return WireFormat(
         Struct("kind" / Int8ub, *fields, BODY),
         id=request_id,
         response=this.kind == 2,
         replies=Replies(
-            error=lambda status, variant: {"kind": 2, "body": ErrorText(), "parts": [], "rest": b""}
+            error=lambda status, variant: {
+                "kind": 2,
+                "body": ErrorText(),
+                "parts": [],
+                "rest": b"",
+                **dict(rest),
+            }
         ),
         **more,
     )
@@ -51,17 +57,90 @@ def wire(*fields, request_id, **more):
         (["id" / Prefixed(Int8ub, GreedyBytes)], byte_id(this.id, max=20), b"7"),
         (["id" / Prefixed(UVar(2), GreedyBytes)], byte_id(this.id, max=20, form="hex"), b"7"),
         (["id" / Prefixed(Int8ub, GreedyBytes)], byte_id(this.id, max=9, form="raw"), b"\0\0\0\0\0\0\0\7"),
+        (["id" / UVar(2)], this.id, b"\7"),
+        (["id" / UVar(10)], byte_id(this.id), b"\7"),
     ],
 )
 def test_a_section_may_be_the_id(fields, request_id, written):
     one = wire(*fields, request_id=request_id)
-    frame = one.build({"kind": 1, "id": written, "body": b"x"})
+    field = one.meaning.named.field(written)
+    frame = one.build({"kind": 1, "id": field, "body": b"x"})
     assert native.frame(one.address, frame).id == one.message(frame).id == written
     assert native.write_id(one.address, 7) == written
     assert native.read_id(one.address, written) == 7
     assert native.error(one.address, Status.DENIED, written, 0, b"no") == one.build(
-        {"kind": 2, "id": written, "body": b"no"}
+        {"kind": 2, "id": field, "body": b"no"}
     )
+
+
+VARINTS = [
+    (b"\0", 0),
+    (b"\x7f", 127),
+    (b"\x80\1", 128),
+    (b"\xff" * 8 + b"\x7f", 2**63 - 1),
+    (b"\x80" * 9 + b"\1", 2**63),
+    (b"\xff" * 9 + b"\1", 2**64 - 1),
+]
+NO_VARINTS = [
+    b"\x80\0",
+    b"\xff" * 9 + b"\2",
+    b"\xff" * 10 + b"\0",
+    b"\x80" * 9 + b"\0",
+    b"\xff" * 9 + b"\x7f",
+]
+
+
+def counted():
+    fields = [
+        "total" / Rebuild(Int8ub, size_(this.id) + len_(this.text)),
+        "id" / UVar(10),
+        "text" / Bytes(this.total - size_(this.id)),
+    ]
+    return wire(*fields, request_id=this.id, rest={"text": b"t"})
+
+
+def test_varints_of_64_bits_are_ids_and_what_counts_them_follows():
+    one = counted()
+    for data, number in VARINTS:
+        given = {"kind": 1, "id": number, "text": b"text", "body": b"x"}
+        frame = one.build(given)
+        assert one.parse(frame)[0].id == number
+        assert native.frame(one.address, frame).id == one.message(frame).id == data
+        for other, then in VARINTS:
+            changed = native.patch_id(one.address, frame, other)
+            assert changed == one.build({**given, "id": then})
+        reply = native.error(one.address, Status.DENIED, data, 0, b"no")
+        assert reply == one.build({"kind": 2, "id": number, "text": b"t", "body": b"no"})
+
+
+def test_what_is_no_varint_of_64_bits_is_neither_read_nor_written():
+    one = counted()
+    frame = one.build({"kind": 1, "id": 7, "text": b"text", "body": b"x"})
+    for data in NO_VARINTS:
+        wrong = frame[:2] + data + frame[3:]
+        assert native.frame(one.address, wrong).result == -2, data
+        with pytest.raises(RemoteProtocolError, match="a varint is"):
+            one.parse(wrong)
+        with pytest.raises(RemoteProtocolError, match="a varint is"):
+            one.explain(wrong)
+    for data in [*NO_VARINTS, b"", b"\x80", b"\1\1"]:
+        with pytest.raises(LocalProtocolError, match="cannot have the id"):
+            native.patch_id(one.address, frame, data)
+
+
+def test_the_size_of_a_varint_that_is_no_id():
+    one = wire(
+        "id" / Int32ub,
+        "total" / Rebuild(Int8ub, size_(this.mark) + len_(this.text)),
+        "mark" / If(this.kind == 1, UVar(5)),
+        "text" / Bytes(this.total - size_(this.mark)),
+        request_id=this.id,
+        rest={"text": b""},
+    )
+    for kind, mark in ((1, 5), (1, 500), (2, None)):
+        frame = one.build({"kind": kind, "id": 1, "mark": mark, "text": b"text", "body": b"x"})
+        assert one.parse(frame)[0].text == b"text"
+        assert native.frame(one.address, frame).size == len(frame)
 
 
 LENGTH = "n" / Rebuild(Int8ub, len_(this.id))
@@ -153,6 +232,42 @@ LENGTH = "n" / Rebuild(Int8ub, len_(this.id))
             ["id" / Bytes(4), "ie" / Bytes(5)],
             byte_id(this.id, this.ie),
             "id: all ids have one size, or one maximum, and one delimiter",
+        ),
+        (["id" / UVar(1)], this.id, "id: 1 bytes hold no number of a byte in the form varint; declare UVar"),
+        (
+            ["id" / UVar(9)],
+            byte_id(this.id, form="hex"),
+            "id: a UVar is written as it is, not in the form hex",
+        ),
+        (
+            ["id" / Bytes(9)],
+            byte_id(this.id, form="varint"),
+            "id: the form varint is for ids that are a UVar",
+        ),
+        (
+            ["id" / UVar(9), "x" / If(size_(this.id) == 1, Int8ub)],
+            this.id,
+            "id: a test goes by the size of the id",
+        ),
+        (
+            ["t" / Int8ub, "id" / UVar(9), "x" / Bytes(this.t - 2 * size_(this.id))],
+            this.id,
+            "x: its length depends on that of the id id .* the id's length counts 2 times in it",
+        ),
+        (
+            ["t" / Int8ub, "id" / UVar(9), "x" / Bytes(this.t & size_(this.id))],
+            this.id,
+            "x: .* since fields in it are multiplied with each other, shifted or masked",
+        ),
+        (
+            ["id" / Int8ub, "x" / Bytes(size_(this.id))],
+            this.id,
+            "x: this.id is an integer .* size_.. is of a UVar",
+        ),
+        (
+            ["id" / UVar(9), "x" / Bytes(len_(this.id))],
+            this.id,
+            "x: this.id is an integer .UVar., and len_.. is of",
         ),
     ],
 )

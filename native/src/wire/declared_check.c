@@ -58,7 +58,7 @@ static const char *bad_operands(const declared *d, uint32_t pc) {
       return (uint32_t)n->i <= pc ? "it jumps backward" : NULL;
     case PK_I_LOAD: return n->b < 1 || n->b > 8 ? "its integer's width is out of range" : NULL;
     case PK_I_MARK: return n->b < 1 || n->b > 8 ? "its integer's width is out of range" : NULL;
-    case PK_I_UVAR: return n->b < 1 || n->b > 5 ? "its integer's width is out of range" : NULL;
+    case PK_I_UVAR: return n->b < 1 || n->b > 10 ? "its integer's width is out of range" : NULL;
     case PK_I_SUM: return (n->c & 15) < 1 || (n->c & 15) > 8 ? "its integers' width is out of range" : NULL;
     case PK_I_BITS: return n->c > 63 ? "its shift is out of range" : NULL;
     case PK_I_KIND: return n->i < PK_KIND_REQUEST ? "no frame is of that kind" : NULL;

@@ -69,6 +69,13 @@ static size_t splice_varint(const uint8_t *data, size_t size, size_t from, int64
   return from + size - end;
 }
 
+/* One varint of 64 bits at most, no longer than it must be. */
+static int is_varint(const uint8_t *id, uint32_t size) {
+  for (uint32_t i = 0; i + 1 < size; i++)
+    if (!(id[i] & 0x80)) return 0;
+  return size > 0 && size <= 10 && id[size - 1] < 0x80 && (size == 1 || id[size - 1] > 0) && (size < 10 || id[9] == 1);
+}
+
 int pk_declared_splice_id(const pk_codec *codec, const uint8_t *data, const pk_frame *f, const uint8_t *id,
                      uint32_t id_size, uint8_t *out, size_t cap) {
   const declared *d = declared_of(codec);
@@ -77,6 +84,7 @@ int pk_declared_splice_id(const pk_codec *codec, const uint8_t *data, const pk_f
   pk_frame again = {0};
   machine m;
   if (old.at == PK_NO_ID || id_size > p->id_max || (p->id_fixed && id_size != p->id_max)) return PK_ERR_UNSUPPORTED;
+  if (p->id_form == PK_ID_VARINT && !is_varint(id, id_size)) return PK_ERR_UNSUPPORTED;
   if (cap < pk_id_room(codec, f->size)) return PK_ERR_SPACE;
   int64_t more = (int64_t)id_size - old.size;
   uint32_t counters = more != 0 ? p->counters.count : 0;

@@ -118,6 +118,7 @@ int pk_declared_run(const declared *d, uint32_t pc, machine *m, const uint8_t *d
           v |= (uint64_t)(byte & 0x7f) << (7 * i);
           if (!(byte & 0x80)) {
             if (byte == 0 && i > 0) FAIL(PK_ERR_FORMAT, at + i); /* longer than it must be */
+            if (i == 9 && byte > 1) FAIL(PK_ERR_FORMAT, at + i); /* over 64 bits */
             break;
           }
           if (i + 1 == n->b) FAIL(PK_ERR_FORMAT, at + i);
@@ -142,6 +143,12 @@ int pk_declared_run(const declared *d, uint32_t pc, machine *m, const uint8_t *d
           if (data[at + i] != literal.data[i]) FAIL(n->b ? PK_ERR_MAGIC : PK_ERR_FORMAT, at + i);
         }
         at += literal.size;
+        break;
+      }
+      case PK_I_SINCE: {
+        int64_t from = r[n->b];
+        r[n->a] = from;
+        r[n->a + 1] = (int64_t)at - from;
         break;
       }
       case PK_I_SPAN:

@@ -100,6 +100,11 @@ static void section(checker *c, uint32_t i) {
   if (is != UNWRITTEN && is != SECTION) refuse_index(c, "register", i, "is a number, and is read as a section");
 }
 
+/* Of a varint, which was read: it stands in front of `at`. */
+static void varint(checker *c, uint32_t i) {
+  if (c->now.r[i] != PLACE || c->now.width[i] != 0) refuse_index(c, "register", i, "is no place of a varint on some path");
+}
+
 static void set(checker *c, uint32_t i, uint8_t is) {
   facts *f = &c->now;
   if (f->r[i] == SIZE) f->r[i - 1] = UNWRITTEN;
@@ -179,6 +184,7 @@ static void framing(checker *c) {
       if (n->c != 0) set_place(c, (uint32_t)n->i, 0);
       break;
     case PK_I_MAGIC: unknown(c, d->literals[n->i].size); break;
+    case PK_I_SINCE: varint(c, n->b), set_section(c, n->a); break;
     case PK_I_SPAN: mark(c, n->i, (uint32_t)n->b << 8 | n->c), set_section(c, n->a); break;
     case PK_I_MARK: mark(c, n->i, n->b), set_place(c, n->a, n->b); break;
     case PK_I_WHOLE:

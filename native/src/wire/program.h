@@ -38,6 +38,7 @@ typedef struct pk_insn {
   X(UVAR)    /* ra = LEB128 of at most b bytes; c: ri = where it stands; at past it */         \
   X(CHECK)   /* ra != 0, else wrong at at+i; b: not this protocol at all */                    \
   X(MAGIC)   /* literal i stands here; b: not this protocol at all; at past it */              \
+  X(SINCE)   /* ra, ra+1 = from the varint at rb to at */                                        \
   X(SPAN)    /* ra, ra+1 = at+i, b<<8|c */                                                     \
   X(MARK)    /* ra = at + i, where an integer of b bytes stands */                             \
   X(ABSENT)  /* section ra, ra+1 is not there */                                               \
