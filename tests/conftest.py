@@ -84,21 +84,22 @@ class Toy:
         return found, data
 
 
-def build_toy(folder: Path) -> object:
+def build_toy(folder: Path, name: str = "toy", declared: str = "uintptr_t toy_codec(int which);") -> object:
+    """The module of the codecs in toy/``name``.c."""
     ffi = FFI()
-    ffi.cdef("uintptr_t toy_codec(int which);")
-    source = (HERE / "toy" / "toy.c").read_text()
+    ffi.cdef(declared)
+    source = (HERE / "toy" / f"{name}.c").read_text()
     ffi.set_source(
-        "protokit_test_toy",
+        f"protokit_test_{name}",
         source,
         include_dirs=[protokit.get_include()],
         extra_compile_args=["-std=c11", "-O1"],
     )
-    path = next(map(str, folder.glob("*.so")), None) or ffi.compile(str(folder))
-    spec = importlib.util.spec_from_file_location("protokit_test_toy", path)
+    path = next(map(str, folder.glob(f"protokit_test_{name}*.so")), None) or ffi.compile(str(folder))
+    spec = importlib.util.spec_from_file_location(f"protokit_test_{name}", path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules["protokit_test_toy"] = module
+    sys.modules[f"protokit_test_{name}"] = module
     spec.loader.exec_module(module)
     return module
 
@@ -120,3 +121,45 @@ def toys(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Toy]:
 @pytest.fixture(scope="session")
 def wide(toys: dict[str, Toy]) -> Toy:
     return toys["wide"]
+
+
+class Lines:
+    """The protocol of lines (toy/lines.c): addresses of its kinds, and what its framing counted.
+
+    Attributes:
+        address: of each kind, by name.
+    """
+
+    def __init__(self, module: object) -> None:
+        self._lib = module.lib  # type: ignore[attr-defined]
+        names = ("ordered", "pingpong", "multiplexed")
+        self.address = {name: self._lib.lines_codec(number) for number, name in enumerate(names)}
+
+    def looked(self) -> int:
+        """Bytes that framing has looked at."""
+        return int(self._lib.lines_looked())
+
+    def ended(self) -> int:
+        """How often framing was asked at a peer's end."""
+        return int(self._lib.lines_ended())
+
+    def whose(self) -> int:
+        """Who sent what was framed last (PK_FROM_*)."""
+        return int(self._lib.lines_from())
+
+
+LINES = """
+uintptr_t lines_codec(int which);
+uint64_t lines_looked(void);
+uint64_t lines_ended(void);
+uint32_t lines_from(void);
+"""
+
+
+@pytest.fixture(scope="session")
+def lines(tmp_path_factory: pytest.TempPathFactory) -> Lines:
+    kept = os.environ.get("PROTOKIT_TEST_TOY")
+    found = Lines(build_toy(Path(kept) if kept else tmp_path_factory.mktemp("lines"), "lines", LINES))
+    for name, address in found.address.items():
+        native.check_codec(address, name)
+    return found

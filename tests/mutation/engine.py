@@ -1715,4 +1715,27 @@ MUTANTS = (
         "pk_chunk_new(core, size, 1)",
         "tests/dataplane/test_bounds.py::test_answers_that_wait_for_their_turn_take_no_more_than_their_bytes",
     ),
+    Mutant(
+        "what framing remembers is never given back",
+        "core.c",
+        "  pk_chunk_free(core, c->framing);\n",
+        "",
+        "tests/dataplane/test_framing_state.py"
+        "::test_what_framing_remembers_counts_against_the_budget_while_its_connection_lives",
+    ),
+    Mutant(
+        "what is kept of a request stands where another's does",
+        "records.c",
+        "  memcpy(page_at(&core->kept, r->index, PK_KEEP_MAX)",
+        "  memcpy(page_at(&core->kept, r->index & ~1u, PK_KEEP_MAX)",
+        "tests/dataplane/test_kept.py::test_each_of_many_requests_keeps_its_own",
+    ),
+    Mutant(
+        "a malformed answer leaves its connection open",
+        "server.c",
+        "  if (result != PK_OK) bad(core, c, data, f->size, f, result);\n",
+        "",
+        "tests/dataplane/test_kept.py"
+        "::TestAnswers::test_one_that_is_malformed_closes_the_servers_connection_and_fails_what_waits_there[ordered]",
+    ),
 )

@@ -47,6 +47,11 @@ void pk_client_speak(pk_core *core, pk_conn *c, const pk_codec *codec) {
   c->pinned = (uint8_t)pk_codec_is_pinned(codec);
   c->named = pk_id_max(codec) > 0;
   c->serial = codec->mode == PK_MODE_PINGPONG;
+  if (pk_conn_remember(core, c) != 0) {
+    PK_STAT_ADD(core->stats.closed_over_budget, 1);
+    pk_conn_drop(core, c, PK_LOST_BUDGET, 0);
+    return;
+  }
   pk_greeting_begin(core, c);
   pk_pinned_open(core, c, NULL);
 }
@@ -101,11 +106,20 @@ static void ended(pk_core *core, pk_conn *c) {
   if (c->codec == NULL && c->state == PK_CONN_OPEN && c->in != NULL) decide(core, c, ENDED);
 }
 
+/* What replies will need of its request, of which `size` bytes are there. */
+static PK_RARE void keep(const pk_conn *c, const uint8_t *data, size_t size, const pk_frame *f) {
+  const pk_codec *codec = c->codec;
+  if (c->lately == NULL || (f->kind != PK_KIND_REQUEST && f->kind != PK_KIND_ONEWAY)) return;
+  int kept = codec->keep(codec, data, f->size > 0 && f->size < size ? f->size : size, f, c->lately->data, codec->keep_max);
+  c->lately->end = kept > 0 && (uint32_t)kept <= codec->keep_max ? (uint32_t)kept : 0;
+}
+
 /* An error reply where the caller is known; what it asked before is still answered. */
 static void bad(pk_core *core, pk_conn *c, const uint8_t *data, size_t size, const pk_frame *f, int error) {
   PK_STAT_ADD(core->stats.protocol_errors_client, 1);
   if (c->codec != NULL && f->kind == PK_KIND_REQUEST &&
       (!c->named || pk_id_of(c->codec, data, f, size).data != NULL)) {
+    if (c->beside) keep(c, data, size, f);
     pk_request *r = pk_request_new(core, c, data, size, f);
     pk_message m = {.size = 0};
     pk_message_add(&m, error == PK_ERR_LIMIT ? "protokit: the frame is larger than the limit of "
@@ -246,8 +260,9 @@ static void begin(pk_core *core, pk_conn *c, const uint8_t *data, const pk_frame
   pk_request_run(core, r, data, f);
 }
 
-static void client_frame(pk_core *core, pk_conn *c, const uint8_t *data, const pk_frame *f) {
+static void client_frame(pk_core *core, pk_conn *c, const uint8_t *data, pk_frame *f) {
   c->context = f->context;
+  if (c->beside) keep(c, data, f->size, f);
   if ((core->draining || c->kept != NULL) && !c->told_drain) pk_conn_tell_drain(core, c);
   switch (f->kind) {
     case PK_KIND_REQUEST:

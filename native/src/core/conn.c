@@ -47,6 +47,7 @@ static int input_room(pk_core *core, pk_conn *c, uint32_t extra) {
     return 0;
   }
   uint32_t ahead = c->in_need < 4 * (uint64_t)kept ? c->in_need : 4 * kept;
+  if (ahead <= want) ahead = 2 * kept; /* how much comes is not known: it is not moved for every piece */
   pk_chunk *bigger = pk_chunk_new(core, want > ahead ? want : ahead, !pk_conn_is_client(c));
   if (bigger == NULL) return -1;
   if (kept > 0) memcpy(bigger->data, in->data + in->start, kept);
@@ -144,9 +145,23 @@ static size_t skip_large(pk_core *core, pk_conn *c, const uint8_t *data, size_t 
   return size;
 }
 
+int pk_conn_remember(pk_core *core, pk_conn *c) {
+  uint32_t state = c->codec->state_size, keeps = pk_conn_is_client(c) ? c->codec->keep_max : 0;
+  c->recalls = state > 0;
+  c->beside = c->named || keeps > 0;
+  if (state > 0 && (c->framing = pk_chunk_zeros(core, state)) == NULL) return -1;
+  return keeps > 0 && (c->lately = pk_chunk_zeros(core, keeps)) == NULL ? -1 : 0;
+}
+
+/* What framing goes by besides the bytes. */
+static PK_RARE void recall(const pk_conn *c, pk_frame *f) {
+  if (c->framing != NULL) f->state = c->framing->data;
+}
+
 /* Handle the whole frames in data[0..size); returns how many bytes are done with. */
 static size_t parse(pk_core *core, pk_conn *c, const uint8_t *data, size_t size) {
   size_t used = 0;
+  uint8_t from = c->kind->side;
   uint32_t frames = 0, most = core->frames_left < PK_FRAMES_A_FEED ? core->frames_left : PK_FRAMES_A_FEED;
   for (; used < size && pk_conn_reads(c) && !blocked(c); frames++) {
     size_t left = size - used;
@@ -155,14 +170,16 @@ static size_t parse(pk_core *core, pk_conn *c, const uint8_t *data, size_t size)
       pk_conn_ready(core, c);
       break;
     }
-    pk_frame f = {.need = (uint32_t)left + 1};
+    pk_frame f = {.need = (uint32_t)left + 1, .from = from};
     int result = PK_OK;
     if (c->codec == NULL) {
       result = c->kind->detect(core, c, data + used, left, &f.need);
       if (!pk_conn_reads(c) || pk_conn_is_pair(c)) break;
     }
+    if (c->recalls) recall(c, &f);
     if (result == PK_OK)
       result = c->codec->frame(c->codec, data + used, left, core->limits.frame, &f);
+    f.state = NULL; /* framing's only: it is of the next one now */
     if (result == PK_MORE) {
       c->in_need = f.need > left ? f.need : (uint32_t)left + 1;
       if (c->frame_since == 0 && c->codec != NULL) {
@@ -375,8 +392,10 @@ uint8_t *pk_conn_send(pk_core *core, pk_conn *c, const uint8_t *data, uint32_t s
 }
 
 int pk_conn_notice(pk_core *core, pk_conn *c, const pk_notice *n) {
-  uint8_t *to = pk_out_reserve(core, c, pk_notice_room(c->codec, n));
-  int size = to == NULL ? 0 : pk_notice_build(c->codec, n, to);
+  pk_notice said = *n;
+  said.from = pk_conn_is_client(c) ? PK_FROM_SERVER : PK_FROM_CLIENT;
+  uint8_t *to = pk_out_reserve(core, c, pk_notice_room(c->codec, &said));
+  int size = to == NULL ? 0 : pk_notice_build(c->codec, &said, to);
   if (size <= 0) return 0;
   pk_out_commit(core, c, (uint32_t)size);
   return 1;
@@ -504,7 +523,8 @@ void pk_conn_tell_drain(pk_core *core, pk_conn *c) {
   c->told_drain = 1;
   const pk_table_listener *l = pk_listener_of(pk_conn_live(core, c)->table, c);
   if (pk_codec_drains_if_asked(c->codec) && (l == NULL || !l->goaway)) return;
-  const pk_notice n = {.kind = PK_NOTICE_DRAIN, .context = c->context};
+  pk_notice n = {.kind = PK_NOTICE_DRAIN, .context = c->context};
+  if (c->lately != NULL && c->lately->end > 0) n.kept = (pk_slice){c->lately->data, c->lately->end};
   if (!pk_conn_notice(core, c, &n)) return;
   c->told = 1;
   PK_STAT_ADD(core->stats.connections_told, 1);

@@ -28,11 +28,13 @@ pk_core *pk_core_new(uint64_t seed) {
 static void conn_free(pk_core *core, pk_conn *c) {
   pk_out_free(core, c);
   pk_chunk_free(core, c->in);
+  pk_chunk_free(core, c->framing);
+  pk_chunk_free(core, c->lately);
   pk_slots_free(c);
   free(c->called);
   pk_codec_release(c->codec);
   c->codec = NULL;
-  c->in = NULL;
+  c->in = c->framing = c->lately = NULL;
   c->called = NULL;
   c->state = PK_CONN_FREE;
 }
@@ -52,7 +54,11 @@ void pk_core_free(pk_core *core) {
     free(core->requests[i]);
   }
   for (uint32_t i = 0; i < core->attempt_pages; i++) free(core->attempts[i]);
-  for (uint32_t i = 0; i < core->id_pages; i++) free(core->ids[i]);
+  pk_pages *beside[] = {&core->ids, &core->kept};
+  for (size_t i = 0; i < sizeof beside / sizeof *beside; i++) {
+    for (uint32_t k = 0; k < beside[i]->count; k++) free(beside[i]->pages[k]);
+    free(beside[i]->pages);
+  }
   pk_core_abort(core);
   for (uint32_t i = 0; i < core->endpoint_capacity; i++) free(core->endpoints[i]);
   while (core->gone_endpoints != NULL) {
@@ -81,7 +87,6 @@ void pk_core_free(pk_core *core) {
   for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) free(lists[i]->items);
   free(core->conns);
   free(core->requests);
-  free(core->ids);
   free(core->attempts);
   free(core->endpoints);
   free(core->ops);

@@ -23,6 +23,8 @@
 #ifndef PK_INTERNAL_H
 #define PK_INTERNAL_H
 
+#include <stdalign.h>
+
 #include "core/core.h"
 #include "policy/balance.h"
 #include "policy/health.h"
@@ -38,7 +40,7 @@
 #define PK_RARE __attribute__((noinline, cold)) /* out of line: the usual way saves no registers for it */
 
 enum { PK_CHUNK = 16 * 1024, PK_READ = 64 * 1024, PK_FRAMES_A_FEED = 512, PK_FRAMES_A_BATCH = 4096, PK_RING = 4096 };
-enum { PK_SIDE_DOWN = 0, PK_SIDE_UP = 1 };
+enum { PK_SIDE_DOWN = PK_FROM_CLIENT, PK_SIDE_UP = PK_FROM_SERVER };
 /* What a connection is doing:
  *
  *   CONNECTING  -> GREETING, OPEN    a server's: its socket opens
@@ -86,7 +88,7 @@ enum { PK_TIMER_CONN = 0, PK_TIMER_REQUEST = 1 };
 typedef struct pk_chunk {
   struct pk_chunk *next;
   uint32_t capacity, start, end;
-  uint8_t data[];
+  alignas(16) uint8_t data[];
 } pk_chunk;
 
 /* A request's bytes kept: while its connection is being opened, a filter thinks, or for a retry. */
@@ -212,6 +214,7 @@ struct pk_request {
   uint8_t refused; /* a server refused the greeting */
   uint8_t id_size; /* of an id that is a byte string; or PK_ABSENT */
   uint8_t parts;   /* PK_PART_* */
+  uint16_t kept_size; /* of what its codec keeps of it for replies */
   pk_held *held;
   struct pk_request *before, *behind; /* of its client (pk_conn.requests) */
   pk_chunk *answer, *answer_tail; /* where answers keep the order of requests: it waits for its turn, or its parts do */
@@ -238,7 +241,7 @@ typedef struct pk_kind {
   uint8_t side;    /* PK_SIDE_* */
   uint8_t lingers; /* what it still sends is heard out when it is closed */
   /* A whole frame. */
-  void (*frame)(pk_core *core, pk_conn *c, const uint8_t *data, const pk_frame *f);
+  void (*frame)(pk_core *core, pk_conn *c, const uint8_t *data, pk_frame *f);
   /* Bytes that are no frame of its protocol, or one over the limit. */
   void (*bad)(pk_core *core, pk_conn *c, const uint8_t *data, size_t size, const pk_frame *f, int error);
   /* A frame over the limit, `size` bytes of which are there: 1 when it is done with, and the rest is to be skipped.
@@ -268,6 +271,8 @@ struct pk_conn {
   uint8_t pinned; /* one client's own (up); its codec wants such ones (down) */
   uint8_t serial; /* a client's: no more is framed while a request is under way */
   uint8_t named;  /* its ids are byte strings */
+  uint8_t beside; /* a client's: something is kept beside the records of its requests */
+  uint8_t recalls; /* framing needs more than the bytes */
   uint8_t probing, told_drain;
   uint8_t told;     /* a client's: its protocol had a signal for it, and it was sent */
   uint8_t greeting; /* steps of it still to come */
@@ -279,6 +284,7 @@ struct pk_conn {
   pk_chunk *in;
   uint32_t in_need; /* bytes that the frame in front needs, when known */
   uint32_t skip;    /* bytes still to come of a frame that was refused */
+  pk_chunk *framing; /* what its codec's framing remembers (pk_codec.state_size) */
   /* output */
   pk_chunk *out, *out_tail;
   uint64_t out_bytes;  /* queued */
@@ -296,6 +302,7 @@ struct pk_conn {
   pk_called *called;   /* what their servers asked it, the oldest first */
   uint32_t called_count, called_capacity;
   uint64_t held; /* bytes that its requests hold: kept for later, and answers that wait for their turn */
+  pk_chunk *lately; /* what its codec keeps of its last request (pk_codec.keep) */
   pk_live *kept;     /* its listener is in no newer table: it is served by this one ... */
   uint64_t leave_by; /* ... until then, ns */
   /* a server's */
@@ -323,6 +330,12 @@ typedef struct pk_list {
 #define PK_PAGE 256u
 #define PK_STAT_PAGES 256u
 
+/* What only some protocols' requests have, by index: made when needed. */
+typedef struct pk_pages {
+  uint8_t **pages;
+  uint32_t count;
+} pk_pages;
+
 struct pk_core {
   uint64_t now, batch, random;
   uint32_t frames_left; /* of this batch: the next one handles the rest, after what is written */
@@ -343,8 +356,8 @@ struct pk_core {
   uint32_t filtering;    /* of them wait for filters */
   uint64_t filter_bytes; /* that these hold, and what filters may still read of requests that have ended */
   pk_held *orphans, *last_orphan; /* in the order of the requests' ends */
-  uint8_t **ids; /* of requests, where they are byte strings: pages of PK_ID_MAX bytes each, made when needed */
-  uint32_t id_pages;
+  pk_pages ids;  /* of requests, where they are byte strings: PK_ID_MAX bytes each */
+  pk_pages kept; /* of requests, by their codecs: PK_KEEP_MAX bytes each */
   pk_attempt **attempts; /* pages */
   uint32_t attempt_pages, free_attempt;
 
@@ -393,6 +406,7 @@ int pk_list_add(pk_list *l, uint32_t item);
 /* NULL over budget. `urgent` (answers, errors) may use a quarter more than the budget. */
 pk_chunk *pk_chunk_new(pk_core *core, uint32_t size, int urgent);
 pk_chunk *pk_chunk_exact(pk_core *core, uint32_t size); /* urgent, and no larger: many may wait */
+pk_chunk *pk_chunk_zeros(pk_core *core, uint32_t size); /* the same, of zeros */
 void pk_chunk_free(pk_core *core, pk_chunk *c);
 void pk_chunks_free(pk_core *core, pk_chunk *first);
 pk_held *pk_hold(pk_core *core, const uint8_t *data, const pk_frame *frame);
@@ -410,11 +424,15 @@ void pk_op_add(pk_core *core, pk_op op);
 uint64_t pk_random(pk_core *core);
 pk_conn *pk_conn_new(pk_core *core, const pk_kind *kind, uint8_t state);
 int pk_requests_grow(pk_core *core); /* more places; -1 without memory */
-/* Where the id of the request at an index is kept; NULL without memory. */
-uint8_t *pk_request_id_room(pk_core *core, uint32_t index);
-void pk_request_keep_id(pk_core *core, pk_request *r, pk_slice id);
+/* What is kept beside the records of a client's requests (pk_conn.beside): room for the one at an index, -1 without
+ * memory; of a request of which `size` bytes are there. */
+int pk_beside_room(pk_core *core, const pk_conn *client, uint32_t index);
+void pk_beside_keep(pk_core *core, pk_request *r, const pk_conn *client, const uint8_t *data, size_t size,
+                    const pk_frame *f);
 /* The client's own id, of a request whose id is a byte string. */
 pk_slice pk_request_id(const pk_core *core, const pk_request *r);
+/* What its codec keeps of it for replies. */
+pk_slice pk_request_kept(const pk_core *core, const pk_request *r);
 pk_attempt *pk_attempt_new(pk_core *core); /* NULL without memory */
 void pk_attempt_free(pk_core *core, pk_attempt *a);
 
@@ -483,6 +501,8 @@ static inline pk_handle pk_conn_handle(const pk_conn *c) {
 void pk_conn_close(pk_core *core, pk_conn *c, int reset);
 void pk_conn_drop(pk_core *core, pk_conn *c, uint8_t why, uint32_t at); /* with a reset; PK_LOST_* */
 void pk_conn_opened(pk_core *core, pk_conn *c); /* it is connected and greeted */
+/* Its codec is known: what that remembers of it; -1 without memory. */
+int pk_conn_remember(pk_core *core, pk_conn *c);
 void pk_conn_discard(pk_core *core, pk_conn *c); /* nobody needs it */
 /* What it sends from here on is read and dropped; what it asked is still answered. */
 void pk_conn_deafen(pk_core *core, pk_conn *c);
@@ -526,7 +546,9 @@ void pk_slots_put_back(pk_conn *c, const pk_attempt *a); /* its request was not 
 void pk_slots_give_up(pk_conn *c, const pk_attempt *a);  /* its request has ended; the answer may still come */
 /* Whether its late answer could be taken for another request's that is under way. */
 int pk_slots_unclear(const pk_conn *c, const pk_attempt *a);
-/* The attempt that this answers, or PK_NONE. Its slot is free then, unless more of the answer follows. */
+/* The attempt that this answers, or PK_NONE. */
+uint32_t pk_slots_find(const pk_core *core, const pk_conn *c, const uint8_t *data, size_t size, const pk_frame *f);
+/* The same; its slot is free then, unless more of the answer follows. */
 uint32_t pk_slots_answered(const pk_core *core, pk_conn *c, const uint8_t *data, size_t size, const pk_frame *f);
 /* The attempts that wait, one after the other, each off its slot; *at starts as 0. PK_NONE: no more. */
 uint32_t pk_slots_next(pk_conn *c, uint32_t *at);

@@ -63,6 +63,12 @@ pk_chunk *pk_chunk_new(pk_core *core, uint32_t size, int urgent) {
 
 pk_chunk *pk_chunk_exact(pk_core *core, uint32_t size) { return chunk_of(core, size, 1); }
 
+pk_chunk *pk_chunk_zeros(pk_core *core, uint32_t size) {
+  pk_chunk *c = pk_chunk_exact(core, size);
+  if (c != NULL) memset(c->data, 0, size);
+  return c;
+}
+
 void pk_chunk_free(pk_core *core, pk_chunk *c) {
   if (c == NULL) return;
   unaccount(core, c->capacity);

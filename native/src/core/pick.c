@@ -14,7 +14,8 @@ static pk_conn *connect_to(pk_core *core, pk_endpoint *e, const pk_target *to) {
   if (c == NULL) return NULL;
   c->codec = to->codec;
   c->pinned = (uint8_t)to->own;
-  if (c->codec != NULL && pk_slots_init(c) != 0) { /* raw ones have none */
+  if (c->codec != NULL && (pk_slots_init(c) != 0 || pk_conn_remember(core, c) != 0)) { /* raw ones have none */
+    pk_slots_free(c);
     c->codec = NULL;
     c->state = PK_CONN_FREE;
     pk_list_add(&core->free_conns, c->index);

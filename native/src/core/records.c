@@ -100,25 +100,48 @@ void pk_attempt_free(pk_core *core, pk_attempt *a) {
   core->free_attempt = a->index;
 }
 
-/* Where the id of the request at an index is kept; NULL without memory. */
-uint8_t *pk_request_id_room(pk_core *core, uint32_t index) {
-  uint32_t page = index / PK_PAGE, had = core->id_pages;
-  uint8_t **pages = pk_grow(core->ids, &core->id_pages, page + 1, sizeof *pages);
+/* What stands at an index, `size` bytes; NULL without memory. */
+static uint8_t *page_room(pk_pages *p, uint32_t index, uint32_t size) {
+  uint32_t page = index / PK_PAGE, had = p->count;
+  uint8_t **pages = pk_grow(p->pages, &p->count, page + 1, sizeof *pages);
   if (pages == NULL) return NULL;
-  core->ids = pages;
-  for (uint32_t i = had; i < core->id_pages; i++) pages[i] = NULL;
-  if (pages[page] == NULL) pages[page] = malloc(PK_PAGE * PK_ID_MAX);
-  return pages[page] == NULL ? NULL : pages[page] + index % PK_PAGE * PK_ID_MAX;
+  p->pages = pages;
+  for (uint32_t i = had; i < p->count; i++) pages[i] = NULL;
+  if (pages[page] == NULL) pages[page] = malloc((size_t)PK_PAGE * size);
+  return pages[page] == NULL ? NULL : pages[page] + (size_t)(index % PK_PAGE) * size;
+}
+
+static uint8_t *page_at(const pk_pages *p, uint32_t index, uint32_t size) {
+  return p->pages[index / PK_PAGE] + (size_t)(index % PK_PAGE) * size;
+}
+
+int pk_beside_room(pk_core *core, const pk_conn *client, uint32_t index) {
+  if (client->named && page_room(&core->ids, index, PK_ID_MAX) == NULL) return -1;
+  return client->lately != NULL && page_room(&core->kept, index, PK_KEEP_MAX) == NULL ? -1 : 0;
+}
+
+static void keep_id(pk_core *core, pk_request *r, pk_slice id) {
+  r->to.named = 1;
+  r->client_id = pk_hash(0, id.data, id.size);
+  r->id_size = id.data == NULL ? PK_ABSENT : (uint8_t)id.size;
+  if (id.size > 0) memcpy(page_at(&core->ids, r->index, PK_ID_MAX), id.data, id.size);
+}
+
+void pk_beside_keep(pk_core *core, pk_request *r, const pk_conn *client, const uint8_t *data, size_t size,
+                    const pk_frame *f) {
+  const pk_chunk *kept = client->lately;
+  if (client->named) keep_id(core, r, pk_id_of(client->codec, data, f, size));
+  if (kept == NULL || kept->end == 0) return;
+  r->kept_size = (uint16_t)kept->end;
+  memcpy(page_at(&core->kept, r->index, PK_KEEP_MAX), kept->data, kept->end);
 }
 
 pk_slice pk_request_id(const pk_core *core, const pk_request *r) {
   if (r->id_size == PK_ABSENT) return (pk_slice){NULL, 0};
-  return (pk_slice){core->ids[r->index / PK_PAGE] + r->index % PK_PAGE * PK_ID_MAX, r->id_size};
+  return (pk_slice){page_at(&core->ids, r->index, PK_ID_MAX), r->id_size};
 }
 
-void pk_request_keep_id(pk_core *core, pk_request *r, pk_slice id) {
-  r->to.named = 1;
-  r->client_id = pk_hash(0, id.data, id.size);
-  r->id_size = id.data == NULL ? PK_ABSENT : (uint8_t)id.size;
-  if (id.size > 0) memcpy(pk_request_id_room(core, r->index), id.data, id.size);
+pk_slice pk_request_kept(const pk_core *core, const pk_request *r) {
+  if (r->kept_size == 0) return (pk_slice){NULL, 0};
+  return (pk_slice){page_at(&core->kept, r->index, PK_KEEP_MAX), r->kept_size};
 }

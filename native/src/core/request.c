@@ -8,7 +8,7 @@ static int keeps_order(const pk_request *r) {
 pk_request *pk_request_new(pk_core *core, pk_conn *client, const uint8_t *data, size_t size,
                            const pk_frame *f) {
   if (core->free_request == PK_NONE && pk_requests_grow(core) != 0) return NULL;
-  if (client->named && pk_request_id_room(core, core->free_request) == NULL) return NULL;
+  if (client->beside && pk_beside_room(core, client, core->free_request) != 0) return NULL;
   pk_request *r = pk_request_at(core, core->free_request);
   uint32_t index = r->index, generation = r->generation + 1;
   core->free_request = r->next;
@@ -17,7 +17,7 @@ pk_request *pk_request_new(pk_core *core, pk_conn *client, const uint8_t *data, 
   r->generation = generation > 0 ? generation : 1;
   r->timer.kind = PK_TIMER_REQUEST;
   r->client_id = f->id;
-  if (client->named) pk_request_keep_id(core, r, pk_id_of(client->codec, data, f, size));
+  if (client->beside) pk_beside_keep(core, r, client, data, size, f);
   r->started = core->now;
   r->to.client = pk_conn_handle(client);
   r->to.live = pk_conn_live(core, client);
@@ -277,8 +277,10 @@ void pk_request_fail(pk_core *core, pk_request *r, uint32_t status, const char *
                  .context = r->context,
                  .number = r->client_id,
                  .status = status,
+                 .from = PK_FROM_SERVER,
                  .text = text,
-                 .text_size = (uint32_t)size};
+                 .text_size = (uint32_t)size,
+                 .kept = pk_request_kept(core, r)};
   if (r->to.named) n.id = pk_request_id(core, r);
   uint8_t *to = answer_room(core, r, client, pk_notice_room(r->to.codec, &n), 0);
   int built = to == NULL ? 0 : pk_notice_build(r->to.codec, &n, to);

@@ -32,7 +32,29 @@ static pk_attempt *answered(pk_core *core, pk_conn *c, const uint8_t *data, size
   return a;
 }
 
-static void response(pk_core *core, pk_conn *c, const uint8_t *data, const pk_frame *f) {
+static void bad(pk_core *core, pk_conn *c, const uint8_t *data, size_t size, const pk_frame *f, int error) {
+  (void)data;
+  (void)size;
+  PK_STAT_ADD(core->stats.protocol_errors_upstream, 1);
+  pk_conn_drop(core, c, error == PK_ERR_LIMIT ? PK_LOST_LIMIT : PK_LOST_FORMAT, f->error_at);
+}
+
+/* What the codec says of an answer where its request is known; 0: it is malformed, and what waits for it is lost with the
+ * connection. */
+static PK_RARE int understood(pk_core *core, pk_conn *c, const uint8_t *data, pk_frame *f) {
+  uint32_t index = pk_slots_find(core, c, data, f->size, f);
+  const pk_attempt *a = index == PK_NONE ? NULL : pk_attempt_at(core, index);
+  const pk_request *r = a == NULL ? NULL : pk_request_find(core, a->request);
+  if (r == NULL) return 1;
+  uint64_t id = c->named ? 0 : c->codec->mode == PK_MODE_MULTIPLEXED ? a->wire_id : r->client_id;
+  const pk_reply asked = {.id = id, .context = r->context, .kept = pk_request_kept(core, r)};
+  int result = c->codec->answer(c->codec, data, f, &asked);
+  if (result != PK_OK) bad(core, c, data, f->size, f, result);
+  return result == PK_OK;
+}
+
+static void response(pk_core *core, pk_conn *c, const uint8_t *data, pk_frame *f) {
+  if (c->codec->answer != NULL && !understood(core, c, data, f)) return;
   pk_attempt *a = answered(core, c, data, f->size, f);
   pk_request *r = a == NULL ? NULL : pk_request_find(core, a->request);
   if (r == NULL) return;
@@ -57,6 +79,10 @@ static void refuse_request(pk_core *core, pk_conn *c, const uint8_t *data, size_
                  .status = status,
                  .text = m->data,
                  .text_size = m->size};
+  uint8_t kept[PK_KEEP_MAX];
+  if (f->size > 0 && f->size < size) size = f->size;
+  int kept_size = c->codec->keep == NULL ? 0 : c->codec->keep(c->codec, data, size, f, kept, c->codec->keep_max);
+  if (kept_size > 0) n.kept = (pk_slice){kept, (uint32_t)kept_size};
   if (c->named) n.id = pk_id_of(c->codec, data, f, size);
   pk_conn_notice(core, c, &n);
 }
@@ -97,7 +123,7 @@ static void reverse_request(pk_core *core, pk_conn *c, const uint8_t *data, cons
   refuse_request(core, c, data, f->size, f, c->pinned ? PK_STATUS_OVERLOADED : PK_STATUS_BAD_REQUEST, &m);
 }
 
-static void server_frame(pk_core *core, pk_conn *c, const uint8_t *data, const pk_frame *f) {
+static void server_frame(pk_core *core, pk_conn *c, const uint8_t *data, pk_frame *f) {
   /* Whoever greets says so little that he may be silent behind it. */
   if (f->kind != PK_KIND_GREETING && pk_health_heard(&c->endpoint->health, core->now))
     pk_endpoint_tell(core, c->endpoint, PK_WELL, 0);
@@ -193,13 +219,6 @@ static void closed(pk_core *core, pk_conn *c, int opening) {
   pk_conn *client = pk_pinned_lost(core, c, opening); /* before its requests look for where else to go */
   fail_all(core, c);
   if (opening && client != NULL && client->own == NULL) pk_pinned_open(core, client, e);
-}
-
-static void bad(pk_core *core, pk_conn *c, const uint8_t *data, size_t size, const pk_frame *f, int error) {
-  (void)data;
-  (void)size;
-  PK_STAT_ADD(core->stats.protocol_errors_upstream, 1);
-  pk_conn_drop(core, c, error == PK_ERR_LIMIT ? PK_LOST_LIMIT : PK_LOST_FORMAT, f->error_at);
 }
 
 static void half(pk_core *core, pk_conn *c) {

@@ -215,6 +215,11 @@ static pk_slot *find(const pk_core *core, const pk_conn *c, const uint8_t *data,
   return c->pinned ? first_with(c, id) : in_ring(c, id);
 }
 
+uint32_t pk_slots_find(const pk_core *core, const pk_conn *c, const uint8_t *data, size_t size, const pk_frame *f) {
+  const pk_slot *s = find(core, c, data, size, f);
+  return s == NULL ? PK_NONE : s->attempt;
+}
+
 /* More of the answer in this slot follows. Where nobody waits for it any more and its id is free, it is taken until the
  * last part: it could come round before. */
 static PK_RARE uint32_t partly(pk_conn *c, const pk_slot *s, const uint8_t *data, size_t size, const pk_frame *f) {

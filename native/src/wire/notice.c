@@ -37,7 +37,7 @@ int pk_notice_build(const pk_codec *c, const pk_notice *n, uint8_t *to) {
   uint8_t *from = to + pk_id_room(c, most(c, n));
   int size = build(c, n, 0, from);
   if (size <= 0) return size;
-  pk_frame f = {0};
+  pk_frame f = {.from = n->from, .asked = n->kind == PK_NOTICE_ERROR ? n->context : 0};
   if (pk_frame_alone(c, from, (size_t)size, (uint32_t)size, &f) != PK_OK) return PK_ERR_FORMAT;
   if (f.id_span.at != PK_NO_ID)
     return n->id.data == NULL ? PK_ERR_UNSUPPORTED

@@ -8,6 +8,7 @@ enum { PK_NOTICE_HEARTBEAT = 0, PK_NOTICE_ACK, PK_NOTICE_DRAIN, PK_NOTICE_ERROR 
 
 typedef struct pk_notice {
   uint32_t kind;      /* PK_NOTICE_* */
+  uint8_t from;       /* PK_FROM_*: who says it */
   uint32_t context;   /* of the request, or the last frame; of a heartbeat its connection's key */
   uint64_t number;    /* its id, where ids are integers */
   pk_slice id;        /* where they are byte strings; no data: it has none */
