@@ -2,10 +2,11 @@
 
 ``--json`` prints one object a line. Its ``record`` says what it is:
 
-``frame``       ``offset`` ``size`` ``protocol`` ``kind``, ``id`` (text, as JSON's numbers have no 64 bits;
-                null without ids), ``status`` (of a response), ``service`` ``method`` ``version`` ``group``
+``frame``       ``offset`` ``size`` ``hex`` ``protocol`` ``kind``, ``id`` (a text; null
+                without ids), ``status`` (of a response), ``service`` ``method`` ``version`` ``group``
                 ``headers`` ``timeout_ms`` (of a request), ``fields`` (of a declared format: ``name``,
-                ``offset`` within the frame, ``size``, ``value``; bytes as hex, and as ``text`` if they are)
+                ``offset`` within the frame, ``size``, ``value``; bytes as hex, and as ``text`` if they are),
+                ``body`` (values by name as texts, where the protocol has ``read_body``)
 ``gap``         ``offset`` ``size``: the capture lacks these bytes
 ``skipped``     ``offset`` ``size`` ``why``: they belong to no frame
 ``unfinished``  ``offset`` ``size`` ``need`` ``protocol``: the beginning of a frame
@@ -20,6 +21,7 @@ from __future__ import annotations
 import datetime
 import json
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 from weakref import WeakValueDictionary
 
@@ -38,18 +40,23 @@ from protokit.cli.frames import (
     Unfinished,
     Wrong,
 )
+from protokit.cli.subject import plugin_of, protocol_in
 from protokit.errors import PluginError, ProtokitError, RemoteProtocolError
 from protokit.model import Status
 from protokit.wire.format import KINDS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
+    from protokit.cli.vectors import Vectors
     from protokit.wire.explain import Piece
 
 _CHUNK = 64 << 10
 _TEXT_MAX = 256 << 20
 _SHOWN = 48
+_DUMPED = 512  # bytes of a field, or of a frame without fields
+_VALUE_MAX = 2000  # characters of a value of a body
+_LINES = {ord(one): None for one in "\t\r\n"}
 _REQUESTS = {native.KIND_REQUEST, native.KIND_ONEWAY}
 
 Facts = dict[str, Any]
@@ -62,9 +69,14 @@ Facts = dict[str, Any]
     "-p",
     default="auto",
     show_default=True,
-    help="One protocol, or auto: all installed but those in Python are asked, in the order of their names.",
+    help="One protocol (or ./mail.py), or auto: all installed but those in Python are asked, by their names.",
 )
 @click.option("--json", "as_json", is_flag=True, help="For programs: one object a line.")
+@click.option(
+    "--golden",
+    metavar="SOURCE",
+    help="Print golden vectors instead, one of each kind of frame; SOURCE is the peers' library and version.",
+)
 @click.option("--limit", type=click.IntRange(min=1), help="Stop after so many frames.")
 @click.option(
     "--input",
@@ -82,12 +94,20 @@ Facts = dict[str, Any]
     help="A larger frame is an error.",
 )
 def decode(
-    file: BinaryIO, *, protocol: str, as_json: bool, limit: int | None, kind: str, max_frame: int
+    file: BinaryIO,
+    *,
+    protocol: str,
+    as_json: bool,
+    golden: str | None,
+    limit: int | None,
+    kind: str,
+    max_frame: int,
 ) -> None:
     """Print the frames in FILE, - for standard input.
 
     FILE holds hex text (plain, or as xxd and hexdump -C print it), the raw bytes of one direction, or a
-    capture (pcap or pcapng), whose TCP connections are put together.
+    capture (pcap or pcapng), whose TCP connections are put together. With --golden "acme-rpc 1.2" what is
+    printed is a file of golden vectors: read it, and put it into the folder golden for the conformance kit.
 
     The exit code is 1 where bytes are no frames, or nothing is found.
     """
@@ -96,10 +116,16 @@ def decode(
             stream.reconfigure(errors="backslashreplace")  # a frame may say anything
     try:
         candidates = _candidates(protocol)
-    except PluginError as error:
+    except ProtokitError as error:
         click.echo(f"protokit: {error}", err=True)
         sys.exit(1)
-    printer = _Printer(str(getattr(file, "name", "<stdin>")), limit, as_json=as_json)
+    name = str(getattr(file, "name", "<stdin>"))
+    vectors = None
+    if golden is not None:
+        from protokit.cli.vectors import Vectors  # noqa: PLC0415  # others need no kit
+
+        vectors = Vectors(golden, Path(name).name)
+    printer = _Printer(name, limit, as_json=as_json, vectors=vectors)
     try:
         _Run(candidates, max_frame, printer).read(file, kind)
     except _Enough:
@@ -117,11 +143,17 @@ def decode(
         printer.fail(
             f"protocol {in_python[0]}: its codec raised {plugins.reason(error)}, {printer.frames} frames read"
         )
+    if vectors is not None:
+        for line in vectors.lines():
+            click.echo(line)
+        printer.note(f"{len(vectors.kept)} vectors of {printer.frames} frames")
     sys.exit(1 if printer.failed else 0)
 
 
 def _candidates(protocol: str) -> list[Candidate]:
     """The protocols that may be, in the order in which they are asked."""
+    if protocol.endswith(".py"):
+        return [Candidate(protocol_in(plugin_of(protocol)[0], protocol))]
     registry = plugins.load(None if protocol == "auto" else [protocol])
     for name, failure in registry.failures.items():
         click.echo(f"protokit: plugin {name!r} cannot be used: {failure}", err=True)
@@ -249,6 +281,7 @@ def _facts(frame: Frame, where: Facts) -> Facts:
     facts |= {
         "offset": frame.offset,
         "size": message.size,
+        "hex": frame.data.hex(),
         "protocol": frame.protocol.name,
         "kind": KINDS[message.kind] if 0 < message.kind < len(KINDS) else "unknown",
         "id": native.show_id(message.id) if wire.ask.id_bytes else None,
@@ -274,7 +307,21 @@ def _facts(frame: Frame, where: Facts) -> Facts:
             facts["fields"] = [_field(piece) for piece in fields]
     except (RemoteProtocolError, EOFError) as error:
         facts["error"] = str(error)
+    if frame.protocol.read_body is not None:
+        facts["body"] = _body(frame.protocol.read_body, frame.data)
     return facts
+
+
+def _body(read: Callable[[bytes], Mapping[str, object]], frame: bytes) -> dict[str, str]:
+    try:
+        return {str(name): _repr(value) for name, value in read(frame).items()}
+    except Exception as error:  # noqa: BLE001  # somebody else's code, and any bytes
+        return {"unreadable": f"{type(error).__name__}: {error}"}
+
+
+def _repr(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= _VALUE_MAX else f"{text[:_VALUE_MAX]}..."
 
 
 def _field(piece: Piece) -> Facts:
@@ -286,7 +333,7 @@ def _field(piece: Piece) -> Facts:
     }
     if isinstance(piece.value, bytes) and piece.value:
         text = piece.value.decode("utf-8", "replace")
-        if text.isprintable() and "\ufffd" not in text:
+        if text.translate(_LINES).isprintable() and "\ufffd" not in text:
             field["text"] = text
     return field
 
@@ -309,7 +356,10 @@ def _time(time_ns: int) -> str:
 class _Printer:
     """Says what was found. Errors go to standard error; of the objects they are some too."""
 
-    def __init__(self, name: str, limit: int | None, *, as_json: bool) -> None:
+    def __init__(
+        self, name: str, limit: int | None, *, as_json: bool, vectors: Vectors | None = None
+    ) -> None:
+        self._vectors = vectors
         self._name = name
         self._limit = limit
         self._json = as_json
@@ -329,15 +379,17 @@ class _Printer:
         """Print records. ``strict``: the bytes must end with a frame."""
         for record in records:
             if isinstance(record, Frame):
+                if self._vectors is not None:
+                    self._vectors.take(record, where.get("connection", 0))
                 self._frame(_facts(record, where))
             else:
                 self._other(record, where, strict=strict)
 
     def _frame(self, facts: Facts) -> None:
         self.frames += 1
-        if self._json:
+        if self._json and self._vectors is None:
             click.echo(json.dumps(facts))
-        else:
+        elif self._vectors is None:
             click.echo(_text(self.frames, facts))
         if "error" in facts:
             self.fail(f"{_prefix(facts)}frame at byte {facts['offset']}: {facts['error']}")
@@ -364,12 +416,12 @@ class _Printer:
                 f" at least {record.need} expected"
             )
             facts |= {"size": record.size, "need": record.need, "protocol": record.protocol}
-        if self._json:
+        if self._json and self._vectors is None:
             click.echo(json.dumps({"record": kind, **where, **facts}))
         if kind == "error" or (strict and kind == "unfinished"):
             self.fail(_prefix(where) + text)
-        elif not self._json:
-            click.echo(f"-- {_prefix(where)}{text}")
+        elif not self._json or self._vectors is not None:
+            click.echo(f"-- {_prefix(where)}{text}", err=self._vectors is not None)
 
 
 def _prefix(where: Facts) -> str:
@@ -403,20 +455,36 @@ def _text(number: int, facts: Facts) -> str:
         lines += [f"    {_shown(key)} = {_shown(value)}" for key, value in facts["headers"].items()]
     if facts.get("fields"):
         lines.append("  fields   (offset size name = value)")
-        lines += [
-            f"    {one['offset']:>6} {one['size']:>6} {one['name']} = {_brief(one)}"
-            for one in facts["fields"]
-        ]
+        for one in facts["fields"]:
+            lines.append(f"    {one['offset']:>6} {one['size']:>6} {one['name']} = {_brief(one)}")
+            lines += _dump(one["value"], one["offset"]) if _is_long(one) else []
+    else:
+        lines += ["  bytes", *_dump(facts["hex"], 0)]
+    if facts.get("body"):
+        lines.append("  body")
+        lines += [f"    {_shown(name)} = {_shown(value)}" for name, value in facts["body"].items()]
     return "\n".join(lines)
+
+
+def _is_long(field: Facts) -> bool:
+    """Whether bytes are shown with their offsets, hex and characters side by side."""
+    return isinstance(field["value"], str) and len(field["value"]) > (4 if "text" in field else 2) * _SHOWN
+
+
+def _dump(data: str, at: int) -> list[str]:
+    """Lines of hex; ``data`` is hex, too."""
+    raw = bytes.fromhex(data)
+    lines = [f"      {line}" for line in hextext.dump(raw[:_DUMPED], at)]
+    return lines + ([f"      ... and {len(raw) - _DUMPED} bytes more"] if len(raw) > _DUMPED else [])
 
 
 def _brief(field: Facts) -> str:
     value = field["value"]
+    if _is_long(field):
+        return f"{len(value) // 2} bytes"
     if "text" in field:
-        text = _shown(field["text"])
-        return text if len(text) <= 2 * _SHOWN else f"{text[: 2 * _SHOWN]}..."
+        return _shown(field["text"])
     if isinstance(value, str):
-        pairs = bytes.fromhex(value[: 2 * _SHOWN]).hex(" ")
-        return pairs + ("..." if len(value) > 2 * _SHOWN else "") if value else "(empty)"
+        return bytes.fromhex(value).hex(" ") if value else "(empty)"
     text = str(value)
     return text if len(text) <= 2 * _SHOWN else f"{text[: 2 * _SHOWN]}..."

@@ -8,6 +8,8 @@ from protokit import native
 from protokit.wire.codec import EngineCodec
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from protokit.wire.codec import Codec, Wire
 
 
@@ -40,12 +42,21 @@ class Protocol:
         name: the entry point's name and the configuration's ``protocol:``.
         wire: what reads and writes its frames.
         description: one line for ``protokit plugins``.
+        read_body: for ``protokit decode``: what the body of a whole frame says, as values by name (arguments
+            by their position, say). No request is read by it; whatever it raises is shown.
     """
 
-    def __init__(self, name: str, wire: Wire, description: str = "") -> None:
+    def __init__(
+        self,
+        name: str,
+        wire: Wire,
+        description: str = "",
+        read_body: Callable[[bytes], Mapping[str, object]] | None = None,
+    ) -> None:
         self.name = name
         self.wire = wire
         self.description = description
+        self.read_body = read_body
         wire.name = name
 
     @property

@@ -17,6 +17,7 @@ from click.testing import CliRunner
 from distributions import distribution
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from memo import captured, memo
 
 from protokit import native, plugins
 from protokit.cli import capture, hextext
@@ -24,6 +25,8 @@ from protokit.cli import frames as frame_reader
 from protokit.cli.frames import Candidate, Choice, Decoder, Frame, Lost, Skipped, Unfinished, Wrong
 from protokit.cli.group import group
 from protokit.errors import ProtokitError
+from protokit.testing import Golden, conformance, load_golden
+from protokit.testing.coverage import untried
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 REPO = Path(__file__).parents[2]
@@ -183,6 +186,7 @@ COMMON = {
     "size": int,
     "protocol": str,
     "kind": str,
+    "hex": str,
     "id": (str, type(None)),
     "status": (str, type(None)),
     "service": str,
@@ -199,8 +203,8 @@ COMMON = {
     [
         (BOLT, {"fields": list}),
         (BOLT_ANSWER, {"fields": list}),
-        (DUBBO, {}),
-        (DUBBO_ANSWER, {}),
+        (DUBBO, {"body": dict}),
+        (DUBBO_ANSWER, {"body": dict}),
     ],
 )
 def test_the_shape_of_an_object(data, more):
@@ -943,3 +947,111 @@ def test_packets_says_that_it_is_no_capture():
 
     with pytest.raises(ProtokitError, match="at byte 0"):
         capture.packets(io.BytesIO(b"nope"))
+
+
+# Golden vectors.
+
+MEMO = """
+from memo import memo
+from protokit import hookimpl
+
+page = memo(**{mistake})
+
+@hookimpl
+def protokit_protocols():
+    return [page]
+"""
+
+
+def conversation() -> list[tuple[int, bytes]]:
+    """A memo client and its server: calls again and again, an error, a one-way, a ping."""
+    talk = Talk()
+    by_name = {one.name: one.data for one in captured()}
+    for _ in range(3):
+        talk.say(by_name["call"])
+        talk.answer(by_name["answer"])
+    talk.say(by_name["other"] + by_name["note"])
+    talk.answer(by_name["raised"])
+    talk.say(by_name["none"])
+    talk.answer(by_name["no such"])
+    talk.say(by_name["ping"])
+    talk.answer(by_name["pong"])
+    return talk.packets
+
+
+def decoded_vectors(folder: Path, mistake: str = "{}") -> list[Golden]:
+    (folder / "page.py").write_text(MEMO.replace("{mistake}", mistake))
+    (folder / "calls.pcap").write_bytes(pcap(conversation()))
+    result = run("--golden", "memo-lib 1.2", "-p", str(folder / "page.py"), str(folder / "calls.pcap"))
+    assert result.exit_code == 0, result.output
+    assert "vectors of 13 frames" in result.stderr
+    (folder / "golden.jsonl").write_text(result.stdout)
+    return load_golden(folder / "golden.jsonl")
+
+
+def test_a_capture_becomes_golden_vectors_one_of_each_kind(tmp_path):
+    found = decoded_vectors(tmp_path)
+    assert [one.name for one in found] == [
+        "request demo.A go",
+        "response OK",
+        "request demo.A go (2)",
+        "oneway demo.A go",
+        "response APP_ERROR",
+        "request demo.A go (3)",
+        "response NO_SERVICE",
+        "heartbeat",
+        "ack",
+    ]
+    assert {(one.source, one.origin) for one in found} == {("memo-lib 1.2", "captured: calls.pcap")}
+    by_name = {one.name: one.expect for one in found}
+    headers = {"to": "demo.A", "call": "go"}
+    asked = {"request_id": "1", "service": "demo.A", "method": "go", "headers": headers}
+    assert by_name["request demo.A go"] == {"kind": "request", **asked}
+    said = {"kind": "response", "request_id": "4", "status": "NO_SERVICE", "text": "no such"}
+    assert by_name["response NO_SERVICE"] == said
+    assert by_name["ack"] == {"kind": "heartbeat_ack", "request_id": "9"}
+    suite = conformance(memo(), golden=found, examples=0)()
+    assert untried(memo(), found, suite.has) == []
+    suite.test_golden_vectors_mean_what_they_should()
+    suite.test_captured_errors_are_what_the_codec_says()
+
+
+def test_vectors_of_a_wrong_codec_still_show_what_is_wrong_with_its_errors(tmp_path):
+    found = decoded_vectors(tmp_path, '{"stop": b""}')
+    suite = conformance(memo(stop=b""), golden=found, examples=0)()
+    with pytest.raises(AssertionError, match="response NO_SERVICE: no error reply with its text"):
+        suite.test_captured_errors_are_what_the_codec_says()
+
+
+def test_vectors_can_be_asked_for_only_where_there_are_frames(tmp_path):
+    (tmp_path / "page.py").write_text(MEMO.replace("{mistake}", "{}"))
+    result = run("--golden", "memo-lib 1.2", "-p", str(tmp_path / "page.py"), data=b"MM\x01\x00\x00")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "5 bytes seen of a memo frame" in result.stderr
+
+
+# What people read.
+
+
+def test_json_has_the_bytes_and_dubbos_arguments_are_values():
+    (row,) = rows(run("--json", data=DUBBO))
+    assert bytes.fromhex(row["hex"]) == DUBBO
+    assert list(row["body"]) == ["argument 0"]
+    text = run(data=DUBBO).stdout
+    assert f"  body\n    argument 0 = {row['body']['argument 0']}" in text
+    (row,) = rows(run("--json", data=DUBBO[:-1] + b"\xff"))
+    assert list(row["body"]) == ["unreadable"]
+
+
+def test_long_bytes_are_offsets_hex_and_characters(tmp_path):
+    (tmp_path / "page.py").write_text(MEMO.replace("{mistake}", "{}"))
+    values = {"kind": 1, "status": 0, "id": 1, "head": b"a=1\n", "body": b"text " * 40 + b"\xff" * 1000}
+    text = run("-p", str(tmp_path / "page.py"), data=memo().wire.build(values)).stdout
+    assert "head = 'a=1\\n'" in text
+    assert "body = 1200 bytes\n" in text
+    assert "          15  74 65 78 74 20 74 65 78 74 20 74 65 78 74 20 74  text text text t\n" in text
+    assert "      ... and 688 bytes more" in text
+
+
+def test_a_frame_without_fields_is_shown_as_it_is():
+    assert "  bytes\n           0  da bb c2 00" in run(data=DUBBO).stdout

@@ -19,10 +19,25 @@ from protokit import NativeCodec, Protocol, hookimpl
 
 PROTOKIT_API = ">=1,<2"
 
+
+def read_body(frame: bytes) -> dict[str, object]:
+    """Arguments, results and exceptions of a frame in Hessian 2, for ``protokit decode``."""
+    from protokit_dubbo.messages import Answer, Call, decode  # noqa: PLC0415  # traffic needs none of it
+
+    found = decode(frame)
+    if isinstance(found, Call):
+        return {f"argument {number}": value for number, value in enumerate(found.arguments)}
+    if isinstance(found, Answer):
+        name, value = ("value", found.value) if found.exception is None else ("exception", found.exception)
+        return {name: value}
+    return {}
+
+
 dubbo = Protocol(
     "dubbo",
     NativeCodec(_native.lib.dubbo_codec_address(), _native),
     "Apache Dubbo 2.0.2, as spoken by Dubbo 2.5 to 3.3",
+    read_body,
 )
 
 

@@ -1,0 +1,144 @@
+"""``protokit decode --golden``: of the frames of a capture one of each kind, as golden vectors.
+
+A kind of request is its variant, service, method, version, group and which headers it has; of an answer
+its status and the method that was asked. A request whose answer is kept is kept too, and one more where all
+ids would be alike, so that a mistake about ids shows.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Any
+
+from protokit import native
+from protokit.errors import RemoteProtocolError
+from protokit.model import Status
+from protokit.testing.golden import Golden
+from protokit.testing.said import likely_text
+from protokit.testing.voices import Voice
+from protokit.wire.format import KINDS
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Iterator
+
+    from protokit.cli.frames import Frame
+    from protokit.wire import Protocol
+
+LARGEST = 64 << 10  # bytes of a frame that is kept
+WAITING = 4096  # requests whose answers may still come
+_REQUESTS = {native.KIND_REQUEST, native.KIND_ONEWAY}
+
+
+class Vectors:
+    """Keeps frames as they come.
+
+    Args:
+        source: library and version of the peers, as ``com.alibaba:dubbo:2.6.12``.
+        origin: where they were captured; without ``captured`` in front.
+    """
+
+    def __init__(self, source: str, origin: str) -> None:
+        self.source = source
+        self.origin = f"captured: {origin}"
+        self.protocol: Protocol | None = None
+        self.kept: OrderedDict[bytes, native.Message] = OrderedDict()
+        self.seen: set[Hashable] = set()
+        self.asked: OrderedDict[Hashable, tuple[tuple[str, ...], Frame]] = OrderedDict()
+
+    def take(self, frame: Frame, connection: int) -> None:
+        """A frame of that connection, in the order in which they came."""
+        message = frame.message
+        if self.protocol is None:
+            self.protocol = frame.protocol
+        if message.size > LARGEST or frame.protocol.name != self.protocol.name:
+            return
+        about: tuple[Any, ...] = (message.kind, message.context & 0xFF)
+        if message.kind in _REQUESTS:
+            said = self._said(frame)
+            about += said
+            self.asked[connection, message.id] = (said, frame)
+            while len(self.asked) > WAITING:
+                self.asked.popitem(last=False)
+        elif message.kind == native.KIND_RESPONSE:
+            said, request = self.asked.pop((connection, message.id), ((), None))
+            about += (message.status, *said)
+            if about not in self.seen and request is not None:
+                self._keep(request)
+        if about not in self.seen or self._alike(message):
+            self.seen.add(about)
+            self._keep(frame)
+
+    def _keep(self, frame: Frame) -> None:
+        self.kept.setdefault(frame.data, frame.message)
+
+    def _alike(self, message: native.Message) -> bool:
+        """Whether this request is the first with another id than all others."""
+        ids = {one.id for one in self.kept.values() if one.kind in _REQUESTS}
+        return message.kind in _REQUESTS and len(ids) == 1 and message.id not in ids
+
+    def _said(self, frame: Frame) -> tuple[str, ...]:
+        try:
+            request = frame.protocol.wire.ask.request(frame.data)
+        except RemoteProtocolError as error:
+            return (str(error),)
+        return (request.service, request.method, request.version, request.group, *sorted(request.headers))
+
+    def lines(self) -> Iterator[str]:
+        """One JSON object each."""
+        if self.protocol is None:
+            return
+        wire = self.protocol.wire
+        found = [Golden(self._name(data, message), data) for data, message in self.kept.items()]
+        requests = [one for one in found if wire.ask.frame(one.data).kind == native.KIND_REQUEST]
+        names: dict[str, int] = {}
+        for one in found:
+            names[one.name] = number = names.get(one.name, 0) + 1
+            yield json.dumps(
+                {
+                    "name": one.name if number == 1 else f"{one.name} ({number})",
+                    "source": self.source,
+                    "origin": self.origin,
+                    "hex": one.data.hex(),
+                    "expect": self._expected(one, requests),
+                }
+            )
+
+    def _name(self, data: bytes, message: native.Message) -> str:
+        assert self.protocol is not None  # noqa: S101  # for type checkers
+        words = [KINDS[message.kind]]
+        if message.kind in _REQUESTS:
+            try:
+                request = self.protocol.wire.ask.request(data)
+            except RemoteProtocolError:
+                words.append("unreadable")
+            else:
+                words += [one for one in (request.service, request.method) if one]
+        if message.kind == native.KIND_RESPONSE:
+            words.append(Status(message.status).name)
+        return " ".join(words)
+
+    def _expected(self, one: Golden, requests: list[Golden]) -> dict[str, Any]:
+        assert self.protocol is not None  # noqa: S101  # for type checkers
+        ask = self.protocol.wire.ask
+        message = ask.frame(one.data)
+        kind = KINDS[message.kind]
+        expect: dict[str, Any] = {"kind": "heartbeat_ack" if kind == "ack" else kind}
+        if ask.id_bytes:
+            expect["request_id"] = native.show_id(message.id)
+        if message.kind == native.KIND_RESPONSE:
+            expect["status"] = Status(message.status).name
+            if message.status > Status.APP_ERROR:
+                voice = Voice(self.protocol)
+                expect["text"] = likely_text(self.protocol.wire, voice, requests, one)
+        if message.kind in _REQUESTS:
+            try:
+                request = ask.request(one.data)
+            except RemoteProtocolError:
+                return expect
+            expect |= {"service": request.service, "method": request.method}
+            more = {"version": request.version, "group": request.group, "timeout_ms": request.timeout_ms}
+            expect |= {name: value for name, value in more.items() if value}
+            if request.headers:
+                expect["headers"] = dict(request.headers)
+        return expect
