@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from protokit.dataplane import Proxy
     from protokit.errors import ProtokitError
     from protokit.hookspecs import hookimpl
-    from protokit.model import Filter, FilterFactory, Headers, Request, Response, Status
+    from protokit.model import Answer, Filter, FilterFactory, Headers, Request, Response, Status
     from protokit.wire import Frame, NativeCodec, Protocol, PythonCodec, WireFormat
 
 __version__ = "0.1.0"
@@ -20,6 +20,7 @@ __distribution__ = "protokit-proxy"  # protokit on PyPI is another project's, wh
 API_VERSION = 1
 
 _EXPORTS = {
+    "Answer": "protokit.model",
     "Filter": "protokit.model",
     "FilterFactory": "protokit.model",
     "Frame": "protokit.wire",
@@ -38,6 +39,7 @@ _EXPORTS = {
 
 __all__ = [
     "API_VERSION",
+    "Answer",
     "Filter",
     "FilterFactory",
     "Frame",

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
-from typing import Any
+from typing import Any, Protocol, TypeVar
+
+T = TypeVar("T")
 
 
 class Status(enum.IntEnum):
@@ -58,30 +60,44 @@ class Headers(MutableMapping[str, str]):
         return f"Headers({self._items!r})"
 
 
+class HeaderSource(Protocol):
+    """Where headers are read from when somebody looks at them."""
+
+    def headers(self) -> Headers:
+        """All of them."""
+
+    def header(self, key: str) -> str | None:
+        """One; None where there is none."""
+
+
 class Request:
     """One request, as a filter sees it.
 
     Attributes:
         protocol: name of the wire protocol.
         service, method, version, group: what it asks for; empty where the frame does not say.
-        headers: text headers of the frame (attachments). A change of these four or of a header reaches
-            the wire; what else the frame holds stays byte for byte. The route was chosen before.
+        headers: text headers of the frame (attachments), read when somebody looks at them; who wants one asks
+            for it by ``header``. A change of these four or of a header reaches the wire; what else the frame
+            holds stays byte for byte. The route was chosen before.
         frame: the whole frame as it came, bytes.
         timeout_ms: the caller's own budget; 0 where the frame names none.
         oneway: nobody waits for an answer.
         cluster: set it to send the request to that cluster instead of its rule's.
+        unreadable: why headers could not be read, where somebody asked for them.
     """
 
     __slots__ = (
+        "_headers",
+        "_source",
         "cluster",
         "frame",
         "group",
-        "headers",
         "method",
         "oneway",
         "protocol",
         "service",
         "timeout_ms",
+        "unreadable",
         "version",
     )
 
@@ -92,7 +108,7 @@ class Request:
         *,
         version: str = "",
         group: str = "",
-        headers: Headers | None = None,
+        headers: Headers | HeaderSource | None = None,
         frame: bytes = b"",
         timeout_ms: int = 0,
         oneway: bool = False,
@@ -103,23 +119,94 @@ class Request:
         self.method = method
         self.version = version
         self.group = group
-        self.headers = Headers() if headers is None else headers
+        self._source = None if headers is None or isinstance(headers, Headers) else headers
+        self._headers = headers if isinstance(headers, Headers) else Headers() if headers is None else None
         self.frame = frame
         self.timeout_ms = timeout_ms
         self.oneway = oneway
         self.cluster: str | None = None
+        self.unreadable: Exception | None = None
+
+    @property
+    def headers(self) -> Headers:
+        """See above.
+
+        Raises:
+            RemoteProtocolError: they cannot be read.
+        """
+        if self._headers is None:
+            self._headers = Headers() if self._source is None else self._asked(self._source.headers)
+        return self._headers
+
+    @headers.setter
+    def headers(self, headers: Headers) -> None:
+        self._headers = headers
+
+    @property
+    def headers_read(self) -> bool:
+        """Whether somebody has looked at all headers, and may have changed some."""
+        return self._headers is not None
+
+    def header(self, key: str) -> str | None:
+        """One header, without reading the others where the protocol can; None where there is none.
+
+        Raises:
+            RemoteProtocolError: it cannot be read.
+        """
+        # Protocols may write other characters in other ways than this key has them.
+        if self._headers is not None or self._source is None or not key.isascii():
+            return self.headers.get(key)
+        source = self._source
+        return self._asked(lambda: source.header(key))
+
+    def _asked(self, read: Callable[[], T]) -> T:
+        try:
+            return read()
+        except Exception as error:
+            self.unreadable = error
+            raise
 
     def copy(self) -> Request:
         """The same again, with headers of its own."""
         other = Request.__new__(Request)
         for name in self.__slots__:
             setattr(other, name, getattr(self, name))
-        other.headers = Headers(self.headers)
+        if self._headers is not None:
+            other.headers = Headers(self._headers)
         return other
 
     def __repr__(self) -> str:
         where = f"{self.service}.{self.method} version={self.version!r} group={self.group!r}"
         return f"Request({self.protocol} {where})"
+
+
+class Answer:
+    """What the answer of a service says.
+
+    Attributes:
+        status: how it went.
+        headers: text headers of the frame (attachments).
+        frame: the whole frame as it came, bytes.
+        protocol: name of the wire protocol.
+    """
+
+    __slots__ = ("frame", "headers", "protocol", "status")
+
+    def __init__(
+        self,
+        status: Status = Status.OK,
+        *,
+        headers: Headers | None = None,
+        frame: bytes = b"",
+        protocol: str = "",
+    ) -> None:
+        self.status = status
+        self.headers = Headers() if headers is None else headers
+        self.frame = frame
+        self.protocol = protocol
+
+    def __repr__(self) -> str:
+        return f"Answer({self.protocol} {self.status.name})"
 
 
 class Response:

@@ -165,7 +165,7 @@ static uint8_t *decoded(bytes *in) {
   uint32_t named = what >> 3 & 1, counted = named & (what >> 4), summed = what >> 5 & 1;
   pk_program p = {.magic = PK_PROGRAM_MAGIC, .id_bytes = 2, .reply_max = 4096, .variants = 1,
                   .rerun = what >> 6 & 1, .name = 0, .root = PK_NOWHERE, .id_delimiter = PK_NOWHERE,
-                  .id_max = named ? 8 : 0, .app_map = PK_NOWHERE, .text_encoding = what >> 7};
+                  .id_max = named ? 8 : 0, .app_map = PK_NOWHERE, .answers = PK_NOWHERE, .text_encoding = what >> 7};
   at = part(insns, FRAMING, sizeof FRAMING, some[0], in, framed, 3, 0);
   p.answerable = some[0] / 2;
   p.meaning = at;
@@ -174,6 +174,7 @@ static uint8_t *decoded(bytes *in) {
   p.destination = at;
   at = part(insns + at, TEXTS, sizeof TEXTS, some[2], in, end, 1, at);
   p.headers = at;
+  if (what & 128) p.answers = at;
   at = part(insns + at, TEXTS, sizeof TEXTS, some[3], in, end, 1, at);
   for (uint32_t i = 0; i < PK_REPLIES; i++) replies[i] = at;
   at = part(insns + at, TEXTS, sizeof TEXTS, 0, in, said, 4, at);
@@ -234,6 +235,8 @@ static void whole(const pk_codec *c, const uint8_t *from, const pk_frame *f) {
   if (f->kind <= PK_KIND_ONEWAY) {
     pk_destination to = {.context = f->context};
     if (c->destination(c, data, f, &to) == PK_OK) touch(to.service), touch(to.method), touch(to.version), touch(to.group);
+  }
+  if (f->kind <= PK_KIND_RESPONSE) {
     pk_cursor cursor;
     memset(&cursor, 0, sizeof cursor);
     for (uint32_t count = 0;; count++) {
@@ -241,6 +244,8 @@ static void whole(const pk_codec *c, const uint8_t *from, const pk_frame *f) {
       must(count <= f->size);
       if (c->next_header(c, data, f, &cursor, &h) != PK_OK) break;
       touch(h.key), touch(h.value);
+      pk_header same;
+      if (pk_header_by_key(c, data, f, h.key, &same) == PK_OK) touch(same.value);
     }
   }
   if (pk_id_max(c) > 0) {

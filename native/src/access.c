@@ -82,14 +82,21 @@ pk_destination_info pk_codec_destination(uintptr_t codec, const uint8_t *data, s
   return info;
 }
 
+/* The frame in front, which is to be whole. */
+static int whole(const pk_codec *c, const uint8_t *data, size_t size, pk_frame *f) {
+  int result = pk_frame_alone(c, data, size, UINT32_MAX / 2, f);
+  return result == PK_MORE ? PK_ERR_FORMAT : result;
+}
+
 int pk_codec_headers(uintptr_t codec, const uint8_t *data, size_t size, pk_header_info *out,
                      uint32_t max) {
   const pk_codec *c = codec_at(codec);
   pk_frame f = {0};
   pk_cursor cursor;
   memset(&cursor, 0, sizeof cursor);
-  int result = pk_frame_alone(c, data, size, UINT32_MAX / 2, &f);
-  if (result != PK_OK) return result == PK_MORE ? PK_ERR_FORMAT : result;
+  int result = whole(c, data, size, &f);
+  if (result != PK_OK) return result;
+  if (!pk_has_headers(&f)) return 0;
   for (uint32_t n = 0; n < max; n++) {
     pk_header h = {{NULL, 0}, {NULL, 0}, 0};
     result = c->next_header(c, data, &f, &cursor, &h);
@@ -100,13 +107,33 @@ int pk_codec_headers(uintptr_t codec, const uint8_t *data, size_t size, pk_heade
   return (int)max;
 }
 
+int pk_codec_header(uintptr_t codec, const uint8_t *data, size_t size, const uint8_t *key, uint32_t key_size,
+                    pk_header_info *out) {
+  const pk_codec *c = codec_at(codec);
+  pk_frame f = {0};
+  pk_header h;
+  int result = whole(c, data, size, &f);
+  if (result == PK_OK) result = pk_header_by_key(c, data, &f, (pk_slice){key, key_size}, &h);
+  if (result == PK_OK) *out = (pk_header_info){h.key, h.value, h.raw};
+  return result;
+}
+
+int pk_codec_argument(uintptr_t codec, const uint8_t *data, size_t size, uint32_t index, pk_value *out) {
+  const pk_codec *c = codec_at(codec);
+  pk_frame f = {0};
+  int result = whole(c, data, size, &f);
+  return result == PK_OK ? pk_argument_at(c, data, &f, index, out) : result;
+}
+
+uint32_t pk_codec_reads_arguments(uintptr_t codec) { return codec_at(codec)->argument != NULL; }
+
 int pk_codec_edit(uintptr_t codec, const uint8_t *data, size_t size, const pk_edit *edits,
                   uint32_t count, uint8_t *out, size_t cap) {
   const pk_codec *c = codec_at(codec);
   pk_frame f = {0};
   if (c->edit == NULL) return PK_ERR_UNSUPPORTED;
-  int result = pk_frame_alone(c, data, size, UINT32_MAX / 2, &f);
-  if (result != PK_OK) return result == PK_MORE ? PK_ERR_FORMAT : result;
+  int result = whole(c, data, size, &f);
+  if (result != PK_OK) return result;
   return c->edit(c, data, &f, edits, count, out, cap);
 }
 

@@ -2,6 +2,7 @@
 #ifndef PK_ACCESS_H
 #define PK_ACCESS_H
 
+#include "wire/ask.h"
 #include "wire/codec_check.h"
 #include "wire/envelope.h"
 #include "wire/ident.h"
@@ -43,8 +44,13 @@ pk_message_info pk_codec_frame(uintptr_t codec, const uint8_t *data, size_t size
 pk_destination_info pk_codec_destination(uintptr_t codec, const uint8_t *data, size_t size);
 int pk_codec_headers(uintptr_t codec, const uint8_t *data, size_t size, pk_header_info *out,
                      uint32_t max);
+/* A header by its key, and an argument: as pk_codec's functions. */
+int pk_codec_header(uintptr_t codec, const uint8_t *data, size_t size, const uint8_t *key, uint32_t key_size,
+                    pk_header_info *out);
+int pk_codec_argument(uintptr_t codec, const uint8_t *data, size_t size, uint32_t index, pk_value *out);
+uint32_t pk_codec_reads_arguments(uintptr_t codec);
 
-/* The request with changes, in a buffer of `cap` bytes; its size, or PK_ERR_*. */
+/* The request or answer with changes, in a buffer of `cap` bytes; its size, or PK_ERR_*. */
 int pk_codec_edit(uintptr_t codec, const uint8_t *data, size_t size, const pk_edit *edits,
                   uint32_t count, uint8_t *out, size_t cap);
 

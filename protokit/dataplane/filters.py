@@ -91,11 +91,11 @@ class FilterRunner:
     ) -> tuple[int, int, int, bytes]:
         try:
             frame = wire.ask.from_engine(frame)
-            request = wire.ask.request(frame, compiled.snapshot.max_headers)
+            request = wire.ask.request(frame, compiled.snapshot.max_headers, lazy=True)
         except (Exception, SystemExit) as error:  # noqa: BLE001  # a codec in Python may raise anything
             if not isinstance(error, ProtocolError):
                 self._failed("a request could not be read; it is answered BAD_REQUEST", error)
-            return _reply(Status.BAD_REQUEST, f"protokit: the request cannot be read: {error}")
+            return _unreadable(error)
         original = request.copy()
         for one in compiled.chains[op.arg]:
             try:
@@ -104,6 +104,8 @@ class FilterRunner:
             except (Exception, SystemExit, asyncio.CancelledError) as error:
                 if isinstance(error, asyncio.CancelledError) and key not in self._thinking:
                     raise
+                if error is request.unreadable:
+                    return _unreadable(error)
                 name = type(one).__name__
                 self._failed(f"filter {name} failed; the request is answered INTERNAL", error)
                 return _reply(Status.INTERNAL, f"protokit: the filter {name} failed")
@@ -147,13 +149,18 @@ def _changed(wire: Wire, before: Request, after: Request) -> bytes:
         for what, field in _FIELDS.items()
         if getattr(after, field) != getattr(before, field)
     ]
-    edits += [(native.EDIT_HEADER, key, None) for key in before.headers if key not in after.headers]
-    edits += [
-        (native.EDIT_HEADER, key, value)
-        for key, value in after.headers.items()
-        if before.headers.get(key) != value
-    ]
+    if after.headers_read:
+        edits += [(native.EDIT_HEADER, key, None) for key in before.headers if key not in after.headers]
+        edits += [
+            (native.EDIT_HEADER, key, value)
+            for key, value in after.headers.items()
+            if before.headers.get(key) != value
+        ]
     return wire.ask.for_engine(wire.ask.edit(before.frame, edits)) if edits else b""
+
+
+def _unreadable(error: BaseException) -> tuple[int, int, int, bytes]:
+    return _reply(Status.BAD_REQUEST, f"protokit: the request cannot be read: {error}")
 
 
 def _reply(status: Status, text: str) -> tuple[int, int, int, bytes]:

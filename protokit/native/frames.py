@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 NONE = 0xFFFFFFFF
 Id = int | bytes  # of a request: a number, or where ids are byte strings those
+Argument = bool | int | float | str | bytes | None  # of a call; bytes: of another type, as the frame has it
 
 KIND_REQUEST, KIND_ONEWAY, KIND_RESPONSE, KIND_HEARTBEAT, KIND_HEARTBEAT_ACK, KIND_DRAIN = range(1, 7)
 KIND_IGNORE, KIND_GREETING = 8, 9
@@ -292,25 +293,25 @@ def frame(codec: int, data: bytes, limit: int = 8 << 20, size: int | None = None
     )
 
 
-def request(codec: int, data: bytes, max_headers: int = 1024) -> Request:
+def request(codec: int, data: bytes, max_headers: int = 1024, *, lazy: bool = False) -> Request:
     """Read a whole request frame into a Request.
+
+    Args:
+        codec: its address.
+        data: the frame.
+        max_headers: so many are read.
+        lazy: leave the headers until somebody looks at them, or asks for one.
 
     Raises:
         RemoteProtocolError: its destination or headers cannot be read.
     """
-    pinned = data if isinstance(data, ffi.CData) else ffi.from_buffer(data)
-    info = lib.pk_codec_destination(codec, pinned, len(data))
+    info = lib.pk_codec_destination(codec, _pinned(data), len(data))
     if info.result not in {0, -4}:
         raise RemoteProtocolError(f"destination: {RESULTS.get(info.result, info.result)}")
-    headers = Headers()
+    headers: Headers | _Source = Headers()
     if info.result == 0:
-        array = ffi.new("pk_header_info[]", max_headers)
-        count = lib.pk_codec_headers(codec, pinned, len(data), array, max_headers)
-        if count < 0:
-            raise RemoteProtocolError(f"headers: {RESULTS.get(count, count)}")
-        for header in array[0:count]:
-            if not header.raw:
-                headers[_text(header.key)] = _text(header.value)
+        source = _Source(codec, data, max_headers)
+        headers = source if lazy else source.headers()
     return Request(
         _text(info.service),
         _text(info.method),
@@ -322,6 +323,102 @@ def request(codec: int, data: bytes, max_headers: int = 1024) -> Request:
         oneway=frame(codec, data, len(data)).kind == KIND_ONEWAY,
         protocol=name(codec),
     )
+
+
+class _Source:
+    """What a request's headers are read from when somebody looks at them."""
+
+    __slots__ = ("codec", "data", "most")
+
+    def __init__(self, codec: int, data: bytes, most: int) -> None:
+        self.codec = codec
+        self.data = data
+        self.most = most
+
+    def headers(self) -> Headers:
+        return headers(self.codec, self.data, self.most)
+
+    def header(self, key: str) -> str | None:
+        return header(self.codec, self.data, key)
+
+
+def headers(codec: int, data: bytes, max_headers: int = 1024) -> Headers:
+    """The text headers of a whole request or answer; other frames have none.
+
+    Raises:
+        RemoteProtocolError: they cannot be read.
+    """
+    found = Headers()
+    for key, value in raw_headers(codec, data, max_headers):
+        if value is None:
+            found.pop(text(key), None)
+        else:
+            found[text(key)] = text(value)
+    return found
+
+
+def raw_headers(codec: int, data: bytes, max_headers: int = 1024) -> list[tuple[bytes, bytes | None]]:
+    """The same as they stand there, each with its key; None for a value that is no text."""
+    array = ffi.new("pk_header_info[]", max_headers)
+    count = lib.pk_codec_headers(codec, _pinned(data), len(data), array, max_headers)
+    if count < 0:
+        raise RemoteProtocolError(f"headers: {RESULTS.get(count, count)}")
+    return [(_bytes(one.key) or b"", None if one.raw else _bytes(one.value) or b"") for one in array[0:count]]
+
+
+def header(codec: int, data: bytes, key: str | bytes) -> str | None:
+    """A text header of a whole request or answer by its key; None where it has none, or one that is no text.
+
+    Raises:
+        RemoteProtocolError: it cannot be read.
+    """
+    name = key.encode("utf-8", "surrogatepass") if isinstance(key, str) else key
+    info = ffi.new("pk_header_info *")
+    result = lib.pk_codec_header(codec, _pinned(data), len(data), name, len(name), info)
+    if result < 0:
+        raise RemoteProtocolError(f"header {text(name)!r}: {RESULTS.get(result, result)}")
+    return _text(info.value) if result == 0 and not info.raw else None
+
+
+def argument(codec: int, data: bytes, index: int) -> Argument:
+    """An argument of a whole request's call.
+
+    Args:
+        codec: its address.
+        data: the frame.
+        index: from 0.
+
+    Returns:
+        What it is; bytes, as they stand in the frame, of what is no null, boolean, number or text.
+
+    Raises:
+        IndexError: the call has no such argument.
+        LocalProtocolError: this protocol's arguments cannot be read.
+        RemoteProtocolError: this one cannot be read.
+    """
+    value = ffi.new("pk_value *")
+    result = lib.pk_codec_argument(codec, _pinned(data), len(data), index, value)
+    if result == 1:
+        raise IndexError(f"the call has no argument {index}")
+    if result != 0 and not lib.pk_codec_reads_arguments(codec):
+        raise LocalProtocolError(f"arguments of {name(codec)} cannot be read")
+    if result != 0:
+        raise RemoteProtocolError(f"argument {index}: {RESULTS.get(result, result)}")
+    kind = value.type
+    if kind == lib.PK_VALUE_NULL:
+        return None
+    if kind == lib.PK_VALUE_BOOLEAN:
+        return bool(value.integer)
+    if kind == lib.PK_VALUE_INTEGER:
+        return int(value.integer)
+    if kind == lib.PK_VALUE_NUMBER:
+        return float(value.number)
+    return _text(value.bytes) if kind == lib.PK_VALUE_TEXT else _bytes(value.bytes) or b""
+
+
+def reads_arguments(codec: int) -> bool:
+    """Whether arguments of its calls can be read."""
+    return bool(lib.pk_codec_reads_arguments(codec))
 
 
 def name(codec: int) -> str:
@@ -370,7 +467,7 @@ EDIT_HEADER, EDIT_SERVICE, EDIT_METHOD, EDIT_VERSION, EDIT_GROUP = range(5)
 
 
 def edit(codec: int, data: bytes, edits: Sequence[tuple[int, str, str | None]]) -> bytes:
-    """A request frame with changes; what they do not name stays byte for byte.
+    """A request or an answer with changes; what they do not name stays byte for byte.
 
     Args:
         codec: its address.
@@ -393,14 +490,20 @@ def edit(codec: int, data: bytes, edits: Sequence[tuple[int, str, str | None]]) 
     out = ffi.new("uint8_t[]", room)
     size = lib.pk_codec_edit(codec, data, len(data), array, len(edits), out, room)
     if size < 0:
-        raise LocalProtocolError(
-            f"this {name(codec)} request cannot be changed so: {RESULTS.get(size, size)}"
-        )
+        raise LocalProtocolError(f"this {name(codec)} frame cannot be changed so: {RESULTS.get(size, size)}")
     return bytes(ffi.buffer(out, size))
 
 
-def _text(slice_: Any) -> str:  # a cffi struct has no type of its own
-    return "" if slice_.data == ffi.NULL else text(bytes(ffi.buffer(slice_.data, slice_.size)))
+def _pinned(data: Any) -> Any:  # as cffi has them
+    return data if isinstance(data, ffi.CData) else ffi.from_buffer(data)
+
+
+def _bytes(slice_: Any) -> bytes | None:  # a cffi struct has no type of its own
+    return None if slice_.data == ffi.NULL else bytes(ffi.buffer(slice_.data, slice_.size))
+
+
+def _text(slice_: Any) -> str:
+    return text(_bytes(slice_) or b"")
 
 
 def text(data: bytes) -> str:

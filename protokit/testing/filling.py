@@ -161,8 +161,9 @@ class Facts:
                 self.texts.add(view.path)
             elif isinstance(view, views.FoundText):
                 steps.add(view.found.section.path)
-        if m.headers is not None:
-            self.maps.setdefault(m.headers.path, (m.headers, set()))
+        for pairs in (m.headers, m.answer_headers):
+            if pairs is not None:
+                self.maps.setdefault(pairs.path, (pairs, set()))
         for sample in samples:
             try:
                 container, _ = self.wire.parse(sample)

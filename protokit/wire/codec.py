@@ -10,8 +10,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from protokit import native
-from protokit.errors import RemoteProtocolError
-from protokit.model import Status
+from protokit.errors import LocalProtocolError, RemoteProtocolError
+from protokit.model import Answer, Headers, Status
 from protokit.wire import envelope
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from protokit.wire.format import WireFormat
     from protokit.wire.python import PythonCodec
 
+_REQUESTS = {native.KIND_REQUEST, native.KIND_ONEWAY}
 _FIELDS = {
     native.EDIT_SERVICE: "service",
     native.EDIT_METHOD: "method",
@@ -51,11 +52,38 @@ class Codec(Protocol):
     def frame(self, data: bytes, limit: int = 8 << 20) -> native.Message:
         """Frame the first message of ``data``."""
 
-    def request(self, data: bytes, max_headers: int = 1024) -> Request:
-        """Read a whole request frame.
+    def request(self, data: bytes, max_headers: int = 1024, *, lazy: bool = False) -> Request:
+        """Read a whole request frame; ``lazy``: its headers when somebody looks at them.
 
         Raises:
             RemoteProtocolError: its destination or headers cannot be read.
+        """
+
+    def headers(self, data: bytes, max_headers: int = 1024) -> Headers:
+        """The text headers of a whole request or answer.
+
+        Raises:
+            RemoteProtocolError: they cannot be read.
+        """
+
+    def header(self, data: bytes, key: str) -> str | None:
+        """One of them; None where there is none.
+
+        Raises:
+            RemoteProtocolError: it cannot be read.
+        """
+
+    @property
+    def reads_arguments(self) -> bool:
+        """Whether ``argument`` can be asked."""
+
+    def argument(self, data: bytes, index: int) -> native.Argument:
+        """An argument of a whole request's call, from 0; see ``native.argument``.
+
+        Raises:
+            IndexError: the call has no such argument.
+            LocalProtocolError: this protocol's arguments cannot be read.
+            RemoteProtocolError: this one cannot be read.
         """
 
     def explain(self, data: bytes) -> list[Piece]:
@@ -67,7 +95,7 @@ class Codec(Protocol):
         """
 
     def edit(self, data: bytes, edits: Sequence[tuple[int, str, str | None]]) -> bytes:
-        """A request frame with changes; see ``native.edit``."""
+        """A request or an answer with changes, of an answer its headers alone; see ``native.edit``."""
 
     def patch_id(self, data: bytes, request_id: native.Id) -> bytes:
         """The frame with another id.
@@ -136,8 +164,21 @@ class EngineCodec:
     def frame(self, data: bytes, limit: int = 8 << 20) -> native.Message:
         return native.frame(self.address, data, limit)
 
-    def request(self, data: bytes, max_headers: int = 1024) -> Request:
-        return native.request(self.address, data, max_headers)
+    def request(self, data: bytes, max_headers: int = 1024, *, lazy: bool = False) -> Request:
+        return native.request(self.address, data, max_headers, lazy=lazy)
+
+    def headers(self, data: bytes, max_headers: int = 1024) -> Headers:
+        return native.headers(self.address, data, max_headers)
+
+    def header(self, data: bytes, key: str) -> str | None:
+        return native.header(self.address, data, key)
+
+    @property
+    def reads_arguments(self) -> bool:
+        return native.reads_arguments(self.address)
+
+    def argument(self, data: bytes, index: int) -> native.Argument:
+        return native.argument(self.address, data, index)
 
     def explain(self, data: bytes) -> list[Piece]:  # noqa: ARG002  # nothing is declared
         return []
@@ -203,22 +244,50 @@ class CalledCodec:
     def frame(self, data: bytes, limit: int = 8 << 20) -> native.Message:
         return self.codec.message(data, limit)
 
-    def request(self, data: bytes, max_headers: int = 1024) -> Request:  # noqa: ARG002  # it has as many as it has
+    def request(self, data: bytes, max_headers: int = 1024, *, lazy: bool = False) -> Request:  # noqa: ARG002  # all is there
         return self.codec.asked(data)
+
+    def headers(self, data: bytes, max_headers: int = 1024) -> Headers:  # noqa: ARG002  # as many as it has
+        kind = self._kind(data)
+        if kind == native.KIND_RESPONSE:
+            return self.codec.answered(data).headers
+        return self.codec.asked(data).headers if kind in _REQUESTS else Headers()
+
+    def header(self, data: bytes, key: str) -> str | None:
+        return (
+            self.codec.header(data, key) if self._kind(data) in {native.KIND_RESPONSE, *_REQUESTS} else None
+        )
+
+    @property
+    def reads_arguments(self) -> bool:
+        return self.codec.reads_arguments
+
+    def argument(self, data: bytes, index: int) -> native.Argument:
+        if self._kind(data) not in _REQUESTS:
+            raise IndexError("only a request has arguments")
+        return self.codec.argument(data, index)
+
+    def _kind(self, data: bytes) -> int:
+        return self.frame(data, len(data)).kind
 
     def explain(self, data: bytes) -> list[Piece]:  # noqa: ARG002  # nothing is declared
         return []
 
     def edit(self, data: bytes, edits: Sequence[tuple[int, str, str | None]]) -> bytes:
-        request = self.codec.asked(data)
+        answer = self._kind(data) == native.KIND_RESPONSE
+        changed = self.codec.answered(data) if answer else self.codec.asked(data)
         for what, key, value in edits:
+            if what != native.EDIT_HEADER and answer:
+                raise LocalProtocolError(f"an answer has no {_FIELDS[what]} to change")
             if what != native.EDIT_HEADER:
-                setattr(request, _FIELDS[what], value or "")
+                setattr(changed, _FIELDS[what], value or "")
             elif value is None:
-                request.headers.pop(key, None)
+                changed.headers.pop(key, None)
             else:
-                request.headers[key] = value
-        return self.codec.edit(data, request)
+                changed.headers[key] = value
+        if isinstance(changed, Answer):
+            return self.codec.edit_response(data, changed)
+        return self.codec.edit(data, changed)
 
     def patch_id(self, data: bytes, request_id: native.Id) -> bytes:
         if self.frame(data, len(data)).result != 0:

@@ -179,7 +179,8 @@ class _Compiler(Framing):
         self.frame()
         meaning = self.mean()
         destination = self.destination()
-        headers = self.headers()
+        headers = self.headers(self.meaning.headers)
+        answers = self.headers(self.meaning.answer_headers, answers=True)
         rerun = int(2 * len(self.sections()) > OWN)
         replies = [
             self._reply(variant[which]) if which in variant else NOWHERE
@@ -192,7 +193,7 @@ class _Compiler(Framing):
         tree = Tree()
         if about.shapes:
             tree = shapes(self.nodes, self.meaning, self.sections(), keeps=not rerun)
-        header = struct.Struct("=16I4Q12I30I2I")
+        header = struct.Struct("=16I4Q12I30I4I")
         blocks = [
             b"".join(struct.pack("=BBBBi", *insn) for insn in self.insns),
             b"".join(struct.pack("=Q", value % 2**64) for value in self.constants),
@@ -256,6 +257,8 @@ class _Compiler(Framing):
             int(about.optional_drain),
             *ranges,
             *self.app,
+            answers,
+            0,
         )
         return head + body + pool
 

@@ -6,6 +6,7 @@ The construct declaration is the specification that people read, the reference c
 
 from __future__ import annotations
 
+import contextlib
 import io
 import zlib
 from dataclasses import dataclass
@@ -74,7 +75,8 @@ class WireFormat:
         app_error: a condition, or several, by which an OK response holds the service's own error.
         timeout: the caller's budget, ms: an expression, or ``number(view)``.
         service, method, version, group: views.
-        headers: ``pairs`` or ``lines``.
+        headers: ``pairs`` or ``lines``; of requests, and of answers that have them in the same field.
+        answer_headers: those of answers, where they stand elsewhere.
         checksum: ``crc32(...)``, or several.
         variants: sets of field values, such as ``{"proto": 2, "ver1": 1}``; a frame is of the first that
             fits. A reply is built for each, and answers a request of the same.
@@ -109,6 +111,7 @@ class WireFormat:
         version: Any = None,
         group: Any = None,
         headers: views.Pairs | None = None,
+        answer_headers: views.Pairs | None = None,
         checksum: Any = (),
         variants: Sequence[Mapping[str, int]] = ({},),
         separate: bool = False,
@@ -167,6 +170,7 @@ class WireFormat:
             version=_view(version),
             group=_view(group),
             headers=headers,
+            answer_headers=headers if answer_headers is None else answer_headers,
             checksums=tuple(checksum) if isinstance(checksum, tuple | list) else (checksum,),
             variants=tuple(
                 {tuple(name.split(".")): value for name, value in one.items()} for one in self.variants
@@ -272,27 +276,11 @@ class WireFormat:
             RemoteProtocolError: a request's service, method or headers are malformed.
         """
         m = self.meaning
-
-        def holds(expression: Any) -> bool:
-            return bool(calculate(expression, container))
-
-        kind = (
-            "greeting"
-            if holds(m.greeting)
-            else "drain"
-            if holds(m.drain)
-            else ("ack" if holds(m.response) else "heartbeat")
-            if holds(m.heartbeat)
-            else "response"
-            if holds(m.response)
-            else "oneway"
-            if holds(m.oneway)
-            else "request"
-        )
+        kind = self._kind(container)
         status = Status.OK
         if kind == "response":
             status = self._status(container)
-        elif kind == "greeting" and holds(m.greeting_refused):
+        elif kind == "greeting" and calculate(m.greeting_refused, container):
             status = Status.UNAVAILABLE
         request = kind in {"request", "oneway"}
         timeout = 0
@@ -316,16 +304,37 @@ class WireFormat:
             )
         }
         headers = Headers()
-        if request and m.headers is not None:
-            for key, value in m.headers.items(container):
-                if key is not None and value is not None:
-                    headers[_text(key)] = _text(value)
+        if request:
+            headers = _headers(m.headers, container)
+        elif kind == "response":
+            with contextlib.suppress(RemoteProtocolError):  # it goes on as it is
+                headers = _headers(m.answer_headers, container)
         request_id = self._id(container)
         if kind == "response" and m.id and m.named is None and request_id is None:
             kind = "ignore"  # an answer without its id is nobody's
         if request_id is None:
             request_id = 0 if m.named is None else b""
         return Message(kind, size, request_id, status, timeout, **texts, headers=headers, fields=container)
+
+    def _kind(self, container: Any) -> str:
+        m = self.meaning
+
+        def holds(expression: Any) -> bool:
+            return bool(calculate(expression, container))
+
+        return (
+            "greeting"
+            if holds(m.greeting)
+            else "drain"
+            if holds(m.drain)
+            else ("ack" if holds(m.response) else "heartbeat")
+            if holds(m.heartbeat)
+            else "response"
+            if holds(m.response)
+            else "oneway"
+            if holds(m.oneway)
+            else "request"
+        )
 
     def _id(self, container: Any) -> native.Id | None:
         """The id; of several that a frame has, the last one. None where it has none."""
@@ -384,13 +393,15 @@ class WireFormat:
             raise LocalProtocolError(f"the frame cannot be built: {error}") from error
 
     def edit(self, data: bytes, edits: Sequence[tuple[int, str, str | None]]) -> bytes:
-        """A request with changes; see ``native.edit``.
+        """A request, or an answer with other headers; see ``native.edit``.
 
         Raises:
             LocalProtocolError: the format cannot say it.
         """
         container, size = self.parse(data)
         m = self.meaning
+        answer = self._kind(container) == "response"
+        headers = m.answer_headers if answer else m.headers
         fields = {
             native.EDIT_SERVICE: ("service", m.service),
             native.EDIT_METHOD: ("method", m.method),
@@ -400,11 +411,13 @@ class WireFormat:
         for what, key, value in edits:
             raw = None if value is None else value.encode("utf-8", "surrogatepass")
             if what == native.EDIT_HEADER:
-                if m.headers is None:
+                if headers is None:
                     raise LocalProtocolError("this protocol declares no headers")
-                m.headers.set(container, key.encode("utf-8", "surrogatepass"), raw)
+                headers.set(container, key.encode("utf-8", "surrogatepass"), raw)
                 continue
             name, view = fields[what]
+            if answer:
+                raise LocalProtocolError(f"an answer has no {name} to change")
             if view is None:
                 raise LocalProtocolError(f"this protocol declares no {name}")
             view.replace(container, raw)
@@ -458,6 +471,16 @@ def _expression(value: Any, what: str) -> Any:
 
 def _view(value: Any) -> views.View | None:
     return None if value is None else views.as_view(value)
+
+
+def _headers(pairs: views.Pairs | None, container: Any) -> Headers:
+    headers = Headers()
+    for key, value in () if pairs is None else pairs.items(container):
+        if key is not None and value is not None:
+            headers[_text(key)] = _text(value)
+        elif key is not None:
+            headers.pop(_text(key), None)
+    return headers
 
 
 def _text(data: bytes | None) -> str:

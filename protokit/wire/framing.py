@@ -101,7 +101,7 @@ class Framing(Texts):
                 self.used |= {*views.sections_of([one.view])}
             else:
                 self._uses(one)
-        self.used |= set(self.sections())
+        self.used |= set(self.sections()) | ({m.answer_headers.path} if m.answer_headers else set())
         for checksum in m.checksums:
             self.used |= {checksum.path, *(checksum.over or ())}
         self._used_by(self.nodes)

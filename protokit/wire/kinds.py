@@ -160,5 +160,6 @@ def _read_by_meaning(m: Meaning) -> Iterator[tuple[str, FieldPath, str]]:
     for what, view in texts:
         for path in views.sections_of([] if view is None else [view]):
             yield what, path, SECTION
-    if m.headers is not None:
-        yield "headers", m.headers.path, SECTION
+    for what, pairs in (("headers", m.headers), ("answer_headers", m.answer_headers)):
+        if pairs is not None:
+            yield what, pairs.path, SECTION

@@ -50,6 +50,7 @@ class Meaning:
     version: views.View | None = None
     group: views.View | None = None
     headers: views.Pairs | None = None
+    answer_headers: views.Pairs | None = None
     checksums: tuple[views.Checksum, ...] = ()
     variants: tuple[dict[FieldPath, int], ...] = ({},)
     keep: tuple[FieldPath, ...] = ()

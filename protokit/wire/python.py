@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from protokit import native
 from protokit.errors import LocalProtocolError, PluginError, RemoteProtocolError
-from protokit.model import Request, Status
+from protokit.model import Answer, Request, Status
 from protokit.wire import envelope
 from protokit.wire.codec import CalledCodec, Codec
 
@@ -140,6 +140,47 @@ class PythonCodec:
         """
         raise LocalProtocolError(f"{type(self).__name__} has no edit: its requests cannot be changed")
 
+    def response(self, frame: bytes) -> Answer:  # noqa: ARG002  # an override's
+        """What a whole response frame says: its headers. The status is that of ``frame``.
+
+        Raises:
+            RemoteProtocolError: it cannot be read.
+        """
+        return Answer()
+
+    def edit_response(self, frame: bytes, answer: Answer) -> bytes:  # noqa: ARG002  # an override's
+        """The response frame changed to have the headers of ``answer``, with the id it has.
+
+        Raises:
+            LocalProtocolError: it cannot be changed so.
+        """
+        raise LocalProtocolError(
+            f"{type(self).__name__} has no edit_response: its responses cannot be changed"
+        )
+
+    def header(self, frame: bytes, key: str) -> str | None:
+        """One header of a whole request or response; None where there is none.
+
+        Override it where that costs less than to read them all.
+
+        Raises:
+            RemoteProtocolError: it cannot be read.
+        """
+        answer = self.message(frame, len(frame)).kind == native.KIND_RESPONSE
+        return (self.answered(frame) if answer else self.asked(frame)).headers.get(key)
+
+    def argument(self, frame: bytes, index: int) -> native.Argument:  # noqa: ARG002  # an override's
+        """An argument of a whole request's call, from 0.
+
+        Returns:
+            None, a boolean, a number or a text; bytes of what is of another type.
+
+        Raises:
+            IndexError: the call has no such argument.
+            RemoteProtocolError: it cannot be read.
+        """
+        raise LocalProtocolError(f"{type(self).__name__} has no argument: its arguments cannot be read")
+
     # What protokit calls.
 
     @property
@@ -168,6 +209,11 @@ class PythonCodec:
     def ask(self) -> Codec:
         """What is asked of it by tools and filters."""
         return CalledCodec(self)
+
+    @property
+    def reads_arguments(self) -> bool:
+        """Whether it has ``argument``."""
+        return type(self).argument is not PythonCodec.argument
 
     @property
     def id_width(self) -> int:
@@ -288,3 +334,18 @@ class PythonCodec:
         request.protocol = self.name
         request.timeout_ms = min(request.timeout_ms or message.timeout_ms, _WIDEST)
         return request
+
+    def answered(self, frame: bytes) -> Answer:
+        """``response``, its result checked and completed.
+
+        Raises:
+            RemoteProtocolError: of ``response``.
+            LocalProtocolError: the result is no Answer.
+        """
+        answer: Any = self.response(frame)
+        if not isinstance(answer, Answer):
+            raise LocalProtocolError(f"{type(self).__name__}.response gave {answer!r}, expected an Answer")
+        answer.status = Status(self.message(frame, len(frame)).status)
+        answer.frame = frame
+        answer.protocol = self.name
+        return answer

@@ -60,14 +60,17 @@ class Texts(Program):
         self.op("END")
         return start
 
-    def headers(self) -> int:
-        """The same for headers; NOWHERE where there are none."""
-        if self.meaning.headers is None:
+    def headers(self, pairs: views.Pairs | None, *, answers: bool = False) -> int:
+        """The same for the headers of requests, or of answers; NOWHERE where there are none."""
+        if pairs is None:
             return NOWHERE
         start = len(self.insns)
         section = self.slices()
-        self.section(section, self.meaning.headers.path)
-        self.op("HEADERS", section, i=self._map(self.meaning.headers, {}))
+        if answers:
+            self.op("SLICE", section, self.registers[pairs.path])
+        else:
+            self.section(section, pairs.path)
+        self.op("HEADERS", section, i=self._map(pairs, {}))
         self.op("END")
         return start
 

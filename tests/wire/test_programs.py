@@ -283,7 +283,7 @@ def test_what_is_accepted_of_random_programs_runs(name, data):
 HEADER = {"magic": 0, "size": 4, "id_bytes": 12, "reply_max": 24, "variants": 28, "reserved_count": 60}
 HEADER |= {"frame": 32, "meaning": 36, "destination": 44, "headers": 48, "name": 96, "root": 100}
 HEADER |= {"status": 104, "tested": 108, "greeting_steps": 112, "id_max": 124, "id_delimiter": 136}
-HEADER |= {"instructions": RANGES + 4, "app_map": 264, "app_text": 268}
+HEADER |= {"instructions": RANGES + 4, "app_map": 264, "app_text": 268, "answers": 272}
 AWAY = 1 << 20
 SHAPE = "a shape is wrong"
 # Which number of which format becomes what, and why that is refused. Of a table: (its name, item, byte in the
@@ -303,6 +303,8 @@ WRONG_NUMBERS = {
     "a meaning's entry away": ("small", "meaning", AWAY, "an entry is out of range"),
     "a destination's entry away": ("small", "destination", AWAY, "an entry is out of range"),
     "headers' entry away": ("small", "headers", AWAY, "an entry is out of range"),
+    "answers' headers' entry away": ("small", "answers", AWAY, "an entry is out of range"),
+    "answers' headers found by what routes": ("small", "answers", 0, "stands outside of the framing"),
     "a reply away": ("small", ("replies", 6, 0, 4), AWAY, "a reply is out of range"),
     "an error that cannot be said": ("small", ("replies", 6, 0, 4), 2**32 - 1, "a reply is missing"),
     "replies longer than said": ("small", "reply_max", 8, "a reply is longer than reply_max"),

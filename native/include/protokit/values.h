@@ -86,6 +86,7 @@ static inline __attribute__((always_inline)) int pk_values_inside(pk_values *v, 
 enum {
   PK_TAG_NONE = 0,  /* no value begins so */
   PK_TAG_FIXED,     /* `bytes` */
+  PK_TAG_DOUBLE,    /* `bytes` of a double, or without any the tag's distance from `zero` */
   PK_TAG_INTEGER,   /* an int or a long: `bytes` of it, behind the tag's distance from `zero` where they are few */
   PK_TAG_TEXT,      /* a text of so many UTF-16 units: a number as above, then these */
   PK_TAG_TEXT_PART, /* one that goes on in the next */
@@ -116,7 +117,7 @@ typedef struct pk_dialect {
 #define PK_HESSIAN_BOTH                                                                                                \
   [0x00 ... 0x1f] = {PK_TAG_TEXT, 0, 0, 0}, [0x20 ... 0x2f] = {PK_TAG_BINARY, 0, 0x20, 0},                             \
   [0x38 ... 0x3f] = {PK_TAG_INTEGER, 2, 0x3c, 0}, ['B'] = {PK_TAG_BINARY, 2, 'B', 0},                                  \
-  ['D'] = {PK_TAG_FIXED, 8, 0, 0}, ['F'] = {PK_TAG_FIXED, 0, 0, 0}, ['I'] = {PK_TAG_INTEGER, 4, 0, 0},                 \
+  ['D'] = {PK_TAG_DOUBLE, 8, 0, 0}, ['F'] = {PK_TAG_FIXED, 0, 0, 0}, ['I'] = {PK_TAG_INTEGER, 4, 0, 0},                 \
   ['L'] = {PK_TAG_INTEGER, 8, 0, 0}, ['N'] = {PK_TAG_FIXED, 0, 0, 0}, ['M'] = {PK_TAG_MAP, 0, 0, PK_WITH_TYPE},        \
   ['S'] = {PK_TAG_TEXT, 2, 'S', 0}, ['T'] = {PK_TAG_FIXED, 0, 0, 0}, [0x80 ... 0xbf] = {PK_TAG_INTEGER, 0, 0x90, 0},   \
   [0xc0 ... 0xcf] = {PK_TAG_INTEGER, 1, 0xc8, 0}, [0xd0 ... 0xd7] = {PK_TAG_INTEGER, 2, 0xd4, 0},                      \
@@ -139,10 +140,10 @@ static const pk_dialect pk_hessian2 = {
              ['W'] = {PK_TAG_VALUES, 0, 0, 0},
              ['X'] = {PK_TAG_LIST, 0, 0, PK_WITH_NUMBER},
              [0x59] = {PK_TAG_INTEGER, 4, 0, 0},
-             [0x5b ... 0x5c] = {PK_TAG_FIXED, 0, 0, 0}, /* doubles */
-             [0x5d] = {PK_TAG_FIXED, 1, 0, 0},
-             [0x5e] = {PK_TAG_FIXED, 2, 0, 0},
-             [0x5f] = {PK_TAG_FIXED, 4, 0, 0},
+             [0x5b ... 0x5c] = {PK_TAG_DOUBLE, 0, 0x5b, 0},
+             [0x5d] = {PK_TAG_DOUBLE, 1, 0, 0},
+             [0x5e] = {PK_TAG_DOUBLE, 2, 0, 0},
+             [0x5f] = {PK_TAG_DOUBLE, 4, 0, 0},
              [0x60 ... 0x6f] = {PK_TAG_OBJECT, 0, 0x60, 0},
              [0x70 ... 0x77] = {PK_TAG_LIST, 0, 0x70, PK_WITH_TYPE},
              [0x78 ... 0x7f] = {PK_TAG_LIST, 0, 0x78, 0}},
@@ -159,10 +160,10 @@ static const pk_dialect pk_hessian_draft = {
              ['V'] = {PK_TAG_VALUES, 0, 0, PK_WITH_TYPE | PK_WITH_LENGTH},
              ['b'] = {PK_TAG_BINARY_PART, 2, 'b', 0},
              ['d'] = {PK_TAG_FIXED, 8, 0, 0},           /* a date */
-             [0x67 ... 0x68] = {PK_TAG_FIXED, 0, 0, 0}, /* doubles */
-             [0x69] = {PK_TAG_FIXED, 1, 0, 0},
-             [0x6a] = {PK_TAG_FIXED, 2, 0, 0},
-             [0x6b] = {PK_TAG_FIXED, 4, 0, 0},
+             [0x67 ... 0x68] = {PK_TAG_DOUBLE, 0, 0x67, 0},
+             [0x69] = {PK_TAG_DOUBLE, 1, 0, 0},
+             [0x6a] = {PK_TAG_DOUBLE, 2, 0, 0},
+             [0x6b] = {PK_TAG_DOUBLE, 4, 0, 0},
              [0x6c] = {PK_TAG_LENGTH, 4, 0, 0},
              [0x6e] = {PK_TAG_LENGTH, 1, 0, 0},
              ['o'] = {PK_TAG_OBJECT, 0, 0, PK_WITH_NUMBER},
@@ -419,6 +420,7 @@ static inline int pk_values_behind(pk_values *v, const pk_dialect *d, uint8_t ta
   *inside = 0;
   switch (t.kind) {
     case PK_TAG_FIXED:
+    case PK_TAG_DOUBLE:
     case PK_TAG_INTEGER: return pk_values_skip_bytes(v, t.bytes);
     case PK_TAG_TEXT:
     case PK_TAG_TEXT_PART:
@@ -481,6 +483,81 @@ static inline int pk_values_text_value(pk_values *v, const pk_dialect *d, pk_sli
   if (d->tags[tag].kind == PK_TAG_TEXT || d->tags[tag].kind == PK_TAG_TEXT_PART)
     return pk_values_text_behind(v, d, tag, out);
   return pk_values_skip_behind(v, d, tag);
+}
+
+/* The double whose tag is consumed. Of four bytes it is a float in the draft, and thousandths in 2.0. */
+static inline int pk_values_double(pk_values *v, const pk_dialect *d, uint8_t tag, double *out) {
+  const uint8_t *p = v->at;
+  uint64_t bits = 0;
+  uint32_t bytes = d->tags[tag].bytes;
+  float single;
+  if (pk_values_skip_bytes(v, bytes) != PK_OK) return PK_ERR_FORMAT;
+  for (uint32_t i = 0; i < bytes; i++) bits = bits << 8 | p[i];
+  uint32_t low = (uint32_t)bits;
+  switch (bytes) {
+    case 0: *out = tag - d->tags[tag].zero; break;
+    case 1: *out = (int8_t)low; break;
+    case 2: *out = (int16_t)low; break;
+    case 4:
+      memcpy(&single, &low, sizeof single);
+      *out = d->draft ? (double)single : 0.001 * (int32_t)low;
+      break;
+    default: memcpy(out, &bits, sizeof *out); break;
+  }
+  return PK_OK;
+}
+
+/* One value, with the classes in front of it. PK_ERR_UNSUPPORTED: a text in chunks, which is passed. */
+static inline int pk_values_value(pk_values *v, const pk_dialect *d, pk_value *out) {
+  const uint8_t *from = v->at;
+  uint8_t tag;
+  *out = (pk_value){.type = PK_VALUE_OTHER};
+  int result = pk_values_tag(v, d, &tag);
+  if (result != PK_OK) return result;
+  switch (d->tags[tag].kind) {
+    case PK_TAG_TEXT:
+    case PK_TAG_TEXT_PART:
+      out->type = PK_VALUE_TEXT;
+      return pk_values_text_behind(v, d, tag, &out->bytes);
+    case PK_TAG_INTEGER:
+      out->type = PK_VALUE_INTEGER;
+      result = pk_values_number(v, d->tags[tag], tag, &out->integer);
+      break;
+    case PK_TAG_DOUBLE:
+      out->type = PK_VALUE_NUMBER;
+      result = pk_values_double(v, d, tag, &out->number);
+      break;
+    default:
+      result = pk_values_skip_behind(v, d, tag);
+      if (tag == 'N') out->type = PK_VALUE_NULL;
+      if (tag == 'T' || tag == 'F') out->type = PK_VALUE_BOOLEAN, out->integer = tag == 'T';
+      break;
+  }
+  out->bytes = (pk_slice){from, (uint32_t)(v->at - from)};
+  return result;
+}
+
+/* Past so many of the values inside of a list whose tag is consumed. PK_MORE: it has no more than these, or it is no list. */
+static inline int pk_values_item(pk_values *v, const pk_dialect *d, uint8_t tag, uint32_t index) {
+  pk_tag t = d->tags[tag];
+  uint32_t count = UINT32_MAX;
+  if (t.kind != PK_TAG_LIST && t.kind != PK_TAG_VALUES) return PK_MORE;
+  int result = pk_values_front(v, d, t);
+  if (result == PK_OK && t.kind == PK_TAG_LIST) {
+    if (t.with & PK_WITH_NUMBER) {
+      result = pk_values_count(v, d, &count);
+    } else {
+      count = (uint32_t)tag - t.zero;
+    }
+  }
+  for (uint32_t i = 0; result == PK_OK; i++) {
+    if (i == count) return PK_MORE;
+    if (v->at == v->end) return PK_ERR_FORMAT;
+    if (t.kind == PK_TAG_VALUES && *v->at == d->mark) return PK_MORE;
+    if (i == index) return PK_OK;
+    result = pk_values_skip(v, d);
+  }
+  return result;
 }
 
 /* The entries of an object or a map. */

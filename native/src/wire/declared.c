@@ -15,11 +15,15 @@ static int probe(const pk_codec *codec, const uint8_t *data, size_t size) {
   return result == PK_MORE && size < d->program->signature ? PK_MORE : PK_OK;
 }
 
-/* The registers that texts are found with. */
-static int prepare(const declared *d, machine *m, const uint8_t *data, const pk_frame *f) {
+/* The registers of a frame. */
+static int rerun(const declared *d, machine *m, const uint8_t *data, const pk_frame *f) {
   pk_frame again = {0};
-  if (!d->program->rerun) return PK_OK;
   return pk_declared_frame_as(d, m, data, f->size, f->size, UNVERIFIED, &again);
+}
+
+/* Those that a request's texts are found with. */
+static int prepare(const declared *d, machine *m, const uint8_t *data, const pk_frame *f) {
+  return d->program->rerun ? rerun(d, m, data, f) : PK_OK;
 }
 
 static inline int find_texts(const declared *d, uint32_t pc, machine *m, const uint8_t *data, const pk_frame *f,
@@ -39,24 +43,58 @@ static int destination(const pk_codec *codec, const uint8_t *data, const pk_fram
   return find_texts(d, d->program->destination, &m, data, f, out, NULL);
 }
 
+/* Where a request's or an answer's headers stand, and how. PK_MORE: it has none. */
+static int find_headers(const declared *d, const uint8_t *data, const pk_frame *f, headers *h) {
+  int answer = f->kind == PK_KIND_RESPONSE;
+  uint32_t entry = answer ? d->program->answers : d->program->headers;
+  machine m;
+  *h = (headers){{NULL, 0}, 0};
+  if (entry == PK_NOWHERE) return PK_MORE;
+  if ((answer ? rerun(d, &m, data, f) : prepare(d, &m, data, f)) != PK_OK) return PK_ERR_FORMAT;
+  int result = find_texts(d, entry, &m, data, f, NULL, h);
+  return result == PK_OK && h->section.data == NULL ? PK_MORE : result;
+}
+
+/* The next one whose key is not null. */
+static int next_of(const declared *d, uint32_t map, pairs *in, pk_header *out) {
+  do {
+    int result = pk_declared_next_pair(d, &d->maps[map], in, &out->key, &out->value);
+    if (result != PK_OK) return result;
+  } while (out->key.data == NULL);
+  out->raw = out->value.data == NULL; /* null is no text */
+  return PK_OK;
+}
+
+/* The cursor: where the next pair stands, the end of all, the map. */
 static int next_header(const pk_codec *codec, const uint8_t *data, const pk_frame *f, pk_cursor *c,
                        pk_header *out) {
   const declared *d = declared_of(codec);
-  headers h = {{NULL, 0}, 0};
-  machine m;
-  if (d->program->headers == PK_NOWHERE) return PK_MORE;
-  if (prepare(d, &m, data, f) != PK_OK) return PK_ERR_FORMAT;
-  int result = find_texts(d, d->program->headers, &m, data, f, NULL, &h);
-  if (result != PK_OK) return result;
-  if (h.section.data == NULL) return PK_MORE;
-  pairs in = {c->at == 0 ? h.section.data : data + c->at, h.section.data + h.section.size};
-  do {
-    result = pk_declared_next_pair(d, &d->maps[h.map], &in, &out->key, &out->value);
+  if (c->at == 0) {
+    headers h;
+    int result = find_headers(d, data, f, &h);
     if (result != PK_OK) return result;
-  } while (out->key.data == NULL);
+    c->at = (uint32_t)(h.section.data - data);
+    c->state[0] = c->at + h.section.size;
+    c->state[1] = h.map;
+  }
+  pairs in = {data + c->at, data + c->state[0]};
+  int result = next_of(d, c->state[1], &in, out);
   c->at = (uint32_t)(in.at - data);
-  out->raw = out->value.data == NULL; /* null is no text */
-  return PK_OK;
+  return result;
+}
+
+static int header(const pk_codec *codec, const uint8_t *data, const pk_frame *f, pk_slice key, pk_header *out) {
+  const declared *d = declared_of(codec);
+  headers h;
+  pk_header one;
+  int found = PK_MORE, result = find_headers(d, data, f, &h);
+  pairs in = {h.section.data, h.section.data + h.section.size};
+  while (result == PK_OK && (result = next_of(d, h.map, &in, &one)) == PK_OK) {
+    if (one.key.size != key.size || memcmp(one.key.data, key.data, key.size) != 0) continue;
+    *out = one;
+    found = PK_OK;
+  }
+  return result == PK_MORE ? found : result;
 }
 
 static int heartbeat(const pk_codec *codec, uint64_t id, uint32_t key, uint8_t *out, size_t cap) {
@@ -195,7 +233,8 @@ const pk_codec *pk_declared_new(const void *image, size_t size, const char **why
                         .id_fixed = p->id_fixed,
                         .id_form = p->id_form,
                         .splice_id = pk_declared_splice_id,
-                        .optional_drain = p->optional_drain};
+                        .optional_drain = p->optional_drain,
+                        .header = header};
   memcpy(d->codec.reserved_ids, p->reserved, sizeof p->reserved);
   *why = pk_codec_check((uintptr_t)&d->codec);
   if (*why == NULL) {

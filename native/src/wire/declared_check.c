@@ -161,6 +161,7 @@ const char *pk_declared_bad_indexes(const declared *d) {
   for (size_t i = 0; i < 3; i++)
     if (starts[i] >= p->insns.count) return "an entry is out of range";
   if (p->headers != PK_NOWHERE && p->headers >= p->insns.count) return "an entry is out of range";
+  if (p->answers != PK_NOWHERE && p->answers >= p->insns.count) return "an entry is out of range";
   for (uint32_t i = 0; i < p->replies.count; i++)
     if (d->replies[i] != PK_NOWHERE && d->replies[i] >= p->insns.count) return "a reply is out of range";
   if (p->variants == 0 || p->variants > 255 || p->replies.count != p->variants * PK_REPLIES)

@@ -24,7 +24,7 @@ typedef struct facts {
   uint8_t s[SLICES];
 } facts;
 
-typedef enum entry { FRAME, AGAIN, DESTINATION, HEADERS } entry; /* AGAIN: what a wrong frame means, to answer it */
+typedef enum entry { FRAME, AGAIN, DESTINATION, HEADERS, ANSWERS } entry; /* AGAIN: what a wrong frame means, to answer it */
 
 typedef struct checker {
   const declared *d;
@@ -294,7 +294,7 @@ static void texts(checker *c) {
       number(c, n->a);
       break;
     case PK_I_HEADERS:
-      if (c->mode != HEADERS) refuse(c, "stands outside of the headers");
+      if (c->mode != HEADERS && c->mode != ANSWERS) refuse(c, "stands outside of the headers");
       text(c, n->a);
       if (s[n->a] != IN_FRAME) refuse_index(c, "text", n->a, "need not stand in the frame");
       break;
@@ -401,18 +401,20 @@ static const char *counters(checker *c) {
 
 static const char *all_paths(checker *c) {
   const pk_program *p = c->d->program;
-  facts nothing = {0}, given = {0};
+  facts nothing = {0}, given = {0}, answer = {0};
   if (walk(c, FRAME, p->frame, &nothing) != NULL) return c->why;
   const char *why = counters(c);
   if (why != NULL) return why;
-  if (p->rerun && c->end.reached) memcpy(given.r, c->end.r, sizeof given.r), given.whole = 1;
+  if (c->end.reached) memcpy(answer.r, c->end.r, sizeof answer.r), answer.whole = 1;
+  if (p->rerun) given = answer;
   if (c->wrong.reached) {
     facts again = {0};
     memcpy(again.r, c->wrong.r, sizeof again.r);
     if (walk(c, AGAIN, p->meaning, &again) != NULL) return c->why;
   }
   if (walk(c, DESTINATION, p->destination, &given) != NULL) return c->why;
-  if (p->headers != PK_NOWHERE) walk(c, HEADERS, p->headers, &given);
+  if (p->headers != PK_NOWHERE && walk(c, HEADERS, p->headers, &given) != NULL) return c->why;
+  if (p->answers != PK_NOWHERE) walk(c, ANSWERS, p->answers, &answer);
   return c->why;
 }
 

@@ -219,6 +219,7 @@ typedef struct pk_program {
       checksums, operands, replies, tests, shapes, counters;
   uint32_t app_map, app_text; /* an answer whose map's one key has that text (a literal) is an application
                                  error; PK_NOWHERE: the program says which are */
+  uint32_t answers, unused;   /* the headers of answers, by the frame's registers; PK_NOWHERE: they have none */
 } pk_program;
 
 /* A codec that runs the program, held by the caller (loaded.h); the image is copied. NULL and why in *error, until the thread's next call. */

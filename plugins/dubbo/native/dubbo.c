@@ -14,7 +14,7 @@
 #include "request.h"
 
 enum { FLAG_REQUEST = 0x80, FLAG_TWOWAY = 0x40, FLAG_EVENT = 0x20, SERIALIZATION = 0x1f };
-enum { MAX_EVENT = 1024, REPLY_MAX = 1024, STATUS_OK = 20 };
+enum { MAX_EVENT = 1024, REPLY_MAX = 1024 };
 
 static uint32_t get32(const uint8_t *p) {
   return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
@@ -118,7 +118,7 @@ static int frame(const pk_codec *codec, const uint8_t *data, size_t size, uint32
   if (flag & FLAG_EVENT) {
     out->kind = event_kind(data, out->size);
   } else if (out->kind == PK_KIND_RESPONSE) {
-    out->status = data[3] != STATUS_OK ? status_of(data[3])
+    out->status = data[3] != DUBBO_STATUS_OK ? status_of(data[3])
                   : is_exception(data + DUBBO_HEADER, length, out->context) ? PK_STATUS_APP_ERROR
                                                                             : PK_STATUS_OK;
   }
@@ -155,7 +155,7 @@ static int heartbeat_ack(const pk_codec *codec, const uint8_t *data, const pk_fr
   (void)codec;
   if (cap < f->size) return PK_ERR_SPACE;
   memcpy(out, data, f->size);
-  header(out, (uint8_t)(FLAG_EVENT | (data[2] & SERIALIZATION)), STATUS_OK, f->id,
+  header(out, (uint8_t)(FLAG_EVENT | (data[2] & SERIALIZATION)), DUBBO_STATUS_OK, f->id,
          f->size - DUBBO_HEADER);
   return (int)f->size;
 }
@@ -217,4 +217,6 @@ const pk_codec pk_dubbo_codec = {
     .drain = drain,
     .error = error,
     .edit = dubbo_edit,
+    .header = dubbo_header,
+    .argument = dubbo_argument,
 };

@@ -1,4 +1,4 @@
-/* edit.c: a request with other headers or another destination.
+/* edit.c: a request with other headers or another destination, an answer with other headers.
  *
  * Service and version stand twice, as fields in front and as attachments, and providers believe the
  * attachments: both are written. The group is an attachment alone. All else is copied. */
@@ -117,6 +117,33 @@ static int attachments(const layout *l, writer *w, reader *r, const pk_edit *edi
   return PK_OK;
 }
 
+/* The whole frame is written: its length. */
+static int finish(const writer *w, uint8_t *out) {
+  size_t size = (size_t)(w->at - out);
+  if (w->full || size > INT32_MAX) return PK_ERR_SPACE;
+  uint32_t length = (uint32_t)size - DUBBO_HEADER;
+  for (int i = 0; i < 4; i++) out[12 + i] = (uint8_t)(length >> (24 - 8 * i));
+  return (int)size;
+}
+
+/* What is no request has attachments alone. None are given to an answer without any: whoever asked may not know of
+ * them. */
+static int edit_answer(const layout *l, const uint8_t *data, const pk_frame *f, const pk_edit *edits, uint32_t count,
+                       uint8_t *out, size_t cap) {
+  reader r;
+  writer w = {.at = out, .end = out + cap};
+  int adds = 0;
+  for (uint32_t i = 0; i < count; i++) {
+    if (edits[i].what != PK_EDIT_HEADER) return PK_ERR_UNSUPPORTED;
+    adds |= !removes(&edits[i]);
+  }
+  int result = dubbo_attachments_at(l, data, f, &r);
+  if (result == PK_MORE && adds) return PK_ERR_UNSUPPORTED;
+  write_bytes(&w, data, result == PK_MORE ? f->size : (size_t)(r.h.at - data));
+  if (result == PK_OK) result = attachments(l, &w, &r, edits, count);
+  return result == PK_OK || result == PK_MORE ? finish(&w, out) : result;
+}
+
 int dubbo_edit(const pk_codec *codec, const uint8_t *data, const pk_frame *f, const pk_edit *edits,
                uint32_t count, uint8_t *out, size_t cap) {
   const layout *l = dubbo_layout(f->context);
@@ -125,6 +152,8 @@ int dubbo_edit(const pk_codec *codec, const uint8_t *data, const pk_frame *f, co
   writer w = {.at = out, .end = out + cap};
   pk_destination read = {0};
   if (count > MAX_EDITS) return PK_ERR_LIMIT;
+  if (l == NULL) return PK_ERR_UNSUPPORTED;
+  if (f->kind == PK_KIND_RESPONSE) return edit_answer(l, data, f, edits, count, out, cap);
   int result = dubbo_destination(codec, data, f, &read); /* what cannot be read cannot be changed */
   if (result == PK_OK) result = dubbo_front_of(l, data, f, &r, &front);
   if (result != PK_OK) return result;
@@ -136,9 +165,5 @@ int dubbo_edit(const pk_codec *codec, const uint8_t *data, const pk_frame *f, co
   field(l, &w, method, front.method_at, front.rest_at);
   write_bytes(&w, front.rest_at, (size_t)(front.attachments_at - front.rest_at));
   if ((result = attachments(l, &w, &r, edits, count)) != PK_OK) return result;
-  size_t size = (size_t)(w.at - out);
-  if (w.full || size > INT32_MAX) return PK_ERR_SPACE;
-  uint32_t length = (uint32_t)size - DUBBO_HEADER;
-  for (int i = 0; i < 4; i++) out[12 + i] = (uint8_t)(length >> (24 - 8 * i));
-  return (int)size;
+  return finish(&w, out);
 }

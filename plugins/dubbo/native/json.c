@@ -1,4 +1,5 @@
 /* json.c: fastjson and gson. Every item is one JSON text on a line of its own. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "layout.h"
@@ -54,7 +55,7 @@ static int enter(reader *r) {
   return *r->h.at++ == '{' ? PK_OK : PK_ERR_UNSUPPORTED;
 }
 
-/* A value that is no string: up to the comma or brace that ends it. */
+/* A value that is no string: up to the comma, brace or bracket that ends it. */
 static int skip_value(const uint8_t **at, const uint8_t *end) {
   pk_slice ignored;
   uint32_t depth = 0;
@@ -64,9 +65,9 @@ static int skip_value(const uint8_t **at, const uint8_t *end) {
       if (string(at, end, &ignored) == PK_ERR_FORMAT) return PK_ERR_FORMAT;
       continue;
     }
-    if (depth == 0 && (c == ',' || c == '}')) return PK_OK;
+    if (depth == 0 && (c == ',' || c == '}' || c == ']')) return PK_OK;
     if (c == '{' || c == '[') depth++;
-    if ((c == '}' || c == ']') && depth-- == 0) return PK_ERR_FORMAT;
+    if (c == '}' || c == ']') depth--;
     ++*at;
   }
   return PK_ERR_FORMAT;
@@ -80,6 +81,85 @@ static int64_t digits(const uint8_t *at, const uint8_t *end) {
     v = v * 10 + (*at - '0');
   }
   return v;
+}
+
+/* A number without a fraction, as far as 64 bits hold it; PK_MORE: it is none. */
+static int integer(const uint8_t *at, const uint8_t *end, int64_t *out) {
+  int negative = at < end && *at == '-';
+  uint64_t v = 0, most = (uint64_t)INT64_MAX + (uint64_t)negative;
+  at += negative;
+  if (at == end) return PK_MORE;
+  for (; at < end; at++) {
+    uint64_t digit = *at - (uint64_t)'0';
+    if (digit > 9 || v > (most - digit) / 10) return PK_MORE;
+    v = v * 10 + digit;
+  }
+  *out = negative ? (int64_t)(0 - v) : (int64_t)v;
+  return PK_OK;
+}
+
+/* A number in general; PK_MORE: it is none, or longer than anybody writes one. */
+static int decimal(const uint8_t *at, const uint8_t *end, double *out) {
+  char digits[64];
+  size_t size = (size_t)(end - at);
+  if (size == 0 || size >= sizeof digits || (*at != '-' && (*at < '0' || *at > '9'))) return PK_MORE;
+  for (size_t i = 0; i < size; i++)
+    if (memchr("0123456789+-.eE", at[i], 15) == NULL) return PK_MORE;
+  memcpy(digits, at, size);
+  digits[size] = 0;
+  char *stop;
+  *out = strtod(digits, &stop);
+  return stop == digits + size ? PK_OK : PK_MORE;
+}
+
+static int is(const uint8_t *at, const uint8_t *end, const char *word) {
+  size_t size = strlen(word);
+  return (size_t)(end - at) == size && memcmp(at, word, size) == 0;
+}
+
+static int value_of(const uint8_t *at, const uint8_t *end, pk_value *out) {
+  *out = (pk_value){.type = PK_VALUE_OTHER, .bytes = {at, (uint32_t)(end - at)}};
+  if (at < end && *at == '"') {
+    out->type = PK_VALUE_TEXT;
+    int result = string(&at, end, &out->bytes);
+    return result == PK_OK && at != end ? PK_ERR_FORMAT : result;
+  }
+  if (is(at, end, "null")) {
+    out->type = PK_VALUE_NULL;
+  } else if (is(at, end, "true") || is(at, end, "false")) {
+    out->type = PK_VALUE_BOOLEAN, out->integer = *at == 't';
+  } else if (integer(at, end, &out->integer) == PK_OK) {
+    out->type = PK_VALUE_INTEGER;
+  } else if (decimal(at, end, &out->number) == PK_OK) {
+    out->type = PK_VALUE_NUMBER;
+  }
+  return PK_OK;
+}
+
+static int value(reader *r, pk_slice type, pk_value *out) {
+  const uint8_t *at = r->h.at, *end;
+  (void)type;
+  int result = next_line(r, &end);
+  return result == PK_OK ? value_of(at, end, out) : result;
+}
+
+static int item(reader *r, uint32_t index, pk_value *out) {
+  const uint8_t *at = r->h.at, *end;
+  int result = next_line(r, &end);
+  if (result != PK_OK) return result;
+  if (at == end || *at++ != '[' || (at < end && *at == ']')) return PK_MORE;
+  for (uint32_t i = 0;; i++) {
+    const uint8_t *from = at;
+    if (skip_value(&at, end) != PK_OK || *at == '}') return PK_ERR_FORMAT;
+    if (i == index) return value_of(from, at, out);
+    if (*at++ == ']') return PK_MORE;
+  }
+}
+
+static int number(reader *r, int64_t *out) {
+  const uint8_t *at = r->h.at, *end;
+  int result = next_line(r, &end);
+  return result == PK_OK ? integer(at, end, out) : result;
 }
 
 /* fastjson reads \u0070 and \x70. */
@@ -167,5 +247,5 @@ static int anchors(const uint8_t *value, const uint8_t *end) {
   return value < end && (*value == '{' || *value == '['); /* fastjson refers by path ($.a) */
 }
 
-const layout json_layout = {text,     argument,  enter,    pair,      put_text,
+const layout json_layout = {text, argument, value,     item,     number,    enter,  pair, put_text,
                             open_map, copy_pair, put_pair, close_map, anchors};

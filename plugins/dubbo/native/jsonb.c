@@ -182,6 +182,122 @@ static int argument(reader *r, pk_slice *out) {
   return result == PK_ERR_UNSUPPORTED || (at < end && *at == SYMBOL) ? PK_ERR_UNSUPPORTED : PK_OK;
 }
 
+/* A double or a float; PK_MORE: neither (nothing consumed). */
+static int decimal(const uint8_t **at, const uint8_t *end, double *out) {
+  const uint8_t *p = *at + 1;
+  uint32_t high, low;
+  uint64_t bits;
+  int64_t whole = 0;
+  float single;
+  switch (**at) {
+    case 0xb2: case 0xb3: *out = **at - 0xb2; break;
+    case 0xb4: case 0xb6: /* as a whole number */
+      if (integer(&p, end, &whole) != PK_OK) return PK_ERR_FORMAT;
+      *out = (double)whole;
+      break;
+    case 0xb5:
+      if (end - p < 8) return PK_ERR_FORMAT;
+      high = get32(p), low = get32(p + 4);
+      bits = (uint64_t)high << 32 | low;
+      memcpy(out, &bits, sizeof *out);
+      p += 8;
+      break;
+    case 0xb7:
+      if (end - p < 4) return PK_ERR_FORMAT;
+      low = get32(p);
+      memcpy(&single, &low, sizeof single);
+      *out = (double)single;
+      p += 4;
+      break;
+    default: return PK_MORE;
+  }
+  *at = p;
+  return PK_OK;
+}
+
+/* The value in front, up to `end` at most. PK_MORE: one of another kind; nothing is consumed. */
+static int scalar(pk_values *h, const uint8_t *end, pk_value *out) {
+  const uint8_t *from = h->at;
+  *out = (pk_value){.type = PK_VALUE_OTHER};
+  if (from == end) return PK_ERR_FORMAT;
+  int result = text_value(&h->at, end, &out->bytes);
+  if (result != PK_MORE) {
+    out->type = result == PK_OK && out->bytes.data == NULL ? PK_VALUE_NULL : PK_VALUE_TEXT;
+    if (out->type == PK_VALUE_NULL) out->bytes = (pk_slice){from, 1};
+    return result;
+  }
+  if (*from == SYMBOL) return PK_ERR_UNSUPPORTED;
+  int any_size = *from == 0xba; /* an integer of any size, which has 64 bits */
+  h->at += any_size;
+  result = integer(&h->at, end, &out->integer);
+  if (any_size && result != PK_OK) return PK_ERR_FORMAT;
+  if (result == PK_OK) {
+    out->type = PK_VALUE_INTEGER;
+  } else if (result == PK_MORE && (result = decimal(&h->at, end, &out->number)) == PK_OK) {
+    out->type = PK_VALUE_NUMBER;
+  } else if (result == PK_MORE && (*from == 0xb0 || *from == 0xb1)) {
+    out->type = PK_VALUE_BOOLEAN, out->integer = *from == 0xb1;
+    h->at++;
+    result = PK_OK;
+  }
+  out->bytes = (pk_slice){from, (uint32_t)(h->at - from)};
+  return result;
+}
+
+static int value(reader *r, pk_slice type, pk_value *out) {
+  const uint8_t *end;
+  (void)type;
+  int result = open_item(r, &end);
+  if (result != PK_OK) return result;
+  const uint8_t *from = r->h.at;
+  result = scalar(&r->h, end, out);
+  if (result == PK_OK && r->h.at != end) return PK_ERR_FORMAT;
+  r->h.at = end;
+  if (result == PK_MORE) out->bytes = (pk_slice){from, (uint32_t)(end - from)};
+  return result == PK_MORE ? PK_OK : result;
+}
+
+/* How many are in a list whose type may stand in front. PK_MORE: it is none. */
+static int list(const uint8_t **at, const uint8_t *end, int64_t *count) {
+  pk_slice ignored;
+  int64_t symbol;
+  if (*at < end && **at == 0x92) {
+    ++*at;
+    int result = text_value(at, end, &ignored);
+    if ((result < 0 && result != PK_ERR_UNSUPPORTED) || integer(at, end, &symbol) != PK_OK) return PK_ERR_FORMAT;
+  }
+  if (*at == end) return PK_ERR_FORMAT;
+  uint8_t tag = *(*at)++;
+  *count = tag - 0x94;
+  if (tag >= 0x94 && tag <= 0xa3) return PK_OK;
+  if (tag != 0xa4) return PK_MORE;
+  return integer(at, end, count) == PK_OK && *count >= 0 ? PK_OK : PK_ERR_FORMAT;
+}
+
+static int item(reader *r, uint32_t index, pk_value *out) {
+  const uint8_t *end;
+  int64_t count;
+  int result = open_item(r, &end);
+  if (result == PK_OK) result = list(&r->h.at, end, &count);
+  if (result == PK_OK && index >= count) return PK_MORE;
+  r->h.end = end;
+  for (uint32_t i = 0; result == PK_OK && i < index; i++) result = skip_value(&r->h);
+  if (result != PK_OK) return result;
+  const uint8_t *from = r->h.at;
+  result = scalar(&r->h, end, out);
+  if (result != PK_MORE) return result;
+  result = skip_value(&r->h);
+  out->bytes = (pk_slice){from, (uint32_t)(r->h.at - from)};
+  return result;
+}
+
+static int number(reader *r, int64_t *out) {
+  const uint8_t *end;
+  int result = open_item(r, &end);
+  if (result == PK_OK) result = integer(&r->h.at, end, out);
+  return result == PK_OK && r->h.at != end ? PK_ERR_FORMAT : result;
+}
+
 static int enter(reader *r) {
   if (r->h.at == r->h.end) return PK_MORE;
   int result = open_item(r, &r->map_end);
@@ -278,5 +394,5 @@ static int anchors(const uint8_t *value, const uint8_t *end) {
   return value < end && ((*value >= 0x92 && *value <= 0xa6) || *value == 0x7f);
 }
 
-const layout jsonb_layout = {text,     argument,  enter,    pair,      put_text,
+const layout jsonb_layout = {text, argument, value,     item,     number,    enter,  pair, put_text,
                              open_map, copy_pair, put_pair, close_map, anchors};

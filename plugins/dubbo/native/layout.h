@@ -43,6 +43,12 @@ typedef struct layout {
   int (*text)(reader *r, pk_slice *out);
   /* An argument; *text has data when it is a plain string. PK_ERR_UNSUPPORTED: a string that is not plain. */
   int (*argument)(reader *r, pk_slice *text);
+  /* An argument as it is; `type` as the descriptor has it. PK_ERR_UNSUPPORTED: a string that is not plain. */
+  int (*value)(reader *r, pk_slice type, pk_value *out);
+  /* An item of the list in front. PK_MORE: it has no such, or there is no list. */
+  int (*item)(reader *r, uint32_t index, pk_value *out);
+  /* An item that is an int. */
+  int (*number)(reader *r, int64_t *out);
   /* Into the attachments. PK_MORE when there are none. */
   int (*enter)(reader *r);
   /* The next pair. Slices without data where it is no plain text, and `veiled` says which of them may be any; of one

@@ -5,7 +5,7 @@
 
 #include "layout.h"
 
-enum { FIELD_1 = 0x0a, FIELD_2 = 0x12, VARINT_MAX = 5 };
+enum { VARINT_1 = 0x08, FIELD_1 = 0x0a, FIELD_2 = 0x12, VARINT_MAX = 5 };
 
 static int varint(const uint8_t **at, const uint8_t *end, uint32_t *out) {
   uint64_t v = 0;
@@ -53,6 +53,37 @@ static int argument(reader *r, pk_slice *out) {
   return result;
 }
 
+static int is(pk_slice a, const char *text) { return a.size == strlen(text) && memcmp(a.data, text, a.size) == 0; }
+
+/* Whether a message is a text is said by its type alone. */
+static int value(reader *r, pk_slice type, pk_value *out) {
+  pk_slice message;
+  int result = delimited(&r->h.at, r->h.end, &message);
+  if (result != PK_OK) return result;
+  *out = (pk_value){.type = PK_VALUE_OTHER, .bytes = message};
+  if (!is(type, "Lcom/google/protobuf/StringValue;") && !is(type, "Ljava/lang/String;")) return PK_OK;
+  out->type = PK_VALUE_TEXT;
+  return string_value(message, &out->bytes);
+}
+
+static int item(reader *r, uint32_t index, pk_value *out) {
+  (void)r, (void)index, (void)out;
+  return PK_ERR_UNSUPPORTED;
+}
+
+/* An Int32Value; 0 is not written. */
+static int number(reader *r, int64_t *out) {
+  pk_slice message;
+  uint32_t v;
+  int result = delimited(&r->h.at, r->h.end, &message);
+  *out = 0;
+  if (result != PK_OK || message.size == 0) return result;
+  const uint8_t *at = message.data + 1, *end = message.data + message.size;
+  if (*message.data != VARINT_1 || varint(&at, end, &v) != PK_OK || at != end) return PK_ERR_FORMAT;
+  *out = v;
+  return PK_OK;
+}
+
 static int enter(reader *r) {
   pk_slice message;
   if (r->h.at == r->h.end) return PK_MORE;
@@ -75,8 +106,6 @@ static int two_fields(pk_slice message, pk_slice *first, pk_slice *second) {
   }
   return PK_OK;
 }
-
-static int is(pk_slice a, const char *text) { return a.size == strlen(text) && memcmp(a.data, text, a.size) == 0; }
 
 /* The text that an Any holds, together with the name of its Java type: as a message of the two, the text in an Any
  * of its own (bytes of 3.1 and 3.3); or, in later extensions, without a type of its own, as two items. Without data
@@ -167,5 +196,5 @@ static int anchors(const uint8_t *value, const uint8_t *end) {
   return 0;
 }
 
-const layout protobuf_layout = {text,     argument,  enter,    pair,      put_text,
+const layout protobuf_layout = {text, argument, value,     item,     number,    enter,  pair, put_text,
                                 open_map, copy_pair, put_pair, close_map, anchors};

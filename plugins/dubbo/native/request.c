@@ -19,10 +19,6 @@ static int parameters(pk_slice d) {
   return n;
 }
 
-static int is_generic(pk_slice method) {
-  return SAME(method, "$invoke") || SAME(method, "$invokeAsync");
-}
-
 /* hessian2 */
 
 /* A string, or null as an empty one. */
@@ -43,6 +39,20 @@ static int argument(reader *r, pk_slice *out) {
   *out = (pk_slice){NULL, 0};
   return result == PK_MORE ? pk_values_skip(&r->h, &pk_hessian2) : result;
 }
+
+static int value(reader *r, pk_slice type, pk_value *out) {
+  (void)type;
+  return pk_values_value(&r->h, &pk_hessian2, out);
+}
+
+static int item(reader *r, uint32_t index, pk_value *out) {
+  uint8_t tag;
+  int result = pk_values_tag(&r->h, &pk_hessian2, &tag);
+  if (result == PK_OK) result = pk_values_item(&r->h, &pk_hessian2, tag, index);
+  return result == PK_OK ? pk_values_value(&r->h, &pk_hessian2, out) : result;
+}
+
+static int number(reader *r, int64_t *out) { return pk_values_integer(&r->h, &pk_hessian2, out); }
 
 static int enter(reader *r) {
   pk_values *h = &r->h;
@@ -121,7 +131,7 @@ static int anchors(const uint8_t *value, const uint8_t *end) {
   return (t >= 0x55 && t <= 0x58) || (t >= 0x60 && t <= 0x7f) || memchr("CHMO", t, 4) != NULL;
 }
 
-const layout hessian_layout = {text,     argument,  enter,    pair,      hessian_put_text,
+const layout hessian_layout = {text, argument, value,     item,     number,    enter,  pair, hessian_put_text,
                                open_map, copy_pair, put_pair, close_map, anchors};
 
 /* Any serialization. Inlined once for hessian2, which is the hot one. */
@@ -131,7 +141,7 @@ const layout hessian_layout = {text,     argument,  enter,    pair,      hessian
 INLINE int plain(int result) { return result == PK_ERR_UNSUPPORTED ? PK_ERR_LIMIT : result; }
 
 INLINE int read_names(const layout *l, reader *r, dubbo_front *f) {
-  pk_slice dubbo, descriptor;
+  pk_slice dubbo;
   int result;
   int64_t extra;
   f->path = f->version = f->method = (pk_slice){NULL, 0};
@@ -149,8 +159,8 @@ INLINE int read_names(const layout *l, reader *r, dubbo_front *f) {
     if (result == PK_ERR_FORMAT) return result;
     if (result == PK_OK && extra != -1) return PK_ERR_UNSUPPORTED;
   }
-  if ((result = plain(l->text(r, &descriptor))) != PK_OK) return result;
-  f->arguments = parameters(descriptor);
+  if ((result = plain(l->text(r, &f->descriptor))) != PK_OK) return result;
+  f->arguments = parameters(f->descriptor);
   return f->arguments < 0 ? PK_ERR_FORMAT : PK_OK;
 }
 
@@ -160,7 +170,7 @@ INLINE int read_arguments(const layout *l, reader *r, dubbo_front *f) {
   for (int i = 0; i < f->arguments; i++) {
     pk_slice real = {NULL, 0};
     int result;
-    if (i == 0 && is_generic(f->method)) {
+    if (i == 0 && dubbo_is_generic(f->method)) {
       result = plain(l->argument(r, &real));
       f->generic = 1;
       if (real.size > 0) f->method = real;
@@ -203,39 +213,4 @@ int dubbo_front_of(const layout *l, const uint8_t *data, const pk_frame *f, read
   pk_values_open(&r->h, data + DUBBO_HEADER, data + f->size);
   int result = dubbo_names(l, r, out);
   return result == PK_OK ? dubbo_arguments(l, r, out) : result;
-}
-
-/* The cursor: where the next pair stands, and the map's end. Class definitions in front of it are not
- * remembered, so a header value that is an object cannot be stepped over: PK_ERR_UNSUPPORTED. */
-int dubbo_next_header(const pk_codec *codec, const uint8_t *data, const pk_frame *f, pk_cursor *c,
-                      pk_header *out) {
-  const layout *l = dubbo_layout(f->context);
-  reader r;
-  int64_t number;
-  int result;
-  (void)codec;
-  r.map_end = data + c->state[0];
-  out->raw = 0;
-  if (l == NULL) return PK_MORE;
-  if (c->at == 0) {
-    dubbo_front front;
-    if ((result = dubbo_front_of(l, data, f, &r, &front)) != PK_OK) return result;
-    if ((result = l->enter(&r)) != PK_OK) return result;
-    if (l == &protobuf_layout) c->state[0] = (uint32_t)(r.map_end - data);
-  } else {
-    pk_values_open(&r.h, data + c->at, data + f->size);
-  }
-  do {
-    result = l->pair(&r, &out->key, &out->value, &number);
-    if (result != PK_OK)
-      return result == PK_ERR_FORMAT && c->at != 0 && l == &hessian_layout && r.h.at < r.h.end
-                 ? PK_ERR_UNSUPPORTED
-                 : result;
-  } while (out->key.data == NULL);
-  c->at = (uint32_t)(r.h.at - data);
-  if (out->value.data == NULL) {
-    out->raw = 1;
-    out->value = (pk_slice){r.value, (uint32_t)(r.h.at - r.value)};
-  }
-  return PK_OK;
 }

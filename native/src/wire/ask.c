@@ -1,0 +1,27 @@
+/* ask.c: see ask.h. */
+#include "wire/ask.h"
+
+#include <string.h>
+
+int pk_header_by_key(const pk_codec *c, const uint8_t *data, const pk_frame *f, pk_slice key, pk_header *out) {
+  *out = (pk_header){{NULL, 0}, {NULL, 0}, 0};
+  if (!pk_has_headers(f)) return PK_MORE;
+  if (c->header != NULL) return c->header(c, data, f, key, out);
+  pk_cursor cursor;
+  memset(&cursor, 0, sizeof cursor);
+  int found = PK_MORE;
+  for (;;) {
+    pk_header h = {{NULL, 0}, {NULL, 0}, 0};
+    int result = c->next_header(c, data, f, &cursor, &h);
+    if (result != PK_OK) return result == PK_MORE ? found : result;
+    if (h.key.size != key.size || (key.size > 0 && memcmp(h.key.data, key.data, key.size) != 0)) continue;
+    *out = h;
+    found = PK_OK;
+  }
+}
+
+int pk_argument_at(const pk_codec *c, const uint8_t *data, const pk_frame *f, uint32_t index, pk_value *out) {
+  *out = (pk_value){.type = PK_VALUE_NULL};
+  if (!pk_is_call(f)) return PK_MORE;
+  return c->argument != NULL ? c->argument(c, data, f, index, out) : PK_ERR_UNSUPPORTED;
+}

@@ -1,0 +1,19 @@
+/* ask.h: what a whole frame says, asked of any codec, whatever it brings of these functions. */
+#ifndef PK_ASK_H
+#define PK_ASK_H
+
+#include <protokit/codec.h>
+
+static inline int pk_is_call(const pk_frame *f) { return f->kind == PK_KIND_REQUEST || f->kind == PK_KIND_ONEWAY; }
+
+/* Other frames have no headers that anybody asks for. */
+static inline int pk_has_headers(const pk_frame *f) { return pk_is_call(f) || f->kind == PK_KIND_RESPONSE; }
+
+/* A header of a request or an answer by its key, of several the last. PK_OK; PK_MORE: there is none; PK_ERR_*. */
+int pk_header_by_key(const pk_codec *c, const uint8_t *data, const pk_frame *f, pk_slice key, pk_header *out);
+
+/* An argument of a request's call. PK_OK; PK_MORE: it has no such argument; PK_ERR_*, PK_ERR_UNSUPPORTED where its
+ * protocol's cannot be read. */
+int pk_argument_at(const pk_codec *c, const uint8_t *data, const pk_frame *f, uint32_t index, pk_value *out);
+
+#endif
