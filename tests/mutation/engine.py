@@ -1563,7 +1563,7 @@ MUTANTS = (
     Mutant(
         "an error is always in the older dialect",
         "tr.c",
-        "(context & 0xff) == HESSIAN_DRAFT ? HESSIAN_DRAFT : HESSIAN1;",
+        "(reply->context & 0xff) == HESSIAN_DRAFT ? HESSIAN_DRAFT : HESSIAN1;",
         "HESSIAN1;",
         "plugins/sofarpc/tests/test_tr.py::test_an_error_is_a_connection_response_that_finds_its_request",
         "sofarpc",
