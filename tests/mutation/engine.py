@@ -1738,4 +1738,40 @@ MUTANTS = (
         "tests/dataplane/test_kept.py"
         "::TestAnswers::test_one_that_is_malformed_closes_the_servers_connection_and_fails_what_waits_there[ordered]",
     ),
+    Mutant(
+        "the end of a peer ends no frame",
+        "conn.c",
+        "    c->ending = 1;\n",
+        "    c->ending = 0;\n",
+        "tests/dataplane/test_ends.py::TestServers::test_an_answer_up_to_the_end_is_whole_with_it[ordered]",
+    ),
+    Mutant(
+        "a peer's end overtakes what is not handled yet",
+        "conn.c",
+        "  if (!pk_conn_reads(c) || blocked(c) || c->ready) return;\n",
+        "  if (!pk_conn_reads(c) || blocked(c)) return;\n",
+        "tests/dataplane/test_ends.py::TestServers::test_behind_many_frames_that_are_not_handled_yet",
+    ),
+    Mutant(
+        "a client's end overtakes the answer that it waits for",
+        "conn.c",
+        "  if (!pk_conn_reads(c) || blocked(c) || c->ready) return;\n",
+        "  if (!pk_conn_reads(c) || c->ready) return;\n",
+        "tests/dataplane/test_ends.py::TestClients::test_behind_a_request_that_is_under_way",
+    ),
+    Mutant(
+        "what is tried again goes back to who answers no more",
+        "server.c",
+        "  if (f->says & PK_SAYS_LAST) c->leaving |= PK_LEAVE_LAST; /* before",
+        "  if (0) c->leaving |= PK_LEAVE_LAST; /* before",
+        "tests/dataplane/test_last.py"
+        "::TestServers::test_an_answer_that_is_tried_again_does_not_go_back_there[multiplexed]",
+    ),
+    Mutant(
+        "a client is heard behind its last request",
+        "client.c",
+        " && pk_conn_said_all(c, f)) pk_conn_deafen(core, c);\n",
+        " && pk_conn_said_all(c, f)) return;\n",
+        "tests/dataplane/test_last.py::TestClients::test_it_is_closed_behind_its_answers_and_not_heard[multiplexed]",
+    ),
 )

@@ -6,8 +6,8 @@
  *
  * kind: Q a request, O a one-way, R an answer, H a heartbeat, A the answer to one, D a drain. The digit is of an answer
  * its status, of a request its context. The mark is '.', or L: its sender's last. The shape says what stands behind the
- * line: '=' nothing, '#' so many bytes as the text's first two digits say, '*' all up to the peer's end, whose line stands
- * there, too. To a request of context 9 no bytes follow an answer's line, whatever its shape. A request's text is "service
+ * line: '=' nothing, '#' so many bytes as the text's first two digits say, '*' all up to the peer's end, '+' (of answers)
+ * the same in pieces. To a request of context 9 no bytes follow an answer's line, whatever its shape. A request's text is "service
  * method rest" (behind the digits); what is kept of it is the rest, up to 16 bytes. An answer whose text is "?x" has the
  * status that the last digit of what was kept says, and "!x" is malformed where what was kept ends otherwise.
  *
@@ -18,9 +18,9 @@
 
 enum { HEAD = 4, KEPT = 16 };
 
-/* Of a direction: how far the line in front was looked at; frames so far. */
+/* Of a direction: how far the line in front was looked at. */
 typedef struct state {
-  uint32_t seen, frames;
+  uint32_t seen, open; /* open: an answer's pieces follow, up to the peer's end */
 } state;
 
 static _Atomic uint64_t looked, ended_calls;
@@ -88,6 +88,13 @@ static int frame(const pk_codec *c, const uint8_t *data, size_t size, uint32_t l
   state *s = f->state;
   last_from = f->from;
   ended_calls += f->ended;
+  if (s->open) {
+    f->kind = PK_KIND_PIECE;
+    f->size = size < limit ? (uint32_t)size : limit;
+    f->says = f->ended && f->size == size ? 0 : PK_SAYS_MORE;
+    s->open = f->says;
+    return PK_OK;
+  }
   if (size == 0) return PK_MORE; /* nothing begins */
   if (memchr(kinds, data[0], sizeof kinds - 1) == NULL) return PK_ERR_MAGIC;
   uint32_t line = s->seen;
@@ -117,7 +124,8 @@ static int frame(const pk_codec *c, const uint8_t *data, size_t size, uint32_t l
     return PK_ERR_LIMIT;
   }
   if (f->size > size) return PK_MORE;
-  *s = (state){.frames = s->frames + 1};
+  *s = (state){.open = data[3] == '+'};
+  if (s->open) f->says |= PK_SAYS_MORE;
   return PK_OK;
 }
 

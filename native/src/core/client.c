@@ -16,14 +16,14 @@ typedef struct candidates {
 } candidates;
 
 static candidates candidates_of(const pk_core *core, const pk_table *t, const pk_table_listener *l,
-                                const uint8_t *data, size_t size) {
+                                const uint8_t *data, size_t size, int ended) {
   candidates found = {.need = UINT32_MAX};
   uint32_t limit = core->limits.frame;
   for (uint32_t i = 0; size > 0 && i < l->codec_count && found.chosen == NULL; i++) {
     const pk_codec *codec = pk_table_codec_at(t, l->codec + i);
     int sure = codec->probe(codec, data, size);
     if (sure != PK_OK && sure != PK_MORE) continue;
-    pk_frame f = {.from = PK_FROM_CLIENT};
+    pk_frame f = {.from = PK_FROM_CLIENT, .ended = ended && codec->ends};
     int result = pk_frame_alone(codec, data, size, limit, &f);
     if (result == PK_ERR_MAGIC) continue;
     found.possible++;
@@ -64,7 +64,7 @@ static int detect(pk_core *core, pk_conn *c, const uint8_t *data, size_t size, i
   const pk_table_listener *l = pk_listener_of(t, c);
   int fallback = l != NULL && l->fallback != PK_NONE;
   candidates found = {0};
-  if (l != NULL) found = candidates_of(core, t, l, data, size);
+  if (l != NULL) found = candidates_of(core, t, l, data, size, when == ENDED);
   const pk_codec *codec = found.chosen;
   /* The only one left answers for itself, with its own errors. */
   if (codec == NULL && found.possible == 1 && !fallback) codec = found.only;
@@ -260,6 +260,12 @@ static void begin(pk_core *core, pk_conn *c, const uint8_t *data, const pk_frame
   pk_request_run(core, r, data, f);
 }
 
+/* Whether it asks nothing more: it is closed behind its answers. */
+static PK_RARE void last(pk_core *core, pk_conn *c, const pk_frame *f) {
+  if (f->says & PK_SAYS_LAST) c->leaving |= PK_LEAVE_LAST;
+  if ((c->leaving & PK_LEAVE_LAST) && c->state == PK_CONN_OPEN && pk_conn_said_all(c, f)) pk_conn_deafen(core, c);
+}
+
 static void client_frame(pk_core *core, pk_conn *c, const uint8_t *data, pk_frame *f) {
   c->context = f->context;
   if (c->beside) keep(c, data, f->size, f);
@@ -283,6 +289,7 @@ static void client_frame(pk_core *core, pk_conn *c, const uint8_t *data, pk_fram
     default:
       break;
   }
+  if ((f->says | c->leaving) != 0) last(core, c, f);
 }
 
 static void settle(pk_core *core, pk_conn *c) {

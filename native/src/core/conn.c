@@ -32,7 +32,7 @@ void pk_conn_touch(pk_core *core, pk_conn *c) {
 /* No more of its input is handled now. */
 static int blocked(const pk_conn *c) { return c->paused || (c->serial && c->in_flight > 0); }
 
-int pk_conn_is_stuck(const pk_conn *c) { return blocked(c) && input_pending(c); }
+int pk_conn_is_stuck(const pk_conn *c) { return blocked(c) && (input_pending(c) || c->ending); }
 
 /* Room for `extra` bytes behind the kept input. It grows with what has arrived (four times at
  * most), never straight to the length that a peer announced. */
@@ -112,10 +112,17 @@ uint8_t *pk_core_buffer(pk_core *core, pk_handle h, size_t *size) {
 static void deafen(pk_core *core, pk_conn *c, uint8_t state) {
   c->state = state;
   c->frame_since = 0;
-  if (c->read_off) pk_conn_read_on(core, c);
+  c->ending = 0;
+  if (c->read_off && !c->eof) pk_conn_read_on(core, c);
 }
 
 void pk_conn_deafen(pk_core *core, pk_conn *c) { deafen(core, c, PK_CONN_DEAF); }
+
+/* Where pieces of several messages are mixed only one that says so itself is the last. */
+int pk_conn_said_all(const pk_conn *c, const pk_frame *f) {
+  int of_one = c->codec->mode != PK_MODE_MULTIPLEXED && (f->kind == PK_KIND_RESPONSE || f->kind == PK_KIND_PIECE);
+  return !(f->says & PK_SAYS_MORE) && ((f->says & PK_SAYS_LAST) || of_one);
+}
 
 int pk_conn_keep(pk_core *core, pk_conn *c, const uint8_t *data, size_t size) {
   if (size == 0) return 0;
@@ -147,7 +154,7 @@ static size_t skip_large(pk_core *core, pk_conn *c, const uint8_t *data, size_t 
 
 int pk_conn_remember(pk_core *core, pk_conn *c) {
   uint32_t state = c->codec->state_size, keeps = pk_conn_is_client(c) ? c->codec->keep_max : 0;
-  c->recalls = state > 0;
+  c->recalls = state > 0 || c->codec->ends;
   c->beside = c->named || keeps > 0;
   if (state > 0 && (c->framing = pk_chunk_zeros(core, state)) == NULL) return -1;
   return keeps > 0 && (c->lately = pk_chunk_zeros(core, keeps)) == NULL ? -1 : 0;
@@ -156,6 +163,7 @@ int pk_conn_remember(pk_core *core, pk_conn *c) {
 /* What framing goes by besides the bytes. */
 static PK_RARE void recall(const pk_conn *c, pk_frame *f) {
   if (c->framing != NULL) f->state = c->framing->data;
+  f->ended = c->ending;
 }
 
 /* Handle the whole frames in data[0..size); returns how many bytes are done with. */
@@ -212,10 +220,23 @@ static void parse_kept(pk_core *core, pk_conn *c) {
   size_t used = parse(core, c, c->in->data + c->in->start, input_size(c));
   if (c->in == NULL) return;
   c->in->start += (uint32_t)used;
-  if (c->in->start == c->in->end) {
+  if (c->in->start == c->in->end || is_deaf(c)) {
     pk_chunk_free(core, c->in);
     c->in = NULL;
   }
+}
+
+/* All that its peer sent, and then the end itself, which may end a frame. */
+static void parse_end(pk_core *core, pk_conn *c) {
+  static const uint8_t nothing[1];
+  if (c->in != NULL) parse_kept(core, c);
+  if (!pk_conn_reads(c) || blocked(c) || c->ready) return;
+  pk_frame f = {.need = 1, .from = c->kind->side};
+  recall(c, &f);
+  c->ending = 0;
+  if (c->in != NULL || c->codec->frame(c->codec, nothing, 0, core->limits.frame, &f) != PK_OK || f.size != 0) return;
+  f.state = NULL;
+  c->kind->frame(core, c, nothing, &f);
 }
 
 void pk_core_feed(pk_core *core, pk_handle h, const uint8_t *data, size_t size) {
@@ -275,7 +296,11 @@ void pk_core_feed(pk_core *core, pk_handle h, const uint8_t *data, size_t size) 
 
 void pk_conn_more(pk_core *core, pk_conn *c) {
   c->ready = 0;
-  if (pk_conn_reads(c) && c->in != NULL && !pk_conn_is_pair(c)) parse_kept(core, c);
+  if (pk_conn_reads(c) && c->ending) {
+    parse_end(core, c);
+  } else if (pk_conn_reads(c) && c->in != NULL && !pk_conn_is_pair(c)) {
+    parse_kept(core, c);
+  }
   pk_conn_settle(core, c);
 }
 
@@ -295,6 +320,18 @@ static void flushed(pk_core *core, pk_conn *c) {
   pk_conn_timer(core, c);
 }
 
+/* What it sent is handled: more is read, or its end is framed. */
+static void read_again(pk_core *core, pk_conn *c) {
+  if (c->ending) {
+    pk_conn_ready(core, c);
+  } else if (!c->eof) {
+    pk_conn_read_on(core, c);
+    if (c->frame_since == 0) return;
+    c->frame_since = core->now;
+    pk_conn_timer(core, c);
+  }
+}
+
 void pk_conn_settle(pk_core *core, pk_conn *c) {
   if (c->state >= PK_CONN_FLUSHING && c->state <= PK_CONN_LINGERING) {
     if (c->out_bytes == 0) flushed(core, c);
@@ -305,12 +342,8 @@ void pk_conn_settle(pk_core *core, pk_conn *c) {
   if (!pk_conn_is_pair(c) && !blocked(c)) {
     if (input_pending(c)) {
       pk_conn_ready(core, c);
-    } else if (c->read_off && !c->ready && !c->eof) {
-      pk_conn_read_on(core, c);
-      if (c->frame_since != 0) {
-        c->frame_since = core->now;
-        pk_conn_timer(core, c);
-      }
+    } else if (c->read_off && !c->ready) {
+      read_again(core, c);
     }
   }
   c->kind->settle(core, c);
@@ -322,6 +355,11 @@ void pk_core_eof(pk_core *core, pk_handle h) {
   c->eof = 1;
   pk_conn_read_off(core, c);
   if (c->kind->ended != NULL) c->kind->ended(core, c);
+  if (c->codec != NULL && c->codec->ends && pk_conn_reads(c) && c->skip == 0) {
+    c->ending = 1;
+    c->in_need = 0;
+    pk_conn_ready(core, c);
+  }
   pk_conn_settle(core, c);
 }
 

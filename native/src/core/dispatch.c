@@ -49,6 +49,7 @@ static void add_reason(const pk_core *core, pk_message *m, const pk_conn *c) {
       pk_message_add(m, " ms");
       break;
     case PK_LOST_SLOW: pk_message_add(m, "half a frame came, and nobody waits for it any more"); break;
+    case PK_LOST_LAST: pk_message_add(m, "its server said that it answers no more"); break;
     case PK_LOST_SILENT: pk_message_add(m, "it was silent, and did not answer a heartbeat either"); break;
     default: pk_message_add(m, "the buffers of this worker are full"); break;
   }

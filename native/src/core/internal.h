@@ -66,9 +66,10 @@ enum {
   PK_LEAVE_RETIRED = 2,  /* ids that may still be answered use it up; another takes its place */
   PK_LEAVE_GONE = 4,     /* no table has its endpoint */
   PK_LEAVE_ORPHANED = 8, /* a client that lost a connection of its own */
-  PK_LEAVE_LATE = 16     /* a client whose listener is gone and its time over */
+  PK_LEAVE_LATE = 16,    /* a client whose listener is gone and its time over */
+  PK_LEAVE_LAST = 32     /* its peer said that this message is the last */
 };
-enum { PK_LEAVE_NO_MORE = PK_LEAVE_DRAINED | PK_LEAVE_RETIRED };
+enum { PK_LEAVE_NO_MORE = PK_LEAVE_DRAINED | PK_LEAVE_RETIRED | PK_LEAVE_LAST };
 /* Why it ended. */
 enum {
   PK_LOST_ITSELF = 0, /* by the peer or the network */
@@ -81,6 +82,7 @@ enum {
   PK_LOST_HALF,   /* half a frame, and no more */
   PK_LOST_SLOW,   /* a frame that takes longer than anybody waits */
   PK_LOST_SILENT, /* no answers */
+  PK_LOST_LAST,   /* its server said that it answers no more */
   PK_LOST_BUDGET  /* no memory to read it */
 };
 enum { PK_TIMER_CONN = 0, PK_TIMER_REQUEST = 1 };
@@ -273,6 +275,7 @@ struct pk_conn {
   uint8_t named;  /* its ids are byte strings */
   uint8_t beside; /* a client's: something is kept beside the records of its requests */
   uint8_t recalls; /* framing needs more than the bytes */
+  uint8_t ending;  /* its peer's end is to be framed, behind what is there */
   uint8_t probing, told_drain;
   uint8_t told;     /* a client's: its protocol had a signal for it, and it was sent */
   uint8_t greeting; /* steps of it still to come */
@@ -506,6 +509,7 @@ int pk_conn_remember(pk_core *core, pk_conn *c);
 void pk_conn_discard(pk_core *core, pk_conn *c); /* nobody needs it */
 /* What it sends from here on is read and dropped; what it asked is still answered. */
 void pk_conn_deafen(pk_core *core, pk_conn *c);
+int pk_conn_said_all(const pk_conn *c, const pk_frame *f); /* its peer's last message ends with this frame */
 void pk_conn_finish(pk_core *core, pk_conn *c); /* tell its peer that no more is written */
 int pk_conn_is_stuck(const pk_conn *c); /* whole frames of it are not handled yet, and not now */
 uint64_t pk_conn_active(const pk_conn *c); /* when it last read or wrote, ns */

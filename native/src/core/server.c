@@ -55,6 +55,7 @@ static PK_RARE int understood(pk_core *core, pk_conn *c, const uint8_t *data, pk
 
 static void response(pk_core *core, pk_conn *c, const uint8_t *data, pk_frame *f) {
   if (c->codec->answer != NULL && !understood(core, c, data, f)) return;
+  if (f->says & PK_SAYS_LAST) c->leaving |= PK_LEAVE_LAST; /* before anything is tried again */
   pk_attempt *a = answered(core, c, data, f->size, f);
   pk_request *r = a == NULL ? NULL : pk_request_find(core, a->request);
   if (r == NULL) return;
@@ -123,6 +124,15 @@ static void reverse_request(pk_core *core, pk_conn *c, const uint8_t *data, cons
   refuse_request(core, c, data, f->size, f, c->pinned ? PK_STATUS_OVERLOADED : PK_STATUS_BAD_REQUEST, &m);
 }
 
+/* It answers nothing more: what still waits for it is lost with the connection. */
+static PK_RARE void last(pk_core *core, pk_conn *c, const pk_frame *f) {
+  if (f->says & PK_SAYS_LAST) c->leaving |= PK_LEAVE_LAST;
+  if (!(c->leaving & PK_LEAVE_LAST) || !pk_conn_reads(c) || !pk_conn_said_all(c, f)) return;
+  if (c->pinned) pk_pinned_drained(core, c);
+  c->lost = PK_LOST_LAST;
+  pk_conn_close(core, c, 0);
+}
+
 static void server_frame(pk_core *core, pk_conn *c, const uint8_t *data, pk_frame *f) {
   /* Whoever greets says so little that he may be silent behind it. */
   if (f->kind != PK_KIND_GREETING && pk_health_heard(&c->endpoint->health, core->now))
@@ -158,6 +168,7 @@ static void server_frame(pk_core *core, pk_conn *c, const uint8_t *data, pk_fram
     default:
       break;
   }
+  if ((f->says | c->leaving) != 0) last(core, c, f);
 }
 
 static void opened(pk_core *core, pk_conn *c) {
