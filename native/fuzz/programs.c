@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "access.h"
+#include "base/sums.h"
 #include "wire/ident.h"
 #include "wire/loaded.h"
 #include "wire/program.h"
@@ -160,7 +161,7 @@ static uint8_t *decoded(bytes *in) {
   uint32_t what = next(in), some[PARTS], at = 0;
   for (uint32_t i = 0; i < PARTS; i++) some[i] = next(in) % 32;
   for (uint32_t i = 0; i < 2; i++) operands[i] = next(in) % 12;
-  checksums[0] = (pk_program_checksum){next(in) % 12, what & 1, 0, what >> 1 & 1};
+  checksums[0] = (pk_program_checksum){next(in) % 12, what & 1, 0, what >> 1 & 1, (what >> 2) % PK_SUM_COUNT};
   counters[0] = (pk_program_counter){next(in) % 12, what & 4 ? 0 : 2};
   uint32_t named = what >> 3 & 1, counted = named & (what >> 4), summed = what >> 5 & 1;
   pk_program p = {.magic = PK_PROGRAM_MAGIC, .id_bytes = 2, .reply_max = 4096, .variants = 1,

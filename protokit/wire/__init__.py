@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from construct import this
 
+    from protokit.wire.checksums import adler32, crc16, crc32, crc32c, sum8, sum16, sum32
     from protokit.wire.codec import Codec, Wire
     from protokit.wire.format import Message, WireFormat
     from protokit.wire.ids import byte_id
@@ -18,11 +19,12 @@ if TYPE_CHECKING:
     from protokit.wire.python import Frame, PythonCodec
     from protokit.wire.replies import ErrorText, Greeting, Replies, kept
     from protokit.wire.steps import hessian2_strings, hessian_fields
-    from protokit.wire.views import Step, crc32, first, lines, number, pairs, split, step, table, text
+    from protokit.wire.views import Step, first, lines, number, pairs, split, step, table, text
     from protokit.wire.vocabulary import Chunks, Until, UVar, lengths, size_
 
 _MODULES = {
     "construct": ("this",),
+    "protokit.wire.checksums": ("adler32", "crc16", "crc32", "crc32c", "sum8", "sum16", "sum32"),
     "protokit.wire.codec": ("Codec", "Wire"),
     "protokit.wire.format": ("Message", "WireFormat"),
     "protokit.wire.ids": ("byte_id",),
@@ -32,7 +34,6 @@ _MODULES = {
     "protokit.wire.steps": ("hessian2_strings", "hessian_fields"),
     "protokit.wire.views": (
         "Step",
-        "crc32",
         "first",
         "lines",
         "number",
@@ -62,8 +63,11 @@ __all__ = [
     "Until",
     "Wire",
     "WireFormat",
+    "adler32",
     "byte_id",
+    "crc16",
     "crc32",
+    "crc32c",
     "first",
     "hessian2_strings",
     "hessian_fields",
@@ -75,6 +79,9 @@ __all__ = [
     "size_",
     "split",
     "step",
+    "sum8",
+    "sum16",
+    "sum32",
     "table",
     "text",
     "this",

@@ -204,14 +204,14 @@ class _Compiler(Framing):
             b"".join(struct.pack("=8I", 0, *one) for one in self.maps),
             b"".join(struct.pack("=2I", *one) for one in self.keys),
             b"".join(struct.pack("=Q2I", *one) for one in self.steps),
-            b"".join(struct.pack("=4I", *one) for one in self.checksums),
+            b"".join(struct.pack("=5I", *one) for one in self.checksums),
             b"".join(struct.pack("=I", one) for one in self.operands),
             b"".join(struct.pack("=I", one) for one in replies),
             b"".join(tree.tests),
             b"".join(tree.leaves),
             b"".join(struct.pack("=2I", *one) for one in self.counters.values()),
         ]
-        sizes = [8, 8, 8, 8, 16, 16, 32, 8, 16, 16, 4, 4, 32, 116, 8]
+        sizes = [8, 8, 8, 8, 16, 16, 32, 8, 16, 20, 4, 4, 32, 116, 8]
         at = header.size + sum(_padded(len(block)) for block in blocks) + _padded(8 * len(self.literals))
         places = b""
         pool = b""

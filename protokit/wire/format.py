@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import zlib
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -19,6 +18,7 @@ from protokit import native
 from protokit.errors import DeclarationError, LocalProtocolError, RemoteProtocolError
 from protokit.model import Headers, Status
 from protokit.wire import views
+from protokit.wire.checksums import in_order
 from protokit.wire.codec import Codec, DeclaredCodec
 from protokit.wire.compiler import GREETING_STEPS, compile_image
 from protokit.wire.evaluation import evaluated
@@ -31,6 +31,8 @@ from protokit.wire.vocabulary import varint
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from protokit.wire.checksums import Checksum
 
 MODES = {"multiplexed": 0, "ordered": 1, "pingpong": 2, "pinned": 0}
 KINDS = native.KINDS
@@ -77,7 +79,7 @@ class WireFormat:
         service, method, version, group: views.
         headers: ``pairs`` or ``lines``; of requests, and of answers that have them in the same field.
         answer_headers: those of answers, where they stand elsewhere.
-        checksum: ``crc32(...)``, or several.
+        checksum: ``crc32(...)`` or another (``checksums.py``), or several.
         variants: sets of field values, such as ``{"proto": 2, "ver1": 1}``; a frame is of the first that
             fits. A reply is built for each, and answers a request of the same.
         separate: requests of different variants never share an upstream connection.
@@ -171,7 +173,7 @@ class WireFormat:
             group=_view(group),
             headers=headers,
             answer_headers=headers if answer_headers is None else answer_headers,
-            checksums=tuple(checksum) if isinstance(checksum, tuple | list) else (checksum,),
+            checksums=in_order(self.nodes, checksum if isinstance(checksum, tuple | list) else (checksum,)),
             variants=tuple(
                 {tuple(name.split(".")): value for name, value in one.items()} for one in self.variants
             ),
@@ -425,8 +427,8 @@ class WireFormat:
 
     # Checksums.
 
-    def _sums(self, pieces: list[Piece]) -> list[tuple[int, int, bool, list[tuple[int, int]]]]:
-        """(offset, value, little endian, sections) of each checksum that this frame has."""
+    def _sums(self, pieces: list[Piece]) -> list[tuple[Checksum, Piece, list[tuple[int, int]]]]:
+        """(checksum, where it stands, sections) of each that this frame has."""
         by_path = {piece.path: piece for piece in pieces}
         found = []
         for checksum in self.meaning.checksums:
@@ -438,23 +440,30 @@ class WireFormat:
                 over = [
                     (by_path[path].offset, by_path[path].content) for path in checksum.over if path in by_path
                 ]
-            found.append((piece.offset, int(piece.value), piece.little, over))
+            found.append((checksum, piece, over))
         return found
 
     def _verify(self, frame: bytes) -> None:
         if not self.meaning.checksums:
             return
-        for offset, value, _, over in self._sums(explain(self.nodes, frame)):
-            right = _crc(frame, over)
+        for checksum, piece, over in self._sums(explain(self.nodes, frame)):
+            right = checksum.sum.of(frame[start : start + size] for start, size in over)
+            value = int.from_bytes(piece.raw, "little" if piece.little else "big")
             if value != right:
-                raise RemoteProtocolError(f"the checksum is {value:08x}, {right:08x} was expected", offset)
+                raise RemoteProtocolError(
+                    f"the checksum is {value:0{2 * piece.size}x}, {right:0{2 * piece.size}x} was expected "
+                    f"({checksum.sum.name})",
+                    piece.offset,
+                )
 
     def _seal(self, frame: bytes) -> bytes:
         if not self.meaning.checksums:
             return frame
         sealed = bytearray(frame)
-        for offset, _, little, over in self._sums(explain(self.nodes, frame)):
-            sealed[offset : offset + 4] = _crc(bytes(sealed), over).to_bytes(4, "little" if little else "big")
+        for checksum, piece, over in self._sums(explain(self.nodes, frame)):
+            right = checksum.sum.of(bytes(sealed[start : start + size]) for start, size in over)
+            order: Any = "little" if piece.little else "big"
+            sealed[piece.offset : piece.offset + piece.size] = right.to_bytes(piece.size, order)
         return bytes(sealed)
 
     def _variant_replies(self, variant: dict[str, int]) -> dict[int, list[Emit]]:
@@ -485,13 +494,6 @@ def _headers(pairs: views.Pairs | None, container: Any) -> Headers:
 
 def _text(data: bytes | None) -> str:
     return native.text(data or b"")
-
-
-def _crc(data: bytes, over: list[tuple[int, int]]) -> int:
-    crc = 0
-    for start, size in over:
-        crc = zlib.crc32(data[start : start + size], crc)
-    return crc
 
 
 def _complete(declaration: Any, values: dict[str, Any]) -> dict[str, Any]:

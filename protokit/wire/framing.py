@@ -31,6 +31,7 @@ from protokit.wire.layout import (
 from protokit.wire.texts import Texts
 
 if TYPE_CHECKING:
+    from protokit.wire.checksums import Checksum
     from protokit.wire.layout import Expression
     from protokit.wire.program import Meaning
 
@@ -53,7 +54,7 @@ class Framing(Texts):
         super().__init__(meaning)
         self.nodes = nodes
         self.delimiters: list[tuple[int, int]] = []
-        self.checksums: list[tuple[int, int, int, int]] = []
+        self.checksums: list[tuple[int, int, int, int, int]] = []
         self.operands: list[int] = []
         self.id_width = 0 if meaning.named is None else meaning.named.width
         self.counters: dict[FieldPath, tuple[int, int]] = {}  # of an id: (register of its place, form)
@@ -378,9 +379,12 @@ class Framing(Texts):
             self.sequence(node.default)
         self.here(*ends)
 
-    def _checksum(self, checksum: views.Checksum) -> None:
-        if self.widths.get(checksum.path) != 4:
-            raise DeclarationError(f"{show(checksum.path)}: a CRC-32 is an integer of 4 bytes")
+    def _checksum(self, checksum: Checksum) -> None:
+        if (width := self.widths.get(checksum.path)) != checksum.sum.width:
+            raise DeclarationError(
+                f"{show(checksum.path)}: it has {width} bytes, and a {checksum.sum.name} is an integer of "
+                f"{checksum.sum.width}"
+            )
         little = next(
             node.little
             for node in walk(self.nodes)
@@ -389,7 +393,8 @@ class Framing(Texts):
         first = len(self.operands)
         self.operands += [self.registers[path] for path in checksum.over or ()]
         count = len(checksum.over or ())
-        self.checksums.append((self.registers[checksum.path] + 1, int(little), first, count))
+        place = self.registers[checksum.path] + 1
+        self.checksums.append((place, int(little), first, count, checksum.number))
 
 
 def _size(node: Node) -> int:

@@ -23,6 +23,7 @@ from protokit.wire.layout import (
 )
 
 if TYPE_CHECKING:
+    from protokit.wire.checksums import Checksum
     from protokit.wire.ids import Named
 
 OPS = {name: number for number, name in enumerate(native.INSTRUCTIONS)}
@@ -51,7 +52,7 @@ class Meaning:
     group: views.View | None = None
     headers: views.Pairs | None = None
     answer_headers: views.Pairs | None = None
-    checksums: tuple[views.Checksum, ...] = ()
+    checksums: tuple[Checksum, ...] = ()
     variants: tuple[dict[FieldPath, int], ...] = ({},)
     keep: tuple[FieldPath, ...] = ()
     separate: bool = False

@@ -435,9 +435,9 @@ class _Maker:
         there = [one for one in self.meaning.checksums if one.path in known]
         if not there:
             return -1
-        # Over all in front, big endian, the last thing in the frame: what nearly all formats have.
+        # CRC-32 over all in front, big endian, the last thing in the frame: what nearly all formats have.
         last = len(there) == 1 and state.behind.get(there[0].path) == state.trailer - 4
-        if not last or there[0].over is not None:
+        if not last or there[0].over is not None or there[0].sum.name != "crc32":
             raise _NoShapeError
         return state.trailer - 4
 

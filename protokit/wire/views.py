@@ -413,21 +413,6 @@ class Table:
         self.default = int(default)
 
 
-class Checksum:
-    """CRC-32 (IEEE, as zlib) of sections.
-
-    Args:
-        at: the field that holds it, 4 bytes unsigned.
-        over: ``before``: everything in front of it; or a list of sections.
-    """
-
-    def __init__(self, at: Any, over: str | Sequence[Any]) -> None:
-        self.path = section_path(at, "checksum")
-        if isinstance(over, str) and over != "before":
-            raise DeclarationError("checksum: over is 'before' or a list of sections")
-        self.over = None if isinstance(over, str) else tuple(section_path(one, "checksum") for one in over)
-
-
 def as_view(value: Any) -> View:
     """A view; a plain ``this.x`` is its text, a str itself."""
     if isinstance(value, View):
@@ -497,14 +482,9 @@ def table(value: Any, entries: Mapping[int, int], default: int) -> Table:
     return Table(value, entries, default)
 
 
-def crc32(at: Any, over: str | Sequence[Any]) -> Checksum:
-    """A checksum that is verified, and made right again when the id is rewritten."""
-    return Checksum(at, over)
-
-
 def step(which: Step, section: Any, *arguments: str, count: int = 1) -> Found:
     """Texts that a step finds in a section: ``step(MY_STEP, this.body, count=2)[1]``."""
     return Found(which, section, arguments, count)
 
 
-__all__ = ["Checksum", "Field", "Found", "Pairs", "Step", "Table", "View"]
+__all__ = ["Field", "Found", "Pairs", "Step", "Table", "View"]

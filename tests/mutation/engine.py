@@ -1325,6 +1325,34 @@ MUTANTS = (
         "tests/wire/test_ids.py::test_varints_of_64_bits_are_ids_and_what_counts_them_follows",
     ),
     Mutant(
+        "check: a checksum may be of no kind",
+        "declared_check.c",
+        " || d->checksums[i].which >= PK_SUM_COUNT || ",
+        " || ",
+        "tests/wire/test_programs.py::test_a_wrong_number_in_a_program_is_refused_with_the_reason[a checksum of no kind]",
+    ),
+    Mutant(
+        "a checksum goes on from the section before as from the start",
+        "declared_run.c",
+        "sum = pk_sum_add(c->which, sum, data + m->r[reg], (size_t)m->r[reg + 1]);",
+        "sum = pk_sum_add(c->which, pk_sum_begin(c->which), data + m->r[reg], (size_t)m->r[reg + 1]);",
+        "tests/wire/test_checksums.py::test_engine_and_reference_have_the_same_sum_of_any_sections",
+    ),
+    Mutant(
+        "Adler's halves grow over 32 bits",
+        "sums.c",
+        "ADLER_STEP = 5552 }",
+        "ADLER_STEP = 1 << 30 }",
+        "tests/wire/test_checksums.py::test_a_sum_of_much_does_not_overflow",
+    ),
+    Mutant(
+        "a checksum is written as wide as a CRC-32",
+        "declared_ids.c",
+        "pk_declared_checksum(d, c, &m, data), pk_sum_width(c->which), (int)c->little);",
+        "pk_declared_checksum(d, c, &m, data), 4, (int)c->little);",
+        "tests/wire/test_checksums.py::test_engine_and_reference_have_the_same_sum_of_any_sections",
+    ),
+    Mutant(
         "check: a test may lead back",
         "declared_check.c",
         "next > from && next < p->tests.count;",
@@ -1509,7 +1537,7 @@ MUTANTS = (
     Mutant(
         "types: a checksum's place may be of another width",
         "declared_types.c",
-        " || (f->width[sum->at] != 4 && f->width[sum->at] != NOWHERE))",
+        " || (f->width[sum->at] != pk_sum_width(sum->which) && f->width[sum->at] != NOWHERE))",
         ")",
         "tests/wire/test_programs.py::test_a_wrong_program_is_refused_with_the_instruction[a place of another width]",
     ),

@@ -654,7 +654,7 @@ def test_wrong_fields_are_refused_with_the_field_and_the_reason(name):
         ({"id": this.id, "response": lambda frame: 1}, "response: a lambda"),
         (
             {"id": this.id, "checksum": crc32(this.small, over="before")},
-            "small: a CRC-32 is an integer of 4 bytes",
+            "small: it has 1 bytes, and a crc32 is an integer of 4",
         ),
         ({"id": this.id, "variants": ()}, "1 to 255 variants"),
         ({"id": this.id, "reserved_ids": range(5)}, "at most 4 reserved ids"),

@@ -332,6 +332,7 @@ WRONG_NUMBERS = {
     "an application's error of no text": ("small", "app_text", AWAY, "what an application error is is out"),
     "a checksum nowhere": ("small", ("checksums", 0, 0, 4), 256, "a checksum is out of range"),
     "a checksum of none": ("small", ("checksums", 0, 8, 4), AWAY, "a checksum is out of range"),
+    "a checksum of no kind": ("small", ("checksums", 0, 16, 4), 12, "a checksum is out of range"),
     "a checksum of too much": ("small", ("checksums", 0, 12, 4), AWAY, "a checksum is out of range"),
     "an operand of none": ("small", ("operands", 0, 0, 4), 256, "an operand is out of range"),
     "an operand that is no section": (

@@ -5,14 +5,16 @@
 #include <string.h>
 
 #define POLYNOMIAL 0xedb88320u
+#define CASTAGNOLI 0x82f63b78u
 
-static uint32_t tables[8][256];
+typedef uint32_t eight[8][256];
+static eight plain, castagnoli;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
-static void fill(void) {
+static void fill_one(eight tables, uint32_t polynomial) {
   for (uint32_t i = 0; i < 256; i++) {
     uint32_t c = i;
-    for (int bit = 0; bit < 8; bit++) c = c & 1 ? c >> 1 ^ POLYNOMIAL : c >> 1;
+    for (int bit = 0; bit < 8; bit++) c = c & 1 ? c >> 1 ^ polynomial : c >> 1;
     tables[0][i] = c;
   }
   for (uint32_t i = 0; i < 256; i++)
@@ -20,12 +22,17 @@ static void fill(void) {
       tables[t][i] = tables[t - 1][i] >> 8 ^ tables[0][tables[t - 1][i] & 0xff];
 }
 
+static void fill(void) {
+  fill_one(plain, POLYNOMIAL);
+  fill_one(castagnoli, CASTAGNOLI);
+}
+
 static uint32_t little32(const uint8_t *p) {
   return (uint32_t)p[3] << 24 | (uint32_t)p[2] << 16 | (uint32_t)p[1] << 8 | p[0];
 }
 
-uint32_t pk_crc32(uint32_t crc, const uint8_t *data, size_t size) {
-  pthread_once(&once, fill);
+static inline __attribute__((always_inline)) uint32_t go_on(const eight tables, uint32_t crc, const uint8_t *data,
+                                                            size_t size) {
   crc = ~crc;
   for (; size >= 8; data += 8, size -= 8) {
     uint32_t low = crc ^ little32(data), high = little32(data + 4);
@@ -35,4 +42,14 @@ uint32_t pk_crc32(uint32_t crc, const uint8_t *data, size_t size) {
   }
   for (; size > 0; data++, size--) crc = crc >> 8 ^ tables[0][(crc ^ *data) & 0xff];
   return ~crc;
+}
+
+uint32_t pk_crc32(uint32_t crc, const uint8_t *data, size_t size) {
+  pthread_once(&once, fill);
+  return go_on((const uint32_t(*)[256])plain, crc, data, size);
+}
+
+uint32_t pk_crc32c(uint32_t crc, const uint8_t *data, size_t size) {
+  pthread_once(&once, fill);
+  return go_on((const uint32_t(*)[256])castagnoli, crc, data, size);
 }

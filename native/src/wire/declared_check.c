@@ -1,4 +1,5 @@
 /* declared_check.c: a program is checked once, so that running it needs no checks. */
+#include "base/sums.h"
 #include "wire/declared.h"
 
 #include <stdio.h>
@@ -195,7 +196,7 @@ const char *pk_declared_bad_indexes(const declared *d) {
       (p->app_map >= p->maps.count || d->maps[p->app_map].count != 1 || p->app_text >= p->literals.count))
     return "what an application error is is out of range";
   for (uint32_t i = 0; i < p->checksums.count; i++)
-    if (d->checksums[i].at > 255 || d->checksums[i].first > p->operands.count ||
+    if (d->checksums[i].at > 255 || d->checksums[i].which >= PK_SUM_COUNT || d->checksums[i].first > p->operands.count ||
         d->checksums[i].count > p->operands.count - d->checksums[i].first)
       return "a checksum is out of range";
   for (uint32_t i = 0; i < p->operands.count; i++)

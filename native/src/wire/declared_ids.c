@@ -1,6 +1,7 @@
 /* declared_ids.c: frames with another id: in place, or spliced in where ids are byte strings; what counts the id and
  * what sums it up is made right. */
 #include "base/checksum.h"
+#include "base/sums.h"
 #include "wire/declared.h"
 #include "wire/ident.h"
 
@@ -10,7 +11,7 @@ void pk_declared_seal(const declared *d, uint8_t *data, uint32_t size) {
   if (pk_declared_frame_as(d, &m, data, size, size, UNVERIFIED, &f) != PK_OK || !(f.flags & HAS_CHECKSUM)) return;
   for (uint32_t i = 0; i < d->program->checksums.count; i++) {
     const pk_program_checksum *c = &d->checksums[i];
-    if (m.r[c->at] >= 0) put(data + m.r[c->at], pk_declared_checksum(d, c, &m, data), 4, (int)c->little);
+    if (m.r[c->at] >= 0) put(data + m.r[c->at], pk_declared_checksum(d, c, &m, data), pk_sum_width(c->which), (int)c->little);
   }
 }
 

@@ -1,16 +1,16 @@
 /* declared_run.c: an interpreter of programs (program.h), and framing by it. */
-#include "base/checksum.h"
+#include "base/sums.h"
 #include "wire/declared.h"
 
 uint32_t pk_declared_checksum(const declared *d, const pk_program_checksum *c, const machine *m,
                             const uint8_t *data) {
-  if (c->count == 0) return pk_crc32(0, data, (size_t)m->r[c->at]);
-  uint32_t crc = 0;
+  uint32_t sum = pk_sum_begin(c->which);
+  if (c->count == 0) sum = pk_sum_add(c->which, sum, data, (size_t)m->r[c->at]);
   for (uint32_t i = 0; i < c->count; i++) {
     uint32_t reg = d->operands[c->first + i];
-    if (m->r[reg] >= 0) crc = pk_crc32(crc, data + m->r[reg], (size_t)m->r[reg + 1]);
+    if (m->r[reg] >= 0) sum = pk_sum_add(c->which, sum, data + m->r[reg], (size_t)m->r[reg + 1]);
   }
-  return crc;
+  return pk_sum_end(c->which, sum);
 }
 
 #define FAIL(code, where)          \
@@ -183,7 +183,8 @@ int pk_declared_run(const declared *d, uint32_t pc, machine *m, const uint8_t *d
         f->flags |= HAS_CHECKSUM;
         if (how == UNVERIFIED) break;
         const uint8_t *p = data + r[c->at];
-        if ((c->little ? little(p, 4) : big(p, 4)) != pk_declared_checksum(d, c, m, data)) FAIL(PK_ERR_FORMAT, r[c->at]);
+        uint32_t bytes = pk_sum_width(c->which);
+        if ((c->little ? little(p, bytes) : big(p, bytes)) != pk_declared_checksum(d, c, m, data)) FAIL(PK_ERR_FORMAT, r[c->at]);
         break;
       }
       case PK_I_SET: r[n->a] = n->i; break;

@@ -3,6 +3,7 @@
  * Jumps lead forward only, so one pass sees every path: what several bring to an instruction is merged there, and
  * where they differ nothing is known. What reads something that a path has not written is refused, and what takes a
  * number for a place or a place for a number, and what looks at bytes that no path has made sure of. */
+#include "base/sums.h"
 #include "wire/declared.h"
 
 #include <stdio.h>
@@ -195,7 +196,7 @@ static void framing(checker *c) {
     case PK_I_VERIFY: {
       const pk_program_checksum *sum = &d->checksums[n->i];
       if (!f->whole) refuse(c, "the frame need not be there");
-      if (f->r[sum->at] != PLACE || (f->width[sum->at] != 4 && f->width[sum->at] != NOWHERE))
+      if (f->r[sum->at] != PLACE || (f->width[sum->at] != pk_sum_width(sum->which) && f->width[sum->at] != NOWHERE))
         refuse_index(c, "register", sum->at, "is no place of a checksum on some path");
       for (uint32_t i = 0; i < sum->count; i++) section(c, d->operands[sum->first + i]);
       break;
@@ -392,7 +393,7 @@ static const char *counters(checker *c) {
   for (uint32_t i = 0; c->end.reached && i < p->checksums.count; i++) {
     const pk_program_checksum *one = &c->d->checksums[i];
     uint8_t width = c->end.width[one->at];
-    if (c->end.r[one->at] != PLACE || (width != 4 && width != NOWHERE)) return "a checksum has no place on some path";
+    if (c->end.r[one->at] != PLACE || (width != pk_sum_width(one->which) && width != NOWHERE)) return "a checksum has no place on some path";
     for (uint32_t k = 0; k < one->count; k++)
       if (c->end.r[c->d->operands[one->first + k]] != SECTION) return "what a checksum is of is no section on some path";
   }

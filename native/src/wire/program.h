@@ -144,11 +144,12 @@ typedef struct pk_program_step {
   uint32_t first, count; /* arguments: literals */
 } pk_program_step;
 
-/* CRC-32 of the given sections in their order, or of all before it. Registers: where it stands (-1: there
+/* A checksum of the given sections in their order, or of all before it. Registers: where it stands (-1: there
  * is none in this frame), then section by section where and how long. */
 typedef struct pk_program_checksum {
   uint32_t at, little;
   uint32_t first, count; /* registers, in pk_program.operands; count 0: all before it */
+  uint32_t which;        /* PK_SUM_* */
 } pk_program_checksum;
 
 /* An integer that counts the id, where that is a byte string: its register holds where it stands, -1: nowhere. */

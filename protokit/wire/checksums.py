@@ -1,0 +1,164 @@
+"""Checksums of frames, by name: verified, and made right when something that they cover is rewritten."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from protokit.errors import DeclarationError
+from protokit.wire.layout import Integer, Node, walk
+from protokit.wire.views import section_path
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+
+@dataclass(frozen=True)
+class Sum:
+    """How a checksum is computed; ``native/src/base/sums.h`` has the same in the same order.
+
+    Attributes:
+        name: as declarations write it.
+        width: bytes.
+        of: pieces that follow one another to their checksum.
+    """
+
+    name: str
+    width: int
+    of: Callable[[Iterable[bytes]], int]
+
+
+class Checksum:
+    """A checksum of sections.
+
+    Args:
+        at: the field that holds it, an unsigned integer as wide as the checksum.
+        over: ``before``: everything in front of it; or a list of sections.
+        of: an entry of SUMS.
+    """
+
+    def __init__(self, at: Any, over: str | Sequence[Any], of: int) -> None:
+        self.path = section_path(at, "checksum")
+        if isinstance(over, str) and over != "before":
+            raise DeclarationError(
+                f"checksum: over={over!r} was given; it is 'before' or a list of sections: "
+                "[this.head, this.body]"
+            )
+        self.over = None if isinstance(over, str) else tuple(section_path(one, "checksum") for one in over)
+        self.number = of
+        self.sum = SUMS[of]
+
+
+def in_order(nodes: tuple[Node, ...], checksums: Iterable[Checksum]) -> tuple[Checksum, ...]:
+    """As they are made right: those that others cover first."""
+    places = {node.path: place for place, node in enumerate(walk(nodes)) if isinstance(node, Integer)}
+    return tuple(sorted(checksums, key=lambda one: (one.over is None, places.get(one.path, 0))))
+
+
+@cache
+def _table(polynomial: int, bits: int, *, reflected: bool) -> tuple[int, ...]:
+    found = []
+    for byte in range(256):
+        value = byte if reflected else byte << (bits - 8)
+        for _ in range(8):
+            low = value & 1 if reflected else value >> (bits - 1)
+            value = value >> 1 if reflected else value << 1 & (1 << bits) - 1
+            value ^= polynomial if low else 0
+        found.append(value)
+    return tuple(found)
+
+
+def _crc(
+    polynomial: int, bits: int, start: int, end: int, *, reflected: bool
+) -> Callable[[Iterable[bytes]], int]:
+    def of(pieces: Iterable[bytes]) -> int:
+        table = _table(polynomial, bits, reflected=reflected)
+        value = start
+        for byte in (byte for piece in pieces for byte in piece):
+            if reflected:
+                value = value >> 8 ^ table[(value ^ byte) & 0xFF]
+            else:
+                value = (value << 8 & (1 << bits) - 1) ^ table[value >> (bits - 8) ^ byte]
+        return value ^ end
+
+    return of
+
+
+def _adler32(pieces: Iterable[bytes]) -> int:
+    value = 1
+    for piece in pieces:
+        value = zlib.adler32(piece, value)
+    return value
+
+
+def _crc32(pieces: Iterable[bytes]) -> int:
+    value = 0
+    for piece in pieces:
+        value = zlib.crc32(piece, value)
+    return value
+
+
+def _bytes(width: int) -> Callable[[Iterable[bytes]], int]:
+    return lambda pieces: sum(sum(piece) for piece in pieces) % (1 << 8 * width)
+
+
+CRC16 = {  # of the variants: polynomial, start, end, whether bits go from the lowest
+    "arc": (0xA001, 0, 0, True),
+    "modbus": (0xA001, 0xFFFF, 0, True),
+    "kermit": (0x8408, 0, 0, True),
+    "x25": (0x8408, 0xFFFF, 0xFFFF, True),
+    "xmodem": (0x1021, 0, 0, False),
+    "ccitt-false": (0x1021, 0xFFFF, 0, False),
+}
+SUMS = (
+    Sum("crc32", 4, _crc32),
+    Sum("crc32c", 4, _crc(0x82F63B78, 32, 0xFFFFFFFF, 0xFFFFFFFF, reflected=True)),
+    Sum("adler32", 4, _adler32),
+    Sum("sum8", 1, _bytes(1)),
+    Sum("sum16", 2, _bytes(2)),
+    Sum("sum32", 4, _bytes(4)),
+    *(
+        Sum("crc16", 2, _crc(polynomial, 16, start, end, reflected=reflected))
+        for polynomial, start, end, reflected in CRC16.values()
+    ),
+)
+_NUMBERS = {one.name: number for number, one in reversed(list(enumerate(SUMS)))}
+
+
+def crc32(at: Any, over: str | Sequence[Any]) -> Checksum:
+    """CRC-32 as zlib, PNG and Ethernet have it: ``crc32(this.crc, over="before")``."""
+    return Checksum(at, over, _NUMBERS["crc32"])
+
+
+def crc32c(at: Any, over: str | Sequence[Any]) -> Checksum:
+    """CRC-32C (Castagnoli), as iSCSI and Kafka have it."""
+    return Checksum(at, over, _NUMBERS["crc32c"])
+
+
+def crc16(at: Any, over: str | Sequence[Any], variant: str = "arc") -> Checksum:
+    """CRC-16: ``arc``, ``modbus``, ``kermit``, ``x25``, ``xmodem`` or ``ccitt-false``."""
+    if variant not in CRC16:
+        raise DeclarationError(f"crc16: the variant {variant!r} is none of {', '.join(CRC16)}")
+    return Checksum(at, over, _NUMBERS["crc16"] + list(CRC16).index(variant))
+
+
+def adler32(at: Any, over: str | Sequence[Any]) -> Checksum:
+    """Adler-32, as zlib has it."""
+    return Checksum(at, over, _NUMBERS["adler32"])
+
+
+def sum8(at: Any, over: str | Sequence[Any]) -> Checksum:
+    """All bytes added, modulo 256."""
+    return Checksum(at, over, _NUMBERS["sum8"])
+
+
+def sum16(at: Any, over: str | Sequence[Any]) -> Checksum:
+    """All bytes added, modulo 65536."""
+    return Checksum(at, over, _NUMBERS["sum16"])
+
+
+def sum32(at: Any, over: str | Sequence[Any]) -> Checksum:
+    """All bytes added, modulo 2**32."""
+    return Checksum(at, over, _NUMBERS["sum32"])
