@@ -20,7 +20,6 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from protokit import Protocol, WireFormat, native, plugins
 from protokit.errors import RemoteProtocolError
 from protokit.testing import frames, load_golden
-from protokit.wire import views
 from protokit.wire.views import leaves
 
 HOW_ENDS, HOW_ANSWERS, HOW_PINNED, HOW_STRICT = 2, 16, 32, 64
@@ -47,9 +46,7 @@ def declared() -> dict[str, Protocol]:
 
 def image(name: str, wire: WireFormat) -> tuple[bytes, list[str]]:
     """The compiled program with numbers in the place of addresses of steps, and the steps' names."""
-    m = wire.meaning
-    roots = [view for view in (m.service, m.method, m.version, m.group) if view is not None]
-    roots += [m.timeout.view] if isinstance(m.timeout, views.Number) else []
+    roots = wire.meaning.destination() + wire.meaning.looks()
     steps = {view.found.step.name: view.found.step for view in leaves(roots) if hasattr(view, "found")}
     kept = {key: one._address for key, one in steps.items()}
     try:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from construct import (
     Array,
+    BitsInteger,
+    BitStruct,
     Bytes,
     Check,
     Error,
@@ -38,12 +40,17 @@ from protokit.wire import (
     Until,
     UVar,
     crc32,
+    decimal,
+    first,
     hessian2_strings,
+    isin,
     kept,
     lengths,
     lines,
     number,
     pairs,
+    split,
+    starts,
     step,
     table,
     text,
@@ -119,6 +126,46 @@ def in_order(mode: str) -> WireFormat:
     )
 
 
+def meant() -> WireFormat:
+    """What a frame is stands in its texts; a service is an integer, a method has names."""
+    head = lines(this.head, "=", ";")
+    word = split(this.line, " ", 2)
+    return WireFormat(
+        Struct(
+            "op" / Int16ul,
+            "flags" / BitStruct("verb" / BitsInteger(3), "rest" / BitsInteger(5)),
+            "id" / Int32ub,
+            "line" / Prefixed(Int8ub, GreedyBytes),
+            "head" / Prefixed(Int16ub, GreedyBytes),
+        ),
+        id=this.id,
+        response=starts(this.line, "+") | (word[0] == "OK"),
+        oneway=isin(word[0], {"PUB", "NOTE"}) & (this.op != 0),
+        heartbeat=isin(this.line, {"PING", "+PONG"}),
+        status=table(head["code"], {"200": Status.OK, "503": Status.OVERLOADED}, Status.INTERNAL),
+        app_error=(number(head["wrong"]) != 0, word[1] == "no"),
+        timeout=number(head["s"]) * 1000 + this.flags.rest,
+        service=decimal(this.op),
+        method=first(table(this.flags.verb, {0: "GET", 1: "SET", 7: "DEL"}), word[1]),
+        version=table(head["v"], {"1": "one", "2": "two"}, "other"),
+        replies=Replies(
+            error=lambda status, variant: {
+                "op": 0,
+                "flags": {"verb": 0, "rest": 0},
+                "line": b"+",
+                "head": ErrorText(),
+            },
+            heartbeat=lambda variant: {
+                "op": 0,
+                "flags": {"verb": 0, "rest": 0},
+                "line": b"PING",
+                "head": b"",
+            },
+            ack=lambda variant: {"op": 0, "flags": {"verb": 0, "rest": 0}, "line": b"+PONG", "head": b""},
+        ),
+    )
+
+
 def planted() -> WireFormat:
     """A format whose step is in target.c, with a fault or without."""
     fault = Step("planted", 1, lambda section, arguments, count: [None])
@@ -140,6 +187,7 @@ def protocols() -> list[Protocol]:
     return [
         Protocol("nasty", nasty()),
         Protocol("branches", branches()),
+        Protocol("meant", meant()),
         Protocol("ordered", in_order("ordered")),
         Protocol("pingpong", in_order("pingpong")),
         *named.protocols().values(),

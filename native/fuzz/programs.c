@@ -103,10 +103,12 @@ static const uint8_t FRAMING[] = {
 static const uint8_t MEANING[] = {PK_I_VERIFY, PK_I_SET,  PK_I_TABLE,   PK_I_JUMP,  PK_I_JZ,    PK_I_JNE, PK_I_ID,
                                   PK_I_NAMED,  PK_I_KIND, PK_I_STATUS,  PK_I_TIMEOUT, PK_I_CONTEXT, PK_I_KEY,
                                   PK_I_SAVE,   PK_I_EARLY, PK_I_SLICE,  PK_I_LITERAL, PK_I_NONE, PK_I_TAKE,
-                                  PK_I_LOOK,   PK_I_SPLIT, PK_I_STEP,   PK_I_NUMBER, PK_I_SAME,  PK_I_MOVE};
+                                  PK_I_LOOK,   PK_I_SPLIT, PK_I_STEP,   PK_I_NUMBER, PK_I_SAME,  PK_I_MOVE,
+                                  PK_I_INTEGER, PK_I_DIGITS, PK_I_CHOOSE, PK_I_ADD};
 static const uint8_t TEXTS[] = {PK_I_OWN,  PK_I_SLICE, PK_I_LITERAL, PK_I_NONE, PK_I_TAKE,   PK_I_COPY, PK_I_LOOK,
                                 PK_I_SPLIT, PK_I_STEP, PK_I_NUMBER,  PK_I_SAME, PK_I_TO,     PK_I_BUDGET, PK_I_HEADERS,
-                                PK_I_SET,  PK_I_JZ,    PK_I_ADD,     PK_I_JUMP, PK_I_HEADERS, PK_I_TO};
+                                PK_I_SET,  PK_I_JZ,    PK_I_ADD,     PK_I_JUMP, PK_I_HEADERS, PK_I_TO,
+                                PK_I_INTEGER, PK_I_DIGITS, PK_I_CHOOSE};
 
 typedef struct maker {
   uint8_t *image;
@@ -147,7 +149,7 @@ static uint8_t *decoded(bytes *in) {
   static const pk_program_delimiter delimiters[] = {{3, 40}, {2, 0}};
   static const int64_t constants[] = {-1, INT64_MAX};
   static const pk_program_entry entries[] = {{0, 0}, {1, 4}, {3, 7}};
-  static const pk_program_table tables[] = {{0, 2, 8}, {1, 2, 0}};
+  static const pk_program_table tables[] = {{0, 2, 8}, {1, 2, 0}, {0, 2, -1}};
   static const pk_program_map maps[] = {{0, PK_MAP_PAIRS, 1, 33, 0, 0, 0, 2}, {0, PK_MAP_LINES, 0, 0, 4, 2, 2, 1},
                                         {0, PK_MAP_PAIRS, 4, 36, 0, 0, 2, 2}};
   static const pk_program_key keys[] = {{2, 3}, {1, 4}, {2, 5}, {4, 6}};
@@ -186,7 +188,7 @@ static uint8_t *decoded(bytes *in) {
   p.literals = add(&m, literals, 5, sizeof *literals);
   add(&m, pool, sizeof pool, 1);
   p.delimiters = add(&m, delimiters, 2, sizeof *delimiters);
-  p.tables = add(&m, tables, 2, sizeof *tables);
+  p.tables = add(&m, tables, 3, sizeof *tables);
   p.entries = add(&m, entries, 3, sizeof *entries);
   p.maps = add(&m, maps, 3, sizeof *maps);
   p.keys = add(&m, keys, 4, sizeof *keys);

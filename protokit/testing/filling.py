@@ -148,11 +148,8 @@ class Facts:
         self.maps: dict[FieldPath, tuple[views.Pairs, set[bytes]]] = {}
         self.texts: set[FieldPath] = set()
         self.samples: dict[FieldPath, list[bytes]] = {}
-        self.compared = [one.text for one in m.app_error if isinstance(one, views.Same)]
-        roots = [view for view in (m.service, m.method, m.version, m.group) if view is not None]
-        roots += [one.view for one in m.app_error if isinstance(one, views.Same)]
-        if isinstance(m.timeout, views.Number):
-            roots.append(m.timeout.view)
+        self.compared = m.compared()
+        roots = m.destination() + m.looks()
         steps: set[FieldPath] = set()
         for view in leaves(roots):
             if isinstance(view, views.Item):

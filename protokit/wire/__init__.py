@@ -19,7 +19,20 @@ if TYPE_CHECKING:
     from protokit.wire.python import Frame, PythonCodec
     from protokit.wire.replies import ErrorText, Greeting, Replies, kept
     from protokit.wire.steps import hessian2_strings, hessian_fields
-    from protokit.wire.views import Step, first, lines, number, pairs, split, step, table, text
+    from protokit.wire.views import (
+        Step,
+        decimal,
+        first,
+        isin,
+        lines,
+        number,
+        pairs,
+        split,
+        starts,
+        step,
+        table,
+        text,
+    )
     from protokit.wire.vocabulary import Chunks, Until, UVar, lengths, size_
 
 _MODULES = {
@@ -34,11 +47,14 @@ _MODULES = {
     "protokit.wire.steps": ("hessian2_strings", "hessian_fields"),
     "protokit.wire.views": (
         "Step",
+        "decimal",
         "first",
+        "isin",
         "lines",
         "number",
         "pairs",
         "split",
+        "starts",
         "step",
         "table",
         "text",
@@ -68,9 +84,11 @@ __all__ = [
     "crc16",
     "crc32",
     "crc32c",
+    "decimal",
     "first",
     "hessian2_strings",
     "hessian_fields",
+    "isin",
     "kept",
     "lengths",
     "lines",
@@ -78,6 +96,7 @@ __all__ = [
     "pairs",
     "size_",
     "split",
+    "starts",
     "step",
     "sum8",
     "sum16",

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from protokit.errors import DeclarationError
 from protokit.model import Status
-from protokit.wire import views
 from protokit.wire.framing import Framing
 from protokit.wire.ids import FORMS
-from protokit.wire.layout import Binary, Expression, Field, Node
-from protokit.wire.shapes import Tree, shapes
-from protokit.wire.texts import NOWHERE, OWN
+from protokit.wire.layout import Binary, Expression, Field, Node, readings_of
+from protokit.wire.readings import views_of
+from protokit.wire.shapes import Tree, shapes, value_told
+from protokit.wire.texts import NOWHERE
 
 if TYPE_CHECKING:
     from protokit.wire.program import Emit, Image, Meaning
@@ -35,15 +35,15 @@ class _Compiler(Framing):
 
     def __init__(self, nodes: tuple[Node, ...], meaning: Meaning) -> None:
         super().__init__(nodes, meaning)
-        self.tables: list[tuple[int, int, int]] = []
-        self.entries: list[tuple[int, int]] = []
         self.app = (NOWHERE, 0)
+        self.statuses = NOWHERE  # their table
 
     # Meaning.
 
     def mean(self) -> int:
         m = self.meaning
         start = len(self.insns)
+        self.look([view for one in m.kinds() for view in views_of(one)], self.memo)
         if m.id:
             if m.named is None:
                 self.op("ID", self.registers[m.id[0]])
@@ -79,12 +79,10 @@ class _Compiler(Framing):
             self.op("KIND", i=KINDS["oneway"])
             self.here(two_way)
         self.op("EARLY")
-        if not isinstance(m.timeout, views.Number) and m.timeout != 0:
+        if not readings_of(m.timeout) and m.timeout != 0:
             self.op("TIMEOUT", self.value(m.timeout))
-        sections = self.sections()
-        if 2 * len(sections) <= OWN:
-            for i, path in enumerate(sections):
-                self.op("SAVE", self.registers[path], i=2 * i)
+        for i, path in enumerate(() if self.reruns else self.own):
+            self.op("SAVE", self.spans.get(path, self.registers[path]), i=2 * i)
         self.here(*ends)
         self.op("END")
         return start
@@ -109,9 +107,12 @@ class _Compiler(Framing):
         self.op("KIND", i=KINDS["greeting"])
         self.op("EARLY")
         if m.greeting_refused != 0:
+            before, self.memo = self.memo, dict(self.memo)
+            self.look(views_of(m.greeting_refused), self.memo)
             accepted = self.unless(m.greeting_refused)
             self.op("STATUS", self.value(int(Status.UNAVAILABLE)))
             self.here(accepted)
+            self.memo = before
         end = self.op("JUMP")
         self.here(skip)
         return end
@@ -141,36 +142,28 @@ class _Compiler(Framing):
     def _outcome(self) -> None:
         m = self.meaning
         over = []
+        before, self.memo = self.memo, dict(self.memo)  # what is found here is found of answers alone
+        found = [view for one in m.outcome() for view in views_of(one)]
+        looked = self.look(found, self.memo)
         if m.status is not None:
             expression, table = m.status
             status = self.register()
-            first = len(self.entries)
-            self.entries += sorted(table.entries.items())
-            self.tables.append((first, len(table.entries), table.default))
-            self.op("TABLE", status, self.value(expression), i=len(self.tables) - 1)
+            first = self.table(table.entries, table.default)
+            self.op("TABLE", status, self.value(expression), i=first)
+            self.statuses = first
             self.op("STATUS", status)
             if m.app_error:
                 over.append(self.op("JNZ", status))
-        memo: dict[Any, int] = {}
-        maps = [view for one in m.app_error if isinstance(one, views.Same) for view in [one.view]]
-        looked = self.look(maps, memo)
-        if (
-            len(m.app_error) == 1
-            and isinstance(m.app_error[0], views.Same)
-            and isinstance(maps[0], views.Item)
-        ):
-            self.app = (looked[0], self.literal(m.app_error[0].text))
+        told = value_told(m.app_error[0]) if len(m.app_error) == 1 else None
+        if told is not None and len(found) == 1:
+            self.app = (looked[0], self.literal(told.text))
         for one in m.app_error:
-            if isinstance(one, views.Same):
-                holds = self.register()
-                self.op("SAME", holds, self.text(one.view, memo), i=self.literal(one.text))
-                skip = self.op("JZ", holds)
-            else:
-                skip = self.unless(one)
+            skip = self.unless(one)
             app_error = self.value(int(Status.APP_ERROR))
             self.op("STATUS", app_error)
             self.here(skip)
         self.here(*over)
+        self.memo = before
 
     # The image.
 
@@ -181,7 +174,6 @@ class _Compiler(Framing):
         destination = self.destination()
         headers = self.headers(self.meaning.headers)
         answers = self.headers(self.meaning.answer_headers, answers=True)
-        rerun = int(2 * len(self.sections()) > OWN)
         replies = [
             self._reply(variant[which]) if which in variant else NOWHERE
             for variant in about.replies
@@ -192,7 +184,7 @@ class _Compiler(Framing):
         delimiter = self.literal(named.delimiter) if named and named.delimiter else NOWHERE
         tree = Tree()
         if about.shapes:
-            tree = shapes(self.nodes, self.meaning, self.sections(), keeps=not rerun)
+            tree = shapes(self.nodes, self.meaning, self.own, keeps=not self.reruns)
         header = struct.Struct("=16I4Q12I30I4I")
         blocks = [
             b"".join(struct.pack("=BBBBi", *insn) for insn in self.insns),
@@ -211,7 +203,7 @@ class _Compiler(Framing):
             b"".join(tree.leaves),
             b"".join(struct.pack("=2I", *one) for one in self.counters.values()),
         ]
-        sizes = [8, 8, 8, 8, 16, 16, 32, 8, 16, 20, 4, 4, 32, 116, 8]
+        sizes = [8, 8, 8, 8, 16, 16, 32, 8, 16, 20, 4, 4, 32, 124, 8]
         at = header.size + sum(_padded(len(block)) for block in blocks) + _padded(8 * len(self.literals))
         places = b""
         pool = b""
@@ -239,13 +231,13 @@ class _Compiler(Framing):
             self.answerable,
             destination,
             headers,
-            rerun,
+            int(self.reruns),
             ENCODINGS[about.text_encoding],
             len(about.reserved),
             *reserved,
             name,
             tree.root,
-            0,  # the status table is the first
+            self.statuses,
             tree.tested,
             len(about.greeting),
             sum(1 << step for step, who in enumerate(about.greeting) if who == "server"),

@@ -6,9 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from protokit.errors import RemoteProtocolError
-from protokit.wire import views
 from protokit.wire.layout import (
-    FUNCTIONS,
     Bits,
     Branch,
     Choice,
@@ -16,20 +14,18 @@ from protokit.wire.layout import (
     Condition,
     Delimited,
     Expression,
-    Field,
     FieldPath,
     Integer,
     Integers,
     Literal,
     Node,
-    Not,
     Section,
-    Size,
     Varint,
     fields_of,
     show,
+    written,
 )
-from protokit.wire.vocabulary import varint_size
+from protokit.wire.views import calculate, value_at
 
 
 @dataclass
@@ -52,22 +48,6 @@ class Piece:
     raw: bytes
     node: type
     little: bool = False
-
-
-def calculate(expression: Expression, container: Any) -> int:
-    """An expression's value on parsed fields; a field that is absent counts as 0."""
-    if isinstance(expression, int):
-        return expression
-    if isinstance(expression, Field):
-        value = views.value_at(container, expression.path)
-        return 0 if value is None else int(value)
-    if isinstance(expression, Size):
-        value = views.value_at(container, expression.path)
-        return 0 if value is None else varint_size(value) if expression.varint else len(value)
-    if isinstance(expression, Not):
-        return int(calculate(expression.operand, container) == 0)
-    left, right = calculate(expression.left, container), calculate(expression.right, container)
-    return int(FUNCTIONS[expression.op](left, right))
 
 
 class _Walk:
@@ -132,7 +112,7 @@ class _Walk:
         elif isinstance(node, Integers):
             self.integers(node)
         elif isinstance(node, ChunkList):
-            sizes = views.value_at(self.values, node.lengths)
+            sizes = value_at(self.values, node.lengths)
             chunks = [self.take(size, node.path) for size in sizes]
             self.keep(node, node.path, start, self.at - start, chunks)
         elif isinstance(node, Delimited):
@@ -141,7 +121,9 @@ class _Walk:
             self.varint(node)
         elif isinstance(node, Condition):
             if not calculate(node.test, self.values):
-                raise RemoteProtocolError(f"a check does not hold: {_show(node.test)}", self.place(node.test))
+                raise RemoteProtocolError(
+                    f"a check does not hold: {written(node.test)}", self.place(node.test)
+                )
         elif isinstance(node, Branch):
             self.nodes(node.then if calculate(node.test, self.values) else node.otherwise)
         elif isinstance(node, Choice):
@@ -213,15 +195,4 @@ def explain(nodes: tuple[Node, ...], data: bytes) -> list[Piece]:
     return walk.pieces
 
 
-def _show(expression: Expression) -> str:
-    signs = {"EQ": "==", "NE": "!=", "LT": "<", "LE": "<=", "GT": ">", "GE": ">=", "ADD": "+", "SUB": "-"}
-    signs |= {"MUL": "*", "AND": "&", "OR": "|", "XOR": "^", "SHL": "<<", "SHR": ">>"}
-    if isinstance(expression, Field):
-        return show(expression.path)
-    if isinstance(expression, Size):
-        return f"the size of {show(expression.path)}"
-    if isinstance(expression, Not):
-        return f"not {_show(expression.operand)}"
-    if isinstance(expression, int):
-        return str(expression)
-    return f"({_show(expression.left)} {signs[expression.op]} {_show(expression.right)})"
+__all__ = ["Piece", "calculate", "explain"]

@@ -26,6 +26,7 @@ from protokit.wire.explain import Piece, calculate, explain
 from protokit.wire.ids import ByteId, named
 from protokit.wire.layout import Delimited, Integer, Section, Varint, read, resolve, show, walk
 from protokit.wire.program import Emit, Image, Meaning
+from protokit.wire.readings import unreadable_is_absent
 from protokit.wire.replies import TEXT_MAX, Greeting, Rendering, Replies, can_set, field_path, kept_node
 from protokit.wire.vocabulary import varint
 
@@ -75,7 +76,7 @@ class WireFormat:
             heartbeat that is a response.
         status: ``table(this.status, {0: Status.OK}, Status.INTERNAL)``, of a response.
         app_error: a condition, or several, by which an OK response holds the service's own error.
-        timeout: the caller's budget, ms: an expression, or ``number(view)``.
+        timeout: the caller's budget, ms: an expression.
         service, method, version, group: views.
         headers: ``pairs`` or ``lines``; of requests, and of answers that have them in the same field.
         answer_headers: those of answers, where they stand elsewhere.
@@ -152,6 +153,13 @@ class WireFormat:
             raise DeclarationError(
                 "reserved_ids: the engine's own ids, where they are byte strings, need none"
             )
+        if status is not None and not isinstance(status, views.Table):
+            what = "is a view of names" if isinstance(status, views.View) else "is no table"
+            raise DeclarationError(
+                f"status: {status!r} {what}: write table(this.x, {{0: Status.OK}}, Status.INTERNAL)"
+            )
+        if headers is not None and not isinstance(headers, views.Pairs):
+            raise DeclarationError(f"headers: {headers!r} is no map: write pairs(...) or lines(...)")
         self.meaning = Meaning(
             id=paths,
             named=by_bytes,
@@ -163,14 +171,14 @@ class WireFormat:
             greeting_refused=0 if greeting is None else _expression(greeting.refused, "greeting.refused"),
             status=None if status is None else (_expression(status.value, "status"), status),
             app_error=tuple(
-                one if isinstance(one, views.Same) else _expression(one, "app_error")
+                _expression(one, "app_error")
                 for one in (app_error if isinstance(app_error, tuple | list) else (app_error,))
             ),
-            timeout=timeout if isinstance(timeout, views.Number) else _expression(timeout, "timeout"),
-            service=_view(service),
-            method=_view(method),
-            version=_view(version),
-            group=_view(group),
+            timeout=_expression(timeout, "timeout"),
+            service=_view(service, "service"),
+            method=_view(method, "method"),
+            version=_view(version, "version"),
+            group=_view(group, "group"),
             headers=headers,
             answer_headers=headers if answer_headers is None else answer_headers,
             checksums=in_order(self.nodes, checksum if isinstance(checksum, tuple | list) else (checksum,)),
@@ -278,21 +286,16 @@ class WireFormat:
             RemoteProtocolError: a request's service, method or headers are malformed.
         """
         m = self.meaning
-        kind = self._kind(container)
+        kind = self.kind(container)
         status = Status.OK
         if kind == "response":
             status = self._status(container)
-        elif kind == "greeting" and calculate(m.greeting_refused, container):
+        elif kind == "greeting" and self._holds(m.greeting_refused, container):
             status = Status.UNAVAILABLE
         request = kind in {"request", "oneway"}
         timeout = 0
         if request:
-            budget = (
-                m.timeout.get(container)
-                if isinstance(m.timeout, views.Number)
-                else calculate(m.timeout, container)
-            )
-            timeout = min(max(budget, 0), 2**32 - 1)
+            timeout = min(max(calculate(m.timeout, container), 0), 2**32 - 1)
         for one in views.leaves(m.destination()) if request else ():
             if isinstance(one, views.Item):
                 one.pairs.items(container)  # one that is malformed is an error, whoever needs it
@@ -318,23 +321,25 @@ class WireFormat:
             request_id = 0 if m.named is None else b""
         return Message(kind, size, request_id, status, timeout, **texts, headers=headers, fields=container)
 
-    def _kind(self, container: Any) -> str:
-        m = self.meaning
-
-        def holds(expression: Any) -> bool:
+    @staticmethod
+    def _holds(expression: Any, container: Any) -> bool:
+        with unreadable_is_absent():
             return bool(calculate(expression, container))
 
+    def kind(self, container: Any) -> str:
+        """What a frame is; see ``Message``."""
+        m = self.meaning
         return (
             "greeting"
-            if holds(m.greeting)
+            if self._holds(m.greeting, container)
             else "drain"
-            if holds(m.drain)
-            else ("ack" if holds(m.response) else "heartbeat")
-            if holds(m.heartbeat)
+            if self._holds(m.drain, container)
+            else ("ack" if self._holds(m.response, container) else "heartbeat")
+            if self._holds(m.heartbeat, container)
             else "response"
-            if holds(m.response)
+            if self._holds(m.response, container)
             else "oneway"
-            if holds(m.oneway)
+            if self._holds(m.oneway, container)
             else "request"
         )
 
@@ -354,15 +359,12 @@ class WireFormat:
     def _status(self, container: Any) -> Status:
         m = self.meaning
         status = Status.OK
-        if m.status is not None:
-            expression, table = m.status
-            status = Status(table.entries.get(calculate(expression, container), table.default))
-        for one in m.app_error if status is Status.OK else ():
-            try:
-                if one.holds(container) if isinstance(one, views.Same) else calculate(one, container):
-                    return Status.APP_ERROR
-            except RemoteProtocolError:  # a malformed map: the answer goes on as it is
-                continue
+        with unreadable_is_absent():  # of a malformed map: the answer goes on as it is
+            if m.status is not None:
+                expression, table = m.status
+                status = Status(table.entries.get(calculate(expression, container), table.default))
+            if status is Status.OK and any(calculate(one, container) for one in m.app_error):
+                return Status.APP_ERROR
         return status
 
     def explain(self, data: bytes) -> list[Piece]:
@@ -402,7 +404,7 @@ class WireFormat:
         """
         container, size = self.parse(data)
         m = self.meaning
-        answer = self._kind(container) == "response"
+        answer = self.kind(container) == "response"
         headers = m.answer_headers if answer else m.headers
         fields = {
             native.EDIT_SERVICE: ("service", m.service),
@@ -478,8 +480,8 @@ def _expression(value: Any, what: str) -> Any:
     return resolve(value, (), (what,))
 
 
-def _view(value: Any) -> views.View | None:
-    return None if value is None else views.as_view(value)
+def _view(value: Any, what: str) -> views.View | None:
+    return None if value is None else views.as_view(value, what)
 
 
 def _headers(pairs: views.Pairs | None, container: Any) -> Headers:

@@ -24,6 +24,7 @@ from protokit.wire.layout import (
     Size,
     Varint,
     fields_of,
+    readings_of,
     show,
     sizes_of,
     walk,
@@ -51,8 +52,7 @@ class Framing(Texts):
     """A program with the part that frames."""
 
     def __init__(self, nodes: tuple[Node, ...], meaning: Meaning) -> None:
-        super().__init__(meaning)
-        self.nodes = nodes
+        super().__init__(nodes, meaning)
         self.delimiters: list[tuple[int, int]] = []
         self.checksums: list[tuple[int, int, int, int, int]] = []
         self.operands: list[int] = []
@@ -79,6 +79,8 @@ class Framing(Texts):
         self._absent(self.nodes, conditional=False)
         self.sequence(self.nodes)
         self.op("WHOLE")
+        if any(readings_of(one) for one in self.meaning.kinds()):
+            self.answerable = len(self.insns)  # what a frame is stands in its texts
         for index, checksum in enumerate(self.meaning.checksums):
             self._checksum(checksum)
             self.op("VERIFY", i=index)
@@ -87,22 +89,18 @@ class Framing(Texts):
         m = self.meaning
         check_kinds(self.nodes, m)
         self.early |= set(m.id) | set(m.keep) | {path for one in m.variants for path in one}
-        for expression in (m.response, m.oneway, m.heartbeat, m.drain, m.greeting):
+        for expression in m.kinds():
             self.early |= fields_of(expression)
             self._uses(expression)
         self.used |= self.early
         self._uses(m.greeting_refused)
         self.used |= {node.path for node in m.named.counters} if m.named else set()
-        if not isinstance(m.timeout, views.Number):
-            self._uses(m.timeout)
-        if m.status is not None:
-            self._uses(m.status[0])
-        for one in m.app_error:
-            if isinstance(one, views.Same):
-                self.used |= {*views.sections_of([one.view])}
-            else:
-                self._uses(one)
-        self.used |= set(self.sections()) | ({m.answer_headers.path} if m.answer_headers else set())
+        for expression in (m.timeout, *m.outcome()):
+            self._uses(expression)
+        self.used |= set(self.own) | set(views.sections_of(m.looks()))
+        self.used |= {m.answer_headers.path} if m.answer_headers else set()
+        for expression in views.computed(m.destination() + m.looks()):
+            self._uses(expression)
         for checksum in m.checksums:
             self.used |= {checksum.path, *(checksum.over or ())}
         self._used_by(self.nodes)
@@ -162,6 +160,11 @@ class Framing(Texts):
         if path in self.meaning.id and shared:
             self.registers[path] = shared[0]
             return
+        if path in self.integers and not self.reruns:
+            self.spans[path] = self.register()
+            self.register()
+            if conditional:
+                self.op("ABSENT", self.spans[path])
         self.registers[path] = self.register()
         if section:
             self.register()
@@ -245,6 +248,8 @@ class Framing(Texts):
             self.op(name, to, i=at)
         if node.path in self.counters:
             self.op("MARK", self.counters[node.path][0], node.width, i=at)
+        if node.path in self.spans:
+            self.op("SPAN", self.spans[node.path], 0, node.width, at)
         if node.path in self.meaning.id:
             if self.id_width not in {0, node.width} or (self.id_width and self.id_little != node.little):
                 raise DeclarationError(f"{show(node.path)}: all ids have one width and byte order")
@@ -267,6 +272,8 @@ class Framing(Texts):
             self.op(name, word, i=at)
         for path, shift, size in used:
             self.op("BITS", self.registers[path], word, shift, (1 << size) - 1)
+            if path in self.spans:
+                self.op("SPAN", self.spans[path], 0, node.width, at)
             self.loaded(path)
 
     def fixed(self, node: Section, at: int) -> None:

@@ -29,6 +29,7 @@ from protokit.wire.layout import (
     sizes_of,
     walk,
 )
+from protokit.wire.readings import views_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,7 +50,8 @@ _INSTEAD = {
     NUMBER: "only integers are computed with: declare it as one, such as Int32ub",
     WHOLE: "an integer of fixed width is needed: declare it as one, such as Int32ub",
     ARRAY: "lengths are an Array of integers: Array(this.n, Int32ub)",
-    SECTION: "texts are found in bytes: declare it as Bytes(n), or name a field that holds the text",
+    SECTION: "texts are found in bytes: declare it as Bytes(n), or name a field that holds the text; "
+    "an integer is one as decimal(this.NAME), or by its name as table(this.NAME, {1: 'GET'}, 'other')",
     VARINT: "size_() is of a UVar; of a section write len_(this.NAME)",
     PIECE: "len_() is of a section in one piece: Bytes, Prefixed or Until; of a UVar write size_(this.NAME)",
 }
@@ -138,11 +140,13 @@ def _read_by_meaning(m: Meaning) -> Iterator[tuple[str, FieldPath, str]]:
         ("greeting.when", m.greeting),
         ("greeting.refused", m.greeting_refused),
         ("status", 0 if m.status is None else m.status[0]),
-        ("timeout", 0 if isinstance(m.timeout, views.Number) else m.timeout),
-        *(("app_error", one) for one in m.app_error if not isinstance(one, views.Same)),
+        ("timeout", m.timeout),
+        *(("app_error", one) for one in m.app_error),
     ]
+    texts = [("service", m.service), ("method", m.method), ("version", m.version), ("group", m.group)]
     for what, expression in numbers:
         yield from _read_by(what, expression)
+        texts += [(what, view) for view in views_of(expression)]
     for path in m.id:
         yield "id", path, WHOLE if m.named is None else VARINT if m.named.form == "varint" else SECTION
     for path in m.keep:
@@ -154,12 +158,11 @@ def _read_by_meaning(m: Meaning) -> Iterator[tuple[str, FieldPath, str]]:
         yield "checksum", checksum.path, WHOLE
         for path in checksum.over or ():
             yield "checksum", path, SECTION
-    texts = [("service", m.service), ("method", m.method), ("version", m.version), ("group", m.group)]
-    texts += [("timeout", m.timeout.view)] if isinstance(m.timeout, views.Number) else []
-    texts += [("app_error", one.view) for one in m.app_error if isinstance(one, views.Same)]
     for what, view in texts:
         for path in views.sections_of([] if view is None else [view]):
             yield what, path, SECTION
+        for expression in views.computed([] if view is None else [view]):
+            yield from _read_by(what, expression)
     for what, pairs in (("headers", m.headers), ("answer_headers", m.answer_headers)):
         if pairs is not None:
             yield what, pairs.path, SECTION

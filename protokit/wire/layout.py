@@ -50,8 +50,27 @@ class Not:
     operand: Any
 
 
-# An expression is an int, a Field, a Size, a Binary or a Not.
-Expression = int | Field | Size | Binary | Not
+class Reading(expr.ExprMixin):  # type: ignore[misc]  # construct has no types
+    """An integer that is found in a text (``readings.py``); it is computed with as fields are."""
+
+    view: Any
+
+    def get(self, container: Any) -> int:  # overridden
+        """The integer, of a parsed frame."""
+        raise NotImplementedError
+
+    __hash__ = object.__hash__
+
+
+@dataclass(frozen=True, eq=False)
+class Looked:
+    """What a reading says, where the frame is whole."""
+
+    reading: Any
+
+
+# An expression is an int, a Field, a Size, a Binary, a Not or a Looked.
+Expression = int | Field | Size | Binary | Not | Looked
 
 OPERATORS = {
     operator.add: "ADD",
@@ -219,12 +238,18 @@ def resolve(value: Any, scope: FieldPath, at: FieldPath) -> Expression:
         return Field(path_of(value, scope, at))
     if isinstance(value, expr.FuncPath):
         return _size(value, scope, at)
+    if isinstance(value, Reading):
+        return Looked(value)
     if callable(value):
         raise _refuse(
             at,
             "a lambda or function cannot be compiled; write an expression with this, or use the native tier",
         )
-    raise _refuse(at, f"{value!r} is no expression")
+    raise _refuse(
+        at,
+        f"{value!r} is no expression: compute with this.NAME and integers; a view is compared with a text, "
+        "or read by number(view)",
+    )
 
 
 def _size(value: Any, scope: FieldPath, at: FieldPath) -> Size:
@@ -271,6 +296,10 @@ class _Reader:
         self.named: set[FieldPath] = set()
 
     def check(self, expression: Expression, at: FieldPath) -> Expression:
+        for reading in readings_of(expression):
+            raise _refuse(
+                at, f"{reading!r}: a view is found when the whole frame is there; lay it out by fields"
+            )
         for path in fields_of(expression):
             if path not in self.known:
                 raise _refuse(at, f"this.{show(path)} is not a field in front of it")
@@ -459,6 +488,34 @@ def sizes_of(expression: Expression) -> set[Size]:
     if isinstance(expression, Binary):
         return sizes_of(expression.left) | sizes_of(expression.right)
     return sizes_of(expression.operand) if isinstance(expression, Not) else set()
+
+
+def readings_of(expression: Expression) -> list[Any]:
+    """The readings in an expression, in their order."""
+    if isinstance(expression, Looked):
+        return [expression.reading]
+    if isinstance(expression, Binary):
+        return readings_of(expression.left) + readings_of(expression.right)
+    if isinstance(expression, Not):
+        return readings_of(expression.operand)
+    return []
+
+
+def written(expression: Expression) -> str:
+    """An expression as a person writes it."""
+    signs = {"EQ": "==", "NE": "!=", "LT": "<", "LE": "<=", "GT": ">", "GE": ">=", "ADD": "+", "SUB": "-"}
+    signs |= {"MUL": "*", "AND": "&", "OR": "|", "XOR": "^", "SHL": "<<", "SHR": ">>"}
+    if isinstance(expression, Field):
+        return show(expression.path)
+    if isinstance(expression, Size):
+        return f"the size of {show(expression.path)}"
+    if isinstance(expression, Looked):
+        return repr(expression.reading)
+    if isinstance(expression, Not):
+        return f"not {written(expression.operand)}"
+    if isinstance(expression, int):
+        return str(expression)
+    return f"({written(expression.left)} {signs[expression.op]} {written(expression.right)})"
 
 
 def read(declaration: Any) -> tuple[Node, ...]:

@@ -7,7 +7,7 @@ meaning and the image.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from protokit import native
 from protokit.errors import DeclarationError
@@ -17,10 +17,13 @@ from protokit.wire.layout import (
     Expression,
     Field,
     FieldPath,
+    Looked,
     Not,
     Size,
+    readings_of,
     show,
 )
+from protokit.wire.readings import views_of
 
 if TYPE_CHECKING:
     from protokit.wire.checksums import Checksum
@@ -44,8 +47,8 @@ class Meaning:
     greeting: Expression = 0
     greeting_refused: Expression = 0
     status: tuple[Expression, views.Table] | None = None
-    app_error: tuple[Expression | views.Same, ...] = ()
-    timeout: Expression | views.Number = 0
+    app_error: tuple[Expression, ...] = ()
+    timeout: Expression = 0
     service: views.View | None = None
     method: views.View | None = None
     version: views.View | None = None
@@ -60,7 +63,32 @@ class Meaning:
     def destination(self) -> list[views.View]:
         """All views that a request's destination is read with."""
         found = [view for view in (self.service, self.method, self.version, self.group) if view is not None]
-        return [*found, self.timeout.view] if isinstance(self.timeout, views.Number) else found
+        return found + views_of(self.timeout)
+
+    def kinds(self) -> tuple[Expression, ...]:
+        """What says what a frame is."""
+        return (self.greeting, self.drain, self.heartbeat, self.response, self.oneway)
+
+    def outcome(self) -> tuple[Expression, ...]:
+        """What says how an answer, or a greeting, went."""
+        status = () if self.status is None else (self.status[0],)
+        return (*status, *self.app_error)
+
+    def looks(self) -> list[views.View]:
+        """All views that framing reads: a frame's kind and an answer's outcome stand in them."""
+        read = (*self.kinds(), self.greeting_refused, *self.outcome())
+        return [view for one in read for view in views_of(one)]
+
+    def compared(self) -> list[bytes]:
+        """The texts that views are compared with."""
+        read = (*self.kinds(), self.greeting_refused, *self.outcome(), self.timeout)
+        found: list[bytes] = []
+        for reading in (reading for one in read for reading in readings_of(one)):
+            if isinstance(reading, views.Same | views.Starts):
+                found.append(reading.text)
+            elif isinstance(reading, views.Named):
+                found += reading.texts
+        return found
 
 
 @dataclass
@@ -104,7 +132,7 @@ class Program:
         self.places: dict[bytes, int] = {}
         self.constants: dict[int, int] = {}
         self.registers: dict[FieldPath, int] = {}
-        self.spans: dict[FieldPath, int] = {}  # of varints: the sections that they stand in
+        self.spans: dict[FieldPath, int] = {}  # of integers: the sections that they stand in
         self.widths: dict[FieldPath, int] = {}
         self.next_register = 0
         self.next_slice = 0
@@ -150,6 +178,8 @@ class Program:
             return self.registers[expression.path]
         if isinstance(expression, Size):
             return (self.spans if expression.varint else self.registers)[expression.path] + 1
+        if isinstance(expression, Looked):
+            return self.looked(expression.reading)
         to = self.register()
         if isinstance(expression, int):
             self.load_constant(to, expression)
@@ -158,6 +188,10 @@ class Program:
         else:
             self.binary(to, expression)
         return to
+
+    def looked(self, reading: Any) -> int:  # overridden
+        """The register that holds what is found in a text."""
+        raise NotImplementedError
 
     def load_constant(self, to: int, value: int) -> None:
         """Put a number into a register."""

@@ -25,9 +25,11 @@ from protokit.wire.layout import (
     FieldPath,
     Integer,
     Literal,
+    Looked,
     Node,
     Not,
     Section,
+    readings_of,
 )
 
 if TYPE_CHECKING:
@@ -155,6 +157,8 @@ class _Maker:
             behind = dict(state.behind)
             if isinstance(node, Integer):
                 behind[node.path] = -1 if node.little else state.trailer  # no shape sums little endian
+            else:
+                behind |= {path: -1 for path, _, _ in node.fields}
             return replace(state, trailer=state.trailer + node.width, behind=behind)
         fields = dict(state.fields)
         if isinstance(node, Integer):
@@ -379,13 +383,15 @@ class _Maker:
         none = Place()
         request = kind in {"request", "oneway"}
         timeout = none
-        if request and not isinstance(m.timeout, views.Number) and m.timeout != 0:
+        if request and not readings_of(m.timeout) and m.timeout != 0:
             timeout = self.single(m.timeout, state)
         status = none
         if kind == "response" and m.status is not None:
             status = self.single(m.status[0], state)
         kept = [replace(self.place(path, state), signed=False) for path in m.keep]
         if len(kept) > 3:
+            raise _NoShapeError
+        if request and not set(state.behind).isdisjoint(self.own):
             raise _NoShapeError
         sections = [
             (place or none, add, self.slot(path, request=request)) for path, place, add in state.sections
@@ -408,6 +414,9 @@ class _Maker:
         packed += b"".join(one.packed() for one in [timeout, status, *(kept + [none] * 3)[:3]])
         for place, add, slot in sections:
             packed += place.packed() + struct.pack("=ii", add, slot)
+        fixed = [state.fields.get(path, none) if request else none for path in self.own]
+        for place in (*fixed, none, none)[:2]:
+            packed += struct.pack("=HBB", place.offset, place.width, 0)
         self.tree.leaves.append(packed)
         return LEAF | (len(self.tree.leaves) - 1)
 
@@ -426,7 +435,7 @@ class _Maker:
 
     def absent(self, state: _State) -> int:
         """The own sections that this frame does not have, bit by bit."""
-        there = {path for path, _, _ in state.sections}
+        there = {*state.fields, *(path for path, _, _ in state.sections)}
         return sum(1 << i for i, path in enumerate(self.own) if path not in there)
 
     def checksum(self, state: _State) -> int:
@@ -445,11 +454,18 @@ class _Maker:
         """Sections that must be empty, bit by bit, for an answer to be no application error."""
         bits = 0
         for one in self.meaning.app_error if kind == "response" else ():
-            if not isinstance(one, views.Same) or not isinstance(one.view, views.Item):
+            told = value_told(one)
+            if told is None:
                 raise _NoShapeError
             for i, (path, _, _) in enumerate(state.sections):
-                bits |= int(path == one.view.pairs.path) << i
+                bits |= int(path in views.sections_of([told.view])) << i
         return bits
+
+
+def value_told(condition: Expression) -> views.Same | None:
+    """The comparison of a map's value with a text, where that is all of a condition."""
+    reading = condition.reading if isinstance(condition, Looked) else None
+    return reading if isinstance(reading, views.Same) and isinstance(reading.view, views.Item) else None
 
 
 def _nowhere(state: _State) -> int:  # noqa: ARG001  # takes the place of a continuation
@@ -477,7 +493,7 @@ def shapes(nodes: tuple[Node, ...], meaning: Meaning, own: list[FieldPath], *, k
     Args:
         nodes: of its layout.
         meaning: what the fields mean.
-        own: sections that a destination is read from, in the order of ``pk_frame.own``.
+        own: what a destination is read from, sections and integers, in the order of ``pk_frame.own``.
         keeps: whether ``pk_frame.own`` holds them all; else destinations run the program again.
     """
     return _Maker(nodes, meaning, own, keeps=keeps).make()

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from protokit.errors import DeclarationError
 from protokit.wire import views
+from protokit.wire.layout import Bits, Branch, Field, Integer, fields_of, readings_of, walk
 from protokit.wire.program import Meaning, Program
 
 if TYPE_CHECKING:
-    from protokit.wire.layout import FieldPath
+    from collections.abc import Mapping
+
+    from protokit.wire.layout import Expression, FieldPath, Node
 
 ABSENT = 255
 NOWHERE = 0xFFFFFFFF
@@ -19,44 +23,85 @@ OWN = 4  # what framing can leave for later (pk_frame.own)
 class Texts(Program):
     """A program with its texts: maps, keys that are looked up, and steps."""
 
-    def __init__(self, meaning: Meaning) -> None:
+    def __init__(self, nodes: tuple[Node, ...], meaning: Meaning) -> None:
         super().__init__(meaning)
+        self.nodes = nodes
+        self.tables: list[tuple[int, int, int]] = []
+        self.entries: list[tuple[int, int]] = []
         self.maps: list[tuple[int, ...]] = []
         self.keys: list[tuple[int, int]] = []
         self.steps: list[tuple[int, int, int]] = []
         self.after_framing = False
+        self.memo: dict[Any, int] = {}  # where texts are that were found, in the code that is written now
 
-    def sections(self) -> list[FieldPath]:
-        """What a destination and the headers are read from."""
+    @cached_property
+    def integers(self) -> dict[FieldPath, Integer | Bits | None]:
+        """The integers that a destination is read from, as they stand; None where one has several forms."""
+        wanted = views.integers_of(self.meaning.destination())
+        if readings_of(self.meaning.timeout):
+            wanted |= fields_of(self.meaning.timeout)
+        found: dict[FieldPath, Integer | Bits | None] = {}
+        for node in walk(self.nodes):
+            if isinstance(node, Branch):
+                continue
+            named = [path for path, _, _ in node.fields] if isinstance(node, Bits) else [node.path]
+            for path in wanted.intersection(named):
+                one = node if isinstance(node, Integer | Bits) and path not in found else None
+                found[path] = one
+        return {path: found[path] for path in sorted(found)}
+
+    @cached_property
+    def own(self) -> list[FieldPath]:
+        """What a destination and the headers are read from: sections, and integers."""
         found = views.sections_of(self.meaning.destination())
         if self.meaning.headers is not None and self.meaning.headers.path not in found:
             found.append(self.meaning.headers.path)
-        return found
+        return found + list(self.integers)
+
+    @cached_property
+    def reruns(self) -> bool:
+        """Framing cannot leave all that a destination needs: it is run again."""
+        return 2 * len(self.own) > OWN or None in self.integers.values()
 
     def section(self, to: int, path: FieldPath) -> None:
         """A section as a text: from what framing left, or from its registers."""
-        sections = self.sections()
-        if self.after_framing and 2 * len(sections) <= OWN:
-            self.op("OWN", to, i=2 * sections.index(path))
+        if self.after_framing and not self.reruns:
+            self.op("OWN", to, i=2 * self.own.index(path))
         else:
             self.op("SLICE", to, self.registers[path])
+
+    def load(self) -> None:
+        """The integers that a destination is read from, into their registers."""
+        for path, node in self.integers.items():
+            if self.reruns or node is None:
+                continue  # they are there
+            at = self.slices()
+            self.section(at, path)
+            if isinstance(node, Integer):
+                form = node.width | 16 * int(node.little) | 32 * int(node.signed)
+                self.op("INTEGER", self.registers[path], at, form)
+            else:
+                word = self.register()
+                self.op("INTEGER", word, at, node.width)
+                shift, size = next((shift, size) for name, shift, size in node.fields if name == path)
+                self.op("BITS", self.registers[path], word, shift, (1 << size) - 1)
 
     def destination(self) -> int:
         """The instructions that find what a request is routed by; where they begin."""
         m = self.meaning
         start = len(self.insns)
         self.after_framing = True
-        memo: dict[Any, int] = {}
+        self.memo = {}
+        memo = self.memo
         self.look(self.meaning.destination(), memo)
+        self.load()
         found = [
             ABSENT if view is None else self.text(view, memo)
             for view in (m.service, m.method, m.version, m.group)
         ]
         self.op("TO", *found)
-        if isinstance(m.timeout, views.Number):
-            budget = self.register()
-            self.op("NUMBER", budget, self.text(m.timeout.view, memo))
-            self.op("BUDGET", budget)
+        if readings_of(m.timeout):
+            self.op("BUDGET", self.value(m.timeout))
         self.op("END")
         return start
 
@@ -137,6 +182,12 @@ class Texts(Program):
             self.section(to, view.path)
         elif isinstance(view, views.Constant):
             self.op("LITERAL", to, i=self.literal(view.text))
+        elif isinstance(view, views.Decimal):
+            self.op("DIGITS", to, self.value(view.value), int(self.unsigned(view.value)))
+        elif isinstance(view, views.Chosen):
+            names = {key: self.literal(name) for key, name in view.names.items()}
+            default = -1 if view.default is None else self.literal(view.default)
+            self.op("CHOOSE", to, self.value(view.value), i=self.table(names, default))
         elif isinstance(view, views.First):
             ends = []
             for number, one in enumerate(view.views):
@@ -148,6 +199,45 @@ class Texts(Program):
             self.here(*ends)
         else:
             raise DeclarationError(f"{type(view).__name__} cannot be compiled")
+        return to
+
+    def table(self, entries: Mapping[int, int], default: int) -> int:
+        """The number of a table, in the order of its keys."""
+        first = len(self.entries)
+        self.entries += sorted(entries.items())
+        self.tables.append((first, len(entries), default))
+        return len(self.tables) - 1
+
+    def unsigned(self, value: Expression) -> bool:
+        """Whether an expression is a field of 8 bytes that has no sign."""
+        return isinstance(value, Field) and any(
+            isinstance(node, Integer) and node.path == value.path and not node.signed
+            for node in walk(self.nodes)
+        )
+
+    def looked(self, reading: Any) -> int:
+        """The register that holds what is found in a text."""
+        to = self.register()
+        at = self.text(reading.view, self.memo, sure=False)
+        if isinstance(reading, views.Number):
+            self.op("NUMBER", to, at)
+        elif isinstance(reading, views.Same):
+            self.op("SAME", to, at, i=self.literal(reading.text))
+        elif isinstance(reading, views.Starts):
+            self.op("SAME", to, at, 1, self.literal(reading.text))
+        elif isinstance(reading, views.Named):
+            holds = self.register()
+            ends = []
+            for number, text in enumerate(reading.texts):
+                self.op("SAME", holds, at, i=self.literal(text))
+                other = self.op("JZ", holds)
+                self.op("SET", to, i=number)
+                ends.append(self.op("JUMP"))
+                self.here(other)
+            self.op("SET", to, i=-1)
+            self.here(*ends)
+        else:
+            raise DeclarationError(f"{reading!r} cannot be compiled")
         return to
 
     def _found(self, view: views.FoundText, memo: dict[Any, int]) -> int:

@@ -13,10 +13,33 @@ import construct
 from construct import expr
 
 from protokit.errors import DeclarationError, LocalProtocolError, RemoteProtocolError
-from protokit.wire.layout import Field, FieldPath, path_of
+from protokit.wire.layout import (
+    FUNCTIONS,
+    Expression,
+    Field,
+    FieldPath,
+    Looked,
+    Not,
+    Size,
+    fields_of,
+    path_of,
+    resolve,
+    written,
+)
+from protokit.wire.readings import (
+    Named,
+    Number,
+    Same,
+    Starts,
+    plain,
+    tried,
+    views_of,
+    write,
+)
+from protokit.wire.vocabulary import varint_size
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
 Container = Any
 
@@ -24,7 +47,7 @@ Container = Any
 def section_path(section: Any, at: str) -> FieldPath:
     """The path that ``this.x`` means, from the root."""
     if not isinstance(section, expr.Path):
-        raise DeclarationError(f"{at}: {section!r} is no section; write this.NAME")
+        raise DeclarationError(f"{at}: {section!r} is no section of the frame; write this.NAME")
     return path_of(section, (), (at,))
 
 
@@ -63,6 +86,24 @@ def set_at(container: Container, path: FieldPath, value: Any) -> None:
     container[path[-1]] = value
 
 
+def calculate(expression: Expression, container: Any) -> int:
+    """An expression's value on parsed fields; a field that is absent counts as 0."""
+    if isinstance(expression, int):
+        return expression
+    if isinstance(expression, Field):
+        value = value_at(container, expression.path)
+        return 0 if value is None else int(value)
+    if isinstance(expression, Size):
+        value = value_at(container, expression.path)
+        return 0 if value is None else varint_size(value) if expression.varint else len(value)
+    if isinstance(expression, Looked):
+        return int(expression.reading.get(container))
+    if isinstance(expression, Not):
+        return int(calculate(expression.operand, container) == 0)
+    left, right = calculate(expression.left, container), calculate(expression.right, container)
+    return int(FUNCTIONS[expression.op](left, right))
+
+
 class View:
     """A text found in a frame."""
 
@@ -80,25 +121,36 @@ class View:
         Raises:
             LocalProtocolError: this view cannot be written.
         """
-        raise LocalProtocolError(f"{type(self).__name__} cannot be written to")
+        raise LocalProtocolError(f"{self!r} cannot be written to")
 
     def __eq__(self, other: object) -> Any:
-        """``view == "text"`` is a condition, for ``app_error``."""
-        if not isinstance(other, str):
-            raise DeclarationError(f"a view is compared with a text, not with {other!r}")
-        return Same(self, other.encode())
+        """``view == "text"`` is a condition."""
+        if not isinstance(other, str | bytes):
+            raise DeclarationError(
+                f"{self!r} is compared with a text, not with {other!r}; number(view) is one"
+            )
+        return Same(self, plain(other, "=="))
+
+    def __ne__(self, other: object) -> Any:
+        return ~(self == other)
 
     __hash__ = object.__hash__
 
     def __bool__(self) -> bool:
-        raise DeclarationError("a view has no truth value while a format is declared; use first(a, b)")
+        raise DeclarationError(
+            f"{self!r} has no truth value while a format is declared; use first(a, b), "
+            "or compare it with a text"
+        )
 
 
 class Text(View):
     """A whole section."""
 
-    def __init__(self, section: Any) -> None:
-        self.path = section_path(section, "text")
+    def __init__(self, section: Any, what: str = "text") -> None:
+        self.path = section_path(section, what)
+
+    def __repr__(self) -> str:
+        return f"text({_this(self.path)})"
 
     def get(self, container: Container) -> bytes | None:
         """The section's bytes."""
@@ -116,6 +168,9 @@ class Constant(View):
     def __init__(self, text: str) -> None:
         self.text = text.encode()
 
+    def __repr__(self) -> str:
+        return repr(self.text.decode())
+
     def get(self, container: Container) -> bytes | None:  # noqa: ARG002
         """The text."""
         return self.text
@@ -125,7 +180,12 @@ class First(View):
     """The first of several that is there."""
 
     def __init__(self, views: Sequence[View]) -> None:
+        if not views:
+            raise DeclarationError("first needs a view at least")
         self.views = tuple(views)
+
+    def __repr__(self) -> str:
+        return f"first({', '.join(map(repr, self.views))})"
 
     def get(self, container: Container) -> bytes | None:
         """The first text that is there."""
@@ -150,9 +210,12 @@ class Split:
         self.separator = separator.encode()
         self.parts = parts
 
+    def __repr__(self) -> str:
+        return f"split({self.view!r}, {self.separator.decode()!r}, {self.parts})"
+
     def __getitem__(self, index: int) -> View:
-        if not 0 <= index < self.parts:
-            raise DeclarationError(f"split has parts 0 to {self.parts - 1}, not {index}")
+        if not isinstance(index, int) or not 0 <= index < self.parts:
+            raise DeclarationError(f"{self!r} has parts 0 to {self.parts - 1}, not {index!r}")
         return Part(self, index)
 
     def pieces(self, container: Container) -> list[bytes | None]:
@@ -168,6 +231,9 @@ class Part(View):
     def __init__(self, split: Split, index: int) -> None:
         self.split = split
         self.index = index
+
+    def __repr__(self) -> str:
+        return f"{self.split!r}[{self.index}]"
 
     def get(self, container: Container) -> bytes | None:
         """The part."""
@@ -193,7 +259,12 @@ class Pairs:
         self.path = section_path(section, "a map")
         self.encoding = encoding
 
+    def __repr__(self) -> str:
+        return f"{self.encoding.name}({_this(self.path)}, {self.encoding!r})"
+
     def __getitem__(self, key: str) -> View:
+        if not isinstance(key, str):
+            raise DeclarationError(f"{self!r} has values by their keys, which are texts, not {key!r}")
         return Item(self, key.encode())
 
     def items(self, container: Container) -> list[tuple[bytes | None, bytes | None]]:
@@ -222,6 +293,11 @@ class Pairs:
 
 class PairEncoding:
     """A length before each key and each value; -1 in a signed one is null."""
+
+    name = "pairs"
+
+    def __repr__(self) -> str:
+        return f"key={_integer(self.key)}, value={_integer(self.value)}"
 
     def __init__(self, key: Any, value: Any) -> None:
         for field in (key, value):
@@ -262,6 +338,11 @@ class PairEncoding:
 
 class LineEncoding:
     """Texts with a separator between key and value, and one after each pair (the last may lack it)."""
+
+    name = "lines"
+
+    def __repr__(self) -> str:
+        return f"{self.between.decode()!r}, {self.after.decode()!r}"
 
     def __init__(self, between: str, after: str) -> None:
         if not between or not after:
@@ -306,13 +387,12 @@ class Item(View):
         self.pairs = pairs
         self.key = key
 
+    def __repr__(self) -> str:
+        return f"{self.pairs!r}[{self.key.decode()!r}]"
+
     def get(self, container: Container) -> bytes | None:
         """The last value of that key."""
-        found = None
-        for key, value in self.pairs.items(container):
-            if key == self.key:
-                found = value
-        return found
+        return tried(lambda: dict(self.pairs.items(container)).get(self.key))
 
     def replace(self, container: Container, text: bytes | None) -> None:
         """Set it in the map."""
@@ -358,9 +438,13 @@ class Found:
         self.arguments = tuple(argument.encode() for argument in arguments)
         self.count = count
 
+    def __repr__(self) -> str:
+        arguments = "".join(f", {argument.decode()!r}" for argument in self.arguments)
+        return f"step({self.step.name}, {_this(self.section.path)}{arguments}, count={self.count})"
+
     def __getitem__(self, index: int) -> View:
-        if not 0 <= index < self.count:
-            raise DeclarationError(f"{self.step.name} finds texts 0 to {self.count - 1}, not {index}")
+        if not isinstance(index, int) or not 0 <= index < self.count:
+            raise DeclarationError(f"{self!r} finds texts 0 to {self.count - 1}, not {index!r}")
         return FoundText(self, index)
 
 
@@ -371,37 +455,89 @@ class FoundText(View):
         self.found = found
         self.index = index
 
+    def __repr__(self) -> str:
+        return f"{self.found!r}[{self.index}]"
+
     def get(self, container: Container) -> bytes | None:
         """The text, by the step's reference."""
         section = self.found.section.get(container)
         if section is None:
             return None
-        texts = self.found.step.reference(section, self.found.arguments, self.found.count)
-        return texts[self.index] if self.index < len(texts) else None
+        found = self.found
+        texts: list[bytes | None] = []
+
+        def find() -> bytes | None:
+            texts.extend(found.step.reference(section, found.arguments, found.count))
+            return texts[self.index] if self.index < len(texts) else None
+
+        return tried(find)
 
 
-class Same:
-    """Whether a view is a text."""
+class Decimal(View):
+    """An integer's digits."""
 
-    def __init__(self, view: View, text: bytes) -> None:
-        self.view = view
-        self.text = text
+    def __init__(self, value: Any) -> None:
+        self.value = resolve(value, (), ("decimal",))
 
-    def holds(self, container: Container) -> bool:
-        """On a parsed container."""
-        return self.view.get(container) == self.text
+    def __repr__(self) -> str:
+        return f"decimal({written(self.value)})"
+
+    def get(self, container: Container) -> bytes | None:
+        """The digits, behind a minus where it is negative."""
+        return str(calculate(self.value, container)).encode()
+
+    def replace(self, container: Container, text: bytes | None) -> None:
+        """Let the field be the integer that the text says."""
+        digits = (text or b"").removeprefix(b"-")
+        if not digits.isdigit() or len(digits) > 20:
+            raise LocalProtocolError(f"{self!r}: {_told(text)} is no integer")
+        write(self.value, container, int(text or b""), repr(self))
 
 
-class Number:
-    """A view's decimal digits as an integer; 0 where it is none."""
+class Chosen(View):
+    """The name that a table gives an integer, or a text; ``default`` for all others, where None is none."""
 
-    def __init__(self, view: View) -> None:
-        self.view = view
+    def __init__(self, value: Expression, names: Mapping[int, bytes], default: bytes | None) -> None:
+        self.value = value
+        self.names = dict(names)
+        self.default = default
 
-    def get(self, container: Container) -> int:
-        """The integer."""
-        text = self.view.get(container) or b""
-        return int(text) if text.isdigit() and len(text) <= 18 else 0
+    def __repr__(self) -> str:
+        names = ", ".join(f"{key}: {name.decode()!r}" for key, name in list(self.names.items())[:3])
+        return f"table({written(self.value)}, {{{names}{', ...' * (len(self.names) > 3)}}})"
+
+    def get(self, container: Container) -> bytes | None:
+        """The name."""
+        return self.names.get(calculate(self.value, container), self.default)
+
+    def replace(self, container: Container, text: bytes | None) -> None:
+        """Let the field be what has that name."""
+        if self.get(container) == text:
+            return
+        value = next((key for key, name in self.names.items() if name == text), None)
+        if value is None:
+            known = ", ".join(name.decode() for name in list(self.names.values())[:20])
+            raise LocalProtocolError(f"{self!r}: {_told(text)} is no name of it; {known} are")
+        write(self.value, container, value, repr(self))
+
+
+def _told(text: bytes | None) -> str:
+    return "nothing" if text is None else repr(text.decode("utf-8", "replace"))
+
+
+def _this(path: FieldPath) -> str:
+    return ".".join(("this", *path))
+
+
+def _integer(subcon: Any) -> str:
+    """As construct's name for it is written."""
+    width = 8 * int(subcon.sizeof())
+    signed, little = (
+        (subcon.fmtstr[1].islower(), subcon.fmtstr[0] == "<")
+        if hasattr(subcon, "fmtstr")
+        else (subcon.signed, subcon.swapped)
+    )
+    return f"Int{width}{'s' if signed else 'u'}{'l' if little else 'b'}"
 
 
 class Table:
@@ -412,14 +548,21 @@ class Table:
         self.entries = {int(key): int(to) for key, to in entries.items()}
         self.default = int(default)
 
+    def __repr__(self) -> str:
+        return f"table({self.value!r}, {self.entries}, {self.default})"
 
-def as_view(value: Any) -> View:
+
+def as_view(value: Any, what: str = "text") -> View:
     """A view; a plain ``this.x`` is its text, a str itself."""
     if isinstance(value, View):
         return value
     if isinstance(value, str):
         return Constant(value)
-    return Text(value)
+    if isinstance(value, Pairs):
+        raise DeclarationError(f'{what}: {value!r} is a map, not a text: name a key, as in ["name"]')
+    if isinstance(value, Split | Found):
+        raise DeclarationError(f"{what}: {value!r} is of several texts: say which, as in [0]")
+    return Text(value, what)
 
 
 def leaves(roots: list[View]) -> list[View]:
@@ -431,7 +574,19 @@ def leaves(roots: list[View]) -> list[View]:
             found += leaves(list(view.views))
         elif isinstance(view, Part):
             found += leaves([view.split.view])
+        elif isinstance(view, Decimal | Chosen):
+            found += leaves(views_of(view.value))
     return found
+
+
+def computed(roots: list[View]) -> list[Expression]:
+    """What views are computed from."""
+    return [view.value for view in leaves(roots) if isinstance(view, Decimal | Chosen)]
+
+
+def integers_of(roots: list[View]) -> set[FieldPath]:
+    """The fields that views are computed from."""
+    return set().union(*map(fields_of, computed(roots)))
 
 
 def sections_of(roots: list[View]) -> list[FieldPath]:
@@ -477,9 +632,53 @@ def number(view: Any) -> Number:
     return Number(as_view(view))
 
 
-def table(value: Any, entries: Mapping[int, int], default: int) -> Table:
-    """An integer looked up: ``table(this.status, {0: Status.OK}, Status.INTERNAL)``."""
-    return Table(value, entries, default)
+def isin(view: Any, texts: Iterable[str | bytes]) -> Any:
+    """Whether a view is one of some texts: ``oneway=isin(this.verb, {"PUB", "PING"})``."""
+    if isinstance(texts, str | bytes) or not (found := sorted(plain(one, "isin") for one in texts)):
+        raise DeclarationError(f"isin takes a set of texts, such as {{'a', 'b'}}, not {texts!r}")
+    return Named(as_view(view), found) >= 0
+
+
+def starts(view: Any, text: str | bytes) -> Starts:
+    """Whether a view is there and begins with a text: ``response=starts(this.line, "+")``."""
+    return Starts(as_view(view), plain(text, "starts"))
+
+
+def decimal(value: Any) -> View:
+    """An integer as text: ``service=decimal(this.opcode)``."""
+    return Decimal(value)
+
+
+def table(value: Any, entries: Mapping[Any, Any], default: Any = None) -> Any:
+    """An integer, or a text, looked up.
+
+    Args:
+        value: an expression; a view where the keys are texts.
+        entries: to statuses, for ``status=``; or to names, which makes a view.
+        default: for all others: a status; or a name, None for none.
+    """
+    if not entries:
+        raise DeclarationError("table: it has no entries")
+    texts = [isinstance(key, str | bytes) for key in entries]
+    if any(texts):
+        if not all(texts):
+            raise DeclarationError(f"table: {list(entries)} are texts and integers; all are one of them")
+        named = Named(as_view(value), [plain(key, "table") for key in entries])
+        value = named
+        entries = {named.texts.index(plain(key, "table")): to for key, to in entries.items()}
+    for key, to in (*entries.items(), ("default", default)):
+        if not isinstance(to, int | str | bytes) and (to is not None or key != "default"):
+            raise DeclarationError(f"table: {key!r} leads to {to!r}, which is neither a status nor a name")
+    names = [isinstance(to, str | bytes) for to in entries.values()]
+    if not any(names) and isinstance(default, int):
+        return Table(value, entries, default)
+    if not all(names) or isinstance(default, int):
+        raise DeclarationError(
+            f"table: {dict(entries)} and {default!r} are statuses and names; all are statuses, with a "
+            "default, for status=, or all names, for a view"
+        )
+    known = {int(key): plain(to, "table") for key, to in entries.items()}
+    return Chosen(resolve(value, (), ("table",)), known, None if default is None else plain(default, "table"))
 
 
 def step(which: Step, section: Any, *arguments: str, count: int = 1) -> Found:
@@ -487,4 +686,15 @@ def step(which: Step, section: Any, *arguments: str, count: int = 1) -> Found:
     return Found(which, section, arguments, count)
 
 
-__all__ = ["Field", "Found", "Pairs", "Step", "Table", "View"]
+__all__ = [
+    "Field",
+    "Found",
+    "Named",
+    "Number",
+    "Pairs",
+    "Same",
+    "Starts",
+    "Step",
+    "Table",
+    "View",
+]

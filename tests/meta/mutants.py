@@ -123,7 +123,7 @@ def swapped(nodes, old, new):
 def node_mutants(wire):
     """(what was done, nodes)."""
     nodes = walk(wire.nodes)
-    timeout = 0 if isinstance(wire.meaning.timeout, views.Number) else wire.meaning.timeout
+    timeout = wire.meaning.timeout
     sections = [node for node in nodes if isinstance(node, Section)]
     lengths = {path for node in sections for path in fields_of(node.length)}
     for node in nodes:

@@ -63,9 +63,11 @@ from protokit.wire import (
     UVar,
     WireFormat,
     crc32,
+    decimal,
     first,
     hessian2_strings,
     hessian_fields,
+    isin,
     kept,
     lengths,
     lines,
@@ -73,6 +75,7 @@ from protokit.wire import (
     pairs,
     size_,
     split,
+    starts,
     table,
     text,
 )
@@ -289,7 +292,8 @@ class Meanings:
         return self.one(self.maps)
 
     def view(self, depth=0):
-        kinds = ["this", "text", "item", "step", "constant"] + (["split", "first"] if depth < 2 else [])
+        kinds = ["this", "text", "item", "step", "constant", "decimal", "table"]
+        kinds += ["split", "first"] if depth < 2 else []
         kind = self.one(kinds)
         if kind == "split":
             parts = self.draw(st.integers(1, 3))
@@ -298,6 +302,10 @@ class Meanings:
             ]
         if kind == "first":
             return first(*(self.view(depth + 1) for _ in range(self.draw(st.integers(1, 3)))))
+        if kind == "decimal":
+            return decimal(self.number())
+        if kind == "table":
+            return table(self.number(), {0: "none", 1: "a", 255: "all"}, self.one([None, "op"]))
         if kind == "item":
             return self.map()[self.one(["", "a", "to"])]
         if kind == "step":
@@ -311,17 +319,48 @@ class Meanings:
         field = self.one(self.numbers)
         return self.one([field, field & 7, field == 3, (field & 255) * 2])
 
+    def condition(self):
+        """By what stands in texts, alone and with fields."""
+        view = self.one([text(self.section()), self.map()["a"], hessian2_strings(self.section(), 2)[0]])
+        found = self.one(
+            [view == "a", view != "", starts(view, "a"), isin(view, {"", "a"}), number(view) == 1]
+        )
+        return self.one([found, ~found, found & (self.one(self.numbers) == 1), found | (self.number() > 2)])
+
+    def kinds(self, answer):
+        """An answer is one whatever is found; only requests are of other kinds."""
+        found = {"response": answer}
+        if self.draw(st.booleans()):
+            found = {name: ~answer & self.condition() for name in ("oneway", "heartbeat")}
+            found["response"] = answer & (self.one(self.numbers) >= 0) | answer
+        return found
+
     def all(self):
         found = {name: self.maybe(self.view) for name in ("service", "method", "version", "group")}
         found["headers"] = self.maybe(self.map)
-        found["timeout"] = self.one([lambda: 0, self.number, lambda: number(self.view())])()
+        found["timeout"] = self.one(
+            [
+                lambda: 0,
+                self.number,
+                lambda: number(self.view()),
+                lambda: number(self.view()) * 2 + self.number(),
+            ]
+        )()
         entries = {0: Status.OK, 3: Status.OK, 7: Status.TIMEOUT}
-        found["status"] = self.maybe(lambda: table(self.number(), entries, Status.INTERNAL))
+        words = {"": Status.OK, "a": Status.DENIED}
+        statuses = [
+            lambda: table(self.number(), entries, Status.INTERNAL),
+            lambda: table(number(self.map()["a"]), entries, Status.INTERNAL),
+            lambda: table(self.section(), words, Status.INTERNAL),
+        ]
+        found["status"] = self.maybe(self.one(statuses))
         conditions = [
             lambda: (),
             self.number,
             lambda: text(self.section()) == "a",
             lambda: self.map()["a"] == "",
+            self.condition,
+            lambda: (self.condition(), self.number()),
         ]
         found["app_error"] = self.one(conditions)()
         return {name: one for name, one in found.items() if one is not None}
@@ -341,12 +380,17 @@ def formats(draw):
     ]
     integer = draw(st.sampled_from([Int8ub, Int16ul, Int32ub, Int64ub, BytesInteger(5), UVar(2), UVar(10)]))
     fields.insert(draw(st.integers(0, 2)), number / integer)
+    meanings = Meanings(draw, Struct(*fields))
     wire = WireFormat(
         Struct(*fields),
         id=this[number],
-        response=this[kind] == 2,
-        replies=Replies(error=lambda status, variant: {kind: 2, body: {text: ErrorText()}}),
-        **Meanings(draw, Struct(*fields)).all(),
+        replies=Replies(
+            error=lambda status, variant: {kind: 2, body: {text: ErrorText()}},
+            heartbeat=lambda variant: {kind: 2, body: {text: b""}},
+            ack=lambda variant: {kind: 2, body: {text: b""}},
+        ),
+        **meanings.kinds(this[kind] == 2),
+        **meanings.all(),
     )
     return wire, (body, text)
 
@@ -386,7 +430,7 @@ def reference(wire, data):
     with contextlib.suppress(RemoteProtocolError):  # of a text; the frame is right
         message = wire.describe(fields, size)
         return (message.kind, message.size, message.id, message.status)
-    return ("request", size, wire._id(fields), Status.OK)
+    return (wire.kind(fields), size, wire._id(fields), Status.OK)
 
 
 @pytest.mark.slow
@@ -399,7 +443,7 @@ def test_random_declarations_agree_with_construct(data):
     expected = reference(wire, whole)
     assert expected == verdict(wire, whole)
     assert wire.build(wire.parse(whole)[0]) == whole
-    if expected[0] == "request":
+    if expected[0] in {"request", "oneway"}:
         assert asked(wire, whole) == asked_reference(wire, whole)
     for cut in range(1, min(len(whole), 60)):
         assert verdict(wire, whole[:cut]) != 0
@@ -412,7 +456,7 @@ def test_random_declarations_agree_with_construct(data):
     got, wanted = verdict(wire, bad), reference(wire, bad)
     if isinstance(got, tuple) or isinstance(wanted, tuple):
         assert got == wanted
-        if got[0] == "request":
+        if got[0] in {"request", "oneway"}:
             assert asked(wire, bad[: got[1]]) == asked_reference(wire, bad)
     written = b"\t" if wire.meaning.named else 9
     reply = native.error(wire.address, Status.TIMEOUT, written, 0, b"why not")

@@ -26,6 +26,7 @@ from protokit.wire import (
     UVar,
     WireFormat,
     crc32,
+    decimal,
     first,
     lines,
     number,
@@ -65,6 +66,18 @@ def small():
         headers=HEAD,
         checksum=crc32(this.crc, over=[this.head, this.body]),
         replies=Replies(error=lambda status, variant: {"kind": 1, "fixed": b"   ", "body": ErrorText()}),
+    )
+
+
+def numbered():
+    """A destination of integers."""
+    return WireFormat(
+        Struct("op" / Int16ub, "verb" / Int8ub, "id" / Int16ub),
+        id=this.id,
+        response=this.op == 0,
+        service=decimal(this.op),
+        method=table(this.verb, {0: "GET", 1: "SET"}, "other"),
+        replies=Replies(error=lambda status, variant: {"op": 0, "verb": 0}),
     )
 
 
@@ -201,6 +214,34 @@ def test_a_wrong_program_is_refused_with_the_instruction(what):
     name, which, operands, where, why = WRONG[what]
     with pytest.raises(DeclarationError, match=f"instruction [0-9]+ .{re.escape(where)}.: {re.escape(why)}"):
         native.declared(changed(small().image("x"), name, which, **operands))
+
+
+WRONG_MEANT = {
+    "a name that is no literal": (
+        "CHOOSE",
+        {"i": 0},
+        "its table holds what is no literal",
+    ),
+    "a table of none": ("CHOOSE", {"i": 99}, "its index is out of range"),
+    "an integer of no bytes": ("INTEGER", {"c": 0}, "its integer's width is out of range"),
+    "an integer of many bytes": ("INTEGER", {"c": 9}, "its integer's width is out of range"),
+    "digits of what was not read": ("DIGITS", {"b": 250}, f"register 250 {NEVER}"),
+    "a name of what was not read": ("CHOOSE", {"b": 250}, f"register 250 {NEVER}"),
+    "an integer that is no text": ("INTEGER", {"b": 250}, f"text 250 {NEVER}"),
+}
+
+
+@pytest.mark.parametrize("what", WRONG_MEANT)
+def test_wrong_integers_and_names_are_refused_with_the_instruction(what):
+    name, operands, why = WRONG_MEANT[what]
+    wire = numbered()
+    image = bytearray(wire.image("x"))
+    if what == "a name that is no literal":
+        at, _, _ = place_of(image, "entries")
+        image[at + 8 : at + 16] = (1 << 20).to_bytes(8, "little")
+        operands = {}
+    with pytest.raises(DeclarationError, match=f"instruction [0-9]+ .{name}.: {re.escape(why)}"):
+        native.declared(changed(bytes(image), name, 0, **operands))
 
 
 def neighbours(image):

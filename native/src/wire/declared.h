@@ -7,6 +7,7 @@
 
 #include <string.h>
 
+#include "wire/digits.h"
 #include "wire/loaded.h"
 #include "wire/program.h"
 
@@ -27,11 +28,14 @@ typedef struct quick_section {
   uint32_t most, usual; /* of what stands there, as if it were unsigned; where it is usually empty, so */
 } quick_section;
 
+enum { IS_FIXED = 4 }; /* quick_shape.absent: it is not absent, but an integer of the header; and the next bit */
+
 /* A shape as it is read fastest. */
 typedef struct quick_shape {
   uint32_t header, trailer, sum_at, context, key;
   uint16_t id_at;
   uint8_t kind, sections, checked, timed, judged, kept, plain, loud, absent;
+  pk_program_place fixed[2];
   quick_place id, timeout, status, keep[3];
   quick_section section[PK_SHAPE_SECTIONS];
 } quick_shape;

@@ -32,7 +32,7 @@ static uint32_t most_of(const pk_program *p, uint8_t op) {
     case PK_I_UNTIL: return p->delimiters.count;
     case PK_I_VERIFY: return p->checksums.count;
     case PK_I_CONST: return p->constants.count;
-    case PK_I_TABLE: return p->tables.count;
+    case PK_I_TABLE: case PK_I_CHOOSE: return p->tables.count;
     case PK_I_MAGIC: case PK_I_LITERAL: case PK_I_SPLIT: case PK_I_SAME: case PK_I_EMIT:
     case PK_I_EMIT_TEXT: return p->literals.count;
     case PK_I_LOOK: case PK_I_HEADERS: return p->maps.count;
@@ -44,6 +44,17 @@ static uint32_t most_of(const pk_program *p, uint8_t op) {
     case PK_I_TAKE: return p->insns.count;
     default: return INT32_MAX;
   }
+}
+
+static int bad_width(uint32_t form) { return (form & 15) < 1 || (form & 15) > 8 || form >= 64; }
+
+static int is_literal(const declared *d, int64_t v) { return v >= -1 && v < (int64_t)d->program->literals.count; }
+
+static int all_literals(const declared *d, uint32_t table) {
+  const pk_program_table *t = &d->tables[table];
+  int all = is_literal(d, t->otherwise);
+  for (uint32_t i = 0; i < t->count; i++) all &= is_literal(d, d->entries[t->first + i].value);
+  return all;
 }
 
 static const char *bad_operands(const declared *d, uint32_t pc) {
@@ -60,6 +71,8 @@ static const char *bad_operands(const declared *d, uint32_t pc) {
     case PK_I_LOAD: return n->b < 1 || n->b > 8 ? "its integer's width is out of range" : NULL;
     case PK_I_MARK: return n->b < 1 || n->b > 8 ? "its integer's width is out of range" : NULL;
     case PK_I_UVAR: return n->b < 1 || n->b > 10 ? "its integer's width is out of range" : NULL;
+    case PK_I_INTEGER: return bad_width(n->c) ? "its integer's width is out of range" : NULL;
+    case PK_I_CHOOSE: return all_literals(d, (uint32_t)n->i) ? NULL : "its table holds what is no literal";
     case PK_I_SUM: return (n->c & 15) < 1 || (n->c & 15) > 8 ? "its integers' width is out of range" : NULL;
     case PK_I_BITS: return n->c > 63 ? "its shift is out of range" : NULL;
     case PK_I_KIND: return n->i < PK_KIND_REQUEST ? "no frame is of that kind" : NULL;
@@ -132,6 +145,10 @@ const char *pk_declared_bad_shapes(const declared *d) {
       if (s->section[k].own >= 0) own |= 1u << s->section[k].own / 2;
       if (s->section[k].size.width == 0 && s->section[k].add > 0) least += (uint32_t)s->section[k].add;
     }
+    for (uint32_t k = 0; k < 2; k++) {
+      if ((uint32_t)s->fixed[k].offset + s->fixed[k].width > s->header) return "a shape looks behind its header";
+      if (s->fixed[k].width > 0) own |= 1u << k;
+    }
     for (uint32_t k = 0; k < 5 + PK_SHAPE_SECTIONS; k++)
       if (bad_place(all[k], s->header)) return "a shape looks behind its header";
     for (uint32_t k = 0; k < s->kept; k++) kept += s->keep[k].width;
@@ -142,8 +159,6 @@ const char *pk_declared_bad_shapes(const declared *d) {
   }
   return NULL;
 }
-
-static int bad_width(uint32_t form) { return (form & 15) < 1 || (form & 15) > 8 || form >= 64; }
 
 int pk_declared_all_statuses(const declared *d, uint32_t table) {
   const pk_program_table *t = &d->tables[table];
@@ -173,7 +188,7 @@ const char *pk_declared_bad_indexes(const declared *d) {
   for (uint32_t i = 0; i < p->tables.count; i++)
     if (d->tables[i].first > p->entries.count || d->tables[i].count > p->entries.count - d->tables[i].first)
       return "a table is out of range";
-  if (p->tables.count > 0 && (p->status >= p->tables.count || !pk_declared_all_statuses(d, p->status)))
+  if (p->status != PK_NOWHERE && (p->status >= p->tables.count || !pk_declared_all_statuses(d, p->status)))
     return "the table of statuses is out of range, or holds what is no status";
   for (uint32_t i = 0; i < p->maps.count; i++) {
     const pk_program_map *m = &d->maps[i];

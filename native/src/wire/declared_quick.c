@@ -105,6 +105,10 @@ void pk_declared_quicken(declared *d) {
     q->judged = s->status.width != 0;
     q->kept = s->kept;
     q->absent = s->absent;
+    for (uint32_t k = 0; k < 2; k++) {
+      q->fixed[k] = s->fixed[k];
+      if (s->fixed[k].width > 0) q->absent |= (uint8_t)(IS_FIXED << k);
+    }
     for (uint32_t k = 0; k < s->kept; k++) q->keep[k] = quick_of(s->keep[k], s->header);
     q->timeout = quick_of(s->timeout, s->header);
     q->status = quick_of(s->status, s->header);
@@ -112,7 +116,7 @@ void pk_declared_quicken(declared *d) {
     for (uint32_t k = 0; k < s->kept; k++) q->plain &= q->keep[k].plain;
     for (uint32_t k = 0; k < s->sections; k++) quicken_section(s, k, p->app_map != PK_NOWHERE, q);
   }
-  if (p->tables.count > 0) { /* OK, whatever its number */
+  if (p->status != PK_NOWHERE) { /* OK, whatever its number */
     const pk_program_table *t = &d->tables[p->status];
     d->usual = (uint8_t)lookup(d, p->status, 0);
     for (uint32_t i = t->count; i > 0; i--) {
@@ -173,9 +177,16 @@ static inline __attribute__((always_inline)) int shaped_frame(const declared *d,
     if (judge && one->judged) judged_at = end, judged = length;
     end += length;
   }
-  if (s->absent)
-    for (uint32_t i = 0; i < 2; i++)
-      if (s->absent >> i & 1) f->own[2 * i] = UINT32_MAX;
+  if (s->absent) {
+    for (uint32_t i = 0; i < 2; i++) {
+      if (s->absent & IS_FIXED << i) {
+        f->own[2 * i] = s->fixed[i].offset;
+        f->own[2 * i + 1] = s->fixed[i].width;
+      } else if (s->absent >> i & 1) {
+        f->own[2 * i] = UINT32_MAX;
+      }
+    }
+  }
   uint64_t sum_at = end + s->sum_at;
   end += s->trailer;
   if (end > size || end > limit) return 0;

@@ -141,12 +141,36 @@ static __attribute__((noinline)) void split(pk_slice in, pk_slice by, uint32_t m
 
 static int64_t number(pk_slice s) {
   int64_t v = 0;
-  if (s.size == 0 || s.size > 18) return 0;
-  for (uint32_t i = 0; i < s.size; i++) {
+  uint32_t minus = s.size > 0 && s.data[0] == '-';
+  if (s.size == minus || s.size - minus > 18) return 0;
+  for (uint32_t i = minus; i < s.size; i++) {
     if (s.data[i] < '0' || s.data[i] > '9') return 0;
     v = v * 10 + (s.data[i] - '0');
   }
-  return v;
+  return minus ? -v : v;
+}
+
+static int64_t integer(pk_slice s, uint32_t form) {
+  uint32_t bytes = form & 15;
+  if (s.data == NULL || s.size != bytes) return 0;
+  uint64_t raw = form & LITTLE ? little(s.data, bytes) : big(s.data, bytes);
+  return form & SIGNED ? extend(raw, bytes) : (int64_t)raw;
+}
+
+/* Tables of names stand in the order of their keys. */
+static pk_slice chosen(const declared *d, const pk_program_table *t, int64_t key) {
+  const pk_program_entry *from = &d->entries[t->first];
+  int64_t found = t->otherwise;
+  for (uint32_t left = t->count; left > 0;) {
+    uint32_t half = left / 2;
+    if (from[half].key == key) {
+      found = from[half].value;
+      break;
+    }
+    if (from[half].key < key) from += half + 1, left -= half + 1;
+    else left = half;
+  }
+  return found < 0 ? (pk_slice){NULL, 0} : d->literals[found];
 }
 
 /* PK_ERR_LIMIT: a receiver may find there what the step does not. */
@@ -200,9 +224,13 @@ __attribute__((noinline)) int pk_declared_texts(const declared *d, uint32_t *pc_
       }
       case PK_I_NUMBER: r[n->a] = number(s[n->b]); break;
       case PK_I_SAME:
-        r[n->a] = s[n->b].data != NULL && s[n->b].size == d->literals[n->i].size &&
-                  memcmp(s[n->b].data, d->literals[n->i].data, s[n->b].size) == 0;
+        r[n->a] = s[n->b].data != NULL &&
+                  (n->c ? s[n->b].size >= d->literals[n->i].size : s[n->b].size == d->literals[n->i].size) &&
+                  memcmp(s[n->b].data, d->literals[n->i].data, d->literals[n->i].size) == 0;
         break;
+      case PK_I_INTEGER: r[n->a] = integer(s[n->b], n->c); break;
+      case PK_I_DIGITS: s[n->a] = pk_digits(r[n->b] < 0 && !n->c, (uint64_t)r[n->b]); break;
+      case PK_I_CHOOSE: s[n->a] = chosen(d, &d->tables[n->i], r[n->b]); break;
       case PK_I_TO:
         if (n->a != PK_NO_TEXT) copy(&out->service, &s[n->a]);
         if (n->b != PK_NO_TEXT) copy(&out->method, &s[n->b]);

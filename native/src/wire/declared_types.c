@@ -283,6 +283,8 @@ static void texts(checker *c) {
     }
     case PK_I_NUMBER: text(c, n->b), set(c, n->a, INTEGER); break;
     case PK_I_SAME: text(c, n->b), set(c, n->a, INTEGER); break;
+    case PK_I_INTEGER: text(c, n->b), set(c, n->a, INTEGER); break;
+    case PK_I_DIGITS: case PK_I_CHOOSE: number(c, n->b), s[n->a] = ANYWHERE; break;
     case PK_I_TO:
       if (!to) refuse(c, "stands outside of the destination");
       if (n->a != PK_NO_TEXT) text(c, n->a);
@@ -411,6 +413,7 @@ static const char *all_paths(checker *c) {
   if (c->wrong.reached) {
     facts again = {0};
     memcpy(again.r, c->wrong.r, sizeof again.r);
+    again.whole = c->wrong.whole;
     if (walk(c, AGAIN, p->meaning, &again) != NULL) return c->why;
   }
   if (walk(c, DESTINATION, p->destination, &given) != NULL) return c->why;

@@ -75,7 +75,10 @@ typedef struct pk_insn {
   X(SPLIT)   /* sa.. = sb split at literal i into at most c parts */                           \
   X(STEP)    /* sa.. = c texts that step i finds in sb, once a run */                          \
   X(NUMBER)  /* ra = sb read as decimal digits, 0 when it is none */                           \
-  X(SAME)    /* ra = sb equals literal i */                                                    \
+  X(SAME)    /* ra = sb equals literal i; c: it begins with it */                              \
+  X(INTEGER) /* ra = the integer of c&15 bytes that sb is (c: 16 little, 32 signed); 0 where it is none */ \
+  X(DIGITS)  /* sa = rb in decimal digits; c: it has no sign */                                \
+  X(CHOOSE)  /* sa = the literal that table i says for rb; -1: absent */                       \
   X(TO)      /* service = sa, method = sb, version = sc, group = si; 255: absent */            \
   X(BUDGET)  /* the caller's timeout is ra ms */                                               \
   X(HEADERS) /* the headers are sa, read by map i */                                           \
@@ -191,14 +194,15 @@ typedef struct pk_program_shape {
   int32_t checksum; /* where in the trailer, over all in front of it; -1: none */
   uint32_t variant;
   uint8_t separate, quiet, kept, absent; /* bit by bit: sections that must be empty; pairs of pk_frame.own that
-                                            this frame has no section for */
+                                            this frame has nothing for */
   pk_program_place timeout, status, keep[3];
   struct {
     pk_program_place size;
     int32_t add, own; /* own: where in pk_frame.own; -1: nowhere */
   } section[PK_SHAPE_SECTIONS];
+  pk_program_place fixed[2]; /* integers of the header that are pairs of pk_frame.own; width 0: none */
 } pk_program_shape;
-_Static_assert(sizeof(pk_program_test) == 32 && sizeof(pk_program_shape) == 116, "as the compiler packs them");
+_Static_assert(sizeof(pk_program_test) == 32 && sizeof(pk_program_shape) == 124, "as the compiler packs them");
 
 typedef struct pk_program {
   uint32_t magic, size;
@@ -210,7 +214,7 @@ typedef struct pk_program {
   uint64_t reserved[4];
   uint32_t name;          /* literal, ended by a 0 */
   uint32_t root;          /* of the shapes: a test, PK_LEAF | a shape, or PK_NOWHERE */
-  uint32_t status;        /* the table of shapes' statuses */
+  uint32_t status;        /* the table of shapes' statuses, or PK_NOWHERE */
   uint32_t tested;        /* all that tests look at stands in the first so many bytes */
   uint32_t greeting_steps, greeting_server, pinned; /* as in pk_codec */
   uint32_t id_max, id_fixed, id_form; /* as in pk_codec */
