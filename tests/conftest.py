@@ -133,6 +133,7 @@ class Lines:
     def __init__(self, module: object) -> None:
         self._lib = module.lib  # type: ignore[attr-defined]
         names = ("ordered", "pingpong", "multiplexed")
+        names += ("ordered-ids", "pingpong-ids", "ordered-names", "pingpong-names")
         self.address = {name: self._lib.lines_codec(number) for number, name in enumerate(names)}
 
     def looked(self) -> int:

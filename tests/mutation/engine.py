@@ -1860,4 +1860,41 @@ MUTANTS = (
         " && pk_conn_said_all(c, f)) return;\n",
         "tests/dataplane/test_last.py::TestClients::test_it_is_closed_behind_its_answers_and_not_heard[multiplexed]",
     ),
+    Mutant(
+        "an answer in order is framed by no request",
+        "conn.c",
+        "  if (c->asked != NULL) f->asked = pk_slots_context(c);\n",
+        "",
+        "tests/dataplane/test_in_order.py::TestContexts::test_an_answer_is_framed_by_its_own_request[False]",
+    ),
+    Mutant(
+        "slots that grow forget what their answers are framed by",
+        "slots.c",
+        "  if (asked != NULL && had > 0) memcpy(asked, c->asked, had * sizeof *asked);\n",
+        "  if (asked != NULL) memset(asked, 0, size * sizeof *asked);\n",
+        "tests/dataplane/test_in_order.py::TestContexts::test_an_answer_is_framed_by_its_own_request[True]",
+    ),
+    Mutant(
+        "an answer in order is anybody's, whatever its id",
+        "slots.c",
+        "  if (!c->named) return f->id == asked;\n",
+        "  if (!c->named) return 1;\n",
+        "tests/dataplane/test_in_order.py"
+        "::TestOrderedIds::test_also_in_the_turn_of_one_that_was_given_up[ordered-ids]",
+    ),
+    Mutant(
+        "an answer in order is anybody's, whatever its name",
+        "slots.c",
+        "  return id.data != NULL && pk_hash(0, id.data, id.size) == asked;\n",
+        "  return id.data != NULL;\n",
+        "tests/dataplane/test_in_order.py"
+        "::TestOrderedIds::test_also_in_the_turn_of_one_that_was_given_up[ordered-names]",
+    ),
+    Mutant(
+        "an answer over the limit is anybody's",
+        "server.c",
+        "  if (answer && !pk_slots_in_step(c, data, size, f)) return 0;\n",
+        "",
+        "tests/dataplane/test_in_order.py::TestEchoedIds::test_one_over_the_limit_too[ordered-ids]",
+    ),
 )

@@ -154,7 +154,8 @@ static size_t skip_large(pk_core *core, pk_conn *c, const uint8_t *data, size_t 
 
 int pk_conn_remember(pk_core *core, pk_conn *c) {
   uint32_t state = c->codec->state_size, keeps = pk_conn_is_client(c) ? c->codec->keep_max : 0;
-  c->recalls = state > 0 || c->codec->ends;
+  int answers = !pk_conn_is_client(c) && (c->codec->mode != PK_MODE_MULTIPLEXED || c->codec->answer != NULL);
+  c->recalls = state > 0 || c->codec->ends || answers;
   c->beside = c->named || keeps > 0;
   if (state > 0 && (c->framing = pk_chunk_zeros(core, state)) == NULL) return -1;
   return keeps > 0 && (c->lately = pk_chunk_zeros(core, keeps)) == NULL ? -1 : 0;
@@ -164,6 +165,7 @@ int pk_conn_remember(pk_core *core, pk_conn *c) {
 static PK_RARE void recall(const pk_conn *c, pk_frame *f) {
   if (c->framing != NULL) f->state = c->framing->data;
   f->ended = c->ending;
+  if (c->asked != NULL) f->asked = pk_slots_context(c);
 }
 
 /* Handle the whole frames in data[0..size); returns how many bytes are done with. */

@@ -50,6 +50,7 @@ static void add_reason(const pk_core *core, pk_message *m, const pk_conn *c) {
       break;
     case PK_LOST_SLOW: pk_message_add(m, "half a frame came, and nobody waits for it any more"); break;
     case PK_LOST_LAST: pk_message_add(m, "its server said that it answers no more"); break;
+    case PK_LOST_STEP: pk_message_add(m, "an answer came with another id than that of the request whose turn it was"); break;
     case PK_LOST_SILENT: pk_message_add(m, "it was silent, and did not answer a heartbeat either"); break;
     default: pk_message_add(m, "the buffers of this worker are full"); break;
   }
@@ -130,12 +131,12 @@ static PK_RARE void not_sent(pk_core *core, pk_request *r, uint32_t status) {
 static int send(pk_core *core, pk_conn *c, const pk_request *r, pk_attempt *a, const uint8_t *data,
                const pk_frame *f) {
   int oneway = f->kind == PK_KIND_ONEWAY, size = (int)f->size;
-  int renamed = c->named && !c->pinned && r->id_size != PK_ABSENT;
+  int renamed = c->named && c->rewrites && r->id_size != PK_ABSENT;
   uint32_t room = renamed ? pk_id_room(c->codec, f->size) : f->size;
   uint8_t *to = pk_out_reserve(core, c, room);
   if (to == NULL) return PK_ERR_SPACE;
   if (!oneway) {
-    int taken = pk_slots_take(c, a, r->client_id);
+    int taken = pk_slots_take(c, a, r);
     if (taken != 0) return taken;
   } else {
     a->wire_id = c->pinned ? r->client_id : pk_slots_id(c);
@@ -149,7 +150,7 @@ static int send(pk_core *core, pk_conn *c, const pk_request *r, pk_attempt *a, c
     }
   } else {
     memcpy(to, data, f->size);
-    if (c->codec->id_bytes > 0 && !c->pinned && !c->named) c->codec->patch_id(c->codec, to, f, a->wire_id);
+    if (c->rewrites && !c->named) c->codec->patch_id(c->codec, to, f, a->wire_id);
   }
   a->out_at = c->out_total;
   pk_out_commit(core, c, (uint32_t)size);

@@ -83,6 +83,7 @@ enum {
   PK_LOST_SLOW,   /* a frame that takes longer than anybody waits */
   PK_LOST_SILENT, /* no answers */
   PK_LOST_LAST,   /* its server said that it answers no more */
+  PK_LOST_STEP,   /* an answer with the id of another request than the one whose turn it was */
   PK_LOST_BUDGET  /* no memory to read it */
 };
 enum { PK_TIMER_CONN = 0, PK_TIMER_REQUEST = 1 };
@@ -230,6 +231,12 @@ typedef struct pk_slot {
   uint32_t state;   /* slots.c */
 } pk_slot;
 
+/* Where answers come in the requests' order: what is known of a slot's request, also when that was given up. */
+typedef struct pk_asked {
+  uint64_t id;      /* that its answer has to have, too; of a byte string its hash */
+  uint32_t context; /* that its answer is framed by */
+} pk_asked;
+
 /* A pinned server's request that its client has not answered. */
 typedef struct pk_called {
   uint64_t id; /* of a byte string its hash */
@@ -274,7 +281,8 @@ struct pk_conn {
   uint8_t serial; /* a client's: no more is framed while a request is under way */
   uint8_t named;  /* its ids are byte strings */
   uint8_t beside; /* a client's: something is kept beside the records of its requests */
-  uint8_t recalls; /* framing needs more than the bytes */
+  uint8_t recalls; /* framing, or an answer, is read with more than its bytes */
+  uint8_t rewrites; /* a server's: its requests get ids of the engine's */
   uint8_t ending;  /* its peer's end is to be framed, behind what is there */
   uint8_t probing, told_drain;
   uint8_t told;     /* a client's: its protocol had a signal for it, and it was sent */
@@ -317,6 +325,7 @@ struct pk_conn {
   uint64_t relieve; /* ns: requests that still wait for it then may go elsewhere */
   pk_slot *slots;
   uint32_t *chains; /* pinned */
+  pk_asked *asked;  /* of each slot; NULL where answers come in any order */
   uint32_t slot_mask, slot_free, slot_most, given_up;
   uint64_t next_id, head_id; /* head_id: the oldest outstanding where there are no ids */
   struct pk_conn *own_next;
@@ -545,11 +554,16 @@ enum { PK_SLOT_REUSED = -100 }; /* the client's id is one whose late answer is s
 int pk_slots_init(pk_conn *c);
 void pk_slots_free(pk_conn *c);
 uint64_t pk_slots_id(pk_conn *c); /* an id for what has no answer to be told apart; 0 where there are none */
-int pk_slots_take(pk_conn *c, pk_attempt *a, uint64_t client_id); /* 0, PK_ERR_SPACE or PK_SLOT_REUSED */
+int pk_slots_take(pk_conn *c, pk_attempt *a, const pk_request *r); /* 0, PK_ERR_SPACE or PK_SLOT_REUSED */
 void pk_slots_put_back(pk_conn *c, const pk_attempt *a); /* its request was not sent */
 void pk_slots_give_up(pk_conn *c, const pk_attempt *a);  /* its request has ended; the answer may still come */
 /* Whether its late answer could be taken for another request's that is under way. */
 int pk_slots_unclear(const pk_conn *c, const pk_attempt *a);
+uint32_t pk_slots_most(const pk_codec *codec); /* requests that a connection may have under way */
+/* The context of the request that is answered next, where that is known; else 0. */
+uint32_t pk_slots_context(const pk_conn *c);
+/* Whether an answer has the id of the request whose turn it is, where ids come back in order. */
+int pk_slots_in_step(const pk_conn *c, const uint8_t *data, size_t size, const pk_frame *f);
 /* The attempt that this answers, or PK_NONE. */
 uint32_t pk_slots_find(const pk_core *core, const pk_conn *c, const uint8_t *data, size_t size, const pk_frame *f);
 /* The same; its slot is free then, unless more of the answer follows. */

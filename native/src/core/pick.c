@@ -73,7 +73,7 @@ static PK_RARE uint32_t share_of(const pk_core *core, const pk_endpoint *e, cons
  * up: PK_PICK_SHARE, PK_PICK_METHOD. */
 static inline uint32_t over_share(const pk_core *core, const pk_endpoint *e, const pk_target *to,
                                   const pk_table_cluster *cluster) {
-  uint64_t most = to->codec->mode == PK_MODE_PINGPONG ? 1 : to->codec->id_bytes == 1 ? 256 : PK_RING;
+  uint64_t most = pk_slots_most(to->codec);
   if (core->limits.upstream_in_flight < most) most = core->limits.upstream_in_flight;
   uint64_t places = most * cluster->max_connections;
   return 8 * (uint64_t)e->shared_active < 7 * places ? 0 : share_of(core, e, to, places);

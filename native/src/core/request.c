@@ -218,7 +218,8 @@ void pk_request_answer(pk_core *core, pk_request *r, const uint8_t *data, const 
     pk_request_end(core, r);
     return;
   }
-  int renamed = r->to.named && !r->to.own, size = (int)f->size;
+  int rewritten = r->to.codec->mode == PK_MODE_MULTIPLEXED && !r->to.own, renamed = rewritten && r->to.named;
+  int size = (int)f->size;
   uint8_t *to = answer_room(core, r, client, renamed ? pk_id_room(r->to.codec, f->size) : f->size, more);
   if (to == NULL) {
     no_room_for_answer(core, r, client);
@@ -229,7 +230,7 @@ void pk_request_answer(pk_core *core, pk_request *r, const uint8_t *data, const 
     size = r->to.codec->splice_id(r->to.codec, data, f, id.data, id.size, to, pk_id_room(r->to.codec, f->size));
   } else {
     memcpy(to, data, f->size);
-    if (r->to.codec->id_bytes > 0 && !r->to.own) r->to.codec->patch_id(r->to.codec, to, f, r->client_id);
+    if (rewritten) r->to.codec->patch_id(r->to.codec, to, f, r->client_id);
   }
   if (renamed && size <= 0) {
     static const char text[] = "protokit: the answer cannot have the id of its request";

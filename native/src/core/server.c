@@ -39,9 +39,15 @@ static void bad(pk_core *core, pk_conn *c, const uint8_t *data, size_t size, con
   pk_conn_drop(core, c, error == PK_ERR_LIMIT ? PK_LOST_LIMIT : PK_LOST_FORMAT, f->error_at);
 }
 
-/* What the codec says of an answer where its request is known; 0: it is malformed, and what waits for it is lost with the
- * connection. */
+/* Whether an answer goes with its request, and what the codec says of it then; 0: it does not, and what waits for it is
+ * lost with the connection. */
 static PK_RARE int understood(pk_core *core, pk_conn *c, const uint8_t *data, pk_frame *f) {
+  if (!pk_slots_in_step(c, data, f->size, f)) {
+    PK_STAT_ADD(core->stats.protocol_errors_upstream, 1);
+    pk_conn_drop(core, c, PK_LOST_STEP, 0);
+    return 0;
+  }
+  if (c->codec->answer == NULL) return 1;
   uint32_t index = pk_slots_find(core, c, data, f->size, f);
   const pk_attempt *a = index == PK_NONE ? NULL : pk_attempt_at(core, index);
   const pk_request *r = a == NULL ? NULL : pk_request_find(core, a->request);
@@ -54,7 +60,7 @@ static PK_RARE int understood(pk_core *core, pk_conn *c, const uint8_t *data, pk
 }
 
 static void response(pk_core *core, pk_conn *c, const uint8_t *data, pk_frame *f) {
-  if (c->codec->answer != NULL && !understood(core, c, data, f)) return;
+  if (c->recalls && !understood(core, c, data, f)) return;
   if (f->says & PK_SAYS_LAST) c->leaving |= PK_LEAVE_LAST; /* before anything is tried again */
   pk_attempt *a = answered(core, c, data, f->size, f);
   pk_request *r = a == NULL ? NULL : pk_request_find(core, a->request);
@@ -92,6 +98,7 @@ static int large(pk_core *core, pk_conn *c, const uint8_t *data, size_t size, co
   if (f->kind == 0 || (c->named && pk_id_of(c->codec, data, f, size).data == NULL)) return 0;
   pk_message m = {.size = 0};
   int answer = f->kind == PK_KIND_RESPONSE || f->kind == PK_KIND_PIECE;
+  if (answer && !pk_slots_in_step(c, data, size, f)) return 0;
   pk_message_add(&m, answer ? "protokit: the answer " : "protokit: the request ");
   if (f->size > core->limits.frame) { /* an envelope says no size */
     pk_message_add(&m, "of ");

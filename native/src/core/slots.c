@@ -2,7 +2,8 @@
  *
  * A shared connection has a ring: the engine issues the ids, and their low bits say where in it. A pinned one
  * keeps its client's ids, in chains by id that grow with what is under way: of equal ids the oldest stands in
- * front. Where there are no ids, a request's place in the order of all takes theirs.
+ * front. Where answers come in order, a request's place in the order of all takes theirs; what its answer is read by
+ * (its context, and an id that only has to come back) stands beside the slot.
  *
  * A request that ended without its answer leaves its slot given up where the id may come again before that
  * answer does: ids that clients choose, and narrow ones, which come round, and any while parts of an answer come,
@@ -24,26 +25,33 @@ static int is_reserved(const pk_codec *codec, uint64_t id) {
   return i < codec->reserved_count;
 }
 
+static int in_order(const pk_conn *c) { return c->codec->mode != PK_MODE_MULTIPLEXED; }
+
+uint32_t pk_slots_most(const pk_codec *codec) {
+  if (codec->mode == PK_MODE_PINGPONG) return 1;
+  return codec->mode == PK_MODE_MULTIPLEXED && codec->id_bytes == 1 ? 256 : PK_RING;
+}
+
 int pk_slots_init(pk_conn *c) {
+  uint32_t size = pk_slots_most(c->codec);
   c->next_id = c->head_id = 1;
-  c->slot_most = c->codec->mode == PK_MODE_PINGPONG ? 1 : PK_RING;
+  c->slot_most = size;
+  c->rewrites = !c->pinned && !in_order(c);
   if (c->pinned) return 0;
-  uint32_t size = c->slot_most;
-  if (c->codec->id_bytes == 1) {
-    size = 256;
-    c->slot_most = size;
-    for (uint64_t id = 0; id < size; id++) c->slot_most -= (uint32_t)is_reserved(c->codec, id);
-  }
+  for (uint64_t id = 0; size == 256 && id < size; id++) c->slot_most -= (uint32_t)is_reserved(c->codec, id);
   c->slots = calloc(size, sizeof *c->slots);
   c->slot_mask = size - 1;
-  return c->slots == NULL ? -1 : 0;
+  if (in_order(c)) c->asked = calloc(size, sizeof *c->asked);
+  return c->slots == NULL || (in_order(c) && c->asked == NULL) ? -1 : 0;
 }
 
 void pk_slots_free(pk_conn *c) {
   free(c->slots);
   free(c->chains);
+  free(c->asked);
   c->slots = NULL;
   c->chains = NULL;
+  c->asked = NULL;
 }
 
 /* Pinned: `chains` are the first slots of the chains, and then each slot's next one. */
@@ -65,14 +73,18 @@ static int grow(pk_conn *c) {
   uint32_t had = c->slots == NULL ? 0 : c->slot_mask + 1, size = had == 0 ? FIRST_PINNED : 2 * had;
   pk_slot *slots = calloc(size, sizeof *slots);
   uint32_t *chains = malloc(2 * size * sizeof *chains);
-  if (slots == NULL || chains == NULL) {
+  pk_asked *asked = in_order(c) ? malloc(size * sizeof *asked) : NULL;
+  if (slots == NULL || chains == NULL || (in_order(c) && asked == NULL)) {
     free(slots);
     free(chains);
+    free(asked);
     return -1;
   }
+  if (asked != NULL && had > 0) memcpy(asked, c->asked, had * sizeof *asked);
   pk_conn old = *c;
   c->slots = slots;
   c->chains = chains;
+  c->asked = asked;
   c->slot_mask = size - 1;
   for (uint32_t i = 0; i < size; i++) chains[i] = PK_NONE;
   for (uint32_t i = 0; i < had; i++) { /* chain by chain: equal ids keep their order */
@@ -114,7 +126,7 @@ static int take_pinned(pk_conn *c, pk_attempt *a, uint64_t id) {
 
 uint64_t pk_slots_id(pk_conn *c) {
   uint64_t id = 0, mask = pk_id_mask(c->codec);
-  if (c->codec->mode != PK_MODE_MULTIPLEXED) return 0;
+  if (in_order(c)) return 0;
   for (uint32_t i = 0; i < 2 * PK_RING; i++) {
     id = c->next_id++ & mask;
     if (is_reserved(c->codec, id)) continue;
@@ -123,14 +135,29 @@ uint64_t pk_slots_id(pk_conn *c) {
   return id;
 }
 
-int pk_slots_take(pk_conn *c, pk_attempt *a, uint64_t client_id) {
-  int multiplexed = c->codec->mode == PK_MODE_MULTIPLEXED;
-  if (c->pinned) return take_pinned(c, a, multiplexed ? client_id : c->next_id++);
-  a->wire_id = multiplexed ? pk_slots_id(c) : c->next_id++;
-  pk_slot *s = &c->slots[a->wire_id & c->slot_mask];
+static inline int take_ring(pk_conn *c, pk_attempt *a, uint64_t id) {
+  pk_slot *s = &c->slots[id & c->slot_mask];
   if (s->state != FREE) return PK_ERR_SPACE;
-  *s = (pk_slot){a->wire_id, a->index, WAITING};
+  *s = (pk_slot){id, a->index, WAITING};
+  a->wire_id = id;
   return 0;
+}
+
+static pk_slot *slot_of(const pk_conn *c, const pk_attempt *a);
+
+/* The next place in the order. */
+static PK_RARE int take_next(pk_conn *c, pk_attempt *a, const pk_request *r) {
+  int taken = c->pinned ? take_pinned(c, a, c->next_id) : take_ring(c, a, c->next_id);
+  if (taken != 0) return taken;
+  c->next_id++;
+  c->asked[slot_of(c, a) - c->slots] = (pk_asked){r->client_id, r->context};
+  return 0;
+}
+
+int pk_slots_take(pk_conn *c, pk_attempt *a, const pk_request *r) {
+  if (in_order(c)) return take_next(c, a, r);
+  if (c->pinned) return take_pinned(c, a, r->client_id);
+  return take_ring(c, a, pk_slots_id(c));
 }
 
 static inline void release(pk_conn *c, pk_slot *s) {
@@ -157,7 +184,7 @@ static pk_slot *slot_of(const pk_conn *c, const pk_attempt *a) {
 }
 
 int pk_slots_unclear(const pk_conn *c, const pk_attempt *a) {
-  if (c->codec->mode != PK_MODE_MULTIPLEXED) return 1;
+  if (in_order(c)) return 1;
   const pk_slot *s = c->pinned ? slot_of(c, a) : NULL;
   while (s != NULL && (s = next_with(c, s)) != NULL && s->state != WAITING) {}
   return s != NULL;
@@ -178,7 +205,7 @@ void pk_slots_give_up(pk_conn *c, const pk_attempt *a) {
   pk_slot *s = slot_of(c, a);
   if (s == NULL || s->state != WAITING) return;
   s->attempt = PK_NONE;
-  if (c->pinned || c->codec->mode != PK_MODE_MULTIPLEXED || is_narrow(c->codec) || a->parts) {
+  if (c->pinned || in_order(c) || is_narrow(c->codec) || a->parts) {
     leave_taken(c, s);
   } else {
     s->state = FREE;
@@ -209,10 +236,25 @@ static pk_slot *find_named(const pk_core *core, const pk_conn *c, pk_slice id) {
   return s;
 }
 
+static pk_slot *with_number(const pk_conn *c, uint64_t id) { return c->pinned ? first_with(c, id) : in_ring(c, id); }
+
 static pk_slot *find(const pk_core *core, const pk_conn *c, const uint8_t *data, size_t size, const pk_frame *f) {
-  if (c->named) return find_named(core, c, pk_id_of(c->codec, data, f, size));
-  uint64_t id = c->codec->mode == PK_MODE_MULTIPLEXED ? f->id : c->head_id;
-  return c->pinned ? first_with(c, id) : in_ring(c, id);
+  if (in_order(c)) return with_number(c, c->head_id);
+  return c->named ? find_named(core, c, pk_id_of(c->codec, data, f, size)) : with_number(c, f->id);
+}
+
+uint32_t pk_slots_context(const pk_conn *c) {
+  const pk_slot *s = in_order(c) ? with_number(c, c->head_id) : NULL;
+  return s == NULL ? 0 : c->asked[s - c->slots].context;
+}
+
+int pk_slots_in_step(const pk_conn *c, const uint8_t *data, size_t size, const pk_frame *f) {
+  const pk_slot *s = in_order(c) && c->codec->id_bytes > 0 ? with_number(c, c->head_id) : NULL;
+  if (s == NULL) return 1;
+  uint64_t asked = c->asked[s - c->slots].id;
+  if (!c->named) return f->id == asked;
+  pk_slice id = pk_id_of(c->codec, data, f, size);
+  return id.data != NULL && pk_hash(0, id.data, id.size) == asked;
 }
 
 uint32_t pk_slots_find(const pk_core *core, const pk_conn *c, const uint8_t *data, size_t size, const pk_frame *f) {
@@ -225,7 +267,7 @@ uint32_t pk_slots_find(const pk_core *core, const pk_conn *c, const uint8_t *dat
 static PK_RARE uint32_t partly(pk_conn *c, const pk_slot *s, const uint8_t *data, size_t size, const pk_frame *f) {
   if (s != NULL) return s->attempt;
   uint64_t id = f->id;
-  if (c->pinned || c->codec->mode != PK_MODE_MULTIPLEXED) return PK_NONE;
+  if (c->pinned || in_order(c)) return PK_NONE;
   if (c->named && !pk_id_read(c->codec, pk_id_of(c->codec, data, f, size), &id)) return PK_NONE;
   pk_slot *its = &c->slots[id & c->slot_mask];
   if (its->state != FREE) return PK_NONE;
@@ -239,7 +281,7 @@ uint32_t pk_slots_answered(const pk_core *core, pk_conn *c, const uint8_t *data,
   if (f->says & PK_SAYS_MORE) return partly(c, s, data, size, f);
   if (s == NULL) return PK_NONE;
   uint32_t attempt = s->attempt;
-  if (c->codec->mode != PK_MODE_MULTIPLEXED) c->head_id++;
+  if (in_order(c)) c->head_id++;
   release(c, s);
   if ((c->leaving & PK_LEAVE_RETIRED) && !c->pinned && c->given_up <= c->slot_most / 4)
     c->leaving &= (uint8_t)~PK_LEAVE_RETIRED;

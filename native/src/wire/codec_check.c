@@ -11,8 +11,7 @@ const char *pk_codec_check(uintptr_t address) {
   if (c->name == NULL) return "it has no name";
   if (c->mode > PK_MODE_PINGPONG) return "its mode is none of PK_MODE_*";
   if (c->id_bytes > 8) return "its ids are wider than 8 bytes";
-  if ((c->mode == PK_MODE_MULTIPLEXED) != (c->id_bytes > 0))
-    return "ids go with PK_MODE_MULTIPLEXED and only with it";
+  if (c->mode == PK_MODE_MULTIPLEXED && c->id_bytes == 0) return "PK_MODE_MULTIPLEXED needs ids";
   if (c->reserved_count > 4) return "it reserves more than 4 ids";
   if (c->probe == NULL || c->frame == NULL || c->destination == NULL || c->next_header == NULL ||
       c->heartbeat == NULL || c->heartbeat_ack == NULL || c->drain == NULL || c->error == NULL)
@@ -21,7 +20,7 @@ const char *pk_codec_check(uintptr_t address) {
     return "its greeting has more than 4 steps, or none to build";
   if (pk_id_max(c) > PK_ID_MAX) return "its ids are longer than 64 bytes";
   if (pk_id_max(c) > 0) {
-    if (c->mode != PK_MODE_MULTIPLEXED) return "ids go with PK_MODE_MULTIPLEXED and only with it";
+    if (c->id_bytes == 0) return "its ids are byte strings, and its id_bytes are 0";
     if (c->splice_id == NULL) return "its ids are byte strings, and it has no splice_id";
     if (c->id_form > PK_ID_VARINT) return "its id_form is none of PK_ID_*";
     if (pk_id_digits(c->id_form, c->id_bytes) > c->id_max)

@@ -75,8 +75,8 @@ enum {
 /* How requests share a connection (pk_codec.mode). */
 enum {
   PK_MODE_MULTIPLEXED = 0, /* ids; answers in any order */
-  PK_MODE_ORDERED = 1,     /* no ids; answers in the order of the requests */
-  PK_MODE_PINGPONG = 2     /* no ids; one request at a time */
+  PK_MODE_ORDERED = 1,     /* answers in the order of the requests; ids, if any, only come back with them */
+  PK_MODE_PINGPONG = 2     /* one request at a time; the same of ids */
 };
 
 typedef struct pk_slice {
@@ -220,8 +220,8 @@ struct pk_codec {
   int (*next_header)(const pk_codec *, const uint8_t *data, const pk_frame *, pk_cursor *,
                      pk_header *out);
 
-  /* Write `id` into the frame, and whatever covers it (checksums). NULL where there are ids that cannot
-   * be rewritten: each client then gets an upstream connection of its own, as with `pinned`. */
+  /* Write `id` into the frame, and whatever covers it (checksums): of a multiplexed protocol. NULL where there are
+   * ids that cannot be rewritten: each client then gets an upstream connection of its own, as with `pinned`. */
   void (*patch_id)(const pk_codec *, uint8_t *data, const pk_frame *, uint64_t id);
 
   /* Build a heartbeat request; 0 when the protocol has none. */
