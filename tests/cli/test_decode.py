@@ -201,8 +201,8 @@ COMMON = {
 @pytest.mark.parametrize(
     ("data", "more"),
     [
-        (BOLT, {"fields": list}),
-        (BOLT_ANSWER, {"fields": list}),
+        (BOLT, {"fields": list, "body": dict}),
+        (BOLT_ANSWER, {"fields": list, "body": dict}),
         (DUBBO, {"body": dict}),
         (DUBBO_ANSWER, {"body": dict}),
     ],
@@ -1041,6 +1041,14 @@ def test_json_has_the_bytes_and_dubbos_arguments_are_values():
     assert f"  body\n    argument 0 = {row['body']['argument 0']}" in text
     (row,) = rows(run("--json", data=DUBBO[:-1] + b"\xff"))
     assert list(row["body"]) == ["unreadable"]
+
+
+def test_sofarpcs_arguments_and_results_are_values():
+    every = [bytes.fromhex(one["hex"]) for one in vectors("bolt")]
+    bodies = [row.get("body", {}) for frame in every for row in rows(run("--json", "-p", "bolt", data=frame))]
+    assert [one for one in bodies if "unreadable" in one] == []
+    assert [one for one in bodies if "argument 0" in one]
+    assert [one for one in bodies if "appResponse" in one]
 
 
 def test_long_bytes_are_offsets_hex_and_characters(tmp_path):

@@ -14,8 +14,10 @@ import pytest
 from faulty import CHANGED, HOOK, OVERREAD, PAGE, RIGHT, TOY, native
 from protokit_sofarpc import bolt
 
-from protokit.testing import Golden
+from protokit.cli.subject import plugin_of, protocol_in
+from protokit.testing import Golden, conformance
 from protokit.testing.fuzzing import examples
+from protokit.testing.invariants import Example, Invariants
 
 
 def run(folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
@@ -204,3 +206,20 @@ def test_it_says_what_it_does_and_an_example_is_tried_however_hard_frames_are(tm
     assert re.search(
         r" examples in \d+ s, .* finds; (drawing frames from the declaration|trying frames)\n", done.stderr
     )
+
+
+def test_a_frame_of_a_variant_that_cannot_be_read_is_a_documented_result(tmp_path):
+    line = "  f->kind = data[1];\n"
+    source = TOY.read_text()
+    assert source.count(line) == 1
+    variant = "  if (data[2] == 0x70) { f->error_at = 2; return PK_ERR_UNSUPPORTED; }\n"
+    native(tmp_path, source.replace(line, variant + line))
+    protocol = protocol_in(*plugin_of(str(tmp_path / "page.py"))[:1], str(tmp_path / "page.py"))
+    body = b"\0\x05a b c"
+    asks, answers = (bytes([0x7E, kind, 0]) + bytes(7) + b"\x09" + body for kind in (1, 3))
+    strange = asks[:2] + b"\x70" + asks[3:]
+    accepted, _ = Invariants(protocol).holds(Example(strange + asks))
+    assert not accepted
+    suite = conformance(protocol, golden=[Golden("asks", asks), Golden("answers", answers)], examples=0)
+    suite.cases.wrong = [strange]
+    suite().test_spoiled_frames_are_read_refused_or_waited_for()

@@ -168,6 +168,8 @@ def meaning(found: dict) -> dict[str, dict]:
     if found["kind"] == "response":
         failed = found["status"] == 0 and found["headers"].get("sofa_head_response_error") == "true"
         expect["status"] = "APP_ERROR" if failed else STATUS[found["status"]]
+        if expect["status"] not in {"OK", "APP_ERROR"}:
+            expect["text"] = None  # a server says more than a proxy
     facts = {name: value for name, value in found.items() if expect.get(name) != value}
     return {"expect": expect, "facts": facts}
 

@@ -61,6 +61,7 @@ def meaning(data: bytes) -> dict[str, dict]:
         expect["headers"] = pairs
     elif expect["kind"] == "response":
         expect["status"] = "INTERNAL" if form & 7 else "OK"
+        expect |= {"text": None} if form & 7 else {}  # a server says more than a proxy
     facts = {"gzip": bool(flags & 8), "serialization": serialization >> 3, "status": form & 7}
     return {"expect": expect, "facts": facts | {"body_len": len(body)}}
 

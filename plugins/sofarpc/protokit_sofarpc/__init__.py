@@ -97,6 +97,20 @@ def _error(status: Status, variant: Mapping[str, int]) -> dict[str, Any]:
     return _command(variant, type=0, cmdcode=2, status=wire, class_name=name, content=content)
 
 
+def read_body(frame: bytes) -> dict[str, object]:
+    """Arguments of a SofaRequest, fields of a SofaResponse, for ``protokit decode``."""
+    from protokit_sofarpc.hessian import Values  # noqa: PLC0415  # traffic needs none of it
+
+    fields, _ = bolt.wire.parse(frame)  # type: ignore[attr-defined]  # it is declared
+    if fields.codec != 1 or not fields.content:  # Hessian's number
+        return {}
+    first, *rest = Values(fields.content).rest()
+    if fields.type != 0:
+        return {f"argument {number}": value for number, value in enumerate(rest)}
+    fields = first if isinstance(first, dict) else {"value": first}
+    return {name: value for name, value in fields.items() if not name.startswith("$")}
+
+
 bolt = Protocol(
     "bolt",
     WireFormat(
@@ -129,6 +143,7 @@ bolt = Protocol(
         ),
     ),
     "SOFARPC bolt v1 and v2",
+    read_body,
 )
 
 

@@ -7,8 +7,8 @@ import zlib
 
 import pytest
 from bolt_vectors import FRAMES, unique_name
-from hessian_values import Values
 from protokit_sofarpc import bolt
+from protokit_sofarpc.hessian import Values
 from world import World, table
 
 from protokit import Status, native

@@ -7,8 +7,8 @@ import json
 import pytest
 import tr_reference as ref
 from bolt_vectors import REPO, SHARED, lines
-from hessian_values import Values
 from protokit_sofarpc import bolt
+from protokit_sofarpc.hessian import Values
 from protokit_sofarpc.tr import tr
 from test_bolt import V1, ask
 

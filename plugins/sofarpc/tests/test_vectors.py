@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 from bolt_vectors import FRAMES, LINES, MAPS, NO_FRAMES, SHARED, lines, unique_name
-from hessian_values import Values
 from protokit_sofarpc import bolt
+from protokit_sofarpc.hessian import Values
 
 from protokit import native
 
@@ -31,7 +31,7 @@ BODY = {
     *("hessian", "pb_fields"),
 }
 KNOWN = {name for name, _ in HEAD} | BODY
-KNOWN |= {"kind", "request_id", "timeout_ms", "class_name", "headers", "crc32", "crc_ok"}
+KNOWN |= {"kind", "request_id", "timeout_ms", "class_name", "headers", "crc32", "crc_ok", "text"}
 
 
 REQUESTS = [one for one in FRAMES if one["expect"]["kind"] in {"request", "oneway"}]

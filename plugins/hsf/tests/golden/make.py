@@ -52,7 +52,8 @@ def asked(name: str, service: str, method: str, request_id: int = 2, **rest: obj
 
 
 def answered(name: str, data: bytes, status: str, request_id: int = 2) -> tuple:
-    return name, data, {"kind": "response", "request_id": str(request_id), "status": status}
+    text = {} if status in {"OK", "APP_ERROR"} else {"text": None}  # servers say more than a proxy
+    return name, data, {"kind": "response", "request_id": str(request_id), "status": status, **text}
 
 
 STRING = "java.lang.String"

@@ -1,8 +1,10 @@
-"""Hessian bodies as golden lines write them, in plain Python: both dialects of Hessian 2 that bolt carries.
+"""Hessian bodies in plain Python, for tools and tests: both dialects of Hessian 2 that bolt carries.
 
 ``{"$class": ..., field: ...}`` is an object, ``$list`` and ``$map`` typed ones, ``$ref`` a reference,
 ``$long`` a long, ``$date`` milliseconds, ``$bytes`` and ``$string_units`` what is long.
 """
+
+# ruff: noqa: D102  # each method reads what it is named after
 
 from __future__ import annotations
 
@@ -10,6 +12,8 @@ import hashlib
 import math
 import struct
 from typing import Any
+
+from protokit.errors import RemoteProtocolError
 
 STACK = "[java.lang.StackTraceElement"
 LONG_TEXT = 1000
@@ -31,8 +35,12 @@ class Values:
         self.classes: list[tuple[str, list[str]]] = []
         self.types: list[str] = []
 
+    def must(self, condition: bool, why: str) -> None:  # noqa: FBT001  # reads as a sentence
+        if not condition:
+            raise RemoteProtocolError(why, self.at)
+
     def take(self, size: int) -> bytes:
-        assert 0 <= size <= len(self.data) - self.at, f"{size} bytes at {self.at} of {len(self.data)}"
+        self.must(0 <= size <= len(self.data) - self.at, f"{size} bytes at {self.at} of {len(self.data)}")
         self.at += size
         return self.data[self.at - size : self.at]
 
@@ -46,7 +54,7 @@ class Values:
             first = self.data[self.at]
             size = 1 if first < 0x80 else 2 if first < 0xE0 else 3 if first < 0xF0 else 4
             found += self.take(size).decode("utf-8", "surrogatepass").encode("utf-16-be", "surrogatepass")
-        assert len(found) == 2 * count
+        self.must(len(found) == 2 * count, "half a character")
         return found
 
     def text(self, tag: int) -> Any:
@@ -58,7 +66,7 @@ class Values:
             elif 0x30 <= tag <= 0x33 and not self.draft:
                 size = (tag - 0x30) << 8 | self.number(">B")
             else:
-                assert tag in {0x53, more}, f"{tag:02x} at {self.at}"
+                self.must(tag in {0x53, more}, f"{tag:02x} is no text")
                 size = self.number(">H")
             found += self.units(size)
             if tag != more:
@@ -69,15 +77,15 @@ class Values:
         for first, last, zero, size in ((0x80, 0xBF, 0x90, 0), (0xC0, 0xCF, 0xC8, 1), (0xD0, 0xD7, 0xD4, 2)):
             if first <= tag <= last:
                 return ((tag - zero) << 8 * size) + int.from_bytes(self.take(size), "big")
-        return self.number(">i") if tag == 0x49 else None
+        return int(self.number(">i")) if tag == 0x49 else None
 
     def long(self, tag: int) -> int | None:
         for first, last, zero, size in ((0xD8, 0xEF, 0xE0, 0), (0xF0, 0xFF, 0xF8, 1), (0x38, 0x3F, 0x3C, 2)):
             if first <= tag <= last:
                 return ((tag - zero) << 8 * size) + int.from_bytes(self.take(size), "big")
         if tag == (0x77 if self.draft else 0x59):
-            return self.number(">i")
-        return self.number(">q") if tag == 0x4C else None
+            return int(self.number(">i"))
+        return int(self.number(">q")) if tag == 0x4C else None
 
     def double(self, tag: int) -> float | None:
         small = {0x67: 0.0, 0x68: 1.0} if self.draft else {0x5B: 0.0, 0x5C: 1.0}
@@ -88,8 +96,8 @@ class Values:
         if tag == (0x6A if self.draft else 0x5E):
             return float(self.number(">h"))
         if tag == (0x6B if self.draft else 0x5F):
-            return self.number(">f") if self.draft else self.number(">i") * 0.001
-        return self.number(">d") if tag == 0x44 else None
+            return float(self.number(">f") if self.draft else self.number(">i") * 0.001)
+        return float(self.number(">d")) if tag == 0x44 else None
 
     def binary(self, tag: int) -> bytes:
         found = b""
@@ -98,7 +106,7 @@ class Values:
                 return found + self.take(tag - 0x20)
             if 0x34 <= tag <= 0x37 and not self.draft:
                 return found + self.take((tag - 0x34) << 8 | self.number(">B"))
-            assert tag in {0x42, 0x62 if self.draft else 0x41}, f"{tag:02x} at {self.at}"
+            self.must(tag in {0x42, 0x62 if self.draft else 0x41}, f"{tag:02x} is no value")
             found += self.take(self.number(">H"))
             if tag == 0x42:
                 return found
@@ -106,8 +114,8 @@ class Values:
 
     def count(self) -> int:
         found = self.integer(self.number(">B"))
-        assert found is not None
-        return found
+        self.must(found is not None, "no count")
+        return int(found or 0)
 
     def definition(self) -> None:
         name = self.units(self.count()).decode("utf-16-be") if self.draft else self.text(self.number(">B"))
@@ -163,7 +171,7 @@ class Values:
 
     def many(self, kind: str, count: int | None) -> Any:
         self.numbered += 1
-        items = []
+        items: list[Any] = []
         while not self.ended() if count is None else len(items) < count:
             items.append(self.value())
         if kind == STACK:
