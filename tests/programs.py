@@ -12,6 +12,7 @@ NAMES = {number: name for name, number in OPS.items()}
 RANGES = 16 * 4 + 4 * 8 + 12 * 4  # where the header's (at, count) of each array begin: program.h
 KINDS = {"insns": (0, 8), "maps": (6, 32), "keys": (7, 8), "checksums": (9, 20), "operands": (10, 4)}
 KINDS |= {"replies": (11, 4), "tests": (12, 32), "shapes": (13, 124), "counters": (14, 8), "tables": (4, 16)}
+KINDS |= {"parts": (15, 8)}
 OTHERS = {"literals": (2, 8), "delimiters": (3, 8), "entries": (5, 16), "steps": (8, 16)}
 INSN = struct.Struct("=BBBBi")
 
@@ -52,7 +53,11 @@ class Runner:
         native.probe(codec, self.guarded.put(data))
         message = native.frame(codec, self.guarded.put(data), limit)
         with contextlib.suppress(ProtokitError):
-            native.error(codec, 4, 7, message.context, b"why not")
+            kept = native.keep(codec, self.guarded.put(data), limit)
+            assert len(kept) <= 256
+            native.error(codec, 4, 7, message.context, b"why not", kept)
+            native.error(codec, 4, 7, message.context, b"why not", data[:256])
+            native.drain(codec, message.context, data[-256:])
         if message.result != 0:
             return message
         frame = data[: message.size]

@@ -35,6 +35,7 @@ from protokit import Protocol, Status, WireFormat
 from protokit.wire import (
     Chunks,
     ErrorText,
+    FromRequest,
     Replies,
     Step,
     Until,
@@ -96,7 +97,15 @@ def branches() -> WireFormat:
             error=lambda status, variant: {
                 "kind": 2,
                 "mark": kept(this.mark),
-                "body": {"code": 2, "text": ErrorText()},
+                "body": {
+                    "code": 2,
+                    "text": [
+                        FromRequest(this.body.name),
+                        b": ",
+                        FromRequest(headers["m"], max=40, whole=True),
+                        ErrorText(),
+                    ],
+                },
             },
             heartbeat=lambda variant: {"kind": 3, "mark": 0, "body": {}},
             ack=lambda variant: {"kind": 4, "mark": 0, "body": {}},

@@ -36,7 +36,7 @@ typedef struct format {
     }                                                                                \
   } while (0)
 
-enum { LIMIT = 1 << 16, EDIT = 5, INSN = 5, PARTS = 4, IMAGE = 1 << 16 };
+enum { LIMIT = 1 << 16, EDIT = 5, INSN = 5, PARTS = 5, IMAGE = 1 << 16 };
 
 typedef struct bytes {
   const uint8_t *at, *end;
@@ -73,7 +73,7 @@ static uint8_t *edited(const format *f, bytes *in) {
                 {p->maps, sizeof(pk_program_map)}, {p->keys, sizeof(pk_program_key)},
                 {p->checksums, sizeof(pk_program_checksum)}, {p->operands, 4}, {p->replies, 4},
                 {p->tests, sizeof(pk_program_test)}, {p->shapes, sizeof(pk_program_shape)},
-                {p->counters, sizeof(pk_program_counter)}, {p->constants, 8}};
+                {p->counters, sizeof(pk_program_counter)}, {p->constants, 8}, {p->parts, sizeof(pk_program_part)}};
   uint32_t count = sizeof tables / sizeof *tables;
   for (uint32_t edits = next(in) % 16; edits > 0; edits--) {
     uint32_t which = next(in), item = next(in), byte = next(in), value = next(in);
@@ -105,6 +105,8 @@ static const uint8_t MEANING[] = {PK_I_VERIFY, PK_I_SET,  PK_I_TABLE,   PK_I_JUM
                                   PK_I_SAVE,   PK_I_EARLY, PK_I_SLICE,  PK_I_LITERAL, PK_I_NONE, PK_I_TAKE,
                                   PK_I_LOOK,   PK_I_SPLIT, PK_I_STEP,   PK_I_NUMBER, PK_I_SAME,  PK_I_MOVE,
                                   PK_I_INTEGER, PK_I_DIGITS, PK_I_CHOOSE, PK_I_ADD};
+static const uint8_t KEPT[] = {PK_I_PART, PK_I_PART, PK_I_OWN,  PK_I_NONE, PK_I_TAKE, PK_I_COPY,     PK_I_LOOK,
+                               PK_I_SPLIT, PK_I_STEP, PK_I_SAME, PK_I_KEEP, PK_I_KEEP, PK_I_KEEP_INT, PK_I_LITERAL};
 static const uint8_t TEXTS[] = {PK_I_OWN,  PK_I_SLICE, PK_I_LITERAL, PK_I_NONE, PK_I_TAKE,   PK_I_COPY, PK_I_LOOK,
                                 PK_I_SPLIT, PK_I_STEP, PK_I_NUMBER,  PK_I_SAME, PK_I_TO,     PK_I_BUDGET, PK_I_HEADERS,
                                 PK_I_SET,  PK_I_JZ,    PK_I_ADD,     PK_I_JUMP, PK_I_HEADERS, PK_I_TO,
@@ -144,6 +146,8 @@ static uint8_t *decoded(bytes *in) {
   static const pk_insn framed[] = {{PK_I_NEED, 0, 0, 0, 1}, {PK_I_SKIP, 0, 0, 0, 1}, {PK_I_WHOLE, 0, 0, 0, 0}};
   static const pk_insn end[] = {{PK_I_END, 0, 0, 0, 0}};
   static const pk_insn said[] = {{PK_I_EMIT, 0, 0, 0, 1}, {PK_I_EMIT_ID, 0, 2, 0, 0}, {PK_I_EMIT_TEXT, 0, 0, 0, 0},
+                                 {PK_I_EMIT_PART, 0, 0, 0, 0}, {PK_I_EMIT_PART, 2, 0, 0, 2}, {PK_I_EMIT_PART_INT, 3, 0, 1, 0},
+                                 {PK_I_EMIT_SIZE, 11, 4, 0, 3},
                                  {PK_I_END, 0, 0, 0, 0}};
   static const char pool[] = "none\0aa\r\n:";
   static const pk_program_delimiter delimiters[] = {{3, 40}, {2, 0}};
@@ -157,7 +161,8 @@ static uint8_t *decoded(bytes *in) {
   uint32_t operands[2], replies[PK_REPLIES];
   pk_program_counter counters[1];
   pk_program_checksum checksums[1];
-  pk_insn insns[4 * 32 + 16];
+  static const pk_program_part parts[] = {{PK_PART_CUT, 100}, {PK_PART_WHOLE, 9}, {PK_PART_FIXED, 4}, {PK_PART_INTEGER, 3}};
+  pk_insn insns[PARTS * 32 + 24];
   maker m = {calloc(1, IMAGE), sizeof(pk_program)};
   if (m.image == NULL) abort();
   uint32_t what = next(in), some[PARTS], at = 0;
@@ -179,8 +184,11 @@ static uint8_t *decoded(bytes *in) {
   p.headers = at;
   if (what & 128) p.answers = at;
   at = part(insns + at, TEXTS, sizeof TEXTS, some[3], in, end, 1, at);
+  p.keep = at;
+  p.keep_own = some[4] & 1 ? at : PK_NOWHERE;
+  at = part(insns + at, KEPT, sizeof KEPT, some[4], in, end, 1, at);
   for (uint32_t i = 0; i < PK_REPLIES; i++) replies[i] = at;
-  at = part(insns + at, TEXTS, sizeof TEXTS, 0, in, said, 4, at);
+  at = part(insns + at, TEXTS, sizeof TEXTS, 0, in, said, sizeof said / sizeof *said, at);
   p.insns = add(&m, insns, at, sizeof *insns);
   p.constants = add(&m, constants, 2, 8);
   uint32_t texts = m.size + 5 * (uint32_t)sizeof(pk_program_literal);
@@ -198,6 +206,7 @@ static uint8_t *decoded(bytes *in) {
   p.replies = add(&m, replies, PK_REPLIES, 4);
   p.tests = p.shapes = (pk_program_range){m.size, 0};
   p.counters = add(&m, counters, counted, sizeof *counters);
+  p.parts = add(&m, parts, 4, sizeof *parts);
   p.size = m.size;
   memcpy(m.image, &p, sizeof p);
   return m.image;
@@ -230,6 +239,16 @@ static int framed_as(const pk_codec *c, const uint8_t *data, size_t size, uint32
   return result;
 }
 
+/* What is kept of a request, right or wrong, is given back to its error. */
+static void keeps(const pk_codec *c, const uint8_t *from, size_t size, const pk_frame *f) {
+  uint8_t *data = flush(from, size), *kept = malloc(PK_KEEP_MAX), *out = malloc(c->reply_max);
+  if (kept == NULL || out == NULL) abort();
+  int n = c->keep_max > 0 ? c->keep(c, data, size, f, kept, c->keep_max) : 0;
+  must(n >= 0 && n <= (int)c->keep_max);
+  must(c->error(c, &(pk_reply){7, PK_STATUS_TIMEOUT, f->context, {kept, (uint32_t)n}, {NULL, 0}}, out, c->reply_max) > 0);
+  free(data), free(kept), free(out);
+}
+
 static void whole(const pk_codec *c, const uint8_t *from, const pk_frame *f) {
   uint8_t *data = flush(from, f->size), id[PK_ID_MAX];
   size_t cap = pk_id_room(c, f->size);
@@ -259,6 +278,7 @@ static void whole(const pk_codec *c, const uint8_t *from, const pk_frame *f) {
     c->patch_id(c, data, f, 7);
   }
   must(c->heartbeat_ack(c, data, f, out, c->reply_max) <= (int)c->reply_max);
+  keeps(c, data, f->size, f);
   free(out);
   free(data);
 }
@@ -273,9 +293,13 @@ static void run(const pk_codec *c, const uint8_t *data, size_t size) {
   free(block);
   for (uint32_t l = 0; l < 3; l++)
     for (size_t end = size; end > 0; end = end > 8 && end < size ? end / 2 : end - 1)
-      if (framed_as(c, data, end, limits[l], &f) == PK_OK) whole(c, data, &f);
+      switch (framed_as(c, data, end, limits[l], &f)) {
+        case PK_OK: whole(c, data, &f); break;
+        case PK_MORE: break;
+        default: keeps(c, data, end, &f);
+      }
   for (uint32_t status = PK_STATUS_NO_SERVICE; status < PK_STATUS_COUNT; status++)
-    must(c->error(c, &(pk_reply){7, status, f.context, {NULL, 0}, {data, size < 512 ? (uint32_t)size : 512}}, out, c->reply_max) > 0);
+    must(c->error(c, &(pk_reply){7, status, f.context, {data, size < 256 ? (uint32_t)size : 256}, {data, size < 512 ? (uint32_t)size : 512}}, out, c->reply_max) > 0);
   for (uint32_t step = 0; step < c->greeting_steps; step++) must(c->greeting(c, step, f.context, NULL, NULL, out, c->reply_max) > 0);
   must(c->heartbeat(c, 7, f.context, out, c->reply_max) >= 0);
   must(c->drain(c, &(pk_reply){.context = f.context}, out, c->reply_max) >= 0);

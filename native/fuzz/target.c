@@ -135,15 +135,24 @@ static void replies(const pk_codec *c, const pk_frame *f, uint32_t context, cons
   uint8_t *out = malloc(c->reply_max);
   if (out == NULL) abort();
   size_t text_size = size < 512 ? size : 512;
+  uint8_t keeps[PK_KEEP_MAX];
+  pk_slice kept = {NULL, 0};
+  if (c->keep_max > 0) {
+    uint8_t *block = flush(text, size);
+    int n = c->keep(c, block, size, f, keeps, c->keep_max);
+    must(n >= 0 && n <= (int)c->keep_max);
+    kept = (pk_slice){keeps, (uint32_t)n};
+    free(block);
+  }
   for (uint32_t status = PK_STATUS_NO_SERVICE; status < PK_STATUS_COUNT; status++) {
-    const pk_reply reply = {f->id, status, context, {NULL, 0}, {text, (uint32_t)text_size}};
+    const pk_reply reply = {f->id, status, context, kept, {text, (uint32_t)text_size}};
     int n = c->error(c, &reply, out, c->reply_max);
     must(n > 0);
     whole(c, out, n, PK_KIND_RESPONSE, &f->id);
     if (n > 1) must(c->error(c, &reply, out, (size_t)n - 1) == PK_ERR_SPACE);
   }
   whole(c, out, c->heartbeat(c, f->id, f->upstream_key, out, c->reply_max), PK_KIND_HEARTBEAT, NULL);
-  whole(c, out, c->drain(c, &(pk_reply){.context = context}, out, c->reply_max), PK_KIND_DRAIN, NULL);
+  whole(c, out, c->drain(c, &(pk_reply){.context = context, .kept = kept}, out, c->reply_max), PK_KIND_DRAIN, NULL);
   free(out);
 }
 

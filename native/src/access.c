@@ -169,14 +169,29 @@ int pk_codec_ack(uintptr_t codec, const uint8_t *data, size_t size, uint8_t *out
                          : codec_at(codec)->heartbeat_ack(codec_at(codec), data, &f, out, cap);
 }
 
-int pk_codec_drain(uintptr_t codec, uint32_t context, uint8_t *out, size_t cap) {
-  const pk_reply reply = {.context = context};
+static pk_slice slice_of(const uint8_t *data, size_t size) { return (pk_slice){size > 0 ? data : NULL, (uint32_t)size}; }
+
+int pk_codec_drain(uintptr_t codec, uint32_t context, const uint8_t *kept, size_t kept_size, uint8_t *out, size_t cap) {
+  const pk_reply reply = {.context = context, .kept = slice_of(kept, kept_size)};
   return codec_at(codec)->drain(codec_at(codec), &reply, out, cap);
 }
 
-int pk_codec_error(uintptr_t codec, uint32_t status, uint64_t id, uint32_t context, const char *text,
-                   size_t text_size, uint8_t *out, size_t cap) {
-  const pk_reply reply = {.id = id, .status = status, .context = context, .text = {(const uint8_t *)text, (uint32_t)text_size}};
+int pk_codec_keep(uintptr_t codec, const uint8_t *data, size_t size, uint32_t limit, uint8_t *out) {
+  const pk_codec *c = codec_at(codec);
+  pk_frame f = {0};
+  if (c->keep_max == 0) return 0;
+  int result = pk_frame_alone(c, data, size, limit, &f);
+  if (result == PK_MORE || f.kind > PK_KIND_ONEWAY) return 0;
+  return c->keep(c, data, result == PK_OK ? f.size : size, &f, out, c->keep_max);
+}
+
+int pk_codec_error(uintptr_t codec, uint32_t status, uint64_t id, uint32_t context, const uint8_t *kept,
+                   size_t kept_size, const char *text, size_t text_size, uint8_t *out, size_t cap) {
+  const pk_reply reply = {.id = id,
+                          .status = status,
+                          .context = context,
+                          .kept = slice_of(kept, kept_size),
+                          .text = {(const uint8_t *)text, (uint32_t)text_size}};
   return codec_at(codec)->error(codec_at(codec), &reply, out, cap);
 }
 

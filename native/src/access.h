@@ -66,9 +66,11 @@ int pk_step_run(uintptr_t step, const uint8_t *section, size_t size, const pk_sl
 /* A reply: heartbeat, its ack (to `data`), drain, or the error of a status. */
 int pk_codec_heartbeat(uintptr_t codec, uint64_t id, uint32_t key, uint8_t *out, size_t cap);
 int pk_codec_ack(uintptr_t codec, const uint8_t *data, size_t size, uint8_t *out, size_t cap);
-int pk_codec_drain(uintptr_t codec, uint32_t context, uint8_t *out, size_t cap);
-int pk_codec_error(uintptr_t codec, uint32_t status, uint64_t id, uint32_t context, const char *text,
-                   size_t text_size, uint8_t *out, size_t cap);
+int pk_codec_drain(uintptr_t codec, uint32_t context, const uint8_t *kept, size_t kept_size, uint8_t *out, size_t cap);
+int pk_codec_error(uintptr_t codec, uint32_t status, uint64_t id, uint32_t context, const uint8_t *kept,
+                   size_t kept_size, const char *text, size_t text_size, uint8_t *out, size_t cap);
+/* What is kept of a request for its replies, as `kept` above; `out` has PK_KEEP_MAX bytes for it. */
+int pk_codec_keep(uintptr_t codec, const uint8_t *data, size_t size, uint32_t limit, uint8_t *out);
 /* Writes the id; -1 where `data` is no whole frame. */
 int pk_codec_patch(uintptr_t codec, uint8_t *data, size_t size, uint64_t id);
 /* Bytes of the longest id, 0 where ids are integers; the id that stands for a number, which `out` has PK_ID_MAX

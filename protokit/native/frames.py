@@ -171,16 +171,27 @@ def heartbeat_ack(codec: int, data: bytes) -> bytes:
     return _named(codec, ack, frame(codec, data, len(data)).id) if id_max(codec) else ack
 
 
-def drain(codec: int, context: int = 0) -> bytes:
-    """The signal to go elsewhere; empty when the protocol has none."""
-    return _built(lambda out: lib.pk_codec_drain(codec, context, out, _REPLY_ROOM))
+def drain(codec: int, context: int = 0, kept: bytes = b"") -> bytes:
+    """The signal to go elsewhere; empty when there is none. ``kept``: of the client's last request."""
+    return _built(lambda out: lib.pk_codec_drain(codec, context, kept, len(kept), out, _REPLY_ROOM))
 
 
-def error(codec: int, status: int, request_id: Id, context: int, text: bytes) -> bytes:
-    """The error reply of a status, to a request of that id and context (``Message.context``)."""
+def keep(codec: int, data: bytes, limit: int = 8 << 20) -> bytes:
+    """What is kept of a request for its replies, refused ones included; empty where nothing is."""
+    out = ffi.new("uint8_t[256]")
+    return bytes(ffi.buffer(out, lib.pk_codec_keep(codec, data, len(data), limit, out)))
+
+
+def error(codec: int, status: int, request_id: Id, context: int, text: bytes, kept: bytes = b"") -> bytes:
+    """The error reply of a status, to a request of that id and context (``Message.context``).
+
+    ``kept``: of the request, as ``keep`` gives it.
+    """
     number = 0 if id_max(codec) else request_id
     reply = _built(
-        lambda out: lib.pk_codec_error(codec, status, number, context, text, len(text), out, _REPLY_ROOM)
+        lambda out: lib.pk_codec_error(
+            codec, status, number, context, kept, len(kept), text, len(text), out, _REPLY_ROOM
+        )
     )
     return _named(codec, reply, request_id)
 

@@ -243,10 +243,11 @@ class DeclaredChecks(Checks):
                 assert said == self.voice.heartbeat(number, like), f"heartbeat {number} like {one.name}"
                 if said and self.wire.replies.ack is not None:
                     assert self.codec.ask.heartbeat_ack(said) == self.voice.ack(said), one.name
-            assert self.codec.ask.drain(asked.context) == self.voice.drain(one.data), one.name
+            kept = self.codec.ask.keep(one.data)
+            assert self.codec.ask.drain(asked.context, kept) == self.voice.drain(one.data), one.name
             for status in Status:
                 if status > Status.APP_ERROR:
-                    reply = self.codec.ask.error(status, asked.id, asked.context, text.encode())
+                    reply = self.codec.ask.error(status, asked.id, asked.context, text.encode(), kept)
                     assert reply == self.voice.error(status, one.data, text), f"{status.name} to {one.name}"
                     expected = self.wire.message(reply).status
                     assert self.frame(reply).status == expected, f"{status.name} to {one.name}"

@@ -149,7 +149,7 @@ class Invariants:
                 outcome = (message.result, message.kind, message.status, *seen)
             if message.result < 0 and message.kind == native.KIND_REQUEST:
                 self._enter("replies")
-                self._errors(message, message.context)
+                self._errors(data, message)
             if message.result != 0:
                 break
             self._whole(data[: message.size], message)
@@ -191,7 +191,7 @@ class Invariants:
                 self._edit(frame, request)
         if message.kind == native.KIND_REQUEST:
             self._enter("replies")
-            self._errors(message, message.context)
+            self._errors(frame, message)
         if message.kind == native.KIND_HEARTBEAT:
             self._enter("replies")
             if ack := native.heartbeat_ack(self.codec, self.guarded.put(frame)):
@@ -250,11 +250,12 @@ class Invariants:
             back = native.patch_id(self.codec, changed, before.id)
             self.must(back == frame, "the old id does not bring it back")
 
-    def _errors(self, asked: native.Message, context: int) -> None:
+    def _errors(self, request: bytes, asked: native.Message) -> None:
+        context, kept = asked.context, native.keep(self.codec, self.guarded.put(request), LIMIT)
         for status in Status:
             if status > Status.APP_ERROR:
                 text = f'protokit: {status.name}, a\u00fe\u20ac\U0001f600 "quoted"'
-                reply = native.error(self.codec, status, asked.id, context, text.encode())
+                reply = native.error(self.codec, status, asked.id, context, text.encode(), kept)
                 self.must(bool(reply), f"there is no reply for {status.name}")
                 answer = self._reply(reply, "response", asked.id)
                 self.must(
@@ -264,7 +265,7 @@ class Invariants:
         number = native.write_id(self.codec, 7) if native.id_max(self.codec) else 7
         if beat := native.heartbeat(self.codec, 7, key):
             self._reply(beat, "heartbeat", number)
-        if drain := native.drain(self.codec, context):
+        if drain := native.drain(self.codec, context, kept):
             self._reply(drain, "drain", None)
 
     def _reply(self, reply: bytes, kind: str, request_id: native.Id | None) -> native.Message:

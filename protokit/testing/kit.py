@@ -543,11 +543,11 @@ class Checks(SaidByItself, ThroughAProxy):
     def test_errors_are_responses_that_say_why(self) -> None:
         text = "protokit: no route for service 'a.B'"
         for one in self.whole("request"):
-            asked = self.frame(one.data)
+            asked, kept = self.frame(one.data), self.codec.ask.keep(one.data)
             for status in Status:
                 if status <= Status.APP_ERROR:
                     continue
-                reply = self.codec.ask.error(status, asked.id, asked.context, text.encode())
+                reply = self.codec.ask.error(status, asked.id, asked.context, text.encode(), kept)
                 answer = self.frame(reply, LIMIT)
                 assert (answer.result, answer.size) == (0, len(reply)), f"{status.name} to {one.name}"
                 assert KINDS[answer.kind] == "response", f"{status.name} to {one.name}: {KINDS[answer.kind]}"
@@ -562,9 +562,9 @@ class Checks(SaidByItself, ThroughAProxy):
         seen = [self.frame(data, LIMIT) for data in [*self.cases.whole, *self.cases.wrong]]
         known = {one.status for one in seen if one.result == 0}
         for one in self.whole("request"):
-            asked = self.frame(one.data)
+            asked, kept = self.frame(one.data), self.codec.ask.keep(one.data)
             told = {
-                self.frame(self.codec.ask.error(status, asked.id, asked.context, b"")).status
+                self.frame(self.codec.ask.error(status, asked.id, asked.context, b"", kept)).status
                 for status in Status
                 if status > Status.APP_ERROR
             }
@@ -628,7 +628,7 @@ class Checks(SaidByItself, ThroughAProxy):
 
     def test_the_signal_to_go_elsewhere_is_understood(self) -> None:
         for one in self.whole("request"):
-            signal = self.codec.ask.drain(self.frame(one.data).context)
+            signal = self.codec.ask.drain(self.frame(one.data).context, self.codec.ask.keep(one.data))
             if signal:
                 seen = self.frame(signal, LIMIT)
                 assert (seen.result, seen.size, KINDS[seen.kind]) == (0, len(signal), "drain")

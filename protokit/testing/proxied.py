@@ -497,12 +497,12 @@ async def _long_errors(suite: ThroughAProxy) -> None:
     ]
     async with _scene(suite, listeners) as scene:
         for request in _one_of_each_variant(suite):
-            asked = suite.codec.ask.frame(request, LARGEST)
+            asked, kept = suite.codec.ask.frame(request, LARGEST), suite.codec.ask.keep(request)
             for listener, text in enumerate(texts):
                 client = await scene.client(f"{listener}")
                 await client.send(request)
                 _, frame = await client.one("an error of the longest text")
-                expected = suite.codec.ask.error(Status.DENIED, asked.id, asked.context, text.encode())
+                expected = suite.codec.ask.error(Status.DENIED, asked.id, asked.context, text.encode(), kept)
                 assert frame == expected
 
 

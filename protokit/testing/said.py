@@ -59,16 +59,17 @@ class SaidByItself:
     def _said(self, one: Golden) -> Iterator[tuple[str, str, bytes]]:
         """(what it is, its kind, the frame) of all that the codec says to a request."""
         ask, asked = self.codec.ask, self.frame(one.data)
+        kept = ask.keep(one.data)
         for status in Status:
             if status > Status.APP_ERROR:
-                reply = ask.error(status, asked.id, asked.context, SAID.encode())
+                reply = ask.error(status, asked.id, asked.context, SAID.encode(), kept)
                 assert self.frame(reply).id == asked.id or not ask.id_bytes, f"{status.name} to {one.name}"
                 yield status.name, "response", reply
         if beat := ask.heartbeat(7, asked.upstream_key):
             yield "a heartbeat", "heartbeat", beat
             if ack := ask.heartbeat_ack(beat):
                 yield "the answer to a heartbeat", "ack", ack
-        if signal := ask.drain(asked.context):
+        if signal := ask.drain(asked.context, kept):
             yield "a drain signal", "drain", signal
 
 
@@ -89,7 +90,7 @@ def unlike_captured(wire: Wire, voice: Voice, requests: list[Golden], captured: 
         for status in Status:
             if status <= Status.APP_ERROR:
                 continue
-            built = wire.ask.error(status, seen.id, seen.context, text.encode())
+            built = wire.ask.error(status, seen.id, seen.context, text.encode(), wire.ask.keep(asked))
             if built == captured.data:
                 return ""
             alike, why = _compared(captured.data, built, status)
@@ -131,7 +132,8 @@ def likely_text(wire: Wire, voice: Voice, requests: list[Golden], captured: Gold
     for text in _runs(captured.data):
         for asked in {_asked(wire, voice, one.data, wire.ask.frame(captured.data).id) for one in requests}:
             seen = wire.ask.frame(asked)
-            built = wire.ask.error(Status.INTERNAL, seen.id, seen.context, text.encode())
+            kept = wire.ask.keep(asked)
+            built = wire.ask.error(Status.INTERNAL, seen.id, seen.context, text.encode(), kept)
             alike = _compared(captured.data, built, Status.INTERNAL)[0] if text.encode() in built else 0
             if best is None or alike > best[0]:
                 best = alike, text

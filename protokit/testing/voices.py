@@ -14,8 +14,8 @@ from protokit.errors import LocalProtocolError, RemoteProtocolError
 from protokit.model import Status
 from protokit.wire import WireFormat, views
 from protokit.wire.format import KINDS
-from protokit.wire.layout import Integer, path_of, walk
-from protokit.wire.replies import ErrorText, Kept
+from protokit.wire.layout import Integer, walk
+from protokit.wire.replies import said
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -109,12 +109,14 @@ class Voice:
 
     def drain(self, like: bytes) -> bytes:
         """The signal to go elsewhere; empty where none can be sent."""
-        return self.codec.ask.drain(self.codec.ask.frame(like, LARGEST).context)
+        ask = self.codec.ask
+        return ask.drain(ask.frame(like, LARGEST).context, ask.keep(like))
 
     def error(self, status: Status, request: bytes, text: str) -> bytes:
         """The error reply to a request."""
         asked = self.codec.ask.frame(request, LARGEST)
-        return self.codec.ask.error(status, asked.id, asked.context, text.encode())
+        kept = self.codec.ask.keep(request)
+        return self.codec.ask.error(status, asked.id, asked.context, text.encode(), kept)
 
 
 class DeclaredVoice(Voice):
@@ -183,7 +185,7 @@ class DeclaredVoice(Voice):
             return b""
         container, _ = self.wire.parse(like)
         variant = self.wire.variants[self.variant(like)]
-        values = _filled(make(variant), container, text.encode())
+        values = said(make(variant), self.wire.parts, container, text.encode())
         for name, value in variant.items():
             _default(values, tuple(name.split(".")), value)
         ids = self.wire.meaning.id
@@ -194,22 +196,6 @@ class DeclaredVoice(Voice):
         frame = self.wire.build(values)
         kept = request_id is None or (own and named is None)
         return frame if kept or request_id is None else self.with_id(frame, request_id)
-
-
-def _filled(values: Mapping[str, Any], request: Any, text: bytes) -> dict[str, Any]:
-    """A reply's values with the error's text (ASCII, the same in all encodings) and what is kept."""
-    found: dict[str, Any] = {}
-    for name, value in values.items():
-        if isinstance(value, ErrorText):
-            count = b"" if value.count is None else value.count.build(len(text))
-            found[name] = value.before + count + text + value.after
-        elif isinstance(value, Kept):
-            found[name] = views.value_at(request, path_of(value.field, (), (name,)))
-        elif isinstance(value, dict):
-            found[name] = _filled(value, request, text)
-        else:
-            found[name] = value
-    return found
 
 
 def _default(values: dict[str, Any], path: tuple[str, ...], value: Any) -> None:

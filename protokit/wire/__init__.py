@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from protokit.wire.protocol import NativeCodec, Protocol
     from protokit.wire.python import Frame, PythonCodec
     from protokit.wire.replies import ErrorText, Greeting, Replies, kept
+    from protokit.wire.requested import FromRequest
     from protokit.wire.steps import hessian2_strings, hessian_fields
     from protokit.wire.views import (
         Step,
@@ -41,6 +42,7 @@ _MODULES = {
     "protokit.wire.codec": ("Codec", "Wire"),
     "protokit.wire.format": ("Message", "WireFormat"),
     "protokit.wire.ids": ("byte_id",),
+    "protokit.wire.requested": ("FromRequest",),
     "protokit.wire.protocol": ("NativeCodec", "Protocol"),
     "protokit.wire.python": ("Frame", "PythonCodec"),
     "protokit.wire.replies": ("ErrorText", "Greeting", "Replies", "kept"),
@@ -68,6 +70,7 @@ __all__ = [
     "Codec",
     "ErrorText",
     "Frame",
+    "FromRequest",
     "Greeting",
     "Message",
     "NativeCodec",

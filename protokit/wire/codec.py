@@ -104,7 +104,12 @@ class Codec(Protocol):
             RemoteProtocolError: ``data`` is no whole frame.
         """
 
-    def error(self, status: int, request_id: native.Id, context: int, text: bytes) -> bytes:
+    def keep(self, data: bytes) -> bytes:
+        """What is kept of a request for its replies."""
+
+    def error(
+        self, status: int, request_id: native.Id, context: int, text: bytes, kept: bytes = b""
+    ) -> bytes:
         """The error reply of a status."""
 
     def heartbeat(self, request_id: native.Id, key: int = 0) -> bytes:
@@ -113,7 +118,7 @@ class Codec(Protocol):
     def heartbeat_ack(self, data: bytes) -> bytes:
         """The answer to a heartbeat."""
 
-    def drain(self, context: int = 0) -> bytes:
+    def drain(self, context: int = 0, kept: bytes = b"") -> bytes:
         """The signal to go elsewhere; empty when the protocol has none."""
 
     def from_engine(self, data: bytes) -> bytes:
@@ -189,8 +194,13 @@ class EngineCodec:
     def patch_id(self, data: bytes, request_id: native.Id) -> bytes:
         return native.patch_id(self.address, data, request_id)
 
-    def error(self, status: int, request_id: native.Id, context: int, text: bytes) -> bytes:
-        return native.error(self.address, status, request_id, context, text)
+    def keep(self, data: bytes) -> bytes:
+        return native.keep(self.address, data)
+
+    def error(
+        self, status: int, request_id: native.Id, context: int, text: bytes, kept: bytes = b""
+    ) -> bytes:
+        return native.error(self.address, status, request_id, context, text, kept)
 
     def heartbeat(self, request_id: native.Id, key: int = 0) -> bytes:
         return native.heartbeat(self.address, request_id, key)
@@ -198,8 +208,8 @@ class EngineCodec:
     def heartbeat_ack(self, data: bytes) -> bytes:
         return native.heartbeat_ack(self.address, data)
 
-    def drain(self, context: int = 0) -> bytes:
-        return native.drain(self.address, context)
+    def drain(self, context: int = 0, kept: bytes = b"") -> bytes:
+        return native.drain(self.address, context, kept)
 
     def from_engine(self, data: bytes) -> bytes:
         return data
@@ -295,7 +305,17 @@ class CalledCodec:
         width = self.codec.id_width
         return self.codec.with_id(data, int(request_id) % (1 << 8 * width)) if width else data
 
-    def error(self, status: int, request_id: native.Id, context: int, text: bytes) -> bytes:
+    def keep(self, data: bytes) -> bytes:  # noqa: ARG002  # it keeps nothing
+        return b""
+
+    def error(
+        self,
+        status: int,
+        request_id: native.Id,
+        context: int,
+        text: bytes,
+        kept: bytes = b"",  # noqa: ARG002  # as above
+    ) -> bytes:
         return self.codec.error(Status(status), int(request_id), context, text.decode("utf-8", "replace"))
 
     def heartbeat(self, request_id: native.Id, key: int = 0) -> bytes:
@@ -304,7 +324,7 @@ class CalledCodec:
     def heartbeat_ack(self, data: bytes) -> bytes:
         return self.codec.heartbeat_ack(data)
 
-    def drain(self, context: int = 0) -> bytes:
+    def drain(self, context: int = 0, kept: bytes = b"") -> bytes:  # noqa: ARG002  # as above
         return self.codec.drain(context)
 
     def from_engine(self, data: bytes) -> bytes:

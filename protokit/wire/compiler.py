@@ -81,7 +81,7 @@ class _Compiler(Framing):
         self.op("EARLY")
         if not readings_of(m.timeout) and m.timeout != 0:
             self.op("TIMEOUT", self.value(m.timeout))
-        for i, path in enumerate(() if self.reruns else self.own):
+        for i, path in enumerate(() if self.reruns else self.left):
             self.op("SAVE", self.spans.get(path, self.registers[path]), i=2 * i)
         self.here(*ends)
         self.op("END")
@@ -98,7 +98,10 @@ class _Compiler(Framing):
             self.op("OR", joined, context, moved)
             context, shift = joined, shift + 8 * width
         if shift > 32:
-            raise DeclarationError("keep: the fields kept for a reply take 3 bytes at most")
+            raise DeclarationError(
+                "keep: the fields kept for a reply take 3 bytes at most; a reply repeats more with "
+                "FromRequest(this.NAME)"
+            )
         self.op("CONTEXT", context)
 
     def _greeting(self) -> int:
@@ -174,6 +177,7 @@ class _Compiler(Framing):
         destination = self.destination()
         headers = self.headers(self.meaning.headers)
         answers = self.headers(self.meaning.answer_headers, answers=True)
+        keep, keep_own = self.keep()
         replies = [
             self._reply(variant[which]) if which in variant else NOWHERE
             for variant in about.replies
@@ -184,8 +188,8 @@ class _Compiler(Framing):
         delimiter = self.literal(named.delimiter) if named and named.delimiter else NOWHERE
         tree = Tree()
         if about.shapes:
-            tree = shapes(self.nodes, self.meaning, self.own, keeps=not self.reruns)
-        header = struct.Struct("=16I4Q12I30I4I")
+            tree = shapes(self.nodes, self.meaning, self.left, keeps=not self.reruns)
+        header = struct.Struct("=16I4Q12I32I6I")
         blocks = [
             b"".join(struct.pack("=BBBBi", *insn) for insn in self.insns),
             b"".join(struct.pack("=Q", value % 2**64) for value in self.constants),
@@ -202,8 +206,9 @@ class _Compiler(Framing):
             b"".join(tree.tests),
             b"".join(tree.leaves),
             b"".join(struct.pack("=2I", *one) for one in self.counters.values()),
+            b"".join(struct.pack("=2I", one.form, one.most) for one in self.meaning.parts),
         ]
-        sizes = [8, 8, 8, 8, 16, 16, 32, 8, 16, 20, 4, 4, 32, 124, 8]
+        sizes = [8, 8, 8, 8, 16, 16, 32, 8, 16, 20, 4, 4, 32, 124, 8, 8]
         at = header.size + sum(_padded(len(block)) for block in blocks) + _padded(8 * len(self.literals))
         places = b""
         pool = b""
@@ -251,6 +256,8 @@ class _Compiler(Framing):
             *self.app,
             answers,
             0,
+            keep,
+            keep_own,
         )
         return head + body + pool
 
@@ -259,10 +266,10 @@ class _Compiler(Framing):
         for piece in pieces:
             if piece.what == "EMIT":
                 self.op("EMIT", i=self.literal(piece.data))
-            elif piece.what == "EMIT_TEXT":
-                self.op("EMIT_TEXT", i=self.literal(piece.data))
+            elif piece.what in {"EMIT_TEXT", "EMIT_PART"}:
+                self.op(piece.what, piece.parts, i=self.literal(piece.data))
             else:
-                self.op(piece.what, b=piece.width, c=piece.flags, i=piece.base)
+                self.op(piece.what, piece.parts, piece.width, piece.flags, piece.base)
         self.op("END")
         return start
 

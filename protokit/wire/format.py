@@ -28,6 +28,7 @@ from protokit.wire.layout import Delimited, Integer, Section, Varint, read, reso
 from protokit.wire.program import Emit, Image, Meaning
 from protokit.wire.readings import unreadable_is_absent
 from protokit.wire.replies import TEXT_MAX, Greeting, Rendering, Replies, can_set, field_path, kept_node
+from protokit.wire.requested import Parts
 from protokit.wire.vocabulary import varint
 
 if TYPE_CHECKING:
@@ -194,6 +195,8 @@ class WireFormat:
         compile_image(
             self.nodes, self.meaning, Image(self.name, MODES[mode], replies=[{} for _ in self.variants])
         )
+        self.parts = Parts(self.nodes, replies.answers(self.variants))
+        self.meaning.parts = self.parts.all
         self.image(self.name)
 
     @staticmethod
@@ -215,7 +218,7 @@ class WireFormat:
         """
         pieces = [self._variant_replies(variant) for variant in self.variants]
         longest = max(
-            sum(len(one.data) + one.width + 5 for one in reply)
+            sum(len(one.data) + one.width + 5 + self.parts.room(one) for one in reply)
             for variant in pieces
             for reply in variant.values()
         )
@@ -469,7 +472,7 @@ class WireFormat:
         return bytes(sealed)
 
     def _variant_replies(self, variant: dict[str, int]) -> dict[int, list[Emit]]:
-        made = Rendering(self.nodes, self.meaning, self.replies, self.greeting, self._unsealed)
+        made = Rendering(self.nodes, self.meaning, self.replies, self.greeting, self.parts, self._unsealed)
         return made.of(variant)
 
     def __repr__(self) -> str:

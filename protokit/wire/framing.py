@@ -97,7 +97,7 @@ class Framing(Texts):
         self.used |= {node.path for node in m.named.counters} if m.named else set()
         for expression in (m.timeout, *m.outcome()):
             self._uses(expression)
-        self.used |= set(self.own) | set(views.sections_of(m.looks()))
+        self.used |= set(self.own) | self._kept() | set(views.sections_of(m.looks()))
         self.used |= {m.answer_headers.path} if m.answer_headers else set()
         for expression in views.computed(m.destination() + m.looks()):
             self._uses(expression)
@@ -108,6 +108,10 @@ class Framing(Texts):
     def _uses(self, expression: Expression) -> None:
         self.used |= fields_of(expression)
         self.sized |= sizes_of(expression)
+
+    def _kept(self) -> set[FieldPath]:
+        """What is kept of requests, half-read ones too."""
+        return set(views.sections_of([one.view for one in self.meaning.parts]))
 
     def _used_by(self, nodes: tuple[Node, ...]) -> None:
         for node in nodes:
@@ -166,6 +170,7 @@ class Framing(Texts):
             if conditional:
                 self.op("ABSENT", self.spans[path])
         self.registers[path] = self.register()
+        conditional |= path in self._kept()
         if section:
             self.register()
         if conditional:

@@ -30,6 +30,7 @@ from protokit.wire.layout import (
     walk,
 )
 from protokit.wire.readings import views_of
+from protokit.wire.requested import INTEGER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -158,6 +159,8 @@ def _read_by_meaning(m: Meaning) -> Iterator[tuple[str, FieldPath, str]]:
         yield "checksum", checksum.path, WHOLE
         for path in checksum.over or ():
             yield "checksum", path, SECTION
+    yield from (("FromRequest", part.path, WHOLE) for part in m.parts if part.form == INTEGER)
+    texts += [("FromRequest", part.view) for part in m.parts if part.form != INTEGER]
     for what, view in texts:
         for path in views.sections_of([] if view is None else [view]):
             yield what, path, SECTION

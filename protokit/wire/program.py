@@ -28,6 +28,7 @@ from protokit.wire.readings import views_of
 if TYPE_CHECKING:
     from protokit.wire.checksums import Checksum
     from protokit.wire.ids import Named
+    from protokit.wire.requested import Part
 
 OPS = {name: number for number, name in enumerate(native.INSTRUCTIONS)}
 _IMMEDIATE = {"ADD", "MUL", "AND", "EQ", "NE", "LT", "LE", "GT", "GE"}
@@ -58,6 +59,7 @@ class Meaning:
     checksums: tuple[Checksum, ...] = ()
     variants: tuple[dict[FieldPath, int], ...] = ({},)
     keep: tuple[FieldPath, ...] = ()
+    parts: tuple[Part, ...] = ()  # kept of a request for its replies
     separate: bool = False
 
     def destination(self) -> list[views.View]:
@@ -100,6 +102,7 @@ class Emit:
     width: int = 0
     flags: int = 0
     base: int = 0
+    parts: int = 0  # which it is, or which it counts, bit by bit
 
 
 @dataclass

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from protokit.wire.compiler import FIRST_GREETING
 from protokit.wire.explain import Piece, explain
 from protokit.wire.layout import Bits, FieldPath, Integer, Node, Varint, path_of, show, walk
 from protokit.wire.program import Emit, Meaning
+from protokit.wire.requested import FIXED, INTEGER, FromRequest, Parts
 
 TEXT_MAX = 6 * 512
 Nodes = tuple[Node, ...]
@@ -36,6 +37,9 @@ class ErrorText:
     after: bytes = b""
     count: Any = None
     units: bool = False
+
+
+Segment = bytes | ErrorText | FromRequest
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,16 @@ class Replies:
     drain: Callable[[Mapping[str, int]], Mapping[str, Any]] | None = None
     optional_drain: bool = False
     encoding: str = "utf-8"
+
+    def answers(self, variants: Sequence[Mapping[str, int]]) -> Iterator[Mapping[str, Any]]:
+        """The values of all that are said to who asked: they may repeat parts of a request."""
+        for variant in variants:
+            for make in (self.ack, self.drain):
+                if make is not None:
+                    yield make(variant)
+            for status in Status:
+                if status > Status.APP_ERROR:
+                    yield self.error(status, variant)
 
 
 Values = Callable[[Mapping[str, int]], Mapping[str, Any]]
@@ -96,7 +110,7 @@ class Rendering:
     """Renders the replies of a format.
 
     Args:
-        nodes, meaning, replies, greeting: of the format.
+        nodes, meaning, replies, greeting, parts: of the format.
         build: the frame of plain values, without its checksums.
     """
 
@@ -106,12 +120,14 @@ class Rendering:
         meaning: Meaning,
         replies: Replies,
         greeting: Greeting | None,
+        parts: Parts,
         build: Callable[[Mapping[str, Any]], bytes],
     ) -> None:
         self.nodes = nodes
         self.meaning = meaning
         self.replies = replies
         self.greeting = greeting
+        self.parts = parts
         self.build = build
 
     def of(self, variant: dict[str, int]) -> dict[int, list[Emit]]:
@@ -133,27 +149,59 @@ class Rendering:
     def _reply(self, values: dict[str, Any], variant: dict[str, int], what: str) -> list[Emit]:
         """A reply cut into what is fixed and what is filled in.
 
-        Built with texts of two lengths: what is a byte more in the second counts the text.
+        Built again with each text a byte longer: what is one more then counts that text.
         """
         for name, value in variant.items():
             _set_default(values, tuple(name.split(".")), value)
         kept: dict[FieldPath, FieldPath] = {}
-        texts: dict[FieldPath, ErrorText] = {}
+        texts: dict[FieldPath, list[Segment]] = {}
         plain = _placeholders(values, (), kept, texts)
         ids = {path for path in self.meaning.id if views.value_at(plain, path) is None}
-        if len(texts) > 1:
-            raise DeclarationError(f"{what}: one section holds the error's text, not {len(texts)}")
-        frames = [self._rendered(_fill(plain, texts, size), 0, what) for size in (0, 1)]
-        self._check_counters(_fill(plain, texts, 0), ids, what)
-        short, long = frames
-        if [piece.path for piece in short] != [piece.path for piece in long]:
-            raise DeclarationError(f"{what}: the frame's parts depend on the length of its text")
+        said = [one for segments in texts.values() for one in segments if isinstance(one, ErrorText)]
+        if len(said) > 1:
+            raise DeclarationError(f"{what}: one section holds the error's text, not {len(said)}")
+        growing = [0] if said else []  # the bits of what has no fixed size: the text, and parts
+        for one in (one for segments in texts.values() for one in segments if isinstance(one, FromRequest)):
+            if what.startswith(("greeting", "replies.heartbeat")):
+                raise DeclarationError(f"{what}: FromRequest is for replies, and this is none")
+            if self.parts.of(one).form not in {FIXED, INTEGER}:
+                growing.append(1 + self.parts.number(one))
+        if len(set(growing)) < len(growing):
+            raise DeclarationError(
+                f"{what}: the same FromRequest stands in it twice; give one of them another max"
+            )
+        short = self._rendered(self._fill(plain), 0, what)
+        longer = {bit: self._rendered(self._fill(plain, bit), 0, what) for bit in growing}
+        self._check_counters(self._fill(plain), ids, what)
+        for frame in longer.values():
+            if [piece.path for piece in short] != [piece.path for piece in frame]:
+                raise DeclarationError(f"{what}: the frame's parts depend on the length of its text")
         if missing := {*kept, *texts} - {piece.path for piece in short}:
             raise DeclarationError(f"{what}: {show(min(missing))} is no field of that frame")
         pieces: list[Emit] = []
-        for a, b in zip(short, long, strict=True):
-            self._emit(pieces, a, b, ids, kept, texts, what)
+        for number, a in enumerate(short):
+            others = {bit: frame[number] for bit, frame in longer.items() if frame[number].raw != a.raw}
+            self._emit(pieces, a, others, ids, kept, texts, what)
         return pieces
+
+    def _fill(self, plain: Mapping[str, Any], longer: int | None = None) -> dict[str, Any]:
+        """The values with texts that are empty, but for one of a byte."""
+
+        def filled(segments: list[Segment]) -> Any:
+            found: Any = b""
+            for one in segments:
+                if isinstance(one, ErrorText):
+                    count = b"" if one.count is None else one.count.build(int(longer == 0))
+                    found += one.before + count + b"x" * (longer == 0) + one.after
+                elif isinstance(one, FromRequest):
+                    part = self.parts.of(one)
+                    grown = b"x" * (longer == 1 + self.parts.number(one))
+                    found = part.empty if part.form == INTEGER else found + part.empty + grown
+                else:
+                    found += one
+            return found
+
+        return _filled(plain, filled)
 
     def _rendered(self, values: dict[str, Any], request_id: int, what: str) -> list[Piece]:
         """A reply's pieces, with the engine's id for a number where none is given."""
@@ -172,7 +220,7 @@ class Rendering:
         if named is None or not named.counters:
             return
         counters = {node.path for node in named.counters}
-        longest = self._rendered(_fill(values, {}, 0), -1, f"{what} with an id of another length")
+        longest = self._rendered(self._fill(values), -1, f"{what} with an id of another length")
         shortest = self._rendered(values, 0, what)
         for a, b in zip(shortest, longest, strict=True):
             if a.raw != b.raw and a.path not in ids | counters:
@@ -187,23 +235,17 @@ class Rendering:
         self,
         pieces: list[Emit],
         a: Piece,
-        b: Piece,
+        longer: dict[int, Piece],
         ids: set[FieldPath],
         kept: dict[FieldPath, FieldPath],
-        texts: dict[FieldPath, ErrorText],
+        texts: dict[FieldPath, list[Segment]],
         what: str,
     ) -> None:
         little = int(a.little)
         if a.path in texts:
-            text = texts[a.path]
-            _literal(pieces, text.before)
-            if text.count is not None:
-                _holds_text(text.count.sizeof(), what, a.path)
-                flags = int(getattr(text.count, "fmtstr", ">")[0] == "<") | 2 * int(text.units)
-                pieces.append(Emit("EMIT_COUNT", width=text.count.sizeof(), flags=flags))
             delimiter = a.raw[a.content :]
-            pieces.append(Emit("EMIT_TEXT", delimiter))
-            _literal(pieces, text.after)
+            for one in texts[a.path]:
+                self._segment(pieces, a, one, delimiter, what)
             _literal(pieces, delimiter)
         elif a.path in ids and self.meaning.named is None:
             pieces.append(Emit("EMIT_ID", width=a.size, flags=little))
@@ -219,16 +261,57 @@ class Rendering:
                     f"{what}: {show(a.path)} takes {a.size} bytes, {show(source)} that is kept for it {width}"
                 )
             pieces.append(Emit("EMIT_KEPT", width=width, flags=shift | 32 * little))
-        elif a.raw == b.raw:
+        elif not longer:
             _literal(pieces, a.raw)
-        elif isinstance(a.value, int) and b.value == a.value + 1 and a.node in {Integer, Varint}:
+        elif (
+            isinstance(a.value, int)
+            and a.node in {Integer, Varint}
+            and all(b.value == a.value + 1 for b in longer.values())
+        ):
             name = "EMIT_UVAR" if a.node is Varint else "EMIT_SIZE"
+            width = 0 if a.node is Varint else a.size
             if a.node is Integer:
-                _holds_text(a.size, what, a.path)
-            pieces.append(Emit(name, width=0 if a.node is Varint else a.size, flags=little, base=a.value))
+                self._holds(a, longer, what)
+            counted = sum(1 << bit for bit in longer)
+            pieces.append(Emit(name, width=width, flags=little, base=a.value, parts=counted))
         else:
             raise DeclarationError(
                 f"{what}: {show(a.path)} depends on the text in a way that cannot be compiled"
+            )
+
+    def _segment(self, pieces: list[Emit], a: Piece, one: Segment, delimiter: bytes, what: str) -> None:
+        """A piece of a section: fixed bytes, the error's text, or something of the request."""
+        if isinstance(one, ErrorText):
+            _literal(pieces, one.before)
+            if one.count is not None:
+                _holds_text(one.count.sizeof(), what, a.path)
+                flags = int(getattr(one.count, "fmtstr", ">")[0] == "<") | 2 * int(one.units)
+                pieces.append(Emit("EMIT_COUNT", width=one.count.sizeof(), flags=flags))
+            pieces.append(Emit("EMIT_TEXT", delimiter))
+            _literal(pieces, one.after)
+        elif isinstance(one, FromRequest):
+            part, number = self.parts.of(one), self.parts.number(one)
+            if part.form != INTEGER:
+                pieces.append(Emit("EMIT_PART", delimiter, parts=number))
+            elif a.node is not Integer or a.size != part.most:
+                raise DeclarationError(
+                    f"{what}: {show(a.path)} takes an integer of {part.most} bytes from the request, "
+                    "and is none"
+                )
+            else:
+                pieces.append(Emit("EMIT_PART_INT", flags=int(a.little), parts=number))
+        else:
+            _literal(pieces, one)
+
+    def _holds(self, a: Piece, longer: dict[int, Piece], what: str) -> None:
+        """An integer that counts texts is wide enough."""
+        if 0 in longer:
+            _holds_text(a.size, what, a.path)
+        most = a.value + sum(self.parts.all[bit - 1].most for bit in longer if bit > 0)
+        if most >= 1 << 8 * a.size:
+            raise DeclarationError(
+                f"{what}: {show(a.path)} has {a.size} bytes to count up to {most} bytes from the request; "
+                "say how many it may repeat: FromRequest(this.NAME, max=100)"
             )
 
 
@@ -290,7 +373,7 @@ def _placeholders(
     values: Mapping[str, Any],
     at: FieldPath,
     kept_fields: dict[FieldPath, FieldPath],
-    texts: dict[FieldPath, ErrorText],
+    texts: dict[FieldPath, list[Segment]],
 ) -> dict[str, Any]:
     plain: dict[str, Any] = {}
     for name, value in values.items():
@@ -300,22 +383,51 @@ def _placeholders(
         elif isinstance(value, Kept):
             kept_fields[path] = field_path(value.field, "kept")
             plain[name] = 0
-        elif isinstance(value, ErrorText):
-            texts[path] = value
-            plain[name] = value
+        elif isinstance(value, ErrorText | FromRequest) or _is_text(value):
+            texts[path] = plain[name] = value if isinstance(value, list) else [value]
         else:
             plain[name] = value
     return plain
 
 
-def _fill(plain: Mapping[str, Any], texts: dict[FieldPath, ErrorText], size: int) -> dict[str, Any]:
-    filled: dict[str, Any] = {}
-    for name, value in plain.items():
-        if isinstance(value, ErrorText):
-            count = b"" if value.count is None else value.count.build(size)
-            filled[name] = value.before + count + b"x" * size + value.after
-        elif isinstance(value, dict):
-            filled[name] = _fill(value, texts, size)
-        else:
-            filled[name] = value
-    return filled
+def _is_text(value: Any) -> bool:
+    """A section in pieces: ``[b'{"id":', FromRequest(this.id), b"}"]``."""
+    return isinstance(value, list) and any(isinstance(one, ErrorText | FromRequest) for one in value)
+
+
+def _filled(plain: Mapping[str, Any], text: Callable[[list[Segment]], Any]) -> dict[str, Any]:
+    """The values with what is made of their texts."""
+    return {
+        name: _filled(value, text) if isinstance(value, dict) else text(value) if _is_text(value) else value
+        for name, value in plain.items()
+    }
+
+
+def said(plain: Mapping[str, Any], parts: Parts, request: Any, text: bytes) -> dict[str, Any]:
+    """A reply's values as the reference has them.
+
+    Args:
+        plain: what ``Replies`` has.
+        parts: of the format.
+        request: parsed.
+        text: the error's, ASCII, the same in all encodings.
+    """
+
+    def made(segments: list[Segment]) -> Any:
+        found: Any = b""
+        for one in segments:
+            if isinstance(one, ErrorText):
+                count = b"" if one.count is None else one.count.build(len(text))
+                found += one.before + count + text + one.after
+            elif isinstance(one, FromRequest):
+                value = parts.of(one).of(request)
+                found = value if isinstance(value, int) else found + value
+            else:
+                found += one
+        return found
+
+    kept: dict[FieldPath, FieldPath] = {}
+    values = _filled(_placeholders(plain, (), kept, {}), made)
+    for path, source in kept.items():
+        views.set_at(values, path, views.value_at(request, source))
+    return values

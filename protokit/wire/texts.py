@@ -9,6 +9,7 @@ from protokit.errors import DeclarationError
 from protokit.wire import views
 from protokit.wire.layout import Bits, Branch, Field, Integer, fields_of, readings_of, walk
 from protokit.wire.program import Meaning, Program
+from protokit.wire.requested import INTEGER
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,6 +34,7 @@ class Texts(Program):
         self.steps: list[tuple[int, int, int]] = []
         self.after_framing = False
         self.memo: dict[Any, int] = {}  # where texts are that were found, in the code that is written now
+        self.half_read = False  # what is kept of a frame that may be wrong
 
     @cached_property
     def integers(self) -> dict[FieldPath, Integer | Bits | None]:
@@ -63,10 +65,19 @@ class Texts(Program):
         """Framing cannot leave all that a destination needs: it is run again."""
         return 2 * len(self.own) > OWN or None in self.integers.values()
 
+    @cached_property
+    def left(self) -> list[FieldPath]:
+        """What framing leaves for later: that, and of what is kept as much as there is room for."""
+        kept = views.sections_of([part.view for part in self.meaning.parts if part.form != INTEGER])
+        more = [path for path in kept if path not in self.own]
+        return [*self.own, *more][: max(len(self.own), OWN // 2)]
+
     def section(self, to: int, path: FieldPath) -> None:
         """A section as a text: from what framing left, or from its registers."""
         if self.after_framing and not self.reruns:
-            self.op("OWN", to, i=2 * self.own.index(path))
+            self.op("OWN", to, i=2 * self.left.index(path))
+        elif self.half_read:
+            self.op("PART", to, self.registers[path])
         else:
             self.op("SLICE", to, self.registers[path])
 
@@ -117,6 +128,33 @@ class Texts(Program):
             self.section(section, pairs.path)
         self.op("HEADERS", section, i=self._map(pairs, {}))
         self.op("END")
+        return start
+
+    def keep(self) -> tuple[int, int]:
+        """The instructions that find what is kept of a request: of any frame, and as framing left it."""
+        parts = self.meaning.parts
+        if not parts:
+            return NOWHERE, NOWHERE
+        left = [] if self.reruns else self.left
+        enough = all(
+            part.form != INTEGER and set(views.sections_of([part.view])) <= set(left) for part in parts
+        )
+        own = self._keep(after_framing=True) if enough else NOWHERE
+        return self._keep(after_framing=False), own
+
+    def _keep(self, *, after_framing: bool) -> int:
+        start = len(self.insns)
+        self.after_framing, self.half_read = after_framing, not after_framing
+        memo = self.memo = {}
+        parts = self.meaning.parts
+        self.look([part.view for part in parts if part.form != INTEGER], memo)
+        for number, part in enumerate(parts):
+            if part.form == INTEGER:
+                self.op("KEEP_INT", self.registers[part.path], i=number)
+            else:
+                self.op("KEEP", self.text(part.view, memo), i=number)
+        self.op("END")
+        self.after_framing, self.half_read = True, False
         return start
 
     def _map(self, pairs: views.Pairs, keys: dict[bytes, int]) -> int:

@@ -1897,4 +1897,32 @@ MUTANTS = (
         "",
         "tests/dataplane/test_in_order.py::TestEchoedIds::test_one_over_the_limit_too[ordered-ids]",
     ),
+    Mutant(
+        "what is too long is kept in part though it cannot be cut",
+        "declared_texts.c",
+        "p->form == PK_PART_WHOLE ? 0 : p->most",
+        "p->most",
+        "tests/wire/test_from_request.py::test_what_is_too_long_is_cut_or_left_out",
+    ),
+    Mutant(
+        "what had not come is kept",
+        "declared_texts.c",
+        "r[n->b] < 0 || (uint64_t)r[n->b] + (uint64_t)r[n->b + 1] > f->size",
+        "r[n->b] < 0",
+        "tests/wire/test_from_request.py::test_a_request_that_is_refused_half_read_is_answered_with_what_has_come",
+    ),
+    Mutant(
+        "what is said to have been kept is believed",
+        "declared_reply.c",
+        "if (size > p->most || kept.size - at - counted < size) continue;",
+        "if (size > p->most) continue;",
+        "tests/wire/test_from_request.py::test_what_is_given_back_is_not_believed",
+    ),
+    Mutant(
+        "a length counts the error's text alone",
+        "declared_reply.c",
+        "if (in->a >> (i + 1) & 1) size += parts[i].size;",
+        "",
+        "tests/wire/test_from_request.py::test_an_error_repeats_the_methods_name_and_lengths_and_checksum_are_right",
+    ),
 )

@@ -57,6 +57,7 @@ from protokit.testing import frames, spoiled
 from protokit.wire import (
     Chunks,
     ErrorText,
+    FromRequest,
     Greeting,
     Replies,
     Until,
@@ -81,6 +82,8 @@ from protokit.wire import (
 )
 from protokit.wire.format import KINDS
 from protokit.wire.layout import Bits, Branch, ChunkList, Delimited, Integer, Section, Varint, read, walk
+from protokit.wire.replies import said
+from protokit.wire.views import computed
 
 LIMIT = 1 << 16
 HELLO = ("client", lambda variant: {"small": 1})
@@ -312,6 +315,11 @@ class Meanings:
             return hessian2_strings(self.section(), 2)[self.draw(st.integers(0, 1))]
         return "fixed" if kind == "constant" else self.section() if kind == "this" else text(self.section())
 
+    def some_of_the_request(self):
+        most = self.draw(st.lists(st.integers(1, 60), max_size=2, unique=True))
+        some = [FromRequest(self.view(), max=one, whole=self.draw(st.booleans())) for one in most]
+        return [one for one in some if not computed([one.view])]
+
     def maybe(self, make):
         return make() if self.draw(st.booleans()) else None
 
@@ -381,11 +389,12 @@ def formats(draw):
     integer = draw(st.sampled_from([Int8ub, Int16ul, Int32ub, Int64ub, BytesInteger(5), UVar(2), UVar(10)]))
     fields.insert(draw(st.integers(0, 2)), number / integer)
     meanings = Meanings(draw, Struct(*fields))
+    repeated = [*meanings.some_of_the_request(), ErrorText(before=b"<", after=b">")]
     wire = WireFormat(
         Struct(*fields),
         id=this[number],
         replies=Replies(
-            error=lambda status, variant: {kind: 2, body: {text: ErrorText()}},
+            error=lambda status, variant: {kind: 2, body: {text: repeated}},
             heartbeat=lambda variant: {kind: 2, body: {text: b""}},
             ack=lambda variant: {kind: 2, body: {text: b""}},
         ),
@@ -461,13 +470,24 @@ def test_random_declarations_agree_with_construct(data):
     written = b"\t" if wire.meaning.named else 9
     reply = native.error(wire.address, Status.TIMEOUT, written, 0, b"why not")
     answer = wire.message(reply)
-    assert (answer.id, answer.fields[body][text]) == (written, b"why not")
+    assert answer.id == written
+    assert answer.fields[body][text].endswith(b"<why not>")
     if wire.meaning.named:
         changed = native.patch_id(wire.address, whole, written)
         assert (wire.message(changed).id, native.patch_id(wire.address, changed, expected[2])) == (
             written,
             whole,
         )
+    if expected[0] == "request":
+        seen, keeps = native.frame(wire.address, whole), native.keep(wire.address, whole)
+        reply = native.error(wire.address, Status.TIMEOUT, seen.id, seen.context, b"why not", keeps)
+        fields = wire.parse(whole)[0]
+        values = said(wire.replies.error(Status.TIMEOUT, {}), wire.parts, fields, b"why not")
+        path = wire.meaning.id[0][0]
+        assert reply == wire.build({path: fields[path], **values})
+        cut = data.draw(st.integers(1, len(whole)))  # refused there: what has come is repeated, or less
+        keeps = native.keep(wire.address, whole, cut)
+        wire.message(native.error(wire.address, Status.TIMEOUT, written, seen.context, b"why not", keeps))
 
 
 NASTY = Struct(

@@ -324,7 +324,8 @@ def test_what_is_accepted_of_random_programs_runs(name, data):
 HEADER = {"magic": 0, "size": 4, "id_bytes": 12, "reply_max": 24, "variants": 28, "reserved_count": 60}
 HEADER |= {"frame": 32, "meaning": 36, "destination": 44, "headers": 48, "name": 96, "root": 100}
 HEADER |= {"status": 104, "tested": 108, "greeting_steps": 112, "id_max": 124, "id_delimiter": 136}
-HEADER |= {"instructions": RANGES + 4, "app_map": 264, "app_text": 268, "answers": 272}
+HEADER |= {"instructions": RANGES + 4, "app_map": 272, "app_text": 276, "answers": 280}
+HEADER |= {"keep": 288, "keep_own": 292}
 AWAY = 1 << 20
 SHAPE = "a shape is wrong"
 # Which number of which format becomes what, and why that is refused. Of a table: (its name, item, byte in the
@@ -388,6 +389,10 @@ WRONG_NUMBERS = {
     "a counter of another width": ("sized", ("counters", 0, 4, 4), 3, "what counts an id is no place"),
     "an id that is too long": ("hexed", "id_max", 65, "the id is out of range"),
     "an id without a delimiter": ("lined", "id_delimiter", AWAY, "the id is out of range"),
+    "a part that is kept nowhere": ("branches", "keep", AWAY, "an entry is out of range"),
+    "a part that is kept from nowhere": ("small", "keep_own", AWAY, "an entry is out of range"),
+    "a part of no form": ("branches", ("parts", 0, 0, 4), 4, "a part that is kept is out of range"),
+    "a part that is too long": ("branches", ("parts", 0, 4, 4), 256, "a part that is kept is out of range"),
     "a test behind what is tested": ("branches", "tested", 0, "a test leads nowhere"),
     "a test that leads away": ("branches", ("tests", 0, 24, 4), AWAY, "a test leads nowhere"),
     "a test that leads back": ("branches", ("tests", 1, 28, 4), 0, "a test leads nowhere"),

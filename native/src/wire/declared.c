@@ -98,28 +98,33 @@ static int header(const pk_codec *codec, const uint8_t *data, const pk_frame *f,
 }
 
 static int heartbeat(const pk_codec *codec, uint64_t id, uint32_t key, uint8_t *out, size_t cap) {
-  return pk_declared_reply(declared_of(codec), key, PK_REPLY_HEARTBEAT, id, key, "", 0, out, cap);
+  const pk_reply r = {.id = id, .context = key};
+  return pk_declared_reply(declared_of(codec), key, PK_REPLY_HEARTBEAT, &r, out, cap);
 }
 
 static int heartbeat_ack(const pk_codec *codec, const uint8_t *data, const pk_frame *f, uint8_t *out,
                          size_t cap) {
-  (void)data;
-  return pk_declared_reply(declared_of(codec), f->context & 0xff, PK_REPLY_ACK, f->id, f->context, "", 0, out, cap);
+  const declared *d = declared_of(codec);
+  uint8_t kept[PK_KEEP_MAX];
+  pk_reply r = {.id = f->id, .context = f->context};
+  if (codec->keep_max > 0) r.kept = (pk_slice){kept, (uint32_t)pk_declared_keep(codec, data, f->size, f, kept, sizeof kept)};
+  return pk_declared_reply(d, f->context & 0xff, PK_REPLY_ACK, &r, out, cap);
 }
 
 static int drain(const pk_codec *codec, const pk_reply *r, uint8_t *out, size_t cap) {
-  return pk_declared_reply(declared_of(codec), r->context & 0xff, PK_REPLY_DRAIN, 0, r->context, "", 0, out, cap);
+  const pk_reply nobodys = {.context = r->context, .kept = r->kept};
+  return pk_declared_reply(declared_of(codec), r->context & 0xff, PK_REPLY_DRAIN, &nobodys, out, cap);
 }
 
 static int error(const pk_codec *codec, const pk_reply *r, uint8_t *out, size_t cap) {
-  return pk_declared_reply(declared_of(codec), r->context & 0xff, PK_REPLY_ERROR + r->status, r->id, r->context,
-                           (const char *)r->text.data, r->text.size, out, cap);
+  return pk_declared_reply(declared_of(codec), r->context & 0xff, PK_REPLY_ERROR + r->status, r, out, cap);
 }
 
 static int greeting(const pk_codec *codec, uint32_t step, uint32_t context, const uint8_t *said, const pk_frame *f,
                     uint8_t *out, size_t cap) {
   (void)said, (void)f;
-  return pk_declared_reply(declared_of(codec), context & 0xff, PK_REPLY_GREETING + step, 0, context, "", 0, out, cap);
+  const pk_reply r = {.context = context};
+  return pk_declared_reply(declared_of(codec), context & 0xff, PK_REPLY_GREETING + step, &r, out, cap);
 }
 
 /* Loading. */
@@ -160,6 +165,7 @@ static declared *loaded(const void *image, size_t size) {
                   .tests = (const void *)(copy + p->tests.at),
                   .shapes = (const void *)(copy + p->shapes.at),
                   .counters = (const void *)(copy + p->counters.at),
+                  .parts = (const void *)(copy + p->parts.at),
                   .quick = quick,
                   .quick_keys = keys,
                   .quick_maps = maps,
@@ -202,6 +208,8 @@ const pk_codec *pk_declared_new(const void *image, size_t size, const char **why
                                                         : (uint8_t)(PK_PLACE_OTHER | p->id_little);
   pk_declared_quicken(d);
   d->far = p->tested > 16;
+  for (uint32_t pc = p->keep_own; pc < p->insns.count && d->insns[pc].op != PK_I_END; pc++)
+    if (d->insns[pc].op == PK_I_OWN) d->keeps |= (uint8_t)(1u << d->insns[pc].i / 2);
   uint8_t looked[16] = {0};
   for (uint32_t i = 0; i < p->tests.count; i++)
     for (uint32_t k = 0; k < d->tests[i].place.width; k++)
@@ -234,7 +242,9 @@ const pk_codec *pk_declared_new(const void *image, size_t size, const char **why
                         .id_form = p->id_form,
                         .splice_id = pk_declared_splice_id,
                         .optional_drain = p->optional_drain,
-                        .header = header};
+                        .header = header,
+                        .keep_max = pk_declared_keep_max(d),
+                        .keep = p->parts.count > 0 ? pk_declared_keep : NULL};
   memcpy(d->codec.reserved_ids, p->reserved, sizeof p->reserved);
   *why = pk_codec_check((uintptr_t)&d->codec);
   if (*why == NULL) {

@@ -1,7 +1,8 @@
 /* declared.h: what the files of the declared codec share. Each uses only those before it, here and below:
  * declared_check.c, whether a program's numbers are in range; declared_types.c, whether it can be run on all its paths;
  * declared_texts.c, finding texts; declared_run.c, running programs; declared_quick.c, whole and right frames by their
- * shapes; declared_ids.c, frames with another id; declared_reply.c, replies; declared.c, the codec. */
+ * shapes; declared_ids.c, frames with another id; declared_keep.c, what is kept of requests; declared_reply.c, replies;
+ * declared.c, the codec. */
 #ifndef PK_DECLARED_H
 #define PK_DECLARED_H
 
@@ -71,6 +72,7 @@ typedef struct declared {
   const pk_program_test *tests;
   const pk_program_shape *shapes;
   const pk_program_counter *counters;
+  const pk_program_part *parts;
   pk_slice *literals;
   quick_shape *quick;
   quick_map *quick_maps;
@@ -80,6 +82,7 @@ typedef struct declared {
   uint8_t far; /* tests look behind the first 16 bytes */
   uint64_t mask_a, mask_b; /* the bytes that tests look at, of the first 16 */
   uint8_t id_form;
+  uint8_t keeps; /* pairs of pk_frame.own that keep_own reads, bit by bit */
 } declared;
 
 static inline const declared *declared_of(const pk_codec *codec) { return codec->user; }
@@ -89,6 +92,7 @@ typedef struct machine {
   int64_t r[258];
   uint64_t stepped; /* steps that have run, bit by bit */
   pk_slice s[512];
+  uint8_t *kept, *kept_end; /* where what is kept is put */
 } machine;
 
 static inline uint64_t big(const uint8_t *p, uint32_t bytes) {
@@ -205,10 +209,14 @@ int pk_declared_splice_id(const pk_codec *codec, const uint8_t *data, const pk_f
 /* Make the checksums of a whole frame right. */
 void pk_declared_seal(const declared *d, uint8_t *data, uint32_t size);
 
-/* Build a reply (PK_REPLY_*) of a variant; raw[0..size) is its text. Its size, 0 where the variant has none, or
- * PK_ERR_SPACE. */
-int pk_declared_reply(const declared *d, uint32_t variant, uint32_t which, uint64_t id, uint32_t context,
-                      const char *raw, size_t raw_size, uint8_t *out, size_t cap);
+/* Build a reply (PK_REPLY_*) of a variant. Its size, 0 where the variant has none, or PK_ERR_SPACE. */
+int pk_declared_reply(const declared *d, uint32_t variant, uint32_t which, const pk_reply *r, uint8_t *out, size_t cap);
+
+/* Bytes that what is kept of a request takes at most. */
+uint32_t pk_declared_keep_max(const declared *d);
+
+/* pk_codec.keep. */
+int pk_declared_keep(const pk_codec *codec, const uint8_t *data, size_t size, const pk_frame *f, uint8_t *out, size_t cap);
 
 const char *pk_declared_bad_replies(const declared *d);
 

@@ -34,7 +34,8 @@ static uint32_t most_of(const pk_program *p, uint8_t op) {
     case PK_I_CONST: return p->constants.count;
     case PK_I_TABLE: case PK_I_CHOOSE: return p->tables.count;
     case PK_I_MAGIC: case PK_I_LITERAL: case PK_I_SPLIT: case PK_I_SAME: case PK_I_EMIT:
-    case PK_I_EMIT_TEXT: return p->literals.count;
+    case PK_I_EMIT_TEXT: case PK_I_EMIT_PART: return p->literals.count;
+    case PK_I_KEEP: case PK_I_KEEP_INT: return p->parts.count;
     case PK_I_LOOK: case PK_I_HEADERS: return p->maps.count;
     case PK_I_STEP: return p->steps.count;
     case PK_I_SAVE: case PK_I_OWN: return 3;
@@ -77,6 +78,8 @@ static const char *bad_operands(const declared *d, uint32_t pc) {
     case PK_I_BITS: return n->c > 63 ? "its shift is out of range" : NULL;
     case PK_I_KIND: return n->i < PK_KIND_REQUEST ? "no frame is of that kind" : NULL;
     case PK_I_SAVE: case PK_I_OWN: return n->i & 1 ? "its index is out of range" : NULL;
+    case PK_I_KEEP: return d->parts[n->i].form == PK_PART_INTEGER ? "the part is an integer" : NULL;
+    case PK_I_KEEP_INT: return d->parts[n->i].form != PK_PART_INTEGER ? "the part is no integer" : NULL;
     case PK_I_SPLIT: return d->literals[n->i].size == 0 ? "its separator is empty" : NULL;
     case PK_I_EMIT_ID: case PK_I_EMIT_KEPT: case PK_I_EMIT_SIZE: case PK_I_EMIT_COUNT:
       return n->b > 8 ? "its integer is too wide" : NULL;
@@ -178,6 +181,8 @@ const char *pk_declared_bad_indexes(const declared *d) {
     if (starts[i] >= p->insns.count) return "an entry is out of range";
   if (p->headers != PK_NOWHERE && p->headers >= p->insns.count) return "an entry is out of range";
   if (p->answers != PK_NOWHERE && p->answers >= p->insns.count) return "an entry is out of range";
+  if (p->keep_own != PK_NOWHERE && p->keep_own >= p->insns.count) return "an entry is out of range";
+  if (p->parts.count > 0 && p->keep >= p->insns.count) return "an entry is out of range";
   for (uint32_t i = 0; i < p->replies.count; i++)
     if (d->replies[i] != PK_NOWHERE && d->replies[i] >= p->insns.count) return "a reply is out of range";
   if (p->variants == 0 || p->variants > 255 || p->replies.count != p->variants * PK_REPLIES)
@@ -221,6 +226,11 @@ const char *pk_declared_bad_indexes(const declared *d) {
     if (c->at > 255 || (c->form & 15) > 8 || ((c->form & 15) == 0 && (c->form != 0 || p->counters.count > 1)))
       return "a counter of the id is out of range";
   }
+  if (p->parts.count > PK_PARTS) return "more is kept of a request than there is room for";
+  for (uint32_t i = 0; i < p->parts.count; i++)
+    if (d->parts[i].form > PK_PART_INTEGER || d->parts[i].most > (d->parts[i].form == PK_PART_INTEGER ? 8 : 255))
+      return "a part that is kept is out of range";
+  if (pk_declared_keep_max(d) > PK_KEEP_MAX) return "more is kept of a request than there is room for";
   if (p->id_max > PK_ID_MAX || (p->id_delimiter != PK_NOWHERE && p->id_delimiter >= p->literals.count))
     return "the id is out of range";
   if (p->id_delimiter != PK_NOWHERE && d->literals[p->id_delimiter].size == 0) return "the id's delimiter is empty";
@@ -242,7 +252,7 @@ const char *pk_declared_bad_image(const pk_program *p, size_t size) {
       !in_image(p, p->checksums, sizeof(pk_program_checksum)) || !in_image(p, p->operands, 4) ||
       !in_image(p, p->replies, 4) || !in_image(p, p->tests, sizeof(pk_program_test)) ||
       !in_image(p, p->shapes, sizeof(pk_program_shape)) ||
-      !in_image(p, p->counters, sizeof(pk_program_counter)))
+      !in_image(p, p->counters, sizeof(pk_program_counter)) || !in_image(p, p->parts, sizeof(pk_program_part)))
     return "an array is outside of the image";
   return bad_literal(p);
 }

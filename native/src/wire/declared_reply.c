@@ -41,22 +41,47 @@ static void encode(text *t, uint32_t encoding, const char *raw, size_t size) {
 }
 
 /* A text that a delimiter ends has none of its bytes. */
-static void without(text *t, pk_slice delimiter) {
+static void without(uint8_t *data, uint32_t size, pk_slice delimiter) {
   uint8_t instead = delimiter.size > 0 && memchr(delimiter.data, ' ', delimiter.size) != NULL ? '_' : ' ';
-  for (uint32_t i = 0; i < t->size && delimiter.size > 0; i++)
-    if (memchr(delimiter.data, t->data[i], delimiter.size) != NULL) t->data[i] = instead;
+  for (uint32_t i = 0; i < size && delimiter.size > 0; i++)
+    if (memchr(delimiter.data, data[i], delimiter.size) != NULL) data[i] = instead;
 }
 
-int pk_declared_reply(const declared *d, uint32_t variant, uint32_t which, uint64_t id, uint32_t context,
-                 const char *raw, size_t raw_size, uint8_t *out, size_t cap) {
+/* The parts that were kept; what there is none of is empty, or zeros. Of the request's bytes nothing is believed. */
+static void unpack(const declared *d, pk_slice kept, pk_slice *parts) {
+  static const uint8_t zeros[PK_KEEP_MAX];
+  uint32_t at = 0;
+  for (uint32_t i = 0; i < d->program->parts.count; i++) {
+    const pk_program_part *p = &d->parts[i];
+    uint32_t counted = p->form <= PK_PART_WHOLE, size = counted ? 0 : p->most;
+    parts[i] = (pk_slice){zeros, size};
+    if (kept.data == NULL || kept.size - at < counted) continue;
+    if (counted) size = kept.data[at];
+    if (size > p->most || kept.size - at - counted < size) continue;
+    parts[i] = (pk_slice){kept.data + at + counted, size};
+    at += counted + size;
+  }
+}
+
+/* What a length counts: the text, and parts that were kept. */
+static uint64_t counted(const text *t, const pk_slice *parts, const pk_insn *in) {
+  uint64_t size = (uint64_t)in->i + (in->a & 1 ? t->size : 0);
+  for (uint32_t i = 0; i < PK_PARTS; i++)
+    if (in->a >> (i + 1) & 1) size += parts[i].size;
+  return size;
+}
+
+int pk_declared_reply(const declared *d, uint32_t variant, uint32_t which, const pk_reply *r, uint8_t *out, size_t cap) {
   uint32_t pc = d->replies[(variant < d->program->variants ? variant : 0) * PK_REPLIES + which];
+  pk_slice parts[PK_PARTS] = {{NULL, 0}};
   size_t n = 0;
   text t;
   if (pc == PK_NOWHERE) return 0;
-  encode(&t, d->program->text_encoding, raw, raw_size);
+  encode(&t, d->program->text_encoding, (const char *)r->text.data, r->text.size);
+  unpack(d, r->kept, parts);
   for (;; pc++) {
     const pk_insn *in = &d->insns[pc];
-    uint64_t size = (uint64_t)in->i + t.size;
+    uint64_t size = 0;
     pk_slice literal = {NULL, 0};
     uint8_t varint[10];
     uint32_t bytes = in->b;
@@ -66,10 +91,16 @@ int pk_declared_reply(const declared *d, uint32_t variant, uint32_t which, uint6
         bytes = literal.size;
         break;
       case PK_I_EMIT_TEXT:
-        without(&t, d->literals[in->i]);
+        without(t.data, t.size, d->literals[in->i]);
         literal = (pk_slice){t.data, t.size}, bytes = t.size;
         break;
+      case PK_I_EMIT_PART: case PK_I_EMIT_PART_INT:
+        literal = parts[in->a];
+        bytes = literal.size;
+        break;
+      case PK_I_EMIT_SIZE: size = counted(&t, parts, in); break;
       case PK_I_EMIT_UVAR:
+        size = counted(&t, parts, in);
         for (bytes = 0; size >= 0x80; size >>= 7) varint[bytes++] = (uint8_t)(size | 0x80);
         varint[bytes++] = (uint8_t)size;
         literal = (pk_slice){varint, bytes};
@@ -80,10 +111,12 @@ int pk_declared_reply(const declared *d, uint32_t variant, uint32_t which, uint6
     if (cap - n < bytes) return PK_ERR_SPACE;
     if (literal.data != NULL) {
       memcpy(out + n, literal.data, bytes);
+      if (in->op == PK_I_EMIT_PART) without(out + n, bytes, d->literals[in->i]);
+      if (in->op == PK_I_EMIT_PART_INT) put(out + n, big(literal.data, bytes), bytes, in->c & 1);
     } else if (in->op == PK_I_EMIT_ID) {
-      put(out + n, id, bytes, in->c & 1);
+      put(out + n, r->id, bytes, in->c & 1);
     } else if (in->op == PK_I_EMIT_KEPT) {
-      put(out + n, context >> (in->c & 31), bytes, in->c >> 5);
+      put(out + n, r->context >> (in->c & 31), bytes, in->c >> 5);
     } else if (in->op == PK_I_EMIT_SIZE) {
       put(out + n, size, bytes, in->c & 1);
     } else if (in->op == PK_I_EMIT_COUNT) {
@@ -105,6 +138,13 @@ static const char *bad_reply(const declared *d, uint32_t pc, uint64_t *most) {
       case PK_I_EMIT: *most += d->literals[n->i].size; break;
       case PK_I_EMIT_TEXT: *most += ENCODED_MAX, texts += ENCODED_MAX; break;
       case PK_I_EMIT_UVAR: *most += 5; break;
+      case PK_I_EMIT_PART: case PK_I_EMIT_PART_INT:
+        if (n->a >= d->program->parts.count) return pk_declared_refused(d, pc, "there is no such part");
+        if (n->op == PK_I_EMIT_PART_INT && d->parts[n->a].form != PK_PART_INTEGER)
+          return pk_declared_refused(d, pc, "the part is no integer");
+        *most += d->parts[n->a].most;
+        if (d->parts[n->a].form <= PK_PART_WHOLE) texts += d->parts[n->a].most;
+        break;
       case PK_I_EMIT_ID: case PK_I_EMIT_KEPT: case PK_I_EMIT_SIZE: case PK_I_EMIT_COUNT: *most += n->b; break;
       case PK_I_END: return *most > texts ? NULL : pk_declared_refused(d, pc, "a reply may have no bytes");
       default: return pk_declared_refused(d, pc, "stands in a reply");

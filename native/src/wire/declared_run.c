@@ -245,7 +245,7 @@ int pk_declared_run(const declared *d, uint32_t pc, machine *m, const uint8_t *d
         if (how == EARLY) return PK_OK;
         break;
       case PK_I_EMIT: case PK_I_EMIT_ID: case PK_I_EMIT_KEPT: case PK_I_EMIT_SIZE: case PK_I_EMIT_UVAR:
-      case PK_I_EMIT_COUNT: case PK_I_EMIT_TEXT: case PK_I_END: return PK_OK;
+      case PK_I_EMIT_COUNT: case PK_I_EMIT_TEXT: case PK_I_EMIT_PART: case PK_I_EMIT_PART_INT: case PK_I_END: return PK_OK;
       default: {
         int result = pk_declared_texts(d, &pc, m, data, f, out, h);
         if (result != PK_OK) FAIL(result, 0);

@@ -185,6 +185,31 @@ static __attribute__((noinline)) int step(const declared *d, uint32_t index, pk_
   return result == PK_ERR_LIMIT ? PK_ERR_LIMIT : PK_OK;
 }
 
+/* A part behind what is kept already, where there is room. */
+static __attribute__((noinline)) void keep_text(const declared *d, machine *m, uint32_t part, pk_slice text) {
+  const pk_program_part *p = &d->parts[part];
+  uint32_t size = text.data == NULL ? 0 : text.size;
+  if (size > p->most) size = p->form == PK_PART_WHOLE ? 0 : p->most;
+  if (p->form == PK_PART_FIXED) { /* shorter only where it is absent */
+    if ((size_t)(m->kept_end - m->kept) < p->most) return;
+    memset(m->kept, 0, p->most);
+    if (size > 0) memcpy(m->kept, text.data, size);
+    m->kept += p->most;
+    return;
+  }
+  if ((size_t)(m->kept_end - m->kept) < (size_t)size + 1) return;
+  *m->kept++ = (uint8_t)size;
+  if (size > 0) memcpy(m->kept, text.data, size);
+  m->kept += size;
+}
+
+static void keep_integer(const declared *d, machine *m, uint32_t part, uint64_t value) {
+  uint32_t bytes = d->parts[part].most;
+  if ((size_t)(m->kept_end - m->kept) < bytes) return;
+  put(m->kept, value, bytes, 0);
+  m->kept += bytes;
+}
+
 __attribute__((noinline)) int pk_declared_texts(const declared *d, uint32_t *pc_at, machine *m, const uint8_t *data,
                                            const pk_frame *f, pk_destination *out, headers *h) {
   int64_t *r = m->r;
@@ -244,6 +269,13 @@ __attribute__((noinline)) int pk_declared_texts(const declared *d, uint32_t *pc_
         h->section = s[n->a];
         h->map = (uint32_t)n->i;
         break;
+      case PK_I_PART:
+        s[n->a] = r[n->b] < 0 || (uint64_t)r[n->b] + (uint64_t)r[n->b + 1] > f->size
+                      ? (pk_slice){NULL, 0}
+                      : (pk_slice){data + r[n->b], (uint32_t)r[n->b + 1]};
+        break;
+      case PK_I_KEEP: keep_text(d, m, (uint32_t)n->i, s[n->a]); break;
+      case PK_I_KEEP_INT: keep_integer(d, m, (uint32_t)n->i, (uint64_t)r[n->a]); break;
       default: *pc_at = pc; return PK_OK;
     }
   }

@@ -25,7 +25,8 @@ typedef struct facts {
   uint8_t s[SLICES];
 } facts;
 
-typedef enum entry { FRAME, AGAIN, DESTINATION, HEADERS, ANSWERS } entry; /* AGAIN: what a wrong frame means, to answer it */
+typedef enum entry { FRAME, AGAIN, DESTINATION, HEADERS, ANSWERS, KEEP } entry; /* AGAIN: what a wrong frame means, to answer it;
+                                                                          KEEP: what is kept of it, wrong or right */
 
 typedef struct checker {
   const declared *d;
@@ -249,7 +250,7 @@ static void texts(checker *c) {
   int to = c->mode == DESTINATION;
   switch (n->op) {
     case PK_I_OWN:
-      if (c->mode != DESTINATION && c->mode != HEADERS) refuse(c, "stands outside of the destination");
+      if (c->mode != DESTINATION && c->mode != HEADERS && c->mode != KEEP) refuse(c, "stands outside of the destination");
       s[n->a] = IN_FRAME;
       break;
     case PK_I_SLICE:
@@ -300,6 +301,12 @@ static void texts(checker *c) {
       if (c->mode != HEADERS && c->mode != ANSWERS) refuse(c, "stands outside of the headers");
       text(c, n->a);
       if (s[n->a] != IN_FRAME) refuse_index(c, "text", n->a, "need not stand in the frame");
+      break;
+    case PK_I_PART: case PK_I_KEEP: case PK_I_KEEP_INT:
+      if (c->mode != KEEP) refuse(c, "stands outside of what is kept");
+      if (n->op == PK_I_PART) section(c, n->b), s[n->a] = IN_FRAME;
+      if (n->op == PK_I_KEEP) text(c, n->a);
+      if (n->op == PK_I_KEEP_INT) number(c, n->a);
       break;
     default: break;
   }
@@ -404,12 +411,15 @@ static const char *counters(checker *c) {
 
 static const char *all_paths(checker *c) {
   const pk_program *p = c->d->program;
-  facts nothing = {0}, given = {0}, answer = {0};
+  facts nothing = {0}, given = {0}, answer = {0}, some = {0};
   if (walk(c, FRAME, p->frame, &nothing) != NULL) return c->why;
   const char *why = counters(c);
   if (why != NULL) return why;
   if (c->end.reached) memcpy(answer.r, c->end.r, sizeof answer.r), answer.whole = 1;
   if (p->rerun) given = answer;
+  merge(&some, &c->end);
+  merge(&some, &c->wrong);
+  some.whole = 0;
   if (c->wrong.reached) {
     facts again = {0};
     memcpy(again.r, c->wrong.r, sizeof again.r);
@@ -418,7 +428,9 @@ static const char *all_paths(checker *c) {
   }
   if (walk(c, DESTINATION, p->destination, &given) != NULL) return c->why;
   if (p->headers != PK_NOWHERE && walk(c, HEADERS, p->headers, &given) != NULL) return c->why;
-  if (p->answers != PK_NOWHERE) walk(c, ANSWERS, p->answers, &answer);
+  if (p->answers != PK_NOWHERE && walk(c, ANSWERS, p->answers, &answer) != NULL) return c->why;
+  if (p->keep_own != PK_NOWHERE && walk(c, KEEP, p->keep_own, &nothing) != NULL) return c->why;
+  if (p->parts.count > 0) walk(c, KEEP, p->keep, &some);
   return c->why;
 }
 

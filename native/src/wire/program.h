@@ -82,14 +82,19 @@ typedef struct pk_insn {
   X(TO)      /* service = sa, method = sb, version = sc, group = si; 255: absent */            \
   X(BUDGET)  /* the caller's timeout is ra ms */                                               \
   X(HEADERS) /* the headers are sa, read by map i */                                           \
+  X(PART)    /* sa = section rb, rb+1; absent where rb < 0, or where not all of it is there */ \
+  X(KEEP)    /* part i is sa */                                                                \
+  X(KEEP_INT) /* part i is ra */                                                               \
   /* replies */                                                                                \
   X(EMIT)    /* literal i */                                                                   \
   X(EMIT_ID) /* b bytes, c: 1 little endian */                                                 \
   X(EMIT_KEPT) /* the context shifted by c & 31, b bytes; c & 32: little endian */             \
-  X(EMIT_SIZE) /* i + bytes of the text, b bytes, c: 1 little endian */                        \
+  X(EMIT_SIZE) /* i + bytes of the parts a (bit 0: the text, then what was kept), b bytes, c: 1 little endian */ \
   X(EMIT_UVAR) /* the same as LEB128 */                                                        \
   X(EMIT_COUNT) /* the text's size, b bytes, c: 1 little endian, 2 in UTF-16 units */          \
   X(EMIT_TEXT) /* literal i ends it: its bytes are replaced */                                 \
+  X(EMIT_PART) /* kept part a, as it is; literal i ends it: its bytes are replaced */          \
+  X(EMIT_PART_INT) /* kept part a as an integer, c: 1 little endian */                         \
   X(END)
 
 #define X(name) PK_I_##name,
@@ -160,6 +165,16 @@ typedef struct pk_program_counter {
   uint32_t at, form; /* form: width | 16 little | 32 signed; 0: a varint */
 } pk_program_counter;
 
+/* What is kept of a request for its replies (pk_codec.keep), packed one behind the other: a text of at most `most`
+ * bytes (255), behind a byte that counts it, cut to that or else left out; or always `most` bytes: a text, or an integer,
+ * big endian. */
+enum { PK_PART_CUT, PK_PART_WHOLE, PK_PART_FIXED, PK_PART_INTEGER };
+enum { PK_PARTS = 7 };
+
+typedef struct pk_program_part {
+  uint32_t form, most;
+} pk_program_part;
+
 /* Shapes (protokit/wire/shapes.py): a tree of tests on bytes at fixed places, and at each leaf where
  * everything stands. They make right and whole frames fast; all others are left to the program. */
 #define PK_LEAF 0x80000000u
@@ -221,10 +236,12 @@ typedef struct pk_program {
   uint32_t id_delimiter; /* literal that ends the id, or PK_NOWHERE */
   uint32_t optional_drain; /* as in pk_codec */
   pk_program_range insns, constants, literals, delimiters, tables, entries, maps, keys, steps,
-      checksums, operands, replies, tests, shapes, counters;
+      checksums, operands, replies, tests, shapes, counters, parts;
   uint32_t app_map, app_text; /* an answer whose map's one key has that text (a literal) is an application
                                  error; PK_NOWHERE: the program says which are */
   uint32_t answers, unused;   /* the headers of answers, by the frame's registers; PK_NOWHERE: they have none */
+  uint32_t keep;     /* what is kept, of a frame that was run; PK_NOWHERE: nothing */
+  uint32_t keep_own; /* the same from pk_frame.own, or PK_NOWHERE */
 } pk_program;
 
 /* A codec that runs the program, held by the caller (loaded.h); the image is copied. NULL and why in *error, until the thread's next call. */

@@ -1,0 +1,36 @@
+/* declared_keep.c: what is kept of a request for its replies: parts of it, one behind the other (pk_program_part). */
+#include "wire/declared.h"
+
+uint32_t pk_declared_keep_max(const declared *d) {
+  uint32_t most = 0;
+  for (uint32_t i = 0; i < d->program->parts.count; i++)
+    most += d->parts[i].most + (d->parts[i].form <= PK_PART_WHOLE);
+  return most;
+}
+
+/* What framing left for later is enough. */
+static int is_left(const declared *d, size_t size, const pk_frame *f) {
+  if (d->program->keep_own == PK_NOWHERE || f->size == 0 || f->size > size) return 0;
+  for (uint32_t i = 0; i < 2; i++)
+    if (d->keeps >> i & 1 && f->own[2 * i] == UINT32_MAX) return 0;
+  return 1;
+}
+
+int pk_declared_keep(const pk_codec *codec, const uint8_t *data, size_t size, const pk_frame *f, uint8_t *out, size_t cap) {
+  const declared *d = declared_of(codec);
+  pk_frame there = *f;
+  uint32_t pc = d->program->keep_own, failed;
+  machine m;
+  if (!is_left(d, size, f)) { /* as far as the frame goes */
+    pk_frame again = {.from = f->from};
+    int result = pk_declared_run(d, d->program->frame, &m, data, size, INT32_MAX, UNVERIFIED, &again, NULL, NULL, &failed);
+    if (result != PK_OK && failed < d->program->answerable) return 0;
+    pc = d->program->keep;
+    there.size = (uint32_t)size;
+  }
+  m.stepped = 0;
+  m.kept = out;
+  m.kept_end = out + cap;
+  pk_declared_texts(d, &pc, &m, data, &there, NULL, NULL);
+  return (int)(m.kept - out);
+}

@@ -1,0 +1,188 @@
+"""What replies repeat of their request: ``FromRequest``, and the parts that the engine keeps for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from construct import expr
+
+from protokit.errors import DeclarationError, RemoteProtocolError
+from protokit.wire import views
+from protokit.wire.layout import (
+    ChunkList,
+    Delimited,
+    FieldPath,
+    Integer,
+    Node,
+    Section,
+    path_of,
+    show,
+    walk,
+)
+
+if TYPE_CHECKING:
+    from protokit.wire.program import Emit
+
+PARTS = 7
+ROOM = 256  # bytes, with one in front of each part of variable size
+TEXT_MAX = 255
+CUT, WHOLE, FIXED, INTEGER = range(4)
+
+
+class FromRequest:
+    """In a reply's values: what stands in the request that is answered.
+
+    Args:
+        field: ``this.NAME``, an integer or a section; or a view, such as ``HEAD["id"]``.
+        max: the most bytes of it, 255 at most; without it what is left of the room (256 bytes for all
+            parts, one more each) is shared.
+        whole: what is longer is left out; else it is cut.
+    """
+
+    def __init__(self, field: Any, *, max: int | None = None, whole: bool = False) -> None:  # noqa: A002  # as of Until
+        if max is not None and not 1 <= max <= TEXT_MAX:
+            raise DeclarationError(f"FromRequest: max={max} was given, 1 to {TEXT_MAX} bytes can be kept")
+        self.field = field
+        self.max = max
+        self.whole = whole
+
+    @property
+    def view(self) -> views.View:
+        """How it is found."""
+        return views.as_view(self.field)
+
+    @property
+    def key(self) -> Any:
+        """What is the same of two that mean the same."""
+        return (_key(self.view), self.max, self.whole)
+
+
+@dataclass(frozen=True)
+class Part:
+    """Something that is kept of a request, as the engine has it (``pk_program_part``).
+
+    Attributes:
+        view: how it is found; of an integer too, whose path it has.
+        most: bytes.
+    """
+
+    view: views.View
+    form: int
+    most: int
+
+    @property
+    def path(self) -> FieldPath:
+        """Of an integer."""
+        return self.view.path if isinstance(self.view, views.Text) else ()
+
+    def of(self, request: Any) -> Any:
+        """What a reply is given of a parsed request."""
+        if self.form == INTEGER:
+            return views.value_at(request, self.path) or 0
+        try:
+            found = self.view.get(request) or b""
+        except RemoteProtocolError:  # a malformed map: nothing is found in it
+            found = b""
+        if self.form == FIXED:
+            return found.ljust(self.most, b"\0")
+        return b"" if self.form == WHOLE and len(found) > self.most else found[: self.most]
+
+    @property
+    def empty(self) -> Any:
+        """What stands there where nothing was kept."""
+        return 0 if self.form == INTEGER else b"\0" * self.most if self.form == FIXED else b""
+
+
+class Parts:
+    """All that the replies of a format repeat.
+
+    Args:
+        nodes: of the format.
+        replies: the values of each.
+
+    Raises:
+        DeclarationError: it is more than can be kept.
+    """
+
+    def __init__(self, nodes: tuple[Node, ...], replies: Iterator[Mapping[str, Any]]) -> None:
+        asked = {one.key: one for values in replies for one in _all(values)}
+        if any(views.computed([one.view]) for one in asked.values()):
+            raise DeclarationError(
+                "FromRequest: a text that is made of an integer is not repeated; name the integer itself"
+            )
+        if len(asked) > PARTS:
+            raise DeclarationError(
+                f"FromRequest: replies repeat {len(asked)} parts of a request, at most {PARTS} are kept"
+            )
+        fixed = {key: _fixed(nodes, one) for key, one in asked.items()}
+        taken = sum(
+            part.most if part else (one.max or 0) + 1
+            for part, one in zip(fixed.values(), asked.values(), strict=True)
+        )
+        open_ = [key for key, one in asked.items() if fixed[key] is None and one.max is None]
+        share = min((ROOM - taken) // max(len(open_), 1), TEXT_MAX)
+        if share < int(bool(open_)):
+            raise DeclarationError(
+                f"FromRequest: the parts that replies repeat take {taken} bytes, of {ROOM} that are kept; "
+                "say how long they may be: FromRequest(this.NAME, max=32)"
+            )
+        self.numbers = {key: number for number, key in enumerate(asked)}
+        self.all = tuple(
+            fixed[key] or Part(one.view, WHOLE if one.whole else CUT, one.max or share)
+            for key, one in asked.items()
+        )
+
+    @staticmethod
+    def room(piece: Emit) -> int:
+        """Bytes that a piece of a reply may take of it."""
+        return TEXT_MAX if piece.what.startswith("EMIT_PART") else 0
+
+    def number(self, one: FromRequest) -> int:
+        """Which part that is."""
+        return self.numbers[one.key]
+
+    def of(self, one: FromRequest) -> Part:
+        """The part that is kept for it."""
+        return self.all[self.number(one)]
+
+
+def _all(values: Mapping[str, Any]) -> Iterator[FromRequest]:
+    for value in values.values():
+        if isinstance(value, Mapping):
+            yield from _all(value)
+        for one in value if isinstance(value, list) else [value]:
+            if isinstance(one, FromRequest):
+                yield one
+
+
+def _fixed(nodes: tuple[Node, ...], one: FromRequest) -> Part | None:
+    """A part that always has the same size."""
+    if not isinstance(one.field, expr.Path):
+        return None
+    path = path_of(one.field, (), ("FromRequest",))
+    found = [node for node in walk(nodes) if getattr(node, "path", None) == path]
+    integers = {node.width for node in found if isinstance(node, Integer)}
+    if len(integers) == 1 and all(isinstance(node, Integer) for node in found):
+        return Part(one.view, INTEGER, integers.pop())
+    lengths = {node.length for node in found if isinstance(node, Section)}
+    if len(lengths) == 1 and all(isinstance(node, Section) for node in found):
+        (size,) = lengths
+        if isinstance(size, int) and 0 < size <= (one.max or TEXT_MAX):
+            return Part(one.view, FIXED, size)
+    if not any(isinstance(node, Section | Delimited | ChunkList) for node in found):
+        raise DeclarationError(
+            f"FromRequest: {show(path)} is no field of the format that is an integer of whole bytes or a "
+            "section"
+        )
+    return None
+
+
+def _key(value: Any) -> Any:
+    """Of a view, whatever it is made of."""
+    if isinstance(value, views.View | views.Split | views.Pairs | views.Found):
+        return (type(value).__name__, *((name, _key(inner)) for name, inner in sorted(vars(value).items())))
+    if isinstance(value, tuple):
+        return tuple(_key(one) for one in value)
+    return value if isinstance(value, int | str | bytes) else id(value)

@@ -1,0 +1,260 @@
+"""Replies that repeat parts of their request: kept by the engine, and the same that the reference builds."""
+
+from __future__ import annotations
+
+import pytest
+from construct import (
+    Bytes,
+    Check,
+    GreedyBytes,
+    If,
+    Int8ub,
+    Int16ub,
+    Int16ul,
+    Int32sb,
+    Int32sl,
+    Int32ub,
+    Prefixed,
+    Rebuild,
+    Struct,
+    len_,
+    this,
+)
+
+from protokit import Protocol, Status, native
+from protokit.errors import DeclarationError
+from protokit.testing.voices import DeclaredVoice
+from protokit.wire import ErrorText, FromRequest, Replies, Until, UVar, WireFormat, crc32, kept, lines, split
+
+NAME = FromRequest(this.name)
+
+
+def made(*fields, error, ack=None, drain=None, **more):
+    """Kind 1: an answer; 2 and 3: heartbeats."""
+
+    def values(kind, some):
+        return lambda *_: {"kind": kind, **some}
+
+    more.setdefault("id", this.id)
+    return WireFormat(
+        Struct("kind" / Int8ub, "id" / Int16ub, *fields),
+        response=(this.kind == 1) | (this.kind == 3),
+        heartbeat=(this.kind == 2) | (this.kind == 3),
+        drain=this.kind == 4,
+        replies=Replies(
+            error=values(1, error),
+            ack=None if ack is None else values(3, ack),
+            drain=None if drain is None else values(4, drain),
+        ),
+        **more,
+    )
+
+
+def thrift(**error):
+    """Like Thrift: a total, the method's name, its call, and a checksum behind it."""
+    return made(
+        "total" / Rebuild(Int32ub, len_(this.name) + len_(this.body) + 9),
+        "name" / Prefixed(Int32ub, GreedyBytes),
+        "body_size" / Rebuild(Int16ub, len_(this.body)),
+        "body" / Bytes(this.body_size),
+        "sum" / Int32ub,
+        service=this.name,
+        checksum=crc32(this.sum, over="before"),
+        error={"name": NAME, "body": ErrorText(), **error},
+    )
+
+
+def asked(wire, **values):
+    return wire.build({"kind": 0, "id": 7, **values})
+
+
+def said(wire, request, text="why not", limit=8 << 20):
+    """The engine's error, which is the reference's where that can read the request."""
+    one = native.frame(wire.address, request, limit)
+    keeps = native.keep(wire.address, request, limit)
+    reply = native.error(wire.address, Status.TIMEOUT, one.id, one.context, text.encode(), keeps)
+    if one.result == 0:
+        assert reply == DeclaredVoice(Protocol("x", wire)).error(Status.TIMEOUT, request, text)
+    return wire.message(reply)
+
+
+@pytest.mark.parametrize("name", [b"", b"add", b"a" * 255, b"b" * 256, b"c" * 5000])
+def test_an_error_repeats_the_methods_name_and_lengths_and_checksum_are_right(name):
+    wire = thrift()
+    answer = said(wire, asked(wire, name=name, body=b"x" * 300))
+    assert (answer.kind, answer.id) == ("response", 7)
+    assert (answer.fields.name, answer.fields.body) == (name[:255], b"why not")
+    assert answer.fields.total == len(answer.fields.name) + len(b"why not") + 9
+
+
+def test_a_request_that_is_refused_half_read_is_answered_with_what_has_come():
+    wire = thrift()
+    request = asked(wire, name=b"add", body=b"x" * 300)
+    assert native.frame(wire.address, request, 100).result == -3
+    assert said(wire, request, limit=100).fields.name == b"add"
+    assert said(wire, request[:-300], limit=100).fields.name == b"add"
+    assert said(wire, request[:12], limit=100).fields.name == b""  # of the name only a byte has come
+    wrong = request[:-1] + bytes([request[-1] ^ 1])
+    assert native.frame(wire.address, wrong).result == -2
+    assert said(wire, wrong).fields.name == b"add"
+
+
+def test_what_is_too_long_is_cut_or_left_out():
+    for whole, there in ((False, b"a" * 8), (True, b"")):
+        wire = thrift(name=FromRequest(this.name, max=8, whole=whole))
+        for name in (b"a" * 8, b"a" * 7):
+            assert said(wire, asked(wire, name=name, body=b"")).fields.name == name
+        assert said(wire, asked(wire, name=b"a" * 9, body=b"")).fields.name == there
+
+
+def test_integers_and_sections_of_fixed_size_come_back_in_any_byte_order():
+    wire = made(
+        "seq" / Int32sl,
+        "again" / Int32sb,
+        "trace" / If(this.seq != 0, Bytes(4)),
+        "text" / Prefixed(Int16ub, GreedyBytes),
+        error={"seq": 0, "again": FromRequest(this.seq), "text": [FromRequest(this.trace), ErrorText()]},
+    )
+    for seq in (1, -2, 1 << 30):
+        answer = said(wire, asked(wire, seq=seq, again=9, trace=b"abcd", text=b"")).fields
+        assert (answer.again, answer.text) == (seq, b"abcdwhy not")
+    answer = said(wire, asked(wire, seq=0, again=9, trace=None, text=b"")).fields
+    assert (answer.again, answer.text) == (0, b"\0\0\0\0why not")
+
+
+def test_views_are_repeated_among_fixed_bytes_and_the_errors_text():
+    head = lines(this.head, ":", "\n")
+    wire = made(
+        "head" / Until(b"\0", max=500),
+        "body" / Prefixed(UVar(3), GreedyBytes),
+        service=head["to"],
+        error={
+            "head": [
+                b"id:",
+                FromRequest(head["id"], max=20),
+                b"\nsub:",
+                FromRequest(split(head["to"], "/", 2)[1]),
+            ],
+            "body": [b'{"to":"', FromRequest(head["to"]), b'","error":"', ErrorText(before=b"!"), b'"}'],
+        },
+    )
+    answer = said(wire, asked(wire, head=b"id:5\nto:a/b", body=b"")).fields
+    assert answer.head == b"id:5\nsub:b"
+    assert answer.body == b'{"to":"a/b","error":"!why not"}'
+    assert said(wire, asked(wire, head=b"nothing", body=b"")).fields.head == b"id:\nsub:"
+
+
+def test_a_delimiter_in_what_is_repeated_does_not_end_the_section():
+    wire = made(
+        "name" / Prefixed(Int8ub, GreedyBytes),
+        "line" / Until(b"\r\n", max=300),
+        error={"name": b"", "line": [FromRequest(this.name), b" ", ErrorText()]},
+    )
+    request = asked(wire, name=b"a\r\nb", line=b"")
+    one = native.frame(wire.address, request)
+    reply = native.error(wire.address, 4, one.id, one.context, b"no", native.keep(wire.address, request))
+    assert wire.message(reply).fields.line == b"a  b no"
+
+
+def test_the_answer_to_a_heartbeat_and_the_signal_to_go_repeat_too():
+    wire = made(
+        "name" / Prefixed(Int8ub, GreedyBytes),
+        "more" / Int16ul,
+        "last" / Int16ul,
+        error={"name": b"", "more": 0, "last": 0},
+        ack={"name": NAME, "more": FromRequest(this.last), "last": 0},
+        drain={"name": NAME, "more": 0, "last": 0},
+    )
+    beat = wire.build({"kind": 2, "id": 9, "name": b"ada", "more": 1, "last": 0x1234})
+    ack = native.heartbeat_ack(wire.address, beat)
+    assert ack == DeclaredVoice(Protocol("x", wire)).ack(beat)
+    fields = wire.message(ack).fields
+    assert (fields.id, fields.name, fields.more) == (9, b"ada", 0x1234)
+    request = asked(wire, name=b"bob", more=0, last=0)
+    signal = native.drain(wire.address, 0, native.keep(wire.address, request))
+    assert wire.message(signal).fields.name == b"bob"
+    assert wire.message(native.drain(wire.address, 0)).fields.name == b""
+
+
+def test_what_is_given_back_is_not_believed():
+    """Whatever is said to have been kept, a whole frame is built."""
+    wire = thrift()
+    for keeps in (b"\xff", b"\x05abc", b"\x03abcdef", b"\0" * 256, b"\x02"):
+        reply = native.error(wire.address, Status.TIMEOUT, 7, 0, b"no", keeps)
+        assert wire.message(reply).size == len(reply)
+
+
+def test_only_who_repeats_something_keeps_anything():
+    wire = made("text" / Prefixed(Int16ub, GreedyBytes), error={"text": ErrorText()})
+    assert native.keep(wire.address, asked(wire, text=b"x")) == b""
+    assert wire.meaning.parts == ()
+    assert len(native.keep(thrift().address, asked(thrift(), name=b"add", body=b""))) == 4
+
+
+TEXT = ("text" / Prefixed(Int16ub, GreedyBytes),)
+
+
+@pytest.mark.parametrize(
+    ("fields", "error", "reason"),
+    [
+        (TEXT, {"text": FromRequest(this.none)}, "FromRequest: none is no field of the format"),
+        (TEXT, {"text": FromRequest(5)}, "5 is no section"),
+        (
+            (*TEXT, "n" / Int8ub),
+            {"text": b"", "n": FromRequest(this.id)},
+            "n takes an integer of 2 bytes from the request, and is none",
+        ),
+        ((*TEXT, "n" / UVar(2)), {"text": b"", "n": FromRequest(this.n)}, "n is no field of the format that"),
+        (
+            ("text" / Prefixed(Int8ub, GreedyBytes),),
+            {"text": [b"12", FromRequest(this.text)]},
+            "has 1 bytes to count up to 257 bytes from the request; say how many",
+        ),
+        (
+            TEXT,
+            {"text": [FromRequest(this.text, max=200), FromRequest(this.text, max=201)]},
+            "the parts that replies repeat take 403 bytes, of 256 that are kept",
+        ),
+        (
+            TEXT,
+            {"text": [FromRequest(this.text, max=n) for n in range(1, 9)]},
+            "replies repeat 8 parts of a request, at most 7 are kept",
+        ),
+        (
+            TEXT,
+            {"text": [FromRequest(this.text), FromRequest(this.text)]},
+            "the same FromRequest stands in it twice",
+        ),
+        ((*TEXT, Check(this.id != 3)), {"text": b"", "fixed": NAME}, "name is no field of the format"),
+    ],
+)
+def test_what_cannot_be_repeated_is_refused(fields, error, reason):
+    with pytest.raises(DeclarationError, match=reason):
+        made(*fields, error=error)
+
+
+def test_more_than_fits_a_part_is_refused():
+    with pytest.raises(DeclarationError, match="max=256 was given, 1 to 255 bytes can be kept"):
+        FromRequest(this.name, max=256)
+
+
+def test_a_heartbeat_is_no_reply():
+    with pytest.raises(DeclarationError, match="FromRequest is for replies, and this is none"):
+        WireFormat(
+            Struct("kind" / Int8ub, "id" / Int8ub, "name" / Prefixed(Int8ub, GreedyBytes)),
+            id=this.id,
+            response=this.kind == 1,
+            heartbeat=this.kind == 2,
+            replies=Replies(
+                error=lambda status, variant: {"kind": 1, "name": NAME},
+                heartbeat=lambda variant: {"kind": 2, "name": NAME},
+            ),
+        )
+
+
+def test_kept_integers_stay_in_the_context():
+    wire = made(
+        "codec" / Int8ub, *TEXT, keep=(this.codec,), error={"codec": kept(this.codec), "text": ErrorText()}
+    )
+    assert said(wire, asked(wire, codec=9, text=b"")).fields.codec == 9
+    assert native.keep(wire.address, asked(wire, codec=9, text=b"")) == b""
