@@ -94,3 +94,69 @@ def test_framing_is_told_who_sent_it(world, lines):
     assert lines.whose() == 1
     world.feed(world.only_upstream(), b"R0.=ok\n")
     assert lines.whose() == 2
+
+
+class TestWhileTheProtocolIsNotKnown:
+    """Several protocols on a port: each candidate's framing goes on where it stopped."""
+
+    @pytest.mark.parametrize("fallback", [0, 1])
+    def test_a_long_first_frame_is_looked_at_once_by_each_candidate_and_by_the_chosen_one(
+        self, lines, wide, fallback
+    ):
+        codecs = [wide.address, lines.address["ordered"], lines.address["pingpong"]]
+        world = World(table(codecs, limits=BIG, fallback=fallback))
+        client = world.client()
+        request = b"Q1.=svc m " + b"x" * (MEGABYTE // 4) + b"\n"
+        before = lines.looked()
+        feed_bytes(world, client, request)
+        assert lines.looked() - before <= 3 * len(request)
+        up = world.only_upstream()
+        assert bytes(world.got[up]) == request
+        world.feed(up, b"R0.=ok\n")
+        assert bytes(world.got[client]) == b"R0.=ok\n"
+
+    def test_what_it_remembers_is_given_back_when_the_protocol_is_known(self, lines):
+        alone = World(table([lines.address["ordered"]]))
+        alone.client()
+        world = World(table([lines.address["ordered"], lines.address["pingpong"]]))
+        client = world.client()
+        assert world.stat("buffer_bytes") == 0
+        world.feed(client, b"Q1.=svc")
+        assert world.stat("buffer_bytes") > alone.stat("buffer_bytes")
+        world.feed(client, b" m x\n")
+        world.batch(("error", world.only_upstream()))
+        assert world.stat("buffer_bytes") == alone.stat("buffer_bytes")
+        passed = World(table([lines.address["ordered"], lines.address["pingpong"]], fallback=1))
+        client = passed.client()
+        passed.feed(client, b"Q1")
+        passed.feed(client, b"?" * 70_000)
+        passed.batch(("eof", client))
+        passed.wait(1000)
+        assert passed.stat("fallback_active") == 1
+        assert passed.stat("buffer_bytes") == 0
+
+    def test_one_without_memory_for_it_is_closed(self, lines):
+        world = World(table([lines.address["ordered"], lines.address["pingpong"]], limits={"buffer": 40}))
+        client = world.client()
+        world.feed(client, b"Q1.=svc")
+        assert world.closed == {client: 1}
+        assert world.stat("closed_over_budget") == 1
+
+    def test_a_reload_has_it_begin_again_with_the_codecs_of_the_new_table(self, lines, wide):
+        world = World(table([lines.address["ordered"], lines.address["pingpong"]]))
+        client = world.client()
+        world.feed(client, b"Q1.=svc m")
+        world.apply(table([wide.address, lines.address["pingpong"], lines.address["multiplexed"]]))
+        world.feed(client, b" x\nQ1.=svc m y\n")
+        up = world.only_upstream()
+        assert bytes(world.got[up]) == b"Q1.=svc m x\n"  # one at a time
+
+    def test_nothing_is_asked_behind_a_verdict(self, lines, wide):
+        """Framing is asked once more at the end, by who waits for it."""
+        world = World(table([wide.address, lines.address["pingpong"], lines.address["ordered"]], fallback=1))
+        client = world.client()
+        world.feed(client, b"Q1.*svc m to the end\n")
+        world.wait(400)
+        world.feed(client, b"more")
+        world.batch(("eof", client))
+        assert bytes(world.got[world.only_upstream()]) == b"Q1.*svc m to the end\nmore"

@@ -298,8 +298,8 @@ MUTANTS = (
     Mutant(
         "an answer in order does not move to the next",
         "slots.c",
-        "PK_MODE_MULTIPLEXED) c->head_id++;\n  release",
-        "PK_MODE_MULTIPLEXED) (void)0;\n  release",
+        "in_order(c)) c->head_id++;\n  release",
+        "in_order(c)) (void)0;\n  release",
         "tests/dataplane/test_core.py::test_a_heartbeat_takes_no_place_among_answers_that_come_in_order[ordered]",
     ),
     Mutant(
@@ -710,7 +710,7 @@ MUTANTS = (
     ),
     Mutant(
         "where the cluster is known nobody connects before the first request",
-        "client.c",
+        "detect.c",
         "  pk_pinned_open(core, c, NULL);\n",
         "",
         "tests/dataplane/test_pinned.py::test_where_the_cluster_is_known_a_server_may_speak_first",
@@ -1720,8 +1720,8 @@ MUTANTS = (
     Mutant(
         "what a pinned client gave up is forgotten",
         "slots.c",
-        "  if (c->pinned || c->codec->mode != PK_MODE_MULTIPLEXED || is_narrow(",
-        "  if (c->codec->mode != PK_MODE_MULTIPLEXED || is_narrow(",
+        "  if (c->pinned || in_order(c) || is_narrow(",
+        "  if (in_order(c) || is_narrow(",
         "tests/dataplane/test_late_answers.py::test_a_late_answer_reaches_nobody_in_whatever_order[wide-True-time, second, second answer, first answer, more time]",
     ),
     Mutant(
@@ -1754,7 +1754,7 @@ MUTANTS = (
     ),
     Mutant(
         "a client does not keep its codec",
-        "client.c",
+        "detect.c",
         "  pk_codec_hold(codec);\n",
         "",
         "tests/dataplane/test_codecs_end.py::test_a_connection_keeps_its_codec_and_gives_it_back",
@@ -1924,5 +1924,21 @@ MUTANTS = (
         "if (in->a >> (i + 1) & 1) size += parts[i].size;",
         "",
         "tests/wire/test_from_request.py::test_an_error_repeats_the_methods_name_and_lengths_and_checksum_are_right",
+    ),
+    Mutant(
+        "a candidate's framing begins again for every byte",
+        "detect.c",
+        "  if (size == 0 || (c->framing != NULL && memcmp(",
+        "  if (size == 0 || (0 && memcmp(",
+        "tests/dataplane/test_framing_state.py::TestWhileTheProtocolIsNotKnown"
+        "::test_a_long_first_frame_is_looked_at_once_by_each_candidate_and_by_the_chosen_one[0]",
+    ),
+    Mutant(
+        "candidates of another table go on where others stopped",
+        "detect.c",
+        "memcmp(c->framing->data, &live->token, sizeof live->token) == 0)) return 0;",
+        "c->framing->end == 0)) return 0;",
+        "tests/dataplane/test_framing_state.py::TestWhileTheProtocolIsNotKnown"
+        "::test_a_reload_has_it_begin_again_with_the_codecs_of_the_new_table",
     ),
 )

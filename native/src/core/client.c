@@ -1,109 +1,11 @@
-/* client.c: connections of clients: which protocol they speak, what they ask, and their end. */
+/* client.c: connections of clients: what they ask, and their end. */
 #include "core/internal.h"
 
 /* The longest frame whose end is waited for when it was refused, bytes. */
 enum { MAX_SKIP = 64 * 1024 * 1024 };
 
-/* What a listener's codecs say of a beginning. More bytes only take candidates out or make their frame whole:
- * so the choice depends on the bytes, not on how they came. */
-typedef struct candidates {
-  uint32_t possible;     /* whose beginning it is, well formed or not */
-  const pk_codec *only;  /* the last of them that is sure of its beginning */
-  const pk_codec *chosen; /* whose frame is whole, with none in front that is still open */
-  const pk_codec *whole; /* the first with a whole frame */
-  const pk_codec *fits;  /* the first that is open and sure of its beginning */
-  uint32_t open, need;   /* those whose frame is not whole; the least that one of them waits for */
-} candidates;
-
-static candidates candidates_of(const pk_core *core, const pk_table *t, const pk_table_listener *l,
-                                const uint8_t *data, size_t size, int ended) {
-  candidates found = {.need = UINT32_MAX};
-  uint32_t limit = core->limits.frame;
-  for (uint32_t i = 0; size > 0 && i < l->codec_count && found.chosen == NULL; i++) {
-    const pk_codec *codec = pk_table_codec_at(t, l->codec + i);
-    int sure = codec->probe(codec, data, size);
-    if (sure != PK_OK && sure != PK_MORE) continue;
-    pk_frame f = {.from = PK_FROM_CLIENT, .ended = ended && codec->ends};
-    int result = pk_frame_alone(codec, data, size, limit, &f);
-    if (result == PK_ERR_MAGIC) continue;
-    found.possible++;
-    if (sure == PK_OK) found.only = codec;
-    if (result == PK_OK && sure == PK_OK) {
-      if (found.open == 0) found.chosen = codec;
-      if (found.whole == NULL) found.whole = codec;
-    } else if (result >= 0 && size < limit) {
-      uint32_t need = result == PK_MORE && f.need > size ? f.need : (uint32_t)size + 1;
-      if (need < found.need) found.need = need;
-      if (found.fits == NULL && sure == PK_OK) found.fits = codec;
-      found.open++;
-    }
-  }
-  return found;
-}
-
-void pk_client_speak(pk_core *core, pk_conn *c, const pk_codec *codec) {
-  c->codec = codec;
-  pk_codec_hold(codec);
-  c->pinned = (uint8_t)pk_codec_is_pinned(codec);
-  c->named = pk_id_max(codec) > 0;
-  c->serial = codec->mode == PK_MODE_PINGPONG;
-  if (pk_conn_remember(core, c) != 0) {
-    PK_STAT_ADD(core->stats.closed_over_budget, 1);
-    pk_conn_drop(core, c, PK_LOST_BUDGET, 0);
-    return;
-  }
-  pk_greeting_begin(core, c);
-  pk_pinned_open(core, c, NULL);
-}
-
-enum { EARLY = 0, LATE, ENDED }; /* more may come; no more time; no more bytes */
-
-/* Decides which protocol it speaks, from all it has sent, or that it is to be passed on. PK_MORE: *need bytes. */
-static int detect(pk_core *core, pk_conn *c, const uint8_t *data, size_t size, int when, uint32_t *need) {
-  const pk_table *t = pk_conn_live(core, c)->table;
-  const pk_table_listener *l = pk_listener_of(t, c);
-  int fallback = l != NULL && l->fallback != PK_NONE;
-  candidates found = {0};
-  if (l != NULL) found = candidates_of(core, t, l, data, size, when == ENDED);
-  const pk_codec *codec = found.chosen;
-  /* The only one left answers for itself, with its own errors. */
-  if (codec == NULL && found.possible == 1 && !fallback) codec = found.only;
-  if (codec == NULL && when != EARLY) codec = found.whole;
-  if (codec == NULL && when == LATE && !fallback) codec = found.fits;
-  if (codec != NULL) {
-    pk_client_speak(core, c, codec);
-    return PK_OK;
-  }
-  if (found.open > 0 && when == EARLY) {
-    *need = found.need;
-    return PK_MORE;
-  }
-  if (fallback) {
-    pk_pair_begin(core, c);
-    return PK_OK;
-  }
-  PK_STAT_ADD(core->stats.undetected, 1);
-  return PK_ERR_MAGIC;
-}
-
-static int detect_early(pk_core *core, pk_conn *c, const uint8_t *data, size_t size, uint32_t *need) {
-  return detect(core, c, data, size, EARLY, need);
-}
-
-/* Decide on what there is. */
-static void decide(pk_core *core, pk_conn *c, int when) {
-  const uint8_t *data = c->in == NULL ? NULL : c->in->data + c->in->start;
-  uint32_t size = c->in == NULL ? 0 : c->in->end - c->in->start, need;
-  c->in_need = 0;
-  if (detect(core, c, data, size, when, &need) != PK_OK) {
-    pk_conn_close(core, c, 0);
-  } else if (!pk_conn_is_pair(c)) {
-    pk_conn_ready(core, c); /* framed in the next batch */
-  }
-}
-
 static void ended(pk_core *core, pk_conn *c) {
-  if (c->codec == NULL && c->state == PK_CONN_OPEN && c->in != NULL) decide(core, c, ENDED);
+  if (c->codec == NULL && c->state == PK_CONN_OPEN && c->in != NULL) pk_detect_now(core, c, 1);
 }
 
 /* What replies will need of its request, of which `size` bytes are there. */
@@ -337,7 +239,7 @@ static void fired(pk_core *core, pk_conn *c) {
   if (c->leave_by != 0 && core->now >= c->leave_by) {
     leave(core, c);
   } else if (undecided(core, c)) {
-    decide(core, c, LATE);
+    pk_detect_now(core, c, 0);
   } else if (c->in_flight == 0 || c->out_bytes > 0) {
     PK_STAT_ADD(core->stats.closed_idle, 1);
     pk_conn_close(core, c, 0);
@@ -359,7 +261,7 @@ const pk_kind pk_client = {
     .lingers = 1,
     .frame = client_frame,
     .bad = bad,
-    .detect = detect_early,
+    .detect = pk_detect,
     .settle = settle,
     .ended = ended,
     .half = half,

@@ -16,6 +16,7 @@
  *   reply.c, delay.c, filter.c  steps of a plan
  *   server.c    connections of servers
  *   pair.c      connections of no known protocol, passed on byte by byte
+ *   detect.c    which protocol a client speaks
  *   client.c    connections of clients
  *   core.c      life of a core, batches
  *
@@ -542,9 +543,15 @@ void pk_conn_heartbeat_ack(pk_core *core, pk_conn *c, const uint8_t *data, const
 /* Copy a frame to the connection's output; NULL (and nothing done) without memory. */
 uint8_t *pk_conn_send(pk_core *core, pk_conn *c, const uint8_t *data, uint32_t size);
 
+/* detect.c */
+void pk_client_speak(pk_core *core, pk_conn *c, const pk_codec *codec); /* it speaks that protocol */
+/* Which protocol a client speaks, from all that it has sent, or that it is to be passed on: PK_OK, also when it was closed;
+ * PK_MORE: *need bytes; PK_ERR_MAGIC. */
+int pk_detect(pk_core *core, pk_conn *c, const uint8_t *data, size_t size, uint32_t *need);
+void pk_detect_now(pk_core *core, pk_conn *c, int ended); /* no more comes, or there is no more time */
+
 /* client.c */
 extern const pk_kind pk_client;
-void pk_client_speak(pk_core *core, pk_conn *c, const pk_codec *codec); /* it speaks that protocol */
 
 /* server.c */
 extern const pk_kind pk_server;
