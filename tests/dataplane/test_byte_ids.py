@@ -78,6 +78,15 @@ def test_clients_with_the_same_id_at_the_same_time_get_their_own_answers(any_):
     assert world.stat("answers_unmatched") == 0
 
 
+def test_clients_are_told_that_the_proxy_drains(shared):
+    world = World(table([shared.address]))
+    client = world.client()
+    world.feed(client, shared.frame(1, shared.ids()[0], b"a.B m x"))
+    world.batch(("drain",))
+    assert bytes(world.got[client]) == shared.wire.ask.drain(0)
+    assert world.stat("drains_sent") == 1
+
+
 def test_servers_see_ids_of_the_declared_form(shared):
     world = World(table([shared.address]))
     client = world.client()

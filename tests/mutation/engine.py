@@ -1941,4 +1941,11 @@ MUTANTS = (
         "tests/dataplane/test_framing_state.py::TestWhileTheProtocolIsNotKnown"
         "::test_a_reload_has_it_begin_again_with_the_codecs_of_the_new_table",
     ),
+    Mutant(
+        "a drain is not sent where it would need a request's id",
+        "notice.c",
+        " || n->kind == PK_NOTICE_DRAIN",
+        "",
+        "tests/dataplane/test_byte_ids.py::test_clients_are_told_that_the_proxy_drains[hexed]",
+    ),
 )

@@ -33,7 +33,7 @@ static int build(const pk_codec *c, const pk_notice *n, uint64_t number, uint8_t
 }
 
 int pk_notice_build(const pk_codec *c, const pk_notice *n, uint8_t *to) {
-  if (pk_id_max(c) == 0) return build(c, n, n->number, to);
+  if (pk_id_max(c) == 0 || n->kind == PK_NOTICE_DRAIN) return build(c, n, n->number, to); /* a drain is about no request */
   uint8_t *from = to + pk_id_room(c, most(c, n));
   int size = build(c, n, 0, from);
   if (size <= 0) return size;
