@@ -24,10 +24,10 @@ run: $(VENV)/.installed
 	$(BIN)/python examples/demo.py --keep-running
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest -n auto --dist loadfile $(TESTS) --ignore tests/interop -m "not slow" $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist worksteal $(TESTS) --ignore tests/interop -m "not slow" --quick $(ARGS)
 
 test-all: $(VENV)/.test
-	$(BIN)/python -m pytest -n auto --dist loadfile $(TESTS) --ignore tests/interop $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist worksteal $(TESTS) --ignore tests/interop $(ARGS)
 
 interop: $(VENV)/.test
 	tests/interop/install.sh

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import os
 import struct
@@ -25,7 +26,27 @@ settings.load_profile("protokit")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--examples", type=int, default=40, help="random worlds of each kind")
+    parser.addoption("--quick", action="store_true", help="a fifth of the random frames and worlds")
     parser.addoption("--shrink", action="store_true", help="make a failing random world small (minutes)")
+
+
+def pytest_collection_finish() -> None:
+    """Eleven thousand tests stay until the end: no collection of garbage looks at them again."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--quick"):
+        config.option.examples //= 5
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The kit's classes, in whatever folder they are."""
+    if config.getoption("--quick"):
+        for kit in {item.cls for item in items if isinstance(item, pytest.Function)}:
+            if hasattr(kit, "examples"):
+                kit.examples //= 5
 
 
 class Toy:

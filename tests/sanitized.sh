@@ -25,7 +25,7 @@ done
 unset CFLAGS LDFLAGS
 # Without Python's own allocator every bytes object is a block of its own: a read past it is seen.
 cd "$out"
-PYTHONMALLOC=malloc "$python" -m pytest -n auto --dist loadfile -q -p no:cacheprovider --examples 25 \
+PYTHONMALLOC=malloc "$python" -m pytest -n auto --dist worksteal -q -p no:cacheprovider --examples 25 \
   tests/dataplane tests/wire tests/test_routes.py tests/test_table.py tests/e2e/test_growth.py plugins
 "$python" - <<'CHECK'
 import protokit.native

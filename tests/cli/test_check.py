@@ -58,18 +58,19 @@ PAGES = {"asks": page(1, 9, b"svc", b"hello"), "answers": page(2, 9, b"", b"yes"
 
 
 def test_a_plugins_source_in_the_working_folder_is_not_what_is_tried(tmp_path):
-    (tmp_path / "protokit_sofarpc").mkdir()
-    (tmp_path / "protokit_sofarpc" / "__init__.py").write_text("raise ImportError('not built here')")
-    golden = Path(__file__).parents[1] / "golden" / "bolt.jsonl"
+    (tmp_path / "protokit_dubbo").mkdir()
+    (tmp_path / "protokit_dubbo" / "__init__.py").write_text("raise ImportError('not built here')")
+    golden = Path(__file__).parents[1] / "golden" / "dubbo.jsonl"
     few = ("--time", "1s", "--examples", "1", "--golden", golden)  # not enough for all checks to pass
-    text = check(tmp_path, "bolt", *few, code=None, python=("-P", "-m", "protokit"))
+    text = check(tmp_path, "dubbo", *few, code=None, python=("-P", "-m", "protokit"))
     assert re.search(r"\d\d of \d\d checks pass on", text), text
 
 
 def test_a_codec_in_c_without_a_reference_or_enough_vectors_is_bronze(tmp_path):
     native(tmp_path, TOY.read_text())
     vectors(tmp_path, TOYS, **ORIGIN)
-    text = check(tmp_path, "page.py", "--time", "2s")
+    few = ("--time", "2s", "--examples", 20)
+    text = check(tmp_path, "page.py", *few)
     assert "grade: bronze (silver wants reference)\n" in text
     for line in (
         "loads        ok      the file page.py",
@@ -91,7 +92,7 @@ def test_a_codec_in_c_without_a_reference_or_enough_vectors_is_bronze(tmp_path):
         text
     )
     vectors(tmp_path, TOYS, origin="not captured", source="acme-rpc 1.2.3")
-    found = json.loads(check(tmp_path, "page.py", "--time", "1s", "--json"))
+    found = json.loads(check(tmp_path, "page.py", *few, "--json"))
     assert (found["grade"], found["why"]) == ("bronze", "silver wants reference")
     assert [one["step"] for one in found["steps"]] == list(ALL)
 

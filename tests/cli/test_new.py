@@ -45,11 +45,25 @@ def test_it_writes_a_package_and_says_what_to_do_next(tmp_path):
         assert json.loads(line)["origin"] == "made by hand"  # nobody takes them for a peer's
 
 
-@pytest.mark.parametrize("name", ["mail", "acme-rpc", "class", "a_1"])
+NAMES = ["mail", "class", "a_1", "acme-rpc"]
+
+
+@pytest.mark.parametrize(
+    "name", [*(pytest.param(one, marks=pytest.mark.slow) for one in NAMES[:-1]), NAMES[-1]]
+)
 def test_its_tests_pass_at_once(name, tmp_path):
+    its_tests_pass(name, tmp_path)
+
+
+@pytest.mark.parametrize("name", NAMES[:-1])
+def test_its_golden_vectors_pass_whatever_its_name(name, tmp_path):
+    its_tests_pass(name, tmp_path, "-k", "golden")
+
+
+def its_tests_pass(name, tmp_path, *options):
     assert new(name, "--directory", "it", cwd=tmp_path).returncode == 0
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"],
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options],
         cwd=tmp_path / "it",
         env={**os.environ, "PYTHONPATH": str(tmp_path / "it")},
         capture_output=True,

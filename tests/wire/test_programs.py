@@ -296,7 +296,9 @@ def test_what_is_accepted_of_all_neighbours_of_a_program_runs(name):
 
 @settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.data())
-@pytest.mark.parametrize("name", formats())
+@pytest.mark.parametrize(
+    "name", [one if one == "branches" else pytest.param(one, marks=pytest.mark.slow) for one in formats()]
+)
 def test_what_is_accepted_of_random_programs_runs(name, data):
     """Any bytes of any table of the image: what is not refused can be run on any frame."""
     wire = formats()[name]
