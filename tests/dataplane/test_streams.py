@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from world import LIMITS, World, table
+from course import Course
+from world import LIMITS
 
 OK, APP_ERROR, NO_SERVICE, BAD_REQUEST, TIMEOUT, OVERLOADED, UNAVAILABLE = range(7)
 KINDS = ["wide", "narrow", "brief", "named", "own", "ordered", "pingpong"]
@@ -19,46 +20,6 @@ def toy(request, toys):
 @pytest.fixture(params=[False, True], ids=["shared", "pinned"])
 def pinned(request):
     return request.param
-
-
-class Course:
-    """One client with a request under id 5, its server, and what goes to and fro."""
-
-    def __init__(self, toy, *, pinned=False, **more) -> None:
-        self.toy = toy
-        self.world = World(table([toy.address], pinned=pinned, **more))
-        self.client = self.world.client()
-
-    def ask(self, body=b"svc m first", client=None, number=5):
-        """The id under which the server gets it."""
-        self.world.feed(self.client if client is None else client, self.toy.request(number, body))
-        return self.asked(body)
-
-    def asked(self, body):
-        for up in list(self.world.upstreams):
-            for kind, _, number, text in self.world.take(self.toy, up):
-                if kind == self.toy.REQUEST:
-                    assert text == body
-                    self.up = up
-                    return number
-        raise AssertionError("no server was asked")
-
-    def say(self, number, body, *, more=True, kind=None, status=OK, up=None):
-        kind = self.toy.RESPONSE if kind is None else kind
-        self.world.feed(
-            self.up if up is None else up,
-            self.toy.frame(kind, number, body, status | (self.toy.MORE if more else 0)),
-        )
-
-    def heard(self, client=None):
-        """(kind, status, id, body) of what the client got."""
-        return self.world.take(self.toy, self.client if client is None else client)
-
-    def bodies(self, client=None):
-        return [one[3] for one in self.heard(client)]
-
-    def id(self, number=5):
-        return number if self.toy.id_bytes else 0
 
 
 def test_each_part_goes_on_at_once_under_the_clients_id_and_the_last_one_ends_it(toy, pinned):
@@ -461,11 +422,54 @@ def test_a_part_over_the_limit_fails_the_request_and_the_rest_goes_nowhere(toy):
         assert [one[1] for one in course.heard()] == [8]
     if toy.name in {"own", "pingpong"}:
         return
+    up = course.up
     mine = course.ask(b"svc m other", client=other, number=9)
-    course.say(number, b"late", kind=toy.PIECE)
-    course.say(number, b"late", kind=toy.PIECE, more=False)
+    course.say(number, b"late", kind=toy.PIECE, up=up)
+    course.say(number, b"late", kind=toy.PIECE, more=False, up=up)
     course.say(mine, b"mine", more=False)
     assert course.bodies(other) == [b"mine"]
+
+
+def test_in_order_nobody_new_is_put_behind_a_stream(toys):
+    """Whose time would be over before his turn, and end the stream with its connection."""
+    toy = toys["ordered"]
+    course = Course(toy)
+    course.ask()
+    first, other = course.up, course.world.client()
+    course.say(0, b"a")
+    course.ask(b"svc m other", client=other)
+    assert course.up != first
+    course.say(0, b"other", more=False)
+    course.say(0, b"b", more=False, up=first)
+    assert (course.bodies(), course.bodies(other)) == ([b"a", b"b"], [b"other"])
+    for _ in range(2):  # and then it takes requests again
+        course.ask(b"svc m again", client=course.world.client())
+        if course.up == first:
+            break
+        course.say(0, b"x")
+    assert course.up == first
+
+
+def test_in_order_whoever_is_behind_a_stream_already_does_not_end_it_with_his_time(toys, pinned):
+    toy = toys["ordered"]
+    course = Course(toy, pinned=pinned, max_connections=1)
+    course.ask()
+    other = course.client if pinned else course.world.client()
+    course.ask(b"svc m behind", client=other)
+    for n in range(6):
+        course.world.wait(TIME - 1000)
+        course.say(0, b"%d" % n)
+    got = [] if pinned else course.heard(other)
+    course.say(0, b"end", more=False)
+    course.say(0, b"late", more=False)  # to nobody
+    course.ask(b"svc m next", client=other)
+    course.say(0, b"next", more=False)
+    got += course.heard(other)
+    assert [one[3] for one in got if not one[1]][-1] == b"next"
+    assert len([one for one in got if one[1] == TIMEOUT]) == 1
+    assert b"late" not in [one[3] for one in got]
+    mine = [one[3] for one in got if one[1] & toy.MORE or one[3] == b"end"] or course.bodies()
+    assert mine == [b"0", b"1", b"2", b"3", b"4", b"5", b"end"]
 
 
 def test_parts_that_nobody_waits_for_are_dropped_and_counted(toy, pinned):

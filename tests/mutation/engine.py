@@ -236,7 +236,7 @@ MUTANTS = (
         "    if (client == NULL || !pk_conn_writes(client)) return;\n",
         "    if (client != NULL && !pk_conn_writes(client)) return;\n",
         "tests/dataplane/test_streams.py"
-        "::test_a_stream_without_ids_to_nobody_has_no_more_time_than_it_had[ordered]",
+        "::test_a_stream_without_ids_to_nobody_has_no_more_time_than_it_had[pingpong]",
     ),
     Mutant(
         "an error follows half a message",
@@ -280,6 +280,174 @@ MUTANTS = (
         "int whole = r->answer != NULL;",
         "tests/dataplane/test_streams.py"
         "::test_in_order_an_answer_waits_with_all_its_parts_and_nothing_comes_between",
+    ),
+    Mutant(
+        "a connection on which a stream runs in order takes requests",
+        "slots.c",
+        "  if (s != NULL && c->codec->mode == PK_MODE_ORDERED && !c->pinned) c->leaving |= PK_LEAVE_BUSY;\n",
+        "",
+        "tests/dataplane/test_streams.py::test_in_order_nobody_new_is_put_behind_a_stream",
+    ),
+    Mutant(
+        "a connection takes no requests any more when a stream has ended",
+        "slots.c",
+        "  c->leaving &= (uint8_t)~PK_LEAVE_BUSY;\n",
+        "",
+        "tests/dataplane/test_streams.py::test_in_order_nobody_new_is_put_behind_a_stream",
+    ),
+    Mutant(
+        "whoever waits behind a stream ends it with his time",
+        "slots.c",
+        "return !is_behind(core, c, a);",
+        "return 1;",
+        "tests/dataplane/test_streams.py"
+        "::test_in_order_whoever_is_behind_a_stream_already_does_not_end_it_with_his_time[shared]",
+    ),
+    Mutant(
+        "ping-pong clients' pieces are not read",
+        "conn.c",
+        " && c->partial_count == 0);",
+        ");",
+        "tests/dataplane/test_pieces.py"
+        "::test_pieces_follow_their_request_to_the_same_server_in_order[pingpong]",
+    ),
+    Mutant(
+        "a client that does not read does not hold its servers up",
+        "conn.c",
+        "own->flow |= PK_FLOW_PEER;",
+        "(void)own;",
+        "tests/dataplane/test_pieces.py::test_a_client_that_does_not_read_holds_up_its_own_server[wide]",
+    ),
+    Mutant(
+        "a server that was held up stays so",
+        "conn.c",
+        "pk_conn_goes_on(core, own, PK_FLOW_PEER);",
+        "(void)own;",
+        "tests/dataplane/test_pieces.py::test_it_is_read_on_when_half_has_gone[wide]",
+    ),
+    Mutant(
+        "a server that does not read does not hold its client up",
+        "pieces.c",
+        "  c->flow |= PK_FLOW_PEER;\n",
+        "  (void)c;\n",
+        "tests/dataplane/test_pieces.py"
+        "::test_a_server_that_does_not_read_holds_up_its_client_and_nobody_else[wide]",
+    ),
+    Mutant(
+        "a client that a server held up stays so when it is lost",
+        "pinned.c",
+        "  pk_conn_goes_on(core, client, PK_FLOW_PEER);\n",
+        "",
+        "tests/dataplane/test_pieces.py::test_a_server_that_is_lost_while_its_client_is_held_up[wide]",
+    ),
+    Mutant(
+        "a server that is not read is called silent",
+        "server.c",
+        "  if (c->flow & PK_FLOW_STOPS) {",
+        "  if (0) {",
+        "tests/dataplane/test_pieces.py::test_a_client_that_does_not_read_holds_up_its_own_server[wide]",
+    ),
+    Mutant(
+        "time runs for who is not heard",
+        "dispatch.c",
+        "  if (is_not_heard(core, r)) {",
+        "  if (0) {",
+        "tests/dataplane/test_pieces.py::test_a_client_that_does_not_read_holds_up_its_own_server[wide]",
+    ),
+    Mutant(
+        "pieces of a request that waits are read",
+        "client.c",
+        "  c->flow |= PK_FLOW_ASKED;\n",
+        "",
+        "tests/dataplane/test_pieces.py::test_while_a_filter_thinks_pieces_wait_unread[wide]",
+    ),
+    Mutant(
+        "pieces of a request that is sent are not read",
+        "pieces.c",
+        "  p->to = pk_conn_handle(c);\n  pk_conn_goes_on(core, client, PK_FLOW_ASKED);\n",
+        "  p->to = pk_conn_handle(c);\n",
+        "tests/dataplane/test_pieces.py::test_pieces_follow_their_request_to_the_same_server_in_order[wide]",
+    ),
+    Mutant(
+        "pieces of a request that was refused are not read",
+        "pieces.c",
+        "  p->request = 0;\n  pk_conn_goes_on(core, client, PK_FLOW_ASKED);\n",
+        "  p->request = 0;\n",
+        "tests/dataplane/test_pieces.py::test_no_route_answers_at_once_and_the_rest_is_dropped[wide]",
+    ),
+    Mutant(
+        "what follows a request answered early is dropped",
+        "pieces.c",
+        "  p->request = 0;\n",
+        "  p->request = p->to = 0;\n",
+        "tests/dataplane/test_pieces.py"
+        "::test_a_request_answered_early_has_the_rest_of_it_sent_to_its_server[ordered]",
+    ),
+    Mutant(
+        "pieces give no time",
+        "pieces.c",
+        "  r->started = core->now;\n",
+        "",
+        "tests/dataplane/test_pieces.py::test_time_runs_anew_with_each_piece[wide]",
+    ),
+    Mutant(
+        "a request in pieces is kept for another try",
+        "dispatch.c",
+        " && !(r->parts & PK_PART_ASKS);",
+        ";",
+        "tests/dataplane/test_pieces.py::test_its_bytes_are_not_kept",
+    ),
+    Mutant(
+        "a message that has ended takes pieces",
+        "pieces.c",
+        "  if (!(f->says & PK_SAYS_MORE)) *p = c->partial[--c->partial_count];\n",
+        "",
+        "tests/dataplane/test_pieces.py"
+        "::test_without_ids_nothing_comes_in_the_middle_of_a_request_but_behind_it[ordered]",
+    ),
+    Mutant(
+        "messages are begun without end",
+        "pieces.c",
+        " || c->partial_count >= core->limits.in_flight_per_connection) return -1;",
+        ") return -1;",
+        "tests/dataplane/test_pieces.py::test_messages_begun_and_not_ended_are_bounded[wide]",
+    ),
+    Mutant(
+        "an id is used again by a message that has not ended",
+        "pieces.c",
+        "find(c, id, 0) != NULL || ",
+        "",
+        "tests/dataplane/test_pieces.py::test_the_id_of_a_message_that_has_not_ended_is_not_used_again[wide]",
+    ),
+    Mutant(
+        "requests come in the middle of another",
+        "client.c",
+        "  if (c->partial_count > 0 && c->codec->mode != PK_MODE_MULTIPLEXED) {",
+        "  if (0) {",
+        "tests/dataplane/test_pieces.py::test_without_ids_nothing_comes_in_the_middle_of_a_request[ordered]",
+    ),
+    Mutant(
+        "shared connections carry requests in pieces",
+        "client.c",
+        "  if (r->to.own || l == NULL) return 1;\n",
+        "  return 1;\n",
+        "tests/dataplane/test_pieces.py"
+        "::test_on_a_shared_connection_it_is_refused_and_its_pieces_are_dropped[wide]",
+    ),
+    Mutant(
+        "a server's pieces are parts of an answer",
+        "server.c",
+        "      if (c->partial_count > 0 && pk_pieces_next(core, c, data, f)) break;\n",
+        "",
+        "tests/dataplane/test_pieces.py"
+        "::test_a_servers_pieces_are_its_requests_though_an_answer_has_the_same_id[wide]",
+    ),
+    Mutant(
+        "a client's answer in pieces is not known behind its first",
+        "pinned.c",
+        "  return pk_pieces_begin(core, client, data, f, server == NULL ? 0 : pk_conn_handle(server), 0);\n",
+        "  return 0;\n",
+        "tests/dataplane/test_pieces.py::test_several_answers_to_the_right_one_of_two_servers[wide]",
     ),
     Mutant(
         "a busy id is issued again",
@@ -431,7 +599,7 @@ MUTANTS = (
     Mutant(
         "a paused client stays paused",
         "conn.c",
-        "  if (c->paused && c->out_bytes <= core->limits.client_pause / 2) c->paused = 0;\n",
+        "    c->flow &= (uint8_t)~PK_FLOW_FULL;\n",
         "",
         "tests/dataplane/test_core.py::test_a_paused_client_is_read_again_once_it_has_taken_its_bytes",
     ),
@@ -466,8 +634,8 @@ MUTANTS = (
     Mutant(
         "ping-pong clients are read on",
         "conn.c",
-        "return c->paused || (c->serial && c->in_flight > 0);",
-        "return c->paused;",
+        "(c->flow & PK_FLOW_STOPS) || (c->serial && c->in_flight > 0 && c->partial_count == 0);",
+        "c->flow & PK_FLOW_STOPS;",
         "tests/dataplane/test_core.py::test_pingpong_sends_the_next_request_only_after_the_answer",
     ),
     Mutant(

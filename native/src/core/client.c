@@ -124,7 +124,32 @@ static uint32_t route(pk_core *core, pk_request *r, const pk_table_listener *l,
   return plan;
 }
 
+/* Pieces of it follow, which only a connection of the client's own carries. 0: it was answered. */
+static PK_RARE int comes_in_pieces(pk_core *core, pk_conn *c, pk_request *r, const pk_table_listener *l,
+                                   const uint8_t *data, const pk_frame *f) {
+  if (pk_pieces_begin(core, c, data, f, 0, pk_request_handle(r)) != 0) {
+    static const char text[] = "protokit: the pieces of this request could not be told from those of another message that "
+                               "its client has not ended, or there are too many of these";
+    pk_request_fail(core, r, PK_STATUS_BAD_REQUEST, text, sizeof text - 1);
+    pk_conn_deafen(core, c);
+    return 0;
+  }
+  r->parts |= PK_PART_ASKS;
+  c->flow |= PK_FLOW_ASKED;
+  if (r->to.own || l == NULL) return 1;
+  pk_message m = {.size = 0};
+  pk_message_add(&m, "protokit: a request in pieces needs 'mode: pinned' on listener '");
+  pk_message_text(&m, r->to.live->table, l->name);
+  pk_message_add(&m, "'");
+  pk_request_fail(core, r, PK_STATUS_BAD_REQUEST, m.data, m.size);
+  return 0;
+}
+
 static void begin(pk_core *core, pk_conn *c, const uint8_t *data, const pk_frame *f) {
+  if (c->partial_count > 0 && c->codec->mode != PK_MODE_MULTIPLEXED) { /* in the middle of another message */
+    bad(core, c, data, f->size, f, PK_ERR_FORMAT);
+    return;
+  }
   pk_request *r = pk_request_new(core, c, data, f->size, f);
   if (r == NULL) {
     PK_STAT_ADD(core->stats.closed_over_budget, 1);
@@ -133,6 +158,7 @@ static void begin(pk_core *core, pk_conn *c, const uint8_t *data, const pk_frame
   }
   const pk_table_listener *l = pk_listener_of(r->to.live->table, c);
   r->to.own = c->pinned || (l != NULL && l->pinned);
+  if ((f->says & PK_SAYS_MORE) && !comes_in_pieces(core, c, r, l, data, f)) return;
   if (l == NULL || core->shutdown || (c->leaving & PK_LEAVE_LATE)) {
     static const char text[] = "protokit: this listener is closing";
     pk_request_fail(core, r, PK_STATUS_UNAVAILABLE, text, sizeof text - 1);
@@ -178,7 +204,11 @@ static void client_frame(pk_core *core, pk_conn *c, const uint8_t *data, pk_fram
       begin(core, c, data, f);
       break;
     case PK_KIND_RESPONSE:
-      pk_pinned_answer(core, c, data, f); /* nobody else asks clients */
+      /* nobody else asks clients */
+      if (pk_pinned_answer(core, c, data, f) != 0) bad(core, c, data, f->size, f, PK_ERR_FORMAT);
+      break;
+    case PK_KIND_PIECE:
+      if (!pk_pieces_next(core, c, data, f)) bad(core, c, data, f->size, f, PK_ERR_FORMAT);
       break;
     case PK_KIND_HEARTBEAT:
       pk_conn_heartbeat_ack(core, c, data, f);

@@ -30,7 +30,9 @@ void pk_conn_touch(pk_core *core, pk_conn *c) {
 }
 
 /* No more of its input is handled now. */
-static int blocked(const pk_conn *c) { return c->paused || (c->serial && c->in_flight > 0); }
+static int blocked(const pk_conn *c) {
+  return (c->flow & PK_FLOW_STOPS) || (c->serial && c->in_flight > 0 && c->partial_count == 0);
+}
 
 int pk_conn_is_stuck(const pk_conn *c) { return blocked(c) && (input_pending(c) || c->ending); }
 
@@ -334,13 +336,34 @@ static void read_again(pk_core *core, pk_conn *c) {
   }
 }
 
+void pk_conn_goes_on(pk_core *core, pk_conn *c, uint8_t why) {
+  if (!(c->flow & why)) return;
+  c->flow &= (uint8_t)~why;
+  if (c->flow & PK_FLOW_STOPS) return;
+  c->busy_since = core->now;
+  pk_conn_ready(core, c);
+}
+
+/* What was too much for it has gone: whoever waited is read on. */
+static PK_RARE void relieved(pk_core *core, pk_conn *c) {
+  if ((c->flow & PK_FLOW_FULL) && c->out_bytes <= core->limits.client_pause / 2) {
+    c->flow &= (uint8_t)~PK_FLOW_FULL;
+    for (pk_conn *own = c->own; own != NULL; own = own->own_next) pk_conn_goes_on(core, own, PK_FLOW_PEER);
+  }
+  if ((c->flow & PK_FLOW_HOLDS) && c->out_bytes <= core->limits.upstream_buffer / 2) {
+    c->flow &= (uint8_t)~PK_FLOW_HOLDS;
+    pk_conn *client = pk_conn_find(core, c->peer);
+    if (client != NULL) pk_conn_goes_on(core, client, PK_FLOW_PEER);
+  }
+}
+
 void pk_conn_settle(pk_core *core, pk_conn *c) {
   if (c->state >= PK_CONN_FLUSHING && c->state <= PK_CONN_LINGERING) {
     if (c->out_bytes == 0) flushed(core, c);
     return;
   }
   if (c->state != PK_CONN_OPEN && c->state != PK_CONN_DEAF && c->state != PK_CONN_GREETING) return;
-  if (c->paused && c->out_bytes <= core->limits.client_pause / 2) c->paused = 0;
+  if (c->flow != 0) relieved(core, c);
   if (!pk_conn_is_pair(c) && !blocked(c)) {
     if (input_pending(c)) {
       pk_conn_ready(core, c);
@@ -574,10 +597,9 @@ void pk_conn_tell_drain(pk_core *core, pk_conn *c) {
 void pk_conn_queued(pk_core *core, pk_conn *c) {
   const pk_limits *l = &core->limits;
   if (c->out_bytes <= l->client_pause) return;
-  if (!c->paused) {
-    c->paused = 1;
-    PK_STAT_ADD(core->stats.clients_paused, 1);
-  }
+  PK_STAT_ADD(core->stats.clients_paused, !(c->flow & PK_FLOW_FULL));
+  c->flow |= PK_FLOW_FULL;
+  for (pk_conn *own = c->own; own != NULL; own = own->own_next) own->flow |= PK_FLOW_PEER;
   uint64_t cap = (uint64_t)l->client_pause + l->frame; /* one whole frame must always fit */
   if (c->out_bytes > (l->client_close > cap ? l->client_close : cap)) {
     PK_STAT_ADD(core->stats.clients_closed_slow, 1);

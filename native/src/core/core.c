@@ -32,10 +32,12 @@ static void conn_free(pk_core *core, pk_conn *c) {
   pk_chunk_free(core, c->lately);
   pk_slots_free(c);
   free(c->called);
+  free(c->partial);
   pk_codec_release(c->codec);
   c->codec = NULL;
   c->in = c->framing = c->lately = NULL;
   c->called = NULL;
+  c->partial = NULL;
   c->state = PK_CONN_FREE;
 }
 

@@ -77,7 +77,7 @@ static pk_conn *choose(pk_core *core, pk_request *r, uint32_t *status) {
 
 /* After the bytes are on their way: keep them only for another attempt that may come, and only small ones. */
 static PK_RARE void keep(pk_core *core, pk_request *r, const uint8_t *data, const pk_frame *f) {
-  int wanted = (r->plan->features & PK_F_KEEP) != 0;
+  int wanted = (r->plan->features & PK_F_KEEP) && !(r->parts & PK_PART_ASKS);
   int small = f->size <= core->limits.retry_buffer;
   if (wanted && small && r->held == NULL) pk_request_hold(core, r, data, f);
   if (wanted && (!small || r->held == NULL)) PK_STAT_ADD(core->stats.retries_too_large, 1);
@@ -180,6 +180,7 @@ void pk_request_send(pk_core *core, pk_request *r, pk_conn *c, pk_attempt *a, co
     send_failed(core, r, c, a, sent);
     return;
   }
+  if (r->parts & PK_PART_ASKS) pk_pieces_sent(core, r, c);
   if (r->to.oneway) {
     pk_request_end(core, r);
   } else if (r->held != NULL || (r->plan->features & PK_F_KEEP)) {
@@ -280,7 +281,7 @@ void pk_request_lost(pk_core *core, pk_request *r, pk_attempt *a, uint32_t why, 
                                                            : "protokit: the connection was lost to ");
   add_target(&m, r, e);
   if (why == PK_RETRY_ON_RESET) {
-    pk_message_add(&m, r->parts != 0 ? " after a part of its answer"
+    pk_message_add(&m, (r->parts & PK_PART_CAME) ? " after a part of its answer"
                        : written     ? " after the request was sent"
                                      : " before the request was sent");
     add_reason(core, &m, c);
@@ -301,7 +302,7 @@ void pk_request_late(pk_core *core, pk_request *r, const char *what, const pk_en
 /* A late answer could not be told from another request's on the same connection: that one goes. */
 static pk_handle unclear_on(const pk_core *core, const pk_attempt *a) {
   const pk_conn *c = a->waiting ? NULL : pk_conn_find(core, a->conn);
-  return c != NULL && pk_slots_unclear(c, a) ? a->conn : 0;
+  return c != NULL && pk_slots_unclear(core, c, a) ? a->conn : 0;
 }
 
 /* A second attempt, elsewhere if that can be. */
@@ -310,6 +311,12 @@ static void hedge(pk_core *core, pk_request *r) {
   if (r->plan->hedge_ms == 0 || r->held == NULL || r->attempt == PK_NONE) return;
   r->to.avoid = pk_attempt_at(core, r->attempt)->endpoint;
   dispatch(core, r, r->held->data, &r->held->frame);
+}
+
+/* Its answer may have come: its client's own servers are not read until the client has taken what it has. */
+static int is_not_heard(const pk_core *core, const pk_request *r) {
+  const pk_conn *client = r->to.own ? pk_conn_find(core, r->to.client) : NULL;
+  return client != NULL && (client->flow & PK_FLOW_FULL) && pk_conn_writes(client);
 }
 
 void pk_request_timeout(pk_core *core, pk_request *r) {
@@ -321,6 +328,11 @@ void pk_request_timeout(pk_core *core, pk_request *r) {
     hedge(core, r);
     return;
   }
+  if (is_not_heard(core, r)) { /* its time stands still */
+    r->started = core->now;
+    pk_timer_start(&core->wheel, &r->timer, pk_request_deadline(r));
+    return;
+  }
   const pk_endpoint *e = NULL;
   pk_handle unclear[PK_ATTEMPTS] = {0};
   for (uint32_t i = 0; i < PK_ATTEMPTS && r->attempt != PK_NONE; i++) {
@@ -329,7 +341,7 @@ void pk_request_timeout(pk_core *core, pk_request *r) {
     unclear[i] = unclear_on(core, a);
     pk_attempt_end(core, r, a, PK_ATTEMPT_TIMED_OUT);
   }
-  pk_request_late(core, r, r->parts != 0 ? "protokit: no more of its answer from " : "protokit: no answer from ", e, r->timeout_ms);
+  pk_request_late(core, r, (r->parts & PK_PART_CAME) ? "protokit: no more of its answer from " : "protokit: no answer from ", e, r->timeout_ms);
   for (uint32_t i = 0; i < PK_ATTEMPTS; i++) {
     pk_conn *c = pk_conn_find(core, unclear[i]);
     if (c != NULL) pk_conn_close(core, c, 1);

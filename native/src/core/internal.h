@@ -6,6 +6,7 @@
  *   conn.c      connections of every kind: reading, framing, closing, time
  *   live.c      tables in use, and what has state beyond them
  *   slots.c     which request an answer belongs to
+ *   pieces.c    messages that come in pieces: where they go, and that no more is read than is taken there
  *   greeting.c  what is said before requests
  *   pick.c      endpoint and connection for a target
  *   pinned.c    a client's own upstream connections
@@ -68,9 +69,18 @@ enum {
   PK_LEAVE_GONE = 4,     /* no table has its endpoint */
   PK_LEAVE_ORPHANED = 8, /* a client that lost a connection of its own */
   PK_LEAVE_LATE = 16,    /* a client whose listener is gone and its time over */
-  PK_LEAVE_LAST = 32     /* its peer said that this message is the last */
+  PK_LEAVE_LAST = 32,    /* its peer said that this message is the last */
+  PK_LEAVE_BUSY = 64     /* not for good: an answer comes in parts, and without ids others would wait behind it */
 };
-enum { PK_LEAVE_NO_MORE = PK_LEAVE_DRAINED | PK_LEAVE_RETIRED | PK_LEAVE_LAST };
+enum { PK_LEAVE_NO_MORE = PK_LEAVE_DRAINED | PK_LEAVE_RETIRED | PK_LEAVE_LAST | PK_LEAVE_BUSY };
+/* Why it is not read for now, and who waits for it (pk_conn.flow, bits). */
+enum {
+  PK_FLOW_FULL = 1,  /* a client's: too much is queued to it; its own servers wait, too */
+  PK_FLOW_PEER = 2,  /* where what it sends goes takes no more now */
+  PK_FLOW_ASKED = 4, /* a client's: pieces follow of a request that is not sent yet */
+  PK_FLOW_STOPS = PK_FLOW_FULL | PK_FLOW_PEER | PK_FLOW_ASKED,
+  PK_FLOW_HOLDS = 8  /* one client's own server: too much is queued to it, and its client waits */
+};
 /* Why it ended. */
 enum {
   PK_LOST_ITSELF = 0, /* by the peer or the network */
@@ -199,7 +209,8 @@ enum { PK_ATTEMPTS = 4 }; /* of one request at a time */
 /* What is known of a request whose answer comes in parts (pk_request.parts, bits). */
 enum {
   PK_PART_CAME = 1, /* there is no other try */
-  PK_PART_HALF = 2  /* its client has half a message, which no error can follow */
+  PK_PART_HALF = 2, /* its client has half a message, which no error can follow */
+  PK_PART_ASKS = 4  /* it comes in pieces itself: it is sent once */
 };
 
 struct pk_request {
@@ -244,6 +255,14 @@ typedef struct pk_called {
   pk_handle server;
 } pk_called;
 
+/* A message whose sender has more to say of it. */
+typedef struct pk_partial {
+  uint64_t id;       /* of a byte string its hash; 0 without ids */
+  pk_handle to;      /* the connection that gets its pieces; 0: none, or not yet */
+  pk_handle request; /* that it is, while that lives; 0: an answer, or a server's request */
+  uint8_t kind;      /* PK_KIND_*, of its beginning */
+} pk_partial;
+
 typedef struct pk_conn pk_conn;
 
 /* What kind of connection: a client's (client.c), a server's (server.c), or either side of a pair (pair.c). */
@@ -277,7 +296,7 @@ struct pk_conn {
   uint8_t state, leaving, lost; /* PK_CONN_*, PK_LEAVE_* bits, PK_LOST_* */
   uint8_t eof, broken;      /* the peer sends no more; the socket is gone */
   uint8_t dirty, ready;     /* on those lists */
-  uint8_t paused, read_off; /* too much queued to it; the driver was told not to read */
+  uint8_t flow, read_off;   /* PK_FLOW_*; the driver was told not to read */
   uint8_t pinned; /* one client's own (up); its codec wants such ones (down) */
   uint8_t serial; /* a client's: no more is framed while a request is under way */
   uint8_t named;  /* its ids are byte strings */
@@ -307,6 +326,8 @@ struct pk_conn {
   uint32_t lost_at;
   uint32_t in_flight, context;
   pk_handle peer; /* pair: the other side; pinned upstream: its client */
+  pk_partial *partial; /* messages that it has begun and not ended */
+  uint32_t partial_count, partial_capacity;
   /* a client's */
   uint32_t listener;
   pk_request *requests, *last_request; /* that wait for an answer, as they came */
@@ -531,6 +552,7 @@ void pk_conn_touch(pk_core *core, pk_conn *c);  /* something it may wait for hap
 void pk_conn_timer(pk_core *core, pk_conn *c);  /* set its timer to what it next waits for */
 void pk_conn_timer_fired(pk_core *core, pk_conn *c);
 void pk_conn_more(pk_core *core, pk_conn *c); /* its turn on the ready list */
+void pk_conn_goes_on(pk_core *core, pk_conn *c, uint8_t why); /* a PK_FLOW_* is over: it is read on */
 void pk_conn_read_off(pk_core *core, pk_conn *c);
 void pk_conn_read_on(pk_core *core, pk_conn *c);
 /* Keep bytes that cannot be handled yet; -1 after it was closed for want of memory. */
@@ -565,7 +587,7 @@ int pk_slots_take(pk_conn *c, pk_attempt *a, const pk_request *r); /* 0, PK_ERR_
 void pk_slots_put_back(pk_conn *c, const pk_attempt *a); /* its request was not sent */
 void pk_slots_give_up(pk_conn *c, const pk_attempt *a);  /* its request has ended; the answer may still come */
 /* Whether its late answer could be taken for another request's that is under way. */
-int pk_slots_unclear(const pk_conn *c, const pk_attempt *a);
+int pk_slots_unclear(const pk_core *core, const pk_conn *c, const pk_attempt *a);
 uint32_t pk_slots_most(const pk_codec *codec); /* requests that a connection may have under way */
 /* The context of the request that is answered next, where that is known; else 0. */
 uint32_t pk_slots_context(const pk_conn *c);
@@ -578,6 +600,15 @@ uint32_t pk_slots_answered(const pk_core *core, pk_conn *c, const uint8_t *data,
 /* The attempts that wait, one after the other, each off its slot; *at starts as 0. PK_NONE: no more. */
 uint32_t pk_slots_next(pk_conn *c, uint32_t *at);
 
+/* pieces.c */
+/* A message of which pieces follow, to be passed on to a connection (0: to none, or not yet), and the request that it is
+ * (0: it is none of a client's). -1: its pieces could not be told from another's, or there are too many. */
+int pk_pieces_begin(pk_core *core, pk_conn *c, const uint8_t *data, const pk_frame *f, pk_handle to, pk_handle request);
+/* More of one: it is passed on, or dropped where nobody takes it. 0: it belongs to none that has begun. */
+int pk_pieces_next(pk_core *core, pk_conn *c, const uint8_t *data, const pk_frame *f);
+void pk_pieces_sent(pk_core *core, pk_request *r, const pk_conn *c); /* its pieces follow it there */
+void pk_pieces_over(pk_core *core, const pk_request *r); /* they follow where it was sent; else they are dropped */
+
 /* pinned.c */
 pk_conn *pk_pinned_choose(pk_core *core, pk_request *r, uint32_t *status);
 /* Open the client's connection where its cluster is known before it asks. `failed` is not tried again. */
@@ -589,8 +620,8 @@ pk_conn *pk_pinned_lost(pk_core *core, pk_conn *c, int connecting);
 void pk_pinned_drained(pk_core *core, const pk_conn *c);
 /* A server's request, passed on to its client; 0: it cannot be asked. */
 int pk_pinned_call(pk_core *core, pk_conn *c, const uint8_t *data, const pk_frame *f);
-/* A client's answer, passed on to the server that asked. */
-void pk_pinned_answer(pk_core *core, pk_conn *client, const uint8_t *data, const pk_frame *f);
+/* A client's answer, passed on to the server that asked. -1: what follows of it could not be told. */
+int pk_pinned_answer(pk_core *core, pk_conn *client, const uint8_t *data, const pk_frame *f);
 
 /* pick.c */
 int pk_has_room(const pk_core *core, const pk_conn *c);
@@ -612,6 +643,13 @@ void pk_pair_begin(pk_core *core, pk_conn *client); /* pass on what it sends */
 /* request.c */
 /* `size` bytes of the frame are there. */
 pk_request *pk_request_new(pk_core *core, pk_conn *client, const uint8_t *data, size_t size, const pk_frame *f);
+/* The id of a frame that tells it apart: of a byte string the hash; 0 where messages come in order. */
+static inline uint64_t pk_id_key(const pk_conn *c, const uint8_t *data, const pk_frame *f) {
+  if (c->codec->mode != PK_MODE_MULTIPLEXED) return 0;
+  if (!c->named) return f->id;
+  pk_slice id = pk_id_of(c->codec, data, f, f->size);
+  return pk_hash(0, id.data, id.size);
+}
 /* The client to answer, or NULL (and counted) when it is gone. */
 pk_conn *pk_request_client(pk_core *core, const pk_request *r);
 static inline pk_handle pk_request_handle(const pk_request *r) {

@@ -14,7 +14,7 @@ static void settle_for(pk_core *core, pk_request *r, pk_attempt *a) {
 }
 
 void pk_parts_answer(pk_core *core, pk_conn *c, pk_request *r, pk_attempt *a, const uint8_t *data, const pk_frame *f) {
-  PK_STAT_ADD(core->stats.parts, 1);
+  PK_STAT_ADD(core->stats.parts, (f->says & PK_SAYS_MORE) || (r->parts & PK_PART_CAME));
   if (f->says & PK_SAYS_MORE) {
     if (!a->parts) settle_for(core, r, a);
     /* Without ids the answer to a client that has left is heard to its end, but has no more time than it had. */

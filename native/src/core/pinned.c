@@ -75,6 +75,7 @@ pk_conn *pk_pinned_lost(pk_core *core, pk_conn *c, int connecting) {
   pk_conn **at = &client->own;
   while (*at != c) at = &(*at)->own_next;
   *at = c->own_next;
+  pk_conn_goes_on(core, client, PK_FLOW_PEER);
   if (!connecting) {
     client->leaving |= PK_LEAVE_ORPHANED;
     pk_conn_touch(core, client);
@@ -88,12 +89,6 @@ void pk_pinned_drained(pk_core *core, const pk_conn *c) {
 }
 
 /* What servers ask. Two of them may use the same id: the second is refused, so that each gets its own answer. */
-
-static uint64_t called_id(const pk_conn *c, const uint8_t *data, const pk_frame *f) {
-  if (!c->named) return f->id;
-  pk_slice id = pk_id_of(c->codec, data, f, f->size);
-  return pk_hash(0, id.data, id.size);
-}
 
 static void forget_call(pk_conn *client, uint32_t i) {
   client->called_count--;
@@ -118,7 +113,7 @@ static int note_call(const pk_core *core, pk_conn *client, const pk_conn *c, uin
 int pk_pinned_call(pk_core *core, pk_conn *c, const uint8_t *data, const pk_frame *f) {
   pk_conn *client = c->pinned ? pk_conn_find(core, c->peer) : NULL;
   if (client == NULL || client->state != PK_CONN_OPEN) return 0;
-  if (f->kind == PK_KIND_REQUEST && note_call(core, client, c, called_id(c, data, f)) != 0) return 0;
+  if (f->kind == PK_KIND_REQUEST && note_call(core, client, c, pk_id_key(c, data, f)) != 0) return 0;
   if (pk_conn_send(core, client, data, f->size) == NULL) {
     if (f->kind == PK_KIND_REQUEST) forget_call(client, client->called_count - 1);
     return 0;
@@ -131,7 +126,7 @@ int pk_pinned_call(pk_core *core, pk_conn *c, const uint8_t *data, const pk_fram
 /* Whom the client answers. What nobody is known to have asked can only be for the one server that there is. */
 static pk_conn *caller(const pk_core *core, pk_conn *client, const uint8_t *data, const pk_frame *f) {
   int ids = client->codec->mode == PK_MODE_MULTIPLEXED;
-  uint64_t id = ids ? called_id(client, data, f) : 0;
+  uint64_t id = pk_id_key(client, data, f);
   for (uint32_t i = 0; i < client->called_count; i++) {
     pk_handle server = client->called[i].server;
     if (ids && client->called[i].id != id) continue;
@@ -141,8 +136,13 @@ static pk_conn *caller(const pk_core *core, pk_conn *client, const uint8_t *data
   return client->own != NULL && client->own->own_next == NULL && !(client->leaving & PK_LEAVE_ORPHANED) ? client->own : NULL;
 }
 
-void pk_pinned_answer(pk_core *core, pk_conn *client, const uint8_t *data, const pk_frame *f) {
+int pk_pinned_answer(pk_core *core, pk_conn *client, const uint8_t *data, const pk_frame *f) {
+  if (client->partial_count > 0 && pk_pieces_next(core, client, data, f)) return 0;
   pk_conn *server = caller(core, client, data, f);
-  if (server == NULL || server->state != PK_CONN_OPEN || pk_conn_send(core, server, data, f->size) == NULL)
+  if (server == NULL || server->state != PK_CONN_OPEN || pk_conn_send(core, server, data, f->size) == NULL) {
     PK_STAT_ADD(core->stats.answers_unmatched, 1);
+    server = NULL;
+  }
+  if (!(f->says & PK_SAYS_MORE)) return 0;
+  return pk_pieces_begin(core, client, data, f, server == NULL ? 0 : pk_conn_handle(server), 0);
 }

@@ -84,6 +84,7 @@ void pk_request_end(pk_core *core, pk_request *r) {
   end_attempts(core, r);
   if (r->state == PK_REQUEST_WAITING) r->step->cancel(core, r);
   if (r->held != NULL || r->answer != NULL) let_go(core, r);
+  if (r->parts & PK_PART_ASKS) pk_pieces_over(core, r);
   pk_conn *client = pk_conn_find(core, r->to.client);
   r->to.client = 0;
   r->state = PK_REQUEST_FREE;
@@ -218,7 +219,9 @@ void pk_request_answer(pk_core *core, pk_request *r, const uint8_t *data, const 
     pk_request_end(core, r);
     return;
   }
-  int rewritten = r->to.codec->mode == PK_MODE_MULTIPLEXED && !r->to.own, renamed = rewritten && r->to.named;
+  /* The end of a connection may be a piece without bytes. */
+  int rewritten = r->to.codec->mode == PK_MODE_MULTIPLEXED && !r->to.own && f->size > 0;
+  int renamed = rewritten && r->to.named;
   int size = (int)f->size;
   uint8_t *to = answer_room(core, r, client, renamed ? pk_id_room(r->to.codec, f->size) : f->size, more);
   if (to == NULL) {

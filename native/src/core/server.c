@@ -20,7 +20,8 @@ static void relieve(pk_core *core, pk_conn *c) {
   }
 }
 
-/* The attempt that an answer is for, off its slot with the last part of it; NULL where nobody waits for it. `size` bytes of it are there. */
+/* The attempt that an answer is for, off its slot with the last part of it; NULL where nobody waits for it. `size` bytes
+ * of it are there. */
 static pk_attempt *answered(pk_core *core, pk_conn *c, const uint8_t *data, size_t size, const pk_frame *f) {
   uint32_t index = pk_slots_answered(core, c, data, size, f);
   if (index == PK_NONE) {
@@ -123,7 +124,12 @@ static int large(pk_core *core, pk_conn *c, const uint8_t *data, size_t size, co
 
 /* A request of the upstream's own: only a pinned client can answer it. */
 static void reverse_request(pk_core *core, pk_conn *c, const uint8_t *data, const pk_frame *f) {
-  if (pk_pinned_call(core, c, data, f)) return;
+  int told = pk_pinned_call(core, c, data, f);
+  if ((f->says & PK_SAYS_MORE) && pk_pieces_begin(core, c, data, f, told ? c->peer : 0, 0) != 0) {
+    bad(core, c, data, f->size, f, PK_ERR_FORMAT);
+    return;
+  }
+  if (told) return;
   pk_message m = {.size = 0};
   pk_message_add(&m, c->pinned ? "protokit: the client cannot be asked now: its buffer is full, it has too many requests "
                                  "to answer, or another server's with the same id"
@@ -145,8 +151,10 @@ static void server_frame(pk_core *core, pk_conn *c, const uint8_t *data, pk_fram
   if (f->kind != PK_KIND_GREETING && pk_health_heard(&c->endpoint->health, core->now))
     pk_endpoint_tell(core, c->endpoint, PK_WELL, 0);
   switch (f->kind) {
-    case PK_KIND_RESPONSE:
     case PK_KIND_PIECE:
+      if (c->partial_count > 0 && pk_pieces_next(core, c, data, f)) break;
+      __attribute__((fallthrough));
+    case PK_KIND_RESPONSE:
       response(core, c, data, f);
       break;
     case PK_KIND_REQUEST:
@@ -245,7 +253,8 @@ static void half(pk_core *core, pk_conn *c) {
 }
 
 static void settle(pk_core *core, pk_conn *c) {
-  if (!c->ready && (c->eof || (c->leaving && pk_conn_is_idle(c)))) pk_conn_close(core, c, 0);
+  int over = c->eof || (c->leaving && pk_conn_is_idle(c));
+  if (over && !c->ready && !pk_conn_is_stuck(c)) pk_conn_close(core, c, 0);
 }
 
 static uint64_t unused_until(const pk_core *core, const pk_conn *c) {
@@ -271,7 +280,11 @@ static uint64_t due(const pk_core *core, const pk_conn *c) {
 }
 
 static void fired(pk_core *core, pk_conn *c) {
-  if (pk_conn_is_opening(c)) {
+  if (c->flow & PK_FLOW_STOPS) { /* it may have answered: that is not read now */
+    c->probing = 0;
+    c->last_write = c->busy_since = core->now;
+    pk_conn_timer(core, c);
+  } else if (pk_conn_is_opening(c)) {
     if (core->now < c->opened + (uint64_t)c->connect_ms * PK_MS) {
       relieve(core, c);
       pk_conn_timer(core, c);

@@ -183,8 +183,14 @@ static pk_slot *slot_of(const pk_conn *c, const pk_attempt *a) {
   return s->state != FREE && s->attempt == a->index ? s : NULL;
 }
 
-int pk_slots_unclear(const pk_conn *c, const pk_attempt *a) {
-  if (in_order(c)) return 1;
+/* In order: whether the answer that comes now, not this attempt's, comes in parts: others are not late, but behind. */
+static int is_behind(const pk_core *core, const pk_conn *c, const pk_attempt *a) {
+  const pk_slot *s = c->pinned ? first_with(c, c->head_id) : &c->slots[c->head_id & c->slot_mask];
+  return s != NULL && s->state == WAITING && s->attempt != a->index && pk_attempt_at(core, s->attempt)->parts;
+}
+
+int pk_slots_unclear(const pk_core *core, const pk_conn *c, const pk_attempt *a) {
+  if (in_order(c)) return !is_behind(core, c, a);
   const pk_slot *s = c->pinned ? slot_of(c, a) : NULL;
   while (s != NULL && (s = next_with(c, s)) != NULL && s->state != WAITING) {}
   return s != NULL;
@@ -265,6 +271,7 @@ uint32_t pk_slots_find(const pk_core *core, const pk_conn *c, const uint8_t *dat
 /* More of the answer in this slot follows. Where nobody waits for it any more and its id is free, it is taken until the
  * last part: it could come round before. */
 static PK_RARE uint32_t partly(pk_conn *c, const pk_slot *s, const uint8_t *data, size_t size, const pk_frame *f) {
+  if (s != NULL && c->codec->mode == PK_MODE_ORDERED && !c->pinned) c->leaving |= PK_LEAVE_BUSY;
   if (s != NULL) return s->attempt;
   uint64_t id = f->id;
   if (c->pinned || in_order(c)) return PK_NONE;
@@ -276,6 +283,13 @@ static PK_RARE uint32_t partly(pk_conn *c, const pk_slot *s, const uint8_t *data
   return PK_NONE;
 }
 
+/* What an answer, or the last part of one, has mended. */
+static PK_RARE void takes_again(pk_conn *c) {
+  c->leaving &= (uint8_t)~PK_LEAVE_BUSY;
+  if ((c->leaving & PK_LEAVE_RETIRED) && !c->pinned && c->given_up <= c->slot_most / 4)
+    c->leaving &= (uint8_t)~PK_LEAVE_RETIRED;
+}
+
 uint32_t pk_slots_answered(const pk_core *core, pk_conn *c, const uint8_t *data, size_t size, const pk_frame *f) {
   pk_slot *s = find(core, c, data, size, f);
   if (f->says & PK_SAYS_MORE) return partly(c, s, data, size, f);
@@ -283,8 +297,7 @@ uint32_t pk_slots_answered(const pk_core *core, pk_conn *c, const uint8_t *data,
   uint32_t attempt = s->attempt;
   if (in_order(c)) c->head_id++;
   release(c, s);
-  if ((c->leaving & PK_LEAVE_RETIRED) && !c->pinned && c->given_up <= c->slot_most / 4)
-    c->leaving &= (uint8_t)~PK_LEAVE_RETIRED;
+  if (c->leaving != 0) takes_again(c);
   return attempt;
 }
 
