@@ -161,17 +161,41 @@ static void meaning(const pk_codec *c, const uint8_t *data, const pk_frame *f) {
   int result = c->destination(c, data, f, &to);
   must(result == PK_OK || result == PK_ERR_FORMAT || result == PK_ERR_LIMIT || result == PK_ERR_UNSUPPORTED);
   if (result == PK_OK) touch(to.service), touch(to.method), touch(to.version), touch(to.group);
+  if (f->kind == PK_KIND_REQUEST) replies(c, f, to.context, data, f->size);
+}
+
+static int same_slice(pk_slice a, pk_slice b) {
+  return a.size == b.size && (a.data == b.data || (a.data != NULL && b.data != NULL && memcmp(a.data, b.data, a.size) == 0));
+}
+
+/* Of headers under the same key the last one is what is found by it. */
+static void asking(const pk_codec *c, const uint8_t *data, const pk_frame *f) {
+  pk_header all[32], h, found;
   pk_cursor cursor;
+  pk_value v;
+  uint32_t n = 0;
+  int result;
   memset(&cursor, 0, sizeof cursor);
   for (uint32_t count = 0;; count++) {
-    pk_header h = {{NULL, 0}, {NULL, 0}, 0};
+    h = (pk_header){{NULL, 0}, {NULL, 0}, 0};
     must(count <= f->size); /* every header takes a byte at least */
     result = c->next_header(c, data, f, &cursor, &h);
     must(result <= PK_MORE);
     if (result != PK_OK) break;
     touch(h.key), touch(h.value);
+    if (n++ < 32) all[n - 1] = h;
   }
-  if (f->kind == PK_KIND_REQUEST) replies(c, f, to.context, data, f->size);
+  for (uint32_t i = 0; i < n && n <= 32; i++) {
+    uint32_t last = i;
+    for (uint32_t k = i + 1; k < n; k++)
+      if (same_slice(all[k].key, all[i].key)) last = k;
+    int by_key = pk_header_by_key(c, data, f, all[i].key, &found);
+    if (result == PK_MORE) must(by_key == PK_OK && found.raw == all[last].raw && same_slice(found.value, all[last].value));
+    if (by_key == PK_OK) touch(found.value);
+  }
+  must(pk_header_by_key(c, data, f, (pk_slice){(const uint8_t *)"x-none", 6}, &found) <= PK_MORE);
+  for (uint32_t i = 0; i < 8; i++)
+    if (pk_argument_at(c, data, f, i, &v) == PK_OK) touch(v.bytes);
 }
 
 /* The frame with another id is the same but for that; with its own again it is what it was. */
@@ -231,11 +255,11 @@ static void edits(const pk_codec *c, const uint8_t *data, const pk_frame *f, uin
       {PK_EDIT_HEADER, {(const uint8_t *)"x-fuzz", 6}, {(const uint8_t *)"one", what & 1 ? 3 : 0}},
       {1u + what % 4, {NULL, 0}, {(const uint8_t *)"new.Name", 8}},
   };
-  int n = c->edit(c, data, f, some, 1 + (what >> 2 & 1), out, cap);
+  int n = c->edit(c, data, f, some, f->kind == PK_KIND_RESPONSE ? 1 : 1 + (what >> 2 & 1), out, cap);
   if (n >= 0) {
     pk_frame after;
     must(n > 0 && framed_flush(c, out, (size_t)n, &after) == PK_OK);
-    must(after.size == (uint32_t)n && after.kind == f->kind && after.id == f->id);
+    must(after.size == (uint32_t)n && after.kind == f->kind && after.id == f->id && after.status == f->status);
   }
   free(out);
 }
@@ -248,6 +272,9 @@ static void one_frame(const pk_codec *c, const uint8_t *from, const pk_frame *se
   must(f.size == seen->size && f.kind == seen->kind && f.id == seen->id && f.status == seen->status);
   if (f.kind == PK_KIND_REQUEST || f.kind == PK_KIND_ONEWAY) {
     meaning(c, data, &f);
+  }
+  if (pk_has_headers(&f)) {
+    asking(c, data, &f);
     if (c->edit != NULL) edits(c, data, &f, how);
   }
   if (pk_id_max(c) > 0) {

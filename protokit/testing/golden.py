@@ -9,6 +9,7 @@ a frame, for other readers, stands in ``facts``.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import json
 from dataclasses import dataclass, field
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from protokit.wire.codec import Wire
 
 REQUEST_TEXTS = ("service", "method", "version", "group")
-# What `expect` may say, and of which frames: "frame" is any.
+# What `expect` may say, and of which frames: "frame" is any, "message" a request or a response.
 KNOWN = {
     "kind": "frame",
     "request_id": "frame",
@@ -34,7 +35,8 @@ KNOWN = {
     "status": "response",
     "app_error": "response",
     "text": "response",
-    **dict.fromkeys((*REQUEST_TEXTS, "timeout_ms", "headers"), "request"),
+    "headers": "message",
+    **dict.fromkeys((*REQUEST_TEXTS, "timeout_ms", "arguments"), "request"),
 }
 _ACK = "heartbeat_ack"  # as peers call it
 
@@ -150,9 +152,12 @@ def check_meaning(one: Golden, codec: Wire, message: native.Message) -> None:
     if is_a == "request":
         request = codec.ask.request(one.data)
         found |= {name: getattr(request, name) for name in (*REQUEST_TEXTS, "timeout_ms", "headers")}
+    elif is_a == "response" and "headers" in one.expect:
+        found["headers"] = codec.ask.headers(one.data)
+    of = {"frame", is_a, "message" if is_a in {"request", "response"} else ""}
     for name, value in one.expect.items():
         where = f"{one.name}: {name}"
-        assert KNOWN[name] in {"frame", is_a}, f"{where} is expected, but a {kind} has none"
+        assert KNOWN[name] in of, f"{where} is expected, but a {kind} has none"
         if name == "text":
             continue  # the codec's own replies are compared with the frame: said.py
         if name == "headers":
@@ -160,5 +165,28 @@ def check_meaning(one: Golden, codec: Wire, message: native.Message) -> None:
                 got = found["headers"].get(key)
                 assert got == text, f"{where}: {key!r} is {got!r}, {text!r} expected"
             continue
+        if name == "arguments":
+            check_arguments(one, codec, value)
+            continue
         wanted = {"kind": {_ACK: "ack"}.get(value, value), "request_id": str(value)}.get(name, value)
         assert found[name] == wanted, f"{where} is {found[name]!r}, {wanted!r} expected"
+
+
+def check_arguments(one: Golden, codec: Wire, expected: list[Any]) -> None:
+    """Compare a call's arguments.
+
+    Args:
+        one: the vector.
+        codec: the protocol's.
+        expected: null, booleans, numbers, texts; of others ``{"hex": ...}``, as they stand in the frame.
+
+    Raises:
+        AssertionError: they are others.
+    """
+    wanted = [bytes.fromhex(value["hex"]) if isinstance(value, dict) else value for value in expected]
+    got: list[native.Argument] = []
+    with contextlib.suppress(IndexError):
+        while len(got) <= len(wanted):
+            got.append(codec.ask.argument(one.data, len(got)))
+    same = [(type(value), value) for value in got] == [(type(value), value) for value in wanted]
+    assert same, f"{one.name}: arguments are {got!r}, {wanted!r} expected"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from protokit import native
 from protokit.errors import LocalProtocolError, ProtokitError, RemoteProtocolError
 from protokit.model import Status
+from protokit.testing.asked import MESSAGES, answer_edited, asked_in_front_of_nothing
 from protokit.testing.tables import TableBuilder
 from protokit.wire import Protocol, WireFormat
 from protokit.wire.format import KINDS
@@ -183,6 +184,14 @@ class Invariants:
         self.must(alone._replace(need=0) == message._replace(need=0), f"{alone} alone, {message} followed")
         if len(frame) > 1:
             self._over(self.frame(frame, limit=len(frame) - 1), message)
+        if message.kind in MESSAGES:
+            self._enter("asking")
+            asked_in_front_of_nothing(self.codec, self.guarded.put, self.must, frame)
+        if message.kind == native.KIND_RESPONSE:
+            self._enter("edit")
+            answer_edited(
+                self.wire, self.must, lambda data: self.frame(data, limit=LIMIT + 4096), frame, message
+            )
         if message.kind in _REQUESTS:
             self._enter("meaning")
             request = self._request(frame)

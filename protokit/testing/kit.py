@@ -19,6 +19,7 @@ from hypothesis.errors import Unsatisfiable
 from protokit import native
 from protokit.errors import LocalProtocolError, ProtocolError, ProtokitError, RemoteProtocolError
 from protokit.model import Status
+from protokit.testing.asked import AskedOfFrames
 from protokit.testing.cases import Cases
 from protokit.testing.golden import check_meaning, refuse_unknown, vectors_of
 from protokit.testing.proxied import ThroughAProxy
@@ -125,7 +126,7 @@ def samples_of(vectors: list[Golden]) -> list[bytes]:
     return [one.data for one in vectors if len(one.data) <= max(smallest, 16_384)]
 
 
-class Checks(SaidByItself, ThroughAProxy):
+class Checks(SaidByItself, AskedOfFrames, ThroughAProxy):
     """Checks of every protocol, whatever its tier."""
 
     protocol: Protocol
@@ -456,9 +457,12 @@ class Checks(SaidByItself, ThroughAProxy):
                 with contextlib.suppress(ProtocolError, EOFError):
                     read(data)
             message = self.frame(data, LIMIT) if data else None
-            if message is None or message.result != 0 or message.kind not in REQUESTS:
+            if message is None or message.result != 0:
                 return
             frame = data[: message.size]
+            self.asked(frame)
+            if message.kind not in REQUESTS:
+                return
             with contextlib.suppress(ProtocolError):
                 self.codec.ask.request(frame)
             with contextlib.suppress(ProtocolError):

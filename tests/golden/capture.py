@@ -104,6 +104,13 @@ EVENTS |= {
 }
 
 
+def is_plain(value: object) -> bool:
+    """Whether a codec can say such an argument, and JSON hold it."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode() == value
+    return value is None or isinstance(value, bool | int | float)
+
+
 def expectation(frame: bytes) -> dict:
     _, flag, status, request_id, size = HEADER.unpack_from(frame)
     body = frame[HEADER.size :]
@@ -116,7 +123,13 @@ def expectation(frame: bytes) -> dict:
         "body_len": size,
     }
     if not flag & 0x80:
-        return found | {"kind": "heartbeat_ack" if event else "response", "status": status}
+        found |= {"kind": "heartbeat_ack" if event else "response", "status": status}
+        if flag & 31 == 2 and status == 20 and not event and body[:1] in {b"\x93", b"\x94", b"\x95"}:
+            reader = Reader(body)
+            for _ in range(1 if body[0] == 0x95 else 2):
+                reader.read()
+            found["headers"] = {key: value for key, value in reader.read().items() if isinstance(value, str)}
+        return found
     if event:
         return found | {"kind": EVENTS.get(body, "event")}
     found["kind"] = "request" if flag & 0x40 else "oneway"
@@ -135,6 +148,9 @@ def expectation(frame: bytes) -> dict:
             "desc": descriptor,
             "headers": {key: value for key, value in attachments.items() if isinstance(value, str)},
         }
+        real = arguments[2] if method.startswith("$invoke") else arguments
+        if all(map(is_plain, real)):
+            found["arguments"] = real
         if "group" in attachments:
             found["group"] = attachments["group"]
         if method.startswith("$invoke"):

@@ -50,7 +50,7 @@ def not_declared(meaning):
     """The shim's mutants of what a declaration does not say."""
     found = set()
     if meaning.headers is None:
-        found |= {"the first header left out", "headers taken for raw values"}
+        found |= {"the first header left out", "headers taken for raw values", "no header found by its key"}
     if not meaning.app_error:
         found.add("the service's own errors not seen")
     if meaning.status is None or Status.TIMEOUT not in meaning.status[1].entries.values():
@@ -82,6 +82,8 @@ class Shim:
         left_out = {what for have, changed in CHANGES.items() if not has(have) for what in changed}
         if not native.rewrites_ids(protocol.wire.address):
             left_out |= PATCHES
+        if not protocol.wire.ask.reads_arguments:
+            left_out.add("no argument found")
         if isinstance(protocol.wire, WireFormat):
             left_out |= {what for what in self.names if what.startswith("edits")}  # they run in Python
             left_out |= not_declared(protocol.wire.meaning)

@@ -56,6 +56,9 @@
   X(LITTLE_ROOM, "too little room asked for replies")                     \
   X(NO_IDS, "ids said not to be there")                                   \
   X(NARROW_IDS, "ids said to be half as wide")                            \
+  X(NO_HEADER_BY_KEY, "no header found by its key")                       \
+  X(NO_ARGUMENTS, "no argument found")                                    \
+  X(EDITS_NO_ANSWER, "edits of answers that change nothing")              \
   X(EDITS_DROP, "edits that drop the last byte")                          \
   X(EDITS_NOTHING, "edits that change nothing")                           \
   X(EDITS_ID, "edits that write another id")
@@ -168,6 +171,20 @@ static int next_header(const pk_codec *codec, const uint8_t *data, const pk_fram
   return result;
 }
 
+static int header(const pk_codec *codec, const uint8_t *data, const pk_frame *f, pk_slice key, pk_header *out) {
+  const mutant *m = of(codec);
+  pk_frame own = right(m, data, f);
+  int result = m->which == NO_HEADER_BY_KEY ? PK_MORE : m->base->header(m->base, data, &own, key, out);
+  if (result == PK_OK && m->which == RAW_HEADERS) out->raw = 1;
+  return result;
+}
+
+static int argument(const pk_codec *codec, const uint8_t *data, const pk_frame *f, uint32_t index, pk_value *out) {
+  const mutant *m = of(codec);
+  pk_frame own = right(m, data, f);
+  return m->which == NO_ARGUMENTS ? PK_MORE : m->base->argument(m->base, data, &own, index, out);
+}
+
 static void patch_id(const pk_codec *codec, uint8_t *data, const pk_frame *f, uint64_t id) {
   const mutant *m = of(codec);
   pk_frame own = right(m, data, f);
@@ -235,7 +252,7 @@ static int edit(const pk_codec *codec, const uint8_t *data, const pk_frame *f, c
                 uint32_t count, uint8_t *out, size_t cap) {
   const mutant *m = of(codec);
   pk_frame own = right(m, data, f), changed = {0};
-  if (m->which == EDITS_NOTHING) {
+  if (m->which == EDITS_NOTHING || (m->which == EDITS_NO_ANSWER && own.kind == PK_KIND_RESPONSE)) {
     memcpy(out, data, own.size);
     return (int)own.size;
   }
@@ -262,6 +279,8 @@ static uintptr_t mutant_of(uintptr_t address, int which) {
   c->frame = frame;
   c->destination = destination;
   c->next_header = next_header;
+  c->header = base->header == NULL ? NULL : header;
+  c->argument = base->argument == NULL ? NULL : argument;
   c->patch_id = base->patch_id == NULL ? NULL : patch_id;
   c->heartbeat = heartbeat;
   c->heartbeat_ack = heartbeat_ack;

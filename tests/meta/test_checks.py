@@ -33,6 +33,8 @@ ALONE = {
     "test_heartbeats_are_heartbeats_and_their_answers_are": "heartbeats without their id",
     "test_the_signal_to_go_elsewhere_is_understood": "drain signals that are heartbeats",
     "test_a_changed_header_changes_nothing_else": "edits that change nothing",
+    "test_a_header_is_found_by_its_key": "no header found by its key",
+    "test_a_changed_header_of_an_answer_changes_nothing_else": "edits of answers that change nothing",
     "test_a_real_proxy_carries_it": "the last byte changed with the id",
     "test_every_error_reply_reaches_the_client": "error replies without their id",
     "test_error_texts_of_the_full_length_reach_the_client": "too little room asked for replies",

@@ -1,0 +1,154 @@
+"""What is asked of one frame: headers by their keys, changes to the headers of answers, arguments."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+from protokit import native
+from protokit.errors import LocalProtocolError, ProtocolError, RemoteProtocolError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from protokit.model import Headers
+    from protokit.testing.cases import Cases
+    from protokit.testing.golden import Golden
+    from protokit.wire import Wire
+
+CALLS = {native.KIND_REQUEST, native.KIND_ONEWAY}
+MESSAGES = {*CALLS, native.KIND_RESPONSE}
+NEW = "x-protokit"
+ARGUMENTS = 8  # so many are asked for where nobody says how many there are
+
+
+class AskedOfFrames:
+    """Checks of what filters, routes and tools ask of one frame."""
+
+    vectors: list[Golden]
+    cases: Cases
+
+    if TYPE_CHECKING:
+
+        @property
+        def codec(self) -> Wire: ...
+        def whole(self, kind: str) -> list[Golden]: ...
+        def frame(self, data: bytes) -> native.Message: ...
+        def every(self, property_: Callable[..., None], *domains: Iterable[Any]) -> None: ...
+
+    def test_a_header_is_found_by_its_key(self) -> None:
+        """By its key a header is what it is among all; one that is not there is not found."""
+
+        def property_(data: bytes) -> None:
+            headers = self.headers_of(data)
+            if headers is None:
+                return
+            for key in filter(str.isascii, {*headers, *absent(headers)}):
+                got = self.codec.ask.header(data, key)
+                assert got == headers.get(key), f"header {key!r} is {got!r}, among all {headers.get(key)!r}"
+
+        self.every(property_, [one.data for one in self.vectors])
+        self.every(property_, self.cases.whole)
+
+    def test_a_changed_header_of_an_answer_changes_nothing_else(self) -> None:
+        edited = 0
+        shown = [one for one in self.whole("response") if self.headers_of(one.data)]
+        for one in shown:
+            before = self.codec.ask.headers(one.data)
+            try:
+                added = self.codec.ask.edit(one.data, [(native.EDIT_HEADER, NEW, "1")])
+            except LocalProtocolError:
+                continue  # this frame cannot say it
+            edited += 1
+            assert dict(self.codec.ask.headers(added)) == {**before, NEW: "1"}, one.name
+            seen, was = self.frame(added), self.frame(one.data)
+            assert (seen.result, seen.size) == (0, len(added)), f"{one.name}: the changed answer is {seen}"
+            same = was._replace(size=seen.size, need=seen.need)
+            assert seen == same, f"{one.name}: {seen}, was {was}"
+            back = self.codec.ask.edit(added, [(native.EDIT_HEADER, NEW, None)])
+            assert back == one.data, f"{one.name}: taken out again, it is not what it was"
+        assert edited or not shown, "no golden answer could be changed"
+
+    def headers_of(self, data: bytes) -> Headers | None:
+        """Those of a message; None where they cannot be read."""
+        if self.frame(data).kind not in MESSAGES:
+            return None
+        try:
+            return self.codec.ask.headers(data)
+        except RemoteProtocolError:
+            return None
+
+    def asked(self, frame: bytes) -> None:
+        """All that is asked of a whole frame but changes: it is told, or refused by a ProtocolError."""
+        for ask in (self.codec.ask.headers, lambda data: self.codec.ask.header(data, NEW)):
+            with contextlib.suppress(ProtocolError):
+                ask(frame)
+        for index in range(ARGUMENTS):
+            with contextlib.suppress(ProtocolError, IndexError):
+                self.codec.ask.argument(frame, index)
+
+
+def absent(headers: Iterable[str]) -> list[str]:
+    """Keys that are nearly those that are there."""
+    return ["", NEW, *(near for key in [*headers][:4] for near in (key + "x", key[:-1], key.swapcase()))]
+
+
+def asked_in_front_of_nothing(
+    codec: int,
+    put: Callable[[bytes], Any],
+    must: Callable[[bool, str], None],
+    frame: bytes,
+) -> None:
+    """The same of a codec in C, each in front of memory that cannot be read.
+
+    Args:
+        codec: its address.
+        put: lays bytes there.
+        must: told what has to hold.
+        frame: a whole one.
+    """
+    pairs: dict[bytes, bytes | None] | None = None
+    with contextlib.suppress(RemoteProtocolError):
+        pairs = dict(native.raw_headers(codec, put(frame), len(frame)))
+    for key in [*list(pairs or {})[:16], b"", NEW.encode(), b"x" * 300]:
+        got = None
+        with contextlib.suppress(RemoteProtocolError):
+            got = native.header(codec, put(frame), key)
+        if pairs is not None:
+            value = pairs.get(key)
+            wanted = None if value is None else native.text(value)
+            must(got == wanted, f"header {key!r} is {got!r}, among all {wanted!r}")
+    for index in [*range(ARGUMENTS), 2**32 - 1]:
+        with contextlib.suppress(ProtocolError, IndexError):
+            native.argument(codec, put(frame), index)
+
+
+def answer_edited(
+    codec: Wire,
+    must: Callable[[bool, str], None],
+    read: Callable[[bytes], native.Message],
+    frame: bytes,
+    was: native.Message,
+) -> None:
+    """A header put into an answer is there, and taken out leaves what was read before.
+
+    Args:
+        codec: the protocol's.
+        must: told what has to hold.
+        read: frames bytes.
+        frame: a whole answer.
+        was: what it is.
+    """
+    try:
+        before = dict(codec.ask.headers(frame))
+        added = codec.ask.edit(frame, [(native.EDIT_HEADER, NEW, "1")])
+        removed = codec.ask.edit(added, [(native.EDIT_HEADER, NEW, None)])
+    except ProtocolError:  # this frame, or this protocol, cannot be changed so
+        return
+    if NEW in before:
+        return
+    for changed, headers in ((added, {**before, NEW: "1"}), (removed, before)):
+        seen = read(changed)
+        must(seen == was._replace(size=len(changed), need=seen.need), f"{seen} edited, was {was}")
+        got = dict(codec.ask.headers(changed))
+        must(got == headers, f"headers {got}, expected {headers}")
