@@ -82,6 +82,19 @@ class TestClients:
         assert world.closed == {client: 0}
         assert got(world, up) == b""
 
+    def test_of_a_request_in_pieces_the_last_one_ends_it(self, lines):
+        world = made(lines, "ordered", pinned=True)
+        client = world.client()
+        for part in (b"Q1L+svc m x\n", b"piece", b"end\n", b"Q1.=svc m behind\n"):
+            world.feed(client, part)
+        up = world.only_upstream()
+        assert got(world, up) == b"Q1L+svc m x\npieceend\n"
+        assert client not in world.closed
+        world.feed(up, b"R0.=ok\n")
+        assert got(world, client) == b"R0.=ok\n"
+        assert world.closed[client] == 0
+        assert world.stat("protocol_errors_client") == 0
+
 
 class TestServers:
     def test_its_connection_takes_nothing_new_and_ends_behind_the_answer(self, lines, kind):
@@ -168,8 +181,9 @@ class TestServers:
         assert got(world, other) == b"Q1.=svc m three\n"
         world.feed(up, b"piece")
         assert up not in world.closed
-        world.batch(("feed", up, b"rest"), ("eof", up))
-        assert got(world, client).startswith(b"R0L+begins\npiecerestR6.=")
+        world.feed(up, b"rest\n")
+        assert world.closed == {up: 0}
+        assert got(world, client).startswith(b"R0L+begins\npiecerest\nR6.=")
 
 
 class TestPinned:

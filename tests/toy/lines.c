@@ -6,8 +6,8 @@
  *
  * kind: Q a request, O a one-way, R an answer, H a heartbeat, A the answer to one, D a drain. The digit is of an answer
  * its status, of a request its context. The mark is '.', or L: its sender's last. The shape says what stands behind the
- * line: '=' nothing, '#' so many bytes as the text's first two digits say, '*' all up to the peer's end, '+' (of answers)
- * the same in pieces. To a request of context 9 no bytes follow an answer's line, whatever its shape. A request's text is "service
+ * line: '=' nothing, '#' so many bytes as the text's first two digits say, '*' all up to the peer's end, '+'
+ * the same in pieces, or up to a line's end. To a request of context 9 no bytes follow an answer's line, whatever its shape. A request's text is "service
  * method rest" (behind the digits); what is kept of it is the rest, up to 16 bytes. An answer whose text is "?x" has the
  * status that the last digit of what was kept says, and "!x" is malformed where what was kept ends otherwise.
  *
@@ -20,7 +20,7 @@ enum { HEAD = 4, KEPT = 16 };
 
 /* Of a direction: how far the line in front was looked at. */
 typedef struct state {
-  uint32_t seen, open; /* open: an answer's pieces follow, up to the peer's end */
+  uint32_t seen, open; /* open: pieces follow */
 } state;
 
 static _Atomic uint64_t looked, ended_calls;
@@ -91,7 +91,7 @@ static int frame(const pk_codec *c, const uint8_t *data, size_t size, uint32_t l
   if (s->open) {
     f->kind = PK_KIND_PIECE;
     f->size = size < limit ? (uint32_t)size : limit;
-    f->says = f->ended && f->size == size ? 0 : PK_SAYS_MORE;
+    f->says = f->size == size && (f->ended || data[size - 1] == '\n') ? 0 : PK_SAYS_MORE;
     s->open = f->says;
     return PK_OK;
   }

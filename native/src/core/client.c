@@ -188,12 +188,6 @@ static void begin(pk_core *core, pk_conn *c, const uint8_t *data, const pk_frame
   pk_request_run(core, r, data, f);
 }
 
-/* Whether it asks nothing more: it is closed behind its answers. */
-static PK_RARE void last(pk_core *core, pk_conn *c, const pk_frame *f) {
-  if (f->says & PK_SAYS_LAST) c->leaving |= PK_LEAVE_LAST;
-  if ((c->leaving & PK_LEAVE_LAST) && c->state == PK_CONN_OPEN && pk_conn_said_all(c, f)) pk_conn_deafen(core, c);
-}
-
 static void client_frame(pk_core *core, pk_conn *c, const uint8_t *data, pk_frame *f) {
   c->context = f->context;
   if (c->beside) keep(c, data, f->size, f);
@@ -208,6 +202,8 @@ static void client_frame(pk_core *core, pk_conn *c, const uint8_t *data, pk_fram
       if (pk_pinned_answer(core, c, data, f) != 0) bad(core, c, data, f->size, f, PK_ERR_FORMAT);
       break;
     case PK_KIND_PIECE:
+      /* Where pieces of several messages are mixed the last one says so itself. */
+      if ((c->leaving & PK_LEAVE_LAST) && c->codec->mode != PK_MODE_MULTIPLEXED) f->says |= PK_SAYS_LAST;
       if (!pk_pieces_next(core, c, data, f)) bad(core, c, data, f->size, f, PK_ERR_FORMAT);
       break;
     case PK_KIND_HEARTBEAT:
@@ -221,7 +217,6 @@ static void client_frame(pk_core *core, pk_conn *c, const uint8_t *data, pk_fram
     default:
       break;
   }
-  if ((f->says | c->leaving) != 0) last(core, c, f);
 }
 
 static void settle(pk_core *core, pk_conn *c) {
@@ -292,6 +287,7 @@ const pk_kind pk_client = {
     .frame = client_frame,
     .bad = bad,
     .detect = pk_detect,
+    .last = pk_conn_deafen, /* it asks nothing more: it is closed behind its answers */
     .settle = settle,
     .ended = ended,
     .half = half,

@@ -120,12 +120,6 @@ static void deafen(pk_core *core, pk_conn *c, uint8_t state) {
 
 void pk_conn_deafen(pk_core *core, pk_conn *c) { deafen(core, c, PK_CONN_DEAF); }
 
-/* Where pieces of several messages are mixed only one that says so itself is the last. */
-int pk_conn_said_all(const pk_conn *c, const pk_frame *f) {
-  int of_one = c->codec->mode != PK_MODE_MULTIPLEXED && (f->kind == PK_KIND_RESPONSE || f->kind == PK_KIND_PIECE);
-  return !(f->says & PK_SAYS_MORE) && ((f->says & PK_SAYS_LAST) || of_one);
-}
-
 int pk_conn_keep(pk_core *core, pk_conn *c, const uint8_t *data, size_t size) {
   if (size == 0) return 0;
   if (size > UINT32_MAX / 8 || input_room(core, c, (uint32_t)size) != 0) {
@@ -163,11 +157,26 @@ int pk_conn_remember(pk_core *core, pk_conn *c) {
   return keeps > 0 && (c->lately = pk_chunk_zeros(core, keeps)) == NULL ? -1 : 0;
 }
 
-/* What framing goes by besides the bytes. */
-static PK_RARE void recall(const pk_conn *c, pk_frame *f) {
+/* Framing that goes by more than the bytes. */
+static PK_RARE int recall(const pk_core *core, const pk_conn *c, const uint8_t *data, size_t size, pk_frame *f) {
   if (c->framing != NULL) f->state = c->framing->data;
   f->ended = c->ending;
   if (c->asked != NULL) f->asked = pk_slots_context(c);
+  int result = c->codec->frame(c->codec, data, size, core->limits.frame, f);
+  f->state = NULL; /* framing's only: it is of the next one now */
+  return result;
+}
+
+/* A frame that said more than it is was handled. */
+static PK_RARE void said(pk_core *core, pk_conn *c, uint32_t says) {
+  if (!(says & PK_SAYS_LAST)) return;
+  c->leaving |= PK_LEAVE_LAST;
+  if (!(says & PK_SAYS_MORE) && pk_conn_reads(c)) c->kind->last(core, c);
+}
+
+static inline void handle(pk_core *core, pk_conn *c, const uint8_t *data, pk_frame *f) {
+  c->kind->frame(core, c, data, f);
+  if (f->says != 0) said(core, c, f->says);
 }
 
 /* Handle the whole frames in data[0..size); returns how many bytes are done with. */
@@ -188,10 +197,9 @@ static size_t parse(pk_core *core, pk_conn *c, const uint8_t *data, size_t size)
       result = c->kind->detect(core, c, data + used, left, &f.need);
       if (!pk_conn_reads(c) || pk_conn_is_pair(c)) break;
     }
-    if (c->recalls) recall(c, &f);
     if (result == PK_OK)
-      result = c->codec->frame(c->codec, data + used, left, core->limits.frame, &f);
-    f.state = NULL; /* framing's only: it is of the next one now */
+      result = c->recalls ? recall(core, c, data + used, left, &f)
+                          : c->codec->frame(c->codec, data + used, left, core->limits.frame, &f);
     if (result == PK_MORE) {
       c->in_need = f.need > left ? f.need : (uint32_t)left + 1;
       if (c->frame_since == 0 && c->codec != NULL) {
@@ -214,7 +222,7 @@ static size_t parse(pk_core *core, pk_conn *c, const uint8_t *data, size_t size)
     c->in_need = 0;
     c->frame_since = 0;
     used += f.size;
-    c->kind->frame(core, c, data + used - f.size, &f);
+    handle(core, c, data + used - f.size, &f);
   }
   core->frames_left -= frames;
   return used;
@@ -236,11 +244,9 @@ static void parse_end(pk_core *core, pk_conn *c) {
   if (c->in != NULL) parse_kept(core, c);
   if (!pk_conn_reads(c) || blocked(c) || c->ready) return;
   pk_frame f = {.need = 1, .from = c->kind->side};
-  recall(c, &f);
+  int framed = c->in == NULL && recall(core, c, nothing, 0, &f) == PK_OK && f.size == 0;
   c->ending = 0;
-  if (c->in != NULL || c->codec->frame(c->codec, nothing, 0, core->limits.frame, &f) != PK_OK || f.size != 0) return;
-  f.state = NULL;
-  c->kind->frame(core, c, nothing, &f);
+  if (framed) handle(core, c, nothing, &f);
 }
 
 void pk_core_feed(pk_core *core, pk_handle h, const uint8_t *data, size_t size) {

@@ -280,6 +280,7 @@ typedef struct pk_kind {
   int (*detect)(pk_core *core, pk_conn *c, const uint8_t *data, size_t size, uint32_t *need);
   /* Bytes, not framed; NULL: they are. */
   void (*feed)(pk_core *core, pk_conn *c, const uint8_t *data, size_t size);
+  void (*last)(pk_core *core, pk_conn *c);    /* its peer's last message was handled (PK_SAYS_LAST) */
   void (*opened)(pk_core *core, pk_conn *c);  /* connected and greeted */
   void (*settle)(pk_core *core, pk_conn *c);  /* end what is over */
   void (*ended)(pk_core *core, pk_conn *c);   /* its peer sends no more */
@@ -540,7 +541,6 @@ int pk_conn_remember(pk_core *core, pk_conn *c);
 void pk_conn_discard(pk_core *core, pk_conn *c); /* nobody needs it */
 /* What it sends from here on is read and dropped; what it asked is still answered. */
 void pk_conn_deafen(pk_core *core, pk_conn *c);
-int pk_conn_said_all(const pk_conn *c, const pk_frame *f); /* its peer's last message ends with this frame */
 void pk_conn_finish(pk_core *core, pk_conn *c); /* tell its peer that no more is written */
 int pk_conn_is_stuck(const pk_conn *c); /* whole frames of it are not handled yet, and not now */
 uint64_t pk_conn_active(const pk_conn *c); /* when it last read or wrote, ns */
@@ -579,6 +579,11 @@ extern const pk_kind pk_client;
 extern const pk_kind pk_server;
 
 /* slots.c */
+/* Requests that a connection may have under way. */
+static inline uint32_t pk_slots_most(const pk_codec *codec) {
+  if (codec->mode == PK_MODE_PINGPONG) return 1;
+  return codec->id_bytes == 1 && codec->mode == PK_MODE_MULTIPLEXED ? 256 : PK_RING;
+}
 enum { PK_SLOT_REUSED = -100 }; /* the client's id is one whose late answer is still to come */
 int pk_slots_init(pk_conn *c);
 void pk_slots_free(pk_conn *c);
@@ -588,7 +593,6 @@ void pk_slots_put_back(pk_conn *c, const pk_attempt *a); /* its request was not 
 void pk_slots_give_up(pk_conn *c, const pk_attempt *a);  /* its request has ended; the answer may still come */
 /* Whether its late answer could be taken for another request's that is under way. */
 int pk_slots_unclear(const pk_core *core, const pk_conn *c, const pk_attempt *a);
-uint32_t pk_slots_most(const pk_codec *codec); /* requests that a connection may have under way */
 /* The context of the request that is answered next, where that is known; else 0. */
 uint32_t pk_slots_context(const pk_conn *c);
 /* Whether an answer has the id of the request whose turn it is, where ids come back in order. */

@@ -210,6 +210,11 @@ static void no_room_for_answer(pk_core *core, pk_request *r, pk_conn *client) {
   if (r->to.live != NULL) pk_request_end(core, r);
 }
 
+/* Its server knows it by another id, which an answer has: the end of a connection may be a piece without bytes. */
+static int is_rewritten(const pk_request *r, const pk_frame *f) {
+  return r->to.codec->mode == PK_MODE_MULTIPLEXED && !r->to.own && f->size > 0;
+}
+
 void pk_request_answer(pk_core *core, pk_request *r, const uint8_t *data, const pk_frame *f) {
   int more = f->says & PK_SAYS_MORE;
   PK_STAT_ADD(core->stats.responses, !more);
@@ -219,10 +224,7 @@ void pk_request_answer(pk_core *core, pk_request *r, const uint8_t *data, const 
     pk_request_end(core, r);
     return;
   }
-  /* The end of a connection may be a piece without bytes. */
-  int rewritten = r->to.codec->mode == PK_MODE_MULTIPLEXED && !r->to.own && f->size > 0;
-  int renamed = rewritten && r->to.named;
-  int size = (int)f->size;
+  int renamed = r->to.named && is_rewritten(r, f), size = (int)f->size;
   uint8_t *to = answer_room(core, r, client, renamed ? pk_id_room(r->to.codec, f->size) : f->size, more);
   if (to == NULL) {
     no_room_for_answer(core, r, client);
@@ -233,7 +235,7 @@ void pk_request_answer(pk_core *core, pk_request *r, const uint8_t *data, const 
     size = r->to.codec->splice_id(r->to.codec, data, f, id.data, id.size, to, pk_id_room(r->to.codec, f->size));
   } else {
     memcpy(to, data, f->size);
-    if (rewritten) r->to.codec->patch_id(r->to.codec, to, f, r->client_id);
+    if (is_rewritten(r, f)) r->to.codec->patch_id(r->to.codec, to, f, r->client_id);
   }
   if (renamed && size <= 0) {
     static const char text[] = "protokit: the answer cannot have the id of its request";

@@ -20,8 +20,7 @@ static void relieve(pk_core *core, pk_conn *c) {
   }
 }
 
-/* The attempt that an answer is for, off its slot with the last part of it; NULL where nobody waits for it. `size` bytes
- * of it are there. */
+/* The attempt that an answer is for, off its slot; NULL where nobody waits for it. `size` bytes of it are there. */
 static pk_attempt *answered(pk_core *core, pk_conn *c, const uint8_t *data, size_t size, const pk_frame *f) {
   uint32_t index = pk_slots_answered(core, c, data, size, f);
   if (index == PK_NONE) {
@@ -29,7 +28,7 @@ static pk_attempt *answered(pk_core *core, pk_conn *c, const uint8_t *data, size
     return NULL;
   }
   pk_attempt *a = pk_attempt_at(core, index);
-  a->answered = !(f->says & PK_SAYS_MORE);
+  a->answered = 1;
   return a;
 }
 
@@ -60,16 +59,23 @@ static PK_RARE int understood(pk_core *core, pk_conn *c, const uint8_t *data, pk
   return result == PK_OK;
 }
 
+/* What an answer says besides, or that it is not the first one to its request. 1: it is one of several. */
+static PK_RARE int in_parts(pk_core *core, pk_conn *c, pk_request *r, pk_attempt *a, const uint8_t *data, pk_frame *f) {
+  if (f->says & PK_SAYS_LAST) c->leaving |= PK_LEAVE_LAST; /* before anything is tried again */
+  /* Where pieces of several messages are mixed the last one says so itself. */
+  if ((c->leaving & PK_LEAVE_LAST) && c->codec->mode != PK_MODE_MULTIPLEXED) f->says |= PK_SAYS_LAST;
+  if (!(f->says & PK_SAYS_MORE) && r->parts == 0) return 0;
+  a->answered = !(f->says & PK_SAYS_MORE); /* it is on its slot until the last part */
+  pk_parts_answer(core, c, r, a, data, f);
+  return 1;
+}
+
 static void response(pk_core *core, pk_conn *c, const uint8_t *data, pk_frame *f) {
   if (c->recalls && !understood(core, c, data, f)) return;
-  if (f->says & PK_SAYS_LAST) c->leaving |= PK_LEAVE_LAST; /* before anything is tried again */
   pk_attempt *a = answered(core, c, data, f->size, f);
   pk_request *r = a == NULL ? NULL : pk_request_find(core, a->request);
   if (r == NULL) return;
-  if ((f->says & PK_SAYS_MORE) || r->parts != 0) {
-    pk_parts_answer(core, c, r, a, data, f);
-    return;
-  }
+  if ((f->says | r->parts) != 0 && in_parts(core, c, r, a, data, f)) return;
   if (f->status > PK_STATUS_APP_ERROR) {
     if (pk_request_retry_answer(core, r, a, f->status)) return;
     pk_attempt_end(core, r, a, PK_ATTEMPT_FAILED);
@@ -116,7 +122,9 @@ static int large(pk_core *core, pk_conn *c, const uint8_t *data, size_t size, co
   PK_STAT_ADD(core->stats.answers_too_large, 1);
   pk_attempt *a = answered(core, c, data, size, f);
   pk_request *r = a == NULL ? NULL : pk_request_find(core, a->request);
+  if (f->says & PK_SAYS_LAST) c->leaving |= PK_LEAVE_LAST;
   if (r == NULL) return 1;
+  a->answered = !(f->says & PK_SAYS_MORE);
   pk_attempt_end(core, r, a, PK_ATTEMPT_FAILED);
   pk_request_fail(core, r, PK_STATUS_INTERNAL, m.data, m.size);
   return 1;
@@ -138,9 +146,7 @@ static void reverse_request(pk_core *core, pk_conn *c, const uint8_t *data, cons
 }
 
 /* It answers nothing more: what still waits for it is lost with the connection. */
-static PK_RARE void last(pk_core *core, pk_conn *c, const pk_frame *f) {
-  if (f->says & PK_SAYS_LAST) c->leaving |= PK_LEAVE_LAST;
-  if (!(c->leaving & PK_LEAVE_LAST) || !pk_conn_reads(c) || !pk_conn_said_all(c, f)) return;
+static void last(pk_core *core, pk_conn *c) {
   if (c->pinned) pk_pinned_drained(core, c);
   c->lost = PK_LOST_LAST;
   pk_conn_close(core, c, 0);
@@ -183,7 +189,6 @@ static void server_frame(pk_core *core, pk_conn *c, const uint8_t *data, pk_fram
     default:
       break;
   }
-  if ((f->says | c->leaving) != 0) last(core, c, f);
 }
 
 static void opened(pk_core *core, pk_conn *c) {
@@ -313,6 +318,7 @@ const pk_kind pk_server = {
     .bad = bad,
     .large = large,
     .opened = opened,
+    .last = last,
     .settle = settle,
     .half = half,
     .closed = closed,

@@ -27,11 +27,6 @@ static int is_reserved(const pk_codec *codec, uint64_t id) {
 
 static int in_order(const pk_conn *c) { return c->codec->mode != PK_MODE_MULTIPLEXED; }
 
-uint32_t pk_slots_most(const pk_codec *codec) {
-  if (codec->mode == PK_MODE_PINGPONG) return 1;
-  return codec->mode == PK_MODE_MULTIPLEXED && codec->id_bytes == 1 ? 256 : PK_RING;
-}
-
 int pk_slots_init(pk_conn *c) {
   uint32_t size = pk_slots_most(c->codec);
   c->next_id = c->head_id = 1;
