@@ -97,10 +97,10 @@ static uint8_t *edited(const format *f, bytes *in) {
 static const uint8_t FRAMING[] = {
     PK_I_NEED,  PK_I_SKIP, PK_I_LOAD,    PK_I_LOAD1,   PK_I_LOAD2, PK_I_LOAD4, PK_I_LOAD8, PK_I_LOAD2S, PK_I_LOAD4S,
     PK_I_BITS,  PK_I_IDAT, PK_I_SECTION, PK_I_SUM,     PK_I_UNTIL, PK_I_SINCE, PK_I_UVAR,  PK_I_CHECK, PK_I_MAGIC,  PK_I_SPAN,
-    PK_I_MARK,  PK_I_ABSENT, PK_I_NOPLACE, PK_I_HERE,  PK_I_SET,   PK_I_CONST, PK_I_MOVE,  PK_I_ADD,    PK_I_SUB,
+    PK_I_MARK,  PK_I_ABSENT, PK_I_SIDE, PK_I_NOPLACE, PK_I_HERE,  PK_I_SET,   PK_I_CONST, PK_I_MOVE,  PK_I_ADD,    PK_I_SUB,
     PK_I_MUL,   PK_I_SHL,  PK_I_SHR,     PK_I_LE,      PK_I_ADDI,  PK_I_NOT,   PK_I_TABLE, PK_I_JUMP,   PK_I_JZ,
     PK_I_JNZ,   PK_I_JNE,  PK_I_WHOLE,   PK_I_NEED,    PK_I_SKIP,  PK_I_SECTION};
-static const uint8_t MEANING[] = {PK_I_VERIFY, PK_I_SET,  PK_I_TABLE,   PK_I_JUMP,  PK_I_JZ,    PK_I_JNE, PK_I_ID,
+static const uint8_t MEANING[] = {PK_I_VERIFY, PK_I_SAYS, PK_I_SIDE, PK_I_SET,  PK_I_TABLE,   PK_I_JUMP,  PK_I_JZ,    PK_I_JNE, PK_I_ID,
                                   PK_I_NAMED,  PK_I_KIND, PK_I_STATUS,  PK_I_TIMEOUT, PK_I_CONTEXT, PK_I_KEY,
                                   PK_I_SAVE,   PK_I_EARLY, PK_I_SLICE,  PK_I_LITERAL, PK_I_NONE, PK_I_TAKE,
                                   PK_I_LOOK,   PK_I_SPLIT, PK_I_STEP,   PK_I_NUMBER, PK_I_SAME,  PK_I_MOVE,
@@ -225,7 +225,7 @@ static void touch(pk_slice s) {
 
 static int framed_as(const pk_codec *c, const uint8_t *data, size_t size, uint32_t limit, pk_frame *f) {
   uint8_t *block = flush(data, size);
-  *f = (pk_frame){.need = (uint32_t)size + 1};
+  *f = (pk_frame){.need = (uint32_t)size + 1, .from = (uint8_t)(limit % 3)};
   int result = c->frame(c, block, size, limit, f);
   free(block);
   must(result == PK_OK || result == PK_MORE || (result <= PK_ERR_MAGIC && result >= PK_ERR_LIMIT));

@@ -32,11 +32,11 @@ int pk_codec_greeting(uintptr_t codec, uint32_t step, uint32_t context, uint8_t 
   return step < pk_codec_greeting_steps(codec) ? c->greeting(c, step, context, NULL, NULL, out, cap) : 0;
 }
 
-pk_message_info pk_codec_frame(uintptr_t codec, const uint8_t *data, size_t size, uint32_t limit) {
-  pk_frame f = {0};
+pk_message_info pk_codec_frame(uintptr_t codec, const uint8_t *data, size_t size, uint32_t limit, uint32_t from) {
+  pk_frame f = {.from = (uint8_t)from};
   int result = pk_frame_alone(codec_at(codec), data, size, limit, &f);
   pk_message_info info = {result,       f.kind,    f.status,       f.size,     f.need,
-                          f.timeout_ms, f.context, f.upstream_key, f.error_at, f.id, PK_NO_ID, 0};
+                          f.timeout_ms, f.context, f.upstream_key, f.error_at, f.id, f.says, PK_NO_ID, 0};
   if (pk_codec_id_max(codec) == 0) return info;
   pk_slice id = pk_id_of(codec_at(codec), data, &f, result == PK_OK ? f.size : size);
   info.id = 0;
@@ -69,7 +69,7 @@ int pk_codec_splice(uintptr_t codec, const uint8_t *data, size_t size, const uin
 
 pk_destination_info pk_codec_destination(uintptr_t codec, const uint8_t *data, size_t size) {
   const pk_codec *c = codec_at(codec);
-  pk_frame f = {0};
+  pk_frame f = {.from = PK_FROM_CLIENT};
   pk_destination_info info = {.result = pk_frame_alone(c, data, size, UINT32_MAX / 2, &f)};
   pk_destination d = {.context = f.context};
   if (info.result == PK_OK) info.result = c->destination(c, data, &f, &d);
@@ -84,6 +84,7 @@ pk_destination_info pk_codec_destination(uintptr_t codec, const uint8_t *data, s
 
 /* The frame in front, which is to be whole. */
 static int whole(const pk_codec *c, const uint8_t *data, size_t size, pk_frame *f) {
+  f->from = PK_FROM_CLIENT;
   int result = pk_frame_alone(c, data, size, UINT32_MAX / 2, f);
   return result == PK_MORE ? PK_ERR_FORMAT : result;
 }
@@ -178,7 +179,7 @@ int pk_codec_drain(uintptr_t codec, uint32_t context, const uint8_t *kept, size_
 
 int pk_codec_keep(uintptr_t codec, const uint8_t *data, size_t size, uint32_t limit, uint8_t *out) {
   const pk_codec *c = codec_at(codec);
-  pk_frame f = {0};
+  pk_frame f = {.from = PK_FROM_CLIENT};
   if (c->keep_max == 0) return 0;
   int result = pk_frame_alone(c, data, size, limit, &f);
   if (result == PK_MORE || f.kind > PK_KIND_ONEWAY) return 0;

@@ -16,6 +16,7 @@ typedef struct pk_message_info {
   int result;
   uint32_t kind, status, size, need, timeout_ms, context, upstream_key, error_at;
   uint64_t id;
+  uint32_t says; /* PK_SAYS_* */
   uint32_t id_at, id_size; /* where it stands, when ids are byte strings */
 } pk_message_info;
 
@@ -40,7 +41,7 @@ uint32_t pk_codec_optional_drain(uintptr_t codec); /* 1: drain is sent only wher
 uint32_t pk_codec_greeting_steps(uintptr_t codec);
 uint32_t pk_codec_greeting_server(uintptr_t codec);
 int pk_codec_greeting(uintptr_t codec, uint32_t step, uint32_t context, uint8_t *out, size_t cap);
-pk_message_info pk_codec_frame(uintptr_t codec, const uint8_t *data, size_t size, uint32_t limit);
+pk_message_info pk_codec_frame(uintptr_t codec, const uint8_t *data, size_t size, uint32_t limit, uint32_t from);
 pk_destination_info pk_codec_destination(uintptr_t codec, const uint8_t *data, size_t size);
 int pk_codec_headers(uintptr_t codec, const uint8_t *data, size_t size, pk_header_info *out,
                      uint32_t max);

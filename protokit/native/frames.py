@@ -24,6 +24,8 @@ Argument = bool | int | float | str | bytes | None  # of a call; bytes: of anoth
 
 KIND_REQUEST, KIND_ONEWAY, KIND_RESPONSE, KIND_HEARTBEAT, KIND_HEARTBEAT_ACK, KIND_DRAIN = range(1, 7)
 KIND_IGNORE, KIND_GREETING = 8, 9
+SAYS_LAST, SAYS_MORE = 1, 2
+SIDES = (None, "client", "server")
 KINDS = ("", "request", "oneway", "response", "heartbeat", "ack", "drain", "undrain", "ignore", "greeting")
 RESULTS = {
     -1: "these bytes are not this protocol",
@@ -49,6 +51,7 @@ class Message(NamedTuple):
     upstream_key: int
     error_at: int
     id: Id
+    says: int = 0  # SAYS_LAST, SAYS_MORE
 
     def __str__(self) -> str:
         if self.result == 1:
@@ -275,7 +278,9 @@ def check_codec(address: int, name: str) -> None:
         raise PluginError(f"the codec of protocol {name!r} cannot be used: {ffi.string(problem).decode()}")
 
 
-def frame(codec: int, data: bytes, limit: int = 8 << 20, size: int | None = None) -> Message:
+def frame(
+    codec: int, data: bytes, limit: int = 8 << 20, size: int | None = None, side: str | None = None
+) -> Message:
     """Frame the first message of ``data`` with the codec at that address.
 
     Args:
@@ -283,8 +288,9 @@ def frame(codec: int, data: bytes, limit: int = 8 << 20, size: int | None = None
         data: what came.
         limit: the largest frame allowed, bytes.
         size: how many bytes of ``data`` the codec is given; None for all. What lies behind them is not its.
+        side: who sent it, ``client`` or ``server``; None where that is not known.
     """
-    info = lib.pk_codec_frame(codec, data, len(data) if size is None else size, limit)
+    info = lib.pk_codec_frame(codec, data, len(data) if size is None else size, limit, SIDES.index(side))
     request_id: Id = info.id
     if info.id_at != NONE:
         request_id = bytes(data[info.id_at : info.id_at + info.id_size])
@@ -301,6 +307,7 @@ def frame(codec: int, data: bytes, limit: int = 8 << 20, size: int | None = None
         info.upstream_key,
         info.error_at,
         request_id,
+        info.says,
     )
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from protokit.wire.python import Frame, PythonCodec
     from protokit.wire.replies import ErrorText, Greeting, Replies, kept
     from protokit.wire.requested import FromRequest
+    from protokit.wire.sides import side
     from protokit.wire.steps import hessian2_strings, hessian_fields
     from protokit.wire.views import (
         Step,
@@ -46,6 +47,7 @@ _MODULES = {
     "protokit.wire.protocol": ("NativeCodec", "Protocol"),
     "protokit.wire.python": ("Frame", "PythonCodec"),
     "protokit.wire.replies": ("ErrorText", "Greeting", "Replies", "kept"),
+    "protokit.wire.sides": ("side",),
     "protokit.wire.steps": ("hessian2_strings", "hessian_fields"),
     "protokit.wire.views": (
         "Step",
@@ -97,6 +99,7 @@ __all__ = [
     "lines",
     "number",
     "pairs",
+    "side",
     "size_",
     "split",
     "starts",

@@ -49,8 +49,8 @@ class Codec(Protocol):
     def probe(self, data: bytes) -> int:
         """Whether a connection may begin so: 0 yes, 1 more bytes are needed, -1 no."""
 
-    def frame(self, data: bytes, limit: int = 8 << 20) -> native.Message:
-        """Frame the first message of ``data``."""
+    def frame(self, data: bytes, limit: int = 8 << 20, side: str | None = None) -> native.Message:
+        """Frame the first message of ``data``, which that side sent (``client``, ``server`` or unknown)."""
 
     def request(self, data: bytes, max_headers: int = 1024, *, lazy: bool = False) -> Request:
         """Read a whole request frame; ``lazy``: its headers when somebody looks at them.
@@ -166,8 +166,8 @@ class EngineCodec:
     def probe(self, data: bytes) -> int:
         return native.probe(self.address, data)
 
-    def frame(self, data: bytes, limit: int = 8 << 20) -> native.Message:
-        return native.frame(self.address, data, limit)
+    def frame(self, data: bytes, limit: int = 8 << 20, side: str | None = None) -> native.Message:
+        return native.frame(self.address, data, limit, side=side)
 
     def request(self, data: bytes, max_headers: int = 1024, *, lazy: bool = False) -> Request:
         return native.request(self.address, data, max_headers, lazy=lazy)
@@ -251,7 +251,7 @@ class CalledCodec:
     def probe(self, data: bytes) -> int:
         return 1 if not data else {0: 0, 1: 1, -3: 0}.get(self.frame(data, self.codec.max_frame).result, -1)
 
-    def frame(self, data: bytes, limit: int = 8 << 20) -> native.Message:
+    def frame(self, data: bytes, limit: int = 8 << 20, side: str | None = None) -> native.Message:  # noqa: ARG002  # it sees none
         return self.codec.message(data, limit)
 
     def request(self, data: bytes, max_headers: int = 1024, *, lazy: bool = False) -> Request:  # noqa: ARG002  # all is there

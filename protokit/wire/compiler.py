@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING
 
+from protokit import native
 from protokit.errors import DeclarationError
 from protokit.model import Status
 from protokit.wire.framing import Framing
@@ -70,6 +71,7 @@ class _Compiler(Framing):
         request = self.unless(m.response)
         self.op("KIND", i=KINDS["response"])
         self.op("EARLY")
+        self._says()
         self._outcome()
         ends.append(self.op("JUMP"))
         self.here(request)
@@ -79,6 +81,7 @@ class _Compiler(Framing):
             self.op("KIND", i=KINDS["oneway"])
             self.here(two_way)
         self.op("EARLY")
+        self._says()
         if not readings_of(m.timeout) and m.timeout != 0:
             self.op("TIMEOUT", self.value(m.timeout))
         for i, path in enumerate(() if self.reruns else self.left):
@@ -86,6 +89,11 @@ class _Compiler(Framing):
         self.here(*ends)
         self.op("END")
         return start
+
+    def _says(self) -> None:
+        for bit, expression in ((native.SAYS_LAST, self.meaning.last), (native.SAYS_MORE, self.meaning.more)):
+            if expression != 0:
+                self.op("SAYS", self.value(expression), i=bit)
 
     def _context(self, variant: int) -> None:
         """What a reply needs: the variant, and the fields that are kept."""

@@ -11,6 +11,7 @@ from typing import Any
 
 from construct import expr
 
+from protokit.wire.sides import Side
 from protokit.wire.vocabulary import lengths
 
 _EXPRESSIONS = ("length", "count", "condfunc", "keyfunc", "func")
@@ -44,6 +45,8 @@ def _value(expression: Any, context: Any) -> Any:
         inner = vars(expression)  # construct shows it no other way
         found = _there(inner["_FuncPath__operand"], context)
         return 0 if found is None else inner["_FuncPath__func"](found)
+    if isinstance(expression, Side):
+        return expression(context)
     if isinstance(expression, lengths):
         found = _there(expression.chunks, context)
         return [] if found is None else [len(one) for one in found]

@@ -25,6 +25,7 @@ from protokit.wire.layout import (
     show,
     written,
 )
+from protokit.wire.sides import SIDE
 from protokit.wire.views import calculate, value_at
 
 
@@ -51,11 +52,11 @@ class Piece:
 
 
 class _Walk:
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, side: int) -> None:
         self.data = data
         self.at = 0
         self.pieces: list[Piece] = []
-        self.values: dict[str, Any] = {}
+        self.values: dict[str, Any] = {SIDE: side}
 
     def take(self, size: int, path: FieldPath) -> bytes:
         if size < 0:
@@ -188,9 +189,9 @@ class _Walk:
         self.nodes(node.default)
 
 
-def explain(nodes: tuple[Node, ...], data: bytes) -> list[Piece]:
-    """The pieces of the frame in front, in the order in which they stand."""
-    walk = _Walk(data)
+def explain(nodes: tuple[Node, ...], data: bytes, side: int = 0) -> list[Piece]:
+    """The pieces of the frame in front, in the order in which they stand; ``side``: in ``native.SIDES``."""
+    walk = _Walk(data, side)
     walk.nodes(nodes)
     return walk.pieces
 

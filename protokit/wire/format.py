@@ -29,6 +29,7 @@ from protokit.wire.program import Emit, Image, Meaning
 from protokit.wire.readings import unreadable_is_absent
 from protokit.wire.replies import TEXT_MAX, Greeting, Rendering, Replies, can_set, field_path, kept_node
 from protokit.wire.requested import Parts
+from protokit.wire.sides import SIDE
 from protokit.wire.vocabulary import varint
 
 if TYPE_CHECKING:
@@ -75,6 +76,8 @@ class WireFormat:
             where there are none. An integer, or a section of at most 64 bytes (``byte_id``).
         response, oneway, heartbeat, drain: expressions that say what a frame is; a heartbeat's answer is a
             heartbeat that is a response.
+        last, more: expressions: a request or an answer is its sender's last on the connection; more
+            answers to the same request follow.
         status: ``table(this.status, {0: Status.OK}, Status.INTERNAL)``, of a response.
         app_error: a condition, or several, by which an OK response holds the service's own error.
         timeout: the caller's budget, ms: an expression.
@@ -107,6 +110,8 @@ class WireFormat:
         oneway: Any = 0,
         heartbeat: Any = 0,
         drain: Any = 0,
+        last: Any = 0,
+        more: Any = 0,
         status: views.Table | None = None,
         app_error: Any = (),
         timeout: Any = 0,
@@ -168,6 +173,8 @@ class WireFormat:
             oneway=_expression(oneway, "oneway"),
             heartbeat=_expression(heartbeat, "heartbeat"),
             drain=_expression(drain, "drain"),
+            last=_expression(last, "last"),
+            more=_expression(more, "more"),
             greeting=0 if greeting is None else _expression(greeting.when, "greeting.when"),
             greeting_refused=0 if greeting is None else _expression(greeting.refused, "greeting.refused"),
             status=None if status is None else (_expression(status.value, "status"), status),
@@ -206,6 +213,11 @@ class WireFormat:
             raise DeclarationError(
                 f"greeting: {who} was given; 1 to {GREETING_STEPS} steps of 'client' or 'server' are expected"
             )
+
+    @property
+    def tells_answers(self) -> bool:
+        """Whether something says which frames are answers, or no frame has one."""
+        return self.meaning.response != 0 or self.meaning.oneway == 1
 
     # The native program.
 
@@ -248,8 +260,12 @@ class WireFormat:
         """What is asked of it from Python, beside its declaration."""
         return DeclaredCodec(self)
 
-    def parse(self, data: bytes) -> tuple[Any, int]:
+    def parse(self, data: bytes, side: str | None = None) -> tuple[Any, int]:
         """The fields of the frame in front, by construct, and its size.
+
+        Args:
+            data: it, and what follows.
+            side: who sent it, ``client`` or ``server``; None where that is not known.
 
         Raises:
             EOFError: the frame is not whole.
@@ -257,7 +273,7 @@ class WireFormat:
         """
         stream = io.BytesIO(data)
         try:
-            container = self._reference.parse_stream(stream)
+            container = self._reference.parse_stream(stream, **{SIDE: native.SIDES.index(side)})
         except construct.StreamError as error:
             if "negative" in str(error):
                 raise RemoteProtocolError(f"a length is negative: {error}", stream.tell()) from error
@@ -265,7 +281,9 @@ class WireFormat:
         except (construct.ConstructError, ValueError) as error:
             raise RemoteProtocolError(str(error), stream.tell()) from error
         size = stream.tell()
-        self._verify(data[:size])
+        if side is not None:
+            container[SIDE] = native.SIDES.index(side)
+        self._verify(data[:size], side)
         request_id = self._id(container)
         if isinstance(request_id, bytes) and self.meaning.named and len(request_id) > self.meaning.named.most:
             raise RemoteProtocolError(
@@ -273,14 +291,14 @@ class WireFormat:
             )
         return container, size
 
-    def message(self, data: bytes) -> Message:
-        """The frame in front with its meaning.
+    def message(self, data: bytes, side: str | None = None) -> Message:
+        """The frame in front with its meaning; ``side``: see ``parse``.
 
         Raises:
             EOFError: the frame is not whole.
             RemoteProtocolError: it is malformed.
         """
-        return self.describe(*self.parse(data))
+        return self.describe(*self.parse(data, side))
 
     def describe(self, container: Any, size: int) -> Message:
         """What parsed fields mean.
@@ -370,42 +388,50 @@ class WireFormat:
                 return Status.APP_ERROR
         return status
 
-    def explain(self, data: bytes) -> list[Piece]:
-        """Every field of the frame in front with its offset, size and value.
+    def explain(self, data: bytes, side: str | None = None) -> list[Piece]:
+        """Every field of the frame in front with its offset, size and value; ``side``: see ``parse``.
 
         Raises:
             EOFError: the frame is not whole.
             RemoteProtocolError: it is malformed; says at which offset what was expected.
         """
-        pieces = explain(self.nodes, data)
-        self._verify(data[: pieces[-1].offset + pieces[-1].size] if pieces else b"")
+        pieces = explain(self.nodes, data, native.SIDES.index(side))
+        self._verify(data[: pieces[-1].offset + pieces[-1].size] if pieces else b"", side)
         return pieces
 
-    def build(self, values: Mapping[str, Any]) -> bytes:
+    def build(self, values: Mapping[str, Any], side: str | None = None) -> bytes:
         """A frame from plain field values; lengths declared with Rebuild and checksums are computed.
+
+        Args:
+            values: of its fields, or what was parsed.
+            side: who sends it; what was parsed knows.
 
         Raises:
             LocalProtocolError: a field is missing or does not fit.
         """
-        return self._seal(self._unsealed(values))
+        side = side or native.SIDES[values.get(SIDE) or 0]
+        return self._seal(self._unsealed(values, side), side)
 
-    def _unsealed(self, values: Mapping[str, Any]) -> bytes:
+    def _unsealed(self, values: Mapping[str, Any], side: str | None = None) -> bytes:
+        number = native.SIDES.index(side) or int(values.get(SIDE) or 0)
         try:
-            complete = _complete(self.declaration, dict(values))
+            complete = _complete(self.declaration, {**values, SIDE: number}, number)
             for checksum in self.meaning.checksums:  # filled in when the frame is sealed
                 if can_set(complete, checksum.path) and views.value_at(complete, checksum.path) is None:
                     views.set_at(complete, checksum.path, 0)
-            return bytes(self._reference.build(complete))
+            return bytes(self._reference.build(complete, **{SIDE: number}))
         except (construct.ConstructError, KeyError, TypeError, ValueError) as error:
             raise LocalProtocolError(f"the frame cannot be built: {error}") from error
 
-    def edit(self, data: bytes, edits: Sequence[tuple[int, str, str | None]]) -> bytes:
+    def edit(
+        self, data: bytes, edits: Sequence[tuple[int, str, str | None]], side: str | None = "client"
+    ) -> bytes:
         """A request, or an answer with other headers; see ``native.edit``.
 
         Raises:
             LocalProtocolError: the format cannot say it.
         """
-        container, size = self.parse(data)
+        container, size = self.parse(data, side)
         m = self.meaning
         answer = self.kind(container) == "response"
         headers = m.answer_headers if answer else m.headers
@@ -448,10 +474,10 @@ class WireFormat:
             found.append((checksum, piece, over))
         return found
 
-    def _verify(self, frame: bytes) -> None:
+    def _verify(self, frame: bytes, side: str | None) -> None:
         if not self.meaning.checksums:
             return
-        for checksum, piece, over in self._sums(explain(self.nodes, frame)):
+        for checksum, piece, over in self._sums(explain(self.nodes, frame, native.SIDES.index(side))):
             right = checksum.sum.of(frame[start : start + size] for start, size in over)
             value = int.from_bytes(piece.raw, "little" if piece.little else "big")
             if value != right:
@@ -461,11 +487,11 @@ class WireFormat:
                     piece.offset,
                 )
 
-    def _seal(self, frame: bytes) -> bytes:
+    def _seal(self, frame: bytes, side: str | None) -> bytes:
         if not self.meaning.checksums:
             return frame
         sealed = bytearray(frame)
-        for checksum, piece, over in self._sums(explain(self.nodes, frame)):
+        for checksum, piece, over in self._sums(explain(self.nodes, frame, native.SIDES.index(side))):
             right = checksum.sum.of(bytes(sealed[start : start + size]) for start, size in over)
             order: Any = "little" if piece.little else "big"
             sealed[piece.offset : piece.offset + piece.size] = right.to_bytes(piece.size, order)
@@ -501,7 +527,7 @@ def _text(data: bytes | None) -> str:
     return native.text(data or b"")
 
 
-def _complete(declaration: Any, values: dict[str, Any]) -> dict[str, Any]:
+def _complete(declaration: Any, values: dict[str, Any], side: int) -> dict[str, Any]:
     """Fields that may be absent or are computed are None where no value is given."""
     if not isinstance(declaration, construct.Struct):
         return values
@@ -518,10 +544,14 @@ def _complete(declaration: Any, values: dict[str, Any]) -> dict[str, Any]:
             continue
         if isinstance(values[name], dict):
             if isinstance(inner, construct.Struct):
-                values[name] = _complete(inner, dict(values[name]))
+                values[name] = _complete(inner, dict(values[name]), side)
             elif isinstance(inner, construct.Switch):
-                key = calculate(resolve(inner.keyfunc, (), (name,)), values)
-                values[name] = _complete(inner.cases.get(key, inner.default), dict(values[name]))
+                key = calculate(resolve(inner.keyfunc, (), (name,)), {**values, SIDE: side})
+                values[name] = _complete(inner.cases.get(key, inner.default), dict(values[name]), side)
             elif isinstance(inner, construct.IfThenElse):
-                values[name] = _complete(inner.thensubcon, dict(values[name]))
+                one: Any = inner.thensubcon
+                if isinstance(inner.elsesubcon, construct.Struct):
+                    test = calculate(resolve(inner.condfunc, (), (name,)), {**values, SIDE: side})
+                    one = inner.thensubcon if test else inner.elsesubcon
+                values[name] = _complete(one, dict(values[name]), side)
     return values

@@ -138,6 +138,8 @@ def _read_by_meaning(m: Meaning) -> Iterator[tuple[str, FieldPath, str]]:
         ("oneway", m.oneway),
         ("heartbeat", m.heartbeat),
         ("drain", m.drain),
+        ("last", m.last),
+        ("more", m.more),
         ("greeting.when", m.greeting),
         ("greeting.refused", m.greeting_refused),
         ("status", 0 if m.status is None else m.status[0]),

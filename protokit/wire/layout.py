@@ -14,6 +14,7 @@ import construct
 from construct import expr
 
 from protokit.errors import DeclarationError
+from protokit.wire.sides import Side
 from protokit.wire.vocabulary import Chunks, Until, UVar, varint_size
 
 FieldPath = tuple[str, ...]
@@ -69,8 +70,13 @@ class Looked:
     reading: Any
 
 
-# An expression is an int, a Field, a Size, a Binary, a Not or a Looked.
-Expression = int | Field | Size | Binary | Not | Looked
+@dataclass(frozen=True)
+class Sent:
+    """Which side sent the frame, as a number in ``native.SIDES``."""
+
+
+# An expression is an int, a Field, a Size, a Binary, a Not, a Looked or a Sent.
+Expression = int | Field | Size | Binary | Not | Looked | Sent
 
 OPERATORS = {
     operator.add: "ADD",
@@ -222,6 +228,8 @@ def resolve(value: Any, scope: FieldPath, at: FieldPath) -> Expression:
     """
     if isinstance(value, bool | int):
         return int(value)
+    if isinstance(value, Side):
+        return Sent()
     if isinstance(value, expr.BinExpr):
         name = OPERATORS.get(value.op)
         if name is None:
@@ -511,6 +519,8 @@ def written(expression: Expression) -> str:
         return f"the size of {show(expression.path)}"
     if isinstance(expression, Looked):
         return repr(expression.reading)
+    if isinstance(expression, Sent):
+        return "side"
     if isinstance(expression, Not):
         return f"not {written(expression.operand)}"
     if isinstance(expression, int):

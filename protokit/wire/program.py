@@ -19,6 +19,7 @@ from protokit.wire.layout import (
     FieldPath,
     Looked,
     Not,
+    Sent,
     Size,
     readings_of,
     show,
@@ -61,6 +62,8 @@ class Meaning:
     keep: tuple[FieldPath, ...] = ()
     parts: tuple[Part, ...] = ()  # kept of a request for its replies
     separate: bool = False
+    last: Expression = 0
+    more: Expression = 0
 
     def destination(self) -> list[views.View]:
         """All views that a request's destination is read with."""
@@ -69,7 +72,7 @@ class Meaning:
 
     def kinds(self) -> tuple[Expression, ...]:
         """What says what a frame is."""
-        return (self.greeting, self.drain, self.heartbeat, self.response, self.oneway)
+        return (self.greeting, self.drain, self.heartbeat, self.response, self.oneway, self.last, self.more)
 
     def outcome(self) -> tuple[Expression, ...]:
         """What says how an answer, or a greeting, went."""
@@ -186,6 +189,8 @@ class Program:
         to = self.register()
         if isinstance(expression, int):
             self.load_constant(to, expression)
+        elif isinstance(expression, Sent):
+            self.op("SIDE", to)
         elif isinstance(expression, Not):
             self.op("NOT", to, self.value(expression.operand))
         else:

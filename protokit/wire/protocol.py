@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from protokit import native
+from protokit.errors import DeclarationError
 from protokit.wire.codec import EngineCodec
 
 if TYPE_CHECKING:
@@ -58,6 +59,11 @@ class Protocol:
         self.description = description
         self.read_body = read_body
         wire.name = name
+        if not getattr(wire, "tells_answers", True):
+            raise DeclarationError(
+                f"{name}: response: nothing tells answers from requests; write response=this.kind == 2, or "
+                'response=side == "server" where only who sends a frame tells it'
+            )
 
     @property
     def tier(self) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 import construct
 
+from protokit import native
 from protokit.errors import DeclarationError, LocalProtocolError, RemoteProtocolError
 from protokit.model import Status
 from protokit.wire import views
@@ -16,6 +17,7 @@ from protokit.wire.explain import Piece, explain
 from protokit.wire.layout import Bits, FieldPath, Integer, Node, Varint, path_of, show, walk
 from protokit.wire.program import Emit, Meaning
 from protokit.wire.requested import FIXED, INTEGER, FromRequest, Parts
+from protokit.wire.sides import SIDE
 
 TEXT_MAX = 6 * 512
 Nodes = tuple[Node, ...]
@@ -136,14 +138,15 @@ class Rendering:
         found = {}
         for which, name in enumerate(("heartbeat", "ack", "drain")):
             if (make := getattr(r, name)) is not None:
-                found[which] = self._reply({**make(variant)}, variant, f"replies.{name}")
+                who = "client" if make is r.heartbeat else "server"
+                found[which] = self._reply(_by(who, make(variant)), variant, f"replies.{name}")
         for status in Status:
             if status > Status.APP_ERROR:
-                values = {**r.error(status, variant)}
+                values = _by("server", r.error(status, variant))
                 found[3 + status] = self._reply(values, variant, f"the error reply of {status.name}")
-        for step, (_, say) in enumerate(self.greeting.steps if self.greeting else ()):
+        for step, (who, say) in enumerate(self.greeting.steps if self.greeting else ()):
             what = f"greeting.steps[{step}]"
-            found[FIRST_GREETING + step] = self._reply({**say(variant)}, variant, what)
+            found[FIRST_GREETING + step] = self._reply(_by(who, say(variant)), variant, what)
         return found
 
     def _reply(self, values: dict[str, Any], variant: dict[str, int], what: str) -> list[Emit]:
@@ -210,7 +213,7 @@ class Rendering:
             if can_set(values, path):
                 _set_default(values, path, request_id if ids is None else ids.field(ids.write(request_id)))
         try:
-            return explain(self.nodes, self.build(values))
+            return explain(self.nodes, self.build(values), values[SIDE])
         except (LocalProtocolError, RemoteProtocolError, EOFError) as error:
             raise DeclarationError(f"{what} cannot be built: {error}") from error
 
@@ -388,6 +391,11 @@ def _placeholders(
         else:
             plain[name] = value
     return plain
+
+
+def _by(who: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of a frame that this side sends."""
+    return {**values, SIDE: native.SIDES.index(who)}
 
 
 def _is_text(value: Any) -> bool:

@@ -376,6 +376,8 @@ class _Maker:
 
     def leaf(self, kind: str, variant: int, state: _State) -> int:
         m = self.meaning
+        if kind in {"request", "oneway", "response"} and (m.last != 0 or m.more != 0):
+            raise _NoShapeError
         ids = [state.fields[path] for path in m.id if path in state.fields]
         behind = {*state.behind, *(path for path, _, _ in state.sections)}
         if m.id and (len(ids) != 1 or not behind.isdisjoint(m.id)):

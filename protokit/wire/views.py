@@ -20,6 +20,7 @@ from protokit.wire.layout import (
     FieldPath,
     Looked,
     Not,
+    Sent,
     Size,
     fields_of,
     path_of,
@@ -36,6 +37,7 @@ from protokit.wire.readings import (
     views_of,
     write,
 )
+from protokit.wire.sides import SIDE
 from protokit.wire.vocabulary import varint_size
 
 if TYPE_CHECKING:
@@ -96,6 +98,8 @@ def calculate(expression: Expression, container: Any) -> int:
     if isinstance(expression, Size):
         value = value_at(container, expression.path)
         return 0 if value is None else varint_size(value) if expression.varint else len(value)
+    if isinstance(expression, Sent):
+        return int(container.get(SIDE) or 0)
     if isinstance(expression, Looked):
         return int(expression.reading.get(container))
     if isinstance(expression, Not):

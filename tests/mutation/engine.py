@@ -2116,4 +2116,25 @@ MUTANTS = (
         "",
         "tests/dataplane/test_byte_ids.py::test_clients_are_told_that_the_proxy_drains[hexed]",
     ),
+    Mutant(
+        "a frame is nobody's to its format",
+        "declared_run.c",
+        "r[n->a] = f->from; break;",
+        "r[n->a] = PK_FROM_NOBODY; break;",
+        "tests/wire/test_sides.py::test_the_same_bytes_are_a_request_of_a_client_and_an_answer_of_a_server",
+    ),
+    Mutant(
+        "an error is summed up as a client's frame",
+        "declared_reply.c",
+        "return which == PK_REPLY_HEARTBEAT ? PK_FROM_CLIENT : PK_FROM_SERVER;",
+        "return PK_FROM_CLIENT;",
+        "tests/wire/test_sides.py::test_an_error_is_built_as_a_server_says_it",
+    ),
+    Mutant(
+        "an answer of several is said to be the last",
+        "declared_run.c",
+        "if (r[n->a] != 0) f->says |= (uint8_t)n->i;",
+        "if (r[n->a] != 0) f->says |= PK_SAYS_LAST;",
+        "tests/wire/test_sides.py::test_the_last_message_and_an_answer_of_several_say_so",
+    ),
 )

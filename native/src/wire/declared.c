@@ -7,7 +7,7 @@
 
 static int probe(const pk_codec *codec, const uint8_t *data, size_t size) {
   const declared *d = declared_of(codec);
-  pk_frame f = {0};
+  pk_frame f = {.from = PK_FROM_CLIENT};
   machine m;
   if (size == 0) return PK_MORE;
   int result = pk_declared_frame_as(d, &m, data, size, INT32_MAX, FRAMING, &f);
@@ -17,7 +17,7 @@ static int probe(const pk_codec *codec, const uint8_t *data, size_t size) {
 
 /* The registers of a frame. */
 static int rerun(const declared *d, machine *m, const uint8_t *data, const pk_frame *f) {
-  pk_frame again = {0};
+  pk_frame again = {.from = f->from};
   return pk_declared_frame_as(d, m, data, f->size, f->size, UNVERIFIED, &again);
 }
 

@@ -207,7 +207,7 @@ int pk_declared_splice_id(const pk_codec *codec, const uint8_t *data, const pk_f
                           uint32_t id_size, uint8_t *out, size_t cap);
 
 /* Make the checksums of a whole frame right. */
-void pk_declared_seal(const declared *d, uint8_t *data, uint32_t size);
+void pk_declared_seal(const declared *d, uint8_t *data, uint32_t size, uint8_t from);
 
 /* Build a reply (PK_REPLY_*) of a variant. Its size, 0 where the variant has none, or PK_ERR_SPACE. */
 int pk_declared_reply(const declared *d, uint32_t variant, uint32_t which, const pk_reply *r, uint8_t *out, size_t cap);

@@ -41,6 +41,7 @@ static uint32_t most_of(const pk_program *p, uint8_t op) {
     case PK_I_SAVE: case PK_I_OWN: return 3;
     case PK_I_UVAR: case PK_I_TO: return PK_NO_TEXT + 1;
     case PK_I_KIND: return PK_KIND_GREETING + 1;
+    case PK_I_SAYS: return (PK_SAYS_LAST | PK_SAYS_MORE) + 1;
     case PK_I_JUMP: case PK_I_JZ: case PK_I_JNZ: case PK_I_JNE:
     case PK_I_TAKE: return p->insns.count;
     default: return INT32_MAX;

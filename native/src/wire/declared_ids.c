@@ -5,8 +5,8 @@
 #include "wire/declared.h"
 #include "wire/ident.h"
 
-void pk_declared_seal(const declared *d, uint8_t *data, uint32_t size) {
-  pk_frame f = {0};
+void pk_declared_seal(const declared *d, uint8_t *data, uint32_t size, uint8_t from) {
+  pk_frame f = {.from = from};
   machine m;
   if (pk_declared_frame_as(d, &m, data, size, size, UNVERIFIED, &f) != PK_OK || !(f.flags & HAS_CHECKSUM)) return;
   for (uint32_t i = 0; i < d->program->checksums.count; i++) {
@@ -15,11 +15,11 @@ void pk_declared_seal(const declared *d, uint8_t *data, uint32_t size) {
   }
 }
 
-static inline void reseal(const declared *d, uint8_t *data, uint32_t size, uint32_t flags) {
+static inline void reseal(const declared *d, uint8_t *data, uint32_t size, uint32_t flags, uint8_t from) {
   if (flags & SEALED_AT_END) {
     put(data + size - 4, pk_crc32(0, data, size - 4), 4, 0);
   } else if (flags & HAS_CHECKSUM) {
-    pk_declared_seal(d, data, size);
+    pk_declared_seal(d, data, size, from);
   }
 }
 
@@ -35,7 +35,7 @@ void pk_declared_patch_id(const pk_codec *codec, uint8_t *data, const pk_frame *
   } else {
     put(data + f->body, id, codec->id_bytes, (int)d->program->id_little);
   }
-  reseal(d, data, f->size, f->flags);
+  reseal(d, data, f->size, f->flags, f->from);
 }
 
 /* An integer that counts the id: written again with `more` added. 0 where it does not fit. */
@@ -82,7 +82,7 @@ int pk_declared_splice_id(const pk_codec *codec, const uint8_t *data, const pk_f
   const declared *d = declared_of(codec);
   const pk_program *p = d->program;
   pk_span old = f->id_span;
-  pk_frame again = {0};
+  pk_frame again = {.from = f->from};
   machine m;
   if (old.at == PK_NO_ID || id_size > p->id_max || (p->id_fixed && id_size != p->id_max)) return PK_ERR_UNSUPPORTED;
   if (p->id_form == PK_ID_VARINT && !is_varint(id, id_size)) return PK_ERR_UNSUPPORTED;
@@ -110,6 +110,6 @@ int pk_declared_splice_id(const pk_codec *codec, const uint8_t *data, const pk_f
     if (!recount(out + place + (place < old.at ? 0 : more), d->counters[i].form, more)) return PK_ERR_UNSUPPORTED;
   }
   uint32_t size = (uint32_t)(at + id_size + behind);
-  reseal(d, out, size, f->flags);
+  reseal(d, out, size, f->flags, f->from);
   return (int)size;
 }

@@ -71,6 +71,13 @@ static uint64_t counted(const text *t, const pk_slice *parts, const pk_insn *in)
   return size;
 }
 
+/* Which side says it. */
+static uint8_t said_by(const declared *d, uint32_t which) {
+  if (which >= PK_REPLY_GREETING)
+    return d->program->greeting_server >> (which - PK_REPLY_GREETING) & 1 ? PK_FROM_SERVER : PK_FROM_CLIENT;
+  return which == PK_REPLY_HEARTBEAT ? PK_FROM_CLIENT : PK_FROM_SERVER;
+}
+
 int pk_declared_reply(const declared *d, uint32_t variant, uint32_t which, const pk_reply *r, uint8_t *out, size_t cap) {
   uint32_t pc = d->replies[(variant < d->program->variants ? variant : 0) * PK_REPLIES + which];
   pk_slice parts[PK_PARTS] = {{NULL, 0}};
@@ -124,7 +131,7 @@ int pk_declared_reply(const declared *d, uint32_t variant, uint32_t which, const
     }
     n += bytes;
   }
-  if (d->program->checksums.count > 0) pk_declared_seal(d, out, (uint32_t)n);
+  if (d->program->checksums.count > 0) pk_declared_seal(d, out, (uint32_t)n, said_by(d, which));
   return (int)n;
 }
 

@@ -189,6 +189,7 @@ int pk_declared_run(const declared *d, uint32_t pc, machine *m, const uint8_t *d
       }
       case PK_I_SET: r[n->a] = n->i; break;
       case PK_I_CONST: r[n->a] = d->constants[n->i]; break;
+      case PK_I_SIDE: r[n->a] = f->from; break;
       case PK_I_MOVE: r[n->a] = r[n->b]; break;
       case PK_I_ADD: r[n->a] = (int64_t)((uint64_t)r[n->b] + (uint64_t)r[n->c]); break;
       case PK_I_SUB: r[n->a] = (int64_t)((uint64_t)r[n->b] - (uint64_t)r[n->c]); break;
@@ -237,6 +238,9 @@ int pk_declared_run(const declared *d, uint32_t pc, machine *m, const uint8_t *d
       case PK_I_TIMEOUT: f->timeout_ms = milliseconds(r[n->a]); break;
       case PK_I_CONTEXT: f->context = (uint32_t)r[n->a]; break;
       case PK_I_KEY: f->upstream_key = (uint32_t)r[n->a]; break;
+      case PK_I_SAYS:
+        if (r[n->a] != 0) f->says |= (uint8_t)n->i;
+        break;
       case PK_I_SAVE:
         f->own[n->i] = (uint32_t)r[n->a];
         f->own[n->i + 1] = (uint32_t)r[n->a + 1];
@@ -285,7 +289,7 @@ int pk_declared_frame_as(const declared *d, machine *m, const uint8_t *data, siz
     uint32_t wrong_at = f->error_at;
     uint32_t wrong = failed;
     if (result == PK_ERR_LIMIT) {
-      pk_frame whole = {0};
+      pk_frame whole = {.from = f->from};
       f->need = 0;
       /* Without a limit it gets to its end exactly where all that tells its size is there. */
       int without = pk_declared_run(d, d->program->frame, m, data, size, UINT32_MAX, how, &whole, NULL, NULL, &failed);

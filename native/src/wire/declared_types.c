@@ -224,7 +224,7 @@ static void meaning(checker *c) {
       if (c->now.r[n->a] != STATUS) refuse_index(c, "register", n->a, "may hold what is no status");
       break;
     case PK_I_SAVE: section(c, n->a); break;
-    case PK_I_TIMEOUT: case PK_I_CONTEXT: case PK_I_KEY: number(c, n->a); break;
+    case PK_I_TIMEOUT: case PK_I_CONTEXT: case PK_I_KEY: case PK_I_SAYS: number(c, n->a); break;
     default: break;
   }
 }
@@ -234,7 +234,7 @@ static void arithmetic(checker *c) {
   uint8_t is = INTEGER;
   if (n->op == PK_I_SET) {
     is = n->i >= 0 && n->i < PK_STATUS_COUNT ? STATUS : INTEGER;
-  } else if (n->op != PK_I_CONST) {
+  } else if (n->op != PK_I_CONST && n->op != PK_I_SIDE) {
     number(c, n->b);
     if (n->op >= PK_I_ADD && n->op <= PK_I_GE) number(c, n->c);
     if (n->op == PK_I_MOVE) is = c->now.r[n->b] == STATUS ? STATUS : INTEGER;

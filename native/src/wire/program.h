@@ -49,6 +49,7 @@ typedef struct pk_insn {
   /* arithmetic */                                                                             \
   X(SET)     /* ra = i */                                                                      \
   X(CONST)   /* ra = constant i */                                                             \
+  X(SIDE)    /* ra = PK_FROM_*, of who sent the frame */                                       \
   X(MOVE)                                                                                      \
   X(ADD) X(SUB) X(MUL) X(AND) X(OR) X(XOR) X(SHL) X(SHR)                                       \
   X(EQ) X(NE) X(LT) X(LE) X(GT) X(GE) /* ra = rb op rc */                                      \
@@ -62,6 +63,7 @@ typedef struct pk_insn {
   /* what the frame means */                                                                   \
   X(NAMED)   /* the id is section ra, ra+1; absent where ra < 0 */                             \
   X(ID) X(KIND) X(STATUS) X(TIMEOUT) X(CONTEXT) X(KEY) /* = ra; KIND = i */                    \
+  X(SAYS)    /* where ra != 0 the frame says PK_SAYS_* i */                                    \
   X(SAVE)    /* own[i], own[i+1] = section ra, ra+1 */                                         \
   X(EARLY)   /* an error is answered: no more is needed */                                     \
   /* texts */                                                                                  \
