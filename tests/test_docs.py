@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import os
 import re
+import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +18,9 @@ from cffi import FFI
 import protokit
 from protokit import native
 from protokit.errors import RemoteProtocolError
+from protokit.testing import conformance
+from protokit.testing.golden import KNOWN
+from protokit.testing.kit import CAPABILITIES
 
 REPO = Path(__file__).parents[1]
 FILE = re.compile(r"^`([\w./]+)`:\n\n```\w+\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -42,18 +48,57 @@ def test_the_tutorial_is_run(tmp_path):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(content)
     assert len(dict(files)["mail.py"].splitlines()) <= 60
-    consoles = CONSOLE.findall(text)
-    assert len(consoles) == 3
-    for console in consoles:
+    assert len(CONSOLE.findall(text)) == 3
+    consoles_are_run(text, tmp_path)
+
+
+@pytest.mark.timeout(300)
+def test_the_way_from_a_capture_is_run(tmp_path):
+    text = (REPO / "docs" / "from-a-capture.md").read_text()
+    assert len(text.splitlines()) < 200
+    shutil.copy(REPO / "docs" / "calculator.pcap", tmp_path)
+    (tmp_path / "golden").mkdir()
+    for name, content in FILE.findall(text):
+        (tmp_path / name).write_text(content)
+    assert len(CONSOLE.findall(text)) == 4
+    consoles_are_run(text, tmp_path)
+    # What the page says of a missing stop byte.
+    source = (tmp_path / "framed.py").read_text()
+    assert ' + b"\\0"\n' in source
+    (tmp_path / "framed.py").write_text(source.replace(' + b"\\0"\n', "\n"))
+    done = ran("python -m pytest -q test_framed.py -k captured", tmp_path)
+    failed = re.findall(r"^FAILED \S+::(\w+)", done.stdout, re.MULTILINE)
+    assert failed == ["test_captured_errors_are_what_the_codec_says"], done.stdout
+    assert "at byte 3: 3c captured, 3b built; at byte 63: 00 captured, nothing built" in done.stdout
+
+
+def ran(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    words = shlex.split(command)
+    start = [sys.executable] if words[0] == "python" else [sys.executable, "-m", words[0]]
+    words, _, into = (words, "", "") if ">" not in words else (words[:-2], ">", words[-1])
+    done = subprocess.run(
+        [*start, *words[1:]], cwd=folder, capture_output=True, text=True, timeout=200, check=False
+    )
+    if into:
+        (folder / into).write_text(done.stdout)
+    return done
+
+
+def consoles_are_run(text: str, folder: Path) -> None:
+    for console in CONSOLE.findall(text):
         command, *expected = console.strip().splitlines()
-        words = command.removeprefix("$ ").split()
-        start = [sys.executable] if words[0] == "python" else [sys.executable, "-m", words[0]]
-        done = subprocess.run(
-            [*start, *words[1:]], cwd=tmp_path, capture_output=True, text=True, timeout=100, check=False
-        )
+        done = ran(command.removeprefix("$ "), folder)
         assert done.returncode == 0, done.stdout + done.stderr
         for line in expected:
             assert line in done.stdout + done.stderr, command
+
+
+def test_all_that_the_kit_is_given_stands_in_the_documents():
+    text = (REPO / "docs" / "plugins.md").read_text()
+    given = [name for name in inspect.signature(conformance).parameters if name != "protocol"]
+    assert [name for name in given if f"| `{name}` |" not in text] == []
+    assert [name for name in CAPABILITIES if f"`{name}`" not in text] == []
+    assert [name for name in KNOWN if f"`{name}`" not in text] == []
 
 
 def test_the_example_of_a_step_compiles_and_agrees_with_its_reference(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from difflib import SequenceMatcher
 from typing import TYPE_CHECKING
 
 from protokit.errors import LocalProtocolError, RemoteProtocolError
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from protokit.testing.voices import Voice
     from protokit.wire import Message, Wire
 
+_COMPARED = 200  # replies, for the one that is nearest
+_READ = 2048  # bytes of a frame that are compared for that
 SAID = "protokit: no route for service 'a.B'"
 
 
@@ -84,21 +87,23 @@ def unlike_captured(wire: Wire, voice: Voice, requests: list[Golden], captured: 
         text: that stands in it.
     """
     answer = wire.ask.frame(captured.data)
-    near: tuple[int, str] | None = None
+    candidates: dict[bytes, Status] = {}
     for asked in {_asked(wire, voice, one.data, answer.id): None for one in requests}:
-        seen = wire.ask.frame(asked)
+        seen, kept = wire.ask.frame(asked), wire.ask.keep(asked)
         for status in Status:
-            if status <= Status.APP_ERROR:
-                continue
-            built = wire.ask.error(status, seen.id, seen.context, text.encode(), wire.ask.keep(asked))
-            if built == captured.data:
-                return ""
-            alike, why = _compared(captured.data, built, status)
-            if near is None or alike > near[0]:
-                near = alike, why
-    if near is None:
+            if status > Status.APP_ERROR:
+                built = wire.ask.error(status, seen.id, seen.context, text.encode(), kept)
+                candidates.setdefault(built, status)
+    if captured.data in candidates:
+        return ""
+    if not candidates:
         return "it is an error, and no golden vector is a request that it may answer"
-    return near[1]
+    nearest = max(list(candidates)[:_COMPARED], key=lambda built: _alike(captured.data, built))
+    return (
+        f"no error reply with its text is this frame; that of {candidates[nearest].name} comes nearest: "
+        f"{_differences(captured.data, nearest)} ({len(captured.data)} and {len(nearest)} bytes). Make it "
+        'so, or say "text": null in its expect, where a server says more than a proxy can'
+    )
 
 
 def _asked(wire: Wire, voice: Voice, request: bytes, request_id: native.Id) -> bytes:
@@ -109,32 +114,36 @@ def _asked(wire: Wire, voice: Voice, request: bytes, request_id: native.Id) -> b
         return request
 
 
-def _compared(captured: bytes, built: bytes, status: Status) -> tuple[int, str]:
-    """How many bytes at both ends are the same, and where the difference begins."""
-    most = min(len(captured), len(built))
-    at = next((i for i in range(most) if captured[i] != built[i]), most)
-    behind = next((i for i in range(most - at) if captured[-1 - i] != built[-1 - i]), most - at)
-    there, here = (_shown(data[at : at + 8]) for data in (captured, built))
-    return at + behind, (
-        f"no error reply with its text is this frame; that of {status.name} comes nearest, and differs at "
-        f"byte {at}: {there} captured, {here} built ({len(captured)} and {len(built)} bytes). Make it so, or "
-        'say "text": null in its expect, where a server says more than a proxy can'
-    )
+def _alike(captured: bytes, built: bytes) -> float:
+    """From 0 to 1."""
+    return SequenceMatcher(None, captured[:_READ], built[:_READ], autojunk=False).ratio()
+
+
+def _differences(captured: bytes, built: bytes) -> str:
+    """The first places where they differ."""
+    matcher = SequenceMatcher(None, captured[:_READ], built[:_READ], autojunk=False)
+    found = [
+        f"at byte {at}: {_shown(captured[at:end])} captured, {_shown(built[other:until])} built"
+        for tag, at, end, other, until in matcher.get_opcodes()
+        if tag != "equal"
+    ]
+    return "; ".join(found[:3])
 
 
 def _shown(data: bytes) -> str:
-    return data.hex(" ") or "the end"
+    return data[:8].hex(" ") + (" ..." if len(data) > 8 else "") or "nothing"
 
 
 def likely_text(wire: Wire, voice: Voice, requests: list[Golden], captured: Golden) -> str | None:
     """The text of a captured error: the run of characters with which a reply of the codec is most like it."""
-    best: tuple[int, str] | None = None
+    best: tuple[float, str] | None = None
+    number = wire.ask.frame(captured.data).id
     for text in _runs(captured.data):
-        for asked in {_asked(wire, voice, one.data, wire.ask.frame(captured.data).id) for one in requests}:
+        for asked in {_asked(wire, voice, one.data, number): None for one in requests[: _COMPARED // 10]}:
             seen = wire.ask.frame(asked)
             kept = wire.ask.keep(asked)
             built = wire.ask.error(Status.INTERNAL, seen.id, seen.context, text.encode(), kept)
-            alike = _compared(captured.data, built, Status.INTERNAL)[0] if text.encode() in built else 0
+            alike = _alike(captured.data, built) if text.encode() in built else 0
             if best is None or alike > best[0]:
                 best = alike, text
     return best[1] if best else None
