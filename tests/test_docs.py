@@ -140,3 +140,15 @@ def test_the_reference_of_codecs_has_every_field_function_and_result():
     results = re.findall(r"^  (PK_(?:OK|MORE|ERR_\w+)) = (-?\d)", header, re.MULTILINE)
     assert len(results) == 7
     assert [one for one in results if f"| `{one[0]}` | {one[1]} |" not in text] == []
+
+
+def test_what_the_codec_page_shows_of_the_example_stands_there():
+    """In the sections about what is asked of one frame each piece of C is the example's."""
+    text = (REPO / "docs" / "native-codecs.md").read_text()
+    sections = re.split(r"^## ", text, flags=re.MULTILINE)
+    asked = [one for one in sections if one.startswith(("Headers by their keys", "Headers of", "Arguments"))]
+    shown = [code for one in asked for code in re.findall(r"^```c\n(.*?)^```", one, re.MULTILINE | re.DOTALL)]
+    source = " ".join((REPO / "examples/native-plugin/native/tag.c").read_text().split())
+    assert len(shown) == len(asked) == 3
+    for code in shown:
+        assert " ".join(code.split()) in source

@@ -4,7 +4,10 @@
 
 ``frame``       ``offset`` ``size`` ``hex`` ``protocol`` ``kind``, ``id`` (a text; null
                 without ids), ``status`` (of a response), ``service`` ``method`` ``version`` ``group``
-                ``headers`` ``timeout_ms`` (of a request), ``fields`` (of a declared format: ``name``,
+                ``headers`` (of an answer, too) ``timeout_ms`` (of a request),
+                ``arguments`` (of a request, where its codec reads them: values, of other types
+                ``{"hex": ...}``; nothing is read behind an ``{"error": ...}``),
+                ``fields`` (of a declared format: ``name``,
                 ``offset`` within the frame, ``size``, ``value``; bytes as hex, and as ``text`` if they are),
                 ``body`` (values by name as texts, where the protocol has ``read_body``)
 ``gap``         ``offset`` ``size``: the capture lacks these bytes
@@ -18,6 +21,7 @@ its last byte came. ``offset`` counts the bytes of one direction.
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import json
 import sys
@@ -49,12 +53,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from protokit.cli.vectors import Vectors
+    from protokit.wire.codec import Codec
     from protokit.wire.explain import Piece
 
 _CHUNK = 64 << 10
 _TEXT_MAX = 256 << 20
 _SHOWN = 48
 _DUMPED = 512  # bytes of a field, or of a frame without fields
+_ARGUMENTS = 64  # of a call, shown
 _VALUE_MAX = 2000  # characters of a value of a body
 _LINES = {ord(one): None for one in "\t\r\n"}
 _REQUESTS = {native.KIND_REQUEST, native.KIND_ONEWAY}
@@ -302,6 +308,11 @@ def _facts(frame: Frame, where: Facts) -> Facts:
             facts |= {name: getattr(request, name) for name in ("service", "method", "version", "group")}
             facts["headers"] = dict(request.headers)
             facts["timeout_ms"] = request.timeout_ms or message.timeout_ms
+            if wire.ask.reads_arguments:
+                facts["arguments"] = _arguments(wire.ask, frame.data)
+    if message.kind == native.KIND_RESPONSE:
+        with contextlib.suppress(RemoteProtocolError):  # it goes on as it is
+            facts["headers"] = dict(wire.ask.headers(frame.data))
     try:
         if fields := wire.ask.explain(frame.data):
             facts["fields"] = [_field(piece) for piece in fields]
@@ -310,6 +321,21 @@ def _facts(frame: Frame, where: Facts) -> Facts:
     if frame.protocol.read_body is not None:
         facts["body"] = _body(frame.protocol.read_body, frame.data)
     return facts
+
+
+def _arguments(codec: Codec, frame: bytes) -> list[Any]:
+    """As JSON has them, up to one that cannot be read; of what is of another type its bytes."""
+    found: list[Any] = []
+    for index in range(_ARGUMENTS):
+        try:
+            value = codec.argument(frame, index)
+        except IndexError:
+            break
+        except RemoteProtocolError as error:
+            found.append({"error": str(error)})
+            break
+        found.append({"hex": value.hex()} if isinstance(value, bytes) else value)
+    return found
 
 
 def _body(read: Callable[[bytes], Mapping[str, object]], frame: bytes) -> dict[str, str]:
@@ -453,6 +479,9 @@ def _text(number: int, facts: Facts) -> str:
     if facts["headers"]:
         lines.append("  headers")
         lines += [f"    {_shown(key)} = {_shown(value)}" for key, value in facts["headers"].items()]
+    if facts.get("arguments"):
+        lines.append("  arguments")
+        lines += [f"    {_brief_argument(one)}" for one in facts["arguments"]]
     if facts.get("fields"):
         lines.append("  fields   (offset size name = value)")
         for one in facts["fields"]:
@@ -464,6 +493,11 @@ def _text(number: int, facts: Facts) -> str:
         lines.append("  body")
         lines += [f"    {_shown(name)} = {_shown(value)}" for name, value in facts["body"].items()]
     return "\n".join(lines)
+
+
+def _brief_argument(value: Any) -> str:
+    shown = json.dumps(value, ensure_ascii=False)
+    return shown if len(shown) <= _VALUE_MAX else f"{shown[:_VALUE_MAX]}..."
 
 
 def _is_long(field: Facts) -> bool:

@@ -18,6 +18,7 @@ from distributions import distribution
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from memo import captured, memo
+from protokit_dubbo.messages import Call
 
 from protokit import native, plugins
 from protokit.cli import capture, hextext
@@ -203,7 +204,7 @@ COMMON = {
     [
         (BOLT, {"fields": list, "body": dict}),
         (BOLT_ANSWER, {"fields": list, "body": dict}),
-        (DUBBO, {"body": dict}),
+        (DUBBO, {"body": dict, "arguments": list}),
         (DUBBO_ANSWER, {"body": dict}),
     ],
 )
@@ -221,6 +222,34 @@ def test_the_shape_of_an_object(data, more):
             field["value"],
             f"{field['value']:0{2 * field['size']}x}" if isinstance(field["value"], int) else "",
         }
+
+
+def call_of(method: str, serialization: int = 2) -> bytes:
+    return next(
+        bytes.fromhex(one["hex"])
+        for one in vectors("dubbo")
+        if (one["expect"].get("method"), one["expect"].get("serialization")) == (method, serialization)
+    )
+
+
+def test_arguments_and_the_headers_of_answers_are_shown():
+    for serialization in (2, 23):
+        (row,) = rows(run("--json", data=call_of("add", serialization)))
+        assert row["arguments"] == [2, 40]
+    assert "  arguments\n    2\n    40\n" in run(data=call_of("add")).stdout
+    (row,) = rows(run("--json", data=DUBBO_ANSWER))
+    assert row["headers"] == {"dubbo": "2.0.2"}
+    assert "  headers\n    dubbo = 2.0.2\n" in run(data=DUBBO_ANSWER).stdout
+    other = call_of("reversed")
+    (row,) = rows(run("--json", data=other))
+    (given,) = row["arguments"]
+    assert bytes.fromhex(given["hex"]) in other
+
+
+def test_arguments_end_with_one_that_cannot_be_read():
+    call = Call("a.B", "c", "ILjava/lang/String;I", [1, "x" * 40_000, 3]).encode()
+    one, wrong = rows(run("--json", data=call))[0]["arguments"]
+    assert (one, "argument 1: a variant that cannot be read" in wrong["error"]) == (1, True)
 
 
 def test_the_fields_of_a_declared_frame_cover_it():

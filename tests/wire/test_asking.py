@@ -10,6 +10,7 @@ import pytest
 from construct import Const, GreedyBytes, If, Int8sb, Int8ub, Int16ub, Prefixed, Struct, this
 
 from protokit import Answer, Headers, Protocol, native
+from protokit._native import ffi
 from protokit.cli.subject import protocol_named
 from protokit.errors import DeclarationError, LocalProtocolError, RemoteProtocolError
 from protokit.wire import ErrorText, Replies, WireFormat, lines, pairs
@@ -99,6 +100,19 @@ def test_headers_behind_lengths_are_found_by_their_keys(wire, kind):
     assert agrees(wire, data) == {"a": "4", "b": "2", "": "3"}
     assert wire.ask.header(data, "") == "3"
     assert agrees(wire, framed(wire, kind, b"")) == {}
+
+
+@pytest.mark.parametrize("kind", [REQUEST, ANSWER])
+def test_of_a_codec_that_finds_none_by_its_key_all_are_gone_through(kind):
+    codec = ffi.new("pk_codec *", ffi.cast("pk_codec *", PAIRS.address)[0])
+    codec.header = ffi.NULL
+    address = int(ffi.cast("uintptr_t", codec))
+    data = framed(PAIRS, kind, paired((b"a", b"1"), (b"", b"3"), (b"a", b"4"), (b"n", None)))
+    for key, value in {"a": "4", "": "3", "n": None, "b": None, "aa": None}.items():
+        assert native.header(address, data, key) == value == native.header(PAIRS.address, data, key)
+    cut = framed(PAIRS, kind, paired((b"a", b"1")) + b"\x05a")
+    with pytest.raises(RemoteProtocolError, match="malformed"):
+        native.header(address, cut, "a")
 
 
 @pytest.mark.parametrize("kind", [REQUEST, ANSWER])

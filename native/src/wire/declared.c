@@ -88,7 +88,8 @@ static int header(const pk_codec *codec, const uint8_t *data, const pk_frame *f,
   headers h;
   pk_header one;
   int found = PK_MORE, result = find_headers(d, data, f, &h);
-  pairs in = {h.section.data, h.section.data + h.section.size};
+  pairs in = {h.section.data, h.section.data};
+  if (result == PK_OK) in.end += h.section.size;
   while (result == PK_OK && (result = next_of(d, h.map, &in, &one)) == PK_OK) {
     if (one.key.size != key.size || memcmp(one.key.data, key.data, key.size) != 0) continue;
     *out = one;
