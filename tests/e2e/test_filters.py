@@ -96,6 +96,8 @@ def test_a_filter_that_never_decides(bad, method, tmp_path):
             assert (await other.call("echo", 2)).value == 2
             again = client.send(method, 3)
             if method == "hang":
+                while not proxy.stats()["workers"][0]["filters_waiting"]:
+                    await asyncio.sleep(0.01)
                 await client.close()
                 assert (await waiting(proxy))["filters_cancelled"] == 17
             else:
