@@ -5,6 +5,8 @@ kind: 1 request, 2 answer, 3 one-way, 4 ping, 5 pong, 6 drain. body: "service me
 
 from __future__ import annotations
 
+from typing import Any
+
 from construct import (
     Bytes,
     Check,
@@ -26,7 +28,20 @@ from construct import (
 
 from protokit import Protocol, Status, WireFormat
 from protokit.testing import Golden
-from protokit.wire import ErrorText, Replies, Until, UVar, byte_id, crc32, size_, split, table
+from protokit.wire import (
+    ErrorText,
+    Replies,
+    Until,
+    UVar,
+    byte_id,
+    crc32,
+    lines,
+    nested,
+    pairs,
+    size_,
+    split,
+    table,
+)
 
 MEANING = {
     "response": (this.kind == 2) | (this.kind == 5),
@@ -175,6 +190,74 @@ def folded() -> WireFormat:
     )
 
 
+def mapped() -> WireFormat:
+    """A value of a map, in a section that a total behind it counts, too."""
+    head = pairs(this.head, key=Int8ub, value=Int16ub)
+    return declared(
+        Struct(
+            Const(b"MA"),
+            "kind" / Int8ub,
+            "front" / Rebuild(Int16ub, len_(this.head)),
+            "size" / Rebuild(Int32ub, len_(this.head) + len_(this.body) + 1),
+            "head" / Bytes(this.front),
+            "status" / Int8ub,
+            "body" / Bytes(this.size - this.front - 1),
+        ),
+        byte_id(head["id"], max=30),
+        inner=lambda made: made | {"head": b"\1a\0\1b"},
+    )
+
+
+def headed() -> WireFormat:
+    """A line of a head that ends with an empty line."""
+    head = lines(this.head, ": ", "\r\n")
+    return declared(
+        Struct(
+            "kind" / Int8ub,
+            Check((this.kind >= 1) & (this.kind <= 6)),
+            "head" / Until(b"\r\n\r\n", max=300),
+            "status" / Int8ub,
+            "body" / Prefixed(Int16ub, GreedyBytes),
+        ),
+        byte_id(head["id"], max=20, form="hex"),
+        inner=lambda made: made | {"head": b"server: x"},
+    )
+
+
+def correlated() -> WireFormat:
+    """A varint in a message behind its length, under a total; and a checksum."""
+    return declared(
+        Struct(
+            Const(b"CO"),
+            "kind" / Int8ub,
+            "size" / Rebuild(Int32ub, len_(this.meta) + len_(this.body)),
+            "front" / Rebuild(Int32ub, len_(this.meta)),
+            "status" / Int8ub,
+            "meta" / Bytes(this.front),
+            "body" / Bytes(this.size - this.front),
+            "crc" / Int32ub,
+        ),
+        byte_id(nested(this.meta, 4)),
+        inner=lambda made: made | {"meta": b"\x12\x02\x08\x01"},
+        checksum=crc32(this.crc, over="before"),
+    )
+
+
+def enveloped() -> WireFormat:
+    """Bytes in a message in a message, each behind a varint, as is the outermost."""
+    return declared(
+        Struct(
+            Const(b"EN"),
+            "kind" / Int8ub,
+            "status" / Int8ub,
+            "meta" / Prefixed(UVar(3), GreedyBytes),
+            "body" / Prefixed(Int16ub, GreedyBytes),
+        ),
+        byte_id(nested(this.meta, 1, 300, 2, form="bytes"), max=64),
+        inner=lambda made: made | {"meta": b""},
+    )
+
+
 def own() -> WireFormat:
     """Ids that must stay."""
     return declared(
@@ -189,7 +272,7 @@ def own() -> WireFormat:
     )
 
 
-MAKERS = (hexed, sized, lined, branched, unique, varints, folded, own)
+MAKERS = (hexed, sized, lined, branched, unique, varints, folded, mapped, headed, correlated, enveloped, own)
 
 
 def protocols() -> dict[str, Protocol]:
@@ -233,12 +316,54 @@ VECTORS = {
         "response": b"FO\x02\0\x09abc\n\0hello",
         "oneway": b"FO\x03\0\x09\n\0a.B go x",
     },
+    "mapped": {
+        "request": b"MA\x01\x00\r\x00\x00\x00\x1a\x01a\x00\x01b\x02id\x00\x03abc\x00a.B go hello",
+        "response": b"MA\x02\x00\r\x00\x00\x00\x13\x01a\x00\x01b\x02id\x00\x03abc\x00hello",
+        "oneway": b"MA\x03\x00\r\x00\x00\x00\x16\x01a\x00\x01b\x02id\x00\x03abc\x00a.B go x",
+    },
+    "headed": {
+        "request": b"\x01to: x\r\nid: call-1f\r\nz: y\r\n\r\n\x00\x00\x0ca.B go hello",
+        "response": b"\x02to: x\r\nid: call-1f\r\nz: y\r\n\r\n\x00\x00\x05hello",
+        "oneway": b"\x03to: x\r\nid: call-1f\r\nz: y\r\n\r\n\x00\x00\x08a.B go x",
+    },
+    "correlated": {
+        "request": b"CO\x01\0\0\0\x14\0\0\0\x08\0\n\x01x \xac\x02(\x05a.B go hello\x08\xf1\x13\x1b",
+        "response": b"CO\x02\x00\x00\x00\r\x00\x00\x00\x08\x00\n\x01x \xac\x02(\x05hello\x01\xac\x06q",
+        "oneway": b"CO\x03\x00\x00\x00\x10\x00\x00\x00\x08\x00\n\x01x \xac\x02(\x05a.B go x+\xeb<\xdf",
+    },
+    "enveloped": {
+        "request": b"EN\x01\x00\x11\n\x0f\x92\x12\x02\x08\x01\xe2\x12\x07\x12\x05first\x00\x0ca.B go hello",
+        "response": b"EN\x02\x00\x11\n\x0f\x92\x12\x02\x08\x01\xe2\x12\x07\x12\x05first\x00\x05hello",
+        "oneway": b"EN\x03\x00\x11\n\x0f\x92\x12\x02\x08\x01\xe2\x12\x07\x12\x05first\x00\x08a.B go x",
+    },
     "own": {
         "request": b"\x01\x03abc\0\0\x0ca.B go hello",
         "response": b"\x02\x03abc\0\0\x05hello",
         "oneway": b"\x03\x03abc\0\0\x08a.B go x",
     },
 }
+
+
+# Where an id is no field: what else stands around it.
+AROUND = {
+    "mapped": {"head": b"\1a\0\1b"},
+    "headed": {"head": b"server: x"},
+    "correlated": {"meta": b"\x12\x02\x08\x01"},
+    "enveloped": {"meta": b"\x10\x05"},
+}
+
+
+def with_id(wire: WireFormat, name: str, made: dict[str, Any], request_id: bytes | None) -> dict[str, Any]:
+    """A frame's values with an id, wherever that stands."""
+    named = wire.meaning.named
+    if name in AROUND:
+        made = made | AROUND[name]
+    if request_id is None:
+        return made
+    if named.view is None:
+        return made | {"id": named.field(request_id)}
+    named.put(made, request_id)
+    return made
 
 
 def golden(name: str) -> list[Golden]:

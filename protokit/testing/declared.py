@@ -53,6 +53,10 @@ class DeclaredChecks(Checks):
             return self.wire.replies.drain is not None
         return {"oneway": m.oneway, "heartbeat": m.heartbeat, "drain": m.drain}[capability] != 0
 
+    def may_lack_id(self) -> bool:
+        """What is no field may not be there."""
+        return bool(self.wire.meaning.views_of_id())
+
     def shows(self, name: str, vectors: list[str]) -> bool:
         """A declaration shows what it has: frames of every kind come from it."""
         return bool(vectors) or self.voice.hear(self.example(name)).kind == name

@@ -11,6 +11,7 @@ from protokit.errors import ProtokitError
 from protokit.testing.solving import satisfy, solve
 from protokit.wire import views
 from protokit.wire.explain import calculate
+from protokit.wire.inside import Nested
 from protokit.wire.layout import (
     Binary,
     Bits,
@@ -149,11 +150,13 @@ class Facts:
         self.texts: set[FieldPath] = set()
         self.samples: dict[FieldPath, list[bytes]] = {}
         self.compared = m.compared()
-        roots = m.destination() + m.looks()
+        roots = m.destination() + m.looks() + m.views_of_id()
         steps: set[FieldPath] = set()
         for view in leaves(roots):
             if isinstance(view, views.Item):
                 self.maps.setdefault(view.pairs.path, (view.pairs, set()))[1].add(view.key)
+            elif isinstance(view, Nested):
+                self.samples[view.path] = [view.holding(b"\x07"), view.holding(b"\xac\x02") * 2, b""]
             elif isinstance(view, views.Text):
                 self.texts.add(view.path)
             elif isinstance(view, views.FoundText):

@@ -141,6 +141,14 @@ class DeclaredVoice(Voice):
         container, size = self.wire.parse(frame)
         integers = {one.path: one for one in walk(self.wire.nodes) if isinstance(one, Integer)}
         named = self.wire.meaning.named
+        if named is not None and named.view is not None:
+            text = named.write(request_id) if isinstance(request_id, int) else request_id
+            if named.view.get(container) is None:
+                return frame
+            if not named.allows(text):
+                raise LocalProtocolError(f"{text!r} is no id of this format")
+            named.put(container, text)
+            return self.wire.build(container) + frame[size:]
         for path in self.wire.meaning.id:
             if views.value_at(container, path) is None:
                 continue
@@ -193,6 +201,9 @@ class DeclaredVoice(Voice):
         own = any(views.value_at(values, path) is not None for path in ids)  # an id that it always has
         for path in ids:
             _default(values, path, 0 if named is None else named.field(named.write(0)))
+        if named is not None and named.view is not None:
+            _default(values, views.sections_of([named.view])[0], b"")
+            named.put(values, named.write(0))
         frame = self.wire.build(values)
         kept = request_id is None or (own and named is None)
         return frame if kept or request_id is None else self.with_id(frame, request_id)

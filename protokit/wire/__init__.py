@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from protokit.wire.codec import Codec, Wire
     from protokit.wire.format import Message, WireFormat
     from protokit.wire.ids import byte_id
+    from protokit.wire.inside import nested
     from protokit.wire.protocol import NativeCodec, Protocol
     from protokit.wire.python import Frame, PythonCodec
     from protokit.wire.replies import ErrorText, Greeting, Replies, kept
@@ -43,6 +44,7 @@ _MODULES = {
     "protokit.wire.codec": ("Codec", "Wire"),
     "protokit.wire.format": ("Message", "WireFormat"),
     "protokit.wire.ids": ("byte_id",),
+    "protokit.wire.inside": ("nested",),
     "protokit.wire.requested": ("FromRequest",),
     "protokit.wire.protocol": ("NativeCodec", "Protocol"),
     "protokit.wire.python": ("Frame", "PythonCodec"),
@@ -97,6 +99,7 @@ __all__ = [
     "kept",
     "lengths",
     "lines",
+    "nested",
     "number",
     "pairs",
     "side",

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 from protokit import native
 from protokit.errors import DeclarationError
 from protokit.model import Status
+from protokit.wire import views
 from protokit.wire.framing import Framing
 from protokit.wire.ids import FORMS
+from protokit.wire.inside import Nested
 from protokit.wire.layout import Binary, Expression, Field, Node, readings_of
 from protokit.wire.readings import views_of
 from protokit.wire.shapes import Tree, shapes, value_told
-from protokit.wire.texts import NOWHERE
+from protokit.wire.texts import NOWHERE, form_of
 
 if TYPE_CHECKING:
     from protokit.wire.program import Emit, Image, Meaning
@@ -44,7 +46,9 @@ class _Compiler(Framing):
     def mean(self) -> int:
         m = self.meaning
         start = len(self.insns)
-        self.look([view for one in m.kinds() for view in views_of(one)], self.memo)
+        self.look([*m.views_of_id(), *(view for one in m.kinds() for view in views_of(one))], self.memo)
+        for view in m.views_of_id():
+            self.op("NAMED_IN", self.text(view, self.memo))
         if m.id:
             if m.named is None:
                 self.op("ID", self.registers[m.id[0]])
@@ -194,10 +198,11 @@ class _Compiler(Framing):
         name = self.literal(about.name.encode() + b"\0")
         named = self.meaning.named
         delimiter = self.literal(named.delimiter) if named and named.delimiter else NOWHERE
+        inside = self.id_inside()
         tree = Tree()
-        if about.shapes:
+        if about.shapes and not self.meaning.views_of_id():
             tree = shapes(self.nodes, self.meaning, self.left, keeps=not self.reruns)
-        header = struct.Struct("=16I4Q12I32I6I")
+        header = struct.Struct("=16I4Q12I32I6I4I")
         blocks = [
             b"".join(struct.pack("=BBBBi", *insn) for insn in self.insns),
             b"".join(struct.pack("=Q", value % 2**64) for value in self.constants),
@@ -266,8 +271,23 @@ class _Compiler(Framing):
             0,
             keep,
             keep_own,
+            *inside,
         )
         return head + body + pool
+
+    def id_inside(self) -> tuple[int, int, int, int]:
+        """Where an id stands that is no field: how, in which section, and what counts it there."""
+        named = self.meaning.named
+        if named is None or named.view is None:
+            return 0, 0, 0, 0
+        (section,) = views.sections_of([named.view])
+        register = self.registers[section]
+        if isinstance(named.view, Nested):
+            return 3, register, 0, self.literal(named.view.packed())
+        encoding = named.view.pairs.encoding
+        if isinstance(encoding, views.PairEncoding):
+            return 2, register, form_of(encoding.value), 0
+        return 1, register, 0, 0
 
     def _reply(self, pieces: list[Emit]) -> int:
         start = len(self.insns)

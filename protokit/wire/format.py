@@ -23,7 +23,7 @@ from protokit.wire.codec import Codec, DeclaredCodec
 from protokit.wire.compiler import GREETING_STEPS, compile_image
 from protokit.wire.evaluation import evaluated
 from protokit.wire.explain import Piece, calculate, explain
-from protokit.wire.ids import ByteId, named
+from protokit.wire.ids import ByteId, named, viewed
 from protokit.wire.layout import Delimited, Integer, Section, Varint, read, resolve, show, walk
 from protokit.wire.program import Emit, Image, Meaning
 from protokit.wire.readings import unreadable_is_absent
@@ -141,8 +141,9 @@ class WireFormat:
             raise DeclarationError(f"mode: {mode!r} is none of {', '.join(MODES)}")
         bytes_id = id if isinstance(id, ByteId) else ByteId((), None, None)
         ids = () if id is None else id if isinstance(id, tuple | list) else (id,)
-        ids = bytes_id.fields or ids
-        if bool(ids) != (mode in {"multiplexed", "pinned"}):
+        ids = () if bytes_id.view is not None else bytes_id.fields or ids
+        has_id = bool(ids) or bytes_id.view is not None
+        if has_id != (mode in {"multiplexed", "pinned"}):
             raise DeclarationError("an id goes with the modes 'multiplexed' and 'pinned', and only with them")
         if not 1 <= len(self.variants) <= 255 or len(self.reserved_ids) > 4:
             raise DeclarationError("a format has 1 to 255 variants, and at most 4 reserved ids")
@@ -150,7 +151,11 @@ class WireFormat:
         if greeting is not None:
             self._check_greeting(greeting)
         paths = tuple(field_path(one, "id") for one in ids)
-        by_bytes = named(self.nodes, paths, bytes_id.most, bytes_id.form)
+        by_bytes = (
+            viewed(self.nodes, bytes_id.view, bytes_id.most, bytes_id.form)
+            if bytes_id.view is not None
+            else named(self.nodes, paths, bytes_id.most, bytes_id.form)
+        )
         if by_bytes is None and isinstance(id, ByteId):
             raise DeclarationError(
                 f"byte_id: {show(paths[0])} is no section; write id=this.NAME of an integer"
@@ -367,6 +372,11 @@ class WireFormat:
     def _id(self, container: Any) -> native.Id | None:
         """The id; of several that a frame has, the last one. None where it has none."""
         found: native.Id | None = None
+        if self.meaning.named is not None and self.meaning.named.view is not None:
+            try:
+                return self.meaning.named.view.get(container)
+            except RemoteProtocolError:
+                return None
         for node in walk(self.nodes):
             if not isinstance(node, Integer | Section | Delimited | Varint):
                 continue

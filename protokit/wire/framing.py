@@ -79,8 +79,8 @@ class Framing(Texts):
         self._absent(self.nodes, conditional=False)
         self.sequence(self.nodes)
         self.op("WHOLE")
-        if any(readings_of(one) for one in self.meaning.kinds()):
-            self.answerable = len(self.insns)  # what a frame is stands in its texts
+        if self.meaning.views_of_id() or any(readings_of(one) for one in self.meaning.kinds()):
+            self.answerable = len(self.insns)  # what a frame is, or its id, stands in its texts
         for index, checksum in enumerate(self.meaning.checksums):
             self._checksum(checksum)
             self.op("VERIFY", i=index)
@@ -95,6 +95,7 @@ class Framing(Texts):
         self.used |= self.early
         self._uses(m.greeting_refused)
         self.used |= {node.path for node in m.named.counters} if m.named else set()
+        self.used |= set(views.sections_of(m.views_of_id()))
         for expression in (m.timeout, *m.outcome()):
             self._uses(expression)
         self.used |= set(self.own) | self._kept() | set(views.sections_of(m.looks()))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from protokit.errors import DeclarationError
 from protokit.wire.explain import calculate
+from protokit.wire.inside import Nested
 from protokit.wire.layout import (
     Binary,
     Bits,
@@ -29,6 +30,7 @@ from protokit.wire.layout import (
     sizes_of,
     walk,
 )
+from protokit.wire.views import Item, LineEncoding, View
 from protokit.wire.vocabulary import ends, varint
 
 if TYPE_CHECKING:
@@ -44,6 +46,14 @@ class ByteId:
     """What ``byte_id`` gives."""
 
     def __init__(self, fields: tuple[Any, ...], most: int | None, form: str | None) -> None:
+        self.view: Item | Nested | None = None
+        if len(fields) == 1 and isinstance(fields[0], Item | Nested):
+            (self.view,), fields = fields, ()
+        elif any(isinstance(field, View) for field in fields):
+            raise DeclarationError(
+                "byte_id: an id that is no field stands in one place, a map's value or a field of a message: "
+                'byte_id(h["id"], max=36) or byte_id(nested(this.meta, 4))'
+            )
         self.fields = fields
         self.most = most
         self.form = form
@@ -53,7 +63,8 @@ def byte_id(*fields: Any, max: int | None = None, form: str | None = None) -> By
     """An id that is a byte string: ``id=byte_id(this.id, max=36, form="hex")``.
 
     Args:
-        fields: the section, or several where branches have their own.
+        fields: the section, or several where branches have their own; or the one view of a map's value, or
+            of a field inside a protobuf message (``nested``).
         max: the most bytes of an id, 64 at most; needed where the declaration does not say it. A frame with a
             longer one is refused.
         form: how the engine writes its own numbers, which servers get to see: ``decimal`` (None: that),
@@ -74,6 +85,7 @@ class Named:
         width: bytes of the engine's own numbers.
         delimiter: what ends an id; empty where a length does.
         counters: the integers that count an id, in every branch.
+        view: where it stands, if it is no field.
     """
 
     most: int
@@ -82,6 +94,7 @@ class Named:
     width: int
     delimiter: bytes
     counters: tuple[Integer | Varint, ...]
+    view: Item | Nested | None = None
 
     def write(self, number: int) -> bytes:
         """The engine's id for a number; wider ones lose their front."""
@@ -100,8 +113,17 @@ class Named:
         """What stands in the id's field: its bytes, or a varint's number."""
         return number_of(request_id) if self.form == "varint" else request_id
 
+    def put(self, container: Any, request_id: bytes) -> None:
+        """Write an id that is no field."""
+        if isinstance(self.view, Item):
+            self.view.pairs.rewrite(container, self.view.key, request_id)
+        elif self.view is not None:
+            self.view.replace(container, request_id)
+
     def allows(self, request_id: bytes) -> bool:
         """Whether a frame can have that id."""
+        if self.view is not None and self.form == "varint" and not request_id:
+            return False
         if self.form == "varint":
             whole = len(request_id) <= self.most and number_of(request_id) >> 64 == 0
             return whole and varint(number_of(request_id)) == request_id
@@ -176,6 +198,45 @@ def named(
         if isinstance(node, Section):
             _checked(nodes, node, named)
     return Named(size, fixed, form, width, delimiter, tuple(ways))
+
+
+def viewed(nodes: tuple[Node, ...], view: Item | Nested, most: int | None, form: str | None) -> Named:
+    """An id that is no field.
+
+    Raises:
+        DeclarationError: it cannot be rewritten there; says why and what to use instead.
+    """
+    path = view.path if isinstance(view, Nested) else view.pairs.path
+    is_varint = isinstance(view, Nested) and view.is_varint
+    form = form or ("varint" if is_varint else "decimal")
+    most = 10 if is_varint else most
+    if form not in FORMS or (form == "varint") != is_varint or form == "uuid":
+        raise DeclarationError(f"byte_id: the form {form!r} is not of an id that stands in {show(path)}")
+    if most is None:
+        raise DeclarationError(f"{show(path)}: say how long an id in it may be: id=byte_id(..., max=36)")
+    if not 1 <= most <= MOST:
+        raise DeclarationError(f"{show(path)}: an id of up to {most} bytes; 1 to {MOST} are possible")
+    found = [node for node in walk(nodes) if isinstance(node, Section | Delimited) and node.path == path]
+    delimiter = b""
+    if isinstance(view, Item) and isinstance(view.pairs.encoding, LineEncoding):
+        delimiter = view.pairs.encoding.after
+    for node in found:
+        if isinstance(node, Section) and isinstance(node.length, int):
+            raise DeclarationError(f"{show(path)}: it always has {node.length} bytes, and ids in it have not")
+        if isinstance(node, Delimited) and not (delimiter and node.delimiter.startswith(delimiter)):
+            raise DeclarationError(
+                f"{show(path)}: an id in it could hold its delimiter {node.delimiter!r}; put a length in "
+                "front of it"
+            )
+    if set(delimiter) & set({"decimal": b"0123456789", "hex": b"0123456789abcdef"}.get(form, delimiter)):
+        raise DeclarationError(
+            f"{show(path)}: an id in the form {form} could hold its delimiter {delimiter!r}; choose "
+            "another form"
+        )
+    width = _width(path, most, form, fixed=False)
+    counters = {one: None for node in found for one in _counters(nodes, node)}
+    ways = tuple(_way(nodes, one) for one in counters)
+    return Named(most, fixed=False, form=form, width=width, delimiter=delimiter, counters=ways, view=view)
 
 
 def _facts(node: Node, path: FieldPath, most: int | None) -> tuple[int, bool, bytes]:

@@ -65,6 +65,10 @@ class Meaning:
     last: Expression = 0
     more: Expression = 0
 
+    def views_of_id(self) -> list[views.View]:
+        """Where an id stands that is no field."""
+        return [] if self.named is None or self.named.view is None else [self.named.view]
+
     def destination(self) -> list[views.View]:
         """All views that a request's destination is read with."""
         found = [view for view in (self.service, self.method, self.version, self.group) if view is not None]

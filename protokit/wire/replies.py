@@ -213,6 +213,9 @@ class Rendering:
             if can_set(values, path):
                 _set_default(values, path, request_id if ids is None else ids.field(ids.write(request_id)))
         try:
+            if ids is not None and ids.view is not None:
+                _set_default(values, views.sections_of([ids.view])[0], b"")
+                ids.put(values, ids.write(request_id))
             return explain(self.nodes, self.build(values), values[SIDE])
         except (LocalProtocolError, RemoteProtocolError, EOFError) as error:
             raise DeclarationError(f"{what} cannot be built: {error}") from error
@@ -220,8 +223,9 @@ class Rendering:
     def _check_counters(self, values: dict[str, Any], ids: set[FieldPath], what: str) -> None:
         """An id that is longer changes what the engine knows to count it, and nothing else."""
         named = self.meaning.named
-        if named is None or not named.counters:
+        if named is None or not (named.counters or self.meaning.views_of_id()):
             return
+        ids = {*ids, *views.sections_of(self.meaning.views_of_id())}
         counters = {node.path for node in named.counters}
         longest = self._rendered(self._fill(values), -1, f"{what} with an id of another length")
         shortest = self._rendered(values, 0, what)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from protokit.errors import DeclarationError
 from protokit.wire import views
+from protokit.wire.inside import Nested
 from protokit.wire.layout import Bits, Branch, Field, Integer, fields_of, readings_of, walk
 from protokit.wire.program import Meaning, Program
 from protokit.wire.requested import INTEGER
@@ -162,7 +163,7 @@ class Texts(Program):
         self.keys += [(self.literal(key), to) for key, to in keys.items()]
         encoding = pairs.encoding
         if isinstance(encoding, views.PairEncoding):
-            self.maps.append((0, _form(encoding.key), _form(encoding.value), 0, 0, first, len(keys)))
+            self.maps.append((0, form_of(encoding.key), form_of(encoding.value), 0, 0, first, len(keys)))
         else:
             between, after = self.literal(encoding.between), self.literal(encoding.after)
             self.maps.append((1, 0, 0, between, after, first, len(keys)))
@@ -199,9 +200,17 @@ class Texts(Program):
             return memo[("view", id(view))]
         if isinstance(view, views.FoundText):
             return self._found(view, memo)
+        if isinstance(view, Nested):
+            return self._nested(view)
         to = self._text(view, memo, sure=sure)
         if sure:
             memo[("view", id(view))] = to
+        return to
+
+    def _nested(self, view: Nested) -> int:
+        to = self.slices()
+        self.section(to, view.path)
+        self.op("NESTED", to, to, int(view.is_varint), self.literal(view.packed()))
         return to
 
     def _text(self, view: views.View, memo: dict[Any, int], *, sure: bool) -> int:
@@ -287,7 +296,8 @@ class Texts(Program):
         return first + view.index
 
 
-def _form(integer: Any) -> int:
+def form_of(integer: Any) -> int:
+    """An integer of construct's as the engine has it."""
     width = int(integer.sizeof())
     if hasattr(integer, "fmtstr"):
         return width | 16 * int(integer.fmtstr[0] == "<") | 32 * int(integer.fmtstr[1].islower())

@@ -294,6 +294,16 @@ class Pairs:
             items.insert(place, (key, value))
         put_at(container, self.path, self.encoding.build(items, bytes_at(container, self.path) or b""))
 
+    def rewrite(self, container: Container, key: bytes, value: bytes) -> None:
+        """Another value for the last pair of a key, and nothing else; where it has none, one more."""
+        items = self.items(container)
+        places = [place for place, (name, _) in enumerate(items) if name == key]
+        if not places:
+            self.set(container, key, value)
+            return
+        items[places[-1]] = (key, value)
+        put_at(container, self.path, self.encoding.build(items, bytes_at(container, self.path) or b""))
+
 
 class PairEncoding:
     """A length before each key and each value; -1 in a signed one is null."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from construct import Bytes, GreedyBytes, If, Int8ub, Int16ub, Prefixed, Struct, this
-from named import protocols, values
+from named import protocols, values, with_id
 from world import LIMITS, World, table
 
 from protokit import Status, WireFormat, native
@@ -18,13 +18,12 @@ class Speaker:
     """A format from plain values, as ``World`` and these tests use it."""
 
     def __init__(self, name: str) -> None:
-        self.wire = ALL[name].wire
+        self.name, self.wire = name, ALL[name].wire
         self.address = self.wire.address
         self.nested = name == "branched"
 
     def frame(self, kind, request_id=None, body=b"", status=0) -> bytes:
-        named = self.wire.meaning.named
-        made = values(kind, body, status) | ({} if request_id is None else {"id": named.field(request_id)})
+        made = with_id(self.wire, self.name, values(kind, body, status), request_id)
         if self.nested:
             status = {"status": made.pop("status")} if kind in {2, 5} else {}
             made = {"kind": made.pop("kind"), "in": made | status}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from named import MAKERS, protocols, values
+from named import MAKERS, protocols, values, with_id
 
 import protokit
 from protokit import Status
@@ -20,11 +20,11 @@ class Peer:
     """One side of a connection, by the reference codec."""
 
     def __init__(self, name, reader, writer) -> None:
-        self.wire, self.nested = ALL[name].wire, name == "branched"
+        self.name, self.wire, self.nested = name, ALL[name].wire, name == "branched"
         self.reader, self.writer, self.rest = reader, writer, b""
 
     def send(self, kind, request_id, body=b"", status=0) -> None:
-        made = values(kind, body, status) | {"id": self.wire.meaning.named.field(request_id)}
+        made = with_id(self.wire, self.name, values(kind, body, status), request_id)
         if self.nested:
             made = {"kind": made.pop("kind"), "in": made}
             if kind not in {2, 5}:

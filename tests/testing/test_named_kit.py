@@ -15,5 +15,9 @@ _ALL = protocols()
     TestUnique,
     TestVarints,
     TestFolded,
+    TestMapped,
+    TestHeaded,
+    TestCorrelated,
+    TestEnveloped,
     TestOwn,
 ) = (conformance(protocol, golden=golden(name), examples=60) for name, protocol in _ALL.items())

@@ -1,8 +1,8 @@
 /* declared.h: what the files of the declared codec share. Each uses only those before it, here and below:
  * declared_check.c, whether a program's numbers are in range; declared_types.c, whether it can be run on all its paths;
- * declared_texts.c, finding texts; declared_run.c, running programs; declared_quick.c, whole and right frames by their
- * shapes; declared_ids.c, frames with another id; declared_keep.c, what is kept of requests; declared_reply.c, replies;
- * declared.c, the codec. */
+ * declared_nested.c, fields of messages in messages; declared_texts.c, finding texts; declared_run.c, running programs;
+ * declared_quick.c, whole and right frames by their shapes; declared_ids.c, frames with another id; declared_keep.c, what
+ * is kept of requests; declared_reply.c, replies; declared.c, the codec. */
 #ifndef PK_DECLARED_H
 #define PK_DECLARED_H
 
@@ -11,6 +11,8 @@
 #include "wire/digits.h"
 #include "wire/loaded.h"
 #include "wire/program.h"
+
+enum { PK_NESTED = 8 }; /* messages in one another */
 
 enum { LITTLE = 16, SIGNED = 32 };
 enum { HAS_CHECKSUM = 1, SEALED_AT_END = 2 }; /* pk_frame.flags */
@@ -172,6 +174,10 @@ int pk_declared_next_pair(const declared *d, const pk_program_map *map, pairs *i
 
 /* The values of a map's known keys, into their slices. */
 int pk_declared_look(const declared *d, const pk_program_map *map, pk_slice section, pk_slice *s);
+
+/* The field to which the numbers of `path` lead in the message *in, in its place: no data where there is none.
+ * `lengths`: where the varints that count it stand, from outside; gives back how many. */
+uint32_t pk_declared_nested(pk_slice path, int is_varint, pk_slice *in, const uint8_t *lengths[PK_NESTED]);
 
 /* Run text instructions from *pc to the first that is none. `out`: what a destination fills. `h`: what the
  * headers are. Apart from the rest, since routing needs hardly more of a program than this. */

@@ -55,19 +55,42 @@ static uint32_t put_varint(uint8_t *p, uint64_t v) {
   return n;
 }
 
-/* What stands in front of the id, with the varint at `from` written again; gives back its size, 0 where the varint
- * stands elsewhere. */
-static size_t splice_varint(const uint8_t *data, size_t size, size_t from, int64_t more, uint8_t *out) {
-  uint64_t count = 0;
-  size_t end = from;
-  do {
-    if (end >= size) return 0;
-    count |= (uint64_t)(data[end] & 0x7f) << (7 * (end - from));
-  } while (data[end++] & 0x80);
-  memcpy(out, data, from);
-  from += put_varint(out + from, count + (uint64_t)more);
-  memcpy(out + from, data + end, size - end);
-  return from + size - end;
+/* Varints in front of the id that count it, from outside. */
+typedef struct around {
+  size_t at[PK_NESTED + 1];
+  uint32_t count;
+} around;
+
+static uint64_t varint_at(const uint8_t *p, size_t *size) {
+  uint64_t v = 0;
+  *size = 0;
+  do v |= (uint64_t)(p[*size] & 0x7f) << (7 * *size);
+  while (p[(*size)++] & 0x80);
+  return v;
+}
+
+/* What stands in front of the id, with those written again; *more is how many bytes the outermost has more in it,
+ * with its own growth. Gives back its size; 0 where one counts less than it should. */
+static size_t front(const uint8_t *data, size_t size, const around *v, int64_t *more, uint8_t *out) {
+  uint8_t now[PK_NESTED + 1][10];
+  uint32_t sizes[PK_NESTED + 1];
+  size_t was, from = 0, n = 0;
+  for (uint32_t i = v->count; i > 0; i--) { /* what grows inside counts outside */
+    int64_t counted = (int64_t)varint_at(data + v->at[i - 1], &was) + *more;
+    if (counted < 0) return 0;
+    sizes[i - 1] = put_varint(now[i - 1], (uint64_t)counted);
+    *more += (int64_t)sizes[i - 1] - (int64_t)was;
+  }
+  for (uint32_t i = 0; i < v->count; i++) {
+    memcpy(out + n, data + from, v->at[i] - from);
+    n += v->at[i] - from;
+    memcpy(out + n, now[i], sizes[i]);
+    n += sizes[i];
+    varint_at(data + v->at[i], &was);
+    from = v->at[i] + was;
+  }
+  memcpy(out + n, data + from, size - from);
+  return n + size - from;
 }
 
 /* One varint of 64 bits at most, no longer than it must be. */
@@ -77,31 +100,63 @@ static int is_varint(const uint8_t *id, uint32_t size) {
   return size > 0 && size <= 10 && id[size - 1] < 0x80 && (size == 1 || id[size - 1] > 0) && (size < 10 || id[9] == 1);
 }
 
+/* The varints that count the id: a declared one, and those of the messages that it stands in. 0: there is no such
+ * id in that frame, or they do not stand in front of it, one behind the other. */
+static int counted_by(const declared *d, const machine *m, const uint8_t *data, pk_span id, around *v) {
+  const pk_program *p = d->program;
+  size_t from = 0, size;
+  v->count = 0;
+  if (p->counters.count > 0 && d->counters[0].form == 0 && m->r[d->counters[0].at] >= 0)
+    v->at[v->count++] = (size_t)m->r[d->counters[0].at];
+  if (p->id_inside == PK_ID_IN_NESTED) {
+    const uint8_t *lengths[PK_NESTED];
+    if (m->r[p->id_section] < 0) return 0;
+    pk_slice in = {data + m->r[p->id_section], (uint32_t)m->r[p->id_section + 1]};
+    uint32_t count = pk_declared_nested(d->literals[p->id_path], p->id_form == PK_ID_VARINT, &in, lengths);
+    if (in.data != data + id.at || in.size != id.size) return 0;
+    for (uint32_t i = 0; i < count; i++) v->at[v->count++] = (size_t)(lengths[i] - data);
+  }
+  for (uint32_t i = 0; i < v->count; from = v->at[i++] + size) {
+    if (v->at[i] < from || v->at[i] >= id.at) return 0;
+    varint_at(data + v->at[i], &size);
+  }
+  return from <= id.at;
+}
+
+/* Whether what ends the id begins in it already. */
+static int holds_delimiter(const declared *d, const uint8_t *id, uint32_t size, const uint8_t *end) {
+  if (d->program->id_delimiter == PK_NOWHERE) return 0;
+  pk_slice by = d->literals[d->program->id_delimiter];
+  size_t behind = (size_t)(end - (id + size)), look = by.size - 1;
+  return pk_declared_find(id, id + size + (look < behind ? look : behind), by) != NULL;
+}
+
 int pk_declared_splice_id(const pk_codec *codec, const uint8_t *data, const pk_frame *f, const uint8_t *id,
                      uint32_t id_size, uint8_t *out, size_t cap) {
   const declared *d = declared_of(codec);
   const pk_program *p = d->program;
   pk_span old = f->id_span;
   pk_frame again = {.from = f->from};
+  around v = {{0}, 0};
   machine m;
   if (old.at == PK_NO_ID || id_size > p->id_max || (p->id_fixed && id_size != p->id_max)) return PK_ERR_UNSUPPORTED;
   if (p->id_form == PK_ID_VARINT && !is_varint(id, id_size)) return PK_ERR_UNSUPPORTED;
   if (cap < pk_id_room(codec, f->size)) return PK_ERR_SPACE;
-  int64_t more = (int64_t)id_size - old.size;
+  int64_t inside = (int64_t)id_size - old.size, more = inside;
   uint32_t counters = more != 0 ? p->counters.count : 0;
-  if (counters > 0 && pk_declared_frame_as(d, &m, data, f->size, f->size, UNVERIFIED, &again) != PK_OK) return PK_ERR_UNSUPPORTED;
-  size_t at = old.at, behind = f->size - old.at - old.size;
-  if (counters > 0 && d->counters[0].form == 0 && m.r[d->counters[0].at] >= 0) {
-    at = splice_varint(data, old.at, (size_t)m.r[d->counters[0].at], more, out);
-    if (at == 0) return PK_ERR_UNSUPPORTED;
-  } else {
-    memcpy(out, data, at);
+  if (counters > 0 || (more != 0 && p->id_inside == PK_ID_IN_NESTED)) {
+    if (pk_declared_frame_as(d, &m, data, f->size, f->size, UNVERIFIED, &again) != PK_OK) return PK_ERR_UNSUPPORTED;
+    if (!counted_by(d, &m, data, old, &v)) return PK_ERR_UNSUPPORTED;
   }
+  size_t at = front(data, old.at, &v, &more, out), behind = f->size - old.at - old.size;
+  if (at == 0 && old.at > 0) return PK_ERR_UNSUPPORTED;
   if (id_size > 0) memcpy(out + at, id, id_size);
   memcpy(out + at + id_size, data + old.at + old.size, behind);
-  if (p->id_delimiter != PK_NOWHERE) { /* it is the first that ends the id */
-    const uint8_t *end = out + at + id_size;
-    if (pk_declared_find(out + at, end + behind, d->literals[p->id_delimiter]) != end) return PK_ERR_UNSUPPORTED;
+  uint32_t size = (uint32_t)(at + id_size + behind);
+  if (holds_delimiter(d, out + at, id_size, out + size)) return PK_ERR_UNSUPPORTED;
+  if (inside != 0 && p->id_inside == PK_ID_IN_PAIRS) {
+    uint32_t width = p->id_value & 15;
+    if (at < width || !recount(out + at - width, p->id_value, inside)) return PK_ERR_UNSUPPORTED;
   }
   for (uint32_t i = 0; i < counters; i++) {
     int64_t place = m.r[d->counters[i].at];
@@ -109,7 +164,6 @@ int pk_declared_splice_id(const pk_codec *codec, const uint8_t *data, const pk_f
     if (place < (int64_t)old.at + old.size && place + (d->counters[i].form & 15) > old.at) return PK_ERR_UNSUPPORTED;
     if (!recount(out + place + (place < old.at ? 0 : more), d->counters[i].form, more)) return PK_ERR_UNSUPPORTED;
   }
-  uint32_t size = (uint32_t)(at + id_size + behind);
   reseal(d, out, size, f->flags, f->from);
   return (int)size;
 }

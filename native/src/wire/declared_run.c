@@ -233,6 +233,14 @@ int pk_declared_run(const declared *d, uint32_t pc, machine *m, const uint8_t *d
       case PK_I_NAMED:
         f->id_span = r[n->a] < 0 ? (pk_span){PK_NO_ID, 0} : (pk_span){(uint32_t)r[n->a], (uint32_t)r[n->a + 1]};
         break;
+      case PK_I_NAMED_IN: {
+        pk_slice id = m->s[n->a];
+        f->id_span = (pk_span){PK_NO_ID, 0};
+        if (id.data == NULL) break;
+        if (id.size > d->program->id_max) FAIL(PK_ERR_FORMAT, id.data - data);
+        f->id_span = (pk_span){(uint32_t)(id.data - data), id.size};
+        break;
+      }
       case PK_I_KIND: f->kind = (uint8_t)n->i; break;
       case PK_I_STATUS: f->status = (uint8_t)r[n->a]; break;
       case PK_I_TIMEOUT: f->timeout_ms = milliseconds(r[n->a]); break;

@@ -247,6 +247,13 @@ __attribute__((noinline)) int pk_declared_texts(const declared *d, uint32_t *pc_
         if (result != PK_OK && out != NULL) return result;
         break;
       }
+      case PK_I_NESTED: {
+        const uint8_t *lengths[PK_NESTED];
+        pk_slice in = s[n->b];
+        pk_declared_nested(d->literals[n->i], n->c, &in, lengths);
+        s[n->a] = in;
+        break;
+      }
       case PK_I_NUMBER: r[n->a] = number(s[n->b]); break;
       case PK_I_SAME:
         r[n->a] = s[n->b].data != NULL &&

@@ -214,6 +214,11 @@ static void meaning(checker *c) {
       if (c->d->program->id_max == 0) refuse(c, "ids are integers here");
       section(c, n->a);
       break;
+    case PK_I_NAMED_IN:
+      if (c->d->program->id_max == 0) refuse(c, "ids are integers here");
+      text(c, n->a);
+      if (c->now.s[n->a] != IN_FRAME) refuse_index(c, "text", n->a, "need not stand in the frame");
+      break;
     case PK_I_ID:
       if (c->d->program->id_max > 0) refuse(c, "ids are byte strings here");
       number(c, n->a);
@@ -282,6 +287,7 @@ static void texts(checker *c) {
       for (uint32_t i = 0; i < n->c; i++) s[n->a + i] = ANYWHERE;
       break;
     }
+    case PK_I_NESTED: text(c, n->b), s[n->a] = s[n->b]; break;
     case PK_I_NUMBER: text(c, n->b), set(c, n->a, INTEGER); break;
     case PK_I_SAME: text(c, n->b), set(c, n->a, INTEGER); break;
     case PK_I_INTEGER: text(c, n->b), set(c, n->a, INTEGER); break;
@@ -399,6 +405,8 @@ static const char *counters(checker *c) {
     if (c->end.r[one->at] != PLACE || (width != (one->form & 15) && width != NOWHERE))
       return "what counts an id is no place on some path";
   }
+  if (c->end.reached && p->id_inside != PK_ID_IN_FIELD && c->end.r[p->id_section] != SECTION)
+    return "the id stands in what is no section on some path";
   for (uint32_t i = 0; c->end.reached && i < p->checksums.count; i++) {
     const pk_program_checksum *one = &c->d->checksums[i];
     uint8_t width = c->end.width[one->at];

@@ -62,6 +62,7 @@ typedef struct pk_insn {
   X(JNE)     /* to i when ra != c */                                                           \
   /* what the frame means */                                                                   \
   X(NAMED)   /* the id is section ra, ra+1; absent where ra < 0 */                             \
+  X(NAMED_IN) /* the id is sa; absent where that is */                                         \
   X(ID) X(KIND) X(STATUS) X(TIMEOUT) X(CONTEXT) X(KEY) /* = ra; KIND = i */                    \
   X(SAYS)    /* where ra != 0 the frame says PK_SAYS_* i */                                    \
   X(SAVE)    /* own[i], own[i+1] = section ra, ra+1 */                                         \
@@ -75,6 +76,7 @@ typedef struct pk_insn {
   X(COPY)    /* sa = sb */                                                                     \
   X(LOOK)    /* look keys up in sb by map i */                                                 \
   X(SPLIT)   /* sa.. = sb split at literal i into at most c parts */                           \
+  X(NESTED)  /* sa = the field to which the numbers in literal i lead in the message sb; c: it is a varint */ \
   X(STEP)    /* sa.. = c texts that step i finds in sb, once a run */                          \
   X(NUMBER)  /* ra = sb read as decimal digits, 0 when it is none */                           \
   X(SAME)    /* ra = sb equals literal i; c: it begins with it */                              \
@@ -177,6 +179,8 @@ typedef struct pk_program_part {
   uint32_t form, most;
 } pk_program_part;
 
+enum { PK_ID_IN_FIELD, PK_ID_IN_LINES, PK_ID_IN_PAIRS, PK_ID_IN_NESTED };
+
 /* Shapes (protokit/wire/shapes.py): a tree of tests on bytes at fixed places, and at each leaf where
  * everything stands. They make right and whole frames fast; all others are left to the program. */
 #define PK_LEAF 0x80000000u
@@ -244,6 +248,9 @@ typedef struct pk_program {
   uint32_t answers, unused;   /* the headers of answers, by the frame's registers; PK_NOWHERE: they have none */
   uint32_t keep;     /* what is kept, of a frame that was run; PK_NOWHERE: nothing */
   uint32_t keep_own; /* the same from pk_frame.own, or PK_NOWHERE */
+  /* Where an id is no field, but stands in a section (its register): what counts it there. */
+  uint32_t id_inside, id_section; /* PK_ID_IN_* */
+  uint32_t id_value, id_path;     /* of pairs the form of a value's length; the literal of NESTED */
 } pk_program;
 
 /* A codec that runs the program, held by the caller (loaded.h); the image is copied. NULL and why in *error, until the thread's next call. */
