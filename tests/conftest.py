@@ -82,7 +82,7 @@ class Toy:
         """All that one side says before requests; the last of it with that status."""
         steps = [n for n, side in enumerate(native.greeting(self.address)) if side == who]
         return b"".join(
-            self.frame(self.GREETING, 0, b"hello %d" % n, status if n == steps[-1] else 0) for n in steps
+            self.frame(self.GREETING, 0, b"hello %x" % n, status if n == steps[-1] else 0) for n in steps
         )
 
     def split(self, data: bytes) -> tuple[list[tuple[int, int, int, bytes]], bytes]:
@@ -131,6 +131,7 @@ def toys(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Toy]:
     module = build_toy(Path(kept) if kept else tmp_path_factory.mktemp("toy"))
     kinds = [("wide", 8), ("narrow", 1), ("ordered", 0), ("pingpong", 0)]
     kinds += [("other", 8), ("polite", 8), ("hosting", 8), ("own", 8), ("named", 8), ("shy", 8), ("brief", 2)]
+    kinds += [("modest", 8), ("long", 8), ("relayed", 8)]
     found = {}
     for number, (name, size) in enumerate(kinds):
         address = module.lib.toy_codec(number)  # type: ignore[attr-defined]

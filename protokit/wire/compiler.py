@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 MAGIC = 0x706B7731
 KINDS = {"request": 1, "oneway": 2, "response": 3, "heartbeat": 4, "ack": 5, "drain": 6, "greeting": 9}
 ENCODINGS = {"utf-8": 0, "hessian": 1, "json": 2}
-GREETING_STEPS = 4
+GREETING_STEPS = 16
 FIRST_GREETING = 3 + len(Status)  # of a variant's replies: heartbeat, ack, drain, errors, greetings
 REPLIES = FIRST_GREETING + GREETING_STEPS
 

@@ -450,6 +450,51 @@ MUTANTS = (
         "tests/dataplane/test_pieces.py::test_several_answers_to_the_right_one_of_two_servers[wide]",
     ),
     Mutant(
+        "a step that a client may leave out is waited for",
+        "client.c",
+        "    pk_greeting_skip(core, c);\n",
+        "",
+        "tests/dataplane/test_greetings_between.py"
+        "::test_a_request_ends_what_a_client_may_leave_out_and_no_more[0]",
+    ),
+    Mutant(
+        "a client may leave out all of its greeting",
+        "greeting.c",
+        " && may_be_left_out(c->codec, steps_of(c->codec) - c->greeting)) {",
+        ") {",
+        "tests/dataplane/test_greetings_between.py"
+        "::test_a_request_ends_what_a_client_may_leave_out_and_no_more[0]",
+    ),
+    Mutant(
+        "who relays greetings is read before there is anybody to greet",
+        "pinned.c",
+        "client->flow |= PK_FLOW_PEER; /* whom",
+        "(void)client; /* whom",
+        "tests/dataplane/test_greetings_between.py::test_a_client_is_read_once_its_connection_is_open",
+    ),
+    Mutant(
+        "whose connection is open is not read",
+        "pinned.c",
+        "  if (client != NULL) pk_conn_goes_on(core, client, PK_FLOW_PEER);\n",
+        "",
+        "tests/dataplane/test_greetings_between.py::test_a_client_is_read_once_its_connection_is_open",
+    ),
+    Mutant(
+        "a greeting that nobody hears is dropped",
+        "pinned.c",
+        "    pk_conn_flush(core, c); /* nobody",
+        "    (void)c; /* nobody",
+        "tests/dataplane/test_greetings_between.py::test_whom_nobody_hears_is_closed",
+    ),
+    Mutant(
+        "what a server of one client's own said is lost when it ends while it is held up",
+        "server.c",
+        "  if (over && !c->ready && !pk_conn_is_stuck(c)) pk_conn_close(core, c, 0);",
+        "  if (over && !c->ready) pk_conn_close(core, c, 0);",
+        "tests/dataplane/test_pieces.py"
+        "::test_what_a_server_said_before_its_end_is_passed_on_though_it_is_held_up[wide]",
+    ),
+    Mutant(
         "a busy id is issued again",
         "slots.c",
         ": c->slots[id & c->slot_mask].state == FREE) break;",

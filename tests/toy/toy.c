@@ -134,7 +134,7 @@ static int greeting(const pk_codec *c, uint32_t step, uint32_t context, const ui
                     uint8_t *out, size_t cap) {
   char text[] = "hello ?";
   (void)context, (void)said, (void)f;
-  text[6] = (char)('0' + step);
+  text[6] = "0123456789abcdef"[step];
   return build(c, PK_KIND_GREETING, 0, 0, text, 7, out, cap);
 }
 
@@ -146,6 +146,7 @@ static int greeting(const pk_codec *c, uint32_t step, uint32_t context, const ui
       .patch_id = patch_id, .heartbeat = heartbeat, .heartbeat_ack = heartbeat_ack,              \
       .drain = drain, .error = error, __VA_ARGS__}
 #define WHOLE .size = sizeof(pk_codec)
+#define OLDER .size = offsetof(pk_codec, greeting_optional) /* what stands there and behind is nothing */
 #define NEWER .size = sizeof(pk_codec) + 64 /* of what stands behind it this engine knows nothing */
 
 TOY(wide, "wide", PK_MODE_MULTIPLEXED, 8, usual, WHOLE);
@@ -160,11 +161,16 @@ TOY(hosting, "hosting", PK_MODE_MULTIPLEXED, 8, usual, WHOLE, .greeting = greeti
 TOY(named, "named", PK_MODE_MULTIPLEXED, 8, usual, WHOLE, .id_max = 24, .splice_id = splice_id);
 TOY(brief, "brief", PK_MODE_MULTIPLEXED, 2, usual, WHOLE);
 TOY(own, "own", PK_MODE_MULTIPLEXED, 8, usual, WHOLE, .pinned = 1);
-TOY(shy, "shy", PK_MODE_MULTIPLEXED, 8, usual, WHOLE, .optional_drain = 1);
+TOY(modest, "modest", PK_MODE_MULTIPLEXED, 8, usual, WHOLE, .greeting = greeting, .greeting_steps = 4,
+    .greeting_server = 4, .greeting_optional = 1 | 2); /* a client says two, one, or nothing; it hears one, and says one */
+TOY(long_winded, "long", PK_MODE_MULTIPLEXED, 8, usual, WHOLE, .greeting = greeting, .greeting_steps = 16,
+    .greeting_server = 0xaaaa);
+TOY(relayed, "relayed", PK_MODE_MULTIPLEXED, 8, usual, WHOLE, .pinned = 1, .greeting_relayed = 1);
+TOY(shy, "shy", PK_MODE_MULTIPLEXED, 8, usual, OLDER, .optional_drain = 1, .greeting_relayed = 1);
 
 uintptr_t toy_codec(int which);
 uintptr_t toy_codec(int which) {
   const pk_codec *all[] = {&wide, &narrow, &ordered, &pingpong, &other, &polite, &hosting, &own, &named,
-                           &shy, &brief};
+                           &shy, &brief, &modest, &long_winded, &relayed};
   return (uintptr_t)all[which];
 }

@@ -722,8 +722,8 @@ def test_wrong_fields_are_refused_with_the_field_and_the_reason(name):
         ),
         ({"id": this.id, "variants": ()}, "1 to 255 variants"),
         ({"id": this.id, "reserved_ids": range(5)}, "at most 4 reserved ids"),
-        ({"id": this.id, "greeting": Greeting(this.small == 1, [])}, "1 to 4 steps of 'client' or 'server'"),
-        ({"id": this.id, "greeting": Greeting(this.small == 1, [HELLO] * 5)}, "1 to 4 steps"),
+        ({"id": this.id, "greeting": Greeting(this.small == 1, [])}, "1 to 16 steps of 'client' or 'server'"),
+        ({"id": this.id, "greeting": Greeting(this.small == 1, [HELLO] * 17)}, "1 to 16 steps"),
         ({"id": this.id, "greeting": Greeting(this.small == 1, [("peer", dict)])}, r"\['peer'\] was given"),
         ({"id": this.id, "greeting": Greeting(this.no == 1, [HELLO])}, "no is no integer field"),
         (

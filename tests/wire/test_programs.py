@@ -335,7 +335,7 @@ SHAPE = "a shape is wrong"
 WRONG_NUMBERS = {
     "no program": ("small", "magic", 7, "it is no program"),
     "of another size": ("small", "size", 8, "it is no program"),
-    "more greetings than there can be": ("small", "greeting_steps", 5, "its header is wrong"),
+    "more greetings than there can be": ("small", "greeting_steps", 17, "its header is wrong"),
     "more reserved ids than there can be": ("small", "reserved_count", 5, "its header is wrong"),
     "a wide id": ("small", "id_bytes", 9, "its header is wrong"),
     "a name of none": ("small", "name", AWAY, "its header is wrong"),

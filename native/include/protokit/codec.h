@@ -299,6 +299,13 @@ struct pk_codec {
   /* An argument of a request's call, from 0. PK_OK; PK_MORE: it has no such argument; PK_ERR_*: it cannot be
    * read. NULL: arguments cannot be read. */
   int (*argument)(const pk_codec *, const uint8_t *data, const pk_frame *, uint32_t index, pk_value *out);
+
+  /* Bit n: a client may leave step n of the greeting out, which is its own: whoever asks instead has done so. */
+  uint32_t greeting_optional;
+
+  /* 1: PK_KIND_GREETING frames are not the engine's to say, but passed on as they are between a client and its own
+   * connection, as many as there are. Only where `pinned` is 1; there are no greeting_steps then. */
+  uint32_t greeting_relayed;
 };
 
 #define PK_STATE_MAX 4096u
@@ -306,7 +313,7 @@ struct pk_codec {
 
 #define PK_SPLICE_MORE 16u /* bytes that lengths in front of a longer id may take besides */
 
-#define PK_GREETING_STEPS 4u
+#define PK_GREETING_STEPS 16u
 
 /* Whether the plugin was built with a pk_codec that has the field. */
 #define PK_CODEC_HAS(codec, field) \

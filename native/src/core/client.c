@@ -150,6 +150,10 @@ static void begin(pk_core *core, pk_conn *c, const uint8_t *data, const pk_frame
     bad(core, c, data, f->size, f, PK_ERR_FORMAT);
     return;
   }
+  if (c->greeting > 0) {
+    pk_greeting_skip(core, c);
+    if (c->state != PK_CONN_OPEN) return;
+  }
   pk_request *r = pk_request_new(core, c, data, f->size, f);
   if (r == NULL) {
     PK_STAT_ADD(core->stats.closed_over_budget, 1);
@@ -212,7 +216,11 @@ static void client_frame(pk_core *core, pk_conn *c, const uint8_t *data, pk_fram
       if (c->own == NULL) pk_pinned_open(core, c, NULL); /* it may be worth another try */
       break;
     case PK_KIND_GREETING:
-      pk_greeting_frame(core, c, data, f);
+      if (pk_codec_relays(c->codec)) {
+        pk_pinned_greet(core, c, data, f);
+      } else {
+        pk_greeting_frame(core, c, data, f);
+      }
       break;
     default:
       break;

@@ -33,6 +33,17 @@ void pk_greeting_begin(pk_core *core, pk_conn *c) {
   say(core, c, NULL, NULL);
 }
 
+static int may_be_left_out(const pk_codec *codec, uint32_t step) {
+  return PK_CODEC_HAS(codec, greeting_optional) && (codec->greeting_optional >> step & 1);
+}
+
+void pk_greeting_skip(pk_core *core, pk_conn *c) {
+  while (c->greeting > 0 && !is_ours(c) && may_be_left_out(c->codec, steps_of(c->codec) - c->greeting)) {
+    c->greeting--;
+    say(core, c, NULL, NULL);
+  }
+}
+
 static void unexpected(pk_core *core, pk_conn *c) {
   if (pk_conn_is_client(c)) {
     PK_STAT_ADD(core->stats.protocol_errors_client, 1);

@@ -620,6 +620,10 @@ void pk_pinned_open(pk_core *core, pk_conn *client, const pk_endpoint *failed);
 void pk_pinned_client_closed(pk_core *core, pk_conn *client);
 /* Before its requests are failed; gives back its client, if there is one. */
 pk_conn *pk_pinned_lost(pk_core *core, pk_conn *c, int connecting);
+/* A client's, or its own server's, greeting, passed on to the other (pk_codec.greeting_relayed). */
+void pk_pinned_greet(pk_core *core, pk_conn *c, const uint8_t *data, const pk_frame *f);
+/* It is open: a client whose greeting waits for that is read. */
+void pk_pinned_opened(pk_core *core, const pk_conn *c);
 /* Its server wants no new requests: its client is told so. */
 void pk_pinned_drained(pk_core *core, const pk_conn *c);
 /* A server's request, passed on to its client; 0: it cannot be asked. */
@@ -639,6 +643,7 @@ void pk_pick_another(pk_core *core, const pk_target *to); /* begin to open one t
 /* greeting.c */
 void pk_greeting_begin(pk_core *core, pk_conn *c);
 void pk_greeting_frame(pk_core *core, pk_conn *c, const uint8_t *data, const pk_frame *f);
+void pk_greeting_skip(pk_core *core, pk_conn *c); /* a client asks: steps that it may leave out are over */
 
 /* pair.c */
 extern const pk_kind pk_pair_server;

@@ -57,7 +57,24 @@ void pk_pinned_open(pk_core *core, pk_conn *client, const pk_endpoint *failed) {
                   .own = 1,
                   .avoid = (pk_endpoint *)(uintptr_t)failed};
   uint32_t status;
-  connect_own(core, client, &to, &status);
+  pk_conn *c = connect_own(core, client, &to, &status);
+  if (c != NULL && pk_codec_relays(client->codec)) client->flow |= PK_FLOW_PEER; /* whom to greet is not known yet */
+}
+
+void pk_pinned_opened(pk_core *core, const pk_conn *c) {
+  pk_conn *client = pk_conn_find(core, c->peer);
+  if (client != NULL) pk_conn_goes_on(core, client, PK_FLOW_PEER);
+}
+
+void pk_pinned_greet(pk_core *core, pk_conn *c, const uint8_t *data, const pk_frame *f) {
+  pk_conn *to = pk_conn_is_client(c) ? c->own : pk_conn_find(core, c->peer);
+  if (to == NULL || to->state != PK_CONN_OPEN) {
+    pk_conn_flush(core, c); /* nobody is there to hear it */
+  } else if (pk_conn_send(core, to, data, f->size) == NULL) {
+    pk_conn_drop(core, to, PK_LOST_BUDGET, 0);
+  } else if (pk_conn_is_client(to)) {
+    pk_conn_queued(core, to);
+  }
 }
 
 void pk_pinned_client_closed(pk_core *core, pk_conn *client) {

@@ -181,7 +181,11 @@ static void server_frame(pk_core *core, pk_conn *c, const uint8_t *data, pk_fram
       c->endpoint->health.draining_until = 0;
       break;
     case PK_KIND_GREETING:
-      pk_greeting_frame(core, c, data, f);
+      if (pk_codec_relays(c->codec)) {
+        pk_pinned_greet(core, c, data, f);
+      } else {
+        pk_greeting_frame(core, c, data, f);
+      }
       break;
     case PK_KIND_HEARTBEAT_ACK:
       c->endpoint->health.beats = 1;
@@ -193,6 +197,7 @@ static void server_frame(pk_core *core, pk_conn *c, const uint8_t *data, pk_fram
 
 static void opened(pk_core *core, pk_conn *c) {
   if (c->in_flight > 0) c->busy_since = core->now;
+  if (c->pinned) pk_pinned_opened(core, c);
   if (c->endpoint->health.suspect && !c->pinned) pk_conn_probe(core, c);
   uint32_t next = c->waiting_head;
   c->waiting_head = c->waiting_tail = PK_NONE;

@@ -16,6 +16,11 @@ static inline int pk_codec_is_pinned(const pk_codec *c) {
   return c->pinned || (c->mode == PK_MODE_MULTIPLEXED && pk_id_max(c) == 0 && c->patch_id == NULL);
 }
 
+/* Whether greetings are passed on between a client and its own connection. */
+static inline int pk_codec_relays(const pk_codec *c) {
+  return PK_CODEC_HAS(c, greeting_relayed) && c->greeting_relayed;
+}
+
 /* Whether its signal to go elsewhere is sent only where the listener says so. */
 static inline int pk_codec_drains_if_asked(const pk_codec *c) {
   return c->optional_drain != 0;

@@ -17,7 +17,11 @@ const char *pk_codec_check(uintptr_t address) {
       c->heartbeat == NULL || c->heartbeat_ack == NULL || c->drain == NULL || c->error == NULL)
     return "a function is missing";
   if (c->greeting_steps > PK_GREETING_STEPS || (c->greeting == NULL) != (c->greeting_steps == 0))
-    return "its greeting has more than 4 steps, or none to build";
+    return "its greeting has more than 16 steps, or none to build";
+  uint32_t clients = ((1u << c->greeting_steps) - 1) & ~c->greeting_server;
+  if (PK_CODEC_HAS(c, greeting_optional) && (c->greeting_optional & ~clients)) return "its greeting_optional names a step that is no client's";
+  if (PK_CODEC_HAS(c, greeting_relayed) && c->greeting_relayed && (!c->pinned || c->greeting_steps > 0))
+    return "greetings are relayed where it is pinned and has no steps of its own";
   if (pk_id_max(c) > PK_ID_MAX) return "its ids are longer than 64 bytes";
   if (pk_id_max(c) > 0) {
     if (c->id_bytes == 0) return "its ids are byte strings, and its id_bytes are 0";
