@@ -59,6 +59,7 @@ class Client:
         self.frames: list[int] = []  # where what it wrote in one go ends
         self.half = (0, 0)  # the frame of which a part was delivered, and since when, ns
         self.unheard = False  # what it wrote from here on may be dropped
+        self.parts: dict[bytes, int] = {}  # token -> parts that it has of the answer
         self.called: list[tuple[int, bytes]] = []  # (id, token) of servers' requests that it may answer
         self.never_reads = False  # from here on, for good
 
@@ -107,6 +108,9 @@ class Machine(RuleBasedStateMachine):
         self.greeted: set[int] = set()
         self.beats: list[tuple[int, int]] = []  # (upstream, id) of heartbeats to answer
         self.calls: dict[tuple[int, bytes], int] = {}  # (upstream, token) of its requests -> their id
+        self.parts: dict[
+            tuple[int, int, bytes], int
+        ] = {}  # (upstream, id, token) -> parts said of that answer
         self.rest: dict[int, bytes] = {}  # of an answer that a server has sent a part of
         self.garbage = 0  # so often servers said what is no frame
         self.dead: set[int] = set()  # endpoints whose connections never open, and that answer nothing
@@ -335,18 +339,25 @@ class Machine(RuleBasedStateMachine):
                 continue
             for _ in range(data.draw(st.integers(0, min(most, len(waiting))))):
                 at = data.draw(st.integers(0, len(waiting) - 1)) if self.toy.id_bytes else 0
-                _, wire_id, body = waiting.pop(at)
+                _, wire_id, body = waiting[at]
                 token = body.split(b" ")[2]
+                more = data.draw(st.sampled_from([0, 0, 0, self.toy.MORE]))
+                if not more:
+                    del waiting[at]
+                number = self.parts.get((handle, wire_id, token), 0)
+                self.parts[handle, wire_id, token] = number + 1
+                kind = self.toy.PIECE if number and data.draw(st.booleans()) else self.toy.RESPONSE
                 status = data.draw(st.sampled_from([0, 0, 0, 1, 5]))
                 filling = b"y" * data.draw(st.sampled_from(sizes))
-                frame = self.toy.frame(self.toy.RESPONSE, wire_id, token + b" " + filling, status)
+                frame = self.toy.frame(kind, wire_id, b"%s %d " % (token, number) + filling, status | more)
                 steps.append(self.say(handle, frame))
                 if len(frame) > SMALL["frame"] and data.draw(st.booleans()):  # it goes on later, if ever
                     said = steps.pop()[2]
                     here = len(said) - data.draw(st.integers(0, len(frame) - 20))
                     self.rest[handle] = said[here:]
                     steps.append(("feed", handle, said[:here]))
-                self.old.append((handle, wire_id))
+                if not more:
+                    self.old.append((handle, wire_id))
         self.world.batch(*steps)
 
     @precondition(lambda self: self.toy.id_bytes == 8 and self.old)
@@ -358,7 +369,9 @@ class Machine(RuleBasedStateMachine):
         self.see_upstreams()
         outstanding |= {one[1] for one in self.asked_up.get(handle, [])}
         if handle in self.world.upstreams and wire_id not in outstanding:
-            self.world.batch(self.say(handle, self.toy.frame(self.toy.RESPONSE, wire_id % 2**64, b"forged")))
+            more = data.draw(st.sampled_from([0, self.toy.MORE]))
+            forged = self.toy.frame(self.toy.RESPONSE, wire_id % 2**64, b"forged", more)
+            self.world.batch(self.say(handle, forged))
 
     @rule(
         data=st.data(),
@@ -472,18 +485,24 @@ class Machine(RuleBasedStateMachine):
                     assert self.pinned, "a server calls a client of all"
                     client.called.append((wire_id, body))
                     continue
-                assert kind == self.toy.RESPONSE
+                assert kind in {self.toy.RESPONSE, self.toy.PIECE}
                 if self.toy.id_bytes:
                     assert wire_id in client.asked, "an answer nobody waits for"
-                    token = client.asked.pop(wire_id)
-                    client.order.remove((wire_id, token))
+                    token = client.asked[wire_id]
                 else:
                     assert client.order, "an answer nobody waits for"
-                    _, token = client.order.pop(0)
+                    _, token = client.order[0]
                 assert len(body) <= SMALL["frame"], "an answer over the limit"
-                if status in {0, 1, 5} and not body.startswith((b"protokit", b"denied")):
-                    assert body.split(b" ")[0] == token, "an answer to another request"
-                self.ended += 1
+                more = status & self.toy.MORE
+                if status & ~self.toy.MORE in {0, 1, 5} and not body.startswith((b"protokit", b"denied")):
+                    its, number, _ = body.split(b" ", 2)
+                    assert its == token, "an answer to another request"
+                    assert int(number) == client.parts.get(token, 0), "a part is lost, or came twice"
+                    client.parts[token] = int(number) + 1
+                if not more:
+                    client.order.remove((wire_id, token))
+                    client.asked.pop(wire_id, None)
+                    self.ended += 1
 
     @invariant()
     def no_answer_goes_wrong(self) -> None:

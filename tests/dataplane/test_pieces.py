@@ -383,6 +383,7 @@ def test_a_client_that_does_not_read_holds_up_its_own_server(toy):
     course = Pieces(toy)
     number = course.ask()
     world, up = course.world, course.up
+    world.feed(up, toy.frame(toy.HEARTBEAT_ACK))  # one that answers them: silence would be proof
     world.stuck.add(course.client)
     sent = 0
     while up not in world.paused:
@@ -393,7 +394,10 @@ def test_a_client_that_does_not_read_holds_up_its_own_server(toy):
     waits = len(world.core.out(course.client, 1 << 30))
     assert waits <= LIMITS["client_pause"] + 1000
     # Time stands still: its server is not silent, it is not read.
-    world.wait(6 * TIME)
+    for _ in range(6):
+        world.wait(TIME - 500)
+        world.read(course.client, 1)
+        world.batch()
     assert up in world.upstreams
     assert course.client not in world.closed
     world.stuck.clear()
@@ -406,6 +410,18 @@ def test_a_client_that_does_not_read_holds_up_its_own_server(toy):
     assert len(got) == sent + 1
     assert got[-1] == b"end"
     assert [int(one.split(b" ")[0]) for one in got[:-1]] == list(range(sent))
+
+
+def test_a_client_that_takes_nothing_at_all_has_no_more_time(toy):
+    course = Pieces(toy)
+    number = course.ask()
+    world = course.world
+    world.stuck.add(course.client)
+    while course.up not in world.paused:
+        course.say(number, b"x" * 500)
+    world.wait(TIME + 100)
+    assert world.stat("requests_active") == 0
+    assert world.stat("errors_timeout") == 1
 
 
 def test_it_is_read_on_when_half_has_gone(toy):

@@ -495,6 +495,13 @@ MUTANTS = (
         "::test_what_a_server_said_before_its_end_is_passed_on_though_it_is_held_up[wide]",
     ),
     Mutant(
+        "who takes nothing has time without end",
+        "dispatch.c",
+        " && client->last_write > r->started;",
+        ";",
+        "tests/dataplane/test_pieces.py::test_a_client_that_takes_nothing_at_all_has_no_more_time[wide]",
+    ),
+    Mutant(
         "a busy id is issued again",
         "slots.c",
         ": c->slots[id & c->slot_mask].state == FREE) break;",

@@ -313,10 +313,11 @@ static void hedge(pk_core *core, pk_request *r) {
   dispatch(core, r, r->held->data, &r->held->frame);
 }
 
-/* Its answer may have come: its client's own servers are not read until the client has taken what it has. */
+/* Its answer may have come: its client's own servers are not read until the client has taken what it has. One that takes
+ * nothing at all in that time has no more. */
 static int is_not_heard(const pk_core *core, const pk_request *r) {
   const pk_conn *client = r->to.own ? pk_conn_find(core, r->to.client) : NULL;
-  return client != NULL && (client->flow & PK_FLOW_FULL) && pk_conn_writes(client);
+  return client != NULL && (client->flow & PK_FLOW_FULL) && client->last_write > r->started;
 }
 
 void pk_request_timeout(pk_core *core, pk_request *r) {
