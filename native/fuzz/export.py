@@ -47,7 +47,8 @@ def declared() -> dict[str, Protocol]:
 def image(name: str, wire: WireFormat) -> tuple[bytes, list[str]]:
     """The compiled program with numbers in the place of addresses of steps, and the steps' names."""
     roots = wire.meaning.destination() + wire.meaning.looks()
-    steps = {view.found.step.name: view.found.step for view in leaves(roots) if hasattr(view, "found")}
+    holders = [getattr(view, "found", getattr(view, "structure", None)) for view in leaves(roots)]
+    steps = {one.step.name: one.step for one in holders if one is not None}
     kept = {key: one._address for key, one in steps.items()}
     try:
         for number, one in enumerate(steps.values()):

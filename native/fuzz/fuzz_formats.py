@@ -45,16 +45,21 @@ from protokit.wire import (
     first,
     hessian2_strings,
     isin,
+    json,
     kept,
     lengths,
     lines,
+    msgpack,
     number,
     pairs,
+    protobuf,
     split,
     starts,
     step,
     table,
     text,
+    thrift,
+    tlv,
 )
 
 REPO = Path(__file__).parents[2]
@@ -175,6 +180,32 @@ def meant() -> WireFormat:
     )
 
 
+def structured() -> WireFormat:
+    """What a frame is and where it goes stands in structures, one of each family."""
+    meta, head, body = protobuf(this.meta), tlv(this.head, tag=Int16ub, length=Int8ub), this.body
+    return WireFormat(
+        Struct(
+            "id" / Int16ub,
+            "meta" / Prefixed(Int8ub, GreedyBytes),
+            "head" / Prefixed(Int8ub, GreedyBytes),
+            "body" / Prefixed(Int16ub, GreedyBytes),
+        ),
+        id=this.id,
+        response=number(meta[2]) > 0,
+        oneway=head[9] == "1",
+        status=table(number(meta[2]), {200: Status.OK}, Status.INTERNAL),
+        app_error=(json(body)["error"]["code"] != "0") & (number(meta[3][1]) == 1),
+        timeout=number(meta[4]),
+        service=first(meta[1][1], thrift(body, "binary")[1], json(body)["service"]),
+        method=first(
+            meta[1][2], thrift(body, "compact")[2][1], msgpack(body)["method"], json(body)["calls"][0]
+        ),
+        version=meta[5]["version"],
+        group=first(head[7], msgpack(body)["group"][1], thrift(body, "binary")[3]["group"]),
+        replies=Replies(error=lambda status, variant: {"meta": b"\x10\1", "head": b"", "body": ErrorText()}),
+    )
+
+
 def planted() -> WireFormat:
     """A format whose step is in target.c, with a fault or without."""
     fault = Step("planted", 1, lambda section, arguments, count: [None])
@@ -197,6 +228,7 @@ def protocols() -> list[Protocol]:
         Protocol("nasty", nasty()),
         Protocol("branches", branches()),
         Protocol("meant", meant()),
+        Protocol("structured", structured()),
         Protocol("ordered", in_order("ordered")),
         Protocol("pingpong", in_order("pingpong")),
         *named.protocols().values(),

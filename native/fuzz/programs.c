@@ -51,14 +51,16 @@ static uint8_t *flush(const uint8_t *data, size_t size) {
   return block;
 }
 
-static const char *const STEPS[] = {"hessian_fields", "hessian2_strings"};
+static const char *const STEPS[] = {"hessian_fields", "hessian2_strings", "protobuf",       "tlv",
+                                  "thrift_binary",  "thrift_compact",   "msgpack",        "json"};
+enum { STEP_NAMES = sizeof STEPS / sizeof *STEPS };
 
 /* A format's program. */
 
 static void link_steps(uint8_t *image) {
   const pk_program *p = (const void *)image;
   pk_program_step *steps = (void *)(image + p->steps.at);
-  for (uint32_t i = 0; i < p->steps.count; i++) steps[i].function = pk_core_step(STEPS[i % 2]);
+  for (uint32_t i = 0; i < p->steps.count; i++) steps[i].function = pk_core_step(STEPS[i % STEP_NAMES]);
 }
 
 static uint8_t *edited(const format *f, bytes *in) {
@@ -157,7 +159,7 @@ static uint8_t *decoded(bytes *in) {
   static const pk_program_map maps[] = {{0, PK_MAP_PAIRS, 1, 33, 0, 0, 0, 2}, {0, PK_MAP_LINES, 0, 0, 4, 2, 2, 1},
                                         {0, PK_MAP_PAIRS, 4, 36, 0, 0, 2, 2}};
   static const pk_program_key keys[] = {{2, 3}, {1, 4}, {2, 5}, {4, 6}};
-  pk_program_step steps[] = {{pk_core_step(STEPS[0]), 1, 2}, {pk_core_step(STEPS[1]), 0, 0}};
+  pk_program_step steps[] = {{0, 1, 2}, {pk_core_step(STEPS[1]), 0, 0}};
   uint32_t operands[2], replies[PK_REPLIES];
   pk_program_counter counters[1];
   pk_program_checksum checksums[1];
@@ -166,6 +168,7 @@ static uint8_t *decoded(bytes *in) {
   maker m = {calloc(1, IMAGE), sizeof(pk_program)};
   if (m.image == NULL) abort();
   uint32_t what = next(in), some[PARTS], at = 0;
+  steps[0].function = pk_core_step(STEPS[what % STEP_NAMES]);
   for (uint32_t i = 0; i < PARTS; i++) some[i] = next(in) % 32;
   for (uint32_t i = 0; i < 2; i++) operands[i] = next(in) % 12;
   checksums[0] = (pk_program_checksum){next(in) % 12, what & 1, 0, what >> 1 & 1, (what >> 2) % PK_SUM_COUNT};

@@ -145,8 +145,14 @@ uintptr_t pk_codec_declared(const uint8_t *image, size_t size, const char **erro
 uint32_t pk_codec_held(uintptr_t codec) { return pk_codec_holders(codec_at(codec)); }
 
 uintptr_t pk_core_step(const char *name) {
-  if (strcmp(name, "hessian_fields") == 0) return (uintptr_t)&pk_step_hessian_fields;
-  if (strcmp(name, "hessian2_strings") == 0) return (uintptr_t)&pk_step_hessian2_strings;
+  static const struct {
+    const char *name;
+    pk_step step;
+  } steps[] = {{"hessian_fields", pk_step_hessian_fields}, {"hessian2_strings", pk_step_hessian2_strings},
+               {"protobuf", pk_step_protobuf}, {"tlv", pk_step_tlv}, {"thrift_binary", pk_step_thrift_binary},
+               {"thrift_compact", pk_step_thrift_compact}, {"msgpack", pk_step_msgpack}, {"json", pk_step_json}};
+  for (size_t i = 0; i < sizeof steps / sizeof *steps; i++)
+    if (strcmp(name, steps[i].name) == 0) return (uintptr_t)steps[i].step;
   return 0;
 }
 

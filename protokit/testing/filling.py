@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 from protokit.errors import ProtokitError
@@ -34,6 +35,7 @@ from protokit.wire.layout import (
     show,
     walk,
 )
+from protokit.wire.structures import Inside
 from protokit.wire.views import leaves
 from protokit.wire.vocabulary import ends
 
@@ -161,6 +163,9 @@ class Facts:
                 self.texts.add(view.path)
             elif isinstance(view, views.FoundText):
                 steps.add(view.found.section.path)
+            elif isinstance(view, Inside):
+                steps.add(view.reads)
+                self._structure(view)
         for pairs in (m.headers, m.answer_headers):
             if pairs is not None:
                 self.maps.setdefault(pairs.path, (pairs, set()))
@@ -173,6 +178,16 @@ class Facts:
                 value = views.value_at(container, path)
                 if value is not None and len(value) < 2000:
                     self.samples.setdefault(path, []).append(bytes(value))
+
+    def _structure(self, view: Inside) -> None:
+        """Sections in which something stands where the view looks, alone and beside what others find."""
+        found = self.samples.setdefault(view.reads, [])
+        family = view.structure.family
+        for text in dict.fromkeys([b"a.B", b"7", b"", *self.compared]):
+            with contextlib.suppress(ProtokitError):
+                found.append(family.built(view.path, text))
+            with contextlib.suppress(ProtokitError):
+                found.append(family.put(found[0], view.path, text))
 
 
 class Filler:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from protokit.wire.requested import FromRequest
     from protokit.wire.sides import side
     from protokit.wire.steps import hessian2_strings, hessian_fields
+    from protokit.wire.structures import json, msgpack, protobuf, thrift, tlv
     from protokit.wire.views import (
         Step,
         decimal,
@@ -51,6 +52,7 @@ _MODULES = {
     "protokit.wire.replies": ("ErrorText", "Greeting", "Replies", "kept"),
     "protokit.wire.sides": ("side",),
     "protokit.wire.steps": ("hessian2_strings", "hessian_fields"),
+    "protokit.wire.structures": ("json", "msgpack", "protobuf", "thrift", "tlv"),
     "protokit.wire.views": (
         "Step",
         "decimal",
@@ -96,12 +98,15 @@ __all__ = [
     "hessian2_strings",
     "hessian_fields",
     "isin",
+    "json",
     "kept",
     "lengths",
     "lines",
+    "msgpack",
     "nested",
     "number",
     "pairs",
+    "protobuf",
     "side",
     "size_",
     "split",
@@ -113,6 +118,8 @@ __all__ = [
     "table",
     "text",
     "this",
+    "thrift",
+    "tlv",
 ]
 
 

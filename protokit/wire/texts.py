@@ -11,11 +11,13 @@ from protokit.wire.inside import Nested
 from protokit.wire.layout import Bits, Branch, Field, Integer, fields_of, readings_of, walk
 from protokit.wire.program import Meaning, Program
 from protokit.wire.requested import INTEGER
+from protokit.wire.structures import Inside
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from protokit.wire.layout import Expression, FieldPath, Node
+    from protokit.wire.structures import Structure
 
 ABSENT = 255
 NOWHERE = 0xFFFFFFFF
@@ -172,8 +174,12 @@ class Texts(Program):
     def look(self, roots: list[views.View], memo: dict[Any, int]) -> list[int]:
         """Look all keys up that are asked for, each map once; give each step its place. The maps' numbers."""
         wanted: dict[int, tuple[views.Pairs, dict[bytes, int]]] = {}
+        structures: dict[int, tuple[Structure, dict[bytes, None]]] = {}
         for view in views.leaves(roots):
-            if isinstance(view, views.Item):
+            if isinstance(view, Inside):
+                one = view.structure
+                structures.setdefault(id(one), (one, {}))[1][view.argument] = None
+            elif isinstance(view, views.Item):
                 _, keys = wanted.setdefault(id(view.pairs), (view.pairs, {}))
                 if view.key not in keys:
                     keys[view.key] = self.slices()
@@ -184,6 +190,13 @@ class Texts(Program):
                 memo[("step", id(found))] = len(self.steps)
                 self.steps.append((found.step.address, len(self.literals), len(found.arguments)))
                 self.literals += found.arguments  # in a row
+        for structure, arguments in structures.values():
+            first = self.slices(len(arguments))
+            memo |= {("inside", id(structure), one): first + i for i, one in enumerate(arguments)}
+            memo[("structure", id(structure))] = len(self.steps)
+            memo[("texts", id(structure))] = first
+            self.steps.append((structure.step.address, len(self.literals), len(arguments)))
+            self.literals += arguments  # in a row
         looked: list[int] = []
         for pairs, keys in wanted.values():
             section = self.slices()
@@ -202,6 +215,8 @@ class Texts(Program):
             return self._found(view, memo)
         if isinstance(view, Nested):
             return self._nested(view)
+        if isinstance(view, Inside):
+            return self._inside(view, memo)
         to = self._text(view, memo, sure=sure)
         if sure:
             memo[("view", id(view))] = to
@@ -286,6 +301,14 @@ class Texts(Program):
         else:
             raise DeclarationError(f"{reading!r} cannot be compiled")
         return to
+
+    def _inside(self, view: Inside, memo: dict[Any, int]) -> int:
+        one = view.structure
+        section = self.slices()
+        self.section(section, one.section.path)
+        count = self.steps[memo[("structure", id(one))]][2]
+        self.op("STEP", memo[("texts", id(one))], section, count, memo[("structure", id(one))])
+        return memo[("inside", id(one), view.argument)]
 
     def _found(self, view: views.FoundText, memo: dict[Any, int]) -> int:
         found = view.found

@@ -108,8 +108,24 @@ def calculate(expression: Expression, container: Any) -> int:
     return int(FUNCTIONS[expression.op](left, right))
 
 
+def integer_of(subcon: Any, what: str) -> Any:
+    """An integer of fixed width, as construct has it.
+
+    Raises:
+        DeclarationError: it is something else.
+    """
+    fits = (
+        isinstance(subcon, construct.BytesInteger) and isinstance(subcon.length, int) and subcon.length <= 8
+    )
+    if not fits and not (isinstance(subcon, construct.FormatField) and subcon.fmtstr[1] in "BHILQbhilq"):
+        raise DeclarationError(f"{what} is an integer, such as Int16ub, not {subcon!r}")
+    return subcon
+
+
 class View:
     """A text found in a frame."""
+
+    reads: FieldPath | None = None  # the section, of a view that reads one in its own way
 
     def get(self, container: Container) -> bytes | None:  # overridden
         """The text; None where there is none.
@@ -613,6 +629,8 @@ def sections_of(roots: list[View]) -> list[FieldPath]:
             found.append(view.pairs.path)
         elif isinstance(view, FoundText):
             found.append(view.found.section.path)
+        elif view.reads is not None:
+            found.append(view.reads)
     return list(dict.fromkeys(found))
 
 

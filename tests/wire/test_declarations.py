@@ -69,16 +69,21 @@ from protokit.wire import (
     hessian2_strings,
     hessian_fields,
     isin,
+    json,
     kept,
     lengths,
     lines,
+    msgpack,
     number,
     pairs,
+    protobuf,
     size_,
     split,
     starts,
     table,
     text,
+    thrift,
+    tlv,
 )
 from protokit.wire.format import KINDS
 from protokit.wire.layout import Bits, Branch, ChunkList, Delimited, Integer, Section, Varint, read, walk
@@ -274,6 +279,7 @@ class Meanings:
         self.sections = self.all_of(kinds, Section, Delimited, ChunkList)
         self.numbers = self.all_of(kinds, Integer, Varint)
         self.maps = []
+        self.structures = []
 
     @staticmethod
     def all_of(kinds, *wanted):
@@ -296,7 +302,7 @@ class Meanings:
 
     def view(self, depth=0):
         kinds = ["this", "text", "item", "step", "constant", "decimal", "table"]
-        kinds += ["split", "first"] if depth < 2 else []
+        kinds += ["structure", *(["split", "first"] if depth < 2 else [])]
         kind = self.one(kinds)
         if kind == "split":
             parts = self.draw(st.integers(1, 3))
@@ -305,6 +311,8 @@ class Meanings:
             ]
         if kind == "first":
             return first(*(self.view(depth + 1) for _ in range(self.draw(st.integers(1, 3)))))
+        if kind == "structure":
+            return self.structure()
         if kind == "decimal":
             return decimal(self.number())
         if kind == "table":
@@ -320,6 +328,22 @@ class Meanings:
         some = [FromRequest(self.view(), max=one, whole=self.draw(st.booleans())) for one in most]
         return [one for one in some if not computed([one.view])]
 
+    def structure(self):
+        """Something in one, shared with other views or not."""
+        if not self.structures or self.draw(st.booleans()):
+            makers = [
+                (protobuf, [(1,), (2, 1), (3, "a")]),
+                (lambda section: tlv(section, Int8ub, Int16ul), [(1,), (2, 1)]),
+                (lambda section: thrift(section, "binary"), [(1,), (2, 1), (3, "a")]),
+                (lambda section: thrift(section, "compact"), [(1,), (2, 1), (3, "a")]),
+                (msgpack, [("a",), ("to", "a"), ("b", 1)]),
+                (json, [("a",), ("to", "a"), ("b", 1)]),
+            ]
+            make, paths = self.one(makers)
+            self.structures.append((make(self.section()), paths))
+        view, paths = self.one(self.structures)
+        return functools.reduce(lambda at, key: at[key], self.one(paths), view)
+
     def maybe(self, make):
         return make() if self.draw(st.booleans()) else None
 
@@ -329,7 +353,8 @@ class Meanings:
 
     def condition(self):
         """By what stands in texts, alone and with fields."""
-        view = self.one([text(self.section()), self.map()["a"], hessian2_strings(self.section(), 2)[0]])
+        views = [text(self.section()), self.map()["a"], hessian2_strings(self.section(), 2)[0]]
+        view = self.one([*views, self.structure()])
         found = self.one(
             [view == "a", view != "", starts(view, "a"), isin(view, {"", "a"}), number(view) == 1]
         )
@@ -351,7 +376,7 @@ class Meanings:
                 lambda: 0,
                 self.number,
                 lambda: number(self.view()),
-                lambda: number(self.view()) * 2 + self.number(),
+                lambda: number(self.view()) * 2 + (self.one(self.numbers) & 255),
             ]
         )()
         entries = {0: Status.OK, 3: Status.OK, 7: Status.TIMEOUT}
@@ -359,6 +384,7 @@ class Meanings:
         statuses = [
             lambda: table(self.number(), entries, Status.INTERNAL),
             lambda: table(number(self.map()["a"]), entries, Status.INTERNAL),
+            lambda: table(number(self.structure()), entries, Status.INTERNAL),
             lambda: table(self.section(), words, Status.INTERNAL),
         ]
         found["status"] = self.maybe(self.one(statuses))

@@ -13,4 +13,18 @@ int pk_step_hessian_fields(const uint8_t *section, size_t size, const pk_slice *
 int pk_step_hessian2_strings(const uint8_t *section, size_t size, const pk_slice *arguments,
                              uint32_t argument_count, pk_slice *out, uint32_t count);
 
+/* What stands inside of a structure: each argument is a path (path.h). */
+int pk_step_protobuf(const uint8_t *section, size_t size, const pk_slice *arguments, uint32_t argument_count,
+                     pk_slice *out, uint32_t count);
+int pk_step_tlv(const uint8_t *section, size_t size, const pk_slice *arguments, uint32_t argument_count,
+                pk_slice *out, uint32_t count);
+int pk_step_thrift_binary(const uint8_t *section, size_t size, const pk_slice *arguments, uint32_t argument_count,
+                          pk_slice *out, uint32_t count);
+int pk_step_thrift_compact(const uint8_t *section, size_t size, const pk_slice *arguments, uint32_t argument_count,
+                           pk_slice *out, uint32_t count);
+int pk_step_msgpack(const uint8_t *section, size_t size, const pk_slice *arguments, uint32_t argument_count,
+                    pk_slice *out, uint32_t count);
+int pk_step_json(const uint8_t *section, size_t size, const pk_slice *arguments, uint32_t argument_count,
+                 pk_slice *out, uint32_t count);
+
 #endif

@@ -1,0 +1,124 @@
+/* msgpack.c: values of MessagePack's maps by their keys, and of its arrays (msgpack.org, the specification).
+ *
+ * The first value of a section, all of which has to be there. Of a key that stands twice the last counts. What is
+ * neither text nor integer nor boolean is found as it is encoded. */
+#include "wire/steps/path.h"
+
+typedef enum kind { NIL, BOOLEAN, INTEGER, TEXT, ARRAY, MAP, OTHER } kind;
+
+typedef struct value {
+  kind is;
+  int64_t number;
+  uint64_t big, count; /* big: of an integer over 63 bits */
+  pk_slice content;
+} value;
+
+static int sized(pk_rest *in, uint32_t bytes, uint64_t more, value *v) {
+  pk_slice raw;
+  if (pk_take(in, bytes, &raw) != PK_OK) return PK_ERR_LIMIT;
+  return pk_take(in, pk_big(raw.data, bytes) + more, &v->content);
+}
+
+static int counted(pk_rest *in, uint32_t bytes, value *v) {
+  pk_slice raw;
+  if (pk_take(in, bytes, &raw) != PK_OK) return PK_ERR_LIMIT;
+  v->count = pk_big(raw.data, bytes);
+  return PK_OK;
+}
+
+static int number(pk_rest *in, uint32_t bytes, int has_sign, value *v) {
+  pk_slice raw;
+  if (pk_take(in, bytes, &raw) != PK_OK) return PK_ERR_LIMIT;
+  uint64_t found = pk_big(raw.data, bytes);
+  v->is = INTEGER;
+  v->number = has_sign ? pk_signed(found, bytes) : (int64_t)found;
+  v->big = !has_sign && v->number < 0 ? found : 0;
+  return PK_OK;
+}
+
+/* One value, but for what is inside of it. */
+static int open(pk_rest *in, value *v) {
+  *v = (value){.is = OTHER};
+  if (in->at == in->end) return PK_ERR_LIMIT;
+  uint8_t tag = *in->at++;
+  if (tag <= 0x7f || tag >= 0xe0) return v->is = INTEGER, v->number = (int8_t)tag, PK_OK;
+  if (tag <= 0x8f) return v->is = MAP, v->count = tag & 15u, PK_OK;
+  if (tag <= 0x9f) return v->is = ARRAY, v->count = tag & 15u, PK_OK;
+  if (tag <= 0xbf) return v->is = TEXT, pk_take(in, tag & 31u, &v->content);
+  switch (tag) {
+    case 0xc0: return v->is = NIL, PK_OK;
+    case 0xc2: case 0xc3: return v->is = BOOLEAN, v->number = tag & 1, PK_OK;
+    case 0xc4: case 0xc5: case 0xc6: return v->is = TEXT, sized(in, 1u << (tag - 0xc4), 0, v);
+    case 0xc7: case 0xc8: case 0xc9: return sized(in, 1u << (tag - 0xc7), 1, v);
+    case 0xca: case 0xcb: return pk_take(in, 4u << (tag - 0xca), &v->content);
+    case 0xcc: case 0xcd: case 0xce: case 0xcf: return number(in, 1u << (tag - 0xcc), 0, v);
+    case 0xd0: case 0xd1: case 0xd2: case 0xd3: return number(in, 1u << (tag - 0xd0), 1, v);
+    case 0xd4: case 0xd5: case 0xd6: case 0xd7: case 0xd8: return pk_take(in, (1u << (tag - 0xd4)) + 1, &v->content);
+    case 0xd9: case 0xda: case 0xdb: return v->is = TEXT, sized(in, 1u << (tag - 0xd9), 0, v);
+    case 0xdc: case 0xdd: return v->is = ARRAY, counted(in, 2u << (tag - 0xdc), v);
+    case 0xde: case 0xdf: return v->is = MAP, counted(in, 2u << (tag - 0xde), v);
+    default: return PK_ERR_LIMIT;
+  }
+}
+
+/* Past so many values with all that is inside of them: each takes a byte at least. */
+static int past(pk_rest *in, uint64_t values) {
+  while (values > 0) {
+    value v;
+    if (values > (size_t)(in->end - in->at) || open(in, &v) != PK_OK) return PK_ERR_LIMIT;
+    values += v.count * (v.is == MAP ? 2 : 1) - 1;
+  }
+  return PK_OK;
+}
+
+static int is_key(const value *v, const pk_key *key) {
+  if (key->text.data != NULL) return v->is == TEXT && pk_same_text(key->text, v->content.data, v->content.size);
+  return v->is == INTEGER && v->big == 0 && v->number == key->number;
+}
+
+/* Where the value of a key begins, or NULL. `v` was opened. */
+static int enter(pk_rest in, const value *v, const pk_key *key, const uint8_t **to) {
+  *to = NULL;
+  if (v->is == ARRAY && key->text.data == NULL && key->number >= 0 && (uint64_t)key->number < v->count) {
+    if (past(&in, (uint64_t)key->number) != PK_OK) return PK_ERR_LIMIT;
+    *to = in.at;
+  }
+  for (uint64_t i = 0; v->is == MAP && i < v->count; i++) {
+    value name;
+    if (open(&in, &name) != PK_OK || past(&in, name.count * (name.is == MAP ? 2 : 1)) != PK_OK) return PK_ERR_LIMIT;
+    if (is_key(&name, key)) *to = in.at;
+    if (past(&in, 1) != PK_OK) return PK_ERR_LIMIT;
+  }
+  return PK_OK;
+}
+
+static int find(pk_slice section, pk_path path, pk_found *found) {
+  static const char *const words[] = {"false", "true"};
+  const uint8_t *end = section.data + section.size, *at = section.data;
+  pk_rest whole = {at, end};
+  pk_key key;
+  value v;
+  if (past(&whole, 1) != PK_OK) return PK_ERR_LIMIT;
+  for (;;) {
+    pk_rest in = {at, end};
+    if (open(&in, &v) != PK_OK) return PK_ERR_LIMIT;
+    if (!pk_path_next(&path, &key)) break;
+    if (enter(in, &v, &key, &at) != PK_OK) return PK_ERR_LIMIT;
+    if (at == NULL) return PK_OK;
+  }
+  whole = (pk_rest){at, end};
+  if (past(&whole, 1) != PK_OK) return PK_ERR_LIMIT;
+  switch (v.is) {
+    case NIL: break;
+    case BOOLEAN: *found = pk_found_text((pk_slice){(const uint8_t *)words[v.number], v.number ? 4 : 5}); break;
+    case INTEGER: *found = v.big != 0 ? (pk_found){{NULL, 0}, v.big, 1, 0} : pk_found_number(v.number); break;
+    case TEXT: *found = pk_found_text(v.content); break;
+    default: *found = pk_found_text((pk_slice){at, (uint32_t)(whole.at - at)});
+  }
+  return PK_OK;
+}
+
+int pk_step_msgpack(const uint8_t *section, size_t size, const pk_slice *arguments, uint32_t argument_count,
+                    pk_slice *out, uint32_t count) {
+  return pk_find_each(find, section, size, arguments, argument_count, out, count);
+}

@@ -1,0 +1,113 @@
+/* path.h: what a step is asked for inside of a structure: keys one in another, and how what stands there becomes a text.
+ *
+ * An argument is a path: of each key a byte 0 and an integer of eight bytes, or a byte 1, a length of two and a text; big
+ * endian. Whatever is malformed, or deeper than is read here, is PK_ERR_LIMIT: its receiver may read it. */
+#ifndef PK_PATH_H
+#define PK_PATH_H
+
+#include <string.h>
+
+#include "wire/digits.h"
+#include "wire/steps/steps.h"
+
+enum { PK_PATH_KEYS = 16, PK_NEST = 64 }; /* keys of a path; structures one in another that are passed */
+
+typedef struct pk_path {
+  const uint8_t *at, *end;
+} pk_path;
+
+typedef struct pk_key {
+  pk_slice text; /* no data: a number */
+  int64_t number;
+} pk_key;
+
+/* What is left of a section. */
+typedef struct pk_rest {
+  const uint8_t *at, *end;
+} pk_rest;
+
+/* What stands at a path: nothing, a text, or a number that becomes one. */
+typedef struct pk_found {
+  pk_slice text;
+  uint64_t value;
+  uint8_t is_number, negative;
+} pk_found;
+
+static inline uint64_t pk_big(const uint8_t *at, uint32_t bytes) {
+  uint64_t v = 0;
+  for (uint32_t i = 0; i < bytes; i++) v = v << 8 | at[i];
+  return v;
+}
+
+static inline uint64_t pk_little(const uint8_t *at, uint32_t bytes) {
+  uint64_t v = 0;
+  for (uint32_t i = bytes; i > 0; i--) v = v << 8 | at[i - 1];
+  return v;
+}
+
+static inline int64_t pk_signed(uint64_t v, uint32_t bytes) {
+  uint32_t shift = 64 - 8 * bytes;
+  return (int64_t)(v << shift) >> shift;
+}
+
+/* The next key; 0 at the end. */
+static inline int pk_path_next(pk_path *p, pk_key *key) {
+  size_t left = (size_t)(p->end - p->at);
+  *key = (pk_key){{NULL, 0}, 0};
+  if (left >= 9 && p->at[0] == 0) {
+    key->number = (int64_t)pk_big(p->at + 1, 8);
+    p->at += 9;
+    return 1;
+  }
+  if (left < 3 || p->at[0] != 1) return 0;
+  uint32_t size = (uint32_t)pk_big(p->at + 1, 2);
+  if (left - 3 < size) return 0;
+  key->text = (pk_slice){p->at + 3, size};
+  p->at += 3 + size;
+  return 1;
+}
+
+static inline int pk_same_text(pk_slice a, const uint8_t *data, size_t size) {
+  return a.data != NULL && a.size == size && memcmp(a.data, data, size) == 0;
+}
+
+static inline int pk_take(pk_rest *in, uint64_t size, pk_slice *out) {
+  if (size > (size_t)(in->end - in->at)) return PK_ERR_LIMIT;
+  *out = (pk_slice){in->at, (uint32_t)size};
+  in->at += size;
+  return PK_OK;
+}
+
+/* LEB128 of up to 64 bits, also longer than it must be. */
+static inline int pk_varint(pk_rest *in, uint64_t *v) {
+  *v = 0;
+  for (uint32_t i = 0; i < 10; i++) {
+    if (in->at == in->end) return PK_ERR_LIMIT;
+    uint8_t byte = *in->at++;
+    *v |= (uint64_t)(byte & 0x7f) << (7 * i);
+    if (!(byte & 0x80)) return i == 9 && byte > 1 ? PK_ERR_LIMIT : PK_OK;
+  }
+  return PK_ERR_LIMIT;
+}
+
+static inline pk_found pk_found_text(pk_slice text) { return (pk_found){text, 0, 0, 0}; }
+
+static inline pk_found pk_found_number(int64_t v) { return (pk_found){{NULL, 0}, (uint64_t)v, 1, v < 0}; }
+
+typedef int (*pk_finder)(pk_slice section, pk_path path, pk_found *found);
+
+/* A step that finds each path on its own. */
+static inline int pk_find_each(pk_finder find, const uint8_t *section, size_t size, const pk_slice *arguments,
+                               uint32_t argument_count, pk_slice *out, uint32_t count) {
+  if (size == 0 || size > UINT32_MAX) return size == 0 ? PK_OK : PK_ERR_LIMIT;
+  for (uint32_t i = 0; i < count && i < argument_count; i++) {
+    pk_found found = {{NULL, 0}, 0, 0, 0};
+    pk_path path = {arguments[i].data, arguments[i].data + arguments[i].size};
+    int result = find((pk_slice){section, (uint32_t)size}, path, &found);
+    if (result != PK_OK) return result;
+    out[i] = found.is_number ? pk_digits(found.negative, found.value) : found.text;
+  }
+  return PK_OK;
+}
+
+#endif

@@ -1,0 +1,84 @@
+/* protobuf.c: fields of a protobuf message by their numbers (protobuf.dev, "Encoding").
+ *
+ * As its readers have it: of a field that stands several times the last counts, of messages all that they hold. A text
+ * is a map's key. Groups are not read. */
+#include "wire/steps/path.h"
+
+enum { VARINT = 0, FIXED64 = 1, SIZED = 2, FIXED32 = 5 };
+
+typedef struct field {
+  uint64_t number, value;
+  pk_slice content;
+  uint32_t type;
+} field;
+
+static int next_field(pk_rest *in, field *f) {
+  uint64_t tag;
+  if (pk_varint(in, &tag) != PK_OK) return PK_ERR_LIMIT;
+  *f = (field){.number = tag >> 3, .type = tag & 7};
+  if (f->number == 0 || f->number >> 29 != 0) return PK_ERR_LIMIT;
+  switch (f->type) {
+    case VARINT: return pk_varint(in, &f->value);
+    case SIZED: return pk_varint(in, &f->value) != PK_OK ? PK_ERR_LIMIT : pk_take(in, f->value, &f->content);
+    case FIXED64: case FIXED32:
+      if (pk_take(in, f->type == FIXED64 ? 8 : 4, &f->content) != PK_OK) return PK_ERR_LIMIT;
+      f->value = pk_little(f->content.data, f->content.size);
+      return PK_OK;
+    default: return PK_ERR_LIMIT;
+  }
+}
+
+static pk_found said(const field *f) {
+  if (f->type == SIZED) return pk_found_text(f->content);
+  if (f->type == VARINT) return pk_found_number((int64_t)f->value);
+  return (pk_found){{NULL, 0}, f->value, 1, 0};
+}
+
+static int in_message(pk_slice message, pk_path path, uint32_t depth, pk_found *found);
+
+/* A map's entry: a key, 1, and a value, 2; what is left out is empty. */
+static int in_entry(pk_slice entry, pk_slice key, pk_path path, uint32_t depth, pk_found *found) {
+  static const uint8_t nothing[1];
+  pk_rest in = {entry.data, entry.data + entry.size};
+  field f, value = {.type = SIZED, .content = {nothing, 0}};
+  pk_slice name = {nothing, 0};
+  while (in.at < in.end) {
+    if (next_field(&in, &f) != PK_OK) return PK_ERR_LIMIT;
+    if (f.number == 1) name = f.type == SIZED ? f.content : (pk_slice){NULL, 0};
+    if (f.number == 2) value = f;
+  }
+  if (name.data == NULL || !pk_same_text(key, name.data, name.size)) return PK_OK;
+  if (path.at == path.end) *found = said(&value);
+  return path.at == path.end || value.type != SIZED ? PK_OK : in_message(value.content, path, depth + 1, found);
+}
+
+static int in_message(pk_slice message, pk_path path, uint32_t depth, pk_found *found) {
+  pk_rest in = {message.data, message.data + message.size};
+  pk_key key, name;
+  if (depth == PK_PATH_KEYS) return PK_ERR_LIMIT;
+  if (!pk_path_next(&path, &key)) {
+    *found = pk_found_text(message);
+    return PK_OK;
+  }
+  pk_path behind = path;
+  int more = pk_path_next(&behind, &name), is_entry = more && name.text.data != NULL;
+  while (in.at < in.end) {
+    field f;
+    if (next_field(&in, &f) != PK_OK) return PK_ERR_LIMIT;
+    if (key.text.data != NULL || f.number != (uint64_t)key.number) continue;
+    int result = PK_OK;
+    if (!more) *found = said(&f);
+    else if (f.type != SIZED) continue;
+    else if (is_entry) result = in_entry(f.content, name.text, behind, depth + 1, found);
+    else result = in_message(f.content, path, depth + 1, found);
+    if (result != PK_OK) return result;
+  }
+  return PK_OK;
+}
+
+static int find(pk_slice section, pk_path path, pk_found *found) { return in_message(section, path, 0, found); }
+
+int pk_step_protobuf(const uint8_t *section, size_t size, const pk_slice *arguments, uint32_t argument_count,
+                     pk_slice *out, uint32_t count) {
+  return pk_find_each(find, section, size, arguments, argument_count, out, count);
+}

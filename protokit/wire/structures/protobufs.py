@@ -1,0 +1,157 @@
+"""Protobuf messages (protobuf.dev, "Encoding"). Groups are not read."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from protokit.errors import LocalProtocolError, RemoteProtocolError
+from protokit.wire.structures.family import Entry, Family, Input, Key, integer, signed, varint
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+ENTRY_KEY, ENTRY_VALUE = 1, 2  # of a map's entry
+
+
+class Protobuf(Family):
+    """Fields by their numbers; of a map, field and key. A type is 0 to 5, as on the wire."""
+
+    name = "protobuf"
+    root = 2
+
+    def entries(self, raw: bytes, type_: Any) -> list[Entry] | None:
+        """What is in a structure."""
+        if type_ != self.root:
+            return None
+        found, data = [], Input(raw)
+        while data.left:
+            tag = data.varint()
+            if not 0 < tag >> 3 < 1 << 29:
+                raise RemoteProtocolError(f"protobuf: there is no field {tag >> 3}", data.at)
+            start = data.at
+            kind = tag & 7
+            if kind == 0:
+                value = varint(data.varint())
+                found.append(Entry(tag >> 3, kind, value, data.data[start : data.at]))
+            elif kind == self.root:
+                found.append(Entry(tag >> 3, kind, data.take(data.varint())))
+            elif kind in {1, 5}:
+                found.append(Entry(tag >> 3, kind, data.take(8 if kind == 1 else 4)))
+            else:
+                raise RemoteProtocolError(f"protobuf: wire type {kind} is not read", start)
+        return found
+
+    def chosen(self, entries: Sequence[Entry], key: Key) -> Entry | None:
+        """The one of a key."""
+        same = [one for one in entries if one.key == key]
+        return same[-1] if same else None
+
+    def find(self, raw: bytes, path: Sequence[Key]) -> bytes | None:
+        """What stands at a path."""
+        return self._find(raw, path)
+
+    def _find(self, raw: bytes, path: Sequence[Key]) -> bytes | None:
+        if not path:
+            return raw
+        found, (key, *more) = None, path
+        for one in self.entries(raw, self.root) or ():
+            if one.key != key or (more and one.type != self.root):
+                continue
+            if not more:
+                found = self.text(one)
+            elif isinstance(more[0], str):
+                name, value = self._pair(one.raw)
+                if name != more[0].encode():
+                    continue
+                if len(more) == 1:
+                    found = self.text(value)
+                elif value.type == self.root:
+                    inner = self._find(value.raw, more[1:])
+                    found = found if inner is None else inner
+            else:
+                inner = self._find(one.raw, more)
+                found = found if inner is None else inner
+        return found
+
+    def _pair(self, raw: bytes) -> tuple[bytes | None, Entry]:
+        name: bytes | None = b""
+        value = Entry(ENTRY_VALUE, self.root, b"")
+        for one in self.entries(raw, self.root) or ():
+            if one.key == ENTRY_KEY:
+                name = one.raw if one.type == self.root else None
+            elif one.key == ENTRY_VALUE:
+                value = one
+        return name, value
+
+    def _named(self, entry: Entry, name: Key) -> bool:
+        return entry.type == self.root and self._pair(entry.raw)[0] == str(name).encode()
+
+    def text(self, entry: Entry) -> bytes | None:
+        """What an entry says."""
+        if entry.type == self.root:
+            return entry.raw
+        if entry.type == 0:
+            return str(signed(Input(entry.raw).varint())).encode()
+        return str(int.from_bytes(entry.raw, "little")).encode()
+
+    def _put(self, structure: Entry, path: Sequence[Key], text: bytes | None) -> Entry:
+        if len(path) == 1 or not isinstance(path[1], str):
+            if len(path) > 1:  # of a message in pieces all are one
+                inside = self.entries(structure.raw, structure.type) or []
+                same = [one for one in inside if one.key == path[0] and one.type == self.root]
+                if not same:
+                    raise LocalProtocolError(f"protobuf: there is no message {path[0]!r} to write into")
+                joined = replace(same[0], raw=b"".join(one.raw for one in same))
+                others = [joined if one is same[0] else one for one in inside if one not in same[1:]]
+                made = self._put(joined, path[1:], text)
+                whole = [made if one is joined else one for one in others]
+                return replace(structure, raw=self.whole(whole, structure))
+            return super()._put(structure, path, text)
+        inside = self.entries(structure.raw, structure.type) or []
+        key, name, *more = path
+        same = [one for one in inside if one.key == key and self._named(one, name)]
+        value = self._pair(same[-1].raw)[1] if same else None
+        if more:
+            if value is None:
+                raise LocalProtocolError(f"protobuf: there is no {name!r} to write into")
+            value = self._put(value, more, text)
+        elif text is not None:
+            value = self.made(value, ENTRY_VALUE, text, structure)
+        place = inside.index(same[0]) if same else len(inside)
+        others = [one for one in inside if one not in same]
+        if value is not None and (more or text is not None):
+            pair = [Entry(ENTRY_KEY, self.root, str(name).encode()), value]
+            others.insert(place, Entry(key, self.root, self.whole(pair, structure)))
+        return replace(structure, raw=self.whole(others, structure))
+
+    def whole(self, entries: Sequence[Entry], before: Entry) -> bytes:  # noqa: ARG002
+        """A structure of entries."""
+        made = b""
+        for one in entries:
+            made += varint(int(one.key or 0) << 3 | one.type)
+            made += varint(len(one.raw)) if one.type == self.root else b""
+            made += one.label or one.raw
+        return made
+
+    def built(self, path: Sequence[Key], text: bytes) -> bytes:
+        """A section in which that stands at a path."""
+        if len(path) > 1 and isinstance(path[1], str):
+            return self.put(self.empty, path, text)
+        return super().built(path, text)
+
+    def nest(self, key: Key, inner: bytes) -> bytes:
+        """A structure around another."""
+        return self.whole([Entry(key, self.root, inner)], self.section(b""))
+
+    def made(self, before: Entry | None, key: Key, text: bytes, among: Entry) -> Entry:  # noqa: ARG002
+        """An entry that says so."""
+        if before is None or before.type == self.root:
+            return Entry(key, self.root, text)
+        value = integer(text, f"protobuf: field {key}")
+        size = {0: 8, 1: 8, 5: 4}[before.type]
+        if not -(1 << 63) <= value < 1 << 8 * size or (before.type != 0 and value < 0):
+            raise LocalProtocolError(f"protobuf: {value} does not fit field {key}")
+        value %= 1 << 64
+        return Entry(key, before.type, varint(value) if before.type == 0 else value.to_bytes(size, "little"))
