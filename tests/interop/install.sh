@@ -1,9 +1,12 @@
 #!/usr/bin/env bash
-# Installs the real peers of the interop tests with Maven and npm. Quick when they are there already.
+# Installs the real peers of the interop tests with Maven, npm, pip and Go. Quick when they are there already.
 set -euo pipefail
 cd "$(dirname "$0")"
-for tool in java mvn node npm; do
-  command -v "$tool" >/dev/null || { echo "install.sh: $tool is missing (Debian: apt-get install default-jdk maven nodejs npm)" >&2; exit 1; }
+for tool in java mvn node npm go thrift; do
+  command -v "$tool" >/dev/null || {
+    echo "install.sh: $tool is missing (Debian: apt-get install default-jdk maven nodejs npm golang-go thrift-compiler)" >&2
+    exit 1
+  }
 done
 for peer in dubbo26 dubbo27 dubbo31 dubbo3; do
   if [ ! -d "$peer/target/lib" ] || [ -n "$(find java "$peer/pom.xml" -newer "$peer/target/lib" -print -quit)" ]; then
@@ -25,4 +28,23 @@ for peer in sofarpc motan; do
 done
 if [ ! -d node/node_modules/dubbo-remoting ]; then
   (cd node && npm install --no-audit --no-fund --loglevel=error)
+fi
+# Apache Thrift in four languages, and thriftpy2: the code for them is made from thrift/demo.thrift.
+if [ ! -e thrift/target/done ] || [ -n "$(find thrift -name target -prune -o -name 'gen-*' -prune -o -type f -newer thrift/target/done -not -path '*/node_modules/*' -print -quit)" ]; then
+  (
+    cd thrift
+    rm -rf target gen-java node/gen-nodejs go/gen-go
+    mkdir -p target/gen-py gen-java node/gen-nodejs go/gen-go
+    thrift --gen py -out target/gen-py demo.thrift
+    thrift --gen java:generated_annotations=suppress -out gen-java demo.thrift
+    thrift --gen js:node -out node/gen-nodejs demo.thrift
+    thrift --gen go:package_prefix=interop/gen-go/ -out go/gen-go demo.thrift
+    rm -rf go/gen-go/demo/*-remote
+    python3 -m venv target/venv
+    target/venv/bin/pip install -q --disable-pip-version-check thrift==0.22.0 thriftpy2==0.7.1
+    mvn -q -B package -DskipTests
+    (cd node && npm install --no-audit --no-fund --loglevel=error)
+    (cd go && go build -o ../target/peer .)
+    touch target/done
+  )
 fi

@@ -1,0 +1,216 @@
+package demo;
+
+import demo.gen.Declared;
+import demo.gen.Echo;
+import demo.gen.Missing;
+import java.net.InetSocketAddress;
+import java.util.concurrent.atomic.AtomicInteger;
+import org.apache.thrift.TApplicationException;
+import org.apache.thrift.TException;
+import org.apache.thrift.TMultiplexedProcessor;
+import org.apache.thrift.TProcessor;
+import org.apache.thrift.protocol.TBinaryProtocol;
+import org.apache.thrift.protocol.TCompactProtocol;
+import org.apache.thrift.protocol.TMultiplexedProtocol;
+import org.apache.thrift.protocol.TProtocol;
+import org.apache.thrift.protocol.TProtocolFactory;
+import org.apache.thrift.server.TThreadPoolServer;
+import org.apache.thrift.transport.TServerSocket;
+import org.apache.thrift.transport.TSocket;
+import org.apache.thrift.transport.layered.TFramedTransport;
+
+/** A Thrift server, or a client of one: server PORT WIRE, client PORT WIRE CASE... WIRE: framed binary, compact, multi. */
+public class Peer {
+  interface Call {
+    Object run() throws Exception;
+  }
+
+  static class Service implements Echo.Iface {
+    final AtomicInteger notes = new AtomicInteger();
+
+    public String echo(String text) {
+      return text;
+    }
+
+    public long add(int a, long b) {
+      return a + b;
+    }
+
+    public void nothing() {}
+
+    public String fails(String why) throws Declared {
+      throw new Declared(17, why);
+    }
+
+    public String breaks() {
+      throw new IllegalStateException("broken inside");
+    }
+
+    public String slow(int ms) {
+      try {
+        Thread.sleep(ms);
+      } catch (InterruptedException e) {
+        Thread.currentThread().interrupt();
+      }
+      return "slept";
+    }
+
+    public String big(int size) {
+      StringBuilder text = new StringBuilder(size);
+      for (int i = 0; i < size; i++) text.append('v');
+      return text.toString();
+    }
+
+    public void note(String text) {
+      notes.incrementAndGet();
+    }
+
+    public int noted() {
+      return notes.get();
+    }
+  }
+
+  static TProtocolFactory protocols(String wire) {
+    return wire.equals("compact") ? new TCompactProtocol.Factory() : new TBinaryProtocol.Factory(true, true);
+  }
+
+  static void serve(int port, String wire) throws Exception {
+    TProcessor processor = new Echo.Processor<>(new Service());
+    if (wire.equals("multi")) {
+      TMultiplexedProcessor all = new TMultiplexedProcessor();
+      all.registerProcessor("Echo", processor);
+      processor = all;
+    }
+    TServerSocket socket = new TServerSocket(new InetSocketAddress("127.0.0.1", port));
+    System.out.println("READY " + port);
+    new TThreadPoolServer(
+            new TThreadPoolServer.Args(socket)
+                .processor(processor)
+                .transportFactory(new TFramedTransport.Factory(64 << 20))
+                .protocolFactory(protocols(wire)))
+        .serve();
+  }
+
+  final int port;
+  final String wire;
+
+  Peer(int port, String wire) {
+    this.port = port;
+    this.wire = wire;
+  }
+
+  TProtocol connect(String service) throws TException {
+    TFramedTransport transport = new TFramedTransport(new TSocket("127.0.0.1", port), 64 << 20);
+    transport.open();
+    TProtocol protocol = protocols(wire).getProtocol(transport);
+    return wire.equals("multi") ? new TMultiplexedProtocol(protocol, service) : protocol;
+  }
+
+  Echo.Client echo() throws TException {
+    return new Echo.Client(connect("Echo"));
+  }
+
+  Object many() throws Exception {
+    AtomicInteger right = new AtomicInteger();
+    Thread[] threads = new Thread[8];
+    for (int i = 0; i < 8; i++) {
+      int who = i;
+      threads[i] =
+          new Thread(
+              () -> {
+                try {
+                  Echo.Client client = echo();
+                  for (int n = 0; n < 125; n++)
+                    if (client.echo(who + "-" + n).equals(who + "-" + n)) right.incrementAndGet();
+                } catch (TException e) {
+                  System.err.println(e);
+                }
+              });
+      threads[i].start();
+    }
+    for (Thread thread : threads) thread.join();
+    return right.get();
+  }
+
+  Object noted() throws Exception {
+    Echo.Client client = echo();
+    int before = client.noted();
+    client.note("seen");
+    for (int i = 0; i < 100; i++) {
+      int now = client.noted();
+      if (now > before) return now - before;
+      Thread.sleep(20);
+    }
+    return 0;
+  }
+
+  interface Asks {
+    void run(Echo.Client client) throws Exception;
+  }
+
+  Object after(Asks call) throws Exception {
+    Echo.Client client = echo();
+    try {
+      call.run(client);
+    } catch (TException e) {
+      return e.getClass().getSimpleName() + ", then " + client.echo("still here");
+    }
+    return "no error";
+  }
+
+  Object call(String name) throws Exception {
+    switch (name) {
+      case "hello": return echo().echo("Zürich 🚀");
+      case "add": return echo().add(2, 1L << 40);
+      case "nothing": echo().nothing(); return null;
+      case "declared": return echo().fails("not today");
+      case "undeclared": return echo().breaks();
+      case "missing": return new Missing.Client(connect("Missing")).gone();
+      case "slow": return echo().slow(2000);
+      case "big": return echo().big(1 << 20).length();
+      case "oneway": return noted();
+      case "many": return many();
+      case "after-declared": return after(c -> c.fails("not today"));
+      case "after-undeclared": return after(c -> c.breaks());
+      case "after-slow": return after(c -> c.slow(2000));
+      default: throw new IllegalArgumentException(name);
+    }
+  }
+
+  static String quoted(Object value) {
+    if (value == null || value instanceof Number) return String.valueOf(value);
+    StringBuilder out = new StringBuilder("\"");
+    for (char c : value.toString().toCharArray()) {
+      if (c < 0x20 || c > 0x7e || c == '"' || c == '\\') out.append(String.format("\\u%04x", (int) c));
+      else out.append(c);
+    }
+    return out.append('"').toString();
+  }
+
+  static String raised(String name, int code, String text) {
+    return "\"raised\": [" + quoted(name) + ", " + code + ", " + quoted(text) + "]";
+  }
+
+  String said(String name) {
+    try {
+      return "\"value\": " + quoted(call(name));
+    } catch (Declared e) {
+      return raised("Declared", e.code, e.why);
+    } catch (TApplicationException e) {
+      return raised("TApplicationException", e.getType(), e.getMessage());
+    } catch (Exception e) {
+      return raised(e.getClass().getSimpleName(), 0, e.getMessage());
+    }
+  }
+
+  public static void main(String[] args) throws Exception {
+    if (args[0].equals("server")) {
+      serve(Integer.parseInt(args[1]), args[2]);
+      return;
+    }
+    Peer peer = new Peer(Integer.parseInt(args[1]), args[2]);
+    for (int i = 3; i < args.length; i++)
+      System.out.println("{\"case\": " + quoted(args[i]) + ", " + peer.said(args[i]) + "}");
+    System.exit(0);
+  }
+}
