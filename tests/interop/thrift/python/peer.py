@@ -1,5 +1,7 @@
-"""A Thrift server, or a client of one: server PORT WIRE, client PORT WIRE CASE... WIRE: framed binary or compact, header
-(binary inside), multi (framed binary, multiplexed names)."""
+"""A Thrift server, or a client of one: server PORT WIRE, client PORT WIRE CASE...
+
+WIRE: framed binary or compact, header (binary inside), multi (framed binary, multiplexed names).
+"""
 
 import json
 import sys
@@ -88,9 +90,7 @@ def many(port, wire):
 
     def one(who):
         client = connect(port, wire)
-        for n in range(125):
-            if client.echo(f"{who}-{n}") != f"{who}-{n}":
-                wrong.append((who, n))
+        wrong.extend((who, n) for n in range(125) if client.echo(f"{who}-{n}") != f"{who}-{n}")
 
     for who in range(8):
         threads.append(threading.Thread(target=one, args=(who,)))
@@ -145,7 +145,7 @@ def said(call):
         return {"raised": ["Declared", error.code, error.why]}
     except TApplicationException as error:
         return {"raised": ["TApplicationException", error.type, error.message]}
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001  # the line says which
         return {"raised": [type(error).__name__, 0, str(error)]}
 
 
@@ -154,4 +154,4 @@ if __name__ == "__main__":
     if role == "server":
         serve(int(port), wire)
     for case in cases:
-        print(json.dumps({"case": case, **said(lambda: CASES[case](int(port), wire))}), flush=True)
+        print(json.dumps({"case": case, **said(lambda case=case: CASES[case](int(port), wire))}), flush=True)
