@@ -30,7 +30,7 @@ from protokit.wire.readings import unreadable_is_absent
 from protokit.wire.replies import TEXT_MAX, Greeting, Rendering, Replies, can_set, field_path, kept_node
 from protokit.wire.requested import Parts
 from protokit.wire.sides import SIDE
-from protokit.wire.vocabulary import varint
+from protokit.wire.vocabulary import UVar, varint
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -142,9 +142,8 @@ class WireFormat:
         bytes_id = id if isinstance(id, ByteId) else ByteId((), None, None)
         ids = () if id is None else id if isinstance(id, tuple | list) else (id,)
         ids = () if bytes_id.view is not None else bytes_id.fields or ids
-        has_id = bool(ids) or bytes_id.view is not None
-        if has_id != (mode in {"multiplexed", "pinned"}):
-            raise DeclarationError("an id goes with the modes 'multiplexed' and 'pinned', and only with them")
+        if not ids and bytes_id.view is None and mode in {"multiplexed", "pinned"}:
+            raise DeclarationError(f"mode {mode!r} needs an id: id=this.NAME")
         if not 1 <= len(self.variants) <= 255 or len(self.reserved_ids) > 4:
             raise DeclarationError("a format has 1 to 255 variants, and at most 4 reserved ids")
         self.greeting = greeting
@@ -426,6 +425,7 @@ class WireFormat:
         number = native.SIDES.index(side) or int(values.get(SIDE) or 0)
         try:
             complete = _complete(self.declaration, {**values, SIDE: number}, number)
+            _count(self.declaration, complete)
             for checksum in self.meaning.checksums:  # filled in when the frame is sealed
                 if can_set(complete, checksum.path) and views.value_at(complete, checksum.path) is None:
                     views.set_at(complete, checksum.path, 0)
@@ -565,3 +565,14 @@ def _complete(declaration: Any, values: dict[str, Any], side: int) -> dict[str, 
                     one = inner.thensubcon if test else inner.elsesubcon
                 values[name] = _complete(one, dict(values[name]), side)
     return values
+
+
+def _count(declaration: Any, values: dict[str, Any]) -> None:
+    """Varints that are lengths, from the last on: what stands in front of them may count their bytes."""
+    for field in reversed(declaration.subcons):
+        inner, at = field.subcon if isinstance(field, construct.Renamed) else field, (field.name,)
+        if isinstance(inner, construct.IfThenElse) and isinstance(inner.thensubcon, construct.Rebuild):
+            test = calculate(resolve(inner.condfunc, (), at), values)
+            inner = inner.thensubcon if test else inner.elsesubcon
+        if isinstance(inner, construct.Rebuild) and isinstance(inner.subcon, UVar):
+            values[field.name] = calculate(resolve(inner.func, (), at), values)

@@ -73,13 +73,28 @@ MOTAN_CONSUMERS = {
     "motan-consumer": java("motan", "MotanConsumer"),
     "motan-consumer-hessian2": java("motan", "MotanConsumer", "-Dserialization=hessian2"),
 }
+THRIFT = {
+    "python": [f"{HERE}/thrift/target/venv/bin/python", f"{HERE}/thrift/python/peer.py"],
+    "java": java("thrift", "Peer"),
+    "go": [f"{HERE}/thrift/target/peer"],
+    "node": ["node", f"{HERE}/thrift/node/peer.js"],
+}
+# In frames binary or compact, multi: binary with names of services, header: THeader.
+THRIFT_PAIRS = [(one, wire) for one in THRIFT for wire in ("binary", "compact", "multi")]
+THRIFT_PAIRS += [("python", "header"), ("go", "header")]
+THRIFT_SERVERS = {f"thrift-{one}-server-{wire}": [*THRIFT[one], "server", wire] for one, wire in THRIFT_PAIRS}
+THRIFT_CLIENTS = {f"thrift-{one}-client-{wire}": [*THRIFT[one], "client", wire] for one, wire in THRIFT_PAIRS}
+PROVIDERS |= THRIFT_SERVERS
+CONSUMERS |= THRIFT_CLIENTS
 PROVIDERS |= BOLT_PROVIDERS | {"motan-provider": java("motan", "MotanProvider")}
 CONSUMERS |= BOLT_CONSUMERS | MOTAN_CONSUMERS
 
 
 def missing(name: str) -> str:
     """Why a peer cannot run, or nothing."""
-    if (PROVIDERS | CONSUMERS)[name][0] == "java":
+    if name.startswith("thrift"):
+        wanted = HERE / "thrift" / "target" / "done"
+    elif (PROVIDERS | CONSUMERS)[name][0] == "java":
         wanted = HERE / name.split("-", maxsplit=1)[0] / "target" / "lib"
     elif name.startswith("sofarpc"):
         wanted = HERE / "node" / "node_modules" / "sofa-rpc-node"

@@ -683,7 +683,7 @@ def test_wrong_fields_are_refused_with_the_field_and_the_reason(name):
 @pytest.mark.parametrize(
     ("meaning", "reason"),
     [
-        ({}, "an id goes with the modes 'multiplexed' and 'pinned'"),
+        ({}, "mode 'multiplexed' needs an id"),
         ({"id": 5}, "id: 5 is no field"),
         ({"id": this.id, "mode": "odd"}, "mode: 'odd' is none of"),
         ({"id": this.id, "response": this.nothing == 1}, "nothing is no integer field"),

@@ -1,4 +1,4 @@
-// A Thrift server, or a client of one: server PORT WIRE, client PORT WIRE CASE... WIRE: framed binary or compact, header
+// A Thrift server, or a client of one: server WIRE PORT, client WIRE PORT CASE... WIRE: framed binary or compact, header
 // (binary inside), multi (framed binary, multiplexed names).
 package main
 
@@ -209,7 +209,7 @@ func said(value any, err error) map[string]any {
 }
 
 func main() {
-	role, port, wire := os.Args[1], os.Args[2], os.Args[3]
+	role, wire, port := os.Args[1], os.Args[2], os.Args[3]
 	if role == "server" {
 		fmt.Fprintln(os.Stderr, serve(port, wire))
 		os.Exit(1)

@@ -1,4 +1,4 @@
-// A Thrift server, or a client of one: server PORT WIRE, client PORT WIRE CASE... WIRE: framed binary, compact or multi
+// A Thrift server, or a client of one: server WIRE PORT, client WIRE PORT CASE... WIRE: framed binary, compact or multi
 // (binary, multiplexed names).
 "use strict";
 const path = require("path");
@@ -8,7 +8,7 @@ const Echo = require(path.join(generated, "Echo.js"));
 const Missing = require(path.join(generated, "Missing.js"));
 const { Declared } = require(path.join(generated, "demo_types.js"));
 
-const [role, port, wire, ...cases] = process.argv.slice(2);
+const [role, wire, port, ...cases] = process.argv.slice(2);
 const protocol = wire === "compact" ? thrift.TCompactProtocol : thrift.TBinaryProtocol;
 const transport = thrift.TFramedTransport;
 let notes = 0;

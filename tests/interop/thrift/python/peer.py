@@ -1,4 +1,4 @@
-"""A Thrift server, or a client of one: server PORT WIRE, client PORT WIRE CASE...
+"""A Thrift server, or a client of one: server WIRE PORT, client WIRE PORT CASE...
 
 WIRE: framed binary or compact, header (binary inside), multi (framed binary, multiplexed names).
 """
@@ -150,7 +150,7 @@ def said(call):
 
 
 if __name__ == "__main__":
-    role, port, wire, *cases = sys.argv[1:]
+    role, wire, port, *cases = sys.argv[1:]
     if role == "server":
         serve(int(port), wire)
     for case in cases:

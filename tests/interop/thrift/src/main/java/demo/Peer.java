@@ -19,7 +19,7 @@ import org.apache.thrift.transport.TServerSocket;
 import org.apache.thrift.transport.TSocket;
 import org.apache.thrift.transport.layered.TFramedTransport;
 
-/** A Thrift server, or a client of one: server PORT WIRE, client PORT WIRE CASE... WIRE: framed binary, compact, multi. */
+/** A Thrift server, or a client of one: server WIRE PORT, client WIRE PORT CASE... WIRE: framed binary, compact, multi. */
 public class Peer {
   interface Call {
     Object run() throws Exception;
@@ -205,10 +205,10 @@ public class Peer {
 
   public static void main(String[] args) throws Exception {
     if (args[0].equals("server")) {
-      serve(Integer.parseInt(args[1]), args[2]);
+      serve(Integer.parseInt(args[2]), args[1]);
       return;
     }
-    Peer peer = new Peer(Integer.parseInt(args[1]), args[2]);
+    Peer peer = new Peer(Integer.parseInt(args[2]), args[1]);
     for (int i = 3; i < args.length; i++)
       System.out.println("{\"case\": " + quoted(args[i]) + ", " + peer.said(args[i]) + "}");
     System.exit(0);

@@ -1,0 +1,13 @@
+"""Thrift's three forms of frames do what every protocol has to do."""
+
+from pathlib import Path
+
+from protokit_thrift import binary, compact, header
+
+from protokit.testing import conformance
+
+GOLDEN = Path(__file__).parent / "golden"
+
+TestBinary = conformance(binary(), golden=GOLDEN / "thrift")
+TestCompact = conformance(compact(), golden=GOLDEN / "thrift-compact")
+TestHeader = conformance(header(), golden=GOLDEN / "thrift-header")
