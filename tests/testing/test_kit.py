@@ -53,7 +53,10 @@ def test_vectors_are_named_as_one_likes(tmp_path, as_given):
             {"methd": "hi"},
             r"'asked': expect: 'methd' is none of .*method.*mean 'method'.*belongs in .facts",
         ),
-        ({"body_len": 7}, r"'asked': expect: 'body_len' is none of kind, .*headers; what else is known"),
+        (
+            {"body_len": 7},
+            r"'asked': expect: 'body_len' is none of kind, .*headers.*, arguments; what else is known",
+        ),
         ({"kind": "requests"}, r"'asked': expect.kind: 'requests' is none of request, .*mean 'request'"),
         ({"status": 20}, r"'asked': expect.status: 20 is none of OK, APP_ERROR"),
     ],
