@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from protokit.errors import ProtokitError
     from protokit.hookspecs import hookimpl
     from protokit.model import Answer, Filter, FilterFactory, Headers, Request, Response, Status
-    from protokit.wire import Frame, NativeCodec, Protocol, PythonCodec, WireFormat
+    from protokit.wire import Frame, NativeCodec, Peer, Protocol, PythonCodec, Reply, WireFormat
 
 __version__ = "0.1.0"
 __distribution__ = "protokit-proxy"  # protokit on PyPI is another project's, whose package has the same name
@@ -26,10 +26,12 @@ _EXPORTS = {
     "Frame": "protokit.wire",
     "Headers": "protokit.model",
     "NativeCodec": "protokit.wire",
+    "Peer": "protokit.wire",
     "Protocol": "protokit.wire",
     "ProtokitError": "protokit.errors",
     "Proxy": "protokit.dataplane",
     "PythonCodec": "protokit.wire",
+    "Reply": "protokit.wire",
     "Request": "protokit.model",
     "Response": "protokit.model",
     "Status": "protokit.model",
@@ -45,10 +47,12 @@ __all__ = [
     "Frame",
     "Headers",
     "NativeCodec",
+    "Peer",
     "Protocol",
     "ProtokitError",
     "Proxy",
     "PythonCodec",
+    "Reply",
     "Request",
     "Response",
     "Status",

@@ -20,6 +20,7 @@ from protokit.dataplane import listening
 from protokit.errors import ProtocolError, RemoteProtocolError
 from protokit.model import Status
 from protokit.wire import envelope
+from protokit.wire.conversation import Peer, Reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -33,6 +34,7 @@ _TURN = 256  # frames until others have theirs
 _WINDOW = 4096  # bytes that a codec is shown first
 _LINGER_S = 1.0  # how long a peer that was refused may be silent before it is closed
 _MAX_SKIP = 64 << 20  # bytes: the longest frame whose end is waited for when it was refused
+_ASKED = 4096  # requests of one connection whose answers are still known
 _SCAN_S = 1e-8  # a byte: how long nothing is looked at again for a frame whose size is unknown
 
 
@@ -165,7 +167,13 @@ class Bridge:
         self._codec = codec
         self._upstream = upstream
         self._peer, self._engine = _End(self), _End(self)
+        self._from = Peer("server" if upstream else "client")
+        self._found: native.Message | None = None  # the frame in front, whose size is known
         self._need = 1  # bytes from where on the frame in front is looked at again
+        self._told_codec_end = False
+        self._in_order = codec.mode != "multiplexed"
+        self._asked: dict[int, Reply] = {}  # what an endpoint was asked, by id or in order, the oldest first
+        self._asks = 0  # how many, where they are counted by their order
         self._begun = False  # the engine was told that a frame has begun
         self._told_at = 0.0  # when; of an endpoint's also that it goes on
         self._refused = False  # what the peer sends is read and dropped
@@ -258,15 +266,13 @@ class Bridge:
         self._skip -= at
         try:
             for _ in range(_TURN):
-                if self._engine.full or at == len(peer.buffer):
+                if self._engine.full or (at == len(peer.buffer) and not self._tells_end()):
                     break
                 message = self._frame(at)
                 if message is None:
                     self._half()
                     break
-                data = None
-                if message.result == 0:
-                    data = self._envelope(message, bytes(memoryview(peer.buffer)[at : at + message.size]))
+                data = self._whole(message, at) if message.result == 0 else None
                 if data is None or len(data) > self._bridges.limits()["frame"]:
                     whole = message.size if message.result == 0 else message.need
                     if self._upstream and message.kind == native.KIND_RESPONSE and whole > 0:
@@ -279,6 +285,7 @@ class Bridge:
                     break
                 self._send_up(data)
                 at += message.size
+                self._told_codec_end &= message.size == 0
             else:
                 if at < len(peer.buffer):
                     self._again(peer)
@@ -295,21 +302,66 @@ class Bridge:
         have = len(buffer) - at
         if have < self._need and not self._peer.ended:
             return None
-        limit = self._bridges.limits()["frame"] - envelope.SIZE
-        size = min(have, _WINDOW)
-        while True:
-            message = self._codec.message(bytes(memoryview(buffer)[at : at + size]), limit)
+        message = self._found or self._ask(at, have)
+        if message.result == 1:
             known = message.kind != 0
-            if message.result != 1:
-                break
-            if size == have or (known and message.need > have):
-                self._wait(have, message.need if known else 0)
+            self._found = message if known else None
+            if not known or message.size > have:
+                self._wait(have, message.size if known else 0)
                 return None
-            size = message.need if known else min(have, 4 * size)
-        self._need = 1
-        if message.result == 0 or known:
+            message = message._replace(result=0)
+        self._need, self._found = 1, None
+        if message.result == 0 or message.kind != 0:
             return message
         raise RemoteProtocolError("not the protocol, or no frame within the limit", message.error_at)
+
+    def _ask(self, at: int, have: int) -> native.Message:
+        """What the codec says of the next frame, as soon as it says anything."""
+        limit = self._bridges.limits()["frame"] - envelope.SIZE
+        size = min(have, _WINDOW)
+        self._from.asked = next(iter(self._asked.values())).context if self._in_order and self._asked else 0
+        while True:
+            self._from.ended = size == have and self._peer.ended
+            self._told_codec_end = self._from.ended
+            message = self._codec.message(
+                bytes(memoryview(self._peer.buffer)[at : at + size]), limit, self._from
+            )
+            if message.result != 1 or message.kind != 0 or size == have:
+                return message
+            size = min(have, 4 * size)
+
+    def _tells_end(self) -> bool:
+        """The codec has to hear of the peer's end, behind its last byte."""
+        return self._codec.ends and self._peer.ended and not self._told_codec_end
+
+    def _note(self, head: envelope.Head, kept: bytes) -> None:
+        """A request is on its way to an endpoint: its answer will be asked for by it."""
+        if not (self._upstream and head.kind == native.KIND_REQUEST):
+            return
+        if not (self._in_order or self._codec.judges_answers):
+            return
+        self._asks += 1
+        self._asked.pop(head.id, None)
+        self._asked[self._asks if self._in_order else head.id] = Reply(
+            id=head.id, context=head.context, kept=kept
+        )
+        if len(self._asked) > _ASKED:
+            del self._asked[next(iter(self._asked))]
+
+    def _of_request(self, message: native.Message, frame: bytes) -> native.Message:
+        """An answer, now that its request is known."""
+        answers = message.kind in {native.KIND_RESPONSE, native.KIND_PIECE}
+        if not (self._upstream and answers and self._asked):
+            return message
+        key = next(iter(self._asked)) if self._in_order else int(message.id)
+        asked = self._asked.get(key)
+        if asked is None:
+            return message
+        if self._codec.judges_answers and message.kind == native.KIND_RESPONSE:
+            message = self._codec.judged(message, frame, asked)
+        if not message.says & native.SAYS_MORE:
+            del self._asked[key]
+        return message
 
     def _wait(self, have: int, need: int) -> None:
         """Look at the frame again with ``need`` bytes; when that is unknown, not at once for each byte."""
@@ -341,7 +393,9 @@ class Bridge:
         self._engine.write(data[len(envelope.MAGIC) :] if self._begun else data)
         self._begun = False
 
-    def _envelope(self, message: native.Message, frame: bytes) -> bytes:
+    def _whole(self, message: native.Message, at: int) -> bytes:
+        frame = bytes(memoryview(self._peer.buffer)[at : at + message.size])
+        message = self._of_request(message, frame)
         request: Request | None = None
         if message.kind in {native.KIND_REQUEST, native.KIND_ONEWAY}:
             try:
@@ -350,7 +404,7 @@ class Bridge:
                 pass
             except (Exception, SystemExit) as error:  # noqa: BLE001  # somebody else's code; logged with its trace
                 self._bridges.failed(self._codec, "a request is answered BAD_REQUEST", error)
-        return self._codec.wrap(message, frame, request)
+        return self._codec.wrap(message, frame, request, ended=self._from.ended and self._codec.ends)
 
     def _down(self) -> None:
         """From the engine's envelopes to bytes for the peer."""
@@ -360,9 +414,9 @@ class Bridge:
                 head = None if self._peer.full else envelope.head(engine.buffer, at)
                 if head is None or len(engine.buffer) - at < head.size:
                     break
-                frame = bytes(memoryview(engine.buffer)[at + envelope.SIZE + head.texts : at + head.size])
+                whole = bytes(memoryview(engine.buffer)[at : at + head.size])
                 at += head.size
-                self._peer.write(self._build(head, frame))
+                self._peer.write(self._build(head, whole))
             else:
                 self._again(engine)
         finally:
@@ -372,16 +426,19 @@ class Bridge:
             if not (engine.again or self._peer.full):
                 self._finish()
 
-    def _build(self, head: envelope.Head, frame: bytes) -> bytes:
-        codec = self._codec
+    def _build(self, head: envelope.Head, whole: bytes) -> bytes:
+        codec, frame = self._codec, whole[head.front :]
+        kept = whole[head.front - head.kept : head.front]
         if not head.flags & envelope.BUILD:
+            self._note(head, kept)
             return self._with_id(head, frame) if head.id != head.own_id else frame
+        reply = Reply(Status(head.status), head.id, head.context, frame.decode("utf-8", "ignore"), kept)
         if head.kind == native.KIND_RESPONSE:
-            return codec.error(Status(head.status), head.id, head.context, frame.decode("utf-8", "ignore"))
+            return codec.error(reply)
         if head.kind == native.KIND_HEARTBEAT_ACK:
             return codec.heartbeat_ack(frame)
         if head.kind == native.KIND_DRAIN:
-            return codec.drain(head.context)
+            return codec.drain(reply)
         beat = codec.heartbeat(head.id, head.upstream_key)
         if not beat:  # this variant has none: it cannot be asked whether it lives
             self._send_up(envelope.pack(native.KIND_HEARTBEAT_ACK, id=head.id))

@@ -23,10 +23,22 @@ Id = int | bytes  # of a request: a number, or where ids are byte strings those
 Argument = bool | int | float | str | bytes | None  # of a call; bytes: of another type, as the frame has it
 
 KIND_REQUEST, KIND_ONEWAY, KIND_RESPONSE, KIND_HEARTBEAT, KIND_HEARTBEAT_ACK, KIND_DRAIN = range(1, 7)
-KIND_IGNORE, KIND_GREETING = 8, 9
+KIND_IGNORE, KIND_GREETING, KIND_PIECE = 8, 9, 10
 SAYS_LAST, SAYS_MORE = 1, 2
 SIDES = (None, "client", "server")
-KINDS = ("", "request", "oneway", "response", "heartbeat", "ack", "drain", "undrain", "ignore", "greeting")
+KINDS = (
+    "",
+    "request",
+    "oneway",
+    "response",
+    "heartbeat",
+    "ack",
+    "drain",
+    "undrain",
+    "ignore",
+    "greeting",
+    "piece",
+)
 RESULTS = {
     -1: "these bytes are not this protocol",
     -2: "malformed",
@@ -116,9 +128,10 @@ def envelope_codec(
     heartbeats: bool,
     drains: bool,
     optional_drain: bool,
+    keeps: bool,
 ) -> Address:
     """The address of a codec that stands for one in Python (``envelope.h``)."""
-    features = int(heartbeats) | int(drains) << 1 | int(optional_drain) << 2
+    features = int(heartbeats) | int(drains) << 1 | int(optional_drain) << 2 | int(keeps) << 3
     address = lib.pk_envelope_new(
         name.encode(), mode, id_bytes, list(reserved_ids), len(reserved_ids), features
     )

@@ -13,11 +13,12 @@ if TYPE_CHECKING:
 
     from protokit.wire.checksums import adler32, crc16, crc32, crc32c, sum8, sum16, sum32
     from protokit.wire.codec import Codec, Wire
+    from protokit.wire.conversation import Frame, Peer, Reply
     from protokit.wire.format import Message, WireFormat
     from protokit.wire.ids import byte_id
     from protokit.wire.inside import nested
     from protokit.wire.protocol import NativeCodec, Protocol
-    from protokit.wire.python import Frame, PythonCodec
+    from protokit.wire.python import PythonCodec
     from protokit.wire.replies import ErrorText, Greeting, Replies, kept
     from protokit.wire.requested import FromRequest
     from protokit.wire.sides import side
@@ -48,7 +49,8 @@ _MODULES = {
     "protokit.wire.inside": ("nested",),
     "protokit.wire.requested": ("FromRequest",),
     "protokit.wire.protocol": ("NativeCodec", "Protocol"),
-    "protokit.wire.python": ("Frame", "PythonCodec"),
+    "protokit.wire.conversation": ("Frame", "Peer", "Reply"),
+    "protokit.wire.python": ("PythonCodec",),
     "protokit.wire.replies": ("ErrorText", "Greeting", "Replies", "kept"),
     "protokit.wire.sides": ("side",),
     "protokit.wire.steps": ("hessian2_strings", "hessian_fields"),
@@ -80,9 +82,11 @@ __all__ = [
     "Greeting",
     "Message",
     "NativeCodec",
+    "Peer",
     "Protocol",
     "PythonCodec",
     "Replies",
+    "Reply",
     "Step",
     "UVar",
     "Until",

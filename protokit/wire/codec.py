@@ -13,11 +13,13 @@ from protokit import native
 from protokit.errors import LocalProtocolError, RemoteProtocolError
 from protokit.model import Answer, Headers, Status
 from protokit.wire import envelope
+from protokit.wire.conversation import Peer, Reply
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from protokit.model import Request
+    from protokit.wire.conversation import Side
     from protokit.wire.explain import Piece
     from protokit.wire.format import WireFormat
     from protokit.wire.python import PythonCodec
@@ -49,7 +51,7 @@ class Codec(Protocol):
     def probe(self, data: bytes) -> int:
         """Whether a connection may begin so: 0 yes, 1 more bytes are needed, -1 no."""
 
-    def frame(self, data: bytes, limit: int = 8 << 20, side: str | None = None) -> native.Message:
+    def frame(self, data: bytes, limit: int = 8 << 20, side: Side | None = None) -> native.Message:
         """Frame the first message of ``data``, which that side sent (``client``, ``server`` or unknown)."""
 
     def request(self, data: bytes, max_headers: int = 1024, *, lazy: bool = False) -> Request:
@@ -166,7 +168,7 @@ class EngineCodec:
     def probe(self, data: bytes) -> int:
         return native.probe(self.address, data)
 
-    def frame(self, data: bytes, limit: int = 8 << 20, side: str | None = None) -> native.Message:
+    def frame(self, data: bytes, limit: int = 8 << 20, side: Side | None = None) -> native.Message:
         return native.frame(self.address, data, limit, side=side)
 
     def request(self, data: bytes, max_headers: int = 1024, *, lazy: bool = False) -> Request:
@@ -251,8 +253,8 @@ class CalledCodec:
     def probe(self, data: bytes) -> int:
         return 1 if not data else {0: 0, 1: 1, -3: 0}.get(self.frame(data, self.codec.max_frame).result, -1)
 
-    def frame(self, data: bytes, limit: int = 8 << 20, side: str | None = None) -> native.Message:  # noqa: ARG002  # it sees none
-        return self.codec.message(data, limit)
+    def frame(self, data: bytes, limit: int = 8 << 20, side: Side | None = None) -> native.Message:
+        return self.codec.message(data, limit, Peer(side))
 
     def request(self, data: bytes, max_headers: int = 1024, *, lazy: bool = False) -> Request:  # noqa: ARG002  # all is there
         return self.codec.asked(data)
@@ -305,18 +307,14 @@ class CalledCodec:
         width = self.codec.id_width
         return self.codec.with_id(data, int(request_id) % (1 << 8 * width)) if width else data
 
-    def keep(self, data: bytes) -> bytes:  # noqa: ARG002  # it keeps nothing
-        return b""
+    def keep(self, data: bytes) -> bytes:
+        return self.codec.kept(data)
 
     def error(
-        self,
-        status: int,
-        request_id: native.Id,
-        context: int,
-        text: bytes,
-        kept: bytes = b"",  # noqa: ARG002  # as above
+        self, status: int, request_id: native.Id, context: int, text: bytes, kept: bytes = b""
     ) -> bytes:
-        return self.codec.error(Status(status), int(request_id), context, text.decode("utf-8", "replace"))
+        reply = Reply(Status(status), int(request_id), context, text.decode("utf-8", "replace"), kept)
+        return self.codec.error(reply)
 
     def heartbeat(self, request_id: native.Id, key: int = 0) -> bytes:
         return self.codec.heartbeat(int(request_id), key)
@@ -324,11 +322,11 @@ class CalledCodec:
     def heartbeat_ack(self, data: bytes) -> bytes:
         return self.codec.heartbeat_ack(data)
 
-    def drain(self, context: int = 0, kept: bytes = b"") -> bytes:  # noqa: ARG002  # as above
-        return self.codec.drain(context)
+    def drain(self, context: int = 0, kept: bytes = b"") -> bytes:
+        return self.codec.drain(Reply(context=context, kept=kept))
 
     def from_engine(self, data: bytes) -> bytes:
         return envelope.frame(data)
 
     def for_engine(self, data: bytes) -> bytes:
-        return self.codec.wrap(self.frame(data, len(data)), data, self.codec.asked(data))
+        return self.codec.wrap(self.frame(data, len(data), "client"), data, self.codec.asked(data))

@@ -5,7 +5,7 @@ It runs on the main thread and never in the engine, which sees envelopes (``prot
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from protokit import native
@@ -13,11 +13,11 @@ from protokit.errors import LocalProtocolError, PluginError, RemoteProtocolError
 from protokit.model import Answer, Request, Status
 from protokit.wire import envelope
 from protokit.wire.codec import CalledCodec, Codec
+from protokit.wire.conversation import Frame, Peer, Reply
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-Kind = Literal["request", "oneway", "response", "heartbeat", "ack", "drain", "undrain", "ignore"]
 Mode = Literal["multiplexed", "ordered", "pingpong"]
 
 _KINDS = {
@@ -25,68 +25,54 @@ _KINDS = {
     for number, kind in enumerate(
         ("request", "oneway", "response", "heartbeat", "ack", "drain", "undrain", "ignore"), 1
     )
-}
+} | {"piece": native.KIND_PIECE}
 _MODES = ("multiplexed", "ordered", "pingpong")
 _WIDEST = 0xFFFFFFFF
 _RESERVED = 4
 _BYTES = "ids that are byte strings take a declared format or a codec in C"
 
 
-@dataclass(slots=True)
-class Frame:
-    """What the beginning of some bytes is.
-
-    Attributes:
-        size: of the whole frame, bytes. More than there are: call again when they have come. What else is
-            known then matters only where the frame is larger than allowed, for the error reply.
-        kind: an ``ack`` answers a heartbeat; a ``drain`` says that its sender wants no new requests here.
-        id: as on the wire; 0 where there are none.
-        status: of a response.
-        timeout_ms: the caller's budget; 0 where the frame names none.
-        context: what ``error`` and ``drain`` need to know of this frame, 32 bits.
-        upstream_key: requests with different keys never share an upstream connection, 32 bits.
-    """
-
-    size: int
-    kind: Kind = "request"
-    id: int = 0
-    status: Status = Status.OK
-    timeout_ms: int = 0
-    context: int = 0
-    upstream_key: int = 0
-
-
 class PythonCodec:
     """A protocol's codec in Python; subclass it and give an instance to ``Protocol``.
 
-    Methods only compute: no input or output, no waiting, nothing kept between calls; a connection may
-    call any of them at any time. What a peer sent and what is wrong in it is a ``RemoteProtocolError``. Any
-    other exception is a mistake in the codec: it is logged, and ends the connection or that one request.
+    Methods only compute: no input or output, no waiting, nothing kept between calls but in ``Peer.state``; a
+    connection may call any of them at any time. What a peer sent and what is wrong in it is a
+    ``RemoteProtocolError``. Any other exception is a mistake in the codec: it is logged, and ends the
+    connection or that one request.
 
     Attributes:
         mode: ``multiplexed``: requests have ids; ``ordered``: answers come in the order of the requests;
             ``pingpong``: one request at a time.
-        id_bytes: how wide ids are, 1 to 8 bytes; of no meaning where there are none.
+        id_bytes: how wide ids are, 1 to 8 bytes: 8 where nothing is said and requests need them. In the other
+            modes ids only come back as they were; there are none where nothing is said.
         reserved_ids: up to four that are never issued.
         optional_drain: clients that do not know what ``drain`` gives close the connection: it is sent only
             where the listener has ``goaway: true``.
         max_frame: bytes of the largest frame, where the configuration's limit is not lower.
+        ends: the peer's end may end a frame: ``frame`` is asked once more then, also without any bytes.
     """
 
     tier = "python"
     mode: Mode = "multiplexed"
-    id_bytes: int = 8
+    id_bytes: int | None = None
     reserved_ids: Sequence[int] = ()
     optional_drain: bool = False
     max_frame: int = 8 << 20
+    ends: bool = False
     name: str = ""
     _address: native.Address | None = None
 
-    def frame(self, data: bytes) -> Frame | None:
+    def frame(self, data: bytes, peer: Peer) -> Frame | None:
         """Read the beginning of ``data``, one byte or more; other frames may follow.
 
+        Args:
+            data: what came behind the last frame.
+            peer: who sent it. Its state may be changed: after None the next call is for the same frame with
+                more bytes, after a Frame for what stands behind it.
+
         Returns:
-            The frame, as soon as its size is known; None while that takes more bytes.
+            The frame, as soon as its size is known; None while that takes more bytes. Where ``peer.ended``, a
+            piece may have size 0.
 
         Raises:
             RemoteProtocolError: this is not the protocol; best at the first wrong byte, its ``offset``.
@@ -105,16 +91,26 @@ class PythonCodec:
         """The same frame with another id. Called only where there are ids."""
         raise LocalProtocolError(f"{type(self).__name__} has no with_id")
 
-    def error(self, status: Status, request_id: int, context: int, text: str) -> bytes:
-        """A response that the caller raises as its error.
+    def error(self, reply: Reply) -> bytes:
+        """A response that the caller raises as its error."""
+        raise NotImplementedError
+
+    def keep(self, frame: bytes) -> bytes:  # noqa: ARG002  # an override's
+        """What replies to this request need of its bytes, at most 256: they get it as ``Reply.kept``."""
+        return b""
+
+    def answer(self, frame: bytes, found: Frame, asked: Reply) -> Frame:  # noqa: ARG002  # an override's
+        """The request of a whole answer is known: what ``frame`` found of it, now that its context is.
 
         Args:
-            status: never OK or APP_ERROR.
-            request_id: the request's own.
-            context: the request's, as ``frame`` gave it.
-            text: what a person reads, at most 512 bytes of UTF-8.
+            frame: the answer's bytes.
+            found: what ``frame`` gave; its status, ``last`` and ``more`` may be changed.
+            asked: the context of the request, and what was kept of it.
+
+        Raises:
+            RemoteProtocolError: it is malformed: the connection is closed.
         """
-        raise NotImplementedError
+        return found
 
     def heartbeat(self, request_id: int, upstream_key: int) -> bytes:  # noqa: ARG002  # an override's
         """A heartbeat for an upstream; empty where the protocol has none."""
@@ -124,11 +120,11 @@ class PythonCodec:
         """The answer to a heartbeat; empty where there is none."""
         return b""
 
-    def drain(self, context: int) -> bytes:  # noqa: ARG002  # an override's
+    def drain(self, reply: Reply) -> bytes:  # noqa: ARG002  # an override's
         """The signal to send no new requests here; empty where the protocol has none.
 
         Args:
-            context: of the connection's last frame, 0 before the first one.
+            reply: the context of the connection's last frame, and what was kept of its last request.
         """
         return b""
 
@@ -202,6 +198,7 @@ class PythonCodec:
                 heartbeats=beats,
                 drains=drains,
                 optional_drain=self.optional_drain,
+                keeps=self.keeps,
             )
         return self._address
 
@@ -218,13 +215,23 @@ class PythonCodec:
     @property
     def id_width(self) -> int:
         """Bytes of an id, 0 where there are none."""
-        return self.id_bytes if self.mode == "multiplexed" else 0
+        return (8 if self.mode == "multiplexed" else 0) if self.id_bytes is None else self.id_bytes
+
+    @property
+    def keeps(self) -> bool:
+        """Whether it has ``keep``."""
+        return type(self).keep is not PythonCodec.keep
+
+    @property
+    def judges_answers(self) -> bool:
+        """Whether it has ``answer``."""
+        return type(self).answer is not PythonCodec.answer
 
     def _check(self) -> None:
         name = type(self).__name__
         if self.mode not in _MODES:
             raise PluginError(f"{name}.mode is {self.mode!r}, expected one of {', '.join(_MODES)}")
-        if self.mode == "multiplexed" and self.id_bytes not in range(1, 9):
+        if self.id_bytes is not None and self.id_bytes not in range(1, 9):
             raise PluginError(f"{name}.id_bytes is {self.id_bytes!r}, expected 1 to 8")
         if len(self.reserved_ids) > _RESERVED:
             raise PluginError(
@@ -232,26 +239,30 @@ class PythonCodec:
             )
         if self.max_frame not in range(1, 1 << 31):
             raise PluginError(f"{name}.max_frame is {self.max_frame!r}, expected 1 to {(1 << 31) - 1}")
-        needed = ["frame", "request", "error"] + (["with_id"] if self.id_width else [])
+        needed = ["frame", "request", "error"] + (["with_id"] if self.mode == "multiplexed" else [])
         for method in needed:
             if getattr(type(self), method) is getattr(PythonCodec, method):
                 raise PluginError(f"{name} has no method {method!r}")
 
-    def read(self, data: bytes) -> Frame | None:
+    def read(self, data: bytes, peer: Peer) -> Frame | None:
         """``frame``, its result checked.
 
         Raises:
             RemoteProtocolError: of ``frame``.
             LocalProtocolError: the result is none that ``frame`` may give.
         """
-        found = self.frame(data)
+        found = self.frame(data, peer)
         if found is None:
             return None
+        self._check_frame(found, "frame", least=0 if peer.ended and found.kind == "piece" else 1)
+        return found
+
+    def _check_frame(self, found: Any, method: str, least: int) -> None:
         if not isinstance(found, Frame):
-            raise LocalProtocolError(f"{type(self).__name__}.frame gave {found!r}, expected a Frame or None")
+            raise LocalProtocolError(f"{type(self).__name__}.{method} gave {found!r}, expected a Frame")
         width = 8 * self.id_width
         wrong = (
-            (found.size < 1 and f"size {found.size}, expected 1 or more")
+            (found.size < least and f"size {found.size}, expected {least} or more")
             or (found.kind not in _KINDS and f"kind {found.kind!r}, expected one of {', '.join(_KINDS)}")
             or (not isinstance(found.id, int) and f"id {found.id!r}, expected an integer: {_BYTES}")
             or (found.id >> width != 0 and f"id {found.id}, expected one of {width} bits")
@@ -263,20 +274,22 @@ class PythonCodec:
             )
         )
         if wrong:
-            raise LocalProtocolError(f"{type(self).__name__}.frame gave {wrong}")
-        return found
+            raise LocalProtocolError(f"{type(self).__name__}.{method} gave {wrong}")
 
-    def message(self, data: bytes, limit: int) -> native.Message:
-        """What ``native.frame`` says, of this codec."""
+    def message(self, data: bytes, limit: int, peer: Peer | None = None) -> native.Message:
+        """What ``native.frame`` says, of this codec; without a peer nobody is known to have sent it."""
         limit = min(limit, self.max_frame)
         empty = native.Message(0, 0, 0, 0, len(data) + 1, 0, 0, 0, 0, 0)
         try:
-            found = self.read(data)
+            found = self.read(data, peer or Peer())
         except RemoteProtocolError as error:
             return empty._replace(result=-2, error_at=error.offset)
         if found is None:
             return empty._replace(result=1 if len(data) < limit else -3)
         result = -3 if found.size > limit else int(found.size > len(data))
+        return self._told(found, result)
+
+    def _told(self, found: Frame, result: int) -> native.Message:
         return native.Message(
             result,
             _KINDS[found.kind],
@@ -288,15 +301,44 @@ class PythonCodec:
             found.upstream_key,
             0,
             found.id,
+            found.last * native.SAYS_LAST | found.more * native.SAYS_MORE,
         )
 
-    def wrap(self, message: native.Message, frame: bytes, request: Request | None) -> bytes:
+    def judged(self, message: native.Message, frame: bytes, asked: Reply) -> native.Message:
+        """``answer``, its result checked.
+
+        Args:
+            message: what the answer is, without its request.
+            frame: its bytes.
+            asked: of its request.
+        """
+        kind = next(name for name, number in _KINDS.items() if number == message.kind)
+        found = Frame(
+            message.size,
+            kind,  # type: ignore[arg-type]  # it was one of them before
+            int(message.id),
+            Status(message.status),
+            message.timeout_ms,
+            message.context,
+            message.upstream_key,
+            last=bool(message.says & native.SAYS_LAST),
+            more=bool(message.says & native.SAYS_MORE),
+        )
+        judged: Any = self.answer(frame, replace(found), asked)
+        self._check_frame(judged, "answer", least=0)
+        found.status, found.last, found.more = judged.status, judged.last, judged.more
+        return self._told(found, 0)
+
+    def wrap(
+        self, message: native.Message, frame: bytes, request: Request | None, *, ended: bool = False
+    ) -> bytes:
         """A frame as the engine has it.
 
         Args:
             message: what it is.
             frame: its bytes.
             request: what it asks for; None where it is no request, or cannot be read.
+            ended: its sender's end tells where it ends.
         """
         asks = message.kind in {native.KIND_REQUEST, native.KIND_ONEWAY}
         return envelope.pack(
@@ -309,9 +351,24 @@ class PythonCodec:
             else message.timeout_ms,
             context=message.context,
             upstream_key=message.upstream_key,
-            flags=envelope.UNREADABLE if asks and request is None else 0,
+            flags=(envelope.UNREADABLE if asks and request is None else 0) | envelope.ENDED * ended,
+            says=message.says,
+            kept=self.kept(frame) if asks and self.keeps else b"",
             texts=(request.service, request.method, request.version, request.group) if request else None,
         )
+
+    def kept(self, frame: bytes) -> bytes:
+        """``keep``, its result checked.
+
+        Raises:
+            LocalProtocolError: it is not what ``keep`` may give.
+        """
+        kept: Any = self.keep(frame)
+        if not isinstance(kept, bytes) or len(kept) > envelope.KEEP_MAX:
+            raise LocalProtocolError(
+                f"{type(self).__name__}.keep gave {kept!r:.80}, expected at most {envelope.KEEP_MAX} bytes"
+            )
+        return kept
 
     def asked(self, frame: bytes, message: native.Message | None = None) -> Request:
         """``request``, its result checked and completed.
@@ -328,7 +385,7 @@ class PythonCodec:
         if not isinstance(request, Request):
             raise LocalProtocolError(f"{type(self).__name__}.request gave {request!r}, expected a Request")
         if message is None:
-            message = self.message(frame, len(frame))
+            message = self.message(frame, len(frame), Peer("client"))
         request.frame = frame
         request.oneway = message.kind == native.KIND_ONEWAY
         request.protocol = self.name
@@ -345,7 +402,7 @@ class PythonCodec:
         answer: Any = self.response(frame)
         if not isinstance(answer, Answer):
             raise LocalProtocolError(f"{type(self).__name__}.response gave {answer!r}, expected an Answer")
-        answer.status = Status(self.message(frame, len(frame)).status)
+        answer.status = Status(self.message(frame, len(frame), Peer("server")).status)
         answer.frame = frame
         answer.protocol = self.name
         return answer

@@ -7,20 +7,19 @@ import os
 import socket
 
 import pytest
+from bridged import LIMITS, Wire
 
 from protokit import Frame, PythonCodec, Request, native
 from protokit.dataplane.bridge import Bridge, Bridges
 from protokit.logs import Repeated
 from protokit.wire import envelope
 
-LIMITS = {"buffer": 64 << 20, "frame": 1 << 20, "frame_ms": 1000}
-
 
 class Lines(PythonCodec):
     def __init__(self) -> None:
         self.shown = []
 
-    def frame(self, data):
+    def frame(self, data, peer):
         self.shown.append(len(data))
         end = data.find(b"\n")
         return Frame(end + 1, "oneway") if end >= 0 else None
@@ -31,12 +30,12 @@ class Lines(PythonCodec):
     def with_id(self, frame, request_id):
         return frame
 
-    def error(self, status, request_id, context, text):
+    def error(self, reply):
         return b""
 
 
 class Sized(Lines):
-    def frame(self, data):
+    def frame(self, data, peer):
         self.shown.append(len(data))
         return Frame(int.from_bytes(data[:4], "big"), "oneway") if len(data) >= 4 else None
 
@@ -67,44 +66,6 @@ def test_what_cannot_be_opened_leaves_no_descriptor(fault):
             one.close()
 
     asyncio.run(main())
-
-
-class Wire:
-    """A transport that keeps what is written."""
-
-    def __init__(self) -> None:
-        self.written = bytearray()
-        self.reading = True
-        self.closed = ""
-
-    def write(self, data):
-        self.written += data
-
-    def get_write_buffer_size(self):
-        return 0
-
-    def is_closing(self):
-        return bool(self.closed)
-
-    def pause_reading(self):
-        assert self.reading
-        self.reading = False
-
-    def resume_reading(self):
-        assert not self.reading
-        self.reading = True
-
-    def write_eof(self):
-        self.written += b"EOF"
-
-    def close(self):
-        self.closed = self.closed or "close"
-
-    def abort(self):
-        self.closed = "abort"
-
-    def get_extra_info(self, name):
-        return None
 
 
 def bridged(codec, **limits):

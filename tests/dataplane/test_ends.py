@@ -33,7 +33,7 @@ class TestServers:
         assert got(world, client) == b""
         world.batch(("eof", up))
         assert got(world, client) == answer
-        assert world.closed == {up: 0}
+        assert world.closed[up] == 0
         assert world.stat("requests_active") == 0
 
     def test_it_comes_with_the_last_bytes(self, lines, kind):
@@ -85,8 +85,21 @@ class TestServers:
         world.batch(*[("feed", up, rest)] * bool(rest), ("eof", up))
         assert got(world, client) == rest
         assert world.stat("requests_active") == 0
-        assert client not in world.closed
+
+    @pytest.mark.parametrize(
+        ("first", "rest"), [(b"R0.+begins\n", b""), (b"R0.+begins\n", b"rest"), (b"R0.*all\nof it", b"")]
+    )
+    def test_a_client_whose_answer_the_end_has_ended_is_closed_behind_it(self, lines, kind, first, rest):
+        """By the bytes alone it could not tell."""
+        world = made(lines, kind)
+        client, other = world.client(), world.client()
         world.feed(client, b"Q1.=svc m x\n")
+        up = world.only_upstream()
+        world.feed(up, first)
+        world.batch(*[("feed", up, rest)] * bool(rest), ("eof", up))
+        assert got(world, client) == first + rest
+        assert client in world.finished | world.closed.keys()
+        world.feed(other, b"Q1.=svc m x\n")
         assert got(world, world.only_upstream()) == b"Q1.=svc m x\n"
 
     def test_the_end_is_framed_once(self, lines, kind):

@@ -56,7 +56,7 @@ HEAD = struct.Struct(">BIHH")
 
 class Filed(PythonCodec):
     id_bytes = 4
-    def frame(self, data):
+    def frame(self, data, peer):
         if len(data) < HEAD.size:
             return None
         kind, number, mark, size = HEAD.unpack_from(data)
@@ -65,8 +65,8 @@ class Filed(PythonCodec):
         return Request(frame[HEAD.size :].split()[0].decode(), "")
     def with_id(self, frame, request_id):
         return frame[:1] + struct.pack(">I", request_id) + frame[5:]
-    def error(self, status, request_id, context, text):
-        return HEAD.pack(2, request_id, {mark}, len(text.encode())) + text.encode()
+    def error(self, reply):
+        return HEAD.pack(2, reply.id, {mark}, len(reply.text.encode())) + reply.text.encode()
 
 class Pass(Filter):
     async def request(self, request):

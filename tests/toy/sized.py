@@ -38,7 +38,7 @@ def call(number: int, method: str = "echo", payload: bytes = b"", *, kind: str =
 class Sized(PythonCodec):
     reserved_ids = (3,)
 
-    def frame(self, data):
+    def frame(self, data, peer):
         if data[:1] != b"S":
             raise RemoteProtocolError("expected S")
         if data.startswith(BUG):
@@ -79,17 +79,17 @@ class Sized(PythonCodec):
             raise ZeroDivisionError
         return frame[:2] + request_id.to_bytes(8, "big") + frame[10:]
 
-    def error(self, status, request_id, context, text):
-        assert context in {0, 77}
-        return pack("response", request_id, f"!{status.name} {text}".encode())
+    def error(self, reply):
+        assert reply.context in {0, 77}
+        return pack("response", reply.id, f"!{reply.status.name} {reply.text}".encode())
 
     def heartbeat(self, request_id, upstream_key):
         return pack("heartbeat", request_id)
 
     def heartbeat_ack(self, frame):
-        return pack("ack", self.frame(frame).id, frame[HEAD.size :])
+        return pack("ack", HEAD.unpack_from(frame)[2], frame[HEAD.size :])
 
-    def drain(self, context):
+    def drain(self, reply):
         return pack("drain", 0)
 
     def edit(self, frame, request):

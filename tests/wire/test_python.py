@@ -105,9 +105,9 @@ TestUnpadded = conformance(
 
 def test_the_kit_sees_a_codec_that_raises_what_it_must_not():
     class Careless(type(mini.wire)):
-        def frame(self, data):
+        def frame(self, data, peer):
             assert b"\xff" not in data
-            return super().frame(data)
+            return super().frame(data, peer)
 
     suite = conformance(Protocol("careless", Careless()), golden=TestMini.vectors)()
     with pytest.raises(AssertionError):
@@ -121,7 +121,7 @@ def test_a_protocol_says_its_tier():
 
 
 class Least(PythonCodec):
-    def frame(self, data):
+    def frame(self, data, peer):
         return Frame(len(data))
 
     def request(self, frame):
@@ -130,8 +130,8 @@ class Least(PythonCodec):
     def with_id(self, frame, request_id):
         return frame
 
-    def error(self, status, request_id, context, text):
-        return text.encode()
+    def error(self, reply):
+        return reply.text.encode()
 
 
 def test_what_a_codec_need_not_have_is_not_asked_of_it():
@@ -147,7 +147,7 @@ def test_a_drain_signal_may_be_the_operators_choice(optional):
     class Drains(Least):
         optional_drain = optional
 
-        def drain(self, context):
+        def drain(self, reply):
             return b"bye"
 
     assert Protocol("least", Least()).drain == "never"
@@ -195,7 +195,7 @@ def test_without_ids_there_is_no_with_id():
     ],
 )
 def test_a_result_that_cannot_be_is_the_codecs_mistake(result):
-    wire = type("Wrong", (Least,), {"frame": lambda self, data: result})()
+    wire = type("Wrong", (Least,), {"frame": lambda self, data, peer: result})()
     with pytest.raises(LocalProtocolError, match=r"Wrong\.frame gave"):
         wire.ask.frame(b"x")
 
@@ -250,7 +250,7 @@ def test_what_the_engine_builds_says_what_to_build():
     reply = native.error(wire.address, 4, 9, 77, b"why")
     head = envelope.head(reply)
     assert (head.size, head.kind, head.status, head.id, head.context, head.flags) == (
-        51,
+        55,
         3,
         4,
         9,

@@ -59,11 +59,18 @@ static PK_RARE int understood(pk_core *core, pk_conn *c, const uint8_t *data, pk
   return result == PK_OK;
 }
 
+/* Only the server's end told where its answer ends: so its client's connection ends behind it. */
+static void end_client(pk_core *core, const pk_request *r) {
+  pk_conn *client = pk_conn_find(core, r->to.client);
+  if (client != NULL && pk_conn_reads(client)) pk_conn_deafen(core, client);
+}
+
 /* What an answer says besides, or that it is not the first one to its request. 1: it is one of several. */
 static PK_RARE int in_parts(pk_core *core, pk_conn *c, pk_request *r, pk_attempt *a, const uint8_t *data, pk_frame *f) {
   if (f->says & PK_SAYS_LAST) c->leaving |= PK_LEAVE_LAST; /* before anything is tried again */
   /* Where pieces of several messages are mixed the last one says so itself. */
   if ((c->leaving & PK_LEAVE_LAST) && c->codec->mode != PK_MODE_MULTIPLEXED) f->says |= PK_SAYS_LAST;
+  if (f->ended && !(f->says & PK_SAYS_MORE) && c->codec->mode != PK_MODE_MULTIPLEXED) end_client(core, r);
   if (!(f->says & PK_SAYS_MORE) && r->parts == 0) return 0;
   a->answered = !(f->says & PK_SAYS_MORE); /* it is on its slot until the last part */
   pk_parts_answer(core, c, r, a, data, f);
@@ -75,7 +82,7 @@ static void response(pk_core *core, pk_conn *c, const uint8_t *data, pk_frame *f
   pk_attempt *a = answered(core, c, data, f->size, f);
   pk_request *r = a == NULL ? NULL : pk_request_find(core, a->request);
   if (r == NULL) return;
-  if ((f->says | r->parts) != 0 && in_parts(core, c, r, a, data, f)) return;
+  if ((f->says | f->ended | r->parts) != 0 && in_parts(core, c, r, a, data, f)) return;
   if (f->status > PK_STATUS_APP_ERROR) {
     if (pk_request_retry_answer(core, r, a, f->status)) return;
     pk_attempt_end(core, r, a, PK_ATTEMPT_FAILED);

@@ -6,7 +6,7 @@
 
 #include "wire/loaded.h"
 
-enum { SIZE = 4, ID = 8, TIMEOUT = 24, CONTEXT = 28, KEY = 32, KIND = 36, STATUS, FLAGS, TEXTS = 40, HEAD = 48 };
+enum { SIZE = 4, ID = 8, TIMEOUT = 24, CONTEXT = 28, KEY = 32, KIND = 36, STATUS, FLAGS, SAYS, TEXTS = 40, KEPT = 48, HEAD = 52 };
 static const uint8_t magic[4] = {'P', 'K', 'E', '1'};
 
 typedef struct envelope_codec {
@@ -36,10 +36,12 @@ static uint32_t u16(const uint8_t *p) {
   return value;
 }
 
-/* Where the frame begins behind the four texts. */
-static uint32_t payload(const uint8_t *data) {
+/* Where what is kept begins behind the four texts, and the frame behind that. */
+static uint32_t kept(const uint8_t *data) {
   return HEAD + u16(data + TEXTS) + u16(data + TEXTS + 2) + u16(data + TEXTS + 4) + u16(data + TEXTS + 6);
 }
+
+static uint32_t payload(const uint8_t *data) { return kept(data) + u16(data + KEPT); }
 
 /* Never by its bytes: such a protocol is the only one of its listener. */
 static int probe(const pk_codec *c, const uint8_t *data, size_t size) {
@@ -60,6 +62,8 @@ static int frame(const pk_codec *c, const uint8_t *data, size_t size, uint32_t l
   f->kind = data[KIND];
   f->status = data[STATUS];
   f->flags = data[FLAGS];
+  f->says = data[SAYS];
+  f->ended = (f->flags & PK_ENVELOPE_ENDED) != 0;
   f->body = payload(data);
   if (f->flags & PK_ENVELOPE_TOO_LARGE) {
     f->need = f->size; /* of the envelope, which is all that comes of that frame */
@@ -69,7 +73,8 @@ static int frame(const pk_codec *c, const uint8_t *data, size_t size, uint32_t l
     f->error_at = f->timeout_ms;
     return PK_ERR_FORMAT;
   }
-  if (f->kind == 0 || f->kind > PK_KIND_IGNORE || f->status >= PK_STATUS_COUNT || f->body > f->size)
+  int known = f->kind > 0 && f->kind <= PK_KIND_PIECE && f->kind != PK_KIND_GREETING;
+  if (!known || f->says > (PK_SAYS_LAST | PK_SAYS_MORE) || f->status >= PK_STATUS_COUNT || f->body > f->size)
     return PK_ERR_FORMAT;
   if (f->size > limit) return PK_ERR_LIMIT;
   return f->size <= size ? PK_OK : PK_MORE;
@@ -100,8 +105,9 @@ static void patch_id(const pk_codec *c, uint8_t *data, const pk_frame *f, uint64
 }
 
 /* What Python has to build, and what it needs for that. */
-static int build(const pk_frame *f, const void *from, size_t from_size, uint8_t *out, size_t cap) {
-  uint32_t size = HEAD + (uint32_t)from_size;
+static int build(const pk_frame *f, pk_slice keep, const void *from, size_t from_size, uint8_t *out, size_t cap) {
+  uint32_t size = HEAD + keep.size + (uint32_t)from_size;
+  uint16_t keep_size = (uint16_t)keep.size;
   if (cap < size) return PK_ERR_SPACE;
   memset(out, 0, HEAD);
   memcpy(out, magic, sizeof magic);
@@ -112,7 +118,9 @@ static int build(const pk_frame *f, const void *from, size_t from_size, uint8_t 
   out[KIND] = f->kind;
   out[STATUS] = f->status;
   out[FLAGS] = PK_ENVELOPE_BUILD;
-  if (from_size > 0) memcpy(out + HEAD, from, from_size);
+  memcpy(out + KEPT, &keep_size, sizeof keep_size);
+  if (keep.size > 0) memcpy(out + HEAD, keep.data, keep.size);
+  if (from_size > 0) memcpy(out + HEAD + keep.size, from, from_size);
   return (int)size;
 }
 
@@ -122,25 +130,33 @@ static int has(const pk_codec *c, uint32_t feature) {
 
 static int heartbeat(const pk_codec *c, uint64_t id, uint32_t key, uint8_t *out, size_t cap) {
   const pk_frame f = {.kind = PK_KIND_HEARTBEAT, .id = id, .upstream_key = key};
-  return has(c, PK_ENVELOPE_BEATS) ? build(&f, NULL, 0, out, cap) : 0;
+  return has(c, PK_ENVELOPE_BEATS) ? build(&f, (pk_slice){NULL, 0}, NULL, 0, out, cap) : 0;
 }
 
 static int heartbeat_ack(const pk_codec *c, const uint8_t *data, const pk_frame *f, uint8_t *out, size_t cap) {
   pk_frame ack = *f;
   (void)c;
   ack.kind = PK_KIND_HEARTBEAT_ACK;
-  return build(&ack, data + f->body, f->size - f->body, out, cap);
+  return build(&ack, (pk_slice){NULL, 0}, data + f->body, f->size - f->body, out, cap);
 }
 
 static int drain(const pk_codec *c, const pk_reply *r, uint8_t *out, size_t cap) {
   const pk_frame f = {.kind = PK_KIND_DRAIN, .context = r->context};
-  return has(c, PK_ENVELOPE_DRAINS) ? build(&f, NULL, 0, out, cap) : 0;
+  return has(c, PK_ENVELOPE_DRAINS) ? build(&f, r->kept, NULL, 0, out, cap) : 0;
 }
 
 static int error(const pk_codec *c, const pk_reply *r, uint8_t *out, size_t cap) {
   const pk_frame f = {.kind = PK_KIND_RESPONSE, .status = (uint8_t)r->status, .id = r->id, .context = r->context};
   (void)c;
-  return build(&f, r->text.data, r->text.size, out, cap);
+  return build(&f, r->kept, r->text.data, r->text.size, out, cap);
+}
+
+static int keep(const pk_codec *c, const uint8_t *data, size_t size, const pk_frame *f, uint8_t *out, size_t cap) {
+  (void)c, (void)f;
+  size_t from = size < HEAD ? HEAD : kept(data), bytes = size < HEAD ? 0 : u16(data + KEPT);
+  if (size < from + bytes || bytes > cap) return 0;
+  memcpy(out, data + from, bytes);
+  return (int)bytes;
 }
 
 static void free_one(pk_loaded *l) { free(l); }
@@ -158,7 +174,7 @@ uintptr_t pk_envelope_new(const char *name, uint32_t mode, uint32_t id_bytes, co
                         .mode = mode,
                         .id_bytes = id_bytes,
                         .reserved_count = reserved_count,
-                        .reply_max = HEAD + 512,
+                        .reply_max = HEAD + PK_KEEP_MAX + 512,
                         .probe = probe,
                         .frame = frame,
                         .destination = destination,
@@ -168,7 +184,9 @@ uintptr_t pk_envelope_new(const char *name, uint32_t mode, uint32_t id_bytes, co
                         .heartbeat_ack = heartbeat_ack,
                         .drain = drain,
                         .error = error,
-                        .optional_drain = (features & PK_ENVELOPE_DRAINS_IF_ASKED) != 0};
+                        .optional_drain = (features & PK_ENVELOPE_DRAINS_IF_ASKED) != 0,
+                        .keep_max = features & PK_ENVELOPE_KEEPS ? PK_KEEP_MAX : 0,
+                        .keep = features & PK_ENVELOPE_KEEPS ? keep : NULL};
   for (uint32_t i = 0; i < reserved_count && i < 4; i++) e->codec.reserved_ids[i] = reserved_ids[i];
   pk_loaded_begin(&e->loaded, free_one);
   return (uintptr_t)&e->codec;

@@ -8,7 +8,8 @@
  *    4  size of it all       28  context               42  size of method
  *    8  id                   32  upstream key          44  size of version
  *   16  id in the frame      36  kind, status, flags   46  size of group
- *                            39  (zero)                48  these four, then the frame
+ *                            39  says                  48  size of what is kept, (zero)
+ *                                                      52  these five, then the frame
  *
  * Integers are the machine's own. protokit/wire/envelope.py is the other side. */
 #ifndef PK_ENVELOPE_H
@@ -20,11 +21,12 @@ enum {
   PK_ENVELOPE_BUILD = 1,     /* down: no frame yet; the kind says what to build, the payload from what */
   PK_ENVELOPE_WRONG = 2,     /* up: the peer's bytes are not the protocol, at byte `timeout` */
   PK_ENVELOPE_TOO_LARGE = 4, /* up: a frame over the limit, of that kind, id and context */
-  PK_ENVELOPE_UNREADABLE = 8 /* up: where the request wants to go cannot be read */
+  PK_ENVELOPE_UNREADABLE = 8, /* up: where the request wants to go cannot be read */
+  PK_ENVELOPE_ENDED = 16      /* up: the peer's end tells where the message ends */
 };
 
 /* What a codec has beyond what every one must have. */
-enum { PK_ENVELOPE_BEATS = 1, PK_ENVELOPE_DRAINS = 2, PK_ENVELOPE_DRAINS_IF_ASKED = 4 };
+enum { PK_ENVELOPE_BEATS = 1, PK_ENVELOPE_DRAINS = 2, PK_ENVELOPE_DRAINS_IF_ASKED = 4, PK_ENVELOPE_KEEPS = 8 };
 
 /* python { */
 /* The codec of a protocol in Python, held by the caller (loaded.h). 0 when memory is short. */
