@@ -72,9 +72,11 @@ class ProxyProcess:
             stdout=subprocess.PIPE,
             text=True,
         )
+        self.ports: dict[str, int] = {}  # by the listeners' names
         for line in self.process.stdout:
             if "listener" in line:
                 self.port = int(line.split("127.0.0.1:")[1].split()[0])
+                self.ports[line.split()[1]] = self.port
             if "admin" in line:
                 self.admin = line.split()[1]
             if line.startswith("  process"):
@@ -115,6 +117,20 @@ def proxy(tmp_path):
 
     def start(*endpoints: int, **more) -> ProxyProcess:
         running.append(ProxyProcess(tmp_path, list(endpoints), **more))
+        return running[-1]
+
+    yield start
+    for one in running:
+        one.stop()
+
+
+@pytest.fixture(scope="module")
+def standing_proxy(tmp_path_factory):
+    """As ``proxy``, for one that stays up for all tests of a file."""
+    running: list[ProxyProcess] = []
+
+    def start(*endpoints: int, **more) -> ProxyProcess:
+        running.append(ProxyProcess(tmp_path_factory.mktemp("proxy"), list(endpoints), **more))
         return running[-1]
 
     yield start

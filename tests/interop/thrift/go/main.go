@@ -187,6 +187,9 @@ func call(name, port, wire string) (any, error) {
 	case "after-undeclared":
 		_, err := client.Breaks(ctx)
 		return after(client, err)
+	case "after-nothing":
+		err := client.Nothing(ctx)
+		return after(client, err)
 	case "after-slow":
 		_, err := client.Slow(ctx, 2000)
 		return after(client, err)

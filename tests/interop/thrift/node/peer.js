@@ -35,6 +35,7 @@ function serve() {
           return thrift.createMultiplexServer(processor, options);
         })()
       : thrift.createServer(Echo, service, options);
+  server.on("error", () => {}); // else a connection that is reset ends the process
   server.listen(Number(port), "127.0.0.1", () => console.log(`READY ${port}`));
 }
 
@@ -91,6 +92,7 @@ const CASES = {
   many,
   "after-declared": () => after((client) => client.fails("not today")),
   "after-undeclared": () => after((client) => client.breaks()),
+  "after-nothing": () => after((client) => client.nothing()),
   "after-slow": () => after((client) => client.slow(2000)),
 };
 

@@ -134,6 +134,7 @@ CASES = {
     "many": many,
     "after-declared": lambda port, wire: after(port, wire, lambda c: c.fails("not today")),
     "after-undeclared": lambda port, wire: after(port, wire, lambda c: c.breaks()),
+    "after-nothing": lambda port, wire: after(port, wire, lambda c: c.nothing()),
     "after-slow": lambda port, wire: after(port, wire, lambda c: c.slow(2000)),
 }
 

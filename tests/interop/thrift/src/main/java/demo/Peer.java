@@ -172,6 +172,7 @@ public class Peer {
       case "many": return many();
       case "after-declared": return after(c -> c.fails("not today"));
       case "after-undeclared": return after(c -> c.breaks());
+      case "after-nothing": return after(c -> c.nothing());
       case "after-slow": return after(c -> c.slow(2000));
       default: throw new IllegalArgumentException(name);
     }

@@ -1,0 +1,118 @@
+"""What Thrift's callers see of the proxy, and what of the declaration is Thrift's own."""
+
+import asyncio
+
+import pytest
+from protokit_thrift import ONEWAY, binary, compact, header
+
+import protokit
+
+PLAIN = {"thrift": binary().wire, "thrift-compact": compact().wire, "thrift-header": header().wire}
+
+
+def called(name, method, seqid, body=b"\0", kind=1):
+    """A call in one of the forms."""
+    wire = PLAIN[name]
+    form = {"form": {"type": kind, "version": 1}} if name == "thrift-compact" else {"type": kind}
+    head = {"flags": 0, "number": seqid, "protocol": 0, "transforms": 0, "info": b"\0\0"}
+    values = {"seqid": seqid, "name": method.encode(), "body": body, **form}
+    return wire.build(values | (head if name == "thrift-header" else {}))
+
+
+@pytest.mark.parametrize("name", PLAIN)
+@pytest.mark.parametrize("service", ["Echo", "a.b.Echo"])
+def test_a_name_with_a_colon_is_service_and_method(name, service):
+    message = PLAIN[name].message(called(name, f"{service}:say:it", 1))
+    assert (message.service, message.method) == (service, "say:it")
+    message = PLAIN[name].message(called(name, "say", 1))
+    assert (message.service, message.method) == ("say", "say")
+
+
+@pytest.mark.parametrize("declare", [binary, compact, header])
+def test_one_way_methods_can_be_named(declare):
+    name = declare().name
+    wire = declare("mine", {"note"}).wire
+    kinds = [wire.message(called(name, method, 1)).kind for method in ("note", "noted", "Echo:note")]
+    assert kinds == ["oneway", "request", "request"]
+    assert PLAIN[name].message(called(name, "noted", 1, kind=ONEWAY)).kind == "oneway"
+
+
+def through_a_proxy(tmp_path, name, sent, count):
+    """Methods, ids and statuses of answers to calls that are sent at once; only ``good`` has a route."""
+    wire = PLAIN[name]
+
+    async def answers(reader, found, until):
+        data = b""
+        while len(found) < until:
+            try:
+                message = wire.message(data)
+            except EOFError:
+                chunk = await reader.read(65536)
+                if not chunk:
+                    return
+                data += chunk
+                continue
+            found.append(message)
+            data = data[message.size :]
+
+    async def serve(reader, writer):
+        data = b""
+        while chunk := await reader.read(65536):
+            data += chunk
+            while data:
+                try:
+                    message = wire.message(data)
+                except EOFError:
+                    break
+                data = data[message.size :]
+                form = {"form": {"type": 2, "version": 1}} if name == "thrift-compact" else {"type": 2}
+                writer.write(wire.build({**message.fields, **form, "kind": 0, "body": b""}))
+        writer.close()
+
+    async def run():
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        config = tmp_path / "proxy.yaml"
+        config.write_text(f"""
+listeners: [{{name: in, bind: "127.0.0.1:0", protocol: {name}, routes: main}}]
+routes: [{{name: main, rules: [{{match: {{method: good}}, cluster: all}}]}}]
+clusters: [{{name: all, endpoints: ["127.0.0.1:{server.sockets[0].getsockname()[1]}"]}}]
+""")
+        found = []
+        async with protokit.Proxy(str(config)) as proxy:
+            reader, writer = await asyncio.open_connection(*proxy.addresses["in"])
+            writer.write(sent)
+            await answers(reader, found, count)
+            writer.close()
+            await writer.wait_closed()
+        server.close()
+        return [(bytes(one.fields.name).decode(), one.fields.seqid, one.status.name) for one in found]
+
+    return asyncio.run(asyncio.wait_for(run(), 30))
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_calls_that_are_sent_at_once_are_answered_in_their_order(tmp_path, name):
+    sent = [("good", 1), ("Echo:bad", 1 << 31), ("good", 0), ("Echo:good", 7), ("bad", 300), ("good", 7)]
+    found = through_a_proxy(tmp_path, name, b"".join(called(name, *one) for one in sent), len(sent))
+    wanted = [(method, seqid, "OK") for method, seqid in sent]
+    wanted[1] = ("bad", 1 << 31, "NO_SERVICE")
+    wanted[4] = ("bad", 300, "NO_SERVICE")
+    assert found == wanted
+
+
+@pytest.mark.parametrize(
+    ("hex", "status"),
+    [
+        ("0000001a 80010003 00000001 78 00000001 0b 0001 00000000 08 0002 0000000700", "BAD_REQUEST"),
+        ("00000014 80010003 00000001 78 00000001 08 0002 00000001 00", "NO_SERVICE"),
+        ("0000000e 80010003 00000001 78 00000001 00", "INTERNAL"),
+        ("0000000e 80010002 00000001 78 00000001 00", "OK"),
+        ("00000015 80010002 00000001 78 00000001 08 0000 00000001 00", "OK"),
+        ("00000012 80010002 00000001 78 00000001 0c 0003 00 00", "APP_ERROR"),
+    ],
+)
+def test_what_an_answer_says(hex, status):  # noqa: A002  # it is
+    data = bytes.fromhex(hex)
+    data = (len(data) - 4).to_bytes(4, "big") + data[4:]
+    message = PLAIN["thrift"].message(data)
+    assert message.status.name == status
