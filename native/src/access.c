@@ -32,9 +32,17 @@ int pk_codec_greeting(uintptr_t codec, uint32_t step, uint32_t context, uint8_t 
   return step < pk_codec_greeting_steps(codec) ? c->greeting(c, step, context, NULL, NULL, out, cap) : 0;
 }
 
+uint32_t pk_codec_state_size(uintptr_t codec) { return codec_at(codec)->state_size; }
+
 pk_message_info pk_codec_frame(uintptr_t codec, const uint8_t *data, size_t size, uint32_t limit, uint32_t from) {
-  pk_frame f = {.from = (uint8_t)from};
-  int result = pk_frame_alone(codec_at(codec), data, size, limit, &f);
+  return pk_codec_frame_on(codec, data, size, limit, from, NULL);
+}
+
+pk_message_info pk_codec_frame_on(uintptr_t codec, const uint8_t *data, size_t size, uint32_t limit, uint32_t from,
+                                  uint8_t *state) {
+  pk_frame f = {.from = (uint8_t)from, .need = (uint32_t)size + 1, .state = state};
+  const pk_codec *c = codec_at(codec);
+  int result = c->state_size > 0 && state != NULL ? c->frame(c, data, size, limit, &f) : pk_frame_alone(c, data, size, limit, &f);
   pk_message_info info = {result,       f.kind,    f.status,       f.size,     f.need,
                           f.timeout_ms, f.context, f.upstream_key, f.error_at, f.id, f.says, PK_NO_ID, 0};
   if (pk_codec_id_max(codec) == 0) return info;

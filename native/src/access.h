@@ -42,6 +42,10 @@ uint32_t pk_codec_greeting_steps(uintptr_t codec);
 uint32_t pk_codec_greeting_server(uintptr_t codec);
 int pk_codec_greeting(uintptr_t codec, uint32_t step, uint32_t context, uint8_t *out, size_t cap);
 pk_message_info pk_codec_frame(uintptr_t codec, const uint8_t *data, size_t size, uint32_t limit, uint32_t from);
+/* The same on a connection that has this state: pk_codec_state_size bytes, 0 in the beginning. */
+pk_message_info pk_codec_frame_on(uintptr_t codec, const uint8_t *data, size_t size, uint32_t limit, uint32_t from,
+                                  uint8_t *state);
+uint32_t pk_codec_state_size(uintptr_t codec);
 pk_destination_info pk_codec_destination(uintptr_t codec, const uint8_t *data, size_t size);
 int pk_codec_headers(uintptr_t codec, const uint8_t *data, size_t size, pk_header_info *out,
                      uint32_t max);

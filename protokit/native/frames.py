@@ -304,6 +304,35 @@ def frame(
         side: who sent it, ``client`` or ``server``; None where that is not known.
     """
     info = lib.pk_codec_frame(codec, data, len(data) if size is None else size, limit, SIDES.index(side))
+    return _message(codec, data, info)
+
+
+class Framing:
+    """Framing of one direction of a connection, which goes on where it stopped.
+
+    Args:
+        codec: its address.
+        side: whose frames they are.
+    """
+
+    def __init__(self, codec: int, side: str | None = None) -> None:
+        self.codec = codec
+        self.side = SIDES.index(side)
+        self.state = ffi.new("uint8_t[]", max(state_size(codec), 1))
+
+    def frame(self, data: Any, limit: int = 8 << 20) -> Message:
+        """Frame the first message of what has come of it; after ``PK_MORE`` the same with more bytes."""
+        given = data if isinstance(data, ffi.CData) else ffi.from_buffer(data)
+        info = lib.pk_codec_frame_on(self.codec, given, len(data), limit, self.side, self.state)
+        return _message(self.codec, data, info)
+
+
+def state_size(codec: int) -> int:
+    """Bytes that framing keeps of each direction of a connection."""
+    return int(lib.pk_codec_state_size(codec))
+
+
+def _message(codec: int, data: Any, info: Any) -> Message:
     request_id: Id = info.id
     if info.id_at != NONE:
         request_id = bytes(data[info.id_at : info.id_at + info.id_size])

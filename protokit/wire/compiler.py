@@ -12,7 +12,17 @@ from protokit.wire import views
 from protokit.wire.framing import Framing
 from protokit.wire.ids import FORMS
 from protokit.wire.inside import Nested
-from protokit.wire.layout import Binary, Expression, Field, Node, readings_of
+from protokit.wire.layout import (
+    Binary,
+    Delimited,
+    Expression,
+    Field,
+    Integers,
+    Node,
+    Varint,
+    readings_of,
+    walk,
+)
 from protokit.wire.readings import views_of
 from protokit.wire.shapes import Tree, shapes, value_told
 from protokit.wire.texts import NOWHERE, form_of
@@ -180,6 +190,12 @@ class _Compiler(Framing):
         self.here(*over)
         self.memo = before
 
+    def resumes(self) -> bool:
+        """Whether framing has to remember where it stopped, or look for what comes late again and again."""
+        nodes = walk(self.nodes)
+        varints = sum(isinstance(node, Varint) for node in nodes)
+        return varints > 1 or any(isinstance(node, Delimited | Integers) for node in nodes)
+
     # The image.
 
     def image(self, about: Image) -> bytes:
@@ -268,7 +284,7 @@ class _Compiler(Framing):
             *ranges,
             *self.app,
             answers,
-            0,
+            int(self.resumes()),
             keep,
             keep_own,
             *inside,

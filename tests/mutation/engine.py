@@ -40,6 +40,27 @@ MUTANTS = (
         "::test_an_answer_is_waited_for_as_long_as_its_request_though_a_second_attempt_was_due_before",
     ),
     Mutant(
+        "a delimiter is looked for from the start for every byte",
+        "declared_run.c",
+        "          if (size >= least) m->sought = (uint32_t)(size - least) + 1;\n",
+        "",
+        "tests/wire/test_resuming.py::test_a_delimiter_is_looked_for_in_new_bytes_alone",
+    ),
+    Mutant(
+        "a delimiter that comes in pieces is passed over",
+        "declared_run.c",
+        "m->sought = (uint32_t)(size - least) + 1;",
+        "m->sought = (uint32_t)(size - at);",
+        "tests/wire/test_resuming.py::test_a_delimiter_that_comes_in_pieces_is_found",
+    ),
+    Mutant(
+        "framing begins again after every stop",
+        "declared_run.c",
+        "s = (stop){*failed + 1, (uint32_t)m->at",
+        "s = (stop){0, (uint32_t)m->at",
+        "tests/wire/test_resuming.py::test_lengths_in_an_array_are_added_up_once",
+    ),
+    Mutant(
         "a delayed request's bytes are kept twice for its filters",
         "filter.c",
         "(r->held == NULL && pk_request_hold(",

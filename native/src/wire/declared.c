@@ -187,7 +187,8 @@ static void unload(declared *d) {
 static void unload_one(pk_loaded *l) { unload((declared *)(void *)l); }
 
 int pk_declared_is(const pk_codec *codec) {
-  return codec->frame == pk_declared_frame || codec->frame == pk_declared_frame_named;
+  return codec->frame == pk_declared_frame || codec->frame == pk_declared_frame_named ||
+         codec->frame == pk_declared_frame_on;
 }
 
 const pk_codec *pk_declared_new(const void *image, size_t size, const char **why) {
@@ -208,6 +209,11 @@ const pk_codec *pk_declared_new(const void *image, size_t size, const char **why
   d->id_form = forms[p->id_bytes] != 0 && !p->id_little ? forms[p->id_bytes]
                                                         : (uint8_t)(PK_PLACE_OTHER | p->id_little);
   pk_declared_quicken(d);
+  for (uint32_t pc = p->frame; pc < p->insns.count && d->insns[pc].op != PK_I_END; pc++) { /* more than it does, never fewer */
+    const pk_insn *n = &d->insns[pc];
+    uint32_t last = n->op == PK_I_UVAR && (uint32_t)n->i > n->a ? (uint32_t)n->i : n->a;
+    if (last + 2 > d->registers) d->registers = last + 2;
+  }
   d->far = p->tested > 16;
   for (uint32_t pc = p->keep_own; pc < p->insns.count && d->insns[pc].op != PK_I_END; pc++)
     if (d->insns[pc].op == PK_I_OWN) d->keeps |= (uint8_t)(1u << d->insns[pc].i / 2);
@@ -226,7 +232,10 @@ const pk_codec *pk_declared_new(const void *image, size_t size, const char **why
                         .reserved_count = p->reserved_count,
                         .reply_max = p->reply_max,
                         .probe = probe,
-                        .frame = p->id_max > 0 ? pk_declared_frame_named : pk_declared_frame,
+                        .frame = p->resumes       ? pk_declared_frame_on
+                                 : p->id_max > 0 ? pk_declared_frame_named
+                                                 : pk_declared_frame,
+                        .state_size = pk_declared_state_size(d),
                         .destination = destination,
                         .next_header = next_header,
                         .patch_id = p->id_max > 0 ? NULL : pk_declared_patch_id,

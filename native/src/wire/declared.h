@@ -84,6 +84,7 @@ typedef struct declared {
   uint8_t far; /* tests look behind the first 16 bytes */
   uint64_t mask_a, mask_b; /* the bytes that tests look at, of the first 16 */
   uint8_t id_form;
+  uint32_t registers; /* that framing may write */
   uint8_t keeps; /* pairs of pk_frame.own that keep_own reads, bit by bit */
 } declared;
 
@@ -95,6 +96,8 @@ typedef struct machine {
   uint64_t stepped; /* steps that have run, bit by bit */
   pk_slice s[512];
   uint8_t *kept, *kept_end; /* where what is kept is put */
+  uint64_t at;     /* where a program begins, and where it stopped for more bytes */
+  uint32_t sought; /* from there: no delimiter begins in so many bytes */
 } machine;
 
 static inline uint64_t big(const uint8_t *p, uint32_t bytes) {
@@ -197,6 +200,10 @@ int pk_declared_frame_fully(const declared *d, const uint8_t *data, size_t size,
 int pk_declared_frame_as(const declared *d, machine *m, const uint8_t *data, size_t size, uint32_t limit, int how,
                          pk_frame *f);
 
+/* Bytes that framing keeps of a connection (pk_codec.state_size), and whether it is in the middle of a frame. */
+uint32_t pk_declared_state_size(const declared *d);
+int pk_declared_is_stopped(const pk_frame *f);
+
 /* Of the registers of a frame that was run. */
 uint32_t pk_declared_checksum(const declared *d, const pk_program_checksum *c, const machine *m, const uint8_t *data);
 
@@ -206,6 +213,9 @@ void pk_declared_quicken(declared *d);
 /* pk_codec.frame: by shape or program; and where ids are byte strings. */
 int pk_declared_frame(const pk_codec *codec, const uint8_t *data, size_t size, uint32_t limit, pk_frame *f);
 int pk_declared_frame_named(const pk_codec *codec, const uint8_t *data, size_t size, uint32_t limit, pk_frame *f);
+
+/* The same where framing goes on where it stopped. */
+int pk_declared_frame_on(const pk_codec *codec, const uint8_t *data, size_t size, uint32_t limit, pk_frame *f);
 
 /* pk_codec.patch_id and splice_id. */
 void pk_declared_patch_id(const pk_codec *codec, uint8_t *data, const pk_frame *f, uint64_t id);

@@ -21,10 +21,11 @@ uint32_t pk_declared_checksum(const declared *d, const pk_program_checksum *c, c
     return code;                   \
   } while (0)
 
-int pk_declared_run(const declared *d, uint32_t pc, machine *m, const uint8_t *data, uint64_t size, uint64_t limit,
-                    int how, pk_frame *f, pk_destination *out, headers *h, uint32_t *failed) {
+/* From `pc` and m->at; where it stops for more bytes, m->at says how far it came. */
+static int run_on(const declared *d, uint32_t pc, machine *m, const uint8_t *data, uint64_t size, uint64_t limit,
+                  int how, pk_frame *f, pk_destination *out, headers *h, uint32_t *failed) {
   int64_t *r = m->r;
-  uint64_t at = 0;
+  uint64_t at = m->at;
   m->stepped = 0;
   for (;; pc++) {
     const pk_insn *n = &d->insns[pc];
@@ -33,8 +34,7 @@ int pk_declared_run(const declared *d, uint32_t pc, machine *m, const uint8_t *d
         if (at + (uint32_t)n->i > size) {
           if (at + (uint32_t)n->i > limit) FAIL(PK_ERR_LIMIT, at);
           f->need = (uint32_t)(at + (uint32_t)n->i);
-          *failed = pc;
-          return PK_MORE;
+          goto more;
         }
         break;
       case PK_I_SKIP: at += (uint32_t)n->i; break;
@@ -71,8 +71,7 @@ int pk_declared_run(const declared *d, uint32_t pc, machine *m, const uint8_t *d
         if ((uint64_t)count > (at < limit ? limit - at : 0) / bytes) FAIL(PK_ERR_LIMIT, at);
         if (at + (uint64_t)count * bytes > size) {
           f->need = (uint32_t)(at + (uint64_t)count * bytes);
-          *failed = pc;
-          return PK_MORE;
+          goto more;
         }
         for (int64_t i = 0; i < count; i++, at += bytes) {
           uint64_t raw = n->c & LITTLE ? little(data + at, bytes) : big(data + at, bytes);
@@ -89,15 +88,16 @@ int pk_declared_run(const declared *d, uint32_t pc, machine *m, const uint8_t *d
         const pk_program_delimiter *u = &d->delimiters[n->i];
         pk_slice by = d->literals[u->literal];
         uint64_t most = at + u->max + by.size, seen = size < most ? size : most;
-        const uint8_t *found = at < seen ? pk_declared_find(data + at, data + seen, by) : NULL;
+        const uint8_t *found = at < seen ? pk_declared_find(data + at + m->sought, data + seen, by) : NULL;
+        m->sought = 0;
         if (found == NULL) {
           if (seen == most) FAIL(PK_ERR_LIMIT, at);
           if (size + 1 > limit) FAIL(PK_ERR_LIMIT, at);
           uint64_t least = at + by.size;
           if (least > limit) FAIL(PK_ERR_LIMIT, at);
           f->need = (uint32_t)(size + 1 > least ? size + 1 : least);
-          *failed = pc;
-          return PK_MORE;
+          if (size >= least) m->sought = (uint32_t)(size - least) + 1;
+          goto more;
         }
         r[n->a] = (int64_t)at;
         r[n->a + 1] = found - (data + at);
@@ -111,8 +111,7 @@ int pk_declared_run(const declared *d, uint32_t pc, machine *m, const uint8_t *d
           if (at + i >= size) {
             if (at + i >= limit) FAIL(PK_ERR_LIMIT, at);
             f->need = (uint32_t)(at + i + 1);
-            *failed = pc;
-            return PK_MORE;
+            goto more;
           }
           uint8_t byte = data[at + i];
           v |= (uint64_t)(byte & 0x7f) << (7 * i);
@@ -137,8 +136,7 @@ int pk_declared_run(const declared *d, uint32_t pc, machine *m, const uint8_t *d
           if (at + i >= size) {
             if (at + literal.size > limit) FAIL(PK_ERR_LIMIT, at);
             f->need = (uint32_t)(at + literal.size);
-            *failed = pc;
-            return PK_MORE;
+            goto more;
           }
           if (data[at + i] != literal.data[i]) FAIL(n->b ? PK_ERR_MAGIC : PK_ERR_FORMAT, at + i);
         }
@@ -164,8 +162,7 @@ int pk_declared_run(const declared *d, uint32_t pc, machine *m, const uint8_t *d
       case PK_I_HERE:
         if (at > size) {
           f->need = (uint32_t)at;
-          *failed = pc;
-          return PK_MORE;
+          goto more;
         }
         break;
       case PK_I_WHOLE:
@@ -173,8 +170,7 @@ int pk_declared_run(const declared *d, uint32_t pc, machine *m, const uint8_t *d
         if (at > limit) FAIL(PK_ERR_LIMIT, 0);
         if (at > size) {
           f->need = (uint32_t)at;
-          *failed = pc;
-          return PK_MORE;
+          goto more;
         }
         break;
       case PK_I_VERIFY: {
@@ -265,6 +261,57 @@ int pk_declared_run(const declared *d, uint32_t pc, machine *m, const uint8_t *d
       }
     }
   }
+more:
+  m->at = at;
+  *failed = pc;
+  return PK_MORE;
+}
+
+int pk_declared_run(const declared *d, uint32_t pc, machine *m, const uint8_t *data, uint64_t size, uint64_t limit,
+                    int how, pk_frame *f, pk_destination *out, headers *h, uint32_t *failed) {
+  m->at = m->sought = 0;
+  return run_on(d, pc, m, data, size, limit, how, f, out, h, failed);
+}
+
+/* Where framing stopped in a frame: at the head of a connection's state, its registers behind it. */
+typedef struct stop {
+  uint32_t next; /* the instruction, + 1; 0: in front of a frame */
+  uint32_t at, sought, body;
+} stop;
+
+uint32_t pk_declared_state_size(const declared *d) {
+  return d->program->resumes ? (uint32_t)sizeof(stop) + 8 * d->registers : 0;
+}
+
+int pk_declared_is_stopped(const pk_frame *f) {
+  stop s = {0};
+  if (f->state != NULL) memcpy(&s, f->state, sizeof s);
+  return s.next != 0;
+}
+
+/* The frame from where it was left, or from its start; what came of it is remembered. */
+static int go_on(const declared *d, machine *m, const uint8_t *data, size_t size, uint32_t limit, int how, pk_frame *f,
+                 uint32_t *failed) {
+  uint8_t *state = f->state;
+  stop s;
+  if (state == NULL || !d->program->resumes) return pk_declared_run(d, d->program->frame, m, data, size, limit, how, f, NULL, NULL, failed);
+  memcpy(&s, state, sizeof s);
+  if (s.next != 0) {
+    memcpy(m->r, state + sizeof s, 8 * d->registers);
+    f->body = s.body;
+    m->at = s.at;
+    m->sought = s.sought;
+  } else {
+    m->at = m->sought = 0;
+  }
+  int result = run_on(d, s.next != 0 ? s.next - 1 : d->program->frame, m, data, size, limit, how, f, NULL, NULL, failed);
+  s = (stop){0};
+  if (result == PK_MORE) {
+    s = (stop){*failed + 1, (uint32_t)m->at, m->sought, f->body};
+    memcpy(state + sizeof s, m->r, 8 * d->registers);
+  }
+  memcpy(state, &s, sizeof s);
+  return result;
 }
 
 /* Whether the frame ends with the bytes that were missed there: a trailer of fixed size. */
@@ -292,7 +339,7 @@ int pk_declared_frame_as(const declared *d, machine *m, const uint8_t *data, siz
   f->own[0] = f->own[2] = UINT32_MAX; /* what the program does not say is not there */
   f->body = PK_NO_ID;
   if (d->program->id_max > 0) f->id_span = (pk_span){PK_NO_ID, 0};
-  int result = pk_declared_run(d, d->program->frame, m, data, size, limit, how, f, NULL, NULL, &failed);
+  int result = go_on(d, m, data, size, limit, how, f, &failed);
   if (result == PK_ERR_LIMIT || result == PK_ERR_FORMAT) {
     uint32_t wrong_at = f->error_at;
     uint32_t wrong = failed;

@@ -245,7 +245,8 @@ typedef struct pk_program {
       checksums, operands, replies, tests, shapes, counters, parts;
   uint32_t app_map, app_text; /* an answer whose map's one key has that text (a literal) is an application
                                  error; PK_NOWHERE: the program says which are */
-  uint32_t answers, unused;   /* the headers of answers, by the frame's registers; PK_NOWHERE: they have none */
+  uint32_t answers;  /* the headers of answers, by the frame's registers; PK_NOWHERE: they have none */
+  uint32_t resumes;  /* framing goes on where it stopped */
   uint32_t keep;     /* what is kept, of a frame that was run; PK_NOWHERE: nothing */
   uint32_t keep_own; /* the same from pk_frame.own, or PK_NOWHERE */
   /* Where an id is no field, but stands in a section (its register): what counts it there. */
