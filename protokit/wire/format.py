@@ -30,6 +30,7 @@ from protokit.wire.readings import unreadable_is_absent
 from protokit.wire.replies import TEXT_MAX, Greeting, Rendering, Replies, can_set, field_path, kept_node
 from protokit.wire.requested import Parts
 from protokit.wire.sides import SIDE
+from protokit.wire.unbuilt import unbuilt
 from protokit.wire.vocabulary import UVar, varint
 
 if TYPE_CHECKING:
@@ -92,7 +93,8 @@ class WireFormat:
         reserved_ids: never issued upstream.
         greeting: what peers say before requests.
         mode: ``multiplexed``, ``ordered``, ``pingpong``, or ``pinned``: with ids that must stay as they are,
-            so that each client has an upstream connection of its own.
+            so that each client has an upstream connection of its own. In ``ordered`` and ``pingpong`` an
+            id only comes back as it was.
 
     Raises:
         DeclarationError: something in it cannot be compiled; it names the field and what to use instead.
@@ -142,10 +144,19 @@ class WireFormat:
         bytes_id = id if isinstance(id, ByteId) else ByteId((), None, None)
         ids = () if id is None else id if isinstance(id, tuple | list) else (id,)
         ids = () if bytes_id.view is not None else bytes_id.fields or ids
-        if not ids and bytes_id.view is None and mode in {"multiplexed", "pinned"}:
-            raise DeclarationError(f"mode {mode!r} needs an id: id=this.NAME")
-        if not 1 <= len(self.variants) <= 255 or len(self.reserved_ids) > 4:
-            raise DeclarationError("a format has 1 to 255 variants, and at most 4 reserved ids")
+        has_id = bool(ids) or bytes_id.view is not None
+        if not has_id and mode in {"multiplexed", "pinned"}:
+            raise DeclarationError(
+                f"mode={mode!r} needs an id: write id=this.NAME, or mode='ordered' or 'pingpong' where "
+                "answers come in the requests' order"
+            )
+        if not 1 <= len(self.variants) <= 255:
+            raise DeclarationError(
+                f"variants: {len(self.variants)} were given; there are 1 to 255, and ({{}},) is the one of "
+                "most formats"
+            )
+        if len(self.reserved_ids) > 4:
+            raise DeclarationError(f"reserved_ids: {len(self.reserved_ids)} were given; there are 4 at most")
         self.greeting = greeting
         if greeting is not None:
             self._check_greeting(greeting)
@@ -423,6 +434,7 @@ class WireFormat:
 
     def _unsealed(self, values: Mapping[str, Any], side: str | None = None) -> bytes:
         number = native.SIDES.index(side) or int(values.get(SIDE) or 0)
+        complete = dict(values)
         try:
             complete = _complete(self.declaration, {**values, SIDE: number}, number)
             _count(self.declaration, complete)
@@ -431,7 +443,8 @@ class WireFormat:
                     views.set_at(complete, checksum.path, 0)
             return bytes(self._reference.build(complete, **{SIDE: number}))
         except (construct.ConstructError, KeyError, TypeError, ValueError) as error:
-            raise LocalProtocolError(f"the frame cannot be built: {error}") from error
+            why = unbuilt(error, self.declaration, complete)
+            raise LocalProtocolError(f"the frame cannot be built: {why}") from error
 
     def edit(
         self, data: bytes, edits: Sequence[tuple[int, str, str | None]], side: str | None = "client"

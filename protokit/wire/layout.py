@@ -300,7 +300,7 @@ class _Reader:
     """Reads subconstructs into nodes; ``known`` are the paths so far, for references that dangle."""
 
     def __init__(self) -> None:
-        self.known: set[FieldPath] = set()
+        self.known: dict[FieldPath, None] = {}  # in the order of the frame
         self.named: set[FieldPath] = set()
 
     def check(self, expression: Expression, at: FieldPath) -> Expression:
@@ -310,10 +310,17 @@ class _Reader:
             )
         for path in fields_of(expression):
             if path not in self.known:
-                raise _refuse(at, f"this.{show(path)} is not a field in front of it")
+                raise _refuse(at, f"this.{show(path)} is not a field in front of it; {self.there()}")
             if path in self.named:
                 raise _refuse(at, f"this.{show(path)} is mapped to names; compute with the plain integer")
         return expression
+
+    def there(self) -> str:
+        """The fields so far, as a person reads them."""
+        names = [show(path) for path in self.known if not path[-1].startswith("#")]
+        if not names:
+            return "there is none"
+        return f"there are {', '.join(names[:12])}{' ...' if len(names) > 12 else ''}"
 
     def expression(self, value: Any, scope: FieldPath, at: FieldPath) -> Expression:
         return self.check(resolve(value, scope, at), at)
@@ -347,7 +354,7 @@ class _Reader:
         if read is None:
             raise _refuse(path, f"{type(subcon).__name__} is not in the vocabulary. {_hint(subcon)}")
         nodes: tuple[Node, ...] = read(self, subcon, scope, path)
-        self.known.add(path)
+        self.known[path] = None
         return nodes
 
     def integer(self, subcon: Any, scope: FieldPath, path: FieldPath) -> tuple[Node, ...]:  # noqa: ARG002
@@ -382,7 +389,7 @@ class _Reader:
         for name, size in sizes:
             shift -= size
             fields.append((name, shift, size))
-            self.known.add(name)
+            self.known[name] = None
         return (Bits(total // 8, tuple(fields)),)
 
     def const(self, subcon: Any, scope: FieldPath, path: FieldPath) -> tuple[Node, ...]:  # noqa: ARG002
@@ -396,7 +403,7 @@ class _Reader:
             raise _refuse(path, "Prefixed holds GreedyBytes; lay structs out with Bytes and a view")
         size = (*path, "size")
         front = self.node(subcon.lengthfield, scope, size)
-        self.known.discard(size)  # it has no name
+        self.known.pop(size)  # it has no name
         length: Expression = Field(size)
         if subcon.includelength:
             if not isinstance(front[0], Integer):
@@ -414,15 +421,27 @@ class _Reader:
         key = self.expression(subcon.keyfunc, scope, path)
         if subcon.default is construct.Pass:
             raise _refuse(path, "a Switch without default lets unknown keys through; add default=Error")
+        for value in subcon.cases:
+            if not isinstance(value, int):
+                raise _refuse(
+                    path,
+                    f"the case {value!r} of a Switch is no integer; name cases by the numbers on the wire",
+                )
         cases = tuple((int(value), self.node(case, scope, path)) for value, case in subcon.cases.items())
         wrong = isinstance(subcon.default, type(construct.Error))
         default = None if wrong else self.node(subcon.default, scope, path)
         return (Choice(path, key, cases, default),)
 
     def array(self, subcon: Any, scope: FieldPath, path: FieldPath) -> tuple[Node, ...]:
-        (item,) = self.node(subcon.subcon, scope, (*path, "item"))
-        if not isinstance(item, Integer):
-            raise _refuse(path, "an Array holds integers, the lengths of Chunks")
+        items = self.node(subcon.subcon, scope, (*path, "item"))
+        item = items[0] if len(items) == 1 else None
+        if not isinstance(item, Integer) or item.path != (*path, "item"):
+            raise _refuse(
+                path,
+                "an Array holds integers, the lengths of Chunks; it was given a "
+                f"{type(subcon.subcon).__name__}. For rows of fields declare the bytes that hold them, and "
+                "read those with a view or a step",
+            )
         count = self.expression(subcon.count, scope, path)
         return (Integers(path, count, item.width, item.little, item.signed),)
 

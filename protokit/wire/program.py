@@ -23,6 +23,7 @@ from protokit.wire.layout import (
     Size,
     readings_of,
     show,
+    written,
 )
 from protokit.wire.readings import views_of
 
@@ -222,9 +223,14 @@ class Program:
         for side in (left, right):
             wide = isinstance(side, Field) and self.widths.get(side.path, 0) > 4
             if wide and name not in _COMPARE | {"AND", "SHR"}:
-                raise DeclarationError(f"{show(side.path)}: fields over 4 bytes cannot be computed with")
+                raise DeclarationError(
+                    f"{show(side.path)}: fields over 4 bytes, and a UVar over 5, cannot be computed with, "
+                    f"as in {written(expression)}"
+                )
         if name == "MUL" and not isinstance(right, int):
-            raise DeclarationError("a field is multiplied by a constant only")
+            raise DeclarationError(
+                f"{written(expression)} multiplies two fields; multiply a field by a constant"
+            )
         if isinstance(right, int) and -(2**31) <= right < 2**31 and name in _IMMEDIATE | {"SUB"}:
             if name == "SUB":
                 name, right = "ADD", -right

@@ -93,7 +93,7 @@ class Greeting:
 
     Attributes:
         when: an expression: these frames are greetings.
-        steps: what is said, in order, 1 to 4 frames: (``"client"`` or ``"server"``, variant to plain field
+        steps: what is said, in order, 1 to 16 frames: (``"client"`` or ``"server"``, variant to plain field
             values).
         refused: an expression: a greeting that says no.
     """
@@ -218,7 +218,8 @@ class Rendering:
                 ids.put(values, ids.write(request_id))
             return explain(self.nodes, self.build(values), values[SIDE])
         except (LocalProtocolError, RemoteProtocolError, EOFError) as error:
-            raise DeclarationError(f"{what} cannot be built: {error}") from error
+            why = str(error).removeprefix("the frame cannot be built: ")
+            raise DeclarationError(f"{what} cannot be built: {why}") from error
 
     def _check_counters(self, values: dict[str, Any], ids: set[FieldPath], what: str) -> None:
         """An id that is longer changes what the engine knows to count it, and nothing else."""
@@ -235,7 +236,13 @@ class Rendering:
                     f"{what}: {show(a.path)} depends on the length of the id, but no length is computed from "
                     "it, so the engine cannot know; let a section's length be computed from it"
                 )
-            if a.path in counters and a.raw == b.raw and len(named.write(-1)) > len(named.write(0)):
+            follows = a.raw != b.raw or len(named.write(-1)) == len(named.write(0))
+            if a.path in counters and not follows and (given := set(self.meaning.id) - ids):
+                raise DeclarationError(
+                    f"{what}: {show(min(given))} is given; leave it out: the engine puts the id in, and "
+                    "what counts it has to follow"
+                )
+            if a.path in counters and not follows:
                 raise DeclarationError(f"{what}: {show(a.path)} counts the id, and has to be a Rebuild(...)")
 
     def _emit(

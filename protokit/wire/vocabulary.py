@@ -41,7 +41,10 @@ class Until(Construct):  # type: ignore[misc]  # construct has no types
     def __init__(self, delimiter: bytes, max: int) -> None:  # noqa: A002  # as the docs call it
         super().__init__()
         if not delimiter or max < 0:
-            raise DeclarationError("Until needs a delimiter of at least one byte and a maximum")
+            raise DeclarationError(
+                f"Until({delimiter!r}, {max}): it needs a delimiter of a byte at least, and the most "
+                'bytes in front of it: Until(b"\\n", max=1000)'
+            )
         self.delimiter = delimiter
         self.max = max
 

@@ -966,7 +966,7 @@ def test_what_is_kept_is_bounded_by_the_largest_frame():
 
 def test_a_codec_that_says_a_frame_is_empty_ends(monkeypatch):
     real = native.frame
-    monkeypatch.setattr(native, "frame", lambda *a: real(*a)._replace(size=0))
+    monkeypatch.setattr(native, "frame", lambda *a, **k: real(*a, **k)._replace(size=0))
     one = decoder("dubbo")
     assert isinstance(next(one.feed(dubbo(1))), Wrong)
 

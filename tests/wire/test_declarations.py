@@ -658,7 +658,10 @@ WRONG = {
     "unnamed bits": (lambda: ["b" / BitStruct("a" / BitsInteger(7), Flag)], "name every bit field"),
     "odd bits": (lambda: ["b" / BitStruct("a" / BitsInteger(7))], "1 to 8 whole bytes"),
     "up and out": (lambda: ["x" / Bytes(this._._.n)], "leads out of the format"),
-    "product": (lambda: ["a" / Int32ub, "x" / Bytes(this.a * this.id)], "multiplied by a constant only"),
+    "product": (
+        lambda: ["a" / Int32ub, "x" / Bytes(this.a * this.id)],
+        "multiplies two fields; multiply a field by a constant",
+    ),
     "section": (lambda: ["a" / Bytes(2), "x" / Bytes(this.a)], "x: this.a is a section of bytes, and only"),
     "section tested": (lambda: ["a" / Bytes(2), Check(this.a == 2)], "this.a is a section of bytes"),
     "section decides": (lambda: ["a" / Bytes(2), "x" / If(this.a, Int8ub)], "x: this.a is a section"),
@@ -683,7 +686,7 @@ def test_wrong_fields_are_refused_with_the_field_and_the_reason(name):
 @pytest.mark.parametrize(
     ("meaning", "reason"),
     [
-        ({}, "mode 'multiplexed' needs an id"),
+        ({}, "mode=.multiplexed. needs an id: write id=this.NAME"),
         ({"id": 5}, "id: 5 is no field"),
         ({"id": this.id, "mode": "odd"}, "mode: 'odd' is none of"),
         ({"id": this.id, "response": this.nothing == 1}, "nothing is no integer field"),
@@ -746,8 +749,8 @@ def test_wrong_fields_are_refused_with_the_field_and_the_reason(name):
             {"id": this.id, "checksum": crc32(this.small, over="before")},
             "small: it has 1 bytes, and a crc32 is an integer of 4",
         ),
-        ({"id": this.id, "variants": ()}, "1 to 255 variants"),
-        ({"id": this.id, "reserved_ids": range(5)}, "at most 4 reserved ids"),
+        ({"id": this.id, "variants": ()}, "variants: 0 were given; there are 1 to 255"),
+        ({"id": this.id, "reserved_ids": range(5)}, "reserved_ids: 5 were given; there are 4 at most"),
         ({"id": this.id, "greeting": Greeting(this.small == 1, [])}, "1 to 16 steps of 'client' or 'server'"),
         ({"id": this.id, "greeting": Greeting(this.small == 1, [HELLO] * 17)}, "1 to 16 steps"),
         ({"id": this.id, "greeting": Greeting(this.small == 1, [("peer", dict)])}, r"\['peer'\] was given"),

@@ -1,0 +1,195 @@
+"""What is said of a wrong declaration: the field, what was seen, and what to write instead."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from construct import (
+    Array,
+    Bytes,
+    Check,
+    GreedyBytes,
+    Int8ub,
+    Int16ub,
+    Int32ub,
+    Prefixed,
+    Rebuild,
+    Struct,
+    Switch,
+    len_,
+    this,
+)
+
+from protokit import WireFormat
+from protokit.errors import DeclarationError, LocalProtocolError
+from protokit.wire import ErrorText, Greeting, Replies, Until, UVar, byte_id, size_
+
+BODY = ["kind" / Int8ub, "id" / Int32ub, "body" / Prefixed(Int16ub, GreedyBytes)]
+COUNTED = [
+    "kind" / Int8ub,
+    "total" / Rebuild(Int16ub, len_(this.id) + len_(this.body) + 1),
+    "n" / Rebuild(Int8ub, len_(this.id)),
+    "id" / Bytes(this.n),
+    "body" / Bytes(this.total - this.n - 1),
+]
+
+
+def declared(*fields, values=None, **meaning):
+    values = {"kind": 2, "body": ErrorText()} if values is None else values
+    given = {"id": this.id, "response": this.kind == 2, "replies": Replies(error=lambda *_: values)} | meaning
+    return WireFormat(Struct(*fields), **given)
+
+
+NAMED = {"id": byte_id(this.id, max=8)}
+WRONG = {
+    # what is declared: (how, what is said)
+    "an array of structs": (
+        lambda: declared(*BODY, "rows" / Array(2, Struct("a" / Int8ub))),
+        "rows: an Array holds integers, the lengths of Chunks; it was given a Struct. For rows of fields",
+    ),
+    "an array of sections": (
+        lambda: declared(*BODY, "rows" / Array(2, Bytes(3))),
+        "rows: an Array holds integers, the lengths of Chunks; it was given a Bytes.",
+    ),
+    "a case that is no integer": (
+        lambda: declared(*BODY, "rest" / Switch(this.kind, {"one": Int8ub}, default=Int8ub)),
+        "rest: the case 'one' of a Switch is no integer; name cases by the numbers on the wire",
+    ),
+    "a product of fields": (
+        lambda: declared(*BODY, "n" / Int8ub, "m" / Int8ub, "rest" / Bytes(this.n * this.m)),
+        "(n * m) multiplies two fields; multiply a field by a constant",
+    ),
+    "a wide field in a length": (
+        lambda: declared(*BODY, "n" / UVar(10), "rest" / Bytes(this.n - 1)),
+        "n: fields over 4 bytes, and a UVar over 5, cannot be computed with, as in (n - 1)",
+    ),
+    "a section that is no number": (
+        lambda: declared(*BODY, "rest" / Bytes(this.body)),
+        "rest: this.body is a section of bytes, and only integers are computed with: declare it as one",
+    ),
+    "the size of an integer": (
+        lambda: declared(*BODY, "rest" / Bytes(size_(this.kind))),
+        "rest: this.kind is an integer (1 bytes), and size_() is of a UVar; of a section write",
+    ),
+    "a field that is not there": (
+        lambda: declared(*BODY, "rest" / Bytes(this.length)),
+        "rest: this.length is not a field in front of it; there are kind, id, body",
+    ),
+    "a varint of many bytes": (lambda: UVar(11), "UVar(11): a varint takes 1 to 10 bytes"),
+    "an Until without an end": (
+        lambda: Until(b"", 9),
+        "Until(b'', 9): it needs a delimiter of a byte at least",
+    ),
+    "a mode of none": (
+        lambda: declared(*BODY, mode="pipelined"),
+        "mode: 'pipelined' is none of multiplexed, ordered, pingpong, pinned",
+    ),
+    "no id": (
+        lambda: declared(*BODY, id=None),
+        "mode='multiplexed' needs an id: write id=this.NAME, or mode='ordered' or 'pingpong' where",
+    ),
+    "too many ids in reserve": (
+        lambda: declared(*BODY, reserved_ids=(1, 2, 3, 4, 5)),
+        "reserved_ids: 5 were given; there are 4 at most",
+    ),
+    "no variants": (
+        lambda: declared(*BODY, variants=()),
+        "variants: 0 were given; there are 1 to 255, and ({},) is the one of most formats",
+    ),
+    "a reply without a field": (
+        lambda: declared(*BODY, "mark" / Int8ub),
+        "the error reply of NO_SERVICE cannot be built: mark has no value; give it one: {'mark': ...}",
+    ),
+    "a reply without a section that is counted": (
+        lambda: declared(
+            "kind" / Int8ub,
+            "id" / Int32ub,
+            "n" / Rebuild(Int8ub, len_(this.note)),
+            "note" / Bytes(this.n),
+            "body" / Prefixed(Int16ub, GreedyBytes),
+        ),
+        "the error reply of NO_SERVICE cannot be built: note has no value; give it one: {'note': ...}",
+    ),
+    "a reply with a section of None": (
+        lambda: declared(
+            *BODY, "note" / Prefixed(Int8ub, GreedyBytes), values={"kind": 2, "body": b"", "note": None}
+        ),
+        "the error reply of NO_SERVICE cannot be built: note has no value",
+    ),
+    "a reply with a number that does not fit": (
+        lambda: declared(*BODY, values={"kind": 300, "body": b""}),
+        "the error reply of NO_SERVICE cannot be built: kind: struct",
+    ),
+    "a count that is no Rebuild": (
+        lambda: declared(
+            "kind" / Int8ub, "n" / Int8ub, "id" / Bytes(this.n), values={"kind": 2, "n": 1}, **NAMED
+        ),
+        "the error reply of NO_SERVICE",
+    ),
+    "an id that is given to a reply": (
+        lambda: declared(*COUNTED, values={"kind": 2, "body": b"", "id": b""}, **NAMED),
+        "the error reply of NO_SERVICE: id is given; leave it out: the engine puts the id in",
+    ),
+    "an id that is given to a drain": (
+        lambda: declared(
+            *COUNTED,
+            drain=this.kind == 6,
+            replies=Replies(
+                error=lambda *_: {"kind": 2, "body": b""}, drain=lambda _: {"kind": 6, "body": b"", "id": b""}
+            ),
+            **NAMED,
+        ),
+        "replies.drain: id is given; leave it out: the engine puts the id in",
+    ),
+    "an id that is given to a greeting": (
+        lambda: declared(
+            *COUNTED,
+            values={"kind": 2, "body": b""},
+            greeting=Greeting(
+                when=this.kind == 7, steps=[("client", lambda _: {"kind": 7, "body": b"", "id": b""})]
+            ),
+            **NAMED,
+        ),
+        "greeting.steps[0]: id is given; leave it out: the engine puts the id in",
+    ),
+    "a product over an id": (
+        lambda: declared(*COUNTED[:-1], "body" / Bytes(this.total * 2 - this.n), values={"kind": 2}, **NAMED),
+        "body: its length depends on that of the id id in a way that the engine cannot keep right, since no",
+    ),
+    "a check that no id passes": (
+        lambda: declared(
+            "kind" / Int8ub,
+            "n" / Rebuild(Int8ub, len_(this.id)),
+            Check(this.n > 3),
+            "id" / Bytes(this.n),
+            **NAMED,
+        ),
+        "n: a check refuses ids of 1 bytes, which the engine writes in the form decimal",
+    ),
+    "a greeting of nobody": (
+        lambda: declared(*BODY, greeting=Greeting(when=this.kind == 3, steps=[("proxy", lambda _: {})])),
+        "greeting: ['proxy'] was given; 1 to 16 steps of 'client' or 'server' are expected",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_wrong_declaration_is_told_what_to_write(name):
+    make, said = WRONG[name]
+    with pytest.raises(DeclarationError, match=re.escape(said)):
+        make()
+
+
+def test_a_frame_without_a_value_says_of_which_field():
+    one = declared(
+        *BODY, "more" / Struct("mark" / Int8ub), values={"kind": 2, "body": b"", "more": {"mark": 1}}
+    )
+    for values, said in (
+        ({"kind": 1, "id": 1}, "the frame cannot be built: body has no value"),
+        ({"kind": 1, "id": 1, "body": b"", "more": {}}, "the frame cannot be built: more.mark has no value"),
+        ({"kind": 1, "id": 1, "body": b""}, "the frame cannot be built: more has no value"),
+        ({"kind": 1, "id": 1, "body": b"", "more": {"mark": 256}}, "more.mark: "),
+    ):
+        with pytest.raises(LocalProtocolError, match=re.escape(said)):
+            one.build(values)
