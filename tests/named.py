@@ -190,7 +190,7 @@ def folded() -> WireFormat:
     )
 
 
-def mapped() -> WireFormat:
+def keyed() -> WireFormat:
     """A value of a map, in a section that a total behind it counts, too."""
     head = pairs(this.head, key=Int8ub, value=Int16ub)
     return declared(
@@ -272,7 +272,7 @@ def own() -> WireFormat:
     )
 
 
-MAKERS = (hexed, sized, lined, branched, unique, varints, folded, mapped, headed, correlated, enveloped, own)
+MAKERS = (hexed, sized, lined, branched, unique, varints, folded, keyed, headed, correlated, enveloped, own)
 
 
 def protocols() -> dict[str, Protocol]:
@@ -316,7 +316,7 @@ VECTORS = {
         "response": b"FO\x02\0\x09abc\n\0hello",
         "oneway": b"FO\x03\0\x09\n\0a.B go x",
     },
-    "mapped": {
+    "keyed": {
         "request": b"MA\x01\x00\r\x00\x00\x00\x1a\x01a\x00\x01b\x02id\x00\x03abc\x00a.B go hello",
         "response": b"MA\x02\x00\r\x00\x00\x00\x13\x01a\x00\x01b\x02id\x00\x03abc\x00hello",
         "oneway": b"MA\x03\x00\r\x00\x00\x00\x16\x01a\x00\x01b\x02id\x00\x03abc\x00a.B go x",
@@ -346,7 +346,7 @@ VECTORS = {
 
 # Where an id is no field: what else stands around it.
 AROUND = {
-    "mapped": {"head": b"\1a\0\1b"},
+    "keyed": {"head": b"\1a\0\1b"},
     "headed": {"head": b"server: x"},
     "correlated": {"meta": b"\x12\x02\x08\x01"},
     "enveloped": {"meta": b"\x10\x05"},

@@ -13,6 +13,7 @@
 
 #include "access.h"
 #include "base/sums.h"
+#include "wire/framing.h"
 #include "wire/ident.h"
 #include "wire/loaded.h"
 #include "wire/program.h"
@@ -228,8 +229,8 @@ static void touch(pk_slice s) {
 
 static int framed_as(const pk_codec *c, const uint8_t *data, size_t size, uint32_t limit, pk_frame *f) {
   uint8_t *block = flush(data, size);
-  *f = (pk_frame){.need = (uint32_t)size + 1, .from = (uint8_t)(limit % 3)};
-  int result = c->frame(c, block, size, limit, f);
+  *f = (pk_frame){.from = (uint8_t)(limit % 3)};
+  int result = pk_frame_alone(c, block, size, limit, f);
   free(block);
   must(result == PK_OK || result == PK_MORE || (result <= PK_ERR_MAGIC && result >= PK_ERR_LIMIT));
   if (result == PK_OK) {

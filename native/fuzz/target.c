@@ -16,6 +16,7 @@
 #include "access.h"
 #include "core/core.h"
 #include "base/hash.h"
+#include "wire/framing.h"
 #include "wire/program.h"
 #include "wire/steps/steps.h"
 
@@ -97,8 +98,8 @@ static void touch(pk_slice s) {
 }
 
 static int framed(const pk_codec *c, const uint8_t *data, size_t size, pk_frame *f) {
-  *f = (pk_frame){.need = (uint32_t)size + 1};
-  int result = c->frame(c, data, size, LIMIT, f);
+  *f = (pk_frame){.from = PK_FROM_NOBODY};
+  int result = pk_frame_alone(c, data, size, LIMIT, f);
   must(result == PK_OK || result == PK_MORE || (result <= PK_ERR_MAGIC && result >= PK_ERR_LIMIT));
   if (result == PK_OK) must(f->size > 0 && f->size <= size && f->size <= LIMIT);
   if (result == PK_OK) must(f->kind >= PK_KIND_REQUEST && f->kind <= PK_KIND_IGNORE);
@@ -209,8 +210,8 @@ static void spliced(const pk_codec *c, const uint8_t *data, const pk_frame *f, p
   must(n > 0 || n == PK_ERR_UNSUPPORTED);
   if (n > 0) {
     uint8_t *copy = flush(out, (size_t)n);
-    after = (pk_frame){.need = (uint32_t)n + 1};
-    must(c->frame(c, copy, (size_t)n, 2 * LIMIT, &after) == PK_OK);
+    after = (pk_frame){.from = PK_FROM_NOBODY};
+    must(pk_frame_alone(c, copy, (size_t)n, 2 * LIMIT, &after) == PK_OK);
     must(after.size == (uint32_t)n && after.kind == f->kind && after.status == f->status);
     must(after.timeout_ms == f->timeout_ms && after.context == f->context);
     pk_slice now = pk_id_of(c, copy, &after, (size_t)n);
@@ -503,8 +504,8 @@ static void asks(world *w, const uint8_t *data, size_t size) {
   if (w->asked == NULL) abort();
   while (size > 0) {
     uint8_t *block = flush(data, size);
-    f = (pk_frame){.need = 0};
-    int result = w->codec->frame(w->codec, block, size, w->how & HOW_STRICT ? STRICT_LIMIT : LIMIT, &f);
+    f = (pk_frame){.from = PK_FROM_NOBODY};
+    int result = pk_frame_alone(w->codec, block, size, w->how & HOW_STRICT ? STRICT_LIMIT : LIMIT, &f);
     free(block);
     if (result < 0) w->wrong = 1;
     if (result == PK_OK || result < 0)
