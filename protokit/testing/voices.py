@@ -13,6 +13,7 @@ from protokit import native
 from protokit.errors import LocalProtocolError, RemoteProtocolError
 from protokit.model import Status
 from protokit.wire import WireFormat, views
+from protokit.wire.compiler import FIRST_ERROR
 from protokit.wire.format import KINDS
 from protokit.wire.layout import Integer, walk
 from protokit.wire.replies import said
@@ -180,7 +181,8 @@ class DeclaredVoice(Voice):
         def make(variant: Mapping[str, int]) -> Mapping[str, Any]:
             return self.wire.replies.error(status, variant)
 
-        return self._say(make, request, self.hear(request).id, text)
+        room = self.wire.text_rooms[self.variant(request)].get(FIRST_ERROR + status, 0)
+        return self._say(make, request, self.hear(request).id, text[:room])
 
     def _say(
         self,

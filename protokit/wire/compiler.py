@@ -34,7 +34,8 @@ MAGIC = 0x706B7731
 KINDS = {"request": 1, "oneway": 2, "response": 3, "heartbeat": 4, "ack": 5, "drain": 6, "greeting": 9}
 ENCODINGS = {"utf-8": 0, "hessian": 1, "json": 2}
 GREETING_STEPS = 16
-FIRST_GREETING = 3 + len(Status)  # of a variant's replies: heartbeat, ack, drain, errors, greetings
+FIRST_ERROR = 3  # of a variant's replies: heartbeat, ack, drain, errors, greetings
+FIRST_GREETING = FIRST_ERROR + len(Status)
 REPLIES = FIRST_GREETING + GREETING_STEPS
 
 
@@ -310,8 +311,10 @@ class _Compiler(Framing):
         for piece in pieces:
             if piece.what == "EMIT":
                 self.op("EMIT", i=self.literal(piece.data))
-            elif piece.what in {"EMIT_TEXT", "EMIT_PART"}:
-                self.op(piece.what, piece.parts, i=self.literal(piece.data))
+            elif piece.what == "EMIT_TEXT":
+                self.op("EMIT_TEXT", 0, piece.base >> 8, piece.base & 255, self.literal(piece.data))
+            elif piece.what == "EMIT_PART":
+                self.op("EMIT_PART", piece.parts, i=self.literal(piece.data))
             else:
                 self.op(piece.what, piece.parts, piece.width, piece.flags, piece.base)
         self.op("END")

@@ -244,6 +244,10 @@ class WireFormat:
             shapes: with the short cut for whole and right frames, which says what the program says.
         """
         pieces = [self._variant_replies(variant) for variant in self.variants]
+        self.text_rooms = [
+            {which: one.base for which, reply in variant.items() for one in reply if one.what == "EMIT_TEXT"}
+            for variant in pieces
+        ]
         longest = max(
             sum(len(one.data) + one.width + 5 + self.parts.room(one) for one in reply)
             for variant in pieces

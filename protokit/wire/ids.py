@@ -109,6 +109,13 @@ class Named:
         text = f"{number:x}" if self.form == "hex" else str(number)
         return text.rjust(self.most if self.fixed else 0, "0").encode()
 
+    @property
+    def longest(self) -> bytes:
+        """One of the longest ids that a client may have."""
+        if self.form == "varint":
+            return varint(min(1 << 7 * self.most, 1 << 64) - 1)
+        return b"1" * self.most
+
     def field(self, request_id: bytes) -> Any:
         """What stands in the id's field: its bytes, or a varint's number."""
         return number_of(request_id) if self.form == "varint" else request_id

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +13,7 @@ from protokit import native
 from protokit.errors import DeclarationError, LocalProtocolError, RemoteProtocolError
 from protokit.model import Status
 from protokit.wire import views
-from protokit.wire.compiler import FIRST_GREETING
+from protokit.wire.compiler import FIRST_ERROR, FIRST_GREETING
 from protokit.wire.explain import Piece, explain
 from protokit.wire.layout import Bits, FieldPath, Integer, Node, Varint, path_of, show, walk
 from protokit.wire.program import Emit, Meaning
@@ -27,6 +28,7 @@ Nodes = tuple[Node, ...]
 class ErrorText:
     """In a reply's values: a section that holds the error's text.
 
+    It is cut, at a character, to the bytes for which all that counts it has room.
     Where a delimiter ends the section, a space (or ``_``) stands for its bytes in the text.
 
     Attributes:
@@ -143,7 +145,9 @@ class Rendering:
         for status in Status:
             if status > Status.APP_ERROR:
                 values = _by("server", r.error(status, variant))
-                found[3 + status] = self._reply(values, variant, f"the error reply of {status.name}")
+                found[FIRST_ERROR + status] = self._reply(
+                    values, variant, f"the error reply of {status.name}"
+                )
         for step, (who, say) in enumerate(self.greeting.steps if self.greeting else ()):
             what = f"greeting.steps[{step}]"
             found[FIRST_GREETING + step] = self._reply(_by(who, say(variant)), variant, what)
@@ -174,7 +178,7 @@ class Rendering:
                 f"{what}: the same FromRequest stands in it twice; give one of them another max"
             )
         short = self._rendered(self._fill(plain), 0, what)
-        longer = {bit: self._rendered(self._fill(plain, bit), 0, what) for bit in growing}
+        longer = {bit: self._rendered(self._fill(plain, {bit: 1}), 0, what) for bit in growing}
         self._check_counters(self._fill(plain), ids, what)
         for frame in longer.values():
             if [piece.path for piece in short] != [piece.path for piece in frame]:
@@ -185,20 +189,50 @@ class Rendering:
         for number, a in enumerate(short):
             others = {bit: frame[number] for bit, frame in longer.items() if frame[number].raw != a.raw}
             self._emit(pieces, a, others, ids, kept, texts, what)
+        if said:
+            (text,) = (piece for piece in pieces if piece.what == "EMIT_TEXT")
+            text.base = self._text_room(plain, what)
         return pieces
 
-    def _fill(self, plain: Mapping[str, Any], longer: int | None = None) -> dict[str, Any]:
-        """The values with texts that are empty, but for one of a byte."""
+    def _text_room(self, plain: Mapping[str, Any], what: str) -> int:
+        """The most bytes of the error's text with which the frame can be built, whatever its id and parts."""
+        open_ = enumerate(self.parts.all)
+        parts = {1 + number: part.most for number, part in open_ if part.form not in {FIXED, INTEGER}}
+
+        def built(size: int) -> None:
+            self._rendered(self._fill(plain, {**parts, 0: size}), None, what)
+
+        def fails(size: int) -> bool:
+            try:
+                built(size)
+            except (DeclarationError, construct.ConstructError):
+                return True
+            return False
+
+        if not fails(TEXT_MAX):
+            return TEXT_MAX
+        room = bisect_left(range(1, TEXT_MAX), x=True, key=fails)
+        if room == 0:
+            built(0)  # it says why, if that is not the text
+            raise DeclarationError(
+                f"{what}: there is no room for a byte of the error's text; use a fixed one"
+            )
+        return room
+
+    def _fill(self, plain: Mapping[str, Any], sizes: Mapping[int, int] | None = None) -> dict[str, Any]:
+        """The values with texts of so many bytes, by their bits; the others are empty."""
+        longer = sizes or {}
 
         def filled(segments: list[Segment]) -> Any:
             found: Any = b""
             for one in segments:
                 if isinstance(one, ErrorText):
-                    count = b"" if one.count is None else one.count.build(int(longer == 0))
-                    found += one.before + count + b"x" * (longer == 0) + one.after
+                    size = longer.get(0, 0)
+                    count = b"" if one.count is None else one.count.build(size)
+                    found += one.before + count + b"x" * size + one.after
                 elif isinstance(one, FromRequest):
                     part = self.parts.of(one)
-                    grown = b"x" * (longer == 1 + self.parts.number(one))
+                    grown = b"x" * longer.get(1 + self.parts.number(one), 0)
                     found = part.empty if part.form == INTEGER else found + part.empty + grown
                 else:
                     found += one
@@ -206,16 +240,19 @@ class Rendering:
 
         return _filled(plain, filled)
 
-    def _rendered(self, values: dict[str, Any], request_id: int, what: str) -> list[Piece]:
-        """A reply's pieces, with the engine's id for a number where none is given."""
+    def _rendered(self, values: dict[str, Any], request_id: int | None, what: str) -> list[Piece]:
+        """A reply's pieces, with the engine's id for a number, or the longest (None), where none is given."""
         ids = self.meaning.named
+        said: Any = request_id or 0
+        if ids is not None:
+            said = ids.longest if request_id is None else ids.write(request_id)
         for path in self.meaning.id:
             if can_set(values, path):
-                _set_default(values, path, request_id if ids is None else ids.field(ids.write(request_id)))
+                _set_default(values, path, said if ids is None else ids.field(said))
         try:
             if ids is not None and ids.view is not None:
                 _set_default(values, views.sections_of([ids.view])[0], b"")
-                ids.put(values, ids.write(request_id))
+                ids.put(values, said)
             return explain(self.nodes, self.build(values), values[SIDE])
         except (LocalProtocolError, RemoteProtocolError, EOFError) as error:
             why = str(error).removeprefix("the frame cannot be built: ")
@@ -298,7 +335,6 @@ class Rendering:
         if isinstance(one, ErrorText):
             _literal(pieces, one.before)
             if one.count is not None:
-                _holds_text(one.count.sizeof(), what, a.path)
                 flags = int(getattr(one.count, "fmtstr", ">")[0] == "<") | 2 * int(one.units)
                 pieces.append(Emit("EMIT_COUNT", width=one.count.sizeof(), flags=flags))
             pieces.append(Emit("EMIT_TEXT", delimiter))
@@ -318,9 +354,7 @@ class Rendering:
             _literal(pieces, one)
 
     def _holds(self, a: Piece, longer: dict[int, Piece], what: str) -> None:
-        """An integer that counts texts is wide enough."""
-        if 0 in longer:
-            _holds_text(a.size, what, a.path)
+        """An integer that counts parts is wide enough; the error's text is cut to what is left."""
         most = a.value + sum(self.parts.all[bit - 1].most for bit in longer if bit > 0)
         if most >= 1 << 8 * a.size:
             raise DeclarationError(
@@ -342,13 +376,6 @@ def kept_node(nodes: Nodes, path: FieldPath, what: str) -> Integer:
     raise DeclarationError(
         f"{what}: {show(path)} is no integer of the format, and only whole integers are kept"
     )
-
-
-def _holds_text(width: int, what: str, path: FieldPath) -> None:
-    if width < 2:
-        raise DeclarationError(
-            f"{what}: {show(path)} has 1 byte to count a text of up to {TEXT_MAX} bytes; a fixed text fits"
-        )
 
 
 def _literal(pieces: list[Emit], data: bytes) -> None:

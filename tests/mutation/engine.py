@@ -2314,6 +2314,20 @@ MUTANTS = (
         "tests/wire/test_from_request.py::test_an_error_repeats_the_methods_name_and_lengths_and_checksum_are_right",
     ),
     Mutant(
+        "an error's text is as long as it is, whatever counts it",
+        "declared_reply.c",
+        "in->op == PK_I_EMIT_TEXT && here < most",
+        "0 && here < most",
+        "tests/wire/test_text_room.py::test_an_errors_text_is_cut_to_its_room",
+    ),
+    Mutant(
+        "a text is cut within an escape",
+        "declared_reply.c",
+        "(escaped || halved ? 6 : width) > most",
+        "width > most",
+        "tests/wire/test_text_room.py::test_a_text_is_cut_at_a_character",
+    ),
+    Mutant(
         "a candidate's framing begins again for every byte",
         "detect.c",
         "  if (size == 0 || (c->framing != NULL && memcmp(",

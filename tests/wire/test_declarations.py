@@ -820,20 +820,6 @@ def test_a_reply_that_cannot_be_built_is_refused_when_the_format_is_made():
         )
 
 
-def test_a_length_that_cannot_count_an_errors_text_is_refused():
-    text = Struct("id" / Int32ub, "text" / Prefixed(Int8ub, GreedyBytes))
-    reason = "error reply of NO_SERVICE: text.* has 1 byte to count a text"
-    with pytest.raises(DeclarationError, match=reason):
-        WireFormat(text, id=this.id, replies=Replies(error=lambda status, variant: {"text": ErrorText()}))
-    counted = Struct("id" / Int32ub, "text" / Prefixed(Int16ub, GreedyBytes))
-    with pytest.raises(DeclarationError, match=reason):
-        WireFormat(
-            counted,
-            id=this.id,
-            replies=Replies(error=lambda status, variant: {"text": ErrorText(count=Int8ub)}),
-        )
-
-
 @pytest.mark.parametrize(("field", "order"), [(Int32ub, "big"), (Int32ul, "little")])
 def test_a_checksum_is_of_its_byte_order_and_no_other(field, order):
     wire = WireFormat(

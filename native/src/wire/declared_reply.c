@@ -13,7 +13,8 @@ static void text_add(text *t, const uint8_t *data, uint32_t size) {
   t->size += size;
 }
 
-static void encode(text *t, uint32_t encoding, const char *raw, size_t size) {
+/* As many whole characters as `most` bytes hold. */
+static void encode(text *t, uint32_t encoding, const char *raw, size_t size, uint32_t most) {
   static const char hex[] = "0123456789abcdef";
   t->size = t->units = 0;
   if (size > TEXT_MAX) size = TEXT_MAX;
@@ -21,11 +22,14 @@ static void encode(text *t, uint32_t encoding, const char *raw, size_t size) {
     const uint8_t *p = (const uint8_t *)raw + i;
     uint32_t width = *p < 0x80 ? 1 : *p >= 0xf0 ? 4 : *p >= 0xe0 ? 3 : *p >= 0xc0 ? 2 : 0;
     if (width == 0 || i + width > size) break; /* cut in the middle of a character */
+    int escaped = encoding == PK_TEXT_JSON && (*p < 0x20 || *p == '"' || *p == '\\');
+    int halved = encoding == PK_TEXT_HESSIAN && width == 4; /* each surrogate alone */
+    if (t->size + (escaped || halved ? 6 : width) > most) break;
     t->units += width == 4 ? 2 : 1;
-    if (encoding == PK_TEXT_JSON && (*p < 0x20 || *p == '"' || *p == '\\')) {
+    if (escaped) {
       const uint8_t escape[6] = {'\\', 'u', '0', '0', (uint8_t)hex[*p >> 4], (uint8_t)hex[*p & 15]};
       text_add(t, escape, 6);
-    } else if (encoding == PK_TEXT_HESSIAN && width == 4) { /* each surrogate alone */
+    } else if (halved) {
       uint32_t code = ((p[0] & 7u) << 18 | (p[1] & 63u) << 12 | (p[2] & 63u) << 6 | (p[3] & 63u)) - 0x10000;
       const uint32_t two[2] = {0xd800 + (code >> 10 & 0x3ff), 0xdc00 + (code & 0x3ff)};
       for (int k = 0; k < 2; k++) {
@@ -63,6 +67,16 @@ static void unpack(const declared *d, pk_slice kept, pk_slice *parts) {
   }
 }
 
+/* The most bytes of the text in the reply that begins there. */
+static uint32_t text_most(const declared *d, uint32_t pc) {
+  uint32_t most = ENCODED_MAX;
+  for (const pk_insn *in = &d->insns[pc]; in->op != PK_I_END; in++) {
+    uint32_t here = (uint32_t)in->b << 8 | in->c;
+    if (in->op == PK_I_EMIT_TEXT && here < most) most = here;
+  }
+  return most;
+}
+
 /* What a length counts: the text, and parts that were kept. */
 static uint64_t counted(const text *t, const pk_slice *parts, const pk_insn *in) {
   uint64_t size = (uint64_t)in->i + (in->a & 1 ? t->size : 0);
@@ -84,7 +98,7 @@ int pk_declared_reply(const declared *d, uint32_t variant, uint32_t which, const
   size_t n = 0;
   text t;
   if (pc == PK_NOWHERE) return 0;
-  encode(&t, d->program->text_encoding, (const char *)r->text.data, r->text.size);
+  encode(&t, d->program->text_encoding, (const char *)r->text.data, r->text.size, text_most(d, pc));
   unpack(d, r->kept, parts);
   for (;; pc++) {
     const pk_insn *in = &d->insns[pc];
