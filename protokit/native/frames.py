@@ -313,12 +313,17 @@ class Framing:
     Args:
         codec: its address.
         side: whose frames they are.
+
+    Attributes:
+        remembers: bytes; 0: a frame is told by its bytes alone.
     """
 
     def __init__(self, codec: int, side: str | None = None) -> None:
         self.codec = codec
         self.side = SIDES.index(side)
-        self.state = ffi.new("uint8_t[]", max(state_size(codec), 1))
+        self.remembers = state_size(codec)
+        self._words = ffi.new("uint64_t[]", self.remembers // 8 + 1)
+        self.state = ffi.cast("uint8_t *", self._words)
 
     def frame(self, data: Any, limit: int = 8 << 20) -> Message:
         """Frame the first message of what has come of it; after ``PK_MORE`` the same with more bytes."""

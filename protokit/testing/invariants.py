@@ -177,6 +177,30 @@ class Invariants:
             self.must(last in {1, probed}, f"probe gave {last}, and {probed} at {end} bytes")
             self.must(probed != -1 or whole.result < 0, f"probe refuses {end} bytes of a frame: {whole}")
             last = probed
+        self._remembered(data, whole, cuts)
+
+    def _remembered(self, data: bytes, whole: native.Message, cuts: tuple[int, ...]) -> None:
+        """Framing that goes on where it stopped says what it says of all bytes at once."""
+        framing = native.Framing(self.codec)
+        if not framing.remembers:
+            return
+        ends = itertools.takewhile(
+            lambda end: end < len(data), itertools.accumulate(itertools.cycle(cuts or (7,)))
+        )
+        message, need = whole, 0
+        for end in (*itertools.islice(ends, 40), len(data)):
+            if end < need:
+                continue
+            message = framing.frame(self.guarded.put(data[:end]), LIMIT)
+            need = message.need
+            if message.result != 1:
+                break
+        agree = message._replace(need=0) == whole._replace(need=0)
+        if message.result < 0 or whole.result == 1:
+            agree = (message.result < 0) == (whole.result < 0) and (message.result == 1) == (
+                whole.result == 1
+            )
+        self.must(agree, f"piece by piece: {message}; at once: {whole}")
 
     def _whole(self, frame: bytes, message: native.Message) -> None:
         self._enter("results")

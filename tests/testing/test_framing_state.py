@@ -1,0 +1,51 @@
+"""The kit judges codecs whose framing remembers: whole, cut, and through the engine."""
+
+from __future__ import annotations
+
+import conftest
+import pytest
+
+from protokit import NativeCodec, Protocol, native
+from protokit.testing.invariants import Example, Invariants, Violation
+
+REQUEST, ANSWER = b"Q1.=0000000007 svc m some text\n", b"R0.=0000000007 its answer\n"
+SOURCE = conftest.HERE / "toy" / "lines.c"
+
+
+def invariants(module, number):
+    return Invariants(Protocol("lines", NativeCodec(module.lib.lines_codec(number), module)))
+
+
+@pytest.fixture(scope="module")
+def module(tmp_path_factory):
+    return conftest.build_toy(tmp_path_factory.mktemp("kit"), "lines", conftest.LINES)
+
+
+@pytest.mark.parametrize("cuts", [(), (1,), (3, 5)])
+@pytest.mark.parametrize("how", [None, (), ("answers",), ("answers", "pinned"), ("ends", "breaks")])
+def test_a_right_one_passes(module, cuts, how):
+    accepted, _ = invariants(module, 2).holds(Example(REQUEST * 3, ANSWER * 3, cuts, how))
+    assert accepted
+
+
+def test_one_whose_verdict_depends_on_where_it_stopped_is_found(tmp_path, monkeypatch):
+    source = SOURCE.read_text()
+    wrong = source.replace("  s->seen = line;", "  f->timeout_ms = s->seen;\n  s->seen = line;")
+    assert wrong != source
+    (tmp_path / "toy").mkdir()
+    (tmp_path / "toy" / "astray.c").write_text(wrong)
+    monkeypatch.setattr(conftest, "HERE", tmp_path)
+    module = conftest.build_toy(tmp_path, "astray", conftest.LINES)
+    right = invariants(module, 2)
+    assert right.holds(Example(REQUEST, cuts=(len(REQUEST),)))[0]  # at once it is read as it should be
+    with pytest.raises(Violation, match="pieces: piece by piece"):
+        right.holds(Example(REQUEST, cuts=(len(REQUEST) - 1,)))
+
+
+def test_framing_that_goes_on_is_asked_for_from_python(module):
+    framing = native.Framing(module.lib.lines_codec(0))
+    assert framing.remembers == 8
+    assert framing.frame(b"Q1.=svc").result == 1
+    whole = framing.frame(b"Q1.=svc m x\nQ1.=")
+    assert (whole.result, whole.size) == (0, 12)
+    assert framing.frame(b"Q1.=").result == 1
