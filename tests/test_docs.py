@@ -143,12 +143,24 @@ def test_the_reference_of_codecs_has_every_field_function_and_result():
 
 
 def test_what_the_codec_page_shows_of_the_example_stands_there():
-    """In the sections about what is asked of one frame each piece of C is the example's."""
+    """Each piece of C in these sections is the example's."""
     text = (REPO / "docs" / "native-codecs.md").read_text()
     sections = re.split(r"^## ", text, flags=re.MULTILINE)
-    asked = [one for one in sections if one.startswith(("Headers by their keys", "Headers of", "Arguments"))]
-    shown = [code for one in asked for code in re.findall(r"^```c\n(.*?)^```", one, re.MULTILINE | re.DOTALL)]
-    source = " ".join((REPO / "examples/native-plugin/native/tag.c").read_text().split())
-    assert len(shown) == len(asked) == 3
-    for code in shown:
-        assert " ".join(code.split()) in source
+    places = {
+        "examples/native-plugin/native/tag.c": ("Headers by their keys", "Headers of", "Arguments"),
+        "tests/toy/lines.c": (
+            "`pk_codec`",
+            "Framing that",
+            "The peer's end",
+            "The last message",
+            "Pieces and",
+        ),
+    }
+    for path, begins in places.items():
+        blocks = [one for one in sections if one.startswith(begins)]
+        shown = [re.findall(r"^```c\n(.*?)^```", one, re.MULTILINE | re.DOTALL) for one in blocks]
+        source = " ".join((REPO / path).read_text().split())
+        assert len(shown) == len(begins)
+        for code in shown:
+            assert code
+            assert [one for one in code if " ".join(one.split()) not in source] == []
