@@ -30,6 +30,7 @@ KINDS = {
 HEAD = {"serialization", "request_id", "twoway", "event", "body_len", "kind", "status", "event_name"}
 REQUEST = {"dubbo_version", "service", "version", "method", "desc", "arg_types", "args", "generic", "group"}
 REQUEST |= {"attachments", "args_end", "dubbox_int", "args_raw_len"}
+REQUEST |= {"arguments"}  # the kit compares them
 RESPONSE = {"response_type", "value", "exception", "exception_class", "exception_message", "error_message"}
 RESPONSE |= {"response_type_jsonb", "items_raw_len"}
 # Bodies that are none on purpose: no bytes, and bytes that were never meant as a value.
