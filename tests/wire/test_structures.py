@@ -293,6 +293,7 @@ def test_nests_are_bounded():
         assert step_agrees(STEPS[name], section, [packed(path)]) is not None
     for name, section in (
         ("json", b'{"a": ' + b"[" * 64 + b"]" * 64 + b"}"),
+        ("json", b"[" * 65 + b"]" * 65),
         ("msgpack", b"\xdd\xff\xff\xff\xff\1"),
         ("thrift_binary", b"\x0c\0\1" * 100 + b"\0" * 101),
         ("thrift_compact", b"\x1c" * 100 + b"\0" * 101),
@@ -301,6 +302,33 @@ def test_nests_are_bounded():
         ("protobuf", b"\x0b\x0c"),
     ):
         assert step_agrees(STEPS[name], section, [packed((1,))]) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "section", "path"),
+    [
+        ("protobuf", field(1, b"x") + b"\2\0", (1,)),  # of no number
+        ("protobuf", b"\x08" + b"\xff" * 9 + b"\2", (1,)),  # 65 bits
+        ("protobuf", b"\x0a\3hi", (1,)),
+        ("tlv", b"\1\xff" + bytes(255), (1, 1 | 32, 1)),  # a length of -1
+    ],
+)
+def test_a_structure_that_is_wrong_anywhere_is_refused(name, section, path):
+    assert step_agrees(STEPS[name], section, [packed(path)]) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "section", "path"),
+    [
+        ("protobuf", field(1, b"one") + field(1, b"two"), (1,)),
+        ("tlv", b"\1\3one\1\3two", (1, 1, 1)),
+        ("thrift_binary", b"\x0b\0\1\0\0\0\3one\x0b\0\1\0\0\0\3two\0", (1,)),
+        ("thrift_compact", b"\x18\3one\x08\2\3two\0", (1,)),
+        ("msgpack", b"\x82\xa1a\xa3one\xa1a\xa3two", ("a",)),
+    ],
+)
+def test_the_last_of_what_stands_twice_counts(name, section, path):
+    assert step_agrees(STEPS[name], section, [packed(path)])[0] == b"two"
 
 
 def declared(family, **meaning):
