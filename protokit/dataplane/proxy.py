@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import functools
 import logging
 import os
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,6 @@ from protokit import config as configuration
 from protokit import logs, native
 from protokit.control import Names, build_clusters, build_snapshot
 from protokit.dataplane import listening
-from protokit.dataplane.bridge import Bridges
 from protokit.dataplane.compile import Compiled, Identities, compile_snapshot
 from protokit.dataplane.filters import FilterRunner
 from protokit.dataplane.watch import Watch
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from protokit.control.snapshot import Listener, Snapshot
+    from protokit.dataplane.bridge import Bridges
     from protokit.model import Filter
     from protokit.wire.codec import Wire
 
@@ -84,12 +85,17 @@ class Proxy:
         self._tasks: set[asyncio.Task[None]] = set()
         self._wires: dict[int, Wire] = {}
         self._filters = FilterRunner(self._tables, self._wires, self.repeated)
-        self._bridges = Bridges(lambda: self._snapshot.limits, self.repeated)
         self._drained = 0
         self._closing: asyncio.Task[None] | None = None
         self._watch = Watch(self._workers, self.repeated)
         self._watching: asyncio.Task[None] | None = None
         self._started: dict[str, Plugin] = {}
+
+    @functools.cached_property
+    def _bridges(self) -> Bridges:
+        from protokit.dataplane.bridge import Bridges  # noqa: PLC0415  # for codecs in Python
+
+        return Bridges(lambda: self._snapshot.limits, self.repeated)
 
     async def __aenter__(self) -> Proxy:
         await self.start()

@@ -507,12 +507,14 @@ class _World:
         data = bytes(self.got[handle])
         self.got[handle].clear()
         while data:
-            message = native.frame(self.codec, data, LIMIT)
+            side = "server" if handle == self.client else "client"
+            message = native.frame(self.codec, data, LIMIT, side=side)
             self.must(message.result == 0, f"what is sent on is no whole frame: {message} {data[:64].hex()}")
             if handle == self.client:
-                if message.kind == native.KIND_RESPONSE:
+                if message.kind in {native.KIND_RESPONSE, native.KIND_PIECE}:
                     self.must(message.id in self.asked, f"an answer nobody waits for: {message}")
-                    self.asked.remove(message.id)
+                    if not message.says & native.SAYS_MORE:
+                        self.asked.remove(message.id)
             elif message.kind == native.KIND_REQUEST and self.reply and "answers" in self.how:
                 self.answers.append((handle, native.patch_id(self.codec, self.reply, message.id)))
             data = data[message.size :]

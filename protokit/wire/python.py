@@ -12,11 +12,13 @@ from protokit import native
 from protokit.errors import LocalProtocolError, PluginError, RemoteProtocolError
 from protokit.model import Answer, Request, Status
 from protokit.wire import envelope
-from protokit.wire.codec import CalledCodec, Codec
+from protokit.wire.called import CalledCodec
 from protokit.wire.conversation import Frame, Peer, Reply
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from protokit.wire.codec import Codec
 
 Mode = Literal["multiplexed", "ordered", "pingpong"]
 
