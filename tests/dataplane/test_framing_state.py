@@ -151,6 +151,17 @@ class TestWhileTheProtocolIsNotKnown:
         up = world.only_upstream()
         assert bytes(world.got[up]) == b"Q1.=svc m x\n"  # one at a time
 
+    def test_a_verdict_is_of_the_codec_that_gave_it_not_of_its_place_in_a_new_table(self, lines):
+        world = World(table([lines.address["multiplexed"], lines.address["ordered"]]))
+        client = world.client()
+        line = b"Q1.*" + b"s" * 20 + b" m x\n"  # too long for an id: one refuses it, the other waits for more
+        world.feed(client, line)
+        assert (world.upstreams, world.closed) == ({}, {})
+        world.apply(table([lines.address["ordered"], lines.address["multiplexed"]]))
+        world.feed(client, b"to the end")
+        world.batch(("eof", client))
+        assert bytes(world.got[world.only_upstream()]) == line + b"to the end"
+
     def test_nothing_is_asked_behind_a_verdict(self, lines, wide):
         """Framing is asked once more at the end, by who waits for it."""
         world = World(table([wide.address, lines.address["pingpong"], lines.address["ordered"]], fallback=1))

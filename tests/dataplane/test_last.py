@@ -166,6 +166,7 @@ class TestServers:
         world.feed(up, b"R5L=" + ids(kind, got(world, up))[0] + b"too much\n")
         assert world.closed == {up: 0}
         assert got(world, client) == b""
+        assert world.stat("retries") == 1
         other = world.only_upstream()
         assert got(world, other).endswith(b"svc m x\n")
 

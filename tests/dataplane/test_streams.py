@@ -378,10 +378,12 @@ def test_a_stream_without_ids_to_nobody_has_no_more_time_than_it_had(toys, kind)
     course.ask()
     course.say(0, b"a")
     course.world.batch(("error", course.client))
-    for _ in range(12):
+    for _ in range(9):
         course.world.wait(TIME // 10)
-        if course.up in course.world.upstreams:
-            course.say(0, b"on and on")
+        course.say(0, b"on and on")
+    course.world.wait(TIME // 10 - 1)
+    assert course.up in course.world.upstreams
+    course.world.wait(TIME // 20)
     assert course.up in course.world.closed
     assert course.world.stat("requests_active") == 0
 

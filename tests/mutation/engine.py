@@ -2290,7 +2290,8 @@ MUTANTS = (
         "declared_texts.c",
         "r[n->b] < 0 || (uint64_t)r[n->b] + (uint64_t)r[n->b + 1] > f->size",
         "r[n->b] < 0",
-        "tests/wire/test_from_request.py::test_a_request_that_is_refused_half_read_is_answered_with_what_has_come",
+        "tests/wire/test_from_request.py"
+        "::test_of_a_request_that_is_refused_for_its_head_nothing_is_kept_that_has_not_come",
     ),
     Mutant(
         "what is said to have been kept is believed",
@@ -2331,10 +2332,10 @@ MUTANTS = (
     Mutant(
         "candidates of another table go on where others stopped",
         "detect.c",
-        "memcmp(c->framing->data, &live->token, sizeof live->token) == 0)) return 0;",
-        "c->framing->end == 0)) return 0;",
+        " && memcmp(c->framing->data, &live->token, sizeof live->token) == 0)) return 0;",
+        ")) return 0;",
         "tests/dataplane/test_framing_state.py::TestWhileTheProtocolIsNotKnown"
-        "::test_a_reload_has_it_begin_again_with_the_codecs_of_the_new_table",
+        "::test_a_verdict_is_of_the_codec_that_gave_it_not_of_its_place_in_a_new_table",
     ),
     Mutant(
         "a drain is not sent where it would need a request's id",

@@ -99,6 +99,22 @@ def test_a_request_that_is_refused_half_read_is_answered_with_what_has_come():
     assert said(wire, wrong).fields.name == b"add"
 
 
+def test_of_a_request_that_is_refused_for_its_head_nothing_is_kept_that_has_not_come():
+    """Both sizes stand in front: the body's is over the limit before the name is there."""
+    wire = made(
+        "name_size" / Rebuild(Int16ub, len_(this.name)),
+        "body_size" / Rebuild(Int16ub, len_(this.body)),
+        "name" / Bytes(this.name_size),
+        "body" / Bytes(this.body_size),
+        service=this.name,
+        error={"name": NAME, "body": ErrorText()},
+    )
+    request = asked(wire, name=b"add", body=b"x" * 300)
+    for come, name in [(7, b""), (8, b""), (9, b""), (10, b"add"), (11, b"add")]:
+        assert native.frame(wire.address, request[:come], 100).result == -3
+        assert said(wire, request[:come], limit=100).fields.name == name
+
+
 def test_what_is_too_long_is_cut_or_left_out():
     for whole, there in ((False, b"a" * 8), (True, b"")):
         wire = thrift(name=FromRequest(this.name, max=8, whole=whole))
@@ -177,11 +193,18 @@ def test_the_answer_to_a_heartbeat_and_the_signal_to_go_repeat_too():
 
 
 def test_what_is_given_back_is_not_believed():
-    """Whatever is said to have been kept, a whole frame is built."""
+    """Whatever is said to have been kept, a whole frame is built, and of nothing that stands behind it."""
     wire = thrift()
-    for keeps in (b"\xff", b"\x05abc", b"\x03abcdef", b"\0" * 256, b"\x02"):
+    for keeps, name in [
+        (b"\xff", b""),
+        (b"\x05abc", b""),
+        (b"\x03abcdef", b"abc"),
+        (b"\0" * 256, b""),
+        (b"\x02", b""),
+    ]:
         reply = native.error(wire.address, Status.TIMEOUT, 7, 0, b"no", keeps)
-        assert wire.message(reply).size == len(reply)
+        answer = wire.message(reply)
+        assert (answer.size, answer.fields.name) == (len(reply), name)
 
 
 def test_only_who_repeats_something_keeps_anything():
