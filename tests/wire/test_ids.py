@@ -117,7 +117,7 @@ def test_what_is_no_varint_of_64_bits_is_neither_read_nor_written():
     one = counted()
     frame = one.build({"kind": 1, "id": 7, "text": b"text", "body": b"x"})
     for data in NO_VARINTS:
-        wrong = frame[:2] + data + frame[3:]
+        wrong = frame[:1] + bytes([len(data) + 4]) + data + frame[3:]  # all else is right
         assert native.frame(one.address, wrong).result == -2, data
         with pytest.raises(RemoteProtocolError, match="a varint is"):
             one.parse(wrong)
