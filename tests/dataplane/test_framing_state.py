@@ -106,7 +106,7 @@ class TestWhileTheProtocolIsNotKnown:
         codecs = [wide.address, lines.address["ordered"], lines.address["pingpong"]]
         world = World(table(codecs, limits=BIG, fallback=fallback))
         client = world.client()
-        request = b"Q1.=svc m " + b"x" * (MEGABYTE // 4) + b"\n"
+        request = b"Q1.=svc m " + b"x" * (MEGABYTE // 32) + b"\n"
         before = lines.looked()
         feed_bytes(world, client, request)
         assert lines.looked() - before <= 3 * len(request)
