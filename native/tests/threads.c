@@ -186,13 +186,13 @@ static size_t some_of(int fd, uint8_t *to, size_t size) {
 }
 
 static size_t envelope_of(uint8_t *to, uint8_t kind, uint64_t id) {
-  memset(to, 0, 51);
-  memcpy(to, "PKE1\x33", 5);
+  memset(to, 0, 55);
+  memcpy(to, "PKE1\x37", 5);
   memcpy(to + 8, &id, sizeof id);
   to[36] = kind;
   to[40] = 3;
-  memcpy(to + 48, "svc", 3);
-  return 51;
+  memcpy(to + 52, "svc", 3);
+  return 55;
 }
 
 /* A codec of the deciding side's: one request there and back, then connections that nobody takes over. */
