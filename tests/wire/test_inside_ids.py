@@ -131,18 +131,77 @@ FORMS = {
 }
 
 
-@pytest.mark.parametrize("form", FORMS)
-@settings(max_examples=300, deadline=None)
-@given(parts=st.lists(PIECES, max_size=5), other=st.integers(0, 2**64 - 1))
-def test_what_a_message_holds_is_found_as_the_reference_finds_it(form, parts, other):
+def tagged(number, kind, rest=b""):
+    return varint(number << 3 | kind) + rest
+
+
+def section(number, value):
+    return tagged(number, 2, varint(len(value)) + value)
+
+
+SEVEN, NINE = tagged(4, 0, b"\x07"), tagged(4, 0, b"\x09")
+OTHERS = tagged(2, 0, b"\x05") + section(3, b"text") + tagged(5, 5, b"four") + tagged(5, 1, b"eight by")
+MESSAGES = {
+    "nothing": b"",
+    "only others": OTHERS,
+    "the number alone": SEVEN,
+    "the number twice": SEVEN + NINE,
+    "the number first and last": SEVEN + OTHERS + NINE,
+    "the number between": OTHERS + SEVEN + OTHERS,
+    "the largest number": tagged(4, 0, varint(2**64 - 1)),
+    "a larger number": SEVEN + tagged(4, 0, b"\xff" * 9 + b"\x02"),
+    "a number longer than it must be": SEVEN + tagged(4, 0, b"\x87\x00"),
+    "a number without an end": SEVEN + tagged(4, 0, b"\xff" * 11),
+    "the number as text": SEVEN + section(4, b"text"),
+    "the number as four bytes": SEVEN + tagged(4, 5, b"four"),
+    "the number as eight": SEVEN + tagged(4, 1, b"eight by"),
+    "a message": section(1, SEVEN),
+    "a message twice": section(1, SEVEN) + section(1, NINE),
+    "a message, then an empty one": section(1, SEVEN) + section(1, b""),
+    "the number twice in a message": section(1, SEVEN + NINE),
+    "a message that is a number": section(1, SEVEN) + tagged(1, 0, b"\x05"),
+    "text in a message": section(1, section(4, b"ab")),
+    "text twice in a message": section(1, section(4, b"ab") + OTHERS + section(4, b"c")),
+    "empty text in a message": section(1, section(4, b"ab") + section(4, b"")),
+    "text, then a number in a message": section(1, section(4, b"ab") + SEVEN),
+    "messages and numbers": section(1, OTHERS + SEVEN + section(4, b"ab")) + OTHERS + SEVEN,
+    **{f"a field of the type {kind}": SEVEN + section(1, SEVEN) + tagged(2, kind) for kind in (3, 4, 6, 7)},
+    "a field without a number": SEVEN + section(1, SEVEN) + b"\x00\x05",
+    "the largest field": SEVEN + section(1, SEVEN) + tagged(2**29 - 1, 0, b"\x05"),
+    "a larger field": SEVEN + section(1, SEVEN) + tagged(2**29, 0, b"\x05"),
+    "a field that the number would be in 32 bits": tagged(2**32 + 4, 0, b"\x07"),
+    "a length past the message": SEVEN + section(1, SEVEN) + tagged(2, 2, b"\x0aab"),
+    "a length past all bytes": SEVEN + section(1, SEVEN) + tagged(2, 2, varint(2**64 - 1) + b"ab"),
+    "a length past the inner message": section(1, SEVEN + section(4, b"ab") + tagged(2, 2, b"\x02a")) + SEVEN,
+}
+
+
+def finds_and_writes_as_the_reference(form, message, other):
     one = FORMS[form]
-    given = {"kind": 1, "meta": b"".join(parts), "body": b"body"}
+    given = {"kind": 1, "meta": message, "body": b"body"}
     frame = one.build(given)
     found = native.frame(one.address, frame).id
     assert found == one.message(frame).id
     if found or (form == "bytes" and one._id(one.parse(frame)[0]) is not None):
         one.meaning.named.put(given, one.meaning.named.write(other))
         assert native.patch_id(one.address, frame, other) == one.build(given)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("name", MESSAGES)
+def test_what_a_message_holds_is_found_whole_and_at_every_cut(name, form):
+    message = MESSAGES[name]
+    for other in (0, 127, 128, 2**64 - 1):
+        finds_and_writes_as_the_reference(form, message, other)
+    for size in range(len(message)):
+        finds_and_writes_as_the_reference(form, message[:size], 300)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@settings(max_examples=300, deadline=None)
+@given(parts=st.lists(PIECES, max_size=5), other=st.integers(0, 2**64 - 1))
+def test_what_a_message_holds_is_found_as_the_reference_finds_it(form, parts, other):
+    finds_and_writes_as_the_reference(form, b"".join(parts), other)
 
 
 WRONG = {
