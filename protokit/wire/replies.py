@@ -19,6 +19,7 @@ from protokit.wire.layout import Bits, FieldPath, Integer, Node, Varint, path_of
 from protokit.wire.program import Emit, Meaning
 from protokit.wire.requested import FIXED, INTEGER, FromRequest, Parts
 from protokit.wire.sides import SIDE
+from protokit.wire.vocabulary import UVar
 
 TEXT_MAX = 6 * 512
 Nodes = tuple[Node, ...]
@@ -33,7 +34,8 @@ class ErrorText:
 
     Attributes:
         before, after: fixed bytes around the text.
-        count: an integer such as ``Int16ub``, written between ``before`` and the text, that counts it.
+        count: an integer such as ``Int16ub``, or a varint (``UVar(2)``), written between ``before`` and the
+            text, that counts it.
         units: the count is of UTF-16 units, not of bytes.
     """
 
@@ -41,6 +43,14 @@ class ErrorText:
     after: bytes = b""
     count: Any = None
     units: bool = False
+
+    def counted(self, size: int) -> bytes:
+        """What stands in front of a text of that size.
+
+        Raises:
+            construct.IntegerError: it has no room for the number.
+        """
+        return b"" if self.count is None else bytes(self.count.build(size))
 
 
 Segment = bytes | ErrorText | FromRequest
@@ -228,8 +238,7 @@ class Rendering:
             for one in segments:
                 if isinstance(one, ErrorText):
                     size = longer.get(0, 0)
-                    count = b"" if one.count is None else one.count.build(size)
-                    found += one.before + count + b"x" * size + one.after
+                    found += one.before + one.counted(size) + b"x" * size + one.after
                 elif isinstance(one, FromRequest):
                     part = self.parts.of(one)
                     grown = b"x" * longer.get(1 + self.parts.number(one), 0)
@@ -297,6 +306,8 @@ class Rendering:
             delimiter = a.raw[a.content :]
             for one in texts[a.path]:
                 self._segment(pieces, a, one, delimiter, what)
+            if a.node is not Integer:  # behind it the id, where that was put there
+                _literal(pieces, self._put_behind(a, texts[a.path], what))
             _literal(pieces, delimiter)
         elif a.path in ids and self.meaning.named is None:
             pieces.append(Emit("EMIT_ID", width=a.size, flags=little))
@@ -330,13 +341,26 @@ class Rendering:
                 f"{what}: {show(a.path)} depends on the text in a way that cannot be compiled"
             )
 
+    def _put_behind(self, a: Piece, segments: list[Segment], what: str) -> bytes:
+        """What is in a section besides its segments."""
+        given = self._fill({"section": segments})["section"]
+        ids = self.meaning.named
+        if ids is not None and not a.raw.startswith(given):
+            raise DeclarationError(
+                f"{what}: the id in {show(a.path)} has to be {native.show_id(ids.write(0))!r}, for which the "
+                "engine writes the request's"
+            )
+        return a.raw[len(given) : a.content]
+
     def _segment(self, pieces: list[Emit], a: Piece, one: Segment, delimiter: bytes, what: str) -> None:
         """A piece of a section: fixed bytes, the error's text, or something of the request."""
         if isinstance(one, ErrorText):
             _literal(pieces, one.before)
             if one.count is not None:
                 flags = int(getattr(one.count, "fmtstr", ">")[0] == "<") | 2 * int(one.units)
-                pieces.append(Emit("EMIT_COUNT", width=one.count.sizeof(), flags=flags))
+                varies = isinstance(one.count, UVar)
+                width = min(one.count.bytes, 2) if varies else one.count.sizeof()
+                pieces.append(Emit("EMIT_COUNT", width=width, flags=flags | 4 * varies))
             pieces.append(Emit("EMIT_TEXT", delimiter))
             _literal(pieces, one.after)
         elif isinstance(one, FromRequest):
@@ -463,8 +487,7 @@ def said(plain: Mapping[str, Any], parts: Parts, request: Any, text: bytes) -> d
         found: Any = b""
         for one in segments:
             if isinstance(one, ErrorText):
-                count = b"" if one.count is None else one.count.build(len(text))
-                found += one.before + count + text + one.after
+                found += one.before + one.counted(len(text)) + text + one.after
             elif isinstance(one, FromRequest):
                 value = parts.of(one).of(request)
                 found = value if isinstance(value, int) else found + value

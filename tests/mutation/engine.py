@@ -2308,6 +2308,21 @@ MUTANTS = (
         "tests/wire/test_from_request.py::test_an_error_repeats_the_methods_name_and_lengths_and_checksum_are_right",
     ),
     Mutant(
+        "lengths do not count all of the varint in front of an error's text",
+        "declared_reply.c",
+        "in->c & 2 ? t->units : t->size) - 1;",
+        "in->c & 2 ? t->units : t->size) * 0;",
+        "tests/wire/test_error_in_a_message.py"
+        "::test_a_varint_counts_a_section_in_which_a_varint_counts_the_text[128]",
+    ),
+    Mutant(
+        "a section's length does not count all of the varint in it",
+        "declared_reply.c",
+        "case PK_I_EMIT_SIZE: size = counted(t.size + more, parts, in); break;",
+        "case PK_I_EMIT_SIZE: size = counted(t.size, parts, in); break;",
+        "tests/wire/test_error_in_a_message.py::test_a_varint_counts_the_text_and_all_lengths_follow[0-128-]",
+    ),
+    Mutant(
         "an error's text is as long as it is, whatever counts it",
         "declared_reply.c",
         "in->op == PK_I_EMIT_TEXT && here < most",

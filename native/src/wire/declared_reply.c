@@ -77,9 +77,24 @@ static uint32_t text_most(const declared *d, uint32_t pc) {
   return most;
 }
 
-/* What a length counts: the text, and parts that were kept. */
-static uint64_t counted(const text *t, const pk_slice *parts, const pk_insn *in) {
-  uint64_t size = (uint64_t)in->i + (in->a & 1 ? t->size : 0);
+static uint32_t put_varint(uint8_t *out, uint64_t value) {
+  uint32_t n = 0;
+  for (; value >= 0x80; value >>= 7) out[n++] = (uint8_t)(value | 0x80);
+  out[n++] = (uint8_t)value;
+  return n;
+}
+
+/* Bytes that a varint in front of the text takes, where one counts it, beside the first. */
+static uint32_t more_than_one(const declared *d, uint32_t pc, const text *t) {
+  uint8_t varint[10];
+  for (const pk_insn *in = &d->insns[pc]; in->op != PK_I_END; in++)
+    if (in->op == PK_I_EMIT_COUNT && in->c & 4) return put_varint(varint, in->c & 2 ? t->units : t->size) - 1;
+  return 0;
+}
+
+/* What a length counts: the text with what counts that, and parts that were kept. */
+static uint64_t counted(uint64_t text_size, const pk_slice *parts, const pk_insn *in) {
+  uint64_t size = (uint64_t)in->i + (in->a & 1 ? text_size : 0);
   for (uint32_t i = 0; i < PK_PARTS; i++)
     if (in->a >> (i + 1) & 1) size += parts[i].size;
   return size;
@@ -100,6 +115,7 @@ int pk_declared_reply(const declared *d, uint32_t variant, uint32_t which, const
   if (pc == PK_NOWHERE) return 0;
   encode(&t, d->program->text_encoding, (const char *)r->text.data, r->text.size, text_most(d, pc));
   unpack(d, r->kept, parts);
+  uint32_t more = more_than_one(d, pc, &t);
   for (;; pc++) {
     const pk_insn *in = &d->insns[pc];
     uint64_t size = 0;
@@ -119,11 +135,14 @@ int pk_declared_reply(const declared *d, uint32_t variant, uint32_t which, const
         literal = parts[in->a];
         bytes = literal.size;
         break;
-      case PK_I_EMIT_SIZE: size = counted(&t, parts, in); break;
+      case PK_I_EMIT_SIZE: size = counted(t.size + more, parts, in); break;
       case PK_I_EMIT_UVAR:
-        size = counted(&t, parts, in);
-        for (bytes = 0; size >= 0x80; size >>= 7) varint[bytes++] = (uint8_t)(size | 0x80);
-        varint[bytes++] = (uint8_t)size;
+        bytes = put_varint(varint, counted(t.size + more, parts, in));
+        literal = (pk_slice){varint, bytes};
+        break;
+      case PK_I_EMIT_COUNT:
+        if ((in->c & 4) == 0) break;
+        bytes = put_varint(varint, in->c & 2 ? t.units : t.size);
         literal = (pk_slice){varint, bytes};
         break;
       default: break;
