@@ -21,7 +21,7 @@ ffi = FFI()
 ffi.cdef("uintptr_t by_hand(void);")
 ffi.set_source(
     NAME,
-    '#include "bolt.h"\nuintptr_t by_hand(void) { return (uintptr_t)&bolt_by_hand; }',
+    '#include "by_hand.h"\nuintptr_t by_hand(void) { return (uintptr_t)&bolt_by_hand; }',
     sources=[
         str(ROOT / "benchmarks" / "native" / "bolt.c"),
         str(ROOT / "native" / "src" / "checksum.c"),

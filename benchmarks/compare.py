@@ -37,21 +37,38 @@ class Load:
 
 @dataclass(frozen=True)
 class Cell:
-    """One line of the result: a load, the argument's size and the number of endpoints."""
+    """One line of the result: a load, the argument's size, the number of endpoints and the protocol."""
 
     load: Load
     payload: int
     endpoints: int
+    protocol: str = "dubbo"
 
     @property
     def name(self) -> str:
         """As it is written in tables."""
-        return f"{self.load.name} {self.payload} B, {self.endpoints} endpoint{'s' * (self.endpoints > 1)}"
+        first = "" if self.protocol == "dubbo" else f"{self.protocol} "
+        return (
+            f"{first}{self.load.name} {self.payload} B, {self.endpoints} endpoint{'s' * (self.endpoints > 1)}"
+        )
 
 
 LOADS = (Load(1, 1, 1000), Load(64, 1), Load(256, 1), Load(1, 64), Load(16, 16))
-CELLS = tuple(Cell(load, payload, count) for payload in (128, 4096) for count in (1, 4, 16) for load in LOADS)
-QUICK = (*(Cell(load, 128, 1) for load in LOADS), Cell(Load(16, 16), 128, 16), Cell(Load(16, 16), 4096, 1))
+THRIFT = tuple(
+    Cell(load, 128, 1, protocol)
+    for protocol in ("thrift", "thrift-by-id")
+    for load in (Load(64, 1), Load(16, 16))
+)
+CELLS = (
+    *(Cell(load, payload, count) for payload in (128, 4096) for count in (1, 4, 16) for load in LOADS),
+    *THRIFT,
+)
+QUICK = (
+    *(Cell(load, 128, 1) for load in LOADS),
+    Cell(Load(16, 16), 128, 16),
+    Cell(Load(16, 16), 4096, 1),
+    *THRIFT,
+)
 
 
 @dataclass(frozen=True)
@@ -85,11 +102,21 @@ class Bench:
             "payload": cell.payload,
             "service": f"{peers.SERVICE}{cell.endpoints}",
             "seconds": seconds,
+            "protocol": cell.protocol.partition("-")[0],
         }
         return {**options, "rate": cell.load.rate} if cell.load.rate else options
 
     def _port(self, name: str, cell: Cell) -> int:
-        return peers.ECHO_PORTS[0] if name == DIRECT else self.proxies[name].ports[cell.endpoints]
+        """Where it takes that load."""
+        if name == DIRECT:
+            return peers.ECHO_PORTS[0]
+        proxy = self.proxies[name]
+        return proxy.ports[cell.endpoints] if cell.protocol == "dubbo" else proxy.others[cell.protocol]
+
+    def _takes(self, name: str, cell: Cell) -> bool:
+        if name == DIRECT:
+            return cell.endpoints == 1
+        return cell.protocol == "dubbo" or cell.protocol in self.proxies[name].others
 
     def _run(self, name: str, cell: Cell, effort: Effort) -> dict[str, Any]:
         """One run, repeated while other programs of the machine get in its way."""
@@ -122,7 +149,7 @@ class Bench:
 
     def measure(self, cell: Cell, effort: Effort) -> dict[str, Any]:
         """One line of the result, as it is saved."""
-        names = [name for name in self.names if name != DIRECT or cell.endpoints == 1]
+        names = [name for name in self.names if self._takes(name, cell)]
         runs: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
         for turn in range(effort.rounds):
             for name in names if turn % 2 == 0 else reversed(names):

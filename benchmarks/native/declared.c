@@ -1,12 +1,12 @@
 /* declared: a declared codec beside a hand-written one that does the same, in the same engine.
  *
- *   declared IMAGE STEP REQUEST ANSWER [ROUNDS]
+ *   declared bolt|thrift IMAGE STEP REQUEST ANSWER [ROUNDS]
  *
  * IMAGE is the compiled format, in which STEP (a number) stands for the address of the step
  * hessian_fields. REQUEST and ANSWER are one frame each. 16 clients with 16 requests each are fed to the
  * core, then the answers; the codecs take turns. Printed as one JSON object: ns a request of each codec,
  * the least of all rounds, and the median of each round's ratio to the hand-written one. */
-#include "bolt.h"
+#include "by_hand.h"
 #include "drive.h"
 
 #include "wire/program.h"
@@ -99,15 +99,17 @@ static double measure(const pk_codec *codec, int framing, const uint8_t *request
 }
 
 int main(int argc, char **argv) {
-  if (argc < 5) {
-    fprintf(stderr, "declared IMAGE STEP REQUEST ANSWER [ROUNDS]\n");
+  if (argc < 6) {
+    fprintf(stderr, "declared bolt|thrift IMAGE STEP REQUEST ANSWER [ROUNDS]\n");
     return 2;
   }
   size_t request_size, answer_size;
-  const pk_codec *declared = load(argv[1], strtoull(argv[2], NULL, 10));
-  const uint8_t *request = file(argv[3], &request_size), *answer = file(argv[4], &answer_size);
-  const pk_codec *codecs[3] = {&bolt_by_hand, declared, &bolt_framing};
-  int rounds = argc > 5 ? atoi(argv[5]) : 25;
+  int thrift = strcmp(argv[1], "thrift") == 0;
+  const pk_codec *declared = load(argv[2], strtoull(argv[3], NULL, 10));
+  const uint8_t *request = file(argv[4], &request_size), *answer = file(argv[5], &answer_size);
+  const pk_codec *codecs[3] = {thrift ? &thrift_by_hand : &bolt_by_hand, declared,
+                               thrift ? &thrift_framing : &bolt_framing};
+  int rounds = argc > 6 ? atoi(argv[6]) : 25;
   double least[3] = {1e9, 1e9, 1e9}, *ratios[3];
   written = zeroed(1, IN_FLIGHT * 4096);
   if (request_size > 4096 || answer_size > 4096) die("declared: frames of at most 4096 bytes");

@@ -1,4 +1,4 @@
-/* echo: a Dubbo provider on one or more ports of the loopback; it answers with its argument.
+/* echo: a Dubbo and Thrift server on one or more ports of the loopback; it answers with its argument.
  *
  *   echo PORT [PORT ...]     prints READY; ends with SIGTERM
  *
@@ -6,6 +6,7 @@
  * closed. Heartbeats are answered, one-way requests are not. */
 #include "frame.h"
 #include "net.h"
+#include "thrift.h"
 
 typedef struct conn {
   int fd, listening;
@@ -44,12 +45,26 @@ static int answer(conn *c, const uint8_t *p, size_t size) {
   return 0;
 }
 
+static int thrift_answer(conn *c, uint8_t *p, size_t size) {
+  size_t length, front = (size_t)(thrift_id(p) + 4 - p);
+  const uint8_t *value = thrift_value(p, size, 1, &length);
+  if (value == NULL || p[7] != CALL) return -1;
+  uint8_t *to = bytes_room(&c->out, size);
+  memcpy(to, p, front); /* the name and the id */
+  to[7] = REPLY;
+  thrift_text(to + front, 0, value, length);
+  c->out.end += size;
+  return 0;
+}
+
 static int answer_all(conn *c) {
   for (;;) {
-    const uint8_t *p = c->in.data + c->in.start;
-    size_t size = frame_size(p, c->in.end - c->in.start);
+    uint8_t *p = c->in.data + c->in.start;
+    if (c->in.end == c->in.start) return 0;
+    int dubbo = p[0] == 0xda;
+    size_t size = (dubbo ? frame_size : thrift_size)(p, c->in.end - c->in.start);
     if (size == 0) return 0;
-    if (size == SIZE_MAX || answer(c, p, size) != 0) return -1;
+    if (size == SIZE_MAX || (dubbo ? answer(c, p, size) : thrift_answer(c, p, size)) != 0) return -1;
     c->in.start += size;
   }
 }

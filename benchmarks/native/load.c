@@ -1,6 +1,6 @@
-/* load: sends Dubbo requests and verifies every answer's id and payload.
+/* load: sends Dubbo or Thrift requests and verifies every answer's id and payload.
  *
- *   load --port P [--connections C] [--depth D] [--payload BYTES] [--service NAME] [--method NAME]
+ *   load --port P [--protocol dubbo|thrift] [--connections C] [--depth D] [--payload BYTES] [--service NAME] [--method NAME]
  *        [--seconds S | --count N] [--warmup S] [--rate R] [--stuck N] [--cpu-of PID]
  *
  * Without --rate a closed loop: each of C connections keeps D requests in flight. With --rate an open
@@ -17,6 +17,7 @@
 #include "frame.h"
 #include "histogram.h"
 #include "net.h"
+#include "thrift.h"
 
 enum { PAYLOAD_MIN = 16, PAYLOAD_MAX = 65535, EVENTS = 256 };
 #define GRACE_NS 5000000000u /* waiting for the last answers */
@@ -35,6 +36,23 @@ typedef struct conn {
   bytes in, out;
 } conn;
 
+/* What an answer holds: its value, or why there is none. */
+typedef struct answer {
+  uint64_t id;
+  int failed; /* 0, or the protocol's own number for it */
+  const uint8_t *value;
+  size_t size;
+} answer;
+
+typedef struct form {
+  const char *name;
+  uint64_t ids;                            /* which bits of an id frames have */
+  size_t (*size)(const uint8_t *, size_t); /* as frame_size */
+  uint8_t *(*build)(uint8_t *to, const char *text, size_t size); /* a request; where its text ends */
+  void (*number)(uint8_t *frame, uint64_t id);
+  int (*read)(uint8_t *frame, size_t size, answer *a); /* 0: of no request */
+} form;
+
 /* What is measured: taken when it begins and when it ends. */
 typedef struct mark {
   uint64_t at, answered, cpu;
@@ -44,6 +62,7 @@ static struct options {
   long port, connections, depth, payload, count, stuck, cpu_of;
   double seconds, rate, warmup;
   const char *service, *method;
+  const form *form;
 } o = {.connections = 1,
        .depth = 1,
        .payload = 128,
@@ -59,27 +78,66 @@ static histogram latencies;
 static clockid_t cpu_clock;
 static int epoll, open_connections;
 
-static void build_request(void) {
+static uint8_t *dubbo_build(uint8_t *to, const char *text, size_t size) {
   const char *attachments[] = {"path", o.service, "interface", o.service, "version", "1.0.0",
                                "timeout", "10000"};
-  payload = (size_t)o.payload;
-  request = zeroed(1, payload + 6 * strlen(o.service) + strlen(o.method) + 1024);
-  char *text = zeroed(1, payload);
-  for (size_t i = 0; i < payload; i++) text[i] = (char)('a' + i % 26);
-  uint8_t *p = request + HEADER;
+  uint8_t *p = to + HEADER;
   p = put_text(p, "2.0.2", 5);
   p = put_text(p, o.service, strlen(o.service));
   p = put_text(p, "1.0.0", 5);
   p = put_text(p, o.method, strlen(o.method));
   p = put_text(p, "Ljava/lang/String;", 18);
-  p = put_text(p, text, payload);
-  payload_at = (size_t)(p - request) - payload;
+  uint8_t *end = p = put_text(p, text, size);
   *p++ = 'H';
   for (size_t i = 0; i < sizeof attachments / sizeof *attachments; i++)
     p = put_text(p, attachments[i], strlen(attachments[i]));
   *p++ = 'Z';
-  request_size = (size_t)(p - request);
-  put_header(request, FLAG_REQUEST | FLAG_TWO_WAY, 0, 0, request_size - HEADER);
+  put_header(to, FLAG_REQUEST | FLAG_TWO_WAY, 0, 0, (size_t)(p - to) - HEADER);
+  return end;
+}
+
+static void dubbo_number(uint8_t *frame, uint64_t id) { put64(frame + 4, id); }
+
+static int dubbo_read(uint8_t *p, size_t size, answer *a) {
+  if (p[2] & FLAG_EVENT) return 0;
+  a->id = p[2] & FLAG_REQUEST ? 0 : get64(p + 4);
+  a->failed = p[3] == STATUS_OK ? 0 : p[3];
+  size_t tag = size > HEADER + 1 ? text_tag(p + HEADER + 1, p + size, &a->size) : 0;
+  a->value = tag > 0 && p[HEADER] == VALUE && p + HEADER + 1 + tag + a->size == p + size ? p + HEADER + 1 + tag : NULL;
+  return 1;
+}
+
+static uint8_t *thrift_build(uint8_t *to, const char *text, size_t size) {
+  char name[600];
+  int length = snprintf(name, sizeof name, "%s:%s", o.service, o.method);
+  memcpy(to + 4, "\x80\x01\x00\x01", 4);
+  memcpy(put32(to + 8, (uint32_t)length), name, (size_t)length);
+  uint8_t *end = thrift_text(thrift_id(to) + 4, 1, text, size);
+  put32(to, (uint32_t)(end - to) - 4);
+  return end - 1;
+}
+
+static void thrift_number(uint8_t *frame, uint64_t id) { put32(thrift_id(frame), (uint32_t)id); }
+
+static int thrift_read(uint8_t *p, size_t size, answer *a) {
+  a->id = get32(thrift_id(p));
+  a->failed = p[7] == REPLY ? 0 : p[7];
+  a->value = thrift_value(p, size, 0, &a->size);
+  return 1;
+}
+
+static const form forms[] = {
+    {"dubbo", UINT64_MAX, frame_size, dubbo_build, dubbo_number, dubbo_read},
+    {"thrift", UINT32_MAX, thrift_size, thrift_build, thrift_number, thrift_read},
+};
+
+static void build_request(void) {
+  payload = (size_t)o.payload;
+  request = zeroed(1, payload + 6 * strlen(o.service) + strlen(o.method) + 1024);
+  char *text = zeroed(1, payload);
+  for (size_t i = 0; i < payload; i++) text[i] = (char)('a' + i % 26);
+  payload_at = (size_t)(o.form->build(request, text, payload) - request) - payload;
+  request_size = o.form == forms ? HEADER + get32(request + 12) : 4 + get32(request);
   free(text);
 }
 
@@ -91,7 +149,7 @@ static void put_id(uint8_t *p, uint64_t id) {
 static void queue_frame(conn *c, uint64_t id) {
   uint8_t *to = bytes_room(&c->out, request_size);
   memcpy(to, request, request_size);
-  put64(to + 4, id);
+  o.form->number(to, id);
   put_id(to + payload_at, id);
   c->out.end += request_size;
 }
@@ -109,26 +167,23 @@ static int may_send(uint64_t now) {
 }
 
 /* Takes an answer; returns 1 when it freed a slot. */
-static int check(conn *c, const uint8_t *p, size_t size, uint64_t now) {
-  uint64_t id = get64(p + 4);
-  uint32_t at = (uint32_t)((id & (((uint64_t)1 << SEQUENCE_BITS) - 1)) % (uint64_t)o.depth);
+static int check(conn *c, uint8_t *p, size_t size, uint64_t now) {
+  answer a = {0};
+  if (!o.form->read(p, size, &a)) return 0;
+  uint32_t at = (uint32_t)((a.id & (((uint64_t)1 << SEQUENCE_BITS) - 1)) % (uint64_t)o.depth);
   slot *s = &c->slots[at];
-  if (p[2] & FLAG_EVENT) return 0;
-  if (p[2] & FLAG_REQUEST || id == 0 || s->id != id) {
+  if (s->id == 0 || (s->id & o.form->ids) != a.id) {
     wrong++;
     return 0;
   }
-  if (p[3] == STATUS_OK) {
+  if (a.failed == 0) {
     uint8_t digits[16];
-    size_t length = 0, tag = size > HEADER + 1 ? text_tag(p + HEADER + 1, p + size, &length) : 0;
-    const uint8_t *body = p + HEADER + 1 + tag;
-    put_id(digits, id);
-    if (tag == 0 || p[HEADER] != VALUE || length != payload || body + payload != p + size ||
-        memcmp(body, digits, 16) != 0 ||
-        memcmp(body + 16, request + payload_at + 16, payload - 16) != 0)
+    put_id(digits, s->id);
+    if (a.value == NULL || a.size != payload || memcmp(a.value, digits, 16) != 0 ||
+        memcmp(a.value + 16, request + payload_at + 16, payload - 16) != 0)
       wrong++;
   } else {
-    failed[p[3]]++;
+    failed[a.failed]++;
   }
   answered++;
   if (s->due >= measured_from) histogram_add(&latencies, now - s->due);
@@ -161,8 +216,8 @@ static int read_answers(conn *c) {
   c->in.end += (size_t)n;
   uint64_t now = now_ns();
   for (;;) {
-    const uint8_t *p = c->in.data + c->in.start;
-    size_t size = frame_size(p, c->in.end - c->in.start);
+    uint8_t *p = c->in.data + c->in.start;
+    size_t size = o.form->size(p, c->in.end - c->in.start);
     if (size == SIZE_MAX) {
       wrong++;
       lose(c);
@@ -290,6 +345,13 @@ static double number(const char *name, const char *text, double high) {
   exit(2);
 }
 
+static const form *form_of(const char *name) {
+  for (size_t i = 0; i < sizeof forms / sizeof *forms; i++)
+    if (strcmp(name, forms[i].name) == 0) return &forms[i];
+  fprintf(stderr, "load: --protocol: got \"%s\", expected dubbo or thrift\n", name);
+  exit(2);
+}
+
 static void read_options(int argc, char **argv) {
   for (int i = 1; i < argc; i += 2) {
     const char *name = argv[i], *value = i + 1 < argc ? argv[i + 1] : "";
@@ -305,6 +367,7 @@ static void read_options(int argc, char **argv) {
     else if (strcmp(name, "--rate") == 0) o.rate = number(name, value, 1e7);
     else if (strcmp(name, "--service") == 0) o.service = value;
     else if (strcmp(name, "--method") == 0) o.method = value;
+    else if (strcmp(name, "--protocol") == 0) o.form = form_of(value);
     else {
       fprintf(stderr, "load: unknown option %s; benchmarks/native/load.c lists them\n", name);
       exit(2);
@@ -349,6 +412,7 @@ static void print(const mark *from, const mark *to) {
 
 int main(int argc, char **argv) {
   mark from = {0}, to = {0};
+  o.form = forms;
   read_options(argc, argv);
   build_request();
   signal(SIGPIPE, SIG_IGN);

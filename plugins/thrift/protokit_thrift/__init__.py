@@ -193,6 +193,7 @@ def _protocol(
     error: Callable[[Status, Mapping[str, int]], dict[str, Any]],
     about: str,
     oneway: Iterable[str],
+    mode: str,
 ) -> Protocol:
     statuses = {EXCEPTION << 8 | code[number]: status for number, status in STATUS.items()}
     service, method = _called()
@@ -201,7 +202,7 @@ def _protocol(
         name,
         WireFormat(
             frame,
-            mode="pingpong",
+            mode=mode,
             id=this.seqid,
             response=(kind == REPLY) | (kind == EXCEPTION),
             oneway=(kind == ONEWAY) | isin(text(this.name), names) if names else kind == ONEWAY,
@@ -215,22 +216,31 @@ def _protocol(
     )
 
 
-def binary(name: str = "thrift", oneway: Iterable[str] = ()) -> Protocol:
+def binary(name: str = "thrift", oneway: Iterable[str] = (), mode: str = "pingpong") -> Protocol:
     """Strict binary in frames.
 
     Args:
         name: of the protocol.
         oneway: one-way methods as they stand in frames, for clients that do not say so (Go).
+        mode: ``multiplexed`` where all servers answer in any order, many calls of a connection at once.
     """
     same = {number: number for number in STATUS}
     failed = (this.type == REPLY) & (this.field != 0)
     return _protocol(
-        name, binary_frame, this.type, same, failed, _binary_error, "Thrift in frames, strict binary", oneway
+        name,
+        binary_frame,
+        this.type,
+        same,
+        failed,
+        _binary_error,
+        "Thrift in frames, strict binary",
+        oneway,
+        mode,
     )
 
 
-def compact(name: str = "thrift-compact", oneway: Iterable[str] = ()) -> Protocol:
-    """Compact in frames; ``oneway`` as of ``binary``."""
+def compact(name: str = "thrift-compact", oneway: Iterable[str] = (), mode: str = "pingpong") -> Protocol:
+    """Compact in frames; ``oneway`` and ``mode`` as of ``binary``."""
     zigzag = {number: 2 * number for number in STATUS}
     failed = (this.form.type == REPLY) & (this.kind > 0x0F)
     return _protocol(
@@ -242,15 +252,24 @@ def compact(name: str = "thrift-compact", oneway: Iterable[str] = ()) -> Protoco
         _compact_error,
         "Thrift in frames, compact",
         oneway,
+        mode,
     )
 
 
-def header(name: str = "thrift-header", oneway: Iterable[str] = ()) -> Protocol:
-    """THeader with strict binary inside; ``oneway`` as of ``binary``."""
+def header(name: str = "thrift-header", oneway: Iterable[str] = (), mode: str = "pingpong") -> Protocol:
+    """THeader with strict binary inside; ``oneway`` and ``mode`` as of ``binary``."""
     same = {number: number for number in STATUS}
     failed = (this.type == REPLY) & (this.field != 0)
     return _protocol(
-        name, header_frame, this.type, same, failed, _header_error, "Thrift's THeader, binary inside", oneway
+        name,
+        header_frame,
+        this.type,
+        same,
+        failed,
+        _header_error,
+        "Thrift's THeader, binary inside",
+        oneway,
+        mode,
     )
 
 

@@ -11,3 +11,7 @@ GOLDEN = Path(__file__).parent / "golden"
 TestBinary = conformance(binary(), golden=GOLDEN / "thrift")
 TestCompact = conformance(compact(), golden=GOLDEN / "thrift-compact")
 TestHeader = conformance(header(), golden=GOLDEN / "thrift-header")
+TestBinaryById = conformance(binary("thrift-by-id", mode="multiplexed"), golden=GOLDEN / "thrift")
+TestCompactById = conformance(
+    compact("thrift-compact-by-id", mode="multiplexed"), golden=GOLDEN / "thrift-compact"
+)

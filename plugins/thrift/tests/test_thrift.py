@@ -90,6 +90,61 @@ clusters: [{{name: all, endpoints: ["127.0.0.1:{server.sockets[0].getsockname()[
     return asyncio.run(asyncio.wait_for(run(), 30))
 
 
+@pytest.mark.parametrize("declare", [binary, compact, header])
+def test_by_id_one_connection_takes_answers_in_any_order(tmp_path, declare):
+    wire = declare().wire
+    plugin = tmp_path / "mine.py"
+    plugin.write_text(f"""
+from protokit import hookimpl
+from protokit_thrift import {declare.__name__}
+
+@hookimpl
+def protokit_protocols():
+    return [{declare.__name__}("by-id", mode="multiplexed")]
+""")
+
+    async def whole(reader, count):
+        data, found = b"", []
+        while len(found) < count:
+            try:
+                found.append(wire.message(data))
+                data = data[found[-1].size :]
+            except EOFError:
+                chunk = await reader.read(65536)
+                assert chunk, found
+                data += chunk
+        return found
+
+    async def serve(reader, writer):
+        calls = await whole(reader, 2)  # of two clients, on one connection
+        assert calls[0].fields.seqid != calls[1].fields.seqid
+        for one in reversed(calls):
+            kind = {"form": {"type": 2, "version": 1}} if declare is compact else {"type": 2}
+            writer.write(wire.build({**one.fields, **kind, "kind": 0, "body": b""}))
+        await writer.drain()
+        writer.close()
+
+    async def run():
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        config = tmp_path / "proxy.yaml"
+        config.write_text(f"""
+listeners: [{{name: in, bind: "127.0.0.1:0", protocol: by-id, cluster: all}}]
+clusters: [{{name: all, max_connections: 1, endpoints: ["127.0.0.1:{server.sockets[0].getsockname()[1]}"]}}]
+plugins: [{plugin}]
+""")
+        async with protokit.Proxy(str(config)) as proxy:
+            clients = [await asyncio.open_connection(*proxy.addresses["in"]) for _ in range(2)]
+            for method, (_, writer) in zip(("first", "second"), clients, strict=True):
+                writer.write(called(declare().name, method, 7))
+            answers = [(await whole(reader, 1))[0] for reader, _ in clients]
+            for _, writer in clients:
+                writer.close()
+        server.close()
+        return [(bytes(one.fields.name), one.fields.seqid) for one in answers]
+
+    assert asyncio.run(asyncio.wait_for(run(), 30)) == [(b"first", 7), (b"second", 7)]
+
+
 @pytest.mark.parametrize("name", PLAIN)
 def test_calls_that_are_sent_at_once_are_answered_in_their_order(tmp_path, name):
     sent = [("good", 1), ("Echo:bad", 1 << 31), ("good", 0), ("Echo:good", 7), ("bad", 300), ("good", 7)]
