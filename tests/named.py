@@ -35,12 +35,15 @@ from protokit.wire import (
     UVar,
     byte_id,
     crc32,
+    json,
     lines,
-    nested,
+    msgpack,
     pairs,
+    protobuf,
     size_,
     split,
     table,
+    tlv,
 )
 
 MEANING = {
@@ -237,7 +240,7 @@ def correlated() -> WireFormat:
             "body" / Bytes(this.size - this.front),
             "crc" / Int32ub,
         ),
-        byte_id(nested(this.meta, 4)),
+        byte_id(protobuf(this.meta)[4]),
         inner=lambda made: made | {"meta": b"\x12\x02\x08\x01"},
         checksum=crc32(this.crc, over="before"),
     )
@@ -253,8 +256,72 @@ def enveloped() -> WireFormat:
             "meta" / Prefixed(UVar(3), GreedyBytes),
             "body" / Prefixed(Int16ub, GreedyBytes),
         ),
-        byte_id(nested(this.meta, 1, 300, 2, form="bytes"), max=64),
+        byte_id(protobuf(this.meta)[1][300][2], max=64, form="decimal"),
         inner=lambda made: made | {"meta": b""},
+    )
+
+
+def tagged() -> WireFormat:
+    """A value in a list of tags in another, under lengths of two widths."""
+    return declared(
+        Struct(
+            Const(b"TG"),
+            "kind" / Int8ub,
+            "status" / Int8ub,
+            "head" / Prefixed(Int16ub, GreedyBytes),
+            "body" / Prefixed(Int16ub, GreedyBytes),
+        ),
+        byte_id(tlv(this.head, tag=Int8ub, length=Int16ul)[7][300 - 256], max=64),
+        inner=lambda made: made | {"head": b"\x07\x00\x00"},
+    )
+
+
+def quoted() -> WireFormat:
+    """A value of JSON, which servers see as a text; a delimiter ends it."""
+    return declared(
+        Struct(
+            "kind" / Int8ub,
+            Check((this.kind >= 1) & (this.kind <= 6)),
+            "head" / Until(b"\n", max=300),
+            "status" / Int8ub,
+            "body" / Prefixed(Int16ub, GreedyBytes),
+        ),
+        byte_id(json(this.head)["a"]["id"], max=40, form="quoted"),
+        inner=lambda made: made | {"head": b'{"a":{}}'},
+    )
+
+
+def numbered() -> WireFormat:
+    """A value of JSON, which servers see as a number, under a total and a checksum."""
+    return declared(
+        Struct(
+            Const(b"NU"),
+            "kind" / Int8ub,
+            "size" / Rebuild(Int32ub, len_(this.head) + len_(this.body)),
+            "front" / Rebuild(Int16ub, len_(this.head)),
+            "head" / Bytes(this.front),
+            "body" / Bytes(this.size - this.front),
+            "status" / Int8ub,
+            "crc" / Int32ub,
+        ),
+        byte_id(json(this.head)["id"], max=40),
+        inner=lambda made: made | {"head": b"{}"},
+        checksum=crc32(this.crc, over="before"),
+    )
+
+
+def packed() -> WireFormat:
+    """An integer or a text of MessagePack, as its RPC has them."""
+    return declared(
+        Struct(
+            Const(b"MP"),
+            "kind" / Int8ub,
+            "status" / Int8ub,
+            "head" / Prefixed(UVar(2), GreedyBytes),
+            "body" / Prefixed(Int16ub, GreedyBytes),
+        ),
+        byte_id(msgpack(this.head)[1], max=5),
+        inner=lambda made: made | {"head": b"\x92\x00\x00"},
     )
 
 
@@ -272,7 +339,24 @@ def own() -> WireFormat:
     )
 
 
-MAKERS = (hexed, sized, lined, branched, unique, varints, folded, keyed, headed, correlated, enveloped, own)
+MAKERS = (
+    hexed,
+    sized,
+    lined,
+    branched,
+    unique,
+    varints,
+    folded,
+    keyed,
+    headed,
+    correlated,
+    enveloped,
+    tagged,
+    quoted,
+    numbered,
+    packed,
+    own,
+)
 
 
 def protocols() -> dict[str, Protocol]:
@@ -336,6 +420,26 @@ VECTORS = {
         "response": b"EN\x02\x00\x11\n\x0f\x92\x12\x02\x08\x01\xe2\x12\x07\x12\x05first\x00\x05hello",
         "oneway": b"EN\x03\x00\x11\n\x0f\x92\x12\x02\x08\x01\xe2\x12\x07\x12\x05first\x00\x08a.B go x",
     },
+    "tagged": {
+        "request": b"TG\x01\0\0\x12\x01\x02\0xy\x07\n\0\x02\x01\0z,\x03\0abc\0\x0ca.B go hello",
+        "response": b"TG\x02\0\0\x12\x01\x02\0xy\x07\n\0\x02\x01\0z,\x03\0abc\0\x05hello",
+        "oneway": b"TG\x03\0\0\x12\x01\x02\0xy\x07\n\0\x02\x01\0z,\x03\0abc\0\x08a.B go x",
+    },
+    "quoted": {
+        "request": b'\x01{"z":[1, {"id":5}], "a" : {"b":0, "id" : "a\\u00e9" }}\n\0\0\x0ca.B go hello',
+        "response": b'\x02{"z":[1, {"id":5}], "a" : {"b":0, "id" : "a\\u00e9" }}\n\0\0\x05hello',
+        "oneway": b'\x03{"z":[1, {"id":5}], "a" : {"b":0, "id" : "a\\u00e9" }}\n\0\0\x08a.B go x',
+    },
+    "numbered": {
+        "request": b'NU\x01\0\0\0 \0\x14 {"z":"id","id":1.0}a.B go hello\x006eJ\xd2',
+        "response": b'NU\x02\0\0\0\x19\0\x14 {"z":"id","id":1.0}hello\0\xd6\xb5\xb4q',
+        "oneway": b'NU\x03\0\0\0\x1c\0\x14 {"z":"id","id":1.0}a.B go x\x007"\xc5\xb5',
+    },
+    "packed": {
+        "request": b"MP\x01\0\x07\x93\x01\xcd\x01\0\xa1x\0\x0ca.B go hello",
+        "response": b"MP\x02\0\x07\x93\x01\xcd\x01\0\xa1x\0\x05hello",
+        "oneway": b"MP\x03\0\x07\x93\x01\xcd\x01\0\xa1x\0\x08a.B go x",
+    },
     "own": {
         "request": b"\x01\x03abc\0\0\x0ca.B go hello",
         "response": b"\x02\x03abc\0\0\x05hello",
@@ -350,6 +454,10 @@ AROUND = {
     "headed": {"head": b"server: x"},
     "correlated": {"meta": b"\x12\x02\x08\x01"},
     "enveloped": {"meta": b"\x10\x05"},
+    "tagged": {"head": b"\x01\x02\x00xy\x07\x04\x00\x02\x01\x00z"},
+    "quoted": {"head": b'{ "z": [1, {"id":5}], "a" : {"b":0} }'},
+    "numbered": {"head": b' {"z": "id"}'},
+    "packed": {"head": b"\x93\x01\xc0\xa1x"},
 }
 
 

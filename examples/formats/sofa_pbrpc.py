@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from construct import Bytes, Check, Const, Int32ul, Rebuild, Struct, len_, this
 
 from protokit import Protocol, Status, WireFormat, hookimpl
-from protokit.wire import ErrorText, Replies, UVar, byte_id, nested, number, protobuf, table
+from protokit.wire import ErrorText, Replies, UVar, byte_id, number, protobuf, table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,7 +62,7 @@ sofa_pbrpc = Protocol(
     "sofa-pbrpc",
     WireFormat(
         frame,
-        id=byte_id(nested(this.meta, 2)),
+        id=byte_id(meta[2]),
         response=number(meta[1]) == 1,
         status=table(
             number(meta[201]),

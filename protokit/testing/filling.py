@@ -12,7 +12,7 @@ from protokit.errors import ProtokitError
 from protokit.testing.solving import satisfy, solve
 from protokit.wire import views
 from protokit.wire.explain import calculate
-from protokit.wire.inside import Nested
+from protokit.wire.inside import Token
 from protokit.wire.layout import (
     Binary,
     Bits,
@@ -157,8 +157,8 @@ class Facts:
         for view in leaves(roots):
             if isinstance(view, views.Item):
                 self.maps.setdefault(view.pairs.path, (view.pairs, set()))[1].add(view.key)
-            elif isinstance(view, Nested):
-                self.samples[view.path] = [view.holding(b"\x07"), view.holding(b"\xac\x02") * 2, b""]
+            elif isinstance(view, Token):
+                self._id(view)
             elif isinstance(view, views.Text):
                 self.texts.add(view.path)
             elif isinstance(view, views.FoundText):
@@ -178,6 +178,16 @@ class Facts:
                 value = views.value_at(container, path)
                 if value is not None and len(value) < 2000:
                     self.samples.setdefault(path, []).append(bytes(value))
+
+    def _id(self, view: Token) -> None:
+        """Sections in which an id stands, with others of its kind, or none."""
+        named = self.wire.meaning.named
+        if named is None:
+            return
+        found = self.samples.setdefault(view.reads, [])
+        for token in (named.write(7), named.write(300), named.longest):
+            found.append(view.holding(token))
+        found.append(b"")
 
     def _structure(self, view: Inside) -> None:
         """Sections in which something stands where the view looks, alone and beside what others find."""

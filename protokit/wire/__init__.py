@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from protokit.wire.conversation import Frame, Peer, Reply
     from protokit.wire.format import Message, WireFormat
     from protokit.wire.ids import byte_id
-    from protokit.wire.inside import nested
     from protokit.wire.protocol import NativeCodec, Protocol
     from protokit.wire.python import PythonCodec
     from protokit.wire.replies import ErrorText, Greeting, Replies, kept
@@ -46,7 +45,6 @@ _MODULES = {
     "protokit.wire.codec": ("Codec", "Wire"),
     "protokit.wire.format": ("Message", "WireFormat"),
     "protokit.wire.ids": ("byte_id",),
-    "protokit.wire.inside": ("nested",),
     "protokit.wire.requested": ("FromRequest",),
     "protokit.wire.protocol": ("NativeCodec", "Protocol"),
     "protokit.wire.conversation": ("Frame", "Peer", "Reply"),
@@ -107,7 +105,6 @@ __all__ = [
     "lengths",
     "lines",
     "msgpack",
-    "nested",
     "number",
     "pairs",
     "protobuf",

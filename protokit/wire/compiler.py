@@ -11,7 +11,7 @@ from protokit.model import Status
 from protokit.wire import views
 from protokit.wire.framing import Framing
 from protokit.wire.ids import FORMS
-from protokit.wire.inside import Nested
+from protokit.wire.inside import Token
 from protokit.wire.layout import (
     Binary,
     Delimited,
@@ -299,8 +299,8 @@ class _Compiler(Framing):
             return 0, 0, 0, 0
         (section,) = views.sections_of([named.view])
         register = self.registers[section]
-        if isinstance(named.view, Nested):
-            return 3, register, 0, self.literal(named.view.packed())
+        if isinstance(named.view, Token):
+            return named.view.kind, register, 0, self.literal(named.view.inside.argument)
         encoding = named.view.pairs.encoding
         if isinstance(encoding, views.PairEncoding):
             return 2, register, form_of(encoding.value), 0

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from protokit.errors import DeclarationError
 from protokit.wire.explain import calculate
-from protokit.wire.inside import Nested
+from protokit.wire.inside import Token
 from protokit.wire.layout import (
     Binary,
     Bits,
@@ -30,13 +30,14 @@ from protokit.wire.layout import (
     sizes_of,
     walk,
 )
+from protokit.wire.structures import Inside
 from protokit.wire.views import Item, LineEncoding, View
 from protokit.wire.vocabulary import ends, varint
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-FORMS = ("decimal", "hex", "raw", "uuid", "varint")
+FORMS = ("decimal", "hex", "raw", "uuid", "varint", "quoted", "msgpack")
 MOST = 64  # bytes of an id
 _UUID = 36
 _DECIMAL = (0, 3, 5, 8, 10, 13, 15, 17, 20)  # digits of a number of so many bytes
@@ -46,13 +47,14 @@ class ByteId:
     """What ``byte_id`` gives."""
 
     def __init__(self, fields: tuple[Any, ...], most: int | None, form: str | None) -> None:
-        self.view: Item | Nested | None = None
-        if len(fields) == 1 and isinstance(fields[0], Item | Nested):
-            (self.view,), fields = fields, ()
+        self.view: Item | Token | None = None
+        if len(fields) == 1 and isinstance(fields[0], Item | Inside):
+            (view,), fields = fields, ()
+            self.view = view if isinstance(view, Item) else Token(view, form)
         elif any(isinstance(field, View) for field in fields):
             raise DeclarationError(
-                "byte_id: an id that is no field stands in one place, a map's value or a field of a message: "
-                'byte_id(h["id"], max=36) or byte_id(nested(this.meta, 4))'
+                "byte_id: an id that is no field stands in one place, a map's value or a field of a "
+                'structure: byte_id(h["id"], max=36) or byte_id(protobuf(this.meta)[4])'
             )
         self.fields = fields
         self.most = most
@@ -64,12 +66,14 @@ def byte_id(*fields: Any, max: int | None = None, form: str | None = None) -> By
 
     Args:
         fields: the section, or several where branches have their own; or the one view of a map's value, or
-            of a field inside a protobuf message (``nested``).
-        max: the most bytes of an id, 64 at most; needed where the declaration does not say it. A frame with a
-            longer one is refused.
+            of what stands in a structure (``protobuf``, ``tlv``, ``json``, ``msgpack``).
+        max: the most bytes of an id as it is encoded, 64 at most; needed where the declaration does not say
+            it. A frame with a longer one is refused.
         form: how the engine writes its own numbers, which servers get to see: ``decimal`` (None: that),
             ``hex`` (lower case), ``raw`` (big endian) or ``uuid`` (hex in groups, 36 bytes). Filled with
-            zeros in front where ids have a fixed size. Of a UVar it is ``varint``, and None.
+            zeros in front where ids have a fixed size. Of a UVar, and of a field of protobuf that is no
+            bytes, it is ``varint``; of MessagePack ``msgpack``; of JSON ``decimal``, a number, or
+            ``quoted``, a text.
     """
     return ByteId(fields, max, form)
 
@@ -94,7 +98,7 @@ class Named:
     width: int
     delimiter: bytes
     counters: tuple[Integer | Varint, ...]
-    view: Item | Nested | None = None
+    view: Item | Token | None = None
 
     def write(self, number: int) -> bytes:
         """The engine's id for a number; wider ones lose their front."""
@@ -104,6 +108,10 @@ class Named:
         if self.form == "uuid":
             text = f"{number:032x}"
             return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:])).encode()
+        if self.form == "quoted":
+            return b'"%d"' % number
+        if self.form == "msgpack":
+            return msgpack_integer(number)
         if self.form == "raw":
             return number.to_bytes(self.most if self.fixed else self.width, "big")
         text = f"{number:x}" if self.form == "hex" else str(number)
@@ -114,6 +122,11 @@ class Named:
         """One of the longest ids that a client may have."""
         if self.form == "varint":
             return varint(min(1 << 7 * self.most, 1 << 64) - 1)
+        if self.form == "quoted":
+            return b'"' + b"1" * (self.most - 2) + b'"'
+        if self.form == "msgpack":
+            size = self.most - 1 if self.most <= 32 else self.most - 2  # behind a tag, or a tag and a length
+            return (bytes([0xA0 | size]) if self.most <= 32 else bytes([0xD9, size])) + b"1" * size
         return b"1" * self.most
 
     def field(self, request_id: bytes) -> Any:
@@ -130,6 +143,8 @@ class Named:
     def allows(self, request_id: bytes) -> bool:
         """Whether a frame can have that id."""
         if self.view is not None and self.form == "varint" and not request_id:
+            return False
+        if isinstance(self.view, Token) and not self.view.is_id(request_id):
             return False
         if self.form == "varint":
             whole = len(request_id) <= self.most and number_of(request_id) >> 64 == 0
@@ -198,26 +213,32 @@ def named(
         )
     _agree(counters)
     every = {one: None for some in counters.values() for one in some}
-    ways = [_way(nodes, one) for one in every]
-    if len(ways) > 1 and any(isinstance(node, Varint) for node in ways):
-        raise DeclarationError(f"{show(path)}: a UVar counts the id only alone; use integers of fixed width")
+    ways = _ways(nodes, path, every)
     for node in sections:
         if isinstance(node, Section):
             _checked(nodes, node, named)
-    return Named(size, fixed, form, width, delimiter, tuple(ways))
+    return Named(size, fixed, form, width, delimiter, ways)
 
 
-def viewed(nodes: tuple[Node, ...], view: Item | Nested, most: int | None, form: str | None) -> Named:
+def msgpack_integer(number: int) -> bytes:
+    """The shortest way to write one that is not below 0."""
+    if number < 128:  # what a tag holds
+        return bytes([number])
+    width = next(width for width in range(4) if number < 1 << (8 << width))
+    return bytes([0xCC + width]) + number.to_bytes(1 << width, "big")
+
+
+def viewed(nodes: tuple[Node, ...], view: Item | Token, most: int | None, form: str | None) -> Named:
     """An id that is no field.
 
     Raises:
         DeclarationError: it cannot be rewritten there; says why and what to use instead.
     """
-    path = view.path if isinstance(view, Nested) else view.pairs.path
-    is_varint = isinstance(view, Nested) and view.is_varint
-    form = form or ("varint" if is_varint else "decimal")
-    most = 10 if is_varint else most
-    if form not in FORMS or (form == "varint") != is_varint or form == "uuid":
+    path = view.reads if isinstance(view, Token) else view.pairs.path
+    form = view.form if isinstance(view, Token) else form or "decimal"
+    if most is None and form in {"varint", "msgpack"}:
+        most = 10 if form == "varint" else 9
+    if isinstance(view, Item) and form not in {"decimal", "hex", "raw"}:
         raise DeclarationError(f"byte_id: the form {form!r} is not of an id that stands in {show(path)}")
     if most is None:
         raise DeclarationError(f"{show(path)}: say how long an id in it may be: id=byte_id(..., max=36)")
@@ -230,6 +251,9 @@ def viewed(nodes: tuple[Node, ...], view: Item | Nested, most: int | None, form:
     for node in found:
         if isinstance(node, Section) and isinstance(node.length, int):
             raise DeclarationError(f"{show(path)}: it always has {node.length} bytes, and ids in it have not")
+        cannot = isinstance(view, Token) and view.family.name == "json"  # hold control characters
+        if isinstance(node, Delimited) and cannot and max(node.delimiter) < ord(" "):
+            continue
         if isinstance(node, Delimited) and not (delimiter and node.delimiter.startswith(delimiter)):
             raise DeclarationError(
                 f"{show(path)}: an id in it could hold its delimiter {node.delimiter!r}; put a length in "
@@ -242,7 +266,7 @@ def viewed(nodes: tuple[Node, ...], view: Item | Nested, most: int | None, form:
         )
     width = _width(path, most, form, fixed=False)
     counters = {one: None for node in found for one in _counters(nodes, node)}
-    ways = tuple(_way(nodes, one) for one in counters)
+    ways = _ways(nodes, path, counters)
     return Named(most, fixed=False, form=form, width=width, delimiter=delimiter, counters=ways, view=view)
 
 
@@ -279,12 +303,22 @@ def _width(path: FieldPath, size: int, form: str, *, fixed: bool) -> int:
             raise DeclarationError(f"{show(path)}: the form uuid is for ids that always have {_UUID} bytes")
         return 8
     varints = [(8 * width + 6) // 7 for width in range(9)]
-    digits = {"raw": range(9), "hex": range(0, 18, 2), "decimal": _DECIMAL, "varint": varints}[form]
+    packed = (0, 2, 3, 5, 5, 9, 9, 9, 9)
+    digits = {
+        "raw": range(9),
+        "hex": range(0, 18, 2),
+        "decimal": _DECIMAL,
+        "varint": varints,
+        "quoted": [count + 2 for count in _DECIMAL],
+        "msgpack": packed,
+    }[form]
     widths = [width for width in range(1, 9) if digits[width] <= size]
     if not widths:
         raise DeclarationError(
             f"{show(path)}: {size} bytes hold no number of a byte in the form {form}; "
-            + ("declare UVar(10)" if form == "varint" else "use form='raw'")
+            + {"varint": "declare UVar(10)", "quoted": "say max=22", "msgpack": "say max=9"}.get(
+                form, "use form='raw'"
+            )
         )
     return widths[-1]
 
@@ -375,6 +409,15 @@ def _agree(counters: dict[FieldPath, list[FieldPath]]) -> None:
                     f"{show(counter)}: it counts the id {show(path)}, and not that of every other "
                     "branch; give each branch lengths of its own"
                 )
+
+
+def _ways(
+    nodes: tuple[Node, ...], path: FieldPath, counters: Iterable[FieldPath]
+) -> tuple[Integer | Varint, ...]:
+    ways = tuple(_way(nodes, one) for one in counters)
+    if len(ways) > 1 and any(isinstance(node, Varint) for node in ways):
+        raise DeclarationError(f"{show(path)}: a UVar counts the id only alone; use integers of fixed width")
+    return ways
 
 
 def _way(nodes: tuple[Node, ...], path: FieldPath) -> Integer | Varint:

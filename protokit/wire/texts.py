@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from protokit.errors import DeclarationError
 from protokit.wire import views
-from protokit.wire.inside import Nested
+from protokit.wire.inside import Token
 from protokit.wire.layout import Bits, Branch, Field, Integer, fields_of, readings_of, walk
 from protokit.wire.program import Meaning, Program
 from protokit.wire.requested import INTEGER
@@ -213,8 +213,8 @@ class Texts(Program):
             return memo[("view", id(view))]
         if isinstance(view, views.FoundText):
             return self._found(view, memo)
-        if isinstance(view, Nested):
-            return self._nested(view)
+        if isinstance(view, Token):
+            return self._placed(view)
         if isinstance(view, Inside):
             return self._inside(view, memo)
         to = self._text(view, memo, sure=sure)
@@ -222,10 +222,10 @@ class Texts(Program):
             memo[("view", id(view))] = to
         return to
 
-    def _nested(self, view: Nested) -> int:
+    def _placed(self, view: Token) -> int:
         to = self.slices()
-        self.section(to, view.path)
-        self.op("NESTED", to, to, int(view.is_varint), self.literal(view.packed()))
+        self.section(to, view.reads)
+        self.op("PLACE", to, to)
         return to
 
     def _text(self, view: views.View, memo: dict[Any, int], *, sure: bool) -> int:

@@ -41,6 +41,10 @@ class Speaker:
     def ids(self):
         """Two that are of different lengths where that can be."""
         named = self.wire.meaning.named
+        if self.name in {"quoted", "numbered"}:
+            return b"-7.0", b'"' + b"B" * (named.most - 2) + b'"'
+        if self.name == "packed":
+            return b"\xa1A", named.longest
         if named.fixed:
             return b"A" * named.most, b"7" * named.most
         return b"A", b"\xff" * 9 + b"\1" if named.form == "varint" else b"B" * named.most

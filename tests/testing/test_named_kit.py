@@ -19,5 +19,9 @@ _ALL = protocols()
     TestHeaded,
     TestCorrelated,
     TestEnveloped,
+    TestTagged,
+    TestQuoted,
+    TestNumbered,
+    TestPacked,
     TestOwn,
 ) = (conformance(protocol, golden=golden(name), examples=60) for name, protocol in _ALL.items())

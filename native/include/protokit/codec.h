@@ -91,7 +91,9 @@ enum {
   PK_ID_HEX,         /* lower case */
   PK_ID_RAW,         /* id_bytes bytes, big endian */
   PK_ID_UUID,        /* hex in groups of 8-4-4-4-12 digits, 36 bytes */
-  PK_ID_VARINT       /* LEB128, 7 bits a byte, the lowest first: up to 10 bytes */
+  PK_ID_VARINT,      /* LEB128, 7 bits a byte, the lowest first: up to 10 bytes */
+  PK_ID_QUOTED,      /* digits between quotation marks, as a text of JSON */
+  PK_ID_MSGPACK      /* an integer of MessagePack, the shortest; read in any width */
 };
 #define PK_ID_MAX 64u /* bytes of the longest id */
 #define PK_NO_ID 0xffffffffu

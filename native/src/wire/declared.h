@@ -1,6 +1,6 @@
 /* declared.h: what the files of the declared codec share. Each uses only those before it, here and below:
  * declared_check.c, whether a program's numbers are in range; declared_types.c, whether it can be run on all its paths;
- * declared_nested.c, fields of messages in messages; declared_texts.c, finding texts; declared_run.c, running programs;
+ * declared_place.c, where ids stand that are no field; declared_texts.c, finding texts; declared_run.c, running programs;
  * declared_quick.c, whole and right frames by their shapes; declared_ids.c, frames with another id; declared_keep.c, what
  * is kept of requests; declared_reply.c, replies; declared.c, the codec. */
 #ifndef PK_DECLARED_H
@@ -9,12 +9,11 @@
 #include <string.h>
 
 #include "wire/digits.h"
+#include "wire/integers.h"
 #include "wire/loaded.h"
 #include "wire/program.h"
+#include "wire/steps/path.h"
 
-enum { PK_NESTED = 8 }; /* messages in one another */
-
-enum { LITTLE = 16, SIGNED = 32 };
 enum { HAS_CHECKSUM = 1, SEALED_AT_END = 2 }; /* pk_frame.flags */
 
 typedef struct quick_place {
@@ -100,27 +99,6 @@ typedef struct machine {
   uint32_t sought; /* from there: no delimiter begins in so many bytes */
 } machine;
 
-static inline uint64_t big(const uint8_t *p, uint32_t bytes) {
-  uint64_t v = 0;
-  for (uint32_t i = 0; i < bytes; i++) v = v << 8 | p[i];
-  return v;
-}
-
-static inline uint64_t little(const uint8_t *p, uint32_t bytes) {
-  uint64_t v = 0;
-  for (uint32_t i = bytes; i > 0; i--) v = v << 8 | p[i - 1];
-  return v;
-}
-
-static inline int64_t extend(uint64_t v, uint32_t bytes) {
-  uint32_t shift = 64 - 8 * bytes;
-  return (int64_t)(v << shift) >> shift;
-}
-
-static inline void put(uint8_t *p, uint64_t v, uint32_t bytes, int is_little) {
-  for (uint32_t i = 0; i < bytes; i++) p[is_little ? i : bytes - 1 - i] = (uint8_t)(v >> (8 * i));
-}
-
 static inline uint64_t get16(const uint8_t *p) { return (uint64_t)p[0] << 8 | p[1]; }
 static inline uint64_t get32(const uint8_t *p) {
   uint32_t v;
@@ -178,9 +156,8 @@ int pk_declared_next_pair(const declared *d, const pk_program_map *map, pairs *i
 /* The values of a map's known keys, into their slices. */
 int pk_declared_look(const declared *d, const pk_program_map *map, pk_slice section, pk_slice *s);
 
-/* The field to which the numbers of `path` lead in the message *in, in its place: no data where there is none.
- * `lengths`: where the varints that count it stand, from outside; gives back how many. */
-uint32_t pk_declared_nested(pk_slice path, int is_varint, pk_slice *in, const uint8_t *lengths[PK_NESTED]);
+/* Where the id stands in its section, and what counts it there. */
+void pk_declared_place(const declared *d, pk_slice section, pk_place *place);
 
 /* Run text instructions from *pc to the first that is none. `out`: what a destination fills. `h`: what the
  * headers are. Apart from the rest, since routing needs hardly more of a program than this. */

@@ -34,7 +34,7 @@ static uint32_t most_of(const pk_program *p, uint8_t op) {
     case PK_I_CONST: return p->constants.count;
     case PK_I_TABLE: case PK_I_CHOOSE: return p->tables.count;
     case PK_I_MAGIC: case PK_I_LITERAL: case PK_I_SPLIT: case PK_I_SAME: case PK_I_EMIT:
-    case PK_I_NESTED: case PK_I_EMIT_TEXT: case PK_I_EMIT_PART: return p->literals.count;
+    case PK_I_EMIT_TEXT: case PK_I_EMIT_PART: return p->literals.count;
     case PK_I_KEEP: case PK_I_KEEP_INT: return p->parts.count;
     case PK_I_LOOK: case PK_I_HEADERS: return p->maps.count;
     case PK_I_STEP: return p->steps.count;
@@ -81,9 +81,6 @@ static const char *bad_operands(const declared *d, uint32_t pc) {
     case PK_I_SAVE: case PK_I_OWN: return n->i & 1 ? "its index is out of range" : NULL;
     case PK_I_KEEP: return d->parts[n->i].form == PK_PART_INTEGER ? "the part is an integer" : NULL;
     case PK_I_KEEP_INT: return d->parts[n->i].form != PK_PART_INTEGER ? "the part is no integer" : NULL;
-    case PK_I_NESTED:
-      return d->literals[n->i].size == 0 || d->literals[n->i].size % 4 || d->literals[n->i].size > 4 * PK_NESTED
-                 ? "its path is too long, or none" : NULL;
     case PK_I_SPLIT: return d->literals[n->i].size == 0 ? "its separator is empty" : NULL;
     case PK_I_EMIT_ID: case PK_I_EMIT_KEPT: case PK_I_EMIT_SIZE: case PK_I_EMIT_COUNT:
       return n->b > 8 ? "its integer is too wide" : NULL;
@@ -237,10 +234,9 @@ const char *pk_declared_bad_indexes(const declared *d) {
   if (pk_declared_keep_max(d) > PK_KEEP_MAX) return "more is kept of a request than there is room for";
   if (p->id_max > PK_ID_MAX || (p->id_delimiter != PK_NOWHERE && p->id_delimiter >= p->literals.count))
     return "the id is out of range";
-  if (p->id_inside > PK_ID_IN_NESTED || (p->id_inside == PK_ID_IN_PAIRS && bad_width(p->id_value)) ||
+  if (p->id_inside > PK_ID_IN_MSGPACK || (p->id_inside == PK_ID_IN_PAIRS && bad_width(p->id_value)) ||
       (p->id_inside != PK_ID_IN_FIELD && p->id_section > 255) ||
-      (p->id_inside == PK_ID_IN_NESTED &&
-       (p->id_path >= p->literals.count || d->literals[p->id_path].size > 4 * PK_NESTED)))
+      (p->id_inside >= PK_ID_IN_PROTOBUF && p->id_path >= p->literals.count))
     return "where the id stands is out of range";
   if (p->id_delimiter != PK_NOWHERE && d->literals[p->id_delimiter].size == 0) return "the id's delimiter is empty";
   if (d->literals[p->name].size == 0 || d->literals[p->name].data[d->literals[p->name].size - 1] != 0)

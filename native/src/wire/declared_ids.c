@@ -41,8 +41,7 @@ void pk_declared_patch_id(const pk_codec *codec, uint8_t *data, const pk_frame *
 /* An integer that counts the id: written again with `more` added. 0 where it does not fit. */
 static int recount(uint8_t *p, uint32_t form, int64_t more) {
   uint32_t bytes = form & 15, bits = 8 * bytes - (form & SIGNED ? 1 : 0);
-  uint64_t raw = form & LITTLE ? little(p, bytes) : big(p, bytes);
-  int64_t v = (form & SIGNED ? extend(raw, bytes) : (int64_t)raw) + more;
+  int64_t v = integer_of(p, form) + more;
   if (v < 0 || (bits < 63 && v >> bits != 0)) return 0;
   put(p, (uint64_t)v, bytes, (form & LITTLE) != 0);
   return 1;
@@ -55,11 +54,19 @@ static uint32_t put_varint(uint8_t *p, uint64_t v) {
   return n;
 }
 
-/* Varints in front of the id that count it, from outside. */
+/* Lengths in front of the id that count it, from outside: a declared varint, and those of what it stands in. */
 typedef struct around {
-  size_t at[PK_NESTED + 1];
+  struct {
+    size_t at;
+    uint32_t form; /* as of pk_place */
+  } of[PK_PATH_KEYS + 1];
   uint32_t count;
 } around;
+
+static void counts(around *v, size_t at, uint32_t form) {
+  v->of[v->count].at = at;
+  v->of[v->count++].form = form;
+}
 
 static uint64_t varint_at(const uint8_t *p, size_t *size) {
   uint64_t v = 0;
@@ -69,25 +76,37 @@ static uint64_t varint_at(const uint8_t *p, size_t *size) {
   return v;
 }
 
+static size_t length_size(const uint8_t *at, uint32_t form) {
+  size_t size = form & 15;
+  if (form == 0) varint_at(at, &size);
+  return size;
+}
+
 /* What stands in front of the id, with those written again; *more is how many bytes the outermost has more in it,
- * with its own growth. Gives back its size; 0 where one counts less than it should. */
+ * with its own growth. Gives back its size; 0 where one has no room, or counts less than it should. */
 static size_t front(const uint8_t *data, size_t size, const around *v, int64_t *more, uint8_t *out) {
-  uint8_t now[PK_NESTED + 1][10];
-  uint32_t sizes[PK_NESTED + 1];
+  uint8_t now[PK_PATH_KEYS + 1][10];
+  uint32_t sizes[PK_PATH_KEYS + 1];
   size_t was, from = 0, n = 0;
-  for (uint32_t i = v->count; i > 0; i--) { /* what grows inside counts outside */
-    int64_t counted = (int64_t)varint_at(data + v->at[i - 1], &was) + *more;
+  for (uint32_t i = v->count; i-- > 0;) { /* what grows inside counts outside */
+    const uint8_t *at = data + v->of[i].at;
+    if (v->of[i].form != 0) {
+      sizes[i] = v->of[i].form & 15;
+      memcpy(now[i], at, sizes[i]);
+      if (!recount(now[i], v->of[i].form, *more)) return 0;
+      continue;
+    }
+    int64_t counted = (int64_t)varint_at(at, &was) + *more;
     if (counted < 0) return 0;
-    sizes[i - 1] = put_varint(now[i - 1], (uint64_t)counted);
-    *more += (int64_t)sizes[i - 1] - (int64_t)was;
+    sizes[i] = put_varint(now[i], (uint64_t)counted);
+    *more += (int64_t)sizes[i] - (int64_t)was;
   }
   for (uint32_t i = 0; i < v->count; i++) {
-    memcpy(out + n, data + from, v->at[i] - from);
-    n += v->at[i] - from;
+    memcpy(out + n, data + from, v->of[i].at - from);
+    n += v->of[i].at - from;
     memcpy(out + n, now[i], sizes[i]);
     n += sizes[i];
-    varint_at(data + v->at[i], &was);
-    from = v->at[i] + was;
+    from = v->of[i].at + length_size(data + v->of[i].at, v->of[i].form);
   }
   memcpy(out + n, data + from, size - from);
   return n + size - from;
@@ -100,25 +119,36 @@ static int is_varint(const uint8_t *id, uint32_t size) {
   return size > 0 && size <= 10 && id[size - 1] < 0x80 && (size == 1 || id[size - 1] > 0) && (size < 10 || id[9] == 1);
 }
 
-/* The varints that count the id: a declared one, and those of the messages that it stands in. 0: there is no such
- * id in that frame, or they do not stand in front of it, one behind the other. */
+/* Whether bytes can stand where the id does. */
+static int is_id(const pk_program *p, pk_slice id) {
+  if (id.size > p->id_max || (p->id_fixed && id.size != p->id_max)) return 0;
+  if (p->id_inside == PK_ID_IN_JSON) return pk_is_json(id);
+  if (p->id_inside == PK_ID_IN_MSGPACK) return pk_is_msgpack(id);
+  return p->id_form != PK_ID_VARINT || is_varint(id.data, id.size);
+}
+
+/* The lengths in front of the id that count it. 0: there is no such id in that frame, or they do not stand one behind
+ * the other. */
 static int counted_by(const declared *d, const machine *m, const uint8_t *data, pk_span id, around *v) {
   const pk_program *p = d->program;
-  size_t from = 0, size;
+  size_t from = 0;
   v->count = 0;
   if (p->counters.count > 0 && d->counters[0].form == 0 && m->r[d->counters[0].at] >= 0)
-    v->at[v->count++] = (size_t)m->r[d->counters[0].at];
-  if (p->id_inside == PK_ID_IN_NESTED) {
-    const uint8_t *lengths[PK_NESTED];
-    if (m->r[p->id_section] < 0) return 0;
-    pk_slice in = {data + m->r[p->id_section], (uint32_t)m->r[p->id_section + 1]};
-    uint32_t count = pk_declared_nested(d->literals[p->id_path], p->id_form == PK_ID_VARINT, &in, lengths);
-    if (in.data != data + id.at || in.size != id.size) return 0;
-    for (uint32_t i = 0; i < count; i++) v->at[v->count++] = (size_t)(lengths[i] - data);
+    counts(v, (size_t)m->r[d->counters[0].at], 0);
+  if (p->id_inside == PK_ID_IN_PAIRS) {
+    if (id.at < (p->id_value & 15)) return 0;
+    counts(v, id.at - (p->id_value & 15), p->id_value);
   }
-  for (uint32_t i = 0; i < v->count; from = v->at[i++] + size) {
-    if (v->at[i] < from || v->at[i] >= id.at) return 0;
-    varint_at(data + v->at[i], &size);
+  if (p->id_inside >= PK_ID_IN_PROTOBUF) {
+    pk_place place;
+    if (m->r[p->id_section] < 0) return 0;
+    pk_declared_place(d, (pk_slice){data + m->r[p->id_section], (uint32_t)m->r[p->id_section + 1]}, &place);
+    if (place.at.data != data + id.at || place.at.size != id.size) return 0;
+    for (uint32_t i = 0; i < place.count; i++) counts(v, (size_t)(place.around[i].at - data), place.around[i].form);
+  }
+  for (uint32_t i = 0; i < v->count; i++) {
+    if (v->of[i].at < from || v->of[i].at >= id.at) return 0;
+    from = v->of[i].at + length_size(data + v->of[i].at, v->of[i].form);
   }
   return from <= id.at;
 }
@@ -137,14 +167,13 @@ int pk_declared_splice_id(const pk_codec *codec, const uint8_t *data, const pk_f
   const pk_program *p = d->program;
   pk_span old = f->id_span;
   pk_frame again = {.from = f->from};
-  around v = {{0}, 0};
+  around v = {.count = 0};
   machine m;
-  if (old.at == PK_NO_ID || id_size > p->id_max || (p->id_fixed && id_size != p->id_max)) return PK_ERR_UNSUPPORTED;
-  if (p->id_form == PK_ID_VARINT && !is_varint(id, id_size)) return PK_ERR_UNSUPPORTED;
+  if (old.at == PK_NO_ID || !is_id(p, (pk_slice){id, id_size})) return PK_ERR_UNSUPPORTED;
   if (cap < pk_id_room(codec, f->size)) return PK_ERR_SPACE;
-  int64_t inside = (int64_t)id_size - old.size, more = inside;
+  int64_t more = (int64_t)id_size - old.size;
   uint32_t counters = more != 0 ? p->counters.count : 0;
-  if (counters > 0 || (more != 0 && p->id_inside == PK_ID_IN_NESTED)) {
+  if (counters > 0 || (more != 0 && p->id_inside >= PK_ID_IN_PAIRS)) {
     if (pk_declared_frame_as(d, &m, data, f->size, f->size, UNVERIFIED, &again) != PK_OK) return PK_ERR_UNSUPPORTED;
     if (!counted_by(d, &m, data, old, &v)) return PK_ERR_UNSUPPORTED;
   }
@@ -154,10 +183,6 @@ int pk_declared_splice_id(const pk_codec *codec, const uint8_t *data, const pk_f
   memcpy(out + at + id_size, data + old.at + old.size, behind);
   uint32_t size = (uint32_t)(at + id_size + behind);
   if (holds_delimiter(d, out + at, id_size, out + size)) return PK_ERR_UNSUPPORTED;
-  if (inside != 0 && p->id_inside == PK_ID_IN_PAIRS) {
-    uint32_t width = p->id_value & 15;
-    if (at < width || !recount(out + at - width, p->id_value, inside)) return PK_ERR_UNSUPPORTED;
-  }
   for (uint32_t i = 0; i < counters; i++) {
     int64_t place = m.r[d->counters[i].at];
     if (place < 0 || d->counters[i].form == 0) continue;

@@ -4,8 +4,7 @@
 static int sized_text(pairs *in, uint32_t form, pk_slice *out) {
   uint32_t bytes = form & 15;
   if ((size_t)(in->end - in->at) < bytes) return PK_ERR_FORMAT;
-  uint64_t raw = form & LITTLE ? little(in->at, bytes) : big(in->at, bytes);
-  int64_t size = form & SIGNED ? extend(raw, bytes) : (int64_t)raw;
+  int64_t size = integer_of(in->at, form);
   in->at += bytes;
   *out = (pk_slice){NULL, 0};
   if (size == -1) return PK_OK;
@@ -151,10 +150,7 @@ static int64_t number(pk_slice s) {
 }
 
 static int64_t integer(pk_slice s, uint32_t form) {
-  uint32_t bytes = form & 15;
-  if (s.data == NULL || s.size != bytes) return 0;
-  uint64_t raw = form & LITTLE ? little(s.data, bytes) : big(s.data, bytes);
-  return form & SIGNED ? extend(raw, bytes) : (int64_t)raw;
+  return s.data == NULL || s.size != (form & 15) ? 0 : integer_of(s.data, form);
 }
 
 /* Tables of names stand in the order of their keys. */
@@ -183,6 +179,12 @@ static __attribute__((noinline)) int step(const declared *d, uint32_t index, pk_
   if (result == PK_OK) return PK_OK;
   for (uint32_t i = 0; i < count; i++) out[i] = (pk_slice){NULL, 0};
   return result == PK_ERR_LIMIT ? PK_ERR_LIMIT : PK_OK;
+}
+
+static __attribute__((noinline)) pk_slice placed(const declared *d, pk_slice section) {
+  pk_place place;
+  pk_declared_place(d, section, &place);
+  return place.at;
 }
 
 /* A part behind what is kept already, where there is room. */
@@ -247,13 +249,7 @@ __attribute__((noinline)) int pk_declared_texts(const declared *d, uint32_t *pc_
         if (result != PK_OK && out != NULL) return result;
         break;
       }
-      case PK_I_NESTED: {
-        const uint8_t *lengths[PK_NESTED];
-        pk_slice in = s[n->b];
-        pk_declared_nested(d->literals[n->i], n->c, &in, lengths);
-        s[n->a] = in;
-        break;
-      }
+      case PK_I_PLACE: s[n->a] = placed(d, s[n->b]); break;
       case PK_I_NUMBER: r[n->a] = number(s[n->b]); break;
       case PK_I_SAME:
         r[n->a] = s[n->b].data != NULL &&

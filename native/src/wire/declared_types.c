@@ -287,7 +287,7 @@ static void texts(checker *c) {
       for (uint32_t i = 0; i < n->c; i++) s[n->a + i] = ANYWHERE;
       break;
     }
-    case PK_I_NESTED: text(c, n->b), s[n->a] = s[n->b]; break;
+    case PK_I_PLACE: text(c, n->b), s[n->a] = s[n->b]; break;
     case PK_I_NUMBER: text(c, n->b), set(c, n->a, INTEGER); break;
     case PK_I_SAME: text(c, n->b), set(c, n->a, INTEGER); break;
     case PK_I_INTEGER: text(c, n->b), set(c, n->a, INTEGER); break;

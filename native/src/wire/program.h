@@ -76,7 +76,7 @@ typedef struct pk_insn {
   X(COPY)    /* sa = sb */                                                                     \
   X(LOOK)    /* look keys up in sb by map i */                                                 \
   X(SPLIT)   /* sa.. = sb split at literal i into at most c parts */                           \
-  X(NESTED)  /* sa = the field to which the numbers in literal i lead in the message sb; c: it is a varint */ \
+  X(PLACE)   /* sa = the id, which stands in the structure sb */                               \
   X(STEP)    /* sa.. = c texts that step i finds in sb, once a run */                          \
   X(NUMBER)  /* ra = sb read as decimal digits, 0 when it is none */                           \
   X(SAME)    /* ra = sb equals literal i; c: it begins with it */                              \
@@ -179,7 +179,8 @@ typedef struct pk_program_part {
   uint32_t form, most;
 } pk_program_part;
 
-enum { PK_ID_IN_FIELD, PK_ID_IN_LINES, PK_ID_IN_PAIRS, PK_ID_IN_NESTED };
+/* Those from PROTOBUF on are structures: a path leads to the id (steps/path.h). */
+enum { PK_ID_IN_FIELD, PK_ID_IN_LINES, PK_ID_IN_PAIRS, PK_ID_IN_PROTOBUF, PK_ID_IN_TLV, PK_ID_IN_JSON, PK_ID_IN_MSGPACK };
 
 /* Shapes (protokit/wire/shapes.py): a tree of tests on bytes at fixed places, and at each leaf where
  * everything stands. They make right and whole frames fast; all others are left to the program. */
@@ -251,7 +252,7 @@ typedef struct pk_program {
   uint32_t keep_own; /* the same from pk_frame.own, or PK_NOWHERE */
   /* Where an id is no field, but stands in a section (its register): what counts it there. */
   uint32_t id_inside, id_section; /* PK_ID_IN_* */
-  uint32_t id_value, id_path;     /* of pairs the form of a value's length; the literal of NESTED */
+  uint32_t id_value, id_path;     /* of pairs the form of a value's length; of structures the path, a literal */
 } pk_program;
 
 /* A codec that runs the program, held by the caller (loaded.h); the image is copied. NULL and why in *error, until the thread's next call. */

@@ -28,12 +28,30 @@ class Entry:
         type: the family's own.
         raw: its value's bytes as they stand.
         label: the bytes of its key, where they are kept.
+        at: where its value begins in the structure.
+        length_at: where the length that counts its value begins; None where none does.
     """
 
     key: Key | None
     type: Any
     raw: bytes
     label: bytes = b""
+    at: int = 0
+    length_at: int | None = None
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a value stands in a section, as it is encoded.
+
+    Attributes:
+        start, end: of it.
+        lengths: (start, end) of those that count it, from outside.
+    """
+
+    start: int
+    end: int
+    lengths: tuple[tuple[int, int], ...]
 
 
 class Input:
@@ -148,6 +166,68 @@ class Family:
     def put(self, raw: bytes, path: Sequence[Key], text: bytes | None) -> bytes:
         """The section with another text at a path, None: without it."""
         return self._put(self.section(raw), path, text).raw
+
+    # Ids, which are written as they are encoded.
+
+    def is_id(self, raw: bytes) -> bool:  # noqa: ARG002  # overridden
+        """Whether those bytes can stand in the place of an id."""
+        return True
+
+    def chain(self, raw: bytes, path: Sequence[Key], *, is_varint: bool) -> list[Entry]:  # noqa: ARG002
+        """What leads to a path, from outside; empty for nothing."""
+        entry = self.section(raw)
+        found = [entry]
+        for key in path:
+            inside = self.entries(entry.raw, entry.type)
+            inner = None if inside is None else self.chosen(inside, key)
+            if inner is None:
+                return []
+            entry = inner
+            found.append(entry)
+        return found
+
+    def place(self, raw: bytes, path: Sequence[Key], *, is_varint: bool) -> Place | None:
+        """Where an id stands; None where nothing does that can be one.
+
+        Raises:
+            RemoteProtocolError: the section is malformed.
+        """
+        at, lengths = 0, []
+        chain = self.chain(raw, path, is_varint=is_varint) if raw else []
+        for one in chain:
+            if one.length_at is not None:
+                lengths.append((at + one.length_at, at + one.at))
+            at += one.at
+        if not chain or not self.is_id(chain[-1].raw):
+            return None
+        return Place(at, at + len(chain[-1].raw), tuple(lengths))
+
+    def counted(self, raw: bytes, more: int) -> bytes:  # overridden
+        """A length again, of so many bytes more."""
+        raise NotImplementedError
+
+    def rewritten(self, raw: bytes, place: Place, token: bytes) -> bytes:
+        """The section with another id in its place, and all else as it is but for what counts it."""
+        made, more = token + raw[place.end :], len(token) - (place.end - place.start)
+        end = place.start
+        for start, behind in reversed(place.lengths):
+            length = self.counted(raw[start:behind], more)
+            made = length + raw[behind:end] + made
+            more += len(length) - (behind - start)
+            end = start
+        return raw[:end] + made
+
+    def added(self, raw: bytes, path: Sequence[Key], token: bytes, *, is_varint: bool) -> bytes:
+        """The section with an id that was not there."""
+        made = self.put(raw or self.empty, path, b"0")
+        place = self.place(made, path, is_varint=is_varint)
+        return made if place is None else self.rewritten(made, place, token)
+
+    def holding(self, path: Sequence[Key], token: bytes, *, is_varint: bool) -> bytes:
+        """A section with an id alone."""
+        made = self.built(path, b"0")
+        place = self.place(made, path, is_varint=is_varint)
+        return made if place is None else self.rewritten(made, place, token)
 
     def nest(self, key: Key, inner: bytes) -> bytes:  # overridden
         """A structure that holds another under a key."""

@@ -26,6 +26,7 @@ class Json(Family):
     def section(self, raw: bytes) -> Entry:
         """A whole section."""
         data = Input(raw)
+        self._space(data)
         entry = self._value(data, None, b"")
         self._space(data)
         if data.left:
@@ -132,7 +133,18 @@ class Json(Family):
         kind = chr(self._peek(data))
         start = data.at
         self._past(data)
-        return Entry(key, kind, data.data[start : data.at], label)
+        return Entry(key, kind, data.data[start : data.at], label, start)
+
+    def is_id(self, raw: bytes) -> bool:
+        """A text or a number."""
+        data = Input(raw)
+        try:
+            if raw[:1] in {b"t", b"f", b"n"}:
+                return False
+            self._text(data) if raw[:1] == b'"' else self._scalar(data)
+        except RemoteProtocolError:
+            return False
+        return not data.left
 
     def entries(self, raw: bytes, type_: Any) -> list[Entry] | None:
         """What is in a structure."""

@@ -95,7 +95,15 @@ class MessagePack(Family):
         kind, _, _ = self._open(data)
         data.at = start
         self._past(data, 1)
-        return Entry(key, kind, data.data[start : data.at], label)
+        return Entry(key, kind, data.data[start : data.at], label, start)
+
+    def is_id(self, raw: bytes) -> bool:
+        """A text or an integer."""
+        data = Input(raw)
+        try:
+            return self._open(data)[0] in {"text", "integer"} and not data.left
+        except RemoteProtocolError:
+            return False
 
     def text(self, entry: Entry) -> bytes | None:
         """What an entry says."""

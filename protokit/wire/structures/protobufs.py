@@ -34,9 +34,10 @@ class Protobuf(Family):
             kind = tag & 7
             if kind == 0:
                 value = varint(data.varint())
-                found.append(Entry(tag >> 3, kind, value, data.data[start : data.at]))
+                found.append(Entry(tag >> 3, kind, value, data.data[start : data.at], start))
             elif kind == self.root:
-                found.append(Entry(tag >> 3, kind, data.take(data.varint())))
+                inner = data.take(data.varint())
+                found.append(Entry(tag >> 3, kind, inner, at=data.at - len(inner), length_at=start))
             elif kind in {1, 5}:
                 found.append(Entry(tag >> 3, kind, data.take(8 if kind == 1 else 4)))
             else:
@@ -74,6 +75,45 @@ class Protobuf(Family):
                 inner = self._find(one.raw, more)
                 found = found if inner is None else inner
         return found
+
+    def chain(self, raw: bytes, path: Sequence[Key], *, is_varint: bool) -> list[Entry]:
+        """What leads to a path: to the last field of its type, in any piece of a message."""
+        found = self._chain(self.section(raw), path, 0 if is_varint else self.root)
+        canonical = not is_varint or not found or found[-1].raw == found[-1].label
+        return found if canonical else []
+
+    def _chain(self, message: Entry, path: Sequence[Key], type_: int) -> list[Entry]:
+        if not path:
+            return [message]
+        found: list[Entry] = []
+        for one in self.entries(message.raw, self.root) or ():
+            if one.key == path[0] and one.type == (type_ if len(path) == 1 else self.root):
+                inner = self._chain(one, path[1:], type_)
+                found = [message, *inner] if inner else found
+        return found
+
+    def counted(self, raw: bytes, more: int) -> bytes:
+        """A length again."""
+        return varint(Input(raw).varint() + more)
+
+    def added(self, raw: bytes, path: Sequence[Key], token: bytes, *, is_varint: bool) -> bytes:
+        """The section with an id that was not there."""
+        key, *more = path
+        messages = [
+            one for one in self.entries(raw, self.root) or () if one.key == key and one.type == self.root
+        ]
+        if not more:
+            head = varint(int(key) << 3 | (0 if is_varint else self.root))
+            return raw + head + (b"" if is_varint else varint(len(token))) + token
+        if not messages:
+            return raw + self.nest(key, self.added(b"", more, token, is_varint=is_varint))
+        last = messages[-1]
+        inner = self.added(last.raw, more, token, is_varint=is_varint)
+        return raw[: last.length_at] + varint(len(inner)) + inner + raw[last.at + len(last.raw) :]
+
+    def holding(self, path: Sequence[Key], token: bytes, *, is_varint: bool) -> bytes:
+        """A message with an id alone."""
+        return self.added(b"", path, token, is_varint=is_varint)
 
     def _pair(self, raw: bytes) -> tuple[bytes | None, Entry]:
         name: bytes | None = b""

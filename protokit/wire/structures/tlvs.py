@@ -27,8 +27,10 @@ class Tlv(Family):
         found, data = [], Input(raw)
         while data.left:
             label = data.take(self.tag.sizeof())
+            start = data.at
             size = self.length.parse(data.take(self.length.sizeof()))
-            found.append(Entry(signed(self.tag.parse(label)), self.root, data.take(size), label))
+            value = data.take(size)
+            found.append(Entry(signed(self.tag.parse(label)), self.root, value, label, data.at - size, start))
         return found
 
     def text(self, entry: Entry) -> bytes | None:
@@ -42,6 +44,13 @@ class Tlv(Family):
                 (one.label or self.tag.build(one.key)) + self.length.build(len(one.raw)) + one.raw
                 for one in entries
             )
+        except Exception as error:  # construct's own, of several kinds
+            raise LocalProtocolError(f"tlv: {error}") from error
+
+    def counted(self, raw: bytes, more: int) -> bytes:
+        """A length again."""
+        try:
+            return bytes(self.length.build(self.length.parse(raw) + more))
         except Exception as error:  # construct's own, of several kinds
             raise LocalProtocolError(f"tlv: {error}") from error
 

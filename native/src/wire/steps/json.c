@@ -142,10 +142,12 @@ static int in_array(pk_rest in, int64_t index, const uint8_t **to) {
   return PK_OK;
 }
 
-static int find(pk_slice section, pk_path path, pk_found *found) {
+/* Where what is looked for begins, with what is behind it: *in. 0: it is not there. */
+static int reach(pk_slice section, pk_path path, pk_rest *found, int *there) {
   const uint8_t *end = section.data + section.size;
   pk_rest in = {section.data, end}, whole = in;
   pk_key key;
+  *there = 0;
   if (past(&whole) != PK_OK) return PK_ERR_LIMIT;
   space(&whole);
   if (whole.at != end) return PK_ERR_LIMIT;
@@ -158,8 +160,38 @@ static int find(pk_slice section, pk_path path, pk_found *found) {
     if (to == NULL) return PK_OK;
     in.at = to;
   }
+  *found = in;
+  *there = 1;
+  return PK_OK;
+}
+
+/* A text, also in escapes, or a number; with nothing behind it at its end. */
+static int is_id(pk_rest *in) {
+  pk_slice out;
+  int escaped;
+  if (in->at == in->end) return 0;
+  return (*in->at == '"' ? text(in, &out, &escaped) : number(in)) == PK_OK;
+}
+
+int pk_is_json(pk_slice value) {
+  pk_rest in = {value.data, value.data + value.size};
+  return is_id(&in) && in.at == in.end;
+}
+
+void pk_place_json(pk_slice section, pk_path path, pk_place *place) {
+  pk_rest in;
+  int there;
+  if (reach(section, path, &in, &there) != PK_OK || !there) return;
+  const uint8_t *from = in.at;
+  if (is_id(&in)) place->at = (pk_slice){from, (uint32_t)(in.at - from)};
+}
+
+static int find(pk_slice section, pk_path path, pk_found *found) {
+  pk_rest in, whole;
+  int escaped = 0, there;
+  if (reach(section, path, &in, &there) != PK_OK) return PK_ERR_LIMIT;
+  if (!there) return PK_OK;
   whole = in;
-  int escaped = 0;
   pk_slice out = {in.at, 0};
   if (*in.at == '"') {
     if (text(&whole, &out, &escaped) != PK_OK || escaped) return PK_ERR_LIMIT;

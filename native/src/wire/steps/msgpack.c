@@ -9,30 +9,30 @@ typedef enum kind { NIL, BOOLEAN, INTEGER, TEXT, ARRAY, MAP, OTHER } kind;
 typedef struct value {
   kind is;
   int64_t number;
-  uint64_t big, count; /* big: of an integer over 63 bits */
+  uint64_t wide, count; /* wide: of an integer over 63 bits */
   pk_slice content;
 } value;
 
 static int sized(pk_rest *in, uint32_t bytes, uint64_t more, value *v) {
   pk_slice raw;
   if (pk_take(in, bytes, &raw) != PK_OK) return PK_ERR_LIMIT;
-  return pk_take(in, pk_big(raw.data, bytes) + more, &v->content);
+  return pk_take(in, big(raw.data, bytes) + more, &v->content);
 }
 
 static int counted(pk_rest *in, uint32_t bytes, value *v) {
   pk_slice raw;
   if (pk_take(in, bytes, &raw) != PK_OK) return PK_ERR_LIMIT;
-  v->count = pk_big(raw.data, bytes);
+  v->count = big(raw.data, bytes);
   return PK_OK;
 }
 
 static int number(pk_rest *in, uint32_t bytes, int has_sign, value *v) {
   pk_slice raw;
   if (pk_take(in, bytes, &raw) != PK_OK) return PK_ERR_LIMIT;
-  uint64_t found = pk_big(raw.data, bytes);
+  uint64_t found = big(raw.data, bytes);
   v->is = INTEGER;
-  v->number = has_sign ? pk_signed(found, bytes) : (int64_t)found;
-  v->big = !has_sign && v->number < 0 ? found : 0;
+  v->number = has_sign ? extend(found, bytes) : (int64_t)found;
+  v->wide = !has_sign && v->number < 0 ? found : 0;
   return PK_OK;
 }
 
@@ -73,7 +73,7 @@ static int past(pk_rest *in, uint64_t values) {
 
 static int is_key(const value *v, const pk_key *key) {
   if (key->text.data != NULL) return v->is == TEXT && pk_same_text(key->text, v->content.data, v->content.size);
-  return v->is == INTEGER && v->big == 0 && v->number == key->number;
+  return v->is == INTEGER && v->wide == 0 && v->number == key->number;
 }
 
 /* Where the value of a key begins, or NULL. `v` was opened. */
@@ -92,28 +92,52 @@ static int enter(pk_rest in, const value *v, const pk_key *key, const uint8_t **
   return PK_OK;
 }
 
-static int find(pk_slice section, pk_path path, pk_found *found) {
-  static const char *const words[] = {"false", "true"};
+/* What stands at a path, as it is encoded: no data where there is nothing. */
+static int reach(pk_slice section, pk_path path, value *v, pk_slice *raw) {
   const uint8_t *end = section.data + section.size, *at = section.data;
   pk_rest whole = {at, end};
   pk_key key;
-  value v;
+  *raw = (pk_slice){NULL, 0};
   if (past(&whole, 1) != PK_OK) return PK_ERR_LIMIT;
   for (;;) {
     pk_rest in = {at, end};
-    if (open(&in, &v) != PK_OK) return PK_ERR_LIMIT;
+    if (open(&in, v) != PK_OK) return PK_ERR_LIMIT;
     if (!pk_path_next(&path, &key)) break;
-    if (enter(in, &v, &key, &at) != PK_OK) return PK_ERR_LIMIT;
+    if (enter(in, v, &key, &at) != PK_OK) return PK_ERR_LIMIT;
     if (at == NULL) return PK_OK;
   }
   whole = (pk_rest){at, end};
   if (past(&whole, 1) != PK_OK) return PK_ERR_LIMIT;
+  *raw = (pk_slice){at, (uint32_t)(whole.at - at)};
+  return PK_OK;
+}
+
+static int is_id(const value *v) { return v->is == INTEGER || v->is == TEXT; }
+
+int pk_is_msgpack(pk_slice id) {
+  pk_rest in = {id.data, id.data + id.size};
+  value v;
+  return open(&in, &v) == PK_OK && is_id(&v) && in.at == in.end;
+}
+
+void pk_place_msgpack(pk_slice section, pk_path path, pk_place *place) {
+  pk_slice raw;
+  value v;
+  if (reach(section, path, &v, &raw) == PK_OK && raw.data != NULL && is_id(&v)) place->at = raw;
+}
+
+static int find(pk_slice section, pk_path path, pk_found *found) {
+  static const char *const words[] = {"false", "true"};
+  pk_slice raw;
+  value v;
+  if (reach(section, path, &v, &raw) != PK_OK) return PK_ERR_LIMIT;
+  if (raw.data == NULL) return PK_OK;
   switch (v.is) {
     case NIL: break;
     case BOOLEAN: *found = pk_found_text((pk_slice){(const uint8_t *)words[v.number], v.number ? 4 : 5}); break;
-    case INTEGER: *found = v.big != 0 ? (pk_found){{NULL, 0}, v.big, 1, 0} : pk_found_number(v.number); break;
+    case INTEGER: *found = v.wide != 0 ? (pk_found){{NULL, 0}, v.wide, 1, 0} : pk_found_number(v.number); break;
     case TEXT: *found = pk_found_text(v.content); break;
-    default: *found = pk_found_text((pk_slice){at, (uint32_t)(whole.at - at)});
+    default: *found = pk_found_text(raw);
   }
   return PK_OK;
 }

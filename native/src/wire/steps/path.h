@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "wire/digits.h"
+#include "wire/integers.h"
 #include "wire/steps/steps.h"
 
 enum { PK_PATH_KEYS = 16, PK_NEST = 64 }; /* keys of a path; structures one in another that are passed */
@@ -33,34 +34,17 @@ typedef struct pk_found {
   uint8_t is_number, negative;
 } pk_found;
 
-static inline uint64_t pk_big(const uint8_t *at, uint32_t bytes) {
-  uint64_t v = 0;
-  for (uint32_t i = 0; i < bytes; i++) v = v << 8 | at[i];
-  return v;
-}
-
-static inline uint64_t pk_little(const uint8_t *at, uint32_t bytes) {
-  uint64_t v = 0;
-  for (uint32_t i = bytes; i > 0; i--) v = v << 8 | at[i - 1];
-  return v;
-}
-
-static inline int64_t pk_signed(uint64_t v, uint32_t bytes) {
-  uint32_t shift = 64 - 8 * bytes;
-  return (int64_t)(v << shift) >> shift;
-}
-
 /* The next key; 0 at the end. */
 static inline int pk_path_next(pk_path *p, pk_key *key) {
   size_t left = (size_t)(p->end - p->at);
   *key = (pk_key){{NULL, 0}, 0};
   if (left >= 9 && p->at[0] == 0) {
-    key->number = (int64_t)pk_big(p->at + 1, 8);
+    key->number = (int64_t)big(p->at + 1, 8);
     p->at += 9;
     return 1;
   }
   if (left < 3 || p->at[0] != 1) return 0;
-  uint32_t size = (uint32_t)pk_big(p->at + 1, 2);
+  uint32_t size = (uint32_t)big(p->at + 1, 2);
   if (left - 3 < size) return 0;
   key->text = (pk_slice){p->at + 3, size};
   p->at += 3 + size;
@@ -93,6 +77,27 @@ static inline int pk_varint(pk_rest *in, uint64_t *v) {
 static inline pk_found pk_found_text(pk_slice text) { return (pk_found){text, 0, 0, 0}; }
 
 static inline pk_found pk_found_number(int64_t v) { return (pk_found){{NULL, 0}, (uint64_t)v, 1, v < 0}; }
+
+/* Where a value stands that an id may be written into: as it is encoded, or bytes behind a length. No data: there is
+ * none. And the lengths in front of it that count it, from outside. */
+typedef struct pk_place {
+  pk_slice at;
+  uint32_t count;
+  struct {
+    const uint8_t *at;
+    uint32_t form; /* width | 16 little | 32 signed; 0: a varint */
+  } around[PK_PATH_KEYS];
+} pk_place;
+
+/* What is malformed has no place in it. `is_varint`: a varint is looked for, else bytes. */
+void pk_place_protobuf(pk_slice section, pk_path path, int is_varint, pk_place *place);
+void pk_place_tlv(pk_slice section, pk_path path, pk_place *place);
+void pk_place_json(pk_slice section, pk_path path, pk_place *place);
+void pk_place_msgpack(pk_slice section, pk_path path, pk_place *place);
+
+/* Whether those bytes are what such a place holds, and nothing more: a text or a number. */
+int pk_is_json(pk_slice value);
+int pk_is_msgpack(pk_slice value);
 
 typedef int (*pk_finder)(pk_slice section, pk_path path, pk_found *found);
 

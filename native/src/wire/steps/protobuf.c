@@ -8,6 +8,7 @@ enum { VARINT = 0, FIXED64 = 1, SIZED = 2, FIXED32 = 5 };
 
 typedef struct field {
   uint64_t number, value;
+  const uint8_t *behind; /* its tag */
   pk_slice content;
   uint32_t type;
 } field;
@@ -15,14 +16,14 @@ typedef struct field {
 static int next_field(pk_rest *in, field *f) {
   uint64_t tag;
   if (pk_varint(in, &tag) != PK_OK) return PK_ERR_LIMIT;
-  *f = (field){.number = tag >> 3, .type = tag & 7};
+  *f = (field){.number = tag >> 3, .behind = in->at, .type = tag & 7};
   if (f->number == 0 || f->number >> 29 != 0) return PK_ERR_LIMIT;
   switch (f->type) {
     case VARINT: return pk_varint(in, &f->value);
     case SIZED: return pk_varint(in, &f->value) != PK_OK ? PK_ERR_LIMIT : pk_take(in, f->value, &f->content);
     case FIXED64: case FIXED32:
       if (pk_take(in, f->type == FIXED64 ? 8 : 4, &f->content) != PK_OK) return PK_ERR_LIMIT;
-      f->value = pk_little(f->content.data, f->content.size);
+      f->value = little(f->content.data, f->content.size);
       return PK_OK;
     default: return PK_ERR_LIMIT;
   }
@@ -74,6 +75,37 @@ static int in_message(pk_slice message, pk_path path, uint32_t depth, pk_found *
     if (result != PK_OK) return result;
   }
   return PK_OK;
+}
+
+/* The last one, of a message that comes in pieces in any of them. */
+static int place_in(pk_slice message, pk_path path, uint32_t type, pk_place *now, pk_place *found) {
+  pk_rest in = {message.data, message.data + message.size};
+  uint32_t depth = now->count;
+  pk_key key;
+  if (!pk_path_next(&path, &key)) return PK_ERR_LIMIT;
+  int last = path.at == path.end;
+  while (in.at < in.end) {
+    field f;
+    if (next_field(&in, &f) != PK_OK) return PK_ERR_LIMIT;
+    if (key.text.data != NULL || f.number != (uint64_t)key.number || f.type != (last ? type : SIZED)) continue;
+    now->count = depth;
+    now->at = f.type == SIZED ? f.content : (pk_slice){f.behind, (uint32_t)(in.at - f.behind)};
+    if (f.type == SIZED) {
+      if (depth == PK_PATH_KEYS) return PK_ERR_LIMIT;
+      now->around[now->count].at = f.behind;
+      now->around[now->count++].form = 0;
+    }
+    if (last) *found = *now;
+    else if (place_in(f.content, path, type, now, found) != PK_OK) return PK_ERR_LIMIT;
+  }
+  return PK_OK;
+}
+
+void pk_place_protobuf(pk_slice section, pk_path path, int is_varint, pk_place *place) {
+  pk_place now = {.count = 0};
+  if (place_in(section, path, is_varint ? VARINT : SIZED, &now, place) != PK_OK) place->at.data = NULL;
+  pk_slice at = place->at; /* as it is written back: no longer than it must be */
+  if (is_varint && at.data != NULL && at.size > 1 && at.data[at.size - 1] == 0) place->at.data = NULL;
 }
 
 static int find(pk_slice section, pk_path path, pk_found *found) { return in_message(section, path, 0, found); }

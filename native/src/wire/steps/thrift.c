@@ -19,7 +19,7 @@ typedef struct thrift {
 static int fixed(thrift *t, uint32_t bytes, int64_t *v) {
   pk_slice raw;
   if (pk_take(&t->in, bytes, &raw) != PK_OK) return PK_ERR_LIMIT;
-  *v = pk_signed(pk_big(raw.data, bytes), bytes);
+  *v = extend(big(raw.data, bytes), bytes);
   return PK_OK;
 }
 

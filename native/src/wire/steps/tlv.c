@@ -1,23 +1,23 @@
 /* tlv.c: values of a list of tag, length and value by their tags; the last of several. */
 #include "wire/steps/path.h"
 
-enum { LITTLE = 16, SIGNED = 32 };
-
 static int integer(pk_rest *in, int64_t form, int64_t *v) {
   pk_slice raw;
   uint32_t bytes = (uint32_t)form & 15;
   if (bytes < 1 || bytes > 8 || pk_take(in, bytes, &raw) != PK_OK) return PK_ERR_LIMIT;
-  uint64_t found = form & LITTLE ? pk_little(raw.data, bytes) : pk_big(raw.data, bytes);
-  *v = form & SIGNED ? pk_signed(found, bytes) : (int64_t)found;
+  *v = integer_of(raw.data, (uint32_t)form);
   return PK_OK;
 }
 
 /* In front of a path stand the forms of tags and lengths: width | 16 little | 32 signed. */
-static int find(pk_slice section, pk_path path, pk_found *found) {
+static int place_in(pk_slice section, pk_path path, pk_place *place) {
   pk_key tags, lengths, key;
+  place->at = (pk_slice){NULL, 0};
+  place->count = 0;
   if (!pk_path_next(&path, &tags) || !pk_path_next(&path, &lengths)) return PK_ERR_LIMIT;
   while (pk_path_next(&path, &key)) {
     pk_rest in = {section.data, section.data + section.size};
+    if (place->count == PK_PATH_KEYS) return PK_ERR_LIMIT;
     section = (pk_slice){NULL, 0};
     while (in.at < in.end) {
       int64_t tag, size;
@@ -25,12 +25,27 @@ static int find(pk_slice section, pk_path path, pk_found *found) {
       if (integer(&in, tags.number, &tag) != PK_OK || integer(&in, lengths.number, &size) != PK_OK || size < 0 ||
           pk_take(&in, (uint64_t)size, &value) != PK_OK)
         return PK_ERR_LIMIT;
-      if (key.text.data == NULL && tag == key.number) section = value;
+      if (key.text.data != NULL || tag != key.number) continue;
+      section = value;
+      place->around[place->count].at = value.data - (lengths.number & 15);
+      place->around[place->count].form = (uint32_t)lengths.number;
     }
     if (section.data == NULL) return PK_OK;
+    place->count++;
   }
-  *found = pk_found_text(section);
+  place->at = section;
   return PK_OK;
+}
+
+void pk_place_tlv(pk_slice section, pk_path path, pk_place *place) {
+  if (place_in(section, path, place) != PK_OK) place->at.data = NULL;
+}
+
+static int find(pk_slice section, pk_path path, pk_found *found) {
+  pk_place place;
+  int result = place_in(section, path, &place);
+  if (place.at.data != NULL) *found = pk_found_text(place.at);
+  return result;
 }
 
 int pk_step_tlv(const uint8_t *section, size_t size, const pk_slice *arguments, uint32_t argument_count, pk_slice *out,
