@@ -66,6 +66,8 @@ class SaidByItself:
         for status in Status:
             if status > Status.APP_ERROR:
                 reply = ask.error(status, asked.id, asked.context, SAID.encode(), kept)
+                if not reply:
+                    continue  # said elsewhere: it has to be
                 assert self.frame(reply).id == asked.id or not ask.id_bytes, f"{status.name} to {one.name}"
                 yield status.name, "response", reply
         if beat := ask.heartbeat(7, asked.upstream_key):
@@ -146,7 +148,9 @@ def likely_text(wire: Wire, voice: Voice, requests: list[Golden], captured: Gold
             alike = _alike(captured.data, built) if text.encode() in built else 0
             if best is None or alike > best[0]:
                 best = alike, text
-    return best[1] if best else None
+    if best and best[0]:
+        return best[1]
+    return None if unlike_captured(wire, voice, requests, captured, "") else ""
 
 
 def _runs(data: bytes) -> list[str]:

@@ -178,9 +178,8 @@ class DeclaredVoice(Voice):
         return self._say(self.wire.replies.drain, like, None)
 
     def error(self, status: Status, request: bytes, text: str) -> bytes:
-        def make(variant: Mapping[str, int]) -> Mapping[str, Any]:
-            return self.wire.replies.error(status, variant)
-
+        error = self.wire.replies.error
+        make = None if error is None else lambda variant: error(status, variant)
         room = self.wire.text_rooms[self.variant(request)].get(FIRST_ERROR + status, 0)
         return self._say(make, request, self.hear(request).id, text[:room])
 

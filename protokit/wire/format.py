@@ -251,7 +251,7 @@ class WireFormat:
         longest = max(
             sum(len(one.data) + one.width + 5 + self.parts.room(one) for one in reply)
             for variant in pieces
-            for reply in variant.values()
+            for reply in [*variant.values(), []]
         )
         about = Image(
             name=name,

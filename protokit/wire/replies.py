@@ -68,14 +68,15 @@ class Replies:
     """What the proxy says by itself, as plain field values; the id is filled in where it is not given.
 
     Attributes:
-        error: values of the error reply: (status, variant) to a mapping.
+        error: values of the error reply: (status, variant) to a mapping; None where the protocol has none:
+            the client's connection is closed instead.
         heartbeat, ack, drain: variant to a mapping; None where the protocol has none.
         optional_drain: clients that do not know ``drain`` close the connection: it is sent only where the
             listener has ``goaway: true``.
         encoding: of the texts: ``utf-8``, ``hessian`` (each UTF-16 unit alone) or ``json`` (escaped).
     """
 
-    error: Callable[[Status, Mapping[str, int]], Mapping[str, Any]]
+    error: Callable[[Status, Mapping[str, int]], Mapping[str, Any]] | None
     heartbeat: Callable[[Mapping[str, int]], Mapping[str, Any]] | None = None
     ack: Callable[[Mapping[str, int]], Mapping[str, Any]] | None = None
     drain: Callable[[Mapping[str, int]], Mapping[str, Any]] | None = None
@@ -89,7 +90,7 @@ class Replies:
                 if make is not None:
                     yield make(variant)
             for status in Status:
-                if status > Status.APP_ERROR:
+                if status > Status.APP_ERROR and self.error is not None:
                     yield self.error(status, variant)
 
 
@@ -153,7 +154,7 @@ class Rendering:
                 who = "client" if make is r.heartbeat else "server"
                 found[which] = self._reply(_by(who, make(variant)), variant, f"replies.{name}")
         for status in Status:
-            if status > Status.APP_ERROR:
+            if status > Status.APP_ERROR and r.error is not None:
                 values = _by("server", r.error(status, variant))
                 found[FIRST_ERROR + status] = self._reply(
                     values, variant, f"the error reply of {status.name}"

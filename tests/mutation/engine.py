@@ -2393,6 +2393,14 @@ MUTANTS = (
         "tests/wire/test_error_in_a_message.py::test_a_varint_counts_the_text_and_all_lengths_follow[0-128-]",
     ),
     Mutant(
+        "where a protocol has no errors, what was answered is lost",
+        "request.c",
+        "    pk_conn_flush(core, client);\n    if (r->to.live",
+        "    pk_conn_close(core, client, 1);\n    if (r->to.live",
+        "tests/testing/test_errors_that_are_lacking.py"
+        "::test_where_there_are_no_errors_the_connection_ends_and_what_was_answered_comes[pingpong]",
+    ),
+    Mutant(
         "an error's text is as long as it is, whatever counts it",
         "declared_reply.c",
         "in->op == PK_I_EMIT_TEXT && here < most",

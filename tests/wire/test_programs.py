@@ -350,7 +350,7 @@ WRONG_NUMBERS = {
     "answers' headers' entry away": ("small", "answers", AWAY, "an entry is out of range"),
     "answers' headers found by what routes": ("small", "answers", 0, "stands outside of the framing"),
     "a reply away": ("small", ("replies", 6, 0, 4), AWAY, "a reply is out of range"),
-    "an error that cannot be said": ("small", ("replies", 6, 0, 4), 2**32 - 1, "a reply is missing"),
+    "a greeting that cannot be said": ("small", "greeting_steps", 1, "a greeting is missing"),
     "replies longer than said": ("small", "reply_max", 8, "a reply is longer than reply_max"),
     "no variants": ("small", "variants", 0, "replies and variants do not fit"),
     "too many variants": ("small", "variants", 2, "replies and variants do not fit"),

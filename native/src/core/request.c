@@ -289,9 +289,14 @@ void pk_request_fail(pk_core *core, pk_request *r, uint32_t status, const char *
                  .kept = pk_request_kept(core, r)};
   if (r->to.named) n.id = pk_request_id(core, r);
   uint8_t *to = answer_room(core, r, client, pk_notice_room(r->to.codec, &n), 0);
-  int built = to == NULL ? 0 : pk_notice_build(r->to.codec, &n, to);
-  if (built <= 0) {
+  if (to == NULL) {
     no_room_for_answer(core, r, client);
+    return;
+  }
+  int built = pk_notice_build(r->to.codec, &n, to);
+  if (built <= 0) { /* its protocol cannot say it */
+    pk_conn_flush(core, client);
+    if (r->to.live != NULL) pk_request_end(core, r);
     return;
   }
   finish(core, r, client, (uint32_t)built);

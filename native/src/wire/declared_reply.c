@@ -200,9 +200,8 @@ const char *pk_declared_bad_replies(const declared *d) {
     const char *why = d->replies[i] == PK_NOWHERE ? NULL : bad_reply(d, d->replies[i], &most);
     if (why != NULL) return why;
     if (most > p->reply_max) return "a reply is longer than reply_max";
-    int must = (which >= PK_REPLY_ERROR + PK_STATUS_NO_SERVICE && which < PK_REPLY_GREETING) ||
-               (which >= PK_REPLY_GREETING && which < PK_REPLY_GREETING + p->greeting_steps);
-    if (must && d->replies[i] == PK_NOWHERE) return "a reply is missing";
+    int must = which >= PK_REPLY_GREETING && which < PK_REPLY_GREETING + p->greeting_steps;
+    if (must && d->replies[i] == PK_NOWHERE) return "a greeting is missing";
   }
   return NULL;
 }

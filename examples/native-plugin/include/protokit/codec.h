@@ -237,7 +237,8 @@ struct pk_codec {
    * that of the last frame received on the connection, `kept` of its last request. */
   int (*drain)(const pk_codec *, const pk_reply *, uint8_t *out, size_t cap);
 
-  /* Build the answer that makes the caller raise reply->status, with a text that a person reads. */
+  /* Build the answer that makes the caller raise reply->status, with a text that a person reads; 0 when the
+   * protocol has none: the client's connection is closed. */
   int (*error)(const pk_codec *, const pk_reply *reply, uint8_t *out, size_t cap);
 
   /* Write the whole request or response with changes: what they do not name stays byte for byte, and
