@@ -257,7 +257,7 @@ class _Compiler(Framing):
             header.size + len(body) + len(pool),
             about.mode,
             self.id_width,
-            int(self.id_little),
+            0,
             self.signature,
             about.reply_max,
             len(self.meaning.variants),

@@ -92,9 +92,9 @@ class WireFormat:
         keep: fields of a request, 3 bytes in all, that an error reply repeats (``Kept``).
         reserved_ids: never issued upstream.
         greeting: what peers say before requests.
-        mode: ``multiplexed``, ``ordered``, ``pingpong``, or ``pinned``: with ids that must stay as they are,
-            so that each client has an upstream connection of its own. In ``ordered`` and ``pingpong`` an
-            id only comes back as it was.
+        mode: ``multiplexed``, ``ordered``, ``pingpong``, or ``pinned``: each client has an upstream
+            connection of its own, where ids stay as they are; without an id answers come in the requests'
+            order. In ``ordered`` and ``pingpong`` an id only comes back as it was.
 
     Raises:
         DeclarationError: something in it cannot be compiled; it names the field and what to use instead.
@@ -145,11 +145,12 @@ class WireFormat:
         ids = () if id is None else id if isinstance(id, tuple | list) else (id,)
         ids = () if bytes_id.view is not None else bytes_id.fields or ids
         has_id = bool(ids) or bytes_id.view is not None
-        if not has_id and mode in {"multiplexed", "pinned"}:
+        if not has_id and mode == "multiplexed":
             raise DeclarationError(
-                f"mode={mode!r} needs an id: write id=this.NAME, or mode='ordered' or 'pingpong' where "
+                "mode='multiplexed' needs an id: write id=this.NAME, or mode='ordered' or 'pingpong' where "
                 "answers come in the requests' order"
             )
+        self._mode = MODES["ordered" if mode == "pinned" and not has_id else mode]
         if not 1 <= len(self.variants) <= 255:
             raise DeclarationError(
                 f"variants: {len(self.variants)} were given; there are 1 to 255, and ({{}},) is the one of "
@@ -215,7 +216,7 @@ class WireFormat:
             kept_node(self.nodes, path, "keep")
         # Whatever cannot be compiled is said now: first the format, then its replies.
         compile_image(
-            self.nodes, self.meaning, Image(self.name, MODES[mode], replies=[{} for _ in self.variants])
+            self.nodes, self.meaning, Image(self.name, self._mode, replies=[{} for _ in self.variants])
         )
         self.parts = Parts(self.nodes, replies.answers(self.variants))
         self.meaning.parts = self.parts.all
@@ -255,7 +256,7 @@ class WireFormat:
         )
         about = Image(
             name=name,
-            mode=MODES[self.mode],
+            mode=self._mode,
             reserved=self.reserved_ids,
             text_encoding=self.replies.encoding,
             replies=pieces,

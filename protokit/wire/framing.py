@@ -58,7 +58,6 @@ class Framing(Texts):
         self.operands: list[int] = []
         self.id_width = 0 if meaning.named is None else meaning.named.width
         self.counters: dict[FieldPath, tuple[int, int]] = {}  # of an id: (register of its place, form)
-        self.id_little = False
         self.signature = 0
         self.magic = True
         self.position = 0  # static offset from the start, while it is known
@@ -257,10 +256,13 @@ class Framing(Texts):
         if node.path in self.spans:
             self.op("SPAN", self.spans[node.path], 0, node.width, at)
         if node.path in self.meaning.id:
-            if self.id_width not in {0, node.width} or (self.id_width and self.id_little != node.little):
-                raise DeclarationError(f"{show(node.path)}: all ids have one width and byte order")
-            self.id_width, self.id_little = node.width, node.little
-            self.op("IDAT", i=at)
+            if self.id_width not in {0, node.width}:
+                raise DeclarationError(
+                    f"{show(node.path)}: an id of {node.width} bytes, and another of {self.id_width}; "
+                    "all ids have one width"
+                )
+            self.id_width = node.width
+            self.op("IDAT", c=int(node.little), i=at)
         if any(checksum.path == node.path for checksum in self.meaning.checksums):
             self.op("MARK", to + 1, node.width, i=at)
         self.loaded(node.path)

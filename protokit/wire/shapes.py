@@ -408,7 +408,7 @@ class _Maker:
             state.trailer,
             self.checksum(state),
             variant,
-            int(m.separate),
+            int(m.separate) | 2 * int(bool(ids) and ids[0].little),
             self.quiet(kind, state),
             len(kept),
             self.absent(state) if request else 0,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from protokit.errors import DeclarationError
 from protokit.wire import views
 from protokit.wire.inside import Token
-from protokit.wire.layout import Bits, Branch, Field, Integer, fields_of, readings_of, walk
+from protokit.wire.layout import Bits, Branch, Field, Integer, Varint, fields_of, readings_of, walk
 from protokit.wire.program import Meaning, Program
 from protokit.wire.requested import INTEGER
 from protokit.wire.structures import Inside
@@ -271,9 +271,11 @@ class Texts(Program):
         return len(self.tables) - 1
 
     def unsigned(self, value: Expression) -> bool:
-        """Whether an expression is a field of 8 bytes that has no sign."""
+        """Whether an expression is a field of 8 bytes, or a varint, that has no sign."""
         return isinstance(value, Field) and any(
-            isinstance(node, Integer) and node.path == value.path and not node.signed
+            isinstance(node, Integer | Varint)
+            and node.path == value.path
+            and not getattr(node, "signed", False)
             for node in walk(self.nodes)
         )
 

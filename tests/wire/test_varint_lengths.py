@@ -4,7 +4,7 @@ import pytest
 from construct import Bytes, If, Int8ub, Int32ub, Rebuild, Struct, len_, this
 
 from protokit import Status, WireFormat, native
-from protokit.wire import ErrorText, Replies, UVar, size_, table
+from protokit.wire import ErrorText, Replies, UVar, decimal, size_, table
 
 ANSWER = 3
 FRAME = Struct(
@@ -61,3 +61,16 @@ def test_an_error_repeats_an_id_that_only_comes_back(mode, number, text):
     reply = native.error(wire.address, Status.INTERNAL, seen.id, seen.context, text.encode())
     fields, size = wire.parse(reply)
     assert (size, fields.id, bytes(fields.text)) == (len(reply), number, text.encode())
+
+
+@pytest.mark.parametrize("number", [0, 1, 1 << 62, 1 << 63, (1 << 64) - 1])
+def test_a_varint_of_64_bits_has_no_sign_as_a_name(number):
+    wire = WireFormat(
+        Struct("kind" / Int8ub, "method" / UVar(10), "id" / Int32ub),
+        id=this.id,
+        response=this.kind == 2,
+        method=decimal(this.method),
+        replies=Replies(error=lambda _status, _variant: {"kind": 2, "method": 0}),
+    )
+    data = wire.build({"kind": 1, "method": number, "id": 7})
+    assert wire.ask.request(data).method == wire.message(data).method == str(number)

@@ -206,8 +206,7 @@ const pk_codec *pk_declared_new(const void *image, size_t size, const char **why
   }
   const pk_program *p = d->program;
   static const uint8_t forms[9] = {0, PK_PLACE_1, PK_PLACE_2, 0, PK_PLACE_4, 0, 0, 0, PK_PLACE_8};
-  d->id_form = forms[p->id_bytes] != 0 && !p->id_little ? forms[p->id_bytes]
-                                                        : (uint8_t)(PK_PLACE_OTHER | p->id_little);
+  d->id_form = forms[p->id_bytes] != 0 ? forms[p->id_bytes] : (uint8_t)PK_PLACE_OTHER;
   pk_declared_quicken(d);
   for (uint32_t pc = p->frame; pc < p->insns.count && d->insns[pc].op != PK_I_END; pc++) { /* more than it does, never fewer */
     const pk_insn *n = &d->insns[pc];

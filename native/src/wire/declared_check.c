@@ -138,7 +138,8 @@ const char *pk_declared_bad_shapes(const declared *d) {
     uint64_t least = (uint64_t)s->header + s->trailer;
     uint32_t own = s->absent, kept = 0;
     if (s->sections > PK_SHAPE_SECTIONS || s->kept > 3 || s->variant >= p->variants) return "a shape is wrong";
-    if (s->kind < PK_KIND_REQUEST || s->kind > PK_KIND_GREETING || s->absent > 3) return "a shape is wrong";
+    if (s->kind < PK_KIND_REQUEST || s->kind > PK_KIND_GREETING || s->absent > 3 || s->separate > 3)
+      return "a shape is wrong";
     if (s->id_at + (p->id_max > 0 ? p->id_max : p->id_bytes) > s->header || s->header > INT32_MAX || s->trailer > INT32_MAX)
       return "a shape is wrong";
     if (s->checksum >= 0 && (uint32_t)s->checksum + 4 != s->trailer) return "a shape is wrong";

@@ -26,14 +26,16 @@ static inline void reseal(const declared *d, uint8_t *data, uint32_t size, uint3
 void pk_declared_patch_id(const pk_codec *codec, uint8_t *data, const pk_frame *f, uint64_t id) {
   const declared *d = declared_of(codec);
   if (f->body == PK_NO_ID) return; /* this frame has none */
-  if (d->id_form == PK_PLACE_4) {
+  if (f->flags & LITTLE_ID) {
+    put(data + f->body, id, codec->id_bytes, 1);
+  } else if (d->id_form == PK_PLACE_4) {
     uint32_t swapped = __builtin_bswap32((uint32_t)id);
     memcpy(data + f->body, &swapped, 4);
   } else if (d->id_form == PK_PLACE_8) {
     uint64_t swapped = __builtin_bswap64(id);
     memcpy(data + f->body, &swapped, 8);
   } else {
-    put(data + f->body, id, codec->id_bytes, (int)d->program->id_little);
+    put(data + f->body, id, codec->id_bytes, 0);
   }
   reseal(d, data, f->size, f->flags, f->from);
 }

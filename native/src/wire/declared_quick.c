@@ -97,10 +97,11 @@ void pk_declared_quicken(declared *d) {
     q->sum_at = q->checked ? (uint32_t)s->checksum : 0;
     q->kind = s->kind;
     q->id_at = s->id_at;
-    uint8_t form = p->id_bytes == 0 || p->id_max > 0 ? PK_PLACE_NONE : (uint8_t)(PK_PLACE_OTHER | p->id_little);
+    uint8_t form = p->id_bytes == 0 || p->id_max > 0 ? PK_PLACE_NONE : (uint8_t)(PK_PLACE_OTHER | s->separate >> 1);
     q->id = quick_of((pk_program_place){s->id_at, (uint8_t)p->id_bytes, form}, s->header);
     q->context = s->variant;
-    q->key = s->separate ? s->variant : 0;
+    q->key = s->separate & 1 ? s->variant : 0;
+    q->flags = (uint8_t)((q->checked ? HAS_CHECKSUM | SEALED_AT_END : 0) | (s->separate & 2 ? LITTLE_ID : 0));
     q->timed = s->timeout.width != 0;
     q->judged = s->status.width != 0;
     q->kept = s->kept;
@@ -192,8 +193,8 @@ static inline __attribute__((always_inline)) int shaped_frame(const declared *d,
   if (end > size || end > limit) return 0;
   if (s->checked) {
     if (get32(data + sum_at) != pk_crc32(0, data, sum_at)) return 0;
-    f->flags = HAS_CHECKSUM | SEALED_AT_END;
   }
+  f->flags = s->flags;
   f->size = (uint32_t)end;
   f->kind = s->kind;
   f->body = s->id_at;

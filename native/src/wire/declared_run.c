@@ -51,7 +51,10 @@ static int run_on(const declared *d, uint32_t pc, machine *m, const uint8_t *dat
       case PK_I_LOAD2S: r[n->a] = (int16_t)get16(data + at + n->i); break;
       case PK_I_LOAD4S: r[n->a] = (int32_t)get32(data + at + n->i); break;
       case PK_I_BITS: r[n->a] = (int64_t)((uint64_t)r[n->b] >> n->c & (uint32_t)n->i); break;
-      case PK_I_IDAT: f->body = (uint32_t)at + (uint32_t)n->i; break;
+      case PK_I_IDAT:
+        f->body = (uint32_t)at + (uint32_t)n->i;
+        f->flags = n->c ? LITTLE_ID : 0; /* in front of all others */
+        break;
       case PK_I_SECTION: {
         int64_t length = r[n->b];
         if (length < 0) FAIL(PK_ERR_FORMAT, at);
@@ -276,7 +279,7 @@ int pk_declared_run(const declared *d, uint32_t pc, machine *m, const uint8_t *d
 /* Where framing stopped in a frame: at the head of a connection's state, its registers behind it. */
 typedef struct stop {
   uint32_t next; /* the instruction, + 1; 0: in front of a frame */
-  uint32_t at, sought, body;
+  uint32_t at, sought, body, flags;
 } stop;
 
 uint32_t pk_declared_state_size(const declared *d) {
@@ -299,6 +302,7 @@ static int go_on(const declared *d, machine *m, const uint8_t *data, size_t size
   if (s.next != 0) {
     memcpy(m->r, state + sizeof s, 8 * d->registers);
     f->body = s.body;
+    f->flags = (uint8_t)s.flags;
     m->at = s.at;
     m->sought = s.sought;
   } else {
@@ -307,7 +311,7 @@ static int go_on(const declared *d, machine *m, const uint8_t *data, size_t size
   int result = run_on(d, s.next != 0 ? s.next - 1 : d->program->frame, m, data, size, limit, how, f, NULL, NULL, failed);
   s = (stop){0};
   if (result == PK_MORE) {
-    s = (stop){*failed + 1, (uint32_t)m->at, m->sought, f->body};
+    s = (stop){*failed + 1, (uint32_t)m->at, m->sought, f->body, f->flags};
     memcpy(state + sizeof s, m->r, 8 * d->registers);
   }
   memcpy(state, &s, sizeof s);

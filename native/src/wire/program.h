@@ -31,7 +31,7 @@ typedef struct pk_insn {
   X(LOAD2S)  /* signed */                                                                      \
   X(LOAD4S)                                                                                    \
   X(BITS)    /* ra = (rb >> c) & i */                                                          \
-  X(IDAT)    /* the id stands at at+i */                                                       \
+  X(IDAT)    /* the id stands at at+i; c: little endian */                                     \
   X(SECTION) /* ra, ra+1 = at, rb; at += rb */                                                 \
   X(SUM)     /* ra = sum of rb integers of c&15 bytes (c: 16 little, 32 signed); at past them */ \
   X(UNTIL)   /* ra, ra+1 = section that delimiter i ends; at past the delimiter */             \
@@ -215,7 +215,8 @@ typedef struct pk_program_shape {
   uint32_t trailer; /* bytes behind the sections */
   int32_t checksum; /* where in the trailer, over all in front of it; -1: none */
   uint32_t variant;
-  uint8_t separate, quiet, kept, absent; /* bit by bit: sections that must be empty; pairs of pk_frame.own that
+  uint8_t separate, quiet, kept, absent; /* separate: 2 besides where the id is little endian;
+                                            bit by bit: sections that must be empty; pairs of pk_frame.own that
                                             this frame has nothing for */
   pk_program_place timeout, status, keep[3];
   struct {
@@ -228,7 +229,7 @@ _Static_assert(sizeof(pk_program_test) == 32 && sizeof(pk_program_shape) == 124,
 
 typedef struct pk_program {
   uint32_t magic, size;
-  uint32_t mode, id_bytes, id_little, signature, reply_max, variants;
+  uint32_t mode, id_bytes, unused, signature, reply_max, variants;
   uint32_t frame, meaning, answerable, destination, headers;
   uint32_t rerun;         /* the destination needs the frame's registers, more than `own` holds */
   uint32_t text_encoding; /* of replies */

@@ -38,7 +38,7 @@ static int place_in(pk_slice section, pk_path path, pk_place *place) {
 }
 
 void pk_place_tlv(pk_slice section, pk_path path, pk_place *place) {
-  if (place_in(section, path, place) != PK_OK) place->at.data = NULL;
+  place_in(section, path, place); /* to its end, or it says none */
 }
 
 static int find(pk_slice section, pk_path path, pk_found *found) {
