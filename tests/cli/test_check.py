@@ -53,6 +53,20 @@ ALL = (
     *("loads", "API", "hooks", "tier", "replies", "conformance", "reference", "coverage", "provenance"),
     *("fuzz", "cost", "peers"),
 )
+TOYS_GRADED = (
+    ("loads", True, "the file page.py"),
+    ("API", True, "none is said; .*"),
+    ("hooks", True, "protokit_protocols"),
+    ("tier", True, "native: multiplexed, ids of 8 bytes"),
+    ("replies", True, "errors for 7 of 7 statuses, heartbeat, drain"),
+    ("conformance", True, r"(\d+) of \1 checks pass on 3 golden vectors.*"),
+    ("reference", None, "none: only golden vectors say what frames mean; .*"),
+    ("coverage", False, r"untried: no error frame .*; no heartbeat; all ids alike \(9\).*"),
+    ("provenance", True, r"3 of 3 vectors captured from a library of a known version: acme-rpc 1.2.3 \(3\)"),
+    ("fuzz", None, ".* 0 finds .*at least --time 60s proves something"),
+    ("cost", None, r"\d+ ns a request in the engine, [\d.]+ times a small bolt request"),
+    ("peers", None, "none; KIT's peers is a command .*"),
+)
 TOYS = {"asks": toy(1, 9, b"svc m hello"), "tells": toy(2, 9, b"svc m hello"), "answers": toy(3, 9, b"yes")}
 PAGES = {"asks": page(1, 9, b"svc", b"hello"), "answers": page(2, 9, b"", b"yes")}
 
@@ -60,8 +74,9 @@ PAGES = {"asks": page(1, 9, b"svc", b"hello"), "answers": page(2, 9, b"", b"yes"
 def test_a_plugins_source_in_the_working_folder_is_not_what_is_tried(tmp_path):
     (tmp_path / "protokit_dubbo").mkdir()
     (tmp_path / "protokit_dubbo" / "__init__.py").write_text("raise ImportError('not built here')")
-    golden = Path(__file__).parents[1] / "golden" / "dubbo.jsonl"
-    few = ("--time", "1s", "--examples", "1", "--golden", golden)  # not enough for all checks to pass
+    vectors = (Path(__file__).parents[1] / "golden" / "dubbo.jsonl").read_text().splitlines()
+    (tmp_path / "one.jsonl").write_text(min(vectors, key=len))  # not enough for all checks to pass
+    few = ("--time", "100ms", "--examples", "1", "--golden", "one.jsonl")
     text = check(tmp_path, "dubbo", *few, code=None, python=("-P", "-m", "protokit"))
     assert re.search(r"\d\d of \d\d checks pass on", text), text
 
@@ -69,32 +84,12 @@ def test_a_plugins_source_in_the_working_folder_is_not_what_is_tried(tmp_path):
 def test_a_codec_in_c_without_a_reference_or_enough_vectors_is_bronze(tmp_path):
     native(tmp_path, TOY.read_text())
     vectors(tmp_path, TOYS, **ORIGIN)
-    few = ("--time", "2s", "--examples", 20)
-    text = check(tmp_path, "page.py", *few)
-    assert "grade: bronze (silver wants reference)\n" in text
-    for line in (
-        "loads        ok      the file page.py",
-        "API          ok      none is said",
-        "hooks        ok      protokit_protocols",
-        "tier         ok      native: multiplexed, ids of 8 bytes",
-        "replies      ok      errors for 7 of 7 statuses, heartbeat, drain",
-        "reference    -       none: only golden vectors say what frames mean",
-        "provenance   ok      3 of 3 vectors captured from a library of a known version: acme-rpc 1.2.3 (3)",
-        "peers        -       none; KIT's peers is a command",
-    ):
-        assert line in text
-    assert re.search(
-        r"coverage +FAILED +untried: no error frame .*; no heartbeat; all ids alike \(9\)", text
-    ), text
-    assert "checks pass on 3 golden vectors" in text
-    assert re.search(r"fuzz +- .* 0 finds .*at least --time 60s proves something", text), text
-    assert re.search(r"cost +- +\d+ ns a request in the engine, [\d.]+ times a small bolt request", text), (
-        text
-    )
-    vectors(tmp_path, TOYS, origin="not captured", source="acme-rpc 1.2.3")
-    found = json.loads(check(tmp_path, "page.py", *few, "--json"))
+    found = json.loads(check(tmp_path, "page.py", "--time", "100ms", "--examples", 20, "--json"))
     assert (found["grade"], found["why"]) == ("bronze", "silver wants reference")
     assert [one["step"] for one in found["steps"]] == list(ALL)
+    for (step, ok, pattern), one in zip(TOYS_GRADED, found["steps"], strict=True):
+        assert one["ok"] is ok, step
+        assert re.fullmatch(pattern, one["found"]), one["found"]
 
 
 @pytest.mark.slow
@@ -108,14 +103,26 @@ def test_a_codec_that_reads_too_far_is_no_better_than_bronze(tmp_path):
     assert "grade: bronze (silver wants reference)" in text or "grade: none (bronze wants conf" in text
 
 
-def test_another_codec_of_other_frames_is_no_measure(tmp_path):
+BESIDE = """
+from neighbour import FRAMES, ORIGIN
+from protokit.testing import Golden
+KIT = {"golden": [Golden(name, bytes.fromhex(data), **ORIGIN) for name, data in FRAMES.items()]}
+"""
+
+
+def test_another_codec_of_other_frames_is_no_measure_and_the_kit_stands_beside_the_plugin(tmp_path):
     (tmp_path / "page.py").write_text(PAGE + HOOK)
-    vectors(tmp_path, PAGES, **ORIGIN)
+    (tmp_path / "page_kit.py").write_text(BESIDE)
+    (tmp_path / "neighbour.py").write_text(f"FRAMES, ORIGIN = {PAGES!r}, {ORIGIN!r}")
     (tmp_path / "other").mkdir()
     native(tmp_path / "other", TOY.read_text())
-    text = check(tmp_path, "page.py", "--time", "1s", "--examples", 20, "--native", "other/page.py")
+    text = check(tmp_path, "page.py", "--time", "100ms", "--examples", 20, "--native", "other/page.py")
+    assert "checks pass on 2 golden vectors" in text
+    assert "provenance   ok      2 of 2 vectors captured from a library of a known version: acme-rpc" in text
+    assert "coverage     FAILED  untried: " in text
     assert "cost         -       not measured: wide reads 'asks' otherwise" in text
-    assert "grade: bronze (silver wants coverage)" in text
+    assert "peers        -       none; KIT's peers is a command" in text
+    assert "grade: bronze (silver wants coverage)\n" in text
 
 
 def test_real_peers_run_only_where_all_else_is_proved(tmp_path):
@@ -246,18 +253,12 @@ def test_several_faults_at_once_are_all_told(tmp_path):
         suite.check(property_, st.sampled_from([7, 100]))
 
 
-def test_what_the_kit_is_to_be_given_stands_beside_the_plugin(tmp_path):
+def test_a_wrong_kit_beside_the_plugin_says_why(tmp_path):
     (tmp_path / "page.py").write_text(PAGE + HOOK)
-    (tmp_path / "neighbour.py").write_text(f"ASKS, ANSWERS = {PAGES['asks']!r}, {PAGES['answers']!r}")
+    (tmp_path / "neighbour.py").write_text(f"FRAMES, ORIGIN = {PAGES!r}, {ORIGIN!r}")
     kit = tmp_path / "page_kit.py"
-    kit.write_text(
-        "from neighbour import ANSWERS, ASKS\n"
-        "from protokit.testing import Golden\n"
-        "KIT = {'golden': [Golden('asks', bytes.fromhex(ASKS)), Golden('answers', bytes.fromhex(ANSWERS))]}\n"
-    )
-    assert "checks pass on 2 golden vectors" in check(tmp_path, "page.py", "--time", "1s", "--examples", 20)
-    kit.write_text(kit.read_text() + "KIT['lacks'] = {'drain'}\n")
-    assert "page: its declaration says what it has" in check(tmp_path, "page.py", "--time", "1s", code=1)
+    kit.write_text(BESIDE + "KIT['lacks'] = {'drain'}\n")
+    assert "page: its declaration says what it has" in check(tmp_path, "page.py", "--time", "100ms", code=1)
     kit.write_text("import nothing_of_that_name\n")
     text = check(tmp_path, "page.py", code=2)
     assert "page_kit.py: ModuleNotFoundError: No module named 'nothing_of_that_name'" in text
