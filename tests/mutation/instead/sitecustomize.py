@@ -7,14 +7,18 @@ import importlib.util
 import os
 import sys
 
-NAME, _, FILE = os.environ.get("INSTEAD", "").partition("=")
 
+def instead(said: str) -> None:
+    """Takes that module from that file."""
+    wanted, _, file = said.partition("=")
 
-class Instead:
-    @staticmethod
-    def find_spec(name, path=None, target=None):
-        return importlib.util.spec_from_file_location(NAME, FILE) if name == NAME else None
+    class Instead:
+        @staticmethod
+        def find_spec(name, path=None, target=None):
+            return importlib.util.spec_from_file_location(name, file) if name == wanted else None
 
-
-if FILE:
     sys.meta_path.insert(0, Instead)
+
+
+if "INSTEAD" in os.environ:
+    instead(os.environ["INSTEAD"])

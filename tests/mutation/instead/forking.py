@@ -1,0 +1,56 @@
+"""A pytest that starts once and forks for each run: what all import is imported, no conftest.py is yet.
+
+It reads a line of JSON a run: the tests, the environment, the file for the output, the seconds it may
+take. It answers each with a line: the exit code, or minus the signal.
+"""
+
+import contextlib
+import importlib
+import json
+import os
+import signal
+import sys
+
+import pytest
+import sitecustomize
+
+# Nothing here may import what is compiled of protokit: each run has its own.
+for name in ("asyncio", "cffi", "click", "construct", "hypothesis.strategies", "msgspec", "uvloop", "yaml"):
+    importlib.import_module(name)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_load_initial_conftests(early_config: pytest.Config, args: list[str]) -> None:
+    assert not [name for name in sys.modules if name.startswith("protokit") and name.endswith("._native")]
+    capture = early_config.pluginmanager.getplugin("capturemanager")
+    capture.stop_global_capturing()
+    for line in sys.stdin:
+        run = json.loads(line)
+        child = os.fork()
+        if not child:
+            begin(run)
+            capture.start_global_capturing()
+            early_config.known_args_namespace.file_or_dir = args[-1:] = run["tests"]
+            return
+        _, status = os.waitpid(child, 0)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child, signal.SIGKILL)  # what it started and did not end
+        print(os.waitstatus_to_exitcode(status), flush=True)
+    os._exit(0)
+
+
+def begin(run: dict) -> None:
+    """What is the child's own."""
+    os.setsid()
+    signal.alarm(run["patience"])
+    os.environ.update(run["environment"])
+    sitecustomize.instead(os.environ["INSTEAD"])
+    output = os.open(run["output"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    for standard, file in ((0, os.open(os.devnull, os.O_RDONLY)), (1, output), (2, output)):
+        os.dup2(file, standard)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    drawn = [item.nodeid for item in session.items if item.get_closest_marker("hypothesis")]
+    if drawn:
+        raise pytest.UsageError(f"what is drawn finds a mutant by luck: {', '.join(drawn)}")
