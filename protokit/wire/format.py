@@ -303,7 +303,8 @@ class WireFormat:
         size = stream.tell()
         if side is not None:
             container[SIDE] = native.SIDES.index(side)
-        self._verify(data[:size], side)
+        if any(views.value_at(container, one.path) is not None for one in self.meaning.checksums):  # few have
+            self._verify(data[:size], side)
         request_id = self._id(container)
         if isinstance(request_id, bytes) and self.meaning.named and len(request_id) > self.meaning.named.most:
             raise RemoteProtocolError(
@@ -392,15 +393,19 @@ class WireFormat:
                 return self.meaning.named.view.get(container)
             except RemoteProtocolError:
                 return None
-        for node in walk(self.nodes):
-            if not isinstance(node, Integer | Section | Delimited | Varint):
-                continue
-            value = views.value_at(container, node.path) if node.path in self.meaning.id else None
+        for node in self._ids:
+            value = views.value_at(container, node.path)
             if value is not None and isinstance(node, Varint):
                 found = varint(value)
             elif value is not None:
                 found = int(value) % (1 << 8 * node.width) if isinstance(node, Integer) else bytes(value)
         return found
+
+    @cached_property
+    def _ids(self) -> list[Integer | Section | Delimited | Varint]:
+        """The fields that are the id, in the frame's order."""
+        kinds = Integer | Section | Delimited | Varint
+        return [one for one in walk(self.nodes) if isinstance(one, kinds) and one.path in self.meaning.id]
 
     def _status(self, container: Any) -> Status:
         m = self.meaning
