@@ -36,6 +36,13 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+@pytest.fixture
+def frozen() -> None:
+    """A test that collects garbage again and again looks at what it has made itself only."""
+    gc.collect()
+    gc.freeze()
+
+
 def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("--quick"):
         config.option.examples //= 5

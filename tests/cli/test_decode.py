@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import ipaddress
 import json
 import os
@@ -57,6 +58,23 @@ DUBBO, DUBBO_ANSWER = one_of("dubbo", "request"), one_of("dubbo", "response")
 
 def dubbo(number: int) -> bytes:
     return DUBBO[:4] + struct.pack(">Q", number) + DUBBO[12:]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def loaded_once():
+    """What is installed is compiled once, not for each run."""
+    load, loaded = plugins.load, {}
+
+    def once(names=None, files=()):
+        key = names if names is None else tuple(names)
+        if files or key not in loaded:
+            registry = load(names, files)
+            return registry if files else loaded.setdefault(key, registry)
+        return loaded[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plugins, "load", once)
+        yield
 
 
 def run(*arguments: str, data: bytes | str | None = None):
@@ -419,7 +437,7 @@ def test_an_unknown_protocol_names_the_installed_ones():
 
 
 def test_auto_asks_by_name_and_says_when_there_is_nobody_to_ask(monkeypatch):
-    registry = plugins.load()
+    registry = copy.copy(plugins.load())
     found = [row["protocol"] for data in (BOLT, DUBBO) for row in rows(run("--json", data=data))]
     assert found == ["bolt", "dubbo"]
     monkeypatch.setattr(plugins, "load", lambda names=None, files=(): plugins.Registry([]))

@@ -38,8 +38,7 @@ def frame(kind: int, request_id: int, body: bytes = b"a.B") -> bytes:
 
 
 @pytest.fixture
-def before():
-    gc.collect()
+def before(frozen):
     return native.codecs()
 
 

@@ -144,15 +144,6 @@ async def settled(proxy):
     raise AssertionError("the tables before are still there")
 
 
-@pytest.fixture
-def frozen():
-    """Collecting looks at what the test makes only."""
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
-
-
 @pytest.mark.parametrize("anew", [False, True], ids=["once", "anew"])
 @pytest.mark.parametrize("changes", [False, True], ids=["unchanged", "changed"])
 @pytest.mark.parametrize("tier", ["declared", "python"])
