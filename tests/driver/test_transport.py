@@ -21,11 +21,11 @@ NAMES = re.findall(r"^ {4}TEST\((\w+)\)", PROGRAM.read_text(), re.MULTILINE)
 def program(tmp_path_factory):
     out = tmp_path_factory.mktemp("transports")
     built = out / "plain" / "transports"
-    # The mutants' engine comes from elsewhere.
+    # The mutants' engine comes from elsewhere, and compiled.
     sources = os.environ.get("PROTOKIT_TEST_SOURCES", REPO / "native" / "src")
-    subprocess.run(
-        ["make", "-s", "-j2", "-C", PROGRAM.parent, f"SRC={sources}", f"OUT={out}", built], check=True
-    )
+    objects = os.environ.get("PROTOKIT_TEST_OBJECTS", "")
+    variables = [f"SRC={sources}", f"OBJECTS={objects}", f"OUT={out}"]
+    subprocess.run(["make", "-s", "-j2", "-C", PROGRAM.parent, *variables, built], check=True)
     return built
 
 

@@ -51,6 +51,7 @@ class Build:
         self.directory = directory
         self.toy = directory / "toy"
         self.toy.mkdir()
+        self.objects: dict[Path, list[Path]] = {}  # of each built module, the glue first
         glue = directory / "glue.c"
         runpy.run_path(str(script))["ffibuilder"].emit_c_code(str(glue))
         sources = [glue, *sorted(self.source.rglob("*.c"))]
@@ -76,7 +77,7 @@ class Build:
 
     def link(self, name: str, changed: dict[Path, Unit]) -> Path:
         target = self.directory / f"{name}.so"
-        objects = [unit.object for unit in {**self.units, **changed}.values()]
+        objects = self.objects[target] = [unit.object for unit in {**self.units, **changed}.values()]
         subprocess.run(["gcc", "-shared", "-pthread", *objects, "-o", target], check=True)
         return target
 
@@ -114,6 +115,7 @@ class Build:
             "INSTEAD": f"{self.name}={built}",
             "PROTOKIT_TEST_TOY": str(self.toy),
             "PROTOKIT_TEST_SOURCES": str(tree if tree.is_dir() else self.source),
+            "PROTOKIT_TEST_OBJECTS": " ".join(map(str, self.objects[built][1:])),
         }
         wanted = {"tests": tests, "environment": environment, "output": str(output), "patience": patience}
         print(json.dumps(wanted), file=self.forking.stdin, flush=True)
