@@ -133,10 +133,10 @@ def test_a_right_protocol_ends_with_0_and_says_what_was_done(tmp_path):
 
 
 def test_ctrl_c_prints_the_summary(tmp_path):
-    command = [sys.executable, "-m", "protokit", "fuzz", "bolt", "--time", "100s"]
+    command = [sys.executable, "-m", "protokit", "fuzz", "hsf", "--time", "100s"]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, cwd=tmp_path, stdout=pipe, stderr=pipe, text=True) as process:
-        assert process.stderr.readline().startswith("bolt: ")
+        assert process.stderr.readline().startswith("hsf: ")
         assert "examples in" in process.stderr.readline()
         process.send_signal(signal.SIGINT)
         stdout, stderr = process.communicate(timeout=60)
