@@ -21,7 +21,7 @@ for peer in dubbo26 dubbo27 dubbo31 dubbo3; do
     (cd "$peer" && mvn -q -B package -DskipTests && touch target/lib)
   fi
 done
-for peer in sofarpc motan; do
+for peer in sofarpc motan brpc; do
   if [ ! -d "$peer/target/lib" ] || [ -n "$(find "$peer/src" "$peer/pom.xml" -newer "$peer/target/lib" -print -quit)" ]; then
     (cd "$peer" && mvn -q -B clean package -DskipTests && touch target/lib)
   fi

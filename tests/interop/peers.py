@@ -84,6 +84,13 @@ THRIFT_PAIRS = [(one, wire) for one in THRIFT for wire in ("binary", "compact", 
 THRIFT_PAIRS += [("python", "header"), ("go", "header")]
 THRIFT_SERVERS = {f"thrift-{one}-server-{wire}": [*THRIFT[one], "server", wire] for one, wire in THRIFT_PAIRS}
 THRIFT_CLIENTS = {f"thrift-{one}-client-{wire}": [*THRIFT[one], "client", wire] for one, wire in THRIFT_PAIRS}
+BRPC_SERVERS = {"brpc-server": [*java("brpc", "BrpcPeer"), "server"]}
+BRPC_CLIENTS = {
+    "brpc-client": [*java("brpc", "BrpcPeer"), "client"],
+    "brpc-client-chunks": [*java("brpc", "BrpcPeer", "-Dchunk=1000"), "client"],
+}
+PROVIDERS |= BRPC_SERVERS
+CONSUMERS |= BRPC_CLIENTS
 PROVIDERS |= THRIFT_SERVERS
 CONSUMERS |= THRIFT_CLIENTS
 PROVIDERS |= BOLT_PROVIDERS | {"motan-provider": java("motan", "MotanProvider")}

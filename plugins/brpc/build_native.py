@@ -1,0 +1,27 @@
+"""Builds protokit_brpc._native: baidu_std's codecs, against protokit's header in include."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from cffi import FFI
+
+HERE = Path(__file__).resolve().parent
+
+ffibuilder = FFI()
+ffibuilder.cdef("uintptr_t brpc_address(void); uintptr_t jprotobuf_address(void);")
+ffibuilder.set_source(
+    "protokit_brpc._native",
+    """
+    #include "brpc.h"
+    static uintptr_t brpc_address(void) { return (uintptr_t)&brpc_codec; }
+    static uintptr_t jprotobuf_address(void) { return (uintptr_t)&jprotobuf_codec; }
+    """,
+    sources=[os.path.relpath(path) for path in sorted((HERE / "native").glob("*.c"))],
+    include_dirs=[str(HERE / "native"), str(HERE / "include")],
+    extra_compile_args=["-std=c11", "-O2", "-fvisibility=hidden", "-Wall", "-Wextra", "-Werror=implicit"],
+)
+
+if __name__ == "__main__":
+    ffibuilder.compile(verbose=True)

@@ -1,0 +1,18 @@
+"""What the conformance kit is given for baidu_std, here and by ``protokit plugins check jprotobuf``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from brpc_frames import frames
+from brpc_reference import in_jprotobuf
+
+INTEROP = Path(__file__).parents[3] / "tests" / "interop"  # install.sh there brings the peers
+KIT = {
+    "golden": [Path(__file__).parent / "golden" / "jprotobuf"],
+    "reference": in_jprotobuf,
+    "frames": frames,
+    "lacks": {"oneway", "heartbeat", "drain", "drain-sent"},
+    "peers": [sys.executable, "-m", "pytest", "-q", "-m", "interop", str(INTEROP / "test_brpc.py")],
+}
