@@ -10,7 +10,7 @@ PYTHON ?= python3
 BIN = $(VENV)/bin
 PIP = PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/pip
 CORE = $(shell find native/src native/include -type f) native/build_native.py pyproject.toml setup.py
-PLUGINS = brpc dubbo hsf motan sofarpc thrift
+PLUGINS = brpc dubbo hsf motan sofarpc tars thrift
 PARTS = $(wildcard plugins/*/native/* plugins/*/*.py plugins/*/*.toml)
 TESTS = tests plugins
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 REPO = Path(__file__).parents[1]
-PLUGINS = ("brpc", "dubbo", "hsf", "motan", "sofarpc", "thrift")
+PLUGINS = ("brpc", "dubbo", "hsf", "motan", "sofarpc", "tars", "thrift")
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 

@@ -21,13 +21,16 @@ for peer in dubbo26 dubbo27 dubbo31 dubbo3; do
     (cd "$peer" && mvn -q -B package -DskipTests && touch target/lib)
   fi
 done
-for peer in sofarpc motan brpc; do
+for peer in sofarpc motan brpc tars; do
   if [ ! -d "$peer/target/lib" ] || [ -n "$(find "$peer/src" "$peer/pom.xml" -newer "$peer/target/lib" -print -quit)" ]; then
     (cd "$peer" && mvn -q -B clean package -DskipTests && touch target/lib)
   fi
 done
 if [ ! -d node/node_modules/dubbo-remoting ]; then
   (cd node && npm install --no-audit --no-fund --loglevel=error)
+fi
+if [ ! -d tars/node/node_modules/@tars/rpc ]; then
+  (cd tars/node && npm install --no-audit --no-fund --loglevel=error)
 fi
 # Apache Thrift in four languages, and thriftpy2: the code for them is made from thrift/demo.thrift.
 if [ ! -e thrift/target/done ] || [ -n "$(find thrift -name target -prune -o -name 'gen-*' -prune -o -type f -newer thrift/target/done -not -path '*/node_modules/*' -print -quit)" ]; then

@@ -89,8 +89,12 @@ BRPC_CLIENTS = {
     "brpc-client": [*java("brpc", "BrpcPeer"), "client"],
     "brpc-client-chunks": [*java("brpc", "BrpcPeer", "-Dchunk=1000"), "client"],
 }
-PROVIDERS |= BRPC_SERVERS
-CONSUMERS |= BRPC_CLIENTS
+TARS = {
+    "node": ["node", "--no-warnings", f"{HERE}/tars/node/peer.js"],
+    "java": java("tars", "TarsPeer", f"-Ddata={HERE}/tars/target/data"),
+}
+PROVIDERS |= BRPC_SERVERS | {f"tars-{one}-server": [*TARS[one], "server"] for one in TARS}
+CONSUMERS |= BRPC_CLIENTS | {f"tars-{one}-client": [*TARS[one], "client"] for one in TARS}
 PROVIDERS |= THRIFT_SERVERS
 CONSUMERS |= THRIFT_CLIENTS
 PROVIDERS |= BOLT_PROVIDERS | {"motan-provider": java("motan", "MotanProvider")}
@@ -101,6 +105,8 @@ def missing(name: str) -> str:
     """Why a peer cannot run, or nothing."""
     if name.startswith("thrift"):
         wanted = HERE / "thrift" / "target" / "done"
+    elif name.startswith("tars-node"):
+        wanted = HERE / "tars" / "node" / "node_modules" / "@tars" / "rpc"
     elif (PROVIDERS | CONSUMERS)[name][0] == "java":
         wanted = HERE / name.split("-", maxsplit=1)[0] / "target" / "lib"
     elif name.startswith("sofarpc"):

@@ -1,0 +1,91 @@
+"""What of TARS the captured frames do not show."""
+
+from __future__ import annotations
+
+import pytest
+import tars_frames as made
+from protokit_tars import tars
+
+from protokit import native
+from protokit.errors import LocalProtocolError
+
+TARS = tars.wire.address
+OK, MORE, MAGIC, LIMIT, UNSUPPORTED = 0, 1, -1, -3, -4
+REQUEST = 1
+CALLED = (made.text(5, b"Demo.Echo.EchoObj"), made.text(6, b"echo"), made.octets(7, b"body"))
+REST = (made.number(8, 0), made.pairs(9, []), made.pairs(10, []))
+
+
+def ask(value=7, width=None, kind=0, fields=(*CALLED, *REST)):
+    return made.request(1, kind, 0, lambda tag: made.number(tag, value, width), *fields)
+
+
+@pytest.mark.parametrize("width", [None, 1, 2, 4])
+@pytest.mark.parametrize(
+    "value", [0, 1, 127, -1, 128, 32767, 40000, 0x00FFFFFF, 0x01000000, 0x01FFFFFF, 2**31 - 1]
+)
+def test_a_servers_id_is_four_bytes_and_the_clients_comes_back_as_it_was(value, width):
+    data = ask(value, width)
+    upstream = native.patch_id(TARS, data, 5)
+    assert upstream == ask(0x01000005)
+    assert native.frame(TARS, upstream).id == b"\0\0\5"
+    assert native.patch_id(TARS, upstream, native.frame(TARS, data).id) == data
+
+
+@pytest.mark.parametrize("wanted", [b"\1\0\0\5", b"12345"])
+def test_an_id_that_no_frame_has_cannot_be_written(wanted):
+    with pytest.raises(LocalProtocolError):
+        native.patch_id(TARS, ask(), wanted)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "wanted"), [(0, b"echo", 1), (1, b"echo", 2), (0, b"tars_ping", 4), (1, b"tars_ping", 8)]
+)
+def test_a_ping_is_a_heartbeat_unless_nobody_wants_its_answer(kind, name, wanted):
+    assert native.frame(TARS, ask(kind=kind, fields=(CALLED[0], made.text(6, name), *REST))).kind == wanted
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        (*CALLED, CALLED[1], *REST),  # the second would be passed over, or taken
+        (CALLED[0], made.number(6, 7)),
+        (*CALLED, made.text(8, b"7")),
+        (*CALLED, made.text(9, b"x")),
+        (*CALLED, b"\x98\x00\x7f"),  # more pairs than there are bytes
+        (*CALLED, b"\x98\x00\xff"),  # fewer than none
+        (*CALLED, made.head(11, 10)),  # a structure without an end
+        (*CALLED, b"\xbe"),  # a type that there is not
+        (*CALLED, *[made.head(11, 10)] + [made.head(0, 10)] * 40 + [b"\x0b"] * 41),
+        (*CALLED, b"\xb9" + b"\x09" * 5000),  # counts that are lists
+        (*CALLED, made.head(11, 13) + b"\1\0\0"),
+    ],
+)
+def test_what_is_malformed_is_told_to_its_caller(fields):
+    found = native.frame(TARS, ask(fields=fields))
+    assert found.result < OK
+    assert (found.kind, found.id) == (REQUEST, b"\7")
+
+
+@pytest.mark.parametrize("fields", [(CALLED[1], CALLED[0], *REST), (made.octets(5, b"x"), *CALLED[1:]), ()])
+def test_what_is_neither_a_request_nor_an_answer_is_refused(fields):
+    assert native.frame(TARS, ask(fields=fields)).result < OK
+
+
+@pytest.mark.parametrize(("kind", "told"), [(0, REQUEST), (1, 0)])
+def test_what_is_too_large_is_told_from_its_first_bytes(kind, told):
+    data = ask(300, kind=kind, fields=(*CALLED, made.octets(11, b"x" * 100)))
+    assert native.frame(TARS, data[:47], limit=100).result == MORE
+    found = native.frame(TARS, data[:48], limit=100)
+    assert (found.result, found.kind, found.id) == (LIMIT, told, b"\1\x2c")
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_what_answers_like_it_asks_is_refused(version):
+    data = made.request(version, 0, 0, lambda tag: made.number(tag, 7), *CALLED, *REST)
+    assert native.frame(TARS, data).result == UNSUPPORTED
+
+
+@pytest.mark.parametrize("data", [b"GET / HTTP", b"\0\0\0\x0b\x10\1", b"\0\0\0\x40\x11", b"\0\0\0\x40\x10\4"])
+def test_what_is_no_tars_is_another_protocol(data):
+    assert native.frame(TARS, data).result == MAGIC
