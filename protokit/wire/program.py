@@ -146,6 +146,7 @@ class Program:
         self.spans: dict[FieldPath, int] = {}  # of integers: the sections that they stand in
         self.widths: dict[FieldPath, int] = {}
         self.next_register = 0
+        self.free: list[int] = []  # registers of what was computed and is not needed any more
         self.next_slice = 0
 
     # Pieces.
@@ -191,13 +192,14 @@ class Program:
             return (self.spans if expression.varint else self.registers)[expression.path] + 1
         if isinstance(expression, Looked):
             return self.looked(expression.reading)
-        to = self.register()
+        to = self.free.pop() if self.free else self.register()
         if isinstance(expression, int):
             self.load_constant(to, expression)
         elif isinstance(expression, Sent):
             self.op("SIDE", to)
         elif isinstance(expression, Not):
-            self.op("NOT", to, self.value(expression.operand))
+            (operand,) = self.operands_of(expression.operand)
+            self.op("NOT", to, operand)
         else:
             self.binary(to, expression)
         return to
@@ -234,9 +236,21 @@ class Program:
         if isinstance(right, int) and -(2**31) <= right < 2**31 and name in _IMMEDIATE | {"SUB"}:
             if name == "SUB":
                 name, right = "ADD", -right
-            self.op(name + "I", to, self.value(left), i=right)
+            (operand,) = self.operands_of(left)
+            self.op(name + "I", to, operand, i=right)
         else:
-            self.op(name, to, self.value(left), self.value(right))
+            one, other = self.operands_of(left, right)
+            self.op(name, to, one, other)
+
+    def operands_of(self, *operands: Expression) -> list[int]:
+        """The registers that hold them; those of no field are free behind the next instruction."""
+        found = [self.value(one) for one in operands]
+        self.free += [
+            register
+            for one, register in zip(operands, found, strict=True)
+            if not isinstance(one, Field | Size | Looked)
+        ]
+        return found
 
     def unless(self, test: Expression) -> int:
         """A jump that is taken where the test does not hold; ``here`` says where to."""
