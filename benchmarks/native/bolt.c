@@ -162,5 +162,5 @@ static void patch_id(const pk_codec *c, uint8_t *data, const pk_frame *f, uint64
   if (f->flags) put32(data + f->size - 4, pk_crc32(0, data, f->size - 4));
 }
 
-const pk_codec bolt_by_hand = BY_HAND("bolt", probe, frame, destination_of, patch_id);
-const pk_codec bolt_framing = BY_HAND("bolt", probe, frame, by_hand_nowhere, patch_id);
+const pk_codec bolt_by_hand = BY_HAND("bolt", probe, frame, destination_of, patch_id, .keep_max = 0);
+const pk_codec bolt_framing = BY_HAND("bolt", probe, frame, by_hand_nowhere, patch_id, .keep_max = 0);

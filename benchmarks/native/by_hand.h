@@ -49,12 +49,12 @@ static inline int by_hand_no_reply(const pk_codec *c, const pk_reply *reply, uin
   return 0;
 }
 
-#define BY_HAND(protocol, probes, frames, where, patches)                                                    \
+#define BY_HAND(protocol, probes, frames, where, patches, ...)                                                    \
   {                                                                                                          \
     .abi = PK_CODEC_ABI, .size = sizeof(pk_codec), .name = protocol, .mode = PK_MODE_MULTIPLEXED,           \
     .id_bytes = 4, .reply_max = 64, .probe = probes, .frame = frames, .destination = where,                  \
     .next_header = by_hand_no_header, .patch_id = patches, .heartbeat = by_hand_nothing,                     \
-    .heartbeat_ack = by_hand_no_ack, .drain = by_hand_no_reply, .error = by_hand_no_reply                    \
+    .heartbeat_ack = by_hand_no_ack, .drain = by_hand_no_reply, .error = by_hand_no_reply, __VA_ARGS__                    \
   }
 
 #endif

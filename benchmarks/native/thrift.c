@@ -87,10 +87,21 @@ static int destination_of(const pk_codec *c, const uint8_t *data, const pk_frame
   return PK_OK;
 }
 
+/* The method, which an error has to repeat. */
+static int keep(const pk_codec *c, const uint8_t *data, size_t size, const pk_frame *f, uint8_t *out, size_t cap) {
+  pk_destination d;
+  if (f->size == 0 || f->size > size) return 0;
+  destination_of(c, data, f, &d);
+  uint32_t most = d.method.size < cap - 1 ? d.method.size : (uint32_t)cap - 1;
+  out[0] = (uint8_t)most;
+  memcpy(out + 1, d.method.data, most);
+  return (int)most + 1;
+}
+
 static void patch_id(const pk_codec *c, uint8_t *data, const pk_frame *f, uint64_t id) {
   (void)c;
   put32(data + f->body, (uint32_t)id);
 }
 
-const pk_codec thrift_by_hand = BY_HAND("thrift", probe, frame, destination_of, patch_id);
-const pk_codec thrift_framing = BY_HAND("thrift", probe, frame, by_hand_nowhere, patch_id);
+const pk_codec thrift_by_hand = BY_HAND("thrift", probe, frame, destination_of, patch_id, .keep_max = 256, .keep = keep);
+const pk_codec thrift_framing = BY_HAND("thrift", probe, frame, by_hand_nowhere, patch_id, .keep_max = 0);

@@ -219,7 +219,7 @@ class _Compiler(Framing):
         tree = Tree()
         if about.shapes and not self.meaning.views_of_id():
             tree = shapes(self.nodes, self.meaning, self.left, keeps=not self.reruns)
-        header = struct.Struct("=16I4Q12I32I6I4I")
+        header = struct.Struct("=16I4Q12I32I6I4I12s4x")
         blocks = [
             b"".join(struct.pack("=BBBBi", *insn) for insn in self.insns),
             b"".join(struct.pack("=Q", value % 2**64) for value in self.constants),
@@ -238,7 +238,7 @@ class _Compiler(Framing):
             b"".join(struct.pack("=2I", *one) for one in self.counters.values()),
             b"".join(struct.pack("=2I", one.form, one.most) for one in self.meaning.parts),
         ]
-        sizes = [8, 8, 8, 8, 16, 16, 32, 8, 16, 20, 4, 4, 32, 124, 8, 8]
+        sizes = [8, 8, 8, 8, 16, 16, 32, 8, 16, 20, 4, 4, 32, 128, 8, 8]
         at = header.size + sum(_padded(len(block)) for block in blocks) + _padded(8 * len(self.literals))
         places = b""
         pool = b""
@@ -289,6 +289,7 @@ class _Compiler(Framing):
             keep,
             keep_own,
             *inside,
+            tree.packed_lead(),
         )
         return head + body + pool
 

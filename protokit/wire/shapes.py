@@ -5,6 +5,9 @@ For those all decisions are made while compiling: a tree of tests on bytes at fi
 leaf a shape with everything else at known offsets. The engine walks the tree and reads the shape; a
 frame that is cut, wrong, or of a part of the format that has no shape is run by the program instead,
 which is the same for all frames. So shapes only make right frames fast.
+
+Where no shape is found so, one section may lead: one of any size (a name) in front of fields that are
+read. Their places are counted as if it were empty, and its size is added when a frame is read.
 """
 
 from __future__ import annotations
@@ -13,8 +16,10 @@ import struct
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from protokit.model import Status
 from protokit.wire import views
 from protokit.wire.layout import (
+    FUNCTIONS,
     Binary,
     Bits,
     Branch,
@@ -41,6 +46,7 @@ LEAF = 0x80000000
 NOWHERE = 0xFFFFFFFF
 SECTIONS = 6
 _MOST = 500  # tests and shapes of one format
+_BEHIND, _LESS = 16, 32  # PK_PLACE_*
 _COMPARE = {"EQ": 0, "LT": 1, "LE": 2, "GT": 3, "GE": 4}
 _MIRRORED = {"EQ": "EQ", "NE": "NE", "LT": "GT", "GT": "LT", "LE": "GE", "GE": "LE"}
 _FORMS = {
@@ -62,7 +68,7 @@ class _NoShapeError(Exception):
 
 @dataclass(frozen=True)
 class Place:
-    """An integer at a fixed offset; ``mask`` and ``shift`` for bit fields."""
+    """An integer at a fixed offset; ``mask`` and ``shift`` for bit fields; ``behind`` the leading section."""
 
     offset: int = 0
     width: int = 0
@@ -70,15 +76,27 @@ class Place:
     signed: bool = False
     mask: int = 0
     shift: int = 0
+    behind: bool = False
 
-    def packed(self) -> bytes:
-        """For the engine; bit fields have no such form."""
+    def packed(self, flags: int = 0) -> bytes:
+        """For the engine, with flags; bit fields have no such form."""
         if self.mask:
             raise _NoShapeError
         form = _FORMS.get((self.width, self.little and self.width > 1, self.signed))
         if form is None:
             form = 8 | int(self.little) | 2 * int(self.signed)
+        form |= _BEHIND * self.behind | flags
         return struct.pack("=HBB", self.offset, self.width, form)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A section: its size is a field, less that of the leading section or not, and a constant."""
+
+    path: FieldPath
+    size: Place | None
+    less: bool
+    add: int
 
 
 @dataclass(frozen=True)
@@ -89,9 +107,20 @@ class _State:
     trailer: int = 0
     fields: dict[FieldPath, Place] = field(default_factory=dict)
     behind: dict[FieldPath, int] = field(default_factory=dict)  # in the trailer
-    sections: tuple[tuple[FieldPath, Place | None, int], ...] = ()
+    sections: tuple[_Part, ...] = ()
     equal: dict[Place, int] = field(default_factory=dict)
     unequal: frozenset[tuple[Place, int]] = frozenset()
+    led: bool = False  # the leading section was passed
+
+
+@dataclass(frozen=True)
+class Lead:
+    """The leading section: where its size stands, and what is added to it; where it begins."""
+
+    path: FieldPath
+    size: Place
+    add: int
+    at: int
 
 
 @dataclass
@@ -102,6 +131,13 @@ class Tree:
     tests: list[bytes] = field(default_factory=list)
     leaves: list[bytes] = field(default_factory=list)
     tested: int = 0
+    lead: Lead | None = None
+
+    def packed_lead(self) -> bytes:
+        """For the engine; all zeros where there is none."""
+        if self.lead is None:
+            return bytes(12)
+        return self.lead.size.packed() + struct.pack("=iI", self.lead.add, self.lead.at)
 
 
 class _Maker:
@@ -112,10 +148,15 @@ class _Maker:
         self.meaning = meaning
         self.own = own if keeps else []
         self.tree = Tree()
+        self.leads = False  # a section may
 
     def make(self) -> Tree:
-        self.tree.root = self.attempt(lambda: self.walk(list(self.nodes), _State()))
-        return self.tree
+        found = []
+        for self.leads in (False, True):
+            self.tree = Tree()
+            self.tree.root = self.attempt(lambda: self.walk(list(self.nodes), _State()))
+            found.append(self.tree)
+        return max(found, key=lambda tree: len(tree.leaves))
 
     def attempt(self, make: Callable[[], int]) -> int:
         try:
@@ -137,6 +178,8 @@ class _Maker:
             return self.literal(node, rest, state)
         if isinstance(node, Section) and node.path in self.meaning.id and not state.sections:
             return self.walk(rest, self.id(node, state))
+        if isinstance(node, Section) and self.leads and not state.led:
+            return self.walk(rest, self.lead(node, state))
         if isinstance(node, Section):
             return self.walk(rest, self.section(node, state))
         if isinstance(node, Condition):
@@ -162,10 +205,11 @@ class _Maker:
             return replace(state, trailer=state.trailer + node.width, behind=behind)
         fields = dict(state.fields)
         if isinstance(node, Integer):
-            fields[node.path] = Place(state.offset, node.width, node.little, node.signed)
+            fields[node.path] = Place(state.offset, node.width, node.little, node.signed, behind=state.led)
         else:
             for path, shift, size in node.fields:
-                fields[path] = Place(state.offset, node.width, mask=(1 << size) - 1, shift=shift)
+                mask = (1 << size) - 1
+                fields[path] = Place(state.offset, node.width, mask=mask, shift=shift, behind=state.led)
         return replace(state, offset=state.offset + node.width, fields=fields)
 
     def literal(self, node: Literal, rest: list[Node], state: _State) -> int:
@@ -177,7 +221,7 @@ class _Maker:
             if index == len(steps):
                 return self.walk(rest, known)
             part = steps[index]
-            place = Place(known.offset, len(part))
+            place = Place(known.offset, len(part), behind=known.led)
             after = replace(known, offset=known.offset + len(part))
             value = int.from_bytes(part, "big")
             if value >= 2**63:
@@ -189,26 +233,84 @@ class _Maker:
     def section(self, node: Section, state: _State) -> _State:
         if state.trailer or len(state.sections) == SECTIONS:
             raise _NoShapeError
-        place, add = self.linear(node.length, state)
-        return replace(state, sections=(*state.sections, (node.path, place, add)))
+        place, less, add = self.linear(node.length, state)
+        return replace(state, sections=(*state.sections, _Part(node.path, place, less, add)))
+
+    def lead(self, node: Section, state: _State) -> _State:
+        place, less, add = self.linear(node.length, state)
+        if place is None or less:
+            raise _NoShapeError
+        lead = Lead(node.path, place, add, state.offset)
+        if self.tree.lead not in {None, lead}:
+            raise _NoShapeError
+        self.tree.lead = lead
+        return replace(state, led=True)
 
     def id(self, node: Section, state: _State) -> _State:
         """An id of fixed size is part of the header."""
         if not isinstance(node.length, int) or node.path in self.own:
             raise _NoShapeError
-        fields = {**state.fields, node.path: Place(state.offset, node.length)}
+        fields = {**state.fields, node.path: Place(state.offset, node.length, behind=state.led)}
         return replace(state, offset=state.offset + node.length, fields=fields)
 
-    def linear(self, length: Expression, state: _State) -> tuple[Place | None, int]:
-        """A field plus a constant."""
-        if isinstance(length, int):
-            return None, length
-        if isinstance(length, Field):
-            return self.place(length.path, state), 0
-        if isinstance(length, Binary) and length.op in {"ADD", "SUB"} and isinstance(length.right, int):
-            place, add = self.linear(length.left, state)
-            return place, add + (length.right if length.op == "ADD" else -length.right)
+    def linear(self, length: Expression, state: _State) -> tuple[Place | None, bool, int]:
+        """A field plus a constant; of what stands behind the leading section, less its field or not."""
+        terms, constant = self.sum_of(length, state)
+        less = 0 if self.tree.lead is None or not state.led else terms.pop(self.tree.lead.size, 0)
+        if less not in {0, -1} or list(terms.values()) not in ([], [1]) or (less and not terms):
+            raise _NoShapeError
+        return next(iter(terms), None), bool(less), constant
+
+    def sum_of(self, value: Expression, state: _State) -> tuple[dict[Place, int], int]:
+        """How often each field counts in a sum, and the rest of it."""
+        if isinstance(value, Field) and value.path in state.fields:
+            return {self.place(value.path, state): 1}, 0
+        if isinstance(value, Binary) and value.op in {"ADD", "SUB"}:
+            sign = 1 if value.op == "ADD" else -1
+            terms, constant = self.sum_of(value.left, state)
+            others, other = self.sum_of(value.right, state)
+            both = {place: terms.get(place, 0) + sign * others.get(place, 0) for place in {**terms, **others}}
+            return {place: count for place, count in both.items() if count}, constant + sign * other
+        return {}, self.known(value, state)
+
+    def known(self, value: Expression, state: _State) -> int:
+        """What must be so after the tests that lead here."""
+        if isinstance(value, int):
+            return value
+        if isinstance(value, Not):
+            return int(not self.known(value.operand, state))
+        if isinstance(value, Binary) and value.op == "AND":
+            sides = [self.attempted(side, state) for side in (value.left, value.right)]
+            if 0 in sides:
+                return 0
+            if None not in sides:
+                return int(FUNCTIONS["AND"](*sides))
+            raise _NoShapeError
+        if isinstance(value, Binary) and value.op in {*_COMPARE, "NE"}:
+            place, op, constant = self.atom(value, state)
+            if place is None:
+                return constant
+            there = state.equal.get(place)
+            if there is not None:
+                return int(_holds(op, there, constant))
+            if op in {"EQ", "NE"} and (place, constant) in state.unequal:
+                return int(op == "NE")
+            raise _NoShapeError
+        if isinstance(value, Binary):
+            return int(FUNCTIONS[value.op](self.known(value.left, state), self.known(value.right, state)))
+        place, constant = self.operand(value, state)
+        if place is None:
+            return constant
+        if place in state.equal:
+            return state.equal[place]
         raise _NoShapeError
+
+    def attempted(self, value: Expression, state: _State) -> int | None:
+        """As ``known``; None where it is not."""
+        try:
+            return self.known(value, state)
+        except _NoShapeError:
+            return None
 
     def place(self, path: FieldPath, state: _State) -> Place:
         if path not in state.fields or state.fields[path].mask:
@@ -274,7 +376,7 @@ class _Maker:
         if isinstance(value, int):
             return None, value
         if isinstance(value, Field):
-            if value.path in state.behind or any(path == value.path for path, _, _ in state.sections):
+            if value.path in state.behind or value.path in self.sections(state):
                 raise _NoShapeError
             place = state.fields.get(value.path)
             return (None, 0) if place is None else (place, 0)
@@ -286,6 +388,11 @@ class _Maker:
                 raise _NoShapeError
             return replace(place, mask=value.right), 0
         raise _NoShapeError
+
+    def sections(self, state: _State) -> list[FieldPath]:
+        """All that the frame has so far, the leading one too."""
+        lead = [self.tree.lead.path] if state.led and self.tree.lead is not None else []
+        return lead + [one.path for one in state.sections]
 
     def compare(
         self,
@@ -323,7 +430,8 @@ class _Maker:
             self.tree.tests[index] = _test(Place(), 0, 0, 0, NOWHERE, NOWHERE)
             return NOWHERE
         plain = replace(place, mask=0, shift=0)
-        self.tree.tested = max(self.tree.tested, place.offset + place.width)
+        if not place.behind:
+            self.tree.tested = max(self.tree.tested, place.offset + place.width)
         self.tree.tests[index] = _test(plain, _COMPARE[op], mask, value << place.shift, then, otherwise)
         return index
 
@@ -357,7 +465,14 @@ class _Maker:
                 lambda state: self.variant(0, "request", state),
             )
 
-        return self.decide(m.response, state, lambda known: self.variant(0, "response", known), asks)
+        return self.decide(m.response, state, lambda known: self.answer(list(m.app_error), known), asks)
+
+    def answer(self, errors: list[Expression], state: _State) -> int:
+        """One that is no application error by its fields; texts are looked at when it comes (``quiet``)."""
+        errors = [one for one in errors if value_told(one) is None]
+        if not errors:
+            return self.variant(0, "response", state)
+        return self.decide(errors[0], state, _nowhere, lambda known: self.answer(errors[1:], known))
 
     def variant(self, index: int, kind: str, state: _State) -> int:
         variants = self.meaning.variants
@@ -379,7 +494,7 @@ class _Maker:
         if kind in {"request", "oneway", "response"} and (m.last != 0 or m.more != 0):
             raise _NoShapeError
         ids = [state.fields[path] for path in m.id if path in state.fields]
-        behind = {*state.behind, *(path for path, _, _ in state.sections)}
+        behind = {*state.behind, *self.sections(state)}
         if m.id and (len(ids) != 1 or not behind.isdisjoint(m.id)):
             raise _NoShapeError
         none = Place()
@@ -389,16 +504,17 @@ class _Maker:
             timeout = self.single(m.timeout, state)
         status = none
         if kind == "response" and m.status is not None:
-            status = self.single(m.status[0], state)
+            status = self.judged(m.status[0], m.status[1], state)
         kept = [replace(self.place(path, state), signed=False) for path in m.keep]
         if len(kept) > 3:
             raise _NoShapeError
         if request and not set(state.behind).isdisjoint(self.own):
             raise _NoShapeError
-        sections = [
-            (place or none, add, self.slot(path, request=request)) for path, place, add in state.sections
-        ]
-        sections += [(none, 0, -1)] * (SECTIONS - len(sections))
+        fixed = [state.fields.get(path, none) if request else none for path in self.own]
+        checksum, quiet = self.checksum(state), self.quiet(kind, state)
+        if state.led and (kept or checksum >= 0 or quiet or any(one.width for one in fixed)):
+            raise _NoShapeError
+        lead = self.tree.lead if state.led else None
         packed = struct.pack(
             "=IHBBIiIBBBB",
             state.offset,
@@ -406,19 +522,22 @@ class _Maker:
             _KINDS[kind],
             len(state.sections),
             state.trailer,
-            self.checksum(state),
+            checksum,
             variant,
             int(m.separate) | 2 * int(bool(ids) and ids[0].little),
-            self.quiet(kind, state),
+            quiet,
             len(kept),
             self.absent(state) if request else 0,
         )
         packed += b"".join(one.packed() for one in [timeout, status, *(kept + [none] * 3)[:3]])
-        for place, add, slot in sections:
-            packed += place.packed() + struct.pack("=ii", add, slot)
-        fixed = [state.fields.get(path, none) if request else none for path in self.own]
+        for one in state.sections:
+            slot = self.slot(one.path, request=request)
+            packed += (one.size or none).packed(_LESS * one.less) + struct.pack("=ii", one.add, slot)
+        packed += (none.packed() + struct.pack("=ii", 0, -1)) * (SECTIONS - len(state.sections))
         for place in (*fixed, none, none)[:2]:
             packed += struct.pack("=HBB", place.offset, place.width, 0)
+        slot = -1 if lead is None else self.slot(lead.path, request=request)
+        packed += struct.pack("=BBbb", state.led, bool(ids and ids[0].behind), slot, 0)
         self.tree.leaves.append(packed)
         return LEAF | (len(self.tree.leaves) - 1)
 
@@ -432,12 +551,21 @@ class _Maker:
             raise _NoShapeError
         return place
 
+    def judged(self, value: Expression, table: views.Table, state: _State) -> Place:
+        """The field that an answer's status is told by; none where it is OK whatever comes."""
+        known = self.attempted(value, state)
+        if known is None:
+            return self.single(value, state)
+        if Status(table.entries.get(known, table.default)) is not Status.OK:
+            raise _NoShapeError
+        return Place()
+
     def slot(self, path: FieldPath, *, request: bool) -> int:
         return 2 * self.own.index(path) if request and path in self.own else -1
 
     def absent(self, state: _State) -> int:
         """The own sections that this frame does not have, bit by bit."""
-        there = {*state.fields, *(path for path, _, _ in state.sections)}
+        there = {*state.fields, *self.sections(state)}
         return sum(1 << i for i, path in enumerate(self.own) if path not in there)
 
     def checksum(self, state: _State) -> int:
@@ -457,10 +585,10 @@ class _Maker:
         bits = 0
         for one in self.meaning.app_error if kind == "response" else ():
             told = value_told(one)
-            if told is None:
-                raise _NoShapeError
-            for i, (path, _, _) in enumerate(state.sections):
-                bits |= int(path in views.sections_of([told.view])) << i
+            if told is None:  # its fields have told
+                continue
+            for i, part in enumerate(state.sections):
+                bits |= int(part.path in views.sections_of([told.view])) << i
         return bits
 
 

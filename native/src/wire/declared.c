@@ -217,9 +217,11 @@ const pk_codec *pk_declared_new(const void *image, size_t size, const char **why
   for (uint32_t pc = p->keep_own; pc < p->insns.count && d->insns[pc].op != PK_I_END; pc++)
     if (d->insns[pc].op == PK_I_OWN) d->keeps |= (uint8_t)(1u << d->insns[pc].i / 2);
   uint8_t looked[16] = {0};
-  for (uint32_t i = 0; i < p->tests.count; i++)
+  for (uint32_t i = 0; i < p->tests.count; i++) {
+    if (d->tests[i].place.form & PK_PLACE_BEHIND) continue;
     for (uint32_t k = 0; k < d->tests[i].place.width; k++)
       if (d->tests[i].place.offset + k < 16) looked[d->tests[i].place.offset + k] = 0xff;
+  }
   memcpy(&d->mask_a, looked, 8);
   memcpy(&d->mask_b, looked + 8, 8);
   d->codec = (pk_codec){.abi = PK_CODEC_ABI,

@@ -36,7 +36,7 @@ enum { IS_FIXED = 4 }; /* quick_shape.absent: it is not absent, but an integer o
 typedef struct quick_shape {
   uint32_t header, trailer, sum_at, context, key;
   uint16_t id_at;
-  uint8_t kind, sections, checked, timed, judged, kept, plain, loud, absent, flags;
+  uint8_t kind, sections, checked, timed, judged, kept, plain, loud, absent, flags, led;
   pk_program_place fixed[2];
   quick_place id, timeout, status, keep[3];
   quick_section section[PK_SHAPE_SECTIONS];

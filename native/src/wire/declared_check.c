@@ -103,9 +103,10 @@ static int leads_on(const pk_program *p, uint32_t next, uint32_t from) {
   return next & PK_LEAF ? (next & ~PK_LEAF) < p->shapes.count : next > from && next < p->tests.count;
 }
 
-/* Only what the place says is read. */
-static int bad_place(pk_program_place one, uint32_t past) {
+/* Only what the place says is read. `led`: it may stand behind the leading section. */
+static int bad_place(pk_program_place one, uint32_t past, int led) {
   static const uint8_t widths[] = {0, 1, 2, 4, 8, 2, 4};
+  if (led) one.form &= PK_PLACE_BEHIND - 1;
   if ((uint32_t)one.offset + one.width > past) return 1;
   if (one.form < sizeof widths) return one.width != widths[one.form];
   return one.form < PK_PLACE_OTHER || one.form > (PK_PLACE_OTHER | 3) || one.width < 1 || one.width > 8;
@@ -126,8 +127,10 @@ const char *pk_declared_bad_shapes(const declared *d) {
   uint32_t wanted = own_of(d);
   if (p->root != PK_NOWHERE && !(p->root & PK_LEAF) && p->root >= p->tests.count) return "the root is out of range";
   if (p->root & PK_LEAF && !leads_on(p, p->root, 0)) return "the root is out of range";
+  int led = p->lead.width > 0;
+  if (bad_place(p->lead, p->lead_at, 0)) return "the leading section's size stands behind it";
   for (uint32_t i = 0; i < p->tests.count; i++)
-    if (bad_place(d->tests[i].place, p->tested) || !leads_on(p, d->tests[i].yes, i) || !leads_on(p, d->tests[i].no, i))
+    if (bad_place(d->tests[i].place, led ? UINT32_MAX : p->tested, led) || !leads_on(p, d->tests[i].yes, i) || !leads_on(p, d->tests[i].no, i))
       return "a test leads nowhere";
   for (uint32_t i = 0; i < p->shapes.count; i++) {
     const pk_program_shape *s = &d->shapes[i];
@@ -137,6 +140,10 @@ const char *pk_declared_bad_shapes(const declared *d) {
     memcpy(all + 2, s->keep, sizeof s->keep);
     uint64_t least = (uint64_t)s->header + s->trailer;
     uint32_t own = s->absent, kept = 0;
+    if (s->led > led || (s->led && (s->kept > 0 || s->checksum >= 0 || s->quiet != 0 || s->header < p->lead_at)))
+      return "a shape is wrong";
+    if (s->lead_own != -1 && (!s->led || (s->lead_own != 0 && s->lead_own != 2))) return "a shape is wrong";
+    if (s->lead_own >= 0) own |= 1u << s->lead_own / 2;
     if (s->sections > PK_SHAPE_SECTIONS || s->kept > 3 || s->variant >= p->variants) return "a shape is wrong";
     if (s->kind < PK_KIND_REQUEST || s->kind > PK_KIND_GREETING || s->absent > 3 || s->separate > 3)
       return "a shape is wrong";
@@ -153,9 +160,10 @@ const char *pk_declared_bad_shapes(const declared *d) {
     for (uint32_t k = 0; k < 2; k++) {
       if ((uint32_t)s->fixed[k].offset + s->fixed[k].width > s->header) return "a shape looks behind its header";
       if (s->fixed[k].width > 0) own |= 1u << k;
+      if (s->fixed[k].width > 0 && s->led) return "a shape is wrong";
     }
     for (uint32_t k = 0; k < 5 + PK_SHAPE_SECTIONS; k++)
-      if (bad_place(all[k], s->header)) return "a shape looks behind its header";
+      if (bad_place(all[k], s->header, s->led)) return "a shape looks behind its header";
     for (uint32_t k = 0; k < s->kept; k++) kept += s->keep[k].width;
     if (kept > 3) return "a shape keeps more than 3 bytes";
     if (least == 0) return "a shape may have no bytes";

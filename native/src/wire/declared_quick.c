@@ -5,7 +5,7 @@
 
 static inline int64_t at_place(const uint8_t *data, pk_program_place p) {
   const uint8_t *from = data + p.offset;
-  switch (p.form) {
+  switch (p.form & (PK_PLACE_BEHIND - 1)) {
     case PK_PLACE_NONE: return 0;
     case PK_PLACE_1: return *from;
     case PK_PLACE_2: return (int64_t)get16(from);
@@ -19,12 +19,34 @@ static inline int64_t at_place(const uint8_t *data, pk_program_place p) {
   return p.form & 2 ? extend(v, p.width) : (int64_t)v;
 }
 
-static const quick_shape *tested_shape(const declared *d, const uint8_t *data, size_t size) {
-  uint32_t next = d->program->root;
+/* The size of the leading section, and the number that it is made of; 0: it is not there, or not whole. */
+static int lead_of(const declared *d, const uint8_t *data, size_t size, uint64_t *length, int64_t *number) {
+  const pk_program *p = d->program;
+  if (size < p->lead_at) return 0;
+  *number = at_place(data, p->lead);
+  int64_t most = (int64_t)(size - p->lead_at);
+  if (*number < 0 || *number > UINT32_MAX || *number + p->lead_add < 0 || *number + p->lead_add > most) return 0;
+  *length = (uint64_t)(*number + p->lead_add);
+  return 1;
+}
+
+/* What the tests lead to from `next` on: a shape, or PK_NOWHERE; without `led`, the first that looks behind the leading
+ * section, too. */
+static uint32_t tested(const declared *d, const uint8_t *data, size_t size, uint32_t next, int led) {
+  uint64_t length = 0;
+  int64_t number = -1;
   while (!(next & PK_LEAF)) {
     const pk_program_test *t = &d->tests[next];
-    if ((size_t)t->place.offset + t->place.width > size) return NULL;
-    int64_t v = at_place(data, t->place);
+    const uint8_t *from = data;
+    uint64_t past = (uint64_t)t->place.offset + t->place.width;
+    if (t->place.form & PK_PLACE_BEHIND) {
+      if (!led) return next;
+      if (number < 0 && !lead_of(d, data, size, &length, &number)) return PK_NOWHERE;
+      from += length;
+      past += length;
+    }
+    if (past > size) return PK_NOWHERE;
+    int64_t v = at_place(from, t->place);
     if (t->mask != 0) v &= (int64_t)t->mask;
     int holds = t->op == 0   ? v == t->value
                 : t->op == 1 ? v < t->value
@@ -33,7 +55,11 @@ static const quick_shape *tested_shape(const declared *d, const uint8_t *data, s
                              : v >= t->value;
     next = holds ? t->yes : t->no;
   }
-  return next == PK_NOWHERE ? NULL : &d->quick[next & ~PK_LEAF];
+  return next;
+}
+
+static inline const quick_shape *shape_at(const declared *d, uint32_t next) {
+  return next & PK_LEAF && next != PK_NOWHERE ? &d->quick[next & ~PK_LEAF] : NULL;
 }
 
 /* A place read without a branch: the eight bytes that end with it, shifted. */
@@ -90,6 +116,11 @@ void pk_declared_quicken(declared *d) {
   for (uint32_t i = 0; i < p->shapes.count; i++) {
     const pk_program_shape *s = &d->shapes[i];
     quick_shape *q = &d->quick[i];
+    if (s->led) {
+      q->led = 1;
+      q->header = UINT32_MAX; /* never read as the others */
+      continue;
+    }
     q->header = s->header;
     q->trailer = s->trailer;
     q->sections = s->sections;
@@ -132,13 +163,14 @@ typedef struct memo {
   uint64_t serial; /* of the codec */
   uint64_t a, b;
   const quick_shape *shape;
+  uint32_t next; /* where the tests in front of a leading section end */
 } memo;
 enum { MEMOS = 16 };
 static __thread memo memos[MEMOS], latest;
 
 static inline const quick_shape *shape_of(const declared *d, const uint8_t *data, size_t size) {
   uint64_t a, b;
-  if (d->far || size < 16) return tested_shape(d, data, size);
+  if (d->far || size < 16) return shape_at(d, tested(d, data, size, d->program->root, 0));
   memcpy(&a, data, 8);
   memcpy(&b, data + 8, 8);
   a &= d->mask_a;
@@ -146,8 +178,10 @@ static inline const quick_shape *shape_of(const declared *d, const uint8_t *data
   if (latest.a == a && latest.b == b && latest.serial == d->loaded.serial) return latest.shape;
   uint64_t mixed = (a ^ b * 0x9e3779b97f4a7c15u) * 0xff51afd7ed558ccdu;
   memo *m = &memos[mixed >> 60];
-  if (m->a != a || m->b != b || m->serial != d->loaded.serial)
-    *m = (memo){d->loaded.serial, a, b, tested_shape(d, data, size)};
+  if (m->a != a || m->b != b || m->serial != d->loaded.serial) {
+    uint32_t next = tested(d, data, size, d->program->root, 0);
+    *m = (memo){d->loaded.serial, a, b, shape_at(d, next), next};
+  }
   latest = *m;
   return m->shape;
 }
@@ -218,11 +252,63 @@ static __attribute__((noinline)) int loud_frame(const declared *d, const quick_s
   return shaped_frame(d, s, data, size, limit, 0, 1, f);
 }
 
+static inline int64_t led_integer(const uint8_t *data, uint64_t led, pk_program_place p) {
+  return at_place(p.form & PK_PLACE_BEHIND ? data + led : data, p);
+}
+
+/* One in which a section of any size stands in front of fields. `q`: its shape, or NULL where tests are left. */
+static __attribute__((noinline)) int led_frame(const declared *d, const quick_shape *q, const uint8_t *data,
+                                               size_t size, uint32_t limit, pk_frame *f) {
+  const pk_program *p = d->program;
+  uint64_t led;
+  int64_t number;
+  if (p->lead.width == 0) return 0;
+  if (q == NULL) q = shape_at(d, tested(d, data, size, d->far || size < 16 ? p->root : latest.next, 1));
+  if (q == NULL || !q->led) return 0;
+  const pk_program_shape *s = &d->shapes[q - d->quick];
+  if (!lead_of(d, data, size, &led, &number)) return 0;
+  uint64_t end = s->header + led;
+  if (end > size) return 0;
+  for (uint32_t i = 0; i < 2; i++)
+    if (s->absent >> i & 1) f->own[2 * i] = UINT32_MAX;
+  if (s->lead_own >= 0) {
+    f->own[s->lead_own] = p->lead_at;
+    f->own[s->lead_own + 1] = (uint32_t)led;
+  }
+  for (uint32_t k = 0; k < s->sections; k++) {
+    pk_program_place of = s->section[k].size;
+    int64_t length = led_integer(data, led, of);
+    if (length < 0 || length > UINT32_MAX) return 0;
+    length += s->section[k].add - (of.form & PK_PLACE_LESS ? number : 0);
+    if (length < 0 || length > limit) return 0;
+    if (s->section[k].own >= 0) {
+      f->own[s->section[k].own] = (uint32_t)end;
+      f->own[s->section[k].own + 1] = (uint32_t)length;
+    }
+    end += (uint64_t)length;
+  }
+  end += s->trailer;
+  if (end > size || end > limit) return 0;
+  f->size = (uint32_t)end;
+  f->kind = s->kind;
+  f->body = s->id_at + (s->id_behind ? (uint32_t)led : 0);
+  if (p->id_bytes > 0 && p->id_max == 0) {
+    pk_program_place id = {0, (uint8_t)p->id_bytes, (uint8_t)(PK_PLACE_OTHER | s->separate >> 1)};
+    f->id = (uint64_t)at_place(data + f->body, id);
+  }
+  f->context = s->variant;
+  f->upstream_key = s->separate & 1 ? s->variant : 0;
+  f->flags = s->separate & 2 ? LITTLE_ID : 0;
+  if (s->timeout.width != 0) f->timeout_ms = milliseconds(led_integer(data, led, s->timeout));
+  if (s->status.width != 0) f->status = (uint8_t)lookup(d, p->status, led_integer(data, led, s->status));
+  return 1;
+}
+
 /* A whole and right frame that has a shape; 0 for all others: what was written to *f is written again. */
 static inline __attribute__((always_inline)) int quick_frame(const declared *d, const uint8_t *data, size_t size,
                                                              uint32_t limit, pk_frame *f) {
   const quick_shape *s = shape_of(d, data, size);
-  if (s == NULL || size < s->header) return 0;
+  if (s == NULL || size < s->header) return led_frame(d, s, data, size, limit, f);
   if (s->plain ? shaped_frame(d, s, data, size, limit, 1, 0, f) : shaped_frame(d, s, data, size, limit, 0, 0, f))
     return 1;
   return s->loud && loud_frame(d, s, data, size, limit, f);

@@ -191,13 +191,16 @@ enum {
   PK_PLACE_NONE, /* there is none: 0 */
   PK_PLACE_1, PK_PLACE_2, PK_PLACE_4, PK_PLACE_8, /* big endian, unsigned */
   PK_PLACE_2S, PK_PLACE_4S,
-  PK_PLACE_OTHER = 8
+  PK_PLACE_OTHER = 8,
+  /* Where a section leads (pk_program.lead): */
+  PK_PLACE_BEHIND = 16, /* it stands behind the section; the offset is what it would be without it */
+  PK_PLACE_LESS = 32    /* of a section's size: less the number that the leading section's size is made of */
 };
 
 typedef struct pk_program_place {
   uint16_t offset;
   uint8_t width; /* bytes */
-  uint8_t form;  /* PK_PLACE_*; of others, PK_PLACE_OTHER and 1 little endian, 2 signed */
+  uint8_t form;  /* PK_PLACE_*; of others, PK_PLACE_OTHER and 1 little endian, 2 signed; | PK_PLACE_BEHIND, _LESS */
 } pk_program_place;
 
 typedef struct pk_program_test {
@@ -224,8 +227,10 @@ typedef struct pk_program_shape {
     int32_t add, own; /* own: where in pk_frame.own; -1: nowhere */
   } section[PK_SHAPE_SECTIONS];
   pk_program_place fixed[2]; /* integers of the header that are pairs of pk_frame.own; width 0: none */
+  uint8_t led, id_behind;    /* the leading section is in this shape; the id stands behind it */
+  int8_t lead_own, unused;   /* where in pk_frame.own the section is; -1: nowhere */
 } pk_program_shape;
-_Static_assert(sizeof(pk_program_test) == 32 && sizeof(pk_program_shape) == 124, "as the compiler packs them");
+_Static_assert(sizeof(pk_program_test) == 32 && sizeof(pk_program_shape) == 128, "as the compiler packs them");
 
 typedef struct pk_program {
   uint32_t magic, size;
@@ -254,6 +259,10 @@ typedef struct pk_program {
   /* Where an id is no field, but stands in a section (its register): what counts it there. */
   uint32_t id_inside, id_section; /* PK_ID_IN_* */
   uint32_t id_value, id_path;     /* of pairs the form of a value's length; of structures the path, a literal */
+  /* A section in front of fields that shapes read: where its size stands, what is added, where it begins. */
+  pk_program_place lead;
+  int32_t lead_add;
+  uint32_t lead_at;
 } pk_program;
 
 /* A codec that runs the program, held by the caller (loaded.h); the image is copied. NULL and why in *error, until the thread's next call. */
