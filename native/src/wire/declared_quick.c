@@ -19,13 +19,12 @@ static inline int64_t at_place(const uint8_t *data, pk_program_place p) {
   return p.form & 2 ? extend(v, p.width) : (int64_t)v;
 }
 
-/* The size of the leading section, and the number that it is made of; 0: it is not there, or not whole. */
+/* The size of the leading section, and the number that it is made of; 0: they are not there. */
 static int lead_of(const declared *d, const uint8_t *data, size_t size, uint64_t *length, int64_t *number) {
   const pk_program *p = d->program;
   if (size < p->lead_at) return 0;
   *number = at_place(data, p->lead);
-  int64_t most = (int64_t)(size - p->lead_at);
-  if (*number < 0 || *number > UINT32_MAX || *number + p->lead_add < 0 || *number + p->lead_add > most) return 0;
+  if (*number < 0 || *number > UINT32_MAX || *number + p->lead_add < 0) return 0;
   *length = (uint64_t)(*number + p->lead_add);
   return 1;
 }
