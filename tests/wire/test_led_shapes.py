@@ -7,7 +7,7 @@ from construct import Bytes, Check, Const, If, Int8ub, Int16ub, Int32ub, Rebuild
 
 from protokit import Protocol, Status, WireFormat, native
 from protokit.errors import DeclarationError
-from protokit.wire import ErrorText, Replies, table
+from protokit.wire import ErrorText, Replies, first, table
 from protokit.wire.shapes import shapes
 
 REQUESTS = {native.KIND_REQUEST, native.KIND_ONEWAY}
@@ -37,7 +37,7 @@ WIRE = WireFormat(
     app_error=this.state == 1,
     timeout=this.wait,
     service=this.name,
-    method=this.body,
+    method=first(this.body, "nobody"),
     replies=Replies(
         error=lambda status, variant: {"kind": ANSWER, "state": 2, "name": b"", "body": ErrorText(), "end": 0}
     ),
