@@ -206,6 +206,37 @@ def structured() -> WireFormat:
     )
 
 
+def counted() -> WireFormat:
+    """Lengths that are texts: digits of fixed width and between words, and in a header's lines."""
+    head = lines(this.head, ":", "\r\n", ignore_case=True, trim=" \t", skip=1)
+    words = split(this.line, " ", 3, exact=True)
+    return WireFormat(
+        Struct(
+            "kind" / Int8ub,
+            "n" / Bytes(3),
+            "name" / Bytes(number(this.n)),
+            "line" / If(this.kind >= 4, Until(b"\n", max=100)),
+            "text" / If(starts(this.line, "SET "), Bytes(number(first(words[2], "0")))),
+            "head" / If(this.kind < 4, Until(b"\r\n\r\n", max=500)),
+            "body"
+            / If((head["Type"] != "none") & (number(head["Length"]) >= 0), Bytes(number(head["length"]))),
+        ),
+        mode="pingpong",
+        response=(this.kind & 1) == 1,
+        service=this.name,
+        method=first(words[0], head["to"]),
+        headers=head,
+        replies=Replies(
+            error=lambda status, variant: {
+                "kind": 1,
+                "name": b"no",
+                "head": b"-",
+                "body": [FromRequest(this.name, max=9), ErrorText()],
+            }
+        ),
+    )
+
+
 def planted() -> WireFormat:
     """A format whose step is in target.c, with a fault or without."""
     fault = Step("planted", 1, lambda section, arguments, count: [None])
@@ -229,6 +260,7 @@ def protocols() -> list[Protocol]:
         Protocol("branches", branches()),
         Protocol("meant", meant()),
         Protocol("structured", structured()),
+        Protocol("counted", counted()),
         Protocol("ordered", in_order("ordered")),
         Protocol("pingpong", in_order("pingpong")),
         *named.protocols().values(),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from protokit import native
 from protokit.errors import LocalProtocolError, ProtocolError, RemoteProtocolError
+from protokit.wire import WireFormat
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -20,6 +21,12 @@ CALLS = {native.KIND_REQUEST, native.KIND_ONEWAY}
 MESSAGES = {*CALLS, native.KIND_RESPONSE}
 NEW = "x-protokit"
 ARGUMENTS = 8  # so many are asked for where nobody says how many there are
+
+
+def ignores_case(codec: Wire) -> bool:
+    """Whether a declared format says that keys of its headers are the same in upper and lower case."""
+    maps = (codec.meaning.headers, codec.meaning.answer_headers) if isinstance(codec, WireFormat) else ()
+    return any(getattr(one.encoding, "ignore_case", False) for one in maps if one is not None)
 
 
 class AskedOfFrames:
@@ -38,14 +45,16 @@ class AskedOfFrames:
 
     def test_a_header_is_found_by_its_key(self) -> None:
         """By its key a header is what it is among all; one that is not there is not found."""
+        fold = str.lower if ignores_case(self.codec) else str
 
         def property_(data: bytes) -> None:
             headers = self.headers_of(data)
             if headers is None:
                 return
+            among = {fold(name): value for name, value in headers.items()}
             for key in filter(str.isascii, {*headers, *absent(headers)}):
-                got = self.codec.ask.header(data, key)
-                assert got == headers.get(key), f"header {key!r} is {got!r}, among all {headers.get(key)!r}"
+                got, wanted = self.codec.ask.header(data, key), among.get(fold(key))
+                assert got == wanted, f"header {key!r} is {got!r}, among all {wanted!r}"
 
         self.every(property_, [one.data for one in self.vectors])
         self.every(property_, self.cases.whole)

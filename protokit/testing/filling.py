@@ -13,6 +13,7 @@ from protokit.testing.solving import satisfy, solve
 from protokit.wire import views
 from protokit.wire.explain import calculate
 from protokit.wire.inside import Token
+from protokit.wire.laid import measure
 from protokit.wire.layout import (
     Binary,
     Bits,
@@ -31,10 +32,13 @@ from protokit.wire.layout import (
     Not,
     Section,
     Varint,
+    expression_of,
     fields_of,
+    readings_of,
     show,
     walk,
 )
+from protokit.wire.readings import Number, compared_by
 from protokit.wire.structures import Inside
 from protokit.wire.views import leaves
 from protokit.wire.vocabulary import ends
@@ -72,6 +76,7 @@ class Facts:
         self.small: set[FieldPath] = set()
         self.chunks: dict[FieldPath, FieldPath] = {}
         self.early: set[FieldPath] = set()  # they decide what is laid out
+        self.numbers: set[FieldPath] = set()  # texts that are lengths
         m = wire.meaning
         for node in walk(wire.nodes):
             self._node(node)
@@ -93,6 +98,7 @@ class Facts:
         return named.most if named is not None and path in self.wire.meaning.id else 1 << 30
 
     def _node(self, node: Node) -> None:
+        self._texts(expression_of(node))
         if isinstance(node, Section):
             if isinstance(node.length, Field):
                 self.sizes[node.length.path] = node.path
@@ -115,6 +121,12 @@ class Facts:
             self.early |= fields_of(node.key)
             if isinstance(node.key, Field):
                 self.candidates.setdefault(node.key.path, set()).update(value for value, _ in node.cases)
+
+    def _texts(self, expression: Expression) -> None:
+        for one in readings_of(expression):
+            if isinstance(one.reading, Number) and isinstance(one.view, views.Text):
+                self.numbers.add(one.view.path)
+                self.candidates.setdefault(one.view.path, set()).update({-1, 0})
 
     def _computed(self, expression: Expression) -> None:
         if isinstance(expression, Field):
@@ -151,9 +163,13 @@ class Facts:
         self.maps: dict[FieldPath, tuple[views.Pairs, set[bytes]]] = {}
         self.texts: set[FieldPath] = set()
         self.samples: dict[FieldPath, list[bytes]] = {}
-        self.compared = m.compared()
+        laid = [expression_of(node) for node in walk(self.wire.nodes)]
+        self.compared = m.compared() + compared_by(laid)
         roots = m.destination() + m.looks() + m.views_of_id()
-        steps: set[FieldPath] = set()
+        read = [one.view for expression in laid for one in readings_of(expression)]
+        roots += read
+        self.laid = set(views.sections_of(read))  # what stands there decides what is laid out
+        steps = set(self.laid)
         for view in leaves(roots):
             if isinstance(view, views.Item):
                 self.maps.setdefault(view.pairs.path, (view.pairs, set()))[1].add(view.key)
@@ -219,6 +235,7 @@ class Filler:
         self.ahead: dict[FieldPath, Any] = {}
         self.open: dict[FieldPath, tuple[int, int]] = {}
         self.free: dict[FieldPath, tuple[int, int]] = {}
+        self.told: set[str] = set()  # the numbers in texts that say how long something is
 
     def integer(self, path: FieldPath, low: int, high: int) -> int:
         """An integer from ``low`` to ``high``, which is all that its bits can say."""
@@ -242,7 +259,10 @@ class Filler:
         Raises:
             Unfit: their values do not fit together.
         """
-        self._fill(nodes)
+        try:
+            self._fill(nodes)
+        except ProtokitError as error:  # of texts that tell how long something is
+            raise Unfit((), str(error)) from None
         for path, bounds in self.open.items():  # what they count is not there
             self._put(path, self.integer(path, *bounds))
 
@@ -274,7 +294,7 @@ class Filler:
         elif isinstance(node, ChunkList):
             self._put(node.path, self.ahead[node.path])
         elif isinstance(node, Delimited):
-            content = self.content(node.path, node.max)
+            content = self._digits(node.path) or self.content(node.path, node.max)
             if not ends(content, node.delimiter):
                 raise Unfit(node.path, "the delimiter is not where its content ends")
             self._put(node.path, content)
@@ -315,9 +335,23 @@ class Filler:
             self.open.pop(path, None)
         return found
 
+    def _digits(self, path: FieldPath, width: int = 0) -> bytes:
+        """A number that is a text; none where it is something else."""
+        if path not in self.facts.numbers:
+            return b""
+        low = 0 if width else -1
+        return str(self.integer(path, low, 9)).encode().rjust(width, b"0")
+
     def _section(self, node: Section) -> bytes:
         if node.path in self.ahead:
             return bytes(self.ahead[node.path])
+        if isinstance(node.length, int) and (digits := self._digits(node.path, node.length)):
+            return digits
+        if readings_of(node.length):
+            content = self.content(node.path, SECTION_MAX)
+            measure(self.facts.wire.nodes, node, len(content), self.values, self.told)
+            if calculate(node.length, self.values) == len(content):
+                return content
         if fields_of(node.length) & set(self.open):
             content = self.content(node.path, SECTION_MAX)
             size = self._solved(node.length, len(content))

@@ -61,6 +61,9 @@ class _Drawer(Filler):
 
     def _drawn(self, path: FieldPath) -> bytes:
         facts = self.facts
+        known = [*facts.samples.get(path, ()), *facts.compared] if path in facts.laid else []
+        if known and self.draw(st.integers(0, 3)):
+            return bytes(self.draw(st.sampled_from(known)))
         if path in facts.maps:
             pairs, keys = facts.maps[path]
             if self.draw(st.integers(0, 5)) == 3:  # what it holds is read later, and may be no map

@@ -20,6 +20,7 @@ from protokit.wire.layout import (
     Integers,
     Node,
     Varint,
+    expression_of,
     readings_of,
     walk,
 )
@@ -195,7 +196,8 @@ class _Compiler(Framing):
         """Whether framing has to remember where it stopped, or look for what comes late again and again."""
         nodes = walk(self.nodes)
         varints = sum(isinstance(node, Varint) for node in nodes)
-        return varints > 1 or any(isinstance(node, Delimited | Integers) for node in nodes)
+        looks = any(readings_of(expression_of(node)) for node in nodes)
+        return looks or varints > 1 or any(isinstance(node, Delimited | Integers) for node in nodes)
 
     # The image.
 

@@ -9,8 +9,10 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+import construct
 from construct import expr
 
+from protokit.wire.layout import Reading, strictly
 from protokit.wire.sides import Side
 from protokit.wire.vocabulary import lengths
 
@@ -19,13 +21,23 @@ _INNER = ("subcon", "thensubcon", "elsesubcon", "lengthfield", "default")
 
 
 class _Computed:
-    """Stands in an expression's place."""
+    """Stands in an expression's place, in a Struct at that path."""
 
-    def __init__(self, expression: Any) -> None:
+    def __init__(self, expression: Any, scope: tuple[str, ...]) -> None:
         self.expression = expression
+        self.scope = scope
 
     def __call__(self, context: Any) -> Any:
-        return _value(self.expression, context)
+        return _value(self.expression, context, self.scope)
+
+
+def _frame(context: Any, scope: tuple[str, ...]) -> dict[str, Any]:
+    """All of the frame that there is so far, where views look."""
+    found = dict(context)
+    for name in reversed(scope):
+        context = context["_"]
+        found = {**context, name: found}
+    return found
 
 
 def _there(path: Any, context: Any) -> Any:
@@ -36,17 +48,20 @@ def _there(path: Any, context: Any) -> Any:
         return None
 
 
-def _value(expression: Any, context: Any) -> Any:
+def _value(expression: Any, context: Any, scope: tuple[str, ...]) -> Any:
     if isinstance(expression, expr.BinExpr):
-        return expression.op(_value(expression.lhs, context), _value(expression.rhs, context))
+        return expression.op(_value(expression.lhs, context, scope), _value(expression.rhs, context, scope))
     if isinstance(expression, expr.UniExpr):
-        return expression.op(_value(expression.operand, context))
+        return expression.op(_value(expression.operand, context, scope))
     if isinstance(expression, expr.FuncPath):
         inner = vars(expression)  # construct shows it no other way
         found = _there(inner["_FuncPath__operand"], context)
         return 0 if found is None else inner["_FuncPath__func"](found)
     if isinstance(expression, Side):
         return expression(context)
+    if isinstance(expression, Reading):
+        with strictly():
+            return expression.get(_frame(context, scope))
     if isinstance(expression, lengths):
         found = _there(expression.chunks, context)
         return [] if found is None else [len(one) for one in found]
@@ -56,18 +71,27 @@ def _value(expression: Any, context: Any) -> Any:
     return expression
 
 
-def evaluated(declaration: Any) -> Any:
-    """A copy of the declaration that reads and writes the same frames, and more where parts are absent."""
+def evaluated(declaration: Any, scope: tuple[str, ...] = (), name: str | None = None) -> Any:
+    """A copy of the declaration that reads and writes the same frames, and more where parts are absent.
+
+    Args:
+        declaration: a Struct, or what stands in one.
+        scope: the path of the Struct that it stands in.
+        name: its own in there.
+    """
     if isinstance(declaration, dict):
-        return {key: evaluated(case) for key, case in declaration.items()}
+        return {key: evaluated(case, scope, name) for key, case in declaration.items()}
     found = copy.copy(declaration)
-    for name, value in vars(declaration).items():
-        if name in _EXPRESSIONS and isinstance(value, expr.ExprMixin | lengths):
-            setattr(found, name, _Computed(value))
-        elif name in _INNER and value is not None:
-            setattr(found, name, evaluated(value))
-        elif name == "subcons":
-            found.subcons = [evaluated(one) for one in value]
-        elif name == "cases":
-            found.cases = evaluated(value)
+    if isinstance(declaration, construct.Renamed):
+        name = declaration.name
+    inner = (*scope, name) if name is not None and isinstance(declaration, construct.Struct) else scope
+    for attribute, value in vars(declaration).items():
+        if attribute in _EXPRESSIONS and isinstance(value, expr.ExprMixin | lengths):
+            setattr(found, attribute, _Computed(value, scope))
+        elif attribute in _INNER and value is not None:
+            setattr(found, attribute, evaluated(value, scope, name))
+        elif attribute == "subcons":
+            found.subcons = [evaluated(one, inner) for one in value]
+        elif attribute == "cases":
+            found.cases = evaluated(value, scope, name)
     return found

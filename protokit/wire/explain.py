@@ -75,8 +75,8 @@ class _Walk:
         values = self.values
         for name in path[:-1]:
             values = values.setdefault(name, {})
-        if isinstance(values.get(path[-1]), dict):
-            return
+        if isinstance(values.get(path[-1]), dict) and not isinstance(node, Section):
+            return  # of a Prefixed's length, which has no name, its section takes the place
         values[path[-1]] = value
 
     def nodes(self, nodes: tuple[Node, ...]) -> None:

@@ -24,6 +24,8 @@ from protokit.wire.compiler import GREETING_STEPS, compile_image
 from protokit.wire.evaluation import evaluated
 from protokit.wire.explain import Piece, calculate, explain
 from protokit.wire.ids import ByteId, named, viewed
+from protokit.wire.laid import check_laid
+from protokit.wire.laid import complete as fill_in
 from protokit.wire.layout import Delimited, Integer, Section, Varint, read, resolve, show, walk
 from protokit.wire.program import Emit, Image, Meaning
 from protokit.wire.readings import unreadable_is_absent
@@ -133,6 +135,7 @@ class WireFormat:
     ) -> None:
         self.declaration = declaration
         self.nodes = read(declaration)
+        check_laid(self.nodes)
         self._reference = evaluated(declaration)
         self.replies = replies
         self.variants = tuple(dict(variant) for variant in variants)
@@ -250,7 +253,7 @@ class WireFormat:
             for variant in pieces
         ]
         longest = max(
-            sum(len(one.data) + one.width + 5 + self.parts.room(one) for one in reply)
+            sum(len(one.data) + one.width + 10 + self.parts.room(one) for one in reply)
             for variant in pieces
             for reply in [*variant.values(), []]
         )
@@ -448,11 +451,18 @@ class WireFormat:
         try:
             complete = _complete(self.declaration, {**values, SIDE: number}, number)
             _count(self.declaration, complete)
+            fill_in(self.nodes, complete)
             for checksum in self.meaning.checksums:  # filled in when the frame is sealed
                 if can_set(complete, checksum.path) and views.value_at(complete, checksum.path) is None:
                     views.set_at(complete, checksum.path, 0)
             return bytes(self._reference.build(complete, **{SIDE: number}))
-        except (construct.ConstructError, KeyError, TypeError, ValueError) as error:
+        except (
+            construct.ConstructError,
+            RemoteProtocolError,
+            KeyError,
+            TypeError,
+            ValueError,
+        ) as error:
             why = unbuilt(error, self.declaration, complete)
             raise LocalProtocolError(f"the frame cannot be built: {why}") from error
 
@@ -548,7 +558,7 @@ def _view(value: Any, what: str) -> views.View | None:
 
 def _headers(pairs: views.Pairs | None, container: Any) -> Headers:
     headers = Headers()
-    for key, value in () if pairs is None else pairs.items(container):
+    for key, value in () if pairs is None else pairs.values(container):
         if key is not None and value is not None:
             headers[_text(key)] = _text(value)
         elif key is not None:

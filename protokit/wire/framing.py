@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from protokit.errors import DeclarationError
 from protokit.wire import views
@@ -18,17 +18,20 @@ from protokit.wire.layout import (
     FieldPath,
     Integer,
     Integers,
+    Laid,
     Literal,
     Node,
     Section,
     Size,
     Varint,
+    expression_of,
     fields_of,
     readings_of,
     show,
     sizes_of,
     walk,
 )
+from protokit.wire.readings import views_of
 from protokit.wire.texts import Texts
 
 if TYPE_CHECKING:
@@ -106,7 +109,7 @@ class Framing(Texts):
         self._used_by(self.nodes)
 
     def _uses(self, expression: Expression) -> None:
-        self.used |= fields_of(expression)
+        self.used |= fields_of(expression) | set(views.sections_of(views_of(expression)))
         self.sized |= sizes_of(expression)
 
     def _kept(self) -> set[FieldPath]:
@@ -114,24 +117,10 @@ class Framing(Texts):
         return set(views.sections_of([one.view for one in self.meaning.parts]))
 
     def _used_by(self, nodes: tuple[Node, ...]) -> None:
-        for node in nodes:
-            if isinstance(node, Section):
-                self._uses(node.length)
-            elif isinstance(node, Integers):
-                self._uses(node.count)
-            elif isinstance(node, ChunkList):
+        for node in walk(nodes):
+            if isinstance(node, ChunkList):
                 self.used.add(node.lengths)
-            elif isinstance(node, Condition):
-                self._uses(node.test)
-            elif isinstance(node, Branch):
-                self._uses(node.test)
-                self._used_by(node.then)
-                self._used_by(node.otherwise)
-            elif isinstance(node, Choice):
-                self._uses(node.key)
-                for _, case in node.cases:
-                    self._used_by(case)
-                self._used_by(node.default or ())
+            self._uses(expression_of(node))
 
     def _absent(self, nodes: tuple[Node, ...], *, conditional: bool) -> None:
         """Registers for what is used; what may be absent starts as 0, a section as absent."""
@@ -192,6 +181,17 @@ class Framing(Texts):
         self.register()
         if conditional:
             self.op("ABSENT", self.spans[path])
+
+    def looked(self, reading: Any) -> int:
+        """The register of what is found in a text; of a layout in what is in front, which has to be there."""
+        if not isinstance(reading, Laid):
+            return super().looked(reading)
+        before, self.memo, self.strict = self.memo, {}, True
+        self.op("HERE")
+        self.look([reading.view], self.memo)
+        to = super().looked(reading.reading)
+        self.memo, self.strict = before, False
+        return to
 
     def sequence(self, nodes: tuple[Node, ...]) -> None:
         """Nodes one behind the other; those at fixed distances together."""

@@ -13,9 +13,7 @@ from protokit.wire import views
 from protokit.wire.layout import (
     Bits,
     Branch,
-    Choice,
     ChunkList,
-    Condition,
     Delimited,
     Expression,
     FieldPath,
@@ -24,6 +22,7 @@ from protokit.wire.layout import (
     Node,
     Section,
     Varint,
+    expression_of,
     fields_of,
     show,
     sizes_of,
@@ -109,19 +108,12 @@ def _name(node: Node) -> str:
 def _read_by_nodes(nodes: tuple[Node, ...]) -> Iterator[tuple[str, FieldPath, str]]:
     """(the reader, what it reads, as what)."""
     for node in walk(nodes):
-        read: Expression = 0
-        what = _name(node)
+        what, read = _name(node), expression_of(node)
         if isinstance(node, ChunkList):
             yield what, node.lengths, ARRAY
-        elif isinstance(node, Section):
-            read = node.length
-        elif isinstance(node, Integers):
-            read = node.count
-        elif isinstance(node, Condition | Branch):
-            read = node.test
-        elif isinstance(node, Choice):
-            read = node.key
         yield from _read_by(what, read)
+        for path in views.sections_of(views_of(read)):
+            yield what, path, SECTION
 
 
 def _read_by(what: str, expression: Expression) -> Iterator[tuple[str, FieldPath, str]]:

@@ -7,8 +7,10 @@ refused here, naming the field and what to use instead.
 from __future__ import annotations
 
 import operator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import construct
 from construct import expr
@@ -17,7 +19,21 @@ from protokit.errors import DeclarationError
 from protokit.wire.sides import Side
 from protokit.wire.vocabulary import Chunks, Until, UVar, varint_size
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 FieldPath = tuple[str, ...]
+strict: ContextVar[bool] = ContextVar("strict", default=False)  # what is read decides what is laid out
+
+
+@contextmanager
+def strictly() -> Iterator[None]:
+    """Texts are read as a layout reads them: what is no number, or is there twice in two ways, is wrong."""
+    token = strict.set(True)
+    try:
+        yield
+    finally:
+        strict.reset(token)
 
 
 @dataclass(frozen=True)
@@ -63,9 +79,25 @@ class Reading(expr.ExprMixin):  # type: ignore[misc]  # construct has no types
     __hash__ = object.__hash__
 
 
+class Laid(Reading):
+    """A reading that a layout is computed from: of sections in front, and strict."""
+
+    def __init__(self, reading: Any) -> None:
+        self.reading = reading
+        self.view = reading.view
+
+    def get(self, container: Any) -> int:
+        """The integer; wrong texts are errors."""
+        with strictly():
+            return int(self.reading.get(container))
+
+    def __repr__(self) -> str:
+        return repr(self.reading)
+
+
 @dataclass(frozen=True, eq=False)
 class Looked:
-    """What a reading says, where the frame is whole."""
+    """What a reading says, where all that it reads is there."""
 
     reading: Any
 
@@ -304,10 +336,6 @@ class _Reader:
         self.named: set[FieldPath] = set()
 
     def check(self, expression: Expression, at: FieldPath) -> Expression:
-        for reading in readings_of(expression):
-            raise _refuse(
-                at, f"{reading!r}: a view is found when the whole frame is there; lay it out by fields"
-            )
         for path in fields_of(expression):
             if path not in self.known:
                 raise _refuse(at, f"this.{show(path)} is not a field in front of it; {self.there()}")
@@ -323,7 +351,7 @@ class _Reader:
         return f"there are {', '.join(names[:12])}{' ...' if len(names) > 12 else ''}"
 
     def expression(self, value: Any, scope: FieldPath, at: FieldPath) -> Expression:
-        return self.check(resolve(value, scope, at), at)
+        return _laid(self.check(resolve(value, scope, at), at))
 
     def struct(self, struct: Any, scope: FieldPath) -> tuple[Node, ...]:
         nodes: list[Node] = []
@@ -506,6 +534,26 @@ def fields_of(expression: Expression) -> set[FieldPath]:
     if isinstance(expression, Not):
         return fields_of(expression.operand)
     return set()
+
+
+def _laid(expression: Expression) -> Expression:
+    """An expression of a layout: its readings are strict."""
+    if isinstance(expression, Looked):
+        return Looked(Laid(expression.reading))
+    if isinstance(expression, Binary):
+        return Binary(expression.op, _laid(expression.left), _laid(expression.right))
+    return Not(_laid(expression.operand)) if isinstance(expression, Not) else expression
+
+
+def expression_of(node: Node) -> Expression:
+    """What a node's size, or what is there of it, is computed from; 0 where it is fixed."""
+    if isinstance(node, Section):
+        return node.length
+    if isinstance(node, Integers):
+        return node.count
+    if isinstance(node, Condition | Branch):
+        return node.test
+    return node.key if isinstance(node, Choice) else 0
 
 
 def sizes_of(expression: Expression) -> set[Size]:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from protokit import native
 from protokit.errors import DeclarationError
-from protokit.wire import views
 from protokit.wire.layout import (
     Binary,
     Expression,
@@ -21,13 +20,13 @@ from protokit.wire.layout import (
     Not,
     Sent,
     Size,
-    readings_of,
     show,
     written,
 )
-from protokit.wire.readings import views_of
+from protokit.wire.readings import compared_by, views_of
 
 if TYPE_CHECKING:
+    from protokit.wire import views
     from protokit.wire.checksums import Checksum
     from protokit.wire.ids import Named
     from protokit.wire.requested import Part
@@ -92,13 +91,7 @@ class Meaning:
     def compared(self) -> list[bytes]:
         """The texts that views are compared with."""
         read = (*self.kinds(), self.greeting_refused, *self.outcome(), self.timeout)
-        found: list[bytes] = []
-        for reading in (reading for one in read for reading in readings_of(one)):
-            if isinstance(reading, views.Same | views.Starts):
-                found.append(reading.text)
-            elif isinstance(reading, views.Named):
-                found += reading.texts
-        return found
+        return compared_by(read)
 
 
 @dataclass

@@ -1,8 +1,8 @@
 """Integers that are found in texts: what a view says is computed and compared with, as fields are.
 
 ``view == "text"``, ``starts(view, "+")``, ``isin(view, {...})`` are 1 or 0; ``number(view)`` is what its
-digits say. They stand in any expression of a format's meaning beside ``this.field``, but not in its layout: a
-view is found where the frame is whole.
+digits say. They stand in any expression of a format's meaning beside ``this.field``; in its layout
+(``laid.py``) they read what is in front.
 """
 
 from __future__ import annotations
@@ -12,7 +12,17 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from protokit.errors import DeclarationError, LocalProtocolError, RemoteProtocolError
-from protokit.wire.layout import Expression, Field, FieldPath, Looked, Reading, readings_of, show
+from protokit.wire.layout import (
+    Expression,
+    Field,
+    FieldPath,
+    Laid,
+    Looked,
+    Reading,
+    readings_of,
+    show,
+    strict,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -21,6 +31,7 @@ if TYPE_CHECKING:
 
 Container = Any
 DIGITS = 18  # of a decimal text, at most; what has more counts as 0
+LONGEST = 2**32 - 1  # what a layout counts up to
 
 _lenient: ContextVar[bool] = ContextVar("_lenient", default=False)
 
@@ -91,9 +102,16 @@ class Number(Reading):
 
     def get(self, container: Container) -> int:
         """The integer."""
-        text = self.view.get(container) or b""
+        found = self.view.get(container)
+        text = found or b""
         digits = text[1:] if text[:1] == b"-" else text
-        return int(text) if digits.isdigit() and len(digits) <= DIGITS else 0
+        if not strict.get() or found is None:
+            return int(text) if digits.isdigit() and len(digits) <= DIGITS else 0
+        if not digits.isdigit() or (text[:1] == b"-" and digits[:1] == b"0"):
+            raise RemoteProtocolError(f"{self!r}: {text[:40]!r} is no length: digits were expected")
+        if (value := int(digits[-4000:])) > LONGEST:
+            raise RemoteProtocolError(f"{self!r}: {text[:40]!r} is over {LONGEST}")
+        return -value if text[:1] == b"-" else value
 
     def __repr__(self) -> str:
         return f"number({self.view!r})"
@@ -125,6 +143,18 @@ def _shown(text: bytes) -> str:
 def views_of(expression: Expression) -> list[View]:
     """The views that an expression reads, in their order."""
     return [one.view for one in readings_of(expression)]
+
+
+def compared_by(expressions: Iterable[Expression]) -> list[bytes]:
+    """The texts that views are compared with."""
+    found: list[bytes] = []
+    for reading in (reading for one in expressions for reading in readings_of(one)):
+        plain_one = reading.reading if isinstance(reading, Laid) else reading
+        if isinstance(plain_one, Same | Starts):
+            found.append(plain_one.text)
+        elif isinstance(plain_one, Named):
+            found += plain_one.texts
+    return found
 
 
 def write(expression: Expression, container: Container, value: int, what: str) -> None:

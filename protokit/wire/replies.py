@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,19 @@ from protokit.model import Status
 from protokit.wire import views
 from protokit.wire.compiler import FIRST_ERROR, FIRST_GREETING
 from protokit.wire.explain import Piece, explain
-from protokit.wire.layout import Bits, FieldPath, Integer, Node, Varint, path_of, show, walk
+from protokit.wire.laid import complete, lengths_in
+from protokit.wire.layout import (
+    Bits,
+    Delimited,
+    FieldPath,
+    Integer,
+    Node,
+    Section,
+    Varint,
+    path_of,
+    show,
+    walk,
+)
 from protokit.wire.program import Emit, Meaning
 from protokit.wire.requested import FIXED, INTEGER, FromRequest, Parts
 from protokit.wire.sides import SIDE
@@ -188,6 +201,7 @@ class Rendering:
             raise DeclarationError(
                 f"{what}: the same FromRequest stands in it twice; give one of them another max"
             )
+        self._tell_lengths(plain, growing, texts)
         short = self._rendered(self._fill(plain), 0, what)
         longer = {bit: self._rendered(self._fill(plain, {bit: 1}), 0, what) for bit in growing}
         self._check_counters(self._fill(plain), ids, what)
@@ -200,6 +214,8 @@ class Rendering:
         for number, a in enumerate(short):
             others = {bit: frame[number] for bit, frame in longer.items() if frame[number].raw != a.raw}
             self._emit(pieces, a, others, ids, kept, texts, what)
+        if any(piece.what == "EMIT_DIGITS" and not piece.width for piece in pieces):
+            self._check_digits(plain, short, longer, what)
         if said:
             (text,) = (piece for piece in pieces if piece.what == "EMIT_TEXT")
             text.base = self._text_room(plain, what)
@@ -229,6 +245,36 @@ class Rendering:
                 f"{what}: there is no room for a byte of the error's text; use a fixed one"
             )
         return room
+
+    def _tell_lengths(
+        self, plain: dict[str, Any], growing: list[int], texts: Mapping[FieldPath, Any]
+    ) -> None:
+        """Numbers in texts that count what grows are there though that is empty."""
+        values = copy.deepcopy(self._fill(plain, dict.fromkeys(growing, 1)))
+        read = {path for node in walk(self.nodes) for path in lengths_in(node)}
+        try:
+            complete(self.nodes, values)
+        except LocalProtocolError:
+            return  # building it says why
+        for path in read - set(texts):
+            if views.value_at(values, path) is not None:
+                views.set_at(plain, path, views.value_at(values, path))
+
+    def _check_digits(
+        self, plain: Mapping[str, Any], short: list[Piece], longer: dict[int, list[Piece]], what: str
+    ) -> None:
+        """Where a number has one digit more, no other length changes."""
+        for bit, frame in longer.items():
+            try:
+                far = self._rendered(self._fill(plain, {bit: 200}), 0, what)
+            except DeclarationError:
+                continue  # so long it never is
+            for a, b, c in zip(short, frame, far, strict=True):
+                if isinstance(a.value, int) and a.value + 200 * (b.value - a.value) != c.value:
+                    raise DeclarationError(
+                        f"{what}: {show(a.path)} counts digits whose number changes with the text; give "
+                        "them a fixed width: Bytes(8)"
+                    )
 
     def _fill(self, plain: Mapping[str, Any], sizes: Mapping[int, int] | None = None) -> dict[str, Any]:
         """The values with texts of so many bytes, by their bits; the others are empty."""
@@ -337,10 +383,33 @@ class Rendering:
                 self._holds(a, longer, what)
             counted = sum(1 << bit for bit in longer)
             pieces.append(Emit(name, width=width, flags=little, base=a.value, parts=counted))
+        elif (digits := _digits(a, list(longer.values()))) is not None:
+            self._emit_digits(pieces, a, digits, longer, what)
         else:
             raise DeclarationError(
                 f"{what}: {show(a.path)} depends on the text in a way that cannot be compiled"
             )
+
+    def _emit_digits(
+        self,
+        pieces: list[Emit],
+        a: Piece,
+        digits: tuple[bytes, bytes, bytes],
+        longer: dict[int, Piece],
+        what: str,
+    ) -> None:
+        front, number, behind = digits
+        fixed = (len(number) > 1 and number.startswith(b"0")) or any(
+            isinstance(node, Section) and node.path == a.path and isinstance(node.length, int)
+            for node in walk(self.nodes)
+        )
+        width = len(number) if fixed else 0
+        if width:
+            self._counts(a, int(number), 10**width, longer, what)
+        counted = sum(1 << bit for bit in longer)
+        _literal(pieces, front)
+        pieces.append(Emit("EMIT_DIGITS", width=width, base=int(number), parts=counted))
+        _literal(pieces, behind)
 
     def _put_behind(self, a: Piece, segments: list[Segment], what: str) -> bytes:
         """What is in a section besides its segments."""
@@ -380,8 +449,11 @@ class Rendering:
 
     def _holds(self, a: Piece, longer: dict[int, Piece], what: str) -> None:
         """An integer that counts parts is wide enough; the error's text is cut to what is left."""
-        most = a.value + sum(self.parts.all[bit - 1].most for bit in longer if bit > 0)
-        if most >= 1 << 8 * a.size:
+        self._counts(a, a.value, 1 << 8 * a.size, longer, what)
+
+    def _counts(self, a: Piece, value: int, end: int, longer: dict[int, Piece], what: str) -> None:
+        most = value + sum(self.parts.all[bit - 1].most for bit in longer if bit > 0)
+        if most >= end:
             raise DeclarationError(
                 f"{what}: {show(a.path)} has {a.size} bytes to count up to {most} bytes from the request; "
                 "say how many it may repeat: FromRequest(this.NAME, max=100)"
@@ -401,6 +473,30 @@ def kept_node(nodes: Nodes, path: FieldPath, what: str) -> Integer:
     raise DeclarationError(
         f"{what}: {show(path)} is no integer of the format, and only whole integers are kept"
     )
+
+
+def _digits(a: Piece, longer: list[Piece]) -> tuple[bytes, bytes, bytes] | None:
+    """A section in which a number counts what grows: what is in front of it, it, and what is behind it."""
+    if a.node not in {Delimited, Section}:
+        return None
+    bytes_at = enumerate(zip(a.raw, *(b.raw for b in longer), strict=False))
+    start = next((place for place, here in bytes_at if len(set(here)) > 1), 0)
+    while start > 0 and a.raw[start - 1 : start].isdigit():
+        start -= 1
+    front, number, behind = a.raw[:start], *_leading(a.raw[start:])
+    if not number:
+        return None
+    for b in longer:
+        grown, rest = _leading(b.raw[start:])
+        if b.raw[:start] != front or rest != behind or not grown or int(grown) != int(number) + 1:
+            return None
+    return front, number, behind
+
+
+def _leading(data: bytes) -> tuple[bytes, bytes]:
+    """The digits in front, and the rest."""
+    rest = data.lstrip(b"0123456789")
+    return data[: len(data) - len(rest)], rest
 
 
 def _literal(pieces: list[Emit], data: bytes) -> None:

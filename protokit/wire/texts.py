@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 ABSENT = 255
 NOWHERE = 0xFFFFFFFF
+EXACTLY = 0x80  # SPLIT: all parts, or none
 OWN = 4  # what framing can leave for later (pk_frame.own)
 
 
@@ -38,6 +39,7 @@ class Texts(Program):
         self.after_framing = False
         self.memo: dict[Any, int] = {}  # where texts are that were found, in the code that is written now
         self.half_read = False  # what is kept of a frame that may be wrong
+        self.strict = False  # what is read decides what is laid out
 
     @cached_property
     def integers(self) -> dict[FieldPath, Integer | Bits | None]:
@@ -162,13 +164,15 @@ class Texts(Program):
 
     def _map(self, pairs: views.Pairs, keys: dict[bytes, int]) -> int:
         first = len(self.keys)
-        self.keys += [(self.literal(key), to) for key, to in keys.items()]
         encoding = pairs.encoding
+        self.keys += [(self.literal(encoding.folded(key)), to) for key, to in keys.items()]
         if isinstance(encoding, views.PairEncoding):
             self.maps.append((0, form_of(encoding.key), form_of(encoding.value), 0, 0, first, len(keys)))
         else:
             between, after = self.literal(encoding.between), self.literal(encoding.after)
-            self.maps.append((1, 0, 0, between, after, first, len(keys)))
+            trim = self.literal(encoding.trim) if encoding.trim else NOWHERE
+            flags = int(encoding.ignore_case) | encoding.skip << 1
+            self.maps.append((1, flags, trim, between, after, first, len(keys)))
         return len(self.maps) - 1
 
     def look(self, roots: list[views.View], memo: dict[Any, int]) -> list[int]:
@@ -202,7 +206,7 @@ class Texts(Program):
             section = self.slices()
             self.section(section, pairs.path)
             looked.append(self._map(pairs, keys))
-            self.op("LOOK", b=section, i=looked[-1])
+            self.op("LOOK", int(self.strict), section, i=looked[-1])
         return looked
 
     def text(self, view: views.View, memo: dict[Any, int], *, sure: bool = True) -> int:
@@ -235,7 +239,8 @@ class Texts(Program):
                 return memo[("split", id(split))] + view.index
             inner = self.text(split.view, memo, sure=sure)
             first = self.slices(split.parts)
-            self.op("SPLIT", first, inner, split.parts, self.literal(split.separator))
+            parts = split.parts | EXACTLY * split.exact
+            self.op("SPLIT", first, inner, parts, self.literal(split.separator))
             if sure:
                 memo[("split", id(split))] = first
             return first + view.index
@@ -284,7 +289,7 @@ class Texts(Program):
         to = self.register()
         at = self.text(reading.view, self.memo, sure=False)
         if isinstance(reading, views.Number):
-            self.op("NUMBER", to, at)
+            self.op("LENGTH" if self.strict else "NUMBER", to, at)
         elif isinstance(reading, views.Same):
             self.op("SAME", to, at, i=self.literal(reading.text))
         elif isinstance(reading, views.Starts):

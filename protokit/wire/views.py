@@ -25,6 +25,7 @@ from protokit.wire.layout import (
     fields_of,
     path_of,
     resolve,
+    strict,
     written,
 )
 from protokit.wire.readings import (
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
 Container = Any
+SKIPPED = 7  # lines in front of a map, at most
 
 
 def section_path(section: Any, at: str) -> FieldPath:
@@ -221,17 +223,23 @@ class First(View):
 
 
 class Split:
-    """A text cut at a separator; ``[i]`` is a part."""
+    """A text cut at a separator; ``[i]`` is a part. ``exact``: all parts are there, or none."""
 
-    def __init__(self, view: View, separator: str, parts: int) -> None:
+    def __init__(self, view: View, separator: str, parts: int, *, exact: bool = False) -> None:
         if not separator or not 1 <= parts <= 16:
             raise DeclarationError("split needs a separator and 1 to 16 parts")
+        if exact and parts == 1:
+            raise DeclarationError(
+                "split: exact=True says that a separator has to be there; 2 parts or more need one"
+            )
         self.view = view
         self.separator = separator.encode()
         self.parts = parts
+        self.exact = exact
 
     def __repr__(self) -> str:
-        return f"split({self.view!r}, {self.separator.decode()!r}, {self.parts})"
+        exact = ", exact=True" if self.exact else ""
+        return f"split({self.view!r}, {self.separator.decode()!r}, {self.parts}{exact})"
 
     def __getitem__(self, index: int) -> View:
         if not isinstance(index, int) or not 0 <= index < self.parts:
@@ -242,6 +250,8 @@ class Split:
         """All parts, None for those that are not there."""
         text = self.view.get(container)
         found: list[bytes | None] = [] if text is None else list(text.split(self.separator, self.parts - 1))
+        if self.exact and len(found) < self.parts:
+            found = []
         return found + [None] * (self.parts - len(found))
 
 
@@ -260,13 +270,31 @@ class Part(View):
         return self.split.pieces(container)[self.index]
 
     def replace(self, container: Container, text: bytes | None) -> None:
-        """Put the part there and join all again; parts in front that are not there become empty."""
+        """Put the part there and join all again; parts in front that are not there become empty.
+
+        Where all have to be there, one that is written to a text without them stands in front of that text,
+        or behind it where it is the last; of two, one that is taken out takes the separator with it.
+        """
         pieces = self.split.pieces(container)
-        pieces[self.index] = text or None
-        while pieces and pieces[-1] is None:
-            pieces.pop()
-        whole = self.split.separator.join(piece or b"" for piece in pieces)
-        self.split.view.replace(container, whole)
+        if self.split.exact:
+            pieces = self._exactly(pieces, self.split.view.get(container) or b"", text)
+        else:
+            pieces[self.index] = text or None
+            while pieces and pieces[-1] is None:
+                pieces.pop()
+        self.split.view.replace(container, self.split.separator.join(piece or b"" for piece in pieces))
+
+    def _exactly(self, pieces: list[bytes | None], whole: bytes, text: bytes | None) -> list[bytes | None]:
+        there = pieces[0] is not None
+        if text is None and there and self.split.parts > 2:
+            raise LocalProtocolError(f"{self!r} cannot be taken out: all parts are there, or none")
+        if text is None:
+            return [pieces[1 - self.index] if there else whole]
+        if not there:
+            last = self.split.parts - 1
+            pieces[0 if self.index == last else last] = whole
+        pieces[self.index] = text
+        return pieces
 
 
 class Pairs:
@@ -288,7 +316,7 @@ class Pairs:
         return Item(self, key.encode())
 
     def items(self, container: Container) -> list[tuple[bytes | None, bytes | None]]:
-        """All pairs in their order; None is null.
+        """All pairs in their order, as they stand; None is null.
 
         Raises:
             RemoteProtocolError: they are malformed.
@@ -296,35 +324,90 @@ class Pairs:
         section = bytes_at(container, self.path)
         return [] if section is None else self.encoding.parse(section)
 
+    def values(self, container: Container) -> list[tuple[bytes | None, bytes | None]]:
+        """The same, of values what is read of them.
+
+        Raises:
+            RemoteProtocolError: they are malformed.
+        """
+        stripped = self.encoding.stripped
+        items = self.items(container)
+        return [(key, raw if key is None or raw is None else stripped(raw)) for key, raw in items]
+
+    def find(self, container: Container, key: bytes) -> bytes | None:
+        """The last value of a key.
+
+        Raises:
+            RemoteProtocolError: the map is malformed.
+        """
+        wanted = self.encoding.folded(key)
+        if strict.get():
+            return self.encoding.only(self.items(container), wanted)
+        found = None
+        for name, value in self.values(container):
+            if name is not None and self.encoding.folded(name) == wanted:
+                found = value
+        return found
+
     def set(self, container: Container, key: bytes, value: bytes | None) -> None:
         """Set a key, or take it out for None; the others stay as they are."""
         if value_at(container, self.path) is None:
             raise LocalProtocolError("this kind of frame has no headers")
         items = self.items(container)
+        same = [self._is(name, key) for name, _ in items]
         last = len(items)
         while last > 0 and items[last - 1][0] is None:
             last -= 1  # what is no pair would change its meaning in front of one
-        place = next((i for i, (name, _) in enumerate(items) if name == key), last)
-        items = [item for item in items if item[0] != key]
+        last = max(last, self._front(items))
+        place = next((i for i, one in enumerate(same) if one), last)
+        name = items[place][0] if any(same) else key
+        items = [item for item, one in zip(items, same, strict=True) if not one]
         if value is not None:
-            items.insert(place, (key, value))
+            items.insert(place, (name, self._around(key, value)))
         put_at(container, self.path, self.encoding.build(items, bytes_at(container, self.path) or b""))
 
     def rewrite(self, container: Container, key: bytes, value: bytes) -> None:
         """Another value for the last pair of a key, and nothing else; where it has none, one more."""
         items = self.items(container)
-        places = [place for place, (name, _) in enumerate(items) if name == key]
+        places = [place for place, (name, _) in enumerate(items) if self._is(name, key)]
         if not places:
             self.set(container, key, value)
             return
-        items[places[-1]] = (key, value)
+        items[places[-1]] = (items[places[-1]][0], self._around(key, value))
         put_at(container, self.path, self.encoding.build(items, bytes_at(container, self.path) or b""))
+
+    def _is(self, name: bytes | None, key: bytes) -> bool:
+        return name is not None and self.encoding.folded(name) == self.encoding.folded(key)
+
+    def _front(self, items: list[tuple[bytes | None, bytes | None]]) -> int:
+        return min(self.encoding.skip, len(items)) if isinstance(self.encoding, LineEncoding) else 0
+
+    def _around(self, key: bytes, value: bytes) -> bytes:
+        """A value as it is written: behind a space, where spaces are no part of it."""
+        encoding = self.encoding
+        if not isinstance(encoding, LineEncoding) or not encoding.trim:
+            return value
+        if encoding.stripped(value) != value:
+            raise LocalProtocolError(f"{key!r}: {value!r} has {encoding.trim!r} around it, which is not read")
+        return b" " + value if b" " in encoding.trim else value
 
 
 class PairEncoding:
     """A length before each key and each value; -1 in a signed one is null."""
 
     name = "pairs"
+
+    def folded(self, key: bytes) -> bytes:
+        """As keys are compared."""
+        return key
+
+    def stripped(self, value: bytes) -> bytes:
+        """As it stands."""
+        return value
+
+    def only(self, items: list[tuple[bytes | None, bytes | None]], key: bytes) -> bytes | None:
+        """The last value of a key."""
+        return dict(items).get(key)
 
     def __repr__(self) -> str:
         return f"key={_integer(self.key)}, value={_integer(self.value)}"
@@ -367,18 +450,51 @@ class PairEncoding:
 
 
 class LineEncoding:
-    """Texts with a separator between key and value, and one after each pair (the last may lack it)."""
+    """Texts with a separator between key and value, and one after each pair (the last may lack it).
+
+    Args:
+        between: stands behind a key.
+        after: ends a pair.
+        ignore_case: keys are the same in upper and lower case (ASCII).
+        trim: bytes that are no part of a value where they stand around it.
+        skip: so many lines in front are no pairs.
+    """
 
     name = "lines"
 
     def __repr__(self) -> str:
-        return f"{self.between.decode()!r}, {self.after.decode()!r}"
+        more = ", ignore_case=True" * self.ignore_case
+        more += f", trim={self.trim.decode()!r}" if self.trim else ""
+        more += f", skip={self.skip}" if self.skip else ""
+        return f"{self.between.decode()!r}, {self.after.decode()!r}{more}"
 
-    def __init__(self, between: str, after: str) -> None:
+    def __init__(
+        self, between: str, after: str, *, ignore_case: bool = False, trim: str = "", skip: int = 0
+    ) -> None:
         if not between or not after:
             raise DeclarationError("lines: both separators need at least one character")
+        if not trim.isascii() or set(trim) & {between, after}:
+            raise DeclarationError(
+                f"lines: trim={trim!r} was given; it is ASCII characters around a value, such as ' \\t', and "
+                "no separator"
+            )
+        if not isinstance(skip, int) or not 0 <= skip <= SKIPPED:
+            raise DeclarationError(
+                f"lines: skip={skip!r} was given; 0 to {SKIPPED} lines in front are no pairs"
+            )
         self.between = between.encode()
         self.after = after.encode()
+        self.ignore_case = ignore_case
+        self.trim = trim.encode()
+        self.skip = skip
+
+    def folded(self, key: bytes) -> bytes:
+        """As keys are compared."""
+        return key.lower() if self.ignore_case else key
+
+    def stripped(self, value: bytes) -> bytes:
+        """Without what stands around it."""
+        return value.strip(self.trim) if self.trim else value
 
     def parse(self, data: bytes) -> list[tuple[bytes | None, bytes | None]]:
         """All pairs of a section, and with None for a key what is no pair: peers pass over it."""
@@ -386,12 +502,14 @@ class LineEncoding:
         ended = not lines[-1]
         if ended:
             lines.pop()
+        front: list[tuple[bytes | None, bytes | None]] = [(None, line) for line in lines[: self.skip]]
+        lines = lines[self.skip :]
         if self.between != self.after:
-            return [self._pair(*line.partition(self.between)) for line in lines]
+            return front + [self._pair(*line.partition(self.between)) for line in lines]
         items: list[tuple[bytes | None, bytes | None]] = list(zip(lines[::2], lines[1::2], strict=False))
         if len(lines) % 2:
             items.append((lines[-1], b"") if ended else (None, lines[-1]))
-        return items
+        return front + items
 
     def _pair(self, key: bytes, between: bytes, value: bytes) -> tuple[bytes | None, bytes | None]:
         return (key, value) if between else (None, key)
@@ -409,6 +527,28 @@ class LineEncoding:
             (value or b"") if key is None else key + self.between + (value or b"") for key, value in items
         )
 
+    def only(self, items: list[tuple[bytes | None, bytes | None]], key: bytes) -> bytes | None:
+        """The value of a key by which a frame is laid out: nobody may read another one there.
+
+        Raises:
+            RemoteProtocolError: it is there with two values; or a line is not what all peers take it for.
+        """
+        found = None
+        for name, raw in items:
+            if name is None or raw is None:
+                continue
+            if len(self.after) > 1 and set(self.after) & set(name + raw):
+                raise RemoteProtocolError(f"{name[:40]!r}: a part of {self.after!r} stands in a line")
+            if self.trim and name != name.strip(self.trim):
+                raise RemoteProtocolError(f"{name[:40]!r}: a key has {self.trim!r} around it")
+            if self.folded(name) != key:
+                continue
+            value = self.stripped(raw)
+            if found is not None and found != value:
+                raise RemoteProtocolError(f"{name!r} is there twice, as {found[:40]!r} and as {value[:40]!r}")
+            found = value
+        return found
+
 
 class Item(View):
     """A value of a map."""
@@ -422,7 +562,7 @@ class Item(View):
 
     def get(self, container: Container) -> bytes | None:
         """The last value of that key."""
-        return tried(lambda: dict(self.pairs.items(container)).get(self.key))
+        return tried(lambda: self.pairs.find(container, self.key))
 
     def replace(self, container: Container, text: bytes | None) -> None:
         """Set it in the map."""
@@ -644,9 +784,16 @@ def first(*views: Any) -> View:
     return First([as_view(view) for view in views])
 
 
-def split(view: Any, separator: str, parts: int) -> Split:
-    """A text cut at a separator into at most ``parts``: ``split(h["service"], ":", 2)[0]``."""
-    return Split(as_view(view), separator, parts)
+def split(view: Any, separator: str, parts: int, *, exact: bool = False) -> Split:
+    """A text cut at a separator into at most ``parts``: ``split(h["service"], ":", 2)[0]``.
+
+    Args:
+        view: the text.
+        separator: between its parts.
+        parts: how many at most; the last one holds what further separators are there.
+        exact: as many, or none: where there are fewer separators all of them are absent.
+    """
+    return Split(as_view(view), separator, parts, exact=exact)
 
 
 def pairs(section: Any, key: Any, value: Any) -> Pairs:
@@ -654,9 +801,20 @@ def pairs(section: Any, key: Any, value: Any) -> Pairs:
     return Pairs(section, PairEncoding(key, value))
 
 
-def lines(section: Any, between: str, after: str) -> Pairs:
-    r"""A map of texts with separators: ``lines(this.head, ": ", "\r\n")``."""
-    return Pairs(section, LineEncoding(between, after))
+def lines(
+    section: Any, between: str, after: str, *, ignore_case: bool = False, trim: str = "", skip: int = 0
+) -> Pairs:
+    r"""A map of texts with separators: ``lines(this.head, ": ", "\r\n")``.
+
+    Args:
+        section: that holds it.
+        between: stands behind a key.
+        after: ends a pair.
+        ignore_case: keys are the same in upper and lower case (ASCII).
+        trim: characters that are no part of a value where they stand around it: ``" \t"``.
+        skip: so many lines in front are no pairs (a request line).
+    """
+    return Pairs(section, LineEncoding(between, after, ignore_case=ignore_case, trim=trim, skip=skip))
 
 
 def number(view: Any) -> Number:

@@ -106,6 +106,8 @@ PLAIN = [
     "uvar",
     "sized",
     "chunks",
+    "digits",
+    "told",
 ]
 REFERRING = ["check", "computed", "absent", "either", "switch", "struct"]
 QUICK = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
@@ -114,10 +116,11 @@ QUICK = settings(max_examples=150, deadline=None, suppress_health_check=list(Hea
 class Grower:
     """Draws fields one after the other; remembers the bytes that later fields may refer to."""
 
-    def __init__(self, draw, names, kind, depth=0) -> None:
+    def __init__(self, draw, names, kind, root, depth=0) -> None:
         self.draw = draw
         self.names = names
         self.kind = kind  # what the format calls the field by which it is chosen
+        self.root = root  # where its fields stand, as views see them
         self.depth = depth
         self.known = []
 
@@ -145,8 +148,8 @@ class Grower:
             groups = [one for one in groups if one is not ready[chosen]]
         return fields
 
-    def inner(self):
-        return Grower(self.draw, self.names, self.kind, self.depth + 1).struct_of_fields()
+    def inner(self, name):
+        return Grower(self.draw, self.names, self.kind, self.root[name], self.depth + 1).struct_of_fields()
 
     def test(self):
         field, n = this[self.one(self.known)], self.draw(st.integers(0, 3))
@@ -216,6 +219,29 @@ class Grower:
             name / Chunks(this[sizes]),
         ]
 
+    def digits(self, name):
+        """A length in decimal digits, or none."""
+        size = f"{name}_n"
+        length = number(self.root[size])
+        section = self.one([Bytes(length), If(length >= 0, Bytes(length)), Bytes(length + 2)])
+        return [size / self.one([Bytes(3), Until(b" ", max=9)]), name / section]
+
+    def told(self, name):
+        """A length in a line of a head, or between words of one."""
+        head, less = f"{name}_head", self.draw(st.booleans())
+        section = self.root[head]
+        found = self.one(
+            [
+                lines(section, ":", "\r\n", ignore_case=less, trim=" "),
+                lines(section, "=", ";", ignore_case=less, skip=int(less)),
+            ]
+        )["Size"]
+        found = self.one([found, first(split(section, " ", 2, exact=less)[1], "0")])
+        return [
+            head / self.one([Until(b"\n\n", max=90), Prefixed(Int16ub, GreedyBytes)]),
+            name / Bytes(number(found)),
+        ]
+
     def check(self, name):
         return [Check(self.test())]
 
@@ -235,11 +261,11 @@ class Grower:
 
     def switch(self, name):
         key = this[self.one(self.known)]
-        cases = {n: self.inner() for n in range(self.draw(st.integers(1, 3)))}
-        return [name / Switch(key, cases, default=self.inner() if self.draw(st.booleans()) else Error)]
+        cases = {n: self.inner(name) for n in range(self.draw(st.integers(1, 3)))}
+        return [name / Switch(key, cases, default=self.inner(name) if self.draw(st.booleans()) else Error)]
 
     def struct(self, name):
-        return [name / self.inner()]
+        return [name / self.inner(name)]
 
 
 # Names that mean something to Python, to construct's containers or to the compiler.
@@ -406,7 +432,7 @@ def formats(draw):
     odd = draw(st.permutations([*ODD, "kind", "id", "body", "text"]))
     names = itertools.chain(odd, (f"f{i}" for i in itertools.count()))
     kind, number, body, text = itertools.islice(names, 4)
-    request = Grower(draw, names, kind).struct_of_fields()
+    request = Grower(draw, names, kind, this[body]).struct_of_fields()
     answer = Struct(text / Prefixed(Int16ub, GreedyBytes))
     fields = [
         kind / Int8ub,

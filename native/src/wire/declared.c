@@ -73,8 +73,9 @@ static int next_header(const pk_codec *codec, const uint8_t *data, const pk_fram
     headers h;
     int result = find_headers(d, data, f, &h);
     if (result != PK_OK) return result;
-    c->at = (uint32_t)(h.section.data - data);
-    c->state[0] = c->at + h.section.size;
+    const pairs all = pk_declared_pairs(d, &d->maps[h.map], h.section);
+    c->at = (uint32_t)(all.at - data);
+    c->state[0] = (uint32_t)(all.end - data);
     c->state[1] = h.map;
   }
   pairs in = {data + c->at, data + c->state[0]};
@@ -88,10 +89,10 @@ static int header(const pk_codec *codec, const uint8_t *data, const pk_frame *f,
   headers h;
   pk_header one;
   int found = PK_MORE, result = find_headers(d, data, f, &h);
-  pairs in = {h.section.data, h.section.data};
-  if (result == PK_OK) in.end += h.section.size;
+  pairs in = {NULL, NULL};
+  if (result == PK_OK) in = pk_declared_pairs(d, &d->maps[h.map], h.section);
   while (result == PK_OK && (result = next_of(d, h.map, &in, &one)) == PK_OK) {
-    if (one.key.size != key.size || memcmp(one.key.data, key.data, key.size) != 0) continue;
+    if (!pk_declared_same_key(&d->maps[h.map], one.key, key)) continue;
     *out = one;
     found = PK_OK;
   }

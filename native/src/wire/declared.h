@@ -153,8 +153,18 @@ const uint8_t *pk_declared_find(const uint8_t *at, const uint8_t *end, pk_slice 
 /* The next pair of a map; PK_MORE at its end. A null key or value has no data. */
 int pk_declared_next_pair(const declared *d, const pk_program_map *map, pairs *in, pk_slice *key, pk_slice *value);
 
-/* The values of a map's known keys, into their slices. */
-int pk_declared_look(const declared *d, const pk_program_map *map, pk_slice section, pk_slice *s);
+/* The pairs of a map in that section. */
+pairs pk_declared_pairs(const declared *d, const pk_program_map *map, pk_slice section);
+
+/* Whether two keys of a map are the same. */
+int pk_declared_same_key(const pk_program_map *map, pk_slice a, pk_slice b);
+
+/* The values of a map's known keys, into their slices. `strict`: where peers may read another value of one, or none,
+ * the map is malformed. */
+int pk_declared_look(const declared *d, const pk_program_map *map, pk_slice section, int strict, pk_slice *s);
+
+/* A decimal length: digits, behind a minus where it stands for null. PK_OK; PK_ERR_FORMAT; PK_ERR_LIMIT: over 32 bits. */
+int pk_declared_length(pk_slice text, int64_t *out);
 
 /* Where the id stands in its section, and what counts it there. */
 void pk_declared_place(const declared *d, pk_slice section, pk_place *place);

@@ -84,6 +84,7 @@ static const char *bad_operands(const declared *d, uint32_t pc) {
     case PK_I_SPLIT: return d->literals[n->i].size == 0 ? "its separator is empty" : NULL;
     case PK_I_EMIT_ID: case PK_I_EMIT_KEPT: case PK_I_EMIT_SIZE: case PK_I_EMIT_COUNT:
       return n->b > 8 ? "its integer is too wide" : NULL;
+    case PK_I_EMIT_DIGITS: return n->b > 20 ? "its integer is too wide" : NULL;
     default: return NULL;
   }
 }
@@ -209,6 +210,9 @@ const char *pk_declared_bad_indexes(const declared *d) {
     const pk_program_map *m = &d->maps[i];
     if (m->first > p->keys.count || m->count > p->keys.count - m->first) return "a map is out of range";
     if (m->kind > PK_MAP_LINES) return "a map is of no kind";
+    if (m->kind == PK_MAP_LINES &&
+        (m->lines > (7 << 1 | 1) || (m->trim != PK_NOWHERE && (m->trim >= p->literals.count || d->literals[m->trim].size == 0))))
+      return "how a map's lines are read is out of range";
     if (m->kind == PK_MAP_LINES &&
         (m->between >= p->literals.count || m->after >= p->literals.count ||
          d->literals[m->between].size == 0 || d->literals[m->after].size == 0))

@@ -189,7 +189,7 @@ static __attribute__((noinline)) int is_app_error(const declared *d, const uint8
   const pk_program_map *map = &d->maps[d->program->app_map];
   pk_slice text = d->literals[d->program->app_text];
   machine m;
-  if (pk_declared_look(d, map, (pk_slice){section, size}, m.s) != PK_OK) return 0;
+  if (pk_declared_look(d, map, (pk_slice){section, size}, 0, m.s) != PK_OK) return 0;
   pk_slice found = m.s[d->keys[map->first].slice];
   return found.data != NULL && found.size == text.size && memcmp(found.data, text.data, text.size) == 0;
 }

@@ -120,7 +120,7 @@ int pk_declared_reply(const declared *d, uint32_t variant, uint32_t which, const
     const pk_insn *in = &d->insns[pc];
     uint64_t size = 0;
     pk_slice literal = {NULL, 0};
-    uint8_t varint[10];
+    uint8_t varint[10], digits[20];
     uint32_t bytes = in->b;
     switch (in->op) {
       case PK_I_EMIT:
@@ -145,6 +145,14 @@ int pk_declared_reply(const declared *d, uint32_t variant, uint32_t which, const
         bytes = put_varint(varint, in->c & 2 ? t.units : t.size);
         literal = (pk_slice){varint, bytes};
         break;
+      case PK_I_EMIT_DIGITS: {
+        uint8_t *at = digits + sizeof digits;
+        for (size = counted(t.size + more, parts, in); size > 0 || digits + sizeof digits - at < (in->b > 0 ? in->b : 1); size /= 10)
+          *--at = (uint8_t)('0' + size % 10);
+        bytes = (uint32_t)(digits + sizeof digits - at);
+        literal = (pk_slice){at, bytes};
+        break;
+      }
       default: break;
     }
     if (in->op == PK_I_END) break;
@@ -178,6 +186,7 @@ static const char *bad_reply(const declared *d, uint32_t pc, uint64_t *most) {
       case PK_I_EMIT: *most += d->literals[n->i].size; break;
       case PK_I_EMIT_TEXT: *most += ENCODED_MAX, texts += ENCODED_MAX; break;
       case PK_I_EMIT_UVAR: *most += 5; break;
+      case PK_I_EMIT_DIGITS: *most += n->b > 10 ? n->b : 10; break;
       case PK_I_EMIT_PART: case PK_I_EMIT_PART_INT:
         if (n->a >= d->program->parts.count) return pk_declared_refused(d, pc, "there is no such part");
         if (n->op == PK_I_EMIT_PART_INT && d->parts[n->a].form != PK_PART_INTEGER)

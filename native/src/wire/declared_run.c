@@ -168,6 +168,14 @@ static int run_on(const declared *d, uint32_t pc, machine *m, const uint8_t *dat
           goto more;
         }
         break;
+      case PK_I_LENGTH: {
+        pk_slice text = m->s[n->b];
+        int result = PK_OK;
+        r[n->a] = 0;
+        if (text.data != NULL) result = pk_declared_length(text, &r[n->a]);
+        if (result != PK_OK) FAIL(result, at);
+        break;
+      }
       case PK_I_WHOLE:
         f->size = (uint32_t)at;
         if (at > limit) FAIL(PK_ERR_LIMIT, 0);
@@ -255,7 +263,7 @@ static int run_on(const declared *d, uint32_t pc, machine *m, const uint8_t *dat
       case PK_I_EARLY:
         if (how == EARLY) return PK_OK;
         break;
-      case PK_I_EMIT: case PK_I_EMIT_ID: case PK_I_EMIT_KEPT: case PK_I_EMIT_SIZE: case PK_I_EMIT_UVAR:
+      case PK_I_EMIT: case PK_I_EMIT_ID: case PK_I_EMIT_KEPT: case PK_I_EMIT_SIZE: case PK_I_EMIT_UVAR: case PK_I_EMIT_DIGITS:
       case PK_I_EMIT_COUNT: case PK_I_EMIT_TEXT: case PK_I_EMIT_PART: case PK_I_EMIT_PART_INT: case PK_I_END: return PK_OK;
       default: {
         int result = pk_declared_texts(d, &pc, m, data, f, out, h);

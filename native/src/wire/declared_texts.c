@@ -52,6 +52,21 @@ static int next_line_pair(pairs *in, pk_slice between, pk_slice after, pk_slice 
   return PK_MORE;
 }
 
+static int stands_in(pk_slice set, uint8_t byte) { return memchr(set.data, byte, set.size) != NULL; }
+
+static pk_slice trimmed(pk_slice s, pk_slice by) {
+  while (s.size > 0 && stands_in(by, s.data[0])) s.data++, s.size--;
+  while (s.size > 0 && stands_in(by, s.data[s.size - 1])) s.size--;
+  return s;
+}
+
+pairs pk_declared_pairs(const declared *d, const pk_program_map *map, pk_slice section) {
+  pairs in = {section.data, section.data == NULL ? NULL : section.data + section.size};
+  if (map->kind != PK_MAP_LINES) return in;
+  for (uint32_t i = map->lines >> 1; i > 0 && in.at < in.end; i--) line(&in, d->literals[map->after], &section);
+  return in;
+}
+
 int pk_declared_next_pair(const declared *d, const pk_program_map *map, pairs *in, pk_slice *key,
                          pk_slice *value) {
   if (in->at == in->end) return PK_MORE;
@@ -59,7 +74,9 @@ int pk_declared_next_pair(const declared *d, const pk_program_map *map, pairs *i
     int result = sized_text(in, map->key_size, key);
     return result != PK_OK ? result : sized_text(in, map->value_size, value);
   }
-  return next_line_pair(in, d->literals[map->between], d->literals[map->after], key, value);
+  int result = next_line_pair(in, d->literals[map->between], d->literals[map->after], key, value);
+  if (result == PK_OK && map->trim != PK_NOWHERE) *value = trimmed(*value, d->literals[map->trim]);
+  return result;
 }
 
 /* Names of keys have 4 to 32 bytes mostly: two or four loads, which may overlap, tell. */
@@ -103,20 +120,46 @@ static void forget(const declared *d, const pk_program_map *map, pk_slice *s) {
   for (uint32_t i = 0; i < map->count; i++) s[keys[i].slice] = (pk_slice){NULL, 0};
 }
 
+static uint8_t lower(uint8_t c) { return c >= 'A' && c <= 'Z' ? (uint8_t)(c | 0x20) : c; }
+
+int pk_declared_same_key(const pk_program_map *map, pk_slice a, pk_slice b) {
+  if (a.data == NULL || a.size != b.size) return 0;
+  if (map->kind != PK_MAP_LINES || !(map->lines & 1)) return same(a.data, b.data, a.size);
+  for (uint32_t i = 0; i < a.size; i++)
+    if (lower(a.data[i]) != lower(b.data[i])) return 0;
+  return 1;
+}
+
+/* A line that some peers take for another one, or for two: a part of what ends lines stands in it, or what is no part
+ * of a value around its key. */
+static int ambiguous(const declared *d, const pk_program_map *map, pk_slice key, pk_slice value) {
+  pk_slice after = d->literals[map->after];
+  const uint8_t *end = value.data + value.size;
+  for (uint32_t i = 0; i < after.size && after.size > 1; i++)
+    if (memchr(key.data, after.data[i], (size_t)(end - key.data)) != NULL) return 1;
+  return map->trim != PK_NOWHERE && trimmed(key, d->literals[map->trim]).size != key.size;
+}
+
 static __attribute__((noinline)) int look_slowly(const declared *d, const pk_program_map *map, pk_slice section,
-                                                 pk_slice *s) {
-  pairs in = {section.data, section.data + section.size};
+                                                 int strict, pk_slice *s) {
+  pairs in = pk_declared_pairs(d, map, section);
   const quick_key *keys = d->quick_keys + map->first;
   pk_slice key, value;
   int result;
-  while ((result = pk_declared_next_pair(d, map, &in, &key, &value)) == PK_OK)
-    for (uint32_t i = 0; i < map->count; i++)
-      if (key.data != NULL && key.size == keys[i].size && same(key.data, keys[i].data, key.size))
-        s[keys[i].slice] = value;
+  while ((result = pk_declared_next_pair(d, map, &in, &key, &value)) == PK_OK) {
+    if (strict && ambiguous(d, map, key, value)) return PK_ERR_FORMAT;
+    for (uint32_t i = 0; i < map->count; i++) {
+      pk_slice *found = &s[keys[i].slice];
+      if (!pk_declared_same_key(map, key, (pk_slice){keys[i].data, keys[i].size})) continue;
+      if (strict && found->data != NULL && (found->size != value.size || memcmp(found->data, value.data, value.size) != 0))
+        return PK_ERR_FORMAT;
+      *found = value;
+    }
+  }
   return result == PK_MORE ? PK_OK : result;
 }
 
-int pk_declared_look(const declared *d, const pk_program_map *map, pk_slice section, pk_slice *s) {
+int pk_declared_look(const declared *d, const pk_program_map *map, pk_slice section, int strict, pk_slice *s) {
   forget(d, map, s);
   if (section.data == NULL) return PK_OK;
   if (d->quick_maps[map - d->maps].usual) {
@@ -124,10 +167,10 @@ int pk_declared_look(const declared *d, const pk_program_map *map, pk_slice sect
     if (result != PK_MORE) return result;
     forget(d, map, s);
   }
-  return look_slowly(d, map, section, s);
+  return look_slowly(d, map, section, strict, s);
 }
 
-static __attribute__((noinline)) void split(pk_slice in, pk_slice by, uint32_t most, pk_slice *out) {
+static __attribute__((noinline)) void split(pk_slice in, pk_slice by, uint32_t most, int exact, pk_slice *out) {
   const uint8_t *at = in.data, *end = at == NULL ? NULL : at + in.size;
   uint32_t i = 0;
   while (i < most && at != NULL) {
@@ -135,7 +178,21 @@ static __attribute__((noinline)) void split(pk_slice in, pk_slice by, uint32_t m
     out[i++] = (pk_slice){at, (uint32_t)((to == NULL ? end : to) - at)};
     at = to == NULL ? NULL : to + by.size;
   }
+  if (exact && i < most) i = 0;
   while (i < most) out[i++] = (pk_slice){NULL, 0};
+}
+
+int pk_declared_length(pk_slice text, int64_t *out) {
+  uint32_t minus = text.size > 0 && text.data[0] == '-';
+  uint64_t v = 0;
+  if (text.size == minus || (minus && text.data[1] == '0')) return PK_ERR_FORMAT;
+  for (uint32_t i = minus; i < text.size; i++) {
+    if (text.data[i] < '0' || text.data[i] > '9') return PK_ERR_FORMAT;
+    if (v <= UINT32_MAX) v = v * 10 + (uint64_t)(text.data[i] - '0');
+  }
+  if (v > UINT32_MAX) return PK_ERR_LIMIT;
+  *out = minus ? -(int64_t)v : (int64_t)v;
+  return PK_OK;
 }
 
 static int64_t number(pk_slice s) {
@@ -234,13 +291,13 @@ __attribute__((noinline)) int pk_declared_texts(const declared *d, uint32_t *pc_
       case PK_I_NONE: s[n->a] = (pk_slice){NULL, 0}; break;
       case PK_I_COPY: copy(&s[n->a], &s[n->b]); break;
       case PK_I_LOOK: {
-        int result = pk_declared_look(d, &d->maps[n->i], s[n->b], s);
+        int result = pk_declared_look(d, &d->maps[n->i], s[n->b], n->a, s);
         if (result == PK_OK) break;
-        if (out != NULL) return result;
-        pk_declared_look(d, &d->maps[n->i], (pk_slice){NULL, 0}, s); /* of an answer: it goes on as it is */
+        if (out != NULL || n->a) return result;
+        pk_declared_look(d, &d->maps[n->i], (pk_slice){NULL, 0}, 0, s); /* of an answer: it goes on as it is */
         break;
       }
-      case PK_I_SPLIT: split(s[n->b], d->literals[n->i], n->c, s + n->a); break;
+      case PK_I_SPLIT: split(s[n->b], d->literals[n->i], n->c & 31, n->c >> 7, s + n->a); break;
       case PK_I_STEP: {
         uint64_t one = (uint64_t)1 << (n->i & 63);
         if (n->i < 64 && m->stepped & one) break;

@@ -18,6 +18,7 @@ enum { REGISTERS = 257, SLICES = 512, NOWHERE = 255 };
 typedef struct facts {
   uint8_t reached;
   uint8_t whole; /* it was read to the frame's end, and all is there */
+  uint8_t front; /* all that was read so far is there */
   uint8_t some;  /* a byte was read at least */
   uint8_t named; /* it was said what kind of frame this is */
   uint64_t there, marked; /* bytes from `at` on that are there; that something was said to stand in */
@@ -66,6 +67,7 @@ static void merge(facts *to, const facts *from) {
     return;
   }
   to->whole &= from->whole;
+  to->front &= from->front;
   to->some &= from->some;
   to->named &= from->named;
   if (from->there < to->there) to->there = from->there;
@@ -158,15 +160,29 @@ static void unknown(checker *c, uint64_t least) {
   c->now.there = 0;
 }
 
+/* It may stop here for more bytes, and goes on from registers alone; behind it all in front is there. */
+static void stop(checker *c) {
+  c->now.front = 1;
+  memset(c->now.s, 0, sizeof c->now.s);
+}
+
 static void framing(checker *c) {
   const pk_insn *n = c->n;
   const declared *d = c->d;
   facts *f = &c->now;
   if (c->mode != FRAME) refuse(c, "stands outside of the framing");
   switch (n->op) {
+    case PK_I_NEED: case PK_I_SUM: case PK_I_UNTIL: case PK_I_UVAR: case PK_I_HERE: case PK_I_WHOLE: stop(c); break;
+    case PK_I_MAGIC:
+      if (d->literals[n->i].size > 0) stop(c);
+      break;
+    default: break;
+  }
+  switch (n->op) {
     case PK_I_NEED:
       if (f->there < (uint32_t)n->i) f->there = (uint32_t)n->i;
       break;
+    case PK_I_LENGTH: text(c, n->b), set(c, n->a, INTEGER); break;
     case PK_I_SKIP:
       here(c, 0, (uint32_t)n->i);
       moved(c, (uint32_t)n->i);
@@ -177,7 +193,7 @@ static void framing(checker *c) {
     case PK_I_LOAD4: case PK_I_LOAD4S: here(c, n->i, 4), set(c, n->a, INTEGER); break;
     case PK_I_LOAD8: here(c, n->i, 8), set(c, n->a, INTEGER); break;
     case PK_I_IDAT: mark(c, n->i, d->program->id_bytes); break;
-    case PK_I_SECTION: number(c, n->b), unknown(c, 0), set_section(c, n->a); break;
+    case PK_I_SECTION: number(c, n->b), unknown(c, 0), set_section(c, n->a), f->front = 0; break;
     case PK_I_SUM: number(c, n->b), unknown(c, 0), set(c, n->a, INTEGER); break;
     case PK_I_UNTIL: unknown(c, d->literals[d->delimiters[n->i].literal].size), set_section(c, n->a); break;
     case PK_I_UVAR:
@@ -260,7 +276,7 @@ static void texts(checker *c) {
       break;
     case PK_I_SLICE:
       section(c, n->b);
-      if (!c->now.whole) refuse(c, "the frame need not be there");
+      if (!c->now.whole && !c->now.front) refuse(c, "the frame need not be there");
       s[n->a] = IN_FRAME;
       break;
     case PK_I_LITERAL: s[n->a] = ANYWHERE; break;
@@ -276,7 +292,7 @@ static void texts(checker *c) {
     case PK_I_SPLIT: {
       text(c, n->b);
       uint8_t from = s[n->b];
-      for (uint32_t i = 0; i < n->c; i++) s[n->a + i] = from;
+      for (uint32_t i = 0; i < (n->c & 31u); i++) s[n->a + i] = from;
       break;
     }
     case PK_I_STEP: {
@@ -318,10 +334,11 @@ static void texts(checker *c) {
   }
 }
 
-static int finds_wrong(uint8_t op) {
-  switch (op) {
+static int finds_wrong(const pk_insn *n) {
+  switch (n->op) {
     case PK_I_NEED: case PK_I_SECTION: case PK_I_SUM: case PK_I_UNTIL: case PK_I_UVAR: case PK_I_CHECK:
-    case PK_I_MAGIC: case PK_I_HERE: case PK_I_WHOLE: case PK_I_VERIFY: return 1;
+    case PK_I_MAGIC: case PK_I_HERE: case PK_I_LENGTH: case PK_I_WHOLE: case PK_I_VERIFY: return 1;
+    case PK_I_LOOK: return n->a != 0;
     default: return 0;
   }
 }
@@ -330,7 +347,7 @@ static int finds_wrong(uint8_t op) {
 static void follow(checker *c) {
   const pk_insn *n = c->n;
   uint32_t to = (uint32_t)n->i;
-  if (c->mode == FRAME && finds_wrong(n->op) && c->pc >= c->d->program->answerable) merge(&c->wrong, &c->now);
+  if (c->mode == FRAME && finds_wrong(n) && c->pc >= c->d->program->answerable) merge(&c->wrong, &c->now);
   switch (n->op) {
     case PK_I_JUMP:
       jump(c, to);
@@ -427,7 +444,7 @@ static const char *all_paths(checker *c) {
   if (p->rerun) given = answer;
   merge(&some, &c->end);
   merge(&some, &c->wrong);
-  some.whole = 0;
+  some.whole = some.front = 0;
   if (c->wrong.reached) {
     facts again = {0};
     memcpy(again.r, c->wrong.r, sizeof again.r);

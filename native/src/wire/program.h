@@ -44,6 +44,7 @@ typedef struct pk_insn {
   X(ABSENT)  /* section ra, ra+1 is not there */                                               \
   X(NOPLACE) /* ra: it stands nowhere */                                                       \
   X(HERE)    /* all so far must be there */                                                    \
+  X(LENGTH)  /* ra = sb as a decimal length, 0 where it is absent; wrong where it is none */    \
   X(WHOLE)   /* the frame ends here; all of it must be there */                                \
   X(VERIFY)  /* checksum i is right */                                                         \
   /* arithmetic */                                                                             \
@@ -74,8 +75,8 @@ typedef struct pk_insn {
   X(NONE)    /* sa is absent */                                                                \
   X(TAKE)    /* where sb is there: sa = sb, to i */                                            \
   X(COPY)    /* sa = sb */                                                                     \
-  X(LOOK)    /* look keys up in sb by map i */                                                 \
-  X(SPLIT)   /* sa.. = sb split at literal i into at most c parts */                           \
+  X(LOOK)    /* look keys up in sb by map i; a: one with two values is wrong */                \
+  X(SPLIT)   /* sa.. = sb split at literal i into at most c & 31 parts; c & 128: into as many, or all are absent */ \
   X(PLACE)   /* sa = the id, which stands in the structure sb */                               \
   X(STEP)    /* sa.. = c texts that step i finds in sb, once a run */                          \
   X(NUMBER)  /* ra = sb read as decimal digits, 0 when it is none */                           \
@@ -95,6 +96,7 @@ typedef struct pk_insn {
   X(EMIT_KEPT) /* the context shifted by c & 31, b bytes; c & 32: little endian */             \
   X(EMIT_SIZE) /* i + bytes of the parts a (bit 0: the text, then what was kept), b bytes, c: 1 little endian */ \
   X(EMIT_UVAR) /* the same as LEB128 */                                                        \
+  X(EMIT_DIGITS) /* the same in decimal digits, b at least, with zeros in front */             \
   X(EMIT_COUNT) /* the text's size, b bytes, c: 1 little endian, 2 in UTF-16 units, 4 a varint */ \
   X(EMIT_TEXT) /* b << 8 | c bytes at most, cut at a character; literal i ends it: its bytes are replaced */ \
   X(EMIT_PART) /* kept part a, as it is; literal i ends it: its bytes are replaced */          \
@@ -140,9 +142,18 @@ typedef struct pk_program_entry {
 } pk_program_entry;
 
 /* PAIRS: a length before each key and value (width | 16 little | 32 signed; -1 is null). LINES: texts
- * between separators. `first` and `count` are the keys to look up. */
+ * between separators. `first` and `count` are the keys to look up, of LINES that ignore their case in lower case. */
 typedef struct pk_program_map {
-  uint32_t unused, kind, key_size, value_size;
+  uint32_t unused, kind;
+  union {
+    struct {
+      uint32_t key_size, value_size;
+    };
+    struct {
+      uint32_t lines; /* 1: keys are the same in upper and lower case; << 1: lines in front that are no pairs */
+      uint32_t trim;  /* literal: bytes around a value that are no part of it, or PK_NOWHERE */
+    };
+  };
   uint32_t between, after; /* literals */
   uint32_t first, count;
 } pk_program_map;
