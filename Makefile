@@ -13,6 +13,8 @@ CORE = $(shell find native/src native/include -type f) native/build_native.py py
 PLUGINS = brpc dubbo hsf motan sofarpc tars thrift
 PARTS = $(wildcard plugins/*/native/* plugins/*/*.py plugins/*/*.toml)
 TESTS = tests plugins
+# One more than there are processors: many tests wait for a while.
+WORKERS = $(shell echo $$(($$(nproc 2>/dev/null || echo 1) + 1)))
 
 # Runs one command that has much to say and is heard only where it fails.
 quietly = @log=$$(mktemp); $(1) >$$log 2>&1 && rm $$log || { cat $$log; rm $$log; exit 1; }
@@ -24,10 +26,10 @@ run: $(VENV)/.installed
 	$(BIN)/python examples/demo.py --keep-running
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest -n auto --dist worksteal $(TESTS) --ignore tests/interop -m "not slow" --quick $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(TESTS) --ignore tests/interop -m "not slow" --quick $(ARGS)
 
 test-all: $(VENV)/.test
-	$(BIN)/python -m pytest -n auto --dist worksteal $(TESTS) --ignore tests/interop $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(TESTS) --ignore tests/interop $(ARGS)
 
 interop: $(VENV)/.test
 	tests/interop/install.sh

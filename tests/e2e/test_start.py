@@ -56,6 +56,7 @@ NEVER = {
     "protokit_hsf",
     "protokit_motan",
     "protokit_sofarpc",
+    "typing_extensions",
     "zipfile",
 }
 
