@@ -1717,7 +1717,7 @@ MUTANTS = (
         "ident.c",
         " || (is_signed && id.data[1] & 0x80)) return 0;",
         ") return 0;",
-        "tests/wire/test_structured_ids.py::test_an_integer_of_messagepack_is_read_in_every_width",
+        "tests/wire/test_structured_ids.py::test_an_integer_of_messagepack_below_0_is_no_number_of_the_engines",
     ),
     Mutant(
         "an integer of MessagePack is as wide as its tag says in three bits",

@@ -225,6 +225,25 @@ def test_an_integer_of_messagepack_is_read_in_every_width():
         assert bytes(world.got[client]) == frame_of("packed", 2, b"\xa1a", b"right")
 
 
+def test_an_integer_of_messagepack_below_0_is_no_number_of_the_engines():
+    """It has the bits of one that is issued."""
+    world = World(table([NAMED["packed"].address]))
+    client = world.client()
+    for number in range(1, 201):
+        world.feed(client, frame_of("packed", 1, b"\xa1a", b"a.B m x"))
+        up = world.only_upstream()
+        issued = NAMED["packed"].meaning.named.write(number)
+        assert bytes(world.got[up]) == frame_of("packed", 1, issued, b"a.B m x")
+        world.got[up].clear()
+        if number < 200:
+            world.feed(up, frame_of("packed", 2, issued, b"right"))
+    world.got[client].clear()
+    world.feed(up, frame_of("packed", 2, b"\xd0\xc8", b"wrong"))
+    assert bytes(world.got[client]) == b""
+    world.feed(up, frame_of("packed", 2, b"\xcc\xc8", b"right"))
+    assert bytes(world.got[client]) == frame_of("packed", 2, b"\xa1a", b"right")
+
+
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("token", [b"1", b'"1"', b"1.0"])
 def test_an_id_of_json_in_every_mode(mode, token):
