@@ -43,6 +43,10 @@ typedef struct field {
 static int is_integer(const field *f) { return f->type <= LONG || f->type == ZERO; }
 static int is_text(const field *f) { return f->type == STRING1 || f->type == STRING4; }
 
+static int is_ping(const field *f) {
+  return is_text(f) && f->body.size == sizeof PING - 1 && memcmp(f->body.data, PING, sizeof PING - 1) == 0;
+}
+
 static int next_field(const uint8_t **at, const uint8_t *end, uint32_t depth, field *out);
 
 /* So many fields, or all up to the end of a structure (PK_NO_ID). */
@@ -220,10 +224,28 @@ static int read_rest(const uint8_t *data, pk_frame *f) {
       return wrong(f, data, head, PK_ERR_FORMAT);
     if (one.tag == CONTEXT && one.type != MAP) return wrong(f, data, head, PK_ERR_FORMAT);
     if (!asks && one.tag == RETURN) f->status = status_of(one.value);
-    if (asks && one.tag == FUNCTION && one.body.size == sizeof PING - 1 && memcmp(one.body.data, PING, sizeof PING - 1) == 0)
-      f->kind = f->kind == PK_KIND_ONEWAY ? PK_KIND_IGNORE : PK_KIND_HEARTBEAT;
+    if (asks && one.tag == FUNCTION && is_ping(&one)) f->kind = f->kind == PK_KIND_ONEWAY ? PK_KIND_IGNORE : PK_KIND_HEARTBEAT;
   }
   if (f->kind == PK_KIND_HEARTBEAT_ACK) f->status = 0;
+  return PK_OK;
+}
+
+/* A request that is too large, FIRST bytes of which are there: its function says whether it is a heartbeat, of which its
+ * sender is not told. Up to there it is waited for, within the limit. */
+static int read_function(const uint8_t *data, size_t size, uint32_t total, uint32_t limit, pk_frame *f) {
+  const uint8_t *servant = data + f->body + 1;
+  int is_short = (data[f->body] & 15) == STRING1;
+  uint64_t next = f->body + (is_short ? 2u + servant[0] : 5ull + get32(servant)), need = next + 5 + sizeof PING - 1;
+  field function;
+  if (need > total) need = total;
+  if (need > limit) {
+    f->kind = 0;
+    return PK_OK;
+  }
+  f->need = (uint32_t)need;
+  if (size < need) return PK_MORE;
+  const uint8_t *at = next < need ? data + next : data + need;
+  if (next_field(&at, data + need, DEPTH, &function) == PK_OK && function.tag == FUNCTION && is_ping(&function)) f->kind = 0;
   return PK_OK;
 }
 
@@ -247,8 +269,12 @@ static int frame(const pk_codec *c, const uint8_t *data, size_t size, uint32_t l
   f->size = total;
   if (!over) return read_rest(data, f);
   f->error_at = 0;
+  if (f->kind == PK_KIND_REQUEST) {
+    if (read_function(data, size, total, limit, f) == PK_MORE) return PK_MORE;
+  } else if (f->kind == PK_KIND_ONEWAY) {
+    f->kind = 0;
+  }
   f->need = total;
-  if (f->kind == PK_KIND_ONEWAY) f->kind = 0;
   return PK_ERR_LIMIT;
 }
 

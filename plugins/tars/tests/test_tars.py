@@ -72,12 +72,22 @@ def test_what_is_neither_a_request_nor_an_answer_is_refused(fields):
     assert native.frame(TARS, ask(fields=fields)).result < OK
 
 
-@pytest.mark.parametrize(("kind", "told"), [(0, REQUEST), (1, 0)])
-def test_what_is_too_large_is_told_from_its_first_bytes(kind, told):
-    data = ask(300, kind=kind, fields=(*CALLED, made.octets(11, b"x" * 100)))
-    assert native.frame(TARS, data[:47], limit=100).result == MORE
-    found = native.frame(TARS, data[:48], limit=100)
+@pytest.mark.parametrize(
+    ("kind", "name", "told"),
+    [(0, b"echo", REQUEST), (1, b"echo", 0), (0, b"tars_ping", 0), (1, b"tars_ping", 0)],
+)
+@pytest.mark.parametrize("servant", [b"Demo.Echo.EchoObj", b"x" * 300])
+def test_what_is_too_large_is_told_from_its_first_bytes(kind, name, told, servant):
+    fields = (made.text(5, servant), made.text(6, name), made.octets(11, b"x" * 1000))
+    data = ask(300, kind=kind, fields=fields)
+    assert native.frame(TARS, data[:47], limit=1000).result == MORE
+    found = native.frame(TARS, data[:400], limit=1000)
     assert (found.result, found.kind, found.id) == (LIMIT, told, b"\1\x2c")
+    found = native.frame(TARS, data, limit=48)
+    assert (found.result, found.kind) == (
+        LIMIT,
+        told if len(servant) < 20 else 0,
+    )  # else it is behind the limit
 
 
 @pytest.mark.parametrize("version", [2, 3])
