@@ -78,6 +78,7 @@ THRIFT = {
     "java": java("thrift", "Peer"),
     "go": [f"{HERE}/thrift/target/peer"],
     "node": ["node", f"{HERE}/thrift/node/peer.js"],
+    "thriftpy2": [f"{HERE}/thrift/target/venv/bin/python", f"{HERE}/thrift/python/thriftpy2_peer.py"],
 }
 # In frames binary or compact, multi: binary with names of services, header: THeader.
 THRIFT_PAIRS = [(one, wire) for one in THRIFT for wire in ("binary", "compact", "multi")]
