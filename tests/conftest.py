@@ -85,9 +85,18 @@ class Toy:
     def request(self, request_id: int, body: bytes = b"svc m x", *, oneway: bool = False) -> bytes:
         return self.frame(self.ONEWAY if oneway else self.REQUEST, request_id, body)
 
-    def greet(self, who: str, *, status: int = 0) -> bytes:
-        """All that one side says before requests; the last of it with that status."""
-        steps = [n for n, side in enumerate(native.greeting(self.address)) if side == who]
+    def greet(self, who: str, *, status: int = 0, leave: bool = False) -> bytes:
+        """What one side says before requests, unasked; the last of it with that status.
+
+        ``leave``: without what it may leave out.
+        """
+        steps, begun = [], ""
+        for n, side in enumerate(native.greeting(self.address)):
+            option = native.greeting_options(self.address)[n]
+            begun = side if option == "may" else begun if option == "with" else ""
+            unasked = begun == "server" and who == "client"  # the proxy asks no client
+            if side == who and not (leave and begun == who) and not unasked:
+                steps.append(n)
         return b"".join(
             self.frame(self.GREETING, 0, b"hello %x" % n, status if n == steps[-1] else 0) for n in steps
         )
@@ -138,7 +147,7 @@ def toys(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Toy]:
     module = build_toy(Path(kept) if kept else tmp_path_factory.mktemp("toy"))
     kinds = [("wide", 8), ("narrow", 1), ("ordered", 0), ("pingpong", 0)]
     kinds += [("other", 8), ("polite", 8), ("hosting", 8), ("own", 8), ("named", 8), ("shy", 8), ("brief", 2)]
-    kinds += [("modest", 8), ("long", 8), ("relayed", 8)]
+    kinds += [("modest", 8), ("long", 8), ("relayed", 8), ("choosy", 8)]
     found = {}
     for number, (name, size) in enumerate(kinds):
         address = module.lib.toy_codec(number)  # type: ignore[attr-defined]

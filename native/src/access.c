@@ -27,9 +27,34 @@ uint32_t pk_codec_greeting_server(uintptr_t codec) {
   return pk_codec_greeting_steps(codec) > 0 ? codec_at(codec)->greeting_server : 0;
 }
 
-int pk_codec_greeting(uintptr_t codec, uint32_t step, uint32_t context, uint8_t *out, size_t cap) {
+uint32_t pk_codec_greeting_optional(uintptr_t codec) {
   const pk_codec *c = codec_at(codec);
-  return step < pk_codec_greeting_steps(codec) ? c->greeting(c, step, context, NULL, NULL, out, cap) : 0;
+  return PK_CODEC_HAS(c, greeting_optional) ? c->greeting_optional : 0;
+}
+
+uint32_t pk_codec_greeting_with(uintptr_t codec) {
+  const pk_codec *c = codec_at(codec);
+  return PK_CODEC_HAS(c, greeting_with) ? c->greeting_with : 0;
+}
+
+uint32_t pk_codec_greeting_relayed(uintptr_t codec) { return (uint32_t)pk_codec_relays(codec_at(codec)); }
+
+int pk_codec_greeting(uintptr_t codec, uint32_t step, uint32_t context, const uint8_t *said, size_t size, uint32_t from,
+                      uint8_t *out, size_t cap) {
+  const pk_codec *c = codec_at(codec);
+  pk_frame f = {.from = (uint8_t)from};
+  if (step >= pk_codec_greeting_steps(codec)) return 0;
+  int heard = size > 0 && pk_frame_alone(c, said, size, UINT32_MAX / 2, &f) == PK_OK;
+  return c->greeting(c, step, context, heard ? said : NULL, heard ? &f : NULL, out, cap);
+}
+
+int pk_codec_greeting_step(uintptr_t codec, uint32_t step, const uint8_t *data, size_t size, uint32_t from) {
+  const pk_codec *c = codec_at(codec);
+  pk_frame f = {.from = (uint8_t)from};
+  int result = size > 0 ? pk_frame_alone(c, data, size, UINT32_MAX / 2, &f) : PK_MORE;
+  if (result != PK_OK) return result < 0 ? result : PK_ERR_FORMAT;
+  if (f.kind != PK_KIND_GREETING || !PK_CODEC_HAS(c, greeting_step) || c->greeting_step == NULL) return (int)step;
+  return c->greeting_step(c, step, data, &f);
 }
 
 uint32_t pk_codec_state_size(uintptr_t codec) { return codec_at(codec)->state_size; }

@@ -40,7 +40,14 @@ uint32_t pk_codec_optional_drain(uintptr_t codec); /* 1: drain is sent only wher
 /* What is said before requests: how many steps, which of them (bit by bit) are the server's, and one of them. */
 uint32_t pk_codec_greeting_steps(uintptr_t codec);
 uint32_t pk_codec_greeting_server(uintptr_t codec);
-int pk_codec_greeting(uintptr_t codec, uint32_t step, uint32_t context, uint8_t *out, size_t cap);
+uint32_t pk_codec_greeting_optional(uintptr_t codec);
+uint32_t pk_codec_greeting_with(uintptr_t codec);
+uint32_t pk_codec_greeting_relayed(uintptr_t codec);
+/* `said`: what the peer said last, `size` bytes, and who that is; size 0: nothing. */
+int pk_codec_greeting(uintptr_t codec, uint32_t step, uint32_t context, const uint8_t *said, size_t size, uint32_t from,
+                      uint8_t *out, size_t cap);
+/* Which step that frame is, from `step` on, or PK_ERR_*. */
+int pk_codec_greeting_step(uintptr_t codec, uint32_t step, const uint8_t *data, size_t size, uint32_t from);
 pk_message_info pk_codec_frame(uintptr_t codec, const uint8_t *data, size_t size, uint32_t limit, uint32_t from);
 /* The same on a connection that has this state: pk_codec_state_size bytes, 0 in the beginning. */
 pk_message_info pk_codec_frame_on(uintptr_t codec, const uint8_t *data, size_t size, uint32_t limit, uint32_t from,

@@ -96,6 +96,7 @@ def check(
         if findings.hole("listeners", i):
             continue
         _listener(findings, listener, registry, ("listeners", i))
+        _relayed(findings, config, listener, registry, ("listeners", i))
         tables.use(listener.routes, "listeners", i, "routes")
         clusters.use(listener.cluster, "listeners", i, "cluster")
         clusters.use(listener.fallback, "listeners", i, "fallback")
@@ -225,6 +226,40 @@ def _combined(findings: Findings, listener: schema.Listener, protocol: Protocol,
         findings.error(
             f"clients of {protocol.name!r} cannot share upstream connections: leave out mode: shared", *where
         )
+
+
+def _relayed(
+    findings: Findings,
+    config: schema.Config,
+    listener: schema.Listener,
+    registry: plugins.Registry,
+    path: Path,
+) -> None:
+    """An error where greetings are passed on, and nobody knows to which cluster before the first request."""
+    names = [name for name in protocols_of(listener, registry) if name in registry.protocols]
+    relaying = [name for name in names if registry.protocols[name].relays_greetings]
+    if not relaying:
+        return
+
+    def error(what: str, *where: str | int) -> None:
+        findings.error(
+            f"clients of {relaying[0]!r} greet their server before they ask: listener {listener.name!r} has "
+            f"to lead to one cluster, without split, reply or filters; {what}",
+            *where,
+        )
+
+    if listener.filters:
+        error("here filters decide later", *path, "filters")
+    first: str | None = None
+    for t, table in enumerate(config.routes):
+        for r, rule in enumerate(table.rules if table.name == listener.routes else ()):
+            where = ("routes", t, "rules", r)
+            for name in ("split", "reply", "filters"):
+                if not findings.hole(*where) and getattr(rule, name):
+                    error(f"here {name} decides later", *where, name)
+            if rule.cluster is not None and first not in {None, rule.cluster}:
+                error(f"this rule leads to {rule.cluster!r}, the first to {first!r}", *where, "cluster")
+            first = first or rule.cluster
 
 
 def _destination(findings: Findings, listener: schema.Listener, path: Path) -> None:

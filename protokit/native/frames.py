@@ -523,9 +523,37 @@ def greeting(codec: int) -> tuple[str, ...]:
     return tuple("server" if server >> step & 1 else "client" for step in steps)
 
 
-def greeting_step(codec: int, step: int, context: int = 0) -> bytes:
-    """A step of the greeting; ``context``: of the last frame received (``Message.context``)."""
-    return _built(lambda out: lib.pk_codec_greeting(codec, step, context, out, _REPLY_ROOM))
+def greeting_step(codec: int, step: int, context: int = 0, said: bytes = b"") -> bytes:
+    """A step of the greeting; empty where the proxy leaves it out.
+
+    Args:
+        codec: its address.
+        step: from 0.
+        context: of the last frame received (``Message.context``).
+        said: the greeting that the peer said last; empty where it said none.
+    """
+    side = 3 - SIDES.index(greeting(codec)[step])  # the peer's
+    return _built(
+        lambda out: lib.pk_codec_greeting(codec, step, context, said, len(said), side, out, _REPLY_ROOM)
+    )
+
+
+def greeting_heard(codec: int, step: int, frame: bytes) -> int | None:
+    """Which step of the greeting a frame is, from ``step`` on, whose turn it is; None: it is none."""
+    found = lib.pk_codec_greeting_step(codec, step, frame, len(frame), SIDES.index(greeting(codec)[step]))
+    return found if found >= 0 else None
+
+
+def greeting_options(codec: int) -> tuple[str, ...]:
+    """Of each step: ``must``, ``may`` be left out, or goes ``with`` the one in front of it."""
+    may, goes = lib.pk_codec_greeting_optional(codec), lib.pk_codec_greeting_with(codec)
+    steps = range(lib.pk_codec_greeting_steps(codec))
+    return tuple("may" if may >> step & 1 else "with" if goes >> step & 1 else "must" for step in steps)
+
+
+def relays_greetings(codec: int) -> bool:
+    """Whether greetings are passed on between a client and the connection that is its own."""
+    return bool(lib.pk_codec_greeting_relayed(codec))
 
 
 EDIT_HEADER, EDIT_SERVICE, EDIT_METHOD, EDIT_VERSION, EDIT_GROUP = range(5)

@@ -81,7 +81,7 @@ class Facts:
         for node in walk(wire.nodes):
             self._node(node)
         self.found = self.small - self.early - self.counts - set(self.sizes)  # from what they count
-        expressions = [m.response, m.oneway, m.heartbeat, m.drain, m.greeting, m.greeting_refused]
+        expressions = [m.response, m.oneway, m.heartbeat, m.drain, m.greeting, m.greeting_refused, *m.forms]
         for expression in expressions:
             self._compare(expression)
         for variant in m.variants:

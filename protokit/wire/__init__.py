@@ -15,11 +15,13 @@ if TYPE_CHECKING:
     from protokit.wire.codec import Codec, Wire
     from protokit.wire.conversation import Frame, Peer, Reply
     from protokit.wire.format import Message, WireFormat
+    from protokit.wire.greeting import Greeting, Turn, optional
     from protokit.wire.ids import byte_id
+    from protokit.wire.known import asked
     from protokit.wire.protocol import NativeCodec, Protocol
     from protokit.wire.python import PythonCodec
-    from protokit.wire.replies import ErrorText, Greeting, Replies, kept
-    from protokit.wire.requested import FromRequest
+    from protokit.wire.replies import ErrorText, Replies, kept
+    from protokit.wire.requested import FromPeer, FromRequest
     from protokit.wire.sides import side
     from protokit.wire.steps import hessian2_strings, hessian_fields
     from protokit.wire.structures import json, msgpack, protobuf, thrift, tlv
@@ -41,15 +43,17 @@ if TYPE_CHECKING:
 
 _MODULES = {
     "construct": ("this",),
+    "protokit.wire.known": ("asked",),
     "protokit.wire.checksums": ("adler32", "crc16", "crc32", "crc32c", "sum8", "sum16", "sum32"),
     "protokit.wire.codec": ("Codec", "Wire"),
     "protokit.wire.format": ("Message", "WireFormat"),
     "protokit.wire.ids": ("byte_id",),
-    "protokit.wire.requested": ("FromRequest",),
+    "protokit.wire.greeting": ("Greeting", "Turn", "optional"),
+    "protokit.wire.requested": ("FromPeer", "FromRequest"),
     "protokit.wire.protocol": ("NativeCodec", "Protocol"),
     "protokit.wire.conversation": ("Frame", "Peer", "Reply"),
     "protokit.wire.python": ("PythonCodec",),
-    "protokit.wire.replies": ("ErrorText", "Greeting", "Replies", "kept"),
+    "protokit.wire.replies": ("ErrorText", "Replies", "kept"),
     "protokit.wire.sides": ("side",),
     "protokit.wire.steps": ("hessian2_strings", "hessian_fields"),
     "protokit.wire.structures": ("json", "msgpack", "protobuf", "thrift", "tlv"),
@@ -76,6 +80,7 @@ __all__ = [
     "Codec",
     "ErrorText",
     "Frame",
+    "FromPeer",
     "FromRequest",
     "Greeting",
     "Message",
@@ -86,11 +91,13 @@ __all__ = [
     "Replies",
     "Reply",
     "Step",
+    "Turn",
     "UVar",
     "Until",
     "Wire",
     "WireFormat",
     "adler32",
+    "asked",
     "byte_id",
     "crc16",
     "crc32",
@@ -106,6 +113,7 @@ __all__ = [
     "lines",
     "msgpack",
     "number",
+    "optional",
     "pairs",
     "protobuf",
     "side",

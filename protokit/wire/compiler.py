@@ -10,6 +10,7 @@ from protokit.errors import DeclarationError
 from protokit.model import Status
 from protokit.wire import views
 from protokit.wire.framing import Framing
+from protokit.wire.greeting import SAYINGS, Conversation
 from protokit.wire.ids import FORMS
 from protokit.wire.inside import Token
 from protokit.wire.layout import (
@@ -34,10 +35,9 @@ if TYPE_CHECKING:
 MAGIC = 0x706B7731
 KINDS = {"request": 1, "oneway": 2, "response": 3, "heartbeat": 4, "ack": 5, "drain": 6, "greeting": 9}
 ENCODINGS = {"utf-8": 0, "hessian": 1, "json": 2}
-GREETING_STEPS = 16
 FIRST_ERROR = 3  # of a variant's replies: heartbeat, ack, drain, errors, greetings
 FIRST_GREETING = FIRST_ERROR + len(Status)
-REPLIES = FIRST_GREETING + GREETING_STEPS
+REPLIES = FIRST_GREETING + SAYINGS
 
 
 class _Compiler(Framing):
@@ -121,6 +121,12 @@ class _Compiler(Framing):
             self.op("SHL", moved, unsigned, self.value(shift))
             self.op("OR", joined, context, moved)
             context, shift = joined, shift + 8 * width
+        for one in self.meaning.asked:
+            moved, joined, part = self.register(), self.register(), self.register()
+            self.binary(part, Binary("AND", one.value, (1 << one.bits) - 1))
+            self.op("SHL", moved, part, self.value(one.shift))
+            self.op("OR", joined, context, moved)
+            context = joined
         if shift > 32:
             raise DeclarationError(
                 "keep: the fields kept for a reply take 3 bytes at most; a reply repeats more with "
@@ -140,6 +146,11 @@ class _Compiler(Framing):
             self.op("STATUS", self.value(int(Status.UNAVAILABLE)))
             self.here(accepted)
             self.memo = before
+        before, self.memo = self.memo, dict(self.memo)
+        self.look([view for one in m.forms for view in views_of(one)], self.memo)
+        for number, form in enumerate(m.forms):
+            self.op("FORM", self.value(form), i=1 << number)
+        self.memo = before
         end = self.op("JUMP")
         self.here(skip)
         return end
@@ -209,6 +220,8 @@ class _Compiler(Framing):
         headers = self.headers(self.meaning.headers)
         answers = self.headers(self.meaning.answer_headers, answers=True)
         keep, keep_own = self.keep()
+        heard = self.heard()
+        said = about.conversation or Conversation(None, "")
         replies = [
             self._reply(variant[which]) if which in variant else NOWHERE
             for variant in about.replies
@@ -221,7 +234,7 @@ class _Compiler(Framing):
         tree = Tree()
         if about.shapes and not self.meaning.views_of_id():
             tree = shapes(self.nodes, self.meaning, self.left, keeps=not self.reruns)
-        header = struct.Struct("=16I4Q12I32I6I4I12s4x")
+        header = struct.Struct("=16I4Q11I36I6I4I5I12s4x")
         blocks = [
             b"".join(struct.pack("=BBBBi", *insn) for insn in self.insns),
             b"".join(struct.pack("=Q", value % 2**64) for value in self.constants),
@@ -238,9 +251,13 @@ class _Compiler(Framing):
             b"".join(tree.tests),
             b"".join(tree.leaves),
             b"".join(struct.pack("=2I", *one) for one in self.counters.values()),
-            b"".join(struct.pack("=2I", one.form, one.most) for one in self.meaning.parts),
+            b"".join(
+                struct.pack("=2I", one.form, one.most) for one in (*self.meaning.parts, *self.meaning.heard)
+            ),
+            b"".join(struct.pack("=3I", *one) for one in said.places),
+            b"".join(struct.pack("=2I", one.heard, native.SIDES.index(one.who)) for one in said.sayings),
         ]
-        sizes = [8, 8, 8, 8, 16, 16, 32, 8, 16, 20, 4, 4, 32, 128, 8, 8]
+        sizes = [8, 8, 8, 8, 16, 16, 32, 8, 16, 20, 4, 4, 32, 128, 8, 8, 12, 8]
         at = header.size + sum(_padded(len(block)) for block in blocks) + _padded(8 * len(self.literals))
         places = b""
         pool = b""
@@ -259,7 +276,7 @@ class _Compiler(Framing):
             header.size + len(body) + len(pool),
             about.mode,
             self.id_width,
-            0,
+            int(bool(self.meaning.asked) and about.mode == 0),
             self.signature,
             about.reply_max,
             len(self.meaning.variants),
@@ -276,8 +293,7 @@ class _Compiler(Framing):
             tree.root,
             self.statuses,
             tree.tested,
-            len(about.greeting),
-            sum(1 << step for step, who in enumerate(about.greeting) if who == "server"),
+            said.server,
             int(about.pinned),
             named.most if named else 0,
             int(named.fixed) if named else 0,
@@ -291,6 +307,11 @@ class _Compiler(Framing):
             keep,
             keep_own,
             *inside,
+            said.bits("option"),
+            said.bits("goes_with"),
+            int(said.relayed),
+            len(self.meaning.parts),
+            heard,
             tree.packed_lead(),
         )
         return head + body + pool

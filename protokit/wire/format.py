@@ -18,19 +18,21 @@ from protokit import native
 from protokit.errors import DeclarationError, LocalProtocolError, RemoteProtocolError
 from protokit.model import Headers, Status
 from protokit.wire import views
+from protokit.wire.answers import noted
 from protokit.wire.checksums import in_order
 from protokit.wire.codec import Codec, DeclaredCodec
-from protokit.wire.compiler import GREETING_STEPS, compile_image
+from protokit.wire.compiler import compile_image
 from protokit.wire.evaluation import evaluated
 from protokit.wire.explain import Piece, calculate, explain
+from protokit.wire.greeting import Conversation, Greeting
 from protokit.wire.ids import ByteId, named, viewed
 from protokit.wire.laid import check_laid
 from protokit.wire.laid import complete as fill_in
 from protokit.wire.layout import Delimited, Integer, Section, Varint, read, resolve, show, walk
 from protokit.wire.program import Emit, Image, Meaning
 from protokit.wire.readings import unreadable_is_absent
-from protokit.wire.replies import TEXT_MAX, Greeting, Rendering, Replies, can_set, field_path, kept_node
-from protokit.wire.requested import Parts
+from protokit.wire.replies import TEXT_MAX, Rendering, Replies, can_set, field_path, kept_node
+from protokit.wire.requested import FromPeer, Parts
 from protokit.wire.sides import SIDE
 from protokit.wire.unbuilt import unbuilt
 from protokit.wire.vocabulary import UVar, varint
@@ -162,8 +164,7 @@ class WireFormat:
         if len(self.reserved_ids) > 4:
             raise DeclarationError(f"reserved_ids: {len(self.reserved_ids)} were given; there are 4 at most")
         self.greeting = greeting
-        if greeting is not None:
-            self._check_greeting(greeting)
+        self.conversation = Conversation(greeting, mode)
         paths = tuple(field_path(one, "id") for one in ids)
         by_bytes = (
             viewed(self.nodes, bytes_id.view, bytes_id.most, bytes_id.form)
@@ -196,6 +197,7 @@ class WireFormat:
             more=_expression(more, "more"),
             greeting=0 if greeting is None else _expression(greeting.when, "greeting.when"),
             greeting_refused=0 if greeting is None else _expression(greeting.refused, "greeting.refused"),
+            forms=self.conversation.expressions(),
             status=None if status is None else (_expression(status.value, "status"), status),
             app_error=tuple(
                 _expression(one, "app_error")
@@ -217,21 +219,17 @@ class WireFormat:
         )
         for path in self.meaning.keep:
             kept_node(self.nodes, path, "keep")
+        self.meaning = noted(self.nodes, self.meaning, mode)
         # Whatever cannot be compiled is said now: first the format, then its replies.
         compile_image(
             self.nodes, self.meaning, Image(self.name, self._mode, replies=[{} for _ in self.variants])
         )
         self.parts = Parts(self.nodes, replies.answers(self.variants))
         self.meaning.parts = self.parts.all
+        said = (one.values(variant) for one in self.conversation.sayings for variant in self.variants)
+        self.heard = Parts(self.nodes, said, FromPeer)
+        self.meaning.heard = self.heard.all
         self.image(self.name)
-
-    @staticmethod
-    def _check_greeting(greeting: Greeting) -> None:
-        who = [step[0] for step in greeting.steps]
-        if not 1 <= len(who) <= GREETING_STEPS or not set(who) <= {"client", "server"}:
-            raise DeclarationError(
-                f"greeting: {who} was given; 1 to {GREETING_STEPS} steps of 'client' or 'server' are expected"
-            )
 
     @property
     def tells_answers(self) -> bool:
@@ -264,7 +262,7 @@ class WireFormat:
             text_encoding=self.replies.encoding,
             replies=pieces,
             reply_max=longest + TEXT_MAX,
-            greeting=() if self.greeting is None else tuple(who for who, _ in self.greeting.steps),
+            conversation=self.conversation,
             pinned=self.mode == "pinned",
             optional_drain=self.replies.optional_drain,
             shapes=shapes,
@@ -541,8 +539,11 @@ class WireFormat:
         return bytes(sealed)
 
     def _variant_replies(self, variant: dict[str, int]) -> dict[int, list[Emit]]:
-        made = Rendering(self.nodes, self.meaning, self.replies, self.greeting, self.parts, self._unsealed)
-        return made.of(variant)
+        replies, steps = (
+            Rendering(self.nodes, self.meaning, self.replies, self.conversation, parts, self._unsealed)
+            for parts in (self.parts, self.heard)
+        )
+        return {**replies.of(variant), **steps.greeting(variant)}
 
     def __repr__(self) -> str:
         return f"WireFormat({self.name!r})"

@@ -95,7 +95,8 @@ class Framing(Texts):
             self.early |= fields_of(expression)
             self._uses(expression)
         self.used |= self.early
-        self._uses(m.greeting_refused)
+        for expression in (m.greeting_refused, *m.forms):
+            self._uses(expression)
         self.used |= {node.path for node in m.named.counters} if m.named else set()
         self.used |= set(views.sections_of(m.views_of_id()))
         for expression in (m.timeout, *m.outcome()):
@@ -113,8 +114,8 @@ class Framing(Texts):
         self.sized |= sizes_of(expression)
 
     def _kept(self) -> set[FieldPath]:
-        """What is kept of requests, half-read ones too."""
-        return set(views.sections_of([one.view for one in self.meaning.parts]))
+        """What is kept of requests, half-read ones too, and of greetings."""
+        return set(views.sections_of([one.view for one in (*self.meaning.parts, *self.meaning.heard)]))
 
     def _used_by(self, nodes: tuple[Node, ...]) -> None:
         for node in walk(nodes):

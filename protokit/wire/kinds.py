@@ -134,8 +134,10 @@ def _read_by_meaning(m: Meaning) -> Iterator[tuple[str, FieldPath, str]]:
         ("more", m.more),
         ("greeting.when", m.greeting),
         ("greeting.refused", m.greeting_refused),
+        *(("greeting.steps", one) for one in m.forms),
         ("status", 0 if m.status is None else m.status[0]),
         ("timeout", m.timeout),
+        *(("asked", one.value) for one in m.asked),
         *(("app_error", one) for one in m.app_error),
     ]
     texts = [("service", m.service), ("method", m.method), ("version", m.version), ("group", m.group)]
@@ -154,8 +156,9 @@ def _read_by_meaning(m: Meaning) -> Iterator[tuple[str, FieldPath, str]]:
         yield "checksum", checksum.path, WHOLE
         for path in checksum.over or ():
             yield "checksum", path, SECTION
-    yield from (("FromRequest", part.path, WHOLE) for part in m.parts if part.form == INTEGER)
-    texts += [("FromRequest", part.view) for part in m.parts if part.form != INTEGER]
+    kept = [("FromRequest", part) for part in m.parts] + [("FromPeer", part) for part in m.heard]
+    yield from ((what, part.path, WHOLE) for what, part in kept if part.form == INTEGER)
+    texts += [(what, part.view) for what, part in kept if part.form != INTEGER]
     for what, view in texts:
         for path in views.sections_of([] if view is None else [view]):
             yield what, path, SECTION

@@ -16,6 +16,7 @@ import construct
 from construct import expr
 
 from protokit.errors import DeclarationError
+from protokit.wire.known import Asked
 from protokit.wire.sides import Side
 from protokit.wire.vocabulary import Chunks, Until, UVar, varint_size
 
@@ -107,8 +108,15 @@ class Sent:
     """Which side sent the frame, as a number in ``native.SIDES``."""
 
 
-# An expression is an int, a Field, a Size, a Binary, a Not, a Looked or a Sent.
-Expression = int | Field | Size | Binary | Not | Looked | Sent
+@dataclass(frozen=True, eq=False)
+class Known:
+    """What the request says that a frame answers."""
+
+    asked: Asked
+
+
+# An expression is an int, a Field, a Size, a Binary, a Not, a Looked, a Sent or a Known.
+Expression = int | Field | Size | Binary | Not | Looked | Sent | Known
 
 OPERATORS = {
     operator.add: "ADD",
@@ -262,6 +270,8 @@ def resolve(value: Any, scope: FieldPath, at: FieldPath) -> Expression:
         return int(value)
     if isinstance(value, Side):
         return Sent()
+    if isinstance(value, Asked):
+        return Known(value)
     if isinstance(value, expr.BinExpr):
         name = OPERATORS.get(value.op)
         if name is None:
@@ -576,6 +586,15 @@ def readings_of(expression: Expression) -> list[Any]:
     return []
 
 
+def known_of(expression: Expression) -> list[Asked]:
+    """What an expression wants to know of the request."""
+    if isinstance(expression, Known):
+        return [expression.asked]
+    if isinstance(expression, Binary):
+        return known_of(expression.left) + known_of(expression.right)
+    return known_of(expression.operand) if isinstance(expression, Not) else []
+
+
 def written(expression: Expression) -> str:
     """An expression as a person writes it."""
     signs = {"EQ": "==", "NE": "!=", "LT": "<", "LE": "<=", "GT": ">", "GE": ">=", "ADD": "+", "SUB": "-"}
@@ -586,6 +605,8 @@ def written(expression: Expression) -> str:
         return f"the size of {show(expression.path)}"
     if isinstance(expression, Looked):
         return repr(expression.reading)
+    if isinstance(expression, Known):
+        return f"asked({written(resolve(expression.asked.value, (), ('asked',)))})"
     if isinstance(expression, Sent):
         return "side"
     if isinstance(expression, Not):

@@ -16,6 +16,7 @@ from protokit.wire.layout import (
     Expression,
     Field,
     FieldPath,
+    Known,
     Looked,
     Not,
     Sent,
@@ -27,7 +28,9 @@ from protokit.wire.readings import compared_by, views_of
 
 if TYPE_CHECKING:
     from protokit.wire import views
+    from protokit.wire.answers import Noted
     from protokit.wire.checksums import Checksum
+    from protokit.wire.greeting import Conversation
     from protokit.wire.ids import Named
     from protokit.wire.requested import Part
 
@@ -48,6 +51,7 @@ class Meaning:
     drain: Expression = 0
     greeting: Expression = 0
     greeting_refused: Expression = 0
+    forms: tuple[Expression, ...] = ()  # that greetings may be of
     status: tuple[Expression, views.Table] | None = None
     app_error: tuple[Expression, ...] = ()
     timeout: Expression = 0
@@ -61,9 +65,11 @@ class Meaning:
     variants: tuple[dict[FieldPath, int], ...] = ({},)
     keep: tuple[FieldPath, ...] = ()
     parts: tuple[Part, ...] = ()  # kept of a request for its replies
+    heard: tuple[Part, ...] = ()  # kept of a peer's greeting for what is said behind it
     separate: bool = False
     last: Expression = 0
     more: Expression = 0
+    asked: tuple[Noted, ...] = ()  # of a request, for its answers
 
     def views_of_id(self) -> list[views.View]:
         """Where an id stands that is no field."""
@@ -76,7 +82,11 @@ class Meaning:
 
     def kinds(self) -> tuple[Expression, ...]:
         """What says what a frame is."""
-        return (self.greeting, self.drain, self.heartbeat, self.response, self.oneway, self.last, self.more)
+        noted = (one.value for one in self.asked)
+        return (
+            *(self.greeting, self.drain, self.heartbeat, self.response, self.oneway, self.last, self.more),
+            *noted,
+        )
 
     def outcome(self) -> tuple[Expression, ...]:
         """What says how an answer, or a greeting, went."""
@@ -85,12 +95,12 @@ class Meaning:
 
     def looks(self) -> list[views.View]:
         """All views that framing reads: a frame's kind and an answer's outcome stand in them."""
-        read = (*self.kinds(), self.greeting_refused, *self.outcome())
+        read = (*self.kinds(), self.greeting_refused, *self.forms, *self.outcome())
         return [view for one in read for view in views_of(one)]
 
     def compared(self) -> list[bytes]:
         """The texts that views are compared with."""
-        read = (*self.kinds(), self.greeting_refused, *self.outcome(), self.timeout)
+        read = (*self.kinds(), self.greeting_refused, *self.forms, *self.outcome(), self.timeout)
         return compared_by(read)
 
 
@@ -116,7 +126,7 @@ class Image:
     text_encoding: str = "utf-8"
     replies: list[dict[int, list[Emit]]] = field(default_factory=list)
     reply_max: int = 1024
-    greeting: tuple[str, ...] = ()  # who says each step
+    conversation: Conversation | None = None
     pinned: bool = False
     optional_drain: bool = False
     shapes: bool = True  # without them the program reads every frame
@@ -190,6 +200,9 @@ class Program:
             self.load_constant(to, expression)
         elif isinstance(expression, Sent):
             self.op("SIDE", to)
+        elif isinstance(expression, Known):
+            one = next(one for one in self.meaning.asked if one.asked is expression.asked)
+            self.op("ASKED", to, one.shift, i=(1 << one.bits) - 1)
         elif isinstance(expression, Not):
             (operand,) = self.operands_of(expression.operand)
             self.op("NOT", to, operand)

@@ -86,6 +86,11 @@ class Protocol:
         return native.pinned(self.wire.address)
 
     @property
+    def relays_greetings(self) -> bool:
+        """Whether greetings are passed on between a client and the connection that is its own."""
+        return native.relays_greetings(self.wire.address)
+
+    @property
     def drain(self) -> str:
         """When its clients are told to go elsewhere: ``always``, ``asked`` (by ``goaway``) or ``never``."""
         address = self.wire.address

@@ -6,7 +6,7 @@ import copy
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import construct
 
@@ -30,9 +30,12 @@ from protokit.wire.layout import (
     walk,
 )
 from protokit.wire.program import Emit, Meaning
-from protokit.wire.requested import FIXED, INTEGER, FromRequest, Parts
+from protokit.wire.requested import FIXED, INTEGER, FromPeer, FromRequest, Parts
 from protokit.wire.sides import SIDE
 from protokit.wire.vocabulary import UVar
+
+if TYPE_CHECKING:
+    from protokit.wire.greeting import Conversation
 
 TEXT_MAX = 6 * 512
 Nodes = tuple[Node, ...]
@@ -107,28 +110,6 @@ class Replies:
                     yield self.error(status, variant)
 
 
-Values = Callable[[Mapping[str, int]], Mapping[str, Any]]
-
-
-@dataclass(frozen=True)
-class Greeting:
-    """What peers say to each other before requests: log in, or agree on something.
-
-    The proxy is the server towards clients, and takes whatever they say; it is the client towards servers,
-    and says the same to each.
-
-    Attributes:
-        when: an expression: these frames are greetings.
-        steps: what is said, in order, 1 to 16 frames: (``"client"`` or ``"server"``, variant to plain field
-            values).
-        refused: an expression: a greeting that says no.
-    """
-
-    when: Any
-    steps: Sequence[tuple[str, Values]]
-    refused: Any = 0
-
-
 def kept(field: Any) -> Kept:
     """In a reply's values: what the request's field holds: ``kept(this.codec)``."""
     return Kept(field)
@@ -138,7 +119,8 @@ class Rendering:
     """Renders the replies of a format.
 
     Args:
-        nodes, meaning, replies, greeting, parts: of the format.
+        nodes, meaning, replies, conversation: of the format.
+        parts: what replies repeat of their request, or steps of a greeting of the peer's.
         build: the frame of plain values, without its checksums.
     """
 
@@ -147,14 +129,14 @@ class Rendering:
         nodes: Nodes,
         meaning: Meaning,
         replies: Replies,
-        greeting: Greeting | None,
+        conversation: Conversation,
         parts: Parts,
         build: Callable[[Mapping[str, Any]], bytes],
     ) -> None:
         self.nodes = nodes
         self.meaning = meaning
         self.replies = replies
-        self.greeting = greeting
+        self.conversation = conversation
         self.parts = parts
         self.build = build
 
@@ -172,10 +154,14 @@ class Rendering:
                 found[FIRST_ERROR + status] = self._reply(
                     values, variant, f"the error reply of {status.name}"
                 )
-        for step, (who, say) in enumerate(self.greeting.steps if self.greeting else ()):
-            what = f"greeting.steps[{step}]"
-            found[FIRST_GREETING + step] = self._reply(_by(who, say(variant)), variant, what)
         return found
+
+    def greeting(self, variant: dict[str, int]) -> dict[int, list[Emit]]:
+        """What is said in a greeting, in the same way."""
+        return {
+            FIRST_GREETING + number: self._reply(_by(one.who, one.values(variant)), variant, one.what)
+            for number, one in enumerate(self.conversation.sayings)
+        }
 
     def _reply(self, values: dict[str, Any], variant: dict[str, int], what: str) -> list[Emit]:
         """A reply cut into what is fixed and what is filled in.
@@ -193,14 +179,18 @@ class Rendering:
             raise DeclarationError(f"{what}: one section holds the error's text, not {len(said)}")
         growing = [0] if said else []  # the bits of what has no fixed size: the text, and parts
         for one in (one for segments in texts.values() for one in segments if isinstance(one, FromRequest)):
-            if what.startswith(("greeting", "replies.heartbeat")):
-                raise DeclarationError(f"{what}: FromRequest is for replies, and this is none")
+            if what == "replies.heartbeat" or type(one) is not self.parts.mark:
+                peers = isinstance(one, FromPeer)
+                name, where = ("FromPeer", "steps of a greeting") if peers else ("FromRequest", "replies")
+                raise DeclarationError(f"{what}: {name} is for {where}, and this is none")
             if self.parts.of(one).form not in {FIXED, INTEGER}:
                 growing.append(1 + self.parts.number(one))
         if len(set(growing)) < len(growing):
+            name = self.parts.mark.__name__
             raise DeclarationError(
-                f"{what}: the same FromRequest stands in it twice; give one of them another max"
+                f"{what}: the same {name} stands in it twice; give one of them another max"
             )
+        self._check_integers(texts, what)
         self._tell_lengths(plain, growing, texts)
         short = self._rendered(self._fill(plain), 0, what)
         longer = {bit: self._rendered(self._fill(plain, {bit: 1}), 0, what) for bit in growing}
@@ -220,6 +210,17 @@ class Rendering:
             (text,) = (piece for piece in pieces if piece.what == "EMIT_TEXT")
             text.base = self._text_room(plain, what)
         return pieces
+
+    def _check_integers(self, texts: Mapping[FieldPath, list[Segment]], what: str) -> None:
+        """An integer is repeated where one of the same width stands."""
+        widths = {(node.path, node.width) for node in walk(self.nodes) if isinstance(node, Integer)}
+        for path, segments in texts.items():
+            for part in (self.parts.of(one) for one in segments if isinstance(one, FromRequest)):
+                if part.form == INTEGER and (len(segments) > 1 or (path, part.most) not in widths):
+                    raise DeclarationError(
+                        f"{what}: {show(path)} takes an integer of {part.most} bytes from "
+                        f"{self.parts.source}, and is none"
+                    )
 
     def _text_room(self, plain: Mapping[str, Any], what: str) -> int:
         """The most bytes of the error's text with which the frame can be built, whatever its id and parts."""
@@ -352,7 +353,7 @@ class Rendering:
         if a.path in texts:
             delimiter = a.raw[a.content :]
             for one in texts[a.path]:
-                self._segment(pieces, a, one, delimiter, what)
+                self._segment(pieces, a, one, delimiter)
             if a.node is not Integer:  # behind it the id, where that was put there
                 _literal(pieces, self._put_behind(a, texts[a.path], what))
             _literal(pieces, delimiter)
@@ -422,7 +423,7 @@ class Rendering:
             )
         return a.raw[len(given) : a.content]
 
-    def _segment(self, pieces: list[Emit], a: Piece, one: Segment, delimiter: bytes, what: str) -> None:
+    def _segment(self, pieces: list[Emit], a: Piece, one: Segment, delimiter: bytes) -> None:
         """A piece of a section: fixed bytes, the error's text, or something of the request."""
         if isinstance(one, ErrorText):
             _literal(pieces, one.before)
@@ -437,11 +438,6 @@ class Rendering:
             part, number = self.parts.of(one), self.parts.number(one)
             if part.form != INTEGER:
                 pieces.append(Emit("EMIT_PART", delimiter, parts=number))
-            elif a.node is not Integer or a.size != part.most:
-                raise DeclarationError(
-                    f"{what}: {show(a.path)} takes an integer of {part.most} bytes from the request, "
-                    "and is none"
-                )
             else:
                 pieces.append(Emit("EMIT_PART_INT", flags=int(a.little), parts=number))
         else:

@@ -1,8 +1,8 @@
-"""What replies repeat of their request: ``FromRequest``, and the parts that the engine keeps for it."""
+"""What is repeated of a frame: ``FromRequest``, ``FromPeer``, and the parts that are kept for them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -43,7 +43,9 @@ class FromRequest:
 
     def __init__(self, field: Any, *, max: int | None = None, whole: bool = False) -> None:  # noqa: A002  # as of Until
         if max is not None and not 1 <= max <= TEXT_MAX:
-            raise DeclarationError(f"FromRequest: max={max} was given, 1 to {TEXT_MAX} bytes can be kept")
+            raise DeclarationError(
+                f"{type(self).__name__}: max={max} was given, 1 to {TEXT_MAX} bytes can be kept"
+            )
         self.field = field
         self.max = max
         self.whole = whole
@@ -57,6 +59,10 @@ class FromRequest:
     def key(self) -> Any:
         """What is the same of two that mean the same."""
         return (_key(self.view), self.max, self.whole)
+
+
+class FromPeer(FromRequest):
+    """In a step of a greeting: what stands in the greeting that the peer said last; as ``FromRequest``."""
 
 
 @dataclass(frozen=True)
@@ -95,27 +101,37 @@ class Part:
         return 0 if self.form == INTEGER else b"\0" * self.most if self.form == FIXED else b""
 
 
+_WHO = {FromRequest: ("replies repeat", "a request"), FromPeer: ("a greeting repeats", "the peer's")}
+
+
 class Parts:
-    """All that the replies of a format repeat.
+    """All that the replies of a format repeat, or the steps of its greeting.
 
     Args:
         nodes: of the format.
         replies: the values of each.
+        mark: what stands there for it: ``FromRequest`` or ``FromPeer``.
 
     Raises:
         DeclarationError: it is more than can be kept.
     """
 
-    def __init__(self, nodes: tuple[Node, ...], replies: Iterator[Mapping[str, Any]]) -> None:
-        asked = {one.key: one for values in replies for one in _all(values)}
+    def __init__(
+        self,
+        nodes: tuple[Node, ...],
+        replies: Iterable[Mapping[str, Any]],
+        mark: type[FromRequest] = FromRequest,
+    ) -> None:
+        self.mark = mark
+        self.source = "the request" if mark is FromRequest else "the peer"
+        name, (who, whose) = mark.__name__, _WHO[mark]
+        asked = {one.key: one for values in replies for one in _all(values) if type(one) is mark}
         if any(views.computed([one.view]) for one in asked.values()):
             raise DeclarationError(
-                "FromRequest: a text that is made of an integer is not repeated; name the integer itself"
+                f"{name}: a text that is made of an integer is not repeated; name the integer itself"
             )
         if len(asked) > PARTS:
-            raise DeclarationError(
-                f"FromRequest: replies repeat {len(asked)} parts of a request, at most {PARTS} are kept"
-            )
+            raise DeclarationError(f"{name}: {who} {len(asked)} parts of {whose}, at most {PARTS} are kept")
         fixed = {key: _fixed(nodes, one) for key, one in asked.items()}
         taken = sum(
             part.most if part else (one.max or 0) + 1
@@ -125,8 +141,8 @@ class Parts:
         share = min((ROOM - taken) // max(len(open_), 1), TEXT_MAX)
         if share < int(bool(open_)):
             raise DeclarationError(
-                f"FromRequest: the parts that replies repeat take {taken} bytes, of {ROOM} that are kept; "
-                "say how long they may be: FromRequest(this.NAME, max=32)"
+                f"{name}: the parts that {who} take {taken} bytes, of {ROOM} that are kept; "
+                f"say how long they may be: {name}(this.NAME, max=32)"
             )
         self.numbers = {key: number for number, key in enumerate(asked)}
         self.all = tuple(
@@ -161,7 +177,8 @@ def _fixed(nodes: tuple[Node, ...], one: FromRequest) -> Part | None:
     """A part that always has the same size."""
     if not isinstance(one.field, expr.Path):
         return None
-    path = path_of(one.field, (), ("FromRequest",))
+    name = type(one).__name__
+    path = path_of(one.field, (), (name,))
     found = [node for node in walk(nodes) if getattr(node, "path", None) == path]
     integers = {node.width for node in found if isinstance(node, Integer)}
     if len(integers) == 1 and all(isinstance(node, Integer) for node in found):
@@ -173,8 +190,7 @@ def _fixed(nodes: tuple[Node, ...], one: FromRequest) -> Part | None:
             return Part(one.view, FIXED, size)
     if not any(isinstance(node, Section | Delimited | ChunkList) for node in found):
         raise DeclarationError(
-            f"FromRequest: {show(path)} is no field of the format that is an integer of whole bytes or a "
-            "section"
+            f"{name}: {show(path)} is no field of the format that is an integer of whole bytes or a section"
         )
     return None
 

@@ -493,6 +493,8 @@ class _Maker:
         m = self.meaning
         if kind in {"request", "oneway", "response"} and (m.last != 0 or m.more != 0):
             raise _NoShapeError
+        if m.asked and kind in {"request", "oneway"}:
+            raise _NoShapeError
         ids = [state.fields[path] for path in m.id if path in state.fields]
         behind = {*state.behind, *self.sections(state)}
         if m.id and (len(ids) != 1 or not behind.isdisjoint(m.id)):

@@ -14,9 +14,10 @@ from protokit.wire.requested import INTEGER
 from protokit.wire.structures import Inside
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from protokit.wire.layout import Expression, FieldPath, Node
+    from protokit.wire.requested import Part
     from protokit.wire.structures import Structure
 
 ABSENT = 255
@@ -144,16 +145,20 @@ class Texts(Program):
         enough = all(
             part.form != INTEGER and set(views.sections_of([part.view])) <= set(left) for part in parts
         )
-        own = self._keep(after_framing=True) if enough else NOWHERE
-        return self._keep(after_framing=False), own
+        own = self._keep(parts, 0, after_framing=True) if enough else NOWHERE
+        return self._keep(parts, 0), own
 
-    def _keep(self, *, after_framing: bool) -> int:
+    def heard(self) -> int:
+        """The same of a peer's greeting."""
+        parts = self.meaning.heard
+        return self._keep(parts, len(self.meaning.parts)) if parts else NOWHERE
+
+    def _keep(self, parts: Sequence[Part], first: int, *, after_framing: bool = False) -> int:
         start = len(self.insns)
         self.after_framing, self.half_read = after_framing, not after_framing
         memo = self.memo = {}
-        parts = self.meaning.parts
         self.look([part.view for part in parts if part.form != INTEGER], memo)
-        for number, part in enumerate(parts):
+        for number, part in enumerate(parts, first):
             if part.form == INTEGER:
                 self.op("KEEP_INT", self.registers[part.path], i=number)
             else:

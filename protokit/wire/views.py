@@ -18,6 +18,7 @@ from protokit.wire.layout import (
     Expression,
     Field,
     FieldPath,
+    Known,
     Looked,
     Not,
     Sent,
@@ -102,6 +103,8 @@ def calculate(expression: Expression, container: Any) -> int:
         return 0 if value is None else varint_size(value) if expression.varint else len(value)
     if isinstance(expression, Sent):
         return int(container.get(SIDE) or 0)
+    if isinstance(expression, Known):
+        return 0  # what is parsed by itself answers nothing
     if isinstance(expression, Looked):
         return int(expression.reading.get(container))
     if isinstance(expression, Not):

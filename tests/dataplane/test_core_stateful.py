@@ -141,7 +141,7 @@ class Machine(RuleBasedStateMachine):
         if handle:
             self.clients.append(Client(handle))
             self.clients[-1].one_id = len(self.clients) % 2 == 1
-            self.clients[-1].write(self.toy.greet("client"))
+            self.clients[-1].write(self.toy.greet("client", leave=len(self.clients) % 3 == 0))
 
     def live(self, reading: bool = True) -> list[Client]:
         return [c for c in self.clients if c.handle not in self.world.closed and not c.reset]
@@ -287,7 +287,8 @@ class Machine(RuleBasedStateMachine):
             one for one in self.world.upstreams if one not in self.world.opening and one not in self.greeted
         ]
         self.greeted.update(new)
-        self.world.batch(*[("feed", one, self.toy.greet("server", status=refuse)) for one in new])
+        said = [self.toy.greet("server", status=refuse, leave=one % 2 == 0) for one in new]
+        self.world.batch(*[("feed", one, data) for one, data in zip(new, said, strict=True)])
 
     def say(self, handle: int, data: bytes) -> tuple[str, int, bytes]:
         """A server's next bytes, behind what is left of an answer."""
@@ -582,6 +583,10 @@ class Machine(RuleBasedStateMachine):
         ("polite", False),
         ("polite", True),
         ("hosting", False),
+        ("modest", False),
+        ("choosy", False),
+        ("choosy", True),
+        ("long", False),
         ("named", False),
         ("named", True),
     ],

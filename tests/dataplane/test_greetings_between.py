@@ -162,3 +162,68 @@ def test_a_client_that_does_not_read_holds_up_a_server_that_greets(relayed):
         world.feed(up, hello(relayed, b"x" * 500))
     assert up in world.paused
     assert client not in world.closed
+
+
+# Choosy: the client may say 0 and hears 1 then, says 2; the server may ask 3 and is told 4, says 5, in
+# which it repeats the number of what it was told. Which step a frame is stands in it.
+
+HEARD = [
+    # (what a client says, what it hears, whether it is closed)
+    ("02", "15", False),
+    ("2", "5", False),
+    ("0", "1", False),
+    ("00", "1", True),
+    ("22", "5", True),
+    ("20", "5", True),
+    ("1", "", True),
+    ("3", "", True),
+    ("4", "", True),
+    ("024", "15", True),
+    ("9", "", True),
+]
+
+
+@pytest.mark.parametrize(("says", "hears", "closed"), HEARD)
+def test_a_client_says_which_step_it_says(toys, says, hears, closed):
+    toy = toys["choosy"]
+    world = World(table([toy.address]))
+    client = world.client()
+    for step in says:
+        if client not in world.closed:
+            world.feed(client, hello(toy, b"hello " + step.encode()))
+    texts = [b"hello " + (b"2" if step == "5" else step.encode()) for step in hears]
+    assert [text for _, text in said(world, toy, client)] == texts
+    assert (client in world.closed) == closed
+
+
+ASKED = [
+    # (what a server says, what it hears besides 0 and 2, what becomes of it)
+    ("15", "", "open"),
+    ("135", "4", "open"),
+    ("5", "", "lost"),  # 1 was asked for
+    ("133", "4", "lost"),
+    ("11", "", "lost"),
+    ("12", "", "lost"),
+    ("14", "", "lost"),
+    ("13", "4", "waits"),
+    ("1", "", "waits"),
+]
+
+
+@pytest.mark.parametrize(("says", "hears", "becomes"), ASKED)
+def test_a_server_says_which_step_it_says(toys, says, hears, becomes):
+    toy = toys["choosy"]
+    world = World(table([toy.address], connect_ms=400))
+    client = world.client()
+    world.feed(client, hello(toy, b"hello 2") + toy.request(5))
+    up = world.only_upstream()
+    for step in says:
+        if up not in world.closed:
+            world.feed(up, hello(toy, b"hello " + step.encode()))
+    texts = [b"hello " + step.encode() for step in "0" + ("2" if says[0] == "1" else "") + hears]
+    frames = said(world, toy, up)
+    assert [text for kind, text in frames if kind == toy.GREETING] == texts
+    assert [kind for kind, _ in frames if kind != toy.GREETING] == [toy.REQUEST] * (becomes == "open")
+    assert (up in world.closed) == (becomes == "lost")
+    world.wait(450)
+    assert (up in world.closed) == (becomes != "open")

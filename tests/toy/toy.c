@@ -138,6 +138,23 @@ static int greeting(const pk_codec *c, uint32_t step, uint32_t context, const ui
   return build(c, PK_KIND_GREETING, 0, 0, text, 7, out, cap);
 }
 
+/* Where its text says which step it is; what a server asks it is told only by its frame. */
+static int greeting_step(const pk_codec *c, uint32_t step, const uint8_t *data, const pk_frame *f) {
+  const uint8_t *text = data + f->body;
+  if (f->size != f->body + 7) return PK_ERR_FORMAT;
+  uint32_t said = (uint32_t)(text[6] - '0');
+  if (said < step || said >= c->greeting_steps) return PK_ERR_FORMAT;
+  return (c->greeting_server >> said & 1) == (c->greeting_server >> step & 1) ? (int)said : PK_ERR_FORMAT;
+}
+
+/* As a server it asks nothing by step 3. Its last step says what the peer said last. */
+static int choosy_greeting(const pk_codec *c, uint32_t step, uint32_t context, const uint8_t *said, const pk_frame *f,
+                           uint8_t *out, size_t cap) {
+  int size = step == 3 ? 0 : greeting(c, step, context, said, f, out, cap);
+  if (step == 5 && size > 0 && said != NULL) out[size - 1] = said[f->body + 6];
+  return size;
+}
+
 #define TOY(variable, label, how, bytes, first, ...)                                             \
   static const pk_codec variable = {                                                             \
       .user = &first, .abi = PK_CODEC_ABI, .name = label, .mode = how, .id_bytes = bytes,        \
@@ -166,11 +183,14 @@ TOY(modest, "modest", PK_MODE_MULTIPLEXED, 8, usual, WHOLE, .greeting = greeting
 TOY(long_winded, "long", PK_MODE_MULTIPLEXED, 8, usual, WHOLE, .greeting = greeting, .greeting_steps = 16,
     .greeting_server = 0xaaaa);
 TOY(relayed, "relayed", PK_MODE_MULTIPLEXED, 8, usual, WHOLE, .pinned = 1, .greeting_relayed = 1);
+TOY(choosy, "choosy", PK_MODE_MULTIPLEXED, 8, usual, WHOLE, .greeting = choosy_greeting, .greeting_steps = 6,
+    .greeting_server = 2 | 8 | 32, .greeting_optional = 1 | 8, .greeting_with = 2 | 16,
+    .greeting_step = greeting_step); /* (hello, hello back), hello, (a question, its answer), hello back */
 TOY(shy, "shy", PK_MODE_MULTIPLEXED, 8, usual, OLDER, .optional_drain = 1, .greeting_relayed = 1);
 
 uintptr_t toy_codec(int which);
 uintptr_t toy_codec(int which) {
   const pk_codec *all[] = {&wide, &narrow, &ordered, &pingpong, &other, &polite, &hosting, &own, &named,
-                           &shy, &brief, &modest, &long_winded, &relayed};
+                           &shy, &brief, &modest, &long_winded, &relayed, &choosy};
   return (uintptr_t)all[which];
 }

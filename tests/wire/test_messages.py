@@ -23,7 +23,19 @@ from construct import (
 
 from protokit import WireFormat
 from protokit.errors import DeclarationError, LocalProtocolError
-from protokit.wire import ErrorText, Greeting, Replies, Until, UVar, byte_id, size_
+from protokit.wire import (
+    ErrorText,
+    FromPeer,
+    FromRequest,
+    Greeting,
+    Replies,
+    Turn,
+    Until,
+    UVar,
+    byte_id,
+    optional,
+    size_,
+)
 
 BODY = ["kind" / Int8ub, "id" / Int32ub, "body" / Prefixed(Int16ub, GreedyBytes)]
 COUNTED = [
@@ -42,6 +54,19 @@ def declared(*fields, values=None, **meaning):
 
 
 NAMED = {"id": byte_id(this.id, max=8)}
+
+
+def say(variant):
+    return {"kind": 3, "body": b""}
+
+
+HELLO = ("client", say)
+
+
+def greeted(*steps):
+    return declared(*BODY, greeting=Greeting(when=this.kind == 3, steps=steps))
+
+
 WRONG = {
     # what is declared: (how, what is said)
     "an array of structs": (
@@ -170,6 +195,86 @@ WRONG = {
     "a greeting of nobody": (
         lambda: declared(*BODY, greeting=Greeting(when=this.kind == 3, steps=[("proxy", lambda _: {})])),
         "greeting: ['proxy'] was given; 1 to 16 steps of 'client' or 'server' are expected",
+    ),
+    "a greeting without steps": (
+        greeted,
+        "greeting: [] was given; 1 to 16 steps of 'client' or 'server' are expected",
+    ),
+    "a step that is a word": (
+        lambda: greeted("client"),
+        "greeting.steps: 'client' is none; write ('client', lambda variant: {...}), Turn(...), or optional(",
+    ),
+    "a step with values and no lambda": (
+        lambda: greeted(("client", {"kind": 3})),
+        "greeting.steps[0]: {'kind': 3} was given; write lambda variant: {...}, or of several forms [(",
+    ),
+    "a step that the proxy cannot say": (
+        lambda: greeted(Turn("client", None, when=this.kind == 3)),
+        "greeting.steps[0]: the proxy has to say this step to somebody; give its values, or write optional(",
+    ),
+    "a step of several forms without the last": (
+        lambda: greeted(HELLO, Turn("server", [(this.kind == 3, say), (this.kind == 4, say)])),
+        "greeting.steps[1]: of several forms the last one, and no other, has True for its condition",
+    ),
+    "an optional() in another": (
+        lambda: greeted(optional(*optional(HELLO))),
+        "greeting: optional() takes the steps that are left out together, and no other optional()",
+    ),
+    "a server's step that nothing tells": (
+        lambda: greeted(optional(("server", say)), ("server", say)),
+        "greeting.steps[0]: a server's step that may be left out is known by its frame: Turn('server',",
+    ),
+    "a server's last step that it may leave out": (
+        lambda: greeted(HELLO, optional(Turn("server", say, when=this.kind == 3))),
+        "greeting.steps[1]: nothing tells that a server leaves out its last step; one that it always",
+    ),
+    "a condition of a step over a section": (
+        lambda: greeted(Turn("client", say, when=this.body == 1)),
+        "greeting.steps: this.body is a section of bytes, and only integers are computed with",
+    ),
+    "a condition of a step over nothing": (
+        lambda: greeted(HELLO, Turn("server", [(this.none == 1, say), (True, say)])),
+        "greeting.steps: none is no integer field of the format",
+    ),
+    "a greeting that is relayed and said": (
+        lambda: declared(
+            *BODY, mode="pinned", greeting=Greeting(when=this.kind == 3, steps=[HELLO], relayed=True)
+        ),
+        "which needs mode='pinned' (here it is 'pinned') and no steps (here are 1)",
+    ),
+    "a greeting that is relayed on shared connections": (
+        lambda: declared(*BODY, greeting=Greeting(when=this.kind == 3, relayed=True)),
+        "which needs mode='pinned' (here it is 'multiplexed') and no steps (here are 0)",
+    ),
+    "too many forms": (
+        lambda: greeted(*[Turn("client", [(this.kind == n, say), (True, say)]) for n in range(16)], HELLO),
+        "1 to 16 steps",
+    ),
+    "too many conditions": (
+        lambda: greeted(Turn("client", [*((this.kind == n, say) for n in range(32)), (True, say)])),
+        "greeting: its steps have 33 forms and 32 conditions, at most 32 and 31 are possible",
+    ),
+    "a peer's field in a reply": (
+        lambda: declared(*BODY, values={"kind": 2, "body": FromPeer(this.body)}),
+        "the error reply of NO_SERVICE: FromPeer is for steps of a greeting, and this is none",
+    ),
+    "a request's field in a greeting": (
+        lambda: greeted(("client", lambda _: {"kind": 3, "body": FromRequest(this.body)})),
+        "greeting.steps[0]: FromRequest is for replies, and this is none",
+    ),
+    "a peer's field that there is not": (
+        lambda: greeted(("client", lambda _: {"kind": 3, "body": FromPeer(this.none)})),
+        "FromPeer: none is no field of the format that is an integer of whole bytes or a section",
+    ),
+    "a peer's integer where a section stands": (
+        lambda: greeted(("client", lambda _: {"kind": 3, "body": FromPeer(this.id)})),
+        "greeting.steps[0]: body takes an integer of 4 bytes from the peer, and is none",
+    ),
+    "too much of a peer's": (
+        lambda: greeted(
+            ("client", lambda _: {"kind": 3, "body": [FromPeer(this.body, max=n) for n in (255, 254)]})
+        ),
+        "FromPeer: the parts that a greeting repeats take 511 bytes, of 256 that are kept",
     ),
 }
 

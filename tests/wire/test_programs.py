@@ -325,9 +325,15 @@ def test_what_is_accepted_of_random_programs_runs(name, data):
 # Where in the header a number stands: program.h.
 HEADER = {"magic": 0, "size": 4, "id_bytes": 12, "reply_max": 24, "variants": 28, "reserved_count": 60}
 HEADER |= {"frame": 32, "meaning": 36, "destination": 44, "headers": 48, "name": 96, "root": 100}
-HEADER |= {"status": 104, "tested": 108, "greeting_steps": 112, "id_max": 124, "id_delimiter": 136}
-HEADER |= {"instructions": RANGES + 4, "app_map": 272, "app_text": 276, "answers": 280}
-HEADER |= {"keep": 288, "keep_own": 292}
+HEADER |= {"status": 104, "tested": 108, "id_max": 120, "id_delimiter": 132}
+HEADER |= {
+    "instructions": RANGES + 4,
+    "greetings": RANGES + 132,
+    "app_map": 284,
+    "app_text": 288,
+    "answers": 292,
+}
+HEADER |= {"keep": 300, "keep_own": 304, "asked": 336, "heard": 340}
 AWAY = 1 << 20
 SHAPE = "a shape is wrong"
 # Which number of which format becomes what, and why that is refused. Of a table: (its name, item, byte in the
@@ -335,7 +341,7 @@ SHAPE = "a shape is wrong"
 WRONG_NUMBERS = {
     "no program": ("small", "magic", 7, "it is no program"),
     "of another size": ("small", "size", 8, "it is no program"),
-    "more greetings than there can be": ("small", "greeting_steps", 17, "its header is wrong"),
+    "more greetings than there can be": ("small", "greetings", 17, "its header is wrong"),
     "more reserved ids than there can be": ("small", "reserved_count", 5, "its header is wrong"),
     "a wide id": ("small", "id_bytes", 9, "its header is wrong"),
     "a name of none": ("small", "name", AWAY, "its header is wrong"),

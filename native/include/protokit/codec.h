@@ -254,8 +254,8 @@ struct pk_codec {
   uint32_t greeting_steps, greeting_server;
 
   /* Build a step. `context` is that of the last frame received on the connection, or else the upstream
-   * key; `said` the peer's last greeting, whole, and `f` what it is: NULL where there was none. NULL where
-   * there are no steps. */
+   * key; `said` the peer's last greeting, whole, and `f` what it is: NULL where there was none. 0: the step is left out,
+   * and what goes with it. NULL where there are no steps. */
   int (*greeting)(const pk_codec *, uint32_t step, uint32_t context, const uint8_t *said, const pk_frame *f,
                   uint8_t *out, size_t cap);
 
@@ -303,12 +303,20 @@ struct pk_codec {
    * read. NULL: arguments cannot be read. */
   int (*argument)(const pk_codec *, const uint8_t *data, const pk_frame *, uint32_t index, pk_value *out);
 
-  /* Bit n: a client may leave step n of the greeting out, which is its own: whoever asks instead has done so. */
+  /* Bit n: who says step n of the greeting may leave it out. A client that asks instead has done so; what a server
+   * leaves out is told by the step that it says instead (greeting_step). */
   uint32_t greeting_optional;
 
   /* 1: PK_KIND_GREETING frames are not the engine's to say, but passed on as they are between a client and its own
    * connection, as many as there are. Only where `pinned` is 1; there are no greeting_steps then. */
   uint32_t greeting_relayed;
+
+  /* Bit n: step n goes with the one in front of it, which may be left out: then this one is, too. */
+  uint32_t greeting_with;
+
+  /* Which step the peer's greeting is: `step`, whose turn it is, or a later one of that side's: those between are left
+   * out. PK_ERR_*: it is none of them. NULL: it is `step`. */
+  int (*greeting_step)(const pk_codec *, uint32_t step, const uint8_t *data, const pk_frame *);
 };
 
 #define PK_STATE_MAX 4096u

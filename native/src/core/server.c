@@ -161,14 +161,18 @@ static void last(pk_core *core, pk_conn *c) {
 
 static void server_frame(pk_core *core, pk_conn *c, const uint8_t *data, pk_frame *f) {
   /* Whoever greets says so little that he may be silent behind it. */
-  if (f->kind != PK_KIND_GREETING && pk_health_heard(&c->endpoint->health, core->now))
+  if (f->kind != PK_KIND_GREETING && c->state != PK_CONN_GREETING && pk_health_heard(&c->endpoint->health, core->now))
     pk_endpoint_tell(core, c->endpoint, PK_WELL, 0);
   switch (f->kind) {
     case PK_KIND_PIECE:
       if (c->partial_count > 0 && pk_pieces_next(core, c, data, f)) break;
       __attribute__((fallthrough));
     case PK_KIND_RESPONSE:
-      response(core, c, data, f);
+      if (c->state == PK_CONN_GREETING && f->kind == PK_KIND_RESPONSE) {
+        pk_greeting_frame(core, c, data, f);
+      } else {
+        response(core, c, data, f);
+      }
       break;
     case PK_KIND_REQUEST:
     case PK_KIND_ONEWAY:

@@ -3,6 +3,22 @@
 
 #include "wire/ident.h"
 
+/* Steps of a greeting that may be left out. What a server leaves out is told by a later step that it has to say. */
+static const char *bad_options(const pk_codec *c) {
+  uint32_t all = (1u << c->greeting_steps) - 1, optional = PK_CODEC_HAS(c, greeting_optional) ? c->greeting_optional : 0;
+  uint32_t with = PK_CODEC_HAS(c, greeting_with) ? c->greeting_with : 0, told = 0;
+  if ((optional | with) & ~all) return "its greeting_optional or greeting_with names a step that there is not";
+  if (with & ~((optional | with) << 1)) return "its greeting_with names a step behind one that is never left out";
+  if (with & optional) return "its greeting_with names a step that may be left out alone";
+  for (uint32_t step = c->greeting_steps; step-- > 0;) {
+    uint32_t bit = 1u << step;
+    if (!(c->greeting_server & bit)) continue;
+    if (!((optional | with) & bit)) told = PK_CODEC_HAS(c, greeting_step) && c->greeting_step != NULL;
+    if ((optional & bit) && !told) return "its greeting_optional names a step of the server's, and nothing tells that it was left out";
+  }
+  return NULL;
+}
+
 const char *pk_codec_check(uintptr_t address) {
   const pk_codec *c = (const pk_codec *)address;
   if (c == NULL) return "its address is 0";
@@ -18,8 +34,8 @@ const char *pk_codec_check(uintptr_t address) {
     return "a function is missing";
   if (c->greeting_steps > PK_GREETING_STEPS || (c->greeting == NULL) != (c->greeting_steps == 0))
     return "its greeting has more than 16 steps, or none to build";
-  uint32_t clients = ((1u << c->greeting_steps) - 1) & ~c->greeting_server;
-  if (PK_CODEC_HAS(c, greeting_optional) && (c->greeting_optional & ~clients)) return "its greeting_optional names a step that is no client's";
+  const char *why = bad_options(c);
+  if (why != NULL) return why;
   if (PK_CODEC_HAS(c, greeting_relayed) && c->greeting_relayed && (!c->pinned || c->greeting_steps > 0))
     return "greetings are relayed where it is pinned and has no steps of its own";
   if (pk_id_max(c) > PK_ID_MAX) return "its ids are longer than 64 bytes";

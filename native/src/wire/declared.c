@@ -17,7 +17,7 @@ static int probe(const pk_codec *codec, const uint8_t *data, size_t size) {
 
 /* The registers of a frame. */
 static int rerun(const declared *d, machine *m, const uint8_t *data, const pk_frame *f) {
-  pk_frame again = {.from = f->from};
+  pk_frame again = {.from = f->from, .asked = f->asked};
   return pk_declared_frame_as(d, m, data, f->size, f->size, UNVERIFIED, &again);
 }
 
@@ -122,11 +122,38 @@ static int error(const pk_codec *codec, const pk_reply *r, uint8_t *out, size_t 
   return pk_declared_reply(declared_of(codec), r->context & 0xff, PK_REPLY_ERROR + r->status, r, out, cap);
 }
 
+/* Where answers come in order framing knew it already. */
+static int answer(const pk_codec *codec, const uint8_t *data, pk_frame *f, const pk_reply *asked) {
+  pk_frame again = {.from = f->from, .asked = asked->context};
+  machine m;
+  int result = pk_declared_frame_as(declared_of(codec), &m, data, f->size, f->size, UNVERIFIED, &again);
+  f->status = again.status;
+  f->says = again.says;
+  return result == PK_MORE ? PK_ERR_FORMAT : result;
+}
+
 static int greeting(const pk_codec *codec, uint32_t step, uint32_t context, const uint8_t *said, const pk_frame *f,
                     uint8_t *out, size_t cap) {
-  (void)said, (void)f;
-  const pk_reply r = {.context = context};
-  return pk_declared_reply(declared_of(codec), context & 0xff, PK_REPLY_GREETING + step, &r, out, cap);
+  const declared *d = declared_of(codec);
+  const pk_program_greeting *g = &d->greetings[step];
+  uint32_t forms = said != NULL && f->kind == PK_KIND_GREETING ? f->own[FORMS] : 0, which = g->first;
+  uint8_t kept[PK_KEEP_MAX];
+  pk_reply r = {.context = context};
+  if (said != NULL) r.kept = (pk_slice){kept, (uint32_t)pk_declared_heard(d, said, f, kept, sizeof kept)};
+  while (which < g->first + g->count && d->sayings[which].heard != 0 && !(d->sayings[which].heard & forms)) which++;
+  if (which == g->first + g->count) return 0; /* there is nothing that it could say */
+  return pk_declared_reply(d, context & 0xff, PK_REPLY_GREETING + which, &r, out, cap);
+}
+
+static int greeting_step(const pk_codec *codec, uint32_t step, const uint8_t *data, const pk_frame *f) {
+  const declared *d = declared_of(codec);
+  uint32_t side = codec->greeting_server >> step & 1;
+  (void)data;
+  for (; step < codec->greeting_steps; step++) {
+    uint32_t heard = d->greetings[step].heard;
+    if ((codec->greeting_server >> step & 1) == side && (heard == 0 || (heard & f->own[FORMS]))) return (int)step;
+  }
+  return PK_ERR_FORMAT;
 }
 
 /* Loading. */
@@ -168,6 +195,8 @@ static declared *loaded(const void *image, size_t size) {
                   .shapes = (const void *)(copy + p->shapes.at),
                   .counters = (const void *)(copy + p->counters.at),
                   .parts = (const void *)(copy + p->parts.at),
+                  .greetings = (const void *)(copy + p->greetings.at),
+                  .sayings = (const void *)(copy + p->sayings.at),
                   .quick = quick,
                   .quick_keys = keys,
                   .quick_maps = maps,
@@ -245,9 +274,13 @@ const pk_codec *pk_declared_new(const void *image, size_t size, const char **why
                         .heartbeat_ack = heartbeat_ack,
                         .drain = drain,
                         .error = error,
-                        .greeting_steps = p->greeting_steps,
+                        .greeting_steps = p->greetings.count,
                         .greeting_server = p->greeting_server,
-                        .greeting = p->greeting_steps > 0 ? greeting : NULL,
+                        .greeting_optional = p->greeting_optional,
+                        .greeting_with = p->greeting_with,
+                        .greeting_relayed = p->greeting_relayed,
+                        .greeting = p->greetings.count > 0 ? greeting : NULL,
+                        .greeting_step = p->greetings.count > 0 ? greeting_step : NULL,
                         .pinned = p->pinned,
                         .id_max = p->id_max,
                         .id_fixed = p->id_fixed,
@@ -255,8 +288,9 @@ const pk_codec *pk_declared_new(const void *image, size_t size, const char **why
                         .splice_id = pk_declared_splice_id,
                         .optional_drain = p->optional_drain,
                         .header = header,
-                        .keep_max = pk_declared_keep_max(d),
-                        .keep = p->parts.count > 0 ? pk_declared_keep : NULL};
+                        .answer = p->judges ? answer : NULL,
+                        .keep_max = pk_declared_keep_max(d, asked_parts(d)),
+                        .keep = p->asked > 0 ? pk_declared_keep : NULL};
   memcpy(d->codec.reserved_ids, p->reserved, sizeof p->reserved);
   *why = pk_codec_check((uintptr_t)&d->codec);
   if (*why == NULL) {

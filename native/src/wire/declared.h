@@ -15,6 +15,7 @@
 #include "wire/steps/path.h"
 
 enum { HAS_CHECKSUM = 1, SEALED_AT_END = 2, LITTLE_ID = 4 }; /* pk_frame.flags */
+enum { FORMS = 1 }; /* of pk_frame.own, where a greeting's forms are */
 
 typedef struct quick_place {
   pk_program_place place;
@@ -74,6 +75,8 @@ typedef struct declared {
   const pk_program_shape *shapes;
   const pk_program_counter *counters;
   const pk_program_part *parts;
+  const pk_program_greeting *greetings;
+  const pk_program_saying *sayings;
   pk_slice *literals;
   quick_shape *quick;
   quick_map *quick_maps;
@@ -215,10 +218,21 @@ void pk_declared_seal(const declared *d, uint8_t *data, uint32_t size, uint8_t f
 /* Build a reply (PK_REPLY_*) of a variant. Its size, 0 where the variant has none, or PK_ERR_SPACE. */
 int pk_declared_reply(const declared *d, uint32_t variant, uint32_t which, const pk_reply *r, uint8_t *out, size_t cap);
 
-/* Bytes that what is kept of a request takes at most. */
-uint32_t pk_declared_keep_max(const declared *d);
+/* Parts in a row: those of requests, or of greetings. */
+typedef struct part_range {
+  uint32_t first, count;
+} part_range;
 
-/* pk_codec.keep. */
+static inline part_range asked_parts(const declared *d) { return (part_range){0, d->program->asked}; }
+static inline part_range heard_parts(const declared *d) {
+  return (part_range){d->program->asked, d->program->parts.count - d->program->asked};
+}
+
+/* Bytes that they take at most. */
+uint32_t pk_declared_keep_max(const declared *d, part_range parts);
+
+/* What is kept of a peer's greeting; and pk_codec.keep. */
+int pk_declared_heard(const declared *d, const uint8_t *data, const pk_frame *f, uint8_t *out, size_t cap);
 int pk_declared_keep(const pk_codec *codec, const uint8_t *data, size_t size, const pk_frame *f, uint8_t *out, size_t cap);
 
 const char *pk_declared_bad_replies(const declared *d);

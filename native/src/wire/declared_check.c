@@ -77,6 +77,7 @@ static const char *bad_operands(const declared *d, uint32_t pc) {
     case PK_I_CHOOSE: return all_literals(d, (uint32_t)n->i) ? NULL : "its table holds what is no literal";
     case PK_I_SUM: return (n->c & 15) < 1 || (n->c & 15) > 8 ? "its integers' width is out of range" : NULL;
     case PK_I_BITS: return n->c > 63 ? "its shift is out of range" : NULL;
+    case PK_I_ASKED: return n->b > 31 ? "its shift is out of range" : NULL;
     case PK_I_KIND: return n->i < PK_KIND_REQUEST ? "no frame is of that kind" : NULL;
     case PK_I_SAVE: case PK_I_OWN: return n->i & 1 ? "its index is out of range" : NULL;
     case PK_I_KEEP: return d->parts[n->i].form == PK_PART_INTEGER ? "the part is an integer" : NULL;
@@ -193,7 +194,8 @@ const char *pk_declared_bad_indexes(const declared *d) {
   if (p->headers != PK_NOWHERE && p->headers >= p->insns.count) return "an entry is out of range";
   if (p->answers != PK_NOWHERE && p->answers >= p->insns.count) return "an entry is out of range";
   if (p->keep_own != PK_NOWHERE && p->keep_own >= p->insns.count) return "an entry is out of range";
-  if (p->parts.count > 0 && p->keep >= p->insns.count) return "an entry is out of range";
+  if (p->asked > 0 && p->keep >= p->insns.count) return "an entry is out of range";
+  if (p->asked < p->parts.count && p->heard >= p->insns.count) return "an entry is out of range";
   for (uint32_t i = 0; i < p->replies.count; i++)
     if (d->replies[i] != PK_NOWHERE && d->replies[i] >= p->insns.count) return "a reply is out of range";
   if (p->variants == 0 || p->variants > 255 || p->replies.count != p->variants * PK_REPLIES)
@@ -240,11 +242,18 @@ const char *pk_declared_bad_indexes(const declared *d) {
     if (c->at > 255 || (c->form & 15) > 8 || ((c->form & 15) == 0 && (c->form != 0 || p->counters.count > 1)))
       return "a counter of the id is out of range";
   }
-  if (p->parts.count > PK_PARTS) return "more is kept of a request than there is room for";
+  if (p->asked > p->parts.count || p->asked > PK_PARTS || p->parts.count - p->asked > PK_PARTS)
+    return "more is kept of a request than there is room for";
   for (uint32_t i = 0; i < p->parts.count; i++)
     if (d->parts[i].form > PK_PART_INTEGER || d->parts[i].most > (d->parts[i].form == PK_PART_INTEGER ? 8 : 255))
       return "a part that is kept is out of range";
-  if (pk_declared_keep_max(d) > PK_KEEP_MAX) return "more is kept of a request than there is room for";
+  if (pk_declared_keep_max(d, asked_parts(d)) > PK_KEEP_MAX || pk_declared_keep_max(d, heard_parts(d)) > PK_KEEP_MAX)
+    return "more is kept of a request than there is room for";
+  for (uint32_t i = 0; i < p->greetings.count; i++)
+    if (d->greetings[i].first > p->sayings.count || d->greetings[i].count > p->sayings.count - d->greetings[i].first)
+      return "what is said in a greeting is out of range";
+  for (uint32_t i = 0; i < p->sayings.count; i++)
+    if (d->sayings[i].from != PK_FROM_CLIENT && d->sayings[i].from != PK_FROM_SERVER) return "a greeting is said by nobody";
   if (p->id_max > PK_ID_MAX || (p->id_delimiter != PK_NOWHERE && p->id_delimiter >= p->literals.count))
     return "the id is out of range";
   if (p->id_inside > PK_ID_IN_MSGPACK || (p->id_inside == PK_ID_IN_PAIRS && bad_width(p->id_value)) ||
@@ -259,7 +268,7 @@ const char *pk_declared_bad_indexes(const declared *d) {
 
 const char *pk_declared_bad_image(const pk_program *p, size_t size) {
   if (size < sizeof *p || p->magic != PK_PROGRAM_MAGIC || p->size != size) return "it is no program";
-  if (p->greeting_steps > PK_GREETING_STEPS || p->reserved_count > 4 || p->id_bytes > 8 || p->name >= p->literals.count) return "its header is wrong";
+  if (p->greetings.count > PK_GREETING_STEPS || p->sayings.count > PK_SAYINGS || p->reserved_count > 4 || p->id_bytes > 8 || p->name >= p->literals.count) return "its header is wrong";
   if (!in_image(p, p->insns, sizeof(pk_insn)) || !in_image(p, p->constants, 8) ||
       !in_image(p, p->literals, sizeof(pk_program_literal)) ||
       !in_image(p, p->delimiters, sizeof(pk_program_delimiter)) ||
@@ -270,7 +279,8 @@ const char *pk_declared_bad_image(const pk_program *p, size_t size) {
       !in_image(p, p->checksums, sizeof(pk_program_checksum)) || !in_image(p, p->operands, 4) ||
       !in_image(p, p->replies, 4) || !in_image(p, p->tests, sizeof(pk_program_test)) ||
       !in_image(p, p->shapes, sizeof(pk_program_shape)) ||
-      !in_image(p, p->counters, sizeof(pk_program_counter)) || !in_image(p, p->parts, sizeof(pk_program_part)))
+      !in_image(p, p->counters, sizeof(pk_program_counter)) || !in_image(p, p->parts, sizeof(pk_program_part)) ||
+      !in_image(p, p->greetings, sizeof(pk_program_greeting)) || !in_image(p, p->sayings, sizeof(pk_program_saying)))
     return "an array is outside of the image";
   return bad_literal(p);
 }

@@ -1,11 +1,19 @@
 /* declared_keep.c: what is kept of a request for its replies: parts of it, one behind the other (pk_program_part). */
 #include "wire/declared.h"
 
-uint32_t pk_declared_keep_max(const declared *d) {
+uint32_t pk_declared_keep_max(const declared *d, part_range parts) {
   uint32_t most = 0;
-  for (uint32_t i = 0; i < d->program->parts.count; i++)
+  for (uint32_t i = parts.first; i < parts.first + parts.count; i++)
     most += d->parts[i].most + (d->parts[i].form <= PK_PART_WHOLE);
   return most;
+}
+
+static int found(const declared *d, uint32_t pc, machine *m, const uint8_t *data, const pk_frame *f, uint8_t *out, size_t cap) {
+  m->stepped = 0;
+  m->kept = out;
+  m->kept_end = out + cap;
+  pk_declared_texts(d, &pc, m, data, f, NULL, NULL);
+  return (int)(m->kept - out);
 }
 
 /* What framing left for later is enough. */
@@ -28,9 +36,12 @@ int pk_declared_keep(const pk_codec *codec, const uint8_t *data, size_t size, co
     pc = d->program->keep;
     there.size = (uint32_t)size;
   }
-  m.stepped = 0;
-  m.kept = out;
-  m.kept_end = out + cap;
-  pk_declared_texts(d, &pc, &m, data, &there, NULL, NULL);
-  return (int)(m.kept - out);
+  return found(d, pc, &m, data, &there, out, cap);
+}
+
+int pk_declared_heard(const declared *d, const uint8_t *data, const pk_frame *f, uint8_t *out, size_t cap) {
+  pk_frame again = {.from = f->from};
+  machine m;
+  if (heard_parts(d).count == 0 || pk_declared_frame_as(d, &m, data, f->size, f->size, UNVERIFIED, &again) != PK_OK) return 0;
+  return found(d, d->program->heard, &m, data, f, out, cap);
 }

@@ -52,11 +52,11 @@ static void without(uint8_t *data, uint32_t size, pk_slice delimiter) {
 }
 
 /* The parts that were kept; what there is none of is empty, or zeros. Of the request's bytes nothing is believed. */
-static void unpack(const declared *d, pk_slice kept, pk_slice *parts) {
+static void unpack(const declared *d, part_range of, pk_slice kept, pk_slice *parts) {
   static const uint8_t zeros[PK_KEEP_MAX];
   uint32_t at = 0;
-  for (uint32_t i = 0; i < d->program->parts.count; i++) {
-    const pk_program_part *p = &d->parts[i];
+  for (uint32_t i = 0; i < of.count; i++) {
+    const pk_program_part *p = &d->parts[of.first + i];
     uint32_t counted = p->form <= PK_PART_WHOLE, size = counted ? 0 : p->most;
     parts[i] = (pk_slice){zeros, size};
     if (kept.data == NULL || kept.size - at < counted) continue;
@@ -100,10 +100,14 @@ static uint64_t counted(uint64_t text_size, const pk_slice *parts, const pk_insn
   return size;
 }
 
+/* What it may repeat. */
+static part_range parts_of(const declared *d, uint32_t which) {
+  return which >= PK_REPLY_GREETING ? heard_parts(d) : asked_parts(d);
+}
+
 /* Which side says it. */
 static uint8_t said_by(const declared *d, uint32_t which) {
-  if (which >= PK_REPLY_GREETING)
-    return d->program->greeting_server >> (which - PK_REPLY_GREETING) & 1 ? PK_FROM_SERVER : PK_FROM_CLIENT;
+  if (which >= PK_REPLY_GREETING) return (uint8_t)d->sayings[which - PK_REPLY_GREETING].from;
   return which == PK_REPLY_HEARTBEAT ? PK_FROM_CLIENT : PK_FROM_SERVER;
 }
 
@@ -114,7 +118,7 @@ int pk_declared_reply(const declared *d, uint32_t variant, uint32_t which, const
   text t;
   if (pc == PK_NOWHERE) return 0;
   encode(&t, d->program->text_encoding, (const char *)r->text.data, r->text.size, text_most(d, pc));
-  unpack(d, r->kept, parts);
+  unpack(d, parts_of(d, which), r->kept, parts);
   uint32_t more = more_than_one(d, pc, &t);
   for (;; pc++) {
     const pk_insn *in = &d->insns[pc];
@@ -177,7 +181,8 @@ int pk_declared_reply(const declared *d, uint32_t variant, uint32_t which, const
 }
 
 /* The most bytes of the reply that begins there, or what is wrong with it. */
-static const char *bad_reply(const declared *d, uint32_t pc, uint64_t *most) {
+static const char *bad_reply(const declared *d, uint32_t pc, part_range of, uint64_t *most) {
+  const pk_program_part *parts = d->parts + of.first;
   uint64_t texts = 0;
   *most = 0;
   for (;; pc++) {
@@ -188,11 +193,11 @@ static const char *bad_reply(const declared *d, uint32_t pc, uint64_t *most) {
       case PK_I_EMIT_UVAR: *most += 5; break;
       case PK_I_EMIT_DIGITS: *most += n->b > 10 ? n->b : 10; break;
       case PK_I_EMIT_PART: case PK_I_EMIT_PART_INT:
-        if (n->a >= d->program->parts.count) return pk_declared_refused(d, pc, "there is no such part");
-        if (n->op == PK_I_EMIT_PART_INT && d->parts[n->a].form != PK_PART_INTEGER)
+        if (n->a >= of.count) return pk_declared_refused(d, pc, "there is no such part");
+        if (n->op == PK_I_EMIT_PART_INT && parts[n->a].form != PK_PART_INTEGER)
           return pk_declared_refused(d, pc, "the part is no integer");
-        *most += d->parts[n->a].most;
-        if (d->parts[n->a].form <= PK_PART_WHOLE) texts += d->parts[n->a].most;
+        *most += parts[n->a].most;
+        if (parts[n->a].form <= PK_PART_WHOLE) texts += parts[n->a].most;
         break;
       case PK_I_EMIT_ID: case PK_I_EMIT_KEPT: case PK_I_EMIT_SIZE: case PK_I_EMIT_COUNT: *most += n->b; break;
       case PK_I_END: return *most > texts ? NULL : pk_declared_refused(d, pc, "a reply may have no bytes");
@@ -206,10 +211,10 @@ const char *pk_declared_bad_replies(const declared *d) {
   for (uint32_t i = 0; i < p->replies.count; i++) {
     uint32_t which = i % PK_REPLIES;
     uint64_t most = 0;
-    const char *why = d->replies[i] == PK_NOWHERE ? NULL : bad_reply(d, d->replies[i], &most);
+    const char *why = d->replies[i] == PK_NOWHERE ? NULL : bad_reply(d, d->replies[i], parts_of(d, which), &most);
     if (why != NULL) return why;
     if (most > p->reply_max) return "a reply is longer than reply_max";
-    int must = which >= PK_REPLY_GREETING && which < PK_REPLY_GREETING + p->greeting_steps;
+    int must = which >= PK_REPLY_GREETING && which < PK_REPLY_GREETING + p->sayings.count;
     if (must && d->replies[i] == PK_NOWHERE) return "a greeting is missing";
   }
   return NULL;

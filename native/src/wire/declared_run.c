@@ -197,6 +197,7 @@ static int run_on(const declared *d, uint32_t pc, machine *m, const uint8_t *dat
       case PK_I_SET: r[n->a] = n->i; break;
       case PK_I_CONST: r[n->a] = d->constants[n->i]; break;
       case PK_I_SIDE: r[n->a] = f->from; break;
+      case PK_I_ASKED: r[n->a] = f->asked >> n->b & (uint32_t)n->i; break;
       case PK_I_MOVE: r[n->a] = r[n->b]; break;
       case PK_I_ADD: r[n->a] = (int64_t)((uint64_t)r[n->b] + (uint64_t)r[n->c]); break;
       case PK_I_SUB: r[n->a] = (int64_t)((uint64_t)r[n->b] - (uint64_t)r[n->c]); break;
@@ -255,6 +256,9 @@ static int run_on(const declared *d, uint32_t pc, machine *m, const uint8_t *dat
       case PK_I_KEY: f->upstream_key = (uint32_t)r[n->a]; break;
       case PK_I_SAYS:
         if (r[n->a] != 0) f->says |= (uint8_t)n->i;
+        break;
+      case PK_I_FORM:
+        if (r[n->a] != 0) f->own[FORMS] |= (uint32_t)n->i;
         break;
       case PK_I_SAVE:
         f->own[n->i] = (uint32_t)r[n->a];

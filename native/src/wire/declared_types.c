@@ -245,7 +245,7 @@ static void meaning(checker *c) {
       if (c->now.r[n->a] != STATUS) refuse_index(c, "register", n->a, "may hold what is no status");
       break;
     case PK_I_SAVE: section(c, n->a); break;
-    case PK_I_TIMEOUT: case PK_I_CONTEXT: case PK_I_KEY: case PK_I_SAYS: number(c, n->a); break;
+    case PK_I_TIMEOUT: case PK_I_CONTEXT: case PK_I_KEY: case PK_I_SAYS: case PK_I_FORM: number(c, n->a); break;
     default: break;
   }
 }
@@ -255,7 +255,7 @@ static void arithmetic(checker *c) {
   uint8_t is = INTEGER;
   if (n->op == PK_I_SET) {
     is = n->i >= 0 && n->i < PK_STATUS_COUNT ? STATUS : INTEGER;
-  } else if (n->op != PK_I_CONST && n->op != PK_I_SIDE) {
+  } else if (n->op != PK_I_CONST && n->op != PK_I_SIDE && n->op != PK_I_ASKED) {
     number(c, n->b);
     if (n->op >= PK_I_ADD && n->op <= PK_I_GE) number(c, n->c);
     if (n->op == PK_I_MOVE) is = c->now.r[n->b] == STATUS ? STATUS : INTEGER;
@@ -455,7 +455,8 @@ static const char *all_paths(checker *c) {
   if (p->headers != PK_NOWHERE && walk(c, HEADERS, p->headers, &given) != NULL) return c->why;
   if (p->answers != PK_NOWHERE && walk(c, ANSWERS, p->answers, &answer) != NULL) return c->why;
   if (p->keep_own != PK_NOWHERE && walk(c, KEEP, p->keep_own, &nothing) != NULL) return c->why;
-  if (p->parts.count > 0) walk(c, KEEP, p->keep, &some);
+  if (p->asked > 0 && walk(c, KEEP, p->keep, &some) != NULL) return c->why;
+  if (heard_parts(c->d).count > 0) walk(c, KEEP, p->heard, &answer);
   return c->why;
 }
 

@@ -51,6 +51,7 @@ typedef struct pk_insn {
   X(SET)     /* ra = i */                                                                      \
   X(CONST)   /* ra = constant i */                                                             \
   X(SIDE)    /* ra = PK_FROM_*, of who sent the frame */                                       \
+  X(ASKED)   /* ra = i bits of the context of the request that is answered, from bit b on */   \
   X(MOVE)                                                                                      \
   X(ADD) X(SUB) X(MUL) X(AND) X(OR) X(XOR) X(SHL) X(SHR)                                       \
   X(EQ) X(NE) X(LT) X(LE) X(GT) X(GE) /* ra = rb op rc */                                      \
@@ -66,6 +67,7 @@ typedef struct pk_insn {
   X(NAMED_IN) /* the id is sa; absent where that is */                                         \
   X(ID) X(KIND) X(STATUS) X(TIMEOUT) X(CONTEXT) X(KEY) /* = ra; KIND = i */                    \
   X(SAYS)    /* where ra != 0 the frame says PK_SAYS_* i */                                    \
+  X(FORM)    /* where ra != 0 the greeting is of the forms i (bits) */                         \
   X(SAVE)    /* own[i], own[i+1] = section ra, ra+1 */                                         \
   X(EARLY)   /* an error is answered: no more is needed */                                     \
   /* texts */                                                                                  \
@@ -108,14 +110,26 @@ enum { PK_INSTRUCTIONS(X) PK_I_COUNT };
 #undef X
 
 /* Replies of a variant, by place. */
+enum { PK_SAYINGS = 32 }; /* of a greeting: several steps may have several forms */
 enum {
   PK_REPLY_HEARTBEAT,
   PK_REPLY_ACK,
   PK_REPLY_DRAIN,
   PK_REPLY_ERROR,
   PK_REPLY_GREETING = PK_REPLY_ERROR + PK_STATUS_COUNT,
-  PK_REPLIES = PK_REPLY_GREETING + PK_GREETING_STEPS
+  PK_REPLIES = PK_REPLY_GREETING + PK_SAYINGS
 };
+
+/* A step of the greeting: of what forms (bits of FORM, 0: any) a peer's frame is, that says it; and the sayings of which
+ * the first that fits is said. */
+typedef struct pk_program_greeting {
+  uint32_t heard, first, count;
+} pk_program_greeting;
+
+/* What the engine says, and behind a peer's frame of which forms (0: any, or none). `from`: PK_FROM_*. */
+typedef struct pk_program_saying {
+  uint32_t heard, from;
+} pk_program_saying;
 
 enum { PK_TEXT_UTF8, PK_TEXT_HESSIAN, PK_TEXT_JSON }; /* how a reply's text is encoded */
 enum { PK_MAP_PAIRS, PK_MAP_LINES };
@@ -180,7 +194,7 @@ typedef struct pk_program_counter {
   uint32_t at, form; /* form: width | 16 little | 32 signed; 0: a varint */
 } pk_program_counter;
 
-/* What is kept of a request for its replies (pk_codec.keep), packed one behind the other: a text of at most `most`
+/* What is kept of a request for its replies (pk_codec.keep), and of a greeting for what is said behind it; packed one behind the other: a text of at most `most`
  * bytes (255), behind a byte that counts it, cut to that or else left out; or always `most` bytes: a text, or an integer,
  * big endian. */
 enum { PK_PART_CUT, PK_PART_WHOLE, PK_PART_FIXED, PK_PART_INTEGER };
@@ -245,7 +259,9 @@ _Static_assert(sizeof(pk_program_test) == 32 && sizeof(pk_program_shape) == 128,
 
 typedef struct pk_program {
   uint32_t magic, size;
-  uint32_t mode, id_bytes, unused, signature, reply_max, variants;
+  uint32_t mode, id_bytes;
+  uint32_t judges; /* answers are framed again when their request is known */
+  uint32_t signature, reply_max, variants;
   uint32_t frame, meaning, answerable, destination, headers;
   uint32_t rerun;         /* the destination needs the frame's registers, more than `own` holds */
   uint32_t text_encoding; /* of replies */
@@ -255,12 +271,12 @@ typedef struct pk_program {
   uint32_t root;          /* of the shapes: a test, PK_LEAF | a shape, or PK_NOWHERE */
   uint32_t status;        /* the table of shapes' statuses, or PK_NOWHERE */
   uint32_t tested;        /* all that tests look at stands in the first so many bytes */
-  uint32_t greeting_steps, greeting_server, pinned; /* as in pk_codec */
+  uint32_t greeting_server, pinned; /* as in pk_codec */
   uint32_t id_max, id_fixed, id_form; /* as in pk_codec */
   uint32_t id_delimiter; /* literal that ends the id, or PK_NOWHERE */
   uint32_t optional_drain; /* as in pk_codec */
   pk_program_range insns, constants, literals, delimiters, tables, entries, maps, keys, steps,
-      checksums, operands, replies, tests, shapes, counters, parts;
+      checksums, operands, replies, tests, shapes, counters, parts, greetings, sayings;
   uint32_t app_map, app_text; /* an answer whose map's one key has that text (a literal) is an application
                                  error; PK_NOWHERE: the program says which are */
   uint32_t answers;  /* the headers of answers, by the frame's registers; PK_NOWHERE: they have none */
@@ -270,6 +286,9 @@ typedef struct pk_program {
   /* Where an id is no field, but stands in a section (its register): what counts it there. */
   uint32_t id_inside, id_section; /* PK_ID_IN_* */
   uint32_t id_value, id_path;     /* of pairs the form of a value's length; of structures the path, a literal */
+  uint32_t greeting_optional, greeting_with, greeting_relayed; /* as in pk_codec */
+  uint32_t asked; /* so many of the parts are of requests; the others are of what a peer says in its greeting */
+  uint32_t heard; /* as keep, of that */
   /* A section in front of fields that shapes read: where its size stands, what is added, where it begins. */
   pk_program_place lead;
   int32_t lead_add;
