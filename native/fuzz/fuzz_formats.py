@@ -17,6 +17,7 @@ from construct import (
     Error,
     GreedyBytes,
     If,
+    IfThenElse,
     Int8ub,
     Int16sb,
     Int16ub,
@@ -237,6 +238,48 @@ def counted() -> WireFormat:
     )
 
 
+def flagged() -> WireFormat:
+    """An id and a length in the byte order that a flag says, and a delimiter behind the id."""
+    return WireFormat(
+        Struct(
+            "flags" / Int8ub,
+            "id" / IfThenElse(this.flags & 1, Int16ul, Int16ub),
+            "name" / Until(b";", max=40),
+            "size" / Rebuild(IfThenElse(this.flags & 1, Int16ul, Int16ub), len_(this.body)),
+            "body" / Bytes(this.size),
+        ),
+        id=this.id,
+        response=this.flags & 2,
+        service=this.name,
+        variants=({"flags": 2}, {"flags": 3}),
+        replies=Replies(error=lambda status, variant: {"name": b"error", "body": ErrorText()}),
+    )
+
+
+def answering() -> WireFormat:
+    """An answer says in another field whose it is."""
+    return WireFormat(
+        Struct(
+            "id" / Int16ul,
+            "answers" / Int16ul,
+            "kind" / Int8ub,
+            "body" / Prefixed(Int8ub, GreedyBytes),
+            "crc" / Int32ub,
+        ),
+        id=this.id,
+        answer_id=this.answers,
+        response=(this.kind == 1) | (this.kind == 3),
+        heartbeat=this.kind >= 2,
+        service=this.body,
+        checksum=crc32(this.crc, over="before"),
+        replies=Replies(
+            error=lambda status, variant: {"id": 0, "kind": 1, "body": ErrorText()},
+            heartbeat=lambda variant: {"answers": 0, "kind": 2, "body": b""},
+            ack=lambda variant: {"id": 0, "kind": 3, "body": b""},
+        ),
+    )
+
+
 def planted() -> WireFormat:
     """A format whose step is in target.c, with a fault or without."""
     fault = Step("planted", 1, lambda section, arguments, count: [None])
@@ -260,7 +303,9 @@ def protocols() -> list[Protocol]:
         Protocol("branches", branches()),
         Protocol("meant", meant()),
         Protocol("structured", structured()),
-        Protocol("counted", counted()),
+        Protocol("text-lengths", counted()),
+        Protocol("flagged", flagged()),
+        Protocol("answering", answering()),
         Protocol("ordered", in_order("ordered")),
         Protocol("pingpong", in_order("pingpong")),
         *named.protocols().values(),

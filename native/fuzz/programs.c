@@ -104,7 +104,7 @@ static const uint8_t FRAMING[] = {
      PK_I_SET,   PK_I_CONST, PK_I_MOVE,  PK_I_ADD,    PK_I_SUB,
     PK_I_MUL,   PK_I_SHL,  PK_I_SHR,     PK_I_LE,      PK_I_ADDI,  PK_I_NOT,   PK_I_TABLE, PK_I_JUMP,   PK_I_JZ,
     PK_I_JNZ,   PK_I_JNE,  PK_I_WHOLE,   PK_I_NEED,    PK_I_SKIP,  PK_I_SECTION};
-static const uint8_t MEANING[] = {PK_I_VERIFY, PK_I_SAYS, PK_I_SIDE, PK_I_SET,  PK_I_TABLE,   PK_I_JUMP,  PK_I_JZ,    PK_I_JNE, PK_I_ID,
+static const uint8_t MEANING[] = {PK_I_VERIFY, PK_I_SAYS, PK_I_SIDE, PK_I_SET,  PK_I_TABLE,   PK_I_JUMP,  PK_I_JZ,    PK_I_JNE, PK_I_ID, PK_I_ID_AT,
                                   PK_I_NAMED,  PK_I_NAMED_IN, PK_I_PLACE, PK_I_KIND, PK_I_STATUS,  PK_I_TIMEOUT, PK_I_CONTEXT, PK_I_KEY,
                                   PK_I_SAVE,   PK_I_EARLY, PK_I_SLICE,  PK_I_LITERAL, PK_I_NONE, PK_I_TAKE,
                                   PK_I_LOOK,   PK_I_SPLIT, PK_I_STEP,   PK_I_NUMBER, PK_I_SAME,  PK_I_MOVE,

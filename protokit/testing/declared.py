@@ -88,7 +88,7 @@ class DeclaredChecks(Checks):
 
     def test_what_it_has_can_be_said(self) -> None:
         """What a declaration understands it can answer, and what it says it understands."""
-        replies, ids = self.wire.replies, self.wire.meaning.id
+        replies, ids = self.wire.replies, {*self.wire.meaning.id, *self.wire.meaning.answer_id}
         said = {"heartbeat": replies.heartbeat, "drain": replies.drain}
         for name, make in said.items():
             assert make is None or self.has(name), (
@@ -164,6 +164,10 @@ class DeclaredChecks(Checks):
             assert (message.result, message.size) == (0, size), f"{message}, the reference says {size} bytes"
             _branches(self.wire.nodes, container, taken)
 
+        for one in self.whole("request"):  # what the proxy says goes some way, too
+            for status in Status:
+                if status > Status.APP_ERROR:
+                    property_(self.voice.error(status, one.data, "why"))
         self.every(property_, self.cases.whole)
         if wanted - taken:  # a way through that only luck may find
             self.check(property_, self.corpus())

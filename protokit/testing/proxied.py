@@ -372,7 +372,11 @@ def _with_some_id(suite: ThroughAProxy, frame: bytes, number: int) -> bytes:
         if most >= len(some) and number % 3:
             with contextlib.suppress(LocalProtocolError):
                 return suite.voice.with_id(frame, some)
-    return suite.voice.with_id(frame, (last - 1 + number) & last)
+    reserved = {some & last for some in getattr(suite.protocol.wire, "reserved_ids", ())}
+    ids = [
+        some for some in ((last - 1 + place) & last for place in range(number + 5)) if some not in reserved
+    ]
+    return suite.voice.with_id(frame, ids[number])
 
 
 async def _errors(suite: ThroughAProxy) -> None:

@@ -150,7 +150,9 @@ class DeclaredVoice(Voice):
                 raise LocalProtocolError(f"{text!r} is no id of this format")
             named.put(container, text)
             return self.wire.build(container) + frame[size:]
-        for path in self.wire.meaning.id:
+        m = self.wire.meaning
+        answers = bool(m.answer_id) and self.wire.kind(container) in {"response", "ack"}
+        for path in m.ids(answers=answers):
             if views.value_at(container, path) is None:
                 continue
             if named is not None:
@@ -197,16 +199,18 @@ class DeclaredVoice(Voice):
         values = said(make(variant), self.wire.parts, container, text.encode())
         for name, value in variant.items():
             _default(values, tuple(name.split(".")), value)
-        ids = self.wire.meaning.id
+        ids = self.wire.meaning.ids(answers=make is not self.wire.replies.heartbeat)
         named = self.wire.meaning.named
         own = any(views.value_at(values, path) is not None for path in ids)  # an id that it always has
+        chosen = bool(self.wire.meaning.answer_id) and request_id is not None
         for path in ids:
-            _default(values, path, 0 if named is None else named.field(named.write(0)))
+            first: Any = request_id if chosen else 0  # which id it is may go by the id
+            _default(values, path, first if named is None else named.field(named.write(0)))
         if named is not None and named.view is not None:
             _default(values, views.sections_of([named.view])[0], b"")
             named.put(values, named.write(0))
         frame = self.wire.build(values)
-        kept = request_id is None or (own and named is None)
+        kept = request_id is None or chosen or (own and named is None)
         return frame if kept or request_id is None else self.with_id(frame, request_id)
 
 

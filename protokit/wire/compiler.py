@@ -18,6 +18,7 @@ from protokit.wire.layout import (
     Delimited,
     Expression,
     Field,
+    FieldPath,
     Integers,
     Node,
     Varint,
@@ -63,7 +64,7 @@ class _Compiler(Framing):
             self.op("NAMED_IN", self.text(view, self.memo))
         if m.id:
             if m.named is None:
-                self.op("ID", self.registers[m.id[0]])
+                self._id(m.id)
             else:
                 self.op("NAMED", self.spans[m.id[0]] if m.id[0] in self.spans else self.registers[m.id[0]])
         variant = self._variant()
@@ -79,6 +80,7 @@ class _Compiler(Framing):
             skip = self.unless(m.heartbeat)
             request = self.unless(m.response)
             self.op("KIND", i=KINDS["ack"])
+            self._id(m.answer_id)
             ends.append(self.op("JUMP"))
             self.here(request)
             self.op("KIND", i=KINDS["heartbeat"])
@@ -86,6 +88,7 @@ class _Compiler(Framing):
             self.here(skip)
         request = self.unless(m.response)
         self.op("KIND", i=KINDS["response"])
+        self._id(m.answer_id)
         self.op("EARLY")
         self._says()
         self._outcome()
@@ -105,6 +108,13 @@ class _Compiler(Framing):
         self.here(*ends)
         self.op("END")
         return start
+
+    def _id(self, paths: tuple[FieldPath, ...]) -> None:
+        """The id is that integer: of requests, and for answers the other one."""
+        if paths:
+            self.op("ID", self.registers[paths[0]])
+        if paths and paths[0] in self.id_places:
+            self.op("ID_AT", self.id_places[paths[0]], c=int(bool(self.little_id)))
 
     def _says(self) -> None:
         for bit, expression in ((native.SAYS_LAST, self.meaning.last), (native.SAYS_MORE, self.meaning.more)):

@@ -79,6 +79,8 @@ class WireFormat:
         replies: what the proxy says by itself.
         id: the field with the request's id (``this.id``), or several where branches have their own; None
             where there are none. An integer, or a section of at most 64 bytes (``byte_id``).
+        answer_id: the field, or several, with the id of the request that an answer answers, where requests
+            have theirs in another one; an integer.
         response, oneway, heartbeat, drain: expressions that say what a frame is; a heartbeat's answer is a
             heartbeat that is a response.
         last, more: expressions: a request or an answer is its sender's last on the connection; more
@@ -112,6 +114,7 @@ class WireFormat:
         *,
         replies: Replies,
         id: Any = None,  # noqa: A002  # the field's standard name
+        answer_id: Any = None,
         response: Any = 0,
         oneway: Any = 0,
         heartbeat: Any = 0,
@@ -166,6 +169,10 @@ class WireFormat:
         self.greeting = greeting
         self.conversation = Conversation(greeting, mode)
         paths = tuple(field_path(one, "id") for one in ids)
+        theirs = (
+            () if answer_id is None else answer_id if isinstance(answer_id, tuple | list) else (answer_id,)
+        )
+        answer_paths = tuple(field_path(one, "answer_id") for one in theirs)
         by_bytes = (
             viewed(self.nodes, bytes_id.view, bytes_id.most, bytes_id.form)
             if bytes_id.view is not None
@@ -174,6 +181,11 @@ class WireFormat:
         if by_bytes is None and isinstance(id, ByteId):
             raise DeclarationError(
                 f"byte_id: {show(paths[0])} is no section; write id=this.NAME of an integer"
+            )
+        if answer_paths and (by_bytes is not None or not paths):
+            raise DeclarationError(
+                "answer_id: it goes with id=this.NAME of an integer; choose between ids of another kind by "
+                "IfThenElse(side == 'client', ...)"
             )
         if by_bytes is not None and self.reserved_ids:
             raise DeclarationError(
@@ -188,6 +200,7 @@ class WireFormat:
             raise DeclarationError(f"headers: {headers!r} is no map: write pairs(...) or lines(...)")
         self.meaning = Meaning(
             id=paths,
+            answer_id=answer_paths,
             named=by_bytes,
             response=_expression(response, "response"),
             oneway=_expression(oneway, "oneway"),
@@ -394,7 +407,9 @@ class WireFormat:
                 return self.meaning.named.view.get(container)
             except RemoteProtocolError:
                 return None
-        for node in self._ids:
+        m = self.meaning
+        answers = bool(m.answer_id) and self.kind(container) in {"response", "ack"}
+        for node in self._ids[answers]:
             value = views.value_at(container, node.path)
             if value is not None and isinstance(node, Varint):
                 found = varint(value)
@@ -403,10 +418,14 @@ class WireFormat:
         return found
 
     @cached_property
-    def _ids(self) -> list[Integer | Section | Delimited | Varint]:
-        """The fields that are the id, in the frame's order."""
+    def _ids(self) -> dict[bool, list[Integer | Section | Delimited | Varint]]:
+        """The fields that are the id, in the frame's order: of requests, and of answers."""
         kinds = Integer | Section | Delimited | Varint
-        return [one for one in walk(self.nodes) if isinstance(one, kinds) and one.path in self.meaning.id]
+        fields = [one for one in walk(self.nodes) if isinstance(one, kinds)]
+        return {
+            answers: [one for one in fields if one.path in self.meaning.ids(answers=answers)]
+            for answers in (False, True)
+        }
 
     def _status(self, container: Any) -> Status:
         m = self.meaning

@@ -60,6 +60,8 @@ class Framing(Texts):
         self.checksums: list[tuple[int, int, int, int, int]] = []
         self.operands: list[int] = []
         self.id_width = 0 if meaning.named is None else meaning.named.width
+        self.id_places: dict[FieldPath, int] = {}  # of ids that are chosen by a frame's kind
+        self.little_id: bool | None = None
         self.counters: dict[FieldPath, tuple[int, int]] = {}  # of an id: (register of its place, form)
         self.signature = 0
         self.magic = True
@@ -90,7 +92,7 @@ class Framing(Texts):
     def _collect(self) -> None:
         m = self.meaning
         check_kinds(self.nodes, m)
-        self.early |= set(m.id) | set(m.keep) | {path for one in m.variants for path in one}
+        self.early |= {*m.id, *m.answer_id} | set(m.keep) | {path for one in m.variants for path in one}
         for expression in m.kinds():
             self.early |= fields_of(expression)
             self._uses(expression)
@@ -150,10 +152,17 @@ class Framing(Texts):
     def _place(self, path: FieldPath, *, conditional: bool, section: bool = False) -> None:
         if path not in self.used or path in self.registers:
             return
-        shared = [self.registers[one] for one in self.meaning.id if one in self.registers]
-        if path in self.meaning.id and shared:
-            self.registers[path] = shared[0]
-            return
+        for ids in (self.meaning.id, self.meaning.answer_id):
+            shared = [one for one in ids if one in self.registers]
+            if path in ids and shared:
+                self.registers[path] = self.registers[shared[0]]
+                if shared[0] in self.id_places:
+                    self.id_places[path] = self.id_places[shared[0]]
+                return
+        if self.meaning.answer_id and path in {*self.meaning.id, *self.meaning.answer_id}:
+            self.id_places[path] = self.register()
+            if conditional:
+                self.op("NOPLACE", self.id_places[path])
         if path in self.integers and not self.reruns:
             self.spans[path] = self.register()
             self.register()
@@ -256,17 +265,30 @@ class Framing(Texts):
             self.op("MARK", self.counters[node.path][0], node.width, i=at)
         if node.path in self.spans:
             self.op("SPAN", self.spans[node.path], 0, node.width, at)
-        if node.path in self.meaning.id:
+        if node.path in {*self.meaning.id, *self.meaning.answer_id}:
             if self.id_width not in {0, node.width}:
                 raise DeclarationError(
                     f"{show(node.path)}: an id of {node.width} bytes, and another of {self.id_width}; "
                     "all ids have one width"
                 )
             self.id_width = node.width
-            self.op("IDAT", c=int(node.little), i=at)
+            if node.path in self.id_places:
+                self._chosen(node, at)
+            else:
+                self.op("IDAT", c=int(node.little), i=at)
         if any(checksum.path == node.path for checksum in self.meaning.checksums):
             self.op("MARK", to + 1, node.width, i=at)
         self.loaded(node.path)
+
+    def _chosen(self, node: Integer, at: int) -> None:
+        """One of two ids: where it stands is remembered until it is known what the frame is."""
+        if self.little_id not in {None, node.little}:
+            raise DeclarationError(
+                f"{show(node.path)}: with answer_id all ids have one byte order; choose between them by "
+                "IfThenElse(side == 'client', ...)"
+            )
+        self.little_id = node.little
+        self.op("MARK", self.id_places[node.path], node.width, i=at)
 
     def bits(self, node: Bits, at: int) -> None:
         """The bit fields of one word."""

@@ -144,7 +144,7 @@ def _read_by_meaning(m: Meaning) -> Iterator[tuple[str, FieldPath, str]]:
     for what, expression in numbers:
         yield from _read_by(what, expression)
         texts += [(what, view) for view in views_of(expression)]
-    for path in m.id:
+    for path in (*m.id, *m.answer_id):
         yield "id", path, WHOLE if m.named is None else VARINT if m.named.form == "varint" else SECTION
     yield from (("id", path, PIECE) for path in views.sections_of(m.views_of_id()))
     for path in m.keep:

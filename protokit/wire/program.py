@@ -44,6 +44,7 @@ class Meaning:
     """The keywords of a WireFormat, resolved."""
 
     id: tuple[FieldPath, ...] = ()
+    answer_id: tuple[FieldPath, ...] = ()  # of answers, where it is another
     named: Named | None = None  # ids are byte strings
     response: Expression = 0
     oneway: Expression = 0
@@ -74,6 +75,10 @@ class Meaning:
     def views_of_id(self) -> list[views.View]:
         """Where an id stands that is no field."""
         return [] if self.named is None or self.named.view is None else [self.named.view]
+
+    def ids(self, *, answers: bool) -> tuple[FieldPath, ...]:
+        """Where requests, or answers, have theirs."""
+        return self.answer_id if answers and self.answer_id else self.id
 
     def destination(self) -> list[views.View]:
         """All views that a request's destination is read with."""

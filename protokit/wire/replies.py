@@ -173,7 +173,7 @@ class Rendering:
         kept: dict[FieldPath, FieldPath] = {}
         texts: dict[FieldPath, list[Segment]] = {}
         plain = _placeholders(values, (), kept, texts)
-        ids = {path for path in self.meaning.id if views.value_at(plain, path) is None}
+        ids = {path for path in self._ids(plain) if views.value_at(plain, path) is None}
         said = [one for segments in texts.values() for one in segments if isinstance(one, ErrorText)]
         if len(said) > 1:
             raise DeclarationError(f"{what}: one section holds the error's text, not {len(said)}")
@@ -221,6 +221,10 @@ class Rendering:
                         f"{what}: {show(path)} takes an integer of {part.most} bytes from "
                         f"{self.parts.source}, and is none"
                     )
+
+    def _ids(self, values: Mapping[str, Any]) -> tuple[FieldPath, ...]:
+        """Where a reply has the id: what this side says to clients is an answer."""
+        return self.meaning.ids(answers=values[SIDE] == native.SIDES.index("server"))
 
     def _text_room(self, plain: Mapping[str, Any], what: str) -> int:
         """The most bytes of the error's text with which the frame can be built, whatever its id and parts."""
@@ -303,7 +307,7 @@ class Rendering:
         said: Any = request_id or 0
         if ids is not None:
             said = ids.longest if request_id is None else ids.write(request_id)
-        for path in self.meaning.id:
+        for path in self._ids(values):
             if can_set(values, path):
                 _set_default(values, path, said if ids is None else ids.field(said))
         try:

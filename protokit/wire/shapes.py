@@ -495,9 +495,10 @@ class _Maker:
             raise _NoShapeError
         if m.asked and kind in {"request", "oneway"}:
             raise _NoShapeError
-        ids = [state.fields[path] for path in m.id if path in state.fields]
+        paths = m.ids(answers=kind in {"response", "ack"})
+        ids = [state.fields[path] for path in paths if path in state.fields]
         behind = {*state.behind, *self.sections(state)}
-        if m.id and (len(ids) != 1 or not behind.isdisjoint(m.id)):
+        if m.id and (len(ids) != 1 or not behind.isdisjoint(paths)):
             raise _NoShapeError
         none = Place()
         request = kind in {"request", "oneway"}

@@ -11,6 +11,7 @@ import protokit
 from protokit import Status
 from protokit import config as configuration
 from protokit.plugins import Plugin, Registry
+from protokit.wire.inside import KINDS, Token
 from protokit.wire.vocabulary import varint
 
 ALL = protocols()
@@ -78,6 +79,10 @@ def some_ids(named, count):
     """Different ones, of all lengths that there may be."""
     if named.form == "varint":
         return [varint(n << 7 * n % 60) for n in range(count)]
+    if named.form == "msgpack":
+        return [bytes([n]) if n % 2 else bytes([0xA0 | n // 2]) + b"z" * (n // 2) for n in range(count)]
+    if isinstance(named.view, Token) and named.view.kind == KINDS["json"]:
+        return [b"%d.0" % n if n % 2 else b'"%d%s"' % (n, b"z" * n) for n in range(count)]
     if named.fixed:
         return [b"%0*d" % (named.most, 7 * n) for n in range(count)]
     return [b"%d" % n + b"z" * (n * 5 % (named.most - 1)) for n in range(count)]

@@ -1784,6 +1784,27 @@ MUTANTS = (
         "tests/wire/test_chosen_ids.py::test_an_id_and_a_length_are_read_and_written_in_the_order_that_the_flag_says",
     ),
     Mutant(
+        "an answer's id is written where its own stands",
+        "declared_run.c",
+        "        f->body = (uint32_t)r[n->a]; /* -1: PK_NO_ID */\n",
+        "",
+        "tests/wire/test_chosen_ids.py::test_the_id_of_an_answer_stands_in_another_field",
+    ),
+    Mutant(
+        "an answer's id is written big endian",
+        "declared_run.c",
+        "(n->c ? LITTLE_ID : 0));\n        break;\n      case PK_I_NAMED:",
+        "0);\n        break;\n      case PK_I_NAMED:",
+        "tests/wire/test_chosen_ids.py::test_the_id_of_an_answer_stands_in_another_field",
+    ),
+    Mutant(
+        "types: an id may stand where no integer does",
+        "declared_types.c",
+        "      if (c->now.r[n->a] != PLACE || (width != c->d->program->id_bytes && width != NOWHERE))\n",
+        "      if (width > 8 && width != NOWHERE)\n",
+        "tests/wire/test_chosen_ids.py::test_a_program_whose_id_stands_where_no_integer_does_is_refused",
+    ),
+    Mutant(
         "a shape's id is written big endian",
         "declared_quick.c",
         "(s->separate & 2 ? LITTLE_ID : 0)",

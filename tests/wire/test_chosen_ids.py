@@ -21,6 +21,7 @@ from construct import (
     len_,
     this,
 )
+from programs import insns, with_insns
 from world import World, table
 
 from protokit import Status, WireFormat, native
@@ -141,6 +142,108 @@ def pair(first, second, body):
     return len(body).to_bytes(4, "little") + first.to_bytes(4, "little") + second.to_bytes(4, "little") + body
 
 
+def by_field(mode="multiplexed", width=Int32ul, where="front", summed=False):
+    """The same, told by a field: in front of both ids, or behind them."""
+    kind = ["kind" / Int8ub]
+    return WireFormat(
+        Struct(
+            *(kind if where == "front" else []),
+            "size" / Rebuild(Int32ul, len_(this.body)),
+            "id" / width,
+            "answers" / width,
+            *(kind if where == "behind" else []),
+            "body" / Bytes(this.size),
+            *(["crc" / Int32ub] if summed else []),
+        ),
+        id=this.id,
+        answer_id=this.answers,
+        response=(this.kind == 1) | (this.kind == 3),
+        heartbeat=this.kind >= 2,
+        mode=mode,
+        replies=Replies(
+            error=lambda status, variant: {"kind": 1, "id": 0, "body": ErrorText()},
+            heartbeat=lambda variant: {"kind": 2, "answers": 0, "body": b""},
+            ack=lambda variant: {"kind": 3, "id": 0, "body": b""},
+        ),
+        **({"checksum": crc32(this.crc, over="before")} if summed else {}),
+    )
+
+
+@pytest.mark.parametrize("summed", [False, True])
+@pytest.mark.parametrize("where", ["front", "behind"])
+@pytest.mark.parametrize("width", [Int16ub, Int16ul, Int32ub, Int32ul, Int64ub, Int64ul])
+def test_the_id_of_an_answer_stands_in_another_field(width, where, summed):
+    one = by_field(width=width, where=where, summed=summed)
+    slow = native.declared(one.image(one.name, shapes=False))
+    for codec in (one.address, slow):
+        for kind, name in ((0, "id"), (1, "answers"), (2, "id"), (3, "answers")):
+            made = {"kind": kind, "id": 0x0102, "answers": 0x0304, "body": b"body"}
+            frame = one.build(made)
+            assert native.frame(codec, frame).id == one.message(frame).id == made[name]
+            assert native.patch_id(codec, frame, 0x0506) == one.build(made | {name: 0x0506})
+            for end in range(1, len(frame)):
+                assert native.frame(codec, frame[:end]).result == 1
+    assert one.ask.error(Status.INTERNAL, 7, 0, b"no") == one.build(
+        {"kind": 1, "id": 0, "answers": 7, "body": b"no"}
+    )
+    beat = one.build({"kind": 2, "id": 7, "answers": 0, "body": b""})
+    assert one.ask.heartbeat(7, 0) == beat
+    assert one.ask.heartbeat_ack(beat) == one.build({"kind": 3, "id": 0, "answers": 7, "body": b""})
+
+
+def test_a_frame_over_the_limit_is_answered_under_its_id():
+    one = by_field(where="front")
+    for kind, number in ((0, 7), (1, 9)):
+        frame = one.build({"kind": kind, "id": 7, "answers": 9, "body": bytes(500)})
+        for size in (13, 40, len(frame)):
+            found = native.frame(one.address, frame[:size], 100)
+            assert (found.result, found.id) == (native.frame(one.address, frame, 100).result, number)
+
+
+@pytest.mark.parametrize("how", ["front", "behind"])
+@pytest.mark.parametrize("mode", MODES)
+def test_a_field_says_whose_answer_it_is_in_every_mode(mode, how):
+    one = by_field(mode, where=how)
+    world = World(table([one.address], pinned=mode == "pinned"))
+    for number in (7, 9):
+        client = world.client()
+        world.feed(client, one.build({"kind": 0, "id": number, "answers": 5, "body": b"ask"}))
+        up = list(world.upstreams)[-1]
+        asked = one.message(bytes(world.got[up]))
+        assert asked.fields.answers == 5
+        world.got[up].clear()
+        world.feed(up, one.build({"kind": 1, "id": 77, "answers": asked.id, "body": b"answer"}))
+        expected = one.build({"kind": 1, "id": 77, "answers": number, "body": b"answer"})
+        assert bytes(world.got[client]) == expected
+
+
+WRONG = {
+    "no id": ({"id": None, "mode": "ordered"}, "answer_id: it goes with id=this.NAME of an integer"),
+    "a section": ({"id": this.body}, "answer_id: it goes with id=this.NAME of an integer"),
+    "another width": (
+        {"answer_id": this.kind},
+        "kind: an id of 1 bytes, and another of 4; all ids have one width",
+    ),
+    "another order": (
+        {"answer_id": this.big},
+        "big: with answer_id all ids have one byte order; choose between",
+    ),
+    "no field": ({"answer_id": 7}, "answer_id: 7 is no field; write this.NAME"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_can_be_no_id_of_an_answer_says_why(name):
+    more, why = WRONG[name]
+    with pytest.raises(DeclarationError, match=why):
+        WireFormat(
+            Struct("id" / Int32ul, "big" / Int32ub, "kind" / Int8ub, "body" / Bytes(4)),
+            **{"id": this.id, "answer_id": this.big, **more},
+            response=this.kind == 1,
+            replies=Replies(error=lambda status, variant: {"kind": 1, "big": 0, "body": b"fail"}),
+        )
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_an_answer_says_in_another_field_whose_it_is_and_keeps_its_own(mode):
     one = told(mode)
@@ -184,3 +287,13 @@ def test_a_pinned_client_without_ids_gets_its_answers_in_the_order_of_its_reques
     got = bytes(failing.got[client])
     assert one.message(got).kind == "response"
     assert got.count(b"protokit") == 2
+
+
+def test_a_program_whose_id_stands_where_no_integer_does_is_refused():
+    image = by_field().image("x")
+    wrong = insns(image)
+    at = [number for number, one in enumerate(wrong) if one[0] == "ID_AT"]
+    assert len(at) == 3  # of all, and of an ack and an answer
+    wrong[at[0]][1] = 0
+    with pytest.raises(DeclarationError, match="ID_AT.*register 0 is no place of an id on some path"):
+        native.declared(with_insns(image, wrong))

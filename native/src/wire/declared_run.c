@@ -238,6 +238,10 @@ static int run_on(const declared *d, uint32_t pc, machine *m, const uint8_t *dat
         f->id = (uint64_t)r[n->a];
         if (d->codec.id_bytes < 8) f->id &= ((uint64_t)1 << (8 * d->codec.id_bytes)) - 1;
         break;
+      case PK_I_ID_AT:
+        f->body = (uint32_t)r[n->a]; /* -1: PK_NO_ID */
+        f->flags = (uint8_t)((f->flags & ~LITTLE_ID) | (n->c ? LITTLE_ID : 0));
+        break;
       case PK_I_NAMED:
         f->id_span = r[n->a] < 0 ? (pk_span){PK_NO_ID, 0} : (pk_span){(uint32_t)r[n->a], (uint32_t)r[n->a + 1]};
         break;

@@ -226,6 +226,12 @@ static void meaning(checker *c) {
   const pk_insn *n = c->n;
   if (c->mode != FRAME && c->mode != AGAIN) refuse(c, "stands outside of the frame's meaning");
   switch (n->op) {
+    case PK_I_ID_AT: {
+      uint8_t width = c->now.width[n->a];
+      if (c->now.r[n->a] != PLACE || (width != c->d->program->id_bytes && width != NOWHERE))
+        refuse_index(c, "register", n->a, "is no place of an id on some path");
+      break;
+    }
     case PK_I_NAMED:
       if (c->d->program->id_max == 0) refuse(c, "ids are integers here");
       section(c, n->a);
@@ -448,6 +454,7 @@ static const char *all_paths(checker *c) {
   if (c->wrong.reached) {
     facts again = {0};
     memcpy(again.r, c->wrong.r, sizeof again.r);
+    memcpy(again.width, c->wrong.width, sizeof again.width);
     again.whole = c->wrong.whole;
     if (walk(c, AGAIN, p->meaning, &again) != NULL) return c->why;
   }

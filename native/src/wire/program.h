@@ -65,6 +65,7 @@ typedef struct pk_insn {
   /* what the frame means */                                                                   \
   X(NAMED)   /* the id is section ra, ra+1; absent where ra < 0 */                             \
   X(NAMED_IN) /* the id is sa; absent where that is */                                         \
+  X(ID_AT)   /* the id is the integer that stands at ra; c: little endian */                   \
   X(ID) X(KIND) X(STATUS) X(TIMEOUT) X(CONTEXT) X(KEY) /* = ra; KIND = i */                    \
   X(SAYS)    /* where ra != 0 the frame says PK_SAYS_* i */                                    \
   X(FORM)    /* where ra != 0 the greeting is of the forms i (bits) */                         \
