@@ -329,6 +329,7 @@ HEADER |= {"status": 104, "tested": 108, "id_max": 120, "id_delimiter": 132}
 HEADER |= {
     "instructions": RANGES + 4,
     "greetings": RANGES + 132,
+    "sayings": RANGES + 140,
     "app_map": 284,
     "app_text": 288,
     "answers": 292,
@@ -356,7 +357,7 @@ WRONG_NUMBERS = {
     "answers' headers' entry away": ("small", "answers", AWAY, "an entry is out of range"),
     "answers' headers found by what routes": ("small", "answers", 0, "stands outside of the framing"),
     "a reply away": ("small", ("replies", 6, 0, 4), AWAY, "a reply is out of range"),
-    "a greeting that cannot be said": ("small", "greeting_steps", 1, "a greeting is missing"),
+    "a greeting that nobody says": ("small", "sayings", 1, "a greeting is said by nobody"),
     "replies longer than said": ("small", "reply_max", 8, "a reply is longer than reply_max"),
     "no variants": ("small", "variants", 0, "replies and variants do not fit"),
     "too many variants": ("small", "variants", 2, "replies and variants do not fit"),
