@@ -88,10 +88,10 @@ int pk_codec_read_id(uintptr_t codec, const uint8_t *id, uint32_t id_size, uint6
   return pk_id_read(codec_at(codec), (pk_slice){id, id_size}, number);
 }
 
-int pk_codec_splice(uintptr_t codec, const uint8_t *data, size_t size, const uint8_t *id, uint32_t id_size,
+int pk_codec_splice(uintptr_t codec, const uint8_t *data, size_t size, uint32_t from, const uint8_t *id, uint32_t id_size,
                     uint8_t *out, size_t cap) {
   const pk_codec *c = codec_at(codec);
-  pk_frame f = {0};
+  pk_frame f = {.from = (uint8_t)from};
   int result = pk_frame_alone(c, data, size, UINT32_MAX / 2, &f);
   if (result != PK_OK) return result == PK_MORE ? PK_ERR_FORMAT : result;
   if (cap < pk_id_room(c, f.size)) return PK_ERR_SPACE;
@@ -100,9 +100,9 @@ int pk_codec_splice(uintptr_t codec, const uint8_t *data, size_t size, const uin
   return (int)f.size;
 }
 
-pk_destination_info pk_codec_destination(uintptr_t codec, const uint8_t *data, size_t size) {
+pk_destination_info pk_codec_destination(uintptr_t codec, const uint8_t *data, size_t size, uint32_t from) {
   const pk_codec *c = codec_at(codec);
-  pk_frame f = {.from = PK_FROM_CLIENT};
+  pk_frame f = {.from = from == 0 ? PK_FROM_CLIENT : (uint8_t)from};
   pk_destination_info info = {.result = pk_frame_alone(c, data, size, UINT32_MAX / 2, &f)};
   pk_destination d = {.context = f.context};
   if (info.result == PK_OK) info.result = c->destination(c, data, &f, &d);
@@ -115,20 +115,20 @@ pk_destination_info pk_codec_destination(uintptr_t codec, const uint8_t *data, s
   return info;
 }
 
-/* The frame in front, which is to be whole. */
-static int whole(const pk_codec *c, const uint8_t *data, size_t size, pk_frame *f) {
-  f->from = PK_FROM_CLIENT;
+/* The frame in front, which is to be whole. Where nobody says who sent it, it is a client's. */
+static int whole(const pk_codec *c, const uint8_t *data, size_t size, uint32_t from, pk_frame *f) {
+  f->from = from == 0 ? PK_FROM_CLIENT : (uint8_t)from;
   int result = pk_frame_alone(c, data, size, UINT32_MAX / 2, f);
   return result == PK_MORE ? PK_ERR_FORMAT : result;
 }
 
-int pk_codec_headers(uintptr_t codec, const uint8_t *data, size_t size, pk_header_info *out,
+int pk_codec_headers(uintptr_t codec, const uint8_t *data, size_t size, uint32_t from, pk_header_info *out,
                      uint32_t max) {
   const pk_codec *c = codec_at(codec);
   pk_frame f = {0};
   pk_cursor cursor;
   memset(&cursor, 0, sizeof cursor);
-  int result = whole(c, data, size, &f);
+  int result = whole(c, data, size, from, &f);
   if (result != PK_OK) return result;
   if (!pk_has_headers(&f)) return 0;
   for (uint32_t n = 0; n < max; n++) {
@@ -141,32 +141,32 @@ int pk_codec_headers(uintptr_t codec, const uint8_t *data, size_t size, pk_heade
   return (int)max;
 }
 
-int pk_codec_header(uintptr_t codec, const uint8_t *data, size_t size, const uint8_t *key, uint32_t key_size,
+int pk_codec_header(uintptr_t codec, const uint8_t *data, size_t size, uint32_t from, const uint8_t *key, uint32_t key_size,
                     pk_header_info *out) {
   const pk_codec *c = codec_at(codec);
   pk_frame f = {0};
   pk_header h;
-  int result = whole(c, data, size, &f);
+  int result = whole(c, data, size, from, &f);
   if (result == PK_OK) result = pk_header_by_key(c, data, &f, (pk_slice){key, key_size}, &h);
   if (result == PK_OK) *out = (pk_header_info){h.key, h.value, h.raw};
   return result;
 }
 
-int pk_codec_argument(uintptr_t codec, const uint8_t *data, size_t size, uint32_t index, pk_value *out) {
+int pk_codec_argument(uintptr_t codec, const uint8_t *data, size_t size, uint32_t from, uint32_t index, pk_value *out) {
   const pk_codec *c = codec_at(codec);
   pk_frame f = {0};
-  int result = whole(c, data, size, &f);
+  int result = whole(c, data, size, from, &f);
   return result == PK_OK ? pk_argument_at(c, data, &f, index, out) : result;
 }
 
 uint32_t pk_codec_reads_arguments(uintptr_t codec) { return codec_at(codec)->argument != NULL; }
 
-int pk_codec_edit(uintptr_t codec, const uint8_t *data, size_t size, const pk_edit *edits,
+int pk_codec_edit(uintptr_t codec, const uint8_t *data, size_t size, uint32_t from, const pk_edit *edits,
                   uint32_t count, uint8_t *out, size_t cap) {
   const pk_codec *c = codec_at(codec);
   pk_frame f = {0};
   if (c->edit == NULL) return PK_ERR_UNSUPPORTED;
-  int result = whole(c, data, size, &f);
+  int result = whole(c, data, size, from, &f);
   if (result != PK_OK) return result;
   return c->edit(c, data, &f, edits, count, out, cap);
 }
@@ -202,8 +202,8 @@ int pk_codec_heartbeat(uintptr_t codec, uint64_t id, uint32_t key, uint8_t *out,
   return codec_at(codec)->heartbeat(codec_at(codec), id, key, out, cap);
 }
 
-int pk_codec_ack(uintptr_t codec, const uint8_t *data, size_t size, uint8_t *out, size_t cap) {
-  pk_frame f = {0};
+int pk_codec_ack(uintptr_t codec, const uint8_t *data, size_t size, uint32_t from, uint8_t *out, size_t cap) {
+  pk_frame f = {.from = (uint8_t)from};
   int result = pk_frame_alone(codec_at(codec), data, size, UINT32_MAX / 2, &f);
   return result != PK_OK ? PK_ERR_FORMAT
                          : codec_at(codec)->heartbeat_ack(codec_at(codec), data, &f, out, cap);
@@ -235,8 +235,8 @@ int pk_codec_error(uintptr_t codec, uint32_t status, uint64_t id, uint32_t conte
   return codec_at(codec)->error(codec_at(codec), &reply, out, cap);
 }
 
-int pk_codec_patch(uintptr_t codec, uint8_t *data, size_t size, uint64_t id) {
-  pk_frame f = {0};
+int pk_codec_patch(uintptr_t codec, uint8_t *data, size_t size, uint32_t from, uint64_t id) {
+  pk_frame f = {.from = (uint8_t)from};
   if (pk_frame_alone(codec_at(codec), data, size, UINT32_MAX / 2, &f) != PK_OK) return -1;
   if (codec_at(codec)->patch_id != NULL) codec_at(codec)->patch_id(codec_at(codec), data, &f, id);
   return 0;

@@ -53,17 +53,17 @@ pk_message_info pk_codec_frame(uintptr_t codec, const uint8_t *data, size_t size
 pk_message_info pk_codec_frame_on(uintptr_t codec, const uint8_t *data, size_t size, uint32_t limit, uint32_t from,
                                   uint8_t *state);
 uint32_t pk_codec_state_size(uintptr_t codec);
-pk_destination_info pk_codec_destination(uintptr_t codec, const uint8_t *data, size_t size);
-int pk_codec_headers(uintptr_t codec, const uint8_t *data, size_t size, pk_header_info *out,
+pk_destination_info pk_codec_destination(uintptr_t codec, const uint8_t *data, size_t size, uint32_t from);
+int pk_codec_headers(uintptr_t codec, const uint8_t *data, size_t size, uint32_t from, pk_header_info *out,
                      uint32_t max);
 /* A header by its key, and an argument: as pk_codec's functions. */
-int pk_codec_header(uintptr_t codec, const uint8_t *data, size_t size, const uint8_t *key, uint32_t key_size,
+int pk_codec_header(uintptr_t codec, const uint8_t *data, size_t size, uint32_t from, const uint8_t *key, uint32_t key_size,
                     pk_header_info *out);
-int pk_codec_argument(uintptr_t codec, const uint8_t *data, size_t size, uint32_t index, pk_value *out);
+int pk_codec_argument(uintptr_t codec, const uint8_t *data, size_t size, uint32_t from, uint32_t index, pk_value *out);
 uint32_t pk_codec_reads_arguments(uintptr_t codec);
 
 /* The request or answer with changes, in a buffer of `cap` bytes; its size, or PK_ERR_*. */
-int pk_codec_edit(uintptr_t codec, const uint8_t *data, size_t size, const pk_edit *edits,
+int pk_codec_edit(uintptr_t codec, const uint8_t *data, size_t size, uint32_t from, const pk_edit *edits,
                   uint32_t count, uint8_t *out, size_t cap);
 
 /* A codec of a compiled declaration, held by the caller; 0 and why in *error. */
@@ -77,21 +77,21 @@ int pk_step_run(uintptr_t step, const uint8_t *section, size_t size, const pk_sl
                 uint32_t argument_count, pk_slice *out, uint32_t count);
 /* A reply: heartbeat, its ack (to `data`), drain, or the error of a status. */
 int pk_codec_heartbeat(uintptr_t codec, uint64_t id, uint32_t key, uint8_t *out, size_t cap);
-int pk_codec_ack(uintptr_t codec, const uint8_t *data, size_t size, uint8_t *out, size_t cap);
+int pk_codec_ack(uintptr_t codec, const uint8_t *data, size_t size, uint32_t from, uint8_t *out, size_t cap);
 int pk_codec_drain(uintptr_t codec, uint32_t context, const uint8_t *kept, size_t kept_size, uint8_t *out, size_t cap);
 int pk_codec_error(uintptr_t codec, uint32_t status, uint64_t id, uint32_t context, const uint8_t *kept,
                    size_t kept_size, const char *text, size_t text_size, uint8_t *out, size_t cap);
 /* What is kept of a request for its replies, as `kept` above; `out` has PK_KEEP_MAX bytes for it. */
 int pk_codec_keep(uintptr_t codec, const uint8_t *data, size_t size, uint32_t limit, uint8_t *out);
 /* Writes the id; -1 where `data` is no whole frame. */
-int pk_codec_patch(uintptr_t codec, uint8_t *data, size_t size, uint64_t id);
+int pk_codec_patch(uintptr_t codec, uint8_t *data, size_t size, uint32_t from, uint64_t id);
 /* Bytes of the longest id, 0 where ids are integers; the id that stands for a number, which `out` has PK_ID_MAX
  * bytes for; whether an id stands for one. */
 uint32_t pk_codec_id_max(uintptr_t codec);
 uint32_t pk_codec_write_id(uintptr_t codec, uint64_t number, uint8_t *out);
 int pk_codec_read_id(uintptr_t codec, const uint8_t *id, uint32_t id_size, uint64_t *number);
 /* The frame with another id, in a buffer of `cap` bytes: its size, or PK_ERR_*. One without an id stays. */
-int pk_codec_splice(uintptr_t codec, const uint8_t *data, size_t size, const uint8_t *id, uint32_t id_size,
+int pk_codec_splice(uintptr_t codec, const uint8_t *data, size_t size, uint32_t from, const uint8_t *id, uint32_t id_size,
                     uint8_t *out, size_t cap);
 int pk_codec_probe(uintptr_t codec, const uint8_t *data, size_t size);
 

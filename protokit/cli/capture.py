@@ -287,14 +287,16 @@ class Flow:
         connection: its number, from 1.
         from_start: its first byte is the connection's first; else the capture began later.
         held: bytes that the reader of this flow keeps; the reader's to set.
+        side: whose bytes they are: ``client`` (who opened the connection) or ``server``.
     """
 
-    def __init__(self, connection: int, src: Address, dst: Address) -> None:
+    def __init__(self, connection: int, src: Address, dst: Address, side: str) -> None:
         self.connection = connection
         self.src = src
         self.dst = dst
         self.from_start = False
         self.held = 0
+        self.side = side
 
 
 class Data(NamedTuple):
@@ -415,11 +417,19 @@ class _Half:
             self._next = end
 
 
+def _client(first: Segment) -> Address:
+    """Who opened the connection; where that was not captured, who has the greater port."""
+    if first.flags & SYN:
+        return first.dst if first.flags & ACK else first.src
+    return first.src if first.src[1] >= first.dst[1] else first.dst
+
+
 class _Connection:
     def __init__(self, number: int, first: Segment) -> None:
+        client = _client(first)
         self.halves = {
-            first.src: _Half(Flow(number, first.src, first.dst)),
-            first.dst: _Half(Flow(number, first.dst, first.src)),
+            src: _Half(Flow(number, src, dst, "client" if src == client else "server"))
+            for src, dst in ((first.src, first.dst), (first.dst, first.src))
         }
         self.counted = 0
 

@@ -2,8 +2,9 @@
 
 ``--json`` prints one object a line. Its ``record`` says what it is:
 
-``frame``       ``offset`` ``size`` ``hex`` ``protocol`` ``kind``, ``id`` (a text; null
-                without ids), ``status`` (of a response), ``service`` ``method`` ``version`` ``group``
+``frame``       ``offset`` ``size`` ``hex`` ``protocol`` ``kind``, ``side`` (null where it is not known),
+                ``id`` (a text; null without ids), ``status`` (of a response),
+                ``service`` ``method`` ``version`` ``group``
                 ``headers`` (of an answer, too) ``timeout_ms`` (of a request),
                 ``arguments`` (of a request, where its codec reads them: values, of other types
                 ``{"hex": ...}``; nothing is read behind an ``{"error": ...}``),
@@ -93,6 +94,11 @@ Facts = dict[str, Any]
     help="What FILE holds, where its first bytes mislead.",
 )
 @click.option(
+    "--side",
+    type=click.Choice(["client", "server"]),
+    help="Who sent what FILE holds, where the protocol does not say it and FILE is no capture.",
+)
+@click.option(
     "--max-frame",
     default=8 << 20,
     show_default=True,
@@ -107,6 +113,7 @@ def decode(
     golden: str | None,
     limit: int | None,
     kind: str,
+    side: str | None,
     max_frame: int,
 ) -> None:
     """Print the frames in FILE, - for standard input.
@@ -133,7 +140,7 @@ def decode(
         vectors = Vectors(golden, Path(name).name)
     printer = _Printer(name, limit, as_json=as_json, vectors=vectors)
     try:
-        _Run(candidates, max_frame, printer).read(file, kind)
+        _Run(candidates, max_frame, printer, side).read(file, kind)
     except _Enough:
         pass
     except ProtokitError as error:
@@ -182,7 +189,10 @@ class _Enough(Exception):
 class _Run:
     """Reads one input."""
 
-    def __init__(self, candidates: list[Candidate], max_frame: int, printer: _Printer) -> None:
+    def __init__(
+        self, candidates: list[Candidate], max_frame: int, printer: _Printer, side: str | None
+    ) -> None:
+        self._side = side
         self._candidates = candidates
         self._max_frame = max_frame
         self._print = printer
@@ -204,8 +214,13 @@ class _Run:
             self._bytes(_chunks(file, front))
 
     def _bytes(self, chunks: Iterator[bytes]) -> None:
+        asks = [one.protocol.name for one in self._candidates if getattr(one.codec, "sided", False)]
+        if self._side is None and asks and len(self._candidates) == 1:
+            raise ProtokitError(
+                f"what {asks[0]} frames are depends on who sent them: say it with --side client or server"
+            )
         choice = Choice(self._candidates, strict=True)
-        decoder = Decoder(choice, self._max_frame)
+        decoder = Decoder(choice, self._max_frame, side=self._side)
         size = 0
         for chunk in chunks:
             size += len(chunk)
@@ -231,7 +246,9 @@ class _Run:
                 if flow not in decoders:
                     choice = choices.get(flow.connection) or Choice(self._candidates, strict=False)
                     choices[flow.connection] = choice
-                    decoders[flow] = Decoder(choice, self._max_frame, from_start=flow.from_start)
+                    decoders[flow] = Decoder(
+                        choice, self._max_frame, from_start=flow.from_start, side=flow.side
+                    )
                 decoder = decoders[flow]
                 if isinstance(event, capture.Gap):
                     self._print.all(decoder.gap(event.size), _where(flow))
@@ -289,6 +306,7 @@ def _facts(frame: Frame, where: Facts) -> Facts:
         "size": message.size,
         "hex": frame.data.hex(),
         "protocol": frame.protocol.name,
+        "side": native.side_of(frame.data),
         "kind": KINDS[message.kind] if 0 < message.kind < len(KINDS) else "unknown",
         "id": native.show_id(message.id) if wire.ask.id_bytes else None,
         "status": Status(message.status).name if message.kind == native.KIND_RESPONSE else None,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from functools import cached_property
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from protokit import native
@@ -78,26 +78,33 @@ class Candidate:
         self.protocol = protocol
         self.codec = protocol.wire
 
-    @cached_property
-    def first(self) -> list[int]:
-        """The bytes that a connection may begin with."""
-        return [byte for byte in range(256) if self.codec.ask.probe(bytes([byte])) != -1]
+    def probe(self, data: bytes) -> int:
+        """Whether a direction may begin so: 0 yes, 1 more bytes are needed, -1 no."""
+        verdict = self.codec.ask.probe(data)
+        if verdict == -1 and data and native.side_of(data) == "server":  # whom detection never asks about
+            verdict = {0: 0, 1: 1, -3: 0}.get(self.codec.ask.frame(data).result, -1)
+        return verdict
 
-    def frame(self, data: bytearray, at: int, limit: int) -> native.Message:
+    @lru_cache(maxsize=3)  # noqa: B019  # as many as there are sides
+    def first(self, side: str | None) -> list[int]:
+        """The bytes that a connection may begin with."""
+        return [byte for byte in range(256) if self.probe(native.sent_by(side, bytes([byte]))) != -1]
+
+    def frame(self, data: bytearray, at: int, limit: int, side: str | None) -> native.Message:
         """Frame what begins there, without a copy of more than it needs."""
         left = len(data) - at
         size = min(left, _HEAD)
         while True:
-            message = self.codec.ask.frame(bytes(data[at : at + size]), limit)
+            message = self.codec.ask.frame(native.sent_by(side, bytes(data[at : at + size])), limit)
             if message.result != 1 or size == left or message.need > left:
                 return message
             size = min(left, max(message.need, size + _HEAD))
 
     def unlike(self, data: bytes) -> tuple[int, str]:
         """Where ``data`` stops being a beginning of this protocol, and what it may be there."""
-        ends = (i for i in range(len(data)) if self.codec.ask.probe(data[: i + 1]) == -1)
+        ends = (i for i in range(len(data)) if self.probe(data[: i + 1]) == -1)
         at = next(ends, len(data) - 1)
-        fitting = [b for b in range(256) if self.codec.ask.probe(data[:at] + bytes([b])) != -1]
+        fitting = [b for b in range(256) if self.probe(data[:at] + bytes([b])) != -1]
         return at, _ranges(fitting)
 
     def why(self, data: bytes, message: native.Message, limit: int) -> tuple[int, str]:
@@ -165,11 +172,15 @@ class Decoder:
         choice: of its connection.
         limit: bytes of the largest frame.
         from_start: the first byte begins a frame.
+        side: whose bytes they are, where that is known.
     """
 
-    def __init__(self, choice: Choice, limit: int, *, from_start: bool = True) -> None:
+    def __init__(
+        self, choice: Choice, limit: int, *, from_start: bool = True, side: str | None = None
+    ) -> None:
         self._choice = choice
         self._limit = limit
+        self._side = side
         self._data = bytearray()
         self._at = 0  # of the first byte of _data
         self._need = 1
@@ -212,6 +223,9 @@ class Decoder:
         self._framing, self._starting, self._need = None, False, 1
         self._why = self._why if self._skipped else why
 
+    def _front(self, size: int, at: int = 0) -> bytes:
+        return native.sent_by(self._side, bytes(self._data[at : at + size]))
+
     def _drop(self, size: int) -> None:
         del self._data[:size]
         self._at += size
@@ -247,9 +261,9 @@ class Decoder:
 
     def _begin(self, *, final: bool) -> Generator[Record, None, bool]:
         """Choose; True when there is something to go on with."""
-        data = bytes(self._data[: 16 * _HEAD])
+        data = self._front(16 * _HEAD)
         for candidate in self._choice.candidates:
-            result = candidate.codec.ask.probe(data)
+            result = candidate.probe(data)
             if result == 0:
                 self._framing, self._starting = candidate, False
                 return True
@@ -279,7 +293,7 @@ class Decoder:
     def _next(self, candidate: Candidate, *, final: bool) -> Generator[Record, None, bool]:
         if len(self._data) < self._need and not final:
             return False
-        message = candidate.frame(self._data, 0, self._limit)
+        message = candidate.frame(self._data, 0, self._limit, self._side)
         if message.result == 1:
             self._need = max(message.need, len(self._data) + 1)
             if final:
@@ -289,7 +303,7 @@ class Decoder:
         if message.result == 0 and 0 < message.size <= len(self._data):
             yield from self._take(candidate, message)
             return True
-        data = bytes(self._data[: self._limit])
+        data = self._front(self._limit)
         strict = self._choice.strict or len(self._choice.candidates) == 1
         yield from self._fail(*candidate.why(data, message, self._limit), strict=strict)
         return True
@@ -297,7 +311,7 @@ class Decoder:
     def _take(self, candidate: Candidate, message: native.Message) -> Iterator[Record]:
         end = self._at + message.size
         time = next((time for until, time in self._times if until >= end), 0)
-        frame = Frame(self._at, candidate.protocol, message, bytes(self._data[: message.size]), time)
+        frame = Frame(self._at, candidate.protocol, message, self._front(message.size), time)
         self._choice.settle(candidate)
         self._effort = 0
         self._drop(message.size)
@@ -309,7 +323,7 @@ class Decoder:
 
     def _search(self, *, final: bool) -> Generator[Record, None, bool]:
         """Find where a frame begins; True when there is one."""
-        firsts = {byte for candidate in self._choice.candidates for byte in candidate.first}
+        firsts = {byte for candidate in self._choice.candidates for byte in candidate.first(self._side)}
         likely = re.compile(b"[" + b"".join(re.escape(bytes([byte])) for byte in sorted(firsts)) + b"]")
         at = 0
         while match := likely.search(self._data, at) if firsts else None:
@@ -332,17 +346,16 @@ class Decoder:
 
     def _fits(self, candidate: Candidate, at: int) -> int:
         """0: a whole frame, and what follows may be one; 1: more bytes must tell; -1: no."""
-        if candidate.codec.ask.probe(bytes(self._data[at : at + _PROBE])) == -1:
+        if candidate.probe(self._front(_PROBE, at)) == -1:
             return -1
         limit = self._limit if self._effort < _EFFORT else min(self._limit, _HEAD)
-        message = candidate.frame(self._data, at, limit)
+        message = candidate.frame(self._data, at, limit, self._side)
         if message.result != 0:
             return message.result if message.result == 1 else -1
         end = at + message.size
         self._effort += message.size
         if end >= len(self._data):
             return 0
-        following = bytes(self._data[end : end + _PROBE])
-        if candidate.codec.ask.probe(following) == -1:
+        if candidate.probe(self._front(_PROBE, end)) == -1:
             return -1
-        return 0 if candidate.frame(self._data, end, self._limit).result >= 0 else -1
+        return 0 if candidate.frame(self._data, end, self._limit, self._side).result >= 0 else -1

@@ -116,8 +116,8 @@ def _replayed(protocol: Protocol, example: Example, violation: Exception | None)
         f"  {mode}, {how}; {len(example.client)} bytes from the client {pieces}, "
         f"{len(example.upstream)} from the upstream"
     )
-    for who in ("client", "upstream"):
-        data: bytes = getattr(example, who)
+    for who, side in (("client", "client"), ("upstream", "server")):
+        data = native.sent_by(side, getattr(example, who))
         at = 0
         while at < len(data):
             seen = native.frame(protocol.wire.address, data[at:])

@@ -99,6 +99,7 @@ class Vectors:
                     "name": one.name if number == 1 else f"{one.name} ({number})",
                     "source": self.source,
                     "origin": self.origin,
+                    **({"side": side} if (side := native.side_of(one.data)) else {}),
                     "hex": one.data.hex(),
                     "expect": self._expected(one, requests),
                 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, overload
 
 from protokit._native import ffi, lib
 from protokit.errors import (
@@ -48,6 +48,55 @@ RESULTS = {
 }
 
 INSTRUCTIONS: tuple[str, ...] = tuple(ffi.string(lib.pk_instruction_names()).decode().split())
+
+
+class SentBy(bytes):
+    """Bytes of a connection, and who sent them: what is cut out of them and put behind them is of that side.
+
+    Alike with other bytes are those of the same side, or of nobody knows who.
+
+    Attributes:
+        side: ``client`` or ``server``.
+    """
+
+    side: Literal["client", "server"]
+
+    def __getitem__(self, which: Any) -> Any:
+        found = super().__getitem__(which)
+        return sent_by(self.side, found) if isinstance(found, bytes) else found
+
+    def __add__(self, more: Any) -> SentBy:
+        return sent_by(self.side, super().__add__(more))
+
+    def __eq__(self, other: object) -> bool:
+        return super().__eq__(other) and getattr(other, "side", self.side) == self.side
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    __hash__ = bytes.__hash__
+
+
+@overload
+def sent_by(side: str, data: bytes) -> SentBy: ...
+@overload
+def sent_by(side: str | None, data: bytes) -> bytes: ...
+def sent_by(side: str | None, data: bytes) -> bytes:
+    """The bytes as that side sent them: ``client`` or ``server``; as they are where that is not known."""
+    if side is None:
+        return data
+    found = SentBy(data)
+    found.side = side  # type: ignore[assignment]  # SIDES has no others
+    return found
+
+
+def side_of(data: Any) -> Literal["client", "server"] | None:
+    """Who sent them, where the bytes know it."""
+    return data.side if isinstance(data, SentBy) else None
+
+
+def _from(data: Any, side: str | None = None) -> int:
+    return SIDES.index(side or side_of(data))
 
 
 class Message(NamedTuple):
@@ -178,18 +227,25 @@ def heartbeat(codec: int, request_id: Id, key: int = 0) -> bytes:
     """The codec's heartbeat; empty when it has none. ``key``: of the upstream connection."""
     number = 0 if id_max(codec) else request_id
     beat = _built(lambda out: lib.pk_codec_heartbeat(codec, number, key, out, _REPLY_ROOM))
-    return _named(codec, beat, request_id)
+    return sent_by("client", _named(codec, sent_by("client", beat), request_id))
 
 
-def heartbeat_ack(codec: int, data: bytes) -> bytes:
-    """The answer to a heartbeat; empty when there is none."""
-    ack = _built(lambda out: lib.pk_codec_ack(codec, data, len(data), out, _REPLY_ROOM))
-    return _named(codec, ack, frame(codec, data, len(data)).id) if id_max(codec) else ack
+def heartbeat_ack(codec: int, data: bytes, side: str | None = None) -> bytes:
+    """The answer to a heartbeat; empty when there is none. ``side``: see ``frame``."""
+    side = side or side_of(data)
+    ack = sent_by(
+        "client" if side == "server" else "server",
+        _built(lambda out: lib.pk_codec_ack(codec, data, len(data), SIDES.index(side), out, _REPLY_ROOM)),
+    )
+    return _named(codec, ack, frame(codec, data, len(data), side=side).id) if id_max(codec) else ack
 
 
 def drain(codec: int, context: int = 0, kept: bytes = b"") -> bytes:
     """The signal to go elsewhere; empty when there is none. ``kept``: of the client's last request."""
-    return _built(lambda out: lib.pk_codec_drain(codec, context, kept, len(kept), out, _REPLY_ROOM))
+    return sent_by(
+        "server",
+        _built(lambda out: lib.pk_codec_drain(codec, context, kept, len(kept), out, _REPLY_ROOM)),
+    )
 
 
 def keep(codec: int, data: bytes, limit: int = 8 << 20) -> bytes:
@@ -209,7 +265,7 @@ def error(codec: int, status: int, request_id: Id, context: int, text: bytes, ke
             codec, status, number, context, kept, len(kept), text, len(text), out, _REPLY_ROOM
         )
     )
-    return _named(codec, reply, request_id)
+    return _named(codec, sent_by("server", reply), request_id)
 
 
 def _built(build: Callable[[Any], int]) -> bytes:
@@ -251,32 +307,34 @@ def show_id(request_id: Id) -> str:
     return "0x" + request_id.hex()
 
 
-def patch_id(codec: int, data: bytes, request_id: Id) -> bytes:
+def patch_id(codec: int, data: bytes, request_id: Id, side: str | None = None) -> bytes:
     """The frame with another id, and lengths and checksums made right.
 
     Args:
         codec: its address.
         data: one frame.
         request_id: a number; where ids are byte strings it stands for the id that the engine writes.
+        side: see ``frame``.
 
     Raises:
         RemoteProtocolError: ``data`` is no whole frame.
         LocalProtocolError: the frame cannot have that id.
     """
+    side = side or side_of(data)
     if most := id_max(codec):
         wanted = write_id(codec, request_id) if isinstance(request_id, int) else request_id
         room = len(data) + most + 16
         out = ffi.new("uint8_t[]", room)
-        size = lib.pk_codec_splice(codec, data, len(data), wanted, len(wanted), out, room)
+        size = lib.pk_codec_splice(codec, data, len(data), SIDES.index(side), wanted, len(wanted), out, room)
         if size in {-4, -5}:
             raise LocalProtocolError(f"the frame cannot have the id {show_id(wanted)!r}")
         if size < 0:
             raise RemoteProtocolError("this is no whole frame")
-        return bytes(ffi.buffer(out, size))
+        return sent_by(side, bytes(ffi.buffer(out, size)))
     changed = bytearray(data)
-    if lib.pk_codec_patch(codec, ffi.from_buffer(changed), len(changed), request_id) != 0:
+    if lib.pk_codec_patch(codec, ffi.from_buffer(changed), len(changed), SIDES.index(side), request_id) != 0:
         raise RemoteProtocolError("this is no whole frame")
-    return bytes(changed)
+    return sent_by(side, bytes(changed))
 
 
 def probe(codec: int, data: bytes, size: int | None = None) -> int:
@@ -301,9 +359,9 @@ def frame(
         data: what came.
         limit: the largest frame allowed, bytes.
         size: how many bytes of ``data`` the codec is given; None for all. What lies behind them is not its.
-        side: who sent it, ``client`` or ``server``; None where that is not known.
+        side: who sent it, ``client`` or ``server``; None where that is not known, or ``data`` says it.
     """
-    info = lib.pk_codec_frame(codec, data, len(data) if size is None else size, limit, SIDES.index(side))
+    info = lib.pk_codec_frame(codec, data, len(data) if size is None else size, limit, _from(data, side))
     return _message(codec, data, info)
 
 
@@ -320,7 +378,7 @@ class Framing:
 
     def __init__(self, codec: int, side: str | None = None) -> None:
         self.codec = codec
-        self.side = SIDES.index(side)
+        self.side = side
         self.remembers = state_size(codec)
         self._words = ffi.new("uint64_t[]", self.remembers // 8 + 1)
         self.state = ffi.cast("uint8_t *", self._words)
@@ -328,7 +386,7 @@ class Framing:
     def frame(self, data: Any, limit: int = 8 << 20) -> Message:
         """Frame the first message of what has come of it; after ``PK_MORE`` the same with more bytes."""
         given = data if isinstance(data, ffi.CData) else ffi.from_buffer(data)
-        info = lib.pk_codec_frame_on(self.codec, given, len(data), limit, self.side, self.state)
+        info = lib.pk_codec_frame_on(self.codec, given, len(data), limit, _from(data, self.side), self.state)
         return _message(self.codec, data, info)
 
 
@@ -358,7 +416,9 @@ def _message(codec: int, data: Any, info: Any) -> Message:
     )
 
 
-def request(codec: int, data: bytes, max_headers: int = 1024, *, lazy: bool = False) -> Request:
+def request(
+    codec: int, data: bytes, max_headers: int = 1024, *, lazy: bool = False, side: str | None = None
+) -> Request:
     """Read a whole request frame into a Request.
 
     Args:
@@ -366,16 +426,18 @@ def request(codec: int, data: bytes, max_headers: int = 1024, *, lazy: bool = Fa
         data: the frame.
         max_headers: so many are read.
         lazy: leave the headers until somebody looks at them, or asks for one.
+        side: who sent it; a client where neither this nor ``data`` says it.
 
     Raises:
         RemoteProtocolError: its destination or headers cannot be read.
     """
-    info = lib.pk_codec_destination(codec, _pinned(data), len(data))
+    side = side or side_of(data) or "client"
+    info = lib.pk_codec_destination(codec, _pinned(data), len(data), SIDES.index(side))
     if info.result not in {0, -4}:
         raise RemoteProtocolError(f"destination: {RESULTS.get(info.result, info.result)}")
     headers: Headers | _Source = Headers()
     if info.result == 0:
-        source = _Source(codec, data, max_headers)
+        source = _Source(codec, data, max_headers, side)
         headers = source if lazy else source.headers()
     return Request(
         _text(info.service),
@@ -385,7 +447,7 @@ def request(codec: int, data: bytes, max_headers: int = 1024, *, lazy: bool = Fa
         headers=headers,
         frame=data,
         timeout_ms=info.timeout_ms,
-        oneway=frame(codec, data, len(data)).kind == KIND_ONEWAY,
+        oneway=frame(codec, data, len(data), side=side).kind == KIND_ONEWAY,
         protocol=name(codec),
     )
 
@@ -393,28 +455,29 @@ def request(codec: int, data: bytes, max_headers: int = 1024, *, lazy: bool = Fa
 class _Source:
     """What a request's headers are read from when somebody looks at them."""
 
-    __slots__ = ("codec", "data", "most")
+    __slots__ = ("codec", "data", "most", "side")
 
-    def __init__(self, codec: int, data: bytes, most: int) -> None:
+    def __init__(self, codec: int, data: bytes, most: int, side: str) -> None:
         self.codec = codec
         self.data = data
         self.most = most
+        self.side = side
 
     def headers(self) -> Headers:
-        return headers(self.codec, self.data, self.most)
+        return headers(self.codec, self.data, self.most, self.side)
 
     def header(self, key: str) -> str | None:
-        return header(self.codec, self.data, key)
+        return header(self.codec, self.data, key, self.side)
 
 
-def headers(codec: int, data: bytes, max_headers: int = 1024) -> Headers:
+def headers(codec: int, data: bytes, max_headers: int = 1024, side: str | None = None) -> Headers:
     """The text headers of a whole request or answer; other frames have none.
 
     Raises:
         RemoteProtocolError: they cannot be read.
     """
     found = Headers()
-    for key, value in raw_headers(codec, data, max_headers):
+    for key, value in raw_headers(codec, data, max_headers, side):
         if value is None:
             found.pop(text(key), None)
         else:
@@ -422,16 +485,18 @@ def headers(codec: int, data: bytes, max_headers: int = 1024) -> Headers:
     return found
 
 
-def raw_headers(codec: int, data: bytes, max_headers: int = 1024) -> list[tuple[bytes, bytes | None]]:
+def raw_headers(
+    codec: int, data: bytes, max_headers: int = 1024, side: str | None = None
+) -> list[tuple[bytes, bytes | None]]:
     """The same as they stand there, each with its key; None for a value that is no text."""
     array = ffi.new("pk_header_info[]", max_headers)
-    count = lib.pk_codec_headers(codec, _pinned(data), len(data), array, max_headers)
+    count = lib.pk_codec_headers(codec, _pinned(data), len(data), _from(data, side), array, max_headers)
     if count < 0:
         raise RemoteProtocolError(f"headers: {RESULTS.get(count, count)}")
     return [(_bytes(one.key) or b"", None if one.raw else _bytes(one.value) or b"") for one in array[0:count]]
 
 
-def header(codec: int, data: bytes, key: str | bytes) -> str | None:
+def header(codec: int, data: bytes, key: str | bytes, side: str | None = None) -> str | None:
     """A text header of a whole request or answer by its key; None where it has none, or one that is no text.
 
     Raises:
@@ -439,7 +504,7 @@ def header(codec: int, data: bytes, key: str | bytes) -> str | None:
     """
     name = key.encode("utf-8", "surrogatepass") if isinstance(key, str) else key
     info = ffi.new("pk_header_info *")
-    result = lib.pk_codec_header(codec, _pinned(data), len(data), name, len(name), info)
+    result = lib.pk_codec_header(codec, _pinned(data), len(data), _from(data, side), name, len(name), info)
     if result < 0:
         raise RemoteProtocolError(f"header {text(name)!r}: {RESULTS.get(result, result)}")
     return _text(info.value) if result == 0 and not info.raw else None
@@ -462,7 +527,7 @@ def argument(codec: int, data: bytes, index: int) -> Argument:
         RemoteProtocolError: this one cannot be read.
     """
     value = ffi.new("pk_value *")
-    result = lib.pk_codec_argument(codec, _pinned(data), len(data), index, value)
+    result = lib.pk_codec_argument(codec, _pinned(data), len(data), _from(data), index, value)
     if result == 1:
         raise IndexError(f"the call has no argument {index}")
     if result != 0 and not lib.pk_codec_reads_arguments(codec):
@@ -581,10 +646,10 @@ def edit(codec: int, data: bytes, edits: Sequence[tuple[int, str, str | None]]) 
                 slice_.data, slice_.size = kept[-1], len(raw)
     room = len(data) + 256 + sum(8 + 4 * len(key) + 8 * len(value or "") for _, key, value in edits) * 2
     out = ffi.new("uint8_t[]", room)
-    size = lib.pk_codec_edit(codec, data, len(data), array, len(edits), out, room)
+    size = lib.pk_codec_edit(codec, data, len(data), _from(data), array, len(edits), out, room)
     if size < 0:
         raise LocalProtocolError(f"this {name(codec)} frame cannot be changed so: {RESULTS.get(size, size)}")
-    return bytes(ffi.buffer(out, size))
+    return sent_by(side_of(data), bytes(ffi.buffer(out, size)))
 
 
 def _pinned(data: Any) -> Any:  # as cffi has them

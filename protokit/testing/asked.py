@@ -116,13 +116,14 @@ def asked_in_front_of_nothing(
         must: told what has to hold.
         frame: a whole one.
     """
+    side = native.side_of(frame)
     pairs: dict[bytes, bytes | None] | None = None
     with contextlib.suppress(RemoteProtocolError):
-        pairs = dict(native.raw_headers(codec, put(frame), len(frame)))
+        pairs = dict(native.raw_headers(codec, put(frame), len(frame), side))
     for key in [*list(pairs or {})[:16], b"", NEW.encode(), b"x" * 300]:
         got = None
         with contextlib.suppress(RemoteProtocolError):
-            got = native.header(codec, put(frame), key)
+            got = native.header(codec, put(frame), key, side)
         if pairs is not None:
             value = pairs.get(key)
             wanted = None if value is None else native.text(value)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import construct
 
+from protokit import native
 from protokit.errors import LocalProtocolError, ProtocolError, RemoteProtocolError
 from protokit.testing.filling import SECTION_MAX, Facts, Filler, Unfit, range_of
 from protokit.wire import WireFormat, views
@@ -75,7 +76,7 @@ class Cases:
         found = []
         seen: set[Any] = set()
         for frame in sorted(self.whole, key=len):
-            about = set(enumerate(self._about(frame)))
+            about = set(enumerate((*self._about(frame), native.side_of(frame))))
             if not about <= seen:
                 seen |= about
                 found.append(frame)
@@ -84,7 +85,11 @@ class Cases:
     @cached_property
     def wrong(self) -> list[bytes]:
         """Frames with one thing changed, which may leave them right; and the shortest inputs of all."""
-        found = dict.fromkeys(bytes([byte]) for byte in range(256))
+        found = dict.fromkeys(
+            native.sent_by(side, bytes([byte]))
+            for side in {native.side_of(one): None for one in self.whole}
+            for byte in range(256)
+        )
         for frame in self.short:
             found.update(dict.fromkeys(changed(frame)))
             if isinstance(self.wire, WireFormat):
@@ -102,8 +107,18 @@ class Cases:
 
     @cached_property
     def joined(self) -> list[bytes]:
-        """Each short frame with each other behind it."""
-        return [one + other for one in self.short for other in self.short]
+        """Each short frame with each other of its side behind it."""
+        return [one + other for one, other in self.pairs]
+
+    @property
+    def pairs(self) -> list[tuple[bytes, bytes]]:
+        """Short frames that may follow each other."""
+        return [
+            (one, other)
+            for one in self.short
+            for other in self.short
+            if native.side_of(one) == native.side_of(other)
+        ]
 
     def _about(self, frame: bytes) -> tuple[Any, ...]:
         """Its kind, its status, its form."""
@@ -185,24 +200,33 @@ def _integer(node: Integer | Integers, value: int) -> bytes:
 
 
 def ways(wire: WireFormat, samples: Sequence[bytes]) -> list[Way]:
-    """Frames of a format.
+    """Frames of a format, of both sides where they differ.
 
     Args:
         wire: the format.
         samples: frames whose contents are taken where nothing else is asked for.
     """
+    sides: tuple[str | None, ...] = ("client", "server") if wire.sided else (None,)
+    return [
+        way
+        for side in sides
+        for way in _ways(wire, [one for one in samples if native.side_of(one) in {None, side}], side)
+    ]
+
+
+def _ways(wire: WireFormat, samples: Sequence[bytes], side: str | None) -> list[Way]:
     small = [sample for sample in samples if len(sample) <= SECTION_MAX]
     facts = Facts(wire, small)
     found: dict[bytes, Way] = {}
     seen: set[Any] = set()
     waiting: deque[tuple[Any, dict[FieldPath, Any], int]] = deque(
-        (base, {}, 0) for base in [*_bases(wire, facts, small), {}]
+        (base, {}, 0) for base in [*_bases(wire, facts, small, side), {}]
     )
     for _ in range(COMBINED):
         if not waiting:
             break
         base, asked, free = waiting.popleft()
-        layout = _Layout(facts, base, asked)
+        layout = _Layout(facts, base, asked, side)
         built = layout.built(wire)
         if built is not None:
             found.setdefault(built.frame, built)
@@ -210,7 +234,7 @@ def ways(wire: WireFormat, samples: Sequence[bytes]) -> list[Way]:
                 seen.add(layout.about)
                 for path, _, others in layout.places:
                     for value in others:
-                        one = _Layout(facts, base, {**asked, path: value}).built(wire)
+                        one = _Layout(facts, base, {**asked, path: value}, side).built(wire)
                         if one is not None:
                             found.setdefault(one.frame, one)
         for number, (path, deciding, _) in enumerate(layout.places[free:], free):
@@ -218,13 +242,13 @@ def ways(wire: WireFormat, samples: Sequence[bytes]) -> list[Way]:
     return list(found.values())
 
 
-def _bases(wire: WireFormat, facts: Facts, samples: Iterable[bytes]) -> list[Any]:
+def _bases(wire: WireFormat, facts: Facts, samples: Iterable[bytes], side: str | None) -> list[Any]:
     """The shortest sample of each kind and form."""
     found: dict[Any, Any] = {}
     for sample in sorted(samples, key=len):
         with contextlib.suppress(ProtocolError, EOFError):
-            container, _ = wire.parse(sample)
-            layout = _Layout(facts, container, {})
+            container, _ = wire.parse(sample, side)
+            layout = _Layout(facts, container, {}, side)
             if layout.built(wire) is not None:
                 found.setdefault(layout.about, container)
     return list(found.values())
@@ -237,14 +261,15 @@ class _Layout(Filler):
         facts: about the format.
         base: a frame's values, for fields that nothing is asked of.
         asked: values of fields; of a section its bytes.
+        side: that sends it, where it decides something.
 
     Attributes:
         places: of each field: its path, other values that decide what follows, and other values.
         about: what the frame is.
     """
 
-    def __init__(self, facts: Facts, base: Any, asked: dict[FieldPath, Any]) -> None:
-        super().__init__(facts)
+    def __init__(self, facts: Facts, base: Any, asked: dict[FieldPath, Any], side: str | None = None) -> None:
+        super().__init__(facts, side)
         self.base = base
         self.asked = asked
         self.places: list[tuple[FieldPath, list[Any], list[Any]]] = []

@@ -177,7 +177,7 @@ class _Feed:
         data = core.out(upstream)
         core.sent(upstream, len(data))
         while data:
-            message = native.frame(self.codec, data)
+            message = native.frame(self.codec, data, side="client")
             ids.append(message.id)
             data = data[message.size :]
         if len(ids) != self.count:
@@ -253,7 +253,7 @@ class _Turns:
     def _answered(self, request: bytes) -> bytes:
         if not self.renumbers:
             return self.answer
-        return native.patch_id(self.codec, self.answer, native.frame(self.codec, request).id)
+        return native.patch_id(self.codec, self.answer, native.frame(self.codec, request, side="client").id)
 
 
 def _table(codec: int, *, pinned: bool, connections: int) -> native.Table:

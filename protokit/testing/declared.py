@@ -105,7 +105,8 @@ class DeclaredChecks(Checks):
         for one in self.vectors:
             container, size = self.wire.parse(one.data)
             assert size == len(one.data), one.name
-            assert self.wire.build(plain(container, self.wire)) == one.data, one.name
+            again = self.wire.build(plain(container, self.wire), native.side_of(one.data))
+            assert again == one.data, one.name
 
     def test_plain_values_make_the_round_trip(self) -> None:
         """Values to bytes and back: the same values, without offsets and raw bytes, make the same bytes."""
@@ -118,8 +119,9 @@ class DeclaredChecks(Checks):
                 return  # they do not fit together
             assert size == len(frame), f"{size} of {len(frame)} bytes were consumed"
             again = plain(container, self.wire)
-            assert self.wire.build(again) == frame
-            assert plain(self.wire.parse(self.wire.build(again))[0], self.wire) == again
+            side = native.side_of(frame)
+            assert self.wire.build(again, side) == frame
+            assert plain(self.wire.parse(self.wire.build(again, side))[0], self.wire) == again
             assert _within(again, values), f"{values} came back as {again}"
 
         self.every(property_, (one.values for one in self.cases.ways))
@@ -133,7 +135,7 @@ class DeclaredChecks(Checks):
                 for junk in JUNK:
                     container[name] = junk
                     with contextlib.suppress(LocalProtocolError):
-                        self.wire.build(values)
+                        self.wire.build(values, native.side_of(sample))
                 container[name] = right
 
     def test_every_byte_of_a_frame_belongs_to_one_field(self) -> None:
@@ -287,7 +289,7 @@ def plain(container: Any, wire: WireFormat | None = None) -> Any:
 
 def _plain(value: Any, declaration: Any, computed: set[tuple[str, ...]], at: tuple[str, ...]) -> Any:
     if isinstance(value, dict):
-        fields = {one.name: one.subcon for one in getattr(declaration, "subcons", ()) if one.name}
+        fields = dict(_fields(declaration))
         return {
             name: _plain(inner, fields.get(name), computed, (*at, name))
             for name, inner in value.items()
@@ -299,6 +301,18 @@ def _plain(value: Any, declaration: Any, computed: set[tuple[str, ...]], at: tup
     if isinstance(value, list):
         return [_plain(inner, None, computed, at) for inner in value]
     return value
+
+
+def _fields(declaration: Any) -> Iterator[tuple[str, Any]]:
+    """The named fields of a Struct, or of all branches that may stand in its place."""
+    if isinstance(declaration, construct.IfThenElse):
+        for branch in (declaration.thensubcon, declaration.elsesubcon):
+            yield from _fields(branch)
+    elif isinstance(declaration, construct.Switch):
+        for case in (*declaration.cases.values(), declaration.default):
+            yield from _fields(case)
+    else:
+        yield from ((one.name, one.subcon) for one in getattr(declaration, "subcons", ()) if one.name)
 
 
 def _within(found: Any, given: Any) -> bool:

@@ -9,6 +9,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 from protokit.errors import ProtokitError
+from protokit.native import SIDES
 from protokit.testing.solving import satisfy, solve
 from protokit.wire import views
 from protokit.wire.explain import calculate
@@ -39,6 +40,7 @@ from protokit.wire.layout import (
     walk,
 )
 from protokit.wire.readings import Number, compared_by
+from protokit.wire.sides import SIDE
 from protokit.wire.structures import Inside
 from protokit.wire.views import leaves
 from protokit.wire.vocabulary import ends
@@ -82,6 +84,7 @@ class Facts:
             self._node(node)
         self.found = self.small - self.early - self.counts - set(self.sizes)  # from what they count
         expressions = [m.response, m.oneway, m.heartbeat, m.drain, m.greeting, m.greeting_refused, *m.forms]
+        expressions += m.readable.values()
         for expression in expressions:
             self._compare(expression)
         for variant in m.variants:
@@ -221,6 +224,7 @@ class Filler:
 
     Args:
         facts: about the format.
+        side: that sends it, where it decides something.
 
     Attributes:
         values: what was filled in, as ``wire.build`` takes it.
@@ -229,9 +233,9 @@ class Filler:
         free: other fields whose value changes nothing about the layout; their bounds.
     """
 
-    def __init__(self, facts: Facts) -> None:
+    def __init__(self, facts: Facts, side: str | None = None) -> None:
         self.facts = facts
-        self.values: dict[str, Any] = {}
+        self.values: dict[str, Any] = {} if side is None else {SIDE: SIDES.index(side)}
         self.ahead: dict[FieldPath, Any] = {}
         self.open: dict[FieldPath, tuple[int, int]] = {}
         self.free: dict[FieldPath, tuple[int, int]] = {}

@@ -201,14 +201,22 @@ def examples(
     """The examples of a round. Send True for one that is worth building on; ``tally`` as ``Result.drawn``."""
     tally = Counter() if tally is None else tally
     chance = random.Random(f"{seed}:{number}")  # noqa: S311  # reproducible on purpose
-    pool = [one.data for one in golden if len(one.data) <= _GOLDEN_BYTES]
+    frames = [one.data for one in golden if len(one.data) <= _GOLDEN_BYTES]
+    sided = any(map(native.side_of, frames))
     if isinstance(protocol.wire, WireFormat):
-        pool += _drawn(protocol.wire, pool, chance.randrange(2**32), tally)
-    pool += _said(protocol.wire.address)
+        sided = protocol.wire.sided
+        frames += _drawn(protocol.wire, frames, chance.randrange(2**32), tally)
+    frames += _said(protocol.wire.address)
+    clients = servers = [bytes(one) for one in frames]
+    if sided:
+        clients, servers = (
+            [bytes(one) for one in frames if native.side_of(one) in {None, side}] or [b""]
+            for side in ("client", "server")
+        )
     for _ in range(ROUND):
-        example = _example(chance, pool)
+        example = _example(chance, clients, servers)
         if (yield example) and len(example.client) <= _GOLDEN_BYTES:
-            pool.append(example.client)
+            clients.append(example.client)
 
 
 def _drawn(wire: WireFormat, samples: list[bytes], seed: int, tally: Counter[str]) -> list[bytes]:
@@ -238,12 +246,12 @@ def _said(codec: int) -> list[bytes]:
     return sorted({one for one in replies if one})
 
 
-def _example(chance: random.Random, pool: list[bytes]) -> Example:
-    def some() -> bytes:
+def _example(chance: random.Random, clients: list[bytes], servers: list[bytes]) -> Example:
+    def some(pool: list[bytes]) -> bytes:
         frame = chance.choice(pool)
         return _spoiled(chance, frame) if chance.random() < 0.5 else frame
 
-    client = some()
+    client = some(clients)
     if chance.random() < 0.03:
         client = chance.randbytes(chance.randrange(40))
     size = len(client)
@@ -251,9 +259,10 @@ def _example(chance: random.Random, pool: list[bytes]) -> Example:
     if chance.random() < 0.75:
         return Example(client, cuts=cuts)
     for _ in range(chance.randint(0, 5)):
-        client += some() if chance.random() < 0.2 else chance.choice(pool)
+        client += some(clients) if chance.random() < 0.2 else chance.choice(clients)
     upstream = b"".join(
-        some() if chance.random() < 0.2 else chance.choice(pool) for _ in range(chance.randint(0, 3))
+        some(servers) if chance.random() < 0.2 else chance.choice(servers)
+        for _ in range(chance.randint(0, 3))
     )
     how = tuple(one for one in _HOW if chance.random() < (0.7 if one == "answers" else 0.15))
     return Example(client, upstream, cuts, how)
@@ -462,7 +471,8 @@ def _busy() -> float:
 
 
 def _refusal(protocol: Protocol, data: bytes) -> str:
-    """Why there is no frame in front, alike for those that are alike."""
+    """Why there is no frame of a client in front, alike for those that are alike."""
+    data = native.sent_by("client", data)
     if isinstance(protocol.wire, WireFormat):
         try:
             protocol.wire.message(data)

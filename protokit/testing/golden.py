@@ -1,6 +1,7 @@
 """Golden vectors: frames of real peers, one JSON object a line.
 
 ``{"name": ..., "source": library and version, "origin": "captured" or how else, "hex": ...,
+"side": "client" or "server", where somebody has to know who sent it,
 "expect": {"kind": ..., "request_id": "7", "service": ..., ...}, "facts": {...}}``
 
 ``expect`` holds what protokit's model can tell, and all of it is checked: ``KNOWN``. What else is known of
@@ -46,7 +47,7 @@ class Golden:
     """One vector.
 
     Attributes:
-        data: the frame.
+        data: the frame; where the vector says its ``side``, it knows it (``native.sent_by``).
         expect: what it means, by the names of ``KNOWN``; only what is named is compared.
         facts: what else is known of it; the kit does not look at it.
     """
@@ -96,9 +97,11 @@ def load_golden(places: str | Path | Iterable[str | Path]) -> list[Golden]:
 def _vector(path: Path, number: int, line: str) -> Golden:
     try:
         one = json.loads(line)
+        if one.get("side") not in native.SIDES:
+            raise ValueError(f"side is {one['side']!r}, client or server expected")
         return Golden(
             one["name"],
-            bytes.fromhex(one["hex"]),
+            native.sent_by(one.get("side"), bytes.fromhex(one["hex"])),
             one.get("source", ""),
             one.get("origin", ""),
             one.get("expect", {}),

@@ -96,8 +96,8 @@ class Invariants:
             Violation: something does not hold.
         """
         try:
-            outcome = self._bytes(example)
-            self._bytes(Example(example.upstream, cuts=example.cuts))
+            outcome = self._bytes(native.sent_by("client", example.client), example.cuts)
+            self._bytes(native.sent_by("server", example.upstream), example.cuts)
             if example.how is not None:
                 self._enter("core")
                 _World(self, example).run()
@@ -117,7 +117,7 @@ class Invariants:
 
     def frame(self, data: bytes, *, limit: int = LIMIT) -> native.Message:
         """Frame it, flush against the page, and see that the result is one of the documented."""
-        message = native.frame(self.codec, self.guarded.put(data), limit)
+        message = native.frame(self.codec, self.guarded.put(data), limit, side=native.side_of(data))
         self._documented(message, len(data), limit)
         return message
 
@@ -133,9 +133,8 @@ class Invariants:
 
     # The codec.
 
-    def _bytes(self, example: Example) -> tuple[Any, ...]:
+    def _bytes(self, data: bytes, cuts: tuple[int, ...]) -> tuple[Any, ...]:
         outcome: tuple[Any, ...] = ()
-        data = example.client
         for number in range(_FRAMES):
             if not data:
                 break
@@ -143,7 +142,7 @@ class Invariants:
             message = self.frame(data)
             if number == 0:
                 self._enter("pieces")
-                self._pieces(data, message, example.cuts)
+                self._pieces(data, message, cuts)
             self._enter("reference")
             seen = self._reference(data, message)
             if number == 0:
@@ -175,13 +174,17 @@ class Invariants:
             probed = native.probe(self.codec, self.guarded.put(data[:end]))
             self.must(probed in {0, 1, -1}, f"probe gave {probed}")
             self.must(last in {1, probed}, f"probe gave {last}, and {probed} at {end} bytes")
-            self.must(probed != -1 or whole.result < 0, f"probe refuses {end} bytes of a frame: {whole}")
+            clients = native.side_of(data) != "server"  # who begins
+            self.must(
+                probed != -1 or whole.result < 0 or not clients,
+                f"probe refuses {end} bytes of a frame: {whole}",
+            )
             last = probed
         self._remembered(data, whole, cuts)
 
     def _remembered(self, data: bytes, whole: native.Message, cuts: tuple[int, ...]) -> None:
         """Framing that goes on where it stopped says what it says of all bytes at once."""
-        framing = native.Framing(self.codec)
+        framing = native.Framing(self.codec, native.side_of(data))
         if not framing.remembers:
             return
         ends = itertools.takewhile(
@@ -227,7 +230,7 @@ class Invariants:
             self._errors(frame, message)
         if message.kind == native.KIND_HEARTBEAT:
             self._enter("replies")
-            if ack := native.heartbeat_ack(self.codec, self.guarded.put(frame)):
+            if ack := native.heartbeat_ack(self.codec, self.guarded.put(frame), native.side_of(frame)):
                 self._reply(ack, "ack", message.id)
         if native.id_bytes(self.codec) and message.kind <= native.KIND_RESPONSE:
             self._enter("ids")
@@ -244,7 +247,7 @@ class Invariants:
 
     def _request(self, frame: bytes) -> Any:
         try:
-            return native.request(self.codec, self.guarded.put(frame))
+            return native.request(self.codec, self.guarded.put(frame), side=native.side_of(frame))
         except RemoteProtocolError:
             return None
 
@@ -272,7 +275,9 @@ class Invariants:
         issued = [native.write_id(self.codec, number) for number in (1, 2**64 - 1)]
         for request_id in [*issued, b"", b"x", b"y" * most]:
             try:
-                changed = native.patch_id(self.codec, self.guarded.put(frame), request_id)
+                changed = native.patch_id(
+                    self.codec, self.guarded.put(frame), request_id, native.side_of(frame)
+                )
             except LocalProtocolError:
                 continue  # no id of this format, or no room for it
             after = self.frame(changed, limit=LIMIT + 128)
@@ -306,7 +311,7 @@ class Invariants:
             self._reply(drain, "drain", None)
 
     def _reply(self, reply: bytes, kind: str, request_id: native.Id | None) -> native.Message:
-        message = native.frame(self.codec, self.room.put(reply), LIMIT)
+        message = native.frame(self.codec, self.room.put(reply), LIMIT, side=native.side_of(reply))
         whole = (message.result, message.size, KINDS[message.kind]) == (0, len(reply), kind)
         self.must(whole, f"{reply.hex()} is no whole {kind}: {message}")
         if isinstance(request_id, int):
@@ -470,6 +475,7 @@ class _World:
     def _first_response(self, data: bytes) -> bytes:
         if not data:
             return b""
+        data = native.sent_by("server", data)
         message = native.frame(self.codec, data, LIMIT)
         answer = message.result == 0 and message.kind == native.KIND_RESPONSE
         answer = answer and self.invariants.rewrites_ids
@@ -557,6 +563,7 @@ class _World:
             return message.timeout_ms
 
     def asks(self, data: bytes) -> None:
+        data = native.sent_by("client", data)
         while data:
             message = native.frame(self.codec, data, LIMIT)
             if message.result != 1 and message.kind == native.KIND_REQUEST:

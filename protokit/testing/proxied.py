@@ -165,7 +165,7 @@ class Server:
             try:
                 rest = await greet(self.voice.codec.address, "server", reader, writer)
                 while data := await reader.read(1 << 16):
-                    found, rest = self.voice.split(rest + data)
+                    found, rest = self.voice.split(native.sent_by("client", rest + data))
                     for heard, frame in found:
                         writer.write(self.reply(heard, frame))
             except ProtocolError as error:
@@ -211,7 +211,7 @@ class Client:
             except TimeoutError:
                 raise AssertionError(f"{what}: {len(self.found)} of {count} frames came, then none") from None
             assert data, f"{what}: the proxy closed the connection after {len(self.found)} of {count} frames"
-            more, self.rest = self.voice.split(self.rest + data)
+            more, self.rest = self.voice.split(native.sent_by("server", self.rest + data))
             self.found += more
         taken, self.found = self.found[:count], self.found[count:]
         return taken
@@ -567,8 +567,15 @@ async def _idle(scene: Scene, connections: int) -> None:
     assert not strange, f"{strange[0]} came to an idle server"
     acks = [heard for heard, _ in server.others if heard.kind == "ack"]
     assert not acks, "the server's answer to a heartbeat was answered"
+    own = native.sent_by("server", bytes(beats()[0]))
+    try:
+        beats_alike = voice.hear(own).kind == "heartbeat"
+    except (ProtocolError, EOFError):
+        beats_alike = False
+    if not beats_alike:
+        return  # a server's are not what a client's are, and none is known
     for writer in server.connections:
-        writer.write(voice.with_id(beats()[0], 77))
+        writer.write(voice.with_id(own, 77))
     await scene.until(
         lambda: [heard.kind for heard, _ in server.others].count("ack") >= connections,
         "the answer to a server's heartbeat",

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from protokit.wire import Message, Wire
 
 _COMPARED = 200  # replies, for the one that is nearest
+_LONGEST = 512  # bytes of a text
 _READ = 2048  # bytes of a frame that are compared for that
 SAID = "protokit: no route for service 'a.B'"
 
@@ -137,14 +138,17 @@ def _shown(data: bytes) -> str:
 
 
 def likely_text(wire: Wire, voice: Voice, requests: list[Golden], captured: Golden) -> str | None:
-    """The text of a captured error: the run of characters with which a reply of the codec is most like it."""
-    best: tuple[float, str] | None = None
+    """The text of a captured error: with which a reply of the codec is that frame, else is most like it."""
     number = wire.ask.frame(captured.data).id
+    asked = [*{_asked(wire, voice, one.data, number): None for one in requests[: _COMPARED // 10]}]
+    for request in asked:
+        for status in Status:
+            if status > Status.APP_ERROR and (text := _in_its_place(wire, request, status, captured.data)):
+                return text
+    best: tuple[float, str] | None = None
     for text in _runs(captured.data):
-        for asked in {_asked(wire, voice, one.data, number): None for one in requests[: _COMPARED // 10]}:
-            seen = wire.ask.frame(asked)
-            kept = wire.ask.keep(asked)
-            built = wire.ask.error(Status.INTERNAL, seen.id, seen.context, text.encode(), kept)
+        for request in asked:
+            built = _error(wire, request, Status.INTERNAL, text)
             alike = _alike(captured.data, built) if text.encode() in built else 0
             if best is None or alike > best[0]:
                 best = alike, text
@@ -153,10 +157,31 @@ def likely_text(wire: Wire, voice: Voice, requests: list[Golden], captured: Gold
     return None if unlike_captured(wire, voice, requests, captured, "") else ""
 
 
+def _error(wire: Wire, request: bytes, status: Status, text: str) -> bytes:
+    """The codec's error to that request."""
+    seen = wire.ask.frame(request)
+    return wire.ask.error(status, seen.id, seen.context, text.encode(), wire.ask.keep(request))
+
+
+def _in_its_place(wire: Wire, request: bytes, status: Status, captured: bytes) -> str:
+    """What a captured error has where a reply of its size has its text; empty unless the rest is alike."""
+    spare = len(captured) - len(_error(wire, request, status, ""))
+    for size in (spare, spare - 1):  # what counts it may grow with it
+        mark = "~" * size
+        built = _error(wire, request, status, mark) if 0 < size <= _LONGEST else b""
+        at = built.find(mark.encode())
+        if at < 0 or len(built) != len(captured):
+            continue
+        text = captured[at : at + size].decode("utf-8", "replace")
+        if _error(wire, request, status, text) == captured:
+            return text
+    return ""
+
+
 def _runs(data: bytes) -> list[str]:
     """Runs of readable characters, the longest first."""
     text = data.decode("utf-8", "replace").replace("\ufffd", "\0")
     runs = "".join(one if one.isprintable() else "\0" for one in text).split("\0")
-    return sorted({one for one in runs if len(one) > 2 and len(one.encode()) <= 512}, key=len, reverse=True)[
-        :20
-    ]
+    return sorted(
+        {one for one in runs if len(one) > 2 and len(one.encode()) <= _LONGEST}, key=len, reverse=True
+    )[:20]

@@ -35,8 +35,8 @@ _TEXT = st.text(
 class _Drawer(Filler):
     """Draws one set of values, in the order of the frame."""
 
-    def __init__(self, draw: Draw, facts: Facts) -> None:
-        super().__init__(facts)
+    def __init__(self, draw: Draw, facts: Facts, side: str | None) -> None:
+        super().__init__(facts, side)
         self.draw = draw
 
     def integer(self, path: FieldPath, low: int, high: int) -> int:
@@ -88,7 +88,8 @@ def _values(wire: WireFormat, samples: Sequence[bytes]) -> Callable[[Draw], dict
     facts = Facts(wire, samples)
 
     def values(draw: Draw) -> dict[str, Any]:
-        drawer = _Drawer(draw, facts)
+        side = draw(st.sampled_from(["client", "server"])) if wire.sided else None
+        drawer = _Drawer(draw, facts, side)
         drawer.fill(wire.nodes)
         return drawer.values
 
@@ -211,7 +212,8 @@ def announcing(samples: Sequence[bytes]) -> list[bytes]:
 @st.composite
 def spoiled(draw: Draw, whole: st.SearchStrategy[bytes]) -> bytes:
     """A frame with some bytes changed, cut out, put in, or with its end missing."""
-    data = bytearray(draw(whole))
+    frame = draw(whole)
+    data = bytearray(frame)
     for _ in range(draw(st.integers(1, 4))):
         if not data:
             break
@@ -229,4 +231,4 @@ def spoiled(draw: Draw, whole: st.SearchStrategy[bytes]) -> bytes:
             data[at:at] = draw(st.binary(min_size=1, max_size=8))
         else:
             del data[at:]
-    return bytes(data)
+    return native.sent_by(native.side_of(frame), bytes(data))

@@ -171,23 +171,25 @@ class DeclaredVoice(Voice):
         return frame
 
     def heartbeat(self, request_id: native.Id, like: bytes) -> bytes:
-        return self._say(self.wire.replies.heartbeat, like, request_id)
+        return self._say(self.wire.replies.heartbeat, "client", like, request_id)
 
     def ack(self, beat: bytes) -> bytes:
-        return self._say(self.wire.replies.ack, beat, self.hear(beat).id)
+        side = "client" if native.side_of(beat) == "server" else "server"
+        return self._say(self.wire.replies.ack, side, beat, self.hear(beat).id)
 
     def drain(self, like: bytes) -> bytes:
-        return self._say(self.wire.replies.drain, like, None)
+        return self._say(self.wire.replies.drain, "server", like, None)
 
     def error(self, status: Status, request: bytes, text: str) -> bytes:
         error = self.wire.replies.error
         make = None if error is None else lambda variant: error(status, variant)
         room = self.wire.text_rooms[self.variant(request)].get(FIRST_ERROR + status, 0)
-        return self._say(make, request, self.hear(request).id, text[:room])
+        return self._say(make, "server", request, self.hear(request).id, text[:room])
 
     def _say(
         self,
         make: Callable[[Mapping[str, int]], Mapping[str, Any]] | None,
+        side: str,
         like: bytes,
         request_id: native.Id | None,
         text: str = "",
@@ -209,7 +211,7 @@ class DeclaredVoice(Voice):
         if named is not None and named.view is not None:
             _default(values, views.sections_of([named.view])[0], b"")
             named.put(values, named.write(0))
-        frame = self.wire.build(values)
+        frame = self.wire.build(values, side)
         kept = request_id is None or chosen or (own and named is None)
         return frame if kept or request_id is None else self.with_id(frame, request_id)
 

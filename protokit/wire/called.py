@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from protokit import native
 from protokit.errors import LocalProtocolError, RemoteProtocolError
 from protokit.model import Answer, Headers, Status
+from protokit.native import sent_by, side_of
 from protokit.wire import envelope
 from protokit.wire.conversation import Peer, Reply
 
@@ -47,7 +48,7 @@ class CalledCodec:
         return 1 if not data else {0: 0, 1: 1, -3: 0}.get(self.frame(data, self.codec.max_frame).result, -1)
 
     def frame(self, data: bytes, limit: int = 8 << 20, side: Side | None = None) -> native.Message:
-        return self.codec.message(data, limit, Peer(side))
+        return self.codec.message(data, limit, Peer(side or side_of(data)))
 
     def request(self, data: bytes, max_headers: int = 1024, *, lazy: bool = False) -> Request:  # noqa: ARG002  # all is there
         return self.codec.asked(data)
@@ -91,14 +92,16 @@ class CalledCodec:
             else:
                 changed.headers[key] = value
         if isinstance(changed, Answer):
-            return self.codec.edit_response(data, changed)
-        return self.codec.edit(data, changed)
+            return sent_by(side_of(data), self.codec.edit_response(data, changed))
+        return sent_by(side_of(data), self.codec.edit(data, changed))
 
     def patch_id(self, data: bytes, request_id: native.Id) -> bytes:
         if self.frame(data, len(data)).result != 0:
             raise RemoteProtocolError("this is no whole frame")
         width = self.codec.id_width
-        return self.codec.with_id(data, int(request_id) % (1 << 8 * width)) if width else data
+        if not width:
+            return data
+        return sent_by(side_of(data), self.codec.with_id(data, int(request_id) % (1 << 8 * width)))
 
     def keep(self, data: bytes) -> bytes:
         return self.codec.kept(data)
@@ -107,16 +110,16 @@ class CalledCodec:
         self, status: int, request_id: native.Id, context: int, text: bytes, kept: bytes = b""
     ) -> bytes:
         reply = Reply(Status(status), int(request_id), context, text.decode("utf-8", "replace"), kept)
-        return self.codec.error(reply)
+        return sent_by("server", self.codec.error(reply))
 
     def heartbeat(self, request_id: native.Id, key: int = 0) -> bytes:
-        return self.codec.heartbeat(int(request_id), key)
+        return sent_by("client", self.codec.heartbeat(int(request_id), key))
 
     def heartbeat_ack(self, data: bytes) -> bytes:
-        return self.codec.heartbeat_ack(data)
+        return sent_by("client" if side_of(data) == "server" else "server", self.codec.heartbeat_ack(data))
 
     def drain(self, context: int = 0, kept: bytes = b"") -> bytes:
-        return self.codec.drain(Reply(context=context, kept=kept))
+        return sent_by("server", self.codec.drain(Reply(context=context, kept=kept)))
 
     def from_engine(self, data: bytes) -> bytes:
         return envelope.frame(data)

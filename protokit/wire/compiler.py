@@ -104,7 +104,7 @@ class _Compiler(Framing):
         if not readings_of(m.timeout) and m.timeout != 0:
             self.op("TIMEOUT", self.value(m.timeout))
         for i, path in enumerate(() if self.reruns else self.left):
-            self.op("SAVE", self.spans.get(path, self.registers[path]), i=2 * i)
+            self.op("SAVE", self.spans.get(path, self.looked_into(path)), i=2 * i)
         self.here(*ends)
         self.op("END")
         return start
@@ -243,8 +243,8 @@ class _Compiler(Framing):
         inside = self.id_inside()
         tree = Tree()
         if about.shapes and not self.meaning.views_of_id():
-            tree = shapes(self.nodes, self.meaning, self.left, keeps=not self.reruns)
-        header = struct.Struct("=16I4Q11I36I6I4I5I12s4x")
+            tree = shapes(self.nodes, self.meaning, self.left, keeps=not self.reruns, sided=self.sided)
+        header = struct.Struct("=16I4Q11I36I6I4I5I12sI")
         blocks = [
             b"".join(struct.pack("=BBBBi", *insn) for insn in self.insns),
             b"".join(struct.pack("=Q", value % 2**64) for value in self.constants),
@@ -323,6 +323,7 @@ class _Compiler(Framing):
             len(self.meaning.parts),
             heard,
             tree.packed_lead(),
+            tree.root if tree.server_root is None else tree.server_root,
         )
         return head + body + pool
 
@@ -366,3 +367,10 @@ def compile_image(nodes: tuple[Node, ...], meaning: Meaning, about: Image) -> by
         DeclarationError: something in it cannot be compiled; it names the field.
     """
     return _Compiler(nodes, meaning).image(about)
+
+
+def is_sided(nodes: tuple[Node, ...], meaning: Meaning, about: Image) -> bool:
+    """Whether the program of a format asks which side sent a frame."""
+    compiler = _Compiler(nodes, meaning)
+    compiler.image(about)
+    return compiler.sided

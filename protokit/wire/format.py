@@ -21,14 +21,14 @@ from protokit.wire import views
 from protokit.wire.answers import noted
 from protokit.wire.checksums import in_order
 from protokit.wire.codec import Codec, DeclaredCodec
-from protokit.wire.compiler import compile_image
+from protokit.wire.compiler import compile_image, is_sided
 from protokit.wire.evaluation import evaluated
 from protokit.wire.explain import Piece, calculate, explain
 from protokit.wire.greeting import Conversation, Greeting
 from protokit.wire.ids import ByteId, named, viewed
 from protokit.wire.laid import check_laid
 from protokit.wire.laid import complete as fill_in
-from protokit.wire.layout import Delimited, Integer, Section, Varint, read, resolve, show, walk
+from protokit.wire.layout import Delimited, Integer, Section, Varint, read, readings_of, resolve, show, walk
 from protokit.wire.program import Emit, Image, Meaning
 from protokit.wire.readings import unreadable_is_absent
 from protokit.wire.replies import TEXT_MAX, Rendering, Replies, can_set, field_path, kept_node
@@ -38,7 +38,7 @@ from protokit.wire.unbuilt import unbuilt
 from protokit.wire.vocabulary import UVar, varint
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from protokit.wire.checksums import Checksum
 
@@ -91,6 +91,8 @@ class WireFormat:
         service, method, version, group: views.
         headers: ``pairs`` or ``lines``; of requests, and of answers that have them in the same field.
         answer_headers: those of answers, where they stand elsewhere.
+        readable: ``(this.body, this.codec == 0)``, or several: a section, and the condition under which views
+            look into it. Where it does not hold (compressed, encrypted), they find nothing there.
         checksum: ``crc32(...)`` or another (``checksums.py``), or several.
         variants: sets of field values, such as ``{"proto": 2, "ver1": 1}``; a frame is of the first that
             fits. A reply is built for each, and answers a request of the same.
@@ -130,6 +132,7 @@ class WireFormat:
         group: Any = None,
         headers: views.Pairs | None = None,
         answer_headers: views.Pairs | None = None,
+        readable: Any = None,
         checksum: Any = (),
         variants: Sequence[Mapping[str, int]] = ({},),
         separate: bool = False,
@@ -229,6 +232,7 @@ class WireFormat:
             ),
             keep=tuple(field_path(one, "keep") for one in keep),
             separate=separate,
+            readable=_readable(self.nodes, [] if readable is None else readable),
         )
         for path in self.meaning.keep:
             kept_node(self.nodes, path, "keep")
@@ -243,6 +247,12 @@ class WireFormat:
         self.heard = Parts(self.nodes, said, FromPeer)
         self.meaning.heard = self.heard.all
         self.image(self.name)
+
+    @cached_property
+    def sided(self) -> bool:
+        """Whether a frame means, or is laid out, something else by which side sent it."""
+        about = Image(self.name, MODES[self.mode], replies=[{} for _ in self.variants], shapes=False)
+        return is_sided(self.nodes, self.meaning, about)
 
     @property
     def tells_answers(self) -> bool:
@@ -299,12 +309,14 @@ class WireFormat:
 
         Args:
             data: it, and what follows.
-            side: who sent it, ``client`` or ``server``; None where that is not known.
+            side: who sent it, ``client`` or ``server``; None where that is not known, or ``data`` says it
+                (``native.sent_by``).
 
         Raises:
             EOFError: the frame is not whole.
             RemoteProtocolError: it is malformed.
         """
+        side = side or native.side_of(data)
         stream = io.BytesIO(data)
         try:
             container = self._reference.parse_stream(stream, **{SIDE: native.SIDES.index(side)})
@@ -341,6 +353,26 @@ class WireFormat:
         Raises:
             RemoteProtocolError: a request's service, method or headers are malformed.
         """
+        with self._only_readable(container):
+            return self._described(container, size)
+
+    @contextlib.contextmanager
+    def _only_readable(self, container: Any) -> Iterator[dict[Any, Any]]:
+        """Meanwhile sections that cannot be read are not there; gives what they hold."""
+        hidden = {
+            path: found
+            for path, test in self.meaning.readable.items()
+            if not self._holds(test, container) and (found := views.value_at(container, path)) is not None
+        }
+        for path in hidden:
+            views.set_at(container, path, None)
+        try:
+            yield hidden
+        finally:
+            for path, found in hidden.items():
+                views.set_at(container, path, found)
+
+    def _described(self, container: Any, size: int) -> Message:
         m = self.meaning
         kind = self.kind(container)
         status = Status.OK
@@ -445,6 +477,7 @@ class WireFormat:
             EOFError: the frame is not whole.
             RemoteProtocolError: it is malformed; says at which offset what was expected.
         """
+        side = side or native.side_of(data)
         pieces = explain(self.nodes, data, native.SIDES.index(side))
         self._verify(data[: pieces[-1].offset + pieces[-1].size] if pieces else b"", side)
         return pieces
@@ -460,7 +493,7 @@ class WireFormat:
             LocalProtocolError: a field is missing or does not fit.
         """
         side = side or native.SIDES[values.get(SIDE) or 0]
-        return self._seal(self._unsealed(values, side), side)
+        return native.sent_by(side, self._seal(self._unsealed(values, side), side))
 
     def _unsealed(self, values: Mapping[str, Any], side: str | None = None) -> bytes:
         number = native.SIDES.index(side) or int(values.get(SIDE) or 0)
@@ -484,14 +517,22 @@ class WireFormat:
             raise LocalProtocolError(f"the frame cannot be built: {why}") from error
 
     def edit(
-        self, data: bytes, edits: Sequence[tuple[int, str, str | None]], side: str | None = "client"
+        self, data: bytes, edits: Sequence[tuple[int, str, str | None]], side: str | None = None
     ) -> bytes:
-        """A request, or an answer with other headers; see ``native.edit``.
+        """A request, or an answer with other headers; see ``native.edit``. It is a client's if nobody says.
 
         Raises:
             LocalProtocolError: the format cannot say it.
         """
-        container, size = self.parse(data, side)
+        container, size = self.parse(data, side or native.side_of(data) or "client")
+        with self._only_readable(container) as hidden:
+            self._edit(container, edits)
+            for path in hidden:
+                if views.value_at(container, path) is not None:
+                    raise LocalProtocolError(f"{show(path)} cannot be read in this frame, and not be changed")
+        return self.build(container) + data[size:]
+
+    def _edit(self, container: Any, edits: Sequence[tuple[int, str, str | None]]) -> None:
         m = self.meaning
         answer = self.kind(container) == "response"
         headers = m.answer_headers if answer else m.headers
@@ -514,7 +555,6 @@ class WireFormat:
             if view is None:
                 raise LocalProtocolError(f"this protocol declares no {name}")
             view.replace(container, raw)
-        return self.build(container) + data[size:]
 
     # Checksums.
 
@@ -570,6 +610,27 @@ class WireFormat:
 
 def _expression(value: Any, what: str) -> Any:
     return resolve(value, (), (what,))
+
+
+def _readable(nodes: Any, given: Any) -> dict[Any, Any]:
+    """Sections, and when they can be read."""
+    pairs = given if isinstance(given, list) else [given]
+    found = {}
+    for pair in pairs:
+        if not isinstance(pair, tuple) or len(pair) != 2:  # a pair
+            raise DeclarationError(
+                f"readable: {pair!r} was given; write readable=(this.body, this.codec == 0), a section and a "
+                "condition, or a list of such pairs"
+            )
+        path = field_path(pair[0], "readable")
+        if not any(isinstance(one, Section | Delimited) and one.path == path for one in walk(nodes)):
+            raise DeclarationError(f"readable: {show(path)} is no section: write (this.SECTION, condition)")
+        found[path] = _expression(pair[1], "readable")
+        if readings_of(found[path]):
+            raise DeclarationError(
+                f"readable: whether {show(path)} can be read is told by fields (this.codec == 0), no texts"
+            )
+    return found
 
 
 def _view(value: Any, what: str) -> views.View | None:

@@ -81,8 +81,14 @@ class Framing(Texts):
             self.counters[node.path] = (self.register(), form)
             self.op("NOPLACE", self.counters[node.path][0])
         self._absent(self.nodes, conditional=False)
+        for path in (one for one in self.meaning.readable if one in self.registers):
+            self.shown[path] = self.register()
+            self.register()
+            self.op("ABSENT", self.shown[path])
         self.sequence(self.nodes)
         self.op("WHOLE")
+        for path, at in self.shown.items():
+            self.op("READABLE", at, self.registers[path], self.value(self.meaning.readable[path]))
         if self.meaning.views_of_id() or any(readings_of(one) for one in self.meaning.kinds()):
             self.answerable = len(self.insns)  # what a frame is, or its id, stands in its texts
         for index, checksum in enumerate(self.meaning.checksums):
@@ -101,7 +107,7 @@ class Framing(Texts):
             self._uses(expression)
         self.used |= {node.path for node in m.named.counters} if m.named else set()
         self.used |= set(views.sections_of(m.views_of_id()))
-        for expression in (m.timeout, *m.outcome()):
+        for expression in (m.timeout, *m.outcome(), *m.readable.values()):
             self._uses(expression)
         self.used |= set(self.own) | self._kept() | set(views.sections_of(m.looks()))
         self.used |= {m.answer_headers.path} if m.answer_headers else set()

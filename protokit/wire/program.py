@@ -71,6 +71,9 @@ class Meaning:
     last: Expression = 0
     more: Expression = 0
     asked: tuple[Noted, ...] = ()  # of a request, for its answers
+    readable: dict[FieldPath, Expression] = field(
+        default_factory=dict
+    )  # of sections: whether views look into them
 
     def views_of_id(self) -> list[views.View]:
         """Where an id stands that is no field."""
@@ -156,6 +159,7 @@ class Program:
         self.next_register = 0
         self.free: list[int] = []  # registers of what was computed and is not needed any more
         self.next_slice = 0
+        self.sided = False  # whether it asks which side sent a frame
 
     # Pieces.
 
@@ -204,6 +208,7 @@ class Program:
         if isinstance(expression, int):
             self.load_constant(to, expression)
         elif isinstance(expression, Sent):
+            self.sided = True
             self.op("SIDE", to)
         elif isinstance(expression, Known):
             one = next(one for one in self.meaning.asked if one.asked is expression.asked)

@@ -16,6 +16,7 @@ import struct
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from protokit import native
 from protokit.model import Status
 from protokit.wire import views
 from protokit.wire.layout import (
@@ -34,6 +35,7 @@ from protokit.wire.layout import (
     Node,
     Not,
     Section,
+    Sent,
     readings_of,
 )
 
@@ -111,6 +113,8 @@ class _State:
     equal: dict[Place, int] = field(default_factory=dict)
     unequal: frozenset[tuple[Place, int]] = frozenset()
     led: bool = False  # the leading section was passed
+    told: frozenset[FieldPath] = frozenset()  # sections of which it is known whether they can be read
+    hidden: frozenset[FieldPath] = frozenset()  # those that cannot
 
 
 @dataclass(frozen=True)
@@ -125,9 +129,13 @@ class Lead:
 
 @dataclass
 class Tree:
-    """Tests and leaves, packed. ``root`` is NOWHERE where the format has no shape."""
+    """Tests and leaves, packed. ``root`` is NOWHERE where the format has no shape.
+
+    Where the side that sent a frame decides something, ``root`` is of clients' frames.
+    """
 
     root: int = NOWHERE
+    server_root: int | None = None  # of servers' frames, where they have others
     tests: list[bytes] = field(default_factory=list)
     leaves: list[bytes] = field(default_factory=list)
     tested: int = 0
@@ -149,14 +157,24 @@ class _Maker:
         self.own = own if keeps else []
         self.tree = Tree()
         self.leads = False  # a section may
+        self.side: int | None = None  # whose frames it is that shapes are made of, where it decides something
 
-    def make(self) -> Tree:
+    def make(self, *, sided: bool) -> Tree:
+        if sided:  # nothing leads: it would have to be alike for both
+            self.side = native.SIDES.index("server")
+            self.tree.server_root = self.root()
+            self.side = native.SIDES.index("client")
+            self.tree.root = self.root()
+            return self.tree
         found = []
         for self.leads in (False, True):
             self.tree = Tree()
-            self.tree.root = self.attempt(lambda: self.walk(list(self.nodes), _State()))
+            self.tree.root = self.root()
             found.append(self.tree)
         return max(found, key=lambda tree: len(tree.leaves))
+
+    def root(self) -> int:
+        return self.attempt(lambda: self.walk(list(self.nodes), _State()))
 
     def attempt(self, make: Callable[[], int]) -> int:
         try:
@@ -375,6 +393,8 @@ class _Maker:
     def operand(self, value: Expression, state: _State) -> tuple[Place | None, int]:
         if isinstance(value, int):
             return None, value
+        if isinstance(value, Sent) and self.side is not None:
+            return None, self.side
         if isinstance(value, Field):
             if value.path in state.behind or value.path in self.sections(state):
                 raise _NoShapeError
@@ -477,7 +497,7 @@ class _Maker:
     def variant(self, index: int, kind: str, state: _State) -> int:
         variants = self.meaning.variants
         if len(variants) == 1 or index == len(variants):
-            return self.leaf(kind, 0, state)
+            return self.readable(kind, 0, state)
         test: Expression = 1
         for path, value in variants[index].items():
             equal = Binary("EQ", Field(path), value)
@@ -485,9 +505,22 @@ class _Maker:
         return self.decide(
             test,
             state,
-            lambda known: self.leaf(kind, index, known),
+            lambda known: self.readable(kind, index, known),
             lambda known: self.variant(index + 1, kind, known),
         )
+
+    def readable(self, kind: str, variant: int, state: _State) -> int:
+        """A leaf for each combination of sections that can be read, and cannot."""
+        for path, test in self.meaning.readable.items():
+            if path in self.own and path not in state.told:
+                hidden = state.hidden | {path}
+                return self.decide(
+                    test,
+                    replace(state, told=state.told | {path}),
+                    lambda known: self.readable(kind, variant, known),
+                    lambda known, hidden=hidden: self.readable(kind, variant, replace(known, hidden=hidden)),  # type: ignore[misc]
+                )
+        return self.leaf(kind, variant, state)
 
     def leaf(self, kind: str, variant: int, state: _State) -> int:
         m = self.meaning
@@ -517,6 +550,8 @@ class _Maker:
         checksum, quiet = self.checksum(state), self.quiet(kind, state)
         if state.led and (kept or checksum >= 0 or quiet or any(one.width for one in fixed)):
             raise _NoShapeError
+        if state.led and state.hidden:
+            raise _NoShapeError
         lead = self.tree.lead if state.led else None
         packed = struct.pack(
             "=IHBBIiIBBBB",
@@ -534,7 +569,7 @@ class _Maker:
         )
         packed += b"".join(one.packed() for one in [timeout, status, *(kept + [none] * 3)[:3]])
         for one in state.sections:
-            slot = self.slot(one.path, request=request)
+            slot = self.slot(one.path, request=request and one.path not in state.hidden)
             packed += (one.size or none).packed(_LESS * one.less) + struct.pack("=ii", one.add, slot)
         packed += (none.packed() + struct.pack("=ii", 0, -1)) * (SECTIONS - len(state.sections))
         for place in (*fixed, none, none)[:2]:
@@ -568,7 +603,7 @@ class _Maker:
 
     def absent(self, state: _State) -> int:
         """The own sections that this frame does not have, bit by bit."""
-        there = {*state.fields, *self.sections(state)}
+        there = {*state.fields, *self.sections(state)} - state.hidden
         return sum(1 << i for i, path in enumerate(self.own) if path not in there)
 
     def checksum(self, state: _State) -> int:
@@ -590,6 +625,8 @@ class _Maker:
             told = value_told(one)
             if told is None:  # its fields have told
                 continue
+            if set(views.sections_of([told.view])) & set(self.meaning.readable):
+                raise _NoShapeError
             for i, part in enumerate(state.sections):
                 bits |= int(part.path in views.sections_of([told.view])) << i
         return bits
@@ -620,7 +657,9 @@ def _test(place: Place, op: int, mask: int, value: int, yes: int, no: int) -> by
     return place.packed() + struct.pack("=IQqII", op, mask, value, yes, no)
 
 
-def shapes(nodes: tuple[Node, ...], meaning: Meaning, own: list[FieldPath], *, keeps: bool) -> Tree:
+def shapes(
+    nodes: tuple[Node, ...], meaning: Meaning, own: list[FieldPath], *, keeps: bool, sided: bool
+) -> Tree:
     """The shapes of a format.
 
     Args:
@@ -628,5 +667,6 @@ def shapes(nodes: tuple[Node, ...], meaning: Meaning, own: list[FieldPath], *, k
         meaning: what the fields mean.
         own: what a destination is read from, sections and integers, in the order of ``pk_frame.own``.
         keeps: whether ``pk_frame.own`` holds them all; else destinations run the program again.
+        sided: whether the side that sent a frame decides something: then each has shapes of its own.
     """
-    return _Maker(nodes, meaning, own, keeps=keeps).make()
+    return _Maker(nodes, meaning, own, keeps=keeps).make(sided=sided)

@@ -38,6 +38,7 @@ class Texts(Program):
         self.keys: list[tuple[int, int]] = []
         self.steps: list[tuple[int, int, int]] = []
         self.after_framing = False
+        self.shown: dict[FieldPath, int] = {}  # of sections that may be unreadable: as views have them
         self.memo: dict[Any, int] = {}  # where texts are that were found, in the code that is written now
         self.half_read = False  # what is kept of a frame that may be wrong
         self.strict = False  # what is read decides what is laid out
@@ -85,7 +86,11 @@ class Texts(Program):
         elif self.half_read:
             self.op("PART", to, self.registers[path])
         else:
-            self.op("SLICE", to, self.registers[path])
+            self.op("SLICE", to, self.looked_into(path))
+
+    def looked_into(self, path: FieldPath) -> int:
+        """The registers of a section as views have it: absent where it cannot be read."""
+        return self.shown.get(path, self.registers[path])
 
     def load(self) -> None:
         """The integers that a destination is read from, into their registers."""
@@ -129,7 +134,7 @@ class Texts(Program):
         start = len(self.insns)
         section = self.slices()
         if answers:
-            self.op("SLICE", section, self.registers[pairs.path])
+            self.op("SLICE", section, self.looked_into(pairs.path))
         else:
             self.section(section, pairs.path)
         self.op("HEADERS", section, i=self._map(pairs, {}))
@@ -143,7 +148,9 @@ class Texts(Program):
             return NOWHERE, NOWHERE
         left = [] if self.reruns else self.left
         enough = all(
-            part.form != INTEGER and set(views.sections_of([part.view])) <= set(left) for part in parts
+            part.form != INTEGER
+            and set(views.sections_of([part.view])) <= set(left) - set(self.meaning.readable)
+            for part in parts
         )
         own = self._keep(parts, 0, after_framing=True) if enough else NOWHERE
         return self._keep(parts, 0), own

@@ -20,6 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from memo import captured, memo
 from protokit_dubbo.messages import Call
+from sided import POST, SAID, post, said, tell
 
 from protokit import native, plugins
 from protokit.cli import capture, hextext
@@ -27,8 +28,11 @@ from protokit.cli import frames as frame_reader
 from protokit.cli.frames import Candidate, Choice, Decoder, Frame, Lost, Skipped, Unfinished, Wrong
 from protokit.cli.group import group
 from protokit.errors import ProtokitError
+from protokit.native import sent_by
 from protokit.testing import Golden, conformance, load_golden
 from protokit.testing.coverage import untried
+from protokit.testing.said import likely_text
+from protokit.testing.voices import Voice
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 REPO = Path(__file__).parents[2]
@@ -1062,6 +1066,62 @@ def test_a_capture_becomes_golden_vectors_one_of_each_kind(tmp_path):
     assert untried(memo(), found, suite.has) == []
     suite.test_golden_vectors_mean_what_they_should()
     suite.test_captured_errors_are_what_the_codec_says()
+
+
+SIDES = """
+from sided import {name}
+from protokit import hookimpl
+
+@hookimpl
+def protokit_protocols():
+    return [{name}()]
+"""
+
+
+@pytest.mark.parametrize("opened", [True, False])
+@pytest.mark.parametrize(("made", "spoken"), [(post, POST), (said, SAID)])
+def test_a_capture_tells_who_sent_a_frame_that_does_not_say_it(made, spoken, opened, tmp_path):
+    """By who opened the connection, else by its ports; vectors keep it, and the kit takes them."""
+    (tmp_path / "page.py").write_text(SIDES.format(name=made.__name__))
+    talk = Talk(opened=opened)
+    for who, data in spoken:
+        talk.say(data, src=talk.src if who == "client" else talk.dst)
+    (tmp_path / "calls.pcap").write_bytes(pcap(talk.packets))
+    arguments = ("-p", str(tmp_path / "page.py"), str(tmp_path / "calls.pcap"))
+    told = frames(run("--json", *arguments))
+    assert sorted((row["side"], row["hex"]) for row in told) == sorted(
+        (who, data.hex()) for who, data in spoken
+    )
+    assert {row["kind"] for row in told if row["side"] == "server"} == {"response"}
+    result = run("--golden", "lib 1.0", *arguments)
+    (tmp_path / "golden.jsonl").write_text(result.stdout)
+    vectors = load_golden(tmp_path / "golden.jsonl")
+    found = {(native.side_of(one.data), bytes(one.data)) for one in vectors}
+    assert found <= set(spoken)
+    assert {one.expect["kind"] for one in vectors} >= {"request", "response"}
+    suite = conformance(made(), golden=vectors, examples=0)()
+    suite.test_golden_vectors_mean_what_they_should()
+    suite.test_captured_errors_are_what_the_codec_says()
+
+
+@pytest.mark.parametrize("size", [1, 0x41, 0x7A, 300])
+def test_a_length_that_is_a_letter_is_no_part_of_an_errors_text(size):
+    protocol, text = post(), "t" * size
+    error = Golden("error", sent_by("server", tell(3, 2, text.encode())))
+    asked = [Golden("asked", sent_by("client", POST[0][1]))]
+    assert likely_text(protocol.wire, Voice(protocol), asked, error) == text
+
+
+def test_bytes_of_one_direction_are_of_the_side_that_is_said(tmp_path):
+    (tmp_path / "page.py").write_text(SIDES.format(name="said"))
+    page = ("-p", str(tmp_path / "page.py"), "--input", "raw")
+    (told,) = frames(run("--json", *page, "--side", "server", data=b"OK a\r\n"))
+    assert (told["kind"], told["side"]) == ("response", "server")
+    (told,) = frames(run("--json", *page, "--side", "client", data=b"get a\r\n"))
+    assert (told["kind"], told["side"]) == ("request", "client")
+    unsaid = run(*page, data=b"get a\r\n")
+    assert unsaid.exit_code == 1
+    assert "what said frames are depends on who sent them: say it with --side" in unsaid.stderr
 
 
 def test_vectors_of_a_wrong_codec_still_show_what_is_wrong_with_its_errors(tmp_path):

@@ -32,6 +32,41 @@ class Mutant:
 
 MUTANTS = (
     Mutant(
+        "a section that cannot be read is looked into",
+        "declared_run.c",
+        "int there = r[n->c] != 0;",
+        "int there = 1;",
+        "tests/wire/test_readable.py::test_what_cannot_be_read_is_not_there_and_the_rest_is",
+    ),
+    Mutant(
+        "a condition of what can be read need not be known",
+        "declared_types.c",
+        "      section(c, n->b);\n      number(c, n->c);\n",
+        "      section(c, n->b);\n",
+        "tests/wire/test_readable.py::test_whether_it_can_be_read_is_told_by_what_was_read",
+    ),
+    Mutant(
+        "a server's frame is read by the shape of a client's",
+        "declared_quick.c",
+        "    if (from == PK_FROM_SERVER) root = d->program->server_root;\n",
+        "",
+        "tests/testing/test_sided_kit.py::test_sides_have_short_cuts_of_their_own",
+    ),
+    Mutant(
+        "what one side's frame was is remembered for the other's",
+        "declared_quick.c",
+        "    serial |= (uint64_t)from << 62;\n",
+        "",
+        "tests/testing/test_sided_kit.py::test_frames_that_begin_alike_are_each_of_their_side",
+    ),
+    Mutant(
+        "headers of a frame are looked for as if a client had sent it",
+        "access.c",
+        "  f->from = from == 0 ? PK_FROM_CLIENT : (uint8_t)from;\n",
+        "  f->from = from > 0 ? PK_FROM_CLIENT : PK_FROM_CLIENT;\n",
+        "tests/testing/test_sided_kit.py::test_an_answers_headers_are_read_as_its_side_sent_them",
+    ),
+    Mutant(
         "an answer is waited for until a second attempt is due",
         "attempt.c",
         "  uint64_t deadline = pk_request_deadline(r);\n",

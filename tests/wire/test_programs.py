@@ -334,7 +334,7 @@ HEADER |= {
     "app_text": 288,
     "answers": 292,
 }
-HEADER |= {"keep": 300, "keep_own": 304, "asked": 336, "heard": 340}
+HEADER |= {"keep": 300, "keep_own": 304, "asked": 336, "heard": 340, "server_root": 356}
 AWAY = 1 << 20
 SHAPE = "a shape is wrong"
 # Which number of which format becomes what, and why that is refused. Of a table: (its name, item, byte in the
@@ -408,6 +408,8 @@ WRONG_NUMBERS = {
     "a test of another width": ("branches", ("tests", 0, 2, 1), 3, "a test leads nowhere"),
     "a test in no form": ("branches", ("tests", 0, 3, 1), 7, "a test leads nowhere"),
     "a root of none": ("branches", "root", AWAY, "the root is out of range"),
+    "a servers' root of none": ("branches", "server_root", AWAY, "the root is out of range"),
+    "a servers' root at no shape": ("branches", "server_root", 1 << 31 | AWAY, "the root is out of range"),
     "a root at no shape": ("branches", "root", 1 << 31 | AWAY, "the root is out of range"),
     "a shape with its id behind": ("branches", ("shapes", 0, 4, 2), 60_000, SHAPE),
     "a shape of no kind": ("branches", ("shapes", 0, 6, 1), 0, SHAPE),

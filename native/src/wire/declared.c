@@ -244,6 +244,7 @@ const pk_codec *pk_declared_new(const void *image, size_t size, const char **why
     if (last + 2 > d->registers) d->registers = last + 2;
   }
   d->far = p->tested > 16;
+  d->sided = p->root != p->server_root;
   for (uint32_t pc = p->keep_own; pc < p->insns.count && d->insns[pc].op != PK_I_END; pc++)
     if (d->insns[pc].op == PK_I_OWN) d->keeps |= (uint8_t)(1u << d->insns[pc].i / 2);
   uint8_t looked[16] = {0};

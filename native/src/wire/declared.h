@@ -84,6 +84,7 @@ typedef struct declared {
   int64_t usual_status; /* the wire's OK */
   uint8_t usual;
   uint8_t far; /* tests look behind the first 16 bytes */
+  uint8_t sided; /* each side has shapes of its own */
   uint64_t mask_a, mask_b; /* the bytes that tests look at, of the first 16 */
   uint8_t id_form;
   uint32_t registers; /* that framing may write */

@@ -123,12 +123,16 @@ static uint32_t own_of(const declared *d) {
   return found;
 }
 
+static int bad_root(const pk_program *p, uint32_t root) {
+  if (root != PK_NOWHERE && !(root & PK_LEAF) && root >= p->tests.count) return 1;
+  return root & PK_LEAF && !leads_on(p, root, 0);
+}
+
 /* Tests lead forward; a shape's fields stand inside its header. */
 const char *pk_declared_bad_shapes(const declared *d) {
   const pk_program *p = d->program;
   uint32_t wanted = own_of(d);
-  if (p->root != PK_NOWHERE && !(p->root & PK_LEAF) && p->root >= p->tests.count) return "the root is out of range";
-  if (p->root & PK_LEAF && !leads_on(p, p->root, 0)) return "the root is out of range";
+  if (bad_root(p, p->root) || bad_root(p, p->server_root)) return "the root is out of range";
   int led = p->lead.width > 0;
   if (bad_place(p->lead, p->lead_at, 0)) return "the leading section's size stands behind it";
   for (uint32_t i = 0; i < p->tests.count; i++)

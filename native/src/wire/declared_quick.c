@@ -159,7 +159,7 @@ void pk_declared_quicken(declared *d) {
 
 /* Frames that begin alike have one shape: each thread remembers what the tests said of some beginnings. */
 typedef struct memo {
-  uint64_t serial; /* of the codec */
+  uint64_t serial; /* of the codec; and which side's, where that decides something */
   uint64_t a, b;
   const quick_shape *shape;
   uint32_t next; /* where the tests in front of a leading section end */
@@ -167,19 +167,25 @@ typedef struct memo {
 enum { MEMOS = 16 };
 static __thread memo memos[MEMOS], latest;
 
-static inline const quick_shape *shape_of(const declared *d, const uint8_t *data, size_t size) {
-  uint64_t a, b;
-  if (d->far || size < 16) return shape_at(d, tested(d, data, size, d->program->root, 0));
+static inline const quick_shape *shape_of(const declared *d, const uint8_t *data, size_t size, uint8_t from) {
+  uint64_t a, b, serial = d->loaded.serial;
+  uint32_t root = d->program->root;
+  if (d->sided) {
+    if (from == 0) return NULL;
+    if (from == PK_FROM_SERVER) root = d->program->server_root;
+    serial |= (uint64_t)from << 62;
+  }
+  if (d->far || size < 16) return shape_at(d, tested(d, data, size, root, 0));
   memcpy(&a, data, 8);
   memcpy(&b, data + 8, 8);
   a &= d->mask_a;
   b &= d->mask_b;
-  if (latest.a == a && latest.b == b && latest.serial == d->loaded.serial) return latest.shape;
+  if (latest.a == a && latest.b == b && latest.serial == serial) return latest.shape;
   uint64_t mixed = (a ^ b * 0x9e3779b97f4a7c15u) * 0xff51afd7ed558ccdu;
   memo *m = &memos[mixed >> 60];
-  if (m->a != a || m->b != b || m->serial != d->loaded.serial) {
-    uint32_t next = tested(d, data, size, d->program->root, 0);
-    *m = (memo){d->loaded.serial, a, b, shape_at(d, next), next};
+  if (m->a != a || m->b != b || m->serial != serial) {
+    uint32_t next = tested(d, data, size, root, 0);
+    *m = (memo){serial, a, b, shape_at(d, next), next};
   }
   latest = *m;
   return m->shape;
@@ -306,7 +312,7 @@ static __attribute__((noinline)) int led_frame(const declared *d, const quick_sh
 /* A whole and right frame that has a shape; 0 for all others: what was written to *f is written again. */
 static inline __attribute__((always_inline)) int quick_frame(const declared *d, const uint8_t *data, size_t size,
                                                              uint32_t limit, pk_frame *f) {
-  const quick_shape *s = shape_of(d, data, size);
+  const quick_shape *s = shape_of(d, data, size, f->from);
   if (s == NULL || size < s->header) return led_frame(d, s, data, size, limit, f);
   if (s->plain ? shaped_frame(d, s, data, size, limit, 1, 0, f) : shaped_frame(d, s, data, size, limit, 0, 0, f))
     return 1;

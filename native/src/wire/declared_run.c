@@ -161,6 +161,12 @@ static int run_on(const declared *d, uint32_t pc, machine *m, const uint8_t *dat
         r[n->a] = -1;
         r[n->a + 1] = 0;
         break;
+      case PK_I_READABLE: {
+        int there = r[n->c] != 0;
+        r[n->a] = there ? r[n->b] : -1;
+        r[n->a + 1] = there ? r[n->b + 1] : 0;
+        break;
+      }
       case PK_I_NOPLACE: r[n->a] = -1; break;
       case PK_I_HERE:
         if (at > size) {

@@ -366,6 +366,11 @@ static void follow(checker *c) {
       break;
     case PK_I_BITS: number(c, n->b), set(c, n->a, INTEGER); break;
     case PK_I_ABSENT: set_section(c, n->a); break;
+    case PK_I_READABLE:
+      section(c, n->b);
+      number(c, n->c);
+      set_section(c, n->a);
+      break;
     case PK_I_NOPLACE: set_place(c, n->a, NOWHERE); break;
     case PK_I_EARLY:
       if (c->mode == AGAIN) c->now.reached = 0;

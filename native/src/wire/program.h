@@ -42,6 +42,7 @@ typedef struct pk_insn {
   X(SPAN)    /* ra, ra+1 = at+i, b<<8|c */                                                     \
   X(MARK)    /* ra = at + i, where an integer of b bytes stands */                             \
   X(ABSENT)  /* section ra, ra+1 is not there */                                               \
+  X(READABLE) /* section ra, ra+1 = section rb, rb+1 where rc != 0; else it is not there */    \
   X(NOPLACE) /* ra: it stands nowhere */                                                       \
   X(HERE)    /* all so far must be there */                                                    \
   X(LENGTH)  /* ra = sb as a decimal length, 0 where it is absent; wrong where it is none */    \
@@ -294,6 +295,7 @@ typedef struct pk_program {
   pk_program_place lead;
   int32_t lead_add;
   uint32_t lead_at;
+  uint32_t server_root; /* of the shapes of servers' frames: another one than `root` where the side decides something */
 } pk_program;
 
 /* A codec that runs the program, held by the caller (loaded.h); the image is copied. NULL and why in *error, until the thread's next call. */
