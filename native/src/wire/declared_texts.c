@@ -133,6 +133,7 @@ int pk_declared_same_key(const pk_program_map *map, pk_slice a, pk_slice b) {
 /* A line that some peers take for another one, or for two: a part of what ends lines stands in it, or what is no part
  * of a value around its key. */
 static int ambiguous(const declared *d, const pk_program_map *map, pk_slice key, pk_slice value) {
+  if (map->kind != PK_MAP_LINES) return 0;
   pk_slice after = d->literals[map->after];
   const uint8_t *end = value.data + value.size;
   for (uint32_t i = 0; i < after.size && after.size > 1; i++)
@@ -162,7 +163,7 @@ static __attribute__((noinline)) int look_slowly(const declared *d, const pk_pro
 int pk_declared_look(const declared *d, const pk_program_map *map, pk_slice section, int strict, pk_slice *s) {
   forget(d, map, s);
   if (section.data == NULL) return PK_OK;
-  if (d->quick_maps[map - d->maps].usual) {
+  if (!strict && d->quick_maps[map - d->maps].usual) {
     int result = look_fast(d, map, section, s);
     if (result != PK_MORE) return result;
     forget(d, map, s);
