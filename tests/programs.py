@@ -11,9 +11,10 @@ from protokit.wire.program import OPS
 NAMES = {number: name for name, number in OPS.items()}
 RANGES = 16 * 4 + 4 * 8 + 11 * 4  # where the header's (at, count) of each array begin: program.h
 KINDS = {"insns": (0, 8), "maps": (6, 32), "keys": (7, 8), "checksums": (9, 20), "operands": (10, 4)}
-KINDS |= {"replies": (11, 4), "tests": (12, 32), "shapes": (13, 124), "counters": (14, 8), "tables": (4, 16)}
+KINDS |= {"replies": (11, 4), "tests": (12, 32), "shapes": (13, 128), "counters": (14, 8), "tables": (4, 16)}
 KINDS |= {"parts": (15, 8)}
 OTHERS = {"literals": (2, 8), "delimiters": (3, 8), "entries": (5, 16), "steps": (8, 16)}
+OTHERS |= {"measures": (18, 16)}
 INSN = struct.Struct("=BBBBi")
 
 

@@ -101,23 +101,36 @@ def test_all_that_the_kit_is_given_stands_in_the_documents():
     assert [name for name in KNOWN if f"`{name}`" not in text] == []
 
 
-def test_the_example_of_a_step_compiles_and_agrees_with_its_reference(tmp_path):
+def example_in_c(function: str, tmp_path: Path) -> int:
+    """The address of a function that docs/wire-formats.md shows."""
     text = (REPO / "docs" / "wire-formats.md").read_text()
-    (source,) = re.findall(r"^```c\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    shown = re.findall(r"^```c\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    (source,) = [one for one in shown if f"int {function}(" in one]
     ffi = FFI()
     ffi.cdef("uintptr_t address(void);")
     ffi.set_source(
-        "first_two_step",
-        source + "\nstatic uintptr_t address(void) { return (uintptr_t)&first_two; }",
+        f"{function}_shown",
+        f"#include <protokit/codec.h>\n{source}\n"
+        f"static uintptr_t address(void) {{ return (uintptr_t)&{function}; }}",
         include_dirs=[protokit.get_include()],
     )
     sys.path.insert(0, str(tmp_path))
     try:
         ffi.compile(str(tmp_path))
-        module = importlib.import_module("first_two_step")
+        return int(importlib.import_module(f"{function}_shown").lib.address())
     finally:
         sys.path.remove(str(tmp_path))
-    address = module.lib.address()
+
+
+def test_the_example_of_a_measure_measures(tmp_path):
+    address = example_in_c("until_zero", tmp_path)
+    for sizes in ([3], [1, 2, 3], [5]):
+        assert native.run_measure(address, b"ab\0c\0", sizes) == (0, 3)
+    assert native.run_measure(address, b"ab", [1, 2]) == (1, 3)
+
+
+def test_the_example_of_a_step_compiles_and_agrees_with_its_reference(tmp_path):
+    address = example_in_c("first_two", tmp_path)
     assert native.run_step(address, b"\x0a\x03a.B\x12\x02go", (), 2) == [b"a.B", b"go"]
     assert native.run_step(address, b"\x12\x02go", (), 2) == [None, b"go"]
     for wrong in (b"\x0a\x05a", b"\x08\x01"):

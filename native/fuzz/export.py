@@ -20,6 +20,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from protokit import Protocol, WireFormat, native, plugins
 from protokit.errors import RemoteProtocolError
 from protokit.testing import frames, load_golden
+from protokit.wire.layout import Region, walk
 from protokit.wire.views import leaves
 
 HOW_ENDS, HOW_ANSWERS, HOW_PINNED, HOW_STRICT = 2, 16, 32, 64
@@ -45,10 +46,12 @@ def declared() -> dict[str, Protocol]:
 
 
 def image(name: str, wire: WireFormat) -> tuple[bytes, list[str]]:
-    """The compiled program with numbers in the place of addresses of steps, and the steps' names."""
+    """The compiled program with numbers in the place of addresses of steps and measures, and their names."""
     roots = wire.meaning.destination() + wire.meaning.looks()
     holders = [getattr(view, "found", getattr(view, "structure", None)) for view in leaves(roots)]
     steps = {one.step.name: one.step for one in holders if one is not None}
+    regions = [node.how.measure for node in walk(wire.nodes) if isinstance(node, Region)]
+    steps |= {one.name: one for one in regions}
     kept = {key: one._address for key, one in steps.items()}
     try:
         for number, one in enumerate(steps.values()):

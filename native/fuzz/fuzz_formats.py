@@ -37,23 +37,29 @@ from protokit.wire import (
     Chunks,
     ErrorText,
     FromRequest,
+    Measured,
+    Repeat,
     Replies,
     Step,
     Until,
     UVar,
+    ber_value,
     crc32,
     decimal,
     first,
     hessian2_strings,
     isin,
     json,
+    json_value,
     kept,
     lengths,
     lines,
     msgpack,
+    msgpack_value,
     number,
     pairs,
     protobuf,
+    resp_value,
     split,
     starts,
     step,
@@ -280,6 +286,47 @@ def answering() -> WireFormat:
     )
 
 
+def regions() -> WireFormat:
+    """Sections that say themselves where they end, and parts one behind the other."""
+    row = Struct(
+        "n" / Int8ub,
+        "mark" / If(this.n == 3, UVar(2)),
+        "cells" / Repeat(Struct("tag" / Int8ub, "word" / Until(b"\0", max=9)), until=this.tag >= this._.n),
+    )
+    params = msgpack(this.params)
+    return WireFormat(
+        Struct(
+            "kind" / Int8ub,
+            "id" / Int16ub,
+            "params" / Measured(msgpack_value),
+            "command" / If(this.kind >= 2, Measured(resp_value)),
+            "object" / If((this.kind & 4) != 0, Measured(json_value)),
+            "message" / If((this.kind & 8) != 0, Measured(ber_value)),
+            "size" / Rebuild(Int8ub, len_(this.command) + len_(this.rest)),
+            "rest" / Bytes(this.size - len_(this.command)),
+            "rows" / If((this.kind & 16) != 0, Repeat(row, until=(this.n == 0) | (this.mark == 7))),
+            "names" / If((this.kind & 32) != 0, Repeat(Until(b"\0", max=9), count=this.size)),
+            "body"
+            / Repeat(Struct("size" / Int8ub, "data" / Bytes(this.size)), adding=this.size, to=this.kind >> 6),
+        ),
+        id=this.id,
+        response=(this.kind & 1) == 1,
+        status=table(number(params[0]), {0: Status.OK}, Status.INTERNAL),
+        service=first(params["service"], json(this.object)["s"]),
+        method=text(this.command),
+        version=split(this.names, "\0", 2)[0],
+        replies=Replies(
+            error=lambda status, variant: {
+                "kind": 3,
+                "params": [ErrorText(before=b"\x92\1\xd9", count=Int8ub)],
+                "command": b"-ERR\r\n",
+                "rest": b"",
+                "body": b"",
+            }
+        ),
+    )
+
+
 def planted() -> WireFormat:
     """A format whose step is in target.c, with a fault or without."""
     fault = Step("planted", 1, lambda section, arguments, count: [None])
@@ -306,6 +353,7 @@ def protocols() -> list[Protocol]:
         Protocol("text-lengths", counted()),
         Protocol("flagged", flagged()),
         Protocol("answering", answering()),
+        Protocol("regions", regions()),
         Protocol("ordered", in_order("ordered")),
         Protocol("pingpong", in_order("pingpong")),
         *named.protocols().values(),

@@ -54,14 +54,17 @@ static uint8_t *flush(const uint8_t *data, size_t size) {
 
 static const char *const STEPS[] = {"hessian_fields", "hessian2_strings", "protobuf",       "tlv",
                                   "thrift_binary",  "thrift_compact",   "msgpack",        "json"};
-enum { STEP_NAMES = sizeof STEPS / sizeof *STEPS };
+static const char *const MEASURES[] = {"msgpack_value", "resp_value", "ber_value", "json_value"};
+enum { STEP_NAMES = sizeof STEPS / sizeof *STEPS, MEASURE_NAMES = sizeof MEASURES / sizeof *MEASURES };
 
 /* A format's program. */
 
 static void link_steps(uint8_t *image) {
   const pk_program *p = (const void *)image;
   pk_program_step *steps = (void *)(image + p->steps.at);
+  pk_program_measure *measures = (void *)(image + p->measures.at);
   for (uint32_t i = 0; i < p->steps.count; i++) steps[i].function = pk_core_step(STEPS[i % STEP_NAMES]);
+  for (uint32_t i = 0; i < p->measures.count; i++) measures[i].function = pk_core_measure(MEASURES[i % MEASURE_NAMES]);
 }
 
 static uint8_t *edited(const format *f, bytes *in) {
@@ -83,7 +86,7 @@ static uint8_t *edited(const format *f, bytes *in) {
     item |= next(in) << 8;
     if (which % (count + 1) == count) { /* the header, but for where its arrays stand */
       uint32_t words = offsetof(pk_program, insns) / 4, behind = offsetof(pk_program, app_map);
-      size_t at = byte & 1 ? behind + item % (sizeof *p - behind) : 4 * (2 + item % (words - 2)) + byte / 2 % 4;
+      size_t at = byte & 1 ? behind + item % (offsetof(pk_program, measures) - behind) : 4 * (2 + item % (words - 2)) + byte / 2 % 4;
       image[at] = (uint8_t)value;
     } else if (tables[which % (count + 1)].of.count > 0) {
       uint32_t size = tables[which % (count + 1)].size;
@@ -103,7 +106,8 @@ static const uint8_t FRAMING[] = {
     PK_I_MARK,  PK_I_ABSENT, PK_I_SIDE, PK_I_NOPLACE, PK_I_HERE,  PK_I_HERE,  PK_I_SLICE, PK_I_LOOK, PK_I_SPLIT, PK_I_LENGTH,
      PK_I_SET,   PK_I_CONST, PK_I_MOVE,  PK_I_ADD,    PK_I_SUB,
     PK_I_MUL,   PK_I_SHL,  PK_I_SHR,     PK_I_LE,      PK_I_ADDI,  PK_I_NOT,   PK_I_TABLE, PK_I_JUMP,   PK_I_JZ,
-    PK_I_JNZ,   PK_I_JNE,  PK_I_WHOLE,   PK_I_NEED,    PK_I_SKIP,  PK_I_SECTION};
+    PK_I_JNZ,   PK_I_JNE,  PK_I_WHOLE,   PK_I_NEED,    PK_I_SKIP,  PK_I_SECTION, PK_I_MEASURE, PK_I_PARTS,
+    PK_I_AGAIN};
 static const uint8_t MEANING[] = {PK_I_VERIFY, PK_I_SAYS, PK_I_SIDE, PK_I_SET,  PK_I_TABLE,   PK_I_JUMP,  PK_I_JZ,    PK_I_JNE, PK_I_ID, PK_I_ID_AT,
                                   PK_I_NAMED,  PK_I_NAMED_IN, PK_I_PLACE, PK_I_KIND, PK_I_STATUS,  PK_I_TIMEOUT, PK_I_CONTEXT, PK_I_KEY,
                                   PK_I_SAVE,   PK_I_EARLY, PK_I_SLICE,  PK_I_LITERAL, PK_I_NONE, PK_I_TAKE,
@@ -137,6 +141,7 @@ static uint32_t part(pk_insn *to, const uint8_t *ops, uint32_t count, uint32_t s
     *n = (pk_insn){ops[op % count], (uint8_t)(a % 12), (uint8_t)(b % 12), (uint8_t)(c % 12), (int32_t)(wide % 12)};
     int jumps = n->op == PK_I_JUMP || n->op == PK_I_JZ || n->op == PK_I_JNZ || n->op == PK_I_JNE || n->op == PK_I_TAKE;
     if (jumps) n->i = (int32_t)(from + i + 1 + wide % (some - i));
+    if (n->op == PK_I_AGAIN) n->i = (int32_t)(from + wide % (i + 1));
     if (n->op == PK_I_SUM) n->c = (uint8_t)(c & 63);
     if (n->op == PK_I_UVAR) n->c &= 1;
     if (n->op == PK_I_SAVE || n->op == PK_I_OWN) n->i = (int32_t)(wide & 2);
@@ -162,6 +167,7 @@ static uint8_t *decoded(bytes *in) {
                                         {0, PK_MAP_PAIRS, 4, 36, 0, 0, 2, 2}};
   static const pk_program_key keys[] = {{2, 3}, {1, 4}, {2, 5}, {4, 6}};
   pk_program_step steps[] = {{0, 1, 2}, {pk_core_step(STEPS[1]), 0, 0}};
+  pk_program_measure measures[] = {{0, 1, 2}, {pk_core_measure(MEASURES[1]), 0, 0}};
   uint32_t operands[2], replies[PK_REPLIES];
   pk_program_counter counters[1];
   pk_program_checksum checksums[1];
@@ -171,6 +177,7 @@ static uint8_t *decoded(bytes *in) {
   if (m.image == NULL) abort();
   uint32_t what = next(in), some[PARTS], at = 0;
   steps[0].function = pk_core_step(STEPS[what % STEP_NAMES]);
+  measures[0].function = pk_core_measure(MEASURES[what % MEASURE_NAMES]);
   for (uint32_t i = 0; i < PARTS; i++) some[i] = next(in) % 32;
   for (uint32_t i = 0; i < 2; i++) operands[i] = next(in) % 12;
   checksums[0] = (pk_program_checksum){next(in) % 12, what & 1, 0, what >> 1 & 1, (what >> 2) % PK_SUM_COUNT};
@@ -206,6 +213,7 @@ static uint8_t *decoded(bytes *in) {
   p.maps = add(&m, maps, 3, sizeof *maps);
   p.keys = add(&m, keys, 4, sizeof *keys);
   p.steps = add(&m, steps, 2, sizeof *steps);
+  p.measures = add(&m, measures, 2, sizeof *measures);
   p.checksums = add(&m, checksums, summed, sizeof *checksums);
   p.operands = add(&m, operands, 2, 4);
   p.replies = add(&m, replies, PK_REPLIES, 4);

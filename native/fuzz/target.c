@@ -25,7 +25,7 @@ typedef struct format {
   uint8_t tag;
   const uint8_t *image; /* NULL: a codec in C */
   size_t size;
-  const char *const *steps; /* where the image has an address of a step stands its place in here */
+  const char *const *steps; /* where the image has an address of a step or a measure stands its place in here */
   const pk_codec *native;
 } format;
 
@@ -634,6 +634,12 @@ static const pk_codec *load(const format *f) {
     if (strcmp(name, "planted") == 0) steps[i].function = (uint64_t)(uintptr_t)planted;
 #endif
     if (steps[i].function == 0) fprintf(stderr, "%s: the step %s is not linked in\n", f->name, name), exit(2);
+  }
+  pk_program_measure *measures = (void *)(image + p->measures.at);
+  for (uint32_t i = 0; i < p->measures.count; i++) {
+    const char *name = f->steps[measures[i].function];
+    measures[i].function = pk_core_measure(name);
+    if (measures[i].function == 0) fprintf(stderr, "%s: the measure %s is not linked in\n", f->name, name), exit(2);
   }
   const pk_codec *codec = pk_declared_new(image, f->size, &error);
   if (codec == NULL) fprintf(stderr, "%s: refused: %s\n", f->name, error), exit(2);

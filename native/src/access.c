@@ -189,6 +189,22 @@ uintptr_t pk_core_step(const char *name) {
   return 0;
 }
 
+uintptr_t pk_core_measure(const char *name) {
+  static const struct {
+    const char *name;
+    pk_measure measure;
+  } measures[] = {{"msgpack_value", pk_measure_msgpack}, {"resp_value", pk_measure_resp},
+                  {"ber_value", pk_measure_ber}, {"json_value", pk_measure_json}};
+  for (size_t i = 0; i < sizeof measures / sizeof *measures; i++)
+    if (strcmp(name, measures[i].name) == 0) return (uintptr_t)measures[i].measure;
+  return 0;
+}
+
+int pk_measure_run(uintptr_t measure, const uint8_t *data, size_t size, const pk_slice *arguments,
+                   uint32_t argument_count, uint64_t state[4], uint64_t *out) {
+  return ((pk_measure)measure)(data, size, arguments, argument_count, state, out);
+}
+
 int pk_step_run(uintptr_t step, const uint8_t *section, size_t size, const pk_slice *arguments,
                 uint32_t argument_count, pk_slice *out, uint32_t count) {
   return ((pk_step)step)(section, size, arguments, argument_count, out, count);

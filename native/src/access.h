@@ -8,6 +8,7 @@
 #include "wire/ident.h"
 #include "wire/loaded.h"
 #include "wire/program.h"
+#include "wire/measures/measures.h"
 #include "wire/steps/steps.h"
 #include "driver/worker.h"
 
@@ -72,6 +73,10 @@ uintptr_t pk_codec_declared(const uint8_t *image, size_t size, const char **erro
 uint32_t pk_codec_held(uintptr_t codec);
 /* The address of a step of the core's; 0 when there is none of that name. */
 uintptr_t pk_core_step(const char *name);
+/* The same of a measure, and what it says. */
+uintptr_t pk_core_measure(const char *name);
+int pk_measure_run(uintptr_t measure, const uint8_t *data, size_t size, const pk_slice *arguments,
+                   uint32_t argument_count, uint64_t state[4], uint64_t *out);
 /* What a step finds, for comparing it with its reference. */
 int pk_step_run(uintptr_t step, const uint8_t *section, size_t size, const pk_slice *arguments,
                 uint32_t argument_count, pk_slice *out, uint32_t count);

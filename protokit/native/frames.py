@@ -204,6 +204,34 @@ def step_address(name: str) -> int:
     return int(lib.pk_core_step(name.encode()))
 
 
+def measure_address(name: str) -> int:
+    """The address of a measure that comes with the core."""
+    return int(lib.pk_core_measure(name.encode()))
+
+
+def run_measure(
+    address: int, data: bytes, sizes: Sequence[int], arguments: Sequence[bytes] = ()
+) -> tuple[int, int]:
+    """What a measure says of data that comes in pieces: a result (``RESULTS``), and its size or need.
+
+    Args:
+        address: of the function.
+        data: all of it.
+        sizes: how much of it is there, call by call; it is asked until it says something else than PK_MORE.
+        arguments: for it.
+    """
+    kept = [ffi.from_buffer(argument) for argument in arguments]
+    given = ffi.new("pk_slice[]", [(one, len(one)) for one in kept])
+    state, out = ffi.new("uint64_t[4]"), ffi.new("uint64_t *")
+    result = 1
+    for size in sizes:
+        pinned = ffi.from_buffer(data[:size])
+        result = lib.pk_measure_run(address, pinned, size, given, len(kept), state, out)
+        if result != 1:
+            break
+    return int(result), int(out[0])
+
+
 def run_step(address: int, section: bytes, arguments: Sequence[bytes], count: int) -> list[bytes | None]:
     """What a step finds, as the engine would have it.
 

@@ -18,7 +18,7 @@ import construct
 
 from protokit import native
 from protokit.errors import LocalProtocolError, ProtocolError, RemoteProtocolError
-from protokit.testing.filling import SECTION_MAX, Facts, Filler, Unfit, range_of
+from protokit.testing.filling import SECTION_MAX, Facts, Filler, Unfit, range_of, some_parts
 from protokit.wire import WireFormat, views
 from protokit.wire.explain import calculate
 from protokit.wire.layout import (
@@ -26,6 +26,8 @@ from protokit.wire.layout import (
     FieldPath,
     Integer,
     Integers,
+    Region,
+    Repeated,
     Section,
     Varint,
     walk,
@@ -134,7 +136,11 @@ class Cases:
 
 def _form(wire: WireFormat, fields: Any) -> Any:
     """Which variant some fields are, and which of the format's fields are there."""
-    paths = [node.path for node in walk(wire.nodes) if isinstance(node, Integer | Section | Delimited)]
+    paths = [
+        node.path
+        for node in walk(wire.nodes)
+        if isinstance(node, Integer | Section | Delimited | Region | Repeated)
+    ]
     present = tuple(views.value_at(fields, path) is not None for path in paths)
     variants = [
         all(views.value_at(fields, path) == value for path, value in variant.items())
@@ -329,6 +335,14 @@ class _Layout(Filler):
         known = views.value_at(self.base, path) or []
         found = [bytes(one) for one in known[:count]]
         return found + [b"chunk"[: at % 4] for at in range(len(found), count)]
+
+    def region(self, node: Region) -> bytes:
+        known = self.facts.region(node, self.next)
+        return bytes(self._choose(node.path, (), known, known[0]))
+
+    def repeated(self, node: Repeated) -> bytes:
+        known = some_parts(self.facts, node, self.values)
+        return bytes(self._choose(node.path, (), known, known[0]))
 
     def content(self, path: FieldPath, most: int) -> bytes:
         chosen = bytes(self._choose(path, (), contents(self.facts, path), b""))

@@ -6,7 +6,11 @@
 from __future__ import annotations
 
 import contextlib
+import copy
+import random
 from typing import TYPE_CHECKING, Any
+
+import construct
 
 from protokit.errors import ProtokitError
 from protokit.native import SIDES
@@ -31,6 +35,9 @@ from protokit.wire.layout import (
     Literal,
     Node,
     Not,
+    Peeked,
+    Region,
+    Repeated,
     Section,
     Varint,
     expression_of,
@@ -40,6 +47,7 @@ from protokit.wire.layout import (
     walk,
 )
 from protokit.wire.readings import Number, compared_by
+from protokit.wire.repeats import scope
 from protokit.wire.sides import SIDE
 from protokit.wire.structures import Inside
 from protokit.wire.views import leaves
@@ -53,6 +61,8 @@ if TYPE_CHECKING:
 COMPARISONS = {"EQ", "NE", "LT", "LE", "GT", "GE"}
 SECTION_MAX = 4096
 CHUNKS_MAX = 64
+PARTS_MAX = 8
+SEEDS = 12
 
 
 class Unfit(Exception):
@@ -77,6 +87,7 @@ class Facts:
         self.counts: set[FieldPath] = set()
         self.small: set[FieldPath] = set()
         self.chunks: dict[FieldPath, FieldPath] = {}
+        self.regions: set[FieldPath] = set()
         self.early: set[FieldPath] = set()  # they decide what is laid out
         self.numbers: set[FieldPath] = set()  # texts that are lengths
         m = wire.meaning
@@ -100,7 +111,19 @@ class Facts:
         named = self.wire.meaning.named
         return named.most if named is not None and path in self.wire.meaning.id else 1 << 30
 
-    def _node(self, node: Node) -> None:
+    def region(self, node: Region, begins: bytes) -> list[bytes]:
+        """What may stand in a section that says itself where it ends, and begins so.
+
+        Raises:
+            Unfit: nothing is known.
+        """
+        known = [*node.how.measure.examples, *self.samples.get(node.path, [])]
+        found = [one for one in dict.fromkeys(known) if node.how.holds(one) and one.startswith(begins)]
+        if not found:
+            raise Unfit(node.path, f"no {node.how.measure.name} that begins with {begins.hex()} is known")
+        return found
+
+    def _node(self, node: Node) -> None:  # noqa: PLR0912  # one case a kind
         self._texts(expression_of(node))
         if isinstance(node, Section):
             if isinstance(node.length, Field):
@@ -115,6 +138,17 @@ class Facts:
                 self._computed(node.count)
         elif isinstance(node, ChunkList):
             self.chunks[node.lengths] = node.path
+        elif isinstance(node, Region):
+            self.regions.add(node.path)
+        elif isinstance(node, Repeated):
+            self.regions.add(node.path)
+            self._compare(node.until or 0)
+            if isinstance(node.count, Field):
+                self.counts.add(node.count.path)
+            for expression in (node.added, node.to or 0):
+                self._computed(expression)
+            for one in walk(node.part):
+                self._node(one)
         elif isinstance(node, Condition):
             self._compare(node.test)
         elif isinstance(node, Branch):
@@ -172,7 +206,7 @@ class Facts:
         read = [one.view for expression in laid for one in readings_of(expression)]
         roots += read
         self.laid = set(views.sections_of(read))  # what stands there decides what is laid out
-        steps = set(self.laid)
+        steps = self.laid | self.regions
         for view in leaves(roots):
             if isinstance(view, views.Item):
                 self.maps.setdefault(view.pairs.path, (view.pairs, set()))[1].add(view.key)
@@ -231,6 +265,7 @@ class Filler:
         ahead: of sections whose content was needed for their size: that content.
         open: fields whose value is found from what they count, when that is laid out; their bounds.
         free: other fields whose value changes nothing about the layout; their bounds.
+        next: what was said of the bytes that come next.
     """
 
     def __init__(self, facts: Facts, side: str | None = None) -> None:
@@ -240,6 +275,7 @@ class Filler:
         self.open: dict[FieldPath, tuple[int, int]] = {}
         self.free: dict[FieldPath, tuple[int, int]] = {}
         self.told: set[str] = set()  # the numbers in texts that say how long something is
+        self.next = b""
 
     def integer(self, path: FieldPath, low: int, high: int) -> int:
         """An integer from ``low`` to ``high``, which is all that its bits can say."""
@@ -256,6 +292,37 @@ class Filler:
     def chunks(self, path: FieldPath, count: int) -> list[bytes]:
         """So many chunks."""
         raise NotImplementedError
+
+    def region(self, node: Region) -> bytes:
+        """What a section holds that says itself where it ends."""
+        raise NotImplementedError
+
+    def repeated(self, node: Repeated) -> bytes:
+        """Parts that stand one behind the other, each filled as a frame is."""
+        made = b""
+        outside = len(node.path)
+        count = None if node.count is None else calculate(node.count, self.values)
+        to = None if node.to is None else calculate(node.to, self.values)
+        number = total = 0
+        while number != count and total != to:
+            if number == PARTS_MAX:
+                raise Unfit(node.path, f"it has more than {PARTS_MAX} parts")
+            self._put(node.path, {})
+            self._fill(node.part)
+            for path in [one for one in self.open if one[:outside] == node.path]:
+                self._put(path, self.integer(path, *self.open.pop(path)))
+            for path in [one for one in self.free if one[:outside] == node.path]:
+                del self.free[path]
+            part = views.value_at(self.values, node.path)
+            try:
+                made += node.how.built(part, context_of(self.values, node.path))
+            except (construct.ConstructError, KeyError, TypeError) as error:
+                raise Unfit(node.path, str(error)) from error
+            number += 1
+            total += calculate(node.added, self.values)
+            if node.until is not None and calculate(node.until, self.values):
+                break
+        return made
 
     def fill(self, nodes: tuple[Node, ...]) -> None:
         """Fill in what a frame's nodes need.
@@ -289,6 +356,10 @@ class Filler:
         elif isinstance(node, Bits):
             for path, _, size in node.fields:
                 self._put(path, self._number(path, size, signed=False))
+        elif isinstance(node, Peeked):
+            value = self._number(node.path, 8 * node.width, signed=node.signed)
+            self._put(node.path, value)
+            self.next = value.to_bytes(node.width, "little" if node.little else "big", signed=node.signed)
         elif isinstance(node, Varint):
             self._put(node.path, self._number(node.path, min(7 * node.bytes, 64), signed=False))
         elif isinstance(node, Section):
@@ -302,6 +373,11 @@ class Filler:
             if not ends(content, node.delimiter):
                 raise Unfit(node.path, "the delimiter is not where its content ends")
             self._put(node.path, content)
+        elif isinstance(node, Region):
+            self._put(node.path, self.region(node))
+            self.next = b""
+        elif isinstance(node, Repeated):
+            self._put(node.path, self.repeated(node))
         elif isinstance(node, Condition):
             if fields_of(node.test) & set(self.open):
                 return  # whether it holds shows in the end
@@ -377,3 +453,60 @@ class Filler:
             raise Unfit(node.path, f"its count comes to {count}, 0 to {CHUNKS_MAX} are tried")
         self.ahead[path] = self.chunks(path, count)
         self._put(node.path, [len(one) for one in self.ahead[path]])
+
+
+def context_of(values: dict[str, Any], path: FieldPath) -> Any:
+    """What ``this._`` means inside of a section's parts."""
+    context = construct.Container(values)
+    context._params = construct.Container({SIDE: values.get(SIDE, 0)})  # noqa: SLF001  # construct's name
+    context._root = context  # noqa: SLF001
+    context |= {"_parsing": False, "_building": True, "_sizing": False}
+    for name in path[:-1]:
+        values = values[name]
+        context = scope(values, context)
+    return context
+
+
+class Chance(Filler):
+    """Values by a number that stands for chance: the same ones every time."""
+
+    def __init__(self, facts: Facts, values: dict[str, Any], seed: int) -> None:
+        super().__init__(facts)
+        self.values = values
+        self.random = random.Random(seed)  # noqa: S311  # no secret
+
+    def integer(self, path: FieldPath, low: int, high: int) -> int:
+        facts = self.facts
+        if path in facts.counts | facts.small:
+            return self.random.randint(0, min(high, 4))
+        known = sorted(one for one in facts.candidates.get(path, ()) if low <= one <= high)
+        return self.random.choice(known or [low, high, 0, 1])
+
+    def content(self, path: FieldPath, most: int) -> bytes:
+        known = [b"", b"a", b"text", *self.facts.samples.get(path, [])]
+        return self.random.choice([one for one in known if len(one) <= most])
+
+    def sized(self, node: Section, size: int) -> bytes:  # noqa: ARG002  # any bytes will do
+        return self.random.randbytes(size)
+
+    def chunks(self, path: FieldPath, count: int) -> list[bytes]:  # noqa: ARG002  # as above
+        return [b"chunk"[: at % 4] for at in range(count)]
+
+    def region(self, node: Region) -> bytes:
+        return self.random.choice(self.facts.region(node, self.next))
+
+
+def some_parts(facts: Facts, node: Repeated, values: dict[str, Any]) -> list[bytes]:
+    """What may stand in a section of parts, behind what stands in front of it.
+
+    Raises:
+        Unfit: nothing fits there.
+    """
+    context = context_of(values, node.path)
+    found = [one for one in facts.samples.get(node.path, []) if node.how.holds(one, context)]
+    for seed in range(SEEDS):
+        with contextlib.suppress(Unfit):
+            found.append(Chance(facts, copy.deepcopy(values), seed).repeated(node))
+    if not found:
+        raise Unfit(node.path, "no parts fit there")
+    return list(dict.fromkeys(found))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from protokit.wire import Protocol
-    from protokit.wire.layout import FieldPath, Section
+    from protokit.wire.layout import FieldPath, Region, Section
 
     Draw = Callable[[Any], Any]
 
@@ -55,6 +55,9 @@ class _Drawer(Filler):
 
     def chunks(self, path: FieldPath, count: int) -> list[bytes]:  # noqa: ARG002  # as above
         return [self.draw(st.binary(max_size=12)) for _ in range(count)]
+
+    def region(self, node: Region) -> bytes:
+        return bytes(self.draw(st.sampled_from(self.facts.region(node, self.next))))
 
     def content(self, path: FieldPath, most: int) -> bytes:
         return self._drawn(path)[: min(most, SECTION_MAX, self.facts.most(path))]

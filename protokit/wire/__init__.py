@@ -18,8 +18,17 @@ if TYPE_CHECKING:
     from protokit.wire.greeting import Greeting, Turn, optional
     from protokit.wire.ids import byte_id
     from protokit.wire.known import asked
+    from protokit.wire.measures import (
+        Measure,
+        Measured,
+        ber_value,
+        json_value,
+        msgpack_value,
+        resp_value,
+    )
     from protokit.wire.protocol import NativeCodec, Protocol
     from protokit.wire.python import PythonCodec
+    from protokit.wire.repeats import Repeat
     from protokit.wire.replies import ErrorText, Replies, kept
     from protokit.wire.requested import FromPeer, FromRequest
     from protokit.wire.sides import side
@@ -39,7 +48,7 @@ if TYPE_CHECKING:
         table,
         text,
     )
-    from protokit.wire.vocabulary import Chunks, Until, UVar, lengths, size_
+    from protokit.wire.vocabulary import Ahead, Chunks, Until, UVar, lengths, size_
 
 _MODULES = {
     "construct": ("this",),
@@ -54,6 +63,15 @@ _MODULES = {
     "protokit.wire.conversation": ("Frame", "Peer", "Reply"),
     "protokit.wire.python": ("PythonCodec",),
     "protokit.wire.replies": ("ErrorText", "Replies", "kept"),
+    "protokit.wire.measures": (
+        "Measure",
+        "Measured",
+        "ber_value",
+        "json_value",
+        "msgpack_value",
+        "resp_value",
+    ),
+    "protokit.wire.repeats": ("Repeat",),
     "protokit.wire.sides": ("side",),
     "protokit.wire.steps": ("hessian2_strings", "hessian_fields"),
     "protokit.wire.structures": ("json", "msgpack", "protobuf", "thrift", "tlv"),
@@ -71,11 +89,12 @@ _MODULES = {
         "table",
         "text",
     ),
-    "protokit.wire.vocabulary": ("Chunks", "UVar", "Until", "lengths", "size_"),
+    "protokit.wire.vocabulary": ("Ahead", "Chunks", "UVar", "Until", "lengths", "size_"),
 }
 _EXPORTS = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = [
+    "Ahead",
     "Chunks",
     "Codec",
     "ErrorText",
@@ -83,11 +102,14 @@ __all__ = [
     "FromPeer",
     "FromRequest",
     "Greeting",
+    "Measure",
+    "Measured",
     "Message",
     "NativeCodec",
     "Peer",
     "Protocol",
     "PythonCodec",
+    "Repeat",
     "Replies",
     "Reply",
     "Step",
@@ -98,6 +120,7 @@ __all__ = [
     "WireFormat",
     "adler32",
     "asked",
+    "ber_value",
     "byte_id",
     "crc16",
     "crc32",
@@ -108,14 +131,17 @@ __all__ = [
     "hessian_fields",
     "isin",
     "json",
+    "json_value",
     "kept",
     "lengths",
     "lines",
     "msgpack",
+    "msgpack_value",
     "number",
     "optional",
     "pairs",
     "protobuf",
+    "resp_value",
     "side",
     "size_",
     "split",

@@ -21,6 +21,8 @@ from protokit.wire.layout import (
     FieldPath,
     Integers,
     Node,
+    Region,
+    Repeated,
     Varint,
     expression_of,
     readings_of,
@@ -218,7 +220,11 @@ class _Compiler(Framing):
         nodes = walk(self.nodes)
         varints = sum(isinstance(node, Varint) for node in nodes)
         looks = any(readings_of(expression_of(node)) for node in nodes)
-        return looks or varints > 1 or any(isinstance(node, Delimited | Integers) for node in nodes)
+        return (
+            looks
+            or varints > 1
+            or any(isinstance(node, Delimited | Integers | Region | Repeated) for node in nodes)
+        )
 
     # The image.
 
@@ -244,7 +250,7 @@ class _Compiler(Framing):
         tree = Tree()
         if about.shapes and not self.meaning.views_of_id():
             tree = shapes(self.nodes, self.meaning, self.left, keeps=not self.reruns, sided=self.sided)
-        header = struct.Struct("=16I4Q11I36I6I4I5I12sI")
+        header = struct.Struct("=16I4Q11I38I6I4I5I12sI")
         blocks = [
             b"".join(struct.pack("=BBBBi", *insn) for insn in self.insns),
             b"".join(struct.pack("=Q", value % 2**64) for value in self.constants),
@@ -266,8 +272,9 @@ class _Compiler(Framing):
             ),
             b"".join(struct.pack("=3I", *one) for one in said.places),
             b"".join(struct.pack("=2I", one.heard, native.SIDES.index(one.who)) for one in said.sayings),
+            b"".join(struct.pack("=Q2I", *one) for one in self.measures),
         ]
-        sizes = [8, 8, 8, 8, 16, 16, 32, 8, 16, 20, 4, 4, 32, 128, 8, 8, 12, 8]
+        sizes = [8, 8, 8, 8, 16, 16, 32, 8, 16, 20, 4, 4, 32, 128, 8, 8, 12, 8, 16]
         at = header.size + sum(_padded(len(block)) for block in blocks) + _padded(8 * len(self.literals))
         places = b""
         pool = b""

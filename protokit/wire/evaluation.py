@@ -16,7 +16,7 @@ from protokit.wire.layout import Reading, strictly
 from protokit.wire.sides import Side
 from protokit.wire.vocabulary import lengths
 
-_EXPRESSIONS = ("length", "count", "condfunc", "keyfunc", "func")
+_EXPRESSIONS = ("length", "count", "condfunc", "keyfunc", "func", "until", "adding", "to")
 _INNER = ("subcon", "thensubcon", "elsesubcon", "lengthfield", "default")
 
 

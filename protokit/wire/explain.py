@@ -19,12 +19,16 @@ from protokit.wire.layout import (
     Integers,
     Literal,
     Node,
+    Peeked,
+    Region,
+    Repeated,
     Section,
     Varint,
     fields_of,
     show,
     written,
 )
+from protokit.wire.repeats import signed
 from protokit.wire.sides import SIDE
 from protokit.wire.views import calculate, value_at
 
@@ -89,6 +93,11 @@ class _Walk:
             raw = self.take(node.width, node.path)
             value = int.from_bytes(raw, "little" if node.little else "big", signed=node.signed)
             self.keep(node, node.path, start, node.width, value, little=node.little)
+        elif isinstance(node, Peeked):
+            raw = self.take(node.width, node.path)
+            self.at = start
+            number = int.from_bytes(raw, "little" if node.little else "big", signed=node.signed)
+            put_new(self.values, node.path, number)
         elif isinstance(node, Bits):
             word = int.from_bytes(self.take(node.width, node.fields[0][0]), "big")
             # The group once with all its bytes, then its fields, which take none of their own.
@@ -118,6 +127,10 @@ class _Walk:
             self.keep(node, node.path, start, self.at - start, chunks)
         elif isinstance(node, Delimited):
             self.delimited(node)
+        elif isinstance(node, Region):
+            self.region(node)
+        elif isinstance(node, Repeated):
+            self.repeated(node)
         elif isinstance(node, Varint):
             self.varint(node)
         elif isinstance(node, Condition):
@@ -160,6 +173,37 @@ class _Walk:
         self.take(end + len(node.delimiter) - start, node.path)
         self.keep(node, node.path, start, end - start, self.data[start:end])
 
+    def region(self, node: Region) -> None:
+        start = self.at
+        try:
+            size = node.how.size(self.data[start:])
+        except RemoteProtocolError as error:
+            raise RemoteProtocolError(f"{show(node.path)}: {error}", start) from error
+        except EOFError as error:
+            raise EOFError(f"at byte {start}: {show(node.path)}: {error}") from error
+        raw = self.take(size, node.path)
+        self.keep(node, node.path, start, size, raw)
+
+    def repeated(self, node: Repeated) -> None:
+        start, outside = self.at, len(self.pieces)
+        count = None if node.count is None else calculate(node.count, self.values)
+        to = None if node.to is None else signed(calculate(node.to, self.values))
+        if count is not None and count < 0:
+            raise RemoteProtocolError(f"{show(node.path)} has {count} parts", start)
+        number = total = 0
+        while number != count and total != to:
+            if to is not None and total > to:
+                raise RemoteProtocolError(f"{show(node.path)} comes to {total}, and not to {to}", self.at)
+            put_new(self.values, node.path, {})
+            self.nodes(node.part)
+            number += 1
+            total += calculate(node.added, self.values)
+            if node.until is not None and calculate(node.until, self.values):
+                break
+        del self.pieces[outside:]
+        put_new(self.values, node.path, None)
+        self.keep(node, node.path, start, self.at - start, self.data[start : self.at])
+
     def varint(self, node: Varint) -> None:
         start, value = self.at, 0
         for i in range(node.bytes):
@@ -187,6 +231,13 @@ class _Walk:
                 f"{show(node.path)} is chosen by {key}; {known} are known", self.place(node.key)
             )
         self.nodes(node.default)
+
+
+def put_new(values: dict[str, Any], path: FieldPath, value: Any) -> None:
+    """Let that stand at a path, whatever stood there."""
+    for name in path[:-1]:
+        values = values.setdefault(name, {})
+    values[path[-1]] = value
 
 
 def explain(nodes: tuple[Node, ...], data: bytes, side: int = 0) -> list[Piece]:

@@ -15,12 +15,16 @@ from protokit.wire.layout import (
     ChunkList,
     Condition,
     Delimited,
+    Field,
     FieldPath,
     Integer,
     Integers,
     Laid,
     Literal,
     Node,
+    Peeked,
+    Region,
+    Repeated,
     Section,
     Size,
     Varint,
@@ -57,6 +61,7 @@ class Framing(Texts):
     def __init__(self, nodes: tuple[Node, ...], meaning: Meaning) -> None:
         super().__init__(nodes, meaning)
         self.delimiters: list[tuple[int, int]] = []
+        self.measures: list[tuple[int, int, int]] = []
         self.checksums: list[tuple[int, int, int, int, int]] = []
         self.operands: list[int] = []
         self.id_width = 0 if meaning.named is None else meaning.named.width
@@ -65,6 +70,7 @@ class Framing(Texts):
         self.counters: dict[FieldPath, tuple[int, int]] = {}  # of an id: (register of its place, form)
         self.signature = 0
         self.magic = True
+        self.ahead = 0  # as far as was looked ahead
         self.position = 0  # static offset from the start, while it is known
         self.answerable = 0
         self.used: set[FieldPath] = set()
@@ -130,6 +136,10 @@ class Framing(Texts):
             if isinstance(node, ChunkList):
                 self.used.add(node.lengths)
             self._uses(expression_of(node))
+            if isinstance(node, Repeated):
+                for expression in (node.until, node.count, node.added, node.to):
+                    self._uses(expression or 0)
+                self._used_by(node.part)
 
     def _absent(self, nodes: tuple[Node, ...], *, conditional: bool) -> None:
         """Registers for what is used; what may be absent starts as 0, a section as absent."""
@@ -144,10 +154,10 @@ class Framing(Texts):
             elif isinstance(node, Bits):
                 for path, _, _ in node.fields:
                     self._place(path, conditional=conditional)
-            elif isinstance(node, Section | ChunkList | Delimited):
+            elif isinstance(node, Section | ChunkList | Delimited | Region | Repeated):
                 self._place(node.path, conditional=conditional, section=True)
-            elif isinstance(node, Integer | Integers | Varint):
-                if isinstance(node, Integer):
+            elif isinstance(node, Integer | Peeked | Integers | Varint):
+                if isinstance(node, Integer | Peeked):
                     self.widths[node.path] = node.width
                 if isinstance(node, Varint) and node.bytes > 5:  # a register may be too small
                     self.widths[node.path] = 8
@@ -220,7 +230,7 @@ class Framing(Texts):
                 group.append(node)
                 if isinstance(node, Condition) and self.magic:
                     self.group(group)
-                    self.signature = self.position
+                    self.signature = max(self.position, self.ahead)
                     group = []
                 continue
             self.group(group)
@@ -319,7 +329,7 @@ class Framing(Texts):
             self.op("SPAN", self.registers[node.path], _size(node) >> 8, _size(node) & 255, at)
             self.loaded(node.path)
 
-    def variable(self, node: Node) -> None:
+    def variable(self, node: Node) -> None:  # noqa: PLR0912  # one case a kind
         """A node whose size is not known, or that decides what follows."""
         if isinstance(node, Literal):
             self.op("MAGIC", b=int(self.magic), i=self.literal(node.data))
@@ -329,6 +339,9 @@ class Framing(Texts):
             return
         if isinstance(node, Choice):
             self.choice(node)
+            return
+        if isinstance(node, Peeked):
+            self.peeked(node)
             return
         self.magic = False
         if isinstance(node, Branch):
@@ -347,6 +360,10 @@ class Framing(Texts):
             self.op("SECTION", self.section_register(node.path), self.registers[node.lengths])
         elif isinstance(node, Delimited):
             self.delimited(node)
+        elif isinstance(node, Region):
+            self.region(node)
+        elif isinstance(node, Repeated):
+            self.repeated(node)
         elif isinstance(node, Varint):
             self.varint(node)
         elif isinstance(node, Integers):
@@ -373,6 +390,56 @@ class Framing(Texts):
         if node.path in self.meaning.id:
             self._at_most(to + 1)
             self.loaded(node.path)
+
+    def peeked(self, node: Peeked) -> None:
+        """An integer that comes next; what reads it again says that it is there again."""
+        self.op("NEED", i=node.width)
+        self.op("LOAD", self.value(Field(node.path)), node.width, int(node.little) | 2 * int(node.signed), 0)
+        self.ahead = self.position + node.width
+        self.loaded(node.path)
+
+    def region(self, node: Region) -> None:
+        """A section that says itself where it ends."""
+        to = self.section_register(node.path)
+        arguments = node.how.arguments
+        self.measures.append((node.how.measure.address, len(self.literals), len(arguments)))
+        self.literals += arguments  # in a row
+        self.op("NEED", i=1)
+        self.op("MEASURE", to, i=len(self.measures) - 1)
+        self.loaded(node.path)
+
+    def repeated(self, node: Repeated) -> None:
+        """Parts, which are framed by the same instructions again and again."""
+        to, more, total = self.section_register(node.path), self.register(), self.register()
+        ends = []
+        if node.count is not None:
+            holds = self.register()
+            self.op("ADDI", more, self.value(node.count))
+            self.op("GEI", holds, more)
+            self.op("CHECK", holds)
+        wanted = 0
+        if node.to is not None:
+            wanted = self.value(node.to)
+            self.op("SET", total)
+        begin = self.op("PARTS", to)
+        if node.to is not None:
+            holds = self.register()
+            self.op("LE", holds, total, wanted)
+            self.op("CHECK", holds)
+            self.op("NE", more, total, wanted)
+        if node.until is None:
+            ends.append(self.op("JZ", more))
+        self._absent(node.part, conditional=False)
+        self.sequence(node.part)
+        if node.until is not None:
+            self.op("NOT", more, self.value(node.until))
+        elif node.count is not None:
+            self.op("ADDI", more, more, i=-1)
+        else:
+            self.op("ADD", total, total, self.value(Binary("ADD", node.added, 0)))
+        self.op("AGAIN", to, more if node.until is not None else self.value(1), i=begin)
+        self.here(*ends)
+        self.loaded(node.path)
 
     def varint(self, node: Varint) -> None:
         """An integer of seven bits a byte."""

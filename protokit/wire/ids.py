@@ -22,6 +22,7 @@ from protokit.wire.layout import (
     Integer,
     Integers,
     Node,
+    Region,
     Section,
     Size,
     Varint,
@@ -244,7 +245,9 @@ def viewed(nodes: tuple[Node, ...], view: Item | Token, most: int | None, form: 
         raise DeclarationError(f"{show(path)}: say how long an id in it may be: id=byte_id(..., max=36)")
     if not 1 <= most <= MOST:
         raise DeclarationError(f"{show(path)}: an id of up to {most} bytes; 1 to {MOST} are possible")
-    found = [node for node in walk(nodes) if isinstance(node, Section | Delimited) and node.path == path]
+    found = [
+        node for node in walk(nodes) if isinstance(node, Section | Delimited | Region) and node.path == path
+    ]
     delimiter = b""
     if isinstance(view, Item) and isinstance(view.pairs.encoding, LineEncoding):
         delimiter = view.pairs.encoding.after
@@ -343,7 +346,7 @@ def _linear(expression: Expression) -> dict[Field | Size, int] | None:
     return None if fields_of(expression) else {}
 
 
-def _counters(nodes: tuple[Node, ...], node: Section | Delimited | Varint) -> list[FieldPath]:
+def _counters(nodes: tuple[Node, ...], node: Section | Delimited | Region | Varint) -> list[FieldPath]:
     """The integers that grow by one with the id, so that all other lengths stay what they are."""
     path = node.path
     lengths = [

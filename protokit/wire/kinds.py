@@ -20,6 +20,9 @@ from protokit.wire.layout import (
     Integer,
     Integers,
     Node,
+    Peeked,
+    Region,
+    Repeated,
     Section,
     Varint,
     expression_of,
@@ -36,6 +39,8 @@ if TYPE_CHECKING:
 
     from protokit.wire.program import Meaning
 
+Fields = dict[FieldPath, dict[str, str]]  # of each its kinds, each with how a person says it
+Reader = tuple[str, FieldPath, str]  # who reads, what, as what
 NUMBER, WHOLE, ARRAY, SECTION = "number", "whole", "array", "section"
 VARINT, PIECE = "varint", "piece"
 _NONE = {
@@ -53,7 +58,8 @@ _INSTEAD = {
     SECTION: "texts are found in bytes: declare it as Bytes(n), or name a field that holds the text; "
     "an integer is one as decimal(this.NAME), or by its name as table(this.NAME, {1: 'GET'}, 'other')",
     VARINT: "size_() is of a UVar; of a section write len_(this.NAME)",
-    PIECE: "len_() is of a section in one piece: Bytes, Prefixed or Until; of a UVar write size_(this.NAME)",
+    PIECE: "len_() is of a section in one piece: Bytes, Prefixed, Until or Measured; of a UVar write "
+    "size_(this.NAME)",
 }
 # What else a kind may be read as.
 _ALSO = {WHOLE: {NUMBER}, VARINT: {NUMBER}, PIECE: {SECTION}}
@@ -65,12 +71,29 @@ def check_kinds(nodes: tuple[Node, ...], meaning: Meaning) -> None:
     Raises:
         DeclarationError: names the reader and the field, says what it is and what to write instead.
     """
-    fields = _fields(nodes)
+    _check(_fields(nodes), [*_read_by_nodes(nodes)], [*_read_by_meaning(meaning)])
+    _check_parts(nodes, _fields(nodes))
+
+
+def _check_parts(nodes: tuple[Node, ...], outside: Fields) -> None:
+    """The same of parts that stand one behind the other: they read each other, and what stands in front."""
+    for node in walk(nodes):
+        if isinstance(node, Repeated):
+            fields = {**outside, **_fields(node.part)}
+            fields.pop(node.path, None)
+            read = [*_read_by_nodes(node.part)]
+            for expression in (node.until, node.added):
+                read += _read_by(show(node.path), expression or 0)
+            _check(fields, read, [])
+            _check_parts(node.part, fields)
+
+
+def _check(fields: Fields, by_nodes: list[Reader], by_meaning: list[Reader]) -> None:
     hidden = {
         path for path in fields if PIECE in fields.get(path[:-1], {})
     }  # a Prefixed's length has no name
-    lengths = [(what, path, wanted) for what, path, wanted in _read_by_nodes(nodes) if path not in hidden]
-    for what, path, wanted in (*lengths, *_read_by_meaning(meaning)):
+    lengths = [(what, path, wanted) for what, path, wanted in by_nodes if path not in hidden]
+    for what, path, wanted in (*lengths, *by_meaning):
         if path not in fields or path in hidden:
             raise DeclarationError(f"{what}: {show(path)} is no {_NONE[wanted]} of the format")
         for kind, seen in fields[path].items():
@@ -78,20 +101,22 @@ def check_kinds(nodes: tuple[Node, ...], meaning: Meaning) -> None:
                 raise DeclarationError(f"{what}: this.{show(path)} is {seen}, and {_INSTEAD[wanted]}")
 
 
-def _fields(nodes: tuple[Node, ...]) -> dict[FieldPath, dict[str, str]]:
+def _fields(nodes: tuple[Node, ...]) -> Fields:
     """Of each field the kinds that it has in some branch, each with how a person says it."""
     found: dict[FieldPath, dict[str, str]] = {}
     for node in walk(nodes):
         if isinstance(node, Bits):
             for path, _, size in node.fields:
                 found.setdefault(path, {})[NUMBER] = f"a bit field ({size} bits)"
+        elif isinstance(node, Peeked):
+            found.setdefault(node.path, {})[NUMBER] = f"looked at ahead ({node.width} bytes)"
         elif isinstance(node, Integer):
             found.setdefault(node.path, {})[WHOLE] = f"an integer ({node.width} bytes)"
         elif isinstance(node, Varint):
             found.setdefault(node.path, {})[VARINT] = "an integer (UVar)"
         elif isinstance(node, Integers):
             found.setdefault(node.path, {})[ARRAY] = "an Array of integers"
-        elif isinstance(node, Section | Delimited):
+        elif isinstance(node, Section | Delimited | Region | Repeated):
             found.setdefault(node.path, {})[PIECE] = "a section of bytes"
         elif isinstance(node, ChunkList):
             found.setdefault(node.path, {})[SECTION] = "made of chunks"
@@ -111,6 +136,9 @@ def _read_by_nodes(nodes: tuple[Node, ...]) -> Iterator[tuple[str, FieldPath, st
         what, read = _name(node), expression_of(node)
         if isinstance(node, ChunkList):
             yield what, node.lengths, ARRAY
+        if isinstance(node, Repeated):
+            yield from _read_by(what, node.count or 0)
+            read = node.to or 0
         yield from _read_by(what, read)
         for path in views.sections_of(views_of(read)):
             yield what, path, SECTION

@@ -17,8 +17,10 @@ from construct import expr
 
 from protokit.errors import DeclarationError
 from protokit.wire.known import Asked
+from protokit.wire.measures import Measured
+from protokit.wire.repeats import Repeat
 from protokit.wire.sides import Side
-from protokit.wire.vocabulary import Chunks, Until, UVar, varint_size
+from protokit.wire.vocabulary import Ahead, Chunks, Until, UVar, varint_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -148,6 +150,16 @@ class Integer:
 
 
 @dataclass(frozen=True)
+class Peeked:
+    """An integer of ``width`` bytes that the next field begins with."""
+
+    path: FieldPath
+    width: int
+    little: bool
+    signed: bool
+
+
+@dataclass(frozen=True)
 class Bits:
     """``width`` bytes of bit fields: (path, shift from the right, bits)."""
 
@@ -200,6 +212,30 @@ class Delimited:
 
 
 @dataclass(frozen=True)
+class Region:
+    """Bytes that say themselves where they end; ``how`` reads them in Python."""
+
+    path: FieldPath
+    how: Measured
+
+
+@dataclass(frozen=True)
+class Repeated:
+    """Parts one behind the other: up to one for which ``until`` holds, or ``count``, or up to a sum.
+
+    ``added`` is what each adds to that, ``to`` what it comes to; ``how`` reads them in Python.
+    """
+
+    path: FieldPath
+    part: tuple[Any, ...]
+    until: Expression | None
+    count: Expression | None
+    added: Expression
+    to: Expression | None
+    how: Repeat
+
+
+@dataclass(frozen=True)
 class Varint:
     """LEB128."""
 
@@ -236,12 +272,15 @@ class Choice:
 
 Node = (
     Integer
+    | Peeked
     | Bits
     | Literal
     | Section
     | Integers
     | ChunkList
     | Delimited
+    | Region
+    | Repeated
     | Varint
     | Condition
     | Branch
@@ -477,8 +516,8 @@ class _Reader:
             raise _refuse(
                 path,
                 "an Array holds integers, the lengths of Chunks; it was given a "
-                f"{type(subcon.subcon).__name__}. For rows of fields declare the bytes that hold them, and "
-                "read those with a view or a step",
+                f"{type(subcon.subcon).__name__}. For rows of fields write Repeat(ROW, count=this.n), or "
+                "declare the bytes that hold them, and read those with a view or a step",
             )
         count = self.expression(subcon.count, scope, path)
         return (Integers(path, count, item.width, item.little, item.signed),)
@@ -495,6 +534,38 @@ class _Reader:
 
     def varint(self, subcon: Any, scope: FieldPath, path: FieldPath) -> tuple[Node, ...]:  # noqa: ARG002
         return (Varint(path, subcon.bytes),)
+
+    def ahead(self, subcon: Any, scope: FieldPath, path: FieldPath) -> tuple[Node, ...]:
+        nodes = self.node(subcon.subcon, scope, path)
+        one = nodes[0] if len(nodes) == 1 else None
+        if not isinstance(one, Integer) or one.path != path:
+            raise _refuse(path, "Ahead is of an integer of fixed width, such as Ahead(Int8ub)")
+        return (Peeked(path, one.width, one.little, one.signed),)
+
+    def measured(self, subcon: Any, scope: FieldPath, path: FieldPath) -> tuple[Node, ...]:  # noqa: ARG002
+        return (Region(path, subcon),)
+
+    def repeated(self, subcon: Any, scope: FieldPath, path: FieldPath) -> tuple[Node, ...]:
+        from protokit.wire.evaluation import evaluated  # noqa: PLC0415  # it reads nodes, too
+
+        before = dict(self.known)
+        count = None if subcon.count is None else self.expression(subcon.count, scope, path)
+        to = None if subcon.to is None else self.expression(subcon.to, scope, path)
+        inside = path if isinstance(subcon.subcon, construct.Struct) else (*path, "part")
+        part = self.node(subcon.subcon, scope, inside)
+        if inside != path and (subcon.until is not None or subcon.adding is not None):
+            raise _refuse(path, "until and adding read the fields of a part: declare it as a Struct")
+        until = None if subcon.until is None else self.expression(subcon.until, path, path)
+        added = 0 if subcon.adding is None else self.expression(subcon.adding, path, path)
+        inner = [until or 0, added, *(expression_of(node) for node in walk(part))]
+        if any(readings_of(one) for one in inner):
+            raise _refuse(
+                path, "parts are laid out by fields alone; a view is read in front of them, or behind"
+            )
+        if least(part) == 0:
+            raise _refuse(path, "a part may have no bytes, and there would be no end of them")
+        self.known = before  # outside, the fields of a part are nobody's
+        return (Repeated(path, part, until, count, added, to, evaluated(subcon, scope, path[-1])),)
 
     def condition(self, subcon: Any, scope: FieldPath, path: FieldPath) -> tuple[Node, ...]:
         return (Condition(path, self.expression(subcon.func, scope, path)),)
@@ -516,17 +587,22 @@ _READERS: dict[type, Any] = {
     construct.Array: _Reader.array,
     construct.Check: _Reader.condition,
     type(construct.Pass): _Reader.nothing,
+    Ahead: _Reader.ahead,
     Chunks: _Reader.chunks,
+    Measured: _Reader.measured,
+    Repeat: _Reader.repeated,
     Until: _Reader.until,
     UVar: _Reader.varint,
 }
 _HINTS = {
     "Padded": "Name the field: Bytes(n), so that reserved bytes survive.",
-    "GreedyRange": "A truncated map would give a short list: use a view such as pairs() over Bytes.",
+    "GreedyRange": "A truncated map would give a short list: use a view such as pairs() over Bytes, or "
+    "Repeat with a count or a flag.",
     "NullTerminated": "Use Until(delimiter, max).",
     "VarInt": "Use UVar(bytes), which is bounded.",
     "GreedyBytes": "A frame must say its length: Bytes(this.n) or Prefixed.",
-    "RepeatUntil": "Use Until, or a step.",
+    "Peek": "Use Ahead(Int8ub): an integer that comes next, and stays there.",
+    "RepeatUntil": "Use Repeat(part, until=this.last == 1), or Until(delimiter, max).",
 }
 
 
@@ -628,6 +704,32 @@ def read(declaration: Any) -> tuple[Node, ...]:
     if not isinstance(declaration, construct.Struct):
         raise DeclarationError(f"a format is a construct.Struct, not a {type(declaration).__name__}")
     return _Reader().struct(declaration, ())
+
+
+def least(nodes: tuple[Node, ...]) -> int:
+    """The fewest bytes that they take."""
+    return sum(_least(node) for node in nodes)
+
+
+def _least(node: Node) -> int:
+    if isinstance(node, Integer | Bits):
+        return node.width
+    if isinstance(node, Literal):
+        return len(node.data)
+    if isinstance(node, Section):
+        return node.length if isinstance(node.length, int) else 0
+    if isinstance(node, Delimited):
+        return len(node.delimiter)
+    if isinstance(node, Varint | Region):
+        return 1
+    if isinstance(node, Repeated):
+        return 0 if node.until is None else least(node.part)
+    if isinstance(node, Branch):
+        return min(least(node.then), least(node.otherwise))
+    if isinstance(node, Choice):
+        cases = [case for _, case in node.cases] + ([] if node.default is None else [node.default])
+        return min(map(least, cases))
+    return 0
 
 
 def walk(nodes: tuple[Node, ...]) -> list[Node]:

@@ -16,6 +16,8 @@ from protokit.wire.layout import (
     FieldPath,
     Integer,
     Node,
+    Region,
+    Repeated,
     Section,
     path_of,
     show,
@@ -188,7 +190,7 @@ def _fixed(nodes: tuple[Node, ...], one: FromRequest) -> Part | None:
         (size,) = lengths
         if isinstance(size, int) and 0 < size <= (one.max or TEXT_MAX):
             return Part(one.view, FIXED, size)
-    if not any(isinstance(node, Section | Delimited | ChunkList) for node in found):
+    if not any(isinstance(node, Section | Delimited | ChunkList | Region | Repeated) for node in found):
         raise DeclarationError(
             f"{name}: {show(path)} is no field of the format that is an integer of whole bytes or a section"
         )

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 import construct
 from construct import Construct, expr
-from construct.core import stream_read, stream_write
+from construct.core import stream_read, stream_tell, stream_write
 
 from protokit.errors import DeclarationError
 
@@ -118,6 +118,26 @@ class UVar(Construct):  # type: ignore[misc]  # construct has no types
             raise construct.IntegerError(f"{obj} does not fit a varint of {self.bytes} bytes", path=path)
         data = varint(obj)
         stream_write(stream, data, len(data), path)
+        return obj
+
+
+class Ahead(Construct):  # type: ignore[misc]  # construct has no types
+    """An integer that comes next, and stays there: ``"tag" / Ahead(Int8ub)`` tells which field it begins.
+
+    A frame is built with it as it was read; its bytes are written by the field that has them.
+    """
+
+    def __init__(self, subcon: Any) -> None:
+        super().__init__()
+        self.subcon = subcon
+
+    def _parse(self, stream: Any, context: Any, path: str) -> Any:
+        start = stream_tell(stream, path)
+        value = self.subcon._parsereport(stream, context, path)  # noqa: SLF001  # as construct's own
+        stream.seek(start)
+        return value
+
+    def _build(self, obj: Any, stream: Any, context: Any, path: str) -> Any:  # noqa: ARG002
         return obj
 
 

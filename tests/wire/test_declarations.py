@@ -59,10 +59,13 @@ from protokit.wire import (
     ErrorText,
     FromRequest,
     Greeting,
+    Measured,
+    Repeat,
     Replies,
     Until,
     UVar,
     WireFormat,
+    ber_value,
     crc32,
     decimal,
     first,
@@ -70,13 +73,16 @@ from protokit.wire import (
     hessian_fields,
     isin,
     json,
+    json_value,
     kept,
     lengths,
     lines,
     msgpack,
+    msgpack_value,
     number,
     pairs,
     protobuf,
+    resp_value,
     size_,
     split,
     starts,
@@ -86,7 +92,19 @@ from protokit.wire import (
     tlv,
 )
 from protokit.wire.format import KINDS
-from protokit.wire.layout import Bits, Branch, ChunkList, Delimited, Integer, Section, Varint, read, walk
+from protokit.wire.layout import (
+    Bits,
+    Branch,
+    ChunkList,
+    Delimited,
+    Integer,
+    Region,
+    Repeated,
+    Section,
+    Varint,
+    read,
+    walk,
+)
 from protokit.wire.replies import said
 from protokit.wire.views import computed
 
@@ -108,8 +126,9 @@ PLAIN = [
     "chunks",
     "digits",
     "told",
+    "measured",
 ]
-REFERRING = ["check", "computed", "absent", "either", "switch", "struct"]
+REFERRING = ["check", "computed", "absent", "either", "switch", "struct", "repeated"]
 QUICK = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 
 
@@ -123,23 +142,25 @@ class Grower:
         self.root = root  # where its fields stand, as views see them
         self.depth = depth
         self.known = []
+        self.plain = PLAIN
 
     def one(self, choices):
         return self.draw(st.sampled_from(choices))
 
     def struct_of_fields(self):
+        start = set(self.known)
         groups = []  # (fields, the bytes they may refer to, the bytes they bring)
         for _ in range(self.draw(st.integers(1, 5))):
-            kinds = PLAIN + (REFERRING if self.known and self.depth < 2 else [])
+            kinds = self.plain + (REFERRING if self.known and self.depth < 2 else [])
             before = set(self.known)
             kind = self.one(kinds)
             fields = getattr(self, kind)(next(self.names))
             groups.append((fields, before if kind in REFERRING else set(), set(self.known) - before))
-        return Struct(*self.reordered(groups))
+        return Struct(*self.reordered(groups, start))
 
-    def reordered(self, groups):
+    def reordered(self, groups, start):
         """Any order in which a field stands behind those it may refer to."""
-        fields, there = [], set()
+        fields, there = [], set(start)
         while groups:
             ready = [one for one in groups if one[1] <= there]
             chosen = self.one(range(len(ready)))
@@ -149,7 +170,9 @@ class Grower:
         return fields
 
     def inner(self, name):
-        return Grower(self.draw, self.names, self.kind, self.root[name], self.depth + 1).struct_of_fields()
+        grower = Grower(self.draw, self.names, self.kind, self.root[name], self.depth + 1)
+        grower.plain = self.plain  # of parts: without views
+        return grower.struct_of_fields()
 
     def test(self):
         field, n = this[self.one(self.known)], self.draw(st.integers(0, 3))
@@ -242,6 +265,9 @@ class Grower:
             name / Bytes(number(found)),
         ]
 
+    def measured(self, name):
+        return [name / Measured(self.one([msgpack_value, resp_value, ber_value, json_value]))]
+
     def check(self, name):
         return [Check(self.test())]
 
@@ -266,6 +292,22 @@ class Grower:
 
     def struct(self, name):
         return [name / self.inner(name)]
+
+    def repeated(self, name):
+        """Parts, each with a byte in front that may end them."""
+        flag, size = f"{name}_flag", f"{name}_size"
+        part = Grower(self.draw, self.names, self.kind, self.root[name], 1)
+        part.known, part.plain = [flag], [one for one in PLAIN if one not in {"digits", "told"}]
+        fields = part.struct_of_fields().subcons
+        kind = self.draw(st.integers(0, 2))
+        if kind == 0:
+            tests = [this[flag] == 1, (this[flag] & 1) == 1, this[flag] != this._[self.one(self.known)]]
+            return [name / Repeat(Struct(flag / Int8ub, *fields), until=self.one(tests))]
+        if kind == 1:
+            one = self.one([Until(b";", max=9), Struct(flag / Int8ub, *fields), UVar(3)])
+            return [size / Int8ub, name / Repeat(one, count=this[size])]
+        counted = Struct(flag / Int8ub, *fields)
+        return [size / Int8ub, name / Repeat(counted, adding=this[flag] & 7, to=this[size])]
 
 
 # Names that mean something to Python, to construct's containers or to the compiler.
@@ -302,7 +344,7 @@ class Meanings:
             path for path in kinds if Section in kinds.get(path[:-1], [])
         ]:  # the length of a Prefixed has no name
             del kinds[path]
-        self.sections = self.all_of(kinds, Section, Delimited, ChunkList)
+        self.sections = self.all_of(kinds, Section, Delimited, ChunkList, Region, Repeated)
         self.numbers = self.all_of(kinds, Integer, Varint)
         self.maps = []
         self.structures = []

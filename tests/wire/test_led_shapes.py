@@ -102,7 +102,7 @@ def number(image, at, size, value):
     return bytes(changed)
 
 
-LEAD = 344  # pk_program.lead: offset, width, form; what is added; where it begins
+LEAD = 352  # pk_program.lead: offset, width, form; what is added; where it begins
 
 
 @pytest.mark.parametrize(

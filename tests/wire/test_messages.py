@@ -13,8 +13,10 @@ from construct import (
     Int8ub,
     Int16ub,
     Int32ub,
+    Peek,
     Prefixed,
     Rebuild,
+    RepeatUntil,
     Struct,
     Switch,
     len_,
@@ -28,11 +30,15 @@ from protokit.wire import (
     FromPeer,
     FromRequest,
     Greeting,
+    Measured,
+    Repeat,
     Replies,
     Turn,
     Until,
     UVar,
+    ber_value,
     byte_id,
+    number,
     optional,
     size_,
 )
@@ -105,6 +111,72 @@ WRONG = {
     "an Until without an end": (
         lambda: Until(b"", 9),
         "Until(b'', 9): it needs a delimiter of a byte at least",
+    ),
+    "a measure of none": (
+        lambda: declared(*BODY, "rest" / Measured(b"x")),
+        "Measured: b'x' measures nothing; write Measured(msgpack_value), or resp_value, ber_value,",
+    ),
+    "an id that is measured": (
+        lambda: declared(
+            "kind" / Int8ub, "id" / Measured(ber_value), "body" / Prefixed(Int16ub, GreedyBytes)
+        ),
+        "id: this.id is a section of bytes, and an integer of fixed width is needed: declare it as one",
+    ),
+    "parts without an end": (
+        lambda: Repeat(Struct("n" / Int8ub)),
+        "Repeat: say how many there are in one way: until=this.last == 1, or count=this.n, or",
+    ),
+    "parts with two ends": (
+        lambda: Repeat(Struct("n" / Int8ub), count=2, until=this.n == 0),
+        "Repeat: say how many there are in one way",
+    ),
+    "parts that add up to nothing": (
+        lambda: Repeat(Struct("n" / Int8ub), adding=this.n),
+        "Repeat: say how many there are in one way",
+    ),
+    "a part that may have no bytes": (
+        lambda: declared(*BODY, "rows" / Repeat(Struct("more" / Bytes(this._.kind)), count=3)),
+        "rows: a part may have no bytes, and there would be no end of them",
+    ),
+    "a flag of a part without fields": (
+        lambda: declared(*BODY, "rows" / Repeat(Until(b"\n", max=9), until=this.last == 1)),
+        "rows: until and adding read the fields of a part: declare it as a Struct",
+    ),
+    "a flag that is outside": (
+        lambda: declared(*BODY, "rows" / Repeat(Struct("last" / Int8ub), until=this.kind == 1)),
+        "rows: this.rows.kind is not a field in front of it; there are kind, id, body, rows.last",
+    ),
+    "a flag that is no number": (
+        lambda: declared(*BODY, "rows" / Repeat(Struct("last" / Bytes(1)), until=this.last == 1)),
+        "rows: this.rows.last is a section of bytes, and only integers are computed with",
+    ),
+    "a number of a part": (
+        lambda: declared(
+            *BODY, "rows" / Repeat(Struct("last" / Int8ub), until=this.last == 1), "x" / Bytes(this.rows.last)
+        ),
+        "x: this.rows.last is not a field in front of it; there are kind, id, body, rows",
+    ),
+    "a view in a part": (
+        lambda: declared(
+            *BODY, "rows" / Repeat(Struct("n" / Bytes(1), "x" / Bytes(number(this.body))), count=2)
+        ),
+        "rows: parts are laid out by fields alone; a view is read in front of them, or behind",
+    ),
+    "a part that is a text": (
+        lambda: declared(*BODY, "rows" / Repeat(Struct("t" / Bytes(3)), count=2), service=this.rows.t),
+        "service: rows.t is no section of the format",
+    ),
+    "a sum of what is too wide": (
+        lambda: declared(*BODY, "rows" / Repeat(Struct("n" / UVar(10)), adding=this.n, to=this.kind)),
+        "rows.n: fields over 4 bytes, and a UVar over 5, cannot be computed with, as in (rows.n + 0)",
+    ),
+    "construct's own look ahead": (
+        lambda: declared(*BODY, "tag" / Peek(Int8ub)),
+        "tag: Peek is not in the vocabulary. Use Ahead(Int8ub): an integer that comes next, and stays there.",
+    ),
+    "construct's own repetition": (
+        lambda: declared(*BODY, "rows" / RepeatUntil(lambda *_: True, Int8ub)),
+        "rows: RepeatUntil is not in the vocabulary. Use Repeat(part, until=this.last == 1), or Until",
     ),
     "a mode of none": (
         lambda: declared(*BODY, mode="pipelined"),

@@ -22,6 +22,7 @@ from protokit.errors import DeclarationError
 from protokit.testing import frames, spoiled
 from protokit.wire import (
     ErrorText,
+    Repeat,
     Replies,
     UVar,
     WireFormat,
@@ -83,7 +84,7 @@ def numbered():
 
 @cache
 def formats():
-    made = {"small": small()}
+    made = {"small": small(), "rows": rows()}
     made |= {one.name: one.wire for one in fuzz_formats.protocols()}
     made |= {name: protocol_named(name).wire for name in ("bolt", "motan", "hsf")}
     return made
@@ -244,6 +245,117 @@ def test_wrong_integers_and_names_are_refused_with_the_instruction(what):
         native.declared(changed(bytes(image), name, 0, **operands))
 
 
+WRONG_REGIONS = {
+    "a measure of none": ("MEASURE", 0, {"i": 99}, "MEASURE", "its index is out of range"),
+    "a measure of what need not be there": ("NEED", 1, {"i": 0}, "MEASURE", BYTES),
+    "a measured section that is a number": (
+        "SLICE",
+        0,
+        {"b": 0},
+        "SLICE",
+        "is a number, and is read as a section",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", WRONG_REGIONS)
+def test_wrong_regions_are_refused_with_the_instruction(what):
+    name, which, operands, where, why = WRONG_REGIONS[what]
+    image = formats()["regions"].image("x")
+    with pytest.raises(
+        DeclarationError, match=f"instruction [0-9]+ .{re.escape(where)}.: .*{re.escape(why)}"
+    ):
+        native.declared(changed(image, name, which, **operands))
+
+
+@cache
+def rows():
+    """Parts one behind the other."""
+    row = Struct("n" / Int8ub, "mark" / If(this.n == 3, Int8ub))
+    return WireFormat(
+        Struct("kind" / Int8ub, "id" / Int16ub, "rows" / Repeat(row, until=this.n == this.mark)),
+        id=this.id,
+        response=this.kind == 1,
+        service=this.rows,
+        replies=Replies(error=lambda status, variant: {"kind": 1, "rows": b"\0"}),
+    )
+
+
+# The program in front, and what some of its instructions become.
+FRAMED = [
+    "NEED",
+    "LOAD1",
+    "LOAD2",
+    "IDAT",
+    "SKIP",
+    "PARTS",
+    "SET",
+    "NEED",
+    "LOAD1",
+    "SKIP",
+    "JNE",
+    "NEED",
+    "LOAD1",
+    "SKIP",
+]
+FRAMED += ["EQ", "NOT", "AGAIN", "WHOLE"]
+WRONG_PARTS = {
+    "parts that begin at something else": (
+        {3: ["SET", 2, 0, 0, 0], 16: ["AGAIN", 2, 4, 0, 3]},
+        "its parts begin elsewhere",
+    ),
+    "parts that begin behind": ({16: ["AGAIN", 2, 4, 0, 17]}, "its parts begin elsewhere"),
+    "parts of another section": ({16: ["AGAIN", 3, 4, 0, 5]}, "its parts begin elsewhere"),
+    "a part without bytes": (
+        {7: ["NEED", 0, 0, 0, 0], 8: ["SET", 6, 0, 0, 0], 9: ["SKIP", 0, 0, 0, 0]},
+        "a part may have no bytes",
+    ),
+    "a part that is never begun": ({4: ["JUMP", 0, 0, 0, 6], 5: ["PARTS", 2, 0, 0, 0]}, NEVER),
+    "parts that are never begun": (
+        {3: ["ABSENT", 2, 0, 0, 0], 4: ["JUMP", 0, 0, 0, 6], 5: ["PARTS", 2, 0, 0, 0]},
+        "its parts never begin",
+    ),
+    "a section that is a number in the next part": (
+        {3: ["ABSENT", 10, 0, 0, 0], 14: ["SET", 10, 0, 0, 0], 15: ["NOT", 4, 6, 0, 0]},
+        "register 10 is something else behind a part than in front of it",
+    ),
+    "a text from in front of the parts": (
+        {3: ["NONE", 0, 0, 0, 0], 6: ["COPY", 1, 0, 0, 0]},
+        f"text 0 {NEVER}",
+    ),
+    "a place behind a part": (
+        {7: ["NEED", 0, 0, 0, 2], 11: ["MARK", 10, 1, 0, 0], 13: ["SKIP", 0, 0, 0, 0]},
+        "something stands behind a part's end",
+    ),
+    "bytes that a part need not have": ({7: ["NEED", 0, 0, 0, 0]}, BYTES),
+    "bytes of the first part": (
+        {4: ["NEED", 0, 0, 0, 3], 7: ["SET", 10, 0, 0, 0]},
+        BYTES,
+    ),
+    "the end before there are parts": (
+        {3: ["SKIP", 0, 0, 0, 3], 4: ["WHOLE", 0, 0, 0, 0], 6: ["SLICE", 0, 2, 0, 0]},
+        "the frame need not be there",
+    ),
+    "parts again by what was not read": ({16: ["AGAIN", 2, 250, 0, 5]}, NEVER),
+    "a number for where parts begin": (
+        {14: ["SET", 2, 0, 0, 0], 15: ["NOT", 4, 6, 0, 0]},
+        "is a number, and is read as",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", WRONG_PARTS)
+def test_wrong_parts_are_refused_with_the_instruction(what):
+    changes, why = WRONG_PARTS[what]
+    image = rows().image("x")
+    wrong = insns(image)
+    assert [one[0] for one in wrong[: len(FRAMED)]] == FRAMED
+    for place, one in changes.items():
+        wrong[place] = one
+    with pytest.raises(DeclarationError, match=f"instruction [0-9]+ .*{re.escape(why)}"):
+        native.declared(with_insns(image, wrong))
+
+
 def neighbours(image):
     """Each program that differs in one operand by one, or lacks one instruction."""
     right = insns(image)
@@ -280,10 +392,21 @@ def accepted(image):
         return None
 
 
-@pytest.mark.parametrize("name", ["small", "branches"])
+SOME_ROWS = [
+    b"\0\0\7\0",
+    b"\0\0\7\3\3",
+    b"\0\0\7\1\2\3\5\0",
+    b"\1\0\7\0\0",
+    b"\0\0\7\1\3\4\2",
+    bytes(9),
+    b"\1" * 99,
+]
+
+
+@pytest.mark.parametrize("name", ["small", "branches", "rows"])
 def test_what_is_accepted_of_all_neighbours_of_a_program_runs(name):
     wire, runner = formats()[name], Runner()
-    some, ran, refused = samples(wire), 0, 0
+    some, ran, refused = SOME_ROWS if name == "rows" else samples(wire), 0, 0
     for image in neighbours(wire.image(name)):
         codec = accepted(image)
         refused += codec is None
@@ -330,11 +453,12 @@ HEADER |= {
     "instructions": RANGES + 4,
     "greetings": RANGES + 132,
     "sayings": RANGES + 140,
-    "app_map": 284,
-    "app_text": 288,
-    "answers": 292,
+    "measures": RANGES + 148,
+    "app_map": 292,
+    "app_text": 296,
+    "answers": 300,
 }
-HEADER |= {"keep": 300, "keep_own": 304, "asked": 336, "heard": 340, "server_root": 356}
+HEADER |= {"keep": 308, "keep_own": 312, "asked": 344, "heard": 348, "server_root": 364}
 AWAY = 1 << 20
 SHAPE = "a shape is wrong"
 # Which number of which format becomes what, and why that is refused. Of a table: (its name, item, byte in the
@@ -379,6 +503,10 @@ WRONG_NUMBERS = {
     "a step that does nothing": ("nasty", ("steps", 0, 0, 8), 0, "a step is out of range"),
     "a step of none": ("nasty", ("steps", 0, 8, 4), AWAY, "a step is out of range"),
     "a step of too much": ("nasty", ("steps", 0, 12, 4), AWAY, "a step is out of range"),
+    "a measure that does nothing": ("regions", ("measures", 0, 0, 8), 0, "a measure is out of range"),
+    "a measure of none": ("regions", ("measures", 0, 8, 4), AWAY, "a measure is out of range"),
+    "a measure of too much": ("regions", ("measures", 0, 12, 4), AWAY, "a measure is out of range"),
+    "measures behind the image": ("regions", "measures", AWAY, "an array is outside of the image"),
     "an application's error in no map": ("small", "app_map", AWAY, "what an application error is is out"),
     "an application's error of no text": ("small", "app_text", AWAY, "what an application error is is out"),
     "a checksum nowhere": ("small", ("checksums", 0, 0, 4), 256, "a checksum is out of range"),

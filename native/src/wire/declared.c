@@ -188,6 +188,7 @@ static declared *loaded(const void *image, size_t size) {
                   .maps = (const void *)(copy + p->maps.at),
                   .keys = (const void *)(copy + p->keys.at),
                   .steps = (const void *)(copy + p->steps.at),
+                  .measures = (const void *)(copy + p->measures.at),
                   .checksums = (const void *)(copy + p->checksums.at),
                   .operands = (const void *)(copy + p->operands.at),
                   .replies = (const void *)(copy + p->replies.at),

@@ -69,6 +69,7 @@ typedef struct declared {
   const pk_program_map *maps;
   const pk_program_key *keys;
   const pk_program_step *steps;
+  const pk_program_measure *measures;
   const pk_program_checksum *checksums;
   const uint32_t *operands, *replies;
   const pk_program_test *tests;
@@ -101,6 +102,7 @@ typedef struct machine {
   uint8_t *kept, *kept_end; /* where what is kept is put */
   uint64_t at;     /* where a program begins, and where it stopped for more bytes */
   uint32_t sought; /* from there: no delimiter begins in so many bytes */
+  uint64_t measured[4]; /* from there: where a measure stopped (pk_measure) */
 } machine;
 
 static inline uint64_t get16(const uint8_t *p) { return (uint64_t)p[0] << 8 | p[1]; }

@@ -38,6 +38,8 @@ static uint32_t most_of(const pk_program *p, uint8_t op) {
     case PK_I_KEEP: case PK_I_KEEP_INT: return p->parts.count;
     case PK_I_LOOK: case PK_I_HEADERS: return p->maps.count;
     case PK_I_STEP: return p->steps.count;
+    case PK_I_AGAIN: return p->insns.count;
+    case PK_I_MEASURE: return p->measures.count;
     case PK_I_SAVE: case PK_I_OWN: return 3;
     case PK_I_UVAR: case PK_I_TO: return PK_NO_TEXT + 1;
     case PK_I_KIND: return PK_KIND_GREETING + 1;
@@ -70,6 +72,9 @@ static const char *bad_operands(const declared *d, uint32_t pc) {
   switch (n->op) {
     case PK_I_JUMP: case PK_I_JZ: case PK_I_JNZ: case PK_I_JNE: case PK_I_TAKE:
       return (uint32_t)n->i <= pc ? "it jumps backward" : NULL;
+    case PK_I_AGAIN:
+      return (uint32_t)n->i >= pc || d->insns[n->i].op != PK_I_PARTS || d->insns[n->i].a != n->a
+                 ? "its parts begin elsewhere" : NULL;
     case PK_I_LOAD: return n->b < 1 || n->b > 8 ? "its integer's width is out of range" : NULL;
     case PK_I_MARK: return n->b < 1 || n->b > 8 ? "its integer's width is out of range" : NULL;
     case PK_I_UVAR: return n->b < 1 || n->b > 10 ? "its integer's width is out of range" : NULL;
@@ -232,6 +237,10 @@ const char *pk_declared_bad_indexes(const declared *d) {
     if (d->steps[i].function == 0 || d->steps[i].first > p->literals.count ||
         d->steps[i].count > p->literals.count - d->steps[i].first)
       return "a step is out of range";
+  for (uint32_t i = 0; i < p->measures.count; i++)
+    if (d->measures[i].function == 0 || d->measures[i].first > p->literals.count ||
+        d->measures[i].count > p->literals.count - d->measures[i].first)
+      return "a measure is out of range";
   if (p->app_map != PK_NOWHERE &&
       (p->app_map >= p->maps.count || d->maps[p->app_map].count != 1 || p->app_text >= p->literals.count))
     return "what an application error is is out of range";
@@ -284,7 +293,8 @@ const char *pk_declared_bad_image(const pk_program *p, size_t size) {
       !in_image(p, p->replies, 4) || !in_image(p, p->tests, sizeof(pk_program_test)) ||
       !in_image(p, p->shapes, sizeof(pk_program_shape)) ||
       !in_image(p, p->counters, sizeof(pk_program_counter)) || !in_image(p, p->parts, sizeof(pk_program_part)) ||
-      !in_image(p, p->greetings, sizeof(pk_program_greeting)) || !in_image(p, p->sayings, sizeof(pk_program_saying)))
+      !in_image(p, p->greetings, sizeof(pk_program_greeting)) || !in_image(p, p->sayings, sizeof(pk_program_saying)) ||
+      !in_image(p, p->measures, sizeof(pk_program_measure)))
     return "an array is outside of the image";
   return bad_literal(p);
 }

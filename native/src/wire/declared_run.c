@@ -13,6 +13,17 @@ uint32_t pk_declared_checksum(const declared *d, const pk_program_checksum *c, c
   return pk_sum_end(c->which, sum);
 }
 
+/* How long what stands there says that it is; PK_MORE: at least. Only one that goes on remembers where it stopped. */
+static int measure(const declared *d, uint32_t index, machine *m, const uint8_t *at, uint64_t there, uint64_t *length) {
+  const pk_program_measure *by = &d->measures[index];
+  *length = 0;
+  int result = ((pk_measure)(uintptr_t)by->function)(at, there, d->literals + by->first, by->count, m->measured, length);
+  if (result != PK_MORE) memset(m->measured, 0, sizeof m->measured);
+  if (result == PK_MORE && *length <= there) *length = there + 1;
+  if (result == PK_OK && *length > 0) return PK_OK;
+  return result == PK_MORE || result == PK_ERR_LIMIT ? result : PK_ERR_FORMAT;
+}
+
 #define FAIL(code, where)          \
   do {                             \
     uint64_t wrong = (uint64_t)(where); \
@@ -130,6 +141,31 @@ static int run_on(const declared *d, uint32_t pc, machine *m, const uint8_t *dat
         at += i + 1;
         break;
       }
+      case PK_I_MEASURE: {
+        uint64_t length;
+        int result = measure(d, (uint32_t)n->i, m, data + at, size - at, &length);
+        if (result < 0) FAIL(result, at);
+        if (length > (at < limit ? limit - at : 0)) {
+          if (result == PK_OK && length <= UINT32_MAX - at) f->size = (uint32_t)(at + length);
+          FAIL(PK_ERR_LIMIT, at);
+        }
+        if (result == PK_MORE) {
+          f->need = (uint32_t)(at + length);
+          goto more;
+        }
+        r[n->a] = (int64_t)at;
+        r[n->a + 1] = (int64_t)length;
+        at += length;
+        break;
+      }
+      case PK_I_PARTS:
+        r[n->a] = (int64_t)at;
+        r[n->a + 1] = 0;
+        break;
+      case PK_I_AGAIN:
+        r[n->a + 1] = (int64_t)at - r[n->a];
+        if (r[n->b] != 0) pc = (uint32_t)n->i;
+        break;
       case PK_I_CHECK:
         if (r[n->a] == 0) FAIL(n->b ? PK_ERR_MAGIC : PK_ERR_FORMAT, at + (uint32_t)n->i);
         break;
@@ -292,9 +328,14 @@ more:
   return PK_MORE;
 }
 
+static void begin(machine *m) {
+  m->at = m->sought = 0;
+  memset(m->measured, 0, sizeof m->measured);
+}
+
 int pk_declared_run(const declared *d, uint32_t pc, machine *m, const uint8_t *data, uint64_t size, uint64_t limit,
                     int how, pk_frame *f, pk_destination *out, headers *h, uint32_t *failed) {
-  m->at = m->sought = 0;
+  begin(m);
   return run_on(d, pc, m, data, size, limit, how, f, out, h, failed);
 }
 
@@ -302,6 +343,7 @@ int pk_declared_run(const declared *d, uint32_t pc, machine *m, const uint8_t *d
 typedef struct stop {
   uint32_t next; /* the instruction, + 1; 0: in front of a frame */
   uint32_t at, sought, body, flags;
+  uint64_t measured[4];
 } stop;
 
 uint32_t pk_declared_state_size(const declared *d) {
@@ -327,13 +369,15 @@ static int go_on(const declared *d, machine *m, const uint8_t *data, size_t size
     f->flags = (uint8_t)s.flags;
     m->at = s.at;
     m->sought = s.sought;
+    memcpy(m->measured, s.measured, sizeof m->measured);
   } else {
-    m->at = m->sought = 0;
+    begin(m);
   }
   int result = run_on(d, s.next != 0 ? s.next - 1 : d->program->frame, m, data, size, limit, how, f, NULL, NULL, failed);
   s = (stop){0};
   if (result == PK_MORE) {
-    s = (stop){*failed + 1, (uint32_t)m->at, m->sought, f->body, f->flags};
+    s = (stop){*failed + 1, (uint32_t)m->at, m->sought, f->body, f->flags, {0}};
+    memcpy(s.measured, m->measured, sizeof s.measured);
     memcpy(state + sizeof s, m->r, 8 * d->registers);
   }
   memcpy(state, &s, sizeof s);

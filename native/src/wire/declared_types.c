@@ -1,6 +1,6 @@
 /* declared_types.c: what registers and slices hold at each instruction, over all paths, before any frame comes.
  *
- * Jumps lead forward only, so one pass sees every path: what several bring to an instruction is merged there, and
+ * Jumps lead forward but for AGAIN, so one pass sees every path: what several bring to an instruction is merged there, and
  * where they differ nothing is known. What reads something that a path has not written is refused, and what takes a
  * number for a place or a place for a number, and what looks at bytes that no path has made sure of. */
 #include "base/sums.h"
@@ -19,8 +19,8 @@ typedef struct facts {
   uint8_t reached;
   uint8_t whole; /* it was read to the frame's end, and all is there */
   uint8_t front; /* all that was read so far is there */
-  uint8_t some;  /* a byte was read at least */
   uint8_t named; /* it was said what kind of frame this is */
+  uint64_t read;          /* bytes, at least */
   uint64_t there, marked; /* bytes from `at` on that are there; that something was said to stand in */
   uint8_t r[REGISTERS], width[REGISTERS]; /* width: of the integer at a PLACE; 0: a varint, NOWHERE: there is none */
   uint8_t s[SLICES];
@@ -36,6 +36,7 @@ typedef struct checker {
   const pk_insn *n;
   facts now;
   facts **later;    /* what jumps bring to each instruction */
+  facts **parts;    /* what holds where the parts of a section begin, each of them */
   uint32_t *stepped; /* where each step puts its texts: a | c << 8, 1 << 16: it has been seen */
   facts end, wrong; /* what all ends have in common; and all places at which a frame is found wrong and answered */
   const char *why;
@@ -68,7 +69,7 @@ static void merge(facts *to, const facts *from) {
   }
   to->whole &= from->whole;
   to->front &= from->front;
-  to->some &= from->some;
+  if (from->read < to->read) to->read = from->read;
   to->named &= from->named;
   if (from->there < to->there) to->there = from->there;
   if (from->marked > to->marked) to->marked = from->marked;
@@ -150,7 +151,7 @@ static void mark(checker *c, int64_t from, uint64_t size) {
 static void moved(checker *c, uint64_t least) {
   facts *f = &c->now;
   f->whole = 0;
-  f->some |= least > 0;
+  f->read += least;
   f->there = least < f->there ? f->there - least : 0;
   f->marked = least < f->marked ? f->marked - least : 0;
 }
@@ -166,13 +167,50 @@ static void stop(checker *c) {
   memset(c->now.s, 0, sizeof c->now.s);
 }
 
+/* In front of the first part; what is known here has to hold in front of all others, so what need not is forgotten. */
+static void parts(checker *c) {
+  facts *f = &c->now;
+  set_section(c, c->n->a);
+  f->whole = f->front = 0;
+  f->there = 0;
+  memset(f->s, 0, sizeof f->s);
+  for (uint32_t i = 0; i < REGISTERS; i++)
+    if (f->r[i] == STATUS) f->r[i] = INTEGER;
+  if (c->parts[c->pc] == NULL) c->parts[c->pc] = malloc(sizeof *f);
+  if (c->parts[c->pc] == NULL) {
+    c->why = "out of memory";
+  } else {
+    *c->parts[c->pc] = *f;
+  }
+}
+
+/* Behind a part: the next one finds what the first one did. */
+static void again(checker *c) {
+  const pk_insn *n = c->n;
+  const facts *begun = c->parts[n->i];
+  number(c, n->b);
+  section(c, n->a);
+  if (begun == NULL) {
+    refuse(c, "its parts never begin");
+    return;
+  }
+  facts both = *begun;
+  merge(&both, &c->now);
+  if (c->now.read <= begun->read) refuse(c, "a part may have no bytes");
+  if (both.marked > begun->marked) refuse(c, "something stands behind a part's end");
+  for (uint32_t i = 0; i < REGISTERS; i++)
+    if (both.r[i] != begun->r[i] || (both.r[i] == PLACE && both.width[i] != begun->width[i]))
+      refuse_index(c, "register", i, "is something else behind a part than in front of it");
+}
+
 static void framing(checker *c) {
   const pk_insn *n = c->n;
   const declared *d = c->d;
   facts *f = &c->now;
   if (c->mode != FRAME) refuse(c, "stands outside of the framing");
   switch (n->op) {
-    case PK_I_NEED: case PK_I_SUM: case PK_I_UNTIL: case PK_I_UVAR: case PK_I_HERE: case PK_I_WHOLE: stop(c); break;
+    case PK_I_NEED: case PK_I_SUM: case PK_I_UNTIL: case PK_I_UVAR: case PK_I_MEASURE: case PK_I_HERE:
+    case PK_I_WHOLE: stop(c); break;
     case PK_I_MAGIC:
       if (d->literals[n->i].size > 0) stop(c);
       break;
@@ -194,6 +232,7 @@ static void framing(checker *c) {
     case PK_I_LOAD8: here(c, n->i, 8), set(c, n->a, INTEGER); break;
     case PK_I_IDAT: mark(c, n->i, d->program->id_bytes); break;
     case PK_I_SECTION: number(c, n->b), unknown(c, 0), set_section(c, n->a), f->front = 0; break;
+    case PK_I_MEASURE: here(c, 0, 1), unknown(c, 1), set_section(c, n->a), f->front = 0; break;
     case PK_I_SUM: number(c, n->b), unknown(c, 0), set(c, n->a, INTEGER); break;
     case PK_I_UNTIL: unknown(c, d->literals[d->delimiters[n->i].literal].size), set_section(c, n->a); break;
     case PK_I_UVAR:
@@ -202,12 +241,14 @@ static void framing(checker *c) {
       if (n->c != 0) set_place(c, (uint32_t)n->i, 0);
       break;
     case PK_I_MAGIC: unknown(c, d->literals[n->i].size); break;
+    case PK_I_PARTS: parts(c); break;
+    case PK_I_AGAIN: again(c); break;
     case PK_I_SINCE: varint(c, n->b), set_section(c, n->a); break;
     case PK_I_SPAN: mark(c, n->i, (uint32_t)n->b << 8 | n->c), set_section(c, n->a); break;
     case PK_I_MARK: mark(c, n->i, n->b), set_place(c, n->a, n->b); break;
     case PK_I_WHOLE:
       if (f->marked > 0) refuse(c, "something stands behind the frame's end");
-      if (!f->some) refuse(c, "a frame may have no bytes");
+      if (f->read == 0) refuse(c, "a frame may have no bytes");
       f->whole = 1;
       break;
     case PK_I_VERIFY: {
@@ -342,7 +383,7 @@ static void texts(checker *c) {
 
 static int finds_wrong(const pk_insn *n) {
   switch (n->op) {
-    case PK_I_NEED: case PK_I_SECTION: case PK_I_SUM: case PK_I_UNTIL: case PK_I_UVAR: case PK_I_CHECK:
+    case PK_I_NEED: case PK_I_SECTION: case PK_I_SUM: case PK_I_UNTIL: case PK_I_UVAR: case PK_I_MEASURE: case PK_I_CHECK:
     case PK_I_MAGIC: case PK_I_HERE: case PK_I_LENGTH: case PK_I_WHOLE: case PK_I_VERIFY: return 1;
     case PK_I_LOOK: return n->a != 0;
     default: return 0;
@@ -478,11 +519,13 @@ const char *pk_declared_bad_paths(const declared *d) {
   if (c != NULL) {
     *c = (checker){.d = d,
                    .later = calloc(p->insns.count, sizeof *c->later),
+                   .parts = calloc(p->insns.count, sizeof *c->parts),
                    .stepped = calloc(p->steps.count + 1, sizeof *c->stepped)};
   }
-  const char *why = c == NULL || c->later == NULL || c->stepped == NULL ? "out of memory" : all_paths(c);
+  const char *why = c == NULL || c->later == NULL || c->parts == NULL || c->stepped == NULL ? "out of memory" : all_paths(c);
   for (uint32_t i = 0; c != NULL && c->later != NULL && i < p->insns.count; i++) free(c->later[i]);
-  if (c != NULL) free(c->later), free(c->stepped);
+  for (uint32_t i = 0; c != NULL && c->parts != NULL && i < p->insns.count; i++) free(c->parts[i]);
+  if (c != NULL) free(c->later), free(c->parts), free(c->stepped);
   free(c);
   return why;
 }

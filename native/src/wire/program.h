@@ -1,7 +1,8 @@
 /* program.h: what a declared wire format is compiled to (protokit/wire/compiler.py writes it).
  *
  * An image is one block of memory: this header, then arrays found through it. Instructions work on
- * 64-bit registers (fields, lengths) and slices (texts). Jumps go forward only, so every program ends. Before
+ * 64-bit registers (fields, lengths) and slices (texts). Jumps go forward, but for AGAIN, behind which a byte was
+ * read at least, so every program ends. Before
  * it runs, pk_declared_new proves of all paths that they read only what was written, as what it is, and only
  * bytes that are there (declared_check.c, declared_types.c); running checks only what depends on the bytes. */
 #ifndef PK_PROGRAM_H
@@ -36,6 +37,9 @@ typedef struct pk_insn {
   X(SUM)     /* ra = sum of rb integers of c&15 bytes (c: 16 little, 32 signed); at past them */ \
   X(UNTIL)   /* ra, ra+1 = section that delimiter i ends; at past the delimiter */             \
   X(UVAR)    /* ra = LEB128 of at most b bytes; c: ri = where it stands; at past it */         \
+  X(MEASURE) /* ra, ra+1 = what measure i says how long it is; at past it */                   \
+  X(PARTS)   /* ra, ra+1 = section that begins here; up to its AGAIN stands one of its parts */   \
+  X(AGAIN)   /* ra+1 = at - ra; where rb != 0 to behind PARTS i, the only jump backward */        \
   X(CHECK)   /* ra != 0, else wrong at at+i; b: not this protocol at all */                    \
   X(MAGIC)   /* literal i stands here; b: not this protocol at all; at past it */              \
   X(SINCE)   /* ra, ra+1 = from the varint at rb to at */                                        \
@@ -183,6 +187,12 @@ typedef struct pk_program_step {
   uint32_t first, count; /* arguments: literals */
 } pk_program_step;
 
+/* pk_measure. */
+typedef struct pk_program_measure {
+  uint64_t function;
+  uint32_t first, count; /* arguments: literals */
+} pk_program_measure;
+
 /* A checksum of the given sections in their order, or of all before it. Registers: where it stands (-1: there
  * is none in this frame), then section by section where and how long. */
 typedef struct pk_program_checksum {
@@ -278,7 +288,7 @@ typedef struct pk_program {
   uint32_t id_delimiter; /* literal that ends the id, or PK_NOWHERE */
   uint32_t optional_drain; /* as in pk_codec */
   pk_program_range insns, constants, literals, delimiters, tables, entries, maps, keys, steps,
-      checksums, operands, replies, tests, shapes, counters, parts, greetings, sayings;
+      checksums, operands, replies, tests, shapes, counters, parts, greetings, sayings, measures;
   uint32_t app_map, app_text; /* an answer whose map's one key has that text (a literal) is an application
                                  error; PK_NOWHERE: the program says which are */
   uint32_t answers;  /* the headers of answers, by the frame's registers; PK_NOWHERE: they have none */

@@ -338,8 +338,8 @@ typedef int (*pk_step)(const uint8_t *section, size_t size, const pk_slice *argu
                        uint32_t argument_count, pk_slice *out, uint32_t count);
 
 /* How long a value of a declared section is that says so itself, `size` bytes of which are there. *state
- * comes 0 and is given again with more bytes: where to go on. PK_OK and *out: its size; PK_MORE and *out: so
- * many bytes are needed at least; PK_ERR_*. */
+ * comes 0 and is given again with more bytes: where to go on. PK_OK and *out: its size, which may be more than is
+ * there; PK_MORE and *out: so many bytes are needed at least; PK_ERR_*. `size` is 1 at least. */
 typedef int (*pk_measure)(const uint8_t *at, size_t size, const pk_slice *arguments, uint32_t argument_count,
                           uint64_t state[4], uint64_t *out);
 
