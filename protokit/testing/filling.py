@@ -458,8 +458,7 @@ class Filler:
 def context_of(values: dict[str, Any], path: FieldPath) -> Any:
     """What ``this._`` means inside of a section's parts."""
     context = construct.Container(values)
-    context._params = construct.Container({SIDE: values.get(SIDE, 0)})  # noqa: SLF001  # construct's name
-    context._root = context  # noqa: SLF001
+    context |= {"_root": context, "_params": construct.Container({SIDE: values.get(SIDE, 0)})}
     context |= {"_parsing": False, "_building": True, "_sizing": False}
     for name in path[:-1]:
         values = values[name]
