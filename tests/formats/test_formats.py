@@ -131,6 +131,9 @@ async def routed(protocol, suite, tmp_path):
         for place, frame in requests.items():
             client = await connected(stack, suite, proxy, "nowhere")
             await client.send(frame)
+            if not suite.has("errors"):
+                await client.closed(f"the connection of {place}")
+                continue
             heard, _ = await client.one(f"the error for {place}")
             assert heard.kind == "response"
             assert heard.id == suite.voice.hear(frame).id
