@@ -2,14 +2,14 @@ r"""memcached, text: a length among the words of a line, in requests and in answ
 
 ::
 
-    set KEY FLAGS EXPIRES SIZE [noreply]\r\n  data \r\n        STORED\r\n
-    get KEY\r\n                                                VALUE KEY FLAGS SIZE [CAS]\r\n  data \r\nEND\r\n
+    set KEY FLAGS EXPIRES SIZE [noreply]\r\n  data \r\n  STORED\r\n
+    get KEY\r\n                                         VALUE KEY FLAGS SIZE [CAS]\r\n  data \r\nEND\r\n
 
-Source: ``doc/protocol.txt`` of memcached. The service is the key, so that routes go by its prefix; the method is the
-command.
+Source: ``doc/protocol.txt`` of memcached. The service is the key, so that routes go by its prefix; the
+method is the command.
 
-Limits: a ``get`` of several keys is refused, since its answer is as many values (the library splits none; ask key by
-key), as are ``stats`` and meta commands. What has ``noreply`` is answered by nobody, an error neither.
+Limits: a ``get`` of several keys is refused, since its answer is as many values (ask key by key), as are
+``stats`` and meta commands. What has ``noreply`` is answered by nobody, an error neither.
 """
 
 from __future__ import annotations

@@ -7,11 +7,13 @@
     | id | version | log id | provider | 94 93 70 fb | reserved | body size | body |    little-endian
     +----+---------+--------+----------+------------+----------+-----------+------+
 
-Source: ``src/brpc/nshead.h`` of apache/brpc, whose nshead_service.md says that one connection has one request at a time.
+Source: ``src/brpc/nshead.h`` of apache/brpc, whose nshead_service.md says that one connection has one
+request at a time.
 
-What a body is, and which method it asks for, is every service's own affair: the provider (16 bytes, filled with
-zeros) is the service here, the id the method. A head has no place for an error: the connection of a client whose
-request cannot be answered is closed. The log id is for logs, and no client looks for it in the answer.
+What a body is, and which method it asks for, is every service's own affair: the provider (16 bytes,
+filled with zeros) is the service here, the id the method. A head has no place for an error: the
+connection of a client whose request cannot be answered is closed. The log id is for logs, and no client
+looks for it in the answer.
 """
 
 from __future__ import annotations

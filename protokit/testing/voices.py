@@ -35,6 +35,11 @@ class Heard(NamedTuple):
     status: Status
 
 
+def _heard(one: Any) -> Heard:
+    """Of a reference's message; an id is alike whoever sent it."""
+    return Heard(one.kind, one.size, bytes(one.id) if isinstance(one.id, bytes) else one.id, one.status)
+
+
 class Voice:
     """What a peer of any codec can do: the codec itself does it.
 
@@ -62,8 +67,7 @@ class Voice:
             RemoteProtocolError: it is malformed.
         """
         if self.reader is not None:
-            one = self.reader(data)
-            return Heard(one.kind, one.size, one.id, one.status)
+            return _heard(self.reader(data))
         seen = self.codec.ask.frame(data, LARGEST)
         if seen.result == 1:
             raise EOFError(f"{seen.need} bytes are needed")
@@ -128,8 +132,7 @@ class DeclaredVoice(Voice):
         self.codec = self.wire = protocol.wire
 
     def hear(self, data: bytes) -> Heard:
-        one = self.wire.message(data)
-        return Heard(one.kind, one.size, one.id, one.status)
+        return _heard(self.wire.message(data))
 
     def variant(self, frame: bytes) -> int:
         container, _ = self.wire.parse(frame)
