@@ -79,14 +79,15 @@ static uint8_t *edited(const format *f, bytes *in) {
                 {p->maps, sizeof(pk_program_map)}, {p->keys, sizeof(pk_program_key)},
                 {p->checksums, sizeof(pk_program_checksum)}, {p->operands, 4}, {p->replies, 4},
                 {p->tests, sizeof(pk_program_test)}, {p->shapes, sizeof(pk_program_shape)},
-                {p->counters, sizeof(pk_program_counter)}, {p->constants, 8}, {p->parts, sizeof(pk_program_part)}};
+                {p->counters, sizeof(pk_program_counter)}, {p->constants, 8}, {p->parts, sizeof(pk_program_part)},
+                {p->greetings, sizeof(pk_program_greeting)}, {p->sayings, sizeof(pk_program_saying)}};
   uint32_t count = sizeof tables / sizeof *tables;
   for (uint32_t edits = next(in) % 16; edits > 0; edits--) {
     uint32_t which = next(in), item = next(in), byte = next(in), value = next(in);
     item |= next(in) << 8;
     if (which % (count + 1) == count) { /* the header, but for where its arrays stand */
       uint32_t words = offsetof(pk_program, insns) / 4, behind = offsetof(pk_program, app_map);
-      size_t at = byte & 1 ? behind + item % (offsetof(pk_program, measures) - behind) : 4 * (2 + item % (words - 2)) + byte / 2 % 4;
+      size_t at = byte & 1 ? behind + item % (sizeof(pk_program) - behind) : 4 * (2 + item % (words - 2)) + byte / 2 % 4;
       image[at] = (uint8_t)value;
     } else if (tables[which % (count + 1)].of.count > 0) {
       uint32_t size = tables[which % (count + 1)].size;

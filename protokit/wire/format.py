@@ -31,6 +31,7 @@ from protokit.wire.laid import complete as fill_in
 from protokit.wire.layout import Delimited, Integer, Section, Varint, read, readings_of, resolve, show, walk
 from protokit.wire.program import Emit, Image, Meaning
 from protokit.wire.readings import unreadable_is_absent
+from protokit.wire.repeats import signed
 from protokit.wire.replies import TEXT_MAX, Rendering, Replies, can_set, field_path, kept_node
 from protokit.wire.requested import FromPeer, Parts
 from protokit.wire.sides import SIDE
@@ -383,7 +384,7 @@ class WireFormat:
         request = kind in {"request", "oneway"}
         timeout = 0
         if request:
-            timeout = min(max(calculate(m.timeout, container), 0), 2**32 - 1)
+            timeout = min(max(signed(calculate(m.timeout, container)), 0), 2**32 - 1)
         for one in views.leaves(m.destination()) if request else ():
             if isinstance(one, views.Item):
                 one.pairs.items(container)  # one that is malformed is an error, whoever needs it
