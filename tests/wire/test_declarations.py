@@ -536,7 +536,6 @@ def reference(wire, data):
     return (wire.kind(fields), size, wire._id(fields), Status.OK)
 
 
-@pytest.mark.timeout(900)  # some declarations take long to draw frames of
 @pytest.mark.slow
 @settings(QUICK, max_examples=300)
 @given(st.data())
