@@ -9,6 +9,7 @@ export.py seeds FOLDER [NAME ...]   inputs made of golden frames, FOLDER/NAME/*
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import sys
 import zlib
@@ -18,7 +19,7 @@ import fuzz_formats
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
 from protokit import Protocol, WireFormat, native, plugins
-from protokit.errors import RemoteProtocolError
+from protokit.errors import LocalProtocolError, RemoteProtocolError
 from protokit.testing import frames, load_golden
 from protokit.wire.layout import Region, walk
 from protokit.wire.views import leaves
@@ -127,8 +128,9 @@ def inputs(name: str, protocol: Protocol) -> list[bytes]:
         except RemoteProtocolError:
             continue
         if isinstance(protocol.wire, WireFormat) and protocol.wire.meaning.headers is not None:
-            edited = protocol.wire.edit(request.frame, [(native.EDIT_HEADER, "x-protokit", "1")])
-            found.append(one_input(name, 0, 0, edited))
+            with contextlib.suppress(LocalProtocolError):  # this kind may have no headers
+                edited = protocol.wire.edit(request.frame, [(native.EDIT_HEADER, "x-protokit", "1")])
+                found.append(one_input(name, 0, 0, edited))
     return found
 
 
