@@ -21,14 +21,25 @@ from protokit.testing import Golden, conformance, vectors_of
 from protokit.testing import cost as costs
 from protokit.wire import ErrorText, Replies, table, text
 
+Run = subprocess.CompletedProcess[str]
 ORIGIN = {"origin": "captured by hand", "source": "acme-rpc 1.2.3"}
 
 
-def check(folder: Path, *arguments: object, code: int | None = 0, python: tuple[str, ...] = ()) -> str:
+def run(folder: Path, *arguments: object, code: int | None = 0, python: tuple[str, ...] = ()) -> Run:
     command = [sys.executable, *(python or ("-m", "protokit")), "plugins", "check", *map(str, arguments)]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=110, check=False)
     assert code is None or done.returncode == code, done.stdout + done.stderr
+    return done
+
+
+def check(folder: Path, *arguments: object, code: int | None = 0, python: tuple[str, ...] = ()) -> str:
+    done = run(folder, *arguments, code=code, python=python)
     return done.stdout + done.stderr
+
+
+def graded(folder: Path, *arguments: object) -> dict:
+    """What --json says, whose progress goes to stderr."""
+    return json.loads(run(folder, *arguments, "--json").stdout)
 
 
 def toy(kind: int, number: int, body: bytes) -> str:
@@ -84,7 +95,7 @@ def test_a_plugins_source_in_the_working_folder_is_not_what_is_tried(tmp_path):
 def test_a_codec_in_c_without_a_reference_or_enough_vectors_is_bronze(tmp_path):
     native(tmp_path, TOY.read_text())
     vectors(tmp_path, TOYS, **ORIGIN)
-    found = json.loads(check(tmp_path, "page.py", "--time", "100ms", "--examples", 20, "--json"))
+    found = graded(tmp_path, "page.py", "--time", "100ms", "--examples", 20)
     assert (found["grade"], found["why"]) == ("bronze", "silver wants reference")
     assert [one["step"] for one in found["steps"]] == list(ALL)
     for (step, ok, pattern), one in zip(TOYS_GRADED, found["steps"], strict=True):
@@ -197,8 +208,7 @@ NAMES = ("bolt", "dubbo", "hsf", "motan", "tr")
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_a_protocol_of_the_tree_is_found_with_all_that_the_kit_is_to_be_given(name, tmp_path):
-    arguments = ("--time", "1s", "--examples", 80, "--json")  # its tests run the kit in full
-    found = json.loads(check(tmp_path, name, *arguments))
+    found = graded(tmp_path, name, "--time", "1s", "--examples", 80)  # its tests run the kit in full
     steps = {step["step"]: step for step in found["steps"]}
     for step in ("conformance", "reference", "coverage"):
         assert steps[step]["ok"], steps[step]["found"]
