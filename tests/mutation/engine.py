@@ -2339,6 +2339,13 @@ MUTANTS = (
         "tests/wire/test_meanings.py::test_what_a_frame_is_stands_in_its_text",
     ),
     Mutant(
+        "that a sixty-sixth step has run says that the second has",
+        "declared_texts.c",
+        "n->i < 64 ? (uint64_t)1 << n->i : 0;",
+        "(uint64_t)1 << (n->i & 63);",
+        "tests/wire/test_structures.py::test_more_structures_than_there_are_bits_for_what_was_found",
+    ),
+    Mutant(
         "a length without digits is 0",
         "declared_texts.c",
         "  if (text.size == minus || (minus && text.data[1] == '0')) return PK_ERR_FORMAT;\n",

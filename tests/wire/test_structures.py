@@ -393,6 +393,30 @@ def test_many_numbers_of_one_frame_are_all_there():
     )
 
 
+def test_more_structures_than_there_are_bits_for_what_was_found():
+    """That the sixty-sixth was looked for does not say that the second was."""
+    names = [f"s{i}" for i in range(66)]
+    texts = [json(getattr(this, name))["x"] for name in names]
+    wire = WireFormat(
+        Struct("kind" / Int8ub, "id" / Int16ub, *(name / Prefixed(Int8ub, GreedyBytes) for name in names)),
+        id=this.id,
+        response=this.kind == 2,
+        service=first(*texts[:64]),
+        method=texts[64],
+        version=texts[65],
+        group=texts[1],
+        replies=Replies(
+            error=lambda status, variant: {"kind": 2, "s0": ErrorText()} | dict.fromkeys(names[1:], b"")
+        ),
+    )
+    sections = {name: f'{{"x": "of {name}"}}'.encode() for name in names}
+    frame = wire.build({"kind": 1, "id": 7, **sections})
+    assert native.frame(wire.address, frame).result == 0
+    request = native.request(wire.address, frame)
+    found = (request.service, request.method, request.version, request.group)
+    assert found == ("of s0", "of s64", "of s65", "of s1")
+
+
 CASES = {
     "protobuf": (protobuf(this.body), META),
     "tlv": (tlv(this.body, tag=Int16ub, length=Int16ub), TLV),

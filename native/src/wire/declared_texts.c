@@ -300,8 +300,8 @@ __attribute__((noinline)) int pk_declared_texts(const declared *d, uint32_t *pc_
       }
       case PK_I_SPLIT: split(s[n->b], d->literals[n->i], n->c & 31, n->c >> 7, s + n->a); break;
       case PK_I_STEP: {
-        uint64_t one = (uint64_t)1 << (n->i & 63);
-        if (n->i < 64 && m->stepped & one) break;
+        uint64_t one = n->i < 64 ? (uint64_t)1 << n->i : 0; /* the others run each time */
+        if (m->stepped & one) break;
         m->stepped |= one;
         int result = step(d, (uint32_t)n->i, s[n->b], s + n->a, n->c);
         if (result != PK_OK && out != NULL) return result;
