@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import math
 import random
 from typing import TYPE_CHECKING, Any
 
@@ -63,6 +64,7 @@ SECTION_MAX = 4096
 CHUNKS_MAX = 64
 PARTS_MAX = 8
 SEEDS = 12
+FEW = 255  # bytes that are no reason to choose the fields that announce them
 
 
 class Unfit(Exception):
@@ -75,6 +77,36 @@ class Unfit(Exception):
 def range_of(bits: int, *, signed: bool) -> tuple[int, int]:
     """The least and the greatest of integers of so many bits."""
     return (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
+
+
+def _place(expression: Expression) -> tuple[FieldPath, int] | None:
+    """The field and the shift, of ``this.x >> n``; None of all else, and of a whole field."""
+    if isinstance(expression, Field):
+        return expression.path, 0
+    if not isinstance(expression, Binary) or not isinstance(expression.right, int):
+        return None
+    place = _place(expression.left)
+    if place is not None and expression.op == "SHR":
+        return place[0], place[1] + expression.right
+    return place if expression.op == "AND" else None
+
+
+def _at_most(expression: Expression) -> float:
+    """What an expression comes to at most, where its form says so."""
+    if isinstance(expression, int):
+        return expression if expression >= 0 else math.inf
+    if isinstance(expression, Not):
+        return 1
+    if not isinstance(expression, Binary):
+        return math.inf
+    if expression.op in COMPARISONS:
+        return 1
+    left, right = _at_most(expression.left), _at_most(expression.right)
+    if expression.op == "AND":
+        return min(left, right)
+    if expression.op == "SHR":
+        return left
+    return {"ADD": left + right, "MUL": left * right}.get(expression.op, math.inf)
 
 
 class Facts:
@@ -90,9 +122,13 @@ class Facts:
         self.regions: set[FieldPath] = set()
         self.early: set[FieldPath] = set()  # they decide what is laid out
         self.numbers: set[FieldPath] = set()  # texts that are lengths
+        self.rules: dict[
+            FieldPath, list[Expression]
+        ] = {}  # what must hold, by the last field that it is about
         m = wire.meaning
         for node in walk(wire.nodes):
             self._node(node)
+        self._rules(wire.nodes, [], {})
         self.found = self.small - self.early - self.counts - set(self.sizes)  # from what they count
         expressions = [m.response, m.oneway, m.heartbeat, m.drain, m.greeting, m.greeting_refused, *m.forms]
         expressions += m.readable.values()
@@ -123,8 +159,32 @@ class Facts:
             raise Unfit(node.path, f"no {node.how.measure.name} that begins with {begins.hex()} is known")
         return found
 
+    def _rules(self, nodes: tuple[Node, ...], unless: list[Expression], order: dict[FieldPath, int]) -> None:
+        """Conditions, each with the branches in which it is not asked."""
+        for node in nodes:
+            for path in (
+                [one for one, *_ in node.fields] if isinstance(node, Bits) else [getattr(node, "path", ())]
+            ):
+                order.setdefault(path, len(order))
+            if isinstance(node, Branch):
+                self._rules(node.then, [*unless, Not(node.test)], order)
+                self._rules(node.otherwise, [*unless, node.test], order)
+            elif isinstance(node, Choice):
+                for key, case in node.cases:
+                    self._rules(case, [*unless, Binary("NE", node.key, key)], order)
+            elif isinstance(node, Repeated):
+                self._rules(node.part, unless, order)
+            elif isinstance(node, Condition):
+                rule: Expression = node.test
+                for one in unless:
+                    rule = Binary("OR", one, rule)
+                about = fields_of(rule)
+                if about and not readings_of(rule) and about <= set(order):
+                    self.rules.setdefault(max(about, key=order.__getitem__), []).append(rule)
+
     def _node(self, node: Node) -> None:  # noqa: PLR0912  # one case a kind
         self._texts(expression_of(node))
+        self._bits(expression_of(node))
         if isinstance(node, Section):
             if isinstance(node.length, Field):
                 self.sizes[node.length.path] = node.path
@@ -143,6 +203,7 @@ class Facts:
         elif isinstance(node, Repeated):
             self.regions.add(node.path)
             self._compare(node.until or 0)
+            self._bits(node.until or 0)
             if isinstance(node.count, Field):
                 self.counts.add(node.count.path)
             for expression in (node.added, node.to or 0):
@@ -165,10 +226,23 @@ class Facts:
                 self.numbers.add(one.view.path)
                 self.candidates.setdefault(one.view.path, set()).update({-1, 0})
 
+    def _bits(self, expression: Expression) -> None:
+        """Bits that something looks at by themselves: there, and not there."""
+        if isinstance(expression, Not):
+            self._bits(expression.operand)
+        if not isinstance(expression, Binary):
+            return
+        place = _place(expression.left)
+        if isinstance(expression.right, int) and place is not None and expression.op in {"AND", *COMPARISONS}:
+            path, shift = place
+            self.candidates.setdefault(path, set()).update({0, expression.right << shift})
+        self._bits(expression.left)
+        self._bits(expression.right)
+
     def _computed(self, expression: Expression) -> None:
         if isinstance(expression, Field):
             self.small.add(expression.path)
-        elif isinstance(expression, Binary):
+        elif isinstance(expression, Binary) and not _at_most(expression) <= FEW:
             self._computed(expression.left)
             self._computed(expression.right)
 
@@ -264,7 +338,8 @@ class Filler:
         values: what was filled in, as ``wire.build`` takes it.
         ahead: of sections whose content was needed for their size: that content.
         open: fields whose value is found from what they count, when that is laid out; their bounds.
-        free: other fields whose value changes nothing about the layout; their bounds.
+        free: other fields, which may be changed as long as what is laid out stays as it is; their bounds.
+        held: what has to stay as it is: what was laid out by, and what must hold.
         next: what was said of the bytes that come next.
     """
 
@@ -274,6 +349,7 @@ class Filler:
         self.ahead: dict[FieldPath, Any] = {}
         self.open: dict[FieldPath, tuple[int, int]] = {}
         self.free: dict[FieldPath, tuple[int, int]] = {}
+        self.held: list[Expression] = []
         self.told: set[str] = set()  # the numbers in texts that say how long something is
         self.next = b""
 
@@ -304,15 +380,18 @@ class Filler:
         count = None if node.count is None else calculate(node.count, self.values)
         to = None if node.to is None else calculate(node.to, self.values)
         number = total = 0
+        free, held = self.free, self.held
         while number != count and total != to:
             if number == PARTS_MAX:
                 raise Unfit(node.path, f"it has more than {PARTS_MAX} parts")
             self._put(node.path, {})
+            self.free, self.held = {}, []
             self._fill(node.part)
             for path in [one for one in self.open if one[:outside] == node.path]:
                 self._put(path, self.integer(path, *self.open.pop(path)))
-            for path in [one for one in self.free if one[:outside] == node.path]:
-                del self.free[path]
+            if node.until is not None and number == PARTS_MAX - 1:
+                satisfy(node.until, self.values, self.free, self._put, self.held)
+            self.free, self.held = free, held
             part = views.value_at(self.values, node.path)
             try:
                 made += node.how.built(part, context_of(self.values, node.path))
@@ -352,18 +431,20 @@ class Filler:
 
     def _node(self, node: Node) -> None:  # noqa: PLR0912  # one case a kind
         if isinstance(node, Integer):
-            self._put(node.path, self._number(node.path, 8 * node.width, signed=node.signed))
+            self._number(node.path, 8 * node.width, signed=node.signed)
         elif isinstance(node, Bits):
             for path, _, size in node.fields:
-                self._put(path, self._number(path, size, signed=False))
+                self._number(path, size, signed=False)
         elif isinstance(node, Peeked):
             value = self._number(node.path, 8 * node.width, signed=node.signed)
-            self._put(node.path, value)
+            del self.free[node.path]
             self.next = value.to_bytes(node.width, "little" if node.little else "big", signed=node.signed)
         elif isinstance(node, Varint):
-            self._put(node.path, self._number(node.path, min(7 * node.bytes, 64), signed=False))
+            self._number(node.path, min(7 * node.bytes, 64), signed=False)
         elif isinstance(node, Section):
-            self._put(node.path, self._section(node))
+            content = self._section(node)
+            self._put(node.path, self.next[: len(content)] + content[len(self.next) :])
+            self.next = b""
         elif isinstance(node, Integers):
             self._integers(node)
         elif isinstance(node, ChunkList):
@@ -381,12 +462,17 @@ class Filler:
         elif isinstance(node, Condition):
             if fields_of(node.test) & set(self.open):
                 return  # whether it holds shows in the end
-            if not satisfy(node.test, self.values, self.free, self._put):
+            if not satisfy(node.test, self.values, self.free, self._put, self.held):
                 raise Unfit(node.path, "its condition does not hold")
+            self.held.append(node.test)
         elif isinstance(node, Branch):
-            self._fill(node.then if calculate(node.test, self.values) else node.otherwise)
+            if self._laid(node.test):
+                self.held[-1] = node.test  # any value that is not 0
+                self._fill(node.then)
+            else:
+                self._fill(node.otherwise)
         elif isinstance(node, Choice):
-            key = calculate(node.key, self.values)
+            key = self._laid(node.key)
             case = dict(node.cases).get(key, node.default)
             if case is None:
                 raise Unfit(node.path, f"there is no case {key}")
@@ -394,25 +480,38 @@ class Filler:
         else:
             assert isinstance(node, Literal)
 
+    def _laid(self, expression: Expression) -> int:
+        """What something is laid out by, which stays so."""
+        found = calculate(expression, self.values)
+        self.held.append(Binary("EQ", expression, found))
+        return found
+
     def _number(self, path: FieldPath, bits: int, *, signed: bool) -> int:
+        """Put an integer's value; what it is, where what counts it or is asked of it is known."""
         low, high = range_of(bits, signed=signed)
         facts = self.facts
         section = facts.sizes.get(path)
-        if section is not None:
-            self.ahead[section] = self.content(section, high)
-            return len(self.ahead[section])
         if path in facts.found:
             self.open[path] = (low, high)
+            self._put(path, 0)
             return 0
-        if path not in facts.early | facts.small | facts.counts:
-            self.free[path] = (low, high)
-        return self.integer(path, low, high)
+        if section is not None:
+            self.ahead[section] = self.content(section, high)
+            self._put(path, len(self.ahead[section]))
+        else:
+            self._put(path, self.integer(path, low, high))
+        self.free[path] = (low, high)
+        for rule in facts.rules.get(path, ()):
+            if not fields_of(rule) & set(self.open):
+                satisfy(rule, self.values, self.free, self._put, self.held)
+                self.held.append(rule)
+        return calculate(Field(path), self.values)
 
     def _solved(self, expression: Expression, wanted: int) -> int:
         """What an expression comes to, as near to what is wanted as the fields that are open allow."""
         found = solve(expression, wanted, self.values, self.open, self._put)
-        for path in fields_of(expression):
-            self.open.pop(path, None)
+        for path in fields_of(expression) & set(self.open):
+            self.free[path] = self.open.pop(path)
         return found
 
     def _digits(self, path: FieldPath, width: int = 0) -> bytes:
@@ -423,7 +522,7 @@ class Filler:
         return str(self.integer(path, low, 9)).encode().rjust(width, b"0")
 
     def _section(self, node: Section) -> bytes:
-        if node.path in self.ahead:
+        if node.path in self.ahead and len(self.ahead[node.path]) == self._laid(node.length):
             return bytes(self.ahead[node.path])
         if isinstance(node.length, int) and (digits := self._digits(node.path, node.length)):
             return digits
@@ -436,8 +535,9 @@ class Filler:
             content = self.content(node.path, SECTION_MAX)
             size = self._solved(node.length, len(content))
             if size == len(content):
+                self._laid(node.length)
                 return content
-        size = calculate(node.length, self.values)
+        size = self._laid(node.length)
         if size < 0:
             raise Unfit(node.path, f"its length comes to {size}")
         if size > SECTION_MAX:
@@ -448,7 +548,7 @@ class Filler:
         path = self.facts.chunks.get(node.path, ("",))
         if fields_of(node.count) & set(self.open):
             self._solved(node.count, self.integer(node.path, 0, CHUNKS_MAX))
-        count = calculate(node.count, self.values)
+        count = self._laid(node.count)
         if not 0 <= count <= CHUNKS_MAX:
             raise Unfit(node.path, f"its count comes to {count}, 0 to {CHUNKS_MAX} are tried")
         self.ahead[path] = self.chunks(path, count)

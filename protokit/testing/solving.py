@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from protokit.wire.explain import calculate
-from protokit.wire.layout import Binary, Field, Not, fields_of
+from protokit.wire.layout import Binary, Field, fields_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from protokit.wire.layout import Expression, FieldPath
 
@@ -72,21 +72,35 @@ def _guesses(at: Callable[[int], int], wanted: int, low: int, high: int) -> Iter
         yield from range(base, min(high, base + _SCANNED) + 1)
 
 
-def satisfy(test: Expression, values: Any, free: Ranges, put: Put) -> bool:
-    """Choose fields, the last ones first, so that a condition holds; whether it does."""
+def satisfy(test: Expression, values: Any, free: Ranges, put: Put, held: Sequence[Expression] = ()) -> bool:
+    """Choose fields, the last ones first, so that a condition holds, and whatever held before.
+
+    Args:
+        test: the condition.
+        values: of all fields so far.
+        free: which may be chosen, and from which to which value.
+        put: writes a field's value into ``values``.
+        held: conditions that a choice may not change.
+
+    Returns:
+        Whether it holds now.
+    """
     if calculate(test, values):
         return True
     if isinstance(test, Binary) and test.op in {"AND", "OR"}:
-        for side in (test.left, test.right):
-            if isinstance(side, Binary | Not):
-                satisfy(side, values, free, put)
-        if calculate(test, values):
-            return True
+        kept = [*held]
+        for side in (test.right, test.left):
+            if not isinstance(side, int) and satisfy(side, values, free, put, kept):
+                if calculate(test, values):
+                    return True
+                if test.op == "AND":
+                    kept.append(side)
     for path in [one for one in reversed(list(free)) if one in fields_of(test)]:
         before = calculate(Field(path), values)
+        kept = [one for one in held if path in fields_of(one)]
         for value in _worth_trying(test, values, path, free[path], put):
             put(path, value)
-            if calculate(test, values):
+            if calculate(test, values) and all(calculate(one, values) for one in kept):
                 return True
         put(path, before)
     return False
@@ -96,6 +110,18 @@ def _worth_trying(
     test: Expression, values: Any, path: FieldPath, bounds: tuple[int, int], put: Put
 ) -> Iterator[int]:
     low, high = bounds
+    before = calculate(Field(path), values)
+    if isinstance(test, Binary):  # as little as may be of what is there: the bits that are looked at
+        masks = [1 << bit for bit in range(high.bit_length())]
+        masks += [
+            mask << shift for mask in _constants(test) for shift in (0, *_constants(test)) if 0 <= shift < 64
+        ]
+        changed = [one for mask in masks for one in (before ^ mask, before | mask, before & ~mask)]
+        for side, other in ((test.left, test.right), (test.right, test.left)):
+            wanted = calculate(other, values)
+            changed += [before & ~mask | wanted & mask for mask in _constants(side)]
+        yield from (one for one in dict.fromkeys(changed) if low <= one <= high)
+    put(path, before)
     near = {calculate(Field(one), values) + more for one in fields_of(test) for more in (-1, 0, 1)}
     near |= {low, high}
     if isinstance(test, Binary):
@@ -107,3 +133,10 @@ def _worth_trying(
             near.add(calculate(side, values) ^ calculate(other, values))
     yield from (one for one in sorted(near) if low <= one <= high)
     yield from range(max(low, 0), min(high, _SCANNED) + 1)
+
+
+def _constants(expression: Expression) -> list[int]:
+    """The integers in an expression."""
+    if isinstance(expression, Binary):
+        return [*_constants(expression.left), *_constants(expression.right)]
+    return [expression] if isinstance(expression, int) else []

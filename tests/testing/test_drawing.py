@@ -12,9 +12,13 @@ from construct import (
     Bytes,
     Check,
     Const,
+    Flag,
+    If,
+    IfThenElse,
     Int8ub,
     Int16ub,
     Int32ub,
+    Int64ub,
     Rebuild,
     Struct,
     len_,
@@ -27,7 +31,9 @@ from protokit import Protocol, Status, WireFormat
 from protokit.testing.cases import ways
 from protokit.testing.fuzzing import Result, examples, fuzz
 from protokit.testing.strategies import counted_frames
-from protokit.wire import ErrorText, Replies, crc32, table
+from protokit.wire import Ahead, ErrorText, Repeat, Replies, crc32, table
+from protokit.wire.explain import calculate
+from protokit.wire.layout import Branch
 
 HEAD = (Const(b"HX"), "kind" / Int8ub, "id" / Int32ub)
 BODY = {"body": ErrorText()}
@@ -95,6 +101,98 @@ FORMATS = {
 }
 
 
+def there(number):
+    """1 where the bitmap announces that part."""
+    return (this.bitmap >> (64 - number)) & 1
+
+
+# What bits, flags and checks say of each other: a field is chosen so that what looks at it holds.
+CHECKED = {
+    "a bit of a bitmap": lambda: wire(
+        "size" / Rebuild(Int16ub, len_(this.f1) + len_(this.f2) + len_(this.rest)),
+        "bitmap" / Int64ub,
+        Check((this.bitmap & (1 << 53)) != 0),
+        "f1" / Bytes(there(1) * 8),
+        "n2" / If(there(2), Int16ub),
+        "f2" / If(there(2), Bytes(((this.n2 >> 8) & 15) * 10 + (this.n2 & 15))),
+        "fixed" / Bytes(there(3) * 6 + there(4) * 12 + there(11) * 6),
+        "rest" / Bytes(this.size - len_(this.f1) - len_(this.f2)),
+        reply={"bitmap": 1 << 53, "f1": b"", "fixed": b"000000", "rest": b"no"},
+    ),
+    "a bit that a shift looks at": lambda: wire(
+        "bitmap" / Int64ub, Check(there(9)), Check(~there(10)), reply={"bitmap": 1 << 55}
+    ),
+    "bits that go together": lambda: wire(
+        "bitmap" / Int64ub,
+        Check(there(3) == there(40)),
+        Check(there(4) | there(5)),
+        Check((this.bitmap & 0xF000) == 0x5000),
+        "f4" / If(there(4), Int16ub),
+        reply={"bitmap": 1 << 59 | 0x5000},
+    ),
+    "a check behind what the bits announce": lambda: wire(
+        "bitmap" / Int32ub,
+        "a" / If(this.bitmap & 1, Int32ub),
+        "b" / If(this.bitmap & 2, Int32ub),
+        Check((this.bitmap >> 20) & 1),
+        reply={"bitmap": 1 << 20},
+    ),
+    "a check of one branch alone": lambda: wire(
+        "mark" / Int32ub,
+        "flag" / Int8ub,
+        "part" / If(this.flag & 0x40, Struct(Check(this._.mark == 0xC0FFEE), "more" / Int8ub)),
+        reply={"mark": 0, "flag": 0},
+    ),
+    "a check of the other branch": lambda: wire(
+        "mark" / Int32ub,
+        "flag" / Int8ub,
+        "part"
+        / IfThenElse(
+            this.flag & 1, Struct("more" / Int8ub), Struct(Check(this._.mark == 0xC0FFEE), "less" / Int16ub)
+        ),
+        reply={"mark": 0, "flag": 1, "part": {"more": 0}},
+    ),
+    "flags of which one has to be there": lambda: wire(
+        "flags" / BitStruct("a" / Flag, "b" / Flag, "rest" / BitsInteger(6)),
+        Check((this.flags.a | this.flags.b) & (this.flags.rest == 0x2A)),
+        "a" / If(this.flags.a, Int8ub),
+        "b" / If(this.flags.b, Int16ub),
+        reply={"flags": {"a": 1, "b": 0, "rest": 0x2A}, "a": 0},
+    ),
+    "as many bits as a count": lambda: wire(
+        "bitmap" / Int64ub,
+        "count" / Int8ub,
+        Check(this.count == sum((there(number) for number in range(1, 9)), start=0)),
+        "first" / If(there(1), Int16ub),
+        reply={"bitmap": 0, "count": 0},
+    ),
+    "a size that is at least something": lambda: wire(
+        "size" / Int16ub,
+        Check(this.size >= 90),
+        "body" / Bytes(this.size),
+        reply={"size": 90, "body": b"n" * 90},
+    ),
+    "a flag beside a length": lambda: wire(
+        "mark" / Int32ub,
+        "body" / Bytes(this.mark & 0xFFFF),
+        Check((this.mark >> 31) == 1),
+        reply={"mark": 1 << 31 | 2, "body": b"no"},
+    ),
+    "a flag of the last part": lambda: wire(
+        "parts" / Repeat(PART, until=(this.mark >> 30) & 1),
+        reply={"parts": b"\x40\0\0\x02no"},
+    ),
+    "a byte that is looked at ahead": lambda: wire(
+        "tag" / Ahead(Int8ub),
+        Check((this.tag & 0xC1) == 0x81),
+        "body" / Bytes(3),
+        reply={"tag": 0x81, "body": b"\x81no"},
+    ),
+}
+PART = Struct("mark" / Int32ub, "data" / Bytes(this.mark & 0x3FFFFFFF))
+FORMATS |= CHECKED
+
+
 def drawn(wire, count=40):
     """Frames, and the tally of the attempts."""
     found, tally = [], Counter()
@@ -122,6 +220,31 @@ def test_nearly_every_attempt_makes_a_frame(which):
     assert tally[""] >= 0.9 * tally.total(), tally
     assert all(made.parse(frame)[1] == len(frame) for frame in found)
     assert len(ways(made, [])) > 10
+
+
+def branches(nodes, values, taken, number=0):
+    """Note which way each branch goes; how many branches there are."""
+    for node in nodes:
+        if isinstance(node, Branch):
+            test = bool(calculate(node.test, values))
+            taken.add((number, test))
+            inside = branches(node.then, values, taken if test else set(), number + 1)
+            number = branches(node.otherwise, values, set() if test else taken, inside)
+    return number
+
+
+def count_of(nodes):
+    return branches(nodes, {}, set())
+
+
+@pytest.mark.parametrize("which", CHECKED)
+def test_every_way_is_found_without_a_draw(which):
+    """Each branch and each announced part, there and not, in frames that are gone through."""
+    made = CHECKED[which]()
+    taken = set()
+    for one in ways(made, []):
+        branches(made.nodes, made.parse(one.frame)[0], taken)
+    assert taken == {(number, way) for number in range(count_of(made.nodes)) for way in (False, True)}
 
 
 @pytest.mark.parametrize("which", list(FORMATS)[:7])
