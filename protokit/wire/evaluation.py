@@ -7,7 +7,7 @@ it is 0. Like ``layout`` this knows construct's insides.
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import construct
 from construct import expr
@@ -15,6 +15,9 @@ from construct import expr
 from protokit.wire.layout import Reading, strictly
 from protokit.wire.sides import Side
 from protokit.wire.vocabulary import lengths
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _EXPRESSIONS = ("length", "count", "condfunc", "keyfunc", "func", "until", "adding", "to")
 _INNER = ("subcon", "thensubcon", "elsesubcon", "lengthfield", "default")
@@ -24,11 +27,10 @@ class _Computed:
     """Stands in an expression's place, in a Struct at that path."""
 
     def __init__(self, expression: Any, scope: tuple[str, ...]) -> None:
-        self.expression = expression
-        self.scope = scope
+        self._value = _made(expression, scope)
 
     def __call__(self, context: Any) -> Any:
-        return _value(self.expression, context, self.scope)
+        return self._value(context)
 
 
 def _frame(context: Any, scope: tuple[str, ...]) -> dict[str, Any]:
@@ -48,27 +50,32 @@ def _there(path: Any, context: Any) -> Any:
         return None
 
 
-def _value(expression: Any, context: Any, scope: tuple[str, ...]) -> Any:
+def _made(expression: Any, scope: tuple[str, ...]) -> Callable[[Any], Any]:
+    """What gives an expression's value in a context: it is looked at once, and not for each frame."""
     if isinstance(expression, expr.BinExpr):
-        return expression.op(_value(expression.lhs, context, scope), _value(expression.rhs, context, scope))
+        op, left, right = expression.op, _made(expression.lhs, scope), _made(expression.rhs, scope)
+        return lambda context: op(left(context), right(context))
     if isinstance(expression, expr.UniExpr):
-        return expression.op(_value(expression.operand, context, scope))
+        op, operand = expression.op, _made(expression.operand, scope)
+        return lambda context: op(operand(context))
     if isinstance(expression, expr.FuncPath):
         inner = vars(expression)  # construct shows it no other way
-        found = _there(inner["_FuncPath__operand"], context)
-        return 0 if found is None else inner["_FuncPath__func"](found)
+        path, function = inner["_FuncPath__operand"], inner["_FuncPath__func"]
+        return lambda context: 0 if (found := _there(path, context)) is None else function(found)
     if isinstance(expression, Side):
-        return expression(context)
+        return expression.__call__
     if isinstance(expression, Reading):
-        with strictly():
-            return expression.get(_frame(context, scope))
+
+        def read(context: Any) -> Any:
+            with strictly():
+                return expression.get(_frame(context, scope))
+
+        return read
     if isinstance(expression, lengths):
-        found = _there(expression.chunks, context)
-        return [] if found is None else [len(one) for one in found]
+        return lambda context: [len(one) for one in _there(expression.chunks, context) or ()]
     if isinstance(expression, expr.ExprMixin):
-        found = _there(expression, context)
-        return 0 if found is None else found
-    return expression
+        return lambda context: 0 if (found := _there(expression, context)) is None else found
+    return lambda _: expression
 
 
 def evaluated(declaration: Any, scope: tuple[str, ...] = (), name: str | None = None) -> Any:

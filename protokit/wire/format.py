@@ -26,7 +26,7 @@ from protokit.wire.evaluation import evaluated
 from protokit.wire.explain import Piece, calculate, explain
 from protokit.wire.greeting import Conversation, Greeting
 from protokit.wire.ids import ByteId, named, viewed
-from protokit.wire.laid import check_laid
+from protokit.wire.laid import check_laid, looked_into
 from protokit.wire.laid import complete as fill_in
 from protokit.wire.layout import Delimited, Integer, Section, Varint, read, readings_of, resolve, show, walk
 from protokit.wire.program import Emit, Image, Meaning
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from protokit.wire.checksums import Checksum
+    from protokit.wire.layout import FieldPath
 
 MODES = {"multiplexed": 0, "ordered": 1, "pingpong": 2, "pinned": 0}
 KINDS = native.KINDS
@@ -239,15 +240,22 @@ class WireFormat:
             kept_node(self.nodes, path, "keep")
         self.meaning = noted(self.nodes, self.meaning, mode)
         # Whatever cannot be compiled is said now: first the format, then its replies.
-        compile_image(
-            self.nodes, self.meaning, Image(self.name, self._mode, replies=[{} for _ in self.variants])
-        )
+        bare = Image(self.name, self._mode, replies=[{} for _ in self.variants], shapes=False)
+        compile_image(self.nodes, self.meaning, bare)
         self.parts = Parts(self.nodes, replies.answers(self.variants))
         self.meaning.parts = self.parts.all
         said = (one.values(variant) for one in self.conversation.sayings for variant in self.variants)
         self.heard = Parts(self.nodes, said, FromPeer)
         self.meaning.heard = self.heard.all
         self.image(self.name)
+
+    @cached_property
+    def _looked_into(self) -> list[FieldPath]:
+        return looked_into(self.nodes)
+
+    @cached_property
+    def _counting(self) -> list[Any]:
+        return [field for field in reversed(self.declaration.subcons) if _may_count(field)]
 
     @cached_property
     def sided(self) -> bool:
@@ -269,11 +277,7 @@ class WireFormat:
             name: of the protocol.
             shapes: with the short cut for whole and right frames, which says what the program says.
         """
-        pieces = [self._variant_replies(variant) for variant in self.variants]
-        self.text_rooms = [
-            {which: one.base for which, reply in variant.items() for one in reply if one.what == "EMIT_TEXT"}
-            for variant in pieces
-        ]
+        pieces = self._pieces
         longest = max(
             sum(len(one.data) + one.width + 10 + self.parts.room(one) for one in reply)
             for variant in pieces
@@ -292,6 +296,19 @@ class WireFormat:
             shapes=shapes,
         )
         return compile_image(self.nodes, self.meaning, about)
+
+    @cached_property
+    def _pieces(self) -> list[dict[int, list[Emit]]]:
+        """The replies of each variant."""
+        return [self._variant_replies(variant) for variant in self.variants]
+
+    @property
+    def text_rooms(self) -> list[dict[int, int]]:
+        """Of each variant: the most bytes that an error's text may take, by the replies that hold one."""
+        return [
+            {which: one.base for which, reply in variant.items() for one in reply if one.what == "EMIT_TEXT"}
+            for variant in self._pieces
+        ]
 
     @cached_property
     def address(self) -> native.Address:
@@ -412,6 +429,8 @@ class WireFormat:
 
     @staticmethod
     def _holds(expression: Any, container: Any) -> bool:
+        if isinstance(expression, int):
+            return bool(expression)
         with unreadable_is_absent():
             return bool(calculate(expression, container))
 
@@ -501,8 +520,9 @@ class WireFormat:
         complete = dict(values)
         try:
             complete = _complete(self.declaration, {**values, SIDE: number}, number)
-            _count(self.declaration, complete)
-            fill_in(self.nodes, complete)
+            _count(self._counting, complete)
+            if self._looked_into:
+                fill_in(self.nodes, self._looked_into, complete)
             for checksum in self.meaning.checksums:  # filled in when the frame is sealed
                 if can_set(complete, checksum.path) and views.value_at(complete, checksum.path) is None:
                     views.set_at(complete, checksum.path, 0)
@@ -682,9 +702,16 @@ def _complete(declaration: Any, values: dict[str, Any], side: int) -> dict[str, 
     return values
 
 
-def _count(declaration: Any, values: dict[str, Any]) -> None:
+def _may_count(field: Any) -> bool:
+    """Whether a field is a varint that is computed, in a branch perhaps."""
+    inner = field.subcon if isinstance(field, construct.Renamed) else field
+    both = [inner.thensubcon, inner.elsesubcon] if isinstance(inner, construct.IfThenElse) else [inner]
+    return any(isinstance(one, construct.Rebuild) and isinstance(one.subcon, UVar) for one in both)
+
+
+def _count(fields: list[Any], values: dict[str, Any]) -> None:
     """Varints that are lengths, from the last on: what stands in front of them may count their bytes."""
-    for field in reversed(declaration.subcons):
+    for field in fields:
         inner, at = field.subcon if isinstance(field, construct.Renamed) else field, (field.name,)
         if isinstance(inner, construct.IfThenElse) and isinstance(inner.thensubcon, construct.Rebuild):
             test = calculate(resolve(inner.condfunc, (), at), values)

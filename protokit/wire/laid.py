@@ -30,6 +30,8 @@ from protokit.wire.layout import (
 from protokit.wire.readings import Number
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from protokit.wire.layout import Expression, Laid, Node
 
 _VIEWS = views.Text | views.Part | views.First | views.Constant | views.Item
@@ -73,17 +75,22 @@ def _name(node: Node) -> str:
     return next((_name(one) for one in (*node.then, *node.otherwise)), "If")
 
 
-def complete(nodes: tuple[Node, ...], values: Any) -> None:
+def looked_into(nodes: tuple[Node, ...]) -> list[FieldPath]:
+    """The sections that a layout reads texts in; most read none."""
+    return views.sections_of([one.view for node in walk(nodes) for one in readings_of(expression_of(node))])
+
+
+def complete(nodes: tuple[Node, ...], read: Iterable[FieldPath], values: Any) -> None:
     """Write the numbers that measure sections, so that they say what those have.
 
     Args:
         nodes: of a layout.
+        read: what it looks into.
         values: of a frame's fields; changed.
 
     Raises:
         LocalProtocolError: a number cannot be written where it is read.
     """
-    read = views.sections_of([one.view for node in walk(nodes) for one in readings_of(expression_of(node))])
     found = [views.value_at(values, path) for path in read]
     if all(
         isinstance(one, bytes | bytearray | list | None) for one in found

@@ -16,7 +16,7 @@ from protokit.model import Status
 from protokit.wire import views
 from protokit.wire.compiler import FIRST_ERROR, FIRST_GREETING
 from protokit.wire.explain import Piece, explain
-from protokit.wire.laid import complete, lengths_in
+from protokit.wire.laid import complete, lengths_in, looked_into
 from protokit.wire.layout import (
     Bits,
     Delimited,
@@ -139,6 +139,8 @@ class Rendering:
         self.conversation = conversation
         self.parts = parts
         self.build = build
+        self._looked_into = looked_into(nodes)
+        self._widths = {(node.path, node.width) for node in walk(nodes) if isinstance(node, Integer)}
 
     def of(self, variant: dict[str, int]) -> dict[int, list[Emit]]:
         """The replies of a variant, by their numbers (``PK_REPLY_*``)."""
@@ -148,12 +150,15 @@ class Rendering:
             if (make := getattr(r, name)) is not None:
                 who = "client" if make is r.heartbeat else "server"
                 found[which] = self._reply(_by(who, make(variant)), variant, f"replies.{name}")
+        made: dict[Any, tuple[Any, list[Emit]]] = {}  # many protocols say the same of several statuses
         for status in Status:
             if status > Status.APP_ERROR and r.error is not None:
                 values = _by("server", r.error(status, variant))
-                found[FIRST_ERROR + status] = self._reply(
-                    values, variant, f"the error reply of {status.name}"
-                )
+                key = _key(values)
+                if key not in made:
+                    pieces = self._reply(dict(values), variant, f"the error reply of {status.name}")
+                    made[key] = values, pieces
+                found[FIRST_ERROR + status] = made[key][1]
         return found
 
     def greeting(self, variant: dict[str, int]) -> dict[int, list[Emit]]:
@@ -213,10 +218,9 @@ class Rendering:
 
     def _check_integers(self, texts: Mapping[FieldPath, list[Segment]], what: str) -> None:
         """An integer is repeated where one of the same width stands."""
-        widths = {(node.path, node.width) for node in walk(self.nodes) if isinstance(node, Integer)}
         for path, segments in texts.items():
             for part in (self.parts.of(one) for one in segments if isinstance(one, FromRequest)):
-                if part.form == INTEGER and (len(segments) > 1 or (path, part.most) not in widths):
+                if part.form == INTEGER and (len(segments) > 1 or (path, part.most) not in self._widths):
                     raise DeclarationError(
                         f"{what}: {show(path)} takes an integer of {part.most} bytes from "
                         f"{self.parts.source}, and is none"
@@ -255,10 +259,12 @@ class Rendering:
         self, plain: dict[str, Any], growing: list[int], texts: Mapping[FieldPath, Any]
     ) -> None:
         """Numbers in texts that count what grows are there though that is empty."""
+        if not self._looked_into:
+            return
         values = copy.deepcopy(self._fill(plain, dict.fromkeys(growing, 1)))
         read = {path for node in walk(self.nodes) for path in lengths_in(node)}
         try:
-            complete(self.nodes, values)
+            complete(self.nodes, self._looked_into, values)
         except LocalProtocolError:
             return  # building it says why
         for path in read - set(texts):
@@ -555,6 +561,19 @@ def _placeholders(
 def _by(who: str, values: Mapping[str, Any]) -> dict[str, Any]:
     """The values of a frame that this side sends."""
     return {**values, SIDE: native.SIDES.index(who)}
+
+
+def _key(value: Any) -> Any:
+    """What is the same of two replies' values that mean the same, while both are there."""
+    if isinstance(value, Mapping):
+        return tuple((name, _key(inner)) for name, inner in value.items())
+    if isinstance(value, list):
+        return (list, *map(_key, value))
+    if isinstance(value, ErrorText):
+        return ErrorText, value.before, value.after, id(value.count), value.units
+    if isinstance(value, FromRequest):
+        return type(value), value.key
+    return (type(value), value) if isinstance(value, int | str | bytes) else id(value)
 
 
 def _is_text(value: Any) -> bool:

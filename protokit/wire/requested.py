@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from construct import expr
@@ -57,7 +58,7 @@ class FromRequest:
         """How it is found."""
         return views.as_view(self.field)
 
-    @property
+    @cached_property
     def key(self) -> Any:
         """What is the same of two that mean the same."""
         return (_key(self.view), self.max, self.whole)

@@ -15,12 +15,12 @@ from construct import expr
 from protokit.errors import DeclarationError, LocalProtocolError, RemoteProtocolError
 from protokit.wire.layout import (
     FUNCTIONS,
+    Binary,
     Expression,
     Field,
     FieldPath,
     Known,
     Looked,
-    Not,
     Sent,
     Size,
     fields_of,
@@ -98,6 +98,9 @@ def calculate(expression: Expression, container: Any) -> int:
     if isinstance(expression, Field):
         value = value_at(container, expression.path)
         return 0 if value is None else int(value)
+    if isinstance(expression, Binary):
+        left, right = calculate(expression.left, container), calculate(expression.right, container)
+        return int(FUNCTIONS[expression.op](left, right))
     if isinstance(expression, Size):
         value = value_at(container, expression.path)
         return 0 if value is None else varint_size(value) if expression.varint else len(value)
@@ -107,10 +110,7 @@ def calculate(expression: Expression, container: Any) -> int:
         return 0  # what is parsed by itself answers nothing
     if isinstance(expression, Looked):
         return int(expression.reading.get(container))
-    if isinstance(expression, Not):
-        return int(calculate(expression.operand, container) == 0)
-    left, right = calculate(expression.left, container), calculate(expression.right, container)
-    return int(FUNCTIONS[expression.op](left, right))
+    return int(calculate(expression.operand, container) == 0)
 
 
 def integer_of(subcon: Any, what: str) -> Any:
