@@ -94,6 +94,9 @@ TARS = {
     "node": ["node", "--no-warnings", f"{HERE}/tars/node/peer.js"],
     "java": java("tars", "TarsPeer", f"-Ddata={HERE}/tars/target/data"),
 }
+DUBBO_THRIFT = java("dubbothrift", "DubboThriftPeer")
+PROVIDERS |= {"dubbothrift-server": [*DUBBO_THRIFT, "server"]}
+CONSUMERS |= {"dubbothrift-client": [*DUBBO_THRIFT, "client"]}
 PROVIDERS |= BRPC_SERVERS | {f"tars-{one}-server": [*TARS[one], "server"] for one in TARS}
 CONSUMERS |= BRPC_CLIENTS | {f"tars-{one}-client": [*TARS[one], "client"] for one in TARS}
 PROVIDERS |= THRIFT_SERVERS

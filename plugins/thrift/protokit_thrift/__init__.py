@@ -8,9 +8,12 @@ r"""Apache Thrift in frames for protokit: declared, no line of C.
     bytes     4    1  1            1-5   1-5
     header    size 0f ff flags number words protocol transforms info  then binary, from 80 on
     bytes     4    2     2     4      2     1        1
+    dubbo     size da bc size head 1 length service id  then binary, from 80 on
+    bytes     4    2     4    2    1 4              8
 
 Facts: the Apache Thrift specification (binary and compact protocol, THeader), and the frames of its libraries
-for Python, Java, Go and Node.
+for Python, Java, Go and Node; Dubbo's ``ThriftCodec``, and its frames. Both of its sizes count what follows
+the first, ``head`` the bytes from ``da bc`` up to the message.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -27,6 +30,7 @@ from construct import (
     Int8ub,
     Int16ub,
     Int32ub,
+    Int64ub,
     Rebuild,
     Struct,
     len_,
@@ -101,6 +105,27 @@ header_frame = Struct(
     *BINARY,
     "body" / Bytes(this.size - this.words * 4 - this.length - this.text_length - BINARY_PARTS - 22),
 )
+dubbo_frame = Struct(
+    "size"
+    / Rebuild(
+        Int32ub, len_(this.service) + len_(this.name) + len_(this.text) + len_(this.body) + BINARY_PARTS + 33
+    ),
+    Const(b"\xda\xbc"),
+    "again"
+    / Rebuild(
+        Int32ub, len_(this.service) + len_(this.name) + len_(this.text) + len_(this.body) + BINARY_PARTS + 33
+    ),
+    Check(this.again == this.size),
+    "head" / Rebuild(Int16ub, len_(this.service) + 21),
+    Const(b"\x01"),
+    "service_length" / Rebuild(Int32ub, len_(this.service)),
+    Check(this.head == this.service_length + 21),
+    "service" / Bytes(this.service_length),
+    "id" / Int64ub,
+    *BINARY,
+    Check(this.type != ONEWAY),  # Dubbo answers every call
+    "body" / Bytes(this.size - this.service_length - this.length - this.text_length - BINARY_PARTS - 33),
+)
 COMPACT_EXCEPTION = this.form.type == EXCEPTION
 COMPACT_TEXT = COMPACT_EXCEPTION & (this.kind == 0x18)
 COMPACT_CODE = COMPACT_EXCEPTION & ((this.kind == 0x25) | (this.next == 0x15))
@@ -172,6 +197,11 @@ def _header_error(status: Status, variant: Mapping[str, int]) -> dict[str, Any]:
     return head | _binary_error(status, variant)
 
 
+def _dubbo_error(status: Status, variant: Mapping[str, int]) -> dict[str, Any]:
+    asked = {field: FromRequest(this[field]) for field in ("service", "seqid", "name")}
+    return _binary_error(status, variant) | asked | {"code": TYPES.get(status, 0)}  # as Dubbo's servers say
+
+
 def _compact_error(status: Status, _variant: Mapping[str, int]) -> dict[str, Any]:
     return {
         "form": {"type": EXCEPTION, "version": 1},
@@ -184,6 +214,11 @@ def _compact_error(status: Status, _variant: Mapping[str, int]) -> dict[str, Any
     }
 
 
+def _oneway(kind: Any, methods: Iterable[str]) -> Any:
+    names = set(methods)
+    return (kind == ONEWAY) | isin(text(this.name), names) if names else kind == ONEWAY
+
+
 def _protocol(
     name: str,
     frame: Struct,
@@ -192,20 +227,21 @@ def _protocol(
     failed: Any,
     error: Callable[[Status, Mapping[str, int]], dict[str, Any]],
     about: str,
-    oneway: Iterable[str],
+    oneway: Any,
     mode: str,
+    answered_by: Any = this.seqid,
+    called: tuple[Any, Any] | None = None,
 ) -> Protocol:
     statuses = {EXCEPTION << 8 | code[number]: status for number, status in STATUS.items()}
-    service, method = _called()
-    names = set(oneway)
+    service, method = called or _called()
     return Protocol(
         name,
         WireFormat(
             frame,
             mode=mode,
-            id=this.seqid,
+            id=answered_by,
             response=(kind == REPLY) | (kind == EXCEPTION),
-            oneway=(kind == ONEWAY) | isin(text(this.name), names) if names else kind == ONEWAY,
+            oneway=oneway,
             status=table(kind << 8 | this.code & 0xFF, {REPLY << 8: Status.OK, **statuses}, Status.INTERNAL),
             app_error=failed,
             service=service,
@@ -234,7 +270,7 @@ def binary(name: str = "thrift", oneway: Iterable[str] = (), mode: str = "pingpo
         failed,
         _binary_error,
         "Thrift in frames, strict binary",
-        oneway,
+        _oneway(this.type, oneway),
         mode,
     )
 
@@ -251,7 +287,7 @@ def compact(name: str = "thrift-compact", oneway: Iterable[str] = (), mode: str 
         failed,
         _compact_error,
         "Thrift in frames, compact",
-        oneway,
+        _oneway(this.form.type, oneway),
         mode,
     )
 
@@ -268,12 +304,36 @@ def header(name: str = "thrift-header", oneway: Iterable[str] = (), mode: str = 
         failed,
         _header_error,
         "Thrift's THeader, binary inside",
-        oneway,
+        _oneway(this.type, oneway),
         mode,
+    )
+
+
+def dubbo(name: str = "dubbo-thrift", mode: str = "pinned") -> Protocol:
+    """Strict binary behind Dubbo's head.
+
+    Args:
+        name: of the protocol.
+        mode: ``multiplexed`` where servers forget a call's id when they have answered it; Dubbo's own do not.
+    """
+    same = {number: number for number in STATUS}
+    failed = (this.type == REPLY) & (this.field != 0)
+    return _protocol(
+        name,
+        dubbo_frame,
+        this.type,
+        same,
+        failed,
+        _dubbo_error,
+        "Thrift in Dubbo's frames, strict binary",
+        0,
+        mode,
+        answered_by=this.id,
+        called=(text(this.service), text(this.name)),
     )
 
 
 @hookimpl
 def protokit_protocols() -> list[Protocol]:
-    """Three protocols: one for each form that a frame has."""
-    return [binary(), compact(), header()]
+    """Four protocols: one for each form that a frame has."""
+    return [binary(), compact(), header(), dubbo()]

@@ -46,30 +46,37 @@ def captured(language, wire, folder):
     """Golden lines of one library's calls."""
     name, file, version = FILES[language]
     source = f"Apache Thrift for {language} {re.search(version, (INTEROP / file).read_text())[1]}"
-    provider = peers.Provider(f"thrift-{name}-server-{wire}", folder / f"{name}-{wire}")
-    capture = Capture()
     # An unknown service ends Node's multiplexed server.
     cases = [case for case in CASES if (wire, case) != ("multi", "missing")]
+    lines = said(
+        f"thrift-{name}-server-{wire}", f"thrift-{name}-client-{wire}", cases, PROTOCOLS[wire], source, folder
+    )
+    return [corrected(json.loads(line), wire) for line in lines]
+
+
+def of_dubbo(folder):
+    """Golden lines of calls in Dubbo's frames."""
+    pom = (INTEROP / "dubbothrift" / "pom.xml").read_text()
+    found = [re.search(rf"{one}</artifactId>\s*<version>([\d.]+)", pom)[1] for one in ("dubbo", "libthrift")]
+    cases = ["hello", "add", "declared", "undeclared"]
+    source = f"com.alibaba:dubbo {found[0]} with libthrift {found[1]}"
+    lines = said("dubbothrift-server", "dubbothrift-client", cases, "dubbo-thrift", source, folder)
+    return [line.decode() + "\n" for line in lines]
+
+
+def said(server, client, cases, protocol, source, folder):
+    """What a client and a server said, as ``decode`` writes it."""
+    provider = peers.Provider(server, folder / server)
+    capture = Capture()
     try:
-        peers.consume(f"thrift-{name}-client-{wire}", relay(provider.port, capture), *cases)
+        peers.consume(client, relay(provider.port, capture), *cases)
         time.sleep(0.2)
     finally:
         provider.stop()
-    path = folder / f"{name}-{wire}.pcap"
+    path = folder / f"{server}.pcap"
     capture.write(path)
-    command = [
-        sys.executable,
-        "-m",
-        "protokit",
-        "decode",
-        str(path),
-        "-p",
-        PROTOCOLS[wire],
-        "--golden",
-        source,
-    ]
-    lines = subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout.splitlines()
-    return [corrected(json.loads(line), wire) for line in lines]
+    command = [sys.executable, "-m", "protokit", "decode", str(path), "-p", protocol, "--golden", source]
+    return subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout.splitlines()
 
 
 def main():
@@ -79,6 +86,7 @@ def main():
             for language in FILES:
                 if wire != "header" or language in ("Python", "Go"):
                     found[protocol] += captured(language, wire, Path(folder))
+        found["dubbo-thrift"] = of_dubbo(Path(folder))
     for protocol, lines in found.items():
         (HERE / "golden" / protocol).mkdir(parents=True, exist_ok=True)
         (HERE / "golden" / protocol / "captured.jsonl").write_text("".join(lines))

@@ -1,8 +1,8 @@
-"""Thrift's three forms of frames do what every protocol has to do."""
+"""Thrift's forms of frames do what every protocol has to do."""
 
 from pathlib import Path
 
-from protokit_thrift import binary, compact, header
+from protokit_thrift import binary, compact, dubbo, header
 
 from protokit.testing import conformance
 
@@ -11,6 +11,8 @@ GOLDEN = Path(__file__).parent / "golden"
 TestBinary = conformance(binary(), golden=GOLDEN / "thrift")
 TestCompact = conformance(compact(), golden=GOLDEN / "thrift-compact")
 TestHeader = conformance(header(), golden=GOLDEN / "thrift-header")
+TestDubbo = conformance(dubbo(), golden=GOLDEN / "dubbo-thrift")
+TestDubboById = conformance(dubbo("dubbo-thrift-by-id", mode="multiplexed"), golden=GOLDEN / "dubbo-thrift")
 TestBinaryById = conformance(binary("thrift-by-id", mode="multiplexed"), golden=GOLDEN / "thrift")
 TestCompactById = conformance(
     compact("thrift-compact-by-id", mode="multiplexed"), golden=GOLDEN / "thrift-compact"

@@ -3,9 +3,11 @@
 import asyncio
 
 import pytest
-from protokit_thrift import ONEWAY, binary, compact, header
+from protokit_thrift import ONEWAY, binary, compact, dubbo, header
 
 import protokit
+from protokit import Status
+from protokit.errors import RemoteProtocolError
 
 PLAIN = {"thrift": binary().wire, "thrift-compact": compact().wire, "thrift-header": header().wire}
 
@@ -171,3 +173,37 @@ def test_what_an_answer_says(hex, status):  # noqa: A002  # it is
     data = (len(data) - 4).to_bytes(4, "big") + data[4:]
     message = PLAIN["thrift"].message(data)
     assert message.status.name == status
+
+
+# size, magic, size, head, version, "S", id 5, a call of "m", sequence id 9, no arguments
+DUBBO = "00000024 dabc 00000024 0016 01 00000001 53 0000000000000005 80010001 00000001 6d 00000009 00"
+
+
+def test_a_call_in_dubbos_frame():
+    message = dubbo().wire.message(bytes.fromhex(DUBBO))
+    assert (message.kind, message.fields.id, message.size) == ("request", 5, 40)
+    assert (message.service, message.method, message.fields.seqid) == ("S", "m", 9)
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [
+        ("00000024 dabc 00000024", "00000024 dabc 00000025"),  # readers go by either size
+        ("0016 01", "0017 01"),
+        ("0016 01", "0016 02"),
+        ("dabc", "dabb"),
+        ("80010001", "80010004"),  # one-way
+        ("00000001 53", "7fffffff 53"),
+    ],
+)
+def test_dubbos_frames_that_are_refused(right, wrong):
+    with pytest.raises(RemoteProtocolError):
+        dubbo().wire.message(bytes.fromhex(DUBBO.replace(right, wrong)))
+
+
+def test_an_error_in_dubbos_frame_repeats_the_call():
+    wire, call = dubbo().wire, bytes.fromhex(DUBBO)
+    answer = wire.message(wire.ask.error(Status.NO_SERVICE, 5, 0, b"gone", wire.ask.keep(call)))
+    assert (answer.kind, answer.fields.id, answer.status) == ("response", 5, Status.NO_SERVICE)
+    fields = answer.fields
+    assert (fields.service, fields.name, fields.seqid, fields.text) == (b"S", b"m", 9, b"gone")
