@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import filecmp
 import inspect
+import os
 import re
 import runpy
 import subprocess
@@ -297,9 +298,22 @@ def test_plugins_in_c_carry_the_headers_as_they_are():
             )
 
 
+def test_plugins_in_c_are_built_again_when_a_header_changes(monkeypatch, tmp_path):
+    scripts = [*REPO.glob("*/*/build_native.py")]
+    assert len(scripts) == 5
+    for script in scripts:
+        monkeypatch.chdir(script.parent)
+        extension = runpy.run_path(str(script))["ffibuilder"].distutils_extension(str(tmp_path))
+        headers = [path for part in ("native", "include") for path in (script.parent / part).rglob("*.h")]
+        assert headers
+        assert sorted(map(os.path.realpath, extension.depends)) == sorted(map(os.path.realpath, headers)), (
+            script
+        )
+
+
 def test_headers_that_plugins_carry_need_nothing_of_protokit_but_each_other():
     headers = REPO / "native" / "include" / "protokit"
-    assert {path.name for path in headers.iterdir()} == {"codec.h", "values.h"}
+    assert {path.name for path in headers.iterdir()} == {"codec.h", "edits.h", "values.h"}
     for path in headers.iterdir():
         included = re.findall(r"^#include (.*)$", path.read_text(), re.MULTILINE)
         assert [one for one in included if "protokit" in one and one != "<protokit/codec.h>"] == []

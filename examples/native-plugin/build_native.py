@@ -13,6 +13,7 @@ ffibuilder.set_source(
     static uintptr_t tag_codec_address(void) { return (uintptr_t)&tag_codec; }
     """,
     sources=["native/tag.c"],
+    depends=["native/tag.h", "include/protokit/codec.h"],  # what is built again when it changes
     include_dirs=["native", "include"],
     extra_compile_args=["-std=c11", "-O3", "-fvisibility=hidden", "-Wall", "-Wextra", "-Werror=implicit"],
 )

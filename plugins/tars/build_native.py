@@ -18,6 +18,9 @@ ffibuilder.set_source(
     static uintptr_t tars_address(void) { return (uintptr_t)&tars_codec; }
     """,
     sources=[os.path.relpath(path) for path in sorted((HERE / "native").glob("*.c"))],
+    depends=[
+        os.path.relpath(path) for part in ("native", "include") for path in sorted((HERE / part).rglob("*.h"))
+    ],
     include_dirs=[str(HERE / "native"), str(HERE / "include")],
     extra_compile_args=["-std=c11", "-O2", "-fvisibility=hidden", "-Wall", "-Wextra", "-Werror=implicit"],
 )

@@ -10,6 +10,8 @@
 
 #include <string.h>
 
+#include <protokit/edits.h>
+
 enum { FRONT = 12, SIZE = 4, META_SIZE = 8 };
 enum { REQUEST = 1, RESPONSE = 2, COMPRESSION = 3, CORRELATION = 4, ATTACHMENT = 5, CHUNK = 6, USER_FIELDS = 9 };
 enum { SERVICE = 1, METHOD = 2, EXTENSIONS = 7, TIMEOUT = 8 }; /* of the request */
@@ -267,17 +269,13 @@ static int next_header(const pk_codec *c, const uint8_t *data, const pk_frame *f
   return result;
 }
 
-static int same(pk_slice a, pk_slice b) {
-  return a.size == b.size && (a.size == 0 || memcmp(a.data, b.data, a.size) == 0);
-}
-
 static int header(const pk_codec *c, const uint8_t *data, const pk_frame *f, pk_slice key, pk_header *out) {
   pk_slice in = holder(c, data, f);
   const uint8_t *at = in.data;
   pk_header one;
   int result, found = PK_MORE;
   while ((result = next_pair(c->user, &at, in.data + in.size, &one)) == PK_OK) {
-    if (!same(one.key, key)) continue;
+    if (!pk_same(one.key, key)) continue;
     *out = one; /* of several the last */
     found = PK_OK;
   }
@@ -338,62 +336,40 @@ static int finish(writer *w, uint32_t meta) {
 
 /* Edits. */
 
-typedef struct change {
-  const pk_codec *codec;
-  const uint8_t *data;
-  const pk_frame *frame;
-  const pk_edit *edits;
-  uint32_t count;
-} change;
-
-/* The last change of that, or NULL. */
-static const pk_edit *change_of(const change *e, uint32_t what, pk_slice key) {
-  for (uint32_t i = e->count; i > 0; i--)
-    if (e->edits[i - 1].what == what && (what != PK_EDIT_HEADER || same(e->edits[i - 1].key, key))) return &e->edits[i - 1];
-  return NULL;
-}
-
 static void write_pair(writer *w, const void *what) {
   const pk_edit *e = what;
   put_text(w, 1, e->key);
   put_text(w, 2, e->value);
 }
 
-static void put_pair(writer *w, const change *e, const pk_edit *edit) {
+static void put_pair(writer *w, const pk_edits *e, const pk_edit *edit) {
   const dialect *form = e->codec->user;
   if (edit->value.data != NULL) put_message(w, form->headers, write_pair, edit);
 }
 
-/* A header that stands there: as it is, changed, or gone. Of a key that stands twice only the last is changed, the
- * others go. */
-static void put_old(writer *w, const change *e, const field *one, const uint8_t *end) {
-  pk_header old, last;
+/* A header that stands there: as it is, changed, or gone. */
+static void put_old(writer *w, const pk_edits *e, const field *one, const uint8_t *end) {
+  pk_header old;
   pair(one->body, &old);
-  const pk_edit *edit = change_of(e, PK_EDIT_HEADER, old.key);
+  const pk_edit *edit = pk_edit_of(e, PK_EDIT_HEADER, old.key);
   if (edit == NULL) {
     put(w, one->at, (size_t)(end - one->at));
-  } else if (header(e->codec, e->data, e->frame, old.key, &last) == PK_OK && last.value.data == old.value.data &&
-             last.key.data == old.key.data) {
+  } else if (pk_edit_here(e, &old)) {
     put_pair(w, e, edit);
   }
 }
 
-static void put_new(writer *w, const change *e) {
-  pk_header old;
-  for (uint32_t i = 0; i < e->count; i++) {
-    const pk_edit *one = &e->edits[i];
-    if (one->what == PK_EDIT_HEADER && change_of(e, PK_EDIT_HEADER, one->key) == one &&
-        header(e->codec, e->data, e->frame, one->key, &old) == PK_MORE)
-      put_pair(w, e, one);
-  }
+static void put_new(writer *w, const pk_edits *e) {
+  for (uint32_t i = 0; i < e->count; i++)
+    if (pk_edit_adds(e, &e->list[i])) put_pair(w, e, &e->list[i]);
 }
 
 static void write_request(writer *w, const void *what) {
-  const change *e = what;
+  const pk_edits *e = what;
   const dialect *form = e->codec->user;
   pk_slice request = request_of(e->data, e->frame), none = {NULL, 0};
   const uint8_t *at = request.data, *end = at + request.size;
-  const pk_edit *service = change_of(e, PK_EDIT_SERVICE, none), *method = change_of(e, PK_EDIT_METHOD, none);
+  const pk_edit *service = pk_edit_of(e, PK_EDIT_SERVICE, none), *method = pk_edit_of(e, PK_EDIT_METHOD, none);
   int services = 0, methods = 0;
   field one;
   while (next_field(&at, end, &one) == PK_OK) {
@@ -415,7 +391,7 @@ static void write_request(writer *w, const void *what) {
 static int edit(const pk_codec *c, const uint8_t *data, const pk_frame *f, const pk_edit *edits, uint32_t count,
                 uint8_t *out, size_t cap) {
   const dialect *form = c->user;
-  change e = {c, data, f, edits, count};
+  pk_edits e = {c, data, f, edits, count};
   int request = 0, headers = 0;
   pk_destination found = {0};
   pk_header old;

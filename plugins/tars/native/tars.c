@@ -14,6 +14,8 @@
 
 #include <string.h>
 
+#include <protokit/edits.h>
+
 enum { FRONT = 4, LEADS = 1, FIRST = 48 }; /* FIRST: within so many bytes are the fields 1 to 4 and field 5's head */
 enum { BYTE = 0, SHORT, INT, LONG, FLOAT, DOUBLE, STRING1, STRING4, MAP, LIST, BEGIN, END, ZERO, BYTES };
 enum { SERVANT = 5, FUNCTION = 6, ARGUMENTS = 7, TIMEOUT = 8, CONTEXT = 9 }; /* of a request; CONTEXT of an answer, too */
@@ -326,17 +328,13 @@ static int next_header(const pk_codec *c, const uint8_t *data, const pk_frame *f
   return result;
 }
 
-static int same(pk_slice a, pk_slice b) {
-  return a.size == b.size && (a.size == 0 || memcmp(a.data, b.data, a.size) == 0);
-}
-
 static int header(const pk_codec *c, const uint8_t *data, const pk_frame *f, pk_slice key, pk_header *out) {
   pairs p = context_of(data, f);
   int result, found = PK_MORE;
   pk_header one;
   (void)c;
   while ((result = next_pair(&p, &one)) == PK_OK) {
-    if (!same(one.key, key)) continue;
+    if (!pk_same(one.key, key)) continue;
     *out = one; /* of several the last */
     found = PK_OK;
   }
@@ -393,21 +391,6 @@ static int finish(writer *w) {
 
 /* Edits. */
 
-typedef struct change {
-  const pk_codec *codec;
-  const uint8_t *data;
-  const pk_frame *frame;
-  const pk_edit *edits;
-  uint32_t count;
-} change;
-
-/* The last change of that, or NULL. */
-static const pk_edit *change_of(const change *e, uint32_t what, pk_slice key) {
-  for (uint32_t i = e->count; i > 0; i--)
-    if (e->edits[i - 1].what == what && (what != PK_EDIT_HEADER || same(e->edits[i - 1].key, key))) return &e->edits[i - 1];
-  return NULL;
-}
-
 static uint32_t put_pair(writer *w, const pk_edit *edit) {
   if (edit->value.data == NULL) return 0; /* taken out */
   put_text(w, 0, edit->key);
@@ -415,32 +398,28 @@ static uint32_t put_pair(writer *w, const pk_edit *edit) {
   return 1;
 }
 
-/* The pairs that there are, changed; of a key that stands twice the last is, and the others go. Returns their count. */
-static uint32_t put_pairs(writer *w, const change *e) {
+/* The pairs, changed. Returns their count. */
+static uint32_t put_pairs(writer *w, const pk_edits *e) {
   pairs p = context_of(e->data, e->frame);
   const uint8_t *from = p.at;
   uint32_t count = 0;
-  pk_header one, last;
+  pk_header one;
   while (next_pair(&p, &one) == PK_OK) {
-    const pk_edit *edit = change_of(e, PK_EDIT_HEADER, one.key);
+    const pk_edit *edit = pk_edit_of(e, PK_EDIT_HEADER, one.key);
     if (edit == NULL) {
       put(w, from, (size_t)(p.at - from));
       count++;
-    } else if (header(e->codec, e->data, e->frame, one.key, &last) == PK_OK && last.key.data == one.key.data) {
+    } else if (pk_edit_here(e, &one)) {
       count += put_pair(w, edit);
     }
     from = p.at;
   }
-  for (uint32_t i = 0; i < e->count; i++) {
-    const pk_edit *edit = &e->edits[i];
-    if (edit->what == PK_EDIT_HEADER && change_of(e, PK_EDIT_HEADER, edit->key) == edit &&
-        header(e->codec, e->data, e->frame, edit->key, &last) == PK_MORE)
-      count += put_pair(w, edit);
-  }
+  for (uint32_t i = 0; i < e->count; i++)
+    if (pk_edit_adds(e, &e->list[i])) count += put_pair(w, &e->list[i]);
   return count;
 }
 
-static void put_context(writer *w, const change *e) {
+static void put_context(writer *w, const pk_edits *e) {
   writer nowhere = {NULL, 0, 0};
   uint32_t count = put_pairs(&nowhere, e);
   put_head(w, CONTEXT, MAP);
@@ -450,7 +429,7 @@ static void put_context(writer *w, const change *e) {
 
 static int edit(const pk_codec *c, const uint8_t *data, const pk_frame *f, const pk_edit *edits, uint32_t count,
                 uint8_t *out, size_t cap) {
-  change e = {c, data, f, edits, count};
+  pk_edits e = {c, data, f, edits, count};
   int headers = 0;
   pk_header old;
   pk_slice none = {NULL, 0};
@@ -460,7 +439,7 @@ static int edit(const pk_codec *c, const uint8_t *data, const pk_frame *f, const
     if (edits[i].what != PK_EDIT_HEADER && f->kind == PK_KIND_RESPONSE) return PK_ERR_UNSUPPORTED;
   }
   if (headers && header(c, data, f, (pk_slice){data, 0}, &old) < PK_OK) return PK_ERR_UNSUPPORTED;
-  const pk_edit *service = change_of(&e, PK_EDIT_SERVICE, none), *method = change_of(&e, PK_EDIT_METHOD, none);
+  const pk_edit *service = pk_edit_of(&e, PK_EDIT_SERVICE, none), *method = pk_edit_of(&e, PK_EDIT_METHOD, none);
   const uint8_t *at = data + f->body, *end = data + f->size;
   writer w = {out, 0, cap};
   field one;
