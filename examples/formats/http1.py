@@ -1,4 +1,4 @@
-r"""HTTP/1.1: lengths stand in a header's line, whose name has any case; two that differ are refused.
+r"""HTTP/1: lengths stand in a header's line, whose name has any case; an answer without ends with its peer.
 
 ::
 
@@ -7,19 +7,32 @@ r"""HTTP/1.1: lengths stand in a header's line, whose name has any case; two tha
 
 Source: RFC 9110 and 9112. The service is the host, the method the target, the group the verb.
 
-Limits: bodies have a ``Content-Length`` (``Transfer-Encoding: chunked`` is refused, and an answer that ends
-with its connection), a message is passed on when all of it has come, and HEAD is refused, whose answers say a
-length and have no body. Answers 100 to 199 are passed on in front of the real one.
+Limits: ``Transfer-Encoding: chunked`` is refused, two lengths that differ, and HEAD, whose answers say a
+length and have no body; a message is passed on when all of it has come. Answers 100 to 199 are passed on in
+front of the real one.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from construct import Bytes, Check, Struct, this
+from construct import Bytes, Check, IfThenElse, Struct, this
 
 from protokit import Protocol, Status, WireFormat, hookimpl
-from protokit.wire import ErrorText, Replies, Until, first, isin, lines, number, split, starts, table
+from protokit.wire import (
+    ErrorText,
+    Replies,
+    Until,
+    UntilEnd,
+    first,
+    isin,
+    lines,
+    number,
+    side,
+    split,
+    starts,
+    table,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,8 +47,12 @@ frame = Struct(
     "head" / Until(b"\r\n\r\n", max=65536),
     Check(ANSWER | (starts(START[2], "HTTP/1.") & (START[0] != "HEAD"))),
     Check(first(HEAD["Transfer-Encoding"], "none") == "none"),
-    Check(~ANSWER | MEASURED | EMPTY),
-    "body" / Bytes(number(HEAD["Content-Length"])),
+    "body"
+    / IfThenElse(
+        (side == "server") & ANSWER & ~MEASURED & ~EMPTY,
+        UntilEnd(),
+        Bytes(number(HEAD["Content-Length"])),
+    ),
 )
 
 CODES = {
@@ -68,7 +85,8 @@ GOOD = (
 
 def error(status: Status, variant: Mapping[str, int]) -> dict[str, object]:
     """A plain text."""
-    head = f"HTTP/1.1 {CODES.get(status, CODES[Status.INTERNAL])}\r\nContent-Type: text/plain; charset=utf-8"
+    line = f"HTTP/1.1 {CODES.get(status, CODES[Status.INTERNAL])}"
+    head = f"{line}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: 0"  # counts the text
     return {"head": head.encode(), "body": ErrorText()}
 
 

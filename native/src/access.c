@@ -42,7 +42,7 @@ uint32_t pk_codec_greeting_relayed(uintptr_t codec) { return (uint32_t)pk_codec_
 int pk_codec_greeting(uintptr_t codec, uint32_t step, uint32_t context, const uint8_t *said, size_t size, uint32_t from,
                       uint8_t *out, size_t cap) {
   const pk_codec *c = codec_at(codec);
-  pk_frame f = {.from = (uint8_t)from};
+  pk_frame f = {.from = (uint8_t)from, .ended = 1};
   if (step >= pk_codec_greeting_steps(codec)) return 0;
   int heard = size > 0 && pk_frame_alone(c, said, size, UINT32_MAX / 2, &f) == PK_OK;
   return c->greeting(c, step, context, heard ? said : NULL, heard ? &f : NULL, out, cap);
@@ -50,7 +50,7 @@ int pk_codec_greeting(uintptr_t codec, uint32_t step, uint32_t context, const ui
 
 int pk_codec_greeting_step(uintptr_t codec, uint32_t step, const uint8_t *data, size_t size, uint32_t from) {
   const pk_codec *c = codec_at(codec);
-  pk_frame f = {.from = (uint8_t)from};
+  pk_frame f = {.from = (uint8_t)from, .ended = 1};
   int result = size > 0 ? pk_frame_alone(c, data, size, UINT32_MAX / 2, &f) : PK_MORE;
   if (result != PK_OK) return result < 0 ? result : PK_ERR_FORMAT;
   if (f.kind != PK_KIND_GREETING || !PK_CODEC_HAS(c, greeting_step) || c->greeting_step == NULL) return (int)step;
@@ -65,7 +65,7 @@ pk_message_info pk_codec_frame(uintptr_t codec, const uint8_t *data, size_t size
 
 pk_message_info pk_codec_frame_on(uintptr_t codec, const uint8_t *data, size_t size, uint32_t limit, uint32_t from,
                                   uint8_t *state) {
-  pk_frame f = {.from = (uint8_t)from, .need = (uint32_t)size + 1, .state = state};
+  pk_frame f = {.from = from & 3, .ended = from >> 2 & 1, .need = (uint32_t)size + 1, .state = state};
   const pk_codec *c = codec_at(codec);
   int result = c->state_size > 0 && state != NULL ? c->frame(c, data, size, limit, &f) : pk_frame_alone(c, data, size, limit, &f);
   pk_message_info info = {result,       f.kind,    f.status,       f.size,     f.need,
@@ -91,7 +91,7 @@ int pk_codec_read_id(uintptr_t codec, const uint8_t *id, uint32_t id_size, uint6
 int pk_codec_splice(uintptr_t codec, const uint8_t *data, size_t size, uint32_t from, const uint8_t *id, uint32_t id_size,
                     uint8_t *out, size_t cap) {
   const pk_codec *c = codec_at(codec);
-  pk_frame f = {.from = (uint8_t)from};
+  pk_frame f = {.from = (uint8_t)from, .ended = 1};
   int result = pk_frame_alone(c, data, size, UINT32_MAX / 2, &f);
   if (result != PK_OK) return result == PK_MORE ? PK_ERR_FORMAT : result;
   if (cap < pk_id_room(c, f.size)) return PK_ERR_SPACE;
@@ -118,6 +118,7 @@ pk_destination_info pk_codec_destination(uintptr_t codec, const uint8_t *data, s
 /* The frame in front, which is to be whole. Where nobody says who sent it, it is a client's. */
 static int whole(const pk_codec *c, const uint8_t *data, size_t size, uint32_t from, pk_frame *f) {
   f->from = from == 0 ? PK_FROM_CLIENT : (uint8_t)from;
+  f->ended = 1;
   int result = pk_frame_alone(c, data, size, UINT32_MAX / 2, f);
   return result == PK_MORE ? PK_ERR_FORMAT : result;
 }
@@ -219,7 +220,7 @@ int pk_codec_heartbeat(uintptr_t codec, uint64_t id, uint32_t key, uint8_t *out,
 }
 
 int pk_codec_ack(uintptr_t codec, const uint8_t *data, size_t size, uint32_t from, uint8_t *out, size_t cap) {
-  pk_frame f = {.from = (uint8_t)from};
+  pk_frame f = {.from = (uint8_t)from, .ended = 1};
   int result = pk_frame_alone(codec_at(codec), data, size, UINT32_MAX / 2, &f);
   return result != PK_OK ? PK_ERR_FORMAT
                          : codec_at(codec)->heartbeat_ack(codec_at(codec), data, &f, out, cap);
@@ -252,7 +253,7 @@ int pk_codec_error(uintptr_t codec, uint32_t status, uint64_t id, uint32_t conte
 }
 
 int pk_codec_patch(uintptr_t codec, uint8_t *data, size_t size, uint32_t from, uint64_t id) {
-  pk_frame f = {.from = (uint8_t)from};
+  pk_frame f = {.from = (uint8_t)from, .ended = 1};
   if (pk_frame_alone(codec_at(codec), data, size, UINT32_MAX / 2, &f) != PK_OK) return -1;
   if (codec_at(codec)->patch_id != NULL) codec_at(codec)->patch_id(codec_at(codec), data, &f, id);
   return 0;

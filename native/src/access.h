@@ -49,6 +49,7 @@ int pk_codec_greeting(uintptr_t codec, uint32_t step, uint32_t context, const ui
                       uint8_t *out, size_t cap);
 /* Which step that frame is, from `step` on, or PK_ERR_*. */
 int pk_codec_greeting_step(uintptr_t codec, uint32_t step, const uint8_t *data, size_t size, uint32_t from);
+/* `from`: PK_FROM_*, | 4 where its sender sends no more. */
 pk_message_info pk_codec_frame(uintptr_t codec, const uint8_t *data, size_t size, uint32_t limit, uint32_t from);
 /* The same on a connection that has this state: pk_codec_state_size bytes, 0 in the beginning. */
 pk_message_info pk_codec_frame_on(uintptr_t codec, const uint8_t *data, size_t size, uint32_t limit, uint32_t from,

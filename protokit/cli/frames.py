@@ -190,6 +190,7 @@ class Decoder:
         self._foreign = ""
         self._skipped = 0
         self._effort = 0
+        self._ended = False
         self._why = "" if from_start else "the capture begins within the connection"
 
     @property
@@ -216,6 +217,7 @@ class Decoder:
 
     def finish(self) -> Iterator[Record]:
         """No more bytes come."""
+        self._ended = True
         yield from self._read(final=True)
         yield from self._report()
 
@@ -294,6 +296,9 @@ class Decoder:
         if len(self._data) < self._need and not final:
             return False
         message = candidate.frame(self._data, 0, self._limit, self._side)
+        if message.result == 1 and self._ended:  # which may end it
+            last = native.sent_by(self._side, bytes(self._data), ended=True)
+            message = candidate.codec.ask.frame(last, self._limit)
         if message.result == 1:
             self._need = max(message.need, len(self._data) + 1)
             if final:
@@ -311,7 +316,9 @@ class Decoder:
     def _take(self, candidate: Candidate, message: native.Message) -> Iterator[Record]:
         end = self._at + message.size
         time = next((time for until, time in self._times if until >= end), 0)
-        frame = Frame(self._at, candidate.protocol, message, self._front(message.size), time)
+        ended = self._ended and message.size == len(self._data)
+        data = native.sent_by(self._side, bytes(self._data[: message.size]), ended=ended)
+        frame = Frame(self._at, candidate.protocol, message, data, time)
         self._choice.settle(candidate)
         self._effort = 0
         self._drop(message.size)

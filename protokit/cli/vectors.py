@@ -100,10 +100,17 @@ class Vectors:
                     "source": self.source,
                     "origin": self.origin,
                     **({"side": side} if (side := native.side_of(one.data)) else {}),
+                    **({"ended": True} if self._by_its_end(one.data) else {}),
                     "hex": one.data.hex(),
                     "expect": self._expected(one, requests),
                 }
             )
+
+    def _by_its_end(self, data: bytes) -> bool:
+        """Whether only its sender's end tells where it ends."""
+        assert self.protocol is not None  # noqa: S101  # for type checkers
+        alone = native.sent_by(native.side_of(data), bytes(data))
+        return native.has_ended(data) and self.protocol.wire.ask.frame(alone).result == 1
 
     def _name(self, data: bytes, message: native.Message) -> str:
         assert self.protocol is not None  # noqa: S101  # for type checkers

@@ -57,16 +57,21 @@ class SentBy(bytes):
 
     Attributes:
         side: ``client`` or ``server``.
+        ended: it sends no more, which may tell where a frame ends.
     """
 
     side: Literal["client", "server"]
+    ended: bool = False
 
     def __getitem__(self, which: Any) -> Any:
         found = super().__getitem__(which)
-        return sent_by(self.side, found) if isinstance(found, bytes) else found
+        if not isinstance(found, bytes):
+            return found
+        to_its_end = isinstance(which, slice) and which.indices(len(self))[1] == len(self)
+        return sent_by(self.side, found, ended=self.ended and to_its_end)
 
     def __add__(self, more: Any) -> SentBy:
-        return sent_by(self.side, super().__add__(more))
+        return sent_by(self.side, super().__add__(more), ended=self.ended and not more)
 
     def __eq__(self, other: object) -> bool:
         return super().__eq__(other) and getattr(other, "side", self.side) == self.side
@@ -78,15 +83,22 @@ class SentBy(bytes):
 
 
 @overload
-def sent_by(side: str, data: bytes) -> SentBy: ...
+def sent_by(side: str, data: bytes, *, ended: bool = False) -> SentBy: ...
 @overload
-def sent_by(side: str | None, data: bytes) -> bytes: ...
-def sent_by(side: str | None, data: bytes) -> bytes:
-    """The bytes as that side sent them: ``client`` or ``server``; as they are where that is not known."""
+def sent_by(side: str | None, data: bytes, *, ended: bool = False) -> bytes: ...
+def sent_by(side: str | None, data: bytes, *, ended: bool = False) -> bytes:
+    """The bytes as that side sent them: ``client`` or ``server``; as they are where that is not known.
+
+    Args:
+        side: who.
+        data: they.
+        ended: they are its last.
+    """
     if side is None:
         return data
     found = SentBy(data)
     found.side = side  # type: ignore[assignment]  # SIDES has no others
+    found.ended = ended
     return found
 
 
@@ -95,8 +107,16 @@ def side_of(data: Any) -> Literal["client", "server"] | None:
     return data.side if isinstance(data, SentBy) else None
 
 
+def has_ended(data: Any) -> bool:
+    """Whether they are the last that their side sends, as far as the bytes know it."""
+    return isinstance(data, SentBy) and data.ended
+
+
 def _from(data: Any, side: str | None = None) -> int:
     return SIDES.index(side or side_of(data))
+
+
+_ENDED = 4  # beside a side: it sends no more
 
 
 class Message(NamedTuple):
@@ -358,11 +378,11 @@ def patch_id(codec: int, data: bytes, request_id: Id, side: str | None = None) -
             raise LocalProtocolError(f"the frame cannot have the id {show_id(wanted)!r}")
         if size < 0:
             raise RemoteProtocolError("this is no whole frame")
-        return sent_by(side, bytes(ffi.buffer(out, size)))
+        return sent_by(side, bytes(ffi.buffer(out, size)), ended=has_ended(data))
     changed = bytearray(data)
     if lib.pk_codec_patch(codec, ffi.from_buffer(changed), len(changed), SIDES.index(side), request_id) != 0:
         raise RemoteProtocolError("this is no whole frame")
-    return sent_by(side, bytes(changed))
+    return sent_by(side, bytes(changed), ended=has_ended(data))
 
 
 def probe(codec: int, data: bytes, size: int | None = None) -> int:
@@ -389,7 +409,8 @@ def frame(
         size: how many bytes of ``data`` the codec is given; None for all. What lies behind them is not its.
         side: who sent it, ``client`` or ``server``; None where that is not known, or ``data`` says it.
     """
-    info = lib.pk_codec_frame(codec, data, len(data) if size is None else size, limit, _from(data, side))
+    side_number = _from(data, side) | _ENDED * (has_ended(data) and size is None)
+    info = lib.pk_codec_frame(codec, data, len(data) if size is None else size, limit, side_number)
     return _message(codec, data, info)
 
 
@@ -414,7 +435,8 @@ class Framing:
     def frame(self, data: Any, limit: int = 8 << 20) -> Message:
         """Frame the first message of what has come of it; after ``PK_MORE`` the same with more bytes."""
         given = data if isinstance(data, ffi.CData) else ffi.from_buffer(data)
-        info = lib.pk_codec_frame_on(self.codec, given, len(data), limit, _from(data, self.side), self.state)
+        side = _from(data, self.side) | _ENDED * has_ended(data)
+        info = lib.pk_codec_frame_on(self.codec, given, len(data), limit, side, self.state)
         return _message(self.codec, data, info)
 
 
@@ -677,7 +699,7 @@ def edit(codec: int, data: bytes, edits: Sequence[tuple[int, str, str | None]]) 
     size = lib.pk_codec_edit(codec, data, len(data), _from(data), array, len(edits), out, room)
     if size < 0:
         raise LocalProtocolError(f"this {name(codec)} frame cannot be changed so: {RESULTS.get(size, size)}")
-    return sent_by(side_of(data), bytes(ffi.buffer(out, size)))
+    return sent_by(side_of(data), bytes(ffi.buffer(out, size)), ended=has_ended(data))
 
 
 def _pinned(data: Any) -> Any:  # as cffi has them

@@ -39,6 +39,7 @@ from protokit.wire.layout import (
     Peeked,
     Region,
     Repeated,
+    Rest,
     Section,
     Varint,
     expression_of,
@@ -459,6 +460,8 @@ class Filler:
             self.next = b""
         elif isinstance(node, Repeated):
             self._put(node.path, self.repeated(node))
+        elif isinstance(node, Rest):
+            self._put(node.path, self.content(node.path, SECTION_MAX))
         elif isinstance(node, Condition):
             if fields_of(node.test) & set(self.open):
                 return  # whether it holds shows in the end

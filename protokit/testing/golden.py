@@ -2,6 +2,7 @@
 
 ``{"name": ..., "source": library and version, "origin": "captured" or how else, "hex": ...,
 "side": "client" or "server", where somebody has to know who sent it,
+"ended": true where only its sender's end tells where it ends,
 "expect": {"kind": ..., "request_id": "7", "service": ..., ...}, "facts": {...}}``
 
 ``expect`` holds what protokit's model can tell, and all of it is checked: ``KNOWN``. What else is known of
@@ -101,7 +102,7 @@ def _vector(path: Path, number: int, line: str) -> Golden:
             raise ValueError(f"side is {one['side']!r}, client or server expected")
         return Golden(
             one["name"],
-            native.sent_by(one.get("side"), bytes.fromhex(one["hex"])),
+            native.sent_by(one.get("side"), bytes.fromhex(one["hex"]), ended=bool(one.get("ended"))),
             one.get("source", ""),
             one.get("origin", ""),
             one.get("expect", {}),

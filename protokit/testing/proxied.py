@@ -151,7 +151,10 @@ class Server:
 
     def __init__(self, suite: ThroughAProxy) -> None:
         self.voice = suite.voice
-        self.answers = {self.voice.variant(one.data): one.data for one in suite.whole("response")}
+        answers = sorted((one.data for one in suite.whole("response")), key=native.has_ended, reverse=True)
+        self.answers = {
+            self.voice.variant(one): one for one in answers
+        }  # one that says where it ends, if any
         self.heard: Received = []
         self.others: Received = []
         self.connections: list[asyncio.StreamWriter] = []
@@ -167,10 +170,23 @@ class Server:
                 while data := await reader.read(1 << 16):
                     found, rest = self.voice.split(native.sent_by("client", rest + data))
                     for heard, frame in found:
-                        writer.write(self.reply(heard, frame))
+                        self.say(writer, self.reply(heard, frame))
             except ProtocolError as error:
                 self.errors.append(error)
         writer.close()
+
+    @property
+    def ends(self) -> bool:
+        """Whether each answer takes a connection."""
+        return all(map(native.has_ended, self.answers.values()))
+
+    @staticmethod
+    def say(writer: asyncio.StreamWriter, data: bytes) -> None:
+        """Send it, and end where that tells its end."""
+        if not writer.is_closing():
+            writer.write(data)
+        if native.has_ended(data):
+            writer.close()
 
     def reply(self, heard: Heard, frame: bytes) -> bytes:
         if heard.kind not in {"request", "oneway"}:
@@ -210,9 +226,10 @@ class Client:
                 data = await asyncio.wait_for(self.reader.read(1 << 16), PATIENCE_S)
             except TimeoutError:
                 raise AssertionError(f"{what}: {len(self.found)} of {count} frames came, then none") from None
-            assert data, f"{what}: the proxy closed the connection after {len(self.found)} of {count} frames"
-            more, self.rest = self.voice.split(native.sent_by("server", self.rest + data))
+            more, self.rest = self.voice.split(native.sent_by("server", self.rest + data, ended=not data))
             self.found += more
+            gone = f"{what}: the proxy closed the connection after {len(self.found)} of {count} frames"
+            assert data or len(self.found) >= count, gone
         taken, self.found = self.found[:count], self.found[count:]
         return taken
 
@@ -546,11 +563,12 @@ async def _heartbeats(suite: ThroughAProxy) -> None:
             assert not server.others, f"{server.others[0][0]} came; no heartbeat is declared"
         else:
             await _idle(scene, opened)
-        if not suite.protocol.pinned:  # there another client has another connection
+        if not suite.protocol.pinned or server.ends:  # there another client has another connection
             client = await scene.client("in")
         await client.send(requests[-1] if suite.protocol.pinned else requests[0])
         await client.one("an answer after a silence")
-        assert len(server.connections) == opened, "the connection did not live through the silence"
+        wanted = opened + server.ends
+        assert len(server.connections) == wanted, "the connection did not live through the silence"
         assert scene.stat("upstream_silent") == 0
 
 
@@ -625,6 +643,8 @@ async def _drained(suite: ThroughAProxy) -> None:
             await clients[-1][0].one("an answer")
         server.silent = True
         heard = len(server.heard)
+        if server.ends:
+            clients = [(await scene.client("in"), request) for _, request in clients]
         for client, request in clients:
             await client.send(request)
         await scene.until(lambda: len(server.heard) == heard + len(clients), "requests are under way")
@@ -636,8 +656,7 @@ async def _drained(suite: ThroughAProxy) -> None:
         await scene.until(lambda: not scene.proxy.ready, "the proxy is not ready any more")
         for one, frame in server.heard[heard:]:  # what is under way is answered
             for writer in server.connections:
-                if not writer.is_closing():
-                    writer.write(server.answer(one, frame))
+                server.say(writer, server.answer(one, frame))
         for client, request in clients:
             got, _ = await client.one("an answer while draining")
             assert got.kind == "response", f"a {got.kind} came while draining"

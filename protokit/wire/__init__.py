@@ -48,7 +48,7 @@ if TYPE_CHECKING:
         table,
         text,
     )
-    from protokit.wire.vocabulary import Ahead, Chunks, Until, UVar, lengths, size_
+    from protokit.wire.vocabulary import Ahead, Chunks, Until, UntilEnd, UVar, lengths, size_
 
 _MODULES = {
     "construct": ("this",),
@@ -89,7 +89,7 @@ _MODULES = {
         "table",
         "text",
     ),
-    "protokit.wire.vocabulary": ("Ahead", "Chunks", "UVar", "Until", "lengths", "size_"),
+    "protokit.wire.vocabulary": ("Ahead", "Chunks", "UVar", "Until", "UntilEnd", "lengths", "size_"),
 }
 _EXPORTS = {name: module for module, names in _MODULES.items() for name in names}
 
@@ -116,6 +116,7 @@ __all__ = [
     "Turn",
     "UVar",
     "Until",
+    "UntilEnd",
     "Wire",
     "WireFormat",
     "adler32",

@@ -23,6 +23,7 @@ from protokit.wire.layout import (
     Node,
     Region,
     Repeated,
+    Rest,
     Varint,
     expression_of,
     readings_of,
@@ -223,7 +224,7 @@ class _Compiler(Framing):
         return (
             looks
             or varints > 1
-            or any(isinstance(node, Delimited | Integers | Region | Repeated) for node in nodes)
+            or any(isinstance(node, Delimited | Integers | Region | Repeated | Rest) for node in nodes)
         )
 
     # The image.

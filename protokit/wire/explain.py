@@ -22,6 +22,7 @@ from protokit.wire.layout import (
     Peeked,
     Region,
     Repeated,
+    Rest,
     Section,
     Varint,
     fields_of,
@@ -56,7 +57,8 @@ class Piece:
 
 
 class _Walk:
-    def __init__(self, data: bytes, side: int) -> None:
+    def __init__(self, data: bytes, side: int, *, ended: bool) -> None:
+        self.ended = ended
         self.data = data
         self.at = 0
         self.pieces: list[Piece] = []
@@ -129,6 +131,8 @@ class _Walk:
             self.delimited(node)
         elif isinstance(node, Region):
             self.region(node)
+        elif isinstance(node, Rest):
+            self.rest(node)
         elif isinstance(node, Repeated):
             self.repeated(node)
         elif isinstance(node, Varint):
@@ -183,6 +187,13 @@ class _Walk:
             raise EOFError(f"at byte {start}: {show(node.path)}: {error}") from error
         raw = self.take(size, node.path)
         self.keep(node, node.path, start, size, raw)
+
+    def rest(self, node: Rest) -> None:
+        start = self.at
+        if not self.ended:
+            raise EOFError(f"at byte {start}: {show(node.path)} takes all up to its sender's end")
+        raw = self.take(len(self.data) - start, node.path)
+        self.keep(node, node.path, start, len(raw), raw)
 
     def repeated(self, node: Repeated) -> None:
         start, outside = self.at, len(self.pieces)
@@ -240,9 +251,16 @@ def put_new(values: dict[str, Any], path: FieldPath, value: Any) -> None:
     values[path[-1]] = value
 
 
-def explain(nodes: tuple[Node, ...], data: bytes, side: int = 0) -> list[Piece]:
-    """The pieces of the frame in front, in the order in which they stand; ``side``: in ``native.SIDES``."""
-    walk = _Walk(data, side)
+def explain(nodes: tuple[Node, ...], data: bytes, side: int = 0, *, ended: bool = False) -> list[Piece]:
+    """The pieces of the frame in front, in the order in which they stand.
+
+    Args:
+        nodes: of its format.
+        data: it, and what follows.
+        side: who sent it, in ``native.SIDES``.
+        ended: ``data`` are the last bytes of its sender.
+    """
+    walk = _Walk(data, side, ended=ended)
     walk.nodes(nodes)
     return walk.pieces
 

@@ -28,15 +28,27 @@ from protokit.wire.greeting import Conversation, Greeting
 from protokit.wire.ids import ByteId, named, viewed
 from protokit.wire.laid import check_laid, looked_into
 from protokit.wire.laid import complete as fill_in
-from protokit.wire.layout import Delimited, Integer, Section, Varint, read, readings_of, resolve, show, walk
+from protokit.wire.layout import (
+    Delimited,
+    Integer,
+    Rest,
+    Section,
+    Varint,
+    read,
+    readings_of,
+    resolve,
+    show,
+    walk,
+)
 from protokit.wire.program import Emit, Image, Meaning
 from protokit.wire.readings import unreadable_is_absent
 from protokit.wire.repeats import signed
 from protokit.wire.replies import TEXT_MAX, Rendering, Replies, can_set, field_path, kept_node
 from protokit.wire.requested import FromPeer, Parts
+from protokit.wire.rest import check_rest
 from protokit.wire.sides import SIDE
 from protokit.wire.unbuilt import unbuilt
-from protokit.wire.vocabulary import UVar, varint
+from protokit.wire.vocabulary import ENDED, UVar, varint
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -146,6 +158,7 @@ class WireFormat:
         self.declaration = declaration
         self.nodes = read(declaration)
         check_laid(self.nodes)
+        check_rest(self.nodes, mode)
         self._reference = evaluated(declaration)
         self.replies = replies
         self.variants = tuple(dict(variant) for variant in variants)
@@ -196,13 +209,7 @@ class WireFormat:
             raise DeclarationError(
                 "reserved_ids: the engine's own ids, where they are byte strings, need none"
             )
-        if status is not None and not isinstance(status, views.Table):
-            what = "is a view of names" if isinstance(status, views.View) else "is no table"
-            raise DeclarationError(
-                f"status: {status!r} {what}: write table(this.x, {{0: Status.OK}}, Status.INTERNAL)"
-            )
-        if headers is not None and not isinstance(headers, views.Pairs):
-            raise DeclarationError(f"headers: {headers!r} is no map: write pairs(...) or lines(...)")
+        _check_maps(status, headers)
         self.meaning = Meaning(
             id=paths,
             answer_id=answer_paths,
@@ -263,6 +270,11 @@ class WireFormat:
         about = Image(self.name, MODES[self.mode], replies=[{} for _ in self.variants], shapes=False)
         return is_sided(self.nodes, self.meaning, about)
 
+    @cached_property
+    def ends(self) -> bool:
+        """Whether its sender's end may tell where a frame ends."""
+        return any(isinstance(node, Rest) for node in walk(self.nodes))
+
     @property
     def tells_answers(self) -> bool:
         """Whether something says which frames are answers, or no frame has one."""
@@ -322,13 +334,14 @@ class WireFormat:
         """What is asked of it from Python, beside its declaration."""
         return DeclaredCodec(self)
 
-    def parse(self, data: bytes, side: str | None = None) -> tuple[Any, int]:
+    def parse(self, data: bytes, side: str | None = None, *, ended: bool = False) -> tuple[Any, int]:
         """The fields of the frame in front, by construct, and its size.
 
         Args:
             data: it, and what follows.
             side: who sent it, ``client`` or ``server``; None where that is not known, or ``data`` says it
                 (``native.sent_by``).
+            ended: its sender sends no more; where ``data`` does not say it.
 
         Raises:
             EOFError: the frame is not whole.
@@ -337,7 +350,8 @@ class WireFormat:
         side = side or native.side_of(data)
         stream = io.BytesIO(data)
         try:
-            container = self._reference.parse_stream(stream, **{SIDE: native.SIDES.index(side)})
+            given = {SIDE: native.SIDES.index(side), ENDED: ended or native.has_ended(data)}
+            container = self._reference.parse_stream(stream, **given)
         except construct.StreamError as error:
             if "negative" in str(error):
                 raise RemoteProtocolError(f"a length is negative: {error}", stream.tell()) from error
@@ -498,7 +512,7 @@ class WireFormat:
             RemoteProtocolError: it is malformed; says at which offset what was expected.
         """
         side = side or native.side_of(data)
-        pieces = explain(self.nodes, data, native.SIDES.index(side))
+        pieces = explain(self.nodes, data, native.SIDES.index(side), ended=native.has_ended(data))
         self._verify(data[: pieces[-1].offset + pieces[-1].size] if pieces else b"", side)
         return pieces
 
@@ -513,7 +527,9 @@ class WireFormat:
             LocalProtocolError: a field is missing or does not fit.
         """
         side = side or native.SIDES[values.get(SIDE) or 0]
-        return native.sent_by(side, self._seal(self._unsealed(values, side), side))
+        frame = self._seal(self._unsealed(values, side), side)
+        pieces = self._explained(frame, side) if self.ends else ()
+        return native.sent_by(side, frame, ended=any(piece.node is Rest for piece in pieces))
 
     def _unsealed(self, values: Mapping[str, Any], side: str | None = None) -> bytes:
         number = native.SIDES.index(side) or int(values.get(SIDE) or 0)
@@ -545,7 +561,7 @@ class WireFormat:
         Raises:
             LocalProtocolError: the format cannot say it.
         """
-        container, size = self.parse(data, side or native.side_of(data) or "client")
+        container, size = self.parse(data, side or native.side_of(data) or "client", ended=True)
         with self._only_readable(container) as hidden:
             self._edit(container, edits)
             for path in hidden:
@@ -595,10 +611,14 @@ class WireFormat:
             found.append((checksum, piece, over))
         return found
 
+    def _explained(self, frame: bytes, side: str | None) -> list[Piece]:
+        """Of a whole frame."""
+        return explain(self.nodes, frame, native.SIDES.index(side), ended=True)
+
     def _verify(self, frame: bytes, side: str | None) -> None:
         if not self.meaning.checksums:
             return
-        for checksum, piece, over in self._sums(explain(self.nodes, frame, native.SIDES.index(side))):
+        for checksum, piece, over in self._sums(self._explained(frame, side)):
             right = checksum.sum.of(frame[start : start + size] for start, size in over)
             value = int.from_bytes(piece.raw, "little" if piece.little else "big")
             if value != right:
@@ -612,7 +632,7 @@ class WireFormat:
         if not self.meaning.checksums:
             return frame
         sealed = bytearray(frame)
-        for checksum, piece, over in self._sums(explain(self.nodes, frame, native.SIDES.index(side))):
+        for checksum, piece, over in self._sums(self._explained(frame, side)):
             right = checksum.sum.of(bytes(sealed[start : start + size]) for start, size in over)
             order: Any = "little" if piece.little else "big"
             sealed[piece.offset : piece.offset + piece.size] = right.to_bytes(piece.size, order)
@@ -627,6 +647,16 @@ class WireFormat:
 
     def __repr__(self) -> str:
         return f"WireFormat({self.name!r})"
+
+
+def _check_maps(status: Any, headers: Any) -> None:
+    if status is not None and not isinstance(status, views.Table):
+        what = "is a view of names" if isinstance(status, views.View) else "is no table"
+        raise DeclarationError(
+            f"status: {status!r} {what}: write table(this.x, {{0: Status.OK}}, Status.INTERNAL)"
+        )
+    if headers is not None and not isinstance(headers, views.Pairs):
+        raise DeclarationError(f"headers: {headers!r} is no map: write pairs(...) or lines(...)")
 
 
 def _expression(value: Any, what: str) -> Any:

@@ -25,6 +25,7 @@ from protokit.wire.layout import (
     Peeked,
     Region,
     Repeated,
+    Rest,
     Section,
     Size,
     Varint,
@@ -154,7 +155,7 @@ class Framing(Texts):
             elif isinstance(node, Bits):
                 for path, _, _ in node.fields:
                     self._place(path, conditional=conditional)
-            elif isinstance(node, Section | ChunkList | Delimited | Region | Repeated):
+            elif isinstance(node, Section | ChunkList | Delimited | Region | Rest | Repeated):
                 self._place(node.path, conditional=conditional, section=True)
             elif isinstance(node, Integer | Peeked | Integers | Varint):
                 if isinstance(node, Integer | Peeked):
@@ -362,6 +363,9 @@ class Framing(Texts):
             self.delimited(node)
         elif isinstance(node, Region):
             self.region(node)
+        elif isinstance(node, Rest):
+            self.op("REST", self.section_register(node.path))
+            self.loaded(node.path)
         elif isinstance(node, Repeated):
             self.repeated(node)
         elif isinstance(node, Varint):

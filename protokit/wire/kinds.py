@@ -23,6 +23,7 @@ from protokit.wire.layout import (
     Peeked,
     Region,
     Repeated,
+    Rest,
     Section,
     Varint,
     expression_of,
@@ -116,7 +117,7 @@ def _fields(nodes: tuple[Node, ...]) -> Fields:
             found.setdefault(node.path, {})[VARINT] = "an integer (UVar)"
         elif isinstance(node, Integers):
             found.setdefault(node.path, {})[ARRAY] = "an Array of integers"
-        elif isinstance(node, Section | Delimited | Region | Repeated):
+        elif isinstance(node, Section | Delimited | Region | Rest | Repeated):
             found.setdefault(node.path, {})[PIECE] = "a section of bytes"
         elif isinstance(node, ChunkList):
             found.setdefault(node.path, {})[SECTION] = "made of chunks"

@@ -20,7 +20,7 @@ from protokit.wire.known import Asked
 from protokit.wire.measures import Measured
 from protokit.wire.repeats import Repeat
 from protokit.wire.sides import Side
-from protokit.wire.vocabulary import Ahead, Chunks, Until, UVar, varint_size
+from protokit.wire.vocabulary import Ahead, Chunks, Until, UntilEnd, UVar, varint_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -220,6 +220,13 @@ class Region:
 
 
 @dataclass(frozen=True)
+class Rest:
+    """Bytes up to their sender's end."""
+
+    path: FieldPath
+
+
+@dataclass(frozen=True)
 class Repeated:
     """Parts one behind the other: up to one for which ``until`` holds, or ``count``, or up to a sum.
 
@@ -280,6 +287,7 @@ Node = (
     | ChunkList
     | Delimited
     | Region
+    | Rest
     | Repeated
     | Varint
     | Condition
@@ -545,6 +553,9 @@ class _Reader:
     def measured(self, subcon: Any, scope: FieldPath, path: FieldPath) -> tuple[Node, ...]:  # noqa: ARG002
         return (Region(path, subcon),)
 
+    def rest(self, subcon: Any, scope: FieldPath, path: FieldPath) -> tuple[Node, ...]:  # noqa: ARG002
+        return (Rest(path),)
+
     def repeated(self, subcon: Any, scope: FieldPath, path: FieldPath) -> tuple[Node, ...]:
         from protokit.wire.evaluation import evaluated  # noqa: PLC0415  # it reads nodes, too
 
@@ -592,6 +603,7 @@ _READERS: dict[type, Any] = {
     Measured: _Reader.measured,
     Repeat: _Reader.repeated,
     Until: _Reader.until,
+    UntilEnd: _Reader.rest,
     UVar: _Reader.varint,
 }
 _HINTS = {
@@ -600,7 +612,8 @@ _HINTS = {
     "Repeat with a count or a flag.",
     "NullTerminated": "Use Until(delimiter, max).",
     "VarInt": "Use UVar(bytes), which is bounded.",
-    "GreedyBytes": "A frame must say its length: Bytes(this.n) or Prefixed.",
+    "GreedyBytes": "A frame must say its length: Bytes(this.n) or Prefixed. Where a server's end tells it: "
+    "If(side == 'server', UntilEnd()).",
     "Peek": "Use Ahead(Int8ub): an integer that comes next, and stays there.",
     "RepeatUntil": "Use Repeat(part, until=this.last == 1), or Until(delimiter, max).",
 }

@@ -23,6 +23,7 @@ from protokit.wire.layout import (
     FieldPath,
     Integer,
     Node,
+    Rest,
     Section,
     Varint,
     path_of,
@@ -320,10 +321,16 @@ class Rendering:
             if ids is not None and ids.view is not None:
                 _set_default(values, views.sections_of([ids.view])[0], b"")
                 ids.put(values, said)
-            return explain(self.nodes, self.build(values), values[SIDE])
+            pieces = explain(self.nodes, self.build(values), values[SIDE], ended=True)
         except (LocalProtocolError, RemoteProtocolError, EOFError) as error:
             why = str(error).removeprefix("the frame cannot be built: ")
             raise DeclarationError(f"{what} cannot be built: {why}") from error
+        if rest := [piece for piece in pieces if piece.node is Rest]:
+            raise DeclarationError(
+                f"{what}: {show(rest[0].path)} is UntilEnd(), and the proxy's connection goes on behind what "
+                "it says: give values of a branch that says a length"
+            )
+        return pieces
 
     def _check_counters(self, values: dict[str, Any], ids: set[FieldPath], what: str) -> None:
         """An id that is longer changes what the engine knows to count it, and nothing else."""

@@ -19,6 +19,7 @@ from protokit.wire.layout import (
     Node,
     Region,
     Repeated,
+    Rest,
     Section,
     path_of,
     show,
@@ -191,7 +192,9 @@ def _fixed(nodes: tuple[Node, ...], one: FromRequest) -> Part | None:
         (size,) = lengths
         if isinstance(size, int) and 0 < size <= (one.max or TEXT_MAX):
             return Part(one.view, FIXED, size)
-    if not any(isinstance(node, Section | Delimited | ChunkList | Region | Repeated) for node in found):
+    if not any(
+        isinstance(node, Section | Delimited | ChunkList | Region | Rest | Repeated) for node in found
+    ):
         raise DeclarationError(
             f"{name}: {show(path)} is no field of the format that is an integer of whole bytes or a section"
         )

@@ -14,6 +14,8 @@ from construct.core import stream_read, stream_tell, stream_write
 
 from protokit.errors import DeclarationError
 
+ENDED = "_ended"  # what is parsed are the last bytes of their sender
+
 
 def _no_truth_value(self: Any) -> NoReturn:
     raise DeclarationError(
@@ -64,6 +66,24 @@ class Until(Construct):  # type: ignore[misc]  # construct has no types
             )
         data = obj + self.delimiter
         stream_write(stream, data, len(data), path)
+        return obj
+
+
+class UntilEnd(Construct):  # type: ignore[misc]  # construct has no types
+    """All bytes up to the end of what its sender sends: the last part of what a server sends."""
+
+    def _parse(self, stream: Any, context: Any, path: str) -> bytes:
+        if not context._params.get(ENDED):  # noqa: SLF001  # construct's name
+            raise construct.StreamError("its sender has not ended", path=path)
+        found = bytes(stream.read())
+        if stream_tell(stream, path) == 0:
+            raise construct.StreamError("an answer has a byte at least", path=path)
+        return found
+
+    def _build(self, obj: bytes, stream: Any, context: Any, path: str) -> bytes:  # noqa: ARG002
+        if not isinstance(obj, bytes):
+            raise construct.ValidationError(f"{obj!r} was given, bytes are expected", path=path)
+        stream_write(stream, obj, len(obj), path)
         return obj
 
 

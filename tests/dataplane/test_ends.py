@@ -58,6 +58,22 @@ class TestServers:
         assert got(world, client) == answers
         assert world.stat("requests_active") == 0
 
+    def test_only_who_gets_what_the_end_ended_is_closed(self, lines):
+        """Also where others' answers are framed when the end is known already."""
+        room = {"in_flight": 2000, "in_flight_per_connection": 2000, "upstream_in_flight": 2000}
+        world = made(lines, limits=room)
+        one, other = world.client(), world.client()
+        world.feed(one, b"Q1.=svc m x\n" * 1100)
+        world.feed(one, b"")
+        world.feed(other, b"Q1.=svc m x\n")
+        up = world.only_upstream()
+        world.batch(("feed", up, b"R0.=ok\n" * 1100 + b"R0.*the\nlast"), ("eof", up))
+        assert got(world, other) == b"R0.*the\nlast"
+        assert other in world.finished | world.closed.keys()
+        assert one not in world.finished | world.closed.keys()
+        world.feed(one, b"Q1.=svc m x\n")
+        assert got(world, world.only_upstream()) == b"Q1.=svc m x\n"
+
     def test_half_a_frame_is_lost_as_ever(self, lines, kind):
         world = made(lines, kind)
         client = world.client()

@@ -32,6 +32,55 @@ class Mutant:
 
 MUTANTS = (
     Mutant(
+        "an answer up to the end needs no byte",
+        "declared_run.c",
+        "if (!ended || at > size || size == 0) {",
+        "if (!ended || at > size) {",
+        "tests/wire/test_until_end.py::test_an_answer_may_be_nothing_but_what_comes",
+    ),
+    Mutant(
+        "half a head is all of an answer that the end ends",
+        "declared_run.c",
+        "if (!ended || at > size || size == 0) {",
+        "if (!ended || size == 0) {",
+        "tests/wire/test_until_end.py::test_reference_and_program_say_the_same_of_every_cut",
+    ),
+    Mutant(
+        "an answer up to the end has no limit",
+        "declared_run.c",
+        "          if (size + 1 > limit) FAIL(PK_ERR_LIMIT, at);\n          f->need = (uint32_t)(size + 1 > at ? size + 1 : at);",
+        "          f->need = (uint32_t)(size + 1 > at ? size + 1 : at);",
+        "tests/wire/test_until_end.py::test_a_frame_at_the_limit_waits_for_nothing",
+    ),
+    Mutant(
+        "every answer that comes when the end is known is ended by it",
+        "declared_run.c",
+        "  f->ended = 0; /* but where that told where the frame ends */\n",
+        "",
+        "tests/wire/test_until_end.py::test_the_last_answer_before_the_end_may_say_itself_where_it_ends",
+    ),
+    Mutant(
+        "what has a shape is ended by the end",
+        "declared_quick.c",
+        "  f->ended = 0;\n",
+        "",
+        "tests/wire/test_until_end.py::test_the_last_answer_before_the_end_may_say_itself_where_it_ends",
+    ),
+    Mutant(
+        "the end ends every frame in front of it",
+        "conn.c",
+        "  if (f->size < size) f->ended = 0; /* that is of what stands behind it */\n",
+        "",
+        "tests/dataplane/test_ends.py::TestServers::test_only_who_gets_what_the_end_ended_is_closed",
+    ),
+    Mutant(
+        "headers of an answer that the end ended are not found",
+        "declared.c",
+        "pk_frame again = {.from = f->from, .ended = 1, .asked = f->asked};",
+        "pk_frame again = {.from = f->from, .asked = f->asked};",
+        "tests/wire/test_until_end.py::test_reference_and_program_say_the_same_of_every_cut",
+    ),
+    Mutant(
         "a section that cannot be read is looked into",
         "declared_run.c",
         "int there = r[n->c] != 0;",
@@ -777,7 +826,7 @@ MUTANTS = (
     Mutant(
         "an answer is read as if nothing was asked",
         "declared.c",
-        "  pk_frame again = {.from = f->from, .asked = asked->context};\n",
+        "  pk_frame again = {.from = f->from, .ended = 1, .asked = asked->context};\n",
         "  pk_frame again = {.from = f->from};\n  (void)asked;\n",
         "tests/dataplane/test_asked.py::test_a_status_means_what_its_request_asked[3-7-1-multiplexed]",
     ),

@@ -125,7 +125,8 @@ typedef struct pk_frame {
   uint32_t own[4];       /* as `flags` */
   /* Given by who asks: */
   uint8_t from;          /* PK_FROM_* */
-  uint8_t ended;         /* 1: the peer sends no more: these bytes are the last (pk_codec.ends) */
+  uint8_t ended;         /* 1: the peer sends no more: these bytes are the last (pk_codec.ends). `frame` clears it where
+                            it frames a message that tells itself where it ends */
   uint16_t unused;
   uint32_t asked;        /* of a server's frame, where answers come in the requests' order: the context of the
                             request that is answered next; 0 where none is */

@@ -163,6 +163,7 @@ static PK_RARE int recall(const pk_core *core, const pk_conn *c, const uint8_t *
   f->ended = c->ending;
   if (c->asked != NULL) f->asked = pk_slots_context(c);
   int result = c->codec->frame(c->codec, data, size, core->limits.frame, f);
+  if (f->size < size) f->ended = 0; /* that is of what stands behind it */
   f->state = NULL; /* framing's only: it is of the next one now */
   return result;
 }

@@ -17,7 +17,7 @@ static int probe(const pk_codec *codec, const uint8_t *data, size_t size) {
 
 /* The registers of a frame. */
 static int rerun(const declared *d, machine *m, const uint8_t *data, const pk_frame *f) {
-  pk_frame again = {.from = f->from, .asked = f->asked};
+  pk_frame again = {.from = f->from, .ended = 1, .asked = f->asked};
   return pk_declared_frame_as(d, m, data, f->size, f->size, UNVERIFIED, &again);
 }
 
@@ -124,7 +124,7 @@ static int error(const pk_codec *codec, const pk_reply *r, uint8_t *out, size_t 
 
 /* Where answers come in order framing knew it already. */
 static int answer(const pk_codec *codec, const uint8_t *data, pk_frame *f, const pk_reply *asked) {
-  pk_frame again = {.from = f->from, .asked = asked->context};
+  pk_frame again = {.from = f->from, .ended = 1, .asked = asked->context};
   machine m;
   int result = pk_declared_frame_as(declared_of(codec), &m, data, f->size, f->size, UNVERIFIED, &again);
   f->status = again.status;
@@ -243,6 +243,7 @@ const pk_codec *pk_declared_new(const void *image, size_t size, const char **why
     const pk_insn *n = &d->insns[pc];
     uint32_t last = n->op == PK_I_UVAR && (uint32_t)n->i > n->a ? (uint32_t)n->i : n->a;
     if (last + 2 > d->registers) d->registers = last + 2;
+    d->ends |= n->op == PK_I_REST;
   }
   d->far = p->tested > 16;
   d->sided = p->root != p->server_root;
@@ -269,6 +270,7 @@ const pk_codec *pk_declared_new(const void *image, size_t size, const char **why
                                  : p->id_max > 0 ? pk_declared_frame_named
                                                  : pk_declared_frame,
                         .state_size = pk_declared_state_size(d),
+                        .ends = d->ends,
                         .destination = destination,
                         .next_header = next_header,
                         .patch_id = p->id_max > 0 ? NULL : pk_declared_patch_id,

@@ -89,6 +89,7 @@ typedef struct declared {
   uint64_t mask_a, mask_b; /* the bytes that tests look at, of the first 16 */
   uint8_t id_form;
   uint32_t registers; /* that framing may write */
+  uint8_t ends; /* the peer's end may end a frame */
   uint8_t keeps; /* pairs of pk_frame.own that keep_own reads, bit by bit */
 } declared;
 

@@ -6,7 +6,7 @@
 #include "wire/ident.h"
 
 void pk_declared_seal(const declared *d, uint8_t *data, uint32_t size, uint8_t from) {
-  pk_frame f = {.from = from};
+  pk_frame f = {.from = from, .ended = 1};
   machine m;
   if (pk_declared_frame_as(d, &m, data, size, size, UNVERIFIED, &f) != PK_OK || !(f.flags & HAS_CHECKSUM)) return;
   for (uint32_t i = 0; i < d->program->checksums.count; i++) {
@@ -168,7 +168,7 @@ int pk_declared_splice_id(const pk_codec *codec, const uint8_t *data, const pk_f
   const declared *d = declared_of(codec);
   const pk_program *p = d->program;
   pk_span old = f->id_span;
-  pk_frame again = {.from = f->from};
+  pk_frame again = {.from = f->from, .ended = 1};
   around v = {.count = 0};
   machine m;
   if (old.at == PK_NO_ID || !is_id(p, (pk_slice){id, id_size})) return PK_ERR_UNSUPPORTED;

@@ -335,7 +335,9 @@ int pk_declared_frame_named(const pk_codec *codec, const uint8_t *data, size_t s
 
 int pk_declared_frame_on(const pk_codec *codec, const uint8_t *data, size_t size, uint32_t limit, pk_frame *f) {
   machine m;
-  if (pk_declared_is_stopped(f)) return pk_declared_frame_as(declared_of(codec), &m, data, size, limit, FRAMING, f);
-  return codec->id_max > 0 ? pk_declared_frame_named(codec, data, size, limit, f)
-                           : pk_declared_frame(codec, data, size, limit, f);
+  if (pk_declared_is_stopped(f) || !quick_frame(declared_of(codec), data, size, limit, f))
+    return pk_declared_frame_as(declared_of(codec), &m, data, size, limit, FRAMING, f);
+  f->ended = 0;
+  if (codec->id_max > 0) f->id_span = (pk_span){f->body, codec->id_max};
+  return PK_OK;
 }

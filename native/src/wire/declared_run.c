@@ -37,7 +37,9 @@ static int run_on(const declared *d, uint32_t pc, machine *m, const uint8_t *dat
                   int how, pk_frame *f, pk_destination *out, headers *h, uint32_t *failed) {
   int64_t *r = m->r;
   uint64_t at = m->at;
+  uint8_t ended = f->ended;
   m->stepped = 0;
+  f->ended = 0; /* but where that told where the frame ends */
   for (;; pc++) {
     const pk_insn *n = &d->insns[pc];
     switch (n->op) {
@@ -158,6 +160,18 @@ static int run_on(const declared *d, uint32_t pc, machine *m, const uint8_t *dat
         at += length;
         break;
       }
+      case PK_I_REST:
+        if (at > limit || size > limit) FAIL(PK_ERR_LIMIT, at);
+        if (!ended || at > size || size == 0) {
+          if (size + 1 > limit) FAIL(PK_ERR_LIMIT, at);
+          f->need = (uint32_t)(size + 1 > at ? size + 1 : at);
+          goto more;
+        }
+        r[n->a] = (int64_t)at;
+        r[n->a + 1] = (int64_t)(size - at);
+        at = size;
+        f->ended = 1;
+        break;
       case PK_I_PARTS:
         r[n->a] = (int64_t)at;
         r[n->a + 1] = 0;

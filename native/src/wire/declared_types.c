@@ -209,7 +209,7 @@ static void framing(checker *c) {
   facts *f = &c->now;
   if (c->mode != FRAME) refuse(c, "stands outside of the framing");
   switch (n->op) {
-    case PK_I_NEED: case PK_I_SUM: case PK_I_UNTIL: case PK_I_UVAR: case PK_I_MEASURE: case PK_I_HERE:
+    case PK_I_NEED: case PK_I_SUM: case PK_I_UNTIL: case PK_I_UVAR: case PK_I_MEASURE: case PK_I_REST: case PK_I_HERE:
     case PK_I_WHOLE: stop(c); break;
     case PK_I_MAGIC:
       if (d->literals[n->i].size > 0) stop(c);
@@ -233,6 +233,7 @@ static void framing(checker *c) {
     case PK_I_IDAT: mark(c, n->i, d->program->id_bytes); break;
     case PK_I_SECTION: number(c, n->b), unknown(c, 0), set_section(c, n->a), f->front = 0; break;
     case PK_I_MEASURE: here(c, 0, 1), unknown(c, 1), set_section(c, n->a), f->front = 0; break;
+    case PK_I_REST: unknown(c, f->read == 0), set_section(c, n->a); break;
     case PK_I_SUM: number(c, n->b), unknown(c, 0), set(c, n->a, INTEGER); break;
     case PK_I_UNTIL: unknown(c, d->literals[d->delimiters[n->i].literal].size), set_section(c, n->a); break;
     case PK_I_UVAR:
@@ -383,7 +384,8 @@ static void texts(checker *c) {
 
 static int finds_wrong(const pk_insn *n) {
   switch (n->op) {
-    case PK_I_NEED: case PK_I_SECTION: case PK_I_SUM: case PK_I_UNTIL: case PK_I_UVAR: case PK_I_MEASURE: case PK_I_CHECK:
+    case PK_I_NEED: case PK_I_SECTION: case PK_I_SUM: case PK_I_UNTIL: case PK_I_UVAR: case PK_I_MEASURE: case PK_I_REST:
+    case PK_I_CHECK:
     case PK_I_MAGIC: case PK_I_HERE: case PK_I_LENGTH: case PK_I_WHOLE: case PK_I_VERIFY: return 1;
     case PK_I_LOOK: return n->a != 0;
     default: return 0;

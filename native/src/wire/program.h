@@ -38,6 +38,7 @@ typedef struct pk_insn {
   X(UNTIL)   /* ra, ra+1 = section that delimiter i ends; at past the delimiter */             \
   X(UVAR)    /* ra = LEB128 of at most b bytes; c: ri = where it stands; at past it */         \
   X(MEASURE) /* ra, ra+1 = what measure i says how long it is; at past it */                   \
+  X(REST)    /* ra, ra+1 = all up to the peer's end, with which a frame has a byte at least; at past it */ \
   X(PARTS)   /* ra, ra+1 = section that begins here; up to its AGAIN stands one of its parts */   \
   X(AGAIN)   /* ra+1 = at - ra; where rb != 0 to behind PARTS i, the only jump backward */        \
   X(CHECK)   /* ra != 0, else wrong at at+i; b: not this protocol at all */                    \
