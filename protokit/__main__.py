@@ -19,10 +19,13 @@ def main() -> None:
 
 
 def _import_msgspec() -> None:
-    """Without typing_extensions, of which it takes what typing has, too: a fortieth of the start."""
+    """Without typing_extensions, of which it takes what typing has, too, nor ``platform``'s expressions."""
+    from protokit import late  # noqa: PLC0415  # see main
+
     if "typing_extensions" not in sys.modules:
         sys.modules["typing_extensions"] = None  # type: ignore[assignment]  # as Python says: not there
-        import msgspec  # noqa: F401, PLC0415  # see main
+        with late.expressions():
+            import msgspec  # noqa: F401, PLC0415  # see main
 
         del sys.modules["typing_extensions"]
 

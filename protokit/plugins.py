@@ -17,8 +17,9 @@ import re
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
+import msgspec
 import pluggy
 
 from protokit import API_VERSION, hookspecs, native
@@ -134,7 +135,7 @@ class Registry:
                 _log.error("plugin %s: %s failed: %s", plugin.name, hook, reason(error))
 
 
-class EntryPoint(NamedTuple):
+class EntryPoint(msgspec.Struct, frozen=True):
     """One of the group: where the plugin ``name`` is, ``module`` or ``module:object``, and who brings it."""
 
     name: str

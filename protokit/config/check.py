@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+import msgspec
 
 from protokit import plugins
 from protokit.errors import ConfigError, close_match
@@ -22,7 +24,7 @@ _MOST_PROTOCOLS = 32  # each is asked about a client's first bytes
 _LOCAL = {"localhost": ("127.0.0.1",)}
 
 
-class HostUse(NamedTuple):
+class HostUse(msgspec.Struct, frozen=True):
     """A host name where an address may stand; ``role``: endpoint, bind or admin."""
 
     host: str

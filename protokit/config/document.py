@@ -113,8 +113,7 @@ _BROKEN = _Broken()
 
 @functools.cache
 def _fields(struct: type[msgspec.Struct]) -> dict[str, tuple[Any, bool]]:
-    hints = typing.get_type_hints(struct)
-    return {field.name: (hints[field.name], field.required) for field in msgspec.structs.fields(struct)}
+    return {field.name: (field.type, field.required) for field in msgspec.structs.fields(struct)}
 
 
 def _stand_in(kind: Any) -> Any:

@@ -8,11 +8,15 @@ slower than plain Python.
 
 from __future__ import annotations
 
+import bisect
 import functools
+import itertools
 import socket
 import struct
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
 
 from protokit._native import ffi, lib
 from protokit.errors import ProtokitError
@@ -149,7 +153,7 @@ def unpack_address(data: bytes) -> tuple[str, int]:
     return socket.inet_ntop(socket.AF_INET, data[4:8]), socket.ntohs(port)
 
 
-class Member(NamedTuple):
+class Member(msgspec.Struct, frozen=True):
     """One member of a C struct; ``type``: ``integer``, ``bytes`` or the name of a struct."""
 
     name: str
@@ -175,16 +179,26 @@ def members(type_: str) -> tuple[int, tuple[Member, ...]]:
 
 
 @functools.cache
+def _names() -> list[str]:
+    """Of all that the engine has, in order."""
+    return sorted(dir(lib))
+
+
+@functools.cache
 def constants(prefix: str) -> dict[str, int]:
     """The engine's constants of that prefix, by names as the configuration has them: ``least-request``."""
-    names = {name: int(getattr(lib, name)) for name in dir(lib) if name.startswith(prefix)}
+    begin = _names()[bisect.bisect_left(_names(), prefix) :]
+    names = {
+        name: int(getattr(lib, name))
+        for name in itertools.takewhile(lambda name: name.startswith(prefix), begin)
+    }
     return {
         name.removeprefix(prefix).lower().replace("_", "-"): names[name]
         for name in sorted(names, key=names.__getitem__)
     }
 
 
-class Field(NamedTuple):
+class Field(msgspec.Struct, frozen=True):
     """What a field of a table's record may be (``table.h``, PK_FIELD_*); ``array``: what it counts."""
 
     name: str
@@ -200,7 +214,7 @@ class Field(NamedTuple):
         return self.rule == "made"
 
 
-class Kind(NamedTuple):
+class Kind(msgspec.Struct, frozen=True):
     """One of a table's arrays: where its pk_array stands in pk_table, what its records are."""
 
     name: str
