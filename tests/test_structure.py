@@ -23,6 +23,7 @@ ROOT = Path(protokit.__file__).parent
 REPO = Path(__file__).parents[1]
 ORDER = [
     "errors",
+    "late",
     "model",
     "logs",
     "native",
