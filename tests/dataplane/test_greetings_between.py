@@ -151,6 +151,15 @@ def test_whom_nobody_hears_is_closed(relayed):
     assert world.upstreams == {}
 
 
+def test_a_client_that_says_good_bye_and_leaves_is_heard(relayed):
+    world = World(table([relayed.address]))
+    client = world.client()
+    up = world.only_upstream()
+    world.batch(("feed", client, hello(relayed, b"bye")), ("eof", client))
+    assert said(world, relayed, up) == [(relayed.GREETING, b"bye")]
+    assert set(world.closed) == {client, up}
+
+
 def test_a_client_that_does_not_read_holds_up_a_server_that_greets(relayed):
     world = World(table([relayed.address]))
     client = world.client()

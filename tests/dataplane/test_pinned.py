@@ -447,6 +447,87 @@ def test_a_oneway_request_whose_client_has_left_goes_on_no_others_connection(wid
     assert world.stat("requests_active") == 0
 
 
+# What a client says and leaves: its servers hear it to the end.
+
+
+def oneways(toy, count, size=0):
+    return b"".join(toy.request(n, b"svc m " + b"x" * size, oneway=True) for n in range(count))
+
+
+@pytest.mark.parametrize("kind", WITH_IDS)
+@pytest.mark.parametrize("end", ["eof", "error"])
+def test_what_a_client_says_and_leaves_is_written_to_its_server(toys, kind, end):
+    toy = toys[kind]
+    world = World(pinned(toy))
+    client = world.client()
+    up = world.only_upstream()
+    world.batch(("feed", client, oneways(toy, 3)), (end, client))
+    assert [frame[0] for frame in world.take(toy, up)] == [toy.ONEWAY] * 3
+    assert world.closed == {client: 0 if end == "eof" else 1, up: 0}
+
+
+def test_a_clients_answer_is_written_to_who_asked_though_it_leaves_with_it(wide):
+    world = World(pinned(wide))
+    client = world.client()
+    up = world.only_upstream()
+    world.feed(up, wide.request(9))
+    world.batch(("feed", client, wide.frame(wide.RESPONSE, 9, b"ok")), ("eof", client))
+    assert [frame[0] for frame in world.take(wide, up)] == [wide.RESPONSE]
+    assert set(world.closed) == {client, up}
+
+
+def test_a_server_that_reads_slowly_has_time_for_what_its_client_left(wide):
+    world = World(pinned(wide))
+    client, other = world.client(), world.client()
+    up, never = world.upstreams
+    world.stuck |= {up, never}
+    world.feed(client, wide.request(1) + oneways(wide, 3, 500))
+    world.batch(("eof", client))
+    assert client not in world.closed  # it waits for an answer
+    world.batch(("error", client))
+    world.feed(other, oneways(wide, 3, 500))
+    world.batch(("eof", other))
+    assert set(world.closed) == {client, other}
+    world.feed(up, wide.frame(wide.RESPONSE, 1, b"late"))  # nobody's any more
+    world.wait(LIMITS["frame_ms"] - 100)
+    world.read(up)
+    world.batch()
+    assert [frame[0] for frame in world.take(wide, up)] == [wide.REQUEST] + [wide.ONEWAY] * 3
+    assert world.closed[up] == 0
+    world.wait(200)
+    assert world.closed[never] == 1, "it has had its time"
+    assert world.stat("requests_active") == world.stat("buffer_bytes") == 0
+
+
+@pytest.mark.parametrize("opens", [True, False])
+def test_what_waits_for_its_connection_is_written_though_its_client_has_left(wide, opens):
+    world = World(pinned(wide))
+    world.connect = "wait"
+    client = world.client()
+    world.feed(client, wide.request(1) + oneways(wide, 3))
+    world.batch(("error", client))
+    (up,) = world.opening
+    assert up not in world.closed
+    world.opened(up, failed=not opens)
+    if opens:
+        assert [frame[0] for frame in world.take(wide, up)] == [wide.ONEWAY] * 3
+    assert up in world.closed
+    assert world.stat("upstream_connect_failures") == (not opens)
+    assert world.stat("requests_active") == world.stat("buffer_bytes") == 0
+
+
+@pytest.mark.parametrize("asks", [0, 3])
+def test_nobody_waits_for_a_connection_whose_client_has_left_with_nothing_to_say(wide, asks):
+    world = World(pinned(wide))
+    world.connect = "wait"
+    client = world.client()
+    if asks:
+        world.feed(client, b"".join(wide.request(n) for n in range(asks)))
+    world.batch(("error", client))
+    assert set(world.closed) == {client, *world.opening}
+    assert world.stat("upstream_connect_failures") == 0
+
+
 def test_ids_are_right_when_a_reload_changes_the_mode_under_a_client(toys, wide):
     world = World(pinned(wide))
     client = world.client()

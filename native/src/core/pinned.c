@@ -77,12 +77,24 @@ void pk_pinned_greet(pk_core *core, pk_conn *c, const uint8_t *data, const pk_fr
   }
 }
 
+/* Whether something still waits for it to open: of a client that has left, one-way requests. */
+static int is_awaited(const pk_core *core, const pk_conn *c) {
+  for (uint32_t i = c->waiting_head; i != PK_NONE; i = pk_attempt_at(core, i)->next)
+    if (pk_request_find(core, pk_attempt_at(core, i)->request) != NULL) return 1;
+  return 0;
+}
+
+/* What the client said is written all the same. */
 void pk_pinned_client_closed(pk_core *core, pk_conn *client) {
   while (client->own != NULL) {
     pk_conn *c = client->own;
     client->own = c->own_next;
     c->peer = 0;
-    pk_conn_discard(core, c);
+    if (!pk_conn_is_opening(c)) {
+      pk_conn_flush(core, c);
+    } else if (!is_awaited(core, c)) {
+      pk_conn_discard(core, c);
+    }
   }
 }
 

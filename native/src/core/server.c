@@ -230,6 +230,7 @@ static void opened(pk_core *core, pk_conn *c) {
       pk_request_send(core, r, c, a, r->held->data, &r->held->frame);
     }
   }
+  if (c->pinned && c->peer == 0) pk_conn_flush(core, c); /* its client has left */
   pk_conn_timer(core, c);
   pk_conn_settle(core, c);
 }
