@@ -63,6 +63,13 @@ class DeclaredChecks(Checks):
         """What is no field may not be there."""
         return bool(self.wire.meaning.views_of_id())
 
+    def has_no_id(self, frame: bytes) -> bool:
+        """Its field is in no branch of this frame."""
+        m = self.wire.meaning
+        container, _ = self.wire.parse(frame)
+        answers = bool(m.answer_id) and self.wire.kind(container) in {"response", "ack"}
+        return all(views.value_at(container, path) is None for path in m.ids(answers=answers))
+
     def shows(self, name: str, vectors: list[str]) -> bool:
         """A declaration shows what it has: frames of every kind come from it."""
         return bool(vectors) or self.voice.hear(self.example(name)).kind == name
