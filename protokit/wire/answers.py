@@ -81,7 +81,7 @@ def noted(nodes: tuple[Node, ...], meaning: Meaning, mode: str) -> Meaning:
             raise DeclarationError(f"{written(Known(one))}: say how many bits it takes: asked(..., bits=8)")
         found[id(one)] = Noted(one, value, bits, shift)
         shift += bits
-    if shift > 8 + BITS:
+    if found and shift > 8 + BITS:
         raise DeclarationError(
             f"asked: {shift - 8} bits of a request are asked for, with those of keep; {BITS} are kept. Ask "
             "for less: asked(this.kind == 3) takes one"

@@ -8,6 +8,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from protokit.errors import DeclarationError
+from protokit.wire.given import expect, seen, several
 from protokit.wire.layout import Integer, Node, walk
 from protokit.wire.views import section_path
 
@@ -41,18 +42,18 @@ class Checksum:
 
     def __init__(self, at: Any, over: str | Sequence[Any], of: int) -> None:
         self.path = section_path(at, "checksum")
-        if isinstance(over, str) and over != "before":
-            raise DeclarationError(
-                f"checksum: over={over!r} was given; it is 'before' or a list of sections: "
-                "[this.head, this.body]"
-            )
-        self.over = None if isinstance(over, str) else tuple(section_path(one, "checksum") for one in over)
+        before = isinstance(over, str) and over == "before"
+        instead = "it is 'before' or a list of sections: [this.head, this.body]"
+        sections = () if before else several("checksum: over=", over, instead)
+        self.over = None if before else tuple(section_path(one, "checksum") for one in sections)
         self.number = of
         self.sum = SUMS[of]
 
 
-def in_order(nodes: tuple[Node, ...], checksums: Iterable[Checksum]) -> tuple[Checksum, ...]:
+def in_order(nodes: tuple[Node, ...], checksums: Sequence[Checksum]) -> tuple[Checksum, ...]:
     """As they are made right: those that others cover first."""
+    for one in checksums:
+        expect("checksum", one, Checksum, 'write crc32(this.crc, over="before")')
     places = {node.path: place for place, node in enumerate(walk(nodes)) if isinstance(node, Integer)}
     return tuple(sorted(checksums, key=lambda one: (one.over is None, places.get(one.path, 0))))
 
@@ -139,8 +140,8 @@ def crc32c(at: Any, over: str | Sequence[Any]) -> Checksum:
 
 def crc16(at: Any, over: str | Sequence[Any], variant: str = "arc") -> Checksum:
     """CRC-16: ``arc``, ``modbus``, ``kermit``, ``x25``, ``xmodem`` or ``ccitt-false``."""
-    if variant not in CRC16:
-        raise DeclarationError(f"crc16: the variant {variant!r} is none of {', '.join(CRC16)}")
+    if not isinstance(variant, str) or variant not in CRC16:
+        raise DeclarationError(f"crc16: the variant {seen(variant)} is none of {', '.join(CRC16)}")
     return Checksum(at, over, _NUMBERS["crc16"] + list(CRC16).index(variant))
 
 

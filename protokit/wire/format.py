@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ from protokit.wire.codec import Codec, DeclaredCodec
 from protokit.wire.compiler import compile_image, is_sided
 from protokit.wire.evaluation import evaluated
 from protokit.wire.explain import Piece, calculate, explain
+from protokit.wire.given import expect, flag, one_or_several, seen, several, values_of, within
 from protokit.wire.greeting import Conversation, Greeting
 from protokit.wire.ids import ByteId, named, viewed
 from protokit.wire.laid import check_laid, looked_into
@@ -51,7 +53,7 @@ from protokit.wire.unbuilt import unbuilt
 from protokit.wire.vocabulary import ENDED, UVar, varint
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from protokit.wire.checksums import Checksum
     from protokit.wire.layout import FieldPath
@@ -161,14 +163,15 @@ class WireFormat:
         check_rest(self.nodes, mode)
         self._reference = evaluated(declaration)
         self.replies = replies
-        self.variants = tuple(dict(variant) for variant in variants)
-        self.reserved_ids = tuple(reserved_ids)
+        expect("replies", replies, Replies, "write Replies(error=lambda status, variant: {...})")
+        self.variants = tuple(map(_variant, several("variants", variants, _VARIANTS)))
+        self.reserved_ids = tuple(map(_reserved, several("reserved_ids", reserved_ids, _RESERVED)))
         self.mode = mode
         self.name = "declared"
-        if mode not in MODES:
-            raise DeclarationError(f"mode: {mode!r} is none of {', '.join(MODES)}")
+        if not isinstance(mode, str) or mode not in MODES:
+            raise DeclarationError(f"mode: {seen(mode)} is none of {', '.join(MODES)}")
         bytes_id = id if isinstance(id, ByteId) else ByteId((), None, None)
-        ids = () if id is None else id if isinstance(id, tuple | list) else (id,)
+        ids = () if id is None else one_or_several(id)
         ids = () if bytes_id.view is not None else bytes_id.fields or ids
         has_id = bool(ids) or bytes_id.view is not None
         if not has_id and mode == "multiplexed":
@@ -187,9 +190,7 @@ class WireFormat:
         self.greeting = greeting
         self.conversation = Conversation(greeting, mode)
         paths = tuple(field_path(one, "id") for one in ids)
-        theirs = (
-            () if answer_id is None else answer_id if isinstance(answer_id, tuple | list) else (answer_id,)
-        )
+        theirs = () if answer_id is None else one_or_several(answer_id)
         answer_paths = tuple(field_path(one, "answer_id") for one in theirs)
         by_bytes = (
             viewed(self.nodes, bytes_id.view, bytes_id.most, bytes_id.form)
@@ -209,7 +210,7 @@ class WireFormat:
             raise DeclarationError(
                 "reserved_ids: the engine's own ids, where they are byte strings, need none"
             )
-        _check_maps(status, headers)
+        _check_maps(status, headers=headers, answer_headers=answer_headers)
         self.meaning = Meaning(
             id=paths,
             answer_id=answer_paths,
@@ -224,10 +225,7 @@ class WireFormat:
             greeting_refused=0 if greeting is None else _expression(greeting.refused, "greeting.refused"),
             forms=self.conversation.expressions(),
             status=None if status is None else (_expression(status.value, "status"), status),
-            app_error=tuple(
-                _expression(one, "app_error")
-                for one in (app_error if isinstance(app_error, tuple | list) else (app_error,))
-            ),
+            app_error=tuple(_expression(one, "app_error") for one in one_or_several(app_error)),
             timeout=_expression(timeout, "timeout"),
             service=_view(service, "service"),
             method=_view(method, "method"),
@@ -235,12 +233,12 @@ class WireFormat:
             group=_view(group, "group"),
             headers=headers,
             answer_headers=headers if answer_headers is None else answer_headers,
-            checksums=in_order(self.nodes, checksum if isinstance(checksum, tuple | list) else (checksum,)),
+            checksums=in_order(self.nodes, one_or_several(checksum)),
             variants=tuple(
                 {tuple(name.split(".")): value for name, value in one.items()} for one in self.variants
             ),
-            keep=tuple(field_path(one, "keep") for one in keep),
-            separate=separate,
+            keep=tuple(field_path(one, "keep") for one in several("keep", keep, "write keep=[this.NAME]")),
+            separate=flag("separate", separate),
             readable=_readable(self.nodes, [] if readable is None else readable),
         )
         for path in self.meaning.keep:
@@ -251,7 +249,11 @@ class WireFormat:
         compile_image(self.nodes, self.meaning, bare)
         self.parts = Parts(self.nodes, replies.answers(self.variants))
         self.meaning.parts = self.parts.all
-        said = (one.values(variant) for one in self.conversation.sayings for variant in self.variants)
+        said = (
+            values_of(one.what, one.values, variant)
+            for one in self.conversation.sayings
+            for variant in self.variants
+        )
         self.heard = Parts(self.nodes, said, FromPeer)
         self.meaning.heard = self.heard.all
         self.image(self.name)
@@ -649,14 +651,33 @@ class WireFormat:
         return f"WireFormat({self.name!r})"
 
 
-def _check_maps(status: Any, headers: Any) -> None:
+def _check_maps(status: Any, **maps: Any) -> None:
     if status is not None and not isinstance(status, views.Table):
         what = "is a view of names" if isinstance(status, views.View) else "is no table"
         raise DeclarationError(
-            f"status: {status!r} {what}: write table(this.x, {{0: Status.OK}}, Status.INTERNAL)"
+            f"status: {seen(status)} {what}: write table(this.x, {{0: Status.OK}}, Status.INTERNAL)"
         )
-    if headers is not None and not isinstance(headers, views.Pairs):
-        raise DeclarationError(f"headers: {headers!r} is no map: write pairs(...) or lines(...)")
+    for what, one in maps.items():
+        if one is not None and not isinstance(one, views.Pairs):
+            raise DeclarationError(f"{what}: {seen(one)} is no map: write pairs(...) or lines(...)")
+
+
+_VARIANTS = "they are a list of field values: ({'version': 1}, {'version': 2})"
+
+
+def _variant(one: Any) -> dict[str, int]:
+    found: dict[str, int] = dict(expect("variants", one, Mapping, _VARIANTS))
+    for name, value in found.items():
+        expect("variants", name, str, _VARIANTS)
+        within(f"variants: {name}", value, -(1 << 63), (1 << 64) - 1, "it is the integer of that field")
+    return found
+
+
+_RESERVED = "they are a list of integers from 0 on: (0,)"
+
+
+def _reserved(one: Any) -> int:
+    return within("reserved_ids", one, 0, (1 << 64) - 1, _RESERVED)
 
 
 def _expression(value: Any, what: str) -> Any:
@@ -670,8 +691,8 @@ def _readable(nodes: Any, given: Any) -> dict[Any, Any]:
     for pair in pairs:
         if not isinstance(pair, tuple) or len(pair) != 2:  # a pair
             raise DeclarationError(
-                f"readable: {pair!r} was given; write readable=(this.body, this.codec == 0), a section and a "
-                "condition, or a list of such pairs"
+                f"readable: {seen(pair)} was given; write readable=(this.body, this.codec == 0), a "
+                "section and a condition, or a list of such pairs"
             )
         path = field_path(pair[0], "readable")
         if not any(isinstance(one, Section | Delimited) and one.path == path for one in walk(nodes)):

@@ -15,7 +15,6 @@ from protokit.wire.layout import (
     ChunkList,
     Condition,
     Delimited,
-    Field,
     FieldPath,
     Integer,
     Integers,
@@ -398,7 +397,8 @@ class Framing(Texts):
     def peeked(self, node: Peeked) -> None:
         """An integer that comes next; what reads it again says that it is there again."""
         self.op("NEED", i=node.width)
-        self.op("LOAD", self.value(Field(node.path)), node.width, int(node.little) | 2 * int(node.signed), 0)
+        to = self.registers[node.path] if node.path in self.registers else self.register()
+        self.op("LOAD", to, node.width, int(node.little) | 2 * int(node.signed), 0)
         self.ahead = self.position + node.width
         self.loaded(node.path)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from protokit.errors import DeclarationError
+from protokit.wire.given import expect, flag, seen, several
 from protokit.wire.layout import Expression, resolve
 
 STEPS = 16  # PK_GREETING_STEPS
@@ -50,7 +51,7 @@ Step = Turn | tuple[str, Values]
 
 def optional(*steps: Step) -> tuple[Turn, ...]:
     """Steps of a greeting that whoever says the first of them may leave out, all together."""
-    turns = [one if isinstance(one, Turn) else Turn(*one) for one in steps]
+    turns = list(Greeting(0, steps).turns())
     if not turns or any(one.option or one.goes_with for one in turns):
         raise DeclarationError(
             "greeting: optional() takes the steps that are left out together, and no other optional()"
@@ -81,17 +82,18 @@ class Greeting:
 
     def turns(self) -> Iterator[Turn]:
         """Its steps, one by one."""
-        for one in self.steps:
+        instead = "write a list of steps: [('client', lambda variant: {...})]"
+        for one in several("greeting.steps", self.steps, instead):
             if isinstance(one, Turn):
                 yield one
             elif isinstance(one, tuple) and all(isinstance(inner, Turn) for inner in one):
-                yield from one  # type: ignore[misc]  # it is what optional() gave
+                yield from one  # it is what optional() gave
             elif isinstance(one, tuple) and len(one) == 2 and isinstance(one[0], str):
                 yield Turn(*one)
             else:
                 raise DeclarationError(
-                    f"greeting.steps: {one!r} is none; write ('client', lambda variant: {{...}}), Turn(...), "
-                    "or optional(...)"
+                    f"greeting.steps: {seen(one)} is none; write ('client', lambda variant: {{...}}), "
+                    "Turn(...), or optional(...)"
                 )
 
 
@@ -117,7 +119,9 @@ class Conversation:
     """
 
     def __init__(self, greeting: Greeting | None, mode: str) -> None:
-        self.relayed = greeting is not None and greeting.relayed
+        if greeting is not None:
+            expect("greeting", greeting, Greeting, "write Greeting(when=this.kind == 3, steps=[...])")
+        self.relayed = greeting is not None and flag("greeting.relayed", greeting.relayed)
         self.turns = [] if greeting is None else list(greeting.turns())
         self.conditions: list[Any] = []
         self.sayings: list[Said] = []
@@ -147,9 +151,11 @@ class Conversation:
                 "greeting: relayed=True passes on what client and server say, which needs mode='pinned' "
                 f"(here it is {mode!r}) and no steps (here are {len(who)})"
             )
-        if not self.relayed and (not 1 <= len(who) <= STEPS or not set(who) <= {"client", "server"}):
+        if not self.relayed and (
+            not 1 <= len(who) <= STEPS or not all(one in ("client", "server") for one in who)
+        ):
             raise DeclarationError(
-                f"greeting: {who} was given; 1 to {STEPS} steps of 'client' or 'server' are expected"
+                f"greeting: {seen(who)} was given; 1 to {STEPS} steps of 'client' or 'server' are expected"
             )
         for number, turn in enumerate(self.turns):
             behind = [one for one in self.turns[number + 1 :] if one.who == turn.who]
@@ -177,7 +183,7 @@ class Conversation:
             forms = [(0, turn.say)]  # type: ignore[list-item]  # refused below
         if any(not callable(values) for _, values in forms):
             raise DeclarationError(
-                f"{what}: {turn.say!r} was given; write lambda variant: {{...}}, or of several forms "
+                f"{what}: {seen(turn.say)} was given; write lambda variant: {{...}}, or of several forms "
                 "[(this.kind == 1, lambda variant: {...}), (True, lambda variant: {...})]"
             )
         if forms and [test is None for test, _ in forms] != [False] * (len(forms) - 1) + [True]:

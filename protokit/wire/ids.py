@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from protokit.errors import DeclarationError
 from protokit.wire.explain import calculate
+from protokit.wire.given import expect, seen
 from protokit.wire.inside import Token
 from protokit.wire.layout import (
     Binary,
@@ -58,6 +59,8 @@ class ByteId:
                 'structure: byte_id(h["id"], max=36) or byte_id(protobuf(this.meta)[4])'
             )
         self.fields = fields
+        if most is not None:
+            expect("byte_id: max=", most, int, f"it is how many bytes an id has at most, 1 to {MOST}")
         self.most = most
         self.form = form
 
@@ -194,7 +197,7 @@ def named(
         raise DeclarationError(f"{show(path)}: the form varint is for ids that are a UVar in every branch")
     form = form or "decimal"
     if form not in FORMS:
-        raise DeclarationError(f"{show(path)}: the form {form!r} of an id is none of {', '.join(FORMS)}")
+        raise DeclarationError(f"{show(path)}: the form {seen(form)} of an id is none of {', '.join(FORMS)}")
     width = _width(path, size, form, fixed=fixed)
     written = {"decimal": b"0123456789", "hex": b"0123456789abcdef"}.get(form, delimiter)
     if set(delimiter) & set(written):
@@ -240,7 +243,7 @@ def viewed(nodes: tuple[Node, ...], view: Item | Token, most: int | None, form: 
     if most is None and form in {"varint", "msgpack"}:
         most = 10 if form == "varint" else 9
     if isinstance(view, Item) and form not in {"decimal", "hex", "raw"}:
-        raise DeclarationError(f"byte_id: the form {form!r} is not of an id that stands in {show(path)}")
+        raise DeclarationError(f"byte_id: the form {seen(form)} is not of an id that stands in {show(path)}")
     if most is None:
         raise DeclarationError(f"{show(path)}: say how long an id in it may be: id=byte_id(..., max=36)")
     if not 1 <= most <= MOST:

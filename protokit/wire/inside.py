@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from protokit.errors import DeclarationError, LocalProtocolError, RemoteProtocolError
+from protokit.wire.given import seen
 from protokit.wire.readings import tried
 from protokit.wire.views import View
 
@@ -39,8 +40,8 @@ class Token(View):
             )
         if form is not None and form not in forms:
             raise DeclarationError(
-                f"byte_id: the form {form!r} is not of an id that stands in {inside!r}; {', '.join(forms)} "
-                "may be"
+                f"byte_id: the form {seen(form)} is not of an id that stands in {inside!r}; "
+                f"{', '.join(forms)} may be"
             )
         texts = [key for key in inside.path if isinstance(key, str)]
         if texts and family in {"protobuf", "tlv"}:

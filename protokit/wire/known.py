@@ -6,7 +6,7 @@ from typing import Any
 
 from construct import expr
 
-from protokit.errors import DeclarationError
+from protokit.wire.given import within
 
 BITS = 24  # that the engine keeps of a request, with the fields of ``keep``
 
@@ -35,6 +35,6 @@ def asked(value: Any, bits: int | None = None) -> Asked:
         value: an expression over the request's fields and texts: ``this.kind``, ``starts(line, "HEAD ")``.
         bits: how many are kept of it, 24 at most for all together; a field has its own, a comparison 1.
     """
-    if bits is not None and not (isinstance(bits, int) and 1 <= bits <= BITS):
-        raise DeclarationError(f"asked: bits={bits!r} was given, 1 to {BITS} can be kept")
+    if bits is not None:
+        within("asked: bits=", bits, 1, BITS, f"1 to {BITS} can be kept")
     return Asked(value, bits)

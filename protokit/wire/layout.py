@@ -16,6 +16,7 @@ import construct
 from construct import expr
 
 from protokit.errors import DeclarationError
+from protokit.wire.given import seen
 from protokit.wire.known import Asked
 from protokit.wire.measures import Measured
 from protokit.wire.repeats import Repeat
@@ -305,6 +306,10 @@ def _refuse(path: FieldPath, why: str) -> DeclarationError:
     return DeclarationError(f"{show(path)}: {why}")
 
 
+def _kind(subcon: Any) -> str:
+    return type(subcon).__name__ if isinstance(subcon, construct.Construct) else seen(subcon)
+
+
 def resolve(value: Any, scope: FieldPath, at: FieldPath) -> Expression:
     """An expression of construct's, with paths from the root.
 
@@ -344,8 +349,8 @@ def resolve(value: Any, scope: FieldPath, at: FieldPath) -> Expression:
         )
     raise _refuse(
         at,
-        f"{value!r} is no expression: compute with this.NAME and integers; a view is compared with a text, "
-        "or read by number(view)",
+        f"{seen(value)} is no expression: compute with this.NAME and integers; a view is compared with a "
+        "text, or read by number(view)",
     )
 
 
@@ -355,8 +360,8 @@ def _size(value: Any, scope: FieldPath, at: FieldPath) -> Size:
     if function not in {len, varint_size} or not isinstance(operand, expr.Path):
         raise _refuse(
             at,
-            f"{value} is not in the vocabulary; of functions there are len_(this.SECTION) and, of a UVar, "
-            "size_(this.NAME)",
+            f"a function of {seen(operand)} is not in the vocabulary; there are len_(this.SECTION) and, of a "
+            "UVar, size_(this.NAME)",
         )
     return Size(path_of(operand, scope, at), varint=function is varint_size)
 
@@ -437,7 +442,7 @@ class _Reader:
             return self.struct(subcon, path)
         read = _READERS.get(type(subcon))
         if read is None:
-            raise _refuse(path, f"{type(subcon).__name__} is not in the vocabulary. {_hint(subcon)}")
+            raise _refuse(path, f"{_kind(subcon)} is not in the vocabulary. {_hint(subcon)}")
         nodes: tuple[Node, ...] = read(self, subcon, scope, path)
         self.known[path] = None
         return nodes
@@ -445,7 +450,9 @@ class _Reader:
     def integer(self, subcon: Any, scope: FieldPath, path: FieldPath) -> tuple[Node, ...]:  # noqa: ARG002
         if isinstance(subcon, construct.BytesInteger):
             if not isinstance(subcon.length, int) or not 1 <= subcon.length <= 8:
-                raise _refuse(path, "an integer has a fixed width of 1 to 8 bytes")
+                raise _refuse(
+                    path, "an integer has a fixed width of 1 to 8 bytes; declare a wider one as Bytes(n)"
+                )
             return (Integer(path, subcon.length, bool(subcon.swapped), bool(subcon.signed)),)
         order, kind = subcon.fmtstr[0], subcon.fmtstr[1:]
         if kind.upper() not in {"B", "H", "L", "I", "Q"}:
@@ -455,7 +462,11 @@ class _Reader:
     def bits(self, subcon: Any, scope: FieldPath, path: FieldPath) -> tuple[Node, ...]:  # noqa: ARG002
         inner = subcon.subcon
         if not isinstance(inner, construct.Struct) or subcon.decodefunc is not construct.core.bytes2bits:
-            raise _refuse(path, "of the transformations only BitStruct is in the vocabulary")
+            raise _refuse(
+                path,
+                "of the transformations only BitStruct is in the vocabulary; declare the bytes, "
+                "and read them with a view or a step",
+            )
         sizes: list[tuple[FieldPath, int]] = []
         for field in inner.subcons:
             plain = field.subcon if isinstance(field, construct.Renamed) else field
@@ -465,7 +476,9 @@ class _Reader:
             if not isinstance(size, int) or not (
                 plain is construct.Flag or isinstance(plain, construct.BitsInteger)
             ):
-                raise _refuse((*path, field.name), "a bit field is a Flag or BitsInteger(n)")
+                raise _refuse(
+                    (*path, field.name), f"a bit field is a Flag or BitsInteger(n), no {_kind(plain)}"
+                )
             sizes.append(((*path, field.name), size))
         total = sum(size for _, size in sizes)
         if total % 8 or total > 64 or any(size > 31 for _, size in sizes):
@@ -485,7 +498,11 @@ class _Reader:
 
     def prefixed(self, subcon: Any, scope: FieldPath, path: FieldPath) -> tuple[Node, ...]:
         if not isinstance(subcon.subcon, type(construct.GreedyBytes)):
-            raise _refuse(path, "Prefixed holds GreedyBytes; lay structs out with Bytes and a view")
+            raise _refuse(
+                path,
+                f"Prefixed holds GreedyBytes, no {_kind(subcon.subcon)}; lay structs out "
+                f"behind a length of their own",
+            )
         size = (*path, "size")
         front = self.node(subcon.lengthfield, scope, size)
         self.known.pop(size)  # it has no name
@@ -510,7 +527,8 @@ class _Reader:
             if not isinstance(value, int):
                 raise _refuse(
                     path,
-                    f"the case {value!r} of a Switch is no integer; name cases by the numbers on the wire",
+                    f"the case {seen(value)} of a Switch is no integer; name cases by the "
+                    "numbers on the wire",
                 )
         cases = tuple((int(value), self.node(case, scope, path)) for value, case in subcon.cases.items())
         wrong = isinstance(subcon.default, type(construct.Error))
@@ -532,7 +550,9 @@ class _Reader:
 
     def chunks(self, subcon: Any, scope: FieldPath, path: FieldPath) -> tuple[Node, ...]:
         if not isinstance(subcon.lengths, expr.Path):
-            raise _refuse(path, "Chunks takes the array of lengths: Chunks(this.lens)")
+            raise _refuse(
+                path, f"Chunks takes the array of lengths, Chunks(this.lens), not {seen(subcon.lengths)}"
+            )
         where = path_of(subcon.lengths, scope, path)
         self.check(Field(where), path)
         return (ChunkList(path, where),)
@@ -715,7 +735,7 @@ def read(declaration: Any) -> tuple[Node, ...]:
         DeclarationError: something in it cannot be compiled; it names the field.
     """
     if not isinstance(declaration, construct.Struct):
-        raise DeclarationError(f"a format is a construct.Struct, not a {type(declaration).__name__}")
+        raise DeclarationError(f"a format is a construct.Struct, not {seen(declaration)}")
     return _Reader().struct(declaration, ())
 
 

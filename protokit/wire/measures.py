@@ -14,6 +14,7 @@ from construct.core import stream_read, stream_tell, stream_write
 
 from protokit import native
 from protokit.errors import DeclarationError, RemoteProtocolError
+from protokit.wire.given import seen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -68,7 +69,7 @@ class Measured(Construct):  # type: ignore[misc]  # construct has no types
         super().__init__()
         if not isinstance(measure, Measure):
             raise DeclarationError(
-                f"Measured: {measure!r} measures nothing; write Measured(msgpack_value), or resp_value, "
+                f"Measured: {seen(measure)} measures nothing; write Measured(msgpack_value), or resp_value, "
                 "ber_value, json_value, or a Measure of your own"
             )
         self.measure = measure

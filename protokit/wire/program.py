@@ -184,14 +184,17 @@ class Program:
         """A new register."""
         self.next_register += 1
         if self.next_register > 250:
-            raise DeclarationError("the format has too many fields that are computed with (250)")
+            raise DeclarationError(
+                "the format has too many fields that are computed with, over 250; read them "
+                "with views, or leave some out"
+            )
         return self.next_register - 1
 
     def slices(self, count: int = 1) -> int:
         """So many new texts in a row; the first one's number."""
         self.next_slice += count
         if self.next_slice > 250:
-            raise DeclarationError("the format has too many views (250 texts)")
+            raise DeclarationError("the format has too many views, over 250 texts; leave some out")
         return self.next_slice - count
 
     # Expressions.
@@ -211,7 +214,12 @@ class Program:
             self.sided = True
             self.op("SIDE", to)
         elif isinstance(expression, Known):
-            one = next(one for one in self.meaning.asked if one.asked is expression.asked)
+            one = next((one for one in self.meaning.asked if one.asked is expression.asked), None)
+            if one is None:
+                raise DeclarationError(
+                    f"{written(expression)} stands where no answer is read; it goes into status, app_error, "
+                    "last, more, and where answers come in order into the layout"
+                )
             self.op("ASKED", to, one.shift, i=(1 << one.bits) - 1)
         elif isinstance(expression, Not):
             (operand,) = self.operands_of(expression.operand)

@@ -12,6 +12,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from protokit.errors import DeclarationError, LocalProtocolError, RemoteProtocolError
+from protokit.wire.given import seen
 from protokit.wire.layout import (
     Expression,
     Field,
@@ -59,7 +60,7 @@ def tried(find: Callable[[], bytes | None]) -> bytes | None:
 def plain(text: str | bytes, what: str) -> bytes:
     """A text that views are compared with."""
     if not isinstance(text, str | bytes):
-        raise DeclarationError(f"{what}: a view is compared with texts, not with {text!r}")
+        raise DeclarationError(f"{what}: a view is compared with texts, not with {seen(text)}")
     return text.encode() if isinstance(text, str) else text
 
 

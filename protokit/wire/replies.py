@@ -14,8 +14,9 @@ from protokit import native
 from protokit.errors import DeclarationError, LocalProtocolError, RemoteProtocolError
 from protokit.model import Status
 from protokit.wire import views
-from protokit.wire.compiler import FIRST_ERROR, FIRST_GREETING
+from protokit.wire.compiler import ENCODINGS, FIRST_ERROR, FIRST_GREETING
 from protokit.wire.explain import Piece, explain
+from protokit.wire.given import expect, flag, seen, values_of
 from protokit.wire.laid import complete, lengths_in, looked_into
 from protokit.wire.layout import (
     Bits,
@@ -61,6 +62,13 @@ class ErrorText:
     count: Any = None
     units: bool = False
 
+    def __post_init__(self) -> None:
+        for name in ("before", "after"):
+            expect(f"ErrorText: {name}=", getattr(self, name), bytes, f"it is bytes: {name}=b'\\r\\n'")
+        if self.count is not None and not isinstance(self.count, UVar):
+            views.integer_of(self.count, "ErrorText: count")
+        flag("ErrorText: units=", self.units)
+
     def counted(self, size: int) -> bytes:
         """What stands in front of a text of that size.
 
@@ -100,15 +108,30 @@ class Replies:
     optional_drain: bool = False
     encoding: str = "utf-8"
 
+    def __post_init__(self) -> None:
+        for name in ("error", "heartbeat", "ack", "drain"):
+            make = getattr(self, name)
+            if make is not None and (isinstance(make, construct.expr.Path) or not callable(make)):
+                takes = "status, variant" if name == "error" else "variant"
+                raise DeclarationError(
+                    f"replies.{name}: {seen(make)} was given; write lambda {takes}: {{...}}, or None where "
+                    "the protocol has none"
+                )
+        flag("replies.optional_drain", self.optional_drain)
+        if not isinstance(self.encoding, str) or self.encoding not in ENCODINGS:
+            raise DeclarationError(
+                f"replies.encoding: {seen(self.encoding)} is none of {', '.join(ENCODINGS)}"
+            )
+
     def answers(self, variants: Sequence[Mapping[str, int]]) -> Iterator[Mapping[str, Any]]:
         """The values of all that are said to who asked: they may repeat parts of a request."""
         for variant in variants:
-            for make in (self.ack, self.drain):
+            for what, make in (("replies.ack", self.ack), ("replies.drain", self.drain)):
                 if make is not None:
-                    yield make(variant)
+                    yield values_of(what, make, variant)
             for status in Status:
                 if status > Status.APP_ERROR and self.error is not None:
-                    yield self.error(status, variant)
+                    yield values_of("replies.error", self.error, status, variant)
 
 
 def kept(field: Any) -> Kept:
@@ -150,11 +173,13 @@ class Rendering:
         for which, name in enumerate(("heartbeat", "ack", "drain")):
             if (make := getattr(r, name)) is not None:
                 who = "client" if make is r.heartbeat else "server"
-                found[which] = self._reply(_by(who, make(variant)), variant, f"replies.{name}")
+                found[which] = self._reply(
+                    _by(who, values_of(f"replies.{name}", make, variant)), variant, f"replies.{name}"
+                )
         made: dict[Any, tuple[Any, list[Emit]]] = {}  # many protocols say the same of several statuses
         for status in Status:
             if status > Status.APP_ERROR and r.error is not None:
-                values = _by("server", r.error(status, variant))
+                values = _by("server", values_of("replies.error", r.error, status, variant))
                 key = _key(values)
                 if key not in made:
                     pieces = self._reply(dict(values), variant, f"the error reply of {status.name}")
@@ -165,7 +190,9 @@ class Rendering:
     def greeting(self, variant: dict[str, int]) -> dict[int, list[Emit]]:
         """What is said in a greeting, in the same way."""
         return {
-            FIRST_GREETING + number: self._reply(_by(one.who, one.values(variant)), variant, one.what)
+            FIRST_GREETING + number: self._reply(
+                _by(one.who, values_of(one.what, one.values, variant)), variant, one.what
+            )
             for number, one in enumerate(self.conversation.sayings)
         }
 
@@ -524,7 +551,7 @@ def _literal(pieces: list[Emit], data: bytes) -> None:
 def field_path(value: Any, what: str) -> FieldPath:
     """Of ``this.NAME``, which stands for ``what``."""
     if not isinstance(value, construct.expr.Path):
-        raise DeclarationError(f"{what}: {value!r} is no field; write this.NAME")
+        raise DeclarationError(f"{what}: {seen(value)} is no field; write this.NAME")
     return path_of(value, (), (what,))
 
 
@@ -544,6 +571,9 @@ def can_set(values: dict[str, Any], path: FieldPath) -> bool:
     return True
 
 
+_PLAIN = (int, bytes, bytearray, str, list, tuple, type(None))
+
+
 def _placeholders(
     values: Mapping[str, Any],
     at: FieldPath,
@@ -561,7 +591,8 @@ def _placeholders(
         elif isinstance(value, ErrorText | FromRequest) or _is_text(value):
             texts[path] = plain[name] = value if isinstance(value, list) else [value]
         else:
-            plain[name] = value
+            instead = "it takes plain values; of its request a reply repeats FromRequest(this.NAME)"
+            plain[name] = expect(show(path), value, _PLAIN, instead)
     return plain
 
 

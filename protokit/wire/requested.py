@@ -11,6 +11,7 @@ from construct import expr
 
 from protokit.errors import DeclarationError, RemoteProtocolError
 from protokit.wire import views
+from protokit.wire.given import flag, within
 from protokit.wire.layout import (
     ChunkList,
     Delimited,
@@ -46,10 +47,10 @@ class FromRequest:
     """
 
     def __init__(self, field: Any, *, max: int | None = None, whole: bool = False) -> None:  # noqa: A002  # as of Until
-        if max is not None and not 1 <= max <= TEXT_MAX:
-            raise DeclarationError(
-                f"{type(self).__name__}: max={max} was given, 1 to {TEXT_MAX} bytes can be kept"
-            )
+        name = type(self).__name__
+        if max is not None:
+            within(f"{name}: max=", max, 1, TEXT_MAX, f"1 to {TEXT_MAX} bytes can be kept")
+        flag(f"{name}: whole=", whole)
         self.field = field
         self.max = max
         self.whole = whole

@@ -9,6 +9,7 @@ from construct import expr
 
 from protokit import native
 from protokit.errors import DeclarationError
+from protokit.wire.given import seen
 
 SIDE = "_side"  # in what is parsed: a number in native.SIDES, which is 0 where nobody knows
 
@@ -18,7 +19,7 @@ class Side(expr.ExprMixin):  # type: ignore[misc]  # construct has no types
 
     def _compared(self, how: Any, other: object) -> Any:
         if not isinstance(other, str) or other not in native.SIDES:
-            raise DeclarationError(f'side is compared with "client" or "server", not with {other!r}')
+            raise DeclarationError(f'side is compared with "client" or "server", not with {seen(other)}')
         return expr.BinExpr(how, self, native.SIDES.index(other))
 
     def __eq__(self, other: object) -> Any:

@@ -7,12 +7,15 @@ is a view's inverse: it puts a new text into the container.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import construct
 from construct import expr
 
 from protokit.errors import DeclarationError, LocalProtocolError, RemoteProtocolError
+from protokit.model import Status
+from protokit.wire.given import expect, flag, seen, several, text_of, within
 from protokit.wire.layout import (
     FUNCTIONS,
     Binary,
@@ -43,7 +46,7 @@ from protokit.wire.sides import SIDE
 from protokit.wire.vocabulary import varint_size
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
 Container = Any
 SKIPPED = 7  # lines in front of a map, at most
@@ -52,7 +55,7 @@ SKIPPED = 7  # lines in front of a map, at most
 def section_path(section: Any, at: str) -> FieldPath:
     """The path that ``this.x`` means, from the root."""
     if not isinstance(section, expr.Path):
-        raise DeclarationError(f"{at}: {section!r} is no section of the frame; write this.NAME")
+        raise DeclarationError(f"{at}: {seen(section)} is no section of the frame; write this.NAME")
     return path_of(section, (), (at,))
 
 
@@ -123,7 +126,7 @@ def integer_of(subcon: Any, what: str) -> Any:
         isinstance(subcon, construct.BytesInteger) and isinstance(subcon.length, int) and subcon.length <= 8
     )
     if not fits and not (isinstance(subcon, construct.FormatField) and subcon.fmtstr[1] in "BHILQbhilq"):
-        raise DeclarationError(f"{what} is an integer, such as Int16ub, not {subcon!r}")
+        raise DeclarationError(f"{what} is an integer, such as Int16ub, not {seen(subcon)}")
     return subcon
 
 
@@ -152,7 +155,7 @@ class View:
         """``view == "text"`` is a condition."""
         if not isinstance(other, str | bytes):
             raise DeclarationError(
-                f"{self!r} is compared with a text, not with {other!r}; number(view) is one"
+                f"{self!r} is compared with a text, not with {seen(other)}; number(view) is one"
             )
         return Same(self, plain(other, "=="))
 
@@ -206,7 +209,7 @@ class First(View):
 
     def __init__(self, views: Sequence[View]) -> None:
         if not views:
-            raise DeclarationError("first needs a view at least")
+            raise DeclarationError("first: nothing was given; it takes views: first(this.a, this.b)")
         self.views = tuple(views)
 
     def __repr__(self) -> str:
@@ -229,9 +232,9 @@ class Split:
     """A text cut at a separator; ``[i]`` is a part. ``exact``: all parts are there, or none."""
 
     def __init__(self, view: View, separator: str, parts: int, *, exact: bool = False) -> None:
-        if not separator or not 1 <= parts <= 16:
-            raise DeclarationError("split needs a separator and 1 to 16 parts")
-        if exact and parts == 1:
+        text_of("split", separator, 'a separator is a text, as in split(this.to, "/", 2)')
+        within("split: parts=", parts, 1, 16, "it cuts into 1 to 16 parts, as in split(this.to, '/', 2)")
+        if flag("split: exact=", exact) and parts == 1:
             raise DeclarationError(
                 "split: exact=True says that a separator has to be there; 2 parts or more need one"
             )
@@ -246,7 +249,7 @@ class Split:
 
     def __getitem__(self, index: int) -> View:
         if not isinstance(index, int) or not 0 <= index < self.parts:
-            raise DeclarationError(f"{self!r} has parts 0 to {self.parts - 1}, not {index!r}")
+            raise DeclarationError(f"{self!r} has parts 0 to {self.parts - 1}, not {seen(index)}")
         return Part(self, index)
 
     def pieces(self, container: Container) -> list[bytes | None]:
@@ -315,7 +318,7 @@ class Pairs:
 
     def __getitem__(self, key: str) -> View:
         if not isinstance(key, str):
-            raise DeclarationError(f"{self!r} has values by their keys, which are texts, not {key!r}")
+            raise DeclarationError(f"{self!r} has values by their keys, which are texts, not {seen(key)}")
         return Item(self, key.encode())
 
     def items(self, container: Container) -> list[tuple[bytes | None, bytes | None]]:
@@ -418,7 +421,10 @@ class PairEncoding:
     def __init__(self, key: Any, value: Any) -> None:
         for field in (key, value):
             if not isinstance(field, construct.FormatField | construct.BytesInteger):
-                raise DeclarationError("pairs: key and value are the integers in front, such as Int32ub")
+                raise DeclarationError(
+                    f"pairs: {seen(field)} was given; key and value are the integers in front, such as "
+                    "Int32ub"
+                )
         self.key = key
         self.value = value
 
@@ -474,17 +480,15 @@ class LineEncoding:
     def __init__(
         self, between: str, after: str, *, ignore_case: bool = False, trim: str = "", skip: int = 0
     ) -> None:
-        if not between or not after:
-            raise DeclarationError("lines: both separators need at least one character")
-        if not trim.isascii() or set(trim) & {between, after}:
+        for separator in (between, after):
+            text_of("lines", separator, r'separators are texts, as in lines(this.head, ": ", "\r\n")')
+        flag("lines: ignore_case=", ignore_case)
+        if not isinstance(trim, str) or not trim.isascii() or set(trim) & {between, after}:
             raise DeclarationError(
-                f"lines: trim={trim!r} was given; it is ASCII characters around a value, such as ' \\t', and "
-                "no separator"
+                f"lines: trim={seen(trim)} was given; it is ASCII characters around a value, such as ' \\t', "
+                "and no separator"
             )
-        if not isinstance(skip, int) or not 0 <= skip <= SKIPPED:
-            raise DeclarationError(
-                f"lines: skip={skip!r} was given; 0 to {SKIPPED} lines in front are no pairs"
-            )
+        within("lines: skip=", skip, 0, SKIPPED, f"0 to {SKIPPED} lines in front are no pairs")
         self.between = between.encode()
         self.after = after.encode()
         self.ignore_case = ignore_case
@@ -604,8 +608,10 @@ class Found:
     """What a step finds; ``[i]`` is the i-th text."""
 
     def __init__(self, step: Step, section: Any, arguments: Sequence[str], count: int) -> None:
-        if not 1 <= count <= 32:
-            raise DeclarationError(f"{step.name}: a step finds 1 to 32 texts")
+        expect("step", step, Step, "it takes a Step first, as in step(MY_STEP, this.body)[0]")
+        within(f"{step.name}: count=", count, 1, 32, "a step finds 1 to 32 texts")
+        for one in arguments:
+            expect(step.name, one, str, "arguments of a step are texts")
         self.step = step
         self.section = Text(section)
         self.arguments = tuple(argument.encode() for argument in arguments)
@@ -617,7 +623,7 @@ class Found:
 
     def __getitem__(self, index: int) -> View:
         if not isinstance(index, int) or not 0 <= index < self.count:
-            raise DeclarationError(f"{self!r} finds texts 0 to {self.count - 1}, not {index!r}")
+            raise DeclarationError(f"{self!r} finds texts 0 to {self.count - 1}, not {seen(index)}")
         return FoundText(self, index)
 
 
@@ -718,6 +724,10 @@ class Table:
 
     def __init__(self, value: Any, entries: Mapping[int, int], default: int) -> None:
         self.value = value
+        known = [int(one) for one in Status]
+        for to in (*entries.values(), default):
+            if to not in known:
+                raise DeclarationError(f"table: {to} is no Status; write Status.OK, Status.INTERNAL, ...")
         self.entries = {int(key): int(to) for key, to in entries.items()}
         self.default = int(default)
 
@@ -827,8 +837,10 @@ def number(view: Any) -> Number:
 
 def isin(view: Any, texts: Iterable[str | bytes]) -> Any:
     """Whether a view is one of some texts: ``oneway=isin(this.verb, {"PUB", "PING"})``."""
-    if isinstance(texts, str | bytes) or not (found := sorted(plain(one, "isin") for one in texts)):
-        raise DeclarationError(f"isin takes a set of texts, such as {{'a', 'b'}}, not {texts!r}")
+    instead = "it takes a set of texts: isin(this.verb, {'PUB', 'PING'})"
+    found = sorted(plain(one, "isin") for one in several("isin", texts, instead))
+    if not found:
+        raise DeclarationError(f"isin: {texts!r} was given; {instead}")
     return Named(as_view(view), found) >= 0
 
 
@@ -850,18 +862,24 @@ def table(value: Any, entries: Mapping[Any, Any], default: Any = None) -> Any:
         entries: to statuses, for ``status=``; or to names, which makes a view.
         default: for all others: a status; or a name, None for none.
     """
-    if not entries:
-        raise DeclarationError("table: it has no entries")
+    if not expect("table", entries, Mapping, "it takes what leads to what: table(this.op, {1: 'GET'})"):
+        raise DeclarationError(
+            "table: it has no entries; write what leads to what: table(this.op, {1: 'GET'})"
+        )
     texts = [isinstance(key, str | bytes) for key in entries]
     if any(texts):
         if not all(texts):
-            raise DeclarationError(f"table: {list(entries)} are texts and integers; all are one of them")
+            raise DeclarationError(f"table: {list(entries)} are texts and others; all are texts, or integers")
         named = Named(as_view(value), [plain(key, "table") for key in entries])
         value = named
         entries = {named.texts.index(plain(key, "table")): to for key, to in entries.items()}
+    elif not all(isinstance(key, int) for key in entries):
+        raise DeclarationError(f"table: {list(map(seen, entries))} are neither texts nor integers")
     for key, to in (*entries.items(), ("default", default)):
         if not isinstance(to, int | str | bytes) and (to is not None or key != "default"):
-            raise DeclarationError(f"table: {key!r} leads to {to!r}, which is neither a status nor a name")
+            raise DeclarationError(
+                f"table: {key!r} leads to {seen(to)}, which is neither a status nor a name"
+            )
     names = [isinstance(to, str | bytes) for to in entries.values()]
     if not any(names) and isinstance(default, int):
         return Table(value, entries, default)

@@ -13,6 +13,7 @@ from construct import Construct, expr
 from construct.core import stream_read, stream_tell, stream_write
 
 from protokit.errors import DeclarationError
+from protokit.wire.given import seen
 
 ENDED = "_ended"  # what is parsed are the last bytes of their sender
 
@@ -42,10 +43,11 @@ class Until(Construct):  # type: ignore[misc]  # construct has no types
 
     def __init__(self, delimiter: bytes, max: int) -> None:  # noqa: A002  # as the docs call it
         super().__init__()
-        if not delimiter or max < 0:
+        fits = isinstance(delimiter, bytes) and isinstance(max, int)
+        if not fits or not delimiter or not 0 <= max < 1 << 31:
             raise DeclarationError(
-                f"Until({delimiter!r}, {max}): it needs a delimiter of a byte at least, and the most "
-                'bytes in front of it: Until(b"\\n", max=1000)'
+                f"Until({seen(delimiter)}, {seen(max)}): it needs a delimiter of a byte at least, and the "
+                'most bytes in front of it: Until(b"\\n", max=1000)'
             )
         self.delimiter = delimiter
         self.max = max
@@ -115,8 +117,8 @@ class UVar(Construct):  # type: ignore[misc]  # construct has no types
 
     def __init__(self, bytes: int) -> None:  # noqa: A002  # as the docs call it
         super().__init__()
-        if not 1 <= bytes <= 10:
-            raise DeclarationError(f"UVar({bytes}): a varint takes 1 to 10 bytes")
+        if not isinstance(bytes, int) or not 1 <= bytes <= 10:
+            raise DeclarationError(f"UVar({seen(bytes)}): a varint takes 1 to 10 bytes")
         self.bytes = bytes
         self.end = 1 << min(7 * bytes, 64)
 

@@ -257,7 +257,7 @@ def test_what_cannot_be_repeated_is_refused(fields, error, reason):
 
 
 def test_more_than_fits_a_part_is_refused():
-    with pytest.raises(DeclarationError, match="max=256 was given, 1 to 255 bytes can be kept"):
+    with pytest.raises(DeclarationError, match="max=256 was given; 1 to 255 bytes can be kept"):
         FromRequest(this.name, max=256)
 
 

@@ -301,7 +301,7 @@ MISUSED = {
     "empty": (lambda: table(this.kind, {}, "op"), "table: it has no entries"),
     "keys": (
         lambda: table(text(this.head), {"a": "b", 1: "c"}),
-        "are texts and integers; all are one of them",
+        "table: ['a', 1] are texts and others; all are texts, or integers",
     ),
     "named view": (lambda: table(text(this.head), {1: "c"}), "table: text(this.head) is no expression"),
     "status of names": (
@@ -309,8 +309,8 @@ MISUSED = {
         "status: table(kind, {1: 'c'}) is a view",
     ),
     "statuses as a view": (lambda: {"service": table(this.kind, {1: 3}, 2)}, "service: table("),
-    "set": (lambda: isin(text(this.head), "abc"), "isin takes a set of texts, such as {'a', 'b'}, not 'abc'"),
-    "no set": (lambda: isin(text(this.head), set()), "isin takes a set of texts"),
+    "set": (lambda: isin(text(this.head), "abc"), "isin: 'abc' was given; it takes a set of texts"),
+    "no set": (lambda: isin(text(this.head), set()), "isin: set() was given; it takes a set of texts"),
     "numbers": (lambda: isin(text(this.head), {1}), "isin: a view is compared with texts, not with 1"),
     "start": (lambda: starts(text(this.head), 1), "starts: a view is compared with texts, not with 1"),
     "decimal of a text": (
@@ -318,7 +318,7 @@ MISUSED = {
         "service: this.head is a section of bytes, and only",
     ),
     "text of an integer": (lambda: {"service": this.kind}, "as decimal(this.NAME), or by its name as table("),
-    "first of none": (first, "first needs a view"),
+    "first of none": (first, "first: nothing was given; it takes views: first("),
     "headers": (lambda: {"headers": HEAD["a"]}, "headers: lines(this.head, '=', ';')['a'] is no map"),
     "map as a view": (
         lambda: {"service": HEAD},

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 import re
 
 import pytest
 from construct import (
     Array,
+    BitStruct,
     Bytes,
+    BytesInteger,
+    ByteSwapped,
     Check,
     GreedyBytes,
     Int8ub,
@@ -23,9 +28,10 @@ from construct import (
     this,
 )
 
-from protokit import WireFormat
+from protokit import WireFormat, native
 from protokit.errors import DeclarationError, LocalProtocolError
 from protokit.wire import (
+    Chunks,
     ErrorText,
     FromPeer,
     FromRequest,
@@ -38,9 +44,14 @@ from protokit.wire import (
     UVar,
     ber_value,
     byte_id,
+    first,
+    json,
     number,
     optional,
+    pairs,
     size_,
+    table,
+    text,
 )
 
 BODY = ["kind" / Int8ub, "id" / Int32ub, "body" / Prefixed(Int16ub, GreedyBytes)]
@@ -71,6 +82,11 @@ HELLO = ("client", say)
 
 def greeted(*steps):
     return declared(*BODY, greeting=Greeting(when=this.kind == 3, steps=steps))
+
+
+def some(numbers):
+    """Whether one of many fields is 1."""
+    return functools.reduce(operator.or_, (this[f"f{number}"] for number in numbers)) == 1
 
 
 WRONG = {
@@ -348,6 +364,85 @@ WRONG = {
         ),
         "FromPeer: the parts that a greeting repeats take 511 bytes, of 256 that are kept",
     ),
+    "a declaration that is none": (
+        lambda: WireFormat(Int8ub, id=this.id, replies=Replies(error=None)),
+        "a format is a construct.Struct, not a FormatField",
+    ),
+    "a transformation": (
+        lambda: declared(*BODY, "x" / ByteSwapped(Bytes(2))),
+        "x: of the transformations only BitStruct is in the vocabulary; declare the bytes",
+    ),
+    "a counted Struct": (
+        lambda: declared(*BODY, "x" / Prefixed(Int8ub, Struct("a" / Int8ub))),
+        "x: Prefixed holds GreedyBytes, no Struct; lay structs out behind a length of their own",
+    ),
+    "chunks of a number": (
+        lambda: declared(*BODY, "x" / Chunks(3)),
+        "x: Chunks takes the array of lengths, Chunks(this.lens), not 3",
+    ),
+    "an integer without a width": (
+        lambda: declared(*BODY, "x" / BytesInteger(9)),
+        "x: an integer has a fixed width of 1 to 8 bytes; declare a wider one as Bytes(n)",
+    ),
+    "a byte among bits": (
+        lambda: declared(*BODY, "x" / BitStruct("a" / Bytes(1))),
+        "x.a: a bit field is a Flag or BitsInteger(n), no Bytes",
+    ),
+    "more fields than registers": (
+        lambda: declared(*BODY, *(f"f{n}" / Int8ub for n in range(260)), oneway=some(range(260))),
+        "the format has too many fields that are computed with, over 250; read them with views, or",
+    ),
+    "more texts than slices": (
+        lambda: declared(*BODY, service=first(*(json(this.body)[f"k{n}"] for n in range(260)))),
+        "the format has too many views, over 250 texts; leave some out",
+    ),
+    "too much of a request": (
+        lambda: declared(
+            *BODY, values={"kind": 2, "body": [FromRequest(this.body, max=n) for n in (255, 254)]}
+        ),
+        "FromRequest: the parts that replies repeat take 511 bytes, of 256 that are kept; say how long",
+    ),
+    "too deep": (
+        lambda: functools.reduce(lambda view, key: view[key], range(40), json(this.body)),
+        "keys at most; read what is deeper with a step",
+    ),
+    "keys of neither": (
+        lambda: table(this.kind, {1.5: "GET"}),
+        "table: ['1.5'] are neither texts nor integers",
+    ),
+    "a map by a text": (
+        lambda: pairs(this.body, "key", Int8ub),
+        "pairs: 'key' was given; key and value are the integers in front, such as Int32ub",
+    ),
+    "a status of none": (
+        lambda: table(this.kind, {1: 99}, 0),
+        "table: 99 is no Status; write Status.OK, Status.INTERNAL, ...",
+    ),
+    "a status that is a name": (
+        lambda: declared(*BODY, status=table(this.kind, {1: "GET"})),
+        "is a view of names: write table(this.x, {0: Status.OK}, Status.INTERNAL)",
+    ),
+    "headers in a field": (
+        lambda: declared(*BODY, answer_headers=this.body),
+        "answer_headers: this.body is no map: write pairs(...) or lines(...)",
+    ),
+    "a text that tells what can be read": (
+        lambda: declared(*BODY, readable=(this.body, text(this.body) == "a")),
+        "readable: whether body can be read is told by fields (this.codec == 0), no texts",
+    ),
+    "too much to keep": (
+        lambda: declared(*BODY, keep=[this.id]),
+        "keep: the fields kept for a reply take 3 bytes at most; a reply repeats more with FromRequest(",
+    ),
+    "a reply that fails": (
+        lambda: declared(*BODY, replies=Replies(error=lambda status, variant: {"kind": variant["no"]})),
+        "replies.error: its function, which is called with Status.NO_SERVICE, {}, raises KeyError: 'no'",
+    ),
+    "a reply of another signature": (
+        lambda: declared(*BODY, replies=Replies(error=lambda status: {})),
+        "raises TypeError: ",
+    ),
+    "a program of nothing": (lambda: native.declared(b""), "the compiled format was refused: "),
 }
 
 

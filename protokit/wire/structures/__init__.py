@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from protokit import native
 from protokit.errors import DeclarationError, LocalProtocolError, RemoteProtocolError
+from protokit.wire.given import seen
 from protokit.wire.readings import tried
 from protokit.wire.structures.family import KEYS, Family, Input, Key
 from protokit.wire.structures.jsons import Json
@@ -122,9 +123,11 @@ class Inside(View):
 
     def __getitem__(self, key: Key) -> Inside:
         if isinstance(key, bool) or not isinstance(key, int | str):
-            raise DeclarationError(f"{self!r} is asked for a number or a name, not for {key!r}")
+            raise DeclarationError(f"{self!r} is asked for a number or a name, not for {seen(key)}")
         if len(self.path) == KEYS - 1:
-            raise DeclarationError(f"{self!r}: {KEYS - 1} keys are enough")
+            raise DeclarationError(
+                f"{self!r}[{key!r}]: a path has {KEYS - 1} keys at most; read what is deeper with a step"
+            )
         if isinstance(key, int) and not -(1 << 63) <= key < 1 << 63:
             raise DeclarationError(f"{self!r}: {key} does not fit 64 bits")
         return Inside(self.structure, (*self.path, key))
@@ -178,8 +181,8 @@ def tlv(section: Any, tag: Any, length: Any) -> Inside:
 
 def thrift(section: Any, protocol: str) -> Inside:
     """Fields of a Thrift struct by id: ``thrift(this.body, "binary")[1]``, or ``"compact"``."""
-    if protocol not in _THRIFT:
-        raise DeclarationError(f"thrift: {protocol!r} is neither 'binary' nor 'compact'")
+    if not isinstance(protocol, str) or protocol not in _THRIFT:
+        raise DeclarationError(f"thrift: {seen(protocol)} is neither 'binary' nor 'compact'")
     return Inside(Structure(section, _THRIFT[protocol], f"thrift_{protocol}", f", {protocol!r}"))
 
 

@@ -1,0 +1,52 @@
+"""Each refusal of the declaration language is quoted by a test: a new ``raise`` without a case fails here."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+import protokit
+
+ROOT = Path(protokit.__file__).parent
+TESTS = Path(__file__).parent.parent
+RUN = 4  # words of a message that stand in a test, one behind the other
+REFUSE = {"DeclarationError", "_refuse", "PluginError"}
+
+
+def words(text):
+    """As a person reads them, however a string is cut or escaped."""
+    return re.findall(r"[a-z0-9_=.]+", re.sub(r'"\s*f?r?"', "", text.replace("\\", "")).lower())
+
+
+def refusals():
+    """(where, the constant pieces of its message)."""
+    for path in sorted([*(ROOT / "wire").rglob("*.py"), ROOT / "native" / "frames.py"]):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if not isinstance(node, ast.Raise) or not isinstance(node.exc, ast.Call):
+                continue
+            if ast.unparse(node.exc.func) in REFUSE:
+                texts = [one.value for one in ast.walk(node.exc) if isinstance(one, ast.Constant)]
+                where = f"{path.relative_to(ROOT)}:{node.lineno}"
+                yield pytest.param([one for one in texts if isinstance(one, str)], id=where)
+
+
+@pytest.fixture(scope="module")
+def quoted():
+    found = set()
+    for path in TESTS.rglob("*.py"):
+        said = words(path.read_text("utf-8"))
+        found |= {tuple(said[at : at + size]) for size in (2, 3, RUN) for at in range(len(said))}
+    return found
+
+
+@pytest.mark.parametrize("pieces", list(refusals()))
+def test_a_refusal_has_its_case(pieces, quoted):
+    runs = []
+    for piece in pieces:
+        said = words(piece)
+        runs += [tuple(said[at : at + RUN]) for at in range(len(said) - RUN + 1)]
+    runs = runs or [tuple(words(piece)) for piece in pieces if 1 < len(words(piece)) < RUN]
+    assert not runs or any(run in quoted for run in runs), f"no test quotes: {' '.join(pieces)}"
