@@ -241,8 +241,13 @@ def load(names: Iterable[str] | None = None, files: Iterable[str | Path] = ()) -
     return Registry(plugins)
 
 
-def missing_protocol_message(name: str) -> str:
-    """What to tell a user whose configuration names a protocol that no plugin brings."""
+def missing_protocol_message(name: str, brought: Iterable[str] = ()) -> str:
+    """What to tell a user whose configuration names a protocol that no plugin brings.
+
+    Args:
+        name: of the protocol.
+        brought: names of protocols that are there, of one-file plugins, too.
+    """
     names = sorted(installed())
     have = f"installed: {', '.join(names)}" if names else "no plugin is installed"
     if any(point.name == name for point in entry_points()):
@@ -253,7 +258,7 @@ def missing_protocol_message(name: str) -> str:
     text = f"protocol {name!r} is not installed ({have})"
     if name in _KNOWN:
         return f"{text}; install it with: pip install {_KNOWN[name]}"
-    close = close_match(name, [*names, *_KNOWN])
+    close = close_match(name, [*brought, *names, *_KNOWN])
     return f"{text}; did you mean {close!r}?" if close else f"{text}; its plugin has to be installed"
 
 

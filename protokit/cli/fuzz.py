@@ -38,7 +38,14 @@ class Time(click.ParamType):  # type: ignore[type-arg]  # generic in newer versi
 
 @click.command()
 @click.argument("protocol")
-@click.option("--time", "seconds", type=Time(), default="60s", show_default=True, help="When to stop.")
+@click.option(
+    "--time",
+    "seconds",
+    type=Time(),
+    default="60s",
+    show_default=True,
+    help="When to stop trying; finds are made small besides.",
+)
 @click.option("--seed", type=int, help="The same seed tries the same examples in the same order.")
 @click.option(
     "--golden",

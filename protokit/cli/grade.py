@@ -66,7 +66,12 @@ class Step:
 @click.command()
 @click.argument("protocol")
 @click.option(
-    "--time", "seconds", type=Time(), default="60s", show_default=True, help="How long to fuzz at most."
+    "--time",
+    "seconds",
+    type=Time(),
+    default="60s",
+    show_default=True,
+    help="How long to fuzz; what is found is made small besides.",
 )
 @click.option(
     "--examples",

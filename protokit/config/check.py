@@ -189,7 +189,7 @@ def _listener(findings: Findings, listener: schema.Listener, registry: plugins.R
         if name in names[:i]:
             findings.error(f"protocol {name!r} stands here twice", *where)
         elif name not in {"auto", *registry.protocols, *registry.failures}:
-            findings.error(plugins.missing_protocol_message(name), *where)
+            findings.error(plugins.missing_protocol_message(name, registry.protocols), *where)
         elif name in registry.protocols:
             _combined(findings, listener, registry.protocols[name], where)
     if len(protocols_of(listener, registry)) > _MOST_PROTOCOLS:

@@ -59,6 +59,10 @@ class DeclaredChecks(Checks):
             return any(which >= FIRST_ERROR for one in self.wire.text_rooms for which in one)
         return {"oneway": m.oneway, "heartbeat": m.heartbeat, "drain": m.drain}[capability] != 0
 
+    def text_room(self, asked: native.Message) -> int:
+        """Less where the text's count, or what bounds its section, has no room for more."""
+        return self.wire.text_rooms[asked.context & 0xFF].get(FIRST_ERROR + Status.INTERNAL, 0)
+
     def may_lack_id(self) -> bool:
         """What is no field may not be there."""
         return bool(self.wire.meaning.views_of_id())

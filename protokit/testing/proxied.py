@@ -58,8 +58,12 @@ class ThroughAProxy:
         def reading(self) -> list[Callable[[bytes], Any]]: ...
 
     def requests(self) -> list[bytes]:
-        """Golden requests that go through in a moment, of every variant."""
-        small = [one.data for one in self.whole("request") if len(one.data) <= MEBIBYTE]
+        """Golden requests of clients that go through in a moment, of every variant."""
+        small = [
+            one.data
+            for one in self.whole("request")
+            if len(one.data) <= MEBIBYTE and native.side_of(one.data) != "server"
+        ]
         by_variant: dict[Any, bytes] = {}
         for one in small:
             by_variant.setdefault(self.voice.variant(one), one)
@@ -103,6 +107,7 @@ class ThroughAProxy:
         _run(_heartbeats(self))
 
     def test_oneway_requests_arrive_and_are_never_answered(self) -> None:
+        """A client's; and what a server says unasked, where each client has its own connection to it."""
         _run(_oneway(self))
 
     def test_draining_is_told_and_listened_to(self) -> None:
@@ -151,10 +156,9 @@ class Server:
 
     def __init__(self, suite: ThroughAProxy) -> None:
         self.voice = suite.voice
-        answers = sorted((one.data for one in suite.whole("response")), key=native.has_ended, reverse=True)
-        self.answers = {
-            self.voice.variant(one): one for one in answers
-        }  # one that says where it ends, if any
+        told = [one.data for one in suite.whole("response") if native.side_of(one.data) != "client"]
+        answers = sorted(told, key=native.has_ended, reverse=True)  # one that says where it ends, if any
+        self.answers = {self.voice.variant(one): one for one in answers}
         self.heard: Received = []
         self.others: Received = []
         self.connections: list[asyncio.StreamWriter] = []
@@ -609,7 +613,9 @@ async def _idle(scene: Scene, connections: int) -> None:
 async def _oneway(suite: ThroughAProxy) -> None:
     if not suite.has("oneway"):
         return  # none can be sent: test_capabilities_are_what_is_declared holds it to that
-    frames = [one.data for one in suite.whole("oneway")] or [suite.example("oneway")]
+    known = [one.data for one in suite.whole("oneway")] or [suite.example("oneway")]
+    pushed = [one for one in known if native.side_of(one) == "server"]
+    frames = [one for one in known if native.side_of(one) != "server"]
     voice = suite.voice
     nowhere = {"match": {"service": "no.such.Service"}, "cluster": "c"}
     listeners = [{"name": "in", "cluster": "c"}, {"name": "nowhere", "routes": "nowhere"}]
@@ -633,8 +639,23 @@ async def _oneway(suite: ThroughAProxy) -> None:
                 wanted = 2 if request else 1
                 await scene.until(lambda: len(server.heard) >= before + wanted, "a one-way request arrives")  # noqa: B023
                 arrived = [one for heard, one in server.heard[before:] if heard.kind == "oneway"]
-                assert [voice.with_id(one, 0) for one in arrived] == [voice.with_id(frame, 0)]
+                assert [voice.with_id(one, 0) for one in arrived] == [voice.with_id(frame, 0)], (
+                    f"{frame.hex()} was sent, {[one.hex() for one in arrived]} arrived"
+                )
         await scene.until(lambda: scene.stat("oneway") == 2 * len(frames), "the engine counts them")
+        if suite.protocol.pinned:
+            await _pushed(scene, pushed)
+
+
+async def _pushed(scene: Scene, frames: list[bytes]) -> None:
+    client = await scene.client("in")
+    await client.send(scene.suite.requests()[0])
+    await client.one("an answer")
+    for frame in frames:
+        scene.servers["c"].connections[-1].write(frame)
+        heard, told = await client.one("what a server says unasked")
+        assert heard.kind == "oneway", f"a {heard.kind} came"
+        assert told == frame, f"{frame.hex()} was sent, {told.hex()} arrived"
 
 
 async def _drained(suite: ThroughAProxy) -> None:

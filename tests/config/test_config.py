@@ -188,6 +188,17 @@ def test_mistakes_in_the_shape_do_not_hide_those_of_meaning(tmp_path):
     assert "workers: expected 1 to 64" in found[3]
 
 
+def test_a_name_that_a_one_file_plugin_brings_is_proposed(tmp_path):
+    (tmp_path / "mail.py").write_text(
+        (Path(__file__).parents[2] / "examples" / "formats" / "nshead.py")
+        .read_text()
+        .replace('"nshead"', '"posted"')
+    )
+    text = GOOD.replace("clusters:", "plugins: [./mail.py]\nclusters:", 1)
+    (found,) = errors(text.replace("protocol: dubbo", "protocol: postd", 1), tmp_path)
+    assert found.endswith("did you mean 'posted'?")
+
+
 def test_a_match_with_an_unknown_key_is_not_taken_for_one_without_it(tmp_path):
     found = errors(GOOD.replace("method: say*", "methd: say*"), tmp_path)
     assert len(found) == 1
