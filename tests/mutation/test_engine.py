@@ -25,7 +25,7 @@ MODULES = {
     "engine": ("protokit._native", REPO / "native" / "src", REPO / "native" / "build_native.py"),
     **{
         name: (f"protokit_{name}._native", home / "native", home / "build_native.py")
-        for name in ("dubbo", "sofarpc")
+        for name in ("brpc", "dubbo", "sofarpc", "tars")
         for home in [REPO / "plugins" / name]
     },
 }

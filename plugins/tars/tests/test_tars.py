@@ -6,12 +6,12 @@ import pytest
 import tars_frames as made
 from protokit_tars import tars
 
-from protokit import native
+from protokit import Status, native
 from protokit.errors import LocalProtocolError
 
 TARS = tars.wire.address
-OK, MORE, MAGIC, LIMIT, UNSUPPORTED = 0, 1, -1, -3, -4
-REQUEST = 1
+OK, MORE, MAGIC, FORMAT, LIMIT, UNSUPPORTED = 0, 1, -1, -2, -3, -4
+REQUEST, RESPONSE, HEARTBEAT, ACK = 1, 3, 4, 5
 CALLED = (made.text(5, b"Demo.Echo.EchoObj"), made.text(6, b"echo"), made.octets(7, b"body"))
 REST = (made.number(8, 0), made.pairs(9, []), made.pairs(10, []))
 
@@ -49,6 +49,7 @@ def test_a_ping_is_a_heartbeat_unless_nobody_wants_its_answer(kind, name, wanted
     "fields",
     [
         (*CALLED, CALLED[1], *REST),  # the second would be passed over, or taken
+        (*CALLED[:2], CALLED[1], *REST),
         (CALLED[0], made.number(6, 7)),
         (*CALLED, made.text(8, b"7")),
         (*CALLED, made.text(9, b"x")),
@@ -99,3 +100,129 @@ def test_what_answers_like_it_asks_is_refused(version):
 @pytest.mark.parametrize("data", [b"GET / HTTP", b"\0\0\0\x0b\x10\1", b"\0\0\0\x40\x11", b"\0\0\0\x40\x10\4"])
 def test_what_is_no_tars_is_another_protocol(data):
     assert native.frame(TARS, data).result == MAGIC
+
+
+HEADER, SERVICE, METHOD, VERSION = 0, 1, 2, 3  # what an edit is about
+
+
+def answered(code, message_type=0):
+    return made.answer(
+        1,
+        0,
+        message_type,
+        lambda tag: made.number(tag, 7),
+        made.number(5, code),
+        made.octets(6, b""),
+        made.pairs(7, []),
+        made.text(8, b"why"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [
+        (0, "OK"),
+        (-1, "BAD_REQUEST"),
+        (-3, "NO_SERVICE"),
+        (-4, "NO_SERVICE"),
+        (-6, "TIMEOUT"),
+        (-7, "TIMEOUT"),
+        (-8, "UNAVAILABLE"),
+        (-9, "OVERLOADED"),
+        (-10, "APP_ERROR"),
+        (-99, "INTERNAL"),
+        (17, "APP_ERROR"),
+    ],
+)
+def test_codes_are_statuses(code, status):
+    assert Status(native.frame(TARS, answered(code)).status).name == status
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        ("BAD_REQUEST", -1),
+        ("NO_SERVICE", -4),
+        ("TIMEOUT", -7),
+        ("UNAVAILABLE", -8),
+        ("OVERLOADED", -9),
+        ("DENIED", -99),
+        ("INTERNAL", -99),
+    ],
+)
+@pytest.mark.parametrize(("asked", "said"), [(1, 1), (5, 5), (0, 1)])
+def test_an_error_says_its_code_in_the_version_that_was_asked(status, code, asked, said):
+    wanted = made.answer(
+        said,
+        0,
+        0,
+        lambda tag: made.number(tag, 1),
+        made.number(5, code),
+        made.octets(6, b""),
+        made.pairs(7, []),
+        made.text(8, b"why"),
+        made.pairs(9, []),
+    )
+    assert tars.wire.ask.error(Status[status], b"\1", asked, b"why") == wanted
+
+
+def test_a_heartbeats_answer_is_one():
+    ping = native.heartbeat(TARS, b"\7")
+    assert native.frame(TARS, ping).kind == HEARTBEAT
+    answer = tars.wire.ask.heartbeat_ack(ping)
+    assert (native.frame(TARS, answer).kind, native.frame(TARS, answer).status) == (ACK, 0)
+    assert native.frame(TARS, answered(-7, message_type=0x2000)).status == 0
+    assert native.frame(TARS, answered(-7)).kind == RESPONSE
+
+
+def test_an_id_of_eight_bytes_is_none():
+    assert native.frame(TARS, ask(7, 8)).result == FORMAT
+
+
+@pytest.mark.parametrize("more", [b"\xb7\0\0\1\0ab", b"\xb6\3ab", made.head(11, 3) + b"1234567"])
+def test_the_last_value_ends_within_its_frame(more):
+    assert native.frame(TARS, ask(fields=(*CALLED, more))).result == FORMAT
+
+
+@pytest.mark.parametrize(("value", "wanted"), [(1500, 1500), (-1, 0), (0, 0)])
+def test_a_time_below_zero_is_none(value, wanted):
+    data = ask(fields=(*CALLED, made.number(8, value)))
+    assert tars.wire.ask.request(data).timeout_ms == wanted
+
+
+def with_context(*values, status=True):
+    last = [made.pairs(10, [])] if status else []
+    return ask(fields=(*CALLED, made.number(8, 0), made.pairs(9, list(values)), *last))
+
+
+def test_of_equal_headers_the_last_is_changed_and_the_others_go():
+    edit = tars.wire.ask.edit
+    data = with_context((b"a", b"1"), (b"b", b"2"), (b"a", b"3"))
+    assert tars.wire.ask.header(data, "a") == "3"
+    assert edit(data, [(HEADER, "a", "8"), (HEADER, "a", "9")]) == with_context((b"b", b"2"), (b"a", b"9"))
+    assert edit(data, [(HEADER, "a", None)]) == with_context((b"b", b"2"))
+    added = with_context((b"a", b"1"), (b"b", b"2"), (b"a", b"3"), (b"c", b"4"))
+    assert edit(data, [(HEADER, "c", "4")]) == added
+
+
+@pytest.mark.parametrize("behind", [[], [made.pairs(10, [])]])
+def test_a_context_that_is_not_there_comes_in_its_place(behind):
+    data = ask(fields=(*CALLED, *behind))
+    wanted = ask(fields=(*CALLED, made.pairs(9, [(b"a", b"1")]), *behind))
+    assert tars.wire.ask.edit(data, [(HEADER, "a", "1")]) == wanted
+
+
+@pytest.mark.parametrize("size", [0, 255, 256])
+def test_a_text_is_counted_in_one_byte_or_four(size):
+    name = "s" * size
+    wanted = ask(fields=(made.text(5, name.encode()), *CALLED[1:], *REST))
+    assert tars.wire.ask.edit(ask(), [(SERVICE, "", name)]) == wanted
+    wanted = ask(fields=(CALLED[0], made.text(6, name.encode()), CALLED[2], *REST))
+    assert tars.wire.ask.edit(ask(), [(METHOD, "", name)]) == wanted
+
+
+def test_what_the_protocol_has_not_cannot_be_written():
+    with pytest.raises(LocalProtocolError):
+        tars.wire.ask.edit(ask(), [(VERSION, "", "2")])
+    with pytest.raises(LocalProtocolError):
+        tars.wire.ask.edit(answered(0), [(SERVICE, "", "New")])
