@@ -13,6 +13,9 @@ CORE = $(shell find native/src native/include -type f) native/build_native.py py
 PLUGINS = brpc dubbo hsf motan sofarpc tars thrift
 PARTS = $(wildcard plugins/*/native/* plugins/*/*.py plugins/*/*.toml)
 TESTS = tests plugins
+# What drives the C code: with all tests, the slow ones too, it is run under sanitizers.
+SANITIZED = tests/dataplane tests/wire tests/formats tests/testing/test_named_kit.py tests/testing/test_sided_kit.py
+SANITIZED += tests/test_routes.py tests/test_table.py tests/e2e/test_growth.py plugins
 # One more than there are processors: many tests wait for a while.
 WORKERS = $(shell echo $$(($$(nproc 2>/dev/null || echo 1) + 1)))
 
@@ -31,6 +34,10 @@ test: $(VENV)/.test
 test-all: $(VENV)/.test
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(TESTS) --ignore tests/interop $(ARGS)
 
+# What neither test nor ctest runs.
+test-slow: $(VENV)/.test
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(filter-out $(SANITIZED),$(TESTS)) --ignore tests/interop $(SANITIZED:%=--ignore %) -m slow $(ARGS)
+
 interop: $(VENV)/.test
 	tests/interop/install.sh
 	$(BIN)/python -m pytest tests/interop $(ARGS)
@@ -43,7 +50,7 @@ lint: $(VENV)/.lint
 # The C code under sanitizers: threads, then the Python tests of the core and the codecs.
 ctest: $(VENV)/.test
 	$(MAKE) -C native/tests
-	PYTHON=$(abspath $(BIN))/python tests/sanitized.sh
+	PYTHON=$(abspath $(BIN))/python tests/sanitized.sh $(SANITIZED)
 
 # libFuzzer on every declared protocol's program and the Dubbo codec: ARGS="300" for so many seconds. Needs clang.
 fuzz: $(VENV)/.test
@@ -83,4 +90,4 @@ clean:
 	rm -rf build dist benchmarks/build *.egg-info plugins/*/build plugins/*/*.egg-info $(VENV) .venv-newest
 	find . -name '_native*' -not -name '*.pyi' -path '*protokit*' -not -path './.git/*' -delete
 
-.PHONY: demo run test test-all lock interop lint ctest fuzz soak bench clean
+.PHONY: demo run test test-all test-slow lock interop lint ctest fuzz soak bench clean

@@ -48,14 +48,13 @@ def test_it_writes_a_package_and_says_what_to_do_next(tmp_path):
 NAMES = ["mail", "class", "a_1", "acme-rpc"]
 
 
-@pytest.mark.parametrize(
-    "name", [*(pytest.param(one, marks=pytest.mark.slow) for one in NAMES[:-1]), NAMES[-1]]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
 def test_its_tests_pass_at_once(name, tmp_path):
     its_tests_pass(name, tmp_path)
 
 
-@pytest.mark.parametrize("name", NAMES[:-1])
+@pytest.mark.parametrize("name", NAMES)
 def test_its_golden_vectors_pass_whatever_its_name(name, tmp_path):
     its_tests_pass(name, tmp_path, "-k", "golden")
 
