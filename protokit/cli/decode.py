@@ -13,7 +13,8 @@
                 ``body`` (values by name as texts, where the protocol has ``read_body``)
 ``gap``         ``offset`` ``size``: the capture lacks these bytes
 ``skipped``     ``offset`` ``size`` ``why``: they belong to no frame
-``unfinished``  ``offset`` ``size`` ``need`` ``protocol``: the beginning of a frame
+``unfinished``  ``offset`` ``size`` ``need`` ``protocol``: the beginning of a frame; of several protocols that
+                it may be the names, with `` or `` between
 ``error``       ``offset`` ``error``: what was seen there, and what was expected
 
 In a capture each has ``connection`` (its number), ``src`` and ``dst`` too, and a frame the ``time`` at which
@@ -157,10 +158,16 @@ def decode(
             f"protocol {in_python[0]}: its codec raised {plugins.reason(error)}, {printer.frames} frames read"
         )
     if vectors is not None:
-        for line in vectors.lines():
-            click.echo(line)
-        printer.note(f"{len(vectors.kept)} vectors of {printer.frames} frames")
+        _print_vectors(vectors, printer)
     sys.exit(1 if printer.failed else 0)
+
+
+def _print_vectors(vectors: Vectors, printer: _Printer) -> None:
+    for line in vectors.lines():
+        click.echo(line)
+    printer.note(f"{len(vectors.kept)} vectors of {printer.frames} frames")
+    if (doubt := vectors.doubt()) is not None:
+        printer.note(doubt)
 
 
 def _candidates(protocol: str) -> list[Candidate]:

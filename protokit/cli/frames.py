@@ -60,7 +60,12 @@ class Lost(NamedTuple):
 
 
 class Unfinished(NamedTuple):
-    """The beginning of a frame whose end never came. ``need``: bytes it has at least."""
+    """The beginning of a frame whose end never came.
+
+    Attributes:
+        need: bytes it has at least.
+        protocol: whose; ``a or b`` where it may be several's, and no whole frame has told.
+    """
 
     offset: int
     size: int
@@ -271,7 +276,7 @@ class Decoder:
                 return True
             if result == 1 and len(self._data) < 16 * _HEAD:
                 if final:
-                    yield from self._unfinished(candidate, len(data) + 1)
+                    yield from self._unfinished(len(data) + 1)
                 return False
         unlike = []
         for candidate in self._choice.candidates:
@@ -302,7 +307,7 @@ class Decoder:
         if message.result == 1:
             self._need = max(message.need, len(self._data) + 1)
             if final:
-                yield from self._unfinished(candidate, max(message.need, message.size))
+                yield from self._unfinished(max(message.need, message.size))
             return False
         self._need = 1
         if message.result == 0 and 0 < message.size <= len(self._data):
@@ -324,8 +329,13 @@ class Decoder:
         self._drop(message.size)
         yield frame
 
-    def _unfinished(self, candidate: Candidate, need: int) -> Iterator[Record]:
-        yield Unfinished(self._at, len(self._data), need, candidate.protocol.name)
+    def _unfinished(self, need: int) -> Iterator[Record]:
+        """What may be the beginning of several protocols' frames is not taken for one of them."""
+        names = [one.protocol.name for one in self._choice.candidates]
+        if not self._choice.proved:
+            data = self._front(16 * _HEAD)
+            names = [one.protocol.name for one in self._choice.candidates if one.probe(data) != -1]
+        yield Unfinished(self._at, len(self._data), need, " or ".join(names))
         self._drop(len(self._data))
 
     def _search(self, *, final: bool) -> Generator[Record, None, bool]:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 LARGEST = 64 << 10  # bytes of a frame that is kept
 WAITING = 4096  # requests whose answers may still come
+ENOUGH = 2  # answers on connections that had one request at a time, from which that is worth a word
 _REQUESTS = {native.KIND_REQUEST, native.KIND_ONEWAY}
 
 
@@ -45,12 +46,16 @@ class Vectors:
         self.kept: OrderedDict[bytes, native.Message] = OrderedDict()
         self.seen: set[Hashable] = set()
         self.asked: OrderedDict[Hashable, tuple[tuple[str, ...], Frame]] = OrderedDict()
+        self.under_way: dict[int, set[native.Id]] = {}  # of each connection
+        self.answered = 0
+        self.together = False  # whether a connection had two requests under way
 
     def take(self, frame: Frame, connection: int) -> None:
         """A frame of that connection, in the order in which they came."""
         message = frame.message
         if self.protocol is None:
             self.protocol = frame.protocol
+        self._count(message, connection)
         if message.size > LARGEST or frame.protocol.name != self.protocol.name:
             return
         about: tuple[Any, ...] = (message.kind, message.context & 0xFF)
@@ -68,6 +73,28 @@ class Vectors:
         if about not in self.seen or self._alike(message):
             self.seen.add(about)
             self._keep(frame)
+
+    def _count(self, message: native.Message, connection: int) -> None:
+        waiting = self.under_way.setdefault(connection, set())
+        if message.kind == native.KIND_REQUEST and len(waiting) < WAITING:
+            waiting.add(message.id)
+            self.together = self.together or len(waiting) > 1
+        elif message.kind == native.KIND_RESPONSE and message.id in waiting:
+            waiting.remove(message.id)
+            self.answered += 1
+
+    def doubt(self) -> str | None:
+        """What the frames do not show of the protocol's mode, where they could have."""
+        if self.protocol is None or self.together or self.answered < ENOUGH:
+            return None
+        if self.protocol.tier == "python" or self.protocol.pinned or native.mode(self.protocol.wire.address):
+            return None  # 0: multiplexed
+        return (
+            f"{self.protocol.name} is multiplexed, and no connection of these had two requests under way: a "
+            "server that reads one request at a time makes clients wait behind each other's. Find out with "
+            "two slow calls on one connection; if the second waits, write mode='pingpong', in which the id "
+            "comes back as it was"
+        )
 
     def _keep(self, frame: Frame) -> None:
         self.kept.setdefault(frame.data, frame.message)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from construct import Int8ub, Struct, this
 from distributions import distribution
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -22,17 +23,19 @@ from memo import captured, memo
 from protokit_dubbo.messages import Call
 from sided import POST, SAID, post, said, tell
 
-from protokit import native, plugins
+from protokit import Protocol, WireFormat, native, plugins
 from protokit.cli import capture, hextext
 from protokit.cli import frames as frame_reader
 from protokit.cli.frames import Candidate, Choice, Decoder, Frame, Lost, Skipped, Unfinished, Wrong
 from protokit.cli.group import group
+from protokit.cli.vectors import Vectors
 from protokit.errors import ProtokitError
 from protokit.native import sent_by
 from protokit.testing import Golden, conformance, load_golden
 from protokit.testing.coverage import untried
 from protokit.testing.said import likely_text
 from protokit.testing.voices import Voice
+from protokit.wire import Replies
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 REPO = Path(__file__).parents[2]
@@ -400,7 +403,7 @@ def test_a_mistake_of_a_codec_in_python_is_said_without_a_trace(bytes_, said, tm
             DUBBO[:-1],
             f"at byte 0: {len(DUBBO) - 1} bytes seen of a dubbo frame, at least {len(DUBBO)} expected",
         ),
-        ((), DUBBO[:1], "at byte 0: 1 bytes seen of a dubbo frame"),
+        ((), DUBBO[:1], "at byte 0: 1 bytes seen of a dubbo or dubbo-thrift or tars or thrift"),
         ((), b"", "there are no bytes in it; hex text, raw bytes or a capture expected"),
     ],
 )
@@ -1175,3 +1178,54 @@ def test_long_bytes_are_offsets_hex_and_characters(tmp_path):
 
 def test_a_frame_without_fields_is_shown_as_it_is():
     assert "  bytes\n           0  da bb c2 00" in run(data=DUBBO).stdout
+
+
+def test_what_may_begin_frames_of_several_protocols_is_not_taken_for_one_of_them():
+    """Lengths look alike: the first bytes of one protocol's were told as another's."""
+    reads = decoder("bolt", "tars", "thrift")
+    (seen,) = [*reads.feed(b"\0\0"), *reads.finish()]
+    assert isinstance(seen, Unfinished)
+    assert (seen.size, seen.need, seen.protocol) == (2, 3, "tars or thrift")
+    result = run("--input", "raw", data=b"\0\0\0")
+    assert result.exit_code == 1
+    assert "tars or thrift" in result.output
+
+
+def naive(mode: str) -> WireFormat:
+    return WireFormat(
+        Struct("kind" / Int8ub, "id" / Int8ub),
+        id=this.id,
+        response=this.kind == 2,
+        mode=mode,
+        replies=Replies(error=lambda status, variant: {"kind": 2}),
+    )
+
+
+@pytest.mark.parametrize(
+    ("mode", "talk", "noted"),
+    [
+        ("multiplexed", [(1, 1), (2, 1), (1, 2), (2, 2)], True),
+        ("multiplexed", [(1, 1), (1, 2), (2, 1), (2, 2)], False),
+        ("multiplexed", [(1, 1), (2, 1)], False),
+        ("pingpong", [(1, 1), (2, 1), (1, 2), (2, 2)], False),
+    ],
+)
+def test_vectors_of_one_request_at_a_time_do_not_prove_that_several_may_be(mode, talk, noted):
+    protocol, vectors = Protocol("naive", naive(mode), ""), Vectors("mine 1.0", "x.pcap")
+    for kind, number in talk:
+        data = bytes([kind, number])
+        vectors.take(Frame(0, protocol, protocol.wire.ask.frame(data), data, 0), 1)
+    assert ("mode='pingpong'" in (vectors.doubt() or "")) == noted
+
+
+def test_who_names_an_id_that_a_simple_server_only_repeats_is_told_of_the_mode(tmp_path):
+    """The declaration of docs/from-a-capture.md with ``id=this.seqid`` for its mode."""
+    text = (REPO / "docs" / "from-a-capture.md").read_text()
+    (declared,) = re.findall(r"^`framed.py`:\n\n```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    right = next(line for line in declared.splitlines() if 'mode="pingpong"' in line)
+    for mode, told in (("        id=this.seqid,", True), ('        id=this.seqid, mode="pingpong",', False)):
+        plugin = tmp_path / f"framed_{told}.py"
+        plugin.write_text(declared.replace(right, mode))
+        result = run(str(REPO / "docs" / "calculator.pcap"), "-p", str(plugin), "--golden", "Thrift 0.25.0")
+        assert result.exit_code == 0, result.output
+        assert ("no connection of these had two requests under way" in result.output) == told
