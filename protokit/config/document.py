@@ -144,7 +144,7 @@ class _Reader:
         self.document = document
         self.errors: list[ConfigError] = []
         self.holes: set[Path] = set()
-        self.budget = 5_000_000  # values; anchors could multiply them without end
+        self.budget = 2_000_000  # values; anchors could multiply them without end
 
     def fail(self, message: str, node: yaml.Node) -> _Broken:
         if len(self.errors) < _MAX_ERRORS:
