@@ -19,6 +19,10 @@ SANITIZED += tests/test_routes.py tests/test_table.py tests/e2e/test_growth.py p
 # One more than there are processors: many tests wait for a while.
 WORKERS = $(shell echo $$(($$(nproc 2>/dev/null || echo 1) + 1)))
 
+# What is compiled is kept, whatever the environment says: asserts are rewritten for eight seconds otherwise, by each
+# process that runs tests, and each command that they start compiles its modules.
+unexport PYTHONDONTWRITEBYTECODE
+
 # Runs one command that has much to say and is heard only where it fails.
 quietly = @log=$$(mktemp); $(1) >$$log 2>&1 && rm $$log || { cat $$log; rm $$log; exit 1; }
 
