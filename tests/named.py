@@ -38,6 +38,7 @@ from protokit.wire import (
     json,
     lines,
     msgpack,
+    number,
     pairs,
     protobuf,
     size_,
@@ -310,6 +311,25 @@ def numbered() -> WireFormat:
     )
 
 
+def told() -> WireFormat:
+    """A value of JSON whose section a header counts in digits; a checksum is over all."""
+    head = lines(this.head, ":", "\r\n", ignore_case=True, trim=" ")
+    return declared(
+        Struct(
+            "kind" / Int8ub,
+            Check((this.kind >= 1) & (this.kind <= 6)),
+            "head" / Until(b"\r\n\r\n", max=300),
+            "meta" / Bytes(number(head["Length"])),
+            "status" / Int8ub,
+            "body" / Prefixed(Int16ub, GreedyBytes),
+            "crc" / Int32ub,
+        ),
+        byte_id(json(this.meta)["id"], max=40),
+        inner=lambda made: made | {"head": b"Length: 0", "meta": b"{}"},
+        checksum=crc32(this.crc, over="before"),
+    )
+
+
 def packed() -> WireFormat:
     """An integer or a text of MessagePack, as its RPC has them."""
     return declared(
@@ -354,6 +374,7 @@ MAKERS = (
     tagged,
     quoted,
     numbered,
+    told,
     packed,
     own,
 )
@@ -435,6 +456,11 @@ VECTORS = {
         "response": b'NU\x02\0\0\0\x19\0\x14 {"z":"id","id":1.0}hello\0\xd6\xb5\xb4q',
         "oneway": b'NU\x03\0\0\0\x1c\0\x14 {"z":"id","id":1.0}a.B go x\x007"\xc5\xb5',
     },
+    "told": {
+        "request": b'\x01x: y\r\nLENGTH: 8 \r\n\r\n{"id":7}\x00\x00\x0ca.B go hellos\x10+\xf7',
+        "response": b'\x02x: y\r\nLENGTH: 8 \r\n\r\n{"id":7}\x00\x00\x05hello\xe7\xd0A\x91',
+        "oneway": b'\x03x: y\r\nLENGTH: 8 \r\n\r\n{"id":7}\x00\x00\x08a.B go x\x86\xa9@J',
+    },
     "packed": {
         "request": b"MP\x01\0\x07\x93\x01\xcd\x01\0\xa1x\0\x0ca.B go hello",
         "response": b"MP\x02\0\x07\x93\x01\xcd\x01\0\xa1x\0\x05hello",
@@ -457,6 +483,7 @@ AROUND = {
     "tagged": {"head": b"\x01\x02\x00xy\x07\x04\x00\x02\x01\x00z"},
     "quoted": {"head": b'{ "z": [1, {"id":5}], "a" : {"b":0} }'},
     "numbered": {"head": b' {"z": "id"}'},
+    "told": {"head": b"x: y\r\nlength:2 ", "meta": b"{}"},
     "packed": {"head": b"\x93\x01\xc0\xa1x"},
 }
 

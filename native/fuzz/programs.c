@@ -104,7 +104,7 @@ static uint8_t *edited(const format *f, bytes *in) {
 static const uint8_t FRAMING[] = {
     PK_I_NEED,  PK_I_SKIP, PK_I_LOAD,    PK_I_LOAD1,   PK_I_LOAD2, PK_I_LOAD4, PK_I_LOAD8, PK_I_LOAD2S, PK_I_LOAD4S,
     PK_I_BITS,  PK_I_IDAT, PK_I_SECTION, PK_I_SUM,     PK_I_UNTIL, PK_I_SINCE, PK_I_UVAR,  PK_I_CHECK, PK_I_MAGIC,  PK_I_SPAN,
-    PK_I_MARK,  PK_I_ABSENT, PK_I_SIDE, PK_I_NOPLACE, PK_I_HERE,  PK_I_HERE,  PK_I_SLICE, PK_I_LOOK, PK_I_SPLIT, PK_I_LENGTH,
+    PK_I_MARK,  PK_I_ABSENT, PK_I_SIDE, PK_I_NOPLACE, PK_I_HERE,  PK_I_HERE,  PK_I_SLICE, PK_I_LOOK, PK_I_SPLIT, PK_I_LENGTH, PK_I_SPOT,
      PK_I_SET,   PK_I_CONST, PK_I_MOVE,  PK_I_ADD,    PK_I_SUB,
     PK_I_MUL,   PK_I_SHL,  PK_I_SHR,     PK_I_LE,      PK_I_ADDI,  PK_I_NOT,   PK_I_TABLE, PK_I_JUMP,   PK_I_JZ,
     PK_I_JNZ,   PK_I_JNE,  PK_I_WHOLE,   PK_I_NEED,    PK_I_SKIP,  PK_I_SECTION, PK_I_MEASURE, PK_I_PARTS,
@@ -182,7 +182,7 @@ static uint8_t *decoded(bytes *in) {
   for (uint32_t i = 0; i < PARTS; i++) some[i] = next(in) % 32;
   for (uint32_t i = 0; i < 2; i++) operands[i] = next(in) % 12;
   checksums[0] = (pk_program_checksum){next(in) % 12, what & 1, 0, what >> 1 & 1, (what >> 2) % PK_SUM_COUNT};
-  counters[0] = (pk_program_counter){next(in) % 12, what & 4 ? 0 : 2};
+  counters[0] = (pk_program_counter){next(in) % 12, what & 4 ? 0 : what & 8 ? PK_COUNT_DIGITS : 2};
   uint32_t named = what >> 3 & 1, counted = named & (what >> 4), summed = what >> 5 & 1;
   pk_program p = {.magic = PK_PROGRAM_MAGIC, .id_bytes = 2, .reply_max = 4096, .variants = 1,
                   .rerun = what >> 6 & 1, .name = 0, .root = PK_NOWHERE, .server_root = PK_NOWHERE, .id_delimiter = PK_NOWHERE,

@@ -162,7 +162,7 @@ class DeclaredVoice(Voice):
                 text = named.write(request_id) if isinstance(request_id, int) else request_id
                 if not named.allows(text):
                     raise LocalProtocolError(f"{text!r} is no id of this format")
-                views.set_at(container, path, named.field(text))
+                named.set(container, path, text)
                 return self.wire.build(container) + frame[size:]
             assert isinstance(request_id, int)
             bits = 8 * integers[path].width

@@ -35,8 +35,9 @@ from protokit.wire.layout import (
     sizes_of,
     walk,
 )
-from protokit.wire.readings import views_of
+from protokit.wire.readings import Number, views_of
 from protokit.wire.texts import Texts
+from protokit.wire.told import Digits
 
 if TYPE_CHECKING:
     from protokit.wire.checksums import Checksum
@@ -67,7 +68,7 @@ class Framing(Texts):
         self.id_width = 0 if meaning.named is None else meaning.named.width
         self.id_places: dict[FieldPath, int] = {}  # of ids that are chosen by a frame's kind
         self.little_id: bool | None = None
-        self.counters: dict[FieldPath, tuple[int, int]] = {}  # of an id: (register of its place, form)
+        self.counters: dict[FieldPath | str, tuple[int, int]] = {}  # of an id: (register of its place, form)
         self.signature = 0
         self.magic = True
         self.ahead = 0  # as far as was looked ahead
@@ -81,6 +82,11 @@ class Framing(Texts):
         """All instructions that frame, in the order of the nodes."""
         self._collect()
         for node in self.meaning.named.counters if self.meaning.named else ():
+            if isinstance(node, Digits):
+                self.counters[node.told.name] = (self.register(), node.form)
+                self.register()
+                self.op("ABSENT", self.counters[node.told.name][0])
+                continue
             form = 0
             if isinstance(node, Integer):
                 form = node.width | 16 * int(node.little) | 32 * int(node.signed)
@@ -216,6 +222,9 @@ class Framing(Texts):
         self.op("HERE")
         self.look([reading.view], self.memo)
         to = super().looked(reading.reading)
+        if isinstance(reading.reading, Number) and repr(reading.view) in self.counters:
+            at = self.text(reading.view, self.memo, sure=False)
+            self.op("SPOT", self.counters[repr(reading.view)][0], at)
         self.memo, self.strict = before, False
         return to
 

@@ -33,12 +33,14 @@ from protokit.wire.layout import (
     walk,
 )
 from protokit.wire.structures import Inside
-from protokit.wire.views import Item, LineEncoding, View
+from protokit.wire.told import Digits, Told, all_told, digits_of, told_of
+from protokit.wire.views import Item, LineEncoding, View, set_at, value_at
 from protokit.wire.vocabulary import ends, varint
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+Counted = Field | Size | Told
 FORMS = ("decimal", "hex", "raw", "uuid", "varint", "quoted", "msgpack")
 MOST = 64  # bytes of an id
 _UUID = 36
@@ -92,7 +94,7 @@ class Named:
         form: one of FORMS.
         width: bytes of the engine's own numbers.
         delimiter: what ends an id; empty where a length does.
-        counters: the integers that count an id, in every branch.
+        counters: what counts an id, in every branch: integers, or numbers in texts.
         view: where it stands, if it is no field.
     """
 
@@ -101,7 +103,7 @@ class Named:
     form: str
     width: int
     delimiter: bytes
-    counters: tuple[Integer | Varint, ...]
+    counters: tuple[Integer | Varint | Digits, ...]
     view: Item | Token | None = None
 
     def write(self, number: int) -> bytes:
@@ -138,11 +140,30 @@ class Named:
         return number_of(request_id) if self.form == "varint" else request_id
 
     def put(self, container: Any, request_id: bytes) -> None:
-        """Write an id that is no field."""
+        """Write an id that is no field; numbers in texts that count it follow."""
+        if self.view is None:
+            return
+        path = self.view.reads if isinstance(self.view, Token) else self.view.pairs.path
+        before = len(value_at(container, path) or b"")
         if isinstance(self.view, Item):
             self.view.pairs.rewrite(container, self.view.key, request_id)
-        elif self.view is not None:
+        else:
             self.view.replace(container, request_id)
+        self.follow(container, path, before)
+
+    def set(self, container: Any, path: FieldPath, request_id: bytes) -> None:
+        """Write an id that is a field; numbers in texts that count it follow."""
+        before = value_at(container, path)
+        set_at(container, path, self.field(request_id))
+        if isinstance(before, bytes):
+            self.follow(container, path, len(before))
+
+    def follow(self, container: Any, path: FieldPath, before: int) -> None:
+        """Numbers in texts count that section as it is now; it had so many bytes."""
+        more = len(value_at(container, path) or b"") - before
+        for one in self.counters if more else ():
+            if isinstance(one, Digits):
+                one.add(container, more)
 
     def allows(self, request_id: bytes) -> bool:
         """Whether a frame can have that id."""
@@ -219,7 +240,7 @@ def named(
     every = {one: None for some in counters.values() for one in some}
     ways = _ways(nodes, path, every)
     for node in sections:
-        if isinstance(node, Section):
+        if isinstance(node, Section) and fields_of(node.length):
             _checked(nodes, node, named)
     return Named(size, fixed, form, width, delimiter, ways)
 
@@ -329,10 +350,12 @@ def _width(path: FieldPath, size: int, form: str, *, fixed: bool) -> int:
     return widths[-1]
 
 
-def _linear(expression: Expression) -> dict[Field | Size, int] | None:
-    """How many times each field counts; None where an expression is no sum of fields."""
+def _linear(expression: Expression) -> dict[Counted, int] | None:
+    """How many times each field counts, or a number in a text; None where an expression is no sum of them."""
     if isinstance(expression, int):
         return {}
+    if (told := told_of(expression)) is not None:
+        return {told: 1}
     if isinstance(expression, Field | Size):
         return {expression: 1}
     if isinstance(expression, Binary) and expression.op in {"ADD", "SUB", "MUL"}:
@@ -346,24 +369,25 @@ def _linear(expression: Expression) -> dict[Field | Size, int] | None:
             return {one: times * factor for one, times in (left or right).items()}
         sign = 1 if expression.op == "ADD" else -1
         return {one: left.get(one, 0) + sign * right.get(one, 0) for one in {**left, **right}}
-    return None if fields_of(expression) else {}
+    return None if _leaves(expression) else {}
 
 
-def _counters(nodes: tuple[Node, ...], node: Section | Delimited | Region | Varint) -> list[FieldPath]:
-    """The integers that grow by one with the id, so that all other lengths stay what they are."""
+def _counters(nodes: tuple[Node, ...], node: Section | Delimited | Region | Varint) -> list[Field | Told]:
+    """What grows by one with the id, so that all other lengths stay what they are."""
     path = node.path
     lengths = [
         (one.path, one.length if isinstance(one, Section) else one.count)
         for one in walk(nodes)
         if isinstance(one, Section | Integers) and one != node
     ]
-    grow: list[Field | Size] = [Size(path, varint=isinstance(node, Varint))]
+    grow: list[Counted] = [Size(path, varint=isinstance(node, Varint))]
     if isinstance(node, Section):
         own = _linear(node.length) or {}
-        grow += [one for one, times in own.items() if times == 1 and isinstance(one, Field)]
-        if len(grow) != 2 or len(own) != 1:  # its size, and the field that says it
+        grow += [one for one, times in own.items() if times == 1 and isinstance(one, Field | Told)]
+        if len(grow) != 2 or len(own) != 1:  # its size, and what says it
             raise DeclarationError(
-                f"{show(path)}: an id's length is one field, plus or minus a constant; give it one of its own"
+                f"{show(path)}: an id's length is one field, or one number in a text, plus or minus a "
+                "constant; give it one of its own"
             )
     for _ in range(len(lengths) + 1):
         again = False
@@ -377,7 +401,7 @@ def _counters(nodes: tuple[Node, ...], node: Section | Delimited | Region | Vari
             ways = [
                 one
                 for one, times in (sums or {}).items()
-                if times == -off and one not in grow and isinstance(one, Field)
+                if times == -off and one not in grow and isinstance(one, Field | Told)
             ]
             if len(ways) != 1 or abs(off) != 1:
                 raise DeclarationError(
@@ -388,15 +412,15 @@ def _counters(nodes: tuple[Node, ...], node: Section | Delimited | Region | Vari
             again = True
         if not again:
             break
-    return [one.path for one in grow if isinstance(one, Field)]
+    return [one for one in grow if isinstance(one, Field | Told)]
 
 
-def _leaves(expression: Expression) -> set[Field | Size]:
+def _leaves(expression: Expression) -> set[Counted]:
     sizes = sizes_of(expression)
-    return {*sizes, *(Field(path) for path in fields_of(expression))}
+    return {*sizes, *(Field(path) for path in fields_of(expression)), *all_told(expression)}
 
 
-def _why(sums: dict[Field | Size, int] | None, off: int) -> str:
+def _why(sums: dict[Counted, int] | None, off: int) -> str:
     """Why no field makes up for an id of another length."""
     if sums is None:
         return "fields in it are multiplied with each other, shifted or masked"
@@ -405,24 +429,31 @@ def _why(sums: dict[Field | Size, int] | None, off: int) -> str:
     return "no single field makes up for it"
 
 
-def _agree(counters: dict[FieldPath, list[FieldPath]]) -> None:
+def _agree(counters: dict[FieldPath, list[Field | Told]]) -> None:
     """A field that several branches share counts the id in all of them."""
     for path, some in counters.items():
         for counter in some:
-            shared = len(counters) > 1 and counter[: len(path) - 1] != path[:-1]
+            shared = len(counters) > 1 and counter.path[: len(path) - 1] != path[:-1]
             if shared and not all(counter in others for others in counters.values()):
                 raise DeclarationError(
-                    f"{show(counter)}: it counts the id {show(path)}, and not that of every other "
+                    f"{show(counter.path)}: it counts the id {show(path)}, and not that of every other "
                     "branch; give each branch lengths of its own"
                 )
 
 
 def _ways(
-    nodes: tuple[Node, ...], path: FieldPath, counters: Iterable[FieldPath]
-) -> tuple[Integer | Varint, ...]:
-    ways = tuple(_way(nodes, one) for one in counters)
+    nodes: tuple[Node, ...], path: FieldPath, counters: Iterable[Field | Told]
+) -> tuple[Integer | Varint | Digits, ...]:
+    ways = tuple(
+        digits_of(nodes, one, show(path)) if isinstance(one, Told) else _way(nodes, one.path)
+        for one in counters
+    )
     if len(ways) > 1 and any(isinstance(node, Varint) for node in ways):
         raise DeclarationError(f"{show(path)}: a UVar counts the id only alone; use integers of fixed width")
+    if len(ways) > 1 and any(isinstance(node, Digits) for node in ways):
+        raise DeclarationError(
+            f"{show(path)}: a number in a text counts the id only alone; let no other length depend on it"
+        )
     return ways
 
 

@@ -207,12 +207,11 @@ class Texts(Program):
                 self.steps.append((found.step.address, len(self.literals), len(found.arguments)))
                 self.literals += found.arguments  # in a row
         for structure, arguments in structures.values():
-            first = self.slices(len(arguments))
-            memo |= {("inside", id(structure), one): first + i for i, one in enumerate(arguments)}
-            memo[("structure", id(structure))] = len(self.steps)
-            memo[("texts", id(structure))] = first
-            self.steps.append((structure.step.address, len(self.literals), len(arguments)))
-            self.literals += arguments  # in a row
+            for argument in arguments:  # a step each: what cannot be read at one path leaves the others
+                memo[("inside", id(structure), argument)] = self.slices()
+                memo[("path", id(structure), argument)] = len(self.steps)
+                self.steps.append((structure.step.address, len(self.literals), 1))
+                self.literals.append(argument)
         looked: list[int] = []
         for pairs, keys in wanted.values():
             section = self.slices()
@@ -325,9 +324,9 @@ class Texts(Program):
         one = view.structure
         section = self.slices()
         self.section(section, one.section.path)
-        count = self.steps[memo[("structure", id(one))]][2]
-        self.op("STEP", memo[("texts", id(one))], section, count, memo[("structure", id(one))])
-        return memo[("inside", id(one), view.argument)]
+        to = memo[("inside", id(one), view.argument)]
+        self.op("STEP", to, section, 1, memo[("path", id(one), view.argument)])
+        return to
 
     def _found(self, view: views.FoundText, memo: dict[Any, int]) -> int:
         found = view.found

@@ -379,7 +379,32 @@ class Pairs:
         if not places:
             self.set(container, key, value)
             return
-        items[places[-1]] = (items[places[-1]][0], self._around(key, value))
+        self._put_at(container, items, places[-1], value)
+
+    def rewrite_only(self, container: Container, key: bytes, change: Callable[[bytes], bytes]) -> None:
+        """Another value for the one pair of a key, and nothing else.
+
+        Raises:
+            LocalProtocolError: there are several.
+        """
+        items = self.items(container)
+        places = [place for place, (name, _) in enumerate(items) if self._is(name, key)]
+        if len(places) != 1:
+            raise LocalProtocolError(f"{key!r} is there {len(places)} times, and counts the id")
+        before = self.encoding.stripped(items[places[0]][1] or b"")
+        self._put_at(container, items, places[0], change(before))
+
+    def _put_at(
+        self, container: Container, items: list[tuple[bytes | None, bytes | None]], place: int, value: bytes
+    ) -> None:
+        """Another value; what stands around it stays."""
+        name, raw = items[place]
+        before = self.encoding.stripped(raw or b"")
+        if before:
+            front, _, behind = (raw or b"").partition(before)
+            items[place] = (name, front + value + behind)
+        else:
+            items[place] = (name, self._around(name or b"", value))
         put_at(container, self.path, self.encoding.build(items, bytes_at(container, self.path) or b""))
 
     def _is(self, name: bytes | None, key: bytes) -> bool:

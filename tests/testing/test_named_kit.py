@@ -22,6 +22,7 @@ _ALL = protocols()
     TestTagged,
     TestQuoted,
     TestNumbered,
+    TestTold,
     TestPacked,
     TestOwn,
 ) = (conformance(protocol, golden=golden(name), examples=60) for name, protocol in _ALL.items())

@@ -181,7 +181,7 @@ LENGTH = "n" / Rebuild(Int8ub, len_(this.id))
         (
             ["a" / Int8ub, "b" / Int8ub, "id" / Bytes(this.a + this.b)],
             byte_id(this.id, max=9),
-            "id: an id's length is one field, plus or minus a constant",
+            "id: an id's length is one field, or one number in a text, plus or minus a constant",
         ),
         (
             ["h" / BitStruct("n" / BitsInteger(4), "m" / BitsInteger(4)), "id" / Bytes(this.h.n)],

@@ -28,6 +28,7 @@ from protokit.errors import DeclarationError, LocalProtocolError, RemoteProtocol
 from protokit.testing import spoiled
 from protokit.wire import (
     ErrorText,
+    FromRequest,
     Replies,
     WireFormat,
     first,
@@ -36,6 +37,7 @@ from protokit.wire import (
     number,
     protobuf,
     split,
+    starts,
     table,
     thrift,
     tlv,
@@ -562,3 +564,52 @@ def test_tags_and_lengths_are_of_any_width_sign_and_order(tag, length):
     frame = wire.build({"kind": 1, "id": 7, "body": body[:-1]})
     with pytest.raises(RemoteProtocolError):
         native.request(wire.address, frame)
+
+
+# Two paths of one structure, and a section in which only the second can be read.
+HALF = {
+    "json": (lambda found: (found["id"], found["to"]), json(this.body), b'{"Id":1,"to":"x"}'),
+    "json, in escapes": (
+        lambda found: (found["id"], found["to"]),
+        json(this.body),
+        b'{"to":"x","id":"\\u0061"}',
+    ),
+    "protobuf": (lambda found: (found[1][2], found[3]), protobuf(this.body), b"\x0a\x02\x12\x05\x1a\x01x"),
+    "tlv": (
+        lambda found: (found[7][1], found[9]),
+        tlv(this.body, tag=Int8ub, length=Int8ub),
+        b"\x07\x02\x01\x05\x09\x01x",
+    ),
+}
+
+
+@pytest.mark.parametrize("order", [0, 1])
+@pytest.mark.parametrize("which", HALF)
+def test_what_cannot_be_read_at_one_path_is_not_there_and_what_can_at_another_is(which, order):
+    """In what a frame means, and in what is repeated of it; a request is refused by what it is routed by."""
+    paths, found, section = HALF[which]
+    views = paths(found)
+    one, other = views[order], views[1 - order]
+    wire = WireFormat(
+        Struct("kind" / Int8ub, "id" / Int8ub, "body" / Prefixed(Int8ub, GreedyBytes)),
+        id=this.id,
+        response=(this.kind == 1) & (starts(one, "") + 2 * starts(other, "") != 3),
+        status=table(starts(one, "x") + starts(other, "x"), {1: Status.OK}, Status.INTERNAL),
+        service=views[1],
+        replies=Replies(
+            error=lambda *_: {
+                "kind": 1,
+                "body": [FromRequest(one, max=9), b"|", FromRequest(other, max=9), b"|"],
+            }
+        ),
+    )
+    for kind in (0, 1):
+        frame = wire.build({"kind": kind, "id": 5, "body": section})
+        message = wire.message(frame)
+        seen = native.frame(wire.address, frame)
+        assert message.kind == ("request", "response")[kind] == KINDS[seen.kind]
+        assert message.status == seen.status == Status.OK
+        if kind == 0:
+            assert message.service == native.request(wire.address, frame).service == "x"
+            said = native.error(wire.address, Status.DENIED, 5, 0, b"", native.keep(wire.address, frame))
+            assert wire.parse(said)[0].body == (b"|x|", b"x||")[order]

@@ -252,7 +252,8 @@ const char *pk_declared_bad_indexes(const declared *d) {
     if (d->operands[i] > 255) return "an operand is out of range";
   for (uint32_t i = 0; i < p->counters.count; i++) {
     const pk_program_counter *c = &d->counters[i];
-    if (c->at > 255 || (c->form & 15) > 8 || ((c->form & 15) == 0 && (c->form != 0 || p->counters.count > 1)))
+    uint32_t width = c->form & 15, alone = width == 0, digits = (c->form & ~(uint32_t)PK_COUNT_FIXED) == PK_COUNT_DIGITS;
+    if (c->at > 255 || width > 8 || (!digits && c->form >= 64) || (alone && (!(digits || c->form == 0) || p->counters.count > 1)))
       return "a counter of the id is out of range";
   }
   if (p->asked > p->parts.count || p->asked > PK_PARTS || p->parts.count - p->asked > PK_PARTS)

@@ -3,6 +3,7 @@
 #include "base/checksum.h"
 #include "base/sums.h"
 #include "wire/declared.h"
+#include "wire/digits.h"
 #include "wire/ident.h"
 
 void pk_declared_seal(const declared *d, uint8_t *data, uint32_t size, uint8_t from) {
@@ -56,19 +57,14 @@ static uint32_t put_varint(uint8_t *p, uint64_t v) {
   return n;
 }
 
-/* Lengths in front of the id that count it, from outside: a declared varint, and those of what it stands in. */
+/* Lengths in front of the id that count it, from outside: a declared varint or digits, and those of what it stands in. */
 typedef struct around {
   struct {
     size_t at;
-    uint32_t form; /* as of pk_place */
+    uint32_t size, form; /* bytes; form: as of pk_place, or PK_COUNT_DIGITS */
   } of[PK_PATH_KEYS + 1];
   uint32_t count;
 } around;
-
-static void counts(around *v, size_t at, uint32_t form) {
-  v->of[v->count].at = at;
-  v->of[v->count++].form = form;
-}
 
 static uint64_t varint_at(const uint8_t *p, size_t *size) {
   uint64_t v = 0;
@@ -78,37 +74,65 @@ static uint64_t varint_at(const uint8_t *p, size_t *size) {
   return v;
 }
 
-static size_t length_size(const uint8_t *at, uint32_t form) {
-  size_t size = form & 15;
-  if (form == 0) varint_at(at, &size);
-  return size;
+static void counts(around *v, const uint8_t *data, size_t at, uint32_t size, uint32_t form) {
+  size_t taken = size;
+  if (form == 0) varint_at(data + at, &taken);
+  v->of[v->count].at = at;
+  v->of[v->count].size = (uint32_t)taken;
+  v->of[v->count++].form = form;
+}
+
+enum { LENGTH_MAX = 20 };
+
+/* Decimal digits with `more` added: as many as before where they begin with a zero or are fixed. Their size, or 0. */
+static uint32_t redigit(const uint8_t *at, uint32_t size, uint32_t form, int64_t more, uint8_t *out) {
+  int64_t value = 0;
+  int fixed = (form & PK_COUNT_FIXED) != 0, padded = size > 1 && at[0] == '0';
+  if (pk_declared_length((pk_slice){at, size}, &value) != PK_OK || size > LENGTH_MAX) return 0;
+  value += more;
+  pk_slice digits = pk_digits(value < 0, (uint64_t)value);
+  uint32_t zeros = 0;
+  if (fixed || padded) {
+    if (value < 0 || digits.size + (fixed ? 0u : 1u) > size) return 0;
+    zeros = size - digits.size;
+  }
+  memset(out, '0', zeros);
+  memcpy(out + zeros, digits.data, digits.size);
+  return zeros + digits.size;
 }
 
 /* What stands in front of the id, with those written again; *more is how many bytes the outermost has more in it,
  * with its own growth. Gives back its size; 0 where one has no room, or counts less than it should. */
 static size_t front(const uint8_t *data, size_t size, const around *v, int64_t *more, uint8_t *out) {
-  uint8_t now[PK_PATH_KEYS + 1][10];
+  uint8_t now[PK_PATH_KEYS + 1][LENGTH_MAX];
   uint32_t sizes[PK_PATH_KEYS + 1];
-  size_t was, from = 0, n = 0;
+  size_t from = 0, n = 0, now_all = 0, before = 0;
   for (uint32_t i = v->count; i-- > 0;) { /* what grows inside counts outside */
     const uint8_t *at = data + v->of[i].at;
-    if (v->of[i].form != 0) {
-      sizes[i] = v->of[i].form & 15;
+    uint32_t form = v->of[i].form;
+    if (form & PK_COUNT_DIGITS) { /* nothing counts them */
+      sizes[i] = redigit(at, v->of[i].size, form, *more, now[i]);
+      if (sizes[i] == 0) return 0;
+    } else if (form != 0) {
+      sizes[i] = v->of[i].size;
       memcpy(now[i], at, sizes[i]);
-      if (!recount(now[i], v->of[i].form, *more)) return 0;
-      continue;
+      if (!recount(now[i], form, *more)) return 0;
+    } else {
+      size_t was;
+      int64_t counted = (int64_t)varint_at(at, &was) + *more;
+      if (counted < 0) return 0;
+      sizes[i] = put_varint(now[i], (uint64_t)counted);
+      *more += (int64_t)sizes[i] - (int64_t)was;
     }
-    int64_t counted = (int64_t)varint_at(at, &was) + *more;
-    if (counted < 0) return 0;
-    sizes[i] = put_varint(now[i], (uint64_t)counted);
-    *more += (int64_t)sizes[i] - (int64_t)was;
+    now_all += sizes[i], before += v->of[i].size;
   }
+  if (now_all > before + PK_SPLICE_MORE) return 0;
   for (uint32_t i = 0; i < v->count; i++) {
     memcpy(out + n, data + from, v->of[i].at - from);
     n += v->of[i].at - from;
     memcpy(out + n, now[i], sizes[i]);
     n += sizes[i];
-    from = v->of[i].at + length_size(data + v->of[i].at, v->of[i].form);
+    from = v->of[i].at + v->of[i].size;
   }
   memcpy(out + n, data + from, size - from);
   return n + size - from;
@@ -135,24 +159,32 @@ static int counted_by(const declared *d, const machine *m, const uint8_t *data, 
   const pk_program *p = d->program;
   size_t from = 0;
   v->count = 0;
-  if (p->counters.count > 0 && d->counters[0].form == 0 && m->r[d->counters[0].at] >= 0)
-    counts(v, (size_t)m->r[d->counters[0].at], 0);
+  const int64_t *outer = p->counters.count > 0 ? m->r + d->counters[0].at : NULL;
+  if (outer != NULL && outer[0] >= 0 && (d->counters[0].form & 15) == 0)
+    counts(v, data, (size_t)outer[0], (uint32_t)outer[1], d->counters[0].form);
   if (p->id_inside == PK_ID_IN_PAIRS) {
     if (id.at < (p->id_value & 15)) return 0;
-    counts(v, id.at - (p->id_value & 15), p->id_value);
+    counts(v, data, id.at - (p->id_value & 15), p->id_value & 15, p->id_value);
   }
   if (p->id_inside >= PK_ID_IN_PROTOBUF) {
     pk_place place;
     if (m->r[p->id_section] < 0) return 0;
     pk_declared_place(d, (pk_slice){data + m->r[p->id_section], (uint32_t)m->r[p->id_section + 1]}, &place);
     if (place.at.data != data + id.at || place.at.size != id.size) return 0;
-    for (uint32_t i = 0; i < place.count; i++) counts(v, (size_t)(place.around[i].at - data), place.around[i].form);
+    for (uint32_t i = 0; i < place.count; i++) counts(v, data, (size_t)(place.around[i].at - data), place.around[i].form & 15, place.around[i].form);
   }
   for (uint32_t i = 0; i < v->count; i++) {
     if (v->of[i].at < from || v->of[i].at >= id.at) return 0;
-    from = v->of[i].at + length_size(data + v->of[i].at, v->of[i].form);
+    from = v->of[i].at + v->of[i].size;
   }
   return from <= id.at;
+}
+
+/* Digits may stand where their section has no more room, or twice: with them the frame is what it was but for its id. */
+static int is_still(const declared *d, const uint8_t *data, uint32_t size, const pk_frame *f) {
+  pk_frame again = {.from = f->from};
+  machine m;
+  return pk_declared_frame_as(d, &m, data, size, size, UNVERIFIED, &again) == PK_OK && again.size == size && again.kind == f->kind;
 }
 
 /* Whether what ends the id begins in it already. */
@@ -187,10 +219,11 @@ int pk_declared_splice_id(const pk_codec *codec, const uint8_t *data, const pk_f
   if (holds_delimiter(d, out + at, id_size, out + size)) return PK_ERR_UNSUPPORTED;
   for (uint32_t i = 0; i < counters; i++) {
     int64_t place = m.r[d->counters[i].at];
-    if (place < 0 || d->counters[i].form == 0) continue;
+    if (place < 0 || (d->counters[i].form & 15) == 0) continue;
     if (place < (int64_t)old.at + old.size && place + (d->counters[i].form & 15) > old.at) return PK_ERR_UNSUPPORTED;
     if (!recount(out + place + (place < old.at ? 0 : more), d->counters[i].form, more)) return PK_ERR_UNSUPPORTED;
   }
+  if (counters > 0 && d->counters[0].form & PK_COUNT_DIGITS && !is_still(d, out, size, f)) return PK_ERR_UNSUPPORTED;
   reseal(d, out, size, f->flags, f->from);
   return (int)size;
 }

@@ -224,6 +224,13 @@ static int run_on(const declared *d, uint32_t pc, machine *m, const uint8_t *dat
           goto more;
         }
         break;
+      case PK_I_SPOT: {
+        pk_slice text = m->s[n->b];
+        int inside = text.data != NULL && (uintptr_t)text.data - (uintptr_t)data < size;
+        r[n->a] = inside ? (int64_t)(text.data - data) : -1;
+        r[n->a + 1] = text.size;
+        break;
+      }
       case PK_I_LENGTH: {
         pk_slice text = m->s[n->b];
         int result = PK_OK;

@@ -220,6 +220,7 @@ static void framing(checker *c) {
     case PK_I_NEED:
       if (f->there < (uint32_t)n->i) f->there = (uint32_t)n->i;
       break;
+    case PK_I_SPOT: text(c, n->b), set_section(c, n->a); break;
     case PK_I_LENGTH: text(c, n->b), set(c, n->a, INTEGER); break;
     case PK_I_SKIP:
       here(c, 0, (uint32_t)n->i);
@@ -473,8 +474,11 @@ static const char *counters(checker *c) {
   for (uint32_t i = 0; c->end.reached && i < p->counters.count; i++) {
     const pk_program_counter *one = &c->d->counters[i];
     uint8_t width = c->end.width[one->at];
-    if (c->end.r[one->at] != PLACE || (width != (one->form & 15) && width != NOWHERE))
+    if (one->form & PK_COUNT_DIGITS) {
+      if (c->end.r[one->at] != SECTION) return "digits that count an id are no section on some path";
+    } else if (c->end.r[one->at] != PLACE || (width != (one->form & 15) && width != NOWHERE)) {
       return "what counts an id is no place on some path";
+    }
   }
   if (c->end.reached && p->id_inside != PK_ID_IN_FIELD && c->end.r[p->id_section] != SECTION)
     return "the id stands in what is no section on some path";

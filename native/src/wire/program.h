@@ -50,6 +50,7 @@ typedef struct pk_insn {
   X(READABLE) /* section ra, ra+1 = section rb, rb+1 where rc != 0; else it is not there */    \
   X(NOPLACE) /* ra: it stands nowhere */                                                       \
   X(HERE)    /* all so far must be there */                                                    \
+  X(SPOT)    /* section ra, ra+1 = where sb stands; absent where it is not there, or not in the frame */ \
   X(LENGTH)  /* ra = sb as a decimal length, 0 where it is absent; wrong where it is none */    \
   X(WHOLE)   /* the frame ends here; all of it must be there */                                \
   X(VERIFY)  /* checksum i is right */                                                         \
@@ -202,9 +203,13 @@ typedef struct pk_program_checksum {
   uint32_t which;        /* PK_SUM_* */
 } pk_program_checksum;
 
-/* An integer that counts the id, where that is a byte string: its register holds where it stands, -1: nowhere. */
+/* What counts the id, where that is a byte string: its register holds where it stands, -1: nowhere. */
+enum {
+  PK_COUNT_DIGITS = 64, /* decimal digits: their register is a section's */
+  PK_COUNT_FIXED = 128  /* as many as before */
+};
 typedef struct pk_program_counter {
-  uint32_t at, form; /* form: width | 16 little | 32 signed; 0: a varint */
+  uint32_t at, form; /* form: width | 16 little | 32 signed; 0: a varint; PK_COUNT_DIGITS */
 } pk_program_counter;
 
 /* What is kept of a request for its replies (pk_codec.keep), and of a greeting for what is said behind it; packed one behind the other: a text of at most `most`
