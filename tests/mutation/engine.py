@@ -2071,13 +2071,6 @@ MUTANTS = (
         "tests/wire/test_told_ids.py::test_lengths_inside_the_section_grow_and_are_counted",
     ),
     Mutant(
-        "a constant has a place in the frame",
-        "declared_run.c",
-        "text.data != NULL && (uintptr_t)text.data - (uintptr_t)data < size;",
-        "text.data != NULL;",
-        "tests/wire/test_told_ids.py::test_what_is_no_number_of_its_section_is_not_written",
-    ),
-    Mutant(
         "digits are counted by a number",
         "declared_types.c",
         'if (c->end.r[one->at] != SECTION) return "digits that count an id are no section on some path";',
