@@ -40,6 +40,8 @@ _PEERS_SECONDS = 1800
 _BESIDE = "bolt"  # whose cost others are told as a multiple of
 _VERSIONED = re.compile(r"\w.*[:@ /-]v?\d+(\.\d+)+")
 _SKIPPED = re.compile(r"\d+ skipped")  # as pytest ends
+_FAILED = re.compile(r"(FAILED|ERROR) .*::")  # as pytest names what failed, and why
+_MOST_FAILED = 5  # are shown
 _MARKS = {True: "ok", False: "FAILED", None: "-"}
 _KIT = """
 from protokit.cli.grade import suite
@@ -379,12 +381,20 @@ def _peers(kit: dict[str, Any], folder: Path | None, *, proved: bool) -> Step:
     click.echo(f"  running {shlex.join(words)}", err=True)
     try:
         done = subprocess.run(
-            words, cwd=folder, capture_output=True, text=True, timeout=_PEERS_SECONDS, check=False
+            words,
+            cwd=folder,
+            env={**os.environ, "COLUMNS": "400"},  # pytest cuts reasons to the terminal's width
+            capture_output=True,
+            text=True,
+            timeout=_PEERS_SECONDS,
+            check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         return Step("peers", ok=False, found=f"{shlex.join(words)}: {error}")
-    last = (done.stdout + done.stderr).strip().splitlines()[-1:]
-    found = f"{shlex.join(words)} ended with {done.returncode}: {''.join(last)[:200]}"
+    said = (done.stdout + done.stderr).strip().splitlines()
+    failed = [line for line in said if _FAILED.match(line)][:_MOST_FAILED] if done.returncode else []
+    shown = "; ".join(line[:400] for line in [*failed, *said[-1:]])
+    found = f"{shlex.join(words)} ended with {done.returncode}: {shown}"
     if _SKIPPED.search(found):
         return Step("peers", ok=None, found=f"{found}: what is skipped proves nothing")
     return Step("peers", done.returncode == 0, found)

@@ -151,6 +151,25 @@ def test_real_peers_run_only_where_all_else_is_proved(tmp_path):
     assert (step.ok, "No such file" in step.found) == (False, True)
 
 
+def test_what_failed_of_the_peers_is_named_with_its_reason(tmp_path):
+    (tmp_path / "test_peers.py").write_text("""
+def test_go():
+    found = "nothing"
+    assert found == "something", "the Go client hangs " + "on its next call " * 5
+
+def test_java():
+    raise OSError("no such jar")
+
+def test_node():
+    pass
+""")
+    step = _peers({"peers": [sys.executable, "-m", "pytest", "-q", "-n", "0"]}, tmp_path, proved=True)
+    assert not step.ok
+    assert "FAILED test_peers.py::test_go - AssertionError: the Go client hangs on its next" in step.found
+    assert "on its next call ; FAILED test_peers.py::test_java - OSError: no such jar; 2 failed" in step.found
+    assert "test_node" not in step.found
+
+
 @pytest.mark.slow
 def test_what_fails_the_kit_or_does_not_load_has_no_grade(tmp_path):
     (tmp_path / "page.py").write_text(PAGE + CHANGED + HOOK)

@@ -22,6 +22,7 @@ from protokit.errors import DeclarationError
 from protokit.testing import frames, spoiled
 from protokit.wire import (
     ErrorText,
+    FromRequest,
     Repeat,
     Replies,
     UVar,
@@ -354,6 +355,21 @@ def test_wrong_parts_are_refused_with_the_instruction(what):
         wrong[place] = one
     with pytest.raises(DeclarationError, match=f"instruction [0-9]+ .*{re.escape(why)}"):
         native.declared(with_insns(image, wrong))
+
+
+def test_what_is_kept_of_half_a_frame_ends_where_it_does():
+    """A section that is looked into as if all of it were there."""
+    wire = WireFormat(
+        Struct("kind" / Int8ub, "id" / Int16ub, "name" / Prefixed(Int8ub, GreedyBytes), Check(this.kind < 4)),
+        id=this.id,
+        response=this.kind == 1,
+        service=this.name,
+        replies=Replies(error=lambda status, variant: {"kind": 1, "name": FromRequest(this.name)}),
+    )
+    image = wire.image("x")
+    native.declared(image)
+    with pytest.raises(DeclarationError, match=r"instruction [0-9]+ .SLICE.: the frame need not be there"):
+        native.declared(changed(image, "PART", 0, n="SLICE"))
 
 
 def neighbours(image):
