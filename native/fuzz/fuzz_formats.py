@@ -34,20 +34,30 @@ from construct import (
 
 from protokit import Protocol, Status, WireFormat
 from protokit.wire import (
+    Ahead,
     Chunks,
     ErrorText,
+    FromPeer,
     FromRequest,
+    Greeting,
     Measured,
     Repeat,
     Replies,
     Step,
+    Turn,
     Until,
+    UntilEnd,
     UVar,
+    adler32,
+    asked,
     ber_value,
+    crc16,
     crc32,
+    crc32c,
     decimal,
     first,
     hessian2_strings,
+    hessian_fields,
     isin,
     json,
     json_value,
@@ -57,12 +67,18 @@ from protokit.wire import (
     msgpack,
     msgpack_value,
     number,
+    optional,
     pairs,
     protobuf,
     resp_value,
+    side,
+    size_,
     split,
     starts,
     step,
+    sum8,
+    sum16,
+    sum32,
     table,
     text,
     thrift,
@@ -339,6 +355,74 @@ def planted() -> WireFormat:
     )
 
 
+def talking() -> WireFormat:
+    """A login that comes back and has forms; answers read by what was asked; every sum; a byte ahead."""
+    frame = Struct(
+        "tag" / Ahead(Int8ub),
+        "kind" / Int8ub,
+        "id" / Int16ub,
+        "total" / Rebuild(Int16ub, size_(this.mark) + len_(this.body)),
+        "mark" / UVar(3),
+        "body" / Bytes(this.total - size_(this.mark)),
+        "more" / If(this.tag > 9, Int8ub),
+        "eight" / Int8ub,
+        "sixteen" / Int16ub,
+        "modbus" / Int16ul,
+        "castagnoli" / Int32ub,
+        "adler" / Int32ub,
+        "all" / Int32ub,
+    )
+
+    def hello(_variant: object) -> dict[str, object]:
+        return {"tag": 3, "kind": 3, "mark": 0, "body": b"hello"}
+
+    def echo(_variant: object) -> dict[str, object]:
+        return {"tag": 3, "kind": 3, "mark": 0, "body": [b"<", FromPeer(this.body, max=9)]}
+
+    steps = [
+        ("client", hello),
+        Turn("server", [(this.mark == 1, echo), (True, hello)]),
+        *optional(("client", echo), Turn("server", hello, when=this.mark == 2)),
+        ("server", hello),
+    ]
+    return WireFormat(
+        frame,
+        id=this.id,
+        response=(this.kind == 2) & (side != "client"),
+        greeting=Greeting(when=this.kind == 3, steps=steps, refused=this.mark == 7),
+        status=table(asked(this.mark == 5) + this.mark, {0: Status.OK, 1: Status.OK}, Status.INTERNAL),
+        app_error=asked(this.kind) == 1,
+        service=hessian_fields(this.body, "b", "a")[1],
+        readable=(this.body, this.mark != 4),
+        checksum=[
+            sum8(this.eight, over="before"),
+            sum16(this.sixteen, over=[this.body]),
+            crc16(this.modbus, over="before", variant="modbus"),
+            crc32c(this.castagnoli, over=[this.body]),
+            adler32(this.adler, over="before"),
+            sum32(this.all, over="before"),
+        ],
+        replies=Replies(error=lambda *_: {"tag": 2, "kind": 2, "mark": 0, "body": ErrorText()}),
+    )
+
+
+def closing() -> WireFormat:
+    """Answers that end with their connection, or have a length, as was asked."""
+    frame = Struct(
+        "kind" / Int8ub,
+        "size" / Rebuild(Int8ub, len_(this.head)),
+        "head" / Bytes(this.size),
+        "rest" / If((side == "server") & (asked(this.kind) == 1), UntilEnd()),
+    )
+    return WireFormat(
+        frame,
+        mode="ordered",
+        response=side == "server",
+        service=this.head,
+        replies=Replies(error=lambda *_: {"kind": 2, "head": ErrorText(), "rest": b""}),
+    )
+
+
 def protocols() -> list[Protocol]:
     """All of them but the planted one."""
     sys.path[:0] = [str(REPO / "tests"), str(REPO / "tests" / "wire")]
@@ -354,6 +438,8 @@ def protocols() -> list[Protocol]:
         Protocol("flagged", flagged()),
         Protocol("answering", answering()),
         Protocol("regions", regions()),
+        Protocol("talking", talking()),
+        Protocol("closing", closing()),
         Protocol("ordered", in_order("ordered")),
         Protocol("pingpong", in_order("pingpong")),
         *named.protocols().values(),
