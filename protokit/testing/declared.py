@@ -20,7 +20,7 @@ from protokit.testing.voices import DeclaredVoice
 from protokit.wire import WireFormat, views
 from protokit.wire.compiler import FIRST_ERROR
 from protokit.wire.explain import calculate
-from protokit.wire.layout import Branch, Choice, Integer, Node, walk
+from protokit.wire.layout import Branch, Choice, Integer, Node, Peeked, walk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -121,6 +121,7 @@ class DeclaredChecks(Checks):
 
     def test_plain_values_make_the_round_trip(self) -> None:
         """Values to bytes and back: the same values, without offsets and raw bytes, make the same bytes."""
+        peeked = [one.path for one in walk(self.wire.nodes) if isinstance(one, Peeked)]
 
         def property_(values: dict[str, Any]) -> None:
             try:
@@ -129,6 +130,8 @@ class DeclaredChecks(Checks):
             except (ProtocolError, EOFError):
                 return  # they do not fit together
             assert size == len(frame), f"{size} of {len(frame)} bytes were consumed"
+            if any(views.value_at(container, path) != views.value_at(values, path) for path in peeked):
+                return  # what comes next is not what they say
             again = plain(container, self.wire)
             side = native.side_of(frame)
             assert self.wire.build(again, side) == frame

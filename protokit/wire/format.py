@@ -548,6 +548,7 @@ class WireFormat:
         except (
             construct.ConstructError,
             RemoteProtocolError,
+            AttributeError,
             KeyError,
             TypeError,
             ValueError,
