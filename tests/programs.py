@@ -14,7 +14,7 @@ KINDS = {"insns": (0, 8), "maps": (6, 32), "keys": (7, 8), "checksums": (9, 20),
 KINDS |= {"replies": (11, 4), "tests": (12, 32), "shapes": (13, 128), "counters": (14, 8), "tables": (4, 16)}
 KINDS |= {"parts": (15, 8)}
 OTHERS = {"literals": (2, 8), "delimiters": (3, 8), "entries": (5, 16), "steps": (8, 16)}
-OTHERS |= {"measures": (18, 16)}
+OTHERS |= {"measures": (18, 16), "arguments": (19, 16)}
 INSN = struct.Struct("=BBBBi")
 
 
@@ -65,10 +65,13 @@ class Runner:
         assert 0 < message.size <= len(data)
         assert 1 <= message.kind <= native.KIND_GREETING
         assert message.status in list(Status)
-        asks = [native.heartbeat_ack]
+        asks = [
+            native.heartbeat_ack,
+            *(lambda codec, data, at=at: native.argument(codec, data, at) for at in range(3)),
+        ]
         asks += [native.request] if message.kind in {native.KIND_REQUEST, native.KIND_ONEWAY} else []
         asks += [lambda codec, data: native.patch_id(codec, data, 7)] if native.rewrites_ids(codec) else []
         for ask in asks:
-            with contextlib.suppress(ProtokitError):
+            with contextlib.suppress(ProtokitError, IndexError):
                 ask(codec, self.guarded.put(frame))
         return message

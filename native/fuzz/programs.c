@@ -80,7 +80,8 @@ static uint8_t *edited(const format *f, bytes *in) {
                 {p->checksums, sizeof(pk_program_checksum)}, {p->operands, 4}, {p->replies, 4},
                 {p->tests, sizeof(pk_program_test)}, {p->shapes, sizeof(pk_program_shape)},
                 {p->counters, sizeof(pk_program_counter)}, {p->constants, 8}, {p->parts, sizeof(pk_program_part)},
-                {p->greetings, sizeof(pk_program_greeting)}, {p->sayings, sizeof(pk_program_saying)}};
+                {p->greetings, sizeof(pk_program_greeting)}, {p->sayings, sizeof(pk_program_saying)},
+                {p->arguments, sizeof(pk_program_argument)}};
   uint32_t count = sizeof tables / sizeof *tables;
   for (uint32_t edits = next(in) % 16; edits > 0; edits--) {
     uint32_t which = next(in), item = next(in), byte = next(in), value = next(in);
@@ -186,7 +187,7 @@ static uint8_t *decoded(bytes *in) {
   uint32_t named = what >> 3 & 1, counted = named & (what >> 4), summed = what >> 5 & 1;
   pk_program p = {.magic = PK_PROGRAM_MAGIC, .id_bytes = 2, .reply_max = 4096, .variants = 1,
                   .rerun = what >> 6 & 1, .name = 0, .root = PK_NOWHERE, .server_root = PK_NOWHERE, .id_delimiter = PK_NOWHERE,
-                  .id_max = named ? 8 : 0, .app_map = PK_NOWHERE, .answers = PK_NOWHERE, .text_encoding = what >> 7};
+                  .id_max = named ? 8 : 0, .app_map = PK_NOWHERE, .arguing = PK_NOWHERE, .answers = PK_NOWHERE, .text_encoding = what >> 7};
   at = part(insns, FRAMING, sizeof FRAMING, some[0], in, framed, 3, 0);
   p.answerable = some[0] / 2;
   p.meaning = at;

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from protokit import native
 from protokit.errors import LocalProtocolError, ProtocolError, RemoteProtocolError
 from protokit.model import Status
+from protokit.testing.asked import ARGUMENTS
 from protokit.testing.kit import LIMIT, REQUESTS, Checks
 from protokit.testing.strategies import field_values, frames
 from protokit.testing.voices import DeclaredVoice
@@ -203,6 +204,12 @@ class DeclaredChecks(Checks):
             _, size = self.wire.parse(data)
             assert (message.result, message.size) == (0, size), f"{message}, the reference says {size} bytes"
         super().agree(name, reader, data, message, request)
+        if not self.wire.meaning.arguments or message.result != 0:
+            return
+        for index in (*range(ARGUMENTS), 2**32 - 1):
+            asks = (self.codec.ask.argument, self.wire.argument)
+            got, wanted = (_argued(ask, data[: message.size], index) for ask in asks)
+            assert got == wanted, f"argument {index} is {got}, the reference says {wanted}"
 
     @cached_property
     def plain_program(self) -> native.Address:
@@ -288,6 +295,15 @@ class DeclaredChecks(Checks):
         """A golden request of the first variant, in whose form heartbeats of a shared connection are."""
         requests = [one.data for one in self.whole("request")]
         return next((one for one in requests if self.voice.variant(one) == 0), like)
+
+
+def _argued(ask: Callable[[bytes, int], Any], frame: bytes, index: int) -> Any:
+    """What is said of an argument: a value with its type, or the kind of error."""
+    try:
+        value = ask(frame, index)
+    except (IndexError, ProtocolError) as error:
+        return type(error).__name__
+    return type(value).__name__, repr(value)
 
 
 def plain(container: Any, wire: WireFormat | None = None) -> Any:

@@ -236,6 +236,7 @@ class _Compiler(Framing):
         destination = self.destination()
         headers = self.headers(self.meaning.headers)
         answers = self.headers(self.meaning.answer_headers, answers=True)
+        arguing = self.arguments()
         keep, keep_own = self.keep()
         heard = self.heard()
         said = about.conversation or Conversation(None, "")
@@ -251,7 +252,7 @@ class _Compiler(Framing):
         tree = Tree()
         if about.shapes and not self.meaning.views_of_id():
             tree = shapes(self.nodes, self.meaning, self.left, keeps=not self.reruns, sided=self.sided)
-        header = struct.Struct("=16I4Q11I38I6I4I5I12sI")
+        header = struct.Struct("=16I4Q11I40I6I4I5I12s3I")
         blocks = [
             b"".join(struct.pack("=BBBBi", *insn) for insn in self.insns),
             b"".join(struct.pack("=Q", value % 2**64) for value in self.constants),
@@ -274,8 +275,9 @@ class _Compiler(Framing):
             b"".join(struct.pack("=3I", *one) for one in said.places),
             b"".join(struct.pack("=2I", one.heard, native.SIDES.index(one.who)) for one in said.sayings),
             b"".join(struct.pack("=Q2I", *one) for one in self.measures),
+            b"".join(struct.pack("=4I", *one) for one in self.argued),
         ]
-        sizes = [8, 8, 8, 8, 16, 16, 32, 8, 16, 20, 4, 4, 32, 128, 8, 8, 12, 8, 16]
+        sizes = [8, 8, 8, 8, 16, 16, 32, 8, 16, 20, 4, 4, 32, 128, 8, 8, 12, 8, 16, 16]
         at = header.size + sum(_padded(len(block)) for block in blocks) + _padded(8 * len(self.literals))
         places = b""
         pool = b""
@@ -331,6 +333,8 @@ class _Compiler(Framing):
             len(self.meaning.parts),
             heard,
             tree.packed_lead(),
+            arguing,
+            0,
             tree.root if tree.server_root is None else tree.server_root,
         )
         return head + body + pool

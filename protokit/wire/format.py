@@ -20,6 +20,7 @@ from protokit.errors import DeclarationError, LocalProtocolError, RemoteProtocol
 from protokit.model import Headers, Status
 from protokit.wire import views
 from protokit.wire.answers import noted
+from protokit.wire.arguments import argued, argument
 from protokit.wire.checksums import in_order
 from protokit.wire.codec import Codec, DeclaredCodec
 from protokit.wire.compiler import compile_image, is_sided
@@ -107,6 +108,7 @@ class WireFormat:
         service, method, version, group: views.
         headers: ``pairs`` or ``lines``; of requests, and of answers that have them in the same field.
         answer_headers: those of answers, where they stand elsewhere.
+        arguments: those of calls: an array of ``msgpack`` or ``json``, or a list of views.
         readable: ``(this.body, this.codec == 0)``, or several: a section, and the condition under which views
             look into it. Where it does not hold (compressed, encrypted), they find nothing there.
         checksum: ``crc32(...)`` or another (``checksums.py``), or several.
@@ -148,6 +150,7 @@ class WireFormat:
         group: Any = None,
         headers: views.Pairs | None = None,
         answer_headers: views.Pairs | None = None,
+        arguments: Any = None,
         readable: Any = None,
         checksum: Any = (),
         variants: Sequence[Mapping[str, int]] = ({},),
@@ -233,6 +236,7 @@ class WireFormat:
             group=_view(group, "group"),
             headers=headers,
             answer_headers=headers if answer_headers is None else answer_headers,
+            arguments=argued(arguments),
             checksums=in_order(self.nodes, one_or_several(checksum)),
             variants=tuple(
                 {tuple(name.split(".")): value for name, value in one.items()} for one in self.variants
@@ -505,6 +509,20 @@ class WireFormat:
             if status is Status.OK and any(calculate(one, container) for one in m.app_error):
                 return Status.APP_ERROR
         return status
+
+    def argument(self, data: bytes, index: int) -> native.Argument:
+        """An argument of a whole request's call, as ``native.argument`` says it.
+
+        Raises:
+            IndexError: the call has no such argument.
+            LocalProtocolError: the format declares none.
+            RemoteProtocolError: it cannot be read.
+        """
+        container, _ = self.parse(data, native.side_of(data) or "client")
+        if self.kind(container) not in {"request", "oneway"}:
+            raise IndexError(f"this is no call, and has no argument {index}")
+        with self._only_readable(container):
+            return argument(self.meaning.arguments, container, index)
 
     def explain(self, data: bytes, side: str | None = None) -> list[Piece]:
         """Every field of the frame in front with its offset, size and value; ``side``: see ``parse``.

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from protokit.errors import DeclarationError
 from protokit.wire import views
+from protokit.wire.arguments import roots
 from protokit.wire.kinds import check_kinds
 from protokit.wire.layout import (
     Binary,
@@ -123,7 +124,8 @@ class Framing(Texts):
             self._uses(expression)
         self.used |= set(self.own) | self._kept() | set(views.sections_of(m.looks()))
         self.used |= {m.answer_headers.path} if m.answer_headers else set()
-        for expression in views.computed(m.destination() + m.looks()):
+        self.used |= set(views.sections_of(roots(m.arguments)))
+        for expression in views.computed(m.destination() + m.looks() + roots(m.arguments)):
             self._uses(expression)
         for checksum in m.checksums:
             self.used |= {checksum.path, *(checksum.over or ())}

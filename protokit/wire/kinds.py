@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from protokit.errors import DeclarationError
 from protokit.wire import views
+from protokit.wire.arguments import roots
 from protokit.wire.layout import (
     Bits,
     Branch,
@@ -187,6 +188,7 @@ def _read_by_meaning(m: Meaning) -> Iterator[tuple[str, FieldPath, str]]:
             yield "checksum", path, SECTION
     kept = [("FromRequest", part) for part in m.parts] + [("FromPeer", part) for part in m.heard]
     yield from ((what, part.path, WHOLE) for what, part in kept if part.form == INTEGER)
+    texts += [("arguments", view) for view in roots(m.arguments)]
     texts += [(what, part.view) for what, part in kept if part.form != INTEGER]
     for what, view in texts:
         for path in views.sections_of([] if view is None else [view]):

@@ -29,6 +29,7 @@ from protokit.wire.readings import compared_by, views_of
 if TYPE_CHECKING:
     from protokit.wire import views
     from protokit.wire.answers import Noted
+    from protokit.wire.arguments import Argued
     from protokit.wire.checksums import Checksum
     from protokit.wire.greeting import Conversation
     from protokit.wire.ids import Named
@@ -70,6 +71,7 @@ class Meaning:
     separate: bool = False
     last: Expression = 0
     more: Expression = 0
+    arguments: tuple[Argued, ...] = ()
     asked: tuple[Noted, ...] = ()  # of a request, for its answers
     readable: dict[FieldPath, Expression] = field(
         default_factory=dict

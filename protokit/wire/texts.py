@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from protokit.errors import DeclarationError
 from protokit.wire import views
+from protokit.wire.arguments import MSGPACK, roots
 from protokit.wire.inside import Token
 from protokit.wire.layout import Bits, Branch, Field, Integer, Varint, fields_of, readings_of, walk
 from protokit.wire.program import Meaning, Program
@@ -40,6 +41,7 @@ class Texts(Program):
         self.after_framing = False
         self.shown: dict[FieldPath, int] = {}  # of sections that may be unreadable: as views have them
         self.memo: dict[Any, int] = {}  # where texts are that were found, in the code that is written now
+        self.argued: list[tuple[int, int, int, int]] = []
         self.half_read = False  # what is kept of a frame that may be wrong
         self.strict = False  # what is read decides what is laid out
 
@@ -139,6 +141,22 @@ class Texts(Program):
             self.section(section, pairs.path)
         self.op("HEADERS", section, i=self._map(pairs, {}))
         self.op("END")
+        return start
+
+    def arguments(self) -> int:
+        """The instructions that find the texts of arguments, of a frame that was run; where they begin."""
+        if not self.meaning.arguments:
+            return NOWHERE
+        start = len(self.insns)
+        before, self.after_framing = self.after_framing, False
+        memo = self.memo = {}
+        self.look(roots(self.meaning.arguments), memo)
+        for one in self.meaning.arguments:
+            guard = ABSENT if one.guard is None else self.text(one.guard, memo)
+            found = guard if one.form >= MSGPACK else self.text(one.view, memo)
+            self.argued.append((found, one.form, guard, self.literal(one.path)))
+        self.op("END")
+        self.after_framing = before
         return start
 
     def keep(self) -> tuple[int, int]:

@@ -32,6 +32,69 @@ class Mutant:
 
 MUTANTS = (
     Mutant(
+        "an argument over 64 bits wraps around",
+        "declared_arguments.c",
+        "v > (most - digit) / 10",
+        "v > most / 10",
+        "tests/wire/test_arguments.py::test_a_view_each",
+    ),
+    Mutant(
+        "of what cannot be read it is said that there is none",
+        "declared_arguments.c",
+        "  if (a->guard != PK_NO_TEXT && m.s[a->guard].data == NULL) return PK_ERR_UNSUPPORTED; /* it cannot be read here */\n",
+        "",
+        "tests/wire/test_arguments.py::test_of_what_cannot_be_read_nothing_is_said",
+    ),
+    Mutant(
+        "only some bits of an argument's number count",
+        "declared_arguments.c",
+        "(uint8_t)(index >> (24 - 8 * i))",
+        "(uint8_t)(i == 3 ? index : 0)",
+        "tests/wire/test_arguments.py::test_items_of_messagepack_are_what_they_are",
+    ),
+    Mutant(
+        "an argument in what is malformed is null",
+        "declared_arguments.c",
+        "&m, data, f, &nowhere, NULL);",
+        "&m, data, f, NULL, NULL);",
+        "tests/wire/test_arguments.py::test_views_of_every_kind_find_arguments",
+    ),
+    Mutant(
+        "a wide integer of MessagePack is another one",
+        "msgpack.c",
+        "if (v.is == INTEGER && v.wide == 0) out->type",
+        "if (v.is == INTEGER) out->type",
+        "tests/wire/test_arguments.py::test_items_of_messagepack_are_what_they_are",
+    ),
+    Mutant(
+        "bytes of MessagePack are said to be a text",
+        "msgpack.c",
+        "if (v.is == TEXT && (raw.data[0] < 0xc4 || raw.data[0] > 0xc6)) out->type",
+        "if (v.is == TEXT) out->type",
+        "tests/wire/test_arguments.py::test_items_of_messagepack_are_what_they_are",
+    ),
+    Mutant(
+        "escapes of JSON are an argument's text",
+        "json.c",
+        "return escaped ? PK_ERR_UNSUPPORTED : PK_OK;",
+        "return PK_OK;",
+        "tests/wire/test_arguments.py::test_items_of_json_are_what_they_are",
+    ),
+    Mutant(
+        "a wide integer of JSON is a double",
+        "json.c",
+        '} else if (strpbrk(copy, ".eE") != NULL) {',
+        "} else {",
+        "tests/wire/test_arguments.py::test_items_of_json_are_what_they_are",
+    ),
+    Mutant(
+        "arguments may be found in texts that nothing writes",
+        "declared_types.c",
+        "    if (c->end.s[a->slice] == 0 || (a->guard",
+        "    if ((a->guard",
+        "tests/wire/test_arguments.py::test_arguments_that_no_text_says_are_refused",
+    ),
+    Mutant(
         "an answer up to the end needs no byte",
         "declared_run.c",
         "if (!ended || at > size || size == 0) {",
@@ -75,7 +138,7 @@ MUTANTS = (
     ),
     Mutant(
         "headers of an answer that the end ended are not found",
-        "declared.c",
+        "declared.h",
         "pk_frame again = {.from = f->from, .ended = 1, .asked = f->asked};",
         "pk_frame again = {.from = f->from, .asked = f->asked};",
         "tests/wire/test_until_end.py::test_reference_and_program_say_the_same_of_every_cut",
@@ -251,8 +314,8 @@ MUTANTS = (
     Mutant(
         "check: measures may stand behind the image",
         "declared_check.c",
-        " ||\n      !in_image(p, p->measures, sizeof(pk_program_measure)))",
-        ")",
+        "!in_image(p, p->measures, sizeof(pk_program_measure)) || ",
+        "",
         "tests/wire/test_programs.py::test_a_wrong_number_in_a_program_is_refused_with_the_reason[measures behind the image]",
     ),
     Mutant(

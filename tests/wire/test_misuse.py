@@ -134,6 +134,7 @@ WORDS = {
             "group": this.body,
             "headers": lines(this.body, ":", "\n"),
             "answer_headers": lines(this.body, ":", "\n"),
+            "arguments": [this.body],
             "readable": (this.body, this.kind == 1),
             "variants": ({},),
             "separate": False,

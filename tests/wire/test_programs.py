@@ -470,11 +470,12 @@ HEADER |= {
     "greetings": RANGES + 132,
     "sayings": RANGES + 140,
     "measures": RANGES + 148,
-    "app_map": 292,
-    "app_text": 296,
-    "answers": 300,
+    "arguments": RANGES + 156,
+    "app_map": 300,
+    "app_text": 304,
+    "answers": 308,
 }
-HEADER |= {"keep": 308, "keep_own": 312, "asked": 344, "heard": 348, "server_root": 364}
+HEADER |= {"keep": 316, "keep_own": 320, "asked": 352, "heard": 356, "arguing": 372, "server_root": 380}
 AWAY = 1 << 20
 SHAPE = "a shape is wrong"
 # Which number of which format becomes what, and why that is refused. Of a table: (its name, item, byte in the
@@ -522,6 +523,8 @@ WRONG_NUMBERS = {
     "a measure that does nothing": ("regions", ("measures", 0, 0, 8), 0, "a measure is out of range"),
     "a measure of none": ("regions", ("measures", 0, 8, 4), AWAY, "a measure is out of range"),
     "a measure of too much": ("regions", ("measures", 0, 12, 4), AWAY, "a measure is out of range"),
+    "arguments behind the image": ("small", "arguments", AWAY, "an array is outside of the image"),
+    "arguments found nowhere": ("small", "arguing", AWAY, "an entry is out of range"),
     "measures behind the image": ("regions", "measures", AWAY, "an array is outside of the image"),
     "an application's error in no map": ("small", "app_map", AWAY, "what an application error is is out"),
     "an application's error of no text": ("small", "app_text", AWAY, "what an application error is is out"),

@@ -15,32 +15,16 @@ static int probe(const pk_codec *codec, const uint8_t *data, size_t size) {
   return result == PK_MORE && size < d->program->signature ? PK_MORE : PK_OK;
 }
 
-/* The registers of a frame. */
-static int rerun(const declared *d, machine *m, const uint8_t *data, const pk_frame *f) {
-  pk_frame again = {.from = f->from, .ended = 1, .asked = f->asked};
-  return pk_declared_frame_as(d, m, data, f->size, f->size, UNVERIFIED, &again);
-}
-
 /* Those that a request's texts are found with. */
 static int prepare(const declared *d, machine *m, const uint8_t *data, const pk_frame *f) {
-  return d->program->rerun ? rerun(d, m, data, f) : PK_OK;
-}
-
-static inline int find_texts(const declared *d, uint32_t pc, machine *m, const uint8_t *data, const pk_frame *f,
-                             pk_destination *out, headers *h) {
-  m->stepped = 0;
-  int result = pk_declared_texts(d, &pc, m, data, f, out, h);
-  if (result != PK_OK || d->insns[pc].op == PK_I_END) return result;
-  pk_frame copy = *f;
-  uint32_t failed;
-  return pk_declared_run(d, pc, m, data, f->size, f->size, FRAMING, &copy, out, h, &failed);
+  return d->program->rerun ? pk_declared_rerun(d, m, data, f) : PK_OK;
 }
 
 static int destination(const pk_codec *codec, const uint8_t *data, const pk_frame *f, pk_destination *out) {
   const declared *d = declared_of(codec);
   machine m;
   if (prepare(d, &m, data, f) != PK_OK) return PK_ERR_FORMAT;
-  return find_texts(d, d->program->destination, &m, data, f, out, NULL);
+  return pk_declared_find_texts(d, d->program->destination, &m, data, f, out, NULL);
 }
 
 /* Where a request's or an answer's headers stand, and how. PK_MORE: it has none. */
@@ -50,8 +34,8 @@ static int find_headers(const declared *d, const uint8_t *data, const pk_frame *
   machine m;
   *h = (headers){{NULL, 0}, 0};
   if (entry == PK_NOWHERE) return PK_MORE;
-  if ((answer ? rerun(d, &m, data, f) : prepare(d, &m, data, f)) != PK_OK) return PK_ERR_FORMAT;
-  int result = find_texts(d, entry, &m, data, f, NULL, h);
+  if ((answer ? pk_declared_rerun(d, &m, data, f) : prepare(d, &m, data, f)) != PK_OK) return PK_ERR_FORMAT;
+  int result = pk_declared_find_texts(d, entry, &m, data, f, NULL, h);
   return result == PK_OK && h->section.data == NULL ? PK_MORE : result;
 }
 
@@ -198,6 +182,7 @@ static declared *loaded(const void *image, size_t size) {
                   .parts = (const void *)(copy + p->parts.at),
                   .greetings = (const void *)(copy + p->greetings.at),
                   .sayings = (const void *)(copy + p->sayings.at),
+                  .arguments = (const void *)(copy + p->arguments.at),
                   .quick = quick,
                   .quick_keys = keys,
                   .quick_maps = maps,
@@ -292,6 +277,7 @@ const pk_codec *pk_declared_new(const void *image, size_t size, const char **why
                         .splice_id = pk_declared_splice_id,
                         .optional_drain = p->optional_drain,
                         .header = header,
+                        .argument = p->arguing != PK_NOWHERE ? pk_declared_argument : NULL,
                         .answer = p->judges ? answer : NULL,
                         .keep_max = pk_declared_keep_max(d, asked_parts(d)),
                         .keep = p->asked > 0 ? pk_declared_keep : NULL};

@@ -1,7 +1,7 @@
 /* declared.h: what the files of the declared codec share. Each uses only those before it, here and below:
  * declared_check.c, whether a program's numbers are in range; declared_types.c, whether it can be run on all its paths;
  * declared_place.c, where ids stand that are no field; declared_texts.c, finding texts; declared_run.c, running programs;
- * declared_quick.c, whole and right frames by their shapes; declared_ids.c, frames with another id; declared_keep.c, what
+ * declared_arguments.c, arguments of calls; declared_quick.c, whole and right frames by their shapes; declared_ids.c, frames with another id; declared_keep.c, what
  * is kept of requests; declared_reply.c, replies; declared.c, the codec. */
 #ifndef PK_DECLARED_H
 #define PK_DECLARED_H
@@ -78,6 +78,7 @@ typedef struct declared {
   const pk_program_part *parts;
   const pk_program_greeting *greetings;
   const pk_program_saying *sayings;
+  const pk_program_argument *arguments;
   pk_slice *literals;
   quick_shape *quick;
   quick_map *quick_maps;
@@ -194,6 +195,23 @@ int pk_declared_frame_fully(const declared *d, const uint8_t *data, size_t size,
 int pk_declared_frame_as(const declared *d, machine *m, const uint8_t *data, size_t size, uint32_t limit, int how,
                          pk_frame *f);
 
+/* The registers of a whole frame. */
+static inline int pk_declared_rerun(const declared *d, machine *m, const uint8_t *data, const pk_frame *f) {
+  pk_frame again = {.from = f->from, .ended = 1, .asked = f->asked};
+  return pk_declared_frame_as(d, m, data, f->size, f->size, UNVERIFIED, &again);
+}
+
+/* What text instructions find from `pc` on, with these. */
+static inline int pk_declared_find_texts(const declared *d, uint32_t pc, machine *m, const uint8_t *data,
+                                         const pk_frame *f, pk_destination *out, headers *h) {
+  m->stepped = 0;
+  int result = pk_declared_texts(d, &pc, m, data, f, out, h);
+  if (result != PK_OK || d->insns[pc].op == PK_I_END) return result;
+  pk_frame copy = *f;
+  uint32_t failed;
+  return pk_declared_run(d, pc, m, data, f->size, f->size, FRAMING, &copy, out, h, &failed);
+}
+
 /* Bytes that framing keeps of a connection (pk_codec.state_size), and whether it is in the middle of a frame. */
 uint32_t pk_declared_state_size(const declared *d);
 int pk_declared_is_stopped(const pk_frame *f);
@@ -238,6 +256,9 @@ uint32_t pk_declared_keep_max(const declared *d, part_range parts);
 /* What is kept of a peer's greeting; and pk_codec.keep. */
 int pk_declared_heard(const declared *d, const uint8_t *data, const pk_frame *f, uint8_t *out, size_t cap);
 int pk_declared_keep(const pk_codec *codec, const uint8_t *data, size_t size, const pk_frame *f, uint8_t *out, size_t cap);
+
+/* pk_codec.argument. */
+int pk_declared_argument(const pk_codec *codec, const uint8_t *data, const pk_frame *f, uint32_t index, pk_value *out);
 
 const char *pk_declared_bad_replies(const declared *d);
 

@@ -203,6 +203,14 @@ const char *pk_declared_bad_indexes(const declared *d) {
   if (p->headers != PK_NOWHERE && p->headers >= p->insns.count) return "an entry is out of range";
   if (p->answers != PK_NOWHERE && p->answers >= p->insns.count) return "an entry is out of range";
   if (p->keep_own != PK_NOWHERE && p->keep_own >= p->insns.count) return "an entry is out of range";
+  if (p->arguing != PK_NOWHERE && p->arguing >= p->insns.count) return "an entry is out of range";
+  for (uint32_t i = 0; i < p->arguments.count; i++) {
+    const pk_program_argument *a = &d->arguments[i];
+    if (a->slice >= PK_NO_TEXT || a->guard > PK_NO_TEXT || a->form > PK_ARGUMENT_JSON) return "an argument is out of range";
+    if (a->form >= PK_ARGUMENT_MSGPACK && (p->arguments.count > 1 || a->path >= p->literals.count ||
+                                           d->literals[a->path].size > PK_ARGUMENT_PATH))
+      return "the path to arguments is out of range";
+  }
   if (p->asked > 0 && p->keep >= p->insns.count) return "an entry is out of range";
   if (p->asked < p->parts.count && p->heard >= p->insns.count) return "an entry is out of range";
   for (uint32_t i = 0; i < p->replies.count; i++)
@@ -295,7 +303,7 @@ const char *pk_declared_bad_image(const pk_program *p, size_t size) {
       !in_image(p, p->shapes, sizeof(pk_program_shape)) ||
       !in_image(p, p->counters, sizeof(pk_program_counter)) || !in_image(p, p->parts, sizeof(pk_program_part)) ||
       !in_image(p, p->greetings, sizeof(pk_program_greeting)) || !in_image(p, p->sayings, sizeof(pk_program_saying)) ||
-      !in_image(p, p->measures, sizeof(pk_program_measure)))
+      !in_image(p, p->measures, sizeof(pk_program_measure)) || !in_image(p, p->arguments, sizeof(pk_program_argument)))
     return "an array is outside of the image";
   return bad_literal(p);
 }

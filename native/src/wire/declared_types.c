@@ -513,6 +513,12 @@ static const char *all_paths(checker *c) {
   if (walk(c, DESTINATION, p->destination, &given) != NULL) return c->why;
   if (p->headers != PK_NOWHERE && walk(c, HEADERS, p->headers, &given) != NULL) return c->why;
   if (p->answers != PK_NOWHERE && walk(c, ANSWERS, p->answers, &answer) != NULL) return c->why;
+  if (p->arguing != PK_NOWHERE && walk(c, ANSWERS, p->arguing, &answer) != NULL) return c->why;
+  for (uint32_t i = 0; p->arguing != PK_NOWHERE && c->end.reached && i < p->arguments.count; i++) {
+    const pk_program_argument *a = &c->d->arguments[i];
+    if (c->end.s[a->slice] == 0 || (a->guard != PK_NO_TEXT && c->end.s[a->guard] == 0))
+      return "an argument's text is not found on some path";
+  }
   if (p->keep_own != PK_NOWHERE && walk(c, KEEP, p->keep_own, &nothing) != NULL) return c->why;
   if (p->asked > 0 && walk(c, KEEP, p->keep, &some) != NULL) return c->why;
   if (heard_parts(c->d).count > 0) walk(c, KEEP, p->heard, &answer);

@@ -222,6 +222,16 @@ typedef struct pk_program_part {
   uint32_t form, most;
 } pk_program_part;
 
+/* An argument of a call: what text s[slice] says, as a text or as an integer in digits; or one for all of them, which
+ * are the items of the array to which the path (a literal) leads in the structure s[slice]. Where s[guard] is absent
+ * (PK_NO_TEXT: there is none) nothing can be said of the argument. */
+enum { PK_ARGUMENT_TEXT, PK_ARGUMENT_INTEGER, PK_ARGUMENT_MSGPACK, PK_ARGUMENT_JSON };
+enum { PK_ARGUMENT_PATH = 500 }; /* bytes of a path */
+
+typedef struct pk_program_argument {
+  uint32_t slice, form, guard, path;
+} pk_program_argument;
+
 /* Those from PROTOBUF on are structures: a path leads to the id (steps/path.h). */
 enum { PK_ID_IN_FIELD, PK_ID_IN_LINES, PK_ID_IN_PAIRS, PK_ID_IN_PROTOBUF, PK_ID_IN_TLV, PK_ID_IN_JSON, PK_ID_IN_MSGPACK };
 
@@ -294,7 +304,7 @@ typedef struct pk_program {
   uint32_t id_delimiter; /* literal that ends the id, or PK_NOWHERE */
   uint32_t optional_drain; /* as in pk_codec */
   pk_program_range insns, constants, literals, delimiters, tables, entries, maps, keys, steps,
-      checksums, operands, replies, tests, shapes, counters, parts, greetings, sayings, measures;
+      checksums, operands, replies, tests, shapes, counters, parts, greetings, sayings, measures, arguments;
   uint32_t app_map, app_text; /* an answer whose map's one key has that text (a literal) is an application
                                  error; PK_NOWHERE: the program says which are */
   uint32_t answers;  /* the headers of answers, by the frame's registers; PK_NOWHERE: they have none */
@@ -311,6 +321,8 @@ typedef struct pk_program {
   pk_program_place lead;
   int32_t lead_add;
   uint32_t lead_at;
+  uint32_t arguing; /* finds the texts of arguments, of a frame that was run; PK_NOWHERE: they cannot be read */
+  uint32_t unused;
   uint32_t server_root; /* of the shapes of servers' frames: another one than `root` where the side decides something */
 } pk_program;
 

@@ -3,6 +3,9 @@
  * They do not where a name stands twice in an object, or in another case, or in escapes: PK_ERR_LIMIT, as for a text in
  * escapes, which does not stand there as it is. A text is found without its quotes, null is nothing, all else as it is
  * written. */
+#include <errno.h>
+#include <stdlib.h>
+
 #include "wire/steps/path.h"
 
 static void space(pk_rest *in) {
@@ -200,6 +203,48 @@ static int find(pk_slice section, pk_path path, pk_found *found) {
     out.size = (uint32_t)(whole.at - in.at);
   }
   if (*in.at != 'n') *found = pk_found_text(out);
+  return PK_OK;
+}
+
+enum { DIGITS = 63 }; /* of a number that is read */
+
+/* An integer of 64 bits is one, all else is a double; what is longer than any that is written is neither. */
+static void numbered(pk_slice raw, pk_value *out) {
+  char copy[DIGITS + 1];
+  char *end;
+  if (raw.size > DIGITS) return;
+  memcpy(copy, raw.data, raw.size);
+  copy[raw.size] = 0;
+  errno = 0;
+  long long v = strtoll(copy, &end, 10);
+  if (*end == 0 && errno == 0) {
+    out->type = PK_VALUE_INTEGER;
+    out->integer = v;
+  } else if (strpbrk(copy, ".eE") != NULL) {
+    out->type = PK_VALUE_NUMBER;
+    out->number = strtod(copy, NULL);
+  }
+}
+
+int pk_value_json(pk_slice section, pk_path path, pk_value *out) {
+  pk_rest in, whole;
+  int escaped = 0, there;
+  if (reach(section, path, &in, &there) != PK_OK) return PK_ERR_LIMIT;
+  if (!there) return PK_MORE;
+  whole = in;
+  if (past(&whole) != PK_OK) return PK_ERR_LIMIT;
+  pk_slice raw = {in.at, (uint32_t)(whole.at - in.at)};
+  *out = (pk_value){.type = PK_VALUE_OTHER, .bytes = raw};
+  switch (*raw.data) {
+    case 'n': out->type = PK_VALUE_NULL; break;
+    case 't': case 'f': out->type = PK_VALUE_BOOLEAN, out->integer = *raw.data == 't'; break;
+    case '{': case '[': break;
+    case '"':
+      out->type = PK_VALUE_TEXT;
+      if (text(&in, &out->bytes, &escaped) != PK_OK) return PK_ERR_LIMIT;
+      return escaped ? PK_ERR_UNSUPPORTED : PK_OK;
+    default: numbered(raw, out);
+  }
   return PK_OK;
 }
 

@@ -142,6 +142,31 @@ static int find(pk_slice section, pk_path path, pk_found *found) {
   return PK_OK;
 }
 
+static double real(const uint8_t *at, uint32_t bytes) {
+  uint64_t raw = big(at, bytes);
+  uint32_t half = (uint32_t)raw;
+  float single;
+  double v;
+  memcpy(&single, &half, 4);
+  memcpy(&v, &raw, 8);
+  return bytes == 4 ? (double)single : v;
+}
+
+int pk_value_msgpack(pk_slice section, pk_path path, pk_value *out) {
+  pk_slice raw;
+  value v;
+  if (reach(section, path, &v, &raw) != PK_OK) return PK_ERR_LIMIT;
+  if (raw.data == NULL) return PK_MORE;
+  *out = (pk_value){.type = PK_VALUE_OTHER, .bytes = raw};
+  if (v.is == NIL) out->type = PK_VALUE_NULL;
+  if (v.is == BOOLEAN) out->type = PK_VALUE_BOOLEAN, out->integer = v.number;
+  if (v.is == INTEGER && v.wide == 0) out->type = PK_VALUE_INTEGER, out->integer = v.number;
+  if (v.is == TEXT && (raw.data[0] < 0xc4 || raw.data[0] > 0xc6)) out->type = PK_VALUE_TEXT, out->bytes = v.content;
+  if (raw.data[0] == 0xca || raw.data[0] == 0xcb)
+    out->type = PK_VALUE_NUMBER, out->number = real(v.content.data, v.content.size);
+  return PK_OK;
+}
+
 int pk_step_msgpack(const uint8_t *section, size_t size, const pk_slice *arguments, uint32_t argument_count,
                     pk_slice *out, uint32_t count) {
   return pk_find_each(find, section, size, arguments, argument_count, out, count);

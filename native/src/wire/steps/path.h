@@ -99,6 +99,11 @@ void pk_place_msgpack(pk_slice section, pk_path path, pk_place *place);
 int pk_is_json(pk_slice value);
 int pk_is_msgpack(pk_slice value);
 
+/* What stands there, as an argument of a call. PK_MORE: nothing does; PK_ERR_LIMIT as of steps; PK_ERR_UNSUPPORTED: a text that
+ * is not in one piece. */
+int pk_value_msgpack(pk_slice section, pk_path path, pk_value *out);
+int pk_value_json(pk_slice section, pk_path path, pk_value *out);
+
 typedef int (*pk_finder)(pk_slice section, pk_path path, pk_found *found);
 
 /* A step that finds each path on its own. */

@@ -1,0 +1,162 @@
+"""Arguments of calls: by a view each, or the items of an array in a structure (``arguments=``)."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from functools import reduce
+from typing import TYPE_CHECKING, Any
+
+from construct import this
+
+from protokit import native
+from protokit.errors import DeclarationError, LocalProtocolError, RemoteProtocolError
+from protokit.wire import views
+from protokit.wire.given import seen
+from protokit.wire.readings import Number
+from protokit.wire.structures import Inside, packed
+from protokit.wire.structures.family import Input
+from protokit.wire.structures.jsons import Json
+from protokit.wire.structures.messagepack import MessagePack
+
+if TYPE_CHECKING:
+    from protokit.native import Argument
+    from protokit.wire.layout import FieldPath
+    from protokit.wire.structures.family import Entry
+
+TEXT, INTEGER, MSGPACK, JSON = range(4)  # PK_ARGUMENT_*
+_MOST = 64  # views of arguments
+_PATH = 500  # PK_ARGUMENT_PATH
+_INTEGERS = range(-(2**63), 2**63)
+_DIGITS = 63  # of a number of JSON that is read
+_ARRAY = {"msgpack": MSGPACK, "json": JSON}
+
+
+@dataclass(frozen=True, eq=False)
+class Argued:
+    """An argument; or all of them, the items of what ``view`` finds.
+
+    Attributes:
+        guard: the section that it is found in: where that is not there, nothing can be said of the argument.
+    """
+
+    view: views.View
+    form: int
+    guard: views.View | None
+
+    @property
+    def path(self) -> bytes:
+        """Where the array stands."""
+        return packed(self.view.path) if isinstance(self.view, Inside) and self.form >= MSGPACK else b""
+
+
+def argued(given: Any) -> tuple[Argued, ...]:
+    """The ``arguments`` of a format.
+
+    Raises:
+        DeclarationError: they are neither an array in a structure nor views; says what to write.
+    """
+    if given is None:
+        return ()
+    if isinstance(given, Inside) and given.structure.family.name in _ARRAY:
+        one = Argued(given, _ARRAY[given.structure.family.name], given.structure.section)
+        if len(one.path) > _PATH:
+            raise DeclarationError(f"arguments: the keys of {given!r} take over {_PATH} bytes")
+        return (one,)
+    if not isinstance(given, tuple | list) or not 0 < len(given) <= _MOST:
+        raise DeclarationError(
+            f"arguments: {seen(given)} was given: write an array of msgpack(...) or json(...), or a list of "
+            f"1 to {_MOST} views, one for each argument: (this.first, number(protobuf(this.body)[2]))"
+        )
+    guards: dict[FieldPath, views.View] = {}
+    found = []
+    for one in given:
+        view = one.view if isinstance(one, Number) else views.as_view(one, "arguments")
+        guard = None
+        if len(sections := views.sections_of([view])) == 1:
+            guard = guards.setdefault(
+                sections[0], views.Text(reduce(getattr, sections[0], this), "arguments")
+            )
+        found.append(Argued(view, INTEGER if isinstance(one, Number) else TEXT, guard))
+    return tuple(found)
+
+
+def roots(arguments: tuple[Argued, ...]) -> list[views.View]:
+    """All views that are read for them."""
+    guards = (one.guard for one in arguments if one.guard is not None)
+    return [*(one.view for one in arguments if one.form < MSGPACK), *guards]
+
+
+def argument(arguments: tuple[Argued, ...], container: Any, index: int) -> Argument:
+    """What an argument is, in a parsed frame; see ``native.argument``."""
+    if not arguments:
+        raise LocalProtocolError("this protocol declares no arguments")
+    everything = arguments[0].form >= MSGPACK
+    if not everything and index >= len(arguments):
+        raise IndexError(f"the call has no argument {index}")
+    for leaf in views.leaves(roots(arguments)):
+        if isinstance(leaf, views.Item):
+            leaf.pairs.items(container)  # one that is malformed is an error, whoever needs it
+    for each in roots(arguments):
+        each.get(container)
+    one = arguments[0 if everything else index]
+    if one.guard is not None and one.guard.get(container) is None:
+        raise RemoteProtocolError(f"argument {index} cannot be read in this frame")
+    if everything:
+        return _item(one, container, index)
+    found = one.view.get(container)
+    if found is None:
+        return None
+    if one.form == TEXT:
+        return native.text(found)
+    digits = found[1:] if found[:1] == b"-" else found
+    if not digits.isdigit() or (value := _integer(found)) not in _INTEGERS:
+        raise RemoteProtocolError(f"argument {index} is no integer: {found[:40]!r}")
+    return value
+
+
+def _integer(text: bytes) -> int:
+    digits = text.lstrip(b"-").lstrip(b"0")
+    return 2**64 if len(digits) > 20 else int(text)  # whatever it is, it is too large
+
+
+def _item(one: Argued, container: Any, index: int) -> Argument:
+    assert isinstance(one.view, Inside)  # noqa: S101  # for type checkers
+    family, raw = one.view.structure.family, one.view.structure.section.get(container)
+    if not raw:
+        raise IndexError(f"the call has no argument {index}")
+    chain = family.chain(raw, [*one.view.path, index], is_varint=False)
+    if not chain:
+        raise IndexError(f"the call has no argument {index}")
+    if isinstance(family, Json):
+        return _json(family, chain[-1])
+    assert isinstance(family, MessagePack)  # noqa: S101  # as above
+    return _msgpack(family, chain[-1])
+
+
+def _msgpack(family: MessagePack, entry: Entry) -> Argument:
+    tag = entry.raw[0]
+    kind, value, _ = family._open(Input(entry.raw))  # noqa: SLF001  # the family's own
+    if tag in {0xCA, 0xCB}:  # floats
+        return float(struct.unpack(">f" if tag == 0xCA else ">d", entry.raw[1:])[0])
+    if kind == "nil":
+        return None
+    if kind == "boolean":
+        return bool(value)
+    if kind == "integer" and value in _INTEGERS:
+        return int(value)
+    binary = 0xC4 <= tag <= 0xC6
+    return native.text(value) if kind == "text" and not binary else entry.raw
+
+
+def _json(family: Json, entry: Entry) -> Argument:
+    raw = entry.raw
+    if entry.type == '"':
+        return native.text(family.text(entry) or b"")
+    if entry.type in "ntf":
+        return {"n": None, "t": True, "f": False}[entry.type]
+    if entry.type in "{[" or len(raw) > _DIGITS:
+        return raw
+    if set(raw) & set(b".eE"):
+        return float(raw)
+    return int(raw) if int(raw) in _INTEGERS else raw
