@@ -250,7 +250,7 @@ WRONG = {
         lambda: by_key(status=words.table(asked(this.id), {0: Status.OK}, Status.INTERNAL)),
         "33 bits of a request are asked for, with those of keep; 24 are kept. Ask for less: asked",
     ),
-    "bits out of range": (lambda: asked(this.key, bits=25), "asked: bits=25 was given, 1 to 24 can be kept"),
+    "bits out of range": (lambda: asked(this.key, bits=25), "asked: bits=25 was given; 1 to 24 can be kept"),
     "a section": (
         lambda: by_key(status=words.table(asked(this.body, 8), {0: Status.OK}, Status.INTERNAL)),
         "asked: this.body is a section of bytes, and only integers are computed with",

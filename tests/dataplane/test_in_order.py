@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from world import LIMITS, World, table
 
+from protokit import Status
+
 MODES = ["ordered", "pingpong"]
 ECHOES = ["ordered-ids", "pingpong-ids", "ordered-names", "pingpong-names"]
 
@@ -203,6 +205,51 @@ class TestOrderedIds:
         world.feed(other, b"Q1.=1 svc m x\n")
         assert got(world, other).startswith(b"R5.=1 ")
         assert got(world, world.only_upstream()).count(b"Q") == 1
+
+
+class TestHeartbeats:
+    """The answer to a client's heartbeat has its turn among the answers."""
+
+    @pytest.mark.parametrize("pinned", [False, True])
+    @pytest.mark.parametrize("kind", MODES)
+    def test_it_comes_behind_what_was_asked_before(self, lines, kind, pinned):
+        world = made(lines, kind, pinned=pinned)
+        client = world.client()
+        world.feed(client, b"Q1.=svc m one\nH0.=\nQ1.=svc m two\n")
+        assert got(world, client) == b""
+        world.feed(world.only_upstream(), b"R0.=one\n")
+        assert got(world, client) == b"R0.=one\nA0.=\n"
+        world.feed(world.only_upstream(), b"R0.=two\n")
+        assert got(world, client) == b"R0.=two\n"
+        world.feed(client, b"H0.=\n")
+        assert got(world, client) == b"A0.=\n"
+
+    @pytest.mark.parametrize("kind", MODES)
+    def test_one_way_requests_have_no_answer_to_wait_for(self, lines, kind):
+        world = made(lines, kind)
+        client = world.client()
+        world.feed(client, b"Q1.=svc m one\n")
+        world.feed(world.only_upstream(), b"R0.=one\n")
+        got(world, client)
+        world.feed(client, b"O1.=svc m one\nH0.=\n")
+        assert got(world, client) == b"A0.=\n"
+
+    @pytest.mark.parametrize("kind", MODES)
+    def test_behind_one_that_fails_and_at_the_clients_end(self, lines, kind):
+        world = made(lines, kind)
+        client = world.client()
+        world.feed(client, b"Q1.=svc m one\nH0.=\n")
+        world.batch(("eof", client))
+        world.wait(LIMITS["request_ms"] + 10)
+        first, second = got(world, client).splitlines()
+        assert (first[:2], second) == (b"R%d" % Status.TIMEOUT, b"A0.=")
+        assert client in world.closed
+
+    def test_where_ids_tell_it_does_not_wait(self, lines):
+        world = made(lines, "multiplexed")
+        client = world.client()
+        world.feed(client, b"Q1.=0000000001 svc m one\nH0.=0000000002 \n")
+        assert got(world, client) == b"A0.=2 \n"
 
 
 def test_heartbeats_have_an_id_where_requests_have(lines):

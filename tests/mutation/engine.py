@@ -2535,6 +2535,20 @@ MUTANTS = (
         "tests/wire/test_meanings.py::test_what_a_frame_is_stands_in_its_text",
     ),
     Mutant(
+        "the answer to a heartbeat overtakes those that come in order",
+        "conn.c",
+        "    if (c->in_turn) break;\n",
+        "",
+        "tests/dataplane/test_in_order.py::TestHeartbeats::test_it_comes_behind_what_was_asked_before",
+    ),
+    Mutant(
+        "a heartbeat waits where ids tell answers apart",
+        "conn.c",
+        "c->partial_count == 0 &&\n         c->codec->mode != PK_MODE_MULTIPLEXED;",
+        "c->partial_count == 0;",
+        "tests/dataplane/test_in_order.py::TestHeartbeats::test_where_ids_tell_it_does_not_wait",
+    ),
+    Mutant(
         "that a sixty-sixth step has run says that the second has",
         "declared_texts.c",
         "n->i < 64 ? (uint64_t)1 << n->i : 0;",

@@ -31,7 +31,14 @@ void pk_conn_touch(pk_core *core, pk_conn *c) {
 
 /* No more of its input is handled now. */
 static int blocked(const pk_conn *c) {
-  return (c->flow & PK_FLOW_STOPS) || (c->serial && c->in_flight > 0 && c->partial_count == 0);
+  return (c->flow & PK_FLOW_STOPS) || (c->serial && c->in_flight > 0 && c->partial_count == 0) ||
+         (c->in_turn && c->requests != NULL);
+}
+
+/* Whose answers come in order hears of this one when all that was asked before is answered. */
+static int waits_its_turn(const pk_conn *c, const pk_frame *f) {
+  return f->kind == PK_KIND_HEARTBEAT && c->requests != NULL && c->partial_count == 0 &&
+         c->codec->mode != PK_MODE_MULTIPLEXED;
 }
 
 int pk_conn_is_stuck(const pk_conn *c) { return blocked(c) && (input_pending(c) || c->ending); }
@@ -222,6 +229,8 @@ static size_t parse(pk_core *core, pk_conn *c, const uint8_t *data, size_t size)
     }
     c->in_need = 0;
     c->frame_since = 0;
+    c->in_turn = (uint8_t)waits_its_turn(c, &f);
+    if (c->in_turn) break;
     used += f.size;
     handle(core, c, data + used - f.size, &f);
   }

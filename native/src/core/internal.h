@@ -300,6 +300,7 @@ struct pk_conn {
   uint8_t flow, read_off;   /* PK_FLOW_*; the driver was told not to read */
   uint8_t pinned; /* one client's own (up); its codec wants such ones (down) */
   uint8_t serial; /* a client's: no more is framed while a request is under way */
+  uint8_t in_turn; /* a client's: its heartbeat is next, and is answered behind all that it asked before */
   uint8_t named;  /* its ids are byte strings */
   uint8_t beside; /* a client's: something is kept beside the records of its requests */
   uint8_t recalls; /* framing, or an answer, is read with more than its bytes */
