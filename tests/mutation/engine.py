@@ -3710,4 +3710,11 @@ MUTANTS = (
         "plugins/tars/tests/test_tars.py::test_a_text_is_counted_in_one_byte_or_four",
         "tars",
     ),
+    Mutant(
+        "check: what is kept of half a frame need not end where it does",
+        "declared_types.c",
+        "  some.whole = some.front = 0;\n",
+        "  some.whole = 0;\n",
+        "tests/wire/test_programs.py::test_what_is_kept_of_half_a_frame_ends_where_it_does",
+    ),
 )
