@@ -33,6 +33,7 @@ from protokit.wire import (
     Replies,
     Until,
     UVar,
+    ber,
     byte_id,
     crc32,
     json,
@@ -345,6 +346,21 @@ def packed() -> WireFormat:
     )
 
 
+def encoded() -> WireFormat:
+    """An integer of ASN.1, whose size two more lengths count."""
+    return declared(
+        Struct(
+            Const(b"BE"),
+            "kind" / Int8ub,
+            "status" / Int8ub,
+            "head" / Prefixed(UVar(2), GreedyBytes),
+            "body" / Prefixed(Int16ub, GreedyBytes),
+        ),
+        byte_id(ber(this.head)[0]["a1"][0], max=20),
+        inner=lambda made: made | {"head": b"\x30\x05\xa1\x03\x02\x01\x00"},
+    )
+
+
 def own() -> WireFormat:
     """Ids that must stay."""
     return declared(
@@ -376,6 +392,7 @@ MAKERS = (
     numbered,
     told,
     packed,
+    encoded,
     own,
 )
 
@@ -466,6 +483,11 @@ VECTORS = {
         "response": b"MP\x02\0\x07\x93\x01\xcd\x01\0\xa1x\0\x05hello",
         "oneway": b"MP\x03\0\x07\x93\x01\xcd\x01\0\xa1x\0\x08a.B go x",
     },
+    "encoded": {
+        "request": b"BE\x01\0\x0b\x30\x81\x08\xa1\x04\x02\x02\x01\0\x05\0\0\x0ca.B go hello",
+        "response": b"BE\x02\0\x0b\x30\x81\x08\xa1\x04\x02\x02\x01\0\x05\0\0\x05hello",
+        "oneway": b"BE\x03\0\x0b\x30\x81\x08\xa1\x04\x02\x02\x01\0\x05\0\0\x08a.B go x",
+    },
     "own": {
         "request": b"\x01\x03abc\0\0\x0ca.B go hello",
         "response": b"\x02\x03abc\0\0\x05hello",
@@ -485,7 +507,12 @@ AROUND = {
     "numbered": {"head": b' {"z": "id"}'},
     "told": {"head": b"x: y\r\nlength:2 ", "meta": b"{}"},
     "packed": {"head": b"\x93\x01\xc0\xa1x"},
+    "encoded": {"head": b"\x30\x04\xa1\x00\x05\x00"},
 }
+
+
+# Where no id is put in what has none: the same with one.
+WITH_ROOM = {"encoded": {"head": b"\x30\x07\xa1\x03\x02\x01\x00\x05\x00"}}
 
 
 def with_id(wire: WireFormat, name: str, made: dict[str, Any], request_id: bytes | None) -> dict[str, Any]:
@@ -495,6 +522,7 @@ def with_id(wire: WireFormat, name: str, made: dict[str, Any], request_id: bytes
         made = made | AROUND[name]
     if request_id is None:
         return made
+    made = made | WITH_ROOM.get(name, {})
     if named.view is None:
         return made | {"id": named.field(request_id)}
     named.put(made, request_id)

@@ -50,6 +50,7 @@ from protokit.wire import (
     UVar,
     adler32,
     asked,
+    ber,
     ber_value,
     crc16,
     crc32,
@@ -331,6 +332,7 @@ def regions() -> WireFormat:
         service=first(params["service"], json(this.object)["s"]),
         method=text(this.command),
         version=split(this.names, "\0", 2)[0],
+        group=first(ber(this.message)[0]["80"], ber(this.message)[0][1]["tag"]),
         replies=Replies(
             error=lambda status, variant: {
                 "kind": 3,

@@ -53,7 +53,8 @@ static uint8_t *flush(const uint8_t *data, size_t size) {
 }
 
 static const char *const STEPS[] = {"hessian_fields", "hessian2_strings", "protobuf",       "tlv",
-                                  "thrift_binary",  "thrift_compact",   "msgpack",        "json"};
+                                  "thrift_binary",  "thrift_compact",   "msgpack",        "json",
+                                  "ber"};
 static const char *const MEASURES[] = {"msgpack_value", "resp_value", "ber_value", "json_value"};
 enum { STEP_NAMES = sizeof STEPS / sizeof *STEPS, MEASURE_NAMES = sizeof MEASURES / sizeof *MEASURES };
 
@@ -182,7 +183,7 @@ static uint8_t *decoded(bytes *in) {
   measures[0].function = pk_core_measure(MEASURES[what % MEASURE_NAMES]);
   for (uint32_t i = 0; i < PARTS; i++) some[i] = next(in) % 32;
   for (uint32_t i = 0; i < 2; i++) operands[i] = next(in) % 12;
-  checksums[0] = (pk_program_checksum){next(in) % 12, what & 1, 0, what >> 1 & 1, (what >> 2) % PK_SUM_COUNT};
+  checksums[0] = (pk_program_checksum){next(in) % 12, what & 1, 0, what >> 1 & 1, (what >> 2) % PK_SUM_COUNT, what & 2 ? what % 12 : 0, what % 5};
   counters[0] = (pk_program_counter){next(in) % 12, what & 4 ? 0 : what & 8 ? PK_COUNT_DIGITS : 2};
   uint32_t named = what >> 3 & 1, counted = named & (what >> 4), summed = what >> 5 & 1;
   pk_program p = {.magic = PK_PROGRAM_MAGIC, .id_bytes = 2, .reply_max = 4096, .variants = 1,

@@ -184,7 +184,8 @@ uintptr_t pk_core_step(const char *name) {
     pk_step step;
   } steps[] = {{"hessian_fields", pk_step_hessian_fields}, {"hessian2_strings", pk_step_hessian2_strings},
                {"protobuf", pk_step_protobuf}, {"tlv", pk_step_tlv}, {"thrift_binary", pk_step_thrift_binary},
-               {"thrift_compact", pk_step_thrift_compact}, {"msgpack", pk_step_msgpack}, {"json", pk_step_json}};
+               {"thrift_compact", pk_step_thrift_compact}, {"msgpack", pk_step_msgpack}, {"json", pk_step_json},
+               {"ber", pk_step_ber}};
   for (size_t i = 0; i < sizeof steps / sizeof *steps; i++)
     if (strcmp(name, steps[i].name) == 0) return (uintptr_t)steps[i].step;
   return 0;

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from protokit.wire.checksums import adler32, crc16, crc32, crc32c, sum8, sum16, sum32
     from protokit.wire.codec import Codec, Wire
     from protokit.wire.conversation import Frame, Peer, Reply
+    from protokit.wire.counted import Counted
     from protokit.wire.format import Message, WireFormat
     from protokit.wire.greeting import Greeting, Turn, optional
     from protokit.wire.ids import byte_id
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from protokit.wire.requested import FromPeer, FromRequest
     from protokit.wire.sides import side
     from protokit.wire.steps import hessian2_strings, hessian_fields
-    from protokit.wire.structures import json, msgpack, protobuf, thrift, tlv
+    from protokit.wire.structures import ber, json, msgpack, protobuf, thrift, tlv
     from protokit.wire.views import (
         Step,
         decimal,
@@ -55,6 +56,7 @@ _MODULES = {
     "protokit.wire.known": ("asked",),
     "protokit.wire.checksums": ("adler32", "crc16", "crc32", "crc32c", "sum8", "sum16", "sum32"),
     "protokit.wire.codec": ("Codec", "Wire"),
+    "protokit.wire.counted": ("Counted",),
     "protokit.wire.format": ("Message", "WireFormat"),
     "protokit.wire.ids": ("byte_id",),
     "protokit.wire.greeting": ("Greeting", "Turn", "optional"),
@@ -74,7 +76,7 @@ _MODULES = {
     "protokit.wire.repeats": ("Repeat",),
     "protokit.wire.sides": ("side",),
     "protokit.wire.steps": ("hessian2_strings", "hessian_fields"),
-    "protokit.wire.structures": ("json", "msgpack", "protobuf", "thrift", "tlv"),
+    "protokit.wire.structures": ("ber", "json", "msgpack", "protobuf", "thrift", "tlv"),
     "protokit.wire.views": (
         "Step",
         "decimal",
@@ -97,6 +99,7 @@ __all__ = [
     "Ahead",
     "Chunks",
     "Codec",
+    "Counted",
     "ErrorText",
     "Frame",
     "FromPeer",
@@ -121,6 +124,7 @@ __all__ = [
     "WireFormat",
     "adler32",
     "asked",
+    "ber",
     "ber_value",
     "byte_id",
     "crc16",

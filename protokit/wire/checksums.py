@@ -8,8 +8,8 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from protokit.errors import DeclarationError
-from protokit.wire.given import expect, seen, several
-from protokit.wire.layout import Integer, Node, walk
+from protokit.wire.given import expect, seen, several, within
+from protokit.wire.layout import Integer, Node, Section, walk
 from protokit.wire.views import section_path
 
 if TYPE_CHECKING:
@@ -31,6 +31,10 @@ class Sum:
     of: Callable[[Iterable[bytes]], int]
 
 
+DIGITS = 10  # of 32 bits
+SKIPPED = 255  # bytes in front of one, at most
+
+
 class Checksum:
     """A checksum of sections.
 
@@ -38,9 +42,11 @@ class Checksum:
         at: the field that holds it, an unsigned integer as wide as the checksum.
         over: ``before``: everything in front of it; or a list of sections.
         of: an entry of SUMS.
+        digits: it is written in so many decimal digits, zeros in front; 0: it is an integer.
+        skip: of what stands in front of it these last bytes are not in it.
     """
 
-    def __init__(self, at: Any, over: str | Sequence[Any], of: int) -> None:
+    def __init__(self, at: Any, over: str | Sequence[Any], of: int, digits: int = 0, skip: int = 0) -> None:
         self.path = section_path(at, "checksum")
         before = isinstance(over, str) and over == "before"
         instead = "it is 'before' or a list of sections: [this.head, this.body]"
@@ -48,13 +54,31 @@ class Checksum:
         self.over = None if before else tuple(section_path(one, "checksum") for one in sections)
         self.number = of
         self.sum = SUMS[of]
+        least = len(str((1 << 8 * self.sum.width) - 1))
+        some = f"{least} to {DIGITS}" if least < DIGITS else f"{DIGITS}"
+        if digits != 0:
+            within(f"{self.sum.name}: digits=", digits, least, DIGITS, f"{some} hold it")
+        most = SKIPPED if self.over is None else 0
+        within(
+            f"{self.sum.name}: skip=", skip, 0, most, f"it is 0 to {SKIPPED} bytes, where over is 'before'"
+        )
+        self.digits = digits
+        self.skip = skip
+        self.width = digits or self.sum.width
+
+    def written(self, value: int, *, little: bool) -> bytes:
+        """As it stands in a frame."""
+        if self.digits:
+            return b"%0*d" % (self.digits, value)
+        return value.to_bytes(self.width, "little" if little else "big")
 
 
 def in_order(nodes: tuple[Node, ...], checksums: Sequence[Checksum]) -> tuple[Checksum, ...]:
     """As they are made right: those that others cover first."""
     for one in checksums:
         expect("checksum", one, Checksum, 'write crc32(this.crc, over="before")')
-    places = {node.path: place for place, node in enumerate(walk(nodes)) if isinstance(node, Integer)}
+    kinds = Integer | Section
+    places = {node.path: place for place, node in enumerate(walk(nodes)) if isinstance(node, kinds)}
     return tuple(sorted(checksums, key=lambda one: (one.over is None, places.get(one.path, 0))))
 
 
@@ -128,38 +152,40 @@ SUMS = (
 _NUMBERS = {one.name: number for number, one in reversed(list(enumerate(SUMS)))}
 
 
-def crc32(at: Any, over: str | Sequence[Any]) -> Checksum:
+def crc32(at: Any, over: str | Sequence[Any], *, digits: int = 0, skip: int = 0) -> Checksum:
     """CRC-32 as zlib, PNG and Ethernet have it: ``crc32(this.crc, over="before")``."""
-    return Checksum(at, over, _NUMBERS["crc32"])
+    return Checksum(at, over, _NUMBERS["crc32"], digits, skip)
 
 
-def crc32c(at: Any, over: str | Sequence[Any]) -> Checksum:
+def crc32c(at: Any, over: str | Sequence[Any], *, digits: int = 0, skip: int = 0) -> Checksum:
     """CRC-32C (Castagnoli), as iSCSI and Kafka have it."""
-    return Checksum(at, over, _NUMBERS["crc32c"])
+    return Checksum(at, over, _NUMBERS["crc32c"], digits, skip)
 
 
-def crc16(at: Any, over: str | Sequence[Any], variant: str = "arc") -> Checksum:
+def crc16(
+    at: Any, over: str | Sequence[Any], variant: str = "arc", *, digits: int = 0, skip: int = 0
+) -> Checksum:
     """CRC-16: ``arc``, ``modbus``, ``kermit``, ``x25``, ``xmodem`` or ``ccitt-false``."""
     if not isinstance(variant, str) or variant not in CRC16:
         raise DeclarationError(f"crc16: the variant {seen(variant)} is none of {', '.join(CRC16)}")
-    return Checksum(at, over, _NUMBERS["crc16"] + list(CRC16).index(variant))
+    return Checksum(at, over, _NUMBERS["crc16"] + list(CRC16).index(variant), digits, skip)
 
 
-def adler32(at: Any, over: str | Sequence[Any]) -> Checksum:
+def adler32(at: Any, over: str | Sequence[Any], *, digits: int = 0, skip: int = 0) -> Checksum:
     """Adler-32, as zlib has it."""
-    return Checksum(at, over, _NUMBERS["adler32"])
+    return Checksum(at, over, _NUMBERS["adler32"], digits, skip)
 
 
-def sum8(at: Any, over: str | Sequence[Any]) -> Checksum:
-    """All bytes added, modulo 256."""
-    return Checksum(at, over, _NUMBERS["sum8"])
+def sum8(at: Any, over: str | Sequence[Any], *, digits: int = 0, skip: int = 0) -> Checksum:
+    """All bytes added, modulo 256: ``sum8(this.sum, over="before")``; ``digits=3``: in so many digits."""
+    return Checksum(at, over, _NUMBERS["sum8"], digits, skip)
 
 
-def sum16(at: Any, over: str | Sequence[Any]) -> Checksum:
+def sum16(at: Any, over: str | Sequence[Any], *, digits: int = 0, skip: int = 0) -> Checksum:
     """All bytes added, modulo 65536."""
-    return Checksum(at, over, _NUMBERS["sum16"])
+    return Checksum(at, over, _NUMBERS["sum16"], digits, skip)
 
 
-def sum32(at: Any, over: str | Sequence[Any]) -> Checksum:
+def sum32(at: Any, over: str | Sequence[Any], *, digits: int = 0, skip: int = 0) -> Checksum:
     """All bytes added, modulo 2**32."""
-    return Checksum(at, over, _NUMBERS["sum32"])
+    return Checksum(at, over, _NUMBERS["sum32"], digits, skip)

@@ -263,7 +263,7 @@ class _Compiler(Framing):
             b"".join(struct.pack("=8I", 0, *one) for one in self.maps),
             b"".join(struct.pack("=2I", *one) for one in self.keys),
             b"".join(struct.pack("=Q2I", *one) for one in self.steps),
-            b"".join(struct.pack("=5I", *one) for one in self.checksums),
+            b"".join(struct.pack("=7I", *one) for one in self.checksums),
             b"".join(struct.pack("=I", one) for one in self.operands),
             b"".join(struct.pack("=I", one) for one in replies),
             b"".join(tree.tests),
@@ -277,7 +277,7 @@ class _Compiler(Framing):
             b"".join(struct.pack("=Q2I", *one) for one in self.measures),
             b"".join(struct.pack("=4I", *one) for one in self.argued),
         ]
-        sizes = [8, 8, 8, 8, 16, 16, 32, 8, 16, 20, 4, 4, 32, 128, 8, 8, 12, 8, 16, 16]
+        sizes = [8, 8, 8, 8, 16, 16, 32, 8, 16, 28, 4, 4, 32, 128, 8, 8, 12, 8, 16, 16]
         at = header.size + sum(_padded(len(block)) for block in blocks) + _padded(8 * len(self.literals))
         places = b""
         pool = b""

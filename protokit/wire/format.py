@@ -561,7 +561,7 @@ class WireFormat:
                 fill_in(self.nodes, self._looked_into, complete)
             for checksum in self.meaning.checksums:  # filled in when the frame is sealed
                 if can_set(complete, checksum.path) and views.value_at(complete, checksum.path) is None:
-                    views.set_at(complete, checksum.path, 0)
+                    views.set_at(complete, checksum.path, b"0" * checksum.digits or 0)
             return bytes(self._reference.build(complete, **{SIDE: number}))
         except (
             construct.ConstructError,
@@ -624,7 +624,7 @@ class WireFormat:
             piece = by_path.get(checksum.path)
             if piece is None:
                 continue
-            over = [(0, piece.offset)]
+            over = [(0, max(piece.offset - checksum.skip, 0))]
             if checksum.over is not None:
                 over = [
                     (by_path[path].offset, by_path[path].content) for path in checksum.over if path in by_path
@@ -641,11 +641,14 @@ class WireFormat:
             return
         for checksum, piece, over in self._sums(self._explained(frame, side)):
             right = checksum.sum.of(frame[start : start + size] for start, size in over)
-            value = int.from_bytes(piece.raw, "little" if piece.little else "big")
-            if value != right:
+            expected = checksum.written(right, little=piece.little)
+            if piece.raw != expected:
+                shown = [
+                    repr(raw)[1:] if checksum.digits else raw[:: -1 if piece.little else 1].hex()
+                    for raw in (piece.raw, expected)
+                ]
                 raise RemoteProtocolError(
-                    f"the checksum is {value:0{2 * piece.size}x}, {right:0{2 * piece.size}x} was expected "
-                    f"({checksum.sum.name})",
+                    f"the checksum is {shown[0]}, {shown[1]} was expected ({checksum.sum.name})",
                     piece.offset,
                 )
 
@@ -655,8 +658,8 @@ class WireFormat:
         sealed = bytearray(frame)
         for checksum, piece, over in self._sums(self._explained(frame, side)):
             right = checksum.sum.of(bytes(sealed[start : start + size]) for start, size in over)
-            order: Any = "little" if piece.little else "big"
-            sealed[piece.offset : piece.offset + piece.size] = right.to_bytes(piece.size, order)
+            written = checksum.written(right, little=piece.little)
+            sealed[piece.offset : piece.offset + piece.size] = written
         return bytes(sealed)
 
     def _variant_replies(self, variant: dict[str, int]) -> dict[int, list[Emit]]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from protokit.errors import DeclarationError
 from protokit.wire import views
 from protokit.wire.arguments import roots
+from protokit.wire.checksums import DIGITS
 from protokit.wire.kinds import check_kinds
 from protokit.wire.layout import (
     Binary,
@@ -64,7 +65,8 @@ class Framing(Texts):
         super().__init__(nodes, meaning)
         self.delimiters: list[tuple[int, int]] = []
         self.measures: list[tuple[int, int, int]] = []
-        self.checksums: list[tuple[int, int, int, int, int]] = []
+        self.checksums: list[tuple[int, ...]] = []
+        self.sums: dict[FieldPath, int] = {}  # the register of where a checksum stands
         self.operands: list[int] = []
         self.id_width = 0 if meaning.named is None else meaning.named.width
         self.id_places: dict[FieldPath, int] = {}  # of ids that are chosen by a frame's kind
@@ -199,9 +201,9 @@ class Framing(Texts):
         if conditional:
             self.op("ABSENT" if section else "SET", self.registers[path])
         if any(checksum.path == path for checksum in self.meaning.checksums):
-            place = self.register()
+            self.sums[path] = self.register()
             if conditional:
-                self.op("NOPLACE", place)
+                self.op("NOPLACE", self.sums[path])
 
     def _span(self, path: FieldPath, *, conditional: bool) -> None:
         """Where a varint stands, if that is asked: it is an id, or lengths are computed from its size."""
@@ -304,7 +306,7 @@ class Framing(Texts):
             else:
                 self.op("IDAT", c=int(node.little), i=at)
         if any(checksum.path == node.path for checksum in self.meaning.checksums):
-            self.op("MARK", to + 1, node.width, i=at)
+            self.op("MARK", self.sums[node.path], node.width, i=at)
         self.loaded(node.path)
 
     def _chosen(self, node: Integer, at: int) -> None:
@@ -338,6 +340,8 @@ class Framing(Texts):
         """A section whose place and size are known."""
         if node.path in self.registers:
             self.op("SPAN", self.registers[node.path], _size(node) >> 8, _size(node) & 255, at)
+            if node.path in self.sums and _size(node) <= DIGITS:
+                self.op("MARK", self.sums[node.path], _size(node), i=at)
             self.loaded(node.path)
 
     def variable(self, node: Node) -> None:  # noqa: PLR0912  # one case a kind
@@ -506,21 +510,25 @@ class Framing(Texts):
         self.here(*ends)
 
     def _checksum(self, checksum: Checksum) -> None:
-        if (width := self.widths.get(checksum.path)) != checksum.sum.width:
+        node = next(node for node in walk(self.nodes) if getattr(node, "path", None) == checksum.path)
+        digits = isinstance(node, Section) and node.length == checksum.digits
+        if checksum.digits and not digits:
+            raise DeclarationError(
+                f"{show(checksum.path)}: {checksum.digits} digits stand in a section of that size: "
+                f"Bytes({checksum.digits})"
+            )
+        if not checksum.digits and (width := self.widths.get(checksum.path)) != checksum.width:
             raise DeclarationError(
                 f"{show(checksum.path)}: it has {width} bytes, and a {checksum.sum.name} is an integer of "
                 f"{checksum.sum.width}"
             )
-        little = next(
-            node.little
-            for node in walk(self.nodes)
-            if isinstance(node, Integer) and node.path == checksum.path
-        )
+        little = isinstance(node, Integer) and node.little
         first = len(self.operands)
         self.operands += [self.registers[path] for path in checksum.over or ()]
         count = len(checksum.over or ())
-        place = self.registers[checksum.path] + 1
-        self.checksums.append((place, int(little), first, count, checksum.number))
+        place = self.sums[checksum.path]
+        more = (checksum.digits, checksum.skip)
+        self.checksums.append((place, int(little), first, count, checksum.number, *more))
 
 
 def _size(node: Node) -> int:

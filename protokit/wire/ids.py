@@ -33,6 +33,7 @@ from protokit.wire.layout import (
     walk,
 )
 from protokit.wire.structures import Inside
+from protokit.wire.structures.bers import twos_complement
 from protokit.wire.told import Digits, Told, all_told, digits_of, told_of
 from protokit.wire.views import Item, LineEncoding, View, set_at, value_at
 from protokit.wire.vocabulary import ends, varint
@@ -41,7 +42,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 Counted = Field | Size | Told
-FORMS = ("decimal", "hex", "raw", "uuid", "varint", "quoted", "msgpack")
+FORMS = ("decimal", "hex", "raw", "uuid", "varint", "quoted", "msgpack", "integer")
+_OF_FIELDS = FORMS[:5]
 MOST = 64  # bytes of an id
 _UUID = 36
 _DECIMAL = (0, 3, 5, 8, 10, 13, 15, 17, 20)  # digits of a number of so many bytes
@@ -72,14 +74,14 @@ def byte_id(*fields: Any, max: int | None = None, form: str | None = None) -> By
 
     Args:
         fields: the section, or several where branches have their own; or the one view of a map's value, or
-            of what stands in a structure (``protobuf``, ``tlv``, ``json``, ``msgpack``).
+            of what stands in a structure (``protobuf``, ``tlv``, ``json``, ``msgpack``, ``ber``).
         max: the most bytes of an id as it is encoded, 64 at most; needed where the declaration does not say
             it. A frame with a longer one is refused.
         form: how the engine writes its own numbers, which servers get to see: ``decimal`` (None: that),
             ``hex`` (lower case), ``raw`` (big endian) or ``uuid`` (hex in groups, 36 bytes). Filled with
             zeros in front where ids have a fixed size. Of a UVar, and of a field of protobuf that is no
             bytes, it is ``varint``; of MessagePack ``msgpack``; of JSON ``decimal``, a number, or
-            ``quoted``, a text.
+            ``quoted``, a text; of BER ``integer``.
     """
     return ByteId(fields, max, form)
 
@@ -118,6 +120,8 @@ class Named:
             return b'"%d"' % number
         if self.form == "msgpack":
             return msgpack_integer(number)
+        if self.form == "integer":
+            return twos_complement(number)
         if self.form == "raw":
             return number.to_bytes(self.most if self.fixed else self.width, "big")
         text = f"{number:x}" if self.form == "hex" else str(number)
@@ -217,8 +221,10 @@ def named(
     elif form == "varint" or any(isinstance(node, Varint) for node in found):
         raise DeclarationError(f"{show(path)}: the form varint is for ids that are a UVar in every branch")
     form = form or "decimal"
-    if form not in FORMS:
-        raise DeclarationError(f"{show(path)}: the form {seen(form)} of an id is none of {', '.join(FORMS)}")
+    if form not in _OF_FIELDS:
+        raise DeclarationError(
+            f"{show(path)}: the form {seen(form)} of an id is none of {', '.join(_OF_FIELDS)}"
+        )
     width = _width(path, size, form, fixed=fixed)
     written = {"decimal": b"0123456789", "hex": b"0123456789abcdef"}.get(form, delimiter)
     if set(delimiter) & set(written):
@@ -261,7 +267,7 @@ def viewed(nodes: tuple[Node, ...], view: Item | Token, most: int | None, form: 
     """
     path = view.reads if isinstance(view, Token) else view.pairs.path
     form = view.form if isinstance(view, Token) else form or "decimal"
-    if most is None and form in {"varint", "msgpack"}:
+    if most is None and form in {"varint", "msgpack", "integer"}:
         most = 10 if form == "varint" else 9
     if isinstance(view, Item) and form not in {"decimal", "hex", "raw"}:
         raise DeclarationError(f"byte_id: the form {seen(form)} is not of an id that stands in {show(path)}")
@@ -338,14 +344,18 @@ def _width(path: FieldPath, size: int, form: str, *, fixed: bool) -> int:
         "varint": varints,
         "quoted": [count + 2 for count in _DECIMAL],
         "msgpack": packed,
+        "integer": range(1, 10),
     }[form]
     widths = [width for width in range(1, 9) if digits[width] <= size]
     if not widths:
         raise DeclarationError(
             f"{show(path)}: {size} bytes hold no number of a byte in the form {form}; "
-            + {"varint": "declare UVar(10)", "quoted": "say max=22", "msgpack": "say max=9"}.get(
-                form, "use form='raw'"
-            )
+            + {
+                "varint": "declare UVar(10)",
+                "quoted": "say max=22",
+                "msgpack": "say max=9",
+                "integer": "say max=5",
+            }.get(form, "use form='raw'")
         )
     return widths[-1]
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from protokit.errors import DeclarationError, LocalProtocolError, RemoteProtocolError
 from protokit.wire.given import seen
 from protokit.wire.readings import tried
+from protokit.wire.structures.bers import TAG
 from protokit.wire.views import View
 
 if TYPE_CHECKING:
@@ -18,8 +19,9 @@ FORMS = {  # of the engine's own ids; the first where none is named
     "tlv": ("decimal", "hex", "raw"),
     "json": ("decimal", "quoted"),
     "msgpack": ("msgpack",),
+    "ber": ("integer", "decimal", "hex", "raw"),
 }
-KINDS = {"protobuf": 3, "tlv": 4, "json": 5, "msgpack": 6}  # PK_ID_IN_*
+KINDS = {"protobuf": 3, "tlv": 4, "json": 5, "msgpack": 6, "ber": 7}  # PK_ID_IN_*
 
 
 class Token(View):
@@ -35,7 +37,7 @@ class Token(View):
         forms = FORMS.get(family)
         if forms is None or not inside.path:
             raise DeclarationError(
-                f"byte_id: no id stands in {inside!r}; it is a field of protobuf, tlv, json or msgpack, "
+                f"byte_id: no id stands in {inside!r}; it is a field of protobuf, tlv, json, msgpack or ber, "
                 "such as protobuf(this.meta)[4]"
             )
         if form is not None and form not in forms:
@@ -48,6 +50,8 @@ class Token(View):
             raise DeclarationError(
                 f"byte_id: {inside!r} is looked for by {texts[0]!r}, and an id is found by numbers there"
             )
+        if family == "ber" and TAG in texts:
+            raise DeclarationError(f"byte_id: {inside!r} is a tag, and no id")
         self.inside = inside
         self.form = form or forms[0]
         self.family = inside.structure.family

@@ -183,7 +183,7 @@ def _read_by_meaning(m: Meaning) -> Iterator[tuple[str, FieldPath, str]]:
         for path in variant:
             yield "variants", path, NUMBER
     for checksum in m.checksums:
-        yield "checksum", checksum.path, WHOLE
+        yield "checksum", checksum.path, SECTION if checksum.digits else WHOLE
         for path in checksum.over or ():
             yield "checksum", path, SECTION
     kept = [("FromRequest", part) for part in m.parts] + [("FromPeer", part) for part in m.heard]

@@ -15,6 +15,7 @@ from protokit.errors import DeclarationError, LocalProtocolError, RemoteProtocol
 from protokit.model import Status
 from protokit.wire import views
 from protokit.wire.compiler import ENCODINGS, FIRST_ERROR, FIRST_GREETING
+from protokit.wire.counted import Counted, Size, flat
 from protokit.wire.explain import Piece, explain
 from protokit.wire.given import expect, flag, seen, values_of
 from protokit.wire.laid import complete, lengths_in, looked_into
@@ -78,7 +79,7 @@ class ErrorText:
         return b"" if self.count is None else bytes(self.count.build(size))
 
 
-Segment = bytes | ErrorText | FromRequest
+Segment = bytes | ErrorText | FromRequest | Size
 
 
 @dataclass(frozen=True)
@@ -329,6 +330,8 @@ class Rendering:
                     part = self.parts.of(one)
                     grown = b"x" * longer.get(1 + self.parts.number(one), 0)
                     found = part.empty if part.form == INTEGER else found + part.empty + grown
+                elif isinstance(one, Size):
+                    found += one.built(len(filled([*one.pieces])))
                 else:
                     found += one
             return found
@@ -397,7 +400,7 @@ class Rendering:
         if a.path in texts:
             delimiter = a.raw[a.content :]
             for one in texts[a.path]:
-                self._segment(pieces, a, one, delimiter)
+                self._segment(pieces, a, one, delimiter, what)
             if a.node is not Integer:  # behind it the id, where that was put there
                 _literal(pieces, self._put_behind(a, texts[a.path], what))
             _literal(pieces, delimiter)
@@ -467,8 +470,8 @@ class Rendering:
             )
         return a.raw[len(given) : a.content]
 
-    def _segment(self, pieces: list[Emit], a: Piece, one: Segment, delimiter: bytes) -> None:
-        """A piece of a section: fixed bytes, the error's text, or something of the request."""
+    def _segment(self, pieces: list[Emit], a: Piece, one: Segment, delimiter: bytes, what: str) -> None:
+        """A piece of a section: fixed bytes, the error's text, something of the request, or a count."""
         if isinstance(one, ErrorText):
             _literal(pieces, one.before)
             if one.count is not None:
@@ -484,8 +487,25 @@ class Rendering:
                 pieces.append(Emit("EMIT_PART", delimiter, parts=number))
             else:
                 pieces.append(Emit("EMIT_PART_INT", flags=int(a.little), parts=number))
+        elif isinstance(one, Size):
+            self._size(pieces, one, what)
         else:
             _literal(pieces, one)
+
+    def _size(self, pieces: list[Emit], one: Size, what: str) -> None:
+        parts = [self.parts.of(part) for part in one.pieces if isinstance(part, FromRequest)]
+        numbers = [self.parts.number(part) for part in one.pieces if isinstance(part, FromRequest)]
+        grow = [(1 + n, part.most) for n, part in zip(numbers, parts, strict=True) if part.form != FIXED]
+        base = len(self._fill({"section": [one, *one.pieces]})["section"]) - one.count.sizeof()
+        try:
+            one.built(base + sum(most for _, most in grow))
+        except DeclarationError as error:
+            raise DeclarationError(
+                f"{what}: {error}; say how much may be repeated: FromRequest(this.NAME, max=100)"
+            ) from error
+        counted = sum(1 << bit for bit, _ in grow) | any(isinstance(part, ErrorText) for part in one.pieces)
+        little = int(one.count.build(1)[0] == 1 and one.count.sizeof() > 1)
+        pieces.append(Emit("EMIT_SIZE", width=one.count.sizeof(), flags=little, base=base, parts=counted))
 
     def _holds(self, a: Piece, longer: dict[int, Piece], what: str) -> None:
         """An integer that counts parts is wide enough; the error's text is cut to what is left."""
@@ -572,6 +592,7 @@ def can_set(values: dict[str, Any], path: FieldPath) -> bool:
 
 
 _PLAIN = (int, bytes, bytearray, str, list, tuple, type(None))
+_PIECES = (bytes, ErrorText, FromRequest, Size)
 
 
 def _placeholders(
@@ -588,8 +609,11 @@ def _placeholders(
         elif isinstance(value, Kept):
             kept_fields[path] = field_path(value.field, "kept")
             plain[name] = 0
-        elif isinstance(value, ErrorText | FromRequest) or _is_text(value):
-            texts[path] = plain[name] = value if isinstance(value, list) else [value]
+        elif _is_text(value if isinstance(value, list) else [value]):
+            texts[path] = plain[name] = [
+                expect(show(path), one, _PIECES, "its pieces are bytes, ErrorText, FromRequest and Counted")
+                for one in flat(value)
+            ]
         else:
             instead = "it takes plain values; of its request a reply repeats FromRequest(this.NAME)"
             plain[name] = expect(show(path), value, _PLAIN, instead)
@@ -616,7 +640,9 @@ def _key(value: Any) -> Any:
 
 def _is_text(value: Any) -> bool:
     """A section in pieces: ``[b'{"id":', FromRequest(this.id), b"}"]``."""
-    return isinstance(value, list) and any(isinstance(one, ErrorText | FromRequest) for one in value)
+    return isinstance(value, list) and any(
+        isinstance(one, ErrorText | FromRequest | Counted | Size) for one in value
+    )
 
 
 def _filled(plain: Mapping[str, Any], text: Callable[[list[Segment]], Any]) -> dict[str, Any]:
@@ -645,6 +671,8 @@ def said(plain: Mapping[str, Any], parts: Parts, request: Any, text: bytes) -> d
             elif isinstance(one, FromRequest):
                 value = parts.of(one).of(request)
                 found = value if isinstance(value, int) else found + value
+            elif isinstance(one, Size):
+                found += one.built(len(made([*one.pieces])))
             else:
                 found += one
         return found

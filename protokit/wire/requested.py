@@ -11,13 +11,17 @@ from construct import expr
 
 from protokit.errors import DeclarationError, RemoteProtocolError
 from protokit.wire import views
+from protokit.wire.counted import flat
 from protokit.wire.given import flag, within
 from protokit.wire.layout import (
+    Binary,
     ChunkList,
     Delimited,
     FieldPath,
     Integer,
+    Looked,
     Node,
+    Not,
     Region,
     Repeated,
     Rest,
@@ -25,7 +29,9 @@ from protokit.wire.layout import (
     path_of,
     show,
     walk,
+    written,
 )
+from protokit.wire.structures import Structure
 
 if TYPE_CHECKING:
     from protokit.wire.program import Emit
@@ -77,11 +83,13 @@ class Part:
     Attributes:
         view: how it is found; of an integer too, whose path it has.
         most: bytes.
+        usual: of fixed size, what it is unless something else is found; zeros where that is not known.
     """
 
     view: views.View
     form: int
     most: int
+    usual: bytes = b""
 
     @property
     def path(self) -> FieldPath:
@@ -103,7 +111,9 @@ class Part:
     @property
     def empty(self) -> Any:
         """What stands there where nothing was kept."""
-        return 0 if self.form == INTEGER else b"\0" * self.most if self.form == FIXED else b""
+        if self.form == FIXED:
+            return self.usual or b"\0" * self.most
+        return 0 if self.form == INTEGER else b""
 
 
 _WHO = {FromRequest: ("replies repeat", "a request"), FromPeer: ("a greeting repeats", "the peer's")}
@@ -131,7 +141,7 @@ class Parts:
         self.source = "the request" if mark is FromRequest else "the peer"
         name, (who, whose) = mark.__name__, _WHO[mark]
         asked = {one.key: one for values in replies for one in _all(values) if type(one) is mark}
-        if any(views.computed([one.view]) for one in asked.values()):
+        if any(_of_integers(one.view) for one in asked.values()):
             raise DeclarationError(
                 f"{name}: a text that is made of an integer is not repeated; name the integer itself"
             )
@@ -169,17 +179,27 @@ class Parts:
         return self.all[self.number(one)]
 
 
+def _of_integers(view: views.View) -> bool:
+    """Whether something else than texts decides what is found."""
+    return any(not views.of_texts(expression) for expression in views.computed([view]))
+
+
 def _all(values: Mapping[str, Any]) -> Iterator[FromRequest]:
     for value in values.values():
         if isinstance(value, Mapping):
             yield from _all(value)
-        for one in value if isinstance(value, list) else [value]:
+        for one in flat(value):
             if isinstance(one, FromRequest):
                 yield one
 
 
 def _fixed(nodes: tuple[Node, ...], one: FromRequest) -> Part | None:
     """A part that always has the same size."""
+    if isinstance(one.field, views.Chosen) and one.field.default is not None:
+        sizes = {len(name) for name in (one.field.default, *one.field.names.values())}
+        most = max(sizes)
+        same = len(sizes) == 1 and 0 < most <= (one.max or TEXT_MAX)
+        return Part(one.view, FIXED, most, one.field.default) if same else None
     if not isinstance(one.field, expr.Path):
         return None
     name = type(one).__name__
@@ -208,4 +228,10 @@ def _key(value: Any) -> Any:
         return (type(value).__name__, *((name, _key(inner)) for name, inner in sorted(vars(value).items())))
     if isinstance(value, tuple):
         return tuple(_key(one) for one in value)
+    if isinstance(value, Structure):
+        return (value.step.name, value.section.path, value.options)
+    if isinstance(value, Looked | Not | Binary):
+        return written(value)
+    if isinstance(value, dict):
+        return tuple(sorted(value.items()))
     return value if isinstance(value, int | str | bytes) else id(value)

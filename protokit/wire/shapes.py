@@ -610,6 +610,8 @@ class _Maker:
         """Where in the trailer; -1 for none."""
         known = {*state.behind, *state.fields}
         there = [one for one in self.meaning.checksums if one.path in known]
+        if any(one.digits or one.skip for one in self.meaning.checksums):
+            raise _NoShapeError
         if not there:
             return -1
         # CRC-32 over all in front, big endian, the last thing in the frame: what nearly all formats have.

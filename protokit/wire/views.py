@@ -24,6 +24,7 @@ from protokit.wire.layout import (
     FieldPath,
     Known,
     Looked,
+    Not,
     Sent,
     Size,
     fields_of,
@@ -790,6 +791,17 @@ def leaves(roots: list[View]) -> list[View]:
 def computed(roots: list[View]) -> list[Expression]:
     """What views are computed from."""
     return [view.value for view in leaves(roots) if isinstance(view, Decimal | Chosen)]
+
+
+def of_texts(expression: Expression) -> bool:
+    """Whether an expression is of what stands in texts alone."""
+    if isinstance(expression, Looked):
+        return not computed(views_of(expression))
+    if isinstance(expression, Not):
+        return of_texts(expression.operand)
+    if isinstance(expression, Binary):
+        return of_texts(expression.left) and of_texts(expression.right)
+    return isinstance(expression, int)
 
 
 def integers_of(roots: list[View]) -> set[FieldPath]:

@@ -532,6 +532,7 @@ def formats(draw):
 NOT_DRAWN = {
     *("Codec", "Frame", "Message", "NativeCodec", "Peer", "Protocol", "PythonCodec", "Reply", "Wire"),
     *("Measure", "Step"),  # of an author's own functions in C
+    *("Counted", "ber"),  # enumerated: test_counted.py, test_structures.py, test_structured_ids.py
     "UntilEnd",  # only with the connection's end: test_until_end.py
 }
 

@@ -244,7 +244,7 @@ WRONG = {
     "a structure without ids": (
         HEAD,
         lambda: byte_id(thrift(this.head, "binary")[1], max=40),
-        "no id stands in thrift(this.head, 'binary')[1]; it is a field of protobuf, tlv, json or msgpack",
+        "no id stands in thrift(this.head, 'binary')[1]; it is a field of protobuf, tlv, json, msgpack or",
     ),
     "a map of protobuf": (
         META,

@@ -32,6 +32,7 @@ from protokit.errors import DeclarationError
 from protokit.wire import (
     Ahead,
     Chunks,
+    Counted,
     ErrorText,
     FromPeer,
     FromRequest,
@@ -45,6 +46,7 @@ from protokit.wire import (
     UVar,
     WireFormat,
     asked,
+    ber,
     byte_id,
     crc16,
     crc32,
@@ -65,6 +67,7 @@ from protokit.wire import (
     split,
     starts,
     step,
+    sum8,
     table,
     text,
     thrift,
@@ -156,6 +159,10 @@ WORDS = {
         lambda **given: declared("crc" / Int16ub, checksum=crc16(**given)),
         {"at": this.crc, "over": "before", "variant": "modbus"},
     ),
+    "sum8": (
+        lambda **given: declared("sum" / Bytes(3), checksum=sum8(**given)),
+        {"at": this.sum, "over": "before", "digits": 3, "skip": 1},
+    ),
     "Until": (lambda **given: laid("x" / Until(**given)), {"delimiter": b"\n", "max": 9}),
     "UVar": (lambda **given: laid("x" / UVar(**given)), {"bytes": 3}),
     "Ahead": (lambda **given: laid("x" / Ahead(**given)), {"subcon": Int8ub}),
@@ -175,6 +182,10 @@ WORDS = {
     ),
     "size_": (lambda value: laid("v" / UVar(2), "x" / Bytes(size_(value))), {"value": this.v}),
     "ErrorText": (said(ErrorText), {"before": b"", "after": b"", "count": Int8ub, "units": False}),
+    "Counted": (
+        said(lambda count, piece: Counted(count, b"x", piece)),
+        {"count": Int16ub, "piece": ErrorText()},
+    ),
     "FromRequest": (said(FromRequest), {"field": this.body, "max": 9, "whole": False}),
     "kept": (
         lambda **given: declared(
@@ -279,6 +290,10 @@ WORDS = {
         },
     ),
     "json": (lambda section, key: declared(service=json(section)[key]), {"section": this.body, "key": "a"}),
+    "ber": (
+        lambda section, key: declared(service=ber(section)[key]),
+        {"section": this.body, "key": 1},
+    ),
     "msgpack": (
         lambda section, key: declared(service=msgpack(section)[key]),
         {"section": this.body, "key": 1},

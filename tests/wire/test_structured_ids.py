@@ -5,13 +5,13 @@ from __future__ import annotations
 import struct
 
 import pytest
-from construct import GreedyBytes, Int8ub, Int16ul, Int32sb, Prefixed, Struct, this
+from construct import GreedyBytes, Int8ub, Int16ub, Int16ul, Int32sb, Prefixed, Struct, this
 from named import protocols, values
 from world import World, table
 
 from protokit import WireFormat, native
 from protokit.errors import LocalProtocolError, RemoteProtocolError
-from protokit.wire import ErrorText, Replies, UVar, byte_id, json, msgpack, tlv
+from protokit.wire import Counted, ErrorText, Replies, UVar, ber, byte_id, json, msgpack, tlv
 
 MODES = ("multiplexed", "ordered", "pingpong", "pinned")
 NAMED = {name: one.wire for name, one in protocols().items()}
@@ -32,6 +32,11 @@ FORMS = {
     "json in json": wire(byte_id(json(this.head)["a"][1], max=20), reply=b'{"a":[2,0]}'),
     "msgpack": wire(byte_id(msgpack(this.head)["id"]), reply=b"\x80"),
     "msgpack in msgpack": wire(byte_id(msgpack(this.head)[1][7], max=12), reply=b"\x92\xc0\x80"),
+    "ber": wire(byte_id(ber(this.head)[0][0], max=5), reply=b"\x30\3\2\1\0"),
+    "ber in ber": wire(
+        byte_id(ber(this.head)[1]["bf8123"]["81"], max=64, form="decimal"),
+        reply=[b"\5\0\x30\x82", Counted(Int16ub, b"\xbf\x81\x23\3\x81\1" + b"0\4", ErrorText(count=Int8ub))],
+    ),
     "tlv": wire(byte_id(tlv(this.head, tag=Int8ub, length=Int8ub)[7], max=20), reply=b"\7\0"),
     "tlv in tlv": wire(
         byte_id(tlv(this.head, tag=Int16ul, length=Int32sb)[7][1], max=8, form="raw"),
@@ -72,6 +77,33 @@ SECTIONS = {
         b"",
     ],
     "msgpack in msgpack": [b"\x92\x01\x81\x07\xa1a", b"\x92\x01\x81\x07\xcd\1\0", b"\x92\x01\x81\xa17\x01"],
+    "ber": [
+        *(b"\x30%c\2%c" % (len(one) + 2, len(one)) + one for one in (b"\0", b"\x7f", b"\xff", b"\0\x80")),
+        *(b"\x30%c\2%c" % (len(one) + 2, len(one)) + one for one in (b"", b"\1\2\3\4\5", b"123456")),
+        b"\x30\x81\3\2\1\7",  # lengths that are longer than they must be
+        b"\x30\x84\0\0\0\5\2\x82\0\1\7",
+        b"\x30\x88" + bytes(7) + b"\3\2\1\7",
+        b"\x30\x7f\2\1\7\4\x7a" + bytes(122),  # with a longer id it has no place in a byte
+        b"\x30\x81\xff\2\1\7\4\x81\xf9" + bytes(249),
+        b"\x30\3\2\1\7\2\1\6",
+        b"\x30\3\4\1a",
+        b"\x30\5\x30\3\2\1\7",
+        b"\x30\2\4\0",
+        b"\x30\0",
+        b"\2\1\7",
+        b"\x30\x80\2\1\7\0\0",  # indefinite
+        b"\x30\x03\2\1\7\0",
+        b"",
+    ],
+    "ber in ber": [
+        b"\2\1\7\x30\7\xbf\x81\x23\3\x81\1a",
+        b"\2\1\7\x30\x0e\xbf\x81\x23\3\x81\1a\xbf\x81\x23\3\x81\1b",
+        b"\2\1\7\x30\x0a\xbf\x81\x23\6\x81\1a\x81\1b",
+        b"\2\1\7\x30\7\xbf\x81\x24\3\x81\1a",
+        b"\2\1\7\x30\x09\xbf\x81\x23\5\xa1\3\x81\1a",
+        b"\2\1\7\x30\x0c\xbf\x81\x23\x82\0\6\x81\1a\x80\1b",
+        b"\x04\x82\0\0\x30\x81\x84\xbf\x81\x23\x7f\x81\1a\4\x7a" + bytes(122),
+    ],
     "tlv": [b"\7\1a", b"\1\1b\7\1a", b"\7\1a\7\0\3\0", b"\7\2a", b"\7\1a\5", b"\7\1a\5\2x", b""],
     "tlv in tlv": [
         tag(7, tag(1, b"\0\0\0\5") + tag(2, b"x")) + tag(9, b"y"),
@@ -137,6 +169,7 @@ NO_IDS = {
         b"\xca\0\0\0\0",
         b"\xa9" + b"a" * 9,
     ],
+    "ber": [b"", b"123456"],
     "tlv": [b"a" * 21],
 }
 
@@ -163,6 +196,7 @@ WRITTEN = {
     "tagged": [b"", b"a", b"0" * 64, bytes(range(20))],
     "quoted": [b"1", b'"1"', b"1.0", b'"\\u0031"', b"-0", b"1E+5", b'""', b'"' + b"a" * 38 + b'"'],
     "numbered": [b"1", b'"1"', b"1.0", b'"\\u0031"', b"-0", b"1E+5", b'""', b'"' + b"a" * 38 + b'"'],
+    "encoded": [b"\x01", b"\xff", b"\0\0\1", bytes(20)],
     "packed": [
         b"\x01",
         b"\xcc\x01",
@@ -242,6 +276,26 @@ def test_an_integer_of_messagepack_below_0_is_no_number_of_the_engines():
     assert bytes(world.got[client]) == b""
     world.feed(up, frame_of("packed", 2, b"\xcc\xc8", b"right"))
     assert bytes(world.got[client]) == frame_of("packed", 2, b"\xa1a", b"right")
+
+
+def test_an_integer_of_asn1_is_the_shortest_and_never_below_0():
+    world = World(table([NAMED["encoded"].address]))
+    client = world.client()
+    for number in range(1, 201):
+        world.feed(client, frame_of("encoded", 1, b"\xff", b"a.B m x"))
+        up = world.only_upstream()
+        issued = bytes([number]) if number < 128 else bytes([0, number])
+        assert bytes(world.got[up]) == frame_of("encoded", 1, issued, b"a.B m x")
+        world.got[up].clear()
+        if number < 200:
+            world.feed(up, frame_of("encoded", 2, issued, b"right"))
+    assert bytes(world.got[client]) == frame_of("encoded", 2, b"\xff", b"right") * 199
+    world.got[client].clear()
+    for wrong in (b"\xc8", b"\0\0\xc8", b"\xff\xc8", b"\xc8\0"):
+        world.feed(up, frame_of("encoded", 2, wrong, b"wrong"))
+    assert bytes(world.got[client]) == b""
+    world.feed(up, frame_of("encoded", 2, b"\0\xc8", b"right"))
+    assert bytes(world.got[client]) == frame_of("encoded", 2, b"\xff", b"right")
 
 
 @pytest.mark.parametrize("mode", MODES)

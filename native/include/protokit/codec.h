@@ -93,7 +93,8 @@ enum {
   PK_ID_UUID,        /* hex in groups of 8-4-4-4-12 digits, 36 bytes */
   PK_ID_VARINT,      /* LEB128, 7 bits a byte, the lowest first: up to 10 bytes */
   PK_ID_QUOTED,      /* digits between quotation marks, as a text of JSON */
-  PK_ID_MSGPACK      /* an integer of MessagePack, the shortest; read in any width */
+  PK_ID_MSGPACK,     /* an integer of MessagePack, the shortest; read in any width */
+  PK_ID_INTEGER      /* two's complement, big endian, the shortest: no byte in front that says only the sign */
 };
 #define PK_ID_MAX 64u /* bytes of the longest id */
 #define PK_NO_ID 0xffffffffu

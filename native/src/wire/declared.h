@@ -8,6 +8,7 @@
 
 #include <string.h>
 
+#include "base/sums.h"
 #include "wire/digits.h"
 #include "wire/integers.h"
 #include "wire/loaded.h"
@@ -218,6 +219,11 @@ int pk_declared_is_stopped(const pk_frame *f);
 
 /* Of the registers of a frame that was run. */
 uint32_t pk_declared_checksum(const declared *d, const pk_program_checksum *c, const machine *m, const uint8_t *data);
+/* As it is written, in so many bytes. */
+void pk_declared_put_sum(const pk_program_checksum *c, uint32_t sum, uint8_t *p);
+static inline uint32_t pk_declared_sum_room(const pk_program_checksum *c) {
+  return c->digits > 0 ? c->digits : pk_sum_width(c->which);
+}
 
 /* Prepare the shapes of a program that was checked. */
 void pk_declared_quicken(declared *d);

@@ -76,7 +76,7 @@ static const char *bad_operands(const declared *d, uint32_t pc) {
       return (uint32_t)n->i >= pc || d->insns[n->i].op != PK_I_PARTS || d->insns[n->i].a != n->a
                  ? "its parts begin elsewhere" : NULL;
     case PK_I_LOAD: return n->b < 1 || n->b > 8 ? "its integer's width is out of range" : NULL;
-    case PK_I_MARK: return n->b < 1 || n->b > 8 ? "its integer's width is out of range" : NULL;
+    case PK_I_MARK: return n->b < 1 || n->b > PK_SUM_DIGITS ? "its integer's width is out of range" : NULL;
     case PK_I_UVAR: return n->b < 1 || n->b > 10 ? "its integer's width is out of range" : NULL;
     case PK_I_INTEGER: return bad_width(n->c) ? "its integer's width is out of range" : NULL;
     case PK_I_CHOOSE: return all_literals(d, (uint32_t)n->i) ? NULL : "its table holds what is no literal";
@@ -254,7 +254,7 @@ const char *pk_declared_bad_indexes(const declared *d) {
     return "what an application error is is out of range";
   for (uint32_t i = 0; i < p->checksums.count; i++)
     if (d->checksums[i].at > 255 || d->checksums[i].which >= PK_SUM_COUNT || d->checksums[i].first > p->operands.count ||
-        d->checksums[i].count > p->operands.count - d->checksums[i].first)
+        d->checksums[i].count > p->operands.count - d->checksums[i].first || d->checksums[i].digits > PK_SUM_DIGITS)
       return "a checksum is out of range";
   for (uint32_t i = 0; i < p->operands.count; i++)
     if (d->operands[i] > 255) return "an operand is out of range";
@@ -278,7 +278,7 @@ const char *pk_declared_bad_indexes(const declared *d) {
     if (d->sayings[i].from != PK_FROM_CLIENT && d->sayings[i].from != PK_FROM_SERVER) return "a greeting is said by nobody";
   if (p->id_max > PK_ID_MAX || (p->id_delimiter != PK_NOWHERE && p->id_delimiter >= p->literals.count))
     return "the id is out of range";
-  if (p->id_inside > PK_ID_IN_MSGPACK || (p->id_inside == PK_ID_IN_PAIRS && bad_width(p->id_value)) ||
+  if (p->id_inside > PK_ID_IN_BER || (p->id_inside == PK_ID_IN_PAIRS && bad_width(p->id_value)) ||
       (p->id_inside != PK_ID_IN_FIELD && p->id_section > 255) ||
       (p->id_inside >= PK_ID_IN_PROTOBUF && p->id_path >= p->literals.count))
     return "where the id stands is out of range";

@@ -12,7 +12,7 @@ void pk_declared_seal(const declared *d, uint8_t *data, uint32_t size, uint8_t f
   if (pk_declared_frame_as(d, &m, data, size, size, UNVERIFIED, &f) != PK_OK || !(f.flags & HAS_CHECKSUM)) return;
   for (uint32_t i = 0; i < d->program->checksums.count; i++) {
     const pk_program_checksum *c = &d->checksums[i];
-    if (m.r[c->at] >= 0) put(data + m.r[c->at], pk_declared_checksum(d, c, &m, data), pk_sum_width(c->which), (int)c->little);
+    if (m.r[c->at] >= 0) pk_declared_put_sum(c, pk_declared_checksum(d, c, &m, data), data + m.r[c->at]);
   }
 }
 
@@ -74,9 +74,36 @@ static uint64_t varint_at(const uint8_t *p, size_t *size) {
   return v;
 }
 
+static uint32_t ber_size(uint64_t v) {
+  uint32_t more = 1;
+  while (more < 8 && v >> (8 * more) != 0) more++;
+  return v < 0x80 ? 1 : 1 + more;
+}
+
+static uint64_t ber_at(const uint8_t *p, size_t *size) {
+  *size = p[0] & 0x80 ? 1u + (p[0] & 0x7fu) : 1;
+  return *size == 1 ? p[0] : big(p + 1, (uint32_t)*size - 1);
+}
+
+/* A length as short as it can be where it was so; else in as many bytes at least. */
+static uint32_t put_ber(uint8_t *p, uint64_t v, uint32_t was, int was_shortest) {
+  uint32_t size = ber_size(v);
+  if (!was_shortest && size < was) size = was;
+  if (size > 1) p[0] = (uint8_t)(0x80 | (size - 1)), put(p + 1, v, size - 1, 0);
+  else p[0] = (uint8_t)v;
+  return size;
+}
+
+/* Of a length that is written in as many bytes as it takes. */
+static uint64_t length_at(const uint8_t *at, uint32_t form, size_t *size) {
+  return form == PK_LENGTH_BER ? ber_at(at, size) : varint_at(at, size);
+}
+
+static int varies(uint32_t form) { return form == 0 || form == PK_LENGTH_BER; }
+
 static void counts(around *v, const uint8_t *data, size_t at, uint32_t size, uint32_t form) {
   size_t taken = size;
-  if (form == 0) varint_at(data + at, &taken);
+  if (varies(form)) length_at(data + at, form, &taken);
   v->of[v->count].at = at;
   v->of[v->count].size = (uint32_t)taken;
   v->of[v->count++].form = form;
@@ -113,15 +140,17 @@ static size_t front(const uint8_t *data, size_t size, const around *v, int64_t *
     if (form & PK_COUNT_DIGITS) { /* nothing counts them */
       sizes[i] = redigit(at, v->of[i].size, form, *more, now[i]);
       if (sizes[i] == 0) return 0;
-    } else if (form != 0) {
+    } else if (!varies(form)) {
       sizes[i] = v->of[i].size;
       memcpy(now[i], at, sizes[i]);
       if (!recount(now[i], form, *more)) return 0;
     } else {
       size_t was;
-      int64_t counted = (int64_t)varint_at(at, &was) + *more;
+      uint64_t counted_before = length_at(at, form, &was);
+      int64_t counted = (int64_t)counted_before + *more;
       if (counted < 0) return 0;
-      sizes[i] = put_varint(now[i], (uint64_t)counted);
+      sizes[i] = form == 0 ? put_varint(now[i], (uint64_t)counted)
+                           : put_ber(now[i], (uint64_t)counted, (uint32_t)was, was == ber_size(counted_before));
       *more += (int64_t)sizes[i] - (int64_t)was;
     }
     now_all += sizes[i], before += v->of[i].size;
@@ -150,6 +179,7 @@ static int is_id(const pk_program *p, pk_slice id) {
   if (id.size > p->id_max || (p->id_fixed && id.size != p->id_max)) return 0;
   if (p->id_inside == PK_ID_IN_JSON) return pk_is_json(id);
   if (p->id_inside == PK_ID_IN_MSGPACK) return pk_is_msgpack(id);
+  if (p->id_inside == PK_ID_IN_BER) return id.size > 0;
   return p->id_form != PK_ID_VARINT || is_varint(id.data, id.size);
 }
 

@@ -12,6 +12,7 @@ void pk_declared_place(const declared *d, pk_slice section, pk_place *place) {
     case PK_ID_IN_PROTOBUF: pk_place_protobuf(section, path, p->id_form == PK_ID_VARINT, place); break;
     case PK_ID_IN_TLV: pk_place_tlv(section, path, place); break;
     case PK_ID_IN_JSON: pk_place_json(section, path, place); break;
-    default: pk_place_msgpack(section, path, place);
+    case PK_ID_IN_MSGPACK: pk_place_msgpack(section, path, place); break;
+    default: pk_place_ber(section, path, place);
   }
 }

@@ -5,12 +5,17 @@
 uint32_t pk_declared_checksum(const declared *d, const pk_program_checksum *c, const machine *m,
                             const uint8_t *data) {
   uint32_t sum = pk_sum_begin(c->which);
-  if (c->count == 0) sum = pk_sum_add(c->which, sum, data, (size_t)m->r[c->at]);
+  if (c->count == 0 && m->r[c->at] > c->skip) sum = pk_sum_add(c->which, sum, data, (size_t)m->r[c->at] - c->skip);
   for (uint32_t i = 0; i < c->count; i++) {
     uint32_t reg = d->operands[c->first + i];
     if (m->r[reg] >= 0) sum = pk_sum_add(c->which, sum, data + m->r[reg], (size_t)m->r[reg + 1]);
   }
   return pk_sum_end(c->which, sum);
+}
+
+void pk_declared_put_sum(const pk_program_checksum *c, uint32_t sum, uint8_t *p) {
+  if (c->digits == 0) put(p, sum, pk_sum_width(c->which), (int)c->little);
+  for (uint32_t i = c->digits; i > 0; sum /= 10) p[--i] = (uint8_t)('0' + sum % 10);
 }
 
 /* How long what stands there says that it is; PK_MORE: at least. Only one that goes on remembers where it stopped. */
@@ -253,8 +258,9 @@ static int run_on(const declared *d, uint32_t pc, machine *m, const uint8_t *dat
         f->flags |= HAS_CHECKSUM;
         if (how == UNVERIFIED) break;
         const uint8_t *p = data + r[c->at];
-        uint32_t bytes = pk_sum_width(c->which);
-        if ((c->little ? little(p, bytes) : big(p, bytes)) != pk_declared_checksum(d, c, m, data)) FAIL(PK_ERR_FORMAT, r[c->at]);
+        uint8_t right[PK_SUM_DIGITS];
+        pk_declared_put_sum(c, pk_declared_checksum(d, c, m, data), right);
+        if (memcmp(p, right, pk_declared_sum_room(c)) != 0) FAIL(PK_ERR_FORMAT, r[c->at]);
         break;
       }
       case PK_I_SET: r[n->a] = n->i; break;

@@ -256,7 +256,7 @@ static void framing(checker *c) {
     case PK_I_VERIFY: {
       const pk_program_checksum *sum = &d->checksums[n->i];
       if (!f->whole) refuse(c, "the frame need not be there");
-      if (f->r[sum->at] != PLACE || (f->width[sum->at] != pk_sum_width(sum->which) && f->width[sum->at] != NOWHERE))
+      if (f->r[sum->at] != PLACE || (f->width[sum->at] != pk_declared_sum_room(sum) && f->width[sum->at] != NOWHERE))
         refuse_index(c, "register", sum->at, "is no place of a checksum on some path");
       for (uint32_t i = 0; i < sum->count; i++) section(c, d->operands[sum->first + i]);
       break;
@@ -485,7 +485,7 @@ static const char *counters(checker *c) {
   for (uint32_t i = 0; c->end.reached && i < p->checksums.count; i++) {
     const pk_program_checksum *one = &c->d->checksums[i];
     uint8_t width = c->end.width[one->at];
-    if (c->end.r[one->at] != PLACE || (width != pk_sum_width(one->which) && width != NOWHERE)) return "a checksum has no place on some path";
+    if (c->end.r[one->at] != PLACE || (width != pk_declared_sum_room(one) && width != NOWHERE)) return "a checksum has no place on some path";
     for (uint32_t k = 0; k < one->count; k++)
       if (c->end.r[c->d->operands[one->first + k]] != SECTION) return "what a checksum is of is no section on some path";
   }

@@ -11,6 +11,7 @@ uint32_t pk_id_digits(uint32_t form, uint32_t id_bytes) {
   if (form == PK_ID_HEX) return 2 * id_bytes;
   if (form == PK_ID_VARINT) return (8 * id_bytes + 6) / 7;
   if (form == PK_ID_QUOTED) return decimal[id_bytes] + 2u;
+  if (form == PK_ID_INTEGER) return id_bytes + 1;
   if (form == PK_ID_MSGPACK) return 1 + (id_bytes > 4 ? 8 : id_bytes > 2 ? 4 : id_bytes);
   return form == PK_ID_RAW ? id_bytes : UUID;
 }
@@ -31,6 +32,13 @@ static uint32_t write_varint(uint64_t number, uint8_t *out) {
   uint32_t n = 0;
   for (; number >= 0x80; number >>= 7) out[n++] = (uint8_t)(number | 0x80);
   out[n++] = (uint8_t)number;
+  return n;
+}
+
+static uint32_t write_integer(uint64_t number, uint8_t *out) {
+  uint32_t n = 1;
+  while (n < 9 && number >> (8 * n - 1) != 0) n++;
+  for (uint32_t i = 0; i < n; i++) out[n - 1 - i] = (uint8_t)(i < 8 ? number >> (8 * i) : 0);
   return n;
 }
 
@@ -80,6 +88,7 @@ uint32_t pk_id_write(const pk_codec *c, uint64_t number, uint8_t *out) {
   if (c->id_form == PK_ID_UUID) return write_uuid(number, out);
   if (c->id_form == PK_ID_VARINT) return write_varint(number, out);
   if (c->id_form == PK_ID_QUOTED) return write_quoted(number, out);
+  if (c->id_form == PK_ID_INTEGER) return write_integer(number, out);
   if (c->id_form == PK_ID_MSGPACK) return write_msgpack(number, out);
   if (c->id_form != PK_ID_RAW) return write_digits(number, c->id_form == PK_ID_HEX ? 16 : 10, size, out);
   if (size == 0) size = c->id_bytes;
@@ -93,7 +102,7 @@ int pk_id_read(const pk_codec *c, pk_slice id, uint64_t *number) {
   uint8_t again[PK_ID_MAX];
   uint64_t n = 0;
   for (uint32_t i = 0; i < id.size; i++) { /* whatever it is: written again it has to be the same */
-    if (c->id_form == PK_ID_RAW) {
+    if (c->id_form == PK_ID_RAW || c->id_form == PK_ID_INTEGER) {
       n = n << 8 | id.data[i];
     } else if (c->id_form == PK_ID_VARINT) {
       n |= i < 10 ? (uint64_t)(id.data[i] & 0x7f) << (7 * i) : 0;

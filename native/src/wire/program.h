@@ -195,13 +195,15 @@ typedef struct pk_program_measure {
   uint32_t first, count; /* arguments: literals */
 } pk_program_measure;
 
-/* A checksum of the given sections in their order, or of all before it. Registers: where it stands (-1: there
- * is none in this frame), then section by section where and how long. */
+/* A checksum of the given sections in their order, or of all before it but `skip` bytes. Registers: where it stands
+ * (-1: there is none in this frame), then section by section where and how long. It is an integer, or so many digits. */
 typedef struct pk_program_checksum {
   uint32_t at, little;
   uint32_t first, count; /* registers, in pk_program.operands; count 0: all before it */
   uint32_t which;        /* PK_SUM_* */
+  uint32_t digits, skip;
 } pk_program_checksum;
+enum { PK_SUM_DIGITS = 10 };
 
 /* What counts the id, where that is a byte string: its register holds where it stands, -1: nowhere. */
 enum {
@@ -233,7 +235,8 @@ typedef struct pk_program_argument {
 } pk_program_argument;
 
 /* Those from PROTOBUF on are structures: a path leads to the id (steps/path.h). */
-enum { PK_ID_IN_FIELD, PK_ID_IN_LINES, PK_ID_IN_PAIRS, PK_ID_IN_PROTOBUF, PK_ID_IN_TLV, PK_ID_IN_JSON, PK_ID_IN_MSGPACK };
+enum { PK_ID_IN_FIELD, PK_ID_IN_LINES, PK_ID_IN_PAIRS, PK_ID_IN_PROTOBUF, PK_ID_IN_TLV, PK_ID_IN_JSON, PK_ID_IN_MSGPACK,
+       PK_ID_IN_BER };
 
 /* Shapes (protokit/wire/shapes.py): a tree of tests on bytes at fixed places, and at each leaf where
  * everything stands. They make right and whole frames fast; all others are left to the program. */

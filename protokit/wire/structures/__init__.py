@@ -13,6 +13,7 @@ from protokit import native
 from protokit.errors import DeclarationError, LocalProtocolError, RemoteProtocolError
 from protokit.wire.given import seen
 from protokit.wire.readings import tried
+from protokit.wire.structures.bers import Ber
 from protokit.wire.structures.family import KEYS, Family, Input, Key
 from protokit.wire.structures.jsons import Json
 from protokit.wire.structures.messagepack import MessagePack
@@ -83,7 +84,7 @@ def _plain(family: Family) -> Callable[[list[Key]], tuple[Family, list[Key]]]:
     return lambda path: (family, path)
 
 
-_PROTOBUF, _MSGPACK, _JSON = Protobuf(), MessagePack(), Json()
+_PROTOBUF, _MSGPACK, _JSON, _BER = Protobuf(), MessagePack(), Json(), Ber()
 _THRIFT = {"binary": Thrift(compact=False), "compact": Thrift(compact=True)}
 
 
@@ -98,6 +99,7 @@ STEPS = {
     "thrift_compact": _step("thrift_compact", _plain(_THRIFT["compact"])),
     "msgpack": _step("msgpack", _plain(_MSGPACK)),
     "json": _step("json", _plain(_JSON)),
+    "ber": _step("ber", _plain(_BER)),
 }
 
 
@@ -130,6 +132,7 @@ class Inside(View):
             )
         if isinstance(key, int) and not -(1 << 63) <= key < 1 << 63:
             raise DeclarationError(f"{self!r}: {key} does not fit 64 bits")
+        self.structure.family.check(key, self.path)
         return Inside(self.structure, (*self.path, key))
 
     __iter__ = None  # it is no sequence: [0] would go on for ever
@@ -194,6 +197,11 @@ def msgpack(section: Any) -> Inside:
 def json(section: Any) -> Inside:
     """Values of JSON by name or place: ``json(this.body)["a"]["b"]``."""
     return Inside(Structure(section, _JSON, "json"))
+
+
+def ber(section: Any) -> Inside:
+    """Values of ASN.1 in BER by place or tag: ``ber(this.message)[0][1]["a0"]``; their tags: ``["tag"]``."""
+    return Inside(Structure(section, _BER, "ber"))
 
 
 def _form(subcon: Any) -> int:

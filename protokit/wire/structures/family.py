@@ -127,6 +127,9 @@ class Family:
     root: Any = None  # the type of a section as a whole
     empty = b""  # a section with nothing in it
 
+    def check(self, key: Key, path: Sequence[Key]) -> None:  # overridden
+        """Whether a key may stand behind a path, when it is declared."""
+
     def entries(self, raw: bytes, type_: Any) -> list[Entry] | None:  # overridden
         """What is in a structure, in its order; None where it is none.
 

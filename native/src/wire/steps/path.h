@@ -78,6 +78,8 @@ static inline pk_found pk_found_text(pk_slice text) { return (pk_found){text, 0,
 
 static inline pk_found pk_found_number(int64_t v) { return (pk_found){{NULL, 0}, (uint64_t)v, 1, v < 0}; }
 
+enum { PK_LENGTH_BER = 256 }; /* a byte below 128, or 128 and the count of those behind it */
+
 /* Where a value stands that an id may be written into: as it is encoded, or bytes behind a length. No data: there is
  * none. And the lengths in front of it that count it, from outside. */
 typedef struct pk_place {
@@ -85,7 +87,7 @@ typedef struct pk_place {
   uint32_t count;
   struct {
     const uint8_t *at;
-    uint32_t form; /* width | 16 little | 32 signed; 0: a varint */
+    uint32_t form; /* width | 16 little | 32 signed; 0: a varint; PK_LENGTH_BER */
   } around[PK_PATH_KEYS];
 } pk_place;
 
@@ -94,6 +96,7 @@ void pk_place_protobuf(pk_slice section, pk_path path, int is_varint, pk_place *
 void pk_place_tlv(pk_slice section, pk_path path, pk_place *place);
 void pk_place_json(pk_slice section, pk_path path, pk_place *place);
 void pk_place_msgpack(pk_slice section, pk_path path, pk_place *place);
+void pk_place_ber(pk_slice section, pk_path path, pk_place *place);
 
 /* Whether those bytes are what such a place holds, and nothing more: a text or a number. */
 int pk_is_json(pk_slice value);
