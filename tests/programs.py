@@ -3,14 +3,33 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import struct
+from pathlib import Path
 
 from protokit import ProtokitError, Status, native
 from protokit.wire.program import OPS
 
 NAMES = {number: name for name, number in OPS.items()}
-RANGES = 16 * 4 + 4 * 8 + 11 * 4  # where the header's (at, count) of each array begin: program.h
-KINDS = {"insns": (0, 8), "maps": (6, 32), "keys": (7, 8), "checksums": (9, 20), "operands": (10, 4)}
+SIZES = {"uint32_t": 4, "int32_t": 4, "uint64_t": 8, "pk_program_range": 8, "pk_program_place": 4}
+
+
+def header():
+    """Where each member of pk_program stands; the items of an array are its name with their number."""
+    text = (Path(__file__).parents[1] / "native" / "src" / "wire" / "program.h").read_text()
+    text = re.search(r"typedef struct pk_program \{(.*?)\} pk_program;", text, re.DOTALL)[1]
+    found, at = {}, 0
+    for type_, names in re.findall(r"(\w+) ([^;]+);", re.sub(r"/\*.*?\*/", "", text, flags=re.DOTALL)):
+        for name, count in re.findall(r"(\w+)(?:\[(\d+)\])?", names):
+            at += -at % min(SIZES[type_], 8 if type_ == "uint64_t" else 4)
+            found[name] = at
+            at += SIZES[type_] * int(count or 1)
+    return found
+
+
+HEADER = header()
+RANGES = HEADER["insns"]  # where the (at, count) of each array begin
+KINDS = {"insns": (0, 8), "maps": (6, 32), "keys": (7, 8), "checksums": (9, 28), "operands": (10, 4)}
 KINDS |= {"replies": (11, 4), "tests": (12, 32), "shapes": (13, 128), "counters": (14, 8), "tables": (4, 16)}
 KINDS |= {"parts": (15, 8)}
 OTHERS = {"literals": (2, 8), "delimiters": (3, 8), "entries": (5, 16), "steps": (8, 16)}

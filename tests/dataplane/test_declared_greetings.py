@@ -25,6 +25,7 @@ from construct import (
 )
 from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
+from programs import HEADER
 from world import LIMITS, World, table
 
 from protokit import ProtokitError, Status, WireFormat, native
@@ -328,7 +329,8 @@ NUMBERS = {
     "parts behind the last": ({"asked": 4, "keep": 0}, "more is kept of a request than there is room for"),
     "heard nowhere": ({"heard": 1 << 20}, "an entry is out of range"),
 }
-PLACES = {"keep": 308, "optional": 332, "with": 336, "relayed": 340, "asked": 344, "heard": 348}
+PLACES = {one: HEADER[f"greeting_{one}"] for one in ("optional", "with", "relayed")}
+PLACES |= {one: HEADER[one] for one in ("keep", "asked", "heard")}
 
 
 @pytest.mark.parametrize("case", NUMBERS)

@@ -4,6 +4,7 @@ import itertools
 
 import pytest
 from construct import Bytes, Check, Const, If, Int8ub, Int16ub, Int32ub, Rebuild, Struct, len_, this
+from programs import HEADER
 
 from protokit import Protocol, Status, WireFormat, native
 from protokit.errors import DeclarationError
@@ -102,7 +103,7 @@ def number(image, at, size, value):
     return bytes(changed)
 
 
-LEAD = 352  # pk_program.lead: offset, width, form; what is added; where it begins
+LEAD = HEADER["lead"]  # offset, width, form; what is added; where it begins
 
 
 @pytest.mark.parametrize(

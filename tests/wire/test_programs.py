@@ -14,7 +14,7 @@ import pytest
 from construct import Bytes, Check, GreedyBytes, If, Int8ub, Int16ub, Int32ub, Prefixed, Struct, this
 from hypothesis import HealthCheck, event, given, seed, settings
 from hypothesis import strategies as st
-from programs import KINDS, RANGES, Runner, insns, place_of, with_insns
+from programs import HEADER, KINDS, Runner, insns, place_of, with_insns
 
 from protokit import Status, native
 from protokit.cli.subject import protocol_named
@@ -462,21 +462,6 @@ def test_what_is_accepted_of_random_programs_runs(name, data):
             RUNNER.run(codec, frame or b"\0", data.draw(st.sampled_from([8, 64, 1 << 16])))
 
 
-# Where in the header a number stands: program.h.
-HEADER = {"magic": 0, "size": 4, "id_bytes": 12, "reply_max": 24, "variants": 28, "reserved_count": 60}
-HEADER |= {"frame": 32, "meaning": 36, "destination": 44, "headers": 48, "name": 96, "root": 100}
-HEADER |= {"status": 104, "tested": 108, "id_max": 120, "id_delimiter": 132}
-HEADER |= {
-    "instructions": RANGES + 4,
-    "greetings": RANGES + 132,
-    "sayings": RANGES + 140,
-    "measures": RANGES + 148,
-    "arguments": RANGES + 156,
-    "app_map": 300,
-    "app_text": 304,
-    "answers": 308,
-}
-HEADER |= {"keep": 316, "keep_own": 320, "asked": 352, "heard": 356, "arguing": 372, "server_root": 380}
 AWAY = 1 << 20
 SHAPE = "a shape is wrong"
 # Which number of which format becomes what, and why that is refused. Of a table: (its name, item, byte in the
@@ -484,12 +469,12 @@ SHAPE = "a shape is wrong"
 WRONG_NUMBERS = {
     "no program": ("small", "magic", 7, "it is no program"),
     "of another size": ("small", "size", 8, "it is no program"),
-    "more greetings than there can be": ("small", "greetings", 17, "its header is wrong"),
+    "more greetings than there can be": ("small", "greetings.count", 17, "its header is wrong"),
     "more reserved ids than there can be": ("small", "reserved_count", 5, "its header is wrong"),
     "a wide id": ("small", "id_bytes", 9, "its header is wrong"),
     "a name of none": ("small", "name", AWAY, "its header is wrong"),
     "a name without an end": ("small", "name", 1, "its name has no end"),
-    "an array behind the image": ("small", "instructions", AWAY, "an array is outside of the image"),
+    "an array behind the image": ("small", "insns.count", AWAY, "an array is outside of the image"),
     "a literal behind the image": ("small", ("literals", 0, 0, 4), AWAY, "a literal is outside of the image"),
     "a literal that is too long": ("small", ("literals", 0, 4, 4), AWAY, "a literal is outside of the image"),
     "a frame's entry away": ("small", "frame", AWAY, "an entry is out of range"),
@@ -499,7 +484,7 @@ WRONG_NUMBERS = {
     "answers' headers' entry away": ("small", "answers", AWAY, "an entry is out of range"),
     "answers' headers found by what routes": ("small", "answers", 0, "stands outside of the framing"),
     "a reply away": ("small", ("replies", 6, 0, 4), AWAY, "a reply is out of range"),
-    "a greeting that nobody says": ("small", "sayings", 1, "a greeting is said by nobody"),
+    "a greeting that nobody says": ("small", "sayings.count", 1, "a greeting is said by nobody"),
     "replies longer than said": ("small", "reply_max", 8, "a reply is longer than reply_max"),
     "no variants": ("small", "variants", 0, "replies and variants do not fit"),
     "too many variants": ("small", "variants", 2, "replies and variants do not fit"),
@@ -524,9 +509,9 @@ WRONG_NUMBERS = {
     "a measure that does nothing": ("regions", ("measures", 0, 0, 8), 0, "a measure is out of range"),
     "a measure of none": ("regions", ("measures", 0, 8, 4), AWAY, "a measure is out of range"),
     "a measure of too much": ("regions", ("measures", 0, 12, 4), AWAY, "a measure is out of range"),
-    "arguments behind the image": ("small", "arguments", AWAY, "an array is outside of the image"),
+    "arguments behind the image": ("small", "arguments.count", AWAY, "an array is outside of the image"),
     "arguments found nowhere": ("small", "arguing", AWAY, "an entry is out of range"),
-    "measures behind the image": ("regions", "measures", AWAY, "an array is outside of the image"),
+    "measures behind the image": ("regions", "measures.count", AWAY, "an array is outside of the image"),
     "an application's error in no map": ("small", "app_map", AWAY, "what an application error is is out"),
     "an application's error of no text": ("small", "app_text", AWAY, "what an application error is is out"),
     "a checksum nowhere": ("small", ("checksums", 0, 0, 4), 256, "a checksum is out of range"),
@@ -581,7 +566,8 @@ def test_a_wrong_number_in_a_program_is_refused_with_the_reason(what):
     name, where, value, why = WRONG_NUMBERS[what]
     image = bytearray(formats()[name].image(name))
     if isinstance(where, str):
-        at, size = HEADER[where], 4
+        array, _, counted = where.partition(".")
+        at, size = HEADER[array] + 4 * (counted == "count"), 4
     else:
         kind, index, offset, size = where
         first, count, item = place_of(image, kind)
