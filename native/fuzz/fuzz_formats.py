@@ -36,6 +36,7 @@ from protokit import Protocol, Status, WireFormat
 from protokit.wire import (
     Ahead,
     Chunks,
+    Counted,
     ErrorText,
     FromPeer,
     FromRequest,
@@ -404,7 +405,9 @@ def talking() -> WireFormat:
             adler32(this.adler, over="before"),
             sum32(this.all, over="before"),
         ],
-        replies=Replies(error=lambda *_: {"tag": 2, "kind": 2, "mark": 0, "body": ErrorText()}),
+        replies=Replies(
+            error=lambda *_: {"tag": 2, "kind": 2, "mark": 0, "body": [Counted(Int16ub, b"no", ErrorText())]}
+        ),
     )
 
 
