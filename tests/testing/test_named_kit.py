@@ -6,23 +6,9 @@ from named import golden, protocols
 
 from protokit.testing import conformance
 
-_ALL = protocols()
-(
-    TestHexed,
-    TestSized,
-    TestLined,
-    TestBranched,
-    TestUnique,
-    TestVarints,
-    TestFolded,
-    TestMapped,
-    TestHeaded,
-    TestCorrelated,
-    TestEnveloped,
-    TestTagged,
-    TestQuoted,
-    TestNumbered,
-    TestTold,
-    TestPacked,
-    TestOwn,
-) = (conformance(protocol, golden=golden(name), examples=60) for name, protocol in _ALL.items())
+globals().update(
+    {
+        f"Test{name.title()}": conformance(protocol, golden=golden(name), examples=60)
+        for name, protocol in protocols().items()
+    }
+)

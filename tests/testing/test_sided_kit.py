@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from programs import HEADER
 from sided import POST, SAID, either, post, said
 
 from protokit import Status, native
@@ -87,7 +88,7 @@ def test_sides_have_short_cuts_of_their_own():
         data = sent_by(who, frame)
         assert native.frame(wire.address, data) == native.frame(plain, data)
     image = wire.image("post")
-    roots = [int.from_bytes(image[at : at + 4], "little") for at in (100, 356)]
+    roots = [int.from_bytes(image[at : at + 4], "little") for at in (HEADER["root"], HEADER["server_root"])]
     assert 0xFFFFFFFF not in roots
     assert len(set(roots)) == 2
 
