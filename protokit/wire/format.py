@@ -50,6 +50,7 @@ from protokit.wire.replies import TEXT_MAX, Rendering, Replies, can_set, field_p
 from protokit.wire.requested import FromPeer, Parts
 from protokit.wire.rest import check_rest
 from protokit.wire.sides import SIDE
+from protokit.wire.structures.headers import as_map
 from protokit.wire.unbuilt import unbuilt
 from protokit.wire.vocabulary import ENDED, UVar, varint
 
@@ -106,7 +107,8 @@ class WireFormat:
         app_error: a condition, or several, by which an OK response holds the service's own error.
         timeout: the caller's budget, ms: an expression.
         service, method, version, group: views.
-        headers: ``pairs`` or ``lines``; of requests, and of answers that have them in the same field.
+        headers: ``pairs``, ``lines`` or a map field of ``protobuf``; of requests, and of answers that have it
+            in the same field.
         answer_headers: those of answers, where they stand elsewhere.
         arguments: those of calls: an array of ``msgpack`` or ``json``, or a list of views.
         readable: ``(this.body, this.codec == 0)``, or several: a section, and the condition under which views
@@ -148,8 +150,8 @@ class WireFormat:
         method: Any = None,
         version: Any = None,
         group: Any = None,
-        headers: views.Pairs | None = None,
-        answer_headers: views.Pairs | None = None,
+        headers: Any = None,
+        answer_headers: Any = None,
         arguments: Any = None,
         readable: Any = None,
         checksum: Any = (),
@@ -213,6 +215,8 @@ class WireFormat:
             raise DeclarationError(
                 "reserved_ids: the engine's own ids, where they are byte strings, need none"
             )
+        headers = as_map(headers, "headers")
+        answer_headers = as_map(answer_headers, "answer_headers")
         _check_maps(status, headers=headers, answer_headers=answer_headers)
         self.meaning = Meaning(
             id=paths,

@@ -13,6 +13,7 @@ from protokit.wire.layout import Bits, Branch, Field, Integer, Varint, fields_of
 from protokit.wire.program import Meaning, Program
 from protokit.wire.requested import INTEGER
 from protokit.wire.structures import Inside
+from protokit.wire.structures.headers import EntryEncoding
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -198,6 +199,8 @@ class Texts(Program):
         self.keys += [(self.literal(encoding.folded(key)), to) for key, to in keys.items()]
         if isinstance(encoding, views.PairEncoding):
             self.maps.append((0, form_of(encoding.key), form_of(encoding.value), 0, 0, first, len(keys)))
+        elif isinstance(encoding, EntryEncoding):
+            self.maps.append((2, encoding.field, 0, 0, 0, first, 0))
         else:
             between, after = self.literal(encoding.between), self.literal(encoding.after)
             trim = self.literal(encoding.trim) if encoding.trim else NOWHERE

@@ -74,6 +74,7 @@ int pk_declared_next_pair(const declared *d, const pk_program_map *map, pairs *i
     int result = sized_text(in, map->key_size, key);
     return result != PK_OK ? result : sized_text(in, map->value_size, value);
   }
+  if (map->kind == PK_MAP_ENTRIES) return pk_entry_protobuf(&in->at, in->end, map->field, key, value);
   int result = next_line_pair(in, d->literals[map->between], d->literals[map->after], key, value);
   if (result == PK_OK && map->trim != PK_NOWHERE) *value = trimmed(*value, d->literals[map->trim]);
   return result;

@@ -140,7 +140,7 @@ typedef struct pk_program_saying {
 } pk_program_saying;
 
 enum { PK_TEXT_UTF8, PK_TEXT_HESSIAN, PK_TEXT_JSON }; /* how a reply's text is encoded */
-enum { PK_MAP_PAIRS, PK_MAP_LINES };
+enum { PK_MAP_PAIRS, PK_MAP_LINES, PK_MAP_ENTRIES };
 
 typedef struct pk_program_range {
   uint32_t at, count; /* at: bytes from the image's start */
@@ -164,7 +164,8 @@ typedef struct pk_program_entry {
 } pk_program_entry;
 
 /* PAIRS: a length before each key and value (width | 16 little | 32 signed; -1 is null). LINES: texts
- * between separators. `first` and `count` are the keys to look up, of LINES that ignore their case in lower case. */
+ * between separators. ENTRIES: a map field of a protobuf message. `first` and `count` are the keys to look up, of LINES
+ * that ignore their case in lower case; of ENTRIES none are. */
 typedef struct pk_program_map {
   uint32_t unused, kind;
   union {
@@ -175,6 +176,7 @@ typedef struct pk_program_map {
       uint32_t lines; /* 1: keys are the same in upper and lower case; << 1: lines in front that are no pairs */
       uint32_t trim;  /* literal: bytes around a value that are no part of it, or PK_NOWHERE */
     };
+    uint32_t field; /* its number */
   };
   uint32_t between, after; /* literals */
   uint32_t first, count;

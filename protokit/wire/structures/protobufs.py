@@ -64,7 +64,7 @@ class Protobuf(Family):
                 found = self.text(one)
             elif isinstance(more[0], str):
                 name, value = self._pair(one.raw)
-                if name != more[0].encode():
+                if name != _key(more[0]):
                     continue
                 if len(more) == 1:
                     found = self.text(value)
@@ -125,8 +125,21 @@ class Protobuf(Family):
                 value = one
         return name, value
 
+    def items(self, raw: bytes, field: int) -> list[tuple[bytes | None, bytes | None]]:
+        """The entries of a map field; None for a key or a value that is no text.
+
+        Raises:
+            RemoteProtocolError: the message is malformed.
+        """
+        found = []
+        for one in self.entries(raw, self.root) or ():
+            if one.key == field and one.type == self.root:
+                name, value = self._pair(one.raw)
+                found.append((name, value.raw if value.type == self.root else None))
+        return found
+
     def _named(self, entry: Entry, name: Key) -> bool:
-        return entry.type == self.root and self._pair(entry.raw)[0] == str(name).encode()
+        return entry.type == self.root and self._pair(entry.raw)[0] == _key(name)
 
     def text(self, entry: Entry) -> bytes | None:
         """What an entry says."""
@@ -162,7 +175,7 @@ class Protobuf(Family):
         place = inside.index(same[0]) if same else len(inside)
         others = [one for one in inside if one not in same]
         if value is not None and (more or text is not None):
-            pair = [Entry(ENTRY_KEY, self.root, str(name).encode()), value]
+            pair = [Entry(ENTRY_KEY, self.root, _key(name)), value]
             others.insert(place, Entry(key, self.root, self.whole(pair, structure)))
         return replace(structure, raw=self.whole(others, structure))
 
@@ -195,3 +208,8 @@ class Protobuf(Family):
             raise LocalProtocolError(f"protobuf: {value} does not fit field {key}")
         value %= 1 << 64
         return Entry(key, before.type, varint(value) if before.type == 0 else value.to_bytes(size, "little"))
+
+
+def _key(name: Key) -> bytes:
+    """A map's key, as it stands there."""
+    return str(name).encode("utf-8", "surrogateescape")

@@ -98,6 +98,10 @@ void pk_place_json(pk_slice section, pk_path path, pk_place *place);
 void pk_place_msgpack(pk_slice section, pk_path path, pk_place *place);
 void pk_place_ber(pk_slice section, pk_path path, pk_place *place);
 
+/* The next entry of a map field, and past it. A key or a value that is no text has no data. PK_OK; PK_MORE: there is none;
+ * PK_ERR_FORMAT: malformed. */
+int pk_entry_protobuf(const uint8_t **at, const uint8_t *end, uint32_t field, pk_slice *key, pk_slice *value);
+
 /* Whether those bytes are what such a place holds, and nothing more: a text or a number. */
 int pk_is_json(pk_slice value);
 int pk_is_msgpack(pk_slice value);

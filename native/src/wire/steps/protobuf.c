@@ -37,17 +37,24 @@ static pk_found said(const field *f) {
 
 static int in_message(pk_slice message, pk_path path, uint32_t depth, pk_found *found);
 
-/* A map's entry: a key, 1, and a value, 2; what is left out is empty. */
-static int in_entry(pk_slice entry, pk_slice key, pk_path path, uint32_t depth, pk_found *found) {
-  static const uint8_t nothing[1];
+/* A map's entry: a key, 1, and a value, 2; what is left out is empty. A key that is no text has no data. */
+static int open_entry(pk_slice entry, pk_slice *name, field *value) {
   pk_rest in = {entry.data, entry.data + entry.size};
-  field f, value = {.type = SIZED, .content = {nothing, 0}};
-  pk_slice name = {nothing, 0};
+  field f;
+  *name = (pk_slice){entry.data, 0};
+  *value = (field){.type = SIZED, .content = {entry.data, 0}};
   while (in.at < in.end) {
     if (next_field(&in, &f) != PK_OK) return PK_ERR_LIMIT;
-    if (f.number == 1) name = f.type == SIZED ? f.content : (pk_slice){NULL, 0};
-    if (f.number == 2) value = f;
+    if (f.number == 1) *name = f.type == SIZED ? f.content : (pk_slice){NULL, 0};
+    if (f.number == 2) *value = f;
   }
+  return PK_OK;
+}
+
+static int in_entry(pk_slice entry, pk_slice key, pk_path path, uint32_t depth, pk_found *found) {
+  pk_slice name;
+  field value;
+  if (open_entry(entry, &name, &value) != PK_OK) return PK_ERR_LIMIT;
   if (name.data == NULL || !pk_same_text(key, name.data, name.size)) return PK_OK;
   if (path.at == path.end) *found = said(&value);
   return path.at == path.end || value.type != SIZED ? PK_OK : in_message(value.content, path, depth + 1, found);
@@ -74,6 +81,19 @@ static int in_message(pk_slice message, pk_path path, uint32_t depth, pk_found *
     else result = in_message(f.content, path, depth + 1, found);
     if (result != PK_OK) return result;
   }
+  return PK_OK;
+}
+
+int pk_entry_protobuf(const uint8_t **at, const uint8_t *end, uint32_t number, pk_slice *key, pk_slice *value) {
+  pk_rest in = {*at, end};
+  field f, found;
+  do {
+    if (in.at == in.end) return PK_MORE;
+    if (next_field(&in, &f) != PK_OK) return PK_ERR_FORMAT;
+  } while (f.number != number || f.type != SIZED);
+  *at = in.at;
+  if (open_entry(f.content, key, &found) != PK_OK) return PK_ERR_FORMAT;
+  *value = found.type == SIZED ? found.content : (pk_slice){NULL, 0};
   return PK_OK;
 }
 
