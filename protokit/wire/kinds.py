@@ -35,6 +35,7 @@ from protokit.wire.layout import (
 )
 from protokit.wire.readings import views_of
 from protokit.wire.requested import INTEGER
+from protokit.wire.requested import VARINT as REPEATED_VARINT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -187,9 +188,10 @@ def _read_by_meaning(m: Meaning) -> Iterator[tuple[str, FieldPath, str]]:
         for path in checksum.over or ():
             yield "checksum", path, SECTION
     kept = [("FromRequest", part) for part in m.parts] + [("FromPeer", part) for part in m.heard]
-    yield from ((what, part.path, WHOLE) for what, part in kept if part.form == INTEGER)
+    whole = {INTEGER: WHOLE, REPEATED_VARINT: VARINT}
+    yield from ((what, part.path, whole[part.form]) for what, part in kept if part.is_integer)
     texts += [("arguments", view) for view in roots(m.arguments)]
-    texts += [(what, part.view) for what, part in kept if part.form != INTEGER]
+    texts += [(what, part.view) for what, part in kept if not part.is_integer]
     for what, view in texts:
         for path in views.sections_of([] if view is None else [view]):
             yield what, path, SECTION

@@ -33,7 +33,7 @@ from protokit.wire.layout import (
     walk,
 )
 from protokit.wire.program import Emit, Meaning
-from protokit.wire.requested import FIXED, INTEGER, FromPeer, FromRequest, Parts
+from protokit.wire.requested import INTEGER, VARINT, FromPeer, FromRequest, Parts
 from protokit.wire.sides import SIDE
 from protokit.wire.vocabulary import UVar
 
@@ -166,6 +166,7 @@ class Rendering:
         self.build = build
         self._looked_into = looked_into(nodes)
         self._widths = {(node.path, node.width) for node in walk(nodes) if isinstance(node, Integer)}
+        self._varints = {node.path: node.bytes for node in walk(nodes) if isinstance(node, Varint)}
 
     def of(self, variant: dict[str, int]) -> dict[int, list[Emit]]:
         """The replies of a variant, by their numbers (``PK_REPLY_*``)."""
@@ -217,7 +218,7 @@ class Rendering:
                 peers = isinstance(one, FromPeer)
                 name, where = ("FromPeer", "steps of a greeting") if peers else ("FromRequest", "replies")
                 raise DeclarationError(f"{what}: {name} is for {where}, and this is none")
-            if self.parts.of(one).form not in {FIXED, INTEGER}:
+            if self.parts.of(one).grows:
                 growing.append(1 + self.parts.number(one))
         if len(set(growing)) < len(growing):
             name = self.parts.mark.__name__
@@ -254,6 +255,12 @@ class Rendering:
                         f"{what}: {show(path)} takes an integer of {part.most} bytes from "
                         f"{self.parts.source}, and is none"
                     )
+                room = self._varints.get(path, 0) if len(segments) == 1 else 0
+                if part.form == VARINT and room < part.bytes:
+                    raise DeclarationError(
+                        f"{what}: {show(path)} takes a UVar({part.bytes}) from {self.parts.source}, and is "
+                        + (f"a UVar({room})" if room else "none")
+                    )
 
     def _ids(self, values: Mapping[str, Any]) -> tuple[FieldPath, ...]:
         """Where a reply has the id: what this side says to clients is an answer."""
@@ -262,7 +269,7 @@ class Rendering:
     def _text_room(self, plain: Mapping[str, Any], what: str) -> int:
         """The most bytes of the error's text with which the frame can be built, whatever its id and parts."""
         open_ = enumerate(self.parts.all)
-        parts = {1 + number: part.most for number, part in open_ if part.form not in {FIXED, INTEGER}}
+        parts = {1 + number: part.grows for number, part in open_ if part.grows}
 
         def built(size: int) -> None:
             self._rendered(self._fill(plain, {**parts, 0: size}), None, what)
@@ -306,11 +313,17 @@ class Rendering:
         """Where a number has one digit more, no other length changes."""
         for bit, frame in longer.items():
             try:
-                far = self._rendered(self._fill(plain, {bit: 200}), 0, what)
+                more = min(200, self.parts.all[bit - 1].grows) if bit else 200
+                far = self._rendered(self._fill(plain, {bit: more}), 0, what)
             except DeclarationError:
                 continue  # so long it never is
             for a, b, c in zip(short, frame, far, strict=True):
-                if isinstance(a.value, int) and a.value + 200 * (b.value - a.value) != c.value:
+                repeated = isinstance(views.value_at(plain, a.path), list)
+                if (
+                    isinstance(a.value, int)
+                    and not repeated
+                    and a.value + more * (b.value - a.value) != c.value
+                ):
                     raise DeclarationError(
                         f"{what}: {show(a.path)} counts digits whose number changes with the text; give "
                         "them a fixed width: Bytes(8)"
@@ -328,8 +341,8 @@ class Rendering:
                     found += one.before + one.counted(size) + b"x" * size + one.after
                 elif isinstance(one, FromRequest):
                     part = self.parts.of(one)
-                    grown = b"x" * longer.get(1 + self.parts.number(one), 0)
-                    found = part.empty if part.form == INTEGER else found + part.empty + grown
+                    grown = part.grown(longer.get(1 + self.parts.number(one), 0))
+                    found = grown if part.is_integer else found + grown
                 elif isinstance(one, Size):
                     found += one.built(len(filled([*one.pieces])))
                 else:
@@ -401,7 +414,7 @@ class Rendering:
             delimiter = a.raw[a.content :]
             for one in texts[a.path]:
                 self._segment(pieces, a, one, delimiter, what)
-            if a.node is not Integer:  # behind it the id, where that was put there
+            if a.node not in {Integer, Varint}:  # behind it the id, where that was put there
                 _literal(pieces, self._put_behind(a, texts[a.path], what))
             _literal(pieces, delimiter)
         elif a.path in ids and self.meaning.named is None:
@@ -495,7 +508,7 @@ class Rendering:
     def _size(self, pieces: list[Emit], one: Size, what: str) -> None:
         parts = [self.parts.of(part) for part in one.pieces if isinstance(part, FromRequest)]
         numbers = [self.parts.number(part) for part in one.pieces if isinstance(part, FromRequest)]
-        grow = [(1 + n, part.most) for n, part in zip(numbers, parts, strict=True) if part.form != FIXED]
+        grow = [(1 + n, part.grows) for n, part in zip(numbers, parts, strict=True) if part.grows]
         base = len(self._fill({"section": [one, *one.pieces]})["section"]) - one.count.sizeof()
         try:
             one.built(base + sum(most for _, most in grow))
@@ -512,7 +525,7 @@ class Rendering:
         self._counts(a, a.value, 1 << 8 * a.size, longer, what)
 
     def _counts(self, a: Piece, value: int, end: int, longer: dict[int, Piece], what: str) -> None:
-        most = value + sum(self.parts.all[bit - 1].most for bit in longer if bit > 0)
+        most = value + sum(self.parts.all[bit - 1].grows for bit in longer if bit > 0)
         if most >= end:
             raise DeclarationError(
                 f"{what}: {show(a.path)} has {a.size} bytes to count up to {most} bytes from the request; "

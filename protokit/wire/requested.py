@@ -26,6 +26,7 @@ from protokit.wire.layout import (
     Repeated,
     Rest,
     Section,
+    Varint,
     path_of,
     show,
     walk,
@@ -39,14 +40,14 @@ if TYPE_CHECKING:
 PARTS = 7
 ROOM = 256  # bytes, with one in front of each part of variable size
 TEXT_MAX = 255
-CUT, WHOLE, FIXED, INTEGER = range(4)
+CUT, WHOLE, FIXED, INTEGER, VARINT = range(5)
 
 
 class FromRequest:
     """In a reply's values: what stands in the request that is answered.
 
     Args:
-        field: ``this.NAME``, an integer or a section; or a view, such as ``HEAD["id"]``.
+        field: ``this.NAME``, an integer, a UVar or a section; or a view, such as ``HEAD["id"]``.
         max: the most bytes of it, 255 at most; without it what is left of the room (256 bytes for all
             parts, one more each) is shared.
         whole: what is longer is left out; else it is cut.
@@ -82,14 +83,35 @@ class Part:
 
     Attributes:
         view: how it is found; of an integer too, whose path it has.
-        most: bytes.
+        most: bytes that are kept.
         usual: of fixed size, what it is unless something else is found; zeros where that is not known.
+        bytes: the most that a UVar takes.
     """
 
     view: views.View
     form: int
     most: int
     usual: bytes = b""
+    bytes: int = 0
+
+    @property
+    def is_integer(self) -> bool:
+        """Whether it is kept as a number, and no text."""
+        return self.form in {INTEGER, VARINT}
+
+    @property
+    def grows(self) -> int:
+        """Bytes that it may have more than where nothing was kept."""
+        if self.form == VARINT:
+            return self.bytes - 1
+        return self.most if self.form in {CUT, WHOLE} else 0
+
+    def grown(self, more: int) -> Any:
+        """What stands there when it has so many bytes more, as many as it may."""
+        if self.form == VARINT:
+            size = min(more, self.grows)
+            return 1 << 7 * size if size else 0
+        return self.empty if self.is_integer else self.empty + b"x" * more
 
     @property
     def path(self) -> FieldPath:
@@ -98,7 +120,7 @@ class Part:
 
     def of(self, request: Any) -> Any:
         """What a reply is given of a parsed request."""
-        if self.form == INTEGER:
+        if self.is_integer:
             return views.value_at(request, self.path) or 0
         try:
             found = self.view.get(request) or b""
@@ -113,7 +135,7 @@ class Part:
         """What stands there where nothing was kept."""
         if self.form == FIXED:
             return self.usual or b"\0" * self.most
-        return 0 if self.form == INTEGER else b""
+        return 0 if self.is_integer else b""
 
 
 _WHO = {FromRequest: ("replies repeat", "a request"), FromPeer: ("a greeting repeats", "the peer's")}
@@ -208,6 +230,9 @@ def _fixed(nodes: tuple[Node, ...], one: FromRequest) -> Part | None:
     integers = {node.width for node in found if isinstance(node, Integer)}
     if len(integers) == 1 and all(isinstance(node, Integer) for node in found):
         return Part(one.view, INTEGER, integers.pop())
+    varints = [node.bytes for node in found if isinstance(node, Varint)]
+    if varints and len(varints) == len(found):
+        return Part(one.view, VARINT, 8, bytes=max(varints))
     lengths = {node.length for node in found if isinstance(node, Section)}
     if len(lengths) == 1 and all(isinstance(node, Section) for node in found):
         (size,) = lengths
@@ -217,7 +242,8 @@ def _fixed(nodes: tuple[Node, ...], one: FromRequest) -> Part | None:
         isinstance(node, Section | Delimited | ChunkList | Region | Rest | Repeated) for node in found
     ):
         raise DeclarationError(
-            f"{name}: {show(path)} is no field of the format that is an integer of whole bytes or a section"
+            f"{name}: {show(path)} is no field of the format that is an integer of whole bytes, a UVar or a "
+            "section"
         )
     return None
 

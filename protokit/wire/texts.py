@@ -11,7 +11,6 @@ from protokit.wire.arguments import MSGPACK, roots
 from protokit.wire.inside import Token
 from protokit.wire.layout import Bits, Branch, Field, Integer, Varint, fields_of, readings_of, walk
 from protokit.wire.program import Meaning, Program
-from protokit.wire.requested import INTEGER
 from protokit.wire.structures import Inside
 from protokit.wire.structures.headers import EntryEncoding
 
@@ -78,7 +77,7 @@ class Texts(Program):
     @cached_property
     def left(self) -> list[FieldPath]:
         """What framing leaves for later: that, and of what is kept as much as there is room for."""
-        kept = views.sections_of([part.view for part in self.meaning.parts if part.form != INTEGER])
+        kept = views.sections_of([part.view for part in self.meaning.parts if not part.is_integer])
         more = [path for path in kept if path not in self.own]
         return [*self.own, *more][: max(len(self.own), OWN // 2)]
 
@@ -167,7 +166,7 @@ class Texts(Program):
             return NOWHERE, NOWHERE
         left = [] if self.reruns else self.left
         enough = all(
-            part.form != INTEGER
+            not part.is_integer
             and set(views.sections_of([part.view])) <= set(left) - set(self.meaning.readable)
             for part in parts
         )
@@ -183,9 +182,9 @@ class Texts(Program):
         start = len(self.insns)
         self.after_framing, self.half_read = after_framing, not after_framing
         memo = self.memo = {}
-        self.look([part.view for part in parts if part.form != INTEGER], memo)
+        self.look([part.view for part in parts if not part.is_integer], memo)
         for number, part in enumerate(parts, first):
-            if part.form == INTEGER:
+            if part.is_integer:
                 self.op("KEEP_INT", self.registers[part.path], i=number)
             else:
                 self.op("KEEP", self.text(part.view, memo), i=number)

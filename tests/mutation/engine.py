@@ -3228,9 +3228,32 @@ MUTANTS = (
     Mutant(
         "a length counts the error's text alone",
         "declared_reply.c",
-        "if (in->a >> (i + 1) & 1) size += parts[i].size;",
+        "if (in->a >> (i + 1) & 1) size += parts[i].size - (d->parts[of.first + i].form == PK_PART_VARINT);",
         "",
         "tests/wire/test_from_request.py::test_an_error_repeats_the_methods_name_and_lengths_and_checksum_are_right",
+    ),
+    Mutant(
+        "a repeated varint's first byte is counted twice",
+        "declared_reply.c",
+        " - (d->parts[of.first + i].form == PK_PART_VARINT)",
+        "",
+        "tests/wire/test_repeated_varints.py"
+        "::test_an_error_repeats_a_varint_and_what_counts_it_is_right[counted-128]",
+    ),
+    Mutant(
+        "a greeting's varint is looked for among those of requests",
+        "declared_reply.c",
+        "(d->parts[of.first + i].form == PK_PART_VARINT)\n      parts[i]",
+        "(d->parts[i].form == PK_PART_VARINT)\n      parts[i]",
+        "tests/wire/test_repeated_varints.py::test_a_greeting_and_an_error_repeat_each_their_own",
+    ),
+    Mutant(
+        "a repeated varint is written as it was kept",
+        "declared_reply.c",
+        "d->parts[of.first + i].form == PK_PART_VARINT)\n",
+        "d->parts[of.first + i].form > PK_PART_VARINT)\n",
+        "tests/wire/test_repeated_varints.py"
+        "::test_an_error_repeats_a_varint_and_what_counts_it_is_right[alone-1]",
     ),
     Mutant(
         "lengths do not count all of the varint in front of an error's text",
@@ -3243,8 +3266,8 @@ MUTANTS = (
     Mutant(
         "a section's length does not count all of the varint in it",
         "declared_reply.c",
-        "case PK_I_EMIT_SIZE: size = counted(t.size + more, parts, in); break;",
-        "case PK_I_EMIT_SIZE: size = counted(t.size, parts, in); break;",
+        "case PK_I_EMIT_SIZE: size = counted(d, of, t.size + more, parts, in); break;",
+        "case PK_I_EMIT_SIZE: size = counted(d, of, t.size, parts, in); break;",
         "tests/wire/test_error_in_a_message.py::test_a_varint_counts_the_text_and_all_lengths_follow[0-128-]",
     ),
     Mutant(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from construct import (
+    BitStruct,
     Bytes,
     Check,
     GreedyBytes,
@@ -14,6 +15,7 @@ from construct import (
     Int32sb,
     Int32sl,
     Int32ub,
+    Nibble,
     Prefixed,
     Rebuild,
     Struct,
@@ -227,7 +229,11 @@ TEXT = ("text" / Prefixed(Int16ub, GreedyBytes),)
             {"text": b"", "n": FromRequest(this.id)},
             "n takes an integer of 2 bytes from the request, and is none",
         ),
-        ((*TEXT, "n" / UVar(2)), {"text": b"", "n": FromRequest(this.n)}, "n is no field of the format that"),
+        (
+            (*TEXT, "n" / BitStruct("m" / Nibble, "o" / Nibble)),
+            {"text": b"", "n": {"m": FromRequest(this.n.m)}},
+            "n.m is no field of the format that is an integer of whole bytes, a UVar or a section",
+        ),
         (
             ("text" / Prefixed(Int8ub, GreedyBytes),),
             {"text": [b"12", FromRequest(this.text)]},

@@ -85,8 +85,8 @@ static const char *bad_operands(const declared *d, uint32_t pc) {
     case PK_I_ASKED: return n->b > 31 ? "its shift is out of range" : NULL;
     case PK_I_KIND: return n->i < PK_KIND_REQUEST ? "no frame is of that kind" : NULL;
     case PK_I_SAVE: case PK_I_OWN: return n->i & 1 ? "its index is out of range" : NULL;
-    case PK_I_KEEP: return d->parts[n->i].form == PK_PART_INTEGER ? "the part is an integer" : NULL;
-    case PK_I_KEEP_INT: return d->parts[n->i].form != PK_PART_INTEGER ? "the part is no integer" : NULL;
+    case PK_I_KEEP: return d->parts[n->i].form >= PK_PART_INTEGER ? "the part is an integer" : NULL;
+    case PK_I_KEEP_INT: return d->parts[n->i].form < PK_PART_INTEGER ? "the part is no integer" : NULL;
     case PK_I_SPLIT: return d->literals[n->i].size == 0 ? "its separator is empty" : NULL;
     case PK_I_EMIT_ID: case PK_I_EMIT_KEPT: case PK_I_EMIT_SIZE: case PK_I_EMIT_COUNT:
       return n->b > 8 ? "its integer is too wide" : NULL;
@@ -269,7 +269,7 @@ const char *pk_declared_bad_indexes(const declared *d) {
   if (p->asked > p->parts.count || p->asked > PK_PARTS || p->parts.count - p->asked > PK_PARTS)
     return "more is kept of a request than there is room for";
   for (uint32_t i = 0; i < p->parts.count; i++)
-    if (d->parts[i].form > PK_PART_INTEGER || d->parts[i].most > (d->parts[i].form == PK_PART_INTEGER ? 8 : 255))
+    if (d->parts[i].form > PK_PART_VARINT || d->parts[i].most > (d->parts[i].form >= PK_PART_INTEGER ? 8 : 255))
       return "a part that is kept is out of range";
   if (pk_declared_keep_max(d, asked_parts(d)) > PK_KEEP_MAX || pk_declared_keep_max(d, heard_parts(d)) > PK_KEEP_MAX)
     return "more is kept of a request than there is room for";

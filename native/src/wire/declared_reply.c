@@ -51,8 +51,17 @@ static void without(uint8_t *data, uint32_t size, pk_slice delimiter) {
     if (memchr(delimiter.data, data[i], delimiter.size) != NULL) data[i] = instead;
 }
 
+enum { VARINT_MAX = 10 };
+
+static uint32_t put_varint(uint8_t *out, uint64_t value) {
+  uint32_t n = 0;
+  for (; value >= 0x80; value >>= 7) out[n++] = (uint8_t)(value | 0x80);
+  out[n++] = (uint8_t)value;
+  return n;
+}
+
 /* The parts that were kept; what there is none of is empty, or zeros. Of the request's bytes nothing is believed. */
-static void unpack(const declared *d, part_range of, pk_slice kept, pk_slice *parts) {
+static void unpack(const declared *d, part_range of, pk_slice kept, pk_slice *parts, uint8_t (*varints)[VARINT_MAX]) {
   static const uint8_t zeros[PK_KEEP_MAX];
   uint32_t at = 0;
   for (uint32_t i = 0; i < of.count; i++) {
@@ -65,6 +74,9 @@ static void unpack(const declared *d, part_range of, pk_slice kept, pk_slice *pa
     parts[i] = (pk_slice){kept.data + at + counted, size};
     at += counted + size;
   }
+  for (uint32_t i = 0; i < of.count; i++)
+    if (d->parts[of.first + i].form == PK_PART_VARINT)
+      parts[i] = (pk_slice){varints[i], put_varint(varints[i], big(parts[i].data, parts[i].size))};
 }
 
 /* The most bytes of the text in the reply that begins there. */
@@ -77,13 +89,6 @@ static uint32_t text_most(const declared *d, uint32_t pc) {
   return most;
 }
 
-static uint32_t put_varint(uint8_t *out, uint64_t value) {
-  uint32_t n = 0;
-  for (; value >= 0x80; value >>= 7) out[n++] = (uint8_t)(value | 0x80);
-  out[n++] = (uint8_t)value;
-  return n;
-}
-
 /* Bytes that a varint in front of the text takes, where one counts it, beside the first. */
 static uint32_t more_than_one(const declared *d, uint32_t pc, const text *t) {
   uint8_t varint[10];
@@ -92,11 +97,11 @@ static uint32_t more_than_one(const declared *d, uint32_t pc, const text *t) {
   return 0;
 }
 
-/* What a length counts: the text with what counts that, and parts that were kept. */
-static uint64_t counted(uint64_t text_size, const pk_slice *parts, const pk_insn *in) {
+/* What a length counts: the text with what counts that, and parts that were kept, of varints what is behind a byte. */
+static uint64_t counted(const declared *d, part_range of, uint64_t text_size, const pk_slice *parts, const pk_insn *in) {
   uint64_t size = (uint64_t)in->i + (in->a & 1 ? text_size : 0);
-  for (uint32_t i = 0; i < PK_PARTS; i++)
-    if (in->a >> (i + 1) & 1) size += parts[i].size;
+  for (uint32_t i = 0; i < of.count; i++)
+    if (in->a >> (i + 1) & 1) size += parts[i].size - (d->parts[of.first + i].form == PK_PART_VARINT);
   return size;
 }
 
@@ -114,11 +119,13 @@ static uint8_t said_by(const declared *d, uint32_t which) {
 int pk_declared_reply(const declared *d, uint32_t variant, uint32_t which, const pk_reply *r, uint8_t *out, size_t cap) {
   uint32_t pc = d->replies[(variant < d->program->variants ? variant : 0) * PK_REPLIES + which];
   pk_slice parts[PK_PARTS] = {{NULL, 0}};
+  uint8_t varints[PK_PARTS][VARINT_MAX];
+  const part_range of = parts_of(d, which);
   size_t n = 0;
   text t;
   if (pc == PK_NOWHERE) return 0;
   encode(&t, d->program->text_encoding, (const char *)r->text.data, r->text.size, text_most(d, pc));
-  unpack(d, parts_of(d, which), r->kept, parts);
+  unpack(d, of, r->kept, parts, varints);
   uint32_t more = more_than_one(d, pc, &t);
   for (;; pc++) {
     const pk_insn *in = &d->insns[pc];
@@ -139,9 +146,9 @@ int pk_declared_reply(const declared *d, uint32_t variant, uint32_t which, const
         literal = parts[in->a];
         bytes = literal.size;
         break;
-      case PK_I_EMIT_SIZE: size = counted(t.size + more, parts, in); break;
+      case PK_I_EMIT_SIZE: size = counted(d, of, t.size + more, parts, in); break;
       case PK_I_EMIT_UVAR:
-        bytes = put_varint(varint, counted(t.size + more, parts, in));
+        bytes = put_varint(varint, counted(d, of, t.size + more, parts, in));
         literal = (pk_slice){varint, bytes};
         break;
       case PK_I_EMIT_COUNT:
@@ -151,7 +158,7 @@ int pk_declared_reply(const declared *d, uint32_t variant, uint32_t which, const
         break;
       case PK_I_EMIT_DIGITS: {
         uint8_t *at = digits + sizeof digits;
-        for (size = counted(t.size + more, parts, in); size > 0 || digits + sizeof digits - at < (in->b > 0 ? in->b : 1); size /= 10)
+        for (size = counted(d, of, t.size + more, parts, in); size > 0 || digits + sizeof digits - at < (in->b > 0 ? in->b : 1); size /= 10)
           *--at = (uint8_t)('0' + size % 10);
         bytes = (uint32_t)(digits + sizeof digits - at);
         literal = (pk_slice){at, bytes};
@@ -196,7 +203,7 @@ static const char *bad_reply(const declared *d, uint32_t pc, part_range of, uint
         if (n->a >= of.count) return pk_declared_refused(d, pc, "there is no such part");
         if (n->op == PK_I_EMIT_PART_INT && parts[n->a].form != PK_PART_INTEGER)
           return pk_declared_refused(d, pc, "the part is no integer");
-        *most += parts[n->a].most;
+        *most += parts[n->a].form == PK_PART_VARINT ? VARINT_MAX : parts[n->a].most;
         if (parts[n->a].form <= PK_PART_WHOLE) texts += parts[n->a].most;
         break;
       case PK_I_EMIT_ID: case PK_I_EMIT_KEPT: case PK_I_EMIT_SIZE: case PK_I_EMIT_COUNT: *most += n->b; break;

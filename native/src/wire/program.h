@@ -218,8 +218,8 @@ typedef struct pk_program_counter {
 
 /* What is kept of a request for its replies (pk_codec.keep), and of a greeting for what is said behind it; packed one behind the other: a text of at most `most`
  * bytes (255), behind a byte that counts it, cut to that or else left out; or always `most` bytes: a text, or an integer,
- * big endian. */
-enum { PK_PART_CUT, PK_PART_WHOLE, PK_PART_FIXED, PK_PART_INTEGER };
+ * big endian, which is repeated as it is or as a varint. */
+enum { PK_PART_CUT, PK_PART_WHOLE, PK_PART_FIXED, PK_PART_INTEGER, PK_PART_VARINT };
 enum { PK_PARTS = 7 };
 
 typedef struct pk_program_part {
