@@ -14,6 +14,7 @@ from protokit.wire import (
     UVar,
     adler32,
     asked,
+    ber,
     byte_id,
     crc16,
     crc32,
@@ -82,6 +83,7 @@ class Talk:
                 (counted, byte_id(protobuf(here)[4])),
                 (counted, byte_id(tlv(here, Int8ub, Int16ub)[7], max=20)),
                 (counted, byte_id(msgpack(here)["id"])),
+                (counted, byte_id(ber(here)[self.one([0, "02"])])),
                 (counted, byte_id(pairs(here, key=Int8ub, value=Int8ub)["id"], max=20, form=form)),
                 (counted, byte_id(lines(here, ":", ";")["id"], max=20, form=self.one(["decimal", "hex"]))),
             ]

@@ -325,7 +325,7 @@ class Facts:
             with contextlib.suppress(ProtokitError):
                 found.append(family.built(view.path, text))
             with contextlib.suppress(ProtokitError):
-                found.append(family.put(found[0], view.path, text))
+                found.append(family.put(found[0] if found else b"", view.path, text))
 
 
 class Filler:

@@ -670,8 +670,8 @@ MUTANTS = (
     Mutant(
         "ping-pong clients' pieces are not read",
         "conn.c",
-        " && c->partial_count == 0);",
-        ");",
+        " && c->partial_count == 0) ||",
+        ") ||",
         "tests/dataplane/test_pieces.py"
         "::test_pieces_follow_their_request_to_the_same_server_in_order[pingpong]",
     ),
@@ -1191,8 +1191,8 @@ MUTANTS = (
     Mutant(
         "ping-pong clients are read on",
         "conn.c",
-        "(c->flow & PK_FLOW_STOPS) || (c->serial && c->in_flight > 0 && c->partial_count == 0);",
-        "c->flow & PK_FLOW_STOPS;",
+        "(c->flow & PK_FLOW_STOPS) || (c->serial && c->in_flight > 0 && c->partial_count == 0) ||",
+        "(c->flow & PK_FLOW_STOPS) ||",
         "tests/dataplane/test_core.py::test_pingpong_sends_the_next_request_only_after_the_answer",
     ),
     Mutant(
@@ -2072,9 +2072,9 @@ MUTANTS = (
     ),
     Mutant(
         "a checksum is written as wide as a CRC-32",
-        "declared_ids.c",
-        "pk_declared_checksum(d, c, &m, data), pk_sum_width(c->which), (int)c->little);",
-        "pk_declared_checksum(d, c, &m, data), 4, (int)c->little);",
+        "declared_run.c",
+        "put(p, sum, pk_sum_width(c->which), (int)c->little);",
+        "put(p, sum, 4, (int)c->little);",
         "tests/wire/test_checksums.py::test_engine_and_reference_have_the_same_sum",
     ),
     Mutant(
@@ -2360,8 +2360,8 @@ MUTANTS = (
     Mutant(
         "check: a checksum may be of what there is not",
         "declared_check.c",
-        "        d->checksums[i].count > p->operands.count - d->checksums[i].first)",
-        "        0)",
+        "        d->checksums[i].count > p->operands.count - d->checksums[i].first || ",
+        "        ",
         "tests/wire/test_programs.py::test_a_wrong_number_in_a_program_is_refused_with_the_reason[a checksum of too much]",
     ),
     Mutant(
@@ -2528,7 +2528,7 @@ MUTANTS = (
     Mutant(
         "types: a checksum's place may be of another width",
         "declared_types.c",
-        " || (f->width[sum->at] != pk_sum_width(sum->which) && f->width[sum->at] != NOWHERE))",
+        " || (f->width[sum->at] != pk_declared_sum_room(sum) && f->width[sum->at] != NOWHERE))",
         ")",
         "tests/wire/test_programs.py::test_a_wrong_program_is_refused_with_the_instruction[a place of another width]",
     ),

@@ -155,6 +155,16 @@ def test_names_and_changes_are_told_apart():
     assert all(one.right != one.wrong for one in MUTANTS)
 
 
+def test_what_is_changed_stands_once_in_its_file():
+    """Whoever changes a line that a mutant is of is told by the fast tests."""
+    texts = {
+        module: {path.name: path for path in source.rglob("*.[ch]")}
+        for module, (_, source, _) in MODULES.items()
+    }
+    counts = {one.name: texts[one.module][one.file].read_text().count(one.right) for one in MUTANTS}
+    assert {name: count for name, count in counts.items() if count != 1} == {}
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("module", MODULES)

@@ -62,6 +62,7 @@ from protokit.testing import frames, spoiled
 from protokit.wire import (
     Ahead,
     Chunks,
+    Counted,
     ErrorText,
     FromRequest,
     Greeting,
@@ -71,6 +72,7 @@ from protokit.wire import (
     Until,
     UVar,
     WireFormat,
+    ber,
     ber_value,
     crc32,
     decimal,
@@ -422,6 +424,7 @@ class Meanings:
                 (lambda section: thrift(section, "compact"), [(1,), (2, 1), (3, "a")]),
                 (msgpack, [("a",), ("to", "a"), ("b", 1)]),
                 (json, [("a",), ("to", "a"), ("b", 1)]),
+                (ber, [(0,), (1, 0), ("04",), (1, "30", 0), (0, "tag")]),
             ]
             make, paths = self.one(makers)
             self.structures.append((make(self.section()), paths))
@@ -508,6 +511,8 @@ def formats(draw):
     fields.insert(draw(st.integers(0, 2)), id_field)
     meanings = Meanings(draw, Struct(*fields))
     repeated = [*meanings.some_of_the_request(), ErrorText(before=b"<", after=b">")]
+    if draw(st.booleans()):
+        repeated = [b"+", Counted(draw(st.sampled_from([Int16ub, Int16ul, Int32ub])), *repeated)]
     said_plain = {kind: 2, body: {text: b""}} if talk is None else talk.said(2, b"")
     said_error = {kind: 2, body: {text: repeated}} if talk is None else talk.said(2, repeated, talk.kept())
     if talk is not None and draw(st.booleans()):
@@ -532,7 +537,6 @@ def formats(draw):
 NOT_DRAWN = {
     *("Codec", "Frame", "Message", "NativeCodec", "Peer", "Protocol", "PythonCodec", "Reply", "Wire"),
     *("Measure", "Step"),  # of an author's own functions in C
-    *("Counted", "ber"),  # enumerated: test_counted.py, test_structures.py, test_structured_ids.py
     "UntilEnd",  # only with the connection's end: test_until_end.py
 }
 
