@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from construct import expr
 
-from protokit.errors import DeclarationError, RemoteProtocolError
+from protokit.errors import DeclarationError
 from protokit.wire import views
 from protokit.wire.counted import flat
 from protokit.wire.given import flag, within
@@ -32,6 +32,7 @@ from protokit.wire.layout import (
     walk,
     written,
 )
+from protokit.wire.readings import unreadable_is_absent
 from protokit.wire.structures import Structure
 
 if TYPE_CHECKING:
@@ -122,10 +123,8 @@ class Part:
         """What a reply is given of a parsed request."""
         if self.is_integer:
             return views.value_at(request, self.path) or 0
-        try:
+        with unreadable_is_absent():
             found = self.view.get(request) or b""
-        except RemoteProtocolError:  # a malformed map: nothing is found in it
-            found = b""
         if self.form == FIXED:
             return found.ljust(self.most, b"\0")
         return b"" if self.form == WHOLE and len(found) > self.most else found[: self.most]

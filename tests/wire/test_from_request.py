@@ -26,7 +26,20 @@ from construct import (
 from protokit import Protocol, Status, native
 from protokit.errors import DeclarationError
 from protokit.testing.voices import DeclaredVoice
-from protokit.wire import ErrorText, FromRequest, Replies, Until, UVar, WireFormat, crc32, kept, lines, split
+from protokit.wire import (
+    ErrorText,
+    FromRequest,
+    Replies,
+    Until,
+    UVar,
+    WireFormat,
+    crc32,
+    first,
+    kept,
+    lines,
+    pairs,
+    split,
+)
 
 NAME = FromRequest(this.name)
 
@@ -160,6 +173,15 @@ def test_views_are_repeated_among_fixed_bytes_and_the_errors_text():
     assert answer.head == b"id:5\nsub:b"
     assert answer.body == b'{"to":"a/b","error":"!why not"}'
     assert said(wire, asked(wire, head=b"nothing", body=b"")).fields.head == b"id:\nsub:"
+
+
+@pytest.mark.parametrize("body", [b"", b"\0", b"\0\2a", b"\0\1a\0\0", b"\0\1a\0\1b"])
+def test_of_a_map_that_is_malformed_what_stands_beside_it_is_repeated(body):
+    there = pairs(this.body, key=Int16ub, value=Int16ub)
+    error = {"body": [FromRequest(first(there["a"], "none"), max=9), ErrorText()]}
+    wire = made("body" / Prefixed(Int16ub, GreedyBytes), error=error)
+    found = {b"\0\1a\0\1b": b"b", b"\0\1a\0\0": b""}.get(body, b"none")
+    assert said(wire, asked(wire, body=body)).fields.body == found + b"why not"
 
 
 def test_a_delimiter_in_what_is_repeated_does_not_end_the_section():
