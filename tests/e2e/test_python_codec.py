@@ -162,6 +162,22 @@ def run(request):
     return go
 
 
+def test_what_a_codec_reads_nothing_of_is_taken_by_rules_that_ask_for_nothing(run):
+    """As a compressed body: the names are left out."""
+    rules = [
+        {"match": {"service": "a.B"}, "cluster": "c"},
+        {"match": {"method": "m"}, "cluster": "c"},
+        {"match": {}, "reply": {"status": "denied", "text": "nothing of it can be read"}},
+    ]
+
+    async def test(proxy, server):
+        client = await Client.connect(proxy)
+        assert (await client.call(1, "", b"one"))[::2] == ("response", b"one")
+        assert await client.call(2, "", service="") == ("response", 2, b"!DENIED nothing of it can be read")
+
+    run(test, rules=rules)
+
+
 def test_two_clients_with_the_same_ids_each_get_their_own(run):
     async def test(proxy, server):
         one, two = await Client.connect(proxy), await Client.connect(proxy)
