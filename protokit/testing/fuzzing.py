@@ -50,6 +50,7 @@ PATIENCE = 20  # seconds that one example may take
 LEAST_RATE = 5  # examples a second of the processor's time: with fewer a run proves nothing
 LEAST_ACCEPTED = 0.05  # of the examples
 _TOLD = 3  # seconds between two lines about what it is doing
+_SHOWN = 120  # bytes of a find
 MOST_FINDS = 10
 _GOLDEN_BYTES = 16_384
 _SHRINK_SECONDS = 20
@@ -458,10 +459,14 @@ class _Run:
         path = self.folder / f"fuzz-{self.protocol.name}-{violation.check}-{digest}.json"
         path.write_text(text)
         self.result.finds.append(Find(violation.check, violation.why, small, path))
-        self.report(
-            f"  {violation}\n  client {small.client.hex() or '-'} upstream {small.upstream.hex() or '-'}"
-        )
+        self.report(f"  {violation}\n  client {_shown(small.client)} upstream {_shown(small.upstream)}")
         self.report(f"  saved: {path}")
+
+
+def _shown(data: bytes) -> str:
+    """In hex, as much as a few lines hold; the saved example has all."""
+    more = f"... ({len(data)} bytes)" if len(data) > _SHOWN else ""
+    return (data[:_SHOWN].hex() or "-") + more
 
 
 def _busy() -> float:

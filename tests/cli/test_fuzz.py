@@ -16,7 +16,7 @@ from protokit_sofarpc import bolt
 
 from protokit.cli.subject import plugin_of, protocol_in
 from protokit.testing import Golden, conformance
-from protokit.testing.fuzzing import examples
+from protokit.testing.fuzzing import _shown, examples
 from protokit.testing.invariants import Example, Invariants
 
 
@@ -142,6 +142,12 @@ def test_ctrl_c_prints_the_summary(tmp_path):
         stdout, stderr = process.communicate(timeout=60)
     assert process.returncode == 0, stderr
     assert stdout.strip().endswith("0 finds (interrupted)")
+
+
+def test_a_find_is_shown_as_far_as_a_few_lines_hold_it():
+    assert _shown(b"") == "-"
+    assert _shown(b"\1" * 120) == "01" * 120
+    assert _shown(b"\1" * 10_000) == "01" * 120 + "... (10000 bytes)"
 
 
 BARE = """
