@@ -352,7 +352,7 @@ WRONG = {
     ),
     "a peer's field that there is not": (
         lambda: greeted(("client", lambda _: {"kind": 3, "body": FromPeer(this.none)})),
-        "FromPeer: none is no field of the format that is an integer of whole bytes or a section",
+        "FromPeer: none is no field of the format that is an integer of whole bytes, a UVar or a section",
     ),
     "a peer's integer where a section stands": (
         lambda: greeted(("client", lambda _: {"kind": 3, "body": FromPeer(this.id)})),
