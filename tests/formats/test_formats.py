@@ -35,7 +35,7 @@ def loaded(path):
 
 
 FORMATS = {path.stem: loaded(path) for path in FILES}
-globals().update({f"Test_{name}": kit for name, (_, kit) in FORMATS.items()})
+globals().update({f"Test_{name}": pytest.mark.slow(kit) for name, (_, kit) in FORMATS.items()})
 each = pytest.mark.parametrize("name", FORMATS)
 
 

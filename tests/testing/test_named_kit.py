@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
 from named import golden, protocols
 
 from protokit.testing import conformance
 
 globals().update(
     {
-        f"Test{name.title()}": conformance(protocol, golden=golden(name), examples=60)
+        f"Test{name.title()}": pytest.mark.slow(conformance(protocol, golden=golden(name), examples=60))
         for name, protocol in protocols().items()
     }
 )
