@@ -47,7 +47,6 @@ from protokit.wire import (
     Step,
     Turn,
     Until,
-    UntilEnd,
     UVar,
     adler32,
     asked,
@@ -411,23 +410,6 @@ def talking() -> WireFormat:
     )
 
 
-def closing() -> WireFormat:
-    """Answers that end with their connection, or have a length, as was asked."""
-    frame = Struct(
-        "kind" / Int8ub,
-        "size" / Rebuild(Int8ub, len_(this.head)),
-        "head" / Bytes(this.size),
-        "rest" / If((side == "server") & (asked(this.kind) == 1), UntilEnd()),
-    )
-    return WireFormat(
-        frame,
-        mode="ordered",
-        response=side == "server",
-        service=this.head,
-        replies=Replies(error=lambda *_: {"kind": 2, "head": ErrorText(), "rest": b""}),
-    )
-
-
 def protocols() -> list[Protocol]:
     """All of them but the planted one."""
     sys.path[:0] = [str(REPO / "tests"), str(REPO / "tests" / "wire")]
@@ -444,7 +426,6 @@ def protocols() -> list[Protocol]:
         Protocol("answering", answering()),
         Protocol("regions", regions()),
         Protocol("talking", talking()),
-        Protocol("closing", closing()),
         Protocol("ordered", in_order("ordered")),
         Protocol("pingpong", in_order("pingpong")),
         *named.protocols().values(),

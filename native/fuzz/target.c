@@ -97,15 +97,19 @@ static void touch(pk_slice s) {
   touched = sum;
 }
 
-static int framed(const pk_codec *c, const uint8_t *data, size_t size, pk_frame *f) {
-  *f = (pk_frame){.from = PK_FROM_NOBODY};
+static int framed_as(const pk_codec *c, const uint8_t *data, size_t size, uint8_t from, pk_frame *f) {
+  *f = (pk_frame){.from = from};
   int result = pk_frame_alone(c, data, size, LIMIT, f);
   must(result == PK_OK || result == PK_MORE || (result <= PK_ERR_MAGIC && result >= PK_ERR_LIMIT));
   if (result == PK_OK) must(f->size > 0 && f->size <= size && f->size <= LIMIT);
-  if (result == PK_OK) must(f->kind >= PK_KIND_REQUEST && f->kind <= PK_KIND_IGNORE);
+  if (result == PK_OK) must(f->kind >= PK_KIND_REQUEST && f->kind <= PK_KIND_PIECE);
   if (result == PK_MORE) must(f->need > size && f->need <= LIMIT);
   if (result < 0) must(f->error_at <= size);
   return result;
+}
+
+static int framed(const pk_codec *c, const uint8_t *data, size_t size, pk_frame *f) {
+  return framed_as(c, data, size, PK_FROM_NOBODY, f);
 }
 
 /* A frame's id as a number: of byte strings a hash. */
@@ -116,18 +120,22 @@ static uint64_t id_of(const pk_codec *c, const uint8_t *data, const pk_frame *f,
 }
 
 /* The frame in a block of its own. */
-static int framed_flush(const pk_codec *c, const uint8_t *data, size_t size, pk_frame *f) {
+static int flush_as(const pk_codec *c, const uint8_t *data, size_t size, uint8_t from, pk_frame *f) {
   uint8_t *block = flush(data, size);
-  int result = framed(c, block, size, f);
+  int result = framed_as(c, block, size, from, f);
   free(block);
   return result;
+}
+
+static int framed_flush(const pk_codec *c, const uint8_t *data, size_t size, pk_frame *f) {
+  return flush_as(c, data, size, PK_FROM_NOBODY, f);
 }
 
 static void whole(const pk_codec *c, const uint8_t *reply, int size, uint8_t kind, const uint64_t *id) {
   pk_frame f;
   must(size >= 0);
   if (size == 0) return; /* the protocol has none */
-  must(framed_flush(c, reply, (size_t)size, &f) == PK_OK);
+  must(flush_as(c, reply, (size_t)size, kind == PK_KIND_HEARTBEAT ? PK_FROM_CLIENT : PK_FROM_SERVER, &f) == PK_OK);
   must(f.size == (uint32_t)size && f.kind == kind);
   if (id != NULL && c->id_bytes > 0 && pk_id_max(c) == 0) must(f.id == *id);
 }
@@ -416,7 +424,7 @@ static void settle(world *w) {
 static void upstream_reads(world *w, peer *p) {
   pk_frame f;
   while (p->read < p->got.size) {
-    int result = framed_flush(w->codec, p->got.data + p->read, p->got.size - p->read, &f);
+    int result = flush_as(w->codec, p->got.data + p->read, p->got.size - p->read, PK_FROM_CLIENT, &f);
     must(result == PK_OK); /* nothing but whole frames is passed on */
     p->read += f.size;
     if (f.kind != PK_KIND_REQUEST || !(w->how & HOW_ANSWERS) || w->reply_size == 0) continue;
@@ -425,7 +433,7 @@ static void upstream_reads(world *w, peer *p) {
     int size = (int)w->reply_size;
     pk_frame answer;
     if (out == NULL) abort();
-    must(framed(w->codec, copy, w->reply_size, &answer) == PK_OK);
+    must(framed_as(w->codec, copy, w->reply_size, PK_FROM_SERVER, &answer) == PK_OK);
     if (pk_id_max(w->codec) > 0) {
       pk_slice id = pk_id_of(w->codec, p->got.data + p->read - f.size, &f, f.size);
       size = w->codec->splice_id(w->codec, copy, &answer, id.data, id.size, out, room);
@@ -443,7 +451,7 @@ static void client_reads(world *w) {
   pk_frame f;
   while (w->client.read < w->client.got.size) {
     const uint8_t *data = w->client.got.data + w->client.read;
-    must(framed_flush(w->codec, data, w->client.got.size - w->client.read, &f) == PK_OK);
+    must(flush_as(w->codec, data, w->client.got.size - w->client.read, PK_FROM_SERVER, &f) == PK_OK);
     w->client.read += f.size;
     if (f.kind != PK_KIND_RESPONSE) continue;
     uint64_t id = id_of(w->codec, data, &f, f.size);
@@ -504,7 +512,7 @@ static void asks(world *w, const uint8_t *data, size_t size) {
   if (w->asked == NULL) abort();
   while (size > 0) {
     uint8_t *block = flush(data, size);
-    f = (pk_frame){.from = PK_FROM_NOBODY};
+    f = (pk_frame){.from = PK_FROM_CLIENT};
     int result = pk_frame_alone(w->codec, block, size, w->how & HOW_STRICT ? STRICT_LIMIT : LIMIT, &f);
     free(block);
     if (result < 0) w->wrong = 1;
@@ -537,7 +545,7 @@ static int world_run(const pk_codec *c, const pk_table *table, uint8_t how, uint
   pk_frame f;
   if (w.core == NULL) abort();
   asks(&w, data, client_size);
-  if (up_size > 0 && framed_flush(c, from_up, up_size, &f) == PK_OK && f.kind == PK_KIND_RESPONSE) {
+  if (up_size > 0 && flush_as(c, from_up, up_size, PK_FROM_SERVER, &f) == PK_OK && f.kind == PK_KIND_RESPONSE) {
     w.reply = from_up;
     w.reply_size = f.size;
   }
