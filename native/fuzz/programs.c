@@ -316,7 +316,7 @@ static void run(const pk_codec *c, const uint8_t *data, size_t size) {
       }
   for (uint32_t status = PK_STATUS_NO_SERVICE; status < PK_STATUS_COUNT; status++)
     must(c->error(c, &(pk_reply){7, status, f.context, {data, size < 256 ? (uint32_t)size : 256}, {data, size < 512 ? (uint32_t)size : 512}}, out, c->reply_max) > 0);
-  for (uint32_t step = 0; step < c->greeting_steps; step++) must(c->greeting(c, step, f.context, NULL, NULL, out, c->reply_max) > 0);
+  for (uint32_t step = 0; step < c->greeting_steps; step++) must(c->greeting(c, step, f.context, NULL, NULL, out, c->reply_max) >= 0);
   must(c->heartbeat(c, 7, f.context, out, c->reply_max) >= 0);
   must(c->drain(c, &(pk_reply){.context = f.context}, out, c->reply_max) >= 0);
   free(out);
