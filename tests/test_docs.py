@@ -47,6 +47,7 @@ def test_the_tutorial_is_run(tmp_path):
     for name, content in files:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(content)
+    assert len(text.splitlines()) < 200
     assert len(dict(files)["mail.py"].splitlines()) <= 60
     assert len(CONSOLE.findall(text)) == 3
     consoles_are_run(text, tmp_path)
