@@ -21,7 +21,8 @@ needs_clang = pytest.mark.skipif(
 
 def build(out: Path, name: str) -> Path:
     command = ["make", "-s", "-C", str(FUZZ), f"OUT={out}", f"PYTHON={sys.executable}", name]
-    subprocess.run(command, check=True, timeout=250)
+    done = subprocess.run(command, check=True, timeout=250, stderr=subprocess.PIPE, text=True)
+    assert "-Wmissing-braces" not in done.stderr  # clang says more than gcc
     return out / name / "fuzz"
 
 

@@ -166,8 +166,8 @@ static uint8_t *decoded(bytes *in) {
   static const int64_t constants[] = {-1, INT64_MAX};
   static const pk_program_entry entries[] = {{0, 0}, {1, 4}, {3, 7}};
   static const pk_program_table tables[] = {{0, 2, 8}, {1, 2, 0}, {0, 2, -1}};
-  static const pk_program_map maps[] = {{0, PK_MAP_PAIRS, 1, 33, 0, 0, 0, 2}, {0, PK_MAP_LINES, 0, 0, 4, 2, 2, 1},
-                                        {0, PK_MAP_PAIRS, 4, 36, 0, 0, 2, 2}};
+  static const pk_program_map maps[] = {{0, PK_MAP_PAIRS, {{1, 33}}, 0, 0, 0, 2}, {0, PK_MAP_LINES, {{0, 0}}, 4, 2, 2, 1},
+                                        {0, PK_MAP_PAIRS, {{4, 36}}, 0, 0, 2, 2}};
   static const pk_program_key keys[] = {{2, 3}, {1, 4}, {2, 5}, {4, 6}};
   pk_program_step steps[] = {{0, 1, 2}, {pk_core_step(STEPS[1]), 0, 0}};
   pk_program_measure measures[] = {{0, 1, 2}, {pk_core_measure(MEASURES[1]), 0, 0}};

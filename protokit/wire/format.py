@@ -557,9 +557,9 @@ class WireFormat:
 
     def _unsealed(self, values: Mapping[str, Any], side: str | None = None) -> bytes:
         number = native.SIDES.index(side) or int(values.get(SIDE) or 0)
-        complete = dict(values)
+        complete = {**values, SIDE: number}
         try:
-            complete = _complete(self.declaration, {**values, SIDE: number}, number)
+            complete = _complete(self.declaration, complete, number)
             _count(self._counting, complete)
             if self._looked_into:
                 fill_in(self.nodes, self._looked_into, complete)

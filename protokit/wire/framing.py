@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from protokit.wire.layout import Expression
     from protokit.wire.program import Meaning
 
+_SECTIONS = Section | ChunkList | Delimited | Region | Rest | Repeated
 _FIXED = 1 << 16  # bytes of a section that stands at a fixed distance are fewer
 _LOADS = {
     (1, False): "LOAD1",
@@ -110,6 +111,17 @@ class Framing(Texts):
             self._checksum(checksum)
             self.op("VERIFY", i=index)
 
+    def held(self) -> str:
+        """What the registers are for; a section has two, where it begins and its size."""
+        here = {node.path for node in walk(self.nodes) if isinstance(node, _SECTIONS)}
+        sections = len(here & self.registers.keys())
+        integers = len(self.registers) - sections
+        rest = max(self.next_register - integers - 2 * sections, 0)
+        return (
+            f"{integers} of integers, {2 * sections} of sections (two each), {rest} of lengths, texts that "
+            "are compared, and what is computed"
+        )
+
     def _collect(self) -> None:
         m = self.meaning
         check_kinds(self.nodes, m)
@@ -164,7 +176,7 @@ class Framing(Texts):
             elif isinstance(node, Bits):
                 for path, _, _ in node.fields:
                     self._place(path, conditional=conditional)
-            elif isinstance(node, Section | ChunkList | Delimited | Region | Rest | Repeated):
+            elif isinstance(node, _SECTIONS):
                 self._place(node.path, conditional=conditional, section=True)
             elif isinstance(node, Integer | Peeked | Integers | Varint):
                 if isinstance(node, Integer | Peeked):

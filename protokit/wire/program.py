@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 OPS = {name: number for number, name in enumerate(native.INSTRUCTIONS)}
 _IMMEDIATE = {"ADD", "MUL", "AND", "EQ", "NE", "LT", "LE", "GT", "GE"}
+_MOST = 250  # registers, and texts
 _COMPARE = {"EQ", "NE", "LT", "LE", "GT", "GE"}
 
 
@@ -185,18 +186,22 @@ class Program:
     def register(self) -> int:
         """A new register."""
         self.next_register += 1
-        if self.next_register > 250:
+        if self.next_register > _MOST:
             raise DeclarationError(
-                "the format has too many fields that are computed with, over 250; read them "
-                "with views, or leave some out"
+                f"the format has too much that frames and their meaning are told by, over {_MOST} numbers: "
+                f"{self.held()}; leave some out, or read a section that holds several with views"
             )
         return self.next_register - 1
+
+    def held(self) -> str:  # overridden
+        """What the registers are for, as a person reads it."""
+        raise NotImplementedError
 
     def slices(self, count: int = 1) -> int:
         """So many new texts in a row; the first one's number."""
         self.next_slice += count
-        if self.next_slice > 250:
-            raise DeclarationError("the format has too many views, over 250 texts; leave some out")
+        if self.next_slice > _MOST:
+            raise DeclarationError(f"the format has too many views, over {_MOST} texts; leave some out")
         return self.next_slice - count
 
     # Expressions.

@@ -5,18 +5,21 @@ Like `layout` this knows construct's insides.
 
 from __future__ import annotations
 
-import contextlib
 from typing import TYPE_CHECKING, Any
 
 import construct
 
 from protokit.wire.given import seen
+from protokit.wire.layout import fields_of, resolve, show
 from protokit.wire.measures import Measured
 from protokit.wire.repeats import Repeat
+from protokit.wire.views import calculate, value_at
 from protokit.wire.vocabulary import Chunks, Until, UVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from protokit.wire.layout import FieldPath
 
 _COMPUTED = construct.Rebuild | construct.Const | construct.Default | construct.Check | type(construct.Pass)
 
@@ -43,41 +46,60 @@ def unbuilt(error: Exception, declaration: Any, values: Any) -> str:
     Args:
         error: what construct raised.
         declaration: the format's Struct.
-        values: what it was to be built from.
+        values: what it was to be built from, and who sends it.
     """
-    wrong = _wrong(declaration, values)
+    wrong = _wrong(declaration, values, values, ())
     if wrong is not None:
         return wrong
     if isinstance(error, construct.ConstructError) and getattr(error, "path", None):
-        where = ".".join(str(error.path).split(" -> ")[1:])
+        names = str(error.path).split(" -> ")[1:]
+        where = ".".join(names)
+        if isinstance(error, construct.StringError) and value_at(values, tuple(names)) is None:
+            return f"{where} has no value; give it one: {{{names[-1]!r}: ...}}"
         return f"{where or 'the format'}: {str(error).partition(chr(10))[2] or error}"
     return str(error)
 
 
-def _wrong(declaration: Any, values: Any, at: str = "") -> str | None:
+def _wrong(declaration: Any, values: Any, whole: Any, at: FieldPath) -> str | None:
     """What is said of the first field that needs a value and has none, or one of another kind."""
     for field in declaration.subcons:
-        inner = field.subcon if isinstance(field, construct.Renamed) else field
-        if field.name is None or isinstance(inner, _COMPUTED):
+        path = (*at, field.name or "")
+        inner = _taken(field, whole, path)
+        if field.name is None or inner is None or isinstance(inner, _COMPUTED):
             continue
-        if isinstance(inner, construct.IfThenElse):
-            inner = _taken(inner, values)
-        value = values.get(field.name)
-        name = at + field.name
-        if value is None and inner is not construct.Pass:
+        value, name = values.get(field.name), show(path)
+        if inner is construct.Error:
+            return f"{name}: none of its cases is for these values; change what its Switch goes by"
+        if value is None:
             return f"{name} has no value; give it one: {{{field.name!r}: ...}}"
         for kinds, fits, instead in _TAKES:
             if isinstance(inner, kinds) and not fits(value):
                 return f"{name}: {seen(value)} was given; it takes {instead}"
         if isinstance(inner, construct.Struct):
-            found = _wrong(inner, value, f"{name}.")
+            found = _wrong(inner, value, whole, path)
             if found is not None:
                 return found
     return None
 
 
-def _taken(branch: Any, values: Any) -> Any:
-    """The part that a condition chooses; Pass where that cannot be told here."""
-    with contextlib.suppress(Exception):
-        return branch.thensubcon if branch.condfunc(construct.Container(values)) else branch.elsesubcon
-    return construct.Pass
+def _taken(field: Any, whole: Any, at: FieldPath) -> Any:
+    """What a field is in this frame, by what decides it; None where that cannot be told here."""
+    while True:
+        if isinstance(field, construct.Renamed):
+            field = field.subcon
+        elif isinstance(field, construct.IfThenElse | construct.Switch):
+            try:
+                key = field.condfunc if isinstance(field, construct.IfThenElse) else field.keyfunc
+                by = resolve(key, at[:-1], at)
+                decided = calculate(by, whole)
+                known = all(value_at(whole, path) is not None for path in fields_of(by))
+            except Exception:  # noqa: BLE001  # of values of any kind; this only explains what went wrong
+                return None
+            if not known:  # it is computed, perhaps from this field
+                return None
+            if isinstance(field, construct.Switch):
+                field = field.cases.get(decided, field.default)
+            else:
+                field = field.thensubcon if decided else field.elsesubcon
+        else:
+            return field

@@ -83,8 +83,8 @@ MUTANTS = (
     Mutant(
         "a wide integer of JSON is a double",
         "json.c",
-        '} else if (strpbrk(copy, ".eE") != NULL) {',
-        "} else {",
+        '} else if (strpbrk(copy, ".eE") != NULL && ',
+        "} else if (",
         "tests/wire/test_arguments.py::test_items_of_json_are_what_they_are",
     ),
     Mutant(
@@ -3886,5 +3886,20 @@ MUTANTS = (
         "if (memcmp(p, right, pk_declared_sum_room(c)) != 0)",
         "if (memcmp(p + 1, right + 1, pk_declared_sum_room(c) - 1) != 0)",
         "tests/wire/test_sums_in_digits.py::test_engine_and_reference_have_the_same_digits",
+    ),
+    Mutant(
+        "a number of JSON is read by the process's locale",
+        "json.c",
+        "strtod_l(digits, NULL, plain)",
+        "strtod(digits, NULL)",
+        "tests/wire/test_arguments.py::test_numbers_are_the_same_in_each_locale",
+    ),
+    Mutant(
+        "Dubbo's numbers in JSON are read by the process's locale",
+        "json.c",
+        "strtod_l(digits, &stop, plain)",
+        "strtod(digits, &stop)",
+        "plugins/dubbo/tests/test_asking.py::test_arguments_in_json_are_the_same_in_each_locale",
+        "dubbo",
     ),
 )

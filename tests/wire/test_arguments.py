@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import struct
+from pathlib import Path
 
+import locales
 import pytest
 from construct import GreedyBytes, If, Int8ub, Int16ub, Prefixed, Struct, this
 from programs import place_of
@@ -168,6 +171,18 @@ def test_values_of_json_are_those_of_another_reader():
     values = [0, 1, -5, 2**40, 1.25, -2.5e-7, True, False, None, "text", "1", "\u00e4"]
     frame = call(OF_JSON, json.dumps({"params": values}, ensure_ascii=False).encode())
     assert [both(OF_JSON, frame, index) for index in range(len(values))] == values
+
+
+def test_numbers_are_the_same_in_each_locale(tmp_path):
+    """A plugin may choose another for the process."""
+    frame = call(OF_JSON, b'{"params": [1.5, -2.25e-3, 7]}')
+    code = f"""
+import sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from test_arguments import OF_JSON, native
+print([native.argument(OF_JSON.address, {frame!r}, index) for index in range(3)])
+"""
+    assert ast.literal_eval(locales.run(tmp_path, code)) == [1.5, -0.00225, 7]
 
 
 WORDS = split(this.body, " ", 4)

@@ -390,7 +390,19 @@ WRONG = {
     ),
     "more fields than registers": (
         lambda: declared(*BODY, *(f"f{n}" / Int8ub for n in range(260)), oneway=some(range(260))),
-        "the format has too many fields that are computed with, over 250; read them with views, or",
+        "over 250 numbers: 250 of integers, 0 of sections (two each), 1 of lengths, texts that are compared",
+    ),
+    "more sections than registers": (
+        lambda: declared(
+            *BODY,
+            *(f"f{n}" / Bytes(1) for n in range(130)),
+            service=first(*(this[f"f{n}"] for n in range(130))),
+        ),
+        "over 250 numbers: 3 of integers, 248 of sections (two each), 0 of lengths, texts",
+    ),
+    "more comparisons than registers": (
+        lambda: declared(*BODY, app_error=[text(this.body) == f"x{n}" for n in range(260)]),
+        "over 250 numbers: 3 of integers, 2 of sections (two each), 246 of lengths, texts that are compared",
     ),
     "more texts than slices": (
         lambda: declared(*BODY, service=first(*(json(this.body)[f"k{n}"] for n in range(260)))),

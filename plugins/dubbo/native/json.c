@@ -1,4 +1,6 @@
 /* json.c: fastjson and gson. Every item is one JSON text on a line of its own. */
+#define _GNU_SOURCE /* strtod_l */
+#include <locale.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -107,8 +109,11 @@ static int decimal(const uint8_t *at, const uint8_t *end, double *out) {
     if (memchr("0123456789+-.eE", at[i], 15) == NULL) return PK_MORE;
   memcpy(digits, at, size);
   digits[size] = 0;
-  char *stop;
-  *out = strtod(digits, &stop);
+  char *stop = digits;
+  locale_t plain = newlocale(LC_ALL_MASK, "C", (locale_t)0); /* the process's may have another point */
+  if (plain == (locale_t)0) return PK_MORE;
+  *out = strtod_l(digits, &stop, plain);
+  freelocale(plain);
   return stop == digits + size ? PK_OK : PK_MORE;
 }
 

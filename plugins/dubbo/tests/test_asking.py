@@ -6,6 +6,7 @@ import contextlib
 import json
 import struct
 
+import locales
 import pytest
 from dubbo_vectors import LINES, lines, own, values
 from hypothesis import given, settings
@@ -171,6 +172,16 @@ def test_arguments_in_json():
     assert arguments(none) == []
     strange = in_json("IIII", b"-\n", b"1e\n", b"+1\n", b"0x1\n")
     assert arguments(strange) == [b"-", b"1e", b"+1", b"0x1"]
+
+
+def test_arguments_in_json_are_the_same_in_each_locale(tmp_path):
+    """A plugin may choose another for the process."""
+    code = f"""
+from protokit_dubbo import dubbo
+from protokit import native
+print(native.argument(dubbo.wire.address, {in_json("DI", 1.5, 7)!r}, 0))
+"""
+    assert locales.run(tmp_path, code) == "1.5\n"
 
 
 def jsonb(*items: bytes) -> bytes:

@@ -4,6 +4,7 @@
  * escapes, which does not stand there as it is. A text is found without its quotes, null is nothing, all else as it is
  * written. */
 #include <errno.h>
+#include <locale.h>
 #include <stdlib.h>
 
 #include "wire/steps/path.h"
@@ -208,6 +209,15 @@ static int find(pk_slice section, pk_path path, pk_found *found) {
 
 enum { DIGITS = 63 }; /* of a number that is read */
 
+/* Whoever shares the process may have chosen a locale where a point is none. 0: memory is short. */
+static int decimal(const char *digits, double *out) {
+  locale_t plain = newlocale(LC_ALL_MASK, "C", (locale_t)0);
+  if (plain == (locale_t)0) return 0;
+  *out = strtod_l(digits, NULL, plain);
+  freelocale(plain);
+  return 1;
+}
+
 /* An integer of 64 bits is one, all else is a double; what is longer than any that is written is neither. */
 static void numbered(pk_slice raw, pk_value *out) {
   char copy[DIGITS + 1];
@@ -220,9 +230,8 @@ static void numbered(pk_slice raw, pk_value *out) {
   if (*end == 0 && errno == 0) {
     out->type = PK_VALUE_INTEGER;
     out->integer = v;
-  } else if (strpbrk(copy, ".eE") != NULL) {
+  } else if (strpbrk(copy, ".eE") != NULL && decimal(copy, &out->number)) {
     out->type = PK_VALUE_NUMBER;
-    out->number = strtod(copy, NULL);
   }
 }
 
