@@ -203,6 +203,10 @@ class Invariants:
             agree = (message.result < 0) == (whole.result < 0) and (message.result == 1) == (
                 whole.result == 1
             )
+        if message.result == 1 and message.need > len(
+            data
+        ):  # it is not asked again: more can only be as wrong
+            agree = whole.result != 0
         self.must(agree, f"piece by piece: {message}; at once: {whole}")
 
     def _whole(self, frame: bytes, message: native.Message) -> None:
@@ -291,12 +295,12 @@ class Invariants:
             self.must(back == frame, "the old id does not bring it back")
 
     def _errors(self, request: bytes, asked: native.Message) -> None:
-        context, kept = asked.context, native.keep(self.codec, self.guarded.put(request), LIMIT)
+        kept = native.keep(self.codec, self.guarded.put(request), LIMIT)
         said: set[bool] = set()
         for status in Status:
             if status > Status.APP_ERROR:
                 text = f'protokit: {status.name}, a\u00fe\u20ac\U0001f600 "quoted"'
-                reply = native.error(self.codec, status, asked.id, context, text.encode(), kept)
+                reply = self._error(asked, status, text, kept)
                 said.add(bool(reply))
                 if not reply:
                     continue  # the client's connection is closed instead
@@ -309,8 +313,16 @@ class Invariants:
         number = native.write_id(self.codec, 7) if native.id_max(self.codec) else 7
         if beat := native.heartbeat(self.codec, 7, key):
             self._reply(beat, "heartbeat", number)
-        if drain := native.drain(self.codec, context, kept):
+        if drain := native.drain(self.codec, asked.context, kept):
             self._reply(drain, "drain", None)
+
+    def _error(self, asked: native.Message, status: Status, text: str, kept: bytes) -> bytes:
+        """The reply; empty where the connection is closed instead: who gave no id cannot be told."""
+        try:
+            return native.error(self.codec, status, asked.id, asked.context, text.encode(), kept)
+        except LocalProtocolError:
+            self.must(asked.id == b"", f"no error can have the id {native.show_id(asked.id)!r}")
+            return b""
 
     def _reply(self, reply: bytes, kind: str, request_id: native.Id | None) -> native.Message:
         message = native.frame(self.codec, self.room.put(reply), LIMIT, side=native.side_of(reply))

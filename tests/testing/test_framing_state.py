@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import conftest
 import pytest
+from construct import Struct, this
 
-from protokit import NativeCodec, Protocol, native
+from protokit import NativeCodec, Protocol, WireFormat, native
 from protokit.testing.invariants import Example, Invariants, Violation
+from protokit.wire import Measured, Replies, byte_id, msgpack, msgpack_value, starts
 
 REQUEST, ANSWER = b"Q1.=0000000007 svc m some text\n", b"R0.=0000000007 its answer\n"
 SOURCE = conftest.HERE / "toy" / "lines.c"
@@ -40,6 +42,22 @@ def test_one_whose_verdict_depends_on_where_it_stopped_is_found(tmp_path, monkey
     assert right.holds(Example(REQUEST, cuts=(len(REQUEST),)))[0]  # at once it is read as it should be
     with pytest.raises(Violation, match="pieces: piece by piece"):
         right.holds(Example(REQUEST, cuts=(len(REQUEST) - 1,)))
+
+
+def test_what_is_too_large_may_be_waited_for_until_as_much_has_come_as_was_wanted():
+    """Of an array whose next head is cut one byte of the value behind it is wanted, too."""
+    found = msgpack(this.body)
+    wire = WireFormat(
+        Struct("body" / Measured(msgpack_value)),
+        id=byte_id(found[0], max=9),
+        response=starts(found[2], ""),
+        service=found[1],
+        replies=Replies(error=lambda status, variant: {"body": b"\x93\0\0\0"}),
+    )
+    huge = b"\x94\0\0\xc9\0\x94\0\0"
+    accepted, outcome = Invariants(Protocol("arrays", wire)).holds(Example(huge, cuts=(7,)))
+    assert not accepted
+    assert outcome[0] == -3  # at once it is refused: PK_ERR_LIMIT
 
 
 def test_framing_that_goes_on_is_asked_for_from_python(module):
