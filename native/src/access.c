@@ -12,7 +12,7 @@ uint32_t pk_codec_mode(uintptr_t codec) { return codec_at(codec)->mode; }
 uint32_t pk_codec_id_bytes(uintptr_t codec) { return codec_at(codec)->id_bytes; }
 uint32_t pk_codec_rewrites(uintptr_t codec) {
   const pk_codec *c = codec_at(codec);
-  return c->id_bytes == 0 || pk_id_max(c) > 0 || c->patch_id != NULL;
+  return c->id_bytes == 0 || (pk_id_max(c) > 0 ? c->splice_id != NULL : c->patch_id != NULL);
 }
 
 uint32_t pk_codec_optional_drain(uintptr_t codec) { return (uint32_t)pk_codec_drains_if_asked(codec_at(codec)); }
@@ -95,6 +95,7 @@ int pk_codec_splice(uintptr_t codec, const uint8_t *data, size_t size, uint32_t 
   int result = pk_frame_alone(c, data, size, UINT32_MAX / 2, &f);
   if (result != PK_OK) return result == PK_MORE ? PK_ERR_FORMAT : result;
   if (cap < pk_id_room(c, f.size)) return PK_ERR_SPACE;
+  if (f.id_span.at != PK_NO_ID && c->splice_id == NULL) return PK_ERR_UNSUPPORTED;
   if (f.id_span.at != PK_NO_ID) return c->splice_id(c, data, &f, id, id_size, out, cap);
   memcpy(out, data, f.size);
   return (int)f.size;

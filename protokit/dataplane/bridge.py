@@ -171,7 +171,7 @@ class Bridge:
         self._found: native.Message | None = None  # the frame in front, whose size is known
         self._need = 1  # bytes from where on the frame in front is looked at again
         self._told_codec_end = False
-        self._in_order = codec.mode != "multiplexed"
+        self._in_order = codec.mode in {"ordered", "pingpong"}
         self._asked: dict[int, Reply] = {}  # what an endpoint was asked, by id or in order, the oldest first
         self._asks = 0  # how many, where they are counted by their order
         self._begun = False  # the engine was told that a frame has begun

@@ -198,9 +198,11 @@ def envelope_codec(
     drains: bool,
     optional_drain: bool,
     keeps: bool,
+    pinned: bool = False,
 ) -> Address:
     """The address of a codec that stands for one in Python (``envelope.h``)."""
-    features = int(heartbeats) | int(drains) << 1 | int(optional_drain) << 2 | int(keeps) << 3
+    said = (heartbeats, drains, optional_drain, keeps, pinned)
+    features = sum(int(one) << bit for bit, one in enumerate(said))
     address = lib.pk_envelope_new(
         name.encode(), mode, id_bytes, list(reserved_ids), len(reserved_ids), features
     )
@@ -325,8 +327,9 @@ def _built(build: Callable[[Any], int]) -> bytes:
 
 
 def _named(codec: int, reply: bytes, request_id: Id) -> bytes:
-    """A reply with its id, where ids are byte strings; others were built with it."""
-    return patch_id(codec, reply, request_id) if reply and id_max(codec) else reply
+    """A reply with its id, where ids are byte strings that are written; others were built with it."""
+    written = reply and id_max(codec) and rewrites_ids(codec)
+    return patch_id(codec, reply, request_id) if written else reply
 
 
 def id_max(codec: int) -> int:

@@ -310,7 +310,9 @@ class Invariants:
                 )
         self.must(len(said) == 1, "some errors have a reply, and some have none")
         key = asked.upstream_key
-        number = native.write_id(self.codec, 7) if native.id_max(self.codec) else 7
+        number: native.Id | None = native.write_id(self.codec, 7) if native.id_max(self.codec) else 7
+        if native.id_max(self.codec) and not self.rewrites_ids:
+            number = None  # one of its own
         if beat := native.heartbeat(self.codec, 7, key):
             self._reply(beat, "heartbeat", number)
         if drain := native.drain(self.codec, asked.context, kept):

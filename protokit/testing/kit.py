@@ -54,7 +54,7 @@ def conformance(
     reference: Callable[[bytes], Message] | None = None,
     frames: st.SearchStrategy[bytes] | None = None,
     lacks: Collection[str] = (),
-    renumber: Callable[[bytes, int], bytes] | None = None,
+    renumber: Callable[[bytes, Any], bytes] | None = None,
     examples: int = 200,
     peers: object = None,  # noqa: ARG001  # plugins check runs them
 ) -> type:
@@ -71,8 +71,9 @@ def conformance(
         lacks: for a native codec: what the protocol does not have, of ``oneway``, ``heartbeat``, ``drain``
             (a server's is understood), ``drain-sent``, ``errors`` (the connection is closed instead) and
             ``error-texts``. What a declared format has is seen in its declaration.
-        renumber: for a protocol whose ids the engine cannot rewrite (each client is pinned): writes another
-            id into a frame.
+        renumber: for a codec whose ids the engine cannot rewrite (each client is pinned): writes another id
+            into a frame, a number or, where ids are byte strings, bytes (LocalProtocolError: it cannot be
+            there). A declared format needs it where its fields do not say how.
         examples: random frames for each check, besides those that are gone through; 0: none.
         peers: a command (words, or a line) that sends real peers' calls through a proxy and ends with 0 where
             all went well: ``protokit plugins check`` runs it in the folder of ``NAME_kit.py``. Not run here.
@@ -106,7 +107,8 @@ def conformance(
             f"{protocol.name}: its declaration says what it has and is the reference; "
             "leave lacks, reference and frames out"
         )
-    if native.rewrites_ids(protocol.wire.address) == (renumber is not None):
+    rewrites = native.rewrites_ids(protocol.wire.address)
+    if rewrites == (renumber is not None) and (rewrites or not declared):
         raise ProtokitError(
             f"{protocol.name}: renumber goes with a codec that cannot rewrite ids, and only with it: "
             "the kit's peers answer under the ids they are asked with"
@@ -152,7 +154,7 @@ class Checks(SaidByItself, AskedOfFrames, ThroughAProxy):
     reference: Callable[[bytes], Message] | None
     more_frames: st.SearchStrategy[bytes] | None
     lacks: frozenset[str]
-    renumber: Callable[[bytes, int], bytes] | None
+    renumber: Callable[[bytes, Any], bytes] | None
     examples: int
     settings: Mapping[str, Any] = {}  # of Hypothesis, for tests of the kit itself
 
@@ -224,6 +226,10 @@ class Checks(SaidByItself, AskedOfFrames, ThroughAProxy):
     def id_bytes(self) -> int:
         """How wide ids are; 0 without."""
         return self.codec.ask.id_bytes
+
+    def keeps_ids(self) -> bool:
+        """Whether ids are byte strings that the engine does not write, in messages of its own either."""
+        return self.codec.ask.id_max > 0 and not native.rewrites_ids(self.codec.address)
 
     # Golden vectors.
 
@@ -515,6 +521,8 @@ class Checks(SaidByItself, AskedOfFrames, ThroughAProxy):
         return False
 
     def test_a_rewritten_id_changes_nothing_else(self) -> None:
+        if not native.rewrites_ids(self.codec.address):
+            return  # they stay as they are
         if self.codec.ask.id_max:
             most = self.codec.ask.id_max
             ids: list[native.Id] = [*EDGES, 9, 10, 255, 256, b"", b"x", b"A-7 \xff"[:most], b"y" * most]
@@ -544,7 +552,7 @@ class Checks(SaidByItself, AskedOfFrames, ThroughAProxy):
             assert self.voice.with_id(frame, request_id) == changed, "the reference writes it elsewhere"
 
         reserved = getattr(self.protocol.wire, "reserved_ids", ())
-        if self.id_bytes() and self.renumber is None:
+        if self.id_bytes():
             self.every(property_, self.cases.short, EDGES)
             self.every(property_, self.cases.whole, [0x0102030405060708])
             self.check(property_, self.corpus(), st.sampled_from(EDGES) | st.integers(0, 2**64 - 1))
@@ -675,9 +683,8 @@ class Checks(SaidByItself, AskedOfFrames, ThroughAProxy):
                 continue  # a declaration that answers them, and sends none
             seen = self.frame(beat, LIMIT)
             assert (seen.result, seen.size, KINDS[seen.kind]) == (0, len(beat), "heartbeat")
-            assert seen.id == self.issued(7) or not self.id_bytes(), (
-                "a heartbeat has another id than it was given"
-            )
+            written = self.id_bytes() and not self.keeps_ids()
+            assert seen.id == self.issued(7) or not written, "a heartbeat has another id than it was given"
             assert seen.upstream_key == self.frame(one.data).upstream_key, f"another connection's: {one.name}"
         for beat in [*[one.data for one in self.whole("heartbeat")], *filter(None, beats)]:
             ack = self.codec.ask.heartbeat_ack(beat)

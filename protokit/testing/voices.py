@@ -7,6 +7,7 @@ Python, they read with that.
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from protokit import native
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from protokit.wire import Message, Protocol
+    from protokit.wire.ids import Named
 
 LARGEST = 1 << 24
 
@@ -53,7 +55,7 @@ class Voice:
         self,
         protocol: Protocol,
         reader: Callable[[bytes], Message] | None = None,
-        renumber: Callable[[bytes, int], bytes] | None = None,
+        renumber: Callable[[bytes, Any], bytes] | None = None,
     ) -> None:
         self.codec = protocol.wire
         self.reader = reader
@@ -100,8 +102,16 @@ class Voice:
             LocalProtocolError: the frame cannot have it.
         """
         if self.renumber is not None:
-            return self.renumber(frame, int(request_id))
+            return self._renumbered(self.renumber, frame, request_id)
         return self.codec.ask.patch_id(frame, request_id) if self.codec.ask.id_bytes else frame
+
+    def _renumbered(
+        self, renumber: Callable[[bytes, Any], bytes], frame: bytes, request_id: native.Id
+    ) -> bytes:
+        """By the author's function; a number stands for the byte string that the engine would write."""
+        if self.codec.ask.id_max and isinstance(request_id, int):
+            request_id = native.write_id(self.codec.address, request_id)
+        return native.sent_by(native.side_of(frame), renumber(frame, request_id))
 
     def heartbeat(self, request_id: native.Id, like: bytes) -> bytes:
         """A heartbeat in the form of the frame ``like``; empty where there are none."""
@@ -127,9 +137,10 @@ class Voice:
 class DeclaredVoice(Voice):
     """A peer of a declared format: it has the declaration, and nothing of what that was compiled to."""
 
-    def __init__(self, protocol: Protocol) -> None:
+    def __init__(self, protocol: Protocol, renumber: Callable[[bytes, Any], bytes] | None = None) -> None:
         assert isinstance(protocol.wire, WireFormat)
         self.codec = self.wire = protocol.wire
+        self.renumber = renumber
 
     def hear(self, data: bytes) -> Heard:
         return _heard(self.wire.message(data))
@@ -142,9 +153,13 @@ class DeclaredVoice(Voice):
         return 0
 
     def with_id(self, frame: bytes, request_id: native.Id) -> bytes:
+        if self.renumber is not None:
+            return self._renumbered(self.renumber, frame, request_id)
+        named = self.wire.meaning.named
+        if named is not None and named.passes:
+            return self._with_other(named, frame, request_id)
         container, size = self.wire.parse(frame)
         integers = {one.path: one for one in walk(self.wire.nodes) if isinstance(one, Integer)}
-        named = self.wire.meaning.named
         if named is not None and named.view is not None:
             text = named.write(request_id) if isinstance(request_id, int) else request_id
             if named.view.get(container) is None:
@@ -172,6 +187,26 @@ class DeclaredVoice(Voice):
             views.set_at(container, path, value)
             return self.wire.build(container) + frame[size:]
         return frame
+
+    def _with_other(self, ids: Named, frame: bytes, request_id: native.Id) -> bytes:
+        """Of ids that stay: as the reference builds it, if it reads it again; a number in any way."""
+        container, size = self.wire.parse(frame)
+        own = self.wire.id_of(container)
+        if not isinstance(own, bytes) or own == request_id:
+            return frame
+        texts = [request_id] if isinstance(request_id, bytes) else _numbers(ids, request_id, len(own))
+        for text in texts:
+            if ids.allows(text):
+                container, _ = self.wire.parse(frame)
+                with contextlib.suppress(LocalProtocolError, RemoteProtocolError, EOFError):
+                    ids.put(container, text)
+                    for path in self.wire.meaning.id:
+                        if views.value_at(container, path) is not None:
+                            ids.set(container, path, text)
+                    made = self.wire.build(container) + frame[size:]
+                    if self.hear(made).id == text:
+                        return made
+        raise LocalProtocolError(f"{request_id!r} cannot stand in this frame as its id")
 
     def heartbeat(self, request_id: native.Id, like: bytes) -> bytes:
         return self._say(self.wire.replies.heartbeat, "client", like, request_id)
@@ -208,6 +243,8 @@ class DeclaredVoice(Voice):
         named = self.wire.meaning.named
         own = any(views.value_at(values, path) is not None for path in ids)  # an id that it always has
         chosen = bool(self.wire.meaning.answer_id) and request_id is not None
+        if named is not None and named.passes:  # it repeats its request's
+            return self.wire.build(values, side)
         for path in ids:
             first: Any = request_id if chosen else 0  # which id it is may go by the id
             _default(values, path, first if named is None else named.field(named.write(0)))
@@ -217,6 +254,12 @@ class DeclaredVoice(Voice):
         frame = self.wire.build(values, side)
         kept = request_id is None or chosen or (own and named is None)
         return frame if kept or request_id is None else self.with_id(frame, request_id)
+
+
+def _numbers(ids: Named, number: int, size: int) -> list[bytes]:
+    """Ways to write a number as an id, in as many bytes as another."""
+    digits = b"%d" % (number % 10**size)
+    return [ids.write(number), digits.rjust(size, b"0"), (number % 256**size).to_bytes(size, "big")]
 
 
 def _default(values: dict[str, Any], path: tuple[str, ...], value: Any) -> None:

@@ -334,7 +334,7 @@ class _Compiler(Framing):
             heard,
             tree.packed_lead(),
             arguing,
-            0,
+            int(bool(named and named.passes)),
             tree.root if tree.server_root is None else tree.server_root,
         )
         return head + body + pool
@@ -344,10 +344,11 @@ class _Compiler(Framing):
         named = self.meaning.named
         if named is None or named.view is None:
             return 0, 0, 0, 0
-        (section,) = views.sections_of([named.view])
-        register = self.registers[section]
+        register = self.registers[views.sections_of([named.view])[0]]
         if isinstance(named.view, Token):
             return named.view.kind, register, 0, self.literal(named.view.inside.argument)
+        if named.passes or not isinstance(named.view, views.Item):
+            return 0, 0, 0, 0
         encoding = named.view.pairs.encoding
         if isinstance(encoding, views.PairEncoding):
             return 2, register, form_of(encoding.value), 0

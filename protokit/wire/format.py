@@ -28,7 +28,7 @@ from protokit.wire.evaluation import evaluated
 from protokit.wire.explain import Piece, calculate, explain
 from protokit.wire.given import expect, flag, one_or_several, seen, several, values_of, within
 from protokit.wire.greeting import Conversation, Greeting
-from protokit.wire.ids import ByteId, named, viewed
+from protokit.wire.ids import ByteId, ids_of
 from protokit.wire.laid import check_laid, looked_into
 from protokit.wire.laid import complete as fill_in
 from protokit.wire.layout import (
@@ -45,6 +45,7 @@ from protokit.wire.layout import (
 )
 from protokit.wire.program import Emit, Image, Meaning
 from protokit.wire.readings import unreadable_is_absent
+from protokit.wire.repeated_ids import check_repeated_ids
 from protokit.wire.repeats import signed
 from protokit.wire.replies import TEXT_MAX, Rendering, Replies, can_set, field_path, kept_node
 from protokit.wire.requested import FromPeer, Parts
@@ -176,8 +177,7 @@ class WireFormat:
         if not isinstance(mode, str) or mode not in MODES:
             raise DeclarationError(f"mode: {seen(mode)} is none of {', '.join(MODES)}")
         bytes_id = id if isinstance(id, ByteId) else ByteId((), None, None)
-        ids = () if id is None else one_or_several(id)
-        ids = () if bytes_id.view is not None else bytes_id.fields or ids
+        ids = () if id is None or bytes_id.view is not None else bytes_id.fields or one_or_several(id)
         has_id = bool(ids) or bytes_id.view is not None
         if not has_id and mode == "multiplexed":
             raise DeclarationError(
@@ -197,11 +197,7 @@ class WireFormat:
         paths = tuple(field_path(one, "id") for one in ids)
         theirs = () if answer_id is None else one_or_several(answer_id)
         answer_paths = tuple(field_path(one, "answer_id") for one in theirs)
-        by_bytes = (
-            viewed(self.nodes, bytes_id.view, bytes_id.most, bytes_id.form)
-            if bytes_id.view is not None
-            else named(self.nodes, paths, bytes_id.most, bytes_id.form)
-        )
+        by_bytes = ids_of(self.nodes, paths, bytes_id, rewritten=mode == "multiplexed")
         if by_bytes is None and isinstance(id, ByteId):
             raise DeclarationError(
                 f"byte_id: {show(paths[0])} is no section; write id=this.NAME of an integer"
@@ -265,6 +261,7 @@ class WireFormat:
         self.heard = Parts(self.nodes, said, FromPeer)
         self.meaning.heard = self.heard.all
         self.image(self.name)
+        check_repeated_ids(self)
 
     @cached_property
     def _looked_into(self) -> list[FieldPath]:
@@ -373,7 +370,7 @@ class WireFormat:
             container[SIDE] = native.SIDES.index(side)
         if any(views.value_at(container, one.path) is not None for one in self.meaning.checksums):  # few have
             self._verify(data[:size], side)
-        request_id = self._id(container)
+        request_id = self.id_of(container)
         if isinstance(request_id, bytes) and self.meaning.named and len(request_id) > self.meaning.named.most:
             raise RemoteProtocolError(
                 f"the id has {len(request_id)} bytes, {self.meaning.named.most} are allowed at most"
@@ -444,7 +441,7 @@ class WireFormat:
         elif kind == "response":
             with contextlib.suppress(RemoteProtocolError):  # it goes on as it is
                 headers = _headers(m.answer_headers, container)
-        request_id = self._id(container)
+        request_id = self.id_of(container)
         if kind == "response" and m.id and m.named is None and request_id is None:
             kind = "ignore"  # an answer without its id is nobody's
         if request_id is None:
@@ -475,7 +472,7 @@ class WireFormat:
             else "request"
         )
 
-    def _id(self, container: Any) -> native.Id | None:
+    def id_of(self, container: Any) -> native.Id | None:
         """The id; of several that a frame has, the last one. None where it has none."""
         found: native.Id | None = None
         if self.meaning.named is not None and self.meaning.named.view is not None:

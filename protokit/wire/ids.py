@@ -34,8 +34,20 @@ from protokit.wire.layout import (
 )
 from protokit.wire.structures import Inside
 from protokit.wire.structures.bers import twos_complement
-from protokit.wire.told import Digits, Told, all_told, digits_of, told_of
-from protokit.wire.views import Item, LineEncoding, View, set_at, value_at
+from protokit.wire.told import CannotRewriteError, Digits, Told, all_told, digits_of, told_of
+from protokit.wire.views import (
+    First,
+    Item,
+    LineEncoding,
+    Part,
+    Text,
+    View,
+    as_view,
+    leaves,
+    sections_of,
+    set_at,
+    value_at,
+)
 from protokit.wire.vocabulary import ends, varint
 
 if TYPE_CHECKING:
@@ -53,15 +65,13 @@ class ByteId:
     """What ``byte_id`` gives."""
 
     def __init__(self, fields: tuple[Any, ...], most: int | None, form: str | None) -> None:
-        self.view: Item | Token | None = None
+        self.view: View | None = None
         if len(fields) == 1 and isinstance(fields[0], Item | Inside):
             (view,), fields = fields, ()
             self.view = view if isinstance(view, Item) else Token(view, form)
         elif any(isinstance(field, View) for field in fields):
-            raise DeclarationError(
-                "byte_id: an id that is no field stands in one place, a map's value or a field of a "
-                'structure: byte_id(h["id"], max=36) or byte_id(protobuf(this.meta)[4])'
-            )
+            views = [as_view(field, "byte_id") for field in fields]
+            self.view, fields = (views[0] if len(views) == 1 else First(views)), ()
         self.fields = fields
         if most is not None:
             expect("byte_id: max=", most, int, f"it is how many bytes an id has at most, 1 to {MOST}")
@@ -98,6 +108,7 @@ class Named:
         delimiter: what ends an id; empty where a length does.
         counters: what counts an id, in every branch: integers, or numbers in texts.
         view: where it stands, if it is no field.
+        passes: it is only read, and stays as it is.
     """
 
     most: int
@@ -106,7 +117,8 @@ class Named:
     width: int
     delimiter: bytes
     counters: tuple[Integer | Varint | Digits, ...]
-    view: Item | Token | None = None
+    view: View | None = None
+    passes: bool = False
 
     def write(self, number: int) -> bytes:
         """The engine's id for a number; wider ones lose their front."""
@@ -146,6 +158,9 @@ class Named:
     def put(self, container: Any, request_id: bytes) -> None:
         """Write an id that is no field; numbers in texts that count it follow."""
         if self.view is None:
+            return
+        if self.passes or not isinstance(self.view, Item | Token):
+            self.view.replace(container, request_id)
             return
         path = self.view.reads if isinstance(self.view, Token) else self.view.pairs.path
         before = len(value_at(container, path) or b"")
@@ -201,16 +216,56 @@ def named(
 
     Raises:
         DeclarationError: a field can be no id; says why and what to use instead.
+        CannotRewriteError: it can be one that stays as it is.
     """
-    fields = [node for node in walk(nodes) if not isinstance(node, Bits | Branch)]
-    found = [node for node in fields if node.path in set(paths)]
-    if not any(isinstance(node, Section | Delimited | ChunkList | Integers | Varint) for node in found):
+    found = _of(nodes, paths)
+    if not found:
         return None
     path = found[0].path
-    facts = {_facts(node, node.path, most) for node in found}
+    facts, form = _facts_of(found, most, form)
     if len(facts) > 1:
-        raise DeclarationError(f"{show(path)}: all ids have one size, or one maximum, and one delimiter")
+        raise CannotRewriteError(f"{show(path)}: all ids have one size, or one maximum, and one delimiter")
     ((size, fixed, delimiter),) = facts
+    width = _width(path, size, form, fixed=fixed)
+    written = {"decimal": b"0123456789", "hex": b"0123456789abcdef"}.get(form, delimiter)
+    if set(delimiter) & set(written):
+        raise CannotRewriteError(
+            f"{show(path)}: an id in the form {form} could hold its delimiter {delimiter!r}; choose another "
+            "form, or a length in front"
+        )
+    named = Named(size, fixed, form, width, delimiter, ())
+    _undecided(nodes, {node.path for node in found})
+    if fixed:
+        return named
+    sections = dict.fromkeys(node for node in found if isinstance(node, Section | Delimited | Varint))
+    counters = {node.path: _counters(nodes, node) for node in sections}
+    if len(counters) < len(sections):  # cases of a Switch may have the same field
+        raise CannotRewriteError(
+            f"{show(path)}: two fields of one name are an id; give each branch its own Struct"
+        )
+    _agree(counters)
+    every = {one: None for some in counters.values() for one in some}
+    ways = _ways(nodes, path, every)
+    for node in sections:
+        if isinstance(node, Section) and fields_of(node.length):
+            _checked(nodes, node, named)
+    return Named(size, fixed, form, width, delimiter, ways)
+
+
+def _of(nodes: tuple[Node, ...], paths: Iterable[FieldPath]) -> list[Any]:
+    """The fields of those paths; none where they are integers."""
+    fields = [node for node in walk(nodes) if not isinstance(node, Bits | Branch)]
+    found = [node for node in fields if node.path in set(paths)]
+    sections = Section | Delimited | ChunkList | Integers | Varint
+    return found if any(isinstance(node, sections) for node in found) else []
+
+
+def _facts_of(
+    found: list[Any], most: int | None, form: str | None
+) -> tuple[set[tuple[int, bool, bytes]], str]:
+    """(most bytes, fixed, delimiter) of each, and the form of the engine's own."""
+    path = found[0].path
+    facts = {_facts(node, node.path, most) for node in found}
     if all(isinstance(node, Varint) for node in found):
         if form not in {None, "varint"}:
             raise DeclarationError(
@@ -225,30 +280,61 @@ def named(
         raise DeclarationError(
             f"{show(path)}: the form {seen(form)} of an id is none of {', '.join(_OF_FIELDS)}"
         )
-    width = _width(path, size, form, fixed=fixed)
-    written = {"decimal": b"0123456789", "hex": b"0123456789abcdef"}.get(form, delimiter)
-    if set(delimiter) & set(written):
-        raise DeclarationError(
-            f"{show(path)}: an id in the form {form} could hold its delimiter {delimiter!r}; choose another "
-            "form, or a length in front"
-        )
-    named = Named(size, fixed, form, width, delimiter, ())
-    _undecided(nodes, {node.path for node in found})
-    if fixed:
-        return named
-    sections = dict.fromkeys(node for node in found if isinstance(node, Section | Delimited | Varint))
-    counters = {node.path: _counters(nodes, node) for node in sections}
-    if len(counters) < len(sections):  # cases of a Switch may have the same field
-        raise DeclarationError(
-            f"{show(path)}: two fields of one name are an id; give each branch its own Struct"
-        )
-    _agree(counters)
-    every = {one: None for some in counters.values() for one in some}
-    ways = _ways(nodes, path, every)
-    for node in sections:
-        if isinstance(node, Section) and fields_of(node.length):
-            _checked(nodes, node, named)
-    return Named(size, fixed, form, width, delimiter, ways)
+    return facts, form
+
+
+def passing(
+    nodes: tuple[Node, ...], paths: Iterable[FieldPath], view: View | None, most: int | None, form: str | None
+) -> Named:
+    """An id that is only read: nothing has to be made right around it.
+
+    Raises:
+        DeclarationError: it cannot be read; says why and what to use instead.
+    """
+    if view is not None:
+        for one in leaves([view]):
+            if not isinstance(one, Text | Item | Part | First | Token):
+                raise DeclarationError(
+                    f"byte_id: {one!r} is no piece of the frame; an id is a section, a part of one (split), "
+                    "a map's value, or of several the first that is there"
+                )
+        path, form, most = _view_of(view, most, form)
+        fixed = False
+    else:
+        found = _of(nodes, paths)
+        path = found[0].path
+        facts, form = _facts_of(found, most, form)
+        most = max(size for size, _, _ in facts)
+        fixed = len(facts) == 1 and next(iter(facts))[1]
+    try:
+        width = _width(path, most, form, fixed=fixed)
+    except CannotRewriteError:
+        form, width = ("raw", min(most, 8)) if form in {"decimal", "hex"} else (form, 1)
+    return Named(most, fixed, form, width, b"", (), view, passes=True)
+
+
+def ids_of(
+    nodes: tuple[Node, ...], paths: Iterable[FieldPath], given: ByteId, *, rewritten: bool
+) -> Named | None:
+    """What a format's ids are; None where they are integers.
+
+    Args:
+        nodes: of the format.
+        paths: of the id's fields.
+        given: what else the declaration says.
+        rewritten: servers get ids of the engine's own.
+
+    Raises:
+        DeclarationError: there can be none; says why and what to use instead.
+    """
+    try:
+        if given.view is not None:
+            return viewed(nodes, given.view, given.most, given.form)
+        return named(nodes, paths, given.most, given.form)
+    except CannotRewriteError:
+        if rewritten:
+            raise
+        return passing(nodes, paths, given.view, given.most, given.form)
 
 
 def msgpack_integer(number: int) -> bytes:
@@ -259,22 +345,34 @@ def msgpack_integer(number: int) -> bytes:
     return bytes([0xCC + width]) + number.to_bytes(1 << width, "big")
 
 
-def viewed(nodes: tuple[Node, ...], view: Item | Token, most: int | None, form: str | None) -> Named:
-    """An id that is no field.
-
-    Raises:
-        DeclarationError: it cannot be rewritten there; says why and what to use instead.
-    """
-    path = view.reads if isinstance(view, Token) else view.pairs.path
+def _view_of(view: View, most: int | None, form: str | None) -> tuple[FieldPath, str, int]:
+    """Where it stands, the form of the engine's own, and how long it may be."""
+    path = sections_of([view])[0]
     form = view.form if isinstance(view, Token) else form or "decimal"
     if most is None and form in {"varint", "msgpack", "integer"}:
         most = 10 if form == "varint" else 9
-    if isinstance(view, Item) and form not in {"decimal", "hex", "raw"}:
+    if not isinstance(view, Token) and form not in {"decimal", "hex", "raw"}:
         raise DeclarationError(f"byte_id: the form {seen(form)} is not of an id that stands in {show(path)}")
     if most is None:
         raise DeclarationError(f"{show(path)}: say how long an id in it may be: id=byte_id(..., max=36)")
     if not 1 <= most <= MOST:
         raise DeclarationError(f"{show(path)}: an id of up to {most} bytes; 1 to {MOST} are possible")
+    return path, form, most
+
+
+def viewed(nodes: tuple[Node, ...], view: View, most: int | None, form: str | None) -> Named:
+    """An id that is no field.
+
+    Raises:
+        DeclarationError: none can stand there; says why and what to use instead.
+        CannotRewriteError: it can be one that stays as it is.
+    """
+    if not isinstance(view, Item | Token):
+        raise CannotRewriteError(
+            "byte_id: an id that is no field stands in one place, a map's value or a field of a "
+            'structure: byte_id(h["id"], max=36) or byte_id(protobuf(this.meta)[4])'
+        )
+    path, form, most = _view_of(view, most, form)
     found = [
         node for node in walk(nodes) if isinstance(node, Section | Delimited | Region) and node.path == path
     ]
@@ -283,17 +381,19 @@ def viewed(nodes: tuple[Node, ...], view: Item | Token, most: int | None, form: 
         delimiter = view.pairs.encoding.after
     for node in found:
         if isinstance(node, Section) and isinstance(node.length, int):
-            raise DeclarationError(f"{show(path)}: it always has {node.length} bytes, and ids in it have not")
+            raise CannotRewriteError(
+                f"{show(path)}: it always has {node.length} bytes, and ids in it have not"
+            )
         cannot = isinstance(view, Token) and view.family.name == "json"  # hold control characters
         if isinstance(node, Delimited) and cannot and max(node.delimiter) < ord(" "):
             continue
         if isinstance(node, Delimited) and not (delimiter and node.delimiter.startswith(delimiter)):
-            raise DeclarationError(
+            raise CannotRewriteError(
                 f"{show(path)}: an id in it could hold its delimiter {node.delimiter!r}; put a length in "
                 "front of it"
             )
     if set(delimiter) & set({"decimal": b"0123456789", "hex": b"0123456789abcdef"}.get(form, delimiter)):
-        raise DeclarationError(
+        raise CannotRewriteError(
             f"{show(path)}: an id in the form {form} could hold its delimiter {delimiter!r}; choose "
             "another form"
         )
@@ -348,7 +448,7 @@ def _width(path: FieldPath, size: int, form: str, *, fixed: bool) -> int:
     }[form]
     widths = [width for width in range(1, 9) if digits[width] <= size]
     if not widths:
-        raise DeclarationError(
+        raise CannotRewriteError(
             f"{show(path)}: {size} bytes hold no number of a byte in the form {form}; "
             + {
                 "varint": "declare UVar(10)",
@@ -395,7 +495,7 @@ def _counters(nodes: tuple[Node, ...], node: Section | Delimited | Region | Vari
         own = _linear(node.length) or {}
         grow += [one for one, times in own.items() if times == 1 and isinstance(one, Field | Told)]
         if len(grow) != 2 or len(own) != 1:  # its size, and what says it
-            raise DeclarationError(
+            raise CannotRewriteError(
                 f"{show(path)}: an id's length is one field, or one number in a text, plus or minus a "
                 "constant; give it one of its own"
             )
@@ -414,7 +514,7 @@ def _counters(nodes: tuple[Node, ...], node: Section | Delimited | Region | Vari
                 if times == -off and one not in grow and isinstance(one, Field | Told)
             ]
             if len(ways) != 1 or abs(off) != 1:
-                raise DeclarationError(
+                raise CannotRewriteError(
                     f"{show(other)}: its length depends on that of the id {show(path)} in a way that the "
                     f"engine cannot keep right, since {_why(sums, off)}; give it a length of its own"
                 )
@@ -445,7 +545,7 @@ def _agree(counters: dict[FieldPath, list[Field | Told]]) -> None:
         for counter in some:
             shared = len(counters) > 1 and counter.path[: len(path) - 1] != path[:-1]
             if shared and not all(counter in others for others in counters.values()):
-                raise DeclarationError(
+                raise CannotRewriteError(
                     f"{show(counter.path)}: it counts the id {show(path)}, and not that of every other "
                     "branch; give each branch lengths of its own"
                 )
@@ -459,9 +559,11 @@ def _ways(
         for one in counters
     )
     if len(ways) > 1 and any(isinstance(node, Varint) for node in ways):
-        raise DeclarationError(f"{show(path)}: a UVar counts the id only alone; use integers of fixed width")
+        raise CannotRewriteError(
+            f"{show(path)}: a UVar counts the id only alone; use integers of fixed width"
+        )
     if len(ways) > 1 and any(isinstance(node, Digits) for node in ways):
-        raise DeclarationError(
+        raise CannotRewriteError(
             f"{show(path)}: a number in a text counts the id only alone; let no other length depend on it"
         )
     return ways
@@ -470,11 +572,11 @@ def _ways(
 def _way(nodes: tuple[Node, ...], path: FieldPath) -> Integer | Varint:
     ways = list({node for node in walk(nodes) if isinstance(node, Integer | Varint) and node.path == path})
     if len(ways) != 1:
-        raise DeclarationError(f"{show(path)}: what counts an id is an integer of whole bytes, or a UVar")
+        raise CannotRewriteError(f"{show(path)}: what counts an id is an integer of whole bytes, or a UVar")
     for one in walk(nodes):
         test = one.test if isinstance(one, Branch) else one.key if isinstance(one, Choice) else 0
         if path in fields_of(test):
-            raise DeclarationError(
+            raise CannotRewriteError(
                 f"{show(path)}: it counts the id, and decides which fields there are; the engine's own "
                 "ids have other lengths"
             )
@@ -487,7 +589,7 @@ def _undecided(nodes: tuple[Node, ...], paths: set[FieldPath]) -> None:
         test = node.key if isinstance(node, Choice) else getattr(node, "test", 0)
         for size in sizes_of(test):
             if size.path in paths:
-                raise DeclarationError(
+                raise CannotRewriteError(
                     f"{show(size.path)}: a test goes by the size of the id; the engine's own ids have other "
                     "sizes"
                 )
@@ -505,7 +607,7 @@ def _checked(nodes: tuple[Node, ...], section: Section, ids: Named) -> None:
             continue
         for size in sizes:
             if not calculate(node.test, _container(counter, size - base)):
-                raise DeclarationError(
+                raise CannotRewriteError(
                     f"{show(counter)}: a check refuses ids of {size} bytes, which the engine writes in the "
                     f"form {ids.form}; give ids a fixed size, or leave the check to the service"
                 )

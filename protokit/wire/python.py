@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from protokit.wire.codec import Codec
 
-Mode = Literal["multiplexed", "ordered", "pingpong"]
+Mode = Literal["multiplexed", "ordered", "pingpong", "pinned"]
 
 _KINDS = {
     kind: number
@@ -28,7 +28,7 @@ _KINDS = {
         ("request", "oneway", "response", "heartbeat", "ack", "drain", "undrain", "ignore"), 1
     )
 } | {"piece": native.KIND_PIECE}
-_MODES = ("multiplexed", "ordered", "pingpong")
+_MODES = {"multiplexed": 0, "ordered": 1, "pingpong": 2, "pinned": 0}
 _WIDEST = 0xFFFFFFFF
 _RESERVED = 4
 _BYTES = "ids that are byte strings take a declared format or a codec in C"
@@ -44,9 +44,11 @@ class PythonCodec:
 
     Attributes:
         mode: ``multiplexed``: requests have ids; ``ordered``: answers come in the order of the requests;
-            ``pingpong``: one request at a time.
-        id_bytes: how wide ids are, 1 to 8 bytes: 8 where nothing is said and requests need them. In the other
-            modes ids only come back as they were; there are none where nothing is said.
+            ``pingpong``: one request at a time; ``pinned``: each client has an upstream connection of its
+            own, and ids stay as they are: ``with_id`` is not called.
+        id_bytes: how wide ids are, 1 to 8 bytes: 8 where nothing is said and requests need them. In
+            ``ordered`` and ``pingpong`` ids only come back as they were, and there are none where nothing is
+            said.
         reserved_ids: up to four that are never issued.
         optional_drain: clients that do not know what ``drain`` gives close the connection: it is sent only
             where the listener has ``goaway: true``.
@@ -194,13 +196,14 @@ class PythonCodec:
             drains = type(self).drain is not PythonCodec.drain
             self._address = native.envelope_codec(
                 self.name,
-                mode=_MODES.index(self.mode),
+                mode=_MODES[self.mode],
                 id_bytes=self.id_width,
                 reserved_ids=self.reserved_ids,
                 heartbeats=beats,
                 drains=drains,
                 optional_drain=self.optional_drain,
                 keeps=self.keeps,
+                pinned=self.mode == "pinned",
             )
         return self._address
 
@@ -217,7 +220,8 @@ class PythonCodec:
     @property
     def id_width(self) -> int:
         """Bytes of an id, 0 where there are none."""
-        return (8 if self.mode == "multiplexed" else 0) if self.id_bytes is None else self.id_bytes
+        needed = 8 * (self.mode in {"multiplexed", "pinned"})
+        return needed if self.id_bytes is None else self.id_bytes
 
     @property
     def keeps(self) -> bool:

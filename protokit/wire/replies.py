@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -204,7 +205,7 @@ class Rendering:
         Built again with each text a byte longer: what is one more then counts that text.
         """
         for name, value in variant.items():
-            _set_default(values, tuple(name.split(".")), value)
+            set_default(values, tuple(name.split(".")), value)
         kept: dict[FieldPath, FieldPath] = {}
         texts: dict[FieldPath, list[Segment]] = {}
         plain = _placeholders(values, (), kept, texts)
@@ -230,9 +231,11 @@ class Rendering:
         short = self._rendered(self._fill(plain), 0, what)
         longer = {bit: self._rendered(self._fill(plain, {bit: 1}), 0, what) for bit in growing}
         self._check_counters(self._fill(plain), ids, what)
-        for frame in longer.values():
+        for frame in (*longer.values(), *self._longest(plain, growing, what)):
             if [piece.path for piece in short] != [piece.path for piece in frame]:
-                raise DeclarationError(f"{what}: the frame's parts depend on the length of its text")
+                raise DeclarationError(
+                    f"{what}: the frame's parts depend on the length of its text, or of what it repeats"
+                )
         if missing := {*kept, *texts} - {piece.path for piece in short}:
             raise DeclarationError(f"{what}: {show(min(missing))} is no field of that frame")
         pieces: list[Emit] = []
@@ -245,6 +248,13 @@ class Rendering:
             (text,) = (piece for piece in pieces if piece.what == "EMIT_TEXT")
             text.base = self._text_room(plain, what)
         return pieces
+
+    def _longest(self, plain: Mapping[str, Any], growing: list[int], what: str) -> Iterator[list[Piece]]:
+        """The frame with all of each part, where it can be so long."""
+        for bit in growing:
+            more = self.parts.all[bit - 1].grows if bit else 0
+            with suppress(DeclarationError):
+                yield self._rendered(self._fill(plain, {bit: more}), 0, what)
 
     def _check_integers(self, texts: Mapping[FieldPath, list[Segment]], what: str) -> None:
         """An integer is repeated where one of the same width stands."""
@@ -357,12 +367,12 @@ class Rendering:
         said: Any = request_id or 0
         if ids is not None:
             said = ids.longest if request_id is None else ids.write(request_id)
-        for path in self._ids(values):
+        for path in () if ids is not None and ids.passes else self._ids(values):
             if can_set(values, path):
-                _set_default(values, path, said if ids is None else ids.field(said))
+                set_default(values, path, said if ids is None else ids.field(said))
         try:
-            if ids is not None and ids.view is not None:
-                _set_default(values, views.sections_of([ids.view])[0], b"")
+            if ids is not None and ids.view is not None and not ids.passes:
+                set_default(values, views.sections_of([ids.view])[0], b"")
                 ids.put(values, said)
             pieces = explain(self.nodes, self.build(values), values[SIDE], ended=True)
         except (LocalProtocolError, RemoteProtocolError, EOFError) as error:
@@ -378,7 +388,7 @@ class Rendering:
     def _check_counters(self, values: dict[str, Any], ids: set[FieldPath], what: str) -> None:
         """An id that is longer changes what the engine knows to count it, and nothing else."""
         named = self.meaning.named
-        if named is None or not (named.counters or self.meaning.views_of_id()):
+        if named is None or named.passes or not (named.counters or self.meaning.views_of_id()):
             return
         ids = {*ids, *views.sections_of(self.meaning.views_of_id())}
         counters = {node.path for node in named.counters}
@@ -588,7 +598,8 @@ def field_path(value: Any, what: str) -> FieldPath:
     return path_of(value, (), (what,))
 
 
-def _set_default(values: dict[str, Any], path: FieldPath, value: Any) -> None:
+def set_default(values: dict[str, Any], path: FieldPath, value: Any) -> None:
+    """Put it there, where nothing stands yet."""
     for name in path[:-1]:
         values = values.setdefault(name, {})
     values.setdefault(path[-1], value)
@@ -672,7 +683,7 @@ def said(plain: Mapping[str, Any], parts: Parts, request: Any, text: bytes) -> d
     Args:
         plain: what ``Replies`` has.
         parts: of the format.
-        request: parsed.
+        request: parsed; None: what is kept of it is 0.
         text: the error's, ASCII, the same in all encodings.
     """
 
@@ -692,6 +703,6 @@ def said(plain: Mapping[str, Any], parts: Parts, request: Any, text: bytes) -> d
 
     kept: dict[FieldPath, FieldPath] = {}
     values = _filled(_placeholders(plain, (), kept, {}), made)
-    for path, source in kept.items():
+    for path, source in kept.items() if request is not None else ():
         views.set_at(values, path, views.value_at(request, source))
     return values

@@ -13,6 +13,7 @@ from protokit.errors import DeclarationError
 from protokit.wire import views
 from protokit.wire.counted import flat
 from protokit.wire.given import flag, within
+from protokit.wire.ids import ByteId
 from protokit.wire.layout import (
     Binary,
     ChunkList,
@@ -48,7 +49,8 @@ class FromRequest:
     """In a reply's values: what stands in the request that is answered.
 
     Args:
-        field: ``this.NAME``, an integer, a UVar or a section; or a view, such as ``HEAD["id"]``.
+        field: ``this.NAME``, an integer, a UVar or a section; or a view, such as ``HEAD["id"]``; or what
+            ``byte_id`` gave: the id as it stands there.
         max: the most bytes of it, 255 at most; without it what is left of the room (256 bytes for all
             parts, one more each) is shared.
         whole: what is longer is left out; else it is cut.
@@ -59,6 +61,10 @@ class FromRequest:
         if max is not None:
             within(f"{name}: max=", max, 1, TEXT_MAX, f"1 to {TEXT_MAX} bytes can be kept")
         flag(f"{name}: whole=", whole)
+        if isinstance(field, ByteId):
+            max = max or field.most  # noqa: A001
+            given = field.fields if field.view is None else (field.view,)
+            field = given[0] if len(given) == 1 else views.first(*given)
         self.field = field
         self.max = max
         self.whole = whole

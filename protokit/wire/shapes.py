@@ -266,7 +266,8 @@ class _Maker:
 
     def id(self, node: Section, state: _State) -> _State:
         """An id of fixed size is part of the header."""
-        if not isinstance(node.length, int) or node.path in self.own:
+        named = self.meaning.named
+        if not (named and named.fixed) or not isinstance(node.length, int) or node.path in self.own:
             raise _NoShapeError
         fields = {**state.fields, node.path: Place(state.offset, node.length, behind=state.led)}
         return replace(state, offset=state.offset + node.length, fields=fields)

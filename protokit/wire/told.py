@@ -34,6 +34,10 @@ FIXED = 128
 MOST = 20  # digits that are written again
 
 
+class CannotRewriteError(DeclarationError):
+    """The engine can read an id there, and not write its own, which only multiplexing needs."""
+
+
 @dataclass(frozen=True)
 class Told:
     """A number that is found in a text, in a sum: two of one text are the same."""
@@ -100,7 +104,7 @@ def digits_of(nodes: tuple[Node, ...], told: Told, about: str) -> Digits:
     """What counts the id ``about`` in a text.
 
     Raises:
-        DeclarationError: it cannot be written again there; says why and what to use instead.
+        CannotRewriteError: it cannot be written again there; says why and what to use instead.
     """
     path = told.path
     holds, *others = [one for one in walk(nodes) if getattr(one, "path", None) == path]
@@ -108,19 +112,19 @@ def digits_of(nodes: tuple[Node, ...], told: Told, about: str) -> Digits:
     fixed = isinstance(holds, Section) and isinstance(holds.length, int)
     several = others or len(set(views.sections_of([told.view]))) > 1
     if several or not (isinstance(holds, Delimited) or (fixed and whole)):
-        raise DeclarationError(
+        raise CannotRewriteError(
             f"{show(path)}: {told.name} counts the id {about}, whose digits may be more or fewer; let a "
             "delimiter end that section (Until), or give the number a section of fixed size: Bytes(8)"
         )
     for node in walk(nodes):
         expression = expression_of(node)
         if not fixed and any(size.path == path for size in sizes_of(expression)):
-            raise DeclarationError(
+            raise CannotRewriteError(
                 f"{show(path)}: its size is counted, and changes with the digits of {told.name}, which count "
                 f"the id {about}; give the number a section of fixed size: Bytes(8)"
             )
         if isinstance(node, Condition) and told in all_told(expression):
-            raise DeclarationError(
+            raise CannotRewriteError(
                 f"{show(path)}: a check goes by {told.name}, which counts the id {about}; the engine's own "
                 "ids have other sizes, so leave the check to the service"
             )

@@ -9,12 +9,12 @@ from protokit import native
 from protokit.testing.tables import TableBuilder
 
 OK, APP_ERROR, NO_SERVICE, BAD_REQUEST, TIMEOUT, OVERLOADED, UNAVAILABLE = range(7)
-WITH_IDS = ["wide", "narrow", "named", "own"]
+WITH_IDS = ["wide", "narrow", "named", "own", "read"]
 TWO = {"clusters": 2, "rules": [("svc", "*"), ("two", "*", 1)]}
 
 
 def pinned(toy, **more):
-    return table([toy.address], pinned=toy.name != "own", **more)
+    return table([toy.address], pinned=toy.name not in {"own", "read"}, **more)
 
 
 def at(world, port):

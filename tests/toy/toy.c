@@ -127,6 +127,48 @@ static int error(const pk_codec *c, const pk_reply *reply, uint8_t *out, size_t 
   return build(c, PK_KIND_RESPONSE, reply->status, reply->id, (const char *)reply->text.data, reply->text.size, out, cap);
 }
 
+/* Ids that are only read: replies have what was kept. */
+static int keep_id(const pk_codec *c, const uint8_t *data, size_t size, const pk_frame *f, uint8_t *out, size_t cap) {
+  (void)c, (void)size;
+  if (f->id_span.at == PK_NO_ID || f->id_span.size > cap) return 0;
+  memcpy(out, data + f->id_span.at, f->id_span.size);
+  return (int)f->id_span.size;
+}
+
+static int echo(const pk_codec *c, uint8_t kind, uint32_t status, pk_slice id, pk_slice text, uint8_t *out, size_t cap) {
+  uint32_t size = 6 + id.size + text.size;
+  if (cap < size) return PK_ERR_SPACE;
+  out[0] = *(const uint8_t *)c->user;
+  out[1] = kind;
+  out[2] = (uint8_t)status;
+  out[3] = (uint8_t)id.size;
+  if (id.size > 0) memcpy(out + 4, id.data, id.size);
+  out[4 + id.size] = (uint8_t)(text.size >> 8);
+  out[5 + id.size] = (uint8_t)text.size;
+  if (text.size > 0) memcpy(out + 6 + id.size, text.data, text.size);
+  return (int)size;
+}
+
+static int echoed_error(const pk_codec *c, const pk_reply *r, uint8_t *out, size_t cap) {
+  return echo(c, PK_KIND_RESPONSE, r->status, r->kept, r->text, out, cap);
+}
+
+static int echoed_ack(const pk_codec *c, const uint8_t *data, const pk_frame *f, uint8_t *out, size_t cap) {
+  pk_slice id = {data + f->id_span.at, f->id_span.size}, text = {data + f->body, f->size - f->body};
+  return echo(c, PK_KIND_HEARTBEAT_ACK, 0, id, text, out, cap);
+}
+
+static int wrong_ack(const pk_codec *c, const uint8_t *data, const pk_frame *f, uint8_t *out, size_t cap) {
+  static const uint8_t id[] = "0";
+  return echo(c, PK_KIND_HEARTBEAT_ACK, 0, (pk_slice){id, 1}, (pk_slice){data + f->body, f->size - f->body}, out, cap);
+}
+
+/* Its replies are another's. */
+static int wrong_error(const pk_codec *c, const pk_reply *r, uint8_t *out, size_t cap) {
+  static const uint8_t id[] = "0";
+  return echo(c, PK_KIND_RESPONSE, r->status, (pk_slice){id, 1}, r->text, out, cap);
+}
+
 static const uint8_t usual = 0x7e, unusual = 0x7d;
 
 /* "hello 0" and so on. */
@@ -176,6 +218,10 @@ TOY(polite, "polite", PK_MODE_MULTIPLEXED, 8, usual, WHOLE, .greeting = greeting
 TOY(hosting, "hosting", PK_MODE_MULTIPLEXED, 8, usual, WHOLE, .greeting = greeting, .greeting_steps = 3,
     .greeting_server = 5);
 TOY(named, "named", PK_MODE_MULTIPLEXED, 8, usual, WHOLE, .id_max = 24, .splice_id = splice_id);
+TOY(read_only, "read", PK_MODE_MULTIPLEXED, 8, usual, WHOLE, .id_max = 24, .keep = keep_id, .keep_max = 24,
+    .error = echoed_error, .heartbeat_ack = echoed_ack);
+TOY(mistaken, "mistaken", PK_MODE_MULTIPLEXED, 8, usual, WHOLE, .id_max = 24, .error = wrong_error,
+    .heartbeat_ack = wrong_ack);
 TOY(brief, "brief", PK_MODE_MULTIPLEXED, 2, usual, WHOLE);
 TOY(own, "own", PK_MODE_MULTIPLEXED, 8, usual, WHOLE, .pinned = 1);
 TOY(modest, "modest", PK_MODE_MULTIPLEXED, 8, usual, WHOLE, .greeting = greeting, .greeting_steps = 4,
@@ -191,6 +237,6 @@ TOY(shy, "shy", PK_MODE_MULTIPLEXED, 8, usual, OLDER, .optional_drain = 1, .gree
 uintptr_t toy_codec(int which);
 uintptr_t toy_codec(int which) {
   const pk_codec *all[] = {&wide, &narrow, &ordered, &pingpong, &other, &polite, &hosting, &own, &named,
-                           &shy, &brief, &modest, &long_winded, &relayed, &choosy};
+                           &shy, &brief, &modest, &long_winded, &relayed, &choosy, &read_only, &mistaken};
   return (uintptr_t)all[which];
 }

@@ -585,7 +585,7 @@ def reference(wire, data):
     with contextlib.suppress(RemoteProtocolError):  # of a text; the frame is right
         message = wire.describe(fields, size)
         return (message.kind, message.size, engine_id(wire, message.id), message.status)
-    return (wire.kind(fields), size, engine_id(wire, wire._id(fields)), Status.OK)
+    return (wire.kind(fields), size, engine_id(wire, wire.id_of(fields)), Status.OK)
 
 
 def engine_id(wire, found):
@@ -625,7 +625,7 @@ def test_random_declarations_agree_with_construct(data):
     assert answer.fields[body][text].endswith(b"<why not>")
     if wire.meaning.named and expected[2]:
         changed = native.patch_id(wire.address, whole, written)
-        assert (wire._id(wire.parse(changed)[0]), native.patch_id(wire.address, changed, expected[2])) == (
+        assert (wire.id_of(wire.parse(changed)[0]), native.patch_id(wire.address, changed, expected[2])) == (
             written,
             whole,
         )

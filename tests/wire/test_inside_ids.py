@@ -197,7 +197,7 @@ def finds_and_writes_as_the_reference(form, message, other):
     frame = one.build(given)
     found = native.frame(one.address, frame).id
     assert found == one.message(frame).id
-    if found or (form == "bytes" and one._id(one.parse(frame)[0]) is not None):
+    if found or (form == "bytes" and one.id_of(one.parse(frame)[0]) is not None):
         one.meaning.named.put(given, one.meaning.named.write(other))
         assert native.patch_id(one.address, frame, other) == one.build(given)
 

@@ -56,6 +56,18 @@ TestMini = conformance(
         (b"QUIT 00000000 \n", {"kind": "drain"}),
     ),
 )
+
+
+class Own(type(mini.wire)):
+    """Ids stay: nobody writes another one."""
+
+    mode = "pinned"
+    with_id = PythonCodec.with_id
+
+
+TestOwn = conformance(
+    Protocol("mini", Own()), golden=TestMini.vectors, renumber=mini.wire.with_id, examples=TestMini.examples
+)
 TestSized = conformance(
     sized.sized,
     golden=golden(
@@ -154,10 +166,24 @@ def test_a_drain_signal_may_be_the_operators_choice(optional):
     assert Protocol("drains", Drains()).drain == ("asked" if optional else "always")
 
 
+def test_a_codec_whose_ids_stay_is_pinned():
+    own = Protocol("mini", Own())
+    assert own.pinned
+    assert native.pinned(own.wire.address)
+    assert not native.rewrites_ids(own.wire.address)
+    assert native.id_bytes(own.wire.address) == mini.wire.id_width
+    assert type("Wide", (Least,), {"mode": "pinned"})().id_width == 8
+    with pytest.raises(LocalProtocolError, match="has no with_id"):
+        own.wire.with_id(b"", 1)
+
+
 @pytest.mark.parametrize(
     ("facts", "reason"),
     [
-        ({"mode": "shared"}, "Wrong.mode is 'shared', expected one of multiplexed, ordered, pingpong"),
+        (
+            {"mode": "shared"},
+            "Wrong.mode is 'shared', expected one of multiplexed, ordered, pingpong, pinned",
+        ),
         ({"id_bytes": 9}, "Wrong.id_bytes is 9, expected 1 to 8"),
         ({"reserved_ids": (1, 2, 3, 4, 5)}, "Wrong.reserved_ids are 5, expected at most 4"),
         ({"max_frame": 0}, "Wrong.max_frame is 0, expected 1 to 2147483647"),

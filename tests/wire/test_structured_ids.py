@@ -129,7 +129,7 @@ def test_what_stands_in_a_structure_is_an_id_as_the_reference_has_it(form, numbe
             assert found.result < 0
             continue
         assert found.id == one.message(frame).id
-        if one._id(container) is None:
+        if one.id_of(container) is None:
             assert native.patch_id(one.address, frame, one.meaning.named.write(200)) == frame
             continue
         for other in (0, 200, 1 << 31, one.meaning.named.longest):

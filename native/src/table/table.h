@@ -13,7 +13,7 @@
 
 /* Whether each client needs an upstream connection of its own: the codec says so, or its ids must stay. */
 static inline int pk_codec_is_pinned(const pk_codec *c) {
-  return c->pinned || (c->mode == PK_MODE_MULTIPLEXED && pk_id_max(c) == 0 && c->patch_id == NULL);
+  return c->pinned || (c->mode == PK_MODE_MULTIPLEXED && (pk_id_max(c) > 0 ? c->splice_id == NULL : c->patch_id == NULL));
 }
 
 /* Whether greetings are passed on between a client and its own connection. */

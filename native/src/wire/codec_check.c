@@ -41,9 +41,8 @@ const char *pk_codec_check(uintptr_t address) {
   if (pk_id_max(c) > PK_ID_MAX) return "its ids are longer than 64 bytes";
   if (pk_id_max(c) > 0) {
     if (c->id_bytes == 0) return "its ids are byte strings, and its id_bytes are 0";
-    if (c->splice_id == NULL) return "its ids are byte strings, and it has no splice_id";
     if (c->id_form > PK_ID_INTEGER) return "its id_form is none of PK_ID_*";
-    if (pk_id_digits(c->id_form, c->id_bytes) > c->id_max)
+    if (c->splice_id != NULL && pk_id_digits(c->id_form, c->id_bytes) > c->id_max)
       return "numbers of id_bytes bytes, as id_form writes them, are longer than id_max";
     if (c->id_form == PK_ID_UUID && (!c->id_fixed || c->id_max != 36)) return "a UUID always has 36 bytes";
   }

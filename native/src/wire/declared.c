@@ -274,7 +274,7 @@ const pk_codec *pk_declared_new(const void *image, size_t size, const char **why
                         .id_max = p->id_max,
                         .id_fixed = p->id_fixed,
                         .id_form = p->id_form,
-                        .splice_id = pk_declared_splice_id,
+                        .splice_id = p->id_stays ? NULL : pk_declared_splice_id,
                         .optional_drain = p->optional_drain,
                         .header = header,
                         .argument = p->arguing != PK_NOWHERE ? pk_declared_argument : NULL,

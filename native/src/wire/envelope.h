@@ -26,7 +26,8 @@ enum {
 };
 
 /* What a codec has beyond what every one must have. */
-enum { PK_ENVELOPE_BEATS = 1, PK_ENVELOPE_DRAINS = 2, PK_ENVELOPE_DRAINS_IF_ASKED = 4, PK_ENVELOPE_KEEPS = 8 };
+enum { PK_ENVELOPE_BEATS = 1, PK_ENVELOPE_DRAINS = 2, PK_ENVELOPE_DRAINS_IF_ASKED = 4, PK_ENVELOPE_KEEPS = 8,
+       PK_ENVELOPE_PINNED = 16 /* its ids stay as they are */ };
 
 /* python { */
 /* The codec of a protocol in Python, held by the caller (loaded.h). 0 when memory is short. */

@@ -1,5 +1,5 @@
 /* notice.c: see notice.h. Where ids are byte strings the codec builds without one, behind the room for the whole, and
- * its splice_id puts it in. */
+ * its splice_id puts it in. Where it has none, what it builds has the request's already, or is not said. */
 #include "wire/notice.h"
 
 #include <string.h>
@@ -32,6 +32,14 @@ static int build(const pk_codec *c, const pk_notice *n, uint64_t number, uint8_t
   return n->kind == PK_NOTICE_ERROR ? c->error(c, &reply, to, room) : c->drain(c, &reply, to, room);
 }
 
+/* Whether it is under the id of what it answers: an error always, the answer to a heartbeat where it has an id. */
+static int is_named(const pk_codec *c, const pk_notice *n, const uint8_t *data, const pk_frame *f) {
+  if (n->kind == PK_NOTICE_HEARTBEAT || (n->kind == PK_NOTICE_ACK && f->id_span.at == PK_NO_ID)) return 1;
+  pk_slice id = pk_id_of(c, data, f, f->size);
+  if (id.data == NULL || n->id.data == NULL) return id.data == NULL && n->id.data == NULL;
+  return id.size == n->id.size && memcmp(id.data, n->id.data, id.size) == 0;
+}
+
 int pk_notice_build(const pk_codec *c, const pk_notice *n, uint8_t *to) {
   if (pk_id_max(c) == 0 || n->kind == PK_NOTICE_DRAIN) return build(c, n, n->number, to); /* a drain is about no request */
   uint8_t *from = to + pk_id_room(c, most(c, n));
@@ -39,9 +47,12 @@ int pk_notice_build(const pk_codec *c, const pk_notice *n, uint8_t *to) {
   if (size <= 0) return size;
   pk_frame f = {.from = n->from, .asked = n->kind == PK_NOTICE_ERROR ? n->context : 0};
   if (pk_frame_alone(c, from, (size_t)size, (uint32_t)size, &f) != PK_OK) return PK_ERR_FORMAT;
-  if (f.id_span.at != PK_NO_ID)
+  if (c->splice_id == NULL) {
+    if (!is_named(c, n, from, &f)) return PK_ERR_UNSUPPORTED;
+  } else if (f.id_span.at != PK_NO_ID) {
     return n->id.data == NULL ? PK_ERR_UNSUPPORTED
                               : c->splice_id(c, from, &f, n->id.data, n->id.size, to, pk_id_room(c, (uint32_t)size));
+  }
   memcpy(to, from, (size_t)size);
   return size;
 }

@@ -327,7 +327,7 @@ typedef struct pk_program {
   int32_t lead_add;
   uint32_t lead_at;
   uint32_t arguing; /* finds the texts of arguments, of a frame that was run; PK_NOWHERE: they cannot be read */
-  uint32_t unused;
+  uint32_t id_stays; /* a byte string that is only read */
   uint32_t server_root; /* of the shapes of servers' frames: another one than `root` where the side decides something */
 } pk_program;
 

@@ -268,11 +268,13 @@ struct pk_codec {
   /* Ids that are byte strings, of at most id_max bytes (PK_ID_MAX at most; 0: ids are integers). id_fixed:
    * always of id_max bytes. Then id_bytes says how wide the engine's own numbers are, which it writes in
    * the form id_form (PK_ID_*); patch_id is not called, and the id given to heartbeat and error is 0: they
-   * and heartbeat_ack build with any id, and the engine puts the right one in. */
+   * and heartbeat_ack build with any id, and the engine puts the right one in (splice_id). */
   uint32_t id_max, id_fixed, id_form;
 
   /* Write the whole frame with another id, and lengths and checksums over it made right. `cap` is
-   * frame->size + id_max + PK_SPLICE_MORE. PK_ERR_UNSUPPORTED when the frame cannot have that id. */
+   * frame->size + id_max + PK_SPLICE_MORE. PK_ERR_UNSUPPORTED when the frame cannot have that id. NULL where ids
+   * cannot be rewritten: of a multiplexed protocol each client then gets an upstream connection of its own, and error and
+   * heartbeat_ack build with the id of what they answer (pk_reply.kept): with another one they are not said. */
   int (*splice_id)(const pk_codec *, const uint8_t *data, const pk_frame *, const uint8_t *id,
                    uint32_t id_size, uint8_t *out, size_t cap);
 
