@@ -65,7 +65,7 @@ pk_message_info pk_codec_frame(uintptr_t codec, const uint8_t *data, size_t size
 
 pk_message_info pk_codec_frame_on(uintptr_t codec, const uint8_t *data, size_t size, uint32_t limit, uint32_t from,
                                   uint8_t *state) {
-  pk_frame f = {.from = from & 3, .ended = from >> 2 & 1, .need = (uint32_t)size + 1, .state = state};
+  pk_frame f = {.from = from & 3, .ended = from >> 2 & 1, .halves = from >> 3 & 1, .need = (uint32_t)size + 1, .state = state};
   const pk_codec *c = codec_at(codec);
   int result = c->state_size > 0 && state != NULL ? c->frame(c, data, size, limit, &f) : pk_frame_alone(c, data, size, limit, &f);
   pk_message_info info = {result,       f.kind,    f.status,       f.size,     f.need,
@@ -103,7 +103,7 @@ int pk_codec_splice(uintptr_t codec, const uint8_t *data, size_t size, uint32_t 
 
 pk_destination_info pk_codec_destination(uintptr_t codec, const uint8_t *data, size_t size, uint32_t from) {
   const pk_codec *c = codec_at(codec);
-  pk_frame f = {.from = from == 0 ? PK_FROM_CLIENT : (uint8_t)from};
+  pk_frame f = {.from = from == 0 ? PK_FROM_CLIENT : (uint8_t)from, .halves = 1};
   pk_destination_info info = {.result = pk_frame_alone(c, data, size, UINT32_MAX / 2, &f)};
   pk_destination d = {.context = f.context};
   if (info.result == PK_OK) info.result = c->destination(c, data, &f, &d);
@@ -116,10 +116,10 @@ pk_destination_info pk_codec_destination(uintptr_t codec, const uint8_t *data, s
   return info;
 }
 
-/* The frame in front, which is to be whole. Where nobody says who sent it, it is a client's. */
+/* The frame in front, which is to be whole, or as much of it as the engine passes on at once. Where nobody says who sent it, it is a client's. */
 static int whole(const pk_codec *c, const uint8_t *data, size_t size, uint32_t from, pk_frame *f) {
   f->from = from == 0 ? PK_FROM_CLIENT : (uint8_t)from;
-  f->ended = 1;
+  f->ended = f->halves = 1;
   int result = pk_frame_alone(c, data, size, UINT32_MAX / 2, f);
   return result == PK_MORE ? PK_ERR_FORMAT : result;
 }

@@ -24,7 +24,7 @@ Argument = bool | int | float | str | bytes | None  # of a call; bytes: of anoth
 
 KIND_REQUEST, KIND_ONEWAY, KIND_RESPONSE, KIND_HEARTBEAT, KIND_HEARTBEAT_ACK, KIND_DRAIN = range(1, 7)
 KIND_IGNORE, KIND_GREETING, KIND_PIECE = 8, 9, 10
-SAYS_LAST, SAYS_MORE = 1, 2
+SAYS_LAST, SAYS_MORE, SAYS_HALF = 1, 2, 4
 SIDES = (None, "client", "server")
 KINDS = (
     "",
@@ -116,7 +116,7 @@ def _from(data: Any, side: str | None = None) -> int:
     return SIDES.index(side or side_of(data))
 
 
-_ENDED = 4  # beside a side: it sends no more
+_ENDED, _HALVES = 4, 8  # beside a side: it sends no more; half a frame is asked for, too
 
 
 class Message(NamedTuple):
@@ -132,7 +132,7 @@ class Message(NamedTuple):
     upstream_key: int
     error_at: int
     id: Id
-    says: int = 0  # SAYS_LAST, SAYS_MORE
+    says: int = 0  # SAYS_LAST, SAYS_MORE, SAYS_HALF
 
     def __str__(self) -> str:
         if self.result == 1:
@@ -401,7 +401,13 @@ def check_codec(address: int, name: str) -> None:
 
 
 def frame(
-    codec: int, data: bytes, limit: int = 8 << 20, size: int | None = None, side: str | None = None
+    codec: int,
+    data: bytes,
+    limit: int = 8 << 20,
+    size: int | None = None,
+    side: str | None = None,
+    *,
+    halves: bool = False,
 ) -> Message:
     """Frame the first message of ``data`` with the codec at that address.
 
@@ -411,8 +417,10 @@ def frame(
         limit: the largest frame allowed, bytes.
         size: how many bytes of ``data`` the codec is given; None for all. What lies behind them is not its.
         side: who sent it, ``client`` or ``server``; None where that is not known, or ``data`` says it.
+        halves: of a frame that is not whole its front will do, where that tells all (``SAYS_HALF``): ``need``
+            is the whole frame's size then, or where the front would end.
     """
-    side_number = _from(data, side) | _ENDED * (has_ended(data) and size is None)
+    side_number = _from(data, side) | _ENDED * (has_ended(data) and size is None) | _HALVES * halves
     info = lib.pk_codec_frame(codec, data, len(data) if size is None else size, limit, side_number)
     return _message(codec, data, info)
 
@@ -435,10 +443,10 @@ class Framing:
         self._words = ffi.new("uint64_t[]", self.remembers // 8 + 1)
         self.state = ffi.cast("uint8_t *", self._words)
 
-    def frame(self, data: Any, limit: int = 8 << 20) -> Message:
+    def frame(self, data: Any, limit: int = 8 << 20, *, halves: bool = False) -> Message:
         """Frame the first message of what has come of it; after ``PK_MORE`` the same with more bytes."""
         given = data if isinstance(data, ffi.CData) else ffi.from_buffer(data)
-        side = _from(data, self.side) | _ENDED * has_ended(data)
+        side = _from(data, self.side) | _ENDED * has_ended(data) | _HALVES * halves
         info = lib.pk_codec_frame_on(self.codec, given, len(data), limit, side, self.state)
         return _message(self.codec, data, info)
 

@@ -252,7 +252,9 @@ class _Compiler(Framing):
         tree = Tree()
         if about.shapes and not self.meaning.views_of_id():
             tree = shapes(self.nodes, self.meaning, self.left, keeps=not self.reruns, sided=self.sided)
-        header = struct.Struct("=16I4Q11I40I6I4I5I12s3I")
+        judges = bool(self.meaning.asked) and about.mode == 0
+        opens = [] if judges else self.opens  # that more answers follow is known when a front has been passed on
+        header = struct.Struct("=16I4Q11I40I6I4I5I12s5I")
         blocks = [
             b"".join(struct.pack("=BBBBi", *insn) for insn in self.insns),
             b"".join(struct.pack("=Q", value % 2**64) for value in self.constants),
@@ -264,7 +266,7 @@ class _Compiler(Framing):
             b"".join(struct.pack("=2I", *one) for one in self.keys),
             b"".join(struct.pack("=Q2I", *one) for one in self.steps),
             b"".join(struct.pack("=7I", *one) for one in self.checksums),
-            b"".join(struct.pack("=I", one) for one in self.operands),
+            b"".join(struct.pack("=I", one) for one in (*self.operands, *opens)),
             b"".join(struct.pack("=I", one) for one in replies),
             b"".join(tree.tests),
             b"".join(tree.leaves),
@@ -296,7 +298,7 @@ class _Compiler(Framing):
             header.size + len(body) + len(pool),
             about.mode,
             self.id_width,
-            int(bool(self.meaning.asked) and about.mode == 0),
+            int(judges),
             self.signature,
             about.reply_max,
             len(self.meaning.variants),
@@ -336,6 +338,8 @@ class _Compiler(Framing):
             arguing,
             int(bool(named and named.passes)),
             tree.root if tree.server_root is None else tree.server_root,
+            len(self.operands),
+            0,
         )
         return head + body + pool
 

@@ -69,6 +69,8 @@ class Framing(Texts):
         self.checksums: list[tuple[int, ...]] = []
         self.sums: dict[FieldPath, int] = {}  # the register of where a checksum stands
         self.operands: list[int] = []
+        self.opens: list[int] = []  # registers of sections that nothing looks into
+        self.repeating = 0  # how many Repeats are around
         self.id_width = 0 if meaning.named is None else meaning.named.width
         self.id_places: dict[FieldPath, int] = {}  # of ids that are chosen by a frame's kind
         self.little_id: bool | None = None
@@ -384,7 +386,7 @@ class Framing(Texts):
         elif isinstance(node, Section):
             self.measured(node)
         elif isinstance(node, ChunkList):
-            self.op("SECTION", self.section_register(node.path), self.registers[node.lengths])
+            self.op("SECTION", self._opens(node.path), self.registers[node.lengths])
         elif isinstance(node, Delimited):
             self.delimited(node)
         elif isinstance(node, Region):
@@ -407,10 +409,17 @@ class Framing(Texts):
         length = self.value(node.length)
         if is_id:
             self._at_most(length)
-        self.op("SECTION", self.section_register(node.path), length)
+        self.op("SECTION", self._opens(node.path), length)
         if is_id:
             self.op("HERE")
             self.loaded(node.path)
+
+    def _opens(self, path: FieldPath) -> int:
+        """The registers of a section whose size is known in front; noted where nothing looks into it."""
+        to = self.section_register(path)
+        if path not in self.registers and not self.repeating:
+            self.opens.append(to)
+        return to
 
     def delimited(self, node: Delimited) -> None:
         """A section that a delimiter ends."""
@@ -461,7 +470,9 @@ class Framing(Texts):
         if node.until is None:
             ends.append(self.op("JZ", more))
         self._absent(node.part, conditional=False)
+        self.repeating += 1
         self.sequence(node.part)
+        self.repeating -= 1
         if node.until is not None:
             self.op("NOT", more, self.value(node.until))
         elif node.count is not None:

@@ -52,7 +52,9 @@ enum {
 enum {
   PK_SAYS_LAST = 1, /* its sender's last message on this connection: a client asks nothing behind it, a server
                        answers nothing behind it */
-  PK_SAYS_MORE = 2  /* not all of it: pieces follow, or to a request more answers; the last one is without */
+  PK_SAYS_MORE = 2, /* not all of it: pieces follow, or to a request more answers; the last one is without */
+  PK_SAYS_HALF = 4  /* the front of a frame of `need` bytes, all that came of it (pk_frame.halves): the engine passes the
+                       rest on as it comes, and asks nothing about it */
 };
 
 /* Who sent a frame (pk_frame.from). */
@@ -112,7 +114,8 @@ typedef struct pk_frame {
   uint32_t size;         /* the whole frame, bytes; with PK_ERR_LIMIT, too, where it is known */
   uint32_t need;         /* with PK_MORE: call again with at least this many bytes from the
                             frame's start (> the size just given): framing stays linear. With
-                            PK_ERR_LIMIT: `size` again where that is exactly where the next one begins */
+                            PK_ERR_LIMIT: `size` again where that is exactly where the next one begins; with
+                            PK_SAYS_HALF the whole frame's bytes */
   uint32_t body;         /* offset of the payload, for the codec's own later calls */
   uint32_t timeout_ms;   /* the caller's budget when the fixed part carries it, else 0 */
   uint32_t upstream_key; /* requests with different keys never share an upstream connection */
@@ -128,7 +131,8 @@ typedef struct pk_frame {
   uint8_t from;          /* PK_FROM_* */
   uint8_t ended;         /* 1: the peer sends no more: these bytes are the last (pk_codec.ends). `frame` clears it where
                             it frames a message that tells itself where it ends */
-  uint16_t unused;
+  uint16_t halves;       /* 1: a large frame that is not whole. PK_OK and PK_SAYS_HALF, where all that any function reads
+                            of it is here and `size` is what is here; PK_MORE and `need` where that would be */
   uint32_t asked;        /* of a server's frame, where answers come in the requests' order: the context of the
                             request that is answered next; 0 where none is */
   void *state;           /* state_size bytes of this direction of the connection: 0 before its first frame, then

@@ -227,6 +227,11 @@ static void client_frame(pk_core *core, pk_conn *c, const uint8_t *data, pk_fram
   }
 }
 
+static void rest(pk_core *core, pk_conn *c, const uint8_t *data, pk_frame *f, const uint8_t *id, uint64_t key) {
+  (void)id;
+  pk_pieces_rest(core, c, key, data, f);
+}
+
 static void settle(pk_core *core, pk_conn *c) {
   int over = c->eof || c->state == PK_CONN_DEAF || (c->leaving && c->out_bytes == 0);
   if (over && !c->ready && c->in_flight == 0 && !pk_conn_is_stuck(c)) pk_conn_flush(core, c);
@@ -234,6 +239,7 @@ static void settle(pk_core *core, pk_conn *c) {
 
 static void closed(pk_core *core, pk_conn *c, int opening) {
   (void)opening;
+  if (c->half != NULL) pk_half_cut(core, c);
   pk_request_client_left(core, c);
   pk_pinned_client_closed(core, c);
   pk_live_client_closed(core, c);
@@ -284,6 +290,8 @@ static void fired(pk_core *core, pk_conn *c) {
 
 /* What it asked before is still answered. */
 static void half(pk_core *core, pk_conn *c) {
+  if (c->half != NULL) pk_half_cut(core, c);
+  if (!pk_conn_reads(c)) return;
   pk_conn_deafen(core, c);
   pk_conn_settle(core, c);
   pk_conn_timer(core, c);
@@ -294,6 +302,7 @@ const pk_kind pk_client = {
     .lingers = 1,
     .frame = client_frame,
     .bad = bad,
+    .rest = rest,
     .detect = pk_detect,
     .last = pk_conn_deafen, /* it asks nothing more: it is closed behind its answers */
     .settle = settle,

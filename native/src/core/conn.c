@@ -175,21 +175,26 @@ static PK_RARE int recall(const pk_core *core, const pk_conn *c, const uint8_t *
   return result;
 }
 
+int pk_conn_frame(pk_core *core, const pk_conn *c, const uint8_t *data, size_t size, pk_frame *f) {
+  return c->recalls ? recall(core, c, data, size, f) : c->codec->frame(c->codec, data, size, core->limits.frame, f);
+}
+
 /* A frame that said more than it is was handled. */
-static PK_RARE void said(pk_core *core, pk_conn *c, uint32_t says) {
-  if (!(says & PK_SAYS_LAST)) return;
+static PK_RARE void said(pk_core *core, pk_conn *c, const uint8_t *data, const pk_frame *f) {
+  if (f->says & PK_SAYS_HALF) pk_half_begin(core, c, data, f);
+  if (!(f->says & PK_SAYS_LAST)) return;
   c->leaving |= PK_LEAVE_LAST;
-  if (!(says & PK_SAYS_MORE) && pk_conn_reads(c)) c->kind->last(core, c);
+  if (!(f->says & PK_SAYS_MORE) && pk_conn_reads(c)) c->kind->last(core, c);
 }
 
 static inline void handle(pk_core *core, pk_conn *c, const uint8_t *data, pk_frame *f) {
   c->kind->frame(core, c, data, f);
-  if (f->says != 0) said(core, c, f->says);
+  if (f->says != 0) said(core, c, data, f);
 }
 
 /* Handle the whole frames in data[0..size); returns how many bytes are done with. */
 static size_t parse(pk_core *core, pk_conn *c, const uint8_t *data, size_t size) {
-  size_t used = 0;
+  size_t used = c->half != NULL && pk_conn_reads(c) && !blocked(c) ? pk_half_pass(core, c, data, size) : 0;
   uint8_t from = c->kind->side;
   uint32_t frames = 0, most = core->frames_left < PK_FRAMES_A_FEED ? core->frames_left : PK_FRAMES_A_FEED;
   for (; used < size && pk_conn_reads(c) && !blocked(c); frames++) {
@@ -208,6 +213,7 @@ static size_t parse(pk_core *core, pk_conn *c, const uint8_t *data, size_t size)
     if (result == PK_OK)
       result = c->recalls ? recall(core, c, data + used, left, &f)
                           : c->codec->frame(c->codec, data + used, left, core->limits.frame, &f);
+    if (result == PK_MORE && f.need > PK_READ && c->codec != NULL) result = pk_half_frame(core, c, data + used, left, &f);
     if (result == PK_MORE) {
       c->in_need = f.need > left ? f.need : (uint32_t)left + 1;
       if (c->frame_since == 0 && c->codec != NULL) {
@@ -281,7 +287,7 @@ void pk_core_feed(pk_core *core, pk_handle h, const uint8_t *data, size_t size) 
     pk_conn_settle(core, c);
     return;
   }
-  if (c->skip > 0) {
+  if (c->skip > 0 && c->half == NULL) {
     uint32_t part = size < c->skip ? (uint32_t)size : c->skip;
     c->skip -= part;
     if (c->skip == 0) c->frame_since = 0;
@@ -357,6 +363,7 @@ void pk_conn_goes_on(pk_core *core, pk_conn *c, uint8_t why) {
   c->flow &= (uint8_t)~why;
   if (c->flow & PK_FLOW_STOPS) return;
   c->busy_since = core->now;
+  if (c->half != NULL) c->frame_since = core->now; /* it was not read */
   pk_conn_ready(core, c);
 }
 
@@ -366,7 +373,10 @@ static PK_RARE void relieved(pk_core *core, pk_conn *c) {
     c->flow &= (uint8_t)~PK_FLOW_FULL;
     for (pk_conn *own = c->own; own != NULL; own = own->own_next) pk_conn_goes_on(core, own, PK_FLOW_PEER);
   }
-  if ((c->flow & PK_FLOW_HOLDS) && c->out_bytes <= core->limits.upstream_buffer / 2) {
+  if (c->seal != NULL && pk_out_front(c) <= core->limits.client_pause / 2) /* what waits goes when that is whole */
+    for (pk_conn *own = c->own; own != NULL; own = own->own_next)
+      if (own->half != NULL) pk_conn_goes_on(core, own, PK_FLOW_PEER);
+  if ((c->flow & PK_FLOW_HOLDS) && pk_out_front(c) <= core->limits.upstream_buffer / 2) {
     c->flow &= (uint8_t)~PK_FLOW_HOLDS;
     pk_conn *client = pk_conn_find(core, c->peer);
     if (client != NULL) pk_conn_goes_on(core, client, PK_FLOW_PEER);
@@ -396,6 +406,7 @@ void pk_core_eof(pk_core *core, pk_handle h) {
   c->eof = 1;
   pk_conn_read_off(core, c);
   if (c->kind->ended != NULL) c->kind->ended(core, c);
+  if (c->half != NULL && pk_conn_is_client(c) && input_size(c) < c->skip) c->kind->half(core, c);
   if (c->codec != NULL && c->codec->ends && pk_conn_reads(c) && c->skip == 0) {
     c->ending = 1;
     c->in_need = 0;
@@ -507,7 +518,7 @@ int pk_core_out(const pk_core *core, pk_handle h, struct iovec *iov, int max) {
   const pk_conn *c = pk_conn_find(core, h);
   int n = 0;
   if (c == NULL || c->state == PK_CONN_CLOSED) return 0;
-  for (pk_chunk *k = c->out; k != NULL && n < max; k = k->next) {
+  for (pk_chunk *k = c->out; k != c->seal && n < max; k = k->next) {
     if (k->start == k->end) continue;
     iov[n].iov_base = k->data + k->start;
     iov[n++].iov_len = k->end - k->start;
@@ -525,7 +536,7 @@ void pk_core_sent(pk_core *core, pk_handle h, size_t size) {
   }
   c->last_write = core->now;
   c->out_bytes -= size;
-  while (c->out != NULL) {
+  while (c->out != c->seal) {
     pk_chunk *k = c->out;
     size_t done = k->end - k->start < size ? k->end - k->start : size;
     k->start += (uint32_t)done;
@@ -558,7 +569,7 @@ uint64_t pk_conn_active(const pk_conn *c) { return later(c->last_read, c->last_w
 
 /* A frame's first bytes are there and the rest is waited for. What may be whole is handled first. */
 static int is_half(const pk_conn *c) {
-  return c->frame_since != 0 && !c->read_off && !pk_conn_is_opening(c) && !input_pending(c);
+  return c->frame_since != 0 && !c->read_off && !(c->flow & PK_FLOW_STOPS) && !pk_conn_is_opening(c) && !input_pending(c);
 }
 
 static uint64_t conn_due(const pk_core *core, const pk_conn *c) {
@@ -615,7 +626,9 @@ void pk_conn_queued(pk_core *core, pk_conn *c) {
   if (c->out_bytes <= l->client_pause) return;
   PK_STAT_ADD(core->stats.clients_paused, !(c->flow & PK_FLOW_FULL));
   c->flow |= PK_FLOW_FULL;
-  for (pk_conn *own = c->own; own != NULL; own = own->own_next) own->flow |= PK_FLOW_PEER;
+  int holds = pk_out_front(c) > l->client_pause; /* also who sends the frame in front of what waits */
+  for (pk_conn *own = c->own; own != NULL; own = own->own_next)
+    if (holds || own->half == NULL) own->flow |= PK_FLOW_PEER;
   uint64_t cap = (uint64_t)l->client_pause + l->frame; /* one whole frame must always fit */
   if (c->out_bytes > (l->client_close > cap ? l->client_close : cap)) {
     PK_STAT_ADD(core->stats.clients_closed_slow, 1);

@@ -29,13 +29,14 @@ static void conn_free(pk_core *core, pk_conn *c) {
   pk_out_free(core, c);
   pk_chunk_free(core, c->in);
   pk_chunk_free(core, c->framing);
+  pk_chunk_free(core, c->half);
   pk_chunk_free(core, c->lately);
   pk_slots_free(c);
   free(c->called);
   free(c->partial);
   pk_codec_release(c->codec);
   c->codec = NULL;
-  c->in = c->framing = c->lately = NULL;
+  c->in = c->framing = c->half = c->lately = NULL;
   c->called = NULL;
   c->partial = NULL;
   c->state = PK_CONN_FREE;

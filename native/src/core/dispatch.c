@@ -52,6 +52,7 @@ static void add_reason(const pk_core *core, pk_message *m, const pk_conn *c) {
     case PK_LOST_LAST: pk_message_add(m, "its server said that it answers no more"); break;
     case PK_LOST_STEP: pk_message_add(m, "an answer came with another id than that of the request whose turn it was"); break;
     case PK_LOST_SILENT: pk_message_add(m, "it was silent, and did not answer a heartbeat either"); break;
+    case PK_LOST_CUT: pk_message_add(m, "its client left off in the middle of a request"); break;
     default: pk_message_add(m, "the buffers of this worker are full"); break;
   }
 }

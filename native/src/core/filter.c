@@ -115,10 +115,15 @@ static int has_id_of(const pk_core *core, const pk_request *r, const uint8_t *da
 
 /* The filter's own version of the request takes the place of the one that was held. */
 static int replace_held(pk_core *core, pk_request *r, const uint8_t *data, size_t size) {
-  pk_frame f = {.from = PK_FROM_CLIENT};
+  const pk_frame *was = &r->held->frame;
+  uint16_t half = (was->says & PK_SAYS_HALF) != 0;
+  pk_frame f = {.from = PK_FROM_CLIENT, .halves = half};
   int result = pk_frame_alone(r->to.codec, data, size, core->limits.frame, &f);
   int kind = r->to.oneway ? PK_KIND_ONEWAY : PK_KIND_REQUEST;
   if (result != PK_OK || f.size != size || f.kind != kind || !has_id_of(core, r, data, &f)) return -1;
+  if ((f.says & PK_SAYS_HALF) != (was->says & PK_SAYS_HALF)) return -1;
+  if (half && f.need - f.size != was->need - was->size) return -1; /* as much of it is still to come */
+  if (half) f.says |= PK_SAYS_MORE;
   pk_held_free(core, pk_request_unhold(core, r));
   if (pk_request_hold(core, r, data, &f) != 0) return -1;
   r->to.key = f.upstream_key;

@@ -7,6 +7,7 @@
  *   live.c      tables in use, and what has state beyond them
  *   slots.c     which request an answer belongs to
  *   pieces.c    messages that come in pieces: where they go, and that no more is read than is taken there
+ *   halves.c    large frames that are passed on before they are whole
  *   greeting.c  what is said before requests
  *   pick.c      endpoint and connection for a target
  *   pinned.c    a client's own upstream connections
@@ -95,6 +96,7 @@ enum {
   PK_LOST_SILENT, /* no answers */
   PK_LOST_LAST,   /* its server said that it answers no more */
   PK_LOST_STEP,   /* an answer with the id of another request than the one whose turn it was */
+  PK_LOST_CUT,    /* its client left off in the middle of a frame that was passed on */
   PK_LOST_BUDGET  /* no memory to read it */
 };
 enum { PK_TIMER_CONN = 0, PK_TIMER_REQUEST = 1 };
@@ -261,6 +263,7 @@ typedef struct pk_partial {
   pk_handle to;      /* the connection that gets its pieces; 0: none, or not yet */
   pk_handle request; /* that it is, while that lives; 0: an answer, or a server's request */
   uint8_t kind;      /* PK_KIND_*, of its beginning */
+  uint8_t half;      /* it is one frame: whoever gets it gets nothing else before its end */
 } pk_partial;
 
 typedef struct pk_conn pk_conn;
@@ -280,6 +283,8 @@ typedef struct pk_kind {
   int (*detect)(pk_core *core, pk_conn *c, const uint8_t *data, size_t size, uint32_t *need);
   /* Bytes, not framed; NULL: they are. */
   void (*feed)(pk_core *core, pk_conn *c, const uint8_t *data, size_t size);
+  /* More of the frame that is passed on as it comes; f->says whether it goes on. What told its head apart. */
+  void (*rest)(pk_core *core, pk_conn *c, const uint8_t *data, pk_frame *f, const uint8_t *id, uint64_t key);
   void (*last)(pk_core *core, pk_conn *c);    /* its peer's last message was handled (PK_SAYS_LAST) */
   void (*opened)(pk_core *core, pk_conn *c);  /* connected and greeted */
   void (*settle)(pk_core *core, pk_conn *c);  /* end what is over */
@@ -316,10 +321,12 @@ struct pk_conn {
   /* input: what was read and not yet framed */
   pk_chunk *in;
   uint32_t in_need; /* bytes that the frame in front needs, when known */
-  uint32_t skip;    /* bytes still to come of a frame that was refused */
+  uint32_t skip;    /* bytes still to come of a frame that was refused, or is passed on */
   pk_chunk *framing; /* what its codec's framing remembers (pk_codec.state_size) */
+  pk_chunk *half;    /* what is known of a frame whose rest, `skip` bytes, is passed on as it comes (halves.c) */
   /* output */
   pk_chunk *out, *out_tail;
+  pk_chunk *seal;    /* an empty one: what is behind it waits for the end of the frame in front of it */
   uint64_t out_bytes;  /* queued */
   uint64_t out_total;  /* ever queued */
   uint64_t last_read, last_write, frame_since, first_byte, opened;
@@ -429,7 +436,7 @@ static inline int pk_conn_writes(const pk_conn *c) {
 
 /* A server's: nobody waits for its answers, and all that it was told is written: one-way requests, too. */
 static inline int pk_conn_is_idle(const pk_conn *c) {
-  return c->in_flight == 0 && (c->out_bytes == 0 || c->state != PK_CONN_OPEN || pk_conn_is_pair(c));
+  return c->in_flight == 0 && c->seal == NULL && (c->out_bytes == 0 || c->state != PK_CONN_OPEN || pk_conn_is_pair(c));
 }
 
 static inline uint64_t pk_id_mask(const pk_codec *codec) {
@@ -453,6 +460,13 @@ uint8_t *pk_out_reserve(pk_core *core, pk_conn *c, uint32_t size);
 void pk_out_commit(pk_core *core, pk_conn *c, uint32_t size);
 /* Bytes that need not stand together. -1 over budget, when some of them may be queued. */
 int pk_out_append(pk_core *core, pk_conn *c, const uint8_t *data, size_t size);
+/* It has half a frame: what is added waits behind the seal; -1 without memory. The frame's rest is added while that is
+ * lifted, which gives what waits; it is lowered in any case, for more of the frame (`again`) or for good. */
+int pk_out_seal(pk_core *core, pk_conn *c);
+pk_chunk *pk_out_lift(pk_conn *c);
+void pk_out_lower(pk_core *core, pk_conn *c, pk_chunk *seal, int again);
+uint64_t pk_out_front(const pk_conn *c); /* bytes in front of the seal, or all */
+void pk_out_cut(pk_core *core, pk_conn *c); /* what waits is dropped */
 void pk_out_free(pk_core *core, pk_conn *c);
 
 /* records.c */
@@ -558,6 +572,8 @@ void pk_conn_read_off(pk_core *core, pk_conn *c);
 void pk_conn_read_on(pk_core *core, pk_conn *c);
 /* Keep bytes that cannot be handled yet; -1 after it was closed for want of memory. */
 int pk_conn_keep(pk_core *core, pk_conn *c, const uint8_t *data, size_t size);
+/* pk_codec.frame, with what is remembered of the connection. */
+int pk_conn_frame(pk_core *core, const pk_conn *c, const uint8_t *data, size_t size, pk_frame *f);
 void pk_conn_tell_drain(pk_core *core, pk_conn *c);
 void pk_conn_queued(pk_core *core, pk_conn *c); /* after output to a client was added: pause it, or close it */
 void pk_conn_probe(pk_core *core, pk_conn *c); /* ask an upstream whether it lives */
@@ -611,8 +627,19 @@ uint32_t pk_slots_next(pk_conn *c, uint32_t *at);
 int pk_pieces_begin(pk_core *core, pk_conn *c, const uint8_t *data, const pk_frame *f, pk_handle to, pk_handle request);
 /* More of one: it is passed on, or dropped where nobody takes it. 0: it belongs to none that has begun. */
 int pk_pieces_next(pk_core *core, pk_conn *c, const uint8_t *data, const pk_frame *f);
-void pk_pieces_sent(pk_core *core, pk_request *r, const pk_conn *c); /* its pieces follow it there */
+/* The same of the message with that key, of a frame that is passed on by halves. */
+void pk_pieces_rest(pk_core *core, pk_conn *c, uint64_t key, const uint8_t *data, const pk_frame *f);
+/* No more of it comes. Who has its beginning, or NULL, and the request that it is (0: none any more). */
+pk_conn *pk_pieces_cut(pk_core *core, pk_conn *c, uint64_t key, pk_handle *request);
+void pk_pieces_sent(pk_core *core, pk_request *r, pk_conn *c); /* its pieces follow it there */
 void pk_pieces_over(pk_core *core, const pk_request *r); /* they follow where it was sent; else they are dropped */
+
+/* halves.c */
+/* A large frame that is not whole (PK_MORE). PK_OK: its front is to be handled, and then pk_half_begin; or as framing says. */
+int pk_half_frame(pk_core *core, pk_conn *c, const uint8_t *data, size_t size, pk_frame *f);
+void pk_half_begin(pk_core *core, pk_conn *c, const uint8_t *data, const pk_frame *f); /* the rest follows it as it comes */
+size_t pk_half_pass(pk_core *core, pk_conn *c, const uint8_t *data, size_t size); /* so many bytes of the rest */
+void pk_half_cut(pk_core *core, pk_conn *client); /* the rest does not come */
 
 /* pinned.c */
 pk_conn *pk_pinned_choose(pk_core *core, pk_request *r, uint32_t *status);

@@ -145,8 +145,57 @@ int pk_out_append(pk_core *core, pk_conn *c, const uint8_t *data, size_t size) {
   return 0;
 }
 
+/* Half a frame: its rest is put in front of the seal, all else behind it, where nothing is written from. */
+
+static void add_chunks(pk_conn *c, pk_chunk *first) {
+  *(c->out_tail != NULL ? &c->out_tail->next : &c->out) = first;
+  while (first->next != NULL) first = first->next;
+  c->out_tail = first;
+}
+
+int pk_out_seal(pk_core *core, pk_conn *c) {
+  pk_chunk *seal = pk_chunk_exact(core, 0);
+  if (seal == NULL) return -1;
+  add_chunks(c, seal);
+  c->seal = seal;
+  return 0;
+}
+
+pk_chunk *pk_out_lift(pk_conn *c) {
+  pk_chunk *seal = c->seal, *last = NULL, **at = &c->out;
+  if (seal == NULL) return NULL;
+  for (; *at != seal; at = &last->next) last = *at;
+  *at = NULL;
+  c->out_tail = last;
+  c->seal = NULL;
+  return seal;
+}
+
+void pk_out_lower(pk_core *core, pk_conn *c, pk_chunk *seal, int again) {
+  if (seal == NULL) return;
+  pk_chunk *first = again ? seal : seal->next;
+  c->seal = again ? seal : NULL;
+  if (!again) pk_chunk_free(core, seal);
+  if (first == NULL) return;
+  add_chunks(c, first);
+  if (!again) pk_out_commit(core, c, 0); /* it is written now */
+}
+
+uint64_t pk_out_front(const pk_conn *c) {
+  uint64_t bytes = 0;
+  if (c->seal == NULL) return c->out_bytes;
+  for (const pk_chunk *k = c->out; k != c->seal; k = k->next) bytes += k->end - k->start;
+  return bytes;
+}
+
+void pk_out_cut(pk_core *core, pk_conn *c) {
+  pk_chunk *seal = pk_out_lift(c);
+  for (const pk_chunk *k = seal; k != NULL; k = k->next) c->out_bytes -= k->end - k->start;
+  pk_chunks_free(core, seal);
+}
+
 void pk_out_free(pk_core *core, pk_conn *c) {
   pk_chunks_free(core, c->out);
-  c->out = c->out_tail = NULL;
+  c->out = c->out_tail = c->seal = NULL;
   c->out_bytes = 0;
 }

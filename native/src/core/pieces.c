@@ -23,7 +23,8 @@ int pk_pieces_begin(pk_core *core, pk_conn *c, const uint8_t *data, const pk_fra
   pk_partial *partial = pk_grow(c->partial, &c->partial_capacity, c->partial_count + 1, sizeof *partial);
   if (partial == NULL) return -1;
   c->partial = partial;
-  partial[c->partial_count++] = (pk_partial){.id = id, .to = to, .request = request, .kind = f->kind};
+  uint8_t half = (f->says & PK_SAYS_HALF) != 0;
+  partial[c->partial_count++] = (pk_partial){.id = id, .to = to, .request = request, .kind = f->kind, .half = half};
   PK_STAT_ADD(core->stats.parts, 1);
   return 0;
 }
@@ -38,7 +39,10 @@ static void gives_time(pk_core *core, pk_conn *to, pk_handle request) {
 }
 
 static void pass_on(pk_core *core, pk_conn *c, pk_conn *to, const uint8_t *data, const pk_frame *f, pk_handle request) {
-  if (f->size > 0 && pk_conn_send(core, to, data, f->size) == NULL) {
+  pk_chunk *behind = f->says & PK_SAYS_HALF ? pk_out_lift(to) : NULL;
+  int sent = f->size == 0 || pk_conn_send(core, to, data, f->size) != NULL;
+  pk_out_lower(core, to, behind, f->says & PK_SAYS_MORE);
+  if (!sent) {
     pk_conn_drop(core, to, PK_LOST_BUDGET, 0); /* half a message is of no use to it */
     return;
   }
@@ -48,26 +52,48 @@ static void pass_on(pk_core *core, pk_conn *c, pk_conn *to, const uint8_t *data,
     return;
   }
   to->last_used = core->now;
-  if (to->out_bytes <= core->limits.upstream_buffer) return;
+  if (pk_out_front(to) <= core->limits.upstream_buffer) return;
   to->flow |= PK_FLOW_HOLDS;
   c->flow |= PK_FLOW_PEER;
 }
 
-int pk_pieces_next(pk_core *core, pk_conn *c, const uint8_t *data, const pk_frame *f) {
-  pk_partial *p = find(c, pk_id_key(c, data, f), f->kind == PK_KIND_RESPONSE);
-  if (p == NULL) return 0;
+static void next(pk_core *core, pk_conn *c, pk_partial *p, const uint8_t *data, const pk_frame *f) {
   pk_conn *to = pk_conn_find(core, p->to);
   pk_handle request = p->request;
   if (!(f->says & PK_SAYS_MORE)) *p = c->partial[--c->partial_count];
   PK_STAT_ADD(core->stats.parts, 1);
   if (to != NULL && to->state == PK_CONN_OPEN) pass_on(core, c, to, data, f, request);
-  return 1;
 }
 
-void pk_pieces_sent(pk_core *core, pk_request *r, const pk_conn *c) {
+int pk_pieces_next(pk_core *core, pk_conn *c, const uint8_t *data, const pk_frame *f) {
+  pk_partial *p = find(c, pk_id_key(c, data, f), f->kind == PK_KIND_RESPONSE);
+  if (p != NULL) next(core, c, p, data, f);
+  return p != NULL;
+}
+
+void pk_pieces_rest(pk_core *core, pk_conn *c, uint64_t key, const uint8_t *data, const pk_frame *f) {
+  pk_partial *p = find(c, key, 0);
+  if (p != NULL) next(core, c, p, data, f);
+}
+
+pk_conn *pk_pieces_cut(pk_core *core, pk_conn *c, uint64_t key, pk_handle *request) {
+  pk_partial *p = find(c, key, 0);
+  *request = 0;
+  if (p == NULL) return NULL;
+  pk_conn *to = pk_conn_find(core, p->to);
+  *request = p->request;
+  *p = c->partial[--c->partial_count];
+  return to;
+}
+
+void pk_pieces_sent(pk_core *core, pk_request *r, pk_conn *c) {
   pk_conn *client = pk_conn_find(core, r->to.client);
   pk_partial *p = of_request(client, r);
   if (p == NULL) return;
+  if (p->half && pk_out_seal(core, c) != 0) {
+    c->eof = 1; /* it is closed in the next batch */
+    pk_conn_ready(core, c);
+  }
   p->to = pk_conn_handle(c);
   pk_conn_goes_on(core, client, PK_FLOW_ASKED);
 }

@@ -199,9 +199,14 @@ static PK_RARE void passed_on(pk_core *core, pk_request *r, pk_conn *client, uin
   }
   pk_out_commit(core, client, size);
   /* Where there are ids an error can follow whole answers. */
-  int half = keeps_order(r) || f->kind == PK_KIND_PIECE;
+  int half = keeps_order(r) || f->kind == PK_KIND_PIECE || (f->says & PK_SAYS_HALF);
   r->parts = half ? r->parts | PK_PART_HALF : r->parts & (uint8_t)~PK_PART_HALF;
-  pk_conn_queued(core, client);
+  int begins = f->kind != PK_KIND_PIECE && (f->says & PK_SAYS_HALF);
+  if (begins && pk_out_seal(core, client) != 0) {
+    pk_conn_close(core, client, 1);
+  } else {
+    pk_conn_queued(core, client);
+  }
 }
 
 static void no_room_for_answer(pk_core *core, pk_request *r, pk_conn *client) {

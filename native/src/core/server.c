@@ -90,6 +90,20 @@ static void response(pk_core *core, pk_conn *c, const uint8_t *data, pk_frame *f
   pk_request_answer(core, r, data, f);
 }
 
+/* More of an answer that its client has the front of. */
+static void rest(pk_core *core, pk_conn *c, const uint8_t *data, pk_frame *f, const uint8_t *id, uint64_t key) {
+  (void)key;
+  pk_conn *client = pk_conn_find(core, c->peer);
+  pk_chunk *behind = client == NULL ? NULL : pk_out_lift(client);
+  pk_attempt *a = answered(core, c, id, PK_ID_MAX, f);
+  pk_request *r = a == NULL ? NULL : pk_request_find(core, a->request);
+  if (r != NULL) {
+    a->answered = !(f->says & PK_SAYS_MORE);
+    pk_parts_answer(core, c, r, a, data, f);
+  }
+  if (client != NULL) pk_out_lower(core, client, behind, f->says & PK_SAYS_MORE);
+}
+
 /* Answer a request of the upstream's own; `size` bytes of it are there. */
 static void refuse_request(pk_core *core, pk_conn *c, const uint8_t *data, size_t size, const pk_frame *f,
                            uint32_t status, const pk_message *m) {
@@ -302,7 +316,7 @@ static uint64_t due(const pk_core *core, const pk_conn *c) {
 }
 
 static void fired(pk_core *core, pk_conn *c) {
-  if (c->flow & PK_FLOW_STOPS) { /* it may have answered: that is not read now */
+  if ((c->flow & PK_FLOW_STOPS) || c->seal != NULL) { /* what it answers is not read now, or it has half a request */
     c->probing = 0;
     c->last_write = c->busy_since = core->now;
     pk_conn_timer(core, c);
@@ -334,6 +348,7 @@ const pk_kind pk_server = {
     .frame = server_frame,
     .bad = bad,
     .large = large,
+    .rest = rest,
     .opened = opened,
     .last = last,
     .settle = settle,

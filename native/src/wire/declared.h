@@ -159,6 +159,13 @@ const char *pk_declared_refused(const declared *d, uint32_t pc, const char *why)
 /* Where `what` stands in at[0..end), or NULL. */
 const uint8_t *pk_declared_find(const uint8_t *at, const uint8_t *end, pk_slice what);
 
+/* Whether that register is a section's that nothing looks into. */
+static inline int pk_declared_is_open(const declared *d, uint32_t reg) {
+  uint32_t i = d->program->opens;
+  while (i < d->program->operands.count && d->operands[i] != reg) i++;
+  return i < d->program->operands.count;
+}
+
 /* The next pair of a map; PK_MORE at its end. A null key or value has no data. */
 int pk_declared_next_pair(const declared *d, const pk_program_map *map, pairs *in, pk_slice *key, pk_slice *value);
 
@@ -183,8 +190,9 @@ void pk_declared_place(const declared *d, pk_slice section, pk_place *place);
 int pk_declared_texts(const declared *d, uint32_t *pc, machine *m, const uint8_t *data, const pk_frame *f,
                       pk_destination *out, headers *h);
 
-/* How a program runs: up to its end, up to where an error can be answered, or without looking at checksums. */
-enum { FRAMING = 0, EARLY = 1, UNVERIFIED = 2 };
+/* How a program runs: up to its end, up to where an error can be answered, without looking at checksums, or up to its end
+ * also where the front of the frame is enough for that. */
+enum { FRAMING = 0, EARLY = 1, UNVERIFIED = 2, HALVES = 3 };
 
 /* Run from `pc`. `f`: what framing fills; `out` and `h`: as of texts; `failed`: where the frame was found wrong or
  * cut. */
@@ -196,10 +204,11 @@ int pk_declared_frame_fully(const declared *d, const uint8_t *data, size_t size,
 int pk_declared_frame_as(const declared *d, machine *m, const uint8_t *data, size_t size, uint32_t limit, int how,
                          pk_frame *f);
 
-/* The registers of a whole frame. */
+/* The registers of a whole frame, or of what came of it. */
 static inline int pk_declared_rerun(const declared *d, machine *m, const uint8_t *data, const pk_frame *f) {
-  pk_frame again = {.from = f->from, .ended = 1, .asked = f->asked};
-  return pk_declared_frame_as(d, m, data, f->size, f->size, UNVERIFIED, &again);
+  uint16_t half = (f->says & PK_SAYS_HALF) != 0;
+  pk_frame again = {.from = f->from, .ended = 1, .asked = f->asked, .halves = half};
+  return pk_declared_frame_as(d, m, data, f->size, half ? f->need : f->size, UNVERIFIED, &again);
 }
 
 /* What text instructions find from `pc` on, with these. */

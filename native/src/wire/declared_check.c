@@ -95,11 +95,19 @@ static const char *bad_operands(const declared *d, uint32_t pc) {
   }
 }
 
+/* What is around it may be looked into. */
+static int opens_in_parts(const declared *d, uint32_t again) {
+  uint32_t i = (uint32_t)d->insns[again].i;
+  while (i < again && (d->insns[i].op != PK_I_SECTION || !pk_declared_is_open(d, d->insns[i].a))) i++;
+  return i < again;
+}
+
 const char *pk_declared_bad_insns(const declared *d) {
   const pk_program *p = d->program;
   if (p->insns.count == 0 || d->insns[p->insns.count - 1].op != PK_I_END) return "the program does not end";
   for (uint32_t i = 0; i < p->insns.count; i++) {
     const char *why = d->insns[i].op >= PK_I_COUNT ? "it is unknown" : bad_operands(d, i);
+    if (why == NULL && d->insns[i].op == PK_I_AGAIN && opens_in_parts(d, i)) why = "a part may be told by its front";
     if (why != NULL) return pk_declared_refused(d, i, why);
   }
   return NULL;
@@ -260,6 +268,7 @@ const char *pk_declared_bad_indexes(const declared *d) {
       return "a checksum is out of range";
   for (uint32_t i = 0; i < p->operands.count; i++)
     if (d->operands[i] > 255) return "an operand is out of range";
+  if (p->opens > p->operands.count) return "what nothing looks into is out of range";
   for (uint32_t i = 0; i < p->counters.count; i++) {
     const pk_program_counter *c = &d->counters[i];
     uint32_t width = c->form & 15, alone = width == 0, digits = (c->form & ~(uint32_t)PK_COUNT_FIXED) == PK_COUNT_DIGITS;

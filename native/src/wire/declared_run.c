@@ -37,6 +37,17 @@ static int measure(const declared *d, uint32_t index, machine *m, const uint8_t 
     return code;                   \
   } while (0)
 
+/* Where what a frame is told by ends, which ends at `at` itself: in front of a section there that nothing looks into. */
+static uint64_t front_of(const declared *d, const machine *m, uint64_t at) {
+  uint64_t front = at;
+  for (uint32_t i = d->program->opens; i < d->program->operands.count; i++) {
+    const int64_t *section = &m->r[d->operands[i]];
+    if (section[0] >= 0 && (uint64_t)section[0] + (uint64_t)section[1] == at && (uint64_t)section[0] < front)
+      front = (uint64_t)section[0];
+  }
+  return front;
+}
+
 /* From `pc` and m->at; where it stops for more bytes, m->at says how far it came. */
 static int run_on(const declared *d, uint32_t pc, machine *m, const uint8_t *data, uint64_t size, uint64_t limit,
                   int how, pk_frame *f, pk_destination *out, headers *h, uint32_t *failed) {
@@ -248,8 +259,10 @@ static int run_on(const declared *d, uint32_t pc, machine *m, const uint8_t *dat
         f->size = (uint32_t)at;
         if (at > limit) FAIL(PK_ERR_LIMIT, 0);
         if (at > size) {
-          f->need = (uint32_t)at;
-          goto more;
+          uint64_t front = how == HALVES ? front_of(d, m, at) : at;
+          f->need = (uint32_t)(front > size ? front : at);
+          if (front > size) goto more;
+          f->says |= PK_SAYS_HALF;
         }
         break;
       case PK_I_VERIFY: {
@@ -383,11 +396,21 @@ int pk_declared_is_stopped(const pk_frame *f) {
   return s.next != 0;
 }
 
+/* A frame of which the front may be enough. What framing goes on from is as it was where more is needed. */
+static int front(const declared *d, machine *m, const uint8_t *data, size_t size, uint32_t limit, pk_frame *f, uint32_t *failed) {
+  for (uint32_t i = d->program->opens; i < d->program->operands.count; i++) m->r[d->operands[i]] = -1;
+  int result = pk_declared_run(d, d->program->frame, m, data, size, limit, HALVES, f, NULL, NULL, failed);
+  if (result == PK_OK && f->state != NULL) memset(f->state, 0, pk_declared_state_size(d));
+  if (result == PK_OK && (f->says & PK_SAYS_HALF)) f->size = (uint32_t)size;
+  return result;
+}
+
 /* The frame from where it was left, or from its start; what came of it is remembered. */
 static int go_on(const declared *d, machine *m, const uint8_t *data, size_t size, uint32_t limit, int how, pk_frame *f,
                  uint32_t *failed) {
   uint8_t *state = f->state;
   stop s;
+  if (f->halves) return front(d, m, data, size, limit, f, failed);
   if (state == NULL || !d->program->resumes) return pk_declared_run(d, d->program->frame, m, data, size, limit, how, f, NULL, NULL, failed);
   memcpy(&s, state, sizeof s);
   if (s.next != 0) {

@@ -103,6 +103,7 @@ static void section(checker *c, uint32_t i) {
   uint8_t is = c->now.r[i];
   if (is == UNWRITTEN) refuse_index(c, "register", i, "is read, which some path has not written");
   if (is != UNWRITTEN && is != SECTION) refuse_index(c, "register", i, "is a number, and is read as a section");
+  if (pk_declared_is_open(c->d, i)) refuse_index(c, "register", i, "is a section that nothing was to look into");
 }
 
 /* Of a varint, which was read: it stands in front of `at`. */
@@ -475,19 +476,20 @@ static const char *counters(checker *c) {
     const pk_program_counter *one = &c->d->counters[i];
     uint8_t width = c->end.width[one->at];
     if (one->form & PK_COUNT_DIGITS) {
-      if (c->end.r[one->at] != SECTION) return "digits that count an id are no section on some path";
+      if (c->end.r[one->at] != SECTION || pk_declared_is_open(c->d, one->at)) return "digits that count an id are no section on some path";
     } else if (c->end.r[one->at] != PLACE || (width != (one->form & 15) && width != NOWHERE)) {
       return "what counts an id is no place on some path";
     }
   }
-  if (c->end.reached && p->id_inside != PK_ID_IN_FIELD && c->end.r[p->id_section] != SECTION)
+  if (c->end.reached && p->id_inside != PK_ID_IN_FIELD &&
+      (c->end.r[p->id_section] != SECTION || pk_declared_is_open(c->d, p->id_section)))
     return "the id stands in what is no section on some path";
   for (uint32_t i = 0; c->end.reached && i < p->checksums.count; i++) {
     const pk_program_checksum *one = &c->d->checksums[i];
     uint8_t width = c->end.width[one->at];
     if (c->end.r[one->at] != PLACE || (width != pk_declared_sum_room(one) && width != NOWHERE)) return "a checksum has no place on some path";
     for (uint32_t k = 0; k < one->count; k++)
-      if (c->end.r[c->d->operands[one->first + k]] != SECTION) return "what a checksum is of is no section on some path";
+      if (c->end.r[c->d->operands[one->first + k]] != SECTION || pk_declared_is_open(c->d, c->d->operands[one->first + k])) return "what a checksum is of is no section on some path";
   }
   return NULL;
 }

@@ -329,6 +329,9 @@ typedef struct pk_program {
   uint32_t arguing; /* finds the texts of arguments, of a frame that was run; PK_NOWHERE: they cannot be read */
   uint32_t id_stays; /* a byte string that is only read */
   uint32_t server_root; /* of the shapes of servers' frames: another one than `root` where the side decides something */
+  uint32_t opens; /* operands from here on: registers of sections that nothing looks into: a frame that ends with one is
+                     told by what is in front of it */
+  uint32_t unused;
 } pk_program;
 
 /* A codec that runs the program, held by the caller (loaded.h); the image is copied. NULL and why in *error, until the thread's next call. */
