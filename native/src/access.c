@@ -237,7 +237,7 @@ int pk_codec_drain(uintptr_t codec, uint32_t context, const uint8_t *kept, size_
 
 int pk_codec_keep(uintptr_t codec, const uint8_t *data, size_t size, uint32_t limit, uint8_t *out) {
   const pk_codec *c = codec_at(codec);
-  pk_frame f = {.from = PK_FROM_CLIENT};
+  pk_frame f = {.from = PK_FROM_CLIENT, .halves = 1};
   if (c->keep_max == 0) return 0;
   int result = pk_frame_alone(c, data, size, limit, &f);
   if (result == PK_MORE || f.kind > PK_KIND_ONEWAY) return 0;

@@ -218,6 +218,12 @@ def _tier(protocol: Protocol) -> str:
         what.append(
             f"{len(wire.nodes)} fields at the top, a program of {len(wire.image(protocol.name))} bytes"
         )
+        ends = " or ".join(f"'{'.'.join(path)}'" for path in wire.open_sections)
+        what.append(
+            f"of large frames what follows the front, {ends}, is passed on as it comes (mode: pinned)"
+            if ends
+            else "large frames are whole before they go on: they end with nothing that is not looked into"
+        )
     return f"{protocol.tier}: {', '.join(what)}"
 
 

@@ -23,6 +23,7 @@ from protokit.errors import LocalProtocolError, ProtocolError, ProtokitError, Re
 from protokit.model import Status
 from protokit.testing.asked import AskedOfFrames
 from protokit.testing.cases import Cases
+from protokit.testing.fronts import ToldByTheirFront
 from protokit.testing.golden import check_meaning, refuse_unknown, vectors_of
 from protokit.testing.proxied import ThroughAProxy
 from protokit.testing.said import SaidByItself
@@ -145,7 +146,7 @@ def samples_of(vectors: list[Golden]) -> list[bytes]:
     return [one.data for one in vectors if len(one.data) <= max(smallest, 16_384)]
 
 
-class Checks(SaidByItself, AskedOfFrames, ThroughAProxy):
+class Checks(ToldByTheirFront, SaidByItself, AskedOfFrames, ThroughAProxy):
     """Checks of every protocol, whatever its tier."""
 
     protocol: Protocol

@@ -220,7 +220,9 @@ class DeclaredCodec(EngineCodec):
         return self.format.explain(data)
 
     def edit(self, data: bytes, edits: Sequence[tuple[int, str, str | None]]) -> bytes:
-        front = native.frame(self.address, data, 0x7FFFFFFF, side=native.side_of(data) or "client", halves=True)
+        front = native.frame(
+            self.address, data, 0x7FFFFFFF, side=native.side_of(data) or "client", halves=True
+        )
         rest = front.need - front.size if front.says & native.SAYS_HALF else 0
         edited = self.format.edit(data + bytes(rest), edits)  # lengths count what is still to come
         return edited[: len(edited) - rest]

@@ -50,10 +50,11 @@ class _Compiler(Framing):
     Args:
         nodes: of its layout.
         meaning: what the fields mean.
+        mode: the engine's number of how requests share a connection.
     """
 
-    def __init__(self, nodes: tuple[Node, ...], meaning: Meaning) -> None:
-        super().__init__(nodes, meaning)
+    def __init__(self, nodes: tuple[Node, ...], meaning: Meaning, mode: int) -> None:
+        super().__init__(nodes, meaning, mode)
         self.app = (NOWHERE, 0)
         self.statuses = NOWHERE  # their table
 
@@ -252,8 +253,6 @@ class _Compiler(Framing):
         tree = Tree()
         if about.shapes and not self.meaning.views_of_id():
             tree = shapes(self.nodes, self.meaning, self.left, keeps=not self.reruns, sided=self.sided)
-        judges = bool(self.meaning.asked) and about.mode == 0
-        opens = [] if judges else self.opens  # that more answers follow is known when a front has been passed on
         header = struct.Struct("=16I4Q11I40I6I4I5I12s5I")
         blocks = [
             b"".join(struct.pack("=BBBBi", *insn) for insn in self.insns),
@@ -266,7 +265,7 @@ class _Compiler(Framing):
             b"".join(struct.pack("=2I", *one) for one in self.keys),
             b"".join(struct.pack("=Q2I", *one) for one in self.steps),
             b"".join(struct.pack("=7I", *one) for one in self.checksums),
-            b"".join(struct.pack("=I", one) for one in (*self.operands, *opens)),
+            b"".join(struct.pack("=I", one) for one in (*self.operands, *self.opens)),
             b"".join(struct.pack("=I", one) for one in replies),
             b"".join(tree.tests),
             b"".join(tree.leaves),
@@ -298,7 +297,7 @@ class _Compiler(Framing):
             header.size + len(body) + len(pool),
             about.mode,
             self.id_width,
-            int(judges),
+            int(self.judges),
             self.signature,
             about.reply_max,
             len(self.meaning.variants),
@@ -383,11 +382,18 @@ def compile_image(nodes: tuple[Node, ...], meaning: Meaning, about: Image) -> by
     Raises:
         DeclarationError: something in it cannot be compiled; it names the field.
     """
-    return _Compiler(nodes, meaning).image(about)
+    return _Compiler(nodes, meaning, about.mode).image(about)
 
 
 def is_sided(nodes: tuple[Node, ...], meaning: Meaning, about: Image) -> bool:
     """Whether the program of a format asks which side sent a frame."""
-    compiler = _Compiler(nodes, meaning)
+    compiler = _Compiler(nodes, meaning, about.mode)
     compiler.image(about)
     return compiler.sided
+
+
+def open_sections(nodes: tuple[Node, ...], meaning: Meaning, about: Image) -> tuple[FieldPath, ...]:
+    """The sections that a frame may end with which is told by what is in front of them."""
+    compiler = _Compiler(nodes, meaning, about.mode)
+    compiler.frame()
+    return tuple(dict.fromkeys(compiler.open_ends.values()))

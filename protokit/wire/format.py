@@ -23,7 +23,7 @@ from protokit.wire.answers import noted
 from protokit.wire.arguments import argued, argument
 from protokit.wire.checksums import in_order
 from protokit.wire.codec import Codec, DeclaredCodec
-from protokit.wire.compiler import compile_image, is_sided
+from protokit.wire.compiler import compile_image, is_sided, open_sections
 from protokit.wire.evaluation import evaluated
 from protokit.wire.explain import Piece, calculate, explain
 from protokit.wire.given import expect, flag, one_or_several, seen, several, values_of, within
@@ -281,6 +281,23 @@ class WireFormat:
     def ends(self) -> bool:
         """Whether its sender's end may tell where a frame ends."""
         return any(isinstance(node, Rest) for node in walk(self.nodes))
+
+    @cached_property
+    def open_sections(self) -> tuple[FieldPath, ...]:
+        """Those at the end that nothing looks into: with ``mode: pinned`` large ones go on as they come."""
+        about = Image(self.name, self._mode, replies=[{} for _ in self.variants], shapes=False)
+        return open_sections(self.nodes, self.meaning, about)
+
+    def front(self, frame: bytes) -> int:
+        """How many bytes of a whole frame tell all about it; its size where it takes all of it."""
+        size = 0
+        for piece in reversed(self.explain(frame)):
+            size = max(size, piece.offset + piece.size)
+            if piece.path not in self.open_sections or piece.node is Rest:
+                break
+            if piece.size:
+                return piece.offset
+        return size
 
     @property
     def tells_answers(self) -> bool:

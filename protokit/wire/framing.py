@@ -8,6 +8,7 @@ from protokit.errors import DeclarationError
 from protokit.wire import views
 from protokit.wire.arguments import roots
 from protokit.wire.checksums import DIGITS
+from protokit.wire.fronts import open_ends
 from protokit.wire.kinds import check_kinds
 from protokit.wire.layout import (
     Binary,
@@ -62,15 +63,17 @@ _LOADS = {
 class Framing(Texts):
     """A program with the part that frames."""
 
-    def __init__(self, nodes: tuple[Node, ...], meaning: Meaning) -> None:
+    def __init__(self, nodes: tuple[Node, ...], meaning: Meaning, mode: int) -> None:
         super().__init__(nodes, meaning)
+        # What an answer means is known when its request is: too late where its front has gone on.
+        self.judges = bool(meaning.asked) and mode == 0
         self.delimiters: list[tuple[int, int]] = []
         self.measures: list[tuple[int, int, int]] = []
         self.checksums: list[tuple[int, ...]] = []
         self.sums: dict[FieldPath, int] = {}  # the register of where a checksum stands
         self.operands: list[int] = []
-        self.opens: list[int] = []  # registers of sections that nothing looks into
-        self.repeating = 0  # how many Repeats are around
+        self.open_ends: dict[int, FieldPath] = {}  # by the identity of their nodes
+        self.opens: list[int] = []  # their registers
         self.id_width = 0 if meaning.named is None else meaning.named.width
         self.id_places: dict[FieldPath, int] = {}  # of ids that are chosen by a frame's kind
         self.little_id: bool | None = None
@@ -103,6 +106,8 @@ class Framing(Texts):
             self.shown[path] = self.register()
             self.register()
             self.op("ABSENT", self.shown[path])
+        if not self.judges:
+            self.open_ends = {id(node): node.path for node in open_ends(self.nodes, self.registers)}
         self.sequence(self.nodes)
         self.op("WHOLE")
         for path, at in self.shown.items():
@@ -386,7 +391,7 @@ class Framing(Texts):
         elif isinstance(node, Section):
             self.measured(node)
         elif isinstance(node, ChunkList):
-            self.op("SECTION", self._opens(node.path), self.registers[node.lengths])
+            self.op("SECTION", self._opens(node), self.registers[node.lengths])
         elif isinstance(node, Delimited):
             self.delimited(node)
         elif isinstance(node, Region):
@@ -409,15 +414,15 @@ class Framing(Texts):
         length = self.value(node.length)
         if is_id:
             self._at_most(length)
-        self.op("SECTION", self._opens(node.path), length)
+        self.op("SECTION", self._opens(node), length)
         if is_id:
             self.op("HERE")
             self.loaded(node.path)
 
-    def _opens(self, path: FieldPath) -> int:
-        """The registers of a section whose size is known in front; noted where nothing looks into it."""
-        to = self.section_register(path)
-        if path not in self.registers and not self.repeating:
+    def _opens(self, node: Section | ChunkList) -> int:
+        """The registers of a section; noted where a frame that ends with it is told by what is in front."""
+        to = self.section_register(node.path)
+        if id(node) in self.open_ends:
             self.opens.append(to)
         return to
 
@@ -470,9 +475,7 @@ class Framing(Texts):
         if node.until is None:
             ends.append(self.op("JZ", more))
         self._absent(node.part, conditional=False)
-        self.repeating += 1
         self.sequence(node.part)
-        self.repeating -= 1
         if node.until is not None:
             self.op("NOT", more, self.value(node.until))
         elif node.count is not None:

@@ -2,10 +2,11 @@
 
 import pytest
 from construct import Bytes, Int8ub, Int16ub, Int32ub, Rebuild, Struct, len_, this
-from protokit import Status, WireFormat, native
-from protokit.wire import ErrorText, Replies, byte_id, pairs, table, text
 from world import World
 from world import table as table_of
+
+from protokit import Status, WireFormat, native
+from protokit.wire import ErrorText, Replies, byte_id, pairs, table, text
 
 REQUEST, ONEWAY, ANSWER, PING, PONG = range(5)
 STATUSES = {status: int(status) for status in Status if status}
@@ -46,7 +47,7 @@ def declared(mode):
         service=text(this.service),
         headers=pairs(this.map, key=Int8ub, value=Int8ub),
         replies=Replies(
-            error=lambda status, variant: {  # noqa: ARG005
+            error=lambda status, variant: {
                 "kind": ANSWER,
                 **({} if by_name else {"spare": 0}),
                 **fields,
@@ -54,7 +55,7 @@ def declared(mode):
                 "body": ErrorText(),
             },
             **{
-                what: lambda variant, kind=kind: {  # noqa: ARG005
+                what: lambda variant, kind=kind: {
                     "kind": kind,
                     **({} if by_name else {"spare": 0}),
                     **fields,
