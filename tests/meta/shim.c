@@ -6,6 +6,7 @@
   X(TWIN, "nothing")                                                      \
   X(LONGER, "frames a byte longer")                                       \
   X(SHORTER, "frames a byte shorter")                                     \
+  X(OTHER_REST, "the rest of a front told a byte longer")                 \
   X(NEEDS_LESS, "no more bytes asked for than there are")                 \
   X(NEEDS_MORE, "more bytes asked for than the frame has")                \
   X(ANY_SIZE, "bound of the frame's size not checked")                    \
@@ -107,6 +108,7 @@ static int frame(const pk_codec *codec, const uint8_t *data, size_t size, uint32
   if (result == PK_OK) {
     if (m->which == LONGER && f->size < size) f->size++;
     if (m->which == SHORTER) f->size--;
+    if (m->which == OTHER_REST && f->says & PK_SAYS_HALF) f->need++;
     /* A bytes object of Python's ends with a zero that is not counted, so this reads nobody's memory. */
     if (m->which == READS_BEHIND && f->size == size && data[size] == 0xff) f->timeout_ms ^= 1;
   } else if (result == PK_MORE) {
@@ -124,7 +126,7 @@ static int frame(const pk_codec *codec, const uint8_t *data, size_t size, uint32
 
 /* The base's own view of a frame: what `f` says was spoiled. */
 static pk_frame right(const mutant *m, const uint8_t *data, const pk_frame *f) {
-  pk_frame own = {0};
+  pk_frame own = {.halves = (f->says & PK_SAYS_HALF) != 0};
   uint32_t size = m->which == SHORTER ? f->size + 1 : m->which == LONGER ? f->size - 1 : f->size;
   m->base->frame(m->base, data, size, UINT32_MAX, &own);
   return own;

@@ -2,6 +2,7 @@
 
 SURVIVORS = {
     "bolt": {
+        "the rest of a front told a byte longer": "bolt's frames are whole: views look into their content",
         "branch 4 always taken": "the branch inside asks for ver1 == 2; with proto 1 there is no ver1",
     },
     "hsf": {
@@ -18,6 +19,7 @@ SURVIVORS = {
         "bits of flags.gzip shifted": "nobody reads it: bodies are passed on as they are",
     },
     "tr": {
+        "the rest of a front told a byte longer": "TR's frames are whole",
         "one status taken for another": "TR's answers tell of one error",
         "one status for all errors": "TR's answers tell of one error",
         "the service's own errors not seen": "TR's answers do not tell them from others",
@@ -33,5 +35,7 @@ SURVIVORS = {
         "edits that change nothing": "its requests cannot be changed",
         "edits that write another id": "its requests cannot be changed",
     },
-    "dubbo": {},
+    "dubbo": {
+        "the rest of a front told a byte longer": "Dubbo's frames are whole: their bodies say where they go",
+    },
 }

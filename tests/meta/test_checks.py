@@ -16,6 +16,7 @@ ALONE = {
     "test_golden_vectors_mean_what_they_should": "another id read",
     "test_capabilities_are_what_is_declared": "ids said not to be there",
     "test_a_cut_frame_wants_more_and_says_how_much": "no more bytes asked for than there are",
+    "test_the_front_of_a_frame_tells_what_the_whole_frame_does": "the rest of a front told a byte longer",
     "test_what_follows_a_frame_changes_nothing": "frames a byte longer",
     "test_nothing_is_read_behind_the_bytes_given": "a byte behind the given ones looked at",
     "test_spoiled_frames_are_read_refused_or_waited_for": "errors placed behind the bytes",
