@@ -691,9 +691,9 @@ MUTANTS = (
     ),
     Mutant(
         "something comes between the halves of a frame",
-        "conn.c",
-        "k != c->seal && n < max",
-        "k != NULL && n < max",
+        "memory.c",
+        "  add_chunks(c, seal);\n  c->seal = seal;\n",
+        "  add_chunks(c, seal);\n",
         "tests/dataplane/test_halves.py::test_nothing_comes_between_the_halves_of_an_answer[multiplexed]",
     ),
     Mutant(
