@@ -302,6 +302,7 @@ const pk_kind pk_client = {
     .lingers = 1,
     .frame = client_frame,
     .bad = bad,
+    .halves = &pk_of_halves,
     .rest = rest,
     .detect = pk_detect,
     .last = pk_conn_deafen, /* it asks nothing more: it is closed behind its answers */

@@ -181,7 +181,7 @@ int pk_conn_frame(pk_core *core, const pk_conn *c, const uint8_t *data, size_t s
 
 /* A frame that said more than it is was handled. */
 static PK_RARE void said(pk_core *core, pk_conn *c, const uint8_t *data, const pk_frame *f) {
-  if (f->says & PK_SAYS_HALF) pk_half_begin(core, c, data, f);
+  if (f->says & PK_SAYS_HALF) c->kind->halves->begin(core, c, data, f);
   if (!(f->says & PK_SAYS_LAST)) return;
   c->leaving |= PK_LEAVE_LAST;
   if (!(f->says & PK_SAYS_MORE) && pk_conn_reads(c)) c->kind->last(core, c);
@@ -194,7 +194,7 @@ static inline void handle(pk_core *core, pk_conn *c, const uint8_t *data, pk_fra
 
 /* Handle the whole frames in data[0..size); returns how many bytes are done with. */
 static size_t parse(pk_core *core, pk_conn *c, const uint8_t *data, size_t size) {
-  size_t used = c->half != NULL && pk_conn_reads(c) && !blocked(c) ? pk_half_pass(core, c, data, size) : 0;
+  size_t used = c->half != NULL && pk_conn_reads(c) && !blocked(c) ? c->kind->halves->pass(core, c, data, size) : 0;
   uint8_t from = c->kind->side;
   uint32_t frames = 0, most = core->frames_left < PK_FRAMES_A_FEED ? core->frames_left : PK_FRAMES_A_FEED;
   for (; used < size && pk_conn_reads(c) && !blocked(c); frames++) {
@@ -213,7 +213,8 @@ static size_t parse(pk_core *core, pk_conn *c, const uint8_t *data, size_t size)
     if (result == PK_OK)
       result = c->recalls ? recall(core, c, data + used, left, &f)
                           : c->codec->frame(c->codec, data + used, left, core->limits.frame, &f);
-    if (result == PK_MORE && f.need > PK_READ && c->codec != NULL) result = pk_half_frame(core, c, data + used, left, &f);
+    if (result == PK_MORE && f.need > PK_READ && c->codec != NULL) 
+      result = c->kind->halves->frame(core, c, data + used, left, &f);
     if (result == PK_MORE) {
       c->in_need = f.need > left ? f.need : (uint32_t)left + 1;
       if (c->frame_since == 0 && c->codec != NULL) {

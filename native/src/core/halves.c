@@ -38,7 +38,7 @@ static int leads_on(const pk_core *core, const pk_conn *c, const uint8_t *data, 
   return client != NULL && pk_conn_writes(client) && (c->codec->mode == PK_MODE_MULTIPLEXED || client->requests == r);
 }
 
-int pk_half_frame(pk_core *core, pk_conn *c, const uint8_t *data, size_t size, pk_frame *f) {
+static int frame(pk_core *core, pk_conn *c, const uint8_t *data, size_t size, pk_frame *f) {
   if (!may_pass(core, c)) return PK_MORE;
   pk_frame front = {.need = (uint32_t)size + 1, .from = f->from, .halves = 1};
   int result = pk_conn_frame(core, c, data, size, &front);
@@ -53,7 +53,7 @@ int pk_half_frame(pk_core *core, pk_conn *c, const uint8_t *data, size_t size, p
   return pk_conn_frame(core, c, data, size, f);
 }
 
-void pk_half_begin(pk_core *core, pk_conn *c, const uint8_t *data, const pk_frame *f) {
+static void begin(pk_core *core, pk_conn *c, const uint8_t *data, const pk_frame *f) {
   c->skip = f->need - f->size;
   if (!pk_conn_reads(c)) return; /* it was refused: the rest is dropped */
   c->half = pk_chunk_exact(core, sizeof(half));
@@ -73,7 +73,7 @@ void pk_half_begin(pk_core *core, pk_conn *c, const uint8_t *data, const pk_fram
   pk_conn_timer(core, c);
 }
 
-size_t pk_half_pass(pk_core *core, pk_conn *c, const uint8_t *data, size_t size) {
+static size_t pass(pk_core *core, pk_conn *c, const uint8_t *data, size_t size) {
   half *h = half_of(c);
   pk_frame f = h->frame;
   f.kind = PK_KIND_PIECE;
@@ -88,6 +88,8 @@ size_t pk_half_pass(pk_core *core, pk_conn *c, const uint8_t *data, size_t size)
   if ((c->leaving & PK_LEAVE_LAST) && pk_conn_reads(c)) c->kind->last(core, c);
   return f.size;
 }
+
+const pk_halves pk_of_halves = {.frame = frame, .begin = begin, .pass = pass};
 
 void pk_half_cut(pk_core *core, pk_conn *client) {
   pk_handle request;

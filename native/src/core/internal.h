@@ -268,6 +268,14 @@ typedef struct pk_partial {
 
 typedef struct pk_conn pk_conn;
 
+/* Large frames that are passed on before they are whole (halves.c). */
+typedef struct pk_halves {
+  /* One that is not whole (PK_MORE). PK_OK: its front is to be handled, and then `begin`; or as framing says. */
+  int (*frame)(pk_core *core, pk_conn *c, const uint8_t *data, size_t size, pk_frame *f);
+  void (*begin)(pk_core *core, pk_conn *c, const uint8_t *data, const pk_frame *f); /* the rest follows it as it comes */
+  size_t (*pass)(pk_core *core, pk_conn *c, const uint8_t *data, size_t size);      /* so many bytes of the rest */
+} pk_halves;
+
 /* What kind of connection: a client's (client.c), a server's (server.c), or either side of a pair (pair.c). */
 typedef struct pk_kind {
   uint8_t side;    /* PK_SIDE_* */
@@ -283,6 +291,7 @@ typedef struct pk_kind {
   int (*detect)(pk_core *core, pk_conn *c, const uint8_t *data, size_t size, uint32_t *need);
   /* Bytes, not framed; NULL: they are. */
   void (*feed)(pk_core *core, pk_conn *c, const uint8_t *data, size_t size);
+  const pk_halves *halves; /* NULL for pairs, which frame nothing */
   /* More of the frame that is passed on as it comes; f->says whether it goes on. What told its head apart. */
   void (*rest)(pk_core *core, pk_conn *c, const uint8_t *data, pk_frame *f, const uint8_t *id, uint64_t key);
   void (*last)(pk_core *core, pk_conn *c);    /* its peer's last message was handled (PK_SAYS_LAST) */
@@ -635,10 +644,7 @@ void pk_pieces_sent(pk_core *core, pk_request *r, pk_conn *c); /* its pieces fol
 void pk_pieces_over(pk_core *core, const pk_request *r); /* they follow where it was sent; else they are dropped */
 
 /* halves.c */
-/* A large frame that is not whole (PK_MORE). PK_OK: its front is to be handled, and then pk_half_begin; or as framing says. */
-int pk_half_frame(pk_core *core, pk_conn *c, const uint8_t *data, size_t size, pk_frame *f);
-void pk_half_begin(pk_core *core, pk_conn *c, const uint8_t *data, const pk_frame *f); /* the rest follows it as it comes */
-size_t pk_half_pass(pk_core *core, pk_conn *c, const uint8_t *data, size_t size); /* so many bytes of the rest */
+extern const pk_halves pk_of_halves;
 void pk_half_cut(pk_core *core, pk_conn *client); /* the rest does not come */
 
 /* pinned.c */

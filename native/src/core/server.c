@@ -348,6 +348,7 @@ const pk_kind pk_server = {
     .frame = server_frame,
     .bad = bad,
     .large = large,
+    .halves = &pk_of_halves,
     .rest = rest,
     .opened = opened,
     .last = last,
