@@ -89,16 +89,16 @@ class _Texts:
         self.parts: list[bytes] = []
         self.size = 0
 
-    def add(self, texts: Iterable[str]) -> tuple[list[int], list[int]]:
+    def add(self, texts: Iterable[str | bytes]) -> tuple[list[int], list[int]]:
         """Where each text stands from now on, and its bytes."""
-        data = list(map(str.encode, texts))
+        data = [text if isinstance(text, bytes) else text.encode() for text in texts]
         sizes = list(map(len, data))
         places = list(itertools.accumulate(sizes, initial=self.size))
         self.size = places.pop()
         self.parts += data
         return places, sizes
 
-    def column(self, texts: Iterable[str]) -> Iterable[bytes]:
+    def column(self, texts: Iterable[str | bytes]) -> Iterable[bytes]:
         """pk_text of each."""
         return map(_PAIR.pack, *self.add(texts))
 

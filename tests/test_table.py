@@ -9,7 +9,9 @@ import pytest
 from world import LIMITS, World, table
 
 from protokit import native
+from protokit.config.regex import automaton
 from protokit.dataplane import compile as compiling
+from protokit.dataplane import conditions
 from protokit.errors import ProtokitError
 from protokit.table import Image, Source
 from protokit.testing.tables import TableBuilder
@@ -18,6 +20,7 @@ KINDS = native.table_kinds()
 HEAD, HEADS = native.members("pk_table")
 PLACES = {member.name: member.at for member in HEADS}
 NONE = native.NONE
+MADE = ["codecs", "schedules", "slots", "prefixes", "value_slots", "headers", "by_value", "led"]
 
 
 def build(codec: int) -> TableBuilder:
@@ -34,7 +37,17 @@ def build(codec: int) -> TableBuilder:
     for i in range(2):
         builder.routes(f"r{i}")
         builder.rule("svc", "m", "*", "*", i)
+        builder.condition("all", size=6)
+        builder.condition("header", "in", key="tag")
+        for value in ("gray", "red", "")[i:]:
+            builder.value(value)
+        builder.condition("not", size=2)
+        builder.condition("oneway")
+        made = automaton("a[bc]*" if i else "")
+        builder.condition("version", "regex", automaton=builder.automaton(*made))
+        builder.condition("header", "range", key="n", low=2**63 - 1, high=2**64 - 1)
         builder.rule("sv*", "*", "1*", "g", 2)
+        builder.condition("header", "exact", key="tag", text="gray")
         builder.rule("*", "*", "*", "*", 3)
     builder.listener(0, "routed", routes=1, plan=None, pinned=False, codecs=[codec, codec], fallback=2)
     builder.listener(2, "direct", routes=None, plan=3, pinned=True, codecs=[codec])
@@ -109,7 +122,7 @@ def test_a_texts_end_and_a_ranges_end_are_in_their_array(right):
     image = right[0]
     places = arrays(image)
     for kind, field in FIELDS:
-        if field.rule in {"text", "range"}:
+        if field.rule in {"text", "range"} and field.name != "program":  # which has the size that it needs
             first, count = places[kind.name]
             size = places["text"][1] if field.rule == "text" else len(right[1])
             for number in range(count):
@@ -133,7 +146,10 @@ def test_parts_follow_one_another(right, kind, field):
     for number in range(count):
         at = first + number * kind.size + field.at
         begin, size = struct.unpack_from("=II", image, at)
-        for place, values in ((at, {begin - 1, begin + 1, 0} - {begin, -1}), (at + 4, {size - 1, size + 1})):
+        for place, values in (
+            (at, {begin - 1, begin + 1, 0} - {begin, -1}),
+            (at + 4, {size - 1, size + 1} - {-1}),
+        ):
             for value in values:
                 with pytest.raises(ProtokitError, match=rf"refused: {kind.name}(\[\d+\])?\.{field.name}: "):
                     load(right, changed(image, place, value))
@@ -156,7 +172,7 @@ def test_an_array_that_is_not_between_its_neighbours_is_refused(right, name):
         load(right, changed(image, place + 4, count + 1) if name != "text" else image[:-8])
 
 
-@pytest.mark.parametrize("name", ["codecs", "schedules", "slots", "prefixes"])
+@pytest.mark.parametrize("name", MADE)
 def test_what_the_engine_makes_is_not_the_images_to_say(right, name):
     for at in (PLACES[name], PLACES[name] + 4):
         with pytest.raises(ProtokitError, match="refused: .* not the image's to say"):
@@ -199,6 +215,61 @@ def test_weights_of_a_split_over_all_that_can_be_counted_are_refused(wide):
         builder.finish()
 
 
+def tree(*rows):
+    """The image of a rule that asks that."""
+    builder = TableBuilder(LIMITS, seed=3)
+    builder.cluster("c", "round-robin", 1, 1000)
+    builder.plan("p")
+    builder.split(0, 1)
+    builder.routes("r")
+    builder.rule("*", "*", "*", "*", 0)
+    for condition, match, size, more in rows:
+        values = more.pop("values", ())
+        if "program" in more:
+            more["automaton"] = builder.automaton(*more.pop("program"))
+        builder.condition(condition, match, size=size, **more)
+        for value in values:
+            builder.value(value)
+    return builder
+
+
+NOTHING = automaton("")
+TREES = [
+    ([("all", "any", 1, {})], "too many or too few"),
+    ([("any", "any", 1, {})], "too many or too few"),
+    ([("not", "any", 3, {}), ("oneway", "any", 1, {}), ("oneway", "any", 1, {})], "too many or too few"),
+    ([("all", "any", 3, {}), ("oneway", "any", 1, {})], "its size"),
+    ([("all", "any", 2, {}), ("oneway", "any", 1, {}), ("oneway", "any", 1, {})], "its size"),
+    ([("all", "any", 3, {}), ("not", "any", 3, {}), ("oneway", "any", 1, {})], "its size"),
+    ([("oneway", "any", 2, {}), ("oneway", "any", 1, {})], "something stands in what asks by itself"),
+    ([("not", "any", 17 - n, {}) for n in range(16)] + [("oneway", "any", 1, {})], None),
+    ([("not", "any", 18 - n, {}) for n in range(17)] + [("oneway", "any", 1, {})], "nested too deeply"),
+    ([("header", "in", 1, {})], "one of several has values"),
+    ([("header", "exact", 1, {"values": ["a"]})], "one of several has values"),
+    ([("not", "in", 2, {"values": ["a"]}), ("oneway", "any", 1, {})], "what is made of others asks nothing"),
+    ([("header", "regex", 1, {})], "a regular expression has an automaton"),
+    ([("header", "exact", 1, {"program": NOTHING})], "a regular expression has an automaton"),
+    ([("header", "regex", 1, {"program": NOTHING})], None),
+    ([("header", "regex", 1, {"program": NOTHING._replace(states=3)})], "another size"),
+    ([("header", "regex", 1, {"program": NOTHING._replace(program=NOTHING.program[:-1])})], "another size"),
+    ([("header", "regex", 1, {"program": (b"\1" + NOTHING.program[1:], 2, 1)})], "a byte of no class"),
+    (
+        [("header", "regex", 1, {"program": (NOTHING.program[:-2] + b"\2\0", 2, 1)})],
+        "a state that there is not",
+    ),
+]
+
+
+@pytest.mark.parametrize(("rows", "why"), TREES)
+def test_a_condition_is_whole_with_what_is_in_it(rows, why):
+    builder = tree(*[(condition, match, size, dict(more)) for condition, match, size, more in rows])
+    if why is None:
+        builder.finish().free()
+    else:
+        with pytest.raises(ProtokitError, match=rf"conditions\[0\]: .*{why}"):
+            builder.finish()
+
+
 def test_every_field_of_a_record_has_its_rule():
     for kind in KINDS:
         if not kind.fields:
@@ -218,7 +289,7 @@ def test_every_field_of_a_record_has_its_rule():
 def test_the_image_has_all_arrays_of_the_table():
     named = [member.name for member in HEADS if member.type == "pk_array"]
     assert [kind.name for kind in KINDS] == named[: len(KINDS)]
-    assert named[len(KINDS) :] == ["codecs", "schedules", "slots", "prefixes"]
+    assert named[len(KINDS) :] == MADE
 
 
 # Models and records.
@@ -243,7 +314,8 @@ def test_a_field_without_an_attribute_and_an_attribute_without_a_field_are_error
 
 
 def test_every_array_is_filled_by_what_runs():
-    sources = [one for one in vars(compiling).values() if isinstance(one, Source)]
+    modules = vars(compiling).values(), vars(conditions).values()
+    sources = [one for module in modules for one in module if isinstance(one, Source)]
     assert {one.array for one in sources} == {kind.name for kind in KINDS} - {"text"}
 
 

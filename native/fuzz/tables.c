@@ -12,6 +12,23 @@
 static uint8_t *image;
 static size_t image_size;
 
+/* One of each kind in one of all. */
+static void conditions(tables_builder *t) {
+  static uint8_t program[256 + 1 + 2 * 2 * 2];
+  uint32_t automaton = TABLES_ADD(t, automata, (pk_automaton){{t->text.count, sizeof program}, 2, 2});
+  program['a'] = 1, program[256] = 1;
+  tables_append(&t->text, program, 1, sizeof program);
+  tables_condition(t, (pk_condition){.condition = PK_CONDITION_ANY, .size = 6, .automaton = PK_NONE});
+  tables_condition(t, (pk_condition){.condition = PK_CONDITION_NOT, .size = 2, .automaton = PK_NONE});
+  tables_condition(t, (pk_condition){.condition = PK_CONDITION_ONEWAY, .size = 1, .automaton = PK_NONE});
+  tables_condition(t, (pk_condition){.condition = PK_CONDITION_METHOD, .size = 1, .match = PK_MATCH_REGEX, .automaton = automaton});
+  tables_condition(t, (pk_condition){.condition = PK_CONDITION_SERVICE, .size = 1, .match = PK_MATCH_IN, .automaton = PK_NONE});
+  tables_value(t, "svc");
+  tables_value(t, "b");
+  tables_condition(t, (pk_condition){.condition = PK_CONDITION_HEADER, .size = 1, .match = PK_MATCH_EXACT, .key = tables_text(t, "k"),
+                                     .text = tables_text(t, "v"), .automaton = PK_NONE});
+}
+
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerInitialize(int *argc, char ***argv) {
   (void)argc, (void)argv;
@@ -28,7 +45,10 @@ int LLVMFuzzerInitialize(int *argc, char ***argv) {
   }
   for (uint32_t i = 0; i < 2; i++) {
     tables_routes(&t, "routes");
-    for (uint32_t n = 0; n < 12; n++) tables_rule(&t, services[n % 4], methods[n % 3], n % 3);
+    for (uint32_t n = 0; n < 12; n++) {
+      tables_rule(&t, services[n % 4], methods[n % 3], n % 3);
+      if (n % 4 == 1) conditions(&t);
+    }
   }
   for (uint32_t i = 0; i < 4; i++) tables_listener(&t, "in", i < 2 ? i : PK_NONE, i < 2 ? PK_NONE : i - 1, i % 2);
   image = tables_image(&t, 42, &limits, &image_size);
@@ -43,7 +63,8 @@ static void look_up(const pk_table *t, const uint8_t *data, size_t size) {
                                   {.service = {NULL, 0}}};
   for (uint32_t i = 0; i < t->routes.count; i++)
     for (size_t n = 0; n < sizeof asked / sizeof *asked; n++) {
-      uint32_t plan = pk_table_route(t, i, &asked[n]);
+      pk_question q = {.to = &asked[n]};
+      uint32_t plan = pk_table_route(t, i, &q);
       if (plan != PK_NONE && pk_table_plan_at(t, plan)->cluster >= t->clusters.count) abort();
     }
 }

@@ -5,7 +5,7 @@
  *   TABLES_ADD(&t, clusters, (pk_table_cluster){...});    its index
  *   pk_table *table = tables_load(&t, seed, &limits, codec);
  *
- * Endpoints, splits and rules belong to the last cluster, plan and route table. Memory that is short, and a table that
+ * Endpoints, splits, rules, conditions and values belong to the last cluster, plan, route table, rule and condition. Memory that is short, and a table that
  * the engine refuses, end the program. */
 #ifndef TABLES_H
 #define TABLES_H
@@ -22,7 +22,7 @@ typedef struct tables_array {
 } tables_array;
 
 typedef struct tables_builder {
-  tables_array clusters, endpoints, plans, splits, routes, rules, listeners, text;
+  tables_array clusters, endpoints, plans, splits, routes, rules, conditions, values, automata, listeners, text;
 } tables_builder;
 
 static inline void *tables_more(void *data, size_t size) {
@@ -83,8 +83,21 @@ static inline uint32_t tables_routes(tables_builder *t, const char *name) {
 static inline void tables_rule(tables_builder *t, const char *service, const char *method, uint32_t plan) {
   pk_pattern any = tables_pattern(t, "*");
   TABLES_ADD(t, rules,
-             (pk_rule){tables_pattern(t, service), tables_pattern(t, method), any, any, plan, 0});
+             (pk_rule){tables_pattern(t, service), tables_pattern(t, method), any, any, t->conditions.count, 0, plan, 0});
   ((pk_routes *)(void *)t->routes.data)[t->routes.count - 1].rule_count++;
+}
+
+/* A condition of the last rule. */
+static inline void tables_condition(tables_builder *t, pk_condition c) {
+  c.value = t->values.count;
+  TABLES_ADD(t, conditions, c);
+  ((pk_rule *)(void *)t->rules.data)[t->rules.count - 1].condition_count++;
+}
+
+/* One of the values of the last condition. */
+static inline void tables_value(tables_builder *t, const char *text) {
+  TABLES_ADD(t, values, (pk_match_value){tables_text(t, text)});
+  ((pk_condition *)(void *)t->conditions.data)[t->conditions.count - 1].value_count++;
 }
 
 /* A listener of the codec 0; one of `routes` and `plan` is PK_NONE. */
@@ -97,8 +110,10 @@ static inline uint32_t tables_listener(tables_builder *t, const char *name, uint
 /* The image, and its size; the arrays are freed. */
 static inline uint8_t *tables_image(tables_builder *t, uint64_t seed, const pk_limits *limits, size_t *size) {
   pk_table head = {.seed = seed, .limits = *limits, .bytes = sizeof head};
-  tables_array *arrays[] = {&t->clusters, &t->endpoints, &t->plans, &t->splits, &t->routes, &t->rules, &t->listeners, &t->text};
-  pk_array *heads[] = {&head.clusters, &head.endpoints, &head.plans, &head.splits, &head.routes, &head.rules, &head.listeners, &head.text};
+  tables_array *arrays[] = {&t->clusters, &t->endpoints, &t->plans, &t->splits, &t->routes, &t->rules,
+                            &t->conditions, &t->values, &t->automata, &t->listeners, &t->text};
+  pk_array *heads[] = {&head.clusters, &head.endpoints, &head.plans, &head.splits, &head.routes, &head.rules,
+                       &head.conditions, &head.values, &head.automata, &head.listeners, &head.text};
   uint8_t *image = tables_more(NULL, sizeof head);
   for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) {
     size_t bytes = (size_t)arrays[i]->count * arrays[i]->item, room = (bytes + 7) & ~(size_t)7;

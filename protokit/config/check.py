@@ -7,20 +7,24 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from protokit import plugins
+from protokit.config import schema
+from protokit.config.scalars import Pattern
 from protokit.errors import ConfigError, close_match
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
-    from protokit.config import schema
     from protokit.config.document import Document, Path
-    from protokit.config.scalars import Address, Pattern
+    from protokit.config.scalars import Address
     from protokit.wire import Protocol
 
 
 _REPLY_TEXT = 500  # bytes, of what error replies carry
 _MOST_PROTOCOLS = 32  # each is asked about a client's first bytes
+_MOST_NESTED = 20  # steps of a path
+_ANY = Pattern("*")
+_EVERYTHING = schema.Match()
 _LOCAL = {"localhost": ("127.0.0.1",)}
 
 
@@ -300,6 +304,7 @@ def _reply(findings: Findings, rule: schema.Rule, reply: schema.Reply, path: Pat
 def _rule(
     findings: Findings, rule: schema.Rule, registry: plugins.Registry, clusters: _Names, path: Path
 ) -> None:
+    _match(findings, rule.match, (*path, "match"))
     clusters.use(rule.cluster, *path, "cluster")
     for s, split in enumerate(rule.split):
         if not findings.hole(*path, "split", s):
@@ -336,39 +341,99 @@ def _rule(
     _filters(findings, rule.filters, registry, (*path, "filters"))
 
 
-def _covering(pattern: Pattern) -> Iterator[str]:
-    """Every pattern that covers this one."""
-    text = pattern.removesuffix("*")
-    yield pattern
-    for end in range(len(text) + 1):
-        yield text[:end] + "*"
+def _text(findings: Findings, wanted: schema.Text, path: Path) -> None:
+    if isinstance(wanted, str) or findings.holes(*path):
+        return
+    given = [name for name in wanted.__struct_fields__ if getattr(wanted, name) is not None]
+    if len(given) != 1:
+        names = ", ".join(field.encode_name for field in msgspec.structs.fields(wanted))
+        findings.error(f"expected one of {names}, got {len(given)} of them", *path)
+    elif wanted.in_ == ():
+        findings.error("in: expected one value at least", *path, "in")
+    elif wanted.range is not None and (len(wanted.range) != 2 or wanted.range[0] > wanted.range[1]):
+        findings.error("range: expected the first and the last number", *path, "range")
+
+
+def _match(findings: Findings, match: schema.Match, path: Path) -> None:
+    """A match and what is in it."""
+    for name in ("service", "method", "version", "group"):
+        _text(findings, getattr(match, name), (*path, name))
+    for name, wanted in match.headers.items():
+        _text(findings, wanted, (*path, "headers", name))
+    inner = {"all": match.all, "any": match.any}
+    for name, matches in inner.items():
+        for i, one in enumerate(matches):
+            _match(findings, one, (*path, name, i))
+    if match.not_ is not None:
+        _match(findings, match.not_, (*path, "not"))
+    if len(path) > _MOST_NESTED:
+        findings.error("matches stand in one another too deeply", *path)
+
+
+def _covering(text: str) -> Iterator[str]:
+    """Every simple pattern that covers this one."""
+    yield text
+    literal = text.removesuffix("*")
+    for end in range(len(literal) + 1):
+        yield literal[:end] + "*"
+
+
+def _simple(wanted: schema.Text) -> str:
+    """The pattern that covers a text as closely as a star at the end can."""
+    if not isinstance(wanted, str):
+        exact, prefix = wanted.exact, wanted.prefix
+        return "*" if exact is None and prefix is None else exact if exact is not None else f"{prefix}*"
+    return wanted if wanted.simple else wanted[: wanted.index("*") + 1]
+
+
+def _covers(one: str, other: str) -> bool:
+    """Whether a simple pattern matches all that another does."""
+    return other.removesuffix("*").startswith(one[:-1]) if one.endswith("*") else one == other
+
+
+def _says_no_more(match: schema.Match) -> bool:
+    """Whether four simple patterns are all that it asks."""
+    texts = (match.service, match.method, match.version, match.group)
+    return msgspec.structs.replace(
+        match, service=_ANY, method=_ANY, version=_ANY, group=_ANY
+    ) == _EVERYTHING and all(isinstance(text, str) and text.simple for text in texts)
 
 
 def _shadowed(findings: Findings, table: schema.Routes, t: int) -> None:
+    """Errors at rules whose requests all match one before."""
     earlier: dict[str, dict[str, list[tuple[int, schema.Match]]]] = {}
+    same: list[tuple[int, schema.Match]] = []
     for r, rule in enumerate(table.rules):
         match = rule.match
-        if findings.hole("routes", t, "rules", r) or findings.holes("routes", t, "rules", r, "match"):
+        where = ("routes", t, "rules", r)
+        if findings.hole(*where) or findings.holes(*where, "match"):
             continue
         candidates = (
             item
-            for service in _covering(match.service)
+            for service in _covering(_simple(match.service))
             if service in earlier
-            for method in _covering(match.method)
+            for method in _covering(_simple(match.method))
             for item in earlier[service].get(method, ())
         )
-        for index, other in candidates:
-            if other.version.covers(match.version) and other.group.covers(match.group):
-                findings.error(
-                    f"this rule is never reached: rule {index + 1} of {table.name!r} matches all it does",
-                    "routes",
-                    t,
-                    "rules",
-                    r,
-                )
-                break
+        hiding = next(
+            (
+                index
+                for index, other in candidates
+                if _covers(str(other.version), _simple(match.version))
+                and _covers(str(other.group), _simple(match.group))
+            ),
+            None,
+        )
+        if hiding is None:
+            hiding = next((index for index, other in same if other == match), None)
+        if hiding is not None:
+            findings.error(
+                f"this rule is never reached: rule {hiding + 1} of {table.name!r} matches all it does", *where
+            )
+        elif _says_no_more(match):
+            earlier.setdefault(str(match.service), {}).setdefault(str(match.method), []).append((r, match))
         else:
-            earlier.setdefault(match.service, {}).setdefault(match.method, []).append((r, match))
+            same.append((r, match))
 
 
 def _cluster(findings: Findings, cluster: schema.Cluster, c: int) -> None:

@@ -18,13 +18,13 @@ import msgspec
 from protokit.config import schema
 from protokit.config.defaults import RANGES
 from protokit.config.pyyaml import yaml
-from protokit.config.scalars import Address, Duration, Pattern, Size
+from protokit.config.scalars import Address, Duration, Pattern, Regex, Size, Whole
 from protokit.errors import ConfigError, ConfigErrors, close_match
 
 _MAX_DEPTH = 64
 _MAX_ERRORS = 1000
 _Loader: Any = getattr(yaml, "CBaseLoader", yaml.BaseLoader)  # no meaning is guessed
-_SCALARS: tuple[Any, ...] = (Address, Duration, Pattern, Size)
+_SCALARS: tuple[Any, ...] = (Address, Duration, Pattern, Regex, Size, Whole)
 _KINDS: dict[type[yaml.Node], str] = {yaml.MappingNode: "a mapping", yaml.SequenceNode: "a list"}
 Path = tuple[str | int, ...]
 
@@ -113,7 +113,12 @@ _BROKEN = _Broken()
 
 @functools.cache
 def _fields(struct: type[msgspec.Struct]) -> dict[str, tuple[Any, bool]]:
-    return {field.name: (field.type, field.required) for field in msgspec.structs.fields(struct)}
+    return {field.encode_name: (field.type, field.required) for field in msgspec.structs.fields(struct)}
+
+
+@functools.cache
+def _attributes(struct: type[msgspec.Struct]) -> dict[str, str]:
+    return {field.encode_name: field.name for field in msgspec.structs.fields(struct)}
 
 
 def _stand_in(kind: Any) -> Any:
@@ -137,6 +142,13 @@ def _shown(node: yaml.Node) -> str:
         text = node.value if len(node.value) <= 40 else node.value[:37] + "..."
         return repr(text) if text else "nothing"
     return _KINDS[type(node)]
+
+
+def _chosen(kind: Any, node: yaml.Node) -> Any:
+    """Which of the types that may stand there this is."""
+    if kind == schema.Text:
+        return schema.TextMatch if isinstance(node, yaml.MappingNode) else Pattern
+    return list[str] if isinstance(node, yaml.SequenceNode) else str
 
 
 class _Reader:
@@ -169,8 +181,7 @@ class _Reader:
             options = [option for option in get_args(kind) if option is not types.NoneType]
             if len(options) == 1:
                 return self.value(node, options[0], what, path)
-            wanted = list[str] if isinstance(node, yaml.SequenceNode) else str
-            return self.value(node, wanted, what, path)
+            return self.value(node, _chosen(kind, node), what, path)
         if kind is schema.FilterUse:
             return self.filter_use(node, path)
         if kind is schema.Endpoint and isinstance(node, yaml.ScalarNode):
@@ -179,11 +190,10 @@ class _Reader:
         if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
             return self.struct(node, kind, what, path)
         if origin is dict:
-            return (
-                self.anything(node, len(path))
-                if isinstance(node, yaml.MappingNode)
-                else self.expected("a mapping", node, what)
-            )
+            if not isinstance(node, yaml.MappingNode):
+                return self.expected("a mapping", node, what)
+            of = get_args(kind)[1]
+            return self.anything(node, len(path)) if of is Any else self.values(node, of, path)
         return self.anything(node, len(path))
 
     def expected(self, wanted: str, node: yaml.Node, what: str) -> _Broken:
@@ -215,7 +225,7 @@ class _Reader:
             value = kind.parse(text)
         except ValueError as error:
             return self.fail(f"{what}: {error}, got {_shown(node)}", node)
-        return self.in_range(value, node, what, path) if isinstance(value, int) else value
+        return self.in_range(value, node, what, path) if isinstance(value, Duration | Size) else value
 
     def in_range(self, value: int, node: yaml.Node, what: str, path: Path) -> Any:
         low, high = RANGES[".".join(step for step in path if isinstance(step, str))]
@@ -238,6 +248,12 @@ class _Reader:
             self.kept(self.value(child, item, what, (*path, i)), item, (*path, i))
             for i, child in enumerate(node.value)
         ]
+
+    def values(self, node: yaml.MappingNode, of: Any, path: Path) -> dict[str, Any]:
+        return {
+            name: self.kept(self.value(value, of, name, (*path, name)), of, (*path, name))
+            for name, (_, value) in self.pairs(node).items()
+        }
 
     def pairs(self, node: yaml.MappingNode) -> dict[str, tuple[yaml.Node, yaml.Node]]:
         found: dict[str, tuple[yaml.Node, yaml.Node]] = {}
@@ -283,7 +299,7 @@ class _Reader:
             self.fail(f"{what}: {names} must be given", node)
         for name in missing:
             values[name] = self.kept(_BROKEN, fields[name][0], (*path, name))
-        return kind(**values)
+        return kind(**{_attributes(kind)[name]: value for name, value in values.items()})
 
     def filter_use(self, node: yaml.Node, path: Path) -> Any:
         if isinstance(node, yaml.ScalarNode) and node.value:

@@ -19,6 +19,7 @@ def json_schema() -> dict[str, Any]:
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "protokit",
         **_of(schema.Config, ""),
+        "$defs": {"match": _struct(schema.Match, "")},
     }
 
 
@@ -31,8 +32,10 @@ def _of(kind: Any, key: str) -> dict[str, Any]:
         return {"enum": list(args)}
     if origin in {list, tuple}:
         return {"type": "array", "items": _of(args[0], key)}
+    if kind is schema.Match:  # which has others in it
+        return {"$ref": "#/$defs/match"}
     if origin is dict:
-        return {"type": "object"}
+        return {"type": "object"} | ({} if args[1] is Any else {"additionalProperties": _of(args[1], key)})
     if hasattr(kind, "expected"):
         return {"type": ["string", "number"], "pattern": kind.pattern, "description": kind.expected}
     if kind is bool:
@@ -52,7 +55,7 @@ def _struct(kind: type[msgspec.Struct], key: str) -> dict[str, Any]:
         "type": "object",
         "description": (kind.__doc__ or "").partition("\n")[0],
         "properties": {
-            field.name: _of(hints[field.name], f"{key}.{field.name}".lstrip(".")) for field in fields
+            field.encode_name: _of(hints[field.name], f"{key}.{field.name}".lstrip(".")) for field in fields
         },
         "additionalProperties": False,
     }

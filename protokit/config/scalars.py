@@ -103,21 +103,58 @@ class Address(str):
 
 
 class Pattern(str):
-    """``x`` exactly, ``x*`` anything that starts so, ``*`` anything."""
+    """A text in which each ``*`` stands for anything: ``x``, ``x*``, ``*x``, ``a*b``, ``*``."""
 
     __slots__ = ()
-    expected = "a text, a prefix like com.example.*, or *"
-    pattern = r"^[^*]*\*?$"
+    expected = "a text, with * for anything"
+    pattern = r"^[^\0]*$"
 
     @classmethod
     def parse(cls, text: str) -> Pattern:
-        """Raises ValueError where a star stands elsewhere than at the end."""
-        if "*" in text[:-1] or "\0" in text:
-            raise ValueError(f"expected {cls.expected}: the star stands at the end only")
+        """Raises ValueError where a text has a NUL, or too many stars to be told apart."""
+        if "\0" in text:
+            raise ValueError(f"expected {cls.expected}, without a NUL")
+        pattern = cls(text)
+        if not pattern.simple:
+            from protokit.config.regex import stars  # seldom needed  # noqa: PLC0415
+
+            stars(text)
+        return pattern
+
+    @property
+    def simple(self) -> bool:
+        """Whether a star stands at the end at most."""
+        return "*" not in self[:-1]
+
+
+class Whole(int):
+    """A whole number of 64 bits."""
+
+    expected = "a whole number"
+    pattern = r"^[-+]?[0-9]{1,19}$"
+
+    @classmethod
+    def parse(cls, text: str) -> Whole:
+        """Raises ValueError where ``text`` is none, or has over 64 bits."""
+        if re.fullmatch(cls.pattern, text) is None or not -(2**63) <= int(text) < 2**63:
+            raise ValueError(f"expected {cls.expected} from -2^63 to 2^63 - 1")
         return cls(text)
 
-    def covers(self, other: str) -> bool:
-        """Whether everything that ``other`` matches is matched by this pattern."""
-        if self.endswith("*"):
-            return other.removesuffix("*").startswith(self[:-1])
-        return self == other
+
+class Regex(str):
+    """A regular expression for a whole text."""
+
+    __slots__ = ()
+    expected = "a regular expression"
+    pattern = r"^.*$"
+
+    @classmethod
+    def parse(cls, text: str) -> Regex:
+        """Raises ValueError where ``text`` is none, or not one that costs a step for each byte."""
+        from protokit.config.regex import automaton  # seldom needed  # noqa: PLC0415
+
+        try:
+            automaton(text)
+        except ValueError as error:
+            raise ValueError(f"expected {cls.expected}: {error}") from None
+        return cls(text)

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import msgspec
 
 from protokit.config import defaults
-from protokit.config.scalars import Address, Duration, Pattern, Size
+from protokit.config.scalars import Address, Duration, Pattern, Regex, Size, Whole
 
 
 class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -36,13 +36,33 @@ class Listener(_Section, frozen=True, forbid_unknown_fields=True):
     goaway: bool = False
 
 
-class Match(_Section, frozen=True, forbid_unknown_fields=True):
+class TextMatch(_Section, frozen=True, forbid_unknown_fields=True, rename={"in_": "in"}):
+    """What a text has to be: one of these. ``range``: a whole number from the first to the last."""
+
+    exact: str | None = None
+    prefix: str | None = None
+    suffix: str | None = None
+    in_: tuple[str, ...] | None = None
+    regex: Regex | None = None
+    range: tuple[Whole, ...] | None = None
+    present: bool | None = None
+
+
+Text = Pattern | TextMatch
+
+
+class Match(_Section, frozen=True, forbid_unknown_fields=True, rename={"not_": "not"}):
     """What a rule asks of a request; what is not named matches anything."""
 
-    service: Pattern = Pattern("*")
-    method: Pattern = Pattern("*")
-    version: Pattern = Pattern("*")
-    group: Pattern = Pattern("*")
+    service: Text = Pattern("*")
+    method: Text = Pattern("*")
+    version: Text = Pattern("*")
+    group: Text = Pattern("*")
+    headers: dict[str, Text] = {}
+    oneway: bool | None = None
+    all: tuple[Match, ...] = ()
+    any: tuple[Match, ...] = ()
+    not_: Match | None = None
 
 
 class Retry(_Section, frozen=True, forbid_unknown_fields=True):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from protokit.config import schema
 from protokit.control.snapshot import Cluster, Endpoint, Listener
-from protokit.dataplane import listening
+from protokit.dataplane import conditions, listening
 from protokit.errors import ConfigError, ConfigErrors
 from protokit.model import Filter
 from protokit.native import Table, pack_address
@@ -33,7 +33,7 @@ PLANS = Source(
 )
 SPLITS = Source("splits", columns=("cluster", "weight"))
 ROUTES = Source("routes", schema.Routes, columns=("rules", "rule_count"), beside=("rules",))
-RULES = Source("rules", schema.Match, columns=("plan",))
+RULES = Source("rules", columns=(*conditions.TEXTS, "condition", "condition_count", "plan"))
 LISTENERS = Source(
     "listeners",
     Listener,
@@ -197,7 +197,8 @@ class _Compiling:
         names = [f"{table.name}[{number}]" for number in range(len(table.rules))]
         plan = self._plans(table.rules, names, before)
         plans = range(plan, plan + len(names))
-        first = self.image.add(RULES, [rule.match for rule in table.rules], plan=plans)
+        asked = conditions.add(self.image, [rule.match for rule in table.rules])
+        first = self.image.add(RULES, table.rules, plan=plans, **asked)
         return self.image.add(ROUTES, [table], rules=[first], rule_count=[len(names)])
 
     def _plans(self, rules: Sequence[schema.Rule], names: list[str], before: Uses) -> int:

@@ -17,6 +17,8 @@ _PARTS = {
     "endpoints": ("clusters", "endpoints", "endpoint_count"),
     "splits": ("plans", "split", "split_count"),
     "rules": ("routes", "rules", "rule_count"),
+    "conditions": ("rules", "condition", "condition_count"),
+    "values": ("conditions", "value", "value_count"),
 }
 _NOBODY = {
     "present": False,
@@ -109,6 +111,39 @@ class TableBuilder:
     def rule(self, service: str, method: str, version: str, group: str, plan: int) -> int:
         """Add a rule (patterns ``x``, ``x*``, ``*``) to the last route table."""
         return self.add("rules", service=service, method=method, version=version, group=group, plan=plan)
+
+    def condition(
+        self,
+        condition: str,
+        match: str = "any",
+        *,
+        size: int = 1,
+        key: str = "",
+        text: str = "",
+        automaton: int | None = None,
+        low: int = 0,
+        high: int = 0,
+    ) -> int:
+        """Add a condition to the last rule: the first has all others in it. ``value`` adds to the last."""
+        return self.add(
+            "conditions",
+            condition=condition,
+            match=match,
+            size=size,
+            key=key,
+            text=text,
+            automaton=automaton,
+            low=low,
+            high=high,
+        )
+
+    def value(self, text: str) -> int:
+        """Add one of the values of the last condition."""
+        return self.add("values", text=text)
+
+    def automaton(self, program: bytes, states: int, classes: int) -> int:
+        """Add what a condition's regular expression is."""
+        return self.add("automata", program=program, states=states, classes=classes)
 
     def listener(
         self,

@@ -93,6 +93,34 @@ static void unreadable(pk_core *core, pk_request *r, const pk_destination *d, in
   pk_request_fail(core, r, PK_STATUS_BAD_REQUEST, m.data, m.size);
 }
 
+/* A rule asks for what cannot be read: another that matches may not be meant. */
+static PK_RARE void headers_unreadable(pk_core *core, pk_request *r, const pk_destination *d, int error) {
+  pk_message m = {.size = 0};
+  pk_message_add(&m, "protokit: a rule asks for headers of the request, which cannot be read: ");
+  pk_message_add(&m, error == PK_ERR_LIMIT ? "they hold more than the proxy reads" : "they are malformed");
+  pk_message_add(&m, ": service '");
+  pk_message_bytes(&m, d->service.data, d->service.size < 200 ? d->service.size : 200);
+  pk_message_add(&m, "' method '");
+  pk_message_bytes(&m, d->method.data, d->method.size < 100 ? d->method.size : 100);
+  pk_message_add(&m, "'");
+  pk_request_fail(core, r, PK_STATUS_BAD_REQUEST, m.data, m.size);
+}
+
+/* The same for a destination that is not known yet, or that rules ask more of. */
+static PK_RARE uint32_t look_up(pk_core *core, pk_request *r, const pk_table_listener *l, const uint8_t *data,
+                                const pk_frame *f, const pk_destination *d, uint32_t blank) {
+  pk_question q = {.to = d, .codec = r->to.codec, .data = data, .frame = f, .blank = blank};
+  uint32_t plan = pk_table_route(r->to.live->table, l->routes, &q);
+  r->to.bucket = pk_table_bucket(d);
+  if (q.error != 0) {
+    headers_unreadable(core, r, d, q.error);
+    return PK_NONE;
+  }
+  if (!q.asked && r->to.live == core->live) pk_table_remember(core->cached_routes, l->routes, d, plan, r->to.bucket);
+  if (plan == PK_NONE) no_route(core, r, l, d);
+  return plan;
+}
+
 /* Where a request goes: its plan, or PK_NONE after it was answered with the reason. */
 static uint32_t route(pk_core *core, pk_request *r, const pk_table_listener *l,
                       const uint8_t *data, const pk_frame *f, uint32_t *budget) {
@@ -112,16 +140,15 @@ static uint32_t route(pk_core *core, pk_request *r, const pk_table_listener *l,
     return PK_NONE;
   }
   if (d.timeout_ms != 0) *budget = d.timeout_ms;
-  const pk_table *t = r->to.live->table;
-  uint32_t plan;
   if (r->to.live == core->live) {
-    plan = pk_table_route_cached(t, core->cached_routes, l->routes, &d, &r->to.bucket);
-  } else {
-    plan = pk_table_route(t, l->routes, &d);
-    r->to.bucket = pk_table_bucket(&d);
+    const pk_cached_route *known = pk_table_recall(core->cached_routes, l->routes, &d);
+    if (known != NULL) {
+      r->to.bucket = known->bucket;
+      if (known->plan == PK_NONE) no_route(core, r, l, &d);
+      return known->plan;
+    }
   }
-  if (plan == PK_NONE) no_route(core, r, l, &d);
-  return plan;
+  return look_up(core, r, l, data, f, &d, result == PK_ERR_UNSUPPORTED);
 }
 
 /* Pieces of it follow, which only a connection of the client's own carries. 0: it was answered. */

@@ -3,11 +3,13 @@
  * A field that is added to a record in table.h gets its line here; a test misses it otherwise. */
 #include "table/image.h"
 
+#include "table/condition.h"
+
 #include <stdio.h>
 #include <string.h>
 
 enum {
-  CLUSTERS, ENDPOINTS, PLANS, SPLITS, ROUTES, RULES, LISTENERS, TEXT, CODECS,
+  CLUSTERS, ENDPOINTS, PLANS, SPLITS, ROUTES, RULES, CONDITIONS, VALUES, AUTOMATA, LISTENERS, TEXT, CODECS,
   IMAGE = CODECS, /* those before stand in the image */
   MAX_LISTENERS = 65536
 };
@@ -78,14 +80,47 @@ static const pk_table_field routes_fields[] = {
     MADE(prefix_count),
     MADE(any),
     MADE(has_pairs),
+    MADE(has_conditions),
+    MADE(headers),
+    MADE(header_count),
     NAME(name),
 };
 #undef RECORD
 
 #define RECORD pk_rule
 static const pk_table_field rule_fields[] = {
-    PATTERN(service), PATTERN(method), PATTERN(version), PATTERN(group), INDEX(plan, PLANS), MADE(next),
+    PATTERN(service),
+    PATTERN(method),
+    PATTERN(version),
+    PATTERN(group),
+    PARTS(condition, condition_count, 0, CONDITIONS),
+    INDEX(plan, PLANS),
+    MADE(next),
 };
+#undef RECORD
+
+#define RECORD pk_condition
+static const pk_table_field condition_fields[] = {
+    NUMBER(condition, 0, PK_CONDITION_COUNT - 1),
+    NUMBER(size, 1, UINT32_MAX),
+    NUMBER(match, 0, PK_MATCH_COUNT - 1),
+    NAME(key),
+    NAME(text),
+    PARTS(value, value_count, 0, VALUES),
+    OPTIONAL(automaton, AUTOMATA),
+    BYTES(low),
+    BYTES(high),
+    MADE(slots),
+    MADE(slot_mask),
+};
+#undef RECORD
+
+#define RECORD pk_match_value
+static const pk_table_field value_fields[] = {NAME(text)};
+#undef RECORD
+
+#define RECORD pk_automaton
+static const pk_table_field automaton_fields[] = {NAME(program), NUMBER(states, 1, 65535), NUMBER(classes, 1, 256)};
 #undef RECORD
 
 #define RECORD pk_table_listener
@@ -112,6 +147,9 @@ static const pk_table_array kinds[] = {
     [SPLITS] = KIND(splits, pk_split, split_fields),
     [ROUTES] = KIND(routes, pk_routes, routes_fields),
     [RULES] = KIND(rules, pk_rule, rule_fields),
+    [CONDITIONS] = KIND(conditions, pk_condition, condition_fields),
+    [VALUES] = KIND(values, pk_match_value, value_fields),
+    [AUTOMATA] = KIND(automata, pk_automaton, automaton_fields),
     [LISTENERS] = KIND(listeners, pk_table_listener, listener_fields),
     [TEXT] = {"text", "char", offsetof(pk_table, text), 1, NULL, 0},
     [CODECS] = {"codecs", "uintptr_t", offsetof(pk_table, codecs), sizeof(uintptr_t), NULL, 0},
@@ -149,10 +187,10 @@ static int check_arrays(const pk_table *t, size_t size, char *why, size_t why_si
     }
     end = a->at + (uint64_t)a->count * kinds[k].size;
   }
-  const pk_array *made[] = {&t->schedules, &t->slots, &t->prefixes};
+  const pk_array *made[] = {&t->schedules, &t->slots, &t->prefixes, &t->value_slots, &t->headers, &t->by_value, &t->led};
   for (size_t i = 0; i < sizeof made / sizeof *made; i++) {
     if (made[i]->at == 0 && made[i]->count == 0) continue;
-    snprintf(why, why_size, "schedules, slots and prefixes are not the image's to say");
+    snprintf(why, why_size, "what is made of the image is not the image's to say");
     return 0;
   }
   return 1;
@@ -249,6 +287,13 @@ static int check_rest(const pk_table *t, char *why, size_t why_size) {
     const pk_table_listener *l = pk_table_listener_at(t, i);
     if (!l->present || (l->routes == PK_NONE) != (l->plan == PK_NONE)) continue;
     snprintf(why, why_size, "listeners[%u] has not either routes or a plan", i);
+    return 0;
+  }
+  for (uint32_t i = 0; i < t->rules.count; i++) {
+    const pk_rule *r = PK_AT(t, pk_rule, t->rules.at) + i;
+    const char *wrong = pk_condition_wrong(t, PK_AT(t, pk_condition, t->conditions.at) + r->condition, r->condition_count);
+    if (wrong == NULL) continue;
+    snprintf(why, why_size, "conditions[%u]: %s", r->condition, wrong);
     return 0;
   }
   for (uint32_t i = 0; i < t->plans.count; i++) {

@@ -31,6 +31,10 @@ static inline pk_index_key pk_index_key_prefix(uint64_t seed, pk_slice service, 
   return key;
 }
 
+static inline uint64_t pk_index_value(uint64_t seed, uint64_t of_slot, uint32_t header, pk_slice value) {
+  return pk_hash(seed ^ of_slot * 31 ^ header, value.data, value.size);
+}
+
 /* By which kind of key a rule is indexed; 0: it stands in the list of the rest. */
 static inline uint32_t pk_index_kind(const pk_rule *r) {
   if (r->service.kind == PK_MATCH_PREFIX) return PK_KEY_PREFIX;

@@ -3,11 +3,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "table/condition.h"
 #include "table/index.h"
 #include "table/image.h"
 #include "wire/codec_check.h"
 
-enum { MAX_SCHEDULE = 65536 };
+enum { MAX_SCHEDULE = 65536, HEADERS = 32 /* of a route table, by whose values rules are indexed */ };
 
 static uint64_t gcd(uint64_t a, uint64_t b) {
   while (b != 0) {
@@ -94,42 +95,118 @@ static void add_prefix(pk_routes *r, uint32_t *lengths, uint32_t size) {
   r->prefix_count++;
 }
 
-/* Index the rules of a route table. `slots` has slot_count places, `lengths` one for each rule. */
-static void build_index(const pk_table *t, pk_routes *r, pk_rule *rules, pk_slot_key *slots, uint32_t *lengths) {
+/* Which condition of a rule leads to it: the first that wants a header to have one of some values, where all hold. */
+static const pk_condition *leading(const pk_table *t, const pk_rule *rule) {
+  const pk_condition *c = PK_AT(t, pk_condition, t->conditions.at) + rule->condition, *end = c + rule->condition_count;
+  if (rule->condition_count > 1) c = c->condition == PK_CONDITION_ALL ? c + 1 : end;
+  for (; c < end; c += c->size)
+    if (c->condition == PK_CONDITION_HEADER && (c->match == PK_MATCH_EXACT || c->match == PK_MATCH_IN)) return c;
+  return NULL;
+}
+
+static uint32_t values_of(const pk_condition *c) { return c == NULL ? 0 : c->match == PK_MATCH_IN ? c->value_count : 1; }
+
+/* The number of a header among those of a route table, a new one the first time; HEADERS: there are too many. */
+static uint32_t header_number(const pk_table *t, pk_routes *r, pk_text *headers, pk_text key) {
   const uint8_t *text = PK_AT(t, uint8_t, t->text.at);
-  uint32_t any_tail = PK_NONE;
+  uint32_t n = 0;
+  while (n < r->header_count && !pk_index_text_same((pk_slice){text + key.at, key.size}, headers[n], text)) n++;
+  if (n == r->header_count && n < HEADERS) headers[r->header_count++] = key;
+  return n;
+}
+
+/* What is made for look-ups, while it is. */
+typedef struct making {
+  pk_table *table;
+  pk_rule *rules;
+  pk_slot_key *slots;   /* of one route table */
+  uint32_t slot;        /* the number of its first */
+  uint32_t *lengths;
+  pk_text *headers;
+  pk_value_key *by_value;
+  pk_led *led;
+  uint32_t led_count;
+} making;
+
+/* One more value that leads to a rule. */
+static void lead(making *m, const pk_slot_key *slot, uint32_t header, pk_text value, uint32_t rule) {
+  const uint8_t *text = PK_AT(m->table, uint8_t, m->table->text.at);
+  pk_slice wanted = {text + value.at, value.size};
+  uint64_t hash = pk_index_value(m->table->seed, slot->hash, header, wanted);
+  uint32_t mask = m->table->by_value.count - 1, i = (uint32_t)hash & mask;
+  for (; m->by_value[i].slot != PK_NONE; i = (i + 1) & mask)
+    if (m->by_value[i].slot == slot->self && m->by_value[i].header == header &&
+        pk_index_text_same(wanted, m->by_value[i].value, text))
+      break;
+  pk_value_key *key = &m->by_value[i];
+  if (key->slot == PK_NONE) *key = (pk_value_key){hash, slot->self, header, value, PK_NONE, PK_NONE};
+  *(key->tail == PK_NONE ? &key->first : &m->led[key->tail].next) = m->led_count;
+  key->tail = m->led_count;
+  m->led[m->led_count++] = (pk_led){rule, PK_NONE};
+}
+
+static void append_rule(making *m, uint32_t *first, uint32_t *tail, uint32_t rule) {
+  *(*tail == PK_NONE ? first : &m->rules[*tail].next) = rule;
+  *tail = rule;
+}
+
+/* A rule into its slot: behind those that ask nothing, or those that do, or where a header's value leads to. */
+static void put(making *m, pk_routes *r, pk_slot_key *slot, uint32_t i) {
+  pk_rule *rule = &m->rules[i];
+  if (rule->condition_count == 0) {
+    append_rule(m, &slot->rule, &slot->tail, i);
+    return;
+  }
+  r->has_conditions = 1;
+  const pk_condition *c = leading(m->table, rule);
+  uint32_t header = c == NULL ? HEADERS : header_number(m->table, r, m->headers, c->key);
+  if (header == HEADERS) {
+    append_rule(m, &slot->asking, &slot->asking_tail, i);
+    return;
+  }
+  const pk_match_value *values = PK_AT(m->table, pk_match_value, m->table->values.at) + c->value;
+  for (uint32_t v = 0; v < values_of(c); v++) lead(m, slot, header, c->match == PK_MATCH_IN ? values[v].text : c->text, i);
+  if (slot->by_value == PK_NONE) slot->by_value = i;
+  slot->headers |= 1u << header;
+}
+
+/* The slot of a key, a new one the first time. */
+static pk_slot_key *slot_of(making *m, const pk_routes *r, const pk_index_key *key, uint32_t like) {
+  uint32_t s = (uint32_t)key->hash & r->slot_mask;
+  for (; m->slots[s].like != PK_NONE; s = (s + 1) & r->slot_mask)
+    if (m->slots[s].hash == key->hash &&
+        pk_index_same(key, &m->rules[m->slots[s].like], PK_AT(m->table, uint8_t, m->table->text.at)))
+      return &m->slots[s];
+  m->slots[s].hash = key->hash;
+  m->slots[s].like = like;
+  return &m->slots[s];
+}
+
+/* Index the rules of a route table. */
+static void build_index(making *m, pk_routes *r) {
+  const uint8_t *text = PK_AT(m->table, uint8_t, m->table->text.at);
   r->slot_mask = slot_count(r) - 1;
-  r->any = PK_NONE;
-  for (uint32_t i = 0; i <= r->slot_mask; i++) slots[i].rule = PK_NONE;
+  r->any = r->slot_mask + 1;
+  for (uint32_t i = 0; i <= r->any; i++)
+    m->slots[i] = (pk_slot_key){0, m->slot + i, PK_NONE, PK_NONE, PK_NONE, PK_NONE, 0, PK_NONE, PK_NONE};
   for (uint32_t i = r->rules; i < r->rules + r->rule_count; i++) {
-    pk_rule *rule = &rules[i];
+    pk_rule *rule = &m->rules[i];
     uint32_t kind = pk_index_kind(rule);
     rule->next = PK_NONE;
     if (kind == 0) {
-      *(any_tail == PK_NONE ? &r->any : &rules[any_tail].next) = i;
-      any_tail = i;
+      put(m, r, &m->slots[r->any], i);
       continue;
     }
     pk_slice service = {text + rule->service.text.at, rule->service.text.size};
     pk_slice method = {text + rule->method.text.at, rule->method.text.size};
-    pk_index_key key = kind == PK_KEY_PREFIX ? pk_index_key_prefix(t->seed, service, service.size)
-                                             : pk_index_key_service(t->seed, service);
-    if (kind == PK_KEY_PREFIX) add_prefix(r, lengths, service.size);
+    pk_index_key key = kind == PK_KEY_PREFIX ? pk_index_key_prefix(m->table->seed, service, service.size)
+                                             : pk_index_key_service(m->table->seed, service);
+    if (kind == PK_KEY_PREFIX) add_prefix(r, m->lengths, service.size);
     if (kind == PK_KEY_PAIR) {
       key = pk_index_key_pair(&key, method);
       r->has_pairs = 1;
     }
-    for (uint32_t s = (uint32_t)key.hash & r->slot_mask;; s = (s + 1) & r->slot_mask) {
-      if (slots[s].rule == PK_NONE) {
-        slots[s] = (pk_slot_key){key.hash, i, i};
-        break;
-      }
-      if (slots[s].hash == key.hash && pk_index_same(&key, &rules[slots[s].rule], text)) {
-        rules[slots[s].tail].next = i;
-        slots[s].tail = i;
-        break;
-      }
-    }
+    put(m, r, slot_of(m, r, &key, i), i);
   }
 }
 
@@ -162,7 +239,8 @@ static uint32_t only_cluster(const pk_table *t, const pk_table_listener *l) {
 }
 
 static void finish_listener(const pk_table *t, pk_table_listener *l) {
-  l->depth = l->routes == PK_NONE ? PK_DEPTH_FRAME : PK_DEPTH_DESTINATION;
+  int asks = l->routes != PK_NONE && (PK_AT(t, pk_routes, t->routes.at) + l->routes)->has_conditions;
+  l->depth = l->routes == PK_NONE ? PK_DEPTH_FRAME : asks ? PK_DEPTH_HEADERS : PK_DEPTH_DESTINATION;
   l->opens = l->present ? only_cluster(t, l) : PK_NONE;
 }
 
@@ -174,20 +252,33 @@ static void append(pk_table *t, pk_array *a, uint64_t count, size_t size) {
 }
 
 /* Where everything stands that is made; 0 when the table is over 4 GiB. */
-static int lay_out(pk_table *t, pk_table_cluster *clusters, pk_routes *routes) {
-  uint64_t turns = 0, slots = 0;
+static int lay_out(pk_table *t, pk_table_cluster *clusters, pk_routes *routes, pk_condition *conditions) {
+  uint64_t turns = 0, slots = 0, value_slots = 0, led = 0, by_value = 0;
   for (uint32_t i = 0; i < t->clusters.count; i++) {
     pk_table_cluster *c = &clusters[i];
     c->schedule = (uint32_t)turns;
     c->schedule_count = (uint32_t)schedule_size(c, PK_AT(t, pk_table_endpoint, t->endpoints.at) + c->endpoints);
     turns += c->schedule_count;
   }
-  for (uint32_t i = 0; i < t->routes.count; i++) slots += slot_count(&routes[i]);
+  for (uint32_t i = 0; i < t->routes.count; i++) {
+    slots += slot_count(&routes[i]) + 1;
+    routes[i].headers = i * HEADERS;
+  }
+  for (uint32_t i = 0; i < t->conditions.count; i++) {
+    conditions[i].slots = (uint32_t)value_slots;
+    value_slots += pk_condition_slots(&conditions[i]);
+  }
+  for (uint32_t i = 0; i < t->rules.count; i++) led += values_of(leading(t, PK_AT(t, pk_rule, t->rules.at) + i));
+  for (by_value = led > 0 ? 4 : 0; by_value < 2 * led;) by_value *= 2;
   t->bytes = (t->bytes + 63) & ~(uint64_t)63;
   append(t, &t->codecs, t->codecs.count, sizeof(uintptr_t));
   append(t, &t->schedules, turns, sizeof(uint32_t));
   append(t, &t->slots, slots, sizeof(pk_slot_key));
   append(t, &t->prefixes, t->rules.count, sizeof(uint32_t));
+  append(t, &t->value_slots, value_slots, sizeof(uint32_t));
+  append(t, &t->headers, led > 0 ? (uint64_t)t->routes.count * HEADERS : 0, sizeof(pk_text));
+  append(t, &t->by_value, by_value, sizeof(pk_value_key));
+  append(t, &t->led, led, sizeof(pk_led));
   return t->bytes <= UINT32_MAX;
 }
 
@@ -212,14 +303,26 @@ static int finish(pk_table *t, const uintptr_t *codecs) {
     const pk_table_endpoint *e = ARRAY(t, pk_table_endpoint, endpoints) + clusters[i].endpoints;
     if (build_schedule(&clusters[i], e, ARRAY(t, uint32_t, schedules) + clusters[i].schedule) != 0) return -1;
   }
-  pk_slot_key *slots = ARRAY(t, pk_slot_key, slots);
+  pk_condition *conditions = ARRAY(t, pk_condition, conditions);
+  for (uint32_t i = 0; i < t->conditions.count; i++) {
+    pk_condition *c = &conditions[i];
+    uint32_t *value_slots = ARRAY(t, uint32_t, value_slots) + c->slots;
+    c->slots = (uint32_t)((char *)value_slots - (char *)t);
+    c->slot_mask = pk_condition_slots(c) - 1;
+    pk_condition_index(t, c, value_slots);
+  }
   pk_routes *routes = ARRAY(t, pk_routes, routes);
+  making m = {.table = t, .rules = ARRAY(t, pk_rule, rules), .by_value = ARRAY(t, pk_value_key, by_value), .led = ARRAY(t, pk_led, led)};
+  for (uint32_t i = 0; i < t->by_value.count; i++) m.by_value[i].slot = PK_NONE;
   for (uint32_t i = 0; i < t->routes.count; i++) {
     pk_routes *r = &routes[i];
-    r->slots = (uint32_t)((char *)slots - (char *)t);
+    m.slots = ARRAY(t, pk_slot_key, slots) + m.slot;
+    m.lengths = ARRAY(t, uint32_t, prefixes) + r->rules;
+    m.headers = ARRAY(t, pk_text, headers) + r->headers;
+    r->slots = (uint32_t)((char *)m.slots - (char *)t);
     r->prefixes = t->prefixes.at + r->rules * (uint32_t)sizeof(uint32_t);
-    build_index(t, r, ARRAY(t, pk_rule, rules), slots, ARRAY(t, uint32_t, prefixes) + r->rules);
-    slots += r->slot_mask + 1;
+    build_index(&m, r);
+    m.slot += r->any + 1;
   }
   pk_plan *plans = ARRAY(t, pk_plan, plans);
   for (uint32_t i = 0; i < t->plans.count; i++) finish_plan(t, &plans[i]);
@@ -249,7 +352,7 @@ pk_table *pk_table_load(const uint8_t *image, size_t size, const uintptr_t *code
     free(t);
     return NULL;
   }
-  if (!lay_out(t, ARRAY(t, pk_table_cluster, clusters), ARRAY(t, pk_routes, routes))) {
+  if (!lay_out(t, ARRAY(t, pk_table_cluster, clusters), ARRAY(t, pk_routes, routes), ARRAY(t, pk_condition, conditions))) {
     snprintf(why, why_size, "with its schedules and hash tables it would be over 4 GiB");
     free(t);
     return NULL;

@@ -7,6 +7,7 @@
  * keeps a small cache of it. */
 #include "table/table.h"
 
+#include "table/condition.h"
 #include "table/index.h"
 
 static int pattern_matches(const pk_table *t, const pk_pattern *p, pk_slice value) {
@@ -15,44 +16,125 @@ static int pattern_matches(const pk_table *t, const pk_pattern *p, pk_slice valu
   return p->text.size == 0 || memcmp(pk_table_text_at(t, p->text), value.data, p->text.size) == 0;
 }
 
+static int rest_matches(const pk_table *t, const pk_rule *r, const pk_destination *d) {
+  return pattern_matches(t, &r->method, d->method) && pattern_matches(t, &r->version, d->version) &&
+         pattern_matches(t, &r->group, d->group);
+}
+
 /* The first rule of the chain that matches and comes before `best`. */
 static uint32_t walk(const pk_table *t, uint32_t rule, uint32_t best, const pk_destination *d) {
   const pk_rule *rules = PK_AT(t, pk_rule, t->rules.at);
-  for (; rule < best; rule = rules[rule].next) {
-    const pk_rule *r = &rules[rule];
-    if (pattern_matches(t, &r->method, d->method) && pattern_matches(t, &r->version, d->version) &&
-        pattern_matches(t, &r->group, d->group))
-      return rule;
-  }
+  for (; rule < best; rule = rules[rule].next)
+    if (rest_matches(t, &rules[rule], d)) return rule;
   return best;
 }
 
-static uint32_t find(const pk_table *t, const pk_routes *routes, const pk_index_key *key) {
+static const pk_slot_key *find(const pk_table *t, const pk_routes *routes, const pk_index_key *key) {
   const pk_slot_key *slots = PK_AT(t, pk_slot_key, routes->slots);
   const pk_rule *rules = PK_AT(t, pk_rule, t->rules.at);
   for (uint32_t i = (uint32_t)key->hash & routes->slot_mask;; i = (i + 1) & routes->slot_mask) {
-    if (slots[i].rule == PK_NONE) return PK_NONE;
-    if (slots[i].hash == key->hash &&
-        pk_index_same(key, &rules[slots[i].rule], PK_AT(t, uint8_t, t->text.at)))
-      return slots[i].rule;
+    if (slots[i].like == PK_NONE) return NULL;
+    if (slots[i].hash == key->hash && pk_index_same(key, &rules[slots[i].like], PK_AT(t, uint8_t, t->text.at)))
+      return &slots[i];
   }
 }
 
-uint32_t pk_table_route(const pk_table *t, uint32_t routes_index, const pk_destination *d) {
+/* The first of the rules in that slot that this value of that header leads to, in array `led`. */
+static uint32_t led_by(const pk_table *t, const pk_slot_key *slot, uint32_t header, pk_slice value) {
+  const pk_value_key *keys = PK_AT(t, pk_value_key, t->by_value.at);
+  uint64_t hash = pk_index_value(t->seed, slot->hash, header, value);
+  for (uint32_t i = (uint32_t)hash & (t->by_value.count - 1);; i = (i + 1) & (t->by_value.count - 1)) {
+    if (keys[i].slot == PK_NONE) return PK_NONE;
+    if (keys[i].hash == hash && keys[i].slot == slot->self && keys[i].header == header &&
+        pk_index_text_same(value, keys[i].value, PK_AT(t, uint8_t, t->text.at)))
+      return keys[i].first;
+  }
+}
+
+/* Rules with conditions that a request may be for, and what was found of them. */
+enum { MOST_SLOTS = 32 };
+typedef struct candidates {
+  const pk_table *table;
+  const pk_routes *routes;
+  pk_question *question;
+  uint32_t best;   /* the first rule that matches */
+  uint32_t unread; /* the first that asks for what cannot be read */
+  int error;       /* why */
+  uint32_t count;
+  const pk_slot_key *slots[MOST_SLOTS];
+} candidates;
+
+/* A rule that comes before the best: whether it is the better. */
+static void ask(candidates *c, uint32_t rule) {
+  const pk_rule *r = PK_AT(c->table, pk_rule, c->table->rules.at) + rule;
+  pk_question *q = c->question;
+  if (!rest_matches(c->table, r, q->to)) return;
+  q->error = 0;
+  int holds = pk_condition_holds(c->table, PK_AT(c->table, pk_condition, c->table->conditions.at) + r->condition, q);
+  if (q->error == 0) {
+    if (holds) c->best = rule;
+  } else if (rule < c->unread) {
+    c->unread = rule, c->error = q->error;
+  }
+}
+
+/* Those of a slot that a header's value leads to. */
+static void ask_led(candidates *c, const pk_slot_key *slot) {
+  const pk_table *t = c->table;
+  const pk_led *all = PK_AT(t, pk_led, t->led.at);
+  for (uint32_t h = 0; h < c->routes->header_count && slot->by_value < c->best; h++) {
+    pk_header found;
+    if (!(slot->headers >> h & 1)) continue;
+    int result = pk_question_header(t, c->question, PK_AT(t, pk_text, t->headers.at)[c->routes->headers + h], &found);
+    if (result == PK_OK && !found.raw) {
+      uint32_t i = led_by(t, slot, h, (pk_slice){found.value.data, found.value.size});
+      for (; i != PK_NONE && all[i].rule < c->best; i = all[i].next) ask(c, all[i].rule);
+    } else if (result < 0 && slot->by_value < c->unread) {
+      c->unread = slot->by_value, c->error = result;
+    }
+  }
+}
+
+static void ask_all(candidates *c) {
+  const pk_rule *rules = PK_AT(c->table, pk_rule, c->table->rules.at);
+  for (uint32_t i = 0; i < c->count; i++) {
+    for (uint32_t rule = c->slots[i]->asking; rule < c->best; rule = rules[rule].next) ask(c, rule);
+    if (c->slots[i]->by_value < c->best) ask_led(c, c->slots[i]);
+  }
+  c->count = 0;
+}
+
+/* A slot with rules for that destination: the first without a condition at once, the others when that is known. */
+static void look_into(candidates *c, const pk_slot_key *slot) {
+  if (slot == NULL) return;
+  c->best = walk(c->table, slot->rule, c->best, c->question->to);
+  if ((slot->asking == PK_NONE && slot->by_value == PK_NONE) || c->question->blank) return;
+  if (c->count == MOST_SLOTS) ask_all(c);
+  c->slots[c->count++] = slot;
+}
+
+uint32_t pk_table_route(const pk_table *t, uint32_t routes_index, pk_question *q) {
   const pk_routes *routes = PK_AT(t, pk_routes, t->routes.at) + routes_index;
-  uint32_t best = walk(t, routes->any, PK_NONE, d);
+  const pk_destination *d = q->to;
+  candidates c;
+  c.table = t, c.routes = routes, c.question = q;
+  c.best = c.unread = PK_NONE;
+  c.count = 0;
+  look_into(&c, PK_AT(t, pk_slot_key, routes->slots) + routes->any);
   pk_index_key key = pk_index_key_service(t->seed, d->service);
-  best = walk(t, find(t, routes, &key), best, d);
+  look_into(&c, find(t, routes, &key));
   if (routes->has_pairs) {
     key = pk_index_key_pair(&key, d->method);
-    best = walk(t, find(t, routes, &key), best, d);
+    look_into(&c, find(t, routes, &key));
   }
   const uint32_t *lengths = PK_AT(t, uint32_t, routes->prefixes);
   for (uint32_t i = 0; i < routes->prefix_count && lengths[i] <= d->service.size; i++) {
     key = pk_index_key_prefix(t->seed, d->service, lengths[i]);
-    best = walk(t, find(t, routes, &key), best, d);
+    look_into(&c, find(t, routes, &key));
   }
-  return best == PK_NONE ? PK_NONE : PK_AT(t, pk_rule, t->rules.at)[best].plan;
+  ask_all(&c);
+  q->error = c.unread < c.best ? c.error : 0;
+  return q->error != 0 || c.best == PK_NONE ? PK_NONE : PK_AT(t, pk_rule, t->rules.at)[c.best].plan;
 }
 
 uint32_t pk_table_bucket(const pk_destination *d) {
@@ -61,7 +143,7 @@ uint32_t pk_table_bucket(const pk_destination *d) {
 }
 
 /* Where in the cache a destination stands; NULL: nowhere. */
-static pk_cached_route *cached_at(pk_cached_route *cache, uint32_t routes, const pk_destination *d) {
+static const pk_cached_route *cached_at(const pk_cached_route *cache, uint32_t routes, const pk_destination *d) {
   _Static_assert(PK_CACHED_ROUTES == 1 << (64 - 56), "the place is the key's highest bits");
   uint64_t key;
   if (d->service.size < sizeof key || d->method.size == 0 ||
@@ -90,29 +172,28 @@ static int is_cached(const pk_cached_route *c, uint32_t routes, const pk_destina
          is_next(&text, d->method) && is_next(&text, d->version) && is_next(&text, d->group);
 }
 
-uint32_t pk_table_route_cached(const pk_table *t, pk_cached_route cache[PK_CACHED_ROUTES], uint32_t routes,
-                               const pk_destination *d, uint32_t *bucket) {
-  pk_cached_route *c = cached_at(cache, routes, d);
-  if (c == NULL) {
-    *bucket = pk_table_bucket(d);
-    return pk_table_route(t, routes, d);
-  }
-  if (is_cached(c, routes, d)) {
-    *bucket = c->bucket;
-    return c->plan;
-  }
+const pk_cached_route *pk_table_recall(const pk_cached_route cache[PK_CACHED_ROUTES], uint32_t routes,
+                                       const pk_destination *d) {
+  const pk_cached_route *c = cached_at(cache, routes, d);
+  return c != NULL && is_cached(c, routes, d) ? c : NULL;
+}
+
+void pk_table_remember(pk_cached_route cache[PK_CACHED_ROUTES], uint32_t routes, const pk_destination *d, uint32_t plan,
+                       uint32_t bucket) {
   const pk_slice texts[] = {d->service, d->method, d->version, d->group};
+  const pk_cached_route *place = cached_at(cache, routes, d);
+  if (place == NULL) return;
+  pk_cached_route *c = &cache[place - cache];
   uint8_t *to = c->text;
   for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
     if (texts[i].size > 0) memcpy(to, texts[i].data, texts[i].size);
     to += texts[i].size;
   }
   c->routes = routes;
+  c->plan = plan;
+  c->bucket = bucket;
   c->service = d->service.size;
   c->method = d->method.size;
   c->version = d->version.size;
   c->group = d->group.size;
-  c->bucket = *bucket = pk_table_bucket(d);
-  return c->plan = pk_table_route(t, routes, d);
 }
-

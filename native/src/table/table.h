@@ -43,9 +43,32 @@ typedef struct pk_limits {
   uint32_t drain_ms; /* how long clients of a listener that is gone are still served */
 } pk_limits;
 
-enum { PK_MATCH_ANY = 0, PK_MATCH_EXACT = 1, PK_MATCH_PREFIX = 2 };
+enum {
+  PK_MATCH_ANY = 0,
+  PK_MATCH_EXACT = 1,
+  PK_MATCH_PREFIX = 2, /* the last that stands in a rule itself; these stand in conditions only: */
+  PK_MATCH_SUFFIX = 3,
+  PK_MATCH_IN = 4,
+  PK_MATCH_REGEX = 5,
+  PK_MATCH_RANGE = 6,
+  PK_MATCH_PRESENT = 7,
+  PK_MATCH_COUNT
+};
+/* What a condition is: of others, or of what it asks of a request. */
+enum {
+  PK_CONDITION_ALL = 0,
+  PK_CONDITION_ANY,
+  PK_CONDITION_NOT,
+  PK_CONDITION_SERVICE,
+  PK_CONDITION_METHOD,
+  PK_CONDITION_VERSION,
+  PK_CONDITION_GROUP,
+  PK_CONDITION_HEADER,
+  PK_CONDITION_ONEWAY,
+  PK_CONDITION_COUNT
+};
 enum { PK_BALANCE_ROUND_ROBIN = 0, PK_BALANCE_LEAST_REQUEST = 1, PK_BALANCE_COUNT };
-enum { PK_DEPTH_FRAME = 0, PK_DEPTH_DESTINATION = 1 };
+enum { PK_DEPTH_FRAME = 0, PK_DEPTH_DESTINATION = 1, PK_DEPTH_HEADERS = 2 };
 
 /* What a plan asks of a request; zero is the bare path. */
 enum { PK_F_SPLIT = 1, PK_F_RETRY = 2, PK_F_TIMEOUT = 4, PK_F_KEEP = 8 /* its bytes, for another attempt */ };
@@ -72,8 +95,33 @@ typedef struct pk_pattern {
   uint32_t kind;
 } pk_pattern;
 
+/* What else a rule asks, as a tree in order: a condition, then what is in it. */
+typedef struct pk_condition {
+  uint32_t condition; /* PK_CONDITION_* */
+  uint32_t size; /* records of it, with what is in it */
+  uint32_t match; /* PK_MATCH_* */
+  pk_text key;   /* the header's */
+  pk_text text;  /* exact, prefix, suffix */
+  uint32_t value, value_count; /* in */
+  uint32_t automaton;          /* regex; or PK_NONE */
+  uint64_t low, high;          /* range: the first and the last number, each with 2^63 more */
+  uint32_t slots, slot_mask;   /* made: open addressing: of its values; bytes from the table's start */
+} pk_condition;
+
+/* A regular expression over bytes, whole texts: a class for each of 256 bytes; a bit for each state that accepts; the
+ * next state, of two bytes, by state and class. */
+typedef struct pk_automaton {
+  pk_text program;
+  uint32_t states, classes; /* it begins in the first */
+} pk_automaton;
+
+typedef struct pk_match_value {
+  pk_text text;
+} pk_match_value;
+
 typedef struct pk_rule {
   pk_pattern service, method, version, group;
+  uint32_t condition, condition_count; /* the first is the whole */
   uint32_t plan;
   uint32_t next; /* made: rule of the same index key, later in the route table */
 } pk_rule;
@@ -146,24 +194,44 @@ typedef struct pk_routes {
   uint32_t rules, rule_count;     /* its own, in order */
   uint32_t slots, slot_mask;      /* made: open addressing: rule indices or PK_NONE; bytes from the table's start */
   uint32_t prefixes, prefix_count; /* made: lengths of service prefixes in use, ascending; bytes likewise */
-  uint32_t any;                   /* made: first rule of those with no service to index by */
+  uint32_t any;                   /* made: the slot of the rules with no service to index by: behind the others */
   uint32_t has_pairs;             /* made: some rule is indexed by service and method */
+  uint32_t has_conditions;        /* made: some rule has one */
+  uint32_t headers, header_count; /* made: keys of headers whose values rules are indexed by; the first's record */
   pk_text name;
 } pk_routes;
 
+/* Rules of one index key. */
 typedef struct pk_slot_key {
   uint64_t hash;
-  uint32_t rule; /* first rule of the chain, PK_NONE where the slot is free */
-  uint32_t tail; /* while building */
+  uint32_t self;     /* its number, of all route tables' */
+  uint32_t like;     /* one of them; PK_NONE: the slot is free */
+  uint32_t rule;     /* the first without a condition, PK_NONE: there is none */
+  uint32_t asking;   /* the first with a condition that no header's value leads to */
+  uint32_t by_value; /* the first that a header's value leads to */
+  uint32_t headers;  /* which: bits by the route table's headers */
+  uint32_t tail, asking_tail; /* while building */
 } pk_slot_key;
+
+/* Rules that a header's value leads to. */
+typedef struct pk_value_key {
+  uint64_t hash;
+  uint32_t slot, header; /* of which key, and which of the route table's headers; PK_NONE: this place is free */
+  pk_text value;
+  uint32_t first, tail; /* in array `led`; tail: while building */
+} pk_value_key;
+
+typedef struct pk_led {
+  uint32_t rule, next;
+} pk_led;
 
 typedef struct pk_table {
   uint64_t seed;  /* of the hash tables */
   uint64_t bytes; /* of the whole block */
   pk_limits limits;
   /* Of the image, where they stand in this order, each at a multiple of 8 bytes. */
-  pk_array clusters, endpoints, plans, splits, routes, rules, listeners, text;
-  pk_array codecs, schedules, slots, prefixes; /* made */
+  pk_array clusters, endpoints, plans, splits, routes, rules, conditions, values, automata, listeners, text;
+  pk_array codecs, schedules, slots, prefixes, value_slots, headers, by_value, led; /* made */
 } pk_table;
 
 /* What a field of a record may be. */
@@ -225,8 +293,19 @@ static inline const char *pk_table_text_at(const pk_table *t, pk_text text) {
   return PK_AT(t, char, t->text.at) + text.at;
 }
 
+/* What a rule may ask of a request, beside where it goes. */
+typedef struct pk_question {
+  const pk_destination *to;
+  const pk_codec *codec; /* NULL: it has no headers */
+  const uint8_t *data;
+  const pk_frame *frame;
+  uint32_t blank; /* its codec cannot read it: only a rule that asks for nothing matches */
+  int error;      /* PK_ERR_*: what a rule asks for cannot be read, so that no rule is the right one; else 0 */
+  uint32_t asked; /* whether the answer is for more than the destination */
+} pk_question;
+
 /* The plan of the first rule of route table `routes` that matches, or PK_NONE. */
-uint32_t pk_table_route(const pk_table *t, uint32_t routes, const pk_destination *d);
+uint32_t pk_table_route(const pk_table *t, uint32_t routes, pk_question *q);
 
 /* Methods are counted in so many buckets. A method's bucket is the same by every table. */
 enum { PK_BUCKETS = 128 };
@@ -240,8 +319,11 @@ typedef struct pk_cached_route {
   uint8_t text[PK_CACHED_TEXT];
 } pk_cached_route;
 
-/* The same answer as pk_table_route's, and the bucket; what was asked before is not looked up again. */
-uint32_t pk_table_route_cached(const pk_table *t, pk_cached_route cache[PK_CACHED_ROUTES], uint32_t routes,
-                               const pk_destination *d, uint32_t *bucket);
+/* What was remembered of that destination, or NULL. */
+const pk_cached_route *pk_table_recall(const pk_cached_route cache[PK_CACHED_ROUTES], uint32_t routes,
+                                       const pk_destination *d);
+/* What pk_table_route said, where it asked nothing but the destination. */
+void pk_table_remember(pk_cached_route cache[PK_CACHED_ROUTES], uint32_t routes, const pk_destination *d, uint32_t plan,
+                       uint32_t bucket);
 
 #endif

@@ -1,0 +1,161 @@
+/* condition.c: see condition.h. */
+#include "table/condition.h"
+
+#include "base/hash.h"
+#include "wire/ask.h"
+
+static pk_slice text_of(const pk_table *t, pk_text text) {
+  return (pk_slice){(const uint8_t *)pk_table_text_at(t, text), text.size};
+}
+
+static int same(pk_slice a, pk_slice b) { return a.size == b.size && (a.size == 0 || memcmp(a.data, b.data, a.size) == 0); }
+
+static const pk_match_value *values_of(const pk_table *t, const pk_condition *c) {
+  return PK_AT(t, pk_match_value, t->values.at) + c->value;
+}
+
+/* One of so many, whatever their number. */
+static int is_in(const pk_table *t, const pk_condition *c, pk_slice value) {
+  const uint32_t *slots = PK_AT(t, uint32_t, c->slots);
+  for (uint32_t i = (uint32_t)pk_hash(t->seed, value.data, value.size) & c->slot_mask;; i = (i + 1) & c->slot_mask) {
+    if (slots[i] == PK_NONE) return 0;
+    if (same(value, text_of(t, values_of(t, c)[slots[i]].text))) return 1;
+  }
+}
+
+static uint32_t two_bytes(const uint8_t *at) {
+  uint16_t number;
+  memcpy(&number, at, sizeof number);
+  return number;
+}
+
+/* One step for each byte, whatever the expression. */
+static int is_accepted(const pk_table *t, const pk_automaton *a, pk_slice value) {
+  const uint8_t *classes = text_of(t, a->program).data, *accepts = classes + 256, *next = accepts + (a->states + 7) / 8;
+  uint32_t state = 0;
+  for (uint32_t i = 0; i < value.size; i++) state = two_bytes(next + 2 * ((size_t)state * a->classes + classes[value.data[i]]));
+  return accepts[state / 8] >> state % 8 & 1;
+}
+
+/* A whole number in decimal digits, with a sign or without, from the first to the last. */
+static int is_between(const pk_condition *c, pk_slice value) {
+  uint64_t number = 0;
+  uint32_t at = value.size > 0 && (value.data[0] == '-' || value.data[0] == '+'), minus = at && value.data[0] == '-';
+  if (at == value.size || value.size - at > 19) return 0;
+  for (; at < value.size; at++) {
+    if (value.data[at] < '0' || value.data[at] > '9') return 0;
+    number = number * 10 + (uint64_t)(value.data[at] - '0');
+  }
+  if (number > (uint64_t)INT64_MAX + minus) return 0;
+  number = ((uint64_t)1 << 63) + (minus ? 0 - number : number);
+  return number >= c->low && number <= c->high;
+}
+
+static int is_as_asked(const pk_table *t, const pk_condition *c, pk_slice value) {
+  pk_slice text = text_of(t, c->text);
+  switch (c->match) {
+    case PK_MATCH_ANY: return 1;
+    case PK_MATCH_EXACT: return same(value, text);
+    case PK_MATCH_PREFIX: return value.size >= text.size && same((pk_slice){value.data, text.size}, text);
+    case PK_MATCH_SUFFIX: return value.size >= text.size && same((pk_slice){value.data + value.size - text.size, text.size}, text);
+    case PK_MATCH_IN: return is_in(t, c, value);
+    case PK_MATCH_REGEX: return is_accepted(t, PK_AT(t, pk_automaton, t->automata.at) + c->automaton, value);
+    case PK_MATCH_RANGE: return is_between(c, value);
+    default: return value.size > 0;
+  }
+}
+
+int pk_question_header(const pk_table *t, pk_question *q, pk_text key, pk_header *out) {
+  q->asked = 1;
+  return q->codec == NULL ? PK_MORE : pk_header_by_key(q->codec, q->data, q->frame, text_of(t, key), out);
+}
+
+/* Of a header that is no text only that it is there can be asked. */
+static int header_holds(const pk_table *t, const pk_condition *c, pk_question *q) {
+  pk_header h;
+  int result = pk_question_header(t, q, c->key, &h);
+  if (result < 0) q->error = result;
+  if (result != PK_OK) return 0;
+  return c->match == PK_MATCH_PRESENT || c->match == PK_MATCH_ANY || (!h.raw && is_as_asked(t, c, h.value));
+}
+
+static int is_oneway(pk_question *q) {
+  q->asked = 1;
+  return q->frame != NULL && q->frame->kind == PK_KIND_ONEWAY;
+}
+
+int pk_condition_holds(const pk_table *t, const pk_condition *c, pk_question *q) {
+  const pk_condition *end = c + c->size, *in = c + 1;
+  switch (c->condition) {
+    case PK_CONDITION_ALL:
+      while (in < end && pk_condition_holds(t, in, q)) in += in->size;
+      return in == end;
+    case PK_CONDITION_ANY:
+      while (in < end && !pk_condition_holds(t, in, q)) in += in->size;
+      return in < end;
+    case PK_CONDITION_NOT: return !pk_condition_holds(t, in, q);
+    case PK_CONDITION_SERVICE: return is_as_asked(t, c, q->to->service);
+    case PK_CONDITION_METHOD: return is_as_asked(t, c, q->to->method);
+    case PK_CONDITION_VERSION: return is_as_asked(t, c, q->to->version);
+    case PK_CONDITION_GROUP: return is_as_asked(t, c, q->to->group);
+    case PK_CONDITION_HEADER: return header_holds(t, c, q);
+    default: return is_oneway(q);
+  }
+}
+
+/* Loading. */
+
+static const char *automaton_wrong(const pk_table *t, const pk_automaton *a) {
+  uint64_t cells = (uint64_t)a->states * a->classes, bits = (a->states + 7) / 8;
+  if (a->program.size != 256 + bits + 2 * cells) return "its automaton has another size than its states and classes have";
+  const uint8_t *classes = text_of(t, a->program).data, *next = classes + 256 + bits;
+  for (uint32_t i = 0; i < 256; i++)
+    if (classes[i] >= a->classes) return "its automaton has a byte of no class";
+  for (uint64_t i = 0; i < cells; i++)
+    if (two_bytes(next + 2 * i) >= a->states) return "its automaton leads to a state that there is not";
+  return NULL;
+}
+
+static const char *leaf_wrong(const pk_table *t, const pk_condition *c) {
+  if (c->size != 1) return "something stands in what asks by itself";
+  if ((c->match == PK_MATCH_REGEX) != (c->automaton != PK_NONE)) return "a regular expression has an automaton, and nothing else has";
+  if ((c->match == PK_MATCH_IN) != (c->value_count > 0)) return "one of several has values, and nothing else has";
+  return c->automaton == PK_NONE ? NULL : automaton_wrong(t, PK_AT(t, pk_automaton, t->automata.at) + c->automaton);
+}
+
+static const char *wrong(const pk_table *t, const pk_condition *c, uint32_t count, uint32_t depth) {
+  if (c->size == 0 || c->size > count) return "its size is not what is in it";
+  if (c->condition > PK_CONDITION_NOT) return leaf_wrong(t, c);
+  if (depth == PK_CONDITION_DEPTH) return "it is nested too deeply";
+  if (c->automaton != PK_NONE || c->value_count > 0) return "what is made of others asks nothing itself";
+  uint32_t at = 1, inside = 0;
+  for (; at < c->size; at += c[at].size, inside++) {
+    const char *why = wrong(t, c + at, c->size - at, depth + 1);
+    if (why != NULL) return why;
+  }
+  if (at != c->size) return "its size is not what is in it";
+  if (inside == 0 || (inside > 1 && c->condition == PK_CONDITION_NOT)) return "too many or too few stand in it";
+  return NULL;
+}
+
+const char *pk_condition_wrong(const pk_table *t, const pk_condition *c, uint32_t count) {
+  return count > 0 && c->size != count ? "its size is not what is in it" : count == 0 ? NULL : wrong(t, c, count, 0);
+}
+
+uint32_t pk_condition_slots(const pk_condition *c) {
+  uint32_t slots = c->value_count > 0 ? 4 : 0;
+  while (slots < 2 * (uint64_t)c->value_count) slots *= 2;
+  return slots;
+}
+
+void pk_condition_index(const pk_table *t, const pk_condition *c, uint32_t *slots) {
+  uint32_t mask = pk_condition_slots(c) - 1;
+  if (c->value_count == 0) return;
+  for (uint32_t i = 0; i <= mask; i++) slots[i] = PK_NONE;
+  for (uint32_t v = 0; v < c->value_count; v++) {
+    pk_slice value = text_of(t, values_of(t, c)[v].text);
+    uint32_t i = (uint32_t)pk_hash(t->seed, value.data, value.size) & mask;
+    while (slots[i] != PK_NONE) i = (i + 1) & mask;
+    slots[i] = v;
+  }
+}

@@ -1,0 +1,23 @@
+/* condition.h: what a rule asks of a request beside its service, method, version and group. */
+#ifndef PK_CONDITION_H
+#define PK_CONDITION_H
+
+#include "table/table.h"
+
+/* Conditions stand in one another at most so deep. */
+enum { PK_CONDITION_DEPTH = 16 };
+
+/* Whether it holds. What cannot be read does not, and q->error says so. */
+int pk_condition_holds(const pk_table *t, const pk_condition *c, pk_question *q);
+
+/* A header of that name. PK_OK; PK_MORE: there is none; PK_ERR_*. */
+int pk_question_header(const pk_table *t, pk_question *q, pk_text key, pk_header *out);
+
+/* Why these `count` records are no condition with all that is in it, or NULL. Their fields are right. */
+const char *pk_condition_wrong(const pk_table *t, const pk_condition *c, uint32_t count);
+
+/* Places for the values of a condition, a power of two; and filling them. */
+uint32_t pk_condition_slots(const pk_condition *c);
+void pk_condition_index(const pk_table *t, const pk_condition *c, uint32_t *slots);
+
+#endif

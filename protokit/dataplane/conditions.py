@@ -1,0 +1,152 @@
+"""What a rule asks of a request, as the engine's conditions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from protokit.config.regex import automaton, stars
+from protokit.config.scalars import Pattern
+from protokit.table import Source
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from protokit.config import schema
+    from protokit.table import Image
+
+CONDITIONS = Source(
+    "conditions",
+    columns=("condition", "size", "match", "key", "text", "value", "value_count", "automaton", "low", "high"),
+)
+VALUES = Source("values", columns=("text",))
+AUTOMATA = Source("automata", columns=("program", "states", "classes"))
+TEXTS = ("service", "method", "version", "group")
+_MIDDLE = 2**63
+
+
+class _Row(NamedTuple):
+    """A condition, or the head of one that is made of others: ``size`` records with what is in it."""
+
+    condition: str
+    size: int = 1
+    match: str = "any"
+    key: str = ""
+    text: str = ""
+    values: tuple[str, ...] = ()
+    regex: Pattern | str | None = None
+    low: int = 0
+    high: int = 0
+
+
+def _of_pattern(what: str, key: str, pattern: Pattern) -> _Row:
+    if not pattern.simple:
+        if pattern.startswith("*") and "*" not in pattern[1:]:
+            return _Row(what, match="suffix", key=key, text=pattern[1:])
+        return _Row(what, match="regex", key=key, regex=pattern)
+    if pattern.endswith("*"):
+        return _Row(what, match="prefix" if len(pattern) > 1 else "any", key=key, text=pattern[:-1])
+    return _Row(what, match="exact", key=key, text=pattern)
+
+
+def _of_text(what: str, key: str, wanted: schema.Text) -> list[_Row]:
+    if isinstance(wanted, Pattern):
+        return [_of_pattern(what, key, wanted)]
+    for how in ("exact", "prefix", "suffix"):
+        text = getattr(wanted, how)
+        if text is not None:
+            return [_Row(what, match=how, key=key, text=text)]
+    if wanted.in_ is not None:
+        return [_Row(what, match="in", key=key, values=tuple(dict.fromkeys(wanted.in_)))]
+    if wanted.regex is not None:
+        return [_Row(what, match="regex", key=key, regex=wanted.regex)]
+    if wanted.range is not None:
+        low, high = wanted.range
+        return [_Row(what, match="range", key=key, low=low + _MIDDLE, high=high + _MIDDLE)]
+    there = _Row(what, match="present", key=key)
+    return [there] if wanted.present else _together("not", [[there]])
+
+
+def _together(what: str, inside: list[list[_Row]]) -> list[_Row]:
+    rows = [row for one in inside for row in one]
+    return [_Row(what, len(rows) + 1), *rows]
+
+
+def _is_plain(wanted: schema.Text) -> bool:
+    """Whether the rule's own pattern says it."""
+    return isinstance(wanted, Pattern) and wanted.simple
+
+
+def plain(wanted: schema.Text) -> str:
+    """The pattern that stands in the rule itself; ``*`` where a condition says it."""
+    return wanted if _is_plain(wanted) else "*"  # type: ignore[return-value]
+
+
+def _parts(match: schema.Match, *, inner: bool) -> Iterator[list[_Row]]:
+    for name in TEXTS:
+        wanted = getattr(match, name)
+        if not _is_plain(wanted) or (inner and wanted != "*"):
+            yield _of_text(name, "", wanted)
+    for key, wanted in match.headers.items():
+        yield _of_text("header", key, wanted)
+    if match.oneway is not None:
+        yield [_Row("oneway")] if match.oneway else _together("not", [[_Row("oneway")]])
+    yield from (_whole(one) for one in match.all)
+    if match.any:
+        yield _together("any", [_whole(one) for one in match.any])
+    if match.not_ is not None:
+        yield _together("not", [_whole(match.not_)])
+
+
+def _whole(match: schema.Match) -> list[_Row]:
+    parts = list(_parts(match, inner=True))
+    return parts[0] if len(parts) == 1 else _together("all", parts or [[_Row("service")]])
+
+
+def _conditions(match: schema.Match) -> list[_Row]:
+    """Beside the four patterns of a rule; none: they say all."""
+    parts = list(_parts(match, inner=False))
+    return parts[0] if len(parts) == 1 else _together("all", parts) if parts else []
+
+
+def add(image: Image, matches: list[schema.Match]) -> dict[str, list[Any]]:
+    """Append what rules ask to an image: columns for their records."""
+    every = [_conditions(match) for match in matches]
+    rows = [row for one in every for row in one]
+    first = image.count("conditions")
+    if rows:
+        _add(image, rows)
+    counts = list(map(len, every))
+    starts = [first]
+    for count in counts:
+        starts.append(starts[-1] + count)
+    return {
+        **{name: [plain(getattr(match, name)) for match in matches] for name in TEXTS},
+        "condition": starts[:-1],
+        "condition_count": counts,
+    }
+
+
+def _add(image: Image, rows: list[_Row]) -> None:
+    automata = {
+        (type(row.regex), row.regex): image.count("automata") for row in rows if row.regex is not None
+    }
+    for number, (kind, regex) in enumerate(automata, image.count("automata")):
+        made = stars(regex) if isinstance(regex, Pattern) else automaton(regex)
+        automata[kind, regex] = number
+        image.add(AUTOMATA, [None], program=[made.program], states=[made.states], classes=[made.classes])
+    values, counts = image.count("values"), [len(row.values) for row in rows]
+    starts = [values]
+    for count in counts:
+        starts.append(starts[-1] + count)
+    image.add(VALUES, [None] * sum(counts), text=[value for row in rows for value in row.values])
+    image.add(
+        CONDITIONS,
+        [None] * len(rows),
+        **{
+            name: [getattr(row, name) for row in rows]
+            for name in ("condition", "size", "match", "key", "text", "low", "high")
+        },
+        value=starts[:-1],
+        value_count=counts,
+        automaton=[None if row.regex is None else automata[type(row.regex), row.regex] for row in rows],
+    )

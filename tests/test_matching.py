@@ -1,0 +1,424 @@
+"""What rules ask of requests: the engine against a plain reading of the configuration, in order."""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+
+import pytest
+from construct import Const, GreedyBytes, Int8ub, Int16ub, Prefixed, Struct, this
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from protokit_dubbo.messages import Call
+from world import World
+
+from protokit import Protocol, WireFormat, config, plugins
+from protokit.config.check import Findings
+from protokit.config.document import Document, read
+from protokit.config.regex import MOST_STATES, automaton, stars
+from protokit.control.build import build_snapshot
+from protokit.dataplane.compile import Identities, compile_snapshot
+from protokit.wire import ErrorText, Replies, pairs, text
+
+NAMES = ["a", "ab", "b", "com.x", "com.x.Y", "com.y.Y", "x"]
+REGEXES = ["a.*", "a|b", r"com\.[xy](\.Y)?", r"\w+", "[^.]*", ""]
+
+
+def is_text(wanted, value):
+    """A plain reading of what a text has to be; ``value``: None where there is none."""
+    if isinstance(wanted, str):
+        pattern = ".*".join(map(re.escape, wanted.split("*")))
+        return value is not None and re.fullmatch(pattern, value, re.DOTALL) is not None
+    ((how, operand),) = wanted.items()
+    if how == "present":
+        return operand == bool(value)
+    if value is None:
+        return False
+    if how == "range":
+        number = re.fullmatch("[-+]?[0-9]{1,19}", value) and int(value)
+        return number is not None and operand[0] <= number <= operand[1]
+    return {
+        "exact": lambda: value == operand,
+        "prefix": lambda: value.startswith(operand),
+        "suffix": lambda: value.endswith(operand),
+        "in": lambda: value in operand,
+        "regex": lambda: re.fullmatch(operand, value, re.ASCII) is not None,
+    }[how]()
+
+
+def holds(match, asked):
+    """Whether a request is what a match asks for."""
+    texts = ("service", "method", "version", "group")
+    return (
+        all(is_text(match[name], asked[name]) for name in texts if name in match)
+        and all(
+            is_text(wanted, asked["headers"].get(key)) for key, wanted in match.get("headers", {}).items()
+        )
+        and match.get("oneway", asked["oneway"]) == asked["oneway"]
+        and all(holds(one, asked) for one in match.get("all", ()))
+        and (not match.get("any") or any(holds(one, asked) for one in match["any"]))
+        and not ("not" in match and holds(match["not"], asked))
+    )
+
+
+@functools.cache
+def registry():
+    """What those tables name, loaded once."""
+    return plugins.load(["dubbo"])
+
+
+def table(matches, protocol=None):
+    """A table whose rule i leads to port 10000 + i; also with rules that are never reached."""
+    name = "dubbo" if protocol is None else protocol.name
+    every = {
+        "listeners": [{"name": "in", "bind": "127.0.0.1:0", "protocol": name, "routes": "r"}],
+        "routes": [
+            {"name": "r", "rules": [{"match": match, "cluster": f"c{i}"} for i, match in enumerate(matches)]}
+        ],
+        "clusters": [
+            {"name": f"c{i}", "endpoints": [f"127.0.0.1:{10_000 + i}"]} for i in range(len(matches))
+        ],
+    }
+    document = Document(json.dumps(every), "test")
+    reading = read(document)
+    assert not reading.errors
+    have = registry()
+    if protocol is not None:
+        have.protocols[name] = protocol
+    loaded = config.Loaded(reading.config, have, "test", Findings(document))
+    return compile_snapshot(build_snapshot(loaded), Identities(), Identities(), 7).table
+
+
+def routed(world, client, asked, number=1):
+    """The rule by which the engine sent a request, or None."""
+    call = Call(
+        asked["service"],
+        asked["method"],
+        "",
+        [],
+        version=asked["version"],
+        attachments={"group": asked["group"], **asked["headers"]} if asked["group"] else asked["headers"],
+        request_id=number,
+        twoway=not asked["oneway"],
+    )
+    world.feed(client, call.encode())
+    got = [port - 10_000 for up, (_, port) in world.upstreams.items() if world.got[up]]
+    for up in world.upstreams:
+        world.got[up].clear()
+    assert len(got) < 2
+    return got[0] if got else None
+
+
+names = st.sampled_from(NAMES)
+numbers = st.integers(-3, 12)
+forms = st.one_of(
+    names,
+    names.map(lambda text: text + "*"),
+    names.map(lambda text: "*" + text),
+    st.sampled_from(["*", "a*b", "*x*", "com.*.Y"]),
+    st.builds(lambda how, text: {how: text}, st.sampled_from(["exact", "prefix", "suffix"]), names),
+    st.lists(names, min_size=1, max_size=9).map(lambda texts: {"in": texts}),
+    st.sampled_from(REGEXES).map(lambda text: {"regex": text}),
+    st.tuples(numbers, numbers).map(lambda two: {"range": sorted(two)}),
+    st.booleans().map(lambda there: {"present": there}),
+)
+headers = st.dictionaries(st.sampled_from(["tag", "tenant"]), forms, max_size=2)
+plain = st.fixed_dictionaries(
+    {},
+    optional={
+        "service": forms,
+        "method": forms,
+        "version": forms,
+        "group": forms,
+        "headers": headers,
+        "oneway": st.booleans(),
+    },
+)
+matches = st.recursive(
+    plain,
+    lambda inner: st.builds(
+        lambda one, more: one | more,
+        plain,
+        st.fixed_dictionaries(
+            {},
+            optional={
+                "all": st.lists(inner, min_size=1, max_size=2),
+                "any": st.lists(inner, min_size=1, max_size=3),
+                "not": inner,
+            },
+        ),
+    ),
+    max_leaves=5,
+)
+values = st.one_of(names, numbers.map(str), st.sampled_from(["+7", "-", "1e1", "ж", "99999999999999999999"]))
+requests = st.fixed_dictionaries(
+    {
+        "service": names,
+        "method": names,
+        "version": st.sampled_from(["1", "2.0", "ab"]),
+        "group": st.sampled_from(["", "g", "ab"]),
+        "headers": st.dictionaries(st.sampled_from(["tag", "tenant", "other"]), values, max_size=3),
+        "oneway": st.booleans(),
+    }
+)
+
+
+@settings(max_examples=400)
+@given(rules=st.lists(matches, min_size=1, max_size=8), asked=st.lists(requests, min_size=1, max_size=6))
+def test_the_first_rule_whose_match_holds_decides(rules, asked):
+    world = World(table(rules))
+    client = world.client()
+    for number, one in enumerate(asked, 1):
+        expected = next((i for i, match in enumerate(rules) if holds(match, one)), None)
+        assert routed(world, client, one, number) == expected, one
+
+
+def request(**changed):
+    return {
+        "service": "s",
+        "method": "m",
+        "version": "1",
+        "group": "",
+        "headers": {},
+        "oneway": False,
+    } | changed
+
+
+def test_ten_thousand_rules_that_differ_in_a_headers_value():
+    rules = [{"service": "s", "headers": {"tenant": f"t{i}"}} for i in range(10_000)]
+    world = World(table([*rules[:5000], {"service": "s", "headers": {"tag": "x"}}, *rules[5000:], {}]))
+    client = world.client()
+    for number, (asked, expected) in enumerate(
+        [
+            ({"tenant": "t0"}, 0),
+            ({"tenant": "t4999"}, 4999),
+            ({"tenant": "t5000"}, 5001),
+            ({"tenant": "t5000", "tag": "x"}, 5000),
+            ({"tenant": "t9"} | {"tag": "x"}, 9),
+            ({"tenant": "none"}, 10_001),
+            ({}, 10_001),
+        ],
+        1,
+    ):
+        assert routed(world, client, request(headers=asked), number) == expected
+
+
+# A declared protocol whose headers can be malformed behind a service that can be read.
+HEADED = WireFormat(
+    Struct(
+        Const(b"HD"),
+        "kind" / Int8ub,  # 0 request, 1 answer, 2 one-way
+        "id" / Int16ub,
+        "service" / Prefixed(Int8ub, GreedyBytes),
+        "head" / Prefixed(Int8ub, GreedyBytes),
+    ),
+    id=this.id,
+    response=this.kind == 1,
+    oneway=this.kind == 2,
+    service=text(this.service),
+    headers=pairs(this.head, key=Int8ub, value=Int8ub),
+    replies=Replies(error=lambda status, variant: {"kind": 1, "service": b"", "head": ErrorText()}),
+)
+
+
+def headed(number, service, head, kind=0):
+    return HEADED.build({"kind": kind, "id": number, "service": service, "head": head})
+
+
+def headed_world(*rules):
+    return World(table(rules, Protocol("headed", HEADED, "with headers")))
+
+
+def sent(world, client, frame):
+    """The rule it was sent by, or what it was told."""
+    world.feed(client, frame)
+    got = [port - 10_000 for up, (_, port) in world.upstreams.items() if world.got[up]]
+    for up in world.upstreams:
+        world.got[up].clear()
+    told = bytes(world.got[client])
+    world.got[client].clear()
+    return got[0] if got else HEADED.parse(told)[0].head.decode()
+
+
+TAGGED = b"\x03tag\x01x"
+BROKEN = b"\x03tag\x09x"
+UNREADABLE = "protokit: a rule asks for headers of the request, which cannot be read: they are malformed"
+
+
+@pytest.mark.parametrize("form", ["x", {"prefix": "x"}, {"present": True}, {"present": False}])
+def test_nothing_is_routed_around_headers_that_cannot_be_read(form):
+    """A rule that asks for them may be meant: none behind it is for the request, and all before it are."""
+    world = headed_world({"service": "a"}, {"headers": {"tag": form}}, {"service": "c"}, {})
+    client = world.client()
+    there = form != {"present": False}
+    assert sent(world, client, headed(1, b"b", TAGGED)) == (1 if there else 3)
+    assert sent(world, client, headed(2, b"b", b"")) == (3 if there else 1)
+    assert sent(world, client, headed(3, b"a", BROKEN)) == 0
+    for number, service in enumerate((b"b", b"c", b"d"), 4):
+        assert sent(world, client, headed(number, service, BROKEN)).startswith(UNREADABLE)
+
+
+@pytest.mark.parametrize("form", ["x", {"prefix": "x"}])
+def test_a_rule_that_holds_in_front_of_one_that_cannot_be_asked(form):
+    """Whichever is looked at first."""
+    for first in ({"service": "a"}, {"service": "a*"}, {"service": {"prefix": "a"}}):
+        world = headed_world(first | {"oneway": False}, {"headers": {"tag": form}}, {})
+        client = world.client()
+        assert sent(world, client, headed(1, b"a", BROKEN)) == 0
+        assert sent(world, client, headed(2, b"b", BROKEN)).startswith(UNREADABLE)
+
+
+def test_what_a_codec_cannot_read_is_for_rules_that_ask_for_nothing():
+    """As a body in a serialization that nobody reads: that it has no service is not known."""
+    world = World(
+        table([{"not": {"service": "a"}}, {"headers": {"tag": {"present": False}}}, {"oneway": False}, {}])
+    )
+    call = bytearray(Call("b", "m", "", [], request_id=1).encode())
+    call[2] = call[2] & ~31 | 8  # Kryo
+    world.feed(world.client(), bytes(call))
+    assert [port for up, (_, port) in world.upstreams.items() if world.got[up]] == [10_003]
+
+
+def test_a_rule_hidden_by_an_earlier_one_asks_nothing():
+    """By its place in the table, whichever look-up finds it: no header is read for it."""
+    world = headed_world({}, {"service": "a", "headers": {"tag": "x"}}, {"service": "a*", "oneway": True})
+    assert sent(world, world.client(), headed(1, b"a", BROKEN)) == 0
+
+
+def test_what_was_asked_before_changes_nothing_where_rules_ask_for_headers():
+    world = headed_world({"service": "long.enough", "headers": {"tag": "x"}}, {"service": "long.enough"})
+    client = world.client()
+    for number in range(1, 9):
+        head = TAGGED if number % 2 else b"\x03tag\x01y"
+        assert sent(world, client, headed(number, b"long.enough", head)) == (number + 1) % 2
+
+
+def pair(key, value):
+    return bytes([len(key)]) + key + bytes([len(value)]) + value
+
+
+def test_a_value_leads_to_the_rules_of_its_header_and_service():
+    """Many values in one table: what they lead to stands close together."""
+    rules = [
+        {"service": service, "headers": {key: str(i)}} for service in "ab" for key in "xy" for i in range(60)
+    ]
+    world = headed_world(*rules)
+    client = world.client()
+    for number, rule in enumerate(rules):
+        ((key, value),) = rule["headers"].items()
+        frame = headed(number, rule["service"].encode(), pair(key.encode(), value.encode()))
+        assert sent(world, client, frame) == number
+
+
+def test_the_first_of_several_values():
+    world = headed_world({"headers": {"tag": {"in": ["x", "y"]}}}, {})
+    client = world.client()
+    assert [sent(world, client, headed(1, b"a", pair(b"tag", value))) for value in (b"x", b"y", b"z")] == [
+        0,
+        0,
+        1,
+    ]
+
+
+def test_one_of_any_leads_nowhere():
+    world = headed_world({"any": [{"headers": {"tag": "x"}}, {"service": "a"}]}, {})
+    client = world.client()
+    assert sent(world, client, headed(1, b"a", b"")) == 0
+    assert sent(world, client, headed(2, b"b", TAGGED)) == 0
+    assert sent(world, client, headed(3, b"b", b"")) == 1
+
+
+RANGES = [
+    ([1, 5], "1 5 +3 01", "0 6 -1 5. 1e0 + - 18446744073709551617"),
+    ([-(2**63), -1], "-1 -9223372036854775808", "0 1 -9223372036854775809 9223372036854775808"),
+    ([2**63 - 1, 2**63 - 1], "9223372036854775807", "9223372036854775808 9223372036854775806 -1"),
+]
+
+
+@pytest.mark.parametrize(("ends", "inside", "outside"), RANGES)
+def test_the_ends_of_a_range_are_in_it(ends, inside, outside):
+    world = headed_world({"headers": {"n": {"range": ends}}}, {})
+    client = world.client()
+    for texts, expected in ((inside, 0), (outside, 1)):
+        for one in texts.split():
+            assert sent(world, client, headed(1, b"a", pair(b"n", one.encode()))) == expected, one
+    assert sent(world, client, headed(1, b"a", pair(b"n", b""))) == 1
+
+
+def test_a_header_that_is_no_text_is_there_and_like_none():
+    """An attachment that is a number, whose bytes are the text X in hessian's own way."""
+    forms = ["\x95", {"regex": ".*"}, {"range": [0, 9]}, {"in": ["\x95"]}, {"present": True}]
+    world = World(table([{"headers": {"n": form}} for form in forms]))
+    assert routed(world, world.client(), request(headers={"n": 5})) == len(forms) - 1
+
+
+def test_more_headers_than_rules_are_indexed_by():
+    """The last ones are asked one after the other."""
+    rules = [{"headers": {f"h{i}": {"in": ["a", str(i)]}}} for i in range(40)]
+    world = headed_world(*rules)
+    client = world.client()
+    for number in range(40):
+        head = pair(b"h%d" % number, b"%d" % number)
+        assert sent(world, client, headed(number, b"s", head)) == number
+        assert sent(world, client, headed(number, b"s", head[:-1] + b"!")).startswith("protokit: no route")
+
+
+def test_more_kinds_of_prefixes_with_conditions_than_are_kept_at_once():
+    """Every prefix of a long service is a rule of its own; the first in order decides."""
+    rules = [{"service": "s" * size + "*", "headers": {"tag": "x"}} for size in range(80, 0, -1)]
+    world = headed_world(*rules)
+    client = world.client()
+    for number, size in enumerate((80, 79, 33, 32, 31, 1), 1):
+        assert sent(world, client, headed(number, b"s" * size, TAGGED)) == 80 - size
+
+
+REFUSED = [
+    ("(", "missing ), unterminated subpattern at character 1"),
+    (r"(a)\1", "a group that comes again"),
+    ("a(?=b)", "looking ahead or behind"),
+    ("(?i)a", "flags like"),
+    ("(?i:a)", "a group with flags"),
+    ("a^b", "an anchor inside"),
+    ("x*+", "a possessive repeat"),
+    ("(?>x)", "an atomic group"),
+    ("(a)?(?(1)b|c)", "a choice by a group"),
+    ("(a|b)*a(a|b){20}", f"more than {MOST_STATES} states"),
+    ("(?:a{1,1000}){1,1000}", "it is too long"),
+    ("(" * 3000 + ")" * 3000, "nested too deeply"),
+]
+
+
+@pytest.mark.parametrize(("expression", "why"), REFUSED, ids=[one[:20] for one, _ in REFUSED])
+def test_what_an_automaton_cannot_is_refused(expression, why):
+    with pytest.raises(ValueError, match=re.escape(why)):
+        automaton(expression)
+
+
+EXPRESSIONS = st.recursive(
+    st.sampled_from(["a", "b", ".", r"\d", r"\s", r"\w", r"\W", "[^a]", "[a-cж-я]", "é", r"\.", "😀", ""]),
+    lambda inner: st.one_of(
+        st.tuples(inner, inner).map("".join),
+        st.tuples(inner, inner).map(lambda two: f"(?:{two[0]}|{two[1]})"),
+        st.tuples(inner, st.sampled_from(["*", "+", "?", "{2}", "{1,3}", "{2,}", "*?"])).map(
+            lambda two: f"({two[0]}){two[1]}"
+        ),
+    ),
+    max_leaves=6,
+)
+TEXTS = st.text(st.sampled_from("abcd1 .é\nжяё_😀\u2028-"), max_size=8)
+
+
+@settings(max_examples=1500)
+@given(expression=EXPRESSIONS, texts=st.lists(TEXTS, max_size=12))
+def test_an_automaton_matches_what_re_does(expression, texts):
+    made = automaton(expression)
+    for one in texts:
+        assert made.accepts(one.encode()) == (re.fullmatch(expression, one, re.ASCII) is not None), one
+
+
+@settings(max_examples=300)
+@given(pattern=st.text(st.sampled_from("ab*"), max_size=8), text=st.text(st.sampled_from("abc"), max_size=10))
+def test_stars_stand_for_anything(pattern, text):
+    expected = re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), text, re.DOTALL) is not None
+    assert stars(pattern).accepts(text.encode()) == expected
