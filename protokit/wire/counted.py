@@ -9,18 +9,19 @@ from construct import ConstructError
 
 from protokit.errors import DeclarationError
 from protokit.wire.views import integer_of
+from protokit.wire.vocabulary import UVar
 
 
 class Counted:
     """In a section in pieces: others, behind an integer that counts their bytes.
 
     Args:
-        count: an integer such as ``Int16ub``.
+        count: an integer such as ``Int16ub``, or a varint (``UVar(2)``).
         pieces: bytes, ``ErrorText``, ``FromRequest``, or ``Counted`` again.
     """
 
     def __init__(self, count: Any, *pieces: Any) -> None:
-        self.count = integer_of(count, "Counted: what counts")
+        self.count = count if isinstance(count, UVar) else integer_of(count, "Counted: what counts")
         self.pieces = pieces
 
 
@@ -31,6 +32,20 @@ class Size:
     count: Any
     pieces: tuple[Any, ...]
 
+    @property
+    def varies(self) -> bool:
+        """Whether it is a varint."""
+        return isinstance(self.count, UVar)
+
+    def width(self, size: int) -> int:
+        """Bytes that it takes, of so many."""
+        return len(self.built(size))
+
+    def padded(self, count: bytes, width: int) -> bytes:
+        """A varint in so many bytes, as its readers take it."""
+        more = width - len(count)
+        return count if more <= 0 else count[:-1] + bytes([count[-1] | 0x80]) + b"\x80" * (more - 1) + b"\0"
+
     def built(self, size: int) -> bytes:
         """Of so many.
 
@@ -40,7 +55,7 @@ class Size:
         try:
             return bytes(self.count.build(size))
         except ConstructError as error:
-            width = self.count.sizeof()
+            width = self.count.bytes if self.varies else self.count.sizeof()
             raise DeclarationError(f"Counted: {width} bytes have no room for a count of {size}") from error
 
 

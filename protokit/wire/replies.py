@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from protokit.wire.greeting import Conversation
 
 TEXT_MAX = 6 * 512
+INSIDE = 2  # PK_EMIT_INSIDE
+COUNTS = 8  # varints that count what is in a reply's sections, at most
 Nodes = tuple[Node, ...]
 
 
@@ -226,6 +228,7 @@ class Rendering:
             raise DeclarationError(
                 f"{what}: the same {name} stands in it twice; give one of them another max"
             )
+        self._check_counts(texts, what)
         self._check_integers(texts, what)
         self._tell_lengths(plain, growing, texts)
         short = self._rendered(self._fill(plain), 0, what)
@@ -256,6 +259,14 @@ class Rendering:
             with suppress(DeclarationError):
                 yield self._rendered(self._fill(plain, {bit: more}), 0, what)
 
+    def _check_counts(self, texts: Mapping[FieldPath, list[Segment]], what: str) -> None:
+        pieces = [one for segments in texts.values() for one in segments]
+        counts = [one for one in pieces if isinstance(getattr(one, "count", None), UVar)]
+        if len(counts) > COUNTS:
+            raise DeclarationError(
+                f"{what}: {len(counts)} varints count what is in its sections, at most {COUNTS} do"
+            )
+
     def _check_integers(self, texts: Mapping[FieldPath, list[Segment]], what: str) -> None:
         """An integer is repeated where one of the same width stands."""
         for path, segments in texts.items():
@@ -282,7 +293,7 @@ class Rendering:
         parts = {1 + number: part.grows for number, part in open_ if part.grows}
 
         def built(size: int) -> None:
-            self._rendered(self._fill(plain, {**parts, 0: size}), None, what)
+            self._rendered(self._fill(plain, {**parts, 0: size}, as_said=True), None, what)
 
         def fails(size: int) -> bool:
             try:
@@ -339,27 +350,49 @@ class Rendering:
                         "them a fixed width: Bytes(8)"
                     )
 
-    def _fill(self, plain: Mapping[str, Any], sizes: Mapping[int, int] | None = None) -> dict[str, Any]:
-        """The values with texts of so many bytes, by their bits; the others are empty."""
-        longer = sizes or {}
+    def _fill(
+        self, plain: Mapping[str, Any], sizes: Mapping[int, int] | None = None, *, as_said: bool = False
+    ) -> dict[str, Any]:
+        """The values with texts of so many bytes, by their bits; the others are empty.
 
-        def filled(segments: list[Segment]) -> Any:
-            found: Any = b""
-            for one in segments:
-                if isinstance(one, ErrorText):
-                    size = longer.get(0, 0)
-                    found += one.before + one.counted(size) + b"x" * size + one.after
-                elif isinstance(one, FromRequest):
-                    part = self.parts.of(one)
-                    grown = part.grown(longer.get(1 + self.parts.number(one), 0))
-                    found = grown if part.is_integer else found + grown
-                elif isinstance(one, Size):
-                    found += one.built(len(filled([*one.pieces])))
-                else:
-                    found += one
-            return found
+        Unless it is as it will be said a varint that counts them takes the same bytes with a byte more.
+        """
+        return _filled(plain, lambda segments: self._section(segments, sizes or {}, as_said=as_said))
 
-        return _filled(plain, filled)
+    def _section(self, segments: Sequence[Segment], sizes: Mapping[int, int], *, as_said: bool) -> Any:
+        found: Any = b""
+        for one in segments:
+            if isinstance(one, ErrorText):
+                size = sizes.get(0, 0)
+                found += one.before + one.counted(size) + b"x" * size + one.after
+            elif isinstance(one, FromRequest):
+                part = self.parts.of(one)
+                grown = part.grown(sizes.get(1 + self.parts.number(one), 0))
+                found = grown if part.is_integer else found + grown
+            elif isinstance(one, Size):
+                count = one.built(len(self._section(one.pieces, sizes, as_said=as_said)))
+                found += count if as_said else one.padded(count, self._width(one))
+            else:
+                found += one
+        return found
+
+    def _width(self, one: Size) -> int:
+        """Bytes of what counts pieces when they are empty, or a byte longer."""
+        return one.width(self._base(one) + bool(self._growing(one)))
+
+    def _base(self, one: Size) -> int:
+        """What it counts where nothing grows."""
+        return len(self._section(one.pieces, {}, as_said=False))
+
+    def _growing(self, one: Size) -> dict[int, int]:
+        """What it counts that has no fixed size: bits, and how many bytes more it may have (0: the text)."""
+        found = {}
+        for piece in one.pieces:
+            if isinstance(piece, ErrorText):
+                found[0] = 0
+            elif isinstance(piece, FromRequest) and (more := self.parts.of(piece).grows):
+                found[1 + self.parts.number(piece)] = more
+        return found
 
     def _rendered(self, values: dict[str, Any], request_id: int | None, what: str) -> list[Piece]:
         """A reply's pieces, with the engine's id for a number, or the longest (None), where none is given."""
@@ -516,19 +549,20 @@ class Rendering:
             _literal(pieces, one)
 
     def _size(self, pieces: list[Emit], one: Size, what: str) -> None:
-        parts = [self.parts.of(part) for part in one.pieces if isinstance(part, FromRequest)]
-        numbers = [self.parts.number(part) for part in one.pieces if isinstance(part, FromRequest)]
-        grow = [(1 + n, part.grows) for n, part in zip(numbers, parts, strict=True) if part.grows]
-        base = len(self._fill({"section": [one, *one.pieces]})["section"]) - one.count.sizeof()
+        growing, base = self._growing(one), self._base(one)
         try:
-            one.built(base + sum(most for _, most in grow))
+            one.built(base + sum(growing.values()))
         except DeclarationError as error:
             raise DeclarationError(
                 f"{what}: {error}; say how much may be repeated: FromRequest(this.NAME, max=100)"
             ) from error
-        counted = sum(1 << bit for bit, _ in grow) | any(isinstance(part, ErrorText) for part in one.pieces)
-        little = int(one.count.build(1)[0] == 1 and one.count.sizeof() > 1)
-        pieces.append(Emit("EMIT_SIZE", width=one.count.sizeof(), flags=little, base=base, parts=counted))
+        if not growing:
+            _literal(pieces, one.built(base))
+            return
+        name = "EMIT_UVAR" if one.varies else "EMIT_SIZE"
+        flags = INSIDE | (not one.varies and one.count.build(1)[0] == 1 and one.count.sizeof() > 1)
+        counted = sum(1 << bit for bit in growing)
+        pieces.append(Emit(name, width=self._width(one), flags=flags, base=base, parts=counted))
 
     def _holds(self, a: Piece, longer: dict[int, Piece], what: str) -> None:
         """An integer that counts parts is wide enough; the error's text is cut to what is left."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 from construct import Bytes, Int8ub, Int16ub, Int16ul, Int32ub, Rebuild, Struct, len_, this
+from programs import insns, with_insns
 
-from protokit import Protocol, Status
+from protokit import Protocol, Status, native
 from protokit.errors import DeclarationError
 from protokit.testing.voices import DeclaredVoice
 from protokit.wire import (
@@ -22,6 +23,7 @@ from protokit.wire import (
     decimal,
     first,
     number,
+    protobuf,
     split,
     table,
 )
@@ -98,11 +100,58 @@ def test_what_is_repeated_of_the_request_is_counted(name, size):
     assert answered(wire, b"t" * size, request) == expected
 
 
+def changed(image, name, which, **operands):
+    """The program with some operands of the which-th instruction of that name changed."""
+    wrong = insns(image)
+    place = [place for place, one in enumerate(wrong) if one[0] == name][which]
+    for key, value in operands.items():
+        wrong[place]["nabci".index(key)] = value
+    return with_insns(image, wrong)
+
+
+def nested(levels):
+    """The error's text behind so many varints that count it."""
+    return ErrorText(count=UVar(2)) if levels == 1 else Counted(UVar(3), nested(levels - 1))
+
+
+@pytest.mark.parametrize("levels", [1, 2, 3, 8])
+def test_so_many_levels_there_may_be(levels):
+    for size in EDGES:
+        said = b"t" * size
+        for _ in range(levels):
+            said = varint(len(said)) + said
+        assert answered(made([nested(levels)]), b"t" * size) == said
+
+
+@pytest.mark.parametrize(
+    ("operands", "why"),
+    [({"a": 0}, "it counts nothing"), ({"n": "EMIT_COUNT", "b": 9}, "its integer is too wide")],
+)
+def test_a_program_with_counts_that_cannot_be_is_refused(operands, why):
+    with pytest.raises(DeclarationError, match=why):
+        native.declared(changed(made([nested(2)]).image("x"), "EMIT_UVAR", 0, **operands))
+
+
+def test_a_program_with_too_many_varints_is_refused():
+    image = made([nested(8), b"tail"]).image("x")
+    assert native.declared(image)
+    with pytest.raises(DeclarationError, match="too many varints count"):
+        native.declared(changed(image, "EMIT", -1, n="EMIT_UVAR", a=1, b=1, c=2, i=0))
+
+
 @pytest.mark.parametrize(
     ("body", "why"),
     [
         (lambda: Counted(5, ErrorText()), "Counted: what counts is an integer, such as Int16ub, not 5"),
-        (lambda: Counted(UVar(2), ErrorText()), "Counted: what counts is an integer, such as Int16ub"),
+        (
+            lambda: [Counted(UVar(1), b"a" * 128), ErrorText()],
+            "Counted: 1 bytes have no room for a count of 128",
+        ),
+        (lambda: Counted(UVar(1), b"a" * 127, ErrorText()), "1 bytes have no room for a count of 128"),
+        (
+            lambda: Counted(UVar(2), b"a" * 16200, FromRequest(this.body, max=200)),
+            "2 bytes have no room for a count of 16400; say how much may be repeated",
+        ),
         (
             lambda: [Counted(Int8ub, b"a" * 256), ErrorText()],
             "Counted: 1 bytes have no room for a count of 256",
@@ -111,6 +160,7 @@ def test_what_is_repeated_of_the_request_is_counted(name, size):
             lambda: Counted(Int8ub, b"a" * 10, FromRequest(this.body, max=250)),
             "1 bytes have no room for a count of 260; say how much may be repeated",
         ),
+        (lambda: nested(9), "9 varints count what is in its sections, at most 8 do"),
         (lambda: Counted(Int8ub, "text", ErrorText()), "its pieces are bytes, ErrorText, FromRequest and"),
         (lambda: Counted(Int8ub, b"a" * 255, ErrorText()), "1 bytes have no room for a count of 256"),
         (lambda: Counted(Int8ub, ErrorText(), ErrorText()), "one section holds the error's text, not 2"),
@@ -119,6 +169,93 @@ def test_what_is_repeated_of_the_request_is_counted(name, size):
 def test_what_cannot_be_counted_is_refused(body, why):
     with pytest.raises(DeclarationError, match=why):
         made(body())
+
+
+def varint(value):
+    return UVar(10).build(value)
+
+
+# Around where a varint takes a byte more: of the text alone, and with what is fixed.
+EDGES = (*range(4), *range(110, 132), 250, 383, 384, 385, 500, 512)
+
+
+@pytest.mark.parametrize("fixed", [0, 1, 120, 125, 126, 127, 128, 16370, 16382, 16383, 16384])
+def test_a_varint_counts_a_text_and_what_is_fixed_before_it(fixed):
+    wire = made([b"[", Counted(UVar(3), b"f" * fixed, ErrorText()), b"]"])
+    for size in EDGES:
+        said = b"f" * fixed + b"t" * size
+        assert answered(wire, b"t" * size) == b"[" + varint(len(said)) + said + b"]"
+
+
+@pytest.mark.parametrize("fixed", [0, 100, 120, 123, 124, 125, 126, 127, 128])
+def test_varints_in_varints_and_integers_count_each_other(fixed):
+    """Messages of protobuf one in another; the lengths of what is around them follow."""
+    inner = Counted(UVar(2), b"f" * fixed, ErrorText(b"<", b">", count=UVar(2)))
+    wire = made(Counted(Int16ub, b"1", Counted(UVar(2), b"2", Counted(Int16ul, inner, b"3"), b"4")))
+    for size in EDGES:
+        said = b"f" * fixed + b"<" + varint(size) + b"t" * size + b">"
+        said = varint(len(said)) + said + b"3"
+        said = b"2" + Int16ul.build(len(said)) + said + b"4"
+        said = b"1" + varint(len(said)) + said
+        assert answered(wire, b"t" * size) == Int16ub.build(len(said)) + said
+
+
+@pytest.mark.parametrize("name", [0, 1, 118, 119, 120, 121, 122, 123, 124, 200])
+def test_each_varint_counts_its_own_of_the_request_and_not_what_stands_beside_it(name):
+    wire = made(
+        Counted(
+            Int32ub,
+            Counted(UVar(2), b"name=", Counted(UVar(2), FromRequest(NAME[0], max=200))),
+            Counted(UVar(2), ErrorText()),
+            Counted(UVar(2), Counted(Int8ub, b"fixed")),
+            Counted(UVar(2), FromRequest(NAME[1], max=20), b"."),
+        ),
+    )
+    request = wire.build({"kind": 0, "id": 7, "body": b"n" * name + b" rest"})
+    for size in (0, 127, 128, 300):
+        said = b"name=" + varint(name) + b"n" * name
+        said = varint(len(said)) + said + varint(size) + b"t" * size + b"\6\5fixed" + b"\5rest."
+        assert answered(wire, b"t" * size, request) == Int32ub.build(len(said)) + said
+
+
+def test_what_a_varint_has_no_room_for_is_cut():
+    wire = made(Counted(UVar(1), b"abc", Counted(UVar(1), ErrorText(b"<", count=UVar(2))), b"d"))
+    assert answered(wire, b"t" * 300) == b"\x7fabc\x7a<\x78" + b"t" * 120 + b"d"
+
+
+def test_an_id_and_what_varints_count_stand_in_one_message():
+    """As in an error of protobuf: the id in it is written after what is counted."""
+    message = protobuf(this.body)
+    wire = WireFormat(
+        Struct("size" / Rebuild(Int16ub, len_(this.body)), "body" / Bytes(this.size)),
+        id=byte_id(message[4]),
+        response=number(message[2][1]) != 0,
+        service=message[1][1],
+        replies=Replies(
+            error=lambda *_: {
+                "body": [
+                    b"\x12",
+                    Counted(UVar(2), b"\x08\7", ErrorText(b"\x12", count=UVar(2))),
+                    b"\x0a",
+                    Counted(UVar(2), FromRequest(message[1], max=200, whole=True)),
+                    b"\x20\0",
+                ]
+            }
+        ),
+    )
+    for asked in (b"\x0a\1a", b"\x0a\x7b" + b"s" * 123, b"\x0a\x7e" + b"s" * 126, b"\x0a\x7f" + b"s" * 127):
+        for number_ in (1, 127, 128, 1 << 40):
+            request = bytes(
+                wire.build({"body": b"\x0a" + varint(len(asked)) + asked + b"\x20" + varint(number_)})
+            )
+            for size in EDGES:
+                reply = wire.ask.error(
+                    Status.TIMEOUT, varint(number_), 0, b"t" * size, wire.ask.keep(request)
+                )
+                said = b"\x08\7\x12" + varint(size) + b"t" * size
+                said = b"\x12" + varint(len(said)) + said + b"\x0a" + varint(len(asked)) + asked
+                said += b"\x20" + varint(number_)
+                assert reply == Int16ub.build(len(said)) + said
 
 
 # A name that a table gives a text of the request: in an error a byte that tells what was asked.

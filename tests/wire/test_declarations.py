@@ -512,7 +512,10 @@ def formats(draw):
     meanings = Meanings(draw, Struct(*fields))
     repeated = [*meanings.some_of_the_request(), ErrorText(before=b"<", after=b">")]
     if draw(st.booleans()):
-        repeated = [b"+", Counted(draw(st.sampled_from([Int16ub, Int16ul, Int32ub])), *repeated)]
+        repeated = [
+            b"+",
+            Counted(draw(st.sampled_from([Int16ub, Int16ul, Int32ub, UVar(2), UVar(5)])), *repeated),
+        ]
     said_plain = {kind: 2, body: {text: b""}} if talk is None else talk.said(2, b"")
     said_error = {kind: 2, body: {text: repeated}} if talk is None else talk.said(2, repeated, talk.kept())
     if talk is not None and draw(st.booleans()):

@@ -89,20 +89,52 @@ static uint32_t text_most(const declared *d, uint32_t pc) {
   return most;
 }
 
-/* Bytes that a varint in front of the text takes, where one counts it, beside the first. */
-static uint32_t more_than_one(const declared *d, uint32_t pc, const text *t) {
-  uint8_t varint[10];
-  for (const pk_insn *in = &d->insns[pc]; in->op != PK_I_END; in++)
-    if (in->op == PK_I_EMIT_COUNT && in->c & 4) return put_varint(varint, in->c & 2 ? t->units : t->size) - 1;
-  return 0;
+/* What has no fixed size in a reply, by the bits that lengths name it with: the text and parts that were kept, of
+ * varints what is behind a byte. `all`: also what varints that count them take beside the bytes that are counted
+ * already; `inner`: of those varints that stand behind what is being written. */
+enum { GROWING = 1 + PK_PARTS, COUNTS = 8 };
+typedef struct grown {
+  int64_t all[GROWING], inner[GROWING];
+  int64_t more[COUNTS]; /* of each such varint, the last first */
+  uint32_t counts;
+} grown;
+
+static uint64_t counted(const int64_t *sizes, const pk_insn *in) {
+  int64_t size = in->i;
+  for (uint32_t i = 0; i < GROWING; i++)
+    if (in->a >> i & 1) size += sizes[i];
+  return (uint64_t)size;
 }
 
-/* What a length counts: the text with what counts that, and parts that were kept, of varints what is behind a byte. */
-static uint64_t counted(const declared *d, part_range of, uint64_t text_size, const pk_slice *parts, const pk_insn *in) {
-  uint64_t size = (uint64_t)in->i + (in->a & 1 ? text_size : 0);
+/* Whether it is a varint in a section, so that lengths that count the section count it; and which bit it goes with. */
+static int widens(const pk_insn *in) {
+  return (in->op == PK_I_EMIT_COUNT && in->c & 4) || (in->op == PK_I_EMIT_UVAR && in->c & PK_EMIT_INSIDE);
+}
+
+static uint32_t goes_with(const pk_insn *in) {
+  uint32_t bit = 0;
+  if (in->op == PK_I_EMIT_COUNT) return 0;
+  while ((in->a >> bit & 1) == 0) bit++;
+  return bit;
+}
+
+/* From the last to the first, since a varint may count others behind it. */
+static void grow(const declared *d, uint32_t pc, part_range of, const text *t, const pk_slice *parts, grown *g) {
+  uint32_t end = pc;
+  uint8_t varint[VARINT_MAX];
+  *g = (grown){.all = {t->size}};
   for (uint32_t i = 0; i < of.count; i++)
-    if (in->a >> (i + 1) & 1) size += parts[i].size - (d->parts[of.first + i].form == PK_PART_VARINT);
-  return size;
+    g->all[1 + i] = (int64_t)parts[i].size - (d->parts[of.first + i].form == PK_PART_VARINT);
+  while (d->insns[end].op != PK_I_END) end++;
+  while (end-- > pc) {
+    const pk_insn *in = &d->insns[end];
+    if (!widens(in)) continue;
+    uint64_t value = in->op == PK_I_EMIT_UVAR ? counted(g->all, in) : in->c & 2 ? t->units : t->size;
+    int64_t more = (int64_t)put_varint(varint, value) - (in->op == PK_I_EMIT_UVAR ? in->b : 1);
+    g->more[g->counts++] = more;
+    g->all[goes_with(in)] += more;
+  }
+  memcpy(g->inner, g->all, sizeof g->inner);
 }
 
 /* What it may repeat. */
@@ -123,16 +155,18 @@ int pk_declared_reply(const declared *d, uint32_t variant, uint32_t which, const
   const part_range of = parts_of(d, which);
   size_t n = 0;
   text t;
+  grown g;
   if (pc == PK_NOWHERE) return 0;
   encode(&t, d->program->text_encoding, (const char *)r->text.data, r->text.size, text_most(d, pc));
   unpack(d, of, r->kept, parts, varints);
-  uint32_t more = more_than_one(d, pc, &t);
+  grow(d, pc, of, &t, parts, &g);
   for (;; pc++) {
     const pk_insn *in = &d->insns[pc];
     uint64_t size = 0;
     pk_slice literal = {NULL, 0};
     uint8_t varint[10], digits[20];
     uint32_t bytes = in->b;
+    if (widens(in)) g.inner[goes_with(in)] -= g.more[--g.counts];
     switch (in->op) {
       case PK_I_EMIT:
         literal = d->literals[in->i];
@@ -146,9 +180,9 @@ int pk_declared_reply(const declared *d, uint32_t variant, uint32_t which, const
         literal = parts[in->a];
         bytes = literal.size;
         break;
-      case PK_I_EMIT_SIZE: size = counted(d, of, t.size + more, parts, in); break;
+      case PK_I_EMIT_SIZE: size = counted(in->c & PK_EMIT_INSIDE ? g.inner : g.all, in); break;
       case PK_I_EMIT_UVAR:
-        bytes = put_varint(varint, counted(d, of, t.size + more, parts, in));
+        bytes = put_varint(varint, counted(in->c & PK_EMIT_INSIDE ? g.inner : g.all, in));
         literal = (pk_slice){varint, bytes};
         break;
       case PK_I_EMIT_COUNT:
@@ -158,7 +192,7 @@ int pk_declared_reply(const declared *d, uint32_t variant, uint32_t which, const
         break;
       case PK_I_EMIT_DIGITS: {
         uint8_t *at = digits + sizeof digits;
-        for (size = counted(d, of, t.size + more, parts, in); size > 0 || digits + sizeof digits - at < (in->b > 0 ? in->b : 1); size /= 10)
+        for (size = counted(g.all, in); size > 0 || digits + sizeof digits - at < (in->b > 0 ? in->b : 1); size /= 10)
           *--at = (uint8_t)('0' + size % 10);
         bytes = (uint32_t)(digits + sizeof digits - at);
         literal = (pk_slice){at, bytes};
@@ -191,13 +225,19 @@ int pk_declared_reply(const declared *d, uint32_t variant, uint32_t which, const
 static const char *bad_reply(const declared *d, uint32_t pc, part_range of, uint64_t *most) {
   const pk_program_part *parts = d->parts + of.first;
   uint64_t texts = 0;
+  uint32_t counts = 0;
   *most = 0;
   for (;; pc++) {
     const pk_insn *n = &d->insns[pc];
+    counts += (uint32_t)widens(n);
+    if (counts > COUNTS) return pk_declared_refused(d, pc, "too many varints count");
     switch (n->op) {
       case PK_I_EMIT: *most += d->literals[n->i].size; break;
       case PK_I_EMIT_TEXT: *most += ENCODED_MAX, texts += ENCODED_MAX; break;
-      case PK_I_EMIT_UVAR: *most += 5; break;
+      case PK_I_EMIT_UVAR:
+        if (n->c & PK_EMIT_INSIDE && n->a == 0) return pk_declared_refused(d, pc, "it counts nothing");
+        *most += 5;
+        break;
       case PK_I_EMIT_DIGITS: *most += n->b > 10 ? n->b : 10; break;
       case PK_I_EMIT_PART: case PK_I_EMIT_PART_INT:
         if (n->a >= of.count) return pk_declared_refused(d, pc, "there is no such part");

@@ -104,14 +104,17 @@ typedef struct pk_insn {
   X(EMIT)    /* literal i */                                                                   \
   X(EMIT_ID) /* b bytes, c: 1 little endian */                                                 \
   X(EMIT_KEPT) /* the context shifted by c & 31, b bytes; c & 32: little endian */             \
-  X(EMIT_SIZE) /* i + bytes of the parts a (bit 0: the text, then what was kept), b bytes, c: 1 little endian */ \
-  X(EMIT_UVAR) /* the same as LEB128 */                                                        \
+  X(EMIT_SIZE) /* i + bytes of the parts a (bit 0: the text, then what was kept), b bytes, c: 1 little endian, PK_EMIT_INSIDE */ \
+  X(EMIT_UVAR) /* the same as LEB128; PK_EMIT_INSIDE: of its bytes b are counted already by what counts it */ \
   X(EMIT_DIGITS) /* the same in decimal digits, b at least, with zeros in front */             \
   X(EMIT_COUNT) /* the text's size, b bytes, c: 1 little endian, 2 in UTF-16 units, 4 a varint */ \
   X(EMIT_TEXT) /* b << 8 | c bytes at most, cut at a character; literal i ends it: its bytes are replaced */ \
   X(EMIT_PART) /* kept part a, as it is; literal i ends it: its bytes are replaced */          \
   X(EMIT_PART_INT) /* kept part a as an integer, c: 1 little endian */                         \
   X(END)
+
+/* It counts what stands behind it in its section; else the whole section. */
+enum { PK_EMIT_INSIDE = 2 };
 
 #define X(name) PK_I_##name,
 enum { PK_INSTRUCTIONS(X) PK_I_COUNT };
