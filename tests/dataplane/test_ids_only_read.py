@@ -9,7 +9,7 @@ from construct import Bytes, GreedyBytes, Int8ub, Int16ub, Prefixed, Rebuild, St
 from only_read import ONLY
 from world import LIMITS, World, table
 
-from protokit import Status, WireFormat, native
+from protokit import PythonCodec, Status, WireFormat, native
 from protokit.errors import DeclarationError, LocalProtocolError
 from protokit.wire import ErrorText, FromRequest, Replies, byte_id, decimal, first, lines
 
@@ -280,3 +280,13 @@ def test_the_answer_to_a_heartbeat_under_another_id_is_not_said(toys):
     client = world.client()
     world.feed(client, toy.frame(toy.HEARTBEAT, 17) + toy.frame(toy.HEARTBEAT, 0))
     assert [(frame[0], frame[2]) for frame in world.take(toy, client)] == [(toy.HEARTBEAT_ACK, 0)]
+
+
+def test_a_codec_in_python_whose_ids_stay_is_pinned():
+    class Own(PythonCodec):
+        name, mode = "own", "pinned"
+        frame = request = error = lambda *_: None
+
+    address = Own().address
+    assert native.pinned(address)
+    assert not native.rewrites_ids(address)

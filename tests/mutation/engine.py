@@ -1529,7 +1529,7 @@ MUTANTS = (
         "envelope.c",
         ".patch_id = features & PK_ENVELOPE_PINNED ? NULL : patch_id,",
         ".patch_id = patch_id,",
-        "tests/wire/test_python.py::test_a_codec_whose_ids_stay_is_pinned",
+        "tests/dataplane/test_ids_only_read.py::test_a_codec_in_python_whose_ids_stay_is_pinned",
     ),
     Mutant(
         "two requests under one id: a timeout of the first leaves its answer to the second",
