@@ -213,7 +213,7 @@ static size_t parse(pk_core *core, pk_conn *c, const uint8_t *data, size_t size)
     if (result == PK_OK)
       result = c->recalls ? recall(core, c, data + used, left, &f)
                           : c->codec->frame(c->codec, data + used, left, core->limits.frame, &f);
-    if (result == PK_MORE && f.need > PK_READ && c->codec != NULL) 
+    if (result == PK_MORE && f.need > PK_READ && c->codec != NULL)
       result = c->kind->halves->frame(core, c, data + used, left, &f);
     if (result == PK_MORE) {
       c->in_need = f.need > left ? f.need : (uint32_t)left + 1;
