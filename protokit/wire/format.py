@@ -293,10 +293,9 @@ class WireFormat:
         size = 0
         for piece in reversed(self.explain(frame)):
             size = max(size, piece.offset + piece.size)
-            if piece.path not in self.open_sections or piece.node is Rest:
-                break
             if piece.size:
-                return piece.offset
+                told = piece.path in self.open_sections and piece.node is not Rest
+                return piece.offset if told else size
         return size
 
     @property

@@ -18,8 +18,10 @@ from protokit.wire.layout import (
     Integer,
     Literal,
     Region,
+    Repeated,
     Section,
     Varint,
+    walk,
 )
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
 # What nodes leave to those in front: they are at the frame's end, or would be looked for there in vain.
 _END, _NO_END, _LOOKED_INTO = range(3)
+_NAMED = Section | ChunkList | Delimited | Region | Repeated
 _HAVE_BYTES = Integer | Bits | Literal | Delimited | Varint | Region
 
 
@@ -36,7 +39,9 @@ def open_ends(nodes: tuple[Node, ...], used: Container[FieldPath]) -> list[Secti
     """The sections that are not ``used``, with which frames of this layout may end."""
     found: list[Section | ChunkList] = []
     _ends(nodes, used, found)
-    return found
+    ends = {id(node) for node in found}
+    elsewhere = {one.path for one in walk(nodes) if isinstance(one, _NAMED) and id(one) not in ends}
+    return [node for node in found if node.path not in elsewhere]  # a name is one kind of section
 
 
 def _ends(nodes: tuple[Node, ...], used: Container[FieldPath], found: list[Section | ChunkList]) -> int:

@@ -1,4 +1,4 @@
-"""A frame of 50 MB through a real proxy and a declared protocol: its memory, who else is served, what is edited."""
+"""A frame of 50 MB through a real proxy and a declared protocol: memory, who is served, edits."""
 
 from __future__ import annotations
 
