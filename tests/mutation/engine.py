@@ -725,13 +725,6 @@ MUTANTS = (
         "tests/dataplane/test_halves.py::test_a_client_that_sends_no_more_in_the_middle[multiplexed]",
     ),
     Mutant(
-        "a server that has half a request is called silent",
-        "server.c",
-        "(c->flow & PK_FLOW_STOPS) || c->seal != NULL",
-        "(c->flow & PK_FLOW_STOPS)",
-        "tests/dataplane/test_halves.py::test_nothing_comes_between_the_halves_of_a_request",
-    ),
-    Mutant(
         "an edited front is followed by another rest than it says",
         "filter.c",
         "if (half && f.need - f.size != was->need - was->size) return -1;",
@@ -744,13 +737,6 @@ MUTANTS = (
         "if (pk_declared_is_open(c->d, i)) refuse_index",
         "if (0) refuse_index",
         "tests/wire/test_fronts.py::test_a_program_that_looks_into_what_has_not_come_is_refused",
-    ),
-    Mutant(
-        "a frame is told by a front in the middle of a section",
-        "declared_run.c",
-        "if (front > size) goto more;",
-        "",
-        "tests/wire/test_fronts.py::test_a_frame_is_told_by_its_front_alone",
     ),
     Mutant(
         "a server that was held up stays so",
