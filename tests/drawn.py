@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
-from construct import Bytes, GreedyBytes, Int8ub, Int16ub, Int32ub, Int32ul, Prefixed, Struct, this
+from construct import (
+    Bytes,
+    GreedyBytes,
+    IfThenElse,
+    Int8ub,
+    Int16ub,
+    Int16ul,
+    Int32ub,
+    Int32ul,
+    Int64sb,
+    Int64sl,
+    Prefixed,
+    Struct,
+    this,
+)
 from hypothesis import strategies as st
 
 from protokit import Status
 from protokit.wire import (
     FromPeer,
+    FromRequest,
     Greeting,
     Turn,
     Until,
+    UntilEnd,
     UVar,
     adler32,
     asked,
@@ -35,6 +51,8 @@ from protokit.wire import (
 )
 
 GREETS = 3  # the kind of a greeting
+ENDS = 4  # of an answer that ends with its connection
+ORDERS = [(Int16ub, Int16ul), (Int32ub, Int32ul), (Int64sb, Int64sl)]
 
 
 class Talk:
@@ -51,6 +69,12 @@ class Talk:
         self.kind, self.number, self.body, self.text = kind, number, body, text
         self.again = f"{text}_again"  # in an answer: what is kept of a request
         self.keeps = self.maybe()
+        self.varint = f"{text}_varint"  # in an answer and a greeting: one of the request's, or the peer's
+        self.repeats = self.maybe()
+        self.answered = "answered"  # where answers have an id of their own
+        self.plain = {}  # what every reply has besides
+        self.ends = self.maybe()
+        self.relays = self.maybe()
 
     def one(self, choices):
         return self.draw(st.sampled_from(choices))
@@ -60,20 +84,68 @@ class Talk:
 
     def answer(self):
         front = [self.again / Int8ub] if self.keeps else []
+        return Struct(*front, *self.words().subcons)
+
+    def words(self):
+        """A text, and a varint in front of it perhaps."""
+        front = [self.varint / UVar(10)] if self.repeats else []
         return Struct(*front, self.text / Prefixed(Int16ub, GreedyBytes))
 
-    def said(self, kind, text, again=0):
-        return {self.kind: kind, self.body: {self.text: text, **({self.again: again} if self.keeps else {})}}
+    def ending(self):
+        """An answer that only its server's end ends; of a client's frame a length tells."""
+        rest = IfThenElse(side == "server", UntilEnd(), Prefixed(Int8ub, GreedyBytes))
+        return Struct(f"{self.text}_rest" / rest)
+
+    def said(self, kind, text, again=0, varint=0, *, asks=False):
+        body = {self.text: text}
+        if self.keeps and kind != GREETS:
+            body[self.again] = again
+        if self.repeats:
+            body[self.varint] = varint
+        found = {self.kind: kind, self.body: body, **self.plain}
+        if kind != GREETS:  # the engine's own id
+            found.pop(self.number if asks else self.answered, None)
+        return found
+
+    def varint_of(self, varints):
+        """One of the request's, if it has any."""
+        return FromRequest(self.one(varints)) if self.repeats and varints else 0
 
     def kept(self):
         return kept(this[self.kind]) if self.keeps else 0
 
+    def numbers(self):
+        """(fields, meaning): integers as ids, in the byte order that a flag says, or answers have another."""
+        big, little = self.one(ORDERS)
+        if self.maybe():
+            flag = "order"
+            self.plain[flag] = self.one([0, 1])
+            meaning = {"variants": ({flag: 0}, {flag: 1})} if self.maybe() else {}
+            fields = [flag / Int8ub, self.number / IfThenElse(this[flag] & 1, little, big)]
+            return fields, {"id": this[self.number], **meaning}
+        one = self.one([big, little])
+        self.plain = {self.number: 0, self.answered: 0}
+        meaning = {"id": this[self.number], "answer_id": this[self.answered]}
+        return [self.number / one, self.answered / one], meaning
+
+    def mode(self):
+        """How requests share a connection, and how peers greet."""
+        found = {"mode": self.one(["multiplexed", "ordered", "pingpong", "pinned"])}
+        if self.ends and found["mode"] == "multiplexed":
+            found["mode"] = "pingpong"
+        if self.relays:
+            greeting = Greeting(when=this[self.kind] == GREETS, refused=self.refused(), relayed=True)
+            found = {"mode": "pinned", "greeting": greeting}
+        elif self.maybe():
+            found["greeting"] = self.greeting()
+        return found
+
     def id(self):
-        """(its field, what the format says of it): a section of bytes, or what stands in one."""
+        """(fields, meaning): a section of bytes, or what stands in one."""
         here = this[self.number]
         counted = self.number / Prefixed(Int16ub, GreedyBytes)
         form = self.one(["decimal", "hex", "raw"])
-        return self.one(
+        field, made = self.one(
             [
                 (self.number / Prefixed(Int8ub, GreedyBytes), byte_id(here, max=20, form=form)),
                 (self.number / Bytes(8), byte_id(here, form=form)),
@@ -88,6 +160,7 @@ class Talk:
                 (counted, byte_id(lines(here, ":", ";")["id"], max=20, form=self.one(["decimal", "hex"]))),
             ]
         )
+        return [field], {"id": made}
 
     def checksum(self, name):
         """(its field, the checksum)."""
@@ -108,16 +181,21 @@ class Talk:
         """Of a login: what the peer said comes back, in two forms, and a step may be left out."""
         echo = FromPeer(this[self.body][self.text], max=self.draw(st.integers(1, 40)))
 
+        again = FromPeer(this[self.body][self.varint]) if self.repeats else 0
+
         def plain(variant):
-            return {self.kind: GREETS, self.body: {self.text: b"hello"}}
+            return {**self.said(GREETS, b"hello"), **variant}
 
         def echoed(variant):
-            return {self.kind: GREETS, self.body: {self.text: [b"<", echo]}}
+            return {**self.said(GREETS, [b"<", echo], varint=again), **variant}
 
         steps = [("client", plain), Turn("server", [(this[self.kind] == GREETS, echoed), (True, plain)])]
         if self.maybe():
             steps += [*optional(("client", echoed)), ("server", plain)]
-        return Greeting(when=this[self.kind] == GREETS, steps=steps)
+        return Greeting(when=this[self.kind] == GREETS, steps=steps, refused=self.refused())
+
+    def refused(self):
+        return this[self.body][self.varint] == 7 if self.repeats else 0
 
     def meaning(self):
         """The rest, each of it there or not."""
