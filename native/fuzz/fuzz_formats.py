@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 from construct import (
     Array,
@@ -410,6 +411,19 @@ def talking() -> WireFormat:
     )
 
 
+def headed(headers: Any) -> WireFormat:
+    """Headers in a structure."""
+    return WireFormat(
+        Struct("kind" / Int8ub, "id" / Int16ub, "meta" / Prefixed(Int16ub, GreedyBytes)),
+        id=this.id,
+        response=this.kind == 2,
+        oneway=this.kind == 3,
+        service="a.B",
+        headers=headers,
+        replies=Replies(error=lambda status, variant: {"kind": 2, "meta": ErrorText()}),
+    )
+
+
 def protocols() -> list[Protocol]:
     """All of them but the planted one."""
     sys.path[:0] = [str(REPO / "tests"), str(REPO / "tests" / "wire")]
@@ -428,5 +442,11 @@ def protocols() -> list[Protocol]:
         Protocol("talking", talking()),
         Protocol("ordered", in_order("ordered")),
         Protocol("pingpong", in_order("pingpong")),
+        Protocol("headed-protobuf", headed(protobuf(this.meta)[8])),
+        Protocol("headed-tlv", headed(tlv(this.meta, Int8ub, Int16ul, names={1: "zone", 2: "user"}))),
+        Protocol("headed-msgpack", headed(msgpack(this.meta)["headers"])),
+        Protocol("headed-json", headed(json(this.meta))),
+        Protocol("headed-binary", headed(thrift(this.meta, "binary")[3])),
+        Protocol("headed-compact", headed(thrift(this.meta, "compact")[3])),
         *named.protocols().values(),
     ]

@@ -296,7 +296,7 @@ class Facts:
                 self._structure(view)
         for pairs in (m.headers, m.answer_headers):
             if pairs is not None:
-                self.maps.setdefault(pairs.path, (pairs, set()))
+                self.maps.setdefault(pairs.path, (pairs, set(pairs.encoding.keys)))
         for sample in samples:
             try:
                 container, _ = self.wire.parse(sample)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from protokit import native
 from protokit.errors import LocalProtocolError, ProtokitError, RemoteProtocolError
 from protokit.model import Status
-from protokit.testing.asked import MESSAGES, answer_edited, asked_in_front_of_nothing
+from protokit.testing.asked import MESSAGES, answer_edited, asked_in_front_of_nothing, fresh
 from protokit.testing.tables import TableBuilder
 from protokit.wire import Protocol, WireFormat
 from protokit.wire.format import KINDS
@@ -337,8 +337,8 @@ class Invariants:
 
     def _edit(self, frame: bytes, request: Any) -> None:
         """A header put in is there, and taken out leaves the frame as it was read before."""
-        name = "x-protokit-fuzz"
-        if name in request.headers:
+        name = fresh(self.wire, request.headers)
+        if name is None or name in request.headers:
             return
         try:
             added = self.wire.ask.edit(frame, [(native.EDIT_HEADER, name, "1")])

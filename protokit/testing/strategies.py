@@ -73,6 +73,7 @@ class _Drawer(Filler):
                 return bytes(self.draw(st.binary(min_size=1, max_size=30)))
             text = _TEXT.map(str.encode)
             key = st.sampled_from(sorted(keys)) | text if keys else text
+            key = st.sampled_from(pairs.encoding.keys) if pairs.encoding.keys else key
             items = self.draw(st.lists(st.tuples(key, text), max_size=5))
             try:
                 return pairs.encoding.build(items)

@@ -108,8 +108,8 @@ class WireFormat:
         app_error: a condition, or several, by which an OK response holds the service's own error.
         timeout: the caller's budget, ms: an expression.
         service, method, version, group: views.
-        headers: ``pairs``, ``lines`` or a map field of ``protobuf``; of requests, and of answers that have it
-            in the same field.
+        headers: ``pairs``, ``lines`` or a map in a structure; of requests, and of answers that have it in the
+            same field.
         answer_headers: those of answers, where they stand elsewhere.
         arguments: those of calls: an array of ``msgpack`` or ``json``, or a list of views.
         readable: ``(this.body, this.codec == 0)``, or several: a section, and the condition under which views

@@ -199,7 +199,9 @@ class Texts(Program):
         if isinstance(encoding, views.PairEncoding):
             self.maps.append((0, form_of(encoding.key), form_of(encoding.value), 0, 0, first, len(keys)))
         elif isinstance(encoding, EntryEncoding):
-            self.maps.append((2, encoding.field, 0, 0, 0, first, 0))
+            names = {tag: self.literal(name) for tag, name in encoding.names.items()}
+            table = self.table(names, -1) if names else NOWHERE
+            self.maps.append((encoding.kind, self.literal(encoding.argument), table, 0, 0, first, 0))
         else:
             between, after = self.literal(encoding.between), self.literal(encoding.after)
             trim = self.literal(encoding.trim) if encoding.trim else NOWHERE

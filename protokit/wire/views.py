@@ -428,6 +428,7 @@ class PairEncoding:
     """A length before each key and each value; -1 in a signed one is null."""
 
     name = "pairs"
+    keys = ()  # whatever key is asked for may stand there
 
     def folded(self, key: bytes) -> bytes:
         """As keys are compared."""
@@ -496,6 +497,7 @@ class LineEncoding:
     """
 
     name = "lines"
+    keys = ()
 
     def __repr__(self) -> str:
         more = ", ignore_case=True" * self.ignore_case

@@ -392,8 +392,19 @@ class Meanings:
             self.maps.append(self.one([one, lines(self.section(), "=", ";")]))
         return self.one(self.maps)
 
-    def map_of_headers(self):
-        return self.one([self.map, lambda: protobuf(self.section())[self.one([1, 300])]])()
+    def headers(self):
+        """Of a map, or of one in a structure."""
+        return self.one(
+            [
+                self.map,
+                lambda: protobuf(self.section())[self.one([1, 2, 300])],
+                lambda: tlv(self.section(), Int8ub, Int16ul, names={1: "a", 2: "to"}),
+                lambda: tlv(self.section(), Int8ub, Int16ul, names={1: "a"})[2],
+                lambda: self.one([msgpack, json])(self.section()),
+                lambda: self.one([msgpack, json])(self.section())[self.one(["to", 1])],
+                lambda: thrift(self.section(), self.one(["binary", "compact"]))[self.one([1, 3])],
+            ]
+        )()
 
     def view(self, depth=0):
         kinds = ["this", "text", "item", "step", "constant", "decimal", "table"]
@@ -468,7 +479,7 @@ class Meanings:
 
     def all(self):
         found = {name: self.maybe(self.view) for name in ("service", "method", "version", "group")}
-        found["headers"] = self.maybe(self.map_of_headers)
+        found["headers"] = self.maybe(self.headers)
         found["timeout"] = self.one(
             [
                 lambda: 0,

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import sys
-
 import pytest
 from construct import GreedyBytes, Int8ub, Int16ub, Prefixed, Struct, this
-from programs import place_of
 
 from protokit import Protocol, Status, native
 from protokit.errors import DeclarationError, LocalProtocolError, RemoteProtocolError
 from protokit.testing import Golden, conformance
-from protokit.wire import ErrorText, Replies, WireFormat, json, lines, msgpack, protobuf, table, thrift, tlv
+from protokit.wire import ErrorText, Replies, WireFormat, ber, protobuf, table
 
 KINDS = {"request": 1, "response": 2, "oneway": 3}  # whose headers are asked for
-KIND = (2).to_bytes(4, sys.byteorder)  # PK_MAP_ENTRIES
 
 
 def text(number: int, value: bytes) -> bytes:
@@ -198,10 +194,8 @@ def test_answers_have_theirs_in_another_field():
                 r"holds no headers that can be read: they are pairs\(...\), lines\(...\), or a map",
             )
             for one in (
-                json(this.meta)["a"],
-                msgpack(this.meta),
-                tlv(this.meta, tag=Int8ub, length=Int8ub),
-                thrift(this.meta, "binary")[1],
+                ber(this.meta)[0],
+                ber(this.meta),
             )
         ],
     ],
@@ -211,30 +205,6 @@ def test_answers_have_theirs_in_another_field():
 def test_what_holds_no_headers_is_refused_by_name(word, view, why):
     with pytest.raises(DeclarationError, match=f"^{word}: .*{why}"):
         declared(**{word: view})
-
-
-@pytest.mark.parametrize(
-    ("offset", "value", "why"),
-    [
-        (8, 0, "a map's field has no such number"),
-        (8, 1 << 29, "a map's field has no such number"),
-        (8, (1 << 32) - 1, "a map's field has no such number"),
-        (28, 1, "or its keys are looked up"),
-    ],
-)
-def test_a_program_with_a_wrong_map_field_is_refused(offset, value, why):
-    meta = lines(this.body, "=", ";")
-    image = bytearray(declared(service=meta["to"], headers=protobuf(this.meta)[8]).image("x"))
-    first, count, size = place_of(image, "maps")
-    assert count == 3
-    at = next(
-        first + size * i for i in range(count) if image[first + size * i + 4 : first + size * i + 8] == KIND
-    )
-    image[at + 24 : at + 28] = bytes(4)  # keys from the first on
-    native.declared(bytes(image))
-    image[at + offset : at + offset + 4] = value.to_bytes(4, sys.byteorder)
-    with pytest.raises(DeclarationError, match=why):
-        native.declared(bytes(image))
 
 
 _CAPTURED = [

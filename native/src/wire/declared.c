@@ -39,30 +39,33 @@ static int find_headers(const declared *d, const uint8_t *data, const pk_frame *
   return result == PK_OK && h->section.data == NULL ? PK_MORE : result;
 }
 
-/* The next one whose key is not null. */
+/* The next one whose key is not null. PK_ERR_UNSUPPORTED: its value cannot be shown. */
 static int next_of(const declared *d, uint32_t map, pairs *in, pk_header *out) {
+  int result;
   do {
-    int result = pk_declared_next_pair(d, &d->maps[map], in, &out->key, &out->value);
-    if (result != PK_OK) return result;
+    result = pk_declared_next_pair(d, &d->maps[map], in, &out->key, &out->value);
+    if (result != PK_OK && result != PK_ERR_UNSUPPORTED) return result;
   } while (out->key.data == NULL);
   out->raw = out->value.data == NULL; /* null is no text */
-  return PK_OK;
+  return result;
 }
 
-/* The cursor: where the next pair stands, the end of all, the map. */
+/* The cursor: where the next pair stands, the end of all, the map and how it is read. */
 static int next_header(const pk_codec *codec, const uint8_t *data, const pk_frame *f, pk_cursor *c,
                        pk_header *out) {
   const declared *d = declared_of(codec);
   if (c->at == 0) {
     headers h;
+    pairs all;
     int result = find_headers(d, data, f, &h);
+    if (result == PK_OK) result = pk_declared_pairs(d, &d->maps[h.map], h.section, &all);
     if (result != PK_OK) return result;
-    const pairs all = pk_declared_pairs(d, &d->maps[h.map], h.section);
     c->at = (uint32_t)(all.at - data);
     c->state[0] = (uint32_t)(all.end - data);
     c->state[1] = h.map;
+    c->state[2] = all.form;
   }
-  pairs in = {data + c->at, data + c->state[0]};
+  pairs in = {data + c->at, data + c->state[0], c->state[2]};
   int result = next_of(d, c->state[1], &in, out);
   c->at = (uint32_t)(in.at - data);
   return result;
@@ -72,13 +75,15 @@ static int header(const pk_codec *codec, const uint8_t *data, const pk_frame *f,
   const declared *d = declared_of(codec);
   headers h;
   pk_header one;
+  pairs in;
   int found = PK_MORE, result = find_headers(d, data, f, &h);
-  pairs in = {NULL, NULL};
-  if (result == PK_OK) in = pk_declared_pairs(d, &d->maps[h.map], h.section);
-  while (result == PK_OK && (result = next_of(d, h.map, &in, &one)) == PK_OK) {
+  if (result == PK_OK) result = pk_declared_pairs(d, &d->maps[h.map], h.section, &in);
+  while (result == PK_OK || result == PK_ERR_UNSUPPORTED) {
+    result = next_of(d, h.map, &in, &one);
+    if (result != PK_OK && result != PK_ERR_UNSUPPORTED) break;
     if (!pk_declared_same_key(&d->maps[h.map], one.key, key)) continue;
     *out = one;
-    found = PK_OK;
+    found = result;
   }
   return result == PK_MORE ? found : result;
 }

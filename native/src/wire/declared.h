@@ -130,6 +130,7 @@ static inline uint32_t milliseconds(int64_t v) { return v <= 0 ? 0 : v > UINT32_
 
 typedef struct pairs {
   const uint8_t *at, *end;
+  uint32_t form; /* of a map in a structure: its family's own */
 } pairs;
 
 typedef struct headers {
@@ -166,11 +167,12 @@ static inline int pk_declared_is_open(const declared *d, uint32_t reg) {
   return i < d->program->operands.count;
 }
 
-/* The next pair of a map; PK_MORE at its end. A null key or value has no data. */
+/* The next pair of a map; PK_MORE at its end. A null key or value has no data. PK_ERR_UNSUPPORTED: that pair's value is a
+ * text that is not in one piece. */
 int pk_declared_next_pair(const declared *d, const pk_program_map *map, pairs *in, pk_slice *key, pk_slice *value);
 
-/* The pairs of a map in that section. */
-pairs pk_declared_pairs(const declared *d, const pk_program_map *map, pk_slice section);
+/* The pairs of a map in that section. PK_MORE: there is no map. */
+int pk_declared_pairs(const declared *d, const pk_program_map *map, pk_slice section, pairs *out);
 
 /* Whether two keys of a map are the same. */
 int pk_declared_same_key(const pk_program_map *map, pk_slice a, pk_slice b);

@@ -236,9 +236,11 @@ const char *pk_declared_bad_indexes(const declared *d) {
   for (uint32_t i = 0; i < p->maps.count; i++) {
     const pk_program_map *m = &d->maps[i];
     if (m->first > p->keys.count || m->count > p->keys.count - m->first) return "a map is out of range";
-    if (m->kind > PK_MAP_ENTRIES) return "a map is of no kind";
-    if (m->kind == PK_MAP_ENTRIES && (m->field == 0 || m->field >> 29 != 0 || m->count > 0))
-      return "a map's field has no such number, or its keys are looked up";
+    if (m->kind >= PK_MAP_COUNT) return "a map is of no kind";
+    if (m->kind > PK_MAP_LINES && (m->path >= p->literals.count || m->count > 0))
+      return "where a map stands is out of range, or its keys are looked up";
+    if (m->kind > PK_MAP_LINES && m->names != PK_NOWHERE && (m->names >= p->tables.count || !all_literals(d, m->names)))
+      return "the names of a map's keys are out of range";
     if (m->kind == PK_MAP_LINES &&
         (m->lines > (7 << 1 | 1) || (m->trim != PK_NOWHERE && (m->trim >= p->literals.count || d->literals[m->trim].size == 0))))
       return "how a map's lines are read is out of range";

@@ -60,11 +60,58 @@ static pk_slice trimmed(pk_slice s, pk_slice by) {
   return s;
 }
 
-pairs pk_declared_pairs(const declared *d, const pk_program_map *map, pk_slice section) {
-  pairs in = {section.data, section.data == NULL ? NULL : section.data + section.size};
-  if (map->kind != PK_MAP_LINES) return in;
-  for (uint32_t i = map->lines >> 1; i > 0 && in.at < in.end; i--) line(&in, d->literals[map->after], &section);
-  return in;
+/* Tables of names stand in the order of their keys. */
+static pk_slice chosen(const declared *d, const pk_program_table *t, int64_t key) {
+  const pk_program_entry *from = &d->entries[t->first];
+  int64_t found = t->otherwise;
+  for (uint32_t left = t->count; left > 0;) {
+    uint32_t half = left / 2;
+    if (from[half].key == key) {
+      found = from[half].value;
+      break;
+    }
+    if (from[half].key < key) from += half + 1, left -= half + 1;
+    else left = half;
+  }
+  return found < 0 ? (pk_slice){NULL, 0} : d->literals[found];
+}
+
+/* By PK_MAP_*, from PK_MAP_PROTOBUF on. */
+static const pk_entry_reader readers[] = {
+    {pk_open_protobuf, pk_next_protobuf},
+    {pk_open_tlv, pk_next_tlv},
+    {pk_open_msgpack, pk_next_msgpack},
+    {pk_open_json, pk_next_json},
+    {pk_open_thrift_binary, pk_next_thrift},
+    {pk_open_thrift_compact, pk_next_thrift},
+};
+_Static_assert(PK_MAP_PROTOBUF + sizeof readers / sizeof *readers == PK_MAP_COUNT, "each has a reader");
+
+static int open_entries(const declared *d, const pk_program_map *map, pk_slice section, pairs *out) {
+  pk_slice path = d->literals[map->path];
+  pk_rest in;
+  if (section.size == 0) return PK_MORE;
+  int result = readers[map->kind - PK_MAP_PROTOBUF].open(section, (pk_path){path.data, path.data + path.size}, &in, &out->form);
+  if (result == PK_OK) out->at = in.at, out->end = in.end;
+  return result == PK_ERR_LIMIT ? PK_ERR_FORMAT : result;
+}
+
+static int next_entry(const declared *d, const pk_program_map *map, pairs *in, pk_slice *key, pk_slice *value) {
+  pk_rest rest = {in->at, in->end};
+  pk_key name = {{NULL, 0}, 0};
+  int result = readers[map->kind - PK_MAP_PROTOBUF].next(&rest, in->form, &name, value);
+  in->at = rest.at;
+  *key = name.text;
+  if (name.text.data == NULL && map->names != PK_NOWHERE) *key = chosen(d, &d->tables[map->names], name.number);
+  return result == PK_ERR_LIMIT ? PK_ERR_FORMAT : result;
+}
+
+int pk_declared_pairs(const declared *d, const pk_program_map *map, pk_slice section, pairs *out) {
+  *out = (pairs){section.data, section.data == NULL ? NULL : section.data + section.size, 0};
+  if (map->kind > PK_MAP_LINES) return open_entries(d, map, section, out);
+  for (uint32_t i = map->kind == PK_MAP_LINES ? map->lines >> 1 : 0; i > 0 && out->at < out->end; i--)
+    line(out, d->literals[map->after], &section);
+  return PK_OK;
 }
 
 int pk_declared_next_pair(const declared *d, const pk_program_map *map, pairs *in, pk_slice *key,
@@ -74,7 +121,7 @@ int pk_declared_next_pair(const declared *d, const pk_program_map *map, pairs *i
     int result = sized_text(in, map->key_size, key);
     return result != PK_OK ? result : sized_text(in, map->value_size, value);
   }
-  if (map->kind == PK_MAP_ENTRIES) return pk_entry_protobuf(&in->at, in->end, map->field, key, value);
+  if (map->kind > PK_MAP_LINES) return next_entry(d, map, in, key, value);
   int result = next_line_pair(in, d->literals[map->between], d->literals[map->after], key, value);
   if (result == PK_OK && map->trim != PK_NOWHERE) *value = trimmed(*value, d->literals[map->trim]);
   return result;
@@ -144,11 +191,11 @@ static int ambiguous(const declared *d, const pk_program_map *map, pk_slice key,
 
 static __attribute__((noinline)) int look_slowly(const declared *d, const pk_program_map *map, pk_slice section,
                                                  int strict, pk_slice *s) {
-  pairs in = pk_declared_pairs(d, map, section);
   const quick_key *keys = d->quick_keys + map->first;
   pk_slice key, value;
-  int result;
-  while ((result = pk_declared_next_pair(d, map, &in, &key, &value)) == PK_OK) {
+  pairs in;
+  int result = pk_declared_pairs(d, map, section, &in);
+  while (result == PK_OK && (result = pk_declared_next_pair(d, map, &in, &key, &value)) == PK_OK) {
     if (strict && ambiguous(d, map, key, value)) return PK_ERR_FORMAT;
     for (uint32_t i = 0; i < map->count; i++) {
       pk_slice *found = &s[keys[i].slice];
@@ -210,22 +257,6 @@ static int64_t number(pk_slice s) {
 
 static int64_t integer(pk_slice s, uint32_t form) {
   return s.data == NULL || s.size != (form & 15) ? 0 : integer_of(s.data, form);
-}
-
-/* Tables of names stand in the order of their keys. */
-static pk_slice chosen(const declared *d, const pk_program_table *t, int64_t key) {
-  const pk_program_entry *from = &d->entries[t->first];
-  int64_t found = t->otherwise;
-  for (uint32_t left = t->count; left > 0;) {
-    uint32_t half = left / 2;
-    if (from[half].key == key) {
-      found = from[half].value;
-      break;
-    }
-    if (from[half].key < key) from += half + 1, left -= half + 1;
-    else left = half;
-  }
-  return found < 0 ? (pk_slice){NULL, 0} : d->literals[found];
 }
 
 /* PK_ERR_LIMIT: a receiver may find there what the step does not. */

@@ -143,7 +143,8 @@ typedef struct pk_program_saying {
 } pk_program_saying;
 
 enum { PK_TEXT_UTF8, PK_TEXT_HESSIAN, PK_TEXT_JSON }; /* how a reply's text is encoded */
-enum { PK_MAP_PAIRS, PK_MAP_LINES, PK_MAP_ENTRIES };
+enum { PK_MAP_PAIRS, PK_MAP_LINES, PK_MAP_PROTOBUF, PK_MAP_TLV, PK_MAP_MSGPACK, PK_MAP_JSON,
+       PK_MAP_THRIFT_BINARY, PK_MAP_THRIFT_COMPACT, PK_MAP_COUNT };
 
 typedef struct pk_program_range {
   uint32_t at, count; /* at: bytes from the image's start */
@@ -167,8 +168,8 @@ typedef struct pk_program_entry {
 } pk_program_entry;
 
 /* PAIRS: a length before each key and value (width | 16 little | 32 signed; -1 is null). LINES: texts
- * between separators. ENTRIES: a map field of a protobuf message. `first` and `count` are the keys to look up, of LINES
- * that ignore their case in lower case; of ENTRIES none are. */
+ * between separators. The others: a map in a structure (pk_entry_reader). `first` and `count` are the keys to look up, of
+ * LINES that ignore their case in lower case; of maps in structures none are. */
 typedef struct pk_program_map {
   uint32_t unused, kind;
   union {
@@ -179,7 +180,10 @@ typedef struct pk_program_map {
       uint32_t lines; /* 1: keys are the same in upper and lower case; << 1: lines in front that are no pairs */
       uint32_t trim;  /* literal: bytes around a value that are no part of it, or PK_NOWHERE */
     };
-    uint32_t field; /* its number */
+    struct {
+      uint32_t path;  /* literal: where it stands */
+      uint32_t names; /* table: what keys are called that are numbers, or PK_NOWHERE */
+    };
   };
   uint32_t between, after; /* literals */
   uint32_t first, count;

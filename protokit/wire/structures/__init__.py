@@ -23,7 +23,7 @@ from protokit.wire.structures.tlvs import Tlv
 from protokit.wire.views import Step, Text, View
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from protokit.wire.layout import FieldPath
 
@@ -175,9 +175,16 @@ def protobuf(section: Any) -> Inside:
     return Inside(Structure(section, _PROTOBUF, "protobuf"))
 
 
-def tlv(section: Any, tag: Any, length: Any) -> Inside:
-    """Values by their tags: ``tlv(this.head, tag=Int16ub, length=Int16ub)[7]``."""
-    family = Tlv(tag, length)
+def tlv(section: Any, tag: Any, length: Any, names: Mapping[int, str] | None = None) -> Inside:
+    """Values by their tags: ``tlv(this.head, tag=Int16ub, length=Int16ub)[7]``.
+
+    Args:
+        section: where they stand.
+        tag: the integer in front of each.
+        length: the one behind that, which counts the value.
+        names: what those are called that are headers: ``{7: "zone"}``.
+    """
+    family = Tlv(tag, length, names)
     options = [_form(family.tag), _form(family.length)]
     return Inside(Structure(section, family, "tlv", ", ...", options))
 

@@ -120,6 +120,11 @@ def integer(text: bytes, what: str) -> int:
     return int(text)
 
 
+def key_text(key: Key) -> bytes:
+    """A key, as it stands in bytes."""
+    return str(key).encode("utf-8", "surrogateescape")
+
+
 class Family:
     """One way to write structures. A structure's own bytes are its ``raw``."""
 
@@ -168,7 +173,114 @@ class Family:
 
     def put(self, raw: bytes, path: Sequence[Key], text: bytes | None) -> bytes:
         """The section with another text at a path, None: without it."""
-        return self._put(self.section(raw), path, text).raw
+        structure = self.section(raw)
+        return self.around(raw, structure, self._put(structure, path, text).raw)
+
+    def around(self, raw: bytes, structure: Entry, made: bytes) -> bytes:  # noqa: ARG002  # overridden
+        """The section with other bytes for its structure."""
+        return made + structure.label
+
+    # Maps whose entries are headers: texts by keys that are texts, or have names.
+
+    def check_map(self, path: Sequence[Key]) -> str:  # noqa: ARG002  # overridden
+        """Why no headers stand at a path; empty where they may."""
+        return "has none"
+
+    def named(self, entry: Entry) -> bytes | None:
+        """What an entry of a map is called; None for what is no header."""
+        return key_text(entry.key) if isinstance(entry.key, str) else None
+
+    def key_of(self, name: bytes) -> Key:
+        """By what key that stands."""
+        return name.decode("utf-8", "surrogateescape")
+
+    def is_map(self, entry: Entry) -> bool:  # noqa: ARG002  # overridden
+        """Whether what is in a structure has keys."""
+        return False
+
+    def map_at(self, key: Key, among: Entry) -> Entry:  # overridden
+        """A map with nothing in it, under a key in a structure."""
+        raise NotImplementedError
+
+    def said(self, entry: Entry) -> bytes | None:
+        """The text that a header is; None where it is none."""
+        return self.text(entry)
+
+    def items(self, raw: bytes, path: Sequence[Key]) -> list[tuple[bytes | None, bytes | None]]:
+        """The entries of the map at a path.
+
+        Raises:
+            RemoteProtocolError: not all of the section can be read.
+        """
+        entry = self.section(raw) if raw else None
+        for key in path:
+            inside = self.entries(entry.raw, entry.type) if entry is not None else None
+            entry = None if inside is None else self.chosen(inside, key)
+        if entry is None or not self.is_map(entry):
+            return []
+        return [(self.named(one), self.said(one)) for one in self.entries(entry.raw, entry.type) or ()]
+
+    def put_item(self, raw: bytes, path: Sequence[Key], name: bytes, text: bytes | None) -> bytes:
+        """The section with another text for a name in the map at a path, None: without it."""
+        if not raw and text is None:
+            return raw
+        raw = raw or self.empty
+        structure = self.section(raw)
+        return self.around(raw, structure, self._put_item(structure, path, name, text).raw)
+
+    def _put_item(self, structure: Entry, path: Sequence[Key], name: bytes, text: bytes | None) -> Entry:
+        inside = self.entries(structure.raw, structure.type)
+        if inside is None or not (path or self.is_map(structure)):
+            raise LocalProtocolError(f"{self.name}: what stands there is no map, and holds no {name!r}")
+        if path:
+            key, *more = path
+            there = self.chosen(inside, key)
+            if there is None and (more or text is None):
+                if text is None:
+                    return structure
+                raise LocalProtocolError(f"{self.name}: there is no {key!r} that {more[0]!r} can be put into")
+            before = [] if there is None else [there]
+            made = self._put_item(self.map_at(key, structure) if there is None else there, more, name, text)
+            return replace(structure, raw=self.exchanged(structure, inside, before, made))
+        before = [one for one in inside if self.named(one) == name]
+        if text is None:
+            return (
+                replace(structure, raw=self.exchanged(structure, inside, before, None))
+                if before
+                else structure
+            )
+        made = self.made(before[-1] if before else None, self.key_of(name), text, structure)
+        if self.said(made) != text:
+            raise LocalProtocolError(f"{self.name}: the value of {name!r} is no text, and none is put there")
+        return replace(structure, raw=self.exchanged(structure, inside, before, made))
+
+    def of_items(self, path: Sequence[Key], items: Sequence[tuple[bytes | None, bytes | None]]) -> bytes:
+        """A section with a map of those entries alone, at a path."""
+        among = Entry(None, self.root, self.empty)
+        if path:
+            among = self.map_at(path[-1], among)
+        made = []
+        for name, text in items:
+            if name is None or text is None:
+                raise LocalProtocolError(f"{self.name}: nothing stands for no text")
+            made.append(self.made(None, self.key_of(name), text, among))
+        inner = replace(among, raw=self.whole(made, among))
+        if not path:
+            return inner.raw
+        *front, _ = path
+        raw = self.whole([inner], Entry(None, self.root, self.empty))
+        for key in reversed(front):
+            raw = self.nest(key, raw)
+        return raw
+
+    def exchanged(
+        self, structure: Entry, inside: Sequence[Entry], before: Sequence[Entry], made: Entry | None
+    ) -> bytes:
+        """The structure's bytes with one entry in the place of the first of some, and without the others."""
+        left = [one for one in inside if one not in before]
+        if made is not None:
+            left.insert(inside.index(before[0]) if before else len(left), made)
+        return self.whole(left, structure)
 
     # Ids, which are written as they are encoded.
 
@@ -250,12 +362,12 @@ class Family:
             raise LocalProtocolError(f"{self.name}: {path[0]!r} stands in what has no {path[0]!r}")
         key, *more = path
         before = self.chosen(inside, key)
-        others = [one for one in inside if one.key != key]
-        place = next((i for i, one in enumerate(inside) if one.key == key), len(inside))
+        made = None
         if more:
             if before is None:
                 raise LocalProtocolError(f"{self.name}: there is no {key!r} that {more[0]!r} can be put into")
-            others.insert(place, self._put(before, more, text))
+            made = self._put(before, more, text)
         elif text is not None:
-            others.insert(place, self.made(before, key, text, structure))
-        return replace(structure, raw=self.whole(others, structure))
+            made = self.made(before, key, text, structure)
+        same = [one for one in inside if one.key == key]
+        return replace(structure, raw=self.exchanged(structure, inside, same, made))

@@ -1,25 +1,37 @@
-"""Headers that stand in a structure: the entries of a protobuf message's map field, as a map of texts."""
+"""Headers that stand in a structure: the entries of a map in it, as a map of texts.
+
+What a family's maps are is the family's own (``Family.items`` and what stands beside it).
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from protokit.errors import DeclarationError, LocalProtocolError, RemoteProtocolError
 from protokit.wire import views
 from protokit.wire.structures import Inside
-from protokit.wire.structures.family import Entry
-from protokit.wire.structures.protobufs import ENTRY_KEY, ENTRY_VALUE, Protobuf
 
-FIELDS = 1 << 29  # numbers of fields, from 1 on
-_FAMILY = Protobuf()
-_NUMBER = b"\1"  # a varint
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+# By the names of their steps: PK_MAP_*.
+KINDS = {"protobuf": 2, "tlv": 3, "msgpack": 4, "json": 5, "thrift_binary": 6, "thrift_compact": 7}
 
 
 class EntryEncoding:
-    """Entries of a map field. A key or a value that is no text is None."""
+    """Entries of a map in a structure. A key or a value that is no text is None."""
 
-    def __init__(self, field: int) -> None:
-        self.field = field
+    def __init__(self, inside: Inside) -> None:
+        self.family = inside.structure.family
+        self.path = inside.path
+        self.argument = inside.argument
+        self.kind = KINDS[inside.structure.step.name]
+        self.names: dict[int, bytes] = getattr(self.family, "names", {})  # of keys that are numbers
+
+    @property
+    def keys(self) -> tuple[bytes, ...]:
+        """All that may stand there; none where any may."""
+        return tuple(self.names.values())
 
     def folded(self, key: bytes) -> bytes:
         """As keys are compared."""
@@ -30,53 +42,34 @@ class EntryEncoding:
         return value
 
     def parse(self, data: bytes) -> list[tuple[bytes | None, bytes | None]]:
-        """All entries of a message."""
-        return _FAMILY.items(data, self.field)
+        """All entries of the map in a section."""
+        return self.family.items(data, self.path)
 
-    def build(self, items: list[tuple[bytes | None, bytes | None]], _like: bytes = b"") -> bytes:
-        """A message of those entries alone."""
-        made = [
-            Entry(
-                self.field,
-                _FAMILY.root,
-                self._written([self._one(ENTRY_KEY, key), self._one(ENTRY_VALUE, value)]),
-            )
-            for key, value in items
-        ]
-        return self._written(made)
-
-    @staticmethod
-    def _written(entries: list[Entry]) -> bytes:
-        return _FAMILY.whole(entries, _FAMILY.section(b""))
-
-    @staticmethod
-    def _one(number: int, text: bytes | None) -> Entry:
-        return Entry(number, 0, _NUMBER) if text is None else Entry(number, _FAMILY.root, text)
+    def build(self, items: Sequence[tuple[bytes | None, bytes | None]], _like: bytes = b"") -> bytes:
+        """A section of those entries alone."""
+        return self.family.of_items(self.path, items)
 
 
 class EntryMap(views.Pairs):
-    """A map field as headers: ``headers=protobuf(this.meta)[8]``."""
+    """A map in a structure as headers: ``headers=protobuf(this.meta)[8]``."""
 
     encoding: Any
 
-    def __init__(self, inside: Inside, field: int) -> None:
+    def __init__(self, inside: Inside) -> None:
         self.path = inside.structure.section.path
         self.inside = inside
-        self.encoding = EntryEncoding(field)
+        self.encoding = EntryEncoding(inside)
 
     def __repr__(self) -> str:
         return repr(self.inside)
 
     def set(self, container: Any, key: bytes, value: bytes | None) -> None:
-        """Set a key, or take it out for None; the other fields stay as they are."""
+        """Set a key, or take it out for None; all else in the structure stays as it is."""
         section = views.bytes_at(container, self.path)
         if section is None:
             raise LocalProtocolError("this kind of frame has no headers")
-        path = (self.encoding.field, key.decode("utf-8", "surrogateescape"))
         try:
-            if value is not None and (key, None) in self.encoding.parse(section):
-                raise LocalProtocolError(f"{self!r}: the value of {key!r} is no text, and none is put there")
-            made = _FAMILY.put(section, path, value)
+            made = self.encoding.family.put_item(section, self.inside.path, key, value)
         except RemoteProtocolError as error:
             raise LocalProtocolError(f"{self!r} cannot be written to: {error}") from error
         views.put_at(container, self.path, made)
@@ -87,15 +80,12 @@ def as_map(given: Any, what: str) -> Any:
     if not isinstance(given, Inside):
         return given
     structure = given.structure
-    if structure.family.name != _FAMILY.name:
+    if structure.step.name not in KINDS:
         raise DeclarationError(
             f"{what}: {given!r} holds no headers that can be read: they are pairs(...), lines(...), or a map "
-            "field of protobuf, such as protobuf(this.meta)[8]"
+            "in a structure, such as protobuf(this.meta)[8]"
         )
-    (field, *more) = given.path or (None,)
-    if more or not isinstance(field, int) or not 0 < field < FIELDS:
-        raise DeclarationError(
-            f"{what}: {given!r} is no map field of its message: write the field's number, as in "
-            f"{structure.shown}[8]"
-        )
-    return EntryMap(given, field)
+    why = structure.family.check_map(given.path)
+    if why:
+        raise DeclarationError(f"{what}: {given!r} {why.replace('{shown}', structure.shown)}")
+    return EntryMap(given)

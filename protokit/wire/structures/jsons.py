@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from protokit.errors import LocalProtocolError, RemoteProtocolError
-from protokit.wire.structures.family import NEST, Entry, Family, Input, Key
+from protokit.wire.structures.family import NEST, Entry, Family, Input, Key, key_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -197,18 +197,16 @@ class Json(Family):
         ends = (b"{", b"}") if before.type == "{" else (b"[", b"]")
         return ends[0] + b",".join(one.label + one.raw for one in entries) + ends[1]
 
-    def put(self, raw: bytes, path: Sequence[Key], text: bytes | None) -> bytes:
-        """The section with another text."""
-        start = len(raw) - len(raw.lstrip(b" \t\n\r"))
-        structure = self.section(raw)
-        return raw[:start] + self._put(structure, path, text).raw + raw[start + len(structure.raw) :]
+    def around(self, raw: bytes, structure: Entry, made: bytes) -> bytes:
+        """The section with other bytes for its value."""
+        return raw[: structure.at] + made + raw[structure.at + len(structure.raw) :]
 
     def made(self, before: Entry | None, key: Key, text: bytes, among: Entry) -> Entry:
         """An entry that says so."""
         if among.type == "[" and before is None:
             raise LocalProtocolError(f"json: the array has no element {key}")
         kind = '"' if before is None or before.type == "n" else before.type
-        label = before.label if before is not None else self._written(str(key).encode()) + b":"
+        label = before.label if before is not None else self._written(key_text(key)) + b":"
         if kind in "{[":
             raise LocalProtocolError(f"json: {key!r} is no text, and none is put there")
         raw = self._written(text) if kind == '"' else text
@@ -224,6 +222,51 @@ class Json(Family):
                     f"{text.decode('utf-8', 'replace')!r} is not"
                 )
         return Entry(key, kind, raw, label)
+
+    def check_map(self, path: Sequence[Key]) -> str:  # noqa: ARG002
+        """Headers may stand at any path."""
+        return ""
+
+    def is_map(self, entry: Entry) -> bool:
+        """Whether what is in a structure has keys."""
+        return bool(entry.type == "{")
+
+    def map_at(self, key: Key, among: Entry) -> Entry:
+        """An object with nothing in it, under a name in an object."""
+        if among.type != "{" or isinstance(key, int):
+            raise LocalProtocolError(f"json: there is no element {key!r}")
+        return Entry(key, "{", self.empty, self._written(key_text(key)) + b":")
+
+    def named(self, entry: Entry) -> bytes | None:
+        """A name; one in escapes may be any."""
+        if entry.key is None:
+            raise RemoteProtocolError("json: a name in escapes")
+        return super().named(entry)
+
+    def said(self, entry: Entry) -> bytes | None:
+        """A text, and as they are written numbers and booleans."""
+        return None if entry.type in {"{", "["} else self.text(entry)
+
+    def exchanged(
+        self, structure: Entry, inside: Sequence[Entry], before: Sequence[Entry], made: Entry | None
+    ) -> bytes:
+        """The structure's bytes with one entry in the place of the first of some, and without the others."""
+        raw, end, lead = structure.raw, 1, b""
+        pieces: list[tuple[bytes, bytes]] = []  # what stands in front of an entry, and that
+        for one in inside:
+            start = end
+            while raw[start] in b" \t\n\r,":
+                start += 1
+            front, end = raw[end:start], one.at + len(one.raw)
+            lead = front if one is inside[0] else lead
+            if one not in before:
+                pieces.append((front, raw[start:end]))
+            elif made is not None and one is before[0]:
+                pieces.append((front, raw[start : one.at] + made.raw))
+        if made is not None and not before:
+            pieces.append((b",", made.label + made.raw))
+        whole = b"".join(front + piece for front, piece in pieces)
+        return raw[:1] + lead + whole.lstrip(b" \t\n\r,") + raw[end:]
 
     @staticmethod
     def _written(text: bytes) -> bytes:

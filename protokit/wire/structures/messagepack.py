@@ -35,11 +35,6 @@ class MessagePack(Family):
         self._past(data, 1)
         return Entry(None, kind, raw[: data.at], raw[data.at :])
 
-    def put(self, raw: bytes, path: Sequence[Key], text: bytes | None) -> bytes:
-        """The section with another text."""
-        structure = self.section(raw)
-        return self._put(structure, path, text).raw + structure.label
-
     def _open(self, data: Input) -> tuple[str, Any, int]:
         """(type, integer or text, values inside)."""
         (tag,) = data.take(1)
@@ -138,6 +133,24 @@ class MessagePack(Family):
         if kind not in {"text", "nil"}:
             raise LocalProtocolError(f"msgpack: {key!r} is {kind}, and no text is put there")
         return Entry(key, "text", self._written(text.decode("utf-8", "surrogateescape")), label)
+
+    def check_map(self, path: Sequence[Key]) -> str:  # noqa: ARG002
+        """Headers may stand at any path."""
+        return ""
+
+    def is_map(self, entry: Entry) -> bool:
+        """Whether what is in a structure has keys."""
+        return bool(entry.type == "map")
+
+    def map_at(self, key: Key, among: Entry) -> Entry:
+        """A map with nothing in it, under a key in a map."""
+        if among.type == "array":
+            raise LocalProtocolError(f"msgpack: the array has no element {key}")
+        return Entry(key, "map", self.empty, self._written(key))
+
+    def said(self, entry: Entry) -> bytes | None:
+        """The text that a header is; None where it is none."""
+        return self.text(entry) if entry.type == "text" else None
 
     @staticmethod
     def _written(value: Key) -> bytes:

@@ -6,13 +6,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from protokit.errors import LocalProtocolError, RemoteProtocolError
-from protokit.wire.structures.family import Entry, Family, Input, Key, integer, signed, varint
+from protokit.wire.structures.family import Entry, Family, Input, Key, integer, key_text, signed, varint
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
 ENTRY_KEY, ENTRY_VALUE = 1, 2  # of a map's entry
+FIELDS = 1 << 29  # numbers of fields, from 1 on
 
 
 class Protobuf(Family):
@@ -28,7 +29,7 @@ class Protobuf(Family):
         found, data = [], Input(raw)
         while data.left:
             tag = data.varint()
-            if not 0 < tag >> 3 < 1 << 29:
+            if not 0 < tag >> 3 < FIELDS:
                 raise RemoteProtocolError(f"protobuf: there is no field {tag >> 3}", data.at)
             start = data.at
             kind = tag & 7
@@ -64,7 +65,7 @@ class Protobuf(Family):
                 found = self.text(one)
             elif isinstance(more[0], str):
                 name, value = self._pair(one.raw)
-                if name != _key(more[0]):
+                if name != key_text(more[0]):
                     continue
                 if len(more) == 1:
                     found = self.text(value)
@@ -125,7 +126,13 @@ class Protobuf(Family):
                 value = one
         return name, value
 
-    def items(self, raw: bytes, field: int) -> list[tuple[bytes | None, bytes | None]]:
+    def check_map(self, path: Sequence[Key]) -> str:
+        """Why no headers stand at a path; empty where they may."""
+        if len(path) == 1 and isinstance(path[0], int) and 0 < path[0] < FIELDS:
+            return ""
+        return "is no map field of its message: write the field's number, as in {shown}[8]"
+
+    def items(self, raw: bytes, path: Sequence[Key]) -> list[tuple[bytes | None, bytes | None]]:
         """The entries of a map field; None for a key or a value that is no text.
 
         Raises:
@@ -133,13 +140,31 @@ class Protobuf(Family):
         """
         found = []
         for one in self.entries(raw, self.root) or ():
-            if one.key == field and one.type == self.root:
+            if one.key == path[0] and one.type == self.root:
                 name, value = self._pair(one.raw)
                 found.append((name, value.raw if value.type == self.root else None))
         return found
 
+    def put_item(self, raw: bytes, path: Sequence[Key], name: bytes, text: bytes | None) -> bytes:
+        """The section with another text for a name in a map field, None: without it."""
+        if text is not None and (name, None) in self.items(raw, path):
+            raise LocalProtocolError(f"{self.name}: the value of {name!r} is no text, and none is put there")
+        return self.put(raw, (*path, self.key_of(name)), text)
+
+    def of_items(self, path: Sequence[Key], items: Sequence[tuple[bytes | None, bytes | None]]) -> bytes:
+        """A message of those entries alone; a number for what is no text."""
+        message = self.section(b"")
+        pairs = [
+            [
+                Entry(number, 0, b"\1") if text is None else Entry(number, self.root, text)
+                for number, text in ((ENTRY_KEY, name), (ENTRY_VALUE, value))
+            ]
+            for name, value in items
+        ]
+        return self.whole([Entry(path[0], self.root, self.whole(pair, message)) for pair in pairs], message)
+
     def _named(self, entry: Entry, name: Key) -> bool:
-        return entry.type == self.root and self._pair(entry.raw)[0] == _key(name)
+        return entry.type == self.root and self._pair(entry.raw)[0] == key_text(name)
 
     def text(self, entry: Entry) -> bytes | None:
         """What an entry says."""
@@ -175,7 +200,7 @@ class Protobuf(Family):
         place = inside.index(same[0]) if same else len(inside)
         others = [one for one in inside if one not in same]
         if value is not None and (more or text is not None):
-            pair = [Entry(ENTRY_KEY, self.root, _key(name)), value]
+            pair = [Entry(ENTRY_KEY, self.root, key_text(name)), value]
             others.insert(place, Entry(key, self.root, self.whole(pair, structure)))
         return replace(structure, raw=self.whole(others, structure))
 
@@ -208,8 +233,3 @@ class Protobuf(Family):
             raise LocalProtocolError(f"protobuf: {value} does not fit field {key}")
         value %= 1 << 64
         return Entry(key, before.type, varint(value) if before.type == 0 else value.to_bytes(size, "little"))
-
-
-def _key(name: Key) -> bytes:
-    """A map's key, as it stands there."""
-    return str(name).encode("utf-8", "surrogateescape")

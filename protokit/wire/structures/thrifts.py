@@ -6,7 +6,7 @@ import struct
 from typing import TYPE_CHECKING, Any
 
 from protokit.errors import LocalProtocolError, RemoteProtocolError
-from protokit.wire.structures.family import NEST, Entry, Family, Input, Key, integer, varint
+from protokit.wire.structures.family import NEST, Entry, Family, Input, Key, integer, key_text, varint
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,7 +49,7 @@ class Thrift(Family):
         """A section in which that stands at a path."""
         if len(path) != 2 or isinstance(path[1], int):  # a map and its key
             return super().built(path, text)
-        label = self._written(str(path[1]).encode())
+        label = self._written(key_text(path[1]))
         pairs = self.whole([Entry(path[1], (TEXT, False), self._written(text), label)], Entry(None, MAP, b""))
         return self.whole([Entry(path[0], (MAP, True), pairs)], Entry(None, STRUCT, b""))
 
@@ -62,11 +62,6 @@ class Thrift(Family):
         data = Input(raw)
         self._struct(data, 0)
         return Entry(None, STRUCT, raw[: data.at], raw[data.at :])
-
-    def put(self, raw: bytes, path: Sequence[Key], text: bytes | None) -> bytes:
-        """The section with another text."""
-        structure = self.section(raw)
-        return self._put(structure, path, text).raw + structure.label
 
     @staticmethod
     def _fixed(data: Input, size: int) -> int:
@@ -201,7 +196,7 @@ class Thrift(Family):
 
     def whole(self, entries: Sequence[Entry], before: Entry) -> bytes:
         """A structure of entries."""
-        kind = before.type[0] if isinstance(before.type, tuple) else before.type
+        kind = self._kind(before)
         if kind == STRUCT:
             made, last = b"", 0
             for one in entries:
@@ -223,8 +218,8 @@ class Thrift(Family):
 
     def made(self, before: Entry | None, key: Key, text: bytes, among: Entry) -> Entry:
         """An entry that says so."""
-        in_struct = (among.type[0] if isinstance(among.type, tuple) else among.type) == STRUCT
-        label = b"" if in_struct else before.label if before else self._written(str(key).encode())
+        in_struct = self._kind(among) == STRUCT
+        label = b"" if in_struct else before.label if before else self._written(key_text(key))
         type_ = before.type[0] if before is not None else TEXT
         if before is None and not in_struct:
             others = self.entries(among.raw, among.type) or []
@@ -246,6 +241,28 @@ class Thrift(Family):
         if self.compact and type_ != BYTE:
             return Entry(key, (type_, in_struct), varint((value << 1 ^ value >> 63) % (1 << 64)), label)
         return Entry(key, (type_, in_struct), value.to_bytes(_SIZES[type_], "big", signed=True), label)
+
+    def check_map(self, path: Sequence[Key]) -> str:
+        """Why no headers stand at a path; empty where they may."""
+        return "" if path else "is a struct: write the id of a field that is a map, as in {shown}[1]"
+
+    def is_map(self, entry: Entry) -> bool:
+        """Whether what is in a structure has keys."""
+        return bool(self._kind(entry) == MAP)
+
+    def map_at(self, key: Key, among: Entry) -> Entry:
+        """A map with nothing in it, in a field of a struct."""
+        if self._kind(among) != STRUCT or isinstance(key, str):
+            raise LocalProtocolError(f"thrift: there is no {key!r}, and no map is put there")
+        return Entry(key, (MAP, True), self.whole([], Entry(None, MAP, b"")))
+
+    def said(self, entry: Entry) -> bytes | None:
+        """The text that a header is; None where it is none."""
+        return self.text(entry) if self._kind(entry) == TEXT else None
+
+    @staticmethod
+    def _kind(entry: Entry) -> Any:
+        return entry.type[0] if isinstance(entry.type, tuple) else entry.type
 
     def _written(self, text: bytes) -> bytes:
         return (varint(len(text)) if self.compact else struct.pack(">i", len(text))) + text

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from protokit.errors import LocalProtocolError
+import construct
+
+from protokit.errors import DeclarationError, LocalProtocolError
+from protokit.wire.given import expect, seen, text_of
 from protokit.wire.structures.family import Entry, Family, Input, Key, signed
 from protokit.wire.views import integer_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+
+_NAMES = "they are what tags are called that are headers: {7: 'zone', 9: 'user'}"
 
 
 class Tlv(Family):
@@ -18,9 +25,47 @@ class Tlv(Family):
     name = "tlv"
     root = "list"
 
-    def __init__(self, tag: Any, length: Any) -> None:
+    def __init__(self, tag: Any, length: Any, names: Any = None) -> None:
         self.tag = integer_of(tag, "tlv: tag")
         self.length = integer_of(length, "tlv: length")
+        self.names = {} if names is None else self._checked(names)
+
+    def _checked(self, names: Any) -> dict[int, bytes]:
+        found = {}
+        for tag, name in expect("tlv: names=", names, Mapping, _NAMES).items():
+            expect("tlv: names=", tag, int, _NAMES)
+            text_of("tlv: names=", name, _NAMES)
+            try:
+                self.tag.build(tag)
+            except construct.ConstructError as error:
+                raise DeclarationError(f"tlv: names=: {tag} does not fit a tag") from error
+            found[tag] = name.encode()
+        if len(set(found.values())) < len(found):
+            raise DeclarationError(f"tlv: names={seen(names)}: two tags have one name; each has its own")
+        return found
+
+    def check_map(self, path: Sequence[Key]) -> str:  # noqa: ARG002
+        """Why no headers stand at a path; empty where they may."""
+        return "" if self.names else "has numbers for keys: say what they are called, names={7: 'zone'}"
+
+    def named(self, entry: Entry) -> bytes | None:
+        """What a tag is called; None for one that is no header."""
+        return self.names.get(int(entry.key or 0))
+
+    def key_of(self, name: bytes) -> Key:
+        """The tag of that name."""
+        for tag, one in self.names.items():
+            if one == name:
+                return tag
+        raise LocalProtocolError(f"tlv: no tag is called {name!r}; those with names are headers")
+
+    def is_map(self, entry: Entry) -> bool:  # noqa: ARG002
+        """Whatever stands there is a list."""
+        return True
+
+    def map_at(self, key: Key, among: Entry) -> Entry:
+        """A list with nothing in it, under a tag."""
+        return self.made(None, key, b"", among)
 
     def entries(self, raw: bytes, type_: Any) -> list[Entry] | None:  # noqa: ARG002
         """What is in a structure."""

@@ -190,6 +190,38 @@ void pk_place_json(pk_slice section, pk_path path, pk_place *place) {
   if (is_id(&in)) place->at = (pk_slice){from, (uint32_t)(in.at - from)};
 }
 
+/* Up to the end of an object. */
+int pk_open_json(pk_slice section, pk_path path, pk_rest *in, uint32_t *form) {
+  pk_rest whole;
+  int there;
+  *form = 0;
+  if (reach(section, path, in, &there) != PK_OK) return PK_ERR_LIMIT;
+  if (!there || *in->at != '{') return PK_MORE;
+  whole = *in;
+  if (past(&whole) != PK_OK) return PK_ERR_LIMIT;
+  *in = (pk_rest){in->at + 1, whole.at - 1};
+  space(in);
+  return PK_OK;
+}
+
+/* Numbers and booleans are texts as they are written. A name in escapes may be any. */
+int pk_next_json(pk_rest *in, uint32_t form, pk_key *key, pk_slice *value) {
+  int escaped;
+  (void)form;
+  if (in->at == in->end) return PK_MORE;
+  if (name(in, &key->text, &escaped) != PK_OK || escaped) return PK_ERR_LIMIT;
+  space(in);
+  const uint8_t *from = in->at;
+  if (past(in) != PK_OK) return PK_ERR_LIMIT;
+  *value = (pk_slice){from, (uint32_t)(in->at - from)};
+  pk_rest within = {from, in->at};
+  if (*from == '{' || *from == '[' || *from == 'n') *value = (pk_slice){NULL, 0};
+  else if (*from == '"') text(&within, value, &escaped);
+  if (comes(in, ',')) space(in);
+  if (escaped) return PK_ERR_UNSUPPORTED;
+  return PK_OK;
+}
+
 static int find(pk_slice section, pk_path path, pk_found *found) {
   pk_rest in, whole;
   int escaped = 0, there;

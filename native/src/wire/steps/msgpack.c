@@ -126,6 +126,30 @@ void pk_place_msgpack(pk_slice section, pk_path path, pk_place *place) {
   if (reach(section, path, &v, &raw) == PK_OK && raw.data != NULL && is_id(&v)) place->at = raw;
 }
 
+int pk_open_msgpack(pk_slice section, pk_path path, pk_rest *in, uint32_t *form) {
+  pk_slice raw;
+  value v;
+  *form = 0;
+  if (reach(section, path, &v, &raw) != PK_OK) return PK_ERR_LIMIT;
+  if (raw.data == NULL || v.is != MAP) return PK_MORE;
+  *in = (pk_rest){raw.data, raw.data + raw.size};
+  return open(in, &v);
+}
+
+/* A value and past it, with what is inside of it; what is no text has no data. */
+static int next_text(pk_rest *in, pk_slice *text) {
+  value v;
+  if (open(in, &v) != PK_OK || past(in, v.count * (v.is == MAP ? 2 : 1)) != PK_OK) return PK_ERR_LIMIT;
+  *text = v.is == TEXT ? v.content : (pk_slice){NULL, 0};
+  return PK_OK;
+}
+
+int pk_next_msgpack(pk_rest *in, uint32_t form, pk_key *key, pk_slice *value) {
+  (void)form;
+  if (in->at == in->end) return PK_MORE;
+  return next_text(in, &key->text) != PK_OK ? PK_ERR_LIMIT : next_text(in, value);
+}
+
 static int find(pk_slice section, pk_path path, pk_found *found) {
   static const char *const words[] = {"false", "true"};
   pk_slice raw;

@@ -98,9 +98,27 @@ void pk_place_json(pk_slice section, pk_path path, pk_place *place);
 void pk_place_msgpack(pk_slice section, pk_path path, pk_place *place);
 void pk_place_ber(pk_slice section, pk_path path, pk_place *place);
 
-/* The next entry of a map field, and past it. A key or a value that is no text has no data. PK_OK; PK_MORE: there is none;
- * PK_ERR_FORMAT: malformed. */
-int pk_entry_protobuf(const uint8_t **at, const uint8_t *end, uint32_t field, pk_slice *key, pk_slice *value);
+/* How a family reads the entries of a map: headers. */
+typedef struct pk_entry_reader {
+  /* Where the map of a path stands, and what `next` has to know of it: *form. PK_OK; PK_MORE: there is none; PK_ERR_LIMIT:
+   * of the structure not all can be read. */
+  int (*open)(pk_slice section, pk_path path, pk_rest *in, uint32_t *form);
+  /* The next entry, and past it: of a key that is no text its number; a value that is no text has no data. PK_OK; PK_MORE:
+   * there is none; PK_ERR_LIMIT as above; PK_ERR_UNSUPPORTED: its value is a text that is not in one piece. */
+  int (*next)(pk_rest *in, uint32_t form, pk_key *key, pk_slice *value);
+} pk_entry_reader;
+
+int pk_open_protobuf(pk_slice section, pk_path path, pk_rest *in, uint32_t *form);
+int pk_next_protobuf(pk_rest *in, uint32_t form, pk_key *key, pk_slice *value);
+int pk_open_tlv(pk_slice section, pk_path path, pk_rest *in, uint32_t *form);
+int pk_next_tlv(pk_rest *in, uint32_t form, pk_key *key, pk_slice *value);
+int pk_open_msgpack(pk_slice section, pk_path path, pk_rest *in, uint32_t *form);
+int pk_next_msgpack(pk_rest *in, uint32_t form, pk_key *key, pk_slice *value);
+int pk_open_json(pk_slice section, pk_path path, pk_rest *in, uint32_t *form);
+int pk_next_json(pk_rest *in, uint32_t form, pk_key *key, pk_slice *value);
+int pk_open_thrift_binary(pk_slice section, pk_path path, pk_rest *in, uint32_t *form);
+int pk_open_thrift_compact(pk_slice section, pk_path path, pk_rest *in, uint32_t *form);
+int pk_next_thrift(pk_rest *in, uint32_t form, pk_key *key, pk_slice *value);
 
 /* Whether those bytes are what such a place holds, and nothing more: a text or a number. */
 int pk_is_json(pk_slice value);

@@ -84,15 +84,22 @@ static int in_message(pk_slice message, pk_path path, uint32_t depth, pk_found *
   return PK_OK;
 }
 
-int pk_entry_protobuf(const uint8_t **at, const uint8_t *end, uint32_t number, pk_slice *key, pk_slice *value) {
-  pk_rest in = {*at, end};
+/* A map is a field of the section's own message, which stands there as often as it has entries. */
+int pk_open_protobuf(pk_slice section, pk_path path, pk_rest *in, uint32_t *form) {
+  pk_key key;
+  if (!pk_path_next(&path, &key)) return PK_MORE;
+  *in = (pk_rest){section.data, section.data + section.size};
+  *form = (uint32_t)key.number;
+  return PK_OK;
+}
+
+int pk_next_protobuf(pk_rest *in, uint32_t number, pk_key *key, pk_slice *value) {
   field f, found;
   do {
-    if (in.at == in.end) return PK_MORE;
-    if (next_field(&in, &f) != PK_OK) return PK_ERR_FORMAT;
+    if (in->at == in->end) return PK_MORE;
+    if (next_field(in, &f) != PK_OK) return PK_ERR_LIMIT;
   } while (f.number != number || f.type != SIZED);
-  *at = in.at;
-  if (open_entry(f.content, key, &found) != PK_OK) return PK_ERR_FORMAT;
+  if (open_entry(f.content, &key->text, &found) != PK_OK) return PK_ERR_LIMIT;
   *value = found.type == SIZED ? found.content : (pk_slice){NULL, 0};
   return PK_OK;
 }

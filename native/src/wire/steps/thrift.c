@@ -187,22 +187,69 @@ static int said(thrift t, const place *p, pk_found *found) {
   return result;
 }
 
-static int find(pk_slice section, pk_path path, int compact, pk_found *found) {
-  thrift t = {{section.data, section.data + section.size}, compact};
-  place here = {section.data, STRUCT, 0, 0};
+/* What stands at a path: nowhere where there is nothing. Of `t` what is left begins there. */
+static int reach(pk_slice section, pk_path path, int compact, thrift *t, place *here) {
   pk_key key;
-  if (past_struct(&t, 0) != PK_OK) return PK_ERR_LIMIT;
-  while (pk_path_next(&path, &key)) {
+  *t = (thrift){{section.data, section.data + section.size}, compact};
+  *here = (place){section.data, STRUCT, 0, 0};
+  if (past_struct(t, 0) != PK_OK) return PK_ERR_LIMIT;
+  while (here->at != NULL && pk_path_next(&path, &key)) {
     place to = {NULL, STOP, 0, 0};
-    int result = PK_OK;
-    t.in.at = here.at;
-    if (here.type == STRUCT && key.text.data == NULL) result = in_struct(t, key.number, &to);
-    if (here.type == MAP && key.text.data != NULL) result = in_map(t, key.text, &to);
-    if (result != PK_OK || to.at == NULL) return result;
-    here = to;
+    t->in.at = here->at;
+    if (here->type == STRUCT && key.text.data == NULL && in_struct(*t, key.number, &to) != PK_OK) return PK_ERR_LIMIT;
+    if (here->type == MAP && key.text.data != NULL && in_map(*t, key.text, &to) != PK_OK) return PK_ERR_LIMIT;
+    *here = to;
   }
-  t.in.at = here.at;
-  return said(t, &here, found);
+  t->in.at = here->at;
+  return PK_OK;
+}
+
+static int find(pk_slice section, pk_path path, int compact, pk_found *found) {
+  thrift t;
+  place here;
+  int result = reach(section, path, compact, &t, &here);
+  return result != PK_OK || here.at == NULL ? result : said(t, &here, found);
+}
+
+enum { VALUES = 8, COMPACT = 1 << 16 }; /* of a map's form: the type of keys, that of values, and how all is written */
+
+static int open_map(pk_slice section, pk_path path, int compact, pk_rest *in, uint32_t *form) {
+  thrift t;
+  place here;
+  uint8_t types[2];
+  uint64_t count;
+  if (reach(section, path, compact, &t, &here) != PK_OK) return PK_ERR_LIMIT;
+  if (here.at == NULL || here.type != MAP) return PK_MORE;
+  thrift whole = t;
+  if (container(&t, 1, types, &count) != PK_OK || past(&whole, MAP, 0, 0) != PK_OK) return PK_ERR_LIMIT;
+  *in = (pk_rest){t.in.at, whole.in.at};
+  *form = types[0] | (uint32_t)types[1] << VALUES | (compact ? COMPACT : 0u);
+  return PK_OK;
+}
+
+int pk_open_thrift_binary(pk_slice section, pk_path path, pk_rest *in, uint32_t *form) {
+  return open_map(section, path, 0, in, form);
+}
+
+int pk_open_thrift_compact(pk_slice section, pk_path path, pk_rest *in, uint32_t *form) {
+  return open_map(section, path, 1, in, form);
+}
+
+/* A value and past it; what is no text has no data. */
+static int next_text(thrift *t, uint8_t type, pk_slice *text) {
+  uint64_t size;
+  *text = (pk_slice){NULL, 0};
+  if (type != TEXT) return past(t, type, 0, 0);
+  return size_of(t, &size) != PK_OK ? PK_ERR_LIMIT : pk_take(&t->in, size, text);
+}
+
+int pk_next_thrift(pk_rest *in, uint32_t form, pk_key *key, pk_slice *value) {
+  thrift t = {*in, (form & COMPACT) != 0};
+  if (in->at == in->end) return PK_MORE;
+  if (next_text(&t, (uint8_t)form, &key->text) != PK_OK || next_text(&t, (uint8_t)(form >> VALUES), value) != PK_OK)
+    return PK_ERR_LIMIT;
+  *in = t.in;
+  return PK_OK;
 }
 
 static int find_binary(pk_slice section, pk_path path, pk_found *found) { return find(section, path, 0, found); }
