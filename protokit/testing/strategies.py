@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from hypothesis import reject
@@ -32,6 +33,38 @@ _TEXT = st.text(
 )
 
 
+# Strategies are made once: to look at a new one takes Hypothesis many times as long as to draw from it.
+_made_once = functools.lru_cache(4096)
+
+
+@_made_once
+def _one_of(values: tuple[Any, ...]) -> st.SearchStrategy[Any]:
+    return st.sampled_from(values)
+
+
+@_made_once
+def _integer(low: int, high: int, near: tuple[int, ...]) -> st.SearchStrategy[int]:
+    whole = st.integers(low, high)
+    if near:
+        return st.one_of(*[st.sampled_from(near)] * 7, whole)
+    return st.sampled_from([low, high, 0, 1]) | whole
+
+
+@_made_once
+def _pairs(
+    keys: tuple[bytes, ...], only: tuple[bytes, ...]
+) -> st.SearchStrategy[list[tuple[bytes, bytes]]]:
+    """Pairs under some of the keys that somebody asks for, and others; ``only``: a map has no others."""
+    text = _TEXT.map(str.encode)
+    key = st.sampled_from(only) if only else st.sampled_from(keys) | text if keys else text
+    return st.lists(st.tuples(key, text), max_size=5)
+
+
+@_made_once
+def _place(last: int) -> st.SearchStrategy[int]:
+    return st.integers(0, min(last, 80)) | st.integers(0, last)
+
+
 class _Drawer(Filler):
     """Draws one set of values, in the order of the frame."""
 
@@ -44,11 +77,8 @@ class _Drawer(Filler):
         if path in facts.counts or path in facts.small:
             return int(self.draw(st.integers(0, min(high, 4 if path in facts.counts else 24))))
         known = facts.candidates.get(path, set()) | facts.statuses.get(path, set())
-        near = sorted(value for value in known if low <= value <= high)
-        whole = st.integers(low, high)
-        if near:
-            return int(self.draw(st.one_of(*[st.sampled_from(near)] * 7, whole)))
-        return int(self.draw(st.sampled_from([low, high, 0, 1]) | whole))
+        near = tuple(sorted(value for value in known if low <= value <= high))
+        return int(self.draw(_integer(low, high, near)))
 
     def sized(self, node: Section, size: int) -> bytes:  # noqa: ARG002  # any bytes will do
         return bytes(self.draw(st.binary(min_size=size, max_size=size)))
@@ -57,7 +87,7 @@ class _Drawer(Filler):
         return [self.draw(st.binary(max_size=12)) for _ in range(count)]
 
     def region(self, node: Region) -> bytes:
-        return bytes(self.draw(st.sampled_from(self.facts.region(node, self.next))))
+        return bytes(self.draw(_one_of(tuple(self.facts.region(node, self.next)))))
 
     def content(self, path: FieldPath, most: int) -> bytes:
         return self._drawn(path)[: min(most, SECTION_MAX, self.facts.most(path))]
@@ -66,15 +96,12 @@ class _Drawer(Filler):
         facts = self.facts
         known = [*facts.samples.get(path, ()), *facts.compared] if path in facts.laid else []
         if known and self.draw(st.integers(0, 3)):
-            return bytes(self.draw(st.sampled_from(known)))
+            return bytes(self.draw(_one_of(tuple(known))))
         if path in facts.maps:
             pairs, keys = facts.maps[path]
             if self.draw(st.integers(0, 5)) == 3:  # what it holds is read later, and may be no map
                 return bytes(self.draw(st.binary(min_size=1, max_size=30)))
-            text = _TEXT.map(str.encode)
-            key = st.sampled_from(sorted(keys)) | text if keys else text
-            key = st.sampled_from(pairs.encoding.keys) if pairs.encoding.keys else key
-            items = self.draw(st.lists(st.tuples(key, text), max_size=5))
+            items = self.draw(_pairs(tuple(sorted(keys)), tuple(pairs.encoding.keys or ())))
             try:
                 return pairs.encoding.build(items)
             except LocalProtocolError:  # a text holds a separator
@@ -221,14 +248,14 @@ def spoiled(draw: Draw, whole: st.SearchStrategy[bytes]) -> bytes:
     for _ in range(draw(st.integers(1, 4))):
         if not data:
             break
-        at = draw(st.integers(0, min(len(data) - 1, 80)) | st.integers(0, len(data) - 1))
-        how = draw(st.sampled_from(["set", "bit", "edge", "cut", "insert", "end"]))
+        at = draw(_place(len(data) - 1))
+        how = draw(_one_of(("set", "bit", "edge", "cut", "insert", "end")))
         if how == "set":
             data[at] = draw(st.integers(0, 255))
         elif how == "bit":
             data[at] ^= 1 << draw(st.integers(0, 7))
         elif how == "edge":
-            data[at] = draw(st.sampled_from([0, 1, 0x7F, 0x80, 0xFF]))
+            data[at] = draw(_one_of((0, 1, 0x7F, 0x80, 0xFF)))
         elif how == "cut":
             del data[at : at + draw(st.integers(1, 8))]
         elif how == "insert":
