@@ -5,6 +5,7 @@ kind: 1 request, 2 answer, 3 one-way, 4 ping, 5 pong, 6 drain. body: "service me
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from construct import (
@@ -397,6 +398,7 @@ MAKERS = (
 )
 
 
+@functools.cache
 def protocols() -> dict[str, Protocol]:
     return {make.__name__: Protocol(make.__name__, make()) for make in MAKERS}
 

@@ -47,7 +47,7 @@ class DeclaredChecks(Checks):
         return {"reference": self.wire.message}
 
     def reading(self) -> list[Callable[[bytes], Any]]:
-        return [self.wire.parse, self.wire.message, self.wire.explain]
+        return [self.wire.message, self.wire.explain]
 
     def has(self, capability: str) -> bool:
         m = self.wire.meaning
@@ -199,10 +199,7 @@ class DeclaredChecks(Checks):
         message: native.Message,
         request: Any,
     ) -> None:
-        """As of any codec; and what the reference parses is framed, even where its texts cannot be read."""
-        with contextlib.suppress(EOFError, RemoteProtocolError):
-            _, size = self.wire.parse(data)
-            assert (message.result, message.size) == (0, size), f"{message}, the reference says {size} bytes"
+        """As of any codec, and on each argument."""
         super().agree(name, reader, data, message, request)
         if not self.wire.meaning.arguments or message.result != 0:
             return
@@ -210,6 +207,13 @@ class DeclaredChecks(Checks):
             asks = (self.codec.ask.argument, self.wire.argument)
             got, wanted = (_argued(ask, data[: message.size], index) for ask in asks)
             assert got == wanted, f"argument {index} is {got}, the reference says {wanted}"
+
+    def refused(self, data: bytes, message: native.Message, request: Any, why: str) -> None:
+        """As of any codec; but what the reference parses is framed, even where its texts cannot be read."""
+        with contextlib.suppress(EOFError, RemoteProtocolError):
+            _, size = self.wire.parse(data)
+            assert (message.result, message.size) == (0, size), f"{message}, the reference says {size} bytes"
+        super().refused(data, message, request, why)
 
     @cached_property
     def plain_program(self) -> native.Address:

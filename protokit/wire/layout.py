@@ -20,7 +20,7 @@ from protokit.wire.given import seen
 from protokit.wire.known import Asked
 from protokit.wire.measures import Measured
 from protokit.wire.repeats import Repeat
-from protokit.wire.sides import Side
+from protokit.wire.sides import SIDE, Side
 from protokit.wire.vocabulary import Ahead, Chunks, Until, UntilEnd, UVar, varint_size
 
 if TYPE_CHECKING:
@@ -40,11 +40,28 @@ def strictly() -> Iterator[None]:
         strict.reset(token)
 
 
+def value_at(container: Any, path: FieldPath) -> Any:
+    """What stands at a path; None where that branch is absent."""
+    for name in path:
+        if container is None:
+            return None
+        container = container.get(name) if isinstance(container, dict) else None
+    return container
+
+
+# Each part of an expression knows its value ``of`` parsed fields.
+
+
 @dataclass(frozen=True)
 class Field:
     """The value of a field."""
 
     path: FieldPath
+
+    def of(self, container: Any) -> int:
+        """Its value."""
+        value = value_at(container, self.path)
+        return 0 if value is None else int(value)
 
 
 @dataclass(frozen=True)
@@ -53,6 +70,11 @@ class Size:
 
     path: FieldPath
     varint: bool
+
+    def of(self, container: Any) -> int:
+        """Its value."""
+        value = value_at(container, self.path)
+        return 0 if value is None else varint_size(value) if self.varint else len(value)
 
 
 @dataclass(frozen=True)
@@ -63,12 +85,21 @@ class Binary:
     left: Any
     right: Any
 
+    def of(self, container: Any) -> int:
+        """Its value."""
+        left, right = calculate(self.left, container), calculate(self.right, container)
+        return int(FUNCTIONS[self.op](left, right))
+
 
 @dataclass(frozen=True)
 class Not:
     """1 where the operand is 0, else 0."""
 
     operand: Any
+
+    def of(self, container: Any) -> int:
+        """Its value."""
+        return int(calculate(self.operand, container) == 0)
 
 
 class Reading(expr.ExprMixin):  # type: ignore[misc]  # construct has no types
@@ -105,10 +136,19 @@ class Looked:
 
     reading: Any
 
+    def of(self, container: Any) -> int:
+        """Its value."""
+        return int(self.reading.get(container))
+
 
 @dataclass(frozen=True)
 class Sent:
     """Which side sent the frame, as a number in ``native.SIDES``."""
+
+    @staticmethod
+    def of(container: Any) -> int:
+        """Its value."""
+        return int(container.get(SIDE) or 0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,9 +157,20 @@ class Known:
 
     asked: Asked
 
+    @staticmethod
+    def of(container: Any) -> int:  # noqa: ARG004  # what is parsed by itself answers nothing
+        """Its value."""
+        return 0
+
 
 # An expression is an int, a Field, a Size, a Binary, a Not, a Looked, a Sent or a Known.
 Expression = int | Field | Size | Binary | Not | Looked | Sent | Known
+
+
+def calculate(expression: Expression, container: Any) -> int:
+    """An expression's value on parsed fields; a field that is absent counts as 0."""
+    return expression if isinstance(expression, int) else expression.of(container)
+
 
 OPERATORS = {
     operator.add: "ADD",

@@ -15,18 +15,15 @@ from construct import expr
 
 from protokit.errors import DeclarationError, LocalProtocolError, RemoteProtocolError
 from protokit.model import Status
+from protokit.wire import layout
 from protokit.wire.given import expect, flag, seen, several, text_of, within
 from protokit.wire.layout import (
-    FUNCTIONS,
     Binary,
     Expression,
     Field,
     FieldPath,
-    Known,
     Looked,
     Not,
-    Sent,
-    Size,
     fields_of,
     path_of,
     resolve,
@@ -43,13 +40,12 @@ from protokit.wire.readings import (
     views_of,
     write,
 )
-from protokit.wire.sides import SIDE
-from protokit.wire.vocabulary import varint_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
 Container = Any
+calculate, value_at = layout.calculate, layout.value_at  # views are where others look for them
 SKIPPED = 7  # lines in front of a map, at most
 
 
@@ -58,15 +54,6 @@ def section_path(section: Any, at: str) -> FieldPath:
     if not isinstance(section, expr.Path):
         raise DeclarationError(f"{at}: {seen(section)} is no section of the frame; write this.NAME")
     return path_of(section, (), (at,))
-
-
-def value_at(container: Container, path: FieldPath) -> Any:
-    """What stands at a path; None where that branch is absent."""
-    for name in path:
-        if container is None:
-            return None
-        container = container.get(name) if isinstance(container, dict) else None
-    return container
 
 
 def bytes_at(container: Container, path: FieldPath) -> bytes | None:
@@ -93,28 +80,6 @@ def set_at(container: Container, path: FieldPath, value: Any) -> None:
     for name in path[:-1]:
         container = container[name]
     container[path[-1]] = value
-
-
-def calculate(expression: Expression, container: Any) -> int:
-    """An expression's value on parsed fields; a field that is absent counts as 0."""
-    if isinstance(expression, int):
-        return expression
-    if isinstance(expression, Field):
-        value = value_at(container, expression.path)
-        return 0 if value is None else int(value)
-    if isinstance(expression, Binary):
-        left, right = calculate(expression.left, container), calculate(expression.right, container)
-        return int(FUNCTIONS[expression.op](left, right))
-    if isinstance(expression, Size):
-        value = value_at(container, expression.path)
-        return 0 if value is None else varint_size(value) if expression.varint else len(value)
-    if isinstance(expression, Sent):
-        return int(container.get(SIDE) or 0)
-    if isinstance(expression, Known):
-        return 0  # what is parsed by itself answers nothing
-    if isinstance(expression, Looked):
-        return int(expression.reading.get(container))
-    return int(calculate(expression.operand, container) == 0)
 
 
 def integer_of(subcon: Any, what: str) -> Any:
