@@ -51,9 +51,7 @@ def _integer(low: int, high: int, near: tuple[int, ...]) -> st.SearchStrategy[in
 
 
 @_made_once
-def _pairs(
-    keys: tuple[bytes, ...], only: tuple[bytes, ...]
-) -> st.SearchStrategy[list[tuple[bytes, bytes]]]:
+def _pairs(keys: tuple[bytes, ...], only: tuple[bytes, ...]) -> st.SearchStrategy[list[tuple[bytes, bytes]]]:
     """Pairs under some of the keys that somebody asks for, and others; ``only``: a map has no others."""
     text = _TEXT.map(str.encode)
     key = st.sampled_from(only) if only else st.sampled_from(keys) | text if keys else text
