@@ -87,7 +87,7 @@ def rule_of(config: Any, service: str, method: str) -> str:
     """The rule that the configuration sends this call by."""
     for table in config.routes:
         for number, rule in enumerate(table.rules):
-            if rule.match.service.covers(service) and rule.match.method.covers(method):
+            if rule.match.service.matches(service) and rule.match.method.matches(method):
                 return f"{table.name}[{number}]"
     return "-"
 

@@ -121,6 +121,10 @@ class Pattern(str):
             stars(text)
         return pattern
 
+    def matches(self, text: str) -> bool:
+        """Whether that is what it stands for."""
+        return re.fullmatch(".*".join(map(re.escape, self.split("*"))), text, re.DOTALL) is not None
+
     @property
     def simple(self) -> bool:
         """Whether a star stands at the end at most."""

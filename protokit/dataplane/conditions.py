@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from protokit.config.regex import automaton, stars
 from protokit.config.scalars import Pattern
 from protokit.table import Source
 
@@ -130,6 +129,8 @@ def _add(image: Image, rows: list[_Row]) -> None:
     automata = {
         (type(row.regex), row.regex): image.count("automata") for row in rows if row.regex is not None
     }
+    if automata:  # seldom
+        from protokit.config.regex import automaton, stars  # noqa: PLC0415
     for number, (kind, regex) in enumerate(automata, image.count("automata")):
         made = stars(regex) if isinstance(regex, Pattern) else automaton(regex)
         automata[kind, regex] = number

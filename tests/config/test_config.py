@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import re
 import typing
 from pathlib import Path
@@ -16,7 +17,7 @@ from protokit import config
 from protokit.config import defaults, schema
 from protokit.config.document import Document, read
 from protokit.config.jsonschema import json_schema
-from protokit.config.scalars import Address, Duration, Size
+from protokit.config.scalars import Address, Duration, Pattern, Size
 from protokit.errors import ConfigError, ConfigErrors
 
 GOOD = """
@@ -475,6 +476,12 @@ def test_durations(ms):
 def test_what_is_no_duration(text):
     with pytest.raises(ValueError, match="expected a duration"):
         Duration.parse(text)
+
+
+@pytest.mark.parametrize("text", ["", "a", "a*", "*a", "a*b", "*", "**", "a.*"])
+@pytest.mark.parametrize("value", ["", "a", "ab", "ba", "a\nb", "a.", "acb"])
+def test_each_star_of_a_pattern_stands_for_anything(text, value):
+    assert Pattern.parse(text).matches(value) == fnmatch.fnmatchcase(value, text)
 
 
 def test_sizes_and_addresses():

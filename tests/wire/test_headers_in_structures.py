@@ -101,7 +101,7 @@ READ = {
         (mapped((b"\xd9\1k", b"\xc4\1v")) + b"\xa1k", {"k": "v"}),
         (mapped(("n", b"\5"), ("t", b"\xc3"), ("f", b"\xcb" + bytes(8)), ("k", "v")), {"k": "v"}),
         (mapped(("k", "v"), ("k", b"\xc0")), {}),
-        (mapped((b"\7", "v"), (mapped(("a", "b")), mapped(("k", "no"))), ("k", "v")), {"k": "v"}),
+        (mapped((b"\7", "v"), (mapped(("a", "b")), mapped(("z", "no"))), ("k", "v")), {"k": "v"}),
         (b"\xde\0\1" + mapped(("k", "v"))[1:], {"k": "v"}),
         (b"\xdf\0\0\0\1" + mapped(("k", "v"))[1:], {"k": "v"}),
     ],
