@@ -19,6 +19,7 @@ from protokit.config.document import Document, read
 from protokit.config.regex import MOST_STATES, automaton, stars
 from protokit.control.build import build_snapshot
 from protokit.dataplane.compile import Identities, compile_snapshot
+from protokit.errors import ConfigErrors
 from protokit.wire import ErrorText, Replies, pairs, text
 
 NAMES = ["a", "ab", "b", "com.x", "com.x.Y", "com.y.Y", "x"]
@@ -183,6 +184,23 @@ def request(**changed):
         "headers": {},
         "oneway": False,
     } | changed
+
+
+@pytest.mark.parametrize("kind", ["all", "any", "not"])
+def test_matches_stand_in_one_another_seven_deep(kind):
+    """What the check lets through the engine takes, with as much in each as can be."""
+    match = {"headers": {"tag": {"present": False}}, "oneway": False}
+    for depth in range(9):
+        every = {"routes": [{"name": "r", "rules": [{"match": match, "reply": {"status": "denied"}}]}]}
+        every |= {"listeners": [{"name": "in", "bind": "127.0.0.1:0", "protocol": "dubbo", "routes": "r"}]}
+        if depth > 7:
+            with pytest.raises(ConfigErrors, match="matches stand in one another: 7 deep at most"):
+                config.load(every | {"clusters": []})
+            break
+        loaded = config.load(every | {"clusters": []})
+        compile_snapshot(build_snapshot(loaded), Identities(), Identities(), 7).table.free()
+        inner = match if kind == "not" else [match, {"service": "*x"}]
+        match = {kind: inner, "service": "*y", "headers": {"tag": {"present": False}}}
 
 
 def test_ten_thousand_rules_that_differ_in_a_headers_value():

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _REPLY_TEXT = 500  # bytes, of what error replies carry
 _MOST_PROTOCOLS = 32  # each is asked about a client's first bytes
-_MOST_NESTED = 20  # steps of a path
+_MOST_NESTED = 7  # matches in one another: each takes two of the engine's 16 levels
 _ANY = Pattern("*")
 _EVERYTHING = schema.Match()
 _LOCAL = {"localhost": ("127.0.0.1",)}
@@ -354,8 +354,8 @@ def _text(findings: Findings, wanted: schema.Text, path: Path) -> None:
         findings.error("range: expected the first and the last number", *path, "range")
 
 
-def _match(findings: Findings, match: schema.Match, path: Path) -> None:
-    """A match and what is in it."""
+def _match(findings: Findings, match: schema.Match, path: Path, depth: int = 0) -> None:
+    """A match, and the matches in it."""
     for name in ("service", "method", "version", "group"):
         _text(findings, getattr(match, name), (*path, name))
     for name, wanted in match.headers.items():
@@ -363,11 +363,11 @@ def _match(findings: Findings, match: schema.Match, path: Path) -> None:
     inner = {"all": match.all, "any": match.any}
     for name, matches in inner.items():
         for i, one in enumerate(matches):
-            _match(findings, one, (*path, name, i))
+            _match(findings, one, (*path, name, i), depth + 1)
     if match.not_ is not None:
-        _match(findings, match.not_, (*path, "not"))
-    if len(path) > _MOST_NESTED:
-        findings.error("matches stand in one another too deeply", *path)
+        _match(findings, match.not_, (*path, "not"), depth + 1)
+    if depth == _MOST_NESTED + 1:
+        findings.error(f"matches stand in one another: {_MOST_NESTED} deep at most", *path)
 
 
 def _covering(text: str) -> Iterator[str]:
