@@ -144,10 +144,10 @@ static int next_text(pk_rest *in, pk_slice *text) {
   return PK_OK;
 }
 
-int pk_next_msgpack(pk_rest *in, uint32_t form, pk_key *key, pk_slice *value) {
+int pk_next_msgpack(pk_rest *in, uint32_t form, pk_key *key, pk_slice *what) {
   (void)form;
   if (in->at == in->end) return PK_MORE;
-  return next_text(in, &key->text) != PK_OK ? PK_ERR_LIMIT : next_text(in, value);
+  return next_text(in, &key->text) != PK_OK ? PK_ERR_LIMIT : next_text(in, what);
 }
 
 static int find(pk_slice section, pk_path path, pk_found *found) {
