@@ -119,7 +119,8 @@ pk_destination_info pk_codec_destination(uintptr_t codec, const uint8_t *data, s
 /* The frame in front, which is to be whole, or as much of it as the engine passes on at once. Where nobody says who sent it, it is a client's. */
 static int whole(const pk_codec *c, const uint8_t *data, size_t size, uint32_t from, pk_frame *f) {
   f->from = from == 0 ? PK_FROM_CLIENT : (uint8_t)from;
-  f->ended = f->halves = 1;
+  f->ended = 1;
+  f->halves = 1;
   int result = pk_frame_alone(c, data, size, UINT32_MAX / 2, f);
   return result == PK_MORE ? PK_ERR_FORMAT : result;
 }

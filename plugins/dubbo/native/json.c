@@ -1,5 +1,7 @@
 /* json.c: fastjson and gson. Every item is one JSON text on a line of its own. */
+#ifndef _GNU_SOURCE
 #define _GNU_SOURCE /* strtod_l */
+#endif
 #include <locale.h>
 #include <stdlib.h>
 #include <string.h>
