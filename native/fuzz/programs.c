@@ -289,7 +289,7 @@ static void whole(const pk_codec *c, const uint8_t *from, const pk_frame *f) {
   if (pk_id_max(c) > 0) {
     touch(pk_id_of(c, data, f, f->size));
     uint32_t size = pk_codec_write_id((uintptr_t)c, 7, id);
-    must(c->splice_id(c, data, f, id, size, out, cap) <= (int)cap);
+    if (c->splice_id != NULL) must(c->splice_id(c, data, f, id, size, out, cap) <= (int)cap);
   } else if (c->patch_id != NULL) {
     c->patch_id(c, data, f, 7);
   }

@@ -233,6 +233,7 @@ static void spliced(const pk_codec *c, const uint8_t *data, const pk_frame *f, p
 }
 
 static void byte_ids(const pk_codec *c, const uint8_t *data, const pk_frame *f, uint64_t number) {
+  if (c->splice_id == NULL) return; /* its ids stay as they are */
   uint8_t id[PK_ID_MAX];
   uint64_t again;
   if (pk_id_of(c, data, f, f->size).data == NULL) return;
@@ -436,7 +437,7 @@ static void upstream_reads(world *w, peer *p) {
     must(framed_as(w->codec, copy, w->reply_size, PK_FROM_SERVER, &answer) == PK_OK);
     if (pk_id_max(w->codec) > 0) {
       pk_slice id = pk_id_of(w->codec, p->got.data + p->read - f.size, &f, f.size);
-      size = w->codec->splice_id(w->codec, copy, &answer, id.data, id.size, out, room);
+      size = w->codec->splice_id == NULL ? 0 : w->codec->splice_id(w->codec, copy, &answer, id.data, id.size, out, room);
       if (size > 0) append(&p->answer, out, (size_t)size);
     } else {
       if (w->codec->id_bytes > 0) w->codec->patch_id(w->codec, copy, &answer, f.id);
