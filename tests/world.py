@@ -123,6 +123,7 @@ class World:
         self.cancelled: list[int] = []  # requests that ended before their filter
         self.retired: list[int] = []
         self.endpoints: list[tuple[int, int]] = []  # (uid, whether it can be reached), as the core said
+        self.malformed: list[native.Op] = []
         self.tables: dict[int, native.Table] = {}
         self.apply(first)
 
@@ -178,8 +179,6 @@ class World:
             self.paused.add(op.handle)
         elif op.op == native.OP_RESUME:
             self.paused.discard(op.handle)
-        elif op.op == native.OP_FILTER:
-            self.filters.append(op)
         elif op.op == native.OP_CANCEL:
             self.cancelled.append(op.handle)
         elif op.op == native.OP_RETIRED:
@@ -187,6 +186,8 @@ class World:
             self.tables[op.token].free()
         elif op.op == native.OP_ENDPOINT:
             self.endpoints.append((op.arg, op.size))
+        else:
+            (self.filters if op.op == native.OP_FILTER else self.malformed).append(op)
 
     def read(self, handle: int, most: int = 1 << 30) -> int:
         """Let a peer read what waits for it, up to ``most`` bytes."""

@@ -15,7 +15,7 @@ import msgspec
 from protokit import config as configuration
 from protokit import logs, native
 from protokit.control import Names, build_clusters, build_snapshot
-from protokit.dataplane import listening
+from protokit.dataplane import listening, malformed
 from protokit.dataplane.compile import Compiled, Identities, compile_snapshot
 from protokit.dataplane.filters import FilterRunner
 from protokit.dataplane.watch import Watch
@@ -348,6 +348,8 @@ class Proxy:
             self._retired(op.token)
         elif op.op == native.OP_ENDPOINT:
             self._endpoint_changed(op.arg, op.size, op.data)
+        elif op.op in (native.OP_MALFORMED, native.OP_MALFORMED_ANSWER):
+            self._malformed(op)
         elif op.op == native.EVENT_BRIDGE:
             self._bridges.open(worker, op, self._wires)
         elif op.op == native.EVENT_UNBRIDGE:
@@ -384,6 +386,11 @@ class Proxy:
                     text = _STATES[state] + (f": {os.strerror(error)}" if error else "")
                     _log.log(level, "endpoint %s:%s of cluster %s %s", host, port, cluster, text)
                     return
+
+    def _malformed(self, op: native.Op) -> None:
+        say = malformed.of_client if op.op == native.OP_MALFORMED else malformed.of_server
+        kind, text = say(native.Malformed.of(op), self._tables.values())
+        self.repeated.log(_log, logging.WARNING, (op.op, kind), text)
 
     # Stopping.
 

@@ -102,12 +102,14 @@ if TYPE_CHECKING:
 OP_CONNECT, OP_CLOSE, OP_PAUSE, OP_RESUME, OP_FILTER, OP_RETIRED, OP_ENDPOINT, OP_FINISH, OP_CANCEL = range(
     1, 10
 )
+OP_MALFORMED, OP_MALFORMED_ANSWER = 10, 11
 WELL, ILL_REFUSED, ILL_TIMED_OUT, ILL_GREETING, ILL_SILENT, ILL_CLOSING = range(6)
 EVENT_DRAINED, EVENT_BRIDGE, EVENT_UNBRIDGE, EVENT_PREPARED = range(100, 104)
 CONNECTED, CONNECT_FAILED, CONNECT_EXHAUSTED = range(3)
 DECIDE_CONTINUE, DECIDE_CLUSTER, DECIDE_REPLY = range(3)
 
 _OP = struct.Struct("<IIQQQQQ")
+_MALFORMED = struct.Struct("<IIQ16sHBBI8s")
 STAT_NAMES: tuple[str, ...] = tuple(ffi.string(lib.pk_stat_names()).decode().split())
 ENDPOINT_STAT_NAMES = ("requests", "errors", "timeouts", "active", "connections", "connect_failures")
 
@@ -122,6 +124,36 @@ class Op(NamedTuple):
     size: int
     codec: int
     token: int
+
+
+class Malformed(NamedTuple):
+    """What a peer sent that is no frame (``core.h``, pk_malformed).
+
+    Attributes:
+        owner: its listener's number, or of a server the endpoint's.
+        peer: where it comes from, "127.0.0.1:40001"; "" where that is not known.
+        error: PK_ERR_*.
+        at: which byte of the frame is wrong.
+        head: at most 8 bytes that the frame begins with.
+    """
+
+    owner: int
+    peer: str
+    error: int
+    at: int
+    head: bytes
+
+    @classmethod
+    def of(cls, op: Op) -> Malformed:
+        """What an OP_MALFORMED or OP_MALFORMED_ANSWER tells."""
+        _, owner, _, address, port, error, count, at, head = _MALFORMED.unpack(_OP.pack(*op))
+        if not any(address):
+            peer = ""
+        elif address.startswith(bytes(10) + b"\xff\xff"):
+            peer = f"{socket.inet_ntop(socket.AF_INET, address[12:])}:{port}"
+        else:
+            peer = f"[{socket.inet_ntop(socket.AF_INET6, address)}]:{port}"
+        return cls(owner, peer, -error, at, head[:count])
 
 
 def pack_address(host: str, port: int) -> bytes:
@@ -547,6 +579,8 @@ __all__ = [
     "OP_ENDPOINT",
     "OP_FILTER",
     "OP_FINISH",
+    "OP_MALFORMED",
+    "OP_MALFORMED_ANSWER",
     "OP_PAUSE",
     "OP_RESUME",
     "OP_RETIRED",
@@ -565,6 +599,7 @@ __all__ = [
     "Guarded",
     "Id",
     "Kind",
+    "Malformed",
     "Member",
     "Message",
     "Op",

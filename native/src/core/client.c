@@ -19,6 +19,7 @@ static PK_RARE void keep(const pk_conn *c, const uint8_t *data, size_t size, con
 /* An error reply where the caller is known; what it asked before is still answered. */
 static void bad(pk_core *core, pk_conn *c, const uint8_t *data, size_t size, const pk_frame *f, int error) {
   PK_STAT_ADD(core->stats.protocol_errors_client, 1);
+  pk_malformed_tell(core, c, data, size, f->error_at, error);
   if (c->codec != NULL && f->kind == PK_KIND_REQUEST &&
       (!c->named || pk_id_of(c->codec, data, f, size).data != NULL)) {
     if (c->beside) keep(c, data, size, f);

@@ -66,14 +66,28 @@ enum {
   PK_OP_RETIRED,     /* the table `token` is used no more */
   PK_OP_ENDPOINT,    /* endpoint uid `arg` is now as size says, PK_WELL or PK_ILL_*; data: the errno, or 0 */
   PK_OP_FINISH,      /* no more is written to `handle`: tell its peer */
-  PK_OP_CANCEL       /* request `handle` ended before its filters (chain `arg` of the table `token`) decided:
+  PK_OP_CANCEL,      /* request `handle` ended before its filters (chain `arg` of the table `token`) decided:
                         nobody waits for the verdict; pk_core_decide all the same, once nobody reads its bytes */
+  PK_OP_MALFORMED,   /* a client of listener `arg` sent what is no frame of its protocol, and is closed: a pk_malformed */
+  PK_OP_MALFORMED_ANSWER /* the same of a server, endpoint uid `arg`. One a second of each of the two is told */
 };
 
 typedef struct pk_op {
   uint32_t op, arg;
   uint64_t handle, data, size, codec, token;
 } pk_op;
+
+/* A pk_op of those two. */
+typedef struct pk_malformed {
+  uint32_t op, arg;
+  uint64_t handle;
+  uint8_t address[16]; /* by the driver: the peer's, an IPv4 one mapped to IPv6; zeros: it has none */
+  uint16_t port;       /* likewise */
+  uint8_t error;       /* -PK_ERR_* */
+  uint8_t count;       /* of bytes in `head` */
+  uint32_t at;         /* which byte of the frame is wrong */
+  uint8_t head[8];     /* how the frame begins */
+} pk_malformed;
 
 /* How a request that waited for a filter goes on. */
 enum { PK_DECIDE_CONTINUE = 0, PK_DECIDE_CLUSTER = 1, PK_DECIDE_REPLY = 2 };

@@ -154,6 +154,7 @@ void pk_detect_now(pk_core *core, pk_conn *c, int ended) {
   uint32_t size = c->in == NULL ? 0 : c->in->end - c->in->start, need;
   c->in_need = 0;
   if (detect(core, c, data, size, ended ? ENDED : LATE, &need) != PK_OK) {
+    pk_malformed_tell(core, c, data, size, 0, PK_ERR_MAGIC);
     pk_conn_close(core, c, 0);
   } else if (!pk_conn_is_pair(c)) {
     pk_conn_ready(core, c); /* framed in the next batch */

@@ -415,6 +415,7 @@ struct pk_core {
 
   pk_op *ops;
   uint32_t op_count, op_capacity, op_taken;
+  uint64_t malformed_told[2]; /* ns: when something malformed of a client, of a server may be told again */
 
   pk_wheel wheel;
   uint64_t buffered;
@@ -480,6 +481,8 @@ void pk_out_free(pk_core *core, pk_conn *c);
 
 /* records.c */
 void pk_op_add(pk_core *core, pk_op op);
+/* Tell of a frame that is none, of which `size` bytes are there; `error`: PK_ERR_*. */
+void pk_malformed_tell(pk_core *core, const pk_conn *c, const uint8_t *data, size_t size, uint32_t at, int error);
 uint64_t pk_random(pk_core *core);
 pk_conn *pk_conn_new(pk_core *core, const pk_kind *kind, uint8_t state);
 int pk_requests_grow(pk_core *core); /* more places; -1 without memory */

@@ -11,6 +11,26 @@ void pk_op_add(pk_core *core, pk_op op) {
   core->ops[core->op_count++] = op;
 }
 
+_Static_assert(sizeof(pk_malformed) == sizeof(pk_op), "one is an event, too");
+
+void pk_malformed_tell(pk_core *core, const pk_conn *c, const uint8_t *data, size_t size, uint32_t at, int error) {
+  static const uint64_t every = 1000000000;
+  int client = pk_conn_is_client(c);
+  uint64_t *due = &core->malformed_told[client];
+  if (core->now < *due || size == 0 || (!client && c->endpoint->gone)) return;
+  *due = core->now + every;
+  pk_malformed told = {.op = client ? PK_OP_MALFORMED : PK_OP_MALFORMED_ANSWER,
+                       .arg = client ? c->listener : c->endpoint->uid,
+                       .handle = pk_conn_handle(c),
+                       .error = (uint8_t)-error,
+                       .at = at};
+  told.count = (uint8_t)(size < sizeof told.head ? size : sizeof told.head);
+  memcpy(told.head, data, told.count);
+  pk_op op;
+  memcpy(&op, &told, sizeof op);
+  pk_op_add(core, op);
+}
+
 size_t pk_core_take_ops(pk_core *core, pk_op *out, size_t max) {
   size_t left = core->op_count - core->op_taken, n = left < max ? left : max;
   if (n > 0) memcpy(out, core->ops + core->op_taken, n * sizeof *out);

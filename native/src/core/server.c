@@ -33,9 +33,8 @@ static pk_attempt *answered(pk_core *core, pk_conn *c, const uint8_t *data, size
 }
 
 static void bad(pk_core *core, pk_conn *c, const uint8_t *data, size_t size, const pk_frame *f, int error) {
-  (void)data;
-  (void)size;
   PK_STAT_ADD(core->stats.protocol_errors_upstream, 1);
+  pk_malformed_tell(core, c, data, size, f->error_at, error);
   pk_conn_drop(core, c, error == PK_ERR_LIMIT ? PK_LOST_LIMIT : PK_LOST_FORMAT, f->error_at);
 }
 

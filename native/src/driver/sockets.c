@@ -247,7 +247,29 @@ static void connect_to(pk_worker *w, const pk_op *op) {
   }
 }
 
-static void carry_out(pk_worker *w, const pk_op *op) {
+/* Who sent what is malformed. */
+static void tell_peer(pk_op *op, int fd) {
+  union {
+    struct sockaddr any;
+    struct sockaddr_in v4;
+    struct sockaddr_in6 v6;
+  } peer;
+  socklen_t size = sizeof peer;
+  pk_malformed told;
+  if (getpeername(fd, &peer.any, &size) != 0) return;
+  memcpy(&told, op, sizeof told);
+  if (peer.any.sa_family == AF_INET6) {
+    memcpy(told.address, &peer.v6.sin6_addr, sizeof told.address);
+    told.port = ntohs(peer.v6.sin6_port);
+  } else if (peer.any.sa_family == AF_INET) {
+    memset(told.address + 10, 0xff, 2);
+    memcpy(told.address + 12, &peer.v4.sin_addr, 4);
+    told.port = ntohs(peer.v4.sin_port);
+  }
+  memcpy(op, &told, sizeof told);
+}
+
+static void carry_out(pk_worker *w, pk_op *op) {
   static const char full[] = "protokit: overloaded: the filters cannot keep up";
   sock *s = op->op == PK_OP_CONNECT ? NULL : pk_sock_find(w, op->handle);
   switch (op->op) {
@@ -274,6 +296,11 @@ static void carry_out(pk_worker *w, const pk_op *op) {
       if (pk_event_put(w, op) != 0)
         pk_core_decide(w->core, op->handle, PK_DECIDE_REPLY, 0, PK_STATUS_OVERLOADED, full,
                        sizeof full - 1);
+      break;
+    case PK_OP_MALFORMED:
+    case PK_OP_MALFORMED_ANSWER:
+      if (s != NULL) tell_peer(op, s->link.fd);
+      pk_event_put(w, op);
       break;
     default:
       pk_event_keep(w, op);

@@ -10,7 +10,7 @@
 /* python { */
 typedef struct pk_worker pk_worker;
 
-/* Events besides PK_OP_FILTER, PK_OP_RETIRED and PK_OP_ENDPOINT. */
+/* Events besides PK_OP_FILTER, PK_OP_RETIRED, PK_OP_ENDPOINT and PK_OP_MALFORMED*. */
 enum {
   PK_EVENT_DRAINED = 100, /* after pk_worker_shutdown: no connection is left */
   PK_EVENT_BRIDGE,        /* `handle`, of `codec` (envelope.h), arg 1: to an upstream. Descriptor `data` is the
