@@ -1196,13 +1196,6 @@ MUTANTS = (
         "tests/dataplane/test_malformed.py::test_one_a_second_of_each_side_is_told",
     ),
     Mutant(
-        "who sent nothing sent something malformed",
-        "records.c",
-        "core->now < *due || size == 0 ||",
-        "core->now < *due ||",
-        "tests/dataplane/test_malformed.py::test_who_comes_and_goes_without_a_word_sent_nothing_malformed",
-    ),
-    Mutant(
         "a connection's generation stays",
         "records.c",
         "generation = c->generation + 1;",
