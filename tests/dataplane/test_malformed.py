@@ -69,7 +69,7 @@ def test_who_comes_and_goes_without_a_word_sent_nothing_malformed(toys):
     world = world_of(toys["wide"], toys["narrow"])
     leaving, silent = world.client(), world.client()
     world.batch(("eof", leaving))
-    world.wait(600_000)
+    world.wait(610_000)
     assert {leaving, silent} <= world.closed.keys()
     assert told(world) == []
 
