@@ -45,7 +45,8 @@ ffibuilder = FFI()
 ffibuilder.cdef(declarations())
 ffibuilder.set_source(
     "protokit._native",
-    f'#include "{TOP}"\n',
+    # What stands between Python's calls and C where tests are to see more of them (tests/sanitized/exact.h).
+    f'#include "{TOP}"\n#ifdef PK_PREAMBLE\n#include PK_PREAMBLE\n#endif\n',
     sources=[os.path.relpath(path) for path in SOURCES],
     depends=[os.path.relpath(path) for path in HEADERS],
     include_dirs=[str(root) for root in ROOTS],

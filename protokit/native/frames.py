@@ -204,7 +204,7 @@ def envelope_codec(
     said = (heartbeats, drains, optional_drain, keeps, pinned)
     features = sum(int(one) << bit for bit, one in enumerate(said))
     address = lib.pk_envelope_new(
-        name.encode(), mode, id_bytes, list(reserved_ids), len(reserved_ids), features
+        name.encode() + b"\0", mode, id_bytes, list(reserved_ids), len(reserved_ids), features
     )
     if address == 0:
         raise ProtokitError("out of memory")
@@ -223,12 +223,12 @@ def codecs() -> int:
 
 def step_address(name: str) -> int:
     """The address of a step that comes with the core."""
-    return int(lib.pk_core_step(name.encode()))
+    return int(lib.pk_core_step(name.encode() + b"\0"))
 
 
 def measure_address(name: str) -> int:
     """The address of a measure that comes with the core."""
-    return int(lib.pk_core_measure(name.encode()))
+    return int(lib.pk_core_measure(name.encode() + b"\0"))
 
 
 def run_measure(
@@ -382,10 +382,11 @@ def patch_id(codec: int, data: bytes, request_id: Id, side: str | None = None) -
         if size < 0:
             raise RemoteProtocolError("this is no whole frame")
         return sent_by(side, bytes(ffi.buffer(out, size)), ended=has_ended(data))
-    changed = bytearray(data)
-    if lib.pk_codec_patch(codec, ffi.from_buffer(changed), len(changed), SIDES.index(side), request_id) != 0:
+    changed = ffi.new("uint8_t[]", len(data))
+    ffi.memmove(changed, data, len(data))
+    if lib.pk_codec_patch(codec, changed, len(changed), SIDES.index(side), request_id) != 0:
         raise RemoteProtocolError("this is no whole frame")
-    return sent_by(side, bytes(changed), ended=has_ended(data))
+    return sent_by(side, bytes(ffi.buffer(changed)), ended=has_ended(data))
 
 
 def probe(codec: int, data: bytes, size: int | None = None) -> int:
@@ -440,7 +441,7 @@ class Framing:
         self.codec = codec
         self.side = side
         self.remembers = state_size(codec)
-        self._words = ffi.new("uint64_t[]", self.remembers // 8 + 1)
+        self._words = ffi.new("uint64_t[]", (self.remembers + 7) // 8)
         self.state = ffi.cast("uint8_t *", self._words)
 
     def frame(self, data: Any, limit: int = 8 << 20, *, halves: bool = False) -> Message:
@@ -493,7 +494,8 @@ def request(
         RemoteProtocolError: its destination or headers cannot be read.
     """
     side = side or side_of(data) or "client"
-    info = lib.pk_codec_destination(codec, _pinned(data), len(data), SIDES.index(side))
+    pinned = _pinned(data)  # what is found stands there
+    info = lib.pk_codec_destination(codec, pinned, len(data), SIDES.index(side))
     if info.result not in {0, -4}:
         raise RemoteProtocolError(f"destination: {RESULTS.get(info.result, info.result)}")
     headers: Headers | _Source = Headers()
@@ -551,7 +553,8 @@ def raw_headers(
 ) -> list[tuple[bytes, bytes | None]]:
     """The same as they stand there, each with its key; None for a value that is no text."""
     array = ffi.new("pk_header_info[]", max_headers)
-    count = lib.pk_codec_headers(codec, _pinned(data), len(data), _from(data, side), array, max_headers)
+    pinned = _pinned(data)
+    count = lib.pk_codec_headers(codec, pinned, len(data), _from(data, side), array, max_headers)
     if count < 0:
         raise RemoteProtocolError(f"headers: {RESULTS.get(count, count)}")
     return [(_bytes(one.key) or b"", None if one.raw else _bytes(one.value) or b"") for one in array[0:count]]
@@ -565,7 +568,8 @@ def header(codec: int, data: bytes, key: str | bytes, side: str | None = None) -
     """
     name = key.encode("utf-8", "surrogatepass") if isinstance(key, str) else key
     info = ffi.new("pk_header_info *")
-    result = lib.pk_codec_header(codec, _pinned(data), len(data), _from(data, side), name, len(name), info)
+    pinned = _pinned(data)
+    result = lib.pk_codec_header(codec, pinned, len(data), _from(data, side), name, len(name), info)
     if result < 0:
         raise RemoteProtocolError(f"header {text(name)!r}: {RESULTS.get(result, result)}")
     return _text(info.value) if result == 0 and not info.raw else None
@@ -588,7 +592,8 @@ def argument(codec: int, data: bytes, index: int) -> Argument:
         RemoteProtocolError: this one cannot be read.
     """
     value = ffi.new("pk_value *")
-    result = lib.pk_codec_argument(codec, _pinned(data), len(data), _from(data), index, value)
+    pinned = _pinned(data)
+    result = lib.pk_codec_argument(codec, pinned, len(data), _from(data), index, value)
     if result == 1:
         raise IndexError(f"the call has no argument {index}")
     if result != 0 and not lib.pk_codec_reads_arguments(codec):
@@ -703,7 +708,7 @@ def edit(codec: int, data: bytes, edits: Sequence[tuple[int, str, str | None]]) 
         for slice_, text in ((to.key, key), (to.value, value)):
             if text is not None:
                 raw = text.encode("utf-8", "surrogatepass")
-                kept.append(ffi.new("uint8_t[]", raw or b"\0"))
+                kept.append(ffi.from_buffer(raw))
                 slice_.data, slice_.size = kept[-1], len(raw)
     room = len(data) + 256 + sum(8 + 4 * len(key) + 8 * len(value or "") for _, key, value in edits) * 2
     out = ffi.new("uint8_t[]", room)
