@@ -1,4 +1,4 @@
-"""A small HTTP server on the main thread: /ready, /healthz, /metrics, /stats.
+"""A small HTTP server on the main thread: /ready, /healthz, /metrics, /stats, /clusters.
 
 One request a connection, to an address or a name that is known: a page of somebody else's, whose name was
 made to lead here, is not served. What a stranger can make it hold is bounded: a request's head, the seconds
@@ -68,7 +68,7 @@ class AdminServer:
             ProtokitError: an address cannot be bound.
         """
         everybody: Pages = {"/healthz": _healthz, "/ready": self._ready, "/metrics": self._metrics}
-        everything: Pages = everybody | {"/stats": self._stats}
+        everything: Pages = everybody | {"/stats": self._stats, "/clusters": self._clusters}
         try:
             self.address = await self._listen("admin.bind", self.address, everything, before)
             if self.public_address is not None:
@@ -132,6 +132,10 @@ class AdminServer:
 
     def _stats(self) -> Answer:
         return 200, "application/json", msgspec.json.encode(self._proxy.stats()) + b"\n"
+
+    def _clusters(self) -> Answer:
+        shown = msgspec.json.format(msgspec.json.encode(self._proxy.clusters()))
+        return 200, "application/json", shown + b"\n"
 
 
 def _healthz() -> Answer:

@@ -15,7 +15,7 @@ import msgspec
 from protokit import config as configuration
 from protokit import logs, native
 from protokit.control import Names, build_clusters, build_snapshot
-from protokit.dataplane import listening, malformed
+from protokit.dataplane import listening
 from protokit.dataplane.compile import Compiled, Identities, compile_snapshot
 from protokit.dataplane.filters import FilterRunner
 from protokit.dataplane.watch import Watch
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from protokit.control.snapshot import Listener, Snapshot
     from protokit.dataplane.bridge import Bridges
+    from protokit.dataplane.endpoints import Health
     from protokit.model import Filter
     from protokit.wire.codec import Wire
 
@@ -37,14 +38,6 @@ _log = logging.getLogger("protokit.proxy")
 _POLL_S = 0.02
 _QUIET_S = 0.2
 _HEARD_S = 5.0  # the same, while clients are there that were told: what they ask meanwhile they asked before
-_STATES = {
-    native.WELL: "is well again",
-    native.ILL_REFUSED: "cannot be reached",
-    native.ILL_TIMED_OUT: "cannot be reached: no connection in the time for it",
-    native.ILL_GREETING: "cannot be reached: it refused the greeting",
-    native.ILL_SILENT: "is silent: it takes connections and answers nothing",
-    native.ILL_CLOSING: "closes connections instead of answering",
-}
 
 
 def _seed() -> int:
@@ -96,6 +89,12 @@ class Proxy:
         from protokit.dataplane.bridge import Bridges  # noqa: PLC0415  # for codecs in Python
 
         return Bridges(lambda: self._snapshot.limits, self.repeated)
+
+    @functools.cached_property
+    def _health(self) -> Health:
+        from protokit.dataplane.endpoints import Health  # noqa: PLC0415  # at the start nobody is ill
+
+        return Health()
 
     async def __aenter__(self) -> Proxy:
         await self.start()
@@ -347,7 +346,7 @@ class Proxy:
         elif op.op == native.OP_RETIRED:
             self._retired(op.token)
         elif op.op == native.OP_ENDPOINT:
-            self._endpoint_changed(op.arg, op.size, op.data)
+            self._endpoint_changed(worker, op)
         elif op.op in (native.OP_MALFORMED, native.OP_MALFORMED_ANSWER):
             self._malformed(op)
         elif op.op == native.EVENT_BRIDGE:
@@ -375,19 +374,21 @@ class Proxy:
 
     def _give_numbers_back(self) -> None:
         tables = self._tables.values()
-        self._endpoint_ids.keep(key for table in tables for key in table.endpoints)
+        endpoints = {key for table in tables for key in table.endpoints}
+        self._endpoint_ids.keep(endpoints)
+        self._health.keep(endpoints)
         self._listener_ids.keep({*self._open, *(key for table in tables for key in table.listeners)})
 
-    def _endpoint_changed(self, uid: int, state: int, error: int) -> None:
+    def _endpoint_changed(self, worker: native.Worker, op: native.Op) -> None:
         for compiled in self._tables.values():
-            for (cluster, host, port), number in compiled.endpoints.items():
-                if number == uid:
-                    level = logging.INFO if state == native.WELL else logging.WARNING
-                    text = _STATES[state] + (f": {os.strerror(error)}" if error else "")
-                    _log.log(level, "endpoint %s:%s of cluster %s %s", host, port, cluster, text)
+            for key, number in compiled.endpoints.items():
+                if number == op.arg:
+                    self._health.changed(self._workers.index(worker), key, op.size, op.data)
                     return
 
     def _malformed(self, op: native.Op) -> None:
+        from protokit.dataplane import malformed  # noqa: PLC0415  # not at the start
+
         say = malformed.of_client if op.op == native.OP_MALFORMED else malformed.of_server
         kind, text = say(native.Malformed.of(op), self._tables.values())
         self.repeated.log(_log, logging.WARNING, (op.op, kind), text)
@@ -469,3 +470,23 @@ class Proxy:
                 clusters.setdefault(cluster, {})[f"{host}:{port}"] = total
         workers = [worker.stats() for worker in self._workers]
         return {"workers": workers, "clusters": clusters, "reloads": dict(self.reloads)}
+
+    def clusters(self) -> dict[str, Any]:
+        """Each cluster with its endpoints: where each worker stands with them, and their counters."""
+        counted = self.stats()["clusters"]
+        return {
+            cluster.name: {
+                "balance": cluster.balance,
+                "endpoints": [
+                    {
+                        "address": (address := f"{one.host}:{one.port}"),
+                        "weight": one.weight,
+                        "metadata": dict(one.metadata),
+                        "ill": self._health.ill((cluster.name, one.host, one.port)),
+                        **counted.get(cluster.name, {}).get(address, {}),
+                    }
+                    for one in cluster.endpoints
+                ],
+            }
+            for cluster in self._snapshot.clusters
+        }

@@ -85,7 +85,10 @@ def test_pages(run):
         status, headers, body = await get(server.address, "/stats")
         assert headers["content-type"] == "application/json"
         assert json.loads(body).keys() == proxy.stats().keys()
-        for path in ("/ready", "/healthz", "/metrics", "/stats"):
+        status, headers, body = await get(server.address, "/clusters")
+        assert (status, headers["content-type"]) == (200, "application/json")
+        assert json.loads(body) == proxy.clusters()
+        for path in ("/ready", "/healthz", "/metrics", "/stats", "/clusters"):
             assert f'href="{path}"'.encode() in (await get(server.address, "/"))[2]
 
     run(test)
@@ -95,10 +98,11 @@ def test_public_serves_nothing_private_and_names_nothing_private(run):
     async def test(proxy, server):
         for path in ("/ready", "/healthz", "/metrics"):
             assert (await get(server.public_address, path))[0] == 200
-        for path in ("/", "/stats", "/nothing"):
+        for path in ("/", "/stats", "/clusters", "/nothing"):
             status, _, body = await get(server.public_address, path)
             assert status == (200 if path == "/" else 404)
             assert b"stats" not in body
+            assert b"clusters" not in body
 
     run(test)
 

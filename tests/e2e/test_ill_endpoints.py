@@ -123,7 +123,20 @@ def test_a_refused_connection_is_said_with_its_reason(caplog):
                 )
                 await until(lambda: said(caplog, port))
                 assert said(caplog, port) == ["cannot be reached: Connection refused"]
+                (shown,) = proxy.clusters()["c"]["endpoints"]
+                (ill,) = shown["ill"]
+                assert ill.pop("seconds") >= 0
+                assert ill == {"worker": 0, "why": "cannot be reached: Connection refused"}
+                assert shown["address"] == f"127.0.0.1:{port}"
+                assert shown["connect_failures"] >= 1
+                # Who comes to that address after it was taken away is another.
+                server = await Server().start()
+                await proxy.reload(configuration(server))
+                assert proxy.clusters()["c"]["endpoints"][0]["ill"] == []
+                await proxy.reload(config)
+                assert proxy.clusters()["c"]["endpoints"][0]["ill"] == []
                 await client.close()
+                await server.stop()
 
     run(main())
 
@@ -153,6 +166,7 @@ def test_a_server_that_takes_calls_and_says_nothing(caplog):
             while len(again.calls) < 10:
                 assert (await client.call("echo", 1)).status in {OK, UNAVAILABLE}
             assert said(caplog, port)[-1] == "is well again"
+            assert [one["ill"] for one in proxy.clusters()["c"]["endpoints"]] == [[], []]
             await client.close()
             await again.stop()
         await server.stop()
