@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import ipaddress
 import json
 import re
 
@@ -22,7 +23,27 @@ from protokit.dataplane.compile import Identities, compile_snapshot
 from protokit.errors import ConfigErrors
 from protokit.wire import ErrorText, Replies, pairs, text
 
-NAMES = ["a", "ab", "b", "com.x", "com.x.Y", "com.y.Y", "x"]
+NAMES = ["a", "ab", "b", "com.x", "com.x.Y", "com.y.Y", "x", "com.example.Long"]  # the last is remembered
+NETWORKS = [
+    "10.0.0.0/8",
+    "10.1.2.3",
+    "11.0.0.0/8",
+    "0.0.0.0/0",
+    "::ffff:10.1.0.0/112",
+    "fd00::/8",
+    "fd00::1",
+    "::/0",
+]
+SOURCES = [
+    "",
+    "10.1.2.3",
+    "10.200.0.1",
+    "11.0.0.0",
+    "192.168.0.1",
+    "::ffff:10.1.9.9",
+    "fd00::1",
+    "2001:db8::1",
+]
 REGEXES = ["a.*", "a|b", r"com\.[xy](\.Y)?", r"\w+", "[^.]*", ""]
 
 
@@ -48,6 +69,26 @@ def is_text(wanted, value):
     }[how]()
 
 
+def is_from(networks, source):
+    """A plain reading of where a client comes from."""
+    if not source:
+        return False
+    address = ipaddress.ip_address(source)
+    address = getattr(address, "ipv4_mapped", None) or address
+    for one in [networks] if isinstance(networks, str) else networks:
+        network = ipaddress.ip_network(one)
+        if one.startswith("::ffff:"):
+            bits = network.prefixlen - 96
+            network = ipaddress.ip_network(f"{network.network_address.ipv4_mapped}/{bits}")
+        if network.version == address.version and address in network:
+            return True
+    return False
+
+
+def is_one(wanted, name):
+    return name in ([wanted] if isinstance(wanted, str) else wanted)
+
+
 def holds(match, asked):
     """Whether a request is what a match asks for."""
     texts = ("service", "method", "version", "group")
@@ -57,6 +98,9 @@ def holds(match, asked):
             is_text(wanted, asked["headers"].get(key)) for key, wanted in match.get("headers", {}).items()
         )
         and match.get("oneway", asked["oneway"]) == asked["oneway"]
+        and ("source" not in match or is_from(match["source"], asked["source"]))
+        and is_one(match.get("listener", asked["listener"]), asked["listener"])
+        and is_one(match.get("protocol", asked["protocol"]), asked["protocol"])
         and all(holds(one, asked) for one in match.get("all", ()))
         and (not match.get("any") or any(holds(one, asked) for one in match["any"]))
         and not ("not" in match and holds(match["not"], asked))
@@ -66,14 +110,21 @@ def holds(match, asked):
 @functools.cache
 def registry():
     """What those tables name, loaded once."""
-    return plugins.load(["dubbo"])
+    return plugins.load(["dubbo", "bolt"])
 
 
-def table(matches, protocol=None):
-    """A table whose rule i leads to port 10000 + i; also with rules that are never reached."""
+def table(matches, protocol=None, listeners=None):
+    """A table whose rule i leads to port 10000 + i; also with rules that are never reached.
+
+    ``listeners``: what they are, by name, instead of one of that protocol.
+    """
     name = "dubbo" if protocol is None else protocol.name
+    known = {"in": {"protocol": name}} if listeners is None else listeners
     every = {
-        "listeners": [{"name": "in", "bind": "127.0.0.1:0", "protocol": name, "routes": "r"}],
+        "listeners": [
+            {"name": name, "bind": f"127.0.0.1:{i + 1}", "routes": "r"} | one
+            for i, (name, one) in enumerate(known.items())
+        ],
         "routes": [
             {"name": "r", "rules": [{"match": match, "cluster": f"c{i}"} for i, match in enumerate(matches)]}
         ],
@@ -134,6 +185,9 @@ plain = st.fixed_dictionaries(
         "group": forms,
         "headers": headers,
         "oneway": st.booleans(),
+        "source": st.sampled_from(NETWORKS) | st.lists(st.sampled_from(NETWORKS), min_size=1, max_size=4),
+        "listener": st.sampled_from(["in", "side", ["side", "in"], ["side"]]),
+        "protocol": st.sampled_from(["dubbo", "bolt", ["bolt", "dubbo"]]),
     },
 )
 matches = st.recursive(
@@ -161,18 +215,27 @@ requests = st.fixed_dictionaries(
         "group": st.sampled_from(["", "g", "ab"]),
         "headers": st.dictionaries(st.sampled_from(["tag", "tenant", "other"]), values, max_size=3),
         "oneway": st.booleans(),
+        "source": st.sampled_from(SOURCES),
+        "listener": st.sampled_from(["in", "side"]),
+        "protocol": st.just("dubbo"),
     }
 )
+
+
+SHARING = {"in": {"protocol": "dubbo"}, "side": {"protocol": ["bolt", "dubbo"]}}
 
 
 @settings(max_examples=400)
 @given(rules=st.lists(matches, min_size=1, max_size=8), asked=st.lists(requests, min_size=1, max_size=6))
 def test_the_first_rule_whose_match_holds_decides(rules, asked):
-    world = World(table(rules))
-    client = world.client()
-    for number, one in enumerate(asked, 1):
+    world = World(table(rules, listeners=SHARING))
+    clients = {}
+    for number, one in enumerate(asked * 2, 1):
+        who = (one["listener"], one["source"])
+        if who not in clients:
+            clients[who] = world.client([*SHARING].index(who[0]), who[1])
         expected = next((i for i, match in enumerate(rules) if holds(match, one)), None)
-        assert routed(world, client, one, number) == expected, one
+        assert routed(world, clients[who], one, number) == expected, one
 
 
 def request(**changed):
@@ -442,3 +505,110 @@ def test_an_automaton_matches_what_re_does(expression, texts):
 def test_stars_stand_for_anything(pattern, text):
     expected = re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), text, re.DOTALL) is not None
     assert stars(pattern).accepts(text.encode()) == expected
+
+
+# Who asks: the client's address, listener and protocol.
+
+
+@pytest.mark.parametrize(
+    "network", [*NETWORKS, ["10.0.0.0/8", "11.0.0.0/8"], ["fd00::1", "::/0", "10.1.2.3"], NETWORKS]
+)
+def test_an_address_is_in_a_network_from_its_first_to_its_last(network):
+    """Each network's ends and what stands beside them, IPv4 ones as they are and mapped to IPv6."""
+    ends = set()
+    for one in NETWORKS:
+        within = ipaddress.ip_network(one)
+        for end in (within[0], within[-1]):
+            for number in (int(end) - 1, int(end), int(end) + 1):
+                if 0 < number < 2**within.max_prefixlen:
+                    ends.add(str(type(end)(number)))
+                    if within.version == 4:
+                        ends.add(f"::ffff:{type(end)(number)}")
+    world = World(table([{"source": network}, {}], listeners={"in": {"protocol": "dubbo"}}))
+    for source in sorted(ends):
+        client = world.client(0, source)
+        assert routed(world, client, request()) == (0 if is_from(network, source) else 1), source
+        world.batch(("eof", client))
+
+
+def test_who_is_not_known_is_in_no_network():
+    world = World(table([{"source": ["0.0.0.0/0", "::/0"]}, {}]))
+    assert routed(world, world.client(), request()) == 1
+
+
+def test_ten_thousand_networks():
+    world = World(table([{"source": [f"10.{i // 256}.{i % 256}.0/25" for i in range(10_000)]}, {}]))
+    for source, rule in (
+        ("10.0.0.0", 0),
+        ("10.39.15.127", 0),
+        ("10.39.15.128", 1),
+        ("10.39.16.1", 1),
+        ("9.255.255.255", 1),
+    ):
+        assert routed(world, world.client(0, source), request()) == rule
+
+
+REMEMBERED = {"service": "org.demo.Service", "method": "say"}
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        {"source": "10.0.0.0/8"},
+        {"listener": "in"},
+        {"not": {"source": "11.0.0.0/8"}},
+        {"any": [{"listener": "in"}, {"service": "none"}]},
+    ],
+)
+def test_what_one_client_asked_is_not_remembered_for_another(rule):
+    """Where a rule asks who asks; and by the first rule for all that it is not asked for."""
+    rules = [{"service": "org.demo.Other"}, REMEMBERED | rule, REMEMBERED]
+    world = World(table(rules, listeners=SHARING))
+    here, there = world.client(0, "10.0.0.1"), world.client(1, "11.0.0.1")
+    for number in range(1, 9):
+        assert routed(world, here, request(**REMEMBERED), number) == 1
+        assert routed(world, there, request(**REMEMBERED), number) == 2
+        assert routed(world, there, request(service="org.demo.Other"), number + 100) == 0
+        assert routed(world, here, request(service="org.demo.Other"), number + 100) == 0
+
+
+def test_a_rule_for_one_of_the_protocols_of_a_listener():
+    """The protocol is what the client speaks, as it is told by its first bytes."""
+    protocol = Protocol("headed", HEADED, "with headers")
+    both = {"in": {"protocol": ["headed", "dubbo"]}}
+    rules = [{"protocol": "headed", "service": "a"}, {"protocol": "dubbo"}, {"protocol": ["bolt", "headed"]}]
+    world = World(table(rules, protocol, both))
+    assert sent(world, world.client(), headed(1, b"a", b"")) == 0
+    assert sent(world, world.client(), headed(1, b"b", b"")) == 2
+    assert routed(world, world.client(), request(service="a")) == 1
+
+
+PINNED = {
+    "in": {"protocol": "dubbo", "mode": "pinned"},
+    "side": {"protocol": ["dubbo", "bolt"], "mode": "pinned"},
+}
+SIDE, IN = {"listener": "side"}, {"listener": "in"}
+OPENED = [
+    ([{}], 0, 0),
+    ([SIDE, {}], 1, None),
+    ([IN, SIDE], 0, 1),
+    ([{"listener": ["side", "in"]}], 0, 0),
+    ([{"not": IN}, {}], None, None),
+    ([{"all": [IN]}, {"any": [SIDE, {"all": [SIDE]}]}], 0, 1),
+    ([IN | {"source": "10.0.0.0/8"}, SIDE], 0, 1),
+    ([{"source": "10.0.0.0/8"}, {}], None, None),
+    ([{"protocol": "bolt"}, {}], 1, None),
+    ([{"protocol": ["dubbo", "bolt"]}, {"listener": "in", "protocol": "bolt"}], 0, 0),
+]
+
+
+@pytest.mark.parametrize(("rules", "first", "second"), OPENED)
+def test_a_pinned_clients_connection_is_opened_where_all_its_listeners_rules_lead(rules, first, second):
+    """Before it asks anything; rules for other listeners say nothing."""
+    for listener, expected in enumerate((first, second)):
+        world = World(table(rules, listeners=PINNED))
+        client = world.client(listener, "10.0.0.1")
+        if listener == 1:  # whose protocol is told by its first bytes
+            world.feed(client, Call("s", "m", "", [], request_id=1).encode()[:20])
+        opened = [port - 10_000 for _, port in world.upstreams.values()]
+        assert opened == ([] if expected is None else [expected])

@@ -234,6 +234,7 @@ def tree(*rows):
 
 
 NOTHING = automaton("")
+NETWORK = bytes(15) + b"\1" + b"\0" * 15 + b"\xff"
 TREES = [
     ([("all", "any", 1, {})], "too many or too few"),
     ([("any", "any", 1, {})], "too many or too few"),
@@ -247,6 +248,13 @@ TREES = [
     ([("header", "in", 1, {})], "one of several has values"),
     ([("header", "exact", 1, {"values": ["a"]})], "one of several has values"),
     ([("not", "in", 2, {"values": ["a"]}), ("oneway", "any", 1, {})], "what is made of others asks nothing"),
+    ([("header", "networks", 1, {"values": [NETWORK]})], "an address is asked for by networks"),
+    ([("source", "in", 1, {"values": [NETWORK]})], "an address is asked for by networks"),
+    ([("source", "networks", 1, {})], "one of several has values"),
+    ([("source", "networks", 1, {"values": [NETWORK[1:]]})], "a network is no two addresses"),
+    ([("source", "networks", 1, {"values": [NETWORK, NETWORK]})], "its networks are not in order"),
+    ([("source", "networks", 1, {"values": [NETWORK[::-1]]})], "a network ends before it begins"),
+    ([("source", "networks", 1, {"values": [NETWORK, b"\1" + NETWORK[1:16] + b"\2" * 16]})], None),
     ([("header", "regex", 1, {})], "a regular expression has an automaton"),
     ([("header", "exact", 1, {"program": NOTHING})], "a regular expression has an automaton"),
     ([("header", "regex", 1, {"program": NOTHING})], None),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from protokit import native
+from protokit.config.networks import number
 from protokit.testing.tables import TableBuilder
 
 MS = 1_000_000
@@ -199,9 +200,9 @@ class World:
             total += len(data)
         return total
 
-    def client(self, listener: int = 0) -> int:
+    def client(self, listener: int = 0, source: str = "") -> int:
         self.core.begin(self.now)
-        handle = self.core.accept(listener)
+        handle = self.core.accept(listener, number(source).to_bytes(16, "big") if source else b"")
         if handle:
             self.clients.append(handle)
             self.got[handle] = bytearray()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from protokit import plugins
-from protokit.config import schema
+from protokit.config import matches, schema
 from protokit.config.scalars import Pattern
 from protokit.errors import ConfigError, close_match
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 _REPLY_TEXT = 500  # bytes, of what error replies carry
 _MOST_PROTOCOLS = 32  # each is asked about a client's first bytes
-_MOST_NESTED = 7  # matches in one another: each takes two of the engine's 16 levels
 _ANY = Pattern("*")
 _EVERYTHING = schema.Match()
 _LOCAL = {"localhost": ("127.0.0.1",)}
@@ -93,9 +92,9 @@ def check(
     findings = Findings(document, holes)
     for name, reason in registry.failures.items():
         findings.error(f"plugin {name!r} cannot be used: {reason}", "plugins")
-    clusters = _Names(findings, "cluster", "clusters", config.clusters)
-    tables = _Names(findings, "route table", "routes", config.routes)
-    _Names(findings, "listener", "listeners", config.listeners)
+    clusters = Names(findings, "cluster", "clusters", config.clusters)
+    tables = Names(findings, "route table", "routes", config.routes)
+    listeners = Names(findings, "listener", "listeners", config.listeners)
     if not config.listeners and not findings.hole("listeners"):
         findings.error("there is no listener", "listeners")
     for i, listener in enumerate(config.listeners):
@@ -106,10 +105,13 @@ def check(
         tables.use(listener.routes, "listeners", i, "routes")
         clusters.use(listener.cluster, "listeners", i, "cluster")
         clusters.use(listener.fallback, "listeners", i, "fallback")
+    speaking = {one.name: protocols_of(one, registry) for one in config.listeners}
     for t, table in enumerate(config.routes):
+        by = [one.name for one in config.listeners if one.routes == table.name]
+        asked = matches.Asked(table.name, listeners, speaking, by)
         for r, rule in enumerate(table.rules):
             if not findings.hole("routes", t, "rules", r):
-                _rule(findings, rule, registry, clusters, ("routes", t, "rules", r))
+                _rule(findings, rule, asked, registry, clusters, ("routes", t, "rules", r))
         _shadowed(findings, table, t)
         if table.name not in tables.used:
             findings.warning(f"no listener uses route table {table.name!r}", "routes", t)
@@ -131,7 +133,7 @@ def _binds(findings: Findings, config: schema.Config) -> None:
         findings.error(message, *where)
 
 
-class _Names:
+class Names:
     """The names of a section, and which of them are used."""
 
     def __init__(self, findings: Findings, what: str, section: str, items: Iterable[object]) -> None:
@@ -260,6 +262,8 @@ def _relayed(
     for t, table in enumerate(config.routes):
         for r, rule in enumerate(table.rules if table.name == listener.routes else ()):
             where = ("routes", t, "rules", r)
+            if not matches.possible(rule.match, listener.name, names):
+                continue
             for name in ("split", "reply", "filters"):
                 if not findings.hole(*where) and getattr(rule, name):
                     error(f"here {name} decides later", *where, name)
@@ -302,9 +306,14 @@ def _reply(findings: Findings, rule: schema.Rule, reply: schema.Reply, path: Pat
 
 
 def _rule(
-    findings: Findings, rule: schema.Rule, registry: plugins.Registry, clusters: _Names, path: Path
+    findings: Findings,
+    rule: schema.Rule,
+    asked: matches.Asked,
+    registry: plugins.Registry,
+    clusters: Names,
+    path: Path,
 ) -> None:
-    _match(findings, rule.match, (*path, "match"))
+    matches.check(findings, rule.match, asked, (*path, "match"))
     clusters.use(rule.cluster, *path, "cluster")
     for s, split in enumerate(rule.split):
         if not findings.hole(*path, "split", s):
@@ -339,35 +348,6 @@ def _rule(
             rule.retry.on.index("timeout"),
         )
     _filters(findings, rule.filters, registry, (*path, "filters"))
-
-
-def _text(findings: Findings, wanted: schema.Text, path: Path) -> None:
-    if isinstance(wanted, str) or findings.holes(*path):
-        return
-    given = [name for name in wanted.__struct_fields__ if getattr(wanted, name) is not None]
-    if len(given) != 1:
-        names = ", ".join(field.encode_name for field in msgspec.structs.fields(wanted))
-        findings.error(f"expected one of {names}, got {len(given)} of them", *path)
-    elif wanted.in_ == ():
-        findings.error("in: expected one value at least", *path, "in")
-    elif wanted.range is not None and (len(wanted.range) != 2 or wanted.range[0] > wanted.range[1]):
-        findings.error("range: expected the first and the last number", *path, "range")
-
-
-def _match(findings: Findings, match: schema.Match, path: Path, depth: int = 0) -> None:
-    """A match, and the matches in it."""
-    for name in ("service", "method", "version", "group"):
-        _text(findings, getattr(match, name), (*path, name))
-    for name, wanted in match.headers.items():
-        _text(findings, wanted, (*path, "headers", name))
-    inner = {"all": match.all, "any": match.any}
-    for name, matches in inner.items():
-        for i, one in enumerate(matches):
-            _match(findings, one, (*path, name, i), depth + 1)
-    if match.not_ is not None:
-        _match(findings, match.not_, (*path, "not"), depth + 1)
-    if depth == _MOST_NESTED + 1:
-        findings.error(f"matches stand in one another: {_MOST_NESTED} deep at most", *path)
 
 
 def _covering(text: str) -> Iterator[str]:

@@ -17,6 +17,7 @@ import msgspec
 
 from protokit.config import schema
 from protokit.config.defaults import RANGES
+from protokit.config.networks import Network
 from protokit.config.pyyaml import yaml
 from protokit.config.scalars import Address, Duration, Pattern, Regex, Size, Whole
 from protokit.errors import ConfigError, ConfigErrors, close_match
@@ -24,7 +25,7 @@ from protokit.errors import ConfigError, ConfigErrors, close_match
 _MAX_DEPTH = 64
 _MAX_ERRORS = 1000
 _Loader: Any = getattr(yaml, "CBaseLoader", yaml.BaseLoader)  # no meaning is guessed
-_SCALARS: tuple[Any, ...] = (Address, Duration, Pattern, Regex, Size, Whole)
+_SCALARS: tuple[Any, ...] = (Address, Duration, Network, Pattern, Regex, Size, Whole)
 _KINDS: dict[type[yaml.Node], str] = {yaml.MappingNode: "a mapping", yaml.SequenceNode: "a list"}
 Path = tuple[str | int, ...]
 
@@ -148,7 +149,8 @@ def _chosen(kind: Any, node: yaml.Node) -> Any:
     """Which of the types that may stand there this is."""
     if kind == schema.Text:
         return schema.TextMatch if isinstance(node, yaml.MappingNode) else Pattern
-    return list[str] if isinstance(node, yaml.SequenceNode) else str
+    lists = isinstance(node, yaml.SequenceNode)
+    return next(one for one in get_args(kind) if (get_origin(one) in {list, tuple}) == lists)
 
 
 class _Reader:
@@ -181,7 +183,7 @@ class _Reader:
             options = [option for option in get_args(kind) if option is not types.NoneType]
             if len(options) == 1:
                 return self.value(node, options[0], what, path)
-            return self.value(node, _chosen(kind, node), what, path)
+            return self.value(node, _chosen(typing.Union[tuple(options)], node), what, path)  # noqa: UP007
         if kind is schema.FilterUse:
             return self.filter_use(node, path)
         if kind is schema.Endpoint and isinstance(node, yaml.ScalarNode):

@@ -7,6 +7,7 @@ from typing import Any, Literal
 import msgspec
 
 from protokit.config import defaults
+from protokit.config.networks import Network
 from protokit.config.scalars import Address, Duration, Pattern, Regex, Size, Whole
 
 
@@ -49,6 +50,7 @@ class TextMatch(_Section, frozen=True, forbid_unknown_fields=True, rename={"in_"
 
 
 Text = Pattern | TextMatch
+Names = str | tuple[str, ...]  # one, or any of several
 
 
 class Match(_Section, frozen=True, forbid_unknown_fields=True, rename={"not_": "not"}):
@@ -60,9 +62,17 @@ class Match(_Section, frozen=True, forbid_unknown_fields=True, rename={"not_": "
     group: Text = Pattern("*")
     headers: dict[str, Text] = {}
     oneway: bool | None = None
+    source: Network | tuple[Network, ...] | None = None
+    listener: Names | None = None
+    protocol: Names | None = None
     all: tuple[Match, ...] = ()
     any: tuple[Match, ...] = ()
     not_: Match | None = None
+
+
+def several(one: Any) -> tuple[Any, ...]:
+    """What may stand alone or in a list; nothing where it is not given."""
+    return () if one is None else one if isinstance(one, tuple) else (one,)
 
 
 class Retry(_Section, frozen=True, forbid_unknown_fields=True):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING, Any, cast
 
+from protokit import native
 from protokit.config import schema
 from protokit.control.snapshot import Cluster, Endpoint, Listener
 from protokit.dataplane import conditions, listening
@@ -137,6 +138,8 @@ class _Compiling:
     def __init__(self, compiled: Compiled, image: Image, made: Iterator[list[Filter]]) -> None:
         self.compiled, self.image, self.made = compiled, image, made
         self.codecs: list[int] = []
+        every = [one for listener in compiled.snapshot.listeners for one in listener.protocols]
+        self.codec_names = {one.name: native.name(one.wire.address) for one in every}
 
     def clusters(self, numbers: Identities) -> None:
         """Every cluster and its endpoints."""
@@ -197,7 +200,7 @@ class _Compiling:
         names = [f"{table.name}[{number}]" for number in range(len(table.rules))]
         plan = self._plans(table.rules, names, before)
         plans = range(plan, plan + len(names))
-        asked = conditions.add(self.image, [rule.match for rule in table.rules])
+        asked = conditions.add(self.image, [rule.match for rule in table.rules], self.codec_names)
         first = self.image.add(RULES, table.rules, plan=plans, **asked)
         return self.image.add(ROUTES, [table], rules=[first], rule_count=[len(names)])
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from protokit.config.networks import together
 from protokit.config.scalars import Pattern
+from protokit.config.schema import several
 from protokit.table import Source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from protokit.config import schema
+    from protokit.config.networks import Network
     from protokit.table import Image
 
 CONDITIONS = Source(
@@ -21,6 +25,7 @@ VALUES = Source("values", columns=("text",))
 AUTOMATA = Source("automata", columns=("program", "states", "classes"))
 TEXTS = ("service", "method", "version", "group")
 _MIDDLE = 2**63
+Codecs = Mapping[str, str]
 
 
 class _Row(NamedTuple):
@@ -31,7 +36,7 @@ class _Row(NamedTuple):
     match: str = "any"
     key: str = ""
     text: str = ""
-    values: tuple[str, ...] = ()
+    values: tuple[str | bytes, ...] = ()
     regex: Pattern | str | None = None
     low: int = 0
     high: int = 0
@@ -65,6 +70,23 @@ def _of_text(what: str, key: str, wanted: schema.Text) -> list[_Row]:
     return [there] if wanted.present else _together("not", [[there]])
 
 
+def _of_names(what: str, names: list[str]) -> list[_Row]:
+    if len(names) == 1:
+        return [_Row(what, match="exact", text=names[0])]
+    return [_Row(what, match="in", values=tuple(dict.fromkeys(names)))]
+
+
+def _of_networks(networks: tuple[Network, ...]) -> list[_Row]:
+    spans = together(networks)
+    return [
+        _Row(
+            "source",
+            match="networks",
+            values=tuple(first.to_bytes(16, "big") + last.to_bytes(16, "big") for first, last in spans),
+        )
+    ]
+
+
 def _together(what: str, inside: list[list[_Row]]) -> list[_Row]:
     rows = [row for one in inside for row in one]
     return [_Row(what, len(rows) + 1), *rows]
@@ -80,7 +102,7 @@ def plain(wanted: schema.Text) -> str:
     return wanted if _is_plain(wanted) else "*"  # type: ignore[return-value]
 
 
-def _parts(match: schema.Match, *, inner: bool) -> Iterator[list[_Row]]:
+def _parts(match: schema.Match, codecs: Codecs, *, inner: bool) -> Iterator[list[_Row]]:
     for name in TEXTS:
         wanted = getattr(match, name)
         if not _is_plain(wanted) or (inner and wanted != "*"):
@@ -89,27 +111,40 @@ def _parts(match: schema.Match, *, inner: bool) -> Iterator[list[_Row]]:
         yield _of_text("header", key, wanted)
     if match.oneway is not None:
         yield [_Row("oneway")] if match.oneway else _together("not", [[_Row("oneway")]])
-    yield from (_whole(one) for one in match.all)
+    if match.source is not None:
+        yield _of_networks(several(match.source))
+    if match.listener is not None:
+        yield _of_names("listener", [*several(match.listener)])
+    if match.protocol is not None:
+        # One that nobody speaks has no codec.
+        yield _of_names("protocol", [codecs.get(name, "") for name in several(match.protocol)])
+    yield from (_whole(one, codecs) for one in match.all)
     if match.any:
-        yield _together("any", [_whole(one) for one in match.any])
+        yield _together("any", [_whole(one, codecs) for one in match.any])
     if match.not_ is not None:
-        yield _together("not", [_whole(match.not_)])
+        yield _together("not", [_whole(match.not_, codecs)])
 
 
-def _whole(match: schema.Match) -> list[_Row]:
-    parts = list(_parts(match, inner=True))
+def _whole(match: schema.Match, codecs: Codecs) -> list[_Row]:
+    parts = list(_parts(match, codecs, inner=True))
     return parts[0] if len(parts) == 1 else _together("all", parts or [[_Row("service")]])
 
 
-def _conditions(match: schema.Match) -> list[_Row]:
+def _conditions(match: schema.Match, codecs: Codecs) -> list[_Row]:
     """Beside the four patterns of a rule; none: they say all."""
-    parts = list(_parts(match, inner=False))
+    parts = list(_parts(match, codecs, inner=False))
     return parts[0] if len(parts) == 1 else _together("all", parts) if parts else []
 
 
-def add(image: Image, matches: list[schema.Match]) -> dict[str, list[Any]]:
-    """Append what rules ask to an image: columns for their records."""
-    every = [_conditions(match) for match in matches]
+def add(image: Image, matches: list[schema.Match], codecs: Codecs) -> dict[str, list[Any]]:
+    """Append what rules ask to an image: columns for their records.
+
+    Args:
+        image: of the table.
+        matches: of rules, in order.
+        codecs: names of the listeners' codecs, by protocol.
+    """
+    every = [_conditions(match, codecs) for match in matches]
     rows = [row for one in every for row in one]
     first = image.count("conditions")
     if rows:

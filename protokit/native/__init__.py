@@ -458,9 +458,12 @@ class Core:
         """Forget the table that was prepared."""
         lib.pk_core_abort(self._core)
 
-    def accept(self, listener: int) -> int:
-        """A client's handle, 0 when it is refused."""
-        return int(lib.pk_core_accept(self._core, listener))
+    def accept(self, listener: int, source: bytes = b"") -> int:
+        """A client's handle, 0 when it is refused. ``source``: its address, 16 bytes."""
+        handle = int(lib.pk_core_accept(self._core, listener))
+        if source:
+            lib.pk_core_source(self._core, handle, source)
+        return handle
 
     def connected(self, handle: int, *, failed: int = CONNECTED) -> None:
         """An upstream connection opened, or did not: CONNECT_FAILED, CONNECT_EXHAUSTED."""

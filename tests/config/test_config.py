@@ -109,6 +109,24 @@ CASES = [
     ("method: say*", "method: {range: [2, x]}", "10:64: range: expected a whole number"),
     ("method: say*", "headers: {a: [b]}", "10:57: a: expected a text, with * for anything, got a list"),
     ("method: say*", "oneway: yes", "10:52: oneway: expected true or false, got 'yes'; write true or false"),
+    (
+        "method: say*",
+        "source: 10.1.0.0/8",
+        "or an address: 10.1.0.0 is in the network 10.0.0.0/8; write that, or 10.1.0.0 alone, got '10.1",
+    ),
+    ("method: say*", "source: [10.0.0.0/8, 10/8]", "10:65: source: expected a network like"),
+    ("method: say*", 'source: "fd00::1/8"', "fd00::1 is in the network fd00::/8; write that, or"),
+    ("method: say*", "source: 10.0.0.0/33", "10:52: source: expected a network like"),
+    ("method: say*", "source: 10.0.0.0/255.0.0.0", "10:52: source: expected a network like"),
+    ("method: say*", 'source: "::/129"', "or an address, with 128 bits at most, got '::/129'"),
+    ("method: say*", "source: localhost", "10:52: source: expected a network like"),
+    ("method: say*", 'source: "fe80::1%eth0"', "10:52: source: expected a network like"),
+    ("method: say*", "source: []", "10:52: source: expected one at least; without source a match is for all"),
+    ("method: say*", "not: {listener: inn}", "10:60: there is no listener 'inn'; did you mean 'in'?"),
+    ("method: say*", "any: [{listener: [in, out]}]", "10:66: there is no listener 'out'; "),
+    ("method: say*", "all: [{protocol: bolt}]", "10:61: no listener speaks 'bolt'; they speak dubbo"),
+    ("method: say*", "protocol: [dubbo, dubb]", "10:62: no listener speaks 'dubb'; did you mean 'dubbo'?"),
+    ("method: say*", "protocol: {a: b}", "10:54: protocol: expected a single value, got a mapping"),
     ("name: main", "name: main\n    name: other", "9:5: the key 'name' stands here twice, first at line 8"),
     (
         "balance: least-request",
@@ -402,6 +420,20 @@ def test_what_is_unused_is_a_warning(tmp_path):
     assert [str(one) for one in config.load(path).warnings] == [
         f"{path}:24:5: no route leads to cluster 'spare'"
     ]
+
+
+def test_a_rule_for_whom_its_table_does_not_serve_is_a_warning(tmp_path):
+    path = tmp_path / "c.yaml"
+    other = "  - {name: out, bind: 127.0.0.1:0, protocol: bolt, cluster: a}\nroutes:\n"
+    text = GOOD.replace("routes:\n", other, 1).replace("say*", "say*, listener: [in, out], protocol: bolt")
+    path.write_text(text)
+    first, second = (str(one).removeprefix(f"{path}:") for one in config.load(path).warnings)
+    assert first == (
+        "11:73: listener 'out' does not use route table 'main', so that this never holds; it is used by in"
+    )
+    assert second == (
+        "11:89: no listener with route table 'main' speaks 'bolt', so that this never holds; they speak dubbo"
+    )
 
 
 def test_a_retry_on_timeout_says_what_it_cannot_do(tmp_path):

@@ -108,9 +108,9 @@ static PK_RARE void headers_unreadable(pk_core *core, pk_request *r, const pk_de
 }
 
 /* The same for a destination that is not known yet, or that rules ask more of. */
-static PK_RARE uint32_t look_up(pk_core *core, pk_request *r, const pk_table_listener *l, const uint8_t *data,
-                                const pk_frame *f, const pk_destination *d, uint32_t blank) {
-  pk_question q = {.to = d, .codec = r->to.codec, .data = data, .frame = f, .blank = blank};
+static PK_RARE uint32_t look_up(pk_core *core, const pk_conn *c, pk_request *r, const pk_table_listener *l,
+                                const uint8_t *data, const pk_frame *f, const pk_destination *d, uint32_t blank) {
+  pk_question q = {.to = d, .codec = r->to.codec, .data = data, .frame = f, .listener = l, .source = c->source, .blank = blank};
   uint32_t plan = pk_table_route(r->to.live->table, l->routes, &q);
   r->to.bucket = pk_table_bucket(d);
   if (q.error != 0) {
@@ -123,7 +123,7 @@ static PK_RARE uint32_t look_up(pk_core *core, pk_request *r, const pk_table_lis
 }
 
 /* Where a request goes: its plan, or PK_NONE after it was answered with the reason. */
-static uint32_t route(pk_core *core, pk_request *r, const pk_table_listener *l,
+static uint32_t route(pk_core *core, const pk_conn *c, pk_request *r, const pk_table_listener *l,
                       const uint8_t *data, const pk_frame *f, uint32_t *budget) {
   *budget = f->timeout_ms;
   if (l->depth == PK_DEPTH_FRAME) return l->plan;
@@ -149,7 +149,7 @@ static uint32_t route(pk_core *core, pk_request *r, const pk_table_listener *l,
       return known->plan;
     }
   }
-  return look_up(core, r, l, data, f, &d, result == PK_ERR_UNSUPPORTED);
+  return look_up(core, c, r, l, data, f, &d, result == PK_ERR_UNSUPPORTED);
 }
 
 /* Pieces of it follow, which only a connection of the client's own carries. 0: it was answered. */
@@ -208,7 +208,7 @@ static void begin(pk_core *core, pk_conn *c, const uint8_t *data, const pk_frame
   }
   if (!admitted(core, r, c)) return;
   uint32_t budget;
-  uint32_t plan_index = route(core, r, l, data, f, &budget);
+  uint32_t plan_index = route(core, c, r, l, data, f, &budget);
   if (plan_index == PK_NONE) return;
   const pk_plan *plan = pk_table_plan_at(r->to.live->table, plan_index);
   r->plan = plan;

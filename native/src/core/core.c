@@ -132,6 +132,11 @@ pk_handle pk_core_accept(pk_core *core, uint32_t listener) {
   return pk_conn_handle(c);
 }
 
+void pk_core_source(pk_core *core, pk_handle h, const uint8_t address[PK_ADDRESS]) {
+  pk_conn *c = pk_conn_find(core, h);
+  if (c != NULL) memcpy(c->source, address, PK_ADDRESS);
+}
+
 void pk_core_connected(pk_core *core, pk_handle h, int failed, int error) {
   pk_conn *c = pk_conn_find(core, h);
   if (c == NULL || c->state != PK_CONN_CONNECTING) return;

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <netinet/in.h>
 #include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -31,10 +32,29 @@ static void rest(pk_worker *w, acceptor *a) {
   a->rearm_at = w->now + (uint64_t)REARM_MS * 1000000u;
 }
 
+typedef union peer {
+  struct sockaddr any;
+  struct sockaddr_in v4;
+  struct sockaddr_in6 v6;
+} peer;
+
+static void tell_source(pk_worker *w, pk_handle h, const peer *from) {
+  uint8_t address[PK_ADDRESS] = {0};
+  if (from->any.sa_family == AF_INET6) {
+    memcpy(address, &from->v6.sin6_addr, sizeof address);
+  } else if (from->any.sa_family == AF_INET) {
+    memset(address + 10, 0xff, 2);
+    memcpy(address + 12, &from->v4.sin_addr, 4);
+  }
+  pk_core_source(w->core, h, address);
+}
+
 void pk_acceptor_take(pk_worker *w, acceptor *a, int most) {
   for (int i = 0; i < most; i++) {
     w->calls++;
-    int fd = accept4(a->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    peer from = {.any.sa_family = AF_UNSPEC};
+    socklen_t size = sizeof from;
+    int fd = accept4(a->fd, &from.any, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd < 0) {
       if (pk_is_shortage(errno)) rest(w, a);
       return;
@@ -44,6 +64,7 @@ void pk_acceptor_take(pk_worker *w, acceptor *a, int most) {
       close(fd);
       continue;
     }
+    tell_source(w, h, &from);
     pk_sock_tune(fd);
     sock *s = pk_sock_add(w, h, fd, 0);
     if (s != NULL) {

@@ -79,6 +79,36 @@ static int header_holds(const pk_table *t, const pk_condition *c, pk_question *q
   return c->match == PK_MATCH_PRESENT || c->match == PK_MATCH_ANY || (!h.raw && is_as_asked(t, c, h.value));
 }
 
+static pk_slice protocol_of(const pk_codec *codec) { return (pk_slice){(const uint8_t *)codec->name, (uint32_t)strlen(codec->name)}; }
+
+static int listener_holds(const pk_table *t, const pk_condition *c, pk_question *q) {
+  q->asked = 1;
+  return q->listener != NULL && is_as_asked(t, c, text_of(t, q->listener->name));
+}
+
+static int protocol_holds(const pk_table *t, const pk_condition *c, pk_question *q) {
+  q->asked = 1;
+  return q->codec != NULL && is_as_asked(t, c, protocol_of(q->codec));
+}
+
+/* The networks stand in order, and none in another: the last that begins at the address or before it may have it. */
+static int source_holds(const pk_table *t, const pk_condition *c, pk_question *q) {
+  static const uint8_t unknown[PK_ADDRESS] = {0};
+  const pk_match_value *networks = values_of(t, c);
+  uint32_t low = 0, high = c->value_count; /* so many begin there, and those from `high` on behind it */
+  q->asked = 1;
+  if (q->source == NULL || memcmp(q->source, unknown, PK_ADDRESS) == 0) return 0;
+  while (low < high) {
+    uint32_t middle = low + (high - low) / 2;
+    if (memcmp(text_of(t, networks[middle].text).data, q->source, PK_ADDRESS) <= 0) {
+      low = middle + 1;
+    } else {
+      high = middle;
+    }
+  }
+  return low > 0 && memcmp(q->source, text_of(t, networks[low - 1].text).data + PK_ADDRESS, PK_ADDRESS) <= 0;
+}
+
 static int is_oneway(pk_question *q) {
   q->asked = 1;
   return q->frame != NULL && q->frame->kind == PK_KIND_ONEWAY;
@@ -99,7 +129,31 @@ int pk_condition_holds(const pk_table *t, const pk_condition *c, pk_question *q)
     case PK_CONDITION_VERSION: return is_as_asked(t, c, q->to->version);
     case PK_CONDITION_GROUP: return is_as_asked(t, c, q->to->group);
     case PK_CONDITION_HEADER: return header_holds(t, c, q);
+    case PK_CONDITION_SOURCE: return source_holds(t, c, q);
+    case PK_CONDITION_LISTENER: return listener_holds(t, c, q);
+    case PK_CONDITION_PROTOCOL: return protocol_holds(t, c, q);
     default: return is_oneway(q);
+  }
+}
+
+int pk_condition_possible(const pk_table *t, const pk_condition *c, const pk_table_listener *l) {
+  pk_question q = {.listener = l};
+  const pk_condition *end = c + c->size, *in = c + 1;
+  switch (c->condition) {
+    case PK_CONDITION_ALL:
+      while (in < end && pk_condition_possible(t, in, l)) in += in->size;
+      return in == end;
+    case PK_CONDITION_ANY:
+      while (in < end && !pk_condition_possible(t, in, l)) in += in->size;
+      return in < end;
+    case PK_CONDITION_LISTENER: return listener_holds(t, c, &q);
+    case PK_CONDITION_PROTOCOL:
+      for (uint32_t i = 0; i < l->codec_count; i++) {
+        q.codec = pk_table_codec_at(t, l->codec + i);
+        if (protocol_holds(t, c, &q)) return 1;
+      }
+      return 0;
+    default: return 1;
   }
 }
 
@@ -116,10 +170,25 @@ static const char *automaton_wrong(const pk_table *t, const pk_automaton *a) {
   return NULL;
 }
 
+static const char *networks_wrong(const pk_table *t, const pk_condition *c) {
+  const uint8_t *before = NULL;
+  for (uint32_t i = 0; i < c->value_count; i++) {
+    pk_slice network = text_of(t, values_of(t, c)[i].text);
+    if (network.size != 2 * PK_ADDRESS) return "a network is no two addresses";
+    if (before != NULL && memcmp(before, network.data, PK_ADDRESS) >= 0) return "its networks are not in order";
+    before = network.data + PK_ADDRESS;
+    if (memcmp(network.data, before, PK_ADDRESS) > 0) return "a network ends before it begins";
+  }
+  return NULL;
+}
+
 static const char *leaf_wrong(const pk_table *t, const pk_condition *c) {
+  int networks = c->match == PK_MATCH_NETWORKS;
   if (c->size != 1) return "something stands in what asks by itself";
+  if (networks != (c->condition == PK_CONDITION_SOURCE)) return "an address is asked for by networks, and nothing else is";
   if ((c->match == PK_MATCH_REGEX) != (c->automaton != PK_NONE)) return "a regular expression has an automaton, and nothing else has";
-  if ((c->match == PK_MATCH_IN) != (c->value_count > 0)) return "one of several has values, and nothing else has";
+  if ((c->match == PK_MATCH_IN || networks) != (c->value_count > 0)) return "one of several has values, and nothing else has";
+  if (networks) return networks_wrong(t, c);
   return c->automaton == PK_NONE ? NULL : automaton_wrong(t, PK_AT(t, pk_automaton, t->automata.at) + c->automaton);
 }
 
@@ -143,14 +212,14 @@ const char *pk_condition_wrong(const pk_table *t, const pk_condition *c, uint32_
 }
 
 uint32_t pk_condition_slots(const pk_condition *c) {
-  uint32_t slots = c->value_count > 0 ? 4 : 0;
-  while (slots < 2 * (uint64_t)c->value_count) slots *= 2;
+  uint32_t slots = c->match == PK_MATCH_IN ? 4 : 0;
+  while (slots > 0 && slots < 2 * (uint64_t)c->value_count) slots *= 2;
   return slots;
 }
 
 void pk_condition_index(const pk_table *t, const pk_condition *c, uint32_t *slots) {
   uint32_t mask = pk_condition_slots(c) - 1;
-  if (c->value_count == 0) return;
+  if (c->match != PK_MATCH_IN) return;
   for (uint32_t i = 0; i <= mask; i++) slots[i] = PK_NONE;
   for (uint32_t v = 0; v < c->value_count; v++) {
     pk_slice value = text_of(t, values_of(t, c)[v].text);

@@ -13,6 +13,9 @@ int pk_condition_holds(const pk_table *t, const pk_condition *c, pk_question *q)
 /* A header of that name. PK_OK; PK_MORE: there is none; PK_ERR_*. */
 int pk_question_header(const pk_table *t, pk_question *q, pk_text key, pk_header *out);
 
+/* Whether it may hold for a client of that listener, as far as its listener and protocol say. */
+int pk_condition_possible(const pk_table *t, const pk_condition *c, const pk_table_listener *l);
+
 /* Why these `count` records are no condition with all that is in it, or NULL. Their fields are right. */
 const char *pk_condition_wrong(const pk_table *t, const pk_condition *c, uint32_t count);
 

@@ -80,7 +80,7 @@ static const pk_table_field routes_fields[] = {
     MADE(prefix_count),
     MADE(any),
     MADE(has_pairs),
-    MADE(has_conditions),
+    MADE(asks_headers),
     MADE(headers),
     MADE(header_count),
     NAME(name),

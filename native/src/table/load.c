@@ -153,11 +153,12 @@ static void append_rule(making *m, uint32_t *first, uint32_t *tail, uint32_t rul
 /* A rule into its slot: behind those that ask nothing, or those that do, or where a header's value leads to. */
 static void put(making *m, pk_routes *r, pk_slot_key *slot, uint32_t i) {
   pk_rule *rule = &m->rules[i];
+  const pk_condition *asked = PK_AT(m->table, pk_condition, m->table->conditions.at) + rule->condition;
+  for (uint32_t n = 0; n < rule->condition_count; n++) r->asks_headers |= asked[n].condition == PK_CONDITION_HEADER;
   if (rule->condition_count == 0) {
     append_rule(m, &slot->rule, &slot->tail, i);
     return;
   }
-  r->has_conditions = 1;
   const pk_condition *c = leading(m->table, rule);
   uint32_t header = c == NULL ? HEADERS : header_number(m->table, r, m->headers, c->key);
   if (header == HEADERS) {
@@ -231,15 +232,17 @@ static uint32_t only_cluster(const pk_table *t, const pk_table_listener *l) {
   const pk_rule *rules = PK_AT(t, pk_rule, t->rules.at) + routes->rules;
   uint32_t only = PK_NONE;
   for (uint32_t i = 0; i < routes->rule_count; i++) {
+    const pk_condition *asked = PK_AT(t, pk_condition, t->conditions.at) + rules[i].condition;
+    if (rules[i].condition_count > 0 && !pk_condition_possible(t, asked, l)) continue;
     uint32_t cluster = sure_cluster(pk_table_plan_at(t, rules[i].plan));
-    if (cluster == PK_NONE || (i > 0 && cluster != only)) return PK_NONE;
+    if (cluster == PK_NONE || (only != PK_NONE && cluster != only)) return PK_NONE;
     only = cluster;
   }
   return only;
 }
 
 static void finish_listener(const pk_table *t, pk_table_listener *l) {
-  int asks = l->routes != PK_NONE && (PK_AT(t, pk_routes, t->routes.at) + l->routes)->has_conditions;
+  int asks = l->routes != PK_NONE && (PK_AT(t, pk_routes, t->routes.at) + l->routes)->asks_headers;
   l->depth = l->routes == PK_NONE ? PK_DEPTH_FRAME : asks ? PK_DEPTH_HEADERS : PK_DEPTH_DESTINATION;
   l->opens = l->present ? only_cluster(t, l) : PK_NONE;
 }

@@ -52,6 +52,7 @@ enum {
   PK_MATCH_REGEX = 5,
   PK_MATCH_RANGE = 6,
   PK_MATCH_PRESENT = 7,
+  PK_MATCH_NETWORKS = 8, /* of addresses: one between the first and the last of some value */
   PK_MATCH_COUNT
 };
 /* What a condition is: of others, or of what it asks of a request. */
@@ -65,6 +66,9 @@ enum {
   PK_CONDITION_GROUP,
   PK_CONDITION_HEADER,
   PK_CONDITION_ONEWAY,
+  PK_CONDITION_SOURCE,   /* the client's address */
+  PK_CONDITION_LISTENER, /* by name */
+  PK_CONDITION_PROTOCOL, /* by its codec's name */
   PK_CONDITION_COUNT
 };
 enum { PK_BALANCE_ROUND_ROBIN = 0, PK_BALANCE_LEAST_REQUEST = 1, PK_BALANCE_COUNT };
@@ -102,7 +106,7 @@ typedef struct pk_condition {
   uint32_t match; /* PK_MATCH_* */
   pk_text key;   /* the header's */
   pk_text text;  /* exact, prefix, suffix */
-  uint32_t value, value_count; /* in */
+  uint32_t value, value_count; /* in; networks */
   uint32_t automaton;          /* regex; or PK_NONE */
   uint64_t low, high;          /* range: the first and the last number, each with 2^63 more */
   uint32_t slots, slot_mask;   /* made: open addressing: of its values; bytes from the table's start */
@@ -115,6 +119,7 @@ typedef struct pk_automaton {
   uint32_t states, classes; /* it begins in the first */
 } pk_automaton;
 
+/* Of networks two addresses of 16 bytes, which follow those of the value before. */
 typedef struct pk_match_value {
   pk_text text;
 } pk_match_value;
@@ -196,7 +201,7 @@ typedef struct pk_routes {
   uint32_t prefixes, prefix_count; /* made: lengths of service prefixes in use, ascending; bytes likewise */
   uint32_t any;                   /* made: the slot of the rules with no service to index by: behind the others */
   uint32_t has_pairs;             /* made: some rule is indexed by service and method */
-  uint32_t has_conditions;        /* made: some rule has one */
+  uint32_t asks_headers;          /* made: some rule does */
   uint32_t headers, header_count; /* made: keys of headers whose values rules are indexed by; the first's record */
   pk_text name;
 } pk_routes;
@@ -293,12 +298,16 @@ static inline const char *pk_table_text_at(const pk_table *t, pk_text text) {
   return PK_AT(t, char, t->text.at) + text.at;
 }
 
+enum { PK_ADDRESS = 16 /* bytes */ };
+
 /* What a rule may ask of a request, beside where it goes. */
 typedef struct pk_question {
   const pk_destination *to;
   const pk_codec *codec; /* NULL: it has no headers */
   const uint8_t *data;
   const pk_frame *frame;
+  const pk_table_listener *listener; /* whose client asks; NULL: nobody's */
+  const uint8_t *source; /* the client's address, 16 bytes, an IPv4 one mapped to IPv6; NULL, zeros: not known */
   uint32_t blank; /* its codec cannot read it: only a rule that asks for nothing matches */
   int error;      /* PK_ERR_*: what a rule asks for cannot be read, so that no rule is the right one; else 0 */
   uint32_t asked; /* whether the answer is for more than the destination */

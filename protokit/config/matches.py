@@ -1,0 +1,113 @@
+"""What is wrong with a match whose shape is right."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+
+from protokit.config import schema
+from protokit.errors import close_match
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping
+
+    from protokit.config.check import Findings, Names
+    from protokit.config.document import Path
+
+_MOST_NESTED = 7  # matches in one another: each takes two of the engine's 16 levels
+
+
+class Asked(NamedTuple):
+    """Whom a route table's rules are asked for.
+
+    Attributes:
+        table: its name.
+        listeners: all that there are.
+        speaking: the protocols of each listener.
+        by: the listeners that use the table.
+    """
+
+    table: str
+    listeners: Names
+    speaking: Mapping[str, Collection[str]]
+    by: Collection[str]
+
+
+def check(findings: Findings, match: schema.Match, asked: Asked, path: Path, depth: int = 0) -> None:
+    """A match, and the matches in it."""
+    for name in ("service", "method", "version", "group"):
+        _text(findings, getattr(match, name), (*path, name))
+    for name, wanted in match.headers.items():
+        _text(findings, wanted, (*path, "headers", name))
+    for name in ("source", "listener", "protocol"):
+        if getattr(match, name) == ():
+            findings.error(f"{name}: expected one at least; without {name} a match is for all", *path, name)
+    for name, where in _each(match.listener, (*path, "listener")):
+        _listener(findings, name, asked, where)
+    for name, where in _each(match.protocol, (*path, "protocol")):
+        _protocol(findings, name, asked, where)
+    inner = {"all": match.all, "any": match.any}
+    for name, matches in inner.items():
+        for i, one in enumerate(matches):
+            check(findings, one, asked, (*path, name, i), depth + 1)
+    if match.not_ is not None:
+        check(findings, match.not_, asked, (*path, "not"), depth + 1)
+    if depth == _MOST_NESTED + 1:
+        findings.error(f"matches stand in one another: {_MOST_NESTED} deep at most", *path)
+
+
+def _text(findings: Findings, wanted: schema.Text, path: Path) -> None:
+    if isinstance(wanted, str) or findings.holes(*path):
+        return
+    given = [name for name in wanted.__struct_fields__ if getattr(wanted, name) is not None]
+    if len(given) != 1:
+        names = ", ".join(field.encode_name for field in msgspec.structs.fields(wanted))
+        findings.error(f"expected one of {names}, got {len(given)} of them", *path)
+    elif wanted.in_ == ():
+        findings.error("in: expected one value at least", *path, "in")
+    elif wanted.range is not None and (len(wanted.range) != 2 or wanted.range[0] > wanted.range[1]):
+        findings.error("range: expected the first and the last number", *path, "range")
+
+
+def possible(match: schema.Match, listener: str, protocols: Collection[str]) -> bool:
+    """Whether it may hold for a client of that listener, as far as its listener and protocol say."""
+    return (
+        (match.listener is None or listener in schema.several(match.listener))
+        and (match.protocol is None or any(one in schema.several(match.protocol) for one in protocols))
+        and all(possible(one, listener, protocols) for one in match.all)
+        and (not match.any or any(possible(one, listener, protocols) for one in match.any))
+    )
+
+
+def _each(wanted: schema.Names | None, path: Path) -> Iterator[tuple[str, Path]]:
+    """Names with their places."""
+    for i, name in enumerate(schema.several(wanted)):
+        yield name, (*path, i) if isinstance(wanted, tuple) else path
+
+
+def _listener(findings: Findings, name: str, asked: Asked, where: Path) -> None:
+    asked.listeners.use(name, *where)
+    if name in asked.speaking and name not in asked.by and asked.by and not findings.holes(*where):
+        findings.warning(
+            f"listener {name!r} does not use route table {asked.table!r}, so that this never holds; "
+            f"it is used by {', '.join(asked.by)}",
+            *where,
+        )
+
+
+def _protocol(findings: Findings, name: str, asked: Asked, where: Path) -> None:
+    every = sorted({one for names in asked.speaking.values() for one in names})
+    here = sorted({one for listener in asked.by for one in asked.speaking[listener]})
+    if findings.holes("listeners") or findings.holes(*where):
+        return
+    if name not in every:
+        close = close_match(name, every)
+        hint = f"did you mean {close!r}?" if close else f"they speak {', '.join(every) or 'none'}"
+        findings.error(f"no listener speaks {name!r}; {hint}", *where)
+    elif here and name not in here:
+        findings.warning(
+            f"no listener with route table {asked.table!r} speaks {name!r}, so that this never holds; "
+            f"they speak {', '.join(here)}",
+            *where,
+        )
