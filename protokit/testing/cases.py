@@ -65,7 +65,7 @@ class Cases:
     @cached_property
     def ways(self) -> list[Way]:
         """Frames from the declaration; none without one."""
-        return ways(self.wire, self.samples) if isinstance(self.wire, WireFormat) else []
+        return [*ways(self.wire, self.samples)] if isinstance(self.wire, WireFormat) else []
 
     @cached_property
     def whole(self) -> list[bytes]:
@@ -205,26 +205,30 @@ def _integer(node: Integer | Integers, value: int) -> bytes:
 # Whole frames of a declared format.
 
 
-def ways(wire: WireFormat, samples: Sequence[bytes]) -> list[Way]:
-    """Frames of a format, of both sides where they differ.
+def ways(wire: WireFormat, samples: Sequence[bytes]) -> Iterator[Way]:
+    """Frames of a format, of both sides where they differ; made when they are asked for.
 
     Args:
         wire: the format.
         samples: frames whose contents are taken where nothing else is asked for.
     """
     sides: tuple[str | None, ...] = ("client", "server") if wire.sided else (None,)
-    return [
-        way
-        for side in sides
-        for way in _ways(wire, [one for one in samples if native.side_of(one) in {None, side}], side)
-    ]
+    for side in sides:
+        yield from _ways(wire, [one for one in samples if native.side_of(one) in {None, side}], side)
 
 
-def _ways(wire: WireFormat, samples: Sequence[bytes], side: str | None) -> list[Way]:
+def _ways(wire: WireFormat, samples: Sequence[bytes], side: str | None) -> Iterator[Way]:
     small = [sample for sample in samples if len(sample) <= SECTION_MAX]
     facts = Facts(wire, small)
-    found: dict[bytes, Way] = {}
+    found: set[bytes] = set()
     seen: set[Any] = set()
+
+    def new(way: Way | None) -> list[Way]:
+        if way is None or way.frame in found:
+            return []
+        found.add(way.frame)
+        return [way]
+
     waiting: deque[tuple[Any, dict[FieldPath, Any], int]] = deque(
         (base, {}, 0) for base in [*_bases(wire, facts, small, side), {}]
     )
@@ -234,18 +238,14 @@ def _ways(wire: WireFormat, samples: Sequence[bytes], side: str | None) -> list[
         base, asked, free = waiting.popleft()
         layout = _Layout(facts, base, asked, side)
         built = layout.built(wire)
-        if built is not None:
-            found.setdefault(built.frame, built)
-            if layout.about not in seen:
-                seen.add(layout.about)
-                for path, _, others in layout.places:
-                    for value in others:
-                        one = _Layout(facts, base, {**asked, path: value}, side).built(wire)
-                        if one is not None:
-                            found.setdefault(one.frame, one)
+        yield from new(built)
+        if built is not None and layout.about not in seen:
+            seen.add(layout.about)
+            for path, _, others in layout.places:
+                for value in others:
+                    yield from new(_Layout(facts, base, {**asked, path: value}, side).built(wire))
         for number, (path, deciding, _) in enumerate(layout.places[free:], free):
             waiting.extend((base, {**asked, path: value}, number + 1) for value in deciding)
-    return list(found.values())
 
 
 def _bases(wire: WireFormat, facts: Facts, samples: Iterable[bytes], side: str | None) -> list[Any]:

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from protokit import native
 from protokit.errors import ProtokitError
-from protokit.testing.cases import Cases
+from protokit.testing.cases import ways
 from protokit.testing.golden import Golden
 from protokit.testing.tables import TableBuilder
 from protokit.wire import WireFormat
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from protokit.wire import Protocol
 
@@ -75,22 +75,26 @@ def cost(protocol: Protocol, golden: Sequence[Golden], other: Protocol | None = 
     mine = _feed(protocol, golden)
     theirs = None
     if other is not None and other.name != protocol.name:
-        theirs = _feed(other, [*_built(other)])
+        theirs = _feed(other, _built(other))
     rounds = [(mine.round(), theirs.round() if theirs else 0) for _ in range(ROUNDS)]
     times = statistics.median(a / b for a, b in rounds) if theirs else 0
     return Cost(min(a for a, _ in rounds), mine.how, times)
 
 
-def _built(protocol: Protocol) -> Iterator[Golden]:
+def _built(protocol: Protocol) -> list[Golden]:
     """A request and an answer of a declared protocol, where no golden vectors are at hand."""
     wire = protocol.wire
-    for frame in Cases(protocol, []).whole if isinstance(wire, WireFormat) else []:
-        kind = wire.ask.frame(frame).kind
+    kinds = (native.KIND_REQUEST, native.KIND_RESPONSE)
+    found: dict[tuple[int, int], bytes] = {}  # by kind and connection
+    for way in ways(wire, []) if isinstance(wire, WireFormat) else ():
+        seen = wire.ask.frame(way.frame)
         with contextlib.suppress(ProtokitError):
-            if kind == native.KIND_RESPONSE or (
-                kind == native.KIND_REQUEST and wire.ask.request(frame).service
-            ):
-                yield Golden("built", frame)
+            if seen.kind in kinds and (seen.kind == kinds[1] or wire.ask.request(way.frame).service):
+                found.setdefault((seen.kind, seen.upstream_key), way.frame)
+        pair = [found.get((kind, seen.upstream_key)) for kind in kinds]
+        if None not in pair:
+            return [Golden("built", one) for one in pair if one is not None]
+    return []
 
 
 def _feed(protocol: Protocol, golden: Sequence[Golden]) -> _Feed | _Turns:

@@ -146,7 +146,9 @@ class DeclaredVoice(Voice):
         return _heard(self.wire.message(data))
 
     def variant(self, frame: bytes) -> int:
-        container, _ = self.wire.parse(frame)
+        return self._variant(self.wire.parse(frame)[0])
+
+    def _variant(self, container: Any) -> int:
         for index, variant in enumerate(self.wire.meaning.variants):
             if all(views.value_at(container, path) == value for path, value in variant.items()):
                 return index
@@ -209,34 +211,38 @@ class DeclaredVoice(Voice):
         raise LocalProtocolError(f"{request_id!r} cannot stand in this frame as its id")
 
     def heartbeat(self, request_id: native.Id, like: bytes) -> bytes:
-        return self._say(self.wire.replies.heartbeat, "client", like, request_id)
+        return self._say(self.wire.replies.heartbeat, "client", self.wire.parse(like)[0], request_id)
 
     def ack(self, beat: bytes) -> bytes:
         side = "client" if native.side_of(beat) == "server" else "server"
-        return self._say(self.wire.replies.ack, side, beat, self.hear(beat).id)
+        container, size = self.wire.parse(beat)
+        asked = _heard(self.wire.describe(container, size))
+        return self._say(self.wire.replies.ack, side, container, asked.id)
 
     def drain(self, like: bytes) -> bytes:
-        return self._say(self.wire.replies.drain, "server", like, None)
+        return self._say(self.wire.replies.drain, "server", self.wire.parse(like)[0], None)
 
     def error(self, status: Status, request: bytes, text: str) -> bytes:
         error = self.wire.replies.error
         make = None if error is None else lambda variant: error(status, variant)
-        room = self.wire.text_rooms[self.variant(request)].get(FIRST_ERROR + status, 0)
-        return self._say(make, "server", request, self.hear(request).id, text[:room])
+        container, size = self.wire.parse(request)
+        asked = _heard(self.wire.describe(container, size))
+        room = self.wire.text_rooms[self._variant(container)].get(FIRST_ERROR + status, 0)
+        return self._say(make, "server", container, asked.id, text[:room])
 
     def _say(
         self,
         make: Callable[[Mapping[str, int]], Mapping[str, Any]] | None,
         side: str,
-        like: bytes,
+        like: Any,
         request_id: native.Id | None,
         text: str = "",
     ) -> bytes:
+        """What it says, to the fields of a frame."""
         if make is None:
             return b""
-        container, _ = self.wire.parse(like)
-        variant = self.wire.variants[self.variant(like)]
-        values = said(make(variant), self.wire.parts, container, text.encode())
+        variant = self.wire.variants[self._variant(like)]
+        values = said(make(variant), self.wire.parts, like, text.encode())
         for name, value in variant.items():
             _default(values, tuple(name.split(".")), value)
         ids = self.wire.meaning.ids(answers=make is not self.wire.replies.heartbeat)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from protokit.errors import RemoteProtocolError
 from protokit.wire.layout import (
@@ -32,6 +32,9 @@ from protokit.wire.layout import (
 from protokit.wire.repeats import signed
 from protokit.wire.sides import SIDE
 from protokit.wire.views import calculate, value_at
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 @dataclass
@@ -87,65 +90,59 @@ class _Walk:
 
     def nodes(self, nodes: tuple[Node, ...]) -> None:
         for node in nodes:
-            self.node(node)
+            _READERS[type(node)](self, node)
 
-    def node(self, node: Node) -> None:  # noqa: PLR0912  # one case a kind
+    def integer(self, node: Integer) -> None:
         start = self.at
-        if isinstance(node, Integer):
-            raw = self.take(node.width, node.path)
-            value = int.from_bytes(raw, "little" if node.little else "big", signed=node.signed)
-            self.keep(node, node.path, start, node.width, value, little=node.little)
-        elif isinstance(node, Peeked):
-            raw = self.take(node.width, node.path)
-            self.at = start
-            number = int.from_bytes(raw, "little" if node.little else "big", signed=node.signed)
-            put_new(self.values, node.path, number)
-        elif isinstance(node, Bits):
-            word = int.from_bytes(self.take(node.width, node.fields[0][0]), "big")
-            # The group once with all its bytes, then its fields, which take none of their own.
-            group = node.fields[0][0][:-1]
-            raw = self.data[start : self.at]
-            self.pieces.append(Piece(group, start, node.width, node.width, word, raw, Bits))
-            for path, shift, size in node.fields:
-                self.keep(node, path, start, 0, word >> shift & (1 << size) - 1)
-                self.pieces[-1].raw, self.pieces[-1].size = b"", 0
-        elif isinstance(node, Literal):
-            raw = self.data[start : start + len(node.data)]
-            for i, (seen, expected) in enumerate(zip(raw, node.data, strict=False)):
-                if seen != expected:
-                    raise RemoteProtocolError(
-                        f"{node.data.hex(' ')} was expected, {raw.hex(' ')} seen", start + i
-                    )
-            self.take(len(node.data), node.path)
-            self.keep(node, node.path, start, len(node.data), node.data)
-        elif isinstance(node, Section):
-            raw = self.take(calculate(node.length, self.values), node.path)
-            self.keep(node, node.path, start, len(raw), raw)
-        elif isinstance(node, Integers):
-            self.integers(node)
-        elif isinstance(node, ChunkList):
-            sizes = value_at(self.values, node.lengths)
-            chunks = [self.take(size, node.path) for size in sizes]
-            self.keep(node, node.path, start, self.at - start, chunks)
-        elif isinstance(node, Delimited):
-            self.delimited(node)
-        elif isinstance(node, Region):
-            self.region(node)
-        elif isinstance(node, Rest):
-            self.rest(node)
-        elif isinstance(node, Repeated):
-            self.repeated(node)
-        elif isinstance(node, Varint):
-            self.varint(node)
-        elif isinstance(node, Condition):
-            if not calculate(node.test, self.values):
+        raw = self.take(node.width, node.path)
+        value = int.from_bytes(raw, "little" if node.little else "big", signed=node.signed)
+        self.keep(node, node.path, start, node.width, value, little=node.little)
+
+    def peeked(self, node: Peeked) -> None:
+        start = self.at
+        raw = self.take(node.width, node.path)
+        self.at = start
+        number = int.from_bytes(raw, "little" if node.little else "big", signed=node.signed)
+        put_new(self.values, node.path, number)
+
+    def bits(self, node: Bits) -> None:
+        start = self.at
+        word = int.from_bytes(self.take(node.width, node.fields[0][0]), "big")
+        # The group once with all its bytes, then its fields, which take none of their own.
+        group = node.fields[0][0][:-1]
+        raw = self.data[start : self.at]
+        self.pieces.append(Piece(group, start, node.width, node.width, word, raw, Bits))
+        for path, shift, size in node.fields:
+            self.keep(node, path, start, 0, word >> shift & (1 << size) - 1)
+            self.pieces[-1].raw, self.pieces[-1].size = b"", 0
+
+    def literal(self, node: Literal) -> None:
+        start = self.at
+        raw = self.data[start : start + len(node.data)]
+        for i, (seen, expected) in enumerate(zip(raw, node.data, strict=False)):
+            if seen != expected:
                 raise RemoteProtocolError(
-                    f"a check does not hold: {written(node.test)}", self.place(node.test)
+                    f"{node.data.hex(' ')} was expected, {raw.hex(' ')} seen", start + i
                 )
-        elif isinstance(node, Branch):
-            self.nodes(node.then if calculate(node.test, self.values) else node.otherwise)
-        elif isinstance(node, Choice):
-            self.choice(node)
+        self.take(len(node.data), node.path)
+        self.keep(node, node.path, start, len(node.data), node.data)
+
+    def section(self, node: Section) -> None:
+        start = self.at
+        raw = self.take(calculate(node.length, self.values), node.path)
+        self.keep(node, node.path, start, len(raw), raw)
+
+    def chunks(self, node: ChunkList) -> None:
+        start = self.at
+        chunks = [self.take(size, node.path) for size in value_at(self.values, node.lengths)]
+        self.keep(node, node.path, start, self.at - start, chunks)
+
+    def condition(self, node: Condition) -> None:
+        if not calculate(node.test, self.values):
+            raise RemoteProtocolError(f"a check does not hold: {written(node.test)}", self.place(node.test))
+
+    def branch(self, node: Branch) -> None:
+        self.nodes(node.then if calculate(node.test, self.values) else node.otherwise)
 
     def place(self, test: Expression) -> int:
         offsets = [piece.offset for piece in self.pieces if piece.path in fields_of(test)]
@@ -242,6 +239,25 @@ class _Walk:
                 f"{show(node.path)} is chosen by {key}; {known} are known", self.place(node.key)
             )
         self.nodes(node.default)
+
+
+_READERS: dict[type, Callable[[_Walk, Any], None]] = {
+    Integer: _Walk.integer,
+    Peeked: _Walk.peeked,
+    Bits: _Walk.bits,
+    Literal: _Walk.literal,
+    Section: _Walk.section,
+    Integers: _Walk.integers,
+    ChunkList: _Walk.chunks,
+    Delimited: _Walk.delimited,
+    Region: _Walk.region,
+    Rest: _Walk.rest,
+    Repeated: _Walk.repeated,
+    Varint: _Walk.varint,
+    Condition: _Walk.condition,
+    Branch: _Walk.branch,
+    Choice: _Walk.choice,
+}
 
 
 def put_new(values: dict[str, Any], path: FieldPath, value: Any) -> None:

@@ -16,7 +16,7 @@ from protokit_sofarpc import bolt
 
 from protokit.cli.subject import plugin_of, protocol_in
 from protokit.testing import Golden, conformance
-from protokit.testing.fuzzing import _shown, examples
+from protokit.testing.fuzzing import _shown, examples, fuzz
 from protokit.testing.invariants import Example, Invariants
 
 
@@ -25,13 +25,23 @@ def run(folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=110, check=False)
 
 
-def test_a_changed_program_is_found_saved_and_tried_again(tmp_path):
+@pytest.mark.slow
+def test_a_find_ends_with_1_and_says_how_it_is_tried_again(tmp_path):
     (tmp_path / "page.py").write_text(PAGE + CHANGED + HOOK)
     done = run(tmp_path, "page.py", "--time", "8s", "--seed", 1)
     assert done.returncode == 1, done.stderr
     assert "reference: ('response'" in done.stdout
     (saved,) = [path for path in tmp_path.glob("fuzz-page-reference-*.json") if str(path.name) in done.stdout]
     assert f"protokit fuzz page.py --replay {saved.name}" in done.stdout
+
+
+def test_a_changed_program_is_found_saved_and_tried_again(tmp_path):
+    path = tmp_path / "page.py"
+    path.write_text(PAGE + CHANGED + HOOK)
+    protocol = protocol_in(*plugin_of(str(path))[:1], str(path))
+    found = fuzz(protocol, [], seconds=600, seed=1, report=lambda _: None, folder=tmp_path, rounds=1)
+    (saved,) = [one.path for one in found.finds if one.check == "reference"]
+    assert saved.match("fuzz-page-reference-*.json")
     find = json.loads(saved.read_text())
     client = bytes.fromhex(find["example"].pop("client"))
     assert (client[0] > 200, client[1:]) == (True, bytes(6)), "the smallest frame of such a kind"
@@ -207,7 +217,7 @@ def test_a_fuzzer_that_broke_is_no_find(tmp_path):
 
 def test_it_says_what_it_does_and_an_example_is_tried_however_hard_frames_are(tmp_path):
     (tmp_path / "page.py").write_text(HARDLY + HOOK)
-    done = run(tmp_path, "page.py", "--time", "9s", "--seed", 1)
+    done = run(tmp_path, "page.py", "--time", "4s", "--seed", 1)  # a line is due after three
     assert "draw:" not in done.stdout
     assert re.search(
         r" examples in \d+ s, .* finds; (drawing frames from the declaration|trying frames)\n", done.stderr

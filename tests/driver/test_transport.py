@@ -24,7 +24,9 @@ def program(tmp_path_factory):
     # The mutants' engine comes from elsewhere, and compiled.
     sources = os.environ.get("PROTOKIT_TEST_SOURCES", REPO / "native" / "src")
     objects = os.environ.get("PROTOKIT_TEST_OBJECTS", "")
-    variables = [f"SRC={sources}", f"OBJECTS={objects}", f"OUT={out}"]
+    includes = [sources, REPO / "native" / "include"]
+    quick = " ".join(["-std=c11 -O0 -w -D_GNU_SOURCE -pthread", *(f"-I{one}" for one in includes)])
+    variables = [f"SRC={sources}", f"OBJECTS={objects}", f"OUT={out}", f"FLAGS={quick}"]
     subprocess.run(["make", "-s", "-j2", "-C", PROGRAM.parent, *variables, built], check=True)
     return built
 

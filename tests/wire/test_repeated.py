@@ -268,7 +268,15 @@ def test_errors_are_parts_too():
 
 @QUICK
 @given(st.data())
-@pytest.mark.parametrize("wire", [FRAGMENTS, NAMES, BODIES, DEEP], ids=["flag", "count", "sum", "deep"])
+@pytest.mark.parametrize(
+    "wire",
+    [
+        pytest.param(FRAGMENTS, id="flag"),
+        pytest.param(NAMES, id="count"),
+        pytest.param(BODIES, id="sum"),
+        pytest.param(DEEP, id="deep", marks=pytest.mark.slow),  # so many are drawn until one fits together
+    ],
+)
 def test_any_frames_are_framed_as_construct_reads_them(wire, data):
     frame = data.draw(frames(wire) | spoiled(frames(wire)))
     message = native.frame(wire.address, frame)
