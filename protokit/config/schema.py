@@ -132,7 +132,7 @@ class Cluster(_Section, frozen=True, forbid_unknown_fields=True):
 
     name: str
     endpoints: list[Endpoint]
-    balance: Literal["round-robin", "least-request"] = "round-robin"
+    balance: Literal["round-robin", "least-request", "random", "peak-ewma"] = "round-robin"
     max_connections: int = defaults.MAX_CONNECTIONS
     connect_timeout: Duration | None = None
 

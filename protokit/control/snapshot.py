@@ -25,7 +25,7 @@ class Endpoint(_Part, frozen=True):
 
 
 class Cluster(_Part, frozen=True):
-    """Servers that do the same. ``balance``: round-robin or least-request."""
+    """Servers that do the same. ``balance``: as the configuration has it."""
 
     name: str
     endpoints: tuple[Endpoint, ...]

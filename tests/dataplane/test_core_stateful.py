@@ -442,7 +442,7 @@ class Machine(RuleBasedStateMachine):
     @rule(
         plan=st.sampled_from(PLANS),
         ports=st.lists(st.integers(9000, 9005), min_size=1, max_size=3, unique=True),
-        balance=st.sampled_from(["round-robin", "least-request"]),
+        balance=st.sampled_from(["round-robin", "least-request", "random", "peak-ewma"]),
         listener=st.sampled_from(["in", "in", "in", "renamed", None]),
     )
     def reload(self, plan, ports, balance, listener) -> None:

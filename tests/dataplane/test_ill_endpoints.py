@@ -24,7 +24,7 @@ BALANCES = ["round-robin", "least-request"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("balance", BALANCES)
+@pytest.mark.parametrize("balance", [*BALANCES, "random", "peak-ewma"])
 def test_an_address_that_drops_connections_makes_nobody_wait_while_another_is_well(toys, kind, balance):
     world = Place(toys[kind], endpoints=2, balance=balance)
     world.dropping = {0}

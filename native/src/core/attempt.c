@@ -41,6 +41,28 @@ static PK_RARE void came_to(pk_core *core, const pk_attempt *a, uint32_t outcome
   }
 }
 
+/* How long it took, for balancers. A client's own connection says nothing: it is read as its client reads. */
+static __attribute__((noinline)) void measure(pk_core *core, const pk_request *r, const pk_attempt *a, uint32_t outcome) {
+  pk_latency *l = &a->endpoint->latency;
+  uint64_t took = core->now - a->started;
+  if (!a->shared || r->to.oneway) return;
+  if (outcome >= PK_ATTEMPT_FAILED) {
+    pk_latency_failed(l, took, r->timeout_ms * (uint64_t)PK_MS, core->now);
+  } else if (a->parts || a->waiting) { /* the first part was measured; it was never asked */
+    return;
+  } else if (a->answered) {
+    pk_latency_answered(l, took, core->now);
+  } else {
+    pk_latency_given_up(l, took, core->now);
+  }
+}
+
+void pk_attempt_partly(pk_core *core, const pk_request *r, pk_attempt *a) {
+  if (a->endpoint->measured && a->shared && !r->to.oneway)
+    pk_latency_answered(&a->endpoint->latency, core->now - a->started, core->now);
+  a->parts = 1;
+}
+
 static void unlink_from(const pk_core *core, pk_request *r, const pk_attempt *a) {
   uint32_t *at = &r->attempt;
   while (*at != a->index) at = &pk_attempt_at(core, *at)->sibling;
@@ -49,6 +71,7 @@ static void unlink_from(const pk_core *core, pk_request *r, const pk_attempt *a)
 
 void pk_attempt_end(pk_core *core, pk_request *r, pk_attempt *a, uint32_t outcome) {
   pk_endpoint *e = a->endpoint;
+  if (e->measured) measure(core, r, a, outcome);
   if (outcome >= PK_ATTEMPT_FAILED) came_to(core, a, outcome);
   unlink_from(core, r, a);
   e->active--;

@@ -31,6 +31,7 @@
 #include "core/core.h"
 #include "policy/balance.h"
 #include "policy/health.h"
+#include "policy/latency.h"
 #include "wire/framing.h"
 #include "wire/ident.h"
 #include "wire/notice.h"
@@ -133,6 +134,8 @@ typedef struct pk_endpoint {
   uint32_t shared_active;        /* attempts on such connections */
   uint32_t waiting[PK_BUCKETS];  /* of them, by method */
   pk_health health;
+  pk_latency latency;
+  uint32_t measured; /* some balancer asks for its latency */
   pk_endpoint_stats *stats;
 } pk_endpoint;
 
@@ -719,6 +722,7 @@ void pk_request_drop_oneway(pk_core *core, const pk_conn *client); /* goes throu
 /* On this connection, which waits where it is being opened; NULL without memory. */
 pk_attempt *pk_attempt_begin(pk_core *core, pk_request *r, pk_conn *c);
 void pk_attempt_end(pk_core *core, pk_request *r, pk_attempt *a, uint32_t outcome); /* PK_ATTEMPT_* */
+void pk_attempt_partly(pk_core *core, const pk_request *r, pk_attempt *a); /* the first part of its answer came */
 
 /* dispatch.c */
 /* When the request's time is over, ticks. */

@@ -174,6 +174,17 @@ static void carry_balancers(pk_core *core, pk_live *live, const pk_live *older) 
   free(places);
 }
 
+/* Whose latency a balancer of the newest table asks for. What is known of it stays. */
+static void choose_measured(pk_core *core, const pk_table *t) {
+  for (uint32_t i = 0; i < core->endpoint_capacity; i++)
+    if (core->endpoints[i] != NULL) core->endpoints[i]->measured = 0;
+  for (uint32_t i = 0; i < t->clusters.count; i++) {
+    const pk_table_cluster *c = pk_table_cluster_at(t, i);
+    for (uint32_t n = 0; c->balance == PK_BALANCE_PEAK_EWMA && n < c->endpoint_count; n++)
+      core->endpoints[pk_table_endpoint_at(t, c->endpoints + n)->uid]->measured = 1;
+  }
+}
+
 static int same_listener(const pk_table *a, const pk_table *b, uint32_t i) {
   if (i >= a->listeners.count || i >= b->listeners.count) return 0;
   const pk_table_listener *x = pk_table_listener_at(a, i), *y = pk_table_listener_at(b, i);
@@ -205,6 +216,7 @@ void pk_core_commit(pk_core *core) {
   if (live == NULL) return;
   core->prepared = NULL;
   carry_balancers(core, live, older);
+  choose_measured(core, live->table);
   live->older = older;
   core->live = live;
   core->limits = live->table->limits;

@@ -3,7 +3,7 @@
 
 /* Its client has a part of this attempt's answer: no other one counts, and it is not asked again. */
 static void settle_for(pk_core *core, pk_request *r, pk_attempt *a) {
-  a->parts = 1;
+  pk_attempt_partly(core, r, a);
   r->parts |= PK_PART_CAME;
   for (uint32_t i = r->attempt; i != PK_NONE;) {
     pk_attempt *other = pk_attempt_at(core, i);

@@ -148,6 +148,14 @@ static uint32_t query_active(void *context, uint32_t at) {
   return endpoint_at(x->core, x->target->live->table, at)->active;
 }
 
+static double query_cost(void *context, uint32_t at) {
+  const query_context *x = context;
+  const pk_endpoint *e = endpoint_at(x->core, x->target->live->table, at);
+  return pk_latency_cost(&e->latency, e->active, x->core->now);
+}
+
+static const pk_balance_view view = {.may = query_may, .active = query_active, .cost = query_cost};
+
 /* Whose turn it is, or NULL; *ill: whom to try. */
 static pk_endpoint *balance(pk_core *core, const pk_target *to, const pk_table_cluster *c, pk_endpoint **ill) {
   const pk_balancer *b = &pk_balancers[c->balance];
@@ -156,9 +164,8 @@ static pk_endpoint *balance(pk_core *core, const pk_target *to, const pk_table_c
                         .cluster = c,
                         .batch = core->batch,
                         .random = b->draws ? pk_random(core) : 0,
-                        .context = &context,
-                        .may = query_may,
-                        .active = query_active};
+                        .view = &view,
+                        .context = &context};
   uint32_t at = b->pick(&to->live->clusters[to->cluster], &q);
   *ill = context.ill;
   return at == PK_NONE ? NULL : endpoint_at(core, q.table, at);

@@ -235,6 +235,7 @@ static void opened(pk_core *core, pk_conn *c) {
       continue;
     }
     a->waiting = 0;
+    a->started = core->now; /* it is asked now */
     pk_conn *client = pk_conn_find(core, r->to.client);
     if (!r->to.oneway && (client == NULL || client->state == PK_CONN_CLOSED)) {
       PK_STAT_ADD(core->stats.requests_client_gone, 1);

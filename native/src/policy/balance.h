@@ -11,15 +11,20 @@ typedef struct pk_balance_state {
   uint32_t cursor, held, held_left;
 } pk_balance_state;
 
-/* Endpoints are given by their number in the table. */
+/* What is asked about endpoints, which are given by their number in the table. */
+typedef struct pk_balance_view {
+  int (*may)(void *context, uint32_t endpoint);         /* whether it may have this one */
+  uint32_t (*active)(void *context, uint32_t endpoint); /* requests under way there */
+  double (*cost)(void *context, uint32_t endpoint);     /* how long one more is likely to take there (latency.h) */
+} pk_balance_view;
+
 typedef struct pk_balance_query {
   const pk_table *table;
   const pk_table_cluster *cluster; /* with an endpoint of some weight */
   uint64_t batch;                  /* those of one batch may be sent together */
   uint64_t random;                 /* where the balancer draws */
+  const pk_balance_view *view;
   void *context;
-  int (*may)(void *context, uint32_t endpoint);         /* whether it may have this one */
-  uint32_t (*active)(void *context, uint32_t endpoint); /* requests under way there */
 } pk_balance_query;
 
 typedef struct pk_balancer {
