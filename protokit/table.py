@@ -236,16 +236,17 @@ class Image:
             return _integers(member.name, absent)(column)
         return map(_Nested(member.type, member.name, self._texts).__getitem__, column)
 
-    def finish(self, codecs: Sequence[int]) -> native.Table:
+    def finish(self, codecs: Sequence[int], states: Sequence[native.RuleState] = ()) -> native.Table:
         """The table.
 
         Args:
             codecs: addresses, by the numbers that listeners give for them.
+            states: by the numbers that plans give for them.
 
         Raises:
             ProtokitError: the engine does not take it, and why.
         """
-        return native.Table.load(self.pack(), codecs)
+        return native.Table.load(self.pack(), codecs, states)
 
     def pack(self) -> bytes:
         """The image."""

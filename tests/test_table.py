@@ -20,7 +20,7 @@ KINDS = native.table_kinds()
 HEAD, HEADS = native.members("pk_table")
 PLACES = {member.name: member.at for member in HEADS}
 NONE = native.NONE
-MADE = ["codecs", "schedules", "slots", "prefixes", "value_slots", "headers", "by_value", "led"]
+MADE = ["codecs", "schedules", "slots", "prefixes", "value_slots", "headers", "by_value", "led", "states"]
 
 
 def build(codec: int) -> TableBuilder:

@@ -11,6 +11,7 @@
 #include "wire/measures/measures.h"
 #include "wire/steps/steps.h"
 #include "driver/worker.h"
+#include "policy/state.h"
 
 /* python { */
 typedef struct pk_message_info {

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from protokit import plugins
-from protokit.config import matches, schema
+from protokit.config import defaults, matches, schema
 from protokit.config.scalars import Pattern
 from protokit.errors import ConfigError, close_match
 
@@ -347,7 +347,21 @@ def _rule(
             "on",
             rule.retry.on.index("timeout"),
         )
+    if rule.limit is not None:
+        _limit(findings, rule.limit, (*path, "limit"))
     _filters(findings, rule.filters, registry, (*path, "filters"))
+
+
+def _limit(findings: Findings, limit: schema.Limit, path: Path) -> None:
+    keys = limit.by if isinstance(limit.by, list) else [limit.by]
+    if findings.holes(*path, "by"):
+        return
+    whats = [key.what for key in keys]
+    for i, what in enumerate(whats):
+        if what in whats[:i]:
+            findings.error(f"by: expected {what} once at most", *path, "by", i)
+    if not keys and limit.keys != defaults.LIMIT_KEYS:
+        findings.warning("keys does nothing without by: there is one bucket for all requests", *path, "keys")
 
 
 def _covering(text: str) -> Iterator[str]:

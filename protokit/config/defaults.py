@@ -38,6 +38,7 @@ TIMEOUTS = {
 DRAIN = {"delay": 5 * SECOND, "timeout": 30 * SECOND}
 MAX_CONNECTIONS = 8
 RETRY_ATTEMPTS = 2
+LIMIT_KEYS = 1024
 WORKERS = 1
 
 # From the least to the most; bytes, milliseconds, counts.
@@ -67,6 +68,8 @@ RANGES = {
     "drain.timeout": (0, 480 * HOUR),
     "routes.rules.timeout": (1, 480 * HOUR),
     "routes.rules.retry.attempts": (1, 10),
+    "routes.rules.limit.burst": (1, 1_000_000),
+    "routes.rules.limit.keys": (1, 1_000_000),
     "routes.rules.split.weight": (0, 2**32 - 1),
     "clusters.endpoints.weight": (0, 2**32 - 1),
     "clusters.max_connections": (1, 1024),

@@ -19,13 +19,13 @@ from protokit.config import schema
 from protokit.config.defaults import RANGES
 from protokit.config.networks import Network
 from protokit.config.pyyaml import yaml
-from protokit.config.scalars import Address, Duration, Pattern, Regex, Size, Whole
+from protokit.config.scalars import Address, Duration, Pattern, Rate, Regex, Size, Whole
 from protokit.errors import ConfigError, ConfigErrors, close_match
 
 _MAX_DEPTH = 64
 _MAX_ERRORS = 1000
 _Loader: Any = getattr(yaml, "CBaseLoader", yaml.BaseLoader)  # no meaning is guessed
-_SCALARS: tuple[Any, ...] = (Address, Duration, Network, Pattern, Regex, Size, Whole)
+_SCALARS: tuple[Any, ...] = (Address, Duration, Network, Pattern, Rate, Regex, Size, Whole)
 _KINDS: dict[type[yaml.Node], str] = {yaml.MappingNode: "a mapping", yaml.SequenceNode: "a list"}
 Path = tuple[str | int, ...]
 
@@ -186,6 +186,8 @@ class _Reader:
             return self.value(node, _chosen(typing.Union[tuple(options)], node), what, path)  # noqa: UP007
         if kind is schema.FilterUse:
             return self.filter_use(node, path)
+        if kind is schema.LimitKey:
+            return self.limit_key(node, path)
         if kind is schema.Endpoint and isinstance(node, yaml.ScalarNode):
             address = self.scalar(node, Address, "an endpoint", path)
             return address if address is _BROKEN else schema.Endpoint(address)
@@ -311,6 +313,14 @@ class _Reader:
             values = self.value(options, dict[str, Any], f"options of filter {name}", (*path, name))
             return values if values is _BROKEN else schema.FilterUse(name, values)
         return self.expected("a filter's name, or {name: {options}}", node, "filters")
+
+    def limit_key(self, node: yaml.Node, path: Path) -> Any:
+        if isinstance(node, yaml.MappingNode) and [key.value for key, _ in node.value] == ["header"]:
+            header = self.scalar(node.value[0][1], str, "header", (*path, "header"))
+            return header if header is _BROKEN else schema.LimitKey("header", header)
+        if isinstance(node, yaml.ScalarNode) and node.value in schema.LIMIT_KEYS:
+            return schema.LimitKey(node.value)
+        return self.expected(f"{', '.join(schema.LIMIT_KEYS)} or {{header: NAME}}", node, "by")
 
     def anything(self, node: yaml.Node, depth: int) -> Any:
         self.budget -= 1

@@ -49,6 +49,36 @@ class Duration(int):
         return _written(self, _UNITS_MS, "ms")
 
 
+class Rate(str):
+    """So many in a time, written like ``100/s``, ``5/m``, ``1000/h``."""
+
+    __slots__ = ()
+    expected = "a rate like 100/s, 5/m or 1000/h"
+    pattern = r"^[0-9]+/(s|m|h)$"
+
+    @classmethod
+    def parse(cls, text: str) -> Rate:
+        """Raises ValueError where ``text`` is none, or over a million a second."""
+        match = re.fullmatch(r"([0-9]{1,10})/(s|m|h)", text)
+        if match is None or int(match[1]) == 0:
+            raise ValueError(f"expected {cls.expected}")
+        if int(match[1]) * 1000 > 10**6 * _UNITS_MS[match[2]]:
+            raise ValueError("expected a rate of 1000000/s at most")
+        return cls(text)
+
+    @property
+    def interval(self) -> int:
+        """From one to the next, ns, rounded up."""
+        count, unit = self.split("/")
+        return -(-_UNITS_MS[unit] * 10**6 // int(count))
+
+    @property
+    def in_a_second(self) -> int:
+        """How many come in a second; one at least."""
+        count, unit = self.split("/")
+        return max(1, int(count) * 1000 // _UNITS_MS[unit])
+
+
 class Size(int):
     """Bytes, written like ``4096``, ``64KiB``, ``8MiB``, ``1GB``."""
 

@@ -8,7 +8,7 @@ import msgspec
 
 from protokit.config import defaults
 from protokit.config.networks import Network
-from protokit.config.scalars import Address, Duration, Pattern, Regex, Size, Whole
+from protokit.config.scalars import Address, Duration, Pattern, Rate, Regex, Size, Whole
 
 
 class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -100,6 +100,26 @@ class Reply(_Section, frozen=True, forbid_unknown_fields=True):
     text: str = ""
 
 
+LIMIT_KEYS = ("service", "method", "source")
+
+
+class LimitKey(_Section, frozen=True, forbid_unknown_fields=True):
+    """What of a request says whose it is: ``service``, ``method``, ``source`` or ``{header: NAME}``."""
+
+    what: str
+    header: str = ""
+
+
+class Limit(_Section, frozen=True, forbid_unknown_fields=True):
+    """How many requests a rule takes. ``burst``: at once; None: as many as come in a second."""
+
+    rate: Rate
+    burst: int | None = None
+    by: LimitKey | list[LimitKey] = []
+    keys: int = defaults.LIMIT_KEYS
+    dry_run: bool = False
+
+
 class Rule(_Section, frozen=True, forbid_unknown_fields=True):
     """Where matching requests go. The first rule of a table that matches decides."""
 
@@ -109,6 +129,7 @@ class Rule(_Section, frozen=True, forbid_unknown_fields=True):
     reply: Reply | None = None
     timeout: Duration | None = None
     retry: Retry | None = None
+    limit: Limit | None = None
     filters: list[FilterUse] = []
 
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, cast
 from protokit import native
 from protokit.config import schema
 from protokit.control.snapshot import Cluster, Endpoint, Listener
-from protokit.dataplane import conditions, listening
+from protokit.dataplane import conditions, limits, listening
 from protokit.errors import ConfigError, ConfigErrors
 from protokit.model import Filter
-from protokit.native import Table, pack_address
+from protokit.native import RuleState, Table, pack_address
 from protokit.plugins import reason
 from protokit.table import Image, Source
 
@@ -29,8 +29,8 @@ ENDPOINTS = Source(
 PLANS = Source(
     "plans",
     schema.Rule,
-    columns=("name", "split", "split_count", "delay_ms", "hedge_ms", "filter"),
-    beside=("match", "cluster", "split", "filters"),
+    columns=("name", "split", "split_count", "limit", "state", "delay_ms", "hedge_ms", "filter"),
+    beside=("match", "cluster", "split", "limit", "filters"),
 )
 SPLITS = Source("splits", columns=("cluster", "weight"))
 ROUTES = Source("routes", schema.Routes, columns=("rules", "rule_count"), beside=("rules",))
@@ -82,6 +82,7 @@ class Compiled:
         endpoints: numbers of (cluster, host, port).
         listeners: numbers of ``listening.key``.
         wires: formats by their codec's address.
+        states: what rules have beyond the table, by the rules' names.
     """
 
     def __init__(self, snapshot: Snapshot, table: Table) -> None:
@@ -94,6 +95,7 @@ class Compiled:
         self.wires: dict[int, Wire] = {
             one.wire.address: one.wire for listener in snapshot.listeners for one in listener.protocols
         }
+        self.states: dict[str, RuleState] = {}
         self.retired_by = 0
         self.errors: list[ConfigError] = []
 
@@ -104,6 +106,7 @@ def compile_snapshot(
     listeners: Identities,
     seed: int,
     chains: Sequence[list[Filter]] = (),
+    states: limits.RuleStates | None = None,
 ) -> Compiled:
     """Build the table off the workers' threads.
 
@@ -114,17 +117,19 @@ def compile_snapshot(
             the engine compares names.
         seed: of the table's hashes.
         chains: of a Snapshot with the same listeners and routes, whose filters go on; else they are made.
+        states: what rules have beyond tables; None: all begin anew.
 
     Raises:
         ConfigErrors: filters that cannot be made with the options that they are given.
     """
     compiled = Compiled(snapshot, Table(None))
-    compiling = _Compiling(compiled, Image(snapshot.limits, seed), iter(chains))
+    states = limits.RuleStates() if states is None else states
+    compiling = _Compiling(compiled, Image(snapshot.limits, seed), iter(chains), states)
     compiling.clusters(endpoints)
     compiling.listeners(listeners)
     if compiled.errors:
         raise ConfigErrors(compiled.errors)
-    compiled.table = compiling.image.finish(compiling.codecs)
+    compiled.table = compiling.image.finish(compiling.codecs, [*compiled.states.values()])
     return compiled
 
 
@@ -135,11 +140,14 @@ def _endpoint_key(cluster: str, endpoint: Endpoint) -> tuple[str, str, int]:
 class _Compiling:
     """A Snapshot on its way into an image."""
 
-    def __init__(self, compiled: Compiled, image: Image, made: Iterator[list[Filter]]) -> None:
-        self.compiled, self.image, self.made = compiled, image, made
+    def __init__(
+        self, compiled: Compiled, image: Image, made: Iterator[list[Filter]], states: limits.RuleStates
+    ) -> None:
+        self.compiled, self.image, self.made, self.states = compiled, image, made, states
         self.codecs: list[int] = []
         every = [one for listener in compiled.snapshot.listeners for one in listener.protocols]
         self.codec_names = {one.name: native.name(one.wire.address) for one in every}
+        self.numbers: dict[str, int] = {}  # of states, by their rules' names
 
     def clusters(self, numbers: Identities) -> None:
         """Every cluster and its endpoints."""
@@ -170,7 +178,7 @@ class _Compiling:
             routes = plan = None
             if listener.routes is None:
                 rule = schema.Rule(cluster=listener.cluster or listener.fallback)
-                plan = self._plans([rule], [listener.name], listener.filters)
+                plan = self._plans([rule], [listener.name], listener.filters, listener.name)
             elif listener.routes in shared and not listener.filters:
                 routes = shared[listener.routes]
             else:
@@ -198,14 +206,14 @@ class _Compiling:
     def _routes(self, table: schema.Routes, before: Uses) -> int:
         """A route table with its plans; ``before``: filters in front of its rules' own."""
         names = [f"{table.name}[{number}]" for number in range(len(table.rules))]
-        plan = self._plans(table.rules, names, before)
+        plan = self._plans(table.rules, names, before, table.name)
         plans = range(plan, plan + len(names))
         asked = conditions.add(self.image, [rule.match for rule in table.rules], self.codec_names)
         first = self.image.add(RULES, table.rules, plan=plans, **asked)
         return self.image.add(ROUTES, [table], rules=[first], rule_count=[len(names)])
 
-    def _plans(self, rules: Sequence[schema.Rule], names: list[str], before: Uses) -> int:
-        """A plan for each rule; the first one's index."""
+    def _plans(self, rules: Sequence[schema.Rule], names: list[str], before: Uses, table: str) -> int:
+        """A plan for each rule of a route table; the first one's index."""
         known = self.compiled.clusters
         every: list[Sequence[schema.Split | schema.Rule]] = [
             rule.split or (() if rule.reply else (rule,)) for rule in rules
@@ -224,12 +232,22 @@ class _Compiling:
             name=names,
             split=list(itertools.accumulate(counts, initial=first))[:-1],
             split_count=counts,
+            limit=[limits.limit_of(rule) for rule in rules],
+            state=[self._state(table, rule, name) for rule, name in zip(rules, names, strict=True)],
             delay_ms=[0] * len(rules),  # nothing asks for these yet
             hedge_ms=[0] * len(rules),
             filter=[
                 self._chain((*before, *rule.filters)) if before or rule.filters else None for rule in rules
             ],
         )
+
+    def _state(self, table: str, rule: schema.Rule, name: str) -> int | None:
+        """The number of what the rule has beyond the table."""
+        state = self.states.of(table, rule)
+        if state is None:
+            return None
+        self.compiled.states.setdefault(name, state)
+        return self.numbers.setdefault(name, len(self.numbers))
 
     def _chain(self, uses: Uses) -> int:
         chain = next(self.made, None)

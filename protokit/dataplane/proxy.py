@@ -18,6 +18,7 @@ from protokit.control import Names, build_clusters, build_snapshot
 from protokit.dataplane import listening
 from protokit.dataplane.compile import Compiled, Identities, compile_snapshot
 from protokit.dataplane.filters import FilterRunner
+from protokit.dataplane.limits import RuleStates
 from protokit.dataplane.watch import Watch
 from protokit.errors import ConfigError, ConfigErrors, ProtokitError
 from protokit.plugins import Plugin, Registry
@@ -70,6 +71,7 @@ class Proxy:
         self._token = 0
         self._endpoint_ids = Identities()
         self._listener_ids = Identities()
+        self._rule_states = RuleStates()
         self._open: dict[listening.Key, listening.Bound] = {}
         self._running: Compiled | None = None
         self._preparing: dict[int, tuple[asyncio.Future[bool], list[bool]]] = {}
@@ -80,7 +82,7 @@ class Proxy:
         self._filters = FilterRunner(self._tables, self._wires, self.repeated)
         self._drained = 0
         self._closing: asyncio.Task[None] | None = None
-        self._watch = Watch(self._workers, self.repeated)
+        self._watch = Watch(self._workers, self.repeated, self._rules)
         self._watching: asyncio.Task[None] | None = None
         self._started: dict[str, Plugin] = {}
 
@@ -232,7 +234,9 @@ class Proxy:
         """Run a snapshot: every worker takes it and every address is bound, or all stays as it is."""
         seed = _seed()
         try:
-            compiled = compile_snapshot(snapshot, self._endpoint_ids, self._listener_ids, seed, chains)
+            compiled = compile_snapshot(
+                snapshot, self._endpoint_ids, self._listener_ids, seed, chains, self._rule_states
+            )
         except BaseException:
             self._give_numbers_back()
             raise
@@ -460,8 +464,13 @@ class Proxy:
 
     # Looking in.
 
+    def _rules(self) -> dict[str, dict[str, int]]:
+        """What rules decided, by their names."""
+        states = {} if self._running is None else self._running.states
+        return {name: state.counts() for name, state in states.items()}
+
     def stats(self) -> dict[str, Any]:
-        """Counters: of each worker, and of each endpoint over all workers."""
+        """Counters: of each worker, and of each endpoint and each rule that decides over all workers."""
         clusters: dict[str, dict[str, dict[str, int]]] = {}
         if self._running is not None:
             for (cluster, host, port), uid in self._running.endpoints.items():
@@ -469,7 +478,8 @@ class Proxy:
                 total = {name: sum(one[name] for one in each) for name in native.ENDPOINT_STAT_NAMES}
                 clusters.setdefault(cluster, {})[f"{host}:{port}"] = total
         workers = [worker.stats() for worker in self._workers]
-        return {"workers": workers, "clusters": clusters, "reloads": dict(self.reloads)}
+        rules = self._rules()
+        return {"workers": workers, "clusters": clusters, "rules": rules, "reloads": dict(self.reloads)}
 
     def clusters(self) -> dict[str, Any]:
         """Each cluster with its endpoints: where each worker stands with them, and their counters."""

@@ -1,4 +1,4 @@
-"""Lines in the log about limits that are hit and upstreams that say nothing, from the workers' counters."""
+"""Lines in the log about limits that are hit and upstreams that say nothing, from counters."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from protokit import logs
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from protokit import native
 
@@ -20,7 +20,8 @@ _EVERY_S = 1.0
 LINES = {
     "connections_refused": "client connections were refused: limits.connections is reached",
     "errors_overloaded": "requests were answered OVERLOADED, by a filter or since a limit is reached"
-    " (limits.in_flight, in_flight_per_connection, filters, buffer) or all connections to a cluster are full",
+    " (limits.in_flight, in_flight_per_connection, filters, buffer, a rule's) or all connections to a cluster"
+    " are full",
     "closed_over_budget": "connections were closed: limits.buffer is used up",
     "clients_closed_slow": "clients were closed that do not read their answers (limits.client_close)",
     "closed_half_frame": "connections were closed: a frame did not come whole within timeouts.frame",
@@ -30,20 +31,32 @@ LINES = {
     "connect_errors": "upstream connections could not be opened: no descriptors are left (see ulimit -n)",
     "events_lost": "events of a worker were lost: no memory is left",
 }
+RULES = {
+    "limit": "requests were refused: the rate limit of rule {} is reached",
+    "would-limit": "requests would be refused without dry_run: the rate limit of rule {} is reached",
+}
 
 
 class Watch:
-    """Logs what the counters of ``LINES`` have grown by, each at most once a minute.
+    """Logs what the counters of ``LINES`` and ``RULES`` have grown by, each at most once a minute.
 
     Args:
         workers: whose counters.
         repeated: keeps count; what it holds back is logged from here, too.
+        rules: gives what rules decided, by their names.
     """
 
-    def __init__(self, workers: Sequence[native.Worker], repeated: logs.Repeated) -> None:
+    def __init__(
+        self,
+        workers: Sequence[native.Worker],
+        repeated: logs.Repeated,
+        rules: Callable[[], Mapping[str, Mapping[str, int]]] = dict,
+    ) -> None:
         self._workers = workers
         self._repeated = repeated
+        self._rules = rules
         self._seen: collections.Counter[str] = collections.Counter()
+        self._decided: dict[tuple[str, str], int] = {}
 
     async def run(self) -> None:
         """Look every second, until cancelled."""
@@ -65,4 +78,15 @@ class Watch:
             if count := total[name] - self._seen[name]:
                 self._repeated.log(_log, logging.WARNING, name, text, count=count)
         self._seen = total
+        decided = {
+            (rule, what): count
+            for rule, counts in self._rules().items()
+            for what, count in counts.items()
+            if what in RULES
+        }
+        for (rule, what), now in decided.items():
+            before = self._decided.get((rule, what), 0)
+            if count := now - before if now >= before else now:  # it may be another rule's name now
+                self._repeated.log(_log, logging.WARNING, (rule, what), RULES[what].format(rule), count=count)
+        self._decided = decided
         self._repeated.flush()

@@ -279,20 +279,46 @@ def table_kinds() -> tuple[Kind, ...]:
     )
 
 
+class RuleState:
+    """What a rule's limit holds and how often the rule decided, of all workers; in use as long as it is kept.
+
+    Args:
+        keys: so many buckets, or 0: one for all requests.
+        seed: of the hashes of keys.
+    """
+
+    def __init__(self, keys: int, seed: int) -> None:
+        pointer = lib.pk_rule_state_new(keys, seed)
+        if pointer == ffi.NULL:
+            raise ProtokitError("a rule's limit has no memory for its buckets")
+        self._pointer = ffi.gc(pointer, lib.pk_rule_state_free)
+        self.address = int(ffi.cast("uintptr_t", pointer))
+
+    def counts(self) -> dict[str, int]:
+        """How often it decided what: ``limit``, ``would-limit``."""
+        return {
+            name: int(lib.pk_rule_state_count(self._pointer, number))
+            for name, number in constants("PK_DECIDED_").items()
+            if name != "count"
+        }
+
+
 class Table:
     """A compiled, immutable routing table, shared by all workers; free it when all have retired it."""
 
-    def __init__(self, pointer: Any, codecs: Sequence[int] = ()) -> None:
+    def __init__(self, pointer: Any, codecs: Sequence[int] = (), states: Sequence[RuleState] = ()) -> None:
         self.pointer = pointer
         self._codecs = codecs  # they are there as long as it is
+        self._states = states  # and so are these
 
     @classmethod
-    def load(cls, image: bytes, codecs: Sequence[int]) -> Table:
+    def load(cls, image: bytes, codecs: Sequence[int], states: Sequence[RuleState] = ()) -> Table:
         """Check an image (``protokit.table`` packs it), and make a table of it.
 
         Args:
             image: pk_table with its arrays behind it.
             codecs: addresses, by the numbers in the image.
+            states: of rules, by the numbers in the image.
 
         Raises:
             ProtokitError: it is no table, and why.
@@ -301,14 +327,15 @@ class Table:
         pointer = lib.pk_table_load(image, len(image), list(codecs), len(codecs), why, len(why))
         if pointer == ffi.NULL:
             raise ProtokitError(f"the routing table was refused: {ffi.string(why).decode()}")
-        return cls(pointer, codecs)
+        lib.pk_table_share(pointer, [state.address for state in states], len(states))
+        return cls(pointer, codecs, states)
 
     def free(self) -> None:
         """Give its memory back. No core may use it any more."""
         if self.pointer is not None:
             lib.pk_table_free(self.pointer)
             self.pointer = None
-            self._codecs = ()
+            self._codecs = self._states = ()
 
 
 def _records(buffer: Any, count: int) -> Iterator[Op]:

@@ -29,6 +29,7 @@ GAUGES = {
 _LABELLED: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "workers": ((), ("worker",)),
     "clusters": (("endpoint",), ("cluster", "endpoint")),
+    "rules": (("rule_decisions",), ("rule", "decision")),
 }
 
 
@@ -36,8 +37,8 @@ def prometheus(stats: Mapping[str, Any], *, ready: bool) -> str:
     """``Proxy.stats()`` as a page for a scraper.
 
     Args:
-        stats: sections of numbers, nested in mappings and lists. Levels of ``workers`` and ``clusters``
-            become labels, all others part of the metric's name.
+        stats: sections of numbers, nested in mappings and lists. Levels of ``workers``, ``clusters`` and
+            ``rules`` become labels, all others part of the metric's name.
         ready: becomes ``protokit_ready``.
     """
     metrics: dict[str, list[str]] = {}

@@ -45,6 +45,7 @@ class TableBuilder:
         self._image = Image(limits, seed)
         self._records: dict[str, list[dict[str, Any]]] = defaultdict(list)
         self._codecs: list[int] = []
+        self._states: list[native.RuleState] = []
 
     def add(self, array: str, **fields: object) -> int:
         """Append a record to an array of the table, by the names of ``table.h``."""
@@ -86,8 +87,26 @@ class TableBuilder:
         delay_ms: int = 0,
         hedge_ms: int = 0,
         reply: Reply | None = None,
+        limit: object = None,
+        state: native.RuleState | None = None,
     ) -> int:
-        """Add a plan; ``split`` adds clusters to the last one. ``retry_on``: reasons, or their bits."""
+        """Add a plan; ``split`` adds clusters to the last one.
+
+        Args:
+            name: of its rule.
+            timeout_ms: 0 for the limits' own.
+            attempts: in all.
+            retry_on: reasons, or their bits.
+            idempotent: also after a byte was sent.
+            filter_chain: its number.
+            delay_ms: before it goes on.
+            hedge_ms: before a second attempt.
+            reply: instead of a cluster.
+            limit: with the attributes of ``pk_limit``.
+            state: what the rule has beyond the table; a limit without it does nothing.
+        """
+        if state is not None and state not in self._states:
+            self._states.append(state)
         retry: Any = Retry(attempts, retry_on, idempotent)  # type: ignore[arg-type]
         return self.add(
             "plans",
@@ -95,6 +114,8 @@ class TableBuilder:
             timeout_ms=timeout_ms,
             retry=retry,
             reply=reply,
+            limit=limit,
+            state=None if state is None else self._states.index(state),
             delay_ms=delay_ms,
             hedge_ms=hedge_ms,
             filter=filter_chain,
@@ -183,4 +204,4 @@ class TableBuilder:
 
     def finish(self) -> native.Table:
         """The compiled table."""
-        return native.Table.load(*self.image())
+        return native.Table.load(*self.image(), self._states)

@@ -17,7 +17,8 @@ from protokit import config
 from protokit.config import defaults, schema
 from protokit.config.document import Document, read
 from protokit.config.jsonschema import json_schema
-from protokit.config.scalars import Address, Duration, Pattern, Size
+from protokit.config.scalars import Address, Duration, Pattern, Rate, Size
+from protokit.dataplane.limits import keys_of
 from protokit.errors import ConfigError, ConfigErrors
 
 GOOD = """
@@ -189,6 +190,48 @@ CASES = [
     ("clusters:", "timeouts: {probe: 0s}\nclusters:", "18:19: probe: expected 1ms to 1h, got '0s'"),
     ("name: b\n", "name: b\n    connect_timeout: 0s\n", "22:22: connect_timeout: expected 1ms to 1h"),
     ("timeout: 1.5s", "timeout: 0s", "12:18: timeout: expected 1ms to 480h, got '0s'"),
+    *(
+        (
+            "timeout: 1.5s",
+            f"limit: {{rate: {rate}}}",
+            f"12:23: rate: expected a rate {expected}, got '{rate}'",
+        )
+        for rate, expected in {
+            "100": "like 100/s, 5/m or 1000/h",
+            "0/s": "like 100/s, 5/m or 1000/h",
+            "1.5/s": "like 100/s, 5/m or 1000/h",
+            "5/d": "like 100/s, 5/m or 1000/h",
+            "1000001/s": "of 1000000/s at most",
+            "60000001/m": "of 1000000/s at most",
+        }.items()
+    ),
+    ("timeout: 1.5s", "limit: {burst: 1}", "12:16: limit: 'rate' must be given"),
+    ("timeout: 1.5s", "limit: {rate: 1/s, burst: 0}", "12:35: burst: expected 1 to 1000000, got '0'"),
+    ("timeout: 1.5s", "limit: {rate: 1/s, keys: 0}", "12:34: keys: expected 1 to 1000000, got '0'"),
+    *(
+        (
+            "timeout: 1.5s",
+            f"limit: {{rate: 1/s, by: {by}}}",
+            f"12:{at}: by: expected service, method, source or {{header: NAME}}, got {got}",
+        )
+        for by, at, got in [
+            ("tenant", 32, "'tenant'"),
+            ("{headers: a}", 32, "a mapping"),
+            ("[method, x]", 41, "'x'"),
+            ("[method, [x]]", 41, "a list"),
+        ]
+    ),
+    ("timeout: 1.5s", "limit: {rate: 1/s, by: {header: }}", "12:41: header: expected a text, got nothing"),
+    (
+        "timeout: 1.5s",
+        "limit: {rate: 1/s, by: [service, method, service]}",
+        "12:50: by: expected service once at most",
+    ),
+    (
+        "timeout: 1.5s",
+        "limit: {rate: 1/s, by: [{header: a}, {header: b}]}",
+        "12:46: by: expected header once at most",
+    ),
     ("attempts: 3", "attempts: 11", "13:27: attempts: expected 1 to 10, got '11'"),
     ("clusters:", "limits: {client_close: 1KiB}\nclusters:", "18:24: client_close: expected no less than"),
     ("127.0.0.1:3", "127.0.0.1:3, LOCALHOST:3, localhost:3", "endpoint localhost:3 stands here twice"),
@@ -399,6 +442,7 @@ def test_defaults_are_in_their_ranges():
         "workers": defaults.WORKERS,
         "clusters.max_connections": defaults.MAX_CONNECTIONS,
         "routes.rules.retry.attempts": defaults.RETRY_ATTEMPTS,
+        "routes.rules.limit.keys": defaults.LIMIT_KEYS,
     }
     for key, value in found.items():
         low, high = defaults.RANGES[key]
@@ -560,3 +604,42 @@ def test_the_documented_defaults_are_the_ones_in_force():
     for name, text in rows.items():
         parsed[name] = Size.parse(text) if name.startswith("limits") else Duration.parse(text)
     assert parsed == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "interval", "in_a_second"),
+    [
+        ("100/s", 10_000_000, 100),
+        ("1000000/s", 1000, 10**6),
+        ("3/s", 333_333_334, 3),  # rounded up: never more than the rate
+        ("5/m", 12 * 10**9, 1),
+        ("60000000/m", 1000, 10**6),
+        ("1/h", 3600 * 10**9, 1),
+        ("7200/h", 500_000_000, 2),
+    ],
+)
+def test_rates(text, interval, in_a_second):
+    rate = Rate.parse(text)
+    assert (rate, rate.interval, rate.in_a_second) == (text, interval, in_a_second)
+
+
+def test_a_limit_by_one_key_or_several(tmp_path):
+    path = tmp_path / "c.yaml"
+    for by, expected in [
+        ("service", [("service", "")]),
+        ("{header: tenant}", [("header", "tenant")]),
+        ("[method, {header: no}]", [("method", ""), ("header", "no")]),
+        ("[]", []),
+    ]:
+        path.write_text(GOOD.replace("timeout: 1.5s", f"limit: {{rate: 5/m, by: {by}}}"))
+        loaded = config.load(path)
+        assert not loaded.warnings
+        limit = loaded.config.routes[0].rules[0].limit
+        assert [(key.what, key.header) for key in keys_of(limit)] == expected
+
+
+def test_keys_without_by_are_a_warning(tmp_path):
+    path = tmp_path / "c.yaml"
+    path.write_text(GOOD.replace("timeout: 1.5s", "limit: {rate: 5/m, keys: 7}"))
+    (warning,) = (str(one) for one in config.load(path).warnings)
+    assert warning.endswith(":12:34: keys does nothing without by: there is one bucket for all requests")

@@ -8,6 +8,7 @@
 
 /* By PK_STEP_*: a plan's steps are taken in this order. */
 static const pk_plan_step *const steps[PK_STEPS] = {
+    [PK_STEP_LIMIT] = &pk_limit_step,
     [PK_STEP_DELAY] = &pk_delay_step,
     [PK_STEP_FILTER] = &pk_filter_step,
     [PK_STEP_REPLY] = &pk_reply_step,

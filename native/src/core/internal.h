@@ -15,7 +15,7 @@
  *   request.c   requests: what they hold, their answer, their end
  *   dispatch.c  a request's way through its plan, and its tries
  *   parts.c     answers that come in parts
- *   reply.c, delay.c, filter.c  steps of a plan
+ *   limit.c, reply.c, delay.c, filter.c  steps of a plan
  *   server.c    connections of servers
  *   pair.c      connections of no known protocol, passed on byte by byte
  *   detect.c    which protocol a client speaks
@@ -32,6 +32,7 @@
 #include "policy/balance.h"
 #include "policy/health.h"
 #include "policy/latency.h"
+#include "policy/state.h"
 #include "wire/framing.h"
 #include "wire/ident.h"
 #include "wire/notice.h"
@@ -748,7 +749,13 @@ void pk_request_late(pk_core *core, pk_request *r, const char *what, const pk_en
 void pk_parts_answer(pk_core *core, pk_conn *c, pk_request *r, pk_attempt *a, const uint8_t *data, const pk_frame *f);
 
 /* Steps, each of its own file. */
-extern const pk_plan_step pk_reply_step, pk_delay_step, pk_filter_step;
+extern const pk_plan_step pk_limit_step, pk_reply_step, pk_delay_step, pk_filter_step;
+
+/* What its rule has beyond the table, or NULL. */
+static inline pk_rule_state *pk_state_of(const pk_request *r) {
+  const pk_table *t = r->to.live->table;
+  return r->plan->state == PK_NONE ? NULL : (pk_rule_state *)PK_AT(t, uintptr_t, t->states.at)[r->plan->state];
+}
 
 static inline void pk_message_text(pk_message *m, const pk_table *t, pk_text text) {
   pk_message_bytes(m, pk_table_text_at(t, text), text.size);

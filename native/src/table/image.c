@@ -60,6 +60,13 @@ static const pk_table_field plan_fields[] = {
     MADE(steps),
     NUMBER(reply.status, 0, PK_STATUS_COUNT - 1),
     NAME(reply.text),
+    BYTES(limit.interval),
+    NUMBER(limit.burst, 0, UINT32_MAX),
+    NUMBER(limit.by, 0, 2 * PK_LIMIT_BY_HEADER - 1),
+    FLAG(limit.dry_run),
+    NAME(limit.header),
+    NAME(limit.text),
+    OPTIONAL(state, PLANS), /* so that there are no more of them */
     ANY(delay_ms),
     ANY(hedge_ms),
     ANY(filter),
@@ -187,7 +194,8 @@ static int check_arrays(const pk_table *t, size_t size, char *why, size_t why_si
     }
     end = a->at + (uint64_t)a->count * kinds[k].size;
   }
-  const pk_array *made[] = {&t->schedules, &t->slots, &t->prefixes, &t->value_slots, &t->headers, &t->by_value, &t->led};
+  const pk_array *made[] = {&t->schedules, &t->slots, &t->prefixes, &t->value_slots, &t->headers, &t->by_value, &t->led,
+                            &t->states};
   for (size_t i = 0; i < sizeof made / sizeof *made; i++) {
     if (made[i]->at == 0 && made[i]->count == 0) continue;
     snprintf(why, why_size, "what is made of the image is not the image's to say");

@@ -218,11 +218,12 @@ static void finish_plan(const pk_table *t, pk_plan *p) {
   p->features = (p->split_count > 1 ? PK_F_SPLIT : 0) | (p->retry.attempts > 1 ? PK_F_RETRY : 0) |
                 (p->timeout_ms > 0 ? PK_F_TIMEOUT : 0) | (p->retry.attempts > 1 || p->hedge_ms > 0 ? PK_F_KEEP : 0);
   p->steps = (uint32_t)(p->reply.status != 0) << PK_STEP_REPLY | (uint32_t)(p->delay_ms > 0) << PK_STEP_DELAY |
-             (uint32_t)(p->filter != PK_NONE) << PK_STEP_FILTER;
+             (uint32_t)(p->filter != PK_NONE) << PK_STEP_FILTER | (uint32_t)(p->limit.interval > 0) << PK_STEP_LIMIT;
 }
 
 static uint32_t sure_cluster(const pk_plan *p) {
-  return (p->features & PK_F_SPLIT) || p->steps != 0 ? PK_NONE : p->cluster;
+  int elsewhere = (p->steps & (1u << PK_STEP_FILTER | 1u << PK_STEP_REPLY)) != 0;
+  return (p->features & PK_F_SPLIT) || elsewhere ? PK_NONE : p->cluster;
 }
 
 /* Where all requests of a listener go, whatever they ask, or PK_NONE. */
@@ -282,6 +283,7 @@ static int lay_out(pk_table *t, pk_table_cluster *clusters, pk_routes *routes, p
   append(t, &t->headers, led > 0 ? (uint64_t)t->routes.count * HEADERS : 0, sizeof(pk_text));
   append(t, &t->by_value, by_value, sizeof(pk_value_key));
   append(t, &t->led, led, sizeof(pk_led));
+  append(t, &t->states, t->plans.count, sizeof(uintptr_t));
   return t->bytes <= UINT32_MAX;
 }
 
@@ -369,6 +371,11 @@ no_memory:
   free(t);
   snprintf(why, why_size, "memory is short");
   return NULL;
+}
+
+void pk_table_share(pk_table *t, const uintptr_t *states, uint32_t count) {
+  uintptr_t *all = ARRAY(t, uintptr_t, states);
+  for (uint32_t i = 0; i < count && i < t->states.count; i++) all[i] = states[i];
 }
 
 void pk_table_free(pk_table *t) { free(t); }

@@ -137,8 +137,21 @@ typedef struct pk_retry {
   uint32_t idempotent;
 } pk_retry;
 
+/* Whose bucket a request takes from. */
+enum { PK_LIMIT_BY_SERVICE = 1, PK_LIMIT_BY_METHOD = 2, PK_LIMIT_BY_SOURCE = 4, PK_LIMIT_BY_HEADER = 8 };
+
+/* How many requests of a rule are taken. */
+typedef struct pk_limit {
+  uint64_t interval; /* ns from one to the next; 0: any number */
+  uint32_t burst;    /* at once, where none came for a while */
+  uint32_t by;       /* PK_LIMIT_BY_*; 0: one bucket for all */
+  uint32_t dry_run;  /* they are only counted */
+  pk_text header;
+  pk_text text;      /* "100/s" */
+} pk_limit;
+
 /* Steps of a plan before its requests are sent, in this order. */
-enum { PK_STEP_DELAY = 0, PK_STEP_FILTER, PK_STEP_REPLY, PK_STEPS };
+enum { PK_STEP_LIMIT = 0, PK_STEP_DELAY, PK_STEP_FILTER, PK_STEP_REPLY, PK_STEPS };
 
 /* A direct answer. */
 typedef struct pk_own_reply {
@@ -155,6 +168,8 @@ typedef struct pk_plan {
   pk_retry retry;
   uint32_t steps;       /* made: bits by PK_STEP_* */
   pk_own_reply reply;
+  pk_limit limit;
+  uint32_t state;       /* of pk_table_share, or PK_NONE */
   uint32_t delay_ms;    /* 0: none */
   uint32_t hedge_ms;    /* without an answer for so long a second attempt is made; 0: never */
   uint32_t filter;      /* the filter chain's number, for the deciding side, or PK_NONE */
@@ -236,7 +251,7 @@ typedef struct pk_table {
   pk_limits limits;
   /* Of the image, where they stand in this order, each at a multiple of 8 bytes. */
   pk_array clusters, endpoints, plans, splits, routes, rules, conditions, values, automata, listeners, text;
-  pk_array codecs, schedules, slots, prefixes, value_slots, headers, by_value, led; /* made */
+  pk_array codecs, schedules, slots, prefixes, value_slots, headers, by_value, led, states; /* made */
 } pk_table;
 
 /* What a field of a record may be. */
@@ -274,6 +289,8 @@ const pk_table_array *pk_table_array_at(uint32_t i);
  * or a request goes by is checked here, once. The table, to be freed with pk_table_free; NULL and why not, in words. */
 pk_table *pk_table_load(const uint8_t *image, size_t size, const uintptr_t *codecs, uint32_t codec_count, char *why,
                         size_t why_size);
+/* What plans have beyond it, by pk_plan.state: addresses that outlive it. Before anybody uses the table. */
+void pk_table_share(pk_table *t, const uintptr_t *states, uint32_t count);
 void pk_table_free(pk_table *t);
 /* } python */
 

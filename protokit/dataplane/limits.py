@@ -1,0 +1,70 @@
+"""Rules that decide about requests themselves: their records, and what they have beyond a table."""
+
+from __future__ import annotations
+
+import os
+import weakref
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from protokit import native
+
+if TYPE_CHECKING:
+    from protokit.config import schema
+
+
+class _Limit(msgspec.Struct, frozen=True):
+    """pk_limit."""
+
+    interval: int
+    burst: int
+    by: tuple[str, ...]
+    dry_run: int
+    header: str
+    text: str
+
+
+def keys_of(limit: schema.Limit) -> tuple[schema.LimitKey, ...]:
+    """What its ``by`` names, one or several."""
+    return tuple(limit.by) if isinstance(limit.by, list) else (limit.by,)
+
+
+def limit_of(rule: schema.Rule) -> _Limit | None:
+    """Its limit as the engine has it."""
+    limit = rule.limit
+    if limit is None:
+        return None
+    keys = keys_of(limit)
+    return _Limit(
+        limit.rate.interval,
+        limit.rate.in_a_second if limit.burst is None else limit.burst,
+        tuple(key.what for key in keys),
+        int(limit.dry_run),
+        "".join(key.header for key in keys),
+        limit.rate,
+    )
+
+
+class RuleStates:
+    """What rules have beyond their tables, by the rules' identities; kept as long as a table has it."""
+
+    def __init__(self) -> None:
+        self._known: weakref.WeakValueDictionary[tuple[str, str], native.RuleState] = (
+            weakref.WeakValueDictionary()
+        )
+
+    def of(self, table: str, rule: schema.Rule) -> native.RuleState | None:
+        """The state of a rule, or None where it needs none.
+
+        It is known by its route table's name, its match and its limit: not by its number, which changes when
+        a rule is written in front of it, nor by where it leads.
+        """
+        if rule.limit is None:
+            return None
+        key = (table, repr((rule.match, rule.limit)))
+        state = self._known.get(key)
+        if state is None:
+            keys = rule.limit.keys if keys_of(rule.limit) else 0
+            state = self._known[key] = native.RuleState(keys, int.from_bytes(os.urandom(8)))
+        return state
