@@ -11,7 +11,8 @@ from world import LIMITS, World, table
 from protokit import native
 from protokit.config.regex import automaton
 from protokit.dataplane import compile as compiling
-from protokit.dataplane import conditions
+from protokit.dataplane import conditions, destinations
+from protokit.dataplane.destinations import Sticky, joined
 from protokit.errors import ProtokitError
 from protokit.table import Image, Source
 from protokit.testing.tables import TableBuilder
@@ -20,20 +21,36 @@ KINDS = native.table_kinds()
 HEAD, HEADS = native.members("pk_table")
 PLACES = {member.name: member.at for member in HEADS}
 NONE = native.NONE
-MADE = ["codecs", "schedules", "slots", "prefixes", "value_slots", "headers", "by_value", "led", "states"]
+MADE = [
+    "codecs",
+    "schedules",
+    "slots",
+    "prefixes",
+    "value_slots",
+    "headers",
+    "by_value",
+    "led",
+    "states",
+    "choice_slots",
+]
 
 
 def build(codec: int) -> TableBuilder:
     """Two and more of everything, and something behind each array that a wrong number could reach."""
     builder = TableBuilder(LIMITS, seed=3)
     for i in range(3):
-        builder.cluster(f"c{i}", "least-request", 2, 1000)
+        builder.cluster(f"c{i}", "least-request", 2, 1000, subset="v=1" if i else "")
         for n in range(2):
             builder.endpoint(2 * i + n, "127.0.0.1", 9000 + 2 * i + n, 1 + n)
     for i in range(4):
-        builder.plan(f"p{i}", timeout_ms=5, attempts=2, retry_on=("reset", "timeout"), idempotent=True)
+        sticky = Sticky("header", "user") if i else None
+        builder.plan(
+            f"p{i}", timeout_ms=5, attempts=2, retry_on=("reset", "timeout"), idempotent=True, sticky=sticky
+        )
         builder.split(i % 3, 2)
-        builder.split((i + 1) % 3, 1)
+        builder.split((i + 1) % 3, 1, choice=i - 1 if i in {1, 2} else None)
+    builder.choice({"tag": "version", "lane": "lane"}, {("v1", ""): 0, ("v2", "a"): 1}, cluster="c0")
+    builder.choice({"x-cluster": ""}, {("c2",): 2}, otherwise=1)
     for i in range(2):
         builder.routes(f"r{i}")
         builder.rule("svc", "m", "*", "*", i)
@@ -122,7 +139,10 @@ def test_a_texts_end_and_a_ranges_end_are_in_their_array(right):
     image = right[0]
     places = arrays(image)
     for kind, field in FIELDS:
-        if field.rule in {"text", "range"} and field.name != "program":  # which has the size that it needs
+        if field.rule in {"text", "range"} and field.name not in {
+            "program",
+            "values",
+        }:  # which have the size that they need
             first, count = places[kind.name]
             size = places["text"][1] if field.rule == "text" else len(right[1])
             for number in range(count):
@@ -278,6 +298,33 @@ def test_a_condition_is_whole_with_what_is_in_it(rows, why):
             builder.finish()
 
 
+@pytest.mark.parametrize(
+    ("words", "values", "why"),
+    [
+        (2, joined(["a", "b"]), None),
+        (1, joined([""]), None),
+        (8, joined("abcdefgh"), None),
+        (9, joined("abcdefghi"), "more than 8 words choose"),
+        (2, joined(["a"]), "not one for each word"),
+        (1, joined(["a", "b"]), "not one for each word"),
+        (1, joined(["abc"])[:-1], "not one for each word"),
+        (1, joined(["abc"])[:3], "not one for each word"),
+        (1, b"\xff\xff\xff\xff", "not one for each word"),
+        (1, b"", "not one for each word"),
+    ],
+)
+def test_an_option_has_a_value_for_each_word(words, values, why):
+    builder = TableBuilder(LIMITS, seed=1)
+    builder.cluster("c", "round-robin", 1, 1000)
+    builder.choice({f"h{i}": "" for i in range(words)}, {})
+    builder.add("choice_options", values=values, cluster=0)
+    if why is None:
+        builder.finish().free()
+    else:
+        with pytest.raises(ProtokitError, match=rf"choices\[0\]: .*{why}"):
+            builder.finish()
+
+
 def test_every_field_of_a_record_has_its_rule():
     for kind in KINDS:
         if not kind.fields:
@@ -309,20 +356,23 @@ def model(name, fields):
 
 def test_a_field_without_an_attribute_and_an_attribute_without_a_field_are_errors():
     right = model("Split", [("weight", int)])
-    assert Source("splits", right, columns=("cluster",)).attributes == {"weight": "weight"}
+    assert Source("splits", right, columns=("cluster", "choice")).attributes == {"weight": "weight"}
     with pytest.raises(ProtokitError, match="splits: pk_split.cluster is filled by nothing"):
-        Source("splits", right)
+        Source("splits", right, columns=("choice",))
     with pytest.raises(ProtokitError, match="splits: pk_split has no colour of Split"):
-        Source("splits", model("Split", [("weight", int), ("colour", str)]), columns=("cluster",))
+        Source("splits", model("Split", [("weight", int), ("colour", str)]), columns=("cluster", "choice"))
     Source(
-        "splits", model("Split", [("weight", int), ("colour", str)]), columns=("cluster",), beside=("colour",)
+        "splits",
+        model("Split", [("weight", int), ("colour", str)]),
+        columns=("cluster", "choice"),
+        beside=("colour",),
     )
     with pytest.raises(ProtokitError, match="splits: pk_split has no kluster"):
-        Source("splits", right, columns=("cluster", "kluster"))
+        Source("splits", right, columns=("cluster", "choice", "kluster"))
 
 
 def test_every_array_is_filled_by_what_runs():
-    modules = vars(compiling).values(), vars(conditions).values()
+    modules = vars(compiling).values(), vars(conditions).values(), vars(destinations).values()
     sources = [one for module in modules for one in module if isinstance(one, Source)]
     assert {one.array for one in sources} == {kind.name for kind in KINDS} - {"text"}
 
@@ -338,12 +388,15 @@ def test_limits_are_all_that_the_engine_has_and_no_others(limits):
 def test_columns_are_those_of_the_source_and_as_long_as_the_records():
     source = Source("splits")
     image = Image(LIMITS, 1)
-    for columns in ({}, {"cluster": [0]}, {"cluster": [0], "weight": []}, {"cluster": [0], "weight": [1, 2]}):
+    both = {"cluster": [0], "choice": [None]}
+    for columns in ({}, {"cluster": [0]}, {**both, "weight": []}, {**both, "weight": [1, 2]}):
         with pytest.raises(
-            ProtokitError, match=r"splits: columns are \['cluster', 'weight'\], one value a record"
+            ProtokitError, match=r"splits: columns are \['choice', 'cluster', 'weight'\], one value a record"
         ):
             image.add(source, [None], **columns)
-    assert [image.add(source, [None] * 2, cluster=[0, 0], weight=[1, 1]) for _ in range(2)] == [0, 2]
+    assert [
+        image.add(source, [None] * 2, cluster=[0, 0], weight=[1, 1], choice=[None] * 2) for _ in range(2)
+    ] == [0, 2]
 
 
 def test_a_name_that_the_engine_has_not_is_an_error():

@@ -22,7 +22,7 @@ typedef struct tables_array {
 } tables_array;
 
 typedef struct tables_builder {
-  tables_array clusters, endpoints, plans, splits, routes, rules, conditions, values, automata, listeners, text;
+  tables_array clusters, endpoints, plans, splits, choices, choice_words, choice_options, routes, rules, conditions, values, automata, listeners, text;
 } tables_builder;
 
 static inline void *tables_more(void *data, size_t size) {
@@ -71,9 +71,19 @@ static inline void tables_endpoint(tables_builder *t, uint32_t uid, const char *
 
 /* A plan that leads to one cluster. */
 static inline uint32_t tables_plan(tables_builder *t, const char *name, uint32_t cluster, pk_retry retry, uint32_t filter) {
-  uint32_t split = TABLES_ADD(t, splits, (pk_split){cluster, 1});
+  uint32_t split = TABLES_ADD(t, splits, (pk_split){cluster, 1, PK_NONE});
   return TABLES_ADD(t, plans, (pk_plan){.name = tables_text(t, name), .split = split, .split_count = 1,
                                         .retry = retry, .filter = filter});
+}
+
+/* A header that chooses between clusters for the last split: a value with its size in front leads to each. */
+static inline void tables_choice(tables_builder *t, const char *header, const char *value, uint32_t value_size, uint32_t cluster) {
+  pk_choice c = {.word = t->choice_words.count, .word_count = 1, .option = t->choice_options.count, .option_count = 1,
+                 .otherwise = PK_NONE, .cluster = tables_text(t, "cluster")};
+  TABLES_ADD(t, choice_words, (pk_choice_word){tables_text(t, header), tables_text(t, "version")});
+  pk_text joined = {tables_append(&t->text, value, 1, value_size), value_size};
+  TABLES_ADD(t, choice_options, (pk_choice_option){joined, cluster});
+  ((pk_split *)(void *)t->splits.data)[t->splits.count - 1].choice = TABLES_ADD(t, choices, c);
 }
 
 static inline uint32_t tables_routes(tables_builder *t, const char *name) {
@@ -110,9 +120,11 @@ static inline uint32_t tables_listener(tables_builder *t, const char *name, uint
 /* The image, and its size; the arrays are freed. */
 static inline uint8_t *tables_image(tables_builder *t, uint64_t seed, const pk_limits *limits, size_t *size) {
   pk_table head = {.seed = seed, .limits = *limits, .bytes = sizeof head};
-  tables_array *arrays[] = {&t->clusters, &t->endpoints, &t->plans, &t->splits, &t->routes, &t->rules,
+  tables_array *arrays[] = {&t->clusters, &t->endpoints, &t->plans, &t->splits, &t->choices, &t->choice_words,
+                            &t->choice_options, &t->routes, &t->rules,
                             &t->conditions, &t->values, &t->automata, &t->listeners, &t->text};
-  pk_array *heads[] = {&head.clusters, &head.endpoints, &head.plans, &head.splits, &head.routes, &head.rules,
+  pk_array *heads[] = {&head.clusters, &head.endpoints, &head.plans, &head.splits, &head.choices, &head.choice_words,
+                       &head.choice_options, &head.routes, &head.rules,
                        &head.conditions, &head.values, &head.automata, &head.listeners, &head.text};
   uint8_t *image = tables_more(NULL, sizeof head);
   for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) {

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from protokit import plugins
-from protokit.config import defaults, matches, schema
+from protokit.config import defaults, matches, schema, shares
 from protokit.config.scalars import Pattern
 from protokit.errors import ConfigError, close_match
 
@@ -93,6 +93,7 @@ def check(
     for name, reason in registry.failures.items():
         findings.error(f"plugin {name!r} cannot be used: {reason}", "plugins")
     clusters = Names(findings, "cluster", "clusters", config.clusters)
+    known = shares.Clusters(findings, clusters, config.clusters)
     tables = Names(findings, "route table", "routes", config.routes)
     listeners = Names(findings, "listener", "listeners", config.listeners)
     if not config.listeners and not findings.hole("listeners"):
@@ -111,7 +112,7 @@ def check(
         asked = matches.Asked(table.name, listeners, speaking, by)
         for r, rule in enumerate(table.rules):
             if not findings.hole("routes", t, "rules", r):
-                _rule(findings, rule, asked, registry, clusters, ("routes", t, "rules", r))
+                _rule(findings, rule, asked, registry, known, ("routes", t, "rules", r))
         _shadowed(findings, table, t)
         if table.name not in tables.used:
             findings.warning(f"no listener uses route table {table.name!r}", "routes", t)
@@ -252,7 +253,7 @@ def _relayed(
     def error(what: str, *where: str | int) -> None:
         findings.error(
             f"clients of {relaying[0]!r} greet their server before they ask: listener {listener.name!r} has "
-            f"to lead to one cluster, without split, reply or filters; {what}",
+            f"to lead to one cluster, without split, subset, reply or filters; {what}",
             *where,
         )
 
@@ -264,7 +265,7 @@ def _relayed(
             where = ("routes", t, "rules", r)
             if not matches.possible(rule.match, listener.name, names):
                 continue
-            for name in ("split", "reply", "filters"):
+            for name in ("split", "reply", "filters", "subset"):
                 if not findings.hole(*where) and getattr(rule, name):
                     error(f"here {name} decides later", *where, name)
             if rule.cluster is not None and first not in {None, rule.cluster}:
@@ -310,14 +311,11 @@ def _rule(
     rule: schema.Rule,
     asked: matches.Asked,
     registry: plugins.Registry,
-    clusters: Names,
+    clusters: shares.Clusters,
     path: Path,
 ) -> None:
     matches.check(findings, rule.match, asked, (*path, "match"))
-    clusters.use(rule.cluster, *path, "cluster")
-    for s, split in enumerate(rule.split):
-        if not findings.hole(*path, "split", s):
-            clusters.use(split.cluster, *path, "split", s, "cluster")
+    shares.check(findings, rule, clusters, path)
     given = [name for name in ("cluster", "split", "reply") if getattr(rule, name)]
     if len(given) != 1 and not any(findings.hole(*path, name) for name in ("cluster", "split", "reply")):
         findings.error("give one of cluster, split and reply", *path)

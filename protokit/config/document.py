@@ -1,8 +1,8 @@
 """YAML with line numbers, read into the schema's structs; every mistake is found, not only the first.
 
 A scalar's meaning comes from the field it is for, so ``version: 1.0`` is the text ``1.0``, ``no`` and
-``on`` and ``20:30`` are what they look like, and quotes change nothing. Where any value fits (options,
-metadata) plain scalars are read by YAML 1.2's core schema.
+``on`` and ``20:30`` are what they look like, and quotes change nothing. Where any value fits (options)
+plain scalars are read by YAML 1.2's core schema.
 """
 
 from __future__ import annotations
@@ -147,10 +147,18 @@ def _shown(node: yaml.Node) -> str:
 
 def _chosen(kind: Any, node: yaml.Node) -> Any:
     """Which of the types that may stand there this is."""
-    if kind == schema.Text:
-        return schema.TextMatch if isinstance(node, yaml.MappingNode) else Pattern
-    lists = isinstance(node, yaml.SequenceNode)
-    return next(one for one in get_args(kind) if (get_origin(one) in {list, tuple}) == lists)
+    options = [option for option in get_args(kind) if option is not types.NoneType]
+    if isinstance(node, yaml.ScalarNode):
+        fits = [one for one in options if not _is_a(one, msgspec.Struct | list | tuple)]
+    else:
+        wanted: Any = msgspec.Struct if isinstance(node, yaml.MappingNode) else list | tuple
+        fits = [one for one in options if _is_a(one, wanted)]
+    return (fits or options)[0]
+
+
+def _is_a(kind: Any, wanted: Any) -> bool:
+    of = get_origin(kind) or kind
+    return isinstance(of, type) and issubclass(of, wanted)
 
 
 class _Reader:

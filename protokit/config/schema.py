@@ -86,11 +86,35 @@ class Retry(_Section, frozen=True, forbid_unknown_fields=True):
     idempotent: bool = False
 
 
+class Header(_Section, frozen=True, forbid_unknown_fields=True):
+    """A header's value."""
+
+    header: str
+
+
+class Wanted(_Section, frozen=True, forbid_unknown_fields=True, rename={"in_": "in"}):
+    """What an endpoint's metadata has to be: one of some values, or what a header of the request says."""
+
+    in_: tuple[str, ...] | None = None
+    header: str | None = None
+
+
+Subset = dict[str, str | Wanted]
+
+
+class Fallback(_Section, frozen=True, forbid_unknown_fields=True):
+    """The endpoints for requests whose subset is empty."""
+
+    subset: Subset
+
+
 class Split(_Section, frozen=True, forbid_unknown_fields=True):
     """One share of a rule's traffic."""
 
     cluster: str
     weight: int = 1
+    subset: Subset = {}
+    fallback: Literal["none", "any"] | Fallback = "none"
 
 
 class Reply(_Section, frozen=True, forbid_unknown_fields=True):
@@ -125,7 +149,10 @@ class Rule(_Section, frozen=True, forbid_unknown_fields=True):
 
     match: Match = Match()
     cluster: str | None = None
+    subset: Subset = {}
+    fallback: Literal["none", "any"] | Fallback = "none"
     split: list[Split] = []
+    sticky: Literal["source", "service", "method"] | Header | None = None
     reply: Reply | None = None
     timeout: Duration | None = None
     retry: Retry | None = None
@@ -145,7 +172,7 @@ class Endpoint(_Section, frozen=True, forbid_unknown_fields=True):
 
     address: Address
     weight: int = 1
-    metadata: dict[str, Any] = {}
+    metadata: dict[str, str] = {}
 
 
 class Cluster(_Section, frozen=True, forbid_unknown_fields=True):

@@ -21,7 +21,7 @@ class Endpoint(_Part, frozen=True):
     host: str
     port: int
     weight: int = 1
-    metadata: Mapping[str, Any] = {}
+    metadata: Mapping[str, str] = {}
 
 
 class Cluster(_Part, frozen=True):

@@ -6,9 +6,9 @@ import itertools
 from typing import TYPE_CHECKING, Any, cast
 
 from protokit import native
-from protokit.config import schema
+from protokit.config import schema, subsets
 from protokit.control.snapshot import Cluster, Endpoint, Listener
-from protokit.dataplane import conditions, limits, listening
+from protokit.dataplane import conditions, destinations, limits, listening
 from protokit.errors import ConfigError, ConfigErrors
 from protokit.model import Filter
 from protokit.native import RuleState, Table, pack_address
@@ -22,17 +22,18 @@ if TYPE_CHECKING:
     from protokit.wire.codec import Wire
 
 # From which class each record is filled; which of its fields say where it belongs; what is Python's alone.
-CLUSTERS = Source("clusters", Cluster, columns=("endpoints", "endpoint_count"), beside=("endpoints",))
+CLUSTERS = Source(
+    "clusters", Cluster, columns=("endpoints", "endpoint_count", "subset"), beside=("endpoints",)
+)
 ENDPOINTS = Source(
     "endpoints", Endpoint, columns=("uid", "name", "addr_size", "addr"), beside=("host", "port", "metadata")
 )
 PLANS = Source(
     "plans",
     schema.Rule,
-    columns=("name", "split", "split_count", "limit", "state", "delay_ms", "hedge_ms", "filter"),
-    beside=("match", "cluster", "split", "limit", "filters"),
+    columns=("name", "split", "split_count", "sticky", "limit", "state", "delay_ms", "hedge_ms", "filter"),
+    beside=("match", "cluster", "subset", "fallback", "split", "sticky", "limit", "filters"),
 )
-SPLITS = Source("splits", columns=("cluster", "weight"))
 ROUTES = Source("routes", schema.Routes, columns=("rules", "rule_count"), beside=("rules",))
 RULES = Source("rules", columns=(*conditions.TEXTS, "condition", "condition_count", "plan"))
 LISTENERS = Source(
@@ -127,6 +128,7 @@ def compile_snapshot(
     compiling = _Compiling(compiled, Image(snapshot.limits, seed), iter(chains), states)
     compiling.clusters(endpoints)
     compiling.listeners(listeners)
+    compiling.subsets()
     if compiled.errors:
         raise ConfigErrors(compiled.errors)
     compiled.table = compiling.image.finish(compiling.codecs, [*compiled.states.values()])
@@ -148,22 +150,40 @@ class _Compiling:
         every = [one for listener in compiled.snapshot.listeners for one in listener.protocols]
         self.codec_names = {one.name: native.name(one.wire.address) for one in every}
         self.numbers: dict[str, int] = {}  # of states, by their rules' names
+        self.destinations = destinations.Destinations(image, compiled.snapshot.clusters)
 
     def clusters(self, numbers: Identities) -> None:
         """Every cluster and its endpoints."""
         clusters = self.compiled.snapshot.clusters
         self.compiled.clusters = {cluster.name: index for index, cluster in enumerate(clusters)}
-        counts = [len(cluster.endpoints) for cluster in clusters]
-        firsts = [0, *itertools.accumulate(counts)][:-1]
-        self.image.add(CLUSTERS, clusters, endpoints=firsts, endpoint_count=counts)
-        keys = {_endpoint_key(cluster.name, one): one for cluster in clusters for one in cluster.endpoints}
-        uids = [numbers.number(key) for key in keys]
-        self.compiled.endpoints = dict(zip(keys, uids, strict=True))
-        addresses = [pack_address(one.host, one.port) for one in keys.values()]
+        keys = [_endpoint_key(cluster.name, one) for cluster in clusters for one in cluster.endpoints]
+        self.compiled.endpoints = {key: numbers.number(key) for key in keys}
+        self._clusters(clusters, [cluster.endpoints for cluster in clusters], [""] * len(clusters))
+
+    def subsets(self) -> None:
+        """Behind the clusters those parts of them that rules name. Their endpoints are the same ones."""
+        views = self.destinations.views
+        texts = [subsets.told(view.having) for view in views]
+        self._clusters([view.cluster for view in views], [view.endpoints for view in views], texts)
+
+    def _clusters(
+        self, clusters: Sequence[Cluster], endpoints: Sequence[Sequence[Endpoint]], texts: list[str]
+    ) -> None:
+        counts = list(map(len, endpoints))
+        first = self.image.count("endpoints")
+        firsts = list(itertools.accumulate(counts, initial=first))[:-1]
+        self.image.add(CLUSTERS, clusters, endpoints=firsts, endpoint_count=counts, subset=texts)
+        every = list(itertools.chain.from_iterable(endpoints))
+        keys = [
+            _endpoint_key(cluster.name, one)
+            for cluster, own in zip(clusters, endpoints, strict=True)
+            for one in own
+        ]
+        addresses = [pack_address(one.host, one.port) for one in every]
         self.image.add(
             ENDPOINTS,
-            tuple(keys.values()),
-            uid=uids,
+            every,
+            uid=[self.compiled.endpoints[key] for key in keys],
             name=[f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for _, host, port in keys],
             addr_size=[len(address) for address in addresses],
             addr=addresses,
@@ -214,24 +234,12 @@ class _Compiling:
 
     def _plans(self, rules: Sequence[schema.Rule], names: list[str], before: Uses, table: str) -> int:
         """A plan for each rule of a route table; the first one's index."""
-        known = self.compiled.clusters
-        every: list[Sequence[schema.Split | schema.Rule]] = [
-            rule.split or (() if rule.reply else (rule,)) for rule in rules
-        ]
-        counts = list(map(len, every))
-        shares = list(itertools.chain.from_iterable(every))
-        first = self.image.add(
-            SPLITS,
-            shares,
-            cluster=[known[one.cluster or ""] for one in shares],
-            weight=[one.weight if isinstance(one, schema.Split) else 1 for one in shares],
-        )
         return self.image.add(
             PLANS,
             rules,
             name=names,
-            split=list(itertools.accumulate(counts, initial=first))[:-1],
-            split_count=counts,
+            **self.destinations.add(rules),
+            sticky=[destinations.sticky(rule) for rule in rules],
             limit=[limits.limit_of(rule) for rule in rules],
             state=[self._state(table, rule, name) for rule, name in zip(rules, names, strict=True)],
             delay_ms=[0] * len(rules),  # nothing asks for these yet

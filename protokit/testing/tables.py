@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from protokit import native
 from protokit.config.schema import Reply, Retry
+from protokit.dataplane.destinations import Sticky, joined
 from protokit.table import Image, Source
 
 if TYPE_CHECKING:
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 _PARTS = {
     "endpoints": ("clusters", "endpoints", "endpoint_count"),
     "splits": ("plans", "split", "split_count"),
+    "choice_words": ("choices", "word", "word_count"),
+    "choice_options": ("choices", "option", "option_count"),
     "rules": ("routes", "rules", "rule_count"),
     "conditions": ("rules", "condition", "condition_count"),
     "values": ("conditions", "value", "value_count"),
@@ -59,14 +62,17 @@ class TableBuilder:
         records.append(fields)
         return len(records) - 1
 
-    def cluster(self, name: str, balance: str, max_connections: int, connect_ms: int) -> int:
-        """Add a cluster; ``endpoint`` adds to the last one."""
+    def cluster(
+        self, name: str, balance: str, max_connections: int, connect_ms: int, *, subset: str = ""
+    ) -> int:
+        """Add a cluster, or a subset of one; ``endpoint`` adds to the last one."""
         return self.add(
             "clusters",
             name=name,
             balance=balance,
             max_connections=max_connections,
             connect_timeout_ms=connect_ms,
+            subset=subset,
         )
 
     def endpoint(self, uid: int, host: str, port: int, weight: int) -> int:
@@ -87,6 +93,7 @@ class TableBuilder:
         delay_ms: int = 0,
         hedge_ms: int = 0,
         reply: Reply | None = None,
+        sticky: Sticky | None = None,
         limit: object = None,
         state: native.RuleState | None = None,
     ) -> int:
@@ -102,6 +109,7 @@ class TableBuilder:
             delay_ms: before it goes on.
             hedge_ms: before a second attempt.
             reply: instead of a cluster.
+            sticky: by what a split chooses.
             limit: with the attributes of ``pk_limit``.
             state: what the rule has beyond the table; a limit without it does nothing.
         """
@@ -113,6 +121,7 @@ class TableBuilder:
             name=name,
             timeout_ms=timeout_ms,
             retry=retry,
+            sticky=sticky,
             reply=reply,
             limit=limit,
             state=None if state is None else self._states.index(state),
@@ -121,9 +130,26 @@ class TableBuilder:
             filter=filter_chain,
         )
 
-    def split(self, cluster: int, weight: int) -> int:
-        """Add a cluster to the last plan."""
-        return self.add("splits", cluster=cluster, weight=weight)
+    def split(self, cluster: int, weight: int, choice: int | None = None) -> int:
+        """Add a cluster to the last plan; ``choice`` says it instead."""
+        return self.add("splits", cluster=cluster, weight=weight, choice=choice)
+
+    def choice(
+        self,
+        headers: Mapping[str, str],
+        options: Mapping[tuple[str, ...], int],
+        *,
+        otherwise: int | None = None,
+        cluster: str = "",
+        fixed: str = "",
+    ) -> int:
+        """Add headers (with the names of what they stand for) whose values lead to clusters."""
+        number = self.add("choices", otherwise=otherwise, cluster=cluster, fixed=fixed)
+        for header, name in headers.items():
+            self.add("choice_words", header=header, name=name)
+        for values, index in options.items():
+            self.add("choice_options", values=joined(values), cluster=index)
+        return number
 
     def routes(self, name: str) -> int:
         """Add a route table; ``rule`` adds to the last one."""

@@ -32,6 +32,55 @@ class Mutant:
 
 MUTANTS = (
     Mutant(
+        "a sticky key's share goes by its low bits, which move all when weights change",
+        "share.h",
+        "(key >> 32) * total >> 32",
+        "key % total",
+        "tests/test_destinations.py::test_a_key_keeps_its_share",
+    ),
+    Mutant(
+        "a share of no weight gets the point where the next begins",
+        "share.c",
+        "point >= shares[i].weight",
+        "point > shares[i].weight",
+        "tests/test_destinations.py::test_a_share_of_no_weight_gets_nothing",
+    ),
+    Mutant(
+        "a sticky key is hashed with the core's random numbers",
+        "choose.c",
+        "result == PK_OK ? pk_share_point",
+        "result == PK_MORE ? pk_share_point",
+        "tests/test_destinations.py::test_a_key_keeps_its_share",
+    ),
+    Mutant(
+        "only the first of a choice's words counts",
+        "choice.c",
+        "same(values, theirs, c->word_count)) return",
+        "same(values, theirs, 1)) return",
+        "tests/test_destinations.py::test_all_words_of_a_choice_count",
+    ),
+    Mutant(
+        "a pinned client's connection to one subset serves another",
+        "internal.h",
+        "c->subset.size == 0 ? name",
+        "c != NULL ? name",
+        "tests/test_destinations.py::test_a_pinned_client_has_a_connection_for_each_subset",
+    ),
+    Mutant(
+        "where headers choose it is taken for known where a client's requests go",
+        "load.c",
+        "(p->features & (PK_F_SPLIT | PK_F_CHOICE)) ||",
+        "(p->features & PK_F_SPLIT) ||",
+        "tests/test_destinations.py::test_a_pinned_client_has_a_connection_for_each_subset",
+    ),
+    Mutant(
+        "a header that is no text chooses",
+        "choose.c",
+        "&& !h.raw",
+        "",
+        "tests/test_destinations.py::test_a_header_that_is_no_text_chooses_nothing",
+    ),
+    Mutant(
         "an argument over 64 bits wraps around",
         "declared_arguments.c",
         "v > (most - digit) / 10",

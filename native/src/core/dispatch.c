@@ -17,6 +17,8 @@ static void add_target(pk_message *m, const pk_request *r, const pk_endpoint *e)
   }
   pk_message_add(m, "(cluster ");
   pk_message_text(m, t, c->name);
+  if (c->subset.size > 0) pk_message_add(m, ", ");
+  pk_message_text(m, t, c->subset);
   pk_message_add(m, ")");
 }
 
@@ -57,20 +59,6 @@ static void add_reason(const pk_core *core, pk_message *m, const pk_conn *c) {
   }
 }
 
-static void choose_cluster(pk_core *core, pk_request *r) {
-  const pk_table *t = r->to.live->table;
-  const pk_plan *p = r->plan;
-  r->to.cluster = p->cluster;
-  if (!(p->features & PK_F_SPLIT)) return;
-  const pk_split *s = PK_AT(t, pk_split, t->splits.at) + p->split;
-  uint64_t at = p->split_total > 0 ? pk_random(core) % p->split_total : 0;
-  for (uint32_t i = 0; i < p->split_count; i++) {
-    r->to.cluster = s[i].cluster;
-    if (at < s[i].weight) break;
-    at -= s[i].weight;
-  }
-}
-
 /* The connection to send it on (open or being opened), or NULL and why in *status. */
 static pk_conn *choose(pk_core *core, pk_request *r, uint32_t *status) {
   return r->to.own ? pk_pinned_choose(core, r, status) : pk_pick(core, &r->to, status);
@@ -104,6 +92,20 @@ static void ending(pk_core *core, pk_request *r, const char *why) {
   pk_request_fail(core, r, PK_STATUS_UNAVAILABLE, m.data, m.size);
 }
 
+/* A subset that no endpoint is in: another try would find none either. */
+static int nobody_has(pk_core *core, pk_request *r) {
+  const pk_table *t = r->to.live->table;
+  const pk_table_cluster *c = pk_table_cluster_at(t, r->to.cluster);
+  if (c->subset.size == 0 || c->endpoint_count > 0) return 0;
+  pk_message m = {.size = 0};
+  pk_message_add(&m, "protokit: no endpoint of cluster ");
+  pk_message_text(&m, t, c->name);
+  pk_message_add(&m, " has ");
+  pk_message_text(&m, t, c->subset);
+  pk_request_fail(core, r, PK_STATUS_NO_SERVICE, m.data, m.size);
+  return 1;
+}
+
 /* No connection was chosen; `status` is choose's. */
 static PK_RARE void not_sent(pk_core *core, pk_request *r, uint32_t status) {
   switch (status) {
@@ -118,6 +120,7 @@ static PK_RARE void not_sent(pk_core *core, pk_request *r, uint32_t status) {
       ending(core, r, "protokit: the client's own connection was lost, or is ending: it has to connect again");
       break;
     default: {
+      if (nobody_has(core, r)) return;
       pk_message m = {.size = 0};
       pk_message_add(&m, "protokit: no endpoint can be reached ");
       add_target(&m, r, NULL);
@@ -210,7 +213,7 @@ void pk_request_move(pk_core *core, pk_request *r, pk_attempt *a, pk_conn *c) {
 /* One more attempt. */
 static void dispatch(pk_core *core, pk_request *r, const uint8_t *data, const pk_frame *f) {
   r->to.tries++;
-  if (r->to.cluster == PK_NONE) choose_cluster(core, r);
+  if (r->to.cluster == PK_NONE && !pk_choose_cluster(core, r, data, f)) return;
   uint32_t status;
   pk_conn *c = choose(core, r, &status);
   if (c == NULL) {

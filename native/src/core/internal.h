@@ -13,6 +13,7 @@
  *   pinned.c    a client's own upstream connections
  *   attempt.c   one try on one connection
  *   request.c   requests: what they hold, their answer, their end
+ *   choose.c    which cluster a request goes to
  *   dispatch.c  a request's way through its plan, and its tries
  *   parts.c     answers that come in parts
  *   limit.c, reply.c, delay.c, filter.c  steps of a plan
@@ -539,10 +540,11 @@ void pk_endpoint_joined(pk_core *core, pk_conn *c); /* one is being opened */
 /* A connection to it is closed; `opening`: it never was open. */
 void pk_endpoint_left(pk_core *core, pk_conn *c, int opening);
 
-/* What stays of a cluster from table to table: the hash of its name. */
+/* What stays of a cluster from table to table: the hash of its name, and of what its endpoints have where these are not all. */
 static inline uint64_t pk_cluster_key(const pk_table *t, uint32_t cluster) {
-  pk_text name = pk_table_cluster_at(t, cluster)->name;
-  return pk_hash(0, (const uint8_t *)pk_table_text_at(t, name), name.size);
+  const pk_table_cluster *c = pk_table_cluster_at(t, cluster);
+  uint64_t name = pk_hash(0, (const uint8_t *)pk_table_text_at(t, c->name), c->name.size);
+  return c->subset.size == 0 ? name : pk_hash(name, (const uint8_t *)pk_table_text_at(t, c->subset), c->subset.size);
 }
 
 /* live.c */
@@ -724,6 +726,10 @@ void pk_request_drop_oneway(pk_core *core, const pk_conn *client); /* goes throu
 pk_attempt *pk_attempt_begin(pk_core *core, pk_request *r, pk_conn *c);
 void pk_attempt_end(pk_core *core, pk_request *r, pk_attempt *a, uint32_t outcome); /* PK_ATTEMPT_* */
 void pk_attempt_partly(pk_core *core, const pk_request *r, pk_attempt *a); /* the first part of its answer came */
+
+/* choose.c */
+/* r->to.cluster, by the request's plan. 0: there is none, and it was answered with the reason. */
+int pk_choose_cluster(pk_core *core, pk_request *r, const uint8_t *data, const pk_frame *f);
 
 /* dispatch.c */
 /* When the request's time is over, ticks. */

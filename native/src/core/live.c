@@ -8,7 +8,8 @@ static int same_text(const pk_table *a, pk_text x, const pk_table *b, pk_text y)
 }
 
 static int same_name(const pk_table *a, uint32_t x, const pk_table *b, uint32_t y) {
-  return same_text(a, pk_table_cluster_at(a, x)->name, b, pk_table_cluster_at(b, y)->name);
+  const pk_table_cluster *one = pk_table_cluster_at(a, x), *other = pk_table_cluster_at(b, y);
+  return same_text(a, one->name, b, other->name) && same_text(a, one->subset, b, other->subset);
 }
 
 static pk_endpoint_stats *stats_of(pk_core *core, uint32_t uid) {

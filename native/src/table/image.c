@@ -3,13 +3,14 @@
  * A field that is added to a record in table.h gets its line here; a test misses it otherwise. */
 #include "table/image.h"
 
+#include "table/choice.h"
 #include "table/condition.h"
 
 #include <stdio.h>
 #include <string.h>
 
 enum {
-  CLUSTERS, ENDPOINTS, PLANS, SPLITS, ROUTES, RULES, CONDITIONS, VALUES, AUTOMATA, LISTENERS, TEXT, CODECS,
+  CLUSTERS, ENDPOINTS, PLANS, SPLITS, CHOICES, CHOICE_WORDS, CHOICE_OPTIONS, ROUTES, RULES, CONDITIONS, VALUES, AUTOMATA, LISTENERS, TEXT, CODECS,
   IMAGE = CODECS, /* those before stand in the image */
   MAX_LISTENERS = 65536
 };
@@ -38,6 +39,7 @@ static const pk_table_field cluster_fields[] = {
     NUMBER(max_connections, 1, UINT32_MAX),
     ANY(connect_timeout_ms),
     NAME(name),
+    NAME(subset),
 };
 #undef RECORD
 
@@ -53,6 +55,8 @@ static const pk_table_field plan_fields[] = {
     MADE(cluster),
     PARTS(split, split_count, 0, SPLITS),
     MADE(split_total),
+    NUMBER(sticky.by, 0, PK_BY_COUNT - 1),
+    NAME(sticky.header),
     ANY(timeout_ms),
     ANY(retry.attempts),
     NUMBER(retry.on, 0, 2 * PK_RETRY_ON_TIMEOUT - 1),
@@ -75,7 +79,27 @@ static const pk_table_field plan_fields[] = {
 #undef RECORD
 
 #define RECORD pk_split
-static const pk_table_field split_fields[] = {INDEX(cluster, CLUSTERS), ANY(weight)};
+static const pk_table_field split_fields[] = {INDEX(cluster, CLUSTERS), ANY(weight), OPTIONAL(choice, CHOICES)};
+#undef RECORD
+
+#define RECORD pk_choice
+static const pk_table_field choice_fields[] = {
+    PARTS(word, word_count, 1, CHOICE_WORDS),
+    PARTS(option, option_count, 0, CHOICE_OPTIONS),
+    OPTIONAL(otherwise, CLUSTERS),
+    NAME(cluster),
+    NAME(fixed),
+    MADE(slots),
+    MADE(slot_mask),
+};
+#undef RECORD
+
+#define RECORD pk_choice_word
+static const pk_table_field choice_word_fields[] = {NAME(header), NAME(name)};
+#undef RECORD
+
+#define RECORD pk_choice_option
+static const pk_table_field choice_option_fields[] = {NAME(values), INDEX(cluster, CLUSTERS)};
 #undef RECORD
 
 #define RECORD pk_routes
@@ -152,6 +176,9 @@ static const pk_table_array kinds[] = {
     [ENDPOINTS] = KIND(endpoints, pk_table_endpoint, endpoint_fields),
     [PLANS] = KIND(plans, pk_plan, plan_fields),
     [SPLITS] = KIND(splits, pk_split, split_fields),
+    [CHOICES] = KIND(choices, pk_choice, choice_fields),
+    [CHOICE_WORDS] = KIND(choice_words, pk_choice_word, choice_word_fields),
+    [CHOICE_OPTIONS] = KIND(choice_options, pk_choice_option, choice_option_fields),
     [ROUTES] = KIND(routes, pk_routes, routes_fields),
     [RULES] = KIND(rules, pk_rule, rule_fields),
     [CONDITIONS] = KIND(conditions, pk_condition, condition_fields),
@@ -195,7 +222,7 @@ static int check_arrays(const pk_table *t, size_t size, char *why, size_t why_si
     end = a->at + (uint64_t)a->count * kinds[k].size;
   }
   const pk_array *made[] = {&t->schedules, &t->slots, &t->prefixes, &t->value_slots, &t->headers, &t->by_value, &t->led,
-                            &t->states};
+                            &t->states, &t->choice_slots};
   for (size_t i = 0; i < sizeof made / sizeof *made; i++) {
     if (made[i]->at == 0 && made[i]->count == 0) continue;
     snprintf(why, why_size, "what is made of the image is not the image's to say");
@@ -302,6 +329,12 @@ static int check_rest(const pk_table *t, char *why, size_t why_size) {
     const char *wrong = pk_condition_wrong(t, PK_AT(t, pk_condition, t->conditions.at) + r->condition, r->condition_count);
     if (wrong == NULL) continue;
     snprintf(why, why_size, "conditions[%u]: %s", r->condition, wrong);
+    return 0;
+  }
+  for (uint32_t i = 0; i < t->choices.count; i++) {
+    const char *wrong = pk_choice_wrong(t, pk_table_choice_at(t, i));
+    if (wrong == NULL) continue;
+    snprintf(why, why_size, "choices[%u]: %s", i, wrong);
     return 0;
   }
   for (uint32_t i = 0; i < t->plans.count; i++) {

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "table/choice.h"
 #include "table/condition.h"
 #include "table/index.h"
 #include "table/image.h"
@@ -214,8 +215,11 @@ static void build_index(making *m, pk_routes *r) {
 static void finish_plan(const pk_table *t, pk_plan *p) {
   const pk_split *s = PK_AT(t, pk_split, t->splits.at) + p->split;
   p->cluster = p->split_count > 0 ? s->cluster : PK_NONE;
-  for (uint32_t i = 0; i < p->split_count; i++) p->split_total += s[i].weight;
-  p->features = (p->split_count > 1 ? PK_F_SPLIT : 0) | (p->retry.attempts > 1 ? PK_F_RETRY : 0) |
+  for (uint32_t i = 0; i < p->split_count; i++) {
+    p->split_total += s[i].weight;
+    if (s[i].choice != PK_NONE) p->features |= PK_F_CHOICE;
+  }
+  p->features |= (p->split_count > 1 ? PK_F_SPLIT : 0) | (p->retry.attempts > 1 ? PK_F_RETRY : 0) |
                 (p->timeout_ms > 0 ? PK_F_TIMEOUT : 0) | (p->retry.attempts > 1 || p->hedge_ms > 0 ? PK_F_KEEP : 0);
   p->steps = (uint32_t)(p->reply.status != 0) << PK_STEP_REPLY | (uint32_t)(p->delay_ms > 0) << PK_STEP_DELAY |
              (uint32_t)(p->filter != PK_NONE) << PK_STEP_FILTER | (uint32_t)(p->limit.interval > 0) << PK_STEP_LIMIT;
@@ -223,7 +227,7 @@ static void finish_plan(const pk_table *t, pk_plan *p) {
 
 static uint32_t sure_cluster(const pk_plan *p) {
   int elsewhere = (p->steps & (1u << PK_STEP_FILTER | 1u << PK_STEP_REPLY)) != 0;
-  return (p->features & PK_F_SPLIT) || elsewhere ? PK_NONE : p->cluster;
+  return (p->features & (PK_F_SPLIT | PK_F_CHOICE)) || elsewhere ? PK_NONE : p->cluster;
 }
 
 /* Where all requests of a listener go, whatever they ask, or PK_NONE. */
@@ -256,8 +260,8 @@ static void append(pk_table *t, pk_array *a, uint64_t count, size_t size) {
 }
 
 /* Where everything stands that is made; 0 when the table is over 4 GiB. */
-static int lay_out(pk_table *t, pk_table_cluster *clusters, pk_routes *routes, pk_condition *conditions) {
-  uint64_t turns = 0, slots = 0, value_slots = 0, led = 0, by_value = 0;
+static int lay_out(pk_table *t, pk_table_cluster *clusters, pk_routes *routes, pk_condition *conditions, pk_choice *choices) {
+  uint64_t turns = 0, slots = 0, value_slots = 0, led = 0, by_value = 0, choice_slots = 0;
   for (uint32_t i = 0; i < t->clusters.count; i++) {
     pk_table_cluster *c = &clusters[i];
     c->schedule = (uint32_t)turns;
@@ -272,6 +276,10 @@ static int lay_out(pk_table *t, pk_table_cluster *clusters, pk_routes *routes, p
     conditions[i].slots = (uint32_t)value_slots;
     value_slots += pk_condition_slots(&conditions[i]);
   }
+  for (uint32_t i = 0; i < t->choices.count; i++) {
+    choices[i].slots = (uint32_t)choice_slots;
+    choice_slots += pk_choice_slots(&choices[i]);
+  }
   for (uint32_t i = 0; i < t->rules.count; i++) led += values_of(leading(t, PK_AT(t, pk_rule, t->rules.at) + i));
   for (by_value = led > 0 ? 4 : 0; by_value < 2 * led;) by_value *= 2;
   t->bytes = (t->bytes + 63) & ~(uint64_t)63;
@@ -284,6 +292,7 @@ static int lay_out(pk_table *t, pk_table_cluster *clusters, pk_routes *routes, p
   append(t, &t->by_value, by_value, sizeof(pk_value_key));
   append(t, &t->led, led, sizeof(pk_led));
   append(t, &t->states, t->plans.count, sizeof(uintptr_t));
+  append(t, &t->choice_slots, choice_slots, sizeof(uint32_t));
   return t->bytes <= UINT32_MAX;
 }
 
@@ -315,6 +324,14 @@ static int finish(pk_table *t, const uintptr_t *codecs) {
     c->slots = (uint32_t)((char *)value_slots - (char *)t);
     c->slot_mask = pk_condition_slots(c) - 1;
     pk_condition_index(t, c, value_slots);
+  }
+  pk_choice *choices = ARRAY(t, pk_choice, choices);
+  for (uint32_t i = 0; i < t->choices.count; i++) {
+    pk_choice *c = &choices[i];
+    uint32_t *choice_slots = ARRAY(t, uint32_t, choice_slots) + c->slots;
+    c->slots = (uint32_t)((char *)choice_slots - (char *)t);
+    c->slot_mask = pk_choice_slots(c) - 1;
+    pk_choice_index(t, c, choice_slots);
   }
   pk_routes *routes = ARRAY(t, pk_routes, routes);
   making m = {.table = t, .rules = ARRAY(t, pk_rule, rules), .by_value = ARRAY(t, pk_value_key, by_value), .led = ARRAY(t, pk_led, led)};
@@ -357,7 +374,8 @@ pk_table *pk_table_load(const uint8_t *image, size_t size, const uintptr_t *code
     free(t);
     return NULL;
   }
-  if (!lay_out(t, ARRAY(t, pk_table_cluster, clusters), ARRAY(t, pk_routes, routes), ARRAY(t, pk_condition, conditions))) {
+  if (!lay_out(t, ARRAY(t, pk_table_cluster, clusters), ARRAY(t, pk_routes, routes), ARRAY(t, pk_condition, conditions),
+               ARRAY(t, pk_choice, choices))) {
     snprintf(why, why_size, "with its schedules and hash tables it would be over 4 GiB");
     free(t);
     return NULL;

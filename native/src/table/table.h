@@ -75,7 +75,15 @@ enum { PK_BALANCE_ROUND_ROBIN = 0, PK_BALANCE_LEAST_REQUEST, PK_BALANCE_RANDOM, 
 enum { PK_DEPTH_FRAME = 0, PK_DEPTH_DESTINATION = 1, PK_DEPTH_HEADERS = 2 };
 
 /* What a plan asks of a request; zero is the bare path. */
-enum { PK_F_SPLIT = 1, PK_F_RETRY = 2, PK_F_TIMEOUT = 4, PK_F_KEEP = 8 /* its bytes, for another attempt */ };
+enum {
+  PK_F_SPLIT = 1,
+  PK_F_RETRY = 2,
+  PK_F_TIMEOUT = 4,
+  PK_F_KEEP = 8,  /* its bytes, for another attempt */
+  PK_F_CHOICE = 16 /* headers say which cluster, or which part of one */
+};
+/* A text of a request that something is decided by. */
+enum { PK_BY_NONE = 0, PK_BY_SERVICE, PK_BY_METHOD /* with its service */, PK_BY_HEADER, PK_BY_SOURCE, PK_BY_COUNT };
 /* Configuration says `connect-failure` and so on: names of the enumeration `retry.on`. */
 enum {
   PK_RETRY_ON_CONNECT_FAILURE = 1,
@@ -159,11 +167,18 @@ typedef struct pk_own_reply {
   pk_text text;
 } pk_own_reply;
 
+/* The same key has the same share. */
+typedef struct pk_sticky {
+  uint32_t by; /* PK_BY_* */
+  pk_text header;
+} pk_sticky;
+
 typedef struct pk_plan {
   uint32_t features;    /* made: PK_F_* */
   uint32_t cluster;     /* made: the first split's */
   uint32_t split, split_count;
   uint32_t split_total; /* made: of their weights */
+  pk_sticky sticky;     /* which of them */
   uint32_t timeout_ms;  /* 0: limits.request_ms */
   pk_retry retry;
   uint32_t steps;       /* made: bits by PK_STEP_* */
@@ -178,7 +193,27 @@ typedef struct pk_plan {
 
 typedef struct pk_split {
   uint32_t cluster, weight;
+  uint32_t choice; /* that says the cluster instead, or PK_NONE */
 } pk_split;
+
+/* Headers whose values together name one of several clusters: choice.h. */
+typedef struct pk_choice {
+  uint32_t word, word_count;
+  uint32_t option, option_count;
+  uint32_t otherwise; /* the cluster where these are none of the options, or PK_NONE: there is none */
+  pk_text cluster;    /* whose subsets the options are; empty: clusters by their names */
+  pk_text fixed;      /* what else these have: "zone=a" */
+  uint32_t slots, slot_mask; /* made: open addressing: of its options; bytes from the table's start */
+} pk_choice;
+
+typedef struct pk_choice_word {
+  pk_text header, name; /* and of endpoints: what they are to have that value of */
+} pk_choice_word;
+
+typedef struct pk_choice_option {
+  pk_text values; /* of each word one, with its size in front, four bytes in this machine's order */
+  uint32_t cluster;
+} pk_choice_option;
 
 typedef struct pk_table_endpoint {
   uint32_t uid;     /* identity (cluster, address): the same in every table that has it */
@@ -195,6 +230,7 @@ typedef struct pk_table_cluster {
   uint32_t max_connections;          /* to one endpoint, of one worker */
   uint32_t connect_timeout_ms;
   pk_text name;
+  pk_text subset; /* "version=v2": those endpoints of the cluster `name` that have it; empty: all of them */
 } pk_table_cluster;
 
 typedef struct pk_table_listener {
@@ -250,8 +286,9 @@ typedef struct pk_table {
   uint64_t bytes; /* of the whole block */
   pk_limits limits;
   /* Of the image, where they stand in this order, each at a multiple of 8 bytes. */
-  pk_array clusters, endpoints, plans, splits, routes, rules, conditions, values, automata, listeners, text;
-  pk_array codecs, schedules, slots, prefixes, value_slots, headers, by_value, led, states; /* made */
+  pk_array clusters, endpoints, plans, splits, choices, choice_words, choice_options, routes, rules, conditions, values,
+      automata, listeners, text;
+  pk_array codecs, schedules, slots, prefixes, value_slots, headers, by_value, led, states, choice_slots; /* made */
 } pk_table;
 
 /* What a field of a record may be. */
@@ -307,6 +344,9 @@ static inline const pk_table_cluster *pk_table_cluster_at(const pk_table *t, uin
 }
 static inline const pk_table_endpoint *pk_table_endpoint_at(const pk_table *t, uint32_t i) {
   return PK_AT(t, pk_table_endpoint, t->endpoints.at) + i;
+}
+static inline const pk_choice *pk_table_choice_at(const pk_table *t, uint32_t i) {
+  return PK_AT(t, pk_choice, t->choices.at) + i;
 }
 static inline const pk_codec *pk_table_codec_at(const pk_table *t, uint32_t i) {
   return (const pk_codec *)PK_AT(t, uintptr_t, t->codecs.at)[i];

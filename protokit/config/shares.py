@@ -1,0 +1,125 @@
+"""What is wrong with where a rule leads, when its shape is right: clusters, shares, subsets."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from protokit.config import schema, subsets
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from protokit.config.check import Findings, Names
+    from protokit.config.document import Path
+
+    Share = schema.Rule | schema.Split
+
+
+class Clusters:
+    """Clusters by their names, and which subsets of them rules name.
+
+    Attributes:
+        names: of all, and which are used.
+        endpoints: of those whose endpoints could be read.
+        subsets: that are named so far.
+    """
+
+    def __init__(self, findings: Findings, names: Names, clusters: Sequence[schema.Cluster]) -> None:
+        self.names = names
+        self.endpoints = {
+            cluster.name: cluster.endpoints
+            for i, cluster in enumerate(clusters)
+            if not findings.holes("clusters", i, "endpoints")
+        }
+        self.subsets: dict[str, set[subsets.Having]] = {cluster.name: set() for cluster in clusters}
+
+
+def check(findings: Findings, rule: schema.Rule, clusters: Clusters, path: Path) -> None:
+    """Where a rule leads."""
+    _share(findings, rule, clusters, path)
+    for s, split in enumerate(rule.split):
+        if not findings.hole(*path, "split", s):
+            _share(findings, split, clusters, (*path, "split", s))
+    if rule.split and rule.subset:
+        findings.error("with a split each share has its own subset", *path, "subset")
+    if rule.sticky is not None and not rule.split and not findings.holes(*path, "split"):
+        findings.error("sticky says which share of a split a request has: there is none", *path, "sticky")
+
+
+def _share(findings: Findings, share: Share, clusters: Clusters, path: Path) -> None:
+    clusters.names.use(share.cluster, *path, "cluster")
+    if findings.holes(*path, "subset") or findings.holes(*path, "fallback"):
+        return
+    if not share.subset:
+        if share.fallback != "none":
+            findings.error("a fallback is for a subset: there is none here", *path, "fallback")
+        return
+    if share.cluster is None:
+        if not isinstance(share, schema.Rule) or not share.split:
+            findings.error("subset: expected the cluster beside it that it is a part of", *path, "subset")
+        return
+    right = _subset(findings, share.subset, (*path, "subset"))
+    if isinstance(share.fallback, schema.Fallback):
+        right = _default(findings, share.fallback, (*path, "fallback")) and right
+    if right and share.cluster in clusters.endpoints:
+        _subset_of(findings, share, clusters, path)
+
+
+def _subset(findings: Findings, subset: schema.Subset, path: Path) -> bool:
+    """Whether it is one, as far as it says itself."""
+    before = len(findings.errors)
+    for key, wanted in subset.items():
+        if not isinstance(wanted, str) and (wanted.in_ is None) == (wanted.header is None):
+            findings.error("expected a value, or one of in and header", *path, key)
+        elif not isinstance(wanted, str) and wanted.in_ == ():
+            findings.error("in: expected one value at least", *path, key, "in")
+    if len(subsets.headers(subset)) > subsets.MOST_HEADERS:
+        findings.error(f"headers may say {subsets.MOST_HEADERS} values at most", *path)
+    return len(findings.errors) == before
+
+
+def _default(findings: Findings, fallback: schema.Fallback, path: Path) -> bool:
+    if not fallback.subset:
+        findings.error("expected one value at least; for all endpoints write fallback: any", *path, "subset")
+    elif subsets.headers(fallback.subset):
+        findings.error("a fallback is where a header's value leads nowhere: it has values", *path, "subset")
+    return bool(fallback.subset) and _subset(findings, fallback.subset, (*path, "subset"))
+
+
+def _subset_of(findings: Findings, share: Share, clusters: Clusters, path: Path) -> None:
+    """Note which subsets of its cluster a share names, and warn of those that are empty."""
+    name = share.cluster or ""
+    endpoints, known = clusters.endpoints[name], clusters.subsets[name]
+    having = subsets.fixed(share.subset)
+    instead = (
+        "its requests are refused" if share.fallback == "none" else "all of its requests take the fallback"
+    )
+    if isinstance(share.fallback, schema.Fallback):
+        default = subsets.fixed(share.fallback.subset)
+        known.add(default)
+        if not subsets.chosen(endpoints, default):
+            findings.warning(
+                f"no endpoint of cluster {name!r} has {subsets.told(default)}: its requests are refused",
+                *path,
+                "fallback",
+            )
+    if by := subsets.headers(share.subset):
+        options = subsets.options(endpoints, share.subset)
+        known |= {*options.values()}
+        if not options:
+            what = ", ".join([*by, *([subsets.told(having)] if having else [])])
+            findings.warning(
+                f"no endpoint of cluster {name!r} has {what} in its metadata: {instead}", *path, "subset"
+            )
+    else:
+        known.add(having)
+        if not subsets.chosen(endpoints, having):
+            findings.warning(
+                f"no endpoint of cluster {name!r} has {subsets.told(having)}: {instead}", *path, "subset"
+            )
+    if len(known) > subsets.MOST:
+        findings.error(
+            f"rules up to this one name {len(known)} subsets of cluster {name!r}: {subsets.MOST} at most",
+            *path,
+            "subset",
+        )
