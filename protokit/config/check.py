@@ -107,9 +107,10 @@ def check(
         clusters.use(listener.cluster, "listeners", i, "cluster")
         clusters.use(listener.fallback, "listeners", i, "fallback")
     speaking = {one.name: protocols_of(one, registry) for one in config.listeners}
+    headless = [name for name, one in registry.protocols.items() if not one.reads_headers]
     for t, table in enumerate(config.routes):
         by = [one.name for one in config.listeners if one.routes == table.name]
-        asked = matches.Asked(table.name, listeners, speaking, by)
+        asked = matches.Asked(table.name, listeners, speaking, by, headless)
         for r, rule in enumerate(table.rules):
             if not findings.hole("routes", t, "rules", r):
                 _rule(findings, rule, asked, registry, known, ("routes", t, "rules", r))
@@ -314,7 +315,7 @@ def _rule(
     clusters: shares.Clusters,
     path: Path,
 ) -> None:
-    matches.check(findings, rule.match, asked, (*path, "match"))
+    matches.check_rule(findings, rule.match, asked, (*path, "match"))
     shares.check(findings, rule, clusters, path)
     given = [name for name in ("cluster", "split", "reply") if getattr(rule, name)]
     if len(given) != 1 and not any(findings.hole(*path, name) for name in ("cluster", "split", "reply")):

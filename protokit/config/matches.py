@@ -18,6 +18,12 @@ if TYPE_CHECKING:
 _MOST_NESTED = 7  # matches in one another: each takes two of the engine's 16 levels
 
 
+_NONE_OF_NONE = {
+    "any": "none of none holds, so that this match would be for nothing; without any it asks for no more",
+    "all": "all of none would hold for everything; leave it out",
+}
+
+
 class Asked(NamedTuple):
     """Whom a route table's rules are asked for.
 
@@ -26,12 +32,43 @@ class Asked(NamedTuple):
         listeners: all that there are.
         speaking: the protocols of each listener.
         by: the listeners that use the table.
+        headless: protocols whose requests have no headers.
     """
 
     table: str
     listeners: Names
     speaking: Mapping[str, Collection[str]]
     by: Collection[str]
+    headless: Collection[str]
+
+
+def check_rule(findings: Findings, match: schema.Match, asked: Asked, path: Path) -> None:
+    """What a rule asks."""
+    check(findings, match, asked, path)
+    here = {
+        protocol
+        for listener in asked.by
+        for protocol in asked.speaking[listener]
+        if possible(match, listener, (protocol,))
+    }
+    if here and here <= {*asked.headless} and not findings.holes(*path) and not findings.holes("listeners"):
+        for where in _headers(match, path):
+            findings.error(
+                "requests have no headers in a protocol that this rule is for "
+                f"({', '.join(map(repr, sorted(here)))}); ask for service, method, version or group",
+                *where,
+            )
+
+
+def _headers(match: schema.Match, path: Path) -> Iterator[Path]:
+    """The places where it asks for headers."""
+    if match.headers:
+        yield (*path, "headers")
+    for name, matches in (("all", match.all), ("any", match.any)):
+        for i, one in enumerate(matches or ()):
+            yield from _headers(one, (*path, name, i))
+    if match.not_ is not None:
+        yield from _headers(match.not_, (*path, "not"))
 
 
 def check(findings: Findings, match: schema.Match, asked: Asked, path: Path, depth: int = 0) -> None:
@@ -47,9 +84,10 @@ def check(findings: Findings, match: schema.Match, asked: Asked, path: Path, dep
         _listener(findings, name, asked, where)
     for name, where in _each(match.protocol, (*path, "protocol")):
         _protocol(findings, name, asked, where)
-    inner = {"all": match.all, "any": match.any}
-    for name, matches in inner.items():
-        for i, one in enumerate(matches):
+    for name, matches in (("all", match.all), ("any", match.any)):
+        if matches == ():
+            findings.error(f"{name}: expected one match at least; {_NONE_OF_NONE[name]}", *path, name)
+        for i, one in enumerate(matches or ()):
             check(findings, one, asked, (*path, name, i), depth + 1)
     if match.not_ is not None:
         check(findings, match.not_, asked, (*path, "not"), depth + 1)
@@ -75,8 +113,8 @@ def possible(match: schema.Match, listener: str, protocols: Collection[str]) -> 
     return (
         (match.listener is None or listener in schema.several(match.listener))
         and (match.protocol is None or any(one in schema.several(match.protocol) for one in protocols))
-        and all(possible(one, listener, protocols) for one in match.all)
-        and (not match.any or any(possible(one, listener, protocols) for one in match.any))
+        and all(possible(one, listener, protocols) for one in match.all or ())
+        and (match.any is None or any(possible(one, listener, protocols) for one in match.any))
     )
 
 

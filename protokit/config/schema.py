@@ -65,8 +65,8 @@ class Match(_Section, frozen=True, forbid_unknown_fields=True, rename={"not_": "
     source: Network | tuple[Network, ...] | None = None
     listener: Names | None = None
     protocol: Names | None = None
-    all: tuple[Match, ...] = ()
-    any: tuple[Match, ...] = ()
+    all: tuple[Match, ...] | None = None
+    any: tuple[Match, ...] | None = None
     not_: Match | None = None
 
 

@@ -118,8 +118,8 @@ def _parts(match: schema.Match, codecs: Codecs, *, inner: bool) -> Iterator[list
     if match.protocol is not None:
         # One that nobody speaks has no codec.
         yield _of_names("protocol", [codecs.get(name, "") for name in several(match.protocol)])
-    yield from (_whole(one, codecs) for one in match.all)
-    if match.any:
+    yield from (_whole(one, codecs) for one in match.all or ())
+    if match.any is not None:
         yield _together("any", [_whole(one, codecs) for one in match.any])
     if match.not_ is not None:
         yield _together("not", [_whole(match.not_, codecs)])

@@ -350,6 +350,11 @@ class WireFormat:
         """Of the codec (``pk_codec``) that runs the program; loaded when it is first asked for."""
         return native.declared(self.image(self.name))
 
+    @property
+    def reads_headers(self) -> bool:
+        """Whether its requests have headers."""
+        return self.meaning.headers is not None
+
     # The reference.
 
     @property

@@ -91,6 +91,11 @@ class Protocol:
         return native.relays_greetings(self.wire.address)
 
     @property
+    def reads_headers(self) -> bool:
+        """Whether its requests may have headers; of codecs that are not declared that is not known: yes."""
+        return getattr(self.wire, "reads_headers", True)
+
+    @property
     def drain(self) -> str:
         """When its clients are told to go elsewhere: ``always``, ``asked`` (by ``goaway``) or ``never``."""
         address = self.wire.address

@@ -127,6 +127,8 @@ CASES = [
     ("method: say*", "any: [{listener: [in, out]}]", "10:66: there is no listener 'out'; "),
     ("method: say*", "all: [{protocol: bolt}]", "10:61: no listener speaks 'bolt'; they speak dubbo"),
     ("method: say*", "protocol: [dubbo, dubb]", "10:62: no listener speaks 'dubb'; did you mean 'dubbo'?"),
+    ("method: say*", "any: []", "10:49: any: expected one match at least; none of none holds, so that"),
+    ("method: say*", "not: {all: []}", "10:55: all: expected one match at least; all of none would hold"),
     ("method: say*", "protocol: {a: b}", "10:54: protocol: expected a single value, got a mapping"),
     ("name: main", "name: main\n    name: other", "9:5: the key 'name' stands here twice, first at line 8"),
     (
@@ -477,6 +479,39 @@ def test_a_rule_for_whom_its_table_does_not_serve_is_a_warning(tmp_path):
     assert second == (
         "11:89: no listener with route table 'main' speaks 'bolt', so that this never holds; they speak dubbo"
     )
+
+
+HEADLESS = "requests have no headers in a protocol that this rule is for ('posted'); ask for service, method"
+
+
+@pytest.mark.parametrize(
+    ("match", "places"),
+    [
+        ("{listener: in, headers: {a: b}}", ["11:40"]),
+        ("{protocol: posted, headers: {a: {present: false}}}", ["11:44"]),
+        ("{any: [{headers: {a: b}}, {not: {headers: {a: b}}}], listener: in}", ["11:33", "11:58"]),
+        ("{all: [{listener: more, headers: {a: b}}], protocol: posted}", ["11:49"]),
+        ("{headers: {a: b}}", []),
+        ("{headers: {a: b}, protocol: dubbo}", []),
+        ("{headers: {a: b}, listener: more}", []),
+        ("{service: a, protocol: posted}", []),
+    ],
+)
+def test_headers_of_a_protocol_that_has_none_are_refused(tmp_path, match, places):
+    """Where a rule is for no client whose requests could have any."""
+    page = (Path(__file__).parents[2] / "examples" / "formats" / "nshead.py").read_text()
+    (tmp_path / "mail.py").write_text(page.replace('"nshead"', '"posted"'))
+    text = GOOD.replace("dubbo", "posted").replace("clusters:", "plugins: [./mail.py]\nclusters:", 1)
+    more = "  - {name: more, bind: 127.0.0.1:0, protocol: [posted, dubbo], routes: main}\n"
+    text = text.replace("routes:\n", f"{more}routes:\n", 1)
+    text = text.replace("{service: com.example.Demo, method: say*, version: 1.0, group: no}", match)
+    (tmp_path / "c.yaml").write_text(text)
+    if places:
+        found = errors(text, tmp_path)
+        assert [":".join(one.split(":")[:2]) for one in found] == places
+        assert all(HEADLESS in one for one in found)
+    else:
+        config.load(tmp_path / "c.yaml")
 
 
 def test_a_retry_on_timeout_says_what_it_cannot_do(tmp_path):
