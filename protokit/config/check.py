@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from protokit import plugins
-from protokit.config import defaults, matches, schema, shares
-from protokit.config.scalars import Pattern
+from protokit.config import defaults, hidden, matches, schema, shares
 from protokit.errors import ConfigError, close_match
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
     from protokit.config.document import Document, Path
@@ -22,8 +21,6 @@ if TYPE_CHECKING:
 
 _REPLY_TEXT = 500  # bytes, of what error replies carry
 _MOST_PROTOCOLS = 32  # each is asked about a client's first bytes
-_ANY = Pattern("*")
-_EVERYTHING = schema.Match()
 _LOCAL = {"localhost": ("127.0.0.1",)}
 
 
@@ -59,6 +56,10 @@ class Findings:
     def holes(self, *path: str | int) -> bool:
         """Whether it, or something in it, could not be read."""
         return path in self._holes or path in self._around
+
+    def line(self, *path: str | int) -> int:
+        """Where the value under ``path`` stands."""
+        return self._document.error_at("", path).line
 
     def error(self, message: str, *path: str | int) -> None:
         """Note an error at the value under ``path``."""
@@ -114,7 +115,7 @@ def check(
         for r, rule in enumerate(table.rules):
             if not findings.hole("routes", t, "rules", r):
                 _rule(findings, rule, asked, registry, known, ("routes", t, "rules", r))
-        _shadowed(findings, table, t)
+        hidden.find(findings, table, t)
         if table.name not in tables.used:
             findings.warning(f"no listener uses route table {table.name!r}", "routes", t)
     for c, cluster in enumerate(config.clusters):
@@ -361,72 +362,6 @@ def _limit(findings: Findings, limit: schema.Limit, path: Path) -> None:
             findings.error(f"by: expected {what} once at most", *path, "by", i)
     if not keys and limit.keys != defaults.LIMIT_KEYS:
         findings.warning("keys does nothing without by: there is one bucket for all requests", *path, "keys")
-
-
-def _covering(text: str) -> Iterator[str]:
-    """Every simple pattern that covers this one."""
-    yield text
-    literal = text.removesuffix("*")
-    for end in range(len(literal) + 1):
-        yield literal[:end] + "*"
-
-
-def _simple(wanted: schema.Text) -> str:
-    """The pattern that covers a text as closely as a star at the end can."""
-    if not isinstance(wanted, str):
-        exact, prefix = wanted.exact, wanted.prefix
-        return "*" if exact is None and prefix is None else exact if exact is not None else f"{prefix}*"
-    return wanted if wanted.simple else wanted[: wanted.index("*") + 1]
-
-
-def _covers(one: str, other: str) -> bool:
-    """Whether a simple pattern matches all that another does."""
-    return other.removesuffix("*").startswith(one[:-1]) if one.endswith("*") else one == other
-
-
-def _says_no_more(match: schema.Match) -> bool:
-    """Whether four simple patterns are all that it asks."""
-    texts = (match.service, match.method, match.version, match.group)
-    return msgspec.structs.replace(
-        match, service=_ANY, method=_ANY, version=_ANY, group=_ANY
-    ) == _EVERYTHING and all(isinstance(text, str) and text.simple for text in texts)
-
-
-def _shadowed(findings: Findings, table: schema.Routes, t: int) -> None:
-    """Errors at rules whose requests all match one before."""
-    earlier: dict[str, dict[str, list[tuple[int, schema.Match]]]] = {}
-    same: list[tuple[int, schema.Match]] = []
-    for r, rule in enumerate(table.rules):
-        match = rule.match
-        where = ("routes", t, "rules", r)
-        if findings.hole(*where) or findings.holes(*where, "match"):
-            continue
-        candidates = (
-            item
-            for service in _covering(_simple(match.service))
-            if service in earlier
-            for method in _covering(_simple(match.method))
-            for item in earlier[service].get(method, ())
-        )
-        hiding = next(
-            (
-                index
-                for index, other in candidates
-                if _covers(str(other.version), _simple(match.version))
-                and _covers(str(other.group), _simple(match.group))
-            ),
-            None,
-        )
-        if hiding is None:
-            hiding = next((index for index, other in same if other == match), None)
-        if hiding is not None:
-            findings.error(
-                f"this rule is never reached: rule {hiding + 1} of {table.name!r} matches all it does", *where
-            )
-        elif _says_no_more(match):
-            earlier.setdefault(str(match.service), {}).setdefault(str(match.method), []).append((r, match))
-        else:
-            same.append((r, match))
 
 
 def _cluster(findings: Findings, cluster: schema.Cluster, c: int) -> None:

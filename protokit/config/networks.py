@@ -6,7 +6,6 @@ All are spans of 128-bit numbers, an IPv4 address that of its mapped one (``::ff
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from typing import TYPE_CHECKING
 
@@ -33,6 +32,8 @@ class Network(str):
     @classmethod
     def parse(cls, text: str) -> Network:
         """Raises ValueError where ``text`` is none, and for an address in a network, which may be meant."""
+        import ipaddress  # seldom needed  # noqa: PLC0415
+
         host, _, bits = text.partition("/")
         try:
             address = ipaddress.ip_address(host if re.fullmatch(cls.pattern, text) else "")
@@ -74,5 +75,7 @@ def number(address: str) -> int:
     Raises:
         ValueError: it is none.
     """
+    import ipaddress  # noqa: PLC0415
+
     found = ipaddress.ip_address(address)
     return int(found) + (_IPV4 if found.version == 4 else 0)

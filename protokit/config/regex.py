@@ -49,11 +49,19 @@ class Automaton(NamedTuple):
 
     def accepts(self, text: bytes) -> bool:
         """Whether it matches the whole text."""
-        table = 256 + (self.states + 7) // 8
         state = 0
         for byte in text:
-            at = table + 2 * (state * self.classes + self.program[byte])
-            (state,) = struct.unpack_from("=H", self.program, at)
+            state = self.after(state, byte)
+        return self.is_last(state)
+
+    def after(self, state: int, byte: int) -> int:
+        """The next state."""
+        table = 256 + (self.states + 7) // 8
+        at = table + 2 * (state * self.classes + self.program[byte])
+        return int(struct.unpack_from("=H", self.program, at)[0])
+
+    def is_last(self, state: int) -> bool:
+        """Whether it accepts what ends there."""
         return bool(self.program[256 + state // 8] >> state % 8 & 1)
 
 
@@ -86,12 +94,21 @@ def stars(text: str) -> Automaton:
     Raises:
         ValueError: it needs too many states.
     """
+    return pieces(text.encode().split(b"*"))
+
+
+def pieces(texts: Sequence[bytes]) -> Automaton:
+    """The automaton of some texts with any bytes between them.
+
+    Raises:
+        ValueError: it needs too many states.
+    """
     nodes = _Nodes()
     at = 0
-    for byte in text.encode():
-        if byte == ord("*"):
+    for number, one in enumerate(texts):
+        if number > 0:
             nodes.edges[at].append((0, 255, at))
-        else:
+        for byte in one:
             after = nodes.node()
             nodes.edges[at].append((byte, byte, after))
             at = after
