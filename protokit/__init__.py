@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from protokit.dataplane import Proxy
+    from protokit.dataplane.proxy import Proxy
     from protokit.errors import ProtokitError
     from protokit.hookspecs import hookimpl
     from protokit.model import Answer, Filter, FilterFactory, Headers, Request, Response, Status
@@ -29,7 +29,7 @@ _EXPORTS = {
     "Peer": "protokit.wire",
     "Protocol": "protokit.wire",
     "ProtokitError": "protokit.errors",
-    "Proxy": "protokit.dataplane",
+    "Proxy": "protokit.dataplane.proxy",
     "PythonCodec": "protokit.wire",
     "Reply": "protokit.wire",
     "Request": "protokit.model",

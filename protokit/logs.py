@@ -10,6 +10,7 @@ import collections
 import io
 import os
 import select
+import signal
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -42,8 +43,11 @@ class Stream(io.TextIOBase):
         self._held = 0
         self._dropped = 0
         self._broken = False
+        # Signals are the main thread's.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         # A daemon: the process may end while the reader makes it wait.
         threading.Thread(target=self._work, name="protokit-log", daemon=True).start()
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def writable(self) -> bool:
         """Always."""

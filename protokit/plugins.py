@@ -122,6 +122,11 @@ class Registry:
         """Why each broken plugin cannot be used, by each of its names."""
         return {name: plugin.failure for plugin in self.plugins if plugin.failure for name in plugin.names}
 
+    def implements(self, hook: str) -> bool:
+        """Whether a plugin has a hook of that name."""
+        managers = [plugin.manager for plugin in self.plugins if plugin.manager is not None]
+        return any(getattr(one.hook, hook).get_hookimpls() for one in managers)
+
     def call(self, hook: str, **arguments: object) -> None:
         """Call a start-up or shutdown hook of every plugin; one that raises is logged."""
         for plugin in self.plugins:

@@ -12,19 +12,21 @@ import asyncio
 import contextlib
 import importlib
 import os
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from protokit.admin.sockets import unbound
 from protokit.dataplane.listening import adopt
-from protokit.errors import ProtokitError
 from protokit.observe.metrics import CONTENT_TYPE, prometheus
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    import socket
+    from collections.abc import Callable, Iterable, Mapping
 
     from protokit.admin.connection import Answer, Connection
-    from protokit.dataplane import Proxy
+    from protokit.dataplane.proxy import Proxy
 
 Pages = dict[str, "Callable[[], Answer]"]
 
@@ -58,11 +60,14 @@ class AdminServer:
         self._open: list[tuple[asyncio.Server, dict[Connection, None]]] = []
         self.asked: dict[tuple[str, int], asyncio.Server] = {}
 
-    async def start(self, before: AdminServer | None = None) -> None:
+    async def start(
+        self, before: AdminServer | None = None, sockets: Mapping[str, socket.socket] = MappingProxyType({})
+    ) -> None:
         """Listen.
 
         Args:
             before: one that is to be closed afterwards, whose addresses may be the same.
+            sockets: that listen already, by option (``admin.bind``, ``admin.public``); they become its own.
 
         Raises:
             ProtokitError: an address cannot be bound.
@@ -70,11 +75,11 @@ class AdminServer:
         everybody: Pages = {"/healthz": _healthz, "/ready": self._ready, "/metrics": self._metrics}
         everything: Pages = everybody | {"/stats": self._stats, "/clusters": self._clusters}
         try:
-            self.address = await self._listen("admin.bind", self.address, everything, before)
+            own = sockets.get("admin.bind") or _shared(before, self.address)
+            self.address = await self._listen("admin.bind", self.address, everything, own)
             if self.public_address is not None:
-                self.public_address = await self._listen(
-                    "admin.public", self.public_address, everybody, before
-                )
+                own = sockets.get("admin.public") or _shared(before, self.public_address)
+                self.public_address = await self._listen("admin.public", self.public_address, everybody, own)
         except BaseException:
             await self.close()
             raise
@@ -90,7 +95,7 @@ class AdminServer:
         await asyncio.sleep(0)
 
     async def _listen(
-        self, option: str, bind: tuple[str, int], pages: Pages, before: AdminServer | None
+        self, option: str, bind: tuple[str, int], pages: Pages, own: socket.socket | None
     ) -> tuple[str, int]:
         connections: dict[Connection, None] = {}
         links = "".join(f'<li><a href="{path}">{path}</a></li>' for path in pages)
@@ -104,21 +109,16 @@ class AdminServer:
             return made
 
         loop = asyncio.get_running_loop()
-        same = before.asked.get(bind) if before is not None else None
         try:
-            if same is not None:  # whoever comes meanwhile is in the queue of both
+            if own is not None:
                 with contextlib.ExitStack() as undo:
-                    shared = undo.enter_context(adopt(os.dup(same.sockets[0].fileno()))[0])
-                    server = await loop.create_server(connection, sock=shared)
+                    server = await loop.create_server(connection, sock=undo.enter_context(own))
                     undo.pop_all()
             else:
                 host = bind[0].encode("ascii")  # a text would bring encodings.idna
                 server = await loop.create_server(connection, [host], bind[1])  # type: ignore[list-item]
         except (OSError, OverflowError) as error:
-            raise ProtokitError(
-                f"{option} {bind[0]}:{bind[1]} cannot be bound: {getattr(error, 'strerror', None) or error};"
-                " choose another address, or stop what listens there"
-            ) from None
+            raise unbound(option, *bind, getattr(error, "strerror", None) or str(error)) from None
         self._open.append((server, connections))
         self.asked[bind] = server
         host, port = server.sockets[0].getsockname()[:2]
@@ -136,6 +136,12 @@ class AdminServer:
     def _clusters(self) -> Answer:
         shown = msgspec.json.format(msgspec.json.encode(self._proxy.clusters()))
         return 200, "application/json", shown + b"\n"
+
+
+def _shared(before: AdminServer | None, bind: tuple[str, int]) -> socket.socket | None:
+    """A socket that ``before`` has for that address, too: whoever comes is in the queue of both."""
+    same = before.asked.get(bind) if before is not None else None
+    return adopt(os.dup(same.sockets[0].fileno()))[0] if same is not None else None
 
 
 def _healthz() -> Answer:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from protokit.control.build import build_clusters, build_snapshot
-from protokit.control.names import Names
 from protokit.control.snapshot import Snapshot
 
-__all__ = ["Names", "Snapshot", "build_clusters", "build_snapshot"]
+__all__ = ["Snapshot", "build_clusters", "build_snapshot"]

@@ -1,39 +1,34 @@
-"""The Proxy: workers, listening sockets, the tables they run, reload, drain."""
+"""The Proxy: workers and what decides for them in a loop: start, reload, names, filters, drain."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import functools
 import logging
-import os
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from protokit import config as configuration
 from protokit import logs, native
-from protokit.control import Names, build_clusters, build_snapshot
-from protokit.dataplane import listening
-from protokit.dataplane.compile import Compiled, Identities, compile_snapshot
+from protokit.control import build_clusters, build_snapshot
+from protokit.control.names import Names
 from protokit.dataplane.filters import FilterRunner
-from protokit.dataplane.limits import RuleStates
 from protokit.dataplane.watch import Watch
+from protokit.dataplane.workers import Workers
 from protokit.errors import ConfigError, ConfigErrors, ProtokitError
 from protokit.plugins import Plugin, Registry
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
 
-    from protokit.control.snapshot import Listener, Snapshot
+    from protokit.control.snapshot import Snapshot
     from protokit.dataplane.bridge import Bridges
     from protokit.dataplane.endpoints import Health
     from protokit.model import Filter
-    from protokit.wire.codec import Wire
 
 _log = logging.getLogger("protokit.proxy")
 _POLL_S = 0.02
@@ -41,50 +36,45 @@ _QUIET_S = 0.2
 _HEARD_S = 5.0  # the same, while clients are there that were told: what they ask meanwhile they asked before
 
 
-def _seed() -> int:
-    return int.from_bytes(os.urandom(8)) >> 1
-
-
 class Proxy:
     """A running proxy; embed it with ``async with Proxy(config) as proxy``.
 
     Args:
         source: a configuration file's path, the same as a mapping, or a loaded configuration.
+        workers: those that run it already; None to start them.
 
     Attributes:
-        addresses: (host, port) by listener, with the real ports, once started.
         ready: whether it wants traffic: started, and not draining.
         reloads: how many were ``done``, and how many ``failed``, counted by whoever asks for them.
         repeated: for log lines whose number others decide.
     """
 
-    def __init__(self, source: str | Path | Mapping[str, Any] | configuration.Loaded) -> None:
+    def __init__(
+        self,
+        source: str | Path | Mapping[str, Any] | configuration.Loaded,
+        workers: Workers | None = None,
+    ) -> None:
         self.loaded = source if isinstance(source, configuration.Loaded) else configuration.load(source)
-        self.addresses: dict[str, tuple[str, int]] = {}
         self.ready = False
         self.reloads = {"done": 0, "failed": 0}
         self.repeated = logs.Repeated()
         self._names = Names(self._names_changed, self.repeated)
         self._snapshot = build_snapshot(self.loaded)
-        self._workers: list[native.Worker] = []
-        self._tables: dict[int, Compiled] = {}
-        self._token = 0
-        self._endpoint_ids = Identities()
-        self._listener_ids = Identities()
-        self._rule_states = RuleStates()
-        self._open: dict[listening.Key, listening.Bound] = {}
-        self._running: Compiled | None = None
-        self._preparing: dict[int, tuple[asyncio.Future[bool], list[bool]]] = {}
+        self._workers = workers or Workers()
         self._changing = asyncio.Lock()
         self._draining = False
         self._tasks: set[asyncio.Task[None]] = set()
-        self._wires: dict[int, Wire] = {}
-        self._filters = FilterRunner(self._tables, self._wires, self.repeated)
+        self._filters = FilterRunner(self._workers.tables, self._workers.wires, self.repeated)
         self._drained = 0
         self._closing: asyncio.Task[None] | None = None
-        self._watch = Watch(self._workers, self.repeated, self._rules)
+        self._watch = Watch(self._workers.each, self.repeated, self._rules)
         self._watching: asyncio.Task[None] | None = None
         self._started: dict[str, Plugin] = {}
+
+    @property
+    def addresses(self) -> dict[str, tuple[str, int]]:
+        """(host, port) by listener, with the real ports, once started."""
+        return self._workers.addresses
 
     @functools.cached_property
     def _bridges(self) -> Bridges:
@@ -118,14 +108,15 @@ class Proxy:
         """
         loop = asyncio.get_running_loop()
         try:
-            for _ in range(self._snapshot.workers):
-                worker = native.Worker(_seed())
-                self._workers.append(worker)
+            if not self._workers.each:
+                self._workers.start(self._snapshot.workers)
+            for worker in self._workers.each:
                 loop.add_reader(worker.event_fd, self._take_events, worker)
             self._snapshot = await self._resolved(self.loaded)
             self._start_plugins(self.loaded)
-            async with self._changing:
-                await self._change(self._snapshot, self.loaded.path)
+            if self._workers.running is None:
+                async with self._changing:
+                    await self._change(self._snapshot, self.loaded.path)
         except BaseException:
             await self.close()
             raise
@@ -202,12 +193,13 @@ class Proxy:
     async def _use_names(self) -> None:
         """Run the same configuration with the addresses that its host names have now."""
         async with self._changing:
+            running = self._workers.running
             clusters = build_clusters(self.loaded, self._names.addresses)
-            if self._running is None or clusters == self._snapshot.clusters or not self.ready:
+            if running is None or clusters == self._snapshot.clusters or not self.ready:
                 return
             snapshot = msgspec.structs.replace(self._snapshot, clusters=clusters)
             try:
-                await self._change(snapshot, self.loaded.path, self._running.chains)
+                await self._change(snapshot, self.loaded.path, running.chains)
             except Exception as error:  # noqa: BLE001  # nobody else would hear of it, or try again
                 if self.ready:
                     text = f"the new addresses of host names are not in use yet: {error}"
@@ -232,105 +224,15 @@ class Proxy:
 
     async def _change(self, snapshot: Snapshot, path: str, chains: Sequence[list[Filter]] = ()) -> None:
         """Run a snapshot: every worker takes it and every address is bound, or all stays as it is."""
-        seed = _seed()
+        answered = asyncio.Event()
+        change = self._workers.prepare(snapshot, path, chains, answered.set)
         try:
-            compiled = compile_snapshot(
-                snapshot, self._endpoint_ids, self._listener_ids, seed, chains, self._rule_states
-            )
-        except BaseException:
-            self._give_numbers_back()
-            raise
-        wanted = {listening.key(listener): listener for listener in snapshot.listeners}
-        going = [key for key in self._open if key not in wanted]
-        try:
-            added = self._bind(
-                {key: one for key, one in wanted.items() if key not in self._open}, going, path
-            )
-        except BaseException:
-            compiled.table.free()
-            self._give_numbers_back()
-            raise
-        self._token += 1
-        token = self._token
-        self._tables[token] = compiled
-        try:
-            await self._prepare(token)
+            await answered.wait()
             self._may_change()
-            for sockets in added.values():
-                for one in sockets:
-                    one.listen(listening.BACKLOG)
-        except BaseException as error:
-            for sockets in added.values():
-                for one in sockets:
-                    one.close()
-            for worker in self._workers:
-                worker.abort()
-            if isinstance(error, OSError):
-                raise ConfigErrors([ConfigError(f"an address is taken: {error.strerror}", path)]) from None
+            self._workers.commit(change)
+        except BaseException:
+            self._workers.abort(change)
             raise
-        # From here on nothing fails and nothing waits. Who is in the queue of an address that goes is taken
-        # before the change: its listener is in the old table only.
-        new = {key: listening.Bound(compiled.listeners[key], sockets) for key, sockets in added.items()}
-        gone = [self._open.pop(key) for key in going]
-        for index, worker in enumerate(self._workers):
-            for bound in gone:
-                worker.unlisten(bound.number)
-            worker.commit()
-            for bound in new.values():
-                worker.listen(bound.number, bound.fds[index])
-        self._open |= new
-        self._running = compiled
-        self.addresses = {one.name: self._open[key].address for key, one in wanted.items()}
-
-    def _bind(
-        self, listeners: Mapping[listening.Key, Listener], going: list[listening.Key], path: str
-    ) -> dict[listening.Key, list[socket.socket]]:
-        added: dict[listening.Key, list[socket.socket]] = {}
-        errors = []
-        for key, listener in listeners.items():
-            leaving = [fd for other in going if listening.overlap(key, other) for fd in self._open[other].fds]
-            try:
-                added[key] = listening.bind(listener, len(self._workers), leaving)
-            except OSError as error:
-                where = f"{listener.host}:{listener.port}"
-                text = f"listener {listener.name!r} cannot bind {where}: {error.strerror}"
-                if error.errno == errno.EADDRINUSE:
-                    text += "; stop what listens there, or choose another port"
-                errors.append(ConfigError(text, path))
-        if errors:
-            for sockets in added.values():
-                for one in sockets:
-                    one.close()
-            raise ConfigErrors(errors)
-        return added
-
-    async def _prepare(self, token: int) -> None:
-        """Let every worker get ready for a table."""
-        unused, wires = self._unused_wires(), self._tables[token].wires
-        self._wires |= wires
-        answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        self._preparing[token] = (answer, [])
-        try:
-            for worker in self._workers:
-                worker.prepare(self._tables[token].table, token)
-            if not await answer:
-                raise ProtokitError(
-                    "a worker has no memory for the configuration (or it has more than 65536 endpoints);"
-                    " nothing was changed"
-                )
-            for address in unused:  # what was told before the answers was handled before them
-                del self._wires[address]
-        finally:
-            del self._preparing[token]
-
-    def _prepared(self, token: int, *, well: bool) -> None:
-        if not well:
-            self._retired(token)
-        if token in self._preparing:
-            answer, so_far = self._preparing[token]
-            so_far.append(well)
-            if len(so_far) == len(self._workers) and not answer.done():
-                answer.set_result(all(so_far))
 
     # Events from the workers.
 
@@ -343,58 +245,37 @@ class Proxy:
                 self.repeated.log(_log, logging.ERROR, (op.op, logs.place(error)), text, error=error)
 
     def _take_event(self, worker: native.Worker, op: native.Op) -> None:
+        if self._workers.took(op):
+            if op.op == native.OP_RETIRED:
+                self._health.keep(self._workers.endpoints())
+            return
         if op.op == native.OP_FILTER:
             self._filters.start(worker, op)
         elif op.op == native.OP_CANCEL:
             self._filters.cancel(worker, op)
-        elif op.op == native.OP_RETIRED:
-            self._retired(op.token)
         elif op.op == native.OP_ENDPOINT:
             self._endpoint_changed(worker, op)
         elif op.op in (native.OP_MALFORMED, native.OP_MALFORMED_ANSWER):
             self._malformed(op)
         elif op.op == native.EVENT_BRIDGE:
-            self._bridges.open(worker, op, self._wires)
+            self._bridges.open(worker, op, self._workers.wires)
         elif op.op == native.EVENT_UNBRIDGE:
             self._bridges.close(worker, op)
         elif op.op == native.EVENT_DRAINED:
             self._drained += 1
-        elif op.op == native.EVENT_PREPARED:
-            self._prepared(op.token, well=op.arg == 1)
-
-    def _retired(self, token: int) -> None:
-        compiled = self._tables[token]
-        compiled.retired_by += 1
-        if compiled.retired_by < len(self._workers):
-            return
-        del self._tables[token]
-        compiled.table.free()
-        self._give_numbers_back()
-
-    def _unused_wires(self) -> set[int]:
-        """Of no table, and spoken by no connection; what workers told of some may still wait here."""
-        used = {address for table in self._tables.values() for address in table.wires}
-        return {one for one in self._wires.keys() - used if native.holders(one) == 1}
-
-    def _give_numbers_back(self) -> None:
-        tables = self._tables.values()
-        endpoints = {key for table in tables for key in table.endpoints}
-        self._endpoint_ids.keep(endpoints)
-        self._health.keep(endpoints)
-        self._listener_ids.keep({*self._open, *(key for table in tables for key in table.listeners)})
 
     def _endpoint_changed(self, worker: native.Worker, op: native.Op) -> None:
-        for compiled in self._tables.values():
+        for compiled in self._workers.tables.values():
             for key, number in compiled.endpoints.items():
                 if number == op.arg:
-                    self._health.changed(self._workers.index(worker), key, op.size, op.data)
+                    self._health.changed(self._workers.each.index(worker), key, op.size, op.data)
                     return
 
     def _malformed(self, op: native.Op) -> None:
         from protokit.dataplane import malformed  # noqa: PLC0415  # not at the start
 
         say = malformed.of_client if op.op == native.OP_MALFORMED else malformed.of_server
-        kind, text = say(native.Malformed.of(op), self._tables.values())
+        kind, text = say(native.Malformed.of(op), self._workers.tables.values())
         self.repeated.log(_log, logging.WARNING, (op.op, kind), text)
 
     # Stopping.
@@ -409,17 +290,13 @@ class Proxy:
         self._draining = True
         await asyncio.sleep(self._snapshot.drain_delay_ms / 1000)
         async with self._changing:
-            for worker in self._workers:
-                for bound in self._open.values():
-                    worker.unlisten(bound.number)
-                worker.drain()
-            self._open.clear()
+            self._workers.drain()
         loop = asyncio.get_running_loop()
         end = loop.time() + self._snapshot.drain_timeout_ms / 1000
         quiet_since = loop.time()
         seen = -1
         while loop.time() < end:
-            stats = [worker.stats() for worker in self._workers]
+            stats = [worker.stats() for worker in self._workers.each]
             requests = sum(one["requests"] for one in stats)
             if any(one["requests_active"] or one["fallback_active"] for one in stats) or requests != seen:
                 quiet_since, seen = loop.time(), requests
@@ -443,43 +320,34 @@ class Proxy:
             self._watching.cancel()
             await asyncio.wait([self._watching])
         async with self._changing:  # a reload finds that it is too late
-            for worker in self._workers:
+            for worker in self._workers.each:
                 with contextlib.suppress(ProtokitError):
                     worker.shutdown()
         end = loop.time() + 1
-        while (self._drained < len(self._workers) or self._bridges) and loop.time() < end:
+        while (self._drained < len(self._workers.each) or self._bridges) and loop.time() < end:
             await asyncio.sleep(0.002)
         await self._filters.close()
         await self._bridges.stop()
         self._watch.look()  # a short life has its lines, too
-        for worker in self._workers:
+        for worker in self._workers.each:
             loop.remove_reader(worker.event_fd)
+        workers = self._workers.leave()
+        for worker in workers:
             await loop.run_in_executor(None, worker.stop)
-        if self._workers:
+        if workers:
             Registry(self._started.values()).call("protokit_shutdown", app=self)
-        self._workers.clear()
-        for compiled in self._tables.values():
-            compiled.table.free()
-        self._tables.clear()
+        self._workers.free()
 
     # Looking in.
 
     def _rules(self) -> dict[str, dict[str, int]]:
         """What rules decided, by their names."""
-        states = {} if self._running is None else self._running.states
+        states = {} if self._workers.running is None else self._workers.running.states
         return {name: state.counts() for name, state in states.items()}
 
     def stats(self) -> dict[str, Any]:
         """Counters: of each worker, and of each endpoint and each rule that decides over all workers."""
-        clusters: dict[str, dict[str, dict[str, int]]] = {}
-        if self._running is not None:
-            for (cluster, host, port), uid in self._running.endpoints.items():
-                each = [worker.endpoint_stats(uid) for worker in self._workers]
-                total = {name: sum(one[name] for one in each) for name in native.ENDPOINT_STAT_NAMES}
-                clusters.setdefault(cluster, {})[f"{host}:{port}"] = total
-        workers = [worker.stats() for worker in self._workers]
-        rules = self._rules()
-        return {"workers": workers, "clusters": clusters, "rules": rules, "reloads": dict(self.reloads)}
+        return self._workers.stats() | {"rules": self._rules(), "reloads": dict(self.reloads)}
 
     def clusters(self) -> dict[str, Any]:
         """Each cluster with its endpoints: where each worker stands with them, and their counters."""

@@ -17,8 +17,8 @@ from protokit import config as configuration
 from protokit import native
 from protokit.config.scalars import Size
 from protokit.control import build_snapshot
-from protokit.dataplane import Proxy
 from protokit.dataplane.compile import Identities, compile_snapshot
+from protokit.dataplane.proxy import Proxy
 from protokit.errors import LocalProtocolError, ProtocolError, ProtokitError
 from protokit.model import Filter, Request, Response, Status
 from protokit.plugins import Plugin, Registry

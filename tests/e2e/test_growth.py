@@ -138,7 +138,7 @@ class Client:
 
 async def settled(proxy):
     for _ in range(500):
-        if len(proxy._tables) == 1:
+        if len(proxy._workers.tables) == 1:
             return
         await asyncio.sleep(0.01)
     raise AssertionError("the tables before are still there")
@@ -185,7 +185,7 @@ def test_reloads_leave_nothing_behind(tier, changes, anew, tmp_path, frozen):
                     clients.append(await Client.connect(f"new{number}", listener))
                 gc.collect()
                 most = max(most, native.codecs() - before)
-                most_numbers = max(most_numbers, len(proxy._listener_ids._numbers))
+                most_numbers = max(most_numbers, len(proxy._workers.listener_ids._numbers))
             for client in clients:
                 seen = client.answers
                 while client.answers < seen + 5 and not client.work.done():
@@ -195,7 +195,7 @@ def test_reloads_leave_nothing_behind(tier, changes, anew, tmp_path, frozen):
             assert most <= generations + (0 if stays else 3)
             assert most_numbers == 1
             await asyncio.gather(*(client.stop() for client in clients))
-            assert len(proxy._wires) <= generations + 3
+            assert len(proxy._workers.wires) <= generations + 3
         server.close()
 
     asyncio.run(asyncio.wait_for(main(), 120))

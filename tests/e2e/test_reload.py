@@ -233,7 +233,7 @@ def test_a_configuration_that_a_worker_cannot_take_changes_nothing(run, workers)
         config = two(one, other, listener("in", f"127.0.0.1:{a}"), workers=workers)
         proxy = await started(proxies, config)
         client = await Client.connect(a)
-        numbers = proxy._endpoint_ids
+        numbers = proxy._workers.endpoint_ids
         numbers._next = 1 << 16  # more endpoints than a worker has places for
         bad = two(other, one, listener("in", f"127.0.0.1:{b}"), workers=workers)
         with pytest.raises(ProtokitError, match="a worker has no memory for the configuration"):
@@ -373,8 +373,8 @@ def test_listeners_that_come_and_go_use_few_numbers(run):
             config["listeners"] = [listener(f"in{number}", f"127.0.0.1:{ports[number % 40]}")]
             await proxy.reload(config)
         await asyncio.sleep(0.1)
-        assert max(bound.number for bound in proxy._open.values()) < 20
-        assert len(proxy._tables) == 1
+        assert max(bound.number for bound in proxy._workers.open.values()) < 20
+        assert len(proxy._workers.tables) == 1
         client = await Client.connect(proxy.addresses["in199"][1])
         assert (await client.call("name", 0)).value == "one"
         await client.close()

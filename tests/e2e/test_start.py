@@ -1,42 +1,110 @@
-"""What a starting proxy imports: nothing that its configuration does not need."""
+"""How a proxy starts: it serves before it has a loop, and imports only what its configuration needs."""
 
 from __future__ import annotations
 
+import json
+import os
+import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+from protokit_dubbo.messages import Event, decode
 
-PLUGIN = """
-import sys
-import protokit
+# Runs the command, and something else at the moment when asyncio is imported.
+WATCH = """
+import builtins, json, os, runpy, signal, socket, sys, threading
 
-@protokit.hookimpl
-def protokit_startup(app):
-    print(*sys.modules, flush=True)
+def listening():
+    found = []
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            with socket.socket(fileno=os.dup(int(name))) as one:
+                if one.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+                    found.append(one.getsockname()[1])
+        except OSError:
+            pass
+    return found
+
+def told(what):
+    with open(os.environ["TOLD"], "w") as file:
+        json.dump(what, file)
+
+def watch(event, arguments):
+    if event == "import" and arguments[0] == "asyncio" and moment:
+        exec(moment.pop(), globals())
+
+moment = [os.environ["MOMENT"]]
+builtins.listening, builtins.told = listening, told
+sys.addaudithook(watch)
+sys.argv[0] = "protokit"
+runpy.run_module("protokit", run_name="__main__", alter_sys=True)
 """
 
 CONFIG = """
-listeners: [{{name: in, bind: "127.0.0.1:0", protocol: {protocol}, cluster: c}}]
-clusters: [{{name: c, endpoints: ["127.0.0.1:9"]}}]
-admin: {{bind: "127.0.0.1:0"}}
-plugins: [./shows.py]
+listeners: [{{name: in, bind: "127.0.0.1:{listener}", protocol: {protocol}, cluster: c}}]
+clusters: [{{name: c, endpoints: ["{endpoint}"]}}]
+admin: {{bind: "127.0.0.1:{admin}"}}
+drain: {{delay: 0s, timeout: 0s}}
 """
 
 
+class Start:
+    """One run, from its start to its end.
+
+    Args:
+        folder: for its files.
+        moment: what to do when asyncio is imported; ``told`` is for here.
+        options: of the command.
+        config: the configuration; ``fields`` and ``more`` go into it.
+        ends: it is asked to when it has said that it listens; else it does that itself.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        moment: str,
+        *options: str,
+        config: str = CONFIG,
+        more: str = "",
+        ends: bool = False,
+        **fields: object,
+    ) -> None:
+        path, told = folder / "c.yaml", folder / "told.json"
+        known = {"listener": 0, "admin": 0, "protocol": "dubbo", "endpoint": "127.0.0.1:9"}
+        path.write_text(config.format(**(known | fields)) + more)
+        errors = folder / "errors"
+        with (
+            errors.open("w") as log,
+            subprocess.Popen(
+                [sys.executable, "-c", WATCH, "run", str(path), *options],
+                env=os.environ | {"MOMENT": moment, "TOLD": str(told)},
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            ) as process,
+        ):
+            self.out = process.stdout.readline()
+            if ends:
+                process.terminate()
+            self.out += process.stdout.read()
+        self.errors = errors.read_text()
+        assert process.returncode == 0, self.errors
+        self.told = json.loads(told.read_text())
+
+
+ENDS = "; os.kill(os.getpid(), signal.SIGTERM)"
+
+
 def modules(tmp_path, protocol: str, *options: str) -> set[str]:
-    (tmp_path / "shows.py").write_text(PLUGIN)
-    (tmp_path / "c.yaml").write_text(CONFIG.format(protocol=protocol))
-    command = [sys.executable, "-m", "protokit", "run", str(tmp_path / "c.yaml"), *options]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            return set(process.stdout.readline().split())
-        finally:
-            process.terminate()
+    return set(Start(tmp_path, "told(list(sys.modules))" + ENDS, *options, protocol=protocol).told)
 
 
 NEVER = {
+    "asyncio",
     "click",
+    "concurrent.futures",
     "construct",
     "ctypes",
     "difflib",
@@ -46,24 +114,30 @@ NEVER = {
     "hypothesis",
     "importlib.metadata",
     "protokit.admin.connection",
+    "protokit.admin.server",
     "protokit.cli.check",
     "protokit.cli.decode",
     "protokit.cli.plugins",
     "protokit.config.jsonschema",
+    "protokit.control.names",
+    "protokit.dataplane.filters",
+    "protokit.dataplane.proxy",
     "protokit.testing",
     "protokit.wire.compiler",
     "protokit.wire.format",
     "protokit_hsf",
     "protokit_motan",
     "protokit_sofarpc",
+    "ssl",
     "typing_extensions",
+    "uvloop",
     "zipfile",
 }
 
 
 def test_only_what_is_needed_is_imported(tmp_path):
     found = modules(tmp_path, "dubbo")
-    assert {"protokit.dataplane.proxy", "protokit_dubbo", "yaml", "uvloop"} <= found
+    assert {"protokit.dataplane.workers", "protokit_dubbo", "yaml"} <= found
     assert found & NEVER == set()
     assert len([name for name in found if name.startswith("protokit")]) < 45
 
@@ -85,6 +159,91 @@ def test_a_declared_protocol_brings_what_declarations_need(tmp_path, protocol):
 def test_options_are_read_by_click(tmp_path):
     found = modules(tmp_path, "dubbo", "--log-level", "error")
     assert {"click", "protokit.cli.process"} <= found
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
+SERVES = """
+with socket.create_connection(("127.0.0.1", {listener})) as client:
+    client.sendall(bytes.fromhex("{asked}"))
+    answer = client.recv(100).hex()
+admin = socket.create_connection(("127.0.0.1", {admin}))
+admin.sendall(b"GET /ready HTTP/1.1\\r\\nHost: localhost\\r\\n\\r\\n")
+
+def ready():
+    with admin:
+        text = b"".join(iter(lambda: admin.recv(1000), b""))
+    told([answer, text.decode()])
+    os.kill(os.getpid(), signal.SIGTERM)
+
+threading.Thread(target=ready, daemon=True).start()
+"""
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_it_serves_before_it_has_a_loop(tmp_path, workers):
+    """Clients have answers, an admin's question waits, and is answered when it is true."""
+    listener, admin = free_port(), free_port()
+    asked = Event(7, b"N", request=True, twoway=True)
+    moment = SERVES.format(listener=listener, admin=admin, asked=asked.encode().hex())
+    run = Start(tmp_path, moment, listener=listener, admin=admin, more=f"workers: {workers}\n")
+    answer, ready = run.told
+    heard = decode(bytes.fromhex(answer))
+    assert (heard.id, heard.request) == (7, False)
+    assert ready.startswith("HTTP/1.1 200 ") and ready.endswith("\r\n\r\nready\n")
+    assert f"listener  in 127.0.0.1:{listener} dubbo -> cluster c" in run.out
+    assert f"admin     http://127.0.0.1:{admin}/" in run.out
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGQUIT"])
+def test_signals_before_there_is_a_loop_wait_for_it(tmp_path, name):
+    run = Start(tmp_path, f"told(listening()); os.kill(os.getpid(), signal.{name})")
+    assert len(run.told) == 2
+    assert f"{name}: draining" in run.errors
+    assert run.errors.endswith("stopped\n")
+
+
+NEEDS = """
+import asyncio, os
+from protokit import Filter, hookimpl
+
+def heard():
+    asyncio.get_running_loop()
+    told(listening())
+    return Filter()
+
+@hookimpl
+def protokit_{hook}
+"""
+
+
+@pytest.mark.parametrize(
+    ("hook", "filters"),
+    [
+        ("startup(app): heard()", "[]"),
+        ("filters(): return {'early': lambda options: heard()}", "[early]"),
+    ],
+    ids=["startup", "filter"],
+)
+def test_what_needs_a_loop_has_one_before_anybody_is_served(tmp_path, hook, filters):
+    (tmp_path / "needs.py").write_text(NEEDS.format(hook=hook))
+    protocol = f"dubbo, filters: {filters}"
+    more = "plugins: [./needs.py]\n"
+    run = Start(tmp_path, "pass", protocol=protocol, more=more, ends=True)
+    assert len(run.told) == 1  # the admin server
+    assert "stopped" in run.errors
+
+
+@pytest.mark.parametrize("name", ["listener", "endpoint", "admin"])
+def test_names_are_looked_up_in_a_loop_before_anybody_is_served(tmp_path, name):
+    text = CONFIG.replace("127.0.0.1:{" + name, "localhost:{" + name).replace("{endpoint}", "localhost:9")
+    run = Start(tmp_path, "told(listening())", config=text, ends=True)
+    assert run.told == []
+    assert "stopped" in run.errors
 
 
 YAML = """
