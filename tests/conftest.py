@@ -9,6 +9,7 @@ import struct
 import sys
 from pathlib import Path
 
+import fewer
 import pytest
 from cffi import FFI
 from hypothesis import settings
@@ -26,7 +27,7 @@ settings.load_profile("protokit")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--examples", type=int, default=40, help="random worlds of each kind")
-    parser.addoption("--quick", action="store_true", help="a fifth of the random frames and worlds")
+    parser.addoption("--quick", action="store_true", help="a fifth of what is random")
     parser.addoption("--shrink", action="store_true", help="make a failing random world small (minutes)")
 
 
@@ -55,7 +56,8 @@ def frozen() -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if config.getoption("--quick"):
+    fewer.quick = config.getoption("--quick")
+    if fewer.quick:
         config.option.examples //= 5
 
 

@@ -10,6 +10,7 @@ import re
 import pytest
 from asked import NAMES, NETWORKS, SOURCES, holds, is_from
 from construct import Const, GreedyBytes, Int8ub, Int16ub, Prefixed, Struct, this
+from fewer import many
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from protokit_dubbo.messages import Call
@@ -145,7 +146,7 @@ requests = st.fixed_dictionaries(
 SHARING = {"in": {"protocol": "dubbo"}, "side": {"protocol": ["bolt", "dubbo"]}}
 
 
-@settings(max_examples=400)
+@settings(max_examples=many(400))
 @given(rules=st.lists(matches, min_size=1, max_size=8), asked=st.lists(requests, min_size=1, max_size=6))
 def test_the_first_rule_whose_match_holds_decides(rules, asked):
     world = World(table(rules, listeners=SHARING))
@@ -412,7 +413,7 @@ EXPRESSIONS = st.recursive(
 TEXTS = st.text(st.sampled_from("abcd1 .é\nжяё_😀\u2028-"), max_size=8)
 
 
-@settings(max_examples=1500)
+@settings(max_examples=many(1500))
 @given(expression=EXPRESSIONS, texts=st.lists(TEXTS, max_size=12))
 def test_an_automaton_matches_what_re_does(expression, texts):
     made = automaton(expression)
@@ -420,7 +421,7 @@ def test_an_automaton_matches_what_re_does(expression, texts):
         assert made.accepts(one.encode()) == (re.fullmatch(expression, one, re.ASCII) is not None), one
 
 
-@settings(max_examples=300)
+@settings(max_examples=many(300))
 @given(pattern=st.text(st.sampled_from("ab*"), max_size=8), text=st.text(st.sampled_from("abc"), max_size=10))
 def test_stars_stand_for_anything(pattern, text):
     expected = re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), text, re.DOTALL) is not None

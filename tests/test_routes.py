@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
+from fewer import many
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from protokit_dubbo import dubbo
@@ -42,7 +43,7 @@ def build(rules, codec):
     return builder.finish()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=many(300), deadline=None)
 @given(
     rules=st.lists(st.tuples(patterns, patterns), min_size=1, max_size=12),
     asked=st.lists(st.tuples(st.sampled_from([*NAMES, "zzz"]), st.sampled_from([*NAMES, "q"])), max_size=8),
@@ -112,7 +113,7 @@ def build_two(tables, serial):
     return builder.finish()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=many(300), deadline=None)
 @given(st.data())
 def test_what_was_asked_before_changes_no_route(data):
     pool = data.draw(much_alike())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
+from fewer import many
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 from world import LIMITS, World, table
@@ -155,7 +156,7 @@ def outcome(toys, names, fallback, chunks, end):
     return bytes(world.got[client]), client in world.closed, reached, counted
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=many(400), deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.data())
 def test_every_segmentation_of_an_opening_gives_the_same_decision(toys, data):
     names = data.draw(st.lists(st.sampled_from([*NAMES, "other"]), min_size=1, max_size=4, unique=True))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from fewer import many
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from world import LIMITS, World, table
@@ -285,7 +286,7 @@ def test_shutdown_writes_what_is_queued_and_closes_both(world):
     assert world.stat("buffer_bytes") == 0
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=many(150), deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.data())
 def test_whatever_happens_what_arrives_is_what_was_sent(toys, data):
     """Random talk, stops and ends; in the end nothing is missing, doubled or out of order."""

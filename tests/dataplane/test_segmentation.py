@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 
 from dubbo_vectors import LINES
+from fewer import many
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from protokit_dubbo import dubbo
@@ -30,7 +31,7 @@ def through(chunks: list[bytes], *, in_place: bool) -> tuple[bytes, bytes]:
     return b"".join(bytes(world.got[up]) for up in world.upstreams), bytes(world.got[client])
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=many(150), deadline=None)
 @given(st.data(), st.booleans())
 def test_any_segmentation_gives_the_same_bytes_out(data, in_place):
     frames = data.draw(st.lists(st.sampled_from(REQUESTS), min_size=1, max_size=12))

@@ -9,11 +9,13 @@ import socket
 import struct
 
 import pytest
+from fewer import many
 
 import protokit
 from protokit import native
 
-RELOADS = 200
+RELOADS = many(200)
+JOINING = RELOADS // 4  # after so many another client comes, and stays
 MARKS = itertools.count(100)  # no two tests have the same formats
 HEAD = struct.Struct(">BIHH")  # kind, id, mark, size of the text
 DECLARED = """
@@ -181,7 +183,7 @@ def test_reloads_leave_nothing_behind(tier, changes, anew, tmp_path, frozen):
                 if changes:
                     file.write_text(source(tier, next(MARKS), anew=anew))
                 await proxy.reload(config)
-                if number % 50 == 0:
+                if number % JOINING == 0:
                     clients.append(await Client.connect(f"new{number}", listener))
                 gc.collect()
                 most = max(most, native.codecs() - before)
@@ -191,7 +193,7 @@ def test_reloads_leave_nothing_behind(tier, changes, anew, tmp_path, frozen):
                 while client.answers < seen + 5 and not client.work.done():
                     await asyncio.sleep(0.01)
             # The one in use, those of the generations whose clients stay, and those on their way out.
-            generations = 1 if stays else 2 + RELOADS // 50
+            generations = 1 if stays else 2 + RELOADS // JOINING
             assert most <= generations + (0 if stays else 3)
             assert most_numbers == 1
             await asyncio.gather(*(client.stop() for client in clients))

@@ -45,9 +45,12 @@ def test_every_bit_near_the_front_is_changed():
             assert frame[:at] + bytes([frame[at] ^ 1 << bit]) + frame[at + 1 :] in found
 
 
-def test_the_same_frames_come_each_time(cases):
-    again = Cases(bolt, cases.samples)
-    assert (again.whole, again.wrong, again.joined) == (cases.whole, cases.wrong, cases.joined)
+@pytest.mark.parametrize("name", ["lined", pytest.param("bolt", marks=pytest.mark.slow)])
+def test_the_same_frames_come_each_time(name):
+    protocol, vectors = (bolt, BOLT) if name == "bolt" else (protocols()[name], golden(name))
+    samples = [one.data for one in vectors if len(one.data) < 2000]
+    once, again = (Cases(protocol, samples) for _ in range(2))
+    assert (once.whole, once.wrong, once.joined) == (again.whole, again.wrong, again.joined)
 
 
 def test_without_examples_nothing_is_drawn(monkeypatch):

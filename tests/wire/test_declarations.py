@@ -52,6 +52,7 @@ from construct import (
     this,
 )
 from drawn import ENDS, GREETS, Talk
+from fewer import many
 from hypothesis import HealthCheck, event, given, reject, settings
 from hypothesis import strategies as st
 from steps import step_agrees
@@ -140,7 +141,7 @@ PLAIN = [
     "ahead",
 ]
 REFERRING = ["check", "computed", "ordered", "absent", "either", "switch", "struct", "repeated"]
-QUICK = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+QUICK = settings(max_examples=many(150), deadline=None, suppress_health_check=list(HealthCheck))
 
 
 class Grower:
@@ -645,7 +646,7 @@ def engine_id(wire, found):
 
 
 @pytest.mark.slow
-@settings(QUICK, max_examples=300)
+@settings(QUICK, max_examples=many(300))
 @given(st.data())
 def test_random_declarations_agree_with_construct(data):
     wire, (body, text) = data.draw(formats())
@@ -1159,7 +1160,7 @@ STEPS = {
 
 
 @pytest.mark.parametrize("name", STEPS)
-@settings(QUICK, max_examples=600)
+@settings(QUICK, max_examples=many(600))
 @given(st.data())
 def test_steps_agree_with_their_reference(name, data):
     step, arguments, samples = STEPS[name]

@@ -6,6 +6,7 @@ import re
 
 import pytest
 from construct import Bytes, GreedyBytes, Int8ub, Int16ub, Prefixed, Rebuild, Struct, len_, this
+from fewer import many
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from named import AROUND, protocols, values, with_id
@@ -213,7 +214,7 @@ def test_what_a_message_holds_is_found_whole_and_at_every_cut(name, form):
 
 
 @pytest.mark.parametrize("form", FORMS)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=many(300), deadline=None)
 @given(parts=st.lists(PIECES, max_size=5), other=st.integers(0, 2**64 - 1))
 def test_what_a_message_holds_is_found_as_the_reference_finds_it(form, parts, other):
     finds_and_writes_as_the_reference(form, b"".join(parts), other)

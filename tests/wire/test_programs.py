@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from construct import Bytes, Check, GreedyBytes, If, Int8ub, Int16ub, Int32ub, Prefixed, Struct, this
+from fewer import many
 from hypothesis import HealthCheck, event, given, seed, settings
 from hypothesis import strategies as st
 from programs import HEADER, KINDS, Runner, insns, place_of, with_insns
@@ -434,7 +435,7 @@ def test_what_is_accepted_of_all_neighbours_of_a_program_runs(name):
     assert min(ran, refused) > 100
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=many(200), deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.data())
 @pytest.mark.parametrize(
     "name", [one if one == "branches" else pytest.param(one, marks=pytest.mark.slow) for one in formats()]

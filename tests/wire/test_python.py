@@ -65,8 +65,13 @@ class Own(type(mini.wire)):
     with_id = PythonCodec.with_id
 
 
-TestOwn = conformance(
-    Protocol("mini", Own()), golden=TestMini.vectors, renumber=mini.wire.with_id, examples=TestMini.examples
+TestOwn = pytest.mark.slow(
+    conformance(
+        Protocol("mini", Own()),
+        golden=TestMini.vectors,
+        renumber=mini.wire.with_id,
+        examples=TestMini.examples,
+    )
 )
 TestSized = conformance(
     sized.sized,

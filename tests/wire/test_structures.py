@@ -19,6 +19,7 @@ from construct import (
     Struct,
     this,
 )
+from fewer import many
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from steps import step_agrees
@@ -47,7 +48,7 @@ from protokit.wire import (
 from protokit.wire.format import KINDS
 from protokit.wire.structures import STEPS, packed
 
-QUICK = settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+QUICK = settings(max_examples=many(200), deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def field(number, value):
@@ -282,7 +283,7 @@ def test_what_stands_at_a_path_is_found(name):
 
 
 @pytest.mark.parametrize("name", SAMPLES)
-@settings(QUICK, max_examples=150)
+@settings(QUICK, max_examples=many(150))
 @given(st.data())
 def test_cut_and_hostile_structures_are_read_as_by_the_reference(name, data):
     sample, paths = SAMPLES[name]

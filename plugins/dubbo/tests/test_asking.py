@@ -9,6 +9,7 @@ import struct
 import locales
 import pytest
 from dubbo_vectors import LINES, lines, own, values
+from fewer import many
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from protokit_dubbo import dubbo
@@ -105,7 +106,7 @@ def as_read(value, got):
     return isinstance(got, bytes) and Reader(got).read() is not None
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=many(300), deadline=None)
 @given(st.lists(values, max_size=4), st.dictionaries(st.text(max_size=8), st.text(max_size=20), max_size=4))
 def test_arguments_and_headers_of_any_call_are_those_that_it_was_made_of(given_arguments, attachments):
     descriptor = "Ljava/lang/Object;" * len(given_arguments)

@@ -8,6 +8,7 @@ import threading
 
 import pytest
 from dubbo_vectors import LINES, values
+from fewer import many
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from protokit_dubbo import dubbo
@@ -70,7 +71,7 @@ def destination(data: bytes) -> int:
     return 1
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=many(400), deadline=None)
 @given(st.data())
 def test_spoiled_requests_never_escape(data):
     frame = bytearray(data.draw(st.sampled_from(REQUESTS)))
@@ -79,7 +80,7 @@ def test_spoiled_requests_never_escape(data):
     destination(bytes(frame))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=many(200), deadline=None)
 @given(st.data())
 def test_cut_requests_never_escape(data):
     frame = data.draw(st.sampled_from(REQUESTS))
@@ -87,7 +88,7 @@ def test_cut_requests_never_escape(data):
     destination(frame[:12] + struct.pack(">I", len(body)) + body)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=many(300), deadline=None)
 @given(
     arguments=st.lists(values, max_size=4),
     group=st.text(max_size=10).filter(lambda text: all(ord(c) < 0xD800 for c in text)),
@@ -144,7 +145,7 @@ PIECES += [
 ]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=many(300), deadline=None)
 @given(st.data())
 def test_what_was_read_before_changes_nothing(data):
     """The codec remembers how requests began and ended."""

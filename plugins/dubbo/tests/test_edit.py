@@ -7,6 +7,7 @@ import struct
 
 import pytest
 from dubbo_vectors import LINES, values
+from fewer import many
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from protokit_dubbo import dubbo
@@ -152,7 +153,7 @@ def test_a_rewritten_destination_stands_in_the_fields_and_in_the_attachments(lin
 texts = st.text(max_size=60) | st.text(st.sampled_from("a\U0001f600é中"), min_size=30, max_size=1200)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=many(200), deadline=None)
 @given(
     st.lists(values, max_size=3),
     st.dictionaries(st.text(max_size=8), texts, max_size=5),
@@ -215,7 +216,7 @@ def test_what_cannot_be_read_cannot_be_changed():
         edit(CODEC, generic, [(EDIT_METHOD, "", "other")])
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=many(300), deadline=None)
 @given(st.data())
 def test_spoiled_requests_of_every_serialization_are_changed_or_refused(data):
     original = data.draw(

@@ -6,6 +6,7 @@ import datetime
 
 import pytest
 from dubbo_vectors import values
+from fewer import many
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from protokit_dubbo.hessian import Long, Object, Reader, TypedList, TypedMap, Writer
@@ -14,7 +15,7 @@ from protokit_dubbo.messages import count_parameters
 from protokit.errors import LocalProtocolError, RemoteProtocolError
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=many(300), deadline=None)
 @given(values)
 def test_what_is_written_is_read_back(value):
     writer = Writer()
@@ -24,7 +25,7 @@ def test_what_is_written_is_read_back(value):
     assert reader.done
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=many(500), deadline=None)
 @given(st.binary(max_size=60))
 def test_garbage_is_read_or_refused(data):
     reader = Reader(data)
