@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 from construct import Const, GreedyBytes, Int8ub, Int16ub, Int32ub, Prefixed, Struct, this
 
 from protokit import Protocol, Status, WireFormat
@@ -61,9 +63,12 @@ def memo(  # a mistake each
     )
 
 
+right = functools.cache(memo)
+
+
 def frame(kind, number, status=0, head=b"", body=b""):
     values = {"kind": KINDS[kind], "status": status, "id": number, "head": head, "body": body}
-    return memo().wire.build(values)
+    return right().wire.build(values)
 
 
 def captured(numbers=(1, 2, 3, 4)):
