@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import filecmp
+import functools
 import inspect
 import os
 import re
@@ -46,7 +47,8 @@ def room_of(path: Path) -> str:
     return path.relative_to(ROOT).parts[0].removesuffix(".py")
 
 
-def imports(source: str, package: str) -> set[str]:
+@functools.cache
+def imports(source: str, package: str) -> frozenset[str]:
     """Absolute names of all that is imported, in functions and for type checkers too."""
     found = set()
     for node in ast.walk(ast.parse(source)):
@@ -56,7 +58,7 @@ def imports(source: str, package: str) -> set[str]:
             base = ".".join(package.split(".")[: -node.level + 1 or None]) if node.level else ""
             name = ".".join(part for part in (base, node.module or "") if part)
             found |= {name, *(f"{name}.{alias.name}" for alias in node.names)}
-    return found
+    return frozenset(found)
 
 
 def upward(source: str, package: str, room: str) -> list[str]:

@@ -690,6 +690,7 @@ async def _drained(suite: ThroughAProxy) -> None:
             got, _ = await client.one("an answer while draining")
             assert got.kind == "response", f"a {got.kind} came while draining"
             assert got.id == voice.hear(request).id
+        scene.close()  # who was told goes, and nobody has to be waited for
         await draining
 
 

@@ -54,7 +54,7 @@ def test_its_tests_pass_at_once(name, tmp_path):
     its_tests_pass(name, tmp_path)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ["class", "acme-rpc"])  # a keyword, and what is no name; all above
 def test_its_golden_vectors_pass_whatever_its_name(name, tmp_path):
     its_tests_pass(name, tmp_path, "-k", "golden")
 

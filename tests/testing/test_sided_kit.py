@@ -71,7 +71,7 @@ def test_each_side_has_its_own_error_and_id(made):
         assert wire.ask.header(edited, "y") == "3"
 
 
-@pytest.mark.parametrize(("made", "frames"), [(post, POST), (said, SAID)])
+@pytest.mark.parametrize(("made", "frames"), [pytest.param(post, POST, marks=pytest.mark.slow), (said, SAID)])
 def test_the_fuzzer_tries_each_side(made, frames, tmp_path):
     result = fuzz(made(), vectors(frames), 60, 7, folder=tmp_path, rounds=2)
     assert not result.finds, result.finds

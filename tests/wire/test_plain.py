@@ -22,6 +22,7 @@ from construct import (
     len_,
     this,
 )
+from fewer import many
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from programs import Runner
@@ -178,7 +179,7 @@ SUBSCRIBE = b"\x82\x06\x00\x07\x00\x01a\x00"
 
 
 @pytest.mark.parametrize("name", RIGHT)
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=many(60), deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_it_is_read_as_the_reference_reads_it(name, data):
     wire, runner = RIGHT[name](), Runner(1 << 16)

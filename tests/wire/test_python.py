@@ -106,17 +106,22 @@ def unpadded() -> str:
 
 
 # A rewritten id may change the size of a frame.
-TestUnpadded = conformance(
-    module_of(unpadded(), "unpadded").mini,
-    golden=golden(
-        (b"CALL 2a greet.Hello hello world\n", {"kind": "request", "request_id": "42", "method": "hello"}),
-        (b"SEND ffffffff log.Log write\n", {"kind": "oneway", "request_id": str(0xFFFFFFFF)}),
-        (b"DONE 7 hello world\n", {"kind": "response", "request_id": "7"}),
-        (b"FAIL 7 TIMEOUT too late\n", {"kind": "response", "status": "TIMEOUT", "text": "too late"}),
-        (b"PING 1 \n", {"kind": "heartbeat"}),
-        (b"PONG 1 \n", {"kind": "heartbeat_ack"}),
-        (b"QUIT 0 \n", {"kind": "drain"}),
-    ),
+TestUnpadded = pytest.mark.slow(
+    conformance(
+        module_of(unpadded(), "unpadded").mini,
+        golden=golden(
+            (
+                b"CALL 2a greet.Hello hello world\n",
+                {"kind": "request", "request_id": "42", "method": "hello"},
+            ),
+            (b"SEND ffffffff log.Log write\n", {"kind": "oneway", "request_id": str(0xFFFFFFFF)}),
+            (b"DONE 7 hello world\n", {"kind": "response", "request_id": "7"}),
+            (b"FAIL 7 TIMEOUT too late\n", {"kind": "response", "status": "TIMEOUT", "text": "too late"}),
+            (b"PING 1 \n", {"kind": "heartbeat"}),
+            (b"PONG 1 \n", {"kind": "heartbeat_ack"}),
+            (b"QUIT 0 \n", {"kind": "drain"}),
+        ),
+    )
 )
 
 

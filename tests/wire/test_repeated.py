@@ -19,6 +19,7 @@ from construct import (
     len_,
     this,
 )
+from fewer import many
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -39,7 +40,7 @@ from protokit.wire import (
     text,
 )
 
-QUICK = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+QUICK = settings(max_examples=many(60), deadline=None, suppress_health_check=list(HealthCheck))
 OK, MORE, FORMAT, LIMIT = 0, 1, -2, -3
 
 

@@ -20,6 +20,7 @@ from construct import (
     len_,
     this,
 )
+from fewer import many
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -30,7 +31,7 @@ from protokit.wire import Chunks, ErrorText, Replies, Until, UVar, WireFormat, c
 sys.path.append(str(Path(__file__).parents[2] / "native" / "fuzz"))
 import fuzz_formats
 
-QUICK = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+QUICK = settings(max_examples=many(60), deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def made(*fields, values, **more):
