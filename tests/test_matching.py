@@ -17,12 +17,15 @@ from protokit_dubbo.messages import Call
 from world import World
 
 from protokit import Protocol, WireFormat, config, plugins
+from protokit.cli.route import explain
 from protokit.config.check import Findings
 from protokit.config.document import Document, read
+from protokit.config.explained import Asking, why_not
 from protokit.config.regex import MOST_STATES, automaton, stars
 from protokit.control.build import build_snapshot
 from protokit.dataplane.compile import Identities, compile_snapshot
 from protokit.errors import ConfigErrors
+from protokit.native.routing import Words
 from protokit.wire import ErrorText, Replies, pairs, text
 
 REGEXES = ["a.*", "a|b", r"com\.[xy](\.Y)?", r"\w+", "[^.]*", ""]
@@ -34,8 +37,8 @@ def registry():
     return plugins.load(["dubbo", "bolt"])
 
 
-def table(matches, protocol=None, listeners=None):
-    """A table whose rule i leads to port 10000 + i; also with rules that are never reached.
+def configured(matches, protocol=None, listeners=None):
+    """Rule i leads to port 10000 + i; also with rules that are never reached.
 
     ``listeners``: what they are, by name, instead of one of that protocol.
     """
@@ -59,13 +62,27 @@ def table(matches, protocol=None, listeners=None):
     have = registry()
     if protocol is not None:
         have.protocols[name] = protocol
-    loaded = config.Loaded(reading.config, have, "test", Findings(document))
+    return config.Loaded(reading.config, have, "test", Findings(document)), document
+
+
+def table(*rules, **more):
+    """What the engine makes of that."""
+    loaded, _ = configured(*rules, **more)
     return compile_snapshot(build_snapshot(loaded), Identities(), Identities(), 7).table
 
 
 def routed(world, client, asked, number=1):
     """The rule by which the engine sent a request, or None."""
-    call = Call(
+    world.feed(client, call_of(asked, number).encode())
+    got = [port - 10_000 for up, (_, port) in world.upstreams.items() if world.got[up]]
+    for up in world.upstreams:
+        world.got[up].clear()
+    assert len(got) < 2
+    return got[0] if got else None
+
+
+def call_of(asked, number=1):
+    return Call(
         asked["service"],
         asked["method"],
         "",
@@ -75,12 +92,6 @@ def routed(world, client, asked, number=1):
         request_id=number,
         twoway=not asked["oneway"],
     )
-    world.feed(client, call.encode())
-    got = [port - 10_000 for up, (_, port) in world.upstreams.items() if world.got[up]]
-    for up in world.upstreams:
-        world.got[up].clear()
-    assert len(got) < 2
-    return got[0] if got else None
 
 
 names = st.sampled_from(NAMES)
@@ -157,6 +168,28 @@ def test_the_first_rule_whose_match_holds_decides(rules, asked):
             clients[who] = world.client([*SHARING].index(who[0]), who[1])
         expected = next((i for i, match in enumerate(rules) if holds(match, one)), None)
         assert routed(world, clients[who], one, number) == expected, one
+
+
+@settings(max_examples=100)
+@given(rules=st.lists(matches, min_size=1, max_size=6), asked=st.lists(requests, min_size=1, max_size=3))
+def test_what_is_explained_is_what_the_engine_does(rules, asked):
+    """In words and as a frame, for the rule that matches and for each in front of it."""
+    loaded, document = configured(rules, listeners=SHARING)
+    for one in asked:
+        expected = next((i for i, match in enumerate(rules) if holds(match, one)), None)
+        texts = (one["service"], one["method"], one["version"], one["group"])
+        for said in (Words(*texts, one["headers"], one["oneway"]), call_of(one).encode()):
+            facts = explain(loaded, document, one["listener"], said, one["source"], one["protocol"])
+            assert (facts["rule"] and facts["rule"]["number"] - 1) == expected
+            assert all(one["why"] for one in facts["before"])
+            assert len(facts["before"]) == (len(rules) if expected is None else expected)
+            told = {name: facts["request"][name] for name in ("service", "method", "version", "group")}
+            assert told == {name: one[name] for name in told}
+            asking = Asking(
+                *texts, facts["request"]["headers"], one["oneway"], one["source"], one["listener"], "dubbo"
+            )
+            whys = [why_not(rule.match, asking) for rule in loaded.config.routes[0].rules]
+            assert [why is None for why in whys] == [holds(match, one) for match in rules]
 
 
 def request(**changed):

@@ -294,3 +294,48 @@ const uint64_t *pk_worker_stats_words(const pk_worker *w) {
 const uint64_t *pk_worker_endpoint_words(const pk_worker *w, uint32_t uid) {
   return (const uint64_t *)(const void *)pk_worker_endpoint_stats(w, uid);
 }
+
+/* Routes, asked in words. */
+
+static int header_in_words(const pk_codec *c, const uint8_t *data, const pk_frame *f, pk_slice key, pk_header *out) {
+  const pk_asked *asked = c->user;
+  (void)data;
+  (void)f;
+  for (uint32_t i = asked->header_count; i > 0; i--) {
+    const pk_header *h = &asked->headers[i - 1];
+    if (h->key.size != key.size || (key.size > 0 && memcmp(h->key.data, key.data, key.size) != 0)) continue;
+    *out = *h;
+    return PK_OK;
+  }
+  return PK_MORE;
+}
+
+pk_routed pk_table_ask(const pk_table *t, uint32_t listener, uintptr_t codec, const pk_asked *asked) {
+  const pk_table_listener *l = pk_table_listener_at(t, listener);
+  const pk_codec *c = codec_at(codec);
+  const pk_codec words = {.name = c->name, .user = asked, .header = header_in_words};
+  pk_frame f = {.kind = asked->oneway ? PK_KIND_ONEWAY : PK_KIND_REQUEST};
+  pk_destination d = {asked->service, asked->method, asked->version, asked->group, 0, 0, 0};
+  pk_routed found = {.plan = l->plan, .depth = l->depth};
+  if (asked->frame != NULL) {
+    d = (pk_destination){.context = 0};
+    found.result = whole(c, asked->frame, asked->frame_size, PK_FROM_CLIENT, &f);
+    if (found.result == PK_OK && !pk_is_call(&f)) found.result = PK_ERR_FORMAT;
+    if (found.result == PK_OK && l->depth != PK_DEPTH_FRAME) found.result = c->destination(c, asked->frame, &f, &d);
+    found.blank = found.result == PK_ERR_UNSUPPORTED;
+    if (found.blank) d = (pk_destination){.context = 0};
+    if (found.result != PK_OK && !found.blank) return found;
+    found.result = PK_OK;
+  }
+  if (l->depth != PK_DEPTH_FRAME) {
+    pk_question q = {.to = &d, .codec = asked->frame != NULL ? c : &words, .data = asked->frame, .frame = &f,
+                     .listener = l, .source = asked->source, .blank = found.blank};
+    found.plan = pk_table_route(t, l->routes, &q);
+    found.asked = q.asked;
+    found.result = q.error;
+  }
+  if (found.plan != PK_NONE) found.name = pk_table_plan_at(t, found.plan)->name;
+  return found;
+}
+
+const char *pk_table_text(const pk_table *t, uint32_t at) { return PK_AT(t, char, t->text.at) + at; }

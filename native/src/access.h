@@ -102,6 +102,29 @@ int pk_codec_splice(uintptr_t codec, const uint8_t *data, size_t size, uint32_t 
                     uint8_t *out, size_t cap);
 int pk_codec_probe(uintptr_t codec, const uint8_t *data, size_t size);
 
+/* What a client of a listener asks: a frame of its protocol, or words. */
+typedef struct pk_asked {
+  const uint8_t *frame; /* NULL: the words */
+  uint32_t frame_size, oneway;
+  pk_slice service, method, version, group;
+  const pk_header *headers;
+  uint32_t header_count;
+  uint8_t source[16];
+} pk_asked;
+
+typedef struct pk_routed {
+  int result;     /* PK_OK; PK_ERR_*: no frame, its destination or what a rule asks for cannot be read */
+  uint32_t plan;  /* PK_NONE: no rule matches */
+  uint32_t depth; /* PK_DEPTH_*, of the listener */
+  uint32_t asked; /* whether the answer is for more than its destination */
+  uint32_t blank; /* its codec cannot read it */
+  pk_text name;   /* the plan's, in the table's text area */
+} pk_routed;
+
+/* Where its requests go, as the core asks it. */
+pk_routed pk_table_ask(const pk_table *t, uint32_t listener, uintptr_t codec, const pk_asked *asked);
+const char *pk_table_text(const pk_table *t, uint32_t at);
+
 /* Copies up to `size` queued bytes; pk_core_sent takes them off. */
 size_t pk_core_read_out(pk_core *core, pk_handle h, uint8_t *out, size_t size);
 

@@ -9,7 +9,7 @@ import click
 
 import protokit
 
-_COMMANDS = ["check", "decode", "fuzz", "new", "plugins", "run", "schema"]
+_COMMANDS = ["check", "decode", "fuzz", "new", "plugins", "route", "run", "schema"]
 
 
 class _Group(click.Group):

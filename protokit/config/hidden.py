@@ -98,7 +98,7 @@ def _simple(wanted: schema.Text) -> str:
 def _finite(match: schema.Match) -> Iterator[tuple[str, frozenset[str]]]:
     """Headers that have to be one of some values."""
     for key, wanted in match.headers.items():
-        form = _form(wanted)
+        form = form_of(wanted)
         if form[0] == "in":
             yield key, form[1]
 
@@ -125,13 +125,13 @@ def tree_of(match: schema.Match) -> Tree:
     """What a match asks."""
     parts: list[Tree] = []
     for name in _TEXTS:
-        form = _form(getattr(match, name))
+        form = form_of(getattr(match, name))
         if form == ("absent",):
             form = ("in", frozenset({""}))
         if form != ("any",):
             parts.append((name, form))
     for key, wanted in sorted(match.headers.items()):
-        form = _form(wanted)
+        form = form_of(wanted)
         subject = f"header {key}"
         if form == ("absent",):
             parts.append(("not", (subject, _THERE)))
@@ -160,7 +160,7 @@ def _opposite(tree: Tree) -> Tree:
     return ("not", tree)
 
 
-def _form(wanted: schema.Text) -> Tree:
+def form_of(wanted: schema.Text) -> Tree:
     """Any, in, pieces with anything between, regex, range, present (not empty), or absent."""
     if isinstance(wanted, Pattern):
         if "*" not in wanted:
@@ -226,13 +226,14 @@ def _excludes(one: Tree, other: Tree) -> bool:
         return False
     for values, form in ((one[1], other[1]), (other[1], one[1])):
         if values[0] == "in":
-            return not any(_accepts(form, value) for value in values[1])
+            return not any(accepts(form, value) for value in values[1])
     if one[1][0] != "range" or other[1][0] != "range":
         return False
     return bool(one[1][2] < other[1][1] or other[1][2] < one[1][1])
 
 
-def _accepts(form: Tree, value: str) -> bool:
+def accepts(form: Tree, value: str) -> bool:
+    """Whether a text is what it has to be; neither any nor absent."""
     if form[0] == "in":
         return value in form[1]
     if form[0] == "present":
@@ -250,7 +251,7 @@ def _text_implies(one: Tree, other: Tree) -> bool:
     if _THERE in {one, other}:
         return bool(other == _THERE)
     if one[0] == "in":
-        return all(_accepts(other, value) for value in one[1])
+        return all(accepts(other, value) for value in one[1])
     if one[0] == other[0] == "range":
         return bool(other[1] <= one[1] and one[2] <= other[2])
     if one[0] == "present" or other[0] in {"in", "range"}:

@@ -1,0 +1,296 @@
+"""``protokit route``: where a request goes, and why: the engine says it, the configuration explains it.
+
+``--json`` prints one object:
+
+``listener`` ``protocol`` ``source``   who asks
+``request``     ``service`` ``method`` ``version`` ``group`` ``headers`` ``oneway``
+``table``       of the listener's routes; null where it has a cluster
+``rule``        the one that matches: ``number`` from 1, ``line``, ``column``; null where none does
+``before``      of each rule in front ``number``, ``line``, and ``why`` it does not match
+``to``          ``reply`` ``text``, or ``clusters``: ``cluster`` ``weight`` ``subset`` ``endpoints``; or null
+``depth``       how deep requests of the listener are read: ``frame``, ``destination`` or ``headers``
+``remembered``  whether the next request for the same destination is not looked up again
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+
+import click
+
+from protokit import config as configuration
+from protokit import native
+from protokit.cli import hextext
+from protokit.config import networks, schema, subsets
+from protokit.config.document import Document
+from protokit.config.explained import Asking, why_not
+from protokit.control import build_snapshot
+from protokit.dataplane import listening
+from protokit.dataplane.compile import Identities, compile_snapshot
+from protokit.errors import ProtokitError, RemoteProtocolError, close_match
+from protokit.native.routing import Routed, Words, routed
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from protokit.wire import Protocol
+
+_UNREADABLE = {-4: "its protocol cannot read it", -3: "it holds more than the proxy reads"}
+
+
+class _Request(NamedTuple):
+    """What is asked: for the engine, and for the explanation."""
+
+    asked: Words | bytes
+    asking: Asking
+
+
+@click.command()
+@click.argument("config")
+@click.option("--listener", "-l", help="By whose routes; where there is one only it is that.")
+@click.option("--service", "-s", default="", help="The request's service, and so on.")
+@click.option("--method", "-m", default="")
+@click.option("--version", default="")
+@click.option("--group", default="")
+@click.option("--header", "-H", "headers", multiple=True, metavar="NAME=VALUE", help="A header, or several.")
+@click.option("--oneway", is_flag=True, help="Its caller waits for no answer.")
+@click.option("--source", default="", metavar="ADDRESS", help="Where its client comes from.")
+@click.option("--protocol", "-p", help="What its client speaks, where the listener has several protocols.")
+@click.option(
+    "--frame", type=click.File("rb"), help="A request as it stands in a file (- for stdin), raw or hex."
+)
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def route(
+    config: str,
+    listener: str | None,
+    service: str,
+    method: str,
+    version: str,
+    group: str,
+    headers: tuple[str, ...],
+    oneway: bool,  # noqa: FBT001  # click's
+    source: str,
+    protocol: str | None,
+    frame: BinaryIO | None,
+    as_json: bool,  # noqa: FBT001
+) -> None:
+    """Say where a request goes by a configuration, and why: which rule matches, and what the others ask."""
+    try:
+        loaded = configuration.load(config)
+        words = Words(service, method, version, group, _headers(headers), oneway)
+        if frame is not None and words != Words():
+            raise ProtokitError("with --frame the frame says what is asked: leave out the words")
+        document = Document(Path(config).read_text("utf-8"), config)
+        asked = words if frame is None else _bytes(frame)
+        facts = explain(loaded, document, listener, asked, source, protocol)
+    except ProtokitError as error:
+        click.echo(str(error), err=True)
+        sys.exit(2)
+    click.echo(json.dumps(facts) if as_json else "\n".join(_lines(facts, config)))
+    sys.exit(1 if facts["to"] is None else 0)
+
+
+def explain(
+    loaded: configuration.Loaded,
+    document: Document,
+    listener: str | None,
+    asked: Words | bytes,
+    source: str = "",
+    protocol: str | None = None,
+) -> dict[str, Any]:
+    """What ``--json`` prints.
+
+    Args:
+        loaded: the configuration.
+        document: the same, to say where.
+        listener: its name; None where there is one only.
+        asked: words, or a frame.
+        source: the client's address.
+        protocol: what the client speaks; None for the one that the frame is of, or the first.
+
+    Raises:
+        ProtokitError: there is no such listener or protocol, or it is no request.
+    """
+    where = _named("listener", listener, [one.name for one in loaded.config.listeners])
+    there = next(one for one in loaded.config.listeners if one.name == where)
+    speaking = [loaded.registry.protocols[one] for one in loaded.protocols[where]]
+    if protocol is not None or not isinstance(asked, bytes):
+        speaks = _named("protocol", protocol, [one.name for one in speaking], first=True)
+        speaking = [one for one in speaking if one.name == speaks]
+    request = _request(asked, speaking, where, source)
+    said = asyncio.run(_routed(loaded, there, request))
+    if said.result != 0:
+        why = _UNREADABLE.get(said.result, "it is malformed")
+        raise ProtokitError(f"a rule asks for headers of the request, which cannot be read: {why}")
+    return _facts(loaded, document, there, request.asking._replace(blank=said.blank), said)
+
+
+async def _routed(loaded: configuration.Loaded, there: schema.Listener, request: _Request) -> Routed:
+    """In a loop, as filters are made when the proxy runs."""
+    snapshot = build_snapshot(loaded)
+    numbers = Identities()
+    compiled = compile_snapshot(snapshot, Identities(), numbers, seed=1)
+    one = next(one for one in snapshot.listeners if one.name == there.name)
+    protocol = next(p for p in one.protocols if p.name == request.asking.protocol)
+    source = networks.number(request.asking.source) if request.asking.source else 0
+    try:
+        number = compiled.listeners[listening.key(one)]
+        address = source.to_bytes(16, "big")
+        return routed(compiled.table, number, protocol.wire.address, request.asked, address)
+    finally:
+        compiled.table.free()
+
+
+def _request(asked: Words | bytes, speaking: Sequence[Protocol], listener: str, source: str) -> _Request:
+    try:
+        _ = networks.number(source) if source else 0
+    except ValueError:
+        raise ProtokitError(f"--source: expected an address like 10.0.0.1, got {source!r}") from None
+    if not isinstance(asked, bytes):
+        if not speaking:
+            raise ProtokitError(f"listener {listener!r} has no protocol: all is passed on to its fallback")
+        return _Request(asked, Asking(*asked, source, listener, speaking[0].name))
+    data = native.sent_by("client", asked)
+    for protocol in speaking:
+        ask = protocol.wire.ask
+        message = ask.frame(data)
+        if ask.probe(asked) != 0 or message.result != 0:
+            continue
+        if message.kind not in {native.KIND_REQUEST, native.KIND_ONEWAY}:
+            raise ProtokitError(f"the frame is no request of {protocol.name!r}: {message}")
+        whole = native.sent_by("client", asked[: message.size])
+        engines = bytes(ask.for_engine(whole))
+        try:
+            read = ask.request(whole, lazy=True)
+        except RemoteProtocolError:
+            raise ProtokitError(
+                f"the request's service and method cannot be read by {protocol.name!r}: its caller is told so"
+            ) from None
+        found: dict[str, str | None] = {}
+        with contextlib.suppress(RemoteProtocolError):  # where it matters the engine says so
+            for key, value in native.raw_headers(protocol.wire.address, engines, side="client"):
+                found[key.decode(errors="replace")] = (
+                    None if value is None else value.decode(errors="replace")
+                )
+        texts = (read.service, read.method, read.version, read.group)
+        asking = Asking(*texts, found, read.oneway, source, listener, protocol.name)
+        return _Request(engines, asking)
+    names = " or ".join(repr(one.name) for one in speaking)
+    raise ProtokitError(f"these {len(asked)} bytes are no whole frame of {names}")
+
+
+def _facts(
+    loaded: configuration.Loaded,
+    document: Document,
+    there: schema.Listener,
+    asking: Asking,
+    said: Routed,
+) -> dict[str, Any]:
+    facts: dict[str, Any] = {"listener": there.name, "protocol": asking.protocol, "source": asking.source}
+    facts["request"] = {name: getattr(asking, name) for name in ("service", "method", "version", "group")}
+    facts["request"] |= {"headers": dict(asking.headers), "oneway": asking.oneway}
+    facts |= {"table": there.routes, "rule": None, "before": [], "to": None}
+    facts |= {"depth": said.depth, "remembered": said.depth != "frame" and not said.asked}
+    if there.routes is None:
+        rule = schema.Rule(cluster=there.cluster or there.fallback)
+        return facts | {"to": _to(loaded, rule, asking)}
+    t, table = next((t, one) for t, one in enumerate(loaded.config.routes) if one.name == there.routes)
+    names = {f"{table.name}[{number}]": number for number in range(len(table.rules))}
+    chosen = len(table.rules) if said.plan is None else names[said.plan]
+    for number, one in enumerate(table.rules[:chosen]):
+        place = document.error_at("", ("routes", t, "rules", number))
+        why = why_not(one.match, asking)
+        facts["before"].append({"number": number + 1, "line": place.line, "why": why})
+    if said.plan is not None:
+        place = document.error_at("", ("routes", t, "rules", chosen))
+        facts["rule"] = {"number": chosen + 1, "line": place.line, "column": place.column}
+        facts["to"] = _to(loaded, table.rules[chosen], asking)
+    return facts
+
+
+def _to(loaded: configuration.Loaded, rule: schema.Rule, asking: Asking) -> dict[str, Any]:
+    if rule.reply is not None:
+        return {"reply": rule.reply.status, "text": rule.reply.text}
+    clusters = {one.name: one for one in loaded.config.clusters}
+    shares: Sequence[schema.Rule | schema.Split] = rule.split or [rule]
+    found = []
+    for share in shares:
+        having = [*subsets.fixed(share.subset)]
+        for key, header in subsets.headers(share.subset).items():
+            value = asking.headers.get(header)
+            having.append((key, () if value is None else (value,)))
+        endpoints = clusters[share.cluster or ""].endpoints
+        within = subsets.chosen(endpoints, tuple(having)) if share.subset else endpoints
+        found.append(
+            {
+                "cluster": share.cluster,
+                "weight": getattr(share, "weight", 1),
+                "subset": {key: list(values) for key, values in having},
+                "endpoints": [str(one.address) for one in within],
+            }
+        )
+    return {"clusters": found}
+
+
+def _lines(facts: dict[str, Any], config: str) -> list[str]:
+    asked = facts["request"]
+    told = [f"{name} {asked[name]!r}" for name in ("service", "method", "version", "group") if asked[name]]
+    told += [
+        f"header {key!r}: {'no text' if one is None else repr(one)}" for key, one in asked["headers"].items()
+    ]
+    told += ["one-way"] * asked["oneway"]
+    by = f"listener {facts['listener']!r}, {facts['protocol']}" + f", from {facts['source']}" * bool(
+        facts["source"]
+    )
+    lines = [f"{by}: {', '.join(told) or 'a request that says nothing'}"]
+    lines += [
+        f"{config}:{one['line']}: rule {one['number']} does not match: {one['why']}"
+        for one in facts["before"]
+    ]
+    rule, to = facts["rule"], facts["to"]
+    if rule is not None:
+        lines.append(f"{config}:{rule['line']}: rule {rule['number']} of {facts['table']!r} matches")
+    if to is None:
+        lines.append(f"no rule of {facts['table']!r} matches: its caller is told that there is no route")
+    elif "reply" in to:
+        lines.append(f"answered at once: {to['reply']}" + f" {to['text']!r}" * bool(to["text"]))
+    for one in (to or {}).get("clusters", ()):
+        subset = ", ".join(f"{key}={'|'.join(values) or '?'}" for key, values in one["subset"].items())
+        share = f", weight {one['weight']}" if len(to["clusters"]) > 1 else ""
+        within = f", of those with {subset}" if subset else ""
+        lines.append(
+            f"to cluster {one['cluster']!r}{share}{within}: {', '.join(one['endpoints']) or 'no endpoint'}"
+        )
+    again = "found again for the same destination" if facts["remembered"] else "looked up for each request"
+    depth = f"read: {facts['depth']}"
+    return [*lines, depth if facts["depth"] == "frame" else f"{depth}; {again}"]
+
+
+def _named(what: str, name: str | None, names: list[str], *, first: bool = False) -> str:
+    if name is None and names and (first or len(names) == 1):
+        return names[0]
+    if name in names:
+        return name
+    close = close_match(name or "", names)
+    hint = f"; did you mean {close!r}?" if close else f"; there are {', '.join(names) or 'none'}"
+    raise ProtokitError((f"which {what}?" if name is None else f"there is no {what} {name!r}") + hint)
+
+
+def _headers(written: Sequence[str]) -> dict[str, str]:
+    found = {}
+    for one in written:
+        key, equals, value = one.partition("=")
+        if not equals:
+            raise ProtokitError(f"--header: expected NAME=VALUE, got {one!r}")
+        found[key] = value
+    return found
+
+
+def _bytes(file: BinaryIO) -> bytes:
+    data = file.read()
+    return hextext.parse(data.decode("ascii")) if hextext.looks_like_hex(data[:64]) else data

@@ -1,0 +1,84 @@
+"""Where a compiled table sends a request: asked of the engine, without a connection."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from protokit._native import ffi, lib
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from protokit.native import Table
+
+_DEPTHS = ("frame", "destination", "headers")
+
+
+class Routed(NamedTuple):
+    """What the engine says.
+
+    Attributes:
+        result: 0; PK_ERR_*: it is no request, or what a rule asks for cannot be read.
+        plan: the plan's name; None where no rule matches.
+        depth: how deep this listener's requests are read: ``frame``, ``destination`` or ``headers``.
+        asked: whether the answer is for more than service, method, version and group.
+        blank: its codec cannot read it.
+    """
+
+    result: int
+    plan: str | None
+    depth: str
+    asked: bool
+    blank: bool
+
+
+class Words(NamedTuple):
+    """A request that is not there as a frame."""
+
+    service: str = ""
+    method: str = ""
+    version: str = ""
+    group: str = ""
+    headers: Mapping[str, str] = {}
+    oneway: bool = False
+
+
+def routed(
+    table: Table, listener: int, codec: int, asked: Words | bytes, source: bytes = bytes(16)
+) -> Routed:
+    """Where a client's request goes.
+
+    Args:
+        table: compiled.
+        listener: its number in the table.
+        codec: the address of one of the listener's.
+        asked: words, or a frame of that codec.
+        source: the client's address, 16 bytes; zeros: it is not known.
+    """
+    kept: list[Any] = []  # as long as it is asked
+
+    def bytes_at(data: bytes) -> Any:
+        kept.append(ffi.from_buffer("uint8_t[]", data))
+        return kept[-1]
+
+    def piece(text: str) -> tuple[Any, int]:
+        data = text.encode("utf-8", "surrogateescape")
+        return bytes_at(data), len(data)
+
+    question = ffi.new("pk_asked *", {"source": source})
+    if isinstance(asked, bytes):
+        question.frame, question.frame_size = bytes_at(asked), len(asked)
+    else:
+        for name in ("service", "method", "version", "group"):
+            setattr(question, name, piece(getattr(asked, name)))
+        headers = ffi.new("pk_header[]", len(asked.headers))
+        for at, (key, value) in enumerate(asked.headers.items()):
+            headers[at].key, headers[at].value = piece(key), piece(value)
+        question.headers, question.header_count = headers, len(asked.headers)
+        question.oneway = asked.oneway
+    found = lib.pk_table_ask(table.pointer, listener, codec, question)
+    plan: str | None = None
+    if found.result == 0 and found.plan != 0xFFFFFFFF:
+        at = lib.pk_table_text(table.pointer, found.name.at)
+        plan = bytes(ffi.buffer(at, found.name.size)).decode()
+    return Routed(found.result, plan, _DEPTHS[found.depth], bool(found.asked), bool(found.blank))

@@ -1,0 +1,175 @@
+"""``protokit route``: the page's example, each kind of answer, and what is asked wrongly."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from protokit_dubbo.messages import OK, Answer, Call
+
+from protokit.cli.group import group
+
+PAGE = Path(__file__).parents[2] / "docs" / "configuration.md"
+CONFIG = """
+listeners:
+  - {name: in, bind: 127.0.0.1:1, protocol: [bolt, dubbo], routes: r}
+  - {name: one, bind: 127.0.0.1:2, protocol: dubbo, cluster: c}
+  - {name: raw, bind: 127.0.0.1:3, protocol: [], fallback: c}
+  - {name: few, bind: 127.0.0.1:4, protocol: dubbo, routes: few}
+routes:
+  - name: r
+    rules:
+      - {match: {protocol: bolt, service: a}, cluster: c}
+      - match: {service: a, any: [{headers: {tag: "x*"}}, {headers: {n: {present: true}}, oneway: true}]}
+        cluster: c
+      - {match: {service: b}, reply: {status: denied, text: no}}
+      - match: {service: {in: [c, d]}}
+        split: [{cluster: c, weight: 9}, {cluster: c, subset: {v: {header: tag}}, fallback: any}]
+      - {match: {all: [{service: {regex: "e+"}}]}, cluster: d}
+  - name: few
+    rules:
+      - {match: {service: a}, cluster: d}
+      - {match: {service: com.example.Long, listener: few}, cluster: d}
+clusters:
+  - {name: c, endpoints: [127.0.0.1:5, {address: "127.0.0.1:6", metadata: {v: x}}]}
+  - {name: d, endpoints: ["no.such.host.invalid:7"]}
+"""
+
+
+@pytest.fixture
+def route(tmp_path, monkeypatch):
+    """Run the command in a folder of its own: (exit code, stdout, stderr)."""
+    monkeypatch.chdir(tmp_path)
+    Path("c.yaml").write_text(CONFIG)
+
+    def run(*arguments, data=b""):
+        done = CliRunner().invoke(group, ["route", *arguments], input=data)
+        return done.exit_code, done.stdout, done.stderr
+
+    return run
+
+
+def lines(answer, code=0):
+    assert answer[0] == code, answer
+    return answer[1].splitlines()
+
+
+def test_the_example_of_the_page(route):
+    section = PAGE.read_text().partition("## Which rule a request gets\n")[2].partition("\n## ")[0]
+    config = re.search(r"```yaml\n(.*?)```", section, re.DOTALL)[1]
+    command, said = re.search(r"```console\n\$ protokit route (.*?)\n(.*?)```", section, re.DOTALL).groups()
+    Path("shop.yaml").write_text(config)
+    assert route(*shlex.split(command)) == (0, said, "")
+
+
+@pytest.mark.parametrize(
+    ("words", "number", "said"),
+    [
+        (["-s", "a", "-p", "bolt"], 1, ["to cluster 'c': 127.0.0.1:5, 127.0.0.1:6"]),
+        (["-s", "a", "-p", "dubbo", "-H", "tag=xy"], 2, ["protocol is 'dubbo', expected 'bolt'"]),
+        (["-s", "a", "-p", "dubbo", "-H", "n=", "--oneway"], 2, ["one-way"]),
+        (["-s", "b"], 3, ["answered at once: denied 'no'", "service is 'b', expected 'a'"]),
+        (
+            ["-s", "d", "-H", "tag=x"],
+            4,
+            ["to cluster 'c', weight 9: ", "weight 1, of those with v=x: 127.0.0.1:6"],
+        ),
+        (["-s", "d"], 4, ["of those with v=?: no endpoint"]),
+        (["-s", "ee"], 5, ["to cluster 'd': no.such.host.invalid:7", "expected {in: [c, d]}"]),
+    ],
+)
+def test_where_requests_go(route, words, number, said):
+    told = lines(route("c.yaml", "-l", "in", *words))
+    assert f"rule {number} of 'r' matches" in "\n".join(told)
+    for one in said:
+        assert any(one in line for line in told), (one, told)
+
+
+def test_no_rule(route):
+    told = lines(route("c.yaml", "-l", "in", "-s", "a", "-p", "dubbo", "-H", "tag=y"), 1)
+    assert told[-2] == "no rule of 'r' matches: its caller is told that there is no route"
+    why = (
+        "any[0]: header 'tag' is 'y', expected 'x*'; any[1]: there is no header 'n', expected {present: true}"
+    )
+    assert told[2] == f"c.yaml:11: rule 2 does not match: {why}"
+    assert told[-3].endswith("all[0]: service is 'a', expected {regex: e+}")
+
+
+@pytest.mark.parametrize(
+    ("words", "depth"),
+    [
+        (["-l", "one"], "read: frame"),
+        (["-l", "few", "-s", "a"], "read: destination; found again for the same destination"),
+        (["-l", "few", "-s", "com.example.Long"], "read: destination; looked up for each request"),
+        (["-l", "in", "-s", "b"], "read: headers; found again for the same destination"),
+        (["-l", "in", "-s", "a", "-p", "dubbo", "-H", "tag=x"], "read: headers; looked up for each request"),
+    ],
+)
+def test_how_deep_requests_are_read(route, words, depth):
+    assert lines(route("c.yaml", *words))[-1] == depth
+
+
+CALL = Call("a", "say", "I", [1], version="2", request_id=7, attachments={"tag": "xy", "n": 5})
+
+
+@pytest.mark.parametrize("form", [bytes, lambda data: data.hex().encode(), lambda data: data + b"more"])
+def test_a_frame_from_the_wire(route, form):
+    """Of the protocol that it is of; what stands behind it is another's."""
+    Path("frame").write_bytes(form(CALL.encode()))
+    for where, data in (("frame", b""), ("-", form(CALL.encode()))):
+        facts = json.loads(route("c.yaml", "-l", "in", "--frame", where, "--json", data=data)[1])
+        assert (facts["protocol"], facts["rule"]) == ("dubbo", {"number": 2, "line": 11, "column": 9})
+        request = facts["request"]
+        assert (request["service"], request["method"], request["version"]) == ("a", "say", "2")
+        assert (request["headers"]["tag"], request["headers"]["n"]) == ("xy", None)
+        assert facts["before"] == [{"number": 1, "line": 10, "why": "protocol is 'dubbo', expected 'bolt'"}]
+        assert facts["to"]["clusters"][0]["endpoints"] == ["127.0.0.1:5", "127.0.0.1:6"]
+        assert (facts["depth"], facts["remembered"]) == ("headers", False)
+
+
+def test_a_frame_that_its_protocol_cannot_read(route):
+    """Only rules that ask for nothing have it."""
+    data = bytearray(CALL.encode())
+    data[2] = data[2] & ~31 | 8  # Kryo
+    told = lines(route("c.yaml", "-l", "few", "--frame", "-", data=bytes(data)), 1)
+    assert told[1].endswith("the protocol cannot read this request: it is for rules that ask for nothing")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "data", "why"),
+    [
+        (["-l", "ni"], b"", "there is no listener 'ni'; "),
+        ([], b"", "which listener?; there are in, one, raw, few"),
+        (["-l", "in", "-p", "bold"], b"", "there is no protocol 'bold'; did you mean 'bolt'?"),
+        (["-l", "in", "-H", "tag"], b"", "--header: expected NAME=VALUE, got 'tag'"),
+        (
+            ["-l", "in", "--source", "10.0.0.0/8"],
+            b"",
+            "--source: expected an address like 10.0.0.1, got '10.0.0.0/8'",
+        ),
+        (["-l", "raw"], b"", "which protocol?; there are none"),
+        (["-l", "in", "--frame", "-"], b"GET / HTTP/1.1\r\n", "are no whole frame of 'bolt' or 'dubbo'"),
+        (["-l", "in", "--frame", "-"], CALL.encode()[:-1], "are no whole frame of 'bolt' or 'dubbo'"),
+        (["-l", "in", "--frame", "-"], Answer(7, OK, "x").encode(), "the frame is no request of 'dubbo'"),
+        (
+            ["-l", "in", "--frame", "-"],
+            Call("a", "m", "", [1]).encode(),
+            "cannot be read by 'dubbo': its caller",
+        ),
+        (["-l", "in", "--frame", "-", "-s", "a"], CALL.encode(), "with --frame the frame says what is asked"),
+    ],
+)
+def test_what_is_asked_wrongly(route, arguments, data, why):
+    code, out, error = route("c.yaml", *arguments, data=data)
+    assert (code, out) == (2, "")
+    assert why in error
+
+
+def test_a_configuration_that_is_wrong(route):
+    Path("c.yaml").write_text(CONFIG.replace("{service: b}", "{service: a, oneway: x}"))
+    code, _, error = route("c.yaml", "-l", "in")
+    assert (code, "c.yaml:13:38: oneway: expected true or false" in error) == (2, True), error
