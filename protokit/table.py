@@ -147,7 +147,11 @@ class _Nested(dict[Any, bytes]):
         self._columns = [
             (
                 operator.attrgetter(member.name),
-                texts.column if member.type == "pk_text" else _integers(f"{path}.{member.name}"),
+                texts.column
+                if member.type == "pk_text"
+                else _integers(f"{path}.{member.name}")
+                if member.type == "integer"
+                else functools.partial(map, _Nested(member.type, f"{path}.{member.name}", texts).__getitem__),
             )
             for member in members
         ]

@@ -325,20 +325,21 @@ def test_an_option_has_a_value_for_each_word(words, values, why):
             builder.finish()
 
 
+def places(members, name="", at=0):
+    for member in members:
+        if member.type.startswith("pk_") and member.type != "pk_text":
+            yield from places(native.members(member.type)[1], f"{name}{member.name}.", at + member.at)
+        else:
+            yield name + member.name, at + member.at
+
+
 def test_every_field_of_a_record_has_its_rule():
     for kind in KINDS:
         if not kind.fields:
             continue
         size, members = native.members(kind.type)
         assert size == kind.size
-        found = []
-        for member in members:
-            inner = native.members(member.type)[1] if member.type.startswith("pk_") else ()
-            if member.type == "pk_text" or not inner:
-                found.append((member.name, member.at))
-            else:
-                found += [(f"{member.name}.{one.name}", member.at + one.at) for one in inner]
-        assert [(field.name, field.at) for field in kind.fields] == found
+        assert [(field.name, field.at) for field in kind.fields] == [*places(members)]
 
 
 def test_the_image_has_all_arrays_of_the_table():

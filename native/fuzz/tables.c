@@ -41,7 +41,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv) {
   for (uint32_t i = 0; i < 3; i++) {
     tables_cluster(&t, "cluster", 1 + i);
     for (uint32_t n = 0; n <= i; n++) tables_endpoint(&t, 3 * i + n, "127.0.0.1:2313", address, sizeof address);
-    tables_plan(&t, "plan", i, (pk_retry){2 * i, 15, 1}, i == 2 ? 0 : PK_NONE);
+    tables_plan(&t, "plan", i, (pk_retry){.attempts = 2 * i, .on = 15, .idempotent = 1, .budget = 1000000}, i == 2 ? 0 : PK_NONE);
     if (i == 1) tables_choice(&t, "tag", "\2\0\0\0v2", 6, 0);
   }
   for (uint32_t i = 0; i < 2; i++) {

@@ -676,7 +676,7 @@ static const pk_table *table_of(const pk_codec *c, int strict) {
   uint32_t cluster = tables_cluster(&t, "c", strict ? 2 : 1);
   tables_endpoint(&t, 0, "127.0.0.1:2313", address, sizeof address);
   uint32_t plain = tables_plan(&t, "plain", cluster, (pk_retry){0}, PK_NONE);
-  uint32_t retries = tables_plan(&t, "retries", cluster, (pk_retry){3, 15, 1}, PK_NONE);
+  uint32_t retries = tables_plan(&t, "retries", cluster, (pk_retry){.attempts = 3, .on = 15, .idempotent = 1, .budget = 1000000}, PK_NONE);
   uint32_t routes = tables_routes(&t, "r");
   tables_rule(&t, "no.*", "*", retries);
   tables_rule(&t, "*", "*", plain);

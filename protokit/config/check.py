@@ -308,6 +308,32 @@ def _reply(findings: Findings, rule: schema.Rule, reply: schema.Reply, path: Pat
         findings.error(f"the text has {size} bytes, at most {_REPLY_TEXT} are sent", *path, "reply", "text")
 
 
+def _retry(findings: Findings, rule: schema.Rule, retry: schema.Retry, path: Path) -> None:
+    answers = sorted(set(retry.on) - {"connect-failure", "reset"})
+    if answers and not retry.idempotent:
+        findings.warning(
+            f"{', '.join(answers)}: that comes after the request was sent, so it is tried again only with"
+            " idempotent: true",
+            *path,
+        )
+    if "timeout" in retry.on and retry.per_try is None:
+        findings.warning(
+            "timeout: only an answer that says so is tried again; for a server that says nothing the time of"
+            " the whole call is up, and there is none for another try: give per_try, too",
+            *path,
+            "on",
+            retry.on.index("timeout"),
+        )
+    if retry.per_try is not None and "timeout" not in retry.on:
+        findings.warning("per_try is for servers that say nothing: add timeout to on", *path, "per_try")
+    if retry.per_try is not None and rule.timeout is not None and retry.per_try >= rule.timeout:
+        findings.warning(
+            f"per_try: the whole call has {rule.timeout}, so that no other try would begin", *path, "per_try"
+        )
+    if retry.backoff.max < retry.backoff.base:
+        findings.error(f"max: expected no less than base, {retry.backoff.base}", *path, "backoff", "max")
+
+
 def _rule(
     findings: Findings,
     rule: schema.Rule,
@@ -327,26 +353,8 @@ def _rule(
         findings.error("the weights of the split are all 0", *path, "split")
     if sum(split.weight for split in rule.split) >= 2**32:
         findings.error("the weights of the split add up to more than 4294967295", *path, "split")
-    if (
-        rule.retry is not None
-        and not rule.retry.idempotent
-        and {"overloaded", "timeout"} & set(rule.retry.on)
-    ):
-        findings.warning(
-            "an overloaded or timeout answer comes after the request was sent, so it is tried again only"
-            " with idempotent: true",
-            *path,
-            "retry",
-        )
-    if rule.retry is not None and "timeout" in rule.retry.on:
-        findings.warning(
-            "timeout: only an answer that says so is tried again; for a server that says nothing the time of"
-            " the whole call is up, and there is none for another try",
-            *path,
-            "retry",
-            "on",
-            rule.retry.on.index("timeout"),
-        )
+    if rule.retry is not None:
+        _retry(findings, rule, rule.retry, (*path, "retry"))
     if rule.limit is not None:
         _limit(findings, rule.limit, (*path, "limit"))
     _filters(findings, rule.filters, registry, (*path, "filters"))

@@ -39,6 +39,8 @@ DRAIN = {"delay": 5 * SECOND, "timeout": 30 * SECOND}
 MAX_CONNECTIONS = 8
 RETRY_ATTEMPTS = 2
 LIMIT_KEYS = 1024
+RETRY_BACKOFF = {"base": 10, "max": 200}
+RETRY_BUDGET = 200_000  # parts of a million
 WORKERS = 1
 
 # From the least to the most; bytes, milliseconds, counts.
@@ -70,6 +72,9 @@ RANGES = {
     "routes.rules.retry.attempts": (1, 10),
     "routes.rules.limit.burst": (1, 1_000_000),
     "routes.rules.limit.keys": (1, 1_000_000),
+    "routes.rules.retry.per_try": (1, 480 * HOUR),
+    "routes.rules.retry.backoff.base": (0, HOUR),
+    "routes.rules.retry.backoff.max": (0, HOUR),
     "routes.rules.split.weight": (0, 2**32 - 1),
     "clusters.endpoints.weight": (0, 2**32 - 1),
     "clusters.max_connections": (1, 1024),

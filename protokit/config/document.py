@@ -19,13 +19,13 @@ from protokit.config import schema
 from protokit.config.defaults import RANGES
 from protokit.config.networks import Network
 from protokit.config.pyyaml import yaml
-from protokit.config.scalars import Address, Duration, Pattern, Rate, Regex, Size, Whole
+from protokit.config.scalars import Address, Duration, Pattern, Rate, Regex, Share, Size, Whole
 from protokit.errors import ConfigError, ConfigErrors, close_match
 
 _MAX_DEPTH = 64
 _MAX_ERRORS = 1000
 _Loader: Any = getattr(yaml, "CBaseLoader", yaml.BaseLoader)  # no meaning is guessed
-_SCALARS: tuple[Any, ...] = (Address, Duration, Network, Pattern, Rate, Regex, Size, Whole)
+_SCALARS: tuple[Any, ...] = (Address, Duration, Network, Pattern, Rate, Regex, Share, Size, Whole)
 _KINDS: dict[type[yaml.Node], str] = {yaml.MappingNode: "a mapping", yaml.SequenceNode: "a list"}
 Path = tuple[str | int, ...]
 

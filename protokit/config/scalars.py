@@ -97,6 +97,24 @@ class Size(int):
         return _written(self, {unit: _UNITS_BYTES[unit] for unit in ("B", "KiB", "MiB", "GiB")}, "B")
 
 
+class Share(int):
+    """Parts of a million, written like ``20%``, ``0.5%``."""
+
+    expected = "a share like 20% or 0.5%"
+    pattern = r"^[0-9]+(\.[0-9]+)?%$"
+
+    @classmethod
+    def parse(cls, text: str) -> Share:
+        """Raises ValueError where ``text`` is none, or over 100%."""
+        match = re.fullmatch(r"([0-9]{1,3}(?:\.[0-9]{1,4})?)%", text)
+        if match is None or float(match[1]) > 100:
+            raise ValueError(f"expected {cls.expected}, up to 100%")
+        return cls(round(float(match[1]) * 10_000))
+
+    def __str__(self) -> str:
+        return f"{self / 10_000:.4f}".rstrip("0").rstrip(".") + "%"
+
+
 class Address(str):
     """``host:port``; an IPv6 host stands in brackets.
 

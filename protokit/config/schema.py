@@ -8,7 +8,7 @@ import msgspec
 
 from protokit.config import defaults
 from protokit.config.networks import Network
-from protokit.config.scalars import Address, Duration, Pattern, Rate, Regex, Size, Whole
+from protokit.config.scalars import Address, Duration, Pattern, Rate, Regex, Share, Size, Whole
 
 
 class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -75,15 +75,25 @@ def several(one: Any) -> tuple[Any, ...]:
     return () if one is None else one if isinstance(one, tuple) else (one,)
 
 
+class Backoff(_Section, frozen=True, forbid_unknown_fields=True):
+    """How long a request waits before another try: any part of ``base``, doubled each time, up to ``max``."""
+
+    base: Duration = Duration(defaults.RETRY_BACKOFF["base"])
+    max: Duration = Duration(defaults.RETRY_BACKOFF["max"])
+
+
 class Retry(_Section, frozen=True, forbid_unknown_fields=True):
     """When a request is tried again. ``attempts`` counts the first try too."""
 
     attempts: int = defaults.RETRY_ATTEMPTS
-    on: tuple[Literal["connect-failure", "reset", "overloaded", "timeout"], ...] = (
-        "connect-failure",
-        "reset",
-    )
+    on: tuple[
+        Literal["connect-failure", "reset", "overloaded", "timeout", "unavailable", "no-service", "internal"],
+        ...,
+    ] = ("connect-failure", "reset")
     idempotent: bool = False
+    per_try: Duration | None = None
+    backoff: Backoff = Backoff()
+    budget: Share = Share(defaults.RETRY_BUDGET)
 
 
 class Header(_Section, frozen=True, forbid_unknown_fields=True):

@@ -6,7 +6,8 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from protokit import native
-from protokit.config.schema import Reply, Retry
+from protokit.config.scalars import Duration, Share
+from protokit.config.schema import Backoff, Reply, Retry
 from protokit.dataplane.destinations import Sticky, joined
 from protokit.table import Image, Source
 
@@ -89,6 +90,9 @@ class TableBuilder:
         attempts: int = 0,
         retry_on: Sequence[str] | int = 0,
         idempotent: bool = False,
+        per_try_ms: int = 0,
+        backoff: tuple[int, int] = (0, 0),
+        budget: str = "100%",
         filter_chain: int | None = None,
         delay_ms: int = 0,
         hedge_ms: int = 0,
@@ -105,6 +109,9 @@ class TableBuilder:
             attempts: in all.
             retry_on: reasons, or their bits.
             idempotent: also after a byte was sent.
+            per_try_ms: of each try that another may follow.
+            backoff: base and most, ms.
+            budget: of tries beyond the first.
             filter_chain: its number.
             delay_ms: before it goes on.
             hedge_ms: before a second attempt.
@@ -115,7 +122,14 @@ class TableBuilder:
         """
         if state is not None and state not in self._states:
             self._states.append(state)
-        retry: Any = Retry(attempts, retry_on, idempotent)  # type: ignore[arg-type]
+        retry: Any = Retry(
+            attempts,
+            retry_on,  # type: ignore[arg-type]
+            idempotent,
+            Duration(per_try_ms),
+            Backoff(*map(Duration, backoff)),
+            Share.parse(budget),
+        )
         return self.add(
             "plans",
             name=name,

@@ -17,7 +17,7 @@ from protokit import config
 from protokit.config import defaults, schema
 from protokit.config.document import Document, read
 from protokit.config.jsonschema import json_schema
-from protokit.config.scalars import Address, Duration, Pattern, Rate, Size
+from protokit.config.scalars import Address, Duration, Pattern, Rate, Share, Size
 from protokit.dataplane.limits import keys_of
 from protokit.errors import ConfigError, ConfigErrors
 
@@ -90,7 +90,7 @@ CASES = [
     (
         "on: [reset]",
         "on: [rest]",
-        "13:35: on: expected one of connect-failure, reset, overloaded, timeout, got 'rest'",
+        "13:35: on: expected one of connect-failure, reset, overloaded, timeout, unavailable, no-service,",
     ),
     ("method: say*", "method: {regex: s(}", "10:60: regex: expected a regular expression: missing )"),
     ("method: say*", "method: {regexp: s}", "10:53: unknown key 'regexp' in method; did you mean 'regex'?"),
@@ -519,6 +519,49 @@ def test_a_retry_on_timeout_says_what_it_cannot_do(tmp_path):
     path.write_text(GOOD.replace("on: [reset], idem", "on: [reset, timeout], idem"))
     (warning,) = (str(one) for one in config.load(path).warnings)
     assert warning.startswith(f"{path}:13:42: timeout: only an answer that says so is tried again")
+    path.write_text(GOOD.replace("on: [reset], idem", "on: [reset, timeout], per_try: 100ms, idem"))
+    assert not config.load(path).warnings
+
+
+@pytest.mark.parametrize(
+    ("more", "column", "says"),
+    [
+        ("on: [reset], per_try: 100ms", 52, "per_try is for servers that say nothing: add timeout to on"),
+        ("on: [timeout], per_try: 1500ms", 54, "per_try: the whole call has 1500ms, so that no other try"),
+        ("on: [reset], backoff: {max: 5ms}", 58, "max: expected no less than base, 10ms"),
+        ("on: [reset], backoff: {base: 2h}", 59, "base: expected 0ms to 1h, got '2h'"),
+        ("on: [reset], budget: 0.5", 51, "budget: expected a share like 20% or 0.5%, up to 100%, got '0.5'"),
+        (
+            "on: [reset], budget: 101%",
+            51,
+            "budget: expected a share like 20% or 0.5%, up to 100%, got '101%'",
+        ),
+    ],
+)
+def test_what_a_retry_cannot_be(tmp_path, more, column, says):
+    path = tmp_path / "c.yaml"
+    path.write_text(GOOD.replace("on: [reset]", more))
+    try:
+        found = [str(one) for one in config.load(path).warnings]
+    except ConfigErrors as error:
+        found = [str(one) for one in error.errors]
+    [message] = found
+    assert message.startswith(f"{path}:13:{column}: {says}")
+
+
+def test_a_retry_has_a_wait_and_a_budget(tmp_path):
+    path = tmp_path / "c.yaml"
+    path.write_text(GOOD.replace("on: [reset]", "on: [reset], backoff: {base: 5ms}, budget: 2.5%"))
+    retry = config.load(path).config.routes[0].rules[0].retry
+    assert (retry.backoff.base, retry.backoff.max, retry.budget) == (5, 200, 25_000)
+    assert [str(Share(n)) for n in (0, 1, 500, 25_000, 1_000_000)] == [
+        "0%",
+        "0.0001%",
+        "0.05%",
+        "2.5%",
+        "100%",
+    ]
+    assert all(Share.parse(str(Share(n))) == n for n in (0, 1, 500, 25_000, 1_000_000))
 
 
 @pytest.mark.parametrize(

@@ -218,11 +218,15 @@ def test_a_first_part_that_says_failure_is_passed_on_and_nobody_is_asked_again(t
     assert course.world.stat("retries") == 0
 
 
-def test_an_answer_in_one_part_is_tried_again_as_ever(toy):
+def test_an_answer_in_one_part_is_tried_again_as_ever(toy, toys):
     plan = {"attempts": 3, "retry_on": 15, "idempotent": True}
     course = Course(toy, endpoints=2, plan=plan)
     number = course.ask()
     course.say(number, b"busy", status=OVERLOADED, more=False)
+    if toy is toys["own"]:  # its server is the client's own
+        assert course.bodies() == [b"busy"]
+        assert course.world.stat("retries") == 0
+        return
     number = course.asked(b"svc m first")
     course.say(number, b"fine")
     course.say(number, b"end", more=False)

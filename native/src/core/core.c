@@ -73,7 +73,7 @@ void pk_core_free(pk_core *core) {
   for (uint32_t i = 0; i < PK_STAT_PAGES; i++) free(core->endpoint_stats[i]);
   while (core->live != NULL) {
     pk_live *older = core->live->older;
-    free(core->live);
+    pk_live_free(core->live);
     core->live = older;
   }
   while (core->orphans != NULL) {

@@ -1,10 +1,8 @@
-/* dispatch.c: a request's way: the steps of its plan, a connection, another try, and the time that it has. */
+/* dispatch.c: a request's way: the steps of its plan, a connection, and the time that it has. */
 #include "core/internal.h"
 
-enum { FREE_TRIES = 3 }; /* of a request that no byte of was written, without any retry policy */
-
 /* "127.0.0.1:20881 (cluster demo)", as far as the request got. */
-static void add_target(pk_message *m, const pk_request *r, const pk_endpoint *e) {
+void pk_request_add_target(pk_message *m, const pk_request *r, const pk_endpoint *e) {
   const pk_table *t = r->to.live->table;
   if (r->to.cluster == PK_NONE) return;
   const pk_table_cluster *c = pk_table_cluster_at(t, r->to.cluster);
@@ -22,43 +20,6 @@ static void add_target(pk_message *m, const pk_request *r, const pk_endpoint *e)
   pk_message_add(m, ")");
 }
 
-static int may_retry(const pk_request *r, uint32_t why, int written) {
-  if (r->held == NULL || r->to.oneway) return 0;
-  const pk_plan *p = r->plan;
-  int policy = (p->features & PK_F_RETRY) != 0;
-  if (written) return policy && p->retry.idempotent && (p->retry.on & why) && r->to.tries < p->retry.attempts;
-  uint32_t tries = policy && p->retry.attempts > FREE_TRIES ? p->retry.attempts : FREE_TRIES;
-  return r->to.tries < tries;
-}
-
-/* Why the proxy closed the connection, where it did. */
-static void add_reason(const pk_core *core, pk_message *m, const pk_conn *c) {
-  if (c == NULL || c->lost < PK_LOST_FORMAT) return;
-  pk_message_add(m, ": protokit closed it: ");
-  switch (c->lost) {
-    case PK_LOST_FORMAT:
-      pk_message_add(m, "what came is no frame of its protocol, wrong at byte ");
-      pk_message_number(m, c->lost_at);
-      break;
-    case PK_LOST_LIMIT:
-      pk_message_add(m, "a frame is larger than the limit of ");
-      pk_message_number(m, core->limits.frame);
-      pk_message_add(m, " bytes, and where it ends cannot be told");
-      break;
-    case PK_LOST_HALF:
-      pk_message_add(m, "half a frame came, and then nothing for ");
-      pk_message_number(m, core->limits.frame_ms);
-      pk_message_add(m, " ms");
-      break;
-    case PK_LOST_SLOW: pk_message_add(m, "half a frame came, and nobody waits for it any more"); break;
-    case PK_LOST_LAST: pk_message_add(m, "its server said that it answers no more"); break;
-    case PK_LOST_STEP: pk_message_add(m, "an answer came with another id than that of the request whose turn it was"); break;
-    case PK_LOST_SILENT: pk_message_add(m, "it was silent, and did not answer a heartbeat either"); break;
-    case PK_LOST_CUT: pk_message_add(m, "its client left off in the middle of a request"); break;
-    default: pk_message_add(m, "the buffers of this worker are full"); break;
-  }
-}
-
 /* The connection to send it on (open or being opened), or NULL and why in *status. */
 static pk_conn *choose(pk_core *core, pk_request *r, uint32_t *status) {
   return r->to.own ? pk_pinned_choose(core, r, status) : pk_pick(core, &r->to, status);
@@ -66,21 +27,18 @@ static pk_conn *choose(pk_core *core, pk_request *r, uint32_t *status) {
 
 /* After the bytes are on their way: keep them only for another attempt that may come, and only small ones. */
 static PK_RARE void keep(pk_core *core, pk_request *r, const uint8_t *data, const pk_frame *f) {
-  int wanted = (r->plan->features & PK_F_KEEP) && !(r->parts & PK_PART_ASKS);
+  int wanted = (r->plan->features & PK_F_KEEP) && !r->to.own;
   int small = f->size <= core->limits.retry_buffer;
   if (wanted && small && r->held == NULL) pk_request_hold(core, r, data, f);
   if (wanted && (!small || r->held == NULL)) PK_STAT_ADD(core->stats.retries_too_large, 1);
   /* `data` and `f` may stand there: not used any more */
   if (!wanted || !small) pk_held_free(core, pk_request_unhold(core, r));
-  uint32_t hedge = r->to.tries == 1 && !r->to.own ? r->plan->hedge_ms : 0;
-  uint64_t then = core->now / PK_MS + 1 + hedge;
-  if (hedge > 0 && then < r->timer.due) pk_timer_start(&core->wheel, &r->timer, then);
 }
 
 static void overloaded(pk_core *core, pk_request *r, const char *why) {
   pk_message m = {.size = 0};
   pk_message_add(&m, why);
-  add_target(&m, r, NULL);
+  pk_request_add_target(&m, r, NULL);
   pk_request_fail(core, r, PK_STATUS_OVERLOADED, m.data, m.size);
 }
 
@@ -88,7 +46,7 @@ static void ending(pk_core *core, pk_request *r, const char *why) {
   pk_message m = {.size = 0};
   pk_message_add(&m, why);
   pk_message_add(&m, " ");
-  add_target(&m, r, NULL);
+  pk_request_add_target(&m, r, NULL);
   pk_request_fail(core, r, PK_STATUS_UNAVAILABLE, m.data, m.size);
 }
 
@@ -123,7 +81,7 @@ static PK_RARE void not_sent(pk_core *core, pk_request *r, uint32_t status) {
       if (nobody_has(core, r)) return;
       pk_message m = {.size = 0};
       pk_message_add(&m, "protokit: no endpoint can be reached ");
-      add_target(&m, r, NULL);
+      pk_request_add_target(&m, r, NULL);
       pk_message_add(&m, r->refused ? ": the greeting was refused"
                                     : ": there is none, or the last connections to them failed");
       pk_request_fail(core, r, PK_STATUS_UNAVAILABLE, m.data, m.size);
@@ -202,6 +160,7 @@ static void send_on(pk_core *core, pk_request *r, pk_conn *c, const uint8_t *dat
     return;
   }
   r->state = PK_REQUEST_SENT;
+  if (r->plan->features & PK_F_TIMED) pk_retry_timer(core, r);
   if (!opening) pk_request_send(core, r, c, a, data, f);
 }
 
@@ -214,6 +173,7 @@ void pk_request_move(pk_core *core, pk_request *r, pk_attempt *a, pk_conn *c) {
 static void dispatch(pk_core *core, pk_request *r, const uint8_t *data, const pk_frame *f) {
   r->to.tries++;
   if (r->to.cluster == PK_NONE && !pk_choose_cluster(core, r, data, f)) return;
+  if ((r->plan->features & PK_F_RETRY) && r->to.tries == 1) pk_retry_asked(core, r);
   uint32_t status;
   pk_conn *c = choose(core, r, &status);
   if (c == NULL) {
@@ -222,6 +182,8 @@ static void dispatch(pk_core *core, pk_request *r, const uint8_t *data, const pk
   }
   send_on(core, r, c, data, f);
 }
+
+void pk_request_try(pk_core *core, pk_request *r) { dispatch(core, r, r->held->data, &r->held->frame); }
 
 /* The steps of its plan that are left; 1: it may be sent. */
 static PK_RARE int went_through(pk_core *core, pk_request *r, const uint8_t *data, const pk_frame *f) {
@@ -244,111 +206,12 @@ void pk_request_go_on(pk_core *core, pk_request *r) {
   pk_request_run(core, r, r->held->data, &r->held->frame);
 }
 
-/* An attempt is over without an answer: another one, where its client still waits and none is under way. */
-static void retry(pk_core *core, pk_request *r, const pk_endpoint *failed) {
-  if (pk_request_client(core, r) == NULL) {
-    pk_request_end(core, r);
-    return;
-  }
-  PK_STAT_ADD(core->stats.retries, 1);
-  r->to.avoid = (pk_endpoint *)(uintptr_t)failed;
-  dispatch(core, r, r->held->data, &r->held->frame);
-}
-
-int pk_request_retry_answer(pk_core *core, pk_request *r, pk_attempt *a, uint32_t status) {
-  uint32_t why = status == PK_STATUS_OVERLOADED ? PK_RETRY_ON_OVERLOADED
-                 : status == PK_STATUS_TIMEOUT  ? PK_RETRY_ON_TIMEOUT
-                                                : 0;
-  if (why == 0 || !may_retry(r, why, 1)) return 0;
-  const pk_endpoint *failed = a->endpoint;
-  pk_attempt_end(core, r, a, PK_ATTEMPT_FAILED);
-  if (r->attempt == PK_NONE) retry(core, r, failed);
-  return 1;
-}
-
-void pk_request_lost(pk_core *core, pk_request *r, pk_attempt *a, uint32_t why, int written) {
-  const pk_conn *c = pk_conn_find(core, a->conn);
-  const pk_endpoint *e = a->endpoint;
-  uint8_t lost = c == NULL ? PK_LOST_ITSELF : c->lost;
-  int ours = lost == PK_LOST_EXHAUSTED;
-  pk_attempt_end(core, r, a, ours ? PK_ATTEMPT_GIVEN_UP : PK_ATTEMPT_FAILED);
-  if (lost == PK_LOST_REFUSED) r->refused = 1;
-  if (r->attempt != PK_NONE) return; /* another may be answered */
-  if (may_retry(r, why, written)) {
-    retry(core, r, e);
-    return;
-  }
-  pk_message m = {.size = 0};
-  pk_message_add(&m, lost == PK_LOST_REFUSED               ? "protokit: the greeting was refused by "
-                     : ours                                ? "protokit: no descriptor or memory is left to connect to "
-                     : why == PK_RETRY_ON_CONNECT_FAILURE ? "protokit: cannot connect to "
-                                                           : "protokit: the connection was lost to ");
-  add_target(&m, r, e);
-  if (why == PK_RETRY_ON_RESET) {
-    pk_message_add(&m, (r->parts & PK_PART_CAME) ? " after a part of its answer"
-                       : written     ? " after the request was sent"
-                                     : " before the request was sent");
-    add_reason(core, &m, c);
-  }
-  pk_request_fail(core, r, ours ? PK_STATUS_OVERLOADED : PK_STATUS_UNAVAILABLE, m.data, m.size);
-}
-
 void pk_request_late(pk_core *core, pk_request *r, const char *what, const pk_endpoint *e, uint32_t ms) {
   pk_message m = {.size = 0};
   pk_message_add(&m, what);
-  if (e != NULL) add_target(&m, r, e);
+  if (e != NULL) pk_request_add_target(&m, r, e);
   pk_message_add(&m, " within ");
   pk_message_number(&m, ms);
   pk_message_add(&m, " ms");
   pk_request_fail(core, r, PK_STATUS_TIMEOUT, m.data, m.size);
-}
-
-/* A late answer could not be told from another request's on the same connection: that one goes. */
-static pk_handle unclear_on(const pk_core *core, const pk_attempt *a) {
-  const pk_conn *c = a->waiting ? NULL : pk_conn_find(core, a->conn);
-  return c != NULL && pk_slots_unclear(core, c, a) ? a->conn : 0;
-}
-
-/* A second attempt, elsewhere if that can be. */
-static void hedge(pk_core *core, pk_request *r) {
-  pk_timer_start(&core->wheel, &r->timer, pk_request_deadline(r));
-  if (r->plan->hedge_ms == 0 || r->held == NULL || r->attempt == PK_NONE) return;
-  r->to.avoid = pk_attempt_at(core, r->attempt)->endpoint;
-  dispatch(core, r, r->held->data, &r->held->frame);
-}
-
-/* Its answer may have come: its client's own servers are not read until the client has taken what it has. One that takes
- * nothing at all in that time has no more. */
-static int is_not_heard(const pk_core *core, const pk_request *r) {
-  const pk_conn *client = r->to.own ? pk_conn_find(core, r->to.client) : NULL;
-  return client != NULL && (client->flow & PK_FLOW_FULL) && client->last_write > r->started;
-}
-
-void pk_request_timeout(pk_core *core, pk_request *r) {
-  if (r->state == PK_REQUEST_WAITING) {
-    r->step->due(core, r);
-    return;
-  }
-  if (core->now / PK_MS < pk_request_deadline(r)) {
-    hedge(core, r);
-    return;
-  }
-  if (is_not_heard(core, r)) { /* its time stands still */
-    r->started = core->now;
-    pk_timer_start(&core->wheel, &r->timer, pk_request_deadline(r));
-    return;
-  }
-  const pk_endpoint *e = NULL;
-  pk_handle unclear[PK_ATTEMPTS] = {0};
-  for (uint32_t i = 0; i < PK_ATTEMPTS && r->attempt != PK_NONE; i++) {
-    pk_attempt *a = pk_attempt_at(core, r->attempt);
-    e = a->endpoint;
-    unclear[i] = unclear_on(core, a);
-    pk_attempt_end(core, r, a, PK_ATTEMPT_TIMED_OUT);
-  }
-  pk_request_late(core, r, (r->parts & PK_PART_CAME) ? "protokit: no more of its answer from " : "protokit: no answer from ", e, r->timeout_ms);
-  for (uint32_t i = 0; i < PK_ATTEMPTS; i++) {
-    pk_conn *c = pk_conn_find(core, unclear[i]);
-    if (c != NULL) pk_conn_close(core, c, 1);
-  }
 }

@@ -14,7 +14,9 @@
  *   attempt.c   one try on one connection
  *   request.c   requests: what they hold, their answer, their end
  *   choose.c    which cluster a request goes to
- *   dispatch.c  a request's way through its plan, and its tries
+ *   retry.c     whether a request is tried again, and when
+ *   dispatch.c  a request's way through its plan, to a connection
+ *   tries.c     what its tries come to
  *   parts.c     answers that come in parts
  *   limit.c, reply.c, delay.c, filter.c  steps of a plan
  *   server.c    connections of servers
@@ -31,6 +33,7 @@
 
 #include "core/core.h"
 #include "policy/balance.h"
+#include "policy/budget.h"
 #include "policy/health.h"
 #include "policy/latency.h"
 #include "policy/state.h"
@@ -147,13 +150,21 @@ typedef struct pk_filtering {
   uint32_t requests;
 } pk_filtering;
 
+/* What a cluster was sent beyond its requests: of its name, over reloads. */
+typedef struct pk_spent {
+  uint32_t tables; /* that have it */
+  pk_budget retries;
+} pk_spent;
+
 /* A table in use by this worker. */
 typedef struct pk_live {
   struct pk_live *older;
   const pk_table *table;
   uint64_t token;
   uint64_t users; /* requests routed by it that have not ended, clients that it is kept for */
+  uint32_t cluster_count;
   pk_filtering *filtering; /* by plan */
+  pk_spent **spent;        /* by cluster */
   pk_balance_state clusters[];
 } pk_live;
 
@@ -180,6 +191,7 @@ typedef struct pk_target {
   pk_handle client;
   const pk_codec *codec; /* NULL: bytes are passed on */
   pk_endpoint *avoid;    /* where the last attempt failed; compared, never followed */
+  uint64_t tried;        /* where others did, by the low bits of their numbers */
   uint32_t cluster;      /* PK_NONE until it is chosen */
   uint32_t key;          /* only connections of this one (pk_frame.upstream_key) */
   uint32_t bucket;       /* of its method; 0 where that is not read */
@@ -549,6 +561,7 @@ static inline uint64_t pk_cluster_key(const pk_table *t, uint32_t cluster) {
 
 /* live.c */
 void pk_live_release(pk_core *core, pk_live *live);
+void pk_live_free(pk_live *live);
 void pk_endpoints_free_gone(pk_core *core);
 /* A client is closed: it counts no more, and the table that was kept for it is let go. */
 void pk_live_client_closed(pk_core *core, pk_conn *client);
@@ -718,6 +731,7 @@ void pk_request_fail(pk_core *core, pk_request *r, uint32_t status, const char *
 /* The same for a limit that is reached: "protokit: overloaded: `what``limit`". */
 void pk_request_overloaded(pk_core *core, pk_request *r, const char *what, uint64_t limit);
 void pk_request_end(pk_core *core, pk_request *r);
+int pk_request_is_sent(const pk_core *core, const pk_request *r); /* some server has it */
 void pk_request_client_left(pk_core *core, pk_conn *client); /* end what nobody waits for any more */
 void pk_request_drop_oneway(pk_core *core, const pk_conn *client); /* goes through all requests */
 
@@ -731,24 +745,39 @@ void pk_attempt_partly(pk_core *core, const pk_request *r, pk_attempt *a); /* th
 /* r->to.cluster, by the request's plan. 0: there is none, and it was answered with the reason. */
 int pk_choose_cluster(pk_core *core, pk_request *r, const uint8_t *data, const pk_frame *f);
 
+/* retry.c */
+void pk_retry_asked(pk_core *core, const pk_request *r); /* it comes: it may have tries beyond its first */
+enum { PK_RETRY_NONE = 0, PK_RETRY_GRANTED, PK_RETRY_OVER_BUDGET };
+/* Whether there is another try, which counts from now on, and how many ms it has to wait. `why`: one of PK_RETRY_ON_*. */
+int pk_retry_granted(pk_core *core, const pk_request *r, uint32_t why, int written, uint32_t *wait);
+/* When the newest try has had `ms`, ticks. */
+uint64_t pk_retry_after(const pk_core *core, const pk_request *r, uint32_t ms);
+void pk_retry_timer(pk_core *core, pk_request *r); /* an attempt has begun: set its timer to what comes next */
+
 /* dispatch.c */
 /* When the request's time is over, ticks. */
 static inline uint64_t pk_request_deadline(const pk_request *r) { return r->started / PK_MS + 1 + r->timeout_ms; }
 void pk_request_run(pk_core *core, pk_request *r, const uint8_t *data, const pk_frame *f);
 void pk_request_go_on(pk_core *core, pk_request *r); /* it has waited */
-/* An attempt came to nothing; `why` is PK_RETRY_ON_CONNECT_FAILURE or PK_RETRY_ON_RESET. Tries again where that is safe,
- * else fails. */
-void pk_request_lost(pk_core *core, pk_request *r, pk_attempt *a, uint32_t why, int written);
-/* An answer that says overloaded or timeout: 1 when the request is tried again instead. */
-int pk_request_retry_answer(pk_core *core, pk_request *r, pk_attempt *a, uint32_t status);
+void pk_request_try(pk_core *core, pk_request *r); /* one more attempt, of what is held */
 /* Its attempt goes off a connection being opened, onto this open one. */
 void pk_request_move(pk_core *core, pk_request *r, pk_attempt *a, pk_conn *c);
 /* On a connection that has just opened. */
 void pk_request_send(pk_core *core, pk_request *r, pk_conn *c, pk_attempt *a, const uint8_t *data,
                      const pk_frame *f);
-void pk_request_timeout(pk_core *core, pk_request *r); /* its timer has fired */
+/* "127.0.0.1:20881 (cluster demo)", as far as the request got; `e` may be NULL. */
+void pk_request_add_target(pk_message *m, const pk_request *r, const pk_endpoint *e);
 /* It fails: "`what`127.0.0.1:20881 (cluster demo) within `ms` ms". */
 void pk_request_late(pk_core *core, pk_request *r, const char *what, const pk_endpoint *e, uint32_t ms);
+
+/* tries.c */
+/* An attempt came to nothing; `why` is PK_RETRY_ON_CONNECT_FAILURE or PK_RETRY_ON_RESET. Tries again where that is safe,
+ * else fails. */
+void pk_request_lost(pk_core *core, pk_request *r, pk_attempt *a, uint32_t why, int written);
+/* An answer of a status beyond APP_ERROR. 1: its caller does not get it: the request is tried again, or another try of it may
+ * be answered. */
+int pk_retry_answer(pk_core *core, pk_request *r, pk_attempt *a, uint32_t status);
+void pk_request_timeout(pk_core *core, pk_request *r); /* its timer has fired */
 
 /* parts.c */
 /* One of several answers to a request. */
@@ -756,6 +785,7 @@ void pk_parts_answer(pk_core *core, pk_conn *c, pk_request *r, pk_attempt *a, co
 
 /* Steps, each of its own file. */
 extern const pk_plan_step pk_limit_step, pk_reply_step, pk_delay_step, pk_filter_step;
+extern const pk_plan_step pk_backoff_step; /* of no plan: a request waits for its next try */
 
 /* What its rule has beyond the table, or NULL. */
 static inline pk_rule_state *pk_state_of(const pk_request *r) {

@@ -93,6 +93,15 @@ static void let_go(pk_core *core, const pk_table *t, uint32_t count) {
   }
 }
 
+static void spent_free(pk_spent *spent) {
+  if (spent != NULL && --spent->tables == 0) free(spent);
+}
+
+void pk_live_free(pk_live *live) {
+  for (uint32_t i = 0; i < live->cluster_count; i++) spent_free(live->spent[i]);
+  free(live);
+}
+
 static void retire(pk_core *core, pk_live *live) {
   pk_live **at = &core->live;
   while (*at != live) at = &(*at)->older;
@@ -100,7 +109,7 @@ static void retire(pk_core *core, pk_live *live) {
   let_go(core, live->table, live->table->endpoints.count);
   PK_STAT_SUB(core->stats.tables_live, 1);
   pk_op_add(core, (pk_op){.op = PK_OP_RETIRED, .token = live->token});
-  free(live);
+  pk_live_free(live);
 }
 
 void pk_live_release(pk_core *core, pk_live *live) {
@@ -122,20 +131,30 @@ void pk_core_abort(pk_core *core) {
   core->prepared = NULL;
   let_go(core, live->table, live->table->endpoints.count);
   pk_op_add(core, (pk_op){.op = PK_OP_RETIRED, .token = live->token});
-  free(live);
+  pk_live_free(live);
 }
 
 int pk_core_prepare(pk_core *core, const pk_table *table, uint64_t token) {
   pk_core_abort(core);
   size_t clusters = table->clusters.count * sizeof(pk_balance_state), plans = table->plans.count * sizeof(pk_filtering);
-  pk_live *live = calloc(1, sizeof *live + clusters + plans);
+  pk_live *live = calloc(1, sizeof *live + clusters + plans + table->clusters.count * sizeof(pk_spent *));
   if (live == NULL) return -1;
   live->filtering = (pk_filtering *)(void *)(live->clusters + table->clusters.count);
+  live->spent = (pk_spent **)(void *)(live->filtering + table->plans.count);
+  live->cluster_count = table->clusters.count;
+  for (uint32_t i = 0; i < table->clusters.count; i++) {
+    live->spent[i] = calloc(1, sizeof *live->spent[i]);
+    if (live->spent[i] == NULL) {
+      pk_live_free(live);
+      return -1;
+    }
+    live->spent[i]->tables = 1;
+  }
   for (uint32_t i = 0; i < table->endpoints.count; i++) {
     pk_endpoint *e = endpoint_of(core, pk_table_endpoint_at(table, i));
     if (e == NULL) {
       let_go(core, table, i);
-      free(live);
+      pk_live_free(live);
       return -1;
     }
     e->tables++; /* from now on: an older table that has it may retire before this one is used */
@@ -146,9 +165,9 @@ int pk_core_prepare(pk_core *core, const pk_table *table, uint64_t token) {
   return 0;
 }
 
-/* Each cluster's balancer goes on where that of the same name stood; a new one begins anywhere, so that many
- * workers and proxies do not begin with the same endpoint. */
-static void carry_balancers(pk_core *core, pk_live *live, const pk_live *older) {
+/* Each cluster's balancer goes on where that of the same name stood, and what it was sent still counts; a new one begins
+ * anywhere, so that many workers and proxies do not begin with the same endpoint. */
+static void carry_clusters(pk_core *core, pk_live *live, const pk_live *older) {
   const pk_table *t = live->table;
   uint32_t *places = NULL, mask = 1, count = older == NULL ? 0 : older->table->clusters.count;
   while (mask < 2 * count) mask *= 2;
@@ -161,11 +180,16 @@ static void carry_balancers(pk_core *core, pk_live *live, const pk_live *older) 
   }
   for (uint32_t i = 0; i < t->clusters.count; i++) {
     const pk_table_cluster *c = pk_table_cluster_at(t, i);
-    if (c->schedule_count == 0) continue;
     uint32_t at = (uint32_t)pk_cluster_key(t, i) & mask, before = 0;
     while (places != NULL && (before = places[at]) != 0 && !same_name(t, i, older->table, before - 1))
       at = (at + 1) & mask;
     const pk_table_cluster *was = before == 0 ? NULL : pk_table_cluster_at(older->table, before - 1);
+    if (was != NULL) {
+      spent_free(live->spent[i]);
+      live->spent[i] = older->spent[before - 1];
+      live->spent[i]->tables++;
+    }
+    if (c->schedule_count == 0) continue;
     if (was != NULL && was->schedule_count == c->schedule_count && was->balance == c->balance) {
       live->clusters[i].cursor = older->clusters[before - 1].cursor;
     } else {
@@ -216,7 +240,7 @@ void pk_core_commit(pk_core *core) {
   pk_live *live = core->prepared, *older = core->live;
   if (live == NULL) return;
   core->prepared = NULL;
-  carry_balancers(core, live, older);
+  carry_clusters(core, live, older);
   choose_measured(core, live->table);
   live->older = older;
   core->live = live;

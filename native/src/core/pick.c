@@ -121,10 +121,15 @@ static PK_RARE int ill_may_serve(const pk_core *core, const pk_target *to, pk_en
   return 0;
 }
 
+/* Whether a try of it failed there: 2: the last one did. */
+static inline uint32_t tried(const pk_target *to, const pk_endpoint *e) {
+  return e == to->avoid ? 2 : (uint32_t)(to->tried >> e->uid % 64 & 1);
+}
+
 /* Whether an endpoint may have this request: it is well, or a connection is open still although no more can be, or the
  * request is the trial that a suspect gets. *ill: else, where it is to be tried without one. */
 static inline int may_serve(const pk_core *core, const pk_target *to, pk_endpoint *e, pk_endpoint **ill) {
-  if (e == to->avoid) return 0;
+  if (tried(to, e) != 0) return 0;
   return pk_health_well(&e->health, core->now) || ill_may_serve(core, to, e, ill);
 }
 
@@ -186,12 +191,12 @@ static pk_conn *scan(pk_core *core, const pk_target *to, const pk_table_cluster 
                      uint32_t *status) {
   const pk_table *t = to->live->table;
   uint32_t start = (uint32_t)(pk_random(core) % c->endpoint_count);
-  uint32_t count = c->endpoint_count, rounds = to->avoid != NULL && !open ? 2 : 1;
-  for (uint32_t i = 0; i < rounds * count; i++) { /* where it failed only in a second round */
+  uint32_t count = c->endpoint_count, rounds = to->avoid != NULL && !open ? 3 : 1;
+  for (uint32_t i = 0; i < rounds * count; i++) { /* where it failed only in a second round, where it did last in a third */
     uint32_t at = c->endpoints + (start + i) % count;
     pk_endpoint *e = endpoint_at(core, t, at);
     if (grade(core, e) != wanted || pk_table_endpoint_at(t, at)->weight == 0) continue;
-    if ((e == to->avoid) != (i >= count)) continue;
+    if (tried(to, e) != i / count) continue;
     uint32_t over = to->own ? 0 : over_share(core, e, to, c);
     if (over != 0) {
       if (!open) *status = over;

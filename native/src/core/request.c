@@ -72,8 +72,7 @@ static void end_attempts(pk_core *core, pk_request *r) {
   while (r->attempt != PK_NONE) pk_attempt_end(core, r, pk_attempt_at(core, r->attempt), PK_ATTEMPT_GIVEN_UP);
 }
 
-/* Whether some server has it. */
-static int is_sent(const pk_core *core, const pk_request *r) {
+int pk_request_is_sent(const pk_core *core, const pk_request *r) {
   uint32_t i = r->attempt;
   while (i != PK_NONE && pk_attempt_at(core, i)->waiting) i = pk_attempt_at(core, i)->sibling;
   return i != PK_NONE;
@@ -111,7 +110,7 @@ void pk_request_client_left(pk_core *core, pk_conn *client) {
     next = r->behind;
     r->before = r->behind = NULL;
     /* Without ids its answer still has to be told from the next one's. */
-    int expected = keeps_order(r) && is_sent(core, r);
+    int expected = keeps_order(r) && pk_request_is_sent(core, r);
     if (expected) {
       let_go(core, r); /* nobody wants another try */
       continue;

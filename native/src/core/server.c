@@ -83,7 +83,7 @@ static void response(pk_core *core, pk_conn *c, const uint8_t *data, pk_frame *f
   if (r == NULL) return;
   if ((f->says | f->ended | r->parts) != 0 && in_parts(core, c, r, a, data, f)) return;
   if (f->status > PK_STATUS_APP_ERROR) {
-    if (pk_request_retry_answer(core, r, a, f->status)) return;
+    if (pk_retry_answer(core, r, a, f->status)) return;
     pk_attempt_end(core, r, a, PK_ATTEMPT_FAILED);
   }
   pk_request_answer(core, r, data, f);

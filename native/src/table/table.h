@@ -80,7 +80,8 @@ enum {
   PK_F_RETRY = 2,
   PK_F_TIMEOUT = 4,
   PK_F_KEEP = 8,  /* its bytes, for another attempt */
-  PK_F_CHOICE = 16 /* headers say which cluster, or which part of one */
+  PK_F_CHOICE = 16, /* headers say which cluster, or which part of one */
+  PK_F_TIMED = 32   /* its tries have a time */
 };
 /* A text of a request that something is decided by. */
 enum { PK_BY_NONE = 0, PK_BY_SERVICE, PK_BY_METHOD /* with its service */, PK_BY_HEADER, PK_BY_SOURCE, PK_BY_COUNT };
@@ -89,7 +90,10 @@ enum {
   PK_RETRY_ON_CONNECT_FAILURE = 1,
   PK_RETRY_ON_RESET = 2,
   PK_RETRY_ON_OVERLOADED = 4,
-  PK_RETRY_ON_TIMEOUT = 8
+  PK_RETRY_ON_TIMEOUT = 8, /* an answer that says so, or a try that took its time */
+  PK_RETRY_ON_UNAVAILABLE = 16,
+  PK_RETRY_ON_NO_SERVICE = 32,
+  PK_RETRY_ON_INTERNAL = 64
 };
 
 /* "made": by pk_table_load, from the other fields; zero until then. */
@@ -139,10 +143,18 @@ typedef struct pk_rule {
   uint32_t next; /* made: rule of the same index key, later in the route table */
 } pk_rule;
 
+/* ms; see backoff.h */
+typedef struct pk_backoff {
+  uint32_t base, max;
+} pk_backoff;
+
 typedef struct pk_retry {
   uint32_t attempts; /* tries in all; up to 1: none but the first */
   uint32_t on;       /* PK_RETRY_ON_* */
   uint32_t idempotent;
+  uint32_t per_try;  /* ms that one has where another may follow; 0: all of its request's */
+  pk_backoff backoff;
+  uint32_t budget;   /* parts of a million of the cluster's requests */
 } pk_retry;
 
 /* Whose bucket a request takes from. */
