@@ -335,6 +335,27 @@ def test_a_client_keeps_its_share_by_its_address(protocol):
 
 
 @pytest.mark.parametrize("protocol", BOTH)
+@pytest.mark.parametrize("pinned", [False, True])
+def test_a_header_names_the_cluster_of_those_on_a_list(protocol, pinned):
+    clusters = CLUSTERS | {"secret": {10_020: ({}, 1)}, "demo": {10_001: ({}, 1)}}
+    every = [
+        {"match": {"service": "a"}, "cluster": {"header": "x-cluster", "of": ["demo", "other"]}},
+        {"match": {"service": "b"}, "cluster": {"header": "x-cluster", "of": ["other"], "else": "secret"}},
+    ]
+    site = Site(protocol, every, clusters, mode="pinned" if pinned else "shared")
+    for _ in range(2):
+        assert site.ask({"x-cluster": "demo"}, "a") == 10_001
+        assert site.ask({"x-cluster": "other"}, "a") == site.ask({"x-cluster": "other"}, "b") == 10_010
+        assert site.ask({"x-cluster": "demo"}, "b") == site.ask({}, "b") == 10_020
+        none = "protokit: rule r[0] leads to no cluster of that name: "
+        assert site.ask({"x-cluster": "secret"}, "a") == f"{none}secret (header x-cluster)"
+        assert site.ask({"x-cluster": ""}, "a") == f"{none} (header x-cluster)"
+        assert site.ask({}, "a") == f"{none}(none: the request has no header x-cluster)"
+        site.reload(every, dict(reversed(clusters.items())))
+    assert site.world.stat("errors_no_service") == 6
+
+
+@pytest.mark.parametrize("protocol", BOTH)
 def test_who_has_no_key_has_a_share_by_chance(protocol):
     rule = {"split": [{"cluster": "demo"}, {"cluster": "other"}], "sticky": {"header": "user"}}
     site = Site(protocol, [rule], CLUSTERS)

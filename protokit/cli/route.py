@@ -224,11 +224,17 @@ def _to(loaded: configuration.Loaded, rule: schema.Rule, asking: Asking) -> dict
         for key, header in subsets.headers(share.subset).items():
             value = asking.headers.get(header)
             having.append((key, () if value is None else (value,)))
-        endpoints = clusters[share.cluster or ""].endpoints
+        name = share.cluster
+        if isinstance(name, schema.Named):
+            value = asking.headers.get(name.header)
+            name = value if value in name.of else name.else_
+            if name is None:
+                continue
+        endpoints = clusters[name or ""].endpoints
         within = subsets.chosen(endpoints, tuple(having)) if share.subset else endpoints
         found.append(
             {
-                "cluster": share.cluster,
+                "cluster": name,
                 "weight": getattr(share, "weight", 1),
                 "subset": {key: list(values) for key, values in having},
                 "endpoints": [str(one.address) for one in within],
@@ -259,6 +265,8 @@ def _lines(facts: dict[str, Any], config: str) -> list[str]:
         lines.append(f"no rule of {facts['table']!r} matches: its caller is told that there is no route")
     elif "reply" in to:
         lines.append(f"answered at once: {to['reply']}" + f" {to['text']!r}" * bool(to["text"]))
+    elif not to["clusters"]:
+        lines.append("its header names none of the rule's clusters: its caller is told so")
     for one in (to or {}).get("clusters", ()):
         subset = ", ".join(f"{key}={'|'.join(values) or '?'}" for key, values in one["subset"].items())
         share = f", weight {one['weight']}" if len(to["clusters"]) > 1 else ""

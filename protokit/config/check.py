@@ -270,6 +270,9 @@ def _relayed(
             for name in ("split", "reply", "filters", "subset"):
                 if not findings.hole(*where) and getattr(rule, name):
                     error(f"here {name} decides later", *where, name)
+            if isinstance(rule.cluster, schema.Named):
+                error("here a header decides later", *where, "cluster")
+                continue
             if rule.cluster is not None and first not in {None, rule.cluster}:
                 error(f"this rule leads to {rule.cluster!r}, the first to {first!r}", *where, "cluster")
             first = first or rule.cluster

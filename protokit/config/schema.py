@@ -118,6 +118,14 @@ class Fallback(_Section, frozen=True, forbid_unknown_fields=True):
     subset: Subset
 
 
+class Named(_Section, frozen=True, forbid_unknown_fields=True, rename={"else_": "else"}):
+    """The cluster that a header names, only of these; ``else``: where it names none of them."""
+
+    header: str
+    of: tuple[str, ...]
+    else_: str | None = None
+
+
 class Split(_Section, frozen=True, forbid_unknown_fields=True):
     """One share of a rule's traffic."""
 
@@ -158,7 +166,7 @@ class Rule(_Section, frozen=True, forbid_unknown_fields=True):
     """Where matching requests go. The first rule of a table that matches decides."""
 
     match: Match = Match()
-    cluster: str | None = None
+    cluster: str | Named | None = None
     subset: Subset = {}
     fallback: Literal["none", "any"] | Fallback = "none"
     split: list[Split] = []

@@ -47,6 +47,9 @@ def check(findings: Findings, rule: schema.Rule, clusters: Clusters, path: Path)
 
 
 def _share(findings: Findings, share: Share, clusters: Clusters, path: Path) -> None:
+    if isinstance(share.cluster, schema.Named):
+        _named(findings, share, share.cluster, clusters, (*path, "cluster"))
+        return
     clusters.names.use(share.cluster, *path, "cluster")
     if findings.holes(*path, "subset") or findings.holes(*path, "fallback"):
         return
@@ -63,6 +66,19 @@ def _share(findings: Findings, share: Share, clusters: Clusters, path: Path) -> 
         right = _default(findings, share.fallback, (*path, "fallback")) and right
     if right and share.cluster in clusters.endpoints:
         _subset_of(findings, share, clusters, path)
+
+
+def _named(findings: Findings, share: Share, named: schema.Named, clusters: Clusters, path: Path) -> None:
+    clusters.names.use(named.else_, *path, "else")
+    for i, name in enumerate(named.of):
+        clusters.names.use(name, *path, "of", i)
+        if name in named.of[:i] and not findings.hole(*path, "of", i):
+            findings.error(f"cluster {name!r} stands here twice", *path, "of", i)
+    if not named.of and not findings.holes(*path, "of"):
+        findings.error("of: expected one cluster at least", *path, "of")
+    if share.subset or share.fallback != "none":
+        what = "subset" if share.subset else "fallback"
+        findings.error("where a header names the cluster there is no subset", *path[:-1], what)
 
 
 def _subset(findings: Findings, subset: schema.Subset, path: Path) -> bool:
@@ -88,7 +104,7 @@ def _default(findings: Findings, fallback: schema.Fallback, path: Path) -> bool:
 
 def _subset_of(findings: Findings, share: Share, clusters: Clusters, path: Path) -> None:
     """Note which subsets of its cluster a share names, and warn of those that are empty."""
-    name = share.cluster or ""
+    name = str(share.cluster)
     endpoints, known = clusters.endpoints[name], clusters.subsets[name]
     having = subsets.fixed(share.subset)
     instead = (

@@ -90,6 +90,8 @@ class Destinations:
 
     def _target(self, share: schema.Split | schema.Rule) -> tuple[int, int | None]:
         """A share's cluster, and the choice that says it where headers do."""
+        if isinstance(share.cluster, schema.Named):
+            return self._numbers[share.cluster.of[0], ()], self._named(share.cluster)
         name = share.cluster or ""
         if not share.subset:
             return self._numbers[name, ()], None
@@ -113,6 +115,16 @@ class Destinations:
             cluster = self._clusters[name]
             self.views.append(View(cluster, having, subsets.chosen(cluster.endpoints, having)))
         return number
+
+    def _named(self, named: schema.Named) -> int:
+        otherwise = None if named.else_ is None else self._numbers[named.else_, ()]
+        key = ("", named.header, named.of, otherwise)
+        if key not in self._choices:
+            options: dict[tuple[str, ...], int] = {(name,): self._numbers[name, ()] for name in named.of}
+            self._choices[key] = self._add_choice(
+                [("", named.header)], options, otherwise=otherwise, cluster="", fixed=""
+            )
+        return self._choices[key]
 
     def _choice(self, name: str, share: schema.Split | schema.Rule) -> int:
         words, having = subsets.headers(share.subset), subsets.fixed(share.subset)

@@ -173,3 +173,27 @@ def test_a_configuration_that_is_wrong(route):
     Path("c.yaml").write_text(CONFIG.replace("{service: b}", "{service: a, oneway: x}"))
     code, _, error = route("c.yaml", "-l", "in")
     assert (code, "c.yaml:13:38: oneway: expected true or false" in error) == (2, True), error
+
+
+NAMED = """\
+      - {match: {service: f}, cluster: {header: to, of: [c]}}
+      - {match: {service: g}, cluster: {header: to, of: [c], else: d}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("service", "headers", "said"),
+    [
+        ("f", ["to=c"], "to cluster 'c': "),
+        ("f", ["to=d"], "its header names none of the rule's clusters: its caller is told so"),
+        ("f", [], "its header names none of the rule's clusters: its caller is told so"),
+        ("g", ["to=c"], "to cluster 'c': "),
+        ("g", ["to=x"], "to cluster 'd': "),
+        ("g", [], "to cluster 'd': "),
+    ],
+)
+def test_a_header_may_name_the_cluster(route, service, headers, said):
+    words = [word for one in headers for word in ("-H", one)]
+    text = CONFIG.replace("      - {match: {protocol: bolt", f"{NAMED}      - {{match: {{protocol: bolt")
+    Path("named.yaml").write_text(text)
+    assert said in "\n".join(lines(route("named.yaml", "-l", "in", "-p", "dubbo", "-s", service, *words)))

@@ -60,6 +60,20 @@ def said(found):
             "{subset: {version: 1.0}, split: [{cluster: demo}, {cluster: other}]}",
             "6:18: with a split each share has its own subset",
         ),
+        ("{cluster: {header: h, of: []}}", "6:35: of: expected one cluster at least"),
+        ("{cluster: {header: h, of: [demo, demo]}}", "6:42: cluster 'demo' stands here twice"),
+        ("{cluster: {header: h, of: [demi]}}", "6:36: there is no cluster 'demi'; did you mean 'demo'?"),
+        ("{cluster: {header: h, of: [demo], else: x}}", "6:49: there is no cluster 'x'"),
+        ("{cluster: {of: [demo]}}", "6:19: cluster: 'header' must be given"),
+        ("{cluster: [demo]}", "6:19: cluster: expected a single value, got a list"),
+        (
+            "{cluster: {header: h, of: [demo]}, subset: {version: 1.0}}",
+            "6:52: where a header names the cluster there is no subset",
+        ),
+        (
+            "{cluster: {header: h, of: [demo]}, fallback: any}",
+            "6:54: where a header names the cluster there is no subset",
+        ),
         (
             "{cluster: demo, sticky: service}",
             "6:33: sticky says which share of a split a request has: there is none",

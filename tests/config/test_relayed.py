@@ -68,6 +68,7 @@ def test_rules_that_lead_to_one_cluster_are_right(folder):
     [
         ("{cluster: b}", "12:19", "this rule leads to 'b', the first to 'a'"),
         ("{split: [{cluster: a}]}", "12:17", "here split decides later"),
+        ("{cluster: {header: h, of: [a]}}", "12:19", "here a header decides later"),
         ("{cluster: a, subset: {v: {header: v}}}", "12:30", "here subset decides later"),
         ("{reply: {status: denied, text: no}}", "12:17", "here reply decides later"),
     ],

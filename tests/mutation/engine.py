@@ -1506,7 +1506,7 @@ MUTANTS = (
     Mutant(
         "a pinned connection is opened before its cluster is known",
         "load.c",
-        "(i > 0 && cluster != only)",
+        "(only != PK_NONE && cluster != only)",
         "0",
         "tests/dataplane/test_pinned.py::test_it_is_not_opened_where_a_request_decides_the_cluster",
     ),

@@ -68,7 +68,8 @@ static void add_value(pk_message *m, pk_slice value) {
   pk_message_bytes(m, value.data, value.size < SHOWN ? value.size : SHOWN);
 }
 
-/* "no endpoint of cluster demo has version=v3, zone=a"; "header x-cluster names none of the clusters of rule r[0]: v3" */
+/* "no endpoint of cluster demo has version=v3 (header tag), zone=a"; "rule r[0] leads to no cluster of that name: b (header
+ * x-cluster)" */
 static void says_none(pk_core *core, pk_request *r, const pk_choice *c, const pk_slice *values) {
   const pk_table *t = r->to.live->table;
   int subset = c->cluster.size > 0;
