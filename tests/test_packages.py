@@ -4,6 +4,7 @@ published, by the lines of the READMEs. Needs the package index that pip is conf
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import shutil
@@ -60,7 +61,23 @@ def clone(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def published(clone, tmp_path_factory):
-    """A folder with all distributions: wheels that were built from source distributions alone."""
+    """A folder with all distributions: wheels that were built from source distributions alone.
+
+    The processes of a run share one, which the first of them builds.
+    """
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    wheels = shared / "published"
+    with (shared / "published.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not wheels.is_dir():
+            build(clone, tmp_path_factory).rename(wheels)
+    return wheels
+
+
+def build(clone: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All wheels."""
     sources, wheels = tmp_path_factory.mktemp("sources"), tmp_path_factory.mktemp("wheels")
     make = f"import setuptools.build_meta as made; made.build_sdist({str(sources)!r})"
     for folder in (clone, *(clone / "plugins" / name for name in PLUGINS)):

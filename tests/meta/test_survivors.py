@@ -15,7 +15,8 @@ def test_what_is_not_wrong_survives(name, shim):
     twins = [codecs[0], *programs[:1]]
     survivors = [(what, make) for what, make in [*codecs, *programs] if what in SURVIVORS[name]]
     assert {what for what, _ in survivors} == set(SURVIVORS[name]), "a survivor that there is not"
-    found = outcome(name, [*twins, *survivors], examples=60)
+    # Of what is drawn nobody is judged by; what is right passes that, too.
+    found = {**outcome(name, twins, examples=20), **outcome(name, survivors)}
     assert len(found) == len(survivors) + 1 + (name in DECLARED)
     killed = {what: by for what, by in found.items() if by}
     assert not killed, f"killed, but listed as survivors, or unmutated: {killed}"
