@@ -273,6 +273,7 @@ TREES = [
     ([("source", "networks", 1, {})], "one of several has values"),
     ([("source", "networks", 1, {"values": [NETWORK[1:]]})], "a network is no two addresses"),
     ([("source", "networks", 1, {"values": [NETWORK, NETWORK]})], "its networks are not in order"),
+    ([("source", "networks", 1, {"values": [NETWORK, NETWORK[16:] * 2]})], "its networks are not in order"),
     ([("source", "networks", 1, {"values": [NETWORK[::-1]]})], "a network ends before it begins"),
     ([("source", "networks", 1, {"values": [NETWORK, b"\1" + NETWORK[1:16] + b"\2" * 16]})], None),
     ([("header", "regex", 1, {})], "a regular expression has an automaton"),

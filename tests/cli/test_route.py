@@ -131,6 +131,32 @@ def test_a_frame_from_the_wire(route, form):
         assert (facts["depth"], facts["remembered"]) == ("headers", False)
 
 
+def test_a_frame_of_a_declared_protocol(route):
+    """Of a file beside the configuration, by a vector of a real client."""
+    page = Path(__file__).parents[2] / "examples" / "formats" / "nshead.py"
+    Path("nshead.py").write_bytes(page.read_bytes())
+    Path("c.yaml").write_text(
+        """
+plugins: [./nshead.py]
+listeners: [{name: in, bind: 127.0.0.1:1, protocol: nshead, routes: r}]
+routes:
+  - name: r
+    rules:
+      - {match: {service: demo.*, not: {source: 10.0.0.0/8}}, cluster: c}
+      - {match: {service: demo.Echo}, cluster: c}
+clusters: [{name: c, endpoints: [127.0.0.1:5]}]
+"""
+    )
+    frame = "070001000000000064656d6f2e4563686f00000000000000949370fb00000000050000000a03416461"
+    arguments = ("c.yaml", "--source", "10.9.9.9", "--frame", "-")
+    assert lines(route(*arguments, data=frame.encode()))[1:] == [
+        "c.yaml:7: rule 1 does not match: not: what must not hold does",
+        "c.yaml:8: rule 2 of 'r' matches",
+        "to cluster 'c': 127.0.0.1:5",
+        "read: destination; looked up for each request",
+    ]
+
+
 def test_a_frame_that_its_protocol_cannot_read(route):
     """Only rules that ask for nothing have it."""
     data = bytearray(CALL.encode())
