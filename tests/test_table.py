@@ -10,8 +10,8 @@ from world import LIMITS, World, table
 
 from protokit import native
 from protokit.config.regex import automaton
+from protokit.dataplane import changes, conditions, destinations
 from protokit.dataplane import compile as compiling
-from protokit.dataplane import conditions, destinations
 from protokit.dataplane.destinations import Sticky, joined
 from protokit.errors import ProtokitError
 from protokit.table import Image, Source
@@ -49,6 +49,7 @@ def build(codec: int) -> TableBuilder:
         )
         builder.split(i % 3, 2)
         builder.split((i + 1) % 3, 1, choice=i - 1 if i in {1, 2} else None)
+        builder.change("header", "append", "k", "v", taken="header")
     builder.choice({"tag": "version", "lane": "lane"}, {("v1", ""): 0, ("v2", "a"): 1}, cluster="c0")
     builder.choice({"x-cluster": ""}, {("c2",): 2}, otherwise=1)
     for i in range(2):
@@ -374,7 +375,7 @@ def test_a_field_without_an_attribute_and_an_attribute_without_a_field_are_error
 
 
 def test_every_array_is_filled_by_what_runs():
-    modules = vars(compiling).values(), vars(conditions).values(), vars(destinations).values()
+    modules = [vars(module).values() for module in (compiling, conditions, destinations, changes)]
     sources = [one for module in modules for one in module if isinstance(one, Source)]
     assert {one.array for one in sources} == {kind.name for kind in KINDS} - {"text"}
 

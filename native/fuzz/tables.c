@@ -43,6 +43,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv) {
     for (uint32_t n = 0; n <= i; n++) tables_endpoint(&t, 3 * i + n, "127.0.0.1:2313", address, sizeof address);
     tables_plan(&t, "plan", i, (pk_retry){.attempts = 2 * i, .on = 15, .idempotent = 1, .budget = 1000000}, i == 2 ? 0 : PK_NONE);
     if (i == 1) tables_choice(&t, "tag", "\2\0\0\0v2", 6, 0);
+    tables_change(&t, (pk_change){PK_EDIT_HEADER, PK_CHANGE_APPEND, PK_TAKEN_HEADER, tables_text(&t, "k"), tables_text(&t, "v")});
   }
   for (uint32_t i = 0; i < 2; i++) {
     tables_routes(&t, "routes");

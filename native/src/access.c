@@ -174,6 +174,8 @@ int pk_codec_edit(uintptr_t codec, const uint8_t *data, size_t size, uint32_t fr
   return c->edit(c, data, &f, edits, count, out, cap);
 }
 
+uint32_t pk_codec_edits(uintptr_t codec) { return codec_at(codec)->edit != NULL; }
+
 uintptr_t pk_codec_declared(const uint8_t *image, size_t size, const char **error) {
   return (uintptr_t)pk_declared_new(image, size, error);
 }

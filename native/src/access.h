@@ -69,6 +69,8 @@ uint32_t pk_codec_reads_arguments(uintptr_t codec);
 int pk_codec_edit(uintptr_t codec, const uint8_t *data, size_t size, uint32_t from, const pk_edit *edits,
                   uint32_t count, uint8_t *out, size_t cap);
 
+uint32_t pk_codec_edits(uintptr_t codec); /* whether it writes changes itself */
+
 /* A codec of a compiled declaration, held by the caller; 0 and why in *error. */
 uintptr_t pk_codec_declared(const uint8_t *image, size_t size, const char **error);
 /* How many hold it, whoever made it included; 0 of a plugin's in C. */

@@ -22,7 +22,8 @@ typedef struct tables_array {
 } tables_array;
 
 typedef struct tables_builder {
-  tables_array clusters, endpoints, plans, splits, choices, choice_words, choice_options, routes, rules, conditions, values, automata, listeners, text;
+  tables_array clusters, endpoints, plans, splits, choices, choice_words, choice_options, changes, routes, rules, conditions,
+      values, automata, listeners, text;
 } tables_builder;
 
 static inline void *tables_more(void *data, size_t size) {
@@ -69,10 +70,16 @@ static inline void tables_endpoint(tables_builder *t, uint32_t uid, const char *
   ((pk_table_cluster *)(void *)t->clusters.data)[t->clusters.count - 1].endpoint_count++;
 }
 
+/* A change of the last plan. */
+static inline void tables_change(tables_builder *t, pk_change c) {
+  TABLES_ADD(t, changes, c);
+  ((pk_plan *)(void *)t->plans.data)[t->plans.count - 1].change_count++;
+}
+
 /* A plan that leads to one cluster. */
 static inline uint32_t tables_plan(tables_builder *t, const char *name, uint32_t cluster, pk_retry retry, uint32_t filter) {
   uint32_t split = TABLES_ADD(t, splits, (pk_split){cluster, 1, PK_NONE});
-  return TABLES_ADD(t, plans, (pk_plan){.name = tables_text(t, name), .split = split, .split_count = 1,
+  return TABLES_ADD(t, plans, (pk_plan){.name = tables_text(t, name), .split = split, .split_count = 1, .change = t->changes.count,
                                         .retry = retry, .filter = filter});
 }
 
@@ -121,10 +128,10 @@ static inline uint32_t tables_listener(tables_builder *t, const char *name, uint
 static inline uint8_t *tables_image(tables_builder *t, uint64_t seed, const pk_limits *limits, size_t *size) {
   pk_table head = {.seed = seed, .limits = *limits, .bytes = sizeof head};
   tables_array *arrays[] = {&t->clusters, &t->endpoints, &t->plans, &t->splits, &t->choices, &t->choice_words,
-                            &t->choice_options, &t->routes, &t->rules,
+                            &t->choice_options, &t->changes, &t->routes, &t->rules,
                             &t->conditions, &t->values, &t->automata, &t->listeners, &t->text};
   pk_array *heads[] = {&head.clusters, &head.endpoints, &head.plans, &head.splits, &head.choices, &head.choice_words,
-                       &head.choice_options, &head.routes, &head.rules,
+                       &head.choice_options, &head.changes, &head.routes, &head.rules,
                        &head.conditions, &head.values, &head.automata, &head.listeners, &head.text};
   uint8_t *image = tables_more(NULL, sizeof head);
   for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) {

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from protokit import plugins
+from protokit import native, plugins
 from protokit.config import defaults, hidden, matches, schema, shares
 from protokit.errors import ConfigError, close_match
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
     from protokit.config.document import Document, Path
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _REPLY_TEXT = 500  # bytes, of what error replies carry
 _MOST_PROTOCOLS = 32  # each is asked about a client's first bytes
+_MOST_CHANGES = 32  # the engine's PK_CHANGES
 _LOCAL = {"localhost": ("127.0.0.1",)}
 
 
@@ -104,6 +105,7 @@ def check(
             continue
         _listener(findings, listener, registry, ("listeners", i))
         _relayed(findings, config, listener, registry, ("listeners", i))
+        _sets_source(findings, config, listener, registry)
         tables.use(listener.routes, "listeners", i, "routes")
         clusters.use(listener.cluster, "listeners", i, "cluster")
         clusters.use(listener.fallback, "listeners", i, "fallback")
@@ -337,6 +339,61 @@ def _retry(findings: Findings, rule: schema.Rule, retry: schema.Retry, path: Pat
         findings.error(f"max: expected no less than base, {retry.backoff.base}", *path, "backoff", "max")
 
 
+def _set(findings: Findings, rule: schema.Rule, given: schema.Set, path: Path) -> None:
+    if rule.reply is not None:
+        findings.error("a rule with reply sends nothing on: set would do nothing", *path, "set")
+    if not given.count() and not findings.holes(*path, "set"):
+        findings.error("set names nothing: give service, method, headers, append or remove", *path, "set")
+    if given.count() > _MOST_CHANGES:
+        findings.error(
+            f"a rule makes at most {_MOST_CHANGES} changes, here are {given.count()}", *path, "set"
+        )
+    twice = sorted({*given.remove} & {*given.headers, *given.append} | {*given.headers} & {*given.append})
+    if twice:
+        findings.error(
+            f"header {twice[0]!r} stands in more than one of headers, append and remove", *path, "set"
+        )
+    for name, value in _texts(given):
+        if (
+            isinstance(value, str)
+            and value.startswith("{")
+            and value.endswith("}")
+            and value != schema.SOURCE
+        ):
+            findings.error(
+                f"{value!r} stands for nothing; known are {schema.SOURCE!r}, the client's address, and"
+                " {header: NAME}, the value of another header",
+                *path,
+                "set",
+                *name,
+            )
+
+
+def _texts(given: schema.Set) -> Iterator[tuple[Path, schema.Value]]:
+    for field in ("service", "method", "version", "group"):
+        if (value := getattr(given, field)) is not None:
+            yield (field,), value
+    for field, headers in (("headers", given.headers), ("append", given.append)):
+        for key, value in headers.items():
+            yield (field, key), value
+
+
+def _sets_source(
+    findings: Findings, config: schema.Config, listener: schema.Listener, registry: plugins.Registry
+) -> None:
+    """An error where the client's address would have to be written in Python, which does not know it."""
+    names = [name for name in protocols_of(listener, registry) if name in registry.protocols]
+    slow = [name for name in names if not native.edits(registry.protocols[name].wire.address)]
+    for t, table in enumerate(config.routes):
+        for r, rule in enumerate(table.rules if slow and table.name == listener.routes else ()):
+            if rule.set is not None and rule.set.takes_source():
+                findings.error(
+                    f"{schema.SOURCE} can be set where the engine writes changes itself; those of {slow[0]!r}"
+                    f" (listener {listener.name!r}) are written in Python, which does not know the address",
+                    *("routes", t, "rules", r, "set"),
+                )
+
+
 def _rule(
     findings: Findings,
     rule: schema.Rule,
@@ -360,6 +417,8 @@ def _rule(
         _retry(findings, rule, rule.retry, (*path, "retry"))
     if rule.limit is not None:
         _limit(findings, rule.limit, (*path, "limit"))
+    if rule.set is not None:
+        _set(findings, rule, rule.set, path)
     _filters(findings, rule.filters, registry, (*path, "filters"))
 
 

@@ -162,6 +162,39 @@ class Limit(_Section, frozen=True, forbid_unknown_fields=True):
     dry_run: bool = False
 
 
+class HeaderValue(_Section, frozen=True, forbid_unknown_fields=True):
+    """The value of that header, of the request as it came."""
+
+    header: str
+
+
+SOURCE = "{source}"  # stands for the client's address
+Value = str | HeaderValue
+
+
+class Set(_Section, frozen=True, forbid_unknown_fields=True):
+    """Changes to requests before they are sent. ``append``: behind what stands there, and a comma."""
+
+    service: Value | None = None
+    method: Value | None = None
+    version: Value | None = None
+    group: Value | None = None
+    headers: dict[str, Value] = {}
+    append: dict[str, Value] = {}
+    remove: tuple[str, ...] = ()
+
+    def count(self) -> int:
+        """How many changes."""
+        fields = (self.service, self.method, self.version, self.group)
+        named = sum(one is not None for one in fields)
+        return named + len(self.headers) + len(self.append) + len(self.remove)
+
+    def takes_source(self) -> bool:
+        """Whether the client's address goes somewhere."""
+        fields = (self.service, self.method, self.version, self.group)
+        return SOURCE in (*fields, *self.headers.values(), *self.append.values())
+
+
 class Rule(_Section, frozen=True, forbid_unknown_fields=True):
     """Where matching requests go. The first rule of a table that matches decides."""
 
@@ -175,6 +208,7 @@ class Rule(_Section, frozen=True, forbid_unknown_fields=True):
     timeout: Duration | None = None
     retry: Retry | None = None
     limit: Limit | None = None
+    set: Set | None = None
     filters: list[FilterUse] = []
 
 

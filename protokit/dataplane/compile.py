@@ -31,8 +31,20 @@ ENDPOINTS = Source(
 PLANS = Source(
     "plans",
     schema.Rule,
-    columns=("name", "split", "split_count", "sticky", "limit", "state", "delay_ms", "hedge_ms", "filter"),
-    beside=("match", "cluster", "subset", "fallback", "split", "sticky", "limit", "filters"),
+    columns=(
+        "name",
+        "split",
+        "split_count",
+        "sticky",
+        "limit",
+        "state",
+        "change",
+        "change_count",
+        "delay_ms",
+        "hedge_ms",
+        "filter",
+    ),
+    beside=("match", "cluster", "subset", "fallback", "split", "sticky", "limit", "set", "filters"),
 )
 ROUTES = Source("routes", schema.Routes, columns=("rules", "rule_count"), beside=("rules",))
 RULES = Source("rules", columns=(*conditions.TEXTS, "condition", "condition_count", "plan"))
@@ -192,20 +204,25 @@ class _Compiling:
     def listeners(self, numbers: Identities) -> None:
         """Every listener under its number, and the plans and routes that they use."""
         tables = {table.name: table for table in self.compiled.snapshot.routes}
-        shared: dict[str, int] = {}
+        shared: dict[tuple[str, bool], int] = {}
         found: dict[int, tuple[Listener, int | None, int | None]] = {}
         for listener in self.compiled.snapshot.listeners:
             routes = plan = None
             if listener.routes is None:
                 rule = schema.Rule(cluster=listener.cluster or listener.fallback)
                 plan = self._plans([rule], [listener.name], listener.filters, listener.name)
-            elif listener.routes in shared and not listener.filters:
-                routes = shared[listener.routes]
             else:
-                # A listener with filters of its own gets a copy of the table, whose plans name them.
-                routes = self._routes(tables[listener.routes], listener.filters)
-                if not listener.filters:
-                    shared[listener.routes] = routes
+                # A listener with filters of its own gets a copy of the table, whose plans name them. So does
+                # one of whose protocols the engine cannot write changes: a filter makes them.
+                table = tables[listener.routes]
+                setters = any(rule.set for rule in table.rules) and not all(
+                    native.edits(one.wire.address) for one in listener.protocols
+                )
+                routes = shared.get((table.name, setters)) if not listener.filters else None
+                if routes is None:
+                    routes = self._routes(table, listener.filters, setters=setters)
+                    if not listener.filters:
+                        shared[table.name, setters] = routes
             number = numbers.number(listening.key(listener))
             self.compiled.listeners[listening.key(listener)] = number
             found[number] = (listener, routes, plan)
@@ -223,16 +240,30 @@ class _Compiling:
             fallback=[one.fallback and self.compiled.clusters[one.fallback] for one, _, _ in every],
         )
 
-    def _routes(self, table: schema.Routes, before: Uses) -> int:
-        """A route table with its plans; ``before``: filters in front of its rules' own."""
+    def _routes(self, table: schema.Routes, before: Uses, *, setters: bool) -> int:
+        """A route table with its plans.
+
+        Args:
+            table: as configured.
+            before: filters in front of its rules' own.
+            setters: what its rules set is set by filters.
+        """
         names = [f"{table.name}[{number}]" for number in range(len(table.rules))]
-        plan = self._plans(table.rules, names, before, table.name)
+        plan = self._plans(table.rules, names, before, table.name, setters=setters)
         plans = range(plan, plan + len(names))
         asked = conditions.add(self.image, [rule.match for rule in table.rules], self.codec_names)
         first = self.image.add(RULES, table.rules, plan=plans, **asked)
         return self.image.add(ROUTES, [table], rules=[first], rule_count=[len(names)])
 
-    def _plans(self, rules: Sequence[schema.Rule], names: list[str], before: Uses, table: str) -> int:
+    def _plans(
+        self,
+        rules: Sequence[schema.Rule],
+        names: list[str],
+        before: Uses,
+        table: str,
+        *,
+        setters: bool = False,
+    ) -> int:
         """A plan for each rule of a route table; the first one's index."""
         return self.image.add(
             PLANS,
@@ -242,10 +273,14 @@ class _Compiling:
             sticky=[destinations.sticky(rule) for rule in rules],
             limit=[limits.limit_of(rule) for rule in rules],
             state=[self._state(table, rule, name) for rule, name in zip(rules, names, strict=True)],
+            **self._changes([None if setters else rule.set for rule in rules]),
             delay_ms=[0] * len(rules),  # nothing asks for these yet
             hedge_ms=[0] * len(rules),
             filter=[
-                self._chain((*before, *rule.filters)) if before or rule.filters else None for rule in rules
+                self._chain((*before, *rule.filters), rule.set if setters else None)
+                if before or rule.filters or (setters and rule.set)
+                else None
+                for rule in rules
             ],
         )
 
@@ -257,10 +292,25 @@ class _Compiling:
         self.compiled.states.setdefault(name, state)
         return self.numbers.setdefault(name, len(self.numbers))
 
-    def _chain(self, uses: Uses) -> int:
+    def _changes(self, rules: Sequence[schema.Set | None]) -> dict[str, list[int]]:
+        """What the engine sets itself."""
+        if not any(rules):
+            none = [0] * len(rules)
+            return {"change": [self.image.count("changes")] * len(rules), "change_count": none}
+        from protokit.dataplane import changes  # noqa: PLC0415  # not at the start
+
+        firsts, counts = changes.add(self.image, rules)
+        return {"change": firsts, "change_count": counts}
+
+    def _chain(self, uses: Uses, sets: schema.Set | None) -> int:
+        """The filters; ``sets``: what the last of them sets."""
         chain = next(self.made, None)
         if chain is None:
             chain = [_filter(self.compiled, use) for use in uses]
+            if sets is not None:
+                from protokit.dataplane.changes import Setter  # noqa: PLC0415  # as above
+
+                chain.append(Setter(sets))
         self.compiled.chains.append(chain)
         return len(self.compiled.chains) - 1
 

@@ -617,6 +617,11 @@ def reads_arguments(codec: int) -> bool:
     return bool(lib.pk_codec_reads_arguments(codec))
 
 
+def edits(codec: int) -> bool:
+    """Whether the engine can write changes of its requests; else that is done in Python, if at all."""
+    return bool(lib.pk_codec_edits(codec))
+
+
 def name(codec: int) -> str:
     """What the codec calls itself."""
     return str(ffi.string(lib.pk_codec_name(codec)).decode())

@@ -20,6 +20,7 @@ _PARTS = {
     "splits": ("plans", "split", "split_count"),
     "choice_words": ("choices", "word", "word_count"),
     "choice_options": ("choices", "option", "option_count"),
+    "changes": ("plans", "change", "change_count"),
     "rules": ("routes", "rules", "rule_count"),
     "conditions": ("rules", "condition", "condition_count"),
     "values": ("conditions", "value", "value_count"),
@@ -164,6 +165,15 @@ class TableBuilder:
         for values, index in options.items():
             self.add("choice_options", values=joined(values), cluster=index)
         return number
+
+    def change(self, what: str, how: str, key: str, value: str, *, taken: str = "text") -> int:
+        """Add a change to the last plan; names as the engine's PK_EDIT_*, PK_CHANGE_* and PK_TAKEN_*."""
+        numbers = {
+            "what": native.constants("PK_EDIT_")[what],
+            "how": native.constants("PK_CHANGE_")[how],
+            "from": native.constants("PK_TAKEN_")[taken],
+        }
+        return self.add("changes", **numbers, key=key, value=value)
 
     def routes(self, name: str) -> int:
         """Add a route table; ``rule`` adds to the last one."""

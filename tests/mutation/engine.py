@@ -831,9 +831,9 @@ MUTANTS = (
     ),
     Mutant(
         "an edited front is followed by another rest than it says",
-        "filter.c",
-        "if (half && f.need - f.size != was->need - was->size) return -1;",
-        "",
+        "request.c",
+        "  return !(f->says & PK_SAYS_HALF) || f->need - f->size == was->need - was->size;",
+        "  return 1;",
         "tests/dataplane/test_halves.py::test_an_edit_that_leaves_another_rest_does_not_fit",
     ),
     Mutant(
@@ -1348,6 +1348,27 @@ MUTANTS = (
         "  *due = core->now + every;\n",
         "",
         "tests/dataplane/test_malformed.py::test_one_a_second_of_each_side_is_told",
+    ),
+    Mutant(
+        "what is changed is sent as it came",
+        "dispatch.c",
+        "      data = r->held->data;\n      f = &r->held->frame;\n    } else",
+        "    } else",
+        "tests/dataplane/test_changes.py::test_a_oneway_request_is_changed_and_over",
+    ),
+    Mutant(
+        "values that are put together may take a byte more",
+        "change.c",
+        "if (v->at > v->end || size > (size_t)(v->end - v->at)) return",
+        "if (v->at > v->end || size > (size_t)(v->end - v->at) + 1) return",
+        "tests/dataplane/test_changes.py::test_values_that_are_put_together_are_bounded[4095-False]",
+    ),
+    Mutant(
+        "an address that is not known is written",
+        "change.c",
+        "    if (out->size == 0) return PK_MORE;\n",
+        "",
+        "tests/dataplane/test_changes.py::test_a_source_that_is_not_known_is_not_written",
     ),
     Mutant(
         "a connection's generation stays",

@@ -12,6 +12,7 @@ static const pk_plan_step *const steps[PK_STEPS] = {
     [PK_STEP_DELAY] = &pk_delay_step,
     [PK_STEP_FILTER] = &pk_filter_step,
     [PK_STEP_REPLY] = &pk_reply_step,
+    [PK_STEP_CHANGE] = &pk_change_step,
 };
 
 pk_core *pk_core_new(uint64_t seed) {

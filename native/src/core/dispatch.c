@@ -185,19 +185,28 @@ static void dispatch(pk_core *core, pk_request *r, const uint8_t *data, const pk
 
 void pk_request_try(pk_core *core, pk_request *r) { dispatch(core, r, r->held->data, &r->held->frame); }
 
-/* The steps of its plan that are left; 1: it may be sent. */
-static PK_RARE int went_through(pk_core *core, pk_request *r, const uint8_t *data, const pk_frame *f) {
-  int said = PK_STEP_ON;
-  while (r->steps != 0 && said == PK_STEP_ON) {
+/* The steps of its plan that are left, and then it is sent. */
+static PK_RARE void go_through(pk_core *core, pk_request *r, const uint8_t *data, const pk_frame *f) {
+  while (r->steps != 0) {
     r->step = core->steps[__builtin_ctz(r->steps)];
     r->steps &= (uint16_t)(r->steps - 1);
-    said = r->step->run(core, r, data, f);
+    int said = r->step->run(core, r, data, f);
+    if (said == PK_STEP_CHANGED) {
+      data = r->held->data;
+      f = &r->held->frame;
+    } else if (said != PK_STEP_ON) {
+      return;
+    }
   }
-  return said == PK_STEP_ON;
+  dispatch(core, r, data, f);
 }
 
 void pk_request_run(pk_core *core, pk_request *r, const uint8_t *data, const pk_frame *f) {
-  if (r->steps == 0 || went_through(core, r, data, f)) dispatch(core, r, data, f);
+  if (r->steps == 0) {
+    dispatch(core, r, data, f);
+  } else {
+    go_through(core, r, data, f);
+  }
 }
 
 void pk_request_go_on(pk_core *core, pk_request *r) {

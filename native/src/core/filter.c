@@ -107,27 +107,13 @@ static void free_orphan(pk_core *core, pk_handle request) {
   free(h);
 }
 
-static int has_id_of(const pk_core *core, const pk_request *r, const uint8_t *data, const pk_frame *f) {
-  if (!r->to.named) return f->id == r->client_id;
-  pk_slice was = pk_request_id(core, r), is = pk_id_of(r->to.codec, data, f, f->size);
-  return was.size == is.size && (was.size == 0 || memcmp(was.data, is.data, is.size) == 0);
-}
-
 /* The filter's own version of the request takes the place of the one that was held. */
-static int replace_held(pk_core *core, pk_request *r, const uint8_t *data, size_t size) {
-  const pk_frame *was = &r->held->frame;
-  uint16_t half = (was->says & PK_SAYS_HALF) != 0;
-  pk_frame f = {.from = PK_FROM_CLIENT, .halves = half};
-  int result = pk_frame_alone(r->to.codec, data, size, core->limits.frame, &f);
-  int kind = r->to.oneway ? PK_KIND_ONEWAY : PK_KIND_REQUEST;
-  if (result != PK_OK || f.size != size || f.kind != kind || !has_id_of(core, r, data, &f)) return -1;
-  if ((f.says & PK_SAYS_HALF) != (was->says & PK_SAYS_HALF)) return -1;
-  if (half && f.need - f.size != was->need - was->size) return -1; /* as much of it is still to come */
-  if (half) f.says |= PK_SAYS_MORE;
-  pk_held_free(core, pk_request_unhold(core, r));
-  if (pk_request_hold(core, r, data, &f) != 0) return -1;
-  r->to.key = f.upstream_key;
-  return 0;
+static int replace(pk_core *core, pk_request *r, const char *data, size_t size) {
+  const pk_frame was = r->held->frame;
+  pk_held *h = size <= core->limits.frame ? pk_held_new(core, (uint32_t)size) : NULL;
+  if (h == NULL) return PK_ERR_UNSUPPORTED;
+  memcpy(h->data, data, size);
+  return pk_request_replace(core, r, &was, h, (uint32_t)size);
 }
 
 int pk_core_decide(pk_core *core, pk_handle request, uint32_t verdict, uint32_t cluster,
@@ -146,7 +132,7 @@ int pk_core_decide(pk_core *core, pk_handle request, uint32_t verdict, uint32_t 
     pk_request_fail(core, r, status, text, text_size);
   } else if (core->request_count - core->filtering > core->limits.in_flight) {
     pk_request_overloaded(core, r, "requests in flight of this worker are at the limit of ", core->limits.in_flight);
-  } else if (text_size > 0 && replace_held(core, r, (const uint8_t *)text, text_size) != 0) {
+  } else if (text_size > 0 && replace(core, r, text, text_size) != PK_OK) {
     static const char why[] = "protokit: the request that a filter changed does not fit any more";
     pk_request_fail(core, r, PK_STATUS_INTERNAL, why, sizeof why - 1);
   } else {

@@ -18,7 +18,7 @@
  *   dispatch.c  a request's way through its plan, to a connection
  *   tries.c     what its tries come to
  *   parts.c     answers that come in parts
- *   limit.c, reply.c, delay.c, filter.c  steps of a plan
+ *   limit.c, reply.c, delay.c, filter.c, change.c  steps of a plan
  *   server.c    connections of servers
  *   pair.c      connections of no known protocol, passed on byte by byte
  *   detect.c    which protocol a client speaks
@@ -203,7 +203,14 @@ typedef struct pk_target {
 typedef struct pk_request pk_request;
 
 /* What a step of a request's plan says. */
-enum { PK_STEP_ON = 0, /* the next one */ PK_STEP_WAITS /* it goes on later */, PK_STEP_OVER /* it was answered */ };
+enum {
+  PK_STEP_ON = 0, /* the next one */
+  PK_STEP_WAITS,  /* it goes on later */
+  PK_STEP_OVER,   /* it was answered */
+  PK_STEP_CHANGED /* the next one, of what it holds now */
+};
+/* Bytes of values that a rule's changes put together, of one request. */
+enum { PK_CHANGED_VALUES = 4096 };
 
 /* A policy that a request goes through before it is sent (filter.c ...). One that lets it wait keeps its bytes
  * (pk_request_hold) and its codec (pk_codec_hold, until it has gone on or was cancelled), makes it PK_REQUEST_WAITING,
@@ -480,6 +487,7 @@ pk_chunk *pk_chunk_exact(pk_core *core, uint32_t size); /* urgent, and no larger
 pk_chunk *pk_chunk_zeros(pk_core *core, uint32_t size); /* the same, of zeros */
 void pk_chunk_free(pk_core *core, pk_chunk *c);
 void pk_chunks_free(pk_core *core, pk_chunk *first);
+pk_held *pk_held_new(pk_core *core, uint32_t size); /* to be filled; NULL: no room */
 pk_held *pk_hold(pk_core *core, const uint8_t *data, const pk_frame *frame);
 void pk_held_orphan(pk_core *core, pk_held *h); /* it does not count against the budget any more */
 void pk_held_free(pk_core *core, pk_held *h);
@@ -723,6 +731,9 @@ static inline pk_handle pk_request_handle(const pk_request *r) {
 }
 /* Keep its bytes (r->held), which count for its client; -1 without memory. */
 int pk_request_hold(pk_core *core, pk_request *r, const uint8_t *data, const pk_frame *f);
+/* The request is what `h` holds from now on, `size` bytes, instead of the frame `was`: of the same id and kind. PK_OK, else
+ * `h` is freed and nothing has changed. */
+int pk_request_replace(pk_core *core, pk_request *r, const pk_frame *was, pk_held *h, uint32_t size);
 pk_held *pk_request_unhold(pk_core *core, pk_request *r); /* they are the caller's to free; NULL: there are none */
 /* The answer: delivers it (with the caller's own id) and ends the request, or, where more follows, does not. */
 void pk_request_answer(pk_core *core, pk_request *r, const uint8_t *data, const pk_frame *f);
@@ -784,7 +795,7 @@ void pk_request_timeout(pk_core *core, pk_request *r); /* its timer has fired */
 void pk_parts_answer(pk_core *core, pk_conn *c, pk_request *r, pk_attempt *a, const uint8_t *data, const pk_frame *f);
 
 /* Steps, each of its own file. */
-extern const pk_plan_step pk_limit_step, pk_reply_step, pk_delay_step, pk_filter_step;
+extern const pk_plan_step pk_limit_step, pk_reply_step, pk_delay_step, pk_filter_step, pk_change_step;
 extern const pk_plan_step pk_backoff_step; /* of no plan: a request waits for its next try */
 
 /* What its rule has beyond the table, or NULL. */

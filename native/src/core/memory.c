@@ -89,15 +89,21 @@ void pk_chunks_free(pk_core *core, pk_chunk *first) {
   }
 }
 
-pk_held *pk_hold(pk_core *core, const uint8_t *data, const pk_frame *frame) {
-  if (account(core, frame->size, 0) != 0) return NULL;
-  pk_held *h = malloc(sizeof *h + frame->size);
+pk_held *pk_held_new(pk_core *core, uint32_t size) {
+  if (account(core, size, 0) != 0) return NULL;
+  pk_held *h = malloc(sizeof *h + size);
   if (h == NULL) {
-    unaccount(core, frame->size);
+    unaccount(core, size);
     return NULL;
   }
+  h->capacity = size;
+  return h;
+}
+
+pk_held *pk_hold(pk_core *core, const uint8_t *data, const pk_frame *frame) {
+  pk_held *h = pk_held_new(core, frame->size);
+  if (h == NULL) return NULL;
   h->frame = *frame;
-  h->capacity = frame->size;
   memcpy(h->data, data, frame->size);
   return h;
 }

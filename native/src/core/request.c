@@ -60,6 +60,38 @@ pk_held *pk_request_unhold(pk_core *core, pk_request *r) {
   return h;
 }
 
+static int has_id_of(const pk_core *core, const pk_request *r, const uint8_t *data, const pk_frame *f) {
+  if (!r->to.named) return f->id == r->client_id;
+  pk_slice was = pk_request_id(core, r), is = pk_id_of(r->to.codec, data, f, f->size);
+  return was.size == is.size && (was.size == 0 || memcmp(was.data, is.data, is.size) == 0);
+}
+
+/* Whether the bytes are that request, changed, and nothing else. */
+static int is_changed(const pk_core *core, const pk_request *r, const pk_frame *was, const uint8_t *data, uint32_t size,
+                      pk_frame *f) {
+  int result = pk_frame_alone(r->to.codec, data, size, core->limits.frame, f);
+  int kind = r->to.oneway ? PK_KIND_ONEWAY : PK_KIND_REQUEST;
+  if (result != PK_OK || f->size != size || f->kind != kind || !has_id_of(core, r, data, f)) return 0;
+  if ((f->says & PK_SAYS_HALF) != (was->says & PK_SAYS_HALF)) return 0;
+  /* of half a frame as much is still to come */
+  return !(f->says & PK_SAYS_HALF) || f->need - f->size == was->need - was->size;
+}
+
+int pk_request_replace(pk_core *core, pk_request *r, const pk_frame *was, pk_held *h, uint32_t size) {
+  pk_frame f = {.from = PK_FROM_CLIENT, .halves = (was->says & PK_SAYS_HALF) != 0};
+  if (!is_changed(core, r, was, h->data, size, &f)) {
+    pk_held_free(core, h);
+    return PK_ERR_UNSUPPORTED;
+  }
+  if (f.says & PK_SAYS_HALF) f.says |= PK_SAYS_MORE;
+  h->frame = f;
+  pk_held_free(core, pk_request_unhold(core, r));
+  r->held = h;
+  count_held(core, r, h->capacity);
+  r->to.key = f.upstream_key;
+  return PK_OK;
+}
+
 /* Give back all that it holds. */
 static PK_RARE void let_go(pk_core *core, pk_request *r) {
   pk_held_free(core, pk_request_unhold(core, r));

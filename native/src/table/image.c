@@ -10,7 +10,8 @@
 #include <string.h>
 
 enum {
-  CLUSTERS, ENDPOINTS, PLANS, SPLITS, CHOICES, CHOICE_WORDS, CHOICE_OPTIONS, ROUTES, RULES, CONDITIONS, VALUES, AUTOMATA, LISTENERS, TEXT, CODECS,
+  CLUSTERS, ENDPOINTS, PLANS, SPLITS, CHOICES, CHOICE_WORDS, CHOICE_OPTIONS, CHANGES, ROUTES, RULES, CONDITIONS, VALUES,
+  AUTOMATA, LISTENERS, TEXT, CODECS,
   IMAGE = CODECS, /* those before stand in the image */
   MAX_LISTENERS = 65536
 };
@@ -77,6 +78,7 @@ static const pk_table_field plan_fields[] = {
     OPTIONAL(state, PLANS), /* so that there are no more of them */
     ANY(delay_ms),
     ANY(hedge_ms),
+    PARTS(change, change_count, 0, CHANGES),
     ANY(filter),
     NAME(name),
 };
@@ -104,6 +106,16 @@ static const pk_table_field choice_word_fields[] = {NAME(header), NAME(name)};
 
 #define RECORD pk_choice_option
 static const pk_table_field choice_option_fields[] = {NAME(values), INDEX(cluster, CLUSTERS)};
+#undef RECORD
+
+#define RECORD pk_change
+static const pk_table_field change_fields[] = {
+    NUMBER(what, PK_EDIT_HEADER, PK_EDIT_GROUP),
+    NUMBER(how, 0, PK_CHANGE_COUNT - 1),
+    NUMBER(from, 0, PK_TAKEN_COUNT - 1),
+    NAME(key),
+    NAME(value),
+};
 #undef RECORD
 
 #define RECORD pk_routes
@@ -183,6 +195,7 @@ static const pk_table_array kinds[] = {
     [CHOICES] = KIND(choices, pk_choice, choice_fields),
     [CHOICE_WORDS] = KIND(choice_words, pk_choice_word, choice_word_fields),
     [CHOICE_OPTIONS] = KIND(choice_options, pk_choice_option, choice_option_fields),
+    [CHANGES] = KIND(changes, pk_change, change_fields),
     [ROUTES] = KIND(routes, pk_routes, routes_fields),
     [RULES] = KIND(rules, pk_rule, rule_fields),
     [CONDITIONS] = KIND(conditions, pk_condition, condition_fields),
@@ -345,6 +358,10 @@ static int check_rest(const pk_table *t, char *why, size_t why_size) {
     const pk_plan *p = pk_table_plan_at(t, i);
     if ((p->split_count > 0) == (p->reply.status != 0)) {
       snprintf(why, why_size, "plans[%u] has not either a cluster or a reply", i);
+      return 0;
+    }
+    if (p->change_count > PK_CHANGES) {
+      snprintf(why, why_size, "plans[%u] has %u changes, over %d", i, p->change_count, PK_CHANGES);
       return 0;
     }
     uint64_t total = 0;

@@ -171,7 +171,7 @@ typedef struct pk_limit {
 } pk_limit;
 
 /* Steps of a plan before its requests are sent, in this order. */
-enum { PK_STEP_LIMIT = 0, PK_STEP_DELAY, PK_STEP_FILTER, PK_STEP_REPLY, PK_STEPS };
+enum { PK_STEP_LIMIT = 0, PK_STEP_DELAY, PK_STEP_FILTER, PK_STEP_REPLY, PK_STEP_CHANGE, PK_STEPS };
 
 /* A direct answer. */
 typedef struct pk_own_reply {
@@ -184,6 +184,21 @@ typedef struct pk_sticky {
   uint32_t by; /* PK_BY_* */
   pk_text header;
 } pk_sticky;
+
+/* What a change does to a header. Service, method and so on are set. */
+enum { PK_CHANGE_SET = 0, PK_CHANGE_APPEND /* behind what stands there, and a comma */, PK_CHANGE_REMOVE, PK_CHANGE_COUNT };
+/* Where its value comes from. */
+enum { PK_TAKEN_TEXT = 0, PK_TAKEN_HEADER /* of that key, of the request as it came */, PK_TAKEN_SOURCE, PK_TAKEN_COUNT };
+enum { PK_CHANGES = 32 }; /* of one plan */
+
+/* A change to requests before they are sent. */
+typedef struct pk_change {
+  uint32_t what; /* PK_EDIT_* */
+  uint32_t how;  /* PK_CHANGE_* */
+  uint32_t from; /* PK_TAKEN_* */
+  pk_text key;   /* the header's */
+  pk_text value; /* the text, or the key of the header that has it */
+} pk_change;
 
 typedef struct pk_plan {
   uint32_t features;    /* made: PK_F_* */
@@ -199,6 +214,7 @@ typedef struct pk_plan {
   uint32_t state;       /* of pk_table_share, or PK_NONE */
   uint32_t delay_ms;    /* 0: none */
   uint32_t hedge_ms;    /* without an answer for so long a second attempt is made; 0: never */
+  uint32_t change, change_count;
   uint32_t filter;      /* the filter chain's number, for the deciding side, or PK_NONE */
   pk_text name;
 } pk_plan;
@@ -298,8 +314,8 @@ typedef struct pk_table {
   uint64_t bytes; /* of the whole block */
   pk_limits limits;
   /* Of the image, where they stand in this order, each at a multiple of 8 bytes. */
-  pk_array clusters, endpoints, plans, splits, choices, choice_words, choice_options, routes, rules, conditions, values,
-      automata, listeners, text;
+  pk_array clusters, endpoints, plans, splits, choices, choice_words, choice_options, changes, routes, rules, conditions,
+      values, automata, listeners, text;
   pk_array codecs, schedules, slots, prefixes, value_slots, headers, by_value, led, states, choice_slots; /* made */
 } pk_table;
 

@@ -1,0 +1,285 @@
+"""Requests that a rule changes: Dubbo, whose changes the engine writes, and a declared protocol."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from construct import Const, GreedyBytes, Int8ub, Int16ub, Prefixed, Struct, this
+from peers import SERVICE, Client, Server, configuration
+
+import protokit
+from protokit import Protocol, WireFormat, plugins
+from protokit import config as loading
+from protokit.errors import ConfigErrors
+from protokit.wire import ErrorText, Replies, lines, text
+
+LINES = WireFormat(
+    Struct(
+        Const(b"LN"),
+        "kind" / Int8ub,  # 0 request, 1 answer
+        "id" / Int16ub,
+        "service" / Prefixed(Int8ub, GreedyBytes),
+        "method" / Prefixed(Int8ub, GreedyBytes),
+        "headers" / Prefixed(Int16ub, GreedyBytes),
+        "body" / Prefixed(Int8ub, GreedyBytes),
+    ),
+    id=this.id,
+    response=this.kind == 1,
+    service=text(this.service),
+    method=text(this.method),
+    headers=lines(this.headers, "=", ";"),
+    replies=Replies(
+        error=lambda status, variant: {
+            "kind": 1,
+            "service": b"",
+            "method": b"",
+            "headers": b"",
+            "body": ErrorText(),
+        }
+    ),
+)
+
+
+def run(work) -> None:
+    asyncio.run(asyncio.wait_for(work, 60))
+
+
+def setting(server, changes, **rule) -> dict:
+    config = configuration(server)
+    config["routes"][0]["rules"] = [
+        {"match": {"method": "changed"}, "cluster": "c", "set": changes, **rule},
+        {"cluster": "c"},
+    ]
+    return config
+
+
+async def called(changes, *, method="changed", rule=None, **attachments):
+    """What a Dubbo server got of a call."""
+    server = await Server().start()
+    async with protokit.Proxy(setting(server, changes, **(rule or {}))) as proxy:
+        client = await Client.connect(proxy.addresses["in"][1])
+        assert (await client.call(method, "x", **attachments)).value == "x"
+        await client.close()
+    await server.stop()
+    (call,) = server.calls
+    return call
+
+
+def test_headers_are_set_appended_and_removed_and_the_rest_stays():
+    async def main():
+        changes = {
+            "headers": {"zone": "a", "tag": "gray", "from": {"header": "app"}, "none": {"header": "absent"}},
+            "append": {"via": "protokit", "first": "one", "who": {"header": "app"}},
+            "remove": ["debug", "not-there"],
+        }
+        sent = {"tag": "red", "app": "shop", "via": "a", "who": "b", "debug": "1", "kept": "é"}
+        call = await called(changes, **sent)
+        wanted = {"zone": "a", "tag": "gray", "from": "shop", "app": "shop", "kept": "é"}
+        wanted |= {"via": "a,protokit", "first": "one", "who": "b,shop"}
+        assert {key: call.attachments.get(key) for key in {*sent, *wanted, "none"}} == wanted | {
+            "debug": None,
+            "none": None,
+        }
+        assert (call.service, call.method, call.version, call.arguments) == (
+            SERVICE,
+            "changed",
+            "1.0.0",
+            ["x"],
+        )
+        # Its negative: what another rule matches.
+        call = await called(changes, method="other", **sent)
+        assert {key: call.attachments.get(key) for key in sent} == sent
+
+    run(main())
+
+
+def test_the_clients_address_goes_along():
+    async def main():
+        call = await called({"headers": {"x-source": "{source}"}, "append": {"x-forwarded-for": "{source}"}})
+        assert (call.attachments["x-source"], call.attachments["x-forwarded-for"]) == ("127.0.0.1",) * 2
+        call = await called({"append": {"x-forwarded-for": "{source}"}}, **{"x-forwarded-for": "10.0.0.9"})
+        assert call.attachments["x-forwarded-for"] == "10.0.0.9,127.0.0.1"
+
+    run(main())
+
+
+def test_service_method_version_and_group_in_all_places_where_they_stand():
+    async def main():
+        changes = {"service": "org.other.Service", "method": "echo", "version": "2.0.0", "group": "g"}
+        call = await called(changes)
+        assert (call.service, call.method, call.version) == ("org.other.Service", "echo", "2.0.0")
+        assert (call.attachments["path"], call.attachments["group"]) == ("org.other.Service", "g")
+
+    run(main())
+
+
+def test_a_retry_sends_what_was_changed():
+    async def main():
+        server = await Server().start()
+        refused = []
+
+        def before(call, writer) -> bool:
+            if not refused:
+                refused.append(call)
+                writer.transport.abort()
+                return True
+            return False
+
+        server.before = before
+        config = setting(server, {"headers": {"zone": "a"}}, retry={"idempotent": True})
+        async with protokit.Proxy(config) as proxy:
+            client = await Client.connect(proxy.addresses["in"][1])
+            assert (await client.call("changed", "x")).value == "x"
+            assert [one.attachments["zone"] for one in server.calls] == ["a", "a"]
+            await client.close()
+        await server.stop()
+
+    run(main())
+
+
+def test_a_request_that_cannot_be_changed_so_is_told_which_rule_says_it():
+    async def main():
+        server = await Server().start()
+        async with protokit.Proxy(setting(server, {"append": {"long": "x"}})) as proxy:
+            client = await Client.connect(proxy.addresses["in"][1])
+            answer = await client.call("changed", "x", long="y" * 5000)
+            assert answer.value == "protokit: the request cannot be changed as rule 'r[0]' says"
+            assert (await client.call("echo", "x")).value == "x"
+            await client.close()
+        assert [call.method for call in server.calls] == ["echo"]
+        await server.stop()
+
+    run(main())
+
+
+class Lines:
+    """A server of the declared protocol, which keeps what it gets."""
+
+    def __init__(self) -> None:
+        self.got: list[dict] = []
+
+    async def start(self) -> Lines:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def _serve(self, reader, writer) -> None:
+        while frame := await read(reader):
+            self.got.append(frame)
+            writer.write(LINES.build(frame | {"kind": 1}))
+        writer.close()
+
+    def stop(self) -> None:
+        self._server.close()
+
+
+async def read(reader) -> dict:
+    try:
+        head = await reader.readexactly(5)
+        parts = [await reader.readexactly((await reader.readexactly(1))[0]) for _ in range(2)]
+        parts.append(await reader.readexactly(int.from_bytes(await reader.readexactly(2), "big")))
+        parts.append(await reader.readexactly((await reader.readexactly(1))[0]))
+    except asyncio.IncompleteReadError:
+        return {}
+    number = int.from_bytes(head[3:], "big")
+    return {"kind": head[2], "id": number} | dict(
+        zip(("service", "method", "headers", "body"), parts, strict=True)
+    )
+
+
+def loaded(server, changes, **listener):
+    registry = plugins.load(["dubbo"])
+    registry.protocols["lines"] = Protocol("lines", LINES, "lines")
+    config = setting(server, changes)
+    config["listeners"][0] |= {"protocol": "lines", **listener}
+    return loading.load(config, registry)
+
+
+def written(headers: dict[str, str]) -> bytes:
+    return "".join(f"{key}={value};" for key, value in headers.items()).encode()
+
+
+def as_headers(data: bytes) -> dict[str, str]:
+    return dict(one.split("=") for one in data.decode().split(";")[:-1])
+
+
+@pytest.mark.parametrize("size", [1, 3])
+def test_a_declared_protocol(size):
+    async def main():
+        server = await Lines().start()
+        changes = {
+            "service": "other",
+            "headers": {"zone": "a", "from": {"header": "app"}},
+            "append": {"via": "protokit"},
+            "remove": ["debug"],
+        }
+        async with protokit.Proxy(loaded(server, changes)) as proxy:
+            reader, writer = await asyncio.open_connection(*proxy.addresses["in"])
+            request = {"kind": 0, "service": b"svc", "method": b"changed", "body": b"x" * size}
+            headers = {"app": "shop", "via": "a", "debug": "1", "kept": "k"}
+            request["headers"] = written(headers)
+            for number in (7, 8):
+                writer.write(LINES.build(request | {"id": number}))
+                answer = await read(reader)
+                assert (answer["id"], answer["body"]) == (number, b"x" * size)
+            writer.write(LINES.build(request | {"id": 9, "method": b"other"}))
+            assert (await read(reader))["id"] == 9
+            writer.close()
+        server.stop()
+        one, two, other = server.got
+        for got in (one, two):
+            assert (got["service"], got["method"], got["body"]) == (b"other", b"changed", b"x" * size)
+            assert as_headers(got["headers"]) == {
+                "app": "shop",
+                "via": "a,protokit",
+                "kept": "k",
+                "zone": "a",
+                "from": "shop",
+            }
+        assert (other["service"], other["headers"]) == (b"svc", written(headers))
+
+    run(main())
+
+
+def test_listeners_of_both_kinds_share_a_table():
+    async def main():
+        server = await Server().start()
+        config = setting(server, {"append": {"via": "protokit"}})
+        config["listeners"].append(config["listeners"][0] | {"name": "lines", "protocol": "lines"})
+        registry = plugins.load(["dubbo"])
+        registry.protocols["lines"] = Protocol("lines", LINES, "lines")
+        config = loading.load(config, registry)
+        async with protokit.Proxy(config) as proxy:
+            client = await Client.connect(proxy.addresses["in"][1])
+            assert (await client.call("changed", "x", via="a")).value == "x"
+            assert proxy.stats()["workers"][0]["filters_waiting"] == 0
+            await client.close()
+        await server.stop()
+        assert [call.attachments["via"] for call in server.calls] == ["a,protokit"]
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({}, "set names nothing"),
+        ({"headers": {"a": "b"}, "remove": ["a"]}, "header 'a' stands in more than one of"),
+        ({"headers": {"a": "{sourc}"}}, "'{sourc}' stands for nothing; known are '{source}'"),
+        ({"headers": {f"h{i}": "x" for i in range(33)}}, "at most 32 changes, here are 33"),
+        ({"header": {"a": "b"}}, "unknown"),
+    ],
+)
+def test_mistakes(changes, message):
+    config = setting(Server(), changes)
+    config["clusters"][0]["endpoints"] = ["127.0.0.1:1"]
+    with pytest.raises(ConfigErrors, match=message.replace("{", r"\{")):
+        loading.load(config)
+
+
+def test_the_address_cannot_be_set_where_changes_are_made_in_python():
+    server = Server()
+    server.port = 1
+    with pytest.raises(ConfigErrors, match=r"does not know the address"):
+        loaded(server, {"headers": {"x": "{source}"}})
