@@ -53,6 +53,7 @@ def test_the_tutorial_is_run(tmp_path):
     consoles_are_run(text, tmp_path)
 
 
+@pytest.mark.slow  # the tutorial runs the same commands
 @pytest.mark.timeout(300)
 def test_the_way_from_a_capture_is_run(tmp_path):
     text = (REPO / "docs" / "from-a-capture.md").read_text()
