@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from protokit import native, plugins
-from protokit.config import defaults, hidden, matches, schema, shares
+from protokit.config import defaults, schema, shares
 from protokit.errors import ConfigError, close_match
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
+    from protokit.config import matches
     from protokit.config.document import Document, Path
     from protokit.config.scalars import Address
     from protokit.wire import Protocol
@@ -111,6 +112,8 @@ def check(
         clusters.use(listener.fallback, "listeners", i, "fallback")
     speaking = {one.name: protocols_of(one, registry) for one in config.listeners}
     headless = [name for name, one in registry.protocols.items() if not one.reads_headers]
+    if config.routes:
+        from protokit.config import hidden, matches  # only then  # noqa: PLC0415
     for t, table in enumerate(config.routes):
         by = [one.name for one in config.listeners if one.routes == table.name]
         asked = matches.Asked(table.name, listeners, speaking, by, headless)
@@ -263,11 +266,13 @@ def _relayed(
 
     if listener.filters:
         error("here filters decide later", *path, "filters")
+    from protokit.config.matches import possible  # noqa: PLC0415
+
     first: str | None = None
     for t, table in enumerate(config.routes):
         for r, rule in enumerate(table.rules if table.name == listener.routes else ()):
             where = ("routes", t, "rules", r)
-            if not matches.possible(rule.match, listener.name, names):
+            if not possible(rule.match, listener.name, names):
                 continue
             for name in ("split", "reply", "filters", "subset"):
                 if not findings.hole(*where) and getattr(rule, name):
@@ -402,6 +407,8 @@ def _rule(
     clusters: shares.Clusters,
     path: Path,
 ) -> None:
+    from protokit.config import matches  # noqa: PLC0415
+
     matches.check_rule(findings, rule.match, asked, (*path, "match"))
     shares.check(findings, rule, clusters, path)
     given = [name for name in ("cluster", "split", "reply") if getattr(rule, name)]

@@ -17,9 +17,8 @@ import msgspec
 
 from protokit.config import schema
 from protokit.config.defaults import RANGES
-from protokit.config.networks import Network
 from protokit.config.pyyaml import yaml
-from protokit.config.scalars import Address, Duration, Pattern, Rate, Regex, Share, Size, Whole
+from protokit.config.scalars import Address, Duration, Network, Pattern, Rate, Regex, Share, Size, Whole
 from protokit.errors import ConfigError, ConfigErrors, close_match
 
 _MAX_DEPTH = 64

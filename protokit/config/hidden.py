@@ -11,7 +11,6 @@ import itertools
 from typing import TYPE_CHECKING, Any
 
 from protokit.config import schema
-from protokit.config.networks import together
 from protokit.config.scalars import Pattern
 
 if TYPE_CHECKING:
@@ -140,6 +139,8 @@ def tree_of(match: schema.Match) -> Tree:
     if match.oneway is not None:
         parts.append(("oneway", True) if match.oneway else ("not", ("oneway", True)))
     if match.source is not None:
+        from protokit.config.networks import together  # seldom  # noqa: PLC0415
+
         parts.append(("source", tuple(together(schema.several(match.source)))))
     for name, names in (("listener", match.listener), ("protocol", match.protocol)):
         if names is not None:

@@ -6,8 +6,11 @@ All are spans of 128-bit numbers, an IPv4 address that of its mapped one (``::ff
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from typing import TYPE_CHECKING
+
+from protokit.config.scalars import Network
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -17,45 +20,31 @@ _IPV6 = _IPV4 + 2**32  # the first behind them
 Span = tuple[int, int]
 
 
-class Network(str):
-    """A network, or one address.
+def spans(text: str) -> tuple[Span, ...]:
+    """The first and last addresses of a network; ``::/0`` is two spans, with IPv4 between.
 
-    Attributes:
-        spans: its first and last addresses, as 128-bit numbers; ``::/0`` is two, with IPv4 between.
+    Raises:
+        ValueError: it is none, or an address in a network, which may be meant.
     """
-
-    __slots__ = ("spans",)
-    spans: tuple[Span, ...]
-    expected = "a network like 10.0.0.0/8 or fd00::/8, or an address"
-    pattern = r"^[0-9a-fA-F:.]+(/[0-9]{1,3})?$"
-
-    @classmethod
-    def parse(cls, text: str) -> Network:
-        """Raises ValueError where ``text`` is none, and for an address in a network, which may be meant."""
-        import ipaddress  # seldom needed  # noqa: PLC0415
-
-        host, _, bits = text.partition("/")
-        try:
-            address = ipaddress.ip_address(host if re.fullmatch(cls.pattern, text) else "")
-        except ValueError:
-            raise ValueError(f"expected {cls.expected}") from None
-        most = address.max_prefixlen
-        if int(bits or most) > most:
-            raise ValueError(f"expected {cls.expected}, with {most} bits at most")
-        within = ipaddress.ip_network(f"{host}/{bits or most}", strict=False)
-        if within.network_address != address:
-            raise ValueError(
-                f"expected {cls.expected}: {host} is in the network {within}; write that, or {host} alone"
-            )
-        network = cls(text)
-        first, last = int(within[0]), int(within[-1])
-        if within.version == 4:
-            network.spans = ((first + _IPV4, last + _IPV4),)
-        elif first < _IPV4 < last:
-            network.spans = ((first, _IPV4 - 1), (_IPV6, last))
-        else:
-            network.spans = ((first, last),)
-        return network
+    host, _, bits = text.partition("/")
+    try:
+        address = ipaddress.ip_address(host if re.fullmatch(Network.pattern, text) else "")
+    except ValueError:
+        raise ValueError(f"expected {Network.expected}") from None
+    most = address.max_prefixlen
+    if int(bits or most) > most:
+        raise ValueError(f"expected {Network.expected}, with {most} bits at most")
+    within = ipaddress.ip_network(f"{host}/{bits or most}", strict=False)
+    if within.network_address != address:
+        raise ValueError(
+            f"expected {Network.expected}: {host} is in the network {within}; write that, or {host} alone"
+        )
+    first, last = int(within[0]), int(within[-1])
+    if within.version == 4:
+        return ((first + _IPV4, last + _IPV4),)
+    if first < _IPV4 < last:
+        return ((first, _IPV4 - 1), (_IPV6, last))
+    return ((first, last),)
 
 
 def together(networks: Iterable[Network]) -> list[Span]:
@@ -75,7 +64,5 @@ def number(address: str) -> int:
     Raises:
         ValueError: it is none.
     """
-    import ipaddress  # noqa: PLC0415
-
     found = ipaddress.ip_address(address)
     return int(found) + (_IPV4 if found.version == 4 else 0)

@@ -210,3 +210,25 @@ class Regex(str):
         except ValueError as error:
             raise ValueError(f"expected {cls.expected}: {error}") from None
         return cls(text)
+
+
+class Network(str):
+    """A network of addresses, or one address.
+
+    Attributes:
+        spans: its first and last addresses, as 128-bit numbers (``networks.py``).
+    """
+
+    __slots__ = ("spans",)
+    spans: tuple[tuple[int, int], ...]
+    expected = "a network like 10.0.0.0/8 or fd00::/8, or an address"
+    pattern = r"^[0-9a-fA-F:.]+(/[0-9]{1,3})?$"
+
+    @classmethod
+    def parse(cls, text: str) -> Network:
+        """Raises ValueError where ``text`` is none, and for an address in a network, which may be meant."""
+        from protokit.config.networks import spans  # seldom needed  # noqa: PLC0415
+
+        network = cls(text)
+        network.spans = spans(text)
+        return network

@@ -7,8 +7,7 @@ from typing import Any, Literal
 import msgspec
 
 from protokit.config import defaults
-from protokit.config.networks import Network
-from protokit.config.scalars import Address, Duration, Pattern, Rate, Regex, Share, Size, Whole
+from protokit.config.scalars import Address, Duration, Network, Pattern, Rate, Regex, Share, Size, Whole
 
 
 class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from protokit.config.networks import together
 from protokit.config.scalars import Pattern
 from protokit.config.schema import several
 from protokit.table import Source
@@ -14,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from protokit.config import schema
-    from protokit.config.networks import Network
+    from protokit.config.scalars import Network
     from protokit.table import Image
 
 CONDITIONS = Source(
@@ -77,6 +76,8 @@ def _of_names(what: str, names: list[str]) -> list[_Row]:
 
 
 def _of_networks(networks: tuple[Network, ...]) -> list[_Row]:
+    from protokit.config.networks import together  # seldom  # noqa: PLC0415
+
     spans = together(networks)
     return [
         _Row(
