@@ -457,6 +457,18 @@ def test_a_header_that_is_no_text_chooses_nothing():
     assert site.ask({"tag": "T"}) == 10_001
 
 
+@pytest.mark.parametrize(
+    ("rule", "expected"),
+    [
+        ({"cluster": "demo", "subset": {"version": {"header": "tag"}}}, 10_001),
+        ({"cluster": {"header": "tag", "of": ["other"], "else": "demo"}, "match": {"service": "x"}}, 10_010),
+    ],
+)
+def test_where_a_request_goes_is_known_before_it_is_changed(rule, expected):
+    site = Site("dubbo", [rule | {"set": {"headers": {"tag": "v9"}}}], CLUSTERS)
+    assert site.ask({"tag": "other" if expected == 10_010 else "v1"}, "x") == expected
+
+
 def test_a_thousand_values_are_looked_up_at_once():
     clusters = {"demo": {10_000 + i: ({"lane": f"l{i}"}, 1) for i in range(1000)}}
     site = Site("headed", [{"cluster": "demo", "subset": {"lane": {"header": "lane"}}}], clusters)

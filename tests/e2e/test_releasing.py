@@ -154,6 +154,13 @@ def test_a_lane_where_there_is_one_and_the_base_elsewhere(tmp_path, protocol):
                 ):
                     services = ("shop.Orders", "shop.Prices", "shop.Stock")
                     assert [await one.ask(service, **lane) for service in services] == expected
+            changed = LANES.replace(
+                "fallback: {", "set: {remove: [lane], headers: {x: y}}\n        fallback: {"
+            )
+            await proxy.reload(read(tmp_path, changed, protocol, servers))
+            for _ in range(2):  # by the request as it came
+                assert await one.ask("shop.Orders", lane="blue") == "orders blue"
+                assert await one.ask("shop.Orders") == "orders"
             isolated = LANES.replace("fallback: {subset: {lane: base}}", "fallback: none")
             await proxy.reload(read(tmp_path, isolated, protocol, servers))
             assert await one.ask("shop.Stock", lane="blue") == "stock blue"

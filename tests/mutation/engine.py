@@ -53,6 +53,13 @@ MUTANTS = (
         "tests/test_destinations.py::test_a_key_keeps_its_share",
     ),
     Mutant(
+        "a rule's changes say where its requests go",
+        "dispatch.c",
+        "step != PK_STEP_FILTER && step != PK_STEP_CHANGE",
+        "step != PK_STEP_FILTER",
+        "tests/test_destinations.py::test_where_a_request_goes_is_known_before_it_is_changed",
+    ),
+    Mutant(
         "only the first of a choice's words counts",
         "choice.c",
         "same(values, theirs, c->word_count)) return",

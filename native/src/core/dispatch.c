@@ -185,10 +185,19 @@ static void dispatch(pk_core *core, pk_request *r, const uint8_t *data, const pk
 
 void pk_request_try(pk_core *core, pk_request *r) { dispatch(core, r, r->held->data, &r->held->frame); }
 
+/* Where a request's headers send it is known before a step that may change them. 0: it was answered. */
+static int is_chosen(pk_core *core, pk_request *r, uint32_t step, const uint8_t *data, const pk_frame *f) {
+  if (step != PK_STEP_FILTER && step != PK_STEP_CHANGE) return 1;
+  if (r->to.cluster != PK_NONE || !(r->plan->features & (PK_F_SPLIT | PK_F_CHOICE))) return 1;
+  return pk_choose_cluster(core, r, data, f);
+}
+
 /* The steps of its plan that are left, and then it is sent. */
 static PK_RARE void go_through(pk_core *core, pk_request *r, const uint8_t *data, const pk_frame *f) {
   while (r->steps != 0) {
-    r->step = core->steps[__builtin_ctz(r->steps)];
+    uint32_t step = (uint32_t)__builtin_ctz(r->steps);
+    if (!is_chosen(core, r, step, data, f)) return;
+    r->step = core->steps[step];
     r->steps &= (uint16_t)(r->steps - 1);
     int said = r->step->run(core, r, data, f);
     if (said == PK_STEP_CHANGED) {
