@@ -426,6 +426,10 @@ def _rule(
         _limit(findings, rule.limit, (*path, "limit"))
     if rule.set is not None:
         _set(findings, rule, rule.set, path)
+    fault = rule.fault
+    empty = fault is not None and not (fault.delay or fault.abort)
+    if empty and not findings.holes(*path, "fault"):
+        findings.error("fault: expected delay, abort or both", *path, "fault")
     _filters(findings, rule.filters, registry, (*path, "filters"))
 
 

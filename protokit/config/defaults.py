@@ -41,6 +41,7 @@ RETRY_ATTEMPTS = 2
 LIMIT_KEYS = 1024
 RETRY_BACKOFF = {"base": 10, "max": 200}
 RETRY_BUDGET = 200_000  # parts of a million
+FAULT_SHARE = 1_000_000  # millionths: all
 WORKERS = 1
 
 # From the least to the most; bytes, milliseconds, counts.
@@ -75,6 +76,7 @@ RANGES = {
     "routes.rules.retry.per_try": (1, 480 * HOUR),
     "routes.rules.retry.backoff.base": (0, HOUR),
     "routes.rules.retry.backoff.max": (0, HOUR),
+    "routes.rules.fault.delay.fixed": (1, HOUR),
     "routes.rules.split.weight": (0, 2**32 - 1),
     "clusters.endpoints.weight": (0, 2**32 - 1),
     "clusters.max_connections": (1, 1024),

@@ -134,10 +134,13 @@ class Split(_Section, frozen=True, forbid_unknown_fields=True):
     fallback: Literal["none", "any"] | Fallback = "none"
 
 
+Status = Literal["no-service", "bad-request", "timeout", "overloaded", "unavailable", "denied", "internal"]
+
+
 class Reply(_Section, frozen=True, forbid_unknown_fields=True):
     """What a rule answers itself: an error of the caller's protocol. ``text``: at most 500 bytes."""
 
-    status: Literal["no-service", "bad-request", "timeout", "overloaded", "unavailable", "denied", "internal"]
+    status: Status
     text: str = ""
 
 
@@ -194,6 +197,28 @@ class Set(_Section, frozen=True, forbid_unknown_fields=True):
         return SOURCE in (*fields, *self.headers.values(), *self.append.values())
 
 
+class Delay(_Section, frozen=True, forbid_unknown_fields=True):
+    """Some requests wait for a time before they go on."""
+
+    fixed: Duration
+    share: Share = Share(defaults.FAULT_SHARE)
+
+
+class Abort(_Section, frozen=True, forbid_unknown_fields=True):
+    """Some requests are answered with an error of the caller's protocol."""
+
+    status: Status
+    share: Share = Share(defaults.FAULT_SHARE)
+
+
+class Fault(_Section, frozen=True, forbid_unknown_fields=True):
+    """What some requests suffer, to see what comes of it. ``header``: only those that have it."""
+
+    delay: Delay | None = None
+    abort: Abort | None = None
+    header: str | None = None
+
+
 class Rule(_Section, frozen=True, forbid_unknown_fields=True):
     """Where matching requests go. The first rule of a table that matches decides."""
 
@@ -208,6 +233,7 @@ class Rule(_Section, frozen=True, forbid_unknown_fields=True):
     retry: Retry | None = None
     limit: Limit | None = None
     set: Set | None = None
+    fault: Fault | None = None
     filters: list[FilterUse] = []
 
 

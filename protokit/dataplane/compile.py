@@ -40,11 +40,11 @@ PLANS = Source(
         "state",
         "change",
         "change_count",
-        "delay_ms",
+        "fault",
         "hedge_ms",
         "filter",
     ),
-    beside=("match", "cluster", "subset", "fallback", "split", "sticky", "limit", "set", "filters"),
+    beside=("match", "cluster", "subset", "fallback", "split", "sticky", "limit", "set", "fault", "filters"),
 )
 ROUTES = Source("routes", schema.Routes, columns=("rules", "rule_count"), beside=("rules",))
 RULES = Source("rules", columns=(*conditions.TEXTS, "condition", "condition_count", "plan"))
@@ -274,8 +274,8 @@ class _Compiling:
             limit=[limits.limit_of(rule) for rule in rules],
             state=[self._state(table, rule, name) for rule, name in zip(rules, names, strict=True)],
             **self._changes([None if setters else rule.set for rule in rules]),
-            delay_ms=[0] * len(rules),  # nothing asks for these yet
-            hedge_ms=[0] * len(rules),
+            fault=[limits.fault_of(rule) for rule in rules],
+            hedge_ms=[0] * len(rules),  # nothing asks for it yet
             filter=[
                 self._chain((*before, *rule.filters), rule.set if setters else None)
                 if before or rule.filters or (setters and rule.set)

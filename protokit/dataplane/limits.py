@@ -46,6 +46,31 @@ def limit_of(rule: schema.Rule) -> _Limit | None:
     )
 
 
+class _Fault(msgspec.Struct, frozen=True):
+    """pk_fault."""
+
+    delay_ms: int
+    delay_share: int
+    status: str | int
+    abort_share: int
+    header: str
+
+
+def fault_of(rule: schema.Rule) -> _Fault | None:
+    """Its fault as the engine has it."""
+    fault = rule.fault
+    if fault is None:
+        return None
+    delay, abort = fault.delay, fault.abort
+    return _Fault(
+        0 if delay is None else delay.fixed,
+        0 if delay is None else delay.share,
+        0 if abort is None else abort.status,
+        0 if abort is None else abort.share,
+        fault.header or "",
+    )
+
+
 class RuleStates:
     """What rules have beyond their tables, by the rules' identities; kept as long as a table has it."""
 
@@ -60,11 +85,11 @@ class RuleStates:
         It is known by its route table's name, its match and its limit: not by its number, which changes when
         a rule is written in front of it, nor by where it leads.
         """
-        if rule.limit is None:
+        if rule.limit is None and rule.fault is None:
             return None
         key = (table, repr((rule.match, rule.limit)))
         state = self._known.get(key)
         if state is None:
-            keys = rule.limit.keys if keys_of(rule.limit) else 0
+            keys = rule.limit.keys if rule.limit is not None and keys_of(rule.limit) else 0
             state = self._known[key] = native.RuleState(keys, int.from_bytes(os.urandom(8)))
         return state

@@ -296,7 +296,7 @@ class RuleState:
         self.address = int(ffi.cast("uintptr_t", pointer))
 
     def counts(self) -> dict[str, int]:
-        """How often it decided what: ``limit``, ``would-limit``."""
+        """How often it decided what: ``limit``, ``would-limit`` and so on."""
         return {
             name: int(lib.pk_rule_state_count(self._pointer, number))
             for name, number in constants("PK_DECIDED_").items()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from protokit import native
 from protokit.config.scalars import Duration, Share
 from protokit.config.schema import Backoff, Reply, Retry
@@ -36,6 +38,16 @@ _NOBODY = {
     "fallback": None,
     "goaway": False,
 }
+
+
+class _Delayed(msgspec.Struct, frozen=True):
+    """pk_fault of a rule all of whose requests are delayed."""
+
+    delay_ms: int
+    delay_share: int = 10**6
+    status: int = 0
+    abort_share: int = 0
+    header: str = ""
 
 
 class TableBuilder:
@@ -96,6 +108,7 @@ class TableBuilder:
         budget: str = "100%",
         filter_chain: int | None = None,
         delay_ms: int = 0,
+        fault: object = None,
         hedge_ms: int = 0,
         reply: Reply | None = None,
         sticky: Sticky | None = None,
@@ -114,7 +127,8 @@ class TableBuilder:
             backoff: base and most, ms.
             budget: of tries beyond the first.
             filter_chain: its number.
-            delay_ms: before it goes on.
+            delay_ms: before it goes on; instead of ``fault``.
+            fault: with the attributes of ``pk_fault``.
             hedge_ms: before a second attempt.
             reply: instead of a cluster.
             sticky: by what a split chooses.
@@ -140,7 +154,7 @@ class TableBuilder:
             reply=reply,
             limit=limit,
             state=None if state is None else self._states.index(state),
-            delay_ms=delay_ms,
+            fault=_Delayed(delay_ms) if delay_ms else fault,
             hedge_ms=hedge_ms,
             filter=filter_chain,
         )

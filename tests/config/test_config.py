@@ -207,6 +207,19 @@ CASES = [
             "60000001/m": "of 1000000/s at most",
         }.items()
     ),
+    *(
+        (
+            "timeout: 1.5s",
+            f"fault: {{abort: {{status: denied, share: {share}}}}}",
+            f"12:48: share: expected a share like 20% or 0.5%, up to 100%, got '{share}'",
+        )
+        for share in ("10", "101%", "100.1%", "0.00001%", "-1%", ".5%", "1/2")
+    ),
+    ("timeout: 1.5s", "fault: {}", "12:16: fault: expected delay, abort or both"),
+    ("timeout: 1.5s", "fault: {header: x}", "12:16: fault: expected delay, abort or both"),
+    ("timeout: 1.5s", "fault: {delay: {fixed: 0s}}", "12:32: fixed: expected 1ms to 1h, got '0s'"),
+    ("timeout: 1.5s", "fault: {delay: {share: 1%}}", "12:24: delay: 'fixed' must be given"),
+    ("timeout: 1.5s", "fault: {abort: {status: ok}}", "12:33: status: expected one of no-service"),
     ("timeout: 1.5s", "limit: {burst: 1}", "12:16: limit: 'rate' must be given"),
     ("timeout: 1.5s", "limit: {rate: 1/s, burst: 0}", "12:35: burst: expected 1 to 1000000, got '0'"),
     ("timeout: 1.5s", "limit: {rate: 1/s, keys: 0}", "12:34: keys: expected 1 to 1000000, got '0'"),
@@ -722,3 +735,12 @@ def test_keys_without_by_are_a_warning(tmp_path):
     path.write_text(GOOD.replace("timeout: 1.5s", "limit: {rate: 5/m, keys: 7}"))
     (warning,) = (str(one) for one in config.load(path).warnings)
     assert warning.endswith(":12:34: keys does nothing without by: there is one bucket for all requests")
+
+
+@pytest.mark.parametrize(
+    ("text", "millionths"),
+    [("100%", 10**6), ("10%", 10**5), ("0.1%", 1000), ("0.0001%", 1), ("12.5%", 125_000), ("0%", 0)],
+)
+def test_shares(text, millionths):
+    assert Share.parse(text) == millionths
+    assert str(Share(millionths)) == text

@@ -18,7 +18,7 @@ from protokit.observe.metrics import prometheus
 from protokit.plugins import Plugin, Registry
 
 PAGE = Path(__file__).parents[2] / "docs" / "configuration.md"
-OVERLOADED = 5  # of the protocol made at home
+OVERLOADED, UNAVAILABLE = 5, 6  # of the protocol made at home
 EXHAUSTED = 100  # Dubbo's
 
 
@@ -136,6 +136,56 @@ def test_a_declared_protocol_is_limited_by_method(mode):
             client.writer.close()
             text = b"protokit: rate limit of rule demo[0] (1/h) reached"
             assert got == [(0, b"svc one x"), (OVERLOADED, text), (0, b"svc two x"), (OVERLOADED, text)]
+        server.stop()
+
+    run(main())
+
+
+def test_the_documented_faults():
+    async def main():
+        server = await Server().start()
+        rules = documented("Faults")["rules"]
+        rules[1]["fault"] = {"delay": {"fixed": "50ms"}, "abort": {"status": "denied", "share": "100%"}}
+        async with protokit.Proxy(with_rules(server, rules)) as proxy:
+            client = await Client.connect(proxy.addresses["in"][1])
+            hit = await client.call("echo", 1, **{"x-fault": "yes"})
+            assert hit.status != 20
+            assert "protokit: aborted by the fault of rule demo[0]" in str(hit.value)
+            assert (await client.call("echo", 1)).status == 20
+            assert "aborted by the fault of rule demo[1]" in str((await client.call("name")).value)
+            counts = proxy.stats()["rules"]
+            assert (counts["demo[0]"]["abort"], counts["demo[1]"]["abort"]) == (1, 1)
+            assert (counts["demo[0]"]["delay"], counts["demo[1]"]["delay"]) == (0, 1)
+            await client.close()
+        assert [call.method for call in server.calls] == ["echo"]
+        await server.stop()
+
+    run(main())
+
+
+@pytest.mark.parametrize("mode", ["multiplexed", "ordered", "pingpong", "pinned"])
+def test_a_declared_protocol_suffers_faults(mode):
+    async def main():
+        protocol = homemade.homemade("home", mode)
+        server = await homemade.Server(protocol).start()
+        rules = [
+            {
+                "match": {"method": "bad"},
+                "cluster": "c",
+                "fault": {"delay": {"fixed": "20ms"}, "abort": {"status": "unavailable"}},
+            },
+            {"cluster": "c", "fault": {"delay": {"fixed": "20ms"}}},
+        ]
+        async with protokit.Proxy(made_at_home(protocol, server.port, rules)) as proxy:
+            client = await homemade.connect(protocol, proxy.addresses["in"][1])
+            got = []
+            for number, method in enumerate([b"bad", b"good"]):
+                client.send(1, b"svc %s x" % method, number)
+                answer = await client.receive()
+                got.append((answer.status, bytes(answer.text)))
+            client.writer.close()
+            text = b"protokit: aborted by the fault of rule demo[0]"
+            assert got == [(UNAVAILABLE, text), (0, b"svc good x")]
         server.stop()
 
     run(main())

@@ -461,7 +461,7 @@ MUTANTS = (
     ),
     Mutant(
         "a delayed request's bytes are kept twice for its filters",
-        "filter.c",
+        "aside.c",
         "(r->held == NULL && pk_request_hold(",
         "(pk_request_hold(",
         "tests/dataplane/test_steps.py::test_bytes_of_two_steps_are_kept_once",
@@ -1470,7 +1470,7 @@ MUTANTS = (
     ),
     Mutant(
         "a filter's requests are never counted down",
-        "filter.c",
+        "aside.c",
         "  of->requests--;\n",
         "",
         "tests/dataplane/test_filters.py::TestOneThatNeverDecides::test_a_request_that_ends_gives_everything_back_and_tells_the_filter",
@@ -1478,15 +1478,15 @@ MUTANTS = (
     Mutant(
         "a filter's bytes are never given back",
         "filter.c",
-        "  core->filter_bytes -= cost(h->capacity);\n",
+        "  pk_aside_free(core, h);\n",
         "",
         "tests/dataplane/test_bounds.py::test_what_filters_held_is_given_back_whatever_they_decide",
     ),
     Mutant(
         "rules share the limit of filters",
-        "filter.c",
+        "aside.c",
         "  if (of->requests >= l->filters) {",
-        "  if (core->filtering >= l->filters) {",
+        "  if (core->aside >= l->filters) {",
         "tests/dataplane/test_filters.py::TestOneThatNeverDecides::test_over_the_limit_its_rule_is_overloaded_and_says_so_and_another_rule_is_served",
     ),
     Mutant(
@@ -3627,7 +3627,7 @@ MUTANTS = (
     ),
     Mutant(
         "a request that waits for its filter does not keep its codec",
-        "filter.c",
+        "aside.c",
         "  pk_codec_hold(r->to.codec);",
         "  (void)0;",
         "tests/dataplane/test_codecs_end.py::test_a_request_that_waits_for_its_filter_keeps_its_codec",

@@ -66,7 +66,7 @@ static void calls_back(pk_core *core, pk_request *r, const pk_table_listener *l,
 
 static int admitted(pk_core *core, pk_request *r, const pk_conn *c) {
   const pk_limits *l = &core->limits;
-  if (core->request_count - core->filtering > l->in_flight) {
+  if (core->request_count - core->aside > l->in_flight) {
     pk_request_overloaded(core, r, "requests in flight of this worker are at the limit of ", l->in_flight);
   } else if (c->in_flight > l->in_flight_per_connection) {
     pk_request_overloaded(core, r, "requests in flight of this connection are at the limit of ",

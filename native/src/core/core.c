@@ -10,6 +10,7 @@
 static const pk_plan_step *const steps[PK_STEPS] = {
     [PK_STEP_LIMIT] = &pk_limit_step,
     [PK_STEP_DELAY] = &pk_delay_step,
+    [PK_STEP_ABORT] = &pk_abort_step,
     [PK_STEP_FILTER] = &pk_filter_step,
     [PK_STEP_REPLY] = &pk_reply_step,
     [PK_STEP_CHANGE] = &pk_change_step,

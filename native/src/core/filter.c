@@ -8,39 +8,20 @@
 
 #include "core/internal.h"
 
-/* Bytes that requests may hold which wait for filters: a quarter of the budget, or else two frames. */
-static uint64_t share(const pk_limits *l) { return l->buffer / 4 > 2ull * l->frame ? l->buffer / 4 : 2ull * l->frame; }
-
-static uint64_t cost(uint32_t size) { return sizeof(pk_request) + sizeof(pk_held) + size; }
-
 /* What the requests that wait for the same filters as this one have taken. */
-static pk_filtering *filtering_of(const pk_request *r) {
+static pk_aside *filtering_of(const pk_request *r) {
   const pk_table *t = r->to.live->table;
   return &r->to.live->filtering[r->plan - PK_AT(t, pk_plan, t->plans.at)];
 }
 
 static int ask(pk_core *core, pk_request *r, const uint8_t *data, const pk_frame *f) {
   const pk_limits *l = &core->limits;
-  pk_filtering *of = filtering_of(r);
-  if (of->requests >= l->filters) {
-    pk_request_overloaded(core, r, "requests of this rule that wait for filters are at the limit of ", l->filters);
-    return PK_STEP_OVER;
-  }
-  /* A rule may hold as much as it leaves free: whoever comes behind one that holds much still finds room. */
-  uint64_t bytes = cost(f->size), most = share(l);
-  int fits = core->filter_bytes + of->bytes + bytes <= most;
-  if (!fits || (r->held == NULL && pk_request_hold(core, r, data, f) != 0)) {
-    pk_request_overloaded(core, r, "bytes that wait for filters are at the limit of ", most);
-    return PK_STEP_OVER;
-  }
-  r->state = PK_REQUEST_WAITING;
-  pk_codec_hold(r->to.codec); /* a one-way request outlives its client */
-  of->requests++;
-  of->bytes += bytes;
-  core->filtering++;
-  core->filter_bytes += bytes;
+  int said = pk_aside_begin(core, r, data, f, filtering_of(r),
+                            "requests of this rule that wait for filters are at the limit of ",
+                            "bytes that wait for filters are at the limit of ");
+  if (said != PK_STEP_WAITS) return said;
   PK_STAT_ADD(core->stats.filters_waiting, 1);
-  PK_STAT_ADD(core->stats.filters_bytes, bytes);
+  PK_STAT_ADD(core->stats.filters_bytes, pk_aside_cost(f->size));
   if (l->filter_ms < r->timeout_ms) pk_timer_start(&core->wheel, &r->timer, core->now / PK_MS + 1 + l->filter_ms);
   pk_op_add(core, (pk_op){.op = PK_OP_FILTER,
                           .arg = r->plan->filter,
@@ -53,16 +34,12 @@ static int ask(pk_core *core, pk_request *r, const uint8_t *data, const pk_frame
 }
 
 static void read_no_more(pk_core *core, const pk_held *h) {
-  core->filter_bytes -= cost(h->capacity);
-  PK_STAT_SUB(core->stats.filters_bytes, cost(h->capacity));
+  pk_aside_free(core, h);
+  PK_STAT_SUB(core->stats.filters_bytes, pk_aside_cost(h->capacity));
 }
 
 static void waits_no_more(pk_core *core, pk_request *r) {
-  r->state = PK_REQUEST_NEW;
-  pk_filtering *of = filtering_of(r);
-  of->requests--;
-  of->bytes -= cost(r->held->capacity);
-  core->filtering--;
+  pk_aside_end(core, r, filtering_of(r));
   PK_STAT_SUB(core->stats.filters_waiting, 1);
 }
 
@@ -130,14 +107,12 @@ int pk_core_decide(pk_core *core, pk_handle request, uint32_t verdict, uint32_t 
     pk_request_end(core, r);
   } else if (verdict == PK_DECIDE_REPLY) {
     pk_request_fail(core, r, status, text, text_size);
-  } else if (core->request_count - core->filtering > core->limits.in_flight) {
-    pk_request_overloaded(core, r, "requests in flight of this worker are at the limit of ", core->limits.in_flight);
   } else if (text_size > 0 && replace(core, r, text, text_size) != PK_OK) {
     static const char why[] = "protokit: the request that a filter changed does not fit any more";
     pk_request_fail(core, r, PK_STATUS_INTERNAL, why, sizeof why - 1);
   } else {
     if (verdict == PK_DECIDE_CLUSTER && cluster < r->to.live->table->clusters.count) r->to.cluster = cluster;
-    pk_request_go_on(core, r);
+    if (pk_aside_returns(core, r)) pk_request_go_on(core, r);
   }
   pk_codec_release(codec);
   return 0;

@@ -18,7 +18,8 @@
  *   dispatch.c  a request's way through its plan, to a connection
  *   tries.c     what its tries come to
  *   parts.c     answers that come in parts
- *   limit.c, reply.c, delay.c, filter.c, change.c  steps of a plan
+ *   limit.c, fault.c, filter.c, reply.c, change.c  steps of a plan
+ *   aside.c     requests that wait at one of them
  *   server.c    connections of servers
  *   pair.c      connections of no known protocol, passed on byte by byte
  *   detect.c    which protocol a client speaks
@@ -144,11 +145,11 @@ typedef struct pk_endpoint {
   pk_endpoint_stats *stats;
 } pk_endpoint;
 
-/* Of one plan: requests that wait for its filters, and what they hold. */
-typedef struct pk_filtering {
+/* Of one plan: requests that wait at one of its steps, and what they hold. */
+typedef struct pk_aside {
   uint64_t bytes;
   uint32_t requests;
-} pk_filtering;
+} pk_aside;
 
 /* What a cluster was sent beyond its requests: of its name, over reloads. */
 typedef struct pk_spent {
@@ -163,7 +164,7 @@ typedef struct pk_live {
   uint64_t token;
   uint64_t users; /* requests routed by it that have not ended, clients that it is kept for */
   uint32_t cluster_count;
-  pk_filtering *filtering; /* by plan */
+  pk_aside *filtering, *delayed; /* by plan */
   pk_spent **spent;        /* by cluster */
   pk_balance_state clusters[];
 } pk_live;
@@ -430,8 +431,8 @@ struct pk_core {
 
   pk_request **requests; /* pages */
   uint32_t request_pages, free_request, request_count;
-  uint32_t filtering;    /* of them wait for filters */
-  uint64_t filter_bytes; /* that these hold, and what filters may still read of requests that have ended */
+  uint32_t aside;        /* of them wait for filters, or for a delay */
+  uint64_t aside_bytes;  /* that these hold, and what filters may still read of requests that have ended */
   pk_held *orphans, *last_orphan; /* in the order of the requests' ends */
   pk_pages ids;  /* of requests, where they are byte strings: PK_ID_MAX bytes each */
   pk_pages kept; /* of requests, by their codecs: PK_KEEP_MAX bytes each */
@@ -790,12 +791,21 @@ void pk_request_lost(pk_core *core, pk_request *r, pk_attempt *a, uint32_t why, 
 int pk_retry_answer(pk_core *core, pk_request *r, pk_attempt *a, uint32_t status);
 void pk_request_timeout(pk_core *core, pk_request *r); /* its timer has fired */
 
+/* aside.c */
+/* It waits for something of its rule: PK_STEP_WAITS; or PK_STEP_OVER, where as many wait as may or hold as much. */
+int pk_aside_begin(pk_core *core, pk_request *r, const uint8_t *data, const pk_frame *f, pk_aside *of,
+                   const char *too_many, const char *too_large);
+void pk_aside_end(pk_core *core, pk_request *r, pk_aside *of); /* it waits no more; its bytes still count */
+void pk_aside_free(pk_core *core, const pk_held *h);           /* these count no more */
+uint64_t pk_aside_cost(uint32_t size);                         /* what one with so many bytes counts for */
+int pk_aside_returns(pk_core *core, pk_request *r); /* it is in flight again; 0: that has no room, and it was told so */
+
 /* parts.c */
 /* One of several answers to a request. */
 void pk_parts_answer(pk_core *core, pk_conn *c, pk_request *r, pk_attempt *a, const uint8_t *data, const pk_frame *f);
 
 /* Steps, each of its own file. */
-extern const pk_plan_step pk_limit_step, pk_reply_step, pk_delay_step, pk_filter_step, pk_change_step;
+extern const pk_plan_step pk_limit_step, pk_reply_step, pk_delay_step, pk_abort_step, pk_filter_step, pk_change_step;
 extern const pk_plan_step pk_backoff_step; /* of no plan: a request waits for its next try */
 
 /* What its rule has beyond the table, or NULL. */

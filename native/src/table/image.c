@@ -76,7 +76,11 @@ static const pk_table_field plan_fields[] = {
     NAME(limit.header),
     NAME(limit.text),
     OPTIONAL(state, PLANS), /* so that there are no more of them */
-    ANY(delay_ms),
+    ANY(fault.delay_ms),
+    ANY(fault.delay_share),
+    NUMBER(fault.status, 0, PK_STATUS_COUNT - 1),
+    ANY(fault.abort_share),
+    NAME(fault.header),
     ANY(hedge_ms),
     PARTS(change, change_count, 0, CHANGES),
     ANY(filter),

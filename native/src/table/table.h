@@ -31,9 +31,9 @@ typedef struct pk_limits {
   uint64_t buffer;        /* bytes of buffers a worker may hold */
   uint32_t frame;         /* bytes of one frame */
   uint32_t connections;   /* client connections of a worker */
-  uint32_t in_flight;     /* requests of a worker, less those that wait for filters */
+  uint32_t in_flight;     /* requests of a worker, less those that wait for filters or delays */
   uint32_t in_flight_per_connection; /* requests of one client connection */
-  uint32_t filters;       /* requests of one plan that wait for its filters */
+  uint32_t filters;       /* requests of one plan that wait for its filters; and for its delay */
   uint32_t client_pause;  /* bytes queued to a client above which it is not read */
   uint32_t client_close;  /* bytes queued to a client above which it is closed */
   uint32_t upstream_buffer;    /* bytes queued to an upstream connection above which it is full */
@@ -170,8 +170,15 @@ typedef struct pk_limit {
   pk_text text;      /* "100/s" */
 } pk_limit;
 
+/* What some of a rule's requests suffer; shares in millionths. */
+typedef struct pk_fault {
+  uint32_t delay_ms, delay_share;
+  uint32_t status, abort_share; /* PK_STATUS_* */
+  pk_text header; /* only those that have it; empty: all */
+} pk_fault;
+
 /* Steps of a plan before its requests are sent, in this order. */
-enum { PK_STEP_LIMIT = 0, PK_STEP_DELAY, PK_STEP_FILTER, PK_STEP_REPLY, PK_STEP_CHANGE, PK_STEPS };
+enum { PK_STEP_LIMIT = 0, PK_STEP_DELAY, PK_STEP_ABORT, PK_STEP_FILTER, PK_STEP_REPLY, PK_STEP_CHANGE, PK_STEPS };
 
 /* A direct answer. */
 typedef struct pk_own_reply {
@@ -212,7 +219,7 @@ typedef struct pk_plan {
   pk_own_reply reply;
   pk_limit limit;
   uint32_t state;       /* of pk_table_share, or PK_NONE */
-  uint32_t delay_ms;    /* 0: none */
+  pk_fault fault;
   uint32_t hedge_ms;    /* without an answer for so long a second attempt is made; 0: never */
   uint32_t change, change_count;
   uint32_t filter;      /* the filter chain's number, for the deciding side, or PK_NONE */

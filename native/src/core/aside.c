@@ -1,0 +1,48 @@
+/* aside.c: requests that a step of their rule lets wait: for filters, for a delay.
+ *
+ * They are counted by rule and apart from those in flight, and hold a share of the memory at most: whatever they wait for,
+ * they cost other rules nothing. */
+#include "core/internal.h"
+
+/* Bytes that all of them may hold: a quarter of the budget, or else two frames. */
+static uint64_t share(const pk_limits *l) { return l->buffer / 4 > 2ull * l->frame ? l->buffer / 4 : 2ull * l->frame; }
+
+uint64_t pk_aside_cost(uint32_t size) { return sizeof(pk_request) + sizeof(pk_held) + size; }
+
+int pk_aside_begin(pk_core *core, pk_request *r, const uint8_t *data, const pk_frame *f, pk_aside *of,
+                   const char *too_many, const char *too_large) {
+  const pk_limits *l = &core->limits;
+  if (of->requests >= l->filters) {
+    pk_request_overloaded(core, r, too_many, l->filters);
+    return PK_STEP_OVER;
+  }
+  /* A rule may hold as much as it leaves free: whoever comes behind one that holds much still finds room. */
+  uint64_t bytes = pk_aside_cost(f->size), most = share(l);
+  int fits = core->aside_bytes + of->bytes + bytes <= most;
+  if (!fits || (r->held == NULL && pk_request_hold(core, r, data, f) != 0)) {
+    pk_request_overloaded(core, r, too_large, most);
+    return PK_STEP_OVER;
+  }
+  r->state = PK_REQUEST_WAITING;
+  pk_codec_hold(r->to.codec); /* a one-way request outlives its client */
+  of->requests++;
+  of->bytes += bytes;
+  core->aside++;
+  core->aside_bytes += bytes;
+  return PK_STEP_WAITS;
+}
+
+void pk_aside_end(pk_core *core, pk_request *r, pk_aside *of) {
+  r->state = PK_REQUEST_NEW;
+  of->requests--;
+  of->bytes -= pk_aside_cost(r->held->capacity);
+  core->aside--;
+}
+
+void pk_aside_free(pk_core *core, const pk_held *h) { core->aside_bytes -= pk_aside_cost(h->capacity); }
+
+int pk_aside_returns(pk_core *core, pk_request *r) {
+  if (core->request_count - core->aside <= core->limits.in_flight) return 1;
+  pk_request_overloaded(core, r, "requests in flight of this worker are at the limit of ", core->limits.in_flight);
+  return 0;
+}
