@@ -50,6 +50,7 @@ def table(
     ports=None,
     listener="in",
     goaway=False,
+    outlier=None,
 ):
     """A table of one listener (0), one cluster, and by default one rule that matches anything.
 
@@ -61,7 +62,7 @@ def table(
     """
     ports = {first_uid + i: 9000 + first_uid + i for i in range(endpoints)} if ports is None else ports
     builder = TableBuilder({**LIMITS, **(limits or {})}, seed=42)
-    builder.cluster("c", balance, max_connections, connect_ms)
+    builder.cluster("c", balance, max_connections, connect_ms, outlier=outlier)
     for i, (uid, port) in enumerate(ports.items()):
         builder.endpoint(uid, "127.0.0.1", port, (weights or [1] * len(ports))[i])
     for i in range(1, clusters):

@@ -37,6 +37,7 @@ TIMEOUTS = {
 }
 DRAIN = {"delay": 5 * SECOND, "timeout": 30 * SECOND}
 MAX_CONNECTIONS = 8
+OUTLIER = {"errors": 5, "eject": 10 * SECOND, "most": 500_000}  # most: parts of a million
 RETRY_ATTEMPTS = 2
 LIMIT_KEYS = 1024
 RETRY_BACKOFF = {"base": 10, "max": 200}
@@ -80,5 +81,7 @@ RANGES = {
     "routes.rules.split.weight": (0, 2**32 - 1),
     "clusters.endpoints.weight": (0, 2**32 - 1),
     "clusters.max_connections": (1, 1024),
+    "clusters.outlier.errors": (0, 1_000_000),
+    "clusters.outlier.eject": (1, HOUR),
     "clusters.connect_timeout": (1, HOUR),
 }

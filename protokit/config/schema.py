@@ -252,6 +252,15 @@ class Endpoint(_Section, frozen=True, forbid_unknown_fields=True):
     metadata: dict[str, str] = {}
 
 
+class Outlier(_Section, frozen=True, forbid_unknown_fields=True):
+    """When an endpoint that answers badly is left out. ``errors``: in a row, 0: however many."""
+
+    errors: int = defaults.OUTLIER["errors"]
+    rate: Share | None = None
+    eject: Duration = Duration(defaults.OUTLIER["eject"])
+    most: Share = Share(defaults.OUTLIER["most"])
+
+
 class Cluster(_Section, frozen=True, forbid_unknown_fields=True):
     """Servers that do the same."""
 
@@ -260,6 +269,7 @@ class Cluster(_Section, frozen=True, forbid_unknown_fields=True):
     balance: Literal["round-robin", "least-request", "random", "peak-ewma"] = "round-robin"
     max_connections: int = defaults.MAX_CONNECTIONS
     connect_timeout: Duration | None = None
+    outlier: Outlier | None = None
 
 
 class Admin(_Section, frozen=True, forbid_unknown_fields=True):

@@ -87,6 +87,7 @@ def _cluster(cluster: schema.Cluster, loaded: Loaded, addresses: Addresses) -> C
         balance=cluster.balance,
         max_connections=cluster.max_connections,
         connect_timeout_ms=int(connect),
+        outlier=cluster.outlier,
     )
 
 

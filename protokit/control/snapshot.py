@@ -32,6 +32,7 @@ class Cluster(_Part, frozen=True):
     balance: str
     max_connections: int
     connect_timeout_ms: int
+    outlier: schema.Outlier | None = None
 
 
 class Listener(_Part, frozen=True):

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("protokit.proxy")
 Key = tuple[str, str, int]  # cluster, host, port
+_IN_A_ROW = 1  # PK_OUTLIER_ERRORS
 _STATES = {
     native.WELL: "is well again",
     native.ILL_REFUSED: "cannot be reached",
@@ -30,10 +31,13 @@ class Health:
     def __init__(self) -> None:
         self._ill: dict[Key, dict[int, tuple[str, float]]] = {}
 
-    def changed(self, worker: int, key: Key, state: int, error: int) -> None:
-        """An OP_ENDPOINT of a worker: ``state`` is WELL or ILL_*, ``error`` the errno or 0."""
+    def changed(self, worker: int, key: Key, told: native.Op) -> None:
+        """An OP_ENDPOINT of a worker."""
         cluster, host, port = key
-        text = _STATES[state] + (f": {os.strerror(error)}" if error else "")
+        state = told.size
+        text = _ejected(told) if state == native.ILL_EJECTED else _STATES[state]
+        if state != native.ILL_EJECTED and told.data:
+            text += f": {os.strerror(told.data)}"
         level = logging.INFO if state == native.WELL else logging.WARNING
         _log.log(level, "endpoint %s:%s of cluster %s %s", host, port, cluster, text)
         by_worker = self._ill.setdefault(key, {})
@@ -56,3 +60,8 @@ class Health:
             {"worker": worker, "why": text, "seconds": round(now - since, 1)}
             for worker, (text, since) in sorted(self._ill.get(key, {}).items())
         ]
+
+
+def _ejected(told: native.Op) -> str:
+    why = "errors one after the other" if told.data == _IN_A_ROW else "too large a share of errors"
+    return f"is left out for {told.token / 1000:g} s: {why}"

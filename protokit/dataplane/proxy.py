@@ -268,7 +268,7 @@ class Proxy:
         for compiled in self._workers.tables.values():
             for key, number in compiled.endpoints.items():
                 if number == op.arg:
-                    self._health.changed(self._workers.each.index(worker), key, op.size, op.data)
+                    self._health.changed(self._workers.each.index(worker), key, op)
                     return
 
     def _malformed(self, op: native.Op) -> None:

@@ -9,7 +9,7 @@ import msgspec
 
 from protokit import native
 from protokit.config.scalars import Duration, Share
-from protokit.config.schema import Backoff, Reply, Retry
+from protokit.config.schema import Backoff, Outlier, Reply, Retry
 from protokit.dataplane.destinations import Sticky, joined
 from protokit.table import Image, Source
 
@@ -77,7 +77,14 @@ class TableBuilder:
         return len(records) - 1
 
     def cluster(
-        self, name: str, balance: str, max_connections: int, connect_ms: int, *, subset: str = ""
+        self,
+        name: str,
+        balance: str,
+        max_connections: int,
+        connect_ms: int,
+        *,
+        outlier: Outlier | None = None,
+        subset: str = "",
     ) -> int:
         """Add a cluster, or a subset of one; ``endpoint`` adds to the last one."""
         return self.add(
@@ -86,6 +93,7 @@ class TableBuilder:
             balance=balance,
             max_connections=max_connections,
             connect_timeout_ms=connect_ms,
+            outlier=outlier,
             subset=subset,
         )
 

@@ -42,7 +42,7 @@ static PK_RARE void came_to(pk_core *core, const pk_attempt *a, uint32_t outcome
 }
 
 /* How long it took, for balancers. A client's own connection says nothing: it is read as its client reads. */
-static __attribute__((noinline)) void measure(pk_core *core, const pk_request *r, const pk_attempt *a, uint32_t outcome) {
+static void measure(pk_core *core, const pk_request *r, const pk_attempt *a, uint32_t outcome) {
   pk_latency *l = &a->endpoint->latency;
   uint64_t took = core->now - a->started;
   if (!a->shared || r->to.oneway) return;
@@ -57,8 +57,13 @@ static __attribute__((noinline)) void measure(pk_core *core, const pk_request *r
   }
 }
 
+static __attribute__((noinline)) void look_at(pk_core *core, const pk_request *r, const pk_attempt *a, uint32_t outcome) {
+  if (a->endpoint->measured & PK_MEASURED_LATENCY) measure(core, r, a, outcome);
+  if (a->endpoint->measured & PK_MEASURED_ERRORS) pk_endpoint_judge(core, r, a, outcome);
+}
+
 void pk_attempt_partly(pk_core *core, const pk_request *r, pk_attempt *a) {
-  if (a->endpoint->measured && a->shared && !r->to.oneway)
+  if ((a->endpoint->measured & PK_MEASURED_LATENCY) && a->shared && !r->to.oneway)
     pk_latency_answered(&a->endpoint->latency, core->now - a->started, core->now);
   a->parts = 1;
 }
@@ -71,7 +76,7 @@ static void unlink_from(const pk_core *core, pk_request *r, const pk_attempt *a)
 
 void pk_attempt_end(pk_core *core, pk_request *r, pk_attempt *a, uint32_t outcome) {
   pk_endpoint *e = a->endpoint;
-  if (e->measured) measure(core, r, a, outcome);
+  if (e->measured) look_at(core, r, a, outcome);
   if (outcome >= PK_ATTEMPT_FAILED) came_to(core, a, outcome);
   unlink_from(core, r, a);
   e->active--;

@@ -32,7 +32,7 @@ typedef uint64_t pk_handle; /* 0 names nothing */
   X(drains_received) X(drains_sent) X(protocol_errors_client) X(protocol_errors_upstream)       \
   X(undetected) X(clients_paused) X(clients_closed_slow) X(closed_idle) X(closed_half_frame)    \
   X(closed_over_budget) X(upstream_connects) X(upstream_connect_failures)                       \
-  X(upstream_connections_active) X(upstream_closed) X(upstream_silent) X(buffer_bytes)          \
+  X(upstream_connections_active) X(upstream_closed) X(upstream_silent) X(ejections) X(buffer_bytes)          \
   X(filters_waiting) X(filters_bytes) X(filters_cancelled) X(tables_live) X(bytes_from_clients) X(bytes_to_clients)                   \
   X(bytes_from_upstreams) X(bytes_to_upstreams) X(system_calls) X(batches) X(accept_errors)     \
   X(connect_errors)                                                                              \
@@ -64,7 +64,8 @@ enum {
   PK_OP_FILTER,      /* request `handle` waits for pk_core_decide: arg the filter chain, its frame at
                         data, of `codec`, routed by the table `token`; the bytes stay until then */
   PK_OP_RETIRED,     /* the table `token` is used no more */
-  PK_OP_ENDPOINT,    /* endpoint uid `arg` is now as size says, PK_WELL or PK_ILL_*; data: the errno, or 0 */
+  PK_OP_ENDPOINT,    /* endpoint uid `arg` is now as size says, PK_WELL or PK_ILL_*; data: the errno, or 0; where it
+                        is PK_ILL_EJECTED PK_OUTLIER_*, and token for how long, ms */
   PK_OP_FINISH,      /* no more is written to `handle`: tell its peer */
   PK_OP_CANCEL,      /* request `handle` ended before its filters (chain `arg` of the table `token`) decided:
                         nobody waits for the verdict; pk_core_decide all the same, once nobody reads its bytes */

@@ -90,3 +90,56 @@ void pk_endpoint_left(pk_core *core, pk_conn *c, int opening) {
     connect_failed(core, c);
   }
 }
+
+/* The time that its rule gives it: what a caller cut short says nothing of the server. */
+static int had_its_time(const pk_core *core, const pk_request *r, const pk_attempt *a) {
+  const pk_plan *p = r->plan;
+  uint32_t ms = p->timeout_ms > 0 ? p->timeout_ms : r->to.live->table->limits.request_ms;
+  if (p->retry.per_try > 0 && p->retry.per_try < ms) ms = p->retry.per_try;
+  return core->now - a->started + PK_MS >= (uint64_t)ms * PK_MS;
+}
+
+/* Whether one more of the cluster's endpoints may be left out. */
+static int may_eject(const pk_core *core, const pk_table *t, const pk_table_cluster *c) {
+  uint64_t all = 0, out = 1;
+  for (uint32_t i = 0; i < c->endpoint_count; i++) {
+    const pk_table_endpoint *te = pk_table_endpoint_at(t, c->endpoints + i);
+    const pk_endpoint *e = te->weight == 0 ? NULL : core->endpoints[te->uid];
+    if (e == NULL) continue;
+    all++;
+    out += e->health.ejected && core->now < e->outlier.until;
+  }
+  return out * 1000000u <= all * c->outlier.most;
+}
+
+static PK_RARE void eject(pk_core *core, const pk_table *t, const pk_table_cluster *c, pk_endpoint *e, uint32_t why) {
+  if (!may_eject(core, t, c)) {
+    pk_outlier_forget(&e->outlier);
+    return;
+  }
+  uint32_t ms = pk_outlier_eject(&e->outlier, &c->outlier, core->now);
+  e->health.ejected = 1;
+  PK_STAT_ADD(core->stats.ejections, 1);
+  pk_op_add(core, (pk_op){.op = PK_OP_ENDPOINT, .arg = e->uid, .size = PK_ILL_EJECTED, .data = why, .token = ms});
+}
+
+void pk_endpoint_judge(pk_core *core, const pk_request *r, const pk_attempt *a, uint32_t outcome) {
+  pk_endpoint *e = a->endpoint;
+  const pk_table *t = r->to.live->table;
+  const pk_table_cluster *c = pk_table_cluster_at(t, r->to.cluster);
+  if (c->outlier.eject == 0 || a->waiting || e->gone) return;
+  if (e->health.ejected && core->now < e->outlier.until) return; /* asked before that */
+  if (outcome == PK_ATTEMPT_REFUSED || (outcome == PK_ATTEMPT_GIVEN_UP && a->answered)) {
+    pk_outlier_answered(&e->outlier, core->now);
+  } else if (outcome == PK_ATTEMPT_FAILED || (outcome == PK_ATTEMPT_TIMED_OUT && had_its_time(core, r, a))) {
+    uint32_t why = pk_outlier_failed(&e->outlier, &c->outlier, core->now);
+    if (why != PK_OUTLIER_NOT) eject(core, t, c, e, why);
+  }
+}
+
+int pk_endpoint_is_back(pk_core *core, pk_endpoint *e) {
+  if (core->now < e->outlier.until) return 0;
+  e->health.ejected = 0;
+  if (!e->health.suspect && !e->health.unreached) pk_endpoint_tell(core, e, PK_WELL, 0);
+  return 1;
+}

@@ -37,6 +37,7 @@
 #include "policy/budget.h"
 #include "policy/health.h"
 #include "policy/latency.h"
+#include "policy/outlier.h"
 #include "policy/state.h"
 #include "wire/framing.h"
 #include "wire/ident.h"
@@ -128,6 +129,9 @@ typedef struct pk_conns {
   struct pk_conn *first, *last;
 } pk_conns;
 
+/* For balancers, how long they take; how many are errors. */
+enum { PK_MEASURED_LATENCY = 1, PK_MEASURED_ERRORS = 2 };
+
 typedef struct pk_endpoint {
   uint32_t uid, addr_size;
   uint8_t addr[28];
@@ -141,7 +145,8 @@ typedef struct pk_endpoint {
   uint32_t waiting[PK_BUCKETS];  /* of them, by method */
   pk_health health;
   pk_latency latency;
-  uint32_t measured; /* some balancer asks for its latency */
+  uint32_t measured; /* PK_MEASURED_*: what is asked of its answers */
+  pk_outlier_state outlier;
   pk_endpoint_stats *stats;
 } pk_endpoint;
 
@@ -231,7 +236,14 @@ typedef struct pk_plan_step {
 enum { PK_REQUEST_FREE = 0, PK_REQUEST_ANSWERED, PK_REQUEST_NEW, PK_REQUEST_WAITING, PK_REQUEST_SENT };
 
 /* What an attempt came to; those from FAILED on are counted against its endpoint. */
-enum { PK_ATTEMPT_GIVEN_UP = 0, /* or answered: nothing against it */ PK_ATTEMPT_FAILED, PK_ATTEMPT_TIMED_OUT };
+enum { PK_ATTEMPT_GIVEN_UP = 0, /* or answered: nothing against it */ PK_ATTEMPT_FAILED, PK_ATTEMPT_TIMED_OUT,
+       PK_ATTEMPT_REFUSED /* by what was asked: counted, and nothing against it */ };
+/* What an answer with an error of that status makes of its attempt: who asks for what there is not shall not have others'
+ * endpoints left out. */
+static inline uint32_t pk_attempt_refused(uint32_t status) {
+  int asked = status == PK_STATUS_NO_SERVICE || status == PK_STATUS_BAD_REQUEST || status == PK_STATUS_DENIED;
+  return asked ? PK_ATTEMPT_REFUSED : PK_ATTEMPT_FAILED;
+}
 enum { PK_ATTEMPTS = 4 }; /* of one request at a time */
 /* What is known of a request whose answer comes in parts (pk_request.parts, bits). */
 enum {
@@ -558,6 +570,10 @@ void pk_endpoint_opened(pk_core *core, pk_endpoint *e); /* a connection to it is
 /* Its server closed it, perhaps instead of answering. */
 void pk_endpoint_closing(pk_core *core, const pk_conn *c);
 void pk_endpoint_joined(pk_core *core, pk_conn *c); /* one is being opened */
+/* What became of an attempt, where errors are counted: it may be left out for that. */
+void pk_endpoint_judge(pk_core *core, const pk_request *r, const pk_attempt *a, uint32_t outcome);
+/* It was left out: 1 when that is over. */
+int pk_endpoint_is_back(pk_core *core, pk_endpoint *e);
 /* A connection to it is closed; `opening`: it never was open. */
 void pk_endpoint_left(pk_core *core, pk_conn *c, int opening);
 

@@ -200,14 +200,16 @@ static void carry_clusters(pk_core *core, pk_live *live, const pk_live *older) {
   free(places);
 }
 
-/* Whose latency a balancer of the newest table asks for. What is known of it stays. */
+/* What the newest table asks of an endpoint's answers. What is known of it stays. */
 static void choose_measured(pk_core *core, const pk_table *t) {
   for (uint32_t i = 0; i < core->endpoint_capacity; i++)
     if (core->endpoints[i] != NULL) core->endpoints[i]->measured = 0;
   for (uint32_t i = 0; i < t->clusters.count; i++) {
     const pk_table_cluster *c = pk_table_cluster_at(t, i);
-    for (uint32_t n = 0; c->balance == PK_BALANCE_PEAK_EWMA && n < c->endpoint_count; n++)
-      core->endpoints[pk_table_endpoint_at(t, c->endpoints + n)->uid]->measured = 1;
+    uint32_t what = (c->balance == PK_BALANCE_PEAK_EWMA ? PK_MEASURED_LATENCY : 0u) |
+                    (c->outlier.eject > 0 ? PK_MEASURED_ERRORS : 0u);
+    for (uint32_t n = 0; what != 0 && n < c->endpoint_count; n++)
+      core->endpoints[pk_table_endpoint_at(t, c->endpoints + n)->uid]->measured |= what;
   }
 }
 

@@ -24,7 +24,7 @@ void pk_parts_answer(pk_core *core, pk_conn *c, pk_request *r, pk_attempt *a, co
     pk_timer_start(&core->wheel, &r->timer, pk_request_deadline(r));
     if (r->timer.due > c->deadline) c->deadline = r->timer.due;
   } else if (f->status > PK_STATUS_APP_ERROR) {
-    pk_attempt_end(core, r, a, PK_ATTEMPT_FAILED);
+    pk_attempt_end(core, r, a, pk_attempt_refused(f->status));
   }
   pk_request_answer(core, r, data, f);
 }

@@ -110,8 +110,10 @@ static void try_again(pk_core *core, pk_endpoint *e, const pk_target *to) {
 }
 
 /* As may_serve, of one that is not well. */
-static PK_RARE int ill_may_serve(const pk_core *core, const pk_target *to, pk_endpoint *e, pk_endpoint **ill) {
+static PK_RARE int ill_may_serve(pk_core *core, const pk_target *to, pk_endpoint *e, pk_endpoint **ill) {
   const pk_health *h = &e->health;
+  if (h->ejected && !pk_endpoint_is_back(core, e)) return 0;
+  if (pk_health_well(h, core->now)) return 1;
   if (!h->suspect && !h->unreached) return 0;
   pk_conn *opening = NULL, *open = to->own ? NULL : open_of(core, e, to, &opening);
   if (!h->suspect && open != NULL) return 1;
@@ -128,7 +130,7 @@ static inline uint32_t tried(const pk_target *to, const pk_endpoint *e) {
 
 /* Whether an endpoint may have this request: it is well, or a connection is open still although no more can be, or the
  * request is the trial that a suspect gets. *ill: else, where it is to be tried without one. */
-static inline int may_serve(const pk_core *core, const pk_target *to, pk_endpoint *e, pk_endpoint **ill) {
+static inline int may_serve(pk_core *core, const pk_target *to, pk_endpoint *e, pk_endpoint **ill) {
   if (tried(to, e) != 0) return 0;
   return pk_health_well(&e->health, core->now) || ill_may_serve(core, to, e, ill);
 }
@@ -177,11 +179,12 @@ static pk_endpoint *balance(pk_core *core, const pk_target *to, const pk_table_c
 }
 
 /* Whom to ask, best first. Where all are ill they are asked all the same. */
-enum { WELL = 0, DRAINING, UNREACHED, SUSPECT, GRADES };
+enum { WELL = 0, DRAINING, EJECTED, UNREACHED, SUSPECT, GRADES };
 
 static int grade(const pk_core *core, const pk_endpoint *e) {
   if (e->health.suspect) return SUSPECT;
   if (e->health.unreached) return UNREACHED;
+  if (e->health.ejected && core->now < e->outlier.until) return EJECTED;
   return e->health.draining_until > core->now ? DRAINING : WELL;
 }
 

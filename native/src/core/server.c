@@ -84,7 +84,7 @@ static void response(pk_core *core, pk_conn *c, const uint8_t *data, pk_frame *f
   if ((f->says | f->ended | r->parts) != 0 && in_parts(core, c, r, a, data, f)) return;
   if (f->status > PK_STATUS_APP_ERROR) {
     if (pk_retry_answer(core, r, a, f->status)) return;
-    pk_attempt_end(core, r, a, PK_ATTEMPT_FAILED);
+    pk_attempt_end(core, r, a, pk_attempt_refused(f->status));
   }
   pk_request_answer(core, r, data, f);
 }
@@ -145,7 +145,7 @@ static int large(pk_core *core, pk_conn *c, const uint8_t *data, size_t size, co
   if (f->says & PK_SAYS_LAST) c->leaving |= PK_LEAVE_LAST;
   if (r == NULL) return 1;
   a->answered = !(f->says & PK_SAYS_MORE);
-  pk_attempt_end(core, r, a, PK_ATTEMPT_FAILED);
+  pk_attempt_end(core, r, a, PK_ATTEMPT_REFUSED);
   pk_request_fail(core, r, PK_STATUS_INTERNAL, m.data, m.size);
   return 1;
 }

@@ -52,7 +52,7 @@ int pk_retry_answer(pk_core *core, pk_request *r, pk_attempt *a, uint32_t status
   int alone = r->attempt == a->index && a->sibling == PK_NONE;
   if (alone && pk_retry_granted(core, r, why, 1, &wait) != PK_RETRY_GRANTED) return 0;
   const pk_endpoint *failed = a->endpoint;
-  pk_attempt_end(core, r, a, PK_ATTEMPT_FAILED);
+  pk_attempt_end(core, r, a, pk_attempt_refused(status));
   if (alone) try_again(core, r, failed, wait);
   return 1;
 }

@@ -19,7 +19,8 @@ enum {
   PK_ILL_TIMED_OUT, /* nothing came of connecting in the time for it */
   PK_ILL_GREETING,  /* it refused the greeting, or closed during it */
   PK_ILL_SILENT,    /* calls ran out of time, or a heartbeat, and it said nothing at all */
-  PK_ILL_CLOSING    /* it closed instead of answering, without a word */
+  PK_ILL_CLOSING,   /* it closed instead of answering, without a word */
+  PK_ILL_EJECTED    /* it answers, but badly (outlier.h): left out for a while */
 };
 
 typedef struct pk_health {
@@ -29,11 +30,12 @@ typedef struct pk_health {
   uint64_t draining_until;   /* ns: used only where there is no other */
   uint32_t failures;         /* since it was last heard */
   uint8_t unreached, suspect; /* PK_ILL_*: why, or 0 */
+  uint8_t ejected;            /* for a while, which may be over */
   uint8_t beats;              /* it has answered a heartbeat: no answer to one means something */
 } pk_health;
 
 static inline int pk_health_well(const pk_health *h, uint64_t now) {
-  return !h->unreached && !h->suspect && h->draining_until <= now;
+  return !h->unreached && !h->suspect && !h->ejected && h->draining_until <= now;
 }
 
 /* What a failure of each kind puts off, ms: the first time, and at most. A try to connect costs nobody anything,

@@ -39,6 +39,10 @@ static const pk_table_field cluster_fields[] = {
     NUMBER(balance, 0, PK_BALANCE_COUNT - 1),
     NUMBER(max_connections, 1, UINT32_MAX),
     ANY(connect_timeout_ms),
+    ANY(outlier.errors),
+    NUMBER(outlier.rate, 0, 1000000),
+    NUMBER(outlier.eject, 0, 3600000),
+    NUMBER(outlier.most, 0, 1000000),
     NAME(name),
     NAME(subset),
 };

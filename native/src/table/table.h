@@ -258,12 +258,21 @@ typedef struct pk_table_endpoint {
   uint8_t addr[28]; /* a sockaddr_in or sockaddr_in6 */
 } pk_table_endpoint;
 
+/* When an endpoint that answers badly is left out. */
+typedef struct pk_outlier {
+  uint32_t errors; /* so many in a row; 0: however many */
+  uint32_t rate;   /* such a share of its requests, parts of a million; 0: whatever share */
+  uint32_t eject;  /* for so long, ms; 0: never */
+  uint32_t most;   /* of the cluster's endpoints at a time, parts of a million */
+} pk_outlier;
+
 typedef struct pk_table_cluster {
   uint32_t endpoints, endpoint_count;
   uint32_t schedule, schedule_count; /* made: weighted round robin, one endpoint a turn */
   uint32_t balance;
   uint32_t max_connections;          /* to one endpoint, of one worker */
   uint32_t connect_timeout_ms;
+  pk_outlier outlier;
   pk_text name;
   pk_text subset; /* "version=v2": those endpoints of the cluster `name` that have it; empty: all of them */
 } pk_table_cluster;
