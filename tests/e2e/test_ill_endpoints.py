@@ -10,11 +10,11 @@ import socket
 
 import pytest
 from peers import SERVICE, Client, Server, configuration
-from protokit_dubbo.messages import OK, Event
+from protokit_dubbo.messages import OK, Answer, Event
 
 import protokit
 
-TIMEOUT, UNAVAILABLE = 31, 50
+TIMEOUT, UNAVAILABLE, SERVER_ERROR = 31, 50, 80
 
 
 class Dropping:
@@ -204,5 +204,39 @@ def test_a_server_that_answered_heartbeats_and_stops_is_cut():
             await client.close()
         with contextlib.suppress(OSError):
             await server.stop()
+
+    run(main())
+
+
+class Bad(Server):
+    """Answers every call with an error of its own."""
+
+    async def _handle(self, message, writer) -> None:
+        if isinstance(message, Event):
+            await super()._handle(message, writer)
+        else:
+            self.calls.append(message)
+            writer.write(Answer(message.id, SERVER_ERROR, "out of memory").encode())
+
+
+def test_one_that_answers_badly_is_left_out_and_said_so(caplog):
+    async def main():
+        server, bad = await Server().start(), await Bad().start()
+        config = configuration(server, bad)
+        config["clusters"][0]["outlier"] = {"errors": 3, "eject": "300ms"}
+        async with protokit.Proxy(config) as proxy:
+            client = await Client.connect(proxy.addresses["in"][1])
+            while not said(caplog, bad.port):
+                await client.call("echo", 1)
+            assert len(bad.calls) == 3
+            assert said(caplog, bad.port) == ["is left out for 0.3 s: errors one after the other"]
+            assert [len(one["ill"]) for one in proxy.clusters()["c"]["endpoints"]] == [0, 1]
+            while len(bad.calls) < 6:
+                await client.call("echo", 1)
+            await until(lambda: len(said(caplog, bad.port)) > 1)
+            assert said(caplog, bad.port)[-1] == "is left out for 0.6 s: errors one after the other"
+            await client.close()
+        await server.stop()
+        await bad.stop()
 
     run(main())
