@@ -25,19 +25,23 @@ class Exact:
         self.new = inner.new_allocator(MALLOC, FREE)
         # Of an empty block the first byte can be read: behind one of a byte nothing can.
         self._byte = self.new("char[]", 1)
-        self._empty = inner.cast("char(*)[0]", self._byte + 1)[0]
 
     def __getattr__(self, name: str) -> Any:
         found = self.__dict__[name] = getattr(self._inner, name)
         return found
 
-    def from_buffer(self, data: Any) -> Any:
-        """A copy of bytes, which is there as long as what is returned; what is no bytes as it is."""
+    def from_buffer(self, *given: Any) -> Any:
+        """A copy of bytes, which is there as long as what is returned; what is no bytes as it is.
+
+        Args:
+            given: the type, ``char[]`` where there is none, and the data.
+        """
+        kind, data = given if len(given) > 1 else ("char[]", *given)
         if not isinstance(data, bytes):
-            return self._inner.from_buffer(data)
+            return self._inner.from_buffer(kind, data)
         if not data:
-            return self._empty
-        block = self.new("char[]", len(data))
+            return self._inner.cast(kind.replace("[]", "(*)[0]"), self._byte + 1)[0]
+        block = self.new(kind, len(data))
         self._inner.memmove(block, data, len(data))
         return block
 
