@@ -17,8 +17,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from protokit.admin.sockets import unbound
-from protokit.dataplane.listening import adopt
+from protokit.dataplane.listening import adopt, unbound
 from protokit.observe.metrics import CONTENT_TYPE, prometheus
 
 if TYPE_CHECKING:

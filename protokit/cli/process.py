@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING, NoReturn
 
 from protokit import config as configuration
 from protokit import logs
-from protokit.admin import sockets
 from protokit.cli.banner import banner
-from protokit.dataplane import workers
+from protokit.dataplane import listening, workers
 from protokit.errors import ConfigError, ProtokitError
 
 if TYPE_CHECKING:
@@ -81,7 +80,7 @@ def _serve(loaded: configuration.Loaded) -> Early:
     with contextlib.ExitStack() as undo:
         # First: a process that cannot have its admin address takes no client from another one.
         bound = {
-            option: undo.enter_context(sockets.listen(option, one.host, one.port))
+            option: undo.enter_context(listening.listen_alone(option, one.host, one.port))
             for option, one in asked.items()
             if one is not None
         }

@@ -8,6 +8,8 @@ import os
 import socket
 from typing import TYPE_CHECKING
 
+from protokit.errors import ProtokitError
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -93,6 +95,31 @@ def bind(listener: Listener, count: int, leaving: Iterable[int] = ()) -> list[so
                 shared = True
         undo.pop_all()
     return sockets
+
+
+def listen_alone(option: str, host: str, port: int) -> socket.socket:
+    """The admin server's socket, which listens before it is there: whoever comes waits in the queue.
+
+    Args:
+        option: of the configuration, for the error.
+        host: a numeric address.
+        port: 0 for any.
+
+    Raises:
+        ProtokitError: the address cannot be bound.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=100)
+    except OSError as error:
+        raise unbound(option, host, port, os.strerror(error.errno or 0)) from None
+
+
+def unbound(option: str, host: str, port: int, why: str) -> ProtokitError:
+    """What to say of an address that cannot be bound."""
+    return ProtokitError(
+        f"{option} {host}:{port} cannot be bound: {why}; choose another address, or stop what listens there"
+    )
 
 
 def adopt(*fds: int) -> list[socket.socket]:
