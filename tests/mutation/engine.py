@@ -532,8 +532,8 @@ MUTANTS = (
     Mutant(
         "a written request is tried again without leave",
         "retry.c",
-        "if (written && (!p->idempotent || r->to.own)) return 0;",
-        "if (written && r->to.own) return 0;",
+        "if (written && !p->idempotent) return 0;",
+        "",
         "tests/dataplane/test_core.py::test_after_a_byte_was_sent_it_is_not_tried_again_unless_idempotent",
     ),
     Mutant(
@@ -556,13 +556,6 @@ MUTANTS = (
         "r->to.tried |= (uint64_t)1 << e->uid % 64;",
         "r->to.tried = (uint64_t)1 << e->uid % 64;",
         "tests/dataplane/test_retries.py::test_the_last_answer_is_the_callers[wide]",
-    ),
-    Mutant(
-        "a client's own server is asked twice",
-        "retry.c",
-        "if (written && (!p->idempotent || r->to.own)) return 0;",
-        "if (written && !p->idempotent) return 0;",
-        "tests/dataplane/test_retries.py::test_one_client_has_to_itself_is_never_tried_again",
     ),
     Mutant(
         "a try that is given up takes those behind it along",

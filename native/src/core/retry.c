@@ -15,12 +15,12 @@ void pk_retry_asked(pk_core *core, const pk_request *r) {
   pk_budget_asked(&spent_of(r)->retries, core->now / PK_SECOND);
 }
 
-/* What the rule says of it. */
+/* What the rule says of it. Nothing is held of what went to a client's own connection. */
 static int is_allowed(const pk_request *r, uint32_t why, int written) {
   const pk_retry *p = &r->plan->retry;
   if (r->held == NULL || r->to.oneway) return 0;
   if (!written && r->to.tries < FREE_TRIES) return 1;
-  if (written && (!p->idempotent || r->to.own)) return 0;
+  if (written && !p->idempotent) return 0;
   return (p->on & why) && r->to.tries < p->attempts;
 }
 
