@@ -32,6 +32,7 @@ MADE = [
     "led",
     "states",
     "choice_slots",
+    "places",
 ]
 
 

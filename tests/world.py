@@ -39,6 +39,7 @@ def table(
     rules=None,
     plan=None,
     balance="round-robin",
+    hash_by=None,
     weights=None,
     pinned=False,
     direct=False,
@@ -62,7 +63,7 @@ def table(
     """
     ports = {first_uid + i: 9000 + first_uid + i for i in range(endpoints)} if ports is None else ports
     builder = TableBuilder({**LIMITS, **(limits or {})}, seed=42)
-    builder.cluster("c", balance, max_connections, connect_ms, outlier=outlier)
+    builder.cluster("c", balance, max_connections, connect_ms, hash_by, outlier=outlier)
     for i, (uid, port) in enumerate(ports.items()):
         builder.endpoint(uid, "127.0.0.1", port, (weights or [1] * len(ports))[i])
     for i in range(1, clusters):

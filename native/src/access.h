@@ -2,6 +2,7 @@
 #ifndef PK_ACCESS_H
 #define PK_ACCESS_H
 
+#include "table/consistent.h"
 #include "wire/ask.h"
 #include "wire/codec_check.h"
 #include "wire/envelope.h"

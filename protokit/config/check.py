@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from protokit import native, plugins
-from protokit.config import defaults, schema, shares
+from protokit.config import defaults, keys, schema, shares
 from protokit.errors import ConfigError, close_match
 
 if TYPE_CHECKING:
@@ -127,6 +127,7 @@ def check(
         _cluster(findings, cluster, c)
         if cluster.name not in clusters.used:
             findings.warning(f"no route leads to cluster {cluster.name!r}", "clusters", c)
+    keys.check_headers(findings, config, speaking, registry.protocols)
     _binds(findings, config)
     _limits(findings, config)
     return findings
@@ -447,6 +448,7 @@ def _limit(findings: Findings, limit: schema.Limit, path: Path) -> None:
 
 def _cluster(findings: Findings, cluster: schema.Cluster, c: int) -> None:
     path = ("clusters", c)
+    keys.check(findings, cluster, path)
     if not findings.holes(*path, "endpoints") and not findings.hole(*path):
         if not cluster.endpoints:
             findings.error(f"cluster {cluster.name!r} has no endpoint", *path, "endpoints")

@@ -261,12 +261,24 @@ class Outlier(_Section, frozen=True, forbid_unknown_fields=True):
     most: Share = Share(defaults.OUTLIER["most"])
 
 
+class HashHeader(_Section, frozen=True, forbid_unknown_fields=True):
+    """Requests whose header or attachment has the same value are kept together."""
+
+    header: str
+
+
+HashBy = Literal["service", "method", "source"] | HashHeader
+
+
 class Cluster(_Section, frozen=True, forbid_unknown_fields=True):
     """Servers that do the same."""
 
     name: str
     endpoints: list[Endpoint]
-    balance: Literal["round-robin", "least-request", "random", "peak-ewma"] = "round-robin"
+    balance: Literal["round-robin", "least-request", "random", "peak-ewma", "ring-hash", "maglev"] = (
+        "round-robin"
+    )
+    hash: HashBy | None = None
     max_connections: int = defaults.MAX_CONNECTIONS
     connect_timeout: Duration | None = None
     outlier: Outlier | None = None

@@ -331,6 +331,11 @@ class Table:
         lib.pk_table_share(pointer, [state.address for state in states], len(states))
         return cls(pointer, codecs, states)
 
+    def endpoint_of(self, cluster: int, key: bytes) -> int | None:
+        """Which of a cluster's endpoints a key leads to while all are well; None: it goes by no key."""
+        found = lib.pk_table_endpoint_of(self.pointer, cluster, key, len(key))
+        return None if found == NONE else int(found)
+
     def free(self) -> None:
         """Give its memory back. No core may use it any more."""
         if self.pointer is not None:
@@ -488,10 +493,9 @@ class Core:
 
     def accept(self, listener: int, source: bytes = b"") -> int:
         """A client's handle, 0 when it is refused. ``source``: its address, 16 bytes."""
-        handle = int(lib.pk_core_accept(self._core, listener))
         if source:
-            lib.pk_core_source(self._core, handle, source)
-        return handle
+            return int(lib.pk_core_accept_from(self._core, listener, source))
+        return int(lib.pk_core_accept(self._core, listener))
 
     def connected(self, handle: int, *, failed: int = CONNECTED) -> None:
         """An upstream connection opened, or did not: CONNECT_FAILED, CONNECT_EXHAUSTED."""

@@ -16,6 +16,8 @@ from protokit.table import Image, Source
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from protokit.control.snapshot import HashKey
+
 # Endpoints, splits and rules belong to the last cluster, plan and route table, which says first and count.
 _PARTS = {
     "endpoints": ("clusters", "endpoints", "endpoint_count"),
@@ -82,6 +84,7 @@ class TableBuilder:
         balance: str,
         max_connections: int,
         connect_ms: int,
+        hash_: HashKey | None = None,
         *,
         outlier: Outlier | None = None,
         subset: str = "",
@@ -95,6 +98,7 @@ class TableBuilder:
             connect_timeout_ms=connect_ms,
             outlier=outlier,
             subset=subset,
+            hash=hash_,
         )
 
     def endpoint(self, uid: int, host: str, port: int, weight: int) -> int:

@@ -136,6 +136,26 @@ CASES = [
         "balance: least",
         "23:14: balance: expected one of round-robin, least-request",
     ),
+    (
+        "balance: least-request",
+        "balance: maglev",
+        "23:14: balance: maglev needs to know what keeps requests together: add hash: service, method",
+    ),
+    (
+        "balance: least-request",
+        "balance: random\n    hash: source",
+        "24:11: hash does nothing with balance: random; it is for ring-hash and maglev",
+    ),
+    (
+        "balance: least-request",
+        "balance: maglev\n    hash: body",
+        "24:11: hash: expected one of service, method, source, got 'body'",
+    ),
+    (
+        "balance: least-request",
+        "balance: maglev\n    hash: {headers: user}",
+        "24:12: unknown key 'headers' in hash; did you mean 'header'?",
+    ),
     ("name: b\n", "name: a\n", "21:11: the name 'a' is taken already in clusters"),
     (
         "{service: 20:30}",

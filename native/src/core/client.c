@@ -126,7 +126,7 @@ static PK_RARE uint32_t look_up(pk_core *core, const pk_conn *c, pk_request *r, 
 static uint32_t route(pk_core *core, const pk_conn *c, pk_request *r, const pk_table_listener *l,
                       const uint8_t *data, const pk_frame *f, uint32_t *budget) {
   *budget = f->timeout_ms;
-  if (l->depth == PK_DEPTH_FRAME) return l->plan;
+  if (l->routes == PK_NONE) return l->plan;
   pk_destination d = {.context = f->context};
   int result = r->to.codec->destination(r->to.codec, data, f, &d);
   if (result == PK_ERR_UNSUPPORTED) {

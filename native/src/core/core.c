@@ -14,6 +14,7 @@ static const pk_plan_step *const steps[PK_STEPS] = {
     [PK_STEP_FILTER] = &pk_filter_step,
     [PK_STEP_REPLY] = &pk_reply_step,
     [PK_STEP_CHANGE] = &pk_change_step,
+    [PK_STEP_KEY] = &pk_key_step,
 };
 
 pk_core *pk_core_new(uint64_t seed) {
@@ -112,6 +113,10 @@ size_t pk_core_take_dirty(pk_core *core, pk_handle *out, size_t max) {
 /* Clients come and everything ends. */
 
 pk_handle pk_core_accept(pk_core *core, uint32_t listener) {
+  return pk_core_accept_from(core, listener, (const uint8_t[PK_ADDRESS]){0});
+}
+
+pk_handle pk_core_accept_from(pk_core *core, uint32_t listener, const uint8_t source[PK_ADDRESS]) {
   const pk_table *t = core->live == NULL ? NULL : core->live->table;
   pk_conn *c = NULL;
   if (t != NULL && listener < t->listeners.count && pk_table_listener_at(t, listener)->present &&
@@ -123,6 +128,7 @@ pk_handle pk_core_accept(pk_core *core, uint32_t listener) {
   }
   const pk_table_listener *l = pk_table_listener_at(t, listener);
   c->listener = listener;
+  memcpy(c->source, source, PK_ADDRESS);
   core->client_count++;
   PK_STAT_ADD(core->stats.connections_accepted, 1);
   PK_STAT_ADD(core->stats.connections_active, 1);
@@ -133,11 +139,6 @@ pk_handle pk_core_accept(pk_core *core, uint32_t listener) {
     pk_pair_begin(core, c); /* there is nothing to wait for */
   }
   return pk_conn_handle(c);
-}
-
-void pk_core_source(pk_core *core, pk_handle h, const uint8_t address[PK_ADDRESS]) {
-  pk_conn *c = pk_conn_find(core, h);
-  if (c != NULL) memcpy(c->source, address, PK_ADDRESS);
 }
 
 void pk_core_connected(pk_core *core, pk_handle h, int failed, int error) {

@@ -111,8 +111,8 @@ void pk_core_abort(pk_core *core);
 
 /* A client connected to listener `id`. 0: refuse it (close the socket). */
 pk_handle pk_core_accept(pk_core *core, uint32_t listener);
-/* Where a client comes from: its address, an IPv4 one mapped to IPv6. Zeros, or never said: it is not known. */
-void pk_core_source(pk_core *core, pk_handle h, const uint8_t address[16]);
+/* The same, with where it comes from: its address, an IPv4 one mapped to IPv6; zeros: it is not known. */
+pk_handle pk_core_accept_from(pk_core *core, uint32_t listener, const uint8_t source[16]);
 /* An upstream connection opened, or did not: by the server's fault, or by ours (no descriptor, no memory), which
  * says nothing of the server. */
 enum { PK_CONNECTED = 0, PK_CONNECT_FAILED = 1, PK_CONNECT_EXHAUSTED = 2 };

@@ -18,7 +18,7 @@
  *   dispatch.c  a request's way through its plan, to a connection
  *   tries.c     what its tries come to
  *   parts.c     answers that come in parts
- *   limit.c, fault.c, filter.c, reply.c, change.c  steps of a plan
+ *   limit.c, fault.c, filter.c, reply.c, key.c, change.c  steps of a plan
  *   aside.c     requests that wait at one of them
  *   server.c    connections of servers
  *   pair.c      connections of no known protocol, passed on byte by byte
@@ -201,6 +201,7 @@ typedef struct pk_target {
   uint32_t cluster;      /* PK_NONE until it is chosen */
   uint32_t key;          /* only connections of this one (pk_frame.upstream_key) */
   uint32_t bucket;       /* of its method; 0 where that is not read */
+  uint64_t hash;         /* its key, where its cluster goes by one; 0: it has none */
   uint8_t own;           /* only a connection that nobody else uses */
   uint8_t oneway, tries;
   uint8_t named;         /* its ids are byte strings */
@@ -720,6 +721,8 @@ enum { PK_PICK_ENDING = PK_STATUS_COUNT, PK_PICK_SHARE, PK_PICK_METHOD };
 /* A connection for it, open or being opened, or NULL and why in *status. */
 pk_conn *pk_pick(pk_core *core, const pk_target *to, uint32_t *status);
 pk_conn *pk_pick_open(pk_core *core, const pk_target *to); /* only one that is open, of an endpoint that is well */
+/* The key of a client, where its address is that, or 0. */
+uint64_t pk_key_of_client(const pk_core *core, const pk_table_cluster *c, pk_handle client);
 void pk_pick_another(pk_core *core, const pk_target *to); /* begin to open one to one more endpoint */
 
 /* greeting.c */
@@ -821,7 +824,7 @@ int pk_aside_returns(pk_core *core, pk_request *r); /* it is in flight again; 0:
 void pk_parts_answer(pk_core *core, pk_conn *c, pk_request *r, pk_attempt *a, const uint8_t *data, const pk_frame *f);
 
 /* Steps, each of its own file. */
-extern const pk_plan_step pk_limit_step, pk_reply_step, pk_delay_step, pk_abort_step, pk_filter_step, pk_change_step;
+extern const pk_plan_step pk_limit_step, pk_reply_step, pk_delay_step, pk_abort_step, pk_filter_step, pk_key_step, pk_change_step;
 extern const pk_plan_step pk_backoff_step; /* of no plan: a request waits for its next try */
 
 /* What its rule has beyond the table, or NULL. */

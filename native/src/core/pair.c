@@ -21,7 +21,11 @@ static pk_conn *pick_server(pk_core *core, const pk_conn *client, const pk_endpo
   if (client->listener >= t->listeners.count) return NULL;
   const pk_table_listener *l = pk_table_listener_at(t, client->listener);
   if (!l->present || l->fallback == PK_NONE) return NULL;
-  pk_target to = {.live = live, .cluster = l->fallback, .own = 1, .avoid = (pk_endpoint *)(uintptr_t)failed};
+  pk_target to = {.live = live,
+                  .cluster = l->fallback,
+                  .own = 1,
+                  .hash = pk_key_of_client(core, pk_table_cluster_at(t, l->fallback), pk_conn_handle(client)),
+                  .avoid = (pk_endpoint *)(uintptr_t)failed};
   uint32_t status;
   return pk_pick(core, &to, &status);
 }

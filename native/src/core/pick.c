@@ -1,5 +1,6 @@
 /* pick.c: which endpoint, and which connection to it, a target gets. */
 #include "core/internal.h"
+#include "table/consistent.h"
 
 /* How long a connection may take to open before the requests that wait for it go elsewhere; doubled each time. */
 enum { RELIEVE_MS = 2 };
@@ -163,6 +164,18 @@ static double query_cost(void *context, uint32_t at) {
 
 static const pk_balance_view view = {.may = query_may, .active = query_active, .cost = query_cost};
 
+uint64_t pk_key_of_client(const pk_core *core, const pk_table_cluster *c, pk_handle client) {
+  static const uint8_t unknown[PK_ADDRESS] = {0};
+  const pk_conn *from = pk_conn_find(core, client);
+  if (c->hash.by != PK_HASH_BY_SOURCE || from == NULL || memcmp(from->source, unknown, PK_ADDRESS) == 0) return 0;
+  return pk_consistent_key(0, from->source, PK_ADDRESS);
+}
+
+/* What a balancer that draws goes by. */
+static uint64_t drawn(pk_core *core, const pk_target *to, const pk_balancer *b) {
+  return b->keyed && to->hash != 0 ? to->hash : pk_random(core);
+}
+
 /* Whose turn it is, or NULL; *ill: whom to try. */
 static pk_endpoint *balance(pk_core *core, const pk_target *to, const pk_table_cluster *c, pk_endpoint **ill) {
   const pk_balancer *b = &pk_balancers[c->balance];
@@ -170,7 +183,7 @@ static pk_endpoint *balance(pk_core *core, const pk_target *to, const pk_table_c
   pk_balance_query q = {.table = to->live->table,
                         .cluster = c,
                         .batch = core->batch,
-                        .random = b->draws ? pk_random(core) : 0,
+                        .random = b->draws ? drawn(core, to, b) : 0,
                         .view = &view,
                         .context = &context};
   uint32_t at = b->pick(&to->live->clusters[to->cluster], &q);
@@ -216,6 +229,12 @@ static pk_conn *scan(pk_core *core, const pk_target *to, const pk_table_cluster 
   return NULL;
 }
 
+/* Whether a request does not wait for a connection that is being opened; one with a key waits as long as any. */
+static int goes_elsewhere(const pk_core *core, const pk_target *to, const pk_conn *c) {
+  if (to->tries > 1) return 1;
+  return to->hash != 0 ? core->now >= c->opened + RELIEVE_MS * PK_MS : c->begun != core->batch;
+}
+
 pk_conn *pk_pick(pk_core *core, const pk_target *to, uint32_t *status) {
   const pk_table_cluster *c = pk_table_cluster_at(to->live->table, to->cluster);
   *status = PK_STATUS_UNAVAILABLE;
@@ -232,7 +251,7 @@ pk_conn *pk_pick(pk_core *core, const pk_target *to, uint32_t *status) {
     if (conn == NULL && may_connect(core, e, to)) conn = connect_to(core, e, to);
   }
   /* Others are open: they are used until this one is, too, and by whom one failed already. */
-  if (conn != NULL && !to->own && (conn->begun != core->batch || to->tries > 1)) {
+  if (conn != NULL && !to->own && goes_elsewhere(core, to, conn)) {
     opening = scan(core, to, c, WELL, 1, status);
     if (opening != NULL) conn = opening;
   }

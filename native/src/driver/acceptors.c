@@ -38,7 +38,7 @@ typedef union peer {
   struct sockaddr_in6 v6;
 } peer;
 
-static void tell_source(pk_worker *w, pk_handle h, const peer *from) {
+static pk_handle accept_from(pk_worker *w, uint32_t listener, const peer *from) {
   uint8_t address[PK_ADDRESS] = {0};
   if (from->any.sa_family == AF_INET6) {
     memcpy(address, &from->v6.sin6_addr, sizeof address);
@@ -46,7 +46,7 @@ static void tell_source(pk_worker *w, pk_handle h, const peer *from) {
     memset(address + 10, 0xff, 2);
     memcpy(address + 12, &from->v4.sin_addr, 4);
   }
-  pk_core_source(w->core, h, address);
+  return pk_core_accept_from(w->core, listener, address);
 }
 
 void pk_acceptor_take(pk_worker *w, acceptor *a, int most) {
@@ -59,12 +59,11 @@ void pk_acceptor_take(pk_worker *w, acceptor *a, int most) {
       if (pk_is_shortage(errno)) rest(w, a);
       return;
     }
-    pk_handle h = pk_core_accept(w->core, a->listener);
+    pk_handle h = accept_from(w, a->listener, &from);
     if (h == 0) {
       close(fd);
       continue;
     }
-    tell_source(w, h, &from);
     pk_sock_tune(fd);
     sock *s = pk_sock_add(w, h, fd, 0);
     if (s != NULL) {

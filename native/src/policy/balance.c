@@ -2,10 +2,11 @@
 #include "policy/balance.h"
 
 #include "base/hash.h"
+#include "table/consistent.h"
 
 /* A balancer that does not look at the request stays with an endpoint for so many requests of
  * one batch: writes are shared, and over batches every endpoint gets its turns. */
-enum { HOLD = 32, TRIES = 8 };
+enum { HOLD = 32, TRIES = 8, PLACES = 256 /* that are looked at for one that may be asked */ };
 
 static void begin_anywhere(pk_balance_state *s, const pk_table_cluster *cluster, uint64_t random) {
   s->cursor = (uint32_t)(random % cluster->schedule_count);
@@ -73,9 +74,25 @@ static uint32_t by_chance(pk_balance_state *s, const pk_balance_query *q) {
   return PK_NONE;
 }
 
+/* Where the key leads; what may not be asked leaves its keys to whoever has the next places. */
+static uint32_t by_key(pk_balance_state *s, const pk_balance_query *q) {
+  (void)s;
+  const pk_table_cluster *c = q->cluster;
+  uint32_t place = pk_consistent_place(q->table, c, q->random), asked = PK_NONE;
+  for (uint32_t i = 0; i < PLACES && i < c->place_count; i++) {
+    uint32_t at = pk_consistent_at(q->table, c, place);
+    if (at != asked && q->view->may(q->context, at)) return at;
+    asked = at;
+    place = place + 1 < c->place_count ? place + 1 : 0;
+  }
+  return PK_NONE;
+}
+
 const pk_balancer pk_balancers[PK_BALANCE_COUNT] = {
     [PK_BALANCE_ROUND_ROBIN] = {.begin = begin_anywhere, .pick = round_robin},
     [PK_BALANCE_LEAST_REQUEST] = {.draws = 1, .begin = begin_anywhere, .pick = least_request},
     [PK_BALANCE_RANDOM] = {.draws = 1, .begin = begin_anywhere, .pick = by_chance},
     [PK_BALANCE_PEAK_EWMA] = {.draws = 1, .begin = begin_anywhere, .pick = peak_ewma},
+    [PK_BALANCE_RING_HASH] = {.draws = 1, .keyed = 1, .begin = begin_anywhere, .pick = by_key},
+    [PK_BALANCE_MAGLEV] = {.draws = 1, .keyed = 1, .begin = begin_anywhere, .pick = by_key},
 };

@@ -22,13 +22,14 @@ typedef struct pk_balance_query {
   const pk_table *table;
   const pk_table_cluster *cluster; /* with an endpoint of some weight */
   uint64_t batch;                  /* those of one batch may be sent together */
-  uint64_t random;                 /* where the balancer draws */
+  uint64_t random;                 /* where the balancer draws; of a request with a key, where it goes by that, the key */
   const pk_balance_view *view;
   void *context;
 } pk_balance_query;
 
 typedef struct pk_balancer {
-  uint32_t draws; /* it needs a random number */
+  uint8_t draws; /* it needs a random number ... */
+  uint8_t keyed; /* ... or the request's key */
   /* Where a new cluster begins; `random`: so that workers and proxies do not all begin alike. */
   void (*begin)(pk_balance_state *s, const pk_table_cluster *cluster, uint64_t random);
   /* The endpoint, or PK_NONE: those that were asked may not have it. */

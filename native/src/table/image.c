@@ -37,6 +37,10 @@ static const pk_table_field cluster_fields[] = {
     MADE(schedule),
     MADE(schedule_count),
     NUMBER(balance, 0, PK_BALANCE_COUNT - 1),
+    NUMBER(hash.by, 0, PK_HASH_BY_COUNT - 1),
+    NAME(hash.header),
+    MADE(places),
+    MADE(place_count),
     NUMBER(max_connections, 1, UINT32_MAX),
     ANY(connect_timeout_ms),
     ANY(outlier.errors),
@@ -247,7 +251,7 @@ static int check_arrays(const pk_table *t, size_t size, char *why, size_t why_si
     end = a->at + (uint64_t)a->count * kinds[k].size;
   }
   const pk_array *made[] = {&t->schedules, &t->slots, &t->prefixes, &t->value_slots, &t->headers, &t->by_value, &t->led,
-                            &t->states, &t->choice_slots};
+                            &t->states, &t->choice_slots, &t->places};
   for (size_t i = 0; i < sizeof made / sizeof *made; i++) {
     if (made[i]->at == 0 && made[i]->count == 0) continue;
     snprintf(why, why_size, "what is made of the image is not the image's to say");

@@ -5,6 +5,7 @@
 
 #include "table/choice.h"
 #include "table/condition.h"
+#include "table/consistent.h"
 #include "table/index.h"
 #include "table/image.h"
 #include "wire/codec_check.h"
@@ -212,6 +213,17 @@ static void build_index(making *m, pk_routes *r) {
   }
 }
 
+/* Whether requests of a plan may need a key: filters, and headers that name a cluster, may choose any. */
+static int needs_key(const pk_table *t, const pk_plan *p) {
+  const pk_split *s = PK_AT(t, pk_split, t->splits.at) + p->split;
+  for (uint32_t i = 0; i < p->split_count; i++)
+    if (pk_table_cluster_at(t, s[i].cluster)->hash.by != PK_HASH_BY_NONE) return 1;
+  int any = p->filter != PK_NONE || (p->features & PK_F_CHOICE) != 0;
+  for (uint32_t i = 0; any && i < t->clusters.count; i++)
+    if (pk_table_cluster_at(t, i)->hash.by != PK_HASH_BY_NONE) return 1;
+  return 0;
+}
+
 static void finish_plan(const pk_table *t, pk_plan *p) {
   const pk_split *s = PK_AT(t, pk_split, t->splits.at) + p->split;
   p->cluster = p->split_count > 0 ? s->cluster : PK_NONE;
@@ -225,24 +237,39 @@ static void finish_plan(const pk_table *t, pk_plan *p) {
   p->steps = (uint32_t)(p->reply.status != 0) << PK_STEP_REPLY | (uint32_t)(p->fault.delay_share > 0) << PK_STEP_DELAY |
              (uint32_t)(p->fault.abort_share > 0) << PK_STEP_ABORT |
              (uint32_t)(p->filter != PK_NONE) << PK_STEP_FILTER | (uint32_t)(p->limit.interval > 0) << PK_STEP_LIMIT |
-             (uint32_t)(p->change_count > 0) << PK_STEP_CHANGE;
+             (uint32_t)needs_key(t, p) << PK_STEP_KEY | (uint32_t)(p->change_count > 0) << PK_STEP_CHANGE;
 }
 
-static uint32_t sure_cluster(const pk_plan *p) {
+/* A client's address is known when it comes, other keys with its first request. */
+static uint32_t sure_cluster(const pk_table *t, const pk_plan *p) {
   int elsewhere = (p->steps & (1u << PK_STEP_FILTER | 1u << PK_STEP_REPLY)) != 0;
-  return (p->features & (PK_F_SPLIT | PK_F_CHOICE)) || elsewhere ? PK_NONE : p->cluster;
+  if ((p->features & (PK_F_SPLIT | PK_F_CHOICE)) || elsewhere || p->cluster == PK_NONE) return PK_NONE;
+  uint32_t by = pk_table_cluster_at(t, p->cluster)->hash.by;
+  return by == PK_HASH_BY_NONE || by == PK_HASH_BY_SOURCE ? p->cluster : PK_NONE;
+}
+
+/* How deep the keys of a plan's clusters stand. */
+static uint32_t key_depth(const pk_table *t, const pk_plan *p) {
+  const pk_split *s = PK_AT(t, pk_split, t->splits.at) + p->split;
+  uint32_t depth = PK_DEPTH_FRAME;
+  for (uint32_t i = 0; i < p->split_count; i++) {
+    uint32_t by = pk_table_cluster_at(t, s[i].cluster)->hash.by;
+    if (by == PK_HASH_BY_HEADER) return PK_DEPTH_HEADERS;
+    if (by == PK_HASH_BY_SERVICE || by == PK_HASH_BY_METHOD) depth = PK_DEPTH_DESTINATION;
+  }
+  return depth;
 }
 
 /* Where all requests of a listener go, whatever they ask, or PK_NONE. */
 static uint32_t only_cluster(const pk_table *t, const pk_table_listener *l) {
-  if (l->routes == PK_NONE) return sure_cluster(pk_table_plan_at(t, l->plan));
+  if (l->routes == PK_NONE) return sure_cluster(t, pk_table_plan_at(t, l->plan));
   const pk_routes *routes = PK_AT(t, pk_routes, t->routes.at) + l->routes;
   const pk_rule *rules = PK_AT(t, pk_rule, t->rules.at) + routes->rules;
   uint32_t only = PK_NONE;
   for (uint32_t i = 0; i < routes->rule_count; i++) {
     const pk_condition *asked = PK_AT(t, pk_condition, t->conditions.at) + rules[i].condition;
     if (rules[i].condition_count > 0 && !pk_condition_possible(t, asked, l)) continue;
-    uint32_t cluster = sure_cluster(pk_table_plan_at(t, rules[i].plan));
+    uint32_t cluster = sure_cluster(t, pk_table_plan_at(t, rules[i].plan));
     if (cluster == PK_NONE || (only != PK_NONE && cluster != only)) return PK_NONE;
     only = cluster;
   }
@@ -252,6 +279,12 @@ static uint32_t only_cluster(const pk_table *t, const pk_table_listener *l) {
 static void finish_listener(const pk_table *t, pk_table_listener *l) {
   int asks = l->routes != PK_NONE && (PK_AT(t, pk_routes, t->routes.at) + l->routes)->asks_headers;
   l->depth = l->routes == PK_NONE ? PK_DEPTH_FRAME : asks ? PK_DEPTH_HEADERS : PK_DEPTH_DESTINATION;
+  const pk_routes *routes = PK_AT(t, pk_routes, t->routes.at) + l->routes;
+  if (l->routes == PK_NONE && l->plan != PK_NONE) l->depth = key_depth(t, pk_table_plan_at(t, l->plan));
+  for (uint32_t i = 0; l->routes != PK_NONE && i < routes->rule_count; i++) {
+    uint32_t depth = key_depth(t, pk_table_plan_at(t, (PK_AT(t, pk_rule, t->rules.at) + routes->rules)[i].plan));
+    if (depth > l->depth) l->depth = depth;
+  }
   l->opens = l->present ? only_cluster(t, l) : PK_NONE;
 }
 
@@ -264,12 +297,16 @@ static void append(pk_table *t, pk_array *a, uint64_t count, size_t size) {
 
 /* Where everything stands that is made; 0 when the table is over 4 GiB. */
 static int lay_out(pk_table *t, pk_table_cluster *clusters, pk_routes *routes, pk_condition *conditions, pk_choice *choices) {
-  uint64_t turns = 0, slots = 0, value_slots = 0, led = 0, by_value = 0, choice_slots = 0;
+  uint64_t turns = 0, slots = 0, value_slots = 0, led = 0, by_value = 0, choice_slots = 0, places = 0;
   for (uint32_t i = 0; i < t->clusters.count; i++) {
     pk_table_cluster *c = &clusters[i];
     c->schedule = (uint32_t)turns;
     c->schedule_count = (uint32_t)schedule_size(c, PK_AT(t, pk_table_endpoint, t->endpoints.at) + c->endpoints);
     turns += c->schedule_count;
+    uint64_t size = pk_consistent_size(t, c);
+    c->places = (uint32_t)places;
+    c->place_count = (uint32_t)(c->balance == PK_BALANCE_RING_HASH ? size / 2 : size);
+    places += size;
   }
   for (uint32_t i = 0; i < t->routes.count; i++) {
     slots += slot_count(&routes[i]) + 1;
@@ -296,6 +333,7 @@ static int lay_out(pk_table *t, pk_table_cluster *clusters, pk_routes *routes, p
   append(t, &t->led, led, sizeof(pk_led));
   append(t, &t->states, t->plans.count, sizeof(uintptr_t));
   append(t, &t->choice_slots, choice_slots, sizeof(uint32_t));
+  append(t, &t->places, places, sizeof(uint32_t));
   return t->bytes <= UINT32_MAX;
 }
 
@@ -319,6 +357,7 @@ static int finish(pk_table *t, const uintptr_t *codecs) {
   for (uint32_t i = 0; i < t->clusters.count; i++) {
     const pk_table_endpoint *e = ARRAY(t, pk_table_endpoint, endpoints) + clusters[i].endpoints;
     if (build_schedule(&clusters[i], e, ARRAY(t, uint32_t, schedules) + clusters[i].schedule) != 0) return -1;
+    if (pk_consistent_build(t, &clusters[i], ARRAY(t, uint32_t, places) + clusters[i].places) != 0) return -1;
   }
   pk_condition *conditions = ARRAY(t, pk_condition, conditions);
   for (uint32_t i = 0; i < t->conditions.count; i++) {

@@ -71,7 +71,17 @@ enum {
   PK_CONDITION_PROTOCOL, /* by its codec's name */
   PK_CONDITION_COUNT
 };
-enum { PK_BALANCE_ROUND_ROBIN = 0, PK_BALANCE_LEAST_REQUEST, PK_BALANCE_RANDOM, PK_BALANCE_PEAK_EWMA, PK_BALANCE_COUNT };
+enum {
+  PK_BALANCE_ROUND_ROBIN = 0,
+  PK_BALANCE_LEAST_REQUEST,
+  PK_BALANCE_RANDOM,
+  PK_BALANCE_PEAK_EWMA,
+  PK_BALANCE_RING_HASH,
+  PK_BALANCE_MAGLEV,
+  PK_BALANCE_COUNT
+};
+/* What requests to a cluster with consistent hashing are told apart by. */
+enum { PK_HASH_BY_NONE = 0, PK_HASH_BY_SERVICE, PK_HASH_BY_METHOD, PK_HASH_BY_SOURCE, PK_HASH_BY_HEADER, PK_HASH_BY_COUNT };
 enum { PK_DEPTH_FRAME = 0, PK_DEPTH_DESTINATION = 1, PK_DEPTH_HEADERS = 2 };
 
 /* What a plan asks of a request; zero is the bare path. */
@@ -178,7 +188,7 @@ typedef struct pk_fault {
 } pk_fault;
 
 /* Steps of a plan before its requests are sent, in this order. */
-enum { PK_STEP_LIMIT = 0, PK_STEP_DELAY, PK_STEP_ABORT, PK_STEP_FILTER, PK_STEP_REPLY, PK_STEP_CHANGE, PK_STEPS };
+enum { PK_STEP_LIMIT = 0, PK_STEP_DELAY, PK_STEP_ABORT, PK_STEP_FILTER, PK_STEP_REPLY, PK_STEP_KEY, PK_STEP_CHANGE, PK_STEPS };
 
 /* A direct answer. */
 typedef struct pk_own_reply {
@@ -266,10 +276,18 @@ typedef struct pk_outlier {
   uint32_t most;   /* of the cluster's endpoints at a time, parts of a million */
 } pk_outlier;
 
+/* The key of consistent hashing. */
+typedef struct pk_hash_key {
+  uint32_t by;    /* PK_HASH_BY_* */
+  pk_text header; /* its name, or empty */
+} pk_hash_key;
+
 typedef struct pk_table_cluster {
   uint32_t endpoints, endpoint_count;
   uint32_t schedule, schedule_count; /* made: weighted round robin, one endpoint a turn */
   uint32_t balance;
+  pk_hash_key hash;
+  uint32_t places, place_count;      /* made: consistent.h: the first of its words in `places`; places */
   uint32_t max_connections;          /* to one endpoint, of one worker */
   uint32_t connect_timeout_ms;
   pk_outlier outlier;
@@ -332,7 +350,7 @@ typedef struct pk_table {
   /* Of the image, where they stand in this order, each at a multiple of 8 bytes. */
   pk_array clusters, endpoints, plans, splits, choices, choice_words, choice_options, changes, routes, rules, conditions,
       values, automata, listeners, text;
-  pk_array codecs, schedules, slots, prefixes, value_slots, headers, by_value, led, states, choice_slots; /* made */
+  pk_array codecs, schedules, slots, prefixes, value_slots, headers, by_value, led, states, choice_slots, places; /* made */
 } pk_table;
 
 /* What a field of a record may be. */

@@ -1,0 +1,78 @@
+"""What is wrong with what a cluster's requests are kept together by."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from protokit.config import schema
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from protokit.config.check import Findings
+    from protokit.config.document import Path
+    from protokit.wire import Protocol
+
+CONSISTENT = ("ring-hash", "maglev")
+
+
+def check(findings: Findings, cluster: schema.Cluster, path: Path) -> None:
+    """A cluster's ``balance`` and ``hash``."""
+    if findings.holes(*path, "balance") or findings.holes(*path, "hash"):
+        return
+    if cluster.balance in CONSISTENT and cluster.hash is None:
+        findings.error(
+            f"balance: {cluster.balance} needs to know what keeps requests together: add hash: service,"
+            " method, source or {header: NAME}",
+            *path,
+            "balance",
+        )
+    if cluster.balance not in CONSISTENT and cluster.hash is not None:
+        findings.error(
+            f"hash does nothing with balance: {cluster.balance}; it is for {' and '.join(CONSISTENT)}",
+            *path,
+            "hash",
+        )
+
+
+def _clusters_of(config: schema.Config, listener: schema.Listener) -> Iterator[str | None]:
+    """Where a listener's requests may go."""
+    yield listener.cluster
+    for table in config.routes:
+        for rule in table.rules if table.name == listener.routes else ():
+            for one in (rule.cluster, *(split.cluster for split in rule.split)):
+                yield from (*one.of, one.else_) if isinstance(one, schema.Named) else (one,)
+
+
+def check_headers(
+    findings: Findings,
+    config: schema.Config,
+    speaking: Mapping[str, list[str]],
+    known: Mapping[str, Protocol],
+) -> None:
+    """Warn of clusters that go by a header, for listeners whose protocols have none.
+
+    Args:
+        findings: to say it.
+        config: the whole.
+        speaking: the protocols of each listener.
+        known: protocols by name.
+    """
+    for c, cluster in enumerate(config.clusters):
+        if not isinstance(cluster.hash, schema.HashHeader) or findings.hole("clusters", c):
+            continue
+        without = {
+            name: listener.name
+            for listener in config.listeners
+            if cluster.name in _clusters_of(config, listener)
+            for name in speaking[listener.name]
+            if name in known and not known[name].has_headers
+        }
+        for protocol, listener_name in without.items():
+            findings.warning(
+                f"hash: requests of protocol {protocol!r} (listener {listener_name!r}) have no headers: they"
+                " go to any endpoint by weight; service, method or source would keep them together",
+                "clusters",
+                c,
+                "hash",
+            )
