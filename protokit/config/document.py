@@ -187,10 +187,7 @@ class _Reader:
             found = self.list(node, get_args(kind)[0], what, path)
             return found if found is _BROKEN else tuple(found)
         if origin in {typing.Union, types.UnionType}:
-            options = [option for option in get_args(kind) if option is not types.NoneType]
-            if len(options) == 1:
-                return self.value(node, options[0], what, path)
-            return self.value(node, _chosen(typing.Union[tuple(options)], node), what, path)  # noqa: UP007
+            return self.one_of(node, kind, what, path)
         if kind is schema.FilterUse:
             return self.filter_use(node, path)
         if kind is schema.LimitKey:
@@ -207,10 +204,23 @@ class _Reader:
             return self.anything(node, len(path)) if of is Any else self.values(node, of, path)
         return self.anything(node, len(path))
 
+    def one_of(self, node: yaml.Node, kind: Any, what: str, path: Path) -> Any:
+        """A value of one of several types."""
+        options = [option for option in get_args(kind) if option is not types.NoneType]
+        if len(options) == 1:
+            return self.value(node, options[0], what, path)
+        chosen = _chosen(kind, node)
+        structs = [one for one in options if _is_a(one, msgspec.Struct)]
+        if get_origin(chosen) is Literal and structs:
+            return self.scalar(
+                node, chosen, what, path, f"; or write {{{next(iter(_fields(structs[0])))}: ...}}"
+            )
+        return self.value(node, chosen, what, path)
+
     def expected(self, wanted: str, node: yaml.Node, what: str) -> _Broken:
         return self.fail(f"{what}: expected {wanted}, got {_shown(node)}", node)
 
-    def scalar(self, node: yaml.Node, kind: Any, what: str, path: Path) -> Any:
+    def scalar(self, node: yaml.Node, kind: Any, what: str, path: Path, also: str = "") -> Any:
         if not isinstance(node, yaml.ScalarNode):
             return self.expected(getattr(kind, "expected", "a single value"), node, what)
         text, plain = node.value, not node.style
@@ -230,7 +240,7 @@ class _Reader:
             if text in choices:
                 return text
             close = close_match(text, choices)
-            hint = f"; did you mean {close!r}?" if close else ""
+            hint = f"; did you mean {close!r}?" if close else also
             return self.fail(f"{what}: expected one of {', '.join(choices)}, got {_shown(node)}{hint}", node)
         try:
             value = kind.parse(text)

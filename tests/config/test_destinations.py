@@ -78,7 +78,10 @@ def said(found):
             "{cluster: demo, sticky: service}",
             "6:33: sticky says which share of a split a request has: there is none",
         ),
-        ("{split: [{cluster: demo}], sticky: colour}", "6:44: sticky: expected one of "),
+        (
+            "{split: [{cluster: demo}], sticky: colour}",
+            "6:44: sticky: expected one of source, service, method, got 'colour'; or write {header: ...}",
+        ),
         ("{split: [{cluster: demo}], sticky: {hedaer: x}}", "6:45: unknown key 'hedaer' in sticky"),
         (
             "{cluster: demo, subset: {" + ", ".join(f"k{i}: {{header: h}}" for i in range(9)) + "}}",
