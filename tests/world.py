@@ -126,6 +126,7 @@ class World:
         self.cancelled: list[int] = []  # requests that ended before their filter
         self.retired: list[int] = []
         self.endpoints: list[tuple[int, int]] = []  # (uid, whether it can be reached), as the core said
+        self.left_out_ms: list[int] = []  # of the same: for how long from then on it is left out
         self.malformed: list[native.Op] = []
         self.tables: dict[int, native.Table] = {}
         self.apply(first)
@@ -189,6 +190,7 @@ class World:
             self.tables[op.token].free()
         elif op.op == native.OP_ENDPOINT:
             self.endpoints.append((op.arg, op.size))
+            self.left_out_ms.append(op.token)
         else:
             (self.filters if op.op == native.OP_FILTER else self.malformed).append(op)
 

@@ -323,13 +323,13 @@ pk_routed pk_table_ask(const pk_table *t, uint32_t listener, uintptr_t codec, co
     d = (pk_destination){.context = 0};
     found.result = whole(c, asked->frame, asked->frame_size, PK_FROM_CLIENT, &f);
     if (found.result == PK_OK && !pk_is_call(&f)) found.result = PK_ERR_FORMAT;
-    if (found.result == PK_OK && l->depth != PK_DEPTH_FRAME) found.result = c->destination(c, asked->frame, &f, &d);
+    if (found.result == PK_OK && l->routes != PK_NONE) found.result = c->destination(c, asked->frame, &f, &d);
     found.blank = found.result == PK_ERR_UNSUPPORTED;
     if (found.blank) d = (pk_destination){.context = 0};
     if (found.result != PK_OK && !found.blank) return found;
     found.result = PK_OK;
   }
-  if (l->depth != PK_DEPTH_FRAME) {
+  if (l->routes != PK_NONE) {
     pk_question q = {.to = &d, .codec = asked->frame != NULL ? c : &words, .data = asked->frame, .frame = &f,
                      .listener = l, .source = asked->source, .blank = found.blank};
     found.plan = pk_table_route(t, l->routes, &q);

@@ -7,7 +7,9 @@
 ``table``       of the listener's routes; null where it has a cluster
 ``rule``        the one that matches: ``number`` from 1, ``line``, ``column``; null where none does
 ``before``      of each rule in front ``number``, ``line``, and ``why`` it does not match
-``to``          ``reply`` ``text``, or ``clusters``: ``cluster`` ``weight`` ``subset`` ``endpoints``; or null
+``to``          ``reply`` ``text``, or ``clusters``: ``cluster`` ``weight`` ``subset`` ``fallback``
+                ``endpoints``; or null. ``fallback``: the subset that the rule asks for, which is empty,
+                where that of its ``fallback`` is in its place; or null
 ``depth``       how deep requests of the listener are read: ``frame``, ``destination`` or ``headers``
 ``remembered``  whether the next request for the same destination is not looked up again
 """
@@ -36,7 +38,7 @@ from protokit.errors import ProtokitError, RemoteProtocolError, close_match
 from protokit.native.routing import Routed, Words, routed
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from protokit.wire import Protocol
 
@@ -195,7 +197,7 @@ def _facts(
     facts["request"] = {name: getattr(asking, name) for name in ("service", "method", "version", "group")}
     facts["request"] |= {"headers": dict(asking.headers), "oneway": asking.oneway}
     facts |= {"table": there.routes, "rule": None, "before": [], "to": None}
-    facts |= {"depth": said.depth, "remembered": said.depth != "frame" and not said.asked}
+    facts |= {"depth": said.depth, "remembered": there.routes is not None and not said.asked}
     if there.routes is None:
         rule = schema.Rule(cluster=there.cluster or there.fallback)
         return facts | {"to": _to(loaded, rule, asking)}
@@ -231,16 +233,26 @@ def _to(loaded: configuration.Loaded, rule: schema.Rule, asking: Asking) -> dict
             if name is None:
                 continue
         endpoints = clusters[name or ""].endpoints
-        within = subsets.chosen(endpoints, tuple(having)) if share.subset else endpoints
+        within = subsets.chosen(endpoints, tuple(having))
+        empty = None
+        if not within and having and share.fallback != "none":
+            empty = having
+            having = [*subsets.fixed({} if share.fallback == "any" else share.fallback.subset)]
+            within = subsets.chosen(endpoints, tuple(having))
         found.append(
             {
                 "cluster": name,
                 "weight": getattr(share, "weight", 1),
-                "subset": {key: list(values) for key, values in having},
+                "subset": _values(having),
+                "fallback": empty and _values(empty),
                 "endpoints": [str(one.address) for one in within],
             }
         )
     return {"clusters": found}
+
+
+def _values(having: Sequence[tuple[str, tuple[str, ...]]]) -> dict[str, list[str]]:
+    return {key: list(values) for key, values in having}
 
 
 def _lines(facts: dict[str, Any], config: str) -> list[str]:
@@ -268,15 +280,19 @@ def _lines(facts: dict[str, Any], config: str) -> list[str]:
     elif not to["clusters"]:
         lines.append("its header names none of the rule's clusters: its caller is told so")
     for one in (to or {}).get("clusters", ()):
-        subset = ", ".join(f"{key}={'|'.join(values) or '?'}" for key, values in one["subset"].items())
         share = f", weight {one['weight']}" if len(to["clusters"]) > 1 else ""
-        within = f", of those with {subset}" if subset else ""
+        within = f", which has none with {_told(one['fallback'])}" if one["fallback"] else ""
+        within += f", of those with {_told(one['subset'])}" if one["subset"] else ""
         lines.append(
             f"to cluster {one['cluster']!r}{share}{within}: {', '.join(one['endpoints']) or 'no endpoint'}"
         )
     again = "found again for the same destination" if facts["remembered"] else "looked up for each request"
     depth = f"read: {facts['depth']}"
-    return [*lines, depth if facts["depth"] == "frame" else f"{depth}; {again}"]
+    return [*lines, depth if facts["table"] is None else f"{depth}; {again}"]
+
+
+def _told(subset: Mapping[str, Sequence[str]]) -> str:
+    return ", ".join(f"{key}={'|'.join(values) or '?'}" for key, values in subset.items())
 
 
 def _named(what: str, name: str | None, names: list[str], *, first: bool = False) -> str:
@@ -301,4 +317,4 @@ def _headers(written: Sequence[str]) -> dict[str, str]:
 
 def _bytes(file: BinaryIO) -> bytes:
     data = file.read()
-    return hextext.parse(data.decode("ascii")) if hextext.looks_like_hex(data[:64]) else data
+    return hextext.parse(data.decode("latin-1")) if hextext.looks_like_hex(data[:64]) else data

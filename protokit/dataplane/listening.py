@@ -115,10 +115,16 @@ def listen_alone(option: str, host: str, port: int) -> socket.socket:
         raise unbound(option, host, port, os.strerror(error.errno or 0)) from None
 
 
+def place(host: str, port: int) -> str:
+    """An address as it is written: that of IPv6 in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def unbound(option: str, host: str, port: int, why: str) -> ProtokitError:
     """What to say of an address that cannot be bound."""
     return ProtokitError(
-        f"{option} {host}:{port} cannot be bound: {why}; choose another address, or stop what listens there"
+        f"{option} {place(host, port)} cannot be bound: {why}; choose another address, or stop what listens"
+        " there"
     )
 
 

@@ -78,7 +78,7 @@ def test_the_example_of_the_page(route):
             4,
             ["to cluster 'c', weight 9: ", "weight 1, of those with v=x: 127.0.0.1:6"],
         ),
-        (["-s", "d"], 4, ["of those with v=?: no endpoint"]),
+        (["-s", "d"], 4, ["weight 1, which has none with v=?: 127.0.0.1:5, 127.0.0.1:6"]),
         (["-s", "ee"], 5, ["to cluster 'd': no.such.host.invalid:7", "expected {in: [c, d]}"]),
     ],
 )
@@ -223,3 +223,87 @@ def test_a_header_may_name_the_cluster(route, service, headers, said):
     text = CONFIG.replace("      - {match: {protocol: bolt", f"{NAMED}      - {{match: {{protocol: bolt")
     Path("named.yaml").write_text(text)
     assert said in "\n".join(lines(route("named.yaml", "-l", "in", "-p", "dubbo", "-s", service, *words)))
+
+
+@pytest.mark.parametrize(
+    ("by", "depth"),
+    [("source", "frame"), ("service", "destination"), ("method", "destination"), ("{header: x}", "headers")],
+)
+def test_a_cluster_that_goes_by_a_key(route, by, depth):
+    """How deep a request is read says nothing of routes: there are none."""
+    cluster = f"{{name: k, balance: maglev, hash: {by}, endpoints: [127.0.0.1:8]}}"
+    listener = "{name: keyed, bind: 127.0.0.1:9, protocol: dubbo, cluster: k}"
+    text = CONFIG.replace("routes:\n  - name", f"  - {listener}\nroutes:\n  - name", 1)
+    Path("keyed.yaml").write_text(f"{text}  - {cluster}\n")
+    for words, data in (["-s", "a", "-H", "x=1"], b""), (["--frame", "-"], CALL.encode()):
+        told = lines(route("keyed.yaml", "-l", "keyed", *words, data=data))
+        assert told[1:] == ["to cluster 'k': 127.0.0.1:8", f"read: {depth}"]
+        facts = json.loads(route("keyed.yaml", "-l", "keyed", *words, "--json", data=data)[1])
+        assert (facts["depth"], facts["remembered"]) == (depth, False)
+
+
+FALLBACKS = """\
+      - {match: {service: f}, cluster: e, subset: {v: z}, fallback: FALLBACK}
+      - {match: {service: h}, cluster: e, subset: {v: {header: tag}}, fallback: FALLBACK}
+"""
+ENDPOINTS = (
+    '[127.0.0.1:5, {address: "127.0.0.1:6", metadata: {v: x}},'
+    ' {address: "127.0.0.1:7", weight: 0, metadata: {v: z}}]'
+)
+
+
+@pytest.mark.parametrize(
+    ("fallback", "to", "subset", "ports"),
+    [
+        ("none", ", of those with v=z: no endpoint", {"v": ["z"]}, []),
+        ("any", ", which has none with v=z: 127.0.0.1:5, 127.0.0.1:6", {}, [5, 6]),
+        (
+            "{subset: {v: x}}",
+            ", which has none with v=z, of those with v=x: 127.0.0.1:6",
+            {"v": ["x"]},
+            [6],
+        ),
+    ],
+)
+@pytest.mark.parametrize("words", [["-s", "f"], ["-s", "h", "-H", "tag=z"]])
+def test_a_subset_without_endpoints(route, words, fallback, to, subset, ports):
+    """One of weight 0 is no endpoint for requests."""
+    text = CONFIG.replace("      - {match: {protocol: bolt", f"{FALLBACKS}      - {{match: {{protocol: bolt")
+    text = text.replace("FALLBACK", fallback) + f"  - {{name: e, endpoints: {ENDPOINTS}}}\n"
+    Path("fallback.yaml").write_text(text)
+    arguments = ("fallback.yaml", "-l", "in", "-p", "dubbo", *words)
+    assert f"to cluster 'e'{to}" in lines(route(*arguments))
+    (share,) = json.loads(route(*arguments, "--json")[1])["to"]["clusters"]
+    fallback_of = None if fallback == "none" else {"v": ["z"]}
+    assert (share["subset"], share["fallback"]) == (subset, fallback_of)
+    assert share["endpoints"] == [f"127.0.0.1:{port}" for port in ports]
+
+
+def test_nobody_is_sent_to_an_endpoint_of_weight_0(route):
+    Path("w.yaml").write_text(CONFIG.replace("[127.0.0.1:5,", '[{address: "127.0.0.1:5", weight: 0},'))
+    assert lines(route("w.yaml", "-l", "one"))[1] == "to cluster 'c': 127.0.0.1:6"
+
+
+@pytest.mark.parametrize(
+    ("words", "to"),
+    [
+        (
+            ["-s", "shop.Prices", "-H", "lane=blue"],
+            ", which has none with lane=blue, of those with lane=base: 127.0.0.1:20883",
+        ),
+        (["-s", "shop.Stock", "-H", "lane=blue"], ", of those with lane=blue: 127.0.0.1:20885"),
+        (["-s", "shop.Stock"], ", which has none with lane=?, of those with lane=base: 127.0.0.1:20884"),
+    ],
+)
+def test_the_lanes_of_the_page(route, words, to):
+    page = (PAGE.parent / "releasing.md").read_text().partition("## Follow a tag through three services\n")[2]
+    Path("lanes.yaml").write_text(re.search(r"```yaml\n(.*?)```", page, re.DOTALL)[1])
+    name = words[1].removeprefix("shop.").lower()
+    assert f"to cluster '{name}'{to}" in lines(route("lanes.yaml", *words))
+
+
+def test_hex_that_is_none_further_on(route):
+    data = CALL.encode().hex().encode() + b"\n\xff"
+    code, out, error = route("c.yaml", "-l", "in", "--frame", "-", data=data)
+    assert (code, out) == (2, "")
+    assert "line 2, column 1: '\xff' seen, hex digits expected" in error

@@ -260,3 +260,40 @@ def test_as_a_model_says(toys, rule, steps):
         left_out += model.answered(servers.world.now // 1_000_000, failed=failed)
         assert len(servers.ejected()) == left_out
         servers.world.wait(wait)
+
+
+def test_who_can_be_reached_again_may_be_left_out_still(toy):
+    servers = Servers(toy, endpoints=1, says={0: INTERNAL}, rule=outlier(errors=1, eject=5000, most="100%"))
+    world = servers.world
+    servers.ask()
+    world.connect = "fail"
+    world.batch(("error", next(iter(world.upstreams))))
+    servers.ask()  # where no other can be
+    world.connect = "ok"
+    world.wait(1000)
+    servers.says = {}
+    servers.ask()
+    assert world.endpoints == [(0, native.ILL_EJECTED), (0, native.ILL_REFUSED), (0, native.WELL)]
+    assert world.left_out_ms == [5000, 5000, 4000]
+    world.wait(4000)
+    servers.ask()
+    assert (world.endpoints[-1], world.left_out_ms[-1]) == ((0, native.WELL), 0)
+
+
+def test_who_answers_again_may_be_left_out_still(toy):
+    limits = LIMITS | {"probe_ms": 100}
+    rule = outlier(errors=1, eject=50_000, most="100%")
+    servers = Servers(toy, endpoints=1, says={0: INTERNAL}, rule=rule, limits=limits)
+    world = servers.world
+    servers.ask()
+    servers.says = {0: None}
+    for _ in range(3):
+        servers.ask()
+        world.wait(1100)
+    assert world.endpoints == [(0, native.ILL_EJECTED), (0, native.ILL_SILENT)]
+    servers.says = {}
+    for _ in range(10):
+        world.wait(1000)
+        servers.ask()
+    assert world.endpoints[2:] == [(0, native.WELL)]
+    assert 0 < world.left_out_ms[2] < 50_000

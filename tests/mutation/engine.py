@@ -1427,6 +1427,13 @@ MUTANTS = (
         "tests/dataplane/test_outliers.py::test_so_many_at_most[4-49%-1]",
     ),
     Mutant(
+        "who can be reached again is told to be back though it is left out",
+        "endpoint.c",
+        "core->now < e->outlier.until ? e->outlier.until - core->now : 0;",
+        "core->now < e->outlier.until ? 0 : 0;",
+        "tests/dataplane/test_outliers.py::test_who_can_be_reached_again_may_be_left_out_still",
+    ),
+    Mutant(
         "an endpoint is left out for ever",
         "endpoint.c",
         "  e->health.ejected = 0;\n",

@@ -65,7 +65,7 @@ enum {
                         data, of `codec`, routed by the table `token`; the bytes stay until then */
   PK_OP_RETIRED,     /* the table `token` is used no more */
   PK_OP_ENDPOINT,    /* endpoint uid `arg` is now as size says, PK_WELL or PK_ILL_*; data: the errno, or 0; where it
-                        is PK_ILL_EJECTED PK_OUTLIER_*, and token for how long, ms */
+                        is PK_ILL_EJECTED PK_OUTLIER_*. token: for how long it is left out from now on, ms */
   PK_OP_FINISH,      /* no more is written to `handle`: tell its peer */
   PK_OP_CANCEL,      /* request `handle` ended before its filters (chain `arg` of the table `token`) decided:
                         nobody waits for the verdict; pk_core_decide all the same, once nobody reads its bytes */

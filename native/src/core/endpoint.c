@@ -7,8 +7,10 @@ enum { HEARTBEAT_TRIALS = 8 };
 
 /* The number of an endpoint that is gone may be another's. */
 void pk_endpoint_tell(pk_core *core, const pk_endpoint *e, uint32_t how, int error) {
+  uint64_t out = e->health.ejected && core->now < e->outlier.until ? e->outlier.until - core->now : 0;
   if (!e->gone)
-    pk_op_add(core, (pk_op){.op = PK_OP_ENDPOINT, .arg = e->uid, .size = how, .data = (uint64_t)error});
+    pk_op_add(core, (pk_op){.op = PK_OP_ENDPOINT, .arg = e->uid, .size = how, .data = (uint64_t)error,
+                            .token = (out + PK_MS - 1) / PK_MS});
 }
 
 int pk_endpoint_silent(pk_core *core, const pk_conn *c) {

@@ -1,0 +1,79 @@
+"""What is told of endpoints, in the log and to who asks: ill, left out, and both."""
+
+from __future__ import annotations
+
+import errno
+
+import pytest
+
+from protokit import native
+from protokit.dataplane import endpoints
+
+KEY = ("c", "::1", 9000)
+OUT = "is left out for 5 s: errors one after the other"
+REFUSED = "cannot be reached: Connection refused"
+
+
+def told(state: int, *, out_ms: int = 0) -> native.Op:
+    data = {native.ILL_EJECTED: 1, native.ILL_REFUSED: errno.ECONNREFUSED}.get(state, 0)
+    return native.Op(native.OP_ENDPOINT, 0, 0, data, state, 0, out_ms)
+
+
+class Told:
+    def __init__(self, monkeypatch) -> None:
+        self.now = 0.0
+        monkeypatch.setattr(endpoints.time, "monotonic", lambda: self.now)
+        self.health = endpoints.Health()
+
+    def changed(self, state: int, out_ms: int = 0) -> None:
+        self.health.changed(0, KEY, told(state, out_ms=out_ms))
+
+    def why(self) -> list[str]:
+        return [one["why"] for one in self.health.ill(KEY)]
+
+
+@pytest.fixture
+def one(monkeypatch):
+    return Told(monkeypatch)
+
+
+def lines(caplog) -> list[str]:
+    return [record.getMessage() for record in caplog.records]
+
+
+def test_an_endpoint_may_be_left_out_and_not_reached(one):
+    one.changed(native.ILL_REFUSED)
+    one.changed(native.ILL_EJECTED, 5000)
+    assert one.why() == [REFUSED, OUT]
+
+
+def test_one_that_is_reached_again_is_left_out_still(one, caplog):
+    caplog.set_level("INFO")
+    one.changed(native.ILL_EJECTED, 5000)
+    one.changed(native.ILL_REFUSED, 4500)
+    one.changed(native.WELL, 4000)
+    assert one.why() == [OUT]
+    assert lines(caplog)[-1] == (
+        "endpoint [::1]:9000 of cluster c can be reached again, and is left out for 4 s more"
+    )
+    one.changed(native.WELL)
+    assert one.why() == []
+    assert lines(caplog)[-1].endswith(" is well again")
+
+
+def test_the_time_for_which_it_is_left_out_ends_though_nobody_says_so(one):
+    one.changed(native.ILL_REFUSED)
+    one.changed(native.ILL_EJECTED, 5000)
+    one.now = 4.9
+    assert one.health.ill(KEY)[1] == {"worker": 0, "why": OUT, "seconds": 4.9}
+    one.now = 5.0
+    assert one.why() == [REFUSED]
+
+
+def test_what_is_forgotten_is_both(one):
+    one.changed(native.ILL_REFUSED)
+    one.changed(native.ILL_EJECTED, 5000)
+    one.health.keep([KEY])
+    assert len(one.why()) == 2
+    one.health.keep([])
+    assert one.why() == []
