@@ -360,12 +360,17 @@ def _set(findings: Findings, rule: schema.Rule, given: schema.Set, path: Path) -
             f"header {twice[0]!r} stands in more than one of headers, append and remove", *path, "set"
         )
     for name, value in _texts(given):
-        if (
-            isinstance(value, str)
-            and value.startswith("{")
-            and value.endswith("}")
-            and value != schema.SOURCE
-        ):
+        if not isinstance(value, str) or value == schema.SOURCE:
+            continue
+        if schema.SOURCE in value:
+            findings.error(
+                f"{value!r} would be sent as it stands: {schema.SOURCE!r} is the client's address only where"
+                " it is the whole value",
+                *path,
+                "set",
+                *name,
+            )
+        elif value.startswith("{") and value.endswith("}"):
             findings.error(
                 f"{value!r} stands for nothing; known are {schema.SOURCE!r}, the client's address, and"
                 " {header: NAME}, the value of another header",
@@ -390,9 +395,15 @@ def _sets_source(
     """An error where the client's address would have to be written in Python, which does not know it."""
     names = [name for name in protocols_of(listener, registry) if name in registry.protocols]
     slow = [name for name in names if not native.edits(registry.protocols[name].wire.address)]
+    if not slow or listener.routes is None:
+        return
+    from protokit.config.matches import possible  # noqa: PLC0415
+
     for t, table in enumerate(config.routes):
-        for r, rule in enumerate(table.rules if slow and table.name == listener.routes else ()):
-            if rule.set is not None and rule.set.takes_source():
+        for r, rule in enumerate(table.rules if table.name == listener.routes else ()):
+            takes = rule.set is not None and rule.set.takes_source()
+            # One such protocol is enough for all of the listener's changes to be made in Python.
+            if takes and possible(rule.match, listener.name, names):
                 findings.error(
                     f"{schema.SOURCE} can be set where the engine writes changes itself; those of {slow[0]!r}"
                     f" (listener {listener.name!r}) are written in Python, which does not know the address",
@@ -410,7 +421,7 @@ def _rule(
 ) -> None:
     from protokit.config import matches  # noqa: PLC0415
 
-    matches.check_rule(findings, rule.match, asked, (*path, "match"))
+    matches.check_rule(findings, rule, asked, path)
     shares.check(findings, rule, clusters, path)
     given = [name for name in ("cluster", "split", "reply") if getattr(rule, name)]
     if len(given) != 1 and not any(findings.hole(*path, name) for name in ("cluster", "split", "reply")):

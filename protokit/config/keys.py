@@ -66,7 +66,7 @@ def check_headers(
             for listener in config.listeners
             if cluster.name in _clusters_of(config, listener)
             for name in speaking[listener.name]
-            if name in known and not known[name].has_headers
+            if name in known and not known[name].reads_headers
         }
         for protocol, listener_name in without.items():
             findings.warning(

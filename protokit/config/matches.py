@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from protokit.config import schema
+from protokit.config import schema, subsets
 from protokit.errors import close_match
 
 if TYPE_CHECKING:
@@ -42,22 +42,56 @@ class Asked(NamedTuple):
     headless: Collection[str]
 
 
-def check_rule(findings: Findings, match: schema.Match, asked: Asked, path: Path) -> None:
-    """What a rule asks."""
-    check(findings, match, asked, path)
+def check_rule(findings: Findings, rule: schema.Rule, asked: Asked, path: Path) -> None:
+    """What a rule asks, and that requests which may have headers are meant where it needs one."""
+    place = (*path, "match")
+    check(findings, rule.match, asked, place)
     here = {
         protocol
         for listener in asked.by
         for protocol in asked.speaking[listener]
-        if possible(match, listener, (protocol,))
+        if possible(rule.match, listener, (protocol,))
     }
-    if here and here <= {*asked.headless} and not findings.holes(*path) and not findings.holes("listeners"):
-        for where in _headers(match, path):
+    if here and here <= {*asked.headless} and not findings.holes(*place) and not findings.holes("listeners"):
+        instead = "ask for service, method, version or group"
+        needs = [(where, instead) for where in _headers(rule.match, place)]
+        needs += [need for need in _needs(rule, path) if not findings.holes(*need[0])]
+        for where, instead in needs:
             findings.error(
                 "requests have no headers in a protocol that this rule is for "
-                f"({', '.join(map(repr, sorted(here)))}); ask for service, method, version or group",
+                f"({', '.join(map(repr, sorted(here)))}); {instead}",
                 *where,
             )
+
+
+def _needs(rule: schema.Rule, path: Path) -> Iterator[tuple[Path, str]]:
+    """The places beside its match where it needs a header, and what to do instead."""
+    if isinstance(rule.cluster, schema.Named):
+        yield (*path, "cluster"), "name the cluster"
+    parts = [(rule.subset, path)]
+    parts += [(split.subset, (*path, "split", s)) for s, split in enumerate(rule.split)]
+    for subset, where in parts:
+        for key in subsets.headers(subset):
+            yield (*where, "subset", key), "give a value, or in"
+    if isinstance(rule.sticky, schema.Header):
+        yield (*path, "sticky"), "take source, service or method"
+    if rule.limit is not None:
+        by = rule.limit.by
+        for i, asked in enumerate(by if isinstance(by, list) else [by]):
+            if asked.what == "header":
+                at = (i,) if isinstance(by, list) else ()
+                yield (*path, "limit", "by", *at), "take service, method or source"
+    if rule.fault is not None and rule.fault.header is not None:
+        yield (*path, "fault", "header"), "leave it out, and let match say which requests are hit"
+    for name in _changing(rule.set or schema.Set()):
+        yield (*path, "set", name), "only a text can be set, of service, method, version or group"
+
+
+def _changing(given: schema.Set) -> list[str]:
+    """What of a rule's changes needs headers."""
+    named = [name for name in ("headers", "append", "remove") if getattr(given, name)]
+    fields = ("service", "method", "version", "group")
+    return named + [name for name in fields if isinstance(getattr(given, name), schema.HeaderValue)]
 
 
 def _headers(match: schema.Match, path: Path) -> Iterator[Path]:

@@ -299,11 +299,6 @@ class WireFormat:
         return size
 
     @property
-    def has_headers(self) -> bool:
-        """Whether its requests may have headers."""
-        return self.meaning.headers is not None
-
-    @property
     def tells_answers(self) -> bool:
         """Whether something says which frames are answers, or no frame has one."""
         return self.meaning.response != 0 or self.meaning.oneway == 1

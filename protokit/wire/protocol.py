@@ -76,11 +76,6 @@ class Protocol:
         return self.tier != "python"
 
     @property
-    def has_headers(self) -> bool:
-        """Whether its requests may have headers, as far as anybody knows."""
-        return getattr(self.wire, "has_headers", True)
-
-    @property
     def server_first(self) -> bool:
         """Whether a client waits for its server's greeting before it says anything."""
         return native.greeting(self.wire.address)[:1] == ("server",)

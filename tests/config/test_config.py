@@ -547,6 +547,65 @@ def test_headers_of_a_protocol_that_has_none_are_refused(tmp_path, match, places
         config.load(tmp_path / "c.yaml")
 
 
+NEEDS = """
+plugins: [./mail.py]
+listeners:
+  - {name: bare, bind: "127.0.0.1:0", protocol: posted, routes: main}
+  - {name: rich, bind: "127.0.0.1:0", protocol: dubbo, routes: main}
+clusters:
+  - {name: a, endpoints: [{address: "127.0.0.1:1", metadata: {v: "1"}}]}
+routes:
+  - name: main
+    rules:
+      - {match: {listener: LISTENER}, MORE}
+      - {cluster: a}
+"""
+
+
+@pytest.mark.parametrize(
+    "more",  # > stands before the place
+    [
+        "cluster: >{header: h, of: [a]}",
+        "cluster: a, subset: {v: >{header: h}}",
+        "split: [{cluster: a, subset: {v: >{header: h}}}]",
+        "split: [{cluster: a}], sticky: >{header: h}",
+        "cluster: a, limit: {rate: 1/s, by: >{header: h}}",
+        "cluster: a, limit: {rate: 1/s, by: [source, >{header: h}]}",
+        "cluster: a, fault: {header: >h, abort: {status: denied}}",
+        "cluster: a, set: {headers: >{a: b}}",
+        "cluster: a, set: {append: >{a: b}}",
+        "cluster: a, set: {remove: >[a]}",
+        "cluster: a, set: {service: >{header: h}}",
+    ],
+)
+def test_what_needs_headers_is_refused_where_there_are_none(tmp_path, more):
+    page = (Path(__file__).parents[2] / "examples" / "formats" / "nshead.py").read_text()
+    (tmp_path / "mail.py").write_text(page.replace('"nshead"', '"posted"'))
+    column = len("      - {match: {listener: bare}, ") + more.index(">") + 1
+    text = NEEDS.replace("MORE", more.replace(">", ""))
+    (found,) = errors(text.replace("LISTENER", "bare"), tmp_path)
+    assert found.startswith(f"11:{column}: ")
+    assert HEADLESS.partition(";")[0] in found
+    for right in ("rich", "[bare, rich]"):
+        (tmp_path / "c.yaml").write_text(text.replace("LISTENER", right))
+        config.load(tmp_path / "c.yaml")
+
+
+def test_the_address_is_refused_only_where_its_rule_is_reached(tmp_path):
+    page = (Path(__file__).parents[2] / "examples" / "formats" / "nshead.py").read_text()
+    (tmp_path / "mail.py").write_text(page.replace('"nshead"', '"posted"'))
+    text = NEEDS.replace("MORE", 'cluster: a, set: {service: "{source}"}')
+    for listener in ("bare", "[bare, rich]"):
+        (found,) = errors(text.replace("LISTENER", listener), tmp_path)
+        assert "listener 'bare'" in found
+    (tmp_path / "c.yaml").write_text(text.replace("LISTENER", "rich"))
+    config.load(tmp_path / "c.yaml")
+    # Of a listener with both, Python writes the changes of both.
+    text = text.replace("protocol: posted", "protocol: [posted, dubbo]").replace("listener: L", "protocol: L")
+    (found,) = errors(text.replace("LISTENER", "dubbo"), tmp_path)
+    assert "does not know the address" in found
+
+
 def test_a_retry_on_timeout_says_what_it_cannot_do(tmp_path):
     path = tmp_path / "c.yaml"
     path.write_text(GOOD.replace("on: [reset], idem", "on: [reset, timeout], idem"))

@@ -10,6 +10,7 @@ from peers import Client, Server
 from protokit_dubbo.messages import OK
 
 import protokit
+from protokit.observe.metrics import prometheus
 
 PAGE = (Path(__file__).parents[2] / "docs" / "operating.md").read_text()
 PROTECT, MOVE = re.findall(r"^```yaml\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
@@ -62,6 +63,7 @@ def test_a_service_moves_and_its_callers_do_not_notice(tmp_path):
             for method in ("getOne", "create"):
                 answer = await client.call(method, "x", service="com.old.Orders", version="1.0.0")
                 assert answer.value == "x"
+            counted = prometheus(proxy.stats(), ready=True)
             await client.close()
         await old.stop()
         await new.stop()
@@ -70,5 +72,8 @@ def test_a_service_moves_and_its_callers_do_not_notice(tmp_path):
         assert (moved.service, moved.method, moved.version) == ("shop.Orders", "getOne", "2.0.0")
         assert moved.attachments["x-forwarded-for"] == "127.0.0.1"
         assert "x-forwarded-for" not in stayed.attachments
+        (metric,) = re.findall(r"`(\w+_total){cluster=\"new\"}`", PAGE)
+        for cluster, server in (("old", old), ("new", new)):
+            assert f'{metric}{{cluster="{cluster}",endpoint="127.0.0.1:{server.port}"}} 1\n' in counted
 
     run(main())

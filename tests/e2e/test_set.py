@@ -267,6 +267,11 @@ def test_listeners_of_both_kinds_share_a_table():
         ({}, "set names nothing"),
         ({"headers": {"a": "b"}, "remove": ["a"]}, "header 'a' stands in more than one of"),
         ({"headers": {"a": "{sourc}"}}, "'{sourc}' stands for nothing; known are '{source}'"),
+        (
+            {"append": {"a": "{source}, proxy"}},
+            "'{source}' is the client's address only where it is the whole",
+        ),
+        ({"service": "{source}{source}"}, "would be sent as it stands"),
         ({"headers": {f"h{i}": "x" for i in range(33)}}, "at most 32 changes, here are 33"),
         ({"header": {"a": "b"}}, "unknown"),
     ],
