@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 import protokit
+from protokit.dataplane import listening
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,8 +19,7 @@ if TYPE_CHECKING:
 
 def url(address: tuple[str, int]) -> str:
     """Of the admin server."""
-    host, port = address
-    return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
+    return f"http://{listening.place(*address)}/"
 
 
 def banner(loaded: Loaded, addresses: Mapping[str, tuple[str, int]], admin: Sequence[tuple[str, int]]) -> str:
@@ -39,10 +39,11 @@ def banner(loaded: Loaded, addresses: Mapping[str, tuple[str, int]], admin: Sequ
         )
         lines.append(f"  plugin    {plugin.name} {plugin.version}: {brings}")
     for listener in config.listeners:
-        host, port = addresses[listener.name]
-        target = f"routes {listener.routes}" if listener.routes else f"cluster {listener.cluster}"
+        where = listening.place(*addresses[listener.name])
+        cluster = listener.cluster or listener.fallback
+        target = f"routes {listener.routes}" if listener.routes else f"cluster {cluster}"
         protocols = ", ".join(loaded.protocols[listener.name])
-        lines.append(f"  listener  {listener.name} {host}:{port} {protocols} -> {target}")
+        lines.append(f"  listener  {listener.name} {where} {protocols or 'any'} -> {target}")
     if not admin:
         lines.append("  admin     off")
     lines += [f"  {name:9} {url(one)}" for name, one in zip(("admin", "public"), admin, strict=False)]

@@ -51,6 +51,7 @@ class _Service:
         self._admin: AdminServer | None = None
         self._stopped = asyncio.Event()
         self._stopping = False
+        self._beginning: asyncio.Task[None] | None = None
         self._reloading = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -62,12 +63,15 @@ class _Service:
             loop.add_signal_handler(number, _log.info, "%s: it has no meaning here, ignored", number.name)
         loop.add_signal_handler(signal.SIGHUP, lambda: self._start(self._reload()))
         try:
-            await self._begin()
-            gc.enable()
-            gc.freeze()  # what is there now stays: no collection looks at it again
-            # Held since protokit.__main__, or since it listens: what came during the start comes now.
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, {*_ENDS, *_IGNORED, signal.SIGHUP})
-            await self._stopped.wait()
+            self._beginning = loop.create_task(self._begin())
+            await asyncio.wait([self._beginning])
+            if not self._beginning.cancelled():
+                self._beginning.result()
+                gc.enable()
+                gc.freeze()  # what is there now stays: no collection looks at it again
+                # Held since protokit.__main__, or since it listens: what came during the start comes now.
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, {*_ENDS, *_IGNORED, signal.SIGHUP})
+                await self._stopped.wait()
         finally:
             for task in self._tasks:
                 task.cancel()
@@ -110,6 +114,10 @@ class _Service:
             self._stopped.set()
             return
         self._stopping = True
+        if self._beginning is not None and not self._beginning.done():
+            _log.info("%s: it does not listen yet, and ends", name)
+            self._beginning.cancel()
+            return
         drain = self._proxy.loaded.config.drain
         _log.info("%s: draining: %d ms for balancers, then up to %d ms", name, drain.delay, drain.timeout)
         self._start(self._drain())

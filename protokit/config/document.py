@@ -326,7 +326,10 @@ class _Reader:
         if isinstance(node, yaml.ScalarNode) and node.value:
             return schema.FilterUse(node.value)
         if isinstance(node, yaml.MappingNode) and len(node.value) == 1:
-            ((name, (_, options)),) = self.pairs(node).items()
+            pairs = self.pairs(node)
+            if not pairs:
+                return _BROKEN
+            ((name, (_, options)),) = pairs.items()
             values = self.value(options, dict[str, Any], f"options of filter {name}", (*path, name))
             return values if values is _BROKEN else schema.FilterUse(name, values)
         return self.expected("a filter's name, or {name: {options}}", node, "filters")

@@ -196,7 +196,7 @@ class _Compiling:
             ENDPOINTS,
             every,
             uid=[self.compiled.endpoints[key] for key in keys],
-            name=[f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for _, host, port in keys],
+            name=[listening.place(host, port) for _, host, port in keys],
             addr_size=[len(address) for address in addresses],
             addr=addresses,
         )

@@ -39,7 +39,7 @@ def of_server(told: Malformed, tables: Iterable[Compiled]) -> tuple[str, str]:
     for compiled in tables:
         for (cluster, host, port), number in compiled.endpoints.items():
             if number == told.owner:
-                name = f"{host}:{port} of cluster {cluster}"
+                name = f"{listening.place(host, port)} of cluster {cluster}"
                 return name, f"a connection to endpoint {name} was closed: {_what(told, 'right')}"
     return told.peer, f"a connection to {told.peer} was closed: {_what(told, 'right')}"
 

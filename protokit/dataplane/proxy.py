@@ -14,6 +14,7 @@ from protokit import config as configuration
 from protokit import logs, native
 from protokit.control import build_clusters, build_snapshot
 from protokit.control.names import Names
+from protokit.dataplane import listening
 from protokit.dataplane.filters import FilterRunner
 from protokit.dataplane.watch import Watch
 from protokit.dataplane.workers import Workers
@@ -67,7 +68,7 @@ class Proxy:
         self._filters = FilterRunner(self._workers.tables, self._workers.wires, self.repeated)
         self._drained = 0
         self._closing: asyncio.Task[None] | None = None
-        self._watch = Watch(self._workers.each, self.repeated, self._rules)
+        self._watch = Watch(self._workers.each, self.repeated, self._states)
         self._watching: asyncio.Task[None] | None = None
         self._started: dict[str, Plugin] = {}
 
@@ -342,8 +343,10 @@ class Proxy:
 
     def _rules(self) -> dict[str, dict[str, int]]:
         """What rules decided, by their names."""
-        states = {} if self._workers.running is None else self._workers.running.states
-        return {name: state.counts() for name, state in states.items()}
+        return {name: state.counts() for name, state in self._states().items()}
+
+    def _states(self) -> dict[str, native.RuleState]:
+        return {} if self._workers.running is None else self._workers.running.states
 
     def stats(self) -> dict[str, Any]:
         """Counters: of each worker, and of each endpoint and each rule that decides over all workers."""
@@ -357,7 +360,7 @@ class Proxy:
                 "balance": cluster.balance,
                 "endpoints": [
                     {
-                        "address": (address := f"{one.host}:{one.port}"),
+                        "address": (address := listening.place(one.host, one.port)),
                         "weight": one.weight,
                         "metadata": dict(one.metadata),
                         "ill": self._health.ill((cluster.name, one.host, one.port)),

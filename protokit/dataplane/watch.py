@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import collections
 import logging
+import weakref
 from typing import TYPE_CHECKING
 
 from protokit import logs
@@ -43,20 +44,22 @@ class Watch:
     Args:
         workers: whose counters.
         repeated: keeps count; what it holds back is logged from here, too.
-        rules: gives what rules decided, by their names.
+        rules: gives the states of rules by their names, which may be other rules' after a reload.
     """
 
     def __init__(
         self,
         workers: Sequence[native.Worker],
         repeated: logs.Repeated,
-        rules: Callable[[], Mapping[str, Mapping[str, int]]] = dict,
+        rules: Callable[[], Mapping[str, native.RuleState]] = dict,
     ) -> None:
         self._workers = workers
         self._repeated = repeated
         self._rules = rules
         self._seen: collections.Counter[str] = collections.Counter()
-        self._decided: dict[tuple[str, str], int] = {}
+        self._decided: weakref.WeakKeyDictionary[native.RuleState, dict[str, int]] = (
+            weakref.WeakKeyDictionary()
+        )
 
     async def run(self) -> None:
         """Look every second, until cancelled."""
@@ -78,15 +81,11 @@ class Watch:
             if count := total[name] - self._seen[name]:
                 self._repeated.log(_log, logging.WARNING, name, text, count=count)
         self._seen = total
-        decided = {
-            (rule, what): count
-            for rule, counts in self._rules().items()
-            for what, count in counts.items()
-            if what in RULES
-        }
-        for (rule, what), now in decided.items():
-            before = self._decided.get((rule, what), 0)
-            if count := now - before if now >= before else now:  # it may be another rule's name now
-                self._repeated.log(_log, logging.WARNING, (rule, what), RULES[what].format(rule), count=count)
-        self._decided = decided
+        for rule, state in self._rules().items():
+            decided = state.counts()
+            before = self._decided.get(state, {})
+            for what, line in RULES.items():
+                if count := decided.get(what, 0) - before.get(what, 0):
+                    self._repeated.log(_log, logging.WARNING, (rule, what), line.format(rule), count=count)
+            self._decided[state] = decided
         self._repeated.flush()

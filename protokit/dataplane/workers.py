@@ -242,7 +242,7 @@ class Workers:
             try:
                 added[key] = listening.bind(listener, len(self.each), leaving)
             except OSError as error:
-                where = f"{listener.host}:{listener.port}"
+                where = listening.place(listener.host, listener.port)
                 text = f"listener {listener.name!r} cannot bind {where}: {error.strerror}"
                 if error.errno == errno.EADDRINUSE:
                     text += "; stop what listens there, or choose another port"
@@ -315,7 +315,7 @@ class Workers:
             for (cluster, host, port), uid in self.running.endpoints.items():
                 each = [worker.endpoint_stats(uid) for worker in self.each]
                 total = {name: sum(one[name] for one in each) for name in native.ENDPOINT_STAT_NAMES}
-                clusters.setdefault(cluster, {})[f"{host}:{port}"] = total
+                clusters.setdefault(cluster, {})[listening.place(host, port)] = total
         return {"workers": [worker.stats() for worker in self.each], "clusters": clusters}
 
 

@@ -202,6 +202,11 @@ CASES = [
     ("protocol: dubbo", "protocol: []\n    fallback: a", "3:5: without a protocol only the fallback is used"),
     ("routes: main", "routes: main\n    fallback: aa", "7:15: there is no cluster 'aa'; did you mean 'a'?"),
     ("routes: main", "routes: main\n    filters: [nope]", "there is no filter 'nope'"),
+    (
+        "routes: main",
+        "routes: main\n    filters: [{[a]: b}]",
+        "7:16: expected a key, got a list",
+    ),
     ("clusters:", "plugins: [./none.py]\nclusters:", "is not a Python file that can be read"),
     ("clusters:", "limits: {frame: 10B}\nclusters:", "18:17: frame: expected 1KiB to 512MiB, got '10B'"),
     (

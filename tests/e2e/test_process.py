@@ -180,6 +180,33 @@ def test_signals_during_the_start_are_heard_after_it(start, tmp_path):
     assert "SIGUSR1" in text and "SIGUSR2" in text
 
 
+SLOW = """
+import os, signal, threading
+import protokit
+from protokit.control import names
+
+def look_up(host):
+    os.kill(os.getpid(), signal.{name})
+    threading.Event().wait()
+
+names.look_up = look_up
+
+@protokit.hookimpl
+def protokit_filters(): return {{}}
+"""
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGQUIT"])
+def test_a_signal_while_names_are_looked_up_ends_it(start, tmp_path, name):
+    (tmp_path / "slow.py").write_text(SLOW.format(name=name))
+    more = "plugins: [./slow.py]\n"
+    run = start(endpoint="slow.test:9", more=more, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    out, errors = run.process.communicate(timeout=60)
+    assert (run.process.returncode, out) == (0, b""), errors
+    assert f"{name}: it does not listen yet, and ends" in errors.decode()
+    assert errors.endswith(b"stopped\n")
+
+
 FILTERS = """
 import protokit
 
