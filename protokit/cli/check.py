@@ -8,7 +8,7 @@ import sys
 import click
 
 from protokit import config as configuration
-from protokit.config.check import same_ports
+from protokit.config.check import same_ports, same_servers
 from protokit.control import build_snapshot, names
 from protokit.dataplane.compile import Identities, compile_snapshot
 from protokit.errors import ConfigError, ConfigErrors
@@ -32,7 +32,8 @@ def check(config: str) -> None:
         click.echo(str(error), err=True)
         click.echo(f"{count} error{'s' if count > 1 else ''}", err=True)
         sys.exit(1)
-    for warning in loaded.warnings:
+    same = [ConfigError(text, config) for text in same_servers(loaded.config, addresses)]
+    for warning in [*loaded.warnings, *same]:
         click.echo(f"warning: {warning}", err=True)
     for use in loaded.hosts:
         if use.host in unknown:

@@ -341,8 +341,13 @@ def _retry(findings: Findings, rule: schema.Rule, retry: schema.Retry, path: Pat
         findings.warning(
             f"per_try: the whole call has {rule.timeout}, so that no other try would begin", *path, "per_try"
         )
-    if retry.backoff.max < retry.backoff.base:
-        findings.error(f"max: expected no less than base, {retry.backoff.base}", *path, "backoff", "max")
+    base, longest = retry.backoff.base, retry.backoff.max
+    if longest < base and longest == defaults.RETRY_BACKOFF["max"]:
+        findings.error(
+            f"base: longer than max, whose default is {longest}: give max, too", *path, "backoff", "base"
+        )
+    elif longest < base:
+        findings.error(f"max: expected no less than base, {base}", *path, "backoff", "max")
 
 
 def _set(findings: Findings, rule: schema.Rule, given: schema.Set, path: Path) -> None:
@@ -439,6 +444,10 @@ def _rule(
     if rule.set is not None:
         _set(findings, rule, rule.set, path)
     fault = rule.fault
+    for name in ("delay", "abort"):
+        part = getattr(fault, name, None)
+        if part is not None and not part.share:
+            findings.warning(f"share: {name} is for none of the requests", *path, "fault", name, "share")
     empty = fault is not None and not (fault.delay or fault.abort)
     if empty and not findings.holes(*path, "fault"):
         findings.error("fault: expected delay, abort or both", *path, "fault")
@@ -460,6 +469,8 @@ def _limit(findings: Findings, limit: schema.Limit, path: Path) -> None:
 def _cluster(findings: Findings, cluster: schema.Cluster, c: int) -> None:
     path = ("clusters", c)
     keys.check(findings, cluster, path)
+    if cluster.outlier is not None:
+        _outlier(findings, cluster.outlier, (*path, "outlier"))
     if not findings.holes(*path, "endpoints") and not findings.hole(*path):
         if not cluster.endpoints:
             findings.error(f"cluster {cluster.name!r} has no endpoint", *path, "endpoints")
@@ -478,6 +489,17 @@ def _cluster(findings: Findings, cluster: schema.Cluster, c: int) -> None:
         findings.host(address, "endpoint", *where)
         if address.port == 0:
             findings.error("an endpoint needs a port", *where)
+
+
+def _outlier(findings: Findings, outlier: schema.Outlier, path: Path) -> None:
+    if findings.holes(*path):
+        return
+    if outlier.rate == 0:
+        findings.warning("rate: 0% counts no errors; leave it out", *path, "rate")
+    if not outlier.errors and not outlier.rate:
+        findings.warning("errors: with 0 and no rate no endpoint is ever left out", *path, "errors")
+    if not outlier.most:
+        findings.warning("most: with 0% no endpoint is ever left out", *path, "most")
 
 
 def same_ports(config: schema.Config, known: Mapping[str, Sequence[str]] = _LOCAL) -> list[tuple[str, Path]]:
@@ -501,6 +523,28 @@ def same_ports(config: schema.Config, known: Mapping[str, Sequence[str]] = _LOCA
         for other, taken, _ in binds[:i]
         if address.port == taken.port != 0 and _overlap(_ips(address, known), _ips(taken, known))
     ]
+
+
+def same_servers(config: schema.Config, known: Mapping[str, Sequence[str]]) -> list[str]:
+    """What is lost where endpoints of a cluster are one server with different metadata.
+
+    Args:
+        config: as read.
+        known: addresses of host names; others are taken for different.
+    """
+    found: list[str] = []
+    for cluster in config.clusters:
+        first: dict[tuple[str, int], schema.Endpoint] = {}
+        for endpoint in cluster.endpoints:
+            address = endpoint.address
+            others = [first.setdefault((ip, address.port), endpoint) for ip in _ips(address, known)]
+            lost = [other.address for other in others if other.metadata != endpoint.metadata]
+            if lost:
+                found.append(
+                    f"endpoints {lost[0]} and {address} of cluster {cluster.name!r} are one server: it has"
+                    " the metadata of the first, and that of the other is for nothing"
+                )
+    return found
 
 
 def _ips(address: Address, known: Mapping[str, Sequence[str]]) -> Sequence[str]:

@@ -107,6 +107,8 @@ class Share(int):
     def parse(cls, text: str) -> Share:
         """Raises ValueError where ``text`` is none, or over 100%."""
         match = re.fullmatch(r"([0-9]{1,3}(?:\.[0-9]{1,4})?)%", text)
+        if match is None and re.fullmatch(r"[0-9]{1,3}\.[0-9]{5,}%", text):
+            raise ValueError("expected a share with four decimals at most, like 0.0001%")
         if match is None or float(match[1]) > 100:
             raise ValueError(f"expected {cls.expected}, up to 100%")
         return cls(round(float(match[1]) * 10_000))

@@ -110,7 +110,7 @@ class Compiled:
         }
         self.states: dict[str, RuleState] = {}
         self.retired_by = 0
-        self.errors: list[ConfigError] = []
+        self.errors: dict[int, ConfigError] = {}  # by the filter's place in the configuration, in many chains
 
 
 def compile_snapshot(
@@ -142,7 +142,7 @@ def compile_snapshot(
     compiling.listeners(listeners)
     compiling.subsets()
     if compiled.errors:
-        raise ConfigErrors(compiled.errors)
+        raise ConfigErrors([*compiled.errors.values()])
     compiled.table = compiling.image.finish(compiling.codecs, [*compiled.states.values()])
     return compiled
 
@@ -320,5 +320,5 @@ def _filter(compiled: Compiled, use: schema.FilterUse) -> Filter:
         return cast("Filter", compiled.snapshot.filters[use.name](use.options))
     except (Exception, SystemExit) as error:  # noqa: BLE001  # somebody else's code
         text = f"filter {use.name!r} cannot be made with its options: {reason(error)}"
-        compiled.errors.append(ConfigError(text))
+        compiled.errors[id(use)] = ConfigError(text)
         return Filter()

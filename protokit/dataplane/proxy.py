@@ -12,6 +12,7 @@ import msgspec
 
 from protokit import config as configuration
 from protokit import logs, native
+from protokit.config.check import same_servers
 from protokit.control import build_clusters, build_snapshot
 from protokit.control.names import Names
 from protokit.dataplane import listening
@@ -167,6 +168,7 @@ class Proxy:
     def _keep_names(self) -> None:
         self._names.keep(use.host for use in self.loaded.hosts if use.role == "endpoint")
         self._names_changed()  # some may have answered late
+        self._tell_same()
 
     async def _resolved(self, loaded: configuration.Loaded) -> Snapshot:
         """Its Snapshot, with the addresses that its host names have by now."""
@@ -209,6 +211,12 @@ class Proxy:
                     asyncio.get_running_loop().call_later(1, self._names_changed)
             else:
                 self._snapshot = snapshot
+                self._tell_same()
+
+    def _tell_same(self) -> None:
+        """Warn of endpoints whose names stand for one server."""
+        for text in same_servers(self.loaded.config, self._names.addresses):
+            self.repeated.log(_log, logging.WARNING, text, text)
 
     def _start_plugins(self, loaded: configuration.Loaded) -> list[Plugin]:
         """Start those that are new; gives back those whose files have changed since they were started."""

@@ -238,7 +238,12 @@ CASES = [
             f"fault: {{abort: {{status: denied, share: {share}}}}}",
             f"12:48: share: expected a share like 20% or 0.5%, up to 100%, got '{share}'",
         )
-        for share in ("10", "101%", "100.1%", "0.00001%", "-1%", ".5%", "1/2")
+        for share in ("10", "101%", "100.1%", "-1%", ".5%", "1/2")
+    ),
+    (
+        "timeout: 1.5s",
+        "fault: {abort: {status: denied, share: 0.00001%}}",
+        "12:48: share: expected a share with four decimals at most, like 0.0001%, got '0.00001%'",
     ),
     ("timeout: 1.5s", "fault: {}", "12:16: fault: expected delay, abort or both"),
     ("timeout: 1.5s", "fault: {header: x}", "12:16: fault: expected delay, abort or both"),
@@ -626,6 +631,16 @@ def test_a_retry_on_timeout_says_what_it_cannot_do(tmp_path):
         ("on: [reset], per_try: 100ms", 52, "per_try is for servers that say nothing: add timeout to on"),
         ("on: [timeout], per_try: 1500ms", 54, "per_try: the whole call has 1500ms, so that no other try"),
         ("on: [reset], backoff: {max: 5ms}", 58, "max: expected no less than base, 10ms"),
+        (
+            "on: [reset], backoff: {base: 1s}",
+            59,
+            "base: longer than max, whose default is 200ms: give max, too",
+        ),
+        (
+            "on: [reset], budget: 0.00001%",
+            51,
+            "budget: expected a share with four decimals at most, like 0.0001%",
+        ),
         ("on: [reset], backoff: {base: 2h}", 59, "base: expected 0ms to 1h, got '2h'"),
         ("on: [reset], budget: 0.5", 51, "budget: expected a share like 20% or 0.5%, up to 100%, got '0.5'"),
         (
@@ -644,6 +659,30 @@ def test_what_a_retry_cannot_be(tmp_path, more, column, says):
         found = [str(one) for one in error.errors]
     [message] = found
     assert message.startswith(f"{path}:13:{column}: {says}")
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        ("fault: {delay: {fixed: 1s, share: 0%}}", ["share: delay is for none of the requests"]),
+        ("fault: {abort: {status: denied, share: 0%}}", ["share: abort is for none of the requests"]),
+        ("fault: {abort: {status: denied, share: 0.0001%}}", []),
+        ("outlier: {errors: 0}", ["errors: with 0 and no rate no endpoint is ever left out"]),
+        ("outlier: {errors: 0, rate: 0%}", ["rate: 0% counts no errors", "errors: with 0 and no rate"]),
+        ("outlier: {rate: 0%}", ["rate: 0% counts no errors; leave it out"]),
+        ("outlier: {most: 0%}", ["most: with 0% no endpoint is ever left out"]),
+        ("outlier: {errors: 0, rate: 1%, most: 1%}", []),
+    ],
+)
+def test_what_does_nothing_is_a_warning(tmp_path, more, says):
+    path = tmp_path / "c.yaml"
+    before = "timeout: 1.5s" if more.startswith("fault") else "balance: least-request"
+    path.write_text(GOOD.replace(before, more))
+    found = [str(one) for one in config.load(path).warnings]
+    line = 12 if more.startswith("fault") else 23
+    assert len(found) == len(says)
+    for one, text in zip(found, says, strict=True):
+        assert re.match(rf"{re.escape(str(path))}:{line}:\d+: {re.escape(text)}", one)
 
 
 def test_a_retry_has_a_wait_and_a_budget(tmp_path):

@@ -336,6 +336,11 @@ def test_options_that_a_filter_refuses_are_errors_of_the_configuration(book, tmp
     write(0, 0)
     done = CliRunner().invoke(group, ["check", str(path)])
     assert (done.exit_code, done.output.count(text), "2 errors" in done.output) == (1, 2, True)
+    # One that stands in the chains of several rules is one mistake.
+    rules = "routes: [{name: r, rules: [{match: {method: a}, cluster: c}, {cluster: c}]}]\n"
+    path.write_text(path.read_text().replace("cluster: c, filters", "routes: r, filters") + rules)
+    done = CliRunner().invoke(group, ["check", str(path)])
+    assert (done.exit_code, done.output.count(text), "2 errors" in done.output) == (1, 2, True)
 
     async def main():
         with pytest.raises(ConfigErrors, match="rate: expected more than 0"):
@@ -349,3 +354,23 @@ def test_options_that_a_filter_refuses_are_errors_of_the_configuration(book, tmp
             await proxy.reload()
 
     run(main)
+
+
+def test_two_names_of_one_server_with_different_metadata_are_a_warning(book, tmp_path, caplog):
+    told = "endpoints one:1 and two:1 of cluster 'c' are one server: it has the metadata of the first"
+    path = tmp_path / "c.yaml"
+    path.write_text(
+        "listeners: [{name: in, bind: '127.0.0.1:0', protocol: dubbo, cluster: c}]\n"
+        "clusters: [{name: c, endpoints: [{address: 'one:1', metadata: {v: a}}, 'two:1']}]\n"
+    )
+
+    async def main():
+        async with protokit.Proxy(path):
+            assert told not in caplog.text
+            book.known["two"] = ("127.0.0.1",)
+            await until(lambda: told in caplog.text)
+
+    book.known = {"one": ("127.0.0.1",), "two": ("127.0.0.2",)}
+    assert told not in CliRunner().invoke(group, ["check", str(path)]).output
+    run(main)
+    assert f"warning: {path}: {told}" in CliRunner().invoke(group, ["check", str(path)]).output
