@@ -13,9 +13,12 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import peers
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 # 8 services unless said otherwise; the caches of what was asked lately cannot hold 256.
 CASES: dict[str, dict[str, int]] = {
@@ -32,12 +35,12 @@ CASES: dict[str, dict[str, int]] = {
 WHOLE = {"GLIBC_TUNABLES": "glibc.cpu.x86_rep_movsb_threshold=1000000000"}
 
 
-def _micro(options: dict[str, int], batches: int) -> list[str]:
+def _micro(options: Mapping[str, int | str], batches: int) -> list[str]:
     arguments = [part for key, value in options.items() for part in (f"--{key}", str(value))]
     return [str(peers.BUILD / "micro"), *arguments, "--batches", str(batches)]
 
 
-def _instructions(options: dict[str, int], batches: int) -> int:
+def _instructions(options: Mapping[str, int | str], batches: int) -> int:
     """What the core executes for so many batches, the driver's part left out."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "callgrind.out"
@@ -55,8 +58,13 @@ def _instructions(options: dict[str, int], batches: int) -> int:
     return int(found.group(1))
 
 
-def _requests(options: dict[str, int]) -> int:
-    return options.get("clients", 16) * options.get("depth", 16)
+def _requests(options: Mapping[str, int | str]) -> int:
+    return int(options.get("clients", 16)) * int(options.get("depth", 16))
+
+
+def instructions(options: Mapping[str, int | str]) -> float:
+    """Of the core a request. What the first batches allocate is taken off by the difference."""
+    return (_instructions(options, 60) - _instructions(options, 20)) / (40 * _requests(options))
 
 
 def micro(runs: int) -> dict[str, Any]:
@@ -74,9 +82,7 @@ def micro(runs: int) -> dict[str, Any]:
             "median_ns": sorted(one["median_ns"] for one in results)[runs // 2],
         }
         if valgrind:
-            # What the first batches allocate is taken off by the difference.
-            more, less = _instructions(options, 60), _instructions(options, 20)
-            case["instructions"] = (more - less) / (40 * _requests(options))
+            case["instructions"] = instructions(options)
         cases.append(case)
         print(f"{name}: {case}", file=sys.stderr, flush=True)
     return {"cases": cases}

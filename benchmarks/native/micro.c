@@ -1,10 +1,11 @@
 /* micro: the sans-IO core alone, with the Dubbo codec: what a request costs without sockets.
  *
- *   micro [--routes N] [--clients C] [--depth D] [--payload BYTES] [--services S] [--batches N]
+ *   micro [--routes N] [--clients C] [--depth D] [--payload BYTES] [--services S] [--batches N] [--image FILE]
  *
  * C clients have D requests each; they are fed to the core, which writes them upstream; then the
  * answers are fed, and written back. The route table has N rules, each of exact service and method;
- * the requests go to S of them in turn. Printed as one JSON object: the least and the median time of
+ * the requests go to S of them in turn. `--image` is a table that Python has packed of a configuration
+ * (benchmarks/governance.py), instead. Printed as one JSON object: the least and the median time of
  * a request, ns. Under callgrind, --toggle-collect=batch counts the core's work alone. */
 #include "../../plugins/dubbo/native/dubbo.h"
 #include "drive.h"
@@ -14,10 +15,38 @@ static struct options {
   long routes, clients, depth, payload, services, batches;
 } o = {.routes = 10, .clients = 16, .depth = 16, .payload = 128, .services = 8, .batches = 2000};
 
+static const char *image_path;
 static pk_handle clients[CLIENTS_MAX];
 
 static void service_name(char *out, size_t size, long i) {
   snprintf(out, size, "org.protokit.bench.Service%05ld", i);
+}
+
+static uint8_t *read_file(const char *path, size_t *size) {
+  FILE *file = fopen(path, "rb");
+  if (file == NULL || fseek(file, 0, SEEK_END) != 0) die(path);
+  *size = (size_t)ftell(file);
+  rewind(file);
+  uint8_t *data = zeroed(1, *size);
+  if (fread(data, 1, *size, file) != *size) die(path);
+  fclose(file);
+  return data;
+}
+
+/* The table of a configuration, whose rules have what they need beyond it. */
+static pk_table *load_table(void) {
+  size_t size;
+  char why[200];
+  uint8_t *image = read_file(image_path, &size);
+  const uintptr_t codec = (uintptr_t)&pk_dubbo_codec;
+  pk_table *t = pk_table_load(image, size, &codec, 1, why, sizeof why);
+  if (t == NULL) die(why);
+  uintptr_t *states = zeroed(t->plans.count, sizeof *states);
+  for (uint32_t i = 0; i < t->plans.count; i++) states[i] = (uintptr_t)pk_rule_state_new(1024, 1);
+  pk_table_share(t, states, t->plans.count);
+  free(states);
+  free(image);
+  return t;
 }
 
 static pk_table *build_table(void) {
@@ -77,6 +106,10 @@ static void read_options(int argc, char **argv) {
   for (int i = 1; i < argc; i += 2) {
     size_t k = 0, n = sizeof known / sizeof *known;
     while (k < n && strcmp(argv[i], known[k].name) != 0) k++;
+    if (strcmp(argv[i], "--image") == 0 && i + 1 < argc) {
+      image_path = argv[i + 1];
+      continue;
+    }
     if (k == n || i + 1 == argc) {
       fprintf(stderr, "micro: unknown option %s; benchmarks/native/micro.c lists them\n", argv[i]);
       exit(2);
@@ -95,7 +128,7 @@ int main(int argc, char **argv) {
   double *times = zeroed((size_t)o.batches, sizeof *times);
   char service[64];
   written = zeroed(1, room);
-  pk_table *table = build_table();
+  pk_table *table = image_path != NULL ? load_table() : build_table();
   core = pk_core_new(1);
   if (table == NULL || core == NULL || pk_core_apply(core, table, 1) != 0) die("micro: table");
   uint8_t *p = requests;

@@ -1,0 +1,116 @@
+"""What governance costs: instructions a request of the core, for each feature alone and for a typical set.
+
+    .venv/bin/python benchmarks/governance.py [--loads 16x16,64x1]
+
+Each is a configuration, compiled as by the proxy; ``native/micro.c`` serves requests of Dubbo by its table.
+Needs valgrind.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import micro
+import peers
+
+from protokit import config as configuration
+from protokit import native
+from protokit.control import build_snapshot
+from protokit.dataplane.compile import Identities, compile_snapshot
+
+SERVICES = [f"org.protokit.bench.Service{n:05}" for n in range(10)]
+LOADS: dict[str, dict[str, int]] = {
+    "16x16": {},
+    "64x1": {"clients": 64, "depth": 1},
+    "1x64": {"clients": 1, "depth": 64},
+}
+HEADERS = {"version": "1.0.0", "timeout": {"range": [1, 60_000]}}  # of what each request has
+RETRY = {"attempts": 2, "on": ["connect-failure", "reset", "timeout"], "per_try": "1s", "idempotent": True}
+LIMIT = {"rate": "1000000/s", "burst": 1_000_000}
+OUTLIER = {"errors": 5, "rate": "50%"}
+# What each rule has besides; what the cluster has; rules in front, which do not match.
+Case = tuple[dict[str, Any], dict[str, Any], int]
+CASES: dict[str, Case] = {
+    "bare route": ({}, {}, 0),
+    "two headers matched": ({"match": {"headers": HEADERS}}, {}, 0),
+    "20 rules with two headers in front": ({}, {}, 20),
+    "timeout": ({"timeout": "2s"}, {}, 0),
+    "retry with a time per try and a budget": ({"retry": RETRY}, {}, 0),
+    "limit": ({"limit": LIMIT}, {}, 0),
+    "limit by a header": ({"limit": LIMIT | {"by": {"header": "version"}}}, {}, 0),
+    "outlier": ({}, {"outlier": OUTLIER}, 0),
+    "least-request": ({}, {"balance": "least-request"}, 0),
+    "random": ({}, {"balance": "random"}, 0),
+    "peak-ewma": ({}, {"balance": "peak-ewma"}, 0),
+    "maglev by a header": ({}, {"balance": "maglev", "hash": {"header": "version"}}, 0),
+    "a delay that hits nobody": ({"fault": {"delay": {"fixed": "1ms", "share": "0.0001%"}}}, {}, 0),
+    "a header set": ({"set": {"headers": {"timeout": "20000"}}}, {}, 0),
+    "typical": (
+        {"match": {"headers": HEADERS}, "timeout": "2s", "retry": RETRY, "limit": LIMIT},
+        {"balance": "least-request", "outlier": OUTLIER},
+        20,
+    ),
+}
+
+
+def configured(rule: dict[str, Any], cluster: dict[str, Any], before: int) -> dict[str, Any]:
+    """One rule for each service."""
+    match = rule.get("match", {})
+    front = [
+        {
+            "match": {"service": "org.protokit.bench.*", "headers": {"version": f"2.{n}", "timeout": str(n)}},
+            "cluster": "echo",
+        }
+        for n in range(before)
+    ]
+    rules = [
+        {**rule, "match": {"service": service, "method": "echo", **match}, "cluster": "echo"}
+        for service in SERVICES
+    ]
+    return {
+        "listeners": [{"name": "in", "bind": "127.0.0.1:0", "protocol": "dubbo", "routes": "bench"}],
+        "routes": [{"name": "bench", "rules": front + rules}],
+        "clusters": [{"name": "echo", "endpoints": ["127.0.0.1:1"], "max_connections": 1, **cluster}],
+    }
+
+
+def image(config: dict[str, Any]) -> bytes:
+    """What the engine is given for a configuration."""
+    found: list[bytes] = []
+    load = native.Table.load
+
+    def taken(data: bytes, codecs: list[int], states: list[native.RuleState]) -> native.Table:
+        found.append(data)
+        return load(data, codecs, states)
+
+    with mock.patch.object(native.Table, "load", taken):
+        compile_snapshot(build_snapshot(configuration.load(config)), Identities(), Identities(), 42)
+    return found[0]
+
+
+def main() -> int:
+    """Print the table."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--loads", default="16x16,64x1")
+    loads = {name: LOADS[name] for name in parser.parse_args().loads.split(",")}
+    peers.build()
+    bare: dict[str, float] = {}
+    print(f"| | {' | '.join(f'{name}, more' for name in loads)} |\n|---|{'--:|' * len(loads)}")
+    with tempfile.TemporaryDirectory() as folder:
+        for name, case in CASES.items():
+            path = Path(folder) / "image"
+            path.write_bytes(image(configured(*case)))
+            counts = {load: micro.instructions({**of, "image": str(path)}) for load, of in loads.items()}
+            bare = bare or counts
+            shown = [f"{count:,.0f}, {count / bare[load] - 1:+.1%}" for load, count in counts.items()]
+            print(f"| {name} | {' | '.join(shown)} |", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
