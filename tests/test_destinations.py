@@ -11,13 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from protokit_dubbo.messages import OK, Answer, Call, decode, split
 from test_matching import BROKEN, HEADED, headed, pair
-from world import World
+from world import LIMITS, World
 
-from protokit import Protocol, config, plugins
+from protokit import Protocol, config, native, plugins
 from protokit.config.check import Findings
 from protokit.config.document import Document, read
 from protokit.control.build import build_snapshot
 from protokit.dataplane.compile import Identities, compile_snapshot
+from protokit.testing.tables import TableBuilder
 
 BOTH = ["dubbo", "headed"]
 
@@ -485,3 +486,34 @@ def test_a_share_of_no_weight_gets_nothing(weights, sticky):
     site = Site("dubbo", [{"split": split, **sticky}], clusters)
     got = {site.ask({"user": f"u{i}"}) for i in range(40)}
     assert got == {10_000 + i for i, weight in enumerate(weights) if weight}
+
+
+@pytest.mark.parametrize("kind", ["wide", "own"])
+def test_a_pinned_client_goes_where_its_subset_is_now(toys, kind):
+    """The endpoint that it had is in the cluster still."""
+    toy = toys[kind]
+
+    def subset_of(members) -> native.Table:
+        builder = TableBuilder(LIMITS, seed=42)
+        for subset, uids in (("", range(2)), ("version=v2", members)):
+            builder.cluster("c", "round-robin", 4, 1000, subset=subset)
+            for uid in uids:
+                builder.endpoint(uid, "127.0.0.1", 9000 + uid, 1)
+        number = builder.plan("r")
+        builder.split(1, 1)
+        builder.listener(0, "in", routes=None, plan=number, pinned=kind == "own", codecs=[toy.address])
+        return builder.finish()
+
+    world = World(subset_of([1]))
+    client = world.client()
+    for number, members, port in ((1, [1], 9001), (2, [0], 9000), (3, [0], 9000)):
+        if number == 2:
+            world.apply(subset_of(members))
+        world.feed(client, toy.request(number))
+        asked = {}
+        for up, (_, at) in list(world.upstreams.items()):
+            for frame in world.take(toy, up):
+                asked[at] = frame[2]
+                world.feed(up, toy.frame(toy.RESPONSE, frame[2], b"x"))
+        assert list(asked) == [port]
+        assert len(world.take(toy, client)) == 1

@@ -279,3 +279,34 @@ def test_a_cluster_of_another_balancer_measures_nothing_and_begins_anew(wide):
     before = servers.counts()
     servers.run(100)
     assert [after - one for after, one in zip(servers.counts(), before, strict=True)] == [50, 50]
+
+
+@pytest.mark.parametrize("status", [NO_SERVICE, BAD_REQUEST, DENIED])
+def test_who_asks_for_what_there_is_not_makes_nobody_slow(toys, status):
+    """One client asks ten times wrongly for each good call of the other."""
+    toy = toys["wide"]
+    world = World(table([toy.address], endpoints=2, balance="peak-ewma", limits=MOST))
+    good, bad = world.client(), world.client()
+    number = itertools.count(1)
+
+    def ask(client, status) -> list[int]:
+        world.feed(client, toy.request(next(number)))
+        asked = []
+        for up, (_, port) in list(world.upstreams.items()):
+            for kind, _, request, _ in world.take(toy, up):
+                if kind == toy.REQUEST:
+                    asked.append(port - 9000)
+                    if status == OK:
+                        world.wait(100 if port == 9001 else 1)
+                    world.feed(up, toy.frame(toy.RESPONSE, request, b"x", status))
+        return asked
+
+    for _ in range(20):
+        ask(good, OK)
+    shares = [0, 0]
+    for _ in range(100):
+        for uid in ask(good, OK):
+            shares[uid] += 1
+        for _ in range(10):
+            ask(bad, status)
+    assert shares[1] <= 5

@@ -190,3 +190,16 @@ def test_a_share_of_nothing_hits_nobody_at_no_cost_to_others(wide):
     client = world.client()
     world.feed(client, wide.request(1, b"slow m x"))
     assert sent_to(world, wide) == [b"slow m x"]
+
+
+def test_a_filter_has_no_more_time_than_its_request_has_left(toys):
+    """A fault took most of it."""
+    toy = toys["wide"]
+    plan = {"timeout_ms": 1000, "fault": fault(900, ALL), "filter_chain": 0}
+    world = World(table([toy.address], plan=plan, limits={"filter_ms": 800}))
+    client = world.client()
+    world.feed(client, toy.request(5))
+    world.wait(1050)
+    ((_, _, number, text),) = world.take(toy, client)
+    assert number == 5
+    assert b"within" in text

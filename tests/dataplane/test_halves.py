@@ -6,6 +6,8 @@ from world import World
 from world import table as table_of
 
 from protokit import Status, WireFormat, native
+from protokit.config.scalars import Duration, Share
+from protokit.config.schema import Outlier
 from protokit.wire import ErrorText, Replies, byte_id, pairs, table, text
 
 REQUEST, ONEWAY, ANSWER, PING, PONG = range(5)
@@ -470,3 +472,14 @@ def test_an_edit_that_leaves_another_rest_does_not_fit():
     assert b"does not fit any more" in answer.fields.body
     both.feed(both.client, asked[50_000:])
     assert not both.world.upstreams
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_client_that_leaves_in_the_middle_is_nothing_against_its_server(mode):
+    rule = Outlier(3, None, Duration(1000), Share.parse("50%"))
+    both = Both(mode, endpoints=2, outlier=rule)
+    for _ in range(12):
+        client = both.world.client()
+        both.world.feed(client, both.frame(REQUEST, 7, BODY, b"s", b"\1k\1v")[:60000])
+        both.world.batch(("eof", client))
+    assert [uid for uid, said in both.world.endpoints if said == native.ILL_EJECTED] == []

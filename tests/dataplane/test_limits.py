@@ -291,3 +291,14 @@ def test_each_address_has_a_bucket_whatever_its_connections(wide):
     world = World(limited(wide.address, native.RuleState(64, 1), limit(by=("source",))))
     one, again, other = (world.client(source=ip) for ip in ("10.0.0.1", "10.0.0.1", "10.0.0.2"))
     assert [ask(world, wide, client, 1) is True for client in (one, again, other)] == [True, False, True]
+
+
+def test_a_dry_run_refuses_nothing_that_cannot_be_read():
+    data = bytearray(Call("svc", "m", "", [], attachments={"x": "yyyy"}, request_id=1).encode())
+    data[data.rindex(b"yyyy") - 1] = 0x45  # what is no text
+    counted = limit(by=("header",), header="tenant", dry_run=True)
+    world = World(
+        table([dubbo.wire.address], direct=True, plan={"limit": counted, "state": native.RuleState(64, 1)})
+    )
+    world.feed(world.client(), bytes(data))
+    assert world.got[world.only_upstream()]

@@ -5,11 +5,13 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from world import LIMITS as WORLD_LIMITS
 from world import World, table
 
 from protokit import native
 from protokit.config.scalars import Duration, Share
 from protokit.config.schema import Outlier
+from protokit.testing.tables import TableBuilder
 
 OK, APP_ERROR, NO_SERVICE, BAD_REQUEST, TIMEOUT, OVERLOADED, UNAVAILABLE, DENIED, INTERNAL = range(9)
 LIMITS = {"request_ms": 1000, "in_flight": 10_000, "in_flight_per_connection": 10_000, "probe_ms": 60_000}
@@ -297,3 +299,53 @@ def test_who_answers_again_may_be_left_out_still(toy):
         servers.ask()
     assert world.endpoints[2:] == [(0, native.WELL)]
     assert 0 < world.left_out_ms[2] < 50_000
+
+
+def test_without_its_rule_whoever_is_left_out_is_back(toy):
+    servers = Servers(toy, says={2: INTERNAL}, rule=outlier(eject=3_600_000))
+    servers.ask(40)
+    assert servers.ejected() == [2]
+    servers.world.apply(table([toy.address], **(servers.more | {"outlier": None})))
+    assert servers.told(native.WELL) == [2]
+    servers.ask_of(2)
+
+
+def two_rules(codec, rule: Outlier) -> native.Table:
+    """``slow`` has 50 ms, all else 3 s."""
+    builder = TableBuilder(WORLD_LIMITS, seed=42)
+    builder.cluster("c", "round-robin", 4, 1000, outlier=rule)
+    for uid in range(2):
+        builder.endpoint(uid, "127.0.0.1", 9000 + uid, 1)
+    plans = []
+    for ms in (50, 3000):
+        plans.append(builder.plan("plan", timeout_ms=ms))
+        builder.split(0, 1)
+    builder.routes("r")
+    builder.rule("slow", "*", "*", "*", plans[0])
+    builder.rule("*", "*", "*", "*", plans[1])
+    builder.listener(0, "in", routes=0, plan=None, pinned=False, codecs=[codec])
+    return builder.finish()
+
+
+@pytest.mark.parametrize("kind", ["ordered", "pingpong"])
+def test_what_waits_behind_a_call_that_ran_out_of_time_is_no_error_of_its_server(toys, kind):
+    """The connection is closed by this side: whose a late answer is could not be told."""
+    toy = toys[kind]
+    world = World(two_rules(toy.address, outlier(errors=5)))
+    clients = [world.client() for _ in range(7)]
+    asked = [("feed", clients[0], toy.request(0, b"slow m x"))]
+    world.batch(*asked, *[("feed", client, toy.request(0)) for client in clients[1:]])
+    world.wait(60)
+    assert [uid for uid, said in world.endpoints if said == native.ILL_EJECTED] == []
+    told = [frame for client in clients[1:] for frame in world.take(toy, client)]
+    if kind == "ordered":
+        assert b"a call in front of this one took too long" in told[0][3]
+
+
+def test_a_server_that_answers_no_more_is_no_bad_one(lines):
+    address = lines.address["ordered"]
+    world = World(table([address], endpoints=2, outlier=outlier(errors=5), limits=LIMITS))
+    clients = [world.client() for _ in range(8)]
+    world.batch(*[("feed", client, b"Q1.=svc m x\n") for client in clients])
+    world.feed(world.only_upstream(), b"R0L=ok\n")
+    assert [uid for uid, said in world.endpoints if said == native.ILL_EJECTED] == []

@@ -567,3 +567,20 @@ def test_tries_are_those_of_a_model(wide, plan, outcomes):
     world.wait(1000)
     assert course.heard() == []  # nor does anybody hear of the others
     course.is_over()
+
+
+@pytest.mark.parametrize("size", [50, 5000])
+def test_what_is_too_large_to_be_kept_is_kept_while_an_attempt_waits_to_send_it(wide, size):
+    plan = {"hedge_ms": 20}
+    world = World(
+        table([wide.address], endpoints=2, plan=plan, max_connections=1, limits={"retry_buffer": 1000})
+    )
+    world.connect = "wait"
+    client = world.client()
+    world.feed(client, wide.request(5, b"svc m " + bytes(size)))
+    world.wait(30)
+    first, second = world.opening
+    world.opened(second)
+    world.opened(first)
+    assert [len(world.take(wide, up)) for up in (first, second)] == [1, 1]
+    assert client not in world.closed

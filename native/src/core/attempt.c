@@ -46,7 +46,9 @@ static void measure(pk_core *core, const pk_request *r, const pk_attempt *a, uin
   pk_latency *l = &a->endpoint->latency;
   uint64_t took = core->now - a->started;
   if (!a->shared || r->to.oneway) return;
-  if (outcome >= PK_ATTEMPT_FAILED) {
+  if (outcome == PK_ATTEMPT_REFUSED) {
+    if (a->answered) pk_latency_refused(l, took, r->timeout_ms * (uint64_t)PK_MS, core->now);
+  } else if (outcome >= PK_ATTEMPT_FAILED) {
     pk_latency_failed(l, took, r->timeout_ms * (uint64_t)PK_MS, core->now);
   } else if (a->parts || a->waiting) { /* the first part was measured; it was never asked */
     return;

@@ -25,10 +25,18 @@ static pk_conn *choose(pk_core *core, pk_request *r, uint32_t *status) {
   return r->to.own ? pk_pinned_choose(core, r, status) : pk_pick(core, &r->to, status);
 }
 
+/* Whether an attempt of it waits for its connection. */
+static int waits(const pk_core *core, const pk_request *r) {
+  uint32_t i = r->attempt;
+  while (i != PK_NONE && !pk_attempt_at(core, i)->waiting) i = pk_attempt_at(core, i)->sibling;
+  return i != PK_NONE;
+}
+
 /* After the bytes are on their way: keep them only for another attempt that may come, and only small ones. */
 static PK_RARE void keep(pk_core *core, pk_request *r, const uint8_t *data, const pk_frame *f) {
   int wanted = (r->plan->features & PK_F_KEEP) && !r->to.own;
   int small = f->size <= core->limits.retry_buffer;
+  if (wanted && waits(core, r)) return; /* the other attempt will send it */
   if (wanted && small && r->held == NULL) pk_request_hold(core, r, data, f);
   if (wanted && (!small || r->held == NULL)) PK_STAT_ADD(core->stats.retries_too_large, 1);
   /* `data` and `f` may stand there: not used any more */

@@ -22,7 +22,8 @@ static int ask(pk_core *core, pk_request *r, const uint8_t *data, const pk_frame
   if (said != PK_STEP_WAITS) return said;
   PK_STAT_ADD(core->stats.filters_waiting, 1);
   PK_STAT_ADD(core->stats.filters_bytes, pk_aside_cost(f->size));
-  if (l->filter_ms < r->timeout_ms) pk_timer_start(&core->wheel, &r->timer, core->now / PK_MS + 1 + l->filter_ms);
+  uint64_t late = core->now / PK_MS + 1 + l->filter_ms;
+  if (late < r->timer.due) pk_timer_start(&core->wheel, &r->timer, late);
   pk_op_add(core, (pk_op){.op = PK_OP_FILTER,
                           .arg = r->plan->filter,
                           .handle = pk_request_handle(r),

@@ -105,7 +105,8 @@ enum {
   PK_LOST_LAST,   /* its server said that it answers no more */
   PK_LOST_STEP,   /* an answer with the id of another request than the one whose turn it was */
   PK_LOST_CUT,    /* its client left off in the middle of a frame that was passed on */
-  PK_LOST_BUDGET  /* no memory to read it */
+  PK_LOST_BUDGET, /* no memory to read it */
+  PK_LOST_TURN    /* an answer in front of the others took too long: whose a late one is could not be told */
 };
 enum { PK_TIMER_CONN = 0, PK_TIMER_REQUEST = 1 };
 

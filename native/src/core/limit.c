@@ -44,6 +44,7 @@ static PK_RARE int refuse(pk_core *core, pk_request *r, pk_rule_state *s) {
 }
 
 static PK_RARE int unreadable(pk_core *core, pk_request *r) {
+  if (r->plan->limit.dry_run) return PK_STEP_ON;
   pk_message m = {.size = 0};
   pk_message_add(&m, "protokit: rate limit of rule ");
   pk_message_text(&m, r->to.live->table, r->plan->name);

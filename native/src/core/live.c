@@ -211,6 +211,12 @@ static void choose_measured(pk_core *core, const pk_table *t) {
     for (uint32_t n = 0; what != 0 && n < c->endpoint_count; n++)
       core->endpoints[pk_table_endpoint_at(t, c->endpoints + n)->uid]->measured |= what;
   }
+  for (uint32_t i = 0; i < core->endpoint_capacity; i++) {
+    pk_endpoint *e = core->endpoints[i];
+    if (e == NULL || !e->health.ejected || (e->measured & PK_MEASURED_ERRORS)) continue;
+    e->outlier = (pk_outlier_state){0}; /* nobody is left out any more */
+    pk_endpoint_is_back(core, e);
+  }
 }
 
 static int same_listener(const pk_table *a, const pk_table *b, uint32_t i) {

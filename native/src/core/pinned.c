@@ -8,13 +8,23 @@
 
 enum { TRIES = 3 };
 
-/* Whether it leads to the request's cluster. A cluster's number is its table's; what stays is its name. */
+/* Of a whole cluster a client keeps its server: where that is gone, its connection ends. */
+static int has_endpoint(const pk_table *t, uint32_t cluster, const pk_endpoint *e) {
+  const pk_table_cluster *c = pk_table_cluster_at(t, cluster);
+  if (c->subset.size == 0) return 1;
+  for (uint32_t i = 0; i < c->endpoint_count; i++)
+    if (pk_table_endpoint_at(t, c->endpoints + i)->uid == e->uid) return 1;
+  return 0;
+}
+
+/* Whether it leads to the request's cluster. A cluster's number is its table's; what stays is its name, and an endpoint
+ * that has left a subset may be in the cluster still. */
 static int leads_to(pk_conn *c, const pk_live *live, uint32_t cluster) {
   if (c->cluster_token == live->token) return c->cluster == cluster;
   if (c->cluster_key != pk_cluster_key(live->table, cluster)) return 0;
   c->cluster_token = live->token;
-  c->cluster = cluster;
-  return 1;
+  c->cluster = has_endpoint(live->table, cluster, c->endpoint) ? cluster : PK_NONE;
+  return c->cluster == cluster;
 }
 
 static pk_conn *connect_own(pk_core *core, pk_conn *client, const pk_target *to, uint32_t *status) {

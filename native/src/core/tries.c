@@ -81,7 +81,22 @@ static void add_reason(const pk_core *core, pk_message *m, const pk_conn *c) {
     case PK_LOST_STEP: pk_message_add(m, "an answer came with another id than that of the request whose turn it was"); break;
     case PK_LOST_SILENT: pk_message_add(m, "it was silent, and did not answer a heartbeat either"); break;
     case PK_LOST_CUT: pk_message_add(m, "its client left off in the middle of a request"); break;
+    case PK_LOST_TURN: pk_message_add(m, "a call in front of this one took too long, and late answers could not be told apart"); break;
     default: pk_message_add(m, "the buffers of this worker are full"); break;
+  }
+}
+
+/* What the end of its connection makes of an attempt: what this side or a client brings about is nothing against a server,
+ * nor is that it answers what it has and then no more. */
+static uint32_t outcome_of(uint8_t lost) {
+  switch (lost) {
+    case PK_LOST_EXHAUSTED: return PK_ATTEMPT_GIVEN_UP;
+    case PK_LOST_UNWANTED:
+    case PK_LOST_LAST:
+    case PK_LOST_CUT:
+    case PK_LOST_BUDGET:
+    case PK_LOST_TURN: return PK_ATTEMPT_REFUSED;
+    default: return PK_ATTEMPT_FAILED;
   }
 }
 
@@ -90,7 +105,7 @@ void pk_request_lost(pk_core *core, pk_request *r, pk_attempt *a, uint32_t why, 
   const pk_endpoint *e = a->endpoint;
   uint8_t lost = c == NULL ? PK_LOST_ITSELF : c->lost;
   int ours = lost == PK_LOST_EXHAUSTED;
-  pk_attempt_end(core, r, a, ours ? PK_ATTEMPT_GIVEN_UP : PK_ATTEMPT_FAILED);
+  pk_attempt_end(core, r, a, outcome_of(lost));
   if (lost == PK_LOST_REFUSED) r->refused = 1;
   if (r->attempt != PK_NONE) return; /* another may be answered */
   uint32_t wait;
@@ -141,7 +156,7 @@ static const pk_endpoint *give_up(pk_core *core, pk_request *r, pk_handle unclea
 static void close_all(pk_core *core, const pk_handle conns[PK_ATTEMPTS], uint32_t most) {
   for (uint32_t i = 0; i < PK_ATTEMPTS; i++) {
     pk_conn *c = pk_conn_find(core, conns[i]);
-    if (c != NULL && c->in_flight <= most) pk_conn_close(core, c, 1);
+    if (c != NULL && c->in_flight <= most) pk_conn_drop(core, c, PK_LOST_TURN, 0);
   }
 }
 

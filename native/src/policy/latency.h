@@ -14,6 +14,7 @@
 
 typedef struct pk_latency {
   uint64_t value, at; /* ns: what it was then; value 0: nothing is known */
+  uint64_t answered;  /* ns: when it last gave an answer that refuses nothing; 0: never */
 } pk_latency;
 
 /* `value`, so long ago. Between two halvings it goes down in a straight line. */
@@ -26,8 +27,7 @@ static inline uint64_t pk_latency_faded(uint64_t value, uint64_t ago) {
 
 static inline uint64_t pk_latency_now(const pk_latency *l, uint64_t now) { return pk_latency_faded(l->value, now - l->at); }
 
-/* An answer came after `took`. */
-static inline void pk_latency_answered(pk_latency *l, uint64_t took, uint64_t now) {
+static inline void pk_latency_took(pk_latency *l, uint64_t took, uint64_t now) {
   uint64_t was = l->value;
   if (took > PK_LATENCY_MOST) took = PK_LATENCY_MOST;
   l->value = was > took ? took + pk_latency_faded(was - took, now - l->at) : took;
@@ -35,9 +35,15 @@ static inline void pk_latency_answered(pk_latency *l, uint64_t took, uint64_t no
   l->at = now;
 }
 
+/* An answer came after `took`. */
+static inline void pk_latency_answered(pk_latency *l, uint64_t took, uint64_t now) {
+  l->answered = now;
+  pk_latency_took(l, took, now);
+}
+
 /* None has come for so long, and nobody waits for it any more. */
 static inline void pk_latency_given_up(pk_latency *l, uint64_t after, uint64_t now) {
-  if (after > pk_latency_now(l, now)) pk_latency_answered(l, after, now);
+  if (after > pk_latency_now(l, now)) pk_latency_took(l, after, now);
 }
 
 /* It failed: as if it had taken twice as long as they do, up to `most`, the time that it had. So who fails at once has
@@ -47,6 +53,17 @@ static inline void pk_latency_failed(pk_latency *l, uint64_t after, uint64_t mos
   if (slow < PK_LATENCY_LEAST) slow = PK_LATENCY_LEAST;
   if (slow > most) slow = most;
   pk_latency_given_up(l, slow > after ? slow : after, now);
+}
+
+/* It refused what was asked. Its caller may be to blame: what is known stays as it is. Where it has done nothing else for a
+ * halving that is a failure. */
+static inline void pk_latency_refused(pk_latency *l, uint64_t after, uint64_t most, uint64_t now) {
+  if (l->answered == 0 || (now - l->answered) >> PK_LATENCY_HALF_BITS != 0) {
+    pk_latency_failed(l, after, most, now);
+  } else {
+    l->value = pk_latency_now(l, now);
+    l->at = now;
+  }
 }
 
 /* How long one more request is likely to take behind `active` others. Where nothing is known the first is cheap, and
