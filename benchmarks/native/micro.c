@@ -10,6 +10,7 @@
 #include "../../plugins/dubbo/native/dubbo.h"
 #include "drive.h"
 #include "frame.h"
+#include "policy/state.h"
 
 static struct options {
   long routes, clients, depth, payload, services, batches;
