@@ -1,6 +1,6 @@
 """What governance costs: instructions a request of the core, for each feature alone and for a typical set.
 
-    .venv/bin/python benchmarks/governance.py [--loads 16x16,64x1]
+    .venv/bin/python benchmarks/governance.py [--loads 16x16,64x1] [--once]
 
 Each is a configuration, compiled as by the proxy; ``native/micro.c`` serves requests of Dubbo by its table.
 Needs valgrind.
@@ -97,7 +97,9 @@ def main() -> int:
     """Print the table."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--loads", default="16x16,64x1")
-    loads = {name: LOADS[name] for name in parser.parse_args().loads.split(",")}
+    parser.add_argument("--once", action="store_true", help="run each case for a moment, and count nothing")
+    arguments = parser.parse_args()
+    loads = {name: LOADS[name] for name in arguments.loads.split(",")}
     peers.build()
     bare: dict[str, float] = {}
     print(f"| | {' | '.join(f'{name}, more' for name in loads)} |\n|---|{'--:|' * len(loads)}")
@@ -105,6 +107,9 @@ def main() -> int:
         for name, case in CASES.items():
             path = Path(folder) / "image"
             path.write_bytes(image(configured(*case)))
+            if arguments.once:
+                micro.run({"image": str(path)}, 2)
+                continue
             counts = {load: micro.instructions({**of, "image": str(path)}) for load, of in loads.items()}
             bare = bare or counts
             shown = [f"{count:,.0f}, {count / bare[load] - 1:+.1%}" for load, count in counts.items()]

@@ -40,6 +40,12 @@ def _micro(options: Mapping[str, int | str], batches: int) -> list[str]:
     return [str(peers.BUILD / "micro"), *arguments, "--batches", str(batches)]
 
 
+def run(options: Mapping[str, int | str], batches: int) -> dict[str, Any]:
+    """What the core alone says of so many batches."""
+    done = subprocess.run(_micro(options, batches), capture_output=True, text=True, check=True)
+    return dict(json.loads(done.stdout))
+
+
 def _instructions(options: Mapping[str, int | str], batches: int) -> int:
     """What the core executes for so many batches, the driver's part left out."""
     with tempfile.TemporaryDirectory() as folder:
@@ -72,10 +78,7 @@ def micro(runs: int) -> dict[str, Any]:
     valgrind = shutil.which("valgrind") is not None
     cases = []
     for name, options in CASES.items():
-        results = []
-        for _ in range(runs):
-            done = subprocess.run(_micro(options, 1000), capture_output=True, text=True, check=True)
-            results.append(json.loads(done.stdout))
+        results = [run(options, 1000) for _ in range(runs)]
         case: dict[str, Any] = {
             "name": name,
             "least_ns": min(one["least_ns"] for one in results),

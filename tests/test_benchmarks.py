@@ -38,3 +38,14 @@ def test_a_declared_codec_is_measured_beside_one_by_hand():
     )
     assert done.returncode == 0, done.stderr
     assert '"declared_ratio"' in done.stdout
+
+
+@pytest.mark.slow
+def test_each_policy_is_served_by_the_core_alone():
+    done = subprocess.run(
+        [sys.executable, str(REPO / "benchmarks" / "governance.py"), "--once"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
