@@ -130,6 +130,7 @@ def check(
     keys.check_headers(findings, config, speaking, registry.protocols)
     _binds(findings, config)
     _limits(findings, config)
+    _limit_keys(findings, config)
     return findings
 
 
@@ -464,6 +465,23 @@ def _limit(findings: Findings, limit: schema.Limit, path: Path) -> None:
             findings.error(f"by: expected {what} once at most", *path, "by", i)
     if not keys and limit.keys != defaults.LIMIT_KEYS:
         findings.warning("keys does nothing without by: there is one bucket for all requests", *path, "keys")
+
+
+def _limit_keys(findings: Findings, config: schema.Config) -> None:
+    """An error at the rule from which on there are more buckets than the process has room for."""
+    total = 0
+    for t, table in enumerate(config.routes):
+        for r, rule in enumerate(table.rules):
+            if rule.limit is None or not rule.limit.by:
+                continue
+            total += rule.limit.keys
+            if total > defaults.LIMIT_KEYS_IN_ALL:
+                findings.error(
+                    f"keys: with this rule there are {total} buckets, and {defaults.LIMIT_KEYS_IN_ALL} of all"
+                    " rules is the most; give fewer",
+                    *("routes", t, "rules", r, "limit"),
+                )
+                return
 
 
 def _cluster(findings: Findings, cluster: schema.Cluster, c: int) -> None:

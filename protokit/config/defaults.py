@@ -40,6 +40,7 @@ MAX_CONNECTIONS = 8
 OUTLIER = {"errors": 5, "eject": 10 * SECOND, "most": 500_000}  # most: parts of a million
 RETRY_ATTEMPTS = 2
 LIMIT_KEYS = 1024
+LIMIT_KEYS_IN_ALL = 1 << 24  # 32 bytes each
 RETRY_BACKOFF = {"base": 10, "max": 200}
 RETRY_BUDGET = 200_000  # parts of a million
 FAULT_SHARE = 1_000_000  # millionths: all

@@ -867,3 +867,21 @@ def test_keys_without_by_are_a_warning(tmp_path):
 def test_shares(text, millionths):
     assert Share.parse(text) == millionths
     assert str(Share(millionths)) == text
+
+
+def test_the_buckets_of_all_rules_are_bounded():
+    limit = {"rate": "1/s", "by": "source", "keys": 1_000_000}
+    every = {
+        "listeners": [{"name": "in", "bind": "127.0.0.1:0", "protocol": "dubbo", "routes": "r"}],
+        "clusters": [{"name": "c", "endpoints": ["127.0.0.1:1"]}],
+    }
+
+    def rules(count):
+        match = [{"match": {"service": f"s{n}"}, "cluster": "c", "limit": limit} for n in range(count)]
+        return every | {"routes": [{"name": "r", "rules": match}]}
+
+    assert config.load(rules(16)).config.routes
+    with pytest.raises(
+        ConfigErrors, match="keys: with this rule there are 17000000 buckets, and 16777216 of all"
+    ):
+        config.load(rules(17))
