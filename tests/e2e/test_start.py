@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 import os
 import socket
@@ -161,10 +163,16 @@ def test_options_are_read_by_click(tmp_path):
     assert {"click", "protokit.cli.process"} <= found
 
 
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
+def free_ports(count: int) -> list[int]:
+    """Below those that the kernel gives out, to anybody at any moment; others in each process."""
+    found: list[int] = []
+    for number in itertools.count(os.getpid() * 16):
+        with socket.socket() as one, contextlib.suppress(OSError):
+            one.bind(("127.0.0.1", 10_000 + number % 10_000))
+            found.append(one.getsockname()[1])
+        if len(found) == count:
+            return found
+    raise AssertionError
 
 
 SERVES = """
@@ -187,7 +195,7 @@ threading.Thread(target=ready, daemon=True).start()
 @pytest.mark.parametrize("workers", [1, 3])
 def test_it_serves_before_it_has_a_loop(tmp_path, workers):
     """Clients have answers, an admin's question waits, and is answered when it is true."""
-    listener, admin = free_port(), free_port()
+    listener, admin = free_ports(2)
     asked = Event(7, b"N", request=True, twoway=True)
     moment = SERVES.format(listener=listener, admin=admin, asked=asked.encode().hex())
     run = Start(tmp_path, moment, listener=listener, admin=admin, more=f"workers: {workers}\n")
