@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from protokit import native
 from protokit.config.schema import SOURCE, HeaderValue
+from protokit.dataplane.filters import FIELDS
 from protokit.model import Filter
 from protokit.table import Source
 
@@ -17,12 +18,6 @@ if TYPE_CHECKING:
     from protokit.table import Image
 
 CHANGES = Source("changes", columns=("what", "how", "from", "key", "value"))
-FIELDS = {
-    "service": native.EDIT_SERVICE,
-    "method": native.EDIT_METHOD,
-    "version": native.EDIT_VERSION,
-    "group": native.EDIT_GROUP,
-}
 _HOW = native.constants("PK_CHANGE_")
 _FROM = native.constants("PK_TAKEN_")
 
@@ -45,7 +40,7 @@ def add(image: Image, rules: Sequence[schema.Set | None]) -> tuple[list[int], li
 def _rows(rule: schema.Set) -> list[tuple[int, int, int, str, str]]:
     rows = [
         _row(what, "set", "", value)
-        for field, what in FIELDS.items()
+        for what, field in FIELDS.items()
         if (value := getattr(rule, field)) is not None
     ]
     rows += [_row(native.EDIT_HEADER, "set", key, value) for key, value in rule.headers.items()]
@@ -74,7 +69,7 @@ class Setter(Filter):
     async def request(self, request: Request) -> None:
         """Change it. A header whose value would come of one that is absent stays as it is."""
         before = request.copy()
-        for field in FIELDS:
+        for field in FIELDS.values():
             value = _value(getattr(self._rule, field), before)
             if value is not None:
                 setattr(request, field, value)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from protokit.model import Request
     from protokit.wire.codec import Wire
 
-_FIELDS = {
+FIELDS = {
     native.EDIT_SERVICE: "service",
     native.EDIT_METHOD: "method",
     native.EDIT_VERSION: "version",
@@ -146,7 +146,7 @@ def _changed(wire: Wire, before: Request, after: Request) -> bytes:
     """The frame that says what ``after`` says; empty when nothing was changed."""
     edits: list[tuple[int, str, str | None]] = [
         (what, "", getattr(after, field))
-        for what, field in _FIELDS.items()
+        for what, field in FIELDS.items()
         if getattr(after, field) != getattr(before, field)
     ]
     if after.headers_read:

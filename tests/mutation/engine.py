@@ -2248,7 +2248,7 @@ MUTANTS = (
     Mutant(
         "who is not known is in ::/0",
         "condition.c",
-        "  if (q->source == NULL || memcmp(q->source, unknown, PK_ADDRESS) == 0) return 0;\n",
+        "  if (q->source == NULL || !pk_address_is_known(q->source)) return 0;\n",
         "",
         "tests/test_matching.py::test_who_is_not_known_is_in_no_network",
     ),

@@ -1,6 +1,5 @@
 /* change.c: a rule's changes to its requests: what they name is written anew, and the rest stays byte for byte. */
 #include <arpa/inet.h>
-#include <stdlib.h>
 
 #include "core/internal.h"
 #include "wire/ask.h"
@@ -10,15 +9,11 @@ typedef struct values {
   uint8_t *at, *end;
 } values;
 
-static pk_slice text_of(const pk_table *t, pk_text text) {
-  return (pk_slice){(const uint8_t *)pk_table_text_at(t, text), text.size};
-}
-
 /* "10.0.0.7", or "2001:db8::7". Empty: it is not known. */
 static pk_slice source_of(const pk_conn *client, values *v) {
-  static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff}, unknown[PK_ADDRESS] = {0};
+  static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
   const uint8_t *a = client->source;
-  if (memcmp(a, unknown, sizeof unknown) == 0) return (pk_slice){v->at, 0};
+  if (!pk_address_is_known(a)) return (pk_slice){v->at, 0};
   int v4 = memcmp(a, mapped, sizeof mapped) == 0;
   char *to = (char *)v->at;
   if (inet_ntop(v4 ? AF_INET : AF_INET6, v4 ? a + sizeof mapped : a, to, INET6_ADDRSTRLEN) == NULL) return (pk_slice){v->at, 0};
@@ -34,12 +29,12 @@ static int value_of(pk_core *core, const pk_request *r, const pk_change *c, cons
   pk_header h;
   int result = PK_OK;
   if (c->from == PK_TAKEN_TEXT) {
-    *out = text_of(t, c->value);
+    *out = pk_table_slice(t, c->value);
   } else if (c->from == PK_TAKEN_SOURCE) {
     const pk_conn *client = pk_conn_find(core, r->to.client);
     *out = client == NULL ? (pk_slice){NULL, 0} : source_of(client, v);
     if (out->size == 0) return PK_MORE;
-  } else if ((result = pk_header_by_key(r->to.codec, data, f, text_of(t, c->value), &h)) == PK_OK) {
+  } else if ((result = pk_header_by_key(r->to.codec, data, f, pk_table_slice(t, c->value), &h)) == PK_OK) {
     *out = h.value;
     if (h.raw) return PK_MORE; /* no text */
   }
@@ -67,7 +62,7 @@ static int appended(const pk_request *r, const uint8_t *data, const pk_frame *f,
 static int edit_of(pk_core *core, const pk_request *r, const pk_change *c, const uint8_t *data, const pk_frame *f, values *v,
                    pk_edit *e) {
   static const uint8_t nothing[1];
-  *e = (pk_edit){.what = c->what, .key = text_of(r->to.live->table, c->key)};
+  *e = (pk_edit){.what = c->what, .key = pk_table_slice(r->to.live->table, c->key)};
   if (c->how == PK_CHANGE_REMOVE) return PK_OK;
   int result = value_of(core, r, c, data, f, v, &e->value);
   if (result == PK_OK && c->how == PK_CHANGE_APPEND) result = appended(r, data, f, v, e);

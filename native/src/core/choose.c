@@ -6,10 +6,6 @@
 
 enum { SHOWN = 100 }; /* bytes of what a request says that an error repeats */
 
-static pk_slice text_of(const pk_table *t, pk_text text) {
-  return (pk_slice){(const uint8_t *)pk_table_text_at(t, text), text.size};
-}
-
 static void unreadable(pk_core *core, pk_request *r, pk_text header, int error) {
   const pk_table *t = r->to.live->table;
   pk_message m = {.size = 0};
@@ -26,9 +22,8 @@ static void unreadable(pk_core *core, pk_request *r, pk_text header, int error) 
 
 /* By its client's address. */
 static int key_of_source(const pk_core *core, const pk_request *r, uint64_t *key) {
-  static const uint8_t unknown[PK_ADDRESS];
   const pk_conn *client = pk_conn_find(core, r->to.client);
-  if (client == NULL || memcmp(client->source, unknown, PK_ADDRESS) == 0) return PK_MORE;
+  if (client == NULL || !pk_address_is_known(client->source)) return PK_MORE;
   *key = pk_share_key(0, (pk_slice){client->source, PK_ADDRESS});
   return PK_OK;
 }
@@ -40,7 +35,7 @@ static int key_of(const pk_core *core, const pk_request *r, const uint8_t *data,
   const pk_codec *codec = r->to.codec;
   pk_header h;
   pk_destination d = {.context = f->context};
-  int result = by->by == PK_BY_HEADER ? pk_header_by_key(codec, data, f, text_of(r->to.live->table, by->header), &h)
+  int result = by->by == PK_BY_HEADER ? pk_header_by_key(codec, data, f, pk_table_slice(r->to.live->table, by->header), &h)
                                       : codec->destination(codec, data, f, &d);
   if (result != PK_OK) return result == PK_ERR_UNSUPPORTED ? PK_MORE : result;
   pk_slice text = by->by == PK_BY_HEADER ? h.value : d.service;
@@ -100,7 +95,7 @@ static PK_RARE uint32_t chosen(pk_core *core, pk_request *r, const pk_choice *c,
   for (uint32_t i = 0; i < c->word_count; i++) {
     pk_text header = pk_choice_word_at(t, c, i)->header;
     pk_header h;
-    int result = pk_header_by_key(r->to.codec, data, f, text_of(t, header), &h);
+    int result = pk_header_by_key(r->to.codec, data, f, pk_table_slice(t, header), &h);
     if (result != PK_OK && result != PK_MORE) {
       unreadable(core, r, header, result);
       return PK_NONE;

@@ -5,9 +5,8 @@
 #include "wire/ask.h"
 
 static uint64_t of_header(const pk_table *t, pk_text name, const pk_codec *codec, const uint8_t *data, const pk_frame *f) {
-  pk_slice key = {(const uint8_t *)pk_table_text_at(t, name), name.size};
   pk_header found;
-  return pk_header_by_key(codec, data, f, key, &found) == PK_OK ? pk_consistent_key(0, found.value.data, found.value.size) : 0;
+  return pk_header_by_key(codec, data, f, pk_table_slice(t, name), &found) == PK_OK ? pk_consistent_key(0, found.value.data, found.value.size) : 0;
 }
 
 static uint64_t of_destination(uint32_t by, const pk_codec *codec, const uint8_t *data, const pk_frame *f) {

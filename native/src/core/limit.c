@@ -20,7 +20,7 @@ static int key_of(const pk_core *core, const pk_request *r, const uint8_t *data,
     if (client != NULL) *key = pk_hash(*key, client->source, sizeof client->source);
   }
   if (l->by & PK_LIMIT_BY_HEADER) {
-    pk_slice name = {(const uint8_t *)pk_table_text_at(t, l->header), l->header.size};
+    pk_slice name = pk_table_slice(t, l->header);
     result = pk_header_by_key(r->to.codec, data, f, name, &h);
     *key = pk_hash(*key ^ (uint64_t)(result == PK_OK), h.value.data, h.value.size);
   }

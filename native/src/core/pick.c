@@ -165,9 +165,8 @@ static double query_cost(void *context, uint32_t at) {
 static const pk_balance_view view = {.may = query_may, .active = query_active, .cost = query_cost};
 
 uint64_t pk_key_of_client(const pk_core *core, const pk_table_cluster *c, pk_handle client) {
-  static const uint8_t unknown[PK_ADDRESS] = {0};
   const pk_conn *from = pk_conn_find(core, client);
-  if (c->hash.by != PK_HASH_BY_SOURCE || from == NULL || memcmp(from->source, unknown, PK_ADDRESS) == 0) return 0;
+  if (c->hash.by != PK_HASH_BY_SOURCE || from == NULL || !pk_address_is_known(from->source)) return 0;
   return pk_consistent_key(0, from->source, PK_ADDRESS);
 }
 

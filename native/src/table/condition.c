@@ -4,10 +4,6 @@
 #include "base/hash.h"
 #include "wire/ask.h"
 
-static pk_slice text_of(const pk_table *t, pk_text text) {
-  return (pk_slice){(const uint8_t *)pk_table_text_at(t, text), text.size};
-}
-
 static int same(pk_slice a, pk_slice b) { return a.size == b.size && (a.size == 0 || memcmp(a.data, b.data, a.size) == 0); }
 
 static const pk_match_value *values_of(const pk_table *t, const pk_condition *c) {
@@ -19,7 +15,7 @@ static int is_in(const pk_table *t, const pk_condition *c, pk_slice value) {
   const uint32_t *slots = PK_AT(t, uint32_t, c->slots);
   for (uint32_t i = (uint32_t)pk_hash(t->seed, value.data, value.size) & c->slot_mask;; i = (i + 1) & c->slot_mask) {
     if (slots[i] == PK_NONE) return 0;
-    if (same(value, text_of(t, values_of(t, c)[slots[i]].text))) return 1;
+    if (same(value, pk_table_slice(t, values_of(t, c)[slots[i]].text))) return 1;
   }
 }
 
@@ -31,7 +27,7 @@ static uint32_t two_bytes(const uint8_t *at) {
 
 /* One step for each byte, whatever the expression. */
 static int is_accepted(const pk_table *t, const pk_automaton *a, pk_slice value) {
-  const uint8_t *classes = text_of(t, a->program).data, *accepts = classes + 256, *next = accepts + (a->states + 7) / 8;
+  const uint8_t *classes = pk_table_slice(t, a->program).data, *accepts = classes + 256, *next = accepts + (a->states + 7) / 8;
   uint32_t state = 0;
   for (uint32_t i = 0; i < value.size; i++) state = two_bytes(next + 2 * ((size_t)state * a->classes + classes[value.data[i]]));
   return accepts[state / 8] >> state % 8 & 1;
@@ -52,7 +48,7 @@ static int is_between(const pk_condition *c, pk_slice value) {
 }
 
 static int is_as_asked(const pk_table *t, const pk_condition *c, pk_slice value) {
-  pk_slice text = text_of(t, c->text);
+  pk_slice text = pk_table_slice(t, c->text);
   switch (c->match) {
     case PK_MATCH_ANY: return 1;
     case PK_MATCH_EXACT: return same(value, text);
@@ -67,7 +63,7 @@ static int is_as_asked(const pk_table *t, const pk_condition *c, pk_slice value)
 
 int pk_question_header(const pk_table *t, pk_question *q, pk_text key, pk_header *out) {
   q->asked = 1;
-  return q->codec == NULL ? PK_MORE : pk_header_by_key(q->codec, q->data, q->frame, text_of(t, key), out);
+  return q->codec == NULL ? PK_MORE : pk_header_by_key(q->codec, q->data, q->frame, pk_table_slice(t, key), out);
 }
 
 /* Of a header that is no text only that it is there can be asked. */
@@ -83,7 +79,7 @@ static pk_slice protocol_of(const pk_codec *codec) { return (pk_slice){(const ui
 
 static int listener_holds(const pk_table *t, const pk_condition *c, pk_question *q) {
   q->asked = 1;
-  return q->listener != NULL && is_as_asked(t, c, text_of(t, q->listener->name));
+  return q->listener != NULL && is_as_asked(t, c, pk_table_slice(t, q->listener->name));
 }
 
 static int protocol_holds(const pk_table *t, const pk_condition *c, pk_question *q) {
@@ -93,20 +89,19 @@ static int protocol_holds(const pk_table *t, const pk_condition *c, pk_question 
 
 /* The networks stand in order, and none in another: the last that begins at the address or before it may have it. */
 static int source_holds(const pk_table *t, const pk_condition *c, pk_question *q) {
-  static const uint8_t unknown[PK_ADDRESS] = {0};
   const pk_match_value *networks = values_of(t, c);
   uint32_t low = 0, high = c->value_count; /* so many begin there, and those from `high` on behind it */
   q->asked = 1;
-  if (q->source == NULL || memcmp(q->source, unknown, PK_ADDRESS) == 0) return 0;
+  if (q->source == NULL || !pk_address_is_known(q->source)) return 0;
   while (low < high) {
     uint32_t middle = low + (high - low) / 2;
-    if (memcmp(text_of(t, networks[middle].text).data, q->source, PK_ADDRESS) <= 0) {
+    if (memcmp(pk_table_slice(t, networks[middle].text).data, q->source, PK_ADDRESS) <= 0) {
       low = middle + 1;
     } else {
       high = middle;
     }
   }
-  return low > 0 && memcmp(q->source, text_of(t, networks[low - 1].text).data + PK_ADDRESS, PK_ADDRESS) <= 0;
+  return low > 0 && memcmp(q->source, pk_table_slice(t, networks[low - 1].text).data + PK_ADDRESS, PK_ADDRESS) <= 0;
 }
 
 static int is_oneway(pk_question *q) {
@@ -162,7 +157,7 @@ int pk_condition_possible(const pk_table *t, const pk_condition *c, const pk_tab
 static const char *automaton_wrong(const pk_table *t, const pk_automaton *a) {
   uint64_t cells = (uint64_t)a->states * a->classes, bits = (a->states + 7) / 8;
   if (a->program.size != 256 + bits + 2 * cells) return "its automaton has another size than its states and classes have";
-  const uint8_t *classes = text_of(t, a->program).data, *next = classes + 256 + bits;
+  const uint8_t *classes = pk_table_slice(t, a->program).data, *next = classes + 256 + bits;
   for (uint32_t i = 0; i < 256; i++)
     if (classes[i] >= a->classes) return "its automaton has a byte of no class";
   for (uint64_t i = 0; i < cells; i++)
@@ -173,7 +168,7 @@ static const char *automaton_wrong(const pk_table *t, const pk_automaton *a) {
 static const char *networks_wrong(const pk_table *t, const pk_condition *c) {
   const uint8_t *before = NULL;
   for (uint32_t i = 0; i < c->value_count; i++) {
-    pk_slice network = text_of(t, values_of(t, c)[i].text);
+    pk_slice network = pk_table_slice(t, values_of(t, c)[i].text);
     if (network.size != 2 * PK_ADDRESS) return "a network is no two addresses";
     if (before != NULL && memcmp(before, network.data, PK_ADDRESS) >= 0) return "its networks are not in order";
     before = network.data + PK_ADDRESS;
@@ -222,7 +217,7 @@ void pk_condition_index(const pk_table *t, const pk_condition *c, uint32_t *slot
   if (c->match != PK_MATCH_IN) return;
   for (uint32_t i = 0; i <= mask; i++) slots[i] = PK_NONE;
   for (uint32_t v = 0; v < c->value_count; v++) {
-    pk_slice value = text_of(t, values_of(t, c)[v].text);
+    pk_slice value = pk_table_slice(t, values_of(t, c)[v].text);
     uint32_t i = (uint32_t)pk_hash(t->seed, value.data, value.size) & mask;
     while (slots[i] != PK_NONE) i = (i + 1) & mask;
     slots[i] = v;

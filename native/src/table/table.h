@@ -7,6 +7,8 @@
 #ifndef PK_TABLE_H
 #define PK_TABLE_H
 
+#include <string.h>
+
 #include "wire/ident.h"
 
 #define PK_NONE UINT32_MAX
@@ -416,8 +418,15 @@ static inline const pk_codec *pk_table_codec_at(const pk_table *t, uint32_t i) {
 static inline const char *pk_table_text_at(const pk_table *t, pk_text text) {
   return PK_AT(t, char, t->text.at) + text.at;
 }
+static inline pk_slice pk_table_slice(const pk_table *t, pk_text text) {
+  return (pk_slice){(const uint8_t *)pk_table_text_at(t, text), text.size};
+}
 
 enum { PK_ADDRESS = 16 /* bytes */ };
+static inline int pk_address_is_known(const uint8_t address[PK_ADDRESS]) {
+  static const uint8_t unknown[PK_ADDRESS] = {0};
+  return memcmp(address, unknown, PK_ADDRESS) != 0;
+}
 
 /* What a rule may ask of a request, beside where it goes. */
 typedef struct pk_question {
