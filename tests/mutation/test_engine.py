@@ -61,7 +61,7 @@ class Build:
         self.forking = subprocess.Popen(
             [sys.executable, "-m", "pytest", "-p", "forking", *options, "the tests of a run"],
             cwd=REPO,
-            # `CI` makes pytest write out all of a difference: minutes, of twenty thousand endpoints in two orders.
+            # `CI` makes pytest write out all of a difference: minutes, of twenty thousand endpoints.
             env={**os.environ, "CI": "", "PYTEST_ADDOPTS": "", "PYTHONPATH": str(HERE / "instead")},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
