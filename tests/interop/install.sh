@@ -63,3 +63,16 @@ if [ ! -e thrift/target/done ] || [ -n "$(find thrift -name target -prune -o -na
     touch target/done
   )
 fi
+# Servers of Debian's, and the clients in Python that most people use.
+for tool in memcached mosquitto nats-server redis-server slapd; do
+  PATH=$PATH:/usr/sbin command -v "$tool" >/dev/null || {
+    echo "install.sh: $tool is missing (Debian: apt-get install memcached mosquitto nats-server redis-server slapd)" >&2
+    exit 1
+  }
+done
+if [ ! -e servers/target/done ] || [ servers/requirements.txt -nt servers/target/done ]; then
+  rm -rf servers/target
+  python3 -m venv servers/target/venv
+  servers/target/venv/bin/pip install -q --disable-pip-version-check -r servers/requirements.txt
+  touch servers/target/done
+fi

@@ -101,6 +101,10 @@ PROVIDERS |= BRPC_SERVERS | {f"tars-{one}-server": [*TARS[one], "server"] for on
 CONSUMERS |= BRPC_CLIENTS | {f"tars-{one}-client": [*TARS[one], "client"] for one in TARS}
 PROVIDERS |= THRIFT_SERVERS
 CONSUMERS |= THRIFT_CLIENTS
+SERVERS = ("memcached", "mosquitto", "nats", "redis", "slapd")  # of Debian's
+SERVERS_PYTHON = f"{HERE}/servers/target/venv/bin/python"
+PROVIDERS |= {f"{one}-server": [SERVERS_PYTHON, f"{HERE}/servers/serve.py", one] for one in SERVERS}
+CONSUMERS |= {f"{one}-client": [SERVERS_PYTHON, f"{HERE}/servers/client.py", one] for one in SERVERS}
 PROVIDERS |= BOLT_PROVIDERS | {"motan-provider": java("motan", "MotanProvider")}
 CONSUMERS |= BOLT_CONSUMERS | MOTAN_CONSUMERS
 
@@ -109,6 +113,8 @@ def missing(name: str) -> str:
     """Why a peer cannot run, or nothing."""
     if name.startswith("thrift"):
         wanted = HERE / "thrift" / "target" / "done"
+    elif name.startswith(SERVERS):
+        wanted = HERE / "servers" / "target" / "done"
     elif name.startswith("tars-node"):
         wanted = HERE / "tars" / "node" / "node_modules" / "@tars" / "rpc"
     elif (PROVIDERS | CONSUMERS)[name][0] == "java":
@@ -145,7 +151,8 @@ class Provider:
         with log.open("a") as out:
             self.process = subprocess.Popen([*PROVIDERS[name], *words], stdout=out, stderr=out)
         for _ in range(300):
-            if f"READY {self.port}" in log.read_text() and self._accepts():
+            ready = name.startswith(SERVERS) or f"READY {self.port}" in log.read_text()
+            if ready and self._accepts():
                 note(name)
                 return
             if self.process.poll() is not None:
