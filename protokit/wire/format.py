@@ -701,6 +701,10 @@ def _check_maps(status: Any, **maps: Any) -> None:
         raise DeclarationError(
             f"status: {seen(status)} {what}: write table(this.x, {{0: Status.OK}}, Status.INTERNAL)"
         )
+    known = [int(one) for one in Status]
+    for to in () if status is None else (*status.entries.values(), status.default):
+        if to not in known:
+            raise DeclarationError(f"table: {to} is no Status; write Status.OK, Status.INTERNAL, ...")
     for what, one in maps.items():
         if one is not None and not isinstance(one, views.Pairs):
             raise DeclarationError(f"{what}: {seen(one)} is no map: write pairs(...) or lines(...)")

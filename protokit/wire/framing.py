@@ -146,7 +146,8 @@ class Framing(Texts):
         self.used |= set(self.own) | self._kept() | set(views.sections_of(m.looks()))
         self.used |= {m.answer_headers.path} if m.answer_headers else set()
         self.used |= set(views.sections_of(roots(m.arguments)))
-        for expression in views.computed(m.destination() + m.looks() + roots(m.arguments)):
+        kept = [one.view for one in (*m.parts, *m.heard)]
+        for expression in views.computed([*m.destination(), *m.looks(), *roots(m.arguments), *kept]):
             self._uses(expression)
         for checksum in m.checksums:
             self.used |= {checksum.path, *(checksum.over or ())}
@@ -158,7 +159,8 @@ class Framing(Texts):
 
     def _kept(self) -> set[FieldPath]:
         """What is kept of requests, half-read ones too, and of greetings."""
-        return set(views.sections_of([one.view for one in (*self.meaning.parts, *self.meaning.heard)]))
+        kept = [one.view for one in (*self.meaning.parts, *self.meaning.heard)]
+        return set(views.sections_of(kept)).union(*map(fields_of, views.computed(kept)))
 
     def _used_by(self, nodes: tuple[Node, ...]) -> None:
         for node in walk(nodes):

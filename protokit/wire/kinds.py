@@ -189,9 +189,11 @@ def _read_by_meaning(m: Meaning) -> Iterator[tuple[str, FieldPath, str]]:
             yield "checksum", path, SECTION
     kept = [("FromRequest", part) for part in m.parts] + [("FromPeer", part) for part in m.heard]
     whole = {INTEGER: WHOLE, REPEATED_VARINT: VARINT}
-    yield from ((what, part.path, whole[part.form]) for what, part in kept if part.is_integer)
+    yield from (
+        (what, part.path, whole[part.form]) for what, part in kept if part.is_integer and not part.place
+    )
     texts += [("arguments", view) for view in roots(m.arguments)]
-    texts += [(what, part.view) for what, part in kept if not part.is_integer]
+    texts += [(what, part.view) for what, part in kept if part.place or not part.is_integer]
     for what, view in texts:
         for path in views.sections_of([] if view is None else [view]):
             yield what, path, SECTION

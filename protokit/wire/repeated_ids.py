@@ -11,7 +11,7 @@ from protokit.wire.given import values_of
 from protokit.wire.ids import number_of
 from protokit.wire.replies import said, set_default
 from protokit.wire.requested import CUT, VARINT, WHOLE
-from protokit.wire.views import sections_of
+from protokit.wire.views import computed, sections_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,7 +76,11 @@ def _marks(ids: Named) -> Iterator[tuple[bytes, bytes]]:
 def _follows(wire: WireFormat, values: dict[str, Any], mark: tuple[bytes, bytes]) -> bool:
     """Whether one of the parts that it repeats is its id."""
     places = {*wire.meaning.id, *sections_of(wire.meaning.views_of_id())}
-    numbers = [number for number, part in enumerate(wire.parts.all) if {*sections_of([part.view])} <= places]
+    numbers = [
+        number
+        for number, part in enumerate(wire.parts.all)
+        if {*sections_of([part.view])} <= places and not computed([part.view])
+    ]
     return any([_id_of(wire, values, number, one) for one in mark] == [*mark] for number in numbers)
 
 
@@ -101,6 +105,10 @@ class _Marked:
         self.chosen = number
         self.mark = mark
 
+    def placed(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """As of all parts."""
+        return self.parts.placed(values)
+
     def of(self, one: FromRequest) -> _MarkedPart:
         """What is repeated there."""
         known = self.chosen in {None, self.parts.number(one)}
@@ -114,7 +122,8 @@ class _MarkedPart:
 
     def of(self, request: Any) -> Any:  # noqa: ARG002  # there is none
         """What is kept of it."""
-        if self.mark is None or (self.part.is_integer and self.part.form != VARINT):
+        integer = self.part.is_integer and self.part.form != VARINT
+        if self.mark is None or integer or self.part.place is not None:
             return self.part.empty
         if self.part.form == VARINT:
             return number_of(self.mark)

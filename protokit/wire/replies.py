@@ -206,6 +206,7 @@ class Rendering:
 
         Built again with each text a byte longer: what is one more then counts that text.
         """
+        values = self.parts.placed(values)
         for name, value in variant.items():
             set_default(values, tuple(name.split(".")), value)
         kept: dict[FieldPath, FieldPath] = {}
@@ -582,13 +583,15 @@ def kept_node(nodes: Nodes, path: FieldPath, what: str) -> Integer:
     for node in walk(nodes):
         if isinstance(node, Bits) and path in {one for one, _, _ in node.fields}:
             raise DeclarationError(
-                f"{what}: {show(path)} is a bit field, and only whole integers are kept; declare its "
+                f"{what}: {show(path)} is a bit field, and only whole integers are kept; write "
+                f"FromRequest(this.{show(path)}) into a whole integer, and where it stands declare its "
                 f"BitStruct as one integer of {8 * node.width} bits, and read them with & and >>"
             )
         if isinstance(node, Integer) and node.path == path:
             return node
     raise DeclarationError(
-        f"{what}: {show(path)} is no integer of the format, and only whole integers are kept"
+        f"{what}: {show(path)} is no integer of the format, and only whole integers are kept; a reply "
+        "repeats all else with FromRequest(this.NAME)"
     )
 
 
@@ -736,7 +739,7 @@ def said(plain: Mapping[str, Any], parts: Parts, request: Any, text: bytes) -> d
         return found
 
     kept: dict[FieldPath, FieldPath] = {}
-    values = _filled(_placeholders(plain, (), kept, {}), made)
+    values = _filled(_placeholders(parts.placed(plain), (), kept, {}), made)
     for path, source in kept.items() if request is not None else ():
         views.set_at(values, path, views.value_at(request, source))
     return values

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,24 +17,32 @@ from protokit.wire.given import flag, within
 from protokit.wire.ids import ByteId
 from protokit.wire.layout import (
     Binary,
+    Bits,
     ChunkList,
     Delimited,
+    Expression,
+    Field,
     FieldPath,
     Integer,
     Looked,
     Node,
     Not,
+    Peeked,
     Region,
     Repeated,
     Rest,
     Section,
+    Sent,
+    Size,
     Varint,
+    calculate,
     path_of,
     show,
     walk,
     written,
 )
 from protokit.wire.readings import unreadable_is_absent
+from protokit.wire.repeats import signed
 from protokit.wire.structures import Structure
 
 if TYPE_CHECKING:
@@ -49,8 +58,9 @@ class FromRequest:
     """In a reply's values: what stands in the request that is answered.
 
     Args:
-        field: ``this.NAME``, an integer, a UVar or a section; or a view, such as ``HEAD["id"]``; or what
-            ``byte_id`` gave: the id as it stands there.
+        field: ``this.NAME``, an integer, a UVar or a section; or a view, such as ``HEAD["id"]``; or an
+            integer that is computed, such as ``number(HEAD["id"])`` or ``table(this.op, {1: 2}, 0)``; or
+            what ``byte_id`` gave: the id as it stands there.
         max: the most bytes of it, 255 at most; without it what is left of the room (256 bytes for all
             parts, one more each) is shared.
         whole: what is longer is left out; else it is cut.
@@ -68,20 +78,57 @@ class FromRequest:
         self.field = field
         self.max = max
         self.whole = whole
+        self.place: Place | None = None
+
+    @cached_property
+    def view(self) -> views.View:
+        """How it is found; of an integer that is computed, as its digits."""
+        one, table = self.field, isinstance(self.field, views.Table)
+        if table or (isinstance(one, expr.ExprMixin) and not isinstance(one, expr.Path)):
+            return views.Decimal(one.value if table else one)
+        return views.as_view(one, type(self).__name__)
 
     @property
-    def view(self) -> views.View:
-        """How it is found."""
-        return views.as_view(self.field)
+    def table(self) -> views.Table | None:
+        """Where the integer that is computed leads."""
+        return self.field if isinstance(self.field, views.Table) else None
+
+    def computes(self, nodes: tuple[Node, ...]) -> Expression | None:
+        """The integer that is computed; None where it is a text, or a field that stands there as it is."""
+        if isinstance(self.view, views.Decimal) and not isinstance(self.field, views.View):
+            return self.view.value
+        if not isinstance(self.field, expr.Path):
+            return None
+        path = path_of(self.field, (), (type(self).__name__,))
+        small = {name for node in walk(nodes) if isinstance(node, Bits) for name, _, _ in node.fields}
+        small |= {node.path for node in walk(nodes) if isinstance(node, Peeked)}
+        return Field(path) if path in small else None
 
     @cached_property
     def key(self) -> Any:
         """What is the same of two that mean the same."""
-        return (_key(self.view), self.max, self.whole)
+        table = () if self.table is None else (*sorted(self.table.entries.items()), self.table.default)
+        return (_key(self.view), table, self.max, self.whole, self.place)
 
 
 class FromPeer(FromRequest):
     """In a step of a greeting: what stands in the greeting that the peer said last; as ``FromRequest``."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """An integer that takes what is computed: which values it has room for."""
+
+    least: int
+    most: int
+    width: int
+    varint: int = 0  # the most bytes of a UVar
+
+    def fitted(self, value: int) -> int:
+        """The value, or 0 where it is none of them; what is computed has 64 bits."""
+        if self.most >> 63:
+            return value % (1 << 64)
+        return value if self.least <= signed(value) <= self.most else 0
 
 
 @dataclass(frozen=True)
@@ -93,6 +140,9 @@ class Part:
         most: bytes that are kept.
         usual: of fixed size, what it is unless something else is found; zeros where that is not known.
         bytes: the most that a UVar takes.
+        value: of an integer that is computed.
+        table: where that leads.
+        place: where it stands.
     """
 
     view: views.View
@@ -100,6 +150,9 @@ class Part:
     most: int
     usual: bytes = b""
     bytes: int = 0
+    value: Expression | None = None
+    table: views.Table | None = None
+    place: Place | None = None
 
     @property
     def is_integer(self) -> bool:
@@ -127,6 +180,13 @@ class Part:
 
     def of(self, request: Any) -> Any:
         """What a reply is given of a parsed request."""
+        if request is None:
+            return self.empty
+        if self.place is not None:
+            with unreadable_is_absent():
+                value = calculate(0 if self.value is None else self.value, request)
+            table = self.table
+            return self.place.fitted(value if table is None else table.entries.get(value, table.default))
         if self.is_integer:
             return views.value_at(request, self.path) or 0
         with unreadable_is_absent():
@@ -165,13 +225,16 @@ class Parts:
         mark: type[FromRequest] = FromRequest,
     ) -> None:
         self.mark = mark
+        self.nodes = nodes
         self.source = "the request" if mark is FromRequest else "the peer"
         name, (who, whose) = mark.__name__, _WHO[mark]
-        asked = {one.key: one for values in replies for one in _all(values) if type(one) is mark}
-        if any(_of_integers(one.view) for one in asked.values()):
-            raise DeclarationError(
-                f"{name}: a text that is made of an integer is not repeated; name the integer itself"
-            )
+        asked = {one.key: one for values in replies for one in _all(self.placed(values)) if type(one) is mark}
+        for one in asked.values():
+            if one.place is None and (value := one.computes(nodes)) is not None:
+                raise DeclarationError(
+                    f"Counted: {name} of {written(value)} is an integer; write "
+                    f"{name}(decimal({written(value)})), or the view itself"
+                )
         if len(asked) > PARTS:
             raise DeclarationError(f"{name}: {who} {len(asked)} parts of {whose}, at most {PARTS} are kept")
         fixed = {key: _fixed(nodes, one) for key, one in asked.items()}
@@ -192,6 +255,57 @@ class Parts:
             for key, one in asked.items()
         )
 
+    def placed(self, values: Mapping[str, Any], at: FieldPath = ()) -> dict[str, Any]:
+        """The same values; what is computed knows where it stands.
+
+        Raises:
+            DeclarationError: it has no place there.
+        """
+        found: dict[str, Any] = {}
+        for name, value in values.items():
+            if isinstance(value, Mapping):
+                found[name] = self.placed(value, (*at, name))
+            elif isinstance(value, list):
+                found[name] = [self._placed(one, (*at, name)) for one in value]
+            else:
+                found[name] = self._placed(value, (*at, name))
+        return found
+
+    def _placed(self, one: Any, at: FieldPath) -> Any:
+        if not isinstance(one, FromRequest) or (value := one.computes(self.nodes)) is None:
+            return one
+        places = {
+            place
+            for node in walk(self.nodes)
+            if getattr(node, "path", None) == at
+            for place in _place_of(node)
+        }
+        name, what = type(one).__name__, show(at)
+        if not places:
+            raise DeclarationError(
+                f"{what}: {name} of {written(value)} is an integer, and stands in one of whole bytes or in a "
+                f"UVar; in a text write {name}(decimal({written(value)})), or the view itself"
+            )
+        if len(places) > 1:
+            raise DeclarationError(
+                f"{what}: it is one integer in one branch and another in another, and {name} has to know how "
+                "much fits: give each branch a name of its own"
+            )
+        placed = copy.copy(one)
+        vars(placed).pop("key", None)
+        (placed.place,) = places
+        if isinstance(one.field, expr.Path):  # bits, or what was looked at ahead
+            placed.view = views.Decimal(one.field)
+        self._check_table(placed, what)
+        return placed
+
+    @staticmethod
+    def _check_table(one: FromRequest, what: str) -> None:
+        table, place = one.table, one.place
+        for value in () if table is None else (*table.entries.values(), table.default):
+            if place is not None and place.fitted(value) != value:
+                raise DeclarationError(f"{what}: {type(one).__name__}({table!r}): {value} does not fit there")
+
     @staticmethod
     def room(piece: Emit) -> int:
         """Bytes that a piece of a reply may take of it."""
@@ -206,9 +320,12 @@ class Parts:
         return self.all[self.number(one)]
 
 
-def _of_integers(view: views.View) -> bool:
-    """Whether something else than texts decides what is found."""
-    return any(not views.of_texts(expression) for expression in views.computed([view]))
+def _place_of(node: Node) -> Iterator[Place]:
+    if isinstance(node, Integer):
+        bits, sign = 8 * node.width, int(node.signed)
+        yield Place(-sign << bits - 1, (1 << bits - sign) - 1, node.width)
+    elif isinstance(node, Varint):
+        yield Place(0, (1 << min(7 * node.bytes, 64)) - 1, 8, node.bytes)
 
 
 def _all(values: Mapping[str, Any]) -> Iterator[FromRequest]:
@@ -222,6 +339,10 @@ def _all(values: Mapping[str, Any]) -> Iterator[FromRequest]:
 
 def _fixed(nodes: tuple[Node, ...], one: FromRequest) -> Part | None:
     """A part that always has the same size."""
+    if (place := one.place) is not None:
+        form = VARINT if place.varint else INTEGER
+        value, table = one.computes(nodes), one.table
+        return Part(one.view, form, place.width, b"", place.varint, value, table, place)
     if isinstance(one.field, views.Chosen) and one.field.default is not None:
         sizes = {len(name) for name in (one.field.default, *one.field.names.values())}
         most = max(sizes)
@@ -247,8 +368,7 @@ def _fixed(nodes: tuple[Node, ...], one: FromRequest) -> Part | None:
         isinstance(node, Section | Delimited | ChunkList | Region | Rest | Repeated) for node in found
     ):
         raise DeclarationError(
-            f"{name}: {show(path)} is no field of the format that is an integer of whole bytes, a UVar or a "
-            "section"
+            f"{name}: {show(path)} is no field of the format that is an integer, a UVar or a section"
         )
     return None
 
@@ -261,7 +381,7 @@ def _key(value: Any) -> Any:
         return tuple(_key(one) for one in value)
     if isinstance(value, Structure):
         return (value.step.name, value.section.path, value.options)
-    if isinstance(value, Looked | Not | Binary):
+    if isinstance(value, Field | Looked | Not | Binary | Sent | Size):
         return written(value)
     if isinstance(value, dict):
         return tuple(sorted(value.items()))

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from protokit.wire.layout import Expression, FieldPath, Node
-    from protokit.wire.requested import Part
+    from protokit.wire.requested import Part, Place
     from protokit.wire.structures import Structure
 
 ABSENT = 255
@@ -167,6 +167,7 @@ class Texts(Program):
         left = [] if self.reruns else self.left
         enough = all(
             not part.is_integer
+            and all(views.of_texts(one) for one in views.computed([part.view]))
             and set(views.sections_of([part.view])) <= set(left) - set(self.meaning.readable)
             for part in parts
         )
@@ -182,15 +183,36 @@ class Texts(Program):
         start = len(self.insns)
         self.after_framing, self.half_read = after_framing, not after_framing
         memo = self.memo = {}
-        self.look([part.view for part in parts if not part.is_integer], memo)
+        self.look([part.view for part in parts if part.place or not part.is_integer], memo)
         for number, part in enumerate(parts, first):
-            if part.is_integer:
+            if part.place is not None:
+                self.op("KEEP_INT", self._computed(part, part.place), i=number)
+            elif part.is_integer:
                 self.op("KEEP_INT", self.registers[part.path], i=number)
             else:
                 self.op("KEEP", self.text(part.view, memo), i=number)
         self.op("END")
         self.after_framing, self.half_read = True, False
         return start
+
+    def _computed(self, part: Part, place: Place) -> int:
+        """The register that holds an integer to keep; 0 where it does not fit its place."""
+        to, holds = self.register(), self.register()
+        found = self.value(0 if part.value is None else part.value)
+        if part.table is not None:
+            self.op("TABLE", to, found, i=self.table(part.table.entries, part.table.default))
+            return to  # all that it leads to fits
+        self.op("MOVE", to, found)
+        whole = place.most >> 63  # a register has no others
+        for name, bound in () if whole else (("GE", place.least), ("LE", place.most)):
+            if -(2**31) <= bound < 2**31:
+                self.op(name + "I", holds, to, i=bound)
+            else:
+                self.op(name, holds, to, self.value(bound))
+            fits = self.op("JNZ", holds)
+            self.op("SET", to)
+            self.here(fits)
+        return to
 
     def _map(self, pairs: views.Pairs, keys: dict[bytes, int]) -> int:
         first = len(self.keys)

@@ -14,7 +14,6 @@ import construct
 from construct import expr
 
 from protokit.errors import DeclarationError, LocalProtocolError, RemoteProtocolError
-from protokit.model import Status
 from protokit.wire import layout
 from protokit.wire.given import expect, flag, seen, several, text_of, within
 from protokit.wire.layout import (
@@ -713,14 +712,10 @@ def _integer(subcon: Any) -> str:
 
 
 class Table:
-    """An expression's value looked up."""
+    """An expression's value looked up: statuses, or integers that a reply repeats."""
 
     def __init__(self, value: Any, entries: Mapping[int, int], default: int) -> None:
         self.value = value
-        known = [int(one) for one in Status]
-        for to in (*entries.values(), default):
-            if to not in known:
-                raise DeclarationError(f"table: {to} is no Status; write Status.OK, Status.INTERNAL, ...")
         self.entries = {int(key): int(to) for key, to in entries.items()}
         self.default = int(default)
 
@@ -890,7 +885,7 @@ def table(value: Any, entries: Mapping[Any, Any], default: Any = None) -> Any:
     if not all(names) or isinstance(default, int):
         raise DeclarationError(
             f"table: {dict(entries)} and {default!r} are statuses and names; all are statuses, with a "
-            "default, for status=, or all names, for a view"
+            "default, for status= (or integers, for FromRequest), or all names, for a view"
         )
     known = {int(key): plain(to, "table") for key, to in entries.items()}
     return Chosen(resolve(value, (), ("table",)), known, None if default is None else plain(default, "table"))

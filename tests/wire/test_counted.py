@@ -309,13 +309,19 @@ def test_a_name_by_a_text_is_repeated_and_lengths_follow_the_id(tag, answer, req
         assert reply == DeclaredVoice(Protocol("x", wire)).error(Status.TIMEOUT, request, "t" * size)
 
 
-def test_what_is_told_by_an_integer_is_not_repeated():
-    for view in (
-        decimal(this.kind),
-        table(this.kind, {1: "a"}, "b"),
-        first(table(number(this.body) + this.kind, {1: "a"}), "b"),
-        table(len_(this.body), {1: "a"}, "b"),
-        table(~this.kind, {1: "a"}, "b"),
-    ):
-        with pytest.raises(DeclarationError, match="a text that is made of an integer is not repeated"):
-            made([FromRequest(view, max=1), ErrorText()])
+@pytest.mark.parametrize(
+    ("view", "digits"),
+    [
+        (decimal(this.kind), b"0"),
+        (table(this.kind, {0: "a"}, "b"), b"a"),
+        (first(table(number(this.body) + this.kind, {7: "a"}, "b"), "c"), b"a"),
+        (table(len_(this.body), {1: "a"}, "b"), b"a"),
+        (table(~this.kind, {1: "a"}, "b"), b"a"),
+    ],
+)
+def test_what_is_told_by_an_integer_is_repeated_and_counted(view, digits):
+    wire = made([Counted(Int16ub, FromRequest(view, max=1)), ErrorText()])
+    request = wire.build({"kind": 0, "id": 7, "body": b"7"})
+    reply = wire.ask.error(Status.TIMEOUT, 7, 0, b"no", wire.ask.keep(request))
+    assert wire.message(reply).fields.body == b"\0\1" + digits + b"no"
+    assert reply == DeclaredVoice(Protocol("x", wire)).error(Status.TIMEOUT, request, "no")

@@ -6,15 +6,19 @@ import pytest
 from construct import (
     BitStruct,
     Bytes,
+    BytesInteger,
     Check,
     GreedyBytes,
     If,
+    IfThenElse,
     Int8ub,
     Int16ub,
     Int16ul,
     Int32sb,
     Int32sl,
     Int32ub,
+    Int64sb,
+    Int64ub,
     Nibble,
     Prefixed,
     Rebuild,
@@ -27,19 +31,27 @@ from protokit import Protocol, Status, native
 from protokit.errors import DeclarationError
 from protokit.testing.voices import DeclaredVoice
 from protokit.wire import (
+    Ahead,
+    Counted,
     ErrorText,
     FromRequest,
     Replies,
     Until,
     UVar,
     WireFormat,
+    byte_id,
     crc32,
+    decimal,
     first,
     kept,
     lines,
+    number,
     pairs,
     split,
+    starts,
+    table,
 )
+from protokit.wire import asked as wire_asked
 
 NAME = FromRequest(this.name)
 
@@ -254,7 +266,7 @@ TEXT = ("text" / Prefixed(Int16ub, GreedyBytes),)
         (
             (*TEXT, "n" / BitStruct("m" / Nibble, "o" / Nibble)),
             {"text": b"", "n": {"m": FromRequest(this.n.m)}},
-            "n.m is no field of the format that is an integer of whole bytes, a UVar or a section",
+            "n.m: FromRequest of n.m is an integer, and stands in one of whole bytes or in a UVar",
         ),
         (
             ("text" / Prefixed(Int8ub, GreedyBytes),),
@@ -309,3 +321,166 @@ def test_kept_integers_stay_in_the_context():
     )
     assert said(wire, asked(wire, codec=9, text=b"")).fields.codec == 9
     assert native.keep(wire.address, asked(wire, codec=9, text=b"")) == b""
+
+
+HEAD = lines(this.head, ":", "\n")
+
+
+def computing(place, value, *fields, **more):
+    """An answer that has ``x``, of what is computed of its request."""
+    return made(
+        "op" / Int16ub,
+        "flags" / BitStruct("high" / Nibble, "low" / Nibble),
+        "head" / Prefixed(Int16ub, GreedyBytes),
+        "x" / place,
+        *fields,
+        error={
+            "op": 0,
+            "flags": {"high": 0, "low": 0},
+            "head": [b"e:", ErrorText()],
+            "x": FromRequest(value),
+            **more,
+        },
+    )
+
+
+def computed(wire, head=b"", op=0, high=0, low=0, **more):
+    request = asked(wire, op=op, flags={"high": high, "low": low}, head=head, x=0, **more)
+    return said(wire, request).fields.x
+
+
+INTEGERS = {
+    "a byte": (Int8ub, 0, 255),
+    "two": (Int16ub, 0, 65535),
+    "two from the end": (Int16ul, 0, 65535),
+    "four, signed": (Int32sb, -(1 << 31), (1 << 31) - 1),
+    "four, signed, from the end": (Int32sl, -(1 << 31), (1 << 31) - 1),
+    "four": (Int32ub, 0, (1 << 32) - 1),
+    "three": (BytesInteger(3), 0, (1 << 24) - 1),
+    "eight, signed": (Int64sb, -(10**18) + 1, 10**18 - 1),
+    "a varint": (UVar(3), 0, (1 << 21) - 1),
+}
+
+
+@pytest.mark.parametrize("place", INTEGERS)
+def test_a_number_in_a_text_is_repeated_as_an_integer_and_is_0_where_it_does_not_fit(place):
+    kind, least, most = INTEGERS[place]
+    wire = computing(kind, number(HEAD["id"]))
+    for value in {least, most, 0, 1, 127, 128, least - 1, most + 1}:
+        fits = value if least <= value <= most else 0
+        assert computed(wire, b"id:%d\n" % value) == fits, value
+    for text in (b"", b"id:\n", b"id:x\n", b"id: 7\n", b"id:" + b"9" * 19 + b"\n", b"id\n"):
+        assert computed(wire, text) == 0
+
+
+def test_all_bits_of_what_is_computed_stand_in_eight_bytes():
+    wire = computing(Int64ub, number(HEAD["id"]))
+    assert computed(wire, b"id:-1\n") == (1 << 64) - 1
+    assert computed(wire, b"id:%d\n" % (10**18 - 1)) == 10**18 - 1
+
+
+def test_a_table_leads_from_what_was_asked_to_what_the_error_says():
+    for value, ask in (
+        (table(this.op, {1: 2, 0x1234: 0xFFFF}, 9), lambda op: {"op": op}),
+        (table(number(HEAD["n"]), {1: 2, 0x1234: 0xFFFF}, 9), lambda op: {"head": b"n:%d\n" % op}),
+        (table(HEAD["n"], {"1": 2, str(0x1234): 0xFFFF}, 9), lambda op: {"head": b"n:%d\n" % op}),
+    ):
+        wire = computing(Int16ub, value)
+        assert [computed(wire, **ask(op)) for op in (1, 0x1234, 0, 2)] == [2, 0xFFFF, 9, 9]
+
+
+def test_bits_and_whatever_else_is_computed_is_repeated():
+    assert computed(computing(Int8ub, this.flags.low), high=3, low=9) == 9
+    wire = computing(Int8ub, (this.flags.high << 4 | this.flags.low) & 0x7F)
+    assert computed(wire, high=0xF, low=9) == 0x79
+    assert computed(computing(Int8ub, len_(this.head)), head=b"abc") == 3
+    assert [computed(computing(Int8ub, this.op == 7), op=op) for op in (7, 8)] == [1, 0]
+    assert [computed(computing(Int8ub, starts(HEAD["a"], "x")), b"a:%b\n" % a) for a in (b"xy", b"y")] == [
+        1,
+        0,
+    ]
+
+
+def test_what_was_looked_at_ahead_is_repeated():
+    wire = made("tag" / Ahead(Int8ub), "x" / Int16ub, error={"tag": 0, "x": FromRequest(this.tag)})
+    assert said(wire, asked(wire, tag=0x41, x=0x4142)).fields.x == 0x41
+
+
+def test_an_integer_is_repeated_in_a_text_as_its_digits_or_its_name():
+    for view, found in ((decimal(this.op), b"513"), (table(this.op, {513: "many"}, "one"), b"many")):
+        wire = computing(Int8ub, this.flags.low, head=[b"op:", FromRequest(view), b";", ErrorText()])
+        request = asked(wire, op=513, flags={"high": 0, "low": 3}, head=b"", x=0)
+        fields = said(wire, request).fields
+        assert (fields.head, fields.x) == (b"op:" + found + b";why not", 3)
+
+
+def test_what_is_computed_of_a_request_that_is_half_there_is_of_what_has_come():
+    wire = made(
+        "op" / Int16ub,
+        "head" / Prefixed(Int16ub, GreedyBytes),
+        "x" / Int32ub,
+        error={"op": FromRequest(this.op + 1), "head": ErrorText(), "x": FromRequest(number(HEAD["n"]))},
+    )
+    request = asked(wire, op=6, head=b"n:17\n" + b"x" * 300, x=0)
+    for come, found in ((5, None), (7, (7, 0)), (len(request) - 5, (7, 0)), (len(request) - 4, (7, 17))):
+        assert native.frame(wire.address, request[:come], 100).result == (1 if found is None else -3)
+        if found is not None:
+            fields = said(wire, request[:come], limit=100).fields
+            assert (fields.op, fields.x) == found, come
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        (
+            {"head": FromRequest(number(HEAD["a"]))},
+            "head: FromRequest of number.* is an integer, and .* a UVar; in a text write FromRequest.decimal",
+        ),
+        (
+            {"head": Counted(Int16ub, b"x", FromRequest(this.flags.low))},
+            "Counted: FromRequest of flags.low is an integer; write FromRequest.decimal",
+        ),
+        (
+            {"flags": {"high": 0, "low": FromRequest(this.flags.low)}},
+            "flags.low: FromRequest of flags.low is an integer, and stands in one of whole bytes",
+        ),
+        (
+            {"x": FromRequest(table(this.op, {1: 2, 3: 256}, 0))},
+            "x: FromRequest.table.*: 256 does not fit there",
+        ),
+        ({"x": FromRequest(table(this.op, {1: 2}, -1))}, "x: FromRequest.table.*: -1 does not fit there"),
+        ({"x": FromRequest(this.none + 1)}, "FromRequest: none is no integer field of the format"),
+        ({"x": FromRequest(this.head + 1)}, "FromRequest: this.head is a section of bytes"),
+        ({"x": FromRequest(wire_asked(this.op))}, "stands where no answer is read"),
+    ],
+)
+def test_what_cannot_be_computed_or_has_no_place_is_refused(values, reason):
+    with pytest.raises(DeclarationError, match=reason):
+        computing(Int8ub, this.flags.low, **values)
+
+
+def test_a_place_that_is_another_integer_in_another_branch_takes_nothing_computed():
+    with pytest.raises(DeclarationError, match="it is one integer in one branch and another in another"):
+        made(
+            "x" / IfThenElse(this.kind == 1, Int8ub, Int16ub),
+            error={"x": FromRequest(this.id + 1)},
+        )
+
+
+@pytest.mark.parametrize(
+    "repeated", [decimal(this.op), decimal(number(this.name)), table(this.op, {1: "a"}, "b")]
+)
+def test_what_is_computed_is_no_id_of_an_error_whose_ids_are_only_read(repeated):
+    with pytest.raises(DeclarationError, match="FromRequest"):
+        WireFormat(
+            Struct(
+                "kind" / Int8ub,
+                "op" / Int8ub,
+                "count" / Rebuild(Int8ub, len_(this.name)),
+                "name" / Bytes(this.count & 63),
+            ),
+            id=byte_id(this.name, max=20),
+            mode="pinned",
+            response=this.kind == 1,
+            replies=Replies(error=lambda *_: {"kind": 1, "op": 0, "name": FromRequest(repeated)}),
+        )

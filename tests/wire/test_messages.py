@@ -352,7 +352,7 @@ WRONG = {
     ),
     "a peer's field that there is not": (
         lambda: greeted(("client", lambda _: {"kind": 3, "body": FromPeer(this.none)})),
-        "FromPeer: none is no field of the format that is an integer of whole bytes, a UVar or a section",
+        "FromPeer: none is no field of the format that is an integer, a UVar or a section",
     ),
     "a peer's integer where a section stands": (
         lambda: greeted(("client", lambda _: {"kind": 3, "body": FromPeer(this.id)})),
@@ -427,7 +427,7 @@ WRONG = {
         "pairs: 'key' was given; key and value are the integers in front, such as Int32ub",
     ),
     "a status of none": (
-        lambda: table(this.kind, {1: 99}, 0),
+        lambda: declared(*BODY, status=table(this.kind, {1: 99}, 0)),
         "table: 99 is no Status; write Status.OK, Status.INTERNAL, ...",
     ),
     "a status that is a name": (

@@ -9,10 +9,9 @@ uint32_t pk_declared_keep_max(const declared *d, part_range parts) {
 }
 
 static int found(const declared *d, uint32_t pc, machine *m, const uint8_t *data, const pk_frame *f, uint8_t *out, size_t cap) {
-  m->stepped = 0;
   m->kept = out;
   m->kept_end = out + cap;
-  pk_declared_texts(d, &pc, m, data, f, NULL, NULL);
+  pk_declared_find_texts(d, pc, m, data, f, NULL, NULL);
   return (int)(m->kept - out);
 }
 
