@@ -54,20 +54,18 @@ class Cell:
 
 
 LOADS = (Load(1, 1, 1000), Load(64, 1), Load(256, 1), Load(1, 64), Load(16, 16))
-THRIFT = tuple(
-    Cell(load, 128, 1, protocol)
-    for protocol in ("thrift", "thrift-by-id")
-    for load in (Load(64, 1), Load(16, 16))
+OTHERS = tuple(
+    Cell(load, 128, 1, protocol) for protocol in peers.OTHERS for load in (Load(64, 1), Load(16, 16))
 )
 CELLS = (
     *(Cell(load, payload, count) for payload in (128, 4096) for count in (1, 4, 16) for load in LOADS),
-    *THRIFT,
+    *OTHERS,
 )
 QUICK = (
     *(Cell(load, 128, 1) for load in LOADS),
     Cell(Load(16, 16), 128, 16),
     Cell(Load(16, 16), 4096, 1),
-    *THRIFT,
+    *OTHERS,
 )
 
 

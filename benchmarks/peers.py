@@ -28,7 +28,8 @@ HERE = Path(__file__).resolve().parent
 BUILD = HERE / "build"
 ECHO_PORTS = range(21900, 21916)
 SERVICE = "org.protokit.bench.Echo"
-THRIFT = ("thrift", "thrift-by-id")  # a call at a time on a connection to a server, or many
+# Thrift with a call at a time on a connection to a server, or many; Dubbo with rules, retries and limits.
+OTHERS = ("thrift", "thrift-by-id", "dubbo-governed")
 OTHERS_MAX = 0.15  # of a core that other programs may use: above it a run is repeated
 REPEATS = 3
 
@@ -77,7 +78,7 @@ def protokit(config: Path = HERE / "protokit.yaml") -> Proxy:
     """This project, as shipped."""
     command = (sys.executable, "-m", "protokit", "run", "--log-level", "warning", str(config))
     version = _first_version([sys.executable, "-c", "import protokit; print(protokit.__version__)"])
-    others = dict(zip(THRIFT, (21888, 21891), strict=True)) if config == HERE / "protokit.yaml" else {}
+    others = dict(zip(OTHERS, (21888, 21891, 21892), strict=True)) if config == HERE / "protokit.yaml" else {}
     return Proxy("protokit", command, _same(21880), version, others)
 
 
@@ -96,7 +97,7 @@ def envoy() -> Proxy:
         command,
         _same(21881),
         _first_version([binary, "--version"]),
-        others=dict.fromkeys(THRIFT, 21889),
+        others={**dict.fromkeys(OTHERS[:2], 21889), OTHERS[2]: 21893},
     )
 
 
@@ -108,7 +109,7 @@ def haproxy() -> Proxy:
     command = (binary, "-db", "-f", str(HERE / "haproxy.cfg"))
     ports = {1: 21882, 4: 21883, 16: 21884}
     return Proxy(
-        "haproxy", command, ports, _first_version([binary, "-v"]), others=dict.fromkeys(THRIFT, ports[1])
+        "haproxy", command, ports, _first_version([binary, "-v"]), others=dict.fromkeys(OTHERS, ports[1])
     )
 
 

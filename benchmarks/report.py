@@ -68,6 +68,7 @@ def comparison_targets(result: dict[str, Any]) -> Targets:
     ratio(one, "haproxy", 1.0)
     ratio(sixteen, "haproxy", 1.3)
     ratio("thrift-by-id 16x16 128 B, 1 endpoint", "envoy", 1 / 15)
+    ratio("dubbo-governed 16x16 128 B, 1 endpoint", "envoy", 1 / 15)
     calls = cells.get("64x1 128 B, 1 endpoint", {}).get("results", {}).get("protokit", {}).get("calls")
     if calls is not None:
         found.append(("64x1 128 B, 1 endpoint: system calls a request", calls, 2.3))
