@@ -15,6 +15,8 @@ import operator
 import struct
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from protokit import native
 from protokit.errors import ProtokitError
 
@@ -80,6 +82,9 @@ class Source:
         ]
         if lost:
             raise ProtokitError(f"{array}: {'; '.join(sorted(lost))}")
+
+
+ORIGINS = Source("origins", columns=("origin", "name"))
 
 
 class _Texts:
@@ -178,6 +183,13 @@ def _integers(path: str, absent: int = 0) -> Convert:
     return convert
 
 
+class Key(msgspec.Struct, frozen=True):
+    """pk_key."""
+
+    first: int = 0
+    count: int = 0
+
+
 class Image:
     """A table in the making: ``add`` records, then ``finish``.
 
@@ -196,10 +208,19 @@ class Image:
         self._patterns = _Patterns(self._texts)
         self._rows: dict[str, list[bytes]] = {name: [] for name in _KINDS}
         self._counts = dict.fromkeys(_KINDS, 0)
+        self._keys: dict[tuple[tuple[str, str], ...], int] = {}
 
     def count(self, array: str) -> int:
         """How many records an array has: the index of the next."""
         return self._counts[array]
+
+    def key(self, origins: Sequence[tuple[str, str]]) -> Key:
+        """Where the values of a key come from: each by the engine's PK_ORIGIN_*, with a header's name."""
+        origins = tuple(origins)
+        if origins and origins not in self._keys:
+            columns = {"origin": [origin for origin, _ in origins], "name": [name for _, name in origins]}
+            self._keys[origins] = self.add(ORIGINS, [None] * len(origins), **columns)
+        return Key(self._keys.get(origins, 0), len(origins))
 
     def add(self, source: Source, records: Column, **columns: Column) -> int:
         """Append records to an array.

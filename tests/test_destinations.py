@@ -292,8 +292,9 @@ SHARES = [{"cluster": "demo", "weight": 95}, {"cluster": "other", "weight": 5}]
         ({"header": "user"}, lambda i: ({"user": f"u{i}"}, "s")),
         ("service", lambda i: ({}, f"com.example.S{i}")),
         ("method", lambda i: ({}, f"com.example.S{i}")),
+        (["service", {"header": "user"}], lambda i: ({"user": f"u{i % 20}"}, f"com.example.S{i // 20}")),
     ],
-    ids=["header", "service", "method"],
+    ids=["header", "service", "method", "several"],
 )
 def test_a_key_keeps_its_share(protocol, sticky, key):
     """In other workers and processes, over reloads; a share that grows takes only whom it needs."""

@@ -9,10 +9,11 @@ import pytest
 from world import LIMITS, World, table
 
 from protokit import native
+from protokit import table as packing
 from protokit.config.regex import automaton
 from protokit.dataplane import changes, conditions, destinations
 from protokit.dataplane import compile as compiling
-from protokit.dataplane.destinations import Sticky, joined
+from protokit.dataplane.destinations import joined
 from protokit.errors import ProtokitError
 from protokit.table import Image, Source
 from protokit.testing.tables import TableBuilder
@@ -44,13 +45,13 @@ def build(codec: int) -> TableBuilder:
         for n in range(2):
             builder.endpoint(2 * i + n, "127.0.0.1", 9000 + 2 * i + n, 1 + n)
     for i in range(4):
-        sticky = Sticky("header", "user") if i else None
+        sticky = [("header", "user")] if i else []
         builder.plan(
             f"p{i}", timeout_ms=5, attempts=2, retry_on=("reset", "timeout"), idempotent=True, sticky=sticky
         )
         builder.split(i % 3, 2)
         builder.split((i + 1) % 3, 1, choice=i - 1 if i in {1, 2} else None)
-        builder.change("header", "append", "k", "v", taken="header")
+        builder.change("header", "append", "k", of=builder.origin("header", "v"))
     builder.choice({"tag": "version", "lane": "lane"}, {("v1", ""): 0, ("v2", "a"): 1}, cluster="c0")
     builder.choice({"x-cluster": ""}, {("c2",): 2}, otherwise=1)
     for i in range(2):
@@ -146,7 +147,7 @@ def test_a_texts_end_and_a_ranges_end_are_in_their_array(right):
             "values",
         }:  # which have the size that they need
             first, count = places[kind.name]
-            size = places["text"][1] if field.rule == "text" else len(right[1])
+            size = places[field.array][1] if field.array in places else len(right[1])
             for number in range(count):
                 at = first + number * kind.size + field.at
                 (begin,) = struct.unpack_from("=I", image, at)
@@ -376,7 +377,7 @@ def test_a_field_without_an_attribute_and_an_attribute_without_a_field_are_error
 
 
 def test_every_array_is_filled_by_what_runs():
-    modules = [vars(module).values() for module in (compiling, conditions, destinations, changes)]
+    modules = [vars(module).values() for module in (packing, compiling, conditions, destinations, changes)]
     sources = [one for module in modules for one in module if isinstance(one, Source)]
     assert {one.array for one in sources} == {kind.name for kind in KINDS} - {"text"}
 

@@ -39,7 +39,7 @@ def table(
     rules=None,
     plan=None,
     balance="round-robin",
-    hash_by=None,
+    hash_by=(),
     weights=None,
     pinned=False,
     direct=False,

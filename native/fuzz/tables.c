@@ -8,6 +8,7 @@
 #include "../../tests/toy/toy.c"
 #include "../tests/tables.h"
 #include "core/core.h"
+#include "table/question.h"
 
 static uint8_t *image;
 static size_t image_size;
@@ -18,15 +19,16 @@ static void conditions(tables_builder *t) {
   uint32_t automaton = TABLES_ADD(t, automata, (pk_automaton){{t->text.count, sizeof program}, 2, 2});
   program['a'] = 1, program[256] = 1;
   tables_append(&t->text, program, 1, sizeof program);
-  tables_condition(t, (pk_condition){.condition = PK_CONDITION_ANY, .size = 6, .automaton = PK_NONE});
-  tables_condition(t, (pk_condition){.condition = PK_CONDITION_NOT, .size = 2, .automaton = PK_NONE});
-  tables_condition(t, (pk_condition){.condition = PK_CONDITION_ONEWAY, .size = 1, .automaton = PK_NONE});
-  tables_condition(t, (pk_condition){.condition = PK_CONDITION_METHOD, .size = 1, .match = PK_MATCH_REGEX, .automaton = automaton});
-  tables_condition(t, (pk_condition){.condition = PK_CONDITION_SERVICE, .size = 1, .match = PK_MATCH_IN, .automaton = PK_NONE});
+  tables_condition(t, (pk_condition){.condition = PK_CONDITION_ANY, .size = 6, .of = PK_NONE, .automaton = PK_NONE});
+  tables_condition(t, (pk_condition){.condition = PK_CONDITION_NOT, .size = 2, .of = PK_NONE, .automaton = PK_NONE});
+  tables_condition(t, (pk_condition){.condition = PK_CONDITION_ONEWAY, .size = 1, .of = PK_NONE, .automaton = PK_NONE});
+  uint32_t method = tables_origin(t, PK_ORIGIN_METHOD, ""), service = tables_origin(t, PK_ORIGIN_SERVICE, "");
+  tables_condition(t, (pk_condition){.condition = PK_CONDITION_VALUE, .size = 1, .of = method, .match = PK_MATCH_REGEX, .automaton = automaton});
+  tables_condition(t, (pk_condition){.condition = PK_CONDITION_VALUE, .size = 1, .of = service, .match = PK_MATCH_IN, .automaton = PK_NONE});
   tables_value(t, "svc");
   tables_value(t, "b");
-  tables_condition(t, (pk_condition){.condition = PK_CONDITION_HEADER, .size = 1, .match = PK_MATCH_EXACT, .key = tables_text(t, "k"),
-                                     .text = tables_text(t, "v"), .automaton = PK_NONE});
+  tables_condition(t, (pk_condition){.condition = PK_CONDITION_VALUE, .size = 1, .match = PK_MATCH_EXACT,
+                                     .of = tables_origin(t, PK_ORIGIN_HEADER, "k"), .text = tables_text(t, "v"), .automaton = PK_NONE});
 }
 
 int LLVMFuzzerInitialize(int *argc, char ***argv);
@@ -43,7 +45,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv) {
     for (uint32_t n = 0; n <= i; n++) tables_endpoint(&t, 3 * i + n, "127.0.0.1:2313", address, sizeof address);
     tables_plan(&t, "plan", i, (pk_retry){.attempts = 2 * i, .on = 15, .idempotent = 1, .budget = 1000000}, i == 2 ? 0 : PK_NONE);
     if (i == 1) tables_choice(&t, "tag", "\2\0\0\0v2", 6, 0);
-    tables_change(&t, (pk_change){PK_EDIT_HEADER, PK_CHANGE_APPEND, PK_TAKEN_HEADER, tables_text(&t, "k"), tables_text(&t, "v")});
+    tables_change(&t, (pk_change){PK_EDIT_HEADER, PK_CHANGE_APPEND, tables_origin(&t, PK_ORIGIN_HEADER, "v"), tables_text(&t, "k"), {0, 0}});
   }
   for (uint32_t i = 0; i < 2; i++) {
     tables_routes(&t, "routes");
@@ -65,7 +67,7 @@ static void look_up(const pk_table *t, const uint8_t *data, size_t size) {
                                   {.service = {NULL, 0}}};
   for (uint32_t i = 0; i < t->routes.count; i++)
     for (size_t n = 0; n < sizeof asked / sizeof *asked; n++) {
-      pk_question q = {.to = &asked[n]};
+      pk_question q = {.to = asked[n], .led = 1};
       uint32_t plan = pk_table_route(t, i, &q);
       if (plan != PK_NONE && pk_table_plan_at(t, plan)->cluster >= t->clusters.count) abort();
     }

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "table/question.h"
 #include "wire/framing.h"
 
 static const pk_codec *codec_at(uintptr_t codec) { return (const pk_codec *)codec; }
@@ -330,8 +331,8 @@ pk_routed pk_table_ask(const pk_table *t, uint32_t listener, uintptr_t codec, co
     found.result = PK_OK;
   }
   if (l->routes != PK_NONE) {
-    pk_question q = {.to = &d, .codec = asked->frame != NULL ? c : &words, .data = asked->frame, .frame = &f,
-                     .listener = l, .source = asked->source, .blank = found.blank};
+    pk_question q = {.to = d, .codec = asked->frame != NULL ? c : &words, .data = asked->frame, .frame = &f,
+                     .listener = l, .source = asked->source, .led = 1, .blank = found.blank};
     found.plan = pk_table_route(t, l->routes, &q);
     found.asked = q.asked;
     found.result = q.error;

@@ -23,7 +23,7 @@ typedef struct tables_array {
 
 typedef struct tables_builder {
   tables_array clusters, endpoints, plans, splits, choices, choice_words, choice_options, changes, routes, rules, conditions,
-      values, automata, listeners, text;
+      values, automata, origins, listeners, text;
 } tables_builder;
 
 static inline void *tables_more(void *data, size_t size) {
@@ -57,6 +57,11 @@ static inline pk_pattern tables_pattern(tables_builder *t, const char *text) {
   return p;
 }
 
+/* Where a value comes from: its number. */
+static inline uint32_t tables_origin(tables_builder *t, uint32_t origin, const char *name) {
+  return TABLES_ADD(t, origins, (pk_origin){origin, tables_text(t, name)});
+}
+
 static inline uint32_t tables_cluster(tables_builder *t, const char *name, uint32_t max_connections) {
   return TABLES_ADD(t, clusters,
                     (pk_table_cluster){.name = tables_text(t, name), .endpoints = t->endpoints.count,
@@ -87,7 +92,7 @@ static inline uint32_t tables_plan(tables_builder *t, const char *name, uint32_t
 static inline void tables_choice(tables_builder *t, const char *header, const char *value, uint32_t value_size, uint32_t cluster) {
   pk_choice c = {.word = t->choice_words.count, .word_count = 1, .option = t->choice_options.count, .option_count = 1,
                  .otherwise = PK_NONE, .cluster = tables_text(t, "cluster")};
-  TABLES_ADD(t, choice_words, (pk_choice_word){tables_text(t, header), tables_text(t, "version")});
+  TABLES_ADD(t, choice_words, (pk_choice_word){tables_origin(t, PK_ORIGIN_HEADER, header), tables_text(t, "version")});
   pk_text joined = {tables_append(&t->text, value, 1, value_size), value_size};
   TABLES_ADD(t, choice_options, (pk_choice_option){joined, cluster});
   ((pk_split *)(void *)t->splits.data)[t->splits.count - 1].choice = TABLES_ADD(t, choices, c);
@@ -129,10 +134,10 @@ static inline uint8_t *tables_image(tables_builder *t, uint64_t seed, const pk_l
   pk_table head = {.seed = seed, .limits = *limits, .bytes = sizeof head};
   tables_array *arrays[] = {&t->clusters, &t->endpoints, &t->plans, &t->splits, &t->choices, &t->choice_words,
                             &t->choice_options, &t->changes, &t->routes, &t->rules,
-                            &t->conditions, &t->values, &t->automata, &t->listeners, &t->text};
+                            &t->conditions, &t->values, &t->automata, &t->origins, &t->listeners, &t->text};
   pk_array *heads[] = {&head.clusters, &head.endpoints, &head.plans, &head.splits, &head.choices, &head.choice_words,
                        &head.choice_options, &head.changes, &head.routes, &head.rules,
-                       &head.conditions, &head.values, &head.automata, &head.listeners, &head.text};
+                       &head.conditions, &head.values, &head.automata, &head.origins, &head.listeners, &head.text};
   uint8_t *image = tables_more(NULL, sizeof head);
   for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) {
     size_t bytes = (size_t)arrays[i]->count * arrays[i]->item, room = (bytes + 7) & ~(size_t)7;

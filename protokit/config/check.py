@@ -456,14 +456,10 @@ def _rule(
 
 
 def _limit(findings: Findings, limit: schema.Limit, path: Path) -> None:
-    keys = limit.by if isinstance(limit.by, list) else [limit.by]
+    keys.once(findings, limit.by, (*path, "by"))
     if findings.holes(*path, "by"):
         return
-    whats = [key.what for key in keys]
-    for i, what in enumerate(whats):
-        if what in whats[:i]:
-            findings.error(f"by: expected {what} once at most", *path, "by", i)
-    if not keys and limit.keys != defaults.LIMIT_KEYS:
+    if not limit.by and limit.keys != defaults.LIMIT_KEYS:
         findings.warning("keys does nothing without by: there is one bucket for all requests", *path, "keys")
 
 

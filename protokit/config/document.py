@@ -190,8 +190,8 @@ class _Reader:
             return self.one_of(node, kind, what, path)
         if kind is schema.FilterUse:
             return self.filter_use(node, path)
-        if kind is schema.LimitKey:
-            return self.limit_key(node, path)
+        if kind is schema.Key:
+            return self.key(node, what, path)
         if kind is schema.Endpoint and isinstance(node, yaml.ScalarNode):
             address = self.scalar(node, Address, "an endpoint", path)
             return address if address is _BROKEN else schema.Endpoint(address)
@@ -334,13 +334,15 @@ class _Reader:
             return values if values is _BROKEN else schema.FilterUse(name, values)
         return self.expected("a filter's name, or {name: {options}}", node, "filters")
 
-    def limit_key(self, node: yaml.Node, path: Path) -> Any:
-        if isinstance(node, yaml.MappingNode) and [key.value for key, _ in node.value] == ["header"]:
-            header = self.scalar(node.value[0][1], str, "header", (*path, "header"))
-            return header if header is _BROKEN else schema.LimitKey("header", header)
-        if isinstance(node, yaml.ScalarNode) and node.value in schema.LIMIT_KEYS:
-            return schema.LimitKey(node.value)
-        return self.expected(f"{', '.join(schema.LIMIT_KEYS)} or {{header: NAME}}", node, "by")
+    def key(self, node: yaml.Node, what: str, path: Path) -> Any:
+        if isinstance(node, yaml.MappingNode):
+            found = self.struct(node, schema.HeaderValue, what, path)
+            if found is _BROKEN or self.holes & {(*path, "header")}:
+                return _BROKEN
+            return schema.Key("header", found.header)
+        if isinstance(node, yaml.ScalarNode) and node.value in schema.KEYS:
+            return schema.Key(node.value)
+        return self.expected(f"{', '.join(schema.KEYS)} or {{header: NAME}}", node, what)
 
     def anything(self, node: yaml.Node, depth: int) -> Any:
         self.budget -= 1

@@ -64,9 +64,9 @@ def _struct(kind: type[msgspec.Struct], key: str) -> dict[str, Any]:
         found["required"] = required
     if kind is schema.FilterUse:
         return {"anyOf": [{"type": "string"}, {"type": "object", "minProperties": 1, "maxProperties": 1}]}
-    if kind is schema.LimitKey:
+    if kind is schema.Key:
         named = {"type": "object", "properties": {"header": _of(str, key)}, "required": ["header"]}
-        return {"anyOf": [{"enum": list(schema.LIMIT_KEYS)}, named | {"additionalProperties": False}]}
+        return {"anyOf": [{"enum": list(schema.KEYS)}, named | {"additionalProperties": False}]}
     if kind is schema.Endpoint:
         return {"anyOf": [_of(Address, key), found]}
     return found

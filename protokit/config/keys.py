@@ -16,18 +16,27 @@ if TYPE_CHECKING:
 CONSISTENT = ("ring-hash", "maglev")
 
 
+def once(findings: Findings, given: schema.Key | list[schema.Key], path: Path) -> None:
+    """That no key stands in a list twice."""
+    every = schema.keys(given)
+    for i, key in enumerate(every):
+        if key in every[:i] and not findings.holes(*path):
+            findings.error(f"{path[-1]}: expected {key.header or key.what} once at most", *path, i)
+
+
 def check(findings: Findings, cluster: schema.Cluster, path: Path) -> None:
     """A cluster's ``balance`` and ``hash``."""
+    once(findings, cluster.hash, (*path, "hash"))
     if findings.holes(*path, "balance") or findings.holes(*path, "hash"):
         return
-    if cluster.balance in CONSISTENT and cluster.hash is None:
+    if cluster.balance in CONSISTENT and not cluster.hash:
         findings.error(
             f"balance: {cluster.balance} needs to know what keeps requests together: add hash: service,"
             " method, source or {header: NAME}",
             *path,
             "balance",
         )
-    if cluster.balance not in CONSISTENT and cluster.hash is not None:
+    if cluster.balance not in CONSISTENT and cluster.hash:
         findings.error(
             f"hash does nothing with balance: {cluster.balance}; it is for {' and '.join(CONSISTENT)}",
             *path,
@@ -59,7 +68,7 @@ def check_headers(
         known: protocols by name.
     """
     for c, cluster in enumerate(config.clusters):
-        if not isinstance(cluster.hash, schema.HashHeader) or findings.hole("clusters", c):
+        if not any(key.what == "header" for key in schema.keys(cluster.hash)) or findings.hole("clusters", c):
             continue
         without = {
             name: listener.name

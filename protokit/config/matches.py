@@ -73,14 +73,13 @@ def _needs(rule: schema.Rule, path: Path) -> Iterator[tuple[Path, str]]:
     for subset, where in parts:
         for key in subsets.headers(subset):
             yield (*where, "subset", key), "give a value, or in"
-    if isinstance(rule.sticky, schema.Header):
-        yield (*path, "sticky"), "take source, service or method"
-    if rule.limit is not None:
-        by = rule.limit.by
-        for i, asked in enumerate(by if isinstance(by, list) else [by]):
-            if asked.what == "header":
-                at = (i,) if isinstance(by, list) else ()
-                yield (*path, "limit", "by", *at), "take service, method or source"
+    for given, where in (
+        (rule.sticky, (*path, "sticky")),
+        ([] if rule.limit is None else rule.limit.by, (*path, "limit", "by")),
+    ):
+        for i, one in enumerate(schema.keys(given)):
+            if one.what == "header":
+                yield (*where, i) if isinstance(given, list) else where, "take service, method or source"
     if rule.fault is not None and rule.fault.header is not None:
         yield (*path, "fault", "header"), "leave it out, and let match say which requests are hit"
     for name in _changing(rule.set or schema.Set()):

@@ -95,10 +95,25 @@ class Retry(_Section, frozen=True, forbid_unknown_fields=True):
     budget: Share = Share(defaults.RETRY_BUDGET)
 
 
-class Header(_Section, frozen=True, forbid_unknown_fields=True):
-    """A header's value."""
+KEYS = ("service", "method", "source")
 
-    header: str
+
+class Key(_Section, frozen=True, forbid_unknown_fields=True):
+    """What tells requests apart: ``service``, ``method`` (with it), ``source`` or ``{header: NAME}``."""
+
+    what: str
+    header: str = ""
+
+
+def keys(given: Key | list[Key]) -> list[Key]:
+    """What may stand alone or in a list."""
+    return given if isinstance(given, list) else [given]
+
+
+def origins(given: Key | list[Key]) -> list[tuple[str, str]]:
+    """Where the values of a key come from, with the names of headers."""
+    found = [(key.what, key.header) for key in keys(given)]
+    return [("service", "")] * (("method", "") in found and ("service", "") not in found) + found
 
 
 class Wanted(_Section, frozen=True, forbid_unknown_fields=True, rename={"in_": "in"}):
@@ -144,22 +159,12 @@ class Reply(_Section, frozen=True, forbid_unknown_fields=True):
     text: str = ""
 
 
-LIMIT_KEYS = ("service", "method", "source")
-
-
-class LimitKey(_Section, frozen=True, forbid_unknown_fields=True):
-    """What of a request says whose it is: ``service``, ``method``, ``source`` or ``{header: NAME}``."""
-
-    what: str
-    header: str = ""
-
-
 class Limit(_Section, frozen=True, forbid_unknown_fields=True):
     """How many requests a rule takes. ``burst``: at once; None: as many as come in a second."""
 
     rate: Rate
     burst: int | None = None
-    by: LimitKey | list[LimitKey] = []
+    by: Key | list[Key] = []
     keys: int = defaults.LIMIT_KEYS
     dry_run: bool = False
 
@@ -227,7 +232,7 @@ class Rule(_Section, frozen=True, forbid_unknown_fields=True):
     subset: Subset = {}
     fallback: Literal["none", "any"] | Fallback = "none"
     split: list[Split] = []
-    sticky: Literal["source", "service", "method"] | Header | None = None
+    sticky: Key | list[Key] = []
     reply: Reply | None = None
     timeout: Duration | None = None
     retry: Retry | None = None
@@ -261,15 +266,6 @@ class Outlier(_Section, frozen=True, forbid_unknown_fields=True):
     most: Share = Share(defaults.OUTLIER["most"])
 
 
-class HashHeader(_Section, frozen=True, forbid_unknown_fields=True):
-    """Requests whose header or attachment has the same value are kept together."""
-
-    header: str
-
-
-HashBy = Literal["service", "method", "source"] | HashHeader
-
-
 class Cluster(_Section, frozen=True, forbid_unknown_fields=True):
     """Servers that do the same."""
 
@@ -278,7 +274,7 @@ class Cluster(_Section, frozen=True, forbid_unknown_fields=True):
     balance: Literal["round-robin", "least-request", "random", "peak-ewma", "ring-hash", "maglev"] = (
         "round-robin"
     )
-    hash: HashBy | None = None
+    hash: Key | list[Key] = []
     max_connections: int = defaults.MAX_CONNECTIONS
     connect_timeout: Duration | None = None
     outlier: Outlier | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from protokit.config import schema, subsets
+from protokit.config import keys, schema, subsets
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,7 +42,8 @@ def check(findings: Findings, rule: schema.Rule, clusters: Clusters, path: Path)
             _share(findings, split, clusters, (*path, "split", s))
     if rule.split and rule.subset:
         findings.error("with a split each share has its own subset", *path, "subset")
-    if rule.sticky is not None and not rule.split and not findings.holes(*path, "split"):
+    keys.once(findings, rule.sticky, (*path, "sticky"))
+    if rule.sticky and not rule.split and not findings.holes(*path, "split"):
         findings.error("sticky says which share of a split a request has: there is none", *path, "sticky")
 
 

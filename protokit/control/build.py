@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from protokit.control.snapshot import Cluster, Endpoint, HashKey, Listener, Snapshot
+from protokit.config import schema
+from protokit.control.snapshot import Cluster, Endpoint, Listener, Snapshot
 
 if TYPE_CHECKING:
-    from protokit.config import Loaded, schema
+    from protokit.config import Loaded
     from protokit.config.scalars import Address
 
 
@@ -88,12 +89,8 @@ def _cluster(cluster: schema.Cluster, loaded: Loaded, addresses: Addresses) -> C
         max_connections=cluster.max_connections,
         connect_timeout_ms=int(connect),
         outlier=cluster.outlier,
-        hash=_hash_key(cluster.hash),
+        hash=tuple(schema.origins(cluster.hash)),
     )
-
-
-def _hash_key(by: schema.HashBy | None) -> HashKey | None:
-    return None if by is None else HashKey(by) if isinstance(by, str) else HashKey("header", by.header)
 
 
 def _addresses(address: Address, known: Addresses) -> Sequence[str]:

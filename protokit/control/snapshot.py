@@ -24,15 +24,8 @@ class Endpoint(_Part, frozen=True):
     metadata: Mapping[str, str] = {}
 
 
-class HashKey(_Part, frozen=True):
-    """What keeps requests together: ``by`` service, method, source or header, and the header's name."""
-
-    by: str
-    header: str = ""
-
-
 class Cluster(_Part, frozen=True):
-    """Servers that do the same. ``balance``: as the configuration has it."""
+    """Servers that do the same. ``balance``: as the configuration has it; ``hash``: ``schema.origins``."""
 
     name: str
     endpoints: tuple[Endpoint, ...]
@@ -40,7 +33,7 @@ class Cluster(_Part, frozen=True):
     max_connections: int
     connect_timeout_ms: int
     outlier: schema.Outlier | None = None
-    hash: HashKey | None = None
+    hash: tuple[tuple[str, str], ...] = ()
 
 
 class Listener(_Part, frozen=True):

@@ -17,18 +17,15 @@ if TYPE_CHECKING:
     from protokit.model import Request
     from protokit.table import Image
 
-CHANGES = Source("changes", columns=("what", "how", "from", "key", "value"))
+CHANGES = Source("changes", columns=("what", "how", "of", "key", "value"))
 _HOW = native.constants("PK_CHANGE_")
-_FROM = native.constants("PK_TAKEN_")
 
 
 def add(image: Image, rules: Sequence[schema.Set | None]) -> tuple[list[int], list[int]]:
     """Each rule's changes: the first of them, and how many."""
-    rows = [[] if rule is None else _rows(rule) for rule in rules]
+    rows = [[] if rule is None else _rows(image, rule) for rule in rules]
     flat = [row for each in rows for row in each]
-    given = {
-        name: [row[at] for row in flat] for at, name in enumerate(("what", "how", "from", "key", "value"))
-    }
+    given = {name: [row[at] for row in flat] for at, name in enumerate(("what", "how", "of", "key", "value"))}
     first = image.add(CHANGES, flat, **given)
     firsts = []
     for each in rows:
@@ -37,23 +34,26 @@ def add(image: Image, rules: Sequence[schema.Set | None]) -> tuple[list[int], li
     return firsts, list(map(len, rows))
 
 
-def _rows(rule: schema.Set) -> list[tuple[int, int, int, str, str]]:
+_Row = tuple[int, int, int | None, str, str]
+
+
+def _rows(image: Image, rule: schema.Set) -> list[_Row]:
     rows = [
-        _row(what, "set", "", value)
+        _row(image, what, "set", "", value)
         for what, field in FIELDS.items()
         if (value := getattr(rule, field)) is not None
     ]
-    rows += [_row(native.EDIT_HEADER, "set", key, value) for key, value in rule.headers.items()]
-    rows += [_row(native.EDIT_HEADER, "append", key, value) for key, value in rule.append.items()]
-    return rows + [_row(native.EDIT_HEADER, "remove", key, "") for key in rule.remove]
+    rows += [_row(image, native.EDIT_HEADER, "set", key, value) for key, value in rule.headers.items()]
+    rows += [_row(image, native.EDIT_HEADER, "append", key, value) for key, value in rule.append.items()]
+    return rows + [_row(image, native.EDIT_HEADER, "remove", key, "") for key in rule.remove]
 
 
-def _row(what: int, how: str, key: str, value: schema.Value) -> tuple[int, int, int, str, str]:
+def _row(image: Image, what: int, how: str, key: str, value: schema.Value) -> _Row:
     if isinstance(value, HeaderValue):
-        return what, _HOW[how], _FROM["header"], key, value.header
+        return what, _HOW[how], image.key([("header", value.header)]).first, key, ""
     if value == SOURCE:
-        return what, _HOW[how], _FROM["source"], key, ""
-    return what, _HOW[how], _FROM["text"], key, value
+        return what, _HOW[how], image.key([("source", "")]).first, key, ""
+    return what, _HOW[how], None, key, value
 
 
 class Setter(Filter):

@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 
 # From which class each record is filled; which of its fields say where it belongs; what is Python's alone.
 CLUSTERS = Source(
-    "clusters", Cluster, columns=("endpoints", "endpoint_count", "subset"), beside=("endpoints",)
+    "clusters",
+    Cluster,
+    columns=("endpoints", "endpoint_count", "subset", "hash"),
+    beside=("endpoints", "hash"),
 )
 ENDPOINTS = Source(
     "endpoints", Endpoint, columns=("uid", "name", "addr_size", "addr"), beside=("host", "port", "metadata")
@@ -184,7 +187,8 @@ class _Compiling:
         counts = list(map(len, endpoints))
         first = self.image.count("endpoints")
         firsts = list(itertools.accumulate(counts, initial=first))[:-1]
-        self.image.add(CLUSTERS, clusters, endpoints=firsts, endpoint_count=counts, subset=texts)
+        hashes = [self.image.key(cluster.hash) for cluster in clusters]
+        self.image.add(CLUSTERS, clusters, endpoints=firsts, endpoint_count=counts, subset=texts, hash=hashes)
         every = list(itertools.chain.from_iterable(endpoints))
         keys = [
             _endpoint_key(cluster.name, one)
@@ -270,11 +274,11 @@ class _Compiling:
             rules,
             name=names,
             **self.destinations.add(rules),
-            sticky=[destinations.sticky(rule) for rule in rules],
-            limit=[limits.limit_of(rule) for rule in rules],
+            sticky=[self.image.key(schema.origins(rule.sticky)) for rule in rules],
+            limit=[limits.limit_of(self.image, rule) for rule in rules],
             state=[self._state(table, rule, name) for rule, name in zip(rules, names, strict=True)],
             **self._changes([None if setters else rule.set for rule in rules]),
-            fault=[limits.fault_of(rule) for rule in rules],
+            fault=[limits.fault_of(self.image, rule) for rule in rules],
             hedge_ms=[0] * len(rules),  # nothing asks for it yet
             filter=[
                 self._chain((*before, *rule.filters), rule.set if setters else None)

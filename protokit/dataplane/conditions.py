@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from protokit import native
 from protokit.config.scalars import Pattern
 from protokit.config.schema import several
 from protokit.table import Source
@@ -18,17 +19,21 @@ if TYPE_CHECKING:
 
 CONDITIONS = Source(
     "conditions",
-    columns=("condition", "size", "match", "key", "text", "value", "value_count", "automaton", "low", "high"),
+    columns=("condition", "size", "match", "of", "text", "value", "value_count", "automaton", "low", "high"),
 )
 VALUES = Source("values", columns=("text",))
 AUTOMATA = Source("automata", columns=("program", "states", "classes"))
 TEXTS = ("service", "method", "version", "group")
 _MIDDLE = 2**63
+_ORIGINS = native.constants("PK_ORIGIN_")
 Codecs = Mapping[str, str]
 
 
 class _Row(NamedTuple):
-    """A condition, or the head of one that is made of others: ``size`` records with what is in it."""
+    """A condition, or the head of one that is made of others: ``size`` records with what is in it.
+
+    ``condition`` is ``all``, ``any``, ``not``, ``oneway``, or where the value that is asked about comes from.
+    """
 
     condition: str
     size: int = 1
@@ -179,10 +184,11 @@ def _add(image: Image, rows: list[_Row]) -> None:
     image.add(
         CONDITIONS,
         [None] * len(rows),
-        **{
-            name: [getattr(row, name) for row in rows]
-            for name in ("condition", "size", "match", "key", "text", "low", "high")
-        },
+        **{name: [getattr(row, name) for row in rows] for name in ("size", "match", "text", "low", "high")},
+        condition=["value" if row.condition in _ORIGINS else row.condition for row in rows],
+        of=[
+            image.key([(row.condition, row.key)]).first if row.condition in _ORIGINS else None for row in rows
+        ],
         value=starts[:-1],
         value_count=counts,
         automaton=[None if row.regex is None else automata[type(row.regex), row.regex] for row in rows],

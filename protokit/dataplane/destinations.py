@@ -19,16 +19,9 @@ SPLITS = Source("splits", columns=("cluster", "weight", "choice"))
 CHOICES = Source(
     "choices", columns=("word", "word_count", "option", "option_count", "otherwise", "cluster", "fixed")
 )
-WORDS = Source("choice_words", columns=("header", "name"))
+WORDS = Source("choice_words", columns=("of", "name"))
 OPTIONS = Source("choice_options", columns=("values", "cluster"))
 _SIZE = struct.Struct("=I")
-
-
-class Sticky(NamedTuple):
-    """By what a split chooses, as the engine has it."""
-
-    by: str
-    header: str = ""
 
 
 class View(NamedTuple):
@@ -43,12 +36,6 @@ def joined(values: Iterable[str]) -> bytes:
     """An option's values, as the engine reads them."""
     parts = [value.encode() for value in values]
     return b"".join(_SIZE.pack(len(part)) + part for part in parts)
-
-
-def sticky(rule: schema.Rule) -> Sticky | None:
-    """What a rule's shares go by."""
-    by = rule.sticky
-    return Sticky("header", by.header) if isinstance(by, schema.Header) else by and Sticky(by)
 
 
 class Destinations:
@@ -150,7 +137,10 @@ class Destinations:
         fixed: str,
     ) -> int:
         word = self._image.add(
-            WORDS, words, header=[header for _, header in words], name=[name for name, _ in words]
+            WORDS,
+            words,
+            of=[self._image.key([("header", header)]).first for _, header in words],
+            name=[name for name, _ in words],
         )
         option = self._image.add(
             OPTIONS, [*options], values=[*map(joined, options)], cluster=[*options.values()]

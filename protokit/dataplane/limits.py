@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from protokit import native
+from protokit.config import schema
+from protokit.table import Key
 
 if TYPE_CHECKING:
-    from protokit.config import schema
+    from protokit.table import Image
 
 
 class _Limit(msgspec.Struct, frozen=True):
@@ -19,29 +21,21 @@ class _Limit(msgspec.Struct, frozen=True):
 
     interval: int
     burst: int
-    by: tuple[str, ...]
     dry_run: int
-    header: str
+    by: Key
     text: str
 
 
-def keys_of(limit: schema.Limit) -> tuple[schema.LimitKey, ...]:
-    """What its ``by`` names, one or several."""
-    return tuple(limit.by) if isinstance(limit.by, list) else (limit.by,)
-
-
-def limit_of(rule: schema.Rule) -> _Limit | None:
+def limit_of(image: Image, rule: schema.Rule) -> _Limit | None:
     """Its limit as the engine has it."""
     limit = rule.limit
     if limit is None:
         return None
-    keys = keys_of(limit)
     return _Limit(
         limit.rate.interval,
         limit.rate.in_a_second if limit.burst is None else limit.burst,
-        tuple(key.what for key in keys),
         int(limit.dry_run),
-        "".join(key.header for key in keys),
+        image.key(schema.origins(limit.by)),
         limit.rate,
     )
 
@@ -53,10 +47,10 @@ class _Fault(msgspec.Struct, frozen=True):
     delay_share: int
     status: str | int
     abort_share: int
-    header: str
+    having: Key
 
 
-def fault_of(rule: schema.Rule) -> _Fault | None:
+def fault_of(image: Image, rule: schema.Rule) -> _Fault | None:
     """Its fault as the engine has it."""
     fault = rule.fault
     if fault is None:
@@ -67,7 +61,7 @@ def fault_of(rule: schema.Rule) -> _Fault | None:
         0 if delay is None else delay.share,
         0 if abort is None else abort.status,
         0 if abort is None else abort.share,
-        fault.header or "",
+        image.key([] if fault.header is None else [("header", fault.header)]),
     )
 
 
@@ -90,6 +84,6 @@ class RuleStates:
         key = (table, repr((rule.match, rule.limit)))
         state = self._known.get(key)
         if state is None:
-            keys = rule.limit.keys if rule.limit is not None and keys_of(rule.limit) else 0
+            keys = rule.limit.keys if rule.limit is not None and rule.limit.by else 0
             state = self._known[key] = native.RuleState(keys, int.from_bytes(os.urandom(8)))
         return state

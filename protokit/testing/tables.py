@@ -10,13 +10,13 @@ import msgspec
 from protokit import native
 from protokit.config.scalars import Duration, Share
 from protokit.config.schema import Backoff, Outlier, Reply, Retry
-from protokit.dataplane.destinations import Sticky, joined
-from protokit.table import Image, Source
+from protokit.dataplane.destinations import joined
+from protokit.table import Image, Key, Source
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from protokit.control.snapshot import HashKey
+    Origins = Sequence[tuple[str, str]]  # each by PK_ORIGIN_*, with a header's name
 
 # Endpoints, splits and rules belong to the last cluster, plan and route table, which says first and count.
 _PARTS = {
@@ -29,6 +29,7 @@ _PARTS = {
     "conditions": ("rules", "condition", "condition_count"),
     "values": ("conditions", "value", "value_count"),
 }
+_ORIGINS = native.constants("PK_ORIGIN_")
 _NOBODY = {
     "present": False,
     "name": "",
@@ -42,14 +43,24 @@ _NOBODY = {
 }
 
 
-class _Delayed(msgspec.Struct, frozen=True):
-    """pk_fault of a rule all of whose requests are delayed."""
+class _Limit(msgspec.Struct, frozen=True):
+    """pk_limit."""
+
+    interval: int
+    burst: int
+    dry_run: int
+    by: Key
+    text: str
+
+
+class _Fault(msgspec.Struct, frozen=True):
+    """pk_fault; without more, of a rule all of whose requests are delayed."""
 
     delay_ms: int
     delay_share: int = 10**6
     status: int = 0
     abort_share: int = 0
-    header: str = ""
+    having: Key = Key()
 
 
 class TableBuilder:
@@ -84,7 +95,7 @@ class TableBuilder:
         balance: str,
         max_connections: int,
         connect_ms: int,
-        hash_: HashKey | None = None,
+        hash_: Origins = (),
         *,
         outlier: Outlier | None = None,
         subset: str = "",
@@ -98,7 +109,7 @@ class TableBuilder:
             connect_timeout_ms=connect_ms,
             outlier=outlier,
             subset=subset,
-            hash=hash_,
+            hash=self._image.key(hash_),
         )
 
     def endpoint(self, uid: int, host: str, port: int, weight: int) -> int:
@@ -120,11 +131,11 @@ class TableBuilder:
         budget: str = "100%",
         filter_chain: int | None = None,
         delay_ms: int = 0,
-        fault: object = None,
+        fault: Any = None,
         hedge_ms: int = 0,
         reply: Reply | None = None,
-        sticky: Sticky | None = None,
-        limit: object = None,
+        sticky: Origins = (),
+        limit: Any = None,
         state: native.RuleState | None = None,
     ) -> int:
         """Add a plan; ``split`` adds clusters to the last one.
@@ -140,11 +151,11 @@ class TableBuilder:
             budget: of tries beyond the first.
             filter_chain: its number.
             delay_ms: before it goes on; instead of ``fault``.
-            fault: with the attributes of ``pk_fault``.
+            fault: with the attributes of ``pk_fault``; ``having``: origins.
             hedge_ms: before a second attempt.
             reply: instead of a cluster.
             sticky: by what a split chooses.
-            limit: with the attributes of ``pk_limit``.
+            limit: with the attributes of ``pk_limit``; ``by``: origins.
             state: what the rule has beyond the table; a limit without it does nothing.
         """
         if state is not None and state not in self._states:
@@ -162,11 +173,21 @@ class TableBuilder:
             name=name,
             timeout_ms=timeout_ms,
             retry=retry,
-            sticky=sticky,
+            sticky=self._image.key(sticky),
             reply=reply,
-            limit=limit,
+            limit=limit
+            and _Limit(limit.interval, limit.burst, limit.dry_run, self._image.key(limit.by), limit.text),
             state=None if state is None else self._states.index(state),
-            fault=_Delayed(delay_ms) if delay_ms else fault,
+            fault=_Fault(delay_ms)
+            if delay_ms
+            else fault
+            and _Fault(
+                fault.delay_ms,
+                fault.delay_share,
+                fault.status,
+                fault.abort_share,
+                self._image.key(fault.having),
+            ),
             hedge_ms=hedge_ms,
             filter=filter_chain,
         )
@@ -187,19 +208,22 @@ class TableBuilder:
         """Add headers (with the names of what they stand for) whose values lead to clusters."""
         number = self.add("choices", otherwise=otherwise, cluster=cluster, fixed=fixed)
         for header, name in headers.items():
-            self.add("choice_words", header=header, name=name)
+            self.add("choice_words", of=self.origin("header", header), name=name)
         for values, index in options.items():
             self.add("choice_options", values=joined(values), cluster=index)
         return number
 
-    def change(self, what: str, how: str, key: str, value: str, *, taken: str = "text") -> int:
-        """Add a change to the last plan; names as the engine's PK_EDIT_*, PK_CHANGE_* and PK_TAKEN_*."""
+    def origin(self, origin: str, name: str = "") -> int:
+        """Where a value comes from: its number."""
+        return self._image.key([(origin, name)]).first
+
+    def change(self, what: str, how: str, key: str, value: str = "", *, of: int | None = None) -> int:
+        """Add a change to the last plan; names as the engine's PK_EDIT_* and PK_CHANGE_*; ``of``: origin."""
         numbers = {
             "what": native.constants("PK_EDIT_")[what],
             "how": native.constants("PK_CHANGE_")[how],
-            "from": native.constants("PK_TAKEN_")[taken],
         }
-        return self.add("changes", **numbers, key=key, value=value)
+        return self.add("changes", **numbers, of=of, key=key, value=value)
 
     def routes(self, name: str) -> int:
         """Add a route table; ``rule`` adds to the last one."""
@@ -221,13 +245,16 @@ class TableBuilder:
         low: int = 0,
         high: int = 0,
     ) -> int:
-        """Add a condition to the last rule: the first has all others in it. ``value`` adds to the last."""
+        """Add a condition to the last rule: the first has all others in it. ``value`` adds to the last.
+
+        One about a value is named by where that comes from.
+        """
         return self.add(
             "conditions",
-            condition=condition,
+            condition="value" if condition in _ORIGINS else condition,
             match=match,
             size=size,
-            key=key,
+            of=self.origin(condition, key) if condition in _ORIGINS else None,
             text=text,
             automaton=automaton,
             low=low,

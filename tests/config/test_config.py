@@ -18,7 +18,6 @@ from protokit.config import defaults, schema
 from protokit.config.document import Document, read
 from protokit.config.jsonschema import json_schema
 from protokit.config.scalars import Address, Duration, Pattern, Rate, Share, Size
-from protokit.dataplane.limits import keys_of
 from protokit.errors import ConfigError, ConfigErrors
 
 GOOD = """
@@ -149,7 +148,7 @@ CASES = [
     (
         "balance: least-request",
         "balance: maglev\n    hash: body",
-        "24:11: hash: expected one of service, method, source, got 'body'",
+        "24:11: hash: expected service, method, source or {header: NAME}, got 'body'",
     ),
     (
         "balance: least-request",
@@ -261,11 +260,16 @@ CASES = [
         )
         for by, at, got in [
             ("tenant", 32, "'tenant'"),
-            ("{headers: a}", 32, "a mapping"),
             ("[method, x]", 41, "'x'"),
             ("[method, [x]]", 41, "a list"),
         ]
     ),
+    (
+        "timeout: 1.5s",
+        "limit: {rate: 1/s, by: {headers: a}}",
+        "12:33: unknown key 'headers' in by; did you mean",
+    ),
+    ("timeout: 1.5s", "limit: {rate: 1/s, by: [{}]}", "12:33: by: 'header' must be given"),
     ("timeout: 1.5s", "limit: {rate: 1/s, by: {header: }}", "12:41: header: expected a text, got nothing"),
     (
         "timeout: 1.5s",
@@ -274,8 +278,8 @@ CASES = [
     ),
     (
         "timeout: 1.5s",
-        "limit: {rate: 1/s, by: [{header: a}, {header: b}]}",
-        "12:46: by: expected header once at most",
+        "limit: {rate: 1/s, by: [{header: a}, {header: b}, {header: a}]}",
+        "12:59: by: expected a once at most",
     ),
     ("attempts: 3", "attempts: 11", "13:27: attempts: expected 1 to 10, got '11'"),
     ("clusters:", "limits: {client_close: 1KiB}\nclusters:", "18:24: client_close: expected no less than"),
@@ -850,7 +854,7 @@ def test_a_limit_by_one_key_or_several(tmp_path):
         loaded = config.load(path)
         assert not loaded.warnings
         limit = loaded.config.routes[0].rules[0].limit
-        assert [(key.what, key.header) for key in keys_of(limit)] == expected
+        assert [(key.what, key.header) for key in schema.keys(limit.by)] == expected
 
 
 def test_keys_without_by_are_a_warning(tmp_path):

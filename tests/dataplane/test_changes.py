@@ -19,8 +19,11 @@ def world_of(*changes, endpoints=2, limits=None, **plan) -> World:
         builder.endpoint(uid, "127.0.0.1", 9000 + uid, 1)
     number = builder.plan("changed", **plan)
     builder.split(0, 1)
-    for what, how, key, value, *taken in changes:
-        builder.change(what, how, key, value, taken=taken[0] if taken else "text")
+    for what, how, key, value, *of in changes:
+        if of:
+            builder.change(what, how, key, of=builder.origin(*of, value))
+        else:
+            builder.change(what, how, key, value)
     builder.routes("r")
     builder.rule(SERVICE, "*", "*", "*", number)
     dubbo = plugins.load(["dubbo"]).protocols["dubbo"]

@@ -9,12 +9,13 @@ from construct import Const, GreedyBytes, Int8ub, Int16ub, Prefixed, Struct, thi
 from world import LIMITS, World, table
 
 from protokit import WireFormat
-from protokit.control.snapshot import HashKey
 from protokit.errors import ProtokitError
 from protokit.testing.tables import TableBuilder
 from protokit.wire import ErrorText, Replies, pairs, text
 
 KINDS = ["ring-hash", "maglev"]
+USER = [("header", "user")]
+METHOD = [("service", ""), ("method", "")]
 KEYS = [b"user-%d" % number for number in range(20_000)]
 OTHERS = [b"%d/%d" % (number, number * 7) for number in range(20_000)]
 
@@ -22,7 +23,7 @@ OTHERS = [b"%d/%d" % (number, number * 7) for number in range(20_000)]
 def places(kind, names, weights=None, seed=5):
     """A table of one cluster, whose endpoints have these numbers."""
     builder = TableBuilder(LIMITS, seed=seed)
-    builder.cluster("c", kind, 4, 1000, HashKey("source"))
+    builder.cluster("c", kind, 4, 1000, [("source", "")])
     for at, name in enumerate(names):
         weight = 1 if weights is None else weights[at]
         builder.endpoint(at, f"10.{name >> 16}.{name >> 8 & 255}.{name & 255}", 9000, weight)
@@ -128,8 +129,8 @@ def test_a_weight_that_changes_moves_only_what_it_has_to():
 
 def test_a_key_of_no_kind_is_refused():
     builder = TableBuilder(LIMITS, seed=5)
-    builder.cluster("c", "maglev", 4, 1000, HashKey(9))
-    with pytest.raises(ProtokitError, match=r"clusters\[0\].hash.by: 9 is not from 0 to 4"):
+    builder.cluster("c", "maglev", 4, 1000, [(9, "")])
+    with pytest.raises(ProtokitError, match=r"origins\[0\].origin: 9 is not from 0 to 7"):
         builder.finish()
 
 
@@ -201,11 +202,12 @@ class Keyed:
 @pytest.mark.parametrize(
     ("by", "what"),
     [
-        (HashKey("header", "user"), lambda n: {"user": b"%d" % n}),
-        (HashKey("service"), lambda n: {"service": b"s%d" % n}),
-        (HashKey("method"), lambda n: {"method": b"m%d" % n}),
+        (USER, lambda n: {"user": b"%d" % n}),
+        ([("service", "")], lambda n: {"service": b"s%d" % n}),
+        (METHOD, lambda n: {"method": b"m%d" % n}),
+        ([("service", ""), *USER], lambda n: {"service": b"s%d" % (n % 8), "user": b"%d" % (n // 8)}),
     ],
-    ids=["header", "service", "method"],
+    ids=["header", "service", "method", "several"],
 )
 def test_requests_of_a_key_go_to_one_endpoint(balance, by, what, direct):
     world = Keyed(balance, by, direct=direct)
@@ -222,17 +224,17 @@ def test_requests_of_a_key_go_to_one_endpoint(balance, by, what, direct):
 
 @pytest.mark.parametrize("balance", KINDS)
 def test_what_a_key_does_not_say_changes_nothing(balance):
-    world = Keyed(balance, HashKey("header", "user"))
+    world = Keyed(balance, USER)
     first = world.ask(user=b"1")
     assert {world.ask(user=b"1", service=b"s%d" % n, other=b"%d" % n) for n in range(40)} == {first}
     # Of a method its service, too, counts: names of methods come again.
-    world = Keyed(balance, HashKey("method"))
+    world = Keyed(balance, METHOD)
     assert len({world.ask(service=b"s%d" % n, method=b"get") for n in range(60)}) == 8
 
 
 @pytest.mark.parametrize("balance", KINDS)
 def test_without_the_key_requests_go_anywhere_by_weight(balance):
-    world = Keyed(balance, HashKey("header", "user"), endpoints=3, weights=[2, 1, 1])
+    world = Keyed(balance, USER, endpoints=3, weights=[2, 1, 1])
     counts = collections.Counter(world.ask() for _ in range(1200))
     assert abs(counts[0] - 600) < 90
     assert abs(counts[1] - 300) < 80
@@ -240,7 +242,7 @@ def test_without_the_key_requests_go_anywhere_by_weight(balance):
 
 @pytest.mark.parametrize("balance", KINDS)
 def test_by_the_clients_address(balance):
-    world = Keyed(balance, HashKey("source"))
+    world = Keyed(balance, [("source", "")])
     clients = [world.world.client(source=f"10.0.0.{n}") for n in range(40)]
     first = [world.ask(client) for client in clients]
     assert len(set(first)) > 5
@@ -252,7 +254,7 @@ def test_by_the_clients_address(balance):
 @pytest.mark.parametrize("kind", ["own", "raw"])
 def test_connections_of_a_clients_own_go_by_its_address(toys, balance, kind):
     """Also those that are passed on byte by byte, and that nothing was asked on."""
-    by = HashKey("source")
+    by = [("source", "")]
     more = {"codecs": [toys["own"].address]} if kind == "own" else {"codecs": [], "fallback": -1}
     codecs = more.pop("codecs")
     world = World(table(codecs, **more, balance=balance, hash_by=by, endpoints=8, direct=True, limits=MANY))
@@ -268,7 +270,7 @@ def test_connections_of_a_clients_own_go_by_its_address(toys, balance, kind):
 
 @pytest.mark.parametrize("balance", KINDS)
 def test_only_the_keys_of_an_ill_endpoint_move_and_they_come_back(balance):
-    world = Keyed(balance, HashKey("header", "user"), endpoints=6)
+    world = Keyed(balance, USER, endpoints=6)
     keys = [b"%d" % n for n in range(90)]
     first = {key: world.ask(user=key) for key in keys}
     ill = first[b"0"]
@@ -292,11 +294,11 @@ def test_only_the_keys_of_an_ill_endpoint_move_and_they_come_back(balance):
 @pytest.mark.parametrize("balance", KINDS)
 def test_a_key_waits_for_its_connection_as_long_as_any_request(balance):
     """While others are open already: 2 ms, then it goes to one of these."""
-    world = Keyed(balance, HashKey("header", "user"), endpoints=2)
+    world = Keyed(balance, USER, endpoints=2)
     keys = {}
     for n in range(20):
         keys.setdefault(world.ask(user=b"%d" % n), b"%d" % n)
-    again = Keyed(balance, HashKey("header", "user"), endpoints=2)
+    again = Keyed(balance, USER, endpoints=2)
     again.ask(user=keys[0])
     again.world.connect = "wait"
     for _ in range(3):  # three batches
@@ -312,9 +314,7 @@ def test_a_key_waits_for_its_connection_as_long_as_any_request(balance):
 def test_one_key_alone_leaves_others_their_places(balance):
     """Who asks with one key all the time, and is never answered: the last eighth of the places is others'."""
     limits = {"upstream_in_flight": 16, "in_flight": 400, "in_flight_per_connection": 200}
-    world = World(
-        table([KEYED.address], balance=balance, hash_by=HashKey("header", "user"), endpoints=4, limits=limits)
-    )
+    world = World(table([KEYED.address], balance=balance, hash_by=USER, endpoints=4, limits=limits))
     nasty, other = world.client(), world.client()
     for n in range(150):
         world.feed(nasty, request(n, user=b"nasty"))
@@ -329,7 +329,7 @@ def test_another_try_goes_to_the_keys_next_endpoint(balance):
     found = set()
     for _ in range(3):
         plan = {"attempts": 3, "retry_on": ("reset",), "idempotent": True}
-        world = Keyed(balance, HashKey("header", "user"), endpoints=6, plan=plan)
+        world = Keyed(balance, USER, endpoints=6, plan=plan)
         world.world.feed(world.client, request(1, user=b"7"))
         first = world.counts().index(1)
         world.world.batch(("error", world.world.only_upstream()))

@@ -23,8 +23,9 @@ class Record(SimpleNamespace):
 
 def fault(delay_ms=0, delay_share=0, status=0, abort_share=0, header=""):
     """pk_fault."""
+    having = [("header", header)] if header else []
     return Record(
-        delay_ms=delay_ms, delay_share=delay_share, status=status, abort_share=abort_share, header=header
+        delay_ms=delay_ms, delay_share=delay_share, status=status, abort_share=abort_share, having=having
     )
 
 

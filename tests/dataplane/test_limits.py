@@ -25,7 +25,8 @@ class Record(SimpleNamespace):
 
 def limit(interval=100 * MS, burst=1, by=(), *, dry_run=False, header="", text="10/s"):
     """pk_limit; one request each ``interval`` ns."""
-    return Record(interval=interval, burst=burst, by=by, dry_run=int(dry_run), header=header, text=text)
+    by = [(origin, header if origin == "header" else "") for origin in by]
+    return Record(interval=interval, burst=burst, by=by, dry_run=int(dry_run), text=text)
 
 
 def limited(codec, state, of, **extra):

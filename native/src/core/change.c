@@ -9,11 +9,9 @@ typedef struct values {
   uint8_t *at, *end;
 } values;
 
-/* "10.0.0.7", or "2001:db8::7". Empty: it is not known. */
-static pk_slice source_of(const pk_conn *client, values *v) {
+/* "10.0.0.7", or "2001:db8::7". */
+static pk_slice address(const uint8_t *a, values *v) {
   static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
-  const uint8_t *a = client->source;
-  if (!pk_address_is_known(a)) return (pk_slice){v->at, 0};
   int v4 = memcmp(a, mapped, sizeof mapped) == 0;
   char *to = (char *)v->at;
   if (inet_ntop(v4 ? AF_INET : AF_INET6, v4 ? a + sizeof mapped : a, to, INET6_ADDRSTRLEN) == NULL) return (pk_slice){v->at, 0};
@@ -27,18 +25,15 @@ static int value_of(pk_core *core, const pk_request *r, const pk_change *c, cons
                     pk_slice *out) {
   const pk_table *t = r->to.live->table;
   pk_header h;
-  int result = PK_OK;
-  if (c->from == PK_TAKEN_TEXT) {
+  if (c->of == PK_NONE) {
     *out = pk_table_slice(t, c->value);
-  } else if (c->from == PK_TAKEN_SOURCE) {
-    const pk_conn *client = pk_conn_find(core, r->to.client);
-    *out = client == NULL ? (pk_slice){NULL, 0} : source_of(client, v);
-    if (out->size == 0) return PK_MORE;
-  } else if ((result = pk_header_by_key(r->to.codec, data, f, pk_table_slice(t, c->value), &h)) == PK_OK) {
-    *out = h.value;
-    if (h.raw) return PK_MORE; /* no text */
+    return PK_OK;
   }
-  return result;
+  const pk_origin *of = pk_table_origin_at(t, c->of);
+  int result = pk_question_value(t, pk_question_of(core, r, data, f), of, &h);
+  if (result != PK_OK) return result;
+  *out = of->origin == PK_ORIGIN_SOURCE ? address(h.value.data, v) : h.value;
+  return h.raw ? PK_MORE : PK_OK; /* no text */
 }
 
 /* What stands there already, a comma, and the value. */

@@ -108,17 +108,15 @@ static PK_RARE void headers_unreadable(pk_core *core, pk_request *r, const pk_de
 }
 
 /* The same for a destination that is not known yet, or that rules ask more of. */
-static PK_RARE uint32_t look_up(pk_core *core, const pk_conn *c, pk_request *r, const pk_table_listener *l,
-                                const uint8_t *data, const pk_frame *f, const pk_destination *d, uint32_t blank) {
-  pk_question q = {.to = d, .codec = r->to.codec, .data = data, .frame = f, .listener = l, .source = c->source, .blank = blank};
-  uint32_t plan = pk_table_route(r->to.live->table, l->routes, &q);
-  r->to.bucket = pk_table_bucket(d);
-  if (q.error != 0) {
-    headers_unreadable(core, r, d, q.error);
+static PK_RARE uint32_t look_up(pk_core *core, pk_request *r, const pk_table_listener *l, pk_question *q) {
+  uint32_t plan = pk_table_route(r->to.live->table, l->routes, q);
+  r->to.bucket = pk_table_bucket(&q->to);
+  if (q->error != 0) {
+    headers_unreadable(core, r, &q->to, q->error);
     return PK_NONE;
   }
-  if (!q.asked && r->to.live == core->live) pk_table_remember(core->cached_routes, l->routes, d, plan, r->to.bucket);
-  if (plan == PK_NONE) no_route(core, r, l, d);
+  if (!q->asked && r->to.live == core->live) pk_table_remember(core->cached_routes, l->routes, &q->to, plan, r->to.bucket);
+  if (plan == PK_NONE) no_route(core, r, l, &q->to);
   return plan;
 }
 
@@ -127,29 +125,32 @@ static uint32_t route(pk_core *core, const pk_conn *c, pk_request *r, const pk_t
                       const uint8_t *data, const pk_frame *f, uint32_t *budget) {
   *budget = f->timeout_ms;
   if (l->routes == PK_NONE) return l->plan;
-  pk_destination d = {.context = f->context};
-  int result = r->to.codec->destination(r->to.codec, data, f, &d);
+  pk_question *q = pk_question_begin(core, c, r, data, f);
+  pk_destination *d = &q->to;
+  int result = r->to.codec->destination(r->to.codec, data, f, d);
   if (result == PK_ERR_UNSUPPORTED) {
-    d = (pk_destination){.context = f->context}; /* only a rule that asks for nothing matches */
+    *d = (pk_destination){.context = f->context}; /* only a rule that asks for nothing matches */
+    q->blank = 1;
   } else if (result != PK_OK) {
-    unreadable(core, r, &d, result);
+    unreadable(core, r, d, result);
     return PK_NONE;
   }
-  r->context = d.context;
-  if (d.flags & PK_DESTINATION_CALLS_BACK && !l->pinned && !pk_codec_is_pinned(r->to.codec)) {
-    calls_back(core, r, l, &d);
+  q->led = 1;
+  r->context = d->context;
+  if (d->flags & PK_DESTINATION_CALLS_BACK && !l->pinned && !pk_codec_is_pinned(r->to.codec)) {
+    calls_back(core, r, l, d);
     return PK_NONE;
   }
-  if (d.timeout_ms != 0) *budget = d.timeout_ms;
+  if (d->timeout_ms != 0) *budget = d->timeout_ms;
   if (r->to.live == core->live) {
-    const pk_cached_route *known = pk_table_recall(core->cached_routes, l->routes, &d);
+    const pk_cached_route *known = pk_table_recall(core->cached_routes, l->routes, d);
     if (known != NULL) {
       r->to.bucket = known->bucket;
-      if (known->plan == PK_NONE) no_route(core, r, l, &d);
+      if (known->plan == PK_NONE) no_route(core, r, l, d);
       return known->plan;
     }
   }
-  return look_up(core, c, r, l, data, f, &d, result == PK_ERR_UNSUPPORTED);
+  return look_up(core, r, l, q);
 }
 
 /* Pieces of it follow, which only a connection of the client's own carries. 0: it was answered. */

@@ -191,7 +191,10 @@ static void dispatch(pk_core *core, pk_request *r, const uint8_t *data, const pk
   send_on(core, r, c, data, f);
 }
 
-void pk_request_try(pk_core *core, pk_request *r) { dispatch(core, r, r->held->data, &r->held->frame); }
+void pk_request_try(pk_core *core, pk_request *r) {
+  pk_question_over(core);
+  dispatch(core, r, r->held->data, &r->held->frame);
+}
 
 /* Where a request's headers send it is known before a step that may change them. 0: it was answered. */
 static int is_chosen(pk_core *core, pk_request *r, uint32_t step, const uint8_t *data, const pk_frame *f) {
@@ -209,6 +212,7 @@ static PK_RARE void go_through(pk_core *core, pk_request *r, const uint8_t *data
     r->steps &= (uint16_t)(r->steps - 1);
     int said = r->step->run(core, r, data, f);
     if (said == PK_STEP_CHANGED) {
+      pk_question_over(core);
       data = r->held->data;
       f = &r->held->frame;
     } else if (said != PK_STEP_ON) {
@@ -228,6 +232,7 @@ void pk_request_run(pk_core *core, pk_request *r, const uint8_t *data, const pk_
 
 void pk_request_go_on(pk_core *core, pk_request *r) {
   r->state = PK_REQUEST_NEW;
+  pk_question_over(core);
   pk_timer_start(&core->wheel, &r->timer, pk_request_deadline(r));
   pk_request_run(core, r, r->held->data, &r->held->frame);
 }

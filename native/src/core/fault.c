@@ -2,15 +2,14 @@
 #include "policy/fault.h"
 
 #include "core/internal.h"
-#include "wire/ask.h"
 
 /* Whether its header asks for it, where the rule says that one has to. */
-static int asks(const pk_request *r, const uint8_t *data, const pk_frame *f) {
-  pk_text header = r->plan->fault.header;
+static int asks(pk_core *core, const pk_request *r, const uint8_t *data, const pk_frame *f) {
+  const pk_table *t = r->to.live->table;
+  pk_key having = r->plan->fault.having;
   pk_header h;
-  if (header.size == 0) return 1;
-  pk_slice name = {(const uint8_t *)pk_table_text_at(r->to.live->table, header), header.size};
-  return pk_header_by_key(r->to.codec, data, f, name, &h) == PK_OK;
+  if (having.count == 0) return 1;
+  return pk_question_value(t, pk_question_of(core, r, data, f), pk_table_origin_at(t, having.first), &h) == PK_OK;
 }
 
 static void decided(const pk_request *r, uint32_t what) {
@@ -25,7 +24,7 @@ static pk_aside *delayed_of(const pk_request *r) {
 
 static int delay(pk_core *core, pk_request *r, const uint8_t *data, const pk_frame *f) {
   const pk_fault *p = &r->plan->fault;
-  if (!pk_fault_hits(p->delay_share, pk_random(core)) || !asks(r, data, f)) return PK_STEP_ON;
+  if (!pk_fault_hits(p->delay_share, pk_random(core)) || !asks(core, r, data, f)) return PK_STEP_ON;
   int said = pk_aside_begin(core, r, data, f, delayed_of(r),
                             "requests of this rule that wait for its delay are at the limit of ",
                             "bytes that wait for filters and delays are at the limit of ");
@@ -61,7 +60,7 @@ const pk_plan_step pk_delay_step = {.run = delay, .due = due, .cancel = cancel};
 
 static int abort_(pk_core *core, pk_request *r, const uint8_t *data, const pk_frame *f) {
   const pk_fault *p = &r->plan->fault;
-  if (!pk_fault_hits(p->abort_share, pk_random(core)) || !asks(r, data, f)) return PK_STEP_ON;
+  if (!pk_fault_hits(p->abort_share, pk_random(core)) || !asks(core, r, data, f)) return PK_STEP_ON;
   decided(r, PK_DECIDED_ABORT);
   pk_message m = {.size = 0};
   pk_message_add(&m, "protokit: aborted by the fault of rule ");

@@ -9,6 +9,7 @@
  *   pieces.c    messages that come in pieces: where they go, and that no more is read than is taken there
  *   halves.c    large frames that are passed on before they are whole
  *   greeting.c  what is said before requests
+ *   asked.c     what is known of a request's values
  *   pick.c      endpoint and connection for a target
  *   pinned.c    a client's own upstream connections
  *   attempt.c   one try on one connection
@@ -39,6 +40,7 @@
 #include "policy/latency.h"
 #include "policy/outlier.h"
 #include "policy/state.h"
+#include "table/question.h"
 #include "wire/framing.h"
 #include "wire/ident.h"
 #include "wire/notice.h"
@@ -435,6 +437,8 @@ struct pk_core {
   pk_live *prepared;
   pk_limits limits;
   pk_cached_route cached_routes[PK_CACHED_ROUTES]; /* of the newest table */
+  pk_question question;  /* of the request that is handled, */
+  pk_handle questioned;  /* which is that one; 0: nothing is known */
   int draining, shutdown;
   const pk_kind *server, *pair_server; /* kinds, for who stands below them */
   const pk_plan_step *const *steps;         /* by PK_STEP_* */
@@ -715,6 +719,15 @@ int pk_pinned_call(pk_core *core, pk_conn *c, const uint8_t *data, const pk_fram
 /* A client's answer, passed on to the server that asked. -1: what follows of it could not be told. */
 int pk_pinned_answer(pk_core *core, pk_conn *client, const uint8_t *data, const pk_frame *f);
 
+/* asked.c */
+/* What is known of the request that is handled, of these bytes; begun anew, or where it was begun. */
+pk_question *pk_question_begin(pk_core *core, const pk_conn *client, const pk_request *r, const uint8_t *data,
+                               const pk_frame *f);
+pk_question *pk_question_of(pk_core *core, const pk_request *r, const uint8_t *data, const pk_frame *f);
+void pk_question_over(pk_core *core); /* its bytes are others */
+/* Its key by what a cluster with consistent hashing goes, or 0. */
+uint64_t pk_key_of(pk_question *q, const pk_table *t, const pk_table_cluster *c);
+
 /* pick.c */
 int pk_has_room(const pk_core *core, const pk_conn *c);
 /* *status: the client's own connection is ending; its share of the places is used up, or its method's. */
@@ -723,7 +736,7 @@ enum { PK_PICK_ENDING = PK_STATUS_COUNT, PK_PICK_SHARE, PK_PICK_METHOD };
 pk_conn *pk_pick(pk_core *core, const pk_target *to, uint32_t *status);
 pk_conn *pk_pick_open(pk_core *core, const pk_target *to); /* only one that is open, of an endpoint that is well */
 /* The key of a client, where its address is that, or 0. */
-uint64_t pk_key_of_client(const pk_core *core, const pk_table_cluster *c, pk_handle client);
+uint64_t pk_key_of_client(const pk_core *core, const pk_table *t, uint32_t cluster, pk_handle client);
 void pk_pick_another(pk_core *core, const pk_target *to); /* begin to open one to one more endpoint */
 
 /* greeting.c */

@@ -24,7 +24,7 @@ static pk_conn *pick_server(pk_core *core, const pk_conn *client, const pk_endpo
   pk_target to = {.live = live,
                   .cluster = l->fallback,
                   .own = 1,
-                  .hash = pk_key_of_client(core, pk_table_cluster_at(t, l->fallback), pk_conn_handle(client)),
+                  .hash = pk_key_of_client(core, t, l->fallback, pk_conn_handle(client)),
                   .avoid = (pk_endpoint *)(uintptr_t)failed};
   uint32_t status;
   return pk_pick(core, &to, &status);

@@ -164,10 +164,11 @@ static double query_cost(void *context, uint32_t at) {
 
 static const pk_balance_view view = {.may = query_may, .active = query_active, .cost = query_cost};
 
-uint64_t pk_key_of_client(const pk_core *core, const pk_table_cluster *c, pk_handle client) {
+uint64_t pk_key_of_client(const pk_core *core, const pk_table *t, uint32_t cluster, pk_handle client) {
+  const pk_table_cluster *c = pk_table_cluster_at(t, cluster);
   const pk_conn *from = pk_conn_find(core, client);
-  if (c->hash.by != PK_HASH_BY_SOURCE || from == NULL || !pk_address_is_known(from->source)) return 0;
-  return pk_consistent_key(0, from->source, PK_ADDRESS);
+  pk_question q = {.source = from == NULL ? NULL : from->source};
+  return pk_key_is_of_client(t, c->hash) ? pk_key_of(&q, t, c) : 0;
 }
 
 /* What a balancer that draws goes by. */

@@ -65,7 +65,7 @@ void pk_pinned_open(pk_core *core, pk_conn *client, const pk_endpoint *failed) {
                   .codec = client->codec,
                   .named = client->named,
                   .own = 1,
-                  .hash = pk_key_of_client(core, pk_table_cluster_at(t, l->opens), pk_conn_handle(client)),
+                  .hash = pk_key_of_client(core, t, l->opens, pk_conn_handle(client)),
                   .avoid = (pk_endpoint *)(uintptr_t)failed};
   uint32_t status;
   pk_conn *c = connect_own(core, client, &to, &status);

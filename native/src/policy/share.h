@@ -4,9 +4,10 @@
 
 #include "table/table.h"
 
-/* Where a text stands between 0 and 2^64: the same in every worker, process and table. Texts one after the other give
- * the key of all of them, the first with key 0. */
-uint64_t pk_share_key(uint64_t key, pk_slice text);
+/* Where a key stands between 0 and 2^64, by its hash, which begins with PK_SHARE_SEED: the same in every worker, process
+ * and table. That is not what others hash the same text with: keys of one share would be neighbours on a ring of theirs. */
+enum { PK_SHARE_SEED = 0x5a17 };
+uint64_t pk_share_key(uint64_t hash);
 
 /* Shares stand one behind the other, as wide as their weights, and a key has the one in which it stands: where weights change
  * only keys between the old and the new ends move. A point from 0 to `total` (less one): of a key, or by chance. */

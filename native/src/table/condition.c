@@ -2,7 +2,6 @@
 #include "table/condition.h"
 
 #include "base/hash.h"
-#include "wire/ask.h"
 
 static int same(pk_slice a, pk_slice b) { return a.size == b.size && (a.size == 0 || memcmp(a.data, b.data, a.size) == 0); }
 
@@ -47,6 +46,21 @@ static int is_between(const pk_condition *c, pk_slice value) {
   return number >= c->low && number <= c->high;
 }
 
+/* The networks stand in order, and none in another: the last that begins at the address or before it may have it. */
+static int is_within(const pk_table *t, const pk_condition *c, pk_slice address) {
+  const pk_match_value *networks = values_of(t, c);
+  uint32_t low = 0, high = c->value_count; /* so many begin there, and those from `high` on behind it */
+  while (low < high) {
+    uint32_t middle = low + (high - low) / 2;
+    if (memcmp(pk_table_slice(t, networks[middle].text).data, address.data, PK_ADDRESS) <= 0) {
+      low = middle + 1;
+    } else {
+      high = middle;
+    }
+  }
+  return low > 0 && memcmp(address.data, pk_table_slice(t, networks[low - 1].text).data + PK_ADDRESS, PK_ADDRESS) <= 0;
+}
+
 static int is_as_asked(const pk_table *t, const pk_condition *c, pk_slice value) {
   pk_slice text = pk_table_slice(t, c->text);
   switch (c->match) {
@@ -57,51 +71,20 @@ static int is_as_asked(const pk_table *t, const pk_condition *c, pk_slice value)
     case PK_MATCH_IN: return is_in(t, c, value);
     case PK_MATCH_REGEX: return is_accepted(t, PK_AT(t, pk_automaton, t->automata.at) + c->automaton, value);
     case PK_MATCH_RANGE: return is_between(c, value);
+    case PK_MATCH_NETWORKS: return is_within(t, c, value);
     default: return value.size > 0;
   }
 }
 
-int pk_question_header(const pk_table *t, pk_question *q, pk_text key, pk_header *out) {
-  q->asked = 1;
-  return q->codec == NULL ? PK_MORE : pk_header_by_key(q->codec, q->data, q->frame, pk_table_slice(t, key), out);
-}
-
-/* Of a header that is no text only that it is there can be asked. */
-static int header_holds(const pk_table *t, const pk_condition *c, pk_question *q) {
+/* Of a value that is no text only that it is there can be asked. */
+static int value_holds(const pk_table *t, const pk_condition *c, pk_question *q) {
+  const pk_origin *of = pk_table_origin_at(t, c->of);
   pk_header h;
-  int result = pk_question_header(t, q, c->key, &h);
+  int result = pk_question_value(t, q, of, &h);
   if (result < 0) q->error = result;
   if (result != PK_OK) return 0;
-  return c->match == PK_MATCH_PRESENT || c->match == PK_MATCH_ANY || (!h.raw && is_as_asked(t, c, h.value));
-}
-
-static pk_slice protocol_of(const pk_codec *codec) { return (pk_slice){(const uint8_t *)codec->name, (uint32_t)strlen(codec->name)}; }
-
-static int listener_holds(const pk_table *t, const pk_condition *c, pk_question *q) {
-  q->asked = 1;
-  return q->listener != NULL && is_as_asked(t, c, pk_table_slice(t, q->listener->name));
-}
-
-static int protocol_holds(const pk_table *t, const pk_condition *c, pk_question *q) {
-  q->asked = 1;
-  return q->codec != NULL && is_as_asked(t, c, protocol_of(q->codec));
-}
-
-/* The networks stand in order, and none in another: the last that begins at the address or before it may have it. */
-static int source_holds(const pk_table *t, const pk_condition *c, pk_question *q) {
-  const pk_match_value *networks = values_of(t, c);
-  uint32_t low = 0, high = c->value_count; /* so many begin there, and those from `high` on behind it */
-  q->asked = 1;
-  if (q->source == NULL || !pk_address_is_known(q->source)) return 0;
-  while (low < high) {
-    uint32_t middle = low + (high - low) / 2;
-    if (memcmp(pk_table_slice(t, networks[middle].text).data, q->source, PK_ADDRESS) <= 0) {
-      low = middle + 1;
-    } else {
-      high = middle;
-    }
-  }
-  return low > 0 && memcmp(q->source, pk_table_slice(t, networks[low - 1].text).data + PK_ADDRESS, PK_ADDRESS) <= 0;
+  if (of->origin == PK_ORIGIN_HEADER && (c->match == PK_MATCH_PRESENT || c->match == PK_MATCH_ANY)) return 1;
+  return !h.raw && is_as_asked(t, c, h.value);
 }
 
 static int is_oneway(pk_question *q) {
@@ -119,20 +102,25 @@ int pk_condition_holds(const pk_table *t, const pk_condition *c, pk_question *q)
       while (in < end && !pk_condition_holds(t, in, q)) in += in->size;
       return in < end;
     case PK_CONDITION_NOT: return !pk_condition_holds(t, in, q);
-    case PK_CONDITION_SERVICE: return is_as_asked(t, c, q->to->service);
-    case PK_CONDITION_METHOD: return is_as_asked(t, c, q->to->method);
-    case PK_CONDITION_VERSION: return is_as_asked(t, c, q->to->version);
-    case PK_CONDITION_GROUP: return is_as_asked(t, c, q->to->group);
-    case PK_CONDITION_HEADER: return header_holds(t, c, q);
-    case PK_CONDITION_SOURCE: return source_holds(t, c, q);
-    case PK_CONDITION_LISTENER: return listener_holds(t, c, q);
-    case PK_CONDITION_PROTOCOL: return protocol_holds(t, c, q);
+    case PK_CONDITION_VALUE: return value_holds(t, c, q);
     default: return is_oneway(q);
   }
 }
 
-int pk_condition_possible(const pk_table *t, const pk_condition *c, const pk_table_listener *l) {
+/* What a listener says of itself, and its protocols. */
+static int value_possible(const pk_table *t, const pk_condition *c, const pk_table_listener *l) {
+  uint32_t origin = pk_table_origin_at(t, c->of)->origin;
   pk_question q = {.listener = l};
+  if (origin == PK_ORIGIN_LISTENER) return value_holds(t, c, &q);
+  if (origin != PK_ORIGIN_PROTOCOL) return 1;
+  for (uint32_t i = 0; i < l->codec_count; i++) {
+    q.codec = pk_table_codec_at(t, l->codec + i);
+    if (value_holds(t, c, &q)) return 1;
+  }
+  return 0;
+}
+
+int pk_condition_possible(const pk_table *t, const pk_condition *c, const pk_table_listener *l) {
   const pk_condition *end = c + c->size, *in = c + 1;
   switch (c->condition) {
     case PK_CONDITION_ALL:
@@ -141,13 +129,7 @@ int pk_condition_possible(const pk_table *t, const pk_condition *c, const pk_tab
     case PK_CONDITION_ANY:
       while (in < end && !pk_condition_possible(t, in, l)) in += in->size;
       return in < end;
-    case PK_CONDITION_LISTENER: return listener_holds(t, c, &q);
-    case PK_CONDITION_PROTOCOL:
-      for (uint32_t i = 0; i < l->codec_count; i++) {
-        q.codec = pk_table_codec_at(t, l->codec + i);
-        if (protocol_holds(t, c, &q)) return 1;
-      }
-      return 0;
+    case PK_CONDITION_VALUE: return value_possible(t, c, l);
     default: return 1;
   }
 }
@@ -180,7 +162,9 @@ static const char *networks_wrong(const pk_table *t, const pk_condition *c) {
 static const char *leaf_wrong(const pk_table *t, const pk_condition *c) {
   int networks = c->match == PK_MATCH_NETWORKS;
   if (c->size != 1) return "something stands in what asks by itself";
-  if (networks != (c->condition == PK_CONDITION_SOURCE)) return "an address is asked for by networks, and nothing else is";
+  if ((c->condition == PK_CONDITION_VALUE) != (c->of != PK_NONE)) return "what asks about a value says of what, and nothing else does";
+  int address = c->of != PK_NONE && pk_table_origin_at(t, c->of)->origin == PK_ORIGIN_SOURCE;
+  if (networks != address) return "an address is asked for by networks, and nothing else is";
   if ((c->match == PK_MATCH_REGEX) != (c->automaton != PK_NONE)) return "a regular expression has an automaton, and nothing else has";
   if ((c->match == PK_MATCH_IN || networks) != (c->value_count > 0)) return "one of several has values, and nothing else has";
   if (networks) return networks_wrong(t, c);
@@ -191,7 +175,7 @@ static const char *wrong(const pk_table *t, const pk_condition *c, uint32_t coun
   if (c->size == 0 || c->size > count) return "its size is not what is in it";
   if (c->condition > PK_CONDITION_NOT) return leaf_wrong(t, c);
   if (depth == PK_CONDITION_DEPTH) return "it is nested too deeply";
-  if (c->automaton != PK_NONE || c->value_count > 0) return "what is made of others asks nothing itself";
+  if (c->of != PK_NONE || c->automaton != PK_NONE || c->value_count > 0) return "what is made of others asks nothing itself";
   uint32_t at = 1, inside = 0;
   for (; at < c->size; at += c[at].size, inside++) {
     const char *why = wrong(t, c + at, c->size - at, depth + 1);

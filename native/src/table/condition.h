@@ -2,16 +2,13 @@
 #ifndef PK_CONDITION_H
 #define PK_CONDITION_H
 
-#include "table/table.h"
+#include "table/question.h"
 
 /* Conditions stand in one another at most so deep. */
 enum { PK_CONDITION_DEPTH = 16 };
 
 /* Whether it holds. What cannot be read does not, and q->error says so. */
 int pk_condition_holds(const pk_table *t, const pk_condition *c, pk_question *q);
-
-/* A header of that name. PK_OK; PK_MORE: there is none; PK_ERR_*. */
-int pk_question_header(const pk_table *t, pk_question *q, pk_text key, pk_header *out);
 
 /* Whether it may hold for a client of that listener, as far as its listener and protocol say. */
 int pk_condition_possible(const pk_table *t, const pk_condition *c, const pk_table_listener *l);

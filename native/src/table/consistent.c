@@ -18,8 +18,8 @@ static uint64_t mixed(uint64_t x) {
   return x ^ x >> 31;
 }
 
-uint64_t pk_consistent_key(uint64_t seed, const uint8_t *data, uint32_t size) {
-  uint64_t key = mixed(pk_hash(seed, data, size));
+uint64_t pk_consistent_key(uint64_t hash) {
+  uint64_t key = mixed(hash);
   return key != 0 ? key : 1;
 }
 
@@ -189,5 +189,5 @@ uint32_t pk_table_endpoint_of(const pk_table *t, uint32_t cluster, const uint8_t
   if (cluster >= t->clusters.count) return PK_NONE;
   const pk_table_cluster *c = pk_table_cluster_at(t, cluster);
   if (c->place_count == 0) return PK_NONE;
-  return pk_consistent_at(t, c, pk_consistent_place(t, c, pk_consistent_key(0, text, size))) - c->endpoints;
+  return pk_consistent_at(t, c, pk_consistent_place(t, c, pk_consistent_key(pk_hash(0, text, size)))) - c->endpoints;
 }

@@ -15,8 +15,8 @@ uint64_t pk_consistent_size(const pk_table *t, const pk_table_cluster *c);
 /* Makes them; -1 without memory. */
 int pk_consistent_build(const pk_table *t, const pk_table_cluster *c, uint32_t *places);
 
-/* The number of a key; never 0. */
-uint64_t pk_consistent_key(uint64_t seed, const uint8_t *data, uint32_t size);
+/* The number of a key, by its hash, which begins with 0; never 0. */
+uint64_t pk_consistent_key(uint64_t hash);
 /* The place that a key leads to, of c->place_count, and the endpoint there. Behind the last is the first. */
 uint32_t pk_consistent_place(const pk_table *t, const pk_table_cluster *c, uint64_t key);
 static inline uint32_t pk_consistent_at(const pk_table *t, const pk_table_cluster *c, uint32_t place) {

@@ -11,7 +11,7 @@
 
 enum {
   CLUSTERS, ENDPOINTS, PLANS, SPLITS, CHOICES, CHOICE_WORDS, CHOICE_OPTIONS, CHANGES, ROUTES, RULES, CONDITIONS, VALUES,
-  AUTOMATA, LISTENERS, TEXT, CODECS,
+  AUTOMATA, ORIGINS, LISTENERS, TEXT, CODECS,
   IMAGE = CODECS, /* those before stand in the image */
   MAX_LISTENERS = 65536
 };
@@ -28,6 +28,7 @@ enum {
 #define PATTERN(name) NAME(name.text), NUMBER(name.kind, PK_MATCH_ANY, PK_MATCH_PREFIX)
 #define RECORDS_OF(how, first, count, least, array) \
   FIELD(first, how, 0, 0, array), FIELD(count, PK_FIELD_COUNT, least, UINT32_MAX, array)
+#define KEY(name) RANGE(name.first, name.count, 0, ORIGINS)
 #define RANGE(first, count, least, array) RECORDS_OF(PK_FIELD_RANGE, first, count, least, array)
 #define PARTS(first, count, least, array) RECORDS_OF(PK_FIELD_PARTS, first, count, least, array)
 
@@ -37,8 +38,7 @@ static const pk_table_field cluster_fields[] = {
     MADE(schedule),
     MADE(schedule_count),
     NUMBER(balance, 0, PK_BALANCE_COUNT - 1),
-    NUMBER(hash.by, 0, PK_HASH_BY_COUNT - 1),
-    NAME(hash.header),
+    KEY(hash),
     MADE(places),
     MADE(place_count),
     NUMBER(max_connections, 1, UINT32_MAX),
@@ -64,8 +64,7 @@ static const pk_table_field plan_fields[] = {
     MADE(cluster),
     PARTS(split, split_count, 0, SPLITS),
     MADE(split_total),
-    NUMBER(sticky.by, 0, PK_BY_COUNT - 1),
-    NAME(sticky.header),
+    KEY(sticky),
     ANY(timeout_ms),
     ANY(retry.attempts),
     NUMBER(retry.on, 0, 2 * PK_RETRY_ON_INTERNAL - 1),
@@ -79,16 +78,15 @@ static const pk_table_field plan_fields[] = {
     NAME(reply.text),
     BYTES(limit.interval),
     NUMBER(limit.burst, 0, UINT32_MAX),
-    NUMBER(limit.by, 0, 2 * PK_LIMIT_BY_HEADER - 1),
     FLAG(limit.dry_run),
-    NAME(limit.header),
+    KEY(limit.by),
     NAME(limit.text),
     OPTIONAL(state, PLANS), /* so that there are no more of them */
     ANY(fault.delay_ms),
     ANY(fault.delay_share),
     NUMBER(fault.status, 0, PK_STATUS_COUNT - 1),
     ANY(fault.abort_share),
-    NAME(fault.header),
+    KEY(fault.having),
     ANY(hedge_ms),
     PARTS(change, change_count, 0, CHANGES),
     ANY(filter),
@@ -113,7 +111,7 @@ static const pk_table_field choice_fields[] = {
 #undef RECORD
 
 #define RECORD pk_choice_word
-static const pk_table_field choice_word_fields[] = {NAME(header), NAME(name)};
+static const pk_table_field choice_word_fields[] = {INDEX(of, ORIGINS), NAME(name)};
 #undef RECORD
 
 #define RECORD pk_choice_option
@@ -124,7 +122,7 @@ static const pk_table_field choice_option_fields[] = {NAME(values), INDEX(cluste
 static const pk_table_field change_fields[] = {
     NUMBER(what, PK_EDIT_HEADER, PK_EDIT_GROUP),
     NUMBER(how, 0, PK_CHANGE_COUNT - 1),
-    NUMBER(from, 0, PK_TAKEN_COUNT - 1),
+    OPTIONAL(of, ORIGINS),
     NAME(key),
     NAME(value),
 };
@@ -163,7 +161,7 @@ static const pk_table_field condition_fields[] = {
     NUMBER(condition, 0, PK_CONDITION_COUNT - 1),
     NUMBER(size, 1, UINT32_MAX),
     NUMBER(match, 0, PK_MATCH_COUNT - 1),
-    NAME(key),
+    OPTIONAL(of, ORIGINS),
     NAME(text),
     PARTS(value, value_count, 0, VALUES),
     OPTIONAL(automaton, AUTOMATA),
@@ -180,6 +178,10 @@ static const pk_table_field value_fields[] = {NAME(text)};
 
 #define RECORD pk_automaton
 static const pk_table_field automaton_fields[] = {NAME(program), NUMBER(states, 1, 65535), NUMBER(classes, 1, 256)};
+#undef RECORD
+
+#define RECORD pk_origin
+static const pk_table_field origin_fields[] = {NUMBER(origin, 0, PK_ORIGIN_COUNT - 1), NAME(name)};
 #undef RECORD
 
 #define RECORD pk_table_listener
@@ -213,6 +215,7 @@ static const pk_table_array kinds[] = {
     [CONDITIONS] = KIND(conditions, pk_condition, condition_fields),
     [VALUES] = KIND(values, pk_match_value, value_fields),
     [AUTOMATA] = KIND(automata, pk_automaton, automaton_fields),
+    [ORIGINS] = KIND(origins, pk_origin, origin_fields),
     [LISTENERS] = KIND(listeners, pk_table_listener, listener_fields),
     [TEXT] = {"text", "char", offsetof(pk_table, text), 1, NULL, 0},
     [CODECS] = {"codecs", "uintptr_t", offsetof(pk_table, codecs), sizeof(uintptr_t), NULL, 0},

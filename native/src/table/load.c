@@ -97,23 +97,28 @@ static void add_prefix(pk_routes *r, uint32_t *lengths, uint32_t size) {
   r->prefix_count++;
 }
 
+static int is_of_header(const pk_table *t, const pk_condition *c) {
+  return c->of != PK_NONE && pk_table_origin_at(t, c->of)->origin == PK_ORIGIN_HEADER;
+}
+
 /* Which condition of a rule leads to it: the first that wants a header to have one of some values, where all hold. */
 static const pk_condition *leading(const pk_table *t, const pk_rule *rule) {
   const pk_condition *c = PK_AT(t, pk_condition, t->conditions.at) + rule->condition, *end = c + rule->condition_count;
   if (rule->condition_count > 1) c = c->condition == PK_CONDITION_ALL ? c + 1 : end;
   for (; c < end; c += c->size)
-    if (c->condition == PK_CONDITION_HEADER && (c->match == PK_MATCH_EXACT || c->match == PK_MATCH_IN)) return c;
+    if (is_of_header(t, c) && (c->match == PK_MATCH_EXACT || c->match == PK_MATCH_IN)) return c;
   return NULL;
 }
 
 static uint32_t values_of(const pk_condition *c) { return c == NULL ? 0 : c->match == PK_MATCH_IN ? c->value_count : 1; }
 
 /* The number of a header among those of a route table, a new one the first time; HEADERS: there are too many. */
-static uint32_t header_number(const pk_table *t, pk_routes *r, pk_text *headers, pk_text key) {
+static uint32_t header_number(const pk_table *t, pk_routes *r, uint32_t *headers, uint32_t of) {
   const uint8_t *text = PK_AT(t, uint8_t, t->text.at);
+  pk_slice name = pk_table_slice(t, pk_table_origin_at(t, of)->name);
   uint32_t n = 0;
-  while (n < r->header_count && !pk_index_text_same((pk_slice){text + key.at, key.size}, headers[n], text)) n++;
-  if (n == r->header_count && n < HEADERS) headers[r->header_count++] = key;
+  while (n < r->header_count && !pk_index_text_same(name, pk_table_origin_at(t, headers[n])->name, text)) n++;
+  if (n == r->header_count && n < HEADERS) headers[r->header_count++] = of;
   return n;
 }
 
@@ -124,7 +129,7 @@ typedef struct making {
   pk_slot_key *slots;   /* of one route table */
   uint32_t slot;        /* the number of its first */
   uint32_t *lengths;
-  pk_text *headers;
+  uint32_t *headers;
   pk_value_key *by_value;
   pk_led *led;
   uint32_t led_count;
@@ -156,13 +161,13 @@ static void append_rule(making *m, uint32_t *first, uint32_t *tail, uint32_t rul
 static void put(making *m, pk_routes *r, pk_slot_key *slot, uint32_t i) {
   pk_rule *rule = &m->rules[i];
   const pk_condition *asked = PK_AT(m->table, pk_condition, m->table->conditions.at) + rule->condition;
-  for (uint32_t n = 0; n < rule->condition_count; n++) r->asks_headers |= asked[n].condition == PK_CONDITION_HEADER;
+  for (uint32_t n = 0; n < rule->condition_count; n++) r->asks_headers |= (uint32_t)is_of_header(m->table, &asked[n]);
   if (rule->condition_count == 0) {
     append_rule(m, &slot->rule, &slot->tail, i);
     return;
   }
   const pk_condition *c = leading(m->table, rule);
-  uint32_t header = c == NULL ? HEADERS : header_number(m->table, r, m->headers, c->key);
+  uint32_t header = c == NULL ? HEADERS : header_number(m->table, r, m->headers, c->of);
   if (header == HEADERS) {
     append_rule(m, &slot->asking, &slot->asking_tail, i);
     return;
@@ -217,10 +222,10 @@ static void build_index(making *m, pk_routes *r) {
 static int needs_key(const pk_table *t, const pk_plan *p) {
   const pk_split *s = PK_AT(t, pk_split, t->splits.at) + p->split;
   for (uint32_t i = 0; i < p->split_count; i++)
-    if (pk_table_cluster_at(t, s[i].cluster)->hash.by != PK_HASH_BY_NONE) return 1;
+    if (pk_table_cluster_at(t, s[i].cluster)->hash.count > 0) return 1;
   int any = p->filter != PK_NONE || (p->features & PK_F_CHOICE) != 0;
   for (uint32_t i = 0; any && i < t->clusters.count; i++)
-    if (pk_table_cluster_at(t, i)->hash.by != PK_HASH_BY_NONE) return 1;
+    if (pk_table_cluster_at(t, i)->hash.count > 0) return 1;
   return 0;
 }
 
@@ -244,18 +249,26 @@ static void finish_plan(const pk_table *t, pk_plan *p) {
 static uint32_t sure_cluster(const pk_table *t, const pk_plan *p) {
   int elsewhere = (p->steps & (1u << PK_STEP_FILTER | 1u << PK_STEP_REPLY)) != 0;
   if ((p->features & (PK_F_SPLIT | PK_F_CHOICE)) || elsewhere || p->cluster == PK_NONE) return PK_NONE;
-  uint32_t by = pk_table_cluster_at(t, p->cluster)->hash.by;
-  return by == PK_HASH_BY_NONE || by == PK_HASH_BY_SOURCE ? p->cluster : PK_NONE;
+  return pk_key_is_of_client(t, pk_table_cluster_at(t, p->cluster)->hash) ? p->cluster : PK_NONE;
 }
 
-/* How deep the keys of a plan's clusters stand. */
-static uint32_t key_depth(const pk_table *t, const pk_plan *p) {
+static uint32_t depth_of_key(const pk_table *t, pk_key by) {
+  return pk_key_asks(t, by, PK_ORIGIN_HEADER) ? PK_DEPTH_HEADERS : pk_key_is_of_client(t, by) ? PK_DEPTH_FRAME : PK_DEPTH_DESTINATION;
+}
+
+static uint32_t deeper(uint32_t a, uint32_t b) { return a > b ? a : b; }
+
+/* How deep a plan reads: its keys, its choices, what it changes. */
+static uint32_t plan_depth(const pk_table *t, const pk_plan *p) {
   const pk_split *s = PK_AT(t, pk_split, t->splits.at) + p->split;
-  uint32_t depth = PK_DEPTH_FRAME;
-  for (uint32_t i = 0; i < p->split_count; i++) {
-    uint32_t by = pk_table_cluster_at(t, s[i].cluster)->hash.by;
-    if (by == PK_HASH_BY_HEADER) return PK_DEPTH_HEADERS;
-    if (by == PK_HASH_BY_SERVICE || by == PK_HASH_BY_METHOD) depth = PK_DEPTH_DESTINATION;
+  const pk_change *changes = PK_AT(t, pk_change, t->changes.at) + p->change;
+  uint32_t depth = deeper(depth_of_key(t, p->limit.by), depth_of_key(t, p->fault.having));
+  if (p->features & PK_F_CHOICE) return PK_DEPTH_HEADERS;
+  if (p->features & PK_F_SPLIT) depth = deeper(depth, depth_of_key(t, p->sticky));
+  for (uint32_t i = 0; i < p->split_count; i++) depth = deeper(depth, depth_of_key(t, pk_table_cluster_at(t, s[i].cluster)->hash));
+  for (uint32_t i = 0; i < p->change_count; i++) {
+    int from_header = changes[i].of != PK_NONE && pk_table_origin_at(t, changes[i].of)->origin == PK_ORIGIN_HEADER;
+    if (from_header || changes[i].how == PK_CHANGE_APPEND) return PK_DEPTH_HEADERS;
   }
   return depth;
 }
@@ -277,13 +290,13 @@ static uint32_t only_cluster(const pk_table *t, const pk_table_listener *l) {
 }
 
 static void finish_listener(const pk_table *t, pk_table_listener *l) {
-  int asks = l->routes != PK_NONE && (PK_AT(t, pk_routes, t->routes.at) + l->routes)->asks_headers;
-  l->depth = l->routes == PK_NONE ? PK_DEPTH_FRAME : asks ? PK_DEPTH_HEADERS : PK_DEPTH_DESTINATION;
-  const pk_routes *routes = PK_AT(t, pk_routes, t->routes.at) + l->routes;
-  if (l->routes == PK_NONE && l->plan != PK_NONE) l->depth = key_depth(t, pk_table_plan_at(t, l->plan));
-  for (uint32_t i = 0; l->routes != PK_NONE && i < routes->rule_count; i++) {
-    uint32_t depth = key_depth(t, pk_table_plan_at(t, (PK_AT(t, pk_rule, t->rules.at) + routes->rules)[i].plan));
-    if (depth > l->depth) l->depth = depth;
+  l->depth = PK_DEPTH_FRAME;
+  if (l->routes == PK_NONE && l->plan != PK_NONE) l->depth = plan_depth(t, pk_table_plan_at(t, l->plan));
+  if (l->routes != PK_NONE) {
+    const pk_routes *routes = PK_AT(t, pk_routes, t->routes.at) + l->routes;
+    const pk_rule *rules = PK_AT(t, pk_rule, t->rules.at) + routes->rules;
+    l->depth = routes->asks_headers ? PK_DEPTH_HEADERS : PK_DEPTH_DESTINATION;
+    for (uint32_t i = 0; i < routes->rule_count; i++) l->depth = deeper(l->depth, plan_depth(t, pk_table_plan_at(t, rules[i].plan)));
   }
   l->opens = l->present ? only_cluster(t, l) : PK_NONE;
 }
@@ -328,7 +341,7 @@ static int lay_out(pk_table *t, pk_table_cluster *clusters, pk_routes *routes, p
   append(t, &t->slots, slots, sizeof(pk_slot_key));
   append(t, &t->prefixes, t->rules.count, sizeof(uint32_t));
   append(t, &t->value_slots, value_slots, sizeof(uint32_t));
-  append(t, &t->headers, led > 0 ? (uint64_t)t->routes.count * HEADERS : 0, sizeof(pk_text));
+  append(t, &t->headers, led > 0 ? (uint64_t)t->routes.count * HEADERS : 0, sizeof(uint32_t));
   append(t, &t->by_value, by_value, sizeof(pk_value_key));
   append(t, &t->led, led, sizeof(pk_led));
   append(t, &t->states, t->plans.count, sizeof(uintptr_t));
@@ -382,7 +395,7 @@ static int finish(pk_table *t, const uintptr_t *codecs) {
     pk_routes *r = &routes[i];
     m.slots = ARRAY(t, pk_slot_key, slots) + m.slot;
     m.lengths = ARRAY(t, uint32_t, prefixes) + r->rules;
-    m.headers = ARRAY(t, pk_text, headers) + r->headers;
+    m.headers = ARRAY(t, uint32_t, headers) + r->headers;
     r->slots = (uint32_t)((char *)m.slots - (char *)t);
     r->prefixes = t->prefixes.at + r->rules * (uint32_t)sizeof(uint32_t);
     build_index(&m, r);

@@ -68,7 +68,7 @@ typedef struct candidates {
 static void ask(candidates *c, uint32_t rule) {
   const pk_rule *r = PK_AT(c->table, pk_rule, c->table->rules.at) + rule;
   pk_question *q = c->question;
-  if (!rest_matches(c->table, r, q->to)) return;
+  if (!rest_matches(c->table, r, &q->to)) return;
   q->error = 0;
   int holds = pk_condition_holds(c->table, PK_AT(c->table, pk_condition, c->table->conditions.at) + r->condition, q);
   if (q->error == 0) {
@@ -85,7 +85,8 @@ static void ask_led(candidates *c, const pk_slot_key *slot) {
   for (uint32_t h = 0; h < c->routes->header_count && slot->by_value < c->best; h++) {
     pk_header found;
     if (!(slot->headers >> h & 1)) continue;
-    int result = pk_question_header(t, c->question, PK_AT(t, pk_text, t->headers.at)[c->routes->headers + h], &found);
+    const pk_origin *of = pk_table_origin_at(t, PK_AT(t, uint32_t, t->headers.at)[c->routes->headers + h]);
+    int result = pk_question_value(t, c->question, of, &found);
     if (result == PK_OK && !found.raw) {
       uint32_t i = led_by(t, slot, h, (pk_slice){found.value.data, found.value.size});
       for (; i != PK_NONE && all[i].rule < c->best; i = all[i].next) ask(c, all[i].rule);
@@ -107,7 +108,7 @@ static void ask_all(candidates *c) {
 /* A slot with rules for that destination: the first without a condition at once, the others when that is known. */
 static void look_into(candidates *c, const pk_slot_key *slot) {
   if (slot == NULL) return;
-  c->best = walk(c->table, slot->rule, c->best, c->question->to);
+  c->best = walk(c->table, slot->rule, c->best, &c->question->to);
   if ((slot->asking == PK_NONE && slot->by_value == PK_NONE) || c->question->blank) return;
   if (c->count == MOST_SLOTS) ask_all(c);
   c->slots[c->count++] = slot;
@@ -115,7 +116,7 @@ static void look_into(candidates *c, const pk_slot_key *slot) {
 
 uint32_t pk_table_route(const pk_table *t, uint32_t routes_index, pk_question *q) {
   const pk_routes *routes = PK_AT(t, pk_routes, t->routes.at) + routes_index;
-  const pk_destination *d = q->to;
+  const pk_destination *d = &q->to;
   candidates c;
   c.table = t, c.routes = routes, c.question = q;
   c.best = c.unread = PK_NONE;

@@ -58,20 +58,18 @@ enum {
   PK_MATCH_COUNT
 };
 /* What a condition is: of others, or of what it asks of a request. */
+enum { PK_CONDITION_ALL = 0, PK_CONDITION_ANY, PK_CONDITION_NOT, PK_CONDITION_VALUE, PK_CONDITION_ONEWAY, PK_CONDITION_COUNT };
+/* Where a value of a request comes from: question.h. */
 enum {
-  PK_CONDITION_ALL = 0,
-  PK_CONDITION_ANY,
-  PK_CONDITION_NOT,
-  PK_CONDITION_SERVICE,
-  PK_CONDITION_METHOD,
-  PK_CONDITION_VERSION,
-  PK_CONDITION_GROUP,
-  PK_CONDITION_HEADER,
-  PK_CONDITION_ONEWAY,
-  PK_CONDITION_SOURCE,   /* the client's address */
-  PK_CONDITION_LISTENER, /* by name */
-  PK_CONDITION_PROTOCOL, /* by its codec's name */
-  PK_CONDITION_COUNT
+  PK_ORIGIN_SERVICE = 0,
+  PK_ORIGIN_METHOD,
+  PK_ORIGIN_VERSION,
+  PK_ORIGIN_GROUP,
+  PK_ORIGIN_HEADER,   /* by its name */
+  PK_ORIGIN_SOURCE,   /* the client's address, of 16 bytes */
+  PK_ORIGIN_LISTENER, /* its name */
+  PK_ORIGIN_PROTOCOL, /* its codec's name */
+  PK_ORIGIN_COUNT
 };
 enum {
   PK_BALANCE_ROUND_ROBIN = 0,
@@ -82,8 +80,6 @@ enum {
   PK_BALANCE_MAGLEV,
   PK_BALANCE_COUNT
 };
-/* What requests to a cluster with consistent hashing are told apart by. */
-enum { PK_HASH_BY_NONE = 0, PK_HASH_BY_SERVICE, PK_HASH_BY_METHOD, PK_HASH_BY_SOURCE, PK_HASH_BY_HEADER, PK_HASH_BY_COUNT };
 enum { PK_DEPTH_FRAME = 0, PK_DEPTH_DESTINATION = 1, PK_DEPTH_HEADERS = 2 };
 
 /* What a plan asks of a request; zero is the bare path. */
@@ -95,8 +91,6 @@ enum {
   PK_F_CHOICE = 16, /* headers say which cluster, or which part of one */
   PK_F_TIMED = 32   /* its tries have a time */
 };
-/* A text of a request that something is decided by. */
-enum { PK_BY_NONE = 0, PK_BY_SERVICE, PK_BY_METHOD /* with its service */, PK_BY_HEADER, PK_BY_SOURCE, PK_BY_COUNT };
 /* Configuration says `connect-failure` and so on: names of the enumeration `retry.on`. */
 enum {
   PK_RETRY_ON_CONNECT_FAILURE = 1,
@@ -123,12 +117,23 @@ typedef struct pk_pattern {
   uint32_t kind;
 } pk_pattern;
 
+/* A value of a request, by where it comes from. */
+typedef struct pk_origin {
+  uint32_t origin; /* PK_ORIGIN_* */
+  pk_text name;    /* of a header */
+} pk_origin;
+
+/* What requests are told apart by: the values of some origins together; none: nothing. */
+typedef struct pk_key {
+  uint32_t first, count; /* origins */
+} pk_key;
+
 /* What else a rule asks, as a tree in order: a condition, then what is in it. */
 typedef struct pk_condition {
   uint32_t condition; /* PK_CONDITION_* */
   uint32_t size; /* records of it, with what is in it */
   uint32_t match; /* PK_MATCH_* */
-  pk_text key;   /* the header's */
+  uint32_t of;   /* the origin of the value that is asked about, or PK_NONE */
   pk_text text;  /* exact, prefix, suffix */
   uint32_t value, value_count; /* in; networks */
   uint32_t automaton;          /* regex; or PK_NONE */
@@ -169,16 +174,12 @@ typedef struct pk_retry {
   uint32_t budget;   /* parts of a million of the cluster's requests */
 } pk_retry;
 
-/* Whose bucket a request takes from. */
-enum { PK_LIMIT_BY_SERVICE = 1, PK_LIMIT_BY_METHOD = 2, PK_LIMIT_BY_SOURCE = 4, PK_LIMIT_BY_HEADER = 8 };
-
 /* How many requests of a rule are taken. */
 typedef struct pk_limit {
   uint64_t interval; /* ns from one to the next; 0: any number */
   uint32_t burst;    /* at once, where none came for a while */
-  uint32_t by;       /* PK_LIMIT_BY_*; 0: one bucket for all */
   uint32_t dry_run;  /* they are only counted */
-  pk_text header;
+  pk_key by;         /* whose bucket it is; of nothing: one for all */
   pk_text text;      /* "100/s" */
 } pk_limit;
 
@@ -186,7 +187,7 @@ typedef struct pk_limit {
 typedef struct pk_fault {
   uint32_t delay_ms, delay_share;
   uint32_t status, abort_share; /* PK_STATUS_* */
-  pk_text header; /* only those that have it; empty: all */
+  pk_key having; /* only those that have this; of nothing: all */
 } pk_fault;
 
 /* Steps of a plan before its requests are sent, in this order. */
@@ -198,25 +199,17 @@ typedef struct pk_own_reply {
   pk_text text;
 } pk_own_reply;
 
-/* The same key has the same share. */
-typedef struct pk_sticky {
-  uint32_t by; /* PK_BY_* */
-  pk_text header;
-} pk_sticky;
-
 /* What a change does to a header. Service, method and so on are set. */
 enum { PK_CHANGE_SET = 0, PK_CHANGE_APPEND /* behind what stands there, and a comma */, PK_CHANGE_REMOVE, PK_CHANGE_COUNT };
-/* Where its value comes from. */
-enum { PK_TAKEN_TEXT = 0, PK_TAKEN_HEADER /* of that key, of the request as it came */, PK_TAKEN_SOURCE, PK_TAKEN_COUNT };
 enum { PK_CHANGES = 32 }; /* of one plan */
 
 /* A change to requests before they are sent. */
 typedef struct pk_change {
   uint32_t what; /* PK_EDIT_* */
   uint32_t how;  /* PK_CHANGE_* */
-  uint32_t from; /* PK_TAKEN_* */
+  uint32_t of;   /* the origin of its value, of the request as it came, or PK_NONE: it is a text */
   pk_text key;   /* the header's */
-  pk_text value; /* the text, or the key of the header that has it */
+  pk_text value; /* the text */
 } pk_change;
 
 typedef struct pk_plan {
@@ -224,7 +217,7 @@ typedef struct pk_plan {
   uint32_t cluster;     /* made: the first split's */
   uint32_t split, split_count;
   uint32_t split_total; /* made: of their weights */
-  pk_sticky sticky;     /* which of them */
+  pk_key sticky;        /* the same key has the same of them; of nothing: by chance */
   uint32_t timeout_ms;  /* 0: limits.request_ms */
   pk_retry retry;
   uint32_t steps;       /* made: bits by PK_STEP_* */
@@ -254,7 +247,8 @@ typedef struct pk_choice {
 } pk_choice;
 
 typedef struct pk_choice_word {
-  pk_text header, name; /* and of endpoints: what they are to have that value of */
+  uint32_t of;  /* the origin of its value */
+  pk_text name; /* and of endpoints: what they are to have that value of */
 } pk_choice_word;
 
 typedef struct pk_choice_option {
@@ -278,17 +272,11 @@ typedef struct pk_outlier {
   uint32_t most;   /* of the cluster's endpoints at a time, parts of a million */
 } pk_outlier;
 
-/* The key of consistent hashing. */
-typedef struct pk_hash_key {
-  uint32_t by;    /* PK_HASH_BY_* */
-  pk_text header; /* its name, or empty */
-} pk_hash_key;
-
 typedef struct pk_table_cluster {
   uint32_t endpoints, endpoint_count;
   uint32_t schedule, schedule_count; /* made: weighted round robin, one endpoint a turn */
   uint32_t balance;
-  pk_hash_key hash;
+  pk_key hash;                       /* of consistent hashing */
   uint32_t places, place_count;      /* made: consistent.h: the first of its words in `places`; places */
   uint32_t max_connections;          /* to one endpoint, of one worker */
   uint32_t connect_timeout_ms;
@@ -317,7 +305,7 @@ typedef struct pk_routes {
   uint32_t any;                   /* made: the slot of the rules with no service to index by: behind the others */
   uint32_t has_pairs;             /* made: some rule is indexed by service and method */
   uint32_t asks_headers;          /* made: some rule does */
-  uint32_t headers, header_count; /* made: keys of headers whose values rules are indexed by; the first's record */
+  uint32_t headers, header_count; /* made: the origins of those whose values rules are indexed by; the first's record */
   pk_text name;
 } pk_routes;
 
@@ -351,7 +339,7 @@ typedef struct pk_table {
   pk_limits limits;
   /* Of the image, where they stand in this order, each at a multiple of 8 bytes. */
   pk_array clusters, endpoints, plans, splits, choices, choice_words, choice_options, changes, routes, rules, conditions,
-      values, automata, listeners, text;
+      values, automata, origins, listeners, text;
   pk_array codecs, schedules, slots, prefixes, value_slots, headers, by_value, led, states, choice_slots, places; /* made */
 } pk_table;
 
@@ -415,6 +403,9 @@ static inline const pk_choice *pk_table_choice_at(const pk_table *t, uint32_t i)
 static inline const pk_codec *pk_table_codec_at(const pk_table *t, uint32_t i) {
   return (const pk_codec *)PK_AT(t, uintptr_t, t->codecs.at)[i];
 }
+static inline const pk_origin *pk_table_origin_at(const pk_table *t, uint32_t i) {
+  return PK_AT(t, pk_origin, t->origins.at) + i;
+}
 static inline const char *pk_table_text_at(const pk_table *t, pk_text text) {
   return PK_AT(t, char, t->text.at) + text.at;
 }
@@ -428,21 +419,9 @@ static inline int pk_address_is_known(const uint8_t address[PK_ADDRESS]) {
   return memcmp(address, unknown, PK_ADDRESS) != 0;
 }
 
-/* What a rule may ask of a request, beside where it goes. */
-typedef struct pk_question {
-  const pk_destination *to;
-  const pk_codec *codec; /* NULL: it has no headers */
-  const uint8_t *data;
-  const pk_frame *frame;
-  const pk_table_listener *listener; /* whose client asks; NULL: nobody's */
-  const uint8_t *source; /* the client's address, 16 bytes, an IPv4 one mapped to IPv6; NULL, zeros: not known */
-  uint32_t blank; /* its codec cannot read it: only a rule that asks for nothing matches */
-  int error;      /* PK_ERR_*: what a rule asks for cannot be read, so that no rule is the right one; else 0 */
-  uint32_t asked; /* whether the answer is for more than the destination */
-} pk_question;
-
 /* The plan of the first rule of route table `routes` that matches, or PK_NONE. */
-uint32_t pk_table_route(const pk_table *t, uint32_t routes, pk_question *q);
+struct pk_question; /* question.h */
+uint32_t pk_table_route(const pk_table *t, uint32_t routes, struct pk_question *q);
 
 /* Methods are counted in so many buckets. A method's bucket is the same by every table. */
 enum { PK_BUCKETS = 128 };

@@ -1,0 +1,73 @@
+/* question.c: see question.h. */
+#include "table/question.h"
+
+#include "base/hash.h"
+#include "wire/ask.h"
+
+/* Where it goes, which is read when somebody asks. What its codec cannot read is as nothing that it says. */
+static int destination(pk_question *q, const pk_destination **out) {
+  *out = &q->to;
+  if (q->led) return PK_OK;
+  q->to = (pk_destination){.context = q->frame->context};
+  int result = q->codec->destination(q->codec, q->data, q->frame, &q->to);
+  q->blank = result == PK_ERR_UNSUPPORTED;
+  if (q->blank) q->to = (pk_destination){.context = q->frame->context};
+  q->led = result == PK_OK || q->blank;
+  return q->led ? PK_OK : result;
+}
+
+static int text(pk_slice value, pk_header *out) {
+  *out = (pk_header){.value = value};
+  return PK_OK;
+}
+
+/* Something that not only the destination says. */
+static int beside(pk_question *q, int known, pk_slice value, pk_header *out) {
+  q->asked = 1;
+  return known ? text(value, out) : PK_MORE;
+}
+
+int pk_question_value(const pk_table *t, pk_question *q, const pk_origin *of, pk_header *out) {
+  const pk_destination *to;
+  int result;
+  switch (of->origin) {
+    case PK_ORIGIN_HEADER:
+      q->asked = 1;
+      return q->codec == NULL ? PK_MORE : pk_header_by_key(q->codec, q->data, q->frame, pk_table_slice(t, of->name), out);
+    case PK_ORIGIN_SOURCE:
+      return beside(q, q->source != NULL && pk_address_is_known(q->source), (pk_slice){q->source, PK_ADDRESS}, out);
+    case PK_ORIGIN_LISTENER:
+      return beside(q, q->listener != NULL, q->listener == NULL ? (pk_slice){NULL, 0} : pk_table_slice(t, q->listener->name), out);
+    case PK_ORIGIN_PROTOCOL:
+      return beside(q, q->codec != NULL, q->codec == NULL ? (pk_slice){NULL, 0} : (pk_slice){(const uint8_t *)q->codec->name, (uint32_t)strlen(q->codec->name)}, out);
+    default: break;
+  }
+  if ((result = destination(q, &to)) != PK_OK) return result;
+  const pk_slice said[] = {to->service, to->method, to->version, to->group};
+  return text(said[of->origin], out);
+}
+
+int pk_question_key(const pk_table *t, pk_question *q, pk_key by, uint64_t *key) {
+  int found = PK_MORE;
+  for (uint32_t i = 0; i < by.count; i++) {
+    pk_header h = {.raw = 0};
+    int result = pk_question_value(t, q, pk_table_origin_at(t, by.first + i), &h);
+    if (result != PK_OK && result != PK_MORE && result != PK_ERR_UNSUPPORTED) return result;
+    if (result != PK_OK) h.value = (pk_slice){NULL, 0};
+    if (h.value.size > 0) found = PK_OK;
+    *key = pk_hash(*key ^ (uint64_t)(result != PK_OK), h.value.data, h.value.size);
+  }
+  return found;
+}
+
+int pk_key_asks(const pk_table *t, pk_key by, uint32_t origin) {
+  for (uint32_t i = 0; i < by.count; i++)
+    if (pk_table_origin_at(t, by.first + i)->origin == origin) return 1;
+  return 0;
+}
+
+int pk_key_is_of_client(const pk_table *t, pk_key by) {
+  for (uint32_t i = 0; i < by.count; i++)
+    if (pk_table_origin_at(t, by.first + i)->origin != PK_ORIGIN_SOURCE) return 0;
+  return 1;
+}

@@ -1,0 +1,32 @@
+/* question.h: the values of a request, for whoever decides something by them: rules, keys, choices, changes. */
+#ifndef PK_QUESTION_H
+#define PK_QUESTION_H
+
+#include "table/table.h"
+
+/* A request, and what is known of it. */
+typedef struct pk_question {
+  pk_destination to;
+  const pk_codec *codec; /* NULL: it has no headers */
+  const uint8_t *data;
+  const pk_frame *frame;
+  const pk_table_listener *listener; /* whose client asks; NULL: nobody's */
+  const uint8_t *source; /* the client's address, 16 bytes, an IPv4 one mapped to IPv6; NULL, zeros: not known */
+  uint32_t led;   /* `to` is known */
+  uint32_t blank; /* its codec cannot read that: only a rule that asks for nothing matches */
+  int error;      /* PK_ERR_*: what a rule asks for cannot be read, so that no rule is the right one; else 0 */
+  uint32_t asked; /* whether somebody asked for more than the destination */
+} pk_question;
+
+/* A value of the request. PK_OK; PK_MORE: it has none; PK_ERR_*: it cannot be read. */
+int pk_question_value(const pk_table *t, pk_question *q, const pk_origin *of, pk_header *out);
+
+/* What the values of a key are together; `key` says what else it depends on. PK_OK; PK_MORE: the request has none of
+ * them, or they are empty; PK_ERR_*. */
+int pk_question_key(const pk_table *t, pk_question *q, pk_key by, uint64_t *key);
+
+/* Whether a key needs the request itself: that of its client's address alone does not; and its headers. */
+int pk_key_is_of_client(const pk_table *t, pk_key by);
+int pk_key_asks(const pk_table *t, pk_key by, uint32_t origin);
+
+#endif
