@@ -40,6 +40,7 @@ CASES: dict[str, Case] = {
     "two headers matched": ({"match": {"headers": HEADERS}}, {}, 0),
     "20 rules with two headers in front": ({}, {}, 20),
     "timeout": ({"timeout": "2s"}, {}, 0),
+    "timeout, passed on": ({"timeout": {"most": "20s", "pass": "true"}}, {}, 0),
     "retry with a time per try and a budget": ({"retry": RETRY}, {}, 0),
     "limit": ({"limit": LIMIT}, {}, 0),
     "limit by a header": ({"limit": LIMIT | {"by": {"header": "version"}}}, {}, 0),

@@ -274,6 +274,18 @@ static void edits(const pk_codec *c, const uint8_t *data, const pk_frame *f, uin
   free(out);
 }
 
+static void budgets(const pk_codec *c, const uint8_t *data, const pk_frame *f, uint32_t ms) {
+  uint8_t *out = malloc(f->size + PK_BUDGET_MORE);
+  if (out == NULL) abort();
+  int n = pk_budget_in(c, data, f, ms, out);
+  if (n >= 0) {
+    pk_frame after;
+    must(n > 0 && framed_flush(c, out, (size_t)n, &after) == PK_OK);
+    must(after.size == (uint32_t)n && after.kind == f->kind && after.id == f->id && after.context == f->context);
+  }
+  free(out);
+}
+
 /* All that is asked of one whole frame; returns its size. */
 static void one_frame(const pk_codec *c, const uint8_t *from, const pk_frame *seen, uint8_t how) {
   uint8_t *data = flush(from, seen->size);
@@ -282,6 +294,7 @@ static void one_frame(const pk_codec *c, const uint8_t *from, const pk_frame *se
   must(f.size == seen->size && f.kind == seen->kind && f.id == seen->id && f.status == seen->status);
   if (f.kind == PK_KIND_REQUEST || f.kind == PK_KIND_ONEWAY) {
     meaning(c, data, &f);
+    budgets(c, data, &f, 1u << (how & 31));
   }
   if (pk_has_headers(&f)) {
     asking(c, data, &f);

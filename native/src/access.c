@@ -175,6 +175,15 @@ int pk_codec_edit(uintptr_t codec, const uint8_t *data, size_t size, uint32_t fr
   return c->edit(c, data, &f, edits, count, out, cap);
 }
 
+int pk_codec_budget(uintptr_t codec, const uint8_t *data, size_t size, uint32_t from, uint32_t ms, uint8_t *out) {
+  const pk_codec *c = codec_at(codec);
+  pk_frame f = {0};
+  int result = whole(c, data, size, from, &f);
+  return result == PK_OK ? pk_budget_in(c, data, &f, ms, out) : result;
+}
+
+uint32_t pk_codec_has_budget(uintptr_t codec) { return pk_codec_budgets(codec_at(codec)) != 0; }
+
 uint32_t pk_codec_edits(uintptr_t codec) { return codec_at(codec)->edit != NULL; }
 
 uintptr_t pk_codec_declared(const uint8_t *image, size_t size, const char **error) {

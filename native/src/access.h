@@ -70,6 +70,9 @@ uint32_t pk_codec_reads_arguments(uintptr_t codec);
 int pk_codec_edit(uintptr_t codec, const uint8_t *data, size_t size, uint32_t from, const pk_edit *edits,
                   uint32_t count, uint8_t *out, size_t cap);
 
+/* A request with another budget, ms, in room for PK_BUDGET_MORE bytes more; whether its protocol can be given one. */
+int pk_codec_budget(uintptr_t codec, const uint8_t *data, size_t size, uint32_t from, uint32_t ms, uint8_t *out);
+uint32_t pk_codec_has_budget(uintptr_t codec);
 uint32_t pk_codec_edits(uintptr_t codec); /* whether it writes changes itself */
 
 /* A codec of a compiled declaration, held by the caller; 0 and why in *error. */

@@ -107,6 +107,7 @@ def check(
         _listener(findings, listener, registry, ("listeners", i))
         _relayed(findings, config, listener, registry, ("listeners", i))
         _sets_source(findings, config, listener, registry)
+        _passes_timeout(findings, config, listener, registry)
         tables.use(listener.routes, "listeners", i, "routes")
         clusters.use(listener.cluster, "listeners", i, "cluster")
         clusters.use(listener.fallback, "listeners", i, "fallback")
@@ -338,9 +339,10 @@ def _retry(findings: Findings, rule: schema.Rule, retry: schema.Retry, path: Pat
         )
     if retry.per_try is not None and "timeout" not in retry.on:
         findings.warning("per_try is for servers that say nothing: add timeout to on", *path, "per_try")
-    if retry.per_try is not None and rule.timeout is not None and retry.per_try >= rule.timeout:
+    whole = (rule.timeout.most or rule.timeout.usual) if rule.timeout is not None else None
+    if retry.per_try is not None and whole is not None and retry.per_try >= whole:
         findings.warning(
-            f"per_try: the whole call has {rule.timeout}, so that no other try would begin", *path, "per_try"
+            f"per_try: the whole call has {whole}, so that no other try would begin", *path, "per_try"
         )
     base, longest = retry.backoff.base, retry.backoff.max
     if longest < base and longest == defaults.RETRY_BACKOFF["max"]:
@@ -417,6 +419,38 @@ def _sets_source(
                 )
 
 
+def _timeout(findings: Findings, timeout: schema.Timeout, path: Path) -> None:
+    if findings.holes(*path):
+        return
+    usual, most = timeout.usual, timeout.most
+    if usual is None and most is None and not timeout.pass_on:
+        findings.error("timeout names nothing: give default, most or pass: true", *path)
+    if usual is not None and most is not None and usual > most:
+        findings.error(f"default: expected no more than most, {most}", *path, "default")
+
+
+def _passes_timeout(
+    findings: Findings, config: schema.Config, listener: schema.Listener, registry: plugins.Registry
+) -> None:
+    """An error where servers are to be told the time that is left, and their frames have no place for it."""
+    names = [name for name in protocols_of(listener, registry) if name in registry.protocols]
+    mute = [name for name in names if not native.has_budget(registry.protocols[name].wire.address)]
+    if not mute or listener.routes is None:
+        return
+    from protokit.config.matches import possible  # noqa: PLC0415
+
+    for t, table in enumerate(config.routes):
+        for r, rule in enumerate(table.rules if table.name == listener.routes else ()):
+            passes = rule.timeout is not None and rule.timeout.pass_on
+            without = [name for name in mute if passes and possible(rule.match, listener.name, [name])]
+            if without:
+                findings.error(
+                    f"pass: requests of {without[0]!r} (listener {listener.name!r}) have no number that the"
+                    " engine can write the time into; match other protocols, or use a filter that sets it",
+                    *("routes", t, "rules", r, "timeout", "pass"),
+                )
+
+
 def _rule(
     findings: Findings,
     rule: schema.Rule,
@@ -438,6 +472,8 @@ def _rule(
         findings.error("the weights of the split are all 0", *path, "split")
     if sum(split.weight for split in rule.split) >= 2**32:
         findings.error("the weights of the split add up to more than 4294967295", *path, "split")
+    if rule.timeout is not None:
+        _timeout(findings, rule.timeout, (*path, "timeout"))
     if rule.retry is not None:
         _retry(findings, rule, rule.retry, (*path, "retry"))
     if rule.limit is not None:

@@ -195,6 +195,9 @@ class _Reader:
         if kind is schema.Endpoint and isinstance(node, yaml.ScalarNode):
             address = self.scalar(node, Address, "an endpoint", path)
             return address if address is _BROKEN else schema.Endpoint(address)
+        if kind is schema.Timeout and isinstance(node, yaml.ScalarNode):
+            both = self.scalar(node, Duration, what, (*path, "most"))
+            return both if both is _BROKEN else schema.Timeout(both, both)
         if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
             return self.struct(node, kind, what, path)
         if origin is dict:

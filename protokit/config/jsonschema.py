@@ -10,7 +10,7 @@ import msgspec
 
 from protokit.config import schema
 from protokit.config.defaults import RANGES
-from protokit.config.scalars import Address
+from protokit.config.scalars import Address, Duration
 
 
 def json_schema() -> dict[str, Any]:
@@ -55,7 +55,8 @@ def _struct(kind: type[msgspec.Struct], key: str) -> dict[str, Any]:
         "type": "object",
         "description": (kind.__doc__ or "").partition("\n")[0],
         "properties": {
-            field.encode_name: _of(hints[field.name], f"{key}.{field.name}".lstrip(".")) for field in fields
+            field.encode_name: _of(hints[field.name], f"{key}.{field.encode_name}".lstrip("."))
+            for field in fields
         },
         "additionalProperties": False,
     }
@@ -67,6 +68,8 @@ def _struct(kind: type[msgspec.Struct], key: str) -> dict[str, Any]:
     if kind is schema.Key:
         named = {"type": "object", "properties": {"header": _of(str, key)}, "required": ["header"]}
         return {"anyOf": [{"enum": list(schema.KEYS)}, named | {"additionalProperties": False}]}
+    if kind is schema.Timeout:
+        return {"anyOf": [_of(Duration, key), found]}
     if kind is schema.Endpoint:
         return {"anyOf": [_of(Address, key), found]}
     return found

@@ -224,6 +224,16 @@ class Fault(_Section, frozen=True, forbid_unknown_fields=True):
     header: str | None = None
 
 
+class Timeout(
+    _Section, frozen=True, forbid_unknown_fields=True, rename={"usual": "default", "pass_on": "pass"}
+):
+    """How long a request may take, also written as a duration, which is both. ``most``: whoever says it."""
+
+    usual: Duration | None = None
+    most: Duration | None = None
+    pass_on: bool = False
+
+
 class Rule(_Section, frozen=True, forbid_unknown_fields=True):
     """Where matching requests go. The first rule of a table that matches decides."""
 
@@ -234,7 +244,7 @@ class Rule(_Section, frozen=True, forbid_unknown_fields=True):
     split: list[Split] = []
     sticky: Key | list[Key] = []
     reply: Reply | None = None
-    timeout: Duration | None = None
+    timeout: Timeout | None = None
     retry: Retry | None = None
     limit: Limit | None = None
     set: Set | None = None

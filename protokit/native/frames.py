@@ -622,6 +622,24 @@ def edits(codec: int) -> bool:
     return bool(lib.pk_codec_edits(codec))
 
 
+def has_budget(codec: int) -> bool:
+    """Whether its requests can be given another time of their caller's."""
+    return bool(lib.pk_codec_has_budget(codec))
+
+
+def budget(codec: int, data: bytes, ms: int) -> bytes:
+    """A request with another time of its caller's, ms.
+
+    Raises:
+        LocalProtocolError: the protocol, or this frame, has no place for it.
+    """
+    out = ffi.new("uint8_t[]", len(data) + lib.PK_BUDGET_MORE)
+    size = lib.pk_codec_budget(codec, data, len(data), _from(data), ms, out)
+    if size < 0:
+        raise LocalProtocolError(f"this {name(codec)} frame has no place for it: {RESULTS.get(size, size)}")
+    return sent_by(side_of(data), bytes(ffi.buffer(out, size)), ended=has_ended(data))
+
+
 def name(codec: int) -> str:
     """What the codec calls itself."""
     return str(ffi.string(lib.pk_codec_name(codec)).decode())

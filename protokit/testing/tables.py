@@ -9,7 +9,7 @@ import msgspec
 
 from protokit import native
 from protokit.config.scalars import Duration, Share
-from protokit.config.schema import Backoff, Outlier, Reply, Retry
+from protokit.config.schema import Backoff, Outlier, Reply, Retry, Timeout
 from protokit.dataplane.destinations import joined
 from protokit.table import Image, Key, Source
 
@@ -123,6 +123,8 @@ class TableBuilder:
         name: str,
         *,
         timeout_ms: int = 0,
+        most_ms: int | None = None,
+        pass_on: bool = False,
         attempts: int = 0,
         retry_on: Sequence[str] | int = 0,
         idempotent: bool = False,
@@ -143,6 +145,8 @@ class TableBuilder:
         Args:
             name: of its rule.
             timeout_ms: 0 for the limits' own.
+            most_ms: whatever its caller says; None: as ``timeout_ms``.
+            pass_on: servers are told what is left.
             attempts: in all.
             retry_on: reasons, or their bits.
             idempotent: also after a byte was sent.
@@ -171,7 +175,9 @@ class TableBuilder:
         return self.add(
             "plans",
             name=name,
-            timeout_ms=timeout_ms,
+            timeout=Timeout(
+                Duration(timeout_ms), Duration(timeout_ms if most_ms is None else most_ms), pass_on
+            ),
             retry=retry,
             sticky=self._image.key(sticky),
             reply=reply,

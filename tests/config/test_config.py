@@ -60,7 +60,8 @@ def test_values_mean_what_they_look_like(tmp_path):
     loaded = config.load(path).config
     first, second = loaded.routes[0].rules
     assert (first.match.version, first.match.group, second.match.service) == ("1.0", "no", "20:30")
-    assert (first.timeout, first.retry.on, first.retry.idempotent) == (1500, ("reset",), True)
+    assert (first.timeout.usual, first.timeout.most, first.timeout.pass_on) == (1500, 1500, False)
+    assert (first.retry.on, first.retry.idempotent) == (("reset",), True)
     endpoint = loaded.clusters[0].endpoints[1]
     assert (endpoint.address.host, endpoint.address.port, endpoint.metadata) == (
         "::1",
@@ -461,7 +462,9 @@ def test_addresses_that_cannot_be_had_together(tmp_path, one, other, clash):
 def numbers(kind: object = schema.Config, key: str = "") -> dict[str, type]:
     """Every key of the file that stands for a number, with its type."""
     found = {}
-    for name, hint in typing.get_type_hints(kind).items():
+    named = {one.name: one.encode_name for one in msgspec.structs.fields(kind)}
+    for field, hint in typing.get_type_hints(kind).items():
+        name = named[field]
         for one in (hint, *typing.get_args(hint)):
             if one in {int, Duration, Size}:
                 found[f"{key}{name}"] = one

@@ -325,10 +325,17 @@ struct pk_codec {
   /* Which step the peer's greeting is: `step`, whose turn it is, or a later one of that side's: those between are left
    * out. PK_ERR_*: it is none of them. NULL: it is `step`. */
   int (*greeting_step)(const pk_codec *, uint32_t step, const uint8_t *data, const pk_frame *);
+
+  /* Write the whole request with `ms` (1 at least) as its caller's budget, wherever its server looks for one; all else
+   * stays byte for byte, and lengths and checksums are made right. `cap` is frame->size + PK_BUDGET_MORE.
+   * PK_ERR_UNSUPPORTED when this frame has no place for it. NULL: none has. */
+  int (*budget)(const pk_codec *, const uint8_t *data, const pk_frame *, uint32_t ms, uint8_t *out, size_t cap);
 };
 
 #define PK_STATE_MAX 4096u
 #define PK_KEEP_MAX 256u
+
+enum { PK_BUDGET_MORE = 256 }; /* bytes that a budget may take besides */
 
 #define PK_SPLICE_MORE 16u /* bytes that lengths in front of a longer id may take besides */
 

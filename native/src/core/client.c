@@ -1,5 +1,6 @@
 /* client.c: connections of clients: what they ask, and their end. */
 #include "core/internal.h"
+#include "policy/timeout.h"
 
 /* The longest frame whose end is waited for when it was refused, bytes. */
 enum { MAX_SKIP = 64 * 1024 * 1024 };
@@ -213,8 +214,7 @@ static void begin(pk_core *core, pk_conn *c, const uint8_t *data, const pk_frame
   if (plan_index == PK_NONE) return;
   const pk_plan *plan = pk_table_plan_at(r->to.live->table, plan_index);
   r->plan = plan;
-  if ((plan->features & PK_F_TIMEOUT) && (budget == 0 || plan->timeout_ms < budget))
-    budget = plan->timeout_ms;
+  if (plan->features & PK_F_TIMEOUT) budget = pk_timeout_of(&plan->timeout, budget, core->limits.request_ms);
   r->timeout_ms = budget != 0 ? budget : core->limits.request_ms;
   pk_timer_start(&core->wheel, &r->timer, pk_request_deadline(r));
   r->steps = (uint16_t)plan->steps;

@@ -1,5 +1,6 @@
 /* dispatch.c: a request's way: the steps of its plan, a connection, and the time that it has. */
 #include "core/internal.h"
+#include "wire/ask.h"
 
 /* "127.0.0.1:20881 (cluster demo)", as far as the request got. */
 void pk_request_add_target(pk_message *m, const pk_request *r, const pk_endpoint *e) {
@@ -127,6 +128,20 @@ static int send(pk_core *core, pk_conn *c, const pk_request *r, pk_attempt *a, c
   return 0;
 }
 
+/* It with the time that is left; NULL: it goes as it came, which has no place for that. */
+static pk_held *with_left(pk_core *core, const pk_conn *c, const pk_request *r, const uint8_t *data, const pk_frame *f) {
+  pk_held *h = pk_held_new(core, f->size + PK_BUDGET_MORE);
+  int size = h == NULL ? PK_ERR_SPACE : pk_budget_in(c->codec, data, f, pk_retry_left(core, r, f), h->data);
+  if (size > 0) {
+    h->frame = (pk_frame){.from = PK_FROM_CLIENT};
+    int framed = pk_frame_alone(c->codec, h->data, (uint32_t)size, (uint32_t)size, &h->frame);
+    if (framed == PK_OK && h->frame.size == (uint32_t)size && h->frame.kind == f->kind) return h;
+  }
+  pk_held_free(core, h);
+  PK_STAT_ADD(core->stats.timeouts_not_passed_on, 1);
+  return NULL;
+}
+
 /* `why` is send's. */
 static PK_RARE void send_failed(pk_core *core, pk_request *r, pk_conn *c, pk_attempt *a, int why) {
   pk_attempt_end(core, r, a, PK_ATTEMPT_GIVEN_UP);
@@ -143,8 +158,7 @@ static PK_RARE void send_failed(pk_core *core, pk_request *r, pk_conn *c, pk_att
   }
 }
 
-void pk_request_send(pk_core *core, pk_request *r, pk_conn *c, pk_attempt *a, const uint8_t *data,
-                     const pk_frame *f) {
+static void send_as_it_is(pk_core *core, pk_request *r, pk_conn *c, pk_attempt *a, const uint8_t *data, const pk_frame *f) {
   int sent = send(core, c, r, a, data, f);
   if (sent != 0) {
     send_failed(core, r, c, a, sent);
@@ -155,6 +169,21 @@ void pk_request_send(pk_core *core, pk_request *r, pk_conn *c, pk_attempt *a, co
     pk_request_end(core, r);
   } else if (r->held != NULL || (r->plan->features & PK_F_KEEP)) {
     keep(core, r, data, f);
+  }
+}
+
+static PK_RARE void send_with_left(pk_core *core, pk_request *r, pk_conn *c, pk_attempt *a, const uint8_t *data,
+                                   const pk_frame *f) {
+  pk_held *left = with_left(core, c, r, data, f);
+  send_as_it_is(core, r, c, a, left == NULL ? data : left->data, left == NULL ? f : &left->frame);
+  pk_held_free(core, left);
+}
+
+void pk_request_send(pk_core *core, pk_request *r, pk_conn *c, pk_attempt *a, const uint8_t *data, const pk_frame *f) {
+  if (r->plan->features & PK_F_PASS_ON) {
+    send_with_left(core, r, c, a, data, f);
+  } else {
+    send_as_it_is(core, r, c, a, data, f);
   }
 }
 

@@ -1,6 +1,7 @@
 /* endpoint.c: what is known of an endpoint beyond its connections: what happened goes to its health (health.h), and
  * what changed is told. */
 #include "core/internal.h"
+#include "policy/timeout.h"
 
 /* So often a suspect that used to answer heartbeats is asked by these alone. */
 enum { HEARTBEAT_TRIALS = 8 };
@@ -96,7 +97,7 @@ void pk_endpoint_left(pk_core *core, pk_conn *c, int opening) {
 /* The time that its rule gives it: what a caller cut short says nothing of the server. */
 static int had_its_time(const pk_core *core, const pk_request *r, const pk_attempt *a) {
   const pk_plan *p = r->plan;
-  uint32_t ms = p->timeout_ms > 0 ? p->timeout_ms : r->to.live->table->limits.request_ms;
+  uint32_t ms = pk_timeout_of(&p->timeout, 0, r->to.live->table->limits.request_ms);
   if (p->retry.per_try > 0 && p->retry.per_try < ms) ms = p->retry.per_try;
   return core->now - a->started + PK_MS >= (uint64_t)ms * PK_MS;
 }

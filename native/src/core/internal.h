@@ -797,6 +797,8 @@ enum { PK_RETRY_NONE = 0, PK_RETRY_GRANTED, PK_RETRY_OVER_BUDGET };
 int pk_retry_granted(pk_core *core, const pk_request *r, uint32_t why, int written, uint32_t *wait);
 /* When the newest try has had `ms`, ticks. */
 uint64_t pk_retry_after(const pk_core *core, const pk_request *r, uint32_t ms);
+/* What its server has for its newest try, which is sent now, ms. */
+uint32_t pk_retry_left(const pk_core *core, const pk_request *r, const pk_frame *f);
 void pk_retry_timer(pk_core *core, pk_request *r); /* an attempt has begun: set its timer to what comes next */
 
 /* dispatch.c */

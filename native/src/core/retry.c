@@ -5,6 +5,7 @@
 #include "core/internal.h"
 
 #include "policy/backoff.h"
+#include "policy/timeout.h"
 
 enum { FREE_TRIES = 3, LEAST_A_SECOND = 3 };
 #define PK_SECOND 1000000000u /* ns */
@@ -15,13 +16,18 @@ void pk_retry_asked(pk_core *core, const pk_request *r) {
   pk_budget_asked(&spent_of(r)->retries, core->now / PK_SECOND);
 }
 
-/* What the rule says of it. Nothing is held of what went to a client's own connection. */
-static int is_allowed(const pk_request *r, uint32_t why, int written) {
+/* What the rule says of one more behind those that it has had. */
+static int may_follow(const pk_request *r, uint32_t why, int written) {
   const pk_retry *p = &r->plan->retry;
-  if (r->held == NULL || r->to.oneway) return 0;
-  if (!written && r->to.tries < FREE_TRIES) return 1;
-  if (written && !p->idempotent) return 0;
+  if (r->to.oneway || (written && !p->idempotent)) return 0;
   return (p->on & why) && r->to.tries < p->attempts;
+}
+
+/* Nothing is held of what went to a client's own connection. */
+static int is_allowed(const pk_request *r, uint32_t why, int written) {
+  if (r->held == NULL) return 0;
+  if (!written && r->to.tries < FREE_TRIES && !r->to.oneway) return 1;
+  return may_follow(r, why, written);
 }
 
 int pk_retry_granted(pk_core *core, const pk_request *r, uint32_t why, int written, uint32_t *wait) {
@@ -38,6 +44,12 @@ int pk_retry_granted(pk_core *core, const pk_request *r, uint32_t why, int writt
 
 uint64_t pk_retry_after(const pk_core *core, const pk_request *r, uint32_t ms) {
   return pk_attempt_at(core, r->attempt)->started / PK_MS + 1 + ms;
+}
+
+uint32_t pk_retry_left(const pk_core *core, const pk_request *r, const pk_frame *f) {
+  uint32_t per_try = r->plan->retry.per_try, left = pk_timeout_left(r->timeout_ms, (core->now - r->started) / PK_MS);
+  int another = !r->to.own && f->size <= core->limits.retry_buffer && may_follow(r, PK_RETRY_ON_TIMEOUT, 1);
+  return another && per_try > 0 && per_try < left ? per_try : left;
 }
 
 void pk_retry_timer(pk_core *core, pk_request *r) {

@@ -89,7 +89,8 @@ enum {
   PK_F_TIMEOUT = 4,
   PK_F_KEEP = 8,  /* its bytes, for another attempt */
   PK_F_CHOICE = 16, /* headers say which cluster, or which part of one */
-  PK_F_TIMED = 32   /* its tries have a time */
+  PK_F_TIMED = 32,  /* its tries have a time */
+  PK_F_PASS_ON = 64 /* its servers are told the time that is left */
 };
 /* Configuration says `connect-failure` and so on: names of the enumeration `retry.on`. */
 enum {
@@ -160,6 +161,13 @@ typedef struct pk_rule {
   uint32_t next; /* made: rule of the same index key, later in the route table */
 } pk_rule;
 
+/* How long a request may take, ms; see timeout.h. */
+typedef struct pk_timeout {
+  uint32_t usual;   /* where its caller does not say; 0: limits.request_ms */
+  uint32_t most;    /* whoever says it; 0: no matter how long */
+  uint32_t pass_on; /* its server is told what is left of it */
+} pk_timeout;
+
 /* ms; see backoff.h */
 typedef struct pk_backoff {
   uint32_t base, max;
@@ -218,7 +226,7 @@ typedef struct pk_plan {
   uint32_t split, split_count;
   uint32_t split_total; /* made: of their weights */
   pk_key sticky;        /* the same key has the same of them; of nothing: by chance */
-  uint32_t timeout_ms;  /* 0: limits.request_ms */
+  pk_timeout timeout;
   pk_retry retry;
   uint32_t steps;       /* made: bits by PK_STEP_* */
   pk_own_reply reply;

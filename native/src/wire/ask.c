@@ -25,3 +25,10 @@ int pk_argument_at(const pk_codec *c, const uint8_t *data, const pk_frame *f, ui
   if (!pk_is_call(f)) return PK_MORE;
   return c->argument != NULL ? c->argument(c, data, f, index, out) : PK_ERR_UNSUPPORTED;
 }
+
+int pk_codec_budgets(const pk_codec *c) { return PK_CODEC_HAS(c, budget) && c->budget != NULL; }
+
+int pk_budget_in(const pk_codec *c, const uint8_t *data, const pk_frame *f, uint32_t ms, uint8_t *out) {
+  if (!pk_is_call(f) || (f->says & PK_SAYS_HALF) || !pk_codec_budgets(c)) return PK_ERR_UNSUPPORTED;
+  return c->budget(c, data, f, ms, out, f->size + PK_BUDGET_MORE);
+}

@@ -16,4 +16,10 @@ int pk_header_by_key(const pk_codec *c, const uint8_t *data, const pk_frame *f, 
  * protocol's cannot be read. */
 int pk_argument_at(const pk_codec *c, const uint8_t *data, const pk_frame *f, uint32_t index, pk_value *out);
 
+/* Whether its requests can be given another budget. */
+int pk_codec_budgets(const pk_codec *c);
+
+/* A request with another budget of its caller's, ms; room for PK_BUDGET_MORE besides. Its size, or PK_ERR_*. */
+int pk_budget_in(const pk_codec *c, const uint8_t *data, const pk_frame *f, uint32_t ms, uint8_t *out);
+
 #endif

@@ -8,6 +8,7 @@
 
 #include <string.h>
 
+#include "base/checksum.h"
 #include "base/sums.h"
 #include "wire/digits.h"
 #include "wire/integers.h"
@@ -243,6 +244,10 @@ void pk_declared_quicken(declared *d);
 int pk_declared_frame(const pk_codec *codec, const uint8_t *data, size_t size, uint32_t limit, pk_frame *f);
 int pk_declared_frame_named(const pk_codec *codec, const uint8_t *data, size_t size, uint32_t limit, pk_frame *f);
 
+/* pk_codec.budget: NULL where no shape has a number for it. */
+int pk_declared_budget(const pk_codec *codec, const uint8_t *data, const pk_frame *f, uint32_t ms, uint8_t *out, size_t cap);
+int pk_declared_budgets(const declared *d);
+
 /* The same where framing goes on where it stopped. */
 int pk_declared_frame_on(const pk_codec *codec, const uint8_t *data, size_t size, uint32_t limit, pk_frame *f);
 
@@ -253,6 +258,15 @@ int pk_declared_splice_id(const pk_codec *codec, const uint8_t *data, const pk_f
 
 /* Make the checksums of a whole frame right. */
 void pk_declared_seal(const declared *d, uint8_t *data, uint32_t size, uint8_t from);
+
+/* The same by what framing said of it. */
+static inline void pk_declared_reseal(const declared *d, uint8_t *data, uint32_t size, uint32_t flags, uint8_t from) {
+  if (flags & SEALED_AT_END) {
+    put(data + size - 4, pk_crc32(0, data, size - 4), 4, 0);
+  } else if (flags & HAS_CHECKSUM) {
+    pk_declared_seal(d, data, size, from);
+  }
+}
 
 /* Build a reply (PK_REPLY_*) of a variant. Its size, 0 where the variant has none, or PK_ERR_SPACE. */
 int pk_declared_reply(const declared *d, uint32_t variant, uint32_t which, const pk_reply *r, uint8_t *out, size_t cap);

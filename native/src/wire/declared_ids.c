@@ -1,6 +1,5 @@
 /* declared_ids.c: frames with another id: in place, or spliced in where ids are byte strings; what counts the id and
  * what sums it up is made right. */
-#include "base/checksum.h"
 #include "base/sums.h"
 #include "wire/declared.h"
 #include "wire/digits.h"
@@ -13,14 +12,6 @@ void pk_declared_seal(const declared *d, uint8_t *data, uint32_t size, uint8_t f
   for (uint32_t i = 0; i < d->program->checksums.count; i++) {
     const pk_program_checksum *c = &d->checksums[i];
     if (m.r[c->at] >= 0) pk_declared_put_sum(c, pk_declared_checksum(d, c, &m, data), data + m.r[c->at]);
-  }
-}
-
-static inline void reseal(const declared *d, uint8_t *data, uint32_t size, uint32_t flags, uint8_t from) {
-  if (flags & SEALED_AT_END) {
-    put(data + size - 4, pk_crc32(0, data, size - 4), 4, 0);
-  } else if (flags & HAS_CHECKSUM) {
-    pk_declared_seal(d, data, size, from);
   }
 }
 
@@ -38,7 +29,7 @@ void pk_declared_patch_id(const pk_codec *codec, uint8_t *data, const pk_frame *
   } else {
     put(data + f->body, id, codec->id_bytes, 0);
   }
-  reseal(d, data, f->size, f->flags, f->from);
+  pk_declared_reseal(d, data, f->size, f->flags, f->from);
 }
 
 /* An integer that counts the id: written again with `more` added. 0 where it does not fit. */
@@ -254,6 +245,6 @@ int pk_declared_splice_id(const pk_codec *codec, const uint8_t *data, const pk_f
     if (!recount(out + place + (place < old.at ? 0 : more), d->counters[i].form, more)) return PK_ERR_UNSUPPORTED;
   }
   if (counters > 0 && d->counters[0].form & PK_COUNT_DIGITS && !is_still(d, out, size, f)) return PK_ERR_UNSUPPORTED;
-  reseal(d, out, size, f->flags, f->from);
+  pk_declared_reseal(d, out, size, f->flags, f->from);
   return (int)size;
 }

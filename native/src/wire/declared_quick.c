@@ -341,3 +341,24 @@ int pk_declared_frame_on(const pk_codec *codec, const uint8_t *data, size_t size
   if (codec->id_max > 0) f->id_span = (pk_span){f->body, codec->id_max};
   return PK_OK;
 }
+
+int pk_declared_budgets(const declared *d) {
+  uint32_t i = 0;
+  while (i < d->program->shapes.count && !(d->quick[i].timed && d->quick[i].timeout.place.width > 0)) i++;
+  return i < d->program->shapes.count;
+}
+
+/* The number that its shape reads; one that does not fit is written as the most that does. */
+int pk_declared_budget(const pk_codec *codec, const uint8_t *data, const pk_frame *f, uint32_t ms, uint8_t *out, size_t cap) {
+  const declared *d = declared_of(codec);
+  const quick_shape *s = shape_of(d, data, f->size, f->from);
+  if (s == NULL || !s->timed || cap < f->size) return PK_ERR_UNSUPPORTED;
+  pk_program_place p = s->timeout.place;
+  uint32_t bits = 8u * p.width - s->timeout.is_signed;
+  uint64_t most = bits < 32 ? ((uint64_t)1 << bits) - 1 : UINT32_MAX;
+  memcpy(out, data, f->size);
+  put(out + p.offset, ms < most ? ms : most, p.width, (p.form & PK_PLACE_OTHER) && (p.form & 1));
+  if (shape_of(d, out, f->size, f->from) != s) return PK_ERR_UNSUPPORTED; /* it says more than the time */
+  pk_declared_reseal(d, out, f->size, f->flags, f->from);
+  return (int)f->size;
+}

@@ -219,4 +219,5 @@ const pk_codec pk_dubbo_codec = {
     .edit = dubbo_edit,
     .header = dubbo_header,
     .argument = dubbo_argument,
+    .budget = dubbo_budget,
 };

@@ -7,6 +7,7 @@
 #include "request.h"
 
 enum { MAX_EDITS = 1024 };
+enum { STANDING_HEADER = 0x100 }; /* pk_edit.what: one that is not added where it does not stand */
 
 static int named(pk_slice key, const char *name) {
   return key.size == strlen(name) && memcmp(key.data, name, key.size) == 0;
@@ -47,7 +48,8 @@ static int touches(const pk_edit *e, pk_slice key) {
     case PK_EDIT_SERVICE: return named(key, "path") || named(key, "interface");
     case PK_EDIT_VERSION: return named(key, "version");
     case PK_EDIT_GROUP: return named(key, "group");
-    case PK_EDIT_HEADER: return same_text(key, e->key);
+    case PK_EDIT_HEADER:
+    case STANDING_HEADER: return same_text(key, e->key);
     default: return 0;
   }
 }
@@ -55,7 +57,7 @@ static int touches(const pk_edit *e, pk_slice key) {
 /* The attachment that an edit adds where there is none. */
 static pk_slice attachment_of(const pk_edit *e) {
   static const char *const names[] = {"", "path", "", "version", "group"};
-  if (e->what == PK_EDIT_HEADER) return e->key;
+  if (e->what == PK_EDIT_HEADER || e->what == STANDING_HEADER) return e->key;
   const char *name = names[e->what];
   return (pk_slice){(const uint8_t *)name, (uint32_t)strlen(name)};
 }
@@ -111,7 +113,8 @@ static int attachments(const layout *l, writer *w, reader *r, const pk_edit *edi
     pk_slice name = attachment_of(&edits[i]);
     int later = 0;
     for (uint32_t k = i + 1; k < count; k++) later |= touches(&edits[k], name);
-    if (!found[i] && !later && edits[i].what != PK_EDIT_METHOD && !removes(&edits[i])) l->put_pair(w, name, edits[i].value);
+    int added = edits[i].what != PK_EDIT_METHOD && edits[i].what != STANDING_HEADER && !removes(&edits[i]);
+    if (!found[i] && !later && added) l->put_pair(w, name, edits[i].value);
   }
   l->close_map(w);
   return PK_OK;
@@ -166,4 +169,18 @@ int dubbo_edit(const pk_codec *codec, const uint8_t *data, const pk_frame *f, co
   write_bytes(&w, front.rest_at, (size_t)(front.attachments_at - front.rest_at));
   if ((result = attachments(l, &w, &r, edits, count)) != PK_OK) return result;
   return finish(&w, out);
+}
+
+/* Consumers say it as `timeout`, and as `_TO` (before 3.0), `_to`, where they hand on what is left of their own callers'. */
+int dubbo_budget(const pk_codec *codec, const uint8_t *data, const pk_frame *f, uint32_t ms, uint8_t *out, size_t cap) {
+  static const uint8_t timeout[] = "timeout", countdown[] = "_TO", lower[] = "_to";
+  uint8_t digits[10];
+  uint32_t at = sizeof digits;
+  do digits[--at] = (uint8_t)('0' + ms % 10);
+  while ((ms /= 10) != 0);
+  pk_slice value = {digits + at, (uint32_t)sizeof digits - at};
+  const pk_edit edits[] = {{PK_EDIT_HEADER, {timeout, sizeof timeout - 1}, value},
+                           {STANDING_HEADER, {countdown, sizeof countdown - 1}, value},
+                           {STANDING_HEADER, {lower, sizeof lower - 1}, value}};
+  return dubbo_edit(codec, data, f, edits, sizeof edits / sizeof *edits, out, cap);
 }

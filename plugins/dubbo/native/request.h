@@ -55,5 +55,6 @@ int dubbo_attachments_at(const layout *l, const uint8_t *data, const pk_frame *f
 
 int dubbo_edit(const pk_codec *codec, const uint8_t *data, const pk_frame *f, const pk_edit *edits,
                uint32_t count, uint8_t *out, size_t cap);
+int dubbo_budget(const pk_codec *codec, const uint8_t *data, const pk_frame *f, uint32_t ms, uint8_t *out, size_t cap);
 
 #endif

@@ -230,3 +230,36 @@ def test_spoiled_requests_of_every_serialization_are_changed_or_refused(data):
     except ProtokitError:
         return
     assert native.request(CODEC, changed).headers["k"] == "v"
+
+
+@pytest.mark.parametrize("ms", [1, 250, 2**32 - 1])
+def test_the_callers_time_is_written_wherever_a_provider_looks_for_it(ms):
+    frames = {line["name"]: bytes.fromhex(line["hex"]) for line in REQUESTS} | HAND_MADE
+    for name, data in frames.items():
+        before = native.request(CODEC, data)
+        changed = native.budget(CODEC, data, ms)
+        after = native.request(CODEC, changed)
+        assert (name, after.timeout_ms) == (name, ms)
+        told = {key for key in ("timeout", "_TO", "_to") if key in after.headers}
+        assert told == {"timeout"} | {key for key in ("_TO", "_to") if key in before.headers}, name
+        assert {after.headers[key] for key in told} == {str(ms)}, name
+        # The same that setting these attachments writes: all else stays byte for byte.
+        assert changed == edit(
+            CODEC, data, [(EDIT_HEADER, key, str(ms)) for key in sorted(told, key=len)[::-1]]
+        )
+
+
+def test_a_countdown_that_stands_there_is_written_too():
+    for countdown in ("_TO", "_to"):
+        sent = Call("a.B", "m", "", [], attachments={countdown: 4000, "timeout": "5000", "tag": "x"})
+        after = native.request(CODEC, native.budget(CODEC, sent.encode(), 700))
+        assert (after.timeout_ms, after.headers[countdown], after.headers["timeout"]) == (700, "700", "700")
+        assert after.headers["tag"] == "x"
+        assert len([key for key in after.headers if key.lower() == "_to"]) == 1
+
+
+def test_what_cannot_be_read_is_given_no_time():
+    data = bytearray(Call("a.B", "m", "", []).encode())
+    data[2] = data[2] & 0xE0 | 8  # kryo
+    with pytest.raises(ProtokitError, match="no place for it"):
+        native.budget(CODEC, bytes(data), 700)

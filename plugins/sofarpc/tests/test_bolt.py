@@ -364,3 +364,21 @@ def test_a_null_key_in_the_header_map_is_read_over_and_passed_on(form, value):
         assert (request.service, request.method, request.headers["trace"]) == ("a.B", "m", "t")
         changed = bolt.wire.edit(call, [(native.EDIT_HEADER, "trace", "u")])
         assert bytes(bolt.wire.message(changed).fields.headers) == section.replace(b"\0\0\0\1t", b"\0\0\0\1u")
+
+
+class TestTime:
+    @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+    @pytest.mark.parametrize(
+        ("ms", "written"), [(1, 1), (700, 700), (2**31 - 1,) * 2, (2**32 - 1, 2**31 - 1)]
+    )
+    def test_the_callers_time_is_written_in_place(self, form, ms, written):
+        data = ask(form, 9, timeout=5000)
+        assert native.budget(CODEC, data, ms) == ask(form, 9, timeout=written)
+        oneway = ask(form, 9, timeout=5000, type=2)
+        assert native.budget(CODEC, oneway, ms) == ask(form, 9, timeout=written, type=2)
+
+    def test_other_frames_are_given_none(self):
+        heartbeat = native.heartbeat(CODEC, 3)
+        for data in (answer(V1, 9), heartbeat):
+            with pytest.raises(LocalProtocolError, match="no place for it"):
+                native.budget(CODEC, data, 700)
