@@ -41,7 +41,7 @@ from construct import (
 )
 
 from protokit import Protocol, Status, WireFormat, hookimpl
-from protokit.wire import ErrorText, Replies, Until, first, table
+from protokit.wire import ErrorText, Replies, Until, first, side, table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -58,6 +58,7 @@ CODED = this.third == INTEGER
 NAMED = len_(this.name) + len_(this.text) + len_(this.errmsg) + len_(this.reason) + len_(this.code_name)
 ELEMENTS = NAMED + IS_MESSAGE * 2 + NAMES * 5 + TELLS * 8 + FAILED + REASON * 7 + CODED * 5
 HEAD = 16 + IS_MESSAGE * 5
+ANSWERS = (side == "server") | (this.answers != 0)  # a client may have begun with the id 0
 
 frame = Struct(
     "size" / Rebuild(Int32ul, HEAD + IS_MESSAGE * 4 + ELEMENTS + len_(this.elements) + len_(this.rest)),
@@ -127,9 +128,9 @@ mongodb = Protocol(
         id=this.id,
         answer_id=this.answers,
         reserved_ids=(0,),
-        response=this.answers != 0,
+        response=ANSWERS,
         oneway=this.flags & 2 != 0,  # moreToCome
-        more=(this.answers != 0) & (this.flags & 2 != 0),
+        more=ANSWERS & (this.flags & 2 != 0),
         status=table(
             FAILED + 2 * this.code,
             {0: Status.OK, **{2 * code + 1: status for status, (code, _) in CODES.items()}},

@@ -42,6 +42,7 @@ _VERSIONED = re.compile(r"\w.*[:@ /-]v?\d+(\.\d+)+")
 _SKIPPED = re.compile(r"\d+ skipped")  # as pytest ends
 _FAILED = re.compile(r"(FAILED|ERROR) .*::")  # as pytest names what failed, and why
 _MOST_FAILED = 5  # are shown
+_SHOWN = 200  # characters of why one failed
 _MARKS = {True: "ok", False: "FAILED", None: "-"}
 _KIT = """
 from protokit.cli.grade import suite
@@ -303,7 +304,7 @@ def _conformance(name: str, golden: tuple[Path, ...], vectors: list[Golden], exa
             return Step("conformance", ok=False, found=f"the kit crashed: {ended}{''.join(last)}")
         cases = list(Xml.parse(report).iter("testcase"))  # noqa: S314  # pytest wrote it
     broken = [
-        f"{case.get('name', '').removeprefix('test_')}: {' '.join(str(why.get('message')).split())[:200]}"
+        f"{case.get('name', '').removeprefix('test_')}: {_why(why)}"
         for case in cases
         for why in [*case.findall("failure"), *case.findall("error")]
     ]
@@ -312,6 +313,18 @@ def _conformance(name: str, golden: tuple[Path, ...], vectors: list[Golden], exa
     found = f"{passed} of {len(cases)} checks pass on {len(vectors)} golden vectors"
     found += f", {skipped} do not apply" if skipped else ""
     return Step("conformance", bool(passed) and done.returncode == 0, "; ".join([found, *broken]))
+
+
+def _why(failure: Xml.Element) -> str:
+    """What pytest says of a failure; of an error without words the line where it was."""
+    said = " ".join((failure.get("message") or "").split())[:_SHOWN]
+    if said and not re.fullmatch(r"[\w.]+:?", said):
+        return said
+    lines = (failure.text or "").strip().splitlines()
+    source = next((line[1:].strip() for line in reversed(lines) if line.startswith(">")), "")
+    place = next((line for line in reversed(lines) if re.match(r"\S+:\d+: ", line)), "")
+    found = " ".join(f"{said.rstrip(':')} at {place.rpartition(': ')[0]}: {source}".split())
+    return (found if place or source else said or "it fails without a word")[:_SHOWN]
 
 
 def _fuzz(protocol: Protocol, name: str, vectors: list[Golden], seconds: float) -> Step:
@@ -350,8 +363,9 @@ def _cost(protocol: Protocol, vectors: list[Golden], other: Protocol | None) -> 
             cost_of = cost(protocol, vectors, beside)
             found = f"{cost_of.ns:.0f} ns a request in the engine{cost_of.how}"
             found += f", {cost_of.times:.1f} times a small {_BESIDE} request" if cost_of.times else ""
-    except ProtokitError as error:
-        return Step("cost", ok=None, found=f"not measured: {error}")
+    except Exception as error:  # noqa: BLE001  # somebody else's code
+        why = str(error) if isinstance(error, ProtokitError) else f"{type(error).__name__}: {error}"
+        return Step("cost", ok=None, found=f"not measured: {why.rstrip(': ') or type(error).__name__}")
     return Step("cost", ok=None, found=found)
 
 

@@ -28,7 +28,7 @@ from protokit.wire.evaluation import evaluated
 from protokit.wire.explain import Piece, calculate, explain
 from protokit.wire.given import expect, flag, one_or_several, seen, several, values_of, within
 from protokit.wire.greeting import Conversation, Greeting
-from protokit.wire.ids import ByteId, ids_of
+from protokit.wire.ids import ByteId, check_computed, ids_of
 from protokit.wire.laid import check_laid, looked_into
 from protokit.wire.laid import complete as fill_in
 from protokit.wire.layout import (
@@ -39,6 +39,7 @@ from protokit.wire.layout import (
     Varint,
     read,
     readings_of,
+    rebuilt,
     resolve,
     show,
     walk,
@@ -261,6 +262,12 @@ class WireFormat:
         self.heard = Parts(self.nodes, said, FromPeer)
         self.meaning.heard = self.heard.all
         self.image(self.name)
+        self._check_computed()
+
+    def _check_computed(self) -> None:
+        computed = [*rebuilt(self.declaration)]
+        if self.meaning.named is not None and self.mode == "multiplexed":
+            check_computed(self.meaning.named, self.meaning.id, computed)
         check_repeated_ids(self)
 
     @cached_property

@@ -337,6 +337,34 @@ def ids_of(
         return passing(nodes, paths, given.view, given.most, given.form)
 
 
+def check_computed(ids: Named, paths: Iterable[FieldPath], computed: Iterable[tuple[FieldPath, Any]]) -> None:
+    """Whatever is computed when a frame is built follows an id of another length, or does not depend on it.
+
+    Args:
+        ids: that the engine rewrites.
+        paths: of the id's fields.
+        computed: fields, and from what.
+
+    Raises:
+        DeclarationError: one does, and the engine could not know.
+    """
+    if ids.fixed or ids.passes:
+        return
+    sections = {*paths, *sections_of([] if ids.view is None else [ids.view])}
+    counters = {one.path for one in ids.counters if not isinstance(one, Digits)}
+    for path, expression in computed:
+        read = [one for one in _leaves(expression) if isinstance(one, Field | Size)]
+        grow = [one for one in read if one.path in (sections if isinstance(one, Size) else counters)]
+        if path in counters or not grow:
+            continue
+        sums = _linear(expression)
+        if sums is None or sum(sums.get(one, 0) for one in grow) != 0:
+            raise DeclarationError(
+                f"{show(path)} depends on the length of the id, but no length is computed from it, so the "
+                "engine cannot know; let a section's length be computed from it"
+            )
+
+
 def msgpack_integer(number: int) -> bytes:
     """The shortest way to write one that is not below 0."""
     if number < 128:  # what a tag holds

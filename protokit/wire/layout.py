@@ -172,6 +172,8 @@ def calculate(expression: Expression, container: Any) -> int:
     return expression if isinstance(expression, int) else expression.of(container)
 
 
+TERMS = 300  # of an expression, at most
+
 OPERATORS = {
     operator.add: "ADD",
     operator.sub: "SUB",
@@ -371,6 +373,32 @@ def resolve(value: Any, scope: FieldPath, at: FieldPath) -> Expression:
     """
     if isinstance(value, bool | int):
         return int(value)
+    if _terms(value) > TERMS:
+        raise _refuse(
+            at,
+            f"its expression has over {TERMS} terms; say ranges where there are, (this.type >= 1) & "
+            "(this.type <= 99), or of texts isin(view, {...})",
+        )
+    return _resolved(value, scope, at)
+
+
+def _terms(value: Any) -> int:
+    """How many operands it has, counted up to one too many: an expression may be of any depth."""
+    left, found = [value], 0
+    while left and found <= TERMS:
+        one = left.pop()
+        if isinstance(one, expr.BinExpr):
+            left += [one.lhs, one.rhs]
+        elif isinstance(one, expr.UniExpr):
+            left.append(one.operand)
+        else:
+            found += 1
+    return found
+
+
+def _resolved(value: Any, scope: FieldPath, at: FieldPath) -> Expression:
+    if isinstance(value, bool | int):
+        return int(value)
     if isinstance(value, Side):
         return Sent()
     if isinstance(value, Asked):
@@ -382,11 +410,11 @@ def resolve(value: Any, scope: FieldPath, at: FieldPath) -> Expression:
                 at,
                 f"the operation in {value} is not in the vocabulary; use + - * & | ^ << >> and comparisons",
             )
-        return Binary(name, resolve(value.lhs, scope, at), resolve(value.rhs, scope, at))
+        return Binary(name, _resolved(value.lhs, scope, at), _resolved(value.rhs, scope, at))
     if isinstance(value, expr.UniExpr):
         if value.op is operator.not_:
-            return Not(resolve(value.operand, scope, at))
-        return Binary("SUB", 0, resolve(value.operand, scope, at))
+            return Not(_resolved(value.operand, scope, at))
+        return Binary("SUB", 0, _resolved(value.operand, scope, at))
     if isinstance(value, expr.Path):
         return Field(path_of(value, scope, at))
     if isinstance(value, expr.FuncPath):
@@ -447,6 +475,7 @@ class _Reader:
     def __init__(self) -> None:
         self.known: dict[FieldPath, None] = {}  # in the order of the frame
         self.named: set[FieldPath] = set()
+        self.rebuilt: list[tuple[FieldPath, Any, FieldPath]] = []  # with how, and the scope of ``this`` there
 
     def check(self, expression: Expression, at: FieldPath) -> Expression:
         for path in fields_of(expression):
@@ -488,6 +517,8 @@ class _Reader:
                 raise _refuse(path, f"{type(subcon).__name__} is not in the vocabulary: it may do anything")
             if isinstance(subcon, construct.Enum | construct.FlagsEnum | construct.Mapping):
                 self.named.add(path)
+            if isinstance(subcon, construct.Rebuild):
+                self.rebuilt.append((path, subcon.func, scope))
             subcon = subcon.subcon
         if isinstance(subcon, construct.Struct):
             return self.struct(subcon, path)
@@ -788,6 +819,19 @@ def read(declaration: Any) -> tuple[Node, ...]:
     if not isinstance(declaration, construct.Struct):
         raise DeclarationError(f"a format is a construct.Struct, not {seen(declaration)}")
     return _Reader().struct(declaration, ())
+
+
+def rebuilt(declaration: Any) -> Iterator[tuple[FieldPath, Expression]]:
+    """The fields that an expression computes when a frame is built; of a declaration that was read."""
+    reader = _Reader()
+    reader.struct(declaration, ())
+    for path, func, scope in reader.rebuilt:
+        if not isinstance(func, expr.ExprMixin):
+            continue
+        expression = resolve(func, scope, path)
+        if path in fields_of(expression):
+            raise _refuse(path, "it is computed from itself; let Rebuild count sections: len_(this.body)")
+        yield path, expression
 
 
 def least(nodes: tuple[Node, ...]) -> int:

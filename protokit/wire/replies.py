@@ -22,6 +22,8 @@ from protokit.wire.given import expect, flag, seen, values_of
 from protokit.wire.laid import complete, lengths_in, looked_into
 from protokit.wire.layout import (
     Bits,
+    Branch,
+    Choice,
     Delimited,
     FieldPath,
     Integer,
@@ -29,6 +31,7 @@ from protokit.wire.layout import (
     Rest,
     Section,
     Varint,
+    fields_of,
     path_of,
     show,
     walk,
@@ -236,9 +239,13 @@ class Rendering:
         longer = {bit: self._rendered(self._fill(plain, {bit: 1}), 0, what) for bit in growing}
         self._check_counters(self._fill(plain), ids, what)
         for frame in (*longer.values(), *self._longest(plain, growing, what)):
-            if [piece.path for piece in short] != [piece.path for piece in frame]:
+            if turned := {piece.path for piece in short} ^ {piece.path for piece in frame}:
+                path = min(turned)
+                by = ", ".join(f"this.{show(one)}" for one in sorted(_told_by(self.nodes, path)))
                 raise DeclarationError(
-                    f"{what}: the frame's parts depend on the length of its text, or of what it repeats"
+                    f"{what}: the frame's parts depend on the length of its text, or of what it repeats: "
+                    f"whether {show(path)} is there is told by {by or 'it'}; let something be there in any "
+                    "case, ErrorText(b' '), or give fixed bytes"
                 )
         if missing := {*kept, *texts} - {piece.path for piece in short}:
             raise DeclarationError(f"{what}: {show(min(missing))} is no field of that frame")
@@ -593,6 +600,20 @@ def kept_node(nodes: Nodes, path: FieldPath, what: str) -> Integer:
         f"{what}: {show(path)} is no integer of the format, and only whole integers are kept; a reply "
         "repeats all else with FromRequest(this.NAME)"
     )
+
+
+def _told_by(nodes: Nodes, path: FieldPath) -> set[FieldPath]:
+    """The fields by which that one is there."""
+    found: set[FieldPath] = set()
+    for node in walk(nodes):
+        inside: Nodes = ()
+        if isinstance(node, Branch):
+            inside, test = (*node.then, *node.otherwise), node.test
+        elif isinstance(node, Choice):
+            inside, test = (*(one for _, case in node.cases for one in case), *(node.default or ())), node.key
+        if any(getattr(one, "path", None) == path for one in walk(inside)):
+            found |= fields_of(test)
+    return found
 
 
 def _digits(a: Piece, longer: list[Piece]) -> tuple[bytes, bytes, bytes] | None:

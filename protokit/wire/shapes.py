@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from protokit import native
+from protokit.errors import DeclarationError
 from protokit.model import Status
 from protokit.wire import views
 from protokit.wire.layout import (
@@ -672,4 +673,10 @@ def shapes(
         keeps: whether ``pk_frame.own`` holds them all; else destinations run the program again.
         sided: whether the side that sent a frame decides something: then each has shapes of its own.
     """
-    return _Maker(nodes, meaning, own, keeps=keeps).make(sided=sided)
+    try:
+        return _Maker(nodes, meaning, own, keeps=keeps).make(sided=sided)
+    except RecursionError:
+        raise DeclarationError(
+            "what a frame is, and how it is laid out, goes by too many comparisons one behind the other, "
+            "over a hundred; say ranges where there are: (this.type >= 1) & (this.type <= 99)"
+        ) from None

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from xml.etree import ElementTree as Xml
 
 import pytest
 from construct import GreedyBytes, Int8ub, Int16ub, Prefixed, Struct, this
@@ -15,11 +16,11 @@ from hypothesis import strategies as st
 
 import protokit.plugins
 from protokit import Protocol, Status, WireFormat
-from protokit.cli.grade import _grade, _peers
+from protokit.cli.grade import _cost, _grade, _peers, _why
 from protokit.cli.subject import kit_of, plugin_of, protocol_in, protocol_named
 from protokit.testing import Golden, conformance, vectors_of
 from protokit.testing import cost as costs
-from protokit.wire import ErrorText, Replies, table, text
+from protokit.wire import ErrorText, Greeting, Replies, table, text
 
 Run = subprocess.CompletedProcess[str]
 ORIGIN = {"origin": "captured by hand", "source": "acme-rpc 1.2.3"}
@@ -302,3 +303,86 @@ def test_a_wrong_kit_beside_the_plugin_says_why(tmp_path):
     assert "page_kit.py: ModuleNotFoundError: No module named 'nothing_of_that_name'" in text
     kit.write_text("kit = {}\n")
     assert "page_kit.py: expected KIT, a dict of what" in check(tmp_path, "page.py", code=2)
+
+
+FAILURES = """
+import pytest
+
+def nothing(x):
+    assert x  # in a module whose asserts pytest does not look into it would say no more
+
+def test_words():
+    raise ValueError("in words")
+
+def test_without():
+    raise AssertionError
+
+def test_inside():
+    raise RuntimeError()
+
+@pytest.fixture
+def broken():
+    raise KeyError()
+
+def test_setup(broken):
+    pass
+"""
+
+
+def test_a_failure_without_words_says_where_it_was_and_what_stands_there(tmp_path):
+    (tmp_path / "test_failing.py").write_text(FAILURES)
+    report = tmp_path / "report.xml"
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "--junitxml",
+        str(report),
+    ]
+    subprocess.run([*command, str(tmp_path)], capture_output=True, check=False, cwd=tmp_path)
+    said = {
+        case.get("name"): _why(why)
+        for case in Xml.parse(report).iter("testcase")
+        for why in [*case.findall("failure"), *case.findall("error")]
+    }
+    assert said == {
+        "test_words": "ValueError: in words",
+        "test_without": "AssertionError at test_failing.py:11: raise AssertionError",
+        "test_inside": "RuntimeError at test_failing.py:14: raise RuntimeError()",
+        "test_setup": 'failed on setup with "KeyError"',
+    }
+
+
+@pytest.mark.parametrize("mode", ["ordered", "pingpong"])
+def test_what_it_costs_is_told_by_request_though_clients_share_a_connection_in_order(mode, monkeypatch):
+    """A connection whose answers come in order has the requests of many clients at once."""
+    wire = WireFormat(
+        Struct("kind" / Int8ub, "body" / Prefixed(Int16ub, GreedyBytes)),
+        mode=mode,
+        response=this.kind == 2,
+        replies=Replies(error=None),
+    )
+    timed = costs._timed
+    monkeypatch.setattr(costs, "_timed", lambda core, fed: timed(core, fed) and 100 * costs.CLIENTS)
+    frames = [Golden("asked", b"\1\0\1a"), Golden("answered", b"\2\0\1b")]
+    found = costs.cost(Protocol(mode, wire), frames).ns
+    assert 200 <= found < 250, "there and back, of nearly all clients"
+
+
+def test_what_cannot_be_measured_says_why():
+    wire = WireFormat(
+        Struct("kind" / Int8ub, "body" / Prefixed(Int16ub, GreedyBytes)),
+        mode="pinned",
+        response=this.kind == 2,
+        greeting=Greeting(when=this.kind == 3, relayed=True),
+        replies=Replies(error=None),
+    )
+    step = _cost(Protocol("greets", wire), [], None)
+    assert step.found == "not measured: its connections begin with a greeting between client and server"
+    strange = Protocol("none", wire)
+    step = _cost(strange, None, strange)  # an error without words
+    assert step.found.startswith("not measured: TypeError: ")

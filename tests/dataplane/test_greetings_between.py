@@ -151,6 +151,34 @@ def test_whom_nobody_hears_is_closed(relayed):
     assert world.upstreams == {}
 
 
+@pytest.mark.parametrize("endpoints", [0, 1, 2, 5])
+def test_who_waits_for_a_servers_greeting_is_closed_where_no_server_can_be_reached(relayed, endpoints):
+    world = World(table([relayed.address], endpoints=endpoints))
+    world.connect = "fail"
+    client = world.client()
+    world.wait(LIMITS["frame_ms"] - 2)
+    assert client not in {*world.finished, *world.closed}, (
+        "it may ask something, and hear why it is not answered"
+    )
+    world.wait(4)
+    assert client in {*world.finished, *world.closed}
+    assert world.take(relayed, client) == []
+
+
+def test_what_a_client_asks_of_servers_that_cannot_be_reached_is_answered_in_front_of_its_end(relayed):
+    world = World(table([relayed.address]))
+    world.connect = "wait"
+    client = world.client()
+    world.feed(client, relayed.request(1))
+    while world.opening:
+        world.opened(world.opening[0], failed=True)
+    assert client not in {*world.finished, *world.closed}
+    [(kind, status, _, _)] = world.take(relayed, client)
+    assert (kind, status) == (relayed.RESPONSE, UNAVAILABLE)
+    world.wait(LIMITS["frame_ms"] + 2)
+    assert client in {*world.finished, *world.closed}
+
+
 def test_a_client_that_says_good_bye_and_leaves_is_heard(relayed):
     world = World(table([relayed.address]))
     client = world.client()

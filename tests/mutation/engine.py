@@ -1075,6 +1075,29 @@ MUTANTS = (
         "tests/dataplane/test_pieces.py::test_several_answers_to_the_right_one_of_two_servers[wide]",
     ),
     Mutant(
+        "who waits for the greeting of a server that cannot be reached waits on",
+        "pinned.c",
+        "  if (!pk_codec_relays(client->codec) || client->leave_by != 0) return;\n",
+        "  return;\n",
+        "tests/dataplane/test_greetings_between.py"
+        "::test_who_waits_for_a_servers_greeting_is_closed_where_no_server_can_be_reached[1]",
+    ),
+    Mutant(
+        "a server's own request in a protocol without errors is met with silence",
+        "server.c",
+        "  c->leaving |= PK_LEAVE_DRAINED; /* its protocol has no errors",
+        "  return; /* its protocol has no errors",
+        "tests/dataplane/test_without_errors.py"
+        "::test_a_server_that_asks_while_nothing_is_asked_of_it_hears_the_end_at_once[ordered]",
+    ),
+    Mutant(
+        "what is computed of a request for its error is not kept",
+        "declared_texts.c",
+        "      case PK_I_KEEP_INT: keep_integer(d, m, (uint32_t)n->i, (uint64_t)r[n->a]); break;",
+        "      case PK_I_KEEP_INT: keep_integer(d, m, (uint32_t)n->i, 0); break;",
+        "tests/wire/test_from_request.py::test_a_table_leads_from_what_was_asked_to_what_the_error_says",
+    ),
+    Mutant(
         "a step that a client may leave out is waited for",
         "client.c",
         "    pk_greeting_skip(core, c);\n",

@@ -15,6 +15,7 @@ from construct import (
     ByteSwapped,
     Check,
     GreedyBytes,
+    If,
     Int8ub,
     Int16ub,
     Int32ub,
@@ -425,6 +426,50 @@ WRONG = {
     "a map by a text": (
         lambda: pairs(this.body, "key", Int8ub),
         "pairs: 'key' was given; key and value are the integers in front, such as Int32ub",
+    ),
+    "a chain of comparisons": (
+        lambda: declared(*BODY, oneway=functools.reduce(operator.or_, [this.kind == n for n in range(260)])),
+        "oneway: its expression has over 300 terms; say ranges where there are, (this.type >= 1)",
+    ),
+    "an endless chain": (
+        lambda: declared(*BODY, timeout=functools.reduce(operator.add, [this.kind] * 100_000)),
+        "timeout: its expression has over 300 terms",
+    ),
+    "several chains": (
+        lambda: declared(
+            *BODY,
+            **{
+                what: functools.reduce(operator.or_, [this.kind == n + 10 for n in range(95)])
+                for what in ("oneway", "heartbeat", "drain", "last")
+            },
+        ),
+        "goes by too many comparisons one behind the other, over a hundred",
+    ),
+    "a length that is computed from itself": (
+        lambda: declared(
+            "kind" / Int8ub,
+            "id" / Rebuild(Int32ub, len_(this.body) + this.id),
+            "body" / Prefixed(Int16ub, GreedyBytes),
+        ),
+        "id: it is computed from itself; let Rebuild count sections",
+    ),
+    "a branch that the error's text decides": (
+        lambda: declared(
+            "kind" / Int8ub,
+            "id" / Int32ub,
+            "n" / Rebuild(Int8ub, len_(this.body)),
+            "body" / If(this.n > 0, Bytes(this.n)),
+            values={"kind": 2, "body": ErrorText()},
+        ),
+        "whether body is there is told by this.n; let something be there in any case, ErrorText(b' ')",
+    ),
+    "a total that nothing counts, in a protocol without errors": (
+        lambda: declared(
+            *[*COUNTED[:-1], "body" / Prefixed(Int16ub, GreedyBytes)],
+            id=byte_id(this.id, max=20),
+            replies=Replies(error=None),
+        ),
+        "total depends on the length of the id, but no length is computed from it",
     ),
     "a status of none": (
         lambda: declared(*BODY, status=table(this.kind, {1: 99}, 0)),

@@ -51,6 +51,14 @@ pk_conn *pk_pinned_choose(pk_core *core, pk_request *r, uint32_t *status) {
   return pk_has_room(core, c) ? c : NULL;
 }
 
+/* A client may wait for the greeting of a server that cannot be reached: unless it asks something first, which is
+ * answered, it is closed. */
+static void nobody_greets(pk_core *core, pk_conn *client) {
+  if (!pk_codec_relays(client->codec) || client->leave_by != 0) return;
+  client->leave_by = core->now + (uint64_t)core->limits.frame_ms * PK_MS;
+  pk_conn_timer(core, client);
+}
+
 void pk_pinned_open(pk_core *core, pk_conn *client, const pk_endpoint *failed) {
   pk_live *live = pk_conn_live(core, client);
   const pk_table *t = live->table;
@@ -58,7 +66,10 @@ void pk_pinned_open(pk_core *core, pk_conn *client, const pk_endpoint *failed) {
   const pk_table_listener *l = pk_table_listener_at(t, client->listener);
   if (!l->present || (client->leaving & PK_LEAVE_ORPHANED) || l->opens == PK_NONE || !(client->pinned || l->pinned)) return;
   if (failed == NULL) client->tries = 0;
-  if (client->tries == TRIES) return;
+  if (client->tries == TRIES) {
+    nobody_greets(core, client);
+    return;
+  }
   client->tries++;
   pk_target to = {.live = live,
                   .cluster = l->opens,
@@ -69,7 +80,11 @@ void pk_pinned_open(pk_core *core, pk_conn *client, const pk_endpoint *failed) {
                   .avoid = (pk_endpoint *)(uintptr_t)failed};
   uint32_t status;
   pk_conn *c = connect_own(core, client, &to, &status);
-  if (c != NULL && pk_codec_relays(client->codec)) client->flow |= PK_FLOW_PEER; /* whom to greet is not known yet */
+  if (c == NULL) {
+    nobody_greets(core, client);
+  } else if (pk_codec_relays(client->codec)) {
+    client->flow |= PK_FLOW_PEER; /* whom to greet is not known yet */
+  }
 }
 
 void pk_pinned_opened(pk_core *core, const pk_conn *c) {

@@ -123,7 +123,9 @@ static void refuse_request(pk_core *core, pk_conn *c, const uint8_t *data, size_
   int kept_size = c->codec->keep == NULL ? 0 : c->codec->keep(c->codec, data, size, f, kept, c->codec->keep_max);
   if (kept_size > 0) n.kept = (pk_slice){kept, (uint32_t)kept_size};
   if (c->named) n.id = pk_id_of(c->codec, data, f, size);
-  pk_conn_notice(core, c, &n);
+  if (pk_conn_notice(core, c, &n)) return;
+  c->leaving |= PK_LEAVE_DRAINED; /* its protocol has no errors: it hears the end, behind what it is asked already */
+  pk_conn_touch(core, c);
 }
 
 static int large(pk_core *core, pk_conn *c, const uint8_t *data, size_t size, const pk_frame *f) {
