@@ -53,8 +53,9 @@ lint: $(VENV)/.lint
 
 # The C code under sanitizers: threads, then the Python tests of the core and the codecs.
 ctest: $(VENV)/.test
+	$(MAKE) -j $(WORKERS) -C native/tests built
 	$(MAKE) -C native/tests
-	PYTHON=$(abspath $(BIN))/python tests/sanitized.sh $(SANITIZED)
+	PYTHON=$(abspath $(BIN))/python WORKERS=$(WORKERS) tests/sanitized.sh $(SANITIZED)
 
 # libFuzzer on every declared protocol's program and the Dubbo codec: ARGS="300" for so many seconds. Needs clang.
 fuzz: $(VENV)/.test

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds the engine and the codecs in C with AddressSanitizer and UndefinedBehaviorSanitizer beside the
-# installed ones, and runs tests with them. PYTHON names the interpreter.
+# installed ones, and runs tests with them. PYTHON names the interpreter, WORKERS how many processes run tests.
 #   sanitized.sh TESTS...
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -9,8 +9,9 @@ out=$PWD/build/sanitized
 export PROTOKIT_WIRE_VECTORS=${PROTOKIT_WIRE_VECTORS:-$(dirname "$PWD")/shared/wire/vectors}
 rm -rf "$out"
 mkdir -p "$out/plugins"
-cp -r protokit protokit_proxy.py native tests docs examples pyproject.toml setup.py README.md "$out/"
-cp -r plugins/* "$out/plugins/"
+# With the times of files: what Python has compiled of them, asserts rewritten, is taken as it is.
+cp -rp protokit protokit_proxy.py native tests docs examples pyproject.toml setup.py README.md "$out/"
+cp -rp plugins/* "$out/plugins/"
 find "$out" -name '_native*.so' -delete
 cp tests/sanitized/exact.py "$out/"
 export CFLAGS="-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -g -O1"
@@ -30,4 +31,4 @@ unset CFLAGS LDFLAGS
 cd "$out"
 "$python" tests/sanitized/planted.py || { echo "sanitized.sh: the build above does not see what it is there for" >&2; exit 1; }
 # 25 random worlds of each kind.
-"$python" -m pytest -n auto --dist worksteal -q -p no:cacheprovider --examples 25 "$@"
+"$python" -m pytest -n "${WORKERS:-auto}" --dist worksteal -q -p no:cacheprovider --examples 25 "$@"
