@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from typing import Self
 
 T = TypeVar("T")
 
@@ -70,61 +73,16 @@ class HeaderSource(Protocol):
         """One; None where there is none."""
 
 
-class Request:
-    """One request, as a filter sees it.
+class _Message:
+    """What a request and an answer have in common: headers that are read when somebody looks."""
 
-    Attributes:
-        protocol: name of the wire protocol.
-        service, method, version, group: what it asks for; empty where the frame does not say.
-        headers: text headers of the frame (attachments), read when somebody looks at them; who wants one asks
-            for it by ``header``. A change of these four or of a header reaches the wire; what else the frame
-            holds stays byte for byte. The route was chosen before.
-        frame: the whole frame as it came, bytes.
-        timeout_ms: the caller's own budget; 0 where the frame names none.
-        oneway: nobody waits for an answer.
-        cluster: set it to send the request to that cluster instead of its rule's.
-        unreadable: why headers could not be read, where somebody asked for them.
-    """
+    __slots__ = ("_headers", "_source", "frame", "protocol", "unreadable")
 
-    __slots__ = (
-        "_headers",
-        "_source",
-        "cluster",
-        "frame",
-        "group",
-        "method",
-        "oneway",
-        "protocol",
-        "service",
-        "timeout_ms",
-        "unreadable",
-        "version",
-    )
-
-    def __init__(
-        self,
-        service: str = "",
-        method: str = "",
-        *,
-        version: str = "",
-        group: str = "",
-        headers: Headers | HeaderSource | None = None,
-        frame: bytes = b"",
-        timeout_ms: int = 0,
-        oneway: bool = False,
-        protocol: str = "",
-    ) -> None:
-        self.protocol = protocol
-        self.service = service
-        self.method = method
-        self.version = version
-        self.group = group
+    def __init__(self, headers: Headers | HeaderSource | None, frame: bytes, protocol: str) -> None:
         self._source = None if headers is None or isinstance(headers, Headers) else headers
         self._headers = headers if isinstance(headers, Headers) else Headers() if headers is None else None
         self.frame = frame
-        self.timeout_ms = timeout_ms
-        self.oneway = oneway
-        self.cluster: str | None = None
+        self.protocol = protocol
         self.unreadable: Exception | None = None
 
     @property
@@ -166,44 +124,107 @@ class Request:
             self.unreadable = error
             raise
 
-    def copy(self) -> Request:
+    def put_back(self, before: _Message) -> None:
+        """Make it what ``before``, a copy, is; what is read meanwhile is read."""
+        for kind in type(self).__mro__:
+            for name in getattr(kind, "__slots__", ()):
+                setattr(self, name, getattr(before, name))
+
+    def copy(self) -> Self:
         """The same again, with headers of its own."""
-        other = Request.__new__(Request)
-        for name in self.__slots__:
-            setattr(other, name, getattr(self, name))
+        other = type(self).__new__(type(self))
+        other.put_back(self)
         if self._headers is not None:
             other.headers = Headers(self._headers)
         return other
+
+
+class Request(_Message):
+    """One request, as a filter sees it.
+
+    Attributes:
+        protocol: name of the wire protocol.
+        service, method, version, group: what it asks for; empty where the frame does not say.
+        headers: text headers of the frame (attachments), read when somebody looks at them; who wants one asks
+            for it by ``header``. A change of these four or of a header reaches the wire; what else the frame
+            holds stays byte for byte. The route was chosen before.
+        frame: the whole frame as it came, bytes.
+        timeout_ms: the caller's own budget; 0 where the frame names none.
+        oneway: nobody waits for an answer.
+        cluster: set it to send the request to that cluster instead of its rule's.
+        unreadable: why headers could not be read, where somebody asked for them.
+    """
+
+    __slots__ = (
+        "cluster",
+        "group",
+        "method",
+        "oneway",
+        "service",
+        "timeout_ms",
+        "version",
+    )
+
+    def __init__(
+        self,
+        service: str = "",
+        method: str = "",
+        *,
+        version: str = "",
+        group: str = "",
+        headers: Headers | HeaderSource | None = None,
+        frame: bytes = b"",
+        timeout_ms: int = 0,
+        oneway: bool = False,
+        protocol: str = "",
+    ) -> None:
+        super().__init__(headers, frame, protocol)
+        self.service = service
+        self.method = method
+        self.version = version
+        self.group = group
+        self.timeout_ms = timeout_ms
+        self.oneway = oneway
+        self.cluster: str | None = None
 
     def __repr__(self) -> str:
         where = f"{self.service}.{self.method} version={self.version!r} group={self.group!r}"
         return f"Request({self.protocol} {where})"
 
 
-class Answer:
+class Answer(_Message):
     """What the answer of a service says.
 
     Attributes:
         status: how it went.
-        headers: text headers of the frame (attachments).
+        headers: text headers of the frame (attachments), read when somebody looks at them, or one of them by
+            ``header``. What a filter changes of them reaches the wire, and nothing else does.
         frame: the whole frame as it came, bytes.
         protocol: name of the wire protocol.
+        latency_ms: from sending the request to the answer, milliseconds, of the try that was answered.
+        endpoint: who answered, "127.0.0.1:20881".
+        cluster: whose endpoint that is.
+        unreadable: why headers could not be read, where somebody asked for them.
     """
 
-    __slots__ = ("frame", "headers", "protocol", "status")
+    __slots__ = ("cluster", "endpoint", "latency_ms", "status")
 
     def __init__(
         self,
         status: Status = Status.OK,
         *,
-        headers: Headers | None = None,
+        headers: Headers | HeaderSource | None = None,
         frame: bytes = b"",
         protocol: str = "",
+        latency_ms: float = 0.0,
+        endpoint: str = "",
+        cluster: str = "",
     ) -> None:
+        super().__init__(headers, frame, protocol)
         self.status = status
-        self.headers = Headers() if headers is None else headers
-        self.frame = frame
-        self.protocol = protocol
+        self.latency_ms = latency_ms
+        self.endpoint = endpoint
+        self.cluster = cluster
 
     def __repr__(self) -> str:
         return f"Answer({self.protocol} {self.status.name})"
@@ -230,7 +251,10 @@ class Response:
 
 
 class Filter:
-    """What a filter plugin's factory returns; one for each place in the configuration that names it."""
+    """What a filter plugin's factory returns; one for each place in the configuration that names it.
+
+    It has one of these methods, or several.
+    """
 
     async def request(self, request: Request) -> Response | None:
         """Look at a request before it is sent on.
@@ -240,6 +264,18 @@ class Filter:
 
         Returns:
             None to let it go on, or the answer it gets.
+        """
+        raise NotImplementedError
+
+    async def response(self, request: Request, answer: Answer) -> Response | None:
+        """Look at an answer before the caller gets it. One-way requests have none.
+
+        Args:
+            request: as it was sent.
+            answer: change its ``headers``, where the protocol can write them.
+
+        Returns:
+            None to let it go on, or the error that the caller gets instead.
         """
         raise NotImplementedError
 

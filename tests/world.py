@@ -48,6 +48,8 @@ def table(
     connect_ms=1000,
     fallback=0,
     filtered=None,
+    seen=None,
+    open_for=0,
     ports=None,
     listener="in",
     goaway=False,
@@ -59,6 +61,7 @@ def table(
     or, to one of these, (service, method, number). ``fallback``: endpoints of one more cluster, for clients
     of no known protocol (uid 50, port 9050 ...); -1: these go to the first cluster, too.
     ``filtered``: services whose requests wait for filters, each with a chain of its own (0, 1 ...).
+    ``seen``: the same of services whose answers wait for filters. ``open_for``: PK_OPEN_* of both.
     ``ports``: of the endpoints, by uid, where they are not 9000 and so on. ``listener``: its name, or None.
     """
     ports = {first_uid + i: 9000 + first_uid + i for i in range(endpoints)} if ports is None else ports
@@ -74,8 +77,17 @@ def table(
             builder.cluster("raw", "round-robin", max_connections, connect_ms)
         builder.endpoint(50 + i, "127.0.0.1", 9050 + i, 1)
     chains = []
-    for chain, service in enumerate(filtered or []):
-        chains.append((service, builder.plan(f"filtered {service}", filter_chain=chain)))
+    both = dict.fromkeys([*(filtered or []), *(seen or [])])
+    for chain, service in enumerate(both):
+        asked, answered = (chain if service in (one or []) else None for one in (filtered, seen))
+        number = builder.plan(
+            f"filtered {service}",
+            filter_chain=asked,
+            answer_chain=answered,
+            open_for=open_for,
+            **(plan or {}),
+        )
+        chains.append((service, number))
         builder.split(0, 1)
     plans = []
     for i in range(clusters):
@@ -192,7 +204,8 @@ class World:
             self.endpoints.append((op.arg, op.size))
             self.left_out_ms.append(op.token)
         else:
-            (self.filters if op.op == native.OP_FILTER else self.malformed).append(op)
+            waits = op.op in (native.OP_FILTER, native.OP_ANSWER)
+            (self.filters if waits else self.malformed).append(op)
 
     def read(self, handle: int, most: int = 1 << 30) -> int:
         """Let a peer read what waits for it, up to ``most`` bytes."""

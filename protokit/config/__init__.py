@@ -32,6 +32,7 @@ class Loaded:
         path: of the file, or ``<mapping>``.
         warnings: what is odd about it.
         hosts: the host names in it, with their places.
+        filters: where each use of a filter stands, by its ``id``: errors without a text.
         protocols: by listener, in order; ``auto`` spelled out: all that can be detected and its mode carries.
     """
 
@@ -41,6 +42,7 @@ class Loaded:
         self.path = path
         self.warnings = findings.warnings
         self.hosts = findings.hosts
+        self.filters = findings.filters
         self.protocols = {
             listener.name: tuple(protocols_of(listener, registry)) for listener in config.listeners
         }
@@ -87,4 +89,5 @@ def _plugins(config: Config, folder: str) -> plugins.Registry:
     names += [name for name in wanted if name != "auto"]
     uses = [use.name for listener in config.listeners for use in listener.filters]
     uses += [use.name for table in config.routes for rule in table.rules for use in rule.filters]
+    uses += [use.name for cluster in config.clusters for use in cluster.filters]
     return plugins.load(None if "auto" in wanted else [*names, *uses], files)

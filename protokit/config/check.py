@@ -50,6 +50,7 @@ class Findings:
         self.errors: list[ConfigError] = []
         self.warnings: list[ConfigError] = []
         self.hosts: list[HostUse] = []
+        self.filters: dict[int, ConfigError] = {}
 
     def hole(self, *path: str | int) -> bool:
         """Whether what stands there could not be read: it says nothing about the rest."""
@@ -70,6 +71,10 @@ class Findings:
     def warning(self, message: str, *path: str | int) -> None:
         """Note a warning."""
         self.warnings.append(self._document.error_at(message, path))
+
+    def filter(self, use: schema.FilterUse, *path: str | int) -> None:
+        """Note where a filter stands that will have to be made."""
+        self.filters[id(use)] = self._document.error_at("", path)
 
     def host(self, address: Address, role: str, *path: str | int) -> None:
         """Note where a name stands that will have to be looked up."""
@@ -125,7 +130,7 @@ def check(
         if table.name not in tables.used:
             findings.warning(f"no listener uses route table {table.name!r}", "routes", t)
     for c, cluster in enumerate(config.clusters):
-        _cluster(findings, cluster, c)
+        _cluster(findings, cluster, registry, c)
         if cluster.name not in clusters.used:
             findings.warning(f"no route leads to cluster {cluster.name!r}", "clusters", c)
     keys.check_headers(findings, config, speaking, registry.protocols)
@@ -308,6 +313,7 @@ def _filters(
         if use.name not in {*registry.filters, *registry.failures} and not findings.hole(*path, i):
             known = ", ".join(sorted(registry.filters)) or "none"
             findings.error(f"there is no filter {use.name!r} (known: {known})", *path, i)
+        findings.filter(use, *path, i)
 
 
 def _reply(findings: Findings, rule: schema.Rule, reply: schema.Reply, path: Path) -> None:
@@ -516,9 +522,10 @@ def _limit_keys(findings: Findings, config: schema.Config) -> None:
                 return
 
 
-def _cluster(findings: Findings, cluster: schema.Cluster, c: int) -> None:
+def _cluster(findings: Findings, cluster: schema.Cluster, registry: plugins.Registry, c: int) -> None:
     path = ("clusters", c)
     keys.check(findings, cluster, path)
+    _filters(findings, cluster.filters, registry, (*path, "filters"))
     if cluster.outlier is not None:
         _outlier(findings, cluster.outlier, (*path, "outlier"))
     if not findings.holes(*path, "endpoints") and not findings.hole(*path):

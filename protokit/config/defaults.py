@@ -43,6 +43,7 @@ LIMIT_KEYS = 1024
 LIMIT_KEYS_IN_ALL = 1 << 24  # 32 bytes each
 RETRY_BACKOFF = {"base": 10, "max": 200}
 RETRY_BUDGET = 200_000  # parts of a million
+FILTER = {"errors": 0, "off": 30 * SECOND}
 FAULT_SHARE = 1_000_000  # millionths: all
 WORKERS = 1
 
@@ -86,4 +87,10 @@ RANGES = {
     "clusters.outlier.errors": (0, 1_000_000),
     "clusters.outlier.eject": (1, HOUR),
     "clusters.connect_timeout": (1, HOUR),
+    "listeners.filters.errors": (0, 1_000_000),
+    "listeners.filters.off": (1, HOUR),
+    "routes.rules.filters.errors": (0, 1_000_000),
+    "routes.rules.filters.off": (1, HOUR),
+    "clusters.filters.errors": (0, 1_000_000),
+    "clusters.filters.off": (1, HOUR),
 }

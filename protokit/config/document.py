@@ -22,6 +22,7 @@ from protokit.config.scalars import Address, Duration, Network, Pattern, Rate, R
 from protokit.errors import ConfigError, ConfigErrors, close_match
 
 _MAX_DEPTH = 64
+_FILTER_POLICY = {"fail", "errors", "off"}  # what stands beside its name
 _MAX_ERRORS = 1000
 _Loader: Any = getattr(yaml, "CBaseLoader", yaml.BaseLoader)  # no meaning is guessed
 _SCALARS: tuple[Any, ...] = (Address, Duration, Network, Pattern, Rate, Regex, Share, Size, Whole)
@@ -328,14 +329,22 @@ class _Reader:
     def filter_use(self, node: yaml.Node, path: Path) -> Any:
         if isinstance(node, yaml.ScalarNode) and node.value:
             return schema.FilterUse(node.value)
-        if isinstance(node, yaml.MappingNode) and len(node.value) == 1:
-            pairs = self.pairs(node)
-            if not pairs:
-                return _BROKEN
-            ((name, (_, options)),) = pairs.items()
-            values = self.value(options, dict[str, Any], f"options of filter {name}", (*path, name))
-            return values if values is _BROKEN else schema.FilterUse(name, values)
-        return self.expected("a filter's name, or {name: {options}}", node, "filters")
+        pairs = self.pairs(node) if isinstance(node, yaml.MappingNode) else {}
+        if isinstance(node, yaml.MappingNode) and len(pairs) != len(node.value):
+            return _BROKEN
+        names = [name for name in pairs if name not in _FILTER_POLICY]
+        if len(names) != 1:
+            what = "a filter's name, or {name: {options}}, beside which fail, errors and off may stand"
+            return self.expected(what, node, "filters")
+        kinds = typing.get_type_hints(schema.FilterUse)
+        values: dict[str, Any] = {"name": names[0]}
+        for key, (_, value) in pairs.items():
+            if key in _FILTER_POLICY:
+                values[key] = self.value(value, kinds[key], key, (*path, key))
+            else:
+                kind = dict[str, Any]
+                values["options"] = self.value(value, kind, f"options of filter {key}", (*path, key))
+        return _BROKEN if _BROKEN in values.values() else schema.FilterUse(**values)
 
     def key(self, node: yaml.Node, what: str, path: Path) -> Any:
         if isinstance(node, yaml.MappingNode):

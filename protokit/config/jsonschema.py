@@ -64,7 +64,9 @@ def _struct(kind: type[msgspec.Struct], key: str) -> dict[str, Any]:
     if required:
         found["required"] = required
     if kind is schema.FilterUse:
-        return {"anyOf": [{"type": "string"}, {"type": "object", "minProperties": 1, "maxProperties": 1}]}
+        policy = {name: found["properties"][name] for name in ("fail", "errors", "off")}
+        named = {"type": "object", "properties": policy, "minProperties": 1}
+        return {"anyOf": [{"type": "string"}, named]}
     if kind is schema.Key:
         named = {"type": "object", "properties": {"header": _of(str, key)}, "required": ["header"]}
         return {"anyOf": [{"enum": list(schema.KEYS)}, named | {"additionalProperties": False}]}

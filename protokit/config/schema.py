@@ -15,10 +15,17 @@ class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class FilterUse(_Section, frozen=True, forbid_unknown_fields=True):
-    """A filter by name, with its options: ``name`` or ``{name: {options}}``."""
+    """A filter: ``name``, or ``{name: {options}}``, beside which the others stand.
+
+    ``fail``: what becomes of requests and answers that it fails on. ``errors``: so many failures in a row
+    switch it off for the time ``off``; 0: never.
+    """
 
     name: str
     options: dict[str, Any] = {}
+    fail: Literal["open", "closed"] = "closed"
+    errors: int = defaults.FILTER["errors"]
+    off: Duration = Duration(defaults.FILTER["off"])
 
 
 class Listener(_Section, frozen=True, forbid_unknown_fields=True):
@@ -288,6 +295,7 @@ class Cluster(_Section, frozen=True, forbid_unknown_fields=True):
     max_connections: int = defaults.MAX_CONNECTIONS
     connect_timeout: Duration | None = None
     outlier: Outlier | None = None
+    filters: list[FilterUse] = []
 
 
 class Admin(_Section, frozen=True, forbid_unknown_fields=True):

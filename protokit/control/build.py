@@ -47,6 +47,7 @@ def build_snapshot(loaded: Loaded, addresses: Addresses = MappingProxyType({})) 
         drain_timeout_ms=config.drain.timeout,
         workers=config.workers,
         filters=loaded.registry.filters,
+        places=loaded.filters,
     )
 
 
@@ -90,6 +91,7 @@ def _cluster(cluster: schema.Cluster, loaded: Loaded, addresses: Addresses) -> C
         connect_timeout_ms=int(connect),
         outlier=cluster.outlier,
         hash=tuple(schema.origins(cluster.hash)),
+        filters=tuple(cluster.filters),
     )
 
 

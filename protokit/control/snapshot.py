@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from protokit.config import schema
+from protokit.errors import ConfigError
 from protokit.wire import Protocol
 
 
@@ -34,6 +35,7 @@ class Cluster(_Part, frozen=True):
     connect_timeout_ms: int
     outlier: schema.Outlier | None = None
     hash: tuple[tuple[str, str], ...] = ()
+    filters: tuple[schema.FilterUse, ...] = ()
 
 
 class Listener(_Part, frozen=True):
@@ -71,3 +73,4 @@ class Snapshot(_Part, frozen=True):
     drain_timeout_ms: int
     workers: int
     filters: Mapping[str, Any]
+    places: Mapping[int, ConfigError] = {}  # where each use of a filter stands, by its ``id``

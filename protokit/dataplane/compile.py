@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from protokit import native
 from protokit.config import schema, subsets
@@ -16,9 +17,10 @@ from protokit.plugins import reason
 from protokit.table import Image, Source
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Hashable, Iterable, Iterator, Sequence
 
     from protokit.control.snapshot import Snapshot
+    from protokit.dataplane.chains import Chain, Switches
     from protokit.wire.codec import Wire
 
 # From which class each record is filled; which of its fields say where it belongs; what is Python's alone.
@@ -26,7 +28,7 @@ CLUSTERS = Source(
     "clusters",
     Cluster,
     columns=("endpoints", "endpoint_count", "subset", "hash"),
-    beside=("endpoints", "hash"),
+    beside=("endpoints", "hash", "filters"),
 )
 ENDPOINTS = Source(
     "endpoints", Endpoint, columns=("uid", "name", "addr_size", "addr"), beside=("host", "port", "metadata")
@@ -46,6 +48,8 @@ PLANS = Source(
         "fault",
         "hedge_ms",
         "filter",
+        "answers",
+        "open",
     ),
     beside=("match", "cluster", "subset", "fallback", "split", "sticky", "limit", "set", "fault", "filters"),
 )
@@ -58,9 +62,6 @@ LISTENERS = Source(
     beside=("host", "port", "protocols", "routes", "cluster", "filters", "fallback", "reuse_port"),
 )
 _ABSENT = Listener("", "", 0, (), routes=None, cluster=None, pinned=False)
-
-
-Uses = tuple[schema.FilterUse, ...]
 
 
 class Identities:
@@ -94,8 +95,10 @@ class Compiled:
     Attributes:
         table: the engine's.
         clusters: index by name.
-        chains: filters by chain number.
+        cluster_names: by index, of those of subsets, too.
+        chains: filters by chain number; first those of clusters.
         endpoints: numbers of (cluster, host, port).
+        endpoint_names: by these numbers.
         listeners: numbers of ``listening.key``.
         wires: formats by their codec's address.
         states: what rules have beyond the table, by the rules' names.
@@ -105,7 +108,9 @@ class Compiled:
         self.snapshot = snapshot
         self.table = table
         self.clusters: dict[str, int] = {}
-        self.chains: list[list[Filter]] = []
+        self.cluster_names: list[str] = []
+        self.chains: list[Chain] = []
+        self.chained: dict[str, int] = {}  # chains of clusters, by their names
         self.endpoints: dict[tuple[str, str, int], int] = {}
         self.listeners: dict[listening.Key, int] = {}
         self.wires: dict[int, Wire] = {
@@ -115,14 +120,49 @@ class Compiled:
         self.retired_by = 0
         self.errors: dict[int, ConfigError] = {}  # by the filter's place in the configuration, in many chains
 
+    @functools.cached_property
+    def endpoint_names(self) -> dict[int, str]:
+        """See above."""
+        return {uid: listening.place(host, port) for (_, host, port), uid in self.endpoints.items()}
+
+    def cluster_chain(self, name: str | None) -> Chain:
+        """The filters of a cluster."""
+        return self.chains[self.chained[name]] if name in self.chained else []
+
+    def filters(self) -> dict[str, dict[str, int]]:
+        """How those that failed, or may be switched off, do: by their places."""
+        every = [one for chain in self.chains for link in chain for one in link.switches.values()]
+        return {
+            f"{one.place}: {one.use.name}.{one.what}": {
+                "failures": one.failures,
+                "in_a_row": one.in_a_row,
+                "off": int(one.off),
+            }
+            for one in every
+        }
+
+
+class States:
+    """What outlives a table: of rules, and of filters."""
+
+    def __init__(self) -> None:
+        self.rules = limits.RuleStates()
+
+    @functools.cached_property
+    def switches(self) -> Switches:
+        """Of filters."""
+        from protokit.dataplane.chains import Switches  # noqa: PLC0415  # where there are filters
+
+        return Switches()
+
 
 def compile_snapshot(
     snapshot: Snapshot,
     endpoints: Identities,
     listeners: Identities,
     seed: int,
-    chains: Sequence[list[Filter]] = (),
-    states: limits.RuleStates | None = None,
+    chains: Sequence[Chain] = (),
+    states: States | None = None,
 ) -> Compiled:
     """Build the table off the workers' threads.
 
@@ -133,13 +173,13 @@ def compile_snapshot(
             the engine compares names.
         seed: of the table's hashes.
         chains: of a Snapshot with the same listeners and routes, whose filters go on; else they are made.
-        states: what rules have beyond tables; None: all begin anew.
+        states: what rules and filters have beyond tables; None: all begin anew.
 
     Raises:
         ConfigErrors: filters that cannot be made with the options that they are given.
     """
     compiled = Compiled(snapshot, Table(None))
-    states = limits.RuleStates() if states is None else states
+    states = States() if states is None else states
     compiling = _Compiling(compiled, Image(snapshot.limits, seed), iter(chains), states)
     compiling.clusters(endpoints)
     compiling.listeners(listeners)
@@ -157,9 +197,7 @@ def _endpoint_key(cluster: str, endpoint: Endpoint) -> tuple[str, str, int]:
 class _Compiling:
     """A Snapshot on its way into an image."""
 
-    def __init__(
-        self, compiled: Compiled, image: Image, made: Iterator[list[Filter]], states: limits.RuleStates
-    ) -> None:
+    def __init__(self, compiled: Compiled, image: Image, made: Iterator[Chain], states: States) -> None:
         self.compiled, self.image, self.made, self.states = compiled, image, made, states
         self.codecs: list[int] = []
         every = [one for listener in compiled.snapshot.listeners for one in listener.protocols]
@@ -174,6 +212,11 @@ class _Compiling:
         keys = [_endpoint_key(cluster.name, one) for cluster in clusters for one in cluster.endpoints]
         self.compiled.endpoints = {key: numbers.number(key) for key in keys}
         self._clusters(clusters, [cluster.endpoints for cluster in clusters], [""] * len(clusters))
+        for cluster in clusters:
+            if cluster.filters:
+                place = f"clusters.{cluster.name}"
+                uses = _at(place, cluster.filters)
+                self.compiled.chained[cluster.name] = self._chain(uses, None)
 
     def subsets(self) -> None:
         """Behind the clusters those parts of them that rules name. Their endpoints are the same ones."""
@@ -189,6 +232,7 @@ class _Compiling:
         firsts = list(itertools.accumulate(counts, initial=first))[:-1]
         hashes = [self.image.key(cluster.hash) for cluster in clusters]
         self.image.add(CLUSTERS, clusters, endpoints=firsts, endpoint_count=counts, subset=texts, hash=hashes)
+        self.compiled.cluster_names += [cluster.name for cluster in clusters]
         every = list(itertools.chain.from_iterable(endpoints))
         keys = [
             _endpoint_key(cluster.name, one)
@@ -214,7 +258,12 @@ class _Compiling:
             routes = plan = None
             if listener.routes is None:
                 rule = schema.Rule(cluster=listener.cluster or listener.fallback)
-                plan = self._plans([rule], [listener.name], listener.filters, listener.name)
+                plan = self._plans(
+                    [rule],
+                    [listener.name],
+                    _at(f"listeners.{listener.name}", listener.filters),
+                    listener.name,
+                )
             else:
                 # A listener with filters of its own gets a copy of the table, whose plans name them. So does
                 # one of whose protocols the engine cannot write changes: a filter makes them.
@@ -224,7 +273,9 @@ class _Compiling:
                 )
                 routes = shared.get((table.name, setters)) if not listener.filters else None
                 if routes is None:
-                    routes = self._routes(table, listener.filters, setters=setters)
+                    routes = self._routes(
+                        table, _at(f"listeners.{listener.name}", listener.filters), setters=setters
+                    )
                     if not listener.filters:
                         shared[table.name, setters] = routes
             number = numbers.number(listening.key(listener))
@@ -244,7 +295,7 @@ class _Compiling:
             fallback=[one.fallback and self.compiled.clusters[one.fallback] for one, _, _ in every],
         )
 
-    def _routes(self, table: schema.Routes, before: Uses, *, setters: bool) -> int:
+    def _routes(self, table: schema.Routes, before: Sequence[_Use], *, setters: bool) -> int:
         """A route table with its plans.
 
         Args:
@@ -263,7 +314,7 @@ class _Compiling:
         self,
         rules: Sequence[schema.Rule],
         names: list[str],
-        before: Uses,
+        before: Sequence[_Use],
         table: str,
         *,
         setters: bool = False,
@@ -280,17 +331,54 @@ class _Compiling:
             **self._changes([None if setters else rule.set for rule in rules]),
             fault=[limits.fault_of(self.image, rule) for rule in rules],
             hedge_ms=[0] * len(rules),  # nothing asks for it yet
-            filter=[
-                self._chain((*before, *rule.filters), rule.set if setters else None)
-                if before or rule.filters or (setters and rule.set)
-                else None
-                for rule in rules
-            ],
+            **self._filters(rules, names, before, table, setters=setters),
         )
+
+    def _filters(
+        self,
+        rules: Sequence[schema.Rule],
+        names: list[str],
+        before: Sequence[_Use],
+        table: str,
+        *,
+        setters: bool,
+    ) -> dict[str, list[int | None]]:
+        """Who sees a rule's requests and answers: its own filters, and those of clusters that it leads to."""
+        if not (before or setters or self.compiled.chained or any(rule.filters for rule in rules)):
+            none: list[int | None] = [None] * len(rules)
+            return {"filter": none, "answers": none, "open": [0] * len(rules)}
+        from protokit.dataplane.chains import is_open  # noqa: PLC0415  # where there are filters
+
+        rows: list[tuple[int | None, int | None, int]] = []
+        for rule, name in zip(rules, names, strict=True):
+            own = _at(f"routes.{name}", rule.filters, (table, repr(rule.match)))
+            sets = rule.set if setters else None
+            there = [one for one in _reached(rule) if one in self.compiled.chained]
+            if not (before or own or sets or there):
+                rows.append((None, None, 0))
+                continue
+            number = self._chain([*before, *own], sets)
+            links = [*self.compiled.chains[number]]
+            for one in there:
+                links += self.compiled.cluster_chain(one)
+            if any(link.sees("request") for link in links):  # they may send it anywhere
+                links = [*self.compiled.chains[number]]
+                for one in self.compiled.chained:
+                    links += self.compiled.cluster_chain(one)
+            sees = [any(link.sees(what) for link in links) for what in ("request", "response")]
+            opens = [is_open(links, what) for what in ("request", "response")]
+            rows.append(
+                (
+                    number if sees[0] else None,
+                    number if sees[1] else None,
+                    sum(bit for bit, one in zip((1, 2), opens, strict=True) if one),
+                )
+            )
+        return {name: [row[at] for row in rows] for at, name in enumerate(("filter", "answers", "open"))}
 
     def _state(self, table: str, rule: schema.Rule, name: str) -> int | None:
         """The number of what the rule has beyond the table."""
-        state = self.states.of(table, rule)
+        state = self.states.rules.of(table, rule)
         if state is None:
             return None
         self.compiled.states.setdefault(name, state)
@@ -306,23 +394,49 @@ class _Compiling:
         firsts, counts = changes.add(self.image, rules)
         return {"change": firsts, "change_count": counts}
 
-    def _chain(self, uses: Uses, sets: schema.Set | None) -> int:
+    def _chain(self, uses: Sequence[_Use], sets: schema.Set | None) -> int:
         """The filters; ``sets``: what the last of them sets."""
         chain = next(self.made, None)
         if chain is None:
-            chain = [_filter(self.compiled, use) for use in uses]
+            link = self.states.switches.link
+            chain = [link(_filter(self.compiled, one.use), *one) for one in uses]
             if sets is not None:
                 from protokit.dataplane.changes import Setter  # noqa: PLC0415  # as above
 
-                chain.append(Setter(sets))
+                chain.append(link(Setter(sets), object(), "set", schema.FilterUse("set")))
         self.compiled.chains.append(chain)
         return len(self.compiled.chains) - 1
+
+
+class _Use(NamedTuple):
+    """A filter, where it stands, and what tells that place from others after a reload, too."""
+
+    where: Hashable
+    place: str
+    use: schema.FilterUse
+
+
+def _at(place: str, uses: Sequence[schema.FilterUse], where: Hashable = None) -> list[_Use]:
+    """The filters of a place; ``where``: what tells it from others, if not its name."""
+    return [_Use((where or place, i), f"{place}.filters[{i}]", use) for i, use in enumerate(uses)]
+
+
+def _reached(rule: schema.Rule) -> list[str]:
+    """The clusters that a rule names."""
+    shares: list[schema.Rule | schema.Split] = [rule, *rule.split]
+    named = [one.cluster for one in shares]
+    found = [one for one in named if isinstance(one, str)]
+    for one in named:
+        if isinstance(one, schema.Named):
+            found += [*one.of, *([one.else_] if one.else_ else [])]
+    return found
 
 
 def _filter(compiled: Compiled, use: schema.FilterUse) -> Filter:
     try:
         return cast("Filter", compiled.snapshot.filters[use.name](use.options))
     except (Exception, SystemExit) as error:  # noqa: BLE001  # somebody else's code
+        at = compiled.snapshot.places.get(id(use), ConfigError(""))
         text = f"filter {use.name!r} cannot be made with its options: {reason(error)}"
-        compiled.errors[id(use)] = ConfigError(text)
+        compiled.errors[id(use)] = ConfigError(text, at.path, at.line, at.column)
         return Filter()

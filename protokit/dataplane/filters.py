@@ -1,4 +1,4 @@
-"""Running Python filters: a request waits in the engine while its chain decides on the main thread."""
+"""Running Python filters: requests and answers wait in the engine while a chain decides on this thread."""
 
 from __future__ import annotations
 
@@ -9,15 +9,19 @@ from typing import TYPE_CHECKING
 
 from protokit import logs, native
 from protokit.errors import ProtocolError
-from protokit.model import Status
+from protokit.model import Answer, Request, Response, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Iterable
     from typing import Any
 
+    from protokit.dataplane.chains import Link, Switch
     from protokit.dataplane.compile import Compiled
-    from protokit.model import Request
+    from protokit.model import Headers
     from protokit.wire.codec import Wire
+
+    Verdict = tuple[int, int, int, bytes]  # of Worker.decide
+    Key = tuple[native.Worker, int, bool]
 
 FIELDS = {
     native.EDIT_SERVICE: "service",
@@ -27,6 +31,29 @@ FIELDS = {
 }
 _CLOSE_S = 1.0
 _log = logging.getLogger("protokit.filters")
+
+
+class _Call:
+    """What waits for a chain.
+
+    Attributes:
+        switch: of the filter that decides now.
+        answer: whether it is an answer.
+        cancelled: nobody waits any more.
+    """
+
+    __slots__ = ("answer", "cancelled", "compiled", "op", "switch", "wire", "worker")
+
+    def __init__(self, worker: native.Worker, op: native.Op, compiled: Compiled, wire: Wire) -> None:
+        self.worker, self.op, self.compiled, self.wire = worker, op, compiled, wire
+        self.answer = op.op == native.OP_ANSWER
+        self.switch: Switch | None = None
+        self.cancelled = False
+
+    def reply(self, status: Status, text: str) -> Verdict:
+        """An error instead of it."""
+        verdict = native.DECIDE_ANSWER_REPLY if self.answer else native.DECIDE_REPLY
+        return (verdict, 0, int(status), text.encode()[:512])
 
 
 class FilterRunner:
@@ -43,29 +70,42 @@ class FilterRunner:
         self._wires = wires
         self._repeated = repeated
         self._tasks: set[asyncio.Task[None]] = set()
-        self._thinking: dict[tuple[native.Worker, int], asyncio.Task[None]] = {}  # by worker and request
+        self._thinking: dict[Key, tuple[_Call, asyncio.Task[None]]] = {}
         self._stuck: collections.Counter[tuple[int, int]] = collections.Counter()  # by table and chain
 
     def start(self, worker: native.Worker, op: native.Op) -> None:
-        """Begin to decide on a request that waits. Its bytes are read here, and not again."""
+        """Begin to decide on a request or an answer that waits. Its bytes are read here, and not again."""
         compiled, chain = self._tables[op.token], (op.token, op.arg)
+        call = _Call(worker, op, compiled, self._wires[op.codec])
         if self._stuck[chain] >= compiled.snapshot.limits["filters"]:
             text = "protokit: overloaded: too many calls of this rule's filters were cancelled and do not end"
-            self._spawn(_send(lambda: worker.decide(op.handle, *_reply(Status.OVERLOADED, text))))
+            verdict = (native.DECIDE_NOT_ASKED, 0, int(Status.OVERLOADED), text.encode())
+            self._spawn(_send(lambda: worker.decide(op.handle, *verdict)))
             return
-        work = self._decide(worker, op, compiled, self._wires[op.codec], native.held_bytes(op))
-        self._thinking[worker, op.handle] = self._spawn(work)
+        deciding = (
+            self._answer(call, native.Answered.of(op))
+            if call.answer
+            else self._request(call, native.held_bytes(op))
+        )
+        key = (worker, op.handle, call.answer)
+        self._thinking[key] = (call, self._spawn(self._decide(key, call, deciding)))
 
     def cancel(self, worker: native.Worker, op: native.Op) -> None:
         """Its request has ended: what its filters still say reaches nobody."""
-        task = self._thinking.pop((worker, op.handle), None)
-        if task is not None:
+        answer = bool(op.data)
+        call, task = self._thinking.pop((worker, op.handle, answer), (None, None))
+        if call is not None and task is not None:
             chain = (op.token, op.arg)
             self._stuck[chain] += 1
             task.add_done_callback(lambda _: self._unstuck(chain))
+            if op.size and call.switch is not None:
+                call.switch.failed("it did not decide in time")
+                call.switch = None
+            call.cancelled = True
             task.cancel()
         # The engine frees the bytes; a request that has ended takes no verdict.
-        self._spawn(_send(lambda: worker.decide(op.handle, native.DECIDE_CONTINUE)))
+        heard = native.DECIDE_ANSWER if answer else native.DECIDE_CONTINUE
+        self._spawn(_send(lambda: worker.decide(op.handle, heard)))
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
@@ -78,58 +118,159 @@ class FilterRunner:
         if self._stuck[chain] == 0:
             del self._stuck[chain]
 
-    async def _decide(
-        self, worker: native.Worker, op: native.Op, compiled: Compiled, wire: Wire, frame: bytes
-    ) -> None:
-        key = (worker, op.handle)
-        verdict = await self._verdict(key, op, compiled, wire, frame)
+    async def _decide(self, key: Key, call: _Call, deciding: Coroutine[Any, Any, Verdict]) -> None:
+        verdict = await deciding
         if self._thinking.pop(key, None) is not None:
-            await _send(lambda: worker.decide(op.handle, *verdict))
+            await _send(lambda: call.worker.decide(call.op.handle, *verdict))
 
-    async def _verdict(
-        self, key: tuple[native.Worker, int], op: native.Op, compiled: Compiled, wire: Wire, frame: bytes
-    ) -> tuple[int, int, int, bytes]:
+    # Requests.
+
+    async def _request(self, call: _Call, frame: bytes) -> Verdict:
+        compiled, wire = call.compiled, call.wire
         try:
             frame = wire.ask.from_engine(frame)
             request = wire.ask.request(frame, compiled.snapshot.max_headers, lazy=True)
         except (Exception, SystemExit) as error:  # noqa: BLE001  # a codec in Python may raise anything
             if not isinstance(error, ProtocolError):
                 self._failed("a request could not be read; it is answered BAD_REQUEST", error)
-            return _unreadable(error)
+            return _unreadable(call, error)
         original = request.copy()
-        for one in compiled.chains[op.arg]:
-            try:
-                response = await one.request(request)
-            # Somebody else's code; logged with its trace. It may cancel itself or call sys.exit, too.
-            except (Exception, SystemExit, asyncio.CancelledError) as error:
-                if isinstance(error, asyncio.CancelledError) and key not in self._thinking:
-                    raise
-                if error is request.unreadable:
-                    return _unreadable(error)
-                name = type(one).__name__
-                self._failed(f"filter {name} failed; the request is answered INTERNAL", error)
-                return _reply(Status.INTERNAL, f"protokit: the filter {name} failed")
-            if response is not None:
-                return _reply(response.status, response.message)
+        reply = await self._requests(call, request)
+        if reply is not None:
+            return reply
+        links = [*compiled.chains[call.op.arg], *compiled.cluster_chain(_goes_to(call, request))]
         try:
             frame = _changed(wire, original, request)
         except (Exception, SystemExit) as error:  # noqa: BLE001  # as above
-            text = f"a filter's change was not made: {error}"
-            self._repeated.log(_log, logging.ERROR, logs.place(error), text)
-            return _reply(Status.INTERNAL, f"protokit: a filter's change was not made: {error}")
+            if not all(link.open for link in links if link.sees("request")):
+                return call.reply(Status.INTERNAL, self._not_made(error))
+            self._not_made(error)
+            frame = b""
         if request.cluster is None:
             return (native.DECIDE_CONTINUE, 0, 0, frame)
-        if request.cluster not in compiled.clusters:
-            text = f"a filter chose cluster {request.cluster!r}, which is not configured"
-            self._repeated.log(_log, logging.ERROR, "unknown cluster", text)
-            return _reply(Status.INTERNAL, f"protokit: a filter chose the unknown cluster {request.cluster}")
         return (native.DECIDE_CLUSTER, compiled.clusters[request.cluster], 0, frame)
+
+    async def _requests(self, call: _Call, request: Request) -> Verdict | None:
+        """The chain's filters, then those of the cluster that it goes to."""
+        links: Iterable[Link] = call.compiled.chains[call.op.arg]
+        seen: set[str] = set()
+        while True:
+            for link in links:
+                if link.sees("request"):
+                    reply = await self._ask(call, link, request, link.filter.request, request)
+                    if reply is not None:
+                        return reply
+            cluster = _goes_to(call, request)
+            if cluster in seen or cluster is None:
+                return None
+            seen.add(cluster)
+            if cluster not in call.compiled.clusters:
+                text = f"a filter chose cluster {cluster!r}, which is not configured"
+                self._repeated.log(_log, logging.ERROR, "unknown cluster", text)
+                return call.reply(
+                    Status.INTERNAL, f"protokit: a filter chose the unknown cluster {request.cluster}"
+                )
+            links = call.compiled.cluster_chain(cluster)
+
+    # Answers.
+
+    async def _answer(self, call: _Call, op: native.Answered) -> Verdict:
+        compiled, wire = call.compiled, call.wire
+        cluster = compiled.cluster_names[op.cluster]
+        chain = [*compiled.chains[call.op.arg], *compiled.cluster_chain(cluster)]
+        links = [link for link in reversed(chain) if link.sees("response")]
+        must = not all(link.open for link in links)
+        most = compiled.snapshot.max_headers
+        try:
+            request = wire.ask.request(wire.ask.from_engine(op.asked), most, lazy=True)
+            frame = wire.ask.from_engine(op.frame)
+            answer = Answer(
+                Status(op.status),
+                headers=_Headers(wire, frame, most),
+                frame=frame,
+                protocol=wire.name,
+                latency_ms=op.took / 1e6,
+                endpoint=compiled.endpoint_names.get(op.endpoint, ""),
+                cluster=cluster,
+            )
+        except (Exception, SystemExit) as error:  # noqa: BLE001  # a codec in Python may raise anything
+            self._failed("an answer could not be read for its filters", error)
+            return _unreadable(call, error) if must else (native.DECIDE_ANSWER, 0, 0, b"")
+        original = answer.copy()
+        for link in links:
+            reply = await self._ask(call, link, answer, link.filter.response, request, answer)
+            if reply is not None:
+                return reply
+        try:
+            edits = _changed_headers(original, answer)
+            changed = wire.ask.for_engine(wire.ask.edit(frame, edits), "server") if edits else b""
+        except (Exception, SystemExit) as error:  # noqa: BLE001  # as above
+            text = self._not_made(error)
+            return call.reply(Status.INTERNAL, text) if must else (native.DECIDE_ANSWER, 0, 0, b"")
+        return (native.DECIDE_ANSWER, 0, 0, changed)
+
+    # One filter.
+
+    async def _ask(
+        self,
+        call: _Call,
+        link: Link,
+        seen: Request | Answer,
+        ask: Callable[..., Coroutine[Any, Any, object]],
+        *arguments: Request | Answer,
+    ) -> Verdict | None:
+        """None: it lets it go on, or failed and may."""
+        switch = link.switches["response" if call.answer else "request"]
+        if not switch.lets():
+            why = f"is switched off: it failed {switch.in_a_row} times in a row"
+            return (
+                None
+                if link.open
+                else call.reply(Status.UNAVAILABLE, f"protokit: the filter {link.name} {why}")
+            )
+        before = seen.copy() if link.open else None
+        call.switch = switch
+        try:
+            reply = await ask(*arguments)
+            if reply is not None and not isinstance(reply, Response):
+                raise TypeError(f"it gave {reply!r}, expected None or a protokit.Response")
+        # Somebody else's code; logged with its trace. It may cancel itself or call sys.exit, too.
+        except (Exception, SystemExit, asyncio.CancelledError) as error:
+            if isinstance(error, asyncio.CancelledError) and call.cancelled:
+                if call.switch is not None:
+                    switch.left()
+                raise
+            if before is not None:
+                seen.put_back(before)
+            if error is seen.unreadable or (before is not None and error is before.unreadable):
+                switch.left()
+                return None if link.open else _unreadable(call, error)
+            what = "answer" if call.answer else "request"
+            then = f"the {what} goes on without it" if link.open else "its caller is told INTERNAL"
+            self._failed(f"filter {link.name} failed; {then}", error)
+            switch.failed(f"{type(error).__name__}: {error}")
+            return (
+                None if link.open else call.reply(Status.INTERNAL, f"protokit: the filter {link.name} failed")
+            )
+        finally:
+            call.switch = None
+        if call.cancelled:  # it did not let that through
+            raise asyncio.CancelledError
+        switch.worked()
+        return None if reply is None else call.reply(reply.status, reply.message)
 
     def _failed(self, text: str, error: BaseException) -> None:
         self._repeated.log(_log, logging.ERROR, (text, logs.place(error)), text, error=error)
 
+    def _not_made(self, error: BaseException) -> str:
+        text = f"a filter's change was not made: {error}"
+        self._repeated.log(_log, logging.ERROR, logs.place(error), text)
+        return f"protokit: {text}"
+
     async def close(self) -> None:
         """Cancel what still thinks. What ignores that is left behind after a second."""
+        for call, _ in self._thinking.values():
+            call.cancelled = True
         self._thinking.clear()
         for task in self._tasks:
             task.cancel()
@@ -142,6 +283,28 @@ class FilterRunner:
             _log.warning("%d calls of filters do not end although they were cancelled", len(stubborn))
 
 
+class _Headers:
+    """Of an answer, for ``Answer``."""
+
+    __slots__ = ("_frame", "_most", "_wire")
+
+    def __init__(self, wire: Wire, frame: bytes, most: int) -> None:
+        self._wire, self._frame, self._most = wire, frame, most
+
+    def headers(self) -> Headers:
+        return self._wire.ask.headers(self._frame, self._most)
+
+    def header(self, key: str) -> str | None:
+        return self._wire.ask.header(self._frame, key)
+
+
+def _goes_to(call: _Call, request: Request) -> str | None:
+    if request.cluster is not None:
+        return request.cluster
+    cluster = native.held_cluster(call.op)
+    return None if cluster is None else call.compiled.cluster_names[cluster]
+
+
 def _changed(wire: Wire, before: Request, after: Request) -> bytes:
     """The frame that says what ``after`` says; empty when nothing was changed."""
     edits: list[tuple[int, str, str | None]] = [
@@ -149,22 +312,28 @@ def _changed(wire: Wire, before: Request, after: Request) -> bytes:
         for what, field in FIELDS.items()
         if getattr(after, field) != getattr(before, field)
     ]
-    if after.headers_read:
-        edits += [(native.EDIT_HEADER, key, None) for key in before.headers if key not in after.headers]
-        edits += [
-            (native.EDIT_HEADER, key, value)
-            for key, value in after.headers.items()
-            if before.headers.get(key) != value
-        ]
+    edits += _changed_headers(before, after)
     return wire.ask.for_engine(wire.ask.edit(before.frame, edits)) if edits else b""
 
 
-def _unreadable(error: BaseException) -> tuple[int, int, int, bytes]:
-    return _reply(Status.BAD_REQUEST, f"protokit: the request cannot be read: {error}")
+def _changed_headers(before: Request | Answer, after: Request | Answer) -> list[tuple[int, str, str | None]]:
+    if not after.headers_read:
+        return []
+    edits: list[tuple[int, str, str | None]] = [
+        (native.EDIT_HEADER, key, None) for key in before.headers if key not in after.headers
+    ]
+    edits += [
+        (native.EDIT_HEADER, key, value)
+        for key, value in after.headers.items()
+        if before.headers.get(key) != value
+    ]
+    return edits
 
 
-def _reply(status: Status, text: str) -> tuple[int, int, int, bytes]:
-    return (native.DECIDE_REPLY, 0, int(status), text.encode()[:512])
+def _unreadable(call: _Call, error: BaseException) -> Verdict:
+    if call.answer:
+        return call.reply(Status.INTERNAL, f"protokit: the answer cannot be read: {error}")
+    return call.reply(Status.BAD_REQUEST, f"protokit: the request cannot be read: {error}")
 
 
 async def _send(send: Callable[[], bool]) -> None:

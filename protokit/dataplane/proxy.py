@@ -16,7 +16,6 @@ from protokit.config.check import same_servers
 from protokit.control import build_clusters, build_snapshot
 from protokit.control.names import Names
 from protokit.dataplane import listening
-from protokit.dataplane.filters import FilterRunner
 from protokit.dataplane.watch import Watch
 from protokit.dataplane.workers import Workers
 from protokit.errors import ConfigError, ConfigErrors, ProtokitError
@@ -29,8 +28,9 @@ if TYPE_CHECKING:
 
     from protokit.control.snapshot import Snapshot
     from protokit.dataplane.bridge import Bridges
+    from protokit.dataplane.chains import Chain
     from protokit.dataplane.endpoints import Health
-    from protokit.model import Filter
+    from protokit.dataplane.filters import FilterRunner
 
 _log = logging.getLogger("protokit.proxy")
 _POLL_S = 0.02
@@ -66,7 +66,7 @@ class Proxy:
         self._changing = asyncio.Lock()
         self._draining = False
         self._tasks: set[asyncio.Task[None]] = set()
-        self._filters = FilterRunner(self._workers.tables, self._workers.wires, self.repeated)
+        self._filters: FilterRunner | None = None
         self._drained = 0
         self._closing: asyncio.Task[None] | None = None
         self._watch = Watch(self._workers.each, self.repeated, self._states)
@@ -231,7 +231,7 @@ class Proxy:
         if self._draining or self._closing is not None:
             raise ProtokitError("the proxy is stopping, and takes no other configuration any more")
 
-    async def _change(self, snapshot: Snapshot, path: str, chains: Sequence[list[Filter]] = ()) -> None:
+    async def _change(self, snapshot: Snapshot, path: str, chains: Sequence[Chain] = ()) -> None:
         """Run a snapshot: every worker takes it and every address is bound, or all stays as it is."""
         answered = asyncio.Event()
         change = self._workers.prepare(snapshot, path, chains, answered.set)
@@ -258,10 +258,10 @@ class Proxy:
             if op.op == native.OP_RETIRED:
                 self._health.keep(self._workers.endpoints())
             return
-        if op.op == native.OP_FILTER:
-            self._filters.start(worker, op)
+        if op.op in (native.OP_FILTER, native.OP_ANSWER):
+            self._filter_runner().start(worker, op)
         elif op.op == native.OP_CANCEL:
-            self._filters.cancel(worker, op)
+            self._filter_runner().cancel(worker, op)
         elif op.op == native.OP_ENDPOINT:
             self._endpoint_changed(worker, op)
         elif op.op in (native.OP_MALFORMED, native.OP_MALFORMED_ANSWER):
@@ -272,6 +272,13 @@ class Proxy:
             self._bridges.close(worker, op)
         elif op.op == native.EVENT_DRAINED:
             self._drained += 1
+
+    def _filter_runner(self) -> FilterRunner:
+        if self._filters is None:
+            from protokit.dataplane.filters import FilterRunner  # noqa: PLC0415  # where there are filters
+
+            self._filters = FilterRunner(self._workers.tables, self._workers.wires, self.repeated)
+        return self._filters
 
     def _endpoint_changed(self, worker: native.Worker, op: native.Op) -> None:
         for compiled in self._workers.tables.values():
@@ -335,7 +342,8 @@ class Proxy:
         end = loop.time() + 1
         while (self._drained < len(self._workers.each) or self._bridges) and loop.time() < end:
             await asyncio.sleep(0.002)
-        await self._filters.close()
+        if self._filters is not None:
+            await self._filters.close()
         await self._bridges.stop()
         self._watch.look()  # a short life has its lines, too
         for worker in self._workers.each:
@@ -357,8 +365,12 @@ class Proxy:
         return {} if self._workers.running is None else self._workers.running.states
 
     def stats(self) -> dict[str, Any]:
-        """Counters: of each worker, and of each endpoint and each rule that decides over all workers."""
-        return self._workers.stats() | {"rules": self._rules(), "reloads": dict(self.reloads)}
+        """Counters: of each worker, and of each endpoint, rule that decides and filter over all workers."""
+        return self._workers.stats() | {
+            "rules": self._rules(),
+            "filters": {} if self._workers.running is None else self._workers.running.filters(),
+            "reloads": dict(self.reloads),
+        }
 
     def clusters(self) -> dict[str, Any]:
         """Each cluster with its endpoints: where each worker stands with them, and their counters."""

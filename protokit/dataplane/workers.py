@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 from protokit import native
 from protokit.control import build_snapshot
 from protokit.dataplane import listening
-from protokit.dataplane.compile import Compiled, Identities, compile_snapshot
-from protokit.dataplane.limits import RuleStates
+from protokit.dataplane.compile import Compiled, Identities, States, compile_snapshot
 from protokit.errors import ConfigError, ConfigErrors, ProtokitError
 
 if TYPE_CHECKING:
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 
     from protokit.config import Loaded
     from protokit.control.snapshot import Listener, Snapshot
-    from protokit.model import Filter
+    from protokit.dataplane.chains import Chain
     from protokit.wire.codec import Wire
 
 
@@ -38,6 +37,7 @@ def needs_loop(loaded: Loaded) -> bool:
     """
     filters = [listener.filters for listener in loaded.config.listeners]
     filters += [rule.filters for table in loaded.config.routes for rule in table.rules]
+    filters += [cluster.filters for cluster in loaded.config.clusters]
     return bool(loaded.hosts) or any(filters) or loaded.registry.implements("protokit_startup")
 
 
@@ -104,7 +104,7 @@ class Workers:
         self.running: Compiled | None = None
         self.endpoint_ids = Identities()
         self.listener_ids = Identities()
-        self._rule_states = RuleStates()
+        self._states = States()
         self._token = 0
         self._changes: dict[int, Change] = {}
 
@@ -123,7 +123,7 @@ class Workers:
         self,
         snapshot: Snapshot,
         path: str,
-        chains: Sequence[list[Filter]] = (),
+        chains: Sequence[Chain] = (),
         answered: Callable[[], object] = lambda: None,
     ) -> Change:
         """Begin to run a Snapshot. ``commit`` or ``abort`` it when all workers have answered.
@@ -139,7 +139,7 @@ class Workers:
         """
         try:
             compiled = compile_snapshot(
-                snapshot, self.endpoint_ids, self.listener_ids, _seed(), chains, self._rule_states
+                snapshot, self.endpoint_ids, self.listener_ids, _seed(), chains, self._states
             )
         except BaseException:
             self._give_numbers_back()

@@ -105,11 +105,11 @@ if TYPE_CHECKING:
 OP_CONNECT, OP_CLOSE, OP_PAUSE, OP_RESUME, OP_FILTER, OP_RETIRED, OP_ENDPOINT, OP_FINISH, OP_CANCEL = range(
     1, 10
 )
-OP_MALFORMED, OP_MALFORMED_ANSWER = 10, 11
+OP_ANSWER, OP_MALFORMED, OP_MALFORMED_ANSWER = 10, 11, 12
 WELL, ILL_REFUSED, ILL_TIMED_OUT, ILL_GREETING, ILL_SILENT, ILL_CLOSING, ILL_EJECTED = range(7)
 EVENT_DRAINED, EVENT_BRIDGE, EVENT_UNBRIDGE, EVENT_PREPARED = range(100, 104)
 CONNECTED, CONNECT_FAILED, CONNECT_EXHAUSTED = range(3)
-DECIDE_CONTINUE, DECIDE_CLUSTER, DECIDE_REPLY = range(3)
+DECIDE_CONTINUE, DECIDE_CLUSTER, DECIDE_REPLY, DECIDE_NOT_ASKED, DECIDE_ANSWER, DECIDE_ANSWER_REPLY = range(6)
 
 _OP = struct.Struct("<IIQQQQQ")
 _MALFORMED = struct.Struct("<IIQ16sHBBI8s")
@@ -452,7 +452,41 @@ class Worker:
 
 def held_bytes(op: Op) -> bytes:
     """The frame of an OP_FILTER event, copied."""
-    return bytes(ffi.buffer(ffi.cast("const char *", op.data), op.size))
+    return bytes(ffi.buffer(ffi.cast("const char *", op.data), op.size & 0xFFFFFFFF))
+
+
+def held_cluster(op: Op) -> int | None:
+    """Where a request of an OP_FILTER event goes; None: nowhere."""
+    cluster = op.size >> 32
+    return None if cluster == NONE else cluster
+
+
+class Answered(NamedTuple):
+    """What an OP_ANSWER event tells, copied.
+
+    Attributes:
+        took: from sending to the answer, nanoseconds.
+        endpoint: whose it is, its uid.
+        cluster: its number in the table.
+        status: PK_STATUS_*.
+        asked: the request's bytes, as it was sent.
+        frame: the answer's.
+    """
+
+    took: int
+    endpoint: int
+    cluster: int
+    status: int
+    asked: bytes
+    frame: bytes
+
+    @classmethod
+    def of(cls, op: Op) -> Answered:
+        """What it tells."""
+        about = ffi.cast("const pk_answered *", op.data)
+        data = ffi.buffer(ffi.cast("const char *", op.data), op.size)[ffi.sizeof("pk_answered") :]
+        asked, frame = data[: about.asked], data[about.asked :]
+        return cls(about.took, about.endpoint, about.cluster, about.status, asked, frame)
 
 
 class Core:
@@ -580,8 +614,11 @@ __all__ = [
     "CONNECTED",
     "CONNECT_EXHAUSTED",
     "CONNECT_FAILED",
+    "DECIDE_ANSWER",
+    "DECIDE_ANSWER_REPLY",
     "DECIDE_CLUSTER",
     "DECIDE_CONTINUE",
+    "DECIDE_NOT_ASKED",
     "DECIDE_REPLY",
     "EDIT_GROUP",
     "EDIT_HEADER",
@@ -611,6 +648,7 @@ __all__ = [
     "KIND_REQUEST",
     "KIND_RESPONSE",
     "NONE",
+    "OP_ANSWER",
     "OP_CANCEL",
     "OP_CLOSE",
     "OP_CONNECT",
@@ -630,6 +668,7 @@ __all__ = [
     "STAT_NAMES",
     "WELL",
     "Address",
+    "Answered",
     "Argument",
     "Core",
     "Field",
@@ -667,6 +706,7 @@ __all__ = [
     "heartbeat",
     "heartbeat_ack",
     "held_bytes",
+    "held_cluster",
     "holders",
     "id_bytes",
     "id_max",

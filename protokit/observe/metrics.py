@@ -24,12 +24,15 @@ GAUGES = {
     "tables_live",
     "endpoint_active",
     "endpoint_connections",
+    "filter_in_a_row",
+    "filter_off",
 }
 # Sections whose upper levels are labels: what their metrics begin with, and the label of each level.
 _LABELLED: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "workers": ((), ("worker",)),
     "clusters": (("endpoint",), ("cluster", "endpoint")),
     "rules": (("rule_decisions",), ("rule", "decision")),
+    "filters": (("filter",), ("filter",)),
 }
 
 
@@ -37,8 +40,8 @@ def prometheus(stats: Mapping[str, Any], *, ready: bool) -> str:
     """``Proxy.stats()`` as a page for a scraper.
 
     Args:
-        stats: sections of numbers, nested in mappings and lists. Levels of ``workers``, ``clusters`` and
-            ``rules`` become labels, all others part of the metric's name.
+        stats: sections of numbers, nested in mappings and lists. Levels of ``workers``, ``clusters``,
+            ``rules`` and ``filters`` become labels, all others part of the metric's name.
         ready: becomes ``protokit_ready``.
     """
     metrics: dict[str, list[str]] = {}

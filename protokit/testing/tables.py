@@ -132,6 +132,8 @@ class TableBuilder:
         backoff: tuple[int, int] = (0, 0),
         budget: str = "100%",
         filter_chain: int | None = None,
+        answer_chain: int | None = None,
+        open_for: int = 0,
         delay_ms: int = 0,
         fault: Any = None,
         hedge_ms: int = 0,
@@ -153,7 +155,9 @@ class TableBuilder:
             per_try_ms: of each try that another may follow.
             backoff: base and most, ms.
             budget: of tries beyond the first.
-            filter_chain: its number.
+            filter_chain: the number of the filters that see requests.
+            answer_chain: of those that see answers.
+            open_for: PK_OPEN_*.
             delay_ms: before it goes on; instead of ``fault``.
             fault: with the attributes of ``pk_fault``; ``having``: origins.
             hedge_ms: before a second attempt.
@@ -196,6 +200,8 @@ class TableBuilder:
             ),
             hedge_ms=hedge_ms,
             filter=filter_chain,
+            answers=answer_chain,
+            open=open_for,
         )
 
     def split(self, cluster: int, weight: int, choice: int | None = None) -> int:

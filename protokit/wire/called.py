@@ -124,5 +124,6 @@ class CalledCodec:
     def from_engine(self, data: bytes) -> bytes:
         return envelope.frame(data)
 
-    def for_engine(self, data: bytes) -> bytes:
-        return self.codec.wrap(self.frame(data, len(data), "client"), data, self.codec.asked(data))
+    def for_engine(self, data: bytes, side: Side = "client") -> bytes:
+        asked = self.codec.asked(data) if side == "client" else None
+        return self.codec.wrap(self.frame(data, len(data), side), data, asked)

@@ -111,10 +111,10 @@ class Codec(Protocol):
         """The signal to go elsewhere; empty when the protocol has none."""
 
     def from_engine(self, data: bytes) -> bytes:
-        """The protocol's frame in what the engine holds of a request."""
+        """The protocol's frame in what the engine holds of a request or an answer."""
 
-    def for_engine(self, data: bytes) -> bytes:
-        """What the engine takes for a request's frame."""
+    def for_engine(self, data: bytes, side: Side = "client") -> bytes:
+        """What the engine takes for the frame of a request, or of a server's answer."""
 
 
 class Wire(Protocol):
@@ -203,7 +203,7 @@ class EngineCodec:
     def from_engine(self, data: bytes) -> bytes:
         return data
 
-    def for_engine(self, data: bytes) -> bytes:
+    def for_engine(self, data: bytes, side: Side = "client") -> bytes:  # noqa: ARG002  # it is the same
         return data
 
 

@@ -56,7 +56,7 @@ def test_all_that_the_proxy_counts_is_there():
     stats, text = asyncio.run(page())
     found = parse(text)
     assert found["protokit_ready"] == ("gauge", {(): 1.0})
-    assert stats.keys() == {"workers", "clusters", "rules", "reloads"}
+    assert stats.keys() == {"workers", "clusters", "rules", "filters", "reloads"}
     for name in native.STAT_NAMES:
         metric = f"protokit_{name}" if name in GAUGES else f"protokit_{name}_total"
         assert set(found[metric][1]) == {(("worker", "0"),), (("worker", "1"),)}

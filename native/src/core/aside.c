@@ -11,25 +11,32 @@ uint64_t pk_aside_cost(uint32_t size) { return sizeof(pk_request) + sizeof(pk_he
 
 int pk_aside_begin(pk_core *core, pk_request *r, const uint8_t *data, const pk_frame *f, pk_aside *of,
                    const char *too_many, const char *too_large) {
-  const pk_limits *l = &core->limits;
-  if (of->requests >= l->filters) {
-    pk_request_overloaded(core, r, too_many, l->filters);
-    return PK_STEP_OVER;
+  int room = pk_aside_room(core, of, f->size);
+  if (room == PK_ASIDE_FITS && r->held == NULL && pk_request_hold(core, r, data, f) != 0) room = PK_ASIDE_LARGE;
+  if (room != PK_ASIDE_FITS && too_many != NULL) {
+    int many = room == PK_ASIDE_MANY;
+    pk_request_overloaded(core, r, many ? too_many : too_large, many ? core->limits.filters : share(&core->limits));
   }
+  if (room != PK_ASIDE_FITS) return too_many == NULL ? PK_STEP_ON : PK_STEP_OVER;
+  pk_aside_take(core, r, of);
+  return PK_STEP_WAITS;
+}
+
+int pk_aside_room(const pk_core *core, const pk_aside *of, uint64_t size) {
+  if (of->requests >= core->limits.filters) return PK_ASIDE_MANY;
   /* A rule may hold as much as it leaves free: whoever comes behind one that holds much still finds room. */
-  uint64_t bytes = pk_aside_cost(f->size), most = share(l);
-  int fits = core->aside_bytes + of->bytes + bytes <= most;
-  if (!fits || (r->held == NULL && pk_request_hold(core, r, data, f) != 0)) {
-    pk_request_overloaded(core, r, too_large, most);
-    return PK_STEP_OVER;
-  }
+  uint64_t bytes = sizeof(pk_request) + sizeof(pk_held) + size;
+  return core->aside_bytes + of->bytes + bytes <= share(&core->limits) ? PK_ASIDE_FITS : PK_ASIDE_LARGE;
+}
+
+void pk_aside_take(pk_core *core, pk_request *r, pk_aside *of) {
+  uint64_t bytes = pk_aside_cost(r->held->capacity);
   r->state = PK_REQUEST_WAITING;
   pk_codec_hold(r->to.codec); /* a one-way request outlives its client */
   of->requests++;
   of->bytes += bytes;
   core->aside++;
   core->aside_bytes += bytes;
-  return PK_STEP_WAITS;
 }
 
 void pk_aside_end(pk_core *core, pk_request *r, pk_aside *of) {

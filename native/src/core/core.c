@@ -15,6 +15,7 @@ static const pk_plan_step *const steps[PK_STEPS] = {
     [PK_STEP_REPLY] = &pk_reply_step,
     [PK_STEP_CHANGE] = &pk_change_step,
     [PK_STEP_KEY] = &pk_key_step,
+    [PK_STEP_SEE] = &pk_see_step,
 };
 
 pk_core *pk_core_new(uint64_t seed) {
@@ -52,16 +53,18 @@ void pk_core_free(pk_core *core) {
     conn_free(core, core->conns[i]);
     free(core->conns[i]);
   }
+  core->conn_count = 0;
   for (uint32_t i = 0; i < core->request_pages; i++) {
     for (uint32_t k = 0; k < PK_PAGE; k++) {
       if (core->requests[i][k].state == PK_REQUEST_WAITING) pk_codec_release(core->requests[i][k].to.codec);
       pk_held_free(core, core->requests[i][k].held);
+      pk_seen_forget(core, &core->requests[i][k]);
       pk_chunks_free(core, core->requests[i][k].answer);
     }
     free(core->requests[i]);
   }
   for (uint32_t i = 0; i < core->attempt_pages; i++) free(core->attempts[i]);
-  pk_pages *beside[] = {&core->ids, &core->kept};
+  pk_pages *beside[] = {&core->ids, &core->kept, &core->asked};
   for (size_t i = 0; i < sizeof beside / sizeof *beside; i++) {
     for (uint32_t k = 0; k < beside[i]->count; k++) free(beside[i]->pages[k]);
     free(beside[i]->pages);

@@ -33,7 +33,7 @@ typedef uint64_t pk_handle; /* 0 names nothing */
   X(undetected) X(clients_paused) X(clients_closed_slow) X(closed_idle) X(closed_half_frame)    \
   X(closed_over_budget) X(upstream_connects) X(upstream_connect_failures)                       \
   X(upstream_connections_active) X(upstream_closed) X(upstream_silent) X(ejections) X(buffer_bytes)          \
-  X(filters_waiting) X(filters_bytes) X(filters_cancelled) X(tables_live) X(bytes_from_clients) X(bytes_to_clients)                   \
+  X(filters_waiting) X(filters_bytes) X(filters_cancelled) X(answers_unseen) X(tables_live) X(bytes_from_clients) X(bytes_to_clients)                   \
   X(bytes_from_upstreams) X(bytes_to_upstreams) X(system_calls) X(batches) X(accept_errors)     \
   X(connect_errors)                                                                              \
   X(events_lost) X(fallback_connections) X(fallback_active) X(greetings_refused)
@@ -62,13 +62,16 @@ enum {
   PK_OP_PAUSE,       /* stop reading `handle` */
   PK_OP_RESUME,      /* read `handle` again */
   PK_OP_FILTER,      /* request `handle` waits for pk_core_decide: arg the filter chain, its frame at
-                        data, of `codec`, routed by the table `token`; the bytes stay until then */
+                        data, of `codec`, routed by the table `token`; the bytes stay until then. size: of the frame,
+                        and above 32 bits the cluster that it goes to, or PK_NONE */
   PK_OP_RETIRED,     /* the table `token` is used no more */
   PK_OP_ENDPOINT,    /* endpoint uid `arg` is now as size says, PK_WELL or PK_ILL_*; data: the errno, or 0; where it
                         is PK_ILL_EJECTED PK_OUTLIER_*. token: for how long it is left out from now on, ms */
   PK_OP_FINISH,      /* no more is written to `handle`: tell its peer */
   PK_OP_CANCEL,      /* request `handle` ended before its filters (chain `arg` of the table `token`) decided:
-                        nobody waits for the verdict; pk_core_decide all the same, once nobody reads its bytes */
+                        nobody waits for the verdict; pk_core_decide all the same, once nobody reads its bytes. data 1:
+                        they had its answer; size 1: their time was over */
+  PK_OP_ANSWER,      /* the answer to request `handle` waits for pk_core_decide: as PK_OP_FILTER, with a pk_answered at data */
   PK_OP_MALFORMED,   /* a client of listener `arg` sent what is no frame of its protocol, and is closed: a pk_malformed */
   PK_OP_MALFORMED_ANSWER /* the same of a server, endpoint uid `arg`. One a second of each of the two is told */
 };
@@ -90,8 +93,18 @@ typedef struct pk_malformed {
   uint8_t head[8];     /* how the frame begins */
 } pk_malformed;
 
-/* How a request that waited for a filter goes on. */
-enum { PK_DECIDE_CONTINUE = 0, PK_DECIDE_CLUSTER = 1, PK_DECIDE_REPLY = 2 };
+/* How a request that waited for filters goes on; or its answer. NOT_ASKED: of either, nobody could be asked. */
+enum { PK_DECIDE_CONTINUE = 0, PK_DECIDE_CLUSTER = 1, PK_DECIDE_REPLY = 2, PK_DECIDE_NOT_ASKED = 3, PK_DECIDE_ANSWER = 4,
+       PK_DECIDE_ANSWER_REPLY = 5 };
+
+/* What filters see of an answer; behind it stand the request's bytes, as they were sent, and the answer's. */
+typedef struct pk_answered {
+  uint64_t took;     /* ns from sending to the answer, of the try that was answered */
+  uint32_t endpoint; /* its uid */
+  uint32_t cluster;  /* of the table */
+  uint32_t status;   /* PK_STATUS_* */
+  uint32_t asked, size; /* bytes of the request, of the answer */
+} pk_answered;
 
 pk_core *pk_core_new(uint64_t seed);
 void pk_core_free(pk_core *core); /* closes nothing: the driver has closed its sockets */
@@ -137,7 +150,7 @@ void pk_core_sent(pk_core *core, pk_handle h, size_t size);
 size_t pk_core_take_ops(pk_core *core, pk_op *out, size_t max);
 
 /* The verdict on a request that waited. `cluster` indexes the table it was routed by; `text` is the
- * reply's, or else the changed request to send instead (same id, same kind). Frees the bytes; 0, or -1 when
+ * reply's, or else the changed request (or answer) to send instead (same id, same kind). Frees the bytes; 0, or -1 when
  * the request is gone already. */
 int pk_core_decide(pk_core *core, pk_handle request, uint32_t verdict, uint32_t cluster,
                    uint32_t status, const char *text, size_t text_size);

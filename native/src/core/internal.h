@@ -20,6 +20,7 @@
  *   tries.c     what its tries come to
  *   parts.c     answers that come in parts
  *   limit.c, fault.c, filter.c, reply.c, key.c, change.c  steps of a plan
+ *   answer.c    answers that wait for filters
  *   aside.c     requests that wait at one of them
  *   server.c    connections of servers
  *   pair.c      connections of no known protocol, passed on byte by byte
@@ -172,7 +173,7 @@ typedef struct pk_live {
   uint64_t token;
   uint64_t users; /* requests routed by it that have not ended, clients that it is kept for */
   uint32_t cluster_count;
-  pk_aside *filtering, *delayed; /* by plan */
+  pk_aside *filtering, *delayed, *answering; /* by plan */
   pk_spent **spent;        /* by cluster */
   pk_balance_state clusters[];
 } pk_live;
@@ -222,6 +223,13 @@ enum {
 /* Bytes of values that a rule's changes put together, of one request. */
 enum { PK_CHANGED_VALUES = 4096 };
 
+/* What filters say: PK_DECIDE_*, and what goes with it (pk_core_decide). */
+typedef struct pk_verdict {
+  uint32_t what, cluster, status;
+  const char *text;
+  size_t size;
+} pk_verdict;
+
 /* A policy that a request goes through before it is sent (filter.c ...). One that lets it wait keeps its bytes
  * (pk_request_hold) and its codec (pk_codec_hold, until it has gone on or was cancelled), makes it PK_REQUEST_WAITING,
  * and goes on by pk_request_go_on. */
@@ -229,6 +237,7 @@ typedef struct pk_plan_step {
   int (*run)(pk_core *core, pk_request *r, const uint8_t *data, const pk_frame *f);
   void (*due)(pk_core *core, pk_request *r);    /* while it waits its timer has fired: its own time, or the request's */
   void (*cancel)(pk_core *core, pk_request *r); /* it ends while it waits */
+  void (*decide)(pk_core *core, pk_request *r, const pk_verdict *v); /* what filters that it waits for say */
 } pk_plan_step;
 
 /* What a request is doing:
@@ -253,7 +262,8 @@ enum { PK_ATTEMPTS = 4 }; /* of one request at a time */
 enum {
   PK_PART_CAME = 1, /* there is no other try */
   PK_PART_HALF = 2, /* its client has half a message, which no error can follow */
-  PK_PART_ASKS = 4  /* it comes in pieces itself: it is sent once */
+  PK_PART_ASKS = 4, /* it comes in pieces itself: it is sent once */
+  PK_PART_SEEN = 8  /* filters see its answer: its bytes are kept for them (pk_core.asked) */
 };
 
 struct pk_request {
@@ -454,6 +464,7 @@ struct pk_core {
   pk_held *orphans, *last_orphan; /* in the order of the requests' ends */
   pk_pages ids;  /* of requests, where they are byte strings: PK_ID_MAX bytes each */
   pk_pages kept; /* of requests, by their codecs: PK_KEEP_MAX bytes each */
+  pk_pages asked; /* of requests whose answers filters see: a pk_held each */
   pk_attempt **attempts; /* pages */
   uint32_t attempt_pages, free_attempt;
 
@@ -540,6 +551,10 @@ void pk_beside_keep(pk_core *core, pk_request *r, const pk_conn *client, const u
 pk_slice pk_request_id(const pk_core *core, const pk_request *r);
 /* What its codec keeps of it for replies. */
 pk_slice pk_request_kept(const pk_core *core, const pk_request *r);
+/* A request's bytes, kept until its answer comes (PK_PART_SEEN); -1 without memory. And taken back, to be freed. */
+int pk_seen_keep(pk_core *core, pk_request *r, const uint8_t *data, const pk_frame *f);
+pk_held *pk_seen_take(pk_core *core, pk_request *r); /* NULL: nothing is */
+static inline void pk_seen_forget(pk_core *core, pk_request *r) { pk_held_free(core, pk_seen_take(core, r)); }
 pk_attempt *pk_attempt_new(pk_core *core); /* NULL without memory */
 void pk_attempt_free(pk_core *core, pk_attempt *a);
 
@@ -563,6 +578,12 @@ static inline pk_request *pk_request_find(const pk_core *core, pk_handle h) {
   if (h == 0 || index / PK_PAGE >= core->request_pages) return NULL;
   pk_request *r = pk_request_at(core, index);
   return r->generation == (uint32_t)(h >> 32) && r->to.live != NULL ? r : NULL;
+}
+
+/* So many bytes more are held by its client. */
+static inline void pk_request_count_held(pk_core *core, const pk_request *r, int64_t change) {
+  pk_conn *client = pk_conn_find(core, r->to.client);
+  if (client != NULL) client->held += (uint64_t)change;
 }
 
 /* endpoint.c */
@@ -778,6 +799,7 @@ void pk_request_overloaded(pk_core *core, pk_request *r, const char *what, uint6
 void pk_request_end(pk_core *core, pk_request *r);
 int pk_request_is_sent(const pk_core *core, const pk_request *r); /* some server has it */
 void pk_request_client_left(pk_core *core, pk_conn *client); /* end what nobody waits for any more */
+void pk_request_end_attempts(pk_core *core, pk_request *r); /* nobody waits for their answers */
 void pk_request_drop_oneway(pk_core *core, const pk_conn *client); /* goes through all requests */
 
 /* attempt.c */
@@ -827,20 +849,39 @@ int pk_retry_answer(pk_core *core, pk_request *r, pk_attempt *a, uint32_t status
 void pk_request_timeout(pk_core *core, pk_request *r); /* its timer has fired */
 
 /* aside.c */
-/* It waits for something of its rule: PK_STEP_WAITS; or PK_STEP_OVER, where as many wait as may or hold as much. */
+/* It waits for something of its rule: PK_STEP_WAITS. Where as many wait as may, or hold as much: PK_STEP_OVER, and it is told
+ * so; or, without texts, PK_STEP_ON. */
 int pk_aside_begin(pk_core *core, pk_request *r, const uint8_t *data, const pk_frame *f, pk_aside *of,
                    const char *too_many, const char *too_large);
+/* The same in two steps: whether there is room for one that holds so many bytes; and it waits, for what is held. */
+enum { PK_ASIDE_FITS = 0, PK_ASIDE_MANY, PK_ASIDE_LARGE };
+int pk_aside_room(const pk_core *core, const pk_aside *of, uint64_t size);
+void pk_aside_take(pk_core *core, pk_request *r, pk_aside *of);
 void pk_aside_end(pk_core *core, pk_request *r, pk_aside *of); /* it waits no more; its bytes still count */
 void pk_aside_free(pk_core *core, const pk_held *h);           /* these count no more */
 uint64_t pk_aside_cost(uint32_t size);                         /* what one with so many bytes counts for */
 int pk_aside_returns(pk_core *core, pk_request *r); /* it is in flight again; 0: that has no room, and it was told so */
+
+/* filter.c */
+/* What is held waits for filters until then at the latest; they are told by `op`. */
+void pk_filter_wait(pk_core *core, pk_request *r, pk_op op);
+void pk_filter_decided(pk_core *core, pk_request *r, pk_aside *of); /* it waits no more, and they read no more */
+/* They have not decided, and what they read stays until they have heard so: gives it back. `late`: by their own fault. */
+const pk_held *pk_filter_left(pk_core *core, pk_request *r, pk_aside *of, int late);
+
+/* answer.c */
+/* An answer, whole, of a request whose answers filters see (PK_PART_SEEN). 1: it waits, or is none any more. 0: it goes on. */
+int pk_answer_ask(pk_core *core, pk_request *r, uint32_t endpoint, uint64_t took, const uint8_t *data, const pk_frame *f);
+/* It comes in parts, which no filter sees. 1: so its caller gets none of it. */
+int pk_answer_unseen(pk_core *core, pk_request *r, pk_attempt *a);
 
 /* parts.c */
 /* One of several answers to a request. */
 void pk_parts_answer(pk_core *core, pk_conn *c, pk_request *r, pk_attempt *a, const uint8_t *data, const pk_frame *f);
 
 /* Steps, each of its own file. */
-extern const pk_plan_step pk_limit_step, pk_reply_step, pk_delay_step, pk_abort_step, pk_filter_step, pk_key_step, pk_change_step;
+extern const pk_plan_step pk_limit_step, pk_reply_step, pk_delay_step, pk_abort_step, pk_filter_step, pk_key_step, pk_change_step,
+    pk_see_step;
 extern const pk_plan_step pk_backoff_step; /* of no plan: a request waits for its next try */
 
 /* What its rule has beyond the table, or NULL. */

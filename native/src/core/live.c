@@ -137,11 +137,12 @@ void pk_core_abort(pk_core *core) {
 int pk_core_prepare(pk_core *core, const pk_table *table, uint64_t token) {
   pk_core_abort(core);
   size_t clusters = table->clusters.count * sizeof(pk_balance_state), plans = table->plans.count * sizeof(pk_aside);
-  pk_live *live = calloc(1, sizeof *live + clusters + 2 * plans + table->clusters.count * sizeof(pk_spent *));
+  pk_live *live = calloc(1, sizeof *live + clusters + 3 * plans + table->clusters.count * sizeof(pk_spent *));
   if (live == NULL) return -1;
   live->filtering = (pk_aside *)(void *)(live->clusters + table->clusters.count);
   live->delayed = live->filtering + table->plans.count;
-  live->spent = (pk_spent **)(void *)(live->delayed + table->plans.count);
+  live->answering = live->delayed + table->plans.count;
+  live->spent = (pk_spent **)(void *)(live->answering + table->plans.count);
   live->cluster_count = table->clusters.count;
   for (uint32_t i = 0; i < table->clusters.count; i++) {
     live->spent[i] = calloc(1, sizeof *live->spent[i]);

@@ -147,6 +147,25 @@ static void keep_id(pk_core *core, pk_request *r, pk_slice id) {
   if (id.size > 0) memcpy(page_at(&core->ids, r->index, PK_ID_MAX), id.data, id.size);
 }
 
+int pk_seen_keep(pk_core *core, pk_request *r, const uint8_t *data, const pk_frame *f) {
+  uint8_t *at = page_room(&core->asked, r->index, sizeof(pk_held *));
+  pk_held *h = at == NULL ? NULL : pk_hold(core, data, f);
+  if (h == NULL) return -1;
+  memcpy(at, &h, sizeof h);
+  pk_request_count_held(core, r, h->capacity);
+  r->parts |= PK_PART_SEEN;
+  return 0;
+}
+
+pk_held *pk_seen_take(pk_core *core, pk_request *r) {
+  pk_held *h;
+  if (!(r->parts & PK_PART_SEEN)) return NULL;
+  memcpy(&h, page_at(&core->asked, r->index, sizeof h), sizeof h);
+  r->parts &= (uint8_t)~PK_PART_SEEN;
+  pk_request_count_held(core, r, -(int64_t)h->capacity);
+  return h;
+}
+
 void pk_beside_keep(pk_core *core, pk_request *r, const pk_conn *client, const uint8_t *data, size_t size,
                     const pk_frame *f) {
   const pk_chunk *kept = client->lately;

@@ -41,21 +41,16 @@ pk_request *pk_request_new(pk_core *core, pk_conn *client, const uint8_t *data, 
   return r;
 }
 
-static void count_held(pk_core *core, const pk_request *r, int64_t change) {
-  pk_conn *client = pk_conn_find(core, r->to.client);
-  if (client != NULL) client->held += (uint64_t)change;
-}
-
 int pk_request_hold(pk_core *core, pk_request *r, const uint8_t *data, const pk_frame *f) {
   r->held = pk_hold(core, data, f);
   if (r->held == NULL) return -1;
-  count_held(core, r, r->held->capacity);
+  pk_request_count_held(core, r, r->held->capacity);
   return 0;
 }
 
 pk_held *pk_request_unhold(pk_core *core, pk_request *r) {
   pk_held *h = r->held;
-  if (h != NULL) count_held(core, r, -(int64_t)h->capacity);
+  if (h != NULL) pk_request_count_held(core, r, -(int64_t)h->capacity);
   r->held = NULL;
   return h;
 }
@@ -87,7 +82,7 @@ int pk_request_replace(pk_core *core, pk_request *r, const pk_frame *was, pk_hel
   h->frame = f;
   pk_held_free(core, pk_request_unhold(core, r));
   r->held = h;
-  count_held(core, r, h->capacity);
+  pk_request_count_held(core, r, h->capacity);
   r->to.key = f.upstream_key;
   return PK_OK;
 }
@@ -95,12 +90,12 @@ int pk_request_replace(pk_core *core, pk_request *r, const pk_frame *was, pk_hel
 /* Give back all that it holds. */
 static PK_RARE void let_go(pk_core *core, pk_request *r) {
   pk_held_free(core, pk_request_unhold(core, r));
-  for (const pk_chunk *k = r->answer; k != NULL; k = k->next) count_held(core, r, -(int64_t)k->capacity);
+  for (const pk_chunk *k = r->answer; k != NULL; k = k->next) pk_request_count_held(core, r, -(int64_t)k->capacity);
   pk_chunks_free(core, r->answer);
   r->answer = r->answer_tail = NULL;
 }
 
-static void end_attempts(pk_core *core, pk_request *r) {
+void pk_request_end_attempts(pk_core *core, pk_request *r) {
   while (r->attempt != PK_NONE) pk_attempt_end(core, r, pk_attempt_at(core, r->attempt), PK_ATTEMPT_GIVEN_UP);
 }
 
@@ -110,12 +105,17 @@ int pk_request_is_sent(const pk_core *core, const pk_request *r) {
   return i != PK_NONE;
 }
 
+static PK_RARE void over(pk_core *core, pk_request *r) {
+  if (r->parts & PK_PART_ASKS) pk_pieces_over(core, r);
+  pk_seen_forget(core, r);
+}
+
 void pk_request_end(pk_core *core, pk_request *r) {
   pk_timer_stop(&core->wheel, &r->timer);
-  end_attempts(core, r);
+  pk_request_end_attempts(core, r);
   if (r->state == PK_REQUEST_WAITING) r->step->cancel(core, r);
   if (r->held != NULL || r->answer != NULL) let_go(core, r);
-  if (r->parts & PK_PART_ASKS) pk_pieces_over(core, r);
+  if (r->parts & (PK_PART_ASKS | PK_PART_SEEN)) over(core, r);
   pk_conn *client = pk_conn_find(core, r->to.client);
   r->to.client = 0;
   r->state = PK_REQUEST_FREE;
@@ -145,6 +145,7 @@ void pk_request_client_left(pk_core *core, pk_conn *client) {
     int expected = keeps_order(r) && pk_request_is_sent(core, r);
     if (expected) {
       let_go(core, r); /* nobody wants another try */
+      pk_seen_forget(core, r);
       continue;
     }
     PK_STAT_ADD(core->stats.requests_client_gone, r->state != PK_REQUEST_ANSWERED);
@@ -176,7 +177,7 @@ static uint8_t *aside(pk_core *core, pk_request *r, uint32_t size, int more) {
   if (added == NULL) return NULL;
   *(tail != NULL ? &tail->next : &r->answer) = added;
   r->answer_tail = added;
-  count_held(core, r, added->capacity);
+  pk_request_count_held(core, r, added->capacity);
   return added->data;
 }
 
@@ -212,7 +213,7 @@ static void finish(pk_core *core, pk_request *r, pk_conn *client, uint32_t size)
   if (r->answer != NULL) {
     r->answer_tail->end += size;
     pk_timer_stop(&core->wheel, &r->timer);
-    end_attempts(core, r);
+    pk_request_end_attempts(core, r);
     pk_held_free(core, pk_request_unhold(core, r));
     return; /* sent by the loop below when the ones before it are through */
   }

@@ -68,12 +68,30 @@ static int ends_client(const pk_conn *c, const pk_frame *f) {
   return f->ended && !(f->says & PK_SAYS_MORE) && c->codec->mode != PK_MODE_MULTIPLEXED;
 }
 
+/* A whole answer that filters see before its caller does. */
+static void seen(pk_core *core, const pk_conn *c, pk_request *r, pk_attempt *a, const uint8_t *data, const pk_frame *f) {
+  uint32_t endpoint = a->endpoint->uid;
+  uint64_t took = core->now - a->started;
+  if (f->status > PK_STATUS_APP_ERROR) {
+    if (pk_retry_answer(core, r, a, f->status)) return;
+    pk_attempt_end(core, r, a, pk_attempt_refused(f->status));
+  }
+  if (ends_client(c, f)) end_client(core, r);
+  if (!pk_answer_ask(core, r, endpoint, took, data, f)) pk_request_answer(core, r, data, f);
+}
+
 /* What an answer says besides, or that it is not the first one to its request. 1: it is one of several. */
 static PK_RARE int in_parts(pk_core *core, pk_conn *c, pk_request *r, pk_attempt *a, const uint8_t *data, pk_frame *f) {
   if (f->says & PK_SAYS_LAST) c->leaving |= PK_LEAVE_LAST; /* before anything is tried again */
   /* Where pieces of several messages are mixed the last one says so itself. */
   if ((c->leaving & PK_LEAVE_LAST) && c->codec->mode != PK_MODE_MULTIPLEXED) f->says |= PK_SAYS_LAST;
-  if (!(f->says & PK_SAYS_MORE) && r->parts == 0) return 0;
+  int several = (f->says & PK_SAYS_MORE) || (r->parts & PK_PART_CAME);
+  if ((r->parts & PK_PART_SEEN) && !several && f->kind == PK_KIND_RESPONSE) {
+    seen(core, c, r, a, data, f);
+    return 1;
+  }
+  if ((r->parts & PK_PART_SEEN) && pk_answer_unseen(core, r, a)) return 1;
+  if (!several && r->parts == 0) return 0;
   if (ends_client(c, f)) end_client(core, r);
   a->answered = !(f->says & PK_SAYS_MORE); /* it is on its slot until the last part */
   pk_parts_answer(core, c, r, a, data, f);

@@ -92,6 +92,8 @@ static const pk_table_field plan_fields[] = {
     ANY(hedge_ms),
     PARTS(change, change_count, 0, CHANGES),
     ANY(filter),
+    ANY(answers),
+    NUMBER(open, 0, PK_OPEN_REQUESTS | PK_OPEN_ANSWERS),
     NAME(name),
 };
 #undef RECORD

@@ -199,13 +199,16 @@ typedef struct pk_fault {
 } pk_fault;
 
 /* Steps of a plan before its requests are sent, in this order. */
-enum { PK_STEP_LIMIT = 0, PK_STEP_DELAY, PK_STEP_ABORT, PK_STEP_FILTER, PK_STEP_REPLY, PK_STEP_KEY, PK_STEP_CHANGE, PK_STEPS };
+enum { PK_STEP_LIMIT = 0, PK_STEP_DELAY, PK_STEP_ABORT, PK_STEP_FILTER, PK_STEP_REPLY, PK_STEP_KEY, PK_STEP_CHANGE, PK_STEP_SEE, PK_STEPS };
 
 /* A direct answer. */
 typedef struct pk_own_reply {
   uint32_t status; /* PK_STATUS_*; 0: none */
   pk_text text;
 } pk_own_reply;
+
+/* Of filters that cannot be asked, or do not decide in time. */
+enum { PK_OPEN_REQUESTS = 1, PK_OPEN_ANSWERS = 2 };
 
 /* What a change does to a header. Service, method and so on are set. */
 enum { PK_CHANGE_SET = 0, PK_CHANGE_APPEND /* behind what stands there, and a comma */, PK_CHANGE_REMOVE, PK_CHANGE_COUNT };
@@ -235,7 +238,9 @@ typedef struct pk_plan {
   pk_fault fault;
   uint32_t hedge_ms;    /* without an answer for so long a second attempt is made; 0: never */
   uint32_t change, change_count;
-  uint32_t filter;      /* the filter chain's number, for the deciding side, or PK_NONE */
+  uint32_t filter;      /* the number of the filters that see its requests, for the deciding side, or PK_NONE */
+  uint32_t answers;     /* of those that see what these are answered, or PK_NONE */
+  uint32_t open;        /* PK_OPEN_*: where these cannot be asked it goes on without them */
   pk_text name;
 } pk_plan;
 

@@ -63,21 +63,33 @@ class Answer:
         status: 20 is OK.
         value: what the service returned; the text where the status is another.
         exception: what the service threw, else None.
+        attachments: of the answer, None where it has no place for them.
     """
 
-    def __init__(self, request_id: int, status: int, value: Any, exception: Any = None) -> None:
+    def __init__(
+        self,
+        request_id: int,
+        status: int,
+        value: Any,
+        exception: Any = None,
+        attachments: dict[str, Any] | None = None,
+    ) -> None:
         self.id = request_id
         self.status = status
         self.value = value
         self.exception = exception
+        self.attachments = attachments
 
     def encode(self) -> bytes:
         """The whole frame."""
         writer = Writer()
         if self.status == OK:
-            writer.write(0 if self.exception is not None else 2 if self.value is None else 1)
+            kind = 0 if self.exception is not None else 2 if self.value is None else 1
+            writer.write(kind if self.attachments is None else kind + 3)
         if self.status != OK or self.exception is not None or self.value is not None:
             writer.write(self.value if self.exception is None else self.exception)
+        if self.status == OK and self.attachments is not None:
+            writer.write(self.attachments)
         return HEADER.pack(MAGIC, HESSIAN2, self.status, self.id, len(writer.data)) + bytes(writer.data)
 
 
@@ -148,9 +160,11 @@ def _answer(reader: Reader, request_id: int, status: int) -> Answer:
     if status != OK:
         return Answer(request_id, status, reader.read())
     kind = reader.read()
+    value = None if kind in {2, 5} else reader.read()
+    attachments = reader.read() if kind >= 3 else None
     if kind in {0, 3}:
-        return Answer(request_id, status, None, reader.read())
-    return Answer(request_id, status, None if kind in {2, 5} else reader.read())
+        return Answer(request_id, status, None, value, attachments)
+    return Answer(request_id, status, value, None, attachments)
 
 
 def count_parameters(descriptor: str) -> int:

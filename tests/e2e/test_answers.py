@@ -1,0 +1,385 @@
+"""Filters that see answers, in a running proxy: Dubbo, and a declared protocol; and filters that fail."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import pytest
+from lined import LINES, Lines, read
+from peers import SERVICE, Client, Server, configuration
+from protokit_dubbo.messages import Answer
+
+import protokit
+from protokit import Filter, Protocol, Response, Status, plugins
+from protokit import config as loading
+from protokit.errors import ConfigErrors
+
+
+class Spy(Filter):
+    """Does what the header or the method asks for, and keeps what it saw."""
+
+    saw: list[tuple[str, ...]]
+
+    def __init__(self, options):
+        self.name = options.get("name", "spy")
+        self.saw = options.get("saw", SAW)
+
+    async def request(self, request):
+        self.saw.append((self.name, "request", request.method, str(request.cluster)))
+        if request.method == "elsewhere":
+            request.cluster = "other"
+        if request.method == "early":
+            raise RuntimeError("early")
+
+    async def response(self, request, answer):
+        self.saw.append((self.name, "response", request.method, answer.status.name, answer.cluster))
+        act = getattr(self, request.method, None)
+        return None if act is None else await act(request, answer)
+
+    async def change(self, request, answer):
+        answer.headers["by"] = f"{self.name} after {answer.headers.get('by', 'nobody')}"
+        answer.headers["who"] = answer.endpoint
+        answer.headers["in"] = "time" if 0 < answer.latency_ms < 60_000 else str(answer.latency_ms)
+        answer.headers.pop("secret", None)
+
+    async def deny(self, request, answer):
+        return Response(Status.DENIED, f"{self.name} does not like {answer.header('secret')}")
+
+    async def hang(self, request, answer):
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.saw.append((self.name, "cancelled"))
+
+    async def raises(self, request, answer):
+        answer.headers["half"] = "done"
+        raise RuntimeError("on purpose")
+
+    async def nonsense(self, request, answer):
+        return "yes"
+
+    async def cancels(self, request, answer):
+        raise asyncio.CancelledError
+
+    async def wrong(self, request, answer):
+        answer.headers["number"] = 5
+
+
+SAW: list[tuple[str, ...]] = []
+
+
+class Blind(Filter):
+    """Sees answers only."""
+
+    def __init__(self, options):
+        pass
+
+    async def response(self, request, answer):
+        if request.method == "change":
+            answer.headers["blind"] = request.header("tag") or ""
+
+
+def run(work) -> None:
+    SAW.clear()
+    asyncio.run(asyncio.wait_for(work, 60))
+
+
+def registry():
+    found = plugins.load(["dubbo"])
+    found.protocols["lines"] = Protocol("lines", LINES, "lines")
+    found.filters |= {"spy": Spy, "blind": Blind}
+    return found
+
+
+def loaded(server, *uses, listener=(), cluster=(), **more):
+    config = configuration(server, **more)
+    config["listeners"][0]["filters"] = [*listener]
+    config["clusters"][0]["filters"] = [*cluster]
+    config["clusters"].append(
+        {"name": "other", "endpoints": [f"127.0.0.1:{server.port}"], "filters": [*cluster]}
+    )
+    rules = [{"match": {"method": "echo"}, "cluster": "c"}, {"cluster": "c", "filters": [*uses]}]
+    config["routes"][0]["rules"] = rules
+    return loading.load(config, registry())
+
+
+def answering(server) -> None:
+    def before(call, writer) -> bool:
+        writer.write(
+            Answer(call.id, 20, call.arguments[0], attachments={"secret": "s", "by": "server"}).encode()
+        )
+        return True
+
+    server.before = before
+
+
+async def dubbo(work, *uses, **more):
+    server = await Server().start()
+    answering(server)
+    async with protokit.Proxy(loaded(server, *uses, **more)) as proxy:
+        client = await Client.connect(proxy.addresses["in"][1])
+        await work(client, proxy, server)
+        assert (await client.call("echo", 1)).value == 1
+        await client.close()
+        for _ in range(500):
+            (stats,) = proxy.stats()["workers"]
+            if stats["requests_active"] == stats["filters_bytes"] == 0:
+                break
+            await asyncio.sleep(0.01)
+        assert stats["requests_active"] == stats["filters_bytes"] == stats["filters_waiting"] == 0
+    await server.stop()
+
+
+def test_what_it_changes_of_the_headers_reaches_the_caller_and_the_rest_stays():
+    async def work(client, proxy, server):
+        answer = await client.call("change", {"a": [1, 2]}, tag="red")
+        assert answer.value == {"a": [1, 2]}
+        assert answer.attachments == {
+            "by": "spy after server",
+            "who": f"127.0.0.1:{server.port}",
+            "in": "time",
+            "blind": "red",
+        }
+        assert (await client.call("echo", 1)).attachments["secret"] == "s"
+
+    run(dubbo(work, "spy", "blind"))
+
+
+def test_the_last_to_see_a_request_is_the_first_to_see_its_answer():
+    async def work(client, proxy, server):
+        await client.call("plain", 1)
+        assert SAW == [
+            ("a", "request", "plain", "None"),
+            ("b", "request", "plain", "None"),
+            ("c", "request", "plain", "None"),
+            ("d", "request", "plain", "None"),
+            ("d", "response", "plain", "OK", "c"),
+            ("c", "response", "plain", "OK", "c"),
+            ("b", "response", "plain", "OK", "c"),
+            ("a", "response", "plain", "OK", "c"),
+        ]
+
+    a, b, c, d = ({"spy": {"name": name}} for name in "abcd")
+
+    async def main():
+        server = await Server().start()
+        answering(server)
+        config = loaded(server, b, c, listener=[a], cluster=[d])
+        async with protokit.Proxy(config) as proxy:
+            client = await Client.connect(proxy.addresses["in"][1])
+            await work(client, proxy, server)
+            SAW.clear()
+            answer = await client.call("elsewhere", 1)
+            assert answer.value == 1
+            assert SAW[3] == ("d", "request", "elsewhere", "other")
+            assert SAW[-1] == ("a", "response", "elsewhere", "OK", "other")
+            await client.close()
+        await server.stop()
+
+    run(main())
+
+
+def test_a_clusters_filters_see_what_goes_there_by_whatever_rule_and_nothing_else():
+    async def main():
+        server = await Server().start()
+        config = configuration(server)
+        config["clusters"].append(
+            {"name": "seen", "endpoints": [f"127.0.0.1:{server.port}"], "filters": ["spy"]}
+        )
+        config["routes"][0]["rules"] = [
+            {"match": {"method": "plain"}, "cluster": "c"},
+            {"match": {"method": "direct"}, "cluster": "seen"},
+            {"match": {"method": "split"}, "split": [{"cluster": "c", "weight": 0}, {"cluster": "seen"}]},
+            {"cluster": {"header": "to", "of": ["c", "seen"], "else": "c"}},
+        ]
+        async with protokit.Proxy(loading.load(config, registry())) as proxy:
+            client = await Client.connect(proxy.addresses["in"][1])
+            for method, to in (
+                ("plain", ""),
+                ("named", "c"),
+                ("named", "none"),
+                ("direct", ""),
+                ("split", ""),
+                ("named", "seen"),
+            ):
+                await client.call(method, 1, to=to)
+            assert [one[1:3] for one in SAW] == [
+                (what, method) for method in ("direct", "split", "named") for what in ("request", "response")
+            ]
+            await client.close()
+        await server.stop()
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    ("method", "status", "text"),
+    [
+        ("deny", 80, "spy does not like s"),
+        ("raises", 80, "protokit: the filter Spy failed"),
+        ("nonsense", 80, "protokit: the filter Spy failed"),
+        ("cancels", 80, "protokit: the filter Spy failed"),
+        ("wrong", 80, "a filter's change was not made"),
+        ("hang", 31, "the filters did not decide on the answer within 200 ms"),
+    ],
+)
+def test_the_caller_gets_an_error_instead(method, status, text):
+    async def work(client, proxy, server):
+        answer = await client.call(method, 1)
+        assert answer.status != 20
+        assert text in answer.value
+        if method == "hang":
+            while SAW[-1] != ("spy", "cancelled"):
+                await asyncio.sleep(0.01)
+
+    run(dubbo(work, "spy", timeouts={"filter": "200ms"}))
+
+
+@pytest.mark.parametrize("method", ["raises", "nonsense", "cancels", "wrong", "hang", "early"])
+def test_one_that_is_open_fails_and_all_goes_on_without_it_as_it_was(method):
+    async def work(client, proxy, server):
+        answer = await client.call(method, 1)
+        assert (answer.status, answer.value) == (20, 1)
+        assert answer.attachments == {"secret": "s", "by": "server"}
+        failures = {place: one["failures"] for place, one in proxy.stats()["filters"].items()}
+        assert failures == {
+            "routes.r[1].filters[0]: spy.request": int(method == "early"),
+            "routes.r[1].filters[0]: spy.response": int(method not in {"early", "wrong"}),
+        }
+
+    run(dubbo(work, {"spy": {}, "fail": "open"}, timeouts={"filter": "200ms"}))
+
+
+@pytest.mark.parametrize("fail", ["open", "closed"])
+def test_after_failures_in_a_row_it_is_switched_off_for_a_while_and_said_so_once(fail, caplog):
+    caplog.set_level(logging.WARNING, "protokit.filters")
+
+    async def work(client, proxy, server):
+        def off() -> bool:
+            return bool(proxy.stats()["filters"]["routes.r[1].filters[0]: spy.response"]["off"])
+
+        for _ in range(2):
+            await client.call("raises", 1)
+            await client.call("plain", 1)
+        assert not off()  # not in a row
+        for _ in range(3):
+            await client.call("raises", 1)
+        assert off()
+        SAW.clear()
+        for _ in range(5):
+            answer = await client.call("plain", 1)
+            if fail == "open":
+                assert (answer.status, answer.value) == (20, 1)
+            else:
+                assert answer.value == "protokit: the filter Spy is switched off: it failed 3 times in a row"
+        assert {one[1] for one in SAW} == {"request"}
+        # A reload that does not change it leaves it off.
+        await proxy.reload(proxy.loaded)
+        assert off()
+        await asyncio.sleep(0.6)
+        await client.call("raises", 1)  # a try
+        assert off()
+        await asyncio.sleep(0.6)
+        assert (await client.call("plain", 1)).value == 1
+        assert not off()
+        said = [one.getMessage() for one in caplog.records if "switched off" in one.getMessage()]
+        then = "goes on without it" if fail == "open" else "is refused"
+        text = (
+            "filter spy of routes.r[1].filters[0] is switched off for 500ms: its response failed 3 times in a"
+        )
+        assert said == [f"{text} row, at last: RuntimeError: on purpose; what it would see {then}"]
+        assert [one.getMessage() for one in caplog.records if "works again" in one.getMessage()] == [
+            "filter spy of routes.r[1].filters[0] works again (response)"
+        ]
+
+    run(dubbo(work, {"spy": {}, "fail": fail, "errors": 3, "off": "500ms"}))
+
+
+def test_a_filter_that_floods_and_hangs_costs_nobody_else_anything():
+    async def work(client, proxy, server):
+        hung = [client.send("hang", n) for n in range(40)]
+        while proxy.stats()["workers"][0]["filters_waiting"] < 16:
+            await asyncio.sleep(0.01)
+        for n in range(20):
+            assert (await client.call("echo", n)).value == n
+        texts = [(await asyncio.wait_for(one, 10)).value for one in hung]
+        assert sum("did not decide" in text for text in texts) == 16
+        assert sum("at the limit of 16" in text for text in texts) == 24
+
+    limits = {"in_flight": 64, "filters": 16}
+    run(dubbo(work, "blind", {"spy": {}}, limits=limits, timeouts={"filter": "500ms"}))
+
+
+class Wordy(Lines):
+    async def _serve(self, reader, writer) -> None:
+        while frame := await read(reader):
+            self.got.append(frame)
+            writer.write(LINES.build(frame | {"kind": 1, "headers": b"secret=s;by=server;"}))
+        writer.close()
+
+
+def test_a_declared_protocol():
+    async def main():
+        server = Wordy()
+        await server.start()
+        config = configuration(server)
+        config["listeners"][0] |= {"protocol": "lines", "filters": ["spy"]}
+        async with protokit.Proxy(loading.load(config, registry())) as proxy:
+            reader, writer = await asyncio.open_connection(*proxy.addresses["in"])
+            call = {"kind": 0, "id": 7, "service": SERVICE.encode(), "headers": b"", "body": b"x"}
+            writer.write(LINES.build(call | {"method": b"change"}))
+            answer = await asyncio.wait_for(read(reader), 10)
+            assert (answer["id"], answer["kind"], answer["body"]) == (7, 1, b"x")
+            assert answer["headers"] == f"by=spy after server;who=127.0.0.1:{server.port};in=time;".encode()
+            writer.write(LINES.build(call | {"method": b"deny"}))
+            answer = await asyncio.wait_for(read(reader), 10)
+            assert (answer["id"], answer["body"]) == (7, b"spy does not like s")
+            writer.close()
+        server.stop()
+
+    run(main())
+
+
+def test_filters_that_cannot_be_made_are_told_with_their_lines(tmp_path):
+    def refuse(options):
+        raise ValueError(f"no {options}")
+
+    async def main():
+        server = await Server().start()
+        found = registry()
+        found.filters["refuse"] = refuse
+        uses = [{"refuse": {"a": 1}}, {"refuse": {"a": 2}}]
+        with pytest.raises(ConfigErrors) as told:
+            config = configuration(server)
+            config["routes"][0]["rules"][0]["filters"] = uses
+            config["clusters"][0]["filters"] = [{"refuse": {"a": 3}}]
+            async with protokit.Proxy(loading.load(config, found)):
+                raise AssertionError
+        assert len(told.value.errors) == 3
+        assert all(one.line == 1 and one.column > 1 for one in told.value.errors)
+        assert len({one.column for one in told.value.errors}) == 3
+        await server.stop()
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    ("use", "text"),
+    [
+        ({"spy": {}, "fail": "ajar"}, "fail: expected"),
+        ({"spy": {}, "errors": -1}, "errors"),
+        ({"spy": {}, "off": "0s"}, "off"),
+        ({"spy": {}, "other": {}}, "beside which fail, errors and off may stand"),
+        ({"fail": "open"}, "beside which fail, errors and off may stand"),
+        ({"nope": {}, "fail": "open"}, "there is no filter 'nope'"),
+    ],
+)
+def test_a_wrong_use_is_told_where_it_stands(use, text):
+    config = {
+        "listeners": [{"name": "in", "bind": "127.0.0.1:0", "protocol": "dubbo", "cluster": "c"}],
+        "clusters": [{"name": "c", "endpoints": ["127.0.0.1:1"], "filters": [use]}],
+    }
+    with pytest.raises(ConfigErrors, match="1:") as told:
+        loading.load(config, registry())
+    assert text in str(told.value)
