@@ -72,6 +72,7 @@ def test_all_that_the_proxy_counts_is_there():
 
 def test_gauges_are_counters_that_exist():
     known = {"ready", *native.STAT_NAMES, *(f"endpoint_{name}" for name in native.ENDPOINT_STAT_NAMES)}
+    known |= {f"filter_{name}" for name in ("failures", "in_a_row", "off")}
     assert known >= GAUGES
 
 
