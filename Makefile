@@ -15,7 +15,7 @@ PARTS = $(wildcard plugins/*/native/* plugins/*/*.py plugins/*/*.toml)
 TESTS = tests plugins
 # What drives the C code: with all tests, the slow ones too, it is run under sanitizers.
 SANITIZED = tests/dataplane tests/wire tests/formats tests/testing/test_named_kit.py tests/testing/test_sided_kit.py
-SANITIZED += tests/test_destinations.py tests/test_matching.py tests/test_routes.py tests/test_table.py tests/e2e/test_growth.py plugins
+SANITIZED += tests/test_arguments.py tests/test_destinations.py tests/test_matching.py tests/test_routes.py tests/test_table.py tests/e2e/test_growth.py plugins
 # One more than there are processors: many tests wait for a while.
 WORKERS = $(shell echo $$(($$(nproc 2>/dev/null || echo 1) + 1)))
 

@@ -39,6 +39,7 @@ CASES: dict[str, Case] = {
     "bare route": ({}, {}, 0),
     "two headers matched": ({"match": {"headers": HEADERS}}, {}, 0),
     "20 rules with two headers in front": ({}, {}, 20),
+    "an argument matched": ({"match": {"arguments": {"0": {"prefix": "x"}}}}, {}, 0),
     "timeout": ({"timeout": "2s"}, {}, 0),
     "timeout, passed on": ({"timeout": {"most": "20s", "pass": "true"}}, {}, 0),
     "retry with a time per try and a budget": ({"retry": RETRY}, {}, 0),

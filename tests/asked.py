@@ -70,6 +70,12 @@ def is_one(wanted, name):
     return name in ([wanted] if isinstance(wanted, str) else wanted)
 
 
+def argument(arguments, number):
+    """As rules see it: numbers and booleans are texts, null is not there."""
+    value = arguments[number] if number < len(arguments) else None
+    return None if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
 def holds(match, asked):
     """Whether a request is what a match asks for."""
     texts = ("service", "method", "version", "group")
@@ -78,6 +84,10 @@ def holds(match, asked):
         and all(
             is_text(wanted, asked["headers"].get(key), header=True)
             for key, wanted in match.get("headers", {}).items()
+        )
+        and all(
+            is_text(wanted, argument(asked.get("arguments", ()), int(number)), header=True)
+            for number, wanted in match.get("arguments", {}).items()
         )
         and match.get("oneway", asked["oneway"]) == asked["oneway"]
         and ("source" not in match or is_from(match["source"], asked["source"]))

@@ -8,7 +8,7 @@ import json
 import re
 
 import pytest
-from asked import NAMES, NETWORKS, SOURCES, holds, is_from
+from asked import NAMES, NETWORKS, SOURCES, argument, holds, is_from
 from construct import Const, GreedyBytes, Int8ub, Int16ub, Prefixed, Struct, this
 from fewer import many
 from hypothesis import given, settings
@@ -85,8 +85,8 @@ def call_of(asked, number=1):
     return Call(
         asked["service"],
         asked["method"],
-        "",
-        [],
+        "Ljava/lang/Object;" * len(asked.get("arguments", ())),
+        [*asked.get("arguments", ())],
         version=asked["version"],
         attachments={"group": asked["group"], **asked["headers"]} if asked["group"] else asked["headers"],
         request_id=number,
@@ -116,6 +116,7 @@ plain = st.fixed_dictionaries(
         "version": forms,
         "group": forms,
         "headers": headers,
+        "arguments": st.dictionaries(st.sampled_from(["0", "1", "2"]), forms, max_size=2),
         "oneway": st.booleans(),
         "source": st.sampled_from(NETWORKS) | st.lists(st.sampled_from(NETWORKS), min_size=1, max_size=4),
         "listener": st.sampled_from(["in", "side", ["side", "in"], ["side"]]),
@@ -146,6 +147,7 @@ requests = st.fixed_dictionaries(
         "version": st.sampled_from(["1", "2.0", "ab"]),
         "group": st.sampled_from(["", "g", "ab"]),
         "headers": st.dictionaries(st.sampled_from(["tag", "tenant", "other"]), values, max_size=3),
+        "arguments": st.lists(names | numbers | st.booleans() | st.none(), max_size=3),
         "oneway": st.booleans(),
         "source": st.sampled_from(SOURCES),
         "listener": st.sampled_from(["in", "side"]),
@@ -178,16 +180,19 @@ def test_what_is_explained_is_what_the_engine_does(rules, asked):
     for one in asked:
         expected = next((i for i, match in enumerate(rules) if holds(match, one)), None)
         texts = (one["service"], one["method"], one["version"], one["group"])
-        for said in (Words(*texts, one["headers"], one["oneway"]), call_of(one).encode()):
+        given = {str(n): argument(one["arguments"], n) for n in range(3)}
+        given = {number: value for number, value in given.items() if value is not None}
+        words = Words(*texts, one["headers"], one["oneway"], given)
+        for said in (words, call_of(one).encode()):
             facts = explain(loaded, document, one["listener"], said, one["source"], one["protocol"])
             assert (facts["rule"] and facts["rule"]["number"] - 1) == expected
             assert all(one["why"] for one in facts["before"])
             assert len(facts["before"]) == (len(rules) if expected is None else expected)
             told = {name: facts["request"][name] for name in ("service", "method", "version", "group")}
             assert told == {name: one[name] for name in told}
-            asking = Asking(
-                *texts, facts["request"]["headers"], one["oneway"], one["source"], one["listener"], "dubbo"
-            )
+            assert facts["request"]["arguments"] == given
+            who = (one["source"], one["listener"], "dubbo")
+            asking = Asking(*texts, facts["request"]["headers"], one["oneway"], *who, arguments=given)
             whys = [why_not(rule.match, asking) for rule in loaded.config.routes[0].rules]
             assert [why is None for why in whys] == [holds(match, one) for match in rules]
 
@@ -199,6 +204,7 @@ def request(**changed):
         "version": "1",
         "group": "",
         "headers": {},
+        "arguments": [],
         "oneway": False,
     } | changed
 
@@ -278,7 +284,9 @@ def sent(world, client, frame):
 
 TAGGED = b"\x03tag\x01x"
 BROKEN = b"\x03tag\x09x"
-UNREADABLE = "protokit: a rule asks for headers of the request, which cannot be read: they are malformed"
+UNREADABLE = (
+    "protokit: a rule asks for headers or arguments of the request, which cannot be read: they are malformed"
+)
 
 
 @pytest.mark.parametrize("form", ["x", {"prefix": "x"}, {"present": True}, {"present": False}])

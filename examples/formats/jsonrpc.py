@@ -9,7 +9,7 @@ TCP. A message without a method is an answer.
 
 Limits: a batch closes its client's connection: its answers come in one array. What a server says by itself (a
 notification) belongs to no client, and reaches none on shared connections. ``service.method`` is cut at the
-first point.
+first point. Rules may ask for parameters by their place, not by name.
 """
 
 from __future__ import annotations
@@ -59,6 +59,7 @@ jsonrpc = Protocol(
         ),
         service=name[0],
         method=name[1],
+        arguments=message["params"],
         replies=Replies(error=error, encoding="json"),
     ),
     "jsonrpc",

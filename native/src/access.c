@@ -322,10 +322,22 @@ static int header_in_words(const pk_codec *c, const uint8_t *data, const pk_fram
   return PK_MORE;
 }
 
+static int argument_in_words(const pk_codec *c, const uint8_t *data, const pk_frame *f, uint32_t index, pk_value *out) {
+  const pk_asked *asked = c->user;
+  (void)data;
+  (void)f;
+  for (uint32_t i = 0; i < asked->argument_count; i++) {
+    if (asked->arguments[i].raw != index) continue;
+    *out = (pk_value){.type = PK_VALUE_TEXT, .bytes = asked->arguments[i].value};
+    return PK_OK;
+  }
+  return PK_MORE;
+}
+
 pk_routed pk_table_ask(const pk_table *t, uint32_t listener, uintptr_t codec, const pk_asked *asked) {
   const pk_table_listener *l = pk_table_listener_at(t, listener);
   const pk_codec *c = codec_at(codec);
-  const pk_codec words = {.name = c->name, .user = asked, .header = header_in_words};
+  const pk_codec words = {.name = c->name, .user = asked, .header = header_in_words, .argument = argument_in_words};
   pk_frame f = {.kind = asked->oneway ? PK_KIND_ONEWAY : PK_KIND_REQUEST};
   pk_destination d = {asked->service, asked->method, asked->version, asked->group, 0, 0, 0};
   pk_routed found = {.plan = l->plan, .depth = l->depth};

@@ -114,7 +114,8 @@ typedef struct pk_asked {
   uint32_t frame_size, oneway;
   pk_slice service, method, version, group;
   const pk_header *headers;
-  uint32_t header_count;
+  uint32_t header_count, argument_count;
+  const pk_header *arguments; /* of each its number in `raw` */
   uint8_t source[16];
 } pk_asked;
 

@@ -3,14 +3,15 @@
 ``--json`` prints one object:
 
 ``listener`` ``protocol`` ``source``   who asks
-``request``     ``service`` ``method`` ``version`` ``group`` ``headers`` ``oneway``
+``request``     ``service`` ``method`` ``version`` ``group`` ``headers`` ``arguments`` ``oneway``
 ``table``       of the listener's routes; null where it has a cluster
 ``rule``        the one that matches: ``number`` from 1, ``line``, ``column``; null where none does
 ``before``      of each rule in front ``number``, ``line``, and ``why`` it does not match
 ``to``          ``reply`` ``text``, or ``clusters``: ``cluster`` ``weight`` ``subset`` ``fallback``
                 ``endpoints``; or null. ``fallback``: the subset that the rule asks for, which is empty,
                 where that of its ``fallback`` is in its place; or null
-``depth``       how deep requests of the listener are read: ``frame``, ``destination`` or ``headers``
+``depth``       how deep requests of the listener are read: ``frame``, ``destination``, ``headers`` or
+                ``arguments``
 ``remembered``  whether the next request for the same destination is not looked up again
 """
 
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from protokit.wire import Protocol
+    from protokit.wire.codec import Codec
 
 _UNREADABLE = {-4: "its protocol cannot read it", -3: "it holds more than the proxy reads"}
 
@@ -60,6 +62,14 @@ class _Request(NamedTuple):
 @click.option("--version", default="")
 @click.option("--group", default="")
 @click.option("--header", "-H", "headers", multiple=True, metavar="NAME=VALUE", help="A header, or several.")
+@click.option(
+    "--argument",
+    "-a",
+    "arguments",
+    multiple=True,
+    metavar="NUMBER=VALUE",
+    help="An argument, from 0, or several.",
+)
 @click.option("--oneway", is_flag=True, help="Its caller waits for no answer.")
 @click.option("--source", default="", metavar="ADDRESS", help="Where its client comes from.")
 @click.option("--protocol", "-p", help="What its client speaks, where the listener has several protocols.")
@@ -75,6 +85,7 @@ def route(
     version: str,
     group: str,
     headers: tuple[str, ...],
+    arguments: tuple[str, ...],
     oneway: bool,  # noqa: FBT001  # click's
     source: str,
     protocol: str | None,
@@ -84,7 +95,8 @@ def route(
     """Say where a request goes by a configuration, and why: which rule matches, and what the others ask."""
     try:
         loaded = configuration.load(config)
-        words = Words(service, method, version, group, _headers(headers), oneway)
+        named = _pairs(headers, "--header", "NAME")
+        words = Words(service, method, version, group, named, oneway, _numbered(arguments))
         if frame is not None and words != Words():
             raise ProtokitError("with --frame the frame says what is asked: leave out the words")
         document = Document(Path(config).read_text("utf-8"), config)
@@ -128,7 +140,9 @@ def explain(
     said = asyncio.run(_routed(loaded, there, request))
     if said.result != 0:
         why = _UNREADABLE.get(said.result, "it is malformed")
-        raise ProtokitError(f"a rule asks for headers of the request, which cannot be read: {why}")
+        raise ProtokitError(
+            f"a rule asks for headers or arguments of the request, which cannot be read: {why}"
+        )
     return _facts(loaded, document, there, request.asking._replace(blank=said.blank), said)
 
 
@@ -156,7 +170,8 @@ def _request(asked: Words | bytes, speaking: Sequence[Protocol], listener: str, 
     if not isinstance(asked, bytes):
         if not speaking:
             raise ProtokitError(f"listener {listener!r} has no protocol: all is passed on to its fallback")
-        return _Request(asked, Asking(*asked, source, listener, speaking[0].name))
+        named = {name: getattr(asked, name) for name in Words._fields}
+        return _Request(asked, Asking(source=source, listener=listener, protocol=speaking[0].name, **named))
     data = native.sent_by("client", asked)
     for protocol in speaking:
         ask = protocol.wire.ask
@@ -180,10 +195,25 @@ def _request(asked: Words | bytes, speaking: Sequence[Protocol], listener: str, 
                     None if value is None else value.decode(errors="replace")
                 )
         texts = (read.service, read.method, read.version, read.group)
-        asking = Asking(*texts, found, read.oneway, source, listener, protocol.name)
+        asking = Asking(
+            *texts, found, read.oneway, source, listener, protocol.name, arguments=_arguments(ask, whole)
+        )
         return _Request(engines, asking)
     names = " or ".join(repr(one.name) for one in speaking)
     raise ProtokitError(f"these {len(asked)} bytes are no whole frame of {names}")
+
+
+def _arguments(ask: Codec, data: bytes) -> dict[str, str | None]:
+    """As rules see them; what cannot be read is not there, and the engine says so where it matters."""
+    found: dict[str, str | None] = {}
+    with contextlib.suppress(IndexError, RemoteProtocolError):
+        for number in range(schema.MOST_ARGUMENTS if ask.reads_arguments else 0):
+            value = ask.argument(data, number)
+            if value is None:
+                continue
+            text = str(value).lower() if isinstance(value, bool) else str(value)
+            found[str(number)] = None if isinstance(value, bytes | float) else text
+    return found
 
 
 def _facts(
@@ -195,7 +225,8 @@ def _facts(
 ) -> dict[str, Any]:
     facts: dict[str, Any] = {"listener": there.name, "protocol": asking.protocol, "source": asking.source}
     facts["request"] = {name: getattr(asking, name) for name in ("service", "method", "version", "group")}
-    facts["request"] |= {"headers": dict(asking.headers), "oneway": asking.oneway}
+    facts["request"] |= {"headers": dict(asking.headers), "arguments": dict(asking.arguments)}
+    facts["request"]["oneway"] = asking.oneway
     facts |= {"table": there.routes, "rule": None, "before": [], "to": None}
     facts |= {"depth": said.depth, "remembered": there.routes is not None and not said.asked}
     if there.routes is None:
@@ -261,6 +292,9 @@ def _lines(facts: dict[str, Any], config: str) -> list[str]:
     told += [
         f"header {key!r}: {'no text' if one is None else repr(one)}" for key, one in asked["headers"].items()
     ]
+    told += [
+        f"argument {n}: {'no text' if one is None else repr(one)}" for n, one in asked["arguments"].items()
+    ]
     told += ["one-way"] * asked["oneway"]
     by = f"listener {facts['listener']!r}, {facts['protocol']}" + f", from {facts['source']}" * bool(
         facts["source"]
@@ -305,13 +339,22 @@ def _named(what: str, name: str | None, names: list[str], *, first: bool = False
     raise ProtokitError((f"which {what}?" if name is None else f"there is no {what} {name!r}") + hint)
 
 
-def _headers(written: Sequence[str]) -> dict[str, str]:
+def _pairs(written: Sequence[str], option: str, key_is: str) -> dict[str, str]:
     found = {}
     for one in written:
         key, equals, value = one.partition("=")
         if not equals:
-            raise ProtokitError(f"--header: expected NAME=VALUE, got {one!r}")
+            raise ProtokitError(f"{option}: expected {key_is}=VALUE, got {one!r}")
         found[key] = value
+    return found
+
+
+def _numbered(written: Sequence[str]) -> dict[str, str]:
+    found = _pairs(written, "--argument", "NUMBER")
+    for number in found:
+        if not schema.is_number(number):
+            most = schema.MOST_ARGUMENTS - 1
+            raise ProtokitError(f"--argument: expected a number from 0 to {most}, got {number!r}")
     return found
 
 

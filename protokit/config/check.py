@@ -122,7 +122,7 @@ def check(
         from protokit.config import hidden, matches  # only then  # noqa: PLC0415
     for t, table in enumerate(config.routes):
         by = [one.name for one in config.listeners if one.routes == table.name]
-        asked = matches.Asked(table.name, listeners, speaking, by, headless)
+        asked = matches.Asked(table.name, listeners, speaking, by, headless, registry.protocols)
         for r, rule in enumerate(table.rules):
             if not findings.hole("routes", t, "rules", r):
                 _rule(findings, rule, asked, registry, known, ("routes", t, "rules", r))
@@ -133,7 +133,7 @@ def check(
         _cluster(findings, cluster, registry, c)
         if cluster.name not in clusters.used:
             findings.warning(f"no route leads to cluster {cluster.name!r}", "clusters", c)
-    keys.check_headers(findings, config, speaking, registry.protocols)
+    keys.check_read(findings, config, speaking, registry.protocols)
     _binds(findings, config)
     _limits(findings, config)
     _limit_keys(findings, config)

@@ -348,13 +348,19 @@ class _Reader:
 
     def key(self, node: yaml.Node, what: str, path: Path) -> Any:
         if isinstance(node, yaml.MappingNode):
-            found = self.struct(node, schema.HeaderValue, what, path)
-            if found is _BROKEN or self.holes & {(*path, "header")}:
+            found = self.struct(node, schema.KeyOf, what, path)
+            if found is _BROKEN or self.holes & {(*path, "header"), (*path, "argument")}:
                 return _BROKEN
-            return schema.Key("header", found.header)
+            if found.header and not found.argument:
+                return schema.Key("header", found.header)
+            if schema.is_number(found.argument) and not found.header:
+                return schema.Key("argument", found.argument)
         if isinstance(node, yaml.ScalarNode) and node.value in schema.KEYS:
             return schema.Key(node.value)
-        return self.expected(f"{', '.join(schema.KEYS)} or {{header: NAME}}", node, what)
+        most = schema.MOST_ARGUMENTS - 1
+        return self.expected(
+            f"{', '.join(schema.KEYS)}, {{header: NAME}} or {{argument: 0 to {most}}}", node, what
+        )
 
     def anything(self, node: yaml.Node, depth: int) -> Any:
         self.budget -= 1

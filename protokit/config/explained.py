@@ -18,6 +18,7 @@ class Asking(NamedTuple):
         headers: None for one that is no text.
         source: the client's address; "" where it is not known.
         blank: its codec cannot read it.
+        arguments: by their numbers, as texts; None for one that is none. Null is not there.
     """
 
     service: str
@@ -30,6 +31,7 @@ class Asking(NamedTuple):
     listener: str
     protocol: str
     blank: bool = False
+    arguments: Mapping[str, str | None] = {}
 
 
 def why_not(match: schema.Match, asking: Asking) -> str | None:
@@ -47,9 +49,13 @@ def _why_not(match: schema.Match, asking: Asking) -> str | None:
         wanted, value = getattr(match, name), getattr(asking, name)
         if not _is(wanted, value):
             return f"{name} is {value!r}, expected {_shown(wanted)}"
-    for key, wanted in match.headers.items():
-        if why := _header(key, wanted, asking):
-            return why
+    for what, asked, there in (
+        ("header", match.headers, asking.headers),
+        ("argument", match.arguments, asking.arguments),
+    ):
+        for key, wanted in asked.items():
+            if why := _one_of(there, f"{what} {_named(what, key)}", key, wanted):
+                return why
     return _client(match, asking) or _inner(match, asking)
 
 
@@ -58,17 +64,21 @@ def _is(wanted: schema.Text, value: str) -> bool:
     return value == "" if form == ("absent",) else form == ("any",) or hidden.accepts(form, value)
 
 
-def _header(key: str, wanted: schema.Text, asking: Asking) -> str | None:
+def _named(what: str, key: str) -> str:
+    return repr(key) if what == "header" else key
+
+
+def _one_of(there: Mapping[str, str | None], what: str, key: str, wanted: schema.Text) -> str | None:
     form = hidden.form_of(wanted)
-    if key not in asking.headers:
-        return None if form == ("absent",) else f"there is no header {key!r}, expected {_shown(wanted)}"
-    value = asking.headers[key]
+    if key not in there:
+        return None if form == ("absent",) else f"there is no {what}, expected {_shown(wanted)}"
+    value = there[key]
     if form in {("any",), ("present",)} or (
         value is not None and form != ("absent",) and hidden.accepts(form, value)
     ):
         return None
     seen = "is no text" if value is None else f"is {value!r}"
-    return f"header {key!r} {seen}, expected {_shown(wanted)}"
+    return f"{what} {seen}, expected {_shown(wanted)}"
 
 
 def _client(match: schema.Match, asking: Asking) -> str | None:

@@ -129,9 +129,10 @@ def tree_of(match: schema.Match) -> Tree:
             form = ("in", frozenset({""}))
         if form != ("any",):
             parts.append((name, form))
-    for key, wanted in sorted(match.headers.items()):
+    subjects = [(f"header {key}", wanted) for key, wanted in sorted(match.headers.items())]
+    subjects += [(f"argument {key}", wanted) for key, wanted in sorted(match.arguments.items())]
+    for subject, wanted in subjects:
         form = form_of(wanted)
-        subject = f"header {key}"
         if form == ("absent",):
             parts.append(("not", (subject, _THERE)))
         else:

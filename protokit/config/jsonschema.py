@@ -68,7 +68,9 @@ def _struct(kind: type[msgspec.Struct], key: str) -> dict[str, Any]:
         named = {"type": "object", "properties": policy, "minProperties": 1}
         return {"anyOf": [{"type": "string"}, named]}
     if kind is schema.Key:
-        named = {"type": "object", "properties": {"header": _of(str, key)}, "required": ["header"]}
+        numbers = {"type": "integer", "minimum": 0, "maximum": schema.MOST_ARGUMENTS - 1}
+        properties = {"header": _of(str, key), "argument": numbers}
+        named = {"type": "object", "properties": properties, "minProperties": 1, "maxProperties": 1}
         return {"anyOf": [{"enum": list(schema.KEYS)}, named | {"additionalProperties": False}]}
     if kind is schema.Timeout:
         return {"anyOf": [_of(Duration, key), found]}

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from protokit.wire import Protocol
 
 CONSISTENT = ("ring-hash", "maglev")
+_ALONE = ("header", "argument")  # what not every protocol has
 
 
 def once(findings: Findings, given: schema.Key | list[schema.Key], path: Path) -> None:
@@ -21,7 +22,7 @@ def once(findings: Findings, given: schema.Key | list[schema.Key], path: Path) -
     every = schema.keys(given)
     for i, key in enumerate(every):
         if key in every[:i] and not findings.holes(*path):
-            findings.error(f"{path[-1]}: expected {key.header or key.what} once at most", *path, i)
+            findings.error(f"{path[-1]}: expected {key.name or key.what} once at most", *path, i)
 
 
 def check(findings: Findings, cluster: schema.Cluster, path: Path) -> None:
@@ -32,7 +33,7 @@ def check(findings: Findings, cluster: schema.Cluster, path: Path) -> None:
     if cluster.balance in CONSISTENT and not cluster.hash:
         findings.error(
             f"balance: {cluster.balance} needs to know what keeps requests together: add hash: service,"
-            " method, source or {header: NAME}",
+            " method, source, {header: NAME} or {argument: N}",
             *path,
             "balance",
         )
@@ -53,13 +54,13 @@ def _clusters_of(config: schema.Config, listener: schema.Listener) -> Iterator[s
                 yield from (*one.of, one.else_) if isinstance(one, schema.Named) else (one,)
 
 
-def check_headers(
+def check_read(
     findings: Findings,
     config: schema.Config,
     speaking: Mapping[str, list[str]],
     known: Mapping[str, Protocol],
 ) -> None:
-    """Warn of clusters that go by a header, for listeners whose protocols have none.
+    """Warn of clusters that go by a header or an argument, for listeners whose protocols have none.
 
     Args:
         findings: to say it.
@@ -68,20 +69,22 @@ def check_headers(
         known: protocols by name.
     """
     for c, cluster in enumerate(config.clusters):
-        if not any(key.what == "header" for key in schema.keys(cluster.hash)) or findings.hole("clusters", c):
+        asked = {key.what for key in schema.keys(cluster.hash)} & {*_ALONE}
+        if not asked or findings.hole("clusters", c):
             continue
-        without = {
-            name: listener.name
-            for listener in config.listeners
-            if cluster.name in _clusters_of(config, listener)
-            for name in speaking[listener.name]
-            if name in known and not known[name].reads_headers
-        }
-        for protocol, listener_name in without.items():
-            findings.warning(
-                f"hash: requests of protocol {protocol!r} (listener {listener_name!r}) have no headers: they"
-                " go to any endpoint by weight; service, method or source would keep them together",
-                "clusters",
-                c,
-                "hash",
-            )
+        listeners = [one for one in config.listeners if cluster.name in _clusters_of(config, one)]
+        for what in sorted(asked):
+            without = {
+                name: listener.name
+                for listener in listeners
+                for name in speaking[listener.name]
+                if name in known and not getattr(known[name], f"reads_{what}s")
+            }
+            for protocol, listener_name in without.items():
+                findings.warning(
+                    f"hash: requests of protocol {protocol!r} (listener {listener_name!r}) have no {what}s:"
+                    " they go to any endpoint by weight; service, method or source would keep them together",
+                    "clusters",
+                    c,
+                    "hash",
+                )

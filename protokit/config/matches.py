@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from protokit.config.check import Findings, Names
     from protokit.config.document import Path
+    from protokit.wire import Protocol
 
 _MOST_NESTED = 7  # matches in one another: each takes two of the engine's 16 levels
 
@@ -33,6 +34,7 @@ class Asked(NamedTuple):
         speaking: the protocols of each listener.
         by: the listeners that use the table.
         headless: protocols whose requests have no headers.
+        known: protocols by name.
     """
 
     table: str
@@ -40,6 +42,7 @@ class Asked(NamedTuple):
     speaking: Mapping[str, Collection[str]]
     by: Collection[str]
     headless: Collection[str]
+    known: Mapping[str, Protocol]
 
 
 def check_rule(findings: Findings, rule: schema.Rule, asked: Asked, path: Path) -> None:
@@ -52,16 +55,39 @@ def check_rule(findings: Findings, rule: schema.Rule, asked: Asked, path: Path) 
         for protocol in asked.speaking[listener]
         if possible(rule.match, listener, (protocol,))
     }
-    if here and here <= {*asked.headless} and not findings.holes(*place) and not findings.holes("listeners"):
-        instead = "ask for service, method, version or group"
-        needs = [(where, instead) for where in _headers(rule.match, place)]
-        needs += [need for need in _needs(rule, path) if not findings.holes(*need[0])]
-        for where, instead in needs:
-            findings.error(
-                "requests have no headers in a protocol that this rule is for "
-                f"({', '.join(map(repr, sorted(here)))}); {instead}",
-                *where,
-            )
+    if not here or findings.holes(*place) or findings.holes("listeners"):
+        return
+    instead = "ask for service, method, version or group"
+    needs: list[tuple[Path, str]] = []
+    if here <= {*asked.headless}:
+        needs = [(where, instead) for where in _asking("headers", rule.match, place)]
+        needs += _needs(rule, path)
+        _refuse(findings, "requests have no headers", needs, here)
+    needs = [(where, instead) for where in _asking("arguments", rule.match, place)]
+    needs += [(where, _OTHERS) for where in _keyed(rule, path, "argument")]
+    if needs and not any(asked.known[one].reads_arguments for one in here if one in asked.known):
+        _refuse(findings, "arguments cannot be read", needs, here)
+
+
+_OTHERS = "take service, method or source"
+
+
+def _refuse(findings: Findings, what: str, needs: list[tuple[Path, str]], protocols: Collection[str]) -> None:
+    names = ", ".join(map(repr, sorted(protocols)))
+    for where, instead in needs:
+        if not findings.holes(*where):
+            findings.error(f"{what} in a protocol that this rule is for ({names}); {instead}", *where)
+
+
+def _keyed(rule: schema.Rule, path: Path, what: str) -> Iterator[Path]:
+    """The places of a rule's keys that need a header, or an argument."""
+    for given, where in (
+        (rule.sticky, (*path, "sticky")),
+        ([] if rule.limit is None else rule.limit.by, (*path, "limit", "by")),
+    ):
+        for i, one in enumerate(schema.keys(given)):
+            if one.what == what:
+                yield (*where, i) if isinstance(given, list) else where
 
 
 def _needs(rule: schema.Rule, path: Path) -> Iterator[tuple[Path, str]]:
@@ -73,13 +99,8 @@ def _needs(rule: schema.Rule, path: Path) -> Iterator[tuple[Path, str]]:
     for subset, where in parts:
         for key in subsets.headers(subset):
             yield (*where, "subset", key), "give a value, or in"
-    for given, where in (
-        (rule.sticky, (*path, "sticky")),
-        ([] if rule.limit is None else rule.limit.by, (*path, "limit", "by")),
-    ):
-        for i, one in enumerate(schema.keys(given)):
-            if one.what == "header":
-                yield (*where, i) if isinstance(given, list) else where, "take service, method or source"
+    for where in _keyed(rule, path, "header"):
+        yield where, _OTHERS
     if rule.fault is not None and rule.fault.header is not None:
         yield (*path, "fault", "header"), "leave it out, and let match say which requests are hit"
     for name in _changing(rule.set or schema.Set()):
@@ -93,15 +114,15 @@ def _changing(given: schema.Set) -> list[str]:
     return named + [name for name in fields if isinstance(getattr(given, name), schema.HeaderValue)]
 
 
-def _headers(match: schema.Match, path: Path) -> Iterator[Path]:
-    """The places where it asks for headers."""
-    if match.headers:
-        yield (*path, "headers")
+def _asking(what: str, match: schema.Match, path: Path) -> Iterator[Path]:
+    """The places where it asks for headers, or arguments."""
+    if getattr(match, what):
+        yield (*path, what)
     for name, matches in (("all", match.all), ("any", match.any)):
         for i, one in enumerate(matches or ()):
-            yield from _headers(one, (*path, name, i))
+            yield from _asking(what, one, (*path, name, i))
     if match.not_ is not None:
-        yield from _headers(match.not_, (*path, "not"))
+        yield from _asking(what, match.not_, (*path, "not"))
 
 
 def check(findings: Findings, match: schema.Match, asked: Asked, path: Path, depth: int = 0) -> None:
@@ -110,6 +131,8 @@ def check(findings: Findings, match: schema.Match, asked: Asked, path: Path, dep
         _text(findings, getattr(match, name), (*path, name))
     for name, wanted in match.headers.items():
         _text(findings, wanted, (*path, "headers", name))
+    for number, wanted in match.arguments.items():
+        _argument(findings, number, wanted, (*path, "arguments", number))
     for name in ("source", "listener", "protocol"):
         if getattr(match, name) == ():
             findings.error(f"{name}: expected one at least; without {name} a match is for all", *path, name)
@@ -139,6 +162,13 @@ def _text(findings: Findings, wanted: schema.Text, path: Path) -> None:
         findings.error("in: expected one value at least", *path, "in")
     elif wanted.range is not None and (len(wanted.range) != 2 or wanted.range[0] > wanted.range[1]):
         findings.error("range: expected the first and the last number", *path, "range")
+
+
+def _argument(findings: Findings, number: str, wanted: schema.Text, path: Path) -> None:
+    _text(findings, wanted, path)
+    if not schema.is_number(number):
+        most = schema.MOST_ARGUMENTS - 1
+        findings.error(f"arguments: expected a number from 0 to {most}, got {number!r}", *path)
 
 
 def possible(match: schema.Match, listener: str, protocols: Collection[str]) -> bool:

@@ -67,6 +67,7 @@ class Match(_Section, frozen=True, forbid_unknown_fields=True, rename={"not_": "
     version: Text = Pattern("*")
     group: Text = Pattern("*")
     headers: dict[str, Text] = {}
+    arguments: dict[str, Text] = {}
     oneway: bool | None = None
     source: Network | tuple[Network, ...] | None = None
     listener: Names | None = None
@@ -106,10 +107,25 @@ KEYS = ("service", "method", "source")
 
 
 class Key(_Section, frozen=True, forbid_unknown_fields=True):
-    """What tells requests apart: ``service``, ``method`` (with it), ``source`` or ``{header: NAME}``."""
+    """What tells requests apart: ``service``, ``method`` (with it), ``source``, a header, an argument."""
 
     what: str
+    name: str = ""
+
+
+class KeyOf(_Section, frozen=True, forbid_unknown_fields=True):
+    """A header, or an argument of the call by its number from 0."""
+
     header: str = ""
+    argument: str = ""
+
+
+MOST_ARGUMENTS = 1000
+
+
+def is_number(text: str) -> bool:
+    """Whether it is the number of an argument, written as numbers are."""
+    return text.isascii() and text.isdecimal() and str(int(text)) == text and int(text) < MOST_ARGUMENTS
 
 
 def keys(given: Key | list[Key]) -> list[Key]:
@@ -118,8 +134,8 @@ def keys(given: Key | list[Key]) -> list[Key]:
 
 
 def origins(given: Key | list[Key]) -> list[tuple[str, str]]:
-    """Where the values of a key come from, with the names of headers."""
-    found = [(key.what, key.header) for key in keys(given)]
+    """Where the values of a key come from, with the names of headers and the numbers of arguments."""
+    found = [(key.what, key.name) for key in keys(given)]
     return [("service", "")] * (("method", "") in found and ("service", "") not in found) + found
 
 

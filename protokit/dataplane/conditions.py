@@ -115,6 +115,8 @@ def _parts(match: schema.Match, codecs: Codecs, *, inner: bool) -> Iterator[list
             yield _of_text(name, "", wanted)
     for key, wanted in match.headers.items():
         yield _of_text("header", key, wanted)
+    for number, wanted in match.arguments.items():
+        yield _of_text("argument", number, wanted)
     if match.oneway is not None:
         yield [_Row("oneway")] if match.oneway else _together("not", [[_Row("oneway")]])
     if match.source is not None:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from protokit.native import Table
 
-_DEPTHS = ("frame", "destination", "headers")
+_DEPTHS = ("frame", "destination", "headers", "arguments")
 
 
 class Routed(NamedTuple):
@@ -20,7 +20,7 @@ class Routed(NamedTuple):
     Attributes:
         result: 0; PK_ERR_*: it is no request, or what a rule asks for cannot be read.
         plan: the plan's name; None where no rule matches.
-        depth: how deep this listener's requests are read: ``frame``, ``destination`` or ``headers``.
+        depth: how deep requests are read: ``frame``, ``destination``, ``headers`` or ``arguments``.
         asked: whether the answer is for more than service, method, version and group.
         blank: its codec cannot read it.
     """
@@ -41,6 +41,7 @@ class Words(NamedTuple):
     group: str = ""
     headers: Mapping[str, str] = {}
     oneway: bool = False
+    arguments: Mapping[str, str] = {}
 
 
 def routed(
@@ -75,6 +76,10 @@ def routed(
         for at, (key, value) in enumerate(asked.headers.items()):
             headers[at].key, headers[at].value = piece(key), piece(value)
         question.headers, question.header_count = headers, len(asked.headers)
+        arguments = ffi.new("pk_header[]", len(asked.arguments))
+        for at, (number, value) in enumerate(asked.arguments.items()):
+            arguments[at].raw, arguments[at].value = int(number), piece(value)
+        question.arguments, question.argument_count = arguments, len(asked.arguments)
         question.oneway = asked.oneway
     found = lib.pk_table_ask(table.pointer, listener, codec, question)
     plan: str | None = None

@@ -96,6 +96,11 @@ class Protocol:
         return getattr(self.wire, "reads_headers", True)
 
     @property
+    def reads_arguments(self) -> bool:
+        """Whether the engine reads arguments of its calls."""
+        return native.reads_arguments(self.wire.address)
+
+    @property
     def drain(self) -> str:
         """When its clients are told to go elsewhere: ``always``, ``asked`` (by ``goaway``) or ``never``."""
         address = self.wire.address

@@ -80,7 +80,7 @@ def said(found):
         ),
         (
             "{split: [{cluster: demo}], sticky: colour}",
-            "6:44: sticky: expected service, method, source or {header: NAME}, got 'colour'",
+            "6:44: sticky: expected service, method, source, {header: NAME} or {argument: 0 to 999}, got",
         ),
         ("{split: [{cluster: demo}], sticky: {hedaer: x}}", "6:45: unknown key 'hedaer' in sticky"),
         (

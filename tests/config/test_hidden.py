@@ -102,6 +102,7 @@ HIDES = [
     ({"headers": {"h": {"range": [1, 9]}}}, {"headers": {"h": {"range": [2, 3]}}}),
     ({"headers": {"h": {"range": [1, 9]}}}, {"headers": {"h": {"in": ["2", "03"]}}}),
     ({"headers": {"h": {"in": ["a", "b"]}}}, {"headers": {"h": "b"}, "oneway": True}),
+    ({"arguments": {"0": {"range": [1, 9]}}}, {"arguments": {"0": "2", "1": "x"}, "headers": {"h": "b"}}),
     ({"headers": {"h": {"present": False}}}, {"headers": {"h": {"present": False}}, "method": "m"}),
     ({"not": {"headers": {"h": "a"}}}, {"headers": {"h": {"present": False}}}),
     ({"not": {"headers": {"h": "a"}}}, {"headers": {"h": "b"}}),

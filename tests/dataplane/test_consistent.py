@@ -130,7 +130,7 @@ def test_a_weight_that_changes_moves_only_what_it_has_to():
 def test_a_key_of_no_kind_is_refused():
     builder = TableBuilder(LIMITS, seed=5)
     builder.cluster("c", "maglev", 4, 1000, [(9, "")])
-    with pytest.raises(ProtokitError, match=r"origins\[0\].origin: 9 is not from 0 to 7"):
+    with pytest.raises(ProtokitError, match=r"origins\[0\].origin: 9 is not from 0 to 8"):
         builder.finish()
 
 

@@ -98,7 +98,7 @@ static void unreadable(pk_core *core, pk_request *r, const pk_destination *d, in
 /* A rule asks for what cannot be read: another that matches may not be meant. */
 static PK_RARE void headers_unreadable(pk_core *core, pk_request *r, const pk_destination *d, int error) {
   pk_message m = {.size = 0};
-  pk_message_add(&m, "protokit: a rule asks for headers of the request, which cannot be read: ");
+  pk_message_add(&m, "protokit: a rule asks for headers or arguments of the request, which cannot be read: ");
   pk_message_add(&m, error == PK_ERR_LIMIT ? "they hold more than the proxy reads" : "they are malformed");
   pk_message_add(&m, ": service '");
   pk_message_bytes(&m, d->service.data, d->service.size < 200 ? d->service.size : 200);

@@ -19,10 +19,16 @@ static int is_own(const pk_core *core, const pk_conn *client) {
   return client->pinned || (l != NULL && l->pinned);
 }
 
+/* Arguments stand in what is not there yet. */
+static int asks_arguments(const pk_core *core, const pk_conn *client) {
+  const pk_table_listener *l = pk_listener_of(pk_conn_live(core, client)->table, client);
+  return l != NULL && l->depth == PK_DEPTH_ARGUMENTS;
+}
+
 static int may_pass(const pk_core *core, const pk_conn *c) {
   if (c->state != PK_CONN_OPEN || core->shutdown) return 0;
   if (pk_conn_is_client(c))
-    return c->greeting == 0 && is_own(core, c) && (c->partial_count == 0 || c->codec->mode == PK_MODE_MULTIPLEXED);
+    return !asks_arguments(core, c) && c->greeting == 0 && is_own(core, c) && (c->partial_count == 0 || c->codec->mode == PK_MODE_MULTIPLEXED);
   const pk_conn *client = c->pinned ? pk_conn_find(core, c->peer) : NULL;
   return client != NULL && pk_conn_writes(client) && client->seal == NULL;
 }

@@ -21,7 +21,7 @@ static PK_RARE int unreadable(pk_core *core, pk_request *r) {
   pk_message m = {.size = 0};
   pk_message_add(&m, "protokit: rate limit of rule ");
   pk_message_text(&m, r->to.live->table, r->plan->name);
-  pk_message_add(&m, " asks for headers of the request, which cannot be read");
+  pk_message_add(&m, " asks for headers or arguments of the request, which cannot be read");
   pk_request_fail(core, r, PK_STATUS_BAD_REQUEST, m.data, m.size);
   return PK_STEP_OVER;
 }

@@ -76,14 +76,14 @@ static int is_as_asked(const pk_table *t, const pk_condition *c, pk_slice value)
   }
 }
 
-/* Of a value that is no text only that it is there can be asked. */
+/* Headers and arguments may be there or not, and be no text: then only that they are there can be asked. */
 static int value_holds(const pk_table *t, const pk_condition *c, pk_question *q) {
   const pk_origin *of = pk_table_origin_at(t, c->of);
   pk_header h;
   int result = pk_question_value(t, q, of, &h);
   if (result < 0) q->error = result;
   if (result != PK_OK) return 0;
-  if (of->origin == PK_ORIGIN_HEADER && (c->match == PK_MATCH_PRESENT || c->match == PK_MATCH_ANY)) return 1;
+  if ((of->origin == PK_ORIGIN_HEADER || of->origin == PK_ORIGIN_ARGUMENT) && (c->match == PK_MATCH_PRESENT || c->match == PK_MATCH_ANY)) return 1;
   return !h.raw && is_as_asked(t, c, h.value);
 }
 

@@ -142,6 +142,7 @@ static const pk_table_field routes_fields[] = {
     MADE(any),
     MADE(has_pairs),
     MADE(asks_headers),
+    MADE(asks_arguments),
     MADE(headers),
     MADE(header_count),
     NAME(name),
@@ -185,7 +186,7 @@ static const pk_table_field automaton_fields[] = {NAME(program), NUMBER(states, 
 #undef RECORD
 
 #define RECORD pk_origin
-static const pk_table_field origin_fields[] = {NUMBER(origin, 0, PK_ORIGIN_COUNT - 1), NAME(name)};
+static const pk_table_field origin_fields[] = {NUMBER(origin, 0, PK_ORIGIN_COUNT - 1), NAME(name), MADE(index)};
 #undef RECORD
 
 #define RECORD pk_table_listener
@@ -365,6 +366,12 @@ static int check_rest(const pk_table *t, char *why, size_t why_size) {
     const char *wrong = pk_condition_wrong(t, PK_AT(t, pk_condition, t->conditions.at) + r->condition, r->condition_count);
     if (wrong == NULL) continue;
     snprintf(why, why_size, "conditions[%u]: %s", r->condition, wrong);
+    return 0;
+  }
+  for (uint32_t i = 0; i < t->origins.count; i++) {
+    const pk_origin *o = pk_table_origin_at(t, i);
+    if (o->origin != PK_ORIGIN_ARGUMENT || pk_origin_number(t, o) != PK_NONE) continue;
+    snprintf(why, why_size, "origins[%u]: an argument's name is its number, of four digits at most", i);
     return 0;
   }
   for (uint32_t i = 0; i < t->choices.count; i++) {

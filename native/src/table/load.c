@@ -97,8 +97,8 @@ static void add_prefix(pk_routes *r, uint32_t *lengths, uint32_t size) {
   r->prefix_count++;
 }
 
-static int is_of_header(const pk_table *t, const pk_condition *c) {
-  return c->of != PK_NONE && pk_table_origin_at(t, c->of)->origin == PK_ORIGIN_HEADER;
+static int is_of(const pk_table *t, const pk_condition *c, uint32_t origin) {
+  return c->of != PK_NONE && pk_table_origin_at(t, c->of)->origin == origin;
 }
 
 /* Which condition of a rule leads to it: the first that wants a header to have one of some values, where all hold. */
@@ -106,7 +106,7 @@ static const pk_condition *leading(const pk_table *t, const pk_rule *rule) {
   const pk_condition *c = PK_AT(t, pk_condition, t->conditions.at) + rule->condition, *end = c + rule->condition_count;
   if (rule->condition_count > 1) c = c->condition == PK_CONDITION_ALL ? c + 1 : end;
   for (; c < end; c += c->size)
-    if (is_of_header(t, c) && (c->match == PK_MATCH_EXACT || c->match == PK_MATCH_IN)) return c;
+    if (is_of(t, c, PK_ORIGIN_HEADER) && (c->match == PK_MATCH_EXACT || c->match == PK_MATCH_IN)) return c;
   return NULL;
 }
 
@@ -161,7 +161,10 @@ static void append_rule(making *m, uint32_t *first, uint32_t *tail, uint32_t rul
 static void put(making *m, pk_routes *r, pk_slot_key *slot, uint32_t i) {
   pk_rule *rule = &m->rules[i];
   const pk_condition *asked = PK_AT(m->table, pk_condition, m->table->conditions.at) + rule->condition;
-  for (uint32_t n = 0; n < rule->condition_count; n++) r->asks_headers |= (uint32_t)is_of_header(m->table, &asked[n]);
+  for (uint32_t n = 0; n < rule->condition_count; n++) {
+    r->asks_headers |= (uint32_t)is_of(m->table, &asked[n], PK_ORIGIN_HEADER);
+    r->asks_arguments |= (uint32_t)is_of(m->table, &asked[n], PK_ORIGIN_ARGUMENT);
+  }
   if (rule->condition_count == 0) {
     append_rule(m, &slot->rule, &slot->tail, i);
     return;
@@ -255,22 +258,30 @@ static uint32_t sure_cluster(const pk_table *t, const pk_plan *p) {
 }
 
 static uint32_t depth_of_key(const pk_table *t, pk_key by) {
+  if (pk_key_asks(t, by, PK_ORIGIN_ARGUMENT)) return PK_DEPTH_ARGUMENTS;
   return pk_key_asks(t, by, PK_ORIGIN_HEADER) ? PK_DEPTH_HEADERS : pk_key_is_of_client(t, by) ? PK_DEPTH_FRAME : PK_DEPTH_DESTINATION;
 }
 
 static uint32_t deeper(uint32_t a, uint32_t b) { return a > b ? a : b; }
+
+/* What headers say is read, and by what the clusters that they may say go: of all in the table, which is enough. */
+static uint32_t depth_of_choices(const pk_table *t) {
+  uint32_t depth = PK_DEPTH_HEADERS;
+  for (uint32_t i = 0; i < t->clusters.count; i++) depth = deeper(depth, depth_of_key(t, pk_table_cluster_at(t, i)->hash));
+  return depth;
+}
 
 /* How deep a plan reads: its keys, its choices, what it changes. */
 static uint32_t plan_depth(const pk_table *t, const pk_plan *p) {
   const pk_split *s = PK_AT(t, pk_split, t->splits.at) + p->split;
   const pk_change *changes = PK_AT(t, pk_change, t->changes.at) + p->change;
   uint32_t depth = deeper(depth_of_key(t, p->limit.by), depth_of_key(t, p->fault.having));
-  if (p->features & PK_F_CHOICE) return PK_DEPTH_HEADERS;
+  if (p->features & PK_F_CHOICE) depth = deeper(depth, depth_of_choices(t));
   if (p->features & PK_F_SPLIT) depth = deeper(depth, depth_of_key(t, p->sticky));
   for (uint32_t i = 0; i < p->split_count; i++) depth = deeper(depth, depth_of_key(t, pk_table_cluster_at(t, s[i].cluster)->hash));
   for (uint32_t i = 0; i < p->change_count; i++) {
     int from_header = changes[i].of != PK_NONE && pk_table_origin_at(t, changes[i].of)->origin == PK_ORIGIN_HEADER;
-    if (from_header || changes[i].how == PK_CHANGE_APPEND) return PK_DEPTH_HEADERS;
+    if (from_header || changes[i].how == PK_CHANGE_APPEND) depth = deeper(depth, PK_DEPTH_HEADERS);
   }
   return depth;
 }
@@ -297,7 +308,7 @@ static void finish_listener(const pk_table *t, pk_table_listener *l) {
   if (l->routes != PK_NONE) {
     const pk_routes *routes = PK_AT(t, pk_routes, t->routes.at) + l->routes;
     const pk_rule *rules = PK_AT(t, pk_rule, t->rules.at) + routes->rules;
-    l->depth = routes->asks_headers ? PK_DEPTH_HEADERS : PK_DEPTH_DESTINATION;
+    l->depth = routes->asks_arguments ? PK_DEPTH_ARGUMENTS : routes->asks_headers ? PK_DEPTH_HEADERS : PK_DEPTH_DESTINATION;
     for (uint32_t i = 0; i < routes->rule_count; i++) l->depth = deeper(l->depth, plan_depth(t, pk_table_plan_at(t, rules[i].plan)));
   }
   l->opens = l->present ? only_cluster(t, l) : PK_NONE;
@@ -367,6 +378,9 @@ static int check_codecs(const uintptr_t *codecs, uint32_t count, char *why, size
 /* Of a checked image at the start of a block that has room for all. */
 static int finish(pk_table *t, const uintptr_t *codecs) {
   uintptr_t *codec = ARRAY(t, uintptr_t, codecs);
+  pk_origin *origins = ARRAY(t, pk_origin, origins);
+  for (uint32_t i = 0; i < t->origins.count; i++)
+    if (origins[i].origin == PK_ORIGIN_ARGUMENT) origins[i].index = pk_origin_number(t, &origins[i]);
   for (uint32_t i = 0; i < t->codecs.count; i++) codec[i] = codecs[i];
   pk_table_cluster *clusters = ARRAY(t, pk_table_cluster, clusters);
   for (uint32_t i = 0; i < t->clusters.count; i++) {

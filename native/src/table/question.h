@@ -16,14 +16,19 @@ typedef struct pk_question {
   uint32_t blank; /* its codec cannot read that: only a rule that asks for nothing matches */
   int error;      /* PK_ERR_*: what a rule asks for cannot be read, so that no rule is the right one; else 0 */
   uint32_t asked; /* whether somebody asked for more than the destination */
+  uint8_t digits[20]; /* of the integer that was asked for last: where its text is */
 } pk_question;
 
-/* A value of the request. PK_OK; PK_MORE: it has none; PK_ERR_*: it cannot be read. */
+/* A value of the request, until the next one is asked for. PK_OK; PK_MORE: it has none; PK_ERR_*: it cannot be read. Of
+ * arguments integers are in decimal digits, booleans `true` or `false`, null is none. */
 int pk_question_value(const pk_table *t, pk_question *q, const pk_origin *of, pk_header *out);
 
 /* What the values of a key are together; `key` says what else it depends on. PK_OK; PK_MORE: the request has none of
  * them, or they are empty; PK_ERR_*. */
 int pk_question_key(const pk_table *t, pk_question *q, pk_key by, uint64_t *key);
+
+/* Which argument an origin is about, or PK_NONE: its name is no number. */
+uint32_t pk_origin_number(const pk_table *t, const pk_origin *of);
 
 /* Whether a key needs the request itself: that of its client's address alone does not; and its headers. */
 int pk_key_is_of_client(const pk_table *t, pk_key by);

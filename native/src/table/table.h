@@ -69,6 +69,7 @@ enum {
   PK_ORIGIN_SOURCE,   /* the client's address, of 16 bytes */
   PK_ORIGIN_LISTENER, /* its name */
   PK_ORIGIN_PROTOCOL, /* its codec's name */
+  PK_ORIGIN_ARGUMENT, /* of the call, by its number from 0, which is the name: question.h says how it is read */
   PK_ORIGIN_COUNT
 };
 enum {
@@ -80,7 +81,7 @@ enum {
   PK_BALANCE_MAGLEV,
   PK_BALANCE_COUNT
 };
-enum { PK_DEPTH_FRAME = 0, PK_DEPTH_DESTINATION = 1, PK_DEPTH_HEADERS = 2 };
+enum { PK_DEPTH_FRAME = 0, PK_DEPTH_DESTINATION = 1, PK_DEPTH_HEADERS = 2, PK_DEPTH_ARGUMENTS = 3 };
 
 /* What a plan asks of a request; zero is the bare path. */
 enum {
@@ -121,7 +122,8 @@ typedef struct pk_pattern {
 /* A value of a request, by where it comes from. */
 typedef struct pk_origin {
   uint32_t origin; /* PK_ORIGIN_* */
-  pk_text name;    /* of a header */
+  pk_text name;    /* of a header; an argument's number */
+  uint32_t index;  /* made: that number */
 } pk_origin;
 
 /* What requests are told apart by: the values of some origins together; none: nothing. */
@@ -317,7 +319,7 @@ typedef struct pk_routes {
   uint32_t prefixes, prefix_count; /* made: lengths of service prefixes in use, ascending; bytes likewise */
   uint32_t any;                   /* made: the slot of the rules with no service to index by: behind the others */
   uint32_t has_pairs;             /* made: some rule is indexed by service and method */
-  uint32_t asks_headers;          /* made: some rule does */
+  uint32_t asks_headers, asks_arguments; /* made: some rule does */
   uint32_t headers, header_count; /* made: the origins of those whose values rules are indexed by; the first's record */
   pk_text name;
 } pk_routes;
