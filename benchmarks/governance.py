@@ -33,6 +33,7 @@ HEADERS = {"version": "1.0.0", "timeout": {"range": [1, 60_000]}}  # of what eac
 RETRY = {"attempts": 2, "on": ["connect-failure", "reset", "timeout"], "per_try": "1s", "idempotent": True}
 LIMIT = {"rate": "1000000/s", "burst": 1_000_000}
 OUTLIER = {"errors": 5, "rate": "50%"}
+BREAKER = {"connections": 64, "requests": 1024, "retries": 20}
 # What each rule has besides; what the cluster has; rules in front, which do not match.
 Case = tuple[dict[str, Any], dict[str, Any], int]
 CASES: dict[str, Case] = {
@@ -46,6 +47,8 @@ CASES: dict[str, Case] = {
     "limit": ({"limit": LIMIT}, {}, 0),
     "limit by a header": ({"limit": LIMIT | {"by": {"header": "version"}}}, {}, 0),
     "outlier": ({}, {"outlier": OUTLIER}, 0),
+    "breaker": ({}, {"breaker": BREAKER}, 0),
+    "breaker, of each endpoint too": ({}, {"breaker": BREAKER | {"endpoint": {"requests": 1024}}}, 0),
     "least-request": ({}, {"balance": "least-request"}, 0),
     "random": ({}, {"balance": "random"}, 0),
     "peak-ewma": ({}, {"balance": "peak-ewma"}, 0),
@@ -54,7 +57,7 @@ CASES: dict[str, Case] = {
     "a header set": ({"set": {"headers": {"timeout": "20000"}}}, {}, 0),
     "typical": (
         {"match": {"headers": HEADERS}, "timeout": "2s", "retry": RETRY, "limit": LIMIT},
-        {"balance": "least-request", "outlier": OUTLIER},
+        {"balance": "least-request", "outlier": OUTLIER, "breaker": BREAKER},
         20,
     ),
 }

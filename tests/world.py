@@ -54,6 +54,7 @@ def table(
     listener="in",
     goaway=False,
     outlier=None,
+    breaker=None,
 ):
     """A table of one listener (0), one cluster, and by default one rule that matches anything.
 
@@ -66,7 +67,7 @@ def table(
     """
     ports = {first_uid + i: 9000 + first_uid + i for i in range(endpoints)} if ports is None else ports
     builder = TableBuilder({**LIMITS, **(limits or {})}, seed=42)
-    builder.cluster("c", balance, max_connections, connect_ms, hash_by, outlier=outlier)
+    builder.cluster("c", balance, max_connections, connect_ms, hash_by, outlier=outlier, breaker=breaker)
     for i, (uid, port) in enumerate(ports.items()):
         builder.endpoint(uid, "127.0.0.1", port, (weights or [1] * len(ports))[i])
     for i in range(1, clusters):
@@ -121,8 +122,9 @@ class World:
     Clients are polite unless told otherwise: who hears that no more comes closes, too.
     """
 
-    def __init__(self, first: native.Table, *, connect="ok", polite=True, seed=7) -> None:
-        self.core = native.Core(seed)
+    def __init__(self, first: native.Table, *, connect="ok", polite=True, seed=7, shared=None) -> None:
+        self.shared = shared or native.Shared()
+        self.core = native.Core(seed, self.shared)
         self.now = 1_000 * MS
         self.polite = polite
         self.connect = connect  # new upstream connections: ok, fail, exhausted (here), or wait

@@ -204,7 +204,7 @@ static void bridges(void) {
   uint64_t id;
   uintptr_t codec = pk_envelope_new("python", PK_MODE_MULTIPLEXED, 8, NULL, 0, 0);
   pk_table *t = table(&server_address, 0, codec);
-  pk_worker *w = pk_worker_start(5);
+  pk_worker *w = pk_worker_start(5, NULL);
   assert(w != NULL && use(w, t, 1) == 0 && pk_worker_listen(w, 0, listener) == 0);
   int client_fd = socket(AF_INET, SOCK_STREAM, 0);
   assert(connect(client_fd, (struct sockaddr *)&address, sizeof address) == 0);
@@ -264,7 +264,7 @@ static void traffic(int with_seals) {
   pk_worker *workers[WORKERS];
   proxy_address = any;
   for (int i = 0; i < WORKERS; i++) {
-    workers[i] = pk_worker_start((uint64_t)i + 1);
+    workers[i] = pk_worker_start((uint64_t)i + 1, NULL);
     assert(workers[i] != NULL);
     if (with_seals) workers[i]->transport_of = sealed_of;
     assert(use(workers[i], tables[0], 0) == 0);

@@ -93,4 +93,9 @@ RANGES = {
     "routes.rules.filters.off": (1, HOUR),
     "clusters.filters.errors": (0, 1_000_000),
     "clusters.filters.off": (1, HOUR),
+    "clusters.breaker.connections": (1, 1_000_000),
+    "clusters.breaker.waiting": (1, 1_000_000),
+    "clusters.breaker.requests": (1, 1_000_000),
+    "clusters.breaker.endpoint.connections": (1, 1_000_000),
+    "clusters.breaker.endpoint.requests": (1, 1_000_000),
 }

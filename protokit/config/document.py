@@ -18,14 +18,25 @@ import msgspec
 from protokit.config import schema
 from protokit.config.defaults import RANGES
 from protokit.config.pyyaml import yaml
-from protokit.config.scalars import Address, Duration, Network, Pattern, Rate, Regex, Share, Size, Whole
+from protokit.config.scalars import (
+    Address,
+    Duration,
+    Network,
+    Pattern,
+    Rate,
+    Regex,
+    Retries,
+    Share,
+    Size,
+    Whole,
+)
 from protokit.errors import ConfigError, ConfigErrors, close_match
 
 _MAX_DEPTH = 64
 _FILTER_POLICY = {"fail", "errors", "off"}  # what stands beside its name
 _MAX_ERRORS = 1000
 _Loader: Any = getattr(yaml, "CBaseLoader", yaml.BaseLoader)  # no meaning is guessed
-_SCALARS: tuple[Any, ...] = (Address, Duration, Network, Pattern, Rate, Regex, Share, Size, Whole)
+_SCALARS: tuple[Any, ...] = (Address, Duration, Network, Pattern, Rate, Regex, Retries, Share, Size, Whole)
 _KINDS: dict[type[yaml.Node], str] = {yaml.MappingNode: "a mapping", yaml.SequenceNode: "a list"}
 Path = tuple[str | int, ...]
 

@@ -117,6 +117,31 @@ class Share(int):
         return f"{self / 10_000:.4f}".rstrip("0").rstrip(".") + "%"
 
 
+class Retries(int):
+    """How many, or parts of a million, written like ``10`` or ``20%``.
+
+    Attributes:
+        is_share: it is such parts.
+    """
+
+    is_share: bool
+    expected = "a number like 10 or a share like 20%"
+    pattern = r"^[0-9]+(\.[0-9]+)?%?$"
+
+    @classmethod
+    def parse(cls, text: str) -> Retries:
+        """Raises ValueError where ``text`` is neither, or nothing."""
+        if not text.endswith("%") and not re.fullmatch(r"[0-9]{1,7}", text):
+            raise ValueError(f"expected {cls.expected}")
+        value = cls(Share.parse(text) if text.endswith("%") else text)
+        if not 1 <= value <= 1_000_000:
+            raise ValueError(
+                "expected 1 to 1000000, or a share over 0%; without retries leave out the rules' retry"
+            )
+        value.is_share = text.endswith("%")
+        return value
+
+
 class Address(str):
     """``host:port``; an IPv6 host stands in brackets.
 

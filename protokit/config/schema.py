@@ -7,7 +7,18 @@ from typing import Any, Literal
 import msgspec
 
 from protokit.config import defaults
-from protokit.config.scalars import Address, Duration, Network, Pattern, Rate, Regex, Share, Size, Whole
+from protokit.config.scalars import (
+    Address,
+    Duration,
+    Network,
+    Pattern,
+    Rate,
+    Regex,
+    Retries,
+    Share,
+    Size,
+    Whole,
+)
 
 
 class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -299,6 +310,23 @@ class Outlier(_Section, frozen=True, forbid_unknown_fields=True):
     most: Share = Share(defaults.OUTLIER["most"])
 
 
+class EndpointBreaker(_Section, frozen=True, forbid_unknown_fields=True):
+    """How much of each of its endpoints may be under way at a time."""
+
+    connections: int | None = None
+    requests: int | None = None
+
+
+class Breaker(_Section, frozen=True, forbid_unknown_fields=True):
+    """How much of a cluster may be under way at a time, in total over all workers; None: any number."""
+
+    connections: int | None = None
+    waiting: int | None = None
+    requests: int | None = None
+    retries: Retries | None = None
+    endpoint: EndpointBreaker | None = None
+
+
 class Cluster(_Section, frozen=True, forbid_unknown_fields=True):
     """Servers that do the same."""
 
@@ -312,6 +340,7 @@ class Cluster(_Section, frozen=True, forbid_unknown_fields=True):
     connect_timeout: Duration | None = None
     outlier: Outlier | None = None
     filters: list[FilterUse] = []
+    breaker: Breaker | None = None
 
 
 class Admin(_Section, frozen=True, forbid_unknown_fields=True):

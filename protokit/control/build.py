@@ -92,6 +92,7 @@ def _cluster(cluster: schema.Cluster, loaded: Loaded, addresses: Addresses) -> C
         outlier=cluster.outlier,
         hash=tuple(schema.origins(cluster.hash)),
         filters=tuple(cluster.filters),
+        breaker=cluster.breaker,
     )
 
 

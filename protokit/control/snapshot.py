@@ -36,6 +36,7 @@ class Cluster(_Part, frozen=True):
     outlier: schema.Outlier | None = None
     hash: tuple[tuple[str, str], ...] = ()
     filters: tuple[schema.FilterUse, ...] = ()
+    breaker: schema.Breaker | None = None
 
 
 class Listener(_Part, frozen=True):

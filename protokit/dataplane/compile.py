@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 CLUSTERS = Source(
     "clusters",
     Cluster,
-    columns=("endpoints", "endpoint_count", "subset", "hash"),
-    beside=("endpoints", "hash", "filters"),
+    columns=("uid", "endpoints", "endpoint_count", "breaker", "subset", "hash"),
+    beside=("endpoints", "breaker", "hash", "filters"),
 )
 ENDPOINTS = Source(
     "endpoints", Endpoint, columns=("uid", "name", "addr_size", "addr"), beside=("host", "port", "metadata")
@@ -82,11 +82,12 @@ class Identities:
                 self._next += 1
         return self._numbers[key]
 
-    def keep(self, keys: Iterable[Any]) -> None:
-        """Forget all other keys; their numbers are given out again."""
+    def keep(self, keys: Iterable[Any]) -> list[int]:
+        """Forget all other keys; their numbers, which are given out again."""
         wanted = set(keys)
-        for key in [key for key in self._numbers if key not in wanted]:
-            self._free.append(self._numbers.pop(key))
+        gone = [self._numbers.pop(key) for key in [key for key in self._numbers if key not in wanted]]
+        self._free += gone
+        return gone
 
 
 class Compiled:
@@ -99,6 +100,7 @@ class Compiled:
         chains: filters by chain number; first those of clusters.
         endpoints: numbers of (cluster, host, port).
         endpoint_names: by these numbers.
+        cluster_ids: numbers of clusters' names, whatever table they are in.
         listeners: numbers of ``listening.key``.
         wires: formats by their codec's address.
         states: what rules have beyond the table, by the rules' names.
@@ -112,6 +114,7 @@ class Compiled:
         self.chains: list[Chain] = []
         self.chained: dict[str, int] = {}  # chains of clusters, by their names
         self.endpoints: dict[tuple[str, str, int], int] = {}
+        self.cluster_ids: dict[str, int] = {}
         self.listeners: dict[listening.Key, int] = {}
         self.wires: dict[int, Wire] = {
             one.wire.address: one.wire for listener in snapshot.listeners for one in listener.protocols
@@ -163,6 +166,7 @@ def compile_snapshot(
     seed: int,
     chains: Sequence[Chain] = (),
     states: States | None = None,
+    clusters: Identities | None = None,
 ) -> Compiled:
     """Build the table off the workers' threads.
 
@@ -174,6 +178,7 @@ def compile_snapshot(
         seed: of the table's hashes.
         chains: of a Snapshot with the same listeners and routes, whose filters go on; else they are made.
         states: what rules and filters have beyond tables; None: all begin anew.
+        clusters: identities of clusters' names; None: nobody else has any.
 
     Raises:
         ConfigErrors: filters that cannot be made with the options that they are given.
@@ -181,7 +186,7 @@ def compile_snapshot(
     compiled = Compiled(snapshot, Table(None))
     states = States() if states is None else states
     compiling = _Compiling(compiled, Image(snapshot.limits, seed), iter(chains), states)
-    compiling.clusters(endpoints)
+    compiling.clusters(endpoints, clusters or Identities())
     compiling.listeners(listeners)
     compiling.subsets()
     if compiled.errors:
@@ -205,9 +210,10 @@ class _Compiling:
         self.numbers: dict[str, int] = {}  # of states, by their rules' names
         self.destinations = destinations.Destinations(image, compiled.snapshot.clusters)
 
-    def clusters(self, numbers: Identities) -> None:
+    def clusters(self, numbers: Identities, ids: Identities) -> None:
         """Every cluster and its endpoints."""
         clusters = self.compiled.snapshot.clusters
+        self.compiled.cluster_ids = {cluster.name: ids.number(cluster.name) for cluster in clusters}
         self.compiled.clusters = {cluster.name: index for index, cluster in enumerate(clusters)}
         keys = [_endpoint_key(cluster.name, one) for cluster in clusters for one in cluster.endpoints]
         self.compiled.endpoints = {key: numbers.number(key) for key in keys}
@@ -230,9 +236,17 @@ class _Compiling:
         counts = list(map(len, endpoints))
         first = self.image.count("endpoints")
         firsts = list(itertools.accumulate(counts, initial=first))[:-1]
-        hashes = [self.image.key(cluster.hash) for cluster in clusters]
-        self.image.add(CLUSTERS, clusters, endpoints=firsts, endpoint_count=counts, subset=texts, hash=hashes)
         self.compiled.cluster_names += [cluster.name for cluster in clusters]
+        self.image.add(
+            CLUSTERS,
+            clusters,
+            uid=[self.compiled.cluster_ids[cluster.name] for cluster in clusters],
+            endpoints=firsts,
+            endpoint_count=counts,
+            breaker=[limits.breaker_of(cluster.breaker) for cluster in clusters],
+            subset=texts,
+            hash=[self.image.key(cluster.hash) for cluster in clusters],
+        )
         every = list(itertools.chain.from_iterable(endpoints))
         keys = [
             _endpoint_key(cluster.name, one)

@@ -1,4 +1,4 @@
-"""Rules that decide about requests themselves: their records, and what they have beyond a table."""
+"""What rules and clusters bound: their records, and what rules have beyond a table."""
 
 from __future__ import annotations
 
@@ -62,6 +62,34 @@ def fault_of(image: Image, rule: schema.Rule) -> _Fault | None:
         0 if abort is None else abort.status,
         0 if abort is None else abort.share,
         image.key([] if fault.header is None else [("header", fault.header)]),
+    )
+
+
+class _Breaker(msgspec.Struct, frozen=True):
+    """pk_breaker; 0: any number."""
+
+    connections: int
+    waiting: int
+    requests: int
+    retries: int
+    endpoint_connections: int
+    endpoint_requests: int
+    retry_share: int
+
+
+def breaker_of(breaker: schema.Breaker | None) -> _Breaker | None:
+    """A cluster's breaker as the engine has it."""
+    if breaker is None:
+        return None
+    endpoint, retries = breaker.endpoint, breaker.retries
+    return _Breaker(
+        breaker.connections or 0,
+        breaker.waiting or 0,
+        breaker.requests or 0,
+        0 if retries is None or retries.is_share else retries,
+        0 if endpoint is None else endpoint.connections or 0,
+        0 if endpoint is None else endpoint.requests or 0,
+        retries if retries is not None and retries.is_share else 0,
     )
 
 

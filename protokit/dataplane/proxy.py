@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-    from protokit.control.snapshot import Snapshot
+    from protokit.control.snapshot import Cluster, Endpoint, Snapshot
     from protokit.dataplane.bridge import Bridges
     from protokit.dataplane.chains import Chain
     from protokit.dataplane.endpoints import Health
@@ -69,7 +69,7 @@ class Proxy:
         self._filters: FilterRunner | None = None
         self._drained = 0
         self._closing: asyncio.Task[None] | None = None
-        self._watch = Watch(self._workers.each, self.repeated, self._states)
+        self._watch = Watch(self._workers.each, self.repeated, self._states, self._breakers)
         self._watching: asyncio.Task[None] | None = None
         self._started: dict[str, Plugin] = {}
 
@@ -361,29 +361,44 @@ class Proxy:
         """What rules decided, by their names."""
         return {name: state.counts() for name, state in self._states().items()}
 
+    def _breakers(self) -> dict[str, dict[str, dict[str, int]]]:
+        """Of each breaker its limit, what is under way and what it refused, by clusters' names."""
+        return self._workers.breakers(self._snapshot.clusters)
+
+    def _endpoint_breaker(self, cluster: Cluster, one: Endpoint) -> dict[str, Any]:
+        """What of an endpoint is under way, where it has a breaker."""
+        running = self._workers.running
+        if cluster.breaker is None or cluster.breaker.endpoint is None or running is None:
+            return {}
+        number = running.endpoints.get((cluster.name, one.host, one.port))
+        return {} if number is None else {"breaker": self._workers.shared.endpoint(number)}
+
     def _states(self) -> dict[str, native.RuleState]:
         return {} if self._workers.running is None else self._workers.running.states
 
     def stats(self) -> dict[str, Any]:
-        """Counters: of each worker, and of each endpoint, rule that decides and filter over all workers."""
+        """Counters: of each worker, and of each endpoint, rule, breaker and filter over all workers."""
         return self._workers.stats() | {
             "rules": self._rules(),
             "filters": {} if self._workers.running is None else self._workers.running.filters(),
+            "breakers": self._breakers(),
             "reloads": dict(self.reloads),
         }
 
     def clusters(self) -> dict[str, Any]:
         """Each cluster with its endpoints: where each worker stands with them, and their counters."""
-        counted = self.stats()["clusters"]
+        counted, breakers = self._workers.stats()["clusters"], self._breakers()
         return {
             cluster.name: {
                 "balance": cluster.balance,
+                **({"breaker": breakers[cluster.name]} if cluster.name in breakers else {}),
                 "endpoints": [
                     {
                         "address": (address := listening.place(one.host, one.port)),
                         "weight": one.weight,
                         "metadata": dict(one.metadata),
                         "ill": self._health.ill((cluster.name, one.host, one.port)),
+                        **self._endpoint_breaker(cluster, one),
                         **counted.get(cluster.name, {}).get(address, {}),
                     }
                     for one in cluster.endpoints

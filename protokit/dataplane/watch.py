@@ -36,15 +36,22 @@ RULES = {
     "limit": "requests were refused: the rate limit of rule {} is reached",
     "would-limit": "requests would be refused without dry_run: the rate limit of rule {} is reached",
 }
+BREAKER = "breaker {} of cluster {} is at its limit of {}: {}"
+REFUSED = {
+    "connections": "connections were not opened",
+    "endpoint-connections": "connections were not opened",
+    "retries": "requests were not tried again",
+}
 
 
 class Watch:
-    """Logs what the counters of ``LINES`` and ``RULES`` have grown by, each at most once a minute.
+    """Logs what the counters of ``LINES``, ``RULES`` and breakers have grown by, each at most once a minute.
 
     Args:
         workers: whose counters.
         repeated: keeps count; what it holds back is logged from here, too.
         rules: gives the states of rules by their names, which may be other rules' after a reload.
+        breakers: gives what each has refused, and its limit, by clusters and breakers.
     """
 
     def __init__(
@@ -52,10 +59,13 @@ class Watch:
         workers: Sequence[native.Worker],
         repeated: logs.Repeated,
         rules: Callable[[], Mapping[str, native.RuleState]] = dict,
+        breakers: Callable[[], Mapping[str, Mapping[str, Mapping[str, int]]]] = dict,
     ) -> None:
         self._workers = workers
         self._repeated = repeated
         self._rules = rules
+        self._breakers = breakers
+        self._refused: dict[tuple[str, str], int] = {}
         self._seen: collections.Counter[str] = collections.Counter()
         self._decided: weakref.WeakKeyDictionary[native.RuleState, dict[str, int]] = (
             weakref.WeakKeyDictionary()
@@ -88,4 +98,17 @@ class Watch:
                 if count := decided.get(what, 0) - before.get(what, 0):
                     self._repeated.log(_log, logging.WARNING, (rule, what), line.format(rule), count=count)
             self._decided[state] = decided
+        self._look_at_breakers()
         self._repeated.flush()
+
+    def _look_at_breakers(self) -> None:
+        refused: dict[tuple[str, str], int] = {}
+        for cluster, each in self._breakers().items():
+            for name, counts in each.items():
+                refused[cluster, name] = counts["refused"]
+                count = counts["refused"] - self._refused.get((cluster, name), 0)
+                if count > 0:
+                    what = REFUSED.get(name, "requests were refused")
+                    text = BREAKER.format(name.replace("-", "."), cluster, counts["limit"], what)
+                    self._repeated.log(_log, logging.WARNING, (cluster, name), text, count=count)
+        self._refused = refused

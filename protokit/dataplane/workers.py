@@ -11,6 +11,7 @@ import select
 from typing import TYPE_CHECKING, Any
 
 from protokit import native
+from protokit.config import schema
 from protokit.control import build_snapshot
 from protokit.dataplane import listening
 from protokit.dataplane.compile import Compiled, Identities, States, compile_snapshot
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from protokit.config import Loaded
-    from protokit.control.snapshot import Listener, Snapshot
+    from protokit.control.snapshot import Cluster, Listener, Snapshot
     from protokit.dataplane.chains import Chain
     from protokit.wire.codec import Wire
 
@@ -92,6 +93,8 @@ class Workers:
         open: addresses that are listened on.
         running: what new requests are routed by.
         endpoint_ids: numbers of (cluster, host, port).
+        cluster_ids: numbers of clusters' names.
+        shared: what all workers count together.
         listener_ids: numbers of ``listening.key``.
     """
 
@@ -103,6 +106,8 @@ class Workers:
         self.open: dict[listening.Key, listening.Bound] = {}
         self.running: Compiled | None = None
         self.endpoint_ids = Identities()
+        self.cluster_ids = Identities()
+        self.shared = native.Shared()
         self.listener_ids = Identities()
         self._states = States()
         self._token = 0
@@ -115,7 +120,7 @@ class Workers:
             ProtokitError: threads or descriptors are at their limit.
         """
         for _ in range(count):
-            self.each.append(native.Worker(_seed()))
+            self.each.append(native.Worker(_seed(), self.shared))
 
     # Changing what they run.
 
@@ -139,7 +144,13 @@ class Workers:
         """
         try:
             compiled = compile_snapshot(
-                snapshot, self.endpoint_ids, self.listener_ids, _seed(), chains, self._states
+                snapshot,
+                self.endpoint_ids,
+                self.listener_ids,
+                _seed(),
+                chains,
+                self._states,
+                self.cluster_ids,
             )
         except BaseException:
             self._give_numbers_back()
@@ -277,6 +288,9 @@ class Workers:
 
     def _give_numbers_back(self) -> None:
         self.endpoint_ids.keep(self.endpoints())
+        self.shared.forget(
+            self.cluster_ids.keep(name for table in self.tables.values() for name in table.cluster_ids)
+        )
         listeners = {key for table in self.tables.values() for key in table.listeners}
         self.listener_ids.keep({*self.open, *listeners})
 
@@ -308,6 +322,24 @@ class Workers:
         """(cluster, host, port) of all that a table in use names."""
         return {key for table in self.tables.values() for key in table.endpoints}
 
+    def breakers(self, clusters: Iterable[Cluster]) -> dict[str, dict[str, dict[str, int]]]:
+        """Of each breaker of clusters what is under way, at most, and how often it refused something."""
+        found: dict[str, dict[str, dict[str, int]]] = {}
+        for cluster in clusters:
+            number = None if self.running is None else self.running.cluster_ids.get(cluster.name)
+            if cluster.breaker is None or number is None:
+                continue
+            under_way, refused = self.shared.under_way(number), self.shared.refused(number)
+            found[cluster.name] = {
+                name: {
+                    "limit": most,
+                    **({"under_way": under_way[name]} if name in under_way else {}),
+                    "refused": refused[name],
+                }
+                for name, most in _limited(cluster.breaker).items()
+            }
+        return found
+
     def stats(self) -> dict[str, Any]:
         """Counters: of each worker, and of each endpoint over all workers."""
         clusters: dict[str, dict[str, dict[str, int]]] = {}
@@ -317,6 +349,21 @@ class Workers:
                 total = {name: sum(one[name] for one in each) for name in native.ENDPOINT_STAT_NAMES}
                 clusters.setdefault(cluster, {})[listening.place(host, port)] = total
         return {"workers": [worker.stats() for worker in self.each], "clusters": clusters}
+
+
+def _limited(breaker: schema.Breaker) -> dict[str, int]:
+    """What it bounds, by the engine's names."""
+    retries = None if breaker.retries is None or breaker.retries.is_share else breaker.retries
+    endpoint = breaker.endpoint or schema.EndpointBreaker()
+    found = {
+        "connections": breaker.connections,
+        "waiting": breaker.waiting,
+        "requests": breaker.requests,
+        "retries": retries,
+        "endpoint-connections": endpoint.connections,
+        "endpoint-requests": endpoint.requests,
+    }
+    return {name: most for name, most in found.items() if most is not None}
 
 
 def _close(every: Iterable[Iterable[socket.socket]]) -> None:

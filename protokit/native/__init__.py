@@ -100,7 +100,7 @@ from protokit.native.frames import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
 OP_CONNECT, OP_CLOSE, OP_PAUSE, OP_RESUME, OP_FILTER, OP_RETIRED, OP_ENDPOINT, OP_FINISH, OP_CANCEL = range(
     1, 10
@@ -306,6 +306,49 @@ class RuleState:
         }
 
 
+class Shared:
+    """What all workers of a process share of clusters and endpoints, by their numbers: what is under way."""
+
+    def __init__(self) -> None:
+        pointer = lib.pk_shared_new()
+        if pointer == ffi.NULL:
+            raise ProtokitError("memory is short")
+        self.pointer = ffi.gc(pointer, lib.pk_shared_release)
+
+    def under_way(self, cluster: int) -> dict[str, int]:
+        """How much of a cluster: ``connections``, ``waiting``, ``requests``, ``retries``."""
+        return {
+            name: int(lib.pk_shared_under_way(self.pointer, cluster, number))
+            for name, number in breakers().items()
+            if not name.startswith("endpoint-")
+        }
+
+    def endpoint(self, number: int) -> dict[str, int]:
+        """How much of an endpoint: ``connections``; ``requests`` where its breaker counts them."""
+        return {
+            name.removeprefix("endpoint-"): int(lib.pk_shared_endpoint(self.pointer, number, breaker))
+            for name, breaker in breakers().items()
+            if name.startswith("endpoint-")
+        }
+
+    def refused(self, cluster: int) -> dict[str, int]:
+        """How often each of a cluster's breakers refused something."""
+        return {
+            name: int(lib.pk_shared_refused(self.pointer, cluster, number))
+            for name, number in breakers().items()
+        }
+
+    def forget(self, clusters: Iterable[int]) -> None:
+        """No table has these: their numbers may be others'."""
+        for one in clusters:
+            lib.pk_shared_forget(self.pointer, one)
+
+
+def breakers() -> dict[str, int]:
+    """Numbers of breakers by their names."""
+    return {name: number for name, number in constants("PK_BREAKER_").items() if name != "count"}
+
+
 class Table:
     """A compiled, immutable routing table, shared by all workers; free it when all have retired it."""
 
@@ -366,12 +409,13 @@ class Worker:
 
     Args:
         seed: of its random choices.
+        shared: with the other workers; None: with nobody.
     """
 
     _BATCH = 256
 
-    def __init__(self, seed: int) -> None:
-        pointer = lib.pk_worker_start(seed)
+    def __init__(self, seed: int, shared: Shared | None = None) -> None:
+        pointer = lib.pk_worker_start(seed, ffi.NULL if shared is None else shared.pointer)
         if pointer == ffi.NULL:
             raise ProtokitError(
                 "a worker thread could not be started (threads or descriptors are at their limit)"
@@ -492,8 +536,10 @@ class Answered(NamedTuple):
 class Core:
     """The engine without sockets and clock (``core.h``): for tests, fuzzers and benchmarks."""
 
-    def __init__(self, seed: int = 1) -> None:
+    def __init__(self, seed: int = 1, shared: Shared | None = None) -> None:
         self._core = ffi.gc(lib.pk_core_new(seed), lib.pk_core_free)
+        if shared is not None:
+            lib.pk_core_share(self._core, shared.pointer)
         self._ops = ffi.new("pk_op[]", 64)
         self._handles = ffi.new("pk_handle[]", 64)
 

@@ -26,6 +26,8 @@ GAUGES = {
     "endpoint_connections",
     "filter_in_a_row",
     "filter_off",
+    "breaker_limit",
+    "breaker_under_way",
 }
 # Sections whose upper levels are labels: what their metrics begin with, and the label of each level.
 _LABELLED: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
@@ -33,6 +35,7 @@ _LABELLED: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "clusters": (("endpoint",), ("cluster", "endpoint")),
     "rules": (("rule_decisions",), ("rule", "decision")),
     "filters": (("filter",), ("filter",)),
+    "breakers": (("breaker",), ("cluster", "breaker")),
 }
 
 
@@ -41,7 +44,7 @@ def prometheus(stats: Mapping[str, Any], *, ready: bool) -> str:
 
     Args:
         stats: sections of numbers, nested in mappings and lists. Levels of ``workers``, ``clusters``,
-            ``rules`` and ``filters`` become labels, all others part of the metric's name.
+            ``rules``, ``filters`` and ``breakers`` become labels, all others part of the metric's name.
         ready: becomes ``protokit_ready``.
     """
     metrics: dict[str, list[str]] = {}

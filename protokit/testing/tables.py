@@ -9,8 +9,9 @@ import msgspec
 
 from protokit import native
 from protokit.config.scalars import Duration, Share
-from protokit.config.schema import Backoff, Outlier, Reply, Retry, Timeout
+from protokit.config.schema import Backoff, Breaker, Outlier, Reply, Retry, Timeout
 from protokit.dataplane.destinations import joined
+from protokit.dataplane.limits import breaker_of
 from protokit.table import Image, Key, Source
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ _PARTS = {
     "values": ("conditions", "value", "value_count"),
 }
 _ORIGINS = native.constants("PK_ORIGIN_")
+_CLUSTERS: dict[str, int] = {}
 _NOBODY = {
     "present": False,
     "name": "",
@@ -41,6 +43,11 @@ _NOBODY = {
     "fallback": None,
     "goaway": False,
 }
+
+
+def cluster_number(name: str) -> int:
+    """Its identity, in all tables that are built here."""
+    return _CLUSTERS.setdefault(name, len(_CLUSTERS))
 
 
 class _Limit(msgspec.Struct, frozen=True):
@@ -98,16 +105,19 @@ class TableBuilder:
         hash_: Origins = (),
         *,
         outlier: Outlier | None = None,
+        breaker: Breaker | None = None,
         subset: str = "",
     ) -> int:
         """Add a cluster, or a subset of one; ``endpoint`` adds to the last one."""
         return self.add(
             "clusters",
+            uid=cluster_number(name),
             name=name,
             balance=balance,
             max_connections=max_connections,
             connect_timeout_ms=connect_ms,
             outlier=outlier,
+            breaker=breaker_of(breaker),
             subset=subset,
             hash=self._image.key(hash_),
         )

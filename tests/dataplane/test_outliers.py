@@ -207,6 +207,33 @@ def test_one_way_requests_count_for_nothing(toy):
     assert servers.ejected() == []
 
 
+def test_so_many_of_the_whole_cluster_whatever_the_subsets(toy):
+    """A subset of two of four: both are out, half of the cluster; of the subset alone it would be one."""
+    rule = outlier(errors=1, most="50%")
+    builder = TableBuilder({**WORLD_LIMITS, **LIMITS}, seed=42)
+    for subset, uids in (("", range(4)), ("v=1", range(2)), ("v=2", range(2, 4))):
+        builder.cluster("c", "round-robin", 4, 1000, outlier=rule, subset=subset)
+        for uid in uids:
+            builder.endpoint(uid, "127.0.0.1", 9000 + uid, 1)
+    routes = builder.routes("r")
+    for number, service in enumerate(["one", "two"], 1):
+        plan = builder.plan(service)
+        builder.split(number, 1)
+        builder.rule(service, "*", "*", "*", plan)
+    builder.listener(0, "in", routes=routes, plan=0, pinned=False, codecs=[toy.address])
+    servers = Servers(toy, says=dict.fromkeys(range(4), INTERNAL), rule=rule)
+    servers.world = World(builder.finish())
+    servers.client = servers.world.client()
+    for number in range(40):
+        servers.world.feed(servers.client, toy.request(number, b"one m x"))
+        servers.hear()
+    assert sorted(servers.ejected()) == [0, 1]
+    for number in range(40, 80):
+        servers.world.feed(servers.client, toy.request(number, b"two m x"))
+        servers.hear()
+    assert sorted(servers.ejected()) == [0, 1]
+
+
 class Model:
     """Slow and plain: one endpoint's errors, by the time."""
 

@@ -47,7 +47,13 @@ def test_all_that_the_proxy_counts_is_there():
     async def page() -> tuple[dict, str]:
         config = {
             "listeners": [{"name": "in", "bind": "127.0.0.1:0", "protocol": "dubbo", "cluster": "c"}],
-            "clusters": [{"name": "c", "endpoints": ["127.0.0.1:9", "127.0.0.1:10"]}],
+            "clusters": [
+                {
+                    "name": "c",
+                    "endpoints": ["127.0.0.1:9", "127.0.0.1:10"],
+                    "breaker": {"requests": 5, "endpoint": {"connections": 7}},
+                }
+            ],
             "workers": 2,
         }
         async with Proxy(config) as proxy:
@@ -56,7 +62,13 @@ def test_all_that_the_proxy_counts_is_there():
     stats, text = asyncio.run(page())
     found = parse(text)
     assert found["protokit_ready"] == ("gauge", {(): 1.0})
-    assert stats.keys() == {"workers", "clusters", "rules", "filters", "reloads"}
+    assert stats.keys() == {"workers", "clusters", "rules", "filters", "breakers", "reloads"}
+    requests, connections = (
+        (("cluster", "c"), ("breaker", name)) for name in ("requests", "endpoint-connections")
+    )
+    assert found["protokit_breaker_limit"] == ("gauge", {requests: 5.0, connections: 7.0})
+    assert found["protokit_breaker_under_way"] == ("gauge", {requests: 0.0})
+    assert found["protokit_breaker_refused_total"] == ("counter", {requests: 0.0, connections: 0.0})
     for name in native.STAT_NAMES:
         metric = f"protokit_{name}" if name in GAUGES else f"protokit_{name}_total"
         assert set(found[metric][1]) == {(("worker", "0"),), (("worker", "1"),)}
@@ -67,12 +79,13 @@ def test_all_that_the_proxy_counts_is_there():
         assert set(found[metric][1]) == endpoints
     for name in ("done", "failed"):
         assert found[f"protokit_reloads_{name}_total"][1] == {(): 0.0}
-    assert len(found) == 3 + len(native.STAT_NAMES) + len(native.ENDPOINT_STAT_NAMES)
+    assert len(found) == 6 + len(native.STAT_NAMES) + len(native.ENDPOINT_STAT_NAMES)
 
 
 def test_gauges_are_counters_that_exist():
     known = {"ready", *native.STAT_NAMES, *(f"endpoint_{name}" for name in native.ENDPOINT_STAT_NAMES)}
     known |= {f"filter_{name}" for name in ("failures", "in_a_row", "off")}
+    known |= {"breaker_limit", "breaker_under_way"}
     assert known >= GAUGES
 
 

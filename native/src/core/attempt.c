@@ -59,9 +59,10 @@ static void measure(pk_core *core, const pk_request *r, const pk_attempt *a, uin
   }
 }
 
-static __attribute__((noinline)) void look_at(pk_core *core, const pk_request *r, const pk_attempt *a, uint32_t outcome) {
+static __attribute__((noinline)) void look_at(pk_core *core, const pk_request *r, pk_attempt *a, uint32_t outcome) {
   if (a->endpoint->measured & PK_MEASURED_LATENCY) measure(core, r, a, outcome);
   if (a->endpoint->measured & PK_MEASURED_ERRORS) pk_endpoint_judge(core, r, a, outcome);
+  if (a->placed) pk_breaker_ended(r, a);
 }
 
 void pk_attempt_partly(pk_core *core, const pk_request *r, pk_attempt *a) {

@@ -21,6 +21,11 @@ static const pk_plan_step *const steps[PK_STEPS] = {
 pk_core *pk_core_new(uint64_t seed) {
   pk_core *core = calloc(1, sizeof *core);
   if (core == NULL) return NULL;
+  core->shared = pk_shared_new();
+  if (core->shared == NULL) {
+    free(core);
+    return NULL;
+  }
   core->random = seed | 1;
   core->server = &pk_server;
   core->steps = steps;
@@ -28,6 +33,11 @@ pk_core *pk_core_new(uint64_t seed) {
   core->free_request = core->free_attempt = PK_NONE;
   core->wheel.next = UINT64_MAX;
   return core;
+}
+
+void pk_core_share(pk_core *core, pk_shared *shared) {
+  pk_shared_release(core->shared);
+  core->shared = pk_shared_hold(shared);
 }
 
 static void conn_free(pk_core *core, pk_conn *c) {
@@ -79,9 +89,12 @@ void pk_core_free(pk_core *core) {
   for (uint32_t i = 0; i < PK_STAT_PAGES; i++) free(core->endpoint_stats[i]);
   while (core->live != NULL) {
     pk_live *older = core->live->older;
-    pk_live_free(core->live);
+    free(core->live);
     core->live = older;
   }
+  for (uint32_t i = 0; i < core->cluster_capacity; i++) free(core->clusters[i]);
+  free(core->clusters);
+  pk_shared_release(core->shared);
   while (core->orphans != NULL) {
     pk_held *next = core->orphans->next;
     free(core->orphans);

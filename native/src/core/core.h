@@ -14,6 +14,7 @@
 #include <stdatomic.h>
 #include <sys/uio.h>
 
+#include "policy/breaker.h"
 #include "policy/health.h"
 #include "table/table.h"
 
@@ -107,6 +108,8 @@ typedef struct pk_answered {
 } pk_answered;
 
 pk_core *pk_core_new(uint64_t seed);
+/* What it shares with others, which it holds: before its first table. Else it has its own. */
+void pk_core_share(pk_core *core, pk_shared *shared);
 void pk_core_free(pk_core *core); /* closes nothing: the driver has closed its sockets */
 
 void pk_core_begin(pk_core *core, uint64_t now_ns);

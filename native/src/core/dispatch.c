@@ -75,7 +75,12 @@ static int nobody_has(pk_core *core, pk_request *r) {
 
 /* No connection was chosen; `status` is choose's. */
 static PK_RARE void not_sent(pk_core *core, pk_request *r, uint32_t status) {
+  if (r->placed) pk_breaker_back(r);
+  if (r->attempt != PK_NONE) return; /* another may be answered */
   switch (status) {
+    case PK_PICK_CONNECTIONS:
+    case PK_PICK_ENDPOINT_CONNECTIONS:
+    case PK_PICK_ENDPOINT_REQUESTS: pk_breaker_refuse(core, r, status); break;
     case PK_STATUS_OVERLOADED: overloaded(core, r, "protokit: every connection is full "); break;
     case PK_PICK_SHARE:
       overloaded(core, r, "protokit: this client waits for as many answers as others may still ask for ");
@@ -187,34 +192,53 @@ void pk_request_send(pk_core *core, pk_request *r, pk_conn *c, pk_attempt *a, co
   }
 }
 
+static PK_RARE void no_room(pk_core *core, pk_request *r) {
+  if (r->placed) pk_breaker_back(r);
+  if (r->attempt == PK_NONE) overloaded(core, r, "protokit: buffers of this worker are full ");
+}
+
+/* What its plan asks of an attempt that has begun; 0: it is over. */
+static __attribute__((noinline)) int begun(pk_core *core, pk_request *r, pk_attempt *a) {
+  if ((r->plan->features & PK_F_BREAKER) && !pk_breaker_begun(core, r, a)) return 0;
+  if (r->plan->features & PK_F_TIMED) pk_retry_timer(core, r);
+  return 1;
+}
+
 /* An attempt on this connection, at once or when it is open. */
 static void send_on(pk_core *core, pk_request *r, pk_conn *c, const uint8_t *data, const pk_frame *f) {
   int opening = pk_conn_is_opening(c);
   if (opening && r->held == NULL) pk_request_hold(core, r, data, f);
   pk_attempt *a = opening && r->held == NULL ? NULL : pk_attempt_begin(core, r, c);
   if (a == NULL) {
-    if (r->attempt == PK_NONE) overloaded(core, r, "protokit: buffers of this worker are full ");
+    no_room(core, r);
     return;
   }
   r->state = PK_REQUEST_SENT;
-  if (r->plan->features & PK_F_TIMED) pk_retry_timer(core, r);
+  if ((r->plan->features & (PK_F_TIMED | PK_F_BREAKER)) && !begun(core, r, a)) return;
   if (!opening) pk_request_send(core, r, c, a, data, f);
 }
 
 void pk_request_move(pk_core *core, pk_request *r, pk_attempt *a, pk_conn *c) {
+  if (a->placed) pk_breaker_moves(r, a);
   pk_attempt_end(core, r, a, PK_ATTEMPT_GIVEN_UP);
   send_on(core, r, c, r->held->data, &r->held->frame);
+}
+
+/* What its plan asks of it before one more attempt; 0: there is none. */
+static __attribute__((noinline)) int may_begin(pk_core *core, pk_request *r) {
+  if ((r->plan->features & PK_F_RETRY) && r->to.tries == 1) pk_retry_asked(core, r);
+  return !(r->plan->features & PK_F_BREAKER) || pk_breaker_enter(core, r);
 }
 
 /* One more attempt. */
 static void dispatch(pk_core *core, pk_request *r, const uint8_t *data, const pk_frame *f) {
   r->to.tries++;
   if (r->to.cluster == PK_NONE && !pk_choose_cluster(core, r, data, f)) return;
-  if ((r->plan->features & PK_F_RETRY) && r->to.tries == 1) pk_retry_asked(core, r);
+  if ((r->plan->features & (PK_F_RETRY | PK_F_BREAKER)) && !may_begin(core, r)) return;
   uint32_t status;
   pk_conn *c = choose(core, r, &status);
   if (c == NULL) {
-    if (r->attempt == PK_NONE) not_sent(core, r, status);
+    not_sent(core, r, status);
     return;
   }
   send_on(core, r, c, data, f);

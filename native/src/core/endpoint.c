@@ -85,6 +85,7 @@ void pk_endpoint_left(pk_core *core, pk_conn *c, int opening) {
   leave(c);
   e->conn_count -= !c->pinned;
   e->opening -= opening != 0;
+  pk_breaker_disconnect(e);
   PK_STAT_SUB(core->stats.upstream_connections_active, 1);
   PK_STAT_SUB(e->stats->connections, 1);
   if (!opening) {
@@ -102,9 +103,11 @@ static int had_its_time(const pk_core *core, const pk_request *r, const pk_attem
   return core->now - a->started + PK_MS >= (uint64_t)ms * PK_MS;
 }
 
-/* Whether one more of the cluster's endpoints may be left out. */
+/* Whether one more of the cluster's endpoints may be left out, of all that it has: subsets of it follow it. */
 static int may_eject(const pk_core *core, const pk_table *t, const pk_table_cluster *c) {
   uint64_t all = 0, out = 1;
+  for (const pk_table_cluster *one = c; one-- > pk_table_cluster_at(t, 0);)
+    if (one->uid == c->uid) c = one;
   for (uint32_t i = 0; i < c->endpoint_count; i++) {
     const pk_table_endpoint *te = pk_table_endpoint_at(t, c->endpoints + i);
     const pk_endpoint *e = te->weight == 0 ? NULL : core->endpoints[te->uid];

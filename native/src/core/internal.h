@@ -10,10 +10,12 @@
  *   halves.c    large frames that are passed on before they are whole
  *   greeting.c  what is said before requests
  *   asked.c     what is known of a request's values
+ *   places.c    how much of a cluster is under way, and whose it is
  *   pick.c      endpoint and connection for a target
  *   pinned.c    a client's own upstream connections
  *   attempt.c   one try on one connection
  *   request.c   requests: what they hold, their answer, their end
+ *   breaker.c   requests that breakers refuse
  *   choose.c    which cluster a request goes to
  *   retry.c     whether a request is tried again, and when
  *   dispatch.c  a request's way through its plan, to a connection
@@ -36,6 +38,7 @@
 
 #include "core/core.h"
 #include "policy/balance.h"
+#include "policy/breaker.h"
 #include "policy/budget.h"
 #include "policy/health.h"
 #include "policy/latency.h"
@@ -133,8 +136,17 @@ typedef struct pk_conns {
   struct pk_conn *first, *last;
 } pk_conns;
 
-/* For balancers, how long they take; how many are errors. */
-enum { PK_MEASURED_LATENCY = 1, PK_MEASURED_ERRORS = 2 };
+/* For balancers, how long they take; how many are errors; their places are given back. */
+enum { PK_MEASURED_LATENCY = 1, PK_MEASURED_ERRORS = 2, PK_MEASURED_PLACES = 4 };
+
+/* What this worker knows of a cluster and of its subsets: of its name, over reloads. */
+typedef struct pk_cluster {
+  uint32_t uid;
+  uint32_t holders;    /* tables that have it or a subset of it, each of these; its endpoints */
+  pk_budget retries;   /* what it was sent beyond its requests */
+  pk_cluster_words *words;
+  uint32_t waiting[PK_BUCKETS]; /* places that its breaker counts, by method */
+} pk_cluster;
 
 typedef struct pk_endpoint {
   uint32_t uid, addr_size;
@@ -144,6 +156,10 @@ typedef struct pk_endpoint {
   struct pk_endpoint *gone_next;
   pk_conns shared, own;          /* connections that clients share; that are one client's each */
   uint32_t conn_count, opening;  /* shared ones; all that are being opened */
+  pk_cluster *of;
+  pk_endpoint_words *words;
+  uint32_t connections;          /* all */
+  uint32_t placed;               /* attempts that its breaker counts */
   uint32_t active;               /* attempts */
   uint32_t shared_active;        /* attempts on such connections */
   uint32_t waiting[PK_BUCKETS];  /* of them, by method */
@@ -160,21 +176,14 @@ typedef struct pk_aside {
   uint32_t requests;
 } pk_aside;
 
-/* What a cluster was sent beyond its requests: of its name, over reloads. */
-typedef struct pk_spent {
-  uint32_t tables; /* that have it */
-  pk_budget retries;
-} pk_spent;
-
 /* A table in use by this worker. */
 typedef struct pk_live {
   struct pk_live *older;
   const pk_table *table;
   uint64_t token;
   uint64_t users; /* requests routed by it that have not ended, clients that it is kept for */
-  uint32_t cluster_count;
   pk_aside *filtering, *delayed, *answering; /* by plan */
-  pk_spent **spent;        /* by cluster */
+  pk_cluster **of;         /* by cluster */
   pk_balance_state clusters[];
 } pk_live;
 
@@ -190,7 +199,8 @@ typedef struct pk_attempt {
   uint8_t waiting;      /* its connection is not open yet */
   uint8_t shared;       /* its connection is no client's own */
   uint8_t answered;     /* its slot is free */
-  uint8_t parts;        /* a part of an answer came: its id stays taken until the last one does */
+  uint8_t parts : 1;    /* a part of an answer came: its id stays taken until the last one does */
+  uint8_t placed : 7;   /* places of breakers that it has: bits by PK_BREAKER_* */
   uint32_t sibling;     /* the next one of its request, or PK_NONE */
 } pk_attempt;
 _Static_assert(sizeof(pk_attempt) <= 64, "an attempt is one cache line");
@@ -283,6 +293,7 @@ struct pk_request {
   uint8_t id_size; /* of an id that is a byte string; or PK_ABSENT */
   uint8_t parts;   /* PK_PART_* */
   uint16_t kept_size; /* of what its codec keeps of it for replies */
+  uint8_t placed;  /* places of breakers that its next attempt has */
   pk_held *held;
   struct pk_request *before, *behind; /* of its client (pk_conn.requests) */
   pk_chunk *answer, *answer_tail; /* where answers keep the order of requests: it waits for its turn, or its parts do */
@@ -480,8 +491,10 @@ struct pk_core {
   uint32_t free_chunk_count;
   uint8_t scratch[2 * PK_READ];
 
+  pk_shared *shared; /* by all workers of a process */
   pk_endpoint **endpoints; /* by uid */
-  uint32_t endpoint_capacity;
+  pk_cluster **clusters;   /* likewise */
+  uint32_t endpoint_capacity, cluster_capacity;
   pk_endpoint *gone_endpoints; /* until nothing refers to them */
   pk_endpoint_stats gone_stats; /* theirs, which nobody reads */
   pk_stats stats;
@@ -613,7 +626,6 @@ static inline uint64_t pk_cluster_key(const pk_table *t, uint32_t cluster) {
 
 /* live.c */
 void pk_live_release(pk_core *core, pk_live *live);
-void pk_live_free(pk_live *live);
 void pk_endpoints_free_gone(pk_core *core);
 /* A client is closed: it counts no more, and the table that was kept for it is let go. */
 void pk_live_client_closed(pk_core *core, pk_conn *client);
@@ -751,8 +763,9 @@ uint64_t pk_key_of(pk_question *q, const pk_table *t, const pk_table_cluster *c)
 
 /* pick.c */
 int pk_has_room(const pk_core *core, const pk_conn *c);
-/* *status: the client's own connection is ending; its share of the places is used up, or its method's. */
-enum { PK_PICK_ENDING = PK_STATUS_COUNT, PK_PICK_SHARE, PK_PICK_METHOD };
+/* *status: the client's own connection is ending; its share of the places is used up, or its method's; a breaker. */
+enum { PK_PICK_ENDING = PK_STATUS_COUNT, PK_PICK_SHARE, PK_PICK_METHOD, PK_PICK_CONNECTIONS, PK_PICK_ENDPOINT_CONNECTIONS,
+       PK_PICK_ENDPOINT_REQUESTS };
 /* A connection for it, open or being opened, or NULL and why in *status. */
 pk_conn *pk_pick(pk_core *core, const pk_target *to, uint32_t *status);
 pk_conn *pk_pick_open(pk_core *core, const pk_target *to); /* only one that is open, of an endpoint that is well */
@@ -808,15 +821,53 @@ pk_attempt *pk_attempt_begin(pk_core *core, pk_request *r, pk_conn *c);
 void pk_attempt_end(pk_core *core, pk_request *r, pk_attempt *a, uint32_t outcome); /* PK_ATTEMPT_* */
 void pk_attempt_partly(pk_core *core, const pk_request *r, pk_attempt *a); /* the first part of its answer came */
 
+/* places.c */
+static inline pk_cluster *pk_cluster_of(const pk_target *to) { return to->live->of[to->cluster]; }
+/* What a breaker bounds, 0: any number. */
+static inline uint32_t pk_breaker_most(const pk_breaker *b, uint32_t which) {
+  switch (which) {
+    case PK_BREAKER_CONNECTIONS: return b->connections;
+    case PK_BREAKER_WAITING: return b->waiting;
+    case PK_BREAKER_REQUESTS: return b->requests;
+    case PK_BREAKER_RETRIES: return b->retries;
+    case PK_BREAKER_ENDPOINT_CONNECTIONS: return b->endpoint_connections;
+    default: return b->endpoint_requests;
+  }
+}
+/* One more connection of the endpoint, which counts; 0: a breaker is against it, *why is PK_PICK_*. */
+int pk_breaker_connect(pk_core *core, pk_endpoint *e, const pk_target *to, uint32_t *why);
+void pk_breaker_disconnect(pk_endpoint *e);
+/* Whether the endpoint has as many under way as this one may use: PK_PICK_ENDPOINT_REQUESTS, or 0. */
+uint32_t pk_breaker_full(const pk_core *core, const pk_endpoint *e, const pk_target *to, uint32_t most);
+/* Whether a request has a place of its cluster's for its next attempt, and else for whom there is none. `method`: how many
+ * its method has. */
+enum { PK_PLACE_TAKEN = 0, PK_PLACE_NONE, PK_PLACE_CLIENT, PK_PLACE_METHOD };
+uint32_t pk_places_take(const pk_core *core, pk_request *r, uint32_t which, uint32_t method);
+void pk_places_refused(const pk_target *to, uint32_t which); /* it counts */
+int pk_breaker_retry(const pk_core *core, pk_request *r); /* whether there may be one more try that a policy grants */
+void pk_breaker_moves(pk_request *r, pk_attempt *a); /* its next attempt has them: they are not asked for again */
+void pk_breaker_sent(const pk_request *r, pk_attempt *a); /* its connection is open */
+void pk_breaker_ended(const pk_request *r, pk_attempt *a);
+void pk_breaker_back(pk_request *r); /* there is no next attempt */
+
+/* breaker.c */
+/* A place for one more attempt, which is to begin; and those for one that has begun. 0: there is none, the attempt is over,
+ * and the request was answered where it has no other. */
+int pk_breaker_enter(pk_core *core, pk_request *r);
+int pk_breaker_begun(pk_core *core, pk_request *r, pk_attempt *a);
+void pk_breaker_refuse(pk_core *core, pk_request *r, uint32_t status); /* by PK_PICK_* */
+void pk_breaker_refused(const pk_target *to, uint32_t status); /* the same of what is no request: it only counts */
+void pk_breaker_add_retries(pk_message *m, const pk_request *r); /* "breaker retries of cluster demo is at the limit of 3" */
+
 /* choose.c */
 /* r->to.cluster, by the request's plan. 0: there is none, and it was answered with the reason. */
 int pk_choose_cluster(pk_core *core, pk_request *r, const uint8_t *data, const pk_frame *f);
 
 /* retry.c */
 void pk_retry_asked(pk_core *core, const pk_request *r); /* it comes: it may have tries beyond its first */
-enum { PK_RETRY_NONE = 0, PK_RETRY_GRANTED, PK_RETRY_OVER_BUDGET };
+enum { PK_RETRY_NONE = 0, PK_RETRY_GRANTED, PK_RETRY_OVER_BUDGET, PK_RETRY_OVER_BREAKER };
 /* Whether there is another try, which counts from now on, and how many ms it has to wait. `why`: one of PK_RETRY_ON_*. */
-int pk_retry_granted(pk_core *core, const pk_request *r, uint32_t why, int written, uint32_t *wait);
+int pk_retry_granted(pk_core *core, pk_request *r, uint32_t why, int written, uint32_t *wait);
 /* When the newest try has had `ms`, ticks. */
 uint64_t pk_retry_after(const pk_core *core, const pk_request *r, uint32_t ms);
 /* What its server has for its newest try, which is sent now, ms. */

@@ -31,11 +31,36 @@ const pk_endpoint_stats *pk_core_endpoint_stats(const pk_core *core, uint32_t ui
   return stats == NULL ? NULL : stats + uid % PK_PAGE;
 }
 
+static void let_cluster_go(pk_core *core, pk_cluster *of) {
+  if (--of->holders > 0) return;
+  core->clusters[of->uid] = NULL;
+  free(of);
+}
+
+/* The cluster's record, which is held once more; a new one where its number is new; NULL without memory. */
+static pk_cluster *cluster_of(pk_core *core, uint32_t uid) {
+  uint32_t capacity = core->cluster_capacity;
+  pk_cluster_words *words = pk_shared_cluster_words(core->shared, uid);
+  pk_cluster **all = words == NULL ? NULL : pk_grow(core->clusters, &core->cluster_capacity, uid + 1, sizeof *all);
+  if (all == NULL) return NULL;
+  for (uint32_t i = capacity; i < core->cluster_capacity; i++) all[i] = NULL;
+  core->clusters = all;
+  if (all[uid] == NULL) {
+    all[uid] = calloc(1, sizeof **all);
+    if (all[uid] == NULL) return NULL;
+    all[uid]->uid = uid;
+    all[uid]->words = words;
+  }
+  all[uid]->holders++;
+  return all[uid];
+}
+
 /* The endpoint's record, a new one where its number is new; NULL without memory. */
-static pk_endpoint *endpoint_of(pk_core *core, const pk_table_endpoint *te) {
+static pk_endpoint *endpoint_of(pk_core *core, const pk_table_endpoint *te, pk_cluster *of) {
   uint32_t capacity = core->endpoint_capacity;
   pk_endpoint_stats *stats = stats_of(core, te->uid);
-  if (stats == NULL) return NULL;
+  pk_endpoint_words *words = pk_shared_endpoint_words(core->shared, te->uid);
+  if (stats == NULL || words == NULL) return NULL;
   pk_endpoint **all = pk_grow(core->endpoints, &core->endpoint_capacity, te->uid + 1, sizeof *all);
   if (all == NULL) return NULL;
   for (uint32_t i = capacity; i < core->endpoint_capacity; i++) all[i] = NULL;
@@ -45,6 +70,9 @@ static pk_endpoint *endpoint_of(pk_core *core, const pk_table_endpoint *te) {
   if (e == NULL) return NULL;
   e->uid = te->uid;
   e->stats = stats;
+  e->words = words;
+  e->of = of;
+  of->holders++;
   e->addr_size = te->addr_size;
   memcpy(e->addr, te->addr, te->addr_size);
   return e;
@@ -61,6 +89,10 @@ static void end_connections(pk_core *core, const pk_conns *all) {
 /* No table has it any more. Its number and counters are free for another, which begins with nothing of it;
  * pinned clients may still wait for answers from it. */
 static void endpoint_gone(pk_core *core, pk_endpoint *e) {
+  pk_breaker_give(&e->words->under_way[0], e->connections);
+  pk_breaker_give(&e->words->under_way[1], e->placed);
+  pk_breaker_give(&e->of->words->under_way[PK_BREAKER_CONNECTIONS], e->connections);
+  let_cluster_go(core, e->of);
   for (size_t i = 0; i < sizeof *e->stats / sizeof(_Atomic uint64_t); i++)
     atomic_store_explicit((_Atomic uint64_t *)(void *)e->stats + i, 0, memory_order_relaxed);
   core->endpoints[e->uid] = NULL;
@@ -93,23 +125,24 @@ static void let_go(pk_core *core, const pk_table *t, uint32_t count) {
   }
 }
 
-static void spent_free(pk_spent *spent) {
-  if (spent != NULL && --spent->tables == 0) free(spent);
+/* A table with its first `clusters` and `endpoints`. */
+static void live_free(pk_core *core, pk_live *live, uint32_t clusters, uint32_t endpoints) {
+  let_go(core, live->table, endpoints);
+  for (uint32_t i = 0; i < clusters; i++) let_cluster_go(core, live->of[i]);
+  free(live);
 }
 
-void pk_live_free(pk_live *live) {
-  for (uint32_t i = 0; i < live->cluster_count; i++) spent_free(live->spent[i]);
-  free(live);
+static void free_all(pk_core *core, pk_live *live) {
+  live_free(core, live, live->table->clusters.count, live->table->endpoints.count);
 }
 
 static void retire(pk_core *core, pk_live *live) {
   pk_live **at = &core->live;
   while (*at != live) at = &(*at)->older;
   *at = live->older;
-  let_go(core, live->table, live->table->endpoints.count);
   PK_STAT_SUB(core->stats.tables_live, 1);
   pk_op_add(core, (pk_op){.op = PK_OP_RETIRED, .token = live->token});
-  pk_live_free(live);
+  free_all(core, live);
 }
 
 void pk_live_release(pk_core *core, pk_live *live) {
@@ -129,46 +162,42 @@ void pk_core_abort(pk_core *core) {
   pk_live *live = core->prepared;
   if (live == NULL) return;
   core->prepared = NULL;
-  let_go(core, live->table, live->table->endpoints.count);
   pk_op_add(core, (pk_op){.op = PK_OP_RETIRED, .token = live->token});
-  pk_live_free(live);
+  free_all(core, live);
 }
 
 int pk_core_prepare(pk_core *core, const pk_table *table, uint64_t token) {
   pk_core_abort(core);
   size_t clusters = table->clusters.count * sizeof(pk_balance_state), plans = table->plans.count * sizeof(pk_aside);
-  pk_live *live = calloc(1, sizeof *live + clusters + 3 * plans + table->clusters.count * sizeof(pk_spent *));
+  pk_live *live = calloc(1, sizeof *live + clusters + 3 * plans + table->clusters.count * sizeof(pk_cluster *));
   if (live == NULL) return -1;
   live->filtering = (pk_aside *)(void *)(live->clusters + table->clusters.count);
   live->delayed = live->filtering + table->plans.count;
   live->answering = live->delayed + table->plans.count;
-  live->spent = (pk_spent **)(void *)(live->answering + table->plans.count);
-  live->cluster_count = table->clusters.count;
-  for (uint32_t i = 0; i < table->clusters.count; i++) {
-    live->spent[i] = calloc(1, sizeof *live->spent[i]);
-    if (live->spent[i] == NULL) {
-      pk_live_free(live);
-      return -1;
-    }
-    live->spent[i]->tables = 1;
-  }
-  for (uint32_t i = 0; i < table->endpoints.count; i++) {
-    pk_endpoint *e = endpoint_of(core, pk_table_endpoint_at(table, i));
-    if (e == NULL) {
-      let_go(core, table, i);
-      pk_live_free(live);
-      return -1;
-    }
-    e->tables++; /* from now on: an older table that has it may retire before this one is used */
-  }
+  live->of = (pk_cluster **)(void *)(live->answering + table->plans.count);
   live->table = table;
   live->token = token;
+  for (uint32_t i = 0, n = 0; i < table->clusters.count; i++) {
+    const pk_table_cluster *c = pk_table_cluster_at(table, i);
+    live->of[i] = cluster_of(core, c->uid);
+    if (live->of[i] == NULL) {
+      live_free(core, live, i, n);
+      return -1;
+    }
+    for (uint32_t end = c->endpoints + c->endpoint_count; n < end; n++) {
+      pk_endpoint *e = endpoint_of(core, pk_table_endpoint_at(table, n), live->of[i]);
+      if (e == NULL) {
+        live_free(core, live, i + 1, n);
+        return -1;
+      }
+      e->tables++; /* from now on: an older table that has it may retire before this one is used */
+    }
+  }
   core->prepared = live;
   return 0;
 }
 
-/* Each cluster's balancer goes on where that of the same name stood, and what it was sent still counts; a new one begins
- * anywhere, so that many workers and proxies do not begin with the same endpoint. */
+/* Each cluster's balancer goes on where that of the same name stood; a new one begins anywhere, so that many workers and proxies do not begin with the same endpoint. */
 static void carry_clusters(pk_core *core, pk_live *live, const pk_live *older) {
   const pk_table *t = live->table;
   uint32_t *places = NULL, mask = 1, count = older == NULL ? 0 : older->table->clusters.count;
@@ -186,11 +215,6 @@ static void carry_clusters(pk_core *core, pk_live *live, const pk_live *older) {
     while (places != NULL && (before = places[at]) != 0 && !same_name(t, i, older->table, before - 1))
       at = (at + 1) & mask;
     const pk_table_cluster *was = before == 0 ? NULL : pk_table_cluster_at(older->table, before - 1);
-    if (was != NULL) {
-      spent_free(live->spent[i]);
-      live->spent[i] = older->spent[before - 1];
-      live->spent[i]->tables++;
-    }
     if (c->schedule_count == 0) continue;
     if (was != NULL && was->schedule_count == c->schedule_count && was->balance == c->balance) {
       live->clusters[i].cursor = older->clusters[before - 1].cursor;
@@ -204,7 +228,7 @@ static void carry_clusters(pk_core *core, pk_live *live, const pk_live *older) {
 /* What the newest table asks of an endpoint's answers. What is known of it stays. */
 static void choose_measured(pk_core *core, const pk_table *t) {
   for (uint32_t i = 0; i < core->endpoint_capacity; i++)
-    if (core->endpoints[i] != NULL) core->endpoints[i]->measured = 0;
+    if (core->endpoints[i] != NULL) core->endpoints[i]->measured &= PK_MEASURED_PLACES; /* it may still have some */
   for (uint32_t i = 0; i < t->clusters.count; i++) {
     const pk_table_cluster *c = pk_table_cluster_at(t, i);
     uint32_t what = (c->balance == PK_BALANCE_PEAK_EWMA ? PK_MEASURED_LATENCY : 0u) |

@@ -27,7 +27,9 @@ static pk_conn *pick_server(pk_core *core, const pk_conn *client, const pk_endpo
                   .hash = pk_key_of_client(core, t, l->fallback, pk_conn_handle(client)),
                   .avoid = (pk_endpoint *)(uintptr_t)failed};
   uint32_t status;
-  return pk_pick(core, &to, &status);
+  pk_conn *server = pk_pick(core, &to, &status);
+  if (server == NULL) pk_breaker_refused(&to, status);
+  return server;
 }
 
 static void connect_server(pk_core *core, pk_conn *client, const pk_endpoint *failed) {

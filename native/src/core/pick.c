@@ -10,9 +10,26 @@ int pk_has_room(const pk_core *core, const pk_conn *c) {
          c->in_flight < core->limits.upstream_in_flight && c->out_bytes < core->limits.upstream_buffer;
 }
 
-static pk_conn *connect_to(pk_core *core, pk_endpoint *e, const pk_target *to) {
+/* One that nothing is asked on, of another protocol or key, gives way: its requests may be long over, as those of a
+ * protocol that a reload has made anew. */
+static PK_RARE int one_gives_way(pk_core *core, const pk_endpoint *e, const pk_target *to) {
+  pk_conn *c = e->shared.first;
+  while (c != NULL && (!pk_conn_is_idle(c) || pk_conn_is_opening(c) || (c->codec == to->codec && c->key == to->key)))
+    c = c->behind;
+  if (c != NULL) pk_conn_discard(core, c);
+  return c != NULL;
+}
+
+/* NULL: *why says which breaker is against it, or that there is no memory. */
+static pk_conn *connect_to(pk_core *core, pk_endpoint *e, const pk_target *to, uint32_t *why) {
+  *why = PK_STATUS_OVERLOADED;
+  if (!pk_breaker_connect(core, e, to, why) && !(one_gives_way(core, e, to) && pk_breaker_connect(core, e, to, why)))
+    return NULL;
   pk_conn *c = pk_conn_new(core, to->codec == NULL ? core->pair_server : core->server, PK_CONN_CONNECTING);
-  if (c == NULL) return NULL;
+  if (c == NULL) {
+    pk_breaker_disconnect(e);
+    return NULL;
+  }
   c->codec = to->codec;
   c->pinned = (uint8_t)to->own;
   if (c->codec != NULL && (pk_slots_init(c) != 0 || pk_conn_remember(core, c) != 0)) { /* raw ones have none */
@@ -20,6 +37,7 @@ static pk_conn *connect_to(pk_core *core, pk_endpoint *e, const pk_target *to) {
     c->codec = NULL;
     c->state = PK_CONN_FREE;
     pk_list_add(&core->free_conns, c->index);
+    pk_breaker_disconnect(e);
     return NULL;
   }
   pk_codec_hold(c->codec);
@@ -76,18 +94,9 @@ static inline uint32_t over_share(const pk_core *core, const pk_endpoint *e, con
                                   const pk_table_cluster *cluster) {
   uint64_t most = pk_slots_most(to->codec);
   if (core->limits.upstream_in_flight < most) most = core->limits.upstream_in_flight;
-  uint64_t places = most * cluster->max_connections;
+  uint64_t places = most * cluster->max_connections, breaker = cluster->breaker.endpoint_requests;
+  if (breaker != 0 && pk_breaker_full(core, e, to, (uint32_t)breaker)) return PK_PICK_ENDPOINT_REQUESTS;
   return 8 * (uint64_t)e->shared_active < 7 * places ? 0 : share_of(core, e, to, places);
-}
-
-/* One that nothing is asked on, of another protocol or key, gives way: its requests may be long over, as those of a
- * protocol that a reload has made anew. */
-static PK_RARE int one_gives_way(pk_core *core, const pk_endpoint *e, const pk_target *to) {
-  pk_conn *c = e->shared.first;
-  while (c != NULL && (!pk_conn_is_idle(c) || pk_conn_is_opening(c) || (c->codec == to->codec && c->key == to->key)))
-    c = c->behind;
-  if (c != NULL) pk_conn_discard(core, c);
-  return c != NULL;
 }
 
 /* One that is retired takes no place of the others. */
@@ -106,7 +115,8 @@ static void try_again(pk_core *core, pk_endpoint *e, const pk_target *to) {
     pk_conn_timer(core, open);
     return;
   }
-  pk_conn *trial = e->opening == 0 && may_connect(core, e, to) ? connect_to(core, e, to) : NULL;
+  uint32_t why;
+  pk_conn *trial = e->opening == 0 && may_connect(core, e, to) ? connect_to(core, e, to, &why) : NULL;
   if (trial != NULL) trial->trial = 1;
 }
 
@@ -221,8 +231,8 @@ static pk_conn *scan(pk_core *core, const pk_target *to, const pk_table_cluster 
     pk_conn *opening = NULL, *conn = to->own ? NULL : open_of(core, e, to, &opening);
     if (conn == NULL && !open) conn = opening;
     if (conn == NULL && !open && (!e->health.unreached || core->now >= e->health.retry_at)) {
-      if (may_connect(core, e, to)) conn = connect_to(core, e, to);
-      if (conn == NULL) *status = PK_STATUS_OVERLOADED;
+      *status = PK_STATUS_OVERLOADED;
+      if (may_connect(core, e, to)) conn = connect_to(core, e, to, status);
     }
     if (conn != NULL) return conn;
   }
@@ -248,7 +258,8 @@ pk_conn *pk_pick(pk_core *core, const pk_target *to, uint32_t *status) {
     conn = to->own ? NULL : open_of(core, e, to, &opening);
     if (conn != NULL) return conn;
     conn = opening;
-    if (conn == NULL && may_connect(core, e, to)) conn = connect_to(core, e, to);
+    uint32_t why;
+    if (conn == NULL && may_connect(core, e, to)) conn = connect_to(core, e, to, &why);
   }
   /* Others are open: they are used until this one is, too, and by whom one failed already. */
   if (conn != NULL && !to->own && goes_elsewhere(core, to, conn)) {
@@ -273,7 +284,8 @@ void pk_pick_another(pk_core *core, const pk_target *to) {
     uint32_t at = c->endpoints + (start + i) % c->endpoint_count;
     pk_endpoint *e = endpoint_at(core, to->live->table, at);
     if (e->shared.first != NULL || grade(core, e) != WELL || pk_table_endpoint_at(to->live->table, at)->weight == 0) continue;
-    connect_to(core, e, to);
+    uint32_t why;
+    connect_to(core, e, to, &why);
     return;
   }
 }

@@ -73,6 +73,7 @@ void pk_pinned_open(pk_core *core, pk_conn *client, const pk_endpoint *failed) {
   client->tries++;
   pk_target to = {.live = live,
                   .cluster = l->opens,
+                  .client = pk_conn_handle(client),
                   .codec = client->codec,
                   .named = client->named,
                   .own = 1,

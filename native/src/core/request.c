@@ -89,6 +89,7 @@ int pk_request_replace(pk_core *core, pk_request *r, const pk_frame *was, pk_hel
 
 /* Give back all that it holds. */
 static PK_RARE void let_go(pk_core *core, pk_request *r) {
+  if (r->placed) pk_breaker_back(r); /* only for another attempt, of what it holds */
   pk_held_free(core, pk_request_unhold(core, r));
   for (const pk_chunk *k = r->answer; k != NULL; k = k->next) pk_request_count_held(core, r, -(int64_t)k->capacity);
   pk_chunks_free(core, r->answer);

@@ -10,10 +10,8 @@
 enum { FREE_TRIES = 3, LEAST_A_SECOND = 3 };
 #define PK_SECOND 1000000000u /* ns */
 
-static pk_spent *spent_of(const pk_request *r) { return r->to.live->spent[r->to.cluster]; }
-
 void pk_retry_asked(pk_core *core, const pk_request *r) {
-  pk_budget_asked(&spent_of(r)->retries, core->now / PK_SECOND);
+  pk_budget_asked(&pk_cluster_of(&r->to)->retries, core->now / PK_SECOND);
 }
 
 /* What the rule says of one more behind those that it has had. */
@@ -30,14 +28,23 @@ static int is_allowed(const pk_request *r, uint32_t why, int written) {
   return may_follow(r, why, written);
 }
 
-int pk_retry_granted(pk_core *core, const pk_request *r, uint32_t why, int written, uint32_t *wait) {
+/* The cluster's share, where it says one, holds whatever its rules' are. */
+static uint32_t share_of(const pk_request *r) {
+  uint32_t own = r->plan->retry.budget, all = pk_table_cluster_at(r->to.live->table, r->to.cluster)->breaker.retry_share;
+  return all > 0 && all < own ? all : own;
+}
+
+int pk_retry_granted(pk_core *core, pk_request *r, uint32_t why, int written, uint32_t *wait) {
   const pk_retry *p = &r->plan->retry;
   *wait = 0;
   if (!is_allowed(r, why, written)) return PK_RETRY_NONE;
   if (!written && r->to.tries < FREE_TRIES) return PK_RETRY_GRANTED;
   *wait = pk_backoff_wait(p->backoff.base, p->backoff.max, r->to.tries - 1u, pk_random(core));
   if (core->now / PK_MS + 1 + *wait >= pk_request_deadline(r)) return PK_RETRY_NONE;
-  if (pk_budget_spend(&spent_of(r)->retries, p->budget, LEAST_A_SECOND, core->now / PK_SECOND)) return PK_RETRY_GRANTED;
+  if ((r->plan->features & PK_F_BREAKER) && !pk_breaker_retry(core, r)) return PK_RETRY_OVER_BREAKER;
+  if (pk_budget_spend(&pk_cluster_of(&r->to)->retries, share_of(r), LEAST_A_SECOND, core->now / PK_SECOND))
+    return PK_RETRY_GRANTED;
+  if (r->placed) pk_breaker_back(r);
   PK_STAT_ADD(core->stats.retries_over_budget, 1);
   return PK_RETRY_OVER_BUDGET;
 }

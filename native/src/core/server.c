@@ -260,6 +260,7 @@ static void opened(pk_core *core, pk_conn *c) {
       continue;
     }
     a->waiting = 0;
+    if (a->placed) pk_breaker_sent(r, a);
     a->started = core->now; /* it is asked now */
     pk_conn *client = pk_conn_find(core, r->to.client);
     if (!r->to.oneway && (client == NULL || client->state == PK_CONN_CLOSED)) {

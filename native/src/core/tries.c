@@ -36,7 +36,7 @@ static void due(pk_core *core, pk_request *r) {
 /* Its client holds the codec: a request that may be tried again ends with it. */
 static void cancel(pk_core *core, pk_request *r) {
   (void)core;
-  (void)r;
+  if (r->placed) pk_breaker_back(r);
 }
 
 const pk_plan_step pk_backoff_step = {.due = due, .cancel = cancel};
@@ -130,6 +130,9 @@ void pk_request_lost(pk_core *core, pk_request *r, pk_attempt *a, uint32_t why, 
     pk_message_add(&m, "; it is not tried again: the retries of rule '");
     pk_message_text(&m, r->to.live->table, r->plan->name);
     pk_message_add(&m, "' are at their share of its requests");
+  } else if (again == PK_RETRY_OVER_BREAKER) {
+    pk_message_add(&m, "; it is not tried again: ");
+    pk_breaker_add_retries(&m, r);
   }
   pk_request_fail(core, r, ours ? PK_STATUS_OVERLOADED : PK_STATUS_UNAVAILABLE, m.data, m.size);
 }

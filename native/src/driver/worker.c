@@ -197,11 +197,12 @@ pk_worker *pk_worker_new(uint64_t seed) {
   return NULL;
 }
 
-pk_worker *pk_worker_start(uint64_t seed) {
+pk_worker *pk_worker_start(uint64_t seed, pk_shared *shared) {
   pk_worker *w = pk_worker_new(seed);
   sigset_t all, before;
   pthread_attr_t attributes;
   if (w == NULL) return NULL;
+  if (shared != NULL) pk_core_share(w->core, shared);
   int error = pthread_attr_init(&attributes);
   if (error == 0) {
     sigfillset(&all);

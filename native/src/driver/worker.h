@@ -20,7 +20,7 @@ enum {
 };
 
 /* Starts the thread; NULL and errno. */
-pk_worker *pk_worker_start(uint64_t seed);
+pk_worker *pk_worker_start(uint64_t seed, pk_shared *shared); /* what it shares with others; NULL: nothing */
 /* Ends the thread, closes its sockets, frees everything. */
 void pk_worker_stop(pk_worker *w);
 int pk_worker_event_fd(const pk_worker *w); /* readable when events wait */

@@ -34,6 +34,7 @@ enum {
 
 #define RECORD pk_table_cluster
 static const pk_table_field cluster_fields[] = {
+    ANY(uid),
     PARTS(endpoints, endpoint_count, 0, ENDPOINTS),
     MADE(schedule),
     MADE(schedule_count),
@@ -47,6 +48,13 @@ static const pk_table_field cluster_fields[] = {
     NUMBER(outlier.rate, 0, 1000000),
     NUMBER(outlier.eject, 0, 3600000),
     NUMBER(outlier.most, 0, 1000000),
+    ANY(breaker.connections),
+    ANY(breaker.waiting),
+    ANY(breaker.requests),
+    ANY(breaker.retries),
+    ANY(breaker.endpoint_connections),
+    ANY(breaker.endpoint_requests),
+    NUMBER(breaker.retry_share, 0, 1000000),
     NAME(name),
     NAME(subset),
 };

@@ -232,14 +232,21 @@ static int needs_key(const pk_table *t, const pk_plan *p) {
   return 0;
 }
 
-static void finish_plan(const pk_table *t, pk_plan *p) {
+/* Where a request goes is not known before it comes: some filter may say it. */
+static uint32_t breakers(const pk_table *t) {
+  for (uint32_t i = 0; i < t->clusters.count; i++)
+    if (pk_breaker_places(&pk_table_cluster_at(t, i)->breaker)) return PK_F_BREAKER;
+  return 0;
+}
+
+static void finish_plan(const pk_table *t, pk_plan *p, uint32_t features) {
   const pk_split *s = PK_AT(t, pk_split, t->splits.at) + p->split;
   p->cluster = p->split_count > 0 ? s->cluster : PK_NONE;
   for (uint32_t i = 0; i < p->split_count; i++) {
     p->split_total += s[i].weight;
     if (s[i].choice != PK_NONE) p->features |= PK_F_CHOICE;
   }
-  p->features |= (p->split_count > 1 ? PK_F_SPLIT : 0) | (p->retry.attempts > 1 ? PK_F_RETRY : 0) |
+  p->features |= features | (p->split_count > 1 ? PK_F_SPLIT : 0) | (p->retry.attempts > 1 ? PK_F_RETRY : 0) |
                 (p->timeout.usual > 0 || p->timeout.most > 0 ? PK_F_TIMEOUT : 0) | (p->timeout.pass_on ? PK_F_PASS_ON : 0) |
                  (p->retry.attempts > 1 || p->hedge_ms > 0 ? PK_F_KEEP : 0) |
                  (p->retry.per_try > 0 || p->hedge_ms > 0 ? PK_F_TIMED : 0);
@@ -418,7 +425,8 @@ static int finish(pk_table *t, const uintptr_t *codecs) {
     m.slot += r->any + 1;
   }
   pk_plan *plans = ARRAY(t, pk_plan, plans);
-  for (uint32_t i = 0; i < t->plans.count; i++) finish_plan(t, &plans[i]);
+  uint32_t features = breakers(t);
+  for (uint32_t i = 0; i < t->plans.count; i++) finish_plan(t, &plans[i], features);
   pk_table_listener *listeners = ARRAY(t, pk_table_listener, listeners);
   for (uint32_t i = 0; i < t->listeners.count; i++) finish_listener(t, &listeners[i]);
   return 0;

@@ -91,7 +91,8 @@ enum {
   PK_F_KEEP = 8,  /* its bytes, for another attempt */
   PK_F_CHOICE = 16, /* headers say which cluster, or which part of one */
   PK_F_TIMED = 32,  /* its tries have a time */
-  PK_F_PASS_ON = 64 /* its servers are told the time that is left */
+  PK_F_PASS_ON = 64, /* its servers are told the time that is left */
+  PK_F_BREAKER = 128 /* some cluster of its table has a breaker */
 };
 /* Configuration says `connect-failure` and so on: names of the enumeration `retry.on`. */
 enum {
@@ -287,7 +288,15 @@ typedef struct pk_outlier {
   uint32_t most;   /* of the cluster's endpoints at a time, parts of a million */
 } pk_outlier;
 
+/* How much of it may be under way at a time, in total over all workers: breaker.h. 0: any number. */
+typedef struct pk_breaker {
+  uint32_t connections, waiting, requests, retries;
+  uint32_t endpoint_connections, endpoint_requests; /* of each endpoint */
+  uint32_t retry_share; /* of a worker's requests, parts of a million; see budget.h */
+} pk_breaker;
+
 typedef struct pk_table_cluster {
+  uint32_t uid; /* identity (name): the same in every table that has it, and of its subsets */
   uint32_t endpoints, endpoint_count;
   uint32_t schedule, schedule_count; /* made: weighted round robin, one endpoint a turn */
   uint32_t balance;
@@ -296,6 +305,7 @@ typedef struct pk_table_cluster {
   uint32_t max_connections;          /* to one endpoint, of one worker */
   uint32_t connect_timeout_ms;
   pk_outlier outlier;
+  pk_breaker breaker;
   pk_text name;
   pk_text subset; /* "version=v2": those endpoints of the cluster `name` that have it; empty: all of them */
 } pk_table_cluster;
@@ -411,6 +421,10 @@ static inline const pk_table_cluster *pk_table_cluster_at(const pk_table *t, uin
 }
 static inline const pk_table_endpoint *pk_table_endpoint_at(const pk_table *t, uint32_t i) {
   return PK_AT(t, pk_table_endpoint, t->endpoints.at) + i;
+}
+/* Whether places for requests are counted. */
+static inline int pk_breaker_places(const pk_breaker *b) {
+  return (b->waiting | b->requests | b->retries | b->endpoint_requests) != 0;
 }
 static inline const pk_choice *pk_table_choice_at(const pk_table *t, uint32_t i) {
   return PK_AT(t, pk_choice, t->choices.at) + i;
