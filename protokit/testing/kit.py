@@ -46,6 +46,8 @@ REQUESTS = {native.KIND_REQUEST, native.KIND_ONEWAY}
 EDGES = [0, 1, 2**31 - 1, 2**31, 2**32 - 1, 2**63, 2**64 - 1]
 BYTEWISE = [1] * FRONT + [1 << 24]  # how a frame comes: its front byte by byte, then the rest
 TEXT_MAX = 512
+BEGINNINGS = 1 << 14  # of frames are remembered with what framing said of them
+LARGEST_BEGINNING = 256  # bytes
 
 
 def conformance(
@@ -371,12 +373,23 @@ class Checks(ToldByTheirFront, SaidByItself, AskedOfFrames, ThroughAProxy):
 
         @functools.lru_cache(1)  # the same frames come in many pieces
         def at_once(data: bytes, *_from: object) -> tuple[list[native.Message], str]:
-            found, end, _ = self.segmented(data, [len(data)])
+            found, end, _ = self.segmented(data, [len(data)], ask.frame)
             return found, end
+
+        @functools.lru_cache(BEGINNINGS)  # most of what is wrong is so behind the same bytes as others
+        def begun(data: bytes, *_from: object) -> native.Message:
+            return ask.frame(data, LIMIT)
+
+        def frame(data: bytes, limit: int) -> native.Message:
+            if len(data) > LARGEST_BEGINNING:
+                return ask.frame(data, limit)
+            return begun(data, native.side_of(data), native.has_ended(data))
+
+        ask = self.codec.ask
 
         def property_(parts: list[bytes], sizes: list[int]) -> None:
             data = sum_of(parts)
-            found, end, left = self.segmented(data, sizes)
+            found, end, left = self.segmented(data, sizes, frame)
             found_at_once, end_at_once = at_once(data, native.side_of(data), native.has_ended(data))
             assert found == found_at_once
             # Behind a frame's front, what is wrong is seen when all that was asked for is there.
@@ -390,16 +403,17 @@ class Checks(ToldByTheirFront, SaidByItself, AskedOfFrames, ThroughAProxy):
         parts = st.lists(self.corpus() | spoiled(self.corpus()), min_size=1, max_size=4)
         self.check(property_, parts, st.lists(st.integers(1, 200), min_size=1, max_size=9))
 
-    def segmented(self, data: bytes, sizes: list[int]) -> tuple[list[native.Message], str, int]:
+    def segmented(
+        self, data: bytes, sizes: list[int], frame: Callable[[bytes, int], native.Message]
+    ) -> tuple[list[native.Message], str, int]:
         """The frames in a stream that comes in pieces, read as the engine does; how it ends; what is left."""
         found: list[native.Message] = []
-        ask = self.codec.ask
         at = seen = need = number = 0
         while seen < len(data):
             seen = min(len(data), seen + sizes[number % len(sizes)])
             number += 1
             while seen > at and (seen - at >= need or seen - at <= FRONT):
-                message = ask.frame(data[at:seen], LIMIT)
+                message = frame(data[at:seen], LIMIT)
                 if message.result < 0:
                     return found, "refused", seen - at
                 need = message.need if message.result == 1 else 0
