@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import gc
 import importlib.util
 import os
@@ -19,6 +20,7 @@ from protokit import native
 
 HERE = Path(__file__).parent
 REPO = HERE.parent
+MANY = 40  # cases of a test, each of which is short
 
 # How long an example takes is the machine's affair, not a test's.
 settings.register_profile("protokit", settings(), deadline=None)
@@ -67,6 +69,29 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for kit in {item.cls for item in items if isinstance(item, pytest.Function)}:
             if hasattr(kit, "examples"):
                 kit.examples //= 5
+    workers = getattr(config, "workerinput", {}).get("workercount", 1)
+    if workers > 1:
+        items[:] = in_turn(items, workers)
+
+
+def in_turn(items: list[pytest.Item], workers: int) -> list[pytest.Item]:
+    """An order in which no process waits long for another one's last test.
+
+    Each begins with a share of the tests that may take long, and ends on cases of those that have many: xdist
+    deals out the list in as many parts, and who is done takes from the end of another's.
+    """
+    tests = [item.nodeid.partition("[")[0] for item in items]
+    cases = collections.Counter(tests)
+    long: list[pytest.Item] = []
+    short: list[pytest.Item] = []
+    for item, test in zip(items, tests, strict=True):
+        (short if cases[test] > MANY else long).append(item)
+    return [
+        item
+        for worker in range(workers)
+        for kind in (long, short)
+        for item in kind[len(kind) * worker // workers : len(kind) * (worker + 1) // workers]
+    ]
 
 
 class Toy:
