@@ -1,5 +1,7 @@
 """How long ``protokit run`` takes from its start until it listens, and what of that is imports.
 
+    python benchmarks/start.py [PYTHON]    of the environment with that interpreter; without: of this one
+
 Times are wall clock and CPU, the best and the median of so many runs; beside them an interpreter that only
 imports asyncio and uvloop. Where Python must not write bytecode and none is there, every module is compiled
 again at each start, which takes half as long again.
@@ -21,7 +23,8 @@ listeners: [{name: in, bind: "127.0.0.1:0", protocol: dubbo, cluster: c}]
 clusters: [{name: c, endpoints: ["127.0.0.1:9"]}]
 admin: {bind: "127.0.0.1:0"}
 """
-FLOOR = [sys.executable, "-c", "import asyncio, uvloop; print('', flush=True); input()"]
+PYTHON = sys.argv[1] if len(sys.argv) > 1 else sys.executable
+FLOOR = [PYTHON, "-c", "import asyncio, uvloop; print('', flush=True); input()"]
 
 
 def once(command: list[str]) -> tuple[float, float]:
@@ -56,7 +59,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "start.yaml"
         path.write_text(CONFIG)
-        command = [sys.executable, str(Path(sys.executable).with_name("protokit")), "run", str(path)]
+        command = [PYTHON, str(Path(PYTHON).with_name("protokit")), "run", str(path)]
         for name, words in (("asyncio and uvloop alone", FLOOR), ("protokit run", command)):
             wall, cpu = zip(*(once(words) for _ in range(RUNS)), strict=True)
             print(
