@@ -9,6 +9,7 @@ from construct import (
     Int8ub,
     Int16ub,
     Int16ul,
+    Int32sb,
     Int32ub,
     Int32ul,
     Int64sb,
@@ -71,6 +72,8 @@ class Talk:
         self.keeps = self.maybe()
         self.varint = f"{text}_varint"  # in an answer and a greeting: one of the request's, or the peer's
         self.repeats = self.maybe()
+        self.computed = f"{text}_computed"  # in an answer: what is computed of a request
+        self.computes = self.maybe()
         self.answered = "answered"  # where answers have an id of their own
         self.plain = {}  # what every reply has besides
         self.ends = self.maybe()
@@ -84,6 +87,9 @@ class Talk:
 
     def answer(self):
         front = [self.again / Int8ub] if self.keeps else []
+        front += (
+            [self.computed / self.one([Int8ub, Int16ul, Int32sb, Int64sb, UVar(3)])] if self.computes else []
+        )
         return Struct(*front, *self.words().subcons)
 
     def words(self):
@@ -96,8 +102,10 @@ class Talk:
         rest = IfThenElse(side == "server", UntilEnd(), Prefixed(Int8ub, GreedyBytes))
         return Struct(f"{self.text}_rest" / rest)
 
-    def said(self, kind, text, again=0, varint=0, *, asks=False):
+    def said(self, kind, text, again=0, varint=0, computed=0, *, asks=False):
         body = {self.text: text}
+        if self.computes and kind != GREETS:
+            body[self.computed] = computed
         if self.keeps and kind != GREETS:
             body[self.again] = again
         if self.repeats:
@@ -157,10 +165,13 @@ class Talk:
                 (counted, byte_id(msgpack(here)["id"])),
                 (counted, byte_id(ber(here)[self.one([0, "02"])])),
                 (counted, byte_id(pairs(here, key=Int8ub, value=Int8ub)["id"], max=20, form=form)),
-                (counted, byte_id(lines(here, ":", ";")["id"], max=20, form=self.one(["decimal", "hex"]))),
+                (counted, byte_id(self.listed(here)["id"], max=20, form=self.one(["decimal", "hex"]))),
             ]
         )
         return [field], {"id": made}
+
+    def listed(self, section):
+        return lines(section, ":", ";", repeated=self.one(["first", "last"]))
 
     def checksum(self, name):
         """(its field, the checksum)."""
@@ -206,7 +217,8 @@ class Talk:
             found["readable"] = (this[self.body][self.text], this[self.kind] != self.one([1, 2]))
         if self.maybe():
             known = {0: Status.OK, 1: Status.TIMEOUT, 2: Status.OK}
-            found["status"] = table(asked(this[self.kind]), known, Status.INTERNAL)
+            kind = this[self.kind]
+            found["status"] = table(self.one([asked(kind), asked(kind * 2, bits=8)]), known, Status.INTERNAL)
         if self.maybe():
             found["app_error"] = (side == self.one(["client", "server"])) & (asked(this[self.kind] == 1) == 0)
         return found

@@ -51,7 +51,7 @@ REFUSED = [status for status in Status if status > Status.APP_ERROR]
 NONE = "\n\n"  # stands in no head
 
 VERB = split(this.frame.head, "\n", 2)[0]
-HEAD = lines(this.frame.head, ":", "\n", skip=1)
+HEAD = lines(this.frame.head, ":", "\n", skip=1, repeated="first")  # as STOMP 1.2 has it
 beat = this.first == EOL
 measured = starts(HEAD["content-length"], "")
 answered = starts(HEAD["receipt-id"], "")

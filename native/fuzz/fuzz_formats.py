@@ -411,6 +411,30 @@ def talking() -> WireFormat:
     )
 
 
+def relaying() -> WireFormat:
+    """A greeting between a client and a server of its own; parts of a request, computed ones, in an error."""
+    return WireFormat(
+        Struct(
+            "kind" / Int8ub,
+            "n" / Int8ub,
+            "head" / Until(b"\0", max=40),
+            "body" / Prefixed(Int16ub, GreedyBytes),
+        ),
+        mode="pinned",
+        response=(this.kind == 2) & (side != "client"),
+        greeting=Greeting(when=this.kind == 3, refused=this.n == 7, relayed=True),
+        service=lines(this.head, ":", ";", repeated="first")["to"],
+        replies=Replies(
+            error=lambda status, variant: {
+                "kind": 2,
+                "n": FromRequest(table(this.n, {1: 2, 7: 0}, 9)),
+                "head": [FromRequest(decimal(this.n), max=3), b":", ErrorText()],
+                "body": [FromRequest(lines(this.head, ":", ";", repeated="first")["to"], max=9)],
+            }
+        ),
+    )
+
+
 def headed(headers: Any) -> WireFormat:
     """Headers in a structure."""
     return WireFormat(
@@ -440,6 +464,7 @@ def protocols() -> list[Protocol]:
         Protocol("answering", answering()),
         Protocol("regions", regions()),
         Protocol("talking", talking()),
+        Protocol("relaying", relaying()),
         Protocol("ordered", in_order("ordered")),
         Protocol("pingpong", in_order("pingpong")),
         Protocol("headed-protobuf", headed(protobuf(this.meta)[8])),

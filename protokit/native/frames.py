@@ -271,6 +271,7 @@ def run_step(address: int, section: bytes, arguments: Sequence[bytes], count: in
 
 
 _REPLY_ROOM = 70_000
+_REPEATED = 64  # keys of headers that are there several times, at most
 
 
 def heartbeat(codec: int, request_id: Id, key: int = 0) -> bytes:
@@ -540,11 +541,20 @@ def headers(codec: int, data: bytes, max_headers: int = 1024, side: str | None =
         RemoteProtocolError: they cannot be read.
     """
     found = Headers()
+    seen: dict[bytes, int] = {}
     for key, value in raw_headers(codec, data, max_headers, side):
+        seen[key] = seen.get(key, 0) + 1
         if value is None:
             found.pop(text(key), None)
         else:
             found[text(key)] = text(value)
+    repeated = [key for key, times in seen.items() if times > 1]
+    if len(repeated) > _REPEATED:
+        raise RemoteProtocolError(f"headers: {len(repeated)} keys are there twice, over {_REPEATED}")
+    for key in repeated:  # of several the codec says which counts
+        counts = header(codec, data, key, side)
+        if counts is not None:
+            found[text(key)] = counts
     return found
 
 

@@ -766,7 +766,11 @@ def _view(value: Any, what: str) -> views.View | None:
 
 def _headers(pairs: views.Pairs | None, container: Any) -> Headers:
     headers = Headers()
-    for key, value in () if pairs is None else pairs.values(container):
+    seen: set[bytes] = set()
+    for key, one in () if pairs is None else pairs.values(container):
+        value = pairs.find(container, key) if pairs is not None and key is not None and key in seen else one
+        if key is not None:
+            seen.add(key)
         if key is not None and value is not None:
             headers[_text(key)] = _text(value)
         elif key is not None:

@@ -381,6 +381,8 @@ def _key(value: Any) -> Any:
         return tuple(_key(one) for one in value)
     if isinstance(value, Structure):
         return (value.step.name, value.section.path, value.options)
+    if isinstance(value, views.PairEncoding | views.LineEncoding):
+        return repr(value)
     if isinstance(value, Field | Looked | Not | Binary | Sent | Size):
         return written(value)
     if isinstance(value, dict):

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 ABSENT = 255
 NOWHERE = 0xFFFFFFFF
 EXACTLY = 0x80  # SPLIT: all parts, or none
+FIRST_COUNTS = 16  # PK_LINES_FIRST
 OWN = 4  # what framing can leave for later (pk_frame.own)
 
 
@@ -227,7 +228,11 @@ class Texts(Program):
         else:
             between, after = self.literal(encoding.between), self.literal(encoding.after)
             trim = self.literal(encoding.trim) if encoding.trim else NOWHERE
-            flags = int(encoding.ignore_case) | encoding.skip << 1
+            flags = (
+                int(encoding.ignore_case)
+                | encoding.skip << 1
+                | FIRST_COUNTS * (encoding.repeated == views.FIRST)
+            )
             self.maps.append((1, flags, trim, between, after, first, len(keys)))
         return len(self.maps) - 1
 

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 Container = Any
 calculate, value_at = layout.calculate, layout.value_at  # views are where others look for them
 SKIPPED = 7  # lines in front of a map, at most
+FIRST, LAST = "first", "last"  # which counts of a key that stands twice
 
 
 def section_path(section: Any, at: str) -> FieldPath:
@@ -308,7 +309,7 @@ class Pairs:
         return [(key, raw if key is None or raw is None else stripped(raw)) for key, raw in items]
 
     def find(self, container: Container, key: bytes) -> bytes | None:
-        """The last value of a key.
+        """The value of a key; of several the last, or the first where that counts.
 
         Raises:
             RemoteProtocolError: the map is malformed.
@@ -316,11 +317,17 @@ class Pairs:
         wanted = self.encoding.folded(key)
         if strict.get():
             return self.encoding.only(self.items(container), wanted)
-        found = None
-        for name, value in self.values(container):
-            if name is not None and self.encoding.folded(name) == wanted:
-                found = value
-        return found
+        found = [
+            value
+            for name, value in self.values(container)
+            if name is not None and self.encoding.folded(name) == wanted
+        ]
+        return found[self.counts] if found else None
+
+    @property
+    def counts(self) -> int:
+        """The index of the one that counts of several."""
+        return 0 if self.encoding.repeated == FIRST else -1
 
     def set(self, container: Container, key: bytes, value: bytes | None) -> None:
         """Set a key, or take it out for None; the others stay as they are."""
@@ -340,13 +347,13 @@ class Pairs:
         put_at(container, self.path, self.encoding.build(items, bytes_at(container, self.path) or b""))
 
     def rewrite(self, container: Container, key: bytes, value: bytes) -> None:
-        """Another value for the last pair of a key, and nothing else; where it has none, one more."""
+        """Another value for the pair of a key that counts, and nothing else; where it has none, one more."""
         items = self.items(container)
         places = [place for place, (name, _) in enumerate(items) if self._is(name, key)]
         if not places:
             self.set(container, key, value)
             return
-        self._put_at(container, items, places[-1], value)
+        self._put_at(container, items, places[self.counts], value)
 
     def rewrite_only(self, container: Container, key: bytes, change: Callable[[bytes], bytes]) -> None:
         """Another value for the one pair of a key, and nothing else.
@@ -395,6 +402,7 @@ class PairEncoding:
 
     name = "pairs"
     keys = ()  # whatever key is asked for may stand there
+    repeated = LAST
 
     def folded(self, key: bytes) -> bytes:
         """As keys are compared."""
@@ -475,6 +483,7 @@ class LineEncoding:
         ignore_case: keys are the same in upper and lower case (ASCII).
         trim: bytes that are no part of a value where they stand around it.
         skip: so many lines in front are no pairs.
+        repeated: ``first`` or ``last``: which counts of a key that stands twice.
     """
 
     name = "lines"
@@ -484,10 +493,18 @@ class LineEncoding:
         more = ", ignore_case=True" * self.ignore_case
         more += f", trim={self.trim.decode()!r}" if self.trim else ""
         more += f", skip={self.skip}" if self.skip else ""
+        more += f", repeated={self.repeated!r}" if self.repeated != LAST else ""
         return f"{self.between.decode()!r}, {self.after.decode()!r}{more}"
 
     def __init__(
-        self, between: str, after: str, *, ignore_case: bool = False, trim: str = "", skip: int = 0
+        self,
+        between: str,
+        after: str,
+        *,
+        ignore_case: bool = False,
+        trim: str = "",
+        skip: int = 0,
+        repeated: str = LAST,
     ) -> None:
         for separator in (between, after):
             text_of("lines", separator, r'separators are texts, as in lines(this.head, ": ", "\r\n")')
@@ -503,6 +520,12 @@ class LineEncoding:
         self.ignore_case = ignore_case
         self.trim = trim.encode()
         self.skip = skip
+        if not isinstance(repeated, str) or repeated not in {FIRST, LAST}:
+            raise DeclarationError(
+                f"lines: repeated={seen(repeated)} was given; "
+                "of a key that stands twice 'first' or 'last' counts"
+            )
+        self.repeated = repeated
 
     def folded(self, key: bytes) -> bytes:
         """As keys are compared."""
@@ -831,7 +854,14 @@ def pairs(section: Any, key: Any, value: Any) -> Pairs:
 
 
 def lines(
-    section: Any, between: str, after: str, *, ignore_case: bool = False, trim: str = "", skip: int = 0
+    section: Any,
+    between: str,
+    after: str,
+    *,
+    ignore_case: bool = False,
+    trim: str = "",
+    skip: int = 0,
+    repeated: str = LAST,
 ) -> Pairs:
     r"""A map of texts with separators: ``lines(this.head, ": ", "\r\n")``.
 
@@ -842,8 +872,10 @@ def lines(
         ignore_case: keys are the same in upper and lower case (ASCII).
         trim: characters that are no part of a value where they stand around it: ``" \t"``.
         skip: so many lines in front are no pairs (a request line).
+        repeated: which counts of a key that stands twice, as its readers have it: ``last`` or ``first``.
     """
-    return Pairs(section, LineEncoding(between, after, ignore_case=ignore_case, trim=trim, skip=skip))
+    how = LineEncoding(between, after, ignore_case=ignore_case, trim=trim, skip=skip, repeated=repeated)
+    return Pairs(section, how)
 
 
 def number(view: Any) -> Number:

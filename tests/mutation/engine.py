@@ -1168,6 +1168,20 @@ MUTANTS = (
         "::test_a_server_that_asks_while_nothing_is_asked_of_it_hears_the_end_at_once[ordered]",
     ),
     Mutant(
+        "of a header that stands twice the last counts though its readers take the first",
+        "declared_texts.c",
+        "      if (found->data == NULL || !pk_declared_first_counts(map)) *found = value;",
+        "      *found = value;",
+        "tests/wire/test_lenient.py::TestRepeated::test_engine_and_reference_take_the_same_one[first-False]",
+    ),
+    Mutant(
+        "a header asked for by its key is the last though its readers take the first",
+        "declared.c",
+        "    if (pk_declared_first_counts(&d->maps[h.map])) break;\n",
+        "",
+        "tests/wire/test_lenient.py::TestRepeated::test_engine_and_reference_take_the_same_one[first-False]",
+    ),
+    Mutant(
         "what is computed of a request for its error is not kept",
         "declared_texts.c",
         "      case PK_I_KEEP_INT: keep_integer(d, m, (uint32_t)n->i, (uint64_t)r[n->a]); break;",
@@ -3661,7 +3675,7 @@ MUTANTS = (
     Mutant(
         "the line in front of a map is a pair",
         "declared_texts.c",
-        "for (uint32_t i = map->kind == PK_MAP_LINES ? map->lines >> 1 : 0; i > 0",
+        "for (uint32_t i = map->kind == PK_MAP_LINES ? map->lines >> 1 & 7 : 0; i > 0",
         "for (uint32_t i = 0; i > 0",
         "tests/wire/test_text_lengths.py::test_keys_are_looked_up_listed_and_edited_in_any_case",
     ),
@@ -3689,7 +3703,7 @@ MUTANTS = (
     Mutant(
         "check: lines are read anyhow",
         "declared_check.c",
-        "(m->lines > (7 << 1 | 1) || (m->trim",
+        "(m->lines > (PK_LINES_FIRST | 7 << 1 | 1) || (m->trim",
         "(m->lines > 4096 || (m->trim",
         "tests/wire/test_text_lengths.py::test_how_lines_are_read_is_in_range",
     ),

@@ -484,3 +484,23 @@ def test_what_is_computed_is_no_id_of_an_error_whose_ids_are_only_read(repeated)
             response=this.kind == 1,
             replies=Replies(error=lambda *_: {"kind": 1, "op": 0, "name": FromRequest(repeated)}),
         )
+
+
+def test_the_same_part_is_kept_once_though_each_reply_makes_its_views_anew():
+    def error(*_):
+        head = lines(this.head, ":", "\n", repeated="first")
+        return {
+            "kind": 1,
+            "x": FromRequest(number(head["n"])),
+            "head": [FromRequest(head["to"]), ErrorText()],
+        }
+
+    wire = WireFormat(
+        Struct("kind" / Int8ub, "id" / Int16ub, "x" / Int16ub, "head" / Prefixed(Int16ub, GreedyBytes)),
+        id=this.id,
+        response=this.kind == 1,
+        replies=Replies(error=error),
+    )
+    assert len(wire.parts.all) == 2
+    answer = said(wire, asked(wire, x=0, head=b"n:7\nto:a\nn:8")).fields
+    assert (answer.x, answer.head) == (7, b"awhy not")

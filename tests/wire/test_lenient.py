@@ -7,9 +7,9 @@ from construct import Bytes, Const, Int8ub, Int16ub, Int32ub, Rebuild, Struct, l
 from steps import step_agrees
 
 from protokit import Status, native
-from protokit.errors import RemoteProtocolError
+from protokit.errors import DeclarationError, RemoteProtocolError
 from protokit.model import Headers
-from protokit.wire import Replies, WireFormat, hessian2_strings, hessian_fields, lines, table
+from protokit.wire import Replies, WireFormat, byte_id, hessian2_strings, hessian_fields, lines, table
 
 DRAFT_FRONT, FINAL_FRONT = b"O\x93x.Y\x92\x01c\x01ao\x90", b"C\x03x.Y\x92\x01c\x01a\x60"
 NESTED = {
@@ -180,3 +180,68 @@ def test_a_pair_put_in_and_taken_out_leaves_the_end_as_it_was(form, meta, change
     added = made.edit(frame, [(native.EDIT_HEADER, "x", "1")])
     assert made.parse(added)[0].meta == changed
     assert made.edit(added, [(native.EDIT_HEADER, "x", None)]) == frame
+
+
+class TestRepeated:
+    """Of a key of lines that stands twice the one counts that its readers take."""
+
+    LINES = b"a:1\nb:2\na:3\nc:4\nb:5\nA:6\n"
+
+    @pytest.mark.parametrize("ignore_case", [False, True])
+    @pytest.mark.parametrize("repeated", ["first", "last"])
+    def test_engine_and_reference_take_the_same_one(self, repeated, ignore_case):
+        form = lines(this.body, ":", "\n", repeated=repeated, ignore_case=ignore_case)
+        wire = declared(service=form["a"], method=form["b"], version=form["c"], headers=form)
+        request = wire.build({"status": 0, "id": 1, "body": self.LINES})
+        seen, said = native.request(wire.address, request), wire.message(request)
+        last = "6" if ignore_case else "3"
+        assert seen.service == said.service == ("1" if repeated == "first" else last)
+        assert seen.method == said.method == ("2" if repeated == "first" else "5")
+        assert seen.version == said.version == "4"
+        for key, found in (("a", seen.service), ("b", seen.method), ("c", "4")):
+            assert native.header(wire.address, request, key) == found
+            assert seen.headers[key] == said.headers[key] == found
+        assert seen.headers == said.headers
+        assert native.header(wire.address, request, "d") is None
+
+    @pytest.mark.parametrize("repeated", ["first", "last"])
+    def test_what_is_set_is_what_counts_then(self, repeated):
+        form = lines(this.body, ":", "\n", repeated=repeated)
+        wire = declared(service=form["a"], headers=form)
+        request = wire.build({"status": 0, "id": 1, "body": self.LINES})
+        for edit in ((native.EDIT_SERVICE, "", "x"), (native.EDIT_HEADER, "a", "x")):
+            edited = wire.edit(request, [edit])
+            assert native.request(wire.address, edited).service == "x"
+            assert wire.parse(edited)[0].body.count(b"a:") == 1
+
+    @pytest.mark.parametrize(("repeated", "id_"), [("first", b"1"), ("last", b"3")])
+    def test_an_id_that_stands_twice_is_the_one_that_counts_and_the_other_stays(self, repeated, id_):
+        form = lines(this.body, ":", "\n", repeated=repeated)
+        wire = WireFormat(
+            Struct("kind" / Int8ub, "size" / Rebuild(Int32ub, len_(this.body)), "body" / Bytes(this.size)),
+            id=byte_id(form["a"], max=20),
+            response=this.kind == 1,
+            replies=Replies(error=None),
+        )
+        request = wire.build({"kind": 0, "body": self.LINES})
+        assert native.frame(wire.address, request).id == id_ == wire.message(request).id
+        patched = native.patch_id(wire.address, request, 77)
+        assert wire.parse(patched)[0].body == self.LINES.replace(b"a:" + id_, b"a:77")
+
+    def test_more_keys_twice_than_anybody_writes_are_refused(self):
+        form = lines(this.body, ":", "\n", repeated="first")
+        wire = declared(headers=form)
+        for count in (64, 65):
+            body = b"".join(b"k%d:v\n" % n for n in range(count)) * 2
+            request = wire.build({"status": 0, "id": 1, "body": body})
+            if count == 64:
+                assert len(native.request(wire.address, request).headers) == count
+                continue
+            with pytest.raises(RemoteProtocolError, match="65 keys are there twice, over 64"):
+                native.headers(wire.address, request)
+
+
+@pytest.mark.parametrize("repeated", ["both", "", None, 1])
+def test_which_of_several_counts_is_the_first_or_the_last(repeated):
+    with pytest.raises(DeclarationError, match="of a key that stands twice 'first' or 'last' counts"):
+        lines(this.body, ":", "\n", repeated=repeated)

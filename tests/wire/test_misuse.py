@@ -255,6 +255,7 @@ WORDS = {
             "ignore_case": True,
             "trim": " ",
             "skip": 1,
+            "repeated": "first",
             "name": "a",
         },
     ),

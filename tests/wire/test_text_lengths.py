@@ -580,7 +580,7 @@ def test_a_program_does_not_rely_on_texts_from_before_it_stopped():
         native.declared(with_insns(image, wrong))
 
 
-@pytest.mark.parametrize(("field", "value"), [(2, 16), (3, 5000)])
+@pytest.mark.parametrize(("field", "value"), [(2, 32), (3, 5000)])
 def test_how_lines_are_read_is_in_range(field, value):
     image = bytearray(HTTP.image("x"))
     at, _, _ = place_of(image, "maps")

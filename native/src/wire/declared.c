@@ -84,8 +84,9 @@ static int header(const pk_codec *codec, const uint8_t *data, const pk_frame *f,
     if (!pk_declared_same_key(&d->maps[h.map], one.key, key)) continue;
     *out = one;
     found = result;
+    if (pk_declared_first_counts(&d->maps[h.map])) break;
   }
-  return result == PK_MORE ? found : result;
+  return found != PK_MORE && result >= 0 ? found : result == PK_MORE ? found : result;
 }
 
 static int heartbeat(const pk_codec *codec, uint64_t id, uint32_t key, uint8_t *out, size_t cap) {

@@ -180,6 +180,10 @@ int pk_declared_same_key(const pk_program_map *map, pk_slice a, pk_slice b);
 
 /* The values of a map's known keys, into their slices. `strict`: where peers may read another value of one, or none,
  * the map is malformed. */
+/* Of a key that stands twice. */
+static inline int pk_declared_first_counts(const pk_program_map *map) {
+  return map->kind == PK_MAP_LINES && (map->lines & PK_LINES_FIRST) != 0;
+}
 int pk_declared_look(const declared *d, const pk_program_map *map, pk_slice section, int strict, pk_slice *s);
 
 /* A decimal length: digits, behind a minus where it stands for null. PK_OK; PK_ERR_FORMAT; PK_ERR_LIMIT: over 32 bits. */

@@ -242,7 +242,7 @@ const char *pk_declared_bad_indexes(const declared *d) {
     if (m->kind > PK_MAP_LINES && m->names != PK_NOWHERE && (m->names >= p->tables.count || !all_literals(d, m->names)))
       return "the names of a map's keys are out of range";
     if (m->kind == PK_MAP_LINES &&
-        (m->lines > (7 << 1 | 1) || (m->trim != PK_NOWHERE && (m->trim >= p->literals.count || d->literals[m->trim].size == 0))))
+        (m->lines > (PK_LINES_FIRST | 7 << 1 | 1) || (m->trim != PK_NOWHERE && (m->trim >= p->literals.count || d->literals[m->trim].size == 0))))
       return "how a map's lines are read is out of range";
     if (m->kind == PK_MAP_LINES &&
         (m->between >= p->literals.count || m->after >= p->literals.count ||

@@ -109,7 +109,7 @@ static int next_entry(const declared *d, const pk_program_map *map, pairs *in, p
 int pk_declared_pairs(const declared *d, const pk_program_map *map, pk_slice section, pairs *out) {
   *out = (pairs){section.data, section.data == NULL ? NULL : section.data + section.size, 0};
   if (map->kind > PK_MAP_LINES) return open_entries(d, map, section, out);
-  for (uint32_t i = map->kind == PK_MAP_LINES ? map->lines >> 1 : 0; i > 0 && out->at < out->end; i--)
+  for (uint32_t i = map->kind == PK_MAP_LINES ? map->lines >> 1 & 7 : 0; i > 0 && out->at < out->end; i--)
     line(out, d->literals[map->after], &section);
   return PK_OK;
 }
@@ -202,7 +202,7 @@ static __attribute__((noinline)) int look_slowly(const declared *d, const pk_pro
       if (!pk_declared_same_key(map, key, (pk_slice){keys[i].data, keys[i].size})) continue;
       if (strict && found->data != NULL && (found->size != value.size || memcmp(found->data, value.data, value.size) != 0))
         return PK_ERR_FORMAT;
-      *found = value;
+      if (found->data == NULL || !pk_declared_first_counts(map)) *found = value;
     }
   }
   return result == PK_MORE ? PK_OK : result;

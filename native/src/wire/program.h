@@ -177,7 +177,8 @@ typedef struct pk_program_map {
       uint32_t key_size, value_size;
     };
     struct {
-      uint32_t lines; /* 1: keys are the same in upper and lower case; << 1: lines in front that are no pairs */
+      uint32_t lines; /* 1: keys are the same in upper and lower case; << 1: lines in front that are no pairs (7 at most);
+                         PK_LINES_FIRST: of a key that stands twice the first counts */
       uint32_t trim;  /* literal: bytes around a value that are no part of it, or PK_NOWHERE */
     };
     struct {
@@ -188,6 +189,8 @@ typedef struct pk_program_map {
   uint32_t between, after; /* literals */
   uint32_t first, count;
 } pk_program_map;
+
+enum { PK_LINES_FIRST = 16 };
 
 typedef struct pk_program_key {
   uint32_t literal, slice;

@@ -21,6 +21,8 @@ KINDS = {"protobuf": 2, "tlv": 3, "msgpack": 4, "json": 5, "thrift_binary": 6, "
 class EntryEncoding:
     """Entries of a map in a structure. A key or a value that is no text is None."""
 
+    repeated = views.LAST
+
     def __init__(self, inside: Inside) -> None:
         self.family = inside.structure.family
         self.path = inside.path
