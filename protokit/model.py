@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from typing import Self
 
 T = TypeVar("T")
+Value = bool | int | float | str | bytes | None
 
 
 class Status(enum.IntEnum):
@@ -152,10 +153,12 @@ class Request(_Message):
         timeout_ms: the caller's own budget; 0 where the frame names none.
         oneway: nobody waits for an answer.
         cluster: set it to send the request to that cluster instead of its rule's.
-        unreadable: why headers could not be read, where somebody asked for them.
+        unreadable: why headers or arguments could not be read, where somebody asked for them.
+        argument_of: how they are read: of an index the value.
     """
 
     __slots__ = (
+        "argument_of",
         "cluster",
         "group",
         "method",
@@ -186,6 +189,28 @@ class Request(_Message):
         self.timeout_ms = timeout_ms
         self.oneway = oneway
         self.cluster: str | None = None
+        self.argument_of: Callable[[int], Value] | None = None
+
+    def argument(self, index: int, default: Value = None) -> Value:
+        """One argument of the call as it came, from 0; it is read when it is asked for.
+
+        Returns:
+            None, a boolean, a number or a text; of anything else its bytes, as they stand in the frame.
+            ``default`` where the call has no such argument.
+
+        Raises:
+            RemoteProtocolError: it cannot be read.
+            LocalProtocolError: this protocol's arguments cannot be read.
+        """
+        if self.argument_of is None:
+            return default
+        try:
+            return self.argument_of(index)
+        except IndexError:
+            return default
+        except Exception as error:
+            self.unreadable = error
+            raise
 
     def __repr__(self) -> str:
         where = f"{self.service}.{self.method} version={self.version!r} group={self.group!r}"

@@ -134,6 +134,8 @@ class FilterRunner:
             if not isinstance(error, ProtocolError):
                 self._failed("a request could not be read; it is answered BAD_REQUEST", error)
             return _unreadable(call, error)
+        asked = frame
+        request.argument_of = lambda index: wire.ask.argument(asked, index)
         original = request.copy()
         reply = await self._requests(call, request)
         if reply is not None:
@@ -182,7 +184,9 @@ class FilterRunner:
         must = not all(link.open for link in links)
         most = compiled.snapshot.max_headers
         try:
-            request = wire.ask.request(wire.ask.from_engine(op.asked), most, lazy=True)
+            asked = wire.ask.from_engine(op.asked)
+            request = wire.ask.request(asked, most, lazy=True)
+            request.argument_of = lambda index: wire.ask.argument(asked, index)
             frame = wire.ask.from_engine(op.frame)
             answer = Answer(
                 Status(op.status),

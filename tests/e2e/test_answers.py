@@ -88,7 +88,7 @@ def run(work) -> None:
 def registry():
     found = plugins.load(["dubbo"])
     found.protocols["lines"] = Protocol("lines", LINES, "lines")
-    found.filters |= {"spy": Spy, "blind": Blind}
+    found.filters |= {"spy": Spy, "blind": Blind, "picky": Picky}
     return found
 
 
@@ -336,6 +336,54 @@ def test_a_declared_protocol():
             answer = await asyncio.wait_for(read(reader), 10)
             assert (answer["id"], answer["body"]) == (7, b"spy does not like s")
             writer.close()
+        server.stop()
+
+    run(main())
+
+
+class Picky(Filter):
+    """Goes by arguments."""
+
+    def __init__(self, options):
+        pass
+
+    async def request(self, request):
+        SAW.append(tuple(request.argument(n, "absent") for n in range(4)))
+        if request.argument(0) == "no":
+            return Response(Status.DENIED, "not this one")
+        return None
+
+    async def response(self, request, answer):
+        SAW.append((request.argument(0, "absent"),))
+
+
+def test_arguments_are_there_where_somebody_asks_for_them():
+    async def work(client, proxy, server):
+        assert (await client.call("plain", "yes", 7, None)).value == "yes"
+        assert SAW == [("yes", 7, None, "absent"), ("yes",)]
+        assert (await client.call("plain", "no")).value == "not this one"
+        assert [call.arguments for call in server.calls] == [["yes", 7, None]]
+        SAW.clear()
+        assert (await client.call("plain", [1])).value == [1]
+        assert isinstance(SAW[0][0], bytes)
+
+    run(dubbo(work, "picky"))
+
+
+def test_who_asks_for_arguments_that_cannot_be_read_has_the_caller_told_so():
+    async def main():
+        server = Wordy()
+        await server.start()
+        config = configuration(server)
+        config["listeners"][0] |= {"protocol": "lines", "filters": ["picky"]}
+        async with protokit.Proxy(loading.load(config, registry())) as proxy:
+            reader, writer = await asyncio.open_connection(*proxy.addresses["in"])
+            call = {"kind": 0, "id": 7, "service": SERVICE.encode(), "headers": b"", "body": b"x"}
+            writer.write(LINES.build(call | {"method": b"m"}))
+            answer = await asyncio.wait_for(read(reader), 10)
+            assert b"the request cannot be read: arguments of lines cannot be read" in answer["body"]
+            writer.close()
+        assert server.got == []
         server.stop()
 
     run(main())
