@@ -38,6 +38,11 @@ clusters:
   - {name: c, endpoints: [127.0.0.1:5, {address: "127.0.0.1:6", metadata: {v: x}}]}
   - {name: d, endpoints: ["no.such.host.invalid:7"]}
 """
+HEADED = """
+listeners: [{name: headed, bind: 127.0.0.1:1, protocol: dubbo, routes: r}]
+routes: [{name: r, rules: [{match: {service: a, headers: {tag: x}}, cluster: d}, {cluster: d}]}]
+clusters: [{name: d, endpoints: [127.0.0.1:2]}]
+"""
 
 
 @pytest.fixture
@@ -110,6 +115,8 @@ def test_no_rule(route):
     ],
 )
 def test_how_deep_requests_are_read(route, words, depth):
+    Path("headed.yaml").write_text(HEADED)
+    assert lines(route("headed.yaml", "-s", "b"))[-1] == "read: headers; found again for the same destination"
     assert lines(route("c.yaml", *words))[-1] == depth
 
 
