@@ -440,6 +440,32 @@ def test_a_retry_that_waits_gives_its_place_back(toy, how):
     assert asking.under_way("retries") == 0
 
 
+@pytest.mark.parametrize("limit", ["in_flight", "filters"])
+def test_a_rule_with_long_waits_between_tries_takes_no_places_of_others(toy, limit):
+    limits = {"in_flight": 6, "filters": 256} if limit == "in_flight" else {"in_flight": 256, "filters": 4}
+    rules = [("bad", "*", 0), ("good", "*", 1)]
+    asking = Asking(toy, None, clusters=2, rules=rules, plan=RETRY, limits=limits)
+    bad, good = asking.client(), asking.client()
+    for n in range(12):
+        asking.world.feed(bad, toy.request(n, b"bad m x"))
+        asking.hear()
+        asking.answer(len(asking.waiting), UNAVAILABLE)
+    refused = len(asking.got(bad))
+    assert refused == (0 if limit == "in_flight" else 8)
+    for n in range(4):
+        asking.world.feed(good, toy.request(100 + n, b"good m x"))
+        asking.hear()
+        asking.answer()
+    assert [status for status, _ in asking.got(good)] == [OK] * 4
+    asking.world.wait(1100)  # who comes back finds as many under way as may be, and no more
+    asking.hear()
+    assert len(asking.waiting) <= limits["in_flight"]
+    asking.answer(len(asking.waiting))
+    assert len(asking.got(bad)) == 12 - refused
+    assert asking.world.stat("requests_active") == 0
+    assert asking.world.stat("buffer_bytes") == 0
+
+
 def parted(toy, of):
     """A cluster of two endpoints and a subset with one of them; two rules."""
     builder = TableBuilder({**LIMITS}, seed=42)

@@ -30,6 +30,22 @@ def places(kind, names, weights=None, seed=5):
     return builder.finish()
 
 
+@pytest.mark.parametrize("count", [1, 64, 65, 66])
+def test_a_small_subset_takes_a_small_table(count):
+    """A hundred subsets: 26 KiB each, and shares as even as with a hundred places each."""
+    builder = TableBuilder(LIMITS, seed=5)
+    for number in range(100):
+        builder.cluster("c", "maglev", 4, 1000, [("source", "")], subset=f"v={number}")
+        for at in range(count):
+            builder.endpoint(at, f"10.0.0.{at}", 9000, 1)
+    made = builder.finish()
+    assert (made.pointer.bytes < 100 * 40_000) == (count <= 65)
+    found = collections.Counter(made.endpoint_of(7, key) for key in KEYS)
+    assert len(found) == count
+    assert max(found.values()) < 1.4 * len(KEYS) / count
+    made.free()
+
+
 def owners(kind, names, weights=None, seed=5, keys=KEYS):
     """The endpoint of each key, by its number."""
     made = places(kind, names, weights, seed)

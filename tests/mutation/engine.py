@@ -721,11 +721,11 @@ MUTANTS = (
         "tests/dataplane/test_breakers.py::test_each_worker_has_one_connection_to_each_endpoint_in_any_case",
     ),
     Mutant(
-        "two workers that take the last place at once both get it",
+        "a place more than there is is given",
         "breaker.h",
         "    if (was >= most) return 0;",
         "    if (was > most) return 0;",
-        "tests/dataplane/test_breakers.py::test_so_many_requests_and_not_one_more[wide]",
+        "tests/dataplane/test_breakers.py::test_one_client_leaves_a_place_to_others",
     ),
     Mutant(
         "what waits for its next try is no retry under way when its client leaves",
@@ -733,6 +733,21 @@ MUTANTS = (
         "  if (r->placed) pk_breaker_back(r); /* only for another attempt, of what it holds */\n",
         "",
         "tests/dataplane/test_breakers.py::test_a_retry_that_waits_gives_its_place_back[left]",
+    ),
+    Mutant(
+        "who has waited for his next try is in flight beyond the limit",
+        "tries.c",
+        "  if (pk_aside_returns(core, r)) pk_request_go_on(core, r);\n",
+        "  pk_request_go_on(core, r);\n",
+        "tests/dataplane/test_breakers.py"
+        "::test_a_rule_with_long_waits_between_tries_takes_no_places_of_others[in_flight]",
+    ),
+    Mutant(
+        "a subset's table of Maglev is as large as a cluster's",
+        "consistent.c",
+        "c->subset.size > 0 && count <= MAGLEV_SMALL / 100",
+        "c->subset.size > 65535 && count <= MAGLEV_SMALL / 100",
+        "tests/dataplane/test_consistent.py::test_a_small_subset_takes_a_small_table",
     ),
     Mutant(
         "how many may be left out is judged for each subset",

@@ -182,7 +182,7 @@ typedef struct pk_live {
   const pk_table *table;
   uint64_t token;
   uint64_t users; /* requests routed by it that have not ended, clients that it is kept for */
-  pk_aside *filtering, *delayed, *answering; /* by plan */
+  pk_aside *filtering, *delayed, *answering, *trying; /* by plan */
   pk_cluster **of;         /* by cluster */
   pk_balance_state clusters[];
 } pk_live;

@@ -8,6 +8,24 @@ static void avoid(pk_request *r, const pk_endpoint *e) {
   r->to.tried |= (uint64_t)1 << e->uid % 64;
 }
 
+/* Requests of its rule that wait for their next try. */
+static pk_aside *trying_of(const pk_request *r) {
+  const pk_table *t = r->to.live->table;
+  return &r->to.live->trying[r->plan - PK_AT(t, pk_plan, t->plans.at)];
+}
+
+/* It waits aside: however long its rule's waits are, they take no place of others. */
+static void wait_aside(pk_core *core, pk_request *r, uint32_t ms) {
+  if (pk_aside_room(core, trying_of(r), r->held->capacity) != PK_ASIDE_FITS) {
+    pk_request_overloaded(core, r, "requests of this rule that wait for their next try are as many or as large as may be: ",
+                          core->limits.filters);
+    return;
+  }
+  pk_aside_take(core, r, trying_of(r));
+  r->step = &pk_backoff_step;
+  pk_timer_start(&core->wheel, &r->timer, core->now / PK_MS + 1 + ms);
+}
+
 /* It has no attempt any more, the last one failed there. */
 static void try_again(pk_core *core, pk_request *r, const pk_endpoint *failed, uint32_t wait) {
   if (pk_request_client(core, r) == NULL) {
@@ -20,23 +38,29 @@ static void try_again(pk_core *core, pk_request *r, const pk_endpoint *failed, u
     pk_request_try(core, r);
     return;
   }
-  r->state = PK_REQUEST_WAITING;
-  r->step = &pk_backoff_step;
-  pk_timer_start(&core->wheel, &r->timer, core->now / PK_MS + 1 + wait);
+  wait_aside(core, r, wait);
+}
+
+static void waits_no_more(pk_core *core, pk_request *r) {
+  pk_aside_end(core, r, trying_of(r));
+  pk_aside_free(core, r->held);
 }
 
 static void due(pk_core *core, pk_request *r) {
+  const pk_codec *codec = r->to.codec;
   if (core->now / PK_MS >= pk_request_deadline(r)) {
     pk_request_late(core, r, "protokit: its next try did not begin", NULL, r->timeout_ms);
-  } else {
-    pk_request_go_on(core, r);
+    return;
   }
+  waits_no_more(core, r);
+  if (pk_aside_returns(core, r)) pk_request_go_on(core, r);
+  pk_codec_release(codec);
 }
 
-/* Its client holds the codec: a request that may be tried again ends with it. */
 static void cancel(pk_core *core, pk_request *r) {
-  (void)core;
   if (r->placed) pk_breaker_back(r);
+  waits_no_more(core, r);
+  pk_codec_release(r->to.codec);
 }
 
 const pk_plan_step pk_backoff_step = {.due = due, .cancel = cancel};

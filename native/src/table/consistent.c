@@ -8,8 +8,9 @@
 enum {
   POINTS = 256,         /* of an endpoint of average weight on a ring: half to all of so many */
   MOST_POINTS = 1 << 20,
-  MAGLEV = 65537,       /* primes: Maglev's table, with 100 places for each of 655 endpoints, */
-  MAGLEV_LARGE = 655373 /* and where there are more */
+  MAGLEV = 65537,        /* primes: Maglev's table, with 100 places for each of 655 endpoints, */
+  MAGLEV_LARGE = 655373, /* where there are more, */
+  MAGLEV_SMALL = 6553    /* and of a subset of 65, of which there may be many */
 };
 
 static uint64_t mixed(uint64_t x) {
@@ -153,6 +154,7 @@ static int build_maglev(const pk_table_cluster *c, const member *all, uint32_t c
 static uint64_t maglev_places(const pk_table *t, const pk_table_cluster *c) {
   uint64_t count = 0;
   for (uint32_t i = 0; i < c->endpoint_count; i++) count += pk_table_endpoint_at(t, c->endpoints + i)->weight > 0;
+  if (c->subset.size > 0 && count <= MAGLEV_SMALL / 100) return count == 0 ? 0 : MAGLEV_SMALL;
   return count == 0 ? 0 : count <= MAGLEV / 100 ? MAGLEV : MAGLEV_LARGE;
 }
 
