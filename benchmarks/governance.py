@@ -34,8 +34,17 @@ RETRY = {"attempts": 2, "on": ["connect-failure", "reset", "timeout"], "per_try"
 LIMIT = {"rate": "1000000/s", "burst": 1_000_000}
 OUTLIER = {"errors": 5, "rate": "50%"}
 BREAKER = {"connections": 64, "requests": 1024, "retries": 20}
-# What each rule has besides; what the cluster has; rules in front, which do not match.
-Case = tuple[dict[str, Any], dict[str, Any], int]
+# Of what a listener denies: a method of each service, for all but some networks.
+DENY = {
+    "deny": [
+        {"service": service, "method": "echo", "source": f"10.{n}.0.0/16"}
+        for n, service in enumerate(SERVICES)
+    ]
+}
+MANY = {"deny": [{"service": f"org.protokit.bench.Other{n:05}", "method": "echo"} for n in range(10_000)]}
+# What each rule has besides; what the cluster has; rules in front, which do not match; what the listener has.
+Case = tuple[dict[str, Any], dict[str, Any], int] | tuple[dict[str, Any], dict[str, Any], int, dict[str, Any]]
+REFUSED = "denied by the service"  # the core answers these itself
 CASES: dict[str, Case] = {
     "bare route": ({}, {}, 0),
     "two headers matched": ({"match": {"headers": HEADERS}}, {}, 0),
@@ -55,6 +64,10 @@ CASES: dict[str, Case] = {
     "maglev by a header": ({}, {"balance": "maglev", "hash": {"header": "version"}}, 0),
     "a delay that hits nobody": ({"fault": {"delay": {"fixed": "1ms", "share": "0.0001%"}}}, {}, 0),
     "a header set": ({"set": {"headers": {"timeout": "20000"}}}, {}, 0),
+    "allowed by the source": ({}, {}, 0, {"deny": [{"source": "10.0.0.0/8"}]}),
+    "allowed by service and source": ({}, {}, 0, DENY),
+    "allowed by 10,000 rules": ({}, {}, 0, MANY),
+    REFUSED: ({}, {}, 0, {"deny": [{"service": "org.protokit.bench.*"}]}),
     "typical": (
         {"match": {"headers": HEADERS}, "timeout": "2s", "retry": RETRY, "limit": LIMIT},
         {"balance": "least-request", "outlier": OUTLIER, "breaker": BREAKER},
@@ -63,7 +76,9 @@ CASES: dict[str, Case] = {
 }
 
 
-def configured(rule: dict[str, Any], cluster: dict[str, Any], before: int) -> dict[str, Any]:
+def configured(
+    rule: dict[str, Any], cluster: dict[str, Any], before: int, listener: dict[str, Any] | None = None
+) -> dict[str, Any]:
     """One rule for each service."""
     match = rule.get("match", {})
     front = [
@@ -78,7 +93,9 @@ def configured(rule: dict[str, Any], cluster: dict[str, Any], before: int) -> di
         for service in SERVICES
     ]
     return {
-        "listeners": [{"name": "in", "bind": "127.0.0.1:0", "protocol": "dubbo", "routes": "bench"}],
+        "listeners": [
+            {"name": "in", "bind": "127.0.0.1:0", "protocol": "dubbo", "routes": "bench", **(listener or {})}
+        ],
         "routes": [{"name": "bench", "rules": front + rules}],
         "clusters": [{"name": "echo", "endpoints": ["127.0.0.1:1"], "max_connections": 1, **cluster}],
     }
@@ -112,10 +129,11 @@ def main() -> int:
         for name, case in CASES.items():
             path = Path(folder) / "image"
             path.write_bytes(image(configured(*case)))
+            options = {"image": str(path), "refused": int(name == REFUSED)}
             if arguments.once:
-                micro.run({"image": str(path)}, 2)
+                micro.run(options, 2)
                 continue
-            counts = {load: micro.instructions({**of, "image": str(path)}) for load, of in loads.items()}
+            counts = {load: micro.instructions({**of, **options}) for load, of in loads.items()}
             bare = bare or counts
             shown = [f"{count:,.0f}, {count / bare[load] - 1:+.1%}" for load, count in counts.items()]
             print(f"| {name} | {' | '.join(shown)} |", flush=True)

@@ -85,8 +85,9 @@ class Client:
         self._task = asyncio.ensure_future(self._read())
 
     @classmethod
-    async def connect(cls, port: int) -> Client:
-        return cls(*await asyncio.open_connection("127.0.0.1", port, limit=1 << 24))
+    async def connect(cls, port: int, source: str | None = None) -> Client:
+        here = None if source is None else (source, 0)
+        return cls(*await asyncio.open_connection("127.0.0.1", port, limit=1 << 24, local_addr=here))
 
     async def _read(self) -> None:
         rest = b""

@@ -82,14 +82,16 @@ static __attribute__((noinline)) size_t batch(feed *feeds, size_t count) {
   return left;
 }
 
+#define ANY SIZE_MAX /* bytes that come of it */
+
 /* All bytes in, what they lead to out; the time that took, ns. */
 static uint64_t run(feed *feeds, size_t count, size_t expected) {
   uint64_t start = now_ns();
   written_size = 0;
   for (int i = 0; batch(feeds, count) > 0 && i < 10000;) i++;
-  if (written_size < expected) batch(feeds, count); /* frames that were left for the next batch */
+  if (written_size < expected && expected != ANY) batch(feeds, count); /* frames that were left for the next batch */
   uint64_t took = now_ns() - start;
-  if (written_size == expected) return took;
+  if (written_size == expected || expected == ANY) return took;
   fprintf(stderr, "micro: the core wrote %zu bytes, expected %zu\n", written_size, expected);
   exit(1);
 }

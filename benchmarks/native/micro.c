@@ -1,11 +1,11 @@
 /* micro: the sans-IO core alone, with the Dubbo codec: what a request costs without sockets.
  *
- *   micro [--routes N] [--clients C] [--depth D] [--payload BYTES] [--services S] [--batches N] [--image FILE]
+ *   micro [--routes N] [--clients C] [--depth D] [--payload BYTES] [--services S] [--batches N] [--image FILE] [--refused 1]
  *
  * C clients have D requests each; they are fed to the core, which writes them upstream; then the
  * answers are fed, and written back. The route table has N rules, each of exact service and method;
  * the requests go to S of them in turn. `--image` is a table that Python has packed of a configuration
- * (benchmarks/governance.py), instead. Printed as one JSON object: the least and the median time of
+ * (benchmarks/governance.py), instead; `--refused`: the core answers all requests by it itself. Printed as one JSON object: the least and the median time of
  * a request, ns. Under callgrind, --toggle-collect=batch counts the core's work alone. */
 #include "../../plugins/dubbo/native/dubbo.h"
 #include "drive.h"
@@ -13,7 +13,7 @@
 #include "policy/state.h"
 
 static struct options {
-  long routes, clients, depth, payload, services, batches;
+  long routes, clients, depth, payload, services, batches, refused;
 } o = {.routes = 10, .clients = 16, .depth = 16, .payload = 128, .services = 8, .batches = 2000};
 
 static const char *image_path;
@@ -97,13 +97,20 @@ static size_t put_answers(uint8_t *out, size_t answer_size) {
   return size;
 }
 
+static size_t frames_written(void) {
+  size_t count = 0;
+  for (size_t at = 0; at < written_size; count++) at += frame_size(written + at, written_size - at);
+  return count;
+}
+
 static void read_options(int argc, char **argv) {
   struct {
     const char *name;
     long *value, low, high;
   } known[] = {{"--routes", &o.routes, 1, 1000000}, {"--clients", &o.clients, 1, CLIENTS_MAX},
                {"--depth", &o.depth, 1, 1024},      {"--payload", &o.payload, 1, 65535},
-               {"--services", &o.services, 1, 100000},   {"--batches", &o.batches, 1, 1000000}};
+               {"--services", &o.services, 1, 100000},   {"--batches", &o.batches, 1, 1000000},
+               {"--refused", &o.refused, 0, 1}};
   for (int i = 1; i < argc; i += 2) {
     size_t k = 0, n = sizeof known / sizeof *known;
     while (k < n && strcmp(argv[i], known[k].name) != 0) k++;
@@ -146,7 +153,12 @@ int main(int argc, char **argv) {
   size_t going = (size_t)(p - requests), coming = in_flight * answer_size;
   for (long i = 0; i < o.batches; i++) {
     for (long k = 0; k < o.clients; k++) feeds[k].fed = 0;
-    uint64_t took = run(feeds, (size_t)o.clients, going);
+    uint64_t took = run(feeds, (size_t)o.clients, o.refused ? ANY : going);
+    if (o.refused) {
+      if (frames_written() != in_flight || upstream != 0) die("micro: not all were refused");
+      times[i] = (double)took / (double)in_flight;
+      continue;
+    }
     feed back = {upstream, answers, put_answers(answers, answer_size), 0};
     took += run(&back, 1, coming);
     times[i] = (double)took / (double)in_flight;

@@ -8,7 +8,7 @@
 #include "../../tests/toy/toy.c"
 #include "../tests/tables.h"
 #include "core/core.h"
-#include "table/question.h"
+#include "table/verdict.h"
 
 static uint8_t *image;
 static size_t image_size;
@@ -55,6 +55,12 @@ int LLVMFuzzerInitialize(int *argc, char ***argv) {
     }
   }
   for (uint32_t i = 0; i < 4; i++) tables_listener(&t, "in", i < 2 ? i : PK_NONE, i < 2 ? PK_NONE : i - 1, i % 2);
+  tables_verdicts(&t, "access");
+  for (uint32_t n = 0; n < 9; n++) {
+    uint32_t verdict = tables_verdict(&t, "verdict", n < 4 ? PK_VERDICT_DENY : n < 8 ? PK_VERDICT_ALLOW : PK_VERDICT_OTHERWISE);
+    tables_rule(&t, n < 8 ? services[(n + 1) % 4] : "*", n < 8 ? methods[n % 3] : "*", verdict);
+    if (n % 4 == 1) conditions(&t);
+  }
   image = tables_image(&t, 42, &limits, &image_size);
   return 0;
 }
@@ -68,8 +74,9 @@ static void look_up(const pk_table *t, const uint8_t *data, size_t size) {
   for (uint32_t i = 0; i < t->routes.count; i++)
     for (size_t n = 0; n < sizeof asked / sizeof *asked; n++) {
       pk_question q = {.to = asked[n], .led = 1};
-      uint32_t plan = pk_table_route(t, i, &q);
-      if (plan != PK_NONE && pk_table_plan_at(t, plan)->cluster >= t->clusters.count) abort();
+      uint32_t plan = pk_table_route(t, i, &q), goes = plan != PK_NONE && pk_table_plan_at(t, plan)->verdict == PK_VERDICT_NONE;
+      if (goes && pk_table_plan_at(t, plan)->cluster >= t->clusters.count) abort();
+      pk_verdict_of_client(t, i, &q);
     }
 }
 

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#include "table/question.h"
+#include "table/verdict.h"
 #include "wire/framing.h"
 
 static const pk_codec *codec_at(uintptr_t codec) { return (const pk_codec *)codec; }
@@ -334,6 +334,14 @@ static int argument_in_words(const pk_codec *c, const uint8_t *data, const pk_fr
   return PK_MORE;
 }
 
+static pk_judged judged(const pk_table *t, uint32_t routes, pk_question *q) {
+  if (routes == PK_NONE) return (pk_judged){.by = PK_NONE};
+  pk_judgement v = q->blank ? pk_verdict_of_client(t, routes, q) : pk_verdict_of(t, routes, q);
+  pk_judged found = {v.plan != PK_NONE, v.by, v.error, {0, 0}};
+  if (v.by != PK_NONE) found.name = pk_table_plan_at(t, v.by)->name;
+  return found;
+}
+
 pk_routed pk_table_ask(const pk_table *t, uint32_t listener, uintptr_t codec, const pk_asked *asked) {
   const pk_table_listener *l = pk_table_listener_at(t, listener);
   const pk_codec *c = codec_at(codec);
@@ -341,19 +349,23 @@ pk_routed pk_table_ask(const pk_table *t, uint32_t listener, uintptr_t codec, co
   pk_frame f = {.kind = asked->oneway ? PK_KIND_ONEWAY : PK_KIND_REQUEST};
   pk_destination d = {asked->service, asked->method, asked->version, asked->group, 0, 0, 0};
   pk_routed found = {.plan = l->plan, .depth = l->depth};
+  int reads = l->routes != PK_NONE || l->guard == PK_GUARD_REQUEST;
   if (asked->frame != NULL) {
     d = (pk_destination){.context = 0};
     found.result = whole(c, asked->frame, asked->frame_size, PK_FROM_CLIENT, &f);
     if (found.result == PK_OK && !pk_is_call(&f)) found.result = PK_ERR_FORMAT;
-    if (found.result == PK_OK && l->routes != PK_NONE) found.result = c->destination(c, asked->frame, &f, &d);
+    if (found.result == PK_OK && reads) found.result = c->destination(c, asked->frame, &f, &d);
     found.blank = found.result == PK_ERR_UNSUPPORTED;
     if (found.blank) d = (pk_destination){.context = 0};
     if (found.result != PK_OK && !found.blank) return found;
     found.result = PK_OK;
   }
+  pk_question q = {.to = d, .codec = asked->frame != NULL ? c : &words, .data = asked->frame, .frame = &f,
+                   .listener = l, .source = asked->source, .led = 1, .blank = found.blank};
+  found.access = judged(t, l->access, &q);
+  found.dry_run = judged(t, l->dry_run, &q);
   if (l->routes != PK_NONE) {
-    pk_question q = {.to = d, .codec = asked->frame != NULL ? c : &words, .data = asked->frame, .frame = &f,
-                     .listener = l, .source = asked->source, .led = 1, .blank = found.blank};
+    q.asked = 0;
     found.plan = pk_table_route(t, l->routes, &q);
     found.asked = q.asked;
     found.result = q.error;

@@ -119,6 +119,14 @@ typedef struct pk_asked {
   uint8_t source[16];
 } pk_asked;
 
+/* What a table of verdicts says. */
+typedef struct pk_judged {
+  uint32_t refuses; /* 1 or 0 */
+  uint32_t by;      /* the plan that decided, or PK_NONE */
+  int error;        /* PK_ERR_*: a rule asks for what cannot be read */
+  pk_text name;     /* that plan's */
+} pk_judged;
+
 typedef struct pk_routed {
   int result;     /* PK_OK; PK_ERR_*: no frame, its destination or what a rule asks for cannot be read */
   uint32_t plan;  /* PK_NONE: no rule matches */
@@ -126,6 +134,7 @@ typedef struct pk_routed {
   uint32_t asked; /* whether the answer is for more than its destination */
   uint32_t blank; /* its codec cannot read it */
   pk_text name;   /* the plan's, in the table's text area */
+  pk_judged access, dry_run; /* of the listener; where it has none, nothing is refused */
 } pk_routed;
 
 /* Where its requests go, as the core asks it. */

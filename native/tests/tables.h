@@ -105,8 +105,20 @@ static inline uint32_t tables_routes(tables_builder *t, const char *name) {
 static inline void tables_rule(tables_builder *t, const char *service, const char *method, uint32_t plan) {
   pk_pattern any = tables_pattern(t, "*");
   TABLES_ADD(t, rules,
-             (pk_rule){tables_pattern(t, service), tables_pattern(t, method), any, any, t->conditions.count, 0, plan, 0});
+             (pk_rule){tables_pattern(t, service), tables_pattern(t, method), any, any, t->conditions.count, 0, plan, 0, 0});
   ((pk_routes *)(void *)t->routes.data)[t->routes.count - 1].rule_count++;
+}
+
+/* A table of verdicts, for the last listener. */
+static inline uint32_t tables_verdicts(tables_builder *t, const char *name) {
+  pk_table_listener *last = (pk_table_listener *)(void *)t->listeners.data + t->listeners.count - 1;
+  return last->access = TABLES_ADD(t, routes, (pk_routes){.name = tables_text(t, name), .rules = t->rules.count, .verdicts = 1});
+}
+
+/* A plan for rules of such a table. */
+static inline uint32_t tables_verdict(tables_builder *t, const char *name, uint32_t verdict) {
+  return TABLES_ADD(t, plans, (pk_plan){.name = tables_text(t, name), .split = t->splits.count, .change = t->changes.count,
+                                        .state = PK_NONE, .filter = PK_NONE, .verdict = verdict});
 }
 
 /* A condition of the last rule. */
@@ -126,7 +138,8 @@ static inline void tables_value(tables_builder *t, const char *text) {
 static inline uint32_t tables_listener(tables_builder *t, const char *name, uint32_t routes, uint32_t plan, uint32_t pinned) {
   return TABLES_ADD(t, listeners,
                     (pk_table_listener){.present = 1, .name = tables_text(t, name), .routes = routes, .plan = plan,
-                                        .pinned = pinned, .codec_count = 1, .fallback = PK_NONE});
+                                        .access = PK_NONE, .dry_run = PK_NONE, .pinned = pinned, .codec_count = 1,
+                                        .fallback = PK_NONE});
 }
 
 /* The image, and its size; the arrays are freed. */

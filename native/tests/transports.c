@@ -240,7 +240,7 @@ static void begin(void) {
   tables_endpoint(&t, 0, "up", &server_address, sizeof server_address);
   uint32_t plan = tables_plan(&t, "p", cluster, (pk_retry){0}, PK_NONE);
   tables_listener(&t, "in", PK_NONE, plan, 0);
-  TABLES_ADD(&t, listeners, (pk_table_listener){.present = 1, .name = tables_text(&t, "raw"), .routes = PK_NONE,
+  TABLES_ADD(&t, listeners, (pk_table_listener){.present = 1, .name = tables_text(&t, "raw"), .routes = PK_NONE, .access = PK_NONE, .dry_run = PK_NONE,
                                                 .plan = plan, .fallback = cluster});
   table = tables_load(&t, 99, &limits, &wide);
 

@@ -4,12 +4,17 @@
 
 ``listener`` ``protocol`` ``source``   who asks
 ``request``     ``service`` ``method`` ``version`` ``group`` ``headers`` ``arguments`` ``oneway``
+``access``      what the listener allows and denies: ``denied``, the deciding ``rule`` (``name`` ``line``;
+                null where none is for it, which lets it through), ``before``: of each in front ``name``,
+                ``line``, and ``why`` it does not match; ``unread``: the request cannot be read for that
+                rule. null where the listener has none
+``dry_run``     the same of its dry run
 ``table``       of the listener's routes; null where it has a cluster
 ``rule``        the one that matches: ``number`` from 1, ``line``, ``column``; null where none does
 ``before``      of each rule in front ``number``, ``line``, and ``why`` it does not match
 ``to``          ``reply`` ``text``, or ``clusters``: ``cluster`` ``weight`` ``subset`` ``fallback``
                 ``endpoints``; or null. ``fallback``: the subset that the rule asks for, which is empty,
-                where that of its ``fallback`` is in its place; or null
+                where that of its ``fallback`` is in its place; or null. null too where it is denied
 ``depth``       how deep requests of the listener are read: ``frame``, ``destination``, ``headers`` or
                 ``arguments``
 ``remembered``  whether the next request for the same destination is not looked up again
@@ -29,14 +34,14 @@ import click
 from protokit import config as configuration
 from protokit import native
 from protokit.cli import hextext
-from protokit.config import networks, schema, subsets
+from protokit.config import access, networks, schema, subsets
 from protokit.config.document import Document
-from protokit.config.explained import Asking, why_not
+from protokit.config.explained import Asking, why_not, why_not_denied
 from protokit.control import build_snapshot
 from protokit.dataplane import listening
 from protokit.dataplane.compile import Identities, compile_snapshot
 from protokit.errors import ProtokitError, RemoteProtocolError, close_match
-from protokit.native.routing import Routed, Words, routed
+from protokit.native.routing import Judged, Routed, Words, routed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -138,7 +143,7 @@ def explain(
         speaking = [one for one in speaking if one.name == speaks]
     request = _request(asked, speaking, where, source)
     said = asyncio.run(_routed(loaded, there, request))
-    if said.result != 0:
+    if said.result != 0 and not said.access.refuses:
         why = _UNREADABLE.get(said.result, "it is malformed")
         raise ProtokitError(
             f"a rule asks for headers or arguments of the request, which cannot be read: {why}"
@@ -227,8 +232,13 @@ def _facts(
     facts["request"] = {name: getattr(asking, name) for name in ("service", "method", "version", "group")}
     facts["request"] |= {"headers": dict(asking.headers), "arguments": dict(asking.arguments)}
     facts["request"]["oneway"] = asking.oneway
+    i = next(i for i, one in enumerate(loaded.config.listeners) if one.name == there.name)
+    facts["access"] = _access(document, there, ("listeners", i), asking, said.access)
+    facts["dry_run"] = _access(document, there.dry_run, ("listeners", i, "dry_run"), asking, said.dry_run)
     facts |= {"table": there.routes, "rule": None, "before": [], "to": None}
     facts |= {"depth": said.depth, "remembered": there.routes is not None and not said.asked}
+    if said.access.refuses:
+        return facts
     if there.routes is None:
         rule = schema.Rule(cluster=there.cluster or there.fallback)
         return facts | {"to": _to(loaded, rule, asking)}
@@ -244,6 +254,25 @@ def _facts(
         facts["rule"] = {"number": chosen + 1, "line": place.line, "column": place.column}
         facts["to"] = _to(loaded, table.rules[chosen], asking)
     return facts
+
+
+def _access(
+    document: Document,
+    given: schema.Listener | schema.Access | None,
+    path: tuple[str | int, ...],
+    asking: Asking,
+    said: Judged,
+) -> dict[str, Any] | None:
+    """Which of a listener's rules decided, and why none before it did."""
+    if given is None or (given.allow, given.deny) == (None, None):
+        return None
+    before: list[dict[str, Any]] = []
+    for one in access.rules(given):
+        found = {"name": one.name, "line": document.error_at("", (*path, *one.path)).line}
+        if said.by is not None and said.by.endswith(f".{one.name}"):
+            return {"denied": said.refuses, "rule": found, "before": before, "unread": said.unread}
+        before.append(found | {"why": why_not_denied(one.match, asking) or "it asks for what cannot be read"})
+    return {"denied": said.refuses, "rule": None, "before": before, "unread": said.unread}
 
 
 def _to(loaded: configuration.Loaded, rule: schema.Rule, asking: Asking) -> dict[str, Any]:
@@ -300,6 +329,10 @@ def _lines(facts: dict[str, Any], config: str) -> list[str]:
         facts["source"]
     )
     lines = [f"{by}: {', '.join(told) or 'a request that says nothing'}"]
+    lines += _access_lines(facts["access"], config, "it is denied", "it gets through")
+    lines += _access_lines(facts["dry_run"], config, "it would be denied", "it would get through")
+    if facts["access"] and facts["access"]["denied"]:
+        return [*lines, "answered at once: denied", f"read: {facts['depth']}"]
     lines += [
         f"{config}:{one['line']}: rule {one['number']} does not match: {one['why']}"
         for one in facts["before"]
@@ -323,6 +356,19 @@ def _lines(facts: dict[str, Any], config: str) -> list[str]:
     again = "found again for the same destination" if facts["remembered"] else "looked up for each request"
     depth = f"read: {facts['depth']}"
     return [*lines, depth if facts["table"] is None else f"{depth}; {again}"]
+
+
+def _access_lines(said: dict[str, Any] | None, config: str, denied: str, passes: str) -> list[str]:
+    if said is None:
+        return []
+    lines = [f"{config}:{one['line']}: {one['name']} does not match: {one['why']}" for one in said["before"]]
+    rule, what = said["rule"], denied if said["denied"] else passes
+    if rule is None:
+        return [*lines, f"nothing denies it: {what}"]
+    how = "is for all others" if rule["name"] == "allow" else "matches"
+    if said["unread"] and rule["name"] != "allow":
+        how = "asks for what cannot be read of it"
+    return [*lines, f"{config}:{rule['line']}: {rule['name']} {how}: {what}"]
 
 
 def _told(subset: Mapping[str, Sequence[str]]) -> str:

@@ -118,6 +118,8 @@ def check(
         clusters.use(listener.fallback, "listeners", i, "fallback")
     speaking = {one.name: protocols_of(one, registry) for one in config.listeners}
     headless = [name for name, one in registry.protocols.items() if not one.reads_headers]
+    in_python = [name for name, one in registry.protocols.items() if one.wire.tier == "python"]
+    _access(findings, config, listeners, speaking, [*headless, *in_python], registry.protocols)
     if config.routes:
         from protokit.config import hidden, matches  # only then  # noqa: PLC0415
     for t, table in enumerate(config.routes):
@@ -138,6 +140,23 @@ def check(
     _limits(findings, config)
     _limit_keys(findings, config)
     return findings
+
+
+def _access(
+    findings: Findings,
+    config: schema.Config,
+    listeners: Names,
+    speaking: Mapping[str, list[str]],
+    headless: list[str],
+    known: Mapping[str, Protocol],
+) -> None:
+    """``headless``: protocols whose requests have no headers, or none that the engine sees."""
+    for i, listener in enumerate(config.listeners):
+        if (listener.allow, listener.deny, listener.dry_run) != (None, None, None):
+            from protokit.config import access, matches  # only then  # noqa: PLC0415
+
+            asked = matches.Asked("", listeners, speaking, [listener.name], headless, known)
+            access.check(findings, listener, asked, ("listeners", i))
 
 
 def _binds(findings: Findings, config: schema.Config) -> None:

@@ -44,6 +44,11 @@ def why_not(match: schema.Match, asking: Asking) -> str | None:
     return _why_not(match, asking)
 
 
+def why_not_denied(match: schema.Match, asking: Asking) -> str | None:
+    """The same of what a listener allows or denies: some of these ask for the client alone."""
+    return _client(match, asking) or _inner(match, asking) if asking.blank else _why_not(match, asking)
+
+
 def _why_not(match: schema.Match, asking: Asking) -> str | None:
     for name in ("service", "method", "version", "group"):
         wanted, value = getattr(match, name), getattr(asking, name)

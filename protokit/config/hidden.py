@@ -29,32 +29,41 @@ _THERE = ("there",)  # a header, whatever it is
 
 def find(findings: Findings, table: schema.Routes, t: int) -> None:
     """Errors at rules of which all requests match one before."""
+    places = [("routes", t, "rules", r) for r in range(len(table.rules))]
+    readable = [
+        None if findings.hole(*where) or findings.holes(*where, "match") else rule.match
+        for where, rule in zip(places, table.rules, strict=True)
+    ]
+    for r, other in hiding(readable):
+        findings.error(
+            f"this rule is never reached: rule {other + 1} of {table.name!r} matches all it does"
+            f" (line {findings.line(*places[other])})",
+            *places[r],
+        )
+
+
+def hiding(matches: Iterable[schema.Match | None]) -> Iterator[tuple[int, int]]:
+    """Each that is only for what one before it is for, and that one; None: it is not known."""
     same: dict[Tree, int] = {}
     earlier: dict[tuple[str, str], dict[Any, list[tuple[int, Tree, bool]]]] = {}
     left = _MOST_COMPARED
-    for r, rule in enumerate(table.rules):
-        where = ("routes", t, "rules", r)
-        if findings.hole(*where) or findings.holes(*where, "match"):
+    for r, match in enumerate(matches):
+        if match is None:
             continue
-        tree, blank = tree_of(rule.match), takes_blank(rule.match)
-        hiding = same.get((tree, blank))
-        others = itertools.islice(_candidates(earlier, rule.match), max(left, _SOME))
-        for number, other, other_blank in () if hiding is not None else others:
+        tree, blank = tree_of(match), takes_blank(match)
+        found = same.get((tree, blank))
+        others = itertools.islice(_candidates(earlier, match), max(left, _SOME))
+        for number, other, other_blank in () if found is not None else others:
             left -= 1
             if hides((other, other_blank), (tree, blank)):
-                hiding = number
+                found = number
                 break
-        if hiding is not None:
-            line = findings.line("routes", t, "rules", hiding)
-            findings.error(
-                f"this rule is never reached: rule {hiding + 1} of {table.name!r} matches all it does"
-                f" (line {line})",
-                *where,
-            )
+        if found is not None:
+            yield r, found
             continue
         same[tree, blank] = r
-        by_name = earlier.setdefault((_simple(rule.match.service), _simple(rule.match.method)), {})
-        for key in _keys(rule.match):
+        by_name = earlier.setdefault((_simple(match.service), _simple(match.method)), {})
+        for key in _keys(match):
             by_name.setdefault(key, []).append((r, tree, blank))
 
 

@@ -10,7 +10,7 @@ from protokit.config import schema, subsets
 from protokit.errors import close_match
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from protokit.config.check import Findings, Names
     from protokit.config.document import Path
@@ -29,7 +29,7 @@ class Asked(NamedTuple):
     """Whom a route table's rules are asked for.
 
     Attributes:
-        table: its name.
+        table: its name; "": they are a listener's own.
         listeners: all that there are.
         speaking: the protocols of each listener.
         by: the listeners that use the table.
@@ -40,7 +40,7 @@ class Asked(NamedTuple):
     table: str
     listeners: Names
     speaking: Mapping[str, Collection[str]]
-    by: Collection[str]
+    by: Sequence[str]
     headless: Collection[str]
     known: Mapping[str, Protocol]
 
@@ -49,22 +49,33 @@ def check_rule(findings: Findings, rule: schema.Rule, asked: Asked, path: Path) 
     """What a rule asks, and that requests which may have headers are meant where it needs one."""
     place = (*path, "match")
     check(findings, rule.match, asked, place)
+    arguments = [(where, _OTHERS) for where in _keyed(rule, path, "argument")]
+    check_read(findings, rule.match, asked, place, _needs(rule, path), arguments)
+
+
+def check_read(
+    findings: Findings,
+    match: schema.Match,
+    asked: Asked,
+    path: Path,
+    headers: Iterable[tuple[Path, str]] = (),
+    arguments: Iterable[tuple[Path, str]] = (),
+) -> None:
+    """That no protocol which a match is for lacks what it asks, nor what its rule needs beside it."""
     here = {
         protocol
         for listener in asked.by
         for protocol in asked.speaking[listener]
-        if possible(rule.match, listener, (protocol,))
+        if possible(match, listener, (protocol,))
     }
-    if not here or findings.holes(*place) or findings.holes("listeners"):
+    if not here or findings.holes(*path) or findings.holes("listeners"):
         return
     instead = "ask for service, method, version or group"
-    needs: list[tuple[Path, str]] = []
     if here <= {*asked.headless}:
-        needs = [(where, instead) for where in _asking("headers", rule.match, place)]
-        needs += _needs(rule, path)
-        _refuse(findings, "requests have no headers", needs, here)
-    needs = [(where, instead) for where in _asking("arguments", rule.match, place)]
-    needs += [(where, _OTHERS) for where in _keyed(rule, path, "argument")]
+        needs = [(where, instead) for where in _asking("headers", match, path)]
+        _refuse(findings, "requests have no headers", [*needs, *headers], here)
+    needs = [(where, instead) for where in _asking("arguments", match, path)]
+    needs += arguments
     if needs and not any(asked.known[one].reads_arguments for one in here if one in asked.known):
         _refuse(findings, "arguments cannot be read", needs, here)
 
@@ -190,6 +201,11 @@ def _each(wanted: schema.Names | None, path: Path) -> Iterator[tuple[str, Path]]
 def _listener(findings: Findings, name: str, asked: Asked, where: Path) -> None:
     asked.listeners.use(name, *where)
     if name in asked.speaking and name not in asked.by and asked.by and not findings.holes(*where):
+        if not asked.table:
+            findings.warning(
+                f"this is asked of clients of listener {asked.by[0]!r} only: it never holds", *where
+            )
+            return
         findings.warning(
             f"listener {name!r} does not use route table {asked.table!r}, so that this never holds; "
             f"it is used by {', '.join(asked.by)}",
@@ -207,8 +223,9 @@ def _protocol(findings: Findings, name: str, asked: Asked, where: Path) -> None:
         hint = f"did you mean {close!r}?" if close else f"they speak {', '.join(every) or 'none'}"
         findings.error(f"no listener speaks {name!r}; {hint}", *where)
     elif here and name not in here:
+        whose = f"no listener with route table {asked.table!r}" if asked.table else "this listener never"
         findings.warning(
-            f"no listener with route table {asked.table!r} speaks {name!r}, so that this never holds; "
-            f"they speak {', '.join(here)}",
+            f"{whose} speaks {name!r}, so that this never holds; "
+            f"{'they speak' if asked.table else 'it speaks'} {', '.join(here)}",
             *where,
         )

@@ -39,21 +39,6 @@ class FilterUse(_Section, frozen=True, forbid_unknown_fields=True):
     off: Duration = Duration(defaults.FILTER["off"])
 
 
-class Listener(_Section, frozen=True, forbid_unknown_fields=True):
-    """Where clients connect."""
-
-    name: str
-    bind: Address
-    protocol: str | list[str]
-    routes: str | None = None
-    cluster: str | None = None
-    mode: Literal["shared", "pinned"] | None = None
-    fallback: str | None = None
-    filters: list[FilterUse] = []
-    reuse_port: bool = False
-    goaway: bool = False
-
-
 class TextMatch(_Section, frozen=True, forbid_unknown_fields=True, rename={"in_": "in"}):
     """What a text has to be: one of these. ``range``: a whole number from the first to the last."""
 
@@ -91,6 +76,31 @@ class Match(_Section, frozen=True, forbid_unknown_fields=True, rename={"not_": "
 def several(one: Any) -> tuple[Any, ...]:
     """What may stand alone or in a list; nothing where it is not given."""
     return () if one is None else one if isinstance(one, tuple) else (one,)
+
+
+class Access(_Section, frozen=True, forbid_unknown_fields=True):
+    """What a listener takes: none of ``deny``, and where ``allow`` is given only what it names."""
+
+    allow: tuple[Match, ...] | None = None
+    deny: tuple[Match, ...] | None = None
+
+
+class Listener(_Section, frozen=True, forbid_unknown_fields=True):
+    """Where clients connect."""
+
+    name: str
+    bind: Address
+    protocol: str | list[str]
+    routes: str | None = None
+    cluster: str | None = None
+    mode: Literal["shared", "pinned"] | None = None
+    fallback: str | None = None
+    filters: list[FilterUse] = []
+    reuse_port: bool = False
+    goaway: bool = False
+    allow: tuple[Match, ...] | None = None
+    deny: tuple[Match, ...] | None = None
+    dry_run: Access | None = None
 
 
 class Backoff(_Section, frozen=True, forbid_unknown_fields=True):

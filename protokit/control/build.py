@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from protokit.config import schema
-from protokit.control.snapshot import Cluster, Endpoint, Listener, Snapshot
+from protokit.control.snapshot import AccessRule, Cluster, Endpoint, Listener, Snapshot
 
 if TYPE_CHECKING:
     from protokit.config import Loaded
@@ -69,7 +69,17 @@ def _listener(listener: schema.Listener, loaded: Loaded, addresses: Addresses) -
         fallback=listener.fallback,
         reuse_port=listener.reuse_port,
         goaway=listener.goaway,
+        access=_access(listener.name, listener),
+        dry_run=() if listener.dry_run is None else _access(f"{listener.name}.dry_run", listener.dry_run),
     )
+
+
+def _access(name: str, given: schema.Access | schema.Listener) -> tuple[AccessRule, ...]:
+    if given.allow is None and given.deny is None:
+        return ()
+    from protokit.config import access  # only then  # noqa: PLC0415
+
+    return tuple(AccessRule(f"{name}.{one.name}", one.verdict, one.match) for one in access.rules(given))
 
 
 def _cluster(cluster: schema.Cluster, loaded: Loaded, addresses: Addresses) -> Cluster:

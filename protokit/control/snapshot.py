@@ -39,11 +39,20 @@ class Cluster(_Part, frozen=True):
     breaker: schema.Breaker | None = None
 
 
+class AccessRule(_Part, frozen=True):
+    """What a listener says of the requests that a match is for: ``verdict`` allow, deny or otherwise."""
+
+    name: str
+    verdict: str
+    match: schema.Match
+
+
 class Listener(_Part, frozen=True):
     """``routes`` names a table, or ``cluster`` the one place where everything goes.
 
     ``fallback`` names the cluster for connections that are of none of the protocols. ``reuse_port``: other
     processes may listen there, too. ``goaway``: optional drain signals are sent, too.
+    ``access``: asked before the routes, in this order; ``dry_run``: the same, and only counts.
     """
 
     name: str
@@ -57,6 +66,8 @@ class Listener(_Part, frozen=True):
     fallback: str | None = None
     reuse_port: bool = False
     goaway: bool = False
+    access: tuple[AccessRule, ...] = ()
+    dry_run: tuple[AccessRule, ...] = ()
 
 
 class Snapshot(_Part, frozen=True):

@@ -19,7 +19,7 @@ from protokit.table import Image, Source
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Iterator, Sequence
 
-    from protokit.control.snapshot import Snapshot
+    from protokit.control.snapshot import AccessRule, Snapshot
     from protokit.dataplane.chains import Chain, Switches
     from protokit.wire.codec import Wire
 
@@ -50,16 +50,28 @@ PLANS = Source(
         "filter",
         "answers",
         "open",
+        "verdict",
     ),
     beside=("match", "cluster", "subset", "fallback", "split", "sticky", "limit", "set", "fault", "filters"),
 )
-ROUTES = Source("routes", schema.Routes, columns=("rules", "rule_count"), beside=("rules",))
+ROUTES = Source("routes", schema.Routes, columns=("rules", "rule_count", "verdicts"), beside=("rules",))
 RULES = Source("rules", columns=(*conditions.TEXTS, "condition", "condition_count", "plan"))
 LISTENERS = Source(
     "listeners",
     Listener,
-    columns=("present", "routes", "plan", "codec", "codec_count", "fallback"),
-    beside=("host", "port", "protocols", "routes", "cluster", "filters", "fallback", "reuse_port"),
+    columns=("present", "routes", "plan", "access", "dry_run", "codec", "codec_count", "fallback"),
+    beside=(
+        "host",
+        "port",
+        "protocols",
+        "routes",
+        "cluster",
+        "filters",
+        "fallback",
+        "reuse_port",
+        "access",
+        "dry_run",
+    ),
 )
 _ABSENT = Listener("", "", 0, (), routes=None, cluster=None, pinned=False)
 
@@ -104,6 +116,7 @@ class Compiled:
         listeners: numbers of ``listening.key``.
         wires: formats by their codec's address.
         states: what rules have beyond the table, by the rules' names.
+        access: the same of what listeners allow and deny.
     """
 
     def __init__(self, snapshot: Snapshot, table: Table) -> None:
@@ -120,6 +133,7 @@ class Compiled:
             one.wire.address: one.wire for listener in snapshot.listeners for one in listener.protocols
         }
         self.states: dict[str, RuleState] = {}
+        self.access: dict[str, RuleState] = {}
         self.retired_by = 0
         self.errors: dict[int, ConfigError] = {}  # by the filter's place in the configuration, in many chains
 
@@ -191,7 +205,7 @@ def compile_snapshot(
     compiling.subsets()
     if compiled.errors:
         raise ConfigErrors([*compiled.errors.values()])
-    compiled.table = compiling.image.finish(compiling.codecs, [*compiled.states.values()])
+    compiled.table = compiling.image.finish(compiling.codecs, compiling.shared)
     return compiled
 
 
@@ -207,7 +221,8 @@ class _Compiling:
         self.codecs: list[int] = []
         every = [one for listener in compiled.snapshot.listeners for one in listener.protocols]
         self.codec_names = {one.name: native.name(one.wire.address) for one in every}
-        self.numbers: dict[str, int] = {}  # of states, by their rules' names
+        self.shared: list[RuleState] = []  # by the numbers of plans
+        self.numbers: dict[str, int] = {}  # of those of rules, by their names
         self.destinations = destinations.Destinations(image, compiled.snapshot.clusters)
 
     def clusters(self, numbers: Identities, ids: Identities) -> None:
@@ -304,6 +319,8 @@ class _Compiling:
             present=[listener is not _ABSENT for listener, _, _ in every],
             routes=[routes for _, routes, _ in every],
             plan=[plan for _, _, plan in every],
+            access=[self._verdicts(listener.name, listener.access) for listener, _, _ in every],
+            dry_run=[self._verdicts(f"{one.name} dry run", one.dry_run) for one, _, _ in every],
             codec=[0, *itertools.accumulate(counts)][:-1],
             codec_count=counts,
             fallback=[one.fallback and self.compiled.clusters[one.fallback] for one, _, _ in every],
@@ -322,7 +339,41 @@ class _Compiling:
         plans = range(plan, plan + len(names))
         asked = conditions.add(self.image, [rule.match for rule in table.rules], self.codec_names)
         first = self.image.add(RULES, table.rules, plan=plans, **asked)
-        return self.image.add(ROUTES, [table], rules=[first], rule_count=[len(names)])
+        return self.image.add(ROUTES, [table], rules=[first], rule_count=[len(names)], verdicts=[0])
+
+    def _verdicts(self, name: str, rules: Sequence[AccessRule]) -> int | None:
+        """What a listener allows and denies as a route table; None: it says nothing."""
+        if not rules:
+            return None
+        every, none = [schema.Rule(match=rule.match) for rule in rules], [None] * len(rules)
+        zeros, splits, changes = [0] * len(rules), self.image.count("splits"), self.image.count("changes")
+        numbers = []
+        for rule in rules:
+            state = self.compiled.access[rule.name] = self.states.rules.counting(rule.name, rule.match)
+            numbers.append(len(self.shared))
+            self.shared.append(state)
+        plan = self.image.add(
+            PLANS,
+            every,
+            name=[rule.name for rule in rules],
+            split=[splits] * len(rules),
+            split_count=zeros,
+            sticky=none,
+            limit=none,
+            state=numbers,
+            change=[changes] * len(rules),
+            change_count=zeros,
+            fault=none,
+            hedge_ms=zeros,
+            filter=none,
+            answers=none,
+            open=zeros,
+            verdict=[rule.verdict for rule in rules],
+        )
+        asked = conditions.add(self.image, [rule.match for rule in rules], self.codec_names)
+        first = self.image.add(RULES, every, plan=range(plan, plan + len(rules)), **asked)
+        table = schema.Routes(name, [])
+        return self.image.add(ROUTES, [table], rules=[first], rule_count=[len(rules)], verdicts=[1])
 
     def _plans(
         self,
@@ -346,6 +397,7 @@ class _Compiling:
             fault=[limits.fault_of(self.image, rule) for rule in rules],
             hedge_ms=[0] * len(rules),  # nothing asks for it yet
             **self._filters(rules, names, before, table, setters=setters),
+            verdict=[0] * len(rules),
         )
 
     def _filters(
@@ -395,8 +447,11 @@ class _Compiling:
         state = self.states.rules.of(table, rule)
         if state is None:
             return None
-        self.compiled.states.setdefault(name, state)
-        return self.numbers.setdefault(name, len(self.numbers))
+        if name not in self.numbers:
+            self.numbers[name] = len(self.shared)
+            self.shared.append(state)
+            self.compiled.states[name] = state
+        return self.numbers[name]
 
     def _changes(self, rules: Sequence[schema.Set | None]) -> dict[str, list[int]]:
         """What the engine sets itself."""

@@ -109,9 +109,15 @@ class RuleStates:
         """
         if rule.limit is None and rule.fault is None:
             return None
-        key = (table, repr((rule.match, rule.limit)))
+        keys = rule.limit.keys if rule.limit is not None and rule.limit.by else 0
+        return self._state((table, repr((rule.match, rule.limit))), keys)
+
+    def counting(self, name: str, match: schema.Match) -> native.RuleState:
+        """The state of what a listener allows or denies: of its list, whose name stands before the number."""
+        return self._state((name.rpartition("[")[0] or name, repr(match)), 0)
+
+    def _state(self, key: tuple[str, str], keys: int) -> native.RuleState:
         state = self._known.get(key)
         if state is None:
-            keys = rule.limit.keys if rule.limit is not None and rule.limit.by else 0
             state = self._known[key] = native.RuleState(keys, int.from_bytes(os.urandom(8)))
         return state

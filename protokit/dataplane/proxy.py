@@ -16,7 +16,7 @@ from protokit.config.check import same_servers
 from protokit.control import build_clusters, build_snapshot
 from protokit.control.names import Names
 from protokit.dataplane import listening
-from protokit.dataplane.watch import Watch
+from protokit.dataplane.watch import DENIALS, Watch
 from protokit.dataplane.workers import Workers
 from protokit.errors import ConfigError, ConfigErrors, ProtokitError
 from protokit.plugins import Plugin, Registry
@@ -69,7 +69,7 @@ class Proxy:
         self._filters: FilterRunner | None = None
         self._drained = 0
         self._closing: asyncio.Task[None] | None = None
-        self._watch = Watch(self._workers.each, self.repeated, self._states, self._breakers)
+        self._watch = Watch(self._workers.each, self.repeated, self._states, self._breakers, self._guards)
         self._watching: asyncio.Task[None] | None = None
         self._started: dict[str, Plugin] = {}
 
@@ -359,7 +359,16 @@ class Proxy:
 
     def _rules(self) -> dict[str, dict[str, int]]:
         """What rules decided, by their names."""
-        return {name: state.counts() for name, state in self._states().items()}
+        counts = {name: state.counts() for name, state in self._states().items()}
+        return {
+            name: {what: one[what] for what in one if what not in DENIALS} for name, one in counts.items()
+        }
+
+    def _access(self) -> dict[str, dict[str, int]]:
+        """What listeners denied, by the rules' names; those that did not are left out: there may be many."""
+        counts = {name: state.counts() for name, state in self._guards().items()}
+        denied = {name: {what: one[what] for what in DENIALS} for name, one in counts.items()}
+        return {name: one for name, one in denied.items() if any(one.values())}
 
     def _breakers(self) -> dict[str, dict[str, dict[str, int]]]:
         """Of each breaker its limit, what is under way and what it refused, by clusters' names."""
@@ -376,10 +385,14 @@ class Proxy:
     def _states(self) -> dict[str, native.RuleState]:
         return {} if self._workers.running is None else self._workers.running.states
 
+    def _guards(self) -> dict[str, native.RuleState]:
+        return {} if self._workers.running is None else self._workers.running.access
+
     def stats(self) -> dict[str, Any]:
         """Counters: of each worker, and of each endpoint, rule, breaker and filter over all workers."""
         return self._workers.stats() | {
             "rules": self._rules(),
+            "access": self._access(),
             "filters": {} if self._workers.running is None else self._workers.running.filters(),
             "breakers": self._breakers(),
             "reloads": dict(self.reloads),

@@ -36,6 +36,11 @@ RULES = {
     "limit": "requests were refused: the rate limit of rule {} is reached",
     "would-limit": "requests would be refused without dry_run: the rate limit of rule {} is reached",
 }
+DENIALS = {
+    "deny": "requests or connections were denied by {}",
+    "would-deny": "requests or connections would be denied by {}",
+}
+_DENIED = ("errors_denied", "connections_denied", "would_deny")
 BREAKER = "breaker {} of cluster {} is at its limit of {}: {}"
 REFUSED = {
     "connections": "connections were not opened",
@@ -45,13 +50,14 @@ REFUSED = {
 
 
 class Watch:
-    """Logs what the counters of ``LINES``, ``RULES`` and breakers have grown by, each at most once a minute.
+    """Logs what the counters of ``LINES``, ``RULES``, ``DENIALS`` and breakers grew by, once a minute.
 
     Args:
         workers: whose counters.
         repeated: keeps count; what it holds back is logged from here, too.
         rules: gives the states of rules by their names, which may be other rules' after a reload.
         breakers: gives what each has refused, and its limit, by clusters and breakers.
+        access: the same of what listeners allow and deny; looked at only when something was denied.
     """
 
     def __init__(
@@ -60,12 +66,14 @@ class Watch:
         repeated: logs.Repeated,
         rules: Callable[[], Mapping[str, native.RuleState]] = dict,
         breakers: Callable[[], Mapping[str, Mapping[str, Mapping[str, int]]]] = dict,
+        access: Callable[[], Mapping[str, native.RuleState]] = dict,
     ) -> None:
         self._workers = workers
         self._repeated = repeated
         self._rules = rules
         self._breakers = breakers
         self._refused: dict[tuple[str, str], int] = {}
+        self._access = access
         self._seen: collections.Counter[str] = collections.Counter()
         self._decided: weakref.WeakKeyDictionary[native.RuleState, dict[str, int]] = (
             weakref.WeakKeyDictionary()
@@ -90,16 +98,22 @@ class Watch:
         for name, text in LINES.items():
             if count := total[name] - self._seen[name]:
                 self._repeated.log(_log, logging.WARNING, name, text, count=count)
+        denied = any(total[name] != self._seen[name] for name in _DENIED)
         self._seen = total
-        for rule, state in self._rules().items():
+        self._decisions(self._rules(), RULES)
+        if denied:
+            self._decisions(self._access(), DENIALS)
+        self._look_at_breakers()
+        self._repeated.flush()
+
+    def _decisions(self, rules: Mapping[str, native.RuleState], lines: Mapping[str, str]) -> None:
+        for rule, state in rules.items():
             decided = state.counts()
             before = self._decided.get(state, {})
-            for what, line in RULES.items():
+            for what, line in lines.items():
                 if count := decided.get(what, 0) - before.get(what, 0):
                     self._repeated.log(_log, logging.WARNING, (rule, what), line.format(rule), count=count)
             self._decided[state] = decided
-        self._look_at_breakers()
-        self._repeated.flush()
 
     def _look_at_breakers(self) -> None:
         refused: dict[tuple[str, str], int] = {}

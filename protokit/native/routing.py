@@ -14,6 +14,20 @@ if TYPE_CHECKING:
 _DEPTHS = ("frame", "destination", "headers", "arguments")
 
 
+class Judged(NamedTuple):
+    """What a listener's rules say, or those of its dry run.
+
+    Attributes:
+        refuses: whether the request is denied.
+        by: the rule that decided; None: there is none for it.
+        unread: that rule asks for what cannot be read of the request, or one that might allow it does.
+    """
+
+    refuses: bool
+    by: str | None
+    unread: bool
+
+
 class Routed(NamedTuple):
     """What the engine says.
 
@@ -23,6 +37,8 @@ class Routed(NamedTuple):
         depth: how deep requests are read: ``frame``, ``destination``, ``headers`` or ``arguments``.
         asked: whether the answer is for more than service, method, version and group.
         blank: its codec cannot read it.
+        access: whether it gets that far.
+        dry_run: whether it would.
     """
 
     result: int
@@ -30,6 +46,8 @@ class Routed(NamedTuple):
     depth: str
     asked: bool
     blank: bool
+    access: Judged
+    dry_run: Judged
 
 
 class Words(NamedTuple):
@@ -82,8 +100,21 @@ def routed(
         question.arguments, question.argument_count = arguments, len(asked.arguments)
         question.oneway = asked.oneway
     found = lib.pk_table_ask(table.pointer, listener, codec, question)
-    plan: str | None = None
-    if found.result == 0 and found.plan != 0xFFFFFFFF:
-        at = lib.pk_table_text(table.pointer, found.name.at)
-        plan = bytes(ffi.buffer(at, found.name.size)).decode()
-    return Routed(found.result, plan, _DEPTHS[found.depth], bool(found.asked), bool(found.blank))
+
+    def named(plan: int, name: Any) -> str | None:
+        if plan == 0xFFFFFFFF:
+            return None
+        return bytes(ffi.buffer(lib.pk_table_text(table.pointer, name.at), name.size)).decode()
+
+    def judged(one: Any) -> Judged:
+        return Judged(bool(one.refuses), named(one.by, one.name), one.error != 0)
+
+    return Routed(
+        found.result,
+        None if found.result != 0 else named(found.plan, found.name),
+        _DEPTHS[found.depth],
+        bool(found.asked),
+        bool(found.blank),
+        judged(found.access),
+        judged(found.dry_run),
+    )

@@ -36,6 +36,7 @@ _LABELLED: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "rules": (("rule_decisions",), ("rule", "decision")),
     "filters": (("filter",), ("filter",)),
     "breakers": (("breaker",), ("cluster", "breaker")),
+    "access": (("access_decisions",), ("rule", "decision")),
 }
 
 
@@ -44,7 +45,8 @@ def prometheus(stats: Mapping[str, Any], *, ready: bool) -> str:
 
     Args:
         stats: sections of numbers, nested in mappings and lists. Levels of ``workers``, ``clusters``,
-            ``rules``, ``filters`` and ``breakers`` become labels, all others part of the metric's name.
+            ``rules``, ``access``, ``filters`` and ``breakers`` become labels, all others part of the metric's
+            name.
         ready: becomes ``protokit_ready``.
     """
     metrics: dict[str, list[str]] = {}

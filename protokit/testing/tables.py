@@ -37,6 +37,8 @@ _NOBODY = {
     "name": "",
     "routes": None,
     "plan": None,
+    "access": None,
+    "dry_run": None,
     "pinned": False,
     "codec": 0,
     "codec_count": 0,
@@ -151,6 +153,7 @@ class TableBuilder:
         sticky: Origins = (),
         limit: Any = None,
         state: native.RuleState | None = None,
+        verdict: str = "none",
     ) -> int:
         """Add a plan; ``split`` adds clusters to the last one.
 
@@ -175,6 +178,7 @@ class TableBuilder:
             sticky: by what a split chooses.
             limit: with the attributes of ``pk_limit``; ``by``: origins.
             state: what the rule has beyond the table; a limit without it does nothing.
+            verdict: of a rule that allows or denies, instead of a cluster.
         """
         if state is not None and state not in self._states:
             self._states.append(state)
@@ -212,6 +216,7 @@ class TableBuilder:
             filter=filter_chain,
             answers=answer_chain,
             open=open_for,
+            verdict=verdict,
         )
 
     def split(self, cluster: int, weight: int, choice: int | None = None) -> int:
@@ -247,9 +252,9 @@ class TableBuilder:
         }
         return self.add("changes", **numbers, of=of, key=key, value=value)
 
-    def routes(self, name: str) -> int:
-        """Add a route table; ``rule`` adds to the last one."""
-        return self.add("routes", name=name)
+    def routes(self, name: str, *, verdicts: bool = False) -> int:
+        """Add a route table, perhaps of verdicts; ``rule`` adds to the last one."""
+        return self.add("routes", name=name, verdicts=verdicts)
 
     def rule(self, service: str, method: str, version: str, group: str, plan: int) -> int:
         """Add a rule (patterns ``x``, ``x*``, ``*``) to the last route table."""
@@ -302,6 +307,8 @@ class TableBuilder:
         codecs: Sequence[int],
         fallback: int | None = None,
         goaway: bool = False,
+        access: int | None = None,
+        dry_run: int | None = None,
     ) -> None:
         """Add a listener with the addresses of its codecs, and a cluster for what is none of them."""
         while len(self._records["listeners"]) <= identity:
@@ -311,6 +318,8 @@ class TableBuilder:
             "name": name,
             "routes": routes,
             "plan": plan if routes is None else None,
+            "access": access,
+            "dry_run": dry_run,
             "pinned": pinned,
             "codec": len(self._codecs),
             "codec_count": len(codecs),

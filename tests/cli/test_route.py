@@ -314,3 +314,81 @@ def test_hex_that_is_none_further_on(route):
     code, out, error = route("c.yaml", "-l", "in", "--frame", "-", data=data)
     assert (code, out) == (2, "")
     assert "line 2, column 1: '\xff' seen, hex digits expected" in error
+
+
+GUARDED = """
+listeners:
+  - name: guarded
+    bind: 127.0.0.1:8
+    protocol: dubbo
+    cluster: c
+    deny:
+      - {service: pay, method: refund, not: {source: 10.1.0.0/16}}
+      - {headers: {tag: test}}
+    allow: [{source: 10.0.0.0/8}, {service: open}]
+    dry_run: {deny: [{service: pay}]}
+clusters:
+  - {name: c, endpoints: [127.0.0.1:5]}
+"""
+
+
+def line_of(text):
+    """Where that stands in the configuration."""
+    return next(number for number, line in enumerate(GUARDED.splitlines(), 1) if text in line)
+
+
+@pytest.fixture
+def guarded(route):
+    Path("g.yaml").write_text(GUARDED)
+    return lambda *arguments, **more: route("g.yaml", *arguments, **more)
+
+
+def test_what_a_listener_denies_is_explained(guarded):
+    refund, tag, allow, dry = (line_of(one) for one in ("refund", "tag: test", "allow:", "dry_run:"))
+    far = "its client comes from nowhere that is known, expected 10.0.0.0/8"
+    no_tag = f"g.yaml:{tag}: deny[1] does not match: there is no header 'tag', expected 'test'"
+    assert lines(guarded("-s", "pay", "-m", "refund", "--source", "10.2.0.1"), 1) == [
+        "listener 'guarded', dubbo, from 10.2.0.1: service 'pay', method 'refund'",
+        f"g.yaml:{refund}: deny[0] matches: it is denied",
+        f"g.yaml:{dry}: deny[0] matches: it would be denied",
+        "answered at once: denied",
+        "read: headers",
+    ]
+    assert lines(guarded("-s", "pay", "-m", "refund", "--source", "10.1.0.1"))[1:] == [
+        f"g.yaml:{refund}: deny[0] does not match: not: what must not hold does",
+        no_tag,
+        f"g.yaml:{allow}: allow[0] matches: it gets through",
+        f"g.yaml:{dry}: deny[0] matches: it would be denied",
+        "to cluster 'c': 127.0.0.1:5",
+        "read: headers",
+    ]
+    assert lines(guarded("-s", "other"), 1)[1:6] == [
+        f"g.yaml:{refund}: deny[0] does not match: service is 'other', expected 'pay'",
+        no_tag,
+        f"g.yaml:{allow}: allow[0] does not match: {far}",
+        f"g.yaml:{allow}: allow[1] does not match: service is 'other', expected 'open'",
+        f"g.yaml:{allow}: allow is for all others: it is denied",
+    ]
+    said = json.loads(guarded("-s", "open", "-H", "tag=test", "--json")[1])
+    assert said["to"] is None
+    assert said["access"]["denied"] is True
+    assert said["access"]["rule"] == {"name": "deny[1]", "line": tag}
+    assert [one["name"] for one in said["access"]["before"]] == ["deny[0]"]
+    assert said["dry_run"] == {
+        "denied": False,
+        "rule": None,
+        "before": [{"name": "deny[0]", "line": dry, "why": "service is 'open', expected 'pay'"}],
+        "unread": False,
+    }
+    assert "nothing denies it: it would get through" in lines(guarded("-s", "open"))
+
+
+def test_what_cannot_be_read_of_a_request_is_denied(guarded):
+    call = bytearray(Call("pay", "get", "", [], request_id=1).encode())
+    call[2] = call[2] & ~31 | 8  # Kryo
+    asked = ("--source", "10.0.0.1", "--frame", "-")
+    assert lines(guarded(*asked, data=bytes(call)), 1)[1] == (
+        f"g.yaml:{line_of('refund')}: deny[0] asks for what cannot be read of it: it is denied"
+    )
+    said = json.loads(guarded(*asked, "--json", data=bytes(call))[1])
+    assert (said["access"]["denied"], said["access"]["unread"]) == (True, True)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 from pathlib import Path
 
+from click.testing import CliRunner
 from peers import Client, Server
 from protokit_dubbo.messages import OK
 
 import protokit
+from protokit.cli.group import group
 from protokit.observe.metrics import prometheus
 
 PAGE = (Path(__file__).parents[2] / "docs" / "operating.md").read_text()
-PROTECT, MOVE = re.findall(r"^```yaml\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+PROTECT, BILLING, MOVE = re.findall(r"^```yaml\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
 
 
 def run(work) -> None:
@@ -53,6 +56,39 @@ def test_a_slow_method_is_protected(tmp_path):
             await server.stop()
 
     run(main())
+
+
+def test_only_the_billing_team_calls_refund(tmp_path, caplog):
+    async def main():
+        server = await Server().start()
+        async with await proxy_of(tmp_path, BILLING, [server]) as proxy:
+            port = proxy.addresses["in"][1]
+            billing, other = await Client.connect(port, "127.0.0.2"), await Client.connect(port)
+            told = [
+                await client.call(method, "x", service="shop.Payments")
+                for client in (billing, other)
+                for method in ("refund", "refundAll", "get")
+            ]
+            assert [one.status for one in told] == [OK, OK, OK, 70, 70, OK]
+            (text,) = re.findall(r"`(denied by .*?)`", PAGE, re.DOTALL)
+            assert told[3].value == "protokit: " + " ".join(text.split())
+            counted = prometheus(proxy.stats(), ready=True)
+            counts = re.findall(r"`(protokit_access_decisions_total\{.*?\})`", PAGE)
+            assert [f"{metric} {n}\n" in counted for metric, n in zip(counts, (2, 1), strict=True)] == [
+                True
+            ] * 2
+            await billing.close()
+            await other.close()
+        await server.stop()
+        assert [call.method for call in server.calls] == ["refund", "refundAll", "get", "get"]
+
+    with caplog.at_level(logging.WARNING):
+        run(main())
+    assert "requests or connections were denied by in.deny[0]" in caplog.text
+    assert "requests or connections would be denied by in.dry_run.allow" in caplog.text
+    path = tmp_path / "proxy.yaml"
+    asked = [str(path), "--service", "shop.Payments", "--method", "refund", "--source", "10.2.0.1"]
+    assert CliRunner().invoke(group, ["route", *asked]).exit_code == 1
 
 
 def test_a_service_moves_and_its_callers_do_not_notice(tmp_path):

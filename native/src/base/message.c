@@ -5,10 +5,11 @@
 
 void pk_message_bytes(pk_message *m, const void *data, uint32_t size) {
   const uint8_t *from = data;
+  char *to = m->data + m->size;
   uint32_t room = (uint32_t)sizeof m->data - m->size;
   if (size > room) size = room;
-  for (uint32_t i = 0; i < size; i++)
-    m->data[m->size++] = from[i] >= 0x20 && from[i] < 0x7f ? (char)from[i] : '?';
+  for (uint32_t i = 0; i < size; i++) to[i] = from[i] >= 0x20 && from[i] < 0x7f ? (char)from[i] : '?';
+  m->size += size;
 }
 
 void pk_message_add(pk_message *m, const char *s) {

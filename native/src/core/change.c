@@ -9,13 +9,16 @@ typedef struct values {
   uint8_t *at, *end;
 } values;
 
-/* "10.0.0.7", or "2001:db8::7". */
-static pk_slice address(const uint8_t *a, values *v) {
+uint32_t pk_address_write(const uint8_t address[PK_ADDRESS], char *out) {
   static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
-  int v4 = memcmp(a, mapped, sizeof mapped) == 0;
-  char *to = (char *)v->at;
-  if (inet_ntop(v4 ? AF_INET : AF_INET6, v4 ? a + sizeof mapped : a, to, INET6_ADDRSTRLEN) == NULL) return (pk_slice){v->at, 0};
-  pk_slice text = {v->at, (uint32_t)strlen(to)};
+  if (!pk_address_is_known(address)) return 0;
+  int v4 = memcmp(address, mapped, sizeof mapped) == 0;
+  if (inet_ntop(v4 ? AF_INET : AF_INET6, v4 ? address + sizeof mapped : address, out, INET6_ADDRSTRLEN) == NULL) return 0;
+  return (uint32_t)strlen(out);
+}
+
+static pk_slice address(const uint8_t *a, values *v) {
+  pk_slice text = {v->at, pk_address_write(a, (char *)v->at)};
   v->at += text.size;
   return text;
 }

@@ -125,8 +125,9 @@ static PK_RARE uint32_t look_up(pk_core *core, pk_request *r, const pk_table_lis
 static uint32_t route(pk_core *core, const pk_conn *c, pk_request *r, const pk_table_listener *l,
                       const uint8_t *data, const pk_frame *f, uint32_t *budget) {
   *budget = f->timeout_ms;
-  if (l->routes == PK_NONE) return l->plan;
+  if (l->routes == PK_NONE && l->guard == PK_GUARD_NONE) return l->plan;
   pk_question *q = pk_question_begin(core, c, r, data, f);
+  if (l->routes == PK_NONE && l->guard == PK_GUARD_CLIENT) return pk_guard_admits(core, r, l, q) ? l->plan : PK_NONE;
   pk_destination *d = &q->to;
   int result = r->to.codec->destination(r->to.codec, data, f, d);
   if (result == PK_ERR_UNSUPPORTED) {
@@ -138,6 +139,8 @@ static uint32_t route(pk_core *core, const pk_conn *c, pk_request *r, const pk_t
   }
   q->led = 1;
   r->context = d->context;
+  if (l->guard != PK_GUARD_NONE && !pk_guard_admits(core, r, l, q)) return PK_NONE;
+  if (l->routes == PK_NONE) return l->plan;
   if (d->flags & PK_DESTINATION_CALLS_BACK && !l->pinned && !pk_codec_is_pinned(r->to.codec)) {
     calls_back(core, r, l, d);
     return PK_NONE;

@@ -37,7 +37,7 @@ typedef uint64_t pk_handle; /* 0 names nothing */
   X(filters_waiting) X(filters_bytes) X(filters_cancelled) X(answers_unseen) X(tables_live) X(bytes_from_clients) X(bytes_to_clients)                   \
   X(bytes_from_upstreams) X(bytes_to_upstreams) X(system_calls) X(batches) X(accept_errors)     \
   X(connect_errors)                                                                              \
-  X(events_lost) X(fallback_connections) X(fallback_active) X(greetings_refused)
+  X(events_lost) X(fallback_connections) X(fallback_active) X(greetings_refused) X(connections_denied) X(would_deny)
 
 typedef struct pk_stats {
 #define X(name) _Atomic uint64_t name;

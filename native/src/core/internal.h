@@ -27,6 +27,7 @@
  *   server.c    connections of servers
  *   pair.c      connections of no known protocol, passed on byte by byte
  *   detect.c    which protocol a client speaks
+ *   guard.c     what a listener allows and denies
  *   client.c    connections of clients
  *   core.c      life of a core, batches
  *
@@ -926,6 +927,18 @@ int pk_answer_ask(pk_core *core, pk_request *r, uint32_t endpoint, uint64_t took
 /* It comes in parts, which no filter sees. 1: so its caller gets none of it. */
 int pk_answer_unseen(pk_core *core, pk_request *r, pk_attempt *a);
 
+/* guard.c */
+/* Whether what the listener (PK_GUARD_*) allows and denies lets a request through; else it was answered. */
+int pk_guard_admits(pk_core *core, pk_request *r, const pk_table_listener *l, pk_question *q);
+/* The same for all that a client sends, of which nothing is read. */
+int pk_guard_passes(pk_core *core, const pk_conn *c, const pk_table_listener *l);
+/* Whether some request of a client may be let through. */
+int pk_guard_opens(const pk_core *core, const pk_conn *c, const pk_table_listener *l);
+
+/* change.c */
+/* "10.0.0.7", or "2001:db8::7", in INET6_ADDRSTRLEN bytes; 0: it is not known. */
+uint32_t pk_address_write(const uint8_t address[PK_ADDRESS], char *out);
+
 /* parts.c */
 /* One of several answers to a request. */
 void pk_parts_answer(pk_core *core, pk_conn *c, pk_request *r, pk_attempt *a, const uint8_t *data, const pk_frame *f);
@@ -935,11 +948,11 @@ extern const pk_plan_step pk_limit_step, pk_reply_step, pk_delay_step, pk_abort_
     pk_see_step;
 extern const pk_plan_step pk_backoff_step; /* of no plan: a request waits for its next try */
 
-/* What its rule has beyond the table, or NULL. */
-static inline pk_rule_state *pk_state_of(const pk_request *r) {
-  const pk_table *t = r->to.live->table;
-  return r->plan->state == PK_NONE ? NULL : (pk_rule_state *)PK_AT(t, uintptr_t, t->states.at)[r->plan->state];
+/* What a rule has beyond the table, or NULL. */
+static inline pk_rule_state *pk_state_at(const pk_table *t, const pk_plan *plan) {
+  return plan->state == PK_NONE ? NULL : (pk_rule_state *)PK_AT(t, uintptr_t, t->states.at)[plan->state];
 }
+static inline pk_rule_state *pk_state_of(const pk_request *r) { return pk_state_at(r->to.live->table, r->plan); }
 
 static inline void pk_message_text(pk_message *m, const pk_table *t, pk_text text) {
   pk_message_bytes(m, pk_table_text_at(t, text), text.size);

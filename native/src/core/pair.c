@@ -49,6 +49,11 @@ void pk_pair_begin(pk_core *core, pk_conn *client) {
   client->frame_since = 0;
   PK_STAT_ADD(core->stats.fallback_connections, 1);
   PK_STAT_ADD(core->stats.fallback_active, 1);
+  const pk_table_listener *l = pk_listener_of(pk_conn_live(core, client)->table, client);
+  if (l != NULL && l->guard != PK_GUARD_NONE && !pk_guard_passes(core, client, l)) {
+    pk_conn_close(core, client, 1);
+    return;
+  }
   pk_conn_read_off(core, client); /* what came first is kept until the server is there */
   connect_server(core, client, NULL);
 }

@@ -70,6 +70,11 @@ void pk_pinned_open(pk_core *core, pk_conn *client, const pk_endpoint *failed) {
     nobody_greets(core, client);
     return;
   }
+  if (l->guard != PK_GUARD_NONE && !pk_guard_opens(core, client, l)) {
+    /* What it asks will be refused; where it would greet a server first, nothing can be said to it. */
+    if (pk_codec_relays(client->codec) && !pk_guard_passes(core, client, l)) pk_conn_close(core, client, 1);
+    return;
+  }
   client->tries++;
   pk_target to = {.live = live,
                   .cluster = l->opens,

@@ -107,6 +107,18 @@ int pk_condition_holds(const pk_table *t, const pk_condition *c, pk_question *q)
   }
 }
 
+uint32_t pk_condition_depth(const pk_table *t, const pk_condition *c) {
+  uint32_t depth = PK_DEPTH_FRAME;
+  for (const pk_condition *end = c + c->size; c < end; c++) {
+    uint32_t origin = c->condition == PK_CONDITION_VALUE ? pk_table_origin_at(t, c->of)->origin : PK_ORIGIN_SOURCE;
+    if (origin == PK_ORIGIN_SOURCE || origin == PK_ORIGIN_LISTENER || origin == PK_ORIGIN_PROTOCOL) continue;
+    uint32_t is = origin == PK_ORIGIN_ARGUMENT ? PK_DEPTH_ARGUMENTS : origin == PK_ORIGIN_HEADER ? PK_DEPTH_HEADERS
+                  : c->match == PK_MATCH_ANY ? PK_DEPTH_FRAME : PK_DEPTH_DESTINATION;
+    if (is > depth) depth = is;
+  }
+  return depth;
+}
+
 /* What a listener says of itself, and its protocols. */
 static int value_possible(const pk_table *t, const pk_condition *c, const pk_table_listener *l) {
   uint32_t origin = pk_table_origin_at(t, c->of)->origin;

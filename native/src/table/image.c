@@ -102,6 +102,7 @@ static const pk_table_field plan_fields[] = {
     ANY(filter),
     ANY(answers),
     NUMBER(open, 0, PK_OPEN_REQUESTS | PK_OPEN_ANSWERS),
+    NUMBER(verdict, 0, PK_VERDICT_COUNT - 1),
     NAME(name),
 };
 #undef RECORD
@@ -151,8 +152,11 @@ static const pk_table_field routes_fields[] = {
     MADE(has_pairs),
     MADE(asks_headers),
     MADE(asks_arguments),
+    MADE(depth),
+    MADE(reading),
     MADE(headers),
     MADE(header_count),
+    FLAG(verdicts),
     NAME(name),
 };
 #undef RECORD
@@ -166,6 +170,7 @@ static const pk_table_field rule_fields[] = {
     PARTS(condition, condition_count, 0, CONDITIONS),
     INDEX(plan, PLANS),
     MADE(next),
+    MADE(depth),
 };
 #undef RECORD
 
@@ -202,6 +207,9 @@ static const pk_table_field listener_fields[] = {
     FLAG(present),
     OPTIONAL(routes, ROUTES),
     OPTIONAL(plan, PLANS),
+    OPTIONAL(access, ROUTES),
+    OPTIONAL(dry_run, ROUTES),
+    MADE(guard),
     MADE(opens),
     MADE(depth),
     FLAG(pinned),
@@ -357,6 +365,28 @@ static int check_kind(const pk_table *t, const pk_table_array *kind, char *why, 
   return 1;
 }
 
+/* A route table's plans are verdicts, or say where requests go; and it is asked for what it says. */
+static int check_verdicts(const pk_table *t, char *why, size_t why_size) {
+  const pk_routes *routes = PK_AT(t, pk_routes, t->routes.at);
+  for (uint32_t i = 0; i < t->routes.count; i++)
+    for (uint32_t n = 0; n < routes[i].rule_count; n++) {
+      const pk_rule *rule = PK_AT(t, pk_rule, t->rules.at) + routes[i].rules + n;
+      if ((pk_table_plan_at(t, rule->plan)->verdict != PK_VERDICT_NONE) == routes[i].verdicts) continue;
+      snprintf(why, why_size, "routes[%u]: its rule %u has a verdict, or none, unlike the others", i, n);
+      return 0;
+    }
+  for (uint32_t i = 0; i < t->listeners.count; i++) {
+    const pk_table_listener *l = pk_table_listener_at(t, i);
+    if ((l->routes == PK_NONE || !routes[l->routes].verdicts) && (l->access == PK_NONE || routes[l->access].verdicts) &&
+        (l->dry_run == PK_NONE || routes[l->dry_run].verdicts) &&
+        (l->plan == PK_NONE || pk_table_plan_at(t, l->plan)->verdict == PK_VERDICT_NONE))
+      continue;
+    snprintf(why, why_size, "listeners[%u] takes verdicts for routes, or routes for verdicts", i);
+    return 0;
+  }
+  return 1;
+}
+
 /* What one field alone does not say. */
 static int check_rest(const pk_table *t, char *why, size_t why_size) {
   if (t->listeners.count > MAX_LISTENERS) {
@@ -390,8 +420,8 @@ static int check_rest(const pk_table *t, char *why, size_t why_size) {
   }
   for (uint32_t i = 0; i < t->plans.count; i++) {
     const pk_plan *p = pk_table_plan_at(t, i);
-    if ((p->split_count > 0) == (p->reply.status != 0)) {
-      snprintf(why, why_size, "plans[%u] has not either a cluster or a reply", i);
+    if ((p->split_count > 0) + (p->reply.status != 0) + (p->verdict != PK_VERDICT_NONE) != 1) {
+      snprintf(why, why_size, "plans[%u] has not either a cluster, a reply or a verdict", i);
       return 0;
     }
     if (p->change_count > PK_CHANGES) {
@@ -412,5 +442,5 @@ int pk_image_check(const pk_table *t, size_t size, char *why, size_t why_size) {
   if (!check_arrays(t, size, why, why_size)) return 0;
   for (uint32_t k = 0; k < IMAGE; k++)
     if (!check_kind(t, &kinds[k], why, why_size)) return 0;
-  return check_rest(t, why, why_size);
+  return check_rest(t, why, why_size) && check_verdicts(t, why, why_size);
 }

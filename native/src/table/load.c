@@ -193,17 +193,28 @@ static pk_slot_key *slot_of(making *m, const pk_routes *r, const pk_index_key *k
   return &m->slots[s];
 }
 
+static uint32_t depth_of(const pk_table *t, const pk_rule *r) {
+  uint32_t texts = r->service.kind | r->method.kind | r->version.kind | r->group.kind;
+  const pk_condition *asked = PK_AT(t, pk_condition, t->conditions.at) + r->condition;
+  uint32_t depth = r->condition_count > 0 ? pk_condition_depth(t, asked) : PK_DEPTH_FRAME;
+  return depth == PK_DEPTH_FRAME && texts != PK_MATCH_ANY ? PK_DEPTH_DESTINATION : depth;
+}
+
 /* Index the rules of a route table. */
 static void build_index(making *m, pk_routes *r) {
   const uint8_t *text = PK_AT(m->table, uint8_t, m->table->text.at);
   r->slot_mask = slot_count(r) - 1;
   r->any = r->slot_mask + 1;
+  r->reading = PK_NONE;
   for (uint32_t i = 0; i <= r->any; i++)
     m->slots[i] = (pk_slot_key){0, m->slot + i, PK_NONE, PK_NONE, PK_NONE, PK_NONE, 0, PK_NONE, PK_NONE};
   for (uint32_t i = r->rules; i < r->rules + r->rule_count; i++) {
     pk_rule *rule = &m->rules[i];
     uint32_t kind = pk_index_kind(rule);
     rule->next = PK_NONE;
+    rule->depth = depth_of(m->table, rule);
+    if (rule->depth > r->depth) r->depth = rule->depth;
+    if (rule->depth > PK_DEPTH_FRAME && r->reading == PK_NONE) r->reading = i;
     if (kind == 0) {
       put(m, r, &m->slots[r->any], i);
       continue;
@@ -310,13 +321,21 @@ static uint32_t only_cluster(const pk_table *t, const pk_table_listener *l) {
 }
 
 static void finish_listener(const pk_table *t, pk_table_listener *l) {
+  const pk_routes *every = PK_AT(t, pk_routes, t->routes.at);
   l->depth = PK_DEPTH_FRAME;
   if (l->routes == PK_NONE && l->plan != PK_NONE) l->depth = plan_depth(t, pk_table_plan_at(t, l->plan));
   if (l->routes != PK_NONE) {
-    const pk_routes *routes = PK_AT(t, pk_routes, t->routes.at) + l->routes;
+    const pk_routes *routes = every + l->routes;
     const pk_rule *rules = PK_AT(t, pk_rule, t->rules.at) + routes->rules;
     l->depth = routes->asks_arguments ? PK_DEPTH_ARGUMENTS : routes->asks_headers ? PK_DEPTH_HEADERS : PK_DEPTH_DESTINATION;
     for (uint32_t i = 0; i < routes->rule_count; i++) l->depth = deeper(l->depth, plan_depth(t, pk_table_plan_at(t, rules[i].plan)));
+  }
+  const uint32_t verdicts[] = {l->access, l->dry_run};
+  for (uint32_t i = 0; i < 2; i++) {
+    if (verdicts[i] == PK_NONE) continue;
+    uint32_t depth = every[verdicts[i]].depth;
+    l->guard = deeper(l->guard, depth > PK_DEPTH_FRAME ? PK_GUARD_REQUEST : PK_GUARD_CLIENT);
+    l->depth = deeper(l->depth, depth);
   }
   l->opens = l->present ? only_cluster(t, l) : PK_NONE;
 }

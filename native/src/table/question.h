@@ -15,6 +15,7 @@ typedef struct pk_question {
   uint32_t led;   /* `to` is known */
   uint32_t blank; /* its codec cannot read that: only a rule that asks for nothing matches */
   int error;      /* PK_ERR_*: what a rule asks for cannot be read, so that no rule is the right one; else 0 */
+  uint32_t unread; /* the plan of the first rule that asks for that */
   uint32_t asked; /* whether somebody asked for more than the destination */
   uint8_t digits[20]; /* of the integer that was asked for last: where its text is */
 } pk_question;

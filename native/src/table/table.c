@@ -134,8 +134,10 @@ uint32_t pk_table_route(const pk_table *t, uint32_t routes_index, pk_question *q
     look_into(&c, find(t, routes, &key));
   }
   ask_all(&c);
+  const pk_rule *rules = PK_AT(t, pk_rule, t->rules.at);
   q->error = c.unread < c.best ? c.error : 0;
-  return q->error != 0 || c.best == PK_NONE ? PK_NONE : PK_AT(t, pk_rule, t->rules.at)[c.best].plan;
+  if (q->error != 0) q->unread = rules[c.unread].plan;
+  return q->error != 0 || c.best == PK_NONE ? PK_NONE : rules[c.best].plan;
 }
 
 uint32_t pk_table_bucket(const pk_destination *d) {

@@ -161,7 +161,8 @@ typedef struct pk_rule {
   pk_pattern service, method, version, group;
   uint32_t condition, condition_count; /* the first is the whole */
   uint32_t plan;
-  uint32_t next; /* made: rule of the same index key, later in the route table */
+  uint32_t next;  /* made: rule of the same index key, later in the route table */
+  uint32_t depth; /* made: PK_DEPTH_*: where what it asks stands; FRAME: it reads nothing of what was sent */
 } pk_rule;
 
 /* How long a request may take, ms; see timeout.h. */
@@ -217,6 +218,10 @@ enum { PK_OPEN_REQUESTS = 1, PK_OPEN_ANSWERS = 2 };
 enum { PK_CHANGE_SET = 0, PK_CHANGE_APPEND /* behind what stands there, and a comma */, PK_CHANGE_REMOVE, PK_CHANGE_COUNT };
 enum { PK_CHANGES = 32 }; /* of one plan */
 
+/* What a listener's rule says of those that it is for: verdict.h. NONE: it says where requests go. */
+enum { PK_VERDICT_NONE = 0, PK_VERDICT_ALLOW, PK_VERDICT_DENY, PK_VERDICT_OTHERWISE /* denied, as no rule allows it */,
+       PK_VERDICT_COUNT };
+
 /* A change to requests before they are sent. */
 typedef struct pk_change {
   uint32_t what; /* PK_EDIT_* */
@@ -244,6 +249,7 @@ typedef struct pk_plan {
   uint32_t filter;      /* the number of the filters that see its requests, for the deciding side, or PK_NONE */
   uint32_t answers;     /* of those that see what these are answered, or PK_NONE */
   uint32_t open;        /* PK_OPEN_*: where these cannot be asked it goes on without them */
+  uint32_t verdict;     /* PK_VERDICT_*: it has no cluster and no reply then */
   pk_text name;
 } pk_plan;
 
@@ -310,10 +316,15 @@ typedef struct pk_table_cluster {
   pk_text subset; /* "version=v2": those endpoints of the cluster `name` that have it; empty: all of them */
 } pk_table_cluster;
 
+/* Whether a listener has verdicts, and whether they are by something of a request beyond its frame. */
+enum { PK_GUARD_NONE = 0, PK_GUARD_CLIENT, PK_GUARD_REQUEST };
+
 typedef struct pk_table_listener {
   uint32_t present; /* 0: nobody listens under this number now */
   uint32_t routes;  /* route table, or PK_NONE */
   uint32_t plan;    /* without a route table, else PK_NONE */
+  uint32_t access, dry_run; /* verdict.h: route tables of verdicts, asked first, or PK_NONE; one that only counts */
+  uint32_t guard;   /* made: PK_GUARD_* */
   uint32_t opens;   /* made: the cluster that all requests go to, with no filter in between, or PK_NONE */
   uint32_t depth;   /* made: PK_DEPTH_* */
   uint32_t pinned;
@@ -330,7 +341,10 @@ typedef struct pk_routes {
   uint32_t any;                   /* made: the slot of the rules with no service to index by: behind the others */
   uint32_t has_pairs;             /* made: some rule is indexed by service and method */
   uint32_t asks_headers, asks_arguments; /* made: some rule does */
+  uint32_t depth;                 /* made: its rules' greatest */
+  uint32_t reading;               /* made: the first of them that reads more than a frame, or PK_NONE */
   uint32_t headers, header_count; /* made: the origins of those whose values rules are indexed by; the first's record */
+  uint32_t verdicts;              /* its plans are such, of a listener's access; else none is */
   pk_text name;
 } pk_routes;
 

@@ -10,6 +10,18 @@ static uint32_t width_of(const uint8_t *p, const uint8_t *end) {
   return width <= (size_t)(end - p) ? width : 0;
 }
 
+/* How many of up to `most` bytes in front are ASCII, as all are of most errors. */
+static uint32_t plain_front(const uint8_t *p, size_t most) {
+  uint32_t size = 0;
+  uint64_t word;
+  for (; size + sizeof word <= most; size += (uint32_t)sizeof word) {
+    __builtin_memcpy(&word, p + size, sizeof word);
+    if (word & 0x8080808080808080u) break;
+  }
+  while (size < most && p[size] < 0x80) size++;
+  return size;
+}
+
 static void put_units(writer *w, const uint8_t *p, uint32_t width) {
   if (width < 4) {
     write_bytes(w, p, width);
@@ -27,8 +39,9 @@ static void put_units(writer *w, const uint8_t *p, uint32_t width) {
 void hessian_put_text(writer *w, pk_slice text) {
   const uint8_t *at = text.data, *end = text.data + text.size;
   do {
-    uint32_t units = 0, width;
-    const uint8_t *to = at;
+    size_t left = (size_t)(end - at);
+    uint32_t plain = left == 0 ? 0 : plain_front(at, left < CHUNK ? left : CHUNK), units = plain, width;
+    const uint8_t *to = at + plain;
     while (to < end && (width = width_of(to, end)) > 0 && units + (width == 4 ? 2 : 1) <= CHUNK) {
       units += width == 4 ? 2 : 1;
       to += width;
@@ -45,6 +58,8 @@ void hessian_put_text(writer *w, pk_slice text) {
       }
       write_byte(w, (uint8_t)units);
     }
+    write_bytes(w, at, plain);
+    at += plain;
     while (at < to) {
       width = width_of(at, end);
       put_units(w, at, width);
