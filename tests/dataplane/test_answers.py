@@ -401,6 +401,23 @@ class TestParts:
         assert [frame[3] for frame in world.take(toy, client)] == [b"ok"]
 
 
+    def test_what_follows_of_a_refused_one_is_no_other_callers(self, toy):
+        world = made(toy)
+        first = ask(world, toy)
+        up = world.only_upstream()
+        ((_, _, number, _),) = at_server(world, toy)
+        world.feed(up, toy.frame(toy.RESPONSE, number, b"one", toy.MORE))
+        assert [frame[1] for frame in world.take(toy, first)] == [INTERNAL]
+        others = [ask(world, toy, b"svc m x") for _ in range(3)]
+        world.feed(up, toy.frame(toy.PIECE, number, b"two", toy.MORE))
+        world.feed(up, toy.frame(toy.PIECE, number, b"three"))
+        assert [world.take(toy, client) for client in (first, *others)] == [[]] * 4
+        for server in [*world.upstreams]:
+            answer(world, toy, up=server)
+        assert [[frame[3] for frame in world.take(toy, client)] for client in others] == [[b"ok"]] * 3
+        assert nothing_is_left(world)
+
+
 def test_a_request_that_is_not_kept_is_refused_where_its_answer_has_to_be_seen(wide):
     for closed in (True, False):
         world = made(wide, closed=closed, limits={"buffer": 20_000})

@@ -86,6 +86,7 @@ static PK_RARE int in_parts(pk_core *core, pk_conn *c, pk_request *r, pk_attempt
   /* Where pieces of several messages are mixed the last one says so itself. */
   if ((c->leaving & PK_LEAVE_LAST) && c->codec->mode != PK_MODE_MULTIPLEXED) f->says |= PK_SAYS_LAST;
   int several = (f->says & PK_SAYS_MORE) || (r->parts & PK_PART_CAME);
+  a->answered = !(f->says & PK_SAYS_MORE); /* it is on its slot until the last part */
   if ((r->parts & PK_PART_SEEN) && !several && f->kind == PK_KIND_RESPONSE) {
     seen(core, c, r, a, data, f);
     return 1;
@@ -93,7 +94,6 @@ static PK_RARE int in_parts(pk_core *core, pk_conn *c, pk_request *r, pk_attempt
   if ((r->parts & PK_PART_SEEN) && pk_answer_unseen(core, r, a)) return 1;
   if (!several && r->parts == 0) return 0;
   if (ends_client(c, f)) end_client(core, r);
-  a->answered = !(f->says & PK_SAYS_MORE); /* it is on its slot until the last part */
   pk_parts_answer(core, c, r, a, data, f);
   return 1;
 }
