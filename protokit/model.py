@@ -99,7 +99,7 @@ class _Message:
 
     @headers.setter
     def headers(self, headers: Headers) -> None:
-        self._headers = headers
+        self._headers = headers if isinstance(headers, Headers) else Headers(headers)
 
     @property
     def headers_read(self) -> bool:
@@ -202,11 +202,11 @@ class Request(_Message):
             RemoteProtocolError: it cannot be read.
             LocalProtocolError: this protocol's arguments cannot be read.
         """
-        if self.argument_of is None:
+        if index < 0 or self.argument_of is None:
             return default
         try:
             return self.argument_of(index)
-        except IndexError:
+        except (IndexError, OverflowError):  # also more than any call can have
             return default
         except Exception as error:
             self.unreadable = error

@@ -53,7 +53,23 @@ class _Call:
     def reply(self, status: Status, text: str) -> Verdict:
         """An error instead of it."""
         verdict = native.DECIDE_ANSWER_REPLY if self.answer else native.DECIDE_REPLY
-        return (verdict, 0, int(status), text.encode()[:512])
+        return (verdict, 0, int(status), text.encode(errors="backslashreplace")[:512])
+
+    def said(self, seen: Request | Answer, reply: object) -> Verdict | None:
+        """What a filter made of what it saw; None: that goes on.
+
+        Raises:
+            TypeError, ValueError: it is nothing that a filter may say.
+        """
+        if isinstance(seen, Request) and not isinstance(seen.cluster, str | None):
+            raise TypeError(f"it set cluster to {seen.cluster!r}, expected a cluster's name")
+        if reply is None:
+            return None
+        if not isinstance(reply, Response):
+            raise TypeError(f"it gave {reply!r}, expected None or a protokit.Response")
+        if not isinstance(reply.message, str):
+            raise TypeError(f"its Response says {reply.message!r}, expected a text")
+        return self.reply(Status(reply.status), reply.message)
 
 
 class FilterRunner:
@@ -235,9 +251,7 @@ class FilterRunner:
         before = seen.copy() if link.open else None
         call.switch = switch
         try:
-            reply = await ask(*arguments)
-            if reply is not None and not isinstance(reply, Response):
-                raise TypeError(f"it gave {reply!r}, expected None or a protokit.Response")
+            verdict = call.said(seen, await ask(*arguments))
         # Somebody else's code; logged with its trace. It may cancel itself or call sys.exit, too.
         except (Exception, SystemExit, asyncio.CancelledError) as error:
             if isinstance(error, asyncio.CancelledError) and call.cancelled:
@@ -261,7 +275,7 @@ class FilterRunner:
         if call.cancelled:  # it did not let that through
             raise asyncio.CancelledError
         switch.worked()
-        return None if reply is None else call.reply(reply.status, reply.message)
+        return verdict
 
     def _failed(self, text: str, error: BaseException) -> None:
         self._repeated.log(_log, logging.ERROR, (text, logs.place(error)), text, error=error)

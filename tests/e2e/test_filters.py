@@ -39,6 +39,13 @@ class Bad(Filter):
             raise asyncio.CancelledError
         if request.method == "exit":
             sys.exit(3)
+        if request.method == "lists":
+            request.cluster = ["c"]
+        if request.method == "no number":
+            request.argument("0")
+        if request.method == "beyond":
+            beyond = [request.argument(index, "none") for index in (-1, 1, 2**64)]
+            return Response(Status.DENIED, " ".join(beyond))
 
 @hookimpl
 def protokit_filters():
@@ -114,8 +121,20 @@ def test_a_filter_that_never_decides(bad, method, tmp_path):
     asyncio.run(main())
 
 
-@pytest.mark.parametrize("method", ["cancel", "exit"])
-def test_a_filter_that_cancels_itself_or_wants_to_end_the_process_has_failed(bad, method):
+def test_an_argument_that_no_call_can_have_is_one_that_this_call_has_not(bad):
+    async def main():
+        server = await Server().start()
+        async with protokit.Proxy(bad(server)) as proxy:
+            client = await Client.connect(proxy.addresses["in"][1])
+            assert (await client.call("beyond", 1)).value == "none none none"
+            await client.close()
+        await server.stop()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("method", ["cancel", "exit", "lists", "no number"])
+def test_a_filter_that_does_what_none_may_has_failed_at_once(bad, method):
     async def main():
         server = await Server().start()
         async with protokit.Proxy(bad(server)) as proxy:
