@@ -400,7 +400,6 @@ class TestParts:
         answer(world, toy)
         assert [frame[3] for frame in world.take(toy, client)] == [b"ok"]
 
-
     def test_what_follows_of_a_refused_one_is_no_other_callers(self, toy):
         world = made(toy)
         first = ask(world, toy)
