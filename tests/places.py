@@ -33,7 +33,7 @@ class Place(World):
         self.told: list[tuple[int, int]] = []  # (endpoint, state) as the core says it
         self.number = 0
         of_table.setdefault("connect_ms", 1000)
-        super().__init__(table([toy.address], **of_table), connect="wait")
+        super().__init__(table([toy.address], **of_table), connect="wait", join=getattr(self, "joined", None))
         self.one = self.client()
 
     def client(self, listener: int = 0) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from protokit import native
 from protokit.config.networks import number
 from protokit.testing.tables import TableBuilder
@@ -30,6 +32,18 @@ LIMITS = {
 }
 
 
+class Check(NamedTuple):
+    """pk_check."""
+
+    by: str
+    every: int = 1000
+    timeout: int = 500
+    unhealthy: int = 3
+    healthy: int = 2
+    codec: int = 0
+    frame: bytes = b""
+
+
 def table(
     codecs,
     *,
@@ -55,6 +69,7 @@ def table(
     goaway=False,
     outlier=None,
     breaker=None,
+    check=None,
 ):
     """A table of one listener (0), one cluster, and by default one rule that matches anything.
 
@@ -67,7 +82,11 @@ def table(
     """
     ports = {first_uid + i: 9000 + first_uid + i for i in range(endpoints)} if ports is None else ports
     builder = TableBuilder({**LIMITS, **(limits or {})}, seed=42)
-    builder.cluster("c", balance, max_connections, connect_ms, hash_by, outlier=outlier, breaker=breaker)
+    if check is not None:
+        check = check._replace(codec=builder.checking(codecs[0]))
+    builder.cluster(
+        "c", balance, max_connections, connect_ms, hash_by, outlier=outlier, breaker=breaker, check=check
+    )
     for i, (uid, port) in enumerate(ports.items()):
         builder.endpoint(uid, "127.0.0.1", port, (weights or [1] * len(ports))[i])
     for i in range(1, clusters):
@@ -122,9 +141,13 @@ class World:
     Clients are polite unless told otherwise: who hears that no more comes closes, too.
     """
 
-    def __init__(self, first: native.Table, *, connect="ok", polite=True, seed=7, shared=None) -> None:
+    def __init__(
+        self, first: native.Table, *, connect="ok", polite=True, seed=7, shared=None, join=None
+    ) -> None:
         self.shared = shared or native.Shared()
         self.core = native.Core(seed, self.shared)
+        if join is not None:
+            self.core.join(*join)
         self.now = 1_000 * MS
         self.polite = polite
         self.connect = connect  # new upstream connections: ok, fail, exhausted (here), or wait
@@ -141,6 +164,7 @@ class World:
         self.retired: list[int] = []
         self.endpoints: list[tuple[int, int]] = []  # (uid, whether it can be reached), as the core said
         self.left_out_ms: list[int] = []  # of the same: for how long from then on it is left out
+        self.checked: list[tuple[int, int, int]] = []  # (uid, PK_CHECK_*, errno or status) of new verdicts
         self.malformed: list[native.Op] = []
         self.tables: dict[int, native.Table] = {}
         self.apply(first)
@@ -203,11 +227,17 @@ class World:
             self.retired.append(op.token)
             self.tables[op.token].free()
         elif op.op == native.OP_ENDPOINT:
-            self.endpoints.append((op.arg, op.size))
-            self.left_out_ms.append(op.token)
+            self._hear_of(op)
         else:
             waits = op.op in (native.OP_FILTER, native.OP_ANSWER)
             (self.filters if waits else self.malformed).append(op)
+
+    def _hear_of(self, op: native.Op) -> None:
+        if op.size == native.ILL_FAILING:
+            self.checked.append((op.arg, op.data, op.codec))
+        else:
+            self.endpoints.append((op.arg, op.size))
+            self.left_out_ms.append(op.token)
 
     def read(self, handle: int, most: int = 1 << 30) -> int:
         """Let a peer read what waits for it, up to ``most`` bytes."""

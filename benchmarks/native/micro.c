@@ -39,8 +39,8 @@ static pk_table *load_table(void) {
   size_t size;
   char why[200];
   uint8_t *image = read_file(image_path, &size);
-  const uintptr_t codec = (uintptr_t)&pk_dubbo_codec;
-  pk_table *t = pk_table_load(image, size, &codec, 1, why, sizeof why);
+  const uintptr_t dubbo = (uintptr_t)&pk_dubbo_codec, codecs[] = {dubbo, dubbo}; /* the listener's, and of health checks */
+  pk_table *t = pk_table_load(image, size, codecs, 2, why, sizeof why);
   if (t == NULL) die(why);
   uintptr_t *states = zeroed(t->plans.count, sizeof *states);
   for (uint32_t i = 0; i < t->plans.count; i++) states[i] = (uintptr_t)pk_rule_state_new(1024, 1);

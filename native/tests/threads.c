@@ -204,7 +204,7 @@ static void bridges(void) {
   uint64_t id;
   uintptr_t codec = pk_envelope_new("python", PK_MODE_MULTIPLEXED, 8, NULL, 0, 0);
   pk_table *t = table(&server_address, 0, codec);
-  pk_worker *w = pk_worker_start(5, NULL);
+  pk_worker *w = pk_worker_start(5, NULL, NULL, 0, 1);
   assert(w != NULL && use(w, t, 1) == 0 && pk_worker_listen(w, 0, listener) == 0);
   int client_fd = socket(AF_INET, SOCK_STREAM, 0);
   assert(connect(client_fd, (struct sockaddr *)&address, sizeof address) == 0);
@@ -262,9 +262,10 @@ static void traffic(int with_seals) {
   pk_table *tables[TABLES + 1] = {table(&upstream_address, 0, toy_codec(0))};
   int retired[TABLES + 1] = {0}, applied = 1;
   pk_worker *workers[WORKERS];
+  pk_verdicts *verdicts = pk_verdicts_new();
   proxy_address = any;
   for (int i = 0; i < WORKERS; i++) {
-    workers[i] = pk_worker_start((uint64_t)i + 1, NULL);
+    workers[i] = pk_worker_start((uint64_t)i + 1, NULL, verdicts, (uint32_t)i, WORKERS);
     assert(workers[i] != NULL);
     if (with_seals) workers[i]->transport_of = sealed_of;
     assert(use(workers[i], tables[0], 0) == 0);
@@ -308,6 +309,7 @@ static void traffic(int with_seals) {
     assert(pk_worker_drain(workers[i]) == 0 && pk_worker_shutdown(workers[i]) == 0);
     pk_worker_stop(workers[i]);
   }
+  pk_verdicts_free(verdicts);
   for (int i = 0; i < applied; i++) pk_table_free(tables[i]);
   shutdown(upstream_fd, SHUT_RDWR);
   close(upstream_fd);

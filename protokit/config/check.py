@@ -133,6 +133,7 @@ def check(
             findings.warning(f"no listener uses route table {table.name!r}", "routes", t)
     for c, cluster in enumerate(config.clusters):
         _cluster(findings, cluster, registry, c)
+        _health(findings, config, cluster, speaking, registry, c)
         if cluster.name not in clusters.used:
             findings.warning(f"no route leads to cluster {cluster.name!r}", "clusters", c)
     keys.check_read(findings, config, speaking, registry.protocols)
@@ -565,6 +566,23 @@ def _cluster(findings: Findings, cluster: schema.Cluster, registry: plugins.Regi
         findings.host(address, "endpoint", *where)
         if address.port == 0:
             findings.error("an endpoint needs a port", *where)
+
+
+def _health(
+    findings: Findings,
+    config: schema.Config,
+    cluster: schema.Cluster,
+    speaking: Mapping[str, list[str]],
+    registry: plugins.Registry,
+    c: int,
+) -> None:
+    if cluster.health is None:
+        return
+    from protokit.config import health  # only then  # noqa: PLC0415
+
+    spoken = {name for names in speaking.values() for name in names}
+    limit = int(config.limits.frame)
+    health.check(findings, cluster.health, spoken, registry.protocols, limit, ("clusters", c, "health"))
 
 
 def _outlier(findings: Findings, outlier: schema.Outlier, path: Path) -> None:

@@ -38,6 +38,7 @@ TIMEOUTS = {
 DRAIN = {"delay": 5 * SECOND, "timeout": 30 * SECOND}
 MAX_CONNECTIONS = 8
 OUTLIER = {"errors": 5, "eject": 10 * SECOND, "most": 500_000}  # most: parts of a million
+HEALTH = {"timeout": 1 * SECOND, "unhealthy": 3, "healthy": 2}
 RETRY_ATTEMPTS = 2
 LIMIT_KEYS = 1024
 LIMIT_KEYS_IN_ALL = 1 << 24  # 32 bytes each
@@ -98,4 +99,10 @@ RANGES = {
     "clusters.breaker.requests": (1, 1_000_000),
     "clusters.breaker.endpoint.connections": (1, 1_000_000),
     "clusters.breaker.endpoint.requests": (1, 1_000_000),
+    "clusters.health.connect": (10, HOUR),
+    "clusters.health.heartbeat": (10, HOUR),
+    "clusters.health.call": (10, HOUR),
+    "clusters.health.timeout": (1, HOUR),
+    "clusters.health.unhealthy": (1, 1000),
+    "clusters.health.healthy": (1, 1000),
 }

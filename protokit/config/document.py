@@ -21,6 +21,7 @@ from protokit.config.pyyaml import yaml
 from protokit.config.scalars import (
     Address,
     Duration,
+    Hex,
     Network,
     Pattern,
     Rate,
@@ -36,7 +37,19 @@ _MAX_DEPTH = 64
 _FILTER_POLICY = {"fail", "errors", "off"}  # what stands beside its name
 _MAX_ERRORS = 1000
 _Loader: Any = getattr(yaml, "CBaseLoader", yaml.BaseLoader)  # no meaning is guessed
-_SCALARS: tuple[Any, ...] = (Address, Duration, Network, Pattern, Rate, Regex, Retries, Share, Size, Whole)
+_SCALARS: tuple[Any, ...] = (
+    Address,
+    Duration,
+    Hex,
+    Network,
+    Pattern,
+    Rate,
+    Regex,
+    Retries,
+    Share,
+    Size,
+    Whole,
+)
 _KINDS: dict[type[yaml.Node], str] = {yaml.MappingNode: "a mapping", yaml.SequenceNode: "a list"}
 Path = tuple[str | int, ...]
 

@@ -239,6 +239,25 @@ class Regex(str):
         return cls(text)
 
 
+class Hex(bytes):
+    """Bytes, written as hex digits; blanks may stand between them."""
+
+    __slots__ = ()
+    expected = "bytes in hex"
+    pattern = r"^([0-9a-fA-F]{2}\s*)+$"
+
+    @classmethod
+    def parse(cls, text: str) -> Hex:
+        """Raises ValueError where ``text`` is none, or over 64 KiB."""
+        try:
+            found = cls(bytes.fromhex(text))
+        except ValueError:
+            raise ValueError(f"expected {cls.expected}, like 'da bb c2 00'") from None
+        if not 0 < len(found) <= 65536:
+            raise ValueError(f"expected {cls.expected}, 1 to 65536 of them, not {len(found)}")
+        return found
+
+
 class Network(str):
     """A network of addresses, or one address.
 

@@ -10,6 +10,7 @@ from protokit.config import defaults
 from protokit.config.scalars import (
     Address,
     Duration,
+    Hex,
     Network,
     Pattern,
     Rate,
@@ -337,6 +338,19 @@ class Breaker(_Section, frozen=True, forbid_unknown_fields=True):
     endpoint: EndpointBreaker | None = None
 
 
+class Health(_Section, frozen=True, forbid_unknown_fields=True):
+    """How endpoints are checked: one of ``connect``, ``heartbeat``, ``call``, so often."""
+
+    connect: Duration | None = None
+    heartbeat: Duration | None = None
+    call: Duration | None = None
+    frame: Hex | None = None
+    protocol: str | None = None
+    timeout: Duration = Duration(defaults.HEALTH["timeout"])
+    unhealthy: int = defaults.HEALTH["unhealthy"]
+    healthy: int = defaults.HEALTH["healthy"]
+
+
 class Cluster(_Section, frozen=True, forbid_unknown_fields=True):
     """Servers that do the same."""
 
@@ -351,6 +365,7 @@ class Cluster(_Section, frozen=True, forbid_unknown_fields=True):
     outlier: Outlier | None = None
     filters: list[FilterUse] = []
     breaker: Breaker | None = None
+    health: Health | None = None
 
 
 class Admin(_Section, frozen=True, forbid_unknown_fields=True):

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from protokit.config import schema
-from protokit.control.snapshot import AccessRule, Cluster, Endpoint, Listener, Snapshot
+from protokit.control.snapshot import AccessRule, Check, Cluster, Endpoint, Listener, Snapshot
 
 if TYPE_CHECKING:
     from protokit.config import Loaded
@@ -103,6 +103,24 @@ def _cluster(cluster: schema.Cluster, loaded: Loaded, addresses: Addresses) -> C
         hash=tuple(schema.origins(cluster.hash)),
         filters=tuple(cluster.filters),
         breaker=cluster.breaker,
+        check=None if cluster.health is None else _check(cluster.health, loaded),
+    )
+
+
+def _check(health: schema.Health, loaded: Loaded) -> Check:
+    from protokit.config.health import protocol_of, way_of  # only then  # noqa: PLC0415
+
+    way = way_of(health)
+    spoken = {name for names in loaded.protocols.values() for name in names}
+    name = None if way == "connect" else protocol_of(health, spoken)
+    return Check(
+        way,
+        int(getattr(health, way)),
+        int(health.timeout),
+        health.unhealthy,
+        health.healthy,
+        None if name is None else loaded.registry.protocols[name],
+        bytes(health.frame or b""),
     )
 
 

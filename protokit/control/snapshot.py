@@ -25,6 +25,18 @@ class Endpoint(_Part, frozen=True):
     metadata: Mapping[str, str] = {}
 
 
+class Check(_Part, frozen=True):
+    """How endpoints are checked: ``by`` connect, heartbeat or call, ``every`` so many ms."""
+
+    by: str
+    every: int
+    timeout: int
+    unhealthy: int
+    healthy: int
+    protocol: Protocol | None = None
+    frame: bytes = b""
+
+
 class Cluster(_Part, frozen=True):
     """Servers that do the same. ``balance``: as the configuration has it; ``hash``: ``schema.origins``."""
 
@@ -37,6 +49,7 @@ class Cluster(_Part, frozen=True):
     hash: tuple[tuple[str, str], ...] = ()
     filters: tuple[schema.FilterUse, ...] = ()
     breaker: schema.Breaker | None = None
+    check: Check | None = None
 
 
 class AccessRule(_Part, frozen=True):

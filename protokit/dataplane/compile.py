@@ -6,9 +6,11 @@ import functools
 import itertools
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
+import msgspec
+
 from protokit import native
 from protokit.config import schema, subsets
-from protokit.control.snapshot import Cluster, Endpoint, Listener
+from protokit.control.snapshot import Check, Cluster, Endpoint, Listener
 from protokit.dataplane import conditions, destinations, limits, listening
 from protokit.errors import ConfigError, ConfigErrors
 from protokit.model import Filter
@@ -27,8 +29,8 @@ if TYPE_CHECKING:
 CLUSTERS = Source(
     "clusters",
     Cluster,
-    columns=("uid", "endpoints", "endpoint_count", "breaker", "subset", "hash"),
-    beside=("endpoints", "breaker", "hash", "filters"),
+    columns=("uid", "endpoints", "endpoint_count", "breaker", "subset", "hash", "check"),
+    beside=("endpoints", "breaker", "hash", "filters", "check"),
 )
 ENDPOINTS = Source(
     "endpoints", Endpoint, columns=("uid", "name", "addr_size", "addr"), beside=("host", "port", "metadata")
@@ -213,6 +215,18 @@ def _endpoint_key(cluster: str, endpoint: Endpoint) -> tuple[str, str, int]:
     return (cluster, endpoint.host, endpoint.port)
 
 
+class _Check(msgspec.Struct, frozen=True):
+    """pk_check."""
+
+    by: str
+    every: int
+    timeout: int
+    unhealthy: int
+    healthy: int
+    codec: int
+    frame: bytes
+
+
 class _Compiling:
     """A Snapshot on its way into an image."""
 
@@ -261,6 +275,10 @@ class _Compiling:
             breaker=[limits.breaker_of(cluster.breaker) for cluster in clusters],
             subset=texts,
             hash=[self.image.key(cluster.hash) for cluster in clusters],
+            check=[
+                self._check(cluster.check) if not text else None
+                for cluster, text in zip(clusters, texts, strict=True)
+            ],
         )
         every = list(itertools.chain.from_iterable(endpoints))
         keys = [
@@ -276,6 +294,18 @@ class _Compiling:
             name=[listening.place(host, port) for _, host, port in keys],
             addr_size=[len(address) for address in addresses],
             addr=addresses,
+        )
+
+    def _check(self, check: Check | None) -> _Check | None:
+        """A cluster's health checks; those of its subsets are the same."""
+        if check is None:
+            return None
+        codec = 0
+        if check.protocol is not None:
+            self.codecs.append(check.protocol.wire.address)
+            codec = len(self.codecs) - 1
+        return _Check(
+            check.by, check.every, check.timeout, check.unhealthy, check.healthy, codec, check.frame
         )
 
     def listeners(self, numbers: Identities) -> None:
@@ -312,7 +342,8 @@ class _Compiling:
             found[number] = (listener, routes, plan)
         every = [found.get(number, (_ABSENT, None, None)) for number in range(max(found, default=-1) + 1)]
         counts = [len(listener.protocols) for listener, _, _ in every]
-        self.codecs = [protocol.wire.address for listener, _, _ in every for protocol in listener.protocols]
+        first = len(self.codecs)
+        self.codecs += [protocol.wire.address for listener, _, _ in every for protocol in listener.protocols]
         self.image.add(
             LISTENERS,
             [listener for listener, _, _ in every],
@@ -321,7 +352,7 @@ class _Compiling:
             plan=[plan for _, _, plan in every],
             access=[self._verdicts(listener.name, listener.access) for listener, _, _ in every],
             dry_run=[self._verdicts(f"{one.name} dry run", one.dry_run) for one, _, _ in every],
-            codec=[0, *itertools.accumulate(counts)][:-1],
+            codec=[*itertools.accumulate(counts, initial=first)][:-1],
             codec_count=counts,
             fallback=[one.fallback and self.compiled.clusters[one.fallback] for one, _, _ in every],
         )

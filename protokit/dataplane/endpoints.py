@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from protokit import native
 from protokit.dataplane import listening
+from protokit.model import Status
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,39 +26,72 @@ _STATES = {
     native.ILL_CLOSING: "closes connections instead of answering",
 }
 _EJECTED = ("too large a share of errors", "errors one after the other")
+_FAILING = (  # by PK_CHECK_*
+    "",
+    "no connection",
+    "no connection in the time for it",
+    "it refused the greeting",
+    "no answer in the time for it",
+    "it closes the connection instead of answering",
+    "what it answers is no frame of the protocol",
+    "it answers with an error",
+)
+_STATUS = 7  # PK_CHECK_STATUS
+_GOOD = {0: "passes its health checks again", 8: "is not health-checked any more"}
 
 
 class Health:
-    """Of endpoints, by worker: each finds out for itself."""
+    """Of endpoints, by worker: each finds out for itself; what a health check finds is for all of them."""
 
     def __init__(self) -> None:
         self._ill: dict[Key, dict[int, tuple[str, float]]] = {}
         self._ejected: dict[Key, dict[int, tuple[str, float, float]]] = {}  # until when, too
+        self._failing: dict[Key, dict[int, tuple[str, float]]] = {}
 
     def changed(self, worker: int, key: Key, told: native.Op) -> None:
         """An OP_ENDPOINT of a worker."""
         cluster, host, port = key
         state, now, out = told.size, time.monotonic(), told.token / 1000
         ill, ejected = self._ill.setdefault(key, {}), self._ejected.setdefault(key, {})
-        if state == native.ILL_EJECTED:
+        well = state == native.WELL
+        if state == native.ILL_FAILING:
+            text, well = self._checked(worker, key, told), told.data in _GOOD
+        elif state == native.ILL_EJECTED:
             text = f"is left out for {out:g} s: {_EJECTED[told.data == _IN_A_ROW]}"
             ejected[worker] = (text, now, now + out)
         elif state != native.WELL:
             text = _STATES[state] + f": {os.strerror(told.data)}" * bool(told.data)
             ill[worker] = (text, now)
         else:
-            text = f"can be reached again, and is left out for {out:g} s more" if out else _STATES[state]
+            text = _STATES[state]
+            if out:
+                text = f"can be reached again, and is left out for {out:g} s more"
+            elif self._failing.get(key):
+                text = "can be reached again, and still fails its health checks"
             ill.pop(worker, None)
             if not out:
                 ejected.pop(worker, None)
-        level = logging.INFO if state == native.WELL else logging.WARNING
+        level = logging.INFO if well else logging.WARNING
         _log.log(level, "endpoint %s of cluster %s %s", listening.place(host, port), cluster, text)
+
+    def _checked(self, worker: int, key: Key, told: native.Op) -> str:
+        """Its health checks have another verdict."""
+        if told.data in _GOOD:
+            self._failing.get(key, {}).pop(worker, None)
+            return _GOOD[told.data]
+        what = _FAILING[told.data]
+        if told.codec:
+            what += f": {Status(told.codec).name if told.data == _STATUS else os.strerror(told.codec)}"
+        text = f"fails its health checks: {what}"
+        self._failing.setdefault(key, {})[worker] = (text, time.monotonic())
+        return text
 
     def keep(self, keys: Iterable[Key]) -> None:
         """Forget all others: who comes again is another."""
         wanted = set(keys)
         self._ill = {key: ill for key, ill in self._ill.items() if key in wanted}
         self._ejected = {key: ejected for key, ejected in self._ejected.items() if key in wanted}
+        self._failing = {key: failing for key, failing in self._failing.items() if key in wanted}
 
     def ill(self, key: Key) -> list[dict[str, Any]]:
         """For which workers it is ill or left out, why, and for how many seconds.
@@ -65,7 +99,11 @@ class Health:
         A worker says that one is back when it looks at it for a request: its time may be over long before.
         """
         now = time.monotonic()
-        found = [(worker, text, since) for worker, (text, since) in self._ill.get(key, {}).items()]
+        found = [
+            (worker, text, since)
+            for ill in (self._ill, self._failing)
+            for worker, (text, since) in ill.get(key, {}).items()
+        ]
         found += [
             (worker, text, since)
             for worker, (text, since, until) in self._ejected.get(key, {}).items()

@@ -119,8 +119,9 @@ class Workers:
         Raises:
             ProtokitError: threads or descriptors are at their limit.
         """
-        for _ in range(count):
-            self.each.append(native.Worker(_seed(), self.shared))
+        verdicts = native.Verdicts() if count > 1 else None
+        for place in range(count):
+            self.each.append(native.Worker(_seed(), self.shared, verdicts, place, count))
 
     # Changing what they run.
 

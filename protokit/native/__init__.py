@@ -106,7 +106,7 @@ OP_CONNECT, OP_CLOSE, OP_PAUSE, OP_RESUME, OP_FILTER, OP_RETIRED, OP_ENDPOINT, O
     1, 10
 )
 OP_ANSWER, OP_MALFORMED, OP_MALFORMED_ANSWER = 10, 11, 12
-WELL, ILL_REFUSED, ILL_TIMED_OUT, ILL_GREETING, ILL_SILENT, ILL_CLOSING, ILL_EJECTED = range(7)
+WELL, ILL_REFUSED, ILL_TIMED_OUT, ILL_GREETING, ILL_SILENT, ILL_CLOSING, ILL_EJECTED, ILL_FAILING = range(8)
 EVENT_DRAINED, EVENT_BRIDGE, EVENT_UNBRIDGE, EVENT_PREPARED = range(100, 104)
 CONNECTED, CONNECT_FAILED, CONNECT_EXHAUSTED = range(3)
 DECIDE_CONTINUE, DECIDE_CLUSTER, DECIDE_REPLY, DECIDE_NOT_ASKED, DECIDE_ANSWER, DECIDE_ANSWER_REPLY = range(6)
@@ -404,23 +404,46 @@ def _endpoint_stats(words: Any) -> dict[str, int]:
     return dict(zip(ENDPOINT_STAT_NAMES, ffi.unpack(words, len(ENDPOINT_STAT_NAMES)), strict=True))
 
 
+class Verdicts:
+    """What the workers of a process tell each other of endpoints; there as long as one of them runs."""
+
+    def __init__(self) -> None:
+        pointer = lib.pk_verdicts_new()
+        if pointer == ffi.NULL:
+            raise ProtokitError("memory is short")
+        self.pointer = ffi.gc(pointer, lib.pk_verdicts_free)
+
+
 class Worker:
     """A core on a thread of its own, driven by epoll. Use it from one thread only.
 
     Args:
         seed: of its random choices.
         shared: with the other workers; None: with nobody.
+        verdicts: of all workers; None: it is the only one.
+        place: which of them it is.
+        places: how many there are.
     """
 
     _BATCH = 256
 
-    def __init__(self, seed: int, shared: Shared | None = None) -> None:
-        pointer = lib.pk_worker_start(seed, ffi.NULL if shared is None else shared.pointer)
+    def __init__(
+        self,
+        seed: int,
+        shared: Shared | None = None,
+        verdicts: Verdicts | None = None,
+        place: int = 0,
+        places: int = 1,
+    ) -> None:
+        own = ffi.NULL if shared is None else shared.pointer
+        of_all = ffi.NULL if verdicts is None else verdicts.pointer
+        pointer = lib.pk_worker_start(seed, own, of_all, place, places)
         if pointer == ffi.NULL:
             raise ProtokitError(
                 "a worker thread could not be started (threads or descriptors are at their limit)"
             )
         self._worker = pointer
+        self._verdicts = verdicts
         self._buffer = ffi.new("pk_op[]", self._BATCH)
 
     @property
@@ -542,6 +565,11 @@ class Core:
             lib.pk_core_share(self._core, shared.pointer)
         self._ops = ffi.new("pk_op[]", 64)
         self._handles = ffi.new("pk_handle[]", 64)
+
+    def join(self, verdicts: Verdicts, place: int, places: int) -> None:
+        """It is one of several, which share those; before it has a table."""
+        self._verdicts = verdicts
+        lib.pk_core_join(self._core, verdicts.pointer, place, places)
 
     def begin(self, now_ns: int) -> None:
         """Start a batch at that time."""
@@ -678,6 +706,7 @@ __all__ = [
     "EVENT_UNBRIDGE",
     "ILL_CLOSING",
     "ILL_EJECTED",
+    "ILL_FAILING",
     "ILL_GREETING",
     "ILL_REFUSED",
     "ILL_SILENT",
@@ -728,6 +757,7 @@ __all__ = [
     "Op",
     "SentBy",
     "Table",
+    "Verdicts",
     "Worker",
     "argument",
     "budget",

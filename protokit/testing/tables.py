@@ -108,6 +108,7 @@ class TableBuilder:
         *,
         outlier: Outlier | None = None,
         breaker: Breaker | None = None,
+        check: object = None,
         subset: str = "",
     ) -> int:
         """Add a cluster, or a subset of one; ``endpoint`` adds to the last one."""
@@ -120,9 +121,15 @@ class TableBuilder:
             connect_timeout_ms=connect_ms,
             outlier=outlier,
             breaker=breaker_of(breaker),
+            check=check,
             subset=subset,
             hash=self._image.key(hash_),
         )
+
+    def checking(self, codec: int) -> int:
+        """The number of a codec, for a cluster's health checks."""
+        self._codecs.append(codec)
+        return len(self._codecs) - 1
 
     def endpoint(self, uid: int, host: str, port: int, weight: int) -> int:
         """Add an endpoint to the last cluster; ``uid`` is its identity in every table."""

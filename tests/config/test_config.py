@@ -12,6 +12,7 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from protokit_dubbo.messages import Call, Event
 
 from protokit import config
 from protokit.config import defaults, schema
@@ -499,6 +500,7 @@ def test_defaults_are_in_their_ranges():
         "clusters.max_connections": defaults.MAX_CONNECTIONS,
         "routes.rules.retry.attempts": defaults.RETRY_ATTEMPTS,
         "routes.rules.limit.keys": defaults.LIMIT_KEYS,
+        **{f"clusters.health.{name}": value for name, value in defaults.HEALTH.items()},
     }
     for key, value in found.items():
         low, high = defaults.RANGES[key]
@@ -671,6 +673,57 @@ def test_what_a_retry_cannot_be(tmp_path, more, column, says):
         found = [str(one) for one in error.errors]
     [message] = found
     assert message.startswith(f"{path}:13:{column}: {says}")
+
+
+HEARTBEAT = Event(1, b"N", request=True, twoway=True).encode().hex()
+CALL = Call("s", "m", "", []).encode()
+
+
+@pytest.mark.parametrize(
+    ("health", "column", "says"),
+    [
+        ("{}", 13, "health: give one of connect, heartbeat, call: how often each endpoint is checked"),
+        ("{connect: 1s, call: 1s}", 13, "health: give one of connect, heartbeat, call"),
+        ("{heartbeat: 1ms}", 25, "heartbeat: expected 10ms to 1h, got '1ms'"),
+        ("{heartbeat: 1s, unhealthy: 0}", 40, "unhealthy: expected 1 to 1000"),
+        ("{heartbeat: 1s, frame: da}", 36, "frame: it is what call asks; leave it out, or write call"),
+        ("{call: 1s}", 20, "call needs a frame: a whole request of the protocol, in hex"),
+        ("{call: 1s, frame: xy}", 31, "frame: expected bytes in hex, like 'da bb c2 00', got 'xy'"),
+        ("{call: 1s, frame: da}", 31, "frame: 1 bytes are not a whole frame of 'dubbo': it needs"),
+        ("{call: 1s, frame: '47 45 54'}", 31, "frame: no frame of 'dubbo': "),
+        (
+            f"{{call: 1s, frame: {HEARTBEAT}}}",
+            31,
+            "frame: a frame of 'dubbo', but no request that is answered",
+        ),
+        (
+            f"{{call: 1s, frame: {CALL.hex()}00}}",
+            31,
+            f"frame: behind a frame of {len(CALL)} bytes of 'dubbo' stand 1",
+        ),
+        ("{connect: 1s, protocol: dubbo}", 37, "protocol does nothing here: connect says nothing"),
+        (
+            "{heartbeat: 1s, protocol: bolt}",
+            39,
+            "health: protocol: expected one that a listener speaks: dubbo",
+        ),
+        (f"{{call: 1s, frame: {CALL.hex()}}}", 0, ""),
+        ("{heartbeat: 1s, protocol: dubbo}", 0, ""),
+    ],
+)
+def test_what_health_checks_cannot_be(tmp_path, health, column, says):
+    path = tmp_path / "c.yaml"
+    path.write_text(GOOD.replace("balance: least-request", f"health: {health}"))
+    line = path.read_text()[: path.read_text().index("health:")].count("\n") + 1
+    try:
+        found = [str(one) for one in config.load(path).warnings]
+    except ConfigErrors as error:
+        found = [str(one) for one in error.errors]
+    if not says:
+        assert found == []
+        return
+    [message] = found
+    assert message.startswith(f"{path}:{line}:{column}: {says}"), message
 
 
 @pytest.mark.parametrize(

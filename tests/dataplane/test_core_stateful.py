@@ -13,7 +13,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from world import LIMITS, MS, World, table
+from world import LIMITS, MS, Check, World, table
 
 from protokit import native
 from protokit.dataplane.compile import Identities
@@ -116,7 +116,12 @@ class Machine(RuleBasedStateMachine):
         self.dead: set[int] = set()  # endpoints whose connections never open, and that answer nothing
 
     def new_table(
-        self, plan: dict, ports: list[int], balance: str = "round-robin", listener: str | None = "in"
+        self,
+        plan: dict,
+        ports: list[int],
+        balance: str = "round-robin",
+        listener: str | None = "in",
+        check: Check | None = None,
     ) -> native.Table:
         numbers = {self.identities.number(port): port for port in ports}
         self.ports[len(self.ports) + 1] = numbers
@@ -128,6 +133,7 @@ class Machine(RuleBasedStateMachine):
             plan=plan,
             balance=balance,
             max_connections=2,
+            check=check,
             pinned=self.pinned,
             clusters=2,
             rules=[("svc", "*"), ("two", "*", 1)],
@@ -444,10 +450,13 @@ class Machine(RuleBasedStateMachine):
         ports=st.lists(st.integers(9000, 9005), min_size=1, max_size=3, unique=True),
         balance=st.sampled_from(["round-robin", "least-request", "random", "peak-ewma"]),
         listener=st.sampled_from(["in", "in", "in", "renamed", None]),
+        check=st.sampled_from(
+            [None, Check("heartbeat", every=400, timeout=200), Check("connect", every=300)]
+        ),
     )
-    def reload(self, plan, ports, balance, listener) -> None:
+    def reload(self, plan, ports, balance, listener, check) -> None:
         known = self.give_numbers_back()
-        new = self.new_table(plan, ports, balance, listener)
+        new = self.new_table(plan, ports, balance, listener, check)
         for uid, port in self.ports[len(self.ports)].items():
             if (uid, port) not in known:  # a number that was given back, or never given out
                 stats = self.world.core.endpoint_stats(uid)

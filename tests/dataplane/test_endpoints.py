@@ -77,3 +77,26 @@ def test_what_is_forgotten_is_both(one):
     assert len(one.why()) == 2
     one.health.keep([])
     assert one.why() == []
+
+
+def test_one_that_fails_its_health_checks_is_told_with_its_reason_until_it_passes(one, caplog):
+    caplog.set_level("INFO")
+    checks = native.constants("PK_CHECK_BY_")
+    assert [*checks] == ["none", "connect", "heartbeat", "call", "count"]
+    for data, detail, text in (
+        (1, errno.ECONNREFUSED, "no connection: Connection refused"),
+        (2, 0, "no connection in the time for it"),
+        (7, 6, "it answers with an error: UNAVAILABLE"),
+    ):
+        one.health.changed(0, KEY, native.Op(native.OP_ENDPOINT, 0, 0, data, native.ILL_FAILING, detail, 0))
+        assert one.why() == [f"fails its health checks: {text}"]
+        assert lines(caplog)[-1] == f"endpoint [::1]:9000 of cluster c fails its health checks: {text}"
+    one.changed(native.ILL_REFUSED)
+    assert one.why() == sorted([REFUSED, f"fails its health checks: {text}"])
+    one.changed(native.WELL)
+    assert one.why() == [f"fails its health checks: {text}"]
+    assert lines(caplog)[-1].endswith("can be reached again, and still fails its health checks")
+    for data, text in ((0, "passes its health checks again"), (8, "is not health-checked any more")):
+        one.health.changed(0, KEY, native.Op(native.OP_ENDPOINT, 0, 0, data, native.ILL_FAILING, 0, 0))
+        assert one.why() == []
+        assert lines(caplog)[-1].endswith(text)

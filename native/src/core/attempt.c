@@ -63,6 +63,7 @@ static __attribute__((noinline)) void look_at(pk_core *core, const pk_request *r
   if (a->endpoint->measured & PK_MEASURED_LATENCY) measure(core, r, a, outcome);
   if (a->endpoint->measured & PK_MEASURED_ERRORS) pk_endpoint_judge(core, r, a, outcome);
   if (a->placed) pk_breaker_ended(r, a);
+  if ((a->endpoint->measured & PK_MEASURED_ANSWERS) && a->answered) pk_verdicts_heard(core->verdicts, a->endpoint->uid, core->now);
 }
 
 void pk_attempt_partly(pk_core *core, const pk_request *r, pk_attempt *a) {

@@ -30,6 +30,7 @@ pk_core *pk_core_new(uint64_t seed) {
   core->server = &pk_server;
   core->steps = steps;
   core->pair_server = &pk_pair_server;
+  core->checker = &pk_check_kind;
   core->free_request = core->free_attempt = PK_NONE;
   core->wheel.next = UINT64_MAX;
   return core;
@@ -80,7 +81,10 @@ void pk_core_free(pk_core *core) {
     free(beside[i]->pages);
   }
   pk_core_abort(core);
-  for (uint32_t i = 0; i < core->endpoint_capacity; i++) free(core->endpoints[i]);
+  for (uint32_t i = 0; i < core->endpoint_capacity; i++) {
+    if (core->endpoints[i] != NULL) free(core->endpoints[i]->checker);
+    free(core->endpoints[i]);
+  }
   while (core->gone_endpoints != NULL) {
     pk_endpoint *next = core->gone_endpoints->gone_next;
     free(core->gone_endpoints);
@@ -212,6 +216,7 @@ void pk_core_begin(pk_core *core, uint64_t now_ns) {
   core->batch++;
   core->frames_left = PK_FRAMES_A_BATCH;
   if (core->wheel.count == 0) core->wheel.now = now_ns / PK_MS;
+  if (core->verdicts != NULL && pk_verdicts_version(core->verdicts) != core->verdicts_seen) pk_checks_hear(core);
   if (core->gone_endpoints != NULL && core->graveyard.count == 0 && core->op_count == 0) pk_endpoints_free_gone(core);
   pk_list ready = core->ready;
   core->ready = core->ready_next;
@@ -256,10 +261,13 @@ void pk_core_end(pk_core *core) {
   while ((t = pk_wheel_expire(&core->wheel, core->now / PK_MS)) != NULL) {
     if (t->kind == PK_TIMER_CONN) {
       pk_conn_timer_fired(core, (pk_conn *)(void *)t);
+    } else if (t->kind == PK_TIMER_CHECK) {
+      pk_check_fired(core, (pk_checker *)(void *)t);
     } else {
       pk_request_timeout(core, (pk_request *)(void *)t);
     }
   }
+  if (core->waiting_checks != NULL) pk_checks_go_on(core);
   core->full = 0;
   if (core->short_of_memory || core->buffered > core->limits.buffer) make_room(core);
   for (uint32_t i = 0; i < core->graveyard.count; i++) {

@@ -16,6 +16,7 @@
 
 #include "policy/breaker.h"
 #include "policy/health.h"
+#include "policy/verdicts.h"
 #include "table/table.h"
 
 /* python { */
@@ -33,7 +34,7 @@ typedef uint64_t pk_handle; /* 0 names nothing */
   X(drains_received) X(drains_sent) X(protocol_errors_client) X(protocol_errors_upstream)       \
   X(undetected) X(clients_paused) X(clients_closed_slow) X(closed_idle) X(closed_half_frame)    \
   X(closed_over_budget) X(upstream_connects) X(upstream_connect_failures)                       \
-  X(upstream_connections_active) X(upstream_closed) X(upstream_silent) X(ejections) X(buffer_bytes)          \
+  X(upstream_connections_active) X(upstream_closed) X(upstream_silent) X(ejections) X(checks) X(checks_failed) X(buffer_bytes)          \
   X(filters_waiting) X(filters_bytes) X(filters_cancelled) X(answers_unseen) X(tables_live) X(bytes_from_clients) X(bytes_to_clients)                   \
   X(bytes_from_upstreams) X(bytes_to_upstreams) X(system_calls) X(batches) X(accept_errors)     \
   X(connect_errors)                                                                              \
@@ -67,7 +68,8 @@ enum {
                         and above 32 bits the cluster that it goes to, or PK_NONE */
   PK_OP_RETIRED,     /* the table `token` is used no more */
   PK_OP_ENDPOINT,    /* endpoint uid `arg` is now as size says, PK_WELL or PK_ILL_*; data: the errno, or 0; where it
-                        is PK_ILL_EJECTED PK_OUTLIER_*. token: for how long it is left out from now on, ms */
+                        is PK_ILL_EJECTED PK_OUTLIER_*, where it is PK_ILL_FAILING PK_CHECK_*, and codec the errno or
+                        status. token: for how long it is left out from now on, ms */
   PK_OP_FINISH,      /* no more is written to `handle`: tell its peer */
   PK_OP_CANCEL,      /* request `handle` ended before its filters (chain `arg` of the table `token`) decided:
                         nobody waits for the verdict; pk_core_decide all the same, once nobody reads its bytes. data 1:
@@ -111,6 +113,8 @@ pk_core *pk_core_new(uint64_t seed);
 /* What it shares with others, which it holds: before its first table. Else it has its own. */
 void pk_core_share(pk_core *core, pk_shared *shared);
 void pk_core_free(pk_core *core); /* closes nothing: the driver has closed its sockets */
+/* It is number `place` of `places` cores of this process, which share `verdicts`. Before it has a table. */
+void pk_core_join(pk_core *core, pk_verdicts *verdicts, uint32_t place, uint32_t places);
 
 void pk_core_begin(pk_core *core, uint64_t now_ns);
 void pk_core_end(pk_core *core);

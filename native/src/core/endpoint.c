@@ -4,7 +4,7 @@
 #include "policy/timeout.h"
 
 /* So often a suspect that used to answer heartbeats is asked by these alone. */
-enum { HEARTBEAT_TRIALS = 8 };
+enum { HEARTBEAT_TRIALS = 8, AVOID_MS = 5000 };
 
 /* The number of an endpoint that is gone may be another's. */
 void pk_endpoint_tell(pk_core *core, const pk_endpoint *e, uint32_t how, int error) {
@@ -44,6 +44,10 @@ static void connect_failed(pk_core *core, const pk_conn *c) {
   if (pk_health_failed(&e->health, why, core->now)) pk_endpoint_tell(core, e, why, c->error);
   PK_STAT_ADD(core->stats.upstream_connect_failures, 1);
   PK_STAT_ADD(e->stats->connect_failures, 1);
+}
+
+void pk_endpoint_drains(pk_core *core, pk_endpoint *e, int drains) {
+  e->health.draining_until = drains ? core->now + (uint64_t)AVOID_MS * PK_MS : 0;
 }
 
 void pk_endpoint_opened(pk_core *core, pk_endpoint *e) {

@@ -3,6 +3,7 @@
  *   memory.c    chunks, the budget, output queues
  *   records.c   places and handles of connections, requests and attempts
  *   endpoint.c  how endpoints are, for who looks on
+ *   check.c     active health checks
  *   conn.c      connections of every kind: reading, framing, closing, time
  *   live.c      tables in use, and what has state beyond them
  *   slots.c     which request an answer belongs to
@@ -41,10 +42,12 @@
 #include "policy/balance.h"
 #include "policy/breaker.h"
 #include "policy/budget.h"
+#include "policy/check.h"
 #include "policy/health.h"
 #include "policy/latency.h"
 #include "policy/outlier.h"
 #include "policy/state.h"
+#include "policy/verdicts.h"
 #include "table/question.h"
 #include "wire/framing.h"
 #include "wire/ident.h"
@@ -115,7 +118,7 @@ enum {
   PK_LOST_BUDGET, /* no memory to read it */
   PK_LOST_TURN    /* an answer in front of the others took too long: whose a late one is could not be told */
 };
-enum { PK_TIMER_CONN = 0, PK_TIMER_REQUEST = 1 };
+enum { PK_TIMER_CONN = 0, PK_TIMER_REQUEST = 1, PK_TIMER_CHECK = 2 };
 
 typedef struct pk_chunk {
   struct pk_chunk *next;
@@ -137,8 +140,9 @@ typedef struct pk_conns {
   struct pk_conn *first, *last;
 } pk_conns;
 
-/* For balancers, how long they take; how many are errors; their places are given back. */
-enum { PK_MEASURED_LATENCY = 1, PK_MEASURED_ERRORS = 2, PK_MEASURED_PLACES = 4 };
+/* For balancers, how long they take; how many are errors; their places are given back; for who
+ * checks it, that it answers. */
+enum { PK_MEASURED_LATENCY = 1, PK_MEASURED_ERRORS = 2, PK_MEASURED_PLACES = 4, PK_MEASURED_ANSWERS = 8 };
 
 /* What this worker knows of a cluster and of its subsets: of its name, over reloads. */
 typedef struct pk_cluster {
@@ -169,7 +173,22 @@ typedef struct pk_endpoint {
   uint32_t measured; /* PK_MEASURED_*: what is asked of its answers */
   pk_outlier_state outlier;
   pk_endpoint_stats *stats;
+  struct pk_checker *checker; /* where this worker checks it */
 } pk_endpoint;
+
+/* The health checks of one endpoint (check.c). */
+typedef struct pk_checker {
+  pk_timer timer; /* the next one is due; or the time of the one under way is over */
+  pk_endpoint *endpoint;
+  const pk_table *table; /* the newest, and what that wants: */
+  const pk_check *rule;
+  const pk_codec *codec; /* NULL: to connect is all */
+  pk_check_state state;
+  pk_handle conn;        /* its own, or 0 */
+  uint64_t since;        /* ns: the one under way began; 0: none is */
+  uint8_t asked, waits;  /* the question is sent; it is due, and as many as may be are under way */
+  struct pk_checker *behind; /* of those that wait */
+} pk_checker;
 
 /* Of one plan: requests that wait at one of its steps, and what they hold. */
 typedef struct pk_aside {
@@ -462,7 +481,7 @@ struct pk_core {
   pk_question question;  /* of the request that is handled, */
   pk_handle questioned;  /* which is that one; 0: nothing is known */
   int draining, shutdown;
-  const pk_kind *server, *pair_server; /* kinds, for who stands below them */
+  const pk_kind *server, *pair_server, *checker; /* kinds, for who stands below them */
   const pk_plan_step *const *steps;         /* by PK_STEP_* */
 
   pk_conn **conns;
@@ -485,6 +504,11 @@ struct pk_core {
   uint64_t malformed_told[2]; /* ns: when something malformed of a client, of a server may be told again */
 
   pk_wheel wheel;
+  pk_checker *waiting_checks, *last_check; /* due, in their order */
+  uint32_t checking;                       /* checks under way */
+  pk_verdicts *verdicts; /* of all workers; NULL: there is no other */
+  uint64_t verdicts_seen;
+  uint32_t place, places; /* which of them this one is */
   uint64_t buffered;
   int short_of_memory; /* somebody was refused a buffer in this batch */
   int full;            /* it is over its budget, and nobody in particular holds that: no more requests are taken */
@@ -607,6 +631,11 @@ void pk_endpoint_tell(pk_core *core, const pk_endpoint *e, uint32_t how, int err
 int pk_endpoint_silent(pk_core *core, const pk_conn *c);
 void pk_endpoint_unanswered(pk_core *core, const pk_attempt *a); /* a call ran out of time */
 
+/* It said something that only who lives says. */
+static inline void pk_endpoint_heard(pk_core *core, pk_endpoint *e) {
+  if (pk_health_heard(&e->health, core->now)) pk_endpoint_tell(core, e, e->health.unreached, 0);
+}
+void pk_endpoint_drains(pk_core *core, pk_endpoint *e, int drains); /* it says that it wants no new requests; or does again */
 void pk_endpoint_opened(pk_core *core, pk_endpoint *e); /* a connection to it is open */
 /* Its server closed it, perhaps instead of answering. */
 void pk_endpoint_closing(pk_core *core, const pk_conn *c);
@@ -617,6 +646,14 @@ void pk_endpoint_judge(pk_core *core, const pk_request *r, const pk_attempt *a, 
 int pk_endpoint_is_back(pk_core *core, pk_endpoint *e);
 /* A connection to it is closed; `opening`: it never was open. */
 void pk_endpoint_left(pk_core *core, pk_conn *c, int opening);
+
+/* check.c */
+extern const pk_kind pk_check_kind;
+void pk_checks_follow(pk_core *core, const pk_table *t); /* what this table, the newest, asks for; `t` before is still there */
+void pk_checks_go_on(pk_core *core);                     /* those that wait, as far as there is room */
+void pk_checks_hear(pk_core *core);                      /* what other workers found */
+void pk_check_fired(pk_core *core, pk_checker *k);
+void pk_check_end(pk_core *core, pk_endpoint *e); /* it is not checked any more */
 
 /* What stays of a cluster from table to table: the hash of its name, and of what its endpoints have where these are not all. */
 static inline uint64_t pk_cluster_key(const pk_table *t, uint32_t cluster) {
@@ -703,6 +740,8 @@ int pk_slots_init(pk_conn *c);
 void pk_slots_free(pk_conn *c);
 uint64_t pk_slots_id(pk_conn *c); /* an id for what has no answer to be told apart; 0 where there are none */
 int pk_slots_take(pk_conn *c, pk_attempt *a, const pk_request *r); /* 0, PK_ERR_SPACE or PK_SLOT_REUSED */
+/* The answer to what no attempt asked, on a connection of its own. As pk_slots_take. */
+int pk_slots_expect(pk_conn *c, uint64_t id, uint32_t context);
 void pk_slots_put_back(pk_conn *c, const pk_attempt *a); /* its request was not sent */
 void pk_slots_give_up(pk_conn *c, const pk_attempt *a);  /* its request has ended; the answer may still come */
 /* Whether its late answer could be taken for another request's that is under way. */

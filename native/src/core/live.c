@@ -75,6 +75,7 @@ static pk_endpoint *endpoint_of(pk_core *core, const pk_table_endpoint *te, pk_c
   of->holders++;
   e->addr_size = te->addr_size;
   memcpy(e->addr, te->addr, te->addr_size);
+  e->health.failing = pk_verdicts_of(core->verdicts, te->uid);
   return e;
 }
 
@@ -97,6 +98,7 @@ static void endpoint_gone(pk_core *core, pk_endpoint *e) {
     atomic_store_explicit((_Atomic uint64_t *)(void *)e->stats + i, 0, memory_order_relaxed);
   core->endpoints[e->uid] = NULL;
   e->gone = 1;
+  pk_check_end(core, e);
   e->stats = &core->gone_stats;
   e->gone_next = core->gone_endpoints;
   core->gone_endpoints = e;
@@ -233,7 +235,8 @@ static void choose_measured(pk_core *core, const pk_table *t) {
   for (uint32_t i = 0; i < t->clusters.count; i++) {
     const pk_table_cluster *c = pk_table_cluster_at(t, i);
     uint32_t what = (c->balance == PK_BALANCE_PEAK_EWMA ? PK_MEASURED_LATENCY : 0u) |
-                    (c->outlier.eject > 0 ? PK_MEASURED_ERRORS : 0u);
+                    (c->outlier.eject > 0 ? PK_MEASURED_ERRORS : 0u) |
+                    (c->check.by == PK_CHECK_BY_HEARTBEAT && core->places > 1 ? PK_MEASURED_ANSWERS : 0u);
     for (uint32_t n = 0; what != 0 && n < c->endpoint_count; n++)
       core->endpoints[pk_table_endpoint_at(t, c->endpoints + n)->uid]->measured |= what;
   }
@@ -277,6 +280,7 @@ void pk_core_commit(pk_core *core) {
   core->prepared = NULL;
   carry_clusters(core, live, older);
   choose_measured(core, live->table);
+  pk_checks_follow(core, live->table);
   live->older = older;
   core->live = live;
   core->limits = live->table->limits;

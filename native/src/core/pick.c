@@ -124,6 +124,7 @@ static void try_again(pk_core *core, pk_endpoint *e, const pk_target *to) {
 static PK_RARE int ill_may_serve(pk_core *core, const pk_target *to, pk_endpoint *e, pk_endpoint **ill) {
   const pk_health *h = &e->health;
   if (h->ejected && !pk_endpoint_is_back(core, e)) return 0;
+  if (h->failing) return 0; /* its checks find out when that is over */
   if (pk_health_well(h, core->now)) return 1;
   if (!h->suspect && !h->unreached) return 0;
   pk_conn *opening = NULL, *open = to->own ? NULL : open_of(core, e, to, &opening);
@@ -202,11 +203,12 @@ static pk_endpoint *balance(pk_core *core, const pk_target *to, const pk_table_c
 }
 
 /* Whom to ask, best first. Where all are ill they are asked all the same. */
-enum { WELL = 0, DRAINING, EJECTED, UNREACHED, SUSPECT, GRADES };
+enum { WELL = 0, DRAINING, EJECTED, FAILING, UNREACHED, SUSPECT, GRADES };
 
 static int grade(const pk_core *core, const pk_endpoint *e) {
   if (e->health.suspect) return SUSPECT;
   if (e->health.unreached) return UNREACHED;
+  if (e->health.failing) return FAILING;
   if (e->health.ejected && core->now < e->outlier.until) return EJECTED;
   return e->health.draining_until > core->now ? DRAINING : WELL;
 }

@@ -1,8 +1,6 @@
 /* server.c: connections of servers: what they answer and ask, and their end. */
 #include "core/internal.h"
 
-enum { AVOID_MS = 5000 };
-
 /* It is slow to open: its requests go to open ones where they can. */
 static void relieve(pk_core *core, pk_conn *c) {
   c->relieve = core->now + (core->now - c->opened);
@@ -199,8 +197,7 @@ static void last(pk_core *core, pk_conn *c) {
 
 static void server_frame(pk_core *core, pk_conn *c, const uint8_t *data, pk_frame *f) {
   /* Whoever greets says so little that he may be silent behind it. */
-  if (f->kind != PK_KIND_GREETING && c->state != PK_CONN_GREETING && pk_health_heard(&c->endpoint->health, core->now))
-    pk_endpoint_tell(core, c->endpoint, PK_WELL, 0);
+  if (f->kind != PK_KIND_GREETING && c->state != PK_CONN_GREETING) pk_endpoint_heard(core, c->endpoint);
   switch (f->kind) {
     case PK_KIND_PIECE:
       if (c->partial_count > 0 && pk_pieces_next(core, c, data, f)) break;
@@ -223,11 +220,11 @@ static void server_frame(pk_core *core, pk_conn *c, const uint8_t *data, pk_fram
       PK_STAT_ADD(core->stats.drains_received, 1);
       c->leaving |= PK_LEAVE_DRAINED;
       if (c->pinned) pk_pinned_drained(core, c);
-      c->endpoint->health.draining_until = core->now + (uint64_t)AVOID_MS * PK_MS;
+      pk_endpoint_drains(core, c->endpoint, 1);
       break;
     case PK_KIND_UNDRAIN:
       c->leaving &= (uint8_t)~PK_LEAVE_DRAINED;
-      c->endpoint->health.draining_until = 0;
+      pk_endpoint_drains(core, c->endpoint, 0);
       break;
     case PK_KIND_GREETING:
       if (pk_codec_relays(c->codec)) {

@@ -155,6 +155,16 @@ int pk_slots_take(pk_conn *c, pk_attempt *a, const pk_request *r) {
   return take_ring(c, a, pk_slots_id(c));
 }
 
+int pk_slots_expect(pk_conn *c, uint64_t id, uint32_t context) {
+  pk_attempt nobody = {.index = PK_NONE};
+  if (!in_order(c)) return 0;
+  int taken = take_pinned(c, &nobody, c->next_id);
+  if (taken != 0) return taken;
+  c->next_id++;
+  c->asked[slot_of(c, &nobody) - c->slots] = (pk_asked){id, context};
+  return 0;
+}
+
 static inline void release(pk_conn *c, pk_slot *s) {
   c->given_up -= s->state == GIVEN_UP;
   s->state = FREE;

@@ -197,12 +197,13 @@ pk_worker *pk_worker_new(uint64_t seed) {
   return NULL;
 }
 
-pk_worker *pk_worker_start(uint64_t seed, pk_shared *shared) {
+pk_worker *pk_worker_start(uint64_t seed, pk_shared *shared, pk_verdicts *verdicts, uint32_t place, uint32_t places) {
   pk_worker *w = pk_worker_new(seed);
   sigset_t all, before;
   pthread_attr_t attributes;
   if (w == NULL) return NULL;
   if (shared != NULL) pk_core_share(w->core, shared);
+  pk_core_join(w->core, verdicts, place, places);
   int error = pthread_attr_init(&attributes);
   if (error == 0) {
     sigfillset(&all);

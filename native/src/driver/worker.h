@@ -19,8 +19,9 @@ enum {
   PK_EVENT_PREPARED       /* the table `token`; arg 0: without success, and it is used no more */
 };
 
-/* Starts the thread; NULL and errno. */
-pk_worker *pk_worker_start(uint64_t seed, pk_shared *shared); /* what it shares with others; NULL: nothing */
+/* Starts the thread of worker `place` of `places`; what they share (NULL: nothing), and what they tell each other of
+ * endpoints (NULL: there is only one). NULL and errno. */
+pk_worker *pk_worker_start(uint64_t seed, pk_shared *shared, pk_verdicts *verdicts, uint32_t place, uint32_t places);
 /* Ends the thread, closes its sockets, frees everything. */
 void pk_worker_stop(pk_worker *w);
 int pk_worker_event_fd(const pk_worker *w); /* readable when events wait */

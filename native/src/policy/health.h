@@ -10,7 +10,9 @@
 #ifndef PK_HEALTH_H
 #define PK_HEALTH_H
 
+#include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 /* How an endpoint is. */
 enum {
@@ -20,7 +22,8 @@ enum {
   PK_ILL_GREETING,  /* it refused the greeting, or closed during it */
   PK_ILL_SILENT,    /* calls ran out of time, or a heartbeat, and it said nothing at all */
   PK_ILL_CLOSING,   /* it closed instead of answering, without a word */
-  PK_ILL_EJECTED    /* it answers, but badly (outlier.h): left out for a while */
+  PK_ILL_EJECTED,   /* it answers, but badly (outlier.h): left out for a while */
+  PK_ILL_FAILING    /* its health checks fail (check.h) */
 };
 
 typedef struct pk_health {
@@ -29,13 +32,18 @@ typedef struct pk_health {
   uint64_t unanswered_since; /* ns: when the first call was sent that ran out of time since then */
   uint64_t draining_until;   /* ns: used only where there is no other */
   uint32_t failures;         /* since it was last heard */
+  /* These four are looked at together. */
   uint8_t unreached, suspect; /* PK_ILL_*: why, or 0 */
   uint8_t ejected;            /* for a while, which may be over */
+  uint8_t failing;            /* its health checks say so */
   uint8_t beats;              /* it has answered a heartbeat: no answer to one means something */
 } pk_health;
+_Static_assert(offsetof(pk_health, failing) == offsetof(pk_health, unreached) + 3, "they stand together");
 
 static inline int pk_health_well(const pk_health *h, uint64_t now) {
-  return !h->unreached && !h->suspect && !h->ejected && h->draining_until <= now;
+  uint32_t ill;
+  memcpy(&ill, &h->unreached, sizeof ill);
+  return ill == 0 && h->draining_until <= now;
 }
 
 /* What a failure of each kind puts off, ms: the first time, and at most. A try to connect costs nobody anything,
@@ -73,11 +81,11 @@ static inline int pk_health_opened(pk_health *h) {
   return tell;
 }
 
-/* It said something that only who lives says. 1: it is well again. */
+/* It said something that only who lives says. 1: that is new; it may be that it still cannot be reached. */
 static inline int pk_health_heard(pk_health *h, uint64_t now) {
   h->heard = now;
   if (h->failures == 0 && !h->suspect) return 0;
-  int tell = h->suspect && !h->unreached;
+  int tell = h->suspect != 0;
   h->failures = 0;
   h->suspect = 0;
   return tell;

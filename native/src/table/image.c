@@ -55,6 +55,13 @@ static const pk_table_field cluster_fields[] = {
     ANY(breaker.endpoint_connections),
     ANY(breaker.endpoint_requests),
     NUMBER(breaker.retry_share, 0, 1000000),
+    NUMBER(check.by, 0, PK_CHECK_BY_COUNT - 1),
+    NUMBER(check.every, 0, 3600000),
+    NUMBER(check.timeout, 0, 3600000),
+    ANY(check.unhealthy),
+    ANY(check.healthy),
+    ANY(check.codec), /* one of them where it is asked for, below */
+    NAME(check.frame),
     NAME(name),
     NAME(subset),
 };
@@ -397,6 +404,15 @@ static int check_rest(const pk_table *t, char *why, size_t why_size) {
     const pk_table_listener *l = pk_table_listener_at(t, i);
     if (!l->present || (l->routes == PK_NONE) != (l->plan == PK_NONE)) continue;
     snprintf(why, why_size, "listeners[%u] has not either routes or a plan", i);
+    return 0;
+  }
+  for (uint32_t i = 0; i < t->clusters.count; i++) {
+    const pk_check *k = &pk_table_cluster_at(t, i)->check;
+    if (k->by == PK_CHECK_BY_NONE) continue;
+    int timed = k->every > 0 && k->timeout > 0;
+    int asks = k->by == PK_CHECK_BY_CONNECT || (k->codec < t->codecs.count && (k->by != PK_CHECK_BY_CALL || k->frame.size > 0));
+    if (timed && asks) continue;
+    snprintf(why, why_size, "clusters[%u].check %s", i, timed ? "has nothing to ask" : "has no time");
     return 0;
   }
   for (uint32_t i = 0; i < t->rules.count; i++) {

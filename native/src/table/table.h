@@ -301,6 +301,17 @@ typedef struct pk_breaker {
   uint32_t retry_share; /* of a worker's requests, parts of a million; see budget.h */
 } pk_breaker;
 
+/* Whether endpoints are checked, and how. */
+enum { PK_CHECK_BY_NONE = 0, PK_CHECK_BY_CONNECT, PK_CHECK_BY_HEARTBEAT, PK_CHECK_BY_CALL, PK_CHECK_BY_COUNT };
+
+typedef struct pk_check {
+  uint32_t by;                 /* PK_CHECK_BY_* */
+  uint32_t every, timeout;     /* ms */
+  uint32_t unhealthy, healthy; /* so many in a row change the verdict */
+  uint32_t codec;              /* whose heartbeat, or call */
+  pk_text frame;               /* of a call */
+} pk_check;
+
 typedef struct pk_table_cluster {
   uint32_t uid; /* identity (name): the same in every table that has it, and of its subsets */
   uint32_t endpoints, endpoint_count;
@@ -312,6 +323,7 @@ typedef struct pk_table_cluster {
   uint32_t connect_timeout_ms;
   pk_outlier outlier;
   pk_breaker breaker;
+  pk_check check;
   pk_text name;
   pk_text subset; /* "version=v2": those endpoints of the cluster `name` that have it; empty: all of them */
 } pk_table_cluster;

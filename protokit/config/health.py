@@ -1,0 +1,126 @@
+"""Health checks of clusters: which protocol they speak, and what of them cannot be."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from protokit import native
+from protokit.errors import ProtokitError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from protokit.config import schema
+    from protokit.config.check import Findings
+    from protokit.config.document import Path
+    from protokit.wire import Protocol
+
+WAYS = ("connect", "heartbeat", "call")
+
+
+def way_of(health: schema.Health) -> str:
+    """Which of ``WAYS`` it takes."""
+    return next(name for name in WAYS if getattr(health, name) is not None)
+
+
+def protocol_of(health: schema.Health, spoken: Collection[str]) -> str | None:
+    """What a check speaks: what it names, or the only one of ``spoken``; None: that is not told."""
+    if health.protocol is not None:
+        return health.protocol
+    return next(iter(spoken)) if len(spoken) == 1 else None
+
+
+def check(
+    findings: Findings,
+    health: schema.Health,
+    spoken: Collection[str],
+    known: Mapping[str, Protocol],
+    limit: int,
+    path: Path,
+) -> None:
+    """Errors and warnings of a cluster's ``health``.
+
+    Args:
+        findings: gets them.
+        health: as read.
+        spoken: the protocols of all listeners.
+        known: those that are there.
+        limit: of a frame, bytes.
+        path: where it stands.
+    """
+    if findings.holes(*path):
+        return
+    given = [name for name in WAYS if getattr(health, name) is not None]
+    if len(given) != 1:
+        findings.error(f"health: give one of {', '.join(WAYS)}: how often each endpoint is checked", *path)
+        return
+    if (health.frame is not None) != (given == ["call"]):
+        findings.error(
+            "frame: it is what call asks; leave it out, or write call instead"
+            if health.frame is not None
+            else "call needs a frame: a whole request of the protocol, in hex",
+            *(*path, "frame" if health.frame is not None else "call"),
+        )
+        return
+    if given == ["connect"]:
+        if health.protocol is not None:
+            findings.warning("protocol does nothing here: connect says nothing", *path, "protocol")
+        return
+    _spoken(findings, health, given[0], spoken, known, limit, path)
+
+
+def _spoken(
+    findings: Findings,
+    health: schema.Health,
+    way: str,
+    spoken: Collection[str],
+    known: Mapping[str, Protocol],
+    limit: int,
+    path: Path,
+) -> None:
+    name = protocol_of(health, spoken)
+    if name is None or name not in spoken:
+        names = ", ".join(sorted(spoken)) or "none"
+        where = (*path, way if health.protocol is None else "protocol")
+        findings.error(f"health: protocol: expected one that a listener speaks: {names}", *where)
+        return
+    protocol = known.get(name)
+    if protocol is None:  # said elsewhere
+        return
+    where = (*path, way)
+    if protocol.tier == "python":
+        findings.error(
+            f"{way}: {name!r} has a codec in Python, which the engine does not ask: use connect", *where
+        )
+    elif protocol.relays_greetings:
+        text = f"{way}: clients of {name!r} greet for themselves, which a check cannot: use connect"
+        findings.error(text, *where)
+    elif way == "heartbeat" and not _beats(protocol):
+        findings.error(f"heartbeat: {name!r} has none; use connect, or call with a frame", *where)
+    elif health.frame is not None:
+        _call(findings, protocol, health.frame, limit, (*path, "frame"))
+
+
+def _beats(protocol: Protocol) -> bool:
+    address = protocol.wire.address
+    try:
+        return bool(native.heartbeat(address, b"1" if native.id_max(address) else 1))
+    except ProtokitError:
+        return False
+
+
+def _call(findings: Findings, protocol: Protocol, frame: bytes, limit: int, where: Path) -> None:
+    """An error where it is not one whole request."""
+    seen = native.frame(protocol.wire.address, frame, limit, side="client")
+    if seen.result > 0:
+        text = f"{len(frame)} bytes are not a whole frame of {protocol.name!r}: it needs {seen.need} at least"
+    elif seen.result < 0:
+        said = native.RESULTS.get(seen.result, seen.result)
+        text = f"no frame of {protocol.name!r}: {said}, at byte {seen.error_at}"
+    elif seen.size != len(frame):
+        text = f"behind a frame of {seen.size} bytes of {protocol.name!r} stand {len(frame) - seen.size} more"
+    elif seen.kind != native.KIND_REQUEST:
+        text = f"a frame of {protocol.name!r}, but no request that is answered: {native.KINDS[seen.kind]}"
+    else:
+        return
+    findings.error(f"frame: {text}", *where)
