@@ -95,7 +95,8 @@ class FilterRunner:
         call = _Call(worker, op, compiled, self._wires[op.codec])
         if self._stuck[chain] >= compiled.snapshot.limits["filters"]:
             text = "protokit: overloaded: too many calls of this rule's filters were cancelled and do not end"
-            verdict = (native.DECIDE_NOT_ASKED, 0, int(Status.OVERLOADED), text.encode())
+            what = native.DECIDE_ANSWER_NOT_ASKED if call.answer else native.DECIDE_NOT_ASKED
+            verdict = (what, 0, int(Status.OVERLOADED), text.encode())
             self._spawn(_send(lambda: worker.decide(op.handle, *verdict)))
             return
         deciding = (

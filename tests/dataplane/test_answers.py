@@ -355,6 +355,32 @@ class TestBoth:
         world.batch(("decide", asked.handle, native.DECIDE_CONTINUE))
         assert nothing_is_left(world)
 
+    def test_who_could_not_be_asked_of_the_request_says_nothing_of_its_answer(self, wide):
+        """What the other thread has not read yet of the answer, or of the request, stays until it has."""
+        world, client = self.waiting(wide, open_for=REQUESTS, limits={"filter_ms": 500})
+        world.wait(510)
+        answer(world, wide)
+        asked, answered = world.filters
+        world.batch(("decide", asked.handle, native.DECIDE_NOT_ASKED, 0, OVERLOADED, b"busy"))
+        assert world.take(wide, client) == []
+        assert native.Answered.of(answered).asked == wide.request(1, SEEN)
+        world.batch(("error", client))
+        assert nothing_is_left(world) is False
+        world.batch(("decide", answered.handle, native.DECIDE_ANSWER))
+        assert nothing_is_left(world)
+
+    def test_who_could_not_be_asked_of_an_answer_says_nothing_of_its_request(self, wide):
+        world, client = self.waiting(wide, open_for=REQUESTS, limits={"filter_ms": 500})
+        world.wait(510)
+        answer(world, wide)
+        world.batch(("error", client))
+        asked, answered = world.filters
+        world.batch(("decide", answered.handle, native.DECIDE_ANSWER_NOT_ASKED, 0, OVERLOADED, b"busy"))
+        assert native.held_bytes(asked) == wide.request(1, SEEN)
+        assert world.stat("filters_bytes") > 0
+        world.batch(("decide", asked.handle, native.DECIDE_CONTINUE))
+        assert nothing_is_left(world)
+
     def test_nobody_could_be_asked(self, wide):
         for closed in (True, False):
             world, client = self.waiting(wide, open_for=0 if closed else REQUESTS | ANSWERS)
@@ -364,7 +390,7 @@ class TestBoth:
                 world, client = self.waiting(wide)
                 decide(world, native.DECIDE_CONTINUE)
             answer(world, wide)
-            decide(world, native.DECIDE_NOT_ASKED, 0, OVERLOADED, b"busy")
+            decide(world, native.DECIDE_ANSWER_NOT_ASKED, 0, OVERLOADED, b"busy")
             assert [frame[3] for frame in world.take(wide, client)] == [b"busy" if closed else b"ok"]
             assert nothing_is_left(world)
 

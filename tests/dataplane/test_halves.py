@@ -168,6 +168,20 @@ def test_an_answer_goes_on_as_soon_as_its_front_is_there(mode):
 
 
 @pytest.mark.parametrize("mode", MODES)
+def test_an_answer_that_filters_see_is_whole_before_it_goes_on(mode):
+    both = Both(mode, seen=["s"])
+    both.feed(both.client, asked := both.frame(REQUEST, 7, b"", b"s"))
+    answer = both.frame(ANSWER, 7, BODY)
+    for at in range(0, len(answer), 1 << 15):
+        both.feed(both.server, answer[at : at + (1 << 15)])
+    (op,) = both.world.filters
+    assert native.Answered.of(op)[-2:] == (asked, answer)
+    both.world.batch(("decide", op.handle, native.DECIDE_ANSWER))
+    assert both.got(both.client) == answer
+    assert both.world.stat("answers_unseen") == 0
+
+
+@pytest.mark.parametrize("mode", MODES)
 def test_however_it_is_cut_the_same_goes_through(mode):
     wire = WIRES[mode]
     asked = frame(wire, REQUEST, 7, BODY, b"s", b"\1k\1v")

@@ -96,9 +96,9 @@ typedef struct pk_malformed {
   uint8_t head[8];     /* how the frame begins */
 } pk_malformed;
 
-/* How a request that waited for filters goes on; or its answer. NOT_ASKED: of either, nobody could be asked. */
-enum { PK_DECIDE_CONTINUE = 0, PK_DECIDE_CLUSTER = 1, PK_DECIDE_REPLY = 2, PK_DECIDE_NOT_ASKED = 3, PK_DECIDE_ANSWER = 4,
-       PK_DECIDE_ANSWER_REPLY = 5 };
+/* How a request that waited for filters goes on; or its answer. NOT_ASKED: nobody could be asked. */
+enum { PK_DECIDE_CONTINUE = 0, PK_DECIDE_CLUSTER, PK_DECIDE_REPLY, PK_DECIDE_NOT_ASKED, PK_DECIDE_ANSWER, PK_DECIDE_ANSWER_REPLY,
+       PK_DECIDE_ANSWER_NOT_ASKED };
 
 /* What filters see of an answer; behind it stand the request's bytes, as they were sent, and the answer's. */
 typedef struct pk_answered {

@@ -161,12 +161,12 @@ int pk_core_decide(pk_core *core, pk_handle request, uint32_t verdict, uint32_t 
   pk_verdict v = {verdict, cluster, status, text, text_size};
   pk_request *r = pk_request_find(core, request);
   int waits = r != NULL && r->state == PK_REQUEST_WAITING && r->step->decide != NULL;
-  if (waits && v.what == PK_DECIDE_NOT_ASKED) not_asked(r, is_answer(r->held), &v);
   int answer = v.what >= PK_DECIDE_ANSWER;
   if (!waits || is_answer(r->held) != answer) {
     free_orphan(core, request, answer);
     return -1;
   }
+  if (v.what == PK_DECIDE_NOT_ASKED || v.what == PK_DECIDE_ANSWER_NOT_ASKED) not_asked(r, answer, &v);
   r->step->decide(core, r, &v);
   return 0;
 }

@@ -295,8 +295,8 @@ static void carry_out(pk_worker *w, pk_op *op) {
     case PK_OP_FILTER:
     case PK_OP_ANSWER:
       if (pk_event_put(w, op) != 0)
-        pk_core_decide(w->core, op->handle, PK_DECIDE_NOT_ASKED, 0, PK_STATUS_OVERLOADED, full,
-                       sizeof full - 1);
+        pk_core_decide(w->core, op->handle, op->op == PK_OP_ANSWER ? PK_DECIDE_ANSWER_NOT_ASKED : PK_DECIDE_NOT_ASKED, 0,
+                       PK_STATUS_OVERLOADED, full, sizeof full - 1);
       break;
     case PK_OP_MALFORMED:
     case PK_OP_MALFORMED_ANSWER:
