@@ -454,6 +454,24 @@ def test_a_request_that_is_not_kept_is_refused_where_its_answer_has_to_be_seen(w
         assert nothing_is_left(world)
 
 
+def test_an_error_that_waits_for_its_turn_keeps_nothing_of_its_request(toys):
+    toy = toys["ordered"]
+    world = made(toy, endpoints=2)
+    client = ask(world, toy, b"svc m x")
+    (first,) = world.upstreams
+    before = world.stat("buffer_bytes")
+    ask(world, toy, SEEN + b"x" * 3000, client=client)
+    assert world.stat("buffer_bytes") > before + 3000
+    (second,) = set(world.upstreams) - {first}
+    at_server(world, toy, second)
+    world.batch(("error", second))
+    assert world.take(toy, client) == []
+    assert world.stat("buffer_bytes") < before + 1000
+    answer(world, toy, up=first)
+    assert [frame[1] for frame in world.take(toy, client)] == [OK, UNAVAILABLE]
+    assert nothing_is_left(world)
+
+
 def test_a_core_that_ends_frees_what_waits(toy):
     world = made(toy)
     ask(world, toy)

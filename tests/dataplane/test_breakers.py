@@ -440,6 +440,30 @@ def test_a_retry_that_waits_gives_its_place_back(toy, how):
     assert asking.under_way("retries") == 0
 
 
+def test_a_retry_without_room_to_wait_gives_its_place_back_before_its_turn(toys):
+    """Where answers keep the order of requests, its error waits behind one that is not answered."""
+    asking = Asking(
+        toys["ordered"],
+        breaker(retries=4),
+        endpoints=2,
+        plan={**RETRY, "backoff": (2000, 2000)},
+        limits={"filters": 1},
+    )
+    first, second = asking.client(), asking.client()
+    asking.ask(first)
+    asking.answer(1, UNAVAILABLE)
+    for _ in range(2):
+        asking.ask(second)
+    asking.waiting.reverse()
+    asking.answer(1, UNAVAILABLE)
+    assert len(asking.waiting) == 1
+    assert asking.under_way("retries") == 1
+    asking.answer(1)
+    ((_, text), (status, _)) = asking.got(second)
+    assert (text, status) == (b"x", OVERLOADED)
+    assert asking.under_way("retries") == 1
+
+
 @pytest.mark.parametrize("limit", ["in_flight", "filters"])
 def test_a_rule_with_long_waits_between_tries_takes_no_places_of_others(toy, limit):
     limits = {"in_flight": 6, "filters": 256} if limit == "in_flight" else {"in_flight": 256, "filters": 4}

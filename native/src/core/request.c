@@ -215,7 +215,9 @@ static void finish(pk_core *core, pk_request *r, pk_conn *client, uint32_t size)
     r->answer_tail->end += size;
     pk_timer_stop(&core->wheel, &r->timer);
     pk_request_end_attempts(core, r);
+    if (r->placed) pk_breaker_back(r);
     pk_held_free(core, pk_request_unhold(core, r));
+    pk_seen_forget(core, r);
     return; /* sent by the loop below when the ones before it are through */
   }
   pk_out_commit(core, client, size);
