@@ -10,7 +10,7 @@ import msgspec
 
 from protokit.config import schema
 from protokit.config.defaults import RANGES
-from protokit.config.scalars import Address, Duration
+from protokit.config.scalars import Address, Duration, Pattern
 
 
 def json_schema() -> dict[str, Any]:
@@ -37,7 +37,9 @@ def _of(kind: Any, key: str) -> dict[str, Any]:
     if origin is dict:
         return {"type": "object"} | ({} if args[1] is Any else {"additionalProperties": _of(args[1], key)})
     if hasattr(kind, "expected"):
-        return {"type": ["string", "number"], "pattern": kind.pattern, "description": kind.expected}
+        # Of these only texts of a request may look like a boolean, as an argument does that is one.
+        scalars = ["string", "number", "boolean"] if kind is Pattern else ["string", "number"]
+        return {"type": scalars, "pattern": kind.pattern, "description": kind.expected}
     if kind is bool:
         return {"type": "boolean"}
     if kind is int:
@@ -68,7 +70,12 @@ def _struct(kind: type[msgspec.Struct], key: str) -> dict[str, Any]:
         named = {"type": "object", "properties": policy, "minProperties": 1}
         return {"anyOf": [{"type": "string"}, named]}
     if kind is schema.Key:
-        numbers = {"type": "integer", "minimum": 0, "maximum": schema.MOST_ARGUMENTS - 1}
+        numbers = {
+            "type": ["integer", "string"],  # quoted or not
+            "minimum": 0,
+            "maximum": schema.MOST_ARGUMENTS - 1,
+            "pattern": "^(0|[1-9][0-9]{0,2})$",
+        }
         properties = {"header": _of(str, key), "argument": numbers}
         named = {"type": "object", "properties": properties, "minProperties": 1, "maxProperties": 1}
         return {"anyOf": [{"enum": list(schema.KEYS)}, named | {"additionalProperties": False}]}

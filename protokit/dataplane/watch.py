@@ -21,8 +21,8 @@ _EVERY_S = 1.0
 LINES = {
     "connections_refused": "client connections were refused: limits.connections is reached",
     "errors_overloaded": "requests were answered OVERLOADED, by a filter or since a limit is reached"
-    " (limits.in_flight, in_flight_per_connection, filters, buffer, a rule's) or all connections to a cluster"
-    " are full",
+    " (limits.in_flight, in_flight_per_connection, filters, buffer, a rule's, a breaker's) or all connections"
+    " to a cluster are full",
     "closed_over_budget": "connections were closed: limits.buffer is used up",
     "clients_closed_slow": "clients were closed that do not read their answers (limits.client_close)",
     "closed_half_frame": "connections were closed: a frame did not come whole within timeouts.frame",

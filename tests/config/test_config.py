@@ -865,6 +865,23 @@ def test_auto_stands_for_what_is_not_named_in_the_order_of_names(tmp_path, monke
     assert list(config.load(path).protocols["in"]) == expected
 
 
+def test_the_json_schema_takes_numbers_of_arguments_and_booleans_as_the_file_does(tmp_path):
+    path = tmp_path / "c.yaml"
+    text = GOOD.replace("service: com.example.Demo,", "arguments: {0: true},")
+    path.write_text(text.replace("timeout: 1.5s", 'limit: {rate: 5/m, by: {argument: "7"}}'))
+    rule = config.load(path).config.routes[0].rules[0]
+    assert (rule.match.arguments, rule.limit.by.name) == ({"0": "true"}, "7")
+    found = json_schema()
+    text = found["$defs"]["match"]["properties"]["arguments"]["additionalProperties"]["anyOf"][0]
+    assert text == found["$defs"]["match"]["properties"]["method"]["anyOf"][0]
+    assert "boolean" in text["type"]
+    limit = found["properties"]["routes"]["items"]["properties"]["rules"]["items"]["properties"]["limit"]
+    number = limit["properties"]["by"]["anyOf"][0]["anyOf"][1]["properties"]["argument"]
+    assert set(number["type"]) == {"integer", "string"}
+    for one in ("0", "7", "999", "1000", "07", "-1"):
+        assert (re.search(number["pattern"], one) is not None) == schema.is_number(one)
+
+
 def test_the_json_schema_knows_every_key():
     found = json_schema()
     assert set(found["properties"]) == set(schema.Config.__struct_fields__)
