@@ -279,6 +279,45 @@ def test_trials_are_one_at_a_time_and_further_and_further_apart(wide):
     assert gaps[-1] > 15_000
 
 
+@pytest.mark.parametrize("how", ["the server closes", "the client leaves"])
+def test_a_trial_that_ends_early_is_the_only_one_for_as_long(wide, how):
+    world = Place(wide, endpoints=2, plan={"timeout_ms": 1000})
+    world.calls(2)
+    world.silent = {0}
+    while not world.told:
+        world.ask()
+        world.pass_time(100)
+    world.pass_time(3100)
+    assert world.told == [(0, native.ILL_SILENT)]
+    if how == "the server closes":
+        world.silent, world.closing = set(), {0}
+    before = len(world.asked)
+    for _ in range(10):
+        client = world.client()
+        world.ask(client)
+        world.ask(client)
+        if how == "the client leaves":
+            world.batch(("error", client))
+    assert world.share(before) == {0: 1, 1: 19}
+
+
+def test_who_is_heard_at_a_trial_is_put_off_anew_when_it_fails_again(wide):
+    world = Place(wide, endpoints=2, plan={"timeout_ms": 1000})
+    world.calls(2)
+    world.silent = {0}
+    world.calls(300, every=100)
+    world.silent.clear()
+    while world.told[-1] != (0, native.WELL):
+        world.call()
+        world.pass_time(100)
+    assert world.told == [(0, native.ILL_SILENT), (0, native.WELL)]
+    world.refusing = {0}
+    before = len(world.tried)
+    world.batch(*[("error", up) for up in list(world.upstreams) if world.at(up) == 0])
+    world.calls(20, every=10)
+    assert world.gaps(world.tried[before:], 0)[0] <= 60
+
+
 def test_oneway_requests_are_no_trial(wide):
     world = Place(wide, endpoints=2, plan={"timeout_ms": 1000})
     world.calls(2)

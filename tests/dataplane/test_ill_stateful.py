@@ -74,12 +74,15 @@ class Machine(RuleBasedStateMachine):
         for at, ms in self.world.asked[self.seen :]:
             if known[at] == native.ILL_SILENT == self.known_ill(at):
                 assert ms - self.last.get(at, -BUDGET) >= BUDGET, "two trials at a time"
-                self.last[at] = ms
+                if at not in self.world.closing:  # else it is over
+                    self.last[at] = ms
         self.seen = len(self.world.asked)
 
     @rule(ms=st.sampled_from([1, 20, 300, 1100, 5000]))
     def pass_time(self, ms) -> None:
+        known = {at: self.known_ill(at) for at in range(self.count)}
         self.world.pass_time(ms, step=1 if ms < 20 else 10)
+        self.see(known)
 
     @rule()
     def reload(self) -> None:

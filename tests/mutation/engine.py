@@ -2454,6 +2454,27 @@ MUTANTS = (
         "tests/dataplane/test_ill_endpoints.py::test_who_was_heard_begins_anew_when_it_fails_again",
     ),
     Mutant(
+        "a trial that its client leaves was none",
+        "pick.c",
+        "    if (e->health.suspect) pk_health_tried(&e->health, core->now);\n",
+        "",
+        "tests/dataplane/test_ill_endpoints.py::test_a_trial_that_ends_early_is_the_only_one_for_as_long[the client leaves]",
+    ),
+    Mutant(
+        "a trial that its server closes was none",
+        "health.h",
+        "pk_health_failed(h, h->suspect, now); }",
+        "}",
+        "tests/dataplane/test_ill_endpoints.py::test_a_trial_that_ends_early_is_the_only_one_for_as_long[the server closes]",
+    ),
+    Mutant(
+        "who is heard at a trial is put off until the next would be due",
+        "health.h",
+        "  if (h->suspect) h->retry_at = now; /* what fails next is no part of that */\n",
+        "",
+        "tests/dataplane/test_ill_endpoints.py::test_who_is_heard_at_a_trial_is_put_off_anew_when_it_fails_again",
+    ),
+    Mutant(
         "suspicion never ends",
         "health.h",
         "  h->suspect = 0;\n",

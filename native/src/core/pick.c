@@ -257,6 +257,7 @@ pk_conn *pk_pick(pk_core *core, const pk_target *to, uint32_t *status) {
   if (e != NULL && !to->own && over_share(core, e, to, c)) e = NULL;
   if (e != NULL) {
     if (ill != NULL) try_again(core, ill, to);
+    if (e->health.suspect) pk_health_tried(&e->health, core->now);
     conn = to->own ? NULL : open_of(core, e, to, &opening);
     if (conn != NULL) return conn;
     conn = opening;

@@ -73,6 +73,10 @@ static inline int pk_health_unanswered(pk_health *h, uint64_t sent, uint64_t hea
   return pk_health_failed(h, PK_ILL_SILENT, now);
 }
 
+/* A suspect gets a request: its trial, which failed until something is heard, however it ends. Who asked may leave
+ * before, or take another's answer, and the server may close a connection that it once answered on. */
+static inline void pk_health_tried(pk_health *h, uint64_t now) { pk_health_failed(h, h->suspect, now); }
+
 /* A connection opened. 1: it is well again. */
 static inline int pk_health_opened(pk_health *h) {
   int tell = h->unreached && !h->suspect;
@@ -86,6 +90,7 @@ static inline int pk_health_heard(pk_health *h, uint64_t now) {
   h->heard = now;
   if (h->failures == 0 && !h->suspect) return 0;
   int tell = h->suspect != 0;
+  if (h->suspect) h->retry_at = now; /* what fails next is no part of that */
   h->failures = 0;
   h->suspect = 0;
   return tell;
