@@ -164,6 +164,14 @@ class TestWhatWasSpent:
         course.world.batch(("decide", op.handle, 0, 0, 0, b""))
         assert course.told() == [100]
 
+    def test_a_filter_that_takes_all_of_it(self, protocol):
+        course = Course(protocol, plan={"timeout_ms": 800, "pass_on": True, "filter_chain": 0})
+        course.world.feed(course.client, self.one(protocol))
+        (op,) = course.world.filters
+        course.world.now += 800 * MS
+        course.world.batch(("decide", op.handle, 0, 0, 0, b""))
+        assert course.told() == [1]
+
     def test_a_try_that_failed(self, protocol):
         plan = {"attempts": 2, "retry_on": ("reset",), "idempotent": True, "timeout_ms": 800, "pass_on": True}
         course = Course(protocol, plan=plan, endpoints=2)

@@ -900,7 +900,7 @@ MUTANTS = (
         "live.c",
         "  pk_breaker_give(&e->words->under_way[0], e->connections);\n",
         "",
-        "tests/dataplane/test_breakers.py::test_a_place_comes_back_once_whatever_ends_it[gone-wait-False-wide]",
+        "tests/dataplane/test_breakers.py::test_a_place_comes_back_once_whatever_ends_it[gone-ok-False-wide]",
     ),
     Mutant(
         "who waited for a connection still does when it is open",
