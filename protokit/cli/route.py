@@ -330,9 +330,10 @@ def _lines(facts: dict[str, Any], config: str) -> list[str]:
     )
     lines = [f"{by}: {', '.join(told) or 'a request that says nothing'}"]
     lines += _access_lines(facts["access"], config, "it is denied", "it gets through")
-    lines += _access_lines(facts["dry_run"], config, "it would be denied", "it would get through")
     if facts["access"] and facts["access"]["denied"]:
         return [*lines, "answered at once: denied", f"read: {facts['depth']}"]
+    # Asked of what gets through only.
+    lines += _access_lines(facts["dry_run"], config, "it would be denied", "it would get through", "dry_run")
     lines += [
         f"{config}:{one['line']}: rule {one['number']} does not match: {one['why']}"
         for one in facts["before"]
@@ -358,17 +359,23 @@ def _lines(facts: dict[str, Any], config: str) -> list[str]:
     return [*lines, depth if facts["table"] is None else f"{depth}; {again}"]
 
 
-def _access_lines(said: dict[str, Any] | None, config: str, denied: str, passes: str) -> list[str]:
+def _access_lines(
+    said: dict[str, Any] | None, config: str, denied: str, passes: str, section: str = ""
+) -> list[str]:
     if said is None:
         return []
-    lines = [f"{config}:{one['line']}: {one['name']} does not match: {one['why']}" for one in said["before"]]
+    within = f"{section}." * bool(section)
+    lines = [
+        f"{config}:{one['line']}: {within}{one['name']} does not match: {one['why']}"
+        for one in said["before"]
+    ]
     rule, what = said["rule"], denied if said["denied"] else passes
     if rule is None:
-        return [*lines, f"nothing denies it: {what}"]
+        return [*lines, f"nothing{f' in {section}' * bool(section)} denies it: {what}"]
     how = "is for all others" if rule["name"] == "allow" else "matches"
     if said["unread"] and rule["name"] != "allow":
         how = "asks for what cannot be read of it"
-    return [*lines, f"{config}:{rule['line']}: {rule['name']} {how}: {what}"]
+    return [*lines, f"{config}:{rule['line']}: {within}{rule['name']} {how}: {what}"]
 
 
 def _told(subset: Mapping[str, Sequence[str]]) -> str:
