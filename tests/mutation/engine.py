@@ -186,13 +186,6 @@ MUTANTS = (
         "plugins/sofarpc/tests/test_bolt.py::TestTime",
     ),
     Mutant(
-        "the front of a large frame is written anew",
-        "ask.c",
-        "(f->says & PK_SAYS_HALF) || ",
-        "",
-        "tests/dataplane/test_timeouts.py::test_half_of_a_large_frame_goes_as_it_came",
-    ),
-    Mutant(
         "a countdown that nobody began is added",
         "edit.c",
         "edits[i].what != PK_EDIT_METHOD && edits[i].what != STANDING_HEADER &&",

@@ -58,7 +58,6 @@ static void due(pk_core *core, pk_request *r) {
 }
 
 static void cancel(pk_core *core, pk_request *r) {
-  if (r->placed) pk_breaker_back(r);
   waits_no_more(core, r);
   pk_codec_release(r->to.codec);
 }
