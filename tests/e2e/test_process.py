@@ -248,7 +248,7 @@ def test_what_filters_do_is_logged_once_a_minute(tmp_path, caplog, monkeypatch):
     texts = [record.getMessage() for record in caplog.records]
     assert sorted(text.partition(" ")[0] for text in texts) == ["a", "filter", "requests"], texts
     failed = next(record for record in caplog.records if record.getMessage().startswith("filter"))
-    assert "the request is answered INTERNAL" in failed.getMessage()
+    assert "its caller is told INTERNAL" in failed.getMessage()
     assert failed.exc_info[2].tb_frame.f_code.co_filename == str(tmp_path / "filters.py")
 
 
