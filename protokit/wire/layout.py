@@ -172,7 +172,7 @@ def calculate(expression: Expression, container: Any) -> int:
     return expression if isinstance(expression, int) else expression.of(container)
 
 
-TERMS = 300  # of an expression, at most
+TERMS, DEPTH = 300, 160  # an expression with more, and so many operations in one another, is not gone through
 
 OPERATORS = {
     operator.add: "ADD",
@@ -373,7 +373,7 @@ def resolve(value: Any, scope: FieldPath, at: FieldPath) -> Expression:
     """
     if isinstance(value, bool | int):
         return int(value)
-    if _terms(value) > TERMS:
+    if _is_too_long(value):
         raise _refuse(
             at,
             f"its expression has over {TERMS} terms; say ranges where there are, (this.type >= 1) & "
@@ -382,18 +382,19 @@ def resolve(value: Any, scope: FieldPath, at: FieldPath) -> Expression:
     return _resolved(value, scope, at)
 
 
-def _terms(value: Any) -> int:
-    """How many operands it has, counted up to one too many: an expression may be of any depth."""
-    left, found = [value], 0
-    while left and found <= TERMS:
-        one = left.pop()
+def _is_too_long(value: Any) -> bool:
+    """Asked without recursion: an expression may be of any depth."""
+    left, terms, deepest = [(value, 0)], 0, 0
+    while left and (terms <= TERMS or deepest <= DEPTH):
+        one, depth = left.pop()
+        deepest = max(deepest, depth)
         if isinstance(one, expr.BinExpr):
-            left += [one.lhs, one.rhs]
+            left += [(one.lhs, depth + 1), (one.rhs, depth + 1)]
         elif isinstance(one, expr.UniExpr):
-            left.append(one.operand)
+            left.append((one.operand, depth + 1))
         else:
-            found += 1
-    return found
+            terms += 1
+    return terms > TERMS and deepest > DEPTH
 
 
 def _resolved(value: Any, scope: FieldPath, at: FieldPath) -> Expression:

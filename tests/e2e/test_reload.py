@@ -340,6 +340,7 @@ def test_an_event_that_cannot_be_handled_costs_that_event_alone(run, tmp_path, m
         config["routes"][0]["rules"][0] |= {"filters": ["no"], "timeout": "400ms"}
         proxy = await started(proxies, config)
         client = await Client.connect(proxy.addresses["in"][1])
+        assert "not you" in str((await client.call("name", 0)).value)
         start, failing = proxy._filters.start, [True, True]
 
         def sometimes(worker, op):
