@@ -2195,13 +2195,6 @@ MUTANTS = (
         "tests/dataplane/test_pinned.py::test_it_is_not_opened_where_a_request_decides_the_cluster",
     ),
     Mutant(
-        "a suspect is tried by all at once",
-        "pick.c",
-        "return e->active == 0 && !to->oneway;",
-        "return !to->oneway;",
-        "tests/dataplane/test_ill_endpoints.py::test_trials_are_one_at_a_time_and_further_and_further_apart",
-    ),
-    Mutant(
         "one-way requests are trials",
         "pick.c",
         "return e->active == 0 && !to->oneway;",
