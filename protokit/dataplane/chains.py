@@ -140,8 +140,8 @@ class Switches:
             place: for people.
             use: what stands there.
         """
-        has = [what for what in METHODS if _has(one, what)]
-        return Link(one, use, {what: self._of(where, place, what, use) for what in has})
+        sees = [what for what in METHODS if has(one, what)]
+        return Link(one, use, {what: self._of(where, place, what, use) for what in sees})
 
     def _of(self, where: Hashable, place: str, what: str, use: schema.FilterUse) -> Switch:
         key = (where, what, repr(use))
@@ -152,7 +152,7 @@ class Switches:
         return switch
 
 
-def _has(one: Filter, what: str) -> bool:
+def has(one: Filter, what: str) -> bool:
     """Whether a filter has that method of ``Filter``, and does not only inherit it."""
     method = getattr(one, what, None)
     return method is not None and getattr(method, "__func__", method) is not getattr(Filter, what)

@@ -533,10 +533,17 @@ def _reached(rule: schema.Rule) -> list[str]:
 
 
 def _filter(compiled: Compiled, use: schema.FilterUse) -> Filter:
+    from protokit.dataplane.chains import METHODS, has  # noqa: PLC0415  # where there are filters
+
     try:
-        return cast("Filter", compiled.snapshot.filters[use.name](use.options))
+        made = cast("Filter", compiled.snapshot.filters[use.name](use.options))
+        if not any(has(made, what) for what in METHODS):
+            raise TypeError(
+                f"{type(made).__name__} has none of the methods {', '.join(METHODS)}: it would see nothing"
+            )
     except (Exception, SystemExit) as error:  # noqa: BLE001  # somebody else's code
         at = compiled.snapshot.places.get(id(use), ConfigError(""))
         text = f"filter {use.name!r} cannot be made with its options: {reason(error)}"
         compiled.errors[id(use)] = ConfigError(text, at.path, at.line, at.column)
         return Filter()
+    return made

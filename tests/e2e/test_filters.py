@@ -12,6 +12,7 @@ import pytest
 from peers import SERVICE, Client, Server, configuration
 
 import protokit
+from protokit.errors import ConfigErrors
 
 FILTERS = """
 import asyncio, pathlib, sys
@@ -173,5 +174,27 @@ def test_the_proxy_ends_although_a_filter_does_not(bad, tmp_path):
                 process.kill()
         await client.close()
         await server.stop()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("made", ["None", "Filter()", "type('Misspelt', (Filter,), {'requests': print})()"])
+def test_a_filter_that_would_see_nothing_is_refused(made, tmp_path):
+    (tmp_path / "blind.py").write_text(
+        f"""from protokit import Filter, hookimpl
+@hookimpl
+def protokit_filters():
+    return {{"blind": lambda options: {made}}}
+"""
+    )
+
+    async def main():
+        config = configuration(plugins=[str(tmp_path / "blind.py")])
+        config["clusters"][0] |= {"endpoints": ["127.0.0.1:1"], "filters": ["blind"]}
+        with pytest.raises(
+            ConfigErrors, match="has none of the methods request, response: it would see nothing"
+        ):
+            async with protokit.Proxy(config):
+                pass
 
     asyncio.run(main())

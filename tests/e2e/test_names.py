@@ -310,7 +310,11 @@ def limit(options):
     asyncio.get_running_loop()
     if options["rate"] <= 0:
         raise ValueError("rate: expected more than 0")
-    return protokit.Filter()
+    return Passes()
+
+class Passes(protokit.Filter):
+    async def request(self, request):
+        pass
 
 @protokit.hookimpl
 def protokit_filters(): return {"limit": limit}

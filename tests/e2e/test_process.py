@@ -266,7 +266,10 @@ class Odd(Protocol):
 def protokit_protocols(): return [Odd("odd", dubbo.wire)]
 
 @hookimpl
-def protokit_filters(): return {{"leaves": lambda options: sys.exit(3), "well": lambda options: Filter()}}
+def protokit_filters(): return {{"leaves": lambda options: sys.exit(3), "well": lambda options: Passes()}}
+
+class Passes(Filter):
+    async def request(self, request): pass
 """
 FAULTS = [
     ("protocol: [odd, dubbo], cluster: c", "RuntimeError('odd')", "RuntimeError: odd (faulty.py:9)"),

@@ -219,10 +219,14 @@ NEEDS = """
 import asyncio, os
 from protokit import Filter, hookimpl
 
+class Passes(Filter):
+    async def request(self, request):
+        pass
+
 def heard():
     asyncio.get_running_loop()
     told(listening())
-    return Filter()
+    return Passes()
 
 @hookimpl
 def protokit_{hook}
