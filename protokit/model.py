@@ -49,6 +49,7 @@ class Headers(MutableMapping[str, str]):
         return self._items[key]
 
     def __setitem__(self, key: str, value: str) -> None:
+        _check(key, value)
         self._items[key] = value
 
     def __delitem__(self, key: str) -> None:
@@ -62,6 +63,14 @@ class Headers(MutableMapping[str, str]):
 
     def __repr__(self) -> str:
         return f"Headers({self._items!r})"
+
+
+def _check(key: object, value: object) -> None:
+    """Where a filter sets it, so that its own line is the one that fails."""
+    if not isinstance(key, str):
+        raise TypeError(f"a header's name is {key!r}, expected a text")
+    if not isinstance(value, str):
+        raise TypeError(f"header {key!r} is set to {value!r}, expected a text")
 
 
 class HeaderSource(Protocol):
@@ -99,7 +108,10 @@ class _Message:
 
     @headers.setter
     def headers(self, headers: Headers) -> None:
-        self._headers = headers if isinstance(headers, Headers) else Headers(headers)
+        given = headers if isinstance(headers, Headers) else Headers(headers)
+        for key, value in given.items():
+            _check(key, value)
+        self._headers = given
 
     @property
     def headers_read(self) -> bool:
@@ -136,7 +148,7 @@ class _Message:
         other = type(self).__new__(type(self))
         other.put_back(self)
         if self._headers is not None:
-            other.headers = Headers(self._headers)
+            other._headers = Headers(self._headers)  # noqa: SLF001  # checked when they were set
         return other
 
 

@@ -70,3 +70,16 @@ def test_values_show_themselves():
 def test_a_filter_has_to_say_what_it_does():
     with pytest.raises(NotImplementedError):
         Filter().request(Request()).send(None)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "text"),
+    [("n", 5, "header 'n' is set to 5, expected a text"), (7, "x", "a header's name is 7, expected a text")],
+)
+def test_a_header_of_a_wrong_type_is_named_where_it_is_set(key, value, text):
+    with pytest.raises(TypeError, match=text):
+        Request().headers[key] = value
+    with pytest.raises(TypeError, match=text):
+        Request().headers = {key: value}
+    with pytest.raises(TypeError, match=text):
+        Request().headers = Headers({key: value})

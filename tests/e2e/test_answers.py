@@ -77,6 +77,9 @@ class Spy(Filter):
     async def wrong(self, request, answer):
         answer.headers["number"] = 5
 
+    async def numbers(self, request, answer):
+        answer.headers = {"number": 5}
+
 
 SAW: list[tuple[str, ...]] = []
 
@@ -236,7 +239,8 @@ def test_a_clusters_filters_see_what_goes_there_by_whatever_rule_and_nothing_els
         ("halves", 80, "half a pair: \\ud800"),
         ("headless", 80, "protokit: the filter Spy failed"),
         ("cancels", 80, "protokit: the filter Spy failed"),
-        ("wrong", 80, "a filter's change was not made"),
+        ("wrong", 80, "protokit: the filter Spy failed"),
+        ("numbers", 80, "protokit: the filter Spy failed"),
         ("hang", 31, "the filters did not decide on the answer within 200 ms"),
     ],
 )
@@ -252,7 +256,18 @@ def test_the_caller_gets_an_error_instead(method, status, text):
     run(dubbo(work, "spy", timeouts={"filter": "200ms"}))
 
 
-FAILING = ["raises", "nonsense", "textless", "named", "headless", "cancels", "wrong", "hang", "early"]
+FAILING = [
+    "raises",
+    "nonsense",
+    "textless",
+    "named",
+    "headless",
+    "cancels",
+    "wrong",
+    "numbers",
+    "hang",
+    "early",
+]
 
 
 @pytest.mark.parametrize("method", FAILING)
@@ -266,7 +281,7 @@ def test_one_that_is_open_fails_and_all_goes_on_without_it_as_it_was(method):
         failures = {place: one["failures"] for place, one in proxy.stats()["filters"].items()}
         assert failures == {
             "routes.r[1].filters[0]: spy.request": int(method == "early"),
-            "routes.r[1].filters[0]: spy.response": int(method not in {"early", "wrong"}),
+            "routes.r[1].filters[0]: spy.response": int(method != "early"),
         }
 
     run(dubbo(work, {"spy": {}, "fail": "open"}, timeouts={"filter": "200ms"}))
