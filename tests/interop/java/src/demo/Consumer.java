@@ -222,6 +222,20 @@ public final class Consumer {
       String seen = echo.attachment("traceid");
       return Arrays.asList(seen, RpcContext.getServerContext().getAttachment("back"));
     });
+    cases.put("budget", echo -> {
+      String sent = echo.sent("timeout");
+      return sent == null ? null : Integer.valueOf(sent);
+    });
+    // Four calls that one of two providers is slow at: who answered, and how many each of them had.
+    cases.put("twice", echo -> {
+      String what = "twice by " + UUID.randomUUID();
+      int slow = echo.port();
+      Set<Integer> answered = new TreeSet<>();
+      for (int i = 0; i < 4; i++) answered.add(echo.slowAt(slow, what));
+      Set<String> heard = new TreeSet<>();
+      for (int i = 0; i < 10; i++) heard.add(echo.heard(what));
+      return Arrays.asList(slow, answered, heard);
+    });
     cases.put("group", echo -> reference(Echo.class, 5000, "group=g", "version=2.0.0").get().hello("x"));
     cases.put("nogroup", echo -> reference(Echo.class, 5000, "group=absent").get().hello("x"));
     cases.put("generic", echo ->

@@ -53,10 +53,19 @@ public interface Echo extends Later {
 
   String attachment(String key);
 
+  /** An attachment as it came with the call: {@code attachment} says what Dubbo shows of it. */
+  String sent(String key);
+
   /** Counts one-way calls; {@code told} says how many came with that text. */
   void tell(String what);
 
   int told(String what);
+
+  /** Counts as {@code tell} does, and takes its time at that port; says which port it was. */
+  int slowAt(int port, String what);
+
+  /** The port, and how many came there with that text. */
+  String heard(String what);
 
   int port();
 

@@ -73,8 +73,16 @@ public final class Provider {
       RpcContext.getServerContext().setAttachment("back", "from provider");
       return RpcContext.getContext().getAttachment(key);
     }
+    @SuppressWarnings("deprecation")
+    public String sent(String key) { return RpcContext.getContext().getInvocation().getAttachment(key); }
     public void tell(String what) { told.merge(what, 1, Integer::sum); }
     public int told(String what) { return told.getOrDefault(what, 0); }
+    public int slowAt(int slow, String what) {
+      tell(what);
+      if (slow == port) slow(5000);
+      return port;
+    }
+    public String heard(String what) { return port + " " + told(what); }
     public int port() { return port; }
     public String subscribe(Listener listener) { return "told, and heard " + listener.changed("news"); }
   }

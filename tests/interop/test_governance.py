@@ -1,0 +1,114 @@
+"""What rules do to real calls of Dubbo's, as its providers and consumers see it."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import peers
+import pytest
+
+pytestmark = pytest.mark.interop
+VERSIONS = ["dubbo26", "dubbo27", "dubbo31", "dubbo3"]  # 2.6, 2.7, 3.1, 3.3
+PROVIDERS = [f"{version}-provider" for version in VERSIONS]
+CONSUMERS = [f"{version}-consumer" for version in VERSIONS]
+
+
+def need(*names: str) -> None:
+    for name in names:
+        if peers.missing(name):
+            pytest.skip(peers.missing(name))
+
+
+def ruled(*rules: dict) -> dict:
+    return {"routes": [{"name": "r", "rules": [{"cluster": "all", **rule} for rule in rules]}]}
+
+
+def of(method: str) -> dict:
+    return {"match": {"service": "demo.Echo", "method": method}}
+
+
+def asked(proxies: dict[str, int], *cases: str) -> dict[tuple[str, str, str], tuple[str, object]]:
+    """What came of each case, by consumer, provider and case: all consumers ask at every port at once."""
+    words = [word for port in proxies.values() for word in (port, *cases)]
+    running = {client: peers.start_consumer(client, *words) for client in CONSUMERS}
+    servers = {port: server for server, port in proxies.items()}
+    return {
+        (client, servers[line["port"]], line["case"]): peers.outcome(line)
+        for client, process in running.items()
+        for line in peers.lines(client, process, 120)
+    }
+
+
+def test_providers_are_told_what_is_left_of_the_time(provider, proxy):
+    """Consumers have ten seconds. Where the rule has less and passes it on, the provider's clock knows."""
+    need(*CONSUMERS, *PROVIDERS)
+    with ThreadPoolExecutor() as pool:
+        ports = dict(zip(PROVIDERS, [one.port for one in pool.map(provider, PROVIDERS)], strict=True))
+    time = {"most": "3s", "pass": True}
+    passes = {
+        server: proxy(port, **ruled({**of("*"), "timeout": time})).port for server, port in ports.items()
+    }
+    keeps = {
+        server: proxy(port, **ruled({**of("*"), "timeout": {"most": "3s"}})).port
+        for server, port in ports.items()
+    }
+    told, untold = asked(passes, "budget", "hello"), asked(keeps, "budget")
+    for client in CONSUMERS:
+        own = {untold[client, server, "budget"] for server in PROVIDERS}
+        assert own <= {("value", None), ("value", 10000)}, client  # what the consumer says by itself
+        for server in PROVIDERS:
+            how, what = told[client, server, "budget"]
+            assert (how, 0 < what <= 3000) == ("value", True), (client, server, what)
+            assert told[client, server, "hello"] == ("value", "hello Zürich 🚀")
+
+
+def test_attachments_of_a_rule_reach_the_provider(provider, proxy):
+    """Set over the consumer's own, and where it has none; the rest of the frame is the consumer's."""
+    need(*CONSUMERS, *PROVIDERS)
+    rule = {**of("*"), "set": {"headers": {"traceid": "by the rule", "timeout": "7"}}}
+    proxies = {server: proxy(provider(server).port, **ruled(rule)).port for server in PROVIDERS}
+    found = asked(proxies, "attachments", "budget", "person")
+    plain = asked({server: provider(server).port for server in PROVIDERS}, "person")
+    for client in CONSUMERS:
+        for server in PROVIDERS:
+            how, (seen, back) = found[client, server, "attachments"]
+            # 2.7 has no answer's attachments there, proxy or not.
+            expected = None if client == "dubbo27-consumer" else "from provider"
+            assert (how, seen, back) == ("value", "by the rule", expected), (client, server)
+            assert found[client, server, "budget"] == ("value", 7)
+            assert found[client, server, "person"] == plain[client, server, "person"]
+
+
+@pytest.mark.parametrize("idempotent", [True, False])
+def test_a_second_try_is_seen_by_two_providers(provider, start, proxy, idempotent):
+    """One of two is slow: calls that may arrive twice are answered by the other, and only those."""
+    need(*CONSUMERS, *PROVIDERS)
+    with ThreadPoolExecutor() as pool:
+        others = dict(zip(PROVIDERS, pool.map(start, PROVIDERS), strict=True))
+    retry = {
+        "attempts": 2,
+        "on": ["timeout", "connect-failure"],
+        "per_try": "1500ms",
+        "idempotent": idempotent,
+        "budget": "100%",
+    }
+    proxies = {
+        server: proxy(
+            provider(server).port, others[server].port, **ruled({**of("slowAt"), "retry": retry}, of("*"))
+        )
+        for server in PROVIDERS
+    }
+    found = asked({server: one.port for server, one in proxies.items()}, "twice")
+    for server, one in proxies.items():
+        both = {provider(server).port, others[server].port}
+        twice = 0
+        for client in CONSUMERS:
+            how, (slow, answered, heard) = found[client, server, "twice"]
+            had = {int(port): int(count) for port, count in (line.split() for line in heard)}
+            assert (how, set(had)) == ("value", both), (client, server)
+            assert had[slow] > 0, "the slow one was never tried"
+            assert set(answered) == (both - {slow} if idempotent else both), (client, server)
+            assert had[min(both - {slow})] == 4 if idempotent else sum(had.values()) == 4, (client, server)
+            twice += sum(had.values()) - 4
+        (worker,) = one.stats()["workers"]
+        assert worker["retries"] == twice
