@@ -113,6 +113,7 @@ def check(
         _relayed(findings, config, listener, registry, ("listeners", i))
         _sets_source(findings, config, listener, registry)
         _passes_timeout(findings, config, listener, registry)
+        _hedged(findings, config, listener, registry)
         tables.use(listener.routes, "listeners", i, "routes")
         clusters.use(listener.cluster, "listeners", i, "cluster")
         clusters.use(listener.fallback, "listeners", i, "fallback")
@@ -337,7 +338,7 @@ def _filters(
 
 
 def _reply(findings: Findings, rule: schema.Rule, reply: schema.Reply, path: Path) -> None:
-    idle = [name for name in ("timeout", "retry") if getattr(rule, name)]
+    idle = [name for name in ("timeout", "retry", "hedge") if getattr(rule, name)]
     if idle:
         findings.error(
             f"a rule with reply sends nothing on: {' and '.join(idle)} would do nothing", *path, idle[0]
@@ -445,6 +446,22 @@ def _sets_source(
                 )
 
 
+def _hedge(findings: Findings, rule: schema.Rule, hedge: schema.Hedge, path: Path) -> None:
+    if findings.holes(*path[:-1], "retry") or findings.holes(*path):
+        return
+    if rule.retry is None or not rule.retry.idempotent:
+        findings.error(
+            "hedge: a second attempt may do all that is asked twice: where that does no harm, give the rule"
+            " retry: {idempotent: true}, too",
+            *path,
+        )
+    if not hedge.most:
+        findings.warning("most: with 0% there is never a second attempt", *path, "most")
+    whole = (rule.timeout.most or rule.timeout.usual) if rule.timeout is not None else None
+    if whole is not None and hedge.after.ms >= whole:
+        findings.warning(f"after: the whole call has {whole}, so that none would begin", *path, "after")
+
+
 def _timeout(findings: Findings, timeout: schema.Timeout, path: Path) -> None:
     if findings.holes(*path):
         return
@@ -453,6 +470,35 @@ def _timeout(findings: Findings, timeout: schema.Timeout, path: Path) -> None:
         findings.error("timeout names nothing: give default, most or pass: true", *path)
     if usual is not None and most is not None and usual > most:
         findings.error(f"default: expected no more than most, {most}", *path, "default")
+
+
+def _hedged(
+    findings: Findings, config: schema.Config, listener: schema.Listener, registry: plugins.Registry
+) -> None:
+    """An error where answers come in order; a warning where each client has connections of its own."""
+    if not any(rule.hedge for table in config.routes for rule in table.rules):
+        return
+    from protokit.config.matches import possible  # noqa: PLC0415
+
+    names = [name for name in protocols_of(listener, registry) if name in registry.protocols]
+    for t, table in enumerate(config.routes):
+        for r, rule in enumerate(table.rules if table.name == listener.routes else ()):
+            hedged = [name for name in names if rule.hedge and possible(rule.match, listener.name, [name])]
+            codecs = {name: registry.protocols[name].wire.address for name in hedged}
+            where = ("routes", t, "rules", r, "hedge")
+            if in_order := [name for name in hedged if native.mode(codecs[name]) != 0]:
+                findings.error(
+                    f"hedge: answers of {in_order[0]!r} (listener {listener.name!r}) come in the order of"
+                    " requests: others would wait behind the loser's; match other protocols",
+                    *where,
+                )
+            own = [name for name in hedged if listener.mode == "pinned" or native.pinned(codecs[name])]
+            if own:
+                findings.warning(
+                    f"hedge does nothing for clients of {own[0]!r} (listener {listener.name!r}): each"
+                    " has connections of its own",
+                    *where,
+                )
 
 
 def _passes_timeout(
@@ -502,6 +548,8 @@ def _rule(
         _timeout(findings, rule.timeout, (*path, "timeout"))
     if rule.retry is not None:
         _retry(findings, rule, rule.retry, (*path, "retry"))
+    if rule.hedge is not None:
+        _hedge(findings, rule, rule.hedge, (*path, "hedge"))
     if rule.limit is not None:
         _limit(findings, rule.limit, (*path, "limit"))
     if rule.set is not None:

@@ -45,6 +45,7 @@ LIMIT_KEYS_IN_ALL = 1 << 24  # 32 bytes each
 RETRY_BACKOFF = {"base": 10, "max": 200}
 RETRY_BUDGET = 200_000  # parts of a million
 FILTER = {"errors": 0, "off": 30 * SECOND}
+HEDGE_MOST = 50_000  # parts of a million
 FAULT_SHARE = 1_000_000  # millionths: all
 WORKERS = 1
 

@@ -20,6 +20,7 @@ from protokit.config.defaults import RANGES
 from protokit.config.pyyaml import yaml
 from protokit.config.scalars import (
     Address,
+    After,
     Duration,
     Hex,
     Network,
@@ -39,6 +40,7 @@ _MAX_ERRORS = 1000
 _Loader: Any = getattr(yaml, "CBaseLoader", yaml.BaseLoader)  # no meaning is guessed
 _SCALARS: tuple[Any, ...] = (
     Address,
+    After,
     Duration,
     Hex,
     Network,
@@ -155,6 +157,8 @@ def _stand_in(kind: Any) -> Any:
         return get_args(kind)[0]
     if kind is Address:
         return Address.parse("0.0.0.0:0")
+    if kind is After:
+        return After.parse("1ms")
     if not issubclass(origin or kind, msgspec.Struct | list | tuple | dict):
         return kind()
     if origin is not None:

@@ -142,6 +142,40 @@ class Retries(int):
         return value
 
 
+class After(str):
+    """A duration, or what such a share of requests take: ``50ms``, ``p95``, ``p99.9``.
+
+    Attributes:
+        ms: the duration; 0 for a share.
+        share: parts of a million; 0 for a duration.
+    """
+
+    __slots__ = ("ms", "share")
+
+    expected = "a duration like 50ms, or a percentile like p95"
+    pattern = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h)|p[0-9]{2}(\.[0-9]+)?)$"
+    ms: int
+    share: int
+
+    @classmethod
+    def parse(cls, text: str) -> After:
+        """Raises ValueError where ``text`` is none, or out of range."""
+        found = cls(text)
+        found.ms = found.share = 0
+        if match := re.fullmatch(r"p([0-9]{2}(?:\.[0-9]{1,2})?)", text):
+            found.share = round(float(match[1]) * 10_000)
+            if found.share < 500_000:
+                raise ValueError("expected p50 to p99.99")
+            return found
+        try:
+            found.ms = Duration.parse(text)
+        except ValueError:
+            raise ValueError(f"expected {cls.expected}") from None
+        if not 1 <= found.ms <= 3_600_000:
+            raise ValueError("expected 1ms to 1h")
+        return found
+
+
 class Address(str):
     """``host:port``; an IPv6 host stands in brackets.
 

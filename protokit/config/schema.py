@@ -9,6 +9,7 @@ import msgspec
 from protokit.config import defaults
 from protokit.config.scalars import (
     Address,
+    After,
     Duration,
     Hex,
     Network,
@@ -269,6 +270,13 @@ class Fault(_Section, frozen=True, forbid_unknown_fields=True):
     header: str | None = None
 
 
+class Hedge(_Section, frozen=True, forbid_unknown_fields=True):
+    """When a request gets a second attempt beside its first, on another endpoint."""
+
+    after: After
+    most: Share = Share(defaults.HEDGE_MOST)
+
+
 class Timeout(
     _Section, frozen=True, forbid_unknown_fields=True, rename={"usual": "default", "pass_on": "pass"}
 ):
@@ -291,6 +299,7 @@ class Rule(_Section, frozen=True, forbid_unknown_fields=True):
     reply: Reply | None = None
     timeout: Timeout | None = None
     retry: Retry | None = None
+    hedge: Hedge | None = None
     limit: Limit | None = None
     set: Set | None = None
     fault: Fault | None = None

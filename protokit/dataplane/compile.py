@@ -48,13 +48,25 @@ PLANS = Source(
         "change",
         "change_count",
         "fault",
-        "hedge_ms",
+        "hedge",
         "filter",
         "answers",
         "open",
         "verdict",
     ),
-    beside=("match", "cluster", "subset", "fallback", "split", "sticky", "limit", "set", "fault", "filters"),
+    beside=(
+        "match",
+        "cluster",
+        "subset",
+        "fallback",
+        "split",
+        "sticky",
+        "limit",
+        "set",
+        "fault",
+        "hedge",
+        "filters",
+    ),
 )
 ROUTES = Source("routes", schema.Routes, columns=("rules", "rule_count", "verdicts"), beside=("rules",))
 RULES = Source("rules", columns=(*conditions.TEXTS, "condition", "condition_count", "plan"))
@@ -395,7 +407,7 @@ class _Compiling:
             change=[changes] * len(rules),
             change_count=zeros,
             fault=none,
-            hedge_ms=zeros,
+            hedge=none,
             filter=none,
             answers=none,
             open=zeros,
@@ -426,7 +438,7 @@ class _Compiling:
             state=[self._state(table, rule, name) for rule, name in zip(rules, names, strict=True)],
             **self._changes([None if setters else rule.set for rule in rules]),
             fault=[limits.fault_of(self.image, rule) for rule in rules],
-            hedge_ms=[0] * len(rules),  # nothing asks for it yet
+            hedge=[limits.hedge_of(rule) for rule in rules],
             **self._filters(rules, names, before, table, setters=setters),
             verdict=[0] * len(rules),
         )

@@ -40,6 +40,20 @@ def limit_of(image: Image, rule: schema.Rule) -> _Limit | None:
     )
 
 
+class Hedge(msgspec.Struct, frozen=True):
+    """pk_hedge."""
+
+    after_ms: int
+    percentile: int
+    most: int
+
+
+def hedge_of(rule: schema.Rule) -> Hedge | None:
+    """Its hedge as the engine has it."""
+    hedge = rule.hedge
+    return None if hedge is None else Hedge(hedge.after.ms, hedge.after.share, hedge.most)
+
+
 class _Fault(msgspec.Struct, frozen=True):
     """pk_fault."""
 

@@ -11,7 +11,7 @@ from protokit import native
 from protokit.config.scalars import Duration, Share
 from protokit.config.schema import Backoff, Breaker, Outlier, Reply, Retry, Timeout
 from protokit.dataplane.destinations import joined
-from protokit.dataplane.limits import breaker_of
+from protokit.dataplane.limits import Hedge, breaker_of
 from protokit.table import Image, Key, Source
 
 if TYPE_CHECKING:
@@ -156,6 +156,8 @@ class TableBuilder:
         delay_ms: int = 0,
         fault: Any = None,
         hedge_ms: int = 0,
+        hedge_share: int = 0,
+        hedge_most: str = "100%",
         reply: Reply | None = None,
         sticky: Origins = (),
         limit: Any = None,
@@ -180,7 +182,9 @@ class TableBuilder:
             open_for: PK_OPEN_*.
             delay_ms: before it goes on; instead of ``fault``.
             fault: with the attributes of ``pk_fault``; ``having``: origins.
-            hedge_ms: before a second attempt.
+            hedge_ms: before a second attempt, of what is idempotent.
+            hedge_share: of the cluster's times instead, parts of a million.
+            hedge_most: of all requests.
             reply: instead of a cluster.
             sticky: by what a split chooses.
             limit: with the attributes of ``pk_limit``; ``by``: origins.
@@ -219,7 +223,7 @@ class TableBuilder:
                 fault.abort_share,
                 self._image.key(fault.having),
             ),
-            hedge_ms=hedge_ms,
+            hedge=Hedge(hedge_ms, hedge_share, Share.parse(hedge_most)),
             filter=filter_chain,
             answers=answer_chain,
             open=open_for,

@@ -68,7 +68,7 @@ class TestContexts:
         assert got(world, client) == b"R0.#05cd\nhello"
 
     def test_of_a_request_that_was_given_up_too(self, lines):
-        world = made(lines, "ordered", endpoints=2, plan={"hedge_ms": 50, "attempts": 2})
+        world = made(lines, "ordered", endpoints=2, plan={"hedge_ms": 50, "idempotent": True, "attempts": 2})
         client = world.client()
         world.feed(client, b"Q9.=svc m one\n")
         (first,) = world.upstreams
@@ -184,7 +184,7 @@ class TestOrderedIds:
         assert (first[:6], second[:6]) == (b"R6.=1 ", b"R6.=2 ")
 
     def test_also_in_the_turn_of_one_that_was_given_up(self, lines, kind):
-        world = made(lines, kind, endpoints=2, plan={"hedge_ms": 50, "attempts": 2})
+        world = made(lines, kind, endpoints=2, plan={"hedge_ms": 50, "idempotent": True, "attempts": 2})
         client = world.client()
         world.feed(client, b"Q1.=1 svc m one\n")
         (first,) = world.upstreams

@@ -571,7 +571,7 @@ def test_tries_are_those_of_a_model(wide, plan, outcomes):
 
 @pytest.mark.parametrize("size", [50, 5000])
 def test_what_is_too_large_to_be_kept_is_kept_while_an_attempt_waits_to_send_it(wide, size):
-    plan = {"hedge_ms": 20}
+    plan = {"hedge_ms": 20, "idempotent": True}
     world = World(
         table([wide.address], endpoints=2, plan=plan, max_connections=1, limits={"retry_buffer": 1000})
     )

@@ -187,7 +187,7 @@ def test_a_rule_that_answers_is_behind_its_filters(wide):
 
 
 def hedged(toy, **plan):
-    world = World(table([toy.address], plan={"hedge_ms": 100, **plan}, endpoints=2))
+    world = World(table([toy.address], plan={"hedge_ms": 100, "idempotent": True, **plan}, endpoints=2))
     client = world.client()
     world.feed(client, toy.request(5, b"svc m x"))
     [first] = world.upstreams
@@ -253,7 +253,7 @@ def test_a_client_that_leaves_ends_both(wide):
 
 
 def test_an_answer_in_time_makes_no_second_one(wide):
-    world = World(table([wide.address], plan={"hedge_ms": 100}, endpoints=2))
+    world = World(table([wide.address], plan={"hedge_ms": 100, "idempotent": True}, endpoints=2))
     client = world.client()
     world.feed(client, wide.request(1))
     [server] = world.upstreams
@@ -269,7 +269,7 @@ def test_where_there_is_nobody_else_the_first_goes_on(wide):
     world = World(
         table(
             [wide.address],
-            plan={"hedge_ms": 100},
+            plan={"hedge_ms": 100, "idempotent": True},
             max_connections=1,
             limits={"upstream_in_flight": 1},
         )
@@ -288,7 +288,7 @@ def test_where_there_is_nobody_else_the_first_goes_on(wide):
 def test_a_second_attempt_whose_client_has_left_goes_nowhere_else(toys, kind):
     """The second waits for its connection while another opens; the first one's answer is still to come."""
     toy = toys[kind]
-    world = World(table([toy.address], plan={"hedge_ms": 100}, endpoints=3))
+    world = World(table([toy.address], plan={"hedge_ms": 100, "idempotent": True}, endpoints=3))
     client, other = world.client(), world.client()
     world.feed(client, toy.request(5, b"svc m x"))
     world.connect = "wait"
@@ -312,7 +312,7 @@ def test_a_second_attempt_whose_client_has_left_goes_nowhere_else(toys, kind):
 
 def test_an_answer_is_waited_for_as_long_as_its_request_though_a_second_attempt_was_due_before(wide):
     """Another try is under way when the time for a second attempt comes; its answer comes slowly."""
-    plan = {"hedge_ms": 1000, "attempts": 2, "retry_on": ("reset",), "idempotent": True, "timeout_ms": 60_000}
+    plan = {"hedge_ms": 1000, "idempotent": True, "attempts": 2, "retry_on": ("reset",), "timeout_ms": 60_000}
     world = World(table([wide.address], plan=plan, endpoints=2))
     client = world.client()
     world.feed(client, wide.request(1, b"svc m x"))

@@ -237,7 +237,7 @@ def test_an_answer_in_one_part_is_tried_again_as_ever(toy, toys):
 def test_the_first_of_two_attempts_that_says_a_part_has_the_answer(toys):
     for kind in ["wide", "narrow", "named"]:
         toy = toys[kind]
-        course = Course(toy, endpoints=2, plan={"hedge_ms": 100})
+        course = Course(toy, endpoints=2, plan={"hedge_ms": 100, "idempotent": True})
         number = course.ask()
         first = course.up
         course.world.wait(150)
@@ -254,7 +254,7 @@ def test_the_first_of_two_attempts_that_says_a_part_has_the_answer(toys):
 
 
 def test_no_second_attempt_is_made_once_a_part_came(toys):
-    course = Course(toys["wide"], endpoints=2, plan={"hedge_ms": 1000})
+    course = Course(toys["wide"], endpoints=2, plan={"hedge_ms": 1000, "idempotent": True})
     number = course.ask()
     course.say(number, b"a")
     course.world.wait(2000)

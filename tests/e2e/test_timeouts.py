@@ -6,8 +6,8 @@ import asyncio
 import textwrap
 
 import pytest
+from bolts import Bolt, ask, read
 from peers import SERVICE, Client, Server, configuration
-from protokit_sofarpc import bolt
 
 import protokit
 from protokit import config as loading
@@ -85,48 +85,6 @@ def test_no_caller_waits_longer_than_the_most(timeout):
     run(main())
 
 
-class Bolt:
-    """A bolt server, which keeps what it gets."""
-
-    def __init__(self) -> None:
-        self.got: list = []
-
-    async def start(self) -> Bolt:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.port = self._server.sockets[0].getsockname()[1]
-        return self
-
-    async def _serve(self, reader, writer) -> None:
-        while (fields := await read(reader)) is not None:
-            self.got.append(fields)
-            head = {key: fields[key] for key in ("proto", "ver1", "switch", "ver2", "id", "codec")}
-            values = {
-                "type": 0,
-                "cmdcode": 2,
-                "status": 0,
-                "class_name": b"",
-                "headers": b"",
-                "content": b"N",
-            }
-            writer.write(bolt.wire.build(head | values))
-        writer.close()
-
-    def stop(self) -> None:
-        self._server.close()
-
-
-async def read(reader):
-    data = b""
-    while True:
-        try:
-            return bolt.wire.parse(data)[0]
-        except EOFError:
-            more = await reader.read(1 << 16)
-            if not more:
-                return None
-            data += more
-
-
 @pytest.mark.parametrize("head", [{"proto": 1}, {"proto": 2, "ver1": 2, "switch": 1}], ids=["v1", "v2 crc"])
 def test_a_bolt_server_is_told_in_its_field(head):
     async def main():
@@ -140,13 +98,7 @@ def test_a_bolt_server_is_told_in_its_field(head):
         async with protokit.Proxy(config) as proxy:
             reader, writer = await asyncio.open_connection(*proxy.addresses["in"])
             for number, (method, said) in enumerate((("m", 60_000), ("m", -1), ("other", 60_000))):
-                encoding = bolt.wire.meaning.headers.encoding
-                headers = encoding.build(
-                    [(b"service", b"a.B:1.0"), (b"sofa_head_method_name", method.encode())]
-                )
-                values = {"type": 1, "cmdcode": 1, "ver2": 1, "id": number, "codec": 1, "timeout": said}
-                values |= {"class_name": b"x", "headers": headers, "content": b"c"}
-                writer.write(bolt.wire.build(head | values))
+                writer.write(ask(number, method, timeout=said, **head))
                 assert (await read(reader))["id"] == number
             writer.close()
         server.stop()

@@ -96,7 +96,10 @@ void pk_core_free(pk_core *core) {
     free(core->live);
     core->live = older;
   }
-  for (uint32_t i = 0; i < core->cluster_capacity; i++) free(core->clusters[i]);
+  for (uint32_t i = 0; i < core->cluster_capacity; i++) {
+    if (core->clusters[i] != NULL) free(core->clusters[i]->latency);
+    free(core->clusters[i]);
+  }
   free(core->clusters);
   pk_shared_release(core->shared);
   while (core->orphans != NULL) {

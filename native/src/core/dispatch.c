@@ -219,14 +219,17 @@ static void send_on(pk_core *core, pk_request *r, pk_conn *c, const uint8_t *dat
 }
 
 void pk_request_move(pk_core *core, pk_request *r, pk_attempt *a, pk_conn *c) {
+  int hedge = r->to.hedge == a->index + 1;
+  pk_handle self = pk_request_handle(r);
   if (a->placed) pk_breaker_moves(r, a);
   pk_attempt_end(core, r, a, PK_ATTEMPT_GIVEN_UP);
   send_on(core, r, c, r->held->data, &r->held->frame);
+  if (hedge && pk_request_find(core, self) == r) r->to.hedge = r->attempt == PK_NONE ? PK_NONE : r->attempt + 1;
 }
 
 /* What its plan asks of it before one more attempt; 0: there is none. */
 static __attribute__((noinline)) int may_begin(pk_core *core, pk_request *r) {
-  if ((r->plan->features & PK_F_RETRY) && r->to.tries == 1) pk_retry_asked(core, r);
+  if ((r->plan->features & (PK_F_RETRY | PK_F_HEDGE)) && r->to.tries == 1) pk_retry_asked(core, r);
   return !(r->plan->features & PK_F_BREAKER) || pk_breaker_enter(core, r);
 }
 
@@ -234,7 +237,7 @@ static __attribute__((noinline)) int may_begin(pk_core *core, pk_request *r) {
 static void dispatch(pk_core *core, pk_request *r, const uint8_t *data, const pk_frame *f) {
   r->to.tries++;
   if (r->to.cluster == PK_NONE && !pk_choose_cluster(core, r, data, f)) return;
-  if ((r->plan->features & (PK_F_RETRY | PK_F_BREAKER)) && !may_begin(core, r)) return;
+  if ((r->plan->features & (PK_F_RETRY | PK_F_HEDGE | PK_F_BREAKER)) && !may_begin(core, r)) return;
   uint32_t status;
   pk_conn *c = choose(core, r, &status);
   if (c == NULL) {

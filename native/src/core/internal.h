@@ -18,6 +18,7 @@
  *   request.c   requests: what they hold, their answer, their end
  *   breaker.c   requests that breakers refuse
  *   choose.c    which cluster a request goes to
+ *   hedge.c     a second attempt beside the first
  *   retry.c     whether a request is tried again, and when
  *   dispatch.c  a request's way through its plan, to a connection
  *   tries.c     what its tries come to
@@ -46,6 +47,7 @@
 #include "policy/health.h"
 #include "policy/latency.h"
 #include "policy/outlier.h"
+#include "policy/quantile.h"
 #include "policy/state.h"
 #include "policy/verdicts.h"
 #include "table/question.h"
@@ -148,7 +150,8 @@ enum { PK_MEASURED_LATENCY = 1, PK_MEASURED_ERRORS = 2, PK_MEASURED_PLACES = 4, 
 typedef struct pk_cluster {
   uint32_t uid;
   uint32_t holders;    /* tables that have it or a subset of it, each of these; its endpoints */
-  pk_budget retries;   /* what it was sent beyond its requests */
+  pk_budget retries, hedges; /* what it was sent beyond its requests */
+  pk_quantile *latency;      /* of requests of rules that hedge by it; NULL: of none */
   pk_cluster_words *words;
   uint32_t waiting[PK_BUCKETS]; /* places that its breaker counts, by method */
 } pk_cluster;
@@ -235,10 +238,12 @@ typedef struct pk_target {
   uint32_t cluster;      /* PK_NONE until it is chosen */
   uint32_t key;          /* only connections of this one (pk_frame.upstream_key) */
   uint32_t bucket;       /* of its method; 0 where that is not read */
+  uint32_t hedge;        /* the attempt beside its first one, and 1; PK_NONE: there is none any more; 0: not yet */
   uint64_t hash;         /* its key, where its cluster goes by one; 0: it has none */
   uint8_t own;           /* only a connection that nobody else uses */
   uint8_t oneway, tries;
   uint8_t named;         /* its ids are byte strings */
+  uint8_t elsewhere;     /* only one that is well, and not `avoid` */
 } pk_target;
 
 typedef struct pk_request pk_request;
@@ -903,13 +908,25 @@ void pk_breaker_add_retries(pk_message *m, const pk_request *r); /* "breaker ret
 /* r->to.cluster, by the request's plan. 0: there is none, and it was answered with the reason. */
 int pk_choose_cluster(pk_core *core, pk_request *r, const uint8_t *data, const pk_frame *f);
 
+/* When the newest attempt has had `ms`, ticks. */
+static inline uint64_t pk_attempt_after(const pk_core *core, const pk_request *r, uint32_t ms) {
+  return pk_attempt_at(core, r->attempt)->started / PK_MS + 1 + ms;
+}
+
+/* hedge.c */
+void pk_hedge_asked(pk_core *core, const pk_request *r); /* it comes */
+int pk_hedge_may(const pk_request *r); /* it may get a second attempt */
+uint64_t pk_hedge_at(const pk_core *core, const pk_request *r); /* when, ticks */
+int pk_hedge_granted(pk_core *core, pk_request *r); /* whether there is one more, which is spent */
+void pk_hedge_begun(pk_core *core, const pk_request *r, int begun); /* or there was nobody else to ask */
+/* It ends, or is settled for an answer; its attempts are still there. */
+void pk_hedge_over(pk_core *core, const pk_request *r);
+
 /* retry.c */
 void pk_retry_asked(pk_core *core, const pk_request *r); /* it comes: it may have tries beyond its first */
 enum { PK_RETRY_NONE = 0, PK_RETRY_GRANTED, PK_RETRY_OVER_BUDGET, PK_RETRY_OVER_BREAKER };
 /* Whether there is another try, which counts from now on, and how many ms it has to wait. `why`: one of PK_RETRY_ON_*. */
 int pk_retry_granted(pk_core *core, pk_request *r, uint32_t why, int written, uint32_t *wait);
-/* When the newest try has had `ms`, ticks. */
-uint64_t pk_retry_after(const pk_core *core, const pk_request *r, uint32_t ms);
 /* What its server has for its newest try, which is sent now, ms. */
 uint32_t pk_retry_left(const pk_core *core, const pk_request *r, const pk_frame *f);
 void pk_retry_timer(pk_core *core, pk_request *r); /* an attempt has begun: set its timer to what comes next */

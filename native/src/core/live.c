@@ -34,6 +34,7 @@ const pk_endpoint_stats *pk_core_endpoint_stats(const pk_core *core, uint32_t ui
 static void let_cluster_go(pk_core *core, pk_cluster *of) {
   if (--of->holders > 0) return;
   core->clusters[of->uid] = NULL;
+  free(of->latency);
   free(of);
 }
 

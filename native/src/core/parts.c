@@ -4,6 +4,7 @@
 /* Its client has a part of this attempt's answer: no other one counts, and it is not asked again. */
 static void settle_for(pk_core *core, pk_request *r, pk_attempt *a) {
   pk_attempt_partly(core, r, a);
+  if (r->held != NULL && (r->plan->features & PK_F_HEDGE)) pk_hedge_over(core, r);
   r->parts |= PK_PART_CAME;
   for (uint32_t i = r->attempt; i != PK_NONE;) {
     pk_attempt *other = pk_attempt_at(core, i);

@@ -123,6 +123,7 @@ static void try_again(pk_core *core, pk_endpoint *e, const pk_target *to) {
 /* As may_serve, of one that is not well. */
 static PK_RARE int ill_may_serve(pk_core *core, const pk_target *to, pk_endpoint *e, pk_endpoint **ill) {
   const pk_health *h = &e->health;
+  if (to->elsewhere) return 0;
   if (h->ejected && !pk_endpoint_is_back(core, e)) return 0;
   if (h->failing) return 0; /* its checks find out when that is over */
   if (pk_health_well(h, core->now)) return 1;
@@ -219,7 +220,7 @@ static pk_conn *scan(pk_core *core, const pk_target *to, const pk_table_cluster 
                      uint32_t *status) {
   const pk_table *t = to->live->table;
   uint32_t start = (uint32_t)(pk_random(core) % c->endpoint_count);
-  uint32_t count = c->endpoint_count, rounds = to->avoid != NULL && !open ? 3 : 1;
+  uint32_t count = c->endpoint_count, rounds = to->avoid != NULL && !open ? (to->elsewhere ? 2 : 3) : 1;
   for (uint32_t i = 0; i < rounds * count; i++) { /* where it failed only in a second round, where it did last in a third */
     uint32_t at = c->endpoints + (start + i) % count;
     pk_endpoint *e = endpoint_at(core, t, at);
@@ -269,7 +270,7 @@ pk_conn *pk_pick(pk_core *core, const pk_target *to, uint32_t *status) {
     opening = scan(core, to, c, WELL, 1, status);
     if (opening != NULL) conn = opening;
   }
-  for (int wanted = WELL; conn == NULL && wanted < GRADES && *status != PK_STATUS_OVERLOADED; wanted++)
+  for (int wanted = WELL; conn == NULL && wanted < (to->elsewhere ? DRAINING : GRADES) && *status != PK_STATUS_OVERLOADED; wanted++)
     conn = scan(core, to, c, wanted, 0, status);
   return conn;
 }

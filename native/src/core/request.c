@@ -97,6 +97,7 @@ static PK_RARE void let_go(pk_core *core, pk_request *r) {
 }
 
 void pk_request_end_attempts(pk_core *core, pk_request *r) {
+  if (r->held != NULL && (r->plan->features & PK_F_HEDGE)) pk_hedge_over(core, r);
   while (r->attempt != PK_NONE) pk_attempt_end(core, r, pk_attempt_at(core, r->attempt), PK_ATTEMPT_GIVEN_UP);
 }
 

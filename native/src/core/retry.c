@@ -11,7 +11,8 @@ enum { FREE_TRIES = 3, LEAST_A_SECOND = 3 };
 #define PK_SECOND 1000000000u /* ns */
 
 void pk_retry_asked(pk_core *core, const pk_request *r) {
-  pk_budget_asked(&pk_cluster_of(&r->to)->retries, core->now / PK_SECOND);
+  if (r->plan->features & PK_F_HEDGE) pk_hedge_asked(core, r);
+  if (r->plan->features & PK_F_RETRY) pk_budget_asked(&pk_cluster_of(&r->to)->retries, core->now / PK_SECOND);
 }
 
 /* What the rule says of one more behind those that it has had. */
@@ -49,10 +50,6 @@ int pk_retry_granted(pk_core *core, pk_request *r, uint32_t why, int written, ui
   return PK_RETRY_OVER_BUDGET;
 }
 
-uint64_t pk_retry_after(const pk_core *core, const pk_request *r, uint32_t ms) {
-  return pk_attempt_at(core, r->attempt)->started / PK_MS + 1 + ms;
-}
-
 uint32_t pk_retry_left(const pk_core *core, const pk_request *r, const pk_frame *f) {
   uint32_t per_try = r->plan->retry.per_try, left = pk_timeout_left(r->timeout_ms, (core->now - r->started) / PK_MS);
   int another = !r->to.own && f->size <= core->limits.retry_buffer && may_follow(r, PK_RETRY_ON_TIMEOUT, 1);
@@ -62,8 +59,8 @@ uint32_t pk_retry_left(const pk_core *core, const pk_request *r, const pk_frame 
 void pk_retry_timer(pk_core *core, pk_request *r) {
   const pk_plan *p = r->plan;
   uint64_t next = pk_request_deadline(r), now = core->now / PK_MS;
-  uint64_t over = p->retry.per_try > 0 ? pk_retry_after(core, r, p->retry.per_try) : next;
-  uint64_t hedge = p->hedge_ms > 0 && r->to.tries == 1 && !r->to.own ? pk_retry_after(core, r, p->hedge_ms) : next;
+  uint64_t over = p->retry.per_try > 0 ? pk_attempt_after(core, r, p->retry.per_try) : next;
+  uint64_t hedge = pk_hedge_may(r) ? pk_hedge_at(core, r) : next;
   if (over > now && over < next) next = over;
   if (hedge > now && hedge < next) next = hedge;
   pk_timer_start(&core->wheel, &r->timer, next);

@@ -34,6 +34,7 @@ static void try_again(pk_core *core, pk_request *r, const pk_endpoint *failed, u
   }
   PK_STAT_ADD(core->stats.retries, 1);
   avoid(r, failed);
+  if (r->to.hedge != 0) r->to.hedge = PK_NONE; /* that attempt is over */
   if (wait == 0) {
     pk_request_try(core, r);
     return;
@@ -204,24 +205,32 @@ static int try_is_over(pk_core *core, pk_request *r) {
   return 1;
 }
 
-/* A second attempt, elsewhere if that can be. */
+/* A second attempt beside the first. Where there is nobody else to ask it is not looked for again. */
 static void hedge(pk_core *core, pk_request *r) {
-  avoid(r, pk_attempt_at(core, r->attempt)->endpoint);
+  uint32_t first = r->attempt;
+  pk_handle self = pk_request_handle(r);
+  avoid(r, pk_attempt_at(core, first)->endpoint);
+  r->to.elsewhere = 1;
   pk_request_try(core, r);
+  if (pk_request_find(core, self) != r) return;
+  int begun = r->attempt != first && r->attempt != PK_NONE;
+  r->to.elsewhere = 0;
+  r->to.tries--; /* it is none of the tries that the rule allows one after the other */
+  r->to.hedge = begun ? r->attempt + 1 : PK_NONE;
+  /* The first one, where it still waits for a connection, does not go there either. */
+  if (begun) r->to.tried |= (uint64_t)1 << pk_attempt_at(core, r->attempt)->endpoint->uid % 64;
+  pk_hedge_begun(core, r, begun);
 }
 
 static void look_at_tries(pk_core *core, pk_request *r) {
   const pk_plan *p = r->plan;
   uint64_t now = core->now / PK_MS;
   int ready = r->held != NULL && r->attempt != PK_NONE;
-  if (ready && p->retry.per_try > 0 && now >= pk_retry_after(core, r, p->retry.per_try) && try_is_over(core, r)) return;
-  int second = ready && p->hedge_ms > 0 && r->to.tries == 1 && !r->to.own && now >= pk_retry_after(core, r, p->hedge_ms);
+  if (ready && p->retry.per_try > 0 && now >= pk_attempt_after(core, r, p->retry.per_try) && try_is_over(core, r)) return;
+  pk_handle self = pk_request_handle(r);
   pk_timer_start(&core->wheel, &r->timer, pk_request_deadline(r));
-  if (second) {
-    hedge(core, r);
-  } else if (ready) {
-    pk_retry_timer(core, r);
-  }
+  if (ready && pk_hedge_may(r) && now >= pk_hedge_at(core, r) && pk_hedge_granted(core, r)) hedge(core, r);
+  if (ready && pk_request_find(core, self) == r && r->attempt != PK_NONE) pk_retry_timer(core, r);
 }
 
 /* Its answer may have come: its client's own servers are not read until the client has taken what it has. One that takes

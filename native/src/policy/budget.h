@@ -41,4 +41,10 @@ static inline int pk_budget_spend(pk_budget *b, uint32_t share, uint32_t least, 
   return 1;
 }
 
+/* What was spent just now did not come to one. */
+static inline void pk_budget_give_back(pk_budget *b) {
+  b->spent_in[b->second % PK_BUDGET_SECONDS]--;
+  b->spent--;
+}
+
 #endif

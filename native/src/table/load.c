@@ -257,10 +257,11 @@ static void finish_plan(const pk_table *t, pk_plan *p, uint32_t features) {
     p->split_total += s[i].weight;
     if (s[i].choice != PK_NONE) p->features |= PK_F_CHOICE;
   }
+  int hedges = p->retry.idempotent && (p->hedge.after_ms > 0 || p->hedge.percentile > 0);
   p->features |= features | (p->split_count > 1 ? PK_F_SPLIT : 0) | (p->retry.attempts > 1 ? PK_F_RETRY : 0) |
                 (p->timeout.usual > 0 || p->timeout.most > 0 ? PK_F_TIMEOUT : 0) | (p->timeout.pass_on ? PK_F_PASS_ON : 0) |
-                 (p->retry.attempts > 1 || p->hedge_ms > 0 ? PK_F_KEEP : 0) |
-                 (p->retry.per_try > 0 || p->hedge_ms > 0 ? PK_F_TIMED : 0);
+                 (p->retry.attempts > 1 || hedges ? PK_F_KEEP : 0) | (hedges ? PK_F_HEDGE : 0) |
+                 (p->retry.per_try > 0 || hedges ? PK_F_TIMED : 0);
   p->steps = (uint32_t)(p->reply.status != 0) << PK_STEP_REPLY | (uint32_t)(p->fault.delay_share > 0) << PK_STEP_DELAY |
              (uint32_t)(p->fault.abort_share > 0) << PK_STEP_ABORT |
              (uint32_t)(p->filter != PK_NONE) << PK_STEP_FILTER | (uint32_t)(p->limit.interval > 0) << PK_STEP_LIMIT |

@@ -92,7 +92,8 @@ enum {
   PK_F_CHOICE = 16, /* headers say which cluster, or which part of one */
   PK_F_TIMED = 32,  /* its tries have a time */
   PK_F_PASS_ON = 64, /* its servers are told the time that is left */
-  PK_F_BREAKER = 128 /* some cluster of its table has a breaker */
+  PK_F_BREAKER = 128, /* some cluster of its table has a breaker */
+  PK_F_HEDGE = 256
 };
 /* Configuration says `connect-failure` and so on: names of the enumeration `retry.on`. */
 enum {
@@ -186,6 +187,13 @@ typedef struct pk_retry {
   uint32_t budget;   /* parts of a million of the cluster's requests */
 } pk_retry;
 
+/* When a request gets a second attempt beside its first. */
+typedef struct pk_hedge {
+  uint32_t after_ms;   /* without an answer for so long; 0: never */
+  uint32_t percentile; /* instead: for as long as such a share of the cluster's requests take, parts of a million */
+  uint32_t most;       /* parts of a million of the cluster's requests */
+} pk_hedge;
+
 /* How many requests of a rule are taken. */
 typedef struct pk_limit {
   uint64_t interval; /* ns from one to the next; 0: any number */
@@ -244,7 +252,7 @@ typedef struct pk_plan {
   pk_limit limit;
   uint32_t state;       /* of pk_table_share, or PK_NONE */
   pk_fault fault;
-  uint32_t hedge_ms;    /* without an answer for so long a second attempt is made; 0: never */
+  pk_hedge hedge;
   uint32_t change, change_count;
   uint32_t filter;      /* the number of the filters that see its requests, for the deciding side, or PK_NONE */
   uint32_t answers;     /* of those that see what these are answered, or PK_NONE */
