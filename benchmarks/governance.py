@@ -54,6 +54,7 @@ CASES: dict[str, Case] = {
     "timeout, passed on": ({"timeout": {"most": "20s", "pass": "true"}}, {}, 0),
     "retry with a time per try and a budget": ({"retry": RETRY}, {}, 0),
     "hedge after a percentile": ({"hedge": {"after": "p95"}, "retry": RETRY}, {}, 0),
+    "a mirror that hits nobody": ({"mirror": {"cluster": "echo", "share": "0.0001%"}}, {}, 0),
     "limit": ({"limit": LIMIT}, {}, 0),
     "limit by a header": ({"limit": LIMIT | {"by": {"header": "version"}}}, {}, 0),
     "outlier": ({}, {"outlier": OUTLIER}, 0),

@@ -114,6 +114,7 @@ def check(
         _sets_source(findings, config, listener, registry)
         _passes_timeout(findings, config, listener, registry)
         _hedged(findings, config, listener, registry)
+        _mirrored(findings, config, listener, registry)
         tables.use(listener.routes, "listeners", i, "routes")
         clusters.use(listener.cluster, "listeners", i, "cluster")
         clusters.use(listener.fallback, "listeners", i, "fallback")
@@ -338,7 +339,7 @@ def _filters(
 
 
 def _reply(findings: Findings, rule: schema.Rule, reply: schema.Reply, path: Path) -> None:
-    idle = [name for name in ("timeout", "retry", "hedge") if getattr(rule, name)]
+    idle = [name for name in ("timeout", "retry", "hedge", "mirror") if getattr(rule, name)]
     if idle:
         findings.error(
             f"a rule with reply sends nothing on: {' and '.join(idle)} would do nothing", *path, idle[0]
@@ -501,6 +502,54 @@ def _hedged(
                 )
 
 
+def _beside(findings: Findings, rule: schema.Rule, clusters: shares.Clusters, path: Path) -> None:
+    """What is sent beside the request."""
+    if rule.hedge is not None:
+        _hedge(findings, rule, rule.hedge, (*path, "hedge"))
+    if rule.mirror is not None:
+        _mirror(findings, rule.mirror, clusters, (*path, "mirror"))
+
+
+def _mirror(findings: Findings, mirror: schema.Mirror, clusters: shares.Clusters, path: Path) -> None:
+    clusters.names.use(mirror.cluster, *path, "cluster")
+    if not mirror.share and not findings.holes(*path):
+        findings.warning("share: 0% mirrors none of the requests", *path, "share")
+    if not mirror.mark and mirror.mark is not None:
+        findings.error("mark: expected the name of a header", *path, "mark")
+
+
+def _mirrored(
+    findings: Findings, config: schema.Config, listener: schema.Listener, registry: plugins.Registry
+) -> None:
+    """An error where copies cannot be told apart by their ids, or cannot be marked."""
+    if not any(rule.mirror for table in config.routes for rule in table.rules):
+        return
+    from protokit.config.matches import possible  # noqa: PLC0415
+
+    names = [name for name in protocols_of(listener, registry) if name in registry.protocols]
+    for t, table in enumerate(config.routes):
+        for r, rule in enumerate(table.rules if table.name == listener.routes else ()):
+            copied = [name for name in names if rule.mirror and possible(rule.match, listener.name, [name])]
+            codecs = {name: registry.protocols[name].wire.address for name in copied}
+            where = ("routes", t, "rules", r, "mirror")
+            if own := [name for name in copied if native.pinned(codecs[name])]:
+                findings.error(
+                    f"mirror: requests of {own[0]!r} (listener {listener.name!r}) go on connections of their"
+                    " client's own, which has none to another cluster; match other protocols",
+                    *where,
+                )
+            mute = [
+                name for name in copied if rule.mirror and rule.mirror.mark and not native.edits(codecs[name])
+            ]
+            if mute:
+                findings.error(
+                    f"mark: the engine cannot write headers of {mute[0]!r} (listener {listener.name!r});"
+                    " leave it out, or match other protocols",
+                    *where,
+                    "mark",
+                )
+
+
 def _passes_timeout(
     findings: Findings, config: schema.Config, listener: schema.Listener, registry: plugins.Registry
 ) -> None:
@@ -548,8 +597,7 @@ def _rule(
         _timeout(findings, rule.timeout, (*path, "timeout"))
     if rule.retry is not None:
         _retry(findings, rule, rule.retry, (*path, "retry"))
-    if rule.hedge is not None:
-        _hedge(findings, rule, rule.hedge, (*path, "hedge"))
+    _beside(findings, rule, clusters, path)
     if rule.limit is not None:
         _limit(findings, rule.limit, (*path, "limit"))
     if rule.set is not None:

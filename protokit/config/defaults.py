@@ -46,6 +46,8 @@ RETRY_BACKOFF = {"base": 10, "max": 200}
 RETRY_BUDGET = 200_000  # parts of a million
 FILTER = {"errors": 0, "off": 30 * SECOND}
 HEDGE_MOST = 50_000  # parts of a million
+MIRROR_SHARE = 1_000_000  # parts of a million: all
+MIRROR_MOST = 100
 FAULT_SHARE = 1_000_000  # millionths: all
 WORKERS = 1
 
@@ -79,6 +81,7 @@ RANGES = {
     "routes.rules.retry.attempts": (1, 10),
     "routes.rules.limit.burst": (1, 1_000_000),
     "routes.rules.limit.keys": (1, 1_000_000),
+    "routes.rules.mirror.most": (1, 100_000),
     "routes.rules.retry.per_try": (1, 480 * HOUR),
     "routes.rules.retry.backoff.base": (0, HOUR),
     "routes.rules.retry.backoff.max": (0, HOUR),

@@ -277,6 +277,15 @@ class Hedge(_Section, frozen=True, forbid_unknown_fields=True):
     most: Share = Share(defaults.HEDGE_MOST)
 
 
+class Mirror(_Section, frozen=True, forbid_unknown_fields=True):
+    """A cluster that gets copies of some requests; answers are dropped. ``mark``: a header that says so."""
+
+    cluster: str
+    share: Share = Share(defaults.MIRROR_SHARE)
+    mark: str | None = None
+    most: int = defaults.MIRROR_MOST
+
+
 class Timeout(
     _Section, frozen=True, forbid_unknown_fields=True, rename={"usual": "default", "pass_on": "pass"}
 ):
@@ -300,6 +309,7 @@ class Rule(_Section, frozen=True, forbid_unknown_fields=True):
     timeout: Timeout | None = None
     retry: Retry | None = None
     hedge: Hedge | None = None
+    mirror: Mirror | None = None
     limit: Limit | None = None
     set: Set | None = None
     fault: Fault | None = None

@@ -49,6 +49,7 @@ PLANS = Source(
         "change_count",
         "fault",
         "hedge",
+        "mirror",
         "filter",
         "answers",
         "open",
@@ -65,6 +66,7 @@ PLANS = Source(
         "set",
         "fault",
         "hedge",
+        "mirror",
         "filters",
     ),
 )
@@ -408,6 +410,7 @@ class _Compiling:
             change_count=zeros,
             fault=none,
             hedge=none,
+            mirror=[limits.Mirror()] * len(rules),
             filter=none,
             answers=none,
             open=zeros,
@@ -439,6 +442,7 @@ class _Compiling:
             **self._changes([None if setters else rule.set for rule in rules]),
             fault=[limits.fault_of(self.image, rule) for rule in rules],
             hedge=[limits.hedge_of(rule) for rule in rules],
+            mirror=[limits.mirror_of(rule, self.compiled.clusters) for rule in rules],
             **self._filters(rules, names, before, table, setters=setters),
             verdict=[0] * len(rules),
         )

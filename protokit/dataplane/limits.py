@@ -13,6 +13,8 @@ from protokit.config import schema
 from protokit.table import Key
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from protokit.table import Image
 
 
@@ -52,6 +54,25 @@ def hedge_of(rule: schema.Rule) -> Hedge | None:
     """Its hedge as the engine has it."""
     hedge = rule.hedge
     return None if hedge is None else Hedge(hedge.after.ms, hedge.after.share, hedge.most)
+
+
+class Mirror(msgspec.Struct, frozen=True):
+    """pk_mirror."""
+
+    cluster: int = native.NONE
+    share: int = 0
+    most: int = 0
+    mark: str = ""
+
+
+def mirror_of(rule: schema.Rule, clusters: Mapping[str, int]) -> Mirror:
+    """Its mirror as the engine has it; ``clusters``: numbers by name."""
+    mirror = rule.mirror
+    return (
+        Mirror()
+        if mirror is None
+        else Mirror(clusters[mirror.cluster], mirror.share, mirror.most, mirror.mark or "")
+    )
 
 
 class _Fault(msgspec.Struct, frozen=True):

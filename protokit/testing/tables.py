@@ -11,7 +11,7 @@ from protokit import native
 from protokit.config.scalars import Duration, Share
 from protokit.config.schema import Backoff, Breaker, Outlier, Reply, Retry, Timeout
 from protokit.dataplane.destinations import joined
-from protokit.dataplane.limits import Hedge, breaker_of
+from protokit.dataplane.limits import Hedge, Mirror, breaker_of
 from protokit.table import Image, Key, Source
 
 if TYPE_CHECKING:
@@ -158,6 +158,7 @@ class TableBuilder:
         hedge_ms: int = 0,
         hedge_share: int = 0,
         hedge_most: str = "100%",
+        mirror: Mirror | None = None,
         reply: Reply | None = None,
         sticky: Origins = (),
         limit: Any = None,
@@ -185,6 +186,7 @@ class TableBuilder:
             hedge_ms: before a second attempt, of what is idempotent.
             hedge_share: of the cluster's times instead, parts of a million.
             hedge_most: of all requests.
+            mirror: its cluster is one of the table's.
             reply: instead of a cluster.
             sticky: by what a split chooses.
             limit: with the attributes of ``pk_limit``; ``by``: origins.
@@ -224,6 +226,7 @@ class TableBuilder:
                 self._image.key(fault.having),
             ),
             hedge=Hedge(hedge_ms, hedge_share, Share.parse(hedge_most)),
+            mirror=mirror or Mirror(),
             filter=filter_chain,
             answers=answer_chain,
             open=open_for,

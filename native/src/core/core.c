@@ -14,6 +14,7 @@ static const pk_plan_step *const steps[PK_STEPS] = {
     [PK_STEP_FILTER] = &pk_filter_step,
     [PK_STEP_REPLY] = &pk_reply_step,
     [PK_STEP_CHANGE] = &pk_change_step,
+    [PK_STEP_MIRROR] = &pk_mirror_step,
     [PK_STEP_KEY] = &pk_key_step,
     [PK_STEP_SEE] = &pk_see_step,
 };

@@ -30,7 +30,7 @@ typedef uint64_t pk_handle; /* 0 names nothing */
   X(responses) X(responses_app_error) X(parts) X(errors_no_service) X(errors_bad_request)                \
   X(errors_timeout) X(errors_overloaded) X(errors_unavailable) X(errors_denied)                 \
   X(errors_internal) X(requests_active) X(requests_client_gone) X(answers_unmatched) X(answers_too_large)            \
-  X(retries) X(retries_too_large) X(retries_over_budget) X(timeouts_not_passed_on) X(hedges) X(hedges_won) X(hedges_over_budget) X(heartbeats_received) X(heartbeats_sent)                     \
+  X(retries) X(retries_too_large) X(retries_over_budget) X(timeouts_not_passed_on) X(hedges) X(hedges_won) X(hedges_over_budget) X(mirrors) X(mirrors_active) X(mirrors_failed) X(mirrors_skipped) X(heartbeats_received) X(heartbeats_sent)                     \
   X(drains_received) X(drains_sent) X(protocol_errors_client) X(protocol_errors_upstream)       \
   X(undetected) X(clients_paused) X(clients_closed_slow) X(closed_idle) X(closed_half_frame)    \
   X(closed_over_budget) X(upstream_connects) X(upstream_connect_failures)                       \

@@ -23,7 +23,7 @@
  *   dispatch.c  a request's way through its plan, to a connection
  *   tries.c     what its tries come to
  *   parts.c     answers that come in parts
- *   limit.c, fault.c, filter.c, reply.c, key.c, change.c  steps of a plan
+ *   limit.c, fault.c, filter.c, reply.c, key.c, change.c, mirror.c  steps of a plan
  *   answer.c    answers that wait for filters
  *   aside.c     requests that wait at one of them
  *   server.c    connections of servers
@@ -205,7 +205,7 @@ typedef struct pk_live {
   const pk_table *table;
   uint64_t token;
   uint64_t users; /* requests routed by it that have not ended, clients that it is kept for */
-  pk_aside *filtering, *delayed, *answering, *trying; /* by plan */
+  pk_aside *filtering, *delayed, *answering, *trying, *mirrored; /* by plan */
   pk_cluster **of;         /* by cluster */
   pk_balance_state clusters[];
 } pk_live;
@@ -298,7 +298,8 @@ enum {
   PK_PART_CAME = 1, /* there is no other try */
   PK_PART_HALF = 2, /* its client has half a message, which no error can follow */
   PK_PART_ASKS = 4, /* it comes in pieces itself: it is sent once */
-  PK_PART_SEEN = 8  /* filters see its answer: its bytes are kept for them (pk_core.asked) */
+  PK_PART_SEEN = 8, /* filters see its answer: its bytes are kept for them (pk_core.asked) */
+  PK_PART_COPY = 16 /* a copy of another (mirror.c): nobody hears its answer */
 };
 
 struct pk_request {
@@ -311,7 +312,7 @@ struct pk_request {
   uint32_t context, timeout_ms;
   const pk_plan_step *step; /* that it waits at */
   uint32_t attempt; /* the newest: index, or PK_NONE; the others are its siblings */
-  uint32_t next;    /* in the free list */
+  uint32_t next;    /* in the free list; of a copy the plan that says so */
   uint16_t steps;   /* of its plan that are left: bits by PK_STEP_* */
   uint8_t state;    /* PK_REQUEST_* */
   uint8_t refused; /* a server refused the greeting */
@@ -830,6 +831,8 @@ void pk_pair_begin(pk_core *core, pk_conn *client); /* pass on what it sends */
 /* request.c */
 /* `size` bytes of the frame are there. */
 pk_request *pk_request_new(pk_core *core, pk_conn *client, const uint8_t *data, size_t size, const pk_frame *f);
+/* One of nobody's, on its way to where `of` goes: mirror.c. `plan`: which says so. NULL without memory. */
+pk_request *pk_request_copy(pk_core *core, const pk_request *of, uint32_t plan);
 /* The id of a frame that tells it apart: of a byte string the hash; 0 where messages come in order. */
 static inline uint64_t pk_id_key(const pk_conn *c, const uint8_t *data, const pk_frame *f) {
   if (c->codec->mode != PK_MODE_MULTIPLEXED) return 0;
@@ -1001,7 +1004,7 @@ void pk_parts_answer(pk_core *core, pk_conn *c, pk_request *r, pk_attempt *a, co
 
 /* Steps, each of its own file. */
 extern const pk_plan_step pk_limit_step, pk_reply_step, pk_delay_step, pk_abort_step, pk_filter_step, pk_key_step, pk_change_step,
-    pk_see_step;
+    pk_mirror_step, pk_see_step;
 extern const pk_plan_step pk_backoff_step; /* of no plan: a request waits for its next try */
 
 /* What a rule has beyond the table, or NULL. */

@@ -172,13 +172,14 @@ void pk_core_abort(pk_core *core) {
 int pk_core_prepare(pk_core *core, const pk_table *table, uint64_t token) {
   pk_core_abort(core);
   size_t clusters = table->clusters.count * sizeof(pk_balance_state), plans = table->plans.count * sizeof(pk_aside);
-  pk_live *live = calloc(1, sizeof *live + clusters + 4 * plans + table->clusters.count * sizeof(pk_cluster *));
+  pk_live *live = calloc(1, sizeof *live + clusters + 5 * plans + table->clusters.count * sizeof(pk_cluster *));
   if (live == NULL) return -1;
   live->filtering = (pk_aside *)(void *)(live->clusters + table->clusters.count);
   live->delayed = live->filtering + table->plans.count;
   live->answering = live->delayed + table->plans.count;
   live->trying = live->answering + table->plans.count;
-  live->of = (pk_cluster **)(void *)(live->trying + table->plans.count);
+  live->mirrored = live->trying + table->plans.count;
+  live->of = (pk_cluster **)(void *)(live->mirrored + table->plans.count);
   live->table = table;
   live->token = token;
   for (uint32_t i = 0, n = 0; i < table->clusters.count; i++) {

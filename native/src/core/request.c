@@ -5,10 +5,8 @@ static int keeps_order(const pk_request *r) {
   return r->to.codec->mode != PK_MODE_MULTIPLEXED && !r->to.oneway;
 }
 
-pk_request *pk_request_new(pk_core *core, pk_conn *client, const uint8_t *data, size_t size,
-                           const pk_frame *f) {
-  if (core->free_request == PK_NONE && pk_requests_grow(core) != 0) return NULL;
-  if (client->beside && pk_beside_room(core, client, core->free_request) != 0) return NULL;
+/* A free place, of which there is one. */
+static inline pk_request *take(pk_core *core) {
   pk_request *r = pk_request_at(core, core->free_request);
   uint32_t index = r->index, generation = r->generation + 1;
   core->free_request = r->next;
@@ -16,6 +14,14 @@ pk_request *pk_request_new(pk_core *core, pk_conn *client, const uint8_t *data, 
   r->index = index;
   r->generation = generation > 0 ? generation : 1;
   r->timer.kind = PK_TIMER_REQUEST;
+  return r;
+}
+
+pk_request *pk_request_new(pk_core *core, pk_conn *client, const uint8_t *data, size_t size,
+                           const pk_frame *f) {
+  if (core->free_request == PK_NONE && pk_requests_grow(core) != 0) return NULL;
+  if (client->beside && pk_beside_room(core, client, core->free_request) != 0) return NULL;
+  pk_request *r = take(core);
   r->client_id = f->id;
   if (client->beside) pk_beside_keep(core, r, client, data, size, f);
   r->started = core->now;
@@ -38,6 +44,27 @@ pk_request *pk_request_new(pk_core *core, pk_conn *client, const uint8_t *data, 
     *(r->before != NULL ? &r->before->behind : &client->requests) = r;
     client->last_request = r;
   }
+  return r;
+}
+
+pk_request *pk_request_copy(pk_core *core, const pk_request *of, uint32_t plan) {
+  if (core->free_request == PK_NONE && pk_requests_grow(core) != 0) return NULL;
+  pk_request *r = take(core);
+  r->client_id = of->client_id;
+  r->started = core->now;
+  r->attempt = PK_NONE;
+  r->state = PK_REQUEST_NEW;
+  r->context = of->context;
+  r->timeout_ms = of->timeout_ms;
+  r->next = plan;
+  r->id_size = of->id_size;
+  r->parts = PK_PART_COPY;
+  r->to.live = of->to.live;
+  r->to.codec = of->to.codec;
+  r->to.bucket = of->to.bucket;
+  r->to.oneway = of->to.oneway;
+  r->to.named = of->to.named;
+  r->to.live->users++;
   return r;
 }
 
@@ -109,6 +136,12 @@ int pk_request_is_sent(const pk_core *core, const pk_request *r) {
 
 static PK_RARE void over(pk_core *core, pk_request *r) {
   if (r->parts & PK_PART_ASKS) pk_pieces_over(core, r);
+  if (r->parts & PK_PART_COPY) {
+    r->to.live->mirrored[r->next].requests--;
+    core->request_count++; /* it was none of them */
+    PK_STAT_ADD(core->stats.requests_active, 1);
+    PK_STAT_SUB(core->stats.mirrors_active, 1);
+  }
   pk_seen_forget(core, r);
 }
 
@@ -117,7 +150,7 @@ void pk_request_end(pk_core *core, pk_request *r) {
   pk_request_end_attempts(core, r);
   if (r->state == PK_REQUEST_WAITING) r->step->cancel(core, r);
   if (r->held != NULL || r->answer != NULL) let_go(core, r);
-  if (r->parts & (PK_PART_ASKS | PK_PART_SEEN)) over(core, r);
+  if (r->parts & (PK_PART_ASKS | PK_PART_SEEN | PK_PART_COPY)) over(core, r);
   pk_conn *client = pk_conn_find(core, r->to.client);
   r->to.client = 0;
   r->state = PK_REQUEST_FREE;
@@ -304,6 +337,11 @@ static void count_error(pk_core *core, uint32_t status) {
 
 void pk_request_fail(pk_core *core, pk_request *r, uint32_t status, const char *text, size_t size) {
   if (r->state <= PK_REQUEST_ANSWERED) return;
+  if (r->parts & PK_PART_COPY) {
+    PK_STAT_ADD(core->stats.mirrors_failed, 1);
+    pk_request_end(core, r);
+    return;
+  }
   count_error(core, status);
   if (r->to.oneway) {
     pk_request_end(core, r);

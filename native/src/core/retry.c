@@ -24,7 +24,7 @@ static int may_follow(const pk_request *r, uint32_t why, int written) {
 
 /* Nothing is held of what went to a client's own connection. */
 static int is_allowed(const pk_request *r, uint32_t why, int written) {
-  if (r->held == NULL) return 0;
+  if (r->held == NULL || (r->parts & PK_PART_COPY)) return 0;
   if (!written && r->to.tries < FREE_TRIES && !r->to.oneway) return 1;
   return may_follow(r, why, written);
 }

@@ -78,11 +78,23 @@ static void seen(pk_core *core, const pk_conn *c, pk_request *r, pk_attempt *a, 
   if (!pk_answer_ask(core, r, endpoint, took, data, f)) pk_request_answer(core, r, data, f);
 }
 
+/* The answer to a copy of a request, or its first part: nobody waits for it. */
+static void dropped(pk_core *core, pk_request *r, pk_attempt *a, const pk_frame *f) {
+  a->answered = !(f->says & PK_SAYS_MORE);
+  a->parts = !a->answered; /* its id stays taken until the last part */
+  if (f->status > PK_STATUS_APP_ERROR) pk_attempt_end(core, r, a, pk_attempt_refused(f->status));
+  pk_request_end(core, r);
+}
+
 /* What an answer says besides, or that it is not the first one to its request. 1: it is one of several. */
 static PK_RARE int in_parts(pk_core *core, pk_conn *c, pk_request *r, pk_attempt *a, const uint8_t *data, pk_frame *f) {
   if (f->says & PK_SAYS_LAST) c->leaving |= PK_LEAVE_LAST; /* before anything is tried again */
   /* Where pieces of several messages are mixed the last one says so itself. */
   if ((c->leaving & PK_LEAVE_LAST) && c->codec->mode != PK_MODE_MULTIPLEXED) f->says |= PK_SAYS_LAST;
+  if (r->parts & PK_PART_COPY) {
+    dropped(core, r, a, f);
+    return 1;
+  }
   int several = (f->says & PK_SAYS_MORE) || (r->parts & PK_PART_CAME);
   a->answered = !(f->says & PK_SAYS_MORE); /* it is on its slot until the last part */
   if ((r->parts & PK_PART_SEEN) && !several && f->kind == PK_KIND_RESPONSE) {
@@ -260,7 +272,8 @@ static void opened(pk_core *core, pk_conn *c) {
     if (a->placed) pk_breaker_sent(r, a);
     a->started = core->now; /* it is asked now */
     pk_conn *client = pk_conn_find(core, r->to.client);
-    if (!r->to.oneway && (client == NULL || client->state == PK_CONN_CLOSED)) {
+    int copy = r->parts & PK_PART_COPY;
+    if (!r->to.oneway && !copy && (client == NULL || client->state == PK_CONN_CLOSED)) {
       PK_STAT_ADD(core->stats.requests_client_gone, 1);
       pk_request_end(core, r);
     } else {

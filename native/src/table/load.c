@@ -266,6 +266,7 @@ static void finish_plan(const pk_table *t, pk_plan *p, uint32_t features) {
              (uint32_t)(p->fault.abort_share > 0) << PK_STEP_ABORT |
              (uint32_t)(p->filter != PK_NONE) << PK_STEP_FILTER | (uint32_t)(p->limit.interval > 0) << PK_STEP_LIMIT |
              (uint32_t)needs_key(t, p) << PK_STEP_KEY | (uint32_t)(p->change_count > 0) << PK_STEP_CHANGE |
+             (uint32_t)(p->mirror.cluster != PK_NONE && p->mirror.share > 0) << PK_STEP_MIRROR |
              (uint32_t)(p->answers != PK_NONE) << PK_STEP_SEE;
 }
 

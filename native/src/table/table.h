@@ -194,6 +194,14 @@ typedef struct pk_hedge {
   uint32_t most;       /* parts of a million of the cluster's requests */
 } pk_hedge;
 
+/* A copy of some of a rule's requests, whose answers are dropped. */
+typedef struct pk_mirror {
+  uint32_t cluster; /* that gets it, or PK_NONE */
+  uint32_t share;   /* parts of a million */
+  uint32_t most;    /* under way at a time */
+  pk_text mark;     /* the header that says it is one; empty: none */
+} pk_mirror;
+
 /* How many requests of a rule are taken. */
 typedef struct pk_limit {
   uint64_t interval; /* ns from one to the next; 0: any number */
@@ -211,7 +219,10 @@ typedef struct pk_fault {
 } pk_fault;
 
 /* Steps of a plan before its requests are sent, in this order. */
-enum { PK_STEP_LIMIT = 0, PK_STEP_DELAY, PK_STEP_ABORT, PK_STEP_FILTER, PK_STEP_REPLY, PK_STEP_KEY, PK_STEP_CHANGE, PK_STEP_SEE, PK_STEPS };
+enum {
+  PK_STEP_LIMIT = 0, PK_STEP_DELAY, PK_STEP_ABORT, PK_STEP_FILTER, PK_STEP_REPLY, PK_STEP_KEY, PK_STEP_CHANGE, PK_STEP_MIRROR, PK_STEP_SEE,
+  PK_STEPS
+};
 
 /* A direct answer. */
 typedef struct pk_own_reply {
@@ -253,6 +264,7 @@ typedef struct pk_plan {
   uint32_t state;       /* of pk_table_share, or PK_NONE */
   pk_fault fault;
   pk_hedge hedge;
+  pk_mirror mirror;
   uint32_t change, change_count;
   uint32_t filter;      /* the number of the filters that see its requests, for the deciding side, or PK_NONE */
   uint32_t answers;     /* of those that see what these are answered, or PK_NONE */

@@ -1,0 +1,67 @@
+/* mirror.c: a copy of a request for another cluster: a request of nobody's, whose answer is dropped. It is none of those in flight,
+ * is tried once, and nothing that becomes of it is heard by anybody but its counters. */
+#include "core/internal.h"
+#include "policy/fault.h"
+#include "wire/ask.h"
+
+/* Nothing of the rule it was copied under holds for it, but the time that its caller's request has. */
+static const pk_plan of_copies = {.state = PK_NONE, .filter = PK_NONE, .answers = PK_NONE, .cluster = PK_NONE, .mirror = {.cluster = PK_NONE}};
+
+/* Its bytes, marked where the rule says so; NULL: they cannot be, or there is no room. */
+static pk_held *marked(pk_core *core, const pk_request *r, const uint8_t *data, const pk_frame *f) {
+  static const uint8_t yes[] = "true";
+  pk_slice key = pk_table_slice(r->to.live->table, r->plan->mirror.mark);
+  if (key.size == 0) return pk_hold(core, data, f);
+  if (r->to.codec->edit == NULL) return NULL;
+  pk_edit edit = {PK_EDIT_HEADER, key, {yes, sizeof yes - 1}};
+  uint32_t room = f->size + 512 + 8 * key.size;
+  pk_held *h = pk_held_new(core, room);
+  if (h == NULL) return NULL;
+  int size = r->to.codec->edit(r->to.codec, data, f, &edit, 1, h->data, room);
+  h->frame = (pk_frame){.from = PK_FROM_CLIENT};
+  int framed = size <= 0 ? size : pk_frame_alone(r->to.codec, h->data, (uint32_t)size, (uint32_t)size, &h->frame);
+  if (size > 0 && framed == PK_OK && h->frame.size == (uint32_t)size && h->frame.kind == f->kind) return h;
+  pk_held_free(core, h);
+  return NULL;
+}
+
+/* Whether a copy can go on a connection that others share, by itself. */
+static int can_be_copied(const pk_core *core, const pk_request *r, const pk_frame *f) {
+  int whole = !(f->says & (PK_SAYS_MORE | PK_SAYS_HALF)) && f->size <= core->limits.retry_buffer;
+  return whole && !pk_codec_is_pinned(r->to.codec) && core->buffered < core->limits.buffer / 2;
+}
+
+static uint32_t plan_of(const pk_request *r) { return (uint32_t)(r->plan - pk_table_plan_at(r->to.live->table, 0)); }
+
+static void send(pk_core *core, const pk_request *r, pk_aside *of, pk_held *h) {
+  pk_request *copy = pk_request_copy(core, r, plan_of(r));
+  if (copy == NULL) {
+    pk_held_free(core, h);
+    PK_STAT_ADD(core->stats.mirrors_skipped, 1);
+    return;
+  }
+  copy->plan = &of_copies;
+  copy->to.cluster = r->plan->mirror.cluster;
+  copy->held = h;
+  copy->to.key = h->frame.upstream_key;
+  of->requests++;
+  PK_STAT_ADD(core->stats.mirrors, 1);
+  PK_STAT_ADD(core->stats.mirrors_active, 1);
+  pk_timer_start(&core->wheel, &copy->timer, pk_request_deadline(copy));
+  pk_request_try(core, copy);
+}
+
+static int mirror(pk_core *core, pk_request *r, const uint8_t *data, const pk_frame *f) {
+  const pk_mirror *p = &r->plan->mirror;
+  if (!pk_fault_hits(p->share, pk_random(core))) return PK_STEP_ON;
+  pk_aside *of = &r->to.live->mirrored[plan_of(r)];
+  pk_held *h = of->requests < p->most && can_be_copied(core, r, f) ? marked(core, r, data, f) : NULL;
+  if (h == NULL) {
+    PK_STAT_ADD(core->stats.mirrors_skipped, 1);
+  } else {
+    send(core, r, of, h);
+  }
+  return PK_STEP_ON;
+}
+
+const pk_plan_step pk_mirror_step = {.run = mirror};
