@@ -386,6 +386,20 @@ def test_where_clients_alone_are_asked_about_nothing_else_is_read():
     assert site.counts() == {"in.dry_run.deny[0]": (0, 1)}
 
 
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        ({"deny": [{}]}, "in.deny[0]"),
+        ({"deny": [{"source": "11.0.0.0/8"}]}, "in.deny[0]"),
+        ({"allow": [SOME]}, "in.allow"),
+    ],
+)
+def test_who_is_denied_by_his_address_alone_is_told_of_what(given, name):
+    """On a listener of one cluster, where nothing had to be read to decide."""
+    site, asked = Site({"in": {"cluster": "c"} | given}), request(source="11.1.1.1")
+    assert site.ask(asked) == text_of(name, asked)
+
+
 # Connections.
 
 

@@ -88,6 +88,13 @@ MUTANTS = (
         "tests/test_access.py::test_nothing_is_opened_for_a_pinned_client_that_may_ask_nothing",
     ),
     Mutant(
+        "who is denied by his address alone is not told of what",
+        "guard.c",
+        "q->led ? !q->blank : q->codec->destination",
+        "q->led ? !q->blank : q->led && q->codec->destination",
+        "tests/test_access.py::test_who_is_denied_by_his_address_alone_is_told_of_what",
+    ),
+    Mutant(
         "no server's connection is opened for who may ask something",
         "guard.c",
         "return v.plan == PK_NONE || v.error != 0;",

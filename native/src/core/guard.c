@@ -27,8 +27,8 @@ static PK_RARE void would_refuse(pk_core *core, const pk_table *t, uint32_t plan
   count(t, plan, PK_DECIDED_WOULD_DENY);
 }
 
-/* "protokit: denied by rule in.deny[0]: service 'a' method 'b' from 10.0.0.7" */
-static void refuse(pk_core *core, pk_request *r, const pk_judgement *v, const pk_question *q) {
+/* "protokit: denied by rule in.deny[0]: service 'a' method 'b' from 10.0.0.7". What is denied by its client alone is read for the text. */
+static void refuse(pk_core *core, pk_request *r, const pk_judgement *v, pk_question *q) {
   const pk_table *t = r->to.live->table;
   const pk_plan *plan = pk_table_plan_at(t, v->plan);
   pk_message m = {.size = 0};
@@ -41,8 +41,9 @@ static void refuse(pk_core *core, pk_request *r, const pk_judgement *v, const pk
   if (unread) pk_message_add(&m, v->error == PK_ERR_LIMIT ? " asks for what holds more than the proxy reads"
                                  : v->error == PK_ERR_UNSUPPORTED ? " asks for what the proxy cannot read of this request"
                                                                   : " asks for headers that are malformed");
-  const pk_destination *d = &q->to;
-  if (q->led && !q->blank) {
+  pk_destination *d = &q->to;
+  int known = q->led ? !q->blank : q->codec->destination(q->codec, q->data, q->frame, d) == PK_OK;
+  if (known) {
     pk_message_add(&m, ": service '");
     pk_message_bytes(&m, d->service.data, d->service.size < 200 ? d->service.size : 200);
     pk_message_add(&m, "' method '");
