@@ -34,6 +34,7 @@ MADE = [
     "states",
     "choice_slots",
     "places",
+    "wanted",
 ]
 
 

@@ -361,13 +361,15 @@ pk_routed pk_table_ask(const pk_table *t, uint32_t listener, uintptr_t codec, co
     found.result = PK_OK;
   }
   pk_question q = {.to = d, .codec = asked->frame != NULL ? c : &words, .data = asked->frame, .frame = &f,
-                   .listener = l, .source = asked->source, .led = 1, .blank = found.blank};
+                   .listener = l, .source = asked->source, .led = 1, .blank = found.blank,
+                   .headers = asked->frame != NULL ? PK_HEADERS_UNREAD : PK_HEADERS_BY_KEY};
   found.access = judged(t, l->access, &q);
   found.dry_run = judged(t, l->dry_run, &q);
   if (l->routes != PK_NONE) {
     q.asked = 0;
+    q.asked_headers = 0;
     found.plan = pk_table_route(t, l->routes, &q);
-    found.asked = q.asked;
+    found.asked = q.asked || q.asked_headers != 0;
     found.result = q.error;
   }
   if (found.plan != PK_NONE) found.name = pk_table_plan_at(t, found.plan)->name;

@@ -55,8 +55,8 @@ MUTANTS = (
     Mutant(
         "what was decided for one client is remembered for another",
         "guard.c",
-        "if (!q->asked && live == core->live)",
-        "if (live == core->live)",
+        "if (v.error == 0 && live == core->live)",
+        "if (!(q->asked = 0) && live == core->live)",
         "tests/test_access.py::test_what_was_decided_for_one_client_is_not_remembered_for_another",
     ),
     Mutant(
@@ -2853,11 +2853,56 @@ MUTANTS = (
         "tests/test_matching.py::test_more_kinds_of_prefixes_with_conditions_than_are_kept_at_once",
     ),
     Mutant(
-        "what rules asked headers for is remembered",
-        "client.c",
-        "  if (!q->asked && r->to.live",
-        "  if (r->to.live",
-        "tests/test_matching.py::test_what_was_asked_before_changes_nothing_where_rules_ask_for_headers",
+        "what rules asked more than some headers for is remembered",
+        "table.c",
+        "if (place == NULL || q->asked) return;",
+        "if (place == NULL) return;",
+        "tests/test_wanted.py::test_a_rule_is_found_by_headers_whatever_was_asked_before",
+    ),
+    Mutant(
+        "a route that headers led to is remembered whatever they say",
+        "table.c",
+        "c->asked == 0 || says_the_same(t, c, q) ? c",
+        "c != NULL ? c",
+        "tests/test_wanted.py::test_a_rule_is_found_by_headers_whatever_was_asked_before",
+    ),
+    Mutant(
+        "a header that is not there is like the one that a route is remembered by",
+        "table.c",
+        "there || c->values[n] != PK_CACHED_NONE\n",
+        "0\n",
+        "tests/test_wanted.py::test_a_header_that_comes_and_goes_is_not_taken_for_the_one_before",
+    ),
+    Mutant(
+        "what is no text is like the text that a route is remembered by",
+        "table.c",
+        "h->raw || h->value.size != c->values[n]",
+        "h->value.size != c->values[n]",
+        "tests/test_wanted.py::test_what_is_no_text_is_not_remembered_as_one",
+    ),
+    Mutant(
+        "of lines asked for at once the last counts though its readers take the first",
+        "declared.c",
+        " || (first && (found->there >> i & 1))) continue;",
+        ") continue;",
+        "tests/test_wanted.py"
+        "::test_of_lines_that_stand_there_twice_the_first_counts_where_it_does_for_readers[first-False]",
+    ),
+    Mutant(
+        "lines asked for at once are found by their exact names",
+        "declared.c",
+        "if (!first && !pk_declared_ignores_case(map)) {",
+        "if (!first) {",
+        "tests/test_wanted.py"
+        "::test_of_lines_that_stand_there_twice_the_first_counts_where_it_does_for_readers[last-True]",
+    ),
+    Mutant(
+        "attachments that are remembered for one table's headers serve another's",
+        "destination.c",
+        "m->wanted == wanted->serial",
+        "m->wanted != 0",
+        "tests/test_wanted.py::test_what_one_table_asks_for_is_not_what_another_does",
+        "dubbo",
     ),
     Mutant(
         "one of the values of several leads to no rule",

@@ -166,6 +166,22 @@ typedef struct pk_header {
   uint32_t raw;   /* 1: value is not text; its bytes are the protocol's own encoding */
 } pk_header;
 
+/* Headers that somebody asks for: names of up to 63 bytes, ordered by their sizes; those of n bytes are first[n] up to
+ * first[n + 1]. wanted.h looks one up. */
+#define PK_WANTED_MAX 64u
+typedef struct pk_wanted {
+  uint64_t serial; /* of these names: other ones have another, in this process */
+  uint32_t count;
+  uint8_t first[65];
+  pk_slice names[64];
+} pk_wanted;
+
+/* Those that there are, by their numbers. */
+typedef struct pk_headers {
+  uint64_t there; /* bits */
+  pk_header headers[64]; /* as next_header gives them; of a key that stands there several times the last */
+} pk_headers;
+
 /* An argument of a call. */
 enum { PK_VALUE_NULL = 0, PK_VALUE_BOOLEAN, PK_VALUE_INTEGER, PK_VALUE_NUMBER, PK_VALUE_TEXT, PK_VALUE_OTHER };
 
@@ -330,6 +346,15 @@ struct pk_codec {
    * stays byte for byte, and lengths and checksums are made right. `cap` is frame->size + PK_BUDGET_MORE.
    * PK_ERR_UNSUPPORTED when this frame has no place for it. NULL: none has. */
   int (*budget)(const pk_codec *, const uint8_t *data, const pk_frame *, uint32_t ms, uint8_t *out, size_t cap);
+
+  /* Those headers of a request that are asked for, in one pass: as `header` gives each. found->there comes 0. PK_OK;
+   * PK_ERR_*: each is asked for by itself instead. NULL: they are gone through with next_header. */
+  int (*headers)(const pk_codec *, const uint8_t *data, const pk_frame *, const pk_wanted *, pk_headers *found);
+
+  /* `destination` and `headers` in one pass, for a codec that meets headers on the way to the destination; the results of
+   * `destination`. NULL: headers are read when somebody needs one. */
+  int (*destination_headers)(const pk_codec *, const uint8_t *data, const pk_frame *, pk_destination *out,
+                             const pk_wanted *, pk_headers *found);
 };
 
 #define PK_STATE_MAX 4096u

@@ -2,24 +2,11 @@
 #include "core/internal.h"
 #include "table/consistent.h"
 
-pk_question *pk_question_begin(pk_core *core, const pk_conn *client, const pk_request *r, const uint8_t *data,
-                               const pk_frame *f) {
-  pk_question *q = &core->question;
-  q->codec = r->to.codec;
-  q->data = data;
-  q->frame = f;
-  q->listener = client == NULL ? NULL : pk_listener_of(r->to.live->table, client);
-  q->source = client == NULL ? NULL : client->source;
-  q->led = q->blank = q->asked = 0;
-  q->error = 0;
-  q->to = (pk_destination){.context = f->context};
-  core->questioned = pk_request_handle(r);
-  return q;
-}
-
 pk_question *pk_question_of(pk_core *core, const pk_request *r, const uint8_t *data, const pk_frame *f) {
   if (core->questioned == pk_request_handle(r) && core->question.data == data) return &core->question;
-  return pk_question_begin(core, pk_conn_find(core, r->to.client), r, data, f);
+  const pk_conn *client = pk_conn_find(core, r->to.client);
+  const pk_table_listener *l = client == NULL ? NULL : pk_listener_of(r->to.live->table, client);
+  return pk_question_begin(core, client, l, r, data, f);
 }
 
 uint64_t pk_key_of(pk_question *q, const pk_table *t, const pk_table_cluster *c) {

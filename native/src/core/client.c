@@ -39,7 +39,8 @@ static void bad(pk_core *core, pk_conn *c, const uint8_t *data, size_t size, con
 
 static void no_route(pk_core *core, pk_request *r, const pk_table_listener *l,
                      const pk_destination *d) {
-  pk_message m = {.size = 0};
+  pk_message m;
+  m.size = 0;
   pk_message_add(&m, "protokit: no route on listener '");
   pk_message_text(&m, r->to.live->table, l->name);
   pk_message_add(&m, "' for service '");
@@ -116,9 +117,21 @@ static PK_RARE uint32_t look_up(pk_core *core, pk_request *r, const pk_table_lis
     headers_unreadable(core, r, &q->to, q->error);
     return PK_NONE;
   }
-  if (!q->asked && r->to.live == core->live) pk_table_remember(core->cached_routes, l->routes, &q->to, plan, r->to.bucket);
+  if (r->to.live == core->live) pk_table_remember(core->cached_routes, l->routes, q, plan, r->to.bucket);
   if (plan == PK_NONE) no_route(core, r, l, &q->to);
   return plan;
+}
+
+/* The destination, and headers where its codec meets them on the way. */
+static int read_all(const pk_request *r, pk_question *q) {
+  const pk_codec *codec = r->to.codec;
+  const pk_wanted *wanted = pk_table_wanted(r->to.live->table);
+  if (wanted == NULL || !PK_CODEC_HAS(codec, destination_headers) || codec->destination_headers == NULL)
+    return codec->destination(codec, q->data, q->frame, &q->to);
+  q->found.there = 0;
+  int result = codec->destination_headers(codec, q->data, q->frame, &q->to, wanted, &q->found);
+  if (result == PK_OK) q->headers = PK_HEADERS_FOUND;
+  return result;
 }
 
 /* Where a request goes: its plan, or PK_NONE after it was answered with the reason. */
@@ -126,10 +139,10 @@ static uint32_t route(pk_core *core, const pk_conn *c, pk_request *r, const pk_t
                       const uint8_t *data, const pk_frame *f, uint32_t *budget) {
   *budget = f->timeout_ms;
   if (l->routes == PK_NONE && l->guard == PK_GUARD_NONE) return l->plan;
-  pk_question *q = pk_question_begin(core, c, r, data, f);
+  pk_question *q = pk_question_begin(core, c, l, r, data, f);
   if (l->routes == PK_NONE && l->guard == PK_GUARD_CLIENT) return pk_guard_admits(core, r, l, q) ? l->plan : PK_NONE;
   pk_destination *d = &q->to;
-  int result = r->to.codec->destination(r->to.codec, data, f, d);
+  int result = l->depth == PK_DEPTH_HEADERS ? read_all(r, q) : r->to.codec->destination(r->to.codec, data, f, d);
   if (result == PK_ERR_UNSUPPORTED) {
     *d = (pk_destination){.context = f->context}; /* only a rule that asks for nothing matches */
     q->blank = 1;
@@ -147,7 +160,7 @@ static uint32_t route(pk_core *core, const pk_conn *c, pk_request *r, const pk_t
   }
   if (d->timeout_ms != 0) *budget = d->timeout_ms;
   if (r->to.live == core->live) {
-    const pk_cached_route *known = pk_table_recall(core->cached_routes, l->routes, d);
+    const pk_cached_route *known = pk_table_recall(r->to.live->table, core->cached_routes, l->routes, q);
     if (known != NULL) {
       r->to.bucket = known->bucket;
       if (known->plan == PK_NONE) no_route(core, r, l, d);

@@ -113,6 +113,13 @@ void pk_core_free(pk_core *core) {
     free(core->free_chunks);
     core->free_chunks = next;
   }
+  for (uint32_t i = 0; i < PK_HELD_CLASSES; i++) {
+    while (core->free_held[i] != NULL) {
+      pk_held *next = core->free_held[i]->next;
+      free(core->free_held[i]);
+      core->free_held[i] = next;
+    }
+  }
   pk_list *lists[] = {&core->free_conns, &core->graveyard, &core->dirty, &core->ready,
                       &core->ready_next};
   for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) free(lists[i]->items);

@@ -137,6 +137,8 @@ typedef struct pk_held {
   uint8_t data[];
 } pk_held;
 
+enum { PK_HELD_STEP = 128, PK_HELD_CLASSES = 8 };
+
 /* Connections as they were begun, linked by `before` and `behind`. */
 typedef struct pk_conns {
   struct pk_conn *first, *last;
@@ -520,6 +522,8 @@ struct pk_core {
   int full;            /* it is over its budget, and nobody in particular holds that: no more requests are taken */
   pk_chunk *free_chunks;
   uint32_t free_chunk_count;
+  pk_held *free_held[PK_HELD_CLASSES]; /* of up to so many steps of bytes */
+  uint32_t free_held_count[PK_HELD_CLASSES];
   uint8_t scratch[2 * PK_READ];
 
   pk_shared *shared; /* by all workers of a process */
@@ -799,9 +803,7 @@ int pk_pinned_call(pk_core *core, pk_conn *c, const uint8_t *data, const pk_fram
 int pk_pinned_answer(pk_core *core, pk_conn *client, const uint8_t *data, const pk_frame *f);
 
 /* asked.c */
-/* What is known of the request that is handled, of these bytes; begun anew, or where it was begun. */
-pk_question *pk_question_begin(pk_core *core, const pk_conn *client, const pk_request *r, const uint8_t *data,
-                               const pk_frame *f);
+/* What is known of the request that is handled, of these bytes; `begin`: nothing yet. */
 pk_question *pk_question_of(pk_core *core, const pk_request *r, const uint8_t *data, const pk_frame *f);
 void pk_question_over(pk_core *core); /* its bytes are others */
 /* Its key by what a cluster with consistent hashing goes, or 0. */
@@ -844,6 +846,21 @@ static inline uint64_t pk_id_key(const pk_conn *c, const uint8_t *data, const pk
 pk_conn *pk_request_client(pk_core *core, const pk_request *r);
 static inline pk_handle pk_request_handle(const pk_request *r) {
   return (uint64_t)r->generation << 32 | r->index;
+}
+static inline pk_question *pk_question_begin(pk_core *core, const pk_conn *client, const pk_table_listener *l,
+                                             const pk_request *r, const uint8_t *data, const pk_frame *f) {
+  pk_question *q = &core->question;
+  q->to = (pk_destination){.context = f->context};
+  q->codec = r->to.codec;
+  q->data = data;
+  q->frame = f;
+  q->listener = l;
+  q->source = client == NULL ? NULL : client->source;
+  q->led = q->blank = q->asked = q->headers = 0;
+  q->error = 0;
+  q->asked_headers = 0;
+  core->questioned = pk_request_handle(r);
+  return q;
 }
 /* Keep its bytes (r->held), which count for its client; -1 without memory. */
 int pk_request_hold(pk_core *core, pk_request *r, const uint8_t *data, const pk_frame *f);

@@ -3,7 +3,7 @@
 
 #include "core/internal.h"
 
-enum { KEEP_CHUNKS = 256 };
+enum { KEEP_CHUNKS = 256, KEEP_HELD = 256 /* of each size */ };
 
 void *pk_grow(void *data, uint32_t *capacity, uint32_t wanted, size_t item) {
   if (wanted <= *capacity) return data;
@@ -89,12 +89,27 @@ void pk_chunks_free(pk_core *core, pk_chunk *first) {
   }
 }
 
+/* Small ones are kept by their sizes: each request may need one. Sanitizers are to see where each ends. */
+static uint32_t held_class(uint32_t size) {
+#ifdef __SANITIZE_ADDRESS__
+  size = UINT32_MAX;
+#endif
+  return size / PK_HELD_STEP < PK_HELD_CLASSES ? size / PK_HELD_STEP : PK_HELD_CLASSES;
+}
+
 pk_held *pk_held_new(pk_core *core, uint32_t size) {
+  uint32_t class = held_class(size);
   if (account(core, size, 0) != 0) return NULL;
-  pk_held *h = malloc(sizeof *h + size);
-  if (h == NULL) {
-    unaccount(core, size);
-    return NULL;
+  pk_held *h = class < PK_HELD_CLASSES ? core->free_held[class] : NULL;
+  if (h != NULL) {
+    core->free_held[class] = h->next;
+    core->free_held_count[class]--;
+  } else {
+    h = malloc(sizeof *h + (class < PK_HELD_CLASSES ? (class + 1) * PK_HELD_STEP : size));
+    if (h == NULL) {
+      unaccount(core, size);
+      return NULL;
+    }
   }
   h->capacity = size;
   return h;
@@ -110,8 +125,15 @@ pk_held *pk_hold(pk_core *core, const uint8_t *data, const pk_frame *frame) {
 
 void pk_held_free(pk_core *core, pk_held *h) {
   if (h == NULL) return;
+  uint32_t class = held_class(h->capacity);
   unaccount(core, h->capacity);
-  free(h);
+  if (class < PK_HELD_CLASSES && core->free_held_count[class] < KEEP_HELD) {
+    h->next = core->free_held[class];
+    core->free_held[class] = h;
+    core->free_held_count[class]++;
+  } else {
+    free(h);
+  }
 }
 
 void pk_held_orphan(pk_core *core, pk_held *h) { unaccount(core, h->capacity); }

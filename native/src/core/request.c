@@ -114,10 +114,15 @@ int pk_request_replace(pk_core *core, pk_request *r, const pk_frame *was, pk_hel
   return PK_OK;
 }
 
-/* Give back all that it holds. */
-static PK_RARE void let_go(pk_core *core, pk_request *r) {
+static inline void let_held_go(pk_core *core, pk_request *r) {
+  if (r->held == NULL) return;
   if (r->placed) pk_breaker_back(r); /* only for another attempt, of what it holds */
   pk_held_free(core, pk_request_unhold(core, r));
+}
+
+/* Give back all that it holds. */
+static PK_RARE void let_go(pk_core *core, pk_request *r) {
+  let_held_go(core, r);
   for (const pk_chunk *k = r->answer; k != NULL; k = k->next) pk_request_count_held(core, r, -(int64_t)k->capacity);
   pk_chunks_free(core, r->answer);
   r->answer = r->answer_tail = NULL;
@@ -149,7 +154,8 @@ void pk_request_end(pk_core *core, pk_request *r) {
   pk_timer_stop(&core->wheel, &r->timer);
   pk_request_end_attempts(core, r);
   if (r->state == PK_REQUEST_WAITING) r->step->cancel(core, r);
-  if (r->held != NULL || r->answer != NULL) let_go(core, r);
+  let_held_go(core, r);
+  if (r->answer != NULL) let_go(core, r);
   if (r->parts & (PK_PART_ASKS | PK_PART_SEEN | PK_PART_COPY)) over(core, r);
   pk_conn *client = pk_conn_find(core, r->to.client);
   r->to.client = 0;

@@ -212,7 +212,7 @@ static const pk_table_field automaton_fields[] = {NAME(program), NUMBER(states, 
 #undef RECORD
 
 #define RECORD pk_origin
-static const pk_table_field origin_fields[] = {NUMBER(origin, 0, PK_ORIGIN_COUNT - 1), NAME(name), MADE(index)};
+static const pk_table_field origin_fields[] = {NUMBER(origin, 0, PK_ORIGIN_COUNT - 1), NAME(name), MADE(index), MADE(wanted)};
 #undef RECORD
 
 #define RECORD pk_table_listener
@@ -288,7 +288,7 @@ static int check_arrays(const pk_table *t, size_t size, char *why, size_t why_si
     end = a->at + (uint64_t)a->count * kinds[k].size;
   }
   const pk_array *made[] = {&t->schedules, &t->slots, &t->prefixes, &t->value_slots, &t->headers, &t->by_value, &t->led,
-                            &t->states, &t->choice_slots, &t->places};
+                            &t->states, &t->choice_slots, &t->places, &t->wanted};
   for (size_t i = 0; i < sizeof made / sizeof *made; i++) {
     if (made[i]->at == 0 && made[i]->count == 0) continue;
     snprintf(why, why_size, "what is made of the image is not the image's to say");

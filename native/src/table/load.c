@@ -1,5 +1,6 @@
 /* load.c: a table of an image that protokit/table.py has packed: checked (image.c), then finished with what look-ups
  * and balancers go by. */
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -388,6 +389,7 @@ static int lay_out(pk_table *t, pk_table_cluster *clusters, pk_routes *routes, p
   append(t, &t->states, t->plans.count, sizeof(uintptr_t));
   append(t, &t->choice_slots, choice_slots, sizeof(uint32_t));
   append(t, &t->places, places, sizeof(uint32_t));
+  append(t, &t->wanted, t->origins.count > 0, sizeof(pk_wanted));
   return t->bytes <= UINT32_MAX;
 }
 
@@ -403,8 +405,33 @@ static int check_codecs(const uintptr_t *codecs, uint32_t count, char *why, size
 
 #define ARRAY(t, type, array) ((type *)(void *)((char *)(t) + (t)->array.at))
 
+/* Numbers for the headers that anybody may ask for, as far as there is room, and those by their sizes. */
+static void number_headers(pk_table *t) {
+  static atomic_uint_fast64_t serials;
+  pk_origin *all = ARRAY(t, pk_origin, origins), *end = all + t->origins.count;
+  if (t->wanted.count == 0) return;
+  pk_wanted *w = ARRAY(t, pk_wanted, wanted);
+  for (uint32_t size = 0; size + 1 < sizeof w->first; size++) {
+    w->first[size] = (uint8_t)w->count;
+    for (pk_origin *o = all; o < end; o++) {
+      if (size == 0) o->wanted = PK_NONE;
+      if (o->origin != PK_ORIGIN_HEADER || o->name.size != size) continue;
+      pk_slice name = pk_table_slice(t, o->name);
+      uint32_t n = w->first[size];
+      while (n < w->count && memcmp(w->names[n].data, name.data, size) != 0) n++;
+      if (n == PK_WANTED_MAX) continue;
+      if (n == w->count) w->names[w->count++] = name;
+      o->wanted = n;
+    }
+  }
+  w->first[sizeof w->first - 1] = (uint8_t)w->count;
+  w->serial = atomic_fetch_add(&serials, 1) + 1;
+  if (w->count == 0) t->wanted.count = 0;
+}
+
 /* Of a checked image at the start of a block that has room for all. */
 static int finish(pk_table *t, const uintptr_t *codecs) {
+  number_headers(t);
   uintptr_t *codec = ARRAY(t, uintptr_t, codecs);
   pk_origin *origins = ARRAY(t, pk_origin, origins);
   for (uint32_t i = 0; i < t->origins.count; i++)

@@ -49,13 +49,32 @@ static int argument(pk_question *q, uint32_t index, pk_header *out) {
   return v.type == PK_VALUE_INTEGER ? text(decimal(v.integer, q->digits), out) : PK_OK;
 }
 
+int pk_question_headers(const pk_table *t, pk_question *q) {
+  if (q->headers == PK_HEADERS_UNREAD) {
+    const pk_wanted *wanted = pk_table_wanted(t);
+    int read = wanted != NULL && pk_headers_wanted(q->codec, q->data, q->frame, wanted, &q->found) == PK_OK;
+    q->headers = read ? PK_HEADERS_FOUND : PK_HEADERS_BY_KEY;
+  }
+  return q->headers == PK_HEADERS_FOUND;
+}
+
+static int header(const pk_table *t, pk_question *q, const pk_origin *of, pk_header *out) {
+  if (q->codec == NULL || of->wanted == PK_NONE || !pk_question_headers(t, q)) {
+    q->asked = 1;
+    return q->codec == NULL ? PK_MORE : pk_header_by_key(q->codec, q->data, q->frame, pk_table_slice(t, of->name), out);
+  }
+  uint64_t bit = (uint64_t)1 << of->wanted;
+  q->asked_headers |= bit;
+  if (!(q->found.there & bit)) return PK_MORE;
+  *out = q->found.headers[of->wanted];
+  return PK_OK;
+}
+
 int pk_question_value(const pk_table *t, pk_question *q, const pk_origin *of, pk_header *out) {
   const pk_destination *to;
   int result;
   switch (of->origin) {
-    case PK_ORIGIN_HEADER:
-      q->asked = 1;
-      return q->codec == NULL ? PK_MORE : pk_header_by_key(q->codec, q->data, q->frame, pk_table_slice(t, of->name), out);
+    case PK_ORIGIN_HEADER: return header(t, q, of, out);
     case PK_ORIGIN_SOURCE:
       return beside(q, q->source != NULL && pk_address_is_known(q->source), (pk_slice){q->source, PK_ADDRESS}, out);
     case PK_ORIGIN_LISTENER:

@@ -162,7 +162,7 @@ static const pk_cached_route *cached_at(const pk_cached_route *cache, uint32_t r
   return &cache[key * 0x9e3779b97f4a7c15u >> 56];
 }
 
-static int is_next(const uint8_t **text, pk_slice s) {
+static inline __attribute__((always_inline)) int is_next(const uint8_t **text, pk_slice s) {
   const uint8_t *at = *text;
   *text += s.size;
   return s.size == 0 || memcmp(at, s.data, s.size) == 0;
@@ -175,23 +175,54 @@ static int is_cached(const pk_cached_route *c, uint32_t routes, const pk_destina
          is_next(&text, d->method) && is_next(&text, d->version) && is_next(&text, d->group);
 }
 
-const pk_cached_route *pk_table_recall(const pk_cached_route cache[PK_CACHED_ROUTES], uint32_t routes,
-                                       const pk_destination *d) {
-  const pk_cached_route *c = cached_at(cache, routes, d);
-  return c != NULL && is_cached(c, routes, d) ? c : NULL;
+/* Whether the headers that it depends on are the same, and are texts or none. */
+static __attribute__((noinline)) int says_the_same(const pk_table *t, const pk_cached_route *c, pk_question *q) {
+  const uint8_t *text = c->text + c->service + c->method + c->version + c->group;
+  uint32_t n = 0;
+  if (!pk_question_headers(t, q)) return 0;
+  for (uint64_t left = c->asked; left != 0; left &= left - 1, n++) {
+    int there = (q->found.there & left & (0 - left)) != 0;
+    const pk_header *h = &q->found.headers[__builtin_ctzll(left)];
+    if (c->values[n] == PK_CACHED_NONE || !there ? there || c->values[n] != PK_CACHED_NONE
+                                                 : h->raw || h->value.size != c->values[n] || !is_next(&text, h->value))
+      return 0;
+  }
+  return 1;
 }
 
-void pk_table_remember(pk_cached_route cache[PK_CACHED_ROUTES], uint32_t routes, const pk_destination *d, uint32_t plan,
+const pk_cached_route *pk_table_recall(const pk_table *t, const pk_cached_route cache[PK_CACHED_ROUTES], uint32_t routes,
+                                       pk_question *q) {
+  const pk_cached_route *c = cached_at(cache, routes, &q->to);
+  if (c == NULL || !is_cached(c, routes, &q->to)) return NULL;
+  return c->asked == 0 || says_the_same(t, c, q) ? c : NULL;
+}
+
+static uint8_t *add(uint8_t *to, pk_slice s) {
+  if (s.size > 0) memcpy(to, s.data, s.size);
+  return to + s.size;
+}
+
+void pk_table_remember(pk_cached_route cache[PK_CACHED_ROUTES], uint32_t routes, const pk_question *q, uint32_t plan,
                        uint32_t bucket) {
-  const pk_slice texts[] = {d->service, d->method, d->version, d->group};
+  const pk_destination *d = &q->to;
   const pk_cached_route *place = cached_at(cache, routes, d);
-  if (place == NULL) return;
+  if (place == NULL || q->asked) return;
   pk_cached_route *c = &cache[place - cache];
-  uint8_t *to = c->text;
-  for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
-    if (texts[i].size > 0) memcpy(to, texts[i].data, texts[i].size);
-    to += texts[i].size;
+  c->service = 0; /* what stands there is known no more */
+  uint8_t *to = add(add(add(add(c->text, d->service), d->method), d->version), d->group);
+  uint32_t n = 0;
+  for (uint64_t left = q->asked_headers; left != 0; left &= left - 1, n++) {
+    pk_slice value = {NULL, 0};
+    if (n == PK_CACHED_HEADERS) return;
+    c->values[n] = PK_CACHED_NONE;
+    if (!(q->found.there & left & (0 - left))) continue;
+    const pk_header *h = &q->found.headers[__builtin_ctzll(left)];
+    value = h->value;
+    if (h->raw || value.size > (size_t)(c->text + PK_CACHED_TEXT - to)) return;
+    c->values[n] = (uint16_t)value.size;
+    to = add(to, value);
   }
+  c->asked = q->asked_headers;
   c->routes = routes;
   c->plan = plan;
   c->bucket = bucket;

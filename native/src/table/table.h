@@ -126,6 +126,7 @@ typedef struct pk_origin {
   uint32_t origin; /* PK_ORIGIN_* */
   pk_text name;    /* of a header; an argument's number */
   uint32_t index;  /* made: that number */
+  uint32_t wanted; /* made: of a header its number in pk_wanted; or PK_NONE: it is read by itself */
 } pk_origin;
 
 /* What requests are told apart by: the values of some origins together; none: nothing. */
@@ -411,7 +412,7 @@ typedef struct pk_table {
   /* Of the image, where they stand in this order, each at a multiple of 8 bytes. */
   pk_array clusters, endpoints, plans, splits, choices, choice_words, choice_options, changes, routes, rules, conditions,
       values, automata, origins, listeners, text;
-  pk_array codecs, schedules, slots, prefixes, value_slots, headers, by_value, led, states, choice_slots, places; /* made */
+  pk_array codecs, schedules, slots, prefixes, value_slots, headers, by_value, led, states, choice_slots, places, wanted; /* made */
 } pk_table;
 
 /* What a field of a record may be. */
@@ -481,6 +482,10 @@ static inline const pk_codec *pk_table_codec_at(const pk_table *t, uint32_t i) {
 static inline const pk_origin *pk_table_origin_at(const pk_table *t, uint32_t i) {
   return PK_AT(t, pk_origin, t->origins.at) + i;
 }
+/* The headers that anybody may ask for, or NULL. */
+static inline const pk_wanted *pk_table_wanted(const pk_table *t) {
+  return t->wanted.count > 0 ? PK_AT(t, pk_wanted, t->wanted.at) : NULL;
+}
 static inline const char *pk_table_text_at(const pk_table *t, pk_text text) {
   return PK_AT(t, char, t->text.at) + text.at;
 }
@@ -503,18 +508,21 @@ enum { PK_BUCKETS = 128 };
 uint32_t pk_table_bucket(const pk_destination *d);
 
 /* Where destinations went lately, all by one table; zeroed (no service), it knows nothing. */
-enum { PK_CACHED_ROUTES = 256, PK_CACHED_TEXT = 164 };
+enum { PK_CACHED_ROUTES = 256, PK_CACHED_TEXT = 204, PK_CACHED_HEADERS = 4 };
 typedef struct pk_cached_route {
   uint32_t routes, plan, bucket;
   uint32_t service, method, version, group; /* bytes of each, which stand in `text` in this order */
+  uint64_t asked;                           /* and of headers that the route depends on: bits of pk_headers */
+  uint16_t values[PK_CACHED_HEADERS];       /* PK_CACHED_NONE: it is not there */
   uint8_t text[PK_CACHED_TEXT];
 } pk_cached_route;
+#define PK_CACHED_NONE 0xffffu
 
-/* What was remembered of that destination, or NULL. */
-const pk_cached_route *pk_table_recall(const pk_cached_route cache[PK_CACHED_ROUTES], uint32_t routes,
-                                       const pk_destination *d);
-/* What pk_table_route said, where it asked nothing but the destination. */
-void pk_table_remember(pk_cached_route cache[PK_CACHED_ROUTES], uint32_t routes, const pk_destination *d, uint32_t plan,
+/* What was remembered of such a request, or NULL. */
+const pk_cached_route *pk_table_recall(const pk_table *t, const pk_cached_route cache[PK_CACHED_ROUTES], uint32_t routes,
+                                       struct pk_question *q);
+/* What pk_table_route said, where it asked nothing but the destination and a few headers. */
+void pk_table_remember(pk_cached_route cache[PK_CACHED_ROUTES], uint32_t routes, const struct pk_question *q, uint32_t plan,
                        uint32_t bucket);
 
 #endif

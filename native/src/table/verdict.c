@@ -1,6 +1,8 @@
 /* verdict.c: see verdict.h. */
 #include "table/verdict.h"
 
+#include <stddef.h>
+
 #include "table/condition.h"
 #include "table/index.h"
 
@@ -27,7 +29,9 @@ static uint32_t first_of(const pk_table *t, uint32_t rule, uint32_t best, pk_que
 
 /* Rules that read nothing stand all in one slot, since they name no service. */
 pk_judgement pk_verdict_of_client(const pk_table *t, uint32_t routes, const pk_question *asked) {
-  pk_question of_client = *asked, *q = &of_client;
+  pk_question of_client, *q = &of_client;
+  memcpy(q, asked, offsetof(pk_question, found)); /* rules that read nothing ask for no headers */
+  if (q->headers == PK_HEADERS_FOUND) q->headers = PK_HEADERS_UNREAD;
   q->to = (pk_destination){.context = 0};
   q->led = 1;
   const pk_routes *of = PK_AT(t, pk_routes, t->routes.at) + routes;

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include <protokit/wanted.h>
+
 int pk_header_by_key(const pk_codec *c, const uint8_t *data, const pk_frame *f, pk_slice key, pk_header *out) {
   *out = (pk_header){{NULL, 0}, {NULL, 0}, 0};
   if (!pk_has_headers(f)) return PK_MORE;
@@ -17,6 +19,20 @@ int pk_header_by_key(const pk_codec *c, const uint8_t *data, const pk_frame *f, 
     if (h.key.size != key.size || (key.size > 0 && memcmp(h.key.data, key.data, key.size) != 0)) continue;
     *out = h;
     found = PK_OK;
+  }
+}
+
+int pk_headers_wanted(const pk_codec *c, const uint8_t *data, const pk_frame *f, const pk_wanted *wanted, pk_headers *found) {
+  found->there = 0;
+  if (!pk_is_call(f)) return PK_ERR_UNSUPPORTED;
+  if (PK_CODEC_HAS(c, headers) && c->headers != NULL) return c->headers(c, data, f, wanted, found);
+  pk_cursor cursor;
+  memset(&cursor, 0, sizeof cursor);
+  for (;;) {
+    pk_header h = {{NULL, 0}, {NULL, 0}, 0};
+    int result = c->next_header(c, data, f, &cursor, &h);
+    if (result != PK_OK) return result == PK_MORE ? PK_OK : result;
+    pk_wanted_note(wanted, &h, found);
   }
 }
 

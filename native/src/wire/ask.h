@@ -12,6 +12,9 @@ static inline int pk_has_headers(const pk_frame *f) { return pk_is_call(f) || f-
 /* A header of a request or an answer by its key, of several the last. PK_OK; PK_MORE: there is none; PK_ERR_*. */
 int pk_header_by_key(const pk_codec *c, const uint8_t *data, const pk_frame *f, pk_slice key, pk_header *out);
 
+/* The headers of a request that are asked for, all at once. PK_OK; PK_ERR_*: they have to be asked for one by one. */
+int pk_headers_wanted(const pk_codec *c, const uint8_t *data, const pk_frame *f, const pk_wanted *wanted, pk_headers *found);
+
 /* An argument of a request's call. PK_OK; PK_MORE: it has no such argument; PK_ERR_*, PK_ERR_UNSUPPORTED where its
  * protocol's cannot be read. */
 int pk_argument_at(const pk_codec *c, const uint8_t *data, const pk_frame *f, uint32_t index, pk_value *out);

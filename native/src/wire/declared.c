@@ -1,6 +1,7 @@
 /* declared.c: the codec of every declared wire format, put together from what the other files do. */
 #include "wire/declared.h"
 
+#include <protokit/wanted.h>
 #include <stdlib.h>
 
 #include "wire/codec_check.h"
@@ -87,6 +88,32 @@ static int header(const pk_codec *codec, const uint8_t *data, const pk_frame *f,
     if (pk_declared_first_counts(&d->maps[h.map])) break;
   }
   return found != PK_MORE && result >= 0 ? found : result == PK_MORE ? found : result;
+}
+
+/* As `header` gives it: the last of several, or the first. Where a key stands for all that differ from it in case only,
+ * several may be asked for. */
+static void note(const pk_program_map *map, const pk_wanted *wanted, const pk_header *one, pk_headers *found) {
+  int first = pk_declared_first_counts(map);
+  if (!first && !pk_declared_ignores_case(map)) {
+    pk_wanted_note(wanted, one, found);
+    return;
+  }
+  for (uint32_t i = 0; i < wanted->count; i++) {
+    if (!pk_declared_same_key(map, one->key, wanted->names[i]) || (first && (found->there >> i & 1))) continue;
+    found->there |= (uint64_t)1 << i;
+    found->headers[i] = *one;
+  }
+}
+
+static int wanted_headers(const pk_codec *codec, const uint8_t *data, const pk_frame *f, const pk_wanted *wanted, pk_headers *found) {
+  const declared *d = declared_of(codec);
+  headers h;
+  pk_header one;
+  pairs in;
+  int result = find_headers(d, data, f, &h);
+  if (result == PK_OK) result = pk_declared_pairs(d, &d->maps[h.map], h.section, &in);
+  while (result == PK_OK && (result = next_of(d, h.map, &in, &one)) == PK_OK) note(&d->maps[h.map], wanted, &one, found);
+  return result == PK_MORE ? PK_OK : result;
 }
 
 static int heartbeat(const pk_codec *codec, uint64_t id, uint32_t key, uint8_t *out, size_t cap) {
@@ -283,6 +310,7 @@ const pk_codec *pk_declared_new(const void *image, size_t size, const char **why
                         .splice_id = p->id_stays ? NULL : pk_declared_splice_id,
                         .optional_drain = p->optional_drain,
                         .header = header,
+                        .headers = wanted_headers,
                         .argument = p->arguing != PK_NOWHERE ? pk_declared_argument : NULL,
                         .answer = p->judges ? answer : NULL,
                         .keep_max = pk_declared_keep_max(d, asked_parts(d)),

@@ -176,6 +176,7 @@ int pk_declared_next_pair(const declared *d, const pk_program_map *map, pairs *i
 int pk_declared_pairs(const declared *d, const pk_program_map *map, pk_slice section, pairs *out);
 
 /* Whether two keys of a map are the same. */
+int pk_declared_ignores_case(const pk_program_map *map);
 int pk_declared_same_key(const pk_program_map *map, pk_slice a, pk_slice b);
 
 /* The values of a map's known keys, into their slices. `strict`: where peers may read another value of one, or none,

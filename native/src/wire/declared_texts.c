@@ -170,9 +170,11 @@ static void forget(const declared *d, const pk_program_map *map, pk_slice *s) {
 
 static uint8_t lower(uint8_t c) { return c >= 'A' && c <= 'Z' ? (uint8_t)(c | 0x20) : c; }
 
+int pk_declared_ignores_case(const pk_program_map *map) { return map->kind == PK_MAP_LINES && (map->lines & 1); }
+
 int pk_declared_same_key(const pk_program_map *map, pk_slice a, pk_slice b) {
   if (a.data == NULL || a.size != b.size) return 0;
-  if (map->kind != PK_MAP_LINES || !(map->lines & 1)) return same(a.data, b.data, a.size);
+  if (!pk_declared_ignores_case(map)) return same(a.data, b.data, a.size);
   for (uint32_t i = 0; i < a.size; i++)
     if (lower(a.data[i]) != lower(b.data[i])) return 0;
   return 1;

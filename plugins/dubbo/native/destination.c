@@ -5,6 +5,8 @@
  * and 3.3). So the arguments are stepped over and the attachments read; the attachment `interface`
  * moves no provider and is not looked at: who routed by it could be shown one service and the provider
  * another. A generic call goes by the method it names. */
+#include <protokit/wanted.h>
+
 #include "request.h"
 
 /* What the attachments say; slices without data where they say nothing. Null is as good as an empty text: both
@@ -65,8 +67,15 @@ static void resolve(pk_destination *out, const attachments *a, pk_slice path, pk
 /* Whether a provider looks its service up by that attachment. */
 static int routes_by(pk_slice key) { return SAME(key, "path") || SAME(key, "version") || SAME(key, "group"); }
 
+/* The last pair, as it is given to who asks for it. */
+static void give(const pk_wanted *wanted, const reader *r, pk_slice key, pk_slice value, pk_headers *found) {
+  pk_header h = {key, value, value.data == NULL};
+  if (h.raw) h.value = (pk_slice){r->value, (uint32_t)(r->h.at - r->value)};
+  pk_wanted_note(wanted, &h, found);
+}
+
 /* What is read otherwise by the provider than here may not be passed over. */
-static int read_attachments(const layout *l, reader *r, attachments *a) {
+static int read_attachments(const layout *l, reader *r, attachments *a, const pk_wanted *wanted, pk_headers *found) {
   pk_slice key, value;
   int64_t number;
   memset(a, 0, sizeof *a);
@@ -76,7 +85,9 @@ static int read_attachments(const layout *l, reader *r, attachments *a) {
     result = l->pair(r, &key, &value, &number);
     if (result != PK_OK) break;
     if (r->veiled && (r->veiled & VEILED_KEY || (key.data != NULL && routes_by(key)))) return PK_ERR_LIMIT;
-    if (key.data != NULL) note(a, key, value, number);
+    if (key.data == NULL) continue;
+    note(a, key, value, number);
+    if (wanted != NULL) give(wanted, r, key, value, found);
   }
   return result == PK_MORE ? PK_OK : result;
 }
@@ -103,7 +114,7 @@ static int agrees(const layout *l, reader *r, attachments *a) {
  * attachments as long as these hold nothing of their own, such as a trace: who compares these bytes need not read
  * them. Both depend on nothing but their bytes; attachments behind arguments that define classes do. A method has
  * one of two places, so that two that share them do not take turns. */
-enum { MEMO_SETS = 32, FRONT_MAX = 248, TAIL_MAX = 376 };
+enum { MEMO_SETS = 32, FRONT_MAX = 248, TAIL_MAX = 376, HEADERS_MAX = 16 };
 enum { ABSENT = 0, IN_FRONT, IN_TAIL };
 
 typedef struct place {
@@ -116,6 +127,8 @@ typedef struct memo {
   place path, version, method;                  /* what the front says */
   place service, final_version, group;          /* what both say */
   uint32_t timeout_ms, flags;
+  uint64_t wanted, there, raw; /* headers of the tail, that somebody asked for: whose serial; which there are; no texts */
+  place headers[HEADERS_MAX];  /* in their order */
   uint32_t next; /* of a set's first: which of the two is written next */
   uint8_t front[FRONT_MAX], tail[TAIL_MAX];
 } memo;
@@ -178,10 +191,37 @@ static int has_tail(const memo *m, const reader *r) {
          memcmp(r->h.at, m->tail, m->tail_size) == 0;
 }
 
+/* 0: there are too many. */
+static int remember_headers(memo *m, const uint8_t *body, const uint8_t *tail, const pk_wanted *wanted, const pk_headers *found) {
+  uint32_t n = 0;
+  m->wanted = wanted == NULL ? 0 : wanted->serial;
+  m->there = wanted == NULL ? 0 : found->there;
+  m->raw = 0;
+  for (uint64_t left = m->there; left != 0; left &= left - 1) {
+    uint32_t i = (uint32_t)__builtin_ctzll(left);
+    if (n == HEADERS_MAX) return 0;
+    if (found->headers[i].raw) m->raw |= (uint64_t)1 << i;
+    m->headers[n++] = place_of(found->headers[i].value, body, tail);
+  }
+  return 1;
+}
+
+/* As next_header gives them, but for their keys. */
+static void recall_headers(const memo *m, const uint8_t *body, const uint8_t *tail, const pk_wanted *wanted, pk_headers *found) {
+  const place *at = m->headers;
+  found->there = m->there;
+  for (uint64_t left = m->there; left != 0; left &= left - 1) {
+    uint32_t i = (uint32_t)__builtin_ctzll(left);
+    found->headers[i] = (pk_header){wanted->names[i], slice_of(*at++, body, tail), (uint32_t)(m->raw >> i & 1)};
+  }
+}
+
 static void remember_tail(memo *m, const uint8_t *body, const uint8_t *tail, const uint8_t *end,
-                          const pk_destination *d) {
+                          const pk_destination *d, const pk_wanted *wanted, const pk_headers *found) {
   size_t size = (size_t)(end - tail);
   if (size > TAIL_MAX) return;
+  m->tail_size = 0;
+  if (!remember_headers(m, body, tail, wanted, found)) return;
   m->tail_size = (uint32_t)size;
   m->service = place_of(d->service, body, tail);
   m->final_version = place_of(d->version, body, tail);
@@ -198,9 +238,8 @@ static int unread(pk_destination *out, const dubbo_front *front, int result) {
   return result;
 }
 
-int dubbo_destination(const pk_codec *codec, const uint8_t *data, const pk_frame *f,
-                      pk_destination *out) {
-  (void)codec;
+static inline __attribute__((always_inline)) int read_request(const uint8_t *data, const pk_frame *f, pk_destination *out,
+                                                           const pk_wanted *wanted, pk_headers *found) {
   const layout *l = dubbo_layout(f->context);
   const uint8_t *body = data + DUBBO_HEADER;
   reader r;
@@ -224,7 +263,8 @@ int dubbo_destination(const pk_codec *codec, const uint8_t *data, const pk_frame
     return unread(out, &front, result);
   }
   const uint8_t *tail = r.h.at;
-  if (known && has_tail(m, &r)) {
+  if (known && has_tail(m, &r) && (wanted == NULL || m->wanted == wanted->serial)) {
+    if (wanted != NULL) recall_headers(m, body, tail, wanted, found);
     out->service = slice_of(m->service, body, tail);
     out->method = front.method;
     out->version = slice_of(m->final_version, body, tail);
@@ -238,13 +278,29 @@ int dubbo_destination(const pk_codec *codec, const uint8_t *data, const pk_frame
     front.version = slice_of(m->version, body, NULL);
   }
   int alone = r.h.class_count == 0;
-  result = read_attachments(l, &r, &a);
+  result = read_attachments(l, &r, &a, wanted, found);
   if (result == PK_OK && l == &protobuf_layout) {
     r.h.at = tail;
     result = agrees(l, &r, &a);
   }
   if (result != PK_OK) return unread(out, &front, result);
   resolve(out, &a, front.path, front.version, front.method);
-  if (m != NULL && alone) remember_tail(m, body, tail, r.h.end, out);
+  if (m != NULL && alone) remember_tail(m, body, tail, r.h.end, out, wanted, found);
   return PK_OK;
+}
+
+int dubbo_destination(const pk_codec *codec, const uint8_t *data, const pk_frame *f, pk_destination *out) {
+  (void)codec;
+  return read_request(data, f, out, NULL, NULL);
+}
+
+int dubbo_destination_headers(const pk_codec *codec, const uint8_t *data, const pk_frame *f, pk_destination *out,
+                              const pk_wanted *wanted, pk_headers *found) {
+  (void)codec;
+  return read_request(data, f, out, wanted, found);
+}
+
+int dubbo_headers(const pk_codec *codec, const uint8_t *data, const pk_frame *f, const pk_wanted *wanted, pk_headers *found) {
+  pk_destination ignored = {.context = f->context};
+  return dubbo_destination_headers(codec, data, f, &ignored, wanted, found);
 }

@@ -220,4 +220,6 @@ const pk_codec pk_dubbo_codec = {
     .header = dubbo_header,
     .argument = dubbo_argument,
     .budget = dubbo_budget,
+    .headers = dubbo_headers,
+    .destination_headers = dubbo_destination_headers,
 };

@@ -45,6 +45,9 @@ int dubbo_front_of(const layout *l, const uint8_t *data, const pk_frame *f, read
 
 int dubbo_destination(const pk_codec *codec, const uint8_t *data, const pk_frame *f,
                       pk_destination *out);
+int dubbo_destination_headers(const pk_codec *codec, const uint8_t *data, const pk_frame *f, pk_destination *out,
+                              const pk_wanted *wanted, pk_headers *found);
+int dubbo_headers(const pk_codec *codec, const uint8_t *data, const pk_frame *f, const pk_wanted *wanted, pk_headers *found);
 int dubbo_next_header(const pk_codec *codec, const uint8_t *data, const pk_frame *f, pk_cursor *c,
                       pk_header *out);
 
