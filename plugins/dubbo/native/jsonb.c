@@ -278,7 +278,8 @@ static int item(reader *r, uint32_t index, pk_value *out) {
   const uint8_t *end;
   int64_t count;
   int result = open_item(r, &end);
-  if (result == PK_OK) result = list(&r->h.at, end, &count);
+  if (result != PK_OK) return result;
+  result = list(&r->h.at, end, &count);
   if (result == PK_OK && index >= count) return PK_MORE;
   r->h.end = end;
   for (uint32_t i = 0; result == PK_OK && i < index; i++) result = skip_value(&r->h);
