@@ -350,19 +350,20 @@ def _fuzz(protocol: Protocol, name: str, vectors: list[Golden], seconds: float) 
 
 def _cost(protocol: Protocol, vectors: list[Golden], other: Protocol | None) -> Step:
     """A figure beside the grade: nothing hangs on it."""
-    from protokit.testing.cost import compare, cost  # noqa: PLC0415  # Hypothesis is an extra
+    from protokit.testing.cost import Times, compare, cost  # noqa: PLC0415  # Hypothesis is an extra
 
+    times: Times | None
     try:
         if other is not None:
-            mine, theirs, ratio = compare(protocol, other, vectors)
-            found = (
-                f"{mine:.0f} ns a request in the engine, {theirs:.0f} with {other.name}: {ratio:.2f} times"
-            )
+            mine, theirs, times = compare(protocol, other, vectors)
+            found = f"{mine:.0f} ns a request in the engine, {theirs:.0f} with {other.name}: {times}"
         else:
             beside = plugins.load([_BESIDE]).protocols.get(_BESIDE)
             cost_of = cost(protocol, vectors, beside)
+            times = cost_of.times
             found = f"{cost_of.ns:.0f} ns a request in the engine{cost_of.how}"
-            found += f", {cost_of.times:.1f} times a small {_BESIDE} request" if cost_of.times else ""
+            found += f", {times} a small {_BESIDE} request" if times else ""
+        found += "; the rounds differ so: a quiet machine says more" if times and times.busy else ""
     except Exception as error:  # noqa: BLE001  # somebody else's code
         why = str(error) if isinstance(error, ProtokitError) else f"{type(error).__name__}: {error}"
         return Step("cost", ok=None, found=f"not measured: {why.rstrip(': ') or type(error).__name__}")

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 CLIENTS = 64  # of what has one request at a time on a connection
 ROUNDS = 15
 BATCHES = 8  # of a round; the quickest counts
+APART = 0.1  # of the median: if the middle half of the rounds is wider, they do not agree
 _FRAME = 4096  # bytes of the largest request and answer
 _LIMITS = {
     "buffer": 64 << 20,
@@ -58,12 +59,34 @@ class Cost(NamedTuple):
     Attributes:
         ns: nanoseconds.
         how: what is special about it; empty where requests share a connection.
-        times: as a multiple of the other protocol's; 0 where there is none.
+        times: as a multiple of the other protocol's; None where there is none.
     """
 
     ns: float
     how: str
-    times: float
+    times: Times | None
+
+
+class Times(NamedTuple):
+    """A multiple, found in rounds in which both take turns.
+
+    Attributes:
+        median: of the rounds.
+        low: a quarter of the rounds found less.
+        high: a quarter found more.
+    """
+
+    median: float
+    low: float
+    high: float
+
+    @property
+    def busy(self) -> bool:
+        """The rounds do not agree: the processor did other things as well, or changed its pace."""
+        return self.high - self.low > APART * self.median
+
+    def __str__(self) -> str:
+        return f"{self.low:.2f} to {self.high:.2f} times" if self.busy else f"{self.median:.2f} times"
 
 
 def cost(protocol: Protocol, golden: Sequence[Golden], other: Protocol | None = None) -> Cost:
@@ -73,12 +96,20 @@ def cost(protocol: Protocol, golden: Sequence[Golden], other: Protocol | None = 
         ProtokitError: it cannot be measured; says why.
     """
     mine = _feed(protocol, golden)
-    theirs = None
-    if other is not None and other.name != protocol.name:
-        theirs = _feed(other, _built(other))
-    rounds = [(mine.round(), theirs.round() if theirs else 0) for _ in range(ROUNDS)]
-    times = statistics.median(a / b for a, b in rounds) if theirs else 0
-    return Cost(min(a for a, _ in rounds), mine.how, times)
+    if other is None or other.name == protocol.name:
+        return Cost(min(mine.each() for _ in range(ROUNDS * BATCHES)), mine.how, None)
+    ns, _, times = _in_turns(mine, _feed(other, _built(other)))
+    return Cost(ns, mine.how, times)
+
+
+def _in_turns(mine: _Feed | _Turns, theirs: _Feed | _Turns) -> tuple[float, float, Times]:
+    """The least of each, ns a request, and how many times the first costs the second."""
+    rounds = []
+    for _ in range(ROUNDS):
+        batches = [(mine.each(), theirs.each()) for _ in range(BATCHES)]
+        rounds.append(tuple(min(column) for column in zip(*batches, strict=True)))
+    low, median, high = statistics.quantiles((a / b for a, b in rounds), n=4, method="inclusive")
+    return min(a for a, _ in rounds), min(b for _, b in rounds), Times(median, low, high)
 
 
 def _built(protocol: Protocol) -> list[Golden]:
@@ -109,11 +140,11 @@ def _feed(protocol: Protocol, golden: Sequence[Golden]) -> _Feed | _Turns:
     return _Feed(protocol, golden) if shared else _Turns(protocol, golden)
 
 
-def compare(protocol: Protocol, other: Protocol, golden: Sequence[Golden]) -> tuple[float, float, float]:
+def compare(protocol: Protocol, other: Protocol, golden: Sequence[Golden]) -> tuple[float, float, Times]:
     """The cost of two codecs of the same frames, taking turns.
 
     Returns:
-        The least of each, ns, and the median over the rounds of how many times the first costs the second.
+        The least of each, ns, and how many times the first costs the second.
 
     Raises:
         ProtokitError: it cannot be measured, or they do not read the frames alike.
@@ -121,10 +152,7 @@ def compare(protocol: Protocol, other: Protocol, golden: Sequence[Golden]) -> tu
     for one in golden:
         if (wrong := _difference(protocol, other, one.data)) is not None:
             raise ProtokitError(f"{other.name} reads {one.name!r} otherwise: {wrong}")
-    mine, theirs = _feed(protocol, golden), _feed(other, golden)
-    rounds = [(mine.round(), theirs.round()) for _ in range(ROUNDS)]
-    least = [min(column) for column in zip(*rounds, strict=True)]
-    return least[0], least[1], statistics.median(a / b for a, b in rounds)
+    return _in_turns(_feed(protocol, golden), _feed(other, golden))
 
 
 def _difference(one: Protocol, other: Protocol, data: bytes) -> str | None:
@@ -161,9 +189,9 @@ class _Feed:
         self.first = native.patch_id(codec, requests[0], 15)
         self.table = _table(codec, pinned=False, connections=1)
 
-    def round(self) -> float:
-        """The quickest batch, ns a request."""
-        return min(self.batch() for _ in range(BATCHES)) / self.count
+    def each(self) -> float:
+        """A batch, ns a request."""
+        return self.batch() / self.count
 
     def batch(self) -> int:
         """Requests through a fresh core, and answers back; ns in the core for all."""
@@ -220,11 +248,7 @@ class _Turns:
         self.request, self.answer = pair
         self.table = _table(codec, pinned=self.pinned, connections=CLIENTS)
 
-    def round(self) -> float:
-        """The quickest batch, ns a request."""
-        return min(self.batch() for _ in range(BATCHES))
-
-    def batch(self) -> float:
+    def each(self) -> float:
         """One request of each client and its answer, once connections are there; ns in the core of one."""
         core = native.Core(7)
         core.begin(1)
@@ -290,9 +314,9 @@ def _table(codec: int, *, pinned: bool, connections: int) -> native.Table:
 
 
 def _timed(core: native.Core, fed: list[tuple[int, bytes]]) -> int:
-    started = time.perf_counter_ns()
+    started = time.thread_time_ns()  # what others take of the processor is not in it
     core.begin(1)
     for handle, data in fed:
         core.feed(handle, data)
     core.end()
-    return time.perf_counter_ns() - started
+    return time.thread_time_ns() - started

@@ -76,7 +76,7 @@ TOYS_GRADED = (
     ("coverage", False, r"untried: no error frame .*; no heartbeat; all ids alike \(9\).*"),
     ("provenance", True, r"3 of 3 vectors captured from a library of a known version: acme-rpc 1.2.3 \(3\)"),
     ("fuzz", None, ".* 0 finds .*at least --time 60s proves something"),
-    ("cost", None, r"\d+ ns a request in the engine, [\d.]+ times a small bolt request"),
+    ("cost", None, r"\d+ ns a request in the engine, [\d.]+( to [\d.]+)? times a small bolt request.*"),
     ("peers", None, "none; KIT's peers is a command .*"),
 )
 TOYS = {"asks": toy(1, 9, b"svc m hello"), "tells": toy(2, 9, b"svc m hello"), "answers": toy(3, 9, b"yes")}
@@ -226,7 +226,7 @@ def test_two_codecs_of_the_same_frames_are_compared(tmp_path):
     mine, theirs, ratio = costs.compare(wide, wide, golden)
     assert mine > 0
     assert theirs > 0
-    assert ratio > 0
+    assert ratio.median > 0
 
 
 NAMES = ("bolt", "dubbo", "hsf", "motan", "tr")
@@ -251,7 +251,7 @@ def test_costs_of_all_that_runs_in_the_engine_are_measured():
     for name in ("dubbo", "tr"):
         golden = vectors_of(kit_of(name, plugin_of(name)[1])["golden"])
         one = costs.cost(protocol_named(name), golden, bolt)
-        assert min(one.ns, one.times) > 0
+        assert min(one.ns, one.times.median) > 0
         assert ("pinned clients" in one.how) == (name == "tr")
 
 
