@@ -57,7 +57,6 @@ def fuzz(target: Path, folder: Path, runs: int) -> subprocess.CompletedProcess[s
 NO_WORDS = {
     *("Codec", "Frame", "Message", "NativeCodec", "Peer", "PythonCodec", "Reply", "Wire"),
     "Measure",  # of an author's own function in C
-    "UntilEnd",  # the target tells no sides and no ends: tests/wire/test_until_end.py under sanitizers
 }
 
 

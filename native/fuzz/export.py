@@ -22,9 +22,9 @@ from protokit import Protocol, WireFormat, native, plugins
 from protokit.errors import LocalProtocolError, RemoteProtocolError
 from protokit.testing import frames, load_golden
 from protokit.wire.layout import Region, walk
-from protokit.wire.views import leaves
+from protokit.wire.views import FIRST, LineEncoding, leaves
 
-HOW_ENDS, HOW_ANSWERS, HOW_PINNED, HOW_STRICT = 2, 16, 32, 64
+HOW_ENDS, HOW_BREAKS, HOW_ANSWERS, HOW_PINNED, HOW_STRICT = 2, 8, 16, 32, 64
 
 
 def tag(name: str) -> int:
@@ -63,6 +63,12 @@ def image(name: str, wire: WireFormat) -> tuple[bytes, list[str]]:
             one._address = kept[key]
 
 
+def keys(wire: WireFormat) -> int:
+    """Which of its headers counts by its key, as target.c has it: KEYS_*."""
+    how = getattr(wire.meaning.headers, "encoding", None)
+    return 0 if not isinstance(how, LineEncoding) else (how.repeated == FIRST) + 2 * how.ignore_case
+
+
 def header(protocols: dict[str, WireFormat], codecs: dict[str, str]) -> str:
     """formats.h."""
     lines = [f"enum {{ FORMATS = {len(protocols) + len(codecs)} }};"]
@@ -77,10 +83,12 @@ def header(protocols: dict[str, WireFormat], codecs: dict[str, str]) -> str:
         lines.append(f"static const uint8_t image_{number}[] = {{{','.join(map(str, data))}}};")
         texts = "".join(f'"{one}", ' for one in steps)
         lines.append(f"static const char *const steps_{number}[] = {{{texts}NULL}};")
-        rows.append(f'{{"{name}", {tag(name)}, image_{number}, {len(data)}, steps_{number}, NULL}}')
+        rows.append(
+            f'{{"{name}", {tag(name)}, image_{number}, {len(data)}, steps_{number}, NULL, {keys(wire)}}}'
+        )
     for name, symbol in codecs.items():
         lines.append(f"extern const pk_codec {symbol};")
-        rows.append(f'{{"{name}", {tag(name)}, NULL, 0, NULL, &{symbol}}}')
+        rows.append(f'{{"{name}", {tag(name)}, NULL, 0, NULL, &{symbol}, 0}}')
     lines.append(f"static const format formats[FORMATS] = {{{', '.join(rows)}}};\n")
     return "\n".join(lines)
 
@@ -119,6 +127,11 @@ def inputs(name: str, protocol: Protocol) -> list[bytes]:
     for i, answer in enumerate(kinds.get(native.KIND_RESPONSE, [])):
         if asked:
             found.append(one_input(name, HOW_ANSWERS | HOW_ENDS, 30, asked[i % len(asked)], answer))
+    if native.KIND_RESPONSE not in kinds:  # it is told by who sends it
+        found += [
+            one_input(name, HOW_ANSWERS | HOW_BREAKS, 30, asked[i - 1], frame)
+            for i, frame in enumerate(asked)
+        ]
     joined = b"".join(some[len(some) // 2] for some in kinds.values())
     hows = (0, HOW_ANSWERS, HOW_STRICT, HOW_PINNED)
     found += [one_input(name, how, 11, joined + b"".join(asked[:4])) for how in hows]

@@ -48,6 +48,7 @@ from protokit.wire import (
     Step,
     Turn,
     Until,
+    UntilEnd,
     UVar,
     adler32,
     asked,
@@ -435,6 +436,23 @@ def relaying() -> WireFormat:
     )
 
 
+def ending(headers: Any) -> WireFormat:
+    """A head of lines; a body so long as a line says, or an answer's up to its server's end."""
+    measured = first(headers["length"], "none") != "none"
+    last = IfThenElse((side == "server") & ~measured, UntilEnd(), Bytes(number(headers["length"])))
+    return WireFormat(
+        Struct("head" / Until(b"\n\n", max=80), "body" / last),
+        mode="pingpong",
+        response=side == "server",
+        oneway=starts(this.head, "!"),
+        last=headers["last"] == "1",
+        service=headers["to"],
+        headers=headers,
+        status=table(split(this.head, "\n", 2)[0], {"ok": Status.OK}, Status.INTERNAL),
+        replies=Replies(error=lambda *_: {"head": b"no\nlength:0", "body": ErrorText()}),
+    )
+
+
 def headed(headers: Any) -> WireFormat:
     """Headers in a structure."""
     return WireFormat(
@@ -465,6 +483,8 @@ def protocols() -> list[Protocol]:
         Protocol("regions", regions()),
         Protocol("talking", talking()),
         Protocol("relaying", relaying()),
+        Protocol("ending", ending(lines(this.head, ":", "\n", ignore_case=True, skip=1, repeated="first"))),
+        Protocol("ending-lines", ending(lines(this.head, ":", "\n", skip=1))),
         Protocol("ordered", in_order("ordered")),
         Protocol("pingpong", in_order("pingpong")),
         Protocol("headed-protobuf", headed(protobuf(this.meta)[8])),

@@ -25,6 +25,7 @@ typedef struct format {
   size_t size;
   const char *const *steps;
   const pk_codec *native;
+  int keys;
 } format;
 
 #include "formats.h"

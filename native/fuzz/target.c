@@ -8,6 +8,7 @@
  *
  * All input stands flush in a block of its own: AddressSanitizer sees a read past it. A rule that does
  * not hold ends in `must`. */
+#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,6 +28,7 @@ typedef struct format {
   size_t size;
   const char *const *steps; /* where the image has an address of a step or a measure stands its place in here */
   const pk_codec *native;
+  int keys; /* of its headers: KEYS_* */
 } format;
 
 #ifdef PLANTED
@@ -44,6 +46,7 @@ static int planted(const uint8_t *at, size_t size, const pk_slice *arguments, ui
 
 #include "formats.h" /* FORMATS, and static const format formats[FORMATS] */
 
+enum { KEYS_FIRST = 1 /* of a key that stands twice the first counts */, KEYS_FOLD = 2 /* in upper and lower case */ };
 enum { HEAD = 5, LIMIT = 1 << 16, STRICT_LIMIT = 512, PREFIXES = 40, UPSTREAMS = 8, START = 1000000000, PATIENCE_MS = 100000 };
 enum {
   HOW_FAILS = 1,    /* upstream connections do not open */
@@ -65,6 +68,7 @@ enum {
   } while (0)
 
 static const char *running = "";
+static int keys;
 static const pk_codec *codecs[FORMATS];
 static const pk_table *tables[FORMATS][2]; /* roomy, strict */
 
@@ -97,15 +101,20 @@ static void touch(pk_slice s) {
   touched = sum;
 }
 
-static int framed_as(const pk_codec *c, const uint8_t *data, size_t size, uint8_t from, pk_frame *f) {
-  *f = (pk_frame){.from = from};
+static int framed_by(const pk_codec *c, const uint8_t *data, size_t size, uint8_t from, uint8_t ended, pk_frame *f) {
+  *f = (pk_frame){.from = from, .ended = ended};
   int result = pk_frame_alone(c, data, size, LIMIT, f);
   must(result == PK_OK || result == PK_MORE || (result <= PK_ERR_MAGIC && result >= PK_ERR_LIMIT));
   if (result == PK_OK) must(f->size > 0 && f->size <= size && f->size <= LIMIT);
+  if (result == PK_OK && f->ended) must(ended && c->ends && f->size == size);
   if (result == PK_OK) must(f->kind >= PK_KIND_REQUEST && f->kind <= PK_KIND_PIECE);
   if (result == PK_MORE) must(f->need > size && f->need <= LIMIT);
   if (result < 0) must(f->error_at <= size);
   return result;
+}
+
+static int framed_as(const pk_codec *c, const uint8_t *data, size_t size, uint8_t from, pk_frame *f) {
+  return framed_by(c, data, size, from, 0, f);
 }
 
 static int framed(const pk_codec *c, const uint8_t *data, size_t size, pk_frame *f) {
@@ -177,7 +186,15 @@ static int same_slice(pk_slice a, pk_slice b) {
   return a.size == b.size && (a.data == b.data || (a.data != NULL && b.data != NULL && memcmp(a.data, b.data, a.size) == 0));
 }
 
-/* Of headers under the same key the last one is what is found by it. */
+static int same_key(pk_slice a, pk_slice b) {
+  if (!(keys & KEYS_FOLD)) return same_slice(a, b);
+  uint32_t i = 0;
+  if (a.size != b.size) return 0;
+  while (i < a.size && tolower(a.data[i]) == tolower(b.data[i])) i++;
+  return i == a.size;
+}
+
+/* Of headers under the same key the one that counts is what is found by it: the last, or the first. */
 static void asking(const pk_codec *c, const uint8_t *data, const pk_frame *f) {
   pk_header all[32], h, found;
   pk_cursor cursor;
@@ -195,11 +212,12 @@ static void asking(const pk_codec *c, const uint8_t *data, const pk_frame *f) {
     if (n++ < 32) all[n - 1] = h;
   }
   for (uint32_t i = 0; i < n && n <= 32; i++) {
-    uint32_t last = i;
-    for (uint32_t k = i + 1; k < n; k++)
-      if (same_slice(all[k].key, all[i].key)) last = k;
+    uint32_t first = n, last = i;
+    for (uint32_t k = 0; k < n; k++)
+      if (same_key(all[k].key, all[i].key)) first = k < first ? k : first, last = k;
+    const pk_header *counts = &all[keys & KEYS_FIRST ? first : last];
     int by_key = pk_header_by_key(c, data, f, all[i].key, &found);
-    if (result == PK_MORE) must(by_key == PK_OK && found.raw == all[last].raw && same_slice(found.value, all[last].value));
+    if (result == PK_MORE) must(by_key == PK_OK && found.raw == counts->raw && same_slice(found.value, counts->value));
     if (by_key == PK_OK) touch(found.value);
   }
   must(pk_header_by_key(c, data, f, (pk_slice){(const uint8_t *)"x-none", 6}, &found) <= PK_MORE);
@@ -313,15 +331,28 @@ static void one_frame(const pk_codec *c, const uint8_t *from, const pk_frame *se
   free(data);
 }
 
+/* The same bytes as one side's, where its end may end them: what told its own end before tells it then, too. */
+static void at_the_end(const pk_codec *c, const uint8_t *data, size_t size, uint8_t from) {
+  uint8_t *block = flush(data, size);
+  pk_frame f, ended;
+  int before = framed_as(c, block, size, from, &f), result = framed_by(c, block, size, from, 1, &ended);
+  if (before != PK_MORE) must(result == before && !(result == PK_OK && ended.ended));
+  if (before == PK_OK) must(ended.size == f.size && ended.kind == f.kind && ended.id == f.id && ended.status == f.status);
+  if (before == PK_MORE && result == PK_OK) must(ended.ended && from == PK_FROM_SERVER);
+  if (result == PK_OK && pk_is_call(&ended)) meaning(c, block, &ended);
+  if (result == PK_OK && pk_has_headers(&ended)) asking(c, block, &ended);
+  free(block);
+}
+
 /* What was said of fewer bytes stays true when more have come. */
-static void prefixes(const pk_codec *c, const uint8_t *data, size_t size, uint8_t cut) {
+static void prefixes(const pk_codec *c, const uint8_t *data, size_t size, uint8_t cut, uint8_t from) {
   pk_frame last, f;
   uint32_t state = cut;
-  int said = framed_flush(c, data, size, &last), probed = PK_MORE;
+  int said = flush_as(c, data, size, from, &last), probed = PK_MORE;
   size_t at = 0;
   for (int i = 0; i < PREFIXES && at < size; i++) {
     at += piece(&state, cut > 0 ? cut : 16, size - at);
-    int result = framed_flush(c, data, at, &f);
+    int result = flush_as(c, data, at, from, &f);
     if (result == PK_OK) must(said == PK_OK && last.size == f.size && last.kind == f.kind && last.id == f.id);
     if (result < 0) must(said < 0);
     if (result == PK_MORE && said == PK_OK) must(f.need <= last.size);
@@ -331,17 +362,19 @@ static void prefixes(const pk_codec *c, const uint8_t *data, size_t size, uint8_
     must(probe == PK_OK || probe == PK_MORE || probe == PK_ERR_MAGIC);
     if (probed != PK_MORE) must(probe == probed);
     if (probe == PK_ERR_MAGIC) must(said < 0);
+    if (from != PK_FROM_NOBODY && c->ends) at_the_end(c, data, at, from);
     probed = probe;
   }
 }
 
 /* Frame after frame; 1 when all bytes are whole requests and heartbeats, or the beginning of a frame. What
  * answers nothing is passed on or not, as the connection stands. */
-static int stream(const pk_codec *c, const uint8_t *data, size_t size, uint8_t how, uint8_t cut) {
+static int stream(const pk_codec *c, const uint8_t *data, size_t size, uint8_t how, uint8_t cut, uint8_t from) {
   int asks_only = 1;
   for (int i = 0; size > 0; i++) {
     pk_frame f;
-    if (i < 3) prefixes(c, data, size, cut);
+    if (i < 3) prefixes(c, data, size, cut, PK_FROM_NOBODY);
+    if (i == 0) prefixes(c, data, size, cut, from);
     int result = framed_flush(c, data, size, &f);
     if (result < 0 && f.kind == PK_KIND_REQUEST) replies(c, &f, f.context, data, size);
     if (result != PK_OK) return asks_only && result == PK_MORE;
@@ -375,6 +408,7 @@ typedef struct peer {
   int paused;
   bytes got, answer; /* all that it got; what it has to say about it */
   size_t read;       /* of `got` */
+  int ends;          /* it ends behind what it has to say */
 } peer;
 
 typedef struct world {
@@ -386,9 +420,11 @@ typedef struct world {
   uint32_t ups;
   const uint8_t *reply; /* what a request is answered with */
   uint32_t reply_size;
+  uint8_t reply_ended; /* by the server's end */
   uint64_t *asked; /* ids of requests that have no answer yet */
   size_t asking;
   int wrong, lost; /* its bytes end with something that is no frame; its connection was closed */
+  int cut;         /* its last answer ends with its connection */
   uint64_t own_ms; /* the times that its requests bring along, together */
 } world;
 
@@ -447,14 +483,16 @@ static void upstream_reads(world *w, peer *p) {
     int size = (int)w->reply_size;
     pk_frame answer;
     if (out == NULL) abort();
-    must(framed_as(w->codec, copy, w->reply_size, PK_FROM_SERVER, &answer) == PK_OK);
+    must(framed_by(w->codec, copy, w->reply_size, PK_FROM_SERVER, w->reply_ended, &answer) == PK_OK);
+    if (p->ends) size = 0; /* it has said its last */
+    p->ends |= w->reply_ended;
     if (pk_id_max(w->codec) > 0) {
       pk_slice id = pk_id_of(w->codec, p->got.data + p->read - f.size, &f, f.size);
-      size = w->codec->splice_id == NULL ? 0 : w->codec->splice_id(w->codec, copy, &answer, id.data, id.size, out, room);
+      if (size > 0) size = w->codec->splice_id == NULL ? 0 : w->codec->splice_id(w->codec, copy, &answer, id.data, id.size, out, room);
       if (size > 0) append(&p->answer, out, (size_t)size);
     } else {
       if (w->codec->id_bytes > 0) w->codec->patch_id(w->codec, copy, &answer, f.id);
-      append(&p->answer, copy, w->reply_size);
+      append(&p->answer, copy, (size_t)size);
     }
     free(out);
     free(copy);
@@ -465,7 +503,14 @@ static void client_reads(world *w) {
   pk_frame f;
   while (w->client.read < w->client.got.size) {
     const uint8_t *data = w->client.got.data + w->client.read;
-    must(flush_as(w->codec, data, w->client.got.size - w->client.read, PK_FROM_SERVER, &f) == PK_OK);
+    size_t size = w->client.got.size - w->client.read;
+    int result = flush_as(w->codec, data, size, PK_FROM_SERVER, &f);
+    if (result == PK_MORE && w->codec->ends) { /* only its end tells where such an answer ends */
+      must(framed_by(w->codec, data, size, PK_FROM_SERVER, 1, &f) == PK_OK);
+      w->cut = 1;
+    } else {
+      must(result == PK_OK && !w->cut);
+    }
     w->client.read += f.size;
     if (f.kind != PK_KIND_RESPONSE) continue;
     uint64_t id = id_of(w->codec, data, &f, f.size);
@@ -496,6 +541,10 @@ static void answers(world *w) {
     w->up[i].answer = (bytes){NULL, 0, 0};
     if (answer.size > 0 && w->up[i].handle != 0) feed(w, &w->up[i], answer.data, answer.size);
     free(answer.data);
+    if (answer.size == 0 || !w->up[i].ends || w->up[i].handle == 0) continue;
+    pk_core_begin(w->core, w->now);
+    pk_core_eof(w->core, w->up[i].handle);
+    settled(w);
   }
 }
 
@@ -559,9 +608,12 @@ static int world_run(const pk_codec *c, const pk_table *table, uint8_t how, uint
   pk_frame f;
   if (w.core == NULL) abort();
   asks(&w, data, client_size);
-  if (up_size > 0 && flush_as(c, from_up, up_size, PK_FROM_SERVER, &f) == PK_OK && f.kind == PK_KIND_RESPONSE) {
+  int whole = up_size > 0 ? flush_as(c, from_up, up_size, PK_FROM_SERVER, &f) : PK_MORE;
+  if (whole == PK_MORE && up_size > 0 && c->ends) whole = framed_by(c, from_up, up_size, PK_FROM_SERVER, 1, &f);
+  if (whole == PK_OK && f.kind == PK_KIND_RESPONSE) {
     w.reply = from_up;
     w.reply_size = f.size;
+    w.reply_ended = f.ended;
   }
   pk_core_begin(w.core, w.now);
   if (pk_core_apply(w.core, table, 1) != 0) abort();
@@ -611,6 +663,7 @@ static int world_run(const pk_codec *c, const pk_table *table, uint8_t how, uint
   wait_ms(&w, 5000);
   must(STAT(requests_active) == 0 && STAT(connections_active) == 0 && STAT(upstream_connections_active) == 0);
   must(STAT(buffer_bytes) == 0);
+  must(!w.cut || w.client.handle == 0);
   for (uint32_t i = 0; i < w.ups; i++) {
     free(w.up[i].got.data);
     free(w.up[i].answer.data);
@@ -721,11 +774,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   uint8_t how = data[1], cut = data[2];
   size_t client = data[3] | (size_t)data[4] << 8;
   running = formats[which].name;
+  keys = formats[which].keys;
   data += HEAD;
   size -= HEAD;
   if (client > size) client = size;
-  int asks_only = stream(c, data, client, how, cut);
-  stream(c, data + client, size - client, how, cut);
+  int asks_only = stream(c, data, client, how, cut, PK_FROM_CLIENT);
+  stream(c, data + client, size - client, how, cut, PK_FROM_SERVER);
   world_run(c, tables[which][(how & HOW_STRICT) != 0], how, cut, data, client, size, NULL, NULL);
   if (asks_only && cut > 0 && c->mode != PK_MODE_PINGPONG)
     same_in_pieces(c, tables[which][0], how, cut, data, client);
