@@ -185,7 +185,15 @@ def toys(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Toy]:
     module = build_toy(Path(kept) if kept else tmp_path_factory.mktemp("toy"))
     kinds = [("wide", 8), ("narrow", 1), ("ordered", 0), ("pingpong", 0)]
     kinds += [("other", 8), ("polite", 8), ("hosting", 8), ("own", 8), ("named", 8), ("shy", 8), ("brief", 2)]
-    kinds += [("modest", 8), ("long", 8), ("relayed", 8), ("choosy", 8), ("read", 8), ("mistaken", 8)]
+    kinds += [
+        ("modest", 8),
+        ("long", 8),
+        ("relayed", 8),
+        ("choosy", 8),
+        ("read", 8),
+        ("mistaken", 8),
+        ("banner", 8),
+    ]
     named = {"named", "read", "mistaken"}
     found = {}
     for number, (name, size) in enumerate(kinds):

@@ -79,7 +79,7 @@ nats = Protocol(
         status=table(OURS, {1: Status.INTERNAL}, Status.OK),
         service=WORDS[1],
         method=VERB,
-        greeting=Greeting(when=isin(VERB, set(BETWEEN)) & ~OURS, relayed=True),
+        greeting=Greeting(when=isin(VERB, set(BETWEEN)) & ~OURS, relayed=True, first="server"),
         replies=Replies(error=error),
     ),
     "NATS",

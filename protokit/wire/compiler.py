@@ -330,7 +330,7 @@ class _Compiler(Framing):
             *inside,
             said.bits("option"),
             said.bits("goes_with"),
-            int(said.relayed),
+            int(said.relayed) + int(said.server_first),
             len(self.meaning.parts),
             heard,
             tree.packed_lead(),

@@ -73,12 +73,15 @@ class Greeting:
         refused: an expression: a greeting that says no.
         relayed: the proxy says nothing: greetings go from each client to the connection that is its own, and
             back. Only with ``mode="pinned"``; there are no steps then.
+        first: of relayed ones: ``"server"`` where it is the server that speaks first. A client whose server
+            cannot be reached is closed at once then; else it may ask something, and hear why that fails.
     """
 
     when: Any
     steps: Sequence[Step | tuple[Turn, ...]] = ()
     refused: Any = 0
     relayed: bool = False
+    first: str | None = None
 
     def turns(self) -> Iterator[Turn]:
         """Its steps, one by one."""
@@ -122,12 +125,18 @@ class Conversation:
         if greeting is not None:
             expect("greeting", greeting, Greeting, "write Greeting(when=this.kind == 3, steps=[...])")
         self.relayed = greeting is not None and flag("greeting.relayed", greeting.relayed)
+        self.server_first = greeting is not None and greeting.first == "server"
         self.turns = [] if greeting is None else list(greeting.turns())
         self.conditions: list[Any] = []
         self.sayings: list[Said] = []
         self.places: list[tuple[int, int, int]] = []  # of each turn: its forms, its first saying, how many
         if greeting is not None:
             self._check(mode)
+            if greeting.first not in ((None, "server") if self.relayed else (None,)):
+                raise DeclarationError(
+                    f"greeting: first={seen(greeting.first)}; it is 'server', with relayed=True, where "
+                    "servers speak first. Of a greeting with steps the first step says so"
+                )
         for number, turn in enumerate(self.turns):
             what = f"greeting.steps[{number}]"
             heard = 0 if turn.when is None else self._form(turn.when)

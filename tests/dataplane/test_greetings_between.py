@@ -165,7 +165,22 @@ def test_who_waits_for_a_servers_greeting_is_closed_where_no_server_can_be_reach
     assert world.take(relayed, client) == []
 
 
-def test_what_a_client_asks_of_servers_that_cannot_be_reached_is_answered_in_front_of_its_end(relayed):
+@pytest.mark.parametrize("endpoints", [0, 1, 2, 5])
+def test_where_servers_speak_first_who_cannot_reach_one_is_closed_at_once(toys, endpoints):
+    world = World(table([toys["banner"].address], endpoints=endpoints))
+    world.connect = "wait"
+    client = world.client()
+    while world.opening:
+        assert client not in {*world.finished, *world.closed}
+        world.opened(world.opening[0], failed=True)
+    world.wait(2)
+    assert client in {*world.finished, *world.closed}
+    assert world.take(toys["banner"], client) == []
+
+
+@pytest.mark.parametrize("kind", ["relayed", "banner"])
+def test_what_a_client_asks_of_servers_that_cannot_be_reached_is_answered_in_front_of_its_end(toys, kind):
+    relayed = toys[kind]
     world = World(table([relayed.address]))
     world.connect = "wait"
     client = world.client()
@@ -173,9 +188,10 @@ def test_what_a_client_asks_of_servers_that_cannot_be_reached_is_answered_in_fro
     while world.opening:
         world.opened(world.opening[0], failed=True)
     assert client not in {*world.finished, *world.closed}
-    [(kind, status, _, _)] = world.take(relayed, client)
-    assert (kind, status) == (relayed.RESPONSE, UNAVAILABLE)
-    world.wait(LIMITS["frame_ms"] + 2)
+    [(what, status, _, text)] = world.take(relayed, client)
+    assert (what, status) == (relayed.RESPONSE, UNAVAILABLE)
+    assert b"no endpoint can be reached" in text
+    world.wait(2 if kind == "banner" else LIMITS["frame_ms"] + 2)
     assert client in {*world.finished, *world.closed}
 
 

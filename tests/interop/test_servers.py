@@ -47,6 +47,7 @@ KILLED = {
     "redis": "TryAgainError: protokit: no endpoint can be reached",
     "memcached": "MemcacheServerError: b'protokit: no endpoint can be reached",
     "mosquitto": "ConnectionError: ('closed', '')",
+    "nats": "Error: nats: empty response from server",  # at once: it waits for a greeting
     "slapd": "LDAPUnavailableResult: LDAPUnavailableResult - 52 - unavailable",
 }
 

@@ -1546,6 +1546,14 @@ MUTANTS = (
         "::test_who_waits_for_a_servers_greeting_is_closed_where_no_server_can_be_reached[1]",
     ),
     Mutant(
+        "who waits for a server that speaks first waits as long as others",
+        "pinned.c",
+        "client->codec->greeting_relayed == PK_RELAYED_SERVER_FIRST ? 1 :",
+        "client->codec->greeting_relayed == PK_RELAYED_SERVER_FIRST + 1 ? 1 :",
+        "tests/dataplane/test_greetings_between.py"
+        "::test_where_servers_speak_first_who_cannot_reach_one_is_closed_at_once[1]",
+    ),
+    Mutant(
         "a server's own request in a protocol without errors is met with silence",
         "server.c",
         "  c->leaving |= PK_LEAVE_DRAINED; /* its protocol has no errors",

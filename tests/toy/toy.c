@@ -229,6 +229,7 @@ TOY(modest, "modest", PK_MODE_MULTIPLEXED, 8, usual, WHOLE, .greeting = greeting
 TOY(long_winded, "long", PK_MODE_MULTIPLEXED, 8, usual, WHOLE, .greeting = greeting, .greeting_steps = 16,
     .greeting_server = 0xaaaa);
 TOY(relayed, "relayed", PK_MODE_MULTIPLEXED, 8, usual, WHOLE, .pinned = 1, .greeting_relayed = 1);
+TOY(banner, "banner", PK_MODE_MULTIPLEXED, 8, usual, WHOLE, .pinned = 1, .greeting_relayed = 2);
 TOY(choosy, "choosy", PK_MODE_MULTIPLEXED, 8, usual, WHOLE, .greeting = choosy_greeting, .greeting_steps = 6,
     .greeting_server = 2 | 8 | 32, .greeting_optional = 1 | 8, .greeting_with = 2 | 16,
     .greeting_step = greeting_step); /* (hello, hello back), hello, (a question, its answer), hello back */
@@ -237,6 +238,6 @@ TOY(shy, "shy", PK_MODE_MULTIPLEXED, 8, usual, OLDER, .optional_drain = 1, .gree
 uintptr_t toy_codec(int which);
 uintptr_t toy_codec(int which) {
   const pk_codec *all[] = {&wide, &narrow, &ordered, &pingpong, &other, &polite, &hosting, &own, &named,
-                           &shy, &brief, &modest, &long_winded, &relayed, &choosy, &read_only, &mistaken};
+                           &shy, &brief, &modest, &long_winded, &relayed, &choosy, &read_only, &mistaken, &banner};
   return (uintptr_t)all[which];
 }

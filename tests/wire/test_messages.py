@@ -331,6 +331,10 @@ WRONG = {
         ),
         "which needs mode='pinned' (here it is 'pinned') and no steps (here are 1)",
     ),
+    "a greeting with steps of which servers say the first": (
+        lambda: declared(*BODY, greeting=Greeting(when=this.kind == 3, steps=[HELLO], first="server")),
+        "greeting: first='server'; it is 'server', with relayed=True, where servers speak first",
+    ),
     "a greeting that is relayed on shared connections": (
         lambda: declared(*BODY, greeting=Greeting(when=this.kind == 3, relayed=True)),
         "which needs mode='pinned' (here it is 'multiplexed') and no steps (here are 0)",

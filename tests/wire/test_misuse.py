@@ -206,7 +206,7 @@ WORDS = {
     ),
     "Greeting": (
         lambda **given: declared(greeting=Greeting(**given)),
-        {"when": this.kind == 3, "steps": [SAYS], "refused": this.kind == 9, "relayed": False},
+        {"when": this.kind == 3, "steps": [SAYS], "refused": this.kind == 9, "relayed": False, "first": None},
     ),
     "Turn": (greeted(Turn), {"who": "client", "say": reply, "when": this.kind == 3}),
     "forms": (

@@ -58,6 +58,7 @@ enum {
 };
 
 /* Who sent a frame (pk_frame.from). */
+enum { PK_RELAYED_SERVER_FIRST = 2 }; /* of pk_codec.greeting_relayed */
 enum { PK_FROM_NOBODY = 0, /* a tool asks, which does not know */ PK_FROM_CLIENT, PK_FROM_SERVER };
 
 /* One taxonomy of outcomes for all protocols. */
@@ -332,7 +333,9 @@ struct pk_codec {
   uint32_t greeting_optional;
 
   /* 1: PK_KIND_GREETING frames are not the engine's to say, but passed on as they are between a client and its own
-   * connection, as many as there are. Only where `pinned` is 1; there are no greeting_steps then. */
+   * connection, as many as there are. Only where `pinned` is 1; there are no greeting_steps then.
+   * PK_RELAYED_SERVER_FIRST: and a client waits for what its server says first; where no server can be reached it is
+   * closed at once. */
   uint32_t greeting_relayed;
 
   /* Bit n: step n goes with the one in front of it, which may be left out: then this one is, too. */

@@ -52,10 +52,11 @@ pk_conn *pk_pinned_choose(pk_core *core, pk_request *r, uint32_t *status) {
 }
 
 /* A client may wait for the greeting of a server that cannot be reached: unless it asks something first, which is
- * answered, it is closed. */
+ * answered, it is closed; where servers speak first, as soon as what it has said is read. */
 static void nobody_greets(pk_core *core, pk_conn *client) {
   if (!pk_codec_relays(client->codec) || client->leave_by != 0) return;
-  client->leave_by = core->now + (uint64_t)core->limits.frame_ms * PK_MS;
+  uint32_t patience = client->codec->greeting_relayed == PK_RELAYED_SERVER_FIRST ? 1 : core->limits.frame_ms;
+  client->leave_by = core->now + (uint64_t)patience * PK_MS;
   pk_conn_timer(core, client);
 }
 

@@ -36,6 +36,7 @@ const char *pk_codec_check(uintptr_t address) {
     return "its greeting has more than 16 steps, or none to build";
   const char *why = bad_options(c);
   if (why != NULL) return why;
+  if (PK_CODEC_HAS(c, greeting_relayed) && c->greeting_relayed > PK_RELAYED_SERVER_FIRST) return "greeting_relayed is 0, 1 or 2";
   if (PK_CODEC_HAS(c, greeting_relayed) && c->greeting_relayed && (!c->pinned || c->greeting_steps > 0))
     return "greetings are relayed where it is pinned and has no steps of its own";
   if (pk_id_max(c) > PK_ID_MAX) return "its ids are longer than 64 bytes";
