@@ -12,6 +12,7 @@ from pathlib import Path
 
 import fewer
 import pytest
+import running
 from cffi import FFI
 from hypothesis import settings
 
@@ -61,6 +62,8 @@ def pytest_configure(config: pytest.Config) -> None:
     fewer.quick = config.getoption("--quick")
     if fewer.quick:
         config.option.examples //= 5
+    config.pluginmanager.register(running.Watch())
+    running.be_brief(config)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
