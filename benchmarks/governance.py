@@ -67,6 +67,7 @@ CASES: dict[str, Case] = {
     "maglev by a header": ({}, {"balance": "maglev", "hash": {"header": "version"}}, 0),
     "a delay that hits nobody": ({"fault": {"delay": {"fixed": "1ms", "share": "0.0001%"}}}, {}, 0),
     "a header set": ({"set": {"headers": {"timeout": "20000"}}}, {}, 0),
+    "a header of answers set": ({"set": {"answer": {"headers": {"by": "echo"}}}}, {}, 0),
     "allowed by the source": ({}, {}, 0, {"deny": [{"source": "10.0.0.0/8"}]}),
     "allowed by service and source": ({}, {}, 0, DENY),
     "allowed by 10,000 rules": ({}, {}, 0, MANY),

@@ -44,7 +44,7 @@ class Check(NamedTuple):
     frame: bytes = b""
 
 
-def table(
+def table(  # noqa: PLR0912  # each of these is one thing more that a table may have
     codecs,
     *,
     endpoints=1,
@@ -63,6 +63,7 @@ def table(
     fallback=0,
     filtered=None,
     seen=None,
+    changed=None,
     open_for=0,
     ports=None,
     listener="in",
@@ -77,7 +78,8 @@ def table(
     or, to one of these, (service, method, number). ``fallback``: endpoints of one more cluster, for clients
     of no known protocol (uid 50, port 9050 ...); -1: these go to the first cluster, too.
     ``filtered``: services whose requests wait for filters, each with a chain of its own (0, 1 ...).
-    ``seen``: the same of services whose answers wait for filters. ``open_for``: PK_OPEN_* of both.
+    ``seen``: the same of services whose answers wait for filters. ``changed``: of those whose answers are
+    given a header. ``open_for``: PK_OPEN_* of both.
     ``ports``: of the endpoints, by uid, where they are not 9000 and so on. ``listener``: its name, or None.
     """
     ports = {first_uid + i: 9000 + first_uid + i for i in range(endpoints)} if ports is None else ports
@@ -97,7 +99,7 @@ def table(
             builder.cluster("raw", "round-robin", max_connections, connect_ms)
         builder.endpoint(50 + i, "127.0.0.1", 9050 + i, 1)
     chains = []
-    both = dict.fromkeys([*(filtered or []), *(seen or [])])
+    both = dict.fromkeys([*(filtered or []), *(seen or []), *(changed or [])])
     for chain, service in enumerate(both):
         asked, answered = (chain if service in (one or []) else None for one in (filtered, seen))
         number = builder.plan(
@@ -109,6 +111,8 @@ def table(
         )
         chains.append((service, number))
         builder.split(0, 1)
+        if service in (changed or []):
+            builder.change("header", "set", "zone", "a", answer=True)
     plans = []
     for i in range(clusters):
         plans.append(builder.plan("plan", **(plan or {})))

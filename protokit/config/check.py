@@ -111,6 +111,7 @@ def check(
             continue
         _listener(findings, listener, registry, ("listeners", i))
         _relayed(findings, config, listener, registry, ("listeners", i))
+        _sets_what_there_is(findings, config, listener, registry)
         _sets_source(findings, config, listener, registry)
         _passes_timeout(findings, config, listener, registry)
         _hedged(findings, config, listener, registry)
@@ -384,17 +385,18 @@ def _retry(findings: Findings, rule: schema.Rule, retry: schema.Retry, path: Pat
 def _set(findings: Findings, rule: schema.Rule, given: schema.Set, path: Path) -> None:
     if rule.reply is not None:
         findings.error("a rule with reply sends nothing on: set would do nothing", *path, "set")
-    if not given.count() and not findings.holes(*path, "set"):
-        findings.error("set names nothing: give service, method, headers, append or remove", *path, "set")
-    if given.count() > _MOST_CHANGES:
-        findings.error(
-            f"a rule makes at most {_MOST_CHANGES} changes, here are {given.count()}", *path, "set"
-        )
-    twice = sorted({*given.remove} & {*given.headers, *given.append} | {*given.headers} & {*given.append})
-    if twice:
-        findings.error(
-            f"header {twice[0]!r} stands in more than one of headers, append and remove", *path, "set"
-        )
+    answer = given.answer
+    if not given.count() and answer is None and not findings.holes(*path, "set"):
+        names = "service, method, headers, append, remove or answer"
+        findings.error(f"set names nothing: give {names}", *path, "set")
+    if answer is not None and not answer.count() and not findings.holes(*path, "set", "answer"):
+        findings.error("answer names nothing: give headers, append or remove", *path, "set", "answer")
+    count = given.count() + (0 if answer is None else answer.count())
+    if count > _MOST_CHANGES:
+        findings.error(f"a rule makes at most {_MOST_CHANGES} changes, here are {count}", *path, "set")
+    _twice(findings, given, (*path, "set"))
+    if answer is not None:
+        _twice(findings, answer, (*path, "set", "answer"))
     for name, value in _texts(given):
         if not isinstance(value, str) or value == schema.SOURCE:
             continue
@@ -416,13 +418,61 @@ def _set(findings: Findings, rule: schema.Rule, given: schema.Set, path: Path) -
             )
 
 
+def _twice(findings: Findings, given: schema.Set | schema.SetAnswer, path: Path) -> None:
+    twice = sorted({*given.remove} & {*given.headers, *given.append} | {*given.headers} & {*given.append})
+    if twice:
+        findings.error(f"header {twice[0]!r} stands in more than one of headers, append and remove", *path)
+
+
 def _texts(given: schema.Set) -> Iterator[tuple[Path, schema.Value]]:
     for field in ("service", "method", "version", "group"):
         if (value := getattr(given, field)) is not None:
             yield (field,), value
-    for field, headers in (("headers", given.headers), ("append", given.append)):
-        for key, value in headers.items():
-            yield (field, key), value
+    for where, one in (((), given), (("answer",), given.answer or schema.SetAnswer())):
+        for field, headers in (("headers", one.headers), ("append", one.append)):
+            for key, value in headers.items():
+                yield (*where, field, key), value
+
+
+def _sets_what_there_is(
+    findings: Findings, config: schema.Config, listener: schema.Listener, registry: plugins.Registry
+) -> None:
+    """An error where a rule sets what a protocol that it is for has no place for: each call would fail."""
+    known = {
+        name: registry.protocols[name].wire
+        for name in protocols_of(listener, registry)
+        if name in registry.protocols
+    }
+    meanings = {name: getattr(wire, "meaning", None) for name, wire in known.items()}
+    fixed = [name for name, wire in known.items() if wire.tier == "native" and not native.edits(wire.address)]
+    if listener.routes is None:
+        return
+    from protokit.config.matches import possible  # noqa: PLC0415
+
+    for t, table in enumerate(config.routes):
+        for r, rule in enumerate(table.rules if table.name == listener.routes else ()):
+            if rule.set is None:
+                continue
+            named = ("service", "method", "version", "group")
+            wanted = {field: field for field in named if getattr(rule.set, field) is not None}
+            wanted |= {"answer": "answer_headers"} if rule.set.answer is not None else {}
+            for name, meaning in meanings.items():
+                if not possible(rule.match, listener.name, [name]):
+                    continue
+                lacking = {
+                    field: "answers have no headers" if field == "answer" else f"requests have no {field}"
+                    for field, view in wanted.items()
+                    if meaning is not None and getattr(meaning, view) is None
+                }
+                if name in fixed:
+                    lacking = {"": "nothing can be changed"}
+                for field, what in lacking.items():
+                    findings.error(
+                        f"{what} in protocol {name!r} (listener {listener.name!r}), for which this rule is,"
+                        " too; match other protocols, or leave it out",
+                        *("routes", t, "rules", r, "set"),
+                        *((field,) if field else ()),
+                    )
 
 
 def _sets_source(

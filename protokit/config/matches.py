@@ -122,6 +122,9 @@ def _changing(given: schema.Set) -> list[str]:
     """What of a rule's changes needs headers."""
     named = [name for name in ("headers", "append", "remove") if getattr(given, name)]
     fields = ("service", "method", "version", "group")
+    answer = given.answer or schema.SetAnswer()
+    values = [*answer.headers.values(), *answer.append.values()]
+    named += ["answer"] if any(isinstance(value, schema.HeaderValue) for value in values) else []
     return named + [name for name in fields if isinstance(getattr(given, name), schema.HeaderValue)]
 
 

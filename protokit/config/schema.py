@@ -225,8 +225,23 @@ SOURCE = "{source}"  # stands for the client's address
 Value = str | HeaderValue
 
 
+class SetAnswer(_Section, frozen=True, forbid_unknown_fields=True):
+    """Changes to answers; values come of the request as it was sent."""
+
+    headers: dict[str, Value] = {}
+    append: dict[str, Value] = {}
+    remove: tuple[str, ...] = ()
+
+    def count(self) -> int:
+        """How many changes."""
+        return len(self.headers) + len(self.append) + len(self.remove)
+
+
 class Set(_Section, frozen=True, forbid_unknown_fields=True):
-    """Changes to requests before they are sent. ``append``: behind what stands there, and a comma."""
+    """Changes to requests before they are sent. ``append``: behind what stands there, and a comma.
+
+    ``answer``: changes to what they are answered.
+    """
 
     service: Value | None = None
     method: Value | None = None
@@ -235,9 +250,10 @@ class Set(_Section, frozen=True, forbid_unknown_fields=True):
     headers: dict[str, Value] = {}
     append: dict[str, Value] = {}
     remove: tuple[str, ...] = ()
+    answer: SetAnswer | None = None
 
     def count(self) -> int:
-        """How many changes."""
+        """How many changes to requests."""
         fields = (self.service, self.method, self.version, self.group)
         named = sum(one is not None for one in fields)
         return named + len(self.headers) + len(self.append) + len(self.remove)
@@ -245,7 +261,9 @@ class Set(_Section, frozen=True, forbid_unknown_fields=True):
     def takes_source(self) -> bool:
         """Whether the client's address goes somewhere."""
         fields = (self.service, self.method, self.version, self.group)
-        return SOURCE in (*fields, *self.headers.values(), *self.append.values())
+        answer = self.answer or SetAnswer()
+        headers = (self.headers, self.append, answer.headers, answer.append)
+        return SOURCE in (*fields, *(value for one in headers for value in one.values()))
 
 
 class Delay(_Section, frozen=True, forbid_unknown_fields=True):

@@ -47,6 +47,7 @@ PLANS = Source(
         "state",
         "change",
         "change_count",
+        "change_answers",
         "fault",
         "hedge",
         "mirror",
@@ -408,6 +409,7 @@ class _Compiling:
             state=numbers,
             change=[changes] * len(rules),
             change_count=zeros,
+            change_answers=zeros,
             fault=none,
             hedge=none,
             mirror=[limits.Mirror()] * len(rules),
@@ -504,11 +506,12 @@ class _Compiling:
         """What the engine sets itself."""
         if not any(rules):
             none = [0] * len(rules)
-            return {"change": [self.image.count("changes")] * len(rules), "change_count": none}
+            first = [self.image.count("changes")] * len(rules)
+            return {"change": first, "change_count": none, "change_answers": none}
         from protokit.dataplane import changes  # noqa: PLC0415  # not at the start
 
-        firsts, counts = changes.add(self.image, rules)
-        return {"change": firsts, "change_count": counts}
+        firsts, counts, answers = changes.add(self.image, rules)
+        return {"change": firsts, "change_count": counts, "change_answers": answers}
 
     def _chain(self, uses: Sequence[_Use], sets: schema.Set | None) -> int:
         """The filters; ``sets``: what the last of them sets."""
@@ -517,9 +520,9 @@ class _Compiling:
             link = self.states.switches.link
             chain = [link(_filter(self.compiled, one.use), *one) for one in uses]
             if sets is not None:
-                from protokit.dataplane.changes import Setter  # noqa: PLC0415  # as above
+                from protokit.dataplane.changes import setters  # noqa: PLC0415  # as above
 
-                chain.append(link(Setter(sets), object(), "set", schema.FilterUse("set")))
+                chain += [link(one, object(), "set", schema.FilterUse("set")) for one in setters(sets)]
         self.compiled.chains.append(chain)
         return len(self.compiled.chains) - 1
 

@@ -231,6 +231,7 @@ class TableBuilder:
             answers=answer_chain,
             open=open_for,
             verdict=verdict,
+            change_answers=0,
         )
 
     def split(self, cluster: int, weight: int, choice: int | None = None) -> int:
@@ -258,8 +259,14 @@ class TableBuilder:
         """Where a value comes from: its number."""
         return self._image.key([(origin, name)]).first
 
-    def change(self, what: str, how: str, key: str, value: str = "", *, of: int | None = None) -> int:
-        """Add a change to the last plan; names as the engine's PK_EDIT_* and PK_CHANGE_*; ``of``: origin."""
+    def change(
+        self, what: str, how: str, key: str, value: str = "", *, of: int | None = None, answer: bool = False
+    ) -> int:
+        """Add a change to the last plan; names as the engine's PK_EDIT_* and PK_CHANGE_*; ``of``: origin.
+
+        ``answer``: to answers; behind those to requests.
+        """
+        self._records["plans"][-1]["change_answers"] += int(answer)
         numbers = {
             "what": native.constants("PK_EDIT_")[what],
             "how": native.constants("PK_CHANGE_")[how],

@@ -19,11 +19,12 @@ def world_of(*changes, endpoints=2, limits=None, **plan) -> World:
         builder.endpoint(uid, "127.0.0.1", 9000 + uid, 1)
     number = builder.plan("changed", **plan)
     builder.split(0, 1)
-    for what, how, key, value, *of in changes:
+    for what, does, key, value, *of in changes:
+        answer, how = does.startswith("answer-"), does.removeprefix("answer-")
         if of:
-            builder.change(what, how, key, of=builder.origin(*of, value))
+            builder.change(what, how, key, of=builder.origin(*of, value), answer=answer)
         else:
-            builder.change(what, how, key, value)
+            builder.change(what, how, key, value, answer=answer)
     builder.routes("r")
     builder.rule(SERVICE, "*", "*", "*", number)
     dubbo = plugins.load(["dubbo"]).protocols["dubbo"]
@@ -132,3 +133,181 @@ def test_a_source_that_is_not_known_is_not_written():
     world.feed(world.client(), call())
     (sent,) = got(world, world.only_upstream())
     assert "from" not in sent.attachments
+
+
+# Answers.
+
+
+def answered(world, client, number=7, *, back, **attachments):
+    """What a client gets of a call that is answered with these attachments."""
+    world.feed(client, call(number, **attachments))
+    up = next(up for up in world.upstreams if world.got[up])
+    (sent,) = got(world, up)
+    world.feed(up, back(sent.id))
+    (answer,) = got(world, client)
+    assert answer.id == number
+    assert world.stat("requests_active") == world.stat("filters_bytes") == 0
+    return answer
+
+
+def server_says(*args, **more):
+    return lambda number: Answer(number, *args, **more).encode()
+
+
+SAID = server_says(OK, "x", attachments={"secret": "s", "kept": "k", "via": "a"})
+CHANGES = (
+    ("header", "answer-set", "zone", "a"),
+    ("header", "answer-set", "app", "app", "header"),
+    ("header", "answer-set", "none", "absent", "header"),
+    ("header", "answer-append", "via", "", "source"),
+    ("header", "answer-append", "first", "one"),
+    ("header", "answer-remove", "secret", ""),
+)
+
+
+@pytest.mark.parametrize("waits", [False, True])
+def test_an_answers_headers_are_changed_and_the_rest_stays(waits):
+    world = world_of(ZONE, *CHANGES, endpoints=1)
+    if waits:
+        world.connect = "wait"
+        client = world.client(source="10.0.0.7")
+        world.feed(client, call(6))
+        world.opened(world.opening[0])
+        got(world, world.only_upstream())
+        world.connect = "open"
+    else:
+        client = world.client(source="10.0.0.7")
+    world.feed(client, call(7, app="shop"))
+    (sent,) = got(world, world.only_upstream())
+    assert (sent.attachments["zone"], sent.attachments.get("via")) == ("a", None)
+    world.feed(world.only_upstream(), SAID(sent.id))
+    (answer,) = got(world, client)
+    assert (answer.id, answer.status, answer.value) == (7, OK, "x")
+    assert answer.attachments == {
+        "kept": "k",
+        "zone": "a",
+        "app": "shop",
+        "via": "a,10.0.0.7",
+        "first": "one",
+    }
+    assert world.stat("requests_active") == int(waits)
+
+
+def test_the_request_is_kept_only_for_values_that_come_of_it():
+    for changes, kept in ((CHANGES[:1], False), (CHANGES, True)):
+        world = world_of(*changes, endpoints=1)
+        client = world.client(source="10.0.0.7")
+        answered(world, client, back=SAID)
+        before = world.stat("buffer_bytes")
+        world.feed(client, call(8, argument="y" * 3000))
+        assert (world.stat("buffer_bytes") - before > 3000) == kept
+
+
+@pytest.mark.parametrize(
+    ("back", "changes"),
+    [
+        (server_says(OK, "x"), CHANGES),  # nobody may add attachments where there are none
+        (server_says(70, "no such provider"), CHANGES),
+        (server_says(OK, None, exception="thrown"), CHANGES[:1]),
+    ],
+)
+def test_an_answer_without_a_place_for_it_goes_on_as_it_is_and_is_counted(back, changes):
+    world = world_of(*changes, endpoints=1)
+    answer = answered(world, world.client(), back=back)
+    want = decode(split(back(7))[0][0])
+    assert (answer.status, answer.value, answer.exception) == (want.status, want.value, want.exception)
+    assert answer.attachments is None
+    assert world.stat("answers_not_changed") == 1
+
+
+def test_nothing_is_counted_where_there_was_nothing_to_take_out():
+    world = world_of(("header", "answer-remove", "secret", ""), endpoints=1)
+    assert answered(world, world.client(), back=server_says(OK, "x")).value == "x"
+    assert world.stat("answers_not_changed") == 0
+
+
+def test_what_cannot_be_taken_out_is_not_passed_on():
+    """Its map is one that others may refer to."""
+    secret = server_says(OK, "x", attachments={"secret": {"a": 1}, "kept": "k"})
+    world = world_of(("header", "answer-remove", "secret", ""), endpoints=1)
+    client = world.client()
+    answer = answered(world, client, back=secret)
+    assert answer.status != OK
+    assert answer.value == (
+        "protokit: the answer cannot be changed as rule 'changed' says: it has no place for that"
+    )
+    assert answered(world, client, 8, back=SAID).attachments == {"kept": "k", "via": "a"}
+
+
+def test_a_failed_try_is_not_changed_and_the_next_ones_answer_is():
+    world = world_of(CHANGES[0], attempts=2, retry_on=("overloaded",), idempotent=True)
+    client = world.client()
+    world.feed(client, call(7))
+    (first,) = world.upstreams
+    (sent,) = got(world, first)
+    world.feed(first, server_says(100, "busy")(sent.id))
+    world.wait(500)
+    (second,) = [up for up in world.upstreams if up != first]
+    (sent,) = got(world, second)
+    world.feed(second, SAID(sent.id))
+    assert [one.attachments["zone"] for one in got(world, client)] == ["a"]
+    assert world.stat("answers_not_changed") == 0
+
+
+def test_a_client_that_has_left_gets_nothing_and_leaves_nothing():
+    world = world_of(*CHANGES, endpoints=1)
+    client = world.client()
+    world.feed(client, call(7, app="shop"))
+    (sent,) = got(world, world.only_upstream())
+    world.batch(("error", client))
+    world.feed(world.only_upstream(), SAID(sent.id))
+    assert world.stat("requests_active") == 0
+    assert answered(world, world.client(), 8, back=SAID).attachments["zone"] == "a"
+
+
+def test_without_room_for_the_request_that_it_needs_it_is_refused():
+    world = world_of(*CHANGES, endpoints=1, limits={"buffer": 1 << 18, "frame": 1 << 20})
+    client = world.client()
+    world.feed(client, call(7, argument="x" * (1 << 18)))
+    (answer,) = got(world, client)
+    assert "buffers of this worker are at the limit of" in answer.value
+    assert answered(world, client, 8, back=SAID).attachments["zone"] == "a"
+
+
+def test_without_room_for_the_changed_answer_its_caller_is_told():
+    world = world_of(*CHANGES[:2], endpoints=1, limits={"buffer": 1 << 18, "frame": 1 << 20})
+    client = world.client()
+    for number in range(1, 6):  # four are kept
+        world.feed(client, call(number, argument="y" * 40_000))
+        up = next(up for up in world.upstreams if world.got[up])
+        (sent,) = got(world, up)
+    world.feed(up, server_says(OK, "x" * 70_000, attachments={})(sent.id))
+    (answer,) = got(world, client)
+    assert "buffers of this worker are at the limit of" in answer.value
+    assert world.stat("requests_active") == 4
+
+
+def test_an_answer_in_parts_is_refused(toys):
+    for kind in ("wide", "named", "ordered"):
+        toy = toys[kind]
+        builder = TableBuilder(LIMITS, seed=42)
+        builder.cluster("c", "round-robin", 8, 1000)
+        builder.endpoint(0, "127.0.0.1", 9000, 1)
+        number = builder.plan("changed")
+        builder.split(0, 1)
+        builder.change("header", "set", "zone", "a", answer=True)
+        builder.listener(0, "in", routes=None, plan=number, pinned=False, codecs=[toy.address])
+        world = World(builder.finish())
+        client = world.client()
+        world.feed(client, toy.request(1))
+        ((_, _, number, _),) = world.take(toy, world.only_upstream())
+        world.feed(world.only_upstream(), toy.frame(toy.RESPONSE, number, b"part", toy.MORE))
+        ((_, status, _, told),) = world.take(toy, client)
+        assert (status, told) == (
+            8,
+            b"protokit: the answer cannot be changed as rule 'changed' says: it comes in parts",
+        )
+        for up in [*world.upstreams]:
+            world.feed(up, toy.frame(toy.RESPONSE, number, b"end"))
+        assert world.take(toy, client) == []
+        assert world.stat("requests_active") == 0

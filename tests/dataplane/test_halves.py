@@ -182,6 +182,19 @@ def test_an_answer_that_filters_see_is_whole_before_it_goes_on(mode):
 
 
 @pytest.mark.parametrize("mode", MODES)
+def test_an_answer_that_its_rule_changes_is_whole_before_it_goes_on(mode):
+    """Here the engine finds that it cannot change it."""
+    both = Both(mode, changed=["s"])
+    both.feed(both.client, both.frame(REQUEST, 7, b"", b"s"))
+    answer = both.frame(ANSWER, 7, BODY)
+    both.feed(both.server, answer[:-1])
+    assert both.got(both.client) == b""
+    both.feed(both.server, answer[-1:])
+    assert both.got(both.client) == answer
+    assert both.world.stat("answers_not_changed") == 1
+
+
+@pytest.mark.parametrize("mode", MODES)
 def test_however_it_is_cut_the_same_goes_through(mode):
     wire = WIRES[mode]
     asked = frame(wire, REQUEST, 7, BODY, b"s", b"\1k\1v")

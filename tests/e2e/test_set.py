@@ -7,6 +7,7 @@ import asyncio
 import pytest
 from lined import LINES, Lines, read
 from peers import SERVICE, Client, Server, configuration
+from protokit_dubbo.messages import Answer
 
 import protokit
 from protokit import Protocol, plugins
@@ -180,6 +181,68 @@ def test_a_declared_protocol(size):
     run(main())
 
 
+ANSWER = {
+    "headers": {"zone": "a", "from": {"header": "app"}, "none": {"header": "absent"}},
+    "append": {"via": "protokit", "first": "one"},
+    "remove": ["secret"],
+}
+
+
+def test_a_dubbo_answer_is_changed_without_python_and_its_callers_others_are_not():
+    async def main():
+        server = await Server().start()
+
+        def before(call, writer) -> bool:
+            said = {"secret": "s", "kept": "é", "via": "a"}
+            writer.write(Answer(call.id, 20, call.arguments[0], attachments=said).encode())
+            return True
+
+        server.before = before
+        changes = {"answer": ANSWER | {"append": ANSWER["append"] | {"to": "{source}"}}}
+        for mode in ("shared", "pinned"):
+            config = setting(server, changes)
+            config["listeners"][0]["mode"] = mode
+            async with protokit.Proxy(config) as proxy:
+                client = await Client.connect(proxy.addresses["in"][1])
+                for size in (1, 100_000):
+                    answer = await client.call("changed", {"a": "x" * size}, app="shop")
+                    assert answer.value == {"a": "x" * size}
+                    wanted = {"kept": "é", "zone": "a", "from": "shop", "via": "a,protokit", "first": "one"}
+                    assert answer.attachments == wanted | {"to": "127.0.0.1"}
+                other = await client.call("echo", "x", app="shop")
+                assert other.attachments == {"secret": "s", "kept": "é", "via": "a"}
+                (stats,) = proxy.stats()["workers"]
+                assert stats["answers_not_changed"] == stats["answers_unseen"] == 0
+                assert proxy.stats()["filters"] == {}
+                await client.close()
+        assert server.calls[0].attachments.keys() == server.calls[1].attachments.keys()
+        assert not {"zone", "from", "first"} & server.calls[0].attachments.keys()
+        await server.stop()
+
+    run(main())
+
+
+def test_an_answer_of_a_declared_protocol():
+    async def main():
+        server = await Lines().start()
+        async with protokit.Proxy(loaded(server, {"headers": {"both": "1"}, "answer": ANSWER})) as proxy:
+            reader, writer = await asyncio.open_connection(*proxy.addresses["in"])
+            request = {"kind": 0, "service": b"svc", "method": b"changed", "body": b"x"}
+            headers = {"app": "shop", "via": "a", "secret": "s"}
+            writer.write(LINES.build(request | {"id": 7, "headers": written(headers)}))
+            answer = await read(reader)
+            assert (answer["id"], answer["body"]) == (7, b"x")
+            wanted = {"app": "shop", "via": "a,protokit", "zone": "a", "from": "shop", "first": "one"}
+            assert as_headers(answer["headers"]) == wanted | {"both": "1"}
+            writer.write(LINES.build(request | {"id": 8, "method": b"other", "headers": written(headers)}))
+            assert as_headers((await read(reader))["headers"]) == headers
+            writer.close()
+        server.stop()
+        assert as_headers(server.got[0]["headers"]) == headers | {"both": "1"}
+
+    run(main())
+
+
 def test_listeners_of_both_kinds_share_a_table():
     async def main():
         server = await Server().start()
@@ -212,6 +275,14 @@ def test_listeners_of_both_kinds_share_a_table():
         ({"service": "{source}{source}"}, "would be sent as it stands"),
         ({"headers": {f"h{i}": "x" for i in range(33)}}, "at most 32 changes, here are 33"),
         ({"header": {"a": "b"}}, "unknown"),
+        ({"answer": {}}, "answer names nothing: give headers, append or remove"),
+        ({"answer": {"append": {"a": "b"}, "remove": ["a"]}}, "header 'a' stands in more than one of"),
+        ({"answer": {"headers": {"a": "{sourc}"}}}, "'{sourc}' stands for nothing"),
+        ({"answer": {"service": "x"}}, "unknown"),
+        (
+            {"headers": {"a": "x"}, "answer": {"headers": {f"h{i}": "x" for i in range(32)}}},
+            "at most 32 changes, here are 33",
+        ),
     ],
 )
 def test_mistakes(changes, message):
@@ -224,5 +295,34 @@ def test_mistakes(changes, message):
 def test_the_address_cannot_be_set_where_changes_are_made_in_python():
     server = Server()
     server.port = 1
-    with pytest.raises(ConfigErrors, match=r"does not know the address"):
-        loaded(server, {"headers": {"x": "{source}"}})
+    for changes in ({"headers": {"x": "{source}"}}, {"answer": {"append": {"x": "{source}"}}}):
+        with pytest.raises(ConfigErrors, match=r"does not know the address"):
+            loaded(server, changes)
+
+
+@pytest.mark.parametrize("field", ["version", "group"])
+def test_what_a_declared_protocol_has_no_place_for_cannot_be_set(field):
+    """Every call of the rule would fail."""
+    server = Server()
+    server.port = 1
+    with pytest.raises(
+        ConfigErrors, match=rf"requests have no {field} in protocol 'lines' \(listener 'in'\)"
+    ):
+        loaded(server, {field: "2.0.0"})
+    # Another protocol's rule in the same table.
+    config = setting(server, {field: "2.0.0"})
+    config["listeners"][0]["protocol"] = ["dubbo", "lines"]
+    config["routes"][0]["rules"][0]["match"]["protocol"] = "dubbo"
+    registry = plugins.load(["dubbo"])
+    registry.protocols["lines"] = Protocol("lines", LINES, "lines")
+    loading.load(config, registry)
+
+
+def test_answers_without_headers_cannot_be_given_any():
+    server = Server()
+    server.port = 1
+    config = setting(server, {"answer": {"headers": {"a": "b"}}})
+    for protocol, text in (("thrift", "answers have no headers"), ("tr", "nothing can be changed")):
+        config["listeners"][0]["protocol"] = protocol
+        with pytest.raises(ConfigErrors, match=f"{text} in protocol '{protocol}'"):
+            loading.load(config)

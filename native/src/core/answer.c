@@ -17,10 +17,13 @@ static const pk_plan_step answer_step; /* of no plan */
 
 static int is_open(const pk_request *r) { return (r->plan->open & PK_OPEN_ANSWERS) != 0; }
 
-/* Its bytes as they are sent, the last step: for its answer's filters. */
+/* Its bytes as they are sent, the last step: for its answer's filters, and for changes of that. */
 static int see(pk_core *core, pk_request *r, const uint8_t *data, const pk_frame *f) {
-  if (r->to.oneway || pk_seen_keep(core, r, data, f) == 0) return PK_STEP_ON;
-  if (is_open(r)) {
+  int filters = r->plan->answers != PK_NONE, needed = r->plan->change_answers > 0 && pk_change_needs_request(r);
+  if (r->to.oneway) return PK_STEP_ON;
+  if (r->plan->change_answers > 0) r->parts |= PK_PART_SET;
+  if ((!filters && !needed) || pk_seen_keep(core, r, data, f) == 0) return PK_STEP_ON;
+  if (!needed && is_open(r)) {
     PK_STAT_ADD(core->stats.answers_unseen, 1);
     return PK_STEP_ON;
   }
@@ -96,24 +99,6 @@ int pk_answer_ask(pk_core *core, pk_request *r, uint32_t endpoint, uint64_t took
 /* The answer in what was held. */
 static const uint8_t *answer_in(const pk_held *h) { return h->data + h->capacity - h->frame.size; }
 
-/* What the filters made of it: still that answer, whole, and nothing else. */
-static int is_changed(const pk_core *core, const pk_request *r, const pk_held *was, const uint8_t *data, uint32_t size,
-                      pk_frame *f) {
-  const pk_codec *codec = r->to.codec;
-  *f = (pk_frame){.from = PK_FROM_SERVER, .ended = was->frame.ended, .asked = was->frame.asked};
-  if (pk_frame_alone(codec, data, size, core->limits.frame, f) != PK_OK) return 0;
-  if (f->size != size || f->kind != PK_KIND_RESPONSE || (f->says & (PK_SAYS_MORE | PK_SAYS_HALF))) return 0;
-  if (!r->to.named) {
-    if (f->id != was->frame.id) return 0;
-  } else {
-    pk_slice a = pk_id_of(codec, answer_in(was), &was->frame, was->frame.size), b = pk_id_of(codec, data, f, size);
-    if (a.size != b.size || (a.size > 0 && memcmp(a.data, b.data, a.size) != 0)) return 0;
-  }
-  f->status = was->frame.status; /* its request may have said what it means */
-  f->says = was->frame.says;
-  return 1;
-}
-
 static void decide(pk_core *core, pk_request *r, const pk_verdict *v) {
   static const char why[] = "protokit: the answer that a filter changed does not fit any more";
   const pk_codec *codec = r->to.codec;
@@ -125,7 +110,7 @@ static void decide(pk_core *core, pk_request *r, const pk_verdict *v) {
     pk_request_fail(core, r, v->status, v->text, v->size);
   } else if (v->size == 0) {
     pk_request_answer(core, r, answer_in(h), &h->frame);
-  } else if (v->size <= core->limits.frame && is_changed(core, r, h, changed, (uint32_t)v->size, &f)) {
+  } else if (v->size <= core->limits.frame && pk_request_same_answer(core, r, answer_in(h), &h->frame, changed, (uint32_t)v->size, &f)) {
     pk_request_answer(core, r, changed, &f);
   } else {
     pk_request_fail(core, r, PK_STATUS_INTERNAL, why, sizeof why - 1);

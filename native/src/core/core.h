@@ -35,7 +35,7 @@ typedef uint64_t pk_handle; /* 0 names nothing */
   X(undetected) X(clients_paused) X(clients_closed_slow) X(closed_idle) X(closed_half_frame)    \
   X(closed_over_budget) X(upstream_connects) X(upstream_connect_failures)                       \
   X(upstream_connections_active) X(upstream_closed) X(upstream_silent) X(ejections) X(checks) X(checks_failed) X(buffer_bytes)          \
-  X(filters_waiting) X(filters_bytes) X(filters_cancelled) X(answers_unseen) X(tables_live) X(bytes_from_clients) X(bytes_to_clients)                   \
+  X(filters_waiting) X(filters_bytes) X(filters_cancelled) X(answers_unseen) X(answers_not_changed) X(tables_live) X(bytes_from_clients) X(bytes_to_clients)                   \
   X(bytes_from_upstreams) X(bytes_to_upstreams) X(system_calls) X(batches) X(accept_errors)     \
   X(connect_errors)                                                                              \
   X(events_lost) X(fallback_connections) X(fallback_active) X(greetings_refused) X(connections_denied) X(would_deny)

@@ -40,7 +40,7 @@ static int leads_on(const pk_core *core, const pk_conn *c, const uint8_t *data, 
   if (f->kind != PK_KIND_RESPONSE || f->status > PK_STATUS_APP_ERROR || !pk_slots_in_step(c, data, f->size, f)) return 0;
   uint32_t index = pk_slots_find(core, c, data, f->size, f);
   const pk_request *r = index == PK_NONE ? NULL : pk_request_find(core, pk_attempt_at(core, index)->request);
-  const pk_conn *client = r == NULL || (r->parts & PK_PART_SEEN) ? NULL : pk_conn_find(core, r->to.client); /* filters see it whole */
+  const pk_conn *client = r == NULL || (r->parts & (PK_PART_SEEN | PK_PART_SET)) ? NULL : pk_conn_find(core, r->to.client); /* they see it whole */
   return client != NULL && pk_conn_writes(client) && (c->codec->mode == PK_MODE_MULTIPLEXED || client->requests == r);
 }
 

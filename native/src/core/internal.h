@@ -300,8 +300,9 @@ enum {
   PK_PART_CAME = 1, /* there is no other try */
   PK_PART_HALF = 2, /* its client has half a message, which no error can follow */
   PK_PART_ASKS = 4, /* it comes in pieces itself: it is sent once */
-  PK_PART_SEEN = 8, /* filters see its answer: its bytes are kept for them (pk_core.asked) */
-  PK_PART_COPY = 16 /* a copy of another (mirror.c): nobody hears its answer */
+  PK_PART_SEEN = 8, /* its bytes are kept for who sees its answer (pk_core.asked) */
+  PK_PART_COPY = 16, /* a copy of another (mirror.c): nobody hears its answer */
+  PK_PART_SET = 32  /* its rule changes its answer */
 };
 
 struct pk_request {
@@ -602,6 +603,7 @@ pk_slice pk_request_kept(const pk_core *core, const pk_request *r);
 /* A request's bytes, kept until its answer comes (PK_PART_SEEN); -1 without memory. And taken back, to be freed. */
 int pk_seen_keep(pk_core *core, pk_request *r, const uint8_t *data, const pk_frame *f);
 pk_held *pk_seen_take(pk_core *core, pk_request *r); /* NULL: nothing is */
+const pk_held *pk_seen_of(const pk_core *core, const pk_request *r); /* the same, and it stays */
 static inline void pk_seen_forget(pk_core *core, pk_request *r) { pk_held_free(core, pk_seen_take(core, r)); }
 pk_attempt *pk_attempt_new(pk_core *core); /* NULL without memory */
 void pk_attempt_free(pk_core *core, pk_attempt *a);
@@ -867,6 +869,9 @@ int pk_request_hold(pk_core *core, pk_request *r, const uint8_t *data, const pk_
 /* The request is what `h` holds from now on, `size` bytes, instead of the frame `was`: of the same id and kind. PK_OK, else
  * `h` is freed and nothing has changed. */
 int pk_request_replace(pk_core *core, pk_request *r, const pk_frame *was, pk_held *h, uint32_t size);
+/* Whether the bytes are that answer (`was`), changed, and nothing else: what it is then. */
+int pk_request_same_answer(const pk_core *core, const pk_request *r, const uint8_t *was, const pk_frame *was_frame,
+                           const uint8_t *data, uint32_t size, pk_frame *f);
 pk_held *pk_request_unhold(pk_core *core, pk_request *r); /* they are the caller's to free; NULL: there are none */
 /* The answer: delivers it (with the caller's own id) and ends the request, or, where more follows, does not. */
 void pk_request_answer(pk_core *core, pk_request *r, const uint8_t *data, const pk_frame *f);
@@ -1012,6 +1017,11 @@ int pk_guard_passes(pk_core *core, const pk_conn *c, const pk_table_listener *l)
 int pk_guard_opens(const pk_core *core, const pk_conn *c, const pk_table_listener *l);
 
 /* change.c */
+int pk_change_needs_request(const pk_request *r); /* its answer's changes take values of it */
+/* An answer, whole, of one whose answers are changed (PK_PART_SET): *out, or NULL where it stays as it is. 0: its caller was
+ * told that he does not get it. */
+int pk_change_answer(pk_core *core, pk_request *r, const uint8_t *data, const pk_frame *f, pk_held **out);
+void pk_change_in_parts(pk_core *core, pk_request *r, pk_attempt *a); /* it comes in parts: its caller gets none of it */
 /* "10.0.0.7", or "2001:db8::7", in INET6_ADDRSTRLEN bytes; 0: it is not known. */
 uint32_t pk_address_write(const uint8_t address[PK_ADDRESS], char *out);
 

@@ -157,6 +157,13 @@ int pk_seen_keep(pk_core *core, pk_request *r, const uint8_t *data, const pk_fra
   return 0;
 }
 
+const pk_held *pk_seen_of(const pk_core *core, const pk_request *r) {
+  const pk_held *h;
+  if (!(r->parts & PK_PART_SEEN)) return NULL;
+  memcpy(&h, page_at(&core->asked, r->index, sizeof h), sizeof h);
+  return h;
+}
+
 pk_held *pk_seen_take(pk_core *core, pk_request *r) {
   pk_held *h;
   if (!(r->parts & PK_PART_SEEN)) return NULL;

@@ -114,6 +114,23 @@ int pk_request_replace(pk_core *core, pk_request *r, const pk_frame *was, pk_hel
   return PK_OK;
 }
 
+int pk_request_same_answer(const pk_core *core, const pk_request *r, const uint8_t *was, const pk_frame *was_frame,
+                           const uint8_t *data, uint32_t size, pk_frame *f) {
+  const pk_codec *codec = r->to.codec;
+  *f = (pk_frame){.from = PK_FROM_SERVER, .ended = was_frame->ended, .asked = was_frame->asked};
+  if (pk_frame_alone(codec, data, size, core->limits.frame, f) != PK_OK) return 0;
+  if (f->size != size || f->kind != PK_KIND_RESPONSE || (f->says & (PK_SAYS_MORE | PK_SAYS_HALF))) return 0;
+  if (!r->to.named) {
+    if (f->id != was_frame->id) return 0;
+  } else {
+    pk_slice a = pk_id_of(codec, was, was_frame, was_frame->size), b = pk_id_of(codec, data, f, size);
+    if (a.size != b.size || (a.size > 0 && memcmp(a.data, b.data, a.size) != 0)) return 0;
+  }
+  f->status = was_frame->status; /* its request may have said what it means */
+  f->says = was_frame->says;
+  return 1;
+}
+
 static inline void let_held_go(pk_core *core, pk_request *r) {
   if (r->held == NULL) return;
   if (r->placed) pk_breaker_back(r); /* only for another attempt, of what it holds */

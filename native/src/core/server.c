@@ -66,7 +66,7 @@ static int ends_client(const pk_conn *c, const pk_frame *f) {
   return f->ended && !(f->says & PK_SAYS_MORE) && c->codec->mode != PK_MODE_MULTIPLEXED;
 }
 
-/* A whole answer that filters see before its caller does. */
+/* A whole answer that its rule changes, or that filters see, before its caller does. */
 static void seen(pk_core *core, const pk_conn *c, pk_request *r, pk_attempt *a, const uint8_t *data, const pk_frame *f) {
   uint32_t endpoint = a->endpoint->uid;
   uint64_t took = core->now - a->started;
@@ -75,7 +75,12 @@ static void seen(pk_core *core, const pk_conn *c, pk_request *r, pk_attempt *a, 
     pk_attempt_end(core, r, a, pk_attempt_refused(f->status));
   }
   if (ends_client(c, f)) end_client(core, r);
-  if (!pk_answer_ask(core, r, endpoint, took, data, f)) pk_request_answer(core, r, data, f);
+  pk_held *changed = NULL;
+  if ((r->parts & PK_PART_SET) && !pk_change_answer(core, r, data, f, &changed)) return;
+  if (changed != NULL) data = changed->data, f = &changed->frame;
+  int filters = (r->parts & PK_PART_SEEN) && r->plan->answers != PK_NONE;
+  if (!filters || !pk_answer_ask(core, r, endpoint, took, data, f)) pk_request_answer(core, r, data, f);
+  pk_held_free(core, changed);
 }
 
 /* The answer to a copy of a request, or its first part: nobody waits for it. */
@@ -97,8 +102,12 @@ static PK_RARE int in_parts(pk_core *core, pk_conn *c, pk_request *r, pk_attempt
   }
   int several = (f->says & PK_SAYS_MORE) || (r->parts & PK_PART_CAME);
   a->answered = !(f->says & PK_SAYS_MORE); /* it is on its slot until the last part */
-  if ((r->parts & PK_PART_SEEN) && !several && f->kind == PK_KIND_RESPONSE) {
+  if ((r->parts & (PK_PART_SEEN | PK_PART_SET)) && !several && f->kind == PK_KIND_RESPONSE) {
     seen(core, c, r, a, data, f);
+    return 1;
+  }
+  if (r->parts & PK_PART_SET) {
+    pk_change_in_parts(core, r, a);
     return 1;
   }
   if ((r->parts & PK_PART_SEEN) && pk_answer_unseen(core, r, a)) return 1;

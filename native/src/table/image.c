@@ -112,6 +112,7 @@ static const pk_table_field plan_fields[] = {
     ANY(mirror.most),
     NAME(mirror.mark),
     PARTS(change, change_count, 0, CHANGES),
+    ANY(change_answers),
     ANY(filter),
     ANY(answers),
     NUMBER(open, 0, PK_OPEN_REQUESTS | PK_OPEN_ANSWERS),
@@ -448,6 +449,10 @@ static int check_rest(const pk_table *t, char *why, size_t why_size) {
     }
     if (p->change_count > PK_CHANGES) {
       snprintf(why, why_size, "plans[%u] has %u changes, over %d", i, p->change_count, PK_CHANGES);
+      return 0;
+    }
+    if (p->change_answers > p->change_count) {
+      snprintf(why, why_size, "plans[%u] has %u changes, %u of them to answers", i, p->change_count, p->change_answers);
       return 0;
     }
     uint64_t total = 0;

@@ -266,9 +266,9 @@ static void finish_plan(const pk_table *t, pk_plan *p, uint32_t features) {
   p->steps = (uint32_t)(p->reply.status != 0) << PK_STEP_REPLY | (uint32_t)(p->fault.delay_share > 0) << PK_STEP_DELAY |
              (uint32_t)(p->fault.abort_share > 0) << PK_STEP_ABORT |
              (uint32_t)(p->filter != PK_NONE) << PK_STEP_FILTER | (uint32_t)(p->limit.interval > 0) << PK_STEP_LIMIT |
-             (uint32_t)needs_key(t, p) << PK_STEP_KEY | (uint32_t)(p->change_count > 0) << PK_STEP_CHANGE |
+             (uint32_t)needs_key(t, p) << PK_STEP_KEY | (uint32_t)(p->change_count > p->change_answers) << PK_STEP_CHANGE |
              (uint32_t)(p->mirror.cluster != PK_NONE && p->mirror.share > 0) << PK_STEP_MIRROR |
-             (uint32_t)(p->answers != PK_NONE) << PK_STEP_SEE;
+             (uint32_t)(p->answers != PK_NONE || p->change_answers > 0) << PK_STEP_SEE;
 }
 
 /* A client's address is known when it comes, other keys with its first request. */

@@ -242,11 +242,11 @@ enum { PK_CHANGES = 32 }; /* of one plan */
 enum { PK_VERDICT_NONE = 0, PK_VERDICT_ALLOW, PK_VERDICT_DENY, PK_VERDICT_OTHERWISE /* denied, as no rule allows it */,
        PK_VERDICT_COUNT };
 
-/* A change to requests before they are sent. */
+/* A change to requests before they are sent, or to what these are answered. */
 typedef struct pk_change {
-  uint32_t what; /* PK_EDIT_* */
+  uint32_t what; /* PK_EDIT_*; of an answer a header */
   uint32_t how;  /* PK_CHANGE_* */
-  uint32_t of;   /* the origin of its value, of the request as it came, or PK_NONE: it is a text */
+  uint32_t of;   /* the origin of its value, or PK_NONE: it is a text. Of the request as it came; of an answer's as it was sent */
   pk_text key;   /* the header's */
   pk_text value; /* the text */
 } pk_change;
@@ -267,6 +267,7 @@ typedef struct pk_plan {
   pk_hedge hedge;
   pk_mirror mirror;
   uint32_t change, change_count;
+  uint32_t change_answers; /* the last so many of them are to answers */
   uint32_t filter;      /* the number of the filters that see its requests, for the deciding side, or PK_NONE */
   uint32_t answers;     /* of those that see what these are answered, or PK_NONE */
   uint32_t open;        /* PK_OPEN_*: where these cannot be asked it goes on without them */
