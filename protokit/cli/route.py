@@ -15,6 +15,8 @@
 ``to``          ``reply`` ``text``, or ``clusters``: ``cluster`` ``weight`` ``subset`` ``fallback``
                 ``endpoints``; or null. ``fallback``: the subset that the rule asks for, which is empty,
                 where that of its ``fallback`` is in its place; or null. null too where it is denied
+``hedge``       ``after`` ``most`` of the rule's second attempts; null where there are none
+``mirror``      ``cluster`` ``share`` ``mark`` ``endpoints`` of its copies, or null
 ``depth``       how deep requests of the listener are read: ``frame``, ``destination``, ``headers`` or
                 ``arguments``
 ``remembered``  whether the next request for the same destination is not looked up again
@@ -235,7 +237,7 @@ def _facts(
     i = next(i for i, one in enumerate(loaded.config.listeners) if one.name == there.name)
     facts["access"] = _access(document, there, ("listeners", i), asking, said.access)
     facts["dry_run"] = _access(document, there.dry_run, ("listeners", i, "dry_run"), asking, said.dry_run)
-    facts |= {"table": there.routes, "rule": None, "before": [], "to": None}
+    facts |= {"table": there.routes, "rule": None, "before": [], "to": None, "hedge": None, "mirror": None}
     facts |= {"depth": said.depth, "remembered": there.routes is not None and not said.asked}
     if said.access.refuses:
         return facts
@@ -253,6 +255,7 @@ def _facts(
         place = document.error_at("", ("routes", t, "rules", chosen))
         facts["rule"] = {"number": chosen + 1, "line": place.line, "column": place.column}
         facts["to"] = _to(loaded, table.rules[chosen], asking)
+        facts |= _beside(loaded, table.rules[chosen], asking)
     return facts
 
 
@@ -311,6 +314,22 @@ def _to(loaded: configuration.Loaded, rule: schema.Rule, asking: Asking) -> dict
     return {"clusters": found}
 
 
+def _beside(loaded: configuration.Loaded, rule: schema.Rule, asking: Asking) -> dict[str, Any]:
+    """What is sent beside the request."""
+    found: dict[str, Any] = {}
+    if rule.hedge is not None and not asking.oneway:
+        found["hedge"] = {"after": str(rule.hedge.after), "most": str(rule.hedge.most)}
+    if rule.mirror is not None:
+        of = next(one for one in loaded.config.clusters if one.name == rule.mirror.cluster)
+        found["mirror"] = {
+            "cluster": of.name,
+            "share": str(rule.mirror.share),
+            "mark": rule.mirror.mark,
+            "endpoints": [str(one.address) for one in of.endpoints],
+        }
+    return found
+
+
 def _values(having: Sequence[tuple[str, tuple[str, ...]]]) -> dict[str, list[str]]:
     return {key: list(values) for key, values in having}
 
@@ -354,9 +373,26 @@ def _lines(facts: dict[str, Any], config: str) -> list[str]:
         lines.append(
             f"to cluster {one['cluster']!r}{share}{within}: {', '.join(one['endpoints']) or 'no endpoint'}"
         )
+    lines += _beside_lines(facts["hedge"], facts["mirror"])
     again = "found again for the same destination" if facts["remembered"] else "looked up for each request"
     depth = f"read: {facts['depth']}"
     return [*lines, depth if facts["table"] is None else f"{depth}; {again}"]
+
+
+def _beside_lines(hedge: dict[str, Any] | None, mirror: dict[str, Any] | None) -> list[str]:
+    lines = []
+    if hedge is not None:
+        lines.append(
+            f"a second attempt on another endpoint after {hedge['after']}, of at most {hedge['most']} of the"
+            " cluster's requests"
+        )
+    if mirror is not None:
+        marked = f", marked by header {mirror['mark']!r}" if mirror["mark"] else ""
+        lines.append(
+            f"a copy of {mirror['share']} of them to cluster {mirror['cluster']!r}{marked}:"
+            f" {', '.join(mirror['endpoints']) or 'no endpoint'}"
+        )
+    return lines
 
 
 def _access_lines(

@@ -249,6 +249,49 @@ def test_a_cluster_that_goes_by_a_key(route, by, depth):
         assert (facts["depth"], facts["remembered"]) == (depth, False)
 
 
+BESIDE = """
+listeners: [{name: in, bind: 127.0.0.1:1, protocol: dubbo, routes: r}]
+routes:
+  - name: r
+    rules:
+      - match: {service: a}
+        cluster: c
+        retry: {idempotent: true}
+        hedge: {after: p99.5, most: 2.5%}
+        mirror: {cluster: shadow, share: 0.1%, mark: x-shadow}
+      - {match: {service: b}, cluster: c, mirror: {cluster: shadow}}
+      - {cluster: c}
+clusters:
+  - {name: c, endpoints: [127.0.0.1:5, 127.0.0.1:6]}
+  - {name: shadow, endpoints: [127.0.0.1:7], balance: maglev, hash: {argument: 0}}
+"""
+SECOND = "a second attempt on another endpoint after p99.5, of at most 2.5% of the cluster's requests"
+COPY = "a copy of 0.1% of them to cluster 'shadow', marked by header 'x-shadow': 127.0.0.1:7"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["-s", "a"], [SECOND, COPY]),
+        (["-s", "a", "--oneway"], [COPY]),
+        (["-s", "b"], ["a copy of 100% of them to cluster 'shadow': 127.0.0.1:7"]),
+        (["-s", "c"], []),
+    ],
+)
+def test_what_is_sent_beside_it(route, words, said):
+    Path("beside.yaml").write_text(BESIDE)
+    told = lines(route("beside.yaml", *words))
+    assert told[-2 - len(said)] == "to cluster 'c': 127.0.0.1:5, 127.0.0.1:6"
+    assert told[-1 - len(said) : -1] == said
+    assert told[-1].startswith("read: arguments; ")  # the shadow's endpoint is chosen by one
+    facts = json.loads(route("beside.yaml", *words, "--json")[1])
+    assert (facts["hedge"] is not None) == (SECOND in said)
+    plain = "b" in words
+    share, mark = ("100%", None) if plain else ("0.1%", "x-shadow")
+    copied = {"cluster": "shadow", "share": share, "mark": mark, "endpoints": ["127.0.0.1:7"]}
+    assert facts["mirror"] == (copied if said else None)
+
+
 FALLBACKS = """\
       - {match: {service: f}, cluster: e, subset: {v: z}, fallback: FALLBACK}
       - {match: {service: h}, cluster: e, subset: {v: {header: tag}}, fallback: FALLBACK}

@@ -58,6 +58,29 @@ def test_a_dubbo_shadow_gets_what_the_server_gets_marked():
     run(main())
 
 
+@pytest.mark.parametrize("passed", [False, True])
+def test_a_shadow_is_told_the_time_that_is_left_where_the_server_is(passed):
+    async def main():
+        server, shadow = await Server("real").start(), await Server("shadow").start()
+        config = mirrored(server, shadow.port)
+        config["routes"][0]["rules"][1] |= {
+            "timeout": {"pass": str(passed).lower(), "default": "20s"},
+            "fault": {"delay": {"fixed": "200ms"}},
+        }
+        async with protokit.Proxy(config) as proxy:
+            client = await Client.connect(proxy.addresses["in"][1])
+            assert (await client.call("name", "x")).value == "real"
+            await until(lambda: proxy.stats()["workers"][0]["mirrors_active"] == 0)
+            await client.close()
+        await server.stop()
+        await shadow.stop()
+        for (call,) in (server.calls, shadow.calls):
+            said = call.attachments.get("timeout")
+            assert (said is None) if not passed else 10_000 < int(said) <= 19_800
+
+    run(main())
+
+
 @functools.cache
 def frame(size: int) -> bytes:
     return Answer(0, OK, "y" * size).encode()

@@ -4,8 +4,9 @@
 #include "policy/fault.h"
 #include "wire/ask.h"
 
-/* Nothing of the rule it was copied under holds for it, but the time that its caller's request has. */
-static const pk_plan of_copies = {.state = PK_NONE, .filter = PK_NONE, .answers = PK_NONE, .cluster = PK_NONE, .mirror = {.cluster = PK_NONE}};
+/* Nothing of the rule it was copied under holds for it but its time, which may be passed on; what its cluster says does. */
+#define COPIES(more) {.features = PK_F_BREAKER | (more), .state = PK_NONE, .filter = PK_NONE, .answers = PK_NONE, .cluster = PK_NONE, .mirror = {.cluster = PK_NONE}}
+static const pk_plan of_copies = COPIES(0), with_time = COPIES(PK_F_PASS_ON);
 
 /* Its bytes, marked where the rule says so; NULL: they cannot be, or there is no room. */
 static pk_held *marked(pk_core *core, const pk_request *r, const uint8_t *data, const pk_frame *f) {
@@ -33,15 +34,23 @@ static int can_be_copied(const pk_core *core, const pk_request *r, const pk_fram
 
 static uint32_t plan_of(const pk_request *r) { return (uint32_t)(r->plan - pk_table_plan_at(r->to.live->table, 0)); }
 
-static void send(pk_core *core, const pk_request *r, pk_aside *of, pk_held *h) {
+/* Its key, where its cluster goes by one: that of the request is another cluster's. */
+static uint64_t key_of(pk_core *core, const pk_request *r, const uint8_t *data, const pk_frame *f) {
+  const pk_table *t = r->to.live->table;
+  const pk_table_cluster *c = pk_table_cluster_at(t, r->plan->mirror.cluster);
+  return c->hash.count > 0 ? pk_key_of(pk_question_of(core, r, data, f), t, c) : 0;
+}
+
+static void send(pk_core *core, const pk_request *r, pk_aside *of, pk_held *h, uint64_t key) {
   pk_request *copy = pk_request_copy(core, r, plan_of(r));
   if (copy == NULL) {
     pk_held_free(core, h);
     PK_STAT_ADD(core->stats.mirrors_skipped, 1);
     return;
   }
-  copy->plan = &of_copies;
+  copy->plan = (r->plan->features & PK_F_PASS_ON) ? &with_time : &of_copies;
   copy->to.cluster = r->plan->mirror.cluster;
+  copy->to.hash = key;
   copy->held = h;
   copy->to.key = h->frame.upstream_key;
   of->requests++;
@@ -59,7 +68,7 @@ static int mirror(pk_core *core, pk_request *r, const uint8_t *data, const pk_fr
   if (h == NULL) {
     PK_STAT_ADD(core->stats.mirrors_skipped, 1);
   } else {
-    send(core, r, of, h);
+    send(core, r, of, h, key_of(core, r, data, f));
   }
   return PK_STEP_ON;
 }

@@ -51,7 +51,7 @@ pk_request *pk_request_copy(pk_core *core, const pk_request *of, uint32_t plan) 
   if (core->free_request == PK_NONE && pk_requests_grow(core) != 0) return NULL;
   pk_request *r = take(core);
   r->client_id = of->client_id;
-  r->started = core->now;
+  r->started = of->started;
   r->attempt = PK_NONE;
   r->state = PK_REQUEST_NEW;
   r->context = of->context;

@@ -300,6 +300,7 @@ static uint32_t plan_depth(const pk_table *t, const pk_plan *p) {
   if (p->features & PK_F_CHOICE) depth = deeper(depth, depth_of_choices(t));
   if (p->features & PK_F_SPLIT) depth = deeper(depth, depth_of_key(t, p->sticky));
   for (uint32_t i = 0; i < p->split_count; i++) depth = deeper(depth, depth_of_key(t, pk_table_cluster_at(t, s[i].cluster)->hash));
+  if (p->steps & 1u << PK_STEP_MIRROR) depth = deeper(depth, depth_of_key(t, pk_table_cluster_at(t, p->mirror.cluster)->hash));
   for (uint32_t i = 0; i < p->change_count; i++) {
     int from_header = changes[i].of != PK_NONE && pk_table_origin_at(t, changes[i].of)->origin == PK_ORIGIN_HEADER;
     if (from_header || changes[i].how == PK_CHANGE_APPEND) depth = deeper(depth, PK_DEPTH_HEADERS);
