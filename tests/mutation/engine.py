@@ -1581,6 +1581,14 @@ MUTANTS = (
         "::test_who_waits_for_a_servers_greeting_is_closed_where_no_server_can_be_reached[1]",
     ),
     Mutant(
+        "what a client sent that hears no more is looked at without end",
+        "conn.c",
+        "  } else if (c->in != NULL && !pk_conn_is_pair(c)) {\n    parse_kept(core, c); /* of",
+        "  } else if (pk_conn_reads(c) && c->in != NULL && !pk_conn_is_pair(c)) {\n    parse_kept(core, c); /* of",
+        "tests/wire/test_until_end.py"
+        "::test_what_a_client_sends_behind_a_request_whose_answer_ends_its_connection_is_dropped[G-pingpong]",
+    ),
+    Mutant(
         "who waits for a server that speaks first waits as long as others",
         "pinned.c",
         "client->codec->greeting_relayed == PK_RELAYED_SERVER_FIRST ? 1 :",

@@ -84,6 +84,20 @@ def test_an_answer_is_whole_with_its_servers_end(mode, size):
 
 
 @pytest.mark.parametrize("mode", KINDS)
+@pytest.mark.parametrize("more", [b"G", ASK[:-1], ASK, ASK + b"G"])
+def test_what_a_client_sends_behind_a_request_whose_answer_ends_its_connection_is_dropped(mode, more):
+    world = made(web(mode))
+    client = world.client()
+    world.feed(client, ASK + more)
+    up = world.only_upstream()
+    world.feed(up, ANSWER)
+    world.batch(("eof", up))
+    world.wait(1)  # the core asks for no batches without end
+    assert got(world, client).startswith(ANSWER)
+    assert client in world.finished | world.closed.keys()
+
+
+@pytest.mark.parametrize("mode", KINDS)
 def test_the_end_comes_with_the_last_bytes(mode):
     world = made(web(mode))
     client = world.client()

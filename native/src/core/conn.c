@@ -325,8 +325,8 @@ void pk_conn_more(pk_core *core, pk_conn *c) {
   c->ready = 0;
   if (pk_conn_reads(c) && c->ending) {
     parse_end(core, c);
-  } else if (pk_conn_reads(c) && c->in != NULL && !pk_conn_is_pair(c)) {
-    parse_kept(core, c);
+  } else if (c->in != NULL && !pk_conn_is_pair(c)) {
+    parse_kept(core, c); /* of who is deaf by now it is dropped */
   }
   pk_conn_settle(core, c);
 }
