@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
-from construct import Bytes, Const, IfThenElse, Int8ub, Int16ub, Int32ub, Rebuild, Struct, len_, this
+from construct import (
+    Bytes,
+    Const,
+    GreedyBytes,
+    IfThenElse,
+    Int8ub,
+    Int16ub,
+    Int32ub,
+    Prefixed,
+    Rebuild,
+    Struct,
+    len_,
+    this,
+)
 
 from protokit import Protocol, Status
-from protokit.wire import ErrorText, Replies, Until, WireFormat, lines, side, split, table
+from protokit.wire import ErrorText, Replies, Until, WireFormat, lines, side, split, starts, table
 
 
 def post(**more) -> Protocol:
@@ -56,6 +69,23 @@ def either(**more) -> Protocol:
     return Protocol("either", wire)
 
 
+def beating() -> Protocol:
+    """A heartbeat's answer is a heartbeat, from the other side."""
+    wire = WireFormat(
+        Struct("kind" / Int8ub, "id" / Int16ub, "body" / Prefixed(Int16ub, GreedyBytes)),
+        id=this.id,
+        response=(this.kind == 2) | ((this.kind == 3) & (side == "server")),
+        heartbeat=this.kind == 3,
+        status=table(starts(this.body, "no "), {0: Status.OK}, Status.INTERNAL),
+        replies=Replies(
+            error=lambda status, variant: {"kind": 2, "body": ErrorText(before=b"no ")},
+            heartbeat=lambda variant: {"kind": 3, "body": b""},
+            ack=lambda variant: {"kind": 3, "body": b""},
+        ),
+    )
+    return Protocol("beating", wire)
+
+
 def said() -> Protocol:
     """Both sides send lines."""
     wire = WireFormat(
@@ -83,5 +113,11 @@ POST = [
     ("server", tell(0x01020304, 0, b"fine")),
     ("server", tell(0x01020304, 2, b"no such thing")),
     ("client", ask(9, 1, b"a.Note", b"")),
+]
+BEATING = [
+    ("client", b"\1\1\2\0\3abc"),
+    ("server", b"\2\1\2\0\2ok"),
+    ("client", b"\3\1\3\0\0"),
+    ("server", b"\3\1\3\0\0"),
 ]
 SAID = [("client", b"get a\r\n"), ("server", b"OK a\r\n"), ("server", b"ERR none\r\n")]

@@ -1,14 +1,14 @@
 """``protokit decode --golden``: of the frames of a capture one of each kind, as golden vectors.
 
 A kind of request is its variant, service, method, version, group and which headers it has; of an answer
-its status and the method that was asked. A request whose answer is kept is kept too, and one more where all
-ids would be alike, so that a mistake about ids shows.
+its status and the method that was asked; of a greeting which one it is on its connection. A request whose
+answer is kept is kept too, and one more where all ids would be alike, so that a mistake about ids shows.
 """
 
 from __future__ import annotations
 
 import json
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from typing import TYPE_CHECKING, Any
 
 from protokit import native
@@ -47,6 +47,7 @@ class Vectors:
         self.seen: set[Hashable] = set()
         self.asked: OrderedDict[Hashable, tuple[tuple[str, ...], Frame]] = OrderedDict()
         self.under_way: dict[int, set[native.Id]] = {}  # of each connection
+        self.greeted: Counter[int] = Counter()  # of each connection
         self.answered = 0
         self.together = False  # whether a connection had two requests under way
 
@@ -70,6 +71,9 @@ class Vectors:
             about += (message.status, *said)
             if about not in self.seen and request is not None:
                 self._keep(request)
+        elif message.kind == native.KIND_GREETING:
+            self.greeted[connection] += 1
+            about += (self.greeted[connection],)
         if about not in self.seen or self._alike(message):
             self.seen.add(about)
             self._keep(frame)

@@ -633,7 +633,8 @@ class Checks(ToldByTheirFront, SaidByItself, AskedOfFrames, ThroughAProxy):
                 assert KINDS[answer.kind] == "response", f"{status.name} to {one.name}: {KINDS[answer.kind]}"
                 assert answer.id == asked.id or not self.id_bytes(), f"{status.name} to {one.name}: its id"
                 assert answer.status > Status.APP_ERROR, (
-                    f"{status.name} is read as {Status(answer.status).name}"
+                    f"{status.name} is read as {Status(answer.status).name}: what the proxy says has to be "
+                    "told from answers of services; let status= look at what only the framework has"
                 )
                 assert text.encode() in reply or not self.has("error-texts"), (
                     f"{status.name} to {one.name} does not say why; say lacks={{'error-texts'}} where the "

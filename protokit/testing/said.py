@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _COMPARED = 200  # replies, for the one that is nearest
 _LONGEST = 512  # bytes of a text
+_FRONT = 4  # bytes in front of a text, by which its place is known
 _READ = 2048  # bytes of a frame that are compared for that
 SAID = "protokit: no route for service 'a.B'"
 
@@ -145,15 +146,16 @@ def likely_text(wire: Wire, voice: Voice, requests: list[Golden], captured: Gold
         for status in Status:
             if status > Status.APP_ERROR and (text := _in_its_place(wire, request, status, captured.data)):
                 return text
-    best: tuple[float, str] | None = None
+    best: tuple[bool, float, str] = (False, 0, "")
     for text in _runs(captured.data):
         for request in asked:
             built = _error(wire, request, Status.INTERNAL, text)
-            alike = _alike(captured.data, built) if text.encode() in built else 0
-            if best is None or alike > best[0]:
-                best = alike, text
-    if best and best[0]:
-        return best[1]
+            if text.encode() not in built or text.encode() in _error(wire, request, Status.INTERNAL, ""):
+                continue
+            fronts = (one[: one.find(text.encode())][-_FRONT:] for one in (captured.data, built))
+            best = max(best, (len({*fronts}) == 1, _alike(captured.data, built), text))
+    if best[1]:
+        return best[2]
     return None if unlike_captured(wire, voice, requests, captured, "") else ""
 
 
@@ -179,9 +181,10 @@ def _in_its_place(wire: Wire, request: bytes, status: Status, captured: bytes) -
 
 
 def _runs(data: bytes) -> list[str]:
-    """Runs of readable characters, the longest first."""
+    """Runs of readable characters, and what stands in quotation marks in them, the longest first."""
     text = data.decode("utf-8", "replace").replace("\ufffd", "\0")
     runs = "".join(one if one.isprintable() else "\0" for one in text).split("\0")
+    runs += [piece for one in runs if '"' in one for piece in one.split('"')]
     return sorted(
         {one for one in runs if len(one) > 2 and len(one.encode()) <= _LONGEST}, key=len, reverse=True
     )[:20]

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from construct import Int8ub, Struct, this
+from construct import GreedyBytes, Int8ub, Int16ub, Prefixed, Struct, this
 from distributions import distribution
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -23,7 +23,7 @@ from memo import captured, memo
 from protokit_dubbo.messages import Call
 from sided import POST, SAID, post, said, tell
 
-from protokit import Protocol, WireFormat, native, plugins
+from protokit import Protocol, Status, WireFormat, native, plugins
 from protokit.cli import capture, hextext
 from protokit.cli import frames as frame_reader
 from protokit.cli.frames import Candidate, Choice, Decoder, Frame, Lost, Skipped, Unfinished, Wrong
@@ -35,7 +35,7 @@ from protokit.testing import Golden, conformance, load_golden
 from protokit.testing.coverage import untried
 from protokit.testing.said import likely_text
 from protokit.testing.voices import Voice
-from protokit.wire import Replies
+from protokit.wire import ErrorText, Replies, table
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 REPO = Path(__file__).parents[2]
@@ -1111,12 +1111,62 @@ def test_a_capture_tells_who_sent_a_frame_that_does_not_say_it(made, spoken, ope
     suite.test_captured_errors_are_what_the_codec_says()
 
 
+RELAYED = """
+from construct import Bytes, Int8ub, Struct, this
+from protokit import Protocol, hookimpl
+from protokit.wire import ErrorText, Greeting, Replies, WireFormat
+
+FRAME = Struct("kind" / Int8ub, "id" / Int8ub, "size" / Int8ub, "text" / Bytes(this.size))
+
+@hookimpl
+def protokit_protocols():
+    wire = WireFormat(
+        FRAME,
+        id=this.id,
+        mode="pinned",
+        response=this.kind == 2,
+        greeting=Greeting(when=this.kind == 3, relayed=True),
+        replies=Replies(error=lambda *_: {"kind": 2, "size": 0, "text": b""}),
+    )
+    return [Protocol("page", wire)]
+"""
+
+
+def test_of_greetings_those_of_one_connection_are_kept(tmp_path):
+    (tmp_path / "page.py").write_text(RELAYED)
+    packets = []
+    for port, name in ((4000, b"one"), (4001, b"two")):
+        talk = Talk(src=("10.0.0.1", port))
+        for at, text in enumerate((b"hello", b"who", name, b"good")):
+            talk.say(b"\3\0" + bytes([len(text)]) + text, src=talk.dst if at % 2 else talk.src)
+        packets += talk.packets
+    (tmp_path / "calls.pcap").write_bytes(pcap(packets))
+    found = run("--golden", "lib 1.0", "-p", str(tmp_path / "page.py"), str(tmp_path / "calls.pcap"))
+    texts = [bytes.fromhex(json.loads(line)["hex"])[3:] for line in found.stdout.splitlines()]
+    assert texts == [b"hello", b"who", b"one", b"good"]
+
+
 @pytest.mark.parametrize("size", [1, 0x41, 0x7A, 300])
 def test_a_length_that_is_a_letter_is_no_part_of_an_errors_text(size):
     protocol, text = post(), "t" * size
     error = Golden("error", sent_by("server", tell(3, 2, text.encode())))
     asked = [Golden("asked", sent_by("client", POST[0][1]))]
     assert likely_text(protocol.wire, Voice(protocol), asked, error) == text
+
+
+def test_of_texts_in_a_captured_error_the_one_at_the_place_of_the_replys_is_its_text():
+    frame = Struct("kind" / Int8ub, "id" / Int8ub, "body" / Prefixed(Int16ub, GreedyBytes))
+    wire = WireFormat(
+        frame,
+        id=this.id,
+        response=this.kind == 2,
+        status=table(this.kind, {0: Status.OK}, Status.INTERNAL),
+        replies=Replies(error=lambda *_: {"kind": 2, "body": [b'{"why":"', ErrorText(), b'"}']}),
+    )
+    asked = [Golden("asked", frame.build({"kind": 1, "id": 3, "body": b""}))]
+    body = b'{"why":"no such thing","trace":["in a file whose name is longer than that"]}'
+    error = Golden("error", frame.build({"kind": 2, "id": 3, "body": body}))
+    assert likely_text(wire, Voice(Protocol("page", wire)), asked, error) == "no such thing"
 
 
 def test_bytes_of_one_direction_are_of_the_side_that_is_said(tmp_path):

@@ -6,7 +6,7 @@ import json
 
 import pytest
 from programs import HEADER
-from sided import POST, SAID, either, post, said
+from sided import BEATING, POST, SAID, beating, either, post, said
 
 from protokit import Status, native
 from protokit.errors import ProtokitError
@@ -20,6 +20,7 @@ def vectors(frames) -> list[Golden]:
 
 TestPost = conformance(post(), golden=vectors(POST), examples=40)
 TestSaid = conformance(said(), golden=vectors(SAID), examples=40)
+TestBeating = conformance(beating(), golden=vectors(BEATING), examples=10)
 
 
 @pytest.mark.parametrize(("made", "frames"), [(post, POST), (said, SAID)])
