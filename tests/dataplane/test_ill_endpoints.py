@@ -301,6 +301,25 @@ def test_a_trial_that_ends_early_is_the_only_one_for_as_long(wide, how):
     assert world.share(before) == {0: 1, 1: 19}
 
 
+@pytest.mark.parametrize("known", [False, True])
+def test_calls_that_wait_at_a_suspect_for_an_hour_do_not_hold_back_its_trials(wide, known):
+    hour = {"request_ms": 3600 * SECOND}
+    world = Place(wide, endpoints=2, limits=hour)
+    world.calls(2 * known)
+    world.silent = {0}
+    for _ in range(2 * known):
+        world.ask()
+    if known:  # its calls have to run out of time: those of others do
+        world.apply(table([wide.address], endpoints=2, limits=hour, plan={"timeout_ms": 1000}))
+    while not world.told:
+        world.ask()
+        world.pass_time(200)
+    assert world.told == [(0, native.ILL_SILENT)]
+    world.silent.clear()
+    world.calls(600, every=100)
+    assert world.told == [(0, native.ILL_SILENT), (0, native.WELL)]
+
+
 def test_who_is_heard_at_a_trial_is_put_off_anew_when_it_fails_again(wide):
     world = Place(wide, endpoints=2, plan={"timeout_ms": 1000})
     world.calls(2)

@@ -110,10 +110,10 @@ static int had_its_time(const pk_core *core, const pk_request *r, const pk_attem
 /* Whether one more of the cluster's endpoints may be left out, of all that it has: subsets of it follow it. */
 static int may_eject(const pk_core *core, const pk_table *t, const pk_table_cluster *c) {
   uint64_t all = 0, out = 1;
-  for (const pk_table_cluster *one = c; one-- > pk_table_cluster_at(t, 0);)
-    if (one->uid == c->uid) c = one;
-  for (uint32_t i = 0; i < c->endpoint_count; i++) {
-    const pk_table_endpoint *te = pk_table_endpoint_at(t, c->endpoints + i);
+  const pk_table_cluster *whole = pk_table_cluster_at(t, 0); /* it stands before its subsets */
+  while (whole->uid != c->uid) whole++;
+  for (uint32_t i = 0; i < whole->endpoint_count; i++) {
+    const pk_table_endpoint *te = pk_table_endpoint_at(t, whole->endpoints + i);
     const pk_endpoint *e = te->weight == 0 ? NULL : core->endpoints[te->uid];
     if (e == NULL) continue;
     all++;

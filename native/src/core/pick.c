@@ -131,7 +131,7 @@ static PK_RARE int ill_may_serve(pk_core *core, const pk_target *to, pk_endpoint
   pk_conn *opening = NULL, *open = to->own ? NULL : open_of(core, e, to, &opening);
   if (!h->suspect && open != NULL) return 1;
   if (core->now < h->retry_at) return 0;
-  if (h->suspect && (open != NULL ? !h->beats : to->own && !h->unreached)) return e->active == 0 && !to->oneway;
+  if (h->suspect && (open != NULL ? !h->beats : to->own && !h->unreached)) return !to->oneway && pk_health_may_try(h, e->active, core->now);
   *ill = e;
   return 0;
 }

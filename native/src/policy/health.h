@@ -73,6 +73,15 @@ static inline int pk_health_unanswered(pk_health *h, uint64_t sent, uint64_t hea
   return pk_health_failed(h, PK_ILL_SILENT, now);
 }
 
+enum { PK_HEALTH_HELD_MS = 10000, PK_HEALTH_HELD_TIMES = 5 };
+
+/* Whether a suspect whose time has come may have a request. What is under way there is a trial already, but what is never
+ * answered holds others back only for so long, however much time its callers gave it. */
+static inline int pk_health_may_try(const pk_health *h, uint32_t under_way, uint64_t now) {
+  if (h->failures >= PK_HEALTH_HELD_TIMES) return 1; /* heartbeats put it off as fast as it comes */
+  return under_way == 0 || now >= h->retry_at + PK_HEALTH_HELD_MS * UINT64_C(1000000);
+}
+
 /* A suspect gets a request: its trial, which failed until something is heard, however it ends. Who asked may leave
  * before, or take another's answer, and the server may close a connection that it once answered on. */
 static inline void pk_health_tried(pk_health *h, uint64_t now) { pk_health_failed(h, h->suspect, now); }
