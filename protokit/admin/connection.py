@@ -7,6 +7,7 @@ import contextlib
 import http
 import logging
 import socket
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, cast
 
 import h11
@@ -14,7 +15,7 @@ import h11
 from protokit import logs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
 HEAD_BYTES = 16384
 CONNECTION_S = 10.0
@@ -22,6 +23,7 @@ CONNECTIONS = 64
 
 _log = logging.getLogger("protokit.admin")
 Answer = tuple[int, str, bytes]  # status, content type, body
+Change = Callable[[str, str], Awaitable[Answer]]
 
 
 def _name(host: str) -> str:
@@ -44,6 +46,7 @@ class Connection(asyncio.Protocol):
 
     Args:
         pages: what makes the answer, by path.
+        changes: what does what a POST asks for, by its path and query; None: it does nothing here.
         connections: all that are open on this address, the oldest first.
         hosts: names that it may be asked by.
         repeated: for pages that fail.
@@ -52,11 +55,14 @@ class Connection(asyncio.Protocol):
     def __init__(
         self,
         pages: Mapping[str, Callable[[], Answer]],
+        changes: Change | None,
         connections: dict[Connection, None],
         hosts: frozenset[str],
         repeated: logs.Repeated,
     ) -> None:
         self._pages = pages
+        self._changes = changes
+        self._task: asyncio.Task[None] | None = None
         self._connections = connections
         self._hosts = hosts
         self._repeated = repeated
@@ -98,13 +104,31 @@ class Connection(asyncio.Protocol):
         except h11.RemoteProtocolError as error:
             self._answer(error.error_status_hint, "text/plain", f"{error}\n".encode())
             return
-        if isinstance(event, h11.Request):
+        if not isinstance(event, h11.Request):
+            return
+        of_one = event.target.startswith(b"/clusters/")
+        if event.method == b"POST" and of_one and self._changes is not None and self._known(event):
+            self._task = asyncio.get_running_loop().create_task(self._change(event, self._changes))
+        else:
             self._answer(*self._find(event), body_wanted=event.method != b"HEAD")
+
+    async def _change(self, request: h11.Request, changes: Change) -> None:
+        """What a POST asks for. A page in a browser says where it comes from, and cannot ask for anything."""
+        path, _, query = request.target.decode("ascii", "replace").partition("?")
+        if any(name in {b"origin", b"sec-fetch-site"} for name, _ in request.headers):
+            self._answer(403, "text/plain", b"pages of browsers change nothing here\n")
+            return
+        try:
+            answer = await changes(path, query)
+        except Exception as error:  # noqa: BLE001  # as for pages
+            self._repeated.log(_log, logging.ERROR, logs.place(error), f"POST {path} failed", error=error)
+            answer = 500, "text/plain", b"it failed; the log says why\n"
+        self._answer(*answer)
 
     def _find(self, request: h11.Request) -> Answer:
         path = request.target.decode("ascii", "replace").partition("?")[0]
         if request.method not in {b"GET", b"HEAD"}:
-            return 405, "text/plain", b"only GET and HEAD\n"
+            return 405, "text/plain", b"only GET and HEAD; POST only to endpoints, on admin.bind\n"
         if not self._known(request):
             text = "asked by a name that is not known here; use the address, or add the name to admin.hosts\n"
             return 421, "text/plain", text.encode()

@@ -1,4 +1,4 @@
-"""A small HTTP server on the main thread: /ready, /healthz, /metrics, /stats, /clusters.
+"""A small HTTP server on the main thread: /ready, /healthz, /metrics, /stats, /clusters; POST to endpoints.
 
 One request a connection, to an address or a name that is known: a page of somebody else's, whose name was
 made to lead here, is not served. What a stranger can make it hold is bounded: a request's head, the seconds
@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from protokit.dataplane.listening import adopt, unbound
+from protokit.errors import ProtokitError
 from protokit.observe.metrics import CONTENT_TYPE, prometheus
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
 
     from protokit.admin.connection import Answer, Connection
     from protokit.dataplane.proxy import Proxy
@@ -73,9 +74,10 @@ class AdminServer:
         """
         everybody: Pages = {"/healthz": _healthz, "/ready": self._ready, "/metrics": self._metrics}
         everything: Pages = everybody | {"/stats": self._stats, "/clusters": self._clusters}
+        change = self._change
         try:
             own = sockets.get("admin.bind") or _shared(before, self.address)
-            self.address = await self._listen("admin.bind", self.address, everything, own)
+            self.address = await self._listen("admin.bind", self.address, everything, own, change)
             if self.public_address is not None:
                 own = sockets.get("admin.public") or _shared(before, self.public_address)
                 self.public_address = await self._listen("admin.public", self.public_address, everybody, own)
@@ -94,7 +96,12 @@ class AdminServer:
         await asyncio.sleep(0)
 
     async def _listen(
-        self, option: str, bind: tuple[str, int], pages: Pages, own: socket.socket | None
+        self,
+        option: str,
+        bind: tuple[str, int],
+        pages: Pages,
+        own: socket.socket | None,
+        change: Callable[[str, str], Awaitable[Answer]] | None = None,
     ) -> tuple[str, int]:
         connections: dict[Connection, None] = {}
         links = "".join(f'<li><a href="{path}">{path}</a></li>' for path in pages)
@@ -104,7 +111,7 @@ class AdminServer:
         def connection() -> Connection:
             # In time for the first one, and after the proxy listens: h11 takes a tenth of its start.
             module = importlib.import_module("protokit.admin.connection")
-            made: Connection = module.Connection(site, connections, self._hosts, self._proxy.repeated)
+            made: Connection = module.Connection(site, change, connections, self._hosts, self._proxy.repeated)
             return made
 
         loop = asyncio.get_running_loop()
@@ -131,6 +138,23 @@ class AdminServer:
 
     def _stats(self) -> Answer:
         return 200, "application/json", msgspec.json.encode(self._proxy.stats()) + b"\n"
+
+    async def _change(self, path: str, query: str) -> Answer:
+        """``POST /clusters/NAME/ADDRESS?weight=3``, ``?drain=true``."""
+        from urllib.parse import unquote  # noqa: PLC0415  # seldom
+
+        parts = [unquote(one) for one in path.split("/")]
+        if len(parts) != 4 or parts[:2] != ["", "clusters"]:
+            return 404, "text/plain", b"nothing to change here; there is /clusters/NAME/ADDRESS\n"
+        try:
+            shown = await self._proxy.adjust(parts[2], parts[3], query)
+        except LookupError as error:
+            return 404, "text/plain", f"{error.args[0]}\n".encode()
+        except ValueError as error:
+            return 400, "text/plain", f"{error}\n".encode()
+        except ProtokitError as error:
+            return 409, "text/plain", f"{error}\n".encode()
+        return 200, "application/json", msgspec.json.format(msgspec.json.encode(shown)) + b"\n"
 
     def _clusters(self) -> Answer:
         shown = msgspec.json.format(msgspec.json.encode(self._proxy.clusters()))

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from protokit.control.snapshot import Cluster, Endpoint, Snapshot
+    from protokit.dataplane.adjust import Adjustments
     from protokit.dataplane.bridge import Bridges
     from protokit.dataplane.chains import Chain
     from protokit.dataplane.endpoints import Health
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("protokit.proxy")
 _POLL_S = 0.02
+_TABLES = 32  # that may be in use when endpoints are changed: each is as large as the configuration
 _QUIET_S = 0.2
 _HEARD_S = 5.0  # the same, while clients are there that were told: what they ask meanwhile they asked before
 
@@ -89,6 +91,12 @@ class Proxy:
         from protokit.dataplane.endpoints import Health  # noqa: PLC0415  # at the start nobody is ill
 
         return Health()
+
+    @functools.cached_property
+    def _adjusted(self) -> Adjustments:
+        from protokit.dataplane.adjust import Adjustments  # noqa: PLC0415  # as above
+
+        return Adjustments()
 
     async def __aenter__(self) -> Proxy:
         await self.start()
@@ -155,7 +163,7 @@ class Proxy:
             self._may_change()
             replaced = self._start_plugins(loaded)
             try:
-                await self._change(snapshot, loaded.path)
+                await self._change(self._adjusted.applied(snapshot), loaded.path)
             except BaseException:
                 back = {one.name: one for one in replaced}
                 Registry(self._started[name] for name in back).call("protokit_shutdown", app=self)
@@ -163,6 +171,7 @@ class Proxy:
                 raise
             Registry(replaced).call("protokit_shutdown", app=self)
             self.loaded, self._snapshot = loaded, snapshot
+            self._adjusted.forget(snapshot)
             self._keep_names()
 
     def _keep_names(self) -> None:
@@ -202,7 +211,7 @@ class Proxy:
                 return
             snapshot = msgspec.structs.replace(self._snapshot, clusters=clusters)
             try:
-                await self._change(snapshot, self.loaded.path, running.chains)
+                await self._change(self._adjusted.applied(snapshot), self.loaded.path, running.chains)
             except Exception as error:  # noqa: BLE001  # nobody else would hear of it, or try again
                 if self.ready:
                     text = f"the new addresses of host names are not in use yet: {error}"
@@ -212,6 +221,42 @@ class Proxy:
             else:
                 self._snapshot = snapshot
                 self._tell_same()
+
+    async def adjust(self, cluster: str, address: str, query: str) -> dict[str, Any]:
+        """Change how an endpoint is used, from now on: ``weight=3``, ``drain=true`` ... (``adjust.read``).
+
+        Args:
+            cluster: its cluster's name.
+            address: as ``clusters`` shows it.
+            query: what to change.
+
+        Returns:
+            The endpoint as ``clusters`` shows it then.
+
+        Raises:
+            LookupError: there is no such endpoint, and which there are.
+            ValueError: the query is wrong.
+            ProtokitError: the proxy is stopping, or a worker cannot take it; nothing is changed.
+        """
+        asked = self._adjusted.ask(cluster, address, query)
+        async with self._changing:
+            if asked.waits:
+                await self._adjusted.make(self._snapshot, self._run_adjusted)
+        if asked.error is not None:
+            raise asked.error
+        every = self.clusters().get(cluster, {"endpoints": ()})["endpoints"]
+        shown: dict[str, Any] | None = next((one for one in every if one["address"] == address), None)
+        if shown is None:
+            raise LookupError(f"endpoint {address} of cluster {cluster!r} has gone meanwhile")
+        return shown
+
+    async def _run_adjusted(self, snapshot: Snapshot) -> None:
+        self._may_change()
+        if len(self._workers.tables) >= _TABLES:
+            text = f"requests are under way still that began before {_TABLES} other changes; ask again later"
+            raise ProtokitError(text)
+        running = self._workers.running
+        await self._change(snapshot, self.loaded.path, running.chains if running else ())
 
     def _tell_same(self) -> None:
         """Warn of endpoints whose names stand for one server."""
@@ -408,7 +453,9 @@ class Proxy:
                 "endpoints": [
                     {
                         "address": (address := listening.place(one.host, one.port)),
-                        "weight": one.weight,
+                        "weight": (changed := self._adjusted.of(cluster.name, one)).used,
+                        "configured": one.weight,
+                        "drain": changed.drain,
                         "metadata": dict(one.metadata),
                         "ill": self._health.ill((cluster.name, one.host, one.port)),
                         **self._endpoint_breaker(cluster, one),

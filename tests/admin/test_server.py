@@ -311,3 +311,84 @@ def test_a_taken_address_says_which_and_leaves_nothing_open(run):
             await get(lone.address, "/ready")
 
     run(test)
+
+
+async def post(address: tuple[str, int], path: str, **headers: str) -> tuple[int, str]:
+    """Status and body; the body of the request is nothing that anybody reads."""
+    head = {"host": "127.0.0.1", "content-length": "0"} | {k.replace("_", "-"): v for k, v in headers.items()}
+    lines = [f"POST {path} HTTP/1.1", *(f"{name}: {value}" for name, value in head.items()), "", ""]
+    got = (await send(address, "\r\n".join(lines).encode())).decode()
+    return int(got.split()[1]), got.partition("\r\n\r\n")[2]
+
+
+def test_an_endpoint_is_changed_by_post(run, caplog):
+    caplog.set_level("INFO")
+    place = "/clusters/c/127.0.0.1:9"
+
+    async def test(proxy, server):
+        def shown():
+            (one,) = proxy.clusters()["c"]["endpoints"]
+            return one["weight"], one["configured"], one["drain"]
+
+        assert shown() == (1, 1, False)
+        status, body = await post(server.address, f"{place}?weight=3")
+        assert (status, json.loads(body)["weight"]) == (200, 3)
+        assert shown() == (3, 1, False)
+        assert "127.0.0.1:9 of cluster c: its weight is 3 now; the configuration has 1" in caplog.text
+        assert (await post(server.address, f"{place}?drain=true"))[0] == 200
+        assert shown() == (0, 1, True)
+        assert "its weight is 0 now since it drains" in caplog.text
+        await proxy.reload(CONFIG)  # which changes nothing of it
+        assert shown() == (0, 1, True)
+        assert (await post(server.address, f"{place}?drain=false"))[0] == 200
+        assert shown() == (3, 1, False)
+        assert (await post(server.address, f"{place}?weight=configured"))[0] == 200
+        assert shown() == (1, 1, False)
+        assert (await post(server.address, f"{place}?weight=0&drain=true"))[0] == 200
+        assert shown() == (0, 1, True)
+        # Another line has the last word, also where it is taken back.
+        other = {"name": "c", "endpoints": [{"address": "127.0.0.1:9", "weight": 5}]}
+        await proxy.reload(CONFIG | {"clusters": [other]})
+        assert shown() == (5, 5, False)
+        assert "has another line there now: what was changed of it at run time is forgotten" in caplog.text
+        await proxy.reload(CONFIG)
+        assert shown() == (1, 1, False)
+
+    run(test)
+
+
+def test_what_a_post_cannot_do(run):
+    place = "/clusters/c/127.0.0.1:9"
+
+    async def test(proxy, server):
+        before = proxy.clusters()
+        for path, status, says in (
+            ("/clusters/d/127.0.0.1:9?drain=true", 404, "there is no cluster 'd'; there are c"),
+            ("/clusters/c/127.0.0.1:8?drain=true", 404, "no endpoint '127.0.0.1:8'; it has 127.0.0.1:9"),
+            ("/clusters?drain=true", 405, "POST only to endpoints"),
+            ("/stats", 405, "POST only to endpoints"),
+            ("/clusters/c?drain=true", 404, "nothing to change here"),
+            (place, 400, "'' is none of weight=N"),
+            (f"{place}?weight=-1", 400, "'weight=-1' is none of"),
+            (f"{place}?weight=4294967296", 400, "is none of"),
+            (f"{place}?drain=yes", 400, "'drain=yes' is none of"),
+            (f"{place}?drain=true&wait=3", 400, "'wait=3' is none of"),
+        ):
+            found = await post(server.address, path)
+            assert (found[0], says in found[1]) == (status, True), found
+        # Neither a page in somebody's browser, nor a name that is not known, nor the public address.
+        assert (await post(server.address, f"{place}?drain=true", origin="http://127.0.0.1"))[0] == 403
+        assert (await post(server.address, f"{place}?drain=true", host="evil.example"))[0] in {405, 421}
+        assert (await post(server.public_address, f"{place}?drain=true"))[0] == 405
+        assert proxy.clusters() == before
+
+    run(test)
+
+
+def test_a_post_while_the_proxy_stops_is_refused(run):
+    async def test(proxy, server):
+        await proxy.drain()
+        status, text = await post(server.address, "/clusters/c/127.0.0.1:9?drain=true")
+        assert (status, "the proxy is stopping" in text) == (409, True)
+
+    run(test)
