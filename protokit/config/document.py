@@ -30,6 +30,7 @@ from protokit.config.scalars import (
     Retries,
     Share,
     Size,
+    Times,
     Whole,
 )
 from protokit.errors import ConfigError, ConfigErrors, close_match
@@ -50,6 +51,7 @@ _SCALARS: tuple[Any, ...] = (
     Retries,
     Share,
     Size,
+    Times,
     Whole,
 )
 _KINDS: dict[type[yaml.Node], str] = {yaml.MappingNode: "a mapping", yaml.SequenceNode: "a list"}

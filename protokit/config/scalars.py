@@ -79,6 +79,24 @@ class Rate(str):
         return max(1, int(count) * 1000 // _UNITS_MS[unit])
 
 
+class Times(int):
+    """So many times something, written like ``3x``, ``1.5x``; thousandths."""
+
+    expected = "how many times, like 3x or 1.5x"
+    pattern = r"^[0-9]+(\.[0-9]+)?x$"
+
+    @classmethod
+    def parse(cls, text: str) -> Times:
+        """Raises ValueError where ``text`` is none, or not from 1.1 to 1000."""
+        match = re.fullmatch(r"([0-9]{1,4}(?:\.[0-9]{1,3})?)x", text)
+        if match is None or not 1.1 <= float(match[1]) <= 1000:
+            raise ValueError(f"expected {cls.expected}, from 1.1x to 1000x")
+        return cls(round(float(match[1]) * 1000))
+
+    def __str__(self) -> str:
+        return f"{self / 1000:g}x"
+
+
 class Size(int):
     """Bytes, written like ``4096``, ``64KiB``, ``8MiB``, ``1GB``."""
 

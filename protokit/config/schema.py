@@ -19,6 +19,7 @@ from protokit.config.scalars import (
     Retries,
     Share,
     Size,
+    Times,
     Whole,
 )
 
@@ -356,6 +357,7 @@ class Outlier(_Section, frozen=True, forbid_unknown_fields=True):
     rate: Share | None = None
     eject: Duration = Duration(defaults.OUTLIER["eject"])
     most: Share = Share(defaults.OUTLIER["most"])
+    slower: Times | None = None
 
 
 class EndpointBreaker(_Section, frozen=True, forbid_unknown_fields=True):

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("protokit.proxy")
 Key = tuple[str, str, int]  # cluster, host, port
-_IN_A_ROW = 1  # PK_OUTLIER_ERRORS
+Name = tuple[str, str]  # cluster, subset or nothing
 _STATES = {
     native.WELL: "is well again",
     native.ILL_REFUSED: "cannot be reached",
@@ -25,7 +25,12 @@ _STATES = {
     native.ILL_SILENT: "is silent: it takes connections and answers nothing",
     native.ILL_CLOSING: "closes connections instead of answering",
 }
-_EJECTED = ("too large a share of errors", "errors one after the other")
+_EJECTED = (  # by PK_OUTLIER_*
+    "",
+    "errors one after the other",
+    "too large a share of errors",
+    "much slower than the others",
+)
 _FAILING = (  # by PK_CHECK_*
     "",
     "no connection",
@@ -57,7 +62,7 @@ class Health:
         if state == native.ILL_FAILING:
             text, well = self._checked(worker, key, told), told.data in _GOOD
         elif state == native.ILL_EJECTED:
-            text = f"is left out for {out:g} s: {_EJECTED[told.data == _IN_A_ROW]}"
+            text = f"is left out for {out:g} s: {_EJECTED[told.data]}"
             ejected[worker] = (text, now, now + out)
         elif state != native.WELL:
             text = _STATES[state] + f": {os.strerror(told.data)}" * bool(told.data)

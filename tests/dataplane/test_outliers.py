@@ -9,7 +9,7 @@ from world import LIMITS as WORLD_LIMITS
 from world import World, table
 
 from protokit import native
-from protokit.config.scalars import Duration, Share
+from protokit.config.scalars import Duration, Share, Times
 from protokit.config.schema import Outlier
 from protokit.testing.tables import TableBuilder
 
@@ -17,8 +17,9 @@ OK, APP_ERROR, NO_SERVICE, BAD_REQUEST, TIMEOUT, OVERLOADED, UNAVAILABLE, DENIED
 LIMITS = {"request_ms": 1000, "in_flight": 10_000, "in_flight_per_connection": 10_000, "probe_ms": 60_000}
 
 
-def outlier(errors=3, rate="", eject=1000, most="50%") -> Outlier:
-    return Outlier(errors, Share.parse(rate) if rate else None, Duration(eject), Share.parse(most))
+def outlier(errors=3, rate="", eject=1000, most="50%", slower="") -> Outlier:
+    than = Times.parse(slower) if slower else None
+    return Outlier(errors, Share.parse(rate) if rate else None, Duration(eject), Share.parse(most), than)
 
 
 class Servers:
@@ -376,3 +377,86 @@ def test_a_server_that_answers_no_more_is_no_bad_one(lines):
     world.batch(*[("feed", client, b"Q1.=svc m x\n") for client in clients])
     world.feed(world.only_upstream(), b"R0L=ok\n")
     assert [uid for uid, said in world.endpoints if said == native.ILL_EJECTED] == []
+
+
+class Timed(Servers):
+    """``takes``: ms that each endpoint takes for an answer."""
+
+    def __init__(self, toy, takes: dict[int, int], **more) -> None:
+        self.takes = takes
+        rule = more.pop("rule", outlier(errors=0, slower="3x", eject=100_000))
+        super().__init__(toy, endpoints=len(takes), rule=rule, **more)
+
+    def hear(self) -> list[int]:
+        got = []
+        for up, (_, port) in list(self.world.upstreams.items()):
+            for kind, _, number, _ in self.world.take(self.toy, up):
+                if kind == self.toy.REQUEST:
+                    got.append(port - 9000)
+                    self.world.wait(self.takes[port - 9000])
+                    status = self.says.get(port - 9000, OK)
+                    self.world.feed(up, self.toy.frame(self.toy.RESPONSE, number, b"x", status))
+        return got
+
+
+def test_one_that_is_much_slower_than_the_others_is_left_out(toy):
+    servers = Timed(toy, {0: 10, 1: 12, 2: 9, 3: 40})
+    servers.ask(4 * 19)
+    assert servers.ejected() == []  # of fewer than 20 answers nothing is told
+    servers.ask(40)
+    assert servers.ejected() == [3]
+    assert servers.world.stat("ejections") == 1
+
+
+@pytest.mark.parametrize(
+    "takes",
+    [
+        {0: 10, 1: 12, 2: 9, 3: 25},  # not three times as slow
+        {0: 10, 1: 40, 2: 40, 3: 40},  # one that is faster than all others says nothing of these
+        {0: 10, 1: 40},  # nor does one other
+        {0: 0, 1: 0, 2: 0, 3: 1},  # a millisecond more is nothing
+    ],
+)
+def test_who_is_not_too_slow(toy, takes):
+    servers = Timed(toy, takes)
+    servers.ask(400)
+    assert servers.ejected() == []
+
+
+def test_some_calls_that_take_long_are_no_slow_server(toy):
+    servers = Timed(toy, {0: 10, 1: 10, 2: 10})
+    for n in range(600):
+        servers.takes[0] = 900 if n % 5 == 0 else 10
+        servers.ask()
+    assert servers.ejected() == []
+
+
+def test_whoever_became_slow_is_found_out_and_begins_anew(toy):
+    servers = Timed(toy, {0: 10, 1: 10, 2: 10}, rule=outlier(errors=0, slower="3x", eject=1000))
+    servers.ask(300)
+    servers.takes[1] = 100
+    asked = 0
+    while not servers.ejected():
+        servers.ask()
+        asked += 1
+        assert asked < 300
+    servers.takes[1] = 10
+    servers.world.wait(1100)
+    servers.ask(300)
+    assert servers.ejected() == [1]
+
+
+def test_errors_that_come_at_once_make_nobody_slow(toy):
+    """Their times are those of no work: of an endpoint that only fails nobody is measured by."""
+    servers = Timed(toy, {0: 1, 1: 1, 2: 40, 3: 40})
+    servers.says = {0: INTERNAL, 1: NO_SERVICE}
+    servers.ask(400)
+    assert servers.ejected() == []
+
+
+def test_no_more_slow_ones_than_may_be_out(toy):
+    takes = dict.fromkeys(range(8), 10) | {0: 100, 1: 100, 2: 100}
+    servers = Timed(toy, takes, rule=outlier(errors=0, slower="3x", eject=100_000, most="25%"))
+    servers.ask(1000)
+    assert len(servers.ejected()) == 2
+    assert {*servers.ejected()} <= {0, 1, 2}

@@ -141,6 +141,22 @@ void pk_endpoint_judge(pk_core *core, const pk_request *r, const pk_attempt *a, 
   if (e->health.ejected && core->now < e->outlier.until) return; /* asked before that */
   if (outcome == PK_ATTEMPT_REFUSED || (outcome == PK_ATTEMPT_GIVEN_UP && a->answered)) {
     pk_outlier_answered(&e->outlier, core->now);
+/* How long it took, and whether it takes much longer than others of its cluster do. Of many as many are looked at as
+ * will do. */
+static __attribute__((noinline)) void compare(pk_core *core, const pk_table *t, const pk_table_cluster *c, pk_endpoint *e,
+                                              const pk_attempt *a) {
+  pk_outlier_took(&e->outlier, core->now - a->started);
+  if (!pk_outlier_compares(&e->outlier, core->now)) return;
+  uint32_t others = 0, than = 0, start = (uint32_t)(pk_random(core) % c->endpoint_count);
+  for (uint32_t i = 0; i < c->endpoint_count && others < PK_SLOW_OTHERS; i++) {
+    const pk_endpoint *other = core->endpoints[pk_table_endpoint_at(t, c->endpoints + (start + i) % c->endpoint_count)->uid];
+    if (other == e || !pk_outlier_is_measured(&other->outlier)) continue;
+    others++;
+    than += (uint32_t)pk_outlier_is_slower(&e->outlier, &c->outlier, other->outlier.median);
+  }
+  if (pk_outlier_is_slow(others, than)) eject(core, t, c, e, PK_OUTLIER_SLOW);
+}
+
   } else if (outcome == PK_ATTEMPT_FAILED || (outcome == PK_ATTEMPT_TIMED_OUT && had_its_time(core, r, a))) {
     uint32_t why = pk_outlier_failed(&e->outlier, &c->outlier, core->now);
     if (why != PK_OUTLIER_NOT) eject(core, t, c, e, why);
@@ -149,6 +165,8 @@ void pk_endpoint_judge(pk_core *core, const pk_request *r, const pk_attempt *a, 
 
 int pk_endpoint_is_back(pk_core *core, pk_endpoint *e) {
   if (core->now < e->outlier.until) return 0;
+    int timed = outcome == PK_ATTEMPT_GIVEN_UP && a->shared && !a->parts;
+    if (c->outlier.slower > 0 && timed) compare(core, t, c, e, a);
   e->health.ejected = 0;
   if (!e->health.suspect && !e->health.unreached) pk_endpoint_tell(core, e, PK_WELL, 0);
   return 1;

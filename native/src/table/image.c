@@ -48,6 +48,7 @@ static const pk_table_field cluster_fields[] = {
     NUMBER(outlier.rate, 0, 1000000),
     NUMBER(outlier.eject, 0, 3600000),
     NUMBER(outlier.most, 0, 1000000),
+    NUMBER(outlier.slower, 0, 1000000),
     ANY(breaker.connections),
     ANY(breaker.waiting),
     ANY(breaker.requests),

@@ -314,6 +314,7 @@ typedef struct pk_outlier {
   uint32_t rate;   /* such a share of its requests, parts of a million; 0: whatever share */
   uint32_t eject;  /* for so long, ms; 0: never */
   uint32_t most;   /* of the cluster's endpoints at a time, parts of a million */
+  uint32_t slower; /* than the others so many times, thousandths; 0: however slow */
 } pk_outlier;
 
 /* How much of it may be under way at a time, in total over all workers: breaker.h. 0: any number. */
