@@ -71,6 +71,7 @@ def table(  # noqa: PLR0912  # each of these is one thing more that a table may 
     outlier=None,
     breaker=None,
     check=None,
+    panic=0,
 ):
     """A table of one listener (0), one cluster, and by default one rule that matches anything.
 
@@ -87,7 +88,15 @@ def table(  # noqa: PLR0912  # each of these is one thing more that a table may 
     if check is not None:
         check = check._replace(codec=builder.checking(codecs[0]))
     builder.cluster(
-        "c", balance, max_connections, connect_ms, hash_by, outlier=outlier, breaker=breaker, check=check
+        "c",
+        balance,
+        max_connections,
+        connect_ms,
+        hash_by,
+        outlier=outlier,
+        breaker=breaker,
+        check=check,
+        panic=panic,
     )
     for i, (uid, port) in enumerate(ports.items()):
         builder.endpoint(uid, "127.0.0.1", port, (weights or [1] * len(ports))[i])
@@ -168,6 +177,7 @@ class World:
         self.retired: list[int] = []
         self.endpoints: list[tuple[int, int]] = []  # (uid, whether it can be reached), as the core said
         self.left_out_ms: list[int] = []  # of the same: for how long from then on it is left out
+        self.panics: list[tuple[int, int, int]] = []  # on or off, usable endpoints, of how many
         self.checked: list[tuple[int, int, int]] = []  # (uid, PK_CHECK_*, errno or status) of new verdicts
         self.malformed: list[native.Op] = []
         self.tables: dict[int, native.Table] = {}
@@ -230,14 +240,16 @@ class World:
         elif op.op == native.OP_RETIRED:
             self.retired.append(op.token)
             self.tables[op.token].free()
-        elif op.op == native.OP_ENDPOINT:
+        elif op.op in {native.OP_ENDPOINT, native.OP_PANIC}:
             self._hear_of(op)
         else:
             waits = op.op in (native.OP_FILTER, native.OP_ANSWER)
             (self.filters if waits else self.malformed).append(op)
 
     def _hear_of(self, op: native.Op) -> None:
-        if op.size == native.ILL_FAILING:
+        if op.op == native.OP_PANIC:
+            self.panics.append((op.size, op.data, op.codec))
+        elif op.size == native.ILL_FAILING:
             self.checked.append((op.arg, op.data, op.codec))
         else:
             self.endpoints.append((op.arg, op.size))

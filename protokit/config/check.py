@@ -722,6 +722,10 @@ def _health(
     registry: plugins.Registry,
     c: int,
 ) -> None:
+    if cluster.panic is not None and cluster.health is None and cluster.outlier is None:
+        findings.warning(
+            "panic does nothing without health or outlier: nobody is left out", "clusters", c, "panic"
+        )
     if cluster.health is None:
         return
     from protokit.config import health  # only then  # noqa: PLC0415

@@ -38,6 +38,7 @@ TIMEOUTS = {
 DRAIN = {"delay": 5 * SECOND, "timeout": 30 * SECOND}
 MAX_CONNECTIONS = 8
 OUTLIER = {"errors": 5, "eject": 10 * SECOND, "most": 500_000}  # most: parts of a million
+PANIC = 500_000  # parts of a million, where endpoints are judged
 HEALTH = {"timeout": 1 * SECOND, "unhealthy": 3, "healthy": 2}
 RETRY_ATTEMPTS = 2
 LIMIT_KEYS = 1024

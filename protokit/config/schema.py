@@ -405,6 +405,7 @@ class Cluster(_Section, frozen=True, forbid_unknown_fields=True):
     filters: list[FilterUse] = []
     breaker: Breaker | None = None
     health: Health | None = None
+    panic: Share | None = None
 
 
 class Admin(_Section, frozen=True, forbid_unknown_fields=True):

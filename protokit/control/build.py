@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from protokit.config import schema
+from protokit.config import defaults, schema
 from protokit.control.snapshot import AccessRule, Check, Cluster, Endpoint, Listener, Snapshot
 
 if TYPE_CHECKING:
@@ -104,7 +104,15 @@ def _cluster(cluster: schema.Cluster, loaded: Loaded, addresses: Addresses) -> C
         filters=tuple(cluster.filters),
         breaker=cluster.breaker,
         check=None if cluster.health is None else _check(cluster.health, loaded),
+        panic=_panic(cluster),
     )
+
+
+def _panic(cluster: schema.Cluster) -> int:
+    """Where nobody is judged nobody is used in spite of that."""
+    if cluster.health is None and cluster.outlier is None:
+        return 0
+    return defaults.PANIC if cluster.panic is None else int(cluster.panic)
 
 
 def _check(health: schema.Health, loaded: Loaded) -> Check:

@@ -50,6 +50,7 @@ class Cluster(_Part, frozen=True):
     filters: tuple[schema.FilterUse, ...] = ()
     breaker: schema.Breaker | None = None
     check: Check | None = None
+    panic: int = 0
 
 
 class AccessRule(_Part, frozen=True):

@@ -125,6 +125,7 @@ class Compiled:
     Attributes:
         table: the engine's.
         clusters: index by name.
+        names: by index, of subsets, too: a cluster's, and of its subset or nothing.
         cluster_names: by index, of those of subsets, too.
         chains: filters by chain number; first those of clusters.
         endpoints: numbers of (cluster, host, port).
@@ -140,6 +141,7 @@ class Compiled:
         self.snapshot = snapshot
         self.table = table
         self.clusters: dict[str, int] = {}
+        self.names: list[tuple[str, str]] = []
         self.cluster_names: list[str] = []
         self.chains: list[Chain] = []
         self.chained: dict[str, int] = {}  # chains of clusters, by their names
@@ -281,6 +283,7 @@ class _Compiling:
         first = self.image.count("endpoints")
         firsts = list(itertools.accumulate(counts, initial=first))[:-1]
         self.compiled.cluster_names += [cluster.name for cluster in clusters]
+        self.compiled.names += [(cluster.name, text) for cluster, text in zip(clusters, texts, strict=True)]
         self.image.add(
             CLUSTERS,
             clusters,

@@ -52,6 +52,7 @@ class Health:
         self._ill: dict[Key, dict[int, tuple[str, float]]] = {}
         self._ejected: dict[Key, dict[int, tuple[str, float, float]]] = {}  # until when, too
         self._failing: dict[Key, dict[int, tuple[str, float]]] = {}
+        self._panics: dict[Name, dict[int, tuple[int, int, float]]] = {}  # usable, of how many
 
     def changed(self, worker: int, key: Key, told: native.Op) -> None:
         """An OP_ENDPOINT of a worker."""
@@ -91,12 +92,37 @@ class Health:
         self._failing.setdefault(key, {})[worker] = (text, time.monotonic())
         return text
 
+    def panics(self, worker: int, name: Name, told: native.Op) -> None:
+        """An OP_PANIC of a worker."""
+        cluster = f"{name[0]} ({name[1]})" if name[1] else name[0]
+        usable, count = told.data, told.codec
+        if told.size:
+            self._panics.setdefault(name, {})[worker] = (usable, count, time.monotonic())
+            text = "cluster %s panics: %d of %d endpoints are usable; those that were left out are used, too"
+        else:
+            self._panics.get(name, {}).pop(worker, None)
+            text = "cluster %s panics no more: %d of %d endpoints are usable"
+        _log.log(logging.WARNING if told.size else logging.INFO, text, cluster, usable, count)
+
+    def panicking(self, cluster: str) -> list[dict[str, Any]]:
+        """For which workers too few of its endpoints are usable, and for how many seconds."""
+        now = time.monotonic()
+        return [
+            {"worker": worker, "usable": usable, "of": count, "seconds": round(now - since, 1)}
+            | ({"subset": subset} if subset else {})
+            for (name, subset), by in sorted(self._panics.items())
+            for worker, (usable, count, since) in sorted(by.items())
+            if name == cluster
+        ]
+
     def keep(self, keys: Iterable[Key]) -> None:
         """Forget all others: who comes again is another."""
         wanted = set(keys)
         self._ill = {key: ill for key, ill in self._ill.items() if key in wanted}
         self._ejected = {key: ejected for key, ejected in self._ejected.items() if key in wanted}
         self._failing = {key: failing for key, failing in self._failing.items() if key in wanted}
+        clusters = {cluster for cluster, _, _ in wanted}
+        self._panics = {name: panics for name, panics in self._panics.items() if name[0] in clusters}
 
     def ill(self, key: Key) -> list[dict[str, Any]]:
         """For which workers it is ill or left out, why, and for how many seconds.

@@ -309,6 +309,9 @@ class Proxy:
             self._filter_runner().cancel(worker, op)
         elif op.op == native.OP_ENDPOINT:
             self._endpoint_changed(worker, op)
+        elif op.op == native.OP_PANIC:
+            name = self._workers.tables[op.token].names[op.arg]
+            self._health.panics(self._workers.each.index(worker), name, op)
         elif op.op in (native.OP_MALFORMED, native.OP_MALFORMED_ANSWER):
             self._malformed(op)
         elif op.op == native.EVENT_BRIDGE:
@@ -450,6 +453,7 @@ class Proxy:
             cluster.name: {
                 "balance": cluster.balance,
                 **({"breaker": breakers[cluster.name]} if cluster.name in breakers else {}),
+                "panic": self._health.panicking(cluster.name),
                 "endpoints": [
                     {
                         "address": (address := listening.place(one.host, one.port)),

@@ -109,6 +109,7 @@ class TableBuilder:
         outlier: Outlier | None = None,
         breaker: Breaker | None = None,
         check: object = None,
+        panic: int = 0,
         subset: str = "",
     ) -> int:
         """Add a cluster, or a subset of one; ``endpoint`` adds to the last one."""
@@ -122,6 +123,7 @@ class TableBuilder:
             outlier=outlier,
             breaker=breaker_of(breaker),
             check=check,
+            panic=panic,
             subset=subset,
             hash=self._image.key(hash_),
         )

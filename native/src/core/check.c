@@ -32,6 +32,7 @@ static void end(pk_core *core, pk_checker *k) {
 }
 
 static void tell(pk_core *core, const pk_endpoint *e, uint32_t why, uint64_t detail) {
+  pk_endpoint_changed(core, e);
   if (!e->gone)
     pk_op_add(core, (pk_op){.op = PK_OP_ENDPOINT, .arg = e->uid, .size = PK_ILL_FAILING, .data = why, .codec = detail});
 }
@@ -247,8 +248,13 @@ void pk_core_join(pk_core *core, pk_verdicts *verdicts, uint32_t place, uint32_t
 
 void pk_checks_hear(pk_core *core) {
   core->verdicts_seen = pk_verdicts_version(core->verdicts);
-  for (uint32_t i = 0; i < core->endpoint_capacity; i++)
-    if (core->endpoints[i] != NULL && !is_mine(core, i)) core->endpoints[i]->health.failing = pk_verdicts_of(core->verdicts, i);
+  for (uint32_t i = 0; i < core->endpoint_capacity; i++) {
+    pk_endpoint *e = core->endpoints[i];
+    if (e == NULL || is_mine(core, i)) continue;
+    uint8_t failing = pk_verdicts_of(core->verdicts, i);
+    if (failing != e->health.failing) pk_endpoint_changed(core, e);
+    e->health.failing = failing;
+  }
 }
 
 /* What comes on its connection. */

@@ -6,8 +6,15 @@
 /* So often a suspect that used to answer heartbeats is asked by these alone. */
 enum { HEARTBEAT_TRIALS = 8, AVOID_MS = 5000 };
 
+void pk_endpoint_changed(pk_core *core, const pk_endpoint *e) {
+  if (e->gone) return;
+  e->of->changed = 1;
+  core->changed = 1;
+}
+
 /* The number of an endpoint that is gone may be another's. */
 void pk_endpoint_tell(pk_core *core, const pk_endpoint *e, uint32_t how, int error) {
+  pk_endpoint_changed(core, e);
   uint64_t out = e->health.ejected && core->now < e->outlier.until ? e->outlier.until - core->now : 0;
   if (!e->gone)
     pk_op_add(core, (pk_op){.op = PK_OP_ENDPOINT, .arg = e->uid, .size = how, .data = (uint64_t)error,
@@ -129,18 +136,11 @@ static PK_RARE void eject(pk_core *core, const pk_table *t, const pk_table_clust
   }
   uint32_t ms = pk_outlier_eject(&e->outlier, &c->outlier, core->now);
   e->health.ejected = 1;
+  pk_endpoint_changed(core, e);
   PK_STAT_ADD(core->stats.ejections, 1);
   pk_op_add(core, (pk_op){.op = PK_OP_ENDPOINT, .arg = e->uid, .size = PK_ILL_EJECTED, .data = why, .token = ms});
 }
 
-void pk_endpoint_judge(pk_core *core, const pk_request *r, const pk_attempt *a, uint32_t outcome) {
-  pk_endpoint *e = a->endpoint;
-  const pk_table *t = r->to.live->table;
-  const pk_table_cluster *c = pk_table_cluster_at(t, r->to.cluster);
-  if (c->outlier.eject == 0 || a->waiting || e->gone) return;
-  if (e->health.ejected && core->now < e->outlier.until) return; /* asked before that */
-  if (outcome == PK_ATTEMPT_REFUSED || (outcome == PK_ATTEMPT_GIVEN_UP && a->answered)) {
-    pk_outlier_answered(&e->outlier, core->now);
 /* How long it took, and whether it takes much longer than others of its cluster do. Of many as many are looked at as
  * will do. */
 static __attribute__((noinline)) void compare(pk_core *core, const pk_table *t, const pk_table_cluster *c, pk_endpoint *e,
@@ -157,6 +157,16 @@ static __attribute__((noinline)) void compare(pk_core *core, const pk_table *t, 
   if (pk_outlier_is_slow(others, than)) eject(core, t, c, e, PK_OUTLIER_SLOW);
 }
 
+void pk_endpoint_judge(pk_core *core, const pk_request *r, const pk_attempt *a, uint32_t outcome) {
+  pk_endpoint *e = a->endpoint;
+  const pk_table *t = r->to.live->table;
+  const pk_table_cluster *c = pk_table_cluster_at(t, r->to.cluster);
+  if (c->outlier.eject == 0 || a->waiting || e->gone) return;
+  if (e->health.ejected && core->now < e->outlier.until) return; /* asked before that */
+  if (outcome == PK_ATTEMPT_REFUSED || (outcome == PK_ATTEMPT_GIVEN_UP && a->answered)) {
+    pk_outlier_answered(&e->outlier, core->now);
+    int timed = outcome == PK_ATTEMPT_GIVEN_UP && a->shared && !a->parts;
+    if (c->outlier.slower > 0 && timed) compare(core, t, c, e, a);
   } else if (outcome == PK_ATTEMPT_FAILED || (outcome == PK_ATTEMPT_TIMED_OUT && had_its_time(core, r, a))) {
     uint32_t why = pk_outlier_failed(&e->outlier, &c->outlier, core->now);
     if (why != PK_OUTLIER_NOT) eject(core, t, c, e, why);
@@ -165,8 +175,6 @@ static __attribute__((noinline)) void compare(pk_core *core, const pk_table *t, 
 
 int pk_endpoint_is_back(pk_core *core, pk_endpoint *e) {
   if (core->now < e->outlier.until) return 0;
-    int timed = outcome == PK_ATTEMPT_GIVEN_UP && a->shared && !a->parts;
-    if (c->outlier.slower > 0 && timed) compare(core, t, c, e, a);
   e->health.ejected = 0;
   if (!e->health.suspect && !e->health.unreached) pk_endpoint_tell(core, e, PK_WELL, 0);
   return 1;

@@ -4,6 +4,7 @@
  *   records.c   places and handles of connections, requests and attempts
  *   endpoint.c  how endpoints are, for who looks on
  *   check.c     active health checks
+ *   panic.c     clusters with too few usable endpoints
  *   conn.c      connections of every kind: reading, framing, closing, time
  *   live.c      tables in use, and what has state beyond them
  *   slots.c     which request an answer belongs to
@@ -47,6 +48,7 @@
 #include "policy/health.h"
 #include "policy/latency.h"
 #include "policy/outlier.h"
+#include "policy/panic.h"
 #include "policy/quantile.h"
 #include "policy/state.h"
 #include "policy/verdicts.h"
@@ -152,6 +154,7 @@ enum { PK_MEASURED_LATENCY = 1, PK_MEASURED_ERRORS = 2, PK_MEASURED_PLACES = 4, 
 typedef struct pk_cluster {
   uint32_t uid;
   uint32_t holders;    /* tables that have it or a subset of it, each of these; its endpoints */
+  uint8_t changed;     /* one of its endpoints may be usable that was not, or the other way round */
   pk_budget retries, hedges; /* what it was sent beyond its requests */
   pk_quantile *latency;      /* of requests of rules that hedge by it; NULL: of none */
   pk_cluster_words *words;
@@ -209,6 +212,7 @@ typedef struct pk_live {
   uint64_t users; /* requests routed by it that have not ended, clients that it is kept for */
   pk_aside *filtering, *delayed, *answering, *trying, *mirrored; /* by plan */
   pk_cluster **of;         /* by cluster */
+  uint8_t *panics;         /* by cluster: who was judged not to be usable is used, too */
   pk_balance_state clusters[];
 } pk_live;
 
@@ -490,6 +494,7 @@ struct pk_core {
   pk_question question;  /* of the request that is handled, */
   pk_handle questioned;  /* which is that one; 0: nothing is known */
   int draining, shutdown;
+  int changed; /* some cluster is */
   const pk_kind *server, *pair_server, *checker; /* kinds, for who stands below them */
   const pk_plan_step *const *steps;         /* by PK_STEP_* */
 
@@ -658,6 +663,11 @@ void pk_endpoint_judge(pk_core *core, const pk_request *r, const pk_attempt *a, 
 int pk_endpoint_is_back(pk_core *core, pk_endpoint *e);
 /* A connection to it is closed; `opening`: it never was open. */
 void pk_endpoint_left(pk_core *core, pk_conn *c, int opening);
+/* It may be usable that was not, or the other way round. */
+void pk_endpoint_changed(pk_core *core, const pk_endpoint *e);
+
+/* panic.c */
+void pk_panics_review(pk_core *core);
 
 /* check.c */
 extern const pk_kind pk_check_kind;

@@ -172,7 +172,7 @@ void pk_core_abort(pk_core *core) {
 int pk_core_prepare(pk_core *core, const pk_table *table, uint64_t token) {
   pk_core_abort(core);
   size_t clusters = table->clusters.count * sizeof(pk_balance_state), plans = table->plans.count * sizeof(pk_aside);
-  pk_live *live = calloc(1, sizeof *live + clusters + 5 * plans + table->clusters.count * sizeof(pk_cluster *));
+  pk_live *live = calloc(1, sizeof *live + clusters + 5 * plans + table->clusters.count * (sizeof(pk_cluster *) + 1));
   if (live == NULL) return -1;
   live->filtering = (pk_aside *)(void *)(live->clusters + table->clusters.count);
   live->delayed = live->filtering + table->plans.count;
@@ -180,6 +180,7 @@ int pk_core_prepare(pk_core *core, const pk_table *table, uint64_t token) {
   live->trying = live->answering + table->plans.count;
   live->mirrored = live->trying + table->plans.count;
   live->of = (pk_cluster **)(void *)(live->mirrored + table->plans.count);
+  live->panics = (uint8_t *)(live->of + table->clusters.count);
   live->table = table;
   live->token = token;
   for (uint32_t i = 0, n = 0; i < table->clusters.count; i++) {
@@ -220,6 +221,7 @@ static void carry_clusters(pk_core *core, pk_live *live, const pk_live *older) {
     while (places != NULL && (before = places[at]) != 0 && !same_name(t, i, older->table, before - 1))
       at = (at + 1) & mask;
     const pk_table_cluster *was = before == 0 ? NULL : pk_table_cluster_at(older->table, before - 1);
+    if (was != NULL) live->panics[i] = older->panics[before - 1];
     if (c->schedule_count == 0) continue;
     if (was != NULL && was->schedule_count == c->schedule_count && was->balance == c->balance) {
       live->clusters[i].cursor = older->clusters[before - 1].cursor;
@@ -285,6 +287,8 @@ void pk_core_commit(pk_core *core) {
   pk_checks_follow(core, live->table);
   live->older = older;
   core->live = live;
+  for (uint32_t i = 0; i < live->table->clusters.count; i++) live->of[i]->changed = 1;
+  core->changed = 1;
   core->limits = live->table->limits;
   memset(core->cached_routes, 0, sizeof core->cached_routes);
   PK_STAT_ADD(core->stats.tables_live, 1);

@@ -123,11 +123,11 @@ static void try_again(pk_core *core, pk_endpoint *e, const pk_target *to) {
 /* As may_serve, of one that is not well. */
 static PK_RARE int ill_may_serve(pk_core *core, const pk_target *to, pk_endpoint *e, pk_endpoint **ill) {
   const pk_health *h = &e->health;
-  if (to->elsewhere) return 0;
-  if (h->ejected && !pk_endpoint_is_back(core, e)) return 0;
-  if (h->failing) return 0; /* its checks find out when that is over */
-  if (pk_health_well(h, core->now)) return 1;
-  if (!h->suspect && !h->unreached) return 0;
+  int panics = to->live->panics[to->cluster];
+  if (to->elsewhere && (!panics || h->suspect || h->unreached)) return 0;
+  if (h->ejected && !pk_endpoint_is_back(core, e) && !panics) return 0;
+  if (h->failing && !panics) return 0; /* its checks find out when that is over */
+  if (!h->suspect && !h->unreached) return h->draining_until <= core->now;
   pk_conn *opening = NULL, *open = to->own ? NULL : open_of(core, e, to, &opening);
   if (!h->suspect && open != NULL) return 1;
   if (core->now < h->retry_at) return 0;
@@ -206,11 +206,12 @@ static pk_endpoint *balance(pk_core *core, const pk_target *to, const pk_table_c
 /* Whom to ask, best first. Where all are ill they are asked all the same. */
 enum { WELL = 0, DRAINING, EJECTED, FAILING, UNREACHED, SUSPECT, GRADES };
 
-static int grade(const pk_core *core, const pk_endpoint *e) {
+static int grade(const pk_core *core, const pk_target *to, const pk_endpoint *e) {
+  int judged = !to->live->panics[to->cluster];
   if (e->health.suspect) return SUSPECT;
   if (e->health.unreached) return UNREACHED;
-  if (e->health.failing) return FAILING;
-  if (e->health.ejected && core->now < e->outlier.until) return EJECTED;
+  if (judged && e->health.failing) return FAILING;
+  if (judged && e->health.ejected && core->now < e->outlier.until) return EJECTED;
   return e->health.draining_until > core->now ? DRAINING : WELL;
 }
 
@@ -224,7 +225,7 @@ static pk_conn *scan(pk_core *core, const pk_target *to, const pk_table_cluster 
   for (uint32_t i = 0; i < rounds * count; i++) { /* where it failed only in a second round, where it did last in a third */
     uint32_t at = c->endpoints + (start + i) % count;
     pk_endpoint *e = endpoint_at(core, t, at);
-    if (grade(core, e) != wanted || pk_table_endpoint_at(t, at)->weight == 0) continue;
+    if (grade(core, to, e) != wanted || pk_table_endpoint_at(t, at)->weight == 0) continue;
     if (tried(to, e) != i / count) continue;
     uint32_t over = to->own ? 0 : over_share(core, e, to, c);
     if (over != 0) {
@@ -287,7 +288,7 @@ void pk_pick_another(pk_core *core, const pk_target *to) {
   for (uint32_t i = 0; i < c->endpoint_count; i++) {
     uint32_t at = c->endpoints + (start + i) % c->endpoint_count;
     pk_endpoint *e = endpoint_at(core, to->live->table, at);
-    if (e->shared.first != NULL || grade(core, e) != WELL || pk_table_endpoint_at(to->live->table, at)->weight == 0) continue;
+    if (e->shared.first != NULL || grade(core, to, e) != WELL || pk_table_endpoint_at(to->live->table, at)->weight == 0) continue;
     uint32_t why;
     connect_to(core, e, to, &why);
     return;

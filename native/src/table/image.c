@@ -63,6 +63,7 @@ static const pk_table_field cluster_fields[] = {
     ANY(check.healthy),
     ANY(check.codec), /* one of them where it is asked for, below */
     NAME(check.frame),
+    NUMBER(panic, 0, 1000000),
     NAME(name),
     NAME(subset),
 };

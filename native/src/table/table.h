@@ -347,6 +347,7 @@ typedef struct pk_table_cluster {
   pk_outlier outlier;
   pk_breaker breaker;
   pk_check check;
+  uint32_t panic; /* of fewer usable endpoints all are used: a share, parts of a million; 0: never */
   pk_text name;
   pk_text subset; /* "version=v2": those endpoints of the cluster `name` that have it; empty: all of them */
 } pk_table_cluster;
