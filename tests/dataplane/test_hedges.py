@@ -9,6 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from world import MS, World, table
 
+from protokit.config.scalars import Duration, Share
+from protokit.config.schema import Outlier
+
 OK, APP_ERROR, NO_SERVICE, BAD_REQUEST, TIMEOUT, OVERLOADED = range(6)
 SAFE = {"idempotent": True}
 
@@ -250,7 +253,7 @@ def test_errors_and_one_that_never_came_teach_nothing(wide):
 
 def test_a_loser_that_hangs_costs_its_endpoint_nothing_but_what_it_took(wide):
     """What it was asked is no error of it, and counts as under way no longer."""
-    outlier = type("Outlier", (), {"errors": 1, "rate": 0, "eject": 1000, "most": 10**6})()
+    outlier = Outlier(1, None, Duration(1000), Share.parse("100%"))
     course = Course(wide, plan={"hedge_ms": 50}, endpoints=2, outlier=outlier)
     for _ in range(10):
         course.ask()
