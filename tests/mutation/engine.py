@@ -1158,8 +1158,8 @@ MUTANTS = (
     Mutant(
         "how many may be left out is judged for each subset",
         "endpoint.c",
-        "    if (one->uid == c->uid) c = one;\n",
-        "",
+        "  while (whole->uid != c->uid) whole++;\n",
+        "  whole = c;\n",
         "tests/dataplane/test_outliers.py::test_so_many_of_the_whole_cluster_whatever_the_subsets",
     ),
     Mutant(
@@ -1926,14 +1926,14 @@ MUTANTS = (
     Mutant(
         "a reload tells of panic again",
         "live.c",
-        "      live->panics[i] = older->panics[before - 1];\n",
+        "    if (was != NULL) live->panics[i] = older->panics[before - 1];\n",
         "",
         "tests/dataplane/test_panic.py::test_a_reload_goes_on_with_it_and_says_nothing",
     ),
     Mutant(
         "endpoints of no weight count for panic",
         "panic.c",
-        "        if (te->weight == 0) continue;\n",
+        "    if (te->weight == 0) continue;\n",
         "",
         "tests/dataplane/test_panic.py::test_those_of_no_weight_are_no_part_of_the_share",
     ),
@@ -2528,8 +2528,8 @@ MUTANTS = (
     Mutant(
         "one-way requests are trials",
         "pick.c",
-        "return e->active == 0 && !to->oneway;",
-        "return e->active == 0;",
+        "return !to->oneway && pk_health_may_try(",
+        "return pk_health_may_try(",
         "tests/dataplane/test_ill_endpoints.py::test_oneway_requests_are_no_trial",
     ),
     Mutant(
