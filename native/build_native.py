@@ -17,8 +17,10 @@ ROOTS = (HERE / "src", HERE / "include")
 SOURCES = sorted((HERE / "src").rglob("*.c"))
 HEADERS = sorted(path for root in ROOTS for path in root.rglob("*.h"))
 TOP = "access.h"  # includes all that Python sees
-# Under sanitizers as CFLAGS say: the linker's own pass takes half a minute, and tests are hardly sooner.
-FAST = [] if "-fsanitize" in os.environ.get("CFLAGS", "") else ["-O3", "-flto"]
+# Under sanitizers as CFLAGS say: the linker's own pass takes half a minute, and tests are hardly sooner. Nor
+# is it for who asks for no optimization at all.
+PLAIN = any(one in os.environ.get("CFLAGS", "") for one in ("-fsanitize", "-O0"))
+FAST = [] if PLAIN else ["-O3", "-flto"]
 
 
 def declarations(name: str = TOP, seen: set[str] | None = None) -> str:

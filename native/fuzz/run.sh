@@ -12,7 +12,7 @@ seconds=${1:-60}
 shift || true
 command -v clang >/dev/null || { echo "fuzz: clang is missing (Debian: apt install clang libclang-rt-dev)" >&2; exit 1; }
 python=${PYTHON:-python3}
-make -s PYTHON="$python" declared dubbo programs tables
+make -s -j "$(nproc)" PYTHON="$python" declared dubbo programs tables
 "$python" export.py seeds ../../build/fuzz/seeds
 cd ../../build/fuzz
 export UBSAN_OPTIONS=print_stacktrace=1
