@@ -8,8 +8,14 @@ for tool in java mvn node npm go thrift; do
     exit 1
   }
 done
+stale() { # the file that is made last, and what all of it is made of
+  local made=$1
+  shift
+  [ ! -e "$made" ] || [ -n "$(find "$@" \( -name target -o -name node_modules -o -name 'gen-*' \) -prune -o -type f -newer "$made" -print -quit)" ]
+}
+in_java=() # those to be built
 for peer in dubbo26 dubbo27 dubbo31 dubbo3; do
-  if [ ! -d "$peer/target/lib" ] || [ -n "$(find java "$peer/pom.xml" -newer "$peer/target/lib" -print -quit)" ]; then
+  if stale "$peer/target/lib" java "$peer/pom.xml"; then
     rm -rf "$peer/target" && mkdir -p "$peer/target"
     cp -r java/src "$peer/target/src"
     if [ "$peer" = dubbo26 ]; then # the same packages under their former name
@@ -18,16 +24,17 @@ for peer in dubbo26 dubbo27 dubbo31 dubbo3; do
     else
       cp java/apache/demo/* "$peer/target/src/demo"
     fi
-    (cd "$peer" && mvn -q -B package -DskipTests && touch target/lib)
+    in_java+=("$peer")
   fi
 done
 for peer in sofarpc motan brpc tars; do
-  if [ ! -d "$peer/target/lib" ] || [ -n "$(find "$peer/src" "$peer/pom.xml" -newer "$peer/target/lib" -print -quit)" ]; then
-    (cd "$peer" && mvn -q -B clean package -DskipTests && touch target/lib)
+  if stale "$peer/target/lib" "$peer/src" "$peer/pom.xml"; then
+    rm -rf "$peer/target"
+    in_java+=("$peer")
   fi
 done
 # Dubbo's Thrift reads errors with the libthrift of its time: what today's compiler makes is cut down to what that has.
-if [ ! -d dubbothrift/target/lib ] || [ -n "$(find dubbothrift/src dubbothrift/pom.xml thrift/demo.thrift -newer dubbothrift/target/lib -print -quit)" ]; then
+if stale dubbothrift/target/lib dubbothrift/src dubbothrift/pom.xml thrift/demo.thrift; then
   (
     cd dubbothrift
     rm -rf target && mkdir -p target/gen-java
@@ -35,17 +42,12 @@ if [ ! -d dubbothrift/target/lib ] || [ -n "$(find dubbothrift/src dubbothrift/p
     sed -i -e '/public static class AsyncProcessor/,/^  }$/d' -e 's/@org.apache.thrift.annotation.Nullable//' \
       -e 's/@Override//' -e 's/org.apache.thrift.TBaseHelper.hashCode(/java.util.Objects.hash(/' target/gen-java/demo/gen/*.java
     sed 's/org\.apache\.dubbo/com.alibaba.dubbo/' ../java/src/demo/Loopback.java >target/gen-java/demo/Loopback.java
-    mvn -q -B package -DskipTests && touch target/lib
   )
-fi
-if [ ! -d node/node_modules/dubbo-remoting ]; then
-  (cd node && npm install --no-audit --no-fund --loglevel=error)
-fi
-if [ ! -d tars/node/node_modules/@tars/rpc ]; then
-  (cd tars/node && npm install --no-audit --no-fund --loglevel=error)
+  in_java+=(dubbothrift)
 fi
 # Apache Thrift in four languages, and thriftpy2: the code for them is made from thrift/demo.thrift.
-if [ ! -e thrift/target/done ] || [ -n "$(find thrift -name target -prune -o -name 'gen-*' -prune -o -type f -newer thrift/target/done -not -path '*/node_modules/*' -print -quit)" ]; then
+in_thrift=
+if stale thrift/target/done thrift; then
   (
     cd thrift
     rm -rf target gen-java node/gen-nodejs go/gen-go
@@ -55,13 +57,29 @@ if [ ! -e thrift/target/done ] || [ -n "$(find thrift -name target -prune -o -na
     thrift --gen js:node -out node/gen-nodejs demo.thrift
     thrift --gen go:package_prefix=interop/gen-go/ -out go/gen-go demo.thrift
     rm -rf go/gen-go/demo/*-remote
+  )
+  in_thrift=all
+  in_java+=(thrift)
+fi
+if [ ${#in_java[@]} -gt 0 ]; then
+  mvn -q -B package -DskipTests --projects "$(IFS=, && echo "${in_java[*]}")"
+  for peer in "${in_java[@]}"; do touch "$peer/target/lib"; done
+fi
+if [ -n "$in_thrift" ]; then
+  (
+    cd thrift
     python3 -m venv target/venv
     target/venv/bin/pip install -q --disable-pip-version-check thrift==0.22.0 thriftpy2==0.7.1
-    mvn -q -B package -DskipTests
     (cd node && npm install --no-audit --no-fund --loglevel=error)
     (cd go && go build -o ../target/peer .)
     touch target/done
   )
+fi
+if [ ! -d node/node_modules/dubbo-remoting ]; then
+  (cd node && npm install --no-audit --no-fund --loglevel=error)
+fi
+if [ ! -d tars/node/node_modules/@tars/rpc ]; then
+  (cd tars/node && npm install --no-audit --no-fund --loglevel=error)
 fi
 # Servers of Debian's, and the clients in Python that most people use.
 for tool in memcached mosquitto nats-server redis-server slapd; do
