@@ -67,10 +67,7 @@ def get_include() -> str:
     """The directory for a C compiler's ``-I``, so that ``#include <protokit/codec.h>`` works."""
     from pathlib import Path  # noqa: PLC0415  # for who builds a plugin, not for who runs
 
-    installed = Path(__file__).parent / "include"
-    if (installed / "protokit" / "codec.h").exists():
-        return str(installed)
-    return str(Path(__file__).parents[1] / "native" / "include")
+    return str(Path(__file__).parent / "include")
 
 
 def __getattr__(name: str) -> object:

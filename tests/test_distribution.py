@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tomllib
 from pathlib import Path
 
@@ -43,9 +44,10 @@ def stranger(site: Path, source: str = '"""Message and schema tools."""\n') -> N
 
 
 def command(script: str, *sites: Path) -> subprocess.CompletedProcess[str]:
-    path = os.pathsep.join(map(str, sites))
+    """Without the lines of paths that packages were installed by: what the tree has is not there."""
+    path = os.pathsep.join([*map(str, sites), sysconfig.get_path("platlib")])
     return subprocess.run(
-        [sys.executable, "-P", *SCRIPTS[script], "--version"],
+        [sys.executable, "-S", "-P", *SCRIPTS[script], "--version"],
         env={**os.environ, "PYTHONPATH": path},
         capture_output=True,
         text=True,
