@@ -120,14 +120,12 @@ def check(
         clusters.use(listener.cluster, "listeners", i, "cluster")
         clusters.use(listener.fallback, "listeners", i, "fallback")
     speaking = {one.name: protocols_of(one, registry) for one in config.listeners}
-    headless = [name for name, one in registry.protocols.items() if not one.reads_headers]
-    in_python = [name for name, one in registry.protocols.items() if one.wire.tier == "python"]
-    _access(findings, config, listeners, speaking, [*headless, *in_python], registry.protocols)
+    _access(findings, config, listeners, speaking, registry.protocols)
     if config.routes:
         from protokit.config import hidden, matches  # only then  # noqa: PLC0415
     for t, table in enumerate(config.routes):
         by = [one.name for one in config.listeners if one.routes == table.name]
-        asked = matches.Asked(table.name, listeners, speaking, by, headless, registry.protocols)
+        asked = matches.Asked(table.name, listeners, speaking, by, registry.protocols)
         for r, rule in enumerate(table.rules):
             if not findings.hole("routes", t, "rules", r):
                 _rule(findings, rule, asked, registry, known, ("routes", t, "rules", r))
@@ -151,15 +149,13 @@ def _access(
     config: schema.Config,
     listeners: Names,
     speaking: Mapping[str, list[str]],
-    headless: list[str],
     known: Mapping[str, Protocol],
 ) -> None:
-    """``headless``: protocols whose requests have no headers, or none that the engine sees."""
     for i, listener in enumerate(config.listeners):
         if (listener.allow, listener.deny, listener.dry_run) != (None, None, None):
             from protokit.config import access, matches  # only then  # noqa: PLC0415
 
-            asked = matches.Asked("", listeners, speaking, [listener.name], headless, known)
+            asked = matches.Asked("", listeners, speaking, [listener.name], known)
             access.check(findings, listener, asked, ("listeners", i))
 
 

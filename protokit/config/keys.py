@@ -54,6 +54,10 @@ def _clusters_of(config: schema.Config, listener: schema.Listener) -> Iterator[s
                 yield from (*one.of, one.else_) if isinstance(one, schema.Named) else (one,)
 
 
+def _is_seen(protocol: Protocol, what: str) -> bool:
+    return protocol.shows_headers if what == "header" else protocol.reads_arguments
+
+
 def check_read(
     findings: Findings,
     config: schema.Config,
@@ -78,7 +82,7 @@ def check_read(
                 name: listener.name
                 for listener in listeners
                 for name in speaking[listener.name]
-                if name in known and not getattr(known[name], f"reads_{what}s")
+                if name in known and not _is_seen(known[name], what)
             }
             for protocol, listener_name in without.items():
                 findings.warning(

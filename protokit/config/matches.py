@@ -33,7 +33,6 @@ class Asked(NamedTuple):
         listeners: all that there are.
         speaking: the protocols of each listener.
         by: the listeners that use the table.
-        headless: protocols whose requests have no headers.
         known: protocols by name.
     """
 
@@ -41,7 +40,6 @@ class Asked(NamedTuple):
     listeners: Names
     speaking: Mapping[str, Collection[str]]
     by: Sequence[str]
-    headless: Collection[str]
     known: Mapping[str, Protocol]
 
 
@@ -50,7 +48,7 @@ def check_rule(findings: Findings, rule: schema.Rule, asked: Asked, path: Path) 
     place = (*path, "match")
     check(findings, rule.match, asked, place)
     arguments = [(where, _OTHERS) for where in _keyed(rule, path, "argument")]
-    check_read(findings, rule.match, asked, place, _needs(rule, path), arguments)
+    check_read(findings, rule.match, asked, place, _needs(rule, path), arguments, _changes(rule, path))
 
 
 def check_read(
@@ -60,23 +58,37 @@ def check_read(
     path: Path,
     headers: Iterable[tuple[Path, str]] = (),
     arguments: Iterable[tuple[Path, str]] = (),
+    changes: Iterable[tuple[Path, str]] = (),
 ) -> None:
-    """That no protocol which a match is for lacks what it asks, nor what its rule needs beside it."""
+    """That no protocol which a match is for lacks what it asks, nor what its rule needs beside it.
+
+    Args:
+        findings: to say it.
+        match: the match.
+        asked: whom it is asked for.
+        path: where it stands.
+        headers: the places that need a header which the engine sees, and what to do instead.
+        arguments: those that need an argument.
+        changes: those that need headers which may as well be read and written in Python.
+    """
     here = {
         protocol
         for listener in asked.by
         for protocol in asked.speaking[listener]
         if possible(match, listener, (protocol,))
     }
-    if not here or findings.holes(*path) or findings.holes("listeners"):
+    protocols = [asked.known[one] for one in here if one in asked.known]
+    if not here or len(protocols) < len(here) or findings.holes(*path) or findings.holes("listeners"):
         return
     instead = "ask for service, method, version or group"
-    if here <= {*asked.headless}:
-        needs = [(where, instead) for where in _asking("headers", match, path)]
-        _refuse(findings, "requests have no headers", [*needs, *headers], here)
+    needs = [(where, instead) for where in _asking("headers", match, path)]
+    if not any(one.reads_headers for one in protocols):
+        _refuse(findings, "requests have no headers", [*needs, *headers, *changes], here)
+    elif not any(one.shows_headers for one in protocols):
+        _refuse(findings, "the engine sees no headers of requests", [*needs, *headers], here)
     needs = [(where, instead) for where in _asking("arguments", match, path)]
     needs += arguments
-    if needs and not any(asked.known[one].reads_arguments for one in here if one in asked.known):
+    if needs and not any(one.reads_arguments for one in protocols):
         _refuse(findings, "arguments cannot be read", needs, here)
 
 
@@ -114,6 +126,10 @@ def _needs(rule: schema.Rule, path: Path) -> Iterator[tuple[Path, str]]:
         yield where, _OTHERS
     if rule.fault is not None and rule.fault.header is not None:
         yield (*path, "fault", "header"), "leave it out, and let match say which requests are hit"
+
+
+def _changes(rule: schema.Rule, path: Path) -> Iterator[tuple[Path, str]]:
+    """The places where its changes need headers, and what to do instead."""
     for name in _changing(rule.set or schema.Set()):
         yield (*path, "set", name), "only a text can be set, of service, method, version or group"
 

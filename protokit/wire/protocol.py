@@ -96,6 +96,11 @@ class Protocol:
         return getattr(self.wire, "reads_headers", True)
 
     @property
+    def shows_headers(self) -> bool:
+        """Whether the engine may see headers of its requests: of a codec in Python it sees none."""
+        return self.reads_headers and self.tier != "python"
+
+    @property
     def reads_arguments(self) -> bool:
         """Whether the engine reads arguments of its calls."""
         return native.reads_arguments(self.wire.address)

@@ -586,22 +586,22 @@ routes:
 """
 
 
-@pytest.mark.parametrize(
-    "more",  # > stands before the place
-    [
-        "cluster: >{header: h, of: [a]}",
-        "cluster: a, subset: {v: >{header: h}}",
-        "split: [{cluster: a, subset: {v: >{header: h}}}]",
-        "split: [{cluster: a}], sticky: >{header: h}",
-        "cluster: a, limit: {rate: 1/s, by: >{header: h}}",
-        "cluster: a, limit: {rate: 1/s, by: [source, >{header: h}]}",
-        "cluster: a, fault: {header: >h, abort: {status: denied}}",
-        "cluster: a, set: {headers: >{a: b}}",
-        "cluster: a, set: {append: >{a: b}}",
-        "cluster: a, set: {remove: >[a]}",
-        "cluster: a, set: {service: >{header: h}}",
-    ],
-)
+NEED_HEADERS = [  # > stands before the place
+    "cluster: >{header: h, of: [a]}",
+    "cluster: a, subset: {v: >{header: h}}",
+    "split: [{cluster: a, subset: {v: >{header: h}}}]",
+    "split: [{cluster: a}], sticky: >{header: h}",
+    "cluster: a, limit: {rate: 1/s, by: >{header: h}}",
+    "cluster: a, limit: {rate: 1/s, by: [source, >{header: h}]}",
+    "cluster: a, fault: {header: >h, abort: {status: denied}}",
+    "cluster: a, set: {headers: >{a: b}}",
+    "cluster: a, set: {append: >{a: b}}",
+    "cluster: a, set: {remove: >[a]}",
+    "cluster: a, set: {service: >{header: h}}",
+]
+
+
+@pytest.mark.parametrize("more", NEED_HEADERS)
 def test_what_needs_headers_is_refused_where_there_are_none(tmp_path, more):
     page = (Path(__file__).parents[2] / "examples" / "formats" / "nshead.py").read_text()
     (tmp_path / "mail.py").write_text(page.replace('"nshead"', '"posted"'))
@@ -613,6 +613,37 @@ def test_what_needs_headers_is_refused_where_there_are_none(tmp_path, more):
     for right in ("rich", "[bare, rich]"):
         (tmp_path / "c.yaml").write_text(text.replace("LISTENER", right))
         config.load(tmp_path / "c.yaml")
+
+
+@pytest.mark.parametrize("more", NEED_HEADERS)
+def test_what_needs_headers_is_refused_where_the_engine_sees_none(tmp_path, more):
+    """Of codecs in Python; what only changes them is done in Python."""
+    page = (Path(__file__).parents[1] / "toy" / "sized.py").read_text()
+    (tmp_path / "mail.py").write_text(page.replace('"sized"', '"posted"'))
+    column = len("      - {match: {listener: bare}, ") + more.index(">") + 1
+    text = NEEDS.replace("MORE", more.replace(">", ""))
+    if ", set: " in more:
+        (tmp_path / "c.yaml").write_text(text.replace("LISTENER", "bare"))
+        config.load(tmp_path / "c.yaml")
+        return
+    (found,) = errors(text.replace("LISTENER", "bare"), tmp_path)
+    assert found.startswith(
+        f"11:{column}: the engine sees no headers of requests in a protocol that this rule is for ('posted')"
+    )
+    for right in ("rich", "[bare, rich]"):
+        (tmp_path / "c.yaml").write_text(text.replace("LISTENER", right))
+        config.load(tmp_path / "c.yaml")
+
+
+def test_a_match_by_headers_of_a_codec_in_python_is_refused(tmp_path):
+    page = (Path(__file__).parents[1] / "toy" / "sized.py").read_text()
+    (tmp_path / "mail.py").write_text(page.replace('"sized"', '"posted"'))
+    text = NEEDS.replace("{listener: LISTENER}, MORE", "{not: {headers: {a: b}}, listener: bare}, cluster: a")
+    (found,) = errors(text, tmp_path)
+    assert found == (
+        "11:33: the engine sees no headers of requests in a protocol that this rule is for ('posted');"
+        " ask for service, method, version or group"
+    )
 
 
 def test_the_address_is_refused_only_where_its_rule_is_reached(tmp_path):

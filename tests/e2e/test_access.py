@@ -212,7 +212,7 @@ def test_a_protocol_in_python():
         await server.wait_closed()
         # The engine does not see its headers: what it would not find must not be denied in vain.
         config["listeners"][0]["deny"] = [{"headers": {"tag": "x"}}]
-        with pytest.raises(ConfigErrors, match="requests have no headers in a protocol"):
+        with pytest.raises(ConfigErrors, match="the engine sees no headers of requests in a protocol"):
             reading.load(config, Registry([plugin]))
 
     run(main())
