@@ -7,7 +7,7 @@ import random
 
 import pytest
 from construct import Const, GreedyBytes, Int8ub, Int16ub, Prefixed, Struct, this
-from protokit_dubbo.messages import decode, split
+from protokit_dubbo.messages import Call, decode, split
 from test_access import Site as Listeners
 from test_destinations import BOTH, Site
 from test_matching import call_of, headed, pair, request, routed, sent, table
@@ -92,6 +92,7 @@ def test_a_header_that_comes_and_goes_is_not_taken_for_the_one_before(protocol):
         {"tag": "xx"},
         {"tag": "x"},
         {"other": "x"},
+        *[{"tag": tag} for tag in "xyz" for _ in range(3)],
     ]:
         assert site.ask(headers, service="com.example.Demo") == expected(asked, headers), headers
 
@@ -109,6 +110,26 @@ def test_of_a_header_that_stands_there_twice_the_last_counts():
     for head, port in [(b"xy", 10_011), (b"yx", 10_000), (b"xy", 10_011)]:
         values = b"".join(pair(b"tag", bytes([value])) for value in head)
         assert site.send(headed(7, b"com.example.Demo", values)) == port
+
+
+def test_a_generic_call_goes_by_the_method_that_it_names_whatever_was_asked_before():
+    """All else of it may be the same."""
+    methods = ["aaaa", "bbbb", "cccc"]
+    rules = [{"match": {"method": name}, "cluster": f"c{n}"} for n, name in enumerate(methods)]
+    site = Site("dubbo", rules, CLUSTERS)
+    types = "Ljava/lang/String;[Ljava/lang/String;[Ljava/lang/Object;"
+    for number, name in enumerate(methods * 4, 1):
+        call = Call("com.example.Demo", "$invoke", types, [name, [], []], request_id=number)
+        assert site.send(call.encode()) == 10_000 + methods.index(name)
+
+
+def test_what_one_listener_denies_is_not_what_another_does():
+    """The same request to as many as are remembered at once, and more."""
+    names = [f"l{n}" for n in range(140)]
+    site = Listeners({name: {"deny": [{"method": f"m{n % 3}"}]} for n, name in enumerate(names)})
+    for name in [names[0], *names, *reversed(names)]:
+        said = site.ask(request(service="com.example.Demo", method="m1", listener=name))
+        assert (said is None) == (names.index(name) % 3 != 1), name
 
 
 @pytest.mark.parametrize("protocol", BOTH)

@@ -2493,7 +2493,7 @@ MUTANTS = (
     Mutant(
         "routes are remembered across tables",
         "live.c",
-        "  memset(core->cached_routes, 0, sizeof core->cached_routes);\n",
+        "  memset(&core->cached_routes, 0, sizeof core->cached_routes);\n",
         "",
         "tests/test_routes.py::test_a_new_table_decides_anew",
     ),
@@ -3025,15 +3025,15 @@ MUTANTS = (
     Mutant(
         "what rules asked more than some headers for is remembered",
         "table.c",
-        "if (place == NULL || q->asked) return;",
-        "if (place == NULL) return;",
+        "  if (q->asked) return;\n",
+        "",
         "tests/test_wanted.py::test_a_rule_is_found_by_headers_whatever_was_asked_before",
     ),
     Mutant(
         "a route that headers led to is remembered whatever they say",
         "table.c",
-        "c->asked == 0 || says_the_same(t, c, q) ? c",
-        "c != NULL ? c",
+        " || (c->asked != 0 && !says_the_same(t, c, q))) return",
+        ") return",
         "tests/test_wanted.py::test_a_rule_is_found_by_headers_whatever_was_asked_before",
     ),
     Mutant(
@@ -3073,6 +3073,29 @@ MUTANTS = (
         "m->wanted != 0",
         "tests/test_wanted.py::test_what_one_table_asks_for_is_not_what_another_does",
         "dubbo",
+    ),
+    Mutant(
+        "a generic call is the same whatever method it names",
+        "destination.c",
+        "same != NULL && is_told(m, body, front.method)",
+        "same != NULL",
+        "tests/test_wanted.py::test_a_generic_call_goes_by_the_method_that_it_names_whatever_was_asked_before",
+        "dubbo",
+    ),
+    Mutant(
+        "attachments keep their number when others come in their place",
+        "destination.c",
+        "  m->same = atomic_fetch_add_explicit(&numbers, 1, memory_order_relaxed) + 1;",
+        "  if (m->same == 0) m->same = atomic_fetch_add_explicit(&numbers, 1, memory_order_relaxed) + 1;",
+        "tests/test_wanted.py::test_a_header_that_comes_and_goes_is_not_taken_for_the_one_before[dubbo]",
+        "dubbo",
+    ),
+    Mutant(
+        "what one listener said of a request another says too",
+        "table.c",
+        "known->same == q->found.same && known->is.routes == routes",
+        "known->same == q->found.same",
+        "tests/test_wanted.py::test_what_one_listener_denies_is_not_what_another_does",
     ),
     Mutant(
         "one of the values of several leads to no rule",
@@ -3217,7 +3240,7 @@ MUTANTS = (
     Mutant(
         "listeners share what was looked up",
         "table.c",
-        "c->service == d->service.size && c->routes == routes &&",
+        "c->service == d->service.size && c->is.routes == routes &&",
         "c->service == d->service.size &&",
         "tests/test_routes.py::test_more_listeners_than_the_cache_has_places_each_route_by_their_own_table",
     ),

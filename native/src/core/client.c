@@ -117,20 +117,20 @@ static PK_RARE uint32_t look_up(pk_core *core, pk_request *r, const pk_table_lis
     headers_unreadable(core, r, &q->to, q->error);
     return PK_NONE;
   }
-  if (r->to.live == core->live) pk_table_remember(core->cached_routes, l->routes, q, plan, r->to.bucket);
+  if (r->to.live == core->live) pk_table_remember(&core->cached_routes, l->routes, q, plan, r->to.bucket);
   if (plan == PK_NONE) no_route(core, r, l, &q->to);
   return plan;
 }
 
-/* The destination, and headers where its codec meets them on the way. */
-static int read_all(const pk_request *r, pk_question *q) {
+/* The destination, and headers that anybody may ask for where its codec meets them on the way. */
+static int read_all(const pk_request *r, const pk_table_listener *l, pk_question *q) {
   const pk_codec *codec = r->to.codec;
-  const pk_wanted *wanted = pk_table_wanted(r->to.live->table);
-  if (wanted == NULL || !PK_CODEC_HAS(codec, destination_headers) || codec->destination_headers == NULL)
+  if (!PK_CODEC_HAS(codec, destination_headers) || codec->destination_headers == NULL)
     return codec->destination(codec, q->data, q->frame, &q->to);
+  const pk_wanted *wanted = l->depth == PK_DEPTH_HEADERS ? pk_table_wanted(r->to.live->table) : NULL;
   q->found.there = 0;
   int result = codec->destination_headers(codec, q->data, q->frame, &q->to, wanted, &q->found);
-  if (result == PK_OK) q->headers = PK_HEADERS_FOUND;
+  if (result == PK_OK && wanted != NULL && q->found.same == 0) q->headers = PK_HEADERS_FOUND;
   return result;
 }
 
@@ -142,7 +142,7 @@ static uint32_t route(pk_core *core, const pk_conn *c, pk_request *r, const pk_t
   pk_question *q = pk_question_begin(core, c, l, r, data, f);
   if (l->routes == PK_NONE && l->guard == PK_GUARD_CLIENT) return pk_guard_admits(core, r, l, q) ? l->plan : PK_NONE;
   pk_destination *d = &q->to;
-  int result = l->depth == PK_DEPTH_HEADERS ? read_all(r, q) : r->to.codec->destination(r->to.codec, data, f, d);
+  int result = read_all(r, l, q);
   if (result == PK_ERR_UNSUPPORTED) {
     *d = (pk_destination){.context = f->context}; /* only a rule that asks for nothing matches */
     q->blank = 1;
@@ -160,7 +160,7 @@ static uint32_t route(pk_core *core, const pk_conn *c, pk_request *r, const pk_t
   }
   if (d->timeout_ms != 0) *budget = d->timeout_ms;
   if (r->to.live == core->live) {
-    const pk_cached_route *known = pk_table_recall(r->to.live->table, core->cached_routes, l->routes, q);
+    const pk_known_route *known = pk_table_recall(r->to.live->table, &core->cached_routes, l->routes, q);
     if (known != NULL) {
       r->to.bucket = known->bucket;
       if (known->plan == PK_NONE) no_route(core, r, l, d);

@@ -9,10 +9,10 @@
 static pk_judgement ask(pk_core *core, const pk_live *live, uint32_t routes, pk_question *q) {
   const pk_table *t = live->table;
   if (!q->led || q->blank) return pk_verdict_of_client(t, routes, q);
-  const pk_cached_route *known = live == core->live ? pk_table_recall(t, core->cached_routes, routes, q) : NULL;
+  const pk_known_route *known = live == core->live ? pk_table_recall(t, &core->cached_routes, routes, q) : NULL;
   if (known != NULL) return (pk_judgement){known->plan, known->plan, 0};
   pk_judgement v = pk_verdict_of(t, routes, q);
-  if (v.error == 0 && live == core->live) pk_table_remember(core->cached_routes, routes, q, v.plan, 0);
+  if (v.error == 0 && live == core->live) pk_table_remember(&core->cached_routes, routes, q, v.plan, 0);
   q->asked = 0; /* who asks next is asked for itself */
   q->asked_headers = 0;
   return v;

@@ -490,7 +490,7 @@ struct pk_core {
   pk_live *live; /* newest first */
   pk_live *prepared;
   pk_limits limits;
-  pk_cached_route cached_routes[PK_CACHED_ROUTES]; /* of the newest table */
+  pk_route_cache cached_routes; /* of the newest table */
   pk_question question;  /* of the request that is handled, */
   pk_handle questioned;  /* which is that one; 0: nothing is known */
   int draining, shutdown;
@@ -871,6 +871,7 @@ static inline pk_question *pk_question_begin(pk_core *core, const pk_conn *clien
   q->led = q->blank = q->asked = q->headers = 0;
   q->error = 0;
   q->asked_headers = 0;
+  q->found.same = 0;
   core->questioned = pk_request_handle(r);
   return q;
 }

@@ -290,7 +290,7 @@ void pk_core_commit(pk_core *core) {
   for (uint32_t i = 0; i < live->table->clusters.count; i++) live->of[i]->changed = 1;
   core->changed = 1;
   core->limits = live->table->limits;
-  memset(core->cached_routes, 0, sizeof core->cached_routes);
+  memset(&core->cached_routes, 0, sizeof core->cached_routes);
   PK_STAT_ADD(core->stats.tables_live, 1);
   if (older == NULL) return;
   keep_clients(core, older);

@@ -146,7 +146,7 @@ uint32_t pk_table_bucket(const pk_destination *d) {
 }
 
 /* Where in the cache a destination stands; NULL: nowhere. */
-static const pk_cached_route *cached_at(const pk_cached_route *cache, uint32_t routes, const pk_destination *d) {
+static pk_cached_route *cached_at(pk_cached_route *cache, uint32_t routes, const pk_destination *d) {
   _Static_assert(PK_CACHED_ROUTES == 1 << (64 - 56), "the place is the key's highest bits");
   uint64_t key;
   if (d->service.size < sizeof key || d->method.size == 0 ||
@@ -170,7 +170,7 @@ static inline __attribute__((always_inline)) int is_next(const uint8_t **text, p
 
 static int is_cached(const pk_cached_route *c, uint32_t routes, const pk_destination *d) {
   const uint8_t *text = c->text;
-  return c->service == d->service.size && c->routes == routes && c->method == d->method.size &&
+  return c->service == d->service.size && c->is.routes == routes && c->method == d->method.size &&
          c->version == d->version.size && c->group == d->group.size && is_next(&text, d->service) &&
          is_next(&text, d->method) && is_next(&text, d->version) && is_next(&text, d->group);
 }
@@ -190,11 +190,27 @@ static __attribute__((noinline)) int says_the_same(const pk_table *t, const pk_c
   return 1;
 }
 
-const pk_cached_route *pk_table_recall(const pk_table *t, const pk_cached_route cache[PK_CACHED_ROUTES], uint32_t routes,
-                                       pk_question *q) {
-  const pk_cached_route *c = cached_at(cache, routes, &q->to);
-  if (c == NULL || !is_cached(c, routes, &q->to)) return NULL;
-  return c->asked == 0 || says_the_same(t, c, q) ? c : NULL;
+static pk_same_route *same_at(pk_route_cache *cache, uint32_t routes, const pk_question *q) {
+  return &cache->same[(q->found.same + routes) % PK_SAME_ROUTES];
+}
+
+static void remember_same(pk_route_cache *cache, pk_known_route is, const pk_question *q) {
+  if (q->found.same != 0) *same_at(cache, is.routes, q) = (pk_same_route){q->found.same, is};
+}
+
+/* By its texts. */
+static __attribute__((noinline)) const pk_known_route *recall(const pk_table *t, pk_route_cache *cache, uint32_t routes,
+                                                              pk_question *q) {
+  const pk_cached_route *c = cached_at(cache->routes, routes, &q->to);
+  if (c == NULL || !is_cached(c, routes, &q->to) || (c->asked != 0 && !says_the_same(t, c, q))) return NULL;
+  remember_same(cache, c->is, q);
+  return &c->is;
+}
+
+const pk_known_route *pk_table_recall(const pk_table *t, pk_route_cache *cache, uint32_t routes, pk_question *q) {
+  const pk_same_route *known = same_at(cache, routes, q);
+  if (q->found.same != 0 && known->same == q->found.same && known->is.routes == routes) return &known->is;
+  return recall(t, cache, routes, q);
 }
 
 static uint8_t *add(uint8_t *to, pk_slice s) {
@@ -202,12 +218,12 @@ static uint8_t *add(uint8_t *to, pk_slice s) {
   return to + s.size;
 }
 
-void pk_table_remember(pk_cached_route cache[PK_CACHED_ROUTES], uint32_t routes, const pk_question *q, uint32_t plan,
-                       uint32_t bucket) {
+void pk_table_remember(pk_route_cache *cache, uint32_t routes, const pk_question *q, uint32_t plan, uint32_t bucket) {
   const pk_destination *d = &q->to;
-  const pk_cached_route *place = cached_at(cache, routes, d);
-  if (place == NULL || q->asked) return;
-  pk_cached_route *c = &cache[place - cache];
+  if (q->asked) return;
+  remember_same(cache, (pk_known_route){routes, plan, bucket}, q);
+  pk_cached_route *c = cached_at(cache->routes, routes, d);
+  if (c == NULL) return;
   c->service = 0; /* what stands there is known no more */
   uint8_t *to = add(add(add(add(c->text, d->service), d->method), d->version), d->group);
   uint32_t n = 0;
@@ -223,9 +239,7 @@ void pk_table_remember(pk_cached_route cache[PK_CACHED_ROUTES], uint32_t routes,
     to = add(to, value);
   }
   c->asked = q->asked_headers;
-  c->routes = routes;
-  c->plan = plan;
-  c->bucket = bucket;
+  c->is = (pk_known_route){routes, plan, bucket};
   c->service = d->service.size;
   c->method = d->method.size;
   c->version = d->version.size;

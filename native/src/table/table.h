@@ -510,10 +510,15 @@ uint32_t pk_table_route(const pk_table *t, uint32_t routes, struct pk_question *
 enum { PK_BUCKETS = 128 };
 uint32_t pk_table_bucket(const pk_destination *d);
 
-/* Where destinations went lately, all by one table; zeroed (no service), it knows nothing. */
-enum { PK_CACHED_ROUTES = 256, PK_CACHED_TEXT = 204, PK_CACHED_HEADERS = 4 };
-typedef struct pk_cached_route {
+/* Where requests went lately, all by one table; zeroed (no service), it knows nothing. */
+enum { PK_CACHED_ROUTES = 256, PK_CACHED_TEXT = 204, PK_CACHED_HEADERS = 4, PK_SAME_ROUTES = 128 };
+typedef struct pk_known_route {
   uint32_t routes, plan, bucket;
+} pk_known_route;
+
+/* Of a destination. */
+typedef struct pk_cached_route {
+  pk_known_route is;
   uint32_t service, method, version, group; /* bytes of each, which stand in `text` in this order */
   uint64_t asked;                           /* and of headers that the route depends on: bits of pk_headers */
   uint16_t values[PK_CACHED_HEADERS];       /* PK_CACHED_NONE: it is not there */
@@ -521,11 +526,20 @@ typedef struct pk_cached_route {
 } pk_cached_route;
 #define PK_CACHED_NONE 0xffffu
 
+/* Of what its codec knows by a number: no text is compared. */
+typedef struct pk_same_route {
+  uint64_t same; /* of pk_headers */
+  pk_known_route is;
+} pk_same_route;
+
+typedef struct pk_route_cache {
+  pk_same_route same[PK_SAME_ROUTES];
+  pk_cached_route routes[PK_CACHED_ROUTES];
+} pk_route_cache;
+
 /* What was remembered of such a request, or NULL. */
-const pk_cached_route *pk_table_recall(const pk_table *t, const pk_cached_route cache[PK_CACHED_ROUTES], uint32_t routes,
-                                       struct pk_question *q);
+const pk_known_route *pk_table_recall(const pk_table *t, pk_route_cache *cache, uint32_t routes, struct pk_question *q);
 /* What pk_table_route said, where it asked nothing but the destination and a few headers. */
-void pk_table_remember(pk_cached_route cache[PK_CACHED_ROUTES], uint32_t routes, const struct pk_question *q, uint32_t plan,
-                       uint32_t bucket);
+void pk_table_remember(pk_route_cache *cache, uint32_t routes, const struct pk_question *q, uint32_t plan, uint32_t bucket);
 
 #endif

@@ -6,6 +6,7 @@
  * moves no provider and is not looked at: who routed by it could be shown one service and the provider
  * another. A generic call goes by the method it names. */
 #include <protokit/wanted.h>
+#include <stdatomic.h>
 
 #include "request.h"
 
@@ -127,6 +128,7 @@ typedef struct memo {
   place path, version, method;                  /* what the front says */
   place service, final_version, group;          /* what both say */
   uint32_t timeout_ms, flags;
+  uint64_t same; /* of pk_headers */
   uint64_t wanted, there, raw; /* headers of the tail, that somebody asked for: whose serial; which there are; no texts */
   place headers[HEADERS_MAX];  /* in their order */
   uint32_t next; /* of a set's first: which of the two is written next */
@@ -216,13 +218,18 @@ static void recall_headers(const memo *m, const uint8_t *body, const uint8_t *ta
   }
 }
 
+/* Whether what front and tail say is all: a generic call names its method among the arguments. */
+static int is_told(const memo *m, const uint8_t *body, pk_slice method) { return method.data < body + m->front_size; }
+
 static void remember_tail(memo *m, const uint8_t *body, const uint8_t *tail, const uint8_t *end,
                           const pk_destination *d, const pk_wanted *wanted, const pk_headers *found) {
+  static atomic_uint_fast64_t numbers;
   size_t size = (size_t)(end - tail);
   if (size > TAIL_MAX) return;
   m->tail_size = 0;
   if (!remember_headers(m, body, tail, wanted, found)) return;
   m->tail_size = (uint32_t)size;
+  m->same = atomic_fetch_add_explicit(&numbers, 1, memory_order_relaxed) + 1;
   m->service = place_of(d->service, body, tail);
   m->final_version = place_of(d->version, body, tail);
   m->group = place_of(d->group, body, tail);
@@ -239,7 +246,7 @@ static int unread(pk_destination *out, const dubbo_front *front, int result) {
 }
 
 static inline __attribute__((always_inline)) int read_request(const uint8_t *data, const pk_frame *f, pk_destination *out,
-                                                           const pk_wanted *wanted, pk_headers *found) {
+                                                           const pk_wanted *wanted, pk_headers *found, uint64_t *same) {
   const layout *l = dubbo_layout(f->context);
   const uint8_t *body = data + DUBBO_HEADER;
   reader r;
@@ -264,7 +271,11 @@ static inline __attribute__((always_inline)) int read_request(const uint8_t *dat
   }
   const uint8_t *tail = r.h.at;
   if (known && has_tail(m, &r) && (wanted == NULL || m->wanted == wanted->serial)) {
-    if (wanted != NULL) recall_headers(m, body, tail, wanted, found);
+    if (same != NULL && is_told(m, body, front.method)) {
+      *same = m->same;
+    } else if (wanted != NULL) {
+      recall_headers(m, body, tail, wanted, found);
+    }
     out->service = slice_of(m->service, body, tail);
     out->method = front.method;
     out->version = slice_of(m->final_version, body, tail);
@@ -291,16 +302,17 @@ static inline __attribute__((always_inline)) int read_request(const uint8_t *dat
 
 int dubbo_destination(const pk_codec *codec, const uint8_t *data, const pk_frame *f, pk_destination *out) {
   (void)codec;
-  return read_request(data, f, out, NULL, NULL);
+  return read_request(data, f, out, NULL, NULL, NULL);
 }
 
 int dubbo_destination_headers(const pk_codec *codec, const uint8_t *data, const pk_frame *f, pk_destination *out,
                               const pk_wanted *wanted, pk_headers *found) {
   (void)codec;
-  return read_request(data, f, out, wanted, found);
+  return read_request(data, f, out, wanted, found, &found->same);
 }
 
 int dubbo_headers(const pk_codec *codec, const uint8_t *data, const pk_frame *f, const pk_wanted *wanted, pk_headers *found) {
   pk_destination ignored = {.context = f->context};
-  return dubbo_destination_headers(codec, data, f, &ignored, wanted, found);
+  (void)codec;
+  return read_request(data, f, &ignored, wanted, found, NULL);
 }

@@ -180,6 +180,7 @@ typedef struct pk_wanted {
 /* Those that there are, by their numbers. */
 typedef struct pk_headers {
   uint64_t there; /* bits */
+  uint64_t same;  /* destination_headers: it has what all requests of this number have, and is not said again; 0: it is said */
   pk_header headers[64]; /* as next_header gives them; of a key that stands there several times the last */
 } pk_headers;
 
@@ -355,7 +356,9 @@ struct pk_codec {
   int (*headers)(const pk_codec *, const uint8_t *data, const pk_frame *, const pk_wanted *, pk_headers *found);
 
   /* `destination` and `headers` in one pass, for a codec that meets headers on the way to the destination; the results of
-   * `destination`. NULL: headers are read when somebody needs one. */
+   * `destination`. found->there and `same` come 0. Where it knows the request's destination and headers from an earlier one, it
+   * may give these two a number in found->same, which no others get in this process, and leave the headers out. Nothing is
+   * wanted: NULL. NULL: headers are read when somebody needs one. */
   int (*destination_headers)(const pk_codec *, const uint8_t *data, const pk_frame *, pk_destination *out,
                              const pk_wanted *, pk_headers *found);
 };
