@@ -60,6 +60,7 @@ CASES: dict[str, Case] = {
     "outlier": ({}, {"outlier": OUTLIER}, 0),
     "breaker": ({}, {"breaker": BREAKER}, 0),
     "breaker, of each endpoint too": ({}, {"breaker": BREAKER | {"endpoint": {"requests": 1024}}}, 0),
+    "breaker, its limit found": ({}, {"breaker": BREAKER | {"adaptive": {"least": 1024}}}, 0),
     "health": ({}, {"health": {"heartbeat": "5s"}}, 0),
     "least-request": ({}, {"balance": "least-request"}, 0),
     "random": ({}, {"balance": "random"}, 0),

@@ -690,6 +690,8 @@ def _cluster(findings: Findings, cluster: schema.Cluster, registry: plugins.Regi
     _filters(findings, cluster.filters, registry, (*path, "filters"))
     if cluster.outlier is not None:
         _outlier(findings, cluster.outlier, (*path, "outlier"))
+    if cluster.breaker is not None and cluster.breaker.adaptive is not None:
+        _adaptive(findings, cluster.breaker, cluster.breaker.adaptive, (*path, "breaker"))
     if not findings.holes(*path, "endpoints") and not findings.hole(*path):
         if not cluster.endpoints:
             findings.error(f"cluster {cluster.name!r} has no endpoint", *path, "endpoints")
@@ -708,6 +710,17 @@ def _cluster(findings: Findings, cluster: schema.Cluster, registry: plugins.Regi
         findings.host(address, "endpoint", *where)
         if address.port == 0:
             findings.error("an endpoint needs a port", *where)
+
+
+def _adaptive(findings: Findings, breaker: schema.Breaker, adaptive: schema.Adaptive, path: Path) -> None:
+    if findings.holes(*path):
+        return
+    if breaker.requests is None:
+        findings.error("adaptive needs requests, the most that it may find", *path, "adaptive")
+    elif adaptive.least > breaker.requests:
+        findings.error(
+            f"least: expected no more than requests, {breaker.requests}", *path, "adaptive", "least"
+        )
 
 
 def _health(

@@ -46,6 +46,7 @@ LIMIT_KEYS_IN_ALL = 1 << 24  # 32 bytes each
 RETRY_BACKOFF = {"base": 10, "max": 200}
 RETRY_BUDGET = 200_000  # parts of a million
 FILTER = {"errors": 0, "off": 30 * SECOND}
+ADAPTIVE_LEAST = 16
 HEDGE_MOST = 50_000  # parts of a million
 MIRROR_SHARE = 1_000_000  # parts of a million: all
 MIRROR_MOST = 100
@@ -102,6 +103,7 @@ RANGES = {
     "clusters.breaker.connections": (1, 1_000_000),
     "clusters.breaker.waiting": (1, 1_000_000),
     "clusters.breaker.requests": (1, 1_000_000),
+    "clusters.breaker.adaptive.least": (1, 1_000_000),
     "clusters.breaker.endpoint.connections": (1, 1_000_000),
     "clusters.breaker.endpoint.requests": (1, 1_000_000),
     "clusters.health.connect": (10, HOUR),

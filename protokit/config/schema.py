@@ -367,12 +367,19 @@ class EndpointBreaker(_Section, frozen=True, forbid_unknown_fields=True):
     requests: int | None = None
 
 
+class Adaptive(_Section, frozen=True, forbid_unknown_fields=True):
+    """How many requests may be under way is found by how long they take, from ``least`` to the breaker's."""
+
+    least: int = defaults.ADAPTIVE_LEAST
+
+
 class Breaker(_Section, frozen=True, forbid_unknown_fields=True):
     """How much of a cluster may be under way at a time, in total over all workers; None: any number."""
 
     connections: int | None = None
     waiting: int | None = None
     requests: int | None = None
+    adaptive: Adaptive | None = None
     retries: Retries | None = None
     endpoint: EndpointBreaker | None = None
 

@@ -110,6 +110,7 @@ class _Breaker(msgspec.Struct, frozen=True):
     endpoint_connections: int
     endpoint_requests: int
     retry_share: int
+    least: int
 
 
 def breaker_of(breaker: schema.Breaker | None) -> _Breaker | None:
@@ -125,6 +126,7 @@ def breaker_of(breaker: schema.Breaker | None) -> _Breaker | None:
         0 if endpoint is None else endpoint.connections or 0,
         0 if endpoint is None else endpoint.requests or 0,
         retries if retries is not None and retries.is_share else 0,
+        0 if breaker.adaptive is None else breaker.adaptive.least,
     )
 
 

@@ -331,13 +331,17 @@ class Workers:
             if cluster.breaker is None or number is None:
                 continue
             under_way, refused = self.shared.under_way(number), self.shared.refused(number)
+            limits = _limited(cluster.breaker)
+            if cluster.breaker.adaptive is not None:
+                found_one = max(self.shared.limit(number), cluster.breaker.adaptive.least)
+                limits["requests"] = min(found_one, limits["requests"])
             found[cluster.name] = {
                 name: {
                     "limit": most,
                     **({"under_way": under_way[name]} if name in under_way else {}),
                     "refused": refused[name],
                 }
-                for name, most in _limited(cluster.breaker).items()
+                for name, most in limits.items()
             }
         return found
 

@@ -339,6 +339,10 @@ class Shared:
             for name, number in breakers().items()
         }
 
+    def limit(self, cluster: int) -> int:
+        """How many requests of a cluster may be under way, where that is found; 0: it is not found yet."""
+        return int(lib.pk_shared_limit(self.pointer, cluster))
+
     def forget(self, clusters: Iterable[int]) -> None:
         """No table has these: their numbers may be others'."""
         for one in clusters:

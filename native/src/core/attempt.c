@@ -62,7 +62,7 @@ static void measure(pk_core *core, const pk_request *r, const pk_attempt *a, uin
 static __attribute__((noinline)) void look_at(pk_core *core, const pk_request *r, pk_attempt *a, uint32_t outcome) {
   if (a->endpoint->measured & PK_MEASURED_LATENCY) measure(core, r, a, outcome);
   if (a->endpoint->measured & PK_MEASURED_ERRORS) pk_endpoint_judge(core, r, a, outcome);
-  if (a->placed) pk_breaker_ended(r, a);
+  if (a->placed) pk_breaker_ended(core, r, a, outcome);
   if ((a->endpoint->measured & PK_MEASURED_ANSWERS) && a->answered) pk_verdicts_heard(core->verdicts, a->endpoint->uid, core->now);
 }
 
@@ -70,6 +70,7 @@ void pk_attempt_partly(pk_core *core, const pk_request *r, pk_attempt *a) {
   if ((a->endpoint->measured & PK_MEASURED_LATENCY) && a->shared && !r->to.oneway)
     pk_latency_answered(&a->endpoint->latency, core->now - a->started, core->now);
   a->parts = 1;
+  if (a->placed) pk_breaker_partly(core, r, a);
 }
 
 static void unlink_from(const pk_core *core, pk_request *r, const pk_attempt *a) {

@@ -19,7 +19,11 @@ static void add(pk_message *m, const pk_request *r, uint32_t which, uint32_t why
   pk_message_add(m, why == PK_PLACE_NONE     ? " is at the limit of "
                     : why == PK_PLACE_CLIENT ? ": this client has as much under way as others may still have, of "
                                     : ": this method has as much under way as others may still have, of ");
-  pk_message_number(m, pk_breaker_most(breaker_of(&r->to), which));
+  pk_message_number(m, pk_breaker_most(&r->to, which));
+  if (which != PK_BREAKER_REQUESTS || breaker_of(&r->to)->least == 0) return;
+  pk_message_add(m, ", found by how long its requests take (adaptive, up to ");
+  pk_message_number(m, breaker_of(&r->to)->requests);
+  pk_message_add(m, ")");
 }
 
 static PK_RARE void refuse(pk_core *core, pk_request *r, uint32_t which, uint32_t why) {
@@ -51,8 +55,9 @@ static PK_RARE int enter_scarce(pk_core *core, pk_request *r) {
 }
 
 int pk_breaker_enter(pk_core *core, pk_request *r) {
-  uint32_t most = breaker_of(&r->to)->requests;
-  if (most == 0) return 1;
+  const pk_breaker *b = breaker_of(&r->to);
+  if (b->requests == 0) return 1;
+  uint32_t most = b->least == 0 ? b->requests : pk_adaptive_limit(pk_cluster_of(&r->to)->words, b);
   if (!pk_breaker_take(&pk_cluster_of(&r->to)->words->under_way[PK_BREAKER_REQUESTS], pk_breaker_plenty(most)))
     return enter_scarce(core, r);
   r->placed |= REQUESTS;

@@ -98,7 +98,9 @@ void pk_core_free(pk_core *core) {
     core->live = older;
   }
   for (uint32_t i = 0; i < core->cluster_capacity; i++) {
-    if (core->clusters[i] != NULL) free(core->clusters[i]->latency);
+    if (core->clusters[i] == NULL) continue;
+    free(core->clusters[i]->latency);
+    free(core->clusters[i]->gradient);
     free(core->clusters[i]);
   }
   free(core->clusters);

@@ -12,6 +12,7 @@
  *   halves.c    large frames that are passed on before they are whole
  *   greeting.c  what is said before requests
  *   asked.c     what is known of a request's values
+ *   adaptive.c  how many requests of a cluster may be, where that is found by how long they take
  *   places.c    how much of a cluster is under way, and whose it is
  *   pick.c      endpoint and connection for a target
  *   pinned.c    a client's own upstream connections
@@ -158,6 +159,7 @@ typedef struct pk_cluster {
   pk_budget retries, hedges; /* what it was sent beyond its requests */
   pk_quantile *latency;      /* of requests of rules that hedge by it; NULL: of none */
   pk_cluster_words *words;
+  struct pk_gradient *gradient; /* where its limit of requests is found; NULL: nothing is known yet */
   uint32_t waiting[PK_BUCKETS]; /* places that its breaker counts, by method */
 } pk_cluster;
 
@@ -902,19 +904,14 @@ pk_attempt *pk_attempt_begin(pk_core *core, pk_request *r, pk_conn *c);
 void pk_attempt_end(pk_core *core, pk_request *r, pk_attempt *a, uint32_t outcome); /* PK_ATTEMPT_* */
 void pk_attempt_partly(pk_core *core, const pk_request *r, pk_attempt *a); /* the first part of its answer came */
 
-/* places.c */
 static inline pk_cluster *pk_cluster_of(const pk_target *to) { return to->live->of[to->cluster]; }
-/* What a breaker bounds, 0: any number. */
-static inline uint32_t pk_breaker_most(const pk_breaker *b, uint32_t which) {
-  switch (which) {
-    case PK_BREAKER_CONNECTIONS: return b->connections;
-    case PK_BREAKER_WAITING: return b->waiting;
-    case PK_BREAKER_REQUESTS: return b->requests;
-    case PK_BREAKER_RETRIES: return b->retries;
-    case PK_BREAKER_ENDPOINT_CONNECTIONS: return b->endpoint_connections;
-    default: return b->endpoint_requests;
-  }
-}
+
+/* adaptive.c */
+uint32_t pk_adaptive_limit(const pk_cluster_words *w, const pk_breaker *b); /* of requests, where it is found */
+void pk_adaptive_heard(const pk_core *core, const pk_request *r, const pk_attempt *a, uint32_t outcome); /* an attempt is over, or partly answered */
+
+/* places.c */
+uint32_t pk_breaker_most(const pk_target *to, uint32_t which); /* what a breaker bounds, 0: any number */
 /* One more connection of the endpoint, which counts; 0: a breaker is against it, *why is PK_PICK_*. */
 int pk_breaker_connect(pk_core *core, pk_endpoint *e, const pk_target *to, uint32_t *why);
 void pk_breaker_disconnect(pk_endpoint *e);
@@ -928,7 +925,8 @@ void pk_places_refused(const pk_target *to, uint32_t which); /* it counts */
 int pk_breaker_retry(const pk_core *core, pk_request *r); /* whether there may be one more try that a policy grants */
 void pk_breaker_moves(pk_request *r, pk_attempt *a); /* its next attempt has them: they are not asked for again */
 void pk_breaker_sent(const pk_request *r, pk_attempt *a); /* its connection is open */
-void pk_breaker_ended(const pk_request *r, pk_attempt *a);
+void pk_breaker_ended(const pk_core *core, const pk_request *r, pk_attempt *a, uint32_t outcome);
+void pk_breaker_partly(const pk_core *core, const pk_request *r, const pk_attempt *a); /* the first part of its answer came */
 void pk_breaker_back(pk_request *r); /* there is no next attempt */
 
 /* breaker.c */

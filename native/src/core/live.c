@@ -35,6 +35,7 @@ static void let_cluster_go(pk_core *core, pk_cluster *of) {
   if (--of->holders > 0) return;
   core->clusters[of->uid] = NULL;
   free(of->latency);
+  free(of->gradient);
   free(of);
 }
 

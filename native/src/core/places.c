@@ -16,6 +16,18 @@ static _Atomic uint32_t *endpoint_word(const pk_endpoint *e, uint32_t which) {
   return &e->words->under_way[which - PK_BREAKER_ENDPOINT_CONNECTIONS];
 }
 
+uint32_t pk_breaker_most(const pk_target *to, uint32_t which) {
+  const pk_breaker *b = breaker_of(to);
+  switch (which) {
+    case PK_BREAKER_CONNECTIONS: return b->connections;
+    case PK_BREAKER_WAITING: return b->waiting;
+    case PK_BREAKER_REQUESTS: return b->least == 0 ? b->requests : pk_adaptive_limit(pk_cluster_of(to)->words, b);
+    case PK_BREAKER_RETRIES: return b->retries;
+    case PK_BREAKER_ENDPOINT_CONNECTIONS: return b->endpoint_connections;
+    default: return b->endpoint_requests;
+  }
+}
+
 /* Connections. */
 
 /* Of the cluster's connections those that are this client's own, up to `enough`. */
@@ -98,7 +110,7 @@ uint32_t pk_breaker_full(const pk_core *core, const pk_endpoint *e, const pk_tar
 
 uint32_t pk_places_take(const pk_core *core, pk_request *r, uint32_t which, uint32_t method) {
   _Atomic uint32_t *word = &pk_cluster_of(&r->to)->words->under_way[which];
-  uint32_t most = pk_breaker_most(breaker_of(&r->to), which);
+  uint32_t most = pk_breaker_most(&r->to, which);
   uint32_t why = look(core, word, most, &r->to, 1u << which, NULL, method);
   if (why == PK_PLACE_TAKEN && !pk_breaker_take(word, most)) why = PK_PLACE_NONE;
   if (why == PK_PLACE_TAKEN) r->placed |= (uint8_t)(1u << which);
@@ -116,8 +128,13 @@ void pk_breaker_sent(const pk_request *r, pk_attempt *a) {
   a->placed &= ~WAITING & 0x7f;
 }
 
-void pk_breaker_ended(const pk_request *r, pk_attempt *a) {
+void pk_breaker_partly(const pk_core *core, const pk_request *r, const pk_attempt *a) {
+  if ((a->placed & REQUESTS) && breaker_of(&r->to)->least != 0) pk_adaptive_heard(core, r, a, PK_ATTEMPT_GIVEN_UP);
+}
+
+void pk_breaker_ended(const pk_core *core, const pk_request *r, pk_attempt *a, uint32_t outcome) {
   if (a->placed & REQUESTS) {
+    if (breaker_of(&r->to)->least != 0 && !a->parts) pk_adaptive_heard(core, r, a, outcome);
     pk_breaker_give(&pk_cluster_of(&r->to)->words->under_way[PK_BREAKER_REQUESTS], 1);
     pk_cluster_of(&r->to)->waiting[r->to.bucket]--;
   }

@@ -26,13 +26,19 @@ void pk_shared_release(pk_shared *s); /* it goes with the last that holds it */
 uint32_t pk_shared_under_way(pk_shared *s, uint32_t cluster, uint32_t breaker);
 uint32_t pk_shared_endpoint(pk_shared *s, uint32_t endpoint, uint32_t breaker);
 uint64_t pk_shared_refused(pk_shared *s, uint32_t cluster, uint32_t breaker);
+uint32_t pk_shared_limit(pk_shared *s, uint32_t cluster); /* of requests, where it is found; 0: not yet */
 void pk_shared_forget(pk_shared *s, uint32_t cluster); /* no table has it: its number may be another's */
 /* } python */
+
+enum { PK_LIMIT_MASK = 0x7fffffff }; /* what of `limit` is the limit */
 
 typedef struct pk_cluster_words {
   /* Each on cache lines of its own: one is written by requests, one only by those that are refused. */
   alignas(64) _Atomic uint32_t under_way[PK_BREAKER_COUNT];
   alignas(64) _Atomic uint64_t refused[PK_BREAKER_COUNT];
+  /* Where the limit of requests is found: what it is, and a bit of adaptive.c's; when that was said last, ns. */
+  alignas(64) _Atomic uint32_t limit;
+  _Atomic uint64_t decided;
 } pk_cluster_words;
 
 typedef struct pk_endpoint_words {

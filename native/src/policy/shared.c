@@ -71,7 +71,14 @@ uint64_t pk_shared_refused(pk_shared *s, uint32_t cluster, uint32_t breaker) {
   return w != NULL && breaker < PK_BREAKER_COUNT ? w->refused[breaker] : 0;
 }
 
+uint32_t pk_shared_limit(pk_shared *s, uint32_t cluster) {
+  const pk_cluster_words *w = pk_shared_cluster_words(s, cluster);
+  return w != NULL ? w->limit & PK_LIMIT_MASK : 0;
+}
+
 void pk_shared_forget(pk_shared *s, uint32_t cluster) {
   pk_cluster_words *w = pk_shared_cluster_words(s, cluster);
-  for (uint32_t i = 0; w != NULL && i < PK_BREAKER_COUNT; i++) atomic_store(&w->refused[i], 0);
+  if (w == NULL) return;
+  for (uint32_t i = 0; i < PK_BREAKER_COUNT; i++) atomic_store(&w->refused[i], 0);
+  atomic_store(&w->limit, 0);
 }

@@ -56,6 +56,7 @@ static const pk_table_field cluster_fields[] = {
     ANY(breaker.endpoint_connections),
     ANY(breaker.endpoint_requests),
     NUMBER(breaker.retry_share, 0, 1000000),
+    ANY(breaker.least),
     NUMBER(check.by, 0, PK_CHECK_BY_COUNT - 1),
     NUMBER(check.every, 0, 3600000),
     NUMBER(check.timeout, 0, 3600000),

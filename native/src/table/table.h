@@ -322,6 +322,7 @@ typedef struct pk_breaker {
   uint32_t connections, waiting, requests, retries;
   uint32_t endpoint_connections, endpoint_requests; /* of each endpoint */
   uint32_t retry_share; /* of a worker's requests, parts of a million; see budget.h */
+  uint32_t least; /* how many requests is found, from so many to `requests`: gradient.h; 0: it is `requests` */
 } pk_breaker;
 
 /* Whether endpoints are checked, and how. */
