@@ -21,8 +21,7 @@ needs_clang = pytest.mark.skipif(
 
 def build(out: Path, name: str) -> Path:
     command = ["make", "-s", "-C", str(FUZZ), f"OUT={out}", f"PYTHON={sys.executable}", name]
-    done = subprocess.run(command, check=True, timeout=250, stderr=subprocess.PIPE, text=True)
-    assert "-Wmissing-braces" not in done.stderr  # clang says more than gcc
+    subprocess.run(command, check=True, timeout=250)
     return out / name / "fuzz"
 
 
