@@ -177,7 +177,7 @@ def test_the_limit_is_the_models(wide, phases, least):
         for _ in range(6):
             site.run(60, every, queue(places, each), method=method)
             assert site.limit == site.model.limit
-    assert site.done > 100
+    assert site.done > 20  # a window at least
 
 
 def test_it_goes_up_twofold_where_there_is_room(wide):
