@@ -51,15 +51,21 @@ ANSWER = {
     "status": 0,
     "class_name": b"com.alipay.sofa.rpc.core.response.SofaResponse",
     "headers": b"",
-    "content": bytes(160),
 }
 # Answers of Java have no headers; those of services with baggage do.
 THRIFT = {"name": f"{SERVICE}:echo".encode(), "seqid": 1}
 TEXT = b"\x0b\0\1" + (200).to_bytes(4) + bytes(200) + b"\0"
 # A declaration, a request and an answer of it.
 CASES: dict[str, tuple[Any, dict[str, Any], dict[str, Any]]] = {
-    f"bolt {name}": (bolt, {**COMMON, **variant, **REQUEST}, {**COMMON, **variant, **ANSWER})
-    for name, variant in {"v1": {"proto": 1}, "v2 with CRC": {"proto": 2, "ver1": 2, "switch": 1}}.items()
+    f"bolt {name}": (
+        bolt,
+        {**COMMON, **variant, **REQUEST},
+        {**COMMON, **variant, **ANSWER, body: bytes(160)},
+    )
+    for name, body, variant in (
+        ("v1", "result", {"proto": 1}),
+        ("v2 with CRC", "content", {"proto": 2, "ver1": 2, "switch": 1}),
+    )
 } | {
     "thrift": (
         binary("thrift", mode="multiplexed"),

@@ -29,7 +29,7 @@ class Bolt:
                 "status": 0,
                 "class_name": b"",
                 "headers": b"",
-                "content": b"N",
+                "result": b"N",
             }
             writer.write(bolt.wire.build(head | values))
         writer.close()

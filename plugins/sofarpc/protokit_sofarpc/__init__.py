@@ -39,6 +39,11 @@ if TYPE_CHECKING:
 
 PROTOKIT_API = ">=1,<2"
 
+# Only with ver1 = 2 and bit 0 of the switch, frame by frame: Java sets the bit in ver1 = 1 frames too.
+is_summed = (this.proto == 2) & (this.ver1 == 2) & ((this.switch & 1) == 1)
+# A result that nothing is summed up over is read by nobody: a large one is passed on as it comes.
+is_passed = (this.type == 0) & ~is_summed
+
 frame = Struct(
     "proto" / Int8ub,
     Check((this.proto == 1) | (this.proto == 2)),
@@ -54,12 +59,12 @@ frame = Struct(
     "status" / If(this.type == 0, Int16ub),
     "class_len" / Rebuild(Int16sb, len_(this.class_name)),
     "header_len" / Rebuild(Int16sb, len_(this.headers)),
-    "content_len" / Rebuild(Int32sb, len_(this.content)),
+    "content_len" / Rebuild(Int32sb, len_(this.content) + len_(this.result)),
     "class_name" / Bytes(this.class_len),
     "headers" / Bytes(this.header_len),
-    "content" / Bytes(this.content_len),
-    # Only with ver1 = 2 and bit 0 of the switch, frame by frame: Java sets the bit in ver1 = 1 frames too.
-    "crc" / If(this.proto == 2, If((this.ver1 == 2) & ((this.switch & 1) == 1), Int32ub)),
+    "content" / If(~is_passed, Bytes(this.content_len)),
+    "result" / If(is_passed, Bytes(this.content_len)),
+    "crc" / If(is_summed, Int32ub),
 )
 
 GOAWAY = 100  # command code of MOSN's
@@ -87,14 +92,14 @@ key = split(first(headers["sofa_head_target_service"], headers["service"], reque
 
 def _command(variant: Mapping[str, int], **values: Any) -> dict[str, Any]:
     """A frame without class, headers and content. A frame of ver1 = 2 may go without a checksum."""
-    plain = {"ver2": 1, "codec": 1, "class_name": b"", "headers": b"", "content": b""}
+    plain = {"ver2": 1, "codec": 1, "class_name": b"", "headers": b"", "content": b"", "result": b""}
     return plain | ({"switch": 0} if variant["proto"] == 2 else {}) | values
 
 
 def _error(status: Status, variant: Mapping[str, int]) -> dict[str, Any]:
     name, content = exception()
     wire = WIRE_STATUS.get(status, 2)
-    return _command(variant, type=0, cmdcode=2, status=wire, class_name=name, content=content)
+    return _command(variant, type=0, cmdcode=2, status=wire, class_name=name, result=content)
 
 
 def read_body(frame: bytes) -> dict[str, object]:
@@ -102,9 +107,10 @@ def read_body(frame: bytes) -> dict[str, object]:
     from protokit_sofarpc.hessian import Values  # noqa: PLC0415  # traffic needs none of it
 
     fields, _ = bolt.wire.parse(frame)  # type: ignore[attr-defined]  # it is declared
-    if fields.codec != 1 or not fields.content:  # Hessian's number
+    body = fields.content or fields.result
+    if fields.codec != 1 or not body:  # Hessian's number
         return {}
-    first, *rest = Values(fields.content).rest()
+    first, *rest = Values(body).rest()
     if fields.type != 0:
         return {f"argument {number}": value for number, value in enumerate(rest)}
     fields = first if isinstance(first, dict) else {"value": first}
