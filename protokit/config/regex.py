@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import struct
+from bisect import bisect_right
 from re import _constants as op  # type: ignore[attr-defined]  # the parser of this very library
 from re import _parser  # type: ignore[attr-defined]
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -286,7 +287,7 @@ def _closures(nodes: _Nodes) -> list[frozenset[int]]:
 def _deterministic(nodes: _Nodes, last: int) -> Automaton:
     cuts = sorted({cut for edges in nodes.edges for low, high, _ in edges for cut in (low, high + 1)} | {0})
     cuts = [cut for cut in cuts if cut < 256]
-    class_of = bytes(sum(cut <= byte for cut in cuts) - 1 for byte in range(256))
+    class_of = bytes(bisect_right(cuts, byte) - 1 for byte in range(256))
     closures, steps = _closures(nodes), 0
     numbers: dict[frozenset[int], int] = {closures[0]: 0}
     order, table = [closures[0]], []

@@ -26,6 +26,7 @@ KIND_REQUEST, KIND_ONEWAY, KIND_RESPONSE, KIND_HEARTBEAT, KIND_HEARTBEAT_ACK, KI
 KIND_IGNORE, KIND_GREETING, KIND_PIECE = 8, 9, 10
 SAYS_LAST, SAYS_MORE, SAYS_HALF = 1, 2, 4
 SIDES = (None, "client", "server")
+_SIDE_NUMBERS = {side: number for number, side in enumerate(SIDES)}
 KINDS = (
     "",
     "request",
@@ -113,7 +114,7 @@ def has_ended(data: Any) -> bool:
 
 
 def _from(data: Any, side: str | None = None) -> int:
-    return SIDES.index(side or side_of(data))
+    return _SIDE_NUMBERS[side or (data.side if isinstance(data, SentBy) else None)]
 
 
 _ENDED, _HALVES = 4, 8  # beside a side: it sends no more; half a frame is asked for, too

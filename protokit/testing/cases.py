@@ -134,13 +134,16 @@ class Cases:
         return one.kind, one.status, _form(self.wire, one.fields)
 
 
+@lru_cache(maxsize=64)
+def _laid_out(wire: WireFormat) -> list[FieldPath]:
+    """Its fields' paths."""
+    fields = Integer | Section | Delimited | Region | Repeated
+    return [node.path for node in walk(wire.nodes) if isinstance(node, fields)]
+
+
 def _form(wire: WireFormat, fields: Any) -> Any:
     """Which variant some fields are, and which of the format's fields are there."""
-    paths = [
-        node.path
-        for node in walk(wire.nodes)
-        if isinstance(node, Integer | Section | Delimited | Region | Repeated)
-    ]
+    paths = _laid_out(wire)
     present = tuple(views.value_at(fields, path) is not None for path in paths)
     variants = [
         all(views.value_at(fields, path) == value for path, value in variant.items())

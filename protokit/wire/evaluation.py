@@ -23,16 +23,6 @@ _EXPRESSIONS = ("length", "count", "condfunc", "keyfunc", "func", "until", "addi
 _INNER = ("subcon", "thensubcon", "elsesubcon", "lengthfield", "default")
 
 
-class _Computed:
-    """Stands in an expression's place, in a Struct at that path."""
-
-    def __init__(self, expression: Any, scope: tuple[str, ...]) -> None:
-        self._value = _made(expression, scope)
-
-    def __call__(self, context: Any) -> Any:
-        return self._value(context)
-
-
 def _frame(context: Any, scope: tuple[str, ...]) -> dict[str, Any]:
     """All of the frame that there is so far, where views look."""
     found = dict(context)
@@ -54,6 +44,8 @@ def _made(expression: Any, scope: tuple[str, ...]) -> Callable[[Any], Any]:
     """What gives an expression's value in a context: it is looked at once, and not for each frame."""
     if isinstance(expression, expr.BinExpr):
         op, left, right = expression.op, _made(expression.lhs, scope), _made(expression.rhs, scope)
+        if not callable(constant := expression.rhs):
+            return lambda context: op(left(context), constant)
         return lambda context: op(left(context), right(context))
     if isinstance(expression, expr.UniExpr):
         op, operand = expression.op, _made(expression.operand, scope)
@@ -73,9 +65,30 @@ def _made(expression: Any, scope: tuple[str, ...]) -> Callable[[Any], Any]:
         return read
     if isinstance(expression, lengths):
         return lambda context: [len(one) for one in _there(expression.chunks, context) or ()]
+    if type(expression) is expr.Path:
+        return _looked_up(expression)
     if isinstance(expression, expr.ExprMixin):
         return lambda context: 0 if (found := _there(expression, context)) is None else found
     return lambda _: expression
+
+
+def _looked_up(path: expr.Path) -> Callable[[Any], Any]:
+    """As any expression, without a call for each of its names."""
+    names: list[Any] = []
+    inner = vars(path)  # construct shows it no other way
+    while (parent := inner["_Path__parent"]) is not None:
+        names.insert(0, inner["_Path__field"])
+        inner = vars(parent)
+
+    def look(context: Any) -> Any:
+        try:
+            for name in names:
+                context = context[name]
+        except (KeyError, TypeError):  # a name that is not there, or inside of None
+            return 0
+        return 0 if context is None else context
+
+    return look
 
 
 def evaluated(declaration: Any, scope: tuple[str, ...] = (), name: str | None = None) -> Any:
@@ -94,7 +107,7 @@ def evaluated(declaration: Any, scope: tuple[str, ...] = (), name: str | None = 
     inner = (*scope, name) if name is not None and isinstance(declaration, construct.Struct) else scope
     for attribute, value in vars(declaration).items():
         if attribute in _EXPRESSIONS and isinstance(value, expr.ExprMixin | lengths):
-            setattr(found, attribute, _Computed(value, scope))
+            setattr(found, attribute, _made(value, scope))
         elif attribute in _INNER and value is not None:
             setattr(found, attribute, evaluated(value, scope, name))
         elif attribute == "subcons":
