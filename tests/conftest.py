@@ -60,6 +60,7 @@ def frozen() -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     fewer.quick = config.getoption("--quick")
+    fewer.slow = config.option.markexpr != "not slow"
     if fewer.quick:
         config.option.examples //= 5
     config.pluginmanager.register(running.Watch())

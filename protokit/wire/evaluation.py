@@ -44,7 +44,7 @@ def _made(expression: Any, scope: tuple[str, ...]) -> Callable[[Any], Any]:
     """What gives an expression's value in a context: it is looked at once, and not for each frame."""
     if isinstance(expression, expr.BinExpr):
         op, left, right = expression.op, _made(expression.lhs, scope), _made(expression.rhs, scope)
-        if not callable(constant := expression.rhs):
+        if isinstance(constant := expression.rhs, int):
             return lambda context: op(left(context), constant)
         return lambda context: op(left(context), right(context))
     if isinstance(expression, expr.UniExpr):
@@ -91,6 +91,39 @@ def _looked_up(path: expr.Path) -> Callable[[Any], Any]:
     return look
 
 
+class _Struct(construct.Struct):  # type: ignore[misc]  # construct has no types
+    """A Struct that reads its fields without a call for each name and each hook that is not there."""
+
+    def told(self) -> None:
+        """Its subcons are what they will be."""
+        self._fields = []
+        for one in self.subcons:
+            named = type(one) is construct.Renamed and one.parsed is None
+            inner = one.subcon if named else one
+            read = inner._parse if inner.parsed is None else inner._parsereport  # noqa: SLF001
+            self._fields.append((one.name, f" -> {one.name}" if named else "", read))
+
+    def _parse(self, stream: Any, context: Any, path: str) -> Any:
+        found = construct.Container(_io=stream)
+        inside = construct.Container(
+            _=context,
+            _params=context["_params"],
+            _root=None,
+            _parsing=context["_parsing"],
+            _building=context["_building"],
+            _sizing=context["_sizing"],
+            _subcons=self._subcons,
+            _io=stream,
+            _index=context.get("_index"),
+        )
+        inside["_root"] = context.get("_root", inside)
+        for name, named, read in self._fields:
+            value = read(stream, inside, path + named)
+            if name:
+                found[name] = inside[name] = value
+        return found
+
+
 def evaluated(declaration: Any, scope: tuple[str, ...] = (), name: str | None = None) -> Any:
     """A copy of the declaration that reads and writes the same frames, and more where parts are absent.
 
@@ -114,4 +147,7 @@ def evaluated(declaration: Any, scope: tuple[str, ...] = (), name: str | None = 
             found.subcons = [evaluated(one, inner) for one in value]
         elif attribute == "cases":
             found.cases = evaluated(value, scope, name)
+    if type(declaration) is construct.Struct:
+        found.__class__ = _Struct
+        found.told()
     return found

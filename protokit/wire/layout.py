@@ -52,8 +52,8 @@ def value_at(container: Any, path: FieldPath) -> Any:
     return container
 
 
-# Each part of an expression knows its value ``of`` parsed fields, by a function that is made once: where a codec is
-# tried, frames are read by the hundred thousand.
+# Each part of an expression knows its value ``of`` parsed fields, by a function that is made once: where a
+# codec is tried, frames are read by the hundred thousand.
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,24 @@ from protokit.errors import DeclarationError, LocalProtocolError
 from protokit.wire import ErrorText, FromRequest, Replies, byte_id, decimal, first, lines
 
 MODES = ("pinned", "ordered", "pingpong")
-WIRES = {(name, mode): one.wire(mode) for name, one in ONLY.items() for mode in MODES}
-PINNED = [pytest.param(one, WIRES[name, "pinned"], id=name) for name, one in ONLY.items()]
-SAYING = [pytest.param(one, WIRES[name, "pinned"], id=name) for name, one in ONLY.items() if one.says]
+PINNED = [pytest.param(one, name, id=name) for name, one in ONLY.items()]
+SAYING = [pytest.param(one, name, id=name) for name, one in ONLY.items() if one.says]
+
+
+class Made(dict):
+    """Formats by name and mode, made where a test asks for one."""
+
+    def __missing__(self, key):
+        name, mode = key
+        return self.setdefault(key, ONLY[name].wire(mode))
+
+
+WIRES = Made()
+
+
+@pytest.fixture
+def wire(request):
+    return WIRES[request.param, "pinned"]
 
 
 def split(wire, data):
@@ -76,7 +91,7 @@ def test_errors_and_the_answers_to_heartbeats_have_the_id_of_what_they_answer(na
         assert heard(failing, wire, client) == [("ack", Status.OK, request_id)]
 
 
-@pytest.mark.parametrize(("one", "wire"), SAYING)
+@pytest.mark.parametrize(("one", "wire"), SAYING, indirect=["wire"])
 def test_the_server_that_dies_leaves_each_request_its_error(one, wire):
     world = World(table([wire.address]))
     client = world.client()
@@ -88,7 +103,7 @@ def test_the_server_that_dies_leaves_each_request_its_error(one, wire):
     assert client in world.closed
 
 
-@pytest.mark.parametrize(("one", "wire"), PINNED)
+@pytest.mark.parametrize(("one", "wire"), PINNED, indirect=["wire"])
 def test_answers_out_of_order_go_to_their_requests(one, wire):
     world = World(table([wire.address]))
     clients = [world.client(), world.client()]
@@ -103,7 +118,7 @@ def test_answers_out_of_order_go_to_their_requests(one, wire):
     assert world.stat("answers_unmatched") == 0
 
 
-@pytest.mark.parametrize(("one", "wire"), SAYING)
+@pytest.mark.parametrize(("one", "wire"), SAYING, indirect=["wire"])
 def test_a_late_answer_is_nobody_elses(one, wire):
     world = World(table([wire.address]))
     client = world.client()
@@ -129,7 +144,7 @@ def test_a_late_answer_is_nobody_elses(one, wire):
     assert bytes(world.got[client]) == one.frame(wire, 2, slow, b"in time")
 
 
-@pytest.mark.parametrize(("one", "wire"), SAYING)
+@pytest.mark.parametrize(("one", "wire"), SAYING, indirect=["wire"])
 def test_an_id_is_not_used_again_before_its_late_answer(one, wire):
     world = World(table([wire.address], plan={"timeout_ms": 100}))
     client = world.client()
@@ -143,7 +158,7 @@ def test_an_id_is_not_used_again_before_its_late_answer(one, wire):
     assert {client, up} <= set(world.closed)
 
 
-@pytest.mark.parametrize(("one", "wire"), PINNED)
+@pytest.mark.parametrize(("one", "wire"), PINNED, indirect=["wire"])
 def test_of_two_requests_with_one_id_each_gets_an_answer(one, wire):
     world = World(table([wire.address]))
     client = world.client()

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import re
 from pathlib import Path
 
+import fewer
 import pytest
 
 import protokit
@@ -26,22 +28,24 @@ FILES = sorted(path for path in FOLDER.glob("*.py") if not path.stem.endswith("_
 EXAMPLES = 20  # random frames of each check; what is finite and small is gone through in any case
 
 
-def loaded(path):
+@functools.cache
+def loaded(name):
     """The protocol of a file, as the configuration's ``plugins`` loads it, and its kit."""
-    (plugin,) = plugins.load([], [path]).plugins
+    (plugin,) = plugins.load([], [FOLDER / f"{name}.py"]).plugins
     assert not plugin.failure, plugin.failure
     (protocol,) = plugin.protocols.values()
     return protocol, conformance(protocol, **{"examples": EXAMPLES, **kit_of(protocol.name, FOLDER)})
 
 
-FORMATS = {path.stem: loaded(path) for path in FILES}
-globals().update({f"Test_{name}": pytest.mark.slow(kit) for name, (_, kit) in FORMATS.items()})
+FORMATS = [path.stem for path in FILES]
+if fewer.slow:
+    globals().update({f"Test_{name}": pytest.mark.slow(loaded(name)[1]) for name in FORMATS})
 each = pytest.mark.parametrize("name", FORMATS)
 
 
 @each
 def test_a_file_is_named_after_its_protocol_and_has_vectors_of_a_real_library(name):
-    protocol, kit = FORMATS[name]
+    protocol, kit = loaded(name)
     assert protocol.name.replace("-", "_") == name
     assert {Path(file).name for file in kit_of(protocol.name, FOLDER)["golden"]} == {f"{protocol.name}.jsonl"}
     for one in kit.vectors:
@@ -62,7 +66,7 @@ def test_the_table_has_every_file():
 
 @each
 def test_requests_are_routed_and_answered_and_without_a_route_refused(name, tmp_path):
-    protocol, kit = FORMATS[name]
+    protocol, kit = loaded(name)
     asyncio.run(asyncio.wait_for(routed(protocol, kit(), tmp_path), 60))
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+
+import fewer
 import pytest
 from only_read import ONLY
 
@@ -9,7 +12,6 @@ from protokit import Protocol, ProtokitError
 from protokit.testing import Golden, conformance
 
 KINDS = {1: "request", 2: "response"}
-WIRES = {name: one.wire() for name, one in ONLY.items()}
 OTHERS = {
     "a length that decides",
     "a test of its size",
@@ -17,35 +19,41 @@ OTHERS = {
 }  # not any id may be there
 
 
+@functools.cache
+def wire(name):
+    return ONLY[name].wire()
+
+
 def golden(name):
     """Of each kind one, with each id."""
     for number, request_id in enumerate(ONLY[name].ids):
         for kind, what in KINDS.items():
-            data = ONLY[name].frame(WIRES[name], kind, request_id, b"a.B go hello")
+            data = ONLY[name].frame(wire(name), kind, request_id, b"a.B go hello")
             yield Golden(f"{what}{number}", data, "made by hand", expect={"kind": what})
 
 
 def padded(frame, request_id):
     """With that id in four bytes at least."""
-    message = WIRES["a check"].message(frame)
-    return WIRES["a check"].build({**message.fields, "id": request_id.rjust(4, b"0")}) + frame[message.size :]
+    message = wire("a check").message(frame)
+    return wire("a check").build({**message.fields, "id": request_id.rjust(4, b"0")}) + frame[message.size :]
 
 
 RENUMBER = {"a check": padded}
-globals().update(
-    {
-        f"Test{number}": pytest.mark.slow(
-            conformance(
-                Protocol("kit", WIRES[name]),
-                golden=[*golden(name)],
-                examples=60,
-                renumber=RENUMBER.get(name),
+if fewer.slow:
+    globals().update(
+        {
+            f"Test{number}": pytest.mark.slow(
+                conformance(
+                    Protocol("kit", wire(name)),
+                    golden=[*golden(name)],
+                    examples=60,
+                    renumber=RENUMBER.get(name),
+                )
             )
-        )
-        for number, name in enumerate(ONLY)
-        if name not in OTHERS
-    }
-)
+            for number, name in enumerate(ONLY)
+            if name not in OTHERS
+        }
+    )
 
 
 def test_a_codec_that_is_not_declared_says_how_its_ids_are_written_for_peers(toys):
