@@ -54,6 +54,12 @@ def check(
     if len(given) != 1:
         findings.error(f"health: give one of {', '.join(WAYS)}: how often each endpoint is checked", *path)
         return
+    every = getattr(health, given[0])
+    if health.timeout > every:
+        text = (
+            f"timeout: {health.timeout} is longer than {given[0]}: {every}; a slow check delays the next one"
+        )
+        findings.warning(text, *path, "timeout")
     if (health.frame is not None) != (given == ["call"]):
         findings.error(
             "frame: it is what call asks; leave it out, or write call instead"

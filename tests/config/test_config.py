@@ -738,6 +738,12 @@ CALL = Call("s", "m", "", []).encode()
             39,
             "health: protocol: expected one that a listener speaks: dubbo",
         ),
+        (
+            "{connect: 500ms}",
+            13,
+            "timeout: 1s is longer than connect: 500ms; a slow check delays the next one",
+        ),
+        ("{heartbeat: 1s, timeout: 2s}", 38, "timeout: 2s is longer than heartbeat: 1s; a slow check"),
         (f"{{call: 1s, frame: {CALL.hex()}}}", 0, ""),
         ("{heartbeat: 1s, protocol: dubbo}", 0, ""),
     ],
