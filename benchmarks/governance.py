@@ -33,6 +33,7 @@ HEADERS = {"version": "1.0.0", "timeout": {"range": [1, 60_000]}}  # of what eac
 RETRY = {"attempts": 2, "on": ["connect-failure", "reset", "timeout"], "per_try": "1s", "idempotent": True}
 LIMIT = {"rate": "1000000/s", "burst": 1_000_000}
 OUTLIER = {"errors": 5, "rate": "50%"}
+ZONED = [{"address": "127.0.0.1:1", "metadata": {"zone": "a"}}]
 BREAKER = {"connections": 64, "requests": 1024, "retries": 20}
 # Of what a listener denies: a method of each service, for all but some networks.
 DENY = {
@@ -62,6 +63,9 @@ CASES: dict[str, Case] = {
     "breaker, of each endpoint too": ({}, {"breaker": BREAKER | {"endpoint": {"requests": 1024}}}, 0),
     "breaker, its limit found": ({}, {"breaker": BREAKER | {"adaptive": {"least": 1024}}}, 0),
     "health": ({}, {"health": {"heartbeat": "5s"}}, 0),
+    "outlier, slower ones too": ({}, {"outlier": OUTLIER | {"slower": "3x"}}, 0),
+    "slow start": ({}, {"slow_start": {"time": "30s"}}, 0),
+    "a zone preferred": ({}, {"endpoints": ZONED, "prefer": {"subset": {"zone": "a"}}}, 0),
     "least-request": ({}, {"balance": "least-request"}, 0),
     "random": ({}, {"balance": "random"}, 0),
     "peak-ewma": ({}, {"balance": "peak-ewma"}, 0),

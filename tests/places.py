@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import itertools
 
-from world import MS, World, table
+from world import MS, Check, World, table
 
 from protokit import native
 
-OK = 0
+OK, INTERNAL = 0, 8
+HALF = 500_000
 SECOND = 1000
 
 
@@ -133,3 +134,30 @@ class Place(World):
     def gaps(self, what: list[tuple[int, int]], at: int) -> list[int]:
         times = [ms for one, ms in what if one == at]
         return [b - a for a, b in itertools.pairwise(times)]
+
+
+class Judged(Place):
+    """``failing``: their checks fail, and they answer calls all the same; ``bad``: the other way round."""
+
+    def __init__(self, toy, *, endpoints=4, panic=HALF, **more) -> None:
+        self.failing: set[int] = set()
+        self.bad: set[int] = set()
+        check = Check("call", frame=toy.request(7, b"svc m 0"))
+        self.more = {"endpoints": endpoints, "panic": panic, "check": check, **more}
+        super().__init__(toy, **self.more)
+
+    def hear(self, handle, kind, wire_id, body) -> None:
+        toy = self.toy
+        checks = body == b"svc m 0"
+        if handle in self.upstreams and kind == toy.REQUEST and (checks or self.at(handle) in self.bad):
+            wrong = self.at(handle) in (self.failing if checks else self.bad)
+            if not checks:
+                self.asked.append((self.at(handle), self.ms))
+            self.feed(handle, toy.frame(toy.RESPONSE, wire_id, body, INTERNAL if wrong else OK))
+        else:
+            super().hear(handle, kind, wire_id, body)
+
+    def who(self, calls=40) -> set[int]:
+        before = len(self.asked)
+        self.calls(calls)
+        return {at for at, _ in self.asked[before:]}

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from protokit import native
 from protokit.config.networks import number
+from protokit.dataplane.limits import Prefer
 from protokit.testing.tables import TableBuilder
 
 MS = 1_000_000
@@ -44,6 +45,16 @@ class Check(NamedTuple):
     frame: bytes = b""
 
 
+def _prefer(builder, cluster, ports, weights, near, more):
+    """The two parts of the first cluster, behind all others."""
+    for part in ("prefer", "not") if near is not None else ():
+        builder.cluster(*cluster, **more, subset=part)
+        for i, (uid, port) in enumerate(ports.items()):
+            weight = (weights or [1] * len(ports))[i]
+            if weight and (i in near) == (part == "prefer"):
+                builder.endpoint(uid, "127.0.0.1", port, weight)
+
+
 def table(  # noqa: PLR0912  # each of these is one thing more that a table may have
     codecs,
     *,
@@ -72,6 +83,9 @@ def table(  # noqa: PLR0912  # each of these is one thing more that a table may 
     breaker=None,
     check=None,
     panic=0,
+    slow_start=None,
+    near=None,
+    healthy=700_000,
 ):
     """A table of one listener (0), one cluster, and by default one rule that matches anything.
 
@@ -81,6 +95,7 @@ def table(  # noqa: PLR0912  # each of these is one thing more that a table may 
     ``filtered``: services whose requests wait for filters, each with a chain of its own (0, 1 ...).
     ``seen``: the same of services whose answers wait for filters. ``changed``: of those whose answers are
     given a header. ``open_for``: PK_OPEN_* of both.
+    ``near``: numbers of endpoints of the first cluster, preferred while ``healthy`` of them are usable.
     ``ports``: of the endpoints, by uid, where they are not 9000 and so on. ``listener``: its name, or None.
     """
     ports = {first_uid + i: 9000 + first_uid + i for i in range(endpoints)} if ports is None else ports
@@ -97,6 +112,8 @@ def table(  # noqa: PLR0912  # each of these is one thing more that a table may 
         breaker=breaker,
         check=check,
         panic=panic,
+        slow_start=slow_start,
+        prefer=None if near is None else Prefer(parts := clusters + bool(fallback), parts + 1, healthy),
     )
     for i, (uid, port) in enumerate(ports.items()):
         builder.endpoint(uid, "127.0.0.1", port, (weights or [1] * len(ports))[i])
@@ -107,6 +124,8 @@ def table(  # noqa: PLR0912  # each of these is one thing more that a table may 
         if i == 0:
             builder.cluster("raw", "round-robin", max_connections, connect_ms)
         builder.endpoint(50 + i, "127.0.0.1", 9050 + i, 1)
+    more = {"outlier": outlier, "breaker": breaker, "slow_start": slow_start}
+    _prefer(builder, ("c", balance, max_connections, connect_ms, hash_by), ports, weights, near, more)
     chains = []
     both = dict.fromkeys([*(filtered or []), *(seen or []), *(changed or [])])
     for chain, service in enumerate(both):
@@ -178,6 +197,7 @@ class World:
         self.endpoints: list[tuple[int, int]] = []  # (uid, whether it can be reached), as the core said
         self.left_out_ms: list[int] = []  # of the same: for how long from then on it is left out
         self.panics: list[tuple[int, int, int]] = []  # on or off, usable endpoints, of how many
+        self.preferred: list[int] = []  # parts of a million that go to those that are preferred
         self.checked: list[tuple[int, int, int]] = []  # (uid, PK_CHECK_*, errno or status) of new verdicts
         self.malformed: list[native.Op] = []
         self.tables: dict[int, native.Table] = {}
@@ -240,7 +260,7 @@ class World:
         elif op.op == native.OP_RETIRED:
             self.retired.append(op.token)
             self.tables[op.token].free()
-        elif op.op in {native.OP_ENDPOINT, native.OP_PANIC}:
+        elif op.op in {native.OP_ENDPOINT, native.OP_PANIC, native.OP_PREFER}:
             self._hear_of(op)
         else:
             waits = op.op in (native.OP_FILTER, native.OP_ANSWER)
@@ -249,6 +269,8 @@ class World:
     def _hear_of(self, op: native.Op) -> None:
         if op.op == native.OP_PANIC:
             self.panics.append((op.size, op.data, op.codec))
+        elif op.op == native.OP_PREFER:
+            self.preferred.append(op.data)
         elif op.size == native.ILL_FAILING:
             self.checked.append((op.arg, op.data, op.codec))
         else:

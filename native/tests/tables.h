@@ -64,7 +64,7 @@ static inline uint32_t tables_origin(tables_builder *t, uint32_t origin, const c
 
 static inline uint32_t tables_cluster(tables_builder *t, const char *name, uint32_t max_connections) {
   return TABLES_ADD(t, clusters,
-                    (pk_table_cluster){.name = tables_text(t, name), .endpoints = t->endpoints.count,
+                    (pk_table_cluster){.prefer = {PK_NONE, PK_NONE, 0}, .name = tables_text(t, name), .endpoints = t->endpoints.count,
                                        .max_connections = max_connections, .connect_timeout_ms = 1000});
 }
 

@@ -309,6 +309,7 @@ def _to(loaded: configuration.Loaded, rule: schema.Rule, asking: Asking) -> dict
                 "subset": _values(having),
                 "fallback": empty and _values(empty),
                 "endpoints": [str(one.address) for one in within],
+                "prefer": _preferred(clusters[name or ""].prefer, within),
             }
         )
     return {"clusters": found}
@@ -328,6 +329,18 @@ def _beside(loaded: configuration.Loaded, rule: schema.Rule, asking: Asking) -> 
             "endpoints": [str(one.address) for one in of.endpoints],
         }
     return found
+
+
+def _preferred(prefer: schema.Prefer | None, within: Sequence[schema.Endpoint]) -> dict[str, Any] | None:
+    """Which of these endpoints get all requests, and while how much of them is usable."""
+    if prefer is None:
+        return None
+    having = subsets.fixed(prefer.subset)
+    return {
+        "subset": _values(having),
+        "healthy": str(prefer.healthy),
+        "endpoints": [str(one.address) for one in subsets.chosen(within, having)],
+    }
 
 
 def _values(having: Sequence[tuple[str, tuple[str, ...]]]) -> dict[str, list[str]]:
@@ -373,6 +386,11 @@ def _lines(facts: dict[str, Any], config: str) -> list[str]:
         lines.append(
             f"to cluster {one['cluster']!r}{share}{within}: {', '.join(one['endpoints']) or 'no endpoint'}"
         )
+        if prefer := one["prefer"]:
+            lines.append(
+                f"of these first those with {_told(prefer['subset'])}, while {prefer['healthy']} of their"
+                f" weight is usable: {', '.join(prefer['endpoints']) or 'no endpoint'}"
+            )
     lines += _beside_lines(facts["hedge"], facts["mirror"])
     again = "found again for the same destination" if facts["remembered"] else "looked up for each request"
     depth = f"read: {facts['depth']}"

@@ -692,6 +692,15 @@ def _cluster(findings: Findings, cluster: schema.Cluster, registry: plugins.Regi
         _outlier(findings, cluster.outlier, (*path, "outlier"))
     if cluster.breaker is not None and cluster.breaker.adaptive is not None:
         _adaptive(findings, cluster.breaker, cluster.breaker.adaptive, (*path, "breaker"))
+    if cluster.slow_start is not None and cluster.balance in {"ring-hash", "maglev"}:
+        findings.error(
+            f"slow_start: with {cluster.balance} a request's key says where it goes, and an endpoint"
+            " has all of its keys at once; leave it out, or use another balance",
+            *path,
+            "slow_start",
+        )
+    if cluster.prefer is not None:
+        shares.preferred(findings, cluster, cluster.prefer, (*path, "prefer"))
     if not findings.holes(*path, "endpoints") and not findings.hole(*path):
         if not cluster.endpoints:
             findings.error(f"cluster {cluster.name!r} has no endpoint", *path, "endpoints")

@@ -38,6 +38,8 @@ TIMEOUTS = {
 DRAIN = {"delay": 5 * SECOND, "timeout": 30 * SECOND}
 MAX_CONNECTIONS = 8
 OUTLIER = {"errors": 5, "eject": 10 * SECOND, "most": 500_000}  # most: parts of a million
+SLOW_START_LEAST = 100_000  # parts of a million
+PREFER_HEALTHY = 700_000
 PANIC = 500_000  # parts of a million, where endpoints are judged
 HEALTH = {"timeout": 1 * SECOND, "unhealthy": 3, "healthy": 2}
 RETRY_ATTEMPTS = 2
@@ -106,6 +108,7 @@ RANGES = {
     "clusters.breaker.adaptive.least": (1, 1_000_000),
     "clusters.breaker.endpoint.connections": (1, 1_000_000),
     "clusters.breaker.endpoint.requests": (1, 1_000_000),
+    "clusters.slow_start.time": (1, HOUR),
     "clusters.health.connect": (10, HOUR),
     "clusters.health.heartbeat": (10, HOUR),
     "clusters.health.call": (10, HOUR),

@@ -397,6 +397,20 @@ class Health(_Section, frozen=True, forbid_unknown_fields=True):
     healthy: int = defaults.HEALTH["healthy"]
 
 
+class SlowStart(_Section, frozen=True, forbid_unknown_fields=True):
+    """How an endpoint that is new or well again comes to its weight: in ``time``, from ``least`` on."""
+
+    time: Duration
+    least: Share = Share(defaults.SLOW_START_LEAST)
+
+
+class Prefer(_Section, frozen=True, forbid_unknown_fields=True):
+    """Which endpoints get all requests, such as those of a zone, while ``healthy`` of them are usable."""
+
+    subset: Subset
+    healthy: Share = Share(defaults.PREFER_HEALTHY)
+
+
 class Cluster(_Section, frozen=True, forbid_unknown_fields=True):
     """Servers that do the same."""
 
@@ -413,6 +427,8 @@ class Cluster(_Section, frozen=True, forbid_unknown_fields=True):
     breaker: Breaker | None = None
     health: Health | None = None
     panic: Share | None = None
+    slow_start: SlowStart | None = None
+    prefer: Prefer | None = None
 
 
 class Admin(_Section, frozen=True, forbid_unknown_fields=True):

@@ -103,6 +103,26 @@ def _default(findings: Findings, fallback: schema.Fallback, path: Path) -> bool:
     return bool(fallback.subset) and _subset(findings, fallback.subset, (*path, "subset"))
 
 
+def preferred(findings: Findings, cluster: schema.Cluster, prefer: schema.Prefer, path: Path) -> None:
+    """What is wrong with whom a cluster prefers."""
+    if findings.holes(*path, "subset"):
+        return
+    where = (*path, "subset")
+    if not prefer.subset:
+        findings.error("expected one value at least", *where)
+    elif subsets.headers(prefer.subset):
+        findings.error("who is preferred is the same for all requests: give values, not headers", *where)
+    elif _subset(findings, prefer.subset, where):
+        having = subsets.fixed(prefer.subset)
+        near = subsets.chosen(cluster.endpoints, having)
+        if not near:
+            what = f"no endpoint of cluster {cluster.name!r} has {subsets.told(having)}"
+            findings.warning(f"{what}: nobody is preferred", *where)
+        elif not subsets.others(cluster.endpoints, (), having):
+            what = f"all endpoints of cluster {cluster.name!r} have {subsets.told(having)}"
+            findings.warning(f"{what}: prefer does nothing", *where)
+
+
 def _subset_of(findings: Findings, share: Share, clusters: Clusters, path: Path) -> None:
     """Note which subsets of its cluster a share names, and warn of those that are empty."""
     name = str(share.cluster)

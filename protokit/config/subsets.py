@@ -57,6 +57,12 @@ def chosen(endpoints: Iterable[E], having: Having) -> list[E]:
     ]
 
 
+def others(endpoints: Iterable[E], having: Having, preferred: Having) -> list[E]:
+    """Of the endpoints that have the first those that have not the second."""
+    every = chosen(endpoints, having)
+    return [one for one in every if not chosen([one], preferred)]
+
+
 def options(endpoints: Iterable[_Endpoint], subset: schema.Subset) -> dict[tuple[str, ...], Having]:
     """By the values of a subset's headers, what endpoints have: for all values that some endpoint has."""
     keys, basis = [*headers(subset)], fixed(subset)

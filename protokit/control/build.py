@@ -105,6 +105,8 @@ def _cluster(cluster: schema.Cluster, loaded: Loaded, addresses: Addresses) -> C
         breaker=cluster.breaker,
         check=None if cluster.health is None else _check(cluster.health, loaded),
         panic=_panic(cluster),
+        slow_start=cluster.slow_start,
+        prefer=cluster.prefer,
     )
 
 

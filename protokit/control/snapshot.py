@@ -51,6 +51,8 @@ class Cluster(_Part, frozen=True):
     breaker: schema.Breaker | None = None
     check: Check | None = None
     panic: int = 0
+    slow_start: schema.SlowStart | None = None
+    prefer: schema.Prefer | None = None
 
 
 class AccessRule(_Part, frozen=True):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 import msgspec
 
 from protokit import native
-from protokit.config import schema, subsets
+from protokit.config import schema
 from protokit.control.snapshot import Check, Cluster, Endpoint, Listener
 from protokit.dataplane import conditions, destinations, limits, listening
 from protokit.errors import ConfigError, ConfigErrors
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 CLUSTERS = Source(
     "clusters",
     Cluster,
-    columns=("uid", "endpoints", "endpoint_count", "breaker", "subset", "hash", "check"),
-    beside=("endpoints", "breaker", "hash", "filters", "check"),
+    columns=("uid", "endpoints", "endpoint_count", "breaker", "subset", "hash", "check", "prefer", "panic"),
+    beside=("endpoints", "breaker", "hash", "filters", "check", "prefer", "panic"),
 )
 ENDPOINTS = Source(
     "endpoints", Endpoint, columns=("uid", "name", "addr_size", "addr"), beside=("host", "port", "metadata")
@@ -263,7 +263,8 @@ class _Compiling:
         self.compiled.clusters = {cluster.name: index for index, cluster in enumerate(clusters)}
         keys = [_endpoint_key(cluster.name, one) for cluster in clusters for one in cluster.endpoints]
         self.compiled.endpoints = {key: numbers.number(key) for key in keys}
-        self._clusters(clusters, [cluster.endpoints for cluster in clusters], [""] * len(clusters))
+        views = [destinations.View(one, (), [*one.endpoints], "") for one in clusters]
+        self._clusters(views, [*map(self.destinations.preferred, clusters)])
         for cluster in clusters:
             if cluster.filters:
                 place = f"clusters.{cluster.name}"
@@ -272,13 +273,15 @@ class _Compiling:
 
     def subsets(self) -> None:
         """Behind the clusters those parts of them that rules name. Their endpoints are the same ones."""
-        views = self.destinations.views
-        texts = [subsets.told(view.having) for view in views]
-        self._clusters([view.cluster for view in views], [view.endpoints for view in views], texts)
+        views, none = self.destinations.views, limits.Prefer()
+        parts = [
+            none if view.part else self.destinations.preferred(view.cluster, view.having) for view in [*views]
+        ]
+        self._clusters(views, parts + [none] * (len(views) - len(parts)))
 
-    def _clusters(
-        self, clusters: Sequence[Cluster], endpoints: Sequence[Sequence[Endpoint]], texts: list[str]
-    ) -> None:
+    def _clusters(self, views: Sequence[destinations.View], parts: Sequence[limits.Prefer]) -> None:
+        clusters = [view.cluster for view in views]
+        endpoints, texts = [view.endpoints for view in views], [view.text for view in views]
         counts = list(map(len, endpoints))
         first = self.image.count("endpoints")
         firsts = list(itertools.accumulate(counts, initial=first))[:-1]
@@ -293,6 +296,8 @@ class _Compiling:
             breaker=[limits.breaker_of(cluster.breaker) for cluster in clusters],
             subset=texts,
             hash=[self.image.key(cluster.hash) for cluster in clusters],
+            prefer=parts,
+            panic=[0 if view.part else view.cluster.panic for view in views],
             check=[
                 self._check(cluster.check) if not text else None
                 for cluster, text in zip(clusters, texts, strict=True)

@@ -7,6 +7,7 @@ import struct
 from typing import TYPE_CHECKING, NamedTuple
 
 from protokit.config import schema, subsets
+from protokit.dataplane.limits import Prefer
 from protokit.table import Source
 
 if TYPE_CHECKING:
@@ -25,11 +26,16 @@ _SIZE = struct.Struct("=I")
 
 
 class View(NamedTuple):
-    """A subset of a cluster that rules name: for the engine a cluster with some of its endpoints."""
+    """A subset of a cluster: for the engine a cluster with some of its endpoints.
+
+    ``text`` is its identity within the cluster; ``part``: it is what is preferred of another, or the rest.
+    """
 
     cluster: Cluster
     having: subsets.Having
     endpoints: list[Endpoint]
+    text: str
+    part: bool = False
 
 
 def joined(values: Iterable[str]) -> bytes:
@@ -100,8 +106,23 @@ class Destinations:
         number = self._numbers.setdefault((name, having), len(self._numbers))
         if number == len(self._clusters) + len(self.views):
             cluster = self._clusters[name]
-            self.views.append(View(cluster, having, subsets.chosen(cluster.endpoints, having)))
+            endpoints = subsets.chosen(cluster.endpoints, having)
+            self.views.append(View(cluster, having, endpoints, subsets.told(having)))
         return number
+
+    def preferred(self, cluster: Cluster, having: subsets.Having = ()) -> Prefer:
+        """Of a cluster, or a subset of it, those that are preferred, and the others: two more views."""
+        if cluster.prefer is None:
+            return Prefer()
+        first = len(self._clusters) + len(self.views)
+        wanted = subsets.fixed(cluster.prefer.subset)
+        near = subsets.chosen(subsets.chosen(cluster.endpoints, having), wanted)
+        far = subsets.others(cluster.endpoints, having, wanted)
+        for endpoints, how in ((near, "prefer"), (far, "not")):
+            text = f"{subsets.told(having)}; {how} {subsets.told(wanted)}".removeprefix("; ")
+            self._numbers[cluster.name, (*having, (text, ()))] = len(self._numbers)
+            self.views.append(View(cluster, having, endpoints, text, part=True))
+        return Prefer(first, first + 1, cluster.prefer.healthy)
 
     def _named(self, named: schema.Named) -> int:
         otherwise = None if named.else_ is None else self._numbers[named.else_, ()]

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("protokit.proxy")
 Key = tuple[str, str, int]  # cluster, host, port
 Name = tuple[str, str]  # cluster, subset or nothing
+_ALL = 1_000_000  # PK_PREFER_ALL
 _STATES = {
     native.WELL: "is well again",
     native.ILL_REFUSED: "cannot be reached",
@@ -53,6 +54,7 @@ class Health:
         self._ejected: dict[Key, dict[int, tuple[str, float, float]]] = {}  # until when, too
         self._failing: dict[Key, dict[int, tuple[str, float]]] = {}
         self._panics: dict[Name, dict[int, tuple[int, int, float]]] = {}  # usable, of how many
+        self._spills: dict[Name, dict[int, tuple[int | None, float]]] = {}  # parts of a million that stay
 
     def changed(self, worker: int, key: Key, told: native.Op) -> None:
         """An OP_ENDPOINT of a worker."""
@@ -115,6 +117,36 @@ class Health:
             if name == cluster
         ]
 
+    def prefers(self, worker: int, name: Name, told: native.Op) -> None:
+        """An OP_PREFER of a worker."""
+        cluster = f"{name[0]} ({name[1]})" if name[1] else name[0]
+        share = None if told.data == native.NONE else told.data
+        if share == _ALL:
+            self._spills.get(name, {}).pop(worker, None)
+        else:
+            self._spills.setdefault(name, {})[worker] = (share, time.monotonic())
+        text = (
+            "go to any endpoint" if share is None else f"go to those that are preferred: {share / 1e4:.4g}%"
+        )
+        _log.log(
+            logging.INFO if share == _ALL else logging.WARNING, "requests of cluster %s %s", cluster, text
+        )
+
+    def spilling(self, cluster: str) -> list[dict[str, Any]]:
+        """For which workers which share stays with those that are preferred; None: nobody is preferred."""
+        now = time.monotonic()
+        return [
+            {
+                "worker": worker,
+                "stays": None if share is None else share / _ALL,
+                "seconds": round(now - at, 1),
+            }
+            | ({"subset": subset} if subset else {})
+            for (name, subset), by in sorted(self._spills.items())
+            for worker, (share, at) in sorted(by.items())
+            if name == cluster
+        ]
+
     def keep(self, keys: Iterable[Key]) -> None:
         """Forget all others: who comes again is another."""
         wanted = set(keys)
@@ -123,6 +155,7 @@ class Health:
         self._failing = {key: failing for key, failing in self._failing.items() if key in wanted}
         clusters = {cluster for cluster, _, _ in wanted}
         self._panics = {name: panics for name, panics in self._panics.items() if name[0] in clusters}
+        self._spills = {name: spills for name, spills in self._spills.items() if name[0] in clusters}
 
     def ill(self, key: Key) -> list[dict[str, Any]]:
         """For which workers it is ill or left out, why, and for how many seconds.

@@ -65,6 +65,14 @@ class Mirror(msgspec.Struct, frozen=True):
     mark: str = ""
 
 
+class Prefer(msgspec.Struct, frozen=True):
+    """pk_prefer."""
+
+    near: int = native.NONE
+    far: int = native.NONE
+    healthy: int = 0
+
+
 def mirror_of(rule: schema.Rule, clusters: Mapping[str, int]) -> Mirror:
     """Its mirror as the engine has it; ``clusters``: numbers by name."""
     mirror = rule.mirror

@@ -312,6 +312,9 @@ class Proxy:
         elif op.op == native.OP_PANIC:
             name = self._workers.tables[op.token].names[op.arg]
             self._health.panics(self._workers.each.index(worker), name, op)
+        elif op.op == native.OP_PREFER:
+            name = self._workers.tables[op.token].names[op.arg]
+            self._health.prefers(self._workers.each.index(worker), name, op)
         elif op.op in (native.OP_MALFORMED, native.OP_MALFORMED_ANSWER):
             self._malformed(op)
         elif op.op == native.EVENT_BRIDGE:
@@ -454,6 +457,7 @@ class Proxy:
                 "balance": cluster.balance,
                 **({"breaker": breakers[cluster.name]} if cluster.name in breakers else {}),
                 "panic": self._health.panicking(cluster.name),
+                **({"spills": self._health.spilling(cluster.name)} if cluster.prefer else {}),
                 "endpoints": [
                     {
                         "address": (address := listening.place(one.host, one.port)),

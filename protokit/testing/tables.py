@@ -9,9 +9,9 @@ import msgspec
 
 from protokit import native
 from protokit.config.scalars import Duration, Share
-from protokit.config.schema import Backoff, Breaker, Outlier, Reply, Retry, Timeout
+from protokit.config.schema import Backoff, Breaker, Outlier, Reply, Retry, SlowStart, Timeout
 from protokit.dataplane.destinations import joined
-from protokit.dataplane.limits import Hedge, Mirror, breaker_of
+from protokit.dataplane.limits import Hedge, Mirror, Prefer, breaker_of
 from protokit.table import Image, Key, Source
 
 if TYPE_CHECKING:
@@ -110,6 +110,8 @@ class TableBuilder:
         breaker: Breaker | None = None,
         check: object = None,
         panic: int = 0,
+        slow_start: SlowStart | None = None,
+        prefer: Prefer | None = None,
         subset: str = "",
     ) -> int:
         """Add a cluster, or a subset of one; ``endpoint`` adds to the last one."""
@@ -124,6 +126,8 @@ class TableBuilder:
             breaker=breaker_of(breaker),
             check=check,
             panic=panic,
+            slow_start=slow_start,
+            prefer=prefer or Prefer(),
             subset=subset,
             hash=self._image.key(hash_),
         )

@@ -352,6 +352,20 @@ def test_the_lanes_of_the_page(route, words, to):
     assert f"to cluster '{name}'{to}" in lines(route("lanes.yaml", *words))
 
 
+def test_who_is_preferred(route):
+    zones = [
+        f"      - {{address: '127.0.0.1:{n}', metadata: {{zone: {zone}}}}}\n"
+        for n, zone in ((2, "a"), (3, "b"))
+    ]
+    text = HEADED.partition("clusters:")[0] + "clusters:\n  - name: d\n    endpoints:\n" + "".join(zones)
+    Path("zones.yaml").write_text(f"{text}    prefer: {{subset: {{zone: a}}}}\n")
+    words = ("zones.yaml", "-l", "headed", "-s", "a")
+    said = "of these first those with zone=a, while 70% of their weight is usable: 127.0.0.1:2"
+    assert said in lines(route(*words))
+    [to] = json.loads(route(*words, "--json")[1])["to"]["clusters"]
+    assert to["prefer"] == {"subset": {"zone": ["a"]}, "healthy": "70%", "endpoints": ["127.0.0.1:2"]}
+
+
 def test_hex_that_is_none_further_on(route):
     data = CALL.encode().hex().encode() + b"\n\xff"
     code, out, error = route("c.yaml", "-l", "in", "--frame", "-", data=data)

@@ -787,6 +787,59 @@ def test_what_does_nothing_is_a_warning(tmp_path, more, says):
         assert re.match(rf"{re.escape(str(path))}:{line}:\d+: {re.escape(text)}", one)
 
 
+ZONES = """clusters:
+  - {name: a, endpoints: [127.0.0.1:1]}
+  - name: b
+    endpoints:
+      - {address: 127.0.0.1:3, metadata: {zone: b, all: x}}
+      - {address: 127.0.0.1:4, metadata: {zone: d, all: x}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("more", "column", "says"),
+    [
+        ("slow_start: {time: 30s}", 0, ""),
+        ("slow_start: {time: 2h}", 24, "time: expected 1ms to 1h, got '2h'"),
+        (
+            "hash: source; balance: maglev; slow_start: {time: 1s}",
+            17,
+            "slow_start: with maglev a request's key says where",
+        ),
+        (
+            "hash: source; balance: ring-hash; slow_start: {time: 1s}",
+            17,
+            "slow_start: with ring-hash a request's key says",
+        ),
+        ("prefer: {subset: {zone: b}}", 0, ""),
+        ("prefer: {subset: {zone: {in: [b, c]}}, healthy: 0%}", 0, ""),
+        ("prefer: {subset: {zone: c}}", 22, "no endpoint of cluster 'b' has zone=c: nobody is preferred"),
+        ("prefer: {subset: {all: x}}", 22, "all endpoints of cluster 'b' have all=x: prefer does nothing"),
+        ("prefer: {subset: {}}", 22, "expected one value at least"),
+        ("prefer: {subset: {zone: {header: x}}}", 22, "who is preferred is the same for all requests: give"),
+        ("prefer: {subset: {zone: b}, healthy: 2}", 42, "healthy: expected a share like 20% or 0.5%, up to"),
+        ("panic: 30%", 12, "panic does nothing without health or outlier: nobody is left out"),
+        ("panic: 30%; outlier: {}", 0, ""),
+        ("outlier: {slower: 1x}", 23, "slower: expected how many times, like 3x or 1.5x, from 1.1x to 1000x"),
+        ("outlier: {slower: 1.5x}", 0, ""),
+    ],
+)
+def test_what_a_cluster_says_of_its_endpoints(tmp_path, more, column, says):
+    path = tmp_path / "c.yaml"
+    text = GOOD.partition("clusters:")[0] + ZONES + "".join(f"    {one}\n" for one in more.split("; "))
+    path.write_text(text)
+    line = text.count("\n")
+    try:
+        found = [str(one) for one in config.load(path).warnings]
+    except ConfigErrors as error:
+        found = [str(one) for one in error.errors]
+    if not says:
+        assert found == []
+        return
+    [message] = found
+    assert message.startswith(f"{path}:{line}:{column}: {says}"), message
+
+
 def test_a_retry_has_a_wait_and_a_budget(tmp_path):
     path = tmp_path / "c.yaml"
     path.write_text(GOOD.replace("on: [reset]", "on: [reset], backoff: {base: 5ms}, budget: 2.5%"))

@@ -281,7 +281,7 @@ void pk_core_end(pk_core *core) {
     }
   }
   if (core->waiting_checks != NULL) pk_checks_go_on(core);
-  if (core->changed) pk_panics_review(core);
+  if (core->changed) pk_usable_review(core);
   core->full = 0;
   if (core->short_of_memory || core->buffered > core->limits.buffer) make_room(core);
   for (uint32_t i = 0; i < core->graveyard.count; i++) {

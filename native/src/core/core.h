@@ -77,8 +77,10 @@ enum {
   PK_OP_ANSWER,      /* the answer to request `handle` waits for pk_core_decide: as PK_OP_FILTER, with a pk_answered at data */
   PK_OP_MALFORMED,   /* a client of listener `arg` sent what is no frame of its protocol, and is closed: a pk_malformed */
   PK_OP_MALFORMED_ANSWER, /* the same of a server, endpoint uid `arg`. One a second of each of the two is told */
-  PK_OP_PANIC        /* of cluster `arg` of the newest table, `token`, only `data` of `codec` endpoints are usable, and all are
+  PK_OP_PANIC,       /* of cluster `arg` of the newest table, `token`, only `data` of `codec` endpoints are usable, and all are
                         used (size 1); or more are again (0) */
+  PK_OP_PREFER       /* of the requests of cluster `arg` of the newest table, `token`, `data` parts of a million go to endpoints
+                        that are preferred; or nobody is, for too few are usable anywhere (PK_NONE) */
 };
 
 typedef struct pk_op {

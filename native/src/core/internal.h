@@ -4,7 +4,7 @@
  *   records.c   places and handles of connections, requests and attempts
  *   endpoint.c  how endpoints are, for who looks on
  *   check.c     active health checks
- *   panic.c     clusters with too few usable endpoints
+ *   usable.c    what follows for clusters where their endpoints are usable or not
  *   conn.c      connections of every kind: reading, framing, closing, time
  *   live.c      tables in use, and what has state beyond them
  *   slots.c     which request an answer belongs to
@@ -50,6 +50,7 @@
 #include "policy/latency.h"
 #include "policy/outlier.h"
 #include "policy/panic.h"
+#include "policy/slow_start.h"
 #include "policy/quantile.h"
 #include "policy/state.h"
 #include "policy/verdicts.h"
@@ -156,6 +157,8 @@ typedef struct pk_cluster {
   uint32_t uid;
   uint32_t holders;    /* tables that have it or a subset of it, each of these; its endpoints */
   uint8_t changed;     /* one of its endpoints may be usable that was not, or the other way round */
+  uint8_t reviewed;    /* it is known which of them are */
+  uint64_t slow_until; /* ns: none of them begins slowly any more */
   pk_budget retries, hedges; /* what it was sent beyond its requests */
   pk_quantile *latency;      /* of requests of rules that hedge by it; NULL: of none */
   pk_cluster_words *words;
@@ -182,6 +185,8 @@ typedef struct pk_endpoint {
   pk_latency latency;
   uint32_t measured; /* PK_MEASURED_*: what is asked of its answers */
   pk_outlier_state outlier;
+  pk_slow_start_state slow;
+  uint8_t usable;    /* when it was looked at last (usable.c) */
   pk_endpoint_stats *stats;
   struct pk_checker *checker; /* where this worker checks it */
 } pk_endpoint;
@@ -214,6 +219,7 @@ typedef struct pk_live {
   uint64_t users; /* requests routed by it that have not ended, clients that it is kept for */
   pk_aside *filtering, *delayed, *answering, *trying, *mirrored; /* by plan */
   pk_cluster **of;         /* by cluster */
+  uint32_t *prefers;       /* by cluster: how many requests go to those that are preferred (prefer.h) */
   uint8_t *panics;         /* by cluster: who was judged not to be usable is used, too */
   pk_balance_state clusters[];
 } pk_live;
@@ -668,8 +674,8 @@ void pk_endpoint_left(pk_core *core, pk_conn *c, int opening);
 /* It may be usable that was not, or the other way round. */
 void pk_endpoint_changed(pk_core *core, const pk_endpoint *e);
 
-/* panic.c */
-void pk_panics_review(pk_core *core);
+/* usable.c */
+void pk_usable_review(pk_core *core);
 
 /* check.c */
 extern const pk_kind pk_check_kind;

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "core/internal.h"
+#include "policy/prefer.h"
 
 static int same_text(const pk_table *a, pk_text x, const pk_table *b, pk_text y) {
   return x.size == y.size && (x.size == 0 || memcmp(pk_table_text_at(a, x), pk_table_text_at(b, y), x.size) == 0);
@@ -173,7 +174,7 @@ void pk_core_abort(pk_core *core) {
 int pk_core_prepare(pk_core *core, const pk_table *table, uint64_t token) {
   pk_core_abort(core);
   size_t clusters = table->clusters.count * sizeof(pk_balance_state), plans = table->plans.count * sizeof(pk_aside);
-  pk_live *live = calloc(1, sizeof *live + clusters + 5 * plans + table->clusters.count * (sizeof(pk_cluster *) + 1));
+  pk_live *live = calloc(1, sizeof *live + clusters + 5 * plans + table->clusters.count * (sizeof(pk_cluster *) + sizeof(uint32_t) + 1));
   if (live == NULL) return -1;
   live->filtering = (pk_aside *)(void *)(live->clusters + table->clusters.count);
   live->delayed = live->filtering + table->plans.count;
@@ -181,11 +182,13 @@ int pk_core_prepare(pk_core *core, const pk_table *table, uint64_t token) {
   live->trying = live->answering + table->plans.count;
   live->mirrored = live->trying + table->plans.count;
   live->of = (pk_cluster **)(void *)(live->mirrored + table->plans.count);
-  live->panics = (uint8_t *)(live->of + table->clusters.count);
+  live->prefers = (uint32_t *)(void *)(live->of + table->clusters.count);
+  live->panics = (uint8_t *)(live->prefers + table->clusters.count);
   live->table = table;
   live->token = token;
   for (uint32_t i = 0, n = 0; i < table->clusters.count; i++) {
     const pk_table_cluster *c = pk_table_cluster_at(table, i);
+    live->prefers[i] = PK_PREFER_ALL;
     live->of[i] = cluster_of(core, c->uid);
     if (live->of[i] == NULL) {
       live_free(core, live, i, n);
@@ -222,7 +225,10 @@ static void carry_clusters(pk_core *core, pk_live *live, const pk_live *older) {
     while (places != NULL && (before = places[at]) != 0 && !same_name(t, i, older->table, before - 1))
       at = (at + 1) & mask;
     const pk_table_cluster *was = before == 0 ? NULL : pk_table_cluster_at(older->table, before - 1);
-    if (was != NULL) live->panics[i] = older->panics[before - 1];
+    if (was != NULL) { /* what is so still is not told again */
+      live->panics[i] = older->panics[before - 1];
+      live->prefers[i] = older->prefers[before - 1];
+    }
     if (c->schedule_count == 0) continue;
     if (was != NULL && was->schedule_count == c->schedule_count && was->balance == c->balance) {
       live->clusters[i].cursor = older->clusters[before - 1].cursor;
@@ -289,8 +295,8 @@ void pk_core_commit(pk_core *core) {
   live->older = older;
   core->live = live;
   for (uint32_t i = 0; i < live->table->clusters.count; i++) live->of[i]->changed = 1;
-  core->changed = 1;
   core->limits = live->table->limits;
+  pk_usable_review(core);
   memset(&core->cached_routes, 0, sizeof core->cached_routes);
   PK_STAT_ADD(core->stats.tables_live, 1);
   if (older == NULL) return;

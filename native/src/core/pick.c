@@ -1,9 +1,11 @@
 /* pick.c: which endpoint, and which connection to it, a target gets. */
 #include "core/internal.h"
+#include "base/hash.h"
+#include "policy/prefer.h"
 #include "table/consistent.h"
 
 /* How long a connection may take to open before the requests that wait for it go elsewhere; doubled each time. */
-enum { RELIEVE_MS = 2 };
+enum { RELIEVE_MS = 2, LOOKS = 8 /* endpoints that a request looks at beside its way */ };
 
 int pk_has_room(const pk_core *core, const pk_conn *c) {
   return !(c->leaving & PK_LEAVE_NO_MORE) && !c->eof && c->in_flight < c->slot_most - c->given_up &&
@@ -155,6 +157,7 @@ static pk_endpoint *endpoint_at(pk_core *core, const pk_table *t, uint32_t i) {
 typedef struct query_context {
   pk_core *core;
   const pk_target *target;
+  uint32_t cluster; /* its target's, or a part of that */
   pk_endpoint *ill; /* one that was passed over, and is to be tried */
 } query_context;
 
@@ -174,7 +177,17 @@ static double query_cost(void *context, uint32_t at) {
   return pk_latency_cost(&e->latency, e->active, x->core->now);
 }
 
-static const pk_balance_view view = {.may = query_may, .active = query_active, .cost = query_cost};
+static int query_spared(void *context, uint32_t at) {
+  const query_context *x = context;
+  pk_live *live = x->target->live;
+  pk_endpoint *e = endpoint_at(x->core, live->table, at);
+  uint32_t share = pk_slow_start_share(&e->slow, &pk_table_cluster_at(live->table, x->cluster)->slow_start, x->core->now);
+  if (x->core->now >= live->of[x->cluster]->slow_until) live->clusters[x->cluster].slow = 0;
+  return !pk_slow_start_takes(&e->slow, share);
+}
+
+static const pk_balance_view view = {
+    .may = query_may, .active = query_active, .spared = query_spared, .cost = query_cost};
 
 uint64_t pk_key_of_client(const pk_core *core, const pk_table *t, uint32_t cluster, pk_handle client) {
   const pk_table_cluster *c = pk_table_cluster_at(t, cluster);
@@ -189,16 +202,17 @@ static uint64_t drawn(pk_core *core, const pk_target *to, const pk_balancer *b) 
 }
 
 /* Whose turn it is, or NULL; *ill: whom to try. */
-static pk_endpoint *balance(pk_core *core, const pk_target *to, const pk_table_cluster *c, pk_endpoint **ill) {
+static pk_endpoint *balance(pk_core *core, const pk_target *to, uint32_t cluster, pk_endpoint **ill) {
+  const pk_table_cluster *c = pk_table_cluster_at(to->live->table, cluster);
   const pk_balancer *b = &pk_balancers[c->balance];
-  query_context context = {.core = core, .target = to};
+  query_context context = {.core = core, .target = to, .cluster = cluster};
   pk_balance_query q = {.table = to->live->table,
                         .cluster = c,
                         .batch = core->batch,
                         .random = b->draws ? drawn(core, to, b) : 0,
                         .view = &view,
                         .context = &context};
-  uint32_t at = b->pick(&to->live->clusters[to->cluster], &q);
+  uint32_t at = b->pick(&to->live->clusters[cluster], &q);
   *ill = context.ill;
   return at == PK_NONE ? NULL : endpoint_at(core, q.table, at);
 }
@@ -249,12 +263,13 @@ static int goes_elsewhere(const pk_core *core, const pk_target *to, const pk_con
   return to->hash != 0 ? core->now >= c->opened + RELIEVE_MS * PK_MS : c->begun != core->batch;
 }
 
-pk_conn *pk_pick(pk_core *core, const pk_target *to, uint32_t *status) {
-  const pk_table_cluster *c = pk_table_cluster_at(to->live->table, to->cluster);
+/* Of its cluster, or a part of that. */
+static inline pk_conn *pick(pk_core *core, const pk_target *to, uint32_t cluster, uint32_t *status) {
+  const pk_table_cluster *c = pk_table_cluster_at(to->live->table, cluster);
   *status = PK_STATUS_UNAVAILABLE;
   if (c->schedule_count == 0) return NULL;
   pk_endpoint *ill = NULL;
-  pk_endpoint *e = balance(core, to, c, &ill);
+  pk_endpoint *e = balance(core, to, cluster, &ill);
   pk_conn *opening = NULL, *conn = NULL;
   if (e != NULL && !to->own && over_share(core, e, to, c)) e = NULL;
   if (e != NULL) {
@@ -271,19 +286,70 @@ pk_conn *pk_pick(pk_core *core, const pk_target *to, uint32_t *status) {
     opening = scan(core, to, c, WELL, 1, status);
     if (opening != NULL) conn = opening;
   }
-  for (int wanted = WELL; conn == NULL && wanted < (to->elsewhere ? DRAINING : GRADES) && *status != PK_STATUS_OVERLOADED; wanted++)
+  int most = to->elsewhere || cluster != to->cluster ? DRAINING : GRADES; /* a part has others beside it that are well */
+  for (int wanted = WELL; conn == NULL && wanted < most && *status != PK_STATUS_OVERLOADED; wanted++)
     conn = scan(core, to, c, wanted, 0, status);
   return conn;
 }
 
-pk_conn *pk_pick_open(pk_core *core, const pk_target *to) {
-  uint32_t status;
-  return scan(core, to, pk_table_cluster_at(to->live->table, to->cluster), WELL, 1, &status);
+/* Whether another try finds one there where none failed. */
+static int has_another(const pk_core *core, const pk_target *to, const pk_table_cluster *c) {
+  for (uint32_t i = 0; i < c->endpoint_count; i++) {
+    const pk_endpoint *e = core->endpoints[pk_table_endpoint_at(to->live->table, c->endpoints + i)->uid];
+    if (tried(to, e) == 0 && grade(core, to, e) == WELL) return 1;
+  }
+  return 0;
 }
 
-/* Begin to open a connection to one more endpoint, for all that may need it. */
-void pk_pick_another(pk_core *core, const pk_target *to) {
+/* Those that are preferred get nothing, for none of them is usable: whether one is again is found out by who goes elsewhere.
+ * A connection, where this request is a suspect's trial. */
+static pk_conn *find_out(pk_core *core, const pk_target *to, const pk_table_cluster *c) {
+  uint32_t start = c->endpoint_count == 0 ? 0 : (uint32_t)(pk_random(core) % c->endpoint_count), why;
+  for (uint32_t i = 0; i < c->endpoint_count && i < LOOKS; i++) {
+    pk_endpoint *e = endpoint_at(core, to->live->table, c->endpoints + (start + i) % c->endpoint_count), *ill = NULL;
+    if (!may_serve(core, to, e, &ill)) {
+      if (ill != NULL) try_again(core, ill, to);
+      continue;
+    }
+    if (!e->health.suspect) continue;
+    pk_health_tried(&e->health, core->now);
+    pk_conn *opening = NULL, *conn = to->own ? NULL : open_of(core, e, to, &opening);
+    if (conn == NULL && to->own) conn = connect_to(core, e, to, &why);
+    if (conn != NULL) return conn;
+  }
+  return NULL;
+}
+
+/* Where some of a cluster's endpoints are preferred: who gets nothing of his part goes to any. */
+static PK_RARE pk_conn *pick_preferred(pk_core *core, const pk_target *to, const pk_table_cluster *c, uint32_t *status) {
+  uint32_t share = to->live->prefers[to->cluster];
+  if (share != PK_PREFER_ALIKE) {
+    uint64_t drawn = to->hash != 0 ? pk_fold(to->hash, 0x9e3779b97f4a7c15u) : pk_random(core);
+    uint32_t part = pk_prefer_is_near(drawn, share) ? c->prefer.near : c->prefer.far;
+    const pk_table_cluster *of = pk_table_cluster_at(to->live->table, part);
+    pk_conn *found = share == 0 ? find_out(core, to, pk_table_cluster_at(to->live->table, c->prefer.near)) : NULL;
+    if (found == NULL && (to->avoid == NULL || has_another(core, to, of))) found = pick(core, to, part, status);
+    if (found != NULL) return found;
+  }
+  return pick(core, to, to->cluster, status);
+}
+
+pk_conn *pk_pick(pk_core *core, const pk_target *to, uint32_t *status) {
   const pk_table_cluster *c = pk_table_cluster_at(to->live->table, to->cluster);
+  return c->prefer.near == PK_NONE ? pick(core, to, to->cluster, status) : pick_preferred(core, to, c, status);
+}
+
+pk_conn *pk_pick_open(pk_core *core, const pk_target *to) {
+  const pk_table_cluster *c = pk_table_cluster_at(to->live->table, to->cluster);
+  uint32_t status;
+  pk_conn *near = NULL;
+  if (c->prefer.near != PK_NONE && pk_table_cluster_at(to->live->table, c->prefer.near)->schedule_count > 0)
+    near = scan(core, to, pk_table_cluster_at(to->live->table, c->prefer.near), WELL, 1, &status);
+  return near != NULL ? near : scan(core, to, c, WELL, 1, &status);
+}
+
+static int another_of(pk_core *core, const pk_target *to, const pk_table_cluster *c) {
+  if (c->endpoint_count == 0) return 0;
   uint32_t start = (uint32_t)(pk_random(core) % c->endpoint_count);
   for (uint32_t i = 0; i < c->endpoint_count; i++) {
     uint32_t at = c->endpoints + (start + i) % c->endpoint_count;
@@ -291,6 +357,14 @@ void pk_pick_another(pk_core *core, const pk_target *to) {
     if (e->shared.first != NULL || grade(core, to, e) != WELL || pk_table_endpoint_at(to->live->table, at)->weight == 0) continue;
     uint32_t why;
     connect_to(core, e, to, &why);
-    return;
+    return 1;
   }
+  return 0;
+}
+
+/* Begin to open a connection to one more endpoint, for all that may need it. */
+void pk_pick_another(pk_core *core, const pk_target *to) {
+  const pk_table_cluster *c = pk_table_cluster_at(to->live->table, to->cluster);
+  uint32_t near = c->prefer.near;
+  if (near == PK_NONE || !another_of(core, to, pk_table_cluster_at(to->live->table, near))) another_of(core, to, c);
 }

@@ -12,15 +12,24 @@ static void begin_anywhere(pk_balance_state *s, const pk_table_cluster *cluster,
   s->cursor = (uint32_t)(random % cluster->schedule_count);
 }
 
-/* Whose turn it is by weight, passing over those that may not have it. */
+/* Whether an endpoint that may have a request is passed over, for it begins slowly. */
+static inline int spared(const pk_balance_state *s, const pk_balance_query *q, uint32_t at) {
+  return s->slow && q->view->spared(q->context, at);
+}
+
+/* Whose turn it is by weight, passing over those that may not have it. Where all that were looked at are spared the last one
+ * has it. */
 static uint32_t next_in_schedule(pk_balance_state *s, const pk_balance_query *q) {
   const uint32_t *schedule = PK_AT(q->table, uint32_t, q->table->schedules.at) + q->cluster->schedule;
-  for (uint32_t i = 0; i < TRIES; i++) {
+  uint32_t last = PK_NONE;
+  for (uint32_t i = 0; i < (last == PK_NONE ? TRIES : PLACES); i++) {
     uint32_t at = schedule[s->cursor];
     s->cursor = s->cursor + 1 < q->cluster->schedule_count ? s->cursor + 1 : 0;
-    if (q->view->may(q->context, at)) return at;
+    if (!q->view->may(q->context, at)) continue;
+    if (!spared(s, q, at)) return at;
+    last = at;
   }
-  return PK_NONE;
+  return last;
 }
 
 static uint32_t round_robin(pk_balance_state *s, const pk_balance_query *q) {
@@ -49,7 +58,7 @@ static uint32_t least_request(pk_balance_state *s, const pk_balance_query *q) {
   uint32_t other = another(q, turn);
   int less = (uint64_t)q->view->active(q->context, other) * pk_table_endpoint_at(q->table, turn)->weight <
              (uint64_t)q->view->active(q->context, turn) * pk_table_endpoint_at(q->table, other)->weight;
-  return less && q->view->may(q->context, other) ? other : turn;
+  return less && q->view->may(q->context, other) && !spared(s, q, other) ? other : turn;
 }
 
 /* The same two, and of them the one where a request is likely to take less time for its weight. */
@@ -59,19 +68,21 @@ static uint32_t peak_ewma(pk_balance_state *s, const pk_balance_query *q) {
   uint32_t other = another(q, turn);
   int less = q->view->cost(q->context, other) * pk_table_endpoint_at(q->table, turn)->weight <
              q->view->cost(q->context, turn) * pk_table_endpoint_at(q->table, other)->weight;
-  return less && q->view->may(q->context, other) ? other : turn;
+  return less && q->view->may(q->context, other) && !spared(s, q, other) ? other : turn;
 }
 
 /* Any, by weight, whatever went before. */
 static uint32_t by_chance(pk_balance_state *s, const pk_balance_query *q) {
-  (void)s;
   const uint32_t *schedule = PK_AT(q->table, uint32_t, q->table->schedules.at) + q->cluster->schedule;
   uint64_t drawn = q->random;
-  for (uint32_t i = 0; i < TRIES; i++, drawn = pk_fold(drawn ^ 0x9e3779b97f4a7c15u, 0xd6e8feb86659fd93u)) {
+  uint32_t last = PK_NONE;
+  for (uint32_t i = 0; i < (last == PK_NONE ? TRIES : PLACES); i++, drawn = pk_fold(drawn ^ 0x9e3779b97f4a7c15u, 0xd6e8feb86659fd93u)) {
     uint32_t at = schedule[drawn % q->cluster->schedule_count];
-    if (q->view->may(q->context, at)) return at;
+    if (!q->view->may(q->context, at)) continue;
+    if (!spared(s, q, at)) return at;
+    last = at;
   }
-  return PK_NONE;
+  return last;
 }
 
 /* Where the key leads; what may not be asked leaves its keys to whoever has the next places. */

@@ -9,12 +9,14 @@
 typedef struct pk_balance_state {
   uint64_t batch; /* in which `held` was chosen */
   uint32_t cursor, held, held_left;
+  uint32_t slow; /* some endpoint begins slowly */
 } pk_balance_state;
 
 /* What is asked about endpoints, which are given by their number in the table. */
 typedef struct pk_balance_view {
   int (*may)(void *context, uint32_t endpoint);         /* whether it may have this one */
   uint32_t (*active)(void *context, uint32_t endpoint); /* requests under way there */
+  int (*spared)(void *context, uint32_t endpoint);      /* whether this turn passes it over, as it begins slowly */
   double (*cost)(void *context, uint32_t endpoint);     /* how long one more is likely to take there (latency.h) */
 } pk_balance_view;
 

@@ -64,6 +64,11 @@ static const pk_table_field cluster_fields[] = {
     ANY(check.healthy),
     ANY(check.codec), /* one of them where it is asked for, below */
     NAME(check.frame),
+    NUMBER(slow_start.time, 0, 3600000),
+    NUMBER(slow_start.least, 0, 1000000),
+    OPTIONAL(prefer.near, CLUSTERS),
+    OPTIONAL(prefer.far, CLUSTERS),
+    NUMBER(prefer.healthy, 0, 1000000),
     NUMBER(panic, 0, 1000000),
     NAME(name),
     NAME(subset),

@@ -336,6 +336,18 @@ typedef struct pk_check {
   pk_text frame;               /* of a call */
 } pk_check;
 
+/* How an endpoint that is new, or well again, comes to its weight. */
+typedef struct pk_slow_start {
+  uint32_t time;  /* ms; 0: at once */
+  uint32_t least; /* what it begins with, of its weight, parts of a million */
+} pk_slow_start;
+
+/* Which of its endpoints are preferred to its others (prefer.h). */
+typedef struct pk_prefer {
+  uint32_t near, far; /* clusters: those, and the others; PK_NONE: nobody is */
+  uint32_t healthy;   /* while so much of their weight is usable, parts of a million */
+} pk_prefer;
+
 typedef struct pk_table_cluster {
   uint32_t uid; /* identity (name): the same in every table that has it, and of its subsets */
   uint32_t endpoints, endpoint_count;
@@ -348,6 +360,8 @@ typedef struct pk_table_cluster {
   pk_outlier outlier;
   pk_breaker breaker;
   pk_check check;
+  pk_slow_start slow_start;
+  pk_prefer prefer;
   uint32_t panic; /* of fewer usable endpoints all are used: a share, parts of a million; 0: never */
   pk_text name;
   pk_text subset; /* "version=v2": those endpoints of the cluster `name` that have it; empty: all of them */
