@@ -45,7 +45,12 @@ DENY = {
 MANY = {"deny": [{"service": f"org.protokit.bench.Other{n:05}", "method": "echo"} for n in range(10_000)]}
 # What each rule has besides; what the cluster has; rules in front, which do not match; what the listener has.
 Case = tuple[dict[str, Any], dict[str, Any], int] | tuple[dict[str, Any], dict[str, Any], int, dict[str, Any]]
-REFUSED = "denied by the service"  # the core answers these itself
+REFUSED = (
+    "no route",
+    "denied by the service",
+    "over the limit",
+    "over the breaker",
+)  # the core answers these itself
 CASES: dict[str, Case] = {
     "bare route": ({}, {}, 0),
     "two headers matched": ({"match": {"headers": HEADERS}}, {}, 0),
@@ -76,7 +81,10 @@ CASES: dict[str, Case] = {
     "allowed by the source": ({}, {}, 0, {"deny": [{"source": "10.0.0.0/8"}]}),
     "allowed by service and source": ({}, {}, 0, DENY),
     "allowed by 10,000 rules": ({}, {}, 0, MANY),
-    REFUSED: ({}, {}, 0, {"deny": [{"service": "org.protokit.bench.*"}]}),
+    "no route": ({"match": {"method": "other"}}, {}, 0),
+    "denied by the service": ({}, {}, 0, {"deny": [{"service": "org.protokit.bench.*"}]}),
+    "over the limit": ({"limit": {"rate": "1/h", "burst": 1}}, {}, 0),
+    "over the breaker": ({}, {"breaker": {"requests": 8}}, 0),
     "typical": (
         {"match": {"headers": HEADERS}, "timeout": "2s", "retry": RETRY, "limit": LIMIT},
         {"balance": "least-request", "outlier": OUTLIER, "breaker": BREAKER},
@@ -138,7 +146,7 @@ def main() -> int:
         for name, case in CASES.items():
             path = Path(folder) / "image"
             path.write_bytes(image(configured(*case)))
-            options = {"image": str(path), "refused": int(name == REFUSED)}
+            options = {"image": str(path), "refused": int(name in REFUSED)}
             if arguments.once:
                 micro.run(options, 2)
                 continue

@@ -355,6 +355,18 @@ def test_a_value_leads_to_the_rules_of_its_header_and_service():
         assert sent(world, client, frame) == number
 
 
+@pytest.mark.parametrize("place", [0, 5, 7, 8, 15, 16])
+def test_what_is_said_of_a_service_is_printable_whatever_it_is(place):
+    """Each byte, among others, in eights that are gone through at once and behind them."""
+    world = headed_world({"service": "a"})
+    client = world.client()
+    for byte in range(256):
+        for more in (b"comXexample.Demos", b"comXexample.D\x7fmo\xff"):
+            service = more[:place] + bytes([byte]) + more[place + 1 :]
+            said = "".join(chr(one) if 0x20 <= one < 0x7F else "?" for one in service)
+            assert f"'{said}'" in sent(world, client, headed(1, service, b"")), service
+
+
 def test_the_first_of_several_values():
     world = headed_world({"headers": {"tag": {"in": ["x", "y"]}}}, {})
     client = world.client()

@@ -5,8 +5,8 @@
  * C clients have D requests each; they are fed to the core, which writes them upstream; then the
  * answers are fed, and written back. The route table has N rules, each of exact service and method;
  * the requests go to S of them in turn. `--image` is a table that Python has packed of a configuration
- * (benchmarks/governance.py), instead; `--refused`: the core answers all requests by it itself. Printed as one JSON object: the least and the median time of
- * a request, ns. Under callgrind, --toggle-collect=batch counts the core's work alone. */
+ * (benchmarks/governance.py), instead; `--refused`: the core answers all requests by it itself, but for some of the
+ * first batch. Printed as one JSON object: the least and the median time of a request, ns. Under callgrind, --toggle-collect=batch counts the core's work alone. */
 #include "../../plugins/dubbo/native/dubbo.h"
 #include "drive.h"
 #include "frame.h"
@@ -97,9 +97,9 @@ static size_t put_answers(uint8_t *out, size_t answer_size) {
   return size;
 }
 
-static size_t frames_written(void) {
+static size_t answers_written(void) {
   size_t count = 0;
-  for (size_t at = 0; at < written_size; count++) at += frame_size(written + at, written_size - at);
+  for (size_t at = 0; at < written_size; at += frame_size(written + at, written_size - at)) count += !(written[at + 2] & 0x80);
   return count;
 }
 
@@ -155,7 +155,7 @@ int main(int argc, char **argv) {
     for (long k = 0; k < o.clients; k++) feeds[k].fed = 0;
     uint64_t took = run(feeds, (size_t)o.clients, o.refused ? ANY : going);
     if (o.refused) {
-      if (frames_written() != in_flight || upstream != 0) die("micro: not all were refused");
+      if (i > 0 && answers_written() != in_flight) die("micro: not all were refused"); /* places and tokens go first */
       times[i] = (double)took / (double)in_flight;
       continue;
     }

@@ -3266,6 +3266,20 @@ MUTANTS = (
         "tests/test_wanted.py::test_what_one_listener_denies_is_not_what_another_does",
     ),
     Mutant(
+        "of eight bytes the last of all is printable",
+        "message.c",
+        "(x + 0x0101010101010101u)",
+        "x",
+        "tests/test_matching.py::test_what_is_said_of_a_service_is_printable_whatever_it_is[5]",
+    ),
+    Mutant(
+        "of eight bytes those that steer are printable",
+        "message.c",
+        "(x - 0x2020202020202020u)",
+        "x",
+        "tests/test_matching.py::test_what_is_said_of_a_service_is_printable_whatever_it_is[5]",
+    ),
+    Mutant(
         "one of the values of several leads to no rule",
         "load.c",
         "  for (uint32_t v = 0; v < values_of(c); v++) lead(",

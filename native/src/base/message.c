@@ -3,13 +3,27 @@
 
 #include <string.h>
 
+/* Whether eight bytes are printable: none is over 0x7f, under 0x20, or 0x7f. */
+static int are_printable(const uint8_t *from) {
+  uint64_t x;
+  memcpy(&x, from, sizeof x);
+  return ((x | (x - 0x2020202020202020u) | (x + 0x0101010101010101u)) & 0x8080808080808080u) == 0;
+}
+
 void pk_message_bytes(pk_message *m, const void *data, uint32_t size) {
   const uint8_t *from = data;
   char *to = m->data + m->size;
   uint32_t room = (uint32_t)sizeof m->data - m->size;
   if (size > room) size = room;
-  for (uint32_t i = 0; i < size; i++) to[i] = from[i] >= 0x20 && from[i] < 0x7f ? (char)from[i] : '?';
+  uint32_t i = 0;
+  for (; size - i >= 8 && are_printable(from + i); i += 8) memcpy(to + i, from + i, 8);
+  for (; i < size; i++) to[i] = from[i] >= 0x20 && from[i] < 0x7f ? (char)from[i] : '?';
   m->size += size;
+}
+
+void pk_message_begin(pk_message *m, const char *s) {
+  m->size = 0;
+  pk_message_add(m, s);
 }
 
 void pk_message_add(pk_message *m, const char *s) {

@@ -10,6 +10,7 @@ typedef struct pk_message {
 } pk_message;
 
 /* What does not fit is left out. */
+void pk_message_begin(pk_message *m, const char *s); /* what stood there is of no account */
 void pk_message_add(pk_message *m, const char *s);
 void pk_message_bytes(pk_message *m, const void *data, uint32_t size); /* made printable */
 void pk_message_number(pk_message *m, uint64_t n);

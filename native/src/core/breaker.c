@@ -30,8 +30,8 @@ static PK_RARE void refuse(pk_core *core, pk_request *r, uint32_t which, uint32_
   if (r->placed) pk_breaker_back(r);
   pk_places_refused(&r->to, which);
   if (r->attempt != PK_NONE) return; /* another may be answered */
-  pk_message m = {.size = 0};
-  pk_message_add(&m, "protokit: overloaded: ");
+  pk_message m;
+  pk_message_begin(&m, "protokit: overloaded: ");
   add(&m, r, which, why);
   pk_request_fail(core, r, PK_STATUS_OVERLOADED, m.data, m.size);
 }

@@ -40,8 +40,7 @@ static void bad(pk_core *core, pk_conn *c, const uint8_t *data, size_t size, con
 static void no_route(pk_core *core, pk_request *r, const pk_table_listener *l,
                      const pk_destination *d) {
   pk_message m;
-  m.size = 0;
-  pk_message_add(&m, "protokit: no route on listener '");
+  pk_message_begin(&m, "protokit: no route on listener '");
   pk_message_text(&m, r->to.live->table, l->name);
   pk_message_add(&m, "' for service '");
   pk_message_bytes(&m, d->service.data, d->service.size < 200 ? d->service.size : 200);

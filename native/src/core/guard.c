@@ -32,11 +32,11 @@ static PK_RARE void would_refuse(pk_core *core, const pk_table *t, uint32_t plan
 static void refuse(pk_core *core, pk_request *r, const pk_judgement *v, pk_question *q) {
   const pk_table *t = r->to.live->table;
   const pk_plan *plan = pk_table_plan_at(t, v->plan);
-  pk_message m = {.size = 0};
+  pk_message m;
   char from[INET6_ADDRSTRLEN];
   uint32_t size = pk_address_write(q->source, from);
   int other = plan->verdict == PK_VERDICT_OTHERWISE, unread = v->error != 0 && !other;
-  pk_message_add(&m, other ? "protokit: denied: no rule of " : unread ? "protokit: denied: rule " : "protokit: denied by rule ");
+  pk_message_begin(&m, other ? "protokit: denied: no rule of " : unread ? "protokit: denied: rule " : "protokit: denied by rule ");
   pk_message_text(&m, t, plan->name);
   if (other) pk_message_add(&m, " is for this request");
   if (unread) pk_message_add(&m, v->error == PK_ERR_LIMIT ? " asks for what holds more than the proxy reads"

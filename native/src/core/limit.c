@@ -6,8 +6,8 @@ static PK_RARE int refuse(pk_core *core, pk_request *r, pk_rule_state *s) {
   const pk_table *t = r->to.live->table;
   pk_rule_decided(s, l->dry_run ? PK_DECIDED_WOULD_LIMIT : PK_DECIDED_LIMIT);
   if (l->dry_run) return PK_STEP_ON;
-  pk_message m = {.size = 0};
-  pk_message_add(&m, "protokit: rate limit of rule ");
+  pk_message m;
+  pk_message_begin(&m, "protokit: rate limit of rule ");
   pk_message_text(&m, t, r->plan->name);
   pk_message_add(&m, " (");
   pk_message_text(&m, t, l->text);
