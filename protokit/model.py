@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -11,6 +12,28 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Value = bool | int | float | str | bytes | None
+
+
+MOST_ARGUMENTS = 1000
+ARGUMENT = r"(0|[1-9][0-9]{0,2})(\.([^.\\]|\\[.\\])+){0,16}"  # keys: PK_INSIDE_KEYS at most
+_ARGUMENT = re.compile(ARGUMENT, re.DOTALL)
+_KEY = re.compile(r"\.((?:[^.\\]|\\[.\\])+)", re.DOTALL)
+_MOST_OF_KEY = 255  # bytes
+
+
+def argument_path(text: str) -> tuple[int, tuple[str, ...]] | None:
+    r"""Which argument ``0.user.id`` is, and the keys inside; ``\.`` is a dot in one, ``\\`` a backslash.
+
+    Returns:
+        Its number from 0 and the keys; None where it is no path.
+    """
+    if _ARGUMENT.fullmatch(text) is None:
+        return None
+    number, dot, rest = text.partition(".")
+    keys = tuple(re.sub(r"\\(.)", r"\1", one, flags=re.DOTALL) for one in _KEY.findall(dot + rest))
+    if any(len(one.encode("utf-8", "surrogatepass")) > _MOST_OF_KEY for one in keys):
+        return None
+    return int(number), keys
 
 
 class Status(enum.IntEnum):
@@ -166,7 +189,7 @@ class Request(_Message):
         oneway: nobody waits for an answer.
         cluster: set it to send the request to that cluster instead of its rule's.
         unreadable: why headers or arguments could not be read, where somebody asked for them.
-        argument_of: how they are read: of an index the value.
+        argument_of: how they are read: of an index, and the keys inside of it, the value.
     """
 
     __slots__ = (
@@ -201,10 +224,14 @@ class Request(_Message):
         self.timeout_ms = timeout_ms
         self.oneway = oneway
         self.cluster: str | None = None
-        self.argument_of: Callable[[int], Value] | None = None
+        self.argument_of: Callable[[int, tuple[str, ...]], Value] | None = None
 
-    def argument(self, index: int, default: Value = None) -> Value:
+    def argument(self, index: int | str, default: Value = None) -> Value:
         """One argument of the call as it came, from 0; it is read when it is asked for.
+
+        Args:
+            index: its number, or the path to what is inside of one: ``0.user.id``.
+            default: what is said where the call has no such argument, or nothing stands there.
 
         Returns:
             None, a boolean, a number or a text; of anything else its bytes, as they stand in the frame.
@@ -213,11 +240,15 @@ class Request(_Message):
         Raises:
             RemoteProtocolError: it cannot be read.
             LocalProtocolError: this protocol's arguments cannot be read.
+            ValueError: ``index`` is a text, and no path.
         """
-        if index < 0 or self.argument_of is None:
+        path = argument_path(index) if isinstance(index, str) else (index, ())
+        if path is None:
+            raise ValueError(f"{index!r} is no argument: expected its number, or a path like 0.user.id")
+        if path[0] < 0 or self.argument_of is None:
             return default
         try:
-            return self.argument_of(index)
+            return self.argument_of(*path)
         except (IndexError, OverflowError):  # also more than any call can have
             return default
         except Exception as error:

@@ -19,6 +19,7 @@ import msgspec
 
 from protokit import native
 from protokit.errors import ProtokitError
+from protokit.model import argument_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -84,7 +85,16 @@ class Source:
             raise ProtokitError(f"{array}: {'; '.join(sorted(lost))}")
 
 
-ORIGINS = Source("origins", columns=("origin", "name"))
+ORIGINS = Source("origins", columns=("origin", "name", "index"))
+
+
+def _path(name: str) -> tuple[int, bytes]:
+    """An argument's number, and the keys inside of it."""
+    path = argument_path(name)
+    if path is None:
+        raise ProtokitError(f"{name!r} is neither an argument's number nor the path into one")
+    keys = [key.encode() for key in path[1]]
+    return path[0], b"".join(bytes([len(key)]) + key for key in keys)
 
 
 class _Texts:
@@ -215,11 +225,17 @@ class Image:
         return self._counts[array]
 
     def key(self, origins: Sequence[tuple[str, str]]) -> Key:
-        """Where the values of a key come from: each by the engine's PK_ORIGIN_*, with a header's name."""
+        """Where a key's values come from: of each PK_ORIGIN_*, and a header's name, or an argument's path."""
         origins = tuple(origins)
         if origins and origins not in self._keys:
-            columns = {"origin": [origin for origin, _ in origins], "name": [name for _, name in origins]}
-            self._keys[origins] = self.add(ORIGINS, [None] * len(origins), **columns)
+            paths = [_path(name) if origin == "argument" else (0, name) for origin, name in origins]
+            self._keys[origins] = self.add(
+                ORIGINS,
+                [None] * len(origins),
+                origin=[origin for origin, _ in origins],
+                name=[name for _, name in paths],
+                index=[index for index, _ in paths],
+            )
         return Key(self._keys.get(origins, 0), len(origins))
 
     def add(self, source: Source, records: Column, **columns: Column) -> int:

@@ -19,6 +19,7 @@ from construct import (
     len_,
     this,
 )
+from protokit_dubbo.hessian import Object
 from protokit_dubbo.messages import Call
 from test_matching import configured, table
 from world import World
@@ -94,6 +95,61 @@ def test_arguments_of_a_generic_call_are_those_of_the_method_that_it_names():
     assert by(world, client, generic(3, "m", 7)) == 1
 
 
+USER = {"tier": "gold", "id": 7, "tags": ["vip", 3], "a.b": {"c": "dot"}, "none": None}
+
+
+@pytest.mark.parametrize(
+    ("asked", "holds"),
+    [
+        ({"0.tier": "gold"}, True),
+        ({"0.tier": "lead"}, False),
+        ({"0.id": {"range": [5, 9]}}, True),
+        ({"0.tags.0": "v*", "0.tags.1": "3"}, True),
+        ({"0.tags.2": {"present": False}}, True),
+        ({"0.tags.2": "*"}, False),
+        ({"0.none": {"present": False}}, True),
+        ({"0.tier.x": {"present": False}}, True),
+        ({"0.tags": {"present": True}}, True),
+        ({r"0.a\.b.c": "dot"}, True),
+        ({"0.a.b.c": "dot"}, False),
+        ({"1.tier": "gold"}, False),
+    ],
+)
+@pytest.mark.parametrize("generic", [False, True])
+def test_what_is_inside_of_an_argument_is_asked_for_by_its_path(asked, holds, generic):
+    world = World(table([{"arguments": asked}, {}]))
+    user = USER if generic else Object("demo.User", USER)
+    frame = called(user, request_id=1)
+    if generic:
+        types = f"{STRING}[{STRING}[Ljava/lang/Object;"
+        frame = Call("s", "$invoke", types, ["m", ["demo.User"], [USER]], request_id=1).encode()
+    assert by(world, world.client(), frame) == (0 if holds else 1)
+
+
+def test_nothing_is_routed_around_what_is_inside_and_cannot_be_read():
+    world = World(table([{"service": "a"}, {"arguments": {"0.tier": "gold"}}, {}]))
+    client = world.client()
+    long = {"tier": "gold" * 20_000}  # in pieces
+    assert REFUSED in by(world, client, called(long, request_id=1))
+    assert by(world, client, called({"other": long}, request_id=2)) == 2
+    assert REFUSED in by(world, client, called({7: 1, "7": 2, "tier" * 10_000: 3}, request_id=3))
+    assert by(world, client, called({"tier": "gold"}, request_id=4)) == 1
+
+
+@pytest.mark.parametrize("by_path", [False, True])
+def test_what_a_client_nests_costs_its_own_request_and_no_other(by_path):
+    """Frames of references and levels, and a neighbour beside them."""
+    path = ".".join("a" * 16) if by_path else ""
+    rules = [{"arguments": {f"0.{path}" if path else "0": "gold"}}, {}]
+    world = World(table(rules))
+    bad, good = world.client(), world.client()
+    loop: dict[str, object] = {}
+    loop["a"] = loop
+    for number_ in range(1, 40, 2):
+        assert by(world, bad, called(loop, request_id=number_)) == 1
+        assert by(world, good, called("lead", request_id=number_ + 1)) == 1
+
+
 # Two arguments as views, the second in digits, behind a service that can always be read.
 VIEWED = WireFormat(
     Struct(
@@ -163,6 +219,19 @@ def test_nothing_is_routed_around_arguments_that_cannot_be_read():
         assert REFUSED in by(world, client, packed(request_id, service, CUT))
 
 
+def test_what_is_inside_of_a_declared_array():
+    rules = [{"arguments": {"0.user.7": "gold"}}, {"arguments": {"0.1": "x"}}, {}]
+    world = World(table(rules, Protocol("packed", PACKED, "packed")))
+    client = world.client()
+    user = b"\x91\x81\xa4user"  # [{"user": ...
+    assert by(world, client, packed(1, b"b", user + b"\x81\xa17\xa4gold")) == 0  # {"7": "gold"}
+    assert by(world, client, packed(2, b"b", user + b"\x81\x07\xa4gold")) == 0  # {7: "gold"}
+    assert by(world, client, packed(3, b"b", user + b"\x81\x08\xa4gold")) == 2
+    assert by(world, client, packed(4, b"b", b"\x91\x92\x01\xa1x")) == 1  # [[1, "x"]]
+    assert REFUSED in by(world, client, packed(5, b"b", user + b"\x82\x07\xa4gold\xa17\xa4lead"))
+    assert REFUSED in by(world, client, packed(6, b"b", user + b"\x81\xa17\xa4gol"))
+
+
 def test_arguments_that_no_rule_asks_for_are_not_read():
     world = World(table([{"service": "a"}, {}], Protocol("packed", PACKED, "packed")))
     assert by(world, world.client(), packed(1, b"b", CUT)) == 1
@@ -210,12 +279,21 @@ def written(rule, *, cluster=None, protocol="dubbo"):
     }
 
 
+NUMBER = "arguments: expected a number from 0 to 999, or a path into one (0.user.id), got "
+
+
 @pytest.mark.parametrize(
     ("rule", "said"),
     [
-        ({"match": {"arguments": {"x": "a"}}}, "arguments: expected a number from 0 to 999, got 'x'"),
-        ({"match": {"arguments": {"1000": "a"}}}, "arguments: expected a number from 0 to 999, got '1000'"),
-        ({"match": {"arguments": {"01": "a"}}}, "arguments: expected a number from 0 to 999, got '01'"),
+        ({"match": {"arguments": {"x": "a"}}}, f"{NUMBER}'x'"),
+        ({"match": {"arguments": {"1000": "a"}}}, f"{NUMBER}'1000'"),
+        ({"match": {"arguments": {"01": "a"}}}, f"{NUMBER}'01'"),
+        ({"match": {"arguments": {"0.": "a"}}}, f"{NUMBER}'0.'"),
+        ({"match": {"arguments": {"0..a": "a"}}}, f"{NUMBER}'0..a'"),
+        ({"match": {"arguments": {"0.a" + ".b" * 16: "a"}}}, f"{NUMBER}'0.a.b"),
+        ({"match": {"arguments": {"0." + "x" * 256: "a"}}}, f"{NUMBER}'0.xxx"),
+        ({"match": {"arguments": {r"0.a\b": "a"}}}, NUMBER),
+        ({"match": {"arguments": {".a": "a"}}}, f"{NUMBER}'.a'"),
         ({"match": {"arguments": {"0": {"range": [2, 1]}}}}, "range: expected the first and the last number"),
         (
             {"limit": {"rate": "1/s", "by": {"argument": 1000}}},
@@ -255,6 +333,72 @@ def test_a_protocol_whose_arguments_cannot_be_read_is_refused(rule, where):
     )
 
 
+@pytest.mark.parametrize(
+    "rule",
+    [
+        {"match": {"arguments": {"0.a": "x"}}},
+        {"match": {"not": {"arguments": {"0.a": "x"}}}},
+        {"limit": {"rate": "1/s", "by": {"argument": "0.a"}}},
+        {"sticky": {"argument": "0.a"}, "cluster": None, "split": [{"cluster": "c"}]},
+    ],
+)
+def test_a_protocol_whose_arguments_cannot_be_looked_into_is_refused(rule, tmp_path):
+    (tmp_path / "viewed.py").write_text(PLUGIN)
+    made = written(rule, protocol="viewed")
+    made["routes"][0]["rules"][0] = {k: v for k, v in made["routes"][0]["rules"][0].items() if v is not None}
+    made["plugins"] = [str(tmp_path / "viewed.py")]
+    with pytest.raises(ConfigErrors) as caught:
+        config.load(made)
+    assert "what is inside of arguments cannot be read in a protocol that this rule is for" in str(
+        caught.value
+    )
+
+
+PLUGIN = """
+from construct import *
+from protokit import Protocol, WireFormat, hookimpl
+from protokit.wire import ErrorText, Replies, text
+
+V = WireFormat(
+    Struct("kind" / Int8ub, "id" / Int16ub, "first" / Prefixed(Int8ub, GreedyBytes)),
+    id=this.id, response=this.kind == 1, service=text(this.first), arguments=(text(this.first),),
+    replies=Replies(error=lambda status, variant: {"kind": 1, "first": ErrorText()}),
+)
+
+@hookimpl
+def protokit_protocols():
+    return [Protocol("viewed", V, "views")]
+"""
+
+
+def test_a_key_inside_of_an_argument_keeps_requests_together():
+    loaded = config.load(
+        written(
+            {"limit": {"rate": "1/s", "burst": 1, "by": {"argument": "0.tenant"}}},
+            cluster={
+                "endpoints": [f"127.0.0.1:{port}" for port in range(1, 9)],
+                "balance": "maglev",
+                "hash": {"argument": "0.user.0"},
+            },
+        )
+    )
+    world = World(compile_snapshot(build_snapshot(loaded), Identities(), Identities(), 7).table)
+    client = world.client()
+    got = {}
+    for turn in range(2):
+        for key in range(24):
+            user = Object("demo.User", {"tenant": f"t{key}", "user": [key % 4]})
+            world.feed(client, called(user, request_id=100 * turn + key + 1))
+            ups = [port for up, (_, port) in world.upstreams.items() if world.got[up]]
+            for up in world.upstreams:
+                world.got[up].clear()
+            assert (b"rate limit of rule r[0]" in bytes(world.got[client])) == (turn == 1)
+            world.got[client].clear()
+            got.setdefault(key % 4, set()).update(ups)
+    assert all(len(ports) == 1 for ports in got.values())
+    assert len(set.union(*got.values())) > 1
+
+
 def test_a_key_that_is_an_argument_keeps_requests_together():
     """At most two a key, whoever asks, and the same endpoint for one."""
     loaded = config.load(
@@ -292,5 +436,15 @@ def test_route_says_which_argument_is_another():
     assert facts["depth"] == "arguments"
     facts = explain(loaded, document, "in", called("gold", 3))
     assert (facts["rule"]["number"], facts["request"]["arguments"]) == (1, {"0": "gold", "1": "3"})
+    loaded, document = configured([{"arguments": {"0.user.tier": "gold"}}, {}])
+    facts = explain(loaded, document, "in", Words("s", "m", arguments={"0.user.tier": "gold"}))
+    assert facts["rule"]["number"] == 1
+    facts = explain(loaded, document, "in", Words("s", "m", arguments={"0.user": "gold", "0": "gold"}))
+    assert facts["before"][0]["why"] == "there is no argument 0.user.tier, expected 'gold'"
+    facts = explain(loaded, document, "in", called({"user": {"tier": "lead"}}))
+    assert facts["before"][0]["why"] == "argument 0.user.tier is 'lead', expected 'gold'"
+    facts = explain(loaded, document, "in", called({"user": {"tier": "gold"}}))
+    assert (facts["rule"]["number"], facts["request"]["arguments"]) == (1, {"0": None, "0.user.tier": "gold"})
+    loaded, document = configured([{"arguments": {"0": "gold", "1": {"range": [1, 5]}}}, {}])
     facts = explain(loaded, document, "in", called("gold"))
     assert facts["before"][0]["why"] == "there is no argument 1, expected {range: [1, 5]}"

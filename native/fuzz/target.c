@@ -221,8 +221,14 @@ static void asking(const pk_codec *c, const uint8_t *data, const pk_frame *f) {
     if (by_key == PK_OK) touch(found.value);
   }
   must(pk_header_by_key(c, data, f, (pk_slice){(const uint8_t *)"x-none", 6}, &found) <= PK_MORE);
-  for (uint32_t i = 0; i < 8; i++)
-    if (pk_argument_at(c, data, f, i, &v) == PK_OK) touch(v.bytes);
+  static const pk_slice keys[] = {{(const uint8_t *)"a", 1}, {(const uint8_t *)"0", 1}, {(const uint8_t *)"1", 1}};
+  for (uint32_t i = 0; i < 8; i++) {
+    if (pk_argument_at(c, data, f, i, NULL, 0, &v) == PK_OK) touch(v.bytes);
+    for (uint32_t k = 0; k < 3; k++) { /* paths of one to three keys, each of them first */
+      const pk_slice path[] = {keys[k], keys[(k + 1) % 3], keys[(k + i) % 3]};
+      if (pk_argument_at(c, data, f, i, path, 1 + (i + k) % 3, &v) == PK_OK) touch(v.bytes);
+    }
+  }
 }
 
 /* The frame with another id is the same but for that; with its own again it is what it was. */

@@ -156,14 +156,17 @@ int pk_codec_header(uintptr_t codec, const uint8_t *data, size_t size, uint32_t 
   return result;
 }
 
-int pk_codec_argument(uintptr_t codec, const uint8_t *data, size_t size, uint32_t from, uint32_t index, pk_value *out) {
+int pk_codec_argument(uintptr_t codec, const uint8_t *data, size_t size, uint32_t from, uint32_t index, const pk_slice *keys,
+                      uint32_t count, pk_value *out) {
   const pk_codec *c = codec_at(codec);
   pk_frame f = {0};
   int result = whole(c, data, size, from, &f);
-  return result == PK_OK ? pk_argument_at(c, data, &f, index, out) : result;
+  return result == PK_OK ? pk_argument_at(c, data, &f, index, keys, count, out) : result;
 }
 
 uint32_t pk_codec_reads_arguments(uintptr_t codec) { return codec_at(codec)->argument != NULL; }
+
+uint32_t pk_codec_reads_inside(uintptr_t codec) { return (uint32_t)pk_codec_looks_inside(codec_at(codec)); }
 
 int pk_codec_edit(uintptr_t codec, const uint8_t *data, size_t size, uint32_t from, const pk_edit *edits,
                   uint32_t count, uint8_t *out, size_t cap) {
@@ -322,16 +325,26 @@ static int header_in_words(const pk_codec *c, const uint8_t *data, const pk_fram
   return PK_MORE;
 }
 
-static int argument_in_words(const pk_codec *c, const uint8_t *data, const pk_frame *f, uint32_t index, pk_value *out) {
+static int inside_in_words(const pk_codec *c, const uint8_t *data, const pk_frame *f, uint32_t index, const pk_slice *keys,
+                           uint32_t count, pk_value *out) {
   const pk_asked *asked = c->user;
   (void)data;
   (void)f;
   for (uint32_t i = 0; i < asked->argument_count; i++) {
-    if (asked->arguments[i].raw != index) continue;
-    *out = (pk_value){.type = PK_VALUE_TEXT, .bytes = asked->arguments[i].value};
+    const pk_asked_argument *a = &asked->arguments[i];
+    uint32_t same = 0;
+    if (a->index != index || a->count != count) continue;
+    while (same < count && keys[same].size == a->keys[same].size && memcmp(keys[same].data, a->keys[same].data, keys[same].size) == 0)
+      same++;
+    if (same < count) continue;
+    *out = (pk_value){.type = PK_VALUE_TEXT, .bytes = a->value};
     return PK_OK;
   }
   return PK_MORE;
+}
+
+static int argument_in_words(const pk_codec *c, const uint8_t *data, const pk_frame *f, uint32_t index, pk_value *out) {
+  return inside_in_words(c, data, f, index, NULL, 0, out);
 }
 
 static pk_judged judged(const pk_table *t, uint32_t routes, pk_question *q) {
@@ -345,7 +358,8 @@ static pk_judged judged(const pk_table *t, uint32_t routes, pk_question *q) {
 pk_routed pk_table_ask(const pk_table *t, uint32_t listener, uintptr_t codec, const pk_asked *asked) {
   const pk_table_listener *l = pk_table_listener_at(t, listener);
   const pk_codec *c = codec_at(codec);
-  const pk_codec words = {.name = c->name, .user = asked, .header = header_in_words, .argument = argument_in_words};
+  const pk_codec words = {.name = c->name, .size = sizeof words, .user = asked, .header = header_in_words,
+                          .argument = argument_in_words, .inside = inside_in_words};
   pk_frame f = {.kind = asked->oneway ? PK_KIND_ONEWAY : PK_KIND_REQUEST};
   pk_destination d = {asked->service, asked->method, asked->version, asked->group, 0, 0, 0};
   pk_routed found = {.plan = l->plan, .depth = l->depth};

@@ -63,8 +63,10 @@ int pk_codec_headers(uintptr_t codec, const uint8_t *data, size_t size, uint32_t
 /* A header by its key, and an argument: as pk_codec's functions. */
 int pk_codec_header(uintptr_t codec, const uint8_t *data, size_t size, uint32_t from, const uint8_t *key, uint32_t key_size,
                     pk_header_info *out);
-int pk_codec_argument(uintptr_t codec, const uint8_t *data, size_t size, uint32_t from, uint32_t index, pk_value *out);
+int pk_codec_argument(uintptr_t codec, const uint8_t *data, size_t size, uint32_t from, uint32_t index, const pk_slice *keys,
+                      uint32_t count, pk_value *out);
 uint32_t pk_codec_reads_arguments(uintptr_t codec);
+uint32_t pk_codec_reads_inside(uintptr_t codec); /* whether what is inside of them can be asked for */
 
 /* The request or answer with changes, in a buffer of `cap` bytes; its size, or PK_ERR_*. */
 int pk_codec_edit(uintptr_t codec, const uint8_t *data, size_t size, uint32_t from, const pk_edit *edits,
@@ -108,6 +110,12 @@ int pk_codec_splice(uintptr_t codec, const uint8_t *data, size_t size, uint32_t 
                     uint8_t *out, size_t cap);
 int pk_codec_probe(uintptr_t codec, const uint8_t *data, size_t size);
 
+typedef struct pk_asked_argument {
+  uint32_t index, count;
+  const pk_slice *keys; /* of what is inside of it */
+  pk_slice value;
+} pk_asked_argument;
+
 /* What a client of a listener asks: a frame of its protocol, or words. */
 typedef struct pk_asked {
   const uint8_t *frame; /* NULL: the words */
@@ -115,7 +123,7 @@ typedef struct pk_asked {
   pk_slice service, method, version, group;
   const pk_header *headers;
   uint32_t header_count, argument_count;
-  const pk_header *arguments; /* of each its number in `raw` */
+  const pk_asked_argument *arguments;
   uint8_t source[16];
 } pk_asked;
 

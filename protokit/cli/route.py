@@ -43,6 +43,7 @@ from protokit.control import build_snapshot
 from protokit.dataplane import listening
 from protokit.dataplane.compile import Identities, compile_snapshot
 from protokit.errors import ProtokitError, RemoteProtocolError, close_match
+from protokit.model import MOST_ARGUMENTS, argument_path
 from protokit.native.routing import Judged, Routed, Words, routed
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ class _Request(NamedTuple):
     "arguments",
     multiple=True,
     metavar="NUMBER=VALUE",
-    help="An argument, from 0, or several.",
+    help="An argument, from 0, or what is inside of one (0.user.id=VALUE); or several.",
 )
 @click.option("--oneway", is_flag=True, help="Its caller waits for no answer.")
 @click.option("--source", default="", metavar="ADDRESS", help="Where its client comes from.")
@@ -143,7 +144,7 @@ def explain(
     if protocol is not None or not isinstance(asked, bytes):
         speaks = _named("protocol", protocol, [one.name for one in speaking], first=True)
         speaking = [one for one in speaking if one.name == speaks]
-    request = _request(asked, speaking, where, source)
+    request = _request(asked, speaking, where, source, _paths(loaded, there))
     said = asyncio.run(_routed(loaded, there, request))
     if said.result != 0 and not said.access.refuses:
         why = _UNREADABLE.get(said.result, "it is malformed")
@@ -169,7 +170,22 @@ async def _routed(loaded: configuration.Loaded, there: schema.Listener, request:
         compiled.table.free()
 
 
-def _request(asked: Words | bytes, speaking: Sequence[Protocol], listener: str, source: str) -> _Request:
+def _paths(loaded: configuration.Loaded, there: schema.Listener) -> list[str]:
+    """Of arguments, what is inside of them and somebody asks for."""
+    matches = [rule.match for one in loaded.config.routes if one.name == there.routes for rule in one.rules]
+    for given in (there, there.dry_run):
+        matches += [one.match for one in access.rules(given)] if given is not None else []
+    found: dict[str, None] = {}
+    while matches:
+        one = matches.pop()
+        found |= dict.fromkeys(name for name in one.arguments if "." in name)
+        matches += [*(one.all or ()), *(one.any or ()), *([] if one.not_ is None else [one.not_])]
+    return sorted(found)
+
+
+def _request(
+    asked: Words | bytes, speaking: Sequence[Protocol], listener: str, source: str, paths: Sequence[str]
+) -> _Request:
     try:
         _ = networks.number(source) if source else 0
     except ValueError:
@@ -202,25 +218,29 @@ def _request(asked: Words | bytes, speaking: Sequence[Protocol], listener: str, 
                     None if value is None else value.decode(errors="replace")
                 )
         texts = (read.service, read.method, read.version, read.group)
-        asking = Asking(
-            *texts, found, read.oneway, source, listener, protocol.name, arguments=_arguments(ask, whole)
-        )
+        arguments = _arguments(ask, whole, paths)
+        asking = Asking(*texts, found, read.oneway, source, listener, protocol.name, arguments=arguments)
         return _Request(engines, asking)
     names = " or ".join(repr(one.name) for one in speaking)
     raise ProtokitError(f"these {len(asked)} bytes are no whole frame of {names}")
 
 
-def _arguments(ask: Codec, data: bytes) -> dict[str, str | None]:
+def _arguments(ask: Codec, data: bytes, paths: Sequence[str]) -> dict[str, str | None]:
     """As rules see them; what cannot be read is not there, and the engine says so where it matters."""
     found: dict[str, str | None] = {}
     with contextlib.suppress(IndexError, RemoteProtocolError):
-        for number in range(schema.MOST_ARGUMENTS if ask.reads_arguments else 0):
-            value = ask.argument(data, number)
-            if value is None:
-                continue
-            text = str(value).lower() if isinstance(value, bool) else str(value)
-            found[str(number)] = None if isinstance(value, bytes | float) else text
+        for number in range(MOST_ARGUMENTS if ask.reads_arguments else 0):
+            _note(found, str(number), ask.argument(data, number))
+    for path in paths if ask.reads_inside else ():
+        with contextlib.suppress(IndexError, RemoteProtocolError):
+            _note(found, path, ask.argument(data, *(argument_path(path) or (0, ()))))
     return found
+
+
+def _note(found: dict[str, str | None], name: str, value: native.Argument) -> None:
+    if value is not None:
+        text = str(value).lower() if isinstance(value, bool) else str(value)
+        found[name] = None if isinstance(value, bytes | float) else text
 
 
 def _facts(
@@ -459,9 +479,9 @@ def _pairs(written: Sequence[str], option: str, key_is: str) -> dict[str, str]:
 def _numbered(written: Sequence[str]) -> dict[str, str]:
     found = _pairs(written, "--argument", "NUMBER")
     for number in found:
-        if not schema.is_number(number):
-            most = schema.MOST_ARGUMENTS - 1
-            raise ProtokitError(f"--argument: expected a number from 0 to {most}, got {number!r}")
+        if not schema.is_argument(number):
+            most, inside = MOST_ARGUMENTS - 1, "or a path into one (0.user.id)"
+            raise ProtokitError(f"--argument: expected a number from 0 to {most}, {inside}, got {number!r}")
     return found
 
 

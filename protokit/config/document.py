@@ -34,6 +34,7 @@ from protokit.config.scalars import (
     Whole,
 )
 from protokit.errors import ConfigError, ConfigErrors, close_match
+from protokit.model import MOST_ARGUMENTS
 
 _MAX_DEPTH = 64
 _FILTER_POLICY = {"fail", "errors", "off"}  # what stands beside its name
@@ -383,11 +384,11 @@ class _Reader:
                 return _BROKEN
             if found.header and not found.argument:
                 return schema.Key("header", found.header)
-            if schema.is_number(found.argument) and not found.header:
+            if schema.is_argument(found.argument) and not found.header:
                 return schema.Key("argument", found.argument)
         if isinstance(node, yaml.ScalarNode) and node.value in schema.KEYS:
             return schema.Key(node.value)
-        most = schema.MOST_ARGUMENTS - 1
+        most = MOST_ARGUMENTS - 1
         return self.expected(
             f"{', '.join(schema.KEYS)}, {{header: NAME}} or {{argument: 0 to {most}}}", node, what
         )

@@ -11,6 +11,7 @@ import msgspec
 from protokit.config import schema
 from protokit.config.defaults import RANGES
 from protokit.config.scalars import Address, Duration, Pattern
+from protokit.model import ARGUMENT, MOST_ARGUMENTS
 
 
 def json_schema() -> dict[str, Any]:
@@ -73,8 +74,8 @@ def _struct(kind: type[msgspec.Struct], key: str) -> dict[str, Any]:
         numbers = {
             "type": ["integer", "string"],  # quoted or not
             "minimum": 0,
-            "maximum": schema.MOST_ARGUMENTS - 1,
-            "pattern": "^(0|[1-9][0-9]{0,2})$",
+            "maximum": MOST_ARGUMENTS - 1,
+            "pattern": f"^{ARGUMENT}$",
         }
         properties = {"header": _of(str, key), "argument": numbers}
         named = {"type": "object", "properties": properties, "minProperties": 1, "maxProperties": 1}

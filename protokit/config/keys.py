@@ -15,6 +15,12 @@ if TYPE_CHECKING:
 
 CONSISTENT = ("ring-hash", "maglev")
 _ALONE = ("header", "argument")  # what not every protocol has
+_NEEDS = {
+    ("header", False): ("headers", "shows_headers"),
+    ("header", True): ("headers", "shows_headers"),
+    ("argument", False): ("arguments", "reads_arguments"),
+    ("argument", True): ("arguments that are looked into", "reads_inside"),
+}
 
 
 def once(findings: Findings, given: schema.Key | list[schema.Key], path: Path) -> None:
@@ -54,10 +60,6 @@ def _clusters_of(config: schema.Config, listener: schema.Listener) -> Iterator[s
                 yield from (*one.of, one.else_) if isinstance(one, schema.Named) else (one,)
 
 
-def _is_seen(protocol: Protocol, what: str) -> bool:
-    return protocol.shows_headers if what == "header" else protocol.reads_arguments
-
-
 def check_read(
     findings: Findings,
     config: schema.Config,
@@ -73,20 +75,20 @@ def check_read(
         known: protocols by name.
     """
     for c, cluster in enumerate(config.clusters):
-        asked = {key.what for key in schema.keys(cluster.hash)} & {*_ALONE}
+        asked = {_NEEDS[key.what, "." in key.name] for key in schema.keys(cluster.hash) if key.what in _ALONE}
         if not asked or findings.hole("clusters", c):
             continue
         listeners = [one for one in config.listeners if cluster.name in _clusters_of(config, one)]
-        for what in sorted(asked):
+        for what, reads in sorted(asked):
             without = {
                 name: listener.name
                 for listener in listeners
                 for name in speaking[listener.name]
-                if name in known and not _is_seen(known[name], what)
+                if name in known and not getattr(known[name], reads)
             }
             for protocol, listener_name in without.items():
                 findings.warning(
-                    f"hash: requests of protocol {protocol!r} (listener {listener_name!r}) have no {what}s:"
+                    f"hash: requests of protocol {protocol!r} (listener {listener_name!r}) have no {what}:"
                     " they go to any endpoint by weight; service, method or source would keep them together",
                     "clusters",
                     c,

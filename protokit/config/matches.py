@@ -8,6 +8,7 @@ import msgspec
 
 from protokit.config import schema, subsets
 from protokit.errors import close_match
+from protokit.model import MOST_ARGUMENTS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -47,7 +48,7 @@ def check_rule(findings: Findings, rule: schema.Rule, asked: Asked, path: Path) 
     """What a rule asks, and that requests which may have headers are meant where it needs one."""
     place = (*path, "match")
     check(findings, rule.match, asked, place)
-    arguments = [(where, _OTHERS) for where in _keyed(rule, path, "argument")]
+    arguments = [*_keyed(rule, path, "argument")]
     check_read(findings, rule.match, asked, place, _needs(rule, path), arguments, _changes(rule, path))
 
 
@@ -57,7 +58,7 @@ def check_read(
     asked: Asked,
     path: Path,
     headers: Iterable[tuple[Path, str]] = (),
-    arguments: Iterable[tuple[Path, str]] = (),
+    arguments: Sequence[tuple[Path, str]] = (),
     changes: Iterable[tuple[Path, str]] = (),
 ) -> None:
     """That no protocol which a match is for lacks what it asks, nor what its rule needs beside it.
@@ -68,7 +69,7 @@ def check_read(
         asked: whom it is asked for.
         path: where it stands.
         headers: the places that need a header which the engine sees, and what to do instead.
-        arguments: those that need an argument.
+        arguments: those that need an argument, and which: its number or path.
         changes: those that need headers which may as well be read and written in Python.
     """
     here = {
@@ -86,10 +87,15 @@ def check_read(
         _refuse(findings, "requests have no headers", [*needs, *headers, *changes], here)
     elif not any(one.shows_headers for one in protocols):
         _refuse(findings, "the engine sees no headers of requests", [*needs, *headers], here)
-    needs = [(where, instead) for where in _asking("arguments", match, path)]
-    needs += arguments
-    if needs and not any(one.reads_arguments for one in protocols):
-        _refuse(findings, "arguments cannot be read", needs, here)
+    what, inside = "arguments cannot be read", False
+    if any(one.reads_arguments for one in protocols):
+        what, inside = "what is inside of arguments cannot be read", True
+        instead = "ask for the argument as a whole, by its number"
+        if any(one.reads_inside for one in protocols):
+            return
+    needs = [(where, instead) for where in _asking("arguments", match, path, inside=inside)]
+    needs += [(where, _OTHERS) for where, name in arguments if not inside or "." in name]
+    _refuse(findings, what, needs, here)
 
 
 _OTHERS = "take service, method or source"
@@ -102,15 +108,15 @@ def _refuse(findings: Findings, what: str, needs: list[tuple[Path, str]], protoc
             findings.error(f"{what} in a protocol that this rule is for ({names}); {instead}", *where)
 
 
-def _keyed(rule: schema.Rule, path: Path, what: str) -> Iterator[Path]:
-    """The places of a rule's keys that need a header, or an argument."""
+def _keyed(rule: schema.Rule, path: Path, what: str) -> Iterator[tuple[Path, str]]:
+    """The places of a rule's keys that need a header, or an argument, and its name."""
     for given, where in (
         (rule.sticky, (*path, "sticky")),
         ([] if rule.limit is None else rule.limit.by, (*path, "limit", "by")),
     ):
         for i, one in enumerate(schema.keys(given)):
             if one.what == what:
-                yield (*where, i) if isinstance(given, list) else where
+                yield (*where, i) if isinstance(given, list) else where, one.name
 
 
 def _needs(rule: schema.Rule, path: Path) -> Iterator[tuple[Path, str]]:
@@ -122,7 +128,7 @@ def _needs(rule: schema.Rule, path: Path) -> Iterator[tuple[Path, str]]:
     for subset, where in parts:
         for key in subsets.headers(subset):
             yield (*where, "subset", key), "give a value, or in"
-    for where in _keyed(rule, path, "header"):
+    for where, _ in _keyed(rule, path, "header"):
         yield where, _OTHERS
     if rule.fault is not None and rule.fault.header is not None:
         yield (*path, "fault", "header"), "leave it out, and let match say which requests are hit"
@@ -144,15 +150,17 @@ def _changing(given: schema.Set) -> list[str]:
     return named + [name for name in fields if isinstance(getattr(given, name), schema.HeaderValue)]
 
 
-def _asking(what: str, match: schema.Match, path: Path) -> Iterator[Path]:
-    """The places where it asks for headers, or arguments."""
-    if getattr(match, what):
+def _asking(what: str, match: schema.Match, path: Path, *, inside: bool = False) -> Iterator[Path]:
+    """The places where it asks for headers, or arguments; ``inside``: for what is inside of them."""
+    if inside:
+        yield from ((*path, what, one) for one in getattr(match, what) if "." in one)
+    elif getattr(match, what):
         yield (*path, what)
     for name, matches in (("all", match.all), ("any", match.any)):
         for i, one in enumerate(matches or ()):
-            yield from _asking(what, one, (*path, name, i))
+            yield from _asking(what, one, (*path, name, i), inside=inside)
     if match.not_ is not None:
-        yield from _asking(what, match.not_, (*path, "not"))
+        yield from _asking(what, match.not_, (*path, "not"), inside=inside)
 
 
 def check(findings: Findings, match: schema.Match, asked: Asked, path: Path, depth: int = 0) -> None:
@@ -196,9 +204,10 @@ def _text(findings: Findings, wanted: schema.Text, path: Path) -> None:
 
 def _argument(findings: Findings, number: str, wanted: schema.Text, path: Path) -> None:
     _text(findings, wanted, path)
-    if not schema.is_number(number):
-        most = schema.MOST_ARGUMENTS - 1
-        findings.error(f"arguments: expected a number from 0 to {most}, got {number!r}", *path)
+    if not schema.is_argument(number):
+        most = MOST_ARGUMENTS - 1
+        inside = "or a path into one (0.user.id)"
+        findings.error(f"arguments: expected a number from 0 to {most}, {inside}, got {number!r}", *path)
 
 
 def possible(match: schema.Match, listener: str, protocols: Collection[str]) -> bool:

@@ -22,6 +22,7 @@ from protokit.config.scalars import (
     Times,
     Whole,
 )
+from protokit.model import argument_path
 
 
 class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -138,18 +139,15 @@ class Key(_Section, frozen=True, forbid_unknown_fields=True):
 
 
 class KeyOf(_Section, frozen=True, forbid_unknown_fields=True):
-    """A header, or an argument of the call by its number from 0."""
+    """A header, or an argument of the call by its number from 0, or what is inside of one by its path."""
 
     header: str = ""
     argument: str = ""
 
 
-MOST_ARGUMENTS = 1000
-
-
-def is_number(text: str) -> bool:
-    """Whether it is the number of an argument, written as numbers are."""
-    return text.isascii() and text.isdecimal() and str(int(text)) == text and int(text) < MOST_ARGUMENTS
+def is_argument(text: str) -> bool:
+    """Whether it is the number of an argument, or the path to what is inside of one."""
+    return argument_path(text) is not None
 
 
 def keys(given: Key | list[Key]) -> list[Key]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import collections
 import logging
+from functools import partial
 from typing import TYPE_CHECKING
 
 from protokit import logs, native
@@ -152,7 +153,7 @@ class FilterRunner:
                 self._failed("a request could not be read; it is answered BAD_REQUEST", error)
             return _unreadable(call, error)
         asked = frame
-        request.argument_of = lambda index: wire.ask.argument(asked, index)
+        request.argument_of = partial(wire.ask.argument, asked)
         original = request.copy()
         reply = await self._requests(call, request)
         if reply is not None:
@@ -203,7 +204,7 @@ class FilterRunner:
         try:
             asked = wire.ask.from_engine(op.asked)
             request = wire.ask.request(asked, most, lazy=True)
-            request.argument_of = lambda index: wire.ask.argument(asked, index)
+            request.argument_of = partial(wire.ask.argument, asked)
             frame = wire.ask.from_engine(op.frame)
             answer = Answer(
                 Status(op.status),

@@ -586,31 +586,37 @@ def header(codec: int, data: bytes, key: str | bytes, side: str | None = None) -
     return _text(info.value) if result == 0 and not info.raw else None
 
 
-def argument(codec: int, data: bytes, index: int) -> Argument:
-    """An argument of a whole request's call.
+def argument(codec: int, data: bytes, index: int, keys: Sequence[str] = ()) -> Argument:
+    """An argument of a whole request's call, or what is inside of it.
 
     Args:
         codec: its address.
         data: the frame.
         index: from 0.
+        keys: what leads to a value inside: names of fields, keys of maps, indexes of lists.
 
     Returns:
         What it is; bytes, as they stand in the frame, of what is no null, boolean, number or text.
 
     Raises:
-        IndexError: the call has no such argument.
+        IndexError: the call has no such argument, or nothing stands there.
         LocalProtocolError: this protocol's arguments cannot be read.
         RemoteProtocolError: this one cannot be read.
     """
     value = ffi.new("pk_value *")
     pinned = _pinned(data)
-    result = lib.pk_codec_argument(codec, pinned, len(data), _from(data), index, value)
+    kept = [ffi.from_buffer(one.encode("utf-8", "surrogatepass")) for one in keys]
+    slices = ffi.new("pk_slice[]", [(one, len(one)) for one in kept])
+    result = lib.pk_codec_argument(codec, pinned, len(data), _from(data), index, slices, len(kept), value)
+    which = ".".join((str(index), *keys))
     if result == 1:
-        raise IndexError(f"the call has no argument {index}")
-    if result != 0 and not lib.pk_codec_reads_arguments(codec):
-        raise LocalProtocolError(f"arguments of {name(codec)} cannot be read")
+        raise IndexError(f"the call has no argument {which}")
+    if result != 0 and not (reads_inside if keys else reads_arguments)(codec):
+        raise LocalProtocolError(
+            f"{'what is inside of ' * bool(keys)}arguments of {name(codec)} cannot be read"
+        )
     if result != 0:
-        raise RemoteProtocolError(f"argument {index}: {RESULTS.get(result, result)}")
+        raise RemoteProtocolError(f"argument {which}: {RESULTS.get(result, result)}")
     kind = value.type
     if kind == lib.PK_VALUE_NULL:
         return None
@@ -626,6 +632,11 @@ def argument(codec: int, data: bytes, index: int) -> Argument:
 def reads_arguments(codec: int) -> bool:
     """Whether arguments of its calls can be read."""
     return bool(lib.pk_codec_reads_arguments(codec))
+
+
+def reads_inside(codec: int) -> bool:
+    """Whether what is inside of its arguments can be."""
+    return bool(lib.pk_codec_reads_inside(codec))
 
 
 def edits(codec: int) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from protokit._native import ffi, lib
+from protokit.model import argument_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -94,9 +95,12 @@ def routed(
         for at, (key, value) in enumerate(asked.headers.items()):
             headers[at].key, headers[at].value = piece(key), piece(value)
         question.headers, question.header_count = headers, len(asked.headers)
-        arguments = ffi.new("pk_header[]", len(asked.arguments))
-        for at, (number, value) in enumerate(asked.arguments.items()):
-            arguments[at].raw, arguments[at].value = int(number), piece(value)
+        arguments = ffi.new("pk_asked_argument[]", len(asked.arguments))
+        for at, (name, value) in enumerate(asked.arguments.items()):
+            index, keys = argument_path(name) or (int(name), ())
+            kept.append(ffi.new("pk_slice[]", [piece(key) for key in keys]))
+            arguments[at].index, arguments[at].count, arguments[at].keys = index, len(keys), kept[-1]
+            arguments[at].value = piece(value)
         question.arguments, question.argument_count = arguments, len(asked.arguments)
         question.oneway = asked.oneway
     found = lib.pk_table_ask(table.pointer, listener, codec, question)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 CALLS = {native.KIND_REQUEST, native.KIND_ONEWAY}
 MESSAGES = {*CALLS, native.KIND_RESPONSE}
 NEW = "x-protokit"
+PATHS = ((0, ("a",)), (0, ("0",)), (1, ("1", "0")))  # into some
 ARGUMENTS = 8  # so many are asked for where nobody says how many there are
 
 
@@ -116,6 +117,9 @@ class AskedOfFrames:
         for index in range(ARGUMENTS):
             with contextlib.suppress(ProtocolError, IndexError):
                 self.codec.ask.argument(frame, index)
+        for index, keys in PATHS if self.codec.ask.reads_inside else ():
+            with contextlib.suppress(ProtocolError, IndexError):
+                self.codec.ask.argument(frame, index, keys)
 
 
 def absent(headers: Iterable[str]) -> list[str]:
@@ -152,6 +156,9 @@ def asked_in_front_of_nothing(
     for index in [*range(ARGUMENTS), 2**32 - 1]:
         with contextlib.suppress(ProtocolError, IndexError):
             native.argument(codec, put(frame), index)
+    for index, keys in PATHS if native.reads_inside(codec) else ():
+        with contextlib.suppress(ProtocolError, IndexError):
+            native.argument(codec, put(frame), index, keys)
 
 
 def answer_edited(

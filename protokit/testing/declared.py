@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from protokit import native
 from protokit.errors import LocalProtocolError, ProtocolError, RemoteProtocolError
 from protokit.model import Status
-from protokit.testing.asked import ARGUMENTS
+from protokit.testing.asked import ARGUMENTS, PATHS
 from protokit.testing.kit import LIMIT, REQUESTS, Checks
 from protokit.testing.strategies import field_values, frames
 from protokit.testing.voices import DeclaredVoice
@@ -203,10 +203,12 @@ class DeclaredChecks(Checks):
         super().agree(name, reader, data, message, request)
         if not self.wire.meaning.arguments or message.result != 0:
             return
-        for index in (*range(ARGUMENTS), 2**32 - 1):
+        asked = [(index, ()) for index in (*range(ARGUMENTS), 2**32 - 1)]
+        for index, keys in (*asked, *(PATHS if self.codec.ask.reads_inside else ())):
             asks = (self.codec.ask.argument, self.wire.argument)
-            got, wanted = (_argued(ask, data[: message.size], index) for ask in asks)
-            assert got == wanted, f"argument {index} is {got}, the reference says {wanted}"
+            got, wanted = (_argued(ask, data[: message.size], index, keys) for ask in asks)
+            name = ".".join((str(index), *keys))
+            assert got == wanted, f"argument {name} is {got}, the reference says {wanted}"
 
     def refused(self, data: bytes, message: native.Message, request: Any, why: str) -> None:
         """As of any codec; but what the reference parses is framed, even where its texts cannot be read."""
@@ -301,10 +303,10 @@ class DeclaredChecks(Checks):
         return next((one for one in requests if self.voice.variant(one) == 0), like)
 
 
-def _argued(ask: Callable[[bytes, int], Any], frame: bytes, index: int) -> Any:
+def _argued(ask: Callable[..., Any], frame: bytes, index: int, keys: tuple[str, ...]) -> Any:
     """What is said of an argument: a value with its type, or the kind of error."""
     try:
-        value = ask(frame, index)
+        value = ask(frame, index, keys)
     except (IndexError, ProtocolError) as error:
         return type(error).__name__
     return type(value).__name__, repr(value)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from dataclasses import dataclass
-from functools import reduce
+from functools import partial, reduce
 from typing import TYPE_CHECKING, Any
 
 from construct import this
@@ -20,15 +21,18 @@ from protokit.wire.structures.jsons import Json
 from protokit.wire.structures.messagepack import MessagePack
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from protokit.native import Argument
     from protokit.wire.layout import FieldPath
-    from protokit.wire.structures.family import Entry
+    from protokit.wire.structures.family import Entry, Family, Key
 
 TEXT, INTEGER, MSGPACK, JSON = range(4)  # PK_ARGUMENT_*
 _MOST = 64  # views of arguments
 _PATH = 500  # PK_ARGUMENT_PATH
 _INTEGERS = range(-(2**63), 2**63)
 _DIGITS = 63  # of a number of JSON that is read
+_WRITTEN = re.compile(r"-?[1-9][0-9]{0,18}|0")
 _ARRAY = {"msgpack": MSGPACK, "json": JSON}
 
 
@@ -87,11 +91,13 @@ def roots(arguments: tuple[Argued, ...]) -> list[views.View]:
     return [*(one.view for one in arguments if one.form < MSGPACK), *guards]
 
 
-def argument(arguments: tuple[Argued, ...], container: Any, index: int) -> Argument:
-    """What an argument is, in a parsed frame; see ``native.argument``."""
+def argument(arguments: tuple[Argued, ...], container: Any, index: int, keys: Sequence[str] = ()) -> Argument:
+    """What an argument is, or what is inside of it, in a parsed frame; see ``native.argument``."""
     if not arguments:
         raise LocalProtocolError("this protocol declares no arguments")
     everything = arguments[0].form >= MSGPACK
+    if keys and not everything:
+        raise LocalProtocolError("each argument of this protocol is a view: nothing is inside of it")
     if not everything and index >= len(arguments):
         raise IndexError(f"the call has no argument {index}")
     for leaf in views.leaves(roots(arguments)):
@@ -103,7 +109,7 @@ def argument(arguments: tuple[Argued, ...], container: Any, index: int) -> Argum
     if one.guard is not None and one.guard.get(container) is None:
         raise RemoteProtocolError(f"argument {index} cannot be read in this frame")
     if everything:
-        return _item(one, container, index)
+        return _item(one, container, index, keys)
     found = one.view.get(container)
     if found is None:
         return None
@@ -120,7 +126,7 @@ def _integer(text: bytes) -> int:
     return 2**64 if len(digits) > 20 else int(text)  # whatever it is, it is too large
 
 
-def _item(one: Argued, container: Any, index: int) -> Argument:
+def _item(one: Argued, container: Any, index: int, keys: Sequence[str]) -> Argument:
     assert isinstance(one.view, Inside)  # noqa: S101  # for type checkers
     family, raw = one.view.structure.family, one.view.structure.section.get(container)
     if not raw:
@@ -128,10 +134,28 @@ def _item(one: Argued, container: Any, index: int) -> Argument:
     chain = family.chain(raw, [*one.view.path, index], is_varint=False)
     if not chain:
         raise IndexError(f"the call has no argument {index}")
+    entry = chain[-1]
+    for key in keys:
+        every = [one for one in map(partial(_under, family, entry), _both(key)) if one is not None]
+        if not every:
+            raise IndexError(f"the call has no argument {index}.{'.'.join(keys)}")
+        if len(every) > 1:
+            raise RemoteProtocolError(f"argument {index}: {key!r} is a text and a number in the same map")
+        entry = every[0]
     if isinstance(family, Json):
-        return _json(family, chain[-1])
+        return _json(family, entry)
     assert isinstance(family, MessagePack)  # noqa: S101  # as above
-    return _msgpack(family, chain[-1])
+    return _msgpack(family, entry)
+
+
+def _both(key: str) -> list[Key]:
+    """A key as a text, and as the number that it reads as."""
+    return [key, int(key)] if _WRITTEN.fullmatch(key) and int(key) in _INTEGERS else [key]
+
+
+def _under(family: Family, entry: Entry, key: Key) -> Entry | None:
+    inside = family.entries(entry.raw, entry.type)
+    return None if inside is None else family.chosen(inside, key)
 
 
 def _msgpack(family: MessagePack, entry: Entry) -> Argument:

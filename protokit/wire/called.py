@@ -68,9 +68,15 @@ class CalledCodec:
     def reads_arguments(self) -> bool:
         return self.codec.reads_arguments
 
-    def argument(self, data: bytes, index: int) -> native.Argument:
+    @property
+    def reads_inside(self) -> bool:
+        return False
+
+    def argument(self, data: bytes, index: int, keys: Sequence[str] = ()) -> native.Argument:
         if self._kind(data) not in _REQUESTS:
             raise IndexError("only a request has arguments")
+        if keys:
+            raise LocalProtocolError("what is inside of arguments cannot be read")
         return self.codec.argument(data, index)
 
     def _kind(self, data: bytes) -> int:

@@ -66,8 +66,12 @@ class Codec(Protocol):
     def reads_arguments(self) -> bool:
         """Whether ``argument`` can be asked."""
 
-    def argument(self, data: bytes, index: int) -> native.Argument:
-        """An argument of a whole request's call, from 0; see ``native.argument``.
+    @property
+    def reads_inside(self) -> bool:
+        """Whether it can be asked what is inside of one."""
+
+    def argument(self, data: bytes, index: int, keys: Sequence[str] = ()) -> native.Argument:
+        """An argument of a whole request's call, from 0, or what is inside; see ``native.argument``.
 
         Raises:
             IndexError: the call has no such argument.
@@ -171,8 +175,12 @@ class EngineCodec:
     def reads_arguments(self) -> bool:
         return native.reads_arguments(self.address)
 
-    def argument(self, data: bytes, index: int) -> native.Argument:
-        return native.argument(self.address, data, index)
+    @property
+    def reads_inside(self) -> bool:
+        return native.reads_inside(self.address)
+
+    def argument(self, data: bytes, index: int, keys: Sequence[str] = ()) -> native.Argument:
+        return native.argument(self.address, data, index, keys)
 
     def explain(self, data: bytes) -> list[Piece]:  # noqa: ARG002  # nothing is declared
         return []

@@ -539,8 +539,8 @@ class WireFormat:
                 return Status.APP_ERROR
         return status
 
-    def argument(self, data: bytes, index: int) -> native.Argument:
-        """An argument of a whole request's call, as ``native.argument`` says it.
+    def argument(self, data: bytes, index: int, keys: Sequence[str] = ()) -> native.Argument:
+        """An argument of a whole request's call, or what is inside of it, as ``native.argument`` says it.
 
         Raises:
             IndexError: the call has no such argument.
@@ -551,7 +551,7 @@ class WireFormat:
         if self.kind(container) not in {"request", "oneway"}:
             raise IndexError(f"this is no call, and has no argument {index}")
         with self._only_readable(container):
-            return argument(self.meaning.arguments, container, index)
+            return argument(self.meaning.arguments, container, index, keys)
 
     def explain(self, data: bytes, side: str | None = None) -> list[Piece]:
         """Every field of the frame in front with its offset, size and value; ``side``: see ``parse``.

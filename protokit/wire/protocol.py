@@ -106,6 +106,11 @@ class Protocol:
         return native.reads_arguments(self.wire.address)
 
     @property
+    def reads_inside(self) -> bool:
+        """Whether the engine reads what is inside of them."""
+        return native.reads_inside(self.wire.address)
+
+    @property
     def drain(self) -> str:
         """When its clients are told to go elsewhere: ``always``, ``asked`` (by ``goaway``) or ``never``."""
         address = self.wire.address

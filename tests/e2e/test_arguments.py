@@ -7,10 +7,14 @@ import json
 from pathlib import Path
 
 from peers import Client, Server, configuration
+from protokit_dubbo.hessian import Object
 
 import protokit
 
 PAGES = Path(__file__).parents[2] / "examples" / "formats"
+
+
+USERS = [Object("demo.Order", {"user": {"tier": tier}}) for tier in ("gold", "lead")]
 
 
 def test_a_call_goes_where_its_argument_says():
@@ -18,20 +22,23 @@ def test_a_call_goes_where_its_argument_says():
         gold, other = await Server().start(), await Server().start()
         config = configuration(other)
         config["clusters"].append({"name": "gold", "endpoints": [f"127.0.0.1:{gold.port}"]})
-        config["routes"][0]["rules"].insert(
-            0, {"match": {"arguments": {"0": {"in": ["gold", "7"]}}}, "cluster": "gold"}
-        )
+        asked = [{"arguments": {"0": {"in": ["gold", "7"]}}}, {"arguments": {"0.user.tier": "gold"}}]
+        config["routes"][0]["rules"].insert(0, {"match": {"any": asked}, "cluster": "gold"})
         async with protokit.Proxy(config) as proxy:
             client = await Client.connect(proxy.addresses["in"][1])
-            for value in ("gold", "golden", 7, 8, None, "7"):
+            for value in ("gold", "golden", 7, 8, None, "7", *USERS):
                 assert (await client.call("any", value)).value == value
             await client.close()
-        assert [call.arguments for call in gold.calls] == [["gold"], [7], ["7"]]
-        assert [call.arguments for call in other.calls] == [["golden"], [8], [None]]
+        assert [call.arguments for call in gold.calls] == [["gold"], [7], ["7"], [USERS[0]]]
+        assert [call.arguments for call in other.calls] == [["golden"], [8], [None], [USERS[1]]]
         await gold.stop()
         await other.stop()
 
     asyncio.run(asyncio.wait_for(main(), 60))
+
+
+CALLS = [["a", 5], ["a", 10], [5], [], {"b": 7}, ["a", "9"]]
+CALLS += [[{"user": {"tiers": [tier, "gold"]}}] if tier else [{"user": "gold"}] for tier in ("lead", "")]
 
 
 async def named(name: str, heard: list[dict]):
@@ -52,7 +59,8 @@ def test_a_declared_protocols_call_goes_where_its_argument_says():
         heard: dict[str, list[dict]] = {"gold": [], "rest": []}
         servers = {name: await named(name, into) for name, into in heard.items()}
         ports = {name: one.sockets[0].getsockname()[1] for name, one in servers.items()}
-        gold = {"match": {"arguments": {"1": {"range": [5, 9]}}}, "cluster": "gold"}
+        asked = [{"arguments": {"1": {"range": [5, 9]}}}, {"arguments": {"0.user.tiers.1": "gold"}}]
+        gold = {"match": {"any": asked}, "cluster": "gold"}
         config = {
             "plugins": [str(PAGES / "jsonrpc.py")],
             "listeners": [{"name": "in", "bind": "127.0.0.1:0", "protocol": "jsonrpc", "routes": "r"}],
@@ -62,14 +70,23 @@ def test_a_declared_protocols_call_goes_where_its_argument_says():
         async with protokit.Proxy(config) as proxy:
             reader, writer = await asyncio.open_connection("127.0.0.1", proxy.addresses["in"][1])
             got = []
-            for number, params in enumerate([["a", 5], ["a", 10], [5], [], {"b": 7}, ["a", "9"]], 1):
+            for number, params in enumerate(CALLS, 1):
                 call = {"jsonrpc": "2.0", "method": "s.get", "params": params, "id": number}
                 writer.write(json.dumps(call).encode() + b"\n")
                 answer = json.loads(await reader.readline())
                 got.append((answer["id"], answer["result"]))
             writer.close()
-        assert got == [(1, "gold"), (2, "rest"), (3, "rest"), (4, "rest"), (5, "rest"), (6, "gold")]
-        assert [one["params"] for one in heard["gold"]] == [["a", 5], ["a", "9"]]
+        assert got == [
+            (1, "gold"),
+            (2, "rest"),
+            (3, "rest"),
+            (4, "rest"),
+            (5, "rest"),
+            (6, "gold"),
+            (7, "gold"),
+            (8, "rest"),
+        ]
+        assert [one["params"] for one in heard["gold"]] == [CALLS[0], CALLS[5], CALLS[6]]
         for one in servers.values():
             one.close()
 

@@ -187,6 +187,13 @@ static int argument(const pk_codec *codec, const uint8_t *data, const pk_frame *
   return m->which == NO_ARGUMENTS ? PK_MORE : m->base->argument(m->base, data, &own, index, out);
 }
 
+static int inside(const pk_codec *codec, const uint8_t *data, const pk_frame *f, uint32_t index, const pk_slice *keys,
+                  uint32_t count, pk_value *out) {
+  const mutant *m = of(codec);
+  pk_frame own = right(m, data, f);
+  return m->which == NO_ARGUMENTS ? PK_MORE : m->base->inside(m->base, data, &own, index, keys, count, out);
+}
+
 static void patch_id(const pk_codec *codec, uint8_t *data, const pk_frame *f, uint64_t id) {
   const mutant *m = of(codec);
   pk_frame own = right(m, data, f);
@@ -283,6 +290,7 @@ static uintptr_t mutant_of(uintptr_t address, int which) {
   c->next_header = next_header;
   c->header = base->header == NULL ? NULL : header;
   c->argument = base->argument == NULL ? NULL : argument;
+  c->inside = base->inside == NULL ? NULL : inside;
   c->patch_id = base->patch_id == NULL ? NULL : patch_id;
   c->heartbeat = heartbeat;
   c->heartbeat_ack = heartbeat_ack;

@@ -44,10 +44,10 @@ def call(wire, body, kind=0, flags=0, head=b"svc"):
     return wire.build({"kind": kind, "id": 7, "flags": flags, "head": head, "body": body})
 
 
-def said(ask, frame, index):
+def said(ask, frame, index, keys):
     """What one side says; an error by its class."""
     try:
-        value = ask(frame, index)
+        value = ask(frame, index, keys)
     except IndexError:
         return GONE
     except (RemoteProtocolError, LocalProtocolError) as error:
@@ -55,12 +55,12 @@ def said(ask, frame, index):
     return type(value), value
 
 
-def both(wire, frame, index):
+def both(wire, frame, index, keys=()):
     """What engine and reference say alike, in front of nothing."""
-    engine = said(wire.ask.argument, frame, index)
+    engine = said(wire.ask.argument, frame, index, keys)
     room = native.Guarded(1 << 18)
-    assert engine == said(lambda data, at: native.argument(wire.address, room.put(data), at), frame, index)
-    assert engine == said(wire.argument, frame, index)
+    in_room = said(lambda data, *at: native.argument(wire.address, room.put(data), *at), frame, index, keys)
+    assert engine == in_room == said(wire.argument, frame, index, keys)
     return engine[1] if isinstance(engine, tuple) else engine
 
 
@@ -105,6 +105,32 @@ def test_of_a_map_it_is_what_has_that_number(key, value):
     assert both(OF_MSGPACK, frame, key) == value
 
 
+NESTED = [
+    (b"\x81\xa1a\x92\x01\xa1x", "a.1", "x"),
+    (b"\x81\xa1a\x92\x01\xa1x", "a.2", GONE),
+    (b"\x81\xa1a\x92\x01\xa1x", "a.01", GONE),
+    (b"\x82\xa1a\x01\xa1a\x02", "a", 2),
+    (b"\x81\x07\x02", "7", 2),
+    (b"\x81\xff\x02", "-1", 2),
+    (b"\x81\xa17\x02", "7", 2),
+    (b"\x82\xa17\x02\x07\x03", "7", RemoteProtocolError),
+    (b"\x92\x01\x02", "a", GONE),
+    (b"\xa1a", "0", GONE),
+    (b"\xc4\x01a", "0", GONE),
+    (b"\xc0", "a", GONE),
+    (b"\x81\xa1a\xc0", "a", None),
+    (b"\x81\xa1a\x81\xa1b\xc3", "a.b", True),
+    (b"\x81\xa1a", "a", RemoteProtocolError),
+    (b"\x81\xcf" + bytes([255] * 8) + b"\x02", "18446744073709551615", GONE),
+]
+
+
+@pytest.mark.parametrize(("raw", "path", "value"), NESTED)
+def test_what_is_inside_of_messagepack(raw, path, value):
+    frame = call(OF_MSGPACK, b"\x92\x01" + raw)
+    assert both(OF_MSGPACK, frame, 1, path.split(".")) == value
+
+
 @pytest.mark.parametrize("body", [b"\x92\x01", b"\x93\x01\xa5ab", b"\xc1", b"\x92\x01\xc1"])
 def test_what_is_malformed_has_no_arguments(body):
     frame = call(OF_MSGPACK, body)
@@ -138,6 +164,33 @@ JSONS = [
     ('{"a": 1}', b'{"a": 1}'),
 ]
 OF_JSON = made(words.json(this.body)["params"])
+
+
+INSIDE = [
+    ('{"a": [1, {"b": "x"}]}', "a.1.b", "x"),
+    ('{"a": [1, {"b": "x"}]}', "a.1.c", GONE),
+    ('{"7": 2}', "7", 2),
+    ('{"a": 1, "a": 2}', "a", RemoteProtocolError),  # whose receivers differ
+    (r'{"\u0061": 1, "b": 2}', "b", RemoteProtocolError),
+    ("[1, 2]", "1", 2),
+    ("[1, 2]", "01", GONE),
+    ("[1, 2]", "-1", GONE),
+    ('"abc"', "0", GONE),
+    ("12", "0", GONE),
+    ("12345678901234567890123", "0", GONE),
+]
+
+
+@pytest.mark.parametrize(("raw", "path", "value"), INSIDE)
+def test_what_is_inside_of_json(raw, path, value):
+    frame = call(OF_JSON, f'{{"params": [null, {raw}]}}'.encode())
+    assert both(OF_JSON, frame, 1, path.split(".")) == value
+
+
+def test_nothing_is_inside_of_a_view():
+    viewed = made((this.head,))
+    assert not viewed.ask.reads_inside
+    assert both(viewed, call(viewed, b"x"), 0, ["a"]) is LocalProtocolError
 
 
 @pytest.mark.parametrize(("raw", "value"), JSONS)
@@ -329,6 +382,6 @@ def test_golden_vectors_say_arguments(arguments):
 def test_the_kit_sees_an_argument_that_is_another(wrong, monkeypatch):
     vectors = [Golden("q", call(OF_MSGPACK, b"\x91\x05")), Golden("a", call(OF_MSGPACK, b"", kind=1))]
     kit = conformance(Protocol("argued", OF_MSGPACK), golden=vectors, examples=0)()
-    monkeypatch.setattr(OF_MSGPACK, "argument", lambda data, index: wrong)
+    monkeypatch.setattr(OF_MSGPACK, "argument", lambda data, index, keys: wrong)
     with pytest.raises(AssertionError, match="the reference says"):
         kit.test_codecs_agree()

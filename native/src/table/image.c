@@ -221,7 +221,7 @@ static const pk_table_field automaton_fields[] = {NAME(program), NUMBER(states, 
 #undef RECORD
 
 #define RECORD pk_origin
-static const pk_table_field origin_fields[] = {NUMBER(origin, 0, PK_ORIGIN_COUNT - 1), NAME(name), MADE(index), MADE(wanted)};
+static const pk_table_field origin_fields[] = {NUMBER(origin, 0, PK_ORIGIN_COUNT - 1), NAME(name), ANY(index), MADE(wanted)};
 #undef RECORD
 
 #define RECORD pk_table_listener
@@ -438,9 +438,10 @@ static int check_rest(const pk_table *t, char *why, size_t why_size) {
     return 0;
   }
   for (uint32_t i = 0; i < t->origins.count; i++) {
+    pk_slice keys[PK_INSIDE_KEYS];
     const pk_origin *o = pk_table_origin_at(t, i);
-    if (o->origin != PK_ORIGIN_ARGUMENT || pk_origin_number(t, o) != PK_NONE) continue;
-    snprintf(why, why_size, "origins[%u]: an argument's name is its number, of four digits at most", i);
+    if (o->origin != PK_ORIGIN_ARGUMENT || pk_origin_keys(t, o, keys) != PK_NONE) continue;
+    snprintf(why, why_size, "origins[%u]: an argument's name is %d keys at most, each behind a byte of its size", i, PK_INSIDE_KEYS);
     return 0;
   }
   for (uint32_t i = 0; i < t->choices.count; i++) {

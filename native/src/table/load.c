@@ -434,9 +434,6 @@ static void number_headers(pk_table *t) {
 static int finish(pk_table *t, const uintptr_t *codecs) {
   number_headers(t);
   uintptr_t *codec = ARRAY(t, uintptr_t, codecs);
-  pk_origin *origins = ARRAY(t, pk_origin, origins);
-  for (uint32_t i = 0; i < t->origins.count; i++)
-    if (origins[i].origin == PK_ORIGIN_ARGUMENT) origins[i].index = pk_origin_number(t, &origins[i]);
   for (uint32_t i = 0; i < t->codecs.count; i++) codec[i] = codecs[i];
   pk_table_cluster *clusters = ARRAY(t, pk_table_cluster, clusters);
   for (uint32_t i = 0; i < t->clusters.count; i++) {

@@ -36,13 +36,27 @@ static int beside(pk_question *q, int known, pk_slice value, pk_header *out) {
   return known ? text(value, out) : PK_MORE;
 }
 
+uint32_t pk_origin_keys(const pk_table *t, const pk_origin *of, pk_slice *keys) {
+  pk_slice name = pk_table_slice(t, of->name);
+  const uint8_t *at = name.data, *end = at + name.size;
+  uint32_t count = 0;
+  while (at < end) {
+    uint32_t size = *at++;
+    if (count == PK_INSIDE_KEYS || size > (size_t)(end - at)) return PK_NONE;
+    keys[count++] = (pk_slice){at, size};
+    at += size;
+  }
+  return count;
+}
+
 /* As texts are asked for: null is as an argument that is not there, what has no one text is raw. */
-static int argument(pk_question *q, uint32_t index, pk_header *out) {
+static int argument(const pk_table *t, pk_question *q, const pk_origin *of, pk_header *out) {
   pk_value v = {.type = PK_VALUE_NULL};
+  pk_slice keys[PK_INSIDE_KEYS];
   q->asked = 1;
-  if (q->codec == NULL || q->codec->argument == NULL) return PK_MORE;
+  if (q->codec == NULL || (of->name.size > 0 ? !pk_codec_looks_inside(q->codec) : q->codec->argument == NULL)) return PK_MORE;
   if (q->frame->says & (PK_SAYS_MORE | PK_SAYS_HALF)) return PK_ERR_UNSUPPORTED; /* it may be in what is to come */
-  int result = q->codec->argument(q->codec, q->data, q->frame, index, &v);
+  int result = pk_argument_at(q->codec, q->data, q->frame, of->index, keys, pk_origin_keys(t, of, keys), &v);
   if (result != PK_OK || v.type == PK_VALUE_NULL) return result == PK_OK ? PK_MORE : result;
   *out = (pk_header){.value = v.bytes, .raw = v.type == PK_VALUE_NUMBER || v.type == PK_VALUE_OTHER};
   if (v.type == PK_VALUE_BOOLEAN) return text(v.integer ? (pk_slice){(const uint8_t *)"true", 4} : (pk_slice){(const uint8_t *)"false", 5}, out);
@@ -81,19 +95,12 @@ int pk_question_value(const pk_table *t, pk_question *q, const pk_origin *of, pk
       return beside(q, q->listener != NULL, q->listener == NULL ? (pk_slice){NULL, 0} : pk_table_slice(t, q->listener->name), out);
     case PK_ORIGIN_PROTOCOL:
       return beside(q, q->codec != NULL, q->codec == NULL ? (pk_slice){NULL, 0} : (pk_slice){(const uint8_t *)q->codec->name, (uint32_t)strlen(q->codec->name)}, out);
-    case PK_ORIGIN_ARGUMENT: return argument(q, of->index, out);
+    case PK_ORIGIN_ARGUMENT: return argument(t, q, of, out);
     default: break;
   }
   if ((result = destination(q, &to)) != PK_OK) return result;
   const pk_slice said[] = {to->service, to->method, to->version, to->group};
   return text(said[of->origin], out);
-}
-
-uint32_t pk_origin_number(const pk_table *t, const pk_origin *of) {
-  pk_slice name = pk_table_slice(t, of->name);
-  uint32_t number = 0, i = 0;
-  for (; i < name.size && name.data[i] >= '0' && name.data[i] <= '9'; i++) number = number * 10 + name.data[i] - '0';
-  return name.size > 0 && name.size <= 4 && i == name.size ? number : PK_NONE;
 }
 
 int pk_question_key(const pk_table *t, pk_question *q, pk_key by, uint64_t *key) {

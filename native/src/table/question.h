@@ -33,12 +33,12 @@ int pk_question_value(const pk_table *t, pk_question *q, const pk_origin *of, pk
 /* Whether pk_question.found says what headers there are. */
 int pk_question_headers(const pk_table *t, pk_question *q);
 
+/* The keys of an argument's origin, PK_INSIDE_KEYS at most: how many; PK_NONE: its name is not made of them. */
+uint32_t pk_origin_keys(const pk_table *t, const pk_origin *of, pk_slice *keys);
+
 /* What the values of a key are together; `key` says what else it depends on. PK_OK; PK_MORE: the request has none of
  * them, or they are empty; PK_ERR_*. */
 int pk_question_key(const pk_table *t, pk_question *q, pk_key by, uint64_t *key);
-
-/* Which argument an origin is about, or PK_NONE: its name is no number. */
-uint32_t pk_origin_number(const pk_table *t, const pk_origin *of);
 
 /* Whether a key needs the request itself: that of its client's address alone does not; and its headers. */
 int pk_key_is_of_client(const pk_table *t, pk_key by);

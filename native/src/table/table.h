@@ -69,7 +69,7 @@ enum {
   PK_ORIGIN_SOURCE,   /* the client's address, of 16 bytes */
   PK_ORIGIN_LISTENER, /* its name */
   PK_ORIGIN_PROTOCOL, /* its codec's name */
-  PK_ORIGIN_ARGUMENT, /* of the call, by its number from 0, which is the name: question.h says how it is read */
+  PK_ORIGIN_ARGUMENT, /* of the call, or what is inside of one: question.h says how it is read */
   PK_ORIGIN_COUNT
 };
 enum {
@@ -124,8 +124,8 @@ typedef struct pk_pattern {
 /* A value of a request, by where it comes from. */
 typedef struct pk_origin {
   uint32_t origin; /* PK_ORIGIN_* */
-  pk_text name;    /* of a header; an argument's number */
-  uint32_t index;  /* made: that number */
+  pk_text name;    /* of a header; of an argument the keys to what is inside of it, each behind a byte of its size */
+  uint32_t index;  /* an argument's number, from 0 */
   uint32_t wanted; /* made: of a header its number in pk_wanted; or PK_NONE: it is read by itself */
 } pk_origin;
 

@@ -36,9 +36,11 @@ int pk_headers_wanted(const pk_codec *c, const uint8_t *data, const pk_frame *f,
   }
 }
 
-int pk_argument_at(const pk_codec *c, const uint8_t *data, const pk_frame *f, uint32_t index, pk_value *out) {
+int pk_argument_at(const pk_codec *c, const uint8_t *data, const pk_frame *f, uint32_t index, const pk_slice *keys,
+                   uint32_t count, pk_value *out) {
   *out = (pk_value){.type = PK_VALUE_NULL};
   if (!pk_is_call(f)) return PK_MORE;
+  if (count > 0) return pk_codec_looks_inside(c) ? c->inside(c, data, f, index, keys, count, out) : PK_ERR_UNSUPPORTED;
   return c->argument != NULL ? c->argument(c, data, f, index, out) : PK_ERR_UNSUPPORTED;
 }
 

@@ -15,9 +15,13 @@ int pk_header_by_key(const pk_codec *c, const uint8_t *data, const pk_frame *f, 
 /* The headers of a request that are asked for, all at once. PK_OK; PK_ERR_*: they have to be asked for one by one. */
 int pk_headers_wanted(const pk_codec *c, const uint8_t *data, const pk_frame *f, const pk_wanted *wanted, pk_headers *found);
 
-/* An argument of a request's call. PK_OK; PK_MORE: it has no such argument; PK_ERR_*, PK_ERR_UNSUPPORTED where its
- * protocol's cannot be read. */
-int pk_argument_at(const pk_codec *c, const uint8_t *data, const pk_frame *f, uint32_t index, pk_value *out);
+/* An argument of a request's call, or what is inside of it behind `count` keys. PK_OK; PK_MORE: it has no such; PK_ERR_*,
+ * PK_ERR_UNSUPPORTED where its protocol's cannot be read. */
+int pk_argument_at(const pk_codec *c, const uint8_t *data, const pk_frame *f, uint32_t index, const pk_slice *keys,
+                   uint32_t count, pk_value *out);
+
+/* Whether its arguments can be looked into. */
+static inline int pk_codec_looks_inside(const pk_codec *c) { return PK_CODEC_HAS(c, inside) && c->inside != NULL; }
 
 /* Whether its requests can be given another budget. */
 int pk_codec_budgets(const pk_codec *c);

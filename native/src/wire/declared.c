@@ -315,7 +315,8 @@ const pk_codec *pk_declared_new(const void *image, size_t size, const char **why
                         .answer = p->judges ? answer : NULL,
                         .keep_max = pk_declared_keep_max(d, asked_parts(d)),
                         .keep = p->asked > 0 ? pk_declared_keep : NULL,
-                        .budget = pk_declared_budgets(d) ? pk_declared_budget : NULL};
+                        .budget = pk_declared_budgets(d) ? pk_declared_budget : NULL,
+                        .inside = pk_declared_looks_inside(d) ? pk_declared_inside : NULL};
   memcpy(d->codec.reserved_ids, p->reserved, sizeof p->reserved);
   *why = pk_codec_check((uintptr_t)&d->codec);
   if (*why == NULL) {

@@ -295,6 +295,10 @@ int pk_declared_keep(const pk_codec *codec, const uint8_t *data, size_t size, co
 
 /* pk_codec.argument. */
 int pk_declared_argument(const pk_codec *codec, const uint8_t *data, const pk_frame *f, uint32_t index, pk_value *out);
+/* pk_codec.inside, of those whose arguments are an array in a structure. */
+int pk_declared_looks_inside(const declared *d);
+int pk_declared_inside(const pk_codec *codec, const uint8_t *data, const pk_frame *f, uint32_t index, const pk_slice *keys,
+                       uint32_t count, pk_value *out);
 
 const char *pk_declared_bad_replies(const declared *d);
 

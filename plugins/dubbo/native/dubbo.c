@@ -219,6 +219,7 @@ const pk_codec pk_dubbo_codec = {
     .edit = dubbo_edit,
     .header = dubbo_header,
     .argument = dubbo_argument,
+    .inside = dubbo_inside,
     .budget = dubbo_budget,
     .headers = dubbo_headers,
     .destination_headers = dubbo_destination_headers,

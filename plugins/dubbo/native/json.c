@@ -150,17 +150,66 @@ static int value(reader *r, pk_slice type, pk_value *out) {
   return result == PK_OK ? value_of(at, end, out) : result;
 }
 
-static int item(reader *r, uint32_t index, pk_value *out) {
+/* Whether a line is JSON as it is written without spaces, but for its nesting: whoever takes more (other quotes, spaces,
+ * comments, letters behind numbers) reads other keys. */
+static int is_strict(const uint8_t *at, const uint8_t *end) {
+  static const char other[] = "{}[],:+-.0123456789eEtrufalsn";
+  pk_slice ignored;
+  while (at < end) {
+    if (*at == '"') {
+      if (string(&at, end, &ignored) == PK_ERR_FORMAT) return 0;
+    } else if (memchr(other, *at++, sizeof other - 1) == NULL) {
+      return 0;
+    }
+  }
+  return 1;
+}
+
+/* To the value of a field of the object in front. Of several the last; a name in escapes may be any. */
+static int field(const uint8_t **at, const uint8_t *end, pk_slice key) {
+  const uint8_t *found = NULL;
+  for (++*at; *at < end && **at == '"';) {
+    pk_slice name;
+    int spelt = string(at, end, &name);
+    if (spelt == PK_ERR_FORMAT || *at == end || *(*at)++ != ':') return PK_ERR_FORMAT;
+    if (spelt == PK_ERR_UNSUPPORTED) return PK_ERR_LIMIT;
+    if (name.size == 4 && memcmp(name.data, "$ref", 4) == 0) return PK_ERR_UNSUPPORTED; /* it stands elsewhere */
+    if (name.size == key.size && memcmp(name.data, key.data, key.size) == 0) found = *at;
+    if (skip_value(at, end) != PK_OK) return PK_ERR_FORMAT;
+    if (*at < end && **at == ',') ++*at;
+  }
+  if (*at == end || **at != '}') return PK_ERR_FORMAT;
+  *at = found;
+  return found == NULL ? PK_MORE : PK_OK;
+}
+
+/* To an item of the list in front. */
+static int item(const uint8_t **at, const uint8_t *end, uint32_t index) {
+  if (++*at == end || **at == ']') return *at == end ? PK_ERR_FORMAT : PK_MORE;
+  for (uint32_t i = 0; i < index; i++) {
+    if (skip_value(at, end) != PK_OK || *at == end || **at == '}') return PK_ERR_FORMAT;
+    if (*(*at)++ == ']') return PK_MORE;
+  }
+  return PK_OK;
+}
+
+static int inside(reader *r, const pk_slice *keys, uint32_t count, pk_value *out) {
+  static const pk_slice none = {(const uint8_t *)"", 0};
   const uint8_t *at = r->h.at, *end;
   int result = next_line(r, &end);
   if (result != PK_OK) return result;
-  if (at == end || *at++ != '[' || (at < end && *at == ']')) return PK_MORE;
-  for (uint32_t i = 0;; i++) {
-    const uint8_t *from = at;
-    if (skip_value(&at, end) != PK_OK || *at == '}') return PK_ERR_FORMAT;
-    if (i == index) return value_of(from, at, out);
-    if (*at++ == ']') return PK_MORE;
+  if (!is_strict(at, end)) return PK_ERR_LIMIT;
+  for (uint32_t i = 0; i < count; i++) {
+    uint32_t index = index_of(keys[i]);
+    uint8_t front = at < end ? *at : 0;
+    /* what is behind a key is in front of what ends its object or list */
+    result = front == '{' ? field(&at, end, keys[i]) : front == '[' && index != UINT32_MAX ? item(&at, end, index) : PK_MORE;
+    if (result != PK_OK) return result;
   }
+  const uint8_t *from = at;
+  if (*at == '{' && (result = field(&at, end, none)) != PK_MORE && result != PK_OK) return result;
+  at = from;
+  return skip_value(&at, end) == PK_OK ? value_of(from, at, out) : PK_ERR_FORMAT;
 }
 
 static int number(reader *r, int64_t *out) {
@@ -254,5 +303,5 @@ static int anchors(const uint8_t *value, const uint8_t *end) {
   return value < end && (*value == '{' || *value == '['); /* fastjson refers by path ($.a) */
 }
 
-const layout json_layout = {text, argument, value,     item,     number,    enter,  pair, put_text,
+const layout json_layout = {text, argument, value,     inside,   number,    enter,  pair, put_text,
                             open_map, copy_pair, put_pair, close_map, anchors};

@@ -119,7 +119,18 @@ static int open_value(const uint8_t **at, const uint8_t *end, uint32_t *inside) 
     return PK_OK;
   }
   switch (t) {
+    case 0xa7: case 0xa8: case 0xaa: /* a time, a date with one, and in a zone: fixed parts, nanoseconds, the zone's name */
+      size = t == 0xa7 ? 3 : 7;
+      if (end - *at < size) return PK_ERR_FORMAT;
+      *at += size;
+      *inside = t == 0xaa;
+      return integer(at, end, &number) == PK_OK ? PK_OK : PK_ERR_FORMAT;
+    case 0xae: /* seconds and nanoseconds */
+      return integer(at, end, &number) == PK_OK && integer(at, end, &number) == PK_OK ? PK_OK : PK_ERR_FORMAT;
     case 0x90: case 0xb4: case 0xb6: case 0xb8: case 0xba: /* char, and numbers that hold a long */
+      return integer(at, end, &number) == PK_OK ? PK_OK : PK_ERR_FORMAT;
+    case 0xb9: /* a decimal: where its point is, and its digits */
+      *inside = 1;
       return integer(at, end, &number) == PK_OK ? PK_OK : PK_ERR_FORMAT;
     case 0x91: case 0xbb: /* binary, and an integer of any size */
       if (integer(at, end, &number) != PK_OK || number < 0 || number > end - *at) return PK_ERR_FORMAT;
@@ -257,33 +268,153 @@ static int value(reader *r, pk_slice type, pk_value *out) {
   return result == PK_MORE ? PK_OK : result;
 }
 
-/* How many are in a list whose type may stand in front. PK_MORE: it is none. */
-static int list(const uint8_t **at, const uint8_t *end, int64_t *count) {
+/* What stands inside. */
+
+enum { TYPED = 0x92, REFERENCE = 0x93, PAIRS = 0xa6, END = 0xa5, SYMBOLS = 512 };
+
+/* Names that are said once and then by their numbers, as they come. */
+typedef struct naming {
+  struct {
+    const uint8_t *at; /* the text's tag; NULL: nobody said it */
+  } symbols[SYMBOLS];
+} naming;
+
+/* Where the name in front of a number stands, which it has from now on. */
+static int name_symbol(naming *n, const uint8_t **at, const uint8_t *end) {
+  const uint8_t *from = *at;
   pk_slice ignored;
-  int64_t symbol;
-  if (*at < end && **at == 0x92) {
-    ++*at;
-    int result = text_value(at, end, &ignored);
-    if ((result < 0 && result != PK_ERR_UNSUPPORTED) || integer(at, end, &symbol) != PK_OK) return PK_ERR_FORMAT;
-  }
-  if (*at == end) return PK_ERR_FORMAT;
-  uint8_t tag = *(*at)++;
-  *count = tag - 0x94;
-  if (tag >= 0x94 && tag <= 0xa3) return PK_OK;
-  if (tag != 0xa4) return PK_MORE;
-  return integer(at, end, count) == PK_OK && *count >= 0 ? PK_OK : PK_ERR_FORMAT;
+  int64_t number;
+  int result = text_value(at, end, &ignored);
+  if (result < 0 && result != PK_ERR_UNSUPPORTED) return result;
+  if (integer(at, end, &number) != PK_OK) return PK_ERR_FORMAT;
+  if (result != PK_MORE && number >= 0 && number < SYMBOLS) n->symbols[number].at = from;
+  return PK_OK;
 }
 
-static int item(reader *r, uint32_t index, pk_value *out) {
+/* As open_one, and what it names is known. */
+static int open_naming(pk_values *v, const void *with, uint32_t *inside) {
+  naming *const *n = with;
+  uint8_t tag = v->at < v->end ? *v->at : 0;
+  if (tag != SYMBOL && tag != TYPED) return open_value(&v->at, v->end, inside);
+  *inside = tag == TYPED;
+  v->at++;
+  return name_symbol(*n, &v->at, v->end);
+}
+
+static int skip_naming(pk_values *v, naming *n) {
+  uint32_t inside;
+  int result = open_naming(v, &n, &inside);
+  return result == PK_OK && inside > 0 ? pk_values_inside(v, open_naming, &n, END, inside) : result;
+}
+
+/* Whether a text that is no plain one is the key: 1 or 0, where it stands in UTF-16 without a mark or the key is ASCII and
+ * this is Latin-1. PK_ERR_LIMIT: it may be. */
+static int is_in_others(const uint8_t *text, const uint8_t *end, pk_slice key) {
+  uint8_t tag = *text++;
+  int64_t size = 0;
+  for (uint32_t i = 0; i < key.size; i++)
+    if (key.data[i] >= 0x80) return PK_ERR_LIMIT;
+  if (tag < 0x7b) return 0;
+  if (tag != 0x7c && tag != 0x7d) return PK_ERR_LIMIT;
+  (void)integer(&text, end, &size); /* was read before */
+  if (size != 2 * (int64_t)key.size) return 0;
+  for (uint32_t i = 0; i < key.size; i++)
+    if (text[2 * i + (tag == 0x7d)] != key.data[i] || text[2 * i + (tag == 0x7c)] != 0) return 0;
+  return 1;
+}
+
+/* In a map a text and an integer are two keys, although they read alike. */
+enum { AS_TEXT = 1, AS_INTEGER = 2 };
+
+/* Past a key, and as what it is the one that is looked for; 0: it is not. PK_ERR_LIMIT: it may be. */
+static int is_key(pk_values *v, naming *n, pk_slice key, int *as) {
+  const uint8_t *at = v->at;
+  pk_slice name;
+  int64_t number;
+  *as = 0;
+  int result = integer(&v->at, v->end, &number);
+  if (result != PK_MORE) {
+    if (result == PK_OK && is_integer(key, number)) *as = AS_INTEGER;
+    return result;
+  }
+  if (*at == SYMBOL) {
+    ++at;
+    const uint8_t *said = at;
+    if (integer(&said, v->end, &number) == PK_OK) { /* by its number */
+      v->at = said;
+      if (number < 0 || number >= SYMBOLS || (at = n->symbols[number].at) == NULL) return PK_ERR_LIMIT;
+    } else {
+      v->at = at;
+      if ((result = name_symbol(n, &v->at, v->end)) != PK_OK) return result;
+    }
+  } else if ((result = skip_naming(v, n)) != PK_OK) {
+    return result;
+  }
+  const uint8_t *from = at;
+  result = text_value(&at, v->end, &name);
+  if (result == PK_OK) {
+    *as = name.data != NULL && name.size == key.size && memcmp(name.data, key.data, key.size) == 0;
+    return PK_OK;
+  }
+  if (result == PK_MORE) return *from == TYPED || *from == REFERENCE ? PK_ERR_LIMIT : PK_OK;
+  if ((result = is_in_others(from, at, key)) < 0) return result;
+  *as = result;
+  return PK_OK;
+}
+
+static int entry(pk_values *v, naming *n, pk_slice key) {
+  const uint8_t *found = NULL;
+  int as, every = 0, result;
+  for (;;) {
+    if (v->at == v->end) return PK_ERR_FORMAT;
+    if (*v->at == END) break;
+    if ((result = is_key(v, n, key, &as)) != PK_OK) return result;
+    if (as != 0) found = v->at;
+    every |= as;
+    if ((result = skip_naming(v, n)) != PK_OK) return result;
+  }
+  if (every & (every - 1)) return PK_ERR_LIMIT;
+  v->at = found;
+  return found == NULL ? PK_MORE : PK_OK;
+}
+
+/* Past the types in front of a value. PK_ERR_UNSUPPORTED: it stands elsewhere. */
+static int untyped(pk_values *v, naming *n) {
+  while (v->at < v->end && *v->at == TYPED) {
+    v->at++;
+    int result = name_symbol(n, &v->at, v->end);
+    if (result != PK_OK) return result;
+  }
+  if (v->at == v->end) return PK_ERR_FORMAT;
+  return *v->at == REFERENCE ? PK_ERR_UNSUPPORTED : PK_OK;
+}
+
+/* To what stands under a key of the value in front. */
+static int step(pk_values *v, naming *n, pk_slice key) {
+  uint32_t count, index = index_of(key);
+  int result = untyped(v, n);
+  if (result != PK_OK) return result;
+  uint8_t tag = *v->at;
+  if (tag == SYMBOL) return PK_MORE;
+  if ((result = open_one(v, NULL, &count)) != PK_OK) return result;
+  if (tag == PAIRS) return entry(v, n, key);
+  if (tag < 0x94 || tag > 0xa4 || index >= count) return PK_MORE;
+  for (uint32_t i = 0; i < index; i++)
+    if ((result = skip_naming(v, n)) != PK_OK) return result;
+  return PK_OK;
+}
+
+/* Numbers of names are an item's own. */
+static int inside(reader *r, const pk_slice *keys, uint32_t count, pk_value *out) {
   const uint8_t *end;
-  int64_t count;
+  naming n;
   int result = open_item(r, &end);
   if (result != PK_OK) return result;
-  result = list(&r->h.at, end, &count);
-  if (result == PK_OK && index >= count) return PK_MORE;
+  memset(&n, 0, sizeof n);
   r->h.end = end;
-  for (uint32_t i = 0; result == PK_OK && i < index; i++) result = skip_value(&r->h);
-  if (result != PK_OK) return result;
+  for (uint32_t i = 0; i < count; i++)
+    if ((result = step(&r->h, &n, keys[i])) != PK_OK) return result;
+  if ((result = untyped(&r->h, &n)) != PK_OK) return result;
   const uint8_t *from = r->h.at;
   result = scalar(&r->h, end, out);
   if (result != PK_MORE) return result;
@@ -395,5 +526,5 @@ static int anchors(const uint8_t *value, const uint8_t *end) {
   return value < end && ((*value >= 0x92 && *value <= 0xa6) || *value == 0x7f);
 }
 
-const layout jsonb_layout = {text, argument, value,     item,     number,    enter,  pair, put_text,
+const layout jsonb_layout = {text, argument, value,     inside,   number,    enter,  pair, put_text,
                              open_map, copy_pair, put_pair, close_map, anchors};

@@ -10,6 +10,7 @@
 /* Where reading stands. */
 typedef struct reader {
   pk_values h;
+  const uint8_t *arguments; /* where they begin */
   const uint8_t *value;   /* where the value of the last pair stands */
   const uint8_t *map_end; /* of the attachments, in those serializations that say it in front */
   pk_slice again;         /* the key of the last pair, when that was one said before in another form */
@@ -45,8 +46,8 @@ typedef struct layout {
   int (*argument)(reader *r, pk_slice *text);
   /* An argument as it is; `type` as the descriptor has it. PK_ERR_UNSUPPORTED: a string that is not plain. */
   int (*value)(reader *r, pk_slice type, pk_value *out);
-  /* An item of the list in front. PK_MORE: it has no such, or there is no list. */
-  int (*item)(reader *r, uint32_t index, pk_value *out);
+  /* What stands behind so many keys, 1 at least, in the argument in front. PK_MORE: nothing does. */
+  int (*inside)(reader *r, const pk_slice *keys, uint32_t count, pk_value *out);
   /* An item that is an int. */
   int (*number)(reader *r, int64_t *out);
   /* Into the attachments. PK_MORE when there are none. */
@@ -70,6 +71,29 @@ extern const layout hessian_layout;  /* hessian2, native-hessian */
 extern const layout jsonb_layout;    /* fastjson2 */
 extern const layout json_layout;     /* fastjson, gson: one JSON text a line */
 extern const layout protobuf_layout; /* one delimited message an item */
+
+/* The index that a key of a path is, written as numbers are; UINT32_MAX: it is none. */
+static inline uint32_t index_of(pk_slice key) {
+  uint32_t number = 0;
+  if (key.size == 0 || key.size > 9 || (key.size > 1 && *key.data == '0')) return UINT32_MAX;
+  for (uint32_t i = 0; i < key.size; i++) {
+    if (key.data[i] < '0' || key.data[i] > '9') return UINT32_MAX;
+    number = number * 10 + key.data[i] - '0';
+  }
+  return number;
+}
+
+/* Whether a key is that integer, in digits. */
+static inline int is_integer(pk_slice key, int64_t number) {
+  uint64_t left = number < 0 ? 0 - (uint64_t)number : (uint64_t)number;
+  uint32_t at = key.size;
+  do
+    if (at == 0 || key.data[--at] != '0' + left % 10) return 0;
+  while ((left /= 10) > 0);
+  return number < 0 ? at == 1 && *key.data == '-' : at == 0;
+}
+
+int hessian_inside(reader *r, const pk_slice *keys, uint32_t count, pk_value *out);
 
 /* UTF-8 as Hessian writes it: each UTF-16 unit alone, in chunks of at most 32,767. */
 void hessian_put_text(writer *w, pk_slice text);

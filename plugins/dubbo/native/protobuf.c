@@ -66,8 +66,8 @@ static int value(reader *r, pk_slice type, pk_value *out) {
   return string_value(message, &out->bytes);
 }
 
-static int item(reader *r, uint32_t index, pk_value *out) {
-  (void)r, (void)index, (void)out;
+static int inside(reader *r, const pk_slice *keys, uint32_t count, pk_value *out) {
+  (void)r, (void)keys, (void)count, (void)out;
   return PK_ERR_UNSUPPORTED;
 }
 
@@ -196,5 +196,5 @@ static int anchors(const uint8_t *value, const uint8_t *end) {
   return 0;
 }
 
-const layout protobuf_layout = {text, argument, value,     item,     number,    enter,  pair, put_text,
+const layout protobuf_layout = {text, argument, value,     inside,   number,    enter,  pair, put_text,
                                 open_map, copy_pair, put_pair, close_map, anchors};

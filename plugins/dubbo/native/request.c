@@ -45,13 +45,6 @@ static int value(reader *r, pk_slice type, pk_value *out) {
   return pk_values_value(&r->h, &pk_hessian2, out);
 }
 
-static int item(reader *r, uint32_t index, pk_value *out) {
-  uint8_t tag;
-  int result = pk_values_tag(&r->h, &pk_hessian2, &tag);
-  if (result == PK_OK) result = pk_values_item(&r->h, &pk_hessian2, tag, index);
-  return result == PK_OK ? pk_values_value(&r->h, &pk_hessian2, out) : result;
-}
-
 static int number(reader *r, int64_t *out) { return pk_values_integer(&r->h, &pk_hessian2, out); }
 
 static int enter(reader *r) {
@@ -131,7 +124,7 @@ static int anchors(const uint8_t *value, const uint8_t *end) {
   return (t >= 0x55 && t <= 0x58) || (t >= 0x60 && t <= 0x7f) || memchr("CHMO", t, 4) != NULL;
 }
 
-const layout hessian_layout = {text, argument, value,     item,     number,    enter,  pair, hessian_put_text,
+const layout hessian_layout = {text, argument, value,     hessian_inside, number,    enter,  pair, hessian_put_text,
                                open_map, copy_pair, put_pair, close_map, anchors};
 
 /* Any serialization. Inlined once for hessian2, which is the hot one. */

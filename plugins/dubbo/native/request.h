@@ -14,6 +14,7 @@ static inline int same_as(pk_slice s, const char *text, uint32_t size) {
 
 enum { DUBBO_HEADER = 16 };
 enum { DUBBO_STATUS_OK = 20 };
+enum { DUBBO_KEYS = PK_INSIDE_KEYS + 1 }; /* of a generic call, in front the argument's number */
 enum {
   SERIALIZATION_HESSIAN2 = 2,
   SERIALIZATION_FASTJSON = 6,
@@ -53,6 +54,8 @@ int dubbo_next_header(const pk_codec *codec, const uint8_t *data, const pk_frame
 
 int dubbo_header(const pk_codec *codec, const uint8_t *data, const pk_frame *f, pk_slice key, pk_header *out);
 int dubbo_argument(const pk_codec *codec, const uint8_t *data, const pk_frame *f, uint32_t index, pk_value *out);
+int dubbo_inside(const pk_codec *codec, const uint8_t *data, const pk_frame *f, uint32_t index, const pk_slice *keys,
+                 uint32_t count, pk_value *out);
 /* In front of the attachments of a request or an answer. PK_MORE: an answer that can have none. */
 int dubbo_attachments_at(const layout *l, const uint8_t *data, const pk_frame *f, reader *r);
 

@@ -361,7 +361,16 @@ struct pk_codec {
    * wanted: NULL. NULL: headers are read when somebody needs one. */
   int (*destination_headers)(const pk_codec *, const uint8_t *data, const pk_frame *, pk_destination *out,
                              const pk_wanted *, pk_headers *found);
+
+  /* What stands inside of an argument: behind `count` keys (1 to PK_INSIDE_KEYS), each a field's name, a map's key (UTF-8; of
+   * an integer its digits) or in a list an index from 0. Of several under one key the last. PK_OK; PK_MORE: nothing
+   * stands there; PK_ERR_*: it cannot be read, or what is may be another than its receiver takes. NULL: no argument can be
+   * looked into. */
+  int (*inside)(const pk_codec *, const uint8_t *data, const pk_frame *, uint32_t index, const pk_slice *keys,
+                uint32_t count, pk_value *out);
 };
+
+enum { PK_INSIDE_KEYS = 16 };
 
 #define PK_STATE_MAX 4096u
 #define PK_KEEP_MAX 256u
