@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import enum
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
@@ -190,10 +191,14 @@ class Request(_Message):
         cluster: set it to send the request to that cluster instead of its rule's.
         unreadable: why headers or arguments could not be read, where somebody asked for them.
         argument_of: how they are read: of an index, and the keys inside of it, the value.
+        arguments_of: how all are read, as Python values.
+        changed_arguments: what a filter has put in their place; None: nothing.
     """
 
     __slots__ = (
         "argument_of",
+        "arguments_of",
+        "changed_arguments",
         "cluster",
         "group",
         "method",
@@ -225,6 +230,23 @@ class Request(_Message):
         self.oneway = oneway
         self.cluster: str | None = None
         self.argument_of: Callable[[int, tuple[str, ...]], Value] | None = None
+        self.arguments_of: Callable[[], list[Any]] | None = None
+        self.changed_arguments: list[Any] | None = None
+
+    def arguments(self) -> list[Any]:
+        """All arguments of the call as Python values, read anew each time, or what a filter made of them.
+
+        Raises:
+            RemoteProtocolError: they cannot be read.
+            LocalProtocolError: this protocol's plugin does not decode them, or not in this frame.
+        """
+        if self.changed_arguments is not None:
+            return copy.deepcopy(self.changed_arguments)  # what one that fails did to it is undone
+        return [] if self.arguments_of is None else self._asked(self.arguments_of)
+
+    def change_arguments(self, values: Iterable[Any]) -> None:
+        """Send the call with other arguments, as many as it has; ``argument`` still says what came."""
+        self.changed_arguments = list(values)
 
     def argument(self, index: int | str, default: Value = None) -> Value:
         """One argument of the call as it came, from 0; it is read when it is asked for.

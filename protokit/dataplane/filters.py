@@ -154,6 +154,7 @@ class FilterRunner:
             return _unreadable(call, error)
         asked = frame
         request.argument_of = partial(wire.ask.argument, asked)
+        request.arguments_of = partial(wire.ask.arguments, asked)
         original = request.copy()
         reply = await self._requests(call, request)
         if reply is not None:
@@ -205,6 +206,7 @@ class FilterRunner:
             asked = wire.ask.from_engine(op.asked)
             request = wire.ask.request(asked, most, lazy=True)
             request.argument_of = partial(wire.ask.argument, asked)
+            request.arguments_of = partial(wire.ask.arguments, asked)
             frame = wire.ask.from_engine(op.frame)
             answer = Answer(
                 Status(op.status),
@@ -333,7 +335,11 @@ def _changed(wire: Wire, before: Request, after: Request) -> bytes:
         if getattr(after, field) != getattr(before, field)
     ]
     edits += _changed_headers(before, after)
-    return wire.ask.for_engine(wire.ask.edit(before.frame, edits)) if edits else b""
+    frame = before.frame
+    if after.changed_arguments is not None:
+        frame = wire.ask.with_arguments(frame, after.changed_arguments)
+    frame = wire.ask.edit(frame, edits) if edits else frame
+    return b"" if frame == before.frame else wire.ask.for_engine(frame)
 
 
 def _changed_headers(before: Request | Answer, after: Request | Answer) -> list[tuple[int, str, str | None]]:

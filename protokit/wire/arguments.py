@@ -184,3 +184,100 @@ def _json(family: Json, entry: Entry) -> Argument:
     if set(raw) & set(b".eE"):
         return float(raw)
     return int(raw) if int(raw) in _INTEGERS else raw
+
+
+# All of them, as Python values.
+
+
+def decoded(arguments: tuple[Argued, ...], container: Any) -> list[Any]:
+    """The arguments of a parsed call: JSON as ``json`` reads it, nested MessagePack as its bytes."""
+    if not arguments:
+        raise LocalProtocolError("this protocol declares no arguments")
+    if arguments[0].form < MSGPACK:
+        return [argument(arguments, container, index) for index in range(len(arguments))]
+    family, _, _, entries = _array(arguments, container)
+    return [_decoded(family, one) for one in entries]
+
+
+def change(arguments: tuple[Argued, ...], container: Any, values: Sequence[Any]) -> None:
+    """Put others into a parsed call; what is not another stays as it is written.
+
+    Raises:
+        LocalProtocolError: they cannot be written; says which and why.
+    """
+    before = decoded(arguments, container)
+    if len(values) != len(before):
+        raise LocalProtocolError(f"the call has {len(before)} arguments, and {len(values)} were given")
+    others = [i for i, (was, now) in enumerate(zip(before, values, strict=True)) if repr(was) != repr(now)]
+    if arguments[0].form < MSGPACK:
+        for i in others:
+            arguments[i].view.replace(container, _said(arguments[i], i, values[i]))
+    elif others:
+        _, at, raw, entries = _array(arguments, container)
+        for i in reversed(others):
+            start = at + entries[i].at
+            raw = raw[:start] + _encoded(arguments[0], i, values[i]) + raw[start + len(entries[i].raw) :]
+        assert isinstance(arguments[0].view, Inside)  # noqa: S101  # for type checkers
+        arguments[0].view.structure.section.replace(container, raw)
+    for i, now in enumerate(decoded(arguments, container)):
+        if repr(now) != repr(values[i]):
+            raise LocalProtocolError(f"argument {i} would be read as {now!r:.60}, not as {values[i]!r:.60}")
+
+
+def _array(arguments: tuple[Argued, ...], container: Any) -> tuple[Family, int, bytes, list[Entry]]:
+    """Where the array begins in its section, that section, and what is in it; without one nothing is."""
+    one = arguments[0]
+    assert isinstance(one.view, Inside)  # noqa: S101  # as above
+    family, raw = one.view.structure.family, one.view.structure.section.get(container)
+    if one.guard is not None and one.guard.get(container) is None:
+        raise RemoteProtocolError("the arguments cannot be read in this frame")
+    chain = family.chain(raw, one.view.path, is_varint=False) if raw else []
+    if not raw or not chain or chain[-1].type not in {"array", "["}:
+        return family, 0, raw or b"", []
+    inside = family.entries(chain[-1].raw, chain[-1].type)
+    return family, sum(entry.at for entry in chain), raw, inside or []
+
+
+def _decoded(family: Family, entry: Entry) -> Any:
+    if isinstance(family, MessagePack):
+        return _msgpack(family, entry)
+    import json  # noqa: PLC0415  # only filters ask
+
+    try:
+        return json.loads(entry.raw)
+    except (ValueError, RecursionError) as error:
+        raise RemoteProtocolError(f"an argument is no JSON that Python reads: {error}") from None
+
+
+def _said(one: Argued, index: int, value: Any) -> bytes | None:
+    """A view's text."""
+    if value is None:
+        return None
+    if one.form == INTEGER and type(value) is int and value in _INTEGERS:
+        return str(value).encode()
+    if one.form == TEXT and isinstance(value, str):
+        return value.encode("utf-8", "surrogatepass")
+    expected = "a whole number of 64 bits" if one.form == INTEGER else "a text"
+    raise LocalProtocolError(f"argument {index} is {expected} or None, and {value!r:.60} is neither")
+
+
+def _encoded(one: Argued, index: int, value: Any) -> bytes:
+    if one.form == JSON:
+        import json  # noqa: PLC0415  # as above
+
+        try:
+            return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+        except (TypeError, ValueError, RecursionError) as error:
+            raise LocalProtocolError(f"argument {index}: JSON has no {value!r:.60}: {error}") from None
+    if value is None or isinstance(value, bool):
+        return b"\xc0" if value is None else b"\xc3" if value else b"\xc2"
+    if isinstance(value, float):
+        return struct.pack(">Bd", 0xCB, value)
+    if isinstance(value, int) and -(2**63) <= value < 2**64:
+        return struct.pack(">Bq", 0xD3, value) if value < 2**63 else struct.pack(">BQ", 0xCF, value)
+    if isinstance(value, str):
+        text = value.encode("utf-8", "surrogatepass")
+        return struct.pack(">BI", 0xDB, len(text)) + text
+    raise LocalProtocolError(
+        f"argument {index}: of MessagePack null, booleans, numbers and texts are written, not {value!r:.60}"
+    )

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from protokit import native
 from protokit.errors import LocalProtocolError, RemoteProtocolError
@@ -78,6 +78,12 @@ class CalledCodec:
         if keys:
             raise LocalProtocolError("what is inside of arguments cannot be read")
         return self.codec.argument(data, index)
+
+    def arguments(self, data: bytes) -> list[Any]:  # noqa: ARG002  # there is no way
+        raise LocalProtocolError("arguments of a codec in Python are not decoded")
+
+    def with_arguments(self, data: bytes, values: list[Any]) -> bytes:  # noqa: ARG002
+        raise LocalProtocolError("arguments of a codec in Python are not written")
 
     def _kind(self, data: bytes) -> int:
         return self.frame(data, len(data)).kind

@@ -7,9 +7,10 @@ A wire (``NativeCodec``, ``WireFormat``, ``PythonCodec``) answers them as its ``
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from protokit import native
+from protokit.errors import LocalProtocolError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -79,6 +80,12 @@ class Codec(Protocol):
             RemoteProtocolError: this one cannot be read.
         """
 
+    def arguments(self, data: bytes) -> list[Any]:
+        """All arguments of a whole request's call as Python values; see ``Arguments``."""
+
+    def with_arguments(self, data: bytes, values: list[Any]) -> bytes:
+        """The request with others."""
+
     def explain(self, data: bytes) -> list[Piece]:
         """Every field of the frame in front, where it is declared; else none.
 
@@ -121,6 +128,24 @@ class Codec(Protocol):
         """What the engine takes for the frame of a request, or of a server's answer."""
 
 
+class Arguments(Protocol):
+    """The arguments of calls as Python values."""
+
+    def read(self, frame: bytes) -> list[Any]:
+        """Those of a whole request's call.
+
+        Raises:
+            ProtocolError: they cannot be read; says why.
+        """
+
+    def write(self, frame: bytes, values: list[Any]) -> bytes:
+        """The request with others, as many as it has; what else it says stays byte for byte.
+
+        Raises:
+            LocalProtocolError: it cannot be written so; says why.
+        """
+
+
 class Wire(Protocol):
     """What a protocol is run by."""
 
@@ -142,11 +167,12 @@ class Wire(Protocol):
 class EngineCodec:
     """Of a codec that the engine runs: it is asked."""
 
-    __slots__ = ("address",)
+    __slots__ = ("_arguments", "address")
     in_engine = True
 
-    def __init__(self, address: int) -> None:
+    def __init__(self, address: int, arguments: Arguments | None = None) -> None:
         self.address = address
+        self._arguments = arguments
 
     @property
     def id_bytes(self) -> int:
@@ -181,6 +207,18 @@ class EngineCodec:
 
     def argument(self, data: bytes, index: int, keys: Sequence[str] = ()) -> native.Argument:
         return native.argument(self.address, data, index, keys)
+
+    def arguments(self, data: bytes) -> list[Any]:
+        return self._of_plugin().read(data)
+
+    def with_arguments(self, data: bytes, values: list[Any]) -> bytes:
+        return self._of_plugin().write(data, values)
+
+    def _of_plugin(self) -> Arguments:
+        if self._arguments is None:
+            name = native.name(self.address)
+            raise LocalProtocolError(f"arguments of {name} are not decoded: its plugin brings nothing for it")
+        return self._arguments
 
     def explain(self, data: bytes) -> list[Piece]:  # noqa: ARG002  # nothing is declared
         return []
@@ -223,6 +261,12 @@ class DeclaredCodec(EngineCodec):
     def __init__(self, declared: WireFormat) -> None:
         super().__init__(declared.address)
         self.format = declared
+
+    def arguments(self, data: bytes) -> list[Any]:
+        return self.format.arguments(data)
+
+    def with_arguments(self, data: bytes, values: list[Any]) -> bytes:
+        return self.format.with_arguments(data, values)
 
     def explain(self, data: bytes) -> list[Piece]:
         return self.format.explain(data)

@@ -20,7 +20,7 @@ from protokit.errors import DeclarationError, LocalProtocolError, RemoteProtocol
 from protokit.model import Headers, Status
 from protokit.wire import views
 from protokit.wire.answers import noted
-from protokit.wire.arguments import argued, argument
+from protokit.wire.arguments import argued, argument, change, decoded
 from protokit.wire.checksums import in_order
 from protokit.wire.codec import Codec, DeclaredCodec
 from protokit.wire.compiler import compile_image, is_sided, open_sections
@@ -552,6 +552,28 @@ class WireFormat:
             raise IndexError(f"this is no call, and has no argument {index}")
         with self._only_readable(container):
             return argument(self.meaning.arguments, container, index, keys)
+
+    def arguments(self, data: bytes) -> list[Any]:
+        """All arguments of a whole request's call as Python values.
+
+        Raises:
+            LocalProtocolError: the format declares none.
+            RemoteProtocolError: they cannot be read.
+        """
+        container, _ = self.parse(data, native.side_of(data) or "client")
+        with self._only_readable(container):
+            return decoded(self.meaning.arguments, container)
+
+    def with_arguments(self, data: bytes, values: list[Any]) -> bytes:
+        """The request with other arguments, as many as it has.
+
+        Raises:
+            LocalProtocolError: the format cannot say it.
+        """
+        container, size = self.parse(data, native.side_of(data) or "client", ended=True)
+        with self._only_readable(container):
+            change(self.meaning.arguments, container, values)
+        return self.build(container) + data[size:]
 
     def explain(self, data: bytes, side: str | None = None) -> list[Piece]:
         """Every field of the frame in front with its offset, size and value; ``side``: see ``parse``.

@@ -11,7 +11,7 @@ from protokit.wire.codec import EngineCodec
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from protokit.wire.codec import Codec, Wire
+    from protokit.wire.codec import Arguments, Codec, Wire
 
 
 class NativeCodec:
@@ -20,20 +20,22 @@ class NativeCodec:
     Args:
         address: of a constant ``pk_codec`` (``protokit/codec.h``).
         keepalive: whatever keeps that memory there (the module).
+        arguments: for filters that ask for them: the arguments of calls as values, and calls with others.
     """
 
     tier = "native"
-    __slots__ = ("address", "keepalive", "name")
+    __slots__ = ("address", "arguments", "keepalive", "name")
 
-    def __init__(self, address: int, keepalive: object = None) -> None:
+    def __init__(self, address: int, keepalive: object = None, arguments: Arguments | None = None) -> None:
         self.address = address
         self.keepalive = keepalive
+        self.arguments = arguments
         self.name = ""
 
     @property
     def ask(self) -> Codec:
         """What is asked of it from Python."""
-        return EngineCodec(self.address)
+        return EngineCodec(self.address, self.arguments)
 
 
 class Protocol:

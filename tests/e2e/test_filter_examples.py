@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from lined import LINES, Lines, read
 from peers import SERVICE, Client, Server, configuration
+from protokit_dubbo.hessian import Object
 from protokit_dubbo.messages import Answer
 
 import protokit
@@ -148,6 +149,31 @@ def test_calls_are_logged_without_their_secrets(tmp_path):
             assert first["answer"]["card"] == "is ***"
             assert second["status"] == "INTERNAL"
             assert "secret" not in log.read_text()
+            await client.close()
+        await server.stop()
+
+    run(main())
+
+
+def test_people_leave_as_pseudonyms_and_all_else_as_it_is():
+    async def main():
+        server = await Server().start()
+        use = {"pseudonyms": {"key": "a secret of 16 characters", "fields": ["name", "phone"]}}
+        async with protokit.Proxy(loaded(server, "pseudonyms.py", use)) as proxy:
+            client = await Client.connect(proxy.addresses["in"][1])
+            person = Object("demo.Person", {"name": "Ada", "age": 36, "friends": [], "self": None})
+            person.fields["self"] = person
+            person.fields["friends"] = [{"name": "Ada", "phone": 7}, Object("demo.P", {"phone": "1"})]
+            await client.call("greet", "Ada", person, token="t")
+            text, other = server.calls[-1].arguments
+            (name, phone) = (other.fields["name"], other.fields["friends"][1].fields["phone"])
+            assert text == "Ada"  # under no name
+            assert (len(name), len(phone)) == (16, 16)
+            assert len({name, phone, "Ada", "1"}) == 4
+            assert other.fields["friends"][0] == {"name": name, "phone": 7}
+            assert (other.fields["age"], other.fields["self"] is other) == (36, True)
+            assert server.calls[-1].attachments["token"] == "t"
+            assert (await client.call("echo", "nobody")).value == "nobody"
             await client.close()
         await server.stop()
 

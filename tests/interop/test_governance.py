@@ -112,3 +112,54 @@ def test_a_second_try_is_seen_by_two_providers(provider, start, proxy, idempoten
             twice += sum(had.values()) - 4
         (worker,) = one.stats()["workers"]
         assert worker["retries"] == twice
+
+
+CHANGES = """
+from protokit import Filter, hookimpl
+
+class Changes(Filter):
+    def __init__(self, options):
+        pass
+
+    async def request(self, request):
+        first, *rest = request.arguments()
+        if request.method == "add":
+            first += 100
+        elif request.method == "hello":
+            first += " and all"
+        else:
+            (first if isinstance(first, dict) else first.fields)["name"] = "Ida"
+        request.change_arguments([first, *rest])
+
+@hookimpl
+def protokit_filters():
+    return {"changes": Changes}
+"""
+
+
+def test_providers_get_the_arguments_that_a_filter_made(provider, proxy, tmp_path):
+    """An object in a circle, with an enum, a date and decimals, is whole, and goes where its fields say."""
+    need(*CONSUMERS, *PROVIDERS)
+    (tmp_path / "changes.py").write_text(CHANGES)
+    inside = [
+        {"arguments": {"0.friends.0.friends.0.self.color.name": "GREEN"}},
+        {"arguments": {"0.color": "GREEN"}},
+    ]
+    through = {"cluster": "all", "filters": ["changes"]}
+    rules = [{"match": {"method": "person", "any": inside}, **through}]
+    rules += [{"match": {"method": "person"}, "reply": {"status": "no-service"}}, through]
+    more = {"routes": [{"name": "r", "rules": rules}], "plugins": [str(tmp_path / "changes.py")]}
+    ports = {server: proxy(provider(server).port, **more).port for server in PROVIDERS}
+    found = asked(ports, "hello", "add", "person", "genericperson", "generic")
+    plain = asked({server: provider(server).port for server in PROVIDERS}, "person")
+    for (client, server, case), (how, what) in found.items():
+        expected = {
+            "hello": "hello Z\u00fcrich \U0001f680 and all",
+            "add": 142,
+            "generic": "hello generic and all",
+            "genericperson": ["Ida", 37, "GREEN"],
+        }
+        if case == "person":
+            expected["person"] = ["Ida", *plain[client, server, "person"][1][1:]]
+        assert (client, server, case, how, what) == (client, server, case, "value", expected[case])
+    assert len(found) == 5 * len(CONSUMERS) * len(PROVIDERS)

@@ -385,3 +385,62 @@ def test_the_kit_sees_an_argument_that_is_another(wrong, monkeypatch):
     monkeypatch.setattr(OF_MSGPACK, "argument", lambda data, index, keys: wrong)
     with pytest.raises(AssertionError, match="the reference says"):
         kit.test_codecs_agree()
+
+
+def changed(wire, frame, values):
+    """A frame with other arguments, which the engine reads so."""
+    again = wire.ask.with_arguments(frame, values)
+    for index, value in enumerate(values):
+        if not isinstance(value, list | dict):
+            assert both(wire, again, index) == value
+    return again
+
+
+def test_arguments_of_messagepack_are_changed_and_the_others_stay():
+    body = b"\x95\xd1\x00\x05\xa1x\x91\x07\xc0\xcb" + struct.pack(">d", 1.5)  # 5 in more bytes than it needs
+    frame = call(OF_MSGPACK, body)
+    assert OF_MSGPACK.ask.arguments(frame) == [5, "x", b"\x91\x07", None, 1.5]
+    again = changed(OF_MSGPACK, frame, [5, "other", b"\x91\x07", True, -(2**63)])
+    assert again[again.index(b"\x95") :].startswith(
+        b"\x95\xd1\x00\x05\xdb\0\0\0\x05other\x91\x07\xc3\xd3\x80"
+    )
+    assert OF_MSGPACK.ask.with_arguments(frame, OF_MSGPACK.ask.arguments(frame)) == frame
+    for values, why in (
+        ([5, "x", [7], None, 1.5], "argument 2: of MessagePack null, booleans, numbers and texts"),
+        ([5], "the call has 5 arguments, and 1 were given"),
+        ([2**64, "x", b"\x91\x07", None, 1.5], "argument 0"),
+    ):
+        with pytest.raises(LocalProtocolError, match=why):
+            OF_MSGPACK.ask.with_arguments(frame, values)
+
+
+def test_arguments_of_json_are_changed_and_the_others_stay():
+    frame = call(OF_JSON, b'{"id": 1, "params" : [ 1e0 , "a\\u0062", {"a" : [1]} ] , "x": 2}')
+    assert OF_JSON.ask.arguments(frame) == [1.0, "ab", {"a": [1]}]
+    again = changed(OF_JSON, frame, [1.0, "c", {"a": [2, None]}])
+    assert again.endswith(b'{"id": 1, "params" : [ 1e0 , "c", {"a":[2,null]} ] , "x": 2}')
+    for value in ({1, 2}, float("nan"), b"x"):
+        with pytest.raises(LocalProtocolError, match="argument 0: JSON has no"):
+            OF_JSON.ask.with_arguments(frame, [value, "ab", {"a": [1]}])
+    no_array = call(OF_JSON, b'{"params": {"b": 7}}')
+    assert OF_JSON.ask.arguments(no_array) == []
+    assert OF_JSON.ask.with_arguments(no_array, []) == no_array
+    with pytest.raises(RemoteProtocolError):
+        OF_JSON.ask.arguments(call(OF_JSON, b'{"params": [1'))
+
+
+def test_arguments_that_are_views_are_changed_by_their_inverses():
+    wire = made((this.head, number(first(protobuf(this.body)[2]))))
+    frame = call(wire, b"\x10\x07\x1a\x01z")
+    assert wire.ask.arguments(frame) == ["svc", 7]
+    again = changed(wire, frame, ["other", 300])
+    assert again.endswith(b"\x10\xac\x02\x1a\x01z")
+    for values, why in (
+        (["svc", "7"], "argument 1 is a whole number of 64 bits or None"),
+        ([7, 7], "argument 0 is a text or None"),
+        (["svc"], "the call has 2 arguments, and 1 were given"),
+    ):
+        with pytest.raises(LocalProtocolError, match=why):
+            wire.ask.with_arguments(frame, values)
+    with pytest.raises(LocalProtocolError, match="declares no arguments"):
+        made(None).ask.arguments(call(made(None), b""))

@@ -33,9 +33,25 @@ def read_body(frame: bytes) -> dict[str, object]:
     return {}
 
 
+class _Arguments:
+    """What filters are given, and what they make of it."""
+
+    def read(self, frame: bytes) -> list[object]:
+        """The arguments of a call."""
+        from protokit_dubbo.calls import read_arguments  # noqa: PLC0415  # as above
+
+        return read_arguments(frame)
+
+    def write(self, frame: bytes, values: list[object]) -> bytes:
+        """The call with others."""
+        from protokit_dubbo.calls import write_arguments  # noqa: PLC0415  # as above
+
+        return write_arguments(frame, values)
+
+
 dubbo = Protocol(
     "dubbo",
-    NativeCodec(_native.lib.dubbo_codec_address(), _native),
+    NativeCodec(_native.lib.dubbo_codec_address(), _native, _Arguments()),
     "Apache Dubbo 2.0.2, as spoken by Dubbo 2.5 to 3.3",
     read_body,
 )

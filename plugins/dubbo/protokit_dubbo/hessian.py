@@ -71,11 +71,17 @@ class Reader:
     Args:
         data: the body.
         at: where to begin.
+
+    Attributes:
+        numbered: how often something was said by a number: a reference, a type, an object's class.
+        lowest: the least reference that was met.
     """
 
     def __init__(self, data: bytes, at: int = 0) -> None:
         self.data = data
         self.at = at
+        self.numbered = 0
+        self.lowest = len(data)
         self._references: list[Any] = []
         self._types: list[str] = []
         self._classes: list[tuple[str, list[str]]] = []
@@ -84,6 +90,11 @@ class Reader:
     def done(self) -> bool:
         """Whether everything was read."""
         return self.at >= len(self.data)
+
+    @property
+    def referable(self) -> int:
+        """How many values a reference may be to."""
+        return len(self._references)
 
     def _fail(self, what: str) -> RemoteProtocolError:
         return RemoteProtocolError(f"hessian2: {what}", self.at)
@@ -126,6 +137,7 @@ class Reader:
             index = self._integer()
             if not 0 <= index < len(self._references):
                 raise self._fail(f"reference {index}, of {len(self._references)}")
+            self.numbered, self.lowest = self.numbered + 1, min(self.lowest, index)
             return self._references[index]
         return self._container(tag, depth)
 
@@ -249,6 +261,7 @@ class Reader:
         index = self._integer()
         if not 0 <= index < len(self._types):
             raise self._fail(f"type {index}, of {len(self._types)}")
+        self.numbered += 1
         return self._types[index]
 
     def _class_definition(self) -> None:
@@ -305,6 +318,7 @@ class Reader:
     def _object(self, index: int, depth: int) -> Object:
         if not 0 <= index < len(self._classes):
             raise self._fail(f"class {index}, of {len(self._classes)}")
+        self.numbered += 1
         name, fields = self._classes[index]
         value = Object(name, {})
         self._references.append(value)
@@ -318,10 +332,14 @@ class Writer:
 
     Args:
         binary_chunk: in a chunk of binary, bytes: 4093 in hessian-lite 3 and hessian.js, 8189 in 4.
+
+    Attributes:
+        numbered: as of a reader.
     """
 
     def __init__(self, binary_chunk: int = 4093) -> None:
         self.data = bytearray()
+        self.numbered = 0
         self._binary_chunk = binary_chunk
         self._references: dict[int, int] = {}
         self._kept: list[Any] = []
@@ -433,6 +451,7 @@ class Writer:
 
     def _container(self, value: Any, depth: int) -> None:
         if id(value) in self._references:
+            self.numbered += 1
             self.data += b"Q"
             self._integer(self._references[id(value)])
             return
@@ -464,6 +483,7 @@ class Writer:
 
     def _type(self, name: str) -> None:
         if name in self._types:
+            self.numbered += 1
             self._integer(self._types[name])
         else:
             self._types[name] = len(self._types)
@@ -479,6 +499,7 @@ class Writer:
             for field in value.fields:
                 self._text(field)
         index = self._classes[key]
+        self.numbered += 1
         if index < 16:
             self.data.append(0x60 + index)
         else:

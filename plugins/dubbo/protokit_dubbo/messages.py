@@ -173,13 +173,24 @@ def count_parameters(descriptor: str) -> int:
     Raises:
         RemoteProtocolError: it is none.
     """
-    count = at = 0
+    return len(parameters(descriptor))
+
+
+def parameters(descriptor: str) -> list[str]:
+    """The parameters that a JVM descriptor names.
+
+    Raises:
+        RemoteProtocolError: it is none.
+    """
+    found: list[str] = []
+    at = 0
     while at < len(descriptor):
+        start = at
         while descriptor[at : at + 1] == "[":
             at += 1
         end = descriptor.find(";", at) if descriptor[at : at + 1] == "L" else at
         if end < 0 or descriptor[at : at + 1] not in set("LZBCSIJFDV"):
             raise RemoteProtocolError(f"{descriptor!r} is no parameter descriptor")
         at = end + 1
-        count += 1
-    return count
+        found.append(descriptor[start:at])
+    return found
