@@ -431,9 +431,11 @@ def test_some_calls_that_take_long_are_no_slow_server(toy):
     assert servers.ejected() == []
 
 
-def test_whoever_became_slow_is_found_out_and_begins_anew(toy):
+@pytest.mark.parametrize("before", [300, 0])
+def test_whoever_became_slow_is_found_out_and_begins_anew(toy, before):
+    """Also one that was slow from the start, of which much is to be forgotten."""
     servers = Timed(toy, {0: 10, 1: 10, 2: 10}, rule=outlier(errors=0, slower="3x", eject=1000))
-    servers.ask(300)
+    servers.ask(before)
     servers.takes[1] = 100
     asked = 0
     while not servers.ejected():

@@ -2134,6 +2134,13 @@ MUTANTS = (
         "tests/dataplane/test_preferred.py::test_a_reload_goes_on_and_says_nothing",
     ),
     Mutant(
+        "of who was left out for being slow is remembered how slow it was",
+        "outlier.h",
+        "  s->window = 0;\n  s->answers = 0;\n",
+        "  s->window = 0;\n",
+        "tests/dataplane/test_outliers.py::test_whoever_became_slow_is_found_out_and_begins_anew[0]",
+    ),
+    Mutant(
         "what is under way at a suspect is no trial",
         "health.h",
         "  return under_way == 0 ||",
