@@ -191,7 +191,7 @@ static __attribute__((noinline)) int says_the_same(const pk_table *t, const pk_c
 }
 
 static pk_same_route *same_at(pk_route_cache *cache, uint32_t routes, const pk_question *q) {
-  return &cache->same[(q->found.same + routes) % PK_SAME_ROUTES];
+  return &cache->same[(q->found.same * 4 + routes) % PK_SAME_ROUTES]; /* a listener's few tables beside each other */
 }
 
 static void remember_same(pk_route_cache *cache, pk_known_route is, const pk_question *q) {
