@@ -142,7 +142,10 @@ class Talk:
         if self.ends and found["mode"] == "multiplexed":
             found["mode"] = "pingpong"
         if self.relays:
-            greeting = Greeting(when=this[self.kind] == GREETS, refused=self.refused(), relayed=True)
+            first = self.one([None, "server"])
+            greeting = Greeting(
+                when=this[self.kind] == GREETS, refused=self.refused(), relayed=True, first=first
+            )
             found = {"mode": "pinned", "greeting": greeting}
         elif self.maybe():
             found["greeting"] = self.greeting()
