@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from protokit.dataplane.proxy import Proxy
     from protokit.errors import ProtokitError
     from protokit.hookspecs import hookimpl
-    from protokit.model import Answer, Filter, FilterFactory, Headers, Request, Response, Status
+    from protokit.model import Answer, End, Filter, FilterFactory, Headers, Request, Response, Status
     from protokit.wire import Frame, NativeCodec, Peer, Protocol, PythonCodec, Reply, WireFormat
 
 __version__ = "0.1.0"
@@ -21,6 +21,7 @@ API_VERSION = 1
 
 _EXPORTS = {
     "Answer": "protokit.model",
+    "End": "protokit.model",
     "Filter": "protokit.model",
     "FilterFactory": "protokit.model",
     "Frame": "protokit.wire",
@@ -42,6 +43,7 @@ _EXPORTS = {
 __all__ = [
     "API_VERSION",
     "Answer",
+    "End",
     "Filter",
     "FilterFactory",
     "Frame",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import enum
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
@@ -340,6 +340,68 @@ class Response:
         return f"Response({self.status.name}, {self.message!r})"
 
 
+class End:
+    """What became of a request, for accounts.
+
+    Attributes:
+        service, method: what it asked for, as it came, cut at 200 and 100 bytes.
+        rule: the one it came by, "main[0]"; or its listener's name where that has no rules.
+        cluster, endpoint: who was asked last; empty where nobody was.
+        status: of its answer, or of the error that its caller was told; None where it has neither: a
+            one-way request, or one whose client left first.
+        reason: what the proxy said where the answer is its own error; empty where a service gave it.
+        latency_ms: from its coming to its end, milliseconds.
+        bytes_in: of its frame.
+        bytes_out: of what its server answered.
+        oneway: nobody waits for an answer.
+    """
+
+    __slots__ = (
+        "bytes_in",
+        "bytes_out",
+        "cluster",
+        "endpoint",
+        "latency_ms",
+        "method",
+        "oneway",
+        "reason",
+        "rule",
+        "service",
+        "status",
+    )
+
+    def __init__(
+        self,
+        service: str = "",
+        method: str = "",
+        *,
+        rule: str = "",
+        cluster: str = "",
+        endpoint: str = "",
+        status: Status | None = None,
+        reason: str = "",
+        latency_ms: float = 0.0,
+        bytes_in: int = 0,
+        bytes_out: int = 0,
+        oneway: bool = False,
+    ) -> None:
+        self.service = service
+        self.method = method
+        self.rule = rule
+        self.cluster = cluster
+        self.endpoint = endpoint
+        self.status = status
+        self.reason = reason
+        self.latency_ms = latency_ms
+        self.bytes_in = bytes_in
+        self.bytes_out = bytes_out
+        self.oneway = oneway
+
+    def __repr__(self) -> str:
+        status = "no status" if self.status is None else self.status.name
+        return f"End({self.service}.{self.method} {status} {self.reason!r})"
+
+
 class Filter:
     """What a filter plugin's factory returns; one for each place in the configuration that names it.
 
@@ -366,6 +428,17 @@ class Filter:
 
         Returns:
             None to let it go on, or the error that the caller gets instead.
+        """
+        raise NotImplementedError
+
+    async def on_end(self, ends: Sequence[End]) -> None:
+        """Hear what became of requests, some time after their end: nothing waits for it.
+
+        One call at a time, for all that ended meanwhile. Where it does not keep up, ends are dropped and
+        counted.
+
+        Args:
+            ends: in the order of their ends, of each worker.
         """
         raise NotImplementedError
 

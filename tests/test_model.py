@@ -70,6 +70,8 @@ def test_values_show_themselves():
 def test_a_filter_has_to_say_what_it_does():
     with pytest.raises(NotImplementedError):
         Filter().request(Request()).send(None)
+    with pytest.raises(NotImplementedError):
+        Filter().on_end([]).send(None)
 
 
 @pytest.mark.parametrize(

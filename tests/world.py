@@ -75,6 +75,7 @@ def table(  # noqa: PLR0912  # each of these is one thing more that a table may 
     filtered=None,
     seen=None,
     changed=None,
+    told=None,
     open_for=0,
     ports=None,
     listener="in",
@@ -94,7 +95,7 @@ def table(  # noqa: PLR0912  # each of these is one thing more that a table may 
     of no known protocol (uid 50, port 9050 ...); -1: these go to the first cluster, too.
     ``filtered``: services whose requests wait for filters, each with a chain of its own (0, 1 ...).
     ``seen``: the same of services whose answers wait for filters. ``changed``: of those whose answers are
-    given a header. ``open_for``: PK_OPEN_* of both.
+    given a header. ``told``: of those whose ends filters are told. ``open_for``: PK_OPEN_* of both.
     ``near``: numbers of endpoints of the first cluster, preferred while ``healthy`` of them are usable.
     ``ports``: of the endpoints, by uid, where they are not 9000 and so on. ``listener``: its name, or None.
     """
@@ -127,13 +128,14 @@ def table(  # noqa: PLR0912  # each of these is one thing more that a table may 
     more = {"outlier": outlier, "breaker": breaker, "slow_start": slow_start}
     _prefer(builder, ("c", balance, max_connections, connect_ms, hash_by), ports, weights, near, more)
     chains = []
-    both = dict.fromkeys([*(filtered or []), *(seen or []), *(changed or [])])
+    both = dict.fromkeys([*(filtered or []), *(seen or []), *(changed or []), *(told or [])])
     for chain, service in enumerate(both):
-        asked, answered = (chain if service in (one or []) else None for one in (filtered, seen))
+        asked, answered, ended = (chain if service in (one or []) else None for one in (filtered, seen, told))
         number = builder.plan(
             f"filtered {service}",
             filter_chain=asked,
             answer_chain=answered,
+            end_chain=ended,
             open_for=open_for,
             **(plan or {}),
         )

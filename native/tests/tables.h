@@ -85,7 +85,7 @@ static inline void tables_change(tables_builder *t, pk_change c) {
 static inline uint32_t tables_plan(tables_builder *t, const char *name, uint32_t cluster, pk_retry retry, uint32_t filter) {
   uint32_t split = TABLES_ADD(t, splits, (pk_split){cluster, 1, PK_NONE});
   return TABLES_ADD(t, plans, (pk_plan){.name = tables_text(t, name), .split = split, .split_count = 1, .change = t->changes.count,
-                                        .retry = retry, .filter = filter, .answers = PK_NONE});
+                                        .retry = retry, .filter = filter, .answers = PK_NONE, .ends = PK_NONE});
 }
 
 /* A header that chooses between clusters for the last split: a value with its size in front leads to each. */
@@ -118,7 +118,7 @@ static inline uint32_t tables_verdicts(tables_builder *t, const char *name) {
 /* A plan for rules of such a table. */
 static inline uint32_t tables_verdict(tables_builder *t, const char *name, uint32_t verdict) {
   return TABLES_ADD(t, plans, (pk_plan){.name = tables_text(t, name), .split = t->splits.count, .change = t->changes.count,
-                                        .state = PK_NONE, .filter = PK_NONE, .answers = PK_NONE, .verdict = verdict});
+                                        .state = PK_NONE, .filter = PK_NONE, .answers = PK_NONE, .ends = PK_NONE, .verdict = verdict});
 }
 
 /* A condition of the last rule. */

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from protokit.config import schema
 
-METHODS = ("request", "response")
+METHODS = ("request", "response", "on_end")
 _log = logging.getLogger("protokit.filters")
 
 
@@ -35,6 +35,7 @@ class Switch:
     Attributes:
         failures: in all.
         in_a_row: since the last call that went well.
+        dropped: ends of requests that it was not told.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class Switch:
         self.use = use
         self.failures = 0
         self.in_a_row = 0
+        self.dropped = 0
         self._clock = clock
         self._until: float | None = None  # None: it is on
         self._trying = False
@@ -90,7 +92,11 @@ class Switch:
                 self.what,
                 self.in_a_row,
                 why,
-                "goes on without it" if self.use.fail == "open" else "is refused",
+                "is dropped"
+                if self.what == "on_end"
+                else "goes on without it"
+                if self.use.fail == "open"
+                else "is refused",
             )
         self._until = self._clock() + self.use.off / 1000
 

@@ -53,6 +53,7 @@ PLANS = Source(
         "mirror",
         "filter",
         "answers",
+        "ends",
         "open",
         "verdict",
     ),
@@ -145,6 +146,8 @@ class Compiled:
         self.cluster_names: list[str] = []
         self.chains: list[Chain] = []
         self.chained: dict[str, int] = {}  # chains of clusters, by their names
+        self.chain_rules: dict[int, str] = {}  # whose the others are
+        self.tells = False  # some filter is told of ends
         self.endpoints: dict[tuple[str, str, int], int] = {}
         self.cluster_ids: dict[str, int] = {}
         self.listeners: dict[listening.Key, int] = {}
@@ -173,6 +176,7 @@ class Compiled:
                 "failures": one.failures,
                 "in_a_row": one.in_a_row,
                 "off": int(one.off),
+                **({"dropped": one.dropped} if one.what == "on_end" else {}),
             }
             for one in every
         }
@@ -423,6 +427,7 @@ class _Compiling:
             mirror=[limits.Mirror()] * len(rules),
             filter=none,
             answers=none,
+            ends=none,
             open=zeros,
             verdict=[rule.verdict for rule in rules],
         )
@@ -469,18 +474,19 @@ class _Compiling:
         """Who sees a rule's requests and answers: its own filters, and those of clusters that it leads to."""
         if not (before or setters or self.compiled.chained or any(rule.filters for rule in rules)):
             none: list[int | None] = [None] * len(rules)
-            return {"filter": none, "answers": none, "open": [0] * len(rules)}
+            return {"filter": none, "answers": none, "ends": none, "open": [0] * len(rules)}
         from protokit.dataplane.chains import is_open  # noqa: PLC0415  # where there are filters
 
-        rows: list[tuple[int | None, int | None, int]] = []
+        rows: list[tuple[int | None, int | None, int | None, int]] = []
         for rule, name in zip(rules, names, strict=True):
             own = _at(f"routes.{name}", rule.filters, (table, repr(rule.match)))
             sets = rule.set if setters else None
             there = [one for one in _reached(rule) if one in self.compiled.chained]
             if not (before or own or sets or there):
-                rows.append((None, None, 0))
+                rows.append((None, None, None, 0))
                 continue
             number = self._chain([*before, *own], sets)
+            self.compiled.chain_rules[number] = name
             links = [*self.compiled.chains[number]]
             for one in there:
                 links += self.compiled.cluster_chain(one)
@@ -488,16 +494,20 @@ class _Compiling:
                 links = [*self.compiled.chains[number]]
                 for one in self.compiled.chained:
                     links += self.compiled.cluster_chain(one)
-            sees = [any(link.sees(what) for link in links) for what in ("request", "response")]
+            sees = [any(link.sees(what) for link in links) for what in ("request", "response", "on_end")]
+            self.compiled.tells |= sees[2]
             opens = [is_open(links, what) for what in ("request", "response")]
             rows.append(
                 (
                     number if sees[0] else None,
                     number if sees[1] else None,
+                    number if sees[2] else None,
                     sum(bit for bit, one in zip((1, 2), opens, strict=True) if one),
                 )
             )
-        return {name: [row[at] for row in rows] for at, name in enumerate(("filter", "answers", "open"))}
+        return {
+            name: [row[at] for row in rows] for at, name in enumerate(("filter", "answers", "ends", "open"))
+        }
 
     def _state(self, table: str, rule: schema.Rule, name: str) -> int | None:
         """The number of what the rule has beyond the table."""

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from protokit.dataplane.bridge import Bridges
     from protokit.dataplane.chains import Chain
     from protokit.dataplane.endpoints import Health
+    from protokit.dataplane.ends import Ends
     from protokit.dataplane.filters import FilterRunner
 
 _log = logging.getLogger("protokit.proxy")
@@ -70,6 +71,7 @@ class Proxy:
         self._tasks: set[asyncio.Task[None]] = set()
         self._filters: FilterRunner | None = None
         self._drained = 0
+        self._tells = False
         self._closing: asyncio.Task[None] | None = None
         self._watch = Watch(self._workers.each, self.repeated, self._states, self._breakers, self._guards)
         self._watching: asyncio.Task[None] | None = None
@@ -85,6 +87,13 @@ class Proxy:
         from protokit.dataplane.bridge import Bridges  # noqa: PLC0415  # for codecs in Python
 
         return Bridges(lambda: self._snapshot.limits, self.repeated)
+
+    @functools.cached_property
+    def _ends(self) -> Ends:
+        from protokit.dataplane.ends import Ends  # noqa: PLC0415  # where filters want to know
+
+        self._tells = True
+        return Ends(self._workers.each, self._workers.tables, self.repeated)
 
     @functools.cached_property
     def _health(self) -> Health:
@@ -287,6 +296,8 @@ class Proxy:
         except BaseException:
             self._workers.abort(change)
             raise
+        if change.compiled.tells:
+            self._ends.start()
 
     # Events from the workers.
 
@@ -299,6 +310,8 @@ class Proxy:
                 self.repeated.log(_log, logging.ERROR, (op.op, logs.place(error)), text, error=error)
 
     def _take_event(self, worker: native.Worker, op: native.Op) -> None:
+        if self._tells and op.op == native.OP_RETIRED:
+            self._ends.take()  # while the table is there
         if self._workers.took(op):
             if op.op == native.OP_RETIRED:
                 self._health.keep(self._workers.endpoints())
@@ -395,6 +408,8 @@ class Proxy:
             await asyncio.sleep(0.002)
         if self._filters is not None:
             await self._filters.close()
+        if self._tells:
+            await self._ends.close()
         await self._bridges.stop()
         self._watch.look()  # a short life has its lines, too
         for worker in self._workers.each:

@@ -31,6 +31,7 @@ LINES = {
     "accept_errors": "new client connections had to wait: no descriptors are left for them (see ulimit -n)",
     "connect_errors": "upstream connections could not be opened: no descriptors are left (see ulimit -n)",
     "events_lost": "events of a worker were lost: no memory is left",
+    "ends_lost": "filters were not told what became of requests (on_end): nobody took that in time",
 }
 RULES = {
     "limit": "requests were refused: the rate limit of rule {} is reached",

@@ -114,6 +114,7 @@ DECIDE_CONTINUE, DECIDE_CLUSTER, DECIDE_REPLY, DECIDE_NOT_ASKED = range(4)
 DECIDE_ANSWER, DECIDE_ANSWER_REPLY, DECIDE_ANSWER_NOT_ASKED = range(4, 7)
 
 _OP = struct.Struct("<IIQQQQQ")
+_END = struct.Struct("<QQQQQIIIIHHHH440s")
 _MALFORMED = struct.Struct("<IIQ16sHBBI8s")
 STAT_NAMES: tuple[str, ...] = tuple(ffi.string(lib.pk_stat_names()).decode().split())
 ENDPOINT_STAT_NAMES = ("requests", "errors", "timeouts", "active", "connections", "connect_failures")
@@ -159,6 +160,40 @@ class Malformed(NamedTuple):
         else:
             peer = f"[{socket.inet_ntop(socket.AF_INET6, address)}]:{port}"
         return cls(owner, peer, -error, at, head[:count])
+
+
+class Ended(NamedTuple):
+    """What became of a request (``core.h``, pk_end)."""
+
+    token: int
+    took: int
+    asked: int
+    answered: int
+    chain: int
+    cluster: int
+    endpoint: int
+    status: int
+    oneway: bool
+    service: str
+    method: str
+    reason: str
+
+    @classmethod
+    def of(cls, record: tuple[Any, ...]) -> Ended:
+        """Of the record's members."""
+        token, _, took, asked, answered, chain, cluster, endpoint, status, oneway, *sizes, text = record
+        ends = [*itertools.accumulate(sizes, initial=0)]
+        texts = [text[a:b].decode("utf-8", "replace") for a, b in itertools.pairwise(ends)]
+        return cls(token, took, asked, answered, chain, cluster, endpoint, status, bool(oneway), *texts)
+
+
+def _ends(take: Callable[[Any, int], int], buffer: Any) -> Iterator[Ended]:
+    """Those that wait, without those that come meanwhile."""
+    for _ in range(16):
+        count = take(buffer, len(buffer))
+        yield from map(Ended.of, _END.iter_unpack(bytes(ffi.buffer(buffer, count * _END.size))))
+        if count < len(buffer):
+            return
 
 
 def pack_address(host: str, port: int) -> bytes:
@@ -466,6 +501,13 @@ class Worker:
             if count < self._BATCH:
                 return taken
 
+    def ends(self) -> list[Ended]:
+        """Take what became of requests whose ends filters are told."""
+        if self._worker is None:
+            return []
+        buffer = ffi.new("pk_end[]", self._BATCH)
+        return list(_ends(lambda out, most: lib.pk_worker_take_ends(self._worker, out, most), buffer))
+
     def _send(self, command: Callable[..., int], *arguments: object) -> None:
         """Give a command; where many wait already, wait for the worker to take some."""
         for _ in range(5000):
@@ -653,6 +695,11 @@ class Core:
             taken.extend(_records(self._ops, count))
         return taken
 
+    def ends(self) -> list[Ended]:
+        """Take what became of requests whose ends filters are told."""
+        buffer = ffi.new("pk_end[]", 256)
+        return list(_ends(lambda out, most: lib.pk_core_take_ends(self._core, out, most), buffer))
+
     def dirty(self) -> list[int]:
         """Take the handles of connections with bytes to write."""
         taken: list[int] = []
@@ -755,6 +802,7 @@ __all__ = [
     "Answered",
     "Argument",
     "Core",
+    "Ended",
     "Field",
     "Framing",
     "Guarded",

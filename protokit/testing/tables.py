@@ -158,6 +158,7 @@ class TableBuilder:
         budget: str = "100%",
         filter_chain: int | None = None,
         answer_chain: int | None = None,
+        end_chain: int | None = None,
         open_for: int = 0,
         delay_ms: int = 0,
         fault: Any = None,
@@ -186,6 +187,7 @@ class TableBuilder:
             budget: of tries beyond the first.
             filter_chain: the number of the filters that see requests.
             answer_chain: of those that see answers.
+            end_chain: of those that are told of ends.
             open_for: PK_OPEN_*.
             delay_ms: before it goes on; instead of ``fault``.
             fault: with the attributes of ``pk_fault``; ``having``: origins.
@@ -235,6 +237,7 @@ class TableBuilder:
             mirror=mirror or Mirror(),
             filter=filter_chain,
             answers=answer_chain,
+            ends=end_chain,
             open=open_for,
             verdict=verdict,
             change_answers=0,

@@ -192,7 +192,7 @@ def protokit_filters():
         config = configuration(plugins=[str(tmp_path / "blind.py")])
         config["clusters"][0] |= {"endpoints": ["127.0.0.1:1"], "filters": ["blind"]}
         with pytest.raises(
-            ConfigErrors, match="has none of the methods request, response: it would see nothing"
+            ConfigErrors, match="has none of the methods request, response, on_end: it would see nothing"
         ):
             async with protokit.Proxy(config):
                 pass

@@ -2422,6 +2422,34 @@ MUTANTS = (
         "tests/dataplane/test_changes.py::test_values_that_are_put_together_are_bounded[4095-False]",
     ),
     Mutant(
+        "who is told of ends does not hear of answers",
+        "server.c",
+        "  if (r->parts & PK_PART_TOLD) pk_ends_answered(core, r, a, f);\n",
+        "",
+        "tests/dataplane/test_accounts.py::test_an_answer_by_its_server[wide-0]",
+    ),
+    Mutant(
+        "who is told of ends does not hear why the proxy failed a request",
+        "request.c",
+        "  if (r->parts & PK_PART_TOLD) pk_ends_failed(core, r, status, text, size);\n",
+        "",
+        "tests/dataplane/test_accounts.py::test_what_the_proxy_says_is_its_reason[wide]",
+    ),
+    Mutant(
+        "of an answer in parts the last one's bytes are told",
+        "ends.c",
+        "(r->parts & PK_PART_CAME) ? e->answered : 0",
+        "0",
+        "tests/dataplane/test_accounts.py::test_the_bytes_of_an_answer_in_parts_are_added_up",
+    ),
+    Mutant(
+        "an end that finds no room is not counted",
+        "ends.c",
+        "!= 0) PK_STAT_ADD(core->stats.ends_lost, 1);\n}",
+        "!= 0) return;\n}",
+        "tests/dataplane/test_accounts.py::test_where_nobody_listens_the_rest_is_counted_and_calls_go_on",
+    ),
+    Mutant(
         "an answer in parts that its rule changes is passed on as it is",
         "server.c",
         "  if (r->parts & PK_PART_SET) {\n    pk_change_in_parts(core, r, a);\n    return 1;\n  }\n",
@@ -3675,8 +3703,8 @@ MUTANTS = (
     Mutant(
         "a table prepared before another is forgotten",
         "live.c",
-        "  pk_core_abort(core);\n  size_t clusters",
-        "  size_t clusters",
+        "  pk_core_abort(core);\n  if (pk_ends",
+        "  if (pk_ends",
         "tests/dataplane/test_reload.py::test_a_table_prepared_in_the_place_of_another_gives_that_one_back",
     ),
     Mutant(
@@ -5014,8 +5042,8 @@ MUTANTS = (
     Mutant(
         "what is kept of a request stands where another's does",
         "records.c",
-        "  memcpy(page_at(&core->kept, r->index, PK_KEEP_MAX)",
-        "  memcpy(page_at(&core->kept, r->index & ~1u, PK_KEEP_MAX)",
+        "  memcpy(pk_page_at(&core->kept, r->index, PK_KEEP_MAX)",
+        "  memcpy(pk_page_at(&core->kept, r->index & ~1u, PK_KEEP_MAX)",
         "tests/dataplane/test_kept.py::test_each_of_many_requests_keeps_its_own",
     ),
     Mutant(

@@ -32,7 +32,8 @@ pk_attempt *pk_attempt_begin(pk_core *core, pk_request *r, pk_conn *c) {
 }
 
 /* What it came to is known: counted, and told of its endpoint. */
-static PK_RARE void came_to(pk_core *core, const pk_attempt *a, uint32_t outcome) {
+static PK_RARE void came_to(pk_core *core, const pk_request *r, const pk_attempt *a, uint32_t outcome) {
+  if (r->parts & PK_PART_TOLD) pk_ends_tried(core, r, a);
   if (outcome == PK_ATTEMPT_TIMED_OUT) {
     PK_STAT_ADD(a->endpoint->stats->timeouts, 1);
     if (!a->waiting) pk_endpoint_unanswered(core, a);
@@ -82,7 +83,7 @@ static void unlink_from(const pk_core *core, pk_request *r, const pk_attempt *a)
 void pk_attempt_end(pk_core *core, pk_request *r, pk_attempt *a, uint32_t outcome) {
   pk_endpoint *e = a->endpoint;
   if (e->measured) look_at(core, r, a, outcome);
-  if (outcome >= PK_ATTEMPT_FAILED) came_to(core, a, outcome);
+  if (outcome >= PK_ATTEMPT_FAILED) came_to(core, r, a, outcome);
   unlink_from(core, r, a);
   e->active--;
   e->shared_active -= a->shared;

@@ -8,6 +8,7 @@
 
 /* By PK_STEP_*: a plan's steps are taken in this order. */
 static const pk_plan_step *const steps[PK_STEPS] = {
+    [PK_STEP_NOTE] = &pk_note_step,
     [PK_STEP_LIMIT] = &pk_limit_step,
     [PK_STEP_DELAY] = &pk_delay_step,
     [PK_STEP_ABORT] = &pk_abort_step,
@@ -76,12 +77,13 @@ void pk_core_free(pk_core *core) {
     free(core->requests[i]);
   }
   for (uint32_t i = 0; i < core->attempt_pages; i++) free(core->attempts[i]);
-  pk_pages *beside[] = {&core->ids, &core->kept, &core->asked};
+  pk_pages *beside[] = {&core->ids, &core->kept, &core->asked, &core->ending};
   for (size_t i = 0; i < sizeof beside / sizeof *beside; i++) {
     for (uint32_t k = 0; k < beside[i]->count; k++) free(beside[i]->pages[k]);
     free(beside[i]->pages);
   }
   pk_core_abort(core);
+  pk_ends_free(core);
   for (uint32_t i = 0; i < core->endpoint_capacity; i++) {
     if (core->endpoints[i] != NULL) free(core->endpoints[i]->checker);
     free(core->endpoints[i]);

@@ -35,7 +35,7 @@ typedef uint64_t pk_handle; /* 0 names nothing */
   X(undetected) X(clients_paused) X(clients_closed_slow) X(closed_idle) X(closed_half_frame)    \
   X(closed_over_budget) X(upstream_connects) X(upstream_connect_failures)                       \
   X(upstream_connections_active) X(upstream_closed) X(upstream_silent) X(ejections) X(checks) X(checks_failed) X(buffer_bytes)          \
-  X(filters_waiting) X(filters_bytes) X(filters_cancelled) X(answers_unseen) X(answers_not_changed) X(tables_live) X(bytes_from_clients) X(bytes_to_clients)                   \
+  X(filters_waiting) X(filters_bytes) X(filters_cancelled) X(answers_unseen) X(answers_not_changed) X(ends_lost) X(tables_live) X(bytes_from_clients) X(bytes_to_clients)                   \
   X(bytes_from_upstreams) X(bytes_to_upstreams) X(system_calls) X(batches) X(accept_errors)     \
   X(connect_errors)                                                                              \
   X(events_lost) X(fallback_connections) X(fallback_active) X(greetings_refused) X(connections_denied) X(would_deny)
@@ -113,6 +113,20 @@ typedef struct pk_answered {
   uint32_t asked, size; /* bytes of the request, of the answer */
 } pk_answered;
 
+/* What became of a request. */
+enum { PK_END_TEXT = 440, PK_END_SERVICE = 200, PK_END_METHOD = 100 };
+typedef struct pk_end {
+  uint64_t token;           /* of its table */
+  uint64_t began, took;     /* ns */
+  uint64_t asked, answered; /* bytes of its frame, and of its server's answers */
+  uint32_t chain;           /* of filters that are told */
+  uint32_t cluster, endpoint; /* of the table; the uid of who was asked last; PK_NONE: nobody was */
+  uint32_t status;          /* PK_STATUS_*; PK_STATUS_COUNT: it has none */
+  uint16_t oneway;
+  uint16_t service, method, reason; /* bytes of `text`, one behind the other. A reason: the proxy's own for its error */
+  char text[PK_END_TEXT];
+} pk_end;
+
 pk_core *pk_core_new(uint64_t seed);
 /* What it shares with others, which it holds: before its first table. Else it has its own. */
 void pk_core_share(pk_core *core, pk_shared *shared);
@@ -165,6 +179,10 @@ size_t pk_core_take_ops(pk_core *core, pk_op *out, size_t max);
  * the request is gone already. */
 int pk_core_decide(pk_core *core, pk_handle request, uint32_t verdict, uint32_t cluster,
                    uint32_t status, const char *text, size_t text_size);
+
+/* Ends of requests, up to `max`; how many. By one thread, which may be another than the core's once a table that asks for them
+ * is in use. */
+uint32_t pk_core_take_ends(pk_core *core, pk_end *out, uint32_t max);
 
 /* Tell every client in its protocol to go elsewhere; those that come later are told as well. */
 void pk_core_drain(pk_core *core);

@@ -25,6 +25,7 @@
  *   dispatch.c  a request's way through its plan, to a connection
  *   tries.c     what its tries come to
  *   parts.c     answers that come in parts
+ *   ends.c      what became of requests, for who keeps accounts
  *   limit.c, fault.c, filter.c, reply.c, key.c, change.c, mirror.c  steps of a plan
  *   answer.c    answers that wait for filters
  *   aside.c     requests that wait at one of them
@@ -61,6 +62,7 @@
 #include "base/hash.h"
 #include "base/message.h"
 #include "wire/loaded.h"
+#include "base/ring.h"
 #include "base/timer.h"
 
 #define PK_MS 1000000u /* ns */
@@ -314,7 +316,8 @@ enum {
   PK_PART_ASKS = 4, /* it comes in pieces itself: it is sent once */
   PK_PART_SEEN = 8, /* its bytes are kept for who sees its answer (pk_core.asked) */
   PK_PART_COPY = 16, /* a copy of another (mirror.c): nobody hears its answer */
-  PK_PART_SET = 32  /* its rule changes its answer */
+  PK_PART_SET = 32, /* its rule changes its answer */
+  PK_PART_TOLD = 64 /* filters are told of its end (pk_core.ending) */
 };
 
 struct pk_request {
@@ -518,6 +521,8 @@ struct pk_core {
   pk_pages ids;  /* of requests, where they are byte strings: PK_ID_MAX bytes each */
   pk_pages kept; /* of requests, by their codecs: PK_KEEP_MAX bytes each */
   pk_pages asked; /* of requests whose answers filters see: a pk_held each */
+  pk_pages ending; /* of requests whose ends filters are told: a pk_end each */
+  pk_ring *ends;   /* of those that have ended; NULL: no table asked for them yet */
   pk_attempt **attempts; /* pages */
   uint32_t attempt_pages, free_attempt;
 
@@ -607,6 +612,9 @@ int pk_requests_grow(pk_core *core); /* more places; -1 without memory */
 /* What is kept beside the records of a client's requests (pk_conn.beside): room for the one at an index, -1 without
  * memory; of a request of which `size` bytes are there. */
 int pk_beside_room(pk_core *core, const pk_conn *client, uint32_t index);
+/* What stands at an index, `size` bytes; room for it, NULL without memory. */
+uint8_t *pk_page_room(pk_pages *p, uint32_t index, uint32_t size);
+uint8_t *pk_page_at(const pk_pages *p, uint32_t index, uint32_t size);
 void pk_beside_keep(pk_core *core, pk_request *r, const pk_conn *client, const uint8_t *data, size_t size,
                     const pk_frame *f);
 /* The client's own id, of a request whose id is a byte string. */
@@ -1023,6 +1031,15 @@ int pk_answer_ask(pk_core *core, pk_request *r, uint32_t endpoint, uint64_t took
 /* It comes in parts, which no filter sees. 1: so its caller gets none of it. */
 int pk_answer_unseen(pk_core *core, pk_request *r, pk_attempt *a);
 
+/* ends.c */
+int pk_ends_prepare(pk_core *core, const pk_table *t); /* -1 without memory */
+void pk_ends_free(pk_core *core);
+/* Of a request of those (PK_PART_TOLD): an attempt failed; it is answered, or a part of it; it is told this; it is over. */
+void pk_ends_tried(const pk_core *core, const pk_request *r, const pk_attempt *a);
+void pk_ends_answered(const pk_core *core, const pk_request *r, const pk_attempt *a, const pk_frame *f);
+void pk_ends_failed(const pk_core *core, const pk_request *r, uint32_t status, const char *text, size_t size);
+void pk_ends_tell(pk_core *core, const pk_request *r);
+
 /* guard.c */
 /* Whether what the listener (PK_GUARD_*) allows and denies lets a request through; else it was answered. */
 int pk_guard_admits(pk_core *core, pk_request *r, const pk_table_listener *l, pk_question *q);
@@ -1045,7 +1062,7 @@ uint32_t pk_address_write(const uint8_t address[PK_ADDRESS], char *out);
 void pk_parts_answer(pk_core *core, pk_conn *c, pk_request *r, pk_attempt *a, const uint8_t *data, const pk_frame *f);
 
 /* Steps, each of its own file. */
-extern const pk_plan_step pk_limit_step, pk_reply_step, pk_delay_step, pk_abort_step, pk_filter_step, pk_key_step, pk_change_step,
+extern const pk_plan_step pk_note_step, pk_limit_step, pk_reply_step, pk_delay_step, pk_abort_step, pk_filter_step, pk_key_step, pk_change_step,
     pk_mirror_step, pk_see_step;
 extern const pk_plan_step pk_backoff_step; /* of no plan: a request waits for its next try */
 

@@ -5,7 +5,7 @@
 #include "wire/ask.h"
 
 /* Nothing of the rule it was copied under holds for it but its time, which may be passed on; what its cluster says does. */
-#define COPIES(more) {.features = PK_F_BREAKER | (more), .state = PK_NONE, .filter = PK_NONE, .answers = PK_NONE, .cluster = PK_NONE, .mirror = {.cluster = PK_NONE}}
+#define COPIES(more) {.features = PK_F_BREAKER | (more), .state = PK_NONE, .filter = PK_NONE, .answers = PK_NONE, .ends = PK_NONE, .cluster = PK_NONE, .mirror = {.cluster = PK_NONE}}
 static const pk_plan of_copies = COPIES(0), with_time = COPIES(PK_F_PASS_ON);
 
 /* Its bytes, marked where the rule says so; NULL: they cannot be, or there is no room. */

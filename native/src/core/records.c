@@ -120,8 +120,7 @@ void pk_attempt_free(pk_core *core, pk_attempt *a) {
   core->free_attempt = a->index;
 }
 
-/* What stands at an index, `size` bytes; NULL without memory. */
-static uint8_t *page_room(pk_pages *p, uint32_t index, uint32_t size) {
+uint8_t *pk_page_room(pk_pages *p, uint32_t index, uint32_t size) {
   uint32_t page = index / PK_PAGE, had = p->count;
   uint8_t **pages = pk_grow(p->pages, &p->count, page + 1, sizeof *pages);
   if (pages == NULL) return NULL;
@@ -131,24 +130,24 @@ static uint8_t *page_room(pk_pages *p, uint32_t index, uint32_t size) {
   return pages[page] == NULL ? NULL : pages[page] + (size_t)(index % PK_PAGE) * size;
 }
 
-static uint8_t *page_at(const pk_pages *p, uint32_t index, uint32_t size) {
+uint8_t *pk_page_at(const pk_pages *p, uint32_t index, uint32_t size) {
   return p->pages[index / PK_PAGE] + (size_t)(index % PK_PAGE) * size;
 }
 
 int pk_beside_room(pk_core *core, const pk_conn *client, uint32_t index) {
-  if (client->named && page_room(&core->ids, index, PK_ID_MAX) == NULL) return -1;
-  return client->lately != NULL && page_room(&core->kept, index, PK_KEEP_MAX) == NULL ? -1 : 0;
+  if (client->named && pk_page_room(&core->ids, index, PK_ID_MAX) == NULL) return -1;
+  return client->lately != NULL && pk_page_room(&core->kept, index, PK_KEEP_MAX) == NULL ? -1 : 0;
 }
 
 static void keep_id(pk_core *core, pk_request *r, pk_slice id) {
   r->to.named = 1;
   r->client_id = pk_hash(0, id.data, id.size);
   r->id_size = id.data == NULL ? PK_ABSENT : (uint8_t)id.size;
-  if (id.size > 0) memcpy(page_at(&core->ids, r->index, PK_ID_MAX), id.data, id.size);
+  if (id.size > 0) memcpy(pk_page_at(&core->ids, r->index, PK_ID_MAX), id.data, id.size);
 }
 
 int pk_seen_keep(pk_core *core, pk_request *r, const uint8_t *data, const pk_frame *f) {
-  uint8_t *at = page_room(&core->asked, r->index, sizeof(pk_held *));
+  uint8_t *at = pk_page_room(&core->asked, r->index, sizeof(pk_held *));
   pk_held *h = at == NULL ? NULL : pk_hold(core, data, f);
   if (h == NULL) return -1;
   memcpy(at, &h, sizeof h);
@@ -160,14 +159,14 @@ int pk_seen_keep(pk_core *core, pk_request *r, const uint8_t *data, const pk_fra
 const pk_held *pk_seen_of(const pk_core *core, const pk_request *r) {
   const pk_held *h;
   if (!(r->parts & PK_PART_SEEN)) return NULL;
-  memcpy(&h, page_at(&core->asked, r->index, sizeof h), sizeof h);
+  memcpy(&h, pk_page_at(&core->asked, r->index, sizeof h), sizeof h);
   return h;
 }
 
 pk_held *pk_seen_take(pk_core *core, pk_request *r) {
   pk_held *h;
   if (!(r->parts & PK_PART_SEEN)) return NULL;
-  memcpy(&h, page_at(&core->asked, r->index, sizeof h), sizeof h);
+  memcpy(&h, pk_page_at(&core->asked, r->index, sizeof h), sizeof h);
   r->parts &= (uint8_t)~PK_PART_SEEN;
   pk_request_count_held(core, r, -(int64_t)h->capacity);
   return h;
@@ -179,15 +178,15 @@ void pk_beside_keep(pk_core *core, pk_request *r, const pk_conn *client, const u
   if (client->named) keep_id(core, r, pk_id_of(client->codec, data, f, size));
   if (kept == NULL || kept->end == 0) return;
   r->kept_size = (uint16_t)kept->end;
-  memcpy(page_at(&core->kept, r->index, PK_KEEP_MAX), kept->data, kept->end);
+  memcpy(pk_page_at(&core->kept, r->index, PK_KEEP_MAX), kept->data, kept->end);
 }
 
 pk_slice pk_request_id(const pk_core *core, const pk_request *r) {
   if (r->id_size == PK_ABSENT) return (pk_slice){NULL, 0};
-  return (pk_slice){page_at(&core->ids, r->index, PK_ID_MAX), r->id_size};
+  return (pk_slice){pk_page_at(&core->ids, r->index, PK_ID_MAX), r->id_size};
 }
 
 pk_slice pk_request_kept(const pk_core *core, const pk_request *r) {
   if (r->kept_size == 0) return (pk_slice){NULL, 0};
-  return (pk_slice){page_at(&core->kept, r->index, PK_KEEP_MAX), r->kept_size};
+  return (pk_slice){pk_page_at(&core->kept, r->index, PK_KEEP_MAX), r->kept_size};
 }

@@ -164,6 +164,7 @@ static PK_RARE void over(pk_core *core, pk_request *r) {
     PK_STAT_ADD(core->stats.requests_active, 1);
     PK_STAT_SUB(core->stats.mirrors_active, 1);
   }
+  if (r->parts & PK_PART_TOLD) pk_ends_tell(core, r);
   pk_seen_forget(core, r);
 }
 
@@ -173,7 +174,7 @@ void pk_request_end(pk_core *core, pk_request *r) {
   if (r->state == PK_REQUEST_WAITING) r->step->cancel(core, r);
   let_held_go(core, r);
   if (r->answer != NULL) let_go(core, r);
-  if (r->parts & (PK_PART_ASKS | PK_PART_SEEN | PK_PART_COPY)) over(core, r);
+  if (r->parts & (PK_PART_ASKS | PK_PART_SEEN | PK_PART_COPY | PK_PART_TOLD)) over(core, r);
   pk_conn *client = pk_conn_find(core, r->to.client);
   r->to.client = 0;
   r->state = PK_REQUEST_FREE;
@@ -366,6 +367,7 @@ void pk_request_fail(pk_core *core, pk_request *r, uint32_t status, const char *
     return;
   }
   count_error(core, status);
+  if (r->parts & PK_PART_TOLD) pk_ends_failed(core, r, status, text, size);
   if (r->to.oneway) {
     pk_request_end(core, r);
     return;

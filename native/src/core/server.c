@@ -102,6 +102,7 @@ static PK_RARE int in_parts(pk_core *core, pk_conn *c, pk_request *r, pk_attempt
   }
   int several = (f->says & PK_SAYS_MORE) || (r->parts & PK_PART_CAME);
   a->answered = !(f->says & PK_SAYS_MORE); /* it is on its slot until the last part */
+  if (r->parts & PK_PART_TOLD) pk_ends_answered(core, r, a, f);
   if ((r->parts & (PK_PART_SEEN | PK_PART_SET)) && !several && f->kind == PK_KIND_RESPONSE) {
     seen(core, c, r, a, data, f);
     return 1;
@@ -111,7 +112,7 @@ static PK_RARE int in_parts(pk_core *core, pk_conn *c, pk_request *r, pk_attempt
     return 1;
   }
   if ((r->parts & PK_PART_SEEN) && pk_answer_unseen(core, r, a)) return 1;
-  if (!several && r->parts == 0) return 0;
+  if (!several && (r->parts & ~PK_PART_TOLD) == 0) return 0;
   if (ends_client(c, f)) end_client(core, r);
   pk_parts_answer(core, c, r, a, data, f);
   return 1;

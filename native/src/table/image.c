@@ -123,6 +123,7 @@ static const pk_table_field plan_fields[] = {
     ANY(change_answers),
     ANY(filter),
     ANY(answers),
+    ANY(ends),
     NUMBER(open, 0, PK_OPEN_REQUESTS | PK_OPEN_ANSWERS),
     NUMBER(verdict, 0, PK_VERDICT_COUNT - 1),
     NAME(name),

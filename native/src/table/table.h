@@ -221,7 +221,7 @@ typedef struct pk_fault {
 
 /* Steps of a plan before its requests are sent, in this order. */
 enum {
-  PK_STEP_LIMIT = 0, PK_STEP_DELAY, PK_STEP_ABORT, PK_STEP_FILTER, PK_STEP_REPLY, PK_STEP_KEY, PK_STEP_CHANGE, PK_STEP_MIRROR, PK_STEP_SEE,
+  PK_STEP_NOTE = 0, PK_STEP_LIMIT, PK_STEP_DELAY, PK_STEP_ABORT, PK_STEP_FILTER, PK_STEP_REPLY, PK_STEP_KEY, PK_STEP_CHANGE, PK_STEP_MIRROR, PK_STEP_SEE,
   PK_STEPS
 };
 
@@ -270,6 +270,7 @@ typedef struct pk_plan {
   uint32_t change_answers; /* the last so many of them are to answers */
   uint32_t filter;      /* the number of the filters that see its requests, for the deciding side, or PK_NONE */
   uint32_t answers;     /* of those that see what these are answered, or PK_NONE */
+  uint32_t ends;        /* of those that are told what became of them, or PK_NONE */
   uint32_t open;        /* PK_OPEN_*: where these cannot be asked it goes on without them */
   uint32_t verdict;     /* PK_VERDICT_*: it has no cluster and no reply then */
   pk_text name;
