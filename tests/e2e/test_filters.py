@@ -43,7 +43,7 @@ class Bad(Filter):
         if request.method == "lists":
             request.cluster = ["c"]
         if request.method == "no number":
-            request.argument("0")
+            request.argument("no number")
         if request.method == "beyond":
             beyond = [request.argument(index, "none") for index in (-1, 1, 2**64)]
             return Response(Status.DENIED, " ".join(beyond))
