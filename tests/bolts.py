@@ -23,13 +23,14 @@ class Bolt:
         while (fields := await read(reader)) is not None:
             self.got.append(fields)
             head = {key: fields[key] for key in ("proto", "ver1", "switch", "ver2", "id", "codec")}
+            summed = head["proto"] == 2 and head["ver1"] == 2 and head["switch"] & 1
             values = {
                 "type": 0,
                 "cmdcode": 2,
                 "status": 0,
                 "class_name": b"",
                 "headers": b"",
-                "result": b"N",
+                "content" if summed else "result": b"N",
             }
             writer.write(bolt.wire.build(head | values))
         writer.close()
