@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from protokit import native, plugins
+from protokit import plugins
 from protokit.config import defaults, keys, schema, shares
 from protokit.errors import ConfigError, close_match
 
@@ -111,11 +111,7 @@ def check(
             continue
         _listener(findings, listener, registry, ("listeners", i))
         _relayed(findings, config, listener, registry, ("listeners", i))
-        _sets_what_there_is(findings, config, listener, registry)
-        _sets_source(findings, config, listener, registry)
-        _passes_timeout(findings, config, listener, registry)
-        _hedged(findings, config, listener, registry)
-        _mirrored(findings, config, listener, registry)
+        _spoken(findings, config, listener, registry)
         tables.use(listener.routes, "listeners", i, "routes")
         clusters.use(listener.cluster, "listeners", i, "cluster")
         clusters.use(listener.fallback, "listeners", i, "fallback")
@@ -142,6 +138,21 @@ def check(
     _limits(findings, config)
     _limit_keys(findings, config)
     return findings
+
+
+def _spoken(
+    findings: Findings, config: schema.Config, listener: schema.Listener, registry: plugins.Registry
+) -> None:
+    """What its rules ask of the protocols that it speaks."""
+    for t, table in enumerate(config.routes):
+        for r, rule in enumerate(table.rules if table.name == listener.routes else ()):
+            passes = rule.timeout is not None and rule.timeout.pass_on
+            if rule.set is not None or rule.hedge is not None or rule.mirror is not None or passes:
+                from protokit.config import spoken  # only then  # noqa: PLC0415
+
+                names = [name for name in protocols_of(listener, registry) if name in registry.protocols]
+                wires = {name: registry.protocols[name].wire for name in names}
+                spoken.check(findings, rule, listener, wires, ("routes", t, "rules", r))
 
 
 def _access(
@@ -430,69 +441,6 @@ def _texts(given: schema.Set) -> Iterator[tuple[Path, schema.Value]]:
                 yield (*where, field, key), value
 
 
-def _sets_what_there_is(
-    findings: Findings, config: schema.Config, listener: schema.Listener, registry: plugins.Registry
-) -> None:
-    """An error where a rule sets what a protocol that it is for has no place for: each call would fail."""
-    known = {
-        name: registry.protocols[name].wire
-        for name in protocols_of(listener, registry)
-        if name in registry.protocols
-    }
-    meanings = {name: getattr(wire, "meaning", None) for name, wire in known.items()}
-    fixed = [name for name, wire in known.items() if wire.tier == "native" and not native.edits(wire.address)]
-    if listener.routes is None:
-        return
-    from protokit.config.matches import possible  # noqa: PLC0415
-
-    for t, table in enumerate(config.routes):
-        for r, rule in enumerate(table.rules if table.name == listener.routes else ()):
-            if rule.set is None:
-                continue
-            named = ("service", "method", "version", "group")
-            wanted = {field: field for field in named if getattr(rule.set, field) is not None}
-            wanted |= {"answer": "answer_headers"} if rule.set.answer is not None else {}
-            for name, meaning in meanings.items():
-                if not possible(rule.match, listener.name, [name]):
-                    continue
-                lacking = {
-                    field: "answers have no headers" if field == "answer" else f"requests have no {field}"
-                    for field, view in wanted.items()
-                    if meaning is not None and getattr(meaning, view) is None
-                }
-                if name in fixed:
-                    lacking = {"": "nothing can be changed"}
-                for field, what in lacking.items():
-                    findings.error(
-                        f"{what} in protocol {name!r} (listener {listener.name!r}), for which this rule is,"
-                        " too; match other protocols, or leave it out",
-                        *("routes", t, "rules", r, "set"),
-                        *((field,) if field else ()),
-                    )
-
-
-def _sets_source(
-    findings: Findings, config: schema.Config, listener: schema.Listener, registry: plugins.Registry
-) -> None:
-    """An error where the client's address would have to be written in Python, which does not know it."""
-    names = [name for name in protocols_of(listener, registry) if name in registry.protocols]
-    slow = [name for name in names if not native.edits(registry.protocols[name].wire.address)]
-    if not slow or listener.routes is None:
-        return
-    from protokit.config.matches import possible  # noqa: PLC0415
-
-    for t, table in enumerate(config.routes):
-        for r, rule in enumerate(table.rules if table.name == listener.routes else ()):
-            takes = rule.set is not None and rule.set.takes_source()
-            # One such protocol is enough for all of the listener's changes to be made in Python.
-            if takes and possible(rule.match, listener.name, names):
-                findings.error(
-                    f"{schema.SOURCE} can be set where the engine writes changes itself; those of {slow[0]!r}"
-                    f" (listener {listener.name!r}) are written in Python, which does not know the address",
-                    *("routes", t, "rules", r, "set"),
-                )
-
-
 def _hedge(findings: Findings, rule: schema.Rule, hedge: schema.Hedge, path: Path) -> None:
     if findings.holes(*path[:-1], "retry") or findings.holes(*path):
         return
@@ -519,35 +467,6 @@ def _timeout(findings: Findings, timeout: schema.Timeout, path: Path) -> None:
         findings.error(f"default: expected no more than most, {most}", *path, "default")
 
 
-def _hedged(
-    findings: Findings, config: schema.Config, listener: schema.Listener, registry: plugins.Registry
-) -> None:
-    """An error where answers come in order; a warning where each client has connections of its own."""
-    if not any(rule.hedge for table in config.routes for rule in table.rules):
-        return
-    from protokit.config.matches import possible  # noqa: PLC0415
-
-    names = [name for name in protocols_of(listener, registry) if name in registry.protocols]
-    for t, table in enumerate(config.routes):
-        for r, rule in enumerate(table.rules if table.name == listener.routes else ()):
-            hedged = [name for name in names if rule.hedge and possible(rule.match, listener.name, [name])]
-            codecs = {name: registry.protocols[name].wire.address for name in hedged}
-            where = ("routes", t, "rules", r, "hedge")
-            if in_order := [name for name in hedged if native.mode(codecs[name]) != 0]:
-                findings.error(
-                    f"hedge: answers of {in_order[0]!r} (listener {listener.name!r}) come in the order of"
-                    " requests: others would wait behind the loser's; match other protocols",
-                    *where,
-                )
-            own = [name for name in hedged if listener.mode == "pinned" or native.pinned(codecs[name])]
-            if own:
-                findings.warning(
-                    f"hedge does nothing for clients of {own[0]!r} (listener {listener.name!r}): each"
-                    " has connections of its own",
-                    *where,
-                )
-
-
 def _beside(findings: Findings, rule: schema.Rule, clusters: shares.Clusters, path: Path) -> None:
     """What is sent beside the request."""
     if rule.hedge is not None:
@@ -562,60 +481,6 @@ def _mirror(findings: Findings, mirror: schema.Mirror, clusters: shares.Clusters
         findings.warning("share: 0% mirrors none of the requests", *path, "share")
     if not mirror.mark and mirror.mark is not None:
         findings.error("mark: expected the name of a header", *path, "mark")
-
-
-def _mirrored(
-    findings: Findings, config: schema.Config, listener: schema.Listener, registry: plugins.Registry
-) -> None:
-    """An error where copies cannot be told apart by their ids, or cannot be marked."""
-    if not any(rule.mirror for table in config.routes for rule in table.rules):
-        return
-    from protokit.config.matches import possible  # noqa: PLC0415
-
-    names = [name for name in protocols_of(listener, registry) if name in registry.protocols]
-    for t, table in enumerate(config.routes):
-        for r, rule in enumerate(table.rules if table.name == listener.routes else ()):
-            copied = [name for name in names if rule.mirror and possible(rule.match, listener.name, [name])]
-            codecs = {name: registry.protocols[name].wire.address for name in copied}
-            where = ("routes", t, "rules", r, "mirror")
-            if own := [name for name in copied if native.pinned(codecs[name])]:
-                findings.error(
-                    f"mirror: requests of {own[0]!r} (listener {listener.name!r}) go on connections of their"
-                    " client's own, which has none to another cluster; match other protocols",
-                    *where,
-                )
-            mute = [
-                name for name in copied if rule.mirror and rule.mirror.mark and not native.edits(codecs[name])
-            ]
-            if mute:
-                findings.error(
-                    f"mark: the engine cannot write headers of {mute[0]!r} (listener {listener.name!r});"
-                    " leave it out, or match other protocols",
-                    *where,
-                    "mark",
-                )
-
-
-def _passes_timeout(
-    findings: Findings, config: schema.Config, listener: schema.Listener, registry: plugins.Registry
-) -> None:
-    """An error where servers are to be told the time that is left, and their frames have no place for it."""
-    names = [name for name in protocols_of(listener, registry) if name in registry.protocols]
-    mute = [name for name in names if not native.has_budget(registry.protocols[name].wire.address)]
-    if not mute or listener.routes is None:
-        return
-    from protokit.config.matches import possible  # noqa: PLC0415
-
-    for t, table in enumerate(config.routes):
-        for r, rule in enumerate(table.rules if table.name == listener.routes else ()):
-            passes = rule.timeout is not None and rule.timeout.pass_on
-            without = [name for name in mute if passes and possible(rule.match, listener.name, [name])]
-            if without:
-                findings.error(
-                    f"pass: requests of {without[0]!r} (listener {listener.name!r}) have no number that the"
-                    " engine can write the time into; match other protocols, or use a filter that sets it",
-                    *("routes", t, "rules", r, "timeout", "pass"),
-                )
 
 
 def _rule(
