@@ -33,6 +33,7 @@ def free_ports(text: str) -> str:
     return re.sub(r"\b700([12])\b", lambda match: str(shift + int(match[1])), text)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_the_tutorial_is_run(tmp_path):
     text = free_ports((REPO / "docs" / "tutorial.md").read_text())

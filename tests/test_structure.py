@@ -273,6 +273,7 @@ def circles(uses: dict[str, set[str]]) -> list[str]:
     return sorted(left)
 
 
+@pytest.mark.slow
 def test_no_room_and_no_file_of_the_engine_is_in_a_circle(tmp_path):
     symbols = native_symbols(tmp_path)
     owner = {name: path for path, (defined, _) in symbols.items() for name in defined}

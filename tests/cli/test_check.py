@@ -93,6 +93,7 @@ def test_a_plugins_source_in_the_working_folder_is_not_what_is_tried(tmp_path):
     assert re.search(r"\d\d of \d\d checks pass on", text), text
 
 
+@pytest.mark.slow
 def test_a_codec_in_c_without_a_reference_or_enough_vectors_is_bronze(tmp_path):
     native(tmp_path, TOY.read_text())
     vectors(tmp_path, TOYS, **ORIGIN)
@@ -122,6 +123,7 @@ KIT = {"golden": [Golden(name, bytes.fromhex(data), **ORIGIN) for name, data in 
 """
 
 
+@pytest.mark.slow
 def test_another_codec_of_other_frames_is_no_measure_and_the_kit_stands_beside_the_plugin(tmp_path):
     (tmp_path / "page.py").write_text(PAGE + HOOK)
     (tmp_path / "page_kit.py").write_text(BESIDE)

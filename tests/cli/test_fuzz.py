@@ -35,6 +35,7 @@ def test_a_find_ends_with_1_and_says_how_it_is_tried_again(tmp_path):
     assert f"protokit fuzz page.py --replay {saved.name}" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_changed_program_is_found_saved_and_tried_again(tmp_path):
     path = tmp_path / "page.py"
     path.write_text(PAGE + CHANGED + HOOK)

@@ -66,6 +66,7 @@ def test_every_check_of_the_kit_is_named():
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("check", ALONE)
 def test_every_check_kills_a_mutant_alone(check, shim):
     found = []

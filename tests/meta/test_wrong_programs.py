@@ -8,6 +8,7 @@ from judging import DECLARED, all_are_killed, all_mutants
 pytestmark = pytest.mark.usefixtures("impatient")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", DECLARED)
 def test_wrong_programs_are_killed(name, shim):
     all_are_killed(name, all_mutants(name, shim)[1])

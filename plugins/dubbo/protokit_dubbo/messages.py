@@ -142,6 +142,8 @@ def decode(frame: bytes) -> Call | Answer | Event:
     if not flag & _REQUEST:
         return _answer(reader, request_id, status)
     _, service, version, method, descriptor = (reader.read() for _ in range(5))
+    if not isinstance(descriptor, str):
+        raise RemoteProtocolError(f"{descriptor!r} is no parameter descriptor")
     arguments = [reader.read() for _ in range(count_parameters(descriptor))]
     attachments = None if reader.done else reader.read()
     return Call(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bolt_kit
+import pytest
 import tr_kit
 from protokit_sofarpc import bolt
 from protokit_sofarpc.tr import tr
@@ -10,4 +11,4 @@ from protokit_sofarpc.tr import tr
 from protokit.testing import conformance
 
 TestBolt = conformance(bolt, **bolt_kit.KIT)
-TestTr = conformance(tr, **tr_kit.KIT)
+TestTr = pytest.mark.slow(conformance(tr, **tr_kit.KIT))

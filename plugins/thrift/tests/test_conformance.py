@@ -10,11 +10,13 @@ from protokit.testing import conformance
 GOLDEN = Path(__file__).parent / "golden"
 
 TestBinary = conformance(binary(), golden=GOLDEN / "thrift")
-TestCompact = conformance(compact(), golden=GOLDEN / "thrift-compact")
 TestHeader = conformance(header(), golden=GOLDEN / "thrift-header")
-TestDubbo = conformance(dubbo(), golden=GOLDEN / "dubbo-thrift")
-TestBinaryById = conformance(binary("thrift-by-id", mode="multiplexed"), golden=GOLDEN / "thrift")
-# The same frames under ids once more: what the ids change is seen with one form.
+# What these have of their own test_thrift.py tries, too; behind them the same frames under ids once more.
+TestCompact = pytest.mark.slow(conformance(compact(), golden=GOLDEN / "thrift-compact"))
+TestDubbo = pytest.mark.slow(conformance(dubbo(), golden=GOLDEN / "dubbo-thrift"))
+TestBinaryById = pytest.mark.slow(
+    conformance(binary("thrift-by-id", mode="multiplexed"), golden=GOLDEN / "thrift")
+)
 TestDubboById = pytest.mark.slow(
     conformance(dubbo("dubbo-thrift-by-id", mode="multiplexed"), golden=GOLDEN / "dubbo-thrift")
 )
