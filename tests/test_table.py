@@ -229,6 +229,16 @@ def test_a_listener_has_either_routes_or_a_plan(right):
             load(right, changed(image, first + places[name], value))
 
 
+@pytest.mark.parametrize("part", ["near", "far"])
+def test_a_cluster_prefers_some_to_some_others(right, part):
+    image = right[0]
+    kind = next(kind for kind in KINDS if kind.name == "clusters")
+    places = {field.name: field.at for field in kind.fields}
+    first, _ = arrays(image)[kind.name]
+    with pytest.raises(ProtokitError, match=r"clusters\[0\]\.prefer has one of near and far"):
+        load(right, changed(image, first + places[f"prefer.{part}"], 1))
+
+
 def test_weights_of_a_split_over_all_that_can_be_counted_are_refused(wide):
     builder = TableBuilder(LIMITS, seed=3)
     builder.cluster("c", "round-robin", 1, 1000)

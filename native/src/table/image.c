@@ -431,6 +431,12 @@ static int check_rest(const pk_table *t, char *why, size_t why_size) {
     snprintf(why, why_size, "clusters[%u].check %s", i, timed ? "has nothing to ask" : "has no time");
     return 0;
   }
+  for (uint32_t i = 0; i < t->clusters.count; i++) {
+    const pk_prefer *p = &pk_table_cluster_at(t, i)->prefer;
+    if ((p->near == PK_NONE) == (p->far == PK_NONE)) continue;
+    snprintf(why, why_size, "clusters[%u].prefer has one of near and far", i);
+    return 0;
+  }
   for (uint32_t i = 0; i < t->rules.count; i++) {
     const pk_rule *r = PK_AT(t, pk_rule, t->rules.at) + i;
     const char *wrong = pk_condition_wrong(t, PK_AT(t, pk_condition, t->conditions.at) + r->condition, r->condition_count);
