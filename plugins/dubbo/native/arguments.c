@@ -23,6 +23,47 @@ static pk_slice decimal(uint32_t number, uint8_t digits[DIGITS]) {
   return (pk_slice){digits + at, DIGITS - at};
 }
 
+static uint8_t lower(uint8_t c) { return c >= 'A' && c <= 'Z' ? (uint8_t)(c | 0x20) : c; }
+
+/* Past the first character. */
+static uint32_t first_of(pk_slice s) {
+  uint32_t size = s.size > 0;
+  while (size < s.size && (s.data[size] & 0xc0) == 0x80) size++;
+  return size;
+}
+
+/* Those that are upper case in ASCII, without a dot and the long one. */
+static uint8_t initial(pk_slice s, uint32_t size) {
+  if (size == 2 && memcmp(s.data, "\xc4\xb1", 2) == 0) return 'i';
+  if (size == 2 && memcmp(s.data, "\xc5\xbf", 2) == 0) return 's';
+  return lower(*s.data);
+}
+
+/* Of other alphabets any two characters may be one, but for those from kana and Chinese ones on, which have one case. */
+static int same_setter(pk_slice a, pk_slice b) {
+  uint32_t in_a = first_of(a), in_b = first_of(b);
+  if (in_a == 0 || in_b == 0 || a.size - in_a != b.size - in_b) return 0;
+  if (memcmp(a.data + in_a, b.data + in_b, a.size - in_a) != 0) return 0;
+  uint8_t of_a = initial(a, in_a), of_b = initial(b, in_b);
+  return of_a < 0x80 || of_b < 0x80 ? of_a == of_b : of_a < 0xe3 && of_b < 0xe3;
+}
+
+static int same_folded(pk_slice a, pk_slice b) {
+  for (uint32_t i = 0, k = 0;; i++, k++) {
+    while (i < a.size && (a.data[i] == '_' || a.data[i] == '-')) i++;
+    while (k < b.size && (b.data[k] == '_' || b.data[k] == '-')) k++;
+    if (i == a.size || k == b.size) return i == a.size && k == b.size;
+    if (lower(a.data[i]) != lower(b.data[k])) return 0;
+  }
+}
+
+int dubbo_may_be_key(int alike, pk_slice name, pk_slice key) {
+  if (alike & ALIKE_SETTER && same_setter(name, key)) return 1;
+  if (!(alike & ALIKE_FOLDED) || key.size == 0) return 0;
+  if (same_folded(name, key)) return 1;
+  return name.size > 2 && memcmp(name.data, "is", 2) == 0 && same_folded((pk_slice){name.data + 2, name.size - 2}, key);
+}
+
 int dubbo_inside(const pk_codec *codec, const uint8_t *data, const pk_frame *f, uint32_t index, const pk_slice *keys,
                  uint32_t count, pk_value *out) {
   const layout *l = dubbo_layout(f->context);
@@ -45,6 +86,7 @@ int dubbo_inside(const pk_codec *codec, const uint8_t *data, const pk_frame *f, 
   }
   if (generic + count == 0) return l->value(&r, type_of(front.descriptor, index), out);
   if (generic) path[0] = decimal(index, digits);
+  r.alike = (generic ? ALIKE_SETTER : 0) | (f->context == SERIALIZATION_FASTJSON ? ALIKE_FOLDED : 0);
   for (uint32_t i = 0; i < count; i++) path[generic + i] = keys[i];
   return l->inside(&r, path, generic + count, out);
 }

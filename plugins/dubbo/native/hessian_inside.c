@@ -101,7 +101,7 @@ static uint32_t integer_kind(uint8_t tag) {
 }
 
 /* Past a map's key, and as what it is the one that is looked for; 0: it is not. PK_MORE: the map's end. */
-static int map_key(pk_values *v, pk_slice key, uint32_t *as) {
+static int map_key(pk_values *v, int alike, pk_slice key, uint32_t *as) {
   uint8_t tag;
   pk_slice text;
   int64_t number;
@@ -115,6 +115,7 @@ static int map_key(pk_values *v, pk_slice key, uint32_t *as) {
       result = pk_values_text_behind(v, &pk_hessian2, tag, &text);
       if (result == PK_OK && !is_shortest(text)) return PK_ERR_LIMIT;
       if (result == PK_OK && is_key(text, key)) *as = AS_TEXT;
+      if (result == PK_OK && *as == 0 && dubbo_may_be_key(alike, text, key)) return PK_ERR_LIMIT;
       return result == PK_ERR_UNSUPPORTED ? PK_ERR_LIMIT : result; /* in chunks it may be any */
     case PK_TAG_INTEGER:
       result = pk_values_number(v, pk_hessian2.tags[tag], tag, &number);
@@ -125,7 +126,7 @@ static int map_key(pk_values *v, pk_slice key, uint32_t *as) {
 }
 
 /* To the value of an entry of the map or object whose tag is consumed. */
-static int entry(pk_values *v, uint8_t tag, pk_slice key) {
+static int entry(pk_values *v, int alike, uint8_t tag, pk_slice key) {
   pk_values_entries in;
   const uint8_t *found = NULL;
   uint32_t classes = 0, as, every = 0;
@@ -134,7 +135,7 @@ static int entry(pk_values *v, uint8_t tag, pk_slice key) {
   for (;;) {
     pk_slice name;
     if (in.names == NULL) {
-      result = map_key(v, key, &as);
+      result = map_key(v, alike, key, &as);
     } else {
       result = pk_values_next(v, &pk_hessian2, &in, &name);
       if (result == PK_OK && !is_shortest(name)) return PK_ERR_LIMIT;
@@ -154,18 +155,19 @@ static int entry(pk_values *v, uint8_t tag, pk_slice key) {
 }
 
 /* To what stands under a key of the value in front. */
-static int step(pk_values *v, const uint8_t *arguments, pk_slice key) {
+static int step(reader *r, pk_slice key) {
+  pk_values *v = &r->h;
   uint8_t tag;
   int64_t number;
   int result = pk_values_tag(v, &pk_hessian2, &tag);
   if (result == PK_OK && pk_hessian2.tags[tag].kind == PK_TAG_NUMBER) {
     if (pk_values_integer(v, &pk_hessian2, &number) != PK_OK) return PK_ERR_FORMAT;
-    result = follow(v, arguments, number);
+    result = follow(v, r->arguments, number);
     if (result == PK_OK) result = pk_values_tag(v, &pk_hessian2, &tag);
   }
   if (result != PK_OK) return result;
   uint8_t kind = pk_hessian2.tags[tag].kind;
-  if (kind == PK_TAG_MAP || kind == PK_TAG_OBJECT) return entry(v, tag, key);
+  if (kind == PK_TAG_MAP || kind == PK_TAG_OBJECT) return entry(v, r->alike, tag, key);
   uint32_t index = index_of(key);
   if (index == UINT32_MAX) return PK_MORE;
   return pk_values_item(v, &pk_hessian2, tag, index);
@@ -173,7 +175,7 @@ static int step(pk_values *v, const uint8_t *arguments, pk_slice key) {
 
 int hessian_inside(reader *r, const pk_slice *keys, uint32_t count, pk_value *out) {
   for (uint32_t i = 0; i < count; i++) {
-    int result = step(&r->h, r->arguments, keys[i]);
+    int result = step(r, keys[i]);
     if (result != PK_OK) return result;
   }
   int result = pk_values_value(&r->h, &pk_hessian2, out);

@@ -166,7 +166,7 @@ static int is_strict(const uint8_t *at, const uint8_t *end) {
 }
 
 /* To the value of a field of the object in front. Of several the last; a name in escapes may be any. */
-static int field(const uint8_t **at, const uint8_t *end, pk_slice key) {
+static int field(const uint8_t **at, const uint8_t *end, int alike, pk_slice key) {
   const uint8_t *found = NULL;
   for (++*at; *at < end && **at == '"';) {
     pk_slice name;
@@ -174,7 +174,9 @@ static int field(const uint8_t **at, const uint8_t *end, pk_slice key) {
     if (spelt == PK_ERR_FORMAT || *at == end || *(*at)++ != ':') return PK_ERR_FORMAT;
     if (spelt == PK_ERR_UNSUPPORTED) return PK_ERR_LIMIT;
     if (name.size == 4 && memcmp(name.data, "$ref", 4) == 0) return PK_ERR_UNSUPPORTED; /* it stands elsewhere */
-    if (name.size == key.size && memcmp(name.data, key.data, key.size) == 0) found = *at;
+    int is = name.size == key.size && memcmp(name.data, key.data, key.size) == 0;
+    if (!is && dubbo_may_be_key(alike, name, key)) return PK_ERR_LIMIT;
+    if (is) found = *at;
     if (skip_value(at, end) != PK_OK) return PK_ERR_FORMAT;
     if (*at < end && **at == ',') ++*at;
   }
@@ -203,11 +205,13 @@ static int inside(reader *r, const pk_slice *keys, uint32_t count, pk_value *out
     uint32_t index = index_of(keys[i]);
     uint8_t front = at < end ? *at : 0;
     /* what is behind a key is in front of what ends its object or list */
-    result = front == '{' ? field(&at, end, keys[i]) : front == '[' && index != UINT32_MAX ? item(&at, end, index) : PK_MORE;
+    result = PK_MORE;
+    if (front == '{') result = field(&at, end, r->alike, keys[i]);
+    if (front == '[' && index != UINT32_MAX) result = item(&at, end, index);
     if (result != PK_OK) return result;
   }
   const uint8_t *from = at;
-  if (*at == '{' && (result = field(&at, end, none)) != PK_MORE && result != PK_OK) return result;
+  if (*at == '{' && (result = field(&at, end, 0, none)) != PK_MORE && result != PK_OK) return result;
   at = from;
   return skip_value(&at, end) == PK_OK ? value_of(from, at, out) : PK_ERR_FORMAT;
 }

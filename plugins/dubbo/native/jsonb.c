@@ -277,6 +277,7 @@ typedef struct naming {
   struct {
     const uint8_t *at; /* the text's tag; NULL: nobody said it */
   } symbols[SYMBOLS];
+  int alike; /* ALIKE_* */
 } naming;
 
 /* Where the name in front of a number stands, which it has from now on. */
@@ -309,7 +310,7 @@ static int skip_naming(pk_values *v, naming *n) {
 
 /* Whether a text that is no plain one is the key: 1 or 0, where it stands in UTF-16 without a mark or the key is ASCII and
  * this is Latin-1. PK_ERR_LIMIT: it may be. */
-static int is_in_others(const uint8_t *text, const uint8_t *end, pk_slice key) {
+static int is_in_others(const uint8_t *text, const uint8_t *end, int alike, pk_slice key) {
   uint8_t tag = *text++;
   int64_t size = 0;
   for (uint32_t i = 0; i < key.size; i++)
@@ -318,9 +319,13 @@ static int is_in_others(const uint8_t *text, const uint8_t *end, pk_slice key) {
   if (tag != 0x7c && tag != 0x7d) return PK_ERR_LIMIT;
   (void)integer(&text, end, &size); /* was read before */
   if (size != 2 * (int64_t)key.size) return 0;
-  for (uint32_t i = 0; i < key.size; i++)
-    if (text[2 * i + (tag == 0x7d)] != key.data[i] || text[2 * i + (tag == 0x7c)] != 0) return 0;
-  return 1;
+  int first = 1;
+  for (uint32_t i = 0; i < key.size; i++) {
+    int same = text[2 * i + (tag == 0x7d)] == key.data[i] && text[2 * i + (tag == 0x7c)] == 0;
+    if (!same && i > 0) return 0;
+    first &= same;
+  }
+  return first ? 1 : alike & ALIKE_SETTER ? PK_ERR_LIMIT : 0;
 }
 
 /* In a map a text and an integer are two keys, although they read alike. */
@@ -354,10 +359,10 @@ static int is_key(pk_values *v, naming *n, pk_slice key, int *as) {
   result = text_value(&at, v->end, &name);
   if (result == PK_OK) {
     *as = name.data != NULL && name.size == key.size && memcmp(name.data, key.data, key.size) == 0;
-    return PK_OK;
+    return *as == 0 && name.data != NULL && dubbo_may_be_key(n->alike, name, key) ? PK_ERR_LIMIT : PK_OK;
   }
   if (result == PK_MORE) return *from == TYPED || *from == REFERENCE ? PK_ERR_LIMIT : PK_OK;
-  if ((result = is_in_others(from, at, key)) < 0) return result;
+  if ((result = is_in_others(from, at, n->alike, key)) < 0) return result;
   *as = result;
   return PK_OK;
 }
@@ -411,6 +416,7 @@ static int inside(reader *r, const pk_slice *keys, uint32_t count, pk_value *out
   int result = open_item(r, &end);
   if (result != PK_OK) return result;
   memset(&n, 0, sizeof n);
+  n.alike = r->alike;
   r->h.end = end;
   for (uint32_t i = 0; i < count; i++)
     if ((result = step(&r->h, &n, keys[i])) != PK_OK) return result;

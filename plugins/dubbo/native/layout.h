@@ -15,7 +15,12 @@ typedef struct reader {
   const uint8_t *map_end; /* of the attachments, in those serializations that say it in front */
   pk_slice again;         /* the key of the last pair, when that was one said before in another form */
   int veiled;             /* VEILED_*, of the last pair */
+  int alike;              /* ALIKE_*, inside of arguments */
 } reader;
+
+/* Names of fields that a provider takes for another's. ALIKE_SETTER: maps of generic calls become objects by setters, whose
+ * names begin upper case (PojoUtils); ALIKE_FOLDED: fastjson 1 finds "user_ID" and "isUserId" for userId, too. */
+enum { ALIKE_SETTER = 1, ALIKE_FOLDED = 2 };
 
 /* A text that does not stand there plainly (in chunks, with escapes, in another character set), and that may be
  * any: its reader sees what is not seen here. */
@@ -92,6 +97,9 @@ static inline int is_integer(pk_slice key, int64_t number) {
   while ((left /= 10) > 0);
   return number < 0 ? at == 1 && *key.data == '-' : at == 0;
 }
+
+/* Whether a name that is not the key may be it to a provider: see ALIKE_*. */
+int dubbo_may_be_key(int alike, pk_slice name, pk_slice key);
 
 int hessian_inside(reader *r, const pk_slice *keys, uint32_t count, pk_value *out);
 
