@@ -306,12 +306,17 @@ class Reader:
             values = TypedMap()
             values.type_name = name
         self._references.append(values)
+        kinds: dict[Any, type] = {}
         while self.data[self.at : self.at + 1] != b"Z":
             key = self.read(depth + 1)
+            value = self.read(depth + 1)
             try:
-                values[key] = self.read(depth + 1)
+                one = kinds.setdefault(key, type(key)) is type(key)
             except TypeError:
                 raise self._fail("a key that is a container has no place in a dict") from None
+            if not one:  # an int, a long, a double, true: who writes them again would lose one
+                raise self._fail(f"two keys of a map that are one in a dict: {key!r}")
+            values[key] = value
         self.at += 1
         return values
 

@@ -184,3 +184,19 @@ def test_what_cannot_be_read_or_written_is_said():
         else:
             with pytest.raises(LocalProtocolError, match="Dubbox"):
                 ASK.arguments(frame)
+
+
+@pytest.mark.parametrize("pair", [(b"\x91", b"\xe1"), (b"\x91", b"T"), (b"\xe0", b"F"), (b"\x5c", b"\x91")])
+def test_keys_that_are_one_in_python_are_not_lost(pair):
+    """An int and a long of 1 are two keys in Java, and one in a dict."""
+    call = Call("demo.S", "m", "Ljava/util/Map;I", [{"k": 1}, 5]).encode()
+    plain = b"H\x01k\x91Z"
+    item = b"H" + pair[0] + b"\x01a" + pair[1] + b"\x01bZ"
+    body = call[16:].replace(plain, item, 1)
+    frame = call[:12] + len(body).to_bytes(4, "big") + body
+    with pytest.raises(RemoteProtocolError, match="two keys of a map that are one in a dict"):
+        ASK.arguments(frame)
+    twice = b"H" + pair[0] + b"\x01a" + pair[0] + b"\x01bZ"  # the last of them, as in Java
+    body = call[16:].replace(plain, twice, 1)
+    ((found, _),) = [ASK.arguments(call[:12] + len(body).to_bytes(4, "big") + body)]
+    assert [*found.values()] == ["b"]
