@@ -75,6 +75,11 @@ class Adjustments:
         self._asked.append(asked)
         return asked
 
+    def withdraw(self, asked: Asked) -> None:
+        """Whoever asked waits no more: what was not made is not made later."""
+        if asked in self._asked:
+            self._asked.remove(asked)
+
     async def make(self, snapshot: Snapshot, run: Callable[[Snapshot], Awaitable[None]]) -> None:
         """Do what was asked so far, in order; where that cannot run nothing is changed, and each is told."""
         asked, self._asked = self._asked, []

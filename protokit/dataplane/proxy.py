@@ -248,9 +248,12 @@ class Proxy:
             ProtokitError: the proxy is stopping, or a worker cannot take it; nothing is changed.
         """
         asked = self._adjusted.ask(cluster, address, query)
-        async with self._changing:
-            if asked.waits:
-                await self._adjusted.make(self._snapshot, self._run_adjusted)
+        try:
+            async with self._changing:
+                if asked.waits:
+                    await self._adjusted.make(self._snapshot, self._run_adjusted)
+        finally:
+            self._adjusted.withdraw(asked)
         if asked.error is not None:
             raise asked.error
         every = self.clusters().get(cluster, {"endpoints": ()})["endpoints"]

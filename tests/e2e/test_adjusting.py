@@ -156,3 +156,18 @@ def test_tables_that_calls_hold_are_bounded():
             assert (await two.proxy.adjust("c", two.place(0), "weight=1"))["weight"] == 1
 
     run(main())
+
+
+def test_what_nobody_waits_for_any_more_is_not_done_later():
+    async def main():
+        async with Pair() as two:
+            async with two.proxy._changing:  # as a reload holds it
+                one = asyncio.create_task(two.proxy.adjust("c", two.place(0), "drain=true"))
+                await asyncio.sleep(0)
+                one.cancel()
+                await asyncio.wait([one])
+            shown = await two.proxy.adjust("c", two.place(1), "weight=1")
+            assert shown["weight"] == 1
+            assert await two.shares() == {0: 20, 1: 20}
+
+    run(main())
