@@ -114,6 +114,20 @@ def test_who_was_given_up_is_found_to_be_well_by_those_that_go_elsewhere(toy, ba
     assert {at for at, _ in world.asked[before:]} <= {0, 1}
 
 
+@pytest.mark.parametrize("how", ["refusing", "silent", "dropping"])
+def test_who_is_needed_beside_them_is_found_to_be_well_too(toy, how):
+    """While too few of the preferred are usable: the others, all of them given up, are found to be well."""
+    world = Place(toy, endpoints=4, near={0, 1}, plan={"timeout_ms": 1000})
+    setattr(world, how, {0, 2, 3})
+    world.calls(400, every=100)
+    assert world.preferred[-1] == 1_000_000
+    setattr(world, how, {0})
+    before = len(world.asked)
+    world.calls(1000, every=100)
+    assert {at for at, _ in world.asked[before:]} & {2, 3}
+    assert abs(world.preferred[-1] - 714286) <= 1
+
+
 def test_who_was_left_out_comes_back_although_all_go_elsewhere(toy):
     rule = Outlier(3, None, Duration(1000), Share.parse("100%"))
     world = Judged(toy, endpoints=4, panic=0, near={0, 1}, outlier=rule, check=None)

@@ -2115,9 +2115,16 @@ MUTANTS = (
     Mutant(
         "nobody finds out that the preferred are well again",
         "pick.c",
-        "share == 0 ? find_out(",
-        "0 ? find_out(",
+        "share == 0 ? c->prefer.near :",
+        "0 ? c->prefer.near :",
         "tests/dataplane/test_preferred.py::test_who_was_left_out_comes_back_although_all_go_elsewhere",
+    ),
+    Mutant(
+        "nobody finds out that the others are well again, where they are needed",
+        "pick.c",
+        "share == PK_PREFER_ALONE ? c->prefer.far",
+        "0 ? c->prefer.far",
+        "tests/dataplane/test_preferred.py::test_who_is_needed_beside_them_is_found_to_be_well_too[refusing]",
     ),
     Mutant(
         "what the preferred have no place for is refused",

@@ -301,7 +301,8 @@ static int has_another(const pk_core *core, const pk_target *to, const pk_table_
   return 0;
 }
 
-/* Those that are preferred get nothing, for none of them is usable: whether one is again is found out by who goes elsewhere.
+/* Of those that are preferred, or of the others where these are needed, none is usable and none gets anything: whether one is
+ * again is found out by who goes elsewhere.
  * A connection, where this request is a suspect's trial. */
 static pk_conn *find_out(pk_core *core, const pk_target *to, const pk_table_cluster *c) {
   uint32_t start = c->endpoint_count == 0 ? 0 : (uint32_t)(pk_random(core) % c->endpoint_count), why;
@@ -327,7 +328,8 @@ static PK_RARE pk_conn *pick_preferred(pk_core *core, const pk_target *to, const
     uint64_t drawn = to->hash != 0 ? pk_fold(to->hash, 0x9e3779b97f4a7c15u) : pk_random(core);
     uint32_t part = pk_prefer_is_near(drawn, share) ? c->prefer.near : c->prefer.far;
     const pk_table_cluster *of = pk_table_cluster_at(to->live->table, part);
-    pk_conn *found = share == 0 ? find_out(core, to, pk_table_cluster_at(to->live->table, c->prefer.near)) : NULL;
+    uint32_t idle = share == 0 ? c->prefer.near : share == PK_PREFER_ALONE ? c->prefer.far : PK_NONE;
+    pk_conn *found = idle == PK_NONE ? NULL : find_out(core, to, pk_table_cluster_at(to->live->table, idle));
     if (found == NULL && (to->avoid == NULL || has_another(core, to, of))) found = pick(core, to, part, status);
     if (found != NULL) return found;
   }

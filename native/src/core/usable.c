@@ -62,6 +62,8 @@ static void panic(pk_core *core, pk_live *live, uint32_t at) {
   tell(core, live, (pk_op){.op = PK_OP_PANIC, .arg = at, .size = panics, .data = w.usable_count, .codec = w.count});
 }
 
+static uint32_t told(uint32_t share) { return share == PK_PREFER_ALONE ? (uint32_t)PK_PREFER_ALL : share; }
+
 /* Where too few are usable anywhere nobody is preferred. */
 static void prefer(pk_core *core, pk_live *live, uint32_t at) {
   const pk_prefer *p = &pk_table_cluster_at(live->table, at)->prefer;
@@ -70,9 +72,9 @@ static void prefer(pk_core *core, pk_live *live, uint32_t at) {
     weighed near = weigh(core, live->table, p->near), far = weigh(core, live->table, p->far);
     share = live->panics[at] ? PK_PREFER_ALIKE : pk_prefer_share(near.usable, near.all, far.usable, far.all, p->healthy);
   }
-  if (share == live->prefers[at]) return;
+  uint32_t was = live->prefers[at];
   live->prefers[at] = share;
-  tell(core, live, (pk_op){.op = PK_OP_PREFER, .arg = at, .data = share});
+  if (told(share) != told(was)) tell(core, live, (pk_op){.op = PK_OP_PREFER, .arg = at, .data = told(share)});
 }
 
 void pk_usable_review(pk_core *core) {

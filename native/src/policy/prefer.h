@@ -5,7 +5,11 @@
 
 #include <stdint.h>
 
-enum { PK_PREFER_ALL = 1000000, PK_PREFER_ALIKE = UINT32_MAX /* there is nothing to choose by: all of the cluster are one */ };
+enum {
+  PK_PREFER_ALL = 1000000,
+  PK_PREFER_ALONE = PK_PREFER_ALL + 1, /* all, although they cannot take that: none of the others is usable */
+  PK_PREFER_ALIKE = UINT32_MAX         /* there is nothing to choose by: all of the cluster are one */
+};
 
 /* What a part of it can take, of all requests: everything, where `healthy` of its weight is usable. */
 static inline double pk_prefer_takes(uint64_t usable, uint64_t all, uint32_t healthy) {
@@ -17,6 +21,7 @@ static inline double pk_prefer_takes(uint64_t usable, uint64_t all, uint32_t hea
  * they can. */
 static inline uint32_t pk_prefer_share(uint64_t near, uint64_t all_near, uint64_t far, uint64_t all_far, uint32_t healthy) {
   double here = pk_prefer_takes(near, all_near, healthy), there = pk_prefer_takes(far, all_far, healthy);
+  if (here > 0 && here < 1 && there <= 0) return PK_PREFER_ALONE;
   if (there > 1 - here) there = 1 - here;
   return here + there <= 0 ? PK_PREFER_ALIKE : (uint32_t)(here / (here + there) * PK_PREFER_ALL + 0.5);
 }
