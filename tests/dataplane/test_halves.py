@@ -510,3 +510,16 @@ def test_a_client_that_leaves_in_the_middle_is_nothing_against_its_server(mode):
         both.world.feed(client, both.frame(REQUEST, 7, BODY, b"s", b"\1k\1v")[:60000])
         both.world.batch(("eof", client))
     assert [uid for uid, said in both.world.endpoints if said == native.ILL_EJECTED] == []
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_all_bytes_of_an_answer_that_goes_on_by_halves_are_told(mode):
+    both = Both(mode, told=["s"])
+    asked = both.frame(REQUEST, 7, BODY, b"s")
+    both.feed(both.client, asked)
+    answer = both.frame(ANSWER, 7, BODY)
+    both.feed(both.server, answer[:1000])
+    assert both.got(both.client) == answer[:1000]
+    both.feed(both.server, answer[1000:])
+    (end,) = both.world.core.ends()
+    assert (end.asked, end.answered) == (len(asked), len(answer))

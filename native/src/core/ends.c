@@ -75,7 +75,7 @@ void pk_ends_answered(const pk_core *core, const pk_request *r, const pk_attempt
   pk_end *e = end_of(core, r);
   e->endpoint = a->endpoint->uid;
   e->status = f->status;
-  e->answered = f->size + ((r->parts & PK_PART_CAME) ? e->answered : 0);
+  e->answered = (f->says & PK_SAYS_HALF ? f->need : f->size) + ((r->parts & PK_PART_CAME) ? e->answered : 0);
 }
 
 void pk_ends_failed(const pk_core *core, const pk_request *r, uint32_t status, const char *text, size_t size) {
