@@ -322,3 +322,26 @@ def test_a_percentile_against_the_sorted_times(wide, times, share):
     while course.stats() == (0, 0, 0) and course.world.now < began + 1000 * MS:
         course.world.wait(1)
     assert exact <= (course.world.now - began) / MS <= exact * 9 / 8 + 3
+
+
+def test_a_first_attempt_that_moves_is_not_taken_for_the_second_that_failed(wide):
+    """It may get the place that the second had."""
+    course = Course(wide, plan={"hedge_ms": 50})
+    world = course.world
+    world.connect = "wait"
+    assert course.ask() == []
+    world.wait(60)
+    assert course.stats() == (1, 0, 0)
+    _, *others = [*world.opening]
+    refused = 0
+    for up in others:
+        world.opened(up)
+        for asked in course.look():
+            course.answer(asked, OVERLOADED)
+            refused += 1
+    assert refused == 1
+    world.wait(2000)
+    (last,) = course.look()
+    course.answer(last)
+    assert [one[3] for one in world.take(wide, course.client)] == [b"there"]
+    assert course.stats() == (1, 0, 0)

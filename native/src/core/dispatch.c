@@ -224,7 +224,12 @@ void pk_request_move(pk_core *core, pk_request *r, pk_attempt *a, pk_conn *c) {
   if (a->placed) pk_breaker_moves(r, a);
   pk_attempt_end(core, r, a, PK_ATTEMPT_GIVEN_UP);
   send_on(core, r, c, r->held->data, &r->held->frame);
-  if (hedge && pk_request_find(core, self) == r) r->to.hedge = r->attempt == PK_NONE ? PK_NONE : r->attempt + 1;
+  if (pk_request_find(core, self) != r) return;
+  if (hedge) {
+    r->to.hedge = r->attempt == PK_NONE ? PK_NONE : r->attempt + 1;
+  } else if (r->attempt != PK_NONE && r->to.hedge == r->attempt + 1) {
+    r->to.hedge = PK_NONE; /* that one has ended, and this has its place */
+  }
 }
 
 /* What its plan asks of it before one more attempt; 0: there is none. */
