@@ -9,6 +9,8 @@ import threading
 import time
 from pathlib import Path
 
+import pytest
+
 HERE = Path(__file__).parent
 INSTALL = "tests/interop/install.sh"
 RAN = HERE / ".ran.json"
@@ -125,6 +127,13 @@ def missing(name: str) -> str:
         package = "apache-dubbo-js" if name.startswith("apache") else "dubbo-remoting"
         wanted = HERE / "node" / "node_modules" / package
     return "" if wanted.exists() else f"{name} is not installed; install it with: {INSTALL}"
+
+
+def need(*names: str) -> None:
+    """Skip the test that runs where a peer is not installed."""
+    for name in names:
+        if missing(name):
+            pytest.skip(missing(name))
 
 
 def note(name: str) -> None:

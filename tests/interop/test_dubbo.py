@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import peers
 import pytest
+from peers import need
 from protokit_dubbo import dubbo
 from protokit_dubbo.hessian import Writer
 from protokit_dubbo.messages import HEADER, MAGIC, OK, decode, split
@@ -118,12 +119,6 @@ TWICE: dict[str, tuple[str, str, dict[str, str], str | None]] = {
     "the version of the field": ("demo.Echo", "2.0.0", {"path": "demo.Echo", "group": "g"}, OTHER),
     "the group alone": ("demo.Echo", "0.0.0", {"path": "demo.Echo", "group": "g"}, None),
 }
-
-
-def need(*names: str) -> None:
-    for name in names:
-        if peers.missing(name):
-            pytest.skip(peers.missing(name))
 
 
 def until(reached: Callable[[], object], what: str, seconds: float = 30) -> None:

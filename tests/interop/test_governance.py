@@ -6,17 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import peers
 import pytest
+from peers import need
 
 pytestmark = pytest.mark.interop
 VERSIONS = ["dubbo26", "dubbo27", "dubbo31", "dubbo3"]  # 2.6, 2.7, 3.1, 3.3
 PROVIDERS = [f"{version}-provider" for version in VERSIONS]
 CONSUMERS = [f"{version}-consumer" for version in VERSIONS]
-
-
-def need(*names: str) -> None:
-    for name in names:
-        if peers.missing(name):
-            pytest.skip(peers.missing(name))
 
 
 def ruled(*rules: dict) -> dict:

@@ -9,6 +9,7 @@ import os
 
 import peers
 import pytest
+from peers import need
 
 pytestmark = pytest.mark.interop
 DIRECT = os.environ.get("PROTOKIT_INTEROP_DIRECT") == "1"
@@ -65,11 +66,6 @@ def proxied(proxy):
         )
 
     return start
-
-
-def need(name: str) -> None:
-    if peers.missing(name):
-        pytest.skip(peers.missing(name))
 
 
 def said(text: str, wanted: str) -> bool:

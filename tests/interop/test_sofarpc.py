@@ -12,6 +12,7 @@ import time
 
 import peers
 import pytest
+from peers import need
 
 pytestmark = pytest.mark.interop
 DIRECT = os.environ.get("PROTOKIT_INTEROP_DIRECT") == "1"
@@ -155,12 +156,6 @@ def proxied(proxy):
         )
 
     return start
-
-
-def need(*names: str) -> None:
-    for name in names:
-        if peers.missing(name):
-            pytest.skip(peers.missing(name))
 
 
 def until(reached, what: str, seconds: float = 30) -> None:

@@ -6,6 +6,7 @@ import json
 
 import peers
 import pytest
+from peers import need
 
 pytestmark = pytest.mark.interop
 LANGUAGES = list(peers.THRIFT)
@@ -115,11 +116,6 @@ def ports(tmp_path_factory, provider, standing_proxy):
     yield one.ports
     stats = one.stats()["workers"][0]
     assert stats["protocol_errors_client"] == stats["protocol_errors_upstream"] == 0
-
-
-def need(name: str) -> None:
-    if peers.missing(name):
-        pytest.skip(peers.missing(name))
 
 
 @pytest.mark.parametrize(("client", "wire"), SERVERS)
