@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from engine import MUTANTS, Mutant
+from engine import LISTS, MUTANTS, Mutant
 
 HERE = Path(__file__).parent
 REPO = HERE.parents[1]
@@ -164,6 +164,11 @@ def test_what_is_changed_stands_once_in_its_file():
     }
     counts = {one.name: texts[one.module][one.file].read_text().count(one.right) for one in MUTANTS}
     assert {name: count for name, count in counts.items() if count != 1} == {}
+
+
+def test_all_mutants_of_a_file_stand_in_one_list():
+    places = {(one.module, one.file, name) for name, mutants in LISTS.items() for one in mutants}
+    assert len(places) == len({(module, file) for module, file, _ in places})
 
 
 @pytest.mark.slow
