@@ -287,6 +287,11 @@ def test_no_room_and_no_file_of_the_engine_is_in_a_circle(tmp_path):
     assert len([path for path in files if path.startswith("driver/")]) > 5
     assert circles(files) == []
     assert circles({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": set()}) == ["a", "b", "c"]
+    listed = re.findall(r"\w+\.c\b", (NATIVE / "core" / "internal.h").read_text())
+    place = {f"core/{name}": n for n, name in enumerate(listed)}
+    core = {path: needs & place.keys() for path, needs in files.items() if path.startswith("core/")}
+    assert sorted(place) == sorted(core)
+    assert [(path, one) for path, needs in core.items() for one in needs if place[one] > place[path]] == []
 
 
 def test_plugins_in_c_carry_the_headers_as_they_are():

@@ -572,4 +572,11 @@ MUTANTS = (
         "",
         "tests/dataplane/test_codecs_end.py::test_a_connection_keeps_its_codec_and_gives_it_back",
     ),
+    Mutant(
+        "a pinned client's connection to one subset serves another",
+        "endpoint.h",
+        "c->subset.size == 0 ? name",
+        "c != NULL ? name",
+        "tests/test_destinations.py::test_a_pinned_client_has_a_connection_for_each_subset",
+    ),
 )

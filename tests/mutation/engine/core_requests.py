@@ -188,13 +188,6 @@ MUTANTS = (
         "tests/test_destinations.py::test_where_a_request_goes_is_known_before_it_is_changed",
     ),
     Mutant(
-        "a pinned client's connection to one subset serves another",
-        "internal.h",
-        "c->subset.size == 0 ? name",
-        "c != NULL ? name",
-        "tests/test_destinations.py::test_a_pinned_client_has_a_connection_for_each_subset",
-    ),
-    Mutant(
         "an answer is waited for until a second attempt is due",
         "attempt.c",
         "  uint64_t deadline = pk_request_deadline(r);\n",
@@ -486,7 +479,7 @@ MUTANTS = (
     ),
     Mutant(
         "who asks for what there is not has endpoints left out",
-        "internal.h",
+        "request.h",
         "  return asked ? PK_ATTEMPT_REFUSED : PK_ATTEMPT_FAILED;",
         "  return asked ? PK_ATTEMPT_FAILED : PK_ATTEMPT_FAILED;",
         "tests/dataplane/test_outliers.py::test_what_a_caller_brings_about_counts_against_nobody[2]",
