@@ -94,19 +94,12 @@ def _cluster(cluster: schema.Cluster, loaded: Loaded, addresses: Addresses) -> C
             metadata = other.metadata if other else endpoint.metadata
             endpoints[host, port] = Endpoint(host, port, min(weight, 2**32 - 1), metadata)
     return Cluster(
-        name=cluster.name,
+        written=cluster,
         endpoints=tuple(endpoints.values()),
-        balance=cluster.balance,
-        max_connections=cluster.max_connections,
         connect_timeout_ms=int(connect),
-        outlier=cluster.outlier,
         hash=tuple(schema.origins(cluster.hash)),
-        filters=tuple(cluster.filters),
-        breaker=cluster.breaker,
         check=None if cluster.health is None else _check(cluster.health, loaded),
         panic=_panic(cluster),
-        slow_start=cluster.slow_start,
-        prefer=cluster.prefer,
     )
 
 

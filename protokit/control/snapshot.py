@@ -38,21 +38,22 @@ class Check(_Part, frozen=True):
 
 
 class Cluster(_Part, frozen=True):
-    """Servers that do the same. ``balance``: as the configuration has it; ``hash``: ``schema.origins``."""
+    """Servers that do the same: what is ``written`` of them, and what that comes to.
 
-    name: str
+    ``hash``: ``schema.origins``.
+    """
+
+    written: schema.Cluster
     endpoints: tuple[Endpoint, ...]
-    balance: str
-    max_connections: int
     connect_timeout_ms: int
-    outlier: schema.Outlier | None = None
     hash: tuple[tuple[str, str], ...] = ()
-    filters: tuple[schema.FilterUse, ...] = ()
-    breaker: schema.Breaker | None = None
     check: Check | None = None
     panic: int = 0
-    slow_start: schema.SlowStart | None = None
-    prefer: schema.Prefer | None = None
+
+    @property
+    def name(self) -> str:
+        """The cluster's."""
+        return self.written.name
 
 
 class AccessRule(_Part, frozen=True):
@@ -89,7 +90,8 @@ class Listener(_Part, frozen=True):
 class Snapshot(_Part, frozen=True):
     """``limits``: fields of the engine's ``pk_limits`` (bytes, counts, milliseconds).
 
-    Rules are as the configuration has them: policies go from there into the engine's records by name.
+    Rules, and what is written of clusters, are as the configuration has them: policies go from there into the
+    engine's records by name.
     """
 
     listeners: tuple[Listener, ...]

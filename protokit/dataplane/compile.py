@@ -10,7 +10,7 @@ import msgspec
 
 from protokit import native
 from protokit.config import schema
-from protokit.control.snapshot import Check, Cluster, Endpoint, Listener
+from protokit.control.snapshot import Check, Endpoint, Listener
 from protokit.dataplane import conditions, destinations, limits, listening
 from protokit.errors import ConfigError, ConfigErrors
 from protokit.model import Filter
@@ -28,9 +28,20 @@ if TYPE_CHECKING:
 # From which class each record is filled; which of its fields say where it belongs; what is Python's alone.
 CLUSTERS = Source(
     "clusters",
-    Cluster,
-    columns=("uid", "endpoints", "endpoint_count", "breaker", "subset", "hash", "check", "prefer", "panic"),
-    beside=("endpoints", "breaker", "hash", "filters", "check", "prefer", "panic"),
+    schema.Cluster,
+    columns=(
+        "uid",
+        "endpoints",
+        "endpoint_count",
+        "connect_timeout_ms",
+        "breaker",
+        "subset",
+        "hash",
+        "check",
+        "prefer",
+        "panic",
+    ),
+    beside=("endpoints", "connect_timeout", "breaker", "hash", "filters", "health", "prefer", "panic"),
 )
 ENDPOINTS = Source(
     "endpoints", Endpoint, columns=("uid", "name", "addr_size", "addr"), beside=("host", "port", "metadata")
@@ -270,9 +281,8 @@ class _Compiling:
         views = [destinations.View(one, (), [*one.endpoints], "") for one in clusters]
         self._clusters(views, [*map(self.destinations.preferred, clusters)])
         for cluster in clusters:
-            if cluster.filters:
-                place = f"clusters.{cluster.name}"
-                uses = _at(place, cluster.filters)
+            if filters := cluster.written.filters:
+                uses = _at(f"clusters.{cluster.name}", filters)
                 self.compiled.chained[cluster.name] = self._chain(uses, None)
 
     def subsets(self) -> None:
@@ -293,11 +303,12 @@ class _Compiling:
         self.compiled.names += [(cluster.name, text) for cluster, text in zip(clusters, texts, strict=True)]
         self.image.add(
             CLUSTERS,
-            clusters,
+            [cluster.written for cluster in clusters],
             uid=[self.compiled.cluster_ids[cluster.name] for cluster in clusters],
             endpoints=firsts,
             endpoint_count=counts,
-            breaker=[limits.breaker_of(cluster.breaker) for cluster in clusters],
+            connect_timeout_ms=[cluster.connect_timeout_ms for cluster in clusters],
+            breaker=[limits.breaker_of(cluster.written.breaker) for cluster in clusters],
             subset=texts,
             hash=[self.image.key(cluster.hash) for cluster in clusters],
             prefer=parts,

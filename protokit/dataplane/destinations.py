@@ -112,17 +112,18 @@ class Destinations:
 
     def preferred(self, cluster: Cluster, having: subsets.Having = ()) -> Prefer:
         """Of a cluster, or a subset of it, those that are preferred, and the others: two more views."""
-        if cluster.prefer is None:
+        prefer = cluster.written.prefer
+        if prefer is None:
             return Prefer()
         first = len(self._clusters) + len(self.views)
-        wanted = subsets.fixed(cluster.prefer.subset)
+        wanted = subsets.fixed(prefer.subset)
         near = subsets.chosen(subsets.chosen(cluster.endpoints, having), wanted)
         far = subsets.others(cluster.endpoints, having, wanted)
         for endpoints, how in ((near, "prefer"), (far, "not")):
             text = f"{subsets.told(having)}; {how} {subsets.told(wanted)}".removeprefix("; ")
             self._numbers[cluster.name, (*having, (text, ()))] = len(self._numbers)
             self.views.append(View(cluster, having, endpoints, text, part=True))
-        return Prefer(first, first + 1, cluster.prefer.healthy)
+        return Prefer(first, first + 1, prefer.healthy)
 
     def _named(self, named: schema.Named) -> int:
         otherwise = None if named.else_ is None else self._numbers[named.else_, ()]

@@ -446,7 +446,8 @@ class Proxy:
     def _endpoint_breaker(self, cluster: Cluster, one: Endpoint) -> dict[str, Any]:
         """What of an endpoint is under way, where it has a breaker."""
         running = self._workers.running
-        if cluster.breaker is None or cluster.breaker.endpoint is None or running is None:
+        breaker = cluster.written.breaker
+        if breaker is None or breaker.endpoint is None or running is None:
             return {}
         number = running.endpoints.get((cluster.name, one.host, one.port))
         return {} if number is None else {"breaker": self._workers.shared.endpoint(number)}
@@ -472,10 +473,10 @@ class Proxy:
         counted, breakers = self._workers.stats()["clusters"], self._breakers()
         return {
             cluster.name: {
-                "balance": cluster.balance,
+                "balance": cluster.written.balance,
                 **({"breaker": breakers[cluster.name]} if cluster.name in breakers else {}),
                 "panic": self._health.panicking(cluster.name),
-                **({"spills": self._health.spilling(cluster.name)} if cluster.prefer else {}),
+                **({"spills": self._health.spilling(cluster.name)} if cluster.written.prefer else {}),
                 "endpoints": [
                     {
                         "address": (address := listening.place(one.host, one.port)),

@@ -328,12 +328,13 @@ class Workers:
         found: dict[str, dict[str, dict[str, int]]] = {}
         for cluster in clusters:
             number = None if self.running is None else self.running.cluster_ids.get(cluster.name)
-            if cluster.breaker is None or number is None:
+            breaker = cluster.written.breaker
+            if breaker is None or number is None:
                 continue
             under_way, refused = self.shared.under_way(number), self.shared.refused(number)
-            limits = _limited(cluster.breaker)
-            if cluster.breaker.adaptive is not None:
-                found_one = max(self.shared.limit(number), cluster.breaker.adaptive.least)
+            limits = _limited(breaker)
+            if breaker.adaptive is not None:
+                found_one = max(self.shared.limit(number), breaker.adaptive.least)
                 limits["requests"] = min(found_one, limits["requests"])
             found[cluster.name] = {
                 name: {
