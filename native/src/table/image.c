@@ -173,8 +173,6 @@ static const pk_table_field routes_fields[] = {
     MADE(prefix_count),
     MADE(any),
     MADE(has_pairs),
-    MADE(asks_headers),
-    MADE(asks_arguments),
     MADE(depth),
     MADE(reading),
     MADE(headers),

@@ -160,12 +160,7 @@ static void append_rule(making *m, uint32_t *first, uint32_t *tail, uint32_t rul
 
 /* A rule into its slot: behind those that ask nothing, or those that do, or where a header's value leads to. */
 static void put(making *m, pk_routes *r, pk_slot_key *slot, uint32_t i) {
-  pk_rule *rule = &m->rules[i];
-  const pk_condition *asked = PK_AT(m->table, pk_condition, m->table->conditions.at) + rule->condition;
-  for (uint32_t n = 0; n < rule->condition_count; n++) {
-    r->asks_headers |= (uint32_t)is_of(m->table, &asked[n], PK_ORIGIN_HEADER);
-    r->asks_arguments |= (uint32_t)is_of(m->table, &asked[n], PK_ORIGIN_ARGUMENT);
-  }
+  const pk_rule *rule = &m->rules[i];
   if (rule->condition_count == 0) {
     append_rule(m, &slot->rule, &slot->tail, i);
     return;
@@ -332,7 +327,7 @@ static void finish_listener(const pk_table *t, pk_table_listener *l) {
   if (l->routes != PK_NONE) {
     const pk_routes *routes = every + l->routes;
     const pk_rule *rules = PK_AT(t, pk_rule, t->rules.at) + routes->rules;
-    l->depth = routes->asks_arguments ? PK_DEPTH_ARGUMENTS : routes->asks_headers ? PK_DEPTH_HEADERS : PK_DEPTH_DESTINATION;
+    l->depth = deeper(PK_DEPTH_DESTINATION, routes->depth);
     for (uint32_t i = 0; i < routes->rule_count; i++) l->depth = deeper(l->depth, plan_depth(t, pk_table_plan_at(t, rules[i].plan)));
   }
   const uint32_t verdicts[] = {l->access, l->dry_run};

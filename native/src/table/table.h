@@ -392,7 +392,6 @@ typedef struct pk_routes {
   uint32_t prefixes, prefix_count; /* made: lengths of service prefixes in use, ascending; bytes likewise */
   uint32_t any;                   /* made: the slot of the rules with no service to index by: behind the others */
   uint32_t has_pairs;             /* made: some rule is indexed by service and method */
-  uint32_t asks_headers, asks_arguments; /* made: some rule does */
   uint32_t depth;                 /* made: its rules' greatest */
   uint32_t reading;               /* made: the first of them that reads more than a frame, or PK_NONE */
   uint32_t headers, header_count; /* made: the origins of those whose values rules are indexed by; the first's record */

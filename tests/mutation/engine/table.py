@@ -307,17 +307,17 @@ MUTANTS = (
         "tests/test_table.py::test_a_condition_is_whole_with_what_is_in_it",
     ),
     Mutant(
-        "no listener is said to ask for headers",
+        "what a listener's rules read is not said of it",
         "load.c",
-        "(uint32_t)is_of(m->table, &asked[n], PK_ORIGIN_HEADER);",
-        "0;",
+        "l->depth = deeper(PK_DEPTH_DESTINATION, routes->depth);",
+        "l->depth = PK_DEPTH_DESTINATION;",
         "tests/cli/test_route.py::test_how_deep_requests_are_read",
     ),
     Mutant(
-        "every condition is said to ask for headers",
+        "rules with conditions are all said to read headers",
         "load.c",
-        "(uint32_t)is_of(m->table, &asked[n], PK_ORIGIN_HEADER);",
-        "1;",
+        "r->condition_count > 0 ? pk_condition_depth(t, asked) : PK_DEPTH_FRAME;",
+        "r->condition_count > 0 ? PK_DEPTH_HEADERS : PK_DEPTH_FRAME;",
         "tests/cli/test_route.py::test_how_deep_requests_are_read",
     ),
     Mutant(
