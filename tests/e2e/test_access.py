@@ -12,6 +12,7 @@ import homemade
 import pytest
 import yaml
 from peers import SERVICE, Client, Server, configuration
+from served import run
 
 import protokit
 from protokit import config as reading
@@ -29,10 +30,6 @@ spec = importlib.util.spec_from_file_location(
 )
 sized = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(sized)
-
-
-def run(work):
-    asyncio.run(asyncio.wait_for(work, 60))
 
 
 def with_access(server, **given):

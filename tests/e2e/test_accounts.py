@@ -9,6 +9,7 @@ import time
 import pytest
 from lined import LINES, Lines, read
 from peers import SERVICE, Client, Server, configuration
+from served import until
 
 import protokit
 from protokit import Filter, Protocol, Status, plugins
@@ -80,11 +81,6 @@ def loaded(server, *uses, listener=(), cluster=(), protocol="dubbo", rule=None, 
         {"cluster": "c", "filters": [*uses], **(rule or {})},
     ]
     return loading.load(config, registry)
-
-
-async def until(what) -> None:
-    while not what():
-        await asyncio.sleep(0.01)
 
 
 def test_a_dubbo_call_is_told_with_all_of_it():

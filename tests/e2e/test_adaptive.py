@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
-from pathlib import Path
 
 import homemade
 import pytest
-import yaml
 from peers import Client, Server, configuration
+from served import documented, run
 
 import protokit
 from protokit import config as reading
@@ -18,19 +16,7 @@ from protokit.errors import ConfigErrors
 from protokit.observe.metrics import prometheus
 from protokit.plugins import Plugin, Registry
 
-PAGE = Path(__file__).parents[2] / "docs" / "configuration.md"
 EXHAUSTED, OVERLOADED = 100, 5  # Dubbo's, and that of the protocol made at home
-
-
-def run(work):
-    asyncio.run(asyncio.wait_for(work, 60))
-
-
-def documented():
-    """The page's breaker."""
-    text = PAGE.read_text().partition("### A limit that is found\n")[2]
-    example = re.search(r"```yaml\n(.*?)```", text, re.DOTALL)[1]
-    return yaml.load(example, Loader=yaml.BaseLoader)["clusters"][0]["breaker"]
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -40,7 +26,8 @@ def test_a_dubbo_server_that_hangs_is_asked_for_the_least(workers):
     async def main():
         server = await Server().start()
         config = configuration(server, workers=workers)
-        config["clusters"][0]["breaker"] = documented() | {"adaptive": {"least": "4"}}
+        [cluster] = documented("A limit that is found")["clusters"]
+        config["clusters"][0]["breaker"] = cluster["breaker"] | {"adaptive": {"least": "4"}}
         config["timeouts"] = {"request": "300ms"}
         async with protokit.Proxy(config) as proxy:
             shown = lambda: proxy.clusters()["c"]["breaker"]["requests"]  # noqa: E731

@@ -7,21 +7,10 @@ from collections import Counter
 
 import pytest
 from peers import OK, Answer, Client, Server, configuration
+from served import run, until
 
 import protokit
 from protokit.errors import ProtokitError
-
-
-def run(work):
-    asyncio.run(asyncio.wait_for(work, 60))
-
-
-async def until(true):
-    for _ in range(500):
-        if true():
-            return
-        await asyncio.sleep(0.01)
-    raise AssertionError("it did not come")
 
 
 class Pair:

@@ -5,47 +5,25 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import re
-from pathlib import Path
 
 import homemade
 import pytest
-import yaml
 from peers import OK, Answer, Client, Server, configuration
+from served import documented, run, until
 
 import protokit
 from protokit import config as reading
 from protokit.observe.metrics import prometheus
 from protokit.plugins import Plugin, Registry
 
-PAGE = Path(__file__).parents[2] / "docs" / "configuration.md"
 OVERLOADED = 5  # of the protocol made at home
 EXHAUSTED = 100  # Dubbo's
-
-
-def run(work):
-    asyncio.run(asyncio.wait_for(work, 60))
-
-
-def documented():
-    """The page's breaker."""
-    text = PAGE.read_text().partition("## Breakers\n")[2]
-    example = re.search(r"```yaml\n(.*?)```", text, re.DOTALL)[1]
-    return yaml.load(example, Loader=yaml.BaseLoader)["clusters"][0]["breaker"]
 
 
 def with_breaker(server, breaker, **more):
     made = configuration(server, **more)
     made["clusters"][0]["breaker"] = breaker
     return made
-
-
-async def until(true):
-    for _ in range(500):
-        if true():
-            return
-        await asyncio.sleep(0.01)
-    raise AssertionError("it did not come")
 
 
 @pytest.mark.parametrize("workers", [1, 3])
@@ -90,7 +68,7 @@ def test_so_many_requests_in_total_over_all_workers(workers, caplog):
 def test_the_documented_breaker():
     async def main():
         server = await Server().start()
-        breaker = documented()
+        breaker = documented("Breakers")["clusters"][0]["breaker"]
         async with protokit.Proxy(with_breaker(server, breaker)) as proxy:
             client = await Client.connect(proxy.addresses["in"][1])
             assert (await client.call("echo", 1)).status == 20

@@ -9,6 +9,7 @@ import homemade
 import pytest
 from peers import SERVICE, Client, Server, configuration
 from protokit_dubbo.messages import OK, Answer, Call, Event
+from served import run, until
 
 import protokit
 from protokit import config as reading
@@ -17,19 +18,10 @@ from protokit.plugins import Plugin, Registry
 SERVER_ERROR = 80
 
 
-def run(work):
-    asyncio.run(asyncio.wait_for(work, 60))
-
-
 def said(caplog, port: int) -> list[str]:
     lines = [one.getMessage() for one in caplog.records if one.name.startswith("protokit.proxy")]
     told = [line.partition(f":{port} of cluster c ")[2] for line in lines]
     return [line for line in told if line and not line.startswith("was closed")]
-
-
-async def until(what) -> None:
-    while not what():
-        await asyncio.sleep(0.01)
 
 
 def checked(*servers, check, **more) -> dict:

@@ -8,6 +8,7 @@ import struct
 
 import pytest
 from peers import Client, Server, configuration
+from served import run
 
 import protokit
 
@@ -24,10 +25,6 @@ def passing(dubbo, port, **more):
     config["clusters"].append({"name": "others", "endpoints": [f"127.0.0.1:{port}"]})
     config["listeners"][0]["fallback"] = "others"
     return config
-
-
-def run(work):
-    asyncio.run(asyncio.wait_for(work, 60))
 
 
 async def upper(reader, writer):

@@ -13,16 +13,13 @@ from lined import LINES, Lines, read
 from peers import SERVICE, Client, Server, configuration
 from protokit_dubbo.hessian import Object
 from protokit_dubbo.messages import Answer
+from served import run
 
 import protokit
 from protokit import Protocol, plugins
 from protokit import config as loading
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-
-
-def run(work) -> None:
-    asyncio.run(asyncio.wait_for(work, 60))
 
 
 def loaded(server, example, use, protocol="dubbo"):

@@ -7,16 +7,13 @@ import asyncio
 import pytest
 from bolts import Bolt, ask, read
 from peers import Client, Server, configuration
+from served import run
 
 import protokit
 from protokit import config as loading
 from protokit.errors import ConfigErrors
 
 HEDGE = {"hedge": {"after": "50ms", "most": "100%"}, "retry": {"idempotent": "true"}}
-
-
-def run(work) -> None:
-    asyncio.run(asyncio.wait_for(work, 60))
 
 
 def hedging(*servers, **rule) -> dict:

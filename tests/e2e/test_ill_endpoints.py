@@ -11,6 +11,7 @@ import socket
 import pytest
 from peers import SERVICE, Client, Server, configuration
 from protokit_dubbo.messages import OK, Answer, Event
+from served import run, until
 
 import protokit
 
@@ -58,18 +59,9 @@ class Simple(Server):
             await super()._handle(message, writer)
 
 
-def run(work) -> None:
-    asyncio.run(asyncio.wait_for(work, 60))
-
-
 def said(caplog: pytest.LogCaptureFixture, port: int) -> list[str]:
     lines = [one.getMessage() for one in caplog.records if one.name.startswith("protokit.proxy")]
     return [line.partition(" of cluster c ")[2] for line in lines if f":{port} " in line]
-
-
-async def until(what) -> None:
-    while not what():
-        await asyncio.sleep(0.02)
 
 
 @pytest.mark.parametrize("balance", ["round-robin", "least-request"])

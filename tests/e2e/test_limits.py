@@ -4,33 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
-from pathlib import Path
 
 import homemade
 import pytest
-import yaml
 from peers import SERVICE, Client, Server, configuration
+from served import documented, run
 
 import protokit
 from protokit import config as reading
 from protokit.observe.metrics import prometheus
 from protokit.plugins import Plugin, Registry
 
-PAGE = Path(__file__).parents[2] / "docs" / "configuration.md"
 OVERLOADED, UNAVAILABLE = 5, 6  # of the protocol made at home
 EXHAUSTED = 100  # Dubbo's
-
-
-def run(work):
-    asyncio.run(asyncio.wait_for(work, 60))
-
-
-def documented(heading):
-    """The rules of the example below a heading of the page, for SERVICE."""
-    text = PAGE.read_text().partition(f"## {heading}\n")[2]
-    example = re.search(r"```yaml\n(.*?)```", text, re.DOTALL)[1]
-    return yaml.load(example.replace("com.example.Demo", SERVICE).replace("v1", "c"), Loader=yaml.BaseLoader)
+HERE = {"com.example.Demo": SERVICE, "v1": "c"}  # what stands in examples
 
 
 def with_rules(server, rules, **more):
@@ -97,7 +84,7 @@ def test_a_reload_keeps_what_was_taken_wherever_the_rule_stands_now(caplog):
 def test_the_documented_limits():
     async def main():
         server = await Server().start()
-        rules = documented("Rate limits")["rules"]
+        rules = documented("Rate limits", HERE)["rules"]
         async with protokit.Proxy(with_rules(server, rules)) as proxy:
             client = await Client.connect(proxy.addresses["in"][1])
             asked = [("a", "echo"), ("a", "echo"), ("b", "echo"), ("a", "name"), ("a", "slow")]
@@ -144,7 +131,7 @@ def test_a_declared_protocol_is_limited_by_method(mode):
 def test_the_documented_faults():
     async def main():
         server = await Server().start()
-        rules = documented("Faults")["rules"]
+        rules = documented("Faults", HERE)["rules"]
         rules[1]["fault"] = {"delay": {"fixed": "50ms"}, "abort": {"status": "denied", "share": "100%"}}
         async with protokit.Proxy(with_rules(server, rules)) as proxy:
             client = await Client.connect(proxy.addresses["in"][1])

@@ -10,14 +10,11 @@ import pytest
 from bolts import Bolt, ask, read
 from peers import Client, Server, configuration
 from protokit_dubbo.messages import OK, Answer
+from served import run, until
 
 import protokit
 from protokit import config as loading
 from protokit.errors import ConfigErrors
-
-
-def run(work) -> None:
-    asyncio.run(asyncio.wait_for(work, 60))
 
 
 def mirrored(server, shadow_port, **mirror) -> dict:
@@ -28,11 +25,6 @@ def mirrored(server, shadow_port, **mirror) -> dict:
         {"cluster": "c", "mirror": {"cluster": "shadow", **mirror}},
     ]
     return config
-
-
-async def until(done) -> None:
-    while not done():
-        await asyncio.sleep(0.01)
 
 
 def test_a_dubbo_shadow_gets_what_the_server_gets_marked():

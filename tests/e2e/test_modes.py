@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 from homemade import BANNER, LOGIN, Server, connect, homemade
+from served import run
 
 import protokit
 from protokit import config as configuration
@@ -45,10 +46,6 @@ def loaded(*protocols, ports, protocol=None, connections=1, **listener):
         "timeouts": {"connect": "500ms"},
     }
     return configuration.load(config, registry(*protocols))
-
-
-def run(work):
-    asyncio.run(asyncio.wait_for(work, 30))
 
 
 async def ask(client, texts, first_id=1):

@@ -8,6 +8,7 @@ import threading
 import pytest
 from click.testing import CliRunner
 from peers import Client, Server, configuration
+from served import until
 
 import protokit
 from protokit import config
@@ -55,11 +56,6 @@ def named(server: Server, *hosts: str, **more):
     found = configuration(server, **more)
     found["clusters"][0]["endpoints"] = [f"{host}:{server.port}" for host in hosts]
     return found
-
-
-async def until(true) -> None:
-    while not true():
-        await asyncio.sleep(0.01)
 
 
 def endpoints(proxy) -> list[str]:

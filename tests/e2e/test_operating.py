@@ -10,6 +10,7 @@ from pathlib import Path
 from click.testing import CliRunner
 from peers import Client, Server
 from protokit_dubbo.messages import OK
+from served import run
 
 import protokit
 from protokit.cli.group import group
@@ -17,10 +18,6 @@ from protokit.observe.metrics import prometheus
 
 PAGE = (Path(__file__).parents[2] / "docs" / "operating.md").read_text()
 PROTECT, BILLING, MOVE = re.findall(r"^```yaml\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
-
-
-def run(work) -> None:
-    asyncio.run(asyncio.wait_for(work, 60))
 
 
 async def proxy_of(tmp_path, text: str, servers: list[Server]) -> protokit.Proxy:

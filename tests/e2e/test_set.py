@@ -8,15 +8,12 @@ import pytest
 from lined import LINES, Lines, read
 from peers import SERVICE, Client, Server, configuration
 from protokit_dubbo.messages import Answer
+from served import run
 
 import protokit
 from protokit import Protocol, plugins
 from protokit import config as loading
 from protokit.errors import ConfigErrors
-
-
-def run(work) -> None:
-    asyncio.run(asyncio.wait_for(work, 60))
 
 
 def setting(server, changes, **rule) -> dict:

@@ -8,14 +8,11 @@ import textwrap
 import pytest
 from bolts import Bolt, ask, read
 from peers import SERVICE, Client, Server, configuration
+from served import run
 
 import protokit
 from protokit import config as loading
 from protokit.errors import ConfigErrors
-
-
-def run(work) -> None:
-    asyncio.run(asyncio.wait_for(work, 60))
 
 
 def timed(server, timeout, **rule) -> dict:

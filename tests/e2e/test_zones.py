@@ -2,39 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import re
 from collections import Counter
-from pathlib import Path
 
 import homemade
-import yaml
 from peers import OK, Client, Server, configuration
+from served import documented, run
 
 import protokit
 from protokit import config as reading
 from protokit.plugins import Plugin, Registry
-
-PAGE = Path(__file__).parents[2] / "docs" / "configuration.md"
-
-
-def run(work):
-    asyncio.run(asyncio.wait_for(work, 60))
-
-
-def documented():
-    """The page's cluster."""
-    text = PAGE.read_text().partition("## Your own zone first\n")[2]
-    example = re.search(r"```yaml\n(.*?)```", text, re.DOTALL)[1]
-    return yaml.load(example, Loader=yaml.BaseLoader)["clusters"][0]
 
 
 def test_the_documented_zone(caplog):
     async def main():
         servers = [await Server(name).start() for name in ("one", "two", "three")]
         made = configuration(*servers)
-        cluster = documented() | {"name": "c"}
+        cluster = documented("Your own zone first")["clusters"][0] | {"name": "c"}
         for endpoint, server in zip(cluster["endpoints"], servers, strict=True):
             endpoint["address"] = f"127.0.0.1:{server.port}"
         made["clusters"] = [cluster]

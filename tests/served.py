@@ -1,0 +1,33 @@
+"""What tests share that go through a running proxy."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable, Coroutine, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+PAGE = Path(__file__).parents[1] / "docs" / "configuration.md"
+
+
+def run(work: Coroutine[Any, Any, None]) -> None:
+    """In a loop of its own, for a minute at most."""
+    asyncio.run(asyncio.wait_for(work, 60))
+
+
+async def until(true: Callable[[], object]) -> None:
+    """What takes longer than ``run`` gives it has not come."""
+    while not true():
+        await asyncio.sleep(0.01)
+
+
+def documented(heading: str, instead: Mapping[str, str] | None = None) -> Any:
+    """The first example below a heading of docs/configuration.md, perhaps with other words ``instead``."""
+    below = PAGE.read_text().partition(f"# {heading}\n")[2]
+    example = re.search(r"```yaml\n(.*?)```", below, re.DOTALL)[1]
+    for old, new in (instead or {}).items():
+        example = example.replace(old, new)
+    return yaml.load(example, Loader=yaml.BaseLoader)
