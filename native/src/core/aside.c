@@ -1,4 +1,4 @@
-/* aside.c: requests that a step of their rule lets wait: for filters, for a delay.
+/* aside.c: requests that a step of their rule lets wait: for filters, for a delay, for their next try.
  *
  * They are counted by rule and apart from those in flight, and hold a share of the memory at most: whatever they wait for,
  * they cost other rules nothing. */
@@ -52,4 +52,22 @@ int pk_aside_returns(pk_core *core, pk_request *r) {
   if (core->request_count - core->aside <= core->limits.in_flight) return 1;
   pk_request_overloaded(core, r, "requests in flight of this worker are at the limit of ", core->limits.in_flight);
   return 0;
+}
+
+void pk_aside_cancel(pk_core *core, pk_request *r, pk_aside *of) {
+  pk_aside_end(core, r, of);
+  pk_aside_free(core, r->held);
+  pk_codec_release(r->to.codec);
+}
+
+void pk_aside_due(pk_core *core, pk_request *r, pk_aside *of, const char *late) {
+  if (core->now / PK_MS >= pk_request_deadline(r)) {
+    pk_request_late(core, r, late, NULL, r->timeout_ms);
+    return;
+  }
+  const pk_codec *codec = r->to.codec;
+  pk_aside_end(core, r, of);
+  pk_aside_free(core, r->held);
+  if (pk_aside_returns(core, r)) pk_request_go_on(core, r);
+  pk_codec_release(codec);
 }

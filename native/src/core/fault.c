@@ -35,26 +35,9 @@ static int delay(pk_core *core, pk_request *r, const uint8_t *data, const pk_fra
   return PK_STEP_WAITS;
 }
 
-static void waits_no_more(pk_core *core, pk_request *r) {
-  pk_aside_end(core, r, delayed_of(r));
-  pk_aside_free(core, r->held);
-}
+static void due(pk_core *core, pk_request *r) { pk_aside_due(core, r, delayed_of(r), "protokit: its delay was not over"); }
 
-static void due(pk_core *core, pk_request *r) {
-  const pk_codec *codec = r->to.codec;
-  if (core->now / PK_MS >= pk_request_deadline(r)) {
-    pk_request_late(core, r, "protokit: its delay was not over", NULL, r->timeout_ms);
-    return;
-  }
-  waits_no_more(core, r);
-  if (pk_aside_returns(core, r)) pk_request_go_on(core, r);
-  pk_codec_release(codec);
-}
-
-static void cancel(pk_core *core, pk_request *r) {
-  waits_no_more(core, r);
-  pk_codec_release(r->to.codec);
-}
+static void cancel(pk_core *core, pk_request *r) { pk_aside_cancel(core, r, delayed_of(r)); }
 
 const pk_plan_step pk_delay_step = {.run = delay, .due = due, .cancel = cancel};
 

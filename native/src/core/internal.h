@@ -32,11 +32,11 @@
  *   breaker.c   requests that breakers refuse
  *   choose.c    which cluster a request goes to
  *   parts.c     answers that come in parts
- *   aside.c     requests that wait at a step
  *   change.c    what rules change: a step, and answers
  *   guard.c     what a listener allows and denies
  *   pinned.c    a client's own upstream connections
  *   dispatch.c  a request's way through its plan, to a connection
+ *   aside.c     requests that wait at a step
  *   tries.c     what its tries come to
  *   limit.c, fault.c, filter.c, reply.c, key.c, mirror.c  steps of a plan
  *   answer.c    answers that wait for filters

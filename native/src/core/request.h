@@ -264,6 +264,9 @@ void pk_aside_end(pk_core *core, pk_request *r, pk_aside *of); /* it waits no mo
 void pk_aside_free(pk_core *core, const pk_held *h);           /* these count no more */
 uint64_t pk_aside_cost(uint32_t size);                         /* what one with so many bytes counts for */
 int pk_aside_returns(pk_core *core, pk_request *r); /* it is in flight again; 0: that has no room, and it was told so */
+/* It has waited for a time only, and goes on; or its own is over, and it is told so: `late`. And: it ends meanwhile. */
+void pk_aside_due(pk_core *core, pk_request *r, pk_aside *of, const char *late);
+void pk_aside_cancel(pk_core *core, pk_request *r, pk_aside *of);
 
 /* filter.c */
 /* What is held waits for filters until then at the latest; they are told by `op`. */

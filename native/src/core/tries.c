@@ -42,26 +42,9 @@ static void try_again(pk_core *core, pk_request *r, const pk_endpoint *failed, u
   wait_aside(core, r, wait);
 }
 
-static void waits_no_more(pk_core *core, pk_request *r) {
-  pk_aside_end(core, r, trying_of(r));
-  pk_aside_free(core, r->held);
-}
+static void due(pk_core *core, pk_request *r) { pk_aside_due(core, r, trying_of(r), "protokit: its next try did not begin"); }
 
-static void due(pk_core *core, pk_request *r) {
-  const pk_codec *codec = r->to.codec;
-  if (core->now / PK_MS >= pk_request_deadline(r)) {
-    pk_request_late(core, r, "protokit: its next try did not begin", NULL, r->timeout_ms);
-    return;
-  }
-  waits_no_more(core, r);
-  if (pk_aside_returns(core, r)) pk_request_go_on(core, r);
-  pk_codec_release(codec);
-}
-
-static void cancel(pk_core *core, pk_request *r) {
-  waits_no_more(core, r);
-  pk_codec_release(r->to.codec);
-}
+static void cancel(pk_core *core, pk_request *r) { pk_aside_cancel(core, r, trying_of(r)); }
 
 const pk_plan_step pk_backoff_step = {.due = due, .cancel = cancel};
 

@@ -302,7 +302,7 @@ MUTANTS = (
     ),
     Mutant(
         "who has waited for his next try is in flight beyond the limit",
-        "tries.c",
+        "aside.c",
         "  if (pk_aside_returns(core, r)) pk_request_go_on(core, r);\n",
         "  pk_request_go_on(core, r);\n",
         "tests/dataplane/test_breakers.py"
@@ -493,9 +493,9 @@ MUTANTS = (
     ),
     Mutant(
         "bytes of delays are never given back",
-        "fault.c",
-        "  pk_aside_free(core, r->held);\n",
-        "",
+        "aside.c",
+        "  pk_aside_free(core, r->held);\n  if (",
+        "  if (",
         "tests/dataplane/test_faults.py::test_bytes_that_wait_for_delays_are_bounded_and_given_back",
     ),
     Mutant(
