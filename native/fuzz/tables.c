@@ -8,10 +8,34 @@
 #include "../../tests/toy/toy.c"
 #include "../tests/tables.h"
 #include "core/core.h"
+#include "policy/state.h"
 #include "table/verdict.h"
 
 static uint8_t *image;
 static size_t image_size;
+static pk_rule_state *state;
+
+/* Something of each policy. */
+static void policies(tables_builder *t) {
+  pk_table_cluster *c = (pk_table_cluster *)(void *)t->clusters.data;
+  pk_plan *p = (pk_plan *)(void *)t->plans.data;
+  pk_key method = {tables_origin(t, PK_ORIGIN_METHOD, ""), 1};
+  c[0].breaker = (pk_breaker){3, 3, 3, 3, 2, 2, 500000, 1};
+  c[0].prefer = (pk_prefer){1, 2, 700000};
+  c[0].slow_start = (pk_slow_start){100, 10000};
+  c[1].balance = PK_BALANCE_RING_HASH;
+  c[1].hash = method;
+  c[1].outlier = (pk_outlier){1, 500000, 30, 1000000, 1500};
+  c[2].balance = PK_BALANCE_LEAST_REQUEST;
+  c[2].check = (pk_check){.by = PK_CHECK_BY_HEARTBEAT, .every = 10, .timeout = 5, .unhealthy = 1, .healthy = 1};
+  c[2].panic = 500000;
+  p[0].limit = (pk_limit){1000, 9, 0, method, tables_text(t, "9/s")};
+  p[0].mirror = (pk_mirror){1, 1000000, 2, {0, 0}};
+  p[1].fault = (pk_fault){3, 300000, PK_STATUS_OVERLOADED, 100000, {0, 0}};
+  p[1].hedge = (pk_hedge){.after_ms = 2, .most = 1000000};
+  p[2].timeout = (pk_timeout){40, 50, 1};
+  p[2].answers = p[2].ends = 0;
+}
 
 /* One of each kind in one of all. */
 static void conditions(tables_builder *t) {
@@ -61,7 +85,9 @@ int LLVMFuzzerInitialize(int *argc, char ***argv) {
     tables_rule(&t, n < 8 ? services[(n + 1) % 4] : "*", n < 8 ? methods[n % 3] : "*", verdict);
     if (n % 4 == 1) conditions(&t);
   }
+  policies(&t);
   image = tables_image(&t, 42, &limits, &image_size);
+  state = pk_rule_state_new(64, 7);
   return 0;
 }
 
@@ -80,18 +106,68 @@ static void look_up(const pk_table *t, const uint8_t *data, size_t size) {
     }
 }
 
-static void serve(const pk_table *t) {
-  pk_core *core = pk_core_new(1);
-  uint8_t frame[64];
-  int size = build(&wide, PK_KIND_REQUEST, 0, 7, "svc m x", 7, frame, sizeof frame);
-  pk_op ops[64];
-  pk_core_begin(core, 1000000);
-  if (pk_core_apply(core, t, 1) == 0)
-    for (uint32_t i = 0; i < t->listeners.count; i++) {
-      pk_handle client = pk_core_accept(core, i);
-      if (client != 0) pk_core_feed(core, client, frame, (size_t)size);
+/* What was sent to a server made what that answers. */
+static void answer(uint8_t *data, size_t size, uint32_t status) {
+  for (uint8_t *end = data + size; end - data >= 13; data += 13 + (data[11] << 8 | data[12])) {
+    if (data[1] == PK_KIND_HEARTBEAT) data[1] = PK_KIND_HEARTBEAT_ACK;
+    if (data[1] == PK_KIND_REQUEST) data[1] = PK_KIND_RESPONSE, data[2] = (uint8_t)status;
+  }
+}
+
+/* What is to be written, written; servers answer. */
+static void write_all(pk_core *core, const pk_handle *servers, size_t count, uint32_t status) {
+  pk_handle dirty[64];
+  size_t found = pk_core_take_dirty(core, dirty, 64);
+  for (size_t i = 0; i < found; i++) {
+    static uint8_t bytes[1 << 16];
+    struct iovec parts[16];
+    size_t size = 0;
+    for (int n = 0, all = pk_core_out(core, dirty[i], parts, 16); n < all && size + parts[n].iov_len <= sizeof bytes; n++) {
+      memcpy(bytes + size, parts[n].iov_base, parts[n].iov_len);
+      size += parts[n].iov_len;
     }
-  pk_core_end(core);
+    pk_core_sent(core, dirty[i], size);
+    for (size_t n = 0; n < count; n++) {
+      if (servers[n] != dirty[i]) continue;
+      answer(bytes, size, status);
+      pk_core_feed(core, dirty[i], bytes, size);
+      break;
+    }
+  }
+}
+
+/* A few batches of what a table's clients ask; some servers cannot be reached, some answers are errors. */
+static void serve(pk_table *t) {
+  enum { ROUNDS = 12, MOST = 64 };
+  pk_core *core = pk_core_new(1);
+  pk_handle clients[8], servers[MOST];
+  uint32_t client_count = 0, server_count = 0;
+  uintptr_t states[] = {(uintptr_t)state, (uintptr_t)state, (uintptr_t)state};
+  uint8_t frame[64];
+  pk_op ops[64];
+  pk_table_share(t, states, 3);
+  for (uint32_t round = 0; round < ROUNDS; round++) {
+    pk_core_begin(core, 1000000000u + 7000000u * (uint64_t)round);
+    if (round == 0 && pk_core_apply(core, t, 1) != 0) break;
+    if (round == 0)
+      for (uint32_t i = 0; i < t->listeners.count && i < 8; i++) clients[client_count++] = pk_core_accept(core, i);
+    write_all(core, servers, server_count, round % 4 == 3 ? PK_STATUS_UNAVAILABLE : PK_STATUS_OK);
+    for (size_t count; (count = pk_core_take_ops(core, ops, 64)) > 0;)
+      for (size_t i = 0; i < count; i++) {
+        if (ops[i].op == PK_OP_CONNECT && server_count < MOST) {
+          servers[server_count++] = ops[i].handle;
+          pk_core_connected(core, ops[i].handle, round % 3 == 2, 111);
+        } else if (ops[i].op == PK_OP_FILTER) {
+          pk_core_decide(core, ops[i].handle, PK_DECIDE_CONTINUE, 0, 0, NULL, 0);
+        } else if (ops[i].op == PK_OP_ANSWER) {
+          pk_core_decide(core, ops[i].handle, PK_DECIDE_ANSWER, 0, 0, NULL, 0);
+        }
+      }
+    int size = build(&wide, PK_KIND_REQUEST, 0, round + 7, round % 2 ? "svc m x" : "other mm x", round % 2 ? 7 : 10, frame, sizeof frame);
+    for (uint32_t i = 0; i < client_count; i++)
+      if (clients[i] != 0) pk_core_feed(core, clients[i], frame, (size_t)size);
+    pk_core_end(core);
+  }
   while (pk_core_take_ops(core, ops, 64) > 0) {}
   pk_core_free(core);
 }
