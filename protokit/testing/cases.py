@@ -21,22 +21,13 @@ from protokit.errors import LocalProtocolError, ProtocolError, RemoteProtocolErr
 from protokit.testing.filling import SECTION_MAX, Facts, Filler, Unfit, range_of, some_parts
 from protokit.wire import WireFormat, views
 from protokit.wire.explain import calculate
-from protokit.wire.layout import (
-    Delimited,
-    FieldPath,
-    Integer,
-    Integers,
-    Region,
-    Repeated,
-    Section,
-    Varint,
-    walk,
-)
+from protokit.wire.nodes import Delimited, Integer, Integers, Region, Repeated, Section, Varint, walk
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from protokit.wire import Protocol
+    from protokit.wire.expressions import FieldPath
 
 COMBINED = 1000  # values that decide something, put together; with fewer fields that differ first
 HEAD = 64  # bytes of a frame that are changed one by one

@@ -21,7 +21,7 @@ from protokit.testing.voices import DeclaredVoice
 from protokit.wire import WireFormat, views
 from protokit.wire.compiler import FIRST_ERROR
 from protokit.wire.explain import calculate
-from protokit.wire.layout import Branch, Choice, Integer, Node, Peeked, walk
+from protokit.wire.nodes import Branch, Choice, Integer, Node, Peeked, walk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -18,24 +18,20 @@ from protokit.native import SIDES
 from protokit.testing.solving import satisfy, solve
 from protokit.wire import views
 from protokit.wire.explain import calculate
+from protokit.wire.expressions import Binary, Expression, Field, FieldPath, Not, fields_of, readings_of, show
 from protokit.wire.inside import Token
 from protokit.wire.laid import measure
-from protokit.wire.layout import (
-    Binary,
+from protokit.wire.nodes import (
     Bits,
     Branch,
     Choice,
     ChunkList,
     Condition,
     Delimited,
-    Expression,
-    Field,
-    FieldPath,
     Integer,
     Integers,
     Literal,
     Node,
-    Not,
     Peeked,
     Region,
     Repeated,
@@ -43,9 +39,6 @@ from protokit.wire.layout import (
     Section,
     Varint,
     expression_of,
-    fields_of,
-    readings_of,
-    show,
     walk,
 )
 from protokit.wire.readings import Number, compared_by

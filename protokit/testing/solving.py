@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from protokit.wire.explain import calculate
-from protokit.wire.layout import Binary, Field, fields_of
+from protokit.wire.expressions import Binary, Field, fields_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from protokit.wire.layout import Expression, FieldPath
+    from protokit.wire.expressions import Expression, FieldPath
 
     Put = Callable[[FieldPath, int], None]
     Ranges = Mapping[FieldPath, tuple[int, int]]

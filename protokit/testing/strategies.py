@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from protokit.wire import Protocol
-    from protokit.wire.layout import FieldPath, Region, Section
+    from protokit.wire.expressions import FieldPath
+    from protokit.wire.nodes import Region, Section
 
     Draw = Callable[[Any], Any]
 

@@ -16,7 +16,7 @@ from protokit.model import Status
 from protokit.wire import WireFormat, views
 from protokit.wire.compiler import FIRST_ERROR
 from protokit.wire.format import KINDS
-from protokit.wire.layout import Integer, walk
+from protokit.wire.nodes import Integer, walk
 from protokit.wire.replies import said
 
 if TYPE_CHECKING:

@@ -6,27 +6,19 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from protokit.errors import DeclarationError
-from protokit.wire.known import BITS, Asked
-from protokit.wire.layout import (
+from protokit.wire.expressions import (
     Binary,
-    Bits,
-    Branch,
-    Choice,
-    Condition,
     Expression,
     Field,
-    Integer,
-    Integers,
     Known,
     Looked,
-    Node,
     Not,
-    Section,
     known_of,
     resolve,
-    walk,
     written,
 )
+from protokit.wire.known import BITS, Asked
+from protokit.wire.nodes import Bits, Branch, Choice, Condition, Integer, Integers, Node, Section, walk
 from protokit.wire.readings import Same, Starts
 
 if TYPE_CHECKING:

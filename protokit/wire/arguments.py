@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from protokit.native import Argument
-    from protokit.wire.layout import FieldPath
+    from protokit.wire.expressions import FieldPath
     from protokit.wire.structures.family import Entry, Family, Key
 
 TEXT, INTEGER, MSGPACK, JSON = range(4)  # PK_ARGUMENT_*

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from protokit.errors import DeclarationError
 from protokit.wire.given import expect, seen, several, within
-from protokit.wire.layout import Integer, Node, Section, walk
+from protokit.wire.nodes import Integer, Node, Section, walk
 from protokit.wire.views import section_path
 
 if TYPE_CHECKING:

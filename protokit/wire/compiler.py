@@ -9,26 +9,12 @@ from protokit import native
 from protokit.errors import DeclarationError
 from protokit.model import Status
 from protokit.wire import views
+from protokit.wire.expressions import Binary, Expression, Field, FieldPath, readings_of
 from protokit.wire.framing import Framing
 from protokit.wire.greeting import SAYINGS, Conversation
 from protokit.wire.ids import FORMS
 from protokit.wire.inside import Token
-from protokit.wire.layout import (
-    Binary,
-    Delimited,
-    Expression,
-    Field,
-    FieldPath,
-    Integers,
-    Node,
-    Region,
-    Repeated,
-    Rest,
-    Varint,
-    expression_of,
-    readings_of,
-    walk,
-)
+from protokit.wire.nodes import Delimited, Integers, Node, Region, Repeated, Rest, Varint, expression_of, walk
 from protokit.wire.readings import views_of
 from protokit.wire.shapes import Tree, shapes, value_told
 from protokit.wire.texts import NOWHERE, form_of

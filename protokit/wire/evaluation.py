@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import construct
 from construct import expr
 
-from protokit.wire.layout import Reading, strictly
+from protokit.wire.expressions import Reading, strictly
 from protokit.wire.sides import Side
 from protokit.wire.vocabulary import lengths
 

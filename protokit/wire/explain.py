@@ -6,15 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from protokit.errors import RemoteProtocolError
-from protokit.wire.layout import (
+from protokit.wire.expressions import Expression, FieldPath, fields_of, show, written
+from protokit.wire.nodes import (
     Bits,
     Branch,
     Choice,
     ChunkList,
     Condition,
     Delimited,
-    Expression,
-    FieldPath,
     Integer,
     Integers,
     Literal,
@@ -25,9 +24,6 @@ from protokit.wire.layout import (
     Rest,
     Section,
     Varint,
-    fields_of,
-    show,
-    written,
 )
 from protokit.wire.repeats import signed
 from protokit.wire.sides import SIDE

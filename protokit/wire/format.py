@@ -26,24 +26,14 @@ from protokit.wire.codec import Codec, DeclaredCodec
 from protokit.wire.compiler import compile_image, is_sided, open_sections
 from protokit.wire.evaluation import evaluated
 from protokit.wire.explain import Piece, calculate, explain
+from protokit.wire.expressions import readings_of, resolve, show
 from protokit.wire.given import expect, flag, one_or_several, seen, several, values_of, within
 from protokit.wire.greeting import Conversation, Greeting
 from protokit.wire.ids import ByteId, check_computed, ids_of
 from protokit.wire.laid import check_laid, looked_into
 from protokit.wire.laid import complete as fill_in
-from protokit.wire.layout import (
-    Delimited,
-    Integer,
-    Rest,
-    Section,
-    Varint,
-    read,
-    readings_of,
-    rebuilt,
-    resolve,
-    show,
-    walk,
-)
+from protokit.wire.layout import read, rebuilt
+from protokit.wire.nodes import Delimited, Integer, Rest, Section, Varint, walk
 from protokit.wire.program import Emit, Image, Meaning
 from protokit.wire.readings import unreadable_is_absent
 from protokit.wire.repeated_ids import check_repeated_ids
@@ -60,7 +50,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from protokit.wire.checksums import Checksum
-    from protokit.wire.layout import FieldPath
+    from protokit.wire.expressions import FieldPath
 
 MODES = {"multiplexed": 0, "ordered": 1, "pingpong": 2, "pinned": 0}
 KINDS = native.KINDS

@@ -8,20 +8,18 @@ from protokit.errors import DeclarationError
 from protokit.wire import views
 from protokit.wire.arguments import roots
 from protokit.wire.checksums import DIGITS
+from protokit.wire.expressions import Binary, FieldPath, Laid, Size, fields_of, readings_of, show, sizes_of
 from protokit.wire.fronts import open_ends
 from protokit.wire.kinds import check_kinds
-from protokit.wire.layout import (
-    Binary,
+from protokit.wire.nodes import (
     Bits,
     Branch,
     Choice,
     ChunkList,
     Condition,
     Delimited,
-    FieldPath,
     Integer,
     Integers,
-    Laid,
     Literal,
     Node,
     Peeked,
@@ -29,13 +27,8 @@ from protokit.wire.layout import (
     Repeated,
     Rest,
     Section,
-    Size,
     Varint,
     expression_of,
-    fields_of,
-    readings_of,
-    show,
-    sizes_of,
     walk,
 )
 from protokit.wire.readings import Number, views_of
@@ -44,7 +37,7 @@ from protokit.wire.told import Digits
 
 if TYPE_CHECKING:
     from protokit.wire.checksums import Checksum
-    from protokit.wire.layout import Expression
+    from protokit.wire.expressions import Expression
     from protokit.wire.program import Meaning
 
 _SECTIONS = Section | ChunkList | Delimited | Region | Rest | Repeated

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from protokit.wire.layout import (
+from protokit.wire.nodes import (
     Bits,
     Branch,
     Choice,
@@ -27,7 +27,8 @@ from protokit.wire.layout import (
 if TYPE_CHECKING:
     from collections.abc import Container
 
-    from protokit.wire.layout import FieldPath, Node
+    from protokit.wire.expressions import FieldPath
+    from protokit.wire.nodes import Node
 
 # What nodes leave to those in front: they are at the frame's end, or would be looked for there in vain.
 _END, _NO_END, _LOOKED_INTO = range(3)

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from protokit.errors import DeclarationError
+from protokit.wire.expressions import Expression, resolve
 from protokit.wire.given import expect, flag, seen, several
-from protokit.wire.layout import Expression, resolve
 
 STEPS = 16  # PK_GREETING_STEPS
 SAYINGS = 32  # PK_SAYINGS

@@ -7,29 +7,22 @@ from typing import TYPE_CHECKING, Any
 
 from protokit.errors import DeclarationError
 from protokit.wire.explain import calculate
+from protokit.wire.expressions import Binary, Expression, Field, FieldPath, Size, fields_of, show, sizes_of
 from protokit.wire.given import expect, seen
 from protokit.wire.inside import Token
-from protokit.wire.layout import (
-    Binary,
+from protokit.wire.nodes import (
     Bits,
     Branch,
     Choice,
     ChunkList,
     Condition,
     Delimited,
-    Expression,
-    Field,
-    FieldPath,
     Integer,
     Integers,
     Node,
     Region,
     Section,
-    Size,
     Varint,
-    fields_of,
-    show,
-    sizes_of,
     walk,
 )
 from protokit.wire.structures import Inside

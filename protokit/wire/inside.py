@@ -11,7 +11,7 @@ from protokit.wire.structures.bers import TAG
 from protokit.wire.views import View
 
 if TYPE_CHECKING:
-    from protokit.wire.layout import FieldPath
+    from protokit.wire.expressions import FieldPath
     from protokit.wire.structures import Inside
 
 FORMS = {  # of the engine's own ids; the first where none is named

@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING
 from protokit.errors import DeclarationError
 from protokit.wire import views
 from protokit.wire.arguments import roots
-from protokit.wire.layout import (
+from protokit.wire.expressions import Expression, FieldPath, fields_of, show, sizes_of
+from protokit.wire.nodes import (
     Bits,
     Branch,
     ChunkList,
     Delimited,
-    Expression,
-    FieldPath,
     Integer,
     Integers,
     Node,
@@ -28,9 +27,6 @@ from protokit.wire.layout import (
     Section,
     Varint,
     expression_of,
-    fields_of,
-    show,
-    sizes_of,
     walk,
 )
 from protokit.wire.readings import views_of

@@ -12,27 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 from protokit.errors import DeclarationError, LocalProtocolError, RemoteProtocolError
 from protokit.wire import views
-from protokit.wire.layout import (
-    FUNCTIONS,
-    Binary,
-    Branch,
-    Choice,
-    Delimited,
-    FieldPath,
-    Looked,
-    Section,
-    expression_of,
-    readings_of,
-    show,
-    strictly,
-    walk,
-)
+from protokit.wire.expressions import FUNCTIONS, Binary, FieldPath, Looked, readings_of, show, strictly
+from protokit.wire.nodes import Branch, Choice, Delimited, Section, expression_of, walk
 from protokit.wire.readings import Number
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from protokit.wire.layout import Expression, Laid, Node
+    from protokit.wire.expressions import Expression, Laid
+    from protokit.wire.nodes import Node
 
 _VIEWS = views.Text | views.Part | views.First | views.Constant | views.Item
 

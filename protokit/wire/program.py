@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from protokit import native
 from protokit.errors import DeclarationError
-from protokit.wire.layout import (
+from protokit.wire.expressions import (
     Binary,
     Expression,
     Field,

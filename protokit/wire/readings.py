@@ -12,8 +12,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from protokit.errors import DeclarationError, LocalProtocolError, RemoteProtocolError
-from protokit.wire.given import seen
-from protokit.wire.layout import (
+from protokit.wire.expressions import (
     Expression,
     Field,
     FieldPath,
@@ -24,6 +23,7 @@ from protokit.wire.layout import (
     show,
     strict,
 )
+from protokit.wire.given import seen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

@@ -18,24 +18,10 @@ from protokit.wire import views
 from protokit.wire.compiler import ENCODINGS, FIRST_ERROR, FIRST_GREETING
 from protokit.wire.counted import Counted, Size, flat
 from protokit.wire.explain import Piece, explain
+from protokit.wire.expressions import FieldPath, fields_of, path_of, show
 from protokit.wire.given import expect, flag, seen, values_of
 from protokit.wire.laid import complete, lengths_in, looked_into
-from protokit.wire.layout import (
-    Bits,
-    Branch,
-    Choice,
-    Delimited,
-    FieldPath,
-    Integer,
-    Node,
-    Rest,
-    Section,
-    Varint,
-    fields_of,
-    path_of,
-    show,
-    walk,
-)
+from protokit.wire.nodes import Bits, Branch, Choice, Delimited, Integer, Node, Rest, Section, Varint, walk
 from protokit.wire.program import Emit, Meaning
 from protokit.wire.requested import INTEGER, VARINT, FromPeer, FromRequest, Parts
 from protokit.wire.sides import SIDE

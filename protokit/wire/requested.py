@@ -13,33 +13,35 @@ from construct import expr
 from protokit.errors import DeclarationError
 from protokit.wire import views
 from protokit.wire.counted import flat
-from protokit.wire.given import flag, within
-from protokit.wire.ids import ByteId
-from protokit.wire.layout import (
+from protokit.wire.expressions import (
     Binary,
-    Bits,
-    ChunkList,
-    Delimited,
     Expression,
     Field,
     FieldPath,
-    Integer,
     Looked,
-    Node,
     Not,
+    Sent,
+    Size,
+    calculate,
+    path_of,
+    show,
+    written,
+)
+from protokit.wire.given import flag, within
+from protokit.wire.ids import ByteId
+from protokit.wire.nodes import (
+    Bits,
+    ChunkList,
+    Delimited,
+    Integer,
+    Node,
     Peeked,
     Region,
     Repeated,
     Rest,
     Section,
-    Sent,
-    Size,
     Varint,
-    calculate,
-    path_of,
-    show,
     walk,
-    written,
 )
 from protokit.wire.readings import unreadable_is_absent
 from protokit.wire.repeats import signed

@@ -4,19 +4,8 @@ from __future__ import annotations
 
 from protokit import native
 from protokit.errors import DeclarationError
-from protokit.wire.layout import (
-    Binary,
-    Branch,
-    Choice,
-    Expression,
-    Node,
-    Not,
-    Repeated,
-    Rest,
-    Sent,
-    show,
-    walk,
-)
+from protokit.wire.expressions import Binary, Expression, Not, Sent, show
+from protokit.wire.nodes import Branch, Choice, Node, Repeated, Rest, walk
 
 _SERVER = native.SIDES.index("server")
 

@@ -20,25 +20,18 @@ from protokit import native
 from protokit.errors import DeclarationError
 from protokit.model import Status
 from protokit.wire import views
-from protokit.wire.layout import (
+from protokit.wire.expressions import (
     FUNCTIONS,
     Binary,
-    Bits,
-    Branch,
-    Choice,
-    Condition,
     Expression,
     Field,
     FieldPath,
-    Integer,
-    Literal,
     Looked,
-    Node,
     Not,
-    Section,
     Sent,
     readings_of,
 )
+from protokit.wire.nodes import Bits, Branch, Choice, Condition, Integer, Literal, Node, Section
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 from protokit.errors import DeclarationError
 from protokit.wire import views
 from protokit.wire.arguments import MSGPACK, roots
+from protokit.wire.expressions import Field, fields_of, readings_of
 from protokit.wire.inside import Token
-from protokit.wire.layout import Bits, Branch, Field, Integer, Varint, fields_of, readings_of, walk
+from protokit.wire.nodes import Bits, Branch, Integer, Varint, walk
 from protokit.wire.program import Meaning, Program
 from protokit.wire.structures import Inside
 from protokit.wire.structures.headers import EntryEncoding
@@ -17,7 +18,8 @@ from protokit.wire.structures.headers import EntryEncoding
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from protokit.wire.layout import Expression, FieldPath, Node
+    from protokit.wire.expressions import Expression, FieldPath
+    from protokit.wire.nodes import Node
     from protokit.wire.requested import Part, Place
     from protokit.wire.structures import Structure
 

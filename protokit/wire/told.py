@@ -11,23 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from protokit.errors import DeclarationError, LocalProtocolError
 from protokit.wire import views
-from protokit.wire.layout import (
-    Binary,
-    Condition,
-    Delimited,
-    Expression,
-    Looked,
-    Not,
-    Section,
-    expression_of,
-    show,
-    sizes_of,
-    walk,
-)
+from protokit.wire.expressions import Binary, Expression, Looked, Not, show, sizes_of
+from protokit.wire.nodes import Condition, Delimited, Section, expression_of, walk
 from protokit.wire.readings import Number
 
 if TYPE_CHECKING:
-    from protokit.wire.layout import FieldPath, Node
+    from protokit.wire.expressions import FieldPath
+    from protokit.wire.nodes import Node
 
 DIGITS = 64  # of a counter's form (PK_COUNT_DIGITS)
 FIXED = 128

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import construct
 
+from protokit.wire.expressions import fields_of, resolve, show
 from protokit.wire.given import seen
-from protokit.wire.layout import fields_of, resolve, show
 from protokit.wire.measures import Measured
 from protokit.wire.repeats import Repeat
 from protokit.wire.views import calculate, value_at
@@ -19,7 +19,7 @@ from protokit.wire.vocabulary import Chunks, Until, UVar
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from protokit.wire.layout import FieldPath
+    from protokit.wire.expressions import FieldPath
 
 _COMPUTED = construct.Rebuild | construct.Const | construct.Default | construct.Check | type(construct.Pass)
 

@@ -15,9 +15,8 @@ import construct
 from construct import expr
 
 from protokit.errors import DeclarationError, LocalProtocolError, RemoteProtocolError
-from protokit.wire import layout
-from protokit.wire.given import expect, flag, seen, several, text_of, within
-from protokit.wire.layout import (
+from protokit.wire import expressions
+from protokit.wire.expressions import (
     Binary,
     Expression,
     Field,
@@ -30,6 +29,7 @@ from protokit.wire.layout import (
     strict,
     written,
 )
+from protokit.wire.given import expect, flag, seen, several, text_of, within
 from protokit.wire.readings import (
     Named,
     Number,
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from typing import Literal
 
 Container = Any
-calculate, value_at = layout.calculate, layout.value_at  # views are where others look for them
+calculate, value_at = expressions.calculate, expressions.value_at  # views are where others look for them
 SKIPPED = 7  # lines in front of a map, at most
 FIRST, LAST = "first", "last"  # which counts of a key that stands twice
 

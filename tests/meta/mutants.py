@@ -14,8 +14,9 @@ import protokit
 from protokit import NativeCodec, Protocol, Status, WireFormat, native
 from protokit.wire import views
 from protokit.wire.compiler import compile_image
+from protokit.wire.expressions import fields_of
 from protokit.wire.format import MODES
-from protokit.wire.layout import Bits, Branch, Choice, Condition, Integer, Integers, Section, fields_of, walk
+from protokit.wire.nodes import Bits, Branch, Choice, Condition, Integer, Integers, Section, walk
 from protokit.wire.program import Image
 from protokit.wire.replies import TEXT_MAX
 

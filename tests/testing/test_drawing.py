@@ -33,7 +33,7 @@ from protokit.testing.fuzzing import Result, examples, fuzz
 from protokit.testing.strategies import counted_frames
 from protokit.wire import Ahead, ErrorText, Repeat, Replies, crc32, table
 from protokit.wire.explain import calculate
-from protokit.wire.layout import Branch
+from protokit.wire.nodes import Branch
 
 HEAD = (Const(b"HX"), "kind" / Int8ub, "id" / Int32ub)
 BODY = {"body": ErrorText()}

@@ -106,7 +106,8 @@ from protokit.wire import (
 )
 from protokit.wire import __all__ as vocabulary
 from protokit.wire.format import KINDS
-from protokit.wire.layout import (
+from protokit.wire.layout import read
+from protokit.wire.nodes import (
     Bits,
     Branch,
     ChunkList,
@@ -116,7 +117,6 @@ from protokit.wire.layout import (
     Repeated,
     Section,
     Varint,
-    read,
     walk,
 )
 from protokit.wire.replies import said

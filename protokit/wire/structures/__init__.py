@@ -25,7 +25,7 @@ from protokit.wire.views import Step, Text, View
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from protokit.wire.layout import FieldPath
+    from protokit.wire.expressions import FieldPath
 
 # Paths as the engine has them (native/src/wire/steps/path.h).
 
