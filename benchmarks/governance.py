@@ -32,6 +32,9 @@ LOADS: dict[str, dict[str, int]] = {
 HEADERS = {"version": "1.0.0", "timeout": {"range": [1, 60_000]}}  # of what each request has
 RETRY = {"attempts": 2, "on": ["connect-failure", "reset", "timeout"], "per_try": "1s", "idempotent": True}
 LIMIT = {"rate": "1000000/s", "burst": 1_000_000}
+# Somebody outside, who lets all through.
+SHARED = Path(__file__).parents[1] / "examples" / "shared_limit.py"
+ASKED = {"ask": {"name": "shared-limit", "options": {"service": "127.0.0.1:1"}}}
 OUTLIER = {"errors": 5, "rate": "50%"}
 ZONED = [{"address": "127.0.0.1:1", "metadata": {"zone": "a"}}]
 BREAKER = {"connections": 64, "requests": 1024, "retries": 20}
@@ -63,6 +66,8 @@ CASES: dict[str, Case] = {
     "a mirror that hits nobody": ({"mirror": {"cluster": "echo", "share": "0.0001%"}}, {}, 0),
     "limit": ({"limit": LIMIT}, {}, 0),
     "limit by a header": ({"limit": LIMIT | {"by": {"header": "version"}}}, {}, 0),
+    "limit, a limiter asked": ({"limit": LIMIT | ASKED}, {}, 0),
+    "limit by a header, a limiter asked": ({"limit": LIMIT | ASKED | {"by": {"header": "version"}}}, {}, 0),
     "outlier": ({}, {"outlier": OUTLIER}, 0),
     "breaker": ({}, {"breaker": BREAKER}, 0),
     "breaker, of each endpoint too": ({}, {"breaker": BREAKER | {"endpoint": {"requests": 1024}}}, 0),
@@ -110,6 +115,7 @@ def configured(
         for service in SERVICES
     ]
     return {
+        "plugins": [str(SHARED)],
         "listeners": [
             {"name": "in", "bind": "127.0.0.1:0", "protocol": "dubbo", "routes": "bench", **(listener or {})}
         ],

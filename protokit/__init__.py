@@ -12,7 +12,20 @@ if TYPE_CHECKING:
     from protokit.dataplane.proxy import Proxy
     from protokit.errors import ProtokitError
     from protokit.hookspecs import hookimpl
-    from protokit.model import Answer, End, Filter, FilterFactory, Headers, Request, Response, Status
+    from protokit.model import (
+        Answer,
+        Demand,
+        End,
+        Filter,
+        FilterFactory,
+        Headers,
+        Limiter,
+        LimiterFactory,
+        Quota,
+        Request,
+        Response,
+        Status,
+    )
     from protokit.wire import Frame, NativeCodec, Peer, Protocol, PythonCodec, Reply, WireFormat
 
 __version__ = "0.1.0"
@@ -21,17 +34,21 @@ API_VERSION = 1
 
 _EXPORTS = {
     "Answer": "protokit.model",
+    "Demand": "protokit.model",
     "End": "protokit.model",
     "Filter": "protokit.model",
     "FilterFactory": "protokit.model",
     "Frame": "protokit.wire",
     "Headers": "protokit.model",
+    "Limiter": "protokit.model",
+    "LimiterFactory": "protokit.model",
     "NativeCodec": "protokit.wire",
     "Peer": "protokit.wire",
     "Protocol": "protokit.wire",
     "ProtokitError": "protokit.errors",
     "Proxy": "protokit.dataplane.proxy",
     "PythonCodec": "protokit.wire",
+    "Quota": "protokit.model",
     "Reply": "protokit.wire",
     "Request": "protokit.model",
     "Response": "protokit.model",
@@ -43,17 +60,21 @@ _EXPORTS = {
 __all__ = [
     "API_VERSION",
     "Answer",
+    "Demand",
     "End",
     "Filter",
     "FilterFactory",
     "Frame",
     "Headers",
+    "Limiter",
+    "LimiterFactory",
     "NativeCodec",
     "Peer",
     "Protocol",
     "ProtokitError",
     "Proxy",
     "PythonCodec",
+    "Quota",
     "Reply",
     "Request",
     "Response",

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     import click
 
-    from protokit.model import FilterFactory
+    from protokit.model import FilterFactory, LimiterFactory
     from protokit.wire import Protocol
 
 hookspec = pluggy.HookspecMarker("protokit")
@@ -32,6 +32,15 @@ def protokit_filters() -> Mapping[str, FilterFactory]:  # type: ignore[empty-bod
 
     Called once when the plugin is loaded. A factory is called with the options that the configuration
     gives, once for each place that names it, and returns a ``protokit.Filter``.
+    """
+
+
+@hookspec
+def protokit_limits() -> Mapping[str, LimiterFactory]:  # type: ignore[empty-body]  # as above
+    """Limiters by the name that a rule's ``limit.ask`` uses: they say what is allowed beyond one process.
+
+    Called once when the plugin is loaded. A factory is called with the options that the configuration
+    gives, once for each rule that names it, and returns a ``protokit.Limiter``.
     """
 
 

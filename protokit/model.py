@@ -6,7 +6,7 @@ import copy
 import enum
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from typing import Self
@@ -445,3 +445,48 @@ class Filter:
 
 # Called with the options that the configuration gives, once for each place that names the filter.
 FilterFactory = Callable[[Mapping[str, Any]], Filter]
+
+
+class Demand(NamedTuple):
+    """What a rule's requests of one key ask for.
+
+    Attributes:
+        key: the values of what ``limit.by`` names, in its order, cut at 200 bytes; "" where there is none.
+        requests: how many came since it was asked about last.
+    """
+
+    key: tuple[str, ...]
+    requests: int
+
+
+class Quota(NamedTuple):
+    """What requests of one key may do.
+
+    Attributes:
+        requests: so many may pass, over all workers of this process; None: any number.
+        seconds: for so long that holds, and nobody asks again before three quarters of it are over.
+    """
+
+    requests: int | None
+    seconds: float
+
+
+class Limiter:
+    """What a limiter plugin's factory returns; one for each rule that names it."""
+
+    async def ask(self, demands: Sequence[Demand]) -> Sequence[Quota | None]:
+        """Say what is allowed. No request waits for it.
+
+        One call at a time of each rule, for all keys that are to be asked about.
+
+        Args:
+            demands: 1,000 at most, each key once.
+
+        Returns:
+            As many, in the same order; None: nothing is said of that key.
+        """
+        raise NotImplementedError
+
+
+# Called with the options that the configuration gives, once for each rule that names the limiter.
+LimiterFactory = Callable[[Mapping[str, Any]], Limiter]

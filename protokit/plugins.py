@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     import click
 
-    from protokit.model import FilterFactory
+    from protokit.model import FilterFactory, LimiterFactory
 
 GROUP = "protokit.plugins"
 ALLOW = "PROTOKIT_PLUGINS"
@@ -56,7 +56,7 @@ class Plugin:
     Attributes:
         names: of its entry points, or the file's path.
         distribution, version: what it was installed from; empty for a file.
-        protocols, filters, commands: what it brings; empty where it failed.
+        protocols, filters, limiters, commands: what it brings; empty where it failed.
         failure: why it cannot be used; empty where it can.
     """
 
@@ -66,6 +66,7 @@ class Plugin:
         self.version = version
         self.protocols: dict[str, Protocol] = {}
         self.filters: dict[str, FilterFactory] = {}
+        self.limiters: dict[str, LimiterFactory] = {}
         self.commands: dict[str, click.Command] = {}
         self.failure = ""
         self.manager: pluggy.PluginManager | None = None
@@ -84,7 +85,7 @@ class Plugin:
     def fail(self, reason: str) -> None:
         """Say why it cannot be used; from here on it brings nothing."""
         self.failure = reason
-        self.protocols, self.filters, self.commands, self.manager = {}, {}, {}, None
+        self.protocols, self.filters, self.limiters, self.commands, self.manager = {}, {}, {}, {}, None
 
 
 class Registry:
@@ -92,7 +93,7 @@ class Registry:
 
     Attributes:
         plugins: all that were asked for and found, the broken ones too.
-        protocols, filters, commands: what they bring. A name that is brought twice is its first
+        protocols, filters, limiters, commands: what they bring. A name that is brought twice is its first
             plugin's; the second one fails whole.
     """
 
@@ -100,6 +101,7 @@ class Registry:
         self.plugins = list(plugins)
         self.protocols: dict[str, Protocol] = {}
         self.filters: dict[str, FilterFactory] = {}
+        self.limiters: dict[str, LimiterFactory] = {}
         self.commands: dict[str, click.Command] = {}
         for plugin in self.plugins:
             taken = sorted(
@@ -107,6 +109,7 @@ class Registry:
                 for kind, brought, known in (
                     ("protocol", plugin.protocols, self.protocols),
                     ("filter", plugin.filters, self.filters),
+                    ("limiter", plugin.limiters, self.limiters),
                     ("command", plugin.commands, self.commands),
                 )
                 for name in brought.keys() & known.keys()
@@ -115,6 +118,7 @@ class Registry:
                 plugin.fail(f"it brings {taken[0]}, which another plugin brought already")
             self.protocols.update(plugin.protocols)
             self.filters.update(plugin.filters)
+            self.limiters.update(plugin.limiters)
             self.commands.update(plugin.commands)
 
     @property
@@ -364,20 +368,28 @@ def _use(plugin: Plugin, module: object, expected: Iterable[str]) -> None:
     for protocol in _flat("protokit_protocols", manager.hook.protokit_protocols(), Protocol):
         native.check_codec(protocol.wire.address, protocol.name)
         _put(plugin.protocols, protocol.name, protocol, "protocol")
-    for filters in manager.hook.protokit_filters():
-        if not isinstance(filters, Mapping) or not all(map(callable, filters.values())):
-            raise PluginError(f"protokit_filters gave {filters!r}, not a mapping of names to factories")
-        plugin.filters.update(filters)
+    plugin.filters.update(_factories("protokit_filters", manager.hook.protokit_filters()))
+    plugin.limiters.update(_factories("protokit_limits", manager.hook.protokit_limits()))
     if commands := manager.hook.protokit_commands():
         import click  # noqa: PLC0415  # only for those
 
         for command in _flat("protokit_commands", commands, click.Command):
             _put(plugin.commands, command.name or "", command, "command")
-    named = {*plugin.protocols, *plugin.filters}
+    named = {*plugin.protocols, *plugin.filters, *plugin.limiters}
     for name in expected:
         if named and name not in named:
             raise PluginError(f"its entry point is named {name!r}, but it brings {', '.join(sorted(named))}")
     plugin.manager = manager
+
+
+def _factories(hook: str, results: Iterable[Any]) -> dict[str, Any]:
+    """Factories by name, of what a hook gave."""
+    found: dict[str, Any] = {}
+    for given in results:
+        if not isinstance(given, Mapping) or not all(map(callable, given.values())):
+            raise PluginError(f"{hook} gave {given!r}, not a mapping of names to factories")
+        found |= given
+    return found
 
 
 def _flat(hook: str, results: Iterable[Any], kind: type[T]) -> Iterable[T]:

@@ -91,7 +91,7 @@ def test_all_broken_distributions_beside_two_good_ones(tmp_path, monkeypatch):
 def test_a_misspelled_hook_is_told_the_right_names(tmp_path):
     path = write(tmp_path, "misspelled", BROKEN["misspelled"][0])
     assert (
-        "the hooks are protokit_commands, protokit_filters, protokit_protocols"
+        "the hooks are protokit_commands, protokit_filters, protokit_limits, protokit_protocols"
         in (plugins.load([], [path]).failures[str(path)])
     )
 

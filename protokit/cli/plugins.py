@@ -37,6 +37,7 @@ def _lines(plugin: Plugin) -> list[str]:
     lines = [f"BROKEN: {plugin.failure}"] if plugin.failure else []
     lines += [f"protocol {one.name} ({one.tier}): {one.description}" for one in plugin.protocols.values()]
     lines += [f"filter {name}" for name in sorted(plugin.filters)]
+    lines += [f"limiter {name}" for name in sorted(plugin.limiters)]
     return lines + [f"command {name}" for name in sorted(plugin.commands)]
 
 
@@ -50,6 +51,7 @@ def _row(plugin: Plugin) -> dict[str, Any]:
             for protocol in plugin.protocols.values()
         ],
         "filters": sorted(plugin.filters),
+        "limiters": sorted(plugin.limiters),
         "commands": sorted(plugin.commands),
         "failure": plugin.failure,
     }

@@ -90,4 +90,10 @@ def _plugins(config: Config, folder: str) -> plugins.Registry:
     uses = [use.name for listener in config.listeners for use in listener.filters]
     uses += [use.name for table in config.routes for rule in table.rules for use in rule.filters]
     uses += [use.name for cluster in config.clusters for use in cluster.filters]
+    uses += [
+        rule.limit.ask.name
+        for table in config.routes
+        for rule in table.rules
+        if rule.limit is not None and rule.limit.ask is not None
+    ]
     return plugins.load(None if "auto" in wanted else [*names, *uses], files)

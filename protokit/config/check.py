@@ -72,8 +72,8 @@ class Findings:
         """Note a warning."""
         self.warnings.append(self._document.error_at(message, path))
 
-    def filter(self, use: schema.FilterUse, *path: str | int) -> None:
-        """Note where a filter stands that will have to be made."""
+    def filter(self, use: schema.FilterUse | schema.Ask, *path: str | int) -> None:
+        """Note where a filter, or a limiter, stands that will have to be made."""
         self.filters[id(use)] = self._document.error_at("", path)
 
     def host(self, address: Address, role: str, *path: str | int) -> None:
@@ -510,7 +510,7 @@ def _rule(
         _retry(findings, rule, rule.retry, (*path, "retry"))
     _beside(findings, rule, clusters, path)
     if rule.limit is not None:
-        _limit(findings, rule.limit, (*path, "limit"))
+        _limit(findings, rule.limit, registry, (*path, "limit"))
     if rule.set is not None:
         _set(findings, rule, rule.set, path)
     fault = rule.fault
@@ -524,8 +524,15 @@ def _rule(
     _filters(findings, rule.filters, registry, (*path, "filters"))
 
 
-def _limit(findings: Findings, limit: schema.Limit, path: Path) -> None:
+def _limit(findings: Findings, limit: schema.Limit, registry: plugins.Registry, path: Path) -> None:
     keys.once(findings, limit.by, (*path, "by"))
+    if limit.ask is not None:
+        if limit.ask.name not in {*registry.limiters, *registry.failures} and not findings.holes(
+            *path, "ask"
+        ):
+            known = ", ".join(sorted(registry.limiters)) or "none"
+            findings.error(f"there is no limiter {limit.ask.name!r} (known: {known})", *path, "ask", "name")
+        findings.filter(limit.ask, *path, "ask")
     if findings.holes(*path, "by"):
         return
     if not limit.by and limit.keys != defaults.LIMIT_KEYS:
@@ -539,7 +546,7 @@ def _limit_keys(findings: Findings, config: schema.Config) -> None:
         for r, rule in enumerate(table.rules):
             if rule.limit is None or not rule.limit.by:
                 continue
-            total += rule.limit.keys
+            total += rule.limit.keys * (1 if rule.limit.ask is None else defaults.LIMIT_KEYS_OF_ONE_ASKED)
             if total > defaults.LIMIT_KEYS_IN_ALL:
                 findings.error(
                     f"keys: with this rule there are {total} buckets, and {defaults.LIMIT_KEYS_IN_ALL} of all"

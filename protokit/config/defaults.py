@@ -45,6 +45,7 @@ HEALTH = {"timeout": 1 * SECOND, "unhealthy": 3, "healthy": 2}
 RETRY_ATTEMPTS = 2
 LIMIT_KEYS = 1024
 LIMIT_KEYS_IN_ALL = 1 << 24  # 32 bytes each
+LIMIT_KEYS_OF_ONE_ASKED = 5  # what a limiter said of it takes 128 more
 RETRY_BACKOFF = {"base": 10, "max": 200}
 RETRY_BUDGET = 200_000  # parts of a million
 FILTER = {"errors": 0, "off": 30 * SECOND}

@@ -204,6 +204,17 @@ class Reply(_Section, frozen=True, forbid_unknown_fields=True):
     text: str = ""
 
 
+class Ask(_Section, frozen=True, forbid_unknown_fields=True):
+    """A plugin's limiter that is asked about a limit's keys.
+
+    ``fail``: what holds for a key that it has said nothing of: the limit here, or no request is taken.
+    """
+
+    name: str
+    options: dict[str, Any] = {}
+    fail: Literal["open", "closed"] = "open"
+
+
 class Limit(_Section, frozen=True, forbid_unknown_fields=True):
     """How many requests a rule takes. ``burst``: at once; None: as many as come in a second."""
 
@@ -212,6 +223,7 @@ class Limit(_Section, frozen=True, forbid_unknown_fields=True):
     by: Key | list[Key] = []
     keys: int = defaults.LIMIT_KEYS
     dry_run: bool = False
+    ask: Ask | None = None
 
 
 class HeaderValue(_Section, frozen=True, forbid_unknown_fields=True):

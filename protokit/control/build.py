@@ -47,6 +47,7 @@ def build_snapshot(loaded: Loaded, addresses: Addresses = MappingProxyType({})) 
         drain_timeout_ms=config.drain.timeout,
         workers=config.workers,
         filters=loaded.registry.filters,
+        limiters=loaded.registry.limiters,
         places=loaded.filters,
     )
 

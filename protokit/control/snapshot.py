@@ -103,4 +103,5 @@ class Snapshot(_Part, frozen=True):
     drain_timeout_ms: int
     workers: int
     filters: Mapping[str, Any]
+    limiters: Mapping[str, Any]
     places: Mapping[int, ConfigError] = {}  # where each use of a filter stands, by its ``id``

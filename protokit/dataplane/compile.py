@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from protokit.control.snapshot import AccessRule, Snapshot
     from protokit.dataplane.chains import Chain, Switches
+    from protokit.dataplane.quotas import Limited
     from protokit.wire.codec import Wire
 
 # From which class each record is filled; which of its fields say where it belongs; what is Python's alone.
@@ -159,6 +160,7 @@ class Compiled:
         self.chained: dict[str, int] = {}  # chains of clusters, by their names
         self.chain_rules: dict[int, str] = {}  # whose the others are
         self.tells = False  # some filter is told of ends
+        self.limiters: dict[int, Limited] = {}  # by the states' addresses
         self.endpoints: dict[tuple[str, str, int], int] = {}
         self.cluster_ids: dict[str, int] = {}
         self.listeners: dict[listening.Key, int] = {}
@@ -525,6 +527,10 @@ class _Compiling:
         state = self.states.rules.of(table, rule)
         if state is None:
             return None
+        if rule.limit is not None and rule.limit.ask is not None:
+            from protokit.dataplane import quotas  # noqa: PLC0415  # where limiters are asked
+
+            quotas.limited(self.compiled, name, state, rule.limit, rule.limit.ask)
         if name not in self.numbers:
             self.numbers[name] = len(self.shared)
             self.shared.append(state)

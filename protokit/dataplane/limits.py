@@ -18,12 +18,16 @@ if TYPE_CHECKING:
     from protokit.table import Image
 
 
+_ASKS = native.constants("PK_ASK_")
+
+
 class _Limit(msgspec.Struct, frozen=True):
     """pk_limit."""
 
     interval: int
     burst: int
     dry_run: int
+    ask: int
     by: Key
     text: str
 
@@ -37,6 +41,7 @@ def limit_of(image: Image, rule: schema.Rule) -> _Limit | None:
         limit.rate.interval,
         limit.rate.in_a_second if limit.burst is None else limit.burst,
         int(limit.dry_run),
+        0 if limit.ask is None else _ASKS[limit.ask.fail],
         image.key(schema.origins(limit.by)),
         limit.rate,
     )
@@ -155,14 +160,15 @@ class RuleStates:
         if rule.limit is None and rule.fault is None:
             return None
         keys = rule.limit.keys if rule.limit is not None and rule.limit.by else 0
-        return self._state((table, repr((rule.match, rule.limit))), keys)
+        asked = 0 if rule.limit is None or rule.limit.ask is None else rule.limit.keys if keys else 1
+        return self._state((table, repr((rule.match, rule.limit))), keys, asked)
 
     def counting(self, name: str, match: schema.Match) -> native.RuleState:
         """The state of what a listener allows or denies: of its list, whose name stands before the number."""
         return self._state((name.rpartition("[")[0] or name, repr(match)), 0)
 
-    def _state(self, key: tuple[str, str], keys: int) -> native.RuleState:
+    def _state(self, key: tuple[str, str], keys: int, asked: int = 0) -> native.RuleState:
         state = self._known.get(key)
         if state is None:
-            state = self._known[key] = native.RuleState(keys, int.from_bytes(os.urandom(8)))
+            state = self._known[key] = native.RuleState(keys, int.from_bytes(os.urandom(8)), asked)
         return state

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from protokit.dataplane.endpoints import Health
     from protokit.dataplane.ends import Ends
     from protokit.dataplane.filters import FilterRunner
+    from protokit.dataplane.quotas import Quotas
 
 _log = logging.getLogger("protokit.proxy")
 _POLL_S = 0.02
@@ -71,7 +72,7 @@ class Proxy:
         self._tasks: set[asyncio.Task[None]] = set()
         self._filters: FilterRunner | None = None
         self._drained = 0
-        self._tells = False
+        self._tells = self._asks = False
         self._closing: asyncio.Task[None] | None = None
         self._watch = Watch(self._workers.each, self.repeated, self._states, self._breakers, self._guards)
         self._watching: asyncio.Task[None] | None = None
@@ -94,6 +95,13 @@ class Proxy:
 
         self._tells = True
         return Ends(self._workers.each, self._workers.tables, self.repeated)
+
+    @functools.cached_property
+    def _quotas(self) -> Quotas:
+        from protokit.dataplane.quotas import Quotas  # noqa: PLC0415  # where limiters are asked
+
+        self._asks = True
+        return Quotas(self._workers.each, self._workers.tables, self.repeated)
 
     @functools.cached_property
     def _health(self) -> Health:
@@ -301,6 +309,8 @@ class Proxy:
             raise
         if change.compiled.tells:
             self._ends.start()
+        if change.compiled.limiters:
+            self._quotas.start()
 
     # Events from the workers.
 
@@ -413,6 +423,8 @@ class Proxy:
             await self._filters.close()
         if self._tells:
             await self._ends.close()
+        if self._asks:
+            await self._quotas.close()
         await self._bridges.stop()
         self._watch.look()  # a short life has its lines, too
         for worker in self._workers.each:
@@ -464,6 +476,7 @@ class Proxy:
             "rules": self._rules(),
             "access": self._access(),
             "filters": {} if self._workers.running is None else self._workers.running.filters(),
+            "limiters": self._quotas.counts() if self._asks else {},
             "breakers": self._breakers(),
             "reloads": dict(self.reloads),
         }

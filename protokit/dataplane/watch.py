@@ -34,6 +34,10 @@ LINES = {
     "ends_lost": "filters were not told what became of requests (on_end): nobody took that in time",
 }
 RULES = {
+    "quota": "requests were refused: the global rate limit of rule {} is reached",
+    "would-quota": "requests would be refused without dry_run: the global limit of rule {} is reached",
+    "unasked": "requests were refused: the global rate limit of rule {} is not known",
+    "would-unasked": "requests would be refused without dry_run: the global limit of rule {} is not known",
     "limit": "requests were refused: the rate limit of rule {} is reached",
     "would-limit": "requests would be refused without dry_run: the rate limit of rule {} is reached",
 }

@@ -34,12 +34,14 @@ def _seed() -> int:
 def needs_loop(loaded: Loaded) -> bool:
     """Whether a loop is to be there before a configuration is run.
 
-    That is so for names to look up, filters to make and start-up hooks to call.
+    That is so for names to look up, filters and limiters to make and start-up hooks to call.
     """
     filters = [listener.filters for listener in loaded.config.listeners]
     filters += [rule.filters for table in loaded.config.routes for rule in table.rules]
     filters += [cluster.filters for cluster in loaded.config.clusters]
-    return bool(loaded.hosts) or any(filters) or loaded.registry.implements("protokit_startup")
+    limits = [rule.limit for table in loaded.config.routes for rule in table.rules]
+    asks = any(limit is not None and limit.ask is not None for limit in limits)
+    return bool(loaded.hosts) or asks or any(filters) or loaded.registry.implements("protokit_startup")
 
 
 def serve(loaded: Loaded) -> Workers:

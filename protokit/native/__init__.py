@@ -115,6 +115,7 @@ DECIDE_ANSWER, DECIDE_ANSWER_REPLY, DECIDE_ANSWER_NOT_ASKED = range(4, 7)
 
 _OP = struct.Struct("<IIQQQQQ")
 _END = struct.Struct("<QQQQQIIIIHHHH440s")
+_ASK = struct.Struct("<QQQII488s")
 _MALFORMED = struct.Struct("<IIQ16sHBBI8s")
 STAT_NAMES: tuple[str, ...] = tuple(ffi.string(lib.pk_stat_names()).decode().split())
 ENDPOINT_STAT_NAMES = ("requests", "errors", "timeouts", "active", "connections", "connect_failures")
@@ -162,6 +163,34 @@ class Malformed(NamedTuple):
         return cls(owner, peer, -error, at, head[:count])
 
 
+class Asked(NamedTuple):
+    """A key of a rule's limit that a limiter is asked about (``core.h``, pk_ask).
+
+    Attributes:
+        state: whose, its address.
+        key: its hash.
+        requests: that came since it was asked about last.
+        values: of the key, each as much as there was room for.
+        known: whether what was said of it holds still.
+    """
+
+    state: int
+    key: int
+    requests: int
+    values: tuple[bytes, ...]
+    known: bool
+
+    @classmethod
+    def of(cls, record: tuple[Any, ...]) -> Asked:
+        """Of the record's members."""
+        state, key, requests, count, known, text = record
+        values, at = [], 0
+        for _ in range(count):
+            values.append(text[at + 1 : at + 1 + text[at]])
+            at += 1 + text[at]
+        return cls(state, key, requests, tuple(values), bool(known))
+
+
 class Ended(NamedTuple):
     """What became of a request (``core.h``, pk_end)."""
 
@@ -187,11 +216,17 @@ class Ended(NamedTuple):
         return cls(token, took, asked, answered, chain, cluster, endpoint, status, bool(oneway), *texts)
 
 
-def _ends(take: Callable[[Any, int], int], buffer: Any) -> Iterator[Ended]:
-    """Those that wait, without those that come meanwhile."""
+@functools.cache
+def _buffer(type_: str) -> Any:
+    return ffi.new(f"{type_}[]", 256)  # one for all: it is copied before the next is asked
+
+
+def _waiting(type_: str, record: struct.Struct, take: Callable[[Any, int], int]) -> Iterator[tuple[Any, ...]]:
+    """Records of a ring that wait, without all those that come meanwhile."""
+    buffer = _buffer(type_)
     for _ in range(16):
         count = take(buffer, len(buffer))
-        yield from map(Ended.of, _END.iter_unpack(bytes(ffi.buffer(buffer, count * _END.size))))
+        yield from record.iter_unpack(bytes(ffi.buffer(buffer, count * record.size)))
         if count < len(buffer):
             return
 
@@ -325,14 +360,30 @@ class RuleState:
     Args:
         keys: so many buckets, or 0: one for all requests.
         seed: of the hashes of keys.
+        asked: so many keys that a limiter is asked about, or 0: none is.
+
+    Attributes:
+        limiter: that is asked, behind its factory, for who made it.
     """
 
-    def __init__(self, keys: int, seed: int) -> None:
+    def __init__(self, keys: int, seed: int, asked: int = 0) -> None:
         pointer = lib.pk_rule_state_new(keys, seed)
         if pointer == ffi.NULL:
             raise ProtokitError("a rule's limit has no memory for its buckets")
         self._pointer = ffi.gc(pointer, lib.pk_rule_state_free)
+        if asked and lib.pk_rule_state_ask(pointer, asked) != 0:
+            raise ProtokitError("a rule's limit has no memory for what it is told of its keys")
+        self.limiter: Any = None
         self.address = int(ffi.cast("uintptr_t", pointer))
+
+    def say(self, key: int, requests: int | None, now: int, until: int) -> None:
+        """So many requests of a key, or any number, are allowed; times in ns of the monotonic clock."""
+        left = 2**62 if requests is None else requests
+        lib.pk_rule_state_say(self._pointer, key, left, now, until)
+
+    def took(self, keys: int) -> None:
+        """So many keys that were to be asked about are taken."""
+        lib.pk_rule_state_took(self._pointer, keys)
 
     def counts(self) -> dict[str, int]:
         """How often it decided what: ``limit``, ``would-limit`` and so on."""
@@ -503,10 +554,13 @@ class Worker:
 
     def ends(self) -> list[Ended]:
         """Take what became of requests whose ends filters are told."""
-        if self._worker is None:
-            return []
-        buffer = ffi.new("pk_end[]", self._BATCH)
-        return list(_ends(lambda out, most: lib.pk_worker_take_ends(self._worker, out, most), buffer))
+        take = functools.partial(lib.pk_worker_take_ends, self._worker)
+        return [] if self._worker is None else list(map(Ended.of, _waiting("pk_end", _END, take)))
+
+    def asks(self) -> list[Asked]:
+        """Take the keys of limits that limiters are asked about."""
+        take = functools.partial(lib.pk_worker_take_asks, self._worker)
+        return [] if self._worker is None else list(map(Asked.of, _waiting("pk_ask", _ASK, take)))
 
     def _send(self, command: Callable[..., int], *arguments: object) -> None:
         """Give a command; where many wait already, wait for the worker to take some."""
@@ -697,8 +751,13 @@ class Core:
 
     def ends(self) -> list[Ended]:
         """Take what became of requests whose ends filters are told."""
-        buffer = ffi.new("pk_end[]", 256)
-        return list(_ends(lambda out, most: lib.pk_core_take_ends(self._core, out, most), buffer))
+        take = functools.partial(lib.pk_core_take_ends, self._core)
+        return list(map(Ended.of, _waiting("pk_end", _END, take)))
+
+    def asks(self) -> list[Asked]:
+        """Take the keys of limits that limiters are asked about."""
+        take = functools.partial(lib.pk_core_take_asks, self._core)
+        return list(map(Asked.of, _waiting("pk_ask", _ASK, take)))
 
     def dirty(self) -> list[int]:
         """Take the handles of connections with bytes to write."""
@@ -801,6 +860,7 @@ __all__ = [
     "Address",
     "Answered",
     "Argument",
+    "Asked",
     "Core",
     "Ended",
     "Field",

@@ -58,6 +58,7 @@ class _Limit(msgspec.Struct, frozen=True):
     interval: int
     burst: int
     dry_run: int
+    ask: int
     by: Key
     text: str
 
@@ -221,7 +222,14 @@ class TableBuilder:
             sticky=self._image.key(sticky),
             reply=reply,
             limit=limit
-            and _Limit(limit.interval, limit.burst, limit.dry_run, self._image.key(limit.by), limit.text),
+            and _Limit(
+                limit.interval,
+                limit.burst,
+                limit.dry_run,
+                getattr(limit, "ask", 0),
+                self._image.key(limit.by),
+                limit.text,
+            ),
             state=None if state is None else self._states.index(state),
             fault=_Fault(delay_ms)
             if delay_ms

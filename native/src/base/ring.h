@@ -21,6 +21,21 @@ static inline int pk_ring_init(pk_ring *r, uint32_t size, uint32_t item) {
   return r->data == NULL ? -1 : 0;
 }
 
+/* NULL without memory. */
+static inline pk_ring *pk_ring_new(uint32_t size, uint32_t item) {
+  pk_ring *r = (pk_ring *)aligned_alloc(_Alignof(pk_ring), sizeof *r);
+  if (r == NULL) return NULL;
+  memset(r, 0, sizeof *r);
+  if (pk_ring_init(r, size, item) == 0) return r;
+  free(r);
+  return NULL;
+}
+
+static inline void pk_ring_free(pk_ring *r) {
+  if (r != NULL) free(r->data);
+  free(r);
+}
+
 /* 0, or -1 when it is full. */
 static inline int pk_ring_put(pk_ring *r, const void *record) {
   uint32_t tail = atomic_load_explicit(&r->tail, memory_order_relaxed);

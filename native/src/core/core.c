@@ -83,7 +83,8 @@ void pk_core_free(pk_core *core) {
     free(beside[i]->pages);
   }
   pk_core_abort(core);
-  pk_ends_free(core);
+  pk_ring_free(core->ends);
+  pk_ring_free(core->asks);
   for (uint32_t i = 0; i < core->endpoint_capacity; i++) {
     if (core->endpoints[i] != NULL) free(core->endpoints[i]->checker);
     free(core->endpoints[i]);

@@ -35,7 +35,7 @@ typedef uint64_t pk_handle; /* 0 names nothing */
   X(undetected) X(clients_paused) X(clients_closed_slow) X(closed_idle) X(closed_half_frame)    \
   X(closed_over_budget) X(upstream_connects) X(upstream_connect_failures)                       \
   X(upstream_connections_active) X(upstream_closed) X(upstream_silent) X(ejections) X(checks) X(checks_failed) X(buffer_bytes)          \
-  X(filters_waiting) X(filters_bytes) X(filters_cancelled) X(answers_unseen) X(answers_not_changed) X(ends_lost) X(tables_live) X(bytes_from_clients) X(bytes_to_clients)                   \
+  X(filters_waiting) X(filters_bytes) X(filters_cancelled) X(answers_unseen) X(answers_not_changed) X(ends_lost) X(asks_lost) X(tables_live) X(bytes_from_clients) X(bytes_to_clients)                   \
   X(bytes_from_upstreams) X(bytes_to_upstreams) X(system_calls) X(batches) X(accept_errors)     \
   X(connect_errors)                                                                              \
   X(events_lost) X(fallback_connections) X(fallback_active) X(greetings_refused) X(connections_denied) X(would_deny)
@@ -127,6 +127,16 @@ typedef struct pk_end {
   char text[PK_END_TEXT];
 } pk_end;
 
+/* Somebody outside is asked about a key of a rule's limit. */
+enum { PK_ASK_TEXT = 488, PK_ASK_VALUE = 200 };
+typedef struct pk_ask {
+  uint64_t state, key; /* of the rule: pk_rule_state; a hash */
+  uint64_t hits;       /* requests since it was asked last */
+  uint32_t values;     /* of the key, each with its size in front, a byte */
+  uint32_t known;      /* something is said of it, still */
+  uint8_t text[PK_ASK_TEXT];
+} pk_ask;
+
 pk_core *pk_core_new(uint64_t seed);
 /* What it shares with others, which it holds: before its first table. Else it has its own. */
 void pk_core_share(pk_core *core, pk_shared *shared);
@@ -182,6 +192,7 @@ int pk_core_decide(pk_core *core, pk_handle request, uint32_t verdict, uint32_t 
 
 /* Ends of requests, up to `max`; how many. By one thread, which may be another than the core's once a table that asks for them
  * is in use. */
+uint32_t pk_core_take_asks(pk_core *core, pk_ask *out, uint32_t max);
 uint32_t pk_core_take_ends(pk_core *core, pk_end *out, uint32_t max);
 
 /* Tell every client in its protocol to go elsewhere; those that come later are told as well. */

@@ -12,21 +12,8 @@ enum { RING = 2048 };
 int pk_ends_prepare(pk_core *core, const pk_table *t) {
   uint32_t i = 0;
   while (i < t->plans.count && pk_table_plan_at(t, i)->ends == PK_NONE) i++;
-  if (i == t->plans.count || core->ends != NULL) return 0;
-  pk_ring *ring = aligned_alloc(alignof(pk_ring), sizeof *ring);
-  if (ring == NULL) return -1;
-  memset(ring, 0, sizeof *ring);
-  if (pk_ring_init(ring, RING, sizeof(pk_end)) != 0) {
-    free(ring);
-    return -1;
-  }
-  core->ends = ring;
-  return 0;
-}
-
-void pk_ends_free(pk_core *core) {
-  if (core->ends != NULL) free(core->ends->data);
-  free(core->ends);
+  if (i < t->plans.count && core->ends == NULL) core->ends = pk_ring_new(RING, sizeof(pk_end));
+  return i < t->plans.count && core->ends == NULL ? -1 : 0;
 }
 
 uint32_t pk_core_take_ends(pk_core *core, pk_end *out, uint32_t max) {

@@ -52,6 +52,7 @@ struct pk_core {
   pk_pages kept; /* of requests, by their codecs: PK_KEEP_MAX bytes each */
   pk_pages asked; /* of requests whose answers filters see: a pk_held each */
   pk_pages ending; /* of requests whose ends filters are told: a pk_end each */
+  pk_ring *asks;   /* about keys of rules' limits; NULL: no table asked for that yet */
   pk_ring *ends;   /* of those that have ended; NULL: no table asked for them yet */
   pk_attempt **attempts; /* pages */
   uint32_t attempt_pages, free_attempt;

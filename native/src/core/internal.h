@@ -25,6 +25,7 @@
  *   hedge.c     a second attempt beside the first
  *   retry.c     whether a request is tried again, and when
  *   ends.c      what became of requests, for who keeps accounts
+ *   quota.c     what somebody outside says of rules' limits
  *   live.c      tables in use, and what has state beyond them
  *   attempt.c   one try on one connection
  *   request.c   requests: what they hold, their answer, their end

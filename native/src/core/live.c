@@ -173,7 +173,7 @@ void pk_core_abort(pk_core *core) {
 
 int pk_core_prepare(pk_core *core, const pk_table *table, uint64_t token) {
   pk_core_abort(core);
-  if (pk_ends_prepare(core, table) != 0) return -1;
+  if (pk_ends_prepare(core, table) != 0 || pk_quota_prepare(core, table) != 0) return -1;
   size_t clusters = table->clusters.count * sizeof(pk_balance_state), plans = table->plans.count * sizeof(pk_aside);
   pk_live *live = calloc(1, sizeof *live + clusters + 5 * plans + table->clusters.count * (sizeof(pk_cluster *) + sizeof(uint32_t) + 1));
   if (live == NULL) return -1;

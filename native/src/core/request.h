@@ -281,9 +281,13 @@ int pk_answer_ask(pk_core *core, pk_request *r, uint32_t endpoint, uint64_t took
 /* It comes in parts, which no filter sees. 1: so its caller gets none of it. */
 int pk_answer_unseen(pk_core *core, pk_request *r, pk_attempt *a);
 
+/* quota.c */
+int pk_quota_prepare(pk_core *core, const pk_table *t); /* -1 without memory */
+/* What was said of a key of the request's rule, PK_QUOTA_*; it is asked about where that is over, or nearly. */
+int pk_quota_asked(pk_core *core, const pk_request *r, pk_rule_state *s, uint64_t key, const uint8_t *data, const pk_frame *f);
+
 /* ends.c */
 int pk_ends_prepare(pk_core *core, const pk_table *t); /* -1 without memory */
-void pk_ends_free(pk_core *core);
 /* Of a request of those (PK_PART_TOLD): an attempt failed; it is answered, or a part of it; it is told this; it is over. */
 void pk_ends_tried(const pk_core *core, const pk_request *r, const pk_attempt *a);
 void pk_ends_answered(const pk_core *core, const pk_request *r, const pk_attempt *a, const pk_frame *f);

@@ -271,6 +271,8 @@ int pk_worker_decide(pk_worker *w, pk_handle request, uint32_t verdict, uint32_t
   return -1;
 }
 
+uint32_t pk_worker_take_asks(pk_worker *w, pk_ask *out, uint32_t max) { return pk_core_take_asks(w->core, out, max); }
+
 uint32_t pk_worker_take_ends(pk_worker *w, pk_end *out, uint32_t max) { return pk_core_take_ends(w->core, out, max); }
 
 int pk_worker_drain(pk_worker *w) { return send_command(w, &(command){.what = CMD_DRAIN}); }

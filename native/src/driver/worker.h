@@ -36,6 +36,7 @@ int pk_worker_commit(pk_worker *w);
 int pk_worker_abort(pk_worker *w);
 int pk_worker_decide(pk_worker *w, pk_handle request, uint32_t verdict, uint32_t cluster,
                      uint32_t status, const char *text, size_t text_size);
+uint32_t pk_worker_take_asks(pk_worker *w, pk_ask *out, uint32_t max);
 uint32_t pk_worker_take_ends(pk_worker *w, pk_end *out, uint32_t max); /* as pk_core_take_ends */
 int pk_worker_drain(pk_worker *w);
 int pk_worker_shutdown(pk_worker *w);

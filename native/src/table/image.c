@@ -104,6 +104,7 @@ static const pk_table_field plan_fields[] = {
     BYTES(limit.interval),
     NUMBER(limit.burst, 0, UINT32_MAX),
     FLAG(limit.dry_run),
+    NUMBER(limit.ask, 0, PK_ASK_COUNT - 1),
     KEY(limit.by),
     NAME(limit.text),
     OPTIONAL(state, PLANS), /* so that there are no more of them */

@@ -203,11 +203,15 @@ typedef struct pk_mirror {
   pk_text mark;     /* the header that says it is one; empty: none */
 } pk_mirror;
 
+/* Whether somebody outside is asked about a rule's limit, and what holds where nothing is known: the limit here, or none is taken. */
+enum { PK_ASK_NOBODY = 0, PK_ASK_OPEN, PK_ASK_CLOSED, PK_ASK_COUNT };
+
 /* How many requests of a rule are taken. */
 typedef struct pk_limit {
   uint64_t interval; /* ns from one to the next; 0: any number */
   uint32_t burst;    /* at once, where none came for a while */
   uint32_t dry_run;  /* they are only counted */
+  uint32_t ask;      /* PK_ASK_* */
   pk_key by;         /* whose bucket it is; of nothing: one for all */
   pk_text text;      /* "100/s" */
 } pk_limit;

@@ -724,4 +724,18 @@ MUTANTS = (
         "tests/testing/test_errors_that_are_lacking.py"
         "::test_where_there_are_no_errors_the_connection_ends_and_what_was_answered_comes[pingpong]",
     ),
+    Mutant(
+        "keys that a full ring did not take count as if it had",
+        "quota.c",
+        "  if (lets) pk_rule_state_took(s, 1);\n",
+        "",
+        "tests/dataplane/test_quotas.py::test_a_ring_that_is_full_of_other_rules_keys_takes_none_more",
+    ),
+    Mutant(
+        "a long value of a key leaves no room for the number of those behind it",
+        "quota.c",
+        "    room -= by.count - i - 1 < room ? by.count - i - 1 : room; /* the sizes of those behind it */\n",
+        "",
+        "tests/dataplane/test_quotas.py::test_values_are_cut_and_there_is_one_of_each[200]",
+    ),
 )
