@@ -583,6 +583,8 @@ def header(codec: int, data: bytes, key: str | bytes, side: str | None = None) -
     result = lib.pk_codec_header(codec, pinned, len(data), _from(data, side), name, len(name), info)
     if result < 0:
         raise RemoteProtocolError(f"header {text(name)!r}: {RESULTS.get(result, result)}")
+    if result == 0 and info.raw == lib.PK_RAW_VEILED:
+        raise RemoteProtocolError(f"header {text(name)!r}: it does not stand there as its receiver reads it")
     return _text(info.value) if result == 0 and not info.raw else None
 
 

@@ -58,8 +58,8 @@ class _Walker:
         return self.data[start : self.at]
 
     def string(self, tag: int) -> bytes | None:
-        """Of the tag just taken; None for one in chunks. Raises LookupError when it is no string."""
-        chunks = 0
+        """Of the tag just taken; None for one that is read otherwise. Raises LookupError when it is none."""
+        chunks, plain = 0, True
         while True:
             if tag < 0x20:
                 size, more = tag, False
@@ -72,9 +72,9 @@ class _Walker:
             else:
                 raise LookupError
             text = self.units(size)
-            chunks += 1
+            chunks, plain = chunks + 1, plain and _is_shortest(text)
             if not more:
-                return text if chunks == 1 else None
+                return text if chunks == 1 and plain else None
             tag = self.number(1)
 
     def text(self) -> bytes | None:
@@ -91,7 +91,7 @@ class _Walker:
         """As ``string``, of one that has to be read."""
         text = self.string(tag)
         if text is None:
-            raise _LimitError("a text is in chunks", self.at)
+            raise _LimitError("a text is in chunks, or a character in more bytes than it needs", self.at)
         return text
 
     def integer(self) -> int:
@@ -250,7 +250,7 @@ class _Walker:
             last = max((i + 1 for i, name in enumerate(names) if name in wanted or name is None), default=0)
             for name in names[:last]:
                 if name is None:
-                    raise _LimitError("a name is in chunks", self.at)
+                    raise _LimitError("a name is in chunks, or in more bytes than it needs", self.at)
                 yield name
 
     def type(self) -> None:
@@ -293,6 +293,15 @@ class _Walker:
             if tag == 0x42:
                 return
             tag = self.number(1)
+
+
+def _is_shortest(text: bytes) -> bool:
+    """Whether no character takes more bytes than it needs, which its receiver would read all the same."""
+    try:
+        text.decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _fixed_size(tag: int, *, draft: bool) -> int | None:

@@ -54,6 +54,25 @@ def test_a_wanted_text_in_chunks_is_more_than_a_step_reads(step, arguments, sect
     assert step_agrees(step, section, arguments) is None
 
 
+LETTERS = [b"\xc1\xa1", b"\xe0\x81\xa1", b"\xc3\x36", b"\xe4\x41\xa0", b"\xc0\x80", b"\xf5\x80\x80\x80"]
+CHARACTERS = [b"a", "\u00f6".encode(), "\U0001f680".encode(), b"\xed\xa0\xbd\xed\xba\x80", b"\xed\xa0\xbd"]
+
+
+@pytest.mark.parametrize("letter", LETTERS + CHARACTERS, ids=bytes.hex)
+def test_a_character_in_more_bytes_than_it_needs_is_read_otherwise_by_java(letter):
+    """Where nobody asks for it, it is passed; surrogates stand alone, as Java writes them."""
+    units = {b"\xf5": 2, b"\xf0": 2}.get(letter[:1], 2 if len(letter) == 6 else 1)
+    text, names = bytes([units]) + letter, hessian_fields(this.text, "a", letter.decode("latin-1")).step
+    for front in (DRAFT_FRONT, FINAL_FRONT):
+        asked = step_agrees(names, front + b"\1c" + text, (b"a", b"z"))
+        assert asked == ([letter, None] if letter in CHARACTERS else None)
+        assert step_agrees(names, front + text + b"\2hi", (b"a", b"z")) == [b"hi", None]
+        named = front.replace(b"\1c", text) + b"\1c\2hi"
+        assert step_agrees(names, named, (b"a", b"z")) == ([b"hi", None] if letter in CHARACTERS else None)
+    strings = hessian2_strings(this.text, 2).step
+    assert step_agrees(strings, b"\2hi" + text, ()) == ([b"hi", letter] if letter in CHARACTERS else None)
+
+
 def declared(**meaning):
     """A format of one section, `body`."""
     return WireFormat(

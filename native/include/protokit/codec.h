@@ -164,8 +164,12 @@ typedef struct pk_destination {
 typedef struct pk_header {
   pk_slice key;
   pk_slice value; /* text, or the raw encoded value when `raw` is set */
-  uint32_t raw;   /* 1: value is not text; its bytes are the protocol's own encoding */
+  uint32_t raw;   /* PK_RAW_* where the value is not text; its bytes are the protocol's own encoding */
 } pk_header;
+
+/* VEILED: a text that its receiver reads and that does not stand there as it is read (in chunks, in escapes, in another
+ * character set): it may be any, so nothing is decided by it. */
+enum { PK_RAW_OTHER = 1, PK_RAW_VEILED = 2 };
 
 /* Headers that somebody asks for: names of up to 63 bytes, ordered by their sizes; those of n bytes are first[n] up to
  * first[n + 1]. wanted.h looks one up. */

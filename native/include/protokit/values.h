@@ -9,7 +9,8 @@
  *   PK_MORE              what comes next is something else, nothing is consumed;
  *   PK_ERR_FORMAT        malformed;
  *   PK_ERR_LIMIT         more than is read here, although its receiver may read it: say so, and route by nothing;
- *   PK_ERR_UNSUPPORTED   a text in chunks, which does not stand there in one piece.
+ *   PK_ERR_UNSUPPORTED   a text that does not stand there as its receiver reads it: in chunks, or with characters in
+ *                        more bytes than they need, which Java reads as well. It is passed.
  *
  * Facts: the grammar of Hessian 2.0, bytes of hessian-lite and hessian.js; for the draft bytes of sofa-hessian 3.5. */
 #ifndef PROTOKIT_VALUES_H
@@ -241,20 +242,34 @@ static inline int pk_values_ascii(const pk_values *v, const uint8_t *p, uint32_t
 }
 #endif
 
+/* Whether a character of so many bytes takes as few as it can. Java looks at no continuation's mark: whatever it is given
+ * there is a part of some character, so there are many ways to write an `a`. */
+static inline int pk_values_is_shortest(const uint8_t *p, ptrdiff_t size) {
+  for (ptrdiff_t i = 1; i < size; i++)
+    if ((p[i] & 0xc0) != 0x80) return 0;
+  if (size == 2) return p[0] >= 0xc2;
+  if (size == 3) return p[0] > 0xe0 || p[1] >= 0xa0;
+  if (size == 4) return (p[0] > 0xf0 || p[1] >= 0x90) && (p[0] < 0xf4 || (p[0] == 0xf4 && p[1] < 0x90));
+  return 1;
+}
+
 static inline int pk_values_units_one_by_one(pk_values *v, const uint8_t *p, uint64_t units) {
+  int result = PK_OK;
   while (units > 0) {
     if (p == v->end) return PK_ERR_FORMAT;
     uint8_t c = *p;
     ptrdiff_t size = c < 0x80 ? 1 : c < 0xc0 ? 0 : c < 0xe0 ? 2 : c < 0xf0 ? 3 : c < 0xf8 ? 4 : 0;
     uint32_t of = size == 4 ? 2 : 1;
     if (size == 0 || v->end - p < size || of > units) return PK_ERR_FORMAT;
+    if (!pk_values_is_shortest(p, size)) result = PK_ERR_UNSUPPORTED;
     p += size;
     units -= of;
   }
   v->at = p;
-  return PK_OK;
+  return result;
 }
 
+/* Past so many. PK_ERR_UNSUPPORTED: past them, and one takes more bytes than it needs. */
 static inline int pk_values_units(pk_values *v, uint64_t units) {
   const uint8_t *p = v->at, *end = v->end;
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
@@ -287,16 +302,18 @@ static inline int pk_values_units(pk_values *v, uint64_t units) {
 
 /* The text whose tag is consumed, and how it stands. */
 static inline int pk_values_text_behind(pk_values *v, const pk_dialect *d, uint8_t tag, pk_slice *out) {
-  for (int chunks = 0;; chunks = 1) {
+  for (int veiled = 0;; veiled = 1) {
     pk_tag t = d->tags[tag];
     int64_t units = 0;
     if (t.kind != PK_TAG_TEXT && t.kind != PK_TAG_TEXT_PART) return PK_ERR_FORMAT;
     if (pk_values_number(v, t, tag, &units) != PK_OK) return PK_ERR_FORMAT;
     const uint8_t *from = v->at;
-    if (pk_values_units(v, (uint64_t)units) != PK_OK) return PK_ERR_FORMAT;
+    int result = pk_values_units(v, (uint64_t)units);
+    if (result == PK_ERR_FORMAT) return result;
+    veiled |= result != PK_OK;
     if (t.kind == PK_TAG_TEXT) {
-      *out = chunks ? (pk_slice){NULL, 0} : (pk_slice){from, (uint32_t)(v->at - from)};
-      return chunks ? PK_ERR_UNSUPPORTED : PK_OK;
+      *out = veiled ? (pk_slice){NULL, 0} : (pk_slice){from, (uint32_t)(v->at - from)};
+      return veiled ? PK_ERR_UNSUPPORTED : PK_OK;
     }
     if (v->at == v->end) return PK_ERR_FORMAT;
     tag = *v->at++;
@@ -355,7 +372,7 @@ static inline int pk_values_skip_binary(pk_values *v, const pk_dialect *d, uint8
 static inline int pk_values_class(pk_values *v, const pk_dialect *d) {
   uint32_t units, fields;
   if (d->draft) {
-    if (pk_values_count(v, d, &units) != PK_OK || pk_values_units(v, units) != PK_OK) return PK_ERR_FORMAT;
+    if (pk_values_count(v, d, &units) != PK_OK || pk_values_units(v, units) == PK_ERR_FORMAT) return PK_ERR_FORMAT;
   } else if (pk_values_skip_text(v, d) != PK_OK) {
     return PK_ERR_FORMAT;
   }
@@ -378,7 +395,8 @@ static inline int pk_values_type(pk_values *v, const pk_dialect *d) {
   if (t.kind != PK_TAG_TYPE) return PK_OK;
   v->at++;
   if (t.with & PK_WITH_NUMBER) return pk_values_integer(v, d, &ignored) == PK_OK ? PK_OK : PK_ERR_FORMAT;
-  return pk_values_number(v, t, tag, &units) == PK_OK ? pk_values_units(v, (uint64_t)units) : PK_ERR_FORMAT;
+  if (pk_values_number(v, t, tag, &units) != PK_OK) return PK_ERR_FORMAT;
+  return pk_values_units(v, (uint64_t)units) == PK_ERR_FORMAT ? PK_ERR_FORMAT : PK_OK;
 }
 
 /* What stands between a container's tag and what is in it: its type, its length where the mark ends it. */
@@ -468,7 +486,7 @@ static inline int pk_values_skip(pk_values *v, const pk_dialect *d) {
   uint8_t tag;
   if (v->at < v->end && d->tags[*v->at].kind == PK_TAG_TEXT) { /* most arguments */
     tag = *v->at++;
-    return pk_values_text_behind(v, d, tag, &ignored);
+    return pk_values_text_behind(v, d, tag, &ignored) == PK_ERR_FORMAT ? PK_ERR_FORMAT : PK_OK;
   }
   int result = pk_values_tag(v, d, &tag);
   return result == PK_OK ? pk_values_skip_behind(v, d, tag) : result;
@@ -507,7 +525,7 @@ static inline int pk_values_double(pk_values *v, const pk_dialect *d, uint8_t ta
   return PK_OK;
 }
 
-/* One value, with the classes in front of it. PK_ERR_UNSUPPORTED: a text in chunks, which is passed. */
+/* One value, with the classes in front of it. PK_ERR_UNSUPPORTED: a text that is not said as it stands, which is passed. */
 static inline int pk_values_value(pk_values *v, const pk_dialect *d, pk_value *out) {
   const uint8_t *from = v->at;
   uint8_t tag;
@@ -578,7 +596,7 @@ static inline int pk_values_enter(pk_values *v, const pk_dialect *d, uint8_t tag
 }
 
 /* The next entry's key; its value comes next. A key without data is no text. PK_MORE: there is none, and the value is
- * passed. PK_ERR_LIMIT: a key in chunks, which may be any. */
+ * passed. PK_ERR_LIMIT: a key that is not said as it stands, which may be any. */
 static inline int pk_values_next(pk_values *v, const pk_dialect *d, pk_values_entries *in, pk_slice *key) {
   int result;
   *key = (pk_slice){NULL, 0};

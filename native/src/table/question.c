@@ -75,13 +75,15 @@ int pk_question_headers(const pk_table *t, pk_question *q) {
 static int header(const pk_table *t, pk_question *q, const pk_origin *of, pk_header *out) {
   if (q->codec == NULL || of->wanted == PK_NONE || !pk_question_headers(t, q)) {
     q->asked = 1;
-    return q->codec == NULL ? PK_MORE : pk_header_by_key(q->codec, q->data, q->frame, pk_table_slice(t, of->name), out);
+    if (q->codec == NULL) return PK_MORE;
+    int result = pk_header_by_key(q->codec, q->data, q->frame, pk_table_slice(t, of->name), out);
+    return result == PK_OK && out->raw == PK_RAW_VEILED ? PK_ERR_LIMIT : result;
   }
   uint64_t bit = (uint64_t)1 << of->wanted;
   q->asked_headers |= bit;
   if (!(q->found.there & bit)) return PK_MORE;
   *out = q->found.headers[of->wanted];
-  return PK_OK;
+  return out->raw == PK_RAW_VEILED ? PK_ERR_LIMIT : PK_OK;
 }
 
 int pk_question_value(const pk_table *t, pk_question *q, const pk_origin *of, pk_header *out) {

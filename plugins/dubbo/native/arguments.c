@@ -64,6 +64,78 @@ int dubbo_may_be_key(int alike, pk_slice name, pk_slice key) {
   return name.size > 2 && memcmp(name.data, "is", 2) == 0 && same_folded((pk_slice){name.data + 2, name.size - 2}, key);
 }
 
+/* What a provider makes of a value that is not of the type that its method declares is what it says (a double becomes an
+ * int, and a text): then it is not what is compared here. Whole numbers in the digits that they are written in read alike. */
+static int is_whole(const pk_value *v, int64_t least, int64_t most) {
+  int64_t number = v->integer;
+  if (v->type == PK_VALUE_TEXT) {
+    uint32_t at = v->bytes.size > 0 && *v->bytes.data == '-';
+    uint64_t found = 0;
+    if (v->bytes.size - at - 1 > 18) return 0;
+    for (uint32_t i = at; i < v->bytes.size; i++) found = found * 10 + (uint64_t)(v->bytes.data[i] - '0');
+    number = at ? (int64_t)(0 - found) : (int64_t)found;
+    if (!is_integer(v->bytes, number)) return 0;
+  }
+  return (v->type == PK_VALUE_TEXT || v->type == PK_VALUE_INTEGER) && number >= least && number <= most;
+}
+
+static int is_truth(const pk_value *v) {
+  return v->type == PK_VALUE_BOOLEAN || (v->type == PK_VALUE_TEXT && (SAME(v->bytes, "true") || SAME(v->bytes, "false")));
+}
+
+static int is_one_unit(const pk_value *v) {
+  return v->type == PK_VALUE_TEXT && first_of(v->bytes) == v->bytes.size && v->bytes.size > 0 && v->bytes.size < 4;
+}
+
+/* A type's letter in descriptors, lower case of what may be null; 's' of texts, 0 of all others. */
+static char kind_of(pk_slice type) {
+  static const struct {
+    const char *name, kind;
+  } all[] = {{"B", 'B'}, {"S", 'S'}, {"I", 'I'}, {"J", 'J'}, {"Z", 'Z'}, {"C", 'C'},
+             {"byte", 'B'}, {"short", 'S'}, {"int", 'I'}, {"long", 'J'}, {"boolean", 'Z'}, {"char", 'C'},
+             {"java.lang.Byte", 'b'}, {"java.lang.Short", 'h'}, {"java.lang.Integer", 'i'}, {"java.lang.Long", 'j'},
+             {"java.lang.Boolean", 'z'}, {"java.lang.Character", 'c'}, {"java.lang.String", 's'}};
+  char name[32];
+  uint32_t size = type.size;
+  const uint8_t *from = type.data;
+  if (size > 2 && *from == 'L' && from[size - 1] == ';') from++, size -= 2;
+  if (size == 0 || size >= sizeof name) return 0;
+  for (uint32_t i = 0; i < size; i++) name[i] = from[i] == '/' ? '.' : (char)from[i];
+  for (uint32_t i = 0; i < sizeof all / sizeof *all; i++)
+    if (strlen(all[i].name) == size && memcmp(all[i].name, name, size) == 0) return all[i].kind;
+  return 0;
+}
+
+static int is_as_declared(pk_slice type, const pk_value *v) {
+  char kind = kind_of(type);
+  if (v->type == PK_VALUE_NULL) return kind == 0 || kind > 'Z';
+  switch (kind) {
+    case 'B': case 'b': return is_whole(v, INT8_MIN, INT8_MAX);
+    case 'S': case 'h': return is_whole(v, INT16_MIN, INT16_MAX);
+    case 'I': case 'i': return is_whole(v, INT32_MIN, INT32_MAX);
+    case 'J': case 'j': return is_whole(v, INT64_MIN, INT64_MAX);
+    case 'Z': case 'z': return is_truth(v);
+    case 'C': case 'c': return is_one_unit(v);
+    case 's': return v->type != PK_VALUE_NUMBER && v->type != PK_VALUE_OTHER;
+    default: return 1;
+  }
+}
+
+/* As what a generic call says of its second argument that argument is; no data where it says nothing. */
+static pk_slice type_said(const layout *l, const uint8_t *data, const pk_frame *f, pk_slice index) {
+  reader r;
+  dubbo_front front;
+  pk_value type;
+  pk_slice none = {NULL, 0};
+  pk_values_open(&r.h, data + DUBBO_HEADER, data + f->size);
+  if (dubbo_names(l, &r, &front) != PK_OK) return none;
+  r.arguments = r.h.at;
+  r.alike = 0;
+  if (l->argument(&r, &none) != PK_OK) return none;
+  none = (pk_slice){NULL, 0};
+  return l->inside(&r, &index, 1, &type) == PK_OK && type.type == PK_VALUE_TEXT ? type.bytes : none;
+}
+
 int dubbo_inside(const pk_codec *codec, const uint8_t *data, const pk_frame *f, uint32_t index, const pk_slice *keys,
                  uint32_t count, pk_value *out) {
   const layout *l = dubbo_layout(f->context);
@@ -84,11 +156,17 @@ int dubbo_inside(const pk_codec *codec, const uint8_t *data, const pk_frame *f, 
     result = l == &hessian_layout ? pk_values_skip(&r.h, &pk_hessian2) : l->argument(&r, &ignored);
     if (result != PK_OK && result != PK_ERR_UNSUPPORTED) return result;
   }
-  if (generic + count == 0) return l->value(&r, type_of(front.descriptor, index), out);
+  if (generic + count == 0) {
+    pk_slice type = type_of(front.descriptor, index);
+    result = l->value(&r, type, out);
+    return result == PK_OK && !is_as_declared(type, out) ? PK_ERR_LIMIT : result;
+  }
   if (generic) path[0] = decimal(index, digits);
   r.alike = (generic ? ALIKE_SETTER : 0) | (f->context == SERIALIZATION_FASTJSON ? ALIKE_FOLDED : 0);
   for (uint32_t i = 0; i < count; i++) path[generic + i] = keys[i];
-  return l->inside(&r, path, generic + count, out);
+  result = l->inside(&r, path, generic + count, out);
+  if (result != PK_OK || count > 0) return result;
+  return is_as_declared(type_said(l, data, f, path[0]), out) ? PK_OK : PK_ERR_LIMIT;
 }
 
 int dubbo_argument(const pk_codec *codec, const uint8_t *data, const pk_frame *f, uint32_t index, pk_value *out) {

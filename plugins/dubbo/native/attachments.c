@@ -37,7 +37,7 @@ static int next(const layout *l, reader *r, pk_header *out) {
     if (result != PK_OK) return result;
   } while (out->key.data == NULL);
   if (out->value.data == NULL) {
-    out->raw = 1;
+    out->raw = r->veiled & VEILED_VALUE ? PK_RAW_VEILED : PK_RAW_OTHER;
     out->value = (pk_slice){r->value, (uint32_t)(r->h.at - r->value)};
   }
   return PK_OK;

@@ -70,7 +70,7 @@ static int routes_by(pk_slice key) { return SAME(key, "path") || SAME(key, "vers
 
 /* The last pair, as it is given to who asks for it. */
 static void give(const pk_wanted *wanted, const reader *r, pk_slice key, pk_slice value, pk_headers *found) {
-  pk_header h = {key, value, value.data == NULL};
+  pk_header h = {key, value, value.data != NULL ? 0 : r->veiled & VEILED_VALUE ? PK_RAW_VEILED : PK_RAW_OTHER};
   if (h.raw) h.value = (pk_slice){r->value, (uint32_t)(r->h.at - r->value)};
   pk_wanted_note(wanted, &h, found);
 }
@@ -193,7 +193,7 @@ static int has_tail(const memo *m, const reader *r) {
          memcmp(r->h.at, m->tail, m->tail_size) == 0;
 }
 
-/* 0: there are too many. */
+/* 0: there are too many, or one that is to be refused. */
 static int remember_headers(memo *m, const uint8_t *body, const uint8_t *tail, const pk_wanted *wanted, const pk_headers *found) {
   uint32_t n = 0;
   m->wanted = wanted == NULL ? 0 : wanted->serial;
@@ -201,7 +201,7 @@ static int remember_headers(memo *m, const uint8_t *body, const uint8_t *tail, c
   m->raw = 0;
   for (uint64_t left = m->there; left != 0; left &= left - 1) {
     uint32_t i = (uint32_t)__builtin_ctzll(left);
-    if (n == HEADERS_MAX) return 0;
+    if (n == HEADERS_MAX || found->headers[i].raw == PK_RAW_VEILED) return 0;
     if (found->headers[i].raw) m->raw |= (uint64_t)1 << i;
     m->headers[n++] = place_of(found->headers[i].value, body, tail);
   }

@@ -49,19 +49,6 @@ static int follow(pk_values *v, const uint8_t *arguments, int64_t number) {
   return PK_ERR_FORMAT;
 }
 
-/* Whether each character takes as few bytes as it can: a receiver that takes more reads another text than is compared here. */
-static int is_shortest(pk_slice text) {
-  for (uint32_t i = 0; i < text.size;) {
-    const uint8_t *p = text.data + i;
-    uint32_t size = p[0] < 0x80 ? 1 : p[0] < 0xc2 ? 0 : p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : p[0] < 0xf5 ? 4 : 0;
-    if (size == 0 || size > text.size - i || (p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xf0 && p[1] < 0x90)) return 0;
-    for (uint32_t k = 1; k < size; k++)
-      if ((p[k] & 0xc0) != 0x80) return 0;
-    i += size;
-  }
-  return 1;
-}
-
 /* Past so much of a key as a character beyond U+FFFF is, each of its UTF-16 units alone. */
 static uint32_t units_alone(const uint8_t *key, uint8_t out[6]) {
   uint32_t code = ((key[0] & 7u) << 18 | (key[1] & 63u) << 12 | (key[2] & 63u) << 6 | (key[3] & 63u)) - 0x10000;
@@ -113,10 +100,9 @@ static int map_key(pk_values *v, int alike, pk_slice key, uint32_t *as) {
     case PK_TAG_TEXT:
     case PK_TAG_TEXT_PART:
       result = pk_values_text_behind(v, &pk_hessian2, tag, &text);
-      if (result == PK_OK && !is_shortest(text)) return PK_ERR_LIMIT;
       if (result == PK_OK && is_key(text, key)) *as = AS_TEXT;
       if (result == PK_OK && *as == 0 && dubbo_may_be_key(alike, text, key)) return PK_ERR_LIMIT;
-      return result == PK_ERR_UNSUPPORTED ? PK_ERR_LIMIT : result; /* in chunks it may be any */
+      return result == PK_ERR_UNSUPPORTED ? PK_ERR_LIMIT : result; /* it may be any */
     case PK_TAG_INTEGER:
       result = pk_values_number(v, pk_hessian2.tags[tag], tag, &number);
       if (result == PK_OK && is_integer(key, number)) *as = integer_kind(tag);
@@ -138,7 +124,6 @@ static int entry(pk_values *v, int alike, uint8_t tag, pk_slice key) {
       result = map_key(v, alike, key, &as);
     } else {
       result = pk_values_next(v, &pk_hessian2, &in, &name);
-      if (result == PK_OK && !is_shortest(name)) return PK_ERR_LIMIT;
       as = result == PK_OK && is_key(name, key) ? AS_TEXT : 0;
     }
     if (result == PK_MORE) break;
@@ -178,6 +163,5 @@ int hessian_inside(reader *r, const pk_slice *keys, uint32_t count, pk_value *ou
     int result = step(r, keys[i]);
     if (result != PK_OK) return result;
   }
-  int result = pk_values_value(&r->h, &pk_hessian2, out);
-  return result == PK_OK && out->type == PK_VALUE_TEXT && !is_shortest(out->bytes) ? PK_ERR_LIMIT : result;
+  return pk_values_value(&r->h, &pk_hessian2, out);
 }

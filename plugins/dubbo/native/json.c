@@ -44,15 +44,6 @@ static int text(reader *r, pk_slice *out) {
   return result == PK_OK && at != end ? PK_ERR_FORMAT : result;
 }
 
-static int argument(reader *r, pk_slice *out) {
-  const uint8_t *at = r->h.at, *end;
-  *out = (pk_slice){NULL, 0};
-  int result = next_line(r, &end);
-  if (result == PK_OK && at < end && *at == '"' && string(&at, end, out) == PK_ERR_UNSUPPORTED)
-    return PK_ERR_UNSUPPORTED;
-  return result;
-}
-
 static int enter(reader *r) {
   if (r->h.at == r->h.end) return PK_MORE;
   if (*r->h.at == 'n') return PK_MORE;
@@ -92,7 +83,7 @@ static int integer(const uint8_t *at, const uint8_t *end, int64_t *out) {
   int negative = at < end && *at == '-';
   uint64_t v = 0, most = (uint64_t)INT64_MAX + (uint64_t)negative;
   at += negative;
-  if (at == end) return PK_MORE;
+  if (at == end || (*at == '0' && (negative || end - at > 1))) return PK_MORE; /* a text keeps what a number loses */
   for (; at < end; at++) {
     uint64_t digit = *at - (uint64_t)'0';
     if (digit > 9 || v > (most - digit) / 10) return PK_MORE;
@@ -139,15 +130,10 @@ static int value_of(const uint8_t *at, const uint8_t *end, pk_value *out) {
     out->type = PK_VALUE_INTEGER;
   } else if (decimal(at, end, &out->number) == PK_OK) {
     out->type = PK_VALUE_NUMBER;
+  } else if (at == end || (*at != '{' && *at != '[')) { /* what is no JSON is a text to who is lenient */
+    return PK_ERR_LIMIT;
   }
   return PK_OK;
-}
-
-static int value(reader *r, pk_slice type, pk_value *out) {
-  const uint8_t *at = r->h.at, *end;
-  (void)type;
-  int result = next_line(r, &end);
-  return result == PK_OK ? value_of(at, end, out) : result;
 }
 
 /* Whether a line is JSON as it is written without spaces, but for its nesting: whoever takes more (other quotes, spaces,
@@ -163,6 +149,20 @@ static int is_strict(const uint8_t *at, const uint8_t *end) {
     }
   }
   return 1;
+}
+
+static int value(reader *r, pk_slice type, pk_value *out) {
+  const uint8_t *at = r->h.at, *end;
+  (void)type;
+  int result = next_line(r, &end);
+  return result == PK_OK ? value_of(at, end, out) : result;
+}
+
+static int argument(reader *r, pk_slice *out) {
+  pk_value v;
+  int result = value(r, (pk_slice){NULL, 0}, &v);
+  *out = result == PK_OK && v.type == PK_VALUE_TEXT ? v.bytes : (pk_slice){NULL, 0};
+  return result == PK_ERR_LIMIT ? PK_ERR_UNSUPPORTED : result;
 }
 
 /* To the value of a field of the object in front. Of several the last; a name in escapes may be any. */
@@ -222,12 +222,12 @@ static int number(reader *r, int64_t *out) {
   return result == PK_OK ? integer(at, end, out) : result;
 }
 
-/* fastjson reads \u0070 and \x70. */
+/* fastjson reads \u0070 and \x70, and \/ as a sign that names have. */
 static int numbered(const uint8_t *at, const uint8_t *end) {
   for (; at + 1 < end; at++) {
     if (*at != '\\') continue;
     at++;
-    if (*at == 'u' || *at == 'x' || (*at >= '0' && *at <= '7')) return 1;
+    if (*at == 'u' || *at == 'x' || *at == '/' || (*at >= '0' && *at <= '7')) return 1;
   }
   return 0;
 }
@@ -255,6 +255,8 @@ static int pair(reader *r, pk_slice *key, pk_slice *value, int64_t *number) {
   }
   int result = skip_value(&h->at, h->end);
   if (result == PK_OK) *number = digits(from, h->at);
+  pk_value ignored;
+  if (result == PK_OK && value_of(from, h->at, &ignored) != PK_OK) r->veiled |= VEILED_VALUE;
   return result;
 }
 

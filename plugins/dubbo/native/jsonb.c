@@ -5,7 +5,7 @@
 
 #include "layout.h"
 
-enum { SYMBOL = 0x7f };
+enum { SYMBOL = 0x7f, CHAR = 0x90 };
 
 static uint32_t get32(const uint8_t *p) {
   return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
@@ -59,8 +59,17 @@ static int integer(const uint8_t **at, const uint8_t *end, int64_t *out) {
   return PK_OK;
 }
 
-/* Null is text without data. PK_MORE: neither (nothing consumed). PK_ERR_UNSUPPORTED: UTF-16 or
- * another character set, consumed. */
+static int is_utf8(const uint8_t *at, const uint8_t *end) {
+  while (at < end) {
+    ptrdiff_t size = *at < 0x80 ? 1 : *at < 0xc0 ? 0 : *at < 0xe0 ? 2 : *at < 0xf0 ? 3 : *at < 0xf8 ? 4 : 0;
+    if (size == 0 || size > end - at || !pk_values_is_shortest(at, size) || (*at == 0xed && at[1] >= 0xa0)) return 0;
+    at += size;
+  }
+  return 1;
+}
+
+/* Null is text without data. PK_MORE: neither (nothing consumed). PK_ERR_UNSUPPORTED: UTF-16,
+ * another character set or what is no UTF-8, consumed. */
 static int text_value(const uint8_t **at, const uint8_t *end, pk_slice *out) {
   if (*at == end) return PK_ERR_FORMAT;
   uint8_t t = **at;
@@ -82,7 +91,7 @@ static int text_value(const uint8_t **at, const uint8_t *end, pk_slice *out) {
   if (size > end - *at) return PK_ERR_FORMAT;
   const uint8_t *data = *at;
   *at += size;
-  if (t >= 0x7b) return PK_ERR_UNSUPPORTED;
+  if (t >= 0x7b || (t == 0x7a && !is_utf8(data, *at))) return PK_ERR_UNSUPPORTED;
   if (t <= 0x79) /* Latin-1: plain where it is ASCII */
     for (int64_t i = 0; i < size; i++)
       if (data[i] >= 0x80) return PK_ERR_UNSUPPORTED;
@@ -170,6 +179,9 @@ static int skip_value(pk_values *v) {
   return result == PK_OK && inside > 0 ? pk_values_inside(v, open_one, NULL, 0xa5, inside) : result;
 }
 
+/* A text that stands elsewhere. */
+static int refers(uint8_t tag) { return tag >= 0x92 ? tag <= 0x93 : tag == SYMBOL; }
+
 static int text(reader *r, pk_slice *out) {
   const uint8_t *end, *at;
   int result = open_item(r, &end);
@@ -190,7 +202,7 @@ static int argument(reader *r, pk_slice *out) {
   result = text_value(&at, end, out);
   if (result == PK_OK) return PK_OK;
   *out = (pk_slice){NULL, 0};
-  return result == PK_ERR_UNSUPPORTED || (at < end && *at == SYMBOL) ? PK_ERR_UNSUPPORTED : PK_OK;
+  return result == PK_ERR_UNSUPPORTED || (at < end && (refers(*at) || *at == CHAR)) ? PK_ERR_UNSUPPORTED : PK_OK;
 }
 
 /* A double or a float; PK_MORE: neither (nothing consumed). */
@@ -238,6 +250,13 @@ static int scalar(pk_values *h, const uint8_t *end, pk_value *out) {
     return result;
   }
   if (*from == SYMBOL) return PK_ERR_UNSUPPORTED;
+  if (*from == CHAR) { /* as a number, whose last byte it is where it is ASCII */
+    int64_t code = 0;
+    h->at++;
+    result = integer(&h->at, end, &code);
+    *out = (pk_value){.type = PK_VALUE_TEXT, .bytes = {h->at - 1, 1}};
+    return result == PK_OK ? code >= 0 && code < 0x80 ? PK_OK : PK_ERR_UNSUPPORTED : PK_ERR_FORMAT;
+  }
   int any_size = *from == 0xba; /* an integer of any size, which has 64 bits */
   h->at += any_size;
   result = integer(&h->at, end, &out->integer);
@@ -253,19 +272,6 @@ static int scalar(pk_values *h, const uint8_t *end, pk_value *out) {
   }
   out->bytes = (pk_slice){from, (uint32_t)(h->at - from)};
   return result;
-}
-
-static int value(reader *r, pk_slice type, pk_value *out) {
-  const uint8_t *end;
-  (void)type;
-  int result = open_item(r, &end);
-  if (result != PK_OK) return result;
-  const uint8_t *from = r->h.at;
-  result = scalar(&r->h, end, out);
-  if (result == PK_OK && r->h.at != end) return PK_ERR_FORMAT;
-  r->h.at = end;
-  if (result == PK_MORE) out->bytes = (pk_slice){from, (uint32_t)(end - from)};
-  return result == PK_MORE ? PK_OK : result;
 }
 
 /* What stands inside. */
@@ -315,7 +321,7 @@ static int is_in_others(const uint8_t *text, const uint8_t *end, int alike, pk_s
   int64_t size = 0;
   for (uint32_t i = 0; i < key.size; i++)
     if (key.data[i] >= 0x80) return PK_ERR_LIMIT;
-  if (tag < 0x7b) return 0;
+  if (tag < 0x7a) return 0;
   if (tag != 0x7c && tag != 0x7d) return PK_ERR_LIMIT;
   (void)integer(&text, end, &size); /* was read before */
   if (size != 2 * (int64_t)key.size) return 0;
@@ -394,6 +400,25 @@ static int untyped(pk_values *v, naming *n) {
   return *v->at == REFERENCE ? PK_ERR_UNSUPPORTED : PK_OK;
 }
 
+static int value(reader *r, pk_slice type, pk_value *out) {
+  const uint8_t *end;
+  (void)type;
+  int result = open_item(r, &end);
+  if (result != PK_OK) return result;
+  const uint8_t *from = r->h.at;
+  if (from < end && refers(*from)) { /* an enum's name, say */
+    naming n;
+    memset(&n, 0, sizeof n);
+    r->h.end = end;
+    if ((result = untyped(&r->h, &n)) != PK_OK) return result;
+  }
+  result = scalar(&r->h, end, out);
+  if (result == PK_OK && r->h.at != end) return PK_ERR_FORMAT;
+  r->h.at = end;
+  if (result == PK_MORE) out->bytes = (pk_slice){from, (uint32_t)(end - from)};
+  return result == PK_MORE ? PK_OK : result;
+}
+
 /* To what stands under a key of the value in front. */
 static int step(pk_values *v, naming *n, pk_slice key) {
   uint32_t count, index = index_of(key);
@@ -444,19 +469,19 @@ static int enter(reader *r) {
   return *r->h.at++ == 0xa6 ? PK_OK : PK_ERR_UNSUPPORTED;
 }
 
-/* A text that stands elsewhere. */
-static int refers(uint8_t tag) { return tag >= 0x92 ? tag <= 0x93 : tag == SYMBOL; }
-
-/* Whether a text in UTF-16 or another character set may spell one of Dubbo's names: in UTF-16 only where every
- * other byte is 0. */
+/* Whether a text in UTF-16 or another character set may spell a name in ASCII. */
 static int may_be_ascii(const uint8_t *text, const uint8_t *end) {
-  if (*text < 0x7b) return 0; /* Latin-1, with something in it that is not ASCII */
-  if (*text == 0x7e) return 1;
-  int64_t zeros = 0, size = 0;
-  const uint8_t *at = text + 1;
-  (void)integer(&at, end, &size); /* was read before */
-  for (; at < end; at++) zeros += *at == 0;
-  return size >= 8 && 2 * zeros >= size - 2; /* the shortest is `path`; a mark of two bytes may stand in front */
+  uint8_t tag = *text++;
+  int64_t size = 0;
+  if (tag < 0x7a) return 0; /* Latin-1, with something in it that is not ASCII */
+  if (tag == 0x7a || tag == 0x7e) return 1;
+  (void)integer(&text, end, &size); /* was read before */
+  for (const uint8_t *at = text; at + 1 < end; at += 2) {
+    int little = at[1] == 0 && at[0] < 0x80, big = at[0] == 0 && at[1] < 0x80;
+    int mark = at == text && ((at[0] == 0xff && at[1] == 0xfe) || (at[0] == 0xfe && at[1] == 0xff));
+    if (tag == 0x7c ? !little : tag == 0x7d ? !big : !little && !big && !mark) return 0;
+  }
+  return size > 1;
 }
 
 static int pair(reader *r, pk_slice *key, pk_slice *value, int64_t *number) {

@@ -100,8 +100,9 @@ def test_arguments_that_a_jvm_reads_are_stepped_over(argument, read):
     assert (request.service, request.version, request.method) == ("a.B", "1.0", "m")
 
 
-def test_a_service_in_chunks_is_refused_since_its_server_reads_it():
-    section = b"O\x91x\x91" + text("targetServiceUniqueName") + b"o\x90" + b"s\0\1aS\0\2.B"
+@pytest.mark.parametrize("service", [b"s\0\1aS\0\2.B", b"\3\xc1\xa1.B", b"\3\xe0\x81\xa1.B", b"\3a.\xc1\x02"])
+def test_a_service_that_its_server_reads_otherwise_is_refused(service):
+    section = b"O\x91x\x91" + text("targetServiceUniqueName") + b"o\x90" + service
     with pytest.raises(RemoteProtocolError):
         native.request(CODEC, frame(DRAFT, section, "", section))
 

@@ -35,6 +35,14 @@ class UnreadableError(Exception):
     """A Hessian section that is malformed or beyond the limits."""
 
 
+def is_shortest(text: bytes) -> bool:
+    try:
+        text.decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 class Hessian:
     """Values of Hessian 1.0 and of the draft of Hessian 2: texts are bytes, integers int, objects dict."""
 
@@ -78,12 +86,12 @@ class Hessian:
         return tag < 0x20 or tag in b"Ss"
 
     def string(self, tag: int) -> bytes | None:
-        """None for one in chunks."""
+        """None for one in chunks, or with a character in more bytes than it needs."""
         chunks = []
         while True:
             chunks.append(self.units(tag if tag < 0x20 else self.unsigned(2)))
             if tag != 0x73:
-                return chunks[0] if len(chunks) == 1 else None
+                return chunks[0] if len(chunks) == 1 and is_shortest(chunks[0]) else None
             tag = self.byte()
             if not self.is_string(tag):
                 raise UnreadableError

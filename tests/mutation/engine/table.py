@@ -90,6 +90,20 @@ MUTANTS = (
         "tests/test_arguments.py::test_an_argument_is_asked_for_as_a_text",
     ),
     Mutant(
+        "a header that is not said as it stands is no text",
+        "question.c",
+        "return out->raw == PK_RAW_VEILED ? PK_ERR_LIMIT : PK_OK;",
+        "return PK_OK;",
+        "plugins/dubbo/tests/test_read_otherwise.py::test_what_json_reads_otherwise",
+    ),
+    Mutant(
+        "one that was found by its key is",
+        "question.c",
+        "result == PK_OK && out->raw == PK_RAW_VEILED ? PK_ERR_LIMIT : result",
+        "result",
+        "plugins/dubbo/tests/test_read_otherwise.py::test_a_header_with_a_name_that_is_asked_for_alone",
+    ),
+    Mutant(
         "the least integer has no sign",
         "question.c",
         "  if (number < 0) digits[--at] = '-';",
