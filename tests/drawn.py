@@ -153,6 +153,8 @@ class Talk:
 
     def id(self):
         """(fields, meaning): a section of bytes, or what stands in one."""
+        if self.maybe():
+            return self.pair()
         here = this[self.number]
         counted = self.number / Prefixed(Int16ub, GreedyBytes)
         form = self.one(["decimal", "hex", "raw"])
@@ -172,6 +174,35 @@ class Talk:
             ]
         )
         return [field], {"id": made}
+
+    def pair(self):
+        """(fields, meaning): what stands in one view of requests and in another of answers."""
+        here, more = this[self.number], []
+        there = here
+        if self.maybe():  # a section of its own
+            self.plain = {self.number: b"", self.answered: b""}
+            more, there = [self.answered / Prefixed(UVar(3), GreedyBytes)], this[self.answered]
+        one, other = self.one([("id", "re"), ("re", "id")])
+        form = self.one(["decimal", "hex"])
+        listed = self.listed(here)
+        asks, answers, says = self.one(
+            [
+                (json(here)["id"], json(there)["to"]["re"], {"max": 20}),
+                (json(here)[one], json(there)[other], {"max": 20, "form": "quoted"}),
+                (protobuf(here)[4], protobuf(there)[1][4], {}),
+                (tlv(here, Int8ub, Int16ub)[7], tlv(there, Int16ub, Int8ub)[9], {"max": 20}),
+                (msgpack(here)[one], msgpack(there)[other], {}),
+                (ber(here)[0], ber(there)["02"], {}),
+                (
+                    pairs(here, key=Int8ub, value=Int8ub)[one],
+                    pairs(there, key=Int8ub, value=Int16ub)[other],
+                    {"max": 20, "form": form},
+                ),
+                (listed[one], (self.listed(there) if more else listed)[other], {"max": 20, "form": form}),
+            ]
+        )
+        field = self.number / Prefixed(Int16ub, GreedyBytes)
+        return [field, *more], {"id": byte_id(asks, **says), "answer_id": byte_id(answers, **says)}
 
     def listed(self, section):
         return lines(section, ":", ";", repeated=self.one(["first", "last"]))

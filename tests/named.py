@@ -362,6 +362,44 @@ def encoded() -> WireFormat:
     )
 
 
+def receipted() -> WireFormat:
+    """A line of requests, and another of answers, which may have the first, too: it is their server's own."""
+    head = lines(this.head, ":", "\n")
+    return declared(
+        Struct(
+            "kind" / Int8ub,
+            Check((this.kind >= 1) & (this.kind <= 6)),
+            "head" / Until(b"\n\n", max=300),
+            "status" / Int8ub,
+            "body" / Prefixed(Int16ub, GreedyBytes),
+        ),
+        byte_id(head["receipt"], max=24),
+        answer_id=byte_id(head["receipt-id"], max=24),
+        inner=lambda made: made | {"head": b"v:1\nreceipt:own"},
+    )
+
+
+def related() -> WireFormat:
+    """A value of JSON in one section of requests, in another of answers, each under lengths of its own."""
+    return declared(
+        Struct(
+            Const(b"RE"),
+            "kind" / Int8ub,
+            "head" / Prefixed(UVar(2), GreedyBytes),
+            "size" / Rebuild(Int32ub, len_(this.meta) + len_(this.body)),
+            "front" / Rebuild(Int16ub, len_(this.meta)),
+            "status" / Int8ub,
+            "meta" / Bytes(this.front),
+            "body" / Bytes(this.size - this.front),
+            "crc" / Int32ub,
+        ),
+        byte_id(json(this.head)["id"], max=40),
+        answer_id=byte_id(json(this.meta)["re"], max=40),
+        inner=lambda made: made | {"head": b'{"id":5}', "meta": b"{}"},
+        checksum=crc32(this.crc, over="before"),
+    )
+
+
 def own() -> WireFormat:
     """Ids that must stay."""
     return declared(
@@ -394,6 +432,8 @@ MAKERS = (
     told,
     packed,
     encoded,
+    receipted,
+    related,
     own,
 )
 
@@ -490,6 +530,16 @@ VECTORS = {
         "response": b"BE\x02\0\x0b\x30\x81\x08\xa1\x04\x02\x02\x01\0\x05\0\0\x05hello",
         "oneway": b"BE\x03\0\x0b\x30\x81\x08\xa1\x04\x02\x02\x01\0\x05\0\0\x08a.B go x",
     },
+    "receipted": {
+        "request": b"\x01receipt:call-1f\nz:y\n\n\x00\x00\x0ca.B go hello",
+        "response": b"\x02receipt:own\nreceipt-id:call-1f\n\n\x00\x00\x05hello",
+        "oneway": b"\x03receipt:call-1f\nz:y\n\n\x00\x00\x08a.B go x",
+    },
+    "related": {
+        "request": b'RE\x01\n{"id":"a"}\x00\x00\x00\x0e\x00\x02\x00{}a.B go hellob\xdc\x13^',
+        "response": b'RE\x02\x02{}\x00\x00\x00\x0f\x00\n\x00{"re":"a"}hello\x8cC\xca0',
+        "oneway": b'RE\x03\n{"id":"a"}\x00\x00\x00\n\x00\x02\x00{}a.B go xd\x19\xf8\xc0',
+    },
     "own": {
         "request": b"\x01\x03abc\0\0\x0ca.B go hello",
         "response": b"\x02\x03abc\0\0\x05hello",
@@ -510,6 +560,8 @@ AROUND = {
     "told": {"head": b"x: y\r\nlength:2 ", "meta": b"{}"},
     "packed": {"head": b"\x93\x01\xc0\xa1x"},
     "encoded": {"head": b"\x30\x04\xa1\x00\x05\x00"},
+    "receipted": {"head": b"z:y"},
+    "related": {"head": b'{"z": 1}', "meta": b'{"id": 7}'},
 }
 
 
@@ -527,7 +579,7 @@ def with_id(wire: WireFormat, name: str, made: dict[str, Any], request_id: bytes
     made = made | WITH_ROOM.get(name, {})
     if named.view is None:
         return made | {"id": named.field(request_id)}
-    named.put(made, request_id)
+    named.of(answers=made["kind"] in {2, 5}).put(made, request_id)
     return made
 
 

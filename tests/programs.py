@@ -11,7 +11,14 @@ from protokit import ProtokitError, Status, native
 from protokit.wire.program import OPS
 
 NAMES = {number: name for name, number in OPS.items()}
-SIZES = {"uint32_t": 4, "int32_t": 4, "uint64_t": 8, "pk_program_range": 8, "pk_program_place": 4}
+SIZES = {
+    "uint32_t": 4,
+    "int32_t": 4,
+    "uint64_t": 8,
+    "pk_program_range": 8,
+    "pk_program_place": 4,
+    "pk_program_id": 20,
+}
 
 
 def header():

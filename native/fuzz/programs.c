@@ -189,7 +189,8 @@ static uint8_t *decoded(bytes *in) {
   uint32_t named = what >> 3 & 1, counted = named & (what >> 4), summed = what >> 5 & 1;
   pk_program p = {.magic = PK_PROGRAM_MAGIC, .id_bytes = 2, .reply_max = 4096, .variants = 1,
                   .rerun = what >> 6 & 1, .name = 0, .root = PK_NOWHERE, .server_root = PK_NOWHERE, .id_delimiter = PK_NOWHERE,
-                  .id_max = named ? 8 : 0, .app_map = PK_NOWHERE, .arguing = PK_NOWHERE, .answers = PK_NOWHERE, .text_encoding = what >> 7};
+                  .id_max = named ? 8 : 0, .id_of = {{.count = counted}, {.count = counted}},
+                  .app_map = PK_NOWHERE, .arguing = PK_NOWHERE, .answers = PK_NOWHERE, .text_encoding = what >> 7};
   at = part(insns, FRAMING, sizeof FRAMING, some[0], in, framed, 3, 0);
   p.answerable = some[0] / 2;
   p.meaning = at;

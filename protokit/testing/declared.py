@@ -70,10 +70,9 @@ class DeclaredChecks(Checks):
 
     def has_no_id(self, frame: bytes) -> bool:
         """Its field is in no branch of this frame."""
-        m = self.wire.meaning
         container, _ = self.wire.parse(frame)
-        answers = bool(m.answer_id) and self.wire.kind(container) in {"response", "ack"}
-        return all(views.value_at(container, path) is None for path in m.ids(answers=answers))
+        ids = self.wire.meaning.ids(answers=self.wire.is_answer(container))
+        return all(views.value_at(container, path) is None for path in ids)
 
     def shows(self, name: str, vectors: list[str]) -> bool:
         """A declaration shows what it has: frames of every kind come from it."""

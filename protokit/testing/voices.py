@@ -162,6 +162,8 @@ class DeclaredVoice(Voice):
             return self._with_other(named, frame, request_id)
         container, size = self.wire.parse(frame)
         integers = {one.path: one for one in walk(self.wire.nodes) if isinstance(one, Integer)}
+        answers = self.wire.is_answer(container)
+        named = named.of(answers=answers) if named is not None else None
         if named is not None and named.view is not None:
             text = named.write(request_id) if isinstance(request_id, int) else request_id
             if named.view.get(container) is None:
@@ -170,9 +172,7 @@ class DeclaredVoice(Voice):
                 raise LocalProtocolError(f"{text!r} is no id of this format")
             named.put(container, text)
             return self.wire.build(container) + frame[size:]
-        m = self.wire.meaning
-        answers = bool(m.answer_id) and self.wire.kind(container) in {"response", "ack"}
-        for path in m.ids(answers=answers):
+        for path in self.wire.meaning.ids(answers=answers):
             if views.value_at(container, path) is None:
                 continue
             if named is not None:
@@ -201,7 +201,7 @@ class DeclaredVoice(Voice):
             if ids.allows(text):
                 container, _ = self.wire.parse(frame)
                 with contextlib.suppress(LocalProtocolError, RemoteProtocolError, EOFError):
-                    ids.put(container, text)
+                    ids.of(answers=self.wire.is_answer(container)).put(container, text)
                     for path in self.wire.meaning.id:
                         if views.value_at(container, path) is not None:
                             ids.set(container, path, text)
@@ -254,9 +254,10 @@ class DeclaredVoice(Voice):
         for path in ids:
             first: Any = request_id if chosen else 0  # which id it is may go by the id
             _default(values, path, first if named is None else named.field(named.write(0)))
-        if named is not None and named.view is not None:
-            _default(values, views.sections_of([named.view])[0], b"")
-            named.put(values, named.write(0))
+        here = None if named is None else named.of(answers=make is not self.wire.replies.heartbeat)
+        if here is not None and here.view is not None:
+            _default(values, views.sections_of([here.view])[0], b"")
+            here.put(values, here.write(0))
         frame = self.wire.build(values, side)
         kept = request_id is None or chosen or (own and named is None)
         return frame if kept or request_id is None else self.with_id(frame, request_id)

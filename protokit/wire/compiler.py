@@ -12,7 +12,7 @@ from protokit.wire import views
 from protokit.wire.expressions import Binary, Expression, Field, FieldPath, readings_of
 from protokit.wire.framing import Framing
 from protokit.wire.greeting import SAYINGS, Conversation
-from protokit.wire.ids import FORMS
+from protokit.wire.ids import FORMS, key_of
 from protokit.wire.inside import Token
 from protokit.wire.nodes import Delimited, Integers, Node, Region, Repeated, Rest, Varint, expression_of, walk
 from protokit.wire.readings import views_of
@@ -20,6 +20,7 @@ from protokit.wire.shapes import Tree, shapes, value_told
 from protokit.wire.texts import NOWHERE, form_of
 
 if TYPE_CHECKING:
+    from protokit.wire.ids import Named
     from protokit.wire.program import Emit, Image, Meaning
 
 MAGIC = 0x706B7731
@@ -50,13 +51,7 @@ class _Compiler(Framing):
         m = self.meaning
         start = len(self.insns)
         self.look([*m.views_of_id(), *(view for one in m.kinds() for view in views_of(one))], self.memo)
-        for view in m.views_of_id():
-            self.op("NAMED_IN", self.text(view, self.memo))
-        if m.id:
-            if m.named is None:
-                self._id(m.id)
-            else:
-                self.op("NAMED", self.spans[m.id[0]] if m.id[0] in self.spans else self.registers[m.id[0]])
+        self._id_of_all()
         variant = self._variant()
         if m.separate:
             self.op("KEY", variant)
@@ -70,15 +65,16 @@ class _Compiler(Framing):
             skip = self.unless(m.heartbeat)
             request = self.unless(m.response)
             self.op("KIND", i=KINDS["ack"])
-            self._id(m.answer_id)
+            self._id_of(answers=True)
             ends.append(self.op("JUMP"))
             self.here(request)
             self.op("KIND", i=KINDS["heartbeat"])
+            self._id_of(answers=False)
             ends.append(self.op("JUMP"))
             self.here(skip)
         request = self.unless(m.response)
         self.op("KIND", i=KINDS["response"])
-        self._id(m.answer_id)
+        self._id_of(answers=True)
         self.op("EARLY")
         self._says()
         self._outcome()
@@ -89,6 +85,7 @@ class _Compiler(Framing):
             two_way = self.unless(m.oneway)
             self.op("KIND", i=KINDS["oneway"])
             self.here(two_way)
+        self._id_of(answers=False)
         self.op("EARLY")
         self._says()
         if not readings_of(m.timeout) and m.timeout != 0:
@@ -98,6 +95,30 @@ class _Compiler(Framing):
         self.here(*ends)
         self.op("END")
         return start
+
+    def _id_of_all(self) -> None:
+        """Where it is not chosen by what the frame is."""
+        m = self.meaning
+        if m.named is None:
+            self._id(m.id)
+        elif m.id:
+            self.op("NAMED", self.spans[m.id[0]] if m.id[0] in self.spans else self.registers[m.id[0]])
+        elif m.named.answers is None:
+            self._named_in(m.named)
+
+    def _id_of(self, *, answers: bool) -> None:
+        """Where it is chosen by what the frame is."""
+        m = self.meaning
+        self._id(m.answer_id if answers else ())
+        if m.named is not None and m.named.answers is not None:
+            self._named_in(m.named.of(answers=answers))
+
+    def _named_in(self, named: Named) -> None:
+        """The id is what that view finds."""
+        if named.view is not None:
+            before, self.memo = self.memo, dict(self.memo)
+            self.op("NAMED_IN", self.text(named.view, self.memo))
+            self.memo = before
 
     def _id(self, paths: tuple[FieldPath, ...]) -> None:
         """The id is that integer: of requests, and for answers the other one."""
@@ -138,6 +159,7 @@ class _Compiler(Framing):
         m = self.meaning
         skip = self.unless(m.greeting)
         self.op("KIND", i=KINDS["greeting"])
+        self._id_of(answers=False)
         self.op("EARLY")
         if m.greeting_refused != 0:
             before, self.memo = self.memo, dict(self.memo)
@@ -158,6 +180,7 @@ class _Compiler(Framing):
     def _kind(self, test: Expression, kind: str) -> int:
         skip = self.unless(test)
         self.op("KIND", i=KINDS[kind])
+        self._id_of(answers=False)
         end = self.op("JUMP")
         self.here(skip)
         return end
@@ -235,11 +258,11 @@ class _Compiler(Framing):
         name = self.literal(about.name.encode() + b"\0")
         named = self.meaning.named
         delimiter = self.literal(named.delimiter) if named and named.delimiter else NOWHERE
-        inside = self.id_inside()
+        inside, counters = self._ids_inside()
         tree = Tree()
         if about.shapes and not self.meaning.views_of_id():
             tree = shapes(self.nodes, self.meaning, self.left, keeps=not self.reruns, sided=self.sided)
-        header = struct.Struct("=16I4Q11I40I6I4I5I12s5I")
+        header = struct.Struct("=16I4Q11I40I6I11I5I12s4I")
         blocks = [
             b"".join(struct.pack("=BBBBi", *insn) for insn in self.insns),
             b"".join(struct.pack("=Q", value % 2**64) for value in self.constants),
@@ -255,7 +278,7 @@ class _Compiler(Framing):
             b"".join(struct.pack("=I", one) for one in replies),
             b"".join(tree.tests),
             b"".join(tree.leaves),
-            b"".join(struct.pack("=2I", *one) for one in self.counters.values()),
+            b"".join(struct.pack("=2I", *one) for one in counters),
             b"".join(
                 struct.pack("=2I", one.form, one.most) for one in (*self.meaning.parts, *self.meaning.heard)
             ),
@@ -324,24 +347,39 @@ class _Compiler(Framing):
             int(bool(named and named.passes)),
             tree.root if tree.server_root is None else tree.server_root,
             len(self.operands),
-            0,
         )
         return head + body + pool
 
-    def id_inside(self) -> tuple[int, int, int, int]:
-        """Where an id stands that is no field: how, in which section, and what counts it there."""
+    def _ids_inside(self) -> tuple[list[int], list[tuple[int, int]]]:
+        """Where ids stand that are no field: how, and of requests and answers where; and what counts them."""
         named = self.meaning.named
-        if named is None or named.view is None:
-            return 0, 0, 0, 0
+        if named is None:
+            return [0] * 11, []
+        counters = [self.counters[key_of(one)] for one in named.counters]
+        found = [self._kind_inside(named), *self._place_inside(named), 0, len(counters)]
+        if named.answers is None:
+            return [*found, *found[1:]], counters
+        others = [self.counters[key_of(one)] for one in named.answers.counters]
+        return [*found, *self._place_inside(named.answers), len(counters), len(others)], counters + others
+
+    def _kind_inside(self, named: Named) -> int:
+        """PK_ID_IN_*."""
+        if isinstance(named.view, Token):
+            return named.view.kind
+        if named.passes or not isinstance(named.view, views.Item):
+            return 0
+        return 2 if isinstance(named.view.pairs.encoding, views.PairEncoding) else 1
+
+    def _place_inside(self, named: Named) -> tuple[int, int, int]:
+        """In which section, and what counts the id there."""
+        if self._kind_inside(named) == 0 or named.view is None:
+            return 0, 0, 0
         register = self.registers[views.sections_of([named.view])[0]]
         if isinstance(named.view, Token):
-            return named.view.kind, register, 0, self.literal(named.view.inside.argument)
-        if named.passes or not isinstance(named.view, views.Item):
-            return 0, 0, 0, 0
-        encoding = named.view.pairs.encoding
-        if isinstance(encoding, views.PairEncoding):
-            return 2, register, form_of(encoding.value), 0
-        return 1, register, 0, 0
+            return register, 0, self.literal(named.view.inside.argument)
+        encoding = named.view.pairs.encoding if isinstance(named.view, views.Item) else None
+        value = form_of(encoding.value) if isinstance(encoding, views.PairEncoding) else 0
+        return register, value, 0
 
     def _reply(self, pieces: list[Emit]) -> int:
         start = len(self.insns)

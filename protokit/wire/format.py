@@ -29,7 +29,7 @@ from protokit.wire.explain import Piece, calculate, explain
 from protokit.wire.expressions import readings_of, resolve, show
 from protokit.wire.given import expect, flag, one_or_several, seen, several, values_of, within
 from protokit.wire.greeting import Conversation, Greeting
-from protokit.wire.ids import ByteId, check_computed, ids_of
+from protokit.wire.ids import PAIR, ByteId, check_computed, ids_of
 from protokit.wire.laid import check_laid, looked_into
 from protokit.wire.laid import complete as fill_in
 from protokit.wire.layout import read, rebuilt
@@ -90,7 +90,7 @@ class WireFormat:
         id: the field with the request's id (``this.id``), or several where branches have their own; None
             where there are none. An integer, or a section of at most 64 bytes (``byte_id``).
         answer_id: the field, or several, with the id of the request that an answer answers, where requests
-            have theirs in another one; an integer.
+            have theirs in another one: an integer, or ``byte_id`` of a view where ``id`` is one, too.
         response, oneway, heartbeat, drain: expressions that say what a frame is; a heartbeat's answer is a
             heartbeat that is a response.
         last, more: expressions: a request or an answer is its sender's last on the connection; more
@@ -186,18 +186,15 @@ class WireFormat:
         self.greeting = greeting
         self.conversation = Conversation(greeting, mode)
         paths = tuple(field_path(one, "id") for one in ids)
-        theirs = () if answer_id is None else one_or_several(answer_id)
+        theirs = () if answer_id is None or isinstance(answer_id, ByteId) else one_or_several(answer_id)
         answer_paths = tuple(field_path(one, "answer_id") for one in theirs)
-        by_bytes = ids_of(self.nodes, paths, bytes_id, rewritten=mode == "multiplexed")
+        by_bytes = ids_of(self.nodes, paths, bytes_id, answer_id, rewritten=mode == "multiplexed")
         if by_bytes is None and isinstance(id, ByteId):
             raise DeclarationError(
                 f"byte_id: {show(paths[0])} is no section; write id=this.NAME of an integer"
             )
         if answer_paths and (by_bytes is not None or not paths):
-            raise DeclarationError(
-                "answer_id: it goes with id=this.NAME of an integer; choose between ids of another kind by "
-                "IfThenElse(side == 'client', ...)"
-            )
+            raise DeclarationError(f"answer_id: {PAIR}")
         if by_bytes is not None and self.reserved_ids:
             raise DeclarationError(
                 "reserved_ids: the engine's own ids, where they are byte strings, need none"
@@ -256,8 +253,10 @@ class WireFormat:
 
     def _check_computed(self) -> None:
         computed = [*rebuilt(self.declaration)]
-        if self.meaning.named is not None and self.mode == "multiplexed":
-            check_computed(self.meaning.named, self.meaning.id, computed)
+        named = self.meaning.named
+        if named is not None and self.mode == "multiplexed":
+            for one in (named, named.of(answers=True)):
+                check_computed(one, self.meaning.id, computed)
         check_repeated_ids(self)
 
     @cached_property
@@ -493,13 +492,12 @@ class WireFormat:
     def id_of(self, container: Any) -> native.Id | None:
         """The id; of several that a frame has, the last one. None where it has none."""
         found: native.Id | None = None
-        if self.meaning.named is not None and self.meaning.named.view is not None:
+        m, answers = self.meaning, self.is_answer(container)
+        if m.named is not None and (view := m.named.of(answers=answers).view) is not None:
             try:
-                return self.meaning.named.view.get(container)
+                return view.get(container)
             except RemoteProtocolError:
                 return None
-        m = self.meaning
-        answers = bool(m.answer_id) and self.kind(container) in {"response", "ack"}
         for node in self._ids[answers]:
             value = views.value_at(container, node.path)
             if value is not None and isinstance(node, Varint):
@@ -507,6 +505,12 @@ class WireFormat:
             elif value is not None:
                 found = int(value) % (1 << 8 * node.width) if isinstance(node, Integer) else bytes(value)
         return found
+
+    def is_answer(self, container: Any) -> bool:
+        """Whether it has its id where answers have theirs, if that is another place."""
+        m = self.meaning
+        chosen = bool(m.answer_id) or (m.named is not None and m.named.answers is not None)
+        return chosen and self.kind(container) in {"response", "ack"}
 
     @cached_property
     def _ids(self) -> dict[bool, list[Integer | Section | Delimited | Varint]]:

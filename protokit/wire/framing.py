@@ -83,7 +83,7 @@ class Framing(Texts):
     def frame(self) -> None:
         """All instructions that frame, in the order of the nodes."""
         self._collect()
-        for node in self.meaning.named.counters if self.meaning.named else ():
+        for node in self.meaning.named.all_counters if self.meaning.named else ():
             if isinstance(node, Digits):
                 self.counters[node.told.name] = (self.register(), node.form)
                 self.register()
@@ -132,7 +132,7 @@ class Framing(Texts):
         self.used |= self.early
         for expression in (m.greeting_refused, *m.forms):
             self._uses(expression)
-        self.used |= {node.path for node in m.named.counters} if m.named else set()
+        self.used |= {node.path for node in m.named.all_counters} if m.named else set()
         self.used |= set(views.sections_of(m.views_of_id()))
         for expression in (m.timeout, *m.outcome(), *m.readable.values()):
             self._uses(expression)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from protokit.errors import DeclarationError
@@ -102,6 +102,7 @@ class Named:
         counters: what counts an id, in every branch: integers, or numbers in texts.
         view: where it stands, if it is no field.
         passes: it is only read, and stays as it is.
+        answers: those of answers, where they stand elsewhere.
     """
 
     most: int
@@ -112,6 +113,16 @@ class Named:
     counters: tuple[Integer | Varint | Digits, ...]
     view: View | None = None
     passes: bool = False
+    answers: Named | None = None
+
+    def of(self, *, answers: bool) -> Named:
+        """Where requests have theirs, or answers."""
+        return self.answers if answers and self.answers is not None else self
+
+    @property
+    def all_counters(self) -> list[Integer | Varint | Digits]:
+        """Of requests and of answers, each once."""
+        return list(dict.fromkeys((*self.counters, *self.of(answers=True).counters)))
 
     def write(self, number: int) -> bytes:
         """The engine's id for a number; wider ones lose their front."""
@@ -189,6 +200,11 @@ class Named:
         if self.delimiter and not ends(request_id, self.delimiter):
             return False
         return len(request_id) == self.most if self.fixed else len(request_id) <= self.most
+
+
+def key_of(counter: Integer | Varint | Digits) -> FieldPath | str:
+    """By which the program knows what counts an id."""
+    return counter.told.name if isinstance(counter, Digits) else counter.path
 
 
 def number_of(request_id: bytes) -> int:
@@ -307,7 +323,7 @@ def passing(
 
 
 def ids_of(
-    nodes: tuple[Node, ...], paths: Iterable[FieldPath], given: ByteId, *, rewritten: bool
+    nodes: tuple[Node, ...], paths: Iterable[FieldPath], given: ByteId, answers: Any, *, rewritten: bool
 ) -> Named | None:
     """What a format's ids are; None where they are integers.
 
@@ -315,11 +331,14 @@ def ids_of(
         nodes: of the format.
         paths: of the id's fields.
         given: what else the declaration says.
+        answers: what it says of those of answers.
         rewritten: servers get ids of the engine's own.
 
     Raises:
         DeclarationError: there can be none; says why and what to use instead.
     """
+    if isinstance(answers, ByteId):
+        return chosen(nodes, given, answers, rewritten=rewritten)
     try:
         if given.view is not None:
             return viewed(nodes, given.view, given.most, given.form)
@@ -328,6 +347,59 @@ def ids_of(
         if rewritten:
             raise
         return passing(nodes, paths, given.view, given.most, given.form)
+
+
+PAIR = (
+    "it goes with id=this.NAME of an integer, or with a view: "
+    'id=byte_id(h["id"], max=36), answer_id=byte_id(h["re"], max=36); choose between sections by '
+    "IfThenElse(side == 'client', ...)"
+)
+
+
+def chosen(nodes: tuple[Node, ...], given: ByteId, answers: ByteId, *, rewritten: bool) -> Named:
+    """Ids that stand in one view of requests and in another of answers.
+
+    Args:
+        nodes: of the format.
+        given: what the declaration says of those of requests.
+        answers: of those of answers.
+        rewritten: servers get ids of the engine's own.
+
+    Raises:
+        DeclarationError: there can be none, or what stands in the one cannot stand in the other; says why.
+    """
+    both = (given, answers)
+    if given.view is None or answers.view is None:
+        raise DeclarationError(f"answer_id: {PAIR}")
+    views = [one.view for one in both if one.view is not None]
+    try:
+        found = [viewed(nodes, view, one.most, one.form) for view, one in zip(views, both, strict=True)]
+    except CannotRewriteError:
+        if rewritten:
+            raise
+        found = [passing(nodes, (), view, one.most, one.form) for view, one in zip(views, both, strict=True)]
+    ids, theirs = found
+    for what, one, other in (
+        ("{}", _encoding(ids), _encoding(theirs)),
+        ("ids of up to {} bytes", ids.most, theirs.most),
+        ("ids of the form {}", ids.form, theirs.form),
+        ("ids that {} ends", ids.delimiter, theirs.delimiter),
+    ):
+        if one != other:
+            raise DeclarationError(
+                f"answer_id: answers have {what.format(other)}, requests {what.format(one)}; an answer "
+                "repeats the id as its request wrote it, so both have to be encoded alike"
+            )
+    return replace(ids, answers=theirs)
+
+
+def _encoding(ids: Named) -> str:
+    """What an id is a piece of, as messages say it."""
+    if isinstance(ids.view, Token):
+        return f"a value of {ids.view.family.name}"
+    if ids.passes or not isinstance(ids.view, Item):
+        return "a text"
+    return f"a value of {'lines' if isinstance(ids.view.pairs.encoding, LineEncoding) else 'pairs'}"
 
 
 def check_computed(ids: Named, paths: Iterable[FieldPath], computed: Iterable[tuple[FieldPath, Any]]) -> None:

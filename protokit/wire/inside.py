@@ -66,6 +66,11 @@ class Token(View):
         return self.inside.reads
 
     @property
+    def place(self) -> tuple[FieldPath, bytes]:
+        """The section, and the path in it."""
+        return self.inside.reads, self.inside.argument
+
+    @property
     def _is_varint(self) -> bool:
         return self.form == "varint"
 

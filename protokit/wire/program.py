@@ -79,8 +79,9 @@ class Meaning:
     )  # of sections: whether views look into them
 
     def views_of_id(self) -> list[views.View]:
-        """Where an id stands that is no field."""
-        return [] if self.named is None or self.named.view is None else [self.named.view]
+        """Where an id stands that is no field: of requests, and of answers where that is another place."""
+        places = () if self.named is None else (self.named, self.named.answers)
+        return [one.view for one in places if one is not None and one.view is not None]
 
     def ids(self, *, answers: bool) -> tuple[FieldPath, ...]:
         """Where requests, or answers, have theirs."""

@@ -278,8 +278,12 @@ class Rendering:
                     )
 
     def _ids(self, values: Mapping[str, Any]) -> tuple[FieldPath, ...]:
-        """Where a reply has the id: what this side says to clients is an answer."""
-        return self.meaning.ids(answers=values[SIDE] == native.SIDES.index("server"))
+        """Where a reply has the id."""
+        return self.meaning.ids(answers=self._answers(values))
+
+    def _answers(self, values: Mapping[str, Any]) -> bool:
+        """What this side says to clients is an answer."""
+        return bool(values[SIDE] == native.SIDES.index("server"))
 
     def _text_room(self, plain: Mapping[str, Any], what: str) -> int:
         """The most bytes of the error's text with which the frame can be built, whatever its id and parts."""
@@ -398,9 +402,10 @@ class Rendering:
             if can_set(values, path):
                 set_default(values, path, said if ids is None else ids.field(said))
         try:
-            if ids is not None and ids.view is not None and not ids.passes:
-                set_default(values, views.sections_of([ids.view])[0], b"")
-                ids.put(values, said)
+            here = None if ids is None or ids.passes else ids.of(answers=self._answers(values))
+            if here is not None and here.view is not None:
+                set_default(values, views.sections_of([here.view])[0], b"")
+                here.put(values, said)
             pieces = explain(self.nodes, self.build(values), values[SIDE], ended=True)
         except (LocalProtocolError, RemoteProtocolError, EOFError) as error:
             why = str(error).removeprefix("the frame cannot be built: ")
@@ -414,10 +419,10 @@ class Rendering:
 
     def _check_counters(self, values: dict[str, Any], ids: set[FieldPath], what: str) -> None:
         """An id that is longer changes what the engine knows to count it, and nothing else."""
-        named = self.meaning.named
-        if named is None or named.passes or not (named.counters or self.meaning.views_of_id()):
+        named = self.meaning.named and self.meaning.named.of(answers=self._answers(values))
+        if named is None or named.passes or not (named.counters or named.view is not None):
             return
-        ids = {*ids, *views.sections_of(self.meaning.views_of_id())}
+        ids = {*ids, *views.sections_of([] if named.view is None else [named.view])}
         counters = {node.path for node in named.counters}
         longest = self._rendered(self._fill(values), -1, f"{what} with an id of another length")
         shortest = self._rendered(values, 0, what)

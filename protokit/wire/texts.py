@@ -291,7 +291,8 @@ class Texts(Program):
     def _placed(self, view: Token) -> int:
         to = self.slices()
         self.section(to, view.reads)
-        self.op("PLACE", to, to)
+        places = [one.place for one in self.meaning.views_of_id() if isinstance(one, Token)]
+        self.op("PLACE", to, to, places.index(view.place))
         return to
 
     def _text(self, view: views.View, memo: dict[Any, int], *, sure: bool) -> int:

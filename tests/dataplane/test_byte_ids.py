@@ -41,7 +41,7 @@ class Speaker:
     def ids(self):
         """Two that are of different lengths where that can be."""
         named = self.wire.meaning.named
-        if self.name in {"quoted", "numbered", "told"}:
+        if self.name in {"quoted", "numbered", "told", "related"}:
             return b"-7.0", b'"' + b"B" * (named.most - 2) + b'"'
         if self.name == "packed":
             return b"\xa1A", named.longest

@@ -1,4 +1,4 @@
-"""Ids whose byte order a flag says, and ids that stand in one field of requests and in another of answers."""
+"""Ids whose byte order a flag says, and ids that answers have elsewhere, in another field or view."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import pytest
 from construct import (
     Bytes,
     Const,
+    GreedyBytes,
     IfThenElse,
     Int8ub,
     Int16ub,
@@ -16,17 +17,34 @@ from construct import (
     Int32ul,
     Int64ub,
     Int64ul,
+    Prefixed,
     Rebuild,
     Struct,
     len_,
     this,
 )
-from programs import insns, with_insns
+from programs import HEADER, insns, with_insns
 from world import World, table
 
 from protokit import Status, WireFormat, native
 from protokit.errors import DeclarationError
-from protokit.wire import ErrorText, Replies, Until, crc32, side
+from protokit.wire import (
+    ErrorText,
+    FromRequest,
+    Replies,
+    Until,
+    ber,
+    byte_id,
+    crc32,
+    json,
+    lines,
+    msgpack,
+    pairs,
+    protobuf,
+    side,
+    split,
+    tlv,
+)
 
 WIDTHS = {2: (Int16ul, Int16ub), 4: (Int32ul, Int32ub), -4: (Int32sl, Int32sb), 8: (Int64ul, Int64ub)}
 MODES = ("multiplexed", "ordered", "pingpong", "pinned")
@@ -219,6 +237,14 @@ def test_a_field_says_whose_answer_it_is_in_every_mode(mode, how):
 
 WRONG = {
     "no id": ({"id": None, "mode": "ordered"}, "answer_id: it goes with id=this.NAME of an integer"),
+    "a view with a field": (
+        {"answer_id": byte_id(json(this.body)["re"], max=20)},
+        "answer_id: it goes with id=this.NAME of an integer, or with a view: id=byte_id",
+    ),
+    "a section with a view": (
+        {"id": byte_id(json(this.body)["id"], max=20), "answer_id": byte_id(this.body)},
+        "answer_id: it goes with id=this.NAME of an integer, or with a view: id=byte_id",
+    ),
     "a section": ({"id": this.body}, "answer_id: it goes with id=this.NAME of an integer"),
     "another width": (
         {"answer_id": this.kind},
@@ -297,3 +323,233 @@ def test_a_program_whose_id_stands_where_no_integer_does_is_refused():
     wrong[at[0]][1] = 0
     with pytest.raises(DeclarationError, match="ID_AT.*register 0 is no place of an id on some path"):
         native.declared(with_insns(image, wrong))
+
+
+# Of each family: where requests and answers have theirs, and a section of each with that id, or with any.
+KEYED = [pairs(section, key=Int8ub, value=value) for section, value in ((this.a, Int8ub), (this.b, Int16ub))]
+LINES = [lines(section, ":", "\n") for section in (this.a, this.b)]
+VIEWS = {
+    "pairs": ([KEYED[0]["id"], KEYED[1]["re"]], {"max": 20}, b"\2id\1x", b"\2re\0\1x"),
+    "lines": ([LINES[0]["id"], LINES[1]["re"]], {"max": 20}, b"v:1\nid:x", b"re:x\nv:1"),
+    "json": (
+        [json(this.a)["id"], json(this.b)["a"]["re"]],
+        {"max": 22},
+        b'{"id": 1}',
+        b'{"a":{"re":1},"z":2}',
+    ),
+    "protobuf": ([protobuf(this.a)[4], protobuf(this.b)[1][9]], {}, b"\x20\1", b"\x0a\2\x48\1"),
+    "tlv": (
+        [tlv(this.a, Int8ub, Int8ub)[7], tlv(this.b, Int16ub, Int16ub)[9]],
+        {"max": 20},
+        b"\7\1x",
+        b"\0\x09\0\1x",
+    ),
+    "msgpack": ([msgpack(this.a)["id"], msgpack(this.b)[1]], {"max": 9}, b"\x81\xa2id\1", b"\x92\xc0\1"),
+    "ber": (
+        [ber(this.a)[0]["02"], ber(this.b)[0]["a1"][0]],
+        {"max": 9},
+        b"\x30\3\2\1\1",
+        b"\x30\5\xa1\3\2\1\1",
+    ),
+}
+
+
+def by_view(first, second, keywords, around, **more):
+    """kind: 0 request, 1 answer, 2 ping, 3 pong. Both sections are in every frame."""
+    a, b = around
+
+    def said(kind, body=b""):
+        return {"kind": kind, "a": a, "b": b, "body": body}
+
+    return WireFormat(
+        Struct(
+            "kind" / Int8ub,
+            "a" / Prefixed(Int8ub, GreedyBytes),
+            "size" / Rebuild(Int16ub, len_(this.b) + len_(this.body)),
+            "front" / Rebuild(Int16ub, len_(this.b)),
+            "b" / Bytes(this.front),
+            "body" / Bytes(this.size - this.front),
+        ),
+        id=byte_id(first, **keywords),
+        answer_id=byte_id(second, **keywords),
+        response=(this.kind & 1) == 1,
+        heartbeat=this.kind >= 2,
+        service=this.body,
+        replies=Replies(
+            error=lambda status, variant: said(1, ErrorText()),
+            heartbeat=lambda variant: said(2),
+            ack=lambda variant: said(3),
+        ),
+        **more,
+    )
+
+
+@pytest.mark.parametrize("kind", [0, 1, 2, 3])
+@pytest.mark.parametrize("name", VIEWS)
+def test_the_id_of_an_answer_stands_in_another_view(name, kind):
+    (first, second), keywords, *around = VIEWS[name]
+    one = by_view(first, second, keywords, around)
+    ids = one.meaning.named.of(answers=kind & 1)
+    values = {"kind": kind, "a": around[0], "b": around[1], "body": b"a.B"}
+    frame = one.build(values)
+    for other in (0, 1, 300, 1 << 62, ids.longest, ids.write(1)):
+        text = other if isinstance(other, bytes) else ids.write(other)
+        made = one.parse(one.build(values))[0]
+        ids.put(made, text)
+        changed = one.build(made)
+        assert native.frame(one.address, changed).id == one.message(changed).id == text
+        assert native.patch_id(one.address, frame, text) == changed
+        assert native.patch_id(one.address, changed, one.message(frame).id) == frame
+    asked = ids.longest
+    if kind == 1:
+        made = one.parse(one.build(values | {"body": b"no"}))[0]
+        ids.put(made, asked)
+        assert one.ask.error(Status.INTERNAL, asked, 0, b"no") == one.build(made)
+    if kind == 2:
+        assert one.message(one.ask.heartbeat_ack(frame)).id == one.message(frame).id
+        assert one.message(one.ask.heartbeat(7, 0)).id == ids.write(7)
+
+
+@pytest.mark.parametrize("name", ["lines", "json"])
+def test_what_is_no_id_in_that_frame_may_be_longer_malformed_or_not_there(name):
+    (first, second), keywords, *around = VIEWS[name]
+    one = by_view(first, second, keywords, around)
+    long = {"lines": b"id:" + b"x" * 99, "json": b'{"id":"' + b"x" * 99 + b'"}'}[name]
+    for a in (long, b"{", b""):
+        frame = one.build({"kind": 1, "a": a, "b": around[1], "body": b""})
+        assert (native.frame(one.address, frame).result, one.parse(frame)[1]) == (0, len(frame))
+        assert native.frame(one.address, frame).id == one.message(frame).id != b""
+    frame = one.build({"kind": 0, "a": long, "b": around[1], "body": b""})
+    assert native.frame(one.address, frame).result == -2
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("name", VIEWS)
+def test_a_view_says_whose_answer_it_is_in_every_mode(name, mode):
+    (first, second), keywords, *around = VIEWS[name]
+    one = by_view(first, second, keywords, around, mode=mode)
+    world = World(table([one.address], pinned=mode == "pinned"))
+    named = one.meaning.named
+
+    def frame(kind, text, body):
+        made = one.parse(one.build({"kind": kind, "a": around[0], "b": around[1], "body": body}))[0]
+        named.of(answers=kind == 1).put(made, text)
+        return one.build(made)
+
+    clients = [world.client() for _ in range(2)]
+    for n, client in enumerate(clients):  # both ask under one id
+        world.feed(client, frame(0, named.longest, b"ask %d" % n))
+    while waiting := [up for up in world.upstreams if world.got[up]]:
+        for up in waiting:
+            asked = one.message(bytes(world.got[up]))
+            assert (asked.id == named.longest) == (mode != "multiplexed")
+            world.got[up] = world.got[up][asked.size :]
+            world.feed(up, frame(1, asked.id, b"of " + asked.fields.body))
+    for n, client in enumerate(clients):
+        assert bytes(world.got[client]) == frame(1, named.longest, b"of ask %d" % n)
+
+
+def test_ids_that_stay_may_be_parts_of_texts():
+    ids = [byte_id(split(section, " ", 2)[1], max=9) for section in (this.a, this.b)]
+    one = WireFormat(
+        Struct(
+            "kind" / Int8ub,
+            "a" / Until(b"\n", 40),
+            "b" / Until(b"\n", 40),
+            "body" / Prefixed(Int8ub, GreedyBytes),
+        ),
+        id=ids[0],
+        answer_id=ids[1],
+        response=this.kind == 1,
+        service=this.body,
+        mode="pinned",
+        replies=Replies(
+            error=lambda status, variant: {
+                "kind": 1,
+                "a": b"x own",
+                "b": [b"re ", FromRequest(ids[0])],
+                "body": ErrorText(),
+            }
+        ),
+    )
+    for kind, found in ((0, b"one"), (1, b"two")):
+        frame = bytes([kind]) + b"x one\ny two\n\3a.B"
+        assert native.frame(one.address, frame).id == one.message(frame).id == found
+    world = World(table([one.address], pinned=True), connect="fail")
+    client = world.client()
+    world.feed(client, b"\0x one\ny two\n\3a.B")
+    got = bytes(world.got[client])
+    assert one.message(got).id == b"one"
+    assert got.startswith(b"\1x own\nre one\n")
+
+
+UNLIKE = {
+    "families": (
+        json(this.a)["id"],
+        LINES[1]["re"],
+        {"max": 20},
+        {"max": 20},
+        "answer_id: answers have a value of lines, requests a value of json; an answer repeats the id as",
+    ),
+    "maps": (
+        KEYED[0]["id"],
+        LINES[1]["re"],
+        {"max": 20},
+        {"max": 20},
+        "answer_id: answers have a value of lines, requests a value of pairs",
+    ),
+    "most": (
+        json(this.a)["id"],
+        json(this.b)["id"],
+        {"max": 20},
+        {"max": 30},
+        "answer_id: answers have ids of up to 30 bytes, requests ids of up to 20 bytes",
+    ),
+    "forms": (
+        json(this.a)["id"],
+        json(this.b)["id"],
+        {"max": 22},
+        {"max": 22, "form": "quoted"},
+        "answer_id: answers have ids of the form quoted, requests ids of the form decimal",
+    ),
+    "delimiters": (
+        LINES[0]["id"],
+        lines(this.b, ":", ";")["id"],
+        {"max": 22},
+        {"max": 22},
+        "answer_id: answers have ids that b';' ends, requests ids that b'",
+    ),
+    "a part that the engine would write": (
+        LINES[0]["id"],
+        split(this.b, ":", 2)[0],
+        {"max": 22},
+        {"max": 22},
+        "byte_id: an id that is no field stands in one place",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", UNLIKE)
+def test_ids_of_requests_and_answers_are_encoded_alike(name):
+    first, second, *keywords, why = UNLIKE[name]
+    with pytest.raises(DeclarationError, match=why):
+        WireFormat(
+            Struct("a" / Prefixed(Int8ub, GreedyBytes), "b" / Prefixed(Int8ub, GreedyBytes)),
+            id=byte_id(first, **keywords[0]),
+            answer_id=byte_id(second, **keywords[1]),
+            response=this.a == 1,
+            replies=Replies(error=None),
+        )
+
+
+@pytest.mark.parametrize("answers", [0, 1])
+@pytest.mark.parametrize(("word", "wrong"), [(0, 256), (0, 0), (2, 9999), (3, 4), (4, 4)])
+def test_a_program_whose_ids_stand_out_of_range_is_refused(answers, word, wrong):
+    (first, second), keywords, *around = VIEWS["json"]
+    image = bytearray(by_view(first, second, keywords, around).image("x"))
+    at = HEADER["id_of"] + 20 * answers + 4 * word
+    image[at : at + 4] = wrong.to_bytes(4, "little")
+    why = "where the id stands is out of range" if word < 3 else "a counter of the id is out of range"
+    why = "no section on some path" if wrong == 0 else why
+    with pytest.raises(DeclarationError, match=why):
+        native.declared(bytes(image))

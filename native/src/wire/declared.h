@@ -191,7 +191,7 @@ int pk_declared_look(const declared *d, const pk_program_map *map, pk_slice sect
 int pk_declared_length(pk_slice text, int64_t *out);
 
 /* Where the id stands in its section, and what counts it there. */
-void pk_declared_place(const declared *d, pk_slice section, pk_place *place);
+void pk_declared_place(const declared *d, const pk_program_id *of, pk_slice section, pk_place *place);
 
 /* Run text instructions from *pc to the first that is none. `out`: what a destination fills. `h`: what the
  * headers are. Apart from the rest, since routing needs hardly more of a program than this. */

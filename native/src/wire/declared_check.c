@@ -52,6 +52,18 @@ static uint32_t most_of(const pk_program *p, uint8_t op) {
 
 static int bad_width(uint32_t form) { return (form & 15) < 1 || (form & 15) > 8 || form >= 64; }
 
+static const char *bad_id(const declared *d, const pk_program_id *of) {
+  const pk_program *p = d->program;
+  if (p->id_inside > PK_ID_IN_BER || (p->id_inside == PK_ID_IN_PAIRS && bad_width(of->value)) ||
+      (p->id_inside != PK_ID_IN_FIELD && of->section > 255) ||
+      (p->id_inside >= PK_ID_IN_PROTOBUF && of->path >= p->literals.count))
+    return "where the id stands is out of range";
+  if (of->first > p->counters.count || of->count > p->counters.count - of->first) return "a counter of the id is out of range";
+  for (uint32_t i = 0; of->count > 1 && i < of->count; i++)
+    if ((d->counters[of->first + i].form & 15) == 0) return "a counter of the id is out of range"; /* a varint, or digits, count alone */
+  return NULL;
+}
+
 static int is_literal(const declared *d, int64_t v) { return v >= -1 && v < (int64_t)d->program->literals.count; }
 
 static int all_literals(const declared *d, uint32_t table) {
@@ -274,7 +286,7 @@ const char *pk_declared_bad_indexes(const declared *d) {
   for (uint32_t i = 0; i < p->counters.count; i++) {
     const pk_program_counter *c = &d->counters[i];
     uint32_t width = c->form & 15, alone = width == 0, digits = (c->form & ~(uint32_t)PK_COUNT_FIXED) == PK_COUNT_DIGITS;
-    if (c->at > 255 || width > 8 || (!digits && c->form >= 64) || (alone && (!(digits || c->form == 0) || p->counters.count > 1)))
+    if (c->at > 255 || width > 8 || (!digits && c->form >= 64) || (alone && !(digits || c->form == 0)))
       return "a counter of the id is out of range";
   }
   if (p->asked > p->parts.count || p->asked > PK_PARTS || p->parts.count - p->asked > PK_PARTS)
@@ -291,10 +303,9 @@ const char *pk_declared_bad_indexes(const declared *d) {
     if (d->sayings[i].from != PK_FROM_CLIENT && d->sayings[i].from != PK_FROM_SERVER) return "a greeting is said by nobody";
   if (p->id_max > PK_ID_MAX || (p->id_delimiter != PK_NOWHERE && p->id_delimiter >= p->literals.count))
     return "the id is out of range";
-  if (p->id_inside > PK_ID_IN_BER || (p->id_inside == PK_ID_IN_PAIRS && bad_width(p->id_value)) ||
-      (p->id_inside != PK_ID_IN_FIELD && p->id_section > 255) ||
-      (p->id_inside >= PK_ID_IN_PROTOBUF && p->id_path >= p->literals.count))
-    return "where the id stands is out of range";
+  const char *wrong = bad_id(d, &p->id_of[0]);
+  if (wrong == NULL) wrong = bad_id(d, &p->id_of[1]);
+  if (wrong != NULL) return wrong;
   if (p->id_delimiter != PK_NOWHERE && d->literals[p->id_delimiter].size == 0) return "the id's delimiter is empty";
   if (d->literals[p->name].size == 0 || d->literals[p->name].data[d->literals[p->name].size - 1] != 0)
     return "its name has no end";

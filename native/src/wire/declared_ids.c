@@ -176,21 +176,22 @@ static int is_id(const pk_program *p, pk_slice id) {
 
 /* The lengths in front of the id that count it. 0: there is no such id in that frame, or they do not stand one behind
  * the other. */
-static int counted_by(const declared *d, const machine *m, const uint8_t *data, pk_span id, around *v) {
+static int counted_by(const declared *d, const pk_program_id *of, const machine *m, const uint8_t *data, pk_span id, around *v) {
   const pk_program *p = d->program;
   size_t from = 0;
   v->count = 0;
-  const int64_t *outer = p->counters.count > 0 ? m->r + d->counters[0].at : NULL;
-  if (outer != NULL && outer[0] >= 0 && (d->counters[0].form & 15) == 0)
-    counts(v, data, (size_t)outer[0], (uint32_t)outer[1], d->counters[0].form);
+  const pk_program_counter *first = d->counters + of->first;
+  const int64_t *outer = of->count > 0 ? m->r + first->at : NULL;
+  if (outer != NULL && outer[0] >= 0 && (first->form & 15) == 0)
+    counts(v, data, (size_t)outer[0], (uint32_t)outer[1], first->form);
   if (p->id_inside == PK_ID_IN_PAIRS) {
-    if (id.at < (p->id_value & 15)) return 0;
-    counts(v, data, id.at - (p->id_value & 15), p->id_value & 15, p->id_value);
+    if (id.at < (of->value & 15)) return 0;
+    counts(v, data, id.at - (of->value & 15), of->value & 15, of->value);
   }
   if (p->id_inside >= PK_ID_IN_PROTOBUF) {
     pk_place place;
-    if (m->r[p->id_section] < 0) return 0;
-    pk_declared_place(d, (pk_slice){data + m->r[p->id_section], (uint32_t)m->r[p->id_section + 1]}, &place);
+    if (m->r[of->section] < 0) return 0;
+    pk_declared_place(d, of, (pk_slice){data + m->r[of->section], (uint32_t)m->r[of->section + 1]}, &place);
     if (place.at.data != data + id.at || place.at.size != id.size) return 0;
     for (uint32_t i = 0; i < place.count; i++) counts(v, data, (size_t)(place.around[i].at - data), place.around[i].form & 15, place.around[i].form);
   }
@@ -220,6 +221,8 @@ int pk_declared_splice_id(const pk_codec *codec, const uint8_t *data, const pk_f
                      uint32_t id_size, uint8_t *out, size_t cap) {
   const declared *d = declared_of(codec);
   const pk_program *p = d->program;
+  const pk_program_id *of = &p->id_of[f->kind == PK_KIND_RESPONSE || f->kind == PK_KIND_HEARTBEAT_ACK];
+  const pk_program_counter *counter = d->counters + of->first;
   pk_span old = f->id_span;
   pk_frame again = {.from = f->from, .ended = 1};
   around v = {.count = 0};
@@ -227,10 +230,10 @@ int pk_declared_splice_id(const pk_codec *codec, const uint8_t *data, const pk_f
   if (old.at == PK_NO_ID || !is_id(p, (pk_slice){id, id_size})) return PK_ERR_UNSUPPORTED;
   if (cap < pk_id_room(codec, f->size)) return PK_ERR_SPACE;
   int64_t more = (int64_t)id_size - old.size;
-  uint32_t counters = more != 0 ? p->counters.count : 0;
+  uint32_t counters = more != 0 ? of->count : 0;
   if (counters > 0 || (more != 0 && p->id_inside >= PK_ID_IN_PAIRS)) {
     if (pk_declared_frame_as(d, &m, data, f->size, f->size, UNVERIFIED, &again) != PK_OK) return PK_ERR_UNSUPPORTED;
-    if (!counted_by(d, &m, data, old, &v)) return PK_ERR_UNSUPPORTED;
+    if (!counted_by(d, of, &m, data, old, &v)) return PK_ERR_UNSUPPORTED;
   }
   size_t at = front(data, old.at, &v, &more, out), behind = f->size - old.at - old.size;
   if (at == 0 && old.at > 0) return PK_ERR_UNSUPPORTED;
@@ -239,12 +242,12 @@ int pk_declared_splice_id(const pk_codec *codec, const uint8_t *data, const pk_f
   uint32_t size = (uint32_t)(at + id_size + behind);
   if (holds_delimiter(d, out + at, id_size, out + size)) return PK_ERR_UNSUPPORTED;
   for (uint32_t i = 0; i < counters; i++) {
-    int64_t place = m.r[d->counters[i].at];
-    if (place < 0 || (d->counters[i].form & 15) == 0) continue;
-    if (place < (int64_t)old.at + old.size && place + (d->counters[i].form & 15) > old.at) return PK_ERR_UNSUPPORTED;
-    if (!recount(out + place + (place < old.at ? 0 : more), d->counters[i].form, more)) return PK_ERR_UNSUPPORTED;
+    int64_t place = m.r[counter[i].at];
+    if (place < 0 || (counter[i].form & 15) == 0) continue;
+    if (place < (int64_t)old.at + old.size && place + (counter[i].form & 15) > old.at) return PK_ERR_UNSUPPORTED;
+    if (!recount(out + place + (place < old.at ? 0 : more), counter[i].form, more)) return PK_ERR_UNSUPPORTED;
   }
-  if (counters > 0 && d->counters[0].form & PK_COUNT_DIGITS && !is_still(d, out, size, f)) return PK_ERR_UNSUPPORTED;
+  if (counters > 0 && counter->form & PK_COUNT_DIGITS && !is_still(d, out, size, f)) return PK_ERR_UNSUPPORTED;
   pk_declared_reseal(d, out, size, f->flags, f->from);
   return (int)size;
 }

@@ -273,9 +273,9 @@ static __attribute__((noinline)) int step(const declared *d, uint32_t index, pk_
   return result == PK_ERR_LIMIT ? PK_ERR_LIMIT : PK_OK;
 }
 
-static __attribute__((noinline)) pk_slice placed(const declared *d, pk_slice section) {
+static __attribute__((noinline)) pk_slice placed(const declared *d, int answers, pk_slice section) {
   pk_place place;
-  pk_declared_place(d, section, &place);
+  pk_declared_place(d, &d->program->id_of[answers], section, &place);
   return place.at;
 }
 
@@ -341,7 +341,7 @@ __attribute__((noinline)) int pk_declared_texts(const declared *d, uint32_t *pc_
         if (result != PK_OK && out != NULL) return result;
         break;
       }
-      case PK_I_PLACE: s[n->a] = placed(d, s[n->b]); break;
+      case PK_I_PLACE: s[n->a] = placed(d, n->c != 0, s[n->b]); break;
       case PK_I_NUMBER: r[n->a] = number(s[n->b]); break;
       case PK_I_SAME:
         r[n->a] = s[n->b].data != NULL &&

@@ -481,9 +481,9 @@ static const char *counters(checker *c) {
       return "what counts an id is no place on some path";
     }
   }
-  if (c->end.reached && p->id_inside != PK_ID_IN_FIELD &&
-      (c->end.r[p->id_section] != SECTION || pk_declared_is_open(c->d, p->id_section)))
-    return "the id stands in what is no section on some path";
+  for (uint32_t i = 0; c->end.reached && p->id_inside != PK_ID_IN_FIELD && i < 2; i++)
+    if (c->end.r[p->id_of[i].section] != SECTION || pk_declared_is_open(c->d, p->id_of[i].section))
+      return "the id stands in what is no section on some path";
   for (uint32_t i = 0; c->end.reached && i < p->checksums.count; i++) {
     const pk_program_checksum *one = &c->d->checksums[i];
     uint8_t width = c->end.width[one->at];

@@ -87,7 +87,7 @@ typedef struct pk_insn {
   X(COPY)    /* sa = sb */                                                                     \
   X(LOOK)    /* look keys up in sb by map i; a: one with two values is wrong */                \
   X(SPLIT)   /* sa.. = sb split at literal i into at most c & 31 parts; c & 128: into as many, or all are absent */ \
-  X(PLACE)   /* sa = the id, which stands in the structure sb */                               \
+  X(PLACE)   /* sa = the id, which stands in the structure sb; c: that of answers */           \
   X(STEP)    /* sa.. = c texts that step i finds in sb, once a run */                          \
   X(NUMBER)  /* ra = sb read as decimal digits, 0 when it is none */                           \
   X(SAME)    /* ra = sb equals literal i; c: it begins with it */                              \
@@ -300,6 +300,13 @@ typedef struct pk_program_shape {
 } pk_program_shape;
 _Static_assert(sizeof(pk_program_test) == 32 && sizeof(pk_program_shape) == 128, "as the compiler packs them");
 
+/* Where an id stands, and so many of the counters from `first` on. That it is no field: in which section (its register),
+ * and what counts it there. */
+typedef struct pk_program_id {
+  uint32_t section, value, path; /* of pairs the form of a value's length; of structures the path, a literal */
+  uint32_t first, count;
+} pk_program_id;
+
 typedef struct pk_program {
   uint32_t magic, size;
   uint32_t mode, id_bytes;
@@ -326,9 +333,8 @@ typedef struct pk_program {
   uint32_t resumes;  /* framing goes on where it stopped */
   uint32_t keep;     /* what is kept, of a frame that was run; PK_NOWHERE: nothing */
   uint32_t keep_own; /* the same from pk_frame.own, or PK_NOWHERE */
-  /* Where an id is no field, but stands in a section (its register): what counts it there. */
-  uint32_t id_inside, id_section; /* PK_ID_IN_* */
-  uint32_t id_value, id_path;     /* of pairs the form of a value's length; of structures the path, a literal */
+  uint32_t id_inside;     /* PK_ID_IN_* */
+  pk_program_id id_of[2]; /* of requests, and of answers: the same, or another place */
   uint32_t greeting_optional, greeting_with, greeting_relayed; /* as in pk_codec */
   uint32_t asked; /* so many of the parts are of requests; the others are of what a peer says in its greeting */
   uint32_t heard; /* as keep, of that */
@@ -341,7 +347,6 @@ typedef struct pk_program {
   uint32_t server_root; /* of the shapes of servers' frames: another one than `root` where the side decides something */
   uint32_t opens; /* operands from here on: registers of sections that nothing looks into: a frame that ends with one is
                      told by what is in front of it */
-  uint32_t unused;
 } pk_program;
 
 /* A codec that runs the program, held by the caller (loaded.h); the image is copied. NULL and why in *error, until the thread's next call. */
