@@ -5,40 +5,18 @@ protokit plugins check bolt --golden tests/golden --native benchmarks/bolt_by_ha
 
 from __future__ import annotations
 
-import importlib.util
-import tempfile
+import sys
 from pathlib import Path
 
-from cffi import FFI
+from protokit import Protocol, hookimpl
 
-import protokit
-from protokit import NativeCodec, Protocol, hookimpl
+sys.path.append(str(Path(__file__).parent))
+from by_hand import compiled
 
-ROOT = Path(__file__).resolve().parents[1]
-NAME = "protokit_bolt_by_hand"
-
-ffi = FFI()
-ffi.cdef("uintptr_t by_hand(void);")
-ffi.set_source(
-    NAME,
-    '#include "by_hand.h"\nuintptr_t by_hand(void) { return (uintptr_t)&bolt_by_hand; }',
-    sources=[
-        str(ROOT / "benchmarks" / "native" / "bolt.c"),
-        str(ROOT / "native" / "src" / "checksum.c"),
-        *map(str, (ROOT / "native" / "src" / "steps").glob("*.c")),
-    ],
-    include_dirs=[str(ROOT / "benchmarks" / "native"), protokit.get_include()],
-    extra_link_args=["-O3", "-flto"],
-    extra_compile_args=["-std=c11", "-D_GNU_SOURCE", "-O3", "-flto", "-fvisibility=hidden"],
-)
-with tempfile.TemporaryDirectory() as folder:
-    spec = importlib.util.spec_from_file_location(NAME, ffi.compile(folder))
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-by_hand = Protocol("bolt-by-hand", NativeCodec(module.lib.by_hand(), module), "bolt, by hand")
+of_engine = ("base/checksum.c", "wire/steps/hessian.c")
 
 
 @hookimpl
 def protokit_protocols() -> list[Protocol]:
     """The one."""
-    return [by_hand]
+    return [Protocol("bolt-by-hand", compiled("bolt", *of_engine), "bolt, by hand")]

