@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import construct
 
-from protokit.wire.expressions import fields_of, resolve, show
+from protokit.wire.expressions import fields_of, resolve, show, written
 from protokit.wire.given import seen
 from protokit.wire.measures import Measured
 from protokit.wire.repeats import Repeat
@@ -51,6 +51,8 @@ def unbuilt(error: Exception, declaration: Any, values: Any) -> str:
     wrong = _wrong(declaration, values, values, ())
     if wrong is not None:
         return wrong
+    if isinstance(error, construct.CheckError) and (check := _failed(declaration, values, ())):
+        return check
     if isinstance(error, construct.ConstructError) and getattr(error, "path", None):
         names = str(error.path).split(" -> ")[1:]
         where = ".".join(names)
@@ -77,6 +79,22 @@ def _wrong(declaration: Any, values: Any, whole: Any, at: FieldPath) -> str | No
                 return f"{name}: {seen(value)} was given; it takes {instead}"
         if isinstance(inner, construct.Struct):
             found = _wrong(inner, value, whole, path)
+            if found is not None:
+                return found
+    return None
+
+
+def _failed(declaration: Any, whole: Any, at: FieldPath) -> str | None:
+    """The first Check that does not hold, with what it is of."""
+    for field in declaration.subcons:
+        inner = _taken(field, whole, (*at, field.name or ""))
+        if isinstance(inner, construct.Check):
+            by = resolve(inner.func, at, (*at, "Check"))
+            if not calculate(by, whole):
+                are = [f"{show(path)} is {seen(value_at(whole, path))}" for path in sorted(fields_of(by))]
+                return f"a Check does not hold, {written(by)}: {' and '.join(are) or 'it never does'}"
+        if isinstance(inner, construct.Struct):
+            found = _failed(inner, whole, (*at, field.name) if field.name else at)
             if found is not None:
                 return found
     return None

@@ -902,6 +902,10 @@ def decimal(value: Any) -> View:
     return Decimal(value)
 
 
+def _shown(entries: Mapping[Any, Any]) -> str:
+    return f"{{{', '.join(f'{key!r}: {seen(to)}' for key, to in entries.items())}}}"
+
+
 def table(value: Any, entries: Mapping[Any, Any], default: Any = None) -> Any:
     """An integer, or a text, looked up.
 
@@ -914,7 +918,7 @@ def table(value: Any, entries: Mapping[Any, Any], default: Any = None) -> Any:
         raise DeclarationError(
             "table: it has no entries; write what leads to what: table(this.op, {1: 'GET'})"
         )
-    texts = [isinstance(key, str | bytes) for key in entries]
+    texts, given = [isinstance(key, str | bytes) for key in entries], entries
     if any(texts):
         if not all(texts):
             raise DeclarationError(f"table: {list(entries)} are texts and others; all are texts, or integers")
@@ -933,7 +937,7 @@ def table(value: Any, entries: Mapping[Any, Any], default: Any = None) -> Any:
         return Table(value, entries, default)
     if not all(names) or isinstance(default, int):
         raise DeclarationError(
-            f"table: {dict(entries)} and {default!r} are statuses and names; all are statuses, with a "
+            f"table: {_shown(given)} and {seen(default)} are statuses and names; all are statuses, with a "
             "default, for status= (or integers, for FromRequest), or all names, for a view"
         )
     known = {int(key): plain(to, "table") for key, to in entries.items()}

@@ -281,6 +281,22 @@ WRONG = {
         ),
         "n: a check refuses ids of 1 bytes, which the engine writes in the form decimal",
     ),
+    "a check that no reply passes": (
+        lambda: declared(*BODY, Check(this.id > 4)),
+        "the error reply of NO_SERVICE cannot be built: a Check does not hold, (id > 4): id is 0",
+    ),
+    "a check inside that no reply passes": (
+        lambda: declared(
+            *BODY,
+            "more" / Struct("n" / Int8ub, Check((this.n == 3) & (this._.kind == 2))),
+            values={"kind": 2, "body": b"", "more": {"n": 7}},
+        ),
+        "cannot be built: a Check does not hold, ((more.n == 3) & (kind == 2)): kind is 2 and more.n is 7",
+    ),
+    "a table of texts to integers": (
+        lambda: declared(*BODY, service=table(this.kind, {"a": 1})),
+        "table: {'a': 1} and None are statuses and names; all are statuses, with a default",
+    ),
     "a greeting of nobody": (
         lambda: declared(*BODY, greeting=Greeting(when=this.kind == 3, steps=[("proxy", lambda _: {})])),
         "greeting: ['proxy'] was given; 1 to 16 steps of 'client' or 'server' are expected",
