@@ -17,6 +17,7 @@ from construct import (
     len_,
     this,
 )
+from programs import HEADER
 
 from protokit import WireFormat, native
 from protokit.errors import DeclarationError
@@ -126,7 +127,6 @@ def test_a_program_that_looks_into_what_has_not_come_is_refused():
     wire = declared("sum" / Int32ub, *HEAD, *BODY, checksum=crc32(this.sum, over=[this.body]))
     image = bytearray(wire.image("fronts"))
     native.declared(bytes(image))
-    size = struct.calcsize("=16I4Q11I40I6I4I5I12s5I")
-    struct.pack_into("=I", image, size - 8, 0)  # what checksums are of is open, too
+    struct.pack_into("=I", image, HEADER["opens"], 0)  # what checksums are of is open, too
     with pytest.raises(DeclarationError, match="nothing was to look into"):
         native.declared(bytes(image))
