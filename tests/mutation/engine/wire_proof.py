@@ -6,6 +6,20 @@ from engine.mutant import Mutant
 
 MUTANTS = (
     Mutant(
+        "any counters may be an id's",
+        "declared_check.c",
+        "of->first > p->counters.count || of->count > p->counters.count - of->first",
+        "of->first > p->counters.count",
+        "tests/wire/test_chosen_ids.py::test_a_program_whose_ids_stand_out_of_range_is_refused[4-4-0]",
+    ),
+    Mutant(
+        "an id of answers may stand in what is no section",
+        "declared_types.c",
+        "p->id_inside != PK_ID_IN_FIELD && i < 2; i++)",
+        "p->id_inside != PK_ID_IN_FIELD && i < 1; i++)",
+        "tests/wire/test_chosen_ids.py::test_a_program_whose_ids_stand_out_of_range_is_refused[0-0-1]",
+    ),
+    Mutant(
         "arguments may be found in texts that nothing writes",
         "declared_types.c",
         "    if (c->end.s[a->slice] == 0 || (a->guard",

@@ -83,6 +83,27 @@ MUTANTS = (
         "tests/wire/test_ids.py::test_what_is_no_varint_of_64_bits_is_neither_read_nor_written",
     ),
     Mutant(
+        "an answer's id is looked for where its request had it",
+        "declared_texts.c",
+        "placed(d, n->c != 0, s[n->b])",
+        "placed(d, 0, s[n->b])",
+        "tests/wire/test_chosen_ids.py::test_the_id_of_an_answer_stands_in_another_view[json-1]",
+    ),
+    Mutant(
+        "what counts a request's id follows that of an answer",
+        "declared_ids.c",
+        "&p->id_of[f->kind == PK_KIND_RESPONSE || f->kind == PK_KIND_HEARTBEAT_ACK]",
+        "&p->id_of[0]",
+        "tests/wire/test_chosen_ids.py::test_the_id_of_an_answer_stands_in_another_view[lines-1]",
+    ),
+    Mutant(
+        "the answer to a heartbeat has its id where requests have theirs",
+        "declared_ids.c",
+        "f->kind == PK_KIND_RESPONSE || f->kind == PK_KIND_HEARTBEAT_ACK]",
+        "f->kind == PK_KIND_RESPONSE]",
+        "tests/wire/test_chosen_ids.py::test_the_id_of_an_answer_stands_in_another_view[lines-3]",
+    ),
+    Mutant(
         "a message's length does not follow its id",
         "declared_ids.c",
         "    *more += (int64_t)sizes[i] - (int64_t)was;\n",
@@ -92,15 +113,15 @@ MUTANTS = (
     Mutant(
         "a map's length does not follow its id",
         "declared_ids.c",
-        "    counts(v, data, id.at - (p->id_value & 15), p->id_value & 15, p->id_value);\n",
+        "    counts(v, data, id.at - (of->value & 15), of->value & 15, of->value);\n",
         "",
         "tests/wire/test_inside_ids.py::test_an_id_in_a_map_is_the_last_of_its_key",
     ),
     Mutant(
         "digits are not written again when the id that they count is",
         "declared_ids.c",
-        "(d->counters[0].form & 15) == 0)\n    counts(",
-        "(d->counters[0].form & 15) == 0 && d->counters[0].form == 0)\n    counts(",
+        "(first->form & 15) == 0)\n    counts(",
+        "(first->form & 15) == 0 && first->form == 0)\n    counts(",
         "tests/wire/test_told_ids.py::test_the_number_follows_ids_of_every_width[a header]",
     ),
     Mutant(
@@ -127,7 +148,7 @@ MUTANTS = (
     Mutant(
         "digits of one of two headers are written again",
         "declared_ids.c",
-        "  if (counters > 0 && d->counters[0].form & PK_COUNT_DIGITS && !is_still(d, out, size, f)) return PK_ERR_UNSUPPORTED;\n",
+        "  if (counters > 0 && counter->form & PK_COUNT_DIGITS && !is_still(d, out, size, f)) return PK_ERR_UNSUPPORTED;\n",
         "",
         "tests/wire/test_told_ids.py::test_a_number_without_room_is_left_as_it_is",
     ),
