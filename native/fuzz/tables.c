@@ -20,21 +20,24 @@ static void policies(tables_builder *t) {
   pk_table_cluster *c = (pk_table_cluster *)(void *)t->clusters.data;
   pk_plan *p = (pk_plan *)(void *)t->plans.data;
   pk_key method = {tables_origin(t, PK_ORIGIN_METHOD, ""), 1};
-  c[0].breaker = (pk_breaker){3, 3, 3, 3, 2, 2, 500000, 1};
-  c[0].prefer = (pk_prefer){1, 2, 700000};
-  c[0].slow_start = (pk_slow_start){100, 10000};
+  c[0].breaker = (pk_breaker){.connections = 3, .waiting = 3, .requests = 3, .retries = 3, .endpoint_connections = 2, .endpoint_requests = 2,
+                              .retry_share = 500000, .least = 1};
+  c[0].prefer = (pk_prefer){.near = 1, .far = 2, .healthy = 700000};
+  c[0].slow_start = (pk_slow_start){.time = 100, .least = 10000};
   c[1].balance = PK_BALANCE_RING_HASH;
   c[1].hash = method;
-  c[1].outlier = (pk_outlier){1, 500000, 30, 1000000, 1500};
+  c[1].outlier = (pk_outlier){.errors = 1, .rate = 500000, .eject = 30, .most = 1000000, .slower = 1500};
   c[2].balance = PK_BALANCE_LEAST_REQUEST;
   c[2].check = (pk_check){.by = PK_CHECK_BY_HEARTBEAT, .every = 10, .timeout = 5, .unhealthy = 1, .healthy = 1};
   c[2].panic = 500000;
-  p[0].limit = (pk_limit){1000, 9, 0, method, tables_text(t, "9/s")};
-  p[0].mirror = (pk_mirror){1, 1000000, 2, {0, 0}};
-  p[1].fault = (pk_fault){3, 300000, PK_STATUS_OVERLOADED, 100000, {0, 0}};
+  p[0].limit = (pk_limit){.interval = 1000, .burst = 9, .by = method, .text = tables_text(t, "9/s")};
+  p[0].mirror = (pk_mirror){.cluster = 1, .share = 1000000, .most = 2};
+  p[1].fault = (pk_fault){.delay_ms = 3, .delay_share = 300000, .status = PK_STATUS_OVERLOADED, .abort_share = 100000};
   p[1].hedge = (pk_hedge){.after_ms = 2, .most = 1000000};
-  p[2].timeout = (pk_timeout){40, 50, 1};
+  p[2].timeout = (pk_timeout){.usual = 40, .most = 50, .pass_on = 1};
+  p[0].change_answers = 1;
   p[2].answers = p[2].ends = 0;
+  ((pk_choice *)(void *)t->choices.data)->otherwise = 1;
 }
 
 /* One of each kind in one of all. */
@@ -60,7 +63,9 @@ int LLVMFuzzerInitialize(int *argc, char ***argv) {
   (void)argc, (void)argv;
   const pk_limits limits = {.buffer = 4 << 20, .frame = 1 << 16, .connections = 64, .in_flight = 4000,
                             .in_flight_per_connection = 4000, .client_pause = 1 << 20, .client_close = 2 << 20,
-                            .upstream_buffer = 1 << 20, .upstream_in_flight = 4000, .request_ms = 3000};
+                            .upstream_buffer = 1 << 20, .upstream_in_flight = 4000, .filters = 64, .retry_buffer = 1 << 16,
+                            .request_ms = 3000, .idle_ms = 60000, .frame_ms = 5000, .detect_ms = 1000, .heartbeat_ms = 20,
+                            .probe_ms = 20, .filter_ms = 1000, .drain_ms = 1000};
   const uint8_t address[16] = {2, 0, 9, 9, 127, 0, 0, 1};
   static const char *const services[] = {"svc", "sv*", "*", "other"}, *const methods[] = {"m", "*", "m*"};
   tables_builder t = {0};
@@ -69,7 +74,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv) {
     for (uint32_t n = 0; n <= i; n++) tables_endpoint(&t, 3 * i + n, "127.0.0.1:2313", address, sizeof address);
     tables_plan(&t, "plan", i, (pk_retry){.attempts = 2 * i, .on = 15, .idempotent = 1, .budget = 1000000}, i == 2 ? 0 : PK_NONE);
     if (i == 1) tables_choice(&t, "tag", "\2\0\0\0v2", 6, 0);
-    tables_change(&t, (pk_change){PK_EDIT_HEADER, PK_CHANGE_APPEND, tables_origin(&t, PK_ORIGIN_HEADER, "v"), tables_text(&t, "k"), {0, 0}});
+    if (i == 0) tables_change(&t, (pk_change){PK_EDIT_HEADER, PK_CHANGE_APPEND, tables_origin(&t, PK_ORIGIN_HEADER, "v"), tables_text(&t, "k"), {0, 0}});
   }
   for (uint32_t i = 0; i < 2; i++) {
     tables_routes(&t, "routes");
@@ -156,7 +161,7 @@ static void serve(pk_table *t) {
       for (size_t i = 0; i < count; i++) {
         if (ops[i].op == PK_OP_CONNECT && server_count < MOST) {
           servers[server_count++] = ops[i].handle;
-          pk_core_connected(core, ops[i].handle, round % 3 == 2, 111);
+          pk_core_connected(core, ops[i].handle, round % 5 == 4, 111);
         } else if (ops[i].op == PK_OP_FILTER) {
           pk_core_decide(core, ops[i].handle, PK_DECIDE_CONTINUE, 0, 0, NULL, 0);
         } else if (ops[i].op == PK_OP_ANSWER) {
