@@ -13,7 +13,7 @@
 
 static uint8_t *image;
 static size_t image_size;
-static pk_rule_state *state;
+static pk_rule_state *state, *one_bucket;
 
 /* Something of each policy. */
 static void policies(tables_builder *t) {
@@ -34,6 +34,8 @@ static void policies(tables_builder *t) {
   p[0].mirror = (pk_mirror){.cluster = 1, .share = 1000000, .most = 2};
   p[1].fault = (pk_fault){.delay_ms = 3, .delay_share = 300000, .status = PK_STATUS_OVERLOADED, .abort_share = 100000};
   p[1].hedge = (pk_hedge){.after_ms = 2, .most = 1000000};
+  p[1].state = p[2].state = 1;
+  p[2].limit = (pk_limit){.interval = 1000, .burst = 9};
   p[2].timeout = (pk_timeout){.usual = 40, .most = 50, .pass_on = 1};
   p[0].change_answers = 1;
   p[2].answers = p[2].ends = 0;
@@ -93,6 +95,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv) {
   policies(&t);
   image = tables_image(&t, 42, &limits, &image_size);
   state = pk_rule_state_new(64, 7);
+  one_bucket = pk_rule_state_new(0, 7);
   return 0;
 }
 
@@ -147,10 +150,10 @@ static void serve(pk_table *t) {
   pk_core *core = pk_core_new(1);
   pk_handle clients[8], servers[MOST];
   uint32_t client_count = 0, server_count = 0;
-  uintptr_t states[] = {(uintptr_t)state, (uintptr_t)state, (uintptr_t)state};
+  uintptr_t states[] = {(uintptr_t)state, (uintptr_t)one_bucket};
   uint8_t frame[64];
   pk_op ops[64];
-  pk_table_share(t, states, 3);
+  pk_table_share(t, states, 2);
   for (uint32_t round = 0; round < ROUNDS; round++) {
     pk_core_begin(core, 1000000000u + 7000000u * (uint64_t)round);
     if (round == 0 && pk_core_apply(core, t, 1) != 0) break;

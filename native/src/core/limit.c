@@ -49,8 +49,8 @@ static int limit(pk_core *core, pk_request *r, const uint8_t *data, const pk_fra
     int said = outside(core, r, s, key, data, f);
     if (said >= 0) return said;
   }
-  int taken = l->by.count == 0 ? pk_bucket_take(&s->bucket, l->interval, depth, core->now)
-                               : pk_buckets_take(s->sets, s->mask, key, l->interval, depth, core->now);
+  int taken = s->mask == PK_ONE_BUCKET ? pk_bucket_take(&s->bucket, l->interval, depth, core->now)
+                                       : pk_buckets_take(s->sets, s->mask, key, l->interval, depth, core->now);
   return taken ? PK_STEP_ON : refuse(core, r, s, PK_DECIDED_LIMIT);
 }
 

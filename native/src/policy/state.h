@@ -42,6 +42,8 @@ uint64_t pk_rule_state_count(const pk_rule_state *s, uint32_t decided); /* PK_DE
 
 enum { PK_ASKING_NEW = 256, PK_ASKING_MOST = 384 };
 
+#define PK_ONE_BUCKET UINT32_MAX /* pk_rule_state.mask: it has no sets, whatever plans say of keys */
+
 struct pk_rule_state {
   /* Each on cache lines of its own: one is written by each request, one only by those that are decided of. */
   alignas(64) _Atomic uint64_t bucket;

@@ -91,7 +91,7 @@ static const pk_table_field plan_fields[] = {
     ANY(timeout.usual),
     ANY(timeout.most),
     FLAG(timeout.pass_on),
-    ANY(retry.attempts),
+    NUMBER(retry.attempts, 0, UINT8_MAX), /* as many as a target counts */
     NUMBER(retry.on, 0, 2 * PK_RETRY_ON_INTERNAL - 1),
     FLAG(retry.idempotent),
     ANY(retry.per_try),
