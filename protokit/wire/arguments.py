@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from protokit.native import Argument
+    from protokit.wire.codec import Arguments
     from protokit.wire.expressions import FieldPath
     from protokit.wire.structures.family import Entry, Family, Key
 
@@ -52,6 +53,12 @@ class Argued:
     def path(self) -> bytes:
         """Where the array stands."""
         return packed(self.view.path) if isinstance(self.view, Inside) and self.form >= MSGPACK else b""
+
+
+def bodies(given: Any) -> Arguments | None:
+    """The ``arguments`` of a format that its plugin reads in Python, for filters: the engine has none."""
+    kind = type(given)  # a path of construct has any attribute
+    return given if callable(getattr(kind, "read", None)) and callable(getattr(kind, "write", None)) else None
 
 
 def argued(given: Any) -> tuple[Argued, ...]:

@@ -20,7 +20,7 @@ from protokit.errors import DeclarationError, LocalProtocolError, RemoteProtocol
 from protokit.model import Headers, Status
 from protokit.wire import views
 from protokit.wire.answers import noted
-from protokit.wire.arguments import argued, argument, change, decoded
+from protokit.wire.arguments import argued, argument, bodies, change, decoded
 from protokit.wire.checksums import in_order
 from protokit.wire.codec import Codec, DeclaredCodec
 from protokit.wire.compiler import compile_image, is_sided, open_sections
@@ -102,7 +102,8 @@ class WireFormat:
         headers: ``pairs``, ``lines`` or a map in a structure; of requests, and of answers that have it in the
             same field.
         answer_headers: those of answers, where they stand elsewhere.
-        arguments: those of calls: an array of ``msgpack`` or ``json``, or a list of views.
+        arguments: those of calls: an array of ``msgpack`` or ``json``, or a list of views; or what reads and
+            writes them for filters alone (``Arguments``).
         readable: ``(this.body, this.codec == 0)``, or several: a section, and the condition under which views
             look into it. Where it does not hold (compressed, encrypted), they find nothing there.
         checksum: ``crc32(...)`` or another (``checksums.py``), or several.
@@ -224,7 +225,8 @@ class WireFormat:
             group=_view(group, "group"),
             headers=headers,
             answer_headers=headers if answer_headers is None else answer_headers,
-            arguments=argued(arguments),
+            arguments=() if bodies(arguments) else argued(arguments),
+            bodies=bodies(arguments),
             checksums=in_order(self.nodes, one_or_several(checksum)),
             variants=tuple(
                 {tuple(name.split(".")): value for name, value in one.items()} for one in self.variants
@@ -554,6 +556,8 @@ class WireFormat:
             LocalProtocolError: the format declares none.
             RemoteProtocolError: they cannot be read.
         """
+        if self.meaning.bodies is not None:
+            return self.meaning.bodies.read(data)
         container, _ = self.parse(data, native.side_of(data) or "client")
         with self._only_readable(container):
             return decoded(self.meaning.arguments, container)
@@ -564,6 +568,8 @@ class WireFormat:
         Raises:
             LocalProtocolError: the format cannot say it.
         """
+        if self.meaning.bodies is not None:
+            return self.meaning.bodies.write(data, values)
         container, size = self.parse(data, native.side_of(data) or "client", ended=True)
         with self._only_readable(container):
             change(self.meaning.arguments, container, values)

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from protokit.wire.answers import Noted
     from protokit.wire.arguments import Argued
     from protokit.wire.checksums import Checksum
+    from protokit.wire.codec import Arguments
     from protokit.wire.greeting import Conversation
     from protokit.wire.ids import Named
     from protokit.wire.requested import Part
@@ -73,6 +74,7 @@ class Meaning:
     last: Expression = 0
     more: Expression = 0
     arguments: tuple[Argued, ...] = ()
+    bodies: Arguments | None = None  # what its plugin reads in Python, for filters
     asked: tuple[Noted, ...] = ()  # of a request, for its answers
     readable: dict[FieldPath, Expression] = field(
         default_factory=dict

@@ -6,8 +6,11 @@ import asyncio
 import json
 from pathlib import Path
 
+import bolts
 from peers import Client, Server, configuration
 from protokit_dubbo.hessian import Object
+from protokit_sofarpc import values as sofa
+from protokit_sofarpc.calls import read_arguments
 
 import protokit
 from protokit import Filter, plugins
@@ -51,7 +54,7 @@ def run(work) -> None:
 
 
 def loaded(config, *folders):
-    registry = plugins.load(["dubbo"], [*map(str, folders)])
+    registry = plugins.load(["dubbo", "bolt"], [*map(str, folders)])
     registry.filters |= {"changes": Changes}
     return loading.load(config, registry)
 
@@ -91,6 +94,68 @@ def test_changed_arguments_of_dubbo_reach_the_provider_and_no_other_call():
             await client.call("same", "x", user)
             await client.close()
         await server.stop()
+
+    run(main())
+
+
+def sofa_request(*arguments):
+    sigs = sofa.TypedList(["java.lang.String", "long"])
+    sigs.type_name = "[string"
+    fields = {"methodName": "m", "targetServiceUniqueName": "a.B:1.0", "methodArgSigs": sigs}
+    writer = sofa.Writer(draft=True)
+    for one in (sofa.Object("com.alipay.sofa.rpc.core.request.SofaRequest", fields), *arguments):
+        writer.write(one)
+    return bytes(writer.data)
+
+
+async def sofa_call(port, number, method, *arguments, **values):
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(bolts.ask(number, method, content=sofa_request(*arguments), **values))
+    told = await bolts.read(reader)
+    writer.close()
+    return told
+
+
+def test_changed_arguments_of_sofarpc_reach_the_provider_and_no_other_call():
+    async def main():
+        server = await bolts.Bolt().start()
+        config = {
+            "listeners": [{"name": "in", "bind": "127.0.0.1:0", "protocol": "bolt", "routes": "r"}],
+            "routes": [
+                {
+                    "name": "r",
+                    "rules": [
+                        {"match": {"method": "echo"}, "cluster": "c"},
+                        {"cluster": "c", "filters": [{"changes": {"name": "!"}}, {"changes": {"name": "?"}}]},
+                    ],
+                }
+            ],
+            "clusters": [{"name": "c", "endpoints": [f"127.0.0.1:{server.port}"]}],
+        }
+        async with protokit.Proxy(loaded(config)) as proxy:
+            port = proxy.addresses["in"][1]
+            for form in ({"proto": 1}, {"proto": 2, "ver1": 2, "switch": 1}):  # the second with a checksum
+                told = await sofa_call(port, 5, "upper", "x", 7, {"a": [1]}, **form)
+                assert (told.id, told.status) == (5, 0)
+                assert read_arguments(server.got[-1].content) == ["X!?", 7, {"a": [1]}]
+            assert SAW[:2] == [["x", 7, {"a": [1]}], ["X!", 7, {"a": [1]}]]
+            user = sofa.Object("demo.User", {"tier": "lead", "self": None})
+            user.fields["self"] = user
+            await sofa_call(port, 6, "inside", user, user)
+            first, second = read_arguments(server.got[-1].content)
+            assert first is second is first.fields["self"]
+            assert first.fields["tier"] == "gold"
+            before = len(server.got)
+            for method, values, why in (
+                ("set", {}, "hessian: cannot write a set"),
+                ("more", {}, "the call has 1 arguments, and 3 were given"),
+                ("upper", {"codec": 11}, "arguments are decoded in Hessian 2, and these are in protobuf"),
+            ):
+                told = await sofa_call(port, 7, method, "x", **values)
+                assert why.encode() in told.result
+                assert (await sofa_call(port, 8, "echo", "beside")).status == 0
+            assert len(server.got) == before + 3
+        server.stop()
 
     run(main())
 

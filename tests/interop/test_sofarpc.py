@@ -107,6 +107,30 @@ def protokit_filters():
 """
 
 
+CHANGES = """
+from protokit import Filter, hookimpl
+
+class Changes(Filter):
+    def __init__(self, options):
+        pass
+
+    async def request(self, request):
+        first, *rest = request.arguments()
+        if request.method == "add":
+            first, rest = first + 100, [rest[0] + 1]
+        elif request.method == "hello":
+            first += " and all \\U0001f680"
+        else:
+            fields = first if isinstance(first, dict) else first.fields
+            fields["name"] = "Ida"
+        request.change_arguments([first, *rest])
+
+@hookimpl
+def protokit_filters():
+    return {"changes": Changes}
+"""
+
+
 def kind(peer: str) -> str:
     return "node" if "node" in peer else "java"
 
@@ -350,3 +374,29 @@ def test_java_waits_for_its_answers_in_a_drain_and_closes_where_it_is_sent_a_goa
         assert (how, what[: what.find("!") + 1]) == ("raised", f"{SOFA}RpcException#250: {closed}")
     else:
         assert (how, what) == ("value", "slept 1500")
+
+
+def test_providers_get_the_arguments_that_a_filter_made(proxy, provider, tmp_path):
+    """A person in a circle of friends is whole, and numbers are what the method declares."""
+    if DIRECT:
+        pytest.skip("peers call each other")
+    need(*peers.BOLT_CONSUMERS)
+    (tmp_path / "changes.py").write_text(CHANGES)
+    listener = {
+        "name": "in",
+        "bind": "127.0.0.1:0",
+        "protocol": "bolt",
+        "cluster": "all",
+        "filters": ["changes"],
+    }
+    for server in peers.BOLT_PROVIDERS:
+        up = provider(server).port
+        one = proxy(up, listeners=[listener], plugins=[str(tmp_path / "changes.py")])
+        for client in CLIENTS[server]:
+            plain = expectations(client, server, port=one.port, provider_port=up)["person"][1]
+            assert peers.consume(client, one.port, "hello", "add", "person") == {
+                "hello": ("value", "hello Z\u00fcrich \U0001f680 and all \U0001f680"),
+                "add": ("value", str(103 + (1 << 40))),
+                "person": ("value", plain.replace("Ada \U0001f680", "Ida", 1)),
+            }, (client, server)
+        no_protocol_errors(one)

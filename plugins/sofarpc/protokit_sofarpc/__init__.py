@@ -31,6 +31,7 @@ from construct import (
 )
 
 from protokit import Protocol, Status, WireFormat, hookimpl
+from protokit.errors import LocalProtocolError
 from protokit.wire import Replies, crc32, first, hessian_fields, pairs, split, table
 from protokit_sofarpc.errors import exception
 
@@ -117,6 +118,35 @@ def read_body(frame: bytes) -> dict[str, object]:
     return {name: value for name, value in fields.items() if not name.startswith("$")}
 
 
+class _Arguments:
+    """What filters are given, and what they make of it."""
+
+    def read(self, frame: bytes) -> list[object]:
+        """The arguments of a call."""
+        from protokit_sofarpc.calls import read_arguments  # noqa: PLC0415  # traffic needs none of it
+
+        return read_arguments(_call(frame).content)
+
+    def write(self, frame: bytes, values: list[object]) -> bytes:
+        """The call with others."""
+        from protokit_sofarpc.calls import write_arguments  # noqa: PLC0415  # as above
+
+        fields = _call(frame)
+        fields.content = write_arguments(fields.content, values)
+        return bolt.wire.build(fields)  # type: ignore[attr-defined,no-any-return]  # it is declared
+
+
+def _call(frame: bytes) -> Any:
+    from protokit_sofarpc.calls import check  # noqa: PLC0415  # as above
+
+    try:
+        fields, _ = bolt.wire.parse(frame)  # type: ignore[attr-defined]  # it is declared
+    except EOFError:
+        raise LocalProtocolError("a call that is not whole has no arguments to decode") from None
+    check(fields.codec, fields.content)
+    return fields
+
+
 bolt = Protocol(
     "bolt",
     WireFormat(
@@ -137,6 +167,7 @@ bolt = Protocol(
         checksum=crc32(this.crc, over="before"),
         # A Java peer answers in the form of the first frame it saw on a connection.
         variants=({"proto": 1}, {"proto": 2, "ver1": 1}, {"proto": 2, "ver1": 2}),
+        arguments=_Arguments(),
         separate=True,
         replies=Replies(
             error=_error,
