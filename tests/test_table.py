@@ -239,6 +239,44 @@ def test_a_cluster_prefers_some_to_some_others(right, part):
         load(right, changed(image, first + places[f"prefer.{part}"], 1))
 
 
+@pytest.mark.parametrize(
+    ("least", "requests", "fits"),
+    [(0, NONE, True), (1, 1, True), (2, 1, False), (1, 0, False), (1, 2**31 - 1, True), (1, 2**31, False)],
+)
+def test_a_limit_that_is_found_has_a_bit_left(right, least, requests, fits):
+    image = right[0]
+    kind = next(kind for kind in KINDS if kind.name == "clusters")
+    places = {field.name: field.at for field in kind.fields}
+    at, _ = arrays(image)[kind.name]
+    image = changed(image, at + places["breaker.least"], least)
+    image = changed(image, at + places["breaker.requests"], requests)
+    if fits:
+        load(right, image)
+    else:
+        with pytest.raises(ProtokitError, match=r"clusters\[0\]\.breaker finds a limit from"):
+            load(right, image)
+
+
+def test_who_keeps_a_value_does_not_take_an_arguments():
+    """Its digits last only until the next one is asked for."""
+    for origin in ("argument", "header"):
+        changing, choosing = TableBuilder(LIMITS, seed=1), TableBuilder(LIMITS, seed=1)
+        for builder in (changing, choosing):
+            builder.cluster("c", "round-robin", 1, 1000)
+            builder.plan("p")
+            builder.split(0, 1)
+        changing.change("header", "set", "key", of=changing.origin(origin, "0"))
+        choosing.choice({"h": ""}, {})
+        choosing.add("choice_words", of=choosing.origin(origin, "0"), name="")
+        choosing.add("choice_options", values=joined(["x", "y"]), cluster=0)
+        for builder, what in ((changing, "changes"), (choosing, "choices")):
+            if origin == "header":
+                builder.finish().free()
+            else:
+                with pytest.raises(ProtokitError, match=rf"{what}\[0\]: an argument is known only until"):
+                    builder.finish()
+
+
 def test_weights_of_a_split_over_all_that_can_be_counted_are_refused(wide):
     builder = TableBuilder(LIMITS, seed=3)
     builder.cluster("c", "round-robin", 1, 1000)

@@ -106,8 +106,12 @@ class Connection(asyncio.Protocol):
             return
         if not isinstance(event, h11.Request):
             return
+        if not self._known(event):
+            text = "asked by a name that is not known here; use the address, or add the name to admin.hosts\n"
+            self._answer(421, "text/plain", text.encode(), body_wanted=event.method != b"HEAD")
+            return
         of_one = event.target.startswith(b"/clusters/")
-        if event.method == b"POST" and of_one and self._changes is not None and self._known(event):
+        if event.method == b"POST" and of_one and self._changes is not None:
             self._task = asyncio.get_running_loop().create_task(self._change(event, self._changes))
         else:
             self._answer(*self._find(event), body_wanted=event.method != b"HEAD")
@@ -129,9 +133,6 @@ class Connection(asyncio.Protocol):
         path = request.target.decode("ascii", "replace").partition("?")[0]
         if request.method not in {b"GET", b"HEAD"}:
             return 405, "text/plain", b"only GET and HEAD; POST only to endpoints, on admin.bind\n"
-        if not self._known(request):
-            text = "asked by a name that is not known here; use the address, or add the name to admin.hosts\n"
-            return 421, "text/plain", text.encode()
         if path not in self._pages:
             return 404, "text/plain", f"nothing here; there are {' '.join(sorted(self._pages))}\n".encode()
         try:

@@ -42,9 +42,12 @@ class Time(click.ParamType):  # type: ignore[type-arg]  # generic in newer versi
     "--time",
     "seconds",
     type=Time(),
-    default="60s",
-    show_default=True,
-    help="When to stop trying; finds are made small besides.",
+    help="When to stop trying; finds are made small besides.  [default: 60s; with --rounds, never]",
+)
+@click.option(
+    "--rounds",
+    type=click.IntRange(min=1),
+    help="Stop after so many rounds of 600 examples: with a seed, the same ones on any machine.",
 )
 @click.option("--seed", type=int, help="The same seed tries the same examples in the same order.")
 @click.option(
@@ -65,7 +68,8 @@ class Time(click.ParamType):  # type: ignore[type-arg]  # generic in newer versi
 )
 def fuzz(
     protocol: str,
-    seconds: float,
+    seconds: float | None,
+    rounds: int | None,
     seed: int | None,
     golden: tuple[Path, ...],
     folder: Path,
@@ -99,7 +103,13 @@ def fuzz(
         seed = secrets.randbelow(2**32) if seed is None else seed
         click.echo(f"{found.name}: {len(frames)} golden frames, seed {seed}", err=True)
         result = fuzzing.fuzz(
-            found, frames, seconds, seed, lambda line: click.echo(line, err=True), folder=folder
+            found,
+            frames,
+            seconds if seconds is not None else 60 if rounds is None else float("inf"),
+            seed,
+            lambda line: click.echo(line, err=True),
+            folder=folder,
+            rounds=rounds,
         )
     except ProtokitError as error:
         raise click.UsageError(str(error)) from None

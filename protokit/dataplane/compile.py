@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Iterator, Sequence
 
     from protokit.control.snapshot import AccessRule, Snapshot
-    from protokit.dataplane.chains import Chain, Switches
+    from protokit.dataplane.chains import Chain, Link, Switches
     from protokit.dataplane.quotas import Limited
     from protokit.wire.codec import Wire
 
@@ -170,7 +170,7 @@ class Compiled:
         self.states: dict[str, RuleState] = {}
         self.access: dict[str, RuleState] = {}
         self.retired_by = 0
-        self.errors: dict[int, ConfigError] = {}  # by the filter's place in the configuration, in many chains
+        self.errors: dict[int, ConfigError] = {}  # by the filter's place in the configuration
 
     @functools.cached_property
     def endpoint_names(self) -> dict[int, str]:
@@ -271,6 +271,9 @@ class _Compiling:
         self.codec_names = {one.name: native.name(one.wire.address) for one in every}
         self.shared: list[RuleState] = []  # by the numbers of plans
         self.numbers: dict[str, int] = {}  # of those of rules, by their names
+        self.links: dict[
+            str, Link
+        ] = {}  # a filter is made once for each place that names it, whatever has it
         self.destinations = destinations.Destinations(image, compiled.snapshot.clusters)
 
     def clusters(self, numbers: Identities, ids: Identities) -> None:
@@ -553,7 +556,11 @@ class _Compiling:
         chain = next(self.made, None)
         if chain is None:
             link = self.states.switches.link
-            chain = [link(_filter(self.compiled, one.use), *one) for one in uses]
+            chain = []
+            for one in uses:
+                if one.place not in self.links:
+                    self.links[one.place] = link(_filter(self.compiled, one.use), *one)
+                chain.append(self.links[one.place])
             if sets is not None:
                 from protokit.dataplane.changes import setters  # noqa: PLC0415  # as above
 

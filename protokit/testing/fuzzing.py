@@ -351,7 +351,12 @@ class _Run:
 
     def until(self, end: float, rounds: int | None) -> None:
         number = 0
-        while time.monotonic() < end and number != rounds and len(self.result.finds) < MOST_FINDS:
+        # One round at least, however late it is by now.
+        while (
+            (number == 0 or time.monotonic() < end)
+            and number != rounds
+            and len(self.result.finds) < MOST_FINDS
+        ):
             self.round(number, end)
             number += 1
             if self.result.broken:
@@ -407,7 +412,7 @@ class _Run:
         seen: set[str] = set()
         known = set(self.known)
         new = None
-        while time.monotonic() < end:
+        while (number == 0 and not board.examples) or time.monotonic() < end:
             try:
                 example = drawing.send(new)
             except StopIteration:

@@ -65,7 +65,7 @@ def test_the_same_seed_finds_the_same(tmp_path):
     found = []
     for name in ("a", "b"):
         (tmp_path / "page.py").write_text(PAGE + CHANGED + HOOK)
-        done = run(tmp_path, "page.py", "--time", "8s", "--seed", 2, "--save", name)
+        done = run(tmp_path, "page.py", "--rounds", 1, "--seed", 2, "--save", name)
         assert done.returncode == 1, done.stderr
         found.append({path.name: path.read_text() for path in (tmp_path / name).iterdir()})
     assert found[0]
@@ -135,12 +135,10 @@ def test_a_codec_that_never_ends_is_found(tmp_path, monkeypatch):
 
 
 def test_a_right_protocol_ends_with_0_and_says_what_was_done(tmp_path):
-    done = run(tmp_path, "bolt", "--time", "4s", "--seed", 4)
+    done = run(tmp_path, "bolt", "--rounds", 1, "--seed", 4)
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.search(r"^bolt: \d{3} golden frames, seed 4$", done.stderr, re.MULTILINE)  # those of its kit
-    assert "% accepted" in done.stdout
-    assert "0 finds" in done.stdout
-    assert int(done.stdout.split()[1]) > 0  # however slow the machine is
+    assert re.search(r"^bolt: 600 examples in .* % accepted, .* 0 finds$", done.stdout, re.MULTILINE)
 
 
 def test_ctrl_c_prints_the_summary(tmp_path):

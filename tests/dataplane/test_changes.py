@@ -311,3 +311,32 @@ def test_an_answer_in_parts_is_refused(toys):
             world.feed(up, toy.frame(toy.RESPONSE, number, b"end"))
         assert world.take(toy, client) == []
         assert world.stat("requests_active") == 0
+
+
+@pytest.mark.parametrize("answer", [False, True])
+def test_a_codec_that_writes_nothing_has_not_changed_it(toys, answer):
+    """What the rule takes out would get through, and what was made for it would be nobody's."""
+    toy = toys["mistaken"]
+    builder = TableBuilder(LIMITS, seed=42)
+    builder.cluster("c", "round-robin", 8, 1000)
+    builder.endpoint(0, "127.0.0.1", 9000, 1)
+    number = builder.plan("changed")
+    builder.split(0, 1)
+    builder.change("header", "set", "zone", "a", answer=answer)
+    builder.listener(0, "in", routes=None, plan=number, pinned=False, codecs=[toy.address])
+    world = World(builder.finish())
+    client = world.client()
+    held = []
+    for _ in range(3):
+        world.feed(client, toy.request(0))
+        if answer:
+            ((_, _, number, _),) = world.take(toy, world.only_upstream())
+            world.feed(world.only_upstream(), toy.frame(toy.RESPONSE, number, b"x"))
+        ((_, status, _, told),) = world.take(toy, client)
+        assert (status, b"cannot be changed as rule 'changed' says" in told) == (
+            (0, False) if answer else (8, True)
+        )
+        held.append(world.stat("buffer_bytes"))
+    assert held[0] == held[1] == held[2]
+    assert world.stat("requests_active") == 0
+    assert world.stat("answers_not_changed") == 3 * answer

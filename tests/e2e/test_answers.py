@@ -195,6 +195,42 @@ def test_the_last_to_see_a_request_is_the_first_to_see_its_answer():
     run(main())
 
 
+def test_a_filter_is_made_once_for_each_place_that_names_it():
+    """However many rules a listener's requests go by, and however many listeners a rule is asked for."""
+    made = []
+
+    def make(options):
+        made.append(options["name"])
+        return Spy(options)
+
+    a, b, c, d = ({"spy": {"name": name}} for name in "abcd")
+
+    async def main():
+        server = await Server().start()
+        found = registry()
+        found.filters["spy"] = make
+        config = configuration(server)
+        config["listeners"][0]["filters"] = [a, a]
+        config["listeners"].append(config["listeners"][0] | {"name": "two", "filters": [b]})
+        config["listeners"].append(config["listeners"][0] | {"name": "plain", "filters": []})
+        config["clusters"][0]["filters"] = [c]
+        rules = [{"match": {"method": f"m{n}"}, "cluster": "c", "filters": [d]} for n in range(5)]
+        config["routes"][0]["rules"] = [*rules, {"cluster": "c"}]
+        async with protokit.Proxy(loading.load(config, found)) as proxy:
+            assert sorted(made) == sorted("aabc" + 5 * "d")
+            made.clear()
+            client = await Client.connect(proxy.addresses["in"][1])
+            await client.call("m3", 1)
+            assert [one[:2] for one in SAW] == [
+                *[(name, "request") for name in "aadc"],
+                *[(name, "response") for name in "cdaa"],
+            ]
+            await client.close()
+        await server.stop()
+
+    run(main())
+
+
 def test_a_clusters_filters_see_what_goes_there_by_whatever_rule_and_nothing_else():
     async def main():
         server = await Server().start()

@@ -123,7 +123,7 @@ def test_a_side_that_reads_late_gets_all_of_it_and_the_end(way):
             await asyncio.sleep(0.5)
             assert proxy.stats()["workers"][0]["buffer_bytes"] < 2 << 20
             late.set()
-            data = await reader.read()
+            data = await asyncio.wait_for(reader.read(), 15)
             assert data == (BIG if way == "down" else b"%d" % (len(BIG) + 6))
             writer.close()
             for _ in range(100):

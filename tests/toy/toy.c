@@ -169,6 +169,13 @@ static int wrong_error(const pk_codec *c, const pk_reply *r, uint8_t *out, size_
   return echo(c, PK_KIND_RESPONSE, r->status, (pk_slice){id, 1}, r->text, out, cap);
 }
 
+/* It writes nothing, and says no error. */
+static int no_edit(const pk_codec *c, const uint8_t *data, const pk_frame *f, const pk_edit *edits, uint32_t count, uint8_t *out,
+                   size_t cap) {
+  (void)c, (void)data, (void)f, (void)edits, (void)count, (void)out, (void)cap;
+  return 0;
+}
+
 static const uint8_t usual = 0x7e, unusual = 0x7d;
 
 /* "hello 0" and so on. */
@@ -221,7 +228,7 @@ TOY(named, "named", PK_MODE_MULTIPLEXED, 8, usual, WHOLE, .id_max = 24, .splice_
 TOY(read_only, "read", PK_MODE_MULTIPLEXED, 8, usual, WHOLE, .id_max = 24, .keep = keep_id, .keep_max = 24,
     .error = echoed_error, .heartbeat_ack = echoed_ack);
 TOY(mistaken, "mistaken", PK_MODE_MULTIPLEXED, 8, usual, WHOLE, .id_max = 24, .error = wrong_error,
-    .heartbeat_ack = wrong_ack);
+    .heartbeat_ack = wrong_ack, .edit = no_edit);
 TOY(brief, "brief", PK_MODE_MULTIPLEXED, 2, usual, WHOLE);
 TOY(own, "own", PK_MODE_MULTIPLEXED, 8, usual, WHOLE, .pinned = 1);
 TOY(modest, "modest", PK_MODE_MULTIPLEXED, 8, usual, WHOLE, .greeting = greeting, .greeting_steps = 4,

@@ -8,6 +8,7 @@
 #include "policy/gradient.h"
 
 #define WAS_TOO_HIGH (PK_LIMIT_MASK + 1u)
+_Static_assert(PK_LIMIT_MASK == INT32_MAX, "what an image may say is less than that bit");
 
 uint32_t pk_adaptive_limit(const pk_cluster_words *w, const pk_breaker *b) {
   uint32_t limit = atomic_load_explicit((_Atomic uint32_t *)(uintptr_t)&w->limit, memory_order_relaxed) & PK_LIMIT_MASK;

@@ -108,9 +108,9 @@ static int change(pk_core *core, const subject *s, const pk_change *all, uint32_
   pk_held *h = room == 0 ? NULL : pk_held_new(core, room);
   if (h == NULL) return NO_ROOM;
   int size = codec->edit(codec, s->data, s->f, edits, (uint32_t)n, h->data, room);
-  if (size < 0) pk_held_free(core, h);
-  *out = size < 0 ? NULL : h;
-  return size;
+  if (size <= 0) pk_held_free(core, h);
+  *out = size <= 0 ? NULL : h;
+  return size == 0 ? PK_ERR_UNSUPPORTED : size; /* no bytes are no frame, and not what was asked for */
 }
 
 static const pk_change *changes_of(const pk_request *r) {

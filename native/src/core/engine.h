@@ -52,8 +52,9 @@ struct pk_core {
   pk_pages kept; /* of requests, by their codecs: PK_KEEP_MAX bytes each */
   pk_pages asked; /* of requests whose answers filters see: a pk_held each */
   pk_pages ending; /* of requests whose ends filters are told: a pk_end each */
-  pk_ring *asks;   /* about keys of rules' limits; NULL: no table asked for that yet */
-  pk_ring *ends;   /* of those that have ended; NULL: no table asked for them yet */
+  /* Made by the worker at any time, taken from by the deciding side. */
+  _Atomic(pk_ring *) asks; /* about keys of rules' limits; NULL: no table asked for that yet */
+  _Atomic(pk_ring *) ends; /* of those that have ended; NULL: no table asked for them yet */
   pk_attempt **attempts; /* pages */
   uint32_t attempt_pages, free_attempt;
 

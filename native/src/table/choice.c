@@ -52,6 +52,9 @@ uint32_t pk_choice_find(const pk_table *t, const pk_choice *c, const pk_slice *v
 const char *pk_choice_wrong(const pk_table *t, const pk_choice *c) {
   pk_slice values[PK_CHOICE_WORDS];
   if (c->word_count > PK_CHOICE_WORDS) return "more than 8 words choose";
+  for (uint32_t i = 0; i < c->word_count; i++)
+    if (pk_table_origin_at(t, pk_choice_word_at(t, c, i)->of)->origin == PK_ORIGIN_ARGUMENT)
+      return "an argument is known only until the next value is asked for";
   for (uint32_t i = 0; i < c->option_count; i++)
     if (!read(t, c, option_at(t, c, i), values)) return "an option's values are not one for each word";
   return NULL;

@@ -431,6 +431,12 @@ static int check_rest(const pk_table *t, char *why, size_t why_size) {
     return 0;
   }
   for (uint32_t i = 0; i < t->clusters.count; i++) {
+    const pk_breaker *b = &pk_table_cluster_at(t, i)->breaker;
+    if (b->least == 0 || (b->least <= b->requests && b->requests <= INT32_MAX)) continue;
+    snprintf(why, why_size, "clusters[%u].breaker finds a limit from %u to %u: not upwards, or over %d", i, b->least, b->requests, INT32_MAX);
+    return 0;
+  }
+  for (uint32_t i = 0; i < t->clusters.count; i++) {
     const pk_prefer *p = &pk_table_cluster_at(t, i)->prefer;
     if ((p->near == PK_NONE) == (p->far == PK_NONE)) continue;
     snprintf(why, why_size, "clusters[%u].prefer has one of near and far", i);
@@ -448,6 +454,12 @@ static int check_rest(const pk_table *t, char *why, size_t why_size) {
     const pk_origin *o = pk_table_origin_at(t, i);
     if (o->origin != PK_ORIGIN_ARGUMENT || pk_origin_keys(t, o, keys) != PK_NONE) continue;
     snprintf(why, why_size, "origins[%u]: an argument's name is %d keys at most, each behind a byte of its size", i, PK_INSIDE_KEYS);
+    return 0;
+  }
+  for (uint32_t i = 0; i < t->changes.count; i++) {
+    const pk_change *c = PK_AT(t, pk_change, t->changes.at) + i;
+    if (c->of == PK_NONE || pk_table_origin_at(t, c->of)->origin != PK_ORIGIN_ARGUMENT) continue;
+    snprintf(why, why_size, "changes[%u]: an argument is known only until the next value is asked for", i);
     return 0;
   }
   for (uint32_t i = 0; i < t->choices.count; i++) {

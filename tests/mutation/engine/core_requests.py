@@ -738,4 +738,18 @@ MUTANTS = (
         "",
         "tests/dataplane/test_quotas.py::test_values_are_cut_and_there_is_one_of_each[200]",
     ),
+    Mutant(
+        "what a codec did not write is kept for ever",
+        "change.c",
+        "if (size <= 0) pk_held_free",
+        "if (size < 0) pk_held_free",
+        "tests/dataplane/test_changes.py::test_a_codec_that_writes_nothing_has_not_changed_it",
+    ),
+    Mutant(
+        "what a codec did not write is passed on as if it were changed",
+        "change.c",
+        "return size == 0 ? PK_ERR_UNSUPPORTED : size;",
+        "return size;",
+        "tests/dataplane/test_changes.py::test_a_codec_that_writes_nothing_has_not_changed_it",
+    ),
 )

@@ -432,4 +432,18 @@ MUTANTS = (
         "a->at < sizeof *t ||",
         "tests/test_table.py::test_an_array_that_is_not_between_its_neighbours_is_refused",
     ),
+    Mutant(
+        "a limit that is found may be larger than its word holds",
+        "image.c",
+        "b->least <= b->requests && b->requests <= INT32_MAX",
+        "b->least <= b->requests",
+        "tests/test_table.py::test_a_limit_that_is_found_has_a_bit_left",
+    ),
+    Mutant(
+        "a change keeps an argument's digits",
+        "image.c",
+        "if (c->of == PK_NONE || pk_table_origin_at(t, c->of)->origin != PK_ORIGIN_ARGUMENT) continue;",
+        "continue;",
+        "tests/test_table.py::test_who_keeps_a_value_does_not_take_an_arguments",
+    ),
 )
