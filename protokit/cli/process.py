@@ -74,7 +74,12 @@ def _serve(loaded: configuration.Loaded) -> Early:
     Returns:
         The workers, and by option the sockets of the admin server, who is not there yet.
     """
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT, signal.SIGQUIT})
+    # The latter three are held already where it began in protokit.__main__.
+    ends, others = (
+        {signal.SIGTERM, signal.SIGINT, signal.SIGQUIT},
+        {signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2},
+    )
+    signal.pthread_sigmask(signal.SIG_BLOCK, ends | others)
     admin = loaded.config.admin
     asked = {} if admin is None else {"admin.bind": admin.bind, "admin.public": admin.public}
     with contextlib.ExitStack() as undo:

@@ -16,7 +16,11 @@ from hypothesis.stateful import (
 from world import LIMITS, MS, Check, World, table
 
 from protokit import native
+from protokit.config.scalars import Duration, Retries, Share
+from protokit.config.schema import Adaptive, Breaker, EndpointBreaker, Outlier
 from protokit.dataplane.compile import Identities
+from protokit.dataplane.limits import Mirror
+from protokit.testing.tables import cluster_number
 
 SMALL = {
     "buffer": 400_000,
@@ -42,7 +46,23 @@ PLANS = [
     {"attempts": 3, "retry_on": 15, "idempotent": True},
     {"timeout_ms": 500},
     {"filter_chain": 0},
+    {"attempts": 2, "retry_on": 15, "idempotent": True, "per_try_ms": 300, "backoff": (20, 100)},
+    {"idempotent": True, "hedge_ms": 100},
+    {"idempotent": True, "hedge_ms": 100, "attempts": 2, "retry_on": 15, "answer_chain": 0, "open_for": 3},
+    {"mirror": Mirror(2, 10**6, 100)},
+    {"mirror": Mirror(2, 10**6, 100), "idempotent": True, "hedge_ms": 100, "filter_chain": 0},
+    {"answer_chain": 0, "end_chain": 0},
+    {"delay_ms": 300, "filter_chain": 0, "answer_chain": 0},
 ]
+SHADOW = 9042
+BREAKERS = [
+    None,
+    None,
+    Breaker(requests=6, waiting=3, retries=Retries.parse("1")),
+    Breaker(requests=12, adaptive=Adaptive(least=2), endpoint=EndpointBreaker(requests=4)),
+    Breaker(connections=3),
+]
+OUTLIERS = [None, Outlier(3, None, Duration(500), Share.parse("50%"))]
 
 
 class Client:
@@ -122,6 +142,8 @@ class Machine(RuleBasedStateMachine):
         balance: str = "round-robin",
         listener: str | None = "in",
         check: Check | None = None,
+        breaker: Breaker | None = None,
+        outlier: Outlier | None = None,
     ) -> native.Table:
         numbers = {self.identities.number(port): port for port in ports}
         self.ports[len(self.ports) + 1] = numbers
@@ -134,8 +156,10 @@ class Machine(RuleBasedStateMachine):
             balance=balance,
             max_connections=2,
             check=check,
+            breaker=breaker,
+            outlier=outlier,
             pinned=self.pinned,
-            clusters=2,
+            clusters=3,
             rules=[("svc", "*"), ("two", "*", 1)],
         )
 
@@ -322,8 +346,9 @@ class Machine(RuleBasedStateMachine):
                         assert self.calls.get((handle, body)) == wire_id, "an answer to another server"
                     continue
                 if kind in {self.toy.REQUEST, self.toy.ONEWAY}:
-                    of_two = self.world.upstreams[handle][1] == 9041
-                    assert body.startswith(b"two " if of_two else b"svc "), "a request in the wrong cluster"
+                    port = self.world.upstreams[handle][1]
+                    of = b"two " if port == 9041 else b"svc "
+                    assert body.startswith(of) or port == SHADOW, "a request in the wrong cluster"
                 if kind == self.toy.REQUEST:
                     asked = [one[1] for one in self.asked_up.get(handle, [])]
                     own = self.pinned or self.kind == "own" or not self.toy.id_bytes
@@ -453,10 +478,12 @@ class Machine(RuleBasedStateMachine):
         check=st.sampled_from(
             [None, Check("heartbeat", every=400, timeout=200), Check("connect", every=300)]
         ),
+        breaker=st.sampled_from(BREAKERS),
+        outlier=st.sampled_from(OUTLIERS),
     )
-    def reload(self, plan, ports, balance, listener, check) -> None:
+    def reload(self, plan, ports, balance, listener, check, breaker, outlier) -> None:
         known = self.give_numbers_back()
-        new = self.new_table(plan, ports, balance, listener, check)
+        new = self.new_table(plan, ports, balance, listener, check, breaker, outlier)
         for uid, port in self.ports[len(self.ports)].items():
             if (uid, port) not in known:  # a number that was given back, or never given out
                 stats = self.world.core.endpoint_stats(uid)
@@ -479,10 +506,20 @@ class Machine(RuleBasedStateMachine):
             assert port in known or port > 9040 or kept, f"{handle} leads to an endpoint that is gone"
 
     @precondition(lambda self: self.world.filters)
-    @rule(data=st.data(), verdict=st.sampled_from([0, 0, 1, 2]))
+    @rule(data=st.data(), verdict=st.sampled_from([0, 0, 1, 2, 3]))
     def decide(self, data, verdict) -> None:
-        at = data.draw(st.integers(0, len(self.world.filters) - 1))
+        self.decides(data.draw(st.integers(0, len(self.world.filters) - 1)), verdict)
+
+    def decides(self, at: int, verdict: int) -> None:
+        """0: it goes on; 1: to another cluster; 2: it is denied; 3: nobody could be asked."""
         op = self.world.filters.pop(at)
+        if op.op == native.OP_ANSWER:
+            verdict = (
+                native.DECIDE_ANSWER,
+                native.DECIDE_ANSWER,
+                native.DECIDE_ANSWER_REPLY,
+                native.DECIDE_ANSWER_NOT_ASKED,
+            )[verdict]
         self.world.batch(("decide", op.handle, verdict, 0, 7, b"denied"))
 
     # What must hold.
@@ -541,14 +578,14 @@ class Machine(RuleBasedStateMachine):
         for _ in range(200):
             if not world.filters:
                 break
-            world.batch(("decide", world.filters.pop().handle, 0))
+            self.decides(-1, 0)
         for _ in range(40 + self.number):  # where requests wait for each other each may need its time
             for client in self.live():
                 if client.pending:
                     client.unheard |= client.handle in world.finished
                     world.feed(client.handle, client.deliver(len(client.pending), world.now))
             while world.filters:
-                world.batch(("decide", world.filters.pop().handle, 2, 0, 7, b"denied"))
+                self.decides(-1, 2)
             world.opening.clear()
             world.wait(SMALL["request_ms"])
             for client in [one for one in self.live() if not one.never_reads]:
@@ -560,11 +597,15 @@ class Machine(RuleBasedStateMachine):
                 break
         assert world.stat("requests_active") == 0, "a request never ended"
         while world.filters:  # those whose requests ended last
-            world.batch(("decide", world.filters.pop().handle, 0))
+            self.decides(-1, 0)
         assert world.stat("filters_waiting") == world.stat("filters_bytes") == 0
         for client in self.clients:
             if not client.reset and not client.never_reads and not world.closed.get(client.handle):
                 assert not client.owed(), f"requests without an end: {client.owed()}"
+        self.all_is_given_back()
+
+    def all_is_given_back(self) -> None:
+        world = self.world
         world.batch(("shutdown",))
         world.wait(LIMITS["frame_ms"] + 1000)
         stats = world.core.stats()
@@ -572,9 +613,13 @@ class Machine(RuleBasedStateMachine):
         assert stats["upstream_connections_active"] == 0
         assert stats["buffer_bytes"] == 0, "a buffer was lost"
         assert stats["tables_live"] == 1
-        for uid in range(8):
+        assert stats["mirrors_active"] == 0
+        for uid in (*range(8), 40, 41, 42):
             assert world.core.endpoint_stats(uid)["active"] == 0
             assert world.core.endpoint_stats(uid)["connections"] == 0
+        for cluster in ("c", "c1", "c2"):
+            taken = world.shared.under_way(cluster_number(cluster))
+            assert not any(taken.values()), "a breaker's place was never given back"
 
 
 @pytest.mark.parametrize(

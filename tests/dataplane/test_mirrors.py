@@ -7,6 +7,7 @@ from protokit_dubbo import dubbo
 from protokit_dubbo.messages import Answer, Call, decode, split
 from world import LIMITS, World
 
+from protokit.config.schema import Breaker
 from protokit.dataplane.limits import Mirror
 from protokit.testing.tables import TableBuilder
 
@@ -285,3 +286,41 @@ def test_shutdown_waits_for_none(wide):
     course.serve()
     course.world.batch(("shutdown",))
     assert course.world.stat("mirrors_active") == 0
+
+
+@pytest.mark.parametrize("breaker", [None, Breaker(requests=16)])
+@pytest.mark.parametrize("methods", [1, 50])
+@pytest.mark.parametrize("kind", ["wide", "narrow", "named", "ordered"])
+def test_copies_leave_places_to_real_requests_of_their_cluster(toys, kind, methods, breaker):
+    """Its server hangs; no client holds what it is asked so, and of many methods none holds much."""
+    toy = toys[kind]
+    builder = TableBuilder(LIMITS, seed=42)
+    builder.cluster("c", "round-robin", 4, 1000)
+    builder.endpoint(0, "127.0.0.1", REAL, 1)
+    builder.cluster("shadow", "round-robin", 1, 1000, breaker=breaker)
+    builder.endpoint(50, "127.0.0.1", SHADOW, 1)
+    copied, own = builder.plan("copied", mirror=Mirror(1, 10**6, 100)), None
+    builder.split(0, 1)
+    own = builder.plan("own")
+    builder.split(1, 1)
+    builder.routes("r")
+    builder.rule("svc", "*", "*", "*", copied)
+    builder.rule("two", "*", "*", "*", own)
+    builder.listener(0, "in", routes=0, plan=None, pinned=False, codecs=[toy.address])
+    world = World(builder.finish())
+    clients = [world.client() for _ in range(8)]
+    for number in range(60):
+        world.feed(clients[number % 8], toy.request(number, b"svc m%d x" % (number % methods)))
+        for up, (_, port) in list(world.upstreams.items()):
+            for _, _, asked, _ in world.take(toy, up) if port == REAL else ():
+                world.feed(up, toy.frame(toy.RESPONSE, asked, b"there"))
+    heard = [one for client in clients for one in world.take(toy, client)]
+    assert [one[1] for one in heard] == [OK] * 60
+    room = breaker.requests if breaker else LIMITS["upstream_in_flight"]
+    assert room // 2 < world.stat("mirrors_active") < room
+    client = world.client()
+    world.feed(client, toy.request(1, b"two m x"))
+    assert world.take(toy, client) == []
+    (shadow,) = [up for up, (_, port) in world.upstreams.items() if port == SHADOW]
+    asked = world.take(toy, shadow)[-1]
+    assert asked[3] == b"two m x"

@@ -59,9 +59,18 @@ class Floods(protokit.Filter):
         for _ in range(100):
             logging.getLogger("nasty").error("x" * 1000)
 
+class Answers(protokit.Filter):
+    async def response(self, request, answer):
+        await Hangs.request(self, request)
+
+class Ends(protokit.Filter):
+    async def on_end(self, ends):
+        await Hangs.request(self, ends)
+
 @protokit.hookimpl
 def protokit_filters():
     kinds = {"hangs": Hangs, "waits": Waits, "raises": Raises, "floods": Floods}
+    kinds |= {"answers": Answers, "ends": Ends}
     return {name: lambda options, kind=kind: kind() for name, kind in kinds.items()}
 """
 VICTIMS = ("same listener", "same upstream connection", "another listener", "admin")
@@ -231,6 +240,11 @@ def twice(call: Call, writer: asyncio.StreamWriter) -> bool:
     return True
 
 
+def garbage(call: Call, writer: asyncio.StreamWriter) -> bool:
+    writer.write(b"garbage" * 100)
+    return True
+
+
 async def hangs_for_all(place: Place) -> None:
     """One method of the service that others call, too, hangs: a hundred clients ask more than it may hold."""
     writers = []
@@ -280,13 +294,27 @@ async def with_endpoint(place: Place, port: int) -> None:
 
 
 def filter_that(name: str) -> Nasty:
+    return rule_that(filters=[name])
+
+
+def rule_that(
+    server: Callable[[Call, asyncio.StreamWriter], bool] | None = None, calls: int = 400, **says
+) -> Nasty:
+    """The nasty rule says more, of another server that behaves so where one is named."""
+
     async def run(place: Place) -> None:
-        place.config["routes"][0]["rules"][0]["filters"] = [name]
+        other = await Server().start()
+        other.before = server
+        cluster = {"name": "nasty", "endpoints": [f"127.0.0.1:{other.port}"], "max_connections": 2}
+        if server:
+            place.config["clusters"].append(cluster)
+        place.config["routes"][0]["rules"][0] |= says
         await reload(place)
         client = await place.connect()
-        asked = [client.send("echo", n, service=FILTERED) for n in range(400)]
+        asked = [client.send("echo", n, service=FILTERED) for n in range(calls)]
         await asyncio.wait(asked, timeout=2)
         await client.close()
+        await other.stop()
 
     return run
 
@@ -304,6 +332,10 @@ async def reload(place: Place, wait: float = 0.3) -> None:
     await asyncio.sleep(wait)
 
 
+TRIES = {
+    "retry": {"attempts": 3, "on": ["timeout"], "per_try": "50ms", "idempotent": True},
+    "hedge": {"after": "20ms"},
+}
 ROWS: dict[str, Nasty] = {
     "client never reads": never_reads,
     "client never writes": never_writes,
@@ -324,6 +356,12 @@ ROWS: dict[str, Nasty] = {
     "filter waits": filter_that("waits"),
     "filter raises": filter_that("raises"),
     "filter floods the log": filter_that("floods"),
+    "filter hangs on answers": filter_that("answers"),
+    "filter hangs over what ended": filter_that("ends"),
+    "shadow hangs": rule_that(hang, mirror={"cluster": "nasty"}),
+    "shadow answers too much": rule_that(too_much, mirror={"cluster": "nasty", "most": 2}, calls=4),
+    "shadow sends garbage": rule_that(garbage, mirror={"cluster": "nasty"}),
+    "server that is tried again and hedged hangs": rule_that(hang, cluster="nasty", **TRIES),
     "reload in the middle": reloads,
 }
 

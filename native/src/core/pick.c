@@ -81,6 +81,7 @@ static PK_RARE uint32_t share_of(const pk_core *core, const pk_endpoint *e, cons
     free -= others; /* of these its clients have shares */
   }
   const pk_conn *client = pk_conn_find(core, to->client);
+  if (to->client == 0) return PK_PICK_SHARE; /* a copy, of nobody's */
   if (client == NULL || client->in_flight <= free) return 0;
   held = 0;
   for (const pk_request *one = client->requests; one != NULL && held < free; one = one->behind)

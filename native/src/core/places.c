@@ -94,6 +94,7 @@ static uint32_t look(const pk_core *core, const _Atomic uint32_t *word, uint32_t
   uint32_t free = pk_breaker_free(word, most);
   if (free == 0) return PK_PLACE_NONE;
   if (!pk_breaker_is_scarce(free, most)) return PK_PLACE_TAKEN;
+  if (to->client == 0 && most > 1) return PK_PLACE_CLIENT; /* a copy: nobody waits for it */
   if (method > 0 && method >= free) {
     uint32_t others = (most + 15) / 16;
     if (free <= others) return PK_PLACE_METHOD;

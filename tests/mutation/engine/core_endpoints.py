@@ -579,4 +579,18 @@ MUTANTS = (
         "c != NULL ? name",
         "tests/test_destinations.py::test_a_pinned_client_has_a_connection_for_each_subset",
     ),
+    Mutant(
+        "copies take the last places of real requests",
+        "pick.c",
+        "if (to->client == 0) return PK_PICK_SHARE;",
+        "if (0) return PK_PICK_SHARE;",
+        "tests/dataplane/test_mirrors.py::test_copies_leave_places_to_real_requests_of_their_cluster",
+    ),
+    Mutant(
+        "copies take the last places of a breaker",
+        "places.c",
+        "if (to->client == 0 && most > 1)",
+        "if (0)",
+        "tests/dataplane/test_mirrors.py::test_copies_leave_places_to_real_requests_of_their_cluster",
+    ),
 )
