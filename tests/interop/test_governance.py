@@ -22,10 +22,12 @@ def of(method: str) -> dict:
     return {"match": {"service": "demo.Echo", "method": method}}
 
 
-def asked(proxies: dict[str, int], *cases: str) -> dict[tuple[str, str, str], tuple[str, object]]:
+def asked(
+    proxies: dict[str, int], *cases: str, consumers: list[str] = CONSUMERS
+) -> dict[tuple[str, str, str], tuple[str, object]]:
     """What came of each case, by consumer, provider and case: all consumers ask at every port at once."""
     words = [word for port in proxies.values() for word in (port, *cases)]
-    running = {client: peers.start_consumer(client, *words) for client in CONSUMERS}
+    running = {client: peers.start_consumer(client, *words) for client in consumers}
     servers = {port: server for server, port in proxies.items()}
     return {
         (client, servers[line["port"]], line["case"]): peers.outcome(line)
@@ -158,3 +160,25 @@ def test_providers_get_the_arguments_that_a_filter_made(provider, proxy, tmp_pat
             expected["person"] = ["Ida", *plain[client, server, "person"][1][1:]]
         assert (client, server, case, how, what) == (client, server, case, "value", expected[case])
     assert len(found) == 5 * len(CONSUMERS) * len(PROVIDERS)
+
+
+def test_and_in_fastjson2(provider, proxy, tmp_path):
+    """Where references are paths, and names are said once: an item is read and written alone."""
+    servers, clients = ["dubbo31-provider", "dubbo3-provider"], ["dubbo31-consumer", "dubbo3-consumer"]
+    need(*servers, *clients)
+    (tmp_path / "changes.py").write_text(CHANGES)
+    more = {
+        "routes": [{"name": "r", "rules": [{"cluster": "all", "filters": ["changes"]}]}],
+        "plugins": [str(tmp_path / "changes.py")],
+    }
+    ports = {server: proxy(provider(server).port, **more).port for server in servers}
+    cases = [f"fastjson2:{case}" for case in ("hello", "add", "person")]
+    found = asked(ports, *cases, consumers=clients)
+    plain = asked({server: provider(server).port for server in servers}, cases[2], consumers=clients)
+    for (client, server, case), (how, what) in found.items():
+        expected = {"hello": "hello Z\u00fcrich \U0001f680 and all", "add": 142}
+        if case == cases[2]:
+            expected["person"] = ["Ida", *plain[client, server, case][1][1:]]
+        wanted = expected[case.removeprefix("fastjson2:")]
+        assert (client, server, case, how, what) == (client, server, case, "value", wanted)
+    assert len(found) == 3 * 4

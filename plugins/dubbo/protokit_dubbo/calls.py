@@ -10,11 +10,12 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from protokit.errors import LocalProtocolError, RemoteProtocolError
+from protokit_dubbo import fastjson2
 from protokit_dubbo.hessian import Long, Reader, TypedList, Writer
 from protokit_dubbo.messages import HEADER, count_parameters, parameters
 
-_NAMES = {2: "hessian2", 10: "native-hessian", 6: "fastjson", 16: "gson", 22: "protobuf", 23: "fastjson2"}
-_HESSIAN = {2, 10}
+_NAMES = {2: "hessian2", 10: "native-hessian", 6: "fastjson", 16: "gson", 22: "protobuf"}
+_HESSIAN, _FASTJSON2 = {2, 10}, 23
 _GENERIC = {"$invoke", "$invokeAsync"}
 _LONG = {"J", "Ljava/lang/Long;", "long", "java.lang.Long"}
 _DOUBLE = {"D", "F", "Ljava/lang/Double;", "Ljava/lang/Float;", "double", "float", "java.lang.Double"}
@@ -50,7 +51,7 @@ def _read(frame: bytes) -> _Body:
     kind = flag & 0x1F
     if kind not in _HESSIAN:
         name = _NAMES.get(kind, f"serialization {kind}")
-        raise LocalProtocolError(f"arguments are decoded in hessian2, and these are in {name}")
+        raise LocalProtocolError(f"arguments are decoded in hessian2 and fastjson2, and these are in {name}")
     data = frame[HEADER.size :]
     if len(data) < size:
         raise LocalProtocolError("a large call that is passed on in parts has no arguments to decode")
@@ -96,6 +97,8 @@ def read_arguments(frame: bytes) -> list[Any]:
         RemoteProtocolError: they are malformed, or hold what Python has no value for.
         LocalProtocolError: they are in another serialization.
     """
+    if frame[2] & 0x1F == _FASTJSON2:
+        return fastjson2.read_arguments(frame)
     return list(_read(frame).inner)
 
 
@@ -105,6 +108,8 @@ def write_arguments(frame: bytes, values: list[Any]) -> bytes:
     Raises:
         LocalProtocolError: it cannot be; says why.
     """
+    if frame[2] & 0x1F == _FASTJSON2:
+        return fastjson2.write_arguments(frame, values)
     body = _read(frame)
     if len(values) != len(body.inner):
         raise LocalProtocolError(f"the call has {len(body.inner)} arguments, and {len(values)} were given")

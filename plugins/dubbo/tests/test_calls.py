@@ -167,8 +167,8 @@ def test_what_cannot_be_read_or_written_is_said():
         deep = [deep]
     with pytest.raises(LocalProtocolError, match="nested deeper than 200"):
         ASK.with_arguments(data, [deep])
-    for flag, name in ((0xD7, "fastjson2"), (0xC6, "fastjson"), (0xC3, "serialization 3")):
-        with pytest.raises(LocalProtocolError, match=f"decoded in hessian2, and these are in {name}$"):
+    for flag, name in ((0xD6, "protobuf"), (0xC6, "fastjson"), (0xC3, "serialization 3")):
+        with pytest.raises(LocalProtocolError, match=f"in hessian2 and fastjson2, and these are in {name}$"):
             ASK.arguments(data[:2] + bytes([flag]) + data[3:])
     with pytest.raises(RemoteProtocolError):
         ASK.arguments(HEADER.pack(0xDABB, 0xC2, 0, 7, 3) + b"\x01aC")
