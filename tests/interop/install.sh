@@ -27,7 +27,7 @@ for peer in dubbo26 dubbo27 dubbo31 dubbo3; do
     in_java+=("$peer")
   fi
 done
-for peer in sofarpc motan brpc tars; do
+for peer in sofarpc motan brpc brpcjava tars; do
   if stale "$peer/target/lib" "$peer/src" "$peer/pom.xml"; then
     rm -rf "$peer/target"
     in_java+=("$peer")

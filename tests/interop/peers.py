@@ -87,10 +87,15 @@ THRIFT_PAIRS = [(one, wire) for one in THRIFT for wire in ("binary", "compact", 
 THRIFT_PAIRS += [("python", "header"), ("go", "header")]
 THRIFT_SERVERS = {f"thrift-{one}-server-{wire}": [*THRIFT[one], "server", wire] for one, wire in THRIFT_PAIRS}
 THRIFT_CLIENTS = {f"thrift-{one}-client-{wire}": [*THRIFT[one], "client", wire] for one, wire in THRIFT_PAIRS}
-BRPC_SERVERS = {"brpc-server": [*java("brpc", "BrpcPeer"), "server"]}
+BRPC_JAVA = java("brpcjava", "BrpcJavaPeer")
+BRPC_SERVERS = {
+    "brpc-server": [*java("brpc", "BrpcPeer"), "server"],
+    "brpcjava-server": [*BRPC_JAVA, "server"],
+}
 BRPC_CLIENTS = {
     "brpc-client": [*java("brpc", "BrpcPeer"), "client"],
     "brpc-client-chunks": [*java("brpc", "BrpcPeer", "-Dchunk=1000"), "client"],
+    "brpcjava-client": [*BRPC_JAVA, "client"],
 }
 TARS = {
     "node": ["node", "--no-warnings", f"{HERE}/tars/node/peer.js"],
