@@ -13,6 +13,7 @@ import time
 from protokit_dubbo import dubbo
 
 from protokit import NativeCodec, native
+from protokit.native.core import Core
 from protokit.testing.tables import TableBuilder
 
 RUNS = 5
@@ -52,7 +53,7 @@ def table() -> native.Table:
     return builder.finish()
 
 
-def carry_out(core: native.Core) -> int:
+def carry_out(core: Core) -> int:
     """What the core asks for; how many sockets it closed."""
     closed = 0
     while ops := core.ops():
@@ -65,7 +66,7 @@ def carry_out(core: native.Core) -> int:
 
 def once(count: int, *, mixed: bool) -> tuple[float, float]:
     """Nanoseconds a client takes: (to come, to leave)."""
-    core, now, used = native.Core(7), 1_000_000_000, table()
+    core, now, used = Core(7), 1_000_000_000, table()
     core.begin(now)
     core.apply(used, 1)
     core.end()

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from protokit import native
 from protokit.config.networks import number
 from protokit.dataplane.limits import Prefer
+from protokit.native.core import Core
 from protokit.testing.tables import TableBuilder
 
 MS = 1_000_000
@@ -179,7 +180,7 @@ class World:
         self, first: native.Table, *, connect="ok", polite=True, seed=7, shared=None, join=None
     ) -> None:
         self.shared = shared or native.Shared()
-        self.core = native.Core(seed, self.shared)
+        self.core = Core(seed, self.shared)
         if join is not None:
             self.core.join(*join)
         self.now = 1_000 * MS

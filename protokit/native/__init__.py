@@ -1,6 +1,6 @@
 """The one door to the compiled engine: nobody else touches cffi.
 
-``Table`` is a routing table, ``Worker`` is a core on a thread of its own, ``Core`` is the same
+``Table`` is a routing table, ``Worker`` is a core on a thread of its own, ``core.Core`` the same
 core without sockets or clock; what codecs are asked of frames is in ``frames.py``. Batches of records
 cross as bytes and are read with ``struct.iter_unpack``: reading C structs field by field through cffi is
 slower than plain Python.
@@ -114,8 +114,8 @@ DECIDE_CONTINUE, DECIDE_CLUSTER, DECIDE_REPLY, DECIDE_NOT_ASKED = range(4)
 DECIDE_ANSWER, DECIDE_ANSWER_REPLY, DECIDE_ANSWER_NOT_ASKED = range(4, 7)
 
 _OP = struct.Struct("<IIQQQQQ")
-_END = struct.Struct("<QQQQQIIIIHHHH440s")
-_ASK = struct.Struct("<QQQII488s")
+END = struct.Struct("<QQQQQIIIIHHHH440s")
+ASK = struct.Struct("<QQQII488s")
 _MALFORMED = struct.Struct("<IIQ16sHBBI8s")
 STAT_NAMES: tuple[str, ...] = tuple(ffi.string(lib.pk_stat_names()).decode().split())
 ENDPOINT_STAT_NAMES = ("requests", "errors", "timeouts", "active", "connections", "connect_failures")
@@ -221,7 +221,7 @@ def _buffer(type_: str) -> Any:
     return ffi.new(f"{type_}[]", 256)  # one for all: it is copied before the next is asked
 
 
-def _waiting(type_: str, record: struct.Struct, take: Callable[[Any, int], int]) -> Iterator[tuple[Any, ...]]:
+def waiting(type_: str, record: struct.Struct, take: Callable[[Any, int], int]) -> Iterator[tuple[Any, ...]]:
     """Records of a ring that wait, without all those that come meanwhile."""
     buffer = _buffer(type_)
     for _ in range(16):
@@ -481,16 +481,19 @@ class Table:
             self._codecs = self._states = ()
 
 
-def _records(buffer: Any, count: int) -> Iterator[Op]:
+def records(buffer: Any, count: int) -> Iterator[Op]:
+    """That many pk_op of a buffer."""
     size = count * _OP.size
     return map(Op._make, _OP.iter_unpack(bytes(ffi.buffer(buffer, size))))
 
 
-def _stats(words: Any) -> dict[str, int]:
+def counters(words: Any) -> dict[str, int]:
+    """pk_stats, by names."""
     return dict(zip(STAT_NAMES, ffi.unpack(words, len(STAT_NAMES)), strict=True))
 
 
-def _endpoint_stats(words: Any) -> dict[str, int]:
+def endpoint_counters(words: Any) -> dict[str, int]:
+    """pk_endpoint_stats, by names; zeros where there are none."""
     if words == ffi.NULL:
         return dict.fromkeys(ENDPOINT_STAT_NAMES, 0)
     return dict(zip(ENDPOINT_STAT_NAMES, ffi.unpack(words, len(ENDPOINT_STAT_NAMES)), strict=True))
@@ -548,19 +551,19 @@ class Worker:
         taken: list[Op] = []
         while True:
             count = lib.pk_worker_take_events(self._worker, self._buffer, self._BATCH)
-            taken.extend(_records(self._buffer, count))
+            taken.extend(records(self._buffer, count))
             if count < self._BATCH:
                 return taken
 
     def ends(self) -> list[Ended]:
         """Take what became of requests whose ends filters are told."""
         take = functools.partial(lib.pk_worker_take_ends, self._worker)
-        return [] if self._worker is None else list(map(Ended.of, _waiting("pk_end", _END, take)))
+        return [] if self._worker is None else list(map(Ended.of, waiting("pk_end", END, take)))
 
     def asks(self) -> list[Asked]:
         """Take the keys of limits that limiters are asked about."""
         take = functools.partial(lib.pk_worker_take_asks, self._worker)
-        return [] if self._worker is None else list(map(Asked.of, _waiting("pk_ask", _ASK, take)))
+        return [] if self._worker is None else list(map(Asked.of, waiting("pk_ask", ASK, take)))
 
     def _send(self, command: Callable[..., int], *arguments: object) -> None:
         """Give a command; where many wait already, wait for the worker to take some."""
@@ -612,11 +615,11 @@ class Worker:
 
     def stats(self) -> dict[str, int]:
         """Its counters."""
-        return _stats(lib.pk_worker_stats_words(self._worker))
+        return counters(lib.pk_worker_stats_words(self._worker))
 
     def endpoint_stats(self, uid: int) -> dict[str, int]:
         """Counters of one endpoint."""
-        return _endpoint_stats(lib.pk_worker_endpoint_words(self._worker, uid))
+        return endpoint_counters(lib.pk_worker_endpoint_words(self._worker, uid))
 
 
 def held_bytes(op: Op) -> bytes:
@@ -656,144 +659,6 @@ class Answered(NamedTuple):
         data = ffi.buffer(ffi.cast("const char *", op.data), op.size)[ffi.sizeof("pk_answered") :]
         asked, frame = data[: about.asked], data[about.asked :]
         return cls(about.took, about.endpoint, about.cluster, about.status, asked, frame)
-
-
-class Core:
-    """The engine without sockets and clock (``core.h``): for tests, fuzzers and benchmarks."""
-
-    def __init__(self, seed: int = 1, shared: Shared | None = None) -> None:
-        self._core = ffi.gc(lib.pk_core_new(seed), lib.pk_core_free)
-        if shared is not None:
-            lib.pk_core_share(self._core, shared.pointer)
-        self._ops = ffi.new("pk_op[]", 64)
-        self._handles = ffi.new("pk_handle[]", 64)
-
-    def join(self, verdicts: Verdicts, place: int, places: int) -> None:
-        """It is one of several, which share those; before it has a table."""
-        self._verdicts = verdicts
-        lib.pk_core_join(self._core, verdicts.pointer, place, places)
-
-    def begin(self, now_ns: int) -> None:
-        """Start a batch at that time."""
-        lib.pk_core_begin(self._core, now_ns)
-
-    def end(self) -> None:
-        """End the batch: timers, and connections that are gone."""
-        lib.pk_core_end(self._core)
-
-    def next(self) -> int | None:
-        """When the next batch must begin at the latest, ns; None: whenever."""
-        due = int(lib.pk_core_next(self._core))
-        return None if due == 2**64 - 1 else due
-
-    def apply(self, table: Table, token: int) -> None:
-        """Route new requests by that table."""
-        if lib.pk_core_apply(self._core, table.pointer, token) != 0:
-            raise ProtokitError("out of memory")
-
-    def prepare(self, table: Table, token: int) -> bool:
-        """Get ready for a table that ``commit`` uses and ``abort`` forgets; False without memory."""
-        return bool(lib.pk_core_prepare(self._core, table.pointer, token) == 0)
-
-    def commit(self) -> None:
-        """Route new requests by the table that was prepared."""
-        lib.pk_core_commit(self._core)
-
-    def abort(self) -> None:
-        """Forget the table that was prepared."""
-        lib.pk_core_abort(self._core)
-
-    def accept(self, listener: int, source: bytes = b"") -> int:
-        """A client's handle, 0 when it is refused. ``source``: its address, 16 bytes."""
-        if source:
-            return int(lib.pk_core_accept_from(self._core, listener, source))
-        return int(lib.pk_core_accept(self._core, listener))
-
-    def connected(self, handle: int, *, failed: int = CONNECTED) -> None:
-        """An upstream connection opened, or did not: CONNECT_FAILED, CONNECT_EXHAUSTED."""
-        lib.pk_core_connected(self._core, handle, failed, 0)
-
-    def feed(self, handle: int, data: bytes, *, in_place: bool = False) -> bool:
-        """Bytes came. ``in_place`` goes through ``pk_core_buffer`` as the epoll driver does.
-
-        Returns:
-            False when the core does not want to read now.
-        """
-        if not in_place:
-            lib.pk_core_feed(self._core, handle, data, len(data))
-            return True
-        size = ffi.new("size_t *")
-        at = 0
-        while at < len(data):
-            to = lib.pk_core_buffer(self._core, handle, size)
-            if to == ffi.NULL:
-                return False
-            part = data[at : at + size[0]]
-            ffi.memmove(to, part, len(part))
-            lib.pk_core_feed(self._core, handle, to, len(part))
-            at += len(part)
-        return True
-
-    def eof(self, handle: int) -> None:
-        """The peer sends no more."""
-        lib.pk_core_eof(self._core, handle)
-
-    def error(self, handle: int) -> None:
-        """The socket is broken."""
-        lib.pk_core_error(self._core, handle)
-
-    def ops(self) -> list[Op]:
-        """Take what the core wants done."""
-        taken: list[Op] = []
-        while count := lib.pk_core_take_ops(self._core, self._ops, 64):
-            taken.extend(_records(self._ops, count))
-        return taken
-
-    def ends(self) -> list[Ended]:
-        """Take what became of requests whose ends filters are told."""
-        take = functools.partial(lib.pk_core_take_ends, self._core)
-        return list(map(Ended.of, _waiting("pk_end", _END, take)))
-
-    def asks(self) -> list[Asked]:
-        """Take the keys of limits that limiters are asked about."""
-        take = functools.partial(lib.pk_core_take_asks, self._core)
-        return list(map(Asked.of, _waiting("pk_ask", _ASK, take)))
-
-    def dirty(self) -> list[int]:
-        """Take the handles of connections with bytes to write."""
-        taken: list[int] = []
-        while count := lib.pk_core_take_dirty(self._core, self._handles, 64):
-            taken.extend(self._handles[0:count])
-        return taken
-
-    def out(self, handle: int, size: int = 1 << 20) -> bytes:
-        """Up to ``size`` bytes that wait to be written; ``sent`` takes them off."""
-        buffer = ffi.new("uint8_t[]", size)
-        return bytes(ffi.buffer(buffer, lib.pk_core_read_out(self._core, handle, buffer, size)))
-
-    def sent(self, handle: int, size: int) -> None:
-        """That many bytes were written."""
-        lib.pk_core_sent(self._core, handle, size)
-
-    def decide(self, handle: int, verdict: int, cluster: int = 0, status: int = 0, text: bytes = b"") -> bool:
-        """The verdict on a request that waited; False when it is gone."""
-        return bool(lib.pk_core_decide(self._core, handle, verdict, cluster, status, text, len(text)) == 0)
-
-    def drain(self) -> None:
-        """Tell clients in their protocol to go elsewhere."""
-        lib.pk_core_drain(self._core)
-
-    def shutdown(self) -> None:
-        """Answer what is in flight, close everything."""
-        lib.pk_core_shutdown(self._core)
-
-    def stats(self) -> dict[str, int]:
-        """Its counters."""
-        return _stats(lib.pk_core_stats_words(self._core))
-
-    def endpoint_stats(self, uid: int) -> dict[str, int]:
-        """Counters of one endpoint."""
-        return _endpoint_stats(lib.pk_core_endpoint_words(self._core, uid))
 
 
 __all__ = [
@@ -861,7 +726,6 @@ __all__ = [
     "Answered",
     "Argument",
     "Asked",
-    "Core",
     "Ended",
     "Field",
     "Framing",

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from protokit import native
 from protokit.errors import ProtokitError
+from protokit.native.core import Core
 from protokit.testing.cases import ways
 from protokit.testing.golden import Golden
 from protokit.testing.tables import TableBuilder
@@ -196,7 +197,7 @@ class _Feed:
 
     def batch(self) -> int:
         """Requests through a fresh core, and answers back; ns in the core for all."""
-        core = native.Core(7)
+        core = Core(7)
         core.begin(1)
         core.apply(self.table, 1)
         client = core.accept(0)
@@ -256,7 +257,7 @@ class _Turns:
 
     def each(self) -> float:
         """One request of each client and its answer, once connections are there; ns in the core of one."""
-        core = native.Core(7)
+        core = Core(7)
         core.begin(1)
         core.apply(self.table, 1)
         clients = [core.accept(0) for _ in range(CLIENTS)]
@@ -265,7 +266,7 @@ class _Turns:
         self._turn(core, clients, upstreams)
         return self._turn(core, clients, upstreams)
 
-    def _turn(self, core: native.Core, clients: list[int], upstreams: list[int]) -> float:
+    def _turn(self, core: Core, clients: list[int], upstreams: list[int]) -> float:
         took = _timed(core, [(client, self.request) for client in clients])
         while new := [op.handle for op in core.ops() if op.op == native.OP_CONNECT]:
             upstreams += new
@@ -319,7 +320,7 @@ def _table(codec: int, *, pinned: bool, connections: int) -> native.Table:
     return builder.finish()
 
 
-def _timed(core: native.Core, fed: list[tuple[int, bytes]]) -> int:
+def _timed(core: Core, fed: list[tuple[int, bytes]]) -> int:
     started = time.thread_time_ns()  # what others take of the processor is not in it
     core.begin(1)
     for handle, data in fed:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from protokit import native
 from protokit.errors import LocalProtocolError, ProtokitError, RemoteProtocolError
 from protokit.model import Status
+from protokit.native.core import Core
 from protokit.testing.asked import MESSAGES, answer_edited, asked_in_front_of_nothing, fresh
 from protokit.testing.tables import TableBuilder
 from protokit.wire import Protocol, WireFormat
@@ -462,7 +463,7 @@ def _shape(container: Any) -> Any:
 
 
 class _World:
-    """The core (``native.Core``) between one client and its upstreams, with a clock of its own."""
+    """The core (``native.core.Core``) between one client and its upstreams, with a clock of its own."""
 
     def __init__(self, invariants: Invariants, example: Example) -> None:
         self.invariants = invariants
@@ -470,7 +471,7 @@ class _World:
         self.must = invariants.must
         self.example = example
         self.how = example.how or ()
-        self.core = native.Core(7)
+        self.core = Core(7)
         self.now = 1_000 * MS
         self.got: dict[int, bytearray] = {}  # what each open peer got and did not read
         self.paused: set[int] = set()

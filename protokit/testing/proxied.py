@@ -21,6 +21,7 @@ from protokit.dataplane.compile import Identities, compile_snapshot
 from protokit.dataplane.proxy import Proxy
 from protokit.errors import LocalProtocolError, ProtocolError, ProtokitError
 from protokit.model import Filter, Request, Response, Status
+from protokit.native.core import Core
 from protokit.plugins import Plugin, Registry
 from protokit.testing.greeting import greet
 from protokit.testing.strategies import announcing
@@ -728,7 +729,7 @@ def _memory(suite: ThroughAProxy) -> None:
     }
     snapshot = build_snapshot(configuration.load(config, _registry(suite.protocol)))
     compiled = compile_snapshot(snapshot, Identities(), Identities(), 1)
-    core = native.Core()
+    core = Core()
     core.begin(1)
     core.apply(compiled.table, 1)
     core.end()

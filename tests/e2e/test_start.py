@@ -124,6 +124,7 @@ NEVER = {
     "protokit.control.names",
     "protokit.dataplane.filters",
     "protokit.dataplane.proxy",
+    "protokit.native.core",
     "protokit.testing",
     "protokit.wire.compiler",
     "protokit.wire.format",
