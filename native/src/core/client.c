@@ -127,9 +127,11 @@ static int read_all(const pk_request *r, const pk_table_listener *l, pk_question
   if (!PK_CODEC_HAS(codec, destination_headers) || codec->destination_headers == NULL)
     return codec->destination(codec, q->data, q->frame, &q->to);
   const pk_wanted *wanted = l->depth == PK_DEPTH_HEADERS ? pk_table_wanted(r->to.live->table) : NULL;
+  if (wanted != NULL) wanted += l->fills; /* the second is of who looks at them all the same */
   q->found.there = 0;
   int result = codec->destination_headers(codec, q->data, q->frame, &q->to, wanted, &q->found);
-  if (result == PK_OK && wanted != NULL && q->found.same == 0) q->headers = PK_HEADERS_FOUND;
+  if (result == PK_OK && wanted != NULL && (q->found.same == 0 || q->found.same & PK_SAID_TOO)) q->headers = PK_HEADERS_FOUND;
+  q->found.same &= ~PK_SAID_TOO;
   return result;
 }
 

@@ -234,6 +234,7 @@ static const pk_table_field listener_fields[] = {
     MADE(guard),
     MADE(opens),
     MADE(depth),
+    MADE(fills),
     FLAG(pinned),
     RANGE(codec, codec_count, 0, CODECS),
     OPTIONAL(fallback, CLUSTERS),

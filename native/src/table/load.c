@@ -323,20 +323,24 @@ static uint32_t only_cluster(const pk_table *t, const pk_table_listener *l) {
 static void finish_listener(const pk_table *t, pk_table_listener *l) {
   const pk_routes *every = PK_AT(t, pk_routes, t->routes.at);
   l->depth = PK_DEPTH_FRAME;
+  uint32_t behind = PK_DEPTH_FRAME; /* the match */
   if (l->routes == PK_NONE && l->plan != PK_NONE) l->depth = plan_depth(t, pk_table_plan_at(t, l->plan));
   if (l->routes != PK_NONE) {
     const pk_routes *routes = every + l->routes;
     const pk_rule *rules = PK_AT(t, pk_rule, t->rules.at) + routes->rules;
     l->depth = deeper(PK_DEPTH_DESTINATION, routes->depth);
-    for (uint32_t i = 0; i < routes->rule_count; i++) l->depth = deeper(l->depth, plan_depth(t, pk_table_plan_at(t, rules[i].plan)));
+    for (uint32_t i = 0; i < routes->rule_count; i++) behind = deeper(behind, plan_depth(t, pk_table_plan_at(t, rules[i].plan)));
+    l->depth = deeper(l->depth, behind);
   }
   const uint32_t verdicts[] = {l->access, l->dry_run};
   for (uint32_t i = 0; i < 2; i++) {
     if (verdicts[i] == PK_NONE) continue;
     uint32_t depth = every[verdicts[i]].depth;
     l->guard = deeper(l->guard, depth > PK_DEPTH_FRAME ? PK_GUARD_REQUEST : PK_GUARD_CLIENT);
+    behind = deeper(behind, depth);
     l->depth = deeper(l->depth, depth);
   }
+  l->fills = behind >= PK_DEPTH_HEADERS;
   l->opens = l->present ? only_cluster(t, l) : PK_NONE;
 }
 
@@ -386,7 +390,7 @@ static int lay_out(pk_table *t, pk_table_cluster *clusters, pk_routes *routes, p
   append(t, &t->states, t->plans.count, sizeof(uintptr_t));
   append(t, &t->choice_slots, choice_slots, sizeof(uint32_t));
   append(t, &t->places, places, sizeof(uint32_t));
-  append(t, &t->wanted, t->origins.count > 0, sizeof(pk_wanted));
+  append(t, &t->wanted, t->origins.count > 0 ? 2 : 0, sizeof(pk_wanted));
   return t->bytes <= UINT32_MAX;
 }
 
@@ -423,6 +427,8 @@ static void number_headers(pk_table *t) {
   }
   w->first[sizeof w->first - 1] = (uint8_t)w->count;
   w->serial = atomic_fetch_add(&serials, 1) + 1;
+  w[1] = *w;
+  w[1].filled = 1;
   if (w->count == 0) t->wanted.count = 0;
 }
 

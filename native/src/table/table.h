@@ -383,6 +383,7 @@ typedef struct pk_table_listener {
   uint32_t guard;   /* made: PK_GUARD_* */
   uint32_t opens;   /* made: the cluster that all requests go to, with no filter in between, or PK_NONE */
   uint32_t depth;   /* made: PK_DEPTH_* */
+  uint32_t fills;   /* made: headers are read by more than its rules' matches, whose outcome is known by a request's number */
   uint32_t pinned;
   uint32_t codec, codec_count;
   uint32_t fallback; /* cluster for connections that none of the codecs can be, or PK_NONE */

@@ -271,11 +271,9 @@ static inline __attribute__((always_inline)) int read_request(const uint8_t *dat
   }
   const uint8_t *tail = r.h.at;
   if (known && has_tail(m, &r) && (wanted == NULL || m->wanted == wanted->serial)) {
-    if (same != NULL && is_told(m, body, front.method)) {
-      *same = m->same;
-    } else if (wanted != NULL) {
-      recall_headers(m, body, tail, wanted, found);
-    }
+    int numbered = same != NULL && is_told(m, body, front.method), filled = wanted != NULL && (!numbered || wanted->filled);
+    if (filled) recall_headers(m, body, tail, wanted, found);
+    if (numbered) *same = m->same | (filled ? PK_SAID_TOO : 0);
     out->service = slice_of(m->service, body, tail);
     out->method = front.method;
     out->version = slice_of(m->final_version, body, tail);

@@ -134,6 +134,14 @@ MUTANTS = (
         "dubbo",
     ),
     Mutant(
+        "headers of attachments that have a number are said to be there and are not",
+        "destination.c",
+        "if (filled) recall_headers(",
+        "if (filled && !numbered) recall_headers(",
+        "tests/test_wanted.py::test_every_reader_of_a_request_sees_the_same[dubbo]",
+        "dubbo",
+    ),
+    Mutant(
         "a generic call is the same whatever method it names",
         "destination.c",
         "same != NULL && is_told(m, body, front.method)",

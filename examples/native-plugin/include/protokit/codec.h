@@ -178,13 +178,16 @@ typedef struct pk_wanted {
   uint64_t serial; /* of these names: other ones have another, in this process */
   uint32_t count;
   uint8_t first[65];
+  uint8_t filled; /* found->headers are looked at whatever number destination_headers gives */
   pk_slice names[64];
 } pk_wanted;
 
+#define PK_SAID_TOO (UINT64_C(1) << 63)
 /* Those that there are, by their numbers. */
 typedef struct pk_headers {
   uint64_t there; /* bits */
-  uint64_t same;  /* destination_headers: it has what all requests of this number have, and is not said again; 0: it is said */
+  uint64_t same;  /* destination_headers: it has what all requests of this number have, and is not said again, but where PK_SAID_TOO
+                   * is set; 0: it is said */
   pk_header headers[64]; /* as next_header gives them; of a key that stands there several times the last */
 } pk_headers;
 
@@ -361,8 +364,8 @@ struct pk_codec {
 
   /* `destination` and `headers` in one pass, for a codec that meets headers on the way to the destination; the results of
    * `destination`. found->there and `same` come 0. Where it knows the request's destination and headers from an earlier one, it
-   * may give these two a number in found->same, which no others get in this process, and leave the headers out. Nothing is
-   * wanted: NULL. NULL: headers are read when somebody needs one. */
+   * may give these two a number in found->same, below PK_SAID_TOO, which no others get in this process, and leave the headers out;
+   * or, best where they are to be `filled`, give them and set PK_SAID_TOO. Nothing is wanted: NULL. NULL: headers are read when somebody needs one. */
   int (*destination_headers)(const pk_codec *, const uint8_t *data, const pk_frame *, pk_destination *out,
                              const pk_wanted *, pk_headers *found);
 
