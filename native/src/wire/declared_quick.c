@@ -298,7 +298,7 @@ static __attribute__((noinline)) int led_frame(const declared *d, const quick_sh
   f->kind = s->kind;
   f->body = s->id_at + (s->id_behind ? (uint32_t)led : 0);
   if (p->id_bytes > 0 && p->id_max == 0) {
-    pk_program_place id = {0, (uint8_t)p->id_bytes, (uint8_t)(PK_PLACE_OTHER | s->separate >> 1)};
+    pk_program_place id = {0, (uint8_t)p->id_bytes, s->separate & 2 ? PK_PLACE_OTHER | 1 : d->id_form};
     f->id = (uint64_t)at_place(data + f->body, id);
   }
   f->context = s->variant;
