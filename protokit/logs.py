@@ -110,6 +110,12 @@ class Repeated:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._kinds: dict[Hashable, _Kind] = {}
+        self._apart: list[Repeated] = []
+
+    def apart(self) -> Repeated:
+        """Another, which is flushed with this one, and whose kinds take none of its places."""
+        self._apart.append(Repeated(self._clock))
+        return self._apart[-1]
 
     def log(
         self,
@@ -150,6 +156,8 @@ class Repeated:
 
     def flush(self) -> None:
         """Log what was left out and whose minute is over. Call it now and then."""
+        for one in self._apart:
+            one.flush()
         now = self._clock()
         for kind, known in list(self._kinds.items()):
             if now < known.due:

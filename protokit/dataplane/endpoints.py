@@ -14,6 +14,8 @@ from protokit.model import Status
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from protokit import logs
+
 _log = logging.getLogger("protokit.proxy")
 Key = tuple[str, str, int]  # cluster, host, port
 Name = tuple[str, str]  # cluster, subset or nothing
@@ -43,13 +45,21 @@ _FAILING = (  # by PK_CHECK_*
     "it answers with an error",
 )
 _STATUS = 7  # PK_CHECK_STATUS
+_MINUTE_S, _AT_ONCE = 60.0, 10  # so many lines in that time
+_WITHOUT_NUMBERS = str.maketrans("", "", "0123456789.")
 _GOOD = {0: "passes its health checks again", 8: "is not health-checked any more"}
 
 
 class Health:
-    """Of endpoints, by worker: each finds out for itself; what a health check finds is for all of them."""
+    """Of endpoints, by worker: each finds out for itself; what a health check finds is for all of them.
 
-    def __init__(self) -> None:
+    Args:
+        repeated: logs what changes all the time, as one that is well and ill in turns, once a minute.
+    """
+
+    def __init__(self, repeated: logs.Repeated) -> None:
+        self._repeated = repeated
+        self._told: dict[tuple[int, str], tuple[float, int]] = {}  # since when, so many lines
         self._ill: dict[Key, dict[int, tuple[str, float]]] = {}
         self._ejected: dict[Key, dict[int, tuple[str, float, float]]] = {}  # until when, too
         self._failing: dict[Key, dict[int, tuple[str, float]]] = {}
@@ -79,8 +89,20 @@ class Health:
             ill.pop(worker, None)
             if not out:
                 ejected.pop(worker, None)
-        level = logging.INFO if well else logging.WARNING
-        _log.log(level, "endpoint %s of cluster %s %s", listening.place(host, port), cluster, text)
+        self._say(worker, well, f"endpoint {listening.place(host, port)} of cluster {cluster} ", text)
+
+    def _say(self, worker: int, well: bool, whose: str, text: str) -> None:  # noqa: FBT001  # one of two
+        """A change; one that changes all the time is a line a minute for each text."""
+        level, now = logging.INFO if well else logging.WARNING, time.monotonic()
+        since, count = self._told.get((worker, whose), (now, 0))
+        if now - since >= _MINUTE_S:
+            since, count = now, 0
+        self._told[worker, whose] = since, count + 1
+        if count < _AT_ONCE:
+            _log.log(level, "%s%s", whose, text)
+        else:
+            kind = (worker, whose, text.translate(_WITHOUT_NUMBERS))
+            self._repeated.log(_log, level, kind, whose + text)
 
     def _checked(self, worker: int, key: Key, told: native.Op) -> str:
         """Its health checks have another verdict."""
@@ -100,11 +122,11 @@ class Health:
         usable, count = told.data, told.codec
         if told.size:
             self._panics.setdefault(name, {})[worker] = (usable, count, time.monotonic())
-            text = "cluster %s panics: %d of %d endpoints are usable; those that were left out are used, too"
+            text = f"panics: {usable} of {count} endpoints are usable; those that were left out are used, too"
         else:
             self._panics.get(name, {}).pop(worker, None)
-            text = "cluster %s panics no more: %d of %d endpoints are usable"
-        _log.log(logging.WARNING if told.size else logging.INFO, text, cluster, usable, count)
+            text = f"panics no more: {usable} of {count} endpoints are usable"
+        self._say(worker, not told.size, f"cluster {cluster} ", text)
 
     def panicking(self, cluster: str) -> list[dict[str, Any]]:
         """For which workers too few of its endpoints are usable, and for how many seconds."""
@@ -128,9 +150,7 @@ class Health:
         text = (
             "go to any endpoint" if share is None else f"go to those that are preferred: {share / 1e4:.4g}%"
         )
-        _log.log(
-            logging.INFO if share == _ALL else logging.WARNING, "requests of cluster %s %s", cluster, text
-        )
+        self._say(worker, share == _ALL, f"requests of cluster {cluster} ", text)
 
     def spilling(self, cluster: str) -> list[dict[str, Any]]:
         """For which workers which share stays with those that are preferred; None: nobody is preferred."""
@@ -156,6 +176,8 @@ class Health:
         clusters = {cluster for cluster, _, _ in wanted}
         self._panics = {name: panics for name, panics in self._panics.items() if name[0] in clusters}
         self._spills = {name: spills for name, spills in self._spills.items() if name[0] in clusters}
+        now = time.monotonic()
+        self._told = {whose: told for whose, told in self._told.items() if now - told[0] < _MINUTE_S}
 
     def ill(self, key: Key) -> list[dict[str, Any]]:
         """For which workers it is ill or left out, why, and for how many seconds.

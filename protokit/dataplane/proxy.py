@@ -107,7 +107,7 @@ class Proxy:
     def _health(self) -> Health:
         from protokit.dataplane.endpoints import Health  # noqa: PLC0415  # at the start nobody is ill
 
-        return Health()
+        return Health(self.repeated.apart())
 
     @functools.cached_property
     def _adjusted(self) -> Adjustments:

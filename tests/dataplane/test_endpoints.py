@@ -6,7 +6,7 @@ import errno
 
 import pytest
 
-from protokit import native
+from protokit import logs, native
 from protokit.dataplane import endpoints
 
 KEY = ("c", "::1", 9000)
@@ -23,7 +23,8 @@ class Told:
     def __init__(self, monkeypatch) -> None:
         self.now = 0.0
         monkeypatch.setattr(endpoints.time, "monotonic", lambda: self.now)
-        self.health = endpoints.Health()
+        self.repeated = logs.Repeated(lambda: self.now)
+        self.health = endpoints.Health(self.repeated.apart())
 
     def changed(self, state: int, out_ms: int = 0) -> None:
         self.health.changed(0, KEY, told(state, out_ms=out_ms))
@@ -100,3 +101,28 @@ def test_one_that_fails_its_health_checks_is_told_with_its_reason_until_it_passe
         one.health.changed(0, KEY, native.Op(native.OP_ENDPOINT, 0, 0, data, native.ILL_FAILING, 0, 0))
         assert one.why() == []
         assert lines(caplog)[-1].endswith(text)
+
+
+def test_one_that_is_well_and_ill_in_turns_is_a_line_a_minute_for_each(one, caplog):
+    caplog.set_level("INFO")
+    name = ("c", "")
+    for turn in range(100):
+        one.now = turn / 10
+        one.changed(native.ILL_REFUSED)
+        one.changed(native.ILL_EJECTED, 100 * turn)
+        one.changed(native.WELL)
+        one.health.panics(0, name, native.Op(native.OP_PANIC, 0, 0, turn % 7, 1, 9, 0))
+        one.health.panics(0, name, native.Op(native.OP_PANIC, 0, 0, 8, 0, 9, 0))
+        one.health.prefers(0, name, native.Op(native.OP_PREFER, 0, 0, 1000 * turn, 0, 0, 0))
+        one.repeated.flush()
+    # Ten at once of the endpoint, of its panics and of its preference, and then one of each kind.
+    assert len(lines(caplog)) == 10 + 3 + 10 + 2 + 10 + 1
+    assert one.why() == []
+    caplog.clear()
+    one.now = 70.0
+    one.repeated.flush()
+    assert len(lines(caplog)) == 6
+    assert f"endpoint [::1]:9000 of cluster c {REFUSED} (95 more in the last minute)" in lines(caplog)
+    one.health.changed(1, KEY, told(native.ILL_REFUSED))  # another worker
+    one.changed(native.ILL_REFUSED)  # after a minute
+    assert len(lines(caplog)) == 8
