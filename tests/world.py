@@ -185,7 +185,7 @@ class World:
             self.core.join(*join)
         self.now = 1_000 * MS
         self.polite = polite
-        self.connect = connect  # new upstream connections: ok, fail, exhausted (here), or wait
+        self.connect = connect  # new upstream connections: ok, fail, exhausted (here), wait; or by port
         self.clients: list[int] = []
         self.upstreams: dict[int, tuple[str, int]] = {}  # open or being opened, by handle
         self.opening: list[int] = []
@@ -239,11 +239,12 @@ class World:
             raw = bytes(native.ffi.buffer(native.ffi.cast("char *", op.data), op.size))
             self.upstreams[op.handle] = native.unpack_address(raw)
             self.got[op.handle] = bytearray()
-            if self.connect == "wait":
+            how = self.connect(self.upstreams[op.handle][1]) if callable(self.connect) else self.connect
+            if how == "wait":
                 self.opening.append(op.handle)
             else:
                 failed = {"fail": native.CONNECT_FAILED, "exhausted": native.CONNECT_EXHAUSTED}
-                self.core.connected(op.handle, failed=failed.get(self.connect, native.CONNECTED))
+                self.core.connected(op.handle, failed=failed.get(how, native.CONNECTED))
         elif op.op == native.OP_CLOSE:
             assert op.handle not in self.closed, "closed twice"
             self.closed[op.handle] = op.arg

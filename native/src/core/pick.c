@@ -123,6 +123,12 @@ static void try_again(pk_core *core, pk_endpoint *e, const pk_target *to) {
   if (trial != NULL) trial->trial = 1;
 }
 
+/* One to try, unless that is under way: the one that is due for longest, so that each has its turn however many are ill. */
+static void due_first(pk_endpoint *e, const pk_conn *open, pk_endpoint **ill) {
+  if (open != NULL ? open->probing : e->opening > 0) return;
+  if (*ill == NULL || e->health.retry_at < (*ill)->health.retry_at) *ill = e;
+}
+
 /* As may_serve, of one that is not well. */
 static PK_RARE int ill_may_serve(pk_core *core, const pk_target *to, pk_endpoint *e, pk_endpoint **ill) {
   const pk_health *h = &e->health;
@@ -135,7 +141,7 @@ static PK_RARE int ill_may_serve(pk_core *core, const pk_target *to, pk_endpoint
   if (!h->suspect && open != NULL) return 1;
   if (core->now < h->retry_at) return 0;
   if (h->suspect && (open != NULL ? !h->beats : to->own && !h->unreached)) return !to->oneway && pk_health_may_try(h, e->active, core->now);
-  *ill = e;
+  due_first(e, open, ill);
   return 0;
 }
 
@@ -230,15 +236,30 @@ static int grade(const pk_core *core, const pk_target *to, const pk_endpoint *e)
   return e->health.draining_until > core->now ? DRAINING : WELL;
 }
 
-/* A connection of any endpoint of that grade, from any point on. `open`: only one that is open, of another than the
- * last try's. */
+/* How far a walk over `count` endpoints goes each time, so that it meets all: drawn, so that who stands in the table behind
+ * many that are ill has not their shares, too. */
+static PK_RARE uint32_t step_of(uint64_t drawn, uint32_t count) {
+  for (uint32_t step = (uint32_t)(drawn >> 32) % count;; step++) {
+    uint32_t a = step, b = count;
+    while (a != 0) { /* what divides both */
+      uint32_t rest = b % a;
+      b = a;
+      a = rest;
+    }
+    if (b == 1) return step;
+  }
+}
+
+/* A connection of any endpoint of that grade, from any point on; of a key always the same. `open`: only one that is open, of
+ * another than the last try's. */
 static pk_conn *scan(pk_core *core, const pk_target *to, const pk_table_cluster *c, int wanted, int open,
                      uint32_t *status) {
   const pk_table *t = to->live->table;
-  uint32_t start = (uint32_t)(pk_random(core) % c->endpoint_count);
-  uint32_t count = c->endpoint_count, rounds = to->avoid != NULL && !open ? (to->elsewhere ? 2 : 3) : 1;
+  uint64_t drawn = to->hash != 0 ? to->hash : pk_random(core);
+  uint32_t count = c->endpoint_count, start = (uint32_t)drawn % count, step = step_of(drawn, count);
+  uint32_t rounds = to->avoid != NULL && !open ? (to->elsewhere ? 2 : 3) : 1;
   for (uint32_t i = 0; i < rounds * count; i++) { /* where it failed only in a second round, where it did last in a third */
-    uint32_t at = c->endpoints + (start + i) % count;
+    uint32_t at = c->endpoints + (uint32_t)((start + (uint64_t)i * step) % count);
     pk_endpoint *e = endpoint_at(core, t, at);
     if (grade(core, to, e) != wanted || pk_table_endpoint_at(t, at)->weight == 0) continue;
     if (tried(to, e) != i / count) continue;
@@ -290,6 +311,7 @@ static inline pk_conn *pick(pk_core *core, const pk_target *to, uint32_t cluster
   int most = to->elsewhere || cluster != to->cluster ? DRAINING : GRADES; /* a part has others beside it that are well */
   for (int wanted = WELL; conn == NULL && wanted < most && *status != PK_STATUS_OVERLOADED; wanted++)
     conn = scan(core, to, c, wanted, 0, status);
+  if (e == NULL && ill != NULL && conn != NULL && pk_health_well(&conn->endpoint->health, core->now)) try_again(core, ill, to);
   return conn;
 }
 

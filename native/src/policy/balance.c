@@ -6,7 +6,7 @@
 
 /* A balancer that does not look at the request stays with an endpoint for so many requests of
  * one batch: writes are shared, and over batches every endpoint gets its turns. */
-enum { HOLD = 32, TRIES = 8, PLACES = 256 /* that are looked at for one that may be asked */ };
+enum { HOLD = 32, PLACES = 256 /* that are looked at for one that may be asked */ };
 
 static void begin_anywhere(pk_balance_state *s, const pk_table_cluster *cluster, uint64_t random) {
   s->cursor = (uint32_t)(random % cluster->schedule_count);
@@ -22,7 +22,7 @@ static inline int spared(const pk_balance_state *s, const pk_balance_query *q, u
 static uint32_t next_in_schedule(pk_balance_state *s, const pk_balance_query *q) {
   const uint32_t *schedule = PK_AT(q->table, uint32_t, q->table->schedules.at) + q->cluster->schedule;
   uint32_t last = PK_NONE;
-  for (uint32_t i = 0; i < (last == PK_NONE ? TRIES : PLACES); i++) {
+  for (uint32_t i = 0; i < PLACES; i++) {
     uint32_t at = schedule[s->cursor];
     s->cursor = s->cursor + 1 < q->cluster->schedule_count ? s->cursor + 1 : 0;
     if (!q->view->may(q->context, at)) continue;
@@ -76,7 +76,7 @@ static uint32_t by_chance(pk_balance_state *s, const pk_balance_query *q) {
   const uint32_t *schedule = PK_AT(q->table, uint32_t, q->table->schedules.at) + q->cluster->schedule;
   uint64_t drawn = q->random;
   uint32_t last = PK_NONE;
-  for (uint32_t i = 0; i < (last == PK_NONE ? TRIES : PLACES); i++, drawn = pk_fold(drawn ^ 0x9e3779b97f4a7c15u, 0xd6e8feb86659fd93u)) {
+  for (uint32_t i = 0; i < PLACES; i++, drawn = pk_fold(drawn ^ 0x9e3779b97f4a7c15u, 0xd6e8feb86659fd93u)) {
     uint32_t at = schedule[drawn % q->cluster->schedule_count];
     if (!q->view->may(q->context, at)) continue;
     if (!spared(s, q, at)) return at;
