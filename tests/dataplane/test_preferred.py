@@ -7,6 +7,7 @@ import math
 from fractions import Fraction
 
 import pytest
+from keyed import KINDS, USER, Keyed
 from places import Judged, Place
 from world import table
 
@@ -14,7 +15,7 @@ from protokit import native
 from protokit.config.scalars import Duration, Share
 from protokit.config.schema import Outlier
 
-OK = 0
+OK, INTERNAL = 0, 8
 NEAR, FAR = {0, 1, 2, 3}, {4, 5, 6, 7}
 
 
@@ -165,3 +166,62 @@ def test_what_does_not_fit_goes_to_the_others(toy):
         world.ask(client)
     assert world.share()[0] <= 8
     assert world.share()[0] + world.share()[1] == 12
+
+
+def test_another_try_goes_beyond_them_once_each_of_them_failed(toy):
+    """And no sooner: a third try, where there are two of them."""
+    for attempts, status in ((2, INTERNAL), (3, OK)):
+        plan = {"attempts": attempts, "retry_on": ("internal",), "idempotent": True}
+        world = Judged(toy, panic=0, near={0, 1}, check=None, plan=plan)
+        world.bad = {0, 1}
+        for _ in range(12):
+            before = len(world.asked)
+            assert world.call()[0] == status
+            tries = [at for at, _ in world.asked[before:]]
+            assert {*tries[:2]} == {0, 1}
+            assert len(tries) == attempts
+            assert {*tries[2:]} <= {2, 3}
+            world.pass_time(1000, 1000)  # for its budget
+        world.bad = {0}  # who has another there stays
+        before = len(world.asked)
+        world.calls(12, every=1000)
+        assert {at for at, _ in world.asked[before:]} == {0, 1}
+
+
+def test_another_try_goes_beyond_them_where_the_others_of_them_cannot_be_reached(toy):
+    plan = {"attempts": 2, "retry_on": ("internal",), "idempotent": True}
+    world = Judged(toy, panic=0, near={0, 1}, check=None, plan=plan)
+    world.refusing = {1}
+    world.calls(20, every=10)
+    world.bad = {0}
+    for _ in range(12):
+        before = len(world.asked)
+        assert world.call()[0] == OK
+        last = [at for at, _ in world.asked[before:]][-1]
+        assert last in {2, 3}
+        world.pass_time(1000, 1000)
+
+
+@pytest.mark.parametrize("balance", KINDS)
+def test_keys_stay_or_leave_each_for_as_long_as_the_share_says(balance):
+    """With less that is usable near more of them leave, none comes back, and each has one endpoint."""
+    world = Keyed(balance, USER, endpoints=8, near=NEAR)
+    keys = [b"%d" % n for n in range(140)]
+    ill, out, before = set(), {}, set()
+    world.world.connect = lambda port: "fail" if port - 9000 in ill else "ok"
+    for gone in range(5):
+        for _ in range(3):  # what cannot be reached is found to be so
+            for key in keys:
+                world.asked(user=key)
+        now = {key: world.ask(user=key) for key in keys}
+        assert all({key: world.ask(user=key) for key in keys} == now for _ in range(2))
+        left = {key for key in keys if now[key] in FAR}
+        assert fits(len(keys) - len(left), len(keys), stays(Fraction(4 - len(ill), 4), 1))
+        assert before <= left
+        assert all(now[key] == out[key] for key in before)  # who has left is where he was
+        out |= {key: now[key] for key in left}
+        before = left
+        ill.add(gone)
+        for handle, (_, port) in list(world.world.upstreams.items()):
+            if port - 9000 in ill:
+                world.world.batch(("error", handle))
