@@ -157,7 +157,7 @@ class RuleStates:
         It is known by its route table's name, its match and its limit: not by its number, which changes when
         a rule is written in front of it, nor by where it leads.
         """
-        if rule.limit is None and rule.fault is None:
+        if rule.limit is None and rule.fault is None and rule.mirror is None:
             return None
         keys = rule.limit.keys if rule.limit is not None and rule.limit.by else 0
         asked = 0 if rule.limit is None or rule.limit.ask is None else rule.limit.keys if keys else 1

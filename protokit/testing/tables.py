@@ -199,9 +199,11 @@ class TableBuilder:
             reply: instead of a cluster.
             sticky: by what a split chooses.
             limit: with the attributes of ``pk_limit``; ``by``: origins.
-            state: what the rule has beyond the table; a limit without it does nothing.
+            state: what the rule has beyond the table; a limit without it does nothing. A mirror has one.
             verdict: of a rule that allows or denies, instead of a cluster.
         """
+        if state is None and mirror is not None:
+            state = native.RuleState(0, 0)
         if state is not None and state not in self._states:
             self._states.append(state)
         retry: Any = Retry(

@@ -7,6 +7,7 @@ from protokit_dubbo import dubbo
 from protokit_dubbo.messages import Answer, Call, decode, split
 from world import LIMITS, World
 
+from protokit import native
 from protokit.config.schema import Breaker
 from protokit.dataplane.limits import Mirror
 from protokit.testing.tables import TableBuilder
@@ -278,6 +279,47 @@ def test_one_that_cannot_be_marked_is_not_sent(wide):
     course.serve()
     assert course.heard() == [(OK, b"there")]
     assert course.counts() == (0, 0, 0, 1)
+
+
+def test_one_that_cannot_be_marked_takes_no_place(wide):
+    state = native.RuleState(0, 0)
+    course = Course(wide, mark="x-shadow", most=2, state=state)
+    for _ in range(5):
+        course.ask()
+        course.serve()
+    course.world.apply(table_of([wide.address], most=2, state=state))
+    course.ask(2)
+    assert course.counts() == (2, 2, 0, 5)
+
+
+def test_a_rules_copies_are_counted_over_reloads_and_workers(wide):
+    """What is under way counts on under another table and in another worker; and what became of it."""
+    state, other = native.RuleState(0, 0), native.RuleState(0, 0)
+    courses = [Course(wide, most=3, state=state) for _ in range(2)]
+    for course in courses:
+        course.ask()
+        course.serve()
+    for _ in range(3):
+        courses[0].world.apply(table_of([wide.address], most=3, state=state))
+        courses[0].ask()
+        courses[0].serve()
+    assert [course.counts() for course in courses] == [(2, 2, 0, 2), (1, 1, 0, 0)]
+    courses[0].world.apply(table_of([wide.address], most=3, state=other))  # another rule
+    courses[0].ask()
+    courses[0].serve()
+    courses[0].serve(SHADOW)
+    courses[1].world.connect = "fail"
+    courses[1].world.batch(("error", courses[1].up(SHADOW)[0]))
+    for course in courses:
+        course.world.wait(LIMITS["request_ms"])
+        course.is_over()
+    told = {name: count for name, count in state.counts().items() if count}
+    assert told == {"mirror": 3, "mirror-skipped": 2, "mirror-failed": 1}
+    assert {name: count for name, count in other.counts().items() if count} == {"mirror": 1}
+    courses[1].world.connect = "ok"
+    courses[1].world.wait(3000)
+    courses[1].ask(5)  # the places are there again
+    assert courses[1].world.stat("mirrors_active") == 3
 
 
 def test_shutdown_waits_for_none(wide):

@@ -118,10 +118,17 @@ def test_the_worst_shadow_is_heard_of_by_nobody(worst):
                 assert {one.value for one in answers} == {"real"}
             counted = proxy.stats()["workers"][0]
             assert counted["mirrors"] + counted["mirrors_skipped"] == 200
+            told = proxy.stats()["rules"]["r[1]"]
+            assert (told["mirror"], told["mirror-skipped"]) == (
+                counted["mirrors"],
+                counted["mirrors_skipped"],
+            )
             assert counted["requests"] == counted["responses"] == 200
             assert counted["requests_active"] == counted["clients_paused"] == 0
             assert not any(counted[name] for name in counted if name.startswith("errors_"))
             await until(lambda: proxy.stats()["workers"][0]["mirrors_active"] == 0)
+            failed = proxy.stats()["workers"][0]["mirrors_failed"]
+            assert proxy.stats()["rules"]["r[1]"]["mirror-failed"] == failed
             await client.close()
         await server.stop()
         if worst != "is not there":

@@ -90,7 +90,7 @@ typedef struct pk_live {
   const pk_table *table;
   uint64_t token;
   uint64_t users; /* requests routed by it that have not ended, clients that it is kept for */
-  pk_aside *filtering, *delayed, *answering, *trying, *mirrored; /* by plan */
+  pk_aside *filtering, *delayed, *answering, *trying; /* by plan */
   pk_cluster **of;         /* by cluster */
   uint32_t *prefers;       /* by cluster: how many requests go to those that are preferred (prefer.h) */
   uint8_t *panics;         /* by cluster: who was judged not to be usable is used, too */

@@ -175,14 +175,13 @@ int pk_core_prepare(pk_core *core, const pk_table *table, uint64_t token) {
   pk_core_abort(core);
   if (pk_ends_prepare(core, table) != 0 || pk_quota_prepare(core, table) != 0) return -1;
   size_t clusters = table->clusters.count * sizeof(pk_balance_state), plans = table->plans.count * sizeof(pk_aside);
-  pk_live *live = calloc(1, sizeof *live + clusters + 5 * plans + table->clusters.count * (sizeof(pk_cluster *) + sizeof(uint32_t) + 1));
+  pk_live *live = calloc(1, sizeof *live + clusters + 4 * plans + table->clusters.count * (sizeof(pk_cluster *) + sizeof(uint32_t) + 1));
   if (live == NULL) return -1;
   live->filtering = (pk_aside *)(void *)(live->clusters + table->clusters.count);
   live->delayed = live->filtering + table->plans.count;
   live->answering = live->delayed + table->plans.count;
   live->trying = live->answering + table->plans.count;
-  live->mirrored = live->trying + table->plans.count;
-  live->of = (pk_cluster **)(void *)(live->mirrored + table->plans.count);
+  live->of = (pk_cluster **)(void *)(live->trying + table->plans.count);
   live->prefers = (uint32_t *)(void *)(live->of + table->clusters.count);
   live->panics = (uint8_t *)(live->prefers + table->clusters.count);
   live->table = table;

@@ -41,35 +41,37 @@ static uint64_t key_of(pk_core *core, const pk_request *r, const uint8_t *data, 
   return c->hash.count > 0 ? pk_key_of(pk_question_of(core, r, data, f), t, c) : 0;
 }
 
-static void send(pk_core *core, const pk_request *r, pk_aside *of, pk_held *h, uint64_t key) {
+/* Its place of the rule's is its own from now on. 0: there is no memory. */
+static int send(pk_core *core, const pk_request *r, pk_rule_state *s, pk_held *h, uint64_t key) {
   pk_request *copy = pk_request_copy(core, r, plan_of(r));
   if (copy == NULL) {
     pk_held_free(core, h);
-    PK_STAT_ADD(core->stats.mirrors_skipped, 1);
-    return;
+    return 0;
   }
   copy->plan = (r->plan->features & PK_F_PASS_ON) ? &with_time : &of_copies;
   copy->to.cluster = r->plan->mirror.cluster;
   copy->to.hash = key;
   copy->held = h;
   copy->to.key = h->frame.upstream_key;
-  of->requests++;
+  pk_rule_decided(s, PK_DECIDED_MIRROR);
   PK_STAT_ADD(core->stats.mirrors, 1);
   PK_STAT_ADD(core->stats.mirrors_active, 1);
   pk_timer_start(&core->wheel, &copy->timer, pk_request_deadline(copy));
   pk_request_try(core, copy);
+  return 1;
 }
 
 static int mirror(pk_core *core, pk_request *r, const uint8_t *data, const pk_frame *f) {
   const pk_mirror *p = &r->plan->mirror;
   if (!pk_fault_hits(p->share, pk_random(core))) return PK_STEP_ON;
-  pk_aside *of = &r->to.live->mirrored[plan_of(r)];
-  pk_held *h = of->requests < p->most && can_be_copied(core, r, f) ? marked(core, r, data, f) : NULL;
-  if (h == NULL) {
-    PK_STAT_ADD(core->stats.mirrors_skipped, 1);
-  } else {
-    send(core, r, of, h, key_of(core, r, data, f));
-  }
+  pk_rule_state *s = pk_state_of(r);
+  if (s == NULL) return PK_STEP_ON;
+  int taken = can_be_copied(core, r, f) && pk_breaker_take(&s->copies, p->most);
+  pk_held *h = taken ? marked(core, r, data, f) : NULL;
+  if (h != NULL && send(core, r, s, h, key_of(core, r, data, f))) return PK_STEP_ON;
+  if (taken) pk_breaker_give(&s->copies, 1);
+  pk_rule_decided(s, PK_DECIDED_MIRROR_SKIPPED);
+  PK_STAT_ADD(core->stats.mirrors_skipped, 1);
   return PK_STEP_ON;
 }
 

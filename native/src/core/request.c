@@ -156,10 +156,16 @@ int pk_request_is_sent(const pk_core *core, const pk_request *r) {
   return i != PK_NONE;
 }
 
+/* Of the rule that it is a copy under. */
+static pk_rule_state *of_copy(const pk_request *r) {
+  const pk_table *t = r->to.live->table;
+  return pk_state_at(t, pk_table_plan_at(t, r->next));
+}
+
 static PK_RARE void over(pk_core *core, pk_request *r) {
   if (r->parts & PK_PART_ASKS) pk_pieces_over(core, r);
   if (r->parts & PK_PART_COPY) {
-    r->to.live->mirrored[r->next].requests--;
+    pk_breaker_give(&of_copy(r)->copies, 1);
     core->request_count++; /* it was none of them */
     PK_STAT_ADD(core->stats.requests_active, 1);
     PK_STAT_SUB(core->stats.mirrors_active, 1);
@@ -362,6 +368,7 @@ static void count_error(pk_core *core, uint32_t status) {
 void pk_request_fail(pk_core *core, pk_request *r, uint32_t status, const char *text, size_t size) {
   if (r->state <= PK_REQUEST_ANSWERED) return;
   if (r->parts & PK_PART_COPY) {
+    pk_rule_decided(of_copy(r), PK_DECIDED_MIRROR_FAILED);
     PK_STAT_ADD(core->stats.mirrors_failed, 1);
     pk_request_end(core, r);
     return;

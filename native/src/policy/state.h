@@ -1,4 +1,4 @@
-/* state.h: what a rule has beyond its table: what its limit's buckets hold, and how often it decided. All workers share
+/* state.h: what a rule has beyond its table: what its limit's buckets hold, how many copies are under way, and how often it decided. All workers share
  * it, and a reload that did not change the rule goes on with it (its identity is the deciding side's to know). */
 #ifndef PK_STATE_H
 #define PK_STATE_H
@@ -12,7 +12,7 @@
 #include "policy/quota.h"
 
 /* python { */
-/* What a rule decided of a request; what is only counted: PK_DECIDED_WOULD_*. */
+/* What a rule decided of a request; what is only counted: PK_DECIDED_WOULD_*. A copy that was sent may fail then. */
 enum {
   PK_DECIDED_LIMIT = 0,
   PK_DECIDED_WOULD_LIMIT,
@@ -24,6 +24,9 @@ enum {
   PK_DECIDED_WOULD_QUOTA,
   PK_DECIDED_UNASKED,
   PK_DECIDED_WOULD_UNASKED,
+  PK_DECIDED_MIRROR,
+  PK_DECIDED_MIRROR_SKIPPED,
+  PK_DECIDED_MIRROR_FAILED,
   PK_DECIDED_COUNT
 };
 
@@ -48,6 +51,7 @@ struct pk_rule_state {
   /* Each on cache lines of its own: one is written by each request, one only by those that are decided of. */
   alignas(64) _Atomic uint64_t bucket;
   alignas(64) _Atomic uint64_t decided[PK_DECIDED_COUNT];
+  _Atomic uint32_t copies; /* under way */
   alignas(64) uint64_t seed;
   uint32_t mask, quota_mask;
   pk_quota *quotas; /* NULL: nobody is asked */
