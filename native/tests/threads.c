@@ -1,5 +1,6 @@
 /* threads.c: workers on their threads, clients and an upstream on others, while the main thread swaps
- * tables, decides filters and reads counters; over plain sockets, and over a transport with a handshake and records. Built
+ * tables, decides filters and reads counters; over plain sockets, and over a transport with a handshake and records. And a
+ * breaker's last places. Built
  * with ThreadSanitizer and with AddressSanitizer; every answer is checked. */
 #include <arpa/inet.h>
 #include <assert.h>
@@ -14,6 +15,7 @@
 
 #include "../../tests/toy/toy.c"
 #include "access.h"
+#include "policy/breaker.h"
 #include "sealed.h"
 #include "tables.h"
 
@@ -319,7 +321,44 @@ static void traffic(int with_seals) {
          with_seals ? " in records" : "", applied, (unsigned long long)decided);
 }
 
+/* Places of a breaker that threads take and give back: never more at once than there are, the last one is one's, and all
+ * come back. */
+typedef struct places {
+  _Atomic uint32_t word, inside;
+  uint32_t most;
+  pthread_barrier_t begin;
+} places;
+
+enum { TURNS = 1000000 }; /* of each thread: some of them at the same time as others, also where there are few processors */
+
+static void *takes(void *argument) {
+  places *p = argument;
+  pthread_barrier_wait(&p->begin);
+  for (int i = 0; i < TURNS;) {
+    if (!pk_breaker_take(&p->word, p->most)) continue;
+    assert(atomic_fetch_add(&p->inside, 1) < p->most);
+    atomic_fetch_sub(&p->inside, 1);
+    pk_breaker_give(&p->word, 1);
+    i++;
+  }
+  return NULL;
+}
+
+static void last_places(void) {
+  for (uint32_t most = 1; most <= 2; most++) {
+    places p = {.most = most};
+    pthread_t threads[3];
+    assert(pthread_barrier_init(&p.begin, NULL, 3) == 0);
+    for (int i = 0; i < 3; i++) assert(pthread_create(&threads[i], NULL, takes, &p) == 0);
+    for (int i = 0; i < 3; i++) pthread_join(threads[i], NULL);
+    pthread_barrier_destroy(&p.begin);
+    for (uint32_t i = 0; i < most; i++) assert(pk_breaker_take(&p.word, most)); /* all came back */
+    assert(!pk_breaker_take(&p.word, most) && !pk_breaker_take(&p.word, most - 1));
+  }
+}
+
 int main(void) {
+  last_places();
   traffic(0);
   traffic(1);
   sealing = 0;
