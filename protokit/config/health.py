@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from protokit.config.document import Path
     from protokit.wire import Protocol
 
+CALLED = ("service", "method")
 WAYS = ("connect", "heartbeat", "call")
 
 
@@ -60,19 +61,42 @@ def check(
             f"timeout: {health.timeout} is longer than {given[0]}: {every}; a slow check delays the next one"
         )
         findings.warning(text, *path, "timeout")
-    if (health.frame is not None) != (given == ["call"]):
-        findings.error(
-            "frame: it is what call asks; leave it out, or write call instead"
-            if health.frame is not None
-            else "call needs a frame: a whole request of the protocol, in hex",
-            *(*path, "frame" if health.frame is not None else "call"),
-        )
+    if not _is_asked(findings, health, given[0], path):
         return
     if given == ["connect"]:
         if health.protocol is not None:
             findings.warning("protocol does nothing here: connect says nothing", *path, "protocol")
         return
     _spoken(findings, health, given[0], spoken, known, limit, path)
+
+
+def asked(health: schema.Health, protocol: Protocol | None) -> bytes:
+    """What its calls ask: as written, or built by the protocol's plugin; nothing where it calls nothing."""
+    if health.frame is not None or protocol is None or health.service is None:
+        return bytes(health.frame or b"")
+    build = protocol.build_call
+    return b"" if build is None else build(health.service, health.method or "", health.version, health.group)
+
+
+def _is_asked(findings: Findings, health: schema.Health, way: str, path: Path) -> bool:
+    """An error where what is asked does not go with how."""
+    named = [name for name in (*CALLED, "version", "group") if getattr(health, name)]
+    where: str
+    if way != "call" and (health.frame is not None or named):
+        where = "frame" if health.frame is not None else named[0]
+        text = f"{where}: it is what call asks; leave it out, or write call instead"
+    elif health.frame is not None and named:
+        where, text = named[0], f"{named[0]}: the frame says it already; give one of them"
+    elif way == "call" and health.frame is None and not all(getattr(health, name) for name in CALLED):
+        where = named[0] if named else "call"
+        text = (
+            "call needs a frame, a whole request of the protocol, in hex; or service and method, where its"
+            " plugin builds calls"
+        )
+    else:
+        return True
+    findings.error(text, *path, where)
+    return False
 
 
 def _spoken(
@@ -105,6 +129,11 @@ def _spoken(
         findings.error(f"heartbeat: {name!r} has none; use connect, or call with a frame", *where)
     elif health.frame is not None:
         _call(findings, protocol, health.frame, limit, (*path, "frame"))
+    elif way == "call" and protocol.build_call is None:
+        text = f"service: the plugin of {name!r} builds no calls; give a frame, a whole request in hex"
+        findings.error(text, *path, "service")
+    elif way == "call":
+        _call(findings, protocol, asked(health, protocol), limit, (*path, "service"))
 
 
 def _beats(protocol: Protocol) -> bool:
@@ -129,4 +158,4 @@ def _call(findings: Findings, protocol: Protocol, frame: bytes, limit: int, wher
         text = f"a frame of {protocol.name!r}, but no request that is answered: {native.KINDS[seen.kind]}"
     else:
         return
-    findings.error(f"frame: {text}", *where)
+    findings.error(f"{where[-1]}: {text}", *where)

@@ -401,6 +401,10 @@ class Health(_Section, frozen=True, forbid_unknown_fields=True):
     heartbeat: Duration | None = None
     call: Duration | None = None
     frame: Hex | None = None
+    service: str | None = None
+    method: str | None = None
+    version: str = ""
+    group: str = ""
     protocol: str | None = None
     timeout: Duration = Duration(defaults.HEALTH["timeout"])
     unhealthy: int = defaults.HEALTH["unhealthy"]

@@ -112,19 +112,20 @@ def _panic(cluster: schema.Cluster) -> int:
 
 
 def _check(health: schema.Health, loaded: Loaded) -> Check:
-    from protokit.config.health import protocol_of, way_of  # only then  # noqa: PLC0415
+    from protokit.config.health import asked, protocol_of, way_of  # only then  # noqa: PLC0415
 
     way = way_of(health)
     spoken = {name for names in loaded.protocols.values() for name in names}
     name = None if way == "connect" else protocol_of(health, spoken)
+    protocol = None if name is None else loaded.registry.protocols[name]
     return Check(
         way,
         int(getattr(health, way)),
         int(health.timeout),
         health.unhealthy,
         health.healthy,
-        None if name is None else loaded.registry.protocols[name],
-        bytes(health.frame or b""),
+        protocol,
+        asked(health, protocol) if way == "call" else b"",
     )
 
 

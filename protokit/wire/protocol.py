@@ -47,6 +47,8 @@ class Protocol:
         description: one line for ``protokit plugins``.
         read_body: for ``protokit decode``: what the body of a whole frame says, as values by name (arguments
             by their position, say). No request is read by it; whatever it raises is shown.
+        build_call: for health checks that name a service and a method: a whole request without arguments, of
+            (service, method, version, group); the last two are empty where there are none.
     """
 
     def __init__(
@@ -55,11 +57,13 @@ class Protocol:
         wire: Wire,
         description: str = "",
         read_body: Callable[[bytes], Mapping[str, object]] | None = None,
+        build_call: Callable[[str, str, str, str], bytes] | None = None,
     ) -> None:
         self.name = name
         self.wire = wire
         self.description = description
         self.read_body = read_body
+        self.build_call = build_call
         wire.name = name
         if not getattr(wire, "tells_answers", True):
             raise DeclarationError(

@@ -718,7 +718,23 @@ CALL = Call("s", "m", "", []).encode()
         ("{heartbeat: 1ms}", 25, "heartbeat: expected 10ms to 1h, got '1ms'"),
         ("{heartbeat: 1s, unhealthy: 0}", 40, "unhealthy: expected 1 to 1000"),
         ("{heartbeat: 1s, frame: da}", 36, "frame: it is what call asks; leave it out, or write call"),
-        ("{call: 1s}", 20, "call needs a frame: a whole request of the protocol, in hex"),
+        (
+            "{call: 1s}",
+            20,
+            "call needs a frame, a whole request of the protocol, in hex; or service and method",
+        ),
+        ("{call: 1s, service: s}", 33, "call needs a frame, a whole request"),
+        ("{call: 1s, method: m}", 32, "call needs a frame, a whole request"),
+        ("{connect: 1s, service: s}", 36, "service: it is what call asks; leave it out, or write call"),
+        ("{heartbeat: 1s, group: g}", 36, "group: it is what call asks; leave it out, or write call"),
+        (f"{{call: 1s, service: s, frame: {CALL.hex()}}}", 33, "service: the frame says it already"),
+        pytest.param(
+            f"{{call: 1s, service: {'s' * 9_000_000}, method: m}}",
+            33,
+            "service: no frame of 'dubbo'",
+            id="large",
+        ),
+        ("{call: 1s, service: s, method: $echo, version: 1.0, group: g}", 0, ""),
         ("{call: 1s, frame: xy}", 31, "frame: expected bytes in hex, like 'da bb c2 00', got 'xy'"),
         ("{call: 1s, frame: da}", 31, "frame: 1 bytes are not a whole frame of 'dubbo': it needs"),
         ("{call: 1s, frame: '47 45 54'}", 31, "frame: no frame of 'dubbo': "),
@@ -761,6 +777,19 @@ def test_what_health_checks_cannot_be(tmp_path, health, column, says):
         return
     [message] = found
     assert message.startswith(f"{path}:{line}:{column}: {says}"), message
+
+
+def test_calls_of_a_protocol_that_builds_none_are_frames(tmp_path):
+    path = tmp_path / "c.yaml"
+    health = "health: {call: 1s, service: s, method: m}"
+    path.write_text(
+        GOOD.replace("protocol: dubbo", "protocol: bolt").replace("balance: least-request", health)
+    )
+    with pytest.raises(ConfigErrors) as raised:
+        config.load(path)
+    assert "service: the plugin of 'bolt' builds no calls; give a frame, a whole request in hex" in str(
+        raised.value
+    )
 
 
 @pytest.mark.parametrize(

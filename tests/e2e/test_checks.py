@@ -61,6 +61,11 @@ HEARTBEAT = {"heartbeat": "50ms"}
         ("babbles", HEARTBEAT, "what it answers is no frame of the protocol"),
         ("hangs", {"call": "50ms", "frame": CALL}, "no answer in the time for it"),
         ("fails", {"call": "50ms", "frame": CALL}, "it answers with an error: INTERNAL"),
+        (
+            "fails",
+            {"call": "50ms", "service": SERVICE, "method": "$echo"},
+            "it answers with an error: INTERNAL",
+        ),
     ],
 )
 def test_nobody_has_to_ask_one_that_is_ill(caplog, how, check, why, workers):
@@ -91,6 +96,26 @@ def test_nobody_has_to_ask_one_that_is_ill(caplog, how, check, why, workers):
                 await client.close()
         await server.stop()
         await ill.stop()
+
+    run(main())
+
+
+def test_a_call_is_built_of_its_service_and_method():
+    async def main():
+        server = await Server().start()
+        server.before = lambda call, writer: writer.write(Answer(call.id, OK, None).encode()) or True
+        names = {"service": SERVICE, "version": "1.2.3", "group": "g"}
+        for method in ("$echo", "ping"):
+            server.calls.clear()
+            config = checked(server, check={"call": "20ms", "method": method, **names})
+            async with protokit.Proxy(config) as proxy:
+                await until(lambda: len(server.calls) > 2)
+                assert proxy.stats()["workers"][0]["checks_failed"] == 0
+            for call in server.calls:
+                assert (call.service, call.method, call.version) == (SERVICE, method, "1.2.3")
+                assert (call.attachments["group"], call.twoway) == ("g", True)
+                assert call.arguments == ([None] if method == "$echo" else [])
+        await server.stop()
 
     run(main())
 

@@ -33,6 +33,17 @@ def read_body(frame: bytes) -> dict[str, object]:
     return {}
 
 
+def build_call(service: str, method: str, version: str, group: str) -> bytes:
+    """A call without arguments; of ``$echo``, which providers answer for each service, with null."""
+    from protokit_dubbo.messages import Call  # noqa: PLC0415  # as above
+
+    echoes = method == "$echo"
+    more = {"group": group} if group else {}
+    descriptor, arguments = ("Ljava/lang/Object;", [None]) if echoes else ("", [])
+    call = Call(service, method, descriptor, arguments, version=version or "0.0.0", attachments=more)
+    return call.encode()
+
+
 class _Arguments:
     """What filters are given, and what they make of it."""
 
@@ -54,6 +65,7 @@ dubbo = Protocol(
     NativeCodec(_native.lib.dubbo_codec_address(), _native, _Arguments()),
     "Apache Dubbo 2.0.2, as spoken by Dubbo 2.5 to 3.3",
     read_body,
+    build_call,
 )
 
 
