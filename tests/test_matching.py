@@ -452,6 +452,28 @@ def test_what_an_automaton_cannot_is_refused(expression, why):
         automaton(expression)
 
 
+# What takes a search that goes back exponentially or to the 5th power long; a text that it matches ends so.
+PATHOLOGICAL = {
+    "(a+)+b": "b",
+    "(a*)*b": "b",
+    "(a|aa)+b": "b",
+    "(a|a?)+b": "b",
+    "(.*a){11}b": "b",
+    "(.*)(.*)(.*)(.*)(.*)b": "b",
+    "(a|b)*a(a|b){8}c": "c",
+}
+
+
+@pytest.mark.parametrize("expression", PATHOLOGICAL)
+def test_a_pathological_expression_is_read_once(expression):
+    """A text of thousands of bytes, through the engine: it is done, and right."""
+    assert automaton(expression).states <= MOST_STATES
+    world = World(table([{"headers": {"tag": {"regex": expression}}}, {}]))
+    client, text = world.client(), "a" * 8000
+    assert routed(world, client, request(headers={"tag": text + "d"})) == 1
+    assert routed(world, client, request(headers={"tag": text + PATHOLOGICAL[expression]})) == 0
+
+
 EXPRESSIONS = st.recursive(
     st.sampled_from(["a", "b", ".", r"\d", r"\s", r"\w", r"\W", "[^a]", "[a-cж-я]", "é", r"\.", "😀", ""]),
     lambda inner: st.one_of(
