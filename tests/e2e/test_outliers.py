@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 from both import APP_ERROR, OK, OVERLOADED, PROTOCOLS, asking, serving
+from served import run
 
 import protokit
-
-
-def run(work) -> None:
-    asyncio.run(asyncio.wait_for(work, 60))
 
 
 def configured(protocol, servers) -> dict:

@@ -6,14 +6,11 @@ import asyncio
 
 import pytest
 from both import APP_ERROR, OK, OVERLOADED, PROTOCOLS, asking, serving
+from served import run
 
 import protokit
 
 RETRY = {"attempts": 2, "on": ["reset", "overloaded", "timeout"], "per_try": "150ms", "budget": "100%"}
-
-
-def run(work) -> None:
-    asyncio.run(asyncio.wait_for(work, 60))
 
 
 def configured(protocol, servers, **listener) -> dict:

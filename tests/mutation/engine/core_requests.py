@@ -50,15 +50,15 @@ MUTANTS = (
     Mutant(
         "what a copy comes to is counted as its caller's",
         "request.c",
-        "  if (r->parts & PK_PART_COPY) {\n    PK_STAT_ADD(core->stats.mirrors_failed, 1);",
-        "  if (0) {\n    PK_STAT_ADD(core->stats.mirrors_failed, 1);",
+        "  if (r->parts & PK_PART_COPY) {\n    pk_rule_decided(",
+        "  if (0) {\n    pk_rule_decided(",
         "tests/dataplane/test_mirrors.py::test_the_worst_shadow_is_heard_of_by_nobody",
     ),
     Mutant(
         "copies are without bound",
         "mirror.c",
-        "of->requests < p->most && can_be_copied",
-        "can_be_copied",
+        " && pk_breaker_take(&s->copies, p->most);",
+        " && pk_breaker_take(&s->copies, UINT32_MAX);",
         "tests/dataplane/test_mirrors.py::test_the_worst_shadow_is_heard_of_by_nobody",
     ),
     Mutant(
@@ -85,8 +85,8 @@ MUTANTS = (
     Mutant(
         "a request that is copied goes nowhere itself",
         "mirror.c",
-        "  return PK_STEP_ON;\n}\n\nconst pk_plan_step",
-        "  return h == NULL ? PK_STEP_ON : PK_STEP_OVER;\n}\n\nconst pk_plan_step",
+        "key_of(core, r, data, f))) return PK_STEP_ON;",
+        "key_of(core, r, data, f))) return PK_STEP_OVER;",
         "tests/dataplane/test_mirrors.py::test_a_share_of_them",
     ),
     Mutant(
@@ -737,6 +737,32 @@ MUTANTS = (
         "    room -= by.count - i - 1 < room ? by.count - i - 1 : room; /* the sizes of those behind it */\n",
         "",
         "tests/dataplane/test_quotas.py::test_values_are_cut_and_there_is_one_of_each[200]",
+        "a copy that is not sent keeps its place",
+        "mirror.c",
+        "  if (taken) pk_breaker_give(&s->copies, 1);\n",
+        "",
+        "tests/dataplane/test_mirrors.py::test_one_that_cannot_be_marked_takes_no_place",
+    ),
+    Mutant(
+        "a copy that is over keeps its place",
+        "request.c",
+        "    pk_breaker_give(&of_copy(r)->copies, 1);\n",
+        "",
+        "tests/dataplane/test_mirrors.py::test_a_rules_copies_are_counted_over_reloads_and_workers",
+    ),
+    Mutant(
+        "a rule's copies that are skipped are told by nobody",
+        "mirror.c",
+        "  pk_rule_decided(s, PK_DECIDED_MIRROR_SKIPPED);\n",
+        "",
+        "tests/dataplane/test_mirrors.py::test_a_rules_copies_are_counted_over_reloads_and_workers",
+    ),
+    Mutant(
+        "a rule's copies that fail are told by nobody",
+        "request.c",
+        "    pk_rule_decided(of_copy(r), PK_DECIDED_MIRROR_FAILED);\n",
+        "",
+        "tests/dataplane/test_mirrors.py::test_a_rules_copies_are_counted_over_reloads_and_workers",
     ),
     Mutant(
         "what a codec did not write is kept for ever",

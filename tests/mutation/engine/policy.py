@@ -480,5 +480,10 @@ MUTANTS = (
         "known ? PK_ASKING_MOST : PK_ASKING_NEW",
         "known ? UINT32_MAX : PK_ASKING_NEW",
         "tests/dataplane/test_quotas.py::test_known_keys_have_their_share_and_no_more",
+        "of a hundred endpoints eight are looked at",
+        "balance.c",
+        "PLACES = 256",
+        "PLACES = 8",
+        "tests/dataplane/test_many_ill.py::test_the_few_that_are_well_have_their_shares[round-robin]",
     ),
 )
