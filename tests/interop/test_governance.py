@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import peers
@@ -182,3 +183,27 @@ def test_and_in_fastjson2(provider, proxy, tmp_path):
         wanted = expected[case.removeprefix("fastjson2:")]
         assert (client, server, case, how, what) == (client, server, case, "value", wanted)
     assert len(found) == 3 * 4
+
+
+def test_a_check_that_echoes_passes_with_real_providers_and_fails_for_what_they_have_not(provider, proxy):
+    need(*PROVIDERS)
+    with ThreadPoolExecutor() as pool:
+        ports = [one.port for one in pool.map(provider, PROVIDERS)]
+
+    def checked(service: str) -> tuple[int, int]:
+        health = {"call": "100ms", "timeout": "10s", "service": service, "method": "$echo"}
+        endpoints = [f"127.0.0.1:{port}" for port in ports]
+        site = proxy(*ports, clusters=[{"name": "all", "endpoints": endpoints, "health": health}])
+        end = time.monotonic() + 30
+        while time.monotonic() < end:
+            counted = site.stats()["workers"][0]
+            if counted["checks"] > 5 * len(ports):
+                break
+            time.sleep(0.1)
+        return counted["checks"], counted["checks_failed"]
+
+    checks, failed = checked("demo.Echo")
+    assert checks > 5 * len(ports)
+    assert failed == 0
+    checks, failed = checked("demo.Nobody")
+    assert failed == checks > 5 * len(ports)
