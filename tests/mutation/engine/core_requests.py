@@ -737,6 +737,8 @@ MUTANTS = (
         "    room -= by.count - i - 1 < room ? by.count - i - 1 : room; /* the sizes of those behind it */\n",
         "",
         "tests/dataplane/test_quotas.py::test_values_are_cut_and_there_is_one_of_each[200]",
+    ),
+    Mutant(
         "a copy that is not sent keeps its place",
         "mirror.c",
         "  if (taken) pk_breaker_give(&s->copies, 1);\n",

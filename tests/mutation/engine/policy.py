@@ -480,6 +480,8 @@ MUTANTS = (
         "known ? PK_ASKING_MOST : PK_ASKING_NEW",
         "known ? UINT32_MAX : PK_ASKING_NEW",
         "tests/dataplane/test_quotas.py::test_known_keys_have_their_share_and_no_more",
+    ),
+    Mutant(
         "of a hundred endpoints eight are looked at",
         "balance.c",
         "PLACES = 256",
