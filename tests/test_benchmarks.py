@@ -49,3 +49,28 @@ def test_each_policy_is_served_by_the_core_alone():
         check=False,
     )
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+def test_to_refuse_a_request_costs_no_more_than_to_forward_it():
+    """In instructions of the core, which other load does not change."""
+    done = subprocess.run(
+        [sys.executable, str(REPO / "benchmarks" / "governance.py"), "--refused"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("%") >= 10
+
+
+@pytest.mark.slow
+def test_what_is_let_through_of_too_much_is_measured():
+    done = subprocess.run(
+        [sys.executable, str(REPO / "benchmarks" / "overload.py"), "--once"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count("| breaker, ") == 2

@@ -367,6 +367,18 @@ def test_what_is_said_of_a_service_is_printable_whatever_it_is(place):
             assert f"'{said}'" in sent(world, client, headed(1, service, b"")), service
 
 
+@pytest.mark.parametrize("byte", [0x1F, 0x7F, 0x80, 0xFF])
+def test_what_is_said_of_a_service_is_printable_however_long_it_is(byte):
+    """One at each place of each length: the last ones are looked at with some in front of them once more."""
+    world = headed_world({"service": "-"})
+    client = world.client()
+    for length in range(27):
+        text = b"com.example.DemoServicesXYZ"[:length]
+        for service in (text, *(text[:at] + bytes([byte]) + text[at + 1 :] for at in range(length))):
+            said = service.replace(bytes([byte]), b"?").decode()
+            assert f"for service '{said}' method" in sent(world, client, headed(1, service, b"")), service
+
+
 def test_the_first_of_several_values():
     world = headed_world({"headers": {"tag": {"in": ["x", "y"]}}}, {})
     client = world.client()

@@ -9,12 +9,12 @@ static const pk_breaker *breaker_of(const pk_target *to) {
 
 /* "breaker requests of cluster demo is at the limit of 1024" */
 static void add(pk_message *m, const pk_request *r, uint32_t which, uint32_t why) {
-  static const char *const names[PK_BREAKER_COUNT] = {"connections", "waiting", "requests", "retries",
-                                                      "endpoint.connections", "endpoint.requests"};
+  static const char *const names[PK_BREAKER_COUNT] = {
+      "breaker connections of cluster ", "breaker waiting of cluster ",
+      "breaker requests of cluster ",    "breaker retries of cluster ",
+      "breaker endpoint.connections of cluster ", "breaker endpoint.requests of cluster "};
   const pk_table *t = r->to.live->table;
-  pk_message_add(m, "breaker ");
   pk_message_add(m, names[which]);
-  pk_message_add(m, " of cluster ");
   pk_message_text(m, t, pk_table_cluster_at(t, r->to.cluster)->name);
   pk_message_add(m, why == PK_PLACE_NONE     ? " is at the limit of "
                     : why == PK_PLACE_CLIENT ? ": this client has as much under way as others may still have, of "
@@ -48,8 +48,8 @@ void pk_breaker_refused(const pk_target *to, uint32_t status) {
   if (status >= PK_PICK_CONNECTIONS) pk_places_refused(to, of_status(status));
 }
 
-static PK_RARE int enter_scarce(pk_core *core, pk_request *r) {
-  uint32_t why = pk_places_take(core, r, PK_BREAKER_REQUESTS, pk_cluster_of(&r->to)->waiting[r->to.bucket]);
+static PK_RARE int enter_scarce(pk_core *core, pk_request *r, uint32_t most) {
+  uint32_t why = pk_places_take(core, r, PK_BREAKER_REQUESTS, most, pk_cluster_of(&r->to)->waiting[r->to.bucket]);
   if (why != PK_PLACE_TAKEN) refuse(core, r, PK_BREAKER_REQUESTS, why);
   return why == PK_PLACE_TAKEN;
 }
@@ -59,7 +59,7 @@ int pk_breaker_enter(pk_core *core, pk_request *r) {
   if (b->requests == 0) return 1;
   uint32_t most = b->least == 0 ? b->requests : pk_adaptive_limit(pk_cluster_of(&r->to)->words, b);
   if (!pk_breaker_take(&pk_cluster_of(&r->to)->words->under_way[PK_BREAKER_REQUESTS], pk_breaker_plenty(most)))
-    return enter_scarce(core, r);
+    return enter_scarce(core, r, most);
   r->placed |= REQUESTS;
   return 1;
 }
@@ -78,7 +78,7 @@ static PK_RARE int use(pk_core *core, pk_request *r, pk_attempt *a) {
   }
   if (why == PK_PLACE_TAKEN && b->waiting != 0 && a->waiting) {
     which = PK_BREAKER_WAITING;
-    why = pk_places_take(core, r, which, 0);
+    why = pk_places_take(core, r, which, b->waiting, 0);
   }
   if (why == PK_PLACE_TAKEN) return 1;
   pk_attempt_end(core, r, a, PK_ATTEMPT_GIVEN_UP);

@@ -58,7 +58,7 @@ uint32_t pk_breaker_full(const pk_core *core, const pk_endpoint *e, const pk_tar
 /* Whether a request has a place of its cluster's for its next attempt, and else for whom there is none. `method`: how many
  * its method has. */
 enum { PK_PLACE_TAKEN = 0, PK_PLACE_NONE, PK_PLACE_CLIENT, PK_PLACE_METHOD };
-uint32_t pk_places_take(const pk_core *core, pk_request *r, uint32_t which, uint32_t method);
+uint32_t pk_places_take(const pk_core *core, pk_request *r, uint32_t which, uint32_t most, uint32_t method);
 void pk_places_refused(const pk_target *to, uint32_t which); /* it counts */
 int pk_breaker_retry(const pk_core *core, pk_request *r); /* whether there may be one more try that a policy grants */
 void pk_breaker_moves(pk_request *r, pk_attempt *a); /* its next attempt has them: they are not asked for again */

@@ -109,9 +109,8 @@ uint32_t pk_breaker_full(const pk_core *core, const pk_endpoint *e, const pk_tar
   return look(core, word, most, to, ENDPOINT, e, e->waiting[to->bucket]) != PK_PLACE_TAKEN ? PK_PICK_ENDPOINT_REQUESTS : 0;
 }
 
-uint32_t pk_places_take(const pk_core *core, pk_request *r, uint32_t which, uint32_t method) {
+uint32_t pk_places_take(const pk_core *core, pk_request *r, uint32_t which, uint32_t most, uint32_t method) {
   _Atomic uint32_t *word = &pk_cluster_of(&r->to)->words->under_way[which];
-  uint32_t most = pk_breaker_most(&r->to, which);
   uint32_t why = look(core, word, most, &r->to, 1u << which, NULL, method);
   if (why == PK_PLACE_TAKEN && !pk_breaker_take(word, most)) why = PK_PLACE_NONE;
   if (why == PK_PLACE_TAKEN) r->placed |= (uint8_t)(1u << which);
@@ -159,7 +158,8 @@ void pk_breaker_back(pk_request *r) {
 }
 
 int pk_breaker_retry(const pk_core *core, pk_request *r) {
-  if (breaker_of(&r->to)->retries == 0 || pk_places_take(core, r, PK_BREAKER_RETRIES, 0) == PK_PLACE_TAKEN) return 1;
+  uint32_t most = breaker_of(&r->to)->retries;
+  if (most == 0 || pk_places_take(core, r, PK_BREAKER_RETRIES, most, 0) == PK_PLACE_TAKEN) return 1;
   pk_places_refused(&r->to, PK_BREAKER_RETRIES);
   return 0;
 }

@@ -20,18 +20,17 @@ static uint32_t get32(const uint8_t *p) {
   return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
 }
 
+/* One store each, however many stand side by side. */
 static void put32(uint8_t *p, uint32_t v) {
-  p[0] = (uint8_t)(v >> 24);
-  p[1] = (uint8_t)(v >> 16);
-  p[2] = (uint8_t)(v >> 8);
-  p[3] = (uint8_t)v;
+  v = __builtin_bswap32(v);
+  memcpy(p, &v, sizeof v);
 }
 
 static uint64_t get64(const uint8_t *p) { return (uint64_t)get32(p) << 32 | get32(p + 4); }
 
 static void put64(uint8_t *p, uint64_t v) {
-  put32(p, (uint32_t)(v >> 32));
-  put32(p + 4, (uint32_t)v);
+  v = __builtin_bswap64(v);
+  memcpy(p, &v, sizeof v);
 }
 
 static int probe(const pk_codec *codec, const uint8_t *data, size_t size) {

@@ -10,14 +10,21 @@ static uint32_t width_of(const uint8_t *p, const uint8_t *end) {
   return width <= (size_t)(end - p) ? width : 0;
 }
 
+/* Of eight bytes those that are not ASCII have a bit set. */
+static uint64_t others(const uint8_t *p) {
+  uint64_t word;
+  __builtin_memcpy(&word, p, sizeof word);
+  return word & 0x8080808080808080u;
+}
+
 /* How many of up to `most` bytes in front are ASCII, as all are of most errors. */
 static uint32_t plain_front(const uint8_t *p, size_t most) {
   uint32_t size = 0;
-  uint64_t word;
-  for (; size + sizeof word <= most; size += (uint32_t)sizeof word) {
-    __builtin_memcpy(&word, p + size, sizeof word);
-    if (word & 0x8080808080808080u) break;
-  }
+  while (size + 32 <= most &&
+         (others(p + size) | others(p + size + 8) | others(p + size + 16) | others(p + size + 24)) == 0)
+    size += 32;
+  while (size + 8 <= most && others(p + size) == 0) size += 8;
+  if (size >= 8 && size < most && most - size < 8 && others(p + most - 8) == 0) return (uint32_t)most;
   while (size < most && p[size] < 0x80) size++;
   return size;
 }
@@ -36,7 +43,7 @@ static void put_units(writer *w, const uint8_t *p, uint32_t width) {
   }
 }
 
-void hessian_put_text(writer *w, pk_slice text) {
+static __attribute__((noinline)) void put_any(writer *w, pk_slice text) {
   const uint8_t *at = text.data, *end = text.data + text.size;
   do {
     size_t left = (size_t)(end - at);
@@ -67,4 +74,14 @@ void hessian_put_text(writer *w, pk_slice text) {
     }
     if (last) return;
   } while (1);
+}
+
+void hessian_put_text(writer *w, pk_slice text) {
+  if (text.size >= 0x400 || plain_front(text.data, text.size) < text.size) {
+    put_any(w, text);
+    return;
+  }
+  if (text.size >= 0x20) write_byte(w, (uint8_t)(0x30 + (text.size >> 8)));
+  write_byte(w, (uint8_t)text.size);
+  write_bytes(w, text.data, text.size);
 }

@@ -16,7 +16,7 @@ from protokit_dubbo.hessian import Writer
 from protokit_dubbo.messages import HEADER, Call
 from world import World, table
 
-from protokit import native
+from protokit import Status, native
 from protokit.errors import RemoteProtocolError
 
 CODEC = dubbo.wire.address
@@ -296,3 +296,14 @@ def test_a_callers_own_budget_ends_its_call():
     assert world.got[client] == b""
     world.wait(20)
     assert world.got[client][3] == 31  # client timeout
+
+
+def test_an_error_says_its_text_whatever_is_in_it():
+    """Each length, in eights that are gone through at once and behind them, with what is not ASCII at each place."""
+    for length in range(41):
+        plain = ("protokit: " * 5)[:length]
+        texts = [plain, *(plain[:at] + "\u00e9" + plain[at + 1 :] for at in range(length))]
+        for text in texts:
+            frame = native.error(CODEC, Status.OVERLOADED, 7, 2, text.encode())
+            front = bytes([length] if length < 32 else [0x30, length])
+            assert frame[HEADER.size :] == front + text.encode(), text
