@@ -209,7 +209,8 @@ static uint64_t drawn(pk_core *core, const pk_target *to, const pk_balancer *b) 
 }
 
 /* Whose turn it is, or NULL; *ill: whom to try. */
-static pk_endpoint *balance(pk_core *core, const pk_target *to, uint32_t cluster, pk_endpoint **ill) {
+static inline __attribute__((always_inline)) pk_endpoint *balance(pk_core *core, const pk_target *to, uint32_t cluster,
+                                                                  pk_endpoint **ill) {
   const pk_table_cluster *c = pk_table_cluster_at(to->live->table, cluster);
   const pk_balancer *b = &pk_balancers[c->balance];
   query_context context = {.core = core, .target = to, .cluster = cluster};
@@ -285,13 +286,11 @@ static int goes_elsewhere(const pk_core *core, const pk_target *to, const pk_con
   return to->hash != 0 ? core->now >= c->opened + RELIEVE_MS * PK_MS : c->begun != core->batch;
 }
 
-/* Of its cluster, or a part of that. */
-static inline pk_conn *pick(pk_core *core, const pk_target *to, uint32_t cluster, uint32_t *status) {
+/* As pick, where more is to be done than to take an open connection of whose turn it is. */
+static __attribute__((noinline)) pk_conn *pick_with_care(pk_core *core, const pk_target *to, uint32_t cluster, pk_endpoint *e,
+                                                         pk_endpoint *ill, uint32_t *status) {
   const pk_table_cluster *c = pk_table_cluster_at(to->live->table, cluster);
   *status = PK_STATUS_UNAVAILABLE;
-  if (c->schedule_count == 0) return NULL;
-  pk_endpoint *ill = NULL;
-  pk_endpoint *e = balance(core, to, cluster, &ill);
   pk_conn *opening = NULL, *conn = NULL;
   if (e != NULL && !to->own && over_share(core, e, to, c)) e = NULL;
   if (e != NULL) {
@@ -313,6 +312,20 @@ static inline pk_conn *pick(pk_core *core, const pk_target *to, uint32_t cluster
     conn = scan(core, to, c, wanted, 0, status);
   if (e == NULL && ill != NULL && conn != NULL && pk_health_well(&conn->endpoint->health, core->now)) try_again(core, ill, to);
   return conn;
+}
+
+/* Of its cluster, or a part of that. */
+static inline __attribute__((always_inline)) pk_conn *pick(pk_core *core, const pk_target *to, uint32_t cluster, uint32_t *status) {
+  const pk_table_cluster *c = pk_table_cluster_at(to->live->table, cluster);
+  *status = PK_STATUS_UNAVAILABLE;
+  if (c->schedule_count == 0) return NULL;
+  pk_endpoint *ill = NULL;
+  pk_endpoint *e = balance(core, to, cluster, &ill);
+  if (e != NULL && ill == NULL && !to->own && !e->health.suspect && !over_share(core, e, to, c)) {
+    pk_conn *opening = NULL, *open = open_of(core, e, to, &opening);
+    if (open != NULL) return open;
+  }
+  return pick_with_care(core, to, cluster, e, ill, status);
 }
 
 /* Whether another try finds one there where none failed. */
@@ -344,8 +357,14 @@ static pk_conn *find_out(pk_core *core, const pk_target *to, const pk_table_clus
   return NULL;
 }
 
+/* Apart, so that clusters without such pay nothing. */
+static __attribute__((noinline)) pk_conn *pick_of(pk_core *core, const pk_target *to, uint32_t cluster, uint32_t *status) {
+  return pick(core, to, cluster, status);
+}
+
 /* Where some of a cluster's endpoints are preferred: who gets nothing of his part goes to any. */
-static PK_RARE pk_conn *pick_preferred(pk_core *core, const pk_target *to, const pk_table_cluster *c, uint32_t *status) {
+static __attribute__((noinline)) pk_conn *pick_preferred(pk_core *core, const pk_target *to, const pk_table_cluster *c,
+                                                         uint32_t *status) {
   uint32_t share = to->live->prefers[to->cluster];
   if (share != PK_PREFER_ALIKE) {
     uint64_t drawn = to->hash != 0 ? pk_fold(to->hash, 0x9e3779b97f4a7c15u) : pk_random(core);
@@ -353,10 +372,10 @@ static PK_RARE pk_conn *pick_preferred(pk_core *core, const pk_target *to, const
     const pk_table_cluster *of = pk_table_cluster_at(to->live->table, part);
     uint32_t idle = share == 0 ? c->prefer.near : share == PK_PREFER_ALONE ? c->prefer.far : PK_NONE;
     pk_conn *found = idle == PK_NONE ? NULL : find_out(core, to, pk_table_cluster_at(to->live->table, idle));
-    if (found == NULL && (to->avoid == NULL || has_another(core, to, of))) found = pick(core, to, part, status);
+    if (found == NULL && (to->avoid == NULL || has_another(core, to, of))) found = pick_of(core, to, part, status);
     if (found != NULL) return found;
   }
-  return pick(core, to, to->cluster, status);
+  return pick_of(core, to, to->cluster, status);
 }
 
 pk_conn *pk_pick(pk_core *core, const pk_target *to, uint32_t *status) {

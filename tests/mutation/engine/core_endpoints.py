@@ -307,10 +307,17 @@ MUTANTS = (
         "tests/dataplane/test_preferred.py::test_who_is_needed_beside_them_is_found_to_be_well_too[refusing]",
     ),
     Mutant(
+        "who is silent and open is asked as if he were well",
+        "pick.c",
+        "if (e != NULL && ill == NULL && !to->own && !e->health.suspect && !over_share(",
+        "if (e != NULL && ill == NULL && !to->own && !over_share(",
+        "tests/dataplane/test_ill_endpoints.py::test_trials_are_one_at_a_time_and_further_and_further_apart",
+    ),
+    Mutant(
         "what the preferred have no place for is refused",
         "pick.c",
-        "    if (found != NULL) return found;\n  }\n  return pick(core, to, to->cluster, status);",
-        "    return found;\n  }\n  return pick(core, to, to->cluster, status);",
+        "    if (found != NULL) return found;\n  }\n  return pick_of(core, to, to->cluster, status);",
+        "    return found;\n  }\n  return pick_of(core, to, to->cluster, status);",
         "tests/dataplane/test_preferred.py::test_what_does_not_fit_goes_to_the_others",
     ),
     Mutant(

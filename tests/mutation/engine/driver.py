@@ -195,6 +195,20 @@ MUTANTS = (
         "tests/test_matching.py::test_what_is_said_of_a_service_is_printable_whatever_it_is[5]",
     ),
     Mutant(
+        "of a text's last eight bytes none is looked at",
+        "message.c",
+        "    i = i + 8 < size && i + 16 > size ? size - 8 : i + 8;",
+        "    i = i + 8 < size && i + 16 > size ? size : i + 8;",
+        "tests/test_matching.py::test_what_is_said_of_a_service_is_printable_however_long_it_is[31]",
+    ),
+    Mutant(
+        "of four to seven bytes the last ones are printable",
+        "message.c",
+        "(uint64_t)front << 32 | back",
+        "(uint64_t)front << 32 | 0x20202020",
+        "tests/test_matching.py::test_what_is_said_of_a_service_is_printable_however_long_it_is[31]",
+    ),
+    Mutant(
         "of eight bytes those that steer are printable",
         "message.c",
         "(x - 0x2020202020202020u)",

@@ -238,4 +238,20 @@ MUTANTS = (
         "plugins/dubbo/tests/test_asking.py::test_arguments_in_json_are_the_same_in_each_locale",
         "dubbo",
     ),
+    Mutant(
+        "the last bytes of an error's text are ASCII",
+        "hessian_text.c",
+        "most - size < 8 && others(p + most - 8) == 0",
+        "most - size < 8",
+        "plugins/dubbo/tests/test_codec.py::test_an_error_says_its_text_whatever_is_in_it",
+        "dubbo",
+    ),
+    Mutant(
+        "of an error's text some eights are ASCII",
+        "hessian_text.c",
+        "| others(p + size + 24)) == 0",
+        ") == 0",
+        "plugins/dubbo/tests/test_codec.py::test_an_error_says_its_text_whatever_is_in_it",
+        "dubbo",
+    ),
 )
