@@ -299,7 +299,7 @@ def test_a_callers_own_budget_ends_its_call():
 
 
 def test_an_error_says_its_text_whatever_is_in_it():
-    """Each length, in eights that are gone through at once and behind them, with what is not ASCII at each place."""
+    """Each length, in eights and behind them, with what is not ASCII at each place."""
     for length in range(41):
         plain = ("protokit: " * 5)[:length]
         texts = [plain, *(plain[:at] + "\u00e9" + plain[at + 1 :] for at in range(length))]
