@@ -35,6 +35,9 @@ LIMIT = {"rate": "1000000/s", "burst": 1_000_000}
 # Somebody outside, who lets all through.
 SHARED = Path(__file__).parents[1] / "examples" / "shared_limit.py"
 ASKED = {"ask": {"name": "shared-limit", "options": {"service": "127.0.0.1:1"}}}
+# Whoever burns the main thread, for somebody else's requests.
+SLOW = Path(__file__).with_name("slow_filter.py")
+FILTERED = {"match": {"service": "org.protokit.bench.Filtered"}, "cluster": "echo", "filters": ["burn"]}
 OUTLIER = {"errors": 5, "rate": "50%"}
 ZONED = [{"address": "127.0.0.1:1", "metadata": {"zone": "a"}}]
 BREAKER = {"connections": 64, "requests": 1024, "retries": 20}
@@ -53,6 +56,7 @@ CASES: dict[str, Case] = {
     "two headers matched": ({"match": {"headers": HEADERS}}, {}, 0),
     "20 rules with two headers in front": ({}, {}, 20),
     "an argument matched": ({"match": {"arguments": {"0": {"prefix": "x"}}}}, {}, 0),
+    "a filter at another rule": ({"beside": [FILTERED]}, {}, 0),
     "timeout": ({"timeout": "2s"}, {}, 0),
     "timeout, passed on": ({"timeout": {"most": "20s", "pass": "true"}}, {}, 0),
     "retry with a time per try and a budget": ({"retry": RETRY}, {}, 0),
@@ -105,7 +109,8 @@ def configured(
     rule: dict[str, Any], cluster: dict[str, Any], before: int, listener: dict[str, Any] | None = None
 ) -> dict[str, Any]:
     """One rule for each service."""
-    match = rule.get("match", {})
+    match, beside = rule.get("match", {}), rule.get("beside", [])
+    rule = {key: value for key, value in rule.items() if key != "beside"}
     front = [
         {
             "match": {"service": "org.protokit.bench.*", "headers": {"version": f"2.{n}", "timeout": str(n)}},
@@ -118,11 +123,11 @@ def configured(
         for service in SERVICES
     ]
     return {
-        "plugins": [str(SHARED)],
+        "plugins": [str(SHARED), str(SLOW)],
         "listeners": [
             {"name": "in", "bind": "127.0.0.1:0", "protocol": "dubbo", "routes": "bench", **(listener or {})}
         ],
-        "routes": [{"name": "bench", "rules": front + rules}],
+        "routes": [{"name": "bench", "rules": front + beside + rules}],
         "clusters": [{"name": "echo", "endpoints": ["127.0.0.1:1"], "max_connections": 1, **cluster}],
     }
 

@@ -90,19 +90,23 @@ static int is_one_unit(const pk_value *v) {
 /* A type's letter in descriptors, lower case of what may be null; 's' of texts, 0 of all others. */
 static char kind_of(pk_slice type) {
   static const struct {
-    const char *name, kind;
-  } all[] = {{"B", 'B'}, {"S", 'S'}, {"I", 'I'}, {"J", 'J'}, {"Z", 'Z'}, {"C", 'C'},
-             {"byte", 'B'}, {"short", 'S'}, {"int", 'I'}, {"long", 'J'}, {"boolean", 'Z'}, {"char", 'C'},
-             {"java.lang.Byte", 'b'}, {"java.lang.Short", 'h'}, {"java.lang.Integer", 'i'}, {"java.lang.Long", 'j'},
-             {"java.lang.Boolean", 'z'}, {"java.lang.Character", 'c'}, {"java.lang.String", 's'}};
-  char name[32];
-  uint32_t size = type.size;
-  const uint8_t *from = type.data;
-  if (size > 2 && *from == 'L' && from[size - 1] == ';') from++, size -= 2;
-  if (size == 0 || size >= sizeof name) return 0;
-  for (uint32_t i = 0; i < size; i++) name[i] = from[i] == '/' ? '.' : (char)from[i];
-  for (uint32_t i = 0; i < sizeof all / sizeof *all; i++)
-    if (strlen(all[i].name) == size && memcmp(all[i].name, name, size) == 0) return all[i].kind;
+    uint8_t size;
+    char name[10], kind;
+  } boxed[] = {{6, "String", 's'}, {4, "Long", 'j'}, {7, "Integer", 'i'}, {7, "Boolean", 'z'},
+               {5, "Short", 'h'}, {4, "Byte", 'b'}, {9, "Character", 'c'}},
+    plain[] = {{4, "long", 'J'}, {3, "int", 'I'}, {7, "boolean", 'Z'}, {5, "short", 'S'}, {4, "byte", 'B'}, {4, "char", 'C'}};
+  const uint8_t *at = type.data, *end = at + type.size;
+  if (type.size == 1) return memchr("BSIJZC", *at, 6) != NULL ? (char)*at : 0;
+  int described = type.size > 12 && *at == 'L' && end[-1] == ';';
+  if (described) at++, end--;
+  if (end - at > 10 && memcmp(at, described ? "java/lang/" : "java.lang.", 10) == 0) {
+    at += 10;
+    for (uint32_t i = 0; i < sizeof boxed / sizeof *boxed; i++)
+      if (end - at == boxed[i].size && memcmp(at, boxed[i].name, boxed[i].size) == 0) return boxed[i].kind;
+    return 0;
+  }
+  for (uint32_t i = 0; i < sizeof plain / sizeof *plain; i++)
+    if (end - at == plain[i].size && memcmp(at, plain[i].name, plain[i].size) == 0) return plain[i].kind;
   return 0;
 }
 
