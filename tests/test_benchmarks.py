@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from protokit import native
+from protokit.cli.subject import protocol_named
 
 REPO = Path(__file__).parents[1]
 
@@ -38,6 +42,19 @@ def test_a_declared_codec_is_measured_beside_one_by_hand():
     )
     assert done.returncode == 0, done.stderr
     assert '"declared_ratio"' in done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "golden"),
+    [("bolt", "tests/golden/bolt.jsonl"), ("thrift", "plugins/thrift/tests/golden/thrift/captured.jsonl")],
+)
+def test_a_codec_by_hand_is_a_plugin_of_its_own(name, golden):
+    """As ``plugins check --native`` and a whole proxy take it."""
+    codec = protocol_named(str(REPO / "benchmarks" / f"{name}_by_hand.py")).wire.address
+    declared = protocol_named(name).wire
+    data = bytes.fromhex(json.loads((REPO / golden).read_text().splitlines()[0])["hex"])
+    assert native.frame(codec, data)[:4] == native.frame(declared.address, data)[:4]
 
 
 @pytest.mark.slow
