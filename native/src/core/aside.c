@@ -54,9 +54,13 @@ int pk_aside_returns(pk_core *core, pk_request *r) {
   return 0;
 }
 
-void pk_aside_cancel(pk_core *core, pk_request *r, pk_aside *of) {
+static void waits_no_more(pk_core *core, pk_request *r, pk_aside *of) {
   pk_aside_end(core, r, of);
   pk_aside_free(core, r->held);
+}
+
+void pk_aside_cancel(pk_core *core, pk_request *r, pk_aside *of) {
+  waits_no_more(core, r, of);
   pk_codec_release(r->to.codec);
 }
 
@@ -66,8 +70,7 @@ void pk_aside_due(pk_core *core, pk_request *r, pk_aside *of, const char *late) 
     return;
   }
   const pk_codec *codec = r->to.codec;
-  pk_aside_end(core, r, of);
-  pk_aside_free(core, r->held);
+  waits_no_more(core, r, of);
   if (pk_aside_returns(core, r)) pk_request_go_on(core, r);
   pk_codec_release(codec);
 }
