@@ -81,21 +81,29 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def in_turn(items: list[pytest.Item], workers: int) -> list[pytest.Item]:
     """An order in which no process waits long for another one's last test.
 
-    Each begins with a share of the tests that may take long, and ends on cases of those that have many: xdist
-    deals out the list in as many parts, and who is done takes from the end of another's.
+    Each begins with some of the tests that have a time of their own by a mark, goes on with a share of those
+    that may take long, and ends on cases of those that have many: xdist deals out the list in as many parts,
+    and who is done takes from the end of another's.
     """
     tests = [item.nodeid.partition("[")[0] for item in items]
     cases = collections.Counter(tests)
+    longest: list[pytest.Item] = []
     long: list[pytest.Item] = []
     short: list[pytest.Item] = []
     for item, test in zip(items, tests, strict=True):
-        (short if cases[test] > MANY else long).append(item)
+        few = long if item.get_closest_marker("timeout") is None else longest
+        (short if cases[test] > MANY else few).append(item)
     return [
         item
         for worker in range(workers)
-        for kind in (long, short)
-        for item in kind[len(kind) * worker // workers : len(kind) * (worker + 1) // workers]
+        for kind in (longest[worker::workers], share(long, worker, workers), share(short, worker, workers))
+        for item in kind
     ]
+
+
+def share(items: list[pytest.Item], worker: int, workers: int) -> list[pytest.Item]:
+    """What stands side by side, and may have a module's fixtures in common, for the most part stays so."""
+    return items[len(items) * worker // workers : len(items) * (worker + 1) // workers]
 
 
 class Toy:
