@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 HERE = Path(__file__).resolve().parent
-BUILD = HERE / "build"
+BUILD = Path(os.environ.get("PROTOKIT_BENCHMARKS_BUILD", HERE / "build"))
 ECHO_PORTS = range(21900, 21916)
 SERVICE = "org.protokit.bench.Echo"
 # Thrift with a call at a time on a connection to a server, or many; Dubbo with rules, retries and limits.
@@ -61,7 +61,7 @@ class Proxy:
 
 def build() -> None:
     """Compile the native parts."""
-    subprocess.run(["make", "-s", "-C", str(HERE / "native"), "all"], check=True)
+    subprocess.run(["make", "-s", "-C", str(HERE / "native"), f"OUT={BUILD}", "all"], check=True)
 
 
 def _same(port: int) -> dict[int, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -15,31 +16,35 @@ from protokit.cli.subject import protocol_named
 REPO = Path(__file__).parents[1]
 
 
-@pytest.mark.slow
-def test_the_native_parts_build_without_a_warning(tmp_path):
-    """Unoptimised: to be compiled is all that is asked of them here."""
-    command = [
-        "make",
-        "-s",
-        "-C",
-        str(REPO / "benchmarks" / "native"),
-        f"OUT={tmp_path}",
-        "OPTIMIZED=-O0",
-        "all",
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert {one.name for one in tmp_path.iterdir()} == {"load", "echo", "floor", "micro", "declared"}
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """The native parts; of those that count nothing it is asked to compile without a warning, and to run."""
+    folder = tmp_path_factory.mktemp("built")
+    make = ["make", "-s", "-C", str(REPO / "benchmarks" / "native"), f"OUT={folder}"]
+    for what in ([f"{folder}/micro"], ["OPTIMIZED=-O0", "all"]):
+        done = subprocess.run([*make, *what], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
+    return folder
 
 
-@pytest.mark.slow
-def test_a_declared_codec_is_measured_beside_one_by_hand():
-    done = subprocess.run(
-        [sys.executable, str(REPO / "benchmarks" / "declared.py"), "1"],
+def run(script: str, option: str, built: Path) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, str(REPO / "benchmarks" / script), option],
+        env={**os.environ, "PROTOKIT_BENCHMARKS_BUILD": str(built)},
         capture_output=True,
         text=True,
         check=False,
     )
+
+
+@pytest.mark.slow
+def test_the_native_parts_build_without_a_warning(built):
+    assert {one.name for one in built.iterdir()} == {"load", "echo", "floor", "micro", "declared"}
+
+
+@pytest.mark.slow
+def test_a_declared_codec_is_measured_beside_one_by_hand(built):
+    done = run("declared.py", "1", built)
     assert done.returncode == 0, done.stderr
     assert '"declared_ratio"' in done.stdout
 
@@ -58,36 +63,21 @@ def test_a_codec_by_hand_is_a_plugin_of_its_own(name, golden):
 
 
 @pytest.mark.slow
-def test_each_policy_is_served_by_the_core_alone():
-    done = subprocess.run(
-        [sys.executable, str(REPO / "benchmarks" / "governance.py"), "--once"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def test_each_policy_is_served_by_the_core_alone(built):
+    done = run("governance.py", "--once", built)
     assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.slow
-def test_to_refuse_a_request_costs_no_more_than_to_forward_it():
+def test_to_refuse_a_request_costs_no_more_than_to_forward_it(built):
     """In instructions of the core, which other load does not change."""
-    done = subprocess.run(
-        [sys.executable, str(REPO / "benchmarks" / "governance.py"), "--refused"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run("governance.py", "--refused", built)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count("%") >= 10
 
 
 @pytest.mark.slow
-def test_what_is_let_through_of_too_much_is_measured():
-    done = subprocess.run(
-        [sys.executable, str(REPO / "benchmarks" / "overload.py"), "--once"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def test_what_is_let_through_of_too_much_is_measured(built):
+    done = run("overload.py", "--once", built)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.count("| breaker, ") == 2

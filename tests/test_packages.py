@@ -30,6 +30,8 @@ class Shell:
             **{name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "COV"))},
             "PATH": f"{folder / 'venv' / 'bin'}:{os.environ['PATH']}",
             "PIP_QUIET": "1",
+            "PIP_NO_COMPILE": "1",  # Python does it for what it imports
+            "CFLAGS": "-O0",  # what is optimized is what all other tests run
             "PIP_DISABLE_PIP_VERSION_CHECK": "1",
         }
         if links is not None:
@@ -86,7 +88,6 @@ def build(clone: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         )
         assert done.returncode == 0, done.stderr
     pip = [sys.executable, "-m", "pip", "wheel", "--no-deps", "-w", str(wheels), *map(str, sources.iterdir())]
-    # Optimized, with a minute of a processor for it, is what test_from_a_clone builds.
     plain = {**os.environ, "CFLAGS": "-O0"}
     done = subprocess.run(
         pip, env=plain, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False

@@ -39,12 +39,6 @@ CHANGES = {
     "drain": {"drain signals ignored"},
     "drain-sent": {"no drain signal sent", "drain signals that are heartbeats"},
 }
-PATCHES = {
-    "the id written into the byte before, too",
-    "ids written without their upper half",
-    "the last byte changed with the id",
-    "the last id written as the first",
-}
 
 
 def not_declared(meaning):
@@ -64,7 +58,10 @@ class Shim:
 
     def __init__(self, folder):
         ffi = FFI()
-        ffi.cdef("int mutant_count(void); const char *mutant_name(int); uintptr_t mutant_of(uintptr_t, int);")
+        ffi.cdef(
+            "int mutant_count(void); const char *mutant_name(int);"
+            "uintptr_t mutant_of(uintptr_t, int); int mutant_changes(uintptr_t, int);"
+        )
         ffi.set_source(
             "protokit_test_shim", (HERE / "shim.c").read_text(), include_dirs=[protokit.get_include()]
         )
@@ -81,15 +78,13 @@ class Shim:
         What a protocol has not (``has``: as the kit says) cannot be wrong: that would be the twin again.
         """
         left_out = {what for have, changed in CHANGES.items() if not has(have) for what in changed}
-        if not native.rewrites_ids(protocol.wire.address):
-            left_out |= PATCHES
         if not protocol.wire.ask.reads_arguments:
             left_out.add("no argument found")
         if isinstance(protocol.wire, WireFormat):
             left_out |= {what for what in self.names if what.startswith("edits")}  # they run in Python
             left_out |= not_declared(protocol.wire.meaning)
         for which, what in enumerate(self.names):
-            if what not in left_out:
+            if what not in left_out and self.lib.mutant_changes(protocol.wire.address, which):
                 yield what, at(protocol, self.lib.mutant_of(protocol.wire.address, which))
 
 

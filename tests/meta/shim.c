@@ -277,6 +277,15 @@ static int edit(const pk_codec *codec, const uint8_t *data, const pk_frame *f, c
 static int mutant_count(void) { return COUNT; }
 static const char *mutant_name(int which) { return names[which]; }
 
+/* Whether that is wrong in what the codec has. */
+static int mutant_changes(uintptr_t address, int which) {
+  const pk_codec *base = (const pk_codec *)address;
+  if (which == NO_HEADER_BY_KEY) return base->header != NULL;
+  if (which >= EDITS_NO_ANSWER && which <= EDITS_ID) return base->edit != NULL;
+  if (which >= PATCHES_ELSEWHERE && which <= NO_LAST_ID) return base->patch_id != NULL;
+  return 1;
+}
+
 /* A codec that is `base`, wrong in that way. */
 static uintptr_t mutant_of(uintptr_t address, int which) {
   mutant *m = &made[used++ % 4096];

@@ -25,12 +25,7 @@ SURVIVORS = {
         "requests without a readable destination read": "where there is none they are of another codec",
         "the first header left out": "TR has no headers",
         "headers taken for raw values": "TR has no headers",
-        "no header found by its key": "TR has no headers",
-        "edits of answers that change nothing": "its answers cannot be changed",
         "ids said to be half as wide": "nothing is written into an id",
-        "edits that drop the last byte": "its requests cannot be changed",
-        "edits that change nothing": "its requests cannot be changed",
-        "edits that write another id": "its requests cannot be changed",
     },
     "dubbo": {
         "the rest of a front told a byte longer": "Dubbo's frames are whole: their bodies say where they go",
