@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from protokit import native
-from protokit.errors import ProtokitError
+from protokit.errors import PluginError, ProtokitError
+from protokit.plugins import reason
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -71,11 +72,22 @@ def check(
 
 
 def asked(health: schema.Health, protocol: Protocol | None) -> bytes:
-    """What its calls ask: as written, or built by the protocol's plugin; nothing where it calls nothing."""
-    if health.frame is not None or protocol is None or health.service is None:
+    """What its calls ask: as written, or built by the protocol's plugin; nothing where it calls nothing.
+
+    Raises:
+        PluginError: the plugin does not build it.
+    """
+    if health.frame is not None or protocol is None or health.service is None or protocol.build_call is None:
         return bytes(health.frame or b"")
-    build = protocol.build_call
-    return b"" if build is None else build(health.service, health.method or "", health.version, health.group)
+    try:
+        frame = protocol.build_call(health.service, health.method or "", health.version, health.group)
+        if not isinstance(frame, bytes):
+            raise TypeError(f"a {type(frame).__name__} instead of bytes")
+    except (Exception, SystemExit) as error:  # somebody else's code
+        raise PluginError(
+            f"the plugin of {protocol.name!r} cannot build that call: {reason(error)}"
+        ) from error
+    return frame
 
 
 def _is_asked(findings: Findings, health: schema.Health, way: str, path: Path) -> bool:
@@ -133,7 +145,10 @@ def _spoken(
         text = f"service: the plugin of {name!r} builds no calls; give a frame, a whole request in hex"
         findings.error(text, *path, "service")
     elif way == "call":
-        _call(findings, protocol, asked(health, protocol), limit, (*path, "service"))
+        try:
+            _call(findings, protocol, asked(health, protocol), limit, (*path, "service"))
+        except PluginError as error:
+            findings.error(f"service: {error}", *path, "service")
 
 
 def _beats(protocol: Protocol) -> bool:

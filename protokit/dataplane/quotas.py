@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from protokit import logs, native
 from protokit.config import schema
 from protokit.errors import ConfigError
-from protokit.model import Demand, Quota
+from protokit.model import Demand, Limiter, Quota
 from protokit.plugins import reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from protokit.dataplane.compile import Compiled
-    from protokit.model import Limiter, LimiterFactory
+    from protokit.model import LimiterFactory
 
 EVERY_S = 0.02
 MOST = 10_000  # keys of a rule that wait to be asked about
@@ -53,8 +53,12 @@ def limited(
     factory = compiled.snapshot.limiters[ask.name]
     made = None if state.limiter is None or state.limiter[0] is not factory else state.limiter[1]
     try:
-        made = made or factory(ask.options)
-        if not callable(getattr(made, "ask", None)):
+        if made is None:
+            made = factory(ask.options)
+        if isinstance(made, type):
+            raise TypeError(f"the class {made.__name__} was made, expected a limiter: {made.__name__}(...)")
+        method = getattr(made, "ask", None)
+        if not callable(method) or getattr(method, "__func__", method) is Limiter.ask:
             raise TypeError(f"{type(made).__name__} has no method ask")
     except (Exception, SystemExit) as error:  # noqa: BLE001  # somebody else's code
         at = compiled.snapshot.places.get(id(ask), ConfigError(""))
@@ -80,6 +84,7 @@ class Quotas:
         self._tables = tables
         self._repeated = repeated
         self._rules: dict[int, _Rule] = {}  # by the states' addresses
+        self._cancelled: set[asyncio.Task[None]] = set()  # until they end
         self._known: tuple[int, ...] = ()  # tables of which these are
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
@@ -96,11 +101,19 @@ class Quotas:
         self._known = known
         limited = {key: one for table in self._tables.values() for key, one in table.limiters.items()}
         for key, one in limited.items():
-            if key not in self._rules:
-                self._rules[key] = _Rule(one, self._repeated)
+            before = self._rules.get(key)
+            if before is None or before.limiter is not one.limiter:
+                self._rules[key] = _Rule(one, self._repeated, None if before is None else before.counts)
+                self._end(before)
             self._rules[key].is_now(one)
         for key in self._rules.keys() - limited.keys():
-            self._rules.pop(key).end()
+            self._end(self._rules.pop(key))
+
+    def _end(self, rule: _Rule | None) -> None:
+        task = None if rule is None else rule.end()
+        if task is not None:
+            self._cancelled.add(task)
+            task.add_done_callback(self._cancelled.discard)
 
     def _look(self) -> None:
         self._timer = None
@@ -129,10 +142,11 @@ class Quotas:
         self._closed = True
         if self._timer is not None:
             self._timer.cancel()
-        tasks = [task for rule in self._rules.values() if (task := rule.end()) is not None]
-        if not tasks:
+        for rule in self._rules.values():
+            self._end(rule)
+        if not self._cancelled:
             return
-        _, stubborn = await asyncio.wait(tasks, timeout=CLOSE_S)
+        _, stubborn = await asyncio.wait(self._cancelled, timeout=CLOSE_S)
         for task in stubborn:
             asyncio._unregister_task(task)  # noqa: SLF001  # the runner would wait for it
 
@@ -142,12 +156,16 @@ class _Rule:
 
     Attributes:
         name: the rule's, by now.
+        limiter: that is asked; where a rule has another one, that is another of these.
         counts: keys that were asked about, that were not since too many waited, and calls that failed.
     """
 
-    def __init__(self, limited: Limited, repeated: logs.Repeated) -> None:
+    def __init__(
+        self, limited: Limited, repeated: logs.Repeated, counts: dict[str, int] | None = None
+    ) -> None:
         self.name = ""
-        self.counts = {"asked": 0, "dropped": 0, "failures": 0}
+        self.limiter = limited.limiter
+        self.counts = counts or {"asked": 0, "dropped": 0, "failures": 0}
         self._limited = limited
         self._sources = [what == "source" for what, _ in schema.origins(limited.limit.by)]
         self._repeated = repeated
@@ -214,7 +232,7 @@ class _Rule:
         stuck = asyncio.get_running_loop().call_later(PATIENCE_S + CLOSE_S, self._failed, _STUCK)
         try:
             async with asyncio.timeout(PATIENCE_S):
-                said = await self._limited.limiter.ask([*batch.values()])
+                said = await self.limiter.ask([*batch.values()])
             if not isinstance(said, list | tuple) or len(said) != len(batch):
                 raise TypeError(f"it said {said!r:.200}, expected a list of {len(batch)}")
             for key, quota in zip(batch, said, strict=True):

@@ -12,6 +12,7 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from protokit_dubbo import dubbo
 from protokit_dubbo.messages import Call, Event
 
 from protokit import config
@@ -790,6 +791,31 @@ def test_calls_of_a_protocol_that_builds_none_are_frames(tmp_path):
     assert "service: the plugin of 'bolt' builds no calls; give a frame, a whole request in hex" in str(
         raised.value
     )
+
+
+def _exits(*_: str) -> bytes:
+    raise SystemExit(3)
+
+
+@pytest.mark.parametrize(
+    ("build", "says"),
+    [
+        (_exits, "the plugin of 'dubbo' cannot build that call: SystemExit: 3 (test_config.py:"),
+        (lambda *_: None, "the plugin of 'dubbo' cannot build that call: TypeError: a NoneType instead of"),
+        (lambda: b"", "the plugin of 'dubbo' cannot build that call: TypeError: "),
+        (lambda *_: b"", "no frame of 'dubbo': "),
+    ],
+)
+def test_a_plugin_that_cannot_build_a_call_is_told_where_it_is_asked_for(tmp_path, monkeypatch, build, says):
+    path = tmp_path / "c.yaml"
+    path.write_text(GOOD.replace("balance: least-request", "health: {call: 1s, service: s, method: m}"))
+    monkeypatch.setattr(dubbo, "build_call", build)
+    with pytest.raises(ConfigErrors) as raised:
+        config.load(path)
+    [error] = raised.value.errors
+    before = path.read_text().partition("s, method: m")[0].split("\n")
+    line, column = len(before), len(before[-1]) + 1
+    assert str(error).startswith(f"{path}:{line}:{column}: service: {says}")
 
 
 @pytest.mark.parametrize(

@@ -114,4 +114,9 @@ def _fitting(value: Any, type_: str) -> Any:
     like = _LIKE.get(type_)
     if like is None or isinstance(value, bool) or not isinstance(value, int | float):
         return value
-    return value if isinstance(value, float) and not issubclass(like, float) else like(value)
+    try:
+        return value if isinstance(value, float) and not issubclass(like, float) else like(value)
+    except OverflowError:
+        raise LocalProtocolError(
+            "fastjson2: a whole number that fits no double, for a parameter of one"
+        ) from None

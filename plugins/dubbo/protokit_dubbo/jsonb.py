@@ -303,7 +303,11 @@ class Writer:
             raise LocalProtocolError(f"fastjson2: {value} does not fit 64 bits")
         for kind, tag, form in ((Short, 0xBC, ">h"), (Byte, 0xBD, ">b")):
             if isinstance(value, kind):
-                self.data += bytes([tag]) + struct.pack(form, value)
+                try:
+                    self.data += bytes([tag]) + struct.pack(form, value)
+                except struct.error:
+                    name = kind.__name__.lower()
+                    raise LocalProtocolError(f"fastjson2: {value} does not fit a {name}") from None
                 return
         if isinstance(value, Long) or not -(2**31) <= value < 2**31:
             self.data += b"\xbe" + struct.pack(">q", value)

@@ -162,6 +162,8 @@ def test_what_cannot_be_read_or_written_is_said():
         ASK.with_arguments(data, [5, 6])
     with pytest.raises(LocalProtocolError, match="hessian2: cannot write a set"):
         ASK.with_arguments(data, [{5}])
+    with pytest.raises(LocalProtocolError, match="hessian2: a whole number that fits no double"):
+        ASK.with_arguments(Call("a.B", "m", "D", [5.0]).encode(), [10**400])
     deep: list[Any] = []
     for _ in range(300):
         deep = [deep]

@@ -197,6 +197,14 @@ def test_what_cannot_be_written_is_said():
     ):
         with pytest.raises(LocalProtocolError, match=why):
             ASK.with_arguments(data, arguments)
+    for type_, value, why in (
+        ("S", 1 << 15, "32768 does not fit a short"),
+        ("B", -129, "-129 does not fit a byte"),
+        ("D", 10**400, "a whole number that fits no double"),
+        ("F", 10**400, "a whole number that fits no double"),
+    ):
+        with pytest.raises(LocalProtocolError, match=why):
+            ASK.with_arguments(call(type_, 5), [value])
     with pytest.raises(LocalProtocolError, match="a large call"):
         ASK.arguments(data[:-3])
 

@@ -120,6 +120,11 @@ def _alone(content: bytes, body: _Body, fitting: list[Any]) -> bytes | None:
 
 def _fitting(value: Any, type_: str) -> Any:
     """What Python computes has lost whether it is a long or a double: the type of the parameter says it."""
-    if isinstance(value, int) and not isinstance(value, bool):
+    if not isinstance(value, int) or isinstance(value, bool):
+        return value
+    try:
         return Long(value) if type_ in _LONG else float(value) if type_ in _DOUBLE else value
-    return value
+    except OverflowError:
+        raise LocalProtocolError(
+            "hessian: a whole number that fits no double, for a parameter of one"
+        ) from None

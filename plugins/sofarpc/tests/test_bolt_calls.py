@@ -180,6 +180,8 @@ def test_what_cannot_be_read_or_written_is_said():
     ):
         with pytest.raises(LocalProtocolError, match=why):
             ASK.with_arguments(data, arguments)
+    with pytest.raises(LocalProtocolError, match="hessian: a whole number that fits no double"):
+        ASK.with_arguments(call(("double",), 5.0), [10**400])
     deep: list[Any] = []
     for _ in range(300):
         deep = [deep]
