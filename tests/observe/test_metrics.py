@@ -62,7 +62,16 @@ def test_all_that_the_proxy_counts_is_there():
     stats, text = asyncio.run(page())
     found = parse(text)
     assert found["protokit_ready"] == ("gauge", {(): 1.0})
-    assert stats.keys() == {"workers", "clusters", "rules", "access", "filters", "breakers", "reloads"}
+    assert stats.keys() == {
+        "workers",
+        "clusters",
+        "rules",
+        "access",
+        "filters",
+        "limiters",
+        "breakers",
+        "reloads",
+    }
     requests, connections = (
         (("cluster", "c"), ("breaker", name)) for name in ("requests", "endpoint-connections")
     )
