@@ -35,6 +35,7 @@ _LABELLED: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "clusters": (("endpoint",), ("cluster", "endpoint")),
     "rules": (("rule_decisions",), ("rule", "decision")),
     "filters": (("filter",), ("filter",)),
+    "limiters": (("limiter",), ("rule",)),
     "breakers": (("breaker",), ("cluster", "breaker")),
     "access": (("access_decisions",), ("rule", "decision")),
 }
@@ -45,8 +46,8 @@ def prometheus(stats: Mapping[str, Any], *, ready: bool) -> str:
 
     Args:
         stats: sections of numbers, nested in mappings and lists. Levels of ``workers``, ``clusters``,
-            ``rules``, ``access``, ``filters`` and ``breakers`` become labels, all others part of the metric's
-            name.
+            ``rules``, ``access``, ``filters``, ``limiters`` and ``breakers`` become labels, all others part
+            of the metric's name.
         ready: becomes ``protokit_ready``.
     """
     metrics: dict[str, list[str]] = {}

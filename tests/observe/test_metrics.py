@@ -91,6 +91,13 @@ def test_all_that_the_proxy_counts_is_there():
     assert len(found) == 6 + len(native.STAT_NAMES) + len(native.ENDPOINT_STAT_NAMES)
 
 
+def test_what_limiters_were_asked_is_told_by_rule():
+    counts = {"asked": 3, "dropped": 2, "failures": 1}
+    found = parse(prometheus({"limiters": {"shop[0]": counts}}, ready=True))
+    for name, number in counts.items():
+        assert found[f"protokit_limiter_{name}_total"] == ("counter", {(("rule", "shop[0]"),): float(number)})
+
+
 def test_gauges_are_counters_that_exist():
     known = {"ready", *native.STAT_NAMES, *(f"endpoint_{name}" for name in native.ENDPOINT_STAT_NAMES)}
     known |= {f"filter_{name}" for name in ("failures", "in_a_row", "off")}
