@@ -35,7 +35,9 @@ def banner(loaded: Loaded, addresses: Mapping[str, tuple[str, int]], admin: Sequ
     lines = [f"protokit {protokit.__version__} (Python {python}, msgspec {msgspec.__version__})"]
     for plugin in loaded.registry.plugins:
         brings = ", ".join(
-            [f"{one.name} ({one.tier})" for one in plugin.protocols.values()] + sorted(plugin.filters)
+            [f"{one.name} ({one.tier})" for one in plugin.protocols.values()]
+            + sorted(plugin.filters)
+            + sorted(plugin.limiters)
         )
         lines.append(f"  plugin    {plugin.name} {plugin.version}: {brings}")
     for listener in config.listeners:

@@ -77,7 +77,8 @@ def argued(given: Any) -> tuple[Argued, ...]:
     if not isinstance(given, tuple | list) or not 0 < len(given) <= _MOST:
         raise DeclarationError(
             f"arguments: {seen(given)} was given: write an array of msgpack(...) or json(...), or a list of "
-            f"1 to {_MOST} views, one for each argument: (this.first, number(protobuf(this.body)[2]))"
+            f"1 to {_MOST} views, one for each argument: (this.first, number(protobuf(this.body)[2])); "
+            "or, for filters alone, an object with read(frame) and write(frame, values)"
         )
     guards: dict[FieldPath, views.View] = {}
     found = []

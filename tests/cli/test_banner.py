@@ -34,6 +34,18 @@ def test_where_listeners_lead():
     assert "  public    http://127.0.0.1:11/" in lines
 
 
+def test_what_plugins_bring(tmp_path):
+    file = tmp_path / "brings.py"
+    hooks = [
+        f"@protokit.hookimpl\ndef protokit_{name}(): return {{'my-{name}': print}}\n"
+        for name in ("limits", "filters")
+    ]
+    file.write_text("import protokit\n" + "".join(hooks))
+    loaded = config.load(CONFIG | {"plugins": ["auto", str(file)]})
+    lines = banner(loaded, dict.fromkeys(("in", "raw", "both"), ("127.0.0.1", 1)), []).splitlines()
+    assert f"  plugin    {file} : my-filters, my-limits" in lines
+
+
 def test_an_address_of_ipv6_is_in_brackets():
     assert (listening.place("::1", 7), listening.place("10.0.0.1", 7)) == ("[::1]:7", "10.0.0.1:7")
     assert url(("::1", 7)) == "http://[::1]:7/"

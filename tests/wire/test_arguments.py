@@ -315,6 +315,7 @@ def test_a_format_without_has_none():
         (protobuf(this.body), "arguments: .* was given: write an array of msgpack"),
         (this.body, "arguments: .* was given: write an array"),
         ([], r"arguments: \[\] was given"),
+        (print, r"for filters alone, an object with read\(frame\) and write\(frame, values\)"),
         ([this.body] * 65, "a list of 1 to 64 views"),
         ([this.kind], "this.kind is an integer"),
         ([this.none], "arguments: none is no"),
