@@ -71,7 +71,8 @@ def _read(frame: bytes) -> _Body:
     types, inner = parameters(descriptor), outer
     generic = method in _GENERIC and len(outer) == 3
     if generic:
-        types, inner = (one if isinstance(one, list) else [] for one in outer[1:])
+        said, inner = (one if isinstance(one, list) else [] for one in outer[1:])
+        types = [one if isinstance(one, str) else "" for one in said]
     before, referable = reader.numbered, reader.referable
     reader.lowest = len(data)
     attachments = None if reader.done else reader.read()

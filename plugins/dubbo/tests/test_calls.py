@@ -156,6 +156,12 @@ def test_a_number_is_written_as_its_parameter_is_declared(types, value, expected
     assert written(ASK.arguments(ASK.with_arguments(generic, [value]))) == written([expected])
 
 
+def test_types_of_a_generic_call_that_are_no_texts_say_nothing():
+    """Whoever calls writes them."""
+    data = Call("a.B", "$invoke", GENERIC, ["m", [[], {}, "long"], [1, 2, 3]]).encode()
+    assert written(ASK.arguments(ASK.with_arguments(data, [4, 5, 6]))) == written([4, 5, Long(6)])
+
+
 def test_what_cannot_be_read_or_written_is_said():
     data = Call("a.B", "m", "I", [5]).encode()
     with pytest.raises(LocalProtocolError, match="the call has 1 arguments, and 2 were given"):

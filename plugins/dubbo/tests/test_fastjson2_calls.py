@@ -182,6 +182,12 @@ def test_what_cannot_be_read_is_said(body, why):
         ASK.arguments(call(OBJECT, bytes.fromhex(body), raw=True))
 
 
+def test_types_of_a_generic_call_that_are_no_texts_say_nothing():
+    """Whoever calls writes them."""
+    data = call(GENERIC, "m", [[], {}, "long"], [1, 2, 3], method="$invoke")
+    assert written(ASK.arguments(ASK.with_arguments(data, [4, 5, 6]))) == written([4, 5, Long(6)])
+
+
 def test_what_cannot_be_written_is_said():
     data, cycle = call("I", 5), []
     cycle.append(cycle)
