@@ -477,7 +477,8 @@ class Limiter:
     async def ask(self, demands: Sequence[Demand]) -> Sequence[Quota | None]:
         """Say what is allowed. No request waits for it.
 
-        One call at a time of each rule, for all keys that are to be asked about.
+        One call at a time of each rule, for all keys that are to be asked about. It is cancelled after five
+        seconds. What it raises is logged and counted, and what it said before holds as long as it was to.
 
         Args:
             demands: 1,000 at most, each key once.

@@ -11,7 +11,7 @@ from protokit.config import defaults, keys, schema, shares
 from protokit.errors import ConfigError, close_match
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
     from protokit.config import matches
@@ -340,10 +340,27 @@ def _filters(
     findings: Findings, uses: Iterable[schema.FilterUse], registry: plugins.Registry, path: Path
 ) -> None:
     for i, use in enumerate(uses):
-        if use.name not in {*registry.filters, *registry.failures} and not findings.hole(*path, i):
-            known = ", ".join(sorted(registry.filters)) or "none"
-            findings.error(f"there is no filter {use.name!r} (known: {known})", *path, i)
+        if not findings.hole(*path, i):
+            _brought(findings, "filter", use.name, registry, registry.filters, (*path, i))
         findings.filter(use, *path, i)
+
+
+def _brought(
+    findings: Findings,
+    what: str,
+    name: str,
+    registry: plugins.Registry,
+    known: Collection[str],
+    where: Path,
+) -> None:
+    """An error where no plugin brings it; nothing where one is broken, which might."""
+    if name in known or registry.failures:
+        return
+    close = close_match(name, known)
+    hint = (
+        f"; did you mean {close!r}?" if close else "" if known else "; plugins: names the file that brings it"
+    )
+    findings.error(f"there is no {what} {name!r} (known: {', '.join(sorted(known)) or 'none'}){hint}", *where)
 
 
 def _reply(findings: Findings, rule: schema.Rule, reply: schema.Reply, path: Path) -> None:
@@ -527,11 +544,9 @@ def _rule(
 def _limit(findings: Findings, limit: schema.Limit, registry: plugins.Registry, path: Path) -> None:
     keys.once(findings, limit.by, (*path, "by"))
     if limit.ask is not None:
-        if limit.ask.name not in {*registry.limiters, *registry.failures} and not findings.holes(
-            *path, "ask"
-        ):
-            known = ", ".join(sorted(registry.limiters)) or "none"
-            findings.error(f"there is no limiter {limit.ask.name!r} (known: {known})", *path, "ask", "name")
+        if not findings.holes(*path, "ask"):
+            named = (*path, "ask", "name")
+            _brought(findings, "limiter", limit.ask.name, registry, registry.limiters, named)
         findings.filter(limit.ask, *path, "ask")
     if findings.holes(*path, "by"):
         return

@@ -48,7 +48,8 @@ class Protocol:
         read_body: for ``protokit decode``: what the body of a whole frame says, as values by name (arguments
             by their position, say). No request is read by it; whatever it raises is shown.
         build_call: for health checks that name a service and a method: a whole request without arguments, of
-            (service, method, version, group); the last two are empty where there are none.
+            (service, method, version, group); the last two are empty where there are none. Whatever it raises
+            is told at the check.
     """
 
     def __init__(

@@ -204,7 +204,11 @@ CASES = [
     ),
     ("protocol: dubbo", "protocol: []\n    fallback: a", "3:5: without a protocol only the fallback is used"),
     ("routes: main", "routes: main\n    fallback: aa", "7:15: there is no cluster 'aa'; did you mean 'a'?"),
-    ("routes: main", "routes: main\n    filters: [nope]", "there is no filter 'nope'"),
+    (
+        "routes: main",
+        "routes: main\n    filters: [nope]",
+        "7:15: there is no filter 'nope' (known: none); plugins: names the file that brings it",
+    ),
     (
         "routes: main",
         "routes: main\n    filters: [{[a]: b}]",
@@ -322,6 +326,26 @@ def test_mistakes_in_the_shape_do_not_hide_those_of_meaning(tmp_path):
     assert [one.split(":")[0] for one in found] == ["6", "7", "13", "19"], found
     assert "there is no route table 'mian'; did you mean 'main'?" in found[0]
     assert "workers: expected 1 to 64" in found[3]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("return {'shared': print}", "limiter 'shered' (known: shared); did you mean 'shared'?"),
+        ("return {'x': print}", "limiter 'shered' (known: x)"),
+        ("return {}", "limiter 'shered' (known: none); plugins: names the file that brings it"),
+        ("return 3", ""),  # it might have brought it
+    ],
+)
+def test_a_limiter_that_nobody_brings_is_told_with_those_that_are(tmp_path, text, says):
+    plugin, path = tmp_path / "own.py", tmp_path / "c.yaml"
+    plugin.write_text(f"import protokit\n@protokit.hookimpl\ndef protokit_limits(): {text}\n")
+    limit = "cluster: a\n        limit: {rate: 1/s, ask: {name: shered}}"
+    path.write_text(GOOD.replace("cluster: a", limit, 1) + "plugins: [./own.py]\n")
+    with pytest.raises(ConfigErrors) as raised:
+        config.load(path)
+    [error] = [one.message for one in raised.value.errors if "limiter" in one.message or not says]
+    assert error == f"there is no {says}" if says else "own.py' cannot be used" in error
 
 
 def test_a_name_that_a_one_file_plugin_brings_is_proposed(tmp_path):
