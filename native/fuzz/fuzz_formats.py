@@ -54,6 +54,7 @@ from protokit.wire import (
     asked,
     ber,
     ber_value,
+    blocks,
     crc16,
     crc32,
     crc32c,
@@ -493,5 +494,6 @@ def protocols() -> list[Protocol]:
         Protocol("headed-json", headed(json(this.meta))),
         Protocol("headed-binary", headed(thrift(this.meta, "binary")[3])),
         Protocol("headed-compact", headed(thrift(this.meta, "compact")[3])),
+        Protocol("headed-blocks", headed(blocks(this.meta, align=4, front=2)[1])),
         *named.protocols().values(),
     ]

@@ -55,7 +55,7 @@ static uint8_t *flush(const uint8_t *data, size_t size) {
 
 static const char *const STEPS[] = {"hessian_fields", "hessian2_strings", "protobuf",       "tlv",
                                   "thrift_binary",  "thrift_compact",   "msgpack",        "json",
-                                  "ber"};
+                                  "ber",            "blocks"};
 static const char *const MEASURES[] = {"msgpack_value", "resp_value", "ber_value", "json_value"};
 enum { STEP_NAMES = sizeof STEPS / sizeof *STEPS, MEASURE_NAMES = sizeof MEASURES / sizeof *MEASURES };
 

@@ -202,7 +202,7 @@ uintptr_t pk_core_step(const char *name) {
   } steps[] = {{"hessian_fields", pk_step_hessian_fields}, {"hessian2_strings", pk_step_hessian2_strings},
                {"protobuf", pk_step_protobuf}, {"tlv", pk_step_tlv}, {"thrift_binary", pk_step_thrift_binary},
                {"thrift_compact", pk_step_thrift_compact}, {"msgpack", pk_step_msgpack}, {"json", pk_step_json},
-               {"ber", pk_step_ber}};
+               {"ber", pk_step_ber}, {"blocks", pk_step_blocks}};
   for (size_t i = 0; i < sizeof steps / sizeof *steps; i++)
     if (strcmp(name, steps[i].name) == 0) return (uintptr_t)steps[i].step;
   return 0;

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from protokit.wire.requested import FromPeer, FromRequest
     from protokit.wire.sides import side
     from protokit.wire.steps import hessian2_strings, hessian_fields
-    from protokit.wire.structures import ber, json, msgpack, protobuf, thrift, tlv
+    from protokit.wire.structures import ber, blocks, json, msgpack, protobuf, thrift, tlv
     from protokit.wire.views import (
         Step,
         decimal,
@@ -76,7 +76,7 @@ _MODULES = {
     "protokit.wire.repeats": ("Repeat",),
     "protokit.wire.sides": ("side",),
     "protokit.wire.steps": ("hessian2_strings", "hessian_fields"),
-    "protokit.wire.structures": ("ber", "json", "msgpack", "protobuf", "thrift", "tlv"),
+    "protokit.wire.structures": ("ber", "blocks", "json", "msgpack", "protobuf", "thrift", "tlv"),
     "protokit.wire.views": (
         "Step",
         "decimal",
@@ -126,6 +126,7 @@ __all__ = [
     "asked",
     "ber",
     "ber_value",
+    "blocks",
     "byte_id",
     "crc16",
     "crc32",

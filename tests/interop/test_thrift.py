@@ -168,3 +168,94 @@ def test_a_server_that_is_killed_is_told_of_and_another_is_asked(start, proxy):
     assert peers.consume(client, both.port, *right) == right
     start("thrift-python-server-binary", first.port)
     assert peers.consume(client, both.port, *right) == right
+
+
+STAMP = """
+from protokit import Filter, hookimpl
+
+class Stamp(Filter):
+    def __init__(self, options):
+        pass
+
+    async def request(self, request):
+        request.headers["x-filter"] = request.headers.get("zone", "nowhere")
+
+@hookimpl
+def protokit_filters():
+    return {"stamp": Stamp}
+"""
+
+
+@pytest.fixture(scope="module")
+def headed(tmp_path_factory, provider, standing_proxy):
+    """Ports by the client's name: rules and a filter that read, add and take out headers of THeader."""
+    need("thrift-python-client-header")
+    plugin = tmp_path_factory.mktemp("thrift") / "stamp.py"
+    plugin.write_text(STAMP)
+    changes = {
+        "headers": {"x-rule": "said so", "x-zone": {"header": "zone"}},
+        "remove": ["empty"],
+        "answer": {"headers": {"x-passed": "proxy"}},
+    }
+    clients = ("python", "go")
+    clusters = {
+        client: provider(f"thrift-{other}-server-header").port
+        for client, other in zip(clients, reversed(clients), strict=True)
+    }
+    more = {
+        "plugins": [str(plugin)],
+        "listeners": [
+            listener(one, "header", kind) | {"protocol": "thrift-header"} | filters
+            for one in clients
+            for kind, filters in (("ruled", {}), ("filtered", {"filters": ["stamp"]}))
+        ],
+        "routes": [
+            {"name": f"{kind}-{one}-header", "rules": rules}
+            for one in clients
+            for kind, rules in (
+                (
+                    "ruled",
+                    [
+                        {"match": {"headers": {"zone": "east"}}, "cluster": one, "set": changes},
+                        {
+                            "match": {"method": "echo"},
+                            "cluster": one,
+                            "set": {"headers": {"x-rule": "other"}},
+                        },
+                    ],
+                ),
+                ("filtered", [{"match": {"method": "echo"}, "cluster": one}]),
+            )
+        ],
+        "clusters": [
+            {"name": name, "endpoints": [f"127.0.0.1:{port}"], "max_connections": 32}
+            for name, port in clusters.items()
+        ],
+    }
+    return standing_proxy(**more).ports
+
+
+@pytest.mark.parametrize(("client", "server"), [("python", "go"), ("go", "python")])
+def test_headers_are_matched_changed_and_added_on_the_way_to_a_server_and_back(headed, client, server):
+    name, cases = f"thrift-{client}-client-header", ("headers", "no-headers", "hello")
+    found = peers.consume(name, headed[f"ruled-{client}-header"], *cases)
+    assert found["headers"] == (
+        "value",
+        [
+            {"zone": "east", "x-rule": "said so", "x-zone": "east"},
+            {"x-served": server, "x-passed": "proxy"},
+        ],
+    )
+    assert found["no-headers"] == ("value", [{"x-rule": "other"}, {"x-served": server}])
+    assert found["hello"] == ("value", VALUES["hello"])
+
+
+@pytest.mark.parametrize(("client", "server"), [("python", "go"), ("go", "python")])
+def test_a_filter_reads_headers_and_adds_one(headed, client, server):
+    name = f"thrift-{client}-client-header"
+    found = peers.consume(name, headed[f"filtered-{client}-header"], "headers", "no-headers")
+    assert found["headers"] == (
+        "value",
+        [{"zone": "east", "empty": "", "x-filter": "east"}, {"x-served": server}],
+    )
+    assert found["no-headers"] == ("value", [{"x-filter": "nowhere"}, {"x-served": server}])

@@ -78,6 +78,7 @@ from protokit.wire import (
     WireFormat,
     ber,
     ber_value,
+    blocks,
     crc32,
     decimal,
     first,
@@ -407,6 +408,7 @@ class Meanings:
                 lambda: self.one([msgpack, json])(self.section()),
                 lambda: self.one([msgpack, json])(self.section())[self.one(["to", 1])],
                 lambda: thrift(self.section(), self.one(["binary", "compact"]))[self.one([1, 3])],
+                lambda: blocks(self.section(), align=self.one([1, 4]), front=self.one([0, 3]))[1],
             ]
         )()
 
@@ -462,6 +464,7 @@ class Meanings:
                 (lambda section: tlv(section, Int8ub, Int16ul), [(1,), (2, 1)]),
                 (lambda section: thrift(section, "binary"), [(1,), (2, 1), (3, "a")]),
                 (lambda section: thrift(section, "compact"), [(1,), (2, 1), (3, "a")]),
+                (blocks, [(1, "a"), (1, ""), (2, "to")]),
                 (msgpack, [("a",), ("to", "a"), ("b", 1)]),
                 (json, [("a",), ("to", "a"), ("b", 1)]),
                 (ber, [(0,), (1, 0), ("04",), (1, "30", 0), (0, "tag")]),

@@ -13,7 +13,7 @@ from programs import place_of
 from protokit import Protocol, Status, native
 from protokit.errors import DeclarationError, LocalProtocolError, RemoteProtocolError
 from protokit.testing import Golden, conformance
-from protokit.wire import ErrorText, Replies, WireFormat, json, lines, msgpack, table, thrift, tlv
+from protokit.wire import ErrorText, Replies, WireFormat, blocks, json, lines, msgpack, table, thrift, tlv
 from protokit.wire.structures.headers import KINDS as KINDS_OF_MAPS
 
 KINDS = {"request": 1, "response": 2, "oneway": 3}  # whose headers are asked for
@@ -60,6 +60,17 @@ def compact(*pairs, field=3):
     return bytes([field << 4 | 11, len(pairs)]) + b"\x88" * bool(pairs) + texts
 
 
+def block(*pairs, kind=5):
+    texts = b"".join(bytes([len(one)]) + one.encode() for one in itertools.chain(*pairs))
+    return bytes([kind, len(pairs)]) + texts
+
+
+def padded(*blocks):
+    """Blocks filled to four bytes, with the one that stands in front of them."""
+    made = b"".join(blocks)
+    return made + bytes(-(1 + len(made)) % 4)
+
+
 FLAG = b"\2\0\1\1"  # a struct's field 1, of a boolean, in front
 TRUE = b"\x11"
 WIRES = {
@@ -75,6 +86,8 @@ WIRES = {
     "binary, in a struct": declared(thrift(this.meta, "binary")[2][3]),
     "binary, in a map": declared(thrift(this.meta, "binary")[1]["h"]),
     "compact": declared(thrift(this.meta, "compact")[3]),
+    "blocks": declared(blocks(this.meta, align=4, front=1)[5]),
+    "blocks, not padded": declared(blocks(this.meta)[255]),
 }
 
 # Of each: the section, and its headers.
@@ -164,6 +177,26 @@ READ = {
         (b"\x3b\1\x48\x0a\1v\0", {}),
         (b"\x36\2\0", {}),
     ],
+    "blocks": [
+        (b"", {}),
+        (bytes(3), {}),
+        (bytes(15), {}),
+        (padded(block()), {}),
+        (padded(block(("k", "v"), ("", ""))), {"k": "v", "": ""}),
+        (padded(block(("k", "1"), ("z", "2"), ("k", "3"))), {"k": "3", "z": "2"}),
+        (
+            padded(block(("k", "1"), ("z", "2")), block(), block(("k", "3"), ("h", "4"))),
+            {"k": "3", "z": "2", "h": "4"},
+        ),
+        (padded(block(("k", "v"), ("z", "w" * 127)) + bytes(4)), {"k": "v", "z": "w" * 127}),
+        (padded(b"\5\1\x80\1" + b"k" * 128 + b"\1v"), {"k" * 128: "v"}),
+        (padded(b"\5\x80\1" + block(*[("k", "v")] * 127, ("z", "2"))[2:]), {"k": "v", "z": "2"}),
+        (block(("k", "ve")), {"k": "ve"}),
+    ],
+    "blocks, not padded": [
+        (b"\xff\1\1\1k\1v", {"k": "v"}),
+        (b"\xff\1\1\1k\1v" + bytes(3), {"k": "v"}),
+    ],
 }
 # A field 2 in front makes `compact(field=2)` field 3: what is told is the distance.
 
@@ -233,6 +266,29 @@ WRONG = {
         (compact(("k", "v"))[:-2] + b"\5v\0",),
         (b"\x3b\1\x8e\1k\1v\0",),
     ],
+    "blocks": [
+        (b"\5",),
+        (b"\5\1",),
+        (b"\5\2\1k\1v",),  # a pair less than it says
+        (b"\5\2\1k\1v\0",),
+        (b"\5\2\1k\1v\1z",),
+        (b"\5\1\1k\2v",),
+        (b"\5\1\2k",),
+        (b"\5\xff\xff\xff\x7f\1k\1v",),
+        (b"\5\xff\xff\xff\xff\x0f\1k\1v",),
+        (b"\5\1\xff\xff\xff\xff\x0fk\1v",),
+        (b"\5\x81\x80\x80\x80\x10\1k\1v",),  # a count of 2 ** 32 + 1
+        (b"\5\x81\0\1k\1v",),  # varints that are longer than they must be
+        (b"\5\1\x81\0k\1v",),
+        (b"\x85\0\1\1k\1v",),
+        (b"\5" + b"\xff" * 11,),
+        (padded(block(("k", "v"), kind=6)),),  # another type
+        (padded(block(("k", "v")), block(("z", "w"), kind=6)),),
+        (b"\x85\2\1\1k\1v",),  # as if it were of eight bits
+        (b"\0" + block(("k", "v")),),  # behind the padding
+        (padded(block(("k", "v"))) + b"\0\0\0\1",),
+    ],
+    "blocks, not padded": [(block(("k", "v")),)],
 }
 
 
@@ -361,6 +417,42 @@ CHANGES = {
         (compact(("k", "v")) + b"\x11\0", "k", None, compact() + b"\x11\0"),
         (compact() + b"\x11\0", "k", "v", compact(("k", "v")) + b"\x11\0"),
     ],
+    "blocks": [
+        (b"", "k", "v", padded(block(("k", "v")))),
+        (bytes(3), "k", "v", padded(block(("k", "v")))),
+        (bytes(7), "k", None, bytes(7)),
+        (
+            padded(block(("k", "v"))) + bytes(4),
+            "z",
+            "long",
+            padded(block(("k", "v"), ("z", "long"))) + bytes(4),
+        ),
+        (padded(block()), "k", "v", padded(block(), block(("k", "v")))),
+        (padded(block(), block(("k", "v"))), "k", None, padded(block())),
+        (bytes(2), "k", "v", padded(block(("k", "v")))),  # was not filled
+        (padded(block(("k", "v"))), "z", "long", padded(block(("k", "v"), ("z", "long")))),
+        (
+            padded(block(("k", "1"), ("z", "2")), block(("a", "3"), ("k", "4"))),
+            "k",
+            "w" * 127,
+            padded(block(("k", "w" * 127), ("z", "2")), block(("a", "3"))),
+        ),
+        (
+            padded(block(("k", "1"), ("z", "2")), block(("k", "3"), ("k", "4"))),
+            "k",
+            None,
+            padded(block(("z", "2"))),
+        ),
+        (
+            padded(block(("k", "1")), block(("z", "2"))),
+            "a",
+            "3",
+            padded(block(("k", "1")), block(("z", "2"), ("a", "3"))),
+        ),
+        (padded(block(("k", "v"))), "k", None, bytes(3)),
+        (b"", "k", "w" * 128, padded(b"\5\1\1k\x80\1" + b"w" * 128)),
+    ],
+    "blocks, not padded": [(b"\xff\1\1\1k\1v\0", "k", "w", b"\xff\1\1\1k\1w\0")],
 }
 
 
@@ -454,6 +546,18 @@ def test_what_cannot_be_said_there_is_refused(what, meta, key, value, why):
         ),
         (lambda: tlv(this.meta, Int8ub, Int8ub, names={256: "b"}), "tlv: names=: 256 does not fit a tag"),
         (lambda: tlv(this.meta, Int8ub, Int8ub, names={1: "b", 2: "b"}), "two tags have one name"),
+        (
+            lambda: declared(blocks(this.meta)),
+            r"headers: blocks\(this.meta, ...\) is of several blocks, or of none: write their type, as in b",
+        ),
+        (lambda: declared(blocks(this.meta)[1]["k"]), "write their type"),
+        (lambda: blocks(this.meta)[0], "blocks: 0 is no type of a block; they are 1 to 255"),
+        (lambda: blocks(this.meta)[256], "256 is no type of a block"),
+        (lambda: blocks(this.meta)["k"], "'k' is no type of a block"),
+        (lambda: blocks(this.meta)[1][2], "2 is asked for behind 1; a type, and a text"),
+        (lambda: blocks(this.meta)[1]["k"]["z"], "'z' is asked for behind 'k'; a type, and a text"),
+        (lambda: blocks(this.meta, align=0), "blocks: align="),
+        (lambda: blocks(this.meta, front=-1), "blocks: front="),
     ],
 )
 def test_a_wrong_declaration_of_headers_is_refused(make, why):
@@ -510,3 +614,4 @@ TestJson = _kit("json")
 TestJsonInside = _kit("json, in an object")
 TestThriftBinary = _kit("binary")
 TestThriftCompact = _kit("compact")
+TestBlocks = _kit("blocks")

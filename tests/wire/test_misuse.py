@@ -47,6 +47,7 @@ from protokit.wire import (
     WireFormat,
     asked,
     ber,
+    blocks,
     byte_id,
     crc16,
     crc32,
@@ -294,6 +295,10 @@ WORDS = {
     "ber": (
         lambda section, key: declared(service=ber(section)[key]),
         {"section": this.body, "key": 1},
+    ),
+    "blocks": (
+        lambda key, **given: declared(service=blocks(**given)[key]["a"]),
+        {"section": this.body, "align": 4, "front": 2, "key": 1},
     ),
     "msgpack": (
         lambda section, key: declared(service=msgpack(section)[key]),

@@ -33,6 +33,7 @@ from protokit.wire import (
     Replies,
     WireFormat,
     ber,
+    blocks,
     byte_id,
     first,
     json,
@@ -87,6 +88,9 @@ BER = b"\x02\1\x05\x0a\x82\0\2\xff\x85\1\1\x7f\5\0\2\x09\1" + bytes(8)
 BER += b"\x80\2hi\xa1\6\x30\4\x0c\2yo\x80\2ho\x9f\x81\x23\1x\x02\x08\x80" + bytes(7)
 BER = b"\x30\x81" + bytes([len(BER)]) + BER + b"\4\3end"
 
+# Two blocks of one type with one without pairs between them, a key in both, and padding.
+BLOCKS = b"\1\3\3who\3Ada\0\6nobody\4note\0\1\0\1\2\3who\3Eve\4zone\x80\1" + b"e" * 128 + bytes(5)
+
 SAMPLES = {
     "protobuf": (
         META,
@@ -116,6 +120,7 @@ SAMPLES = {
         COMPACT,
         [(n,) for n in range(1, 10)] + [(20,), (3, "k"), (3, "x"), (4, 1), (1, 1), (4, "k"), ()],
     ),
+    "blocks": (BLOCKS, [(1, key) for key in ("who", "", "note", "zone", "no")] + [(1,)]),
     "msgpack": (
         PACK,
         [
@@ -225,6 +230,7 @@ FOUND = {
         None,
         b"9",
     ],
+    "blocks": [b"Eve", b"nobody", b"", b"e" * 128, None, None],
     "msgpack": [
         b"1",
         b"-123",
@@ -390,6 +396,14 @@ def test_nests_are_bounded():
         ("protobuf", b"\x08" + b"\xff" * 9 + b"\2", (1,)),  # 65 bits
         ("protobuf", b"\x0a\3hi", (1,)),
         ("tlv", b"\1\xff" + bytes(255), (1, 1 | 32, 1)),  # a length of -1
+        ("blocks", b"\1\1\1k\1v\1", (1, "k")),
+        ("blocks", b"\1\2\1k\1v", (1, "k")),
+        ("blocks", b"\1\2\1k\1v\0", (1, "k")),
+        ("blocks", b"\1\1\1k\1v\2\0", (1, "k")),  # another type
+        ("blocks", b"\1\1\1k\1v\0\1", (1, "k")),  # behind the padding
+        ("blocks", b"\1\1\1k\1v\x81\0\0", (1, "k")),  # longer than it must be
+        ("blocks", b"\1\x81\x80\x80\x80\x10\1k\1v", (1, "k")),
+        ("blocks", b"\1\x81\x80\x80\x08\1k\1v", (1, "k")),  # more pairs than a block has
         ("ber", b"\2\1\7\0\0", (0,)),  # the end of an indefinite length
         ("ber", b"\2\1\7\x30\x80\0\0", (0,)),
         ("ber", b"\2\1\7\x30\3\x30\2\2", (0,)),  # what is in it goes over its end
@@ -416,6 +430,8 @@ def test_a_structure_that_is_wrong_anywhere_is_refused(name, section, path):
         ("thrift_compact", b"\x18\3one\x08\2\3two\0", (1,)),
         ("msgpack", b"\x82\xa1a\xa3one\xa1a\xa3two", ("a",)),
         ("ber", b"\4\3one\4\3two", ("04",)),
+        ("blocks", b"\1\2\1k\3one\1k\3two", (1, "k")),
+        ("blocks", b"\1\1\1k\3one\1\1\1k\3two", (1, "k")),
     ],
 )
 def test_the_last_of_what_stands_twice_counts(name, section, path):
@@ -516,6 +532,7 @@ CASES = {
     "msgpack": (msgpack(this.body), PACK),
     "json": (json(this.body), JSON),
     "ber": (ber(this.body), BER),
+    "blocks": (blocks(this.body, align=4, front=2), BLOCKS),
 }
 # Written: (family, path, text, what then is found); an error's beginning where it cannot be.
 WRITTEN = [
@@ -545,6 +562,9 @@ WRITTEN = [
             ((10,), "added"),
         )
     ],
+    ("blocks", (1, "who"), "a text with a length of two bytes" * 4),
+    ("blocks", (1, "note"), "short"),
+    ("blocks", (1, "new"), "one"),
     ("msgpack", ("a",), "-70000"),
     ("msgpack", ("a",), "18446744073709551615"),
     ("msgpack", ("b", 1), "a text over thirty-one bytes long, so with another tag"),
@@ -609,6 +629,8 @@ REFUSED = [
     ("json", ("a", "b"), 'say "no"', "needs escapes"),
     ("json", ("l", 9), "x", "the array has no element 9"),
     ("json", ("a",), "x", "'a' is no text"),
+    ("blocks", (1,), "x", "blocks: [1] is of several texts, and is not written to"),
+    ("blocks", (2, "who"), "x", "blocks: a block has the type 1, not 2"),
     ("ber", (0, 0), "x", "ber: 0 holds an integer, and 'x' is none"),
     ("ber", (0, 0), "9223372036854775808", "ber: 9223372036854775808 does not fit 64 bits"),
     ("ber", (0, 2), "true", "2 is 1 or 0"),

@@ -69,6 +69,7 @@ static int next_header(const pk_codec *codec, const uint8_t *data, const pk_fram
   pairs in = {data + c->at, data + c->state[0], c->state[2]};
   int result = next_of(d, c->state[1], &in, out);
   c->at = (uint32_t)(in.at - data);
+  c->state[2] = in.form;
   return result;
 }
 

@@ -84,6 +84,7 @@ static const pk_entry_reader readers[] = {
     {pk_open_json, pk_next_json},
     {pk_open_thrift_binary, pk_next_thrift},
     {pk_open_thrift_compact, pk_next_thrift},
+    {pk_open_blocks, pk_next_blocks},
 };
 _Static_assert(PK_MAP_PROTOBUF + sizeof readers / sizeof *readers == PK_MAP_COUNT, "each has a reader");
 
@@ -99,7 +100,7 @@ static int open_entries(const declared *d, const pk_program_map *map, pk_slice s
 static int next_entry(const declared *d, const pk_program_map *map, pairs *in, pk_slice *key, pk_slice *value) {
   pk_rest rest = {in->at, in->end};
   pk_key name = {{NULL, 0}, 0};
-  int result = readers[map->kind - PK_MAP_PROTOBUF].next(&rest, in->form, &name, value);
+  int result = readers[map->kind - PK_MAP_PROTOBUF].next(&rest, &in->form, &name, value);
   in->at = rest.at;
   *key = name.text;
   if (name.text.data == NULL && map->names != PK_NOWHERE) *key = chosen(d, &d->tables[map->names], name.number);
@@ -116,12 +117,12 @@ int pk_declared_pairs(const declared *d, const pk_program_map *map, pk_slice sec
 
 int pk_declared_next_pair(const declared *d, const pk_program_map *map, pairs *in, pk_slice *key,
                          pk_slice *value) {
+  if (map->kind > PK_MAP_LINES) return next_entry(d, map, in, key, value);
   if (in->at == in->end) return PK_MORE;
   if (map->kind == PK_MAP_PAIRS) {
     int result = sized_text(in, map->key_size, key);
     return result != PK_OK ? result : sized_text(in, map->value_size, value);
   }
-  if (map->kind > PK_MAP_LINES) return next_entry(d, map, in, key, value);
   int result = next_line_pair(in, d->literals[map->between], d->literals[map->after], key, value);
   if (result == PK_OK && map->trim != PK_NOWHERE) *value = trimmed(*value, d->literals[map->trim]);
   return result;

@@ -144,7 +144,7 @@ typedef struct pk_program_saying {
 
 enum { PK_TEXT_UTF8, PK_TEXT_HESSIAN, PK_TEXT_JSON }; /* how a reply's text is encoded */
 enum { PK_MAP_PAIRS, PK_MAP_LINES, PK_MAP_PROTOBUF, PK_MAP_TLV, PK_MAP_MSGPACK, PK_MAP_JSON,
-       PK_MAP_THRIFT_BINARY, PK_MAP_THRIFT_COMPACT, PK_MAP_COUNT };
+       PK_MAP_THRIFT_BINARY, PK_MAP_THRIFT_COMPACT, PK_MAP_BLOCKS, PK_MAP_COUNT };
 
 typedef struct pk_program_range {
   uint32_t at, count; /* at: bytes from the image's start */

@@ -38,11 +38,24 @@ from construct import (
 )
 
 from protokit import Protocol, Status, WireFormat, hookimpl
-from protokit.wire import ErrorText, FromRequest, Replies, UVar, first, isin, size_, split, table, text
+from protokit.wire import (
+    ErrorText,
+    FromRequest,
+    Replies,
+    UVar,
+    blocks,
+    first,
+    isin,
+    size_,
+    split,
+    table,
+    text,
+)
 
 PROTOKIT_API = ">=1,<2"
 
 CALL, REPLY, EXCEPTION, ONEWAY = 1, 2, 3, 4
+KEY_VALUE = 1  # THeader's information that is headers
 # Of a TApplicationException's type; all others are INTERNAL.
 STATUS = {
     1: Status.NO_SERVICE,  # unknown method
@@ -231,6 +244,7 @@ def _protocol(
     mode: str,
     answered_by: Any = this.seqid,
     called: tuple[Any, Any] | None = None,
+    headers: Any = None,
 ) -> Protocol:
     statuses = {EXCEPTION << 8 | code[number]: status for number, status in STATUS.items()}
     service, method = called or _called()
@@ -246,6 +260,7 @@ def _protocol(
             app_error=failed,
             service=service,
             method=method,
+            headers=headers,
             replies=Replies(error=error),
         ),
         about,
@@ -306,6 +321,7 @@ def header(name: str = "thrift-header", oneway: Iterable[str] = (), mode: str = 
         "Thrift's THeader, binary inside",
         _oneway(this.type, oneway),
         mode,
+        headers=blocks(this.info, align=4, front=2)[KEY_VALUE],
     )
 
 

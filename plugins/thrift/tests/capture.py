@@ -48,6 +48,7 @@ def captured(language, wire, folder):
     source = f"Apache Thrift for {language} {re.search(version, (INTEROP / file).read_text())[1]}"
     # An unknown service ends Node's multiplexed server.
     cases = [case for case in CASES if (wire, case) != ("multi", "missing")]
+    cases += ["headers"] if wire == "header" else []
     lines = said(
         f"thrift-{name}-server-{wire}", f"thrift-{name}-client-{wire}", cases, PROTOCOLS[wire], source, folder
     )

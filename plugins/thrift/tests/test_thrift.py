@@ -6,17 +6,17 @@ import pytest
 from protokit_thrift import ONEWAY, binary, compact, dubbo, header
 
 import protokit
-from protokit import Status
+from protokit import Status, native
 from protokit.errors import RemoteProtocolError
 
 PLAIN = {"thrift": binary().wire, "thrift-compact": compact().wire, "thrift-header": header().wire}
 
 
-def called(name, method, seqid, body=b"\0", kind=1):
+def called(name, method, seqid, body=b"\0", kind=1, info=b"\0\0"):
     """A call in one of the forms."""
     wire = PLAIN[name]
     form = {"form": {"type": kind, "version": 1}} if name == "thrift-compact" else {"type": kind}
-    head = {"flags": 0, "number": seqid, "protocol": 0, "transforms": 0, "info": b"\0\0"}
+    head = {"flags": 0, "number": seqid, "protocol": 0, "transforms": 0, "info": info}
     values = {"seqid": seqid, "name": method.encode(), "body": body, **form}
     return wire.build(values | (head if name == "thrift-header" else {}))
 
@@ -41,6 +41,12 @@ def test_one_way_methods_can_be_named(declare):
 
 def through_a_proxy(tmp_path, name, sent, count):
     """Methods, ids and statuses of answers to calls that are sent at once; only ``good`` has a route."""
+    found = answered(tmp_path, name, sent, count, "{match: {method: good}, cluster: all}")
+    return [(bytes(one.fields.name).decode(), one.fields.seqid, one.status.name) for one in found]
+
+
+def answered(tmp_path, name, sent, count, rule):
+    """Answers to calls that are sent at once, by a server that says what it was asked."""
     wire = PLAIN[name]
 
     async def answers(reader, found, until):
@@ -63,12 +69,12 @@ def through_a_proxy(tmp_path, name, sent, count):
             data += chunk
             while data:
                 try:
-                    message = wire.message(data)
+                    fields, size = wire.parse(data)
                 except EOFError:
                     break
-                data = data[message.size :]
+                data = data[size:]
                 form = {"form": {"type": 2, "version": 1}} if name == "thrift-compact" else {"type": 2}
-                writer.write(wire.build({**message.fields, **form, "kind": 0, "body": b""}))
+                writer.write(wire.build({**fields, **form, "kind": 0, "body": b""}))
         writer.close()
 
     async def run():
@@ -76,7 +82,7 @@ def through_a_proxy(tmp_path, name, sent, count):
         config = tmp_path / "proxy.yaml"
         config.write_text(f"""
 listeners: [{{name: in, bind: "127.0.0.1:0", protocol: {name}, routes: main}}]
-routes: [{{name: main, rules: [{{match: {{method: good}}, cluster: all}}]}}]
+routes: [{{name: main, rules: [{rule}]}}]
 clusters: [{{name: all, endpoints: ["127.0.0.1:{server.sockets[0].getsockname()[1]}"]}}]
 """)
         found = []
@@ -87,7 +93,7 @@ clusters: [{{name: all, endpoints: ["127.0.0.1:{server.sockets[0].getsockname()[
             writer.close()
             await writer.wait_closed()
         server.close()
-        return [(bytes(one.fields.name).decode(), one.fields.seqid, one.status.name) for one in found]
+        return found
 
     return asyncio.run(asyncio.wait_for(run(), 30))
 
@@ -155,6 +161,72 @@ def test_calls_that_are_sent_at_once_are_answered_in_their_order(tmp_path, name)
     wanted[1] = ("bad", 1 << 31, "NO_SERVICE")
     wanted[4] = ("bad", 300, "NO_SERVICE")
     assert found == wanted
+
+
+ZONE = b"\1\2\4zone\4east\3who\0"
+# What stands behind THeader's transforms, and its headers; None where libraries do not agree on them.
+INFO = [
+    (b"\0\0", {}),
+    (b"\0" * 6, {}),
+    (ZONE + b"\0", {"zone": "east", "who": ""}),
+    (ZONE + b"\0" * 5, {"zone": "east", "who": ""}),  # as padding is in C++
+    (b"\1\1\4zone\4west" + ZONE + b"\0", {"zone": "east", "who": ""}),
+    (b"\2\1\4zone\4east\0\0", None),  # fbthrift's persistent headers
+    (b"\1\0\2\1\4zone\4east", None),
+    (b"\0\0\1\1\4zone\4east", None),
+    (b"\1\3\4zone\4east\3who\0\0", None),  # a pair less than it says
+    (b"\1\x7f\4zone\4ea", None),
+    (b"\1\x81\0\4zone\4east\0", None),
+    (b"\1\1\4zone\x7fea", None),
+]
+
+
+@pytest.mark.parametrize(("info", "expected"), INFO)
+def test_headers_of_a_call(info, expected):
+    wire = PLAIN["thrift-header"]
+    call = called("thrift-header", "echo", 1, info=info)
+    if expected is not None:
+        assert dict(wire.ask.request(call).headers) == dict(wire.message(call).headers) == expected
+        return
+    with pytest.raises(RemoteProtocolError):
+        wire.message(call)
+    with pytest.raises(RemoteProtocolError):
+        dict(wire.ask.request(call).headers)
+
+
+@pytest.mark.parametrize("place", [14, 15], ids=["compact inside", "compressed"])
+def test_what_nothing_could_be_seen_of_is_refused(place):
+    call = bytearray(called("thrift-header", "echo", 1, info=ZONE + b"\0"))
+    call[place] = 1
+    with pytest.raises(RemoteProtocolError):
+        PLAIN["thrift-header"].message(bytes(call))
+    assert native.frame(PLAIN["thrift-header"].address, bytes(call)).result < 0
+
+
+CHANGED = """
+{match: {headers: {zone: {present: true}}}, cluster: all, set: {headers: {who: me, x: "1"}}},
+{match: {method: good}, cluster: all}
+"""
+
+
+def test_calls_with_headers_that_cannot_be_read_are_refused_and_the_next_one_goes_on(tmp_path):
+    sent = b"".join(called("thrift-header", "good", seqid, info=info) for seqid, (info, _) in enumerate(INFO))
+    found = answered(tmp_path, "thrift-header", sent, len(INFO), CHANGED)
+    for seqid, ((info, expected), one) in enumerate(zip(INFO, found, strict=True)):
+        assert (bytes(one.fields.name), one.fields.seqid) == (b"good", seqid)
+        if expected is None:
+            assert (one.status, one.fields.code) == (Status.BAD_REQUEST, 7)
+        elif "zone" in expected:
+            assert one.headers == {**expected, "who": "me", "x": "1"}
+            assert len(one.fields.info) % 4 == 2  # filled to whole words
+        else:
+            assert one.fields.info == info
+
+
+def test_where_no_header_is_asked_for_all_of_them_go_on_as_they_are(tmp_path):
+    sent = b"".join(called("thrift-header", "good", seqid, info=info) for seqid, (info, _) in enumerate(INFO))
+    found = answered(tmp_path, "thrift-header", sent, len(INFO), "{match: {method: good}, cluster: all}")
+    assert [one.fields.info for one in found] == [info for info, _ in INFO]
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from protokit.errors import DeclarationError, LocalProtocolError, RemoteProtocol
 from protokit.wire.given import seen
 from protokit.wire.readings import tried
 from protokit.wire.structures.bers import Ber
+from protokit.wire.structures.blocked import Blocks
 from protokit.wire.structures.family import KEYS, Family, Input, Key
 from protokit.wire.structures.jsons import Json
 from protokit.wire.structures.messagepack import MessagePack
@@ -100,6 +101,7 @@ STEPS = {
     "msgpack": _step("msgpack", _plain(_MSGPACK)),
     "json": _step("json", _plain(_JSON)),
     "ber": _step("ber", _plain(_BER)),
+    "blocks": _step("blocks", _plain(Blocks())),
 }
 
 
@@ -209,6 +211,19 @@ def json(section: Any) -> Inside:
 def ber(section: Any) -> Inside:
     """Values of ASN.1 in BER by place or tag: ``ber(this.message)[0][1]["a0"]``; their tags: ``["tag"]``."""
     return Inside(Structure(section, _BER, "ber"))
+
+
+def blocks(section: Any, align: int = 1, front: int = 0) -> Inside:
+    """Pairs in blocks by their type: ``blocks(this.info, align=4, front=2)[1]["key"]``.
+
+    A block is a type, a count and so many keys and values, all of it behind varints.
+
+    Args:
+        section: where they stand, with the zeros behind them.
+        align: they are filled with zeros to a multiple of so many bytes.
+        front: so many bytes that stand in front of them are counted, too.
+    """
+    return Inside(Structure(section, Blocks(align, front), "blocks", ", ..."))
 
 
 def _form(subcon: Any) -> int:

@@ -15,7 +15,15 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 # By the names of their steps: PK_MAP_*.
-KINDS = {"protobuf": 2, "tlv": 3, "msgpack": 4, "json": 5, "thrift_binary": 6, "thrift_compact": 7}
+KINDS = {
+    "protobuf": 2,
+    "tlv": 3,
+    "msgpack": 4,
+    "json": 5,
+    "thrift_binary": 6,
+    "thrift_compact": 7,
+    "blocks": 8,
+}
 
 
 class EntryEncoding:

@@ -205,7 +205,7 @@ int pk_open_json(pk_slice section, pk_path path, pk_rest *in, uint32_t *form) {
 }
 
 /* Numbers and booleans are texts as they are written. A name in escapes may be any. */
-int pk_next_json(pk_rest *in, uint32_t form, pk_key *key, pk_slice *value) {
+int pk_next_json(pk_rest *in, uint32_t *form, pk_key *key, pk_slice *value) {
   int escaped;
   (void)form;
   if (in->at == in->end) return PK_MORE;

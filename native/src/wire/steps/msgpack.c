@@ -144,7 +144,7 @@ static int next_text(pk_rest *in, pk_slice *text) {
   return PK_OK;
 }
 
-int pk_next_msgpack(pk_rest *in, uint32_t form, pk_key *key, pk_slice *what) {
+int pk_next_msgpack(pk_rest *in, uint32_t *form, pk_key *key, pk_slice *what) {
   (void)form;
   if (in->at == in->end) return PK_MORE;
   return next_text(in, &key->text) != PK_OK ? PK_ERR_LIMIT : next_text(in, what);

@@ -105,20 +105,22 @@ typedef struct pk_entry_reader {
   int (*open)(pk_slice section, pk_path path, pk_rest *in, uint32_t *form);
   /* The next entry, and past it: of a key that is no text its number; a value that is no text has no data. PK_OK; PK_MORE:
    * there is none; PK_ERR_LIMIT as above; PK_ERR_UNSUPPORTED: its value is a text that is not in one piece. */
-  int (*next)(pk_rest *in, uint32_t form, pk_key *key, pk_slice *value);
+  int (*next)(pk_rest *in, uint32_t *form, pk_key *key, pk_slice *value);
 } pk_entry_reader;
 
 int pk_open_protobuf(pk_slice section, pk_path path, pk_rest *in, uint32_t *form);
-int pk_next_protobuf(pk_rest *in, uint32_t form, pk_key *key, pk_slice *value);
+int pk_next_protobuf(pk_rest *in, uint32_t *form, pk_key *key, pk_slice *value);
 int pk_open_tlv(pk_slice section, pk_path path, pk_rest *in, uint32_t *form);
-int pk_next_tlv(pk_rest *in, uint32_t form, pk_key *key, pk_slice *value);
+int pk_next_tlv(pk_rest *in, uint32_t *form, pk_key *key, pk_slice *value);
 int pk_open_msgpack(pk_slice section, pk_path path, pk_rest *in, uint32_t *form);
-int pk_next_msgpack(pk_rest *in, uint32_t form, pk_key *key, pk_slice *value);
+int pk_next_msgpack(pk_rest *in, uint32_t *form, pk_key *key, pk_slice *value);
 int pk_open_json(pk_slice section, pk_path path, pk_rest *in, uint32_t *form);
-int pk_next_json(pk_rest *in, uint32_t form, pk_key *key, pk_slice *value);
+int pk_next_json(pk_rest *in, uint32_t *form, pk_key *key, pk_slice *value);
 int pk_open_thrift_binary(pk_slice section, pk_path path, pk_rest *in, uint32_t *form);
 int pk_open_thrift_compact(pk_slice section, pk_path path, pk_rest *in, uint32_t *form);
-int pk_next_thrift(pk_rest *in, uint32_t form, pk_key *key, pk_slice *value);
+int pk_next_thrift(pk_rest *in, uint32_t *form, pk_key *key, pk_slice *value);
+int pk_open_blocks(pk_slice section, pk_path path, pk_rest *in, uint32_t *form);
+int pk_next_blocks(pk_rest *in, uint32_t *form, pk_key *key, pk_slice *value);
 
 /* Whether those bytes are what such a place holds, and nothing more: a text or a number. */
 int pk_is_json(pk_slice value);

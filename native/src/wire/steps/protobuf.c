@@ -93,12 +93,12 @@ int pk_open_protobuf(pk_slice section, pk_path path, pk_rest *in, uint32_t *form
   return PK_OK;
 }
 
-int pk_next_protobuf(pk_rest *in, uint32_t number, pk_key *key, pk_slice *value) {
+int pk_next_protobuf(pk_rest *in, uint32_t *number, pk_key *key, pk_slice *value) {
   field f, found;
   do {
     if (in->at == in->end) return PK_MORE;
     if (next_field(in, &f) != PK_OK) return PK_ERR_LIMIT;
-  } while (f.number != number || f.type != SIZED);
+  } while (f.number != *number || f.type != SIZED);
   if (open_entry(f.content, &key->text, &found) != PK_OK) return PK_ERR_LIMIT;
   *value = found.type == SIZED ? found.content : (pk_slice){NULL, 0};
   return PK_OK;

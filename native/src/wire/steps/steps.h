@@ -26,6 +26,8 @@ int pk_step_msgpack(const uint8_t *section, size_t size, const pk_slice *argumen
                     pk_slice *out, uint32_t count);
 int pk_step_ber(const uint8_t *section, size_t size, const pk_slice *arguments, uint32_t argument_count, pk_slice *out,
                 uint32_t count);
+int pk_step_blocks(const uint8_t *section, size_t size, const pk_slice *arguments, uint32_t argument_count, pk_slice *out,
+                   uint32_t count);
 int pk_step_json(const uint8_t *section, size_t size, const pk_slice *arguments, uint32_t argument_count,
                  pk_slice *out, uint32_t count);
 

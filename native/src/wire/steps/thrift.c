@@ -243,10 +243,10 @@ static int next_text(thrift *t, uint8_t type, pk_slice *text) {
   return size_of(t, &size) != PK_OK ? PK_ERR_LIMIT : pk_take(&t->in, size, text);
 }
 
-int pk_next_thrift(pk_rest *in, uint32_t form, pk_key *key, pk_slice *value) {
-  thrift t = {*in, (form & COMPACT) != 0};
+int pk_next_thrift(pk_rest *in, uint32_t *form, pk_key *key, pk_slice *value) {
+  thrift t = {*in, (*form & COMPACT) != 0};
   if (in->at == in->end) return PK_MORE;
-  if (next_text(&t, (uint8_t)form, &key->text) != PK_OK || next_text(&t, (uint8_t)(form >> VALUES), value) != PK_OK)
+  if (next_text(&t, (uint8_t)*form, &key->text) != PK_OK || next_text(&t, (uint8_t)(*form >> VALUES), value) != PK_OK)
     return PK_ERR_LIMIT;
   *in = t.in;
   return PK_OK;

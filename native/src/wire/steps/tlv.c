@@ -58,9 +58,9 @@ int pk_open_tlv(pk_slice section, pk_path path, pk_rest *in, uint32_t *form) {
   return PK_OK;
 }
 
-int pk_next_tlv(pk_rest *in, uint32_t form, pk_key *key, pk_slice *value) {
+int pk_next_tlv(pk_rest *in, uint32_t *form, pk_key *key, pk_slice *value) {
   if (in->at == in->end) return PK_MORE;
-  return next_value(in, form & FORM, form >> LENGTHS, &key->number, value);
+  return next_value(in, *form & FORM, *form >> LENGTHS, &key->number, value);
 }
 
 static int find(pk_slice section, pk_path path, pk_found *found) {

@@ -20,13 +20,26 @@ import (
 
 type service struct{ notes atomic.Int32 }
 
-func (s *service) Echo(_ context.Context, text string) (string, error)      { return text, nil }
 func (s *service) Add(_ context.Context, a int32, b int64) (int64, error)   { return int64(a) + b, nil }
 func (s *service) Nothing(_ context.Context) error                          { return nil }
 func (s *service) Breaks(_ context.Context) (string, error)                 { return "", errors.New("broken inside") }
 func (s *service) Big(_ context.Context, size int32) (string, error)        { return strings.Repeat("v", int(size)), nil }
 func (s *service) Note(_ context.Context, _ string) error                   { s.notes.Add(1); return nil }
 func (s *service) Noted(_ context.Context) (int32, error)                   { return s.notes.Load(), nil }
+func (s *service) Echo(ctx context.Context, text string) (string, error) {
+	if text != "headers" {
+		return text, nil
+	}
+	found := map[string]string{}
+	for _, key := range thrift.GetReadHeaderList(ctx) {
+		found[key], _ = thrift.GetHeader(ctx, key)
+	}
+	if helper, ok := thrift.GetResponseHelper(ctx); ok {
+		helper.SetHeader("x-served", "go")
+	}
+	said, err := json.Marshal(found)
+	return string(said), err
+}
 func (s *service) Fails(_ context.Context, why string) (string, error) {
 	return "", &demo.Declared{Code: 17, Why: why}
 }
@@ -129,6 +142,25 @@ func noted(client *demo.EchoClient) (any, error) {
 	return 0, err
 }
 
+// What the server sees, and what of its answer.
+func headers(client *demo.EchoClient, sent map[string]string) (any, error) {
+	ctx := context.Background()
+	var names []string
+	for key, value := range sent {
+		ctx = thrift.SetHeader(ctx, key, value)
+		names = append(names, key)
+	}
+	said, err := client.Echo(thrift.SetWriteHeaderList(ctx, names), "headers")
+	if err != nil {
+		return nil, err
+	}
+	answered := client.LastResponseMeta_().Headers
+	if answered == nil {
+		answered = thrift.THeaderMap{}
+	}
+	return []any{json.RawMessage(said), answered}, nil
+}
+
 func nameOf(err error) string {
 	var declared *demo.Declared
 	var application thrift.TApplicationException
@@ -173,6 +205,10 @@ func call(name, port, wire string) (any, error) {
 		return len(text), err
 	case "oneway":
 		return noted(client)
+	case "headers":
+		return headers(client, map[string]string{"zone": "east", "empty": ""})
+	case "no-headers":
+		return headers(client, nil)
 	case "many":
 		return many(port, wire), nil
 	case "missing":

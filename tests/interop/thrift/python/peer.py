@@ -28,6 +28,7 @@ PROTOCOLS = {
     "header": THeaderProtocolFactory,
     "multi": TBinaryProtocolFactory,
 }
+CALLED = threading.local()  # the transport of the call that a thread answers
 
 
 class Service:
@@ -35,7 +36,10 @@ class Service:
         self.notes = 0
 
     def echo(self, text):
-        return text
+        if text != "headers":
+            return text
+        CALLED.transport.set_header(b"x-served", b"python")
+        return json.dumps(texts(CALLED.transport))
 
     def add(self, a, b):
         return a + b
@@ -63,8 +67,19 @@ class Service:
         return self.notes
 
 
+def texts(transport):
+    """Headers that it has read."""
+    return {key.decode(): value.decode() for key, value in transport.get_headers().items()}
+
+
+class Processor(Echo.Processor):
+    def process(self, iprot, oprot):
+        CALLED.transport = iprot.trans
+        return super().process(iprot, oprot)
+
+
 def serve(port, wire):
-    processor = Echo.Processor(Service())
+    processor = Processor(Service())
     if wire == "multi":
         inner, processor = processor, TMultiplexedProcessor()
         processor.registerProcessor("Echo", inner)
@@ -121,6 +136,15 @@ def after(port, wire, call):
     return "no error"
 
 
+def headers(port, wire, **sent):
+    """What the server sees, and what of its answer."""
+    client = connect(port, wire)
+    transport = client._oprot.trans
+    for key, value in sent.items():
+        transport.set_header(key.encode(), value.encode())
+    return [json.loads(client.echo("headers")), texts(transport)]
+
+
 CASES = {
     "hello": lambda port, wire: connect(port, wire).echo("Zürich 🚀"),
     "add": lambda port, wire: connect(port, wire).add(2, 1 << 40),
@@ -132,6 +156,8 @@ CASES = {
     "big": lambda port, wire: len(connect(port, wire).big(1 << 20)),
     "oneway": noted,
     "many": many,
+    "headers": lambda port, wire: headers(port, wire, zone="east", empty=""),
+    "no-headers": headers,
     "after-declared": lambda port, wire: after(port, wire, lambda c: c.fails("not today")),
     "after-undeclared": lambda port, wire: after(port, wire, lambda c: c.breaks()),
     "after-nothing": lambda port, wire: after(port, wire, lambda c: c.nothing()),
