@@ -497,7 +497,7 @@ WRONG_NUMBERS = {
     "a status of none": ("small", ("entries", 0, 8, 8), 99, "or holds what is no status"),
     "a map from behind": ("small", ("maps", 0, 24, 4), AWAY, "a map is out of range"),
     "a map too long": ("small", ("maps", 0, 28, 4), AWAY, "a map is out of range"),
-    "a map of no kind": ("small", ("maps", 0, 4, 4), 8, "a map is of no kind"),
+    "a map of no kind": ("small", ("maps", 0, 4, 4), 9, "a map is of no kind"),
     "a map of a key of no bytes": ("small", ("maps", 1, 8, 4), 0, "a map's length is too wide"),
     "a map of a value too wide": ("small", ("maps", 1, 12, 4), 9, "a map's length is too wide"),
     "a map between none": ("small", ("maps", 0, 16, 4), AWAY, "a map's separator is out of range"),
