@@ -598,6 +598,13 @@ MUTANTS = (
         "tests/wire/test_asking.py::test_headers_of_answers_may_stand_elsewhere",
     ),
     Mutant(
+        "a header in a block is asked for as the first of its block",
+        "declared.c",
+        "  c->state[2] = in.form;\n",
+        "",
+        "tests/wire/test_headers_in_structures.py::test_entries_of_a_map_are_headers",
+    ),
+    Mutant(
         "check: what is kept of half a frame need not end where it does",
         "declared_types.c",
         "  some.whole = some.front = 0;\n",

@@ -315,6 +315,13 @@ MUTANTS = (
         "::test_of_a_request_that_is_refused_for_its_head_nothing_is_kept_that_has_not_come",
     ),
     Mutant(
+        "a map in a structure ends where its section does",
+        "declared_texts.c",
+        "  if (map->kind > PK_MAP_LINES) return next_entry(d, map, in, key, value);\n  if (in->at == in->end) return PK_MORE;\n",
+        "  if (in->at == in->end) return PK_MORE;\n  if (map->kind > PK_MAP_LINES) return next_entry(d, map, in, key, value);\n",
+        "tests/wire/test_headers_in_structures.py::test_of_a_malformed_structure_no_header_is_read",
+    ),
+    Mutant(
         "what is said to have been kept is believed",
         "declared_reply.c",
         "if (size > p->most || kept.size - at - counted < size) continue;",

@@ -307,20 +307,6 @@ MUTANTS = (
         "tests/wire/test_headers_in_structures.py::test_entries_of_a_map_are_headers",
     ),
     Mutant(
-        "a header in a block is asked for as the first of its block",
-        "declared.c",
-        "  c->state[2] = in.form;\n",
-        "",
-        "tests/wire/test_headers_in_structures.py::test_entries_of_a_map_are_headers",
-    ),
-    Mutant(
-        "a map in a structure ends where its section does",
-        "declared_texts.c",
-        "  if (map->kind > PK_MAP_LINES) return next_entry(d, map, in, key, value);\n  if (in->at == in->end) return PK_MORE;\n",
-        "  if (in->at == in->end) return PK_MORE;\n  if (map->kind > PK_MAP_LINES) return next_entry(d, map, in, key, value);\n",
-        "tests/wire/test_headers_in_structures.py::test_of_a_malformed_structure_no_header_is_read",
-    ),
-    Mutant(
         "protobuf: a field that has no number is one",
         "protobuf.c",
         "if (f->number == 0 || f->number >> 29 != 0)",
