@@ -242,10 +242,16 @@ class _Rule:
             if self._ended:
                 raise
             self._failed(error)
+            if isinstance(error, asyncio.CancelledError) and self._is_cancelled():
+                raise
             return False
         finally:
             stuck.cancel()
         return True
+
+    def _is_cancelled(self) -> bool:
+        """The task is, as by a loop that ends: what was raised may have been the limiter's own."""
+        return self._task is not None and self._task.cancelling() > 0
 
     def _say(self, key: int, quota: Any) -> None:
         """Of one key: the others have what was said of them, if this is nothing that can be."""

@@ -366,6 +366,21 @@ def test_nothing_is_left_of_a_rule_that_has_gone_when_the_proxy_ends(monkeypatch
     run(main())
 
 
+def test_a_loop_that_cancels_all_tasks_is_not_held_up():
+    """As asyncio.run does where nobody has closed the proxy."""
+
+    async def main():
+        async with proxied(limit({"bad": "hangs"})) as (_, client, _):
+            await asyncio.gather(*(call(client, f"t{n}") for n in range(9)))
+            await until(lambda: EVERY[0].demands)
+            [work] = [one for one in asyncio.all_tasks() if one.get_coro().__name__ == "_work"]
+            work.cancel()
+            await asyncio.wait([work], timeout=2)
+            assert work.cancelled()
+
+    run(main())
+
+
 @pytest.mark.parametrize("name", MADE_WRONG)
 def test_what_is_no_limiter_is_told_when_it_is_made(name):
     factory, text = MADE_WRONG[name]
