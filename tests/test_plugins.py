@@ -55,6 +55,10 @@ BROKEN = {
         "brings protocol 'dubbo' twice",
     ),
     "no_factory": (HOOK + "def protokit_filters(): return {'x': 3}", "not a mapping of names to factories"),
+    "no_limiter": (
+        HOOK + "def protokit_limits(): return ['x']",
+        "protokit_limits gave ['x'], not a mapping of names to factories",
+    ),
     "no_command": (HOOK + "def protokit_commands(): return [print]", "not a Command"),
 }
 
@@ -102,6 +106,15 @@ def test_what_two_plugins_bring_is_refused_for_the_second(tmp_path):
     reason = "it brings filter 'pass', which another plugin brought already"
     assert registry.failures == {str(files[1]): reason}
     assert registry.plugins[1].filters == {}
+
+
+def test_a_limiter_that_two_plugins_bring_is_the_first_ones(tmp_path):
+    text = HOOK + "def protokit_limits(): return {'shared': print}"
+    registry = plugins.load([], [write(tmp_path, "one", text), write(tmp_path, "two", text)])
+    assert [*registry.failures.values()] == [
+        "it brings limiter 'shared', which another plugin brought already"
+    ]
+    assert [one.limiters for one in registry.plugins] == [{"shared": print}, {}]
 
 
 def test_a_protocol_that_two_plugins_bring_stays_the_first_ones(tmp_path):

@@ -20,7 +20,6 @@ MOST_STATES = 2000
 _MOST_NODES = 5000  # of the expression, its counts written out
 _MOST_STEPS = 3_000_000
 _LAST = 0x10FFFF
-_SURROGATES = (0xD800, 0xDFFF)
 _CATEGORIES = {
     op.CATEGORY_DIGIT: "0-9",
     op.CATEGORY_SPACE: "\t-\r - ",

@@ -30,12 +30,16 @@ def test_it_lists_what_is_installed_with_versions_and_tiers():
     assert "protocol dubbo (native)" in text
 
 
+LIMITS = "import protokit\n@protokit.hookimpl\ndef protokit_limits(): return {'quota': print}\n"
+
+
 def test_it_lists_broken_ones_with_the_reason_beside_the_good(tmp_path):
     path = os.pathsep.join(
         str(folder)
         for folder in (
             distribution(tmp_path, "bad", "import sys; sys.exit(3)", "bad", version="0.3"),
             distribution(tmp_path, "good", filter_plugin("good"), "good", version="0.4"),
+            distribution(tmp_path, "quota", LIMITS, "quota"),
         )
     )
     rows = {tuple(row["names"]): row for row in json.loads(run("--json", path=path))}
@@ -46,6 +50,9 @@ def test_it_lists_broken_ones_with_the_reason_beside_the_good(tmp_path):
     text = run(path=path)
     assert "bad          bad 0.3\n             BROKEN: SystemExit: 3 (bad.py:1)\n" in text
     assert "filter good" in text
+    assert rows[("quota",)]["limiters"] == ["quota"]
+    assert rows[("quota",)]["failure"] == ""
+    assert "limiter quota" in text
 
 
 def test_it_says_when_a_protocol_is_in_python(tmp_path):
