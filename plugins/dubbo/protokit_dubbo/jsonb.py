@@ -332,6 +332,8 @@ class Writer:
             raise LocalProtocolError("fastjson2: a value stands in itself; say where by a Reference")
         self._around.append(id(value))
         name = value.class_name if isinstance(value, Object) else getattr(value, "type_name", "")
+        if not isinstance(name, str):
+            raise LocalProtocolError(f"fastjson2: a class has a name, not {name!r}")
         if name:
             self.data.append(_TYPED)
             if name not in self._types:

@@ -200,6 +200,7 @@ def test_what_cannot_be_written_is_said():
         ([cycle], "a value stands in itself"),
         ([deep], "nested deeper than 200"),
         ([1 << 63], "does not fit 64 bits"),
+        ([Object(5, {})], "a class has a name, not 5"),
     ):
         with pytest.raises(LocalProtocolError, match=why):
             ASK.with_arguments(data, arguments)

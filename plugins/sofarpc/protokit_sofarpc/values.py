@@ -506,6 +506,8 @@ class Writer:
             self._text(name)
             return
         utf16 = name.encode("utf-16-be", "surrogatepass")
+        if len(utf16) > 2 * 0xFFFF:
+            raise LocalProtocolError("hessian: a type's name has over 65,535 characters")
         self.data += b"t" + struct.pack(">H", len(utf16) // 2) + _alone(utf16)
 
     def _list(self, value: list[Any] | tuple[Any, ...], depth: int) -> None:
@@ -534,6 +536,8 @@ class Writer:
 
     def _object(self, value: Object, depth: int) -> None:
         key = (value.class_name, tuple(value.fields))
+        if wrong := [one for one in (value.class_name, *value.fields) if not isinstance(one, str)]:
+            raise LocalProtocolError(f"hessian: an object's class and fields have names, not {wrong[0]!r}")
         if key not in self._classes:
             self._classes[key] = self._class_count
             self._class_count += 1
