@@ -29,7 +29,7 @@ from protokit.wire.explain import Piece, calculate, explain
 from protokit.wire.expressions import readings_of, resolve, show
 from protokit.wire.given import expect, flag, one_or_several, seen, several, values_of, within
 from protokit.wire.greeting import Conversation, Greeting
-from protokit.wire.ids import PAIR, ByteId, check_computed, ids_of
+from protokit.wire.ids import PAIR, ByteId, check_computed, ids_of, of_answers
 from protokit.wire.laid import check_laid, looked_into
 from protokit.wire.laid import complete as fill_in
 from protokit.wire.layout import read, rebuilt
@@ -187,8 +187,7 @@ class WireFormat:
         self.greeting = greeting
         self.conversation = Conversation(greeting, mode)
         paths = tuple(field_path(one, "id") for one in ids)
-        theirs = () if answer_id is None or isinstance(answer_id, ByteId) else one_or_several(answer_id)
-        answer_paths = tuple(field_path(one, "answer_id") for one in theirs)
+        answer_paths = tuple(field_path(one, "answer_id") for one in of_answers(answer_id))
         by_bytes = ids_of(self.nodes, paths, bytes_id, answer_id, rewritten=mode == "multiplexed")
         if by_bytes is None and isinstance(id, ByteId):
             raise DeclarationError(

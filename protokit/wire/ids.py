@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from protokit.errors import DeclarationError
 from protokit.wire.explain import calculate
 from protokit.wire.expressions import Binary, Expression, Field, FieldPath, Size, fields_of, show, sizes_of
-from protokit.wire.given import expect, seen
+from protokit.wire.given import expect, one_or_several, seen
 from protokit.wire.inside import Token
 from protokit.wire.nodes import (
     Bits,
@@ -354,6 +354,20 @@ PAIR = (
     'id=byte_id(h["id"], max=36), answer_id=byte_id(h["re"], max=36); choose between sections by '
     "IfThenElse(side == 'client', ...)"
 )
+
+
+def of_answers(given: Any) -> tuple[Any, ...]:
+    """The fields of ``answer_id``, where it is no view.
+
+    Raises:
+        DeclarationError: it is several views.
+    """
+    if given is None or isinstance(given, ByteId):
+        return ()
+    fields = one_or_several(given)
+    if any(isinstance(one, ByteId) for one in fields):
+        raise DeclarationError(f"answer_id: a list of byte_id was given, expected one; {PAIR}")
+    return fields
 
 
 def chosen(nodes: tuple[Node, ...], given: ByteId, answers: ByteId, *, rewritten: bool) -> Named:

@@ -245,6 +245,13 @@ WRONG = {
         {"id": byte_id(json(this.body)["id"], max=20), "answer_id": byte_id(this.body)},
         "answer_id: it goes with id=this.NAME of an integer, or with a view: id=byte_id",
     ),
+    "a list of views": (
+        {
+            "id": byte_id(json(this.body)["id"], max=20),
+            "answer_id": [byte_id(json(this.body)["re"], max=20)],
+        },
+        "answer_id: a list of byte_id was given, expected one; it goes with id=this.NAME of an integer, or",
+    ),
     "a section": ({"id": this.body}, "answer_id: it goes with id=this.NAME of an integer"),
     "another width": (
         {"answer_id": this.kind},
