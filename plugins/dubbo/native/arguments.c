@@ -95,6 +95,7 @@ static char kind_of(pk_slice type) {
   } boxed[] = {{6, "String", 's'}, {4, "Long", 'j'}, {7, "Integer", 'i'}, {7, "Boolean", 'z'},
                {5, "Short", 'h'}, {4, "Byte", 'b'}, {9, "Character", 'c'}},
     plain[] = {{4, "long", 'J'}, {3, "int", 'I'}, {7, "boolean", 'Z'}, {5, "short", 'S'}, {4, "byte", 'B'}, {4, "char", 'C'}};
+  if (type.size == 0) return 0;
   const uint8_t *at = type.data, *end = at + type.size;
   if (type.size == 1) return memchr("BSIJZC", *at, 6) != NULL ? (char)*at : 0;
   int described = type.size > 12 && *at == 'L' && end[-1] == ';';
