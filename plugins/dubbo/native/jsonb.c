@@ -255,7 +255,7 @@ static int scalar(pk_values *h, const uint8_t *end, pk_value *out) {
     h->at++;
     result = integer(&h->at, end, &code);
     *out = (pk_value){.type = PK_VALUE_TEXT, .bytes = {h->at - 1, 1}};
-    return result == PK_OK ? code >= 0 && code < 0x80 ? PK_OK : PK_ERR_UNSUPPORTED : PK_ERR_FORMAT;
+    return result != PK_OK ? PK_ERR_FORMAT : code == h->at[-1] && code < 0x80 ? PK_OK : PK_ERR_UNSUPPORTED;
   }
   int any_size = *from == 0xba; /* an integer of any size, which has 64 bits */
   h->at += any_size;
