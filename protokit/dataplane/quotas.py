@@ -106,7 +106,9 @@ class Quotas:
                 self._rules[key] = _Rule(one, self._repeated, None if before is None else before.counts)
                 self._end(before)
             self._rules[key].is_now(one)
-        for key in self._rules.keys() - limited.keys():
+        if over := self._rules.keys() - limited.keys():
+            self._take_all()  # as theirs: another rule's state may be where one of theirs was from now on
+        for key in over:
             self._end(self._rules.pop(key))
 
     def _end(self, rule: _Rule | None) -> None:
@@ -119,10 +121,13 @@ class Quotas:
         self._timer = None
         try:
             self._look_up()  # workers may ask by a table that is new meanwhile
-            for worker in self._workers:
-                self._take(worker.asks())
+            self._take_all()
         finally:
             self.start()
+
+    def _take_all(self) -> None:
+        for worker in self._workers:
+            self._take(worker.asks())
 
     def _take(self, every: Iterable[native.Asked]) -> None:
         taken: Counter[int] = Counter()

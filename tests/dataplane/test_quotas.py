@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from types import SimpleNamespace
 
 import pytest
 from world import World, table
 
-from protokit import native
+from protokit import logs, native
+from protokit.dataplane.quotas import Limited, Quotas
 
 OK, OVERLOADED = 0, 5
 MS, SECOND = 1_000_000, 1_000_000_000
@@ -305,3 +307,34 @@ def test_values_are_cut_and_there_is_one_of_each(wide, size):
     assert (asked.values[5], asked.values[6]) == (
         (whole[5], address) if size < 200 else (b"s" * (488 - 7 - 200 - 1 - 200), b"")
     )
+
+
+class Nobody:
+    """A limiter that says nothing."""
+
+    def __init__(self, options):
+        del options
+
+    async def ask(self, demands):
+        return [None] * len(demands)
+
+
+def test_what_a_rule_asked_before_its_table_went_is_taken_as_its_own(wide):
+    """Its state goes then, and another may have its address: what is taken later would be its."""
+    world, state = made(wide, keys=4096)
+    rule = Limited("r[0]", state, SimpleNamespace(by=[]), Nobody, Nobody(None))
+
+    async def go():
+        tables = {1: SimpleNamespace(limiters={state.address: rule})}
+        quotas = Quotas([world.core], tables, logs.Repeated())
+        quotas.start()
+        flood(world, wide, NEW)
+        del tables[1]
+        tables[2] = SimpleNamespace(limiters={})
+        quotas.start()
+        assert world.core.asks() == []
+        flood(world, wide, 1, NEW)  # as many may be under way as ever
+        assert len(world.core.asks()) == 1
+        await quotas.close()
+
+    asyncio.run(go())
