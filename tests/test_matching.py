@@ -37,10 +37,11 @@ def registry():
     return plugins.load(["dubbo", "bolt"])
 
 
-def configured(matches, protocol=None, listeners=None):
+def configured(matches, protocol=None, listeners=None, rules=None):
     """Rule i leads to port 10000 + i; also with rules that are never reached.
 
-    ``listeners``: what they are, by name, instead of one of that protocol.
+    ``listeners``: what they are, by name, instead of one of that protocol. ``rules``: what all of them say
+    beside.
     """
     name = "dubbo" if protocol is None else protocol.name
     known = {"in": {"protocol": name}} if listeners is None else listeners
@@ -50,7 +51,12 @@ def configured(matches, protocol=None, listeners=None):
             for i, (name, one) in enumerate(known.items())
         ],
         "routes": [
-            {"name": "r", "rules": [{"match": match, "cluster": f"c{i}"} for i, match in enumerate(matches)]}
+            {
+                "name": "r",
+                "rules": [
+                    {"match": match, "cluster": f"c{i}"} | (rules or {}) for i, match in enumerate(matches)
+                ],
+            }
         ],
         "clusters": [
             {"name": f"c{i}", "endpoints": [f"127.0.0.1:{10_000 + i}"]} for i in range(len(matches))

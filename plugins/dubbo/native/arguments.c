@@ -126,19 +126,22 @@ static int is_as_declared(pk_slice type, const pk_value *v) {
   }
 }
 
-/* As what a generic call says of its second argument that argument is; no data where it says nothing. */
-static pk_slice type_said(const layout *l, const uint8_t *data, const pk_frame *f, pk_slice index) {
+/* As what a generic call says of its second argument that argument is; *type has no data where it says nothing. What its
+ * provider reads otherwise than it stands there may be any type. */
+static int type_said(const layout *l, const uint8_t *data, const pk_frame *f, pk_slice index, pk_slice *type) {
   reader r;
   dubbo_front front;
-  pk_value type;
-  pk_slice none = {NULL, 0};
+  pk_value said;
+  *type = (pk_slice){NULL, 0};
   pk_values_open(&r.h, data + DUBBO_HEADER, data + f->size);
-  if (dubbo_names(l, &r, &front) != PK_OK) return none;
+  int result = dubbo_names(l, &r, &front);
   r.arguments = r.h.at;
   r.alike = 0;
-  if (l->argument(&r, &none) != PK_OK) return none;
-  none = (pk_slice){NULL, 0};
-  return l->inside(&r, &index, 1, &type) == PK_OK && type.type == PK_VALUE_TEXT ? type.bytes : none;
+  if (result == PK_OK) result = l->argument(&r, type);
+  *type = (pk_slice){NULL, 0};
+  if (result == PK_OK) result = l->inside(&r, &index, 1, &said);
+  if (result == PK_OK && said.type == PK_VALUE_TEXT) *type = said.bytes;
+  return result == PK_MORE ? PK_OK : result;
 }
 
 int dubbo_inside(const pk_codec *codec, const uint8_t *data, const pk_frame *f, uint32_t index, const pk_slice *keys,
@@ -171,7 +174,9 @@ int dubbo_inside(const pk_codec *codec, const uint8_t *data, const pk_frame *f, 
   for (uint32_t i = 0; i < count; i++) path[generic + i] = keys[i];
   result = l->inside(&r, path, generic + count, out);
   if (result != PK_OK || count > 0) return result;
-  return is_as_declared(type_said(l, data, f, path[0]), out) ? PK_OK : PK_ERR_LIMIT;
+  pk_slice type;
+  if ((result = type_said(l, data, f, path[0], &type)) != PK_OK) return result;
+  return is_as_declared(type, out) ? PK_OK : PK_ERR_LIMIT;
 }
 
 int dubbo_argument(const pk_codec *codec, const uint8_t *data, const pk_frame *f, uint32_t index, pk_value *out) {

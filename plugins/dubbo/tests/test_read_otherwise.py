@@ -30,9 +30,17 @@ def frame(serialization: int, body: bytes) -> bytes:
     return HEADER.pack(0xDABB, 0xC0 | serialization, 0, 7, len(body)) + body
 
 
-def sent_by(match: dict[str, object], data: bytes) -> tuple[int | None, bytes]:
-    """The rule that a call was sent by, of that one and one for all others; and what its client was told."""
-    world = World(table([match, {}]))
+def sent_by(match: dict[str, object], *before: bytes, **rules: object) -> tuple[int | None, bytes]:
+    """The rule that a call was sent by, of that one and one for all others; and what its client was told.
+
+    ``before``: the call, and in front of it such that others sent. ``rules``: what both rules say beside.
+    """
+    *others, data = before
+    world = World(table([match, {}], rules=rules))
+    for other in others:
+        world.feed(world.client(), other)
+    for got in world.got.values():
+        got.clear()
     client = world.client()
     world.feed(client, data)
     sent = [
@@ -211,6 +219,30 @@ def test_characters_of_four_bytes_that_there_are_not(raw):
     refused({"arguments": {0: "x"}}, hessian(arguments=short(raw, 2)))
 
 
+@pytest.mark.parametrize("spelling", SPELLED)
+def test_a_limit_of_a_key_is_not_passed_by_in_another_spelling(spelling):
+    for by, call in (
+        ({"header": "tenant"}, lambda text: hessian(attachments=b"\6tenant" + text)),
+        ({"argument": "0"}, lambda text: hessian(arguments=text)),
+        ({"argument": "0.a"}, lambda text: hessian(arguments=b"H\1a" + text + b"Z")),
+    ):
+        limit = {"rate": "1/h", "by": by}
+        rule, told = sent_by({"service": "s"}, call(PLAIN), call(PLAIN), limit=limit)
+        assert rule is None
+        assert b"rate limit" in told
+        rule, told = sent_by({"service": "s"}, call(PLAIN), call(SPELLED[spelling]), limit=limit)
+        assert (rule, told[3]) == (None, BAD_REQUEST)
+
+
+def test_calls_of_a_kind_that_is_not_read_share_a_bucket():
+    limit = {"rate": "1/h", "by": {"argument": "0"}}
+    kryo = frame(8, b"any")
+    assert sent_by({"service": "s"}, kryo, limit=limit) == (1, b"")
+    rule, told = sent_by({"service": "s"}, kryo, kryo, limit=limit)
+    assert rule is None
+    assert b"rate limit" in told
+
+
 def test_a_header_with_a_name_that_is_asked_for_alone():
     """A long one is asked for by its key, not in one pass with others."""
     name = "t" * 80
@@ -288,6 +320,22 @@ def test_a_value_of_another_type_than_its_parameter(type_, value, reads, alike):
             assert sent_by({"arguments": {0: reads}}, data)[0] == 0
         else:
             refused({"arguments": {0: reads}}, data)
+
+
+#: An `int` said in a generic call in another way than its provider reads it, in a list of texts.
+TYPE_VEILED = {
+    "in chunks": b"\x79R\0\1i" + short(b"nt", 2),
+    "a letter in two bytes": b"\x79" + short(two(ord("i")) + b"nt", 3),
+}
+
+
+@pytest.mark.parametrize("said", TYPE_VEILED)
+def test_a_type_of_a_generic_call_that_is_read_otherwise(said):
+    for value in (written(1.0), written(1)):  # whatever it is: of which type cannot be told
+        refused(
+            {"arguments": {0: "1"}},
+            hessian(method="$invoke", types=GENERIC, arguments=b"\1m" + TYPE_VEILED[said] + b"\x79" + value),
+        )
 
 
 @pytest.mark.parametrize("type_", [INT, LONG, BOOL, TEXT, OBJECT])
@@ -433,6 +481,7 @@ def test_characters_and_enums_are_texts_in_jsonb():
         small = bytes([code]) if code < 0x30 else bytes([0x38, code])
         assert sent_by({"arguments": {0: chr(code)}}, in_jsonb(types="C", argument=b"\x90" + small))[0] == 0
     refused({"arguments": {0: "\u20ac"}}, in_jsonb(types="C", argument=b"\x90\x44\x20\xac"))
+    refused({"arguments": {0: "\t"}}, in_jsonb(types="C", argument=b"\x90\xe9"))  # a long's 9
     named = b"\x92" + word("c.Level") + b"\0" + word("gold")
     assert sent_by({"arguments": {0: "gold"}}, in_jsonb(types="Lc/Level;", argument=named))[0] == 0
     refused({"arguments": {0: "gold"}}, in_jsonb(argument=b"\x93" + word("$.a")))

@@ -104,9 +104,17 @@ MUTANTS = (
     Mutant(
         "what a generic call says of types is not asked",
         "arguments.c",
-        "return is_as_declared(type_said(l, data, f, path[0]), out) ? PK_OK : PK_ERR_LIMIT;",
+        "return is_as_declared(type, out) ? PK_OK : PK_ERR_LIMIT;",
         "return PK_OK;",
         "plugins/dubbo/tests/test_read_otherwise.py::test_a_value_of_another_type_than_its_parameter",
+        "dubbo",
+    ),
+    Mutant(
+        "a type of a generic call that may be any is none",
+        "arguments.c",
+        "if ((result = type_said(l, data, f, path[0], &type)) != PK_OK) return result;",
+        "(void)type_said(l, data, f, path[0], &type);",
+        "plugins/dubbo/tests/test_read_otherwise.py::test_a_type_of_a_generic_call_that_is_read_otherwise",
         "dubbo",
     ),
     Mutant(

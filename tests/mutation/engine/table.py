@@ -104,6 +104,20 @@ MUTANTS = (
         "plugins/dubbo/tests/test_read_otherwise.py::test_a_header_with_a_name_that_is_asked_for_alone",
     ),
     Mutant(
+        "an argument in another spelling has the bucket of who has none",
+        "question.c",
+        "return destination(q, &to) == PK_OK && q->blank;",
+        "return destination(q, &to) == PK_OK;",
+        "plugins/dubbo/tests/test_read_otherwise.py::test_a_limit_of_a_key_is_not_passed_by_in_another_spelling",
+    ),
+    Mutant(
+        "what nobody can read is refused by a limit of an argument",
+        "question.c",
+        "return destination(q, &to) == PK_OK && q->blank;",
+        "return 0;",
+        "plugins/dubbo/tests/test_read_otherwise.py::test_calls_of_a_kind_that_is_not_read_share_a_bucket",
+    ),
+    Mutant(
         "the least integer has no sign",
         "question.c",
         "  if (number < 0) digits[--at] = '-';",
