@@ -2,6 +2,7 @@
 #include "request.h"
 
 /* An answer of status OK begins with what it is: these have attachments behind the value, if there is one. */
+enum { COMPARED = 256 }; /* attachments of protobuf at most, each with all others */
 enum { THREW_AND_ATTACHMENTS = 3, VALUE_AND_ATTACHMENTS = 4, NULL_AND_ATTACHMENTS = 5 };
 
 static int behind_the_value(const layout *l, reader *r) {
@@ -28,12 +29,36 @@ static int enter(const layout *l, const uint8_t *data, const pk_frame *f, reader
   return result == PK_OK ? l->enter(r) : result;
 }
 
-/* The next pair with a key that is plain. */
-static int next(const layout *l, reader *r, pk_header *out) {
+/* Protobuf's attachments are said again with their types, and newer providers go by that. The last pair is veiled where one
+ * of its name says another text; what is said with its type only is one as well, and all others of those are none. */
+static int compare(const uint8_t *map, reader *last, pk_header *out) {
+  reader r;
+  pk_slice key, value, name = last->again.data != NULL ? last->again : out->key;
+  int64_t number;
+  int result, typed = last->again.data != NULL, found = 0, alike = 1;
+  uint32_t count = 0;
+  pk_values_open(&r.h, map, last->map_end);
+  r.map_end = last->map_end;
+  while ((result = protobuf_layout.pair(&r, &key, &value, &number)) == PK_OK) {
+    if (++count > COMPARED) return PK_ERR_LIMIT;
+    if (typed == (r.again.data != NULL) || !dubbo_same_text(typed ? key : r.again, name)) continue;
+    found = 1;
+    alike &= dubbo_same_text(value, out->value);
+  }
+  if (result != PK_MORE) return result;
+  if (typed ? found : alike) return PK_OK;
+  *out = (pk_header){.key = name};
+  last->veiled = VEILED_VALUE;
+  return PK_OK;
+}
+
+/* The next pair with a key that is plain, of those in `map`. */
+static int next(const layout *l, const uint8_t *map, reader *r, pk_header *out) {
   int64_t number;
   out->raw = 0;
   do {
     int result = l->pair(r, &out->key, &out->value, &number);
+    if (result == PK_OK && l == &protobuf_layout) result = compare(map, r, out);
     if (result != PK_OK) return result;
   } while (out->key.data == NULL);
   if (out->value.data == NULL) {
@@ -43,7 +68,7 @@ static int next(const layout *l, reader *r, pk_header *out) {
   return PK_OK;
 }
 
-/* The cursor: where the next pair stands, and the map's end. Class definitions in front of it are not
+/* The cursor: where the next pair stands, and the map's end and beginning. Class definitions in front of it are not
  * remembered, so a header value that is an object cannot be stepped over: PK_ERR_UNSUPPORTED. */
 int dubbo_next_header(const pk_codec *codec, const uint8_t *data, const pk_frame *f, pk_cursor *c,
                       pk_header *out) {
@@ -56,12 +81,34 @@ int dubbo_next_header(const pk_codec *codec, const uint8_t *data, const pk_frame
   if (c->at == 0) {
     if ((result = enter(l, data, f, &r)) != PK_OK) return result;
     if (l == &protobuf_layout) c->state[0] = (uint32_t)(r.map_end - data);
+    c->state[1] = (uint32_t)(r.h.at - data);
   } else {
     pk_values_open(&r.h, data + c->at, data + f->size);
   }
-  if ((result = next(l, &r, out)) == PK_OK) c->at = (uint32_t)(r.h.at - data);
+  if ((result = next(l, data + c->state[1], &r, out)) == PK_OK) c->at = (uint32_t)(r.h.at - data);
   int class_unknown = result == PK_ERR_FORMAT && c->at != 0 && l == &hessian_layout && r.h.at < r.h.end;
   return class_unknown ? PK_ERR_UNSUPPORTED : result;
+}
+
+/* The same as with `compare`, for one name. */
+static int typed_header(reader *r, pk_slice name, pk_header *out) {
+  const uint8_t *map = r->h.at;
+  pk_slice key, value;
+  int64_t number;
+  uint32_t count = 0;
+  int result, found = PK_MORE;
+  while ((result = protobuf_layout.pair(r, &key, &value, &number)) == PK_OK) {
+    if (++count > COMPARED) return PK_ERR_LIMIT;
+    if (dubbo_same_text(key, name)) *out = (pk_header){.key = key, .value = value}, found = PK_OK;
+  }
+  if (result != PK_MORE) return result;
+  r->h.at = map;
+  while ((result = protobuf_layout.pair(r, &key, &value, &number)) == PK_OK) {
+    if (!dubbo_same_text(r->again, name) || (found == PK_OK && !out->raw && dubbo_same_text(value, out->value))) continue;
+    *out = (pk_header){r->again, {r->value, (uint32_t)(r->h.at - r->value)}, PK_RAW_VEILED};
+    found = PK_OK;
+  }
+  return found;
 }
 
 int dubbo_header(const pk_codec *codec, const uint8_t *data, const pk_frame *f, pk_slice key, pk_header *out) {
@@ -70,7 +117,8 @@ int dubbo_header(const pk_codec *codec, const uint8_t *data, const pk_frame *f, 
   pk_header one;
   int found = PK_MORE, result = l == NULL ? PK_MORE : enter(l, data, f, &r);
   (void)codec;
-  while (result == PK_OK && (result = next(l, &r, &one)) == PK_OK) {
+  if (result == PK_OK && l == &protobuf_layout) return typed_header(&r, key, out);
+  while (result == PK_OK && (result = next(l, data, &r, &one)) == PK_OK) {
     if (one.key.size != key.size || (key.size > 0 && memcmp(one.key.data, key.data, key.size) != 0)) continue;
     *out = one;
     found = PK_OK;

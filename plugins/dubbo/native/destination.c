@@ -93,19 +93,27 @@ static int read_attachments(const layout *l, reader *r, attachments *a, const pk
   return result == PK_MORE ? PK_OK : result;
 }
 
-static int same_text(pk_slice a, pk_slice b) {
-  return a.data != NULL && b.data != NULL && a.size == b.size && memcmp(a.data, b.data, a.size) == 0;
+/* What is said again, as a header that somebody asks for: if it is another text than is found, or none is, it may be any. */
+static void compare(const pk_wanted *wanted, const reader *r, pk_slice value, pk_headers *found) {
+  uint32_t i = pk_wanted_find(wanted, r->again);
+  if (i == PK_WANTED_MAX) return;
+  pk_header *h = &found->headers[i];
+  uint64_t bit = (uint64_t)1 << i;
+  if (found->there & bit && !h->raw && dubbo_same_text(h->value, value)) return;
+  found->there |= bit;
+  *h = (pk_header){r->again, {r->value, (uint32_t)(r->h.at - r->value)}, PK_RAW_VEILED};
 }
 
-/* Whether what these attachments, read before, say again is the same where it is routed by. */
-static int agrees(const layout *l, reader *r, attachments *a) {
+/* Whether what these attachments, read before, say again is the same where it is routed by; and for headers. */
+static int agrees(const layout *l, reader *r, attachments *a, const pk_wanted *wanted, pk_headers *found) {
   pk_slice key, value;
   int64_t number;
   int result = l->enter(r);
   while (result == PK_OK && (result = l->pair(r, &key, &value, &number)) == PK_OK) {
     if (r->again.data == NULL) continue;
     pk_slice plain = SAME(r->again, "path") ? a->path : SAME(r->again, "version") ? a->version : a->group;
-    if (routes_by(r->again) && !same_text(plain, value)) return PK_ERR_LIMIT;
+    if (routes_by(r->again) && !dubbo_same_text(plain, value)) return PK_ERR_LIMIT;
+    if (wanted != NULL) compare(wanted, r, value, found);
     a->calls_back |= is_callback(r->again);
   }
   return PK_OK;
@@ -290,7 +298,7 @@ static inline __attribute__((always_inline)) int read_request(const uint8_t *dat
   result = read_attachments(l, &r, &a, wanted, found);
   if (result == PK_OK && l == &protobuf_layout) {
     r.h.at = tail;
-    result = agrees(l, &r, &a);
+    result = agrees(l, &r, &a, wanted, found);
   }
   if (result != PK_OK) return unread(out, &front, result);
   resolve(out, &a, front.path, front.version, front.method);

@@ -12,6 +12,10 @@ static inline int same_as(pk_slice s, const char *text, uint32_t size) {
 }
 #define SAME(slice, literal) same_as(slice, literal, (uint32_t)sizeof(literal) - 1)
 
+static inline int dubbo_same_text(pk_slice a, pk_slice b) {
+  return a.data != NULL && b.data != NULL && a.size == b.size && memcmp(a.data, b.data, a.size) == 0;
+}
+
 enum { DUBBO_HEADER = 16 };
 enum { DUBBO_STATUS_OK = 20 };
 enum { DUBBO_KEYS = PK_INSIDE_KEYS + 1 }; /* of a generic call, in front the argument's number */

@@ -15,6 +15,7 @@ from protokit_dubbo import dubbo
 from protokit_dubbo.hessian import Writer
 from protokit_dubbo.messages import HEADER
 from test_matching import table
+from test_unreadable import entry, protobuf, said, said_later, typed
 from world import World
 
 from protokit import native
@@ -505,3 +506,48 @@ def test_of_a_name_that_stands_twice_in_jsonb_the_last_counts():
 )
 def test_a_value_of_another_type_in_jsonb(type_, value, reads):
     refused({"arguments": {0: reads}}, in_jsonb(types=type_, argument=bytes.fromhex(value)))
+
+
+# Protobuf: attachments are said again with their types, by which newer providers go.
+
+NAMES = ("tenant", "t" * 80)  # the second is asked for by its key, not in one pass with others
+SAID_OTHERWISE = {
+    "another": lambda name: said(name, "x", "gold"),
+    "another, as later": lambda name: said_later(name, "x", "gold"),
+    "another in front": lambda name: said(name, "x", "gold")[::-1],
+    "another behind the same": lambda name: (*said(name, "x", "x"), typed(name, "gold")),
+    "another in front of the same": lambda name: (typed(name, "gold"), *said(name, "x", "x")),
+    "with its type only": lambda name: (typed(name, "gold"),),
+    "of another type": lambda name: (entry(name, b"x"), typed(name, "x", "java.lang.Integer")),
+    "another behind others": lambda name: (entry(name, b"x"), *said("zone", "z", "z"), typed(name, "gold")),
+}
+
+
+@pytest.mark.parametrize("otherwise", SAID_OTHERWISE)
+@pytest.mark.parametrize("name", NAMES, ids=["short", "long"])
+def test_an_attachment_of_protobuf_that_newer_providers_read_otherwise(name, otherwise):
+    entries = (*SAID_OTHERWISE[otherwise](name), *said("zone", "z", "z"))
+    data = protobuf(*entries)
+    for asked in ("gold", "x"):
+        refused({"headers": {name: asked}}, data)
+    assert sent_by({"headers": {"zone": "z"}}, data)[0] == 0
+    with pytest.raises(RemoteProtocolError, match="header 't"):
+        native.header(dubbo.wire.address, data, name)
+    assert dict(native.headers(dubbo.wire.address, data)) == {"zone": "z"}
+
+
+@pytest.mark.parametrize("again", [said, said_later])
+def test_one_that_is_said_again_alike(again):
+    data = protobuf(entry("old", b"o"), *again("tenant", "gold", "gold"), *again("empty", "", ""))
+    for match in ({"tenant": "gold"}, {"old": "o"}, {"empty": ""}):
+        assert sent_by({"headers": match}, data)[0] == 0
+    found = native.headers(dubbo.wire.address, data)
+    assert dict(found) == {"old": "o", "tenant": "gold", "empty": ""}
+
+
+def test_more_attachments_of_protobuf_than_are_compared():
+    few, many = (protobuf(*(entry(f"k{n}", b"v") for n in range(size))) for size in (256, 257))
+    assert len(native.headers(dubbo.wire.address, few)) == 256
+    for ask in (native.headers, lambda address, data: native.header(address, data, "k1")):
+        with pytest.raises(RemoteProtocolError):
+            ask(dubbo.wire.address, many)
