@@ -14,7 +14,7 @@ pk_attempt *pk_attempt_begin(pk_core *core, pk_request *r, pk_conn *c) {
   r->attempt = a->index;
   e->active++;
   e->shared_active += a->shared;
-  e->waiting[r->to.bucket] += a->shared;
+  e->waiting[pk_places_of(&r->to)] += a->shared;
   PK_STAT_ADD(e->stats->active, 1);
   PK_STAT_ADD(e->stats->requests, 1);
   c->last_used = core->now;
@@ -87,7 +87,7 @@ void pk_attempt_end(pk_core *core, pk_request *r, pk_attempt *a, uint32_t outcom
   unlink_from(core, r, a);
   e->active--;
   e->shared_active -= a->shared;
-  e->waiting[r->to.bucket] -= a->shared;
+  e->waiting[pk_places_of(&r->to)] -= a->shared;
   PK_STAT_SUB(e->stats->active, 1);
   pk_conn *c = pk_conn_find(core, a->conn);
   if (c != NULL) c->in_flight--;

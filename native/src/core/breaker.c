@@ -49,7 +49,7 @@ void pk_breaker_refused(const pk_target *to, uint32_t status) {
 }
 
 static PK_RARE int enter_scarce(pk_core *core, pk_request *r, uint32_t most) {
-  uint32_t why = pk_places_take(core, r, PK_BREAKER_REQUESTS, most, pk_cluster_of(&r->to)->waiting[r->to.bucket]);
+  uint32_t why = pk_places_take(core, r, PK_BREAKER_REQUESTS, most, pk_cluster_of(&r->to)->waiting[pk_places_of(&r->to)]);
   if (why != PK_PLACE_TAKEN) refuse(core, r, PK_BREAKER_REQUESTS, why);
   return why == PK_PLACE_TAKEN;
 }
@@ -92,7 +92,7 @@ int pk_breaker_begun(pk_core *core, pk_request *r, pk_attempt *a) {
   if ((b->endpoint_requests | (b->waiting & -(uint32_t)a->waiting)) != 0 && !use(core, r, a)) return 0;
   a->placed = ((uint32_t)a->placed | r->placed) & 0x7fu;
   r->placed = 0;
-  if (a->placed & REQUESTS) pk_cluster_of(&r->to)->waiting[r->to.bucket]++;
+  if (a->placed & REQUESTS) pk_cluster_of(&r->to)->waiting[pk_places_of(&r->to)]++;
   return 1;
 }
 

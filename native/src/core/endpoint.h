@@ -36,7 +36,7 @@ typedef struct pk_cluster {
   pk_quantile *latency;      /* of requests of rules that hedge by it; NULL: of none */
   pk_cluster_words *words;
   struct pk_gradient *gradient; /* where its limit of requests is found; NULL: nothing is known yet */
-  uint32_t waiting[PK_BUCKETS]; /* places that its breaker counts, by method */
+  uint32_t waiting[PK_BUCKETS + 1]; /* places that its breaker counts, by pk_places_of */
 } pk_cluster;
 
 typedef struct pk_endpoint {
@@ -53,7 +53,7 @@ typedef struct pk_endpoint {
   uint32_t placed;               /* attempts that its breaker counts */
   uint32_t active;               /* attempts */
   uint32_t shared_active;        /* attempts on such connections */
-  uint32_t waiting[PK_BUCKETS];  /* of them, by method */
+  uint32_t waiting[PK_BUCKETS + 1]; /* of them, by pk_places_of */
   pk_health health;
   pk_latency latency;
   uint32_t measured; /* PK_MEASURED_*: what is asked of its answers */

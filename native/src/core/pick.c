@@ -75,7 +75,7 @@ static inline pk_conn *open_of(const pk_core *core, const pk_endpoint *e, const 
 /* What is left when seven eighths are used: whose share is used up, or 0. */
 static PK_RARE uint32_t share_of(const pk_core *core, const pk_endpoint *e, const pk_target *to, uint64_t places) {
   uint64_t free = e->shared_active < places ? places - e->shared_active : 0;
-  uint64_t others = (places + 15) / 16, held = e->waiting[to->bucket];
+  uint64_t others = (places + 15) / 16, held = e->waiting[pk_places_of(to)];
   if (held > 0 && held >= free) {
     if (free <= others) return PK_PICK_METHOD;
     free -= others; /* of these its clients have shares */

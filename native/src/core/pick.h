@@ -42,6 +42,9 @@ pk_conn *pk_pick_open(pk_core *core, const pk_target *to); /* only one that is o
 uint64_t pk_key_of_client(const pk_core *core, const pk_table *t, uint32_t cluster, pk_handle client);
 void pk_pick_another(pk_core *core, const pk_target *to); /* begin to open one to one more endpoint */
 
+/* Whose share of the places its attempts are: its method's; copies are nobody's, and take nothing from the method that is copied. */
+static inline uint32_t pk_places_of(const pk_target *to) { return to->client != 0 ? to->bucket : PK_BUCKETS; }
+
 static inline pk_cluster *pk_cluster_of(const pk_target *to) { return to->live->of[to->cluster]; }
 
 /* adaptive.c */

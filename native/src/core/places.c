@@ -106,7 +106,7 @@ static uint32_t look(const pk_core *core, const _Atomic uint32_t *word, uint32_t
 
 uint32_t pk_breaker_full(const pk_core *core, const pk_endpoint *e, const pk_target *to, uint32_t most) {
   const _Atomic uint32_t *word = endpoint_word(e, PK_BREAKER_ENDPOINT_REQUESTS);
-  return look(core, word, most, to, ENDPOINT, e, e->waiting[to->bucket]) != PK_PLACE_TAKEN ? PK_PICK_ENDPOINT_REQUESTS : 0;
+  return look(core, word, most, to, ENDPOINT, e, e->waiting[pk_places_of(to)]) != PK_PLACE_TAKEN ? PK_PICK_ENDPOINT_REQUESTS : 0;
 }
 
 uint32_t pk_places_take(const pk_core *core, pk_request *r, uint32_t which, uint32_t most, uint32_t method) {
@@ -136,7 +136,7 @@ void pk_breaker_ended(const pk_core *core, const pk_request *r, pk_attempt *a, u
   if (a->placed & REQUESTS) {
     if (breaker_of(&r->to)->least != 0 && !a->parts) pk_adaptive_heard(core, r, a, outcome);
     pk_breaker_give(&pk_cluster_of(&r->to)->words->under_way[PK_BREAKER_REQUESTS], 1);
-    pk_cluster_of(&r->to)->waiting[r->to.bucket]--;
+    pk_cluster_of(&r->to)->waiting[pk_places_of(&r->to)]--;
   }
   if ((a->placed & ENDPOINT) && !a->endpoint->gone) {
     a->endpoint->placed--;
@@ -148,7 +148,7 @@ void pk_breaker_ended(const pk_core *core, const pk_request *r, pk_attempt *a, u
 
 void pk_breaker_moves(pk_request *r, pk_attempt *a) {
   r->placed = a->placed & (REQUESTS | RETRIES);
-  if (a->placed & REQUESTS) pk_cluster_of(&r->to)->waiting[r->to.bucket]--;
+  if (a->placed & REQUESTS) pk_cluster_of(&r->to)->waiting[pk_places_of(&r->to)]--;
   a->placed &= ~(REQUESTS | RETRIES) & 0x7f;
 }
 

@@ -594,6 +594,13 @@ MUTANTS = (
         "tests/dataplane/test_mirrors.py::test_copies_leave_places_to_real_requests_of_their_cluster",
     ),
     Mutant(
+        "copies take the share of the method that is copied",
+        "pick.h",
+        "return to->client != 0 ? to->bucket : PK_BUCKETS;",
+        "return to->bucket;",
+        "tests/dataplane/test_mirrors.py::test_copies_leave_places_to_real_requests_of_their_cluster",
+    ),
+    Mutant(
         "copies take the last places of a breaker",
         "places.c",
         "if (to->client == 0 && most > 1)",

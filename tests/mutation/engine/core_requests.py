@@ -697,7 +697,7 @@ MUTANTS = (
     Mutant(
         "a method's calls are never counted down",
         "attempt.c",
-        "  e->waiting[r->to.bucket] -= a->shared;\n",
+        "  e->waiting[pk_places_of(&r->to)] -= a->shared;\n",
         "",
         "tests/dataplane/test_bounds.py::test_a_hung_method_has_as_many_places_again_when_it_answers",
     ),
