@@ -158,11 +158,16 @@ static int value(reader *r, pk_slice type, pk_value *out) {
   return result == PK_OK ? value_of(at, end, out) : result;
 }
 
+/* Whatever stands in a line, the next one is another argument: only who asks for this one is told that it is none. */
 static int argument(reader *r, pk_slice *out) {
+  const uint8_t *at = r->h.at, *end;
   pk_value v;
-  int result = value(r, (pk_slice){NULL, 0}, &v);
-  *out = result == PK_OK && v.type == PK_VALUE_TEXT ? v.bytes : (pk_slice){NULL, 0};
-  return result == PK_ERR_LIMIT ? PK_ERR_UNSUPPORTED : result;
+  *out = (pk_slice){NULL, 0};
+  int result = next_line(r, &end);
+  if (result != PK_OK) return result;
+  if (value_of(at, end, &v) != PK_OK) return PK_ERR_UNSUPPORTED;
+  if (v.type == PK_VALUE_TEXT) *out = v.bytes;
+  return PK_OK;
 }
 
 /* To the value of a field of the object in front. Of several the last; a name in escapes may be any. */

@@ -390,6 +390,13 @@ def test_what_json_reads_otherwise(quoted, serialization):
         refused(match, call)
 
 
+@pytest.mark.parametrize("argument", [*QUOTED.values(), '"x', 'x"', '"x"y', '{"a": 1} ', ""])
+def test_arguments_in_json_pass_as_they_came_where_nobody_asks_for_them(argument):
+    assert sent_by({"headers": {"zone": "x"}}, in_json(argument=argument)) == (1, b"")
+    two = in_json(types=OBJECT * 2, argument=f'{argument}\n"gold"')
+    assert sent_by({"arguments": {1: "gold"}}, two)[0] == 0
+
+
 def test_json_as_it_is_written():
     assert sent_by({"arguments": {0: "gold"}}, in_json(argument='"gold"'))[0] == 0
     assert sent_by({"headers": {"tenant": "gold"}}, in_json(attachments='{"tenant":"gold"}'))[0] == 0

@@ -142,6 +142,14 @@ MUTANTS = (
         "dubbo",
     ),
     Mutant(
+        "an argument in JSON that nobody asks for has to be one",
+        "json.c",
+        "if (value_of(at, end, &v) != PK_OK) return PK_ERR_UNSUPPORTED;",
+        "if ((result = value_of(at, end, &v)) != PK_OK) return result;",
+        "plugins/dubbo/tests/test_read_otherwise.py::test_arguments_in_json_pass_as_they_came_where_nobody_asks_for_them",
+        "dubbo",
+    ),
+    Mutant(
         "a type of a generic call that may be any is none",
         "arguments.c",
         "if ((result = type_said(l, data, f, path[0], &type)) != PK_OK) return result;",
