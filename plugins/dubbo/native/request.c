@@ -157,6 +157,13 @@ INLINE int read_names(const layout *l, reader *r, dubbo_front *f) {
   return f->arguments < 0 ? PK_ERR_FORMAT : PK_OK;
 }
 
+/* As a provider takes the name in a generic call (String.trim): ` m` is m. */
+static pk_slice trimmed(pk_slice s) {
+  while (s.size > 0 && *s.data <= ' ') s.data++, s.size--;
+  while (s.size > 0 && s.data[s.size - 1] <= ' ') s.size--;
+  return s;
+}
+
 INLINE int read_arguments(const layout *l, reader *r, dubbo_front *f) {
   f->generic = 0;
   if (f->arguments > r->h.end - r->h.at) return PK_ERR_FORMAT;
@@ -165,6 +172,7 @@ INLINE int read_arguments(const layout *l, reader *r, dubbo_front *f) {
     int result;
     if (i == 0 && dubbo_is_generic(f->method)) {
       result = plain(l->argument(r, &real));
+      real = trimmed(real);
       f->generic = 1;
       if (real.size > 0) f->method = real;
     } else {

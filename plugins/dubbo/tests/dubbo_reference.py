@@ -23,6 +23,7 @@ STATUS = {
     100: Status.OVERLOADED,
 }
 GENERIC = {"$invoke", "$invokeAsync"}
+BLANKS = "".join(map(chr, range(0x21)))  # Java's String.trim
 
 
 def message(data: bytes) -> Message:
@@ -96,7 +97,7 @@ def destination(found: Message, serialization: int, body: bytes) -> None:
     if not isinstance(attachments, dict):
         return
     if method in GENERIC and arguments and isinstance(arguments[0], str):
-        method = arguments[0] or method
+        method = arguments[0].strip(BLANKS) or method
     said = {
         key: value for key, value in attachments.items() if isinstance(value, str) and isinstance(key, str)
     }

@@ -323,6 +323,21 @@ def test_a_value_of_another_type_than_its_parameter(type_, value, reads, alike):
             refused({"arguments": {0: reads}}, data)
 
 
+@pytest.mark.parametrize("around", [" {}", "{} ", "\t{}\n", "\0 {}", "  {}\r\n\0"])
+def test_a_method_of_a_generic_call_is_read_without_blanks_around_it(around):
+    """Providers trim it."""
+    named = around.format("gold")
+    for data in (
+        hessian(method="$invoke", types=GENERIC, arguments=written(named) + b"\x78\x78"),
+        in_jsonb(method=word("$invokeAsync"), types=TEXT, argument=word(named)),
+    ):
+        assert sent_by({"method": "gold"}, data)[0] == 0
+        assert native.request(dubbo.wire.address, data).method == "gold"
+    kept = hessian(method="$invoke", types=GENERIC, arguments=written(around.format("go ld")) + b"\x78\x78")
+    assert native.request(dubbo.wire.address, kept).method == "go ld"
+    assert sent_by({"method": "gold"}, hessian(method=named)) == (1, b"")  # of others it is another method
+
+
 #: An `int` said in a generic call in another way than its provider reads it, in a list of texts.
 TYPE_VEILED = {
     "in chunks": b"\x79R\0\1i" + short(b"nt", 2),

@@ -142,6 +142,14 @@ MUTANTS = (
         "dubbo",
     ),
     Mutant(
+        "a generic call's method is another with a blank",
+        "request.c",
+        "      real = trimmed(real);\n",
+        "      (void)trimmed;\n",
+        "plugins/dubbo/tests/test_read_otherwise.py::test_a_method_of_a_generic_call_is_read_without_blanks_around_it",
+        "dubbo",
+    ),
+    Mutant(
         "an argument in JSON that nobody asks for has to be one",
         "json.c",
         "if (value_of(at, end, &v) != PK_OK) return PK_ERR_UNSUPPORTED;",
