@@ -262,9 +262,10 @@ class FilterRunner:
                 if call.switch is not None:
                     switch.left()
                 raise
+            theirs = any(error is one.unreadable for one in arguments)  # its peer's doing, no failure
             if before is not None:
                 seen.put_back(before)
-            if error is seen.unreadable or (before is not None and error is before.unreadable):
+            if theirs:
                 switch.left()
                 return None if link.open else _unreadable(call, error)
             what = "answer" if call.answer else "request"

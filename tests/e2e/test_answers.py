@@ -461,6 +461,29 @@ def test_who_asks_for_arguments_that_cannot_be_read_has_the_caller_told_so():
     run(main())
 
 
+def test_what_a_filter_that_is_open_cannot_read_is_no_failure_of_its():
+    """Whoever sends that would switch it off for everybody."""
+
+    async def main():
+        server = Wordy()
+        await server.start()
+        config = configuration(server)
+        config["listeners"][0] |= {"protocol": "lines", "filters": [{"picky": {}, "fail": "open"}]}
+        async with protokit.Proxy(loading.load(config, registry())) as proxy:
+            reader, writer = await asyncio.open_connection(*proxy.addresses["in"])
+            call = {"kind": 0, "service": SERVICE.encode(), "method": b"m", "headers": b"", "body": b"x"}
+            for number in range(5):
+                writer.write(LINES.build(call | {"id": number}))
+                assert (await asyncio.wait_for(read(reader), 10))["id"] == number
+            stats = proxy.stats()["filters"]
+            assert {(one["failures"], bool(one["off"])) for one in stats.values()} == {(0, False)}
+            writer.close()
+        assert len(server.got) == 5
+        server.stop()
+
+    run(main())
+
+
 def test_filters_that_cannot_be_made_are_told_with_their_lines(tmp_path):
     def refuse(options):
         raise ValueError(f"no {options}")
