@@ -6,6 +6,7 @@ import functools
 import ipaddress
 import json
 import re
+import struct
 
 import pytest
 from asked import NAMES, NETWORKS, SOURCES, argument, holds, is_from
@@ -27,6 +28,7 @@ from protokit.dataplane.compile import Identities, compile_snapshot
 from protokit.errors import ConfigErrors
 from protokit.native.routing import Words
 from protokit.wire import ErrorText, Replies, pairs, text
+from protokit.wire import json as json_view
 
 REGEXES = ["a.*", "a|b", r"com\.[xy](\.Y)?", r"\w+", "[^.]*", ""]
 
@@ -626,3 +628,27 @@ def test_a_pinned_clients_connection_is_opened_where_all_its_listeners_rules_lea
             world.feed(client, Call("s", "m", "", [], request_id=1).encode()[:20])
         opened = [port - 10_000 for _, port in world.upstreams.values()]
         assert opened == ([] if expected is None else [expected])
+
+
+JSON_HEADERS = Protocol(
+    "json-headers",
+    WireFormat(
+        Struct("kind" / Int8ub, "id" / Int16ub, "meta" / Prefixed(Int16ub, GreedyBytes)),
+        id=this.id,
+        response=this.kind == 2,
+        service="a.B",
+        headers=json_view(this.meta),
+        replies=Replies(error=lambda status, variant: {"kind": 2, "meta": ErrorText()}),
+    ),
+)
+
+
+def test_a_limit_of_a_header_is_not_passed_by_in_escapes():
+    world = World(table([{}], protocol=JSON_HEADERS, rules={"limit": {"rate": "1/h", "by": {"header": "t"}}}))
+    told = []
+    for meta in (b'{"t":"gold"}', b'{"t":"gold"}', b'{"t":"g\\u006fld"}', b"{}", b"{}"):
+        client = world.client()
+        world.feed(client, b"\1\0\7" + struct.pack(">H", len(meta)) + meta)
+        told.append(bytes(world.got[client])[5:])
+    assert [b"reached" in one for one in told] == [False, True, False, False, True]
+    assert b"cannot be read" in told[2]

@@ -105,21 +105,19 @@ int pk_question_value(const pk_table *t, pk_question *q, const pk_origin *of, pk
   return text(said[of->origin], out);
 }
 
-/* Whether a request has nothing that its codec reads, so that all such are one key. An argument that is only written in
+/* Whether there is none; where its codec can read nothing of a request, all such are one key. What is only written in
  * another way than it is read here is its receiver's all the same: it may not have a key beside its own. */
-static int has_none(pk_question *q, const pk_origin *of, int result) {
+static int has_none(pk_question *q, int result) {
   const pk_destination *to;
-  if (result != PK_ERR_UNSUPPORTED || of->origin != PK_ORIGIN_ARGUMENT) return result == PK_MORE || result == PK_ERR_UNSUPPORTED;
-  return destination(q, &to) == PK_OK && q->blank;
+  return result == PK_MORE || (result == PK_ERR_UNSUPPORTED && destination(q, &to) == PK_OK && q->blank);
 }
 
 int pk_question_key(const pk_table *t, pk_question *q, pk_key by, uint64_t *key) {
   int found = PK_MORE;
   for (uint32_t i = 0; i < by.count; i++) {
-    const pk_origin *of = pk_table_origin_at(t, by.first + i);
     pk_header h = {.raw = 0};
-    int result = pk_question_value(t, q, of, &h);
-    if (result != PK_OK && !has_none(q, of, result)) return result;
+    int result = pk_question_value(t, q, pk_table_origin_at(t, by.first + i), &h);
+    if (result != PK_OK && !has_none(q, result)) return result;
     if (result != PK_OK) h.value = (pk_slice){NULL, 0};
     if (h.value.size > 0) found = PK_OK;
     *key = pk_hash(*key ^ (uint64_t)(result != PK_OK), h.value.data, h.value.size);
