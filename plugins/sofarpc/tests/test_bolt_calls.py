@@ -85,8 +85,10 @@ def test_captured_calls_stay_as_they_are_or_say_the_same():
         read, whole = read + 1, whole + (again == data)
         assert Values(content(again)).rest() == Values(fields.content).rest()
         assert native.frame(bolt.wire.address, again).result == 0
-    assert read >= 96  # the repository's own; where there are more vectors, of more
-    assert whole >= 88
+    # Beside the repository there may be more vectors than its own.
+    least, least_whole = (101, 91) if SHARED.exists() else (96, 88)
+    assert read >= least
+    assert whole >= least_whole
 
 
 leaves = st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False)
