@@ -62,15 +62,39 @@ class Status(enum.IntEnum):
 
 
 class Headers(MutableMapping[str, str]):
-    """Headers (attachments) in the order in which they stand on the wire; a later duplicate wins."""
+    """Headers (attachments) in the order in which they stand on the wire; a later duplicate wins.
 
-    __slots__ = ("_items",)
+    Of a request or an answer, whoever asks for one that is there and cannot be read gets a
+    RemoteProtocolError; whoever goes through all does not meet it.
+    """
 
-    def __init__(self, items: Mapping[str, str] | Iterable[tuple[str, str]] = ()) -> None:
+    __slots__ = ("_items", "_source", "unreadable")
+
+    def __init__(
+        self,
+        items: Mapping[str, str] | Iterable[tuple[str, str]] = (),
+        source: HeaderSource | None = None,
+    ) -> None:
         self._items: dict[str, str] = dict(items)
+        self._source = source
+        self.unreadable: Exception | None = None
 
     def __getitem__(self, key: str) -> str:
-        return self._items[key]
+        try:
+            return self._items[key]
+        except KeyError:
+            self._missed(key)
+            raise
+
+    def _missed(self, key: object) -> None:
+        """What is not among those that were read may be there, and read otherwise by its receiver."""
+        if self._source is None or not isinstance(key, str) or not key.isascii():
+            return
+        try:
+            self._source.header(key)
+        except Exception as error:
+            self.unreadable = error
+            raise
 
     def __setitem__(self, key: str, value: str) -> None:
         _check(key, value)
@@ -127,7 +151,8 @@ class _Message:
             RemoteProtocolError: they cannot be read.
         """
         if self._headers is None:
-            self._headers = Headers() if self._source is None else self._asked(self._source.headers)
+            source = self._source
+            self._headers = Headers() if source is None else Headers(self._asked(source.headers), source)
         return self._headers
 
     @headers.setter
@@ -154,6 +179,10 @@ class _Message:
         source = self._source
         return self._asked(lambda: source.header(key))
 
+    def could_not_be_read(self, error: BaseException) -> bool:
+        """Whether that was raised since it cannot be read, which is its sender's doing."""
+        return error is self.unreadable or (self._headers is not None and error is self._headers.unreadable)
+
     def _asked(self, read: Callable[[], T]) -> T:
         try:
             return read()
@@ -172,7 +201,7 @@ class _Message:
         other = type(self).__new__(type(self))
         other.put_back(self)
         if self._headers is not None:
-            other._headers = Headers(self._headers)  # noqa: SLF001  # checked when they were set
+            other._headers = Headers(self._headers, self._source)  # noqa: SLF001  # checked when they were set
         return other
 
 

@@ -262,7 +262,7 @@ class FilterRunner:
                 if call.switch is not None:
                     switch.left()
                 raise
-            theirs = any(error is one.unreadable for one in arguments)  # its peer's doing, no failure
+            theirs = any(one.could_not_be_read(error) for one in arguments)  # its peer's doing, no failure
             if before is not None:
                 seen.put_back(before)
             if theirs:
@@ -346,14 +346,11 @@ def _changed(wire: Wire, before: Request, after: Request) -> bytes:
 def _changed_headers(before: Request | Answer, after: Request | Answer) -> list[tuple[int, str, str | None]]:
     if not after.headers_read:
         return []
+    was, now = dict(before.headers), dict(after.headers)
     edits: list[tuple[int, str, str | None]] = [
-        (native.EDIT_HEADER, key, None) for key in before.headers if key not in after.headers
+        (native.EDIT_HEADER, key, None) for key in was if key not in now
     ]
-    edits += [
-        (native.EDIT_HEADER, key, value)
-        for key, value in after.headers.items()
-        if before.headers.get(key) != value
-    ]
+    edits += [(native.EDIT_HEADER, key, value) for key, value in now.items() if was.get(key) != value]
     return edits
 
 

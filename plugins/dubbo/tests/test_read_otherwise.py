@@ -271,6 +271,28 @@ def test_a_header_that_is_not_said_as_it_stands_is_none_to_keys_and_filters():
     assert dict(native.headers(address, data)) == {"zone": "z"}
 
 
+@pytest.mark.parametrize("spelled", SPELLED)
+def test_a_filter_that_looks_at_all_headers_is_passed_by_with_none(spelled):
+    """Whoever asks for one that its provider reads is told, as by ``header``, in whatever order filters look.
+
+    Names that are spelled so might be the destination's: such requests reach no filter.
+    """
+    data = hessian(attachments=b"\6tenant" + SPELLED[spelled] + b"\4zone\1z")
+    request = dubbo.wire.ask.request(data, 100, lazy=True)
+    assert dict(request.headers) == {"zone": "z"}
+    for headers in (request.headers, request.copy().headers):
+        assert headers["zone"] == "z"
+        for ask in (headers.get, headers.__getitem__, headers.__contains__, headers.pop):
+            with pytest.raises(RemoteProtocolError, match="header") as raised:
+                ask("tenant")
+    assert not request.could_not_be_read(raised.value)
+    with pytest.raises(RemoteProtocolError) as raised:
+        request.headers.get("tenant")
+    assert request.could_not_be_read(raised.value)
+    request.headers["tenant"] = "plain"  # what a filter says itself is so
+    assert request.headers["tenant"] == request.header("tenant") == "plain"
+
+
 # Values of another type than the parameter's: the provider makes one of it.
 
 INT, LONG, BOOL = "Ljava/lang/Integer;", "Ljava/lang/Long;", "Ljava/lang/Boolean;"
