@@ -251,12 +251,13 @@ def test_values_in_jsonb(value, expected):
             native.argument(CODEC, generic, 1)
 
 
+@pytest.mark.parametrize("type_", ["I", "Ljava/lang/Object;"])
 @pytest.mark.parametrize(
-    "value", ["7b02e400", "7f0001", "79", "b5", "b73f", "bd", "ba", "ba4a61", "0000", ""]
+    "value", ["7b02e400", "7f0001", "79", "b5", "b73f", "bd", "ba", "ba4a61", "bab6f0", "bab1", "0000", ""]
 )
-def test_what_cannot_be_read_in_jsonb_is_refused(value):
+def test_what_cannot_be_read_in_jsonb_is_refused(value, type_):
     with pytest.raises(RemoteProtocolError):
-        native.argument(CODEC, in_jsonb("I", bytes.fromhex(value)), 0)
+        native.argument(CODEC, in_jsonb(type_, bytes.fromhex(value)), 0)
 
 
 def test_a_text_in_chunks_is_no_other_argument():
