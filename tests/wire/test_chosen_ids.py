@@ -560,3 +560,36 @@ def test_a_program_whose_ids_stand_out_of_range_is_refused(answers, word, wrong)
     why = "no section on some path" if wrong == 0 else why
     with pytest.raises(DeclarationError, match=why):
         native.declared(bytes(image))
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        lambda section: json(section)["to"]["re"],
+        lambda section: msgpack(section)["to"]["re"],
+        lambda section: protobuf(section)[1][4],
+    ],
+    ids=["json", "msgpack", "protobuf"],
+)
+def test_a_reply_without_a_section_is_given_one_for_the_id_inside_of_it(view):
+    """Whatever it stands in is made with it."""
+    plain = {"asked": b"", "answered": b""}
+    one = WireFormat(
+        Struct(
+            "kind" / Int8ub,
+            "asked" / Prefixed(Int16ub, GreedyBytes),
+            "answered" / Prefixed(Int16ub, GreedyBytes),
+        ),
+        id=byte_id(view(this.asked), max=20),
+        answer_id=byte_id(view(this.answered), max=20),
+        response=(this.kind == 1) | (this.kind == 3),
+        heartbeat=this.kind > 1,
+        replies=Replies(
+            error=lambda status, variant: {"kind": 1, **plain},
+            heartbeat=lambda variant: {"kind": 2, **plain},
+            ack=lambda variant: {"kind": 3, **plain},
+        ),
+    )
+    beat = one.ask.heartbeat(7)
+    for reply in (beat, one.ask.heartbeat_ack(beat), one.ask.error(Status.INTERNAL, 7, 0, b"no")):
+        assert native.frame(one.address, reply).id in {b"7", b"\x07"}

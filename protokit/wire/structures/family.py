@@ -334,7 +334,7 @@ class Family:
 
     def added(self, raw: bytes, path: Sequence[Key], token: bytes, *, is_varint: bool) -> bytes:
         """The section with an id that was not there."""
-        made = self.put(raw or self.empty, path, b"0")
+        made = self.put(raw, path, b"0") if raw else self.built(path, b"0")
         place = self.place(made, path, is_varint=is_varint)
         return made if place is None else self.rewritten(made, place, token)
 
