@@ -28,7 +28,10 @@ int pk_declared_keep(const pk_codec *codec, const uint8_t *data, size_t size, co
   pk_frame there = *f;
   uint32_t pc = d->program->keep_own, failed;
   machine m;
-  if (!is_left(d, size, f)) { /* as far as the frame goes */
+  if (f->says & PK_SAYS_HALF) {
+    if (pk_declared_rerun(d, &m, data, f) != PK_OK) return 0;
+    pc = d->program->keep;
+  } else if (!is_left(d, size, f)) { /* as far as the frame goes */
     pk_frame again = {.from = f->from};
     int result = pk_declared_run(d, d->program->frame, &m, data, size, INT32_MAX, UNVERIFIED, &again, NULL, NULL, &failed);
     if (result != PK_OK && failed < d->program->answerable) return 0;
