@@ -90,25 +90,31 @@ int dubbo_next_header(const pk_codec *codec, const uint8_t *data, const pk_frame
   return class_unknown ? PK_ERR_UNSUPPORTED : result;
 }
 
-/* The same as with `compare`, for one name. */
+/* The same as with `compare`, for one name: what is veiled is the last plain pair, or the last typed one where there is no
+ * plain one. */
 static int typed_header(reader *r, pk_slice name, pk_header *out) {
   const uint8_t *map = r->h.at;
-  pk_slice key, value;
+  pk_slice key, value, plain = {NULL, 0}, pair = {NULL, 0};
   int64_t number;
   uint32_t count = 0;
-  int result, found = PK_MORE;
+  int result, typed = 0;
   while ((result = protobuf_layout.pair(r, &key, &value, &number)) == PK_OK) {
     if (++count > COMPARED) return PK_ERR_LIMIT;
-    if (dubbo_same_text(key, name)) *out = (pk_header){.key = key, .value = value}, found = PK_OK;
+    if (!dubbo_same_text(key, name)) continue;
+    plain = value;
+    pair = (pk_slice){r->value, (uint32_t)(r->h.at - r->value)};
+    *out = (pk_header){.key = key, .value = value};
   }
+  int found = pair.data == NULL ? PK_MORE : PK_OK;
   if (result != PK_MORE) return result;
   r->h.at = map;
   while ((result = protobuf_layout.pair(r, &key, &value, &number)) == PK_OK) {
-    if (!dubbo_same_text(r->again, name) || (found == PK_OK && !out->raw && dubbo_same_text(value, out->value))) continue;
-    *out = (pk_header){r->again, {r->value, (uint32_t)(r->h.at - r->value)}, PK_RAW_VEILED};
-    found = PK_OK;
+    if (!dubbo_same_text(r->again, name) || (found == PK_OK && dubbo_same_text(value, plain))) continue;
+    if (found == PK_MORE) *out = (pk_header){r->again, {r->value, (uint32_t)(r->h.at - r->value)}, PK_RAW_VEILED};
+    else *out = (pk_header){out->key, pair, PK_RAW_VEILED};
+    typed = 1;
   }
-  return found;
+  return typed ? PK_OK : found;
 }
 
 int dubbo_header(const pk_codec *codec, const uint8_t *data, const pk_frame *f, pk_slice key, pk_header *out) {
