@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from protokit.wire.codec import Codec, Wire
     from protokit.wire.conversation import Frame, Peer, Reply
     from protokit.wire.counted import Counted
-    from protokit.wire.format import Message, WireFormat
+    from protokit.wire.format import WireFormat
     from protokit.wire.greeting import Greeting, Turn, optional
     from protokit.wire.ids import byte_id
     from protokit.wire.known import asked
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         msgpack_value,
         resp_value,
     )
+    from protokit.wire.message import Message
     from protokit.wire.protocol import NativeCodec, Protocol
     from protokit.wire.python import PythonCodec
     from protokit.wire.repeats import Repeat
@@ -57,10 +58,11 @@ _MODULES = {
     "protokit.wire.checksums": ("adler32", "crc16", "crc32", "crc32c", "sum8", "sum16", "sum32"),
     "protokit.wire.codec": ("Codec", "Wire"),
     "protokit.wire.counted": ("Counted",),
-    "protokit.wire.format": ("Message", "WireFormat"),
+    "protokit.wire.format": ("WireFormat",),
     "protokit.wire.ids": ("byte_id",),
     "protokit.wire.greeting": ("Greeting", "Turn", "optional"),
     "protokit.wire.requested": ("FromPeer", "FromRequest"),
+    "protokit.wire.message": ("Message",),
     "protokit.wire.protocol": ("NativeCodec", "Protocol"),
     "protokit.wire.conversation": ("Frame", "Peer", "Reply"),
     "protokit.wire.python": ("PythonCodec",),

@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from protokit.errors import DeclarationError
+from protokit.errors import DeclarationError, RemoteProtocolError
 from protokit.wire.given import expect, seen, several, within
 from protokit.wire.nodes import Integer, Node, Section, walk
 from protokit.wire.views import section_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
+
+    from protokit.wire.explain import Piece
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,54 @@ def in_order(nodes: tuple[Node, ...], checksums: Sequence[Checksum]) -> tuple[Ch
     kinds = Integer | Section
     places = {node.path: place for place, node in enumerate(walk(nodes)) if isinstance(node, kinds)}
     return tuple(sorted(checksums, key=lambda one: (one.over is None, places.get(one.path, 0))))
+
+
+def _of_frame(
+    checksums: Iterable[Checksum], pieces: Sequence[Piece]
+) -> list[tuple[Checksum, Piece, list[tuple[int, int]]]]:
+    """(checksum, where it stands, sections) of each that this frame has."""
+    by_path = {piece.path: piece for piece in pieces}
+    found = []
+    for checksum in checksums:
+        piece = by_path.get(checksum.path)
+        if piece is None:
+            continue
+        over = [(0, max(piece.offset - checksum.skip, 0))]
+        if checksum.over is not None:
+            over = [
+                (by_path[path].offset, by_path[path].content) for path in checksum.over if path in by_path
+            ]
+        found.append((checksum, piece, over))
+    return found
+
+
+def verify(checksums: Iterable[Checksum], pieces: Sequence[Piece], frame: bytes) -> None:
+    """Whether all that a frame has are right.
+
+    Raises:
+        RemoteProtocolError: one is not.
+    """
+    for checksum, piece, over in _of_frame(checksums, pieces):
+        right = checksum.sum.of(frame[start : start + size] for start, size in over)
+        expected = checksum.written(right, little=piece.little)
+        if piece.raw != expected:
+            shown = [
+                repr(raw)[1:] if checksum.digits else raw[:: -1 if piece.little else 1].hex()
+                for raw in (piece.raw, expected)
+            ]
+            raise RemoteProtocolError(
+                f"the checksum is {shown[0]}, {shown[1]} was expected ({checksum.sum.name})", piece.offset
+            )
+
+
+def seal(checksums: Iterable[Checksum], pieces: Sequence[Piece], frame: bytes) -> bytes:
+    """The frame with all that it has made right, in their order."""
+    sealed = bytearray(frame)
+    for checksum, piece, over in _of_frame(checksums, pieces):
+        right = checksum.sum.of(bytes(sealed[start : start + size]) for start, size in over)
+        written = checksum.written(right, little=piece.little)
+        sealed[piece.offset : piece.offset + piece.size] = written
+    return bytes(sealed)
 
 
 @cache

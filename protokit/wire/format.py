@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -17,68 +15,42 @@ import construct
 
 from protokit import native
 from protokit.errors import DeclarationError, LocalProtocolError, RemoteProtocolError
-from protokit.model import Headers, Status
 from protokit.wire import views
 from protokit.wire.answers import noted
 from protokit.wire.arguments import argued, argument, bodies, change, decoded
-from protokit.wire.checksums import in_order
+from protokit.wire.building import complete, count, counting
+from protokit.wire.checksums import in_order, seal, verify
 from protokit.wire.codec import Codec, DeclaredCodec
 from protokit.wire.compiler import compile_image, is_sided, open_sections
 from protokit.wire.evaluation import evaluated
-from protokit.wire.explain import Piece, calculate, explain
-from protokit.wire.expressions import readings_of, resolve, show
-from protokit.wire.given import expect, flag, one_or_several, seen, several, values_of, within
+from protokit.wire.explain import Piece, explain
+from protokit.wire.expressions import show
+from protokit.wire.given import expect, flag, one_or_several, seen, several, values_of
 from protokit.wire.greeting import Conversation, Greeting
 from protokit.wire.ids import PAIR, ByteId, check_computed, ids_of, of_answers
 from protokit.wire.laid import check_laid, looked_into
 from protokit.wire.laid import complete as fill_in
 from protokit.wire.layout import read, rebuilt
+from protokit.wire.message import Message, describe, holds, kind_of
 from protokit.wire.nodes import Delimited, Integer, Rest, Section, Varint, walk
+from protokit.wire.parameters import check_maps, expression, readable_sections, reserved_of, variants_of, view
 from protokit.wire.program import Emit, Image, Meaning
-from protokit.wire.readings import unreadable_is_absent
 from protokit.wire.repeated_ids import check_repeated_ids
-from protokit.wire.repeats import signed
 from protokit.wire.replies import TEXT_MAX, Rendering, Replies, can_set, field_path, kept_node
 from protokit.wire.requested import FromPeer, Parts
 from protokit.wire.rest import check_rest
 from protokit.wire.sides import SIDE
 from protokit.wire.structures.headers import as_map
 from protokit.wire.unbuilt import unbuilt
-from protokit.wire.vocabulary import ENDED, UVar, varint
+from protokit.wire.vocabulary import ENDED, varint
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from protokit.wire.checksums import Checksum
     from protokit.wire.expressions import FieldPath
 
 MODES = {"multiplexed": 0, "ordered": 1, "pingpong": 2, "pinned": 0}
 KINDS = native.KINDS
-
-
-@dataclass
-class Message:
-    """One frame, read by the reference codec.
-
-    Attributes:
-        kind: ``request``, ``oneway``, ``response``, ``heartbeat``, ``ack``, ``drain`` or
-            ``greeting``.
-        size: bytes of the whole frame.
-        id: unsigned, or bytes where ids are byte strings.
-        fields: the parsed container.
-    """
-
-    kind: str
-    size: int
-    id: native.Id
-    status: Status
-    timeout_ms: int
-    service: str
-    method: str
-    version: str
-    group: str
-    headers: Headers
-    fields: Any
 
 
 class WireFormat:
@@ -162,8 +134,8 @@ class WireFormat:
         self._reference = evaluated(declaration)
         self.replies = replies
         expect("replies", replies, Replies, "write Replies(error=lambda status, variant: {...})")
-        self.variants = tuple(map(_variant, several("variants", variants, _VARIANTS)))
-        self.reserved_ids = tuple(map(_reserved, several("reserved_ids", reserved_ids, _RESERVED)))
+        self.variants = variants_of(variants)
+        self.reserved_ids = reserved_of(reserved_ids)
         self.mode = mode
         self.name = "declared"
         if not isinstance(mode, str) or mode not in MODES:
@@ -201,27 +173,27 @@ class WireFormat:
             )
         headers = as_map(headers, "headers")
         answer_headers = as_map(answer_headers, "answer_headers")
-        _check_maps(status, headers=headers, answer_headers=answer_headers)
+        check_maps(status, headers=headers, answer_headers=answer_headers)
         self.meaning = Meaning(
             id=paths,
             answer_id=answer_paths,
             named=by_bytes,
-            response=_expression(response, "response"),
-            oneway=_expression(oneway, "oneway"),
-            heartbeat=_expression(heartbeat, "heartbeat"),
-            drain=_expression(drain, "drain"),
-            last=_expression(last, "last"),
-            more=_expression(more, "more"),
-            greeting=0 if greeting is None else _expression(greeting.when, "greeting.when"),
-            greeting_refused=0 if greeting is None else _expression(greeting.refused, "greeting.refused"),
+            response=expression(response, "response"),
+            oneway=expression(oneway, "oneway"),
+            heartbeat=expression(heartbeat, "heartbeat"),
+            drain=expression(drain, "drain"),
+            last=expression(last, "last"),
+            more=expression(more, "more"),
+            greeting=0 if greeting is None else expression(greeting.when, "greeting.when"),
+            greeting_refused=0 if greeting is None else expression(greeting.refused, "greeting.refused"),
             forms=self.conversation.expressions(),
-            status=None if status is None else (_expression(status.value, "status"), status),
-            app_error=tuple(_expression(one, "app_error") for one in one_or_several(app_error)),
-            timeout=_expression(timeout, "timeout"),
-            service=_view(service, "service"),
-            method=_view(method, "method"),
-            version=_view(version, "version"),
-            group=_view(group, "group"),
+            status=None if status is None else (expression(status.value, "status"), status),
+            app_error=tuple(expression(one, "app_error") for one in one_or_several(app_error)),
+            timeout=expression(timeout, "timeout"),
+            service=view(service, "service"),
+            method=view(method, "method"),
+            version=view(version, "version"),
+            group=view(group, "group"),
             headers=headers,
             answer_headers=headers if answer_headers is None else answer_headers,
             arguments=() if bodies(arguments) else argued(arguments),
@@ -232,7 +204,7 @@ class WireFormat:
             ),
             keep=tuple(field_path(one, "keep") for one in several("keep", keep, "write keep=[this.NAME]")),
             separate=flag("separate", separate),
-            readable=_readable(self.nodes, [] if readable is None else readable),
+            readable=readable_sections(self.nodes, [] if readable is None else readable),
         )
         for path in self.meaning.keep:
             kept_node(self.nodes, path, "keep")
@@ -266,7 +238,7 @@ class WireFormat:
 
     @cached_property
     def _counting(self) -> list[Any]:
-        return [field for field in reversed(self.declaration.subcons) if _may_count(field)]
+        return counting(self.declaration)
 
     @cached_property
     def sided(self) -> bool:
@@ -411,7 +383,7 @@ class WireFormat:
             RemoteProtocolError: a request's service, method or headers are malformed.
         """
         with self._only_readable(container):
-            return self._described(container, size)
+            return describe(self.meaning, container, size, self.id_of(container))
 
     @contextlib.contextmanager
     def _only_readable(self, container: Any) -> Iterator[dict[Any, Any]]:
@@ -419,7 +391,7 @@ class WireFormat:
         hidden = {
             path: found
             for path, test in self.meaning.readable.items()
-            if not self._holds(test, container) and (found := views.value_at(container, path)) is not None
+            if not holds(test, container) and (found := views.value_at(container, path)) is not None
         }
         for path in hidden:
             views.set_at(container, path, None)
@@ -429,66 +401,9 @@ class WireFormat:
             for path, found in hidden.items():
                 views.set_at(container, path, found)
 
-    def _described(self, container: Any, size: int) -> Message:
-        m = self.meaning
-        kind = self.kind(container)
-        status = Status.OK
-        if kind == "response":
-            status = self._status(container)
-        elif kind == "greeting" and self._holds(m.greeting_refused, container):
-            status = Status.UNAVAILABLE
-        request = kind in {"request", "oneway"}
-        timeout = 0
-        if request:
-            timeout = min(max(signed(calculate(m.timeout, container)), 0), 2**32 - 1)
-        for one in views.leaves(m.destination()) if request else ():
-            if isinstance(one, views.Item):
-                one.pairs.items(container)  # one that is malformed is an error, whoever needs it
-        texts = {
-            name: _text(view.get(container)) if request and view is not None else ""
-            for name, view in (
-                ("service", m.service),
-                ("method", m.method),
-                ("version", m.version),
-                ("group", m.group),
-            )
-        }
-        headers = Headers()
-        if request:
-            headers = _headers(m.headers, container)
-        elif kind == "response":
-            with contextlib.suppress(RemoteProtocolError):  # it goes on as it is
-                headers = _headers(m.answer_headers, container)
-        request_id = self.id_of(container)
-        if kind == "response" and m.id and m.named is None and request_id is None:
-            kind = "ignore"  # an answer without its id is nobody's
-        if request_id is None:
-            request_id = 0 if m.named is None else b""
-        return Message(kind, size, request_id, status, timeout, **texts, headers=headers, fields=container)
-
-    @staticmethod
-    def _holds(expression: Any, container: Any) -> bool:
-        if isinstance(expression, int):
-            return bool(expression)
-        with unreadable_is_absent():
-            return bool(calculate(expression, container))
-
     def kind(self, container: Any) -> str:
         """What a frame is; see ``Message``."""
-        m = self.meaning
-        return (
-            "greeting"
-            if self._holds(m.greeting, container)
-            else "drain"
-            if self._holds(m.drain, container)
-            else ("ack" if self._holds(m.response, container) else "heartbeat")
-            if self._holds(m.heartbeat, container)
-            else "response"
-            if self._holds(m.response, container)
-            else "oneway"
-            if self._holds(m.oneway, container)
-            else "request"
-        )
+        return kind_of(self.meaning, container)
 
     def id_of(self, container: Any) -> native.Id | None:
         """The id; of several that a frame has, the last one. None where it has none."""
@@ -522,17 +437,6 @@ class WireFormat:
             answers: [one for one in fields if one.path in self.meaning.ids(answers=answers)]
             for answers in (False, True)
         }
-
-    def _status(self, container: Any) -> Status:
-        m = self.meaning
-        status = Status.OK
-        with unreadable_is_absent():  # of a malformed map: the answer goes on as it is
-            if m.status is not None:
-                expression, table = m.status
-                status = Status(table.entries.get(calculate(expression, container), table.default))
-            if status is Status.OK and any(calculate(one, container) for one in m.app_error):
-                return Status.APP_ERROR
-        return status
 
     def argument(self, data: bytes, index: int, keys: Sequence[str] = ()) -> native.Argument:
         """An argument of a whole request's call, or what is inside of it, as ``native.argument`` says it.
@@ -603,16 +507,16 @@ class WireFormat:
 
     def _unsealed(self, values: Mapping[str, Any], side: str | None = None) -> bytes:
         number = native.SIDES.index(side) or int(values.get(SIDE) or 0)
-        complete = {**values, SIDE: number}
+        full = {**values, SIDE: number}
         try:
-            complete = _complete(self.declaration, complete, number)
-            _count(self._counting, complete)
+            full = complete(self.declaration, full, number)
+            count(self._counting, full)
             if self._looked_into:
-                fill_in(self.nodes, self._looked_into, complete)
+                fill_in(self.nodes, self._looked_into, full)
             for checksum in self.meaning.checksums:  # filled in when the frame is sealed
-                if can_set(complete, checksum.path) and views.value_at(complete, checksum.path) is None:
-                    views.set_at(complete, checksum.path, b"0" * checksum.digits or 0)
-            return bytes(self._reference.build(complete, **{SIDE: number}))
+                if can_set(full, checksum.path) and views.value_at(full, checksum.path) is None:
+                    views.set_at(full, checksum.path, b"0" * checksum.digits or 0)
+            return bytes(self._reference.build(full, **{SIDE: number}))
         except (
             construct.ConstructError,
             RemoteProtocolError,
@@ -621,7 +525,7 @@ class WireFormat:
             TypeError,
             ValueError,
         ) as error:
-            why = unbuilt(error, self.declaration, complete)
+            why = unbuilt(error, self.declaration, full)
             raise LocalProtocolError(f"the frame cannot be built: {why}") from error
 
     def edit(
@@ -664,53 +568,17 @@ class WireFormat:
                 raise LocalProtocolError(f"this protocol declares no {name}")
             view.replace(container, raw)
 
-    # Checksums.
-
-    def _sums(self, pieces: list[Piece]) -> list[tuple[Checksum, Piece, list[tuple[int, int]]]]:
-        """(checksum, where it stands, sections) of each that this frame has."""
-        by_path = {piece.path: piece for piece in pieces}
-        found = []
-        for checksum in self.meaning.checksums:
-            piece = by_path.get(checksum.path)
-            if piece is None:
-                continue
-            over = [(0, max(piece.offset - checksum.skip, 0))]
-            if checksum.over is not None:
-                over = [
-                    (by_path[path].offset, by_path[path].content) for path in checksum.over if path in by_path
-                ]
-            found.append((checksum, piece, over))
-        return found
-
     def _explained(self, frame: bytes, side: str | None) -> list[Piece]:
         """Of a whole frame."""
         return explain(self.nodes, frame, native.SIDES.index(side), ended=True)
 
     def _verify(self, frame: bytes, side: str | None) -> None:
-        if not self.meaning.checksums:
-            return
-        for checksum, piece, over in self._sums(self._explained(frame, side)):
-            right = checksum.sum.of(frame[start : start + size] for start, size in over)
-            expected = checksum.written(right, little=piece.little)
-            if piece.raw != expected:
-                shown = [
-                    repr(raw)[1:] if checksum.digits else raw[:: -1 if piece.little else 1].hex()
-                    for raw in (piece.raw, expected)
-                ]
-                raise RemoteProtocolError(
-                    f"the checksum is {shown[0]}, {shown[1]} was expected ({checksum.sum.name})",
-                    piece.offset,
-                )
+        if self.meaning.checksums:
+            verify(self.meaning.checksums, self._explained(frame, side), frame)
 
     def _seal(self, frame: bytes, side: str | None) -> bytes:
-        if not self.meaning.checksums:
-            return frame
-        sealed = bytearray(frame)
-        for checksum, piece, over in self._sums(self._explained(frame, side)):
-            right = checksum.sum.of(bytes(sealed[start : start + size]) for start, size in over)
-            written = checksum.written(right, little=piece.little)
-            sealed[piece.offset : piece.offset + piece.size] = written
-        return bytes(sealed)
+        checksums = self.meaning.checksums
+        return seal(checksums, self._explained(frame, side), frame) if checksums else frame
 
     def _variant_replies(self, variant: dict[str, int]) -> dict[int, list[Emit]]:
         replies, steps = (
@@ -721,131 +589,3 @@ class WireFormat:
 
     def __repr__(self) -> str:
         return f"WireFormat({self.name!r})"
-
-
-def _check_maps(status: Any, **maps: Any) -> None:
-    if status is not None and not isinstance(status, views.Table):
-        what = "is a view of names" if isinstance(status, views.View) else "is no table"
-        raise DeclarationError(
-            f"status: {seen(status)} {what}: write table(this.x, {{0: Status.OK}}, Status.INTERNAL)"
-        )
-    known = [int(one) for one in Status]
-    for to in () if status is None else (*status.entries.values(), status.default):
-        if to not in known:
-            raise DeclarationError(f"table: {to} is no Status; write Status.OK, Status.INTERNAL, ...")
-    for what, one in maps.items():
-        if one is not None and not isinstance(one, views.Pairs):
-            raise DeclarationError(f"{what}: {seen(one)} is no map: write pairs(...) or lines(...)")
-
-
-_VARIANTS = "they are a list of field values: ({'version': 1}, {'version': 2})"
-
-
-def _variant(one: Any) -> dict[str, int]:
-    found: dict[str, int] = dict(expect("variants", one, Mapping, _VARIANTS))
-    for name, value in found.items():
-        expect("variants", name, str, _VARIANTS)
-        within(f"variants: {name}", value, -(1 << 63), (1 << 64) - 1, "it is the integer of that field")
-    return found
-
-
-_RESERVED = "they are a list of integers from 0 on: (0,)"
-
-
-def _reserved(one: Any) -> int:
-    return within("reserved_ids", one, 0, (1 << 64) - 1, _RESERVED)
-
-
-def _expression(value: Any, what: str) -> Any:
-    return resolve(value, (), (what,))
-
-
-def _readable(nodes: Any, given: Any) -> dict[Any, Any]:
-    """Sections, and when they can be read."""
-    pairs = given if isinstance(given, list) else [given]
-    found = {}
-    for pair in pairs:
-        if not isinstance(pair, tuple) or len(pair) != 2:  # a pair
-            raise DeclarationError(
-                f"readable: {seen(pair)} was given; write readable=(this.body, this.codec == 0), a "
-                "section and a condition, or a list of such pairs"
-            )
-        path = field_path(pair[0], "readable")
-        if not any(isinstance(one, Section | Delimited) and one.path == path for one in walk(nodes)):
-            raise DeclarationError(f"readable: {show(path)} is no section: write (this.SECTION, condition)")
-        found[path] = _expression(pair[1], "readable")
-        if readings_of(found[path]):
-            raise DeclarationError(
-                f"readable: whether {show(path)} can be read is told by fields (this.codec == 0), no texts"
-            )
-    return found
-
-
-def _view(value: Any, what: str) -> views.View | None:
-    return None if value is None else views.as_view(value, what)
-
-
-def _headers(pairs: views.Pairs | None, container: Any) -> Headers:
-    headers = Headers()
-    seen: set[bytes] = set()
-    for key, one in () if pairs is None else pairs.values(container):
-        value = pairs.find(container, key) if pairs is not None and key is not None and key in seen else one
-        if key is not None:
-            seen.add(key)
-        if key is not None and value is not None:
-            headers[_text(key)] = _text(value)
-        elif key is not None:
-            headers.pop(_text(key), None)
-    return headers
-
-
-def _text(data: bytes | None) -> str:
-    return native.text(data or b"")
-
-
-def _complete(declaration: Any, values: dict[str, Any], side: int) -> dict[str, Any]:
-    """Fields that may be absent or are computed are None where no value is given."""
-    if not isinstance(declaration, construct.Struct):
-        return values
-    for field in declaration.subcons:
-        name = field.name
-        if name is None:
-            continue
-        inner = field.subcon if isinstance(field, construct.Renamed) else field
-        if name not in values:
-            if isinstance(
-                inner, construct.IfThenElse | construct.Rebuild | construct.Const | construct.Default
-            ):
-                values[name] = None
-            continue
-        if isinstance(values[name], dict):
-            if isinstance(inner, construct.Struct):
-                values[name] = _complete(inner, dict(values[name]), side)
-            elif isinstance(inner, construct.Switch):
-                key = calculate(resolve(inner.keyfunc, (), (name,)), {**values, SIDE: side})
-                values[name] = _complete(inner.cases.get(key, inner.default), dict(values[name]), side)
-            elif isinstance(inner, construct.IfThenElse):
-                one: Any = inner.thensubcon
-                if isinstance(inner.elsesubcon, construct.Struct):
-                    test = calculate(resolve(inner.condfunc, (), (name,)), {**values, SIDE: side})
-                    one = inner.thensubcon if test else inner.elsesubcon
-                values[name] = _complete(one, dict(values[name]), side)
-    return values
-
-
-def _may_count(field: Any) -> bool:
-    """Whether a field is a varint that is computed, in a branch perhaps."""
-    inner = field.subcon if isinstance(field, construct.Renamed) else field
-    both = [inner.thensubcon, inner.elsesubcon] if isinstance(inner, construct.IfThenElse) else [inner]
-    return any(isinstance(one, construct.Rebuild) and isinstance(one.subcon, UVar) for one in both)
-
-
-def _count(fields: list[Any], values: dict[str, Any]) -> None:
-    """Varints that are lengths, from the last on: what stands in front of them may count their bytes."""
-    for field in fields:
-        inner, at = field.subcon if isinstance(field, construct.Renamed) else field, (field.name,)
-        if isinstance(inner, construct.IfThenElse) and isinstance(inner.thensubcon, construct.Rebuild):
-            test = calculate(resolve(inner.condfunc, (), at), values)
-            inner = inner.thensubcon if test else inner.elsesubcon
-        if isinstance(inner, construct.Rebuild) and isinstance(inner.subcon, UVar):
-            values[field.name] = calculate(resolve(inner.func, (), at), values)
