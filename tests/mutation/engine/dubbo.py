@@ -120,7 +120,7 @@ MUTANTS = (
     Mutant(
         "of a header by its key what newer providers read is as older ones read it",
         "attachments.c",
-        "    *out = (pk_header){r->again, {r->value, (uint32_t)(r->h.at - r->value)}, PK_RAW_VEILED};\n    found = PK_OK;",
+        "    else *out = (pk_header){out->key, pair, PK_RAW_VEILED};\n    typed = 1;",
         "    continue;",
         "plugins/dubbo/tests/test_read_otherwise.py::test_an_attachment_of_protobuf_that_newer_providers_read_otherwise",
         "dubbo",
