@@ -16,7 +16,7 @@ make -s -j "$(nproc)" PYTHON="$python" declared dubbo programs tables
 "$python" export.py seeds ../../build/fuzz/seeds
 cd ../../build/fuzz
 export UBSAN_OPTIONS=print_stacktrace=1
-run() { # target, seconds, corpora
+run() { # target, seconds, corpora or options
   local target=$1 time=$2
   shift 2
   mkdir -p "work/$target" finds
@@ -39,4 +39,4 @@ done
 run declared $((seconds / 2)) "${declared[@]}"
 run programs $((seconds / 5)) seeds/programs "$corpus/programs"
 run dubbo $((seconds / 5)) "$corpus/dubbo"
-run tables $((seconds / 10))
+run tables $((seconds / 10)) -len_control=0 -max_len=64 # three changes and what is looked up
