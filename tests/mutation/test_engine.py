@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
+import re
 import runpy
 import shutil
 import signal
@@ -41,6 +43,13 @@ class Unit:
 
     object: Path
     read: frozenset[Path]  # it, and the headers that it includes, directly or not
+
+    @functools.cached_property
+    def names(self) -> frozenset[str]:
+        """Of the functions and variables that are in it."""
+        command = ["nm", "--defined-only", "--format=posix", self.object]
+        said = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+        return frozenset(line.partition(" ")[0] for line in said.splitlines())
 
 
 class Build:
@@ -90,17 +99,32 @@ class Build:
             f"{one.name}: {one.file} has this {text.count(one.right)} times:\n{one.right}"
         )
         root = self.directory / name
-        shutil.copytree(self.source, root)
+        shutil.copytree(self.source, root, copy_function=os.symlink)
 
         def there(of: Path) -> Path:
             return root / of.relative_to(self.source) if of.is_relative_to(self.source) else of
 
+        there(path).unlink()  # a link to what is right
         there(path).write_text(text.replace(one.right, one.wrong))
-        users = [source for source, unit in self.units.items() if path in unit.read]
+        users = self.users(path, text.partition(one.right)[0])
         changed = {user: self.compile(there(user), root, f"{name}-{n}") for n, user in enumerate(users)}
         assert users
         assert all(there(path) in unit.read for unit in changed.values())
         return self.link(name, changed)
+
+    def users(self, path: Path, front: str) -> list[Path]:
+        """The sources whose objects a change behind ``front`` in that file can be seen in.
+
+        A header's function is in the objects of those that call it: nothing is inlined.
+        """
+        includes = [source for source, unit in self.units.items() if path in unit.read]
+        *_, last = [None, *re.finditer(r"^static inline [^(]*?(\w+)\(", front, re.MULTILINE)]
+        if last is None or path.suffix == ".c":
+            return includes
+        inside = front[last.end() :]
+        if inside.count("{") == inside.count("}"):  # a type, a macro
+            return includes
+        return [source for source in includes if last[1] in self.units[source].names] or includes
 
     def run(self, built: Path, *tests: str, patience: int = 110) -> tuple[int, str]:
         """pytest's exit code, or minus the signal that ended it, and its output, with that module.

@@ -6,6 +6,7 @@ take. It answers each with a line: the exit code, or minus the signal.
 
 import contextlib
 import functools
+import gc
 import importlib
 import json
 import os
@@ -20,7 +21,16 @@ import sitecustomize
 from hypothesis import given
 
 # Nothing here may import what is compiled of protokit: each run has its own.
-for name in ("asyncio", "cffi", "click", "construct", "hypothesis.strategies", "msgspec", "uvloop", "yaml"):
+for name in (
+    "asyncio",
+    "cffi.cparser",
+    "click",
+    "construct",
+    "hypothesis.strategies",
+    "msgspec",
+    "uvloop",
+    "yaml",
+):
     importlib.import_module(name)
 
 
@@ -29,6 +39,8 @@ def pytest_load_initial_conftests(early_config: pytest.Config, args: list[str]) 
     assert not [name for name in sys.modules if name.startswith("protokit") and name.endswith("._native")]
     capture = early_config.pluginmanager.getplugin("capturemanager")
     capture.stop_global_capturing()
+    gc.collect()
+    gc.freeze()  # what is here already is no run's garbage
     for line in sys.stdin:
         run = json.loads(line)
         child = os.fork()
