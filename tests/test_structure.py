@@ -27,6 +27,7 @@ ORDER = [
     "late",
     "model",
     "logs",
+    "hessian",
     "native",
     "table",
     "wire",
@@ -116,7 +117,9 @@ def test_plugins_use_the_public_names_only():
         own = path.relative_to(REPO / "plugins").parts[1]
         for name in imports(path.read_text(), own):
             if name.startswith("protokit."):
-                assert name.split(".")[1] in {*protokit.__all__, "errors", "wire"}, f"{path}: {name}"
+                assert name.split(".")[1] in {*protokit.__all__, "errors", "hessian", "wire"}, (
+                    f"{path}: {name}"
+                )
                 assert not name.startswith("protokit.wire.") or name.split(".")[2] in wire.__all__, name
 
 
@@ -140,7 +143,7 @@ def test_the_kit_uses_the_names_that_any_plugin_may_use(path):
 
 
 def test_the_tests_of_plugins_and_the_examples_use_public_names_only():
-    public = {*protokit.__all__, "errors", "wire", "testing", "native", "config", "plugins"}
+    public = {*protokit.__all__, "errors", "hessian", "wire", "testing", "native", "config", "plugins"}
     paths = [*(REPO / "plugins").glob("*/tests/*.py"), *(REPO / "examples").rglob("*.py")]
     assert len(paths) > 20
     for path in paths:

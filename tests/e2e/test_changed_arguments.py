@@ -102,7 +102,7 @@ def sofa_request(*arguments):
     sigs = sofa.TypedList(["java.lang.String", "long"])
     sigs.type_name = "[string"
     fields = {"methodName": "m", "targetServiceUniqueName": "a.B:1.0", "methodArgSigs": sigs}
-    writer = sofa.Writer(draft=True)
+    writer = sofa.Writer(sofa.DRAFT)
     for one in (sofa.Object("com.alipay.sofa.rpc.core.request.SofaRequest", fields), *arguments):
         writer.write(one)
     return bytes(writer.data)

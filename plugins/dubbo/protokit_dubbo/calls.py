@@ -10,16 +10,13 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from protokit.errors import LocalProtocolError, RemoteProtocolError
+from protokit.hessian import HESSIAN2, Reader, TypedList, Writer, fitting, rewritten
 from protokit_dubbo import fastjson2
-from protokit_dubbo.hessian import Long, Reader, TypedList, Writer
 from protokit_dubbo.messages import HEADER, count_parameters, parameters
 
 _NAMES = {2: "hessian2", 10: "native-hessian", 6: "fastjson", 16: "gson", 22: "protobuf"}
 _HESSIAN, _FASTJSON2 = {2, 10}, 23
 _GENERIC = {"$invoke", "$invokeAsync"}
-_LONG = {"J", "Ljava/lang/Long;", "long", "java.lang.Long"}
-_DOUBLE = {"D", "F", "Ljava/lang/Double;", "Ljava/lang/Float;", "double", "float", "java.lang.Double"}
-_DOUBLE |= {"java.lang.Float"}
 
 
 class _Body(NamedTuple):
@@ -73,7 +70,7 @@ def _read(frame: bytes) -> _Body:
     if generic:
         said, inner = (one if isinstance(one, list) else [] for one in outer[1:])
         types = [one if isinstance(one, str) else "" for one in said]
-    before, referable = reader.numbered, reader.referable
+    before, referable = reader.numbered, len(reader.references)
     reader.lowest = len(data)
     attachments = None if reader.done else reader.read()
     apart = reader.numbered == before
@@ -114,15 +111,15 @@ def write_arguments(frame: bytes, values: list[Any]) -> bytes:
     body = _read(frame)
     if len(values) != len(body.inner):
         raise LocalProtocolError(f"the call has {len(body.inner)} arguments, and {len(values)} were given")
-    fitting = [_fitting(one, body.types[i] if i < len(body.types) else "") for i, one in enumerate(values)]
-    outer = fitting
+    inner = fitting(values, body.types, HESSIAN2)
+    outer = inner
     if body.generic:
-        listed = TypedList(fitting)
+        listed = TypedList(inner)
         listed.type_name = getattr(body.inner, "type_name", "")
         outer = [*body.outer[:2], listed if body.outer[2] is not None else None]
     start = body.spans[0][0] if body.spans else 0
     end = body.spans[-1][1] if body.spans else 0
-    parts = None if body.numbered else _alone(body, outer)
+    parts = None if body.numbered else rewritten(body.data, body.spans, body.outer, outer, HESSIAN2)
     if parts is None:
         writer = Writer()
         for one in outer:
@@ -135,31 +132,3 @@ def write_arguments(frame: bytes, values: list[Any]) -> bytes:
         parts = bytes(writer.data)
     data = body.data[:start] + parts + body.data[end:]
     return frame[:12] + len(data).to_bytes(4, "big") + data + frame[HEADER.size + len(body.data) :]
-
-
-def _alone(body: _Body, outer: list[Any]) -> bytes | None:
-    """The arguments where those that are what they were stay; None where some have to be written together."""
-    parts = []
-    for was, now, (start, end) in zip(body.outer, outer, body.spans, strict=True):
-        before, after = Writer(), Writer()
-        before.write(was)
-        after.write(now)
-        if before.data == after.data:
-            parts.append(body.data[start:end])
-        elif after.numbered:
-            return None
-        else:
-            parts.append(bytes(after.data))
-    return b"".join(parts)
-
-
-def _fitting(value: Any, type_: str) -> Any:
-    """What Python computes has lost whether it is a long or a double: the type of the parameter says it."""
-    if not isinstance(value, int) or isinstance(value, bool):
-        return value
-    try:
-        return Long(value) if type_ in _LONG else float(value) if type_ in _DOUBLE else value
-    except OverflowError:
-        raise LocalProtocolError(
-            "hessian2: a whole number that fits no double, for a parameter of one"
-        ) from None

@@ -9,7 +9,7 @@ import struct
 from typing import Any, NamedTuple
 
 from protokit.errors import LocalProtocolError, RemoteProtocolError
-from protokit_dubbo.hessian import Long, TypedList
+from protokit.hessian import Long, TypedList
 from protokit_dubbo.jsonb import Byte, Float, Reader, Short, Writer
 from protokit_dubbo.messages import HEADER, count_parameters, parameters
 

@@ -20,7 +20,7 @@ import struct
 from typing import Any
 
 from protokit.errors import LocalProtocolError, RemoteProtocolError
-from protokit_dubbo.hessian import Long, Object, TypedList, TypedMap
+from protokit.hessian import Long, Object, TypedList, TypedMap
 
 _MAX_DEPTH = 200
 _SYMBOL, _TYPED, _REFERENCE, _LIST, _MAP, _END = 0x7F, 0x92, 0x93, 0xA4, 0xA6, 0xA5

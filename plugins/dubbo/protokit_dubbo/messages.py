@@ -6,7 +6,7 @@ import struct
 from typing import Any
 
 from protokit.errors import RemoteProtocolError
-from protokit_dubbo.hessian import Reader, Writer
+from protokit.hessian import Reader, Writer
 
 HEADER = struct.Struct(">HBBQI")
 MAGIC = 0xDABB

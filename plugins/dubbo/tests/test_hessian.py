@@ -87,6 +87,8 @@ def test_what_cannot_be_written_says_so():
         Writer().write(set())
     with pytest.raises(LocalProtocolError, match="does not fit 64 bits"):
         Writer().write(2**63)
+    with pytest.raises(LocalProtocolError, match="a datetime without a zone says no time"):
+        Writer().write(datetime.datetime.fromtimestamp(0, datetime.UTC).replace(tzinfo=None))
 
 
 def test_descriptors():

@@ -13,7 +13,7 @@ from protokit_dubbo import dubbo
 from protokit_dubbo.hessian import Long, Object, Reader, TypedList, TypedMap, Writer
 from protokit_dubbo.messages import HEADER, MAGIC, OK, count_parameters
 
-from protokit import native
+from protokit import hessian, native
 
 CODEC = dubbo.wire.address
 FINAL = "H2 (Hessian 2.0)"
@@ -163,7 +163,7 @@ def values_of(data: bytes) -> tuple[list[Any], list[int]]:
 
 
 def written(values: list[Any], line: dict) -> bytes:
-    writer = Writer(8189 if "(4.x)" in line["source"] else 4093)
+    writer = Writer(hessian.HESSIAN2._replace(binary_chunk=8189 if "(4.x)" in line["source"] else 4093))
     for value in values:
         writer.write(value)
     return bytes(writer.data)
@@ -179,7 +179,7 @@ def test_a_line_of_values(line):
     numbers: dict[int, int] = {}
     if "values" in expect:
         assert all(is_(value, wanted, numbers) for value, wanted in zip(found, expect["values"], strict=True))
-        assert (len(reader._classes), len(reader._references)) == (expect["class_defs"], expect["refs"])
+        assert (len(reader.classes), len(reader.references)) == (expect["class_defs"], expect["refs"])
     if line["name"] not in NO_LENGTH:
         assert written(found, line) == data
     assert repr(values_of(written(found, line))[0]) == repr(found)

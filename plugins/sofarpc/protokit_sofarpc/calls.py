@@ -10,12 +10,11 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from protokit.errors import LocalProtocolError
-from protokit_sofarpc.values import Long, Object, Reader, Writer, is_draft
+from protokit.hessian import Object, Reader, Writer, fitting, rewritten
+from protokit_sofarpc.values import dialect_of
 
 _HESSIAN = 1
 _NAMES = {11: "protobuf", 12: "JSON"}
-_LONG = {"long", "java.lang.Long"}
-_DOUBLE = {"double", "float", "java.lang.Double", "java.lang.Float"}
 
 
 class _Body(NamedTuple):
@@ -52,7 +51,7 @@ def check(codec: int, content: bytes | None) -> None:
 
 
 def _read(content: bytes) -> _Body:
-    reader = Reader(content, draft=is_draft(content))
+    reader = Reader(content, dialect_of(content))
     request = reader.read()
     if not isinstance(request, Object) or "methodName" not in request.fields:
         raise LocalProtocolError("the body begins with no SofaRequest, and its arguments are not decoded")
@@ -89,42 +88,13 @@ def write_arguments(content: bytes, values: list[Any]) -> bytes:
         raise LocalProtocolError(
             f"the call has {len(body.arguments)} arguments, and {len(values)} were given"
         )
-    fitting = [_fitting(one, body.types[i] if i < len(body.types) else "") for i, one in enumerate(values)]
-    parts = None if body.numbered else _alone(content, body, fitting)
+    dialect = body.reader.dialect
+    after = fitting(values, body.types, dialect)
+    parts = None if body.numbered else rewritten(content, body.spans, body.arguments, after, dialect)
     if parts is None:
-        writer = Writer(draft=body.reader.draft)
-        references, types, classes = body.known
-        reader = body.reader
-        writer.go_on_behind(reader.references[:references], reader.types[:types], reader.classes[:classes])
-        for one in fitting:
+        writer = Writer(dialect)
+        writer.go_on_behind(body.reader, *body.known)
+        for one in after:
             writer.write(one)
         parts = bytes(writer.data)
     return content[: body.start] + parts
-
-
-def _alone(content: bytes, body: _Body, fitting: list[Any]) -> bytes | None:
-    """The arguments where those that are what they were stay; None where some have to be written together."""
-    parts = []
-    for was, now, (start, end) in zip(body.arguments, fitting, body.spans, strict=True):
-        before, after = Writer(draft=body.reader.draft), Writer(draft=body.reader.draft)
-        before.write(was)
-        after.write(now)
-        if before.data == after.data:
-            parts.append(content[start:end])
-        elif after.numbered:
-            return None
-        else:
-            parts.append(bytes(after.data))
-    return b"".join(parts)
-
-
-def _fitting(value: Any, type_: str) -> Any:
-    """What Python computes has lost whether it is a long or a double: the type of the parameter says it."""
-    if not isinstance(value, int) or isinstance(value, bool):
-        return value
-    try:
-        return Long(value) if type_ in _LONG else float(value) if type_ in _DOUBLE else value
-    except OverflowError:
-        raise LocalProtocolError(
-            "hessian: a whole number that fits no double, for a parameter of one"
-        ) from None
