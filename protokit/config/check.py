@@ -530,15 +530,23 @@ def _rule(
         _limit(findings, rule.limit, registry, (*path, "limit"))
     if rule.set is not None:
         _set(findings, rule, rule.set, path)
-    fault = rule.fault
-    for name in ("delay", "abort"):
-        part = getattr(fault, name, None)
-        if part is not None and not part.share:
-            findings.warning(f"share: {name} is for none of the requests", *path, "fault", name, "share")
-    empty = fault is not None and not (fault.delay or fault.abort)
-    if empty and not findings.holes(*path, "fault"):
-        findings.error("fault: expected delay, abort or both", *path, "fault")
+    if rule.fault is not None:
+        _fault(findings, rule.fault, (*path, "fault"))
     _filters(findings, rule.filters, registry, (*path, "filters"))
+
+
+def _fault(findings: Findings, fault: schema.Fault, path: Path) -> None:
+    for name, part in (("delay", fault.delay), ("abort", fault.abort), ("asked", fault.asked)):
+        if part is not None and not part.share and not findings.holes(*path, name):
+            findings.warning(f"share: {name} is for none of the requests", *path, name, "share")
+    if findings.holes(*path):
+        return
+    if not (fault.delay or fault.abort or fault.asked):
+        findings.error("fault: expected delay, abort, both, or asked", *path)
+    if fault.header is not None and not (fault.delay or fault.abort):
+        findings.error("header: says who suffers delay or abort, and there is neither", *path, "header")
+    if fault.asked is not None and not fault.asked.header:
+        findings.error("header: expected the name of a header", *path, "asked", "header")
 
 
 def _limit(findings: Findings, limit: schema.Limit, registry: plugins.Registry, path: Path) -> None:

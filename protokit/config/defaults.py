@@ -54,6 +54,7 @@ HEDGE_MOST = 50_000  # parts of a million
 MIRROR_SHARE = 1_000_000  # parts of a million: all
 MIRROR_MOST = 100
 FAULT_SHARE = 1_000_000  # millionths: all
+FAULT_ASKED_MOST = 5 * SECOND
 WORKERS = 1
 
 # From the least to the most; bytes, milliseconds, counts.
@@ -91,6 +92,7 @@ RANGES = {
     "routes.rules.retry.backoff.base": (0, HOUR),
     "routes.rules.retry.backoff.max": (0, HOUR),
     "routes.rules.fault.delay.fixed": (1, HOUR),
+    "routes.rules.fault.asked.most": (1, HOUR),
     "routes.rules.split.weight": (0, 2**32 - 1),
     "clusters.endpoints.weight": (0, 2**32 - 1),
     "clusters.max_connections": (1, 1024),

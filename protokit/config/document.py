@@ -28,6 +28,7 @@ from protokit.config.scalars import (
     Rate,
     Regex,
     Retries,
+    Secret,
     Share,
     Size,
     Times,
@@ -50,6 +51,7 @@ _SCALARS: tuple[Any, ...] = (
     Rate,
     Regex,
     Retries,
+    Secret,
     Share,
     Size,
     Times,
@@ -280,7 +282,8 @@ class _Reader:
         try:
             value = kind.parse(text)
         except ValueError as error:
-            return self.fail(f"{what}: {error}, got {_shown(node)}", node)
+            got = f"{len(text)} characters" if kind is Secret else _shown(node)
+            return self.fail(f"{what}: {error}, got {got}", node)
         return self.in_range(value, node, what, path) if isinstance(value, Duration | Size) else value
 
     def in_range(self, value: int, node: yaml.Node, what: str, path: Path) -> Any:

@@ -132,6 +132,8 @@ def _needs(rule: schema.Rule, path: Path) -> Iterator[tuple[Path, str]]:
         yield where, _OTHERS
     if rule.fault is not None and rule.fault.header is not None:
         yield (*path, "fault", "header"), "leave it out, and let match say which requests are hit"
+    if rule.fault is not None and rule.fault.asked is not None:
+        yield (*path, "fault", "asked"), "leave it out: callers have nothing to ask by"
 
 
 def _changes(rule: schema.Rule, path: Path) -> Iterator[tuple[Path, str]]:

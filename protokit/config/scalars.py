@@ -291,6 +291,24 @@ class Regex(str):
         return cls(text)
 
 
+class Secret(str):
+    """What only those know who may do something; nobody is shown it."""
+
+    __slots__ = ()
+    expected = "a secret of 16 to 128 letters, digits and signs, without blanks"
+    pattern = r"^[!-~]{16,128}$"
+
+    @classmethod
+    def parse(cls, text: str) -> Secret:
+        """Raises ValueError where ``text`` is none."""
+        if re.fullmatch(r"[!-~]{16,128}", text) is None:
+            raise ValueError(f"expected {cls.expected}")
+        return cls(text)
+
+    def __repr__(self) -> str:
+        return "a secret"
+
+
 class Hex(bytes):
     """Bytes, written as hex digits; blanks may stand between them."""
 

@@ -17,6 +17,7 @@ from protokit.config.scalars import (
     Rate,
     Regex,
     Retries,
+    Secret,
     Share,
     Size,
     Times,
@@ -291,12 +292,22 @@ class Abort(_Section, frozen=True, forbid_unknown_fields=True):
     share: Share = Share(defaults.FAULT_SHARE)
 
 
+class FaultAsked(_Section, frozen=True, forbid_unknown_fields=True):
+    """What callers that have the key may ask for in a header. ``most``: the longest delay."""
+
+    header: str
+    key: Secret
+    most: Duration = Duration(defaults.FAULT_ASKED_MOST)
+    share: Share = Share(defaults.FAULT_SHARE)
+
+
 class Fault(_Section, frozen=True, forbid_unknown_fields=True):
     """What some requests suffer, to see what comes of it. ``header``: only those that have it."""
 
     delay: Delay | None = None
     abort: Abort | None = None
     header: str | None = None
+    asked: FaultAsked | None = None
 
 
 class Hedge(_Section, frozen=True, forbid_unknown_fields=True):

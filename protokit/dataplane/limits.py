@@ -88,6 +88,15 @@ def mirror_of(rule: schema.Rule, clusters: Mapping[str, int]) -> Mirror:
     )
 
 
+class FaultAsked(msgspec.Struct, frozen=True):
+    """pk_fault_asked."""
+
+    of: Key
+    key: str = ""
+    most_ms: int = 0
+    share: int = 0
+
+
 class _Fault(msgspec.Struct, frozen=True):
     """pk_fault."""
 
@@ -96,6 +105,7 @@ class _Fault(msgspec.Struct, frozen=True):
     status: str | int
     abort_share: int
     having: Key
+    asked: FaultAsked
 
 
 def fault_of(image: Image, rule: schema.Rule) -> _Fault | None:
@@ -103,13 +113,16 @@ def fault_of(image: Image, rule: schema.Rule) -> _Fault | None:
     fault = rule.fault
     if fault is None:
         return None
-    delay, abort = fault.delay, fault.abort
+    delay, abort, asked = fault.delay, fault.abort, fault.asked
     return _Fault(
         0 if delay is None else delay.fixed,
         0 if delay is None else delay.share,
         0 if abort is None else abort.status,
         0 if abort is None else abort.share,
         image.key([] if fault.header is None else [("header", fault.header)]),
+        FaultAsked(image.key([]))
+        if asked is None
+        else FaultAsked(image.key([("header", asked.header)]), asked.key, asked.most, asked.share),
     )
 
 

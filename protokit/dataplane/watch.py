@@ -39,6 +39,7 @@ RULES = {
     "unasked": "requests were refused: the global rate limit of rule {} is not known",
     "would-unasked": "requests would be refused without dry_run: the global limit of rule {} is not known",
     "limit": "requests were refused: the rate limit of rule {} is reached",
+    "fault-denied": "requests asked rule {} for a fault without having its key",
     "would-limit": "requests would be refused without dry_run: the rate limit of rule {} is reached",
 }
 DENIALS = {

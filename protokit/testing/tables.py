@@ -11,7 +11,7 @@ from protokit import native
 from protokit.config.scalars import Duration, Share
 from protokit.config.schema import Backoff, Breaker, Outlier, Reply, Retry, SlowStart, Timeout
 from protokit.dataplane.destinations import joined
-from protokit.dataplane.limits import Hedge, Mirror, Prefer, breaker_of
+from protokit.dataplane.limits import FaultAsked, Hedge, Mirror, Prefer, breaker_of
 from protokit.table import Image, Key, Source
 
 if TYPE_CHECKING:
@@ -71,6 +71,7 @@ class _Fault(msgspec.Struct, frozen=True):
     status: int = 0
     abort_share: int = 0
     having: Key = Key()
+    asked: FaultAsked = FaultAsked(Key())
 
 
 class TableBuilder:
@@ -191,7 +192,8 @@ class TableBuilder:
             end_chain: of those that are told of ends.
             open_for: PK_OPEN_*.
             delay_ms: before it goes on; instead of ``fault``.
-            fault: with the attributes of ``pk_fault``; ``having``: origins.
+            fault: with the attributes of ``pk_fault``; ``having``: origins; ``asked``, if it has that: a
+                header and the other fields of ``pk_fault_asked``.
             hedge_ms: before a second attempt, of what is idempotent.
             hedge_share: of the cluster's times instead, parts of a million.
             hedge_most: of all requests.
@@ -242,6 +244,7 @@ class TableBuilder:
                 fault.status,
                 fault.abort_share,
                 self._image.key(fault.having),
+                self._asked(*getattr(fault, "asked", ("", "", 0, 0))),
             ),
             hedge=Hedge(hedge_ms, hedge_share, Share.parse(hedge_most)),
             mirror=mirror or Mirror(),
@@ -252,6 +255,9 @@ class TableBuilder:
             verdict=verdict,
             change_answers=0,
         )
+
+    def _asked(self, header: str, key: str, most_ms: int, share: int) -> FaultAsked:
+        return FaultAsked(self._image.key([("header", header)] if header else []), key, most_ms, share)
 
     def split(self, cluster: int, weight: int, choice: int | None = None) -> int:
         """Add a cluster to the last plan; ``choice`` says it instead."""

@@ -19,7 +19,7 @@ from protokit import config
 from protokit.config import defaults, schema
 from protokit.config.document import Document, read
 from protokit.config.jsonschema import json_schema
-from protokit.config.scalars import Address, Duration, Pattern, Rate, Share, Size
+from protokit.config.scalars import Address, Duration, Pattern, Rate, Secret, Share, Size
 from protokit.errors import ConfigError, ConfigErrors
 
 GOOD = """
@@ -252,8 +252,33 @@ CASES = [
         "fault: {abort: {status: denied, share: 0.00001%}}",
         "12:48: share: expected a share with four decimals at most, like 0.0001%, got '0.00001%'",
     ),
-    ("timeout: 1.5s", "fault: {}", "12:16: fault: expected delay, abort or both"),
-    ("timeout: 1.5s", "fault: {header: x}", "12:16: fault: expected delay, abort or both"),
+    ("timeout: 1.5s", "fault: {}", "12:16: fault: expected delay, abort, both, or asked"),
+    ("timeout: 1.5s", "fault: {header: x}", "12:16: fault: expected delay, abort, both, or asked"),
+    ("timeout: 1.5s", "fault: {asked: {header: x}}", "12:24: asked: 'key' must be given"),
+    ("timeout: 1.5s", f"fault: {{asked: {{key: {'k' * 16}}}}}", "12:24: asked: 'header' must be given"),
+    (
+        "timeout: 1.5s",
+        f"fault: {{asked: {{header: '', key: {'k' * 16}}}}}",
+        "12:33: header: expected the name of a header",
+    ),
+    (
+        "timeout: 1.5s",
+        f"fault: {{header: h, asked: {{header: x, key: {'k' * 16}}}}}",
+        "12:25: header: says who suffers delay or abort, and there is neither",
+    ),
+    (
+        "timeout: 1.5s",
+        f"fault: {{asked: {{header: x, key: {'k' * 16}, most: 2h}}}}",
+        "12:65: most: expected 1ms to 1h, got '2h'",
+    ),
+    *(
+        (
+            "timeout: 1.5s",
+            f"fault: {{asked: {{header: x, key: {key!r}}}}}",
+            f"12:41: key: expected {Secret.expected}, got {len(key)} characters",
+        )
+        for key in ("sesame", "k" * 129, "k" * 15 + " ", "k" * 20 + "ä")
+    ),
     ("timeout: 1.5s", "fault: {delay: {fixed: 0s}}", "12:32: fixed: expected 1ms to 1h, got '0s'"),
     ("timeout: 1.5s", "fault: {delay: {share: 1%}}", "12:24: delay: 'fixed' must be given"),
     ("timeout: 1.5s", "fault: {abort: {status: ok}}", "12:33: status: expected one of no-service"),
@@ -619,6 +644,7 @@ NEED_HEADERS = [  # > stands before the place
     "cluster: a, limit: {rate: 1/s, by: >{header: h}}",
     "cluster: a, limit: {rate: 1/s, by: [source, >{header: h}]}",
     "cluster: a, fault: {header: >h, abort: {status: denied}}",
+    "cluster: a, fault: {asked: >{header: h, key: 0123456789abcdef}}",
     "cluster: a, set: {headers: >{a: b}}",
     "cluster: a, set: {append: >{a: b}}",
     "cluster: a, set: {remove: >[a]}",
@@ -848,6 +874,10 @@ def test_a_plugin_that_cannot_build_a_call_is_told_where_it_is_asked_for(tmp_pat
         ("fault: {delay: {fixed: 1s, share: 0%}}", ["share: delay is for none of the requests"]),
         ("fault: {abort: {status: denied, share: 0%}}", ["share: abort is for none of the requests"]),
         ("fault: {abort: {status: denied, share: 0.0001%}}", []),
+        (
+            "fault: {asked: {header: x, key: 0123456789abcdef, share: 0%}}",
+            ["share: asked is for none of the requests"],
+        ),
         ("outlier: {errors: 0}", ["errors: with 0 and no rate no endpoint is ever left out"]),
         ("outlier: {errors: 0, rate: 0%}", ["rate: 0% counts no errors", "errors: with 0 and no rate"]),
         ("outlier: {rate: 0%}", ["rate: 0% counts no errors; leave it out"]),

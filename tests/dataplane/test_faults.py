@@ -21,11 +21,16 @@ class Record(SimpleNamespace):
     __hash__ = object.__hash__
 
 
-def fault(delay_ms=0, delay_share=0, status=0, abort_share=0, header=""):
+def fault(delay_ms=0, delay_share=0, status=0, abort_share=0, header="", asked=("", "", 0, 0)):
     """pk_fault."""
     having = [("header", header)] if header else []
     return Record(
-        delay_ms=delay_ms, delay_share=delay_share, status=status, abort_share=abort_share, having=having
+        delay_ms=delay_ms,
+        delay_share=delay_share,
+        status=status,
+        abort_share=abort_share,
+        having=having,
+        asked=asked,
     )
 
 
@@ -204,3 +209,213 @@ def test_a_filter_has_no_more_time_than_its_request_has_left(toys):
     ((_, _, number, text),) = world.take(toy, client)
     assert number == 5
     assert b"within" in text
+
+
+# Callers ask themselves.
+
+KEY = "fifteen-and-one."
+
+
+def ask(number, said=None, service="svc", size=0):
+    attachments = {} if said is None else {"x-fault": said}
+    body = [bytes(size)] if size else []
+    kinds = "[B" if size else ""
+    return Call(service, "m", kinds, body, attachments=attachments, request_id=number).encode()
+
+
+def asking(most_ms=200, share=ALL, **more):
+    return fault(asked=("x-fault", KEY, most_ms, share), **more)
+
+
+class Asked:
+    """A world of one rule ``slow`` whose callers may ask for faults, and of all others."""
+
+    def __init__(self, of, **limits):
+        self.state = native.RuleState(0, 1)
+        self.world = World(two_rules(dubbo.wire.address, of, self.state, **limits))
+
+    def sent(self):
+        """Requests that servers have got."""
+        return sum(len(split(bytes(self.world.got[one]))[0]) for one in self.world.upstreams)
+
+    def errors(self, client):
+        frames, _ = split(bytes(self.world.got[client]))
+        return [decode(frame).value for frame in frames]
+
+    def counted(self, *names):
+        return [self.state.counts()[name] for name in names]
+
+
+def test_who_has_the_key_says_which_fault():
+    one = Asked(asking())
+    client = one.world.client()
+    for number, said in enumerate(
+        (
+            f"{KEY} delay=100",
+            f"{KEY} abort=denied",
+            f"{KEY} delay=50 abort=timeout",
+            f"{KEY} abort=internal delay=1",
+        )
+    ):
+        one.world.feed(client, ask(number, said, "slow"))
+    text = "protokit: aborted as its caller asked, by the fault of rule slow"
+    assert one.errors(client) == [text]
+    one.world.wait(60)
+    assert one.errors(client) == [text] * 3
+    assert one.sent() == 0
+    one.world.wait(50)
+    assert one.sent() == 1
+    assert one.counted("delay", "abort", "fault-denied", "fault-ignored") == [3, 3, 0, 0]
+    stats = [one.world.stat(f"errors_{name}") for name in ("denied", "timeout", "internal")]
+    assert stats == [1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    "status", ["no-service", "bad-request", "timeout", "overloaded", "unavailable", "denied", "internal"]
+)
+def test_each_status_that_an_abort_may_have(status):
+    one = Asked(asking())
+    client = one.world.client()
+    one.world.feed(client, ask(1, f"{KEY} abort={status}", "slow"))
+    assert one.counted("abort") == [1]
+    assert one.world.stat(f"errors_{status.replace('-', '_')}") == 1
+
+
+def almost():
+    """The key with each of its bytes changed; shorter, longer, twice, in another case, and none."""
+    for at in range(len(KEY)):
+        yield KEY[:at] + chr(ord(KEY[at]) ^ 1) + KEY[at + 1 :]
+    yield from (KEY[:-1], KEY[1:], KEY + "x", KEY + "\0", KEY + KEY, KEY.upper(), KEY + "=", "", " " + KEY)
+
+
+def test_without_the_key_nothing_happens():
+    wrong = [*almost()]
+    one = Asked(asking())
+    client = one.world.client()
+    for number, key in enumerate(wrong):
+        one.world.feed(client, ask(number, f"{key} delay=100 abort=denied", "slow"))
+        assert one.counted("delay", "abort", "fault-denied") == [0, 0, number + 1], key
+        assert one.sent() == number + 1, key
+    one.world.feed(client, ask(99, None, "slow"))
+    assert one.counted("delay", "abort", "fault-denied") == [0, 0, len(wrong)]
+    assert not one.errors(client)
+
+
+WRONG = [
+    *(
+        "",
+        " ",
+        " delay",
+        " delay=",
+        " delay=0",
+        " delay=-1",
+        " delay=1.5",
+        " delay=+1",
+        " delay=1s",
+        " delay=1000000000",
+    ),
+    *(
+        " delay=0x1",
+        " delay=1,abort=denied",
+        "  delay=1",
+        " delay=1 ",
+        " delay=1 delay=1",
+        " DELAY=1",
+        " delay =1",
+    ),
+    *(
+        " abort=",
+        " abort=ok",
+        " abort=app-error",
+        " abort=14",
+        " abort=deni",
+        " abort=denied=",
+        " abort=denied abort=denied",
+    ),
+    *(" delay=1 abort=ok", " abort=denied share=1", " delay=1\tabort=denied", " abort=denied\0"),
+]
+
+
+@pytest.mark.parametrize("said", WRONG)
+def test_what_is_not_known_is_ignored_and_counted(said):
+    one = Asked(asking())
+    client = one.world.client()
+    one.world.feed(client, ask(1, KEY + said, "slow"))
+    assert one.counted("delay", "abort", "fault-denied", "fault-ignored") == [0, 0, 0, 1]
+    assert one.sent() == 1
+
+
+def test_no_delay_is_longer_than_the_most():
+    one = Asked(asking(most_ms=200))
+    client = one.world.client()
+    one.world.feed(client, ask(1, f"{KEY} delay=999999999", "slow"))
+    one.world.wait(190)
+    assert one.sent() == 0
+    one.world.wait(15)
+    assert one.sent() == 1
+
+
+@pytest.mark.parametrize("share", [0, 100_000, 500_000])
+def test_no_more_than_the_share_is_hit(share):
+    """Of 2000, within five standard deviations: aborts and delays are drawn alike."""
+    for word, name in (("abort=denied", "abort"), ("delay=1", "delay")):
+        one = Asked(asking(share=share))
+        client = one.world.client()
+        for number in range(2000):
+            one.world.feed(client, ask(number, f"{KEY} {word}", "slow"))
+            one.world.wait(4)
+            one.world.batch(("error", client))
+            client = one.world.client()
+        spread = 5 * (2000 * share / ALL * (1 - share / ALL)) ** 0.5
+        assert abs(one.counted(name)[0] - 2000 * share / ALL) <= spread
+
+
+def test_what_is_asked_comes_instead_of_what_the_rule_does_and_only_that_part():
+    one = Asked(asking(delay_ms=150, delay_share=ALL, status=UNAVAILABLE, abort_share=ALL))
+    client = one.world.client()
+    one.world.feed(client, ask(1, f"{KEY} delay=50", "slow"))
+    one.world.wait(60)
+    assert one.errors(client) == ["protokit: aborted by the fault of rule slow"]
+    one.world.feed(client, ask(2, f"{KEY} abort=denied", "slow"))
+    one.world.wait(145)
+    assert len(one.errors(client)) == 1
+    one.world.wait(10)
+    assert one.errors(client)[1].startswith("protokit: aborted as its caller asked")
+
+
+@pytest.mark.parametrize("size", [0, 60_000])
+def test_a_flood_of_delays_that_are_asked_for_takes_nothing_from_others(size):
+    """Neither from the rule's own delays, nor from other rules, nor from itself: what has no room goes on."""
+    own = asking(most_ms=60_000, delay_ms=10, delay_share=ALL)
+    one = Asked(own, filters=20, in_flight=1000, in_flight_per_connection=1000, upstream_in_flight=1000)
+    flood, same, other = one.world.client(), one.world.client(), one.world.client()
+    for number in range(100):
+        one.world.feed(flood, ask(number, f"{KEY} delay=60000", "slow", size))
+    delayed = one.counted("delay")[0]
+    assert 0 < delayed <= 10
+    assert one.counted("fault-ignored") == [100 - delayed]
+    assert one.sent() == 100 - delayed
+    assert not one.errors(flood)
+    for number in range(10 if not size else 1):
+        one.world.feed(same, ask(number, None, "slow", size))
+    assert not one.errors(same)
+    assert one.counted("delay")[0] == delayed + (10 if not size else 1)
+    for number in range(20):
+        one.world.feed(other, ask(number))
+    assert one.sent() == 120 - delayed
+    one.world.wait(20)
+    assert one.sent() == 120 - delayed + (10 if not size else 1)
+    assert not one.errors(other)
+    one.world.batch(("error", flood))
+    one.world.wait(5)
+    for client in (same, other):
+        one.world.batch(("error", client))
+    assert one.world.stat("requests_active") == 0
+
+
+def test_another_rule_takes_no_orders():
+    one = Asked(asking())
+    client = one.world.client()
+    one.world.feed(client, ask(1, f"{KEY} abort=denied", "svc"))
+    assert one.sent() == 1
+    assert one.counted("abort", "fault-denied", "fault-ignored") == [0, 0, 0]

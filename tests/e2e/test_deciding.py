@@ -206,6 +206,33 @@ def test_each_kind_of_key_has_a_bucket_and_a_dry_run_counts(kind):
 
 
 @KINDS
+def test_callers_with_the_key_ask_for_faults_and_nobody_is_shown_it(kind, caplog):
+    key = "open-sesame-and-more"
+
+    async def main():
+        async with proxied(kind) as (proxy, ask, reload):
+            asked = {"header": "x-fault", "key": key, "most": "50ms"}
+            await reload({}, {"fault": {"asked": asked}})
+            said = "protokit: aborted as its caller asked, by the fault of rule r[0]"
+            assert await ask() is None
+            assert await ask(headers={"x-fault": f"{key} abort=denied"}) == said
+            assert await ask(headers={"x-fault": f"{key} delay=99999 abort=timeout"}) == said
+            assert await ask(headers={"x-fault": f"{key} delay=1"}) is None
+            assert await ask(headers={"x-fault": f"{key} delay=never"}) is None
+            assert await ask(headers={"x-fault": f"{key[1:]} abort=denied"}) is None
+            counts = proxy.stats()["rules"]["r[0]"]
+            assert (counts["delay"], counts["abort"]) == (2, 2)
+            assert (counts["fault-denied"], counts["fault-ignored"]) == (1, 1)
+            page = prometheus(proxy.stats(), ready=True)
+            assert 'protokit_rule_decisions_total{rule="r[0]",decision="fault-denied"} 1\n' in page
+            shown = [page, repr(proxy.stats()), repr(proxy.loaded.config), caplog.text]
+            assert not [one for one in shown if key in one]
+            assert "a secret" in repr(proxy.loaded.config)
+
+    run(main())
+
+
+@KINDS
 def test_a_fault_hits_those_that_have_its_header_and_its_share_of_them(kind):
     async def main():
         async with proxied(kind) as (proxy, ask, reload):

@@ -27,6 +27,8 @@ enum {
   PK_DECIDED_MIRROR,
   PK_DECIDED_MIRROR_SKIPPED,
   PK_DECIDED_MIRROR_FAILED,
+  PK_DECIDED_FAULT_DENIED,  /* who asked for one has not the key */
+  PK_DECIDED_FAULT_IGNORED, /* he has, and asked for nothing that is known, or for what has no room */
   PK_DECIDED_COUNT
 };
 

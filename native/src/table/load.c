@@ -258,8 +258,8 @@ static void finish_plan(const pk_table *t, pk_plan *p, uint32_t features) {
                 (p->timeout.usual > 0 || p->timeout.most > 0 ? PK_F_TIMEOUT : 0) | (p->timeout.pass_on ? PK_F_PASS_ON : 0) |
                  (p->retry.attempts > 1 || hedges ? PK_F_KEEP : 0) | (hedges ? PK_F_HEDGE : 0) |
                  (p->retry.per_try > 0 || hedges ? PK_F_TIMED : 0);
-  p->steps = (uint32_t)(p->ends != PK_NONE) << PK_STEP_NOTE | (uint32_t)(p->reply.status != 0) << PK_STEP_REPLY | (uint32_t)(p->fault.delay_share > 0) << PK_STEP_DELAY |
-             (uint32_t)(p->fault.abort_share > 0) << PK_STEP_ABORT |
+  p->steps = (uint32_t)(p->ends != PK_NONE) << PK_STEP_NOTE | (uint32_t)(p->reply.status != 0) << PK_STEP_REPLY | (uint32_t)(p->fault.delay_share > 0 || p->fault.asked.of.count > 0) << PK_STEP_DELAY |
+             (uint32_t)(p->fault.abort_share > 0 || p->fault.asked.of.count > 0) << PK_STEP_ABORT |
              (uint32_t)(p->filter != PK_NONE) << PK_STEP_FILTER | (uint32_t)(p->limit.interval > 0) << PK_STEP_LIMIT |
              (uint32_t)needs_key(t, p) << PK_STEP_KEY | (uint32_t)(p->change_count > p->change_answers) << PK_STEP_CHANGE |
              (uint32_t)(p->mirror.cluster != PK_NONE && p->mirror.share > 0) << PK_STEP_MIRROR |
@@ -292,6 +292,7 @@ static uint32_t plan_depth(const pk_table *t, const pk_plan *p) {
   const pk_split *s = PK_AT(t, pk_split, t->splits.at) + p->split;
   const pk_change *changes = PK_AT(t, pk_change, t->changes.at) + p->change;
   uint32_t depth = deeper(depth_of_key(t, p->limit.by), depth_of_key(t, p->fault.having));
+  depth = deeper(depth, depth_of_key(t, p->fault.asked.of));
   if (p->ends != PK_NONE) depth = deeper(depth, PK_DEPTH_DESTINATION);
   if (p->features & PK_F_CHOICE) depth = deeper(depth, depth_of_choices(t));
   if (p->features & PK_F_SPLIT) depth = deeper(depth, depth_of_key(t, p->sticky));

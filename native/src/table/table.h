@@ -216,11 +216,20 @@ typedef struct pk_limit {
   pk_text text;      /* "100/s" */
 } pk_limit;
 
+/* What callers that have a key may ask for themselves. */
+typedef struct pk_fault_asked {
+  pk_key of;        /* the header that says it; of nothing: nobody may */
+  pk_text key;
+  uint32_t most_ms; /* of a delay */
+  uint32_t share;   /* of those that ask */
+} pk_fault_asked;
+
 /* What some of a rule's requests suffer; shares in millionths. */
 typedef struct pk_fault {
   uint32_t delay_ms, delay_share;
   uint32_t status, abort_share; /* PK_STATUS_* */
   pk_key having; /* only those that have this; of nothing: all */
+  pk_fault_asked asked;
 } pk_fault;
 
 /* Steps of a plan before its requests are sent, in this order. */
