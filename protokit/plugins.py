@@ -283,6 +283,16 @@ def _names(variable: str) -> set[str]:
     return set(os.environ.get(variable, "").replace(",", " ").split())
 
 
+def is_async(method: object) -> bool:
+    """Whether what it gives can be awaited, as far as can be told without calling it."""
+    import inspect  # noqa: PLC0415  # where there are filters or limiters
+
+    while isinstance(method, functools.partial):
+        method = method.func
+    method = inspect.unwrap(method)  # type: ignore[arg-type]  # of what is none it gives that back
+    return inspect.iscoroutinefunction(method) or inspect.iscoroutinefunction(type(method).__call__)
+
+
 def reason(error: BaseException) -> str:
     """One line: what was raised, and where in the plugin."""
     text = " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")

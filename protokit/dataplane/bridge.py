@@ -193,13 +193,18 @@ class Bridge:
         try:
             for end, one in ((self._engine, engine), (self._peer, peer)):
                 await loop.connect_accepted_socket(lambda end=end: end, one)  # type: ignore[misc]
-        except (OSError, asyncio.CancelledError):
+        except OSError:
             self.abort()
+        except asyncio.CancelledError:
+            self.abort()
+            raise
+        finally:
+            if self._over:
+                for end, one in ((self._engine, engine), (self._peer, peer)):
+                    end.close(abort=True)
+                    if end.transport is None:
+                        one.close()
         if self._over:
-            for end, one in ((self._engine, engine), (self._peer, peer)):
-                end.close(abort=True)
-                if end.transport is None:
-                    one.close()
             return
         self.move(self._peer)
         self.move(self._engine)

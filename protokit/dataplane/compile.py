@@ -15,7 +15,7 @@ from protokit.dataplane import conditions, destinations, limits, listening
 from protokit.errors import ConfigError, ConfigErrors
 from protokit.model import Filter
 from protokit.native import RuleState, Table, pack_address
-from protokit.plugins import reason
+from protokit.plugins import is_async, reason
 from protokit.table import Image, Source
 
 if TYPE_CHECKING:
@@ -601,6 +601,11 @@ def _filter(compiled: Compiled, use: schema.FilterUse) -> Filter:
         if not any(has(made, what) for what in METHODS):
             raise TypeError(
                 f"{type(made).__name__} has none of the methods {', '.join(METHODS)}: it would see nothing"
+            )
+        plain = [what for what in METHODS if has(made, what) and not is_async(getattr(made, what))]
+        if plain:
+            raise TypeError(
+                f"{plain[0]} of {type(made).__name__} cannot be awaited: write async def {plain[0]}"
             )
     except (Exception, SystemExit) as error:  # noqa: BLE001  # somebody else's code
         at = compiled.snapshot.places.get(id(use), ConfigError(""))

@@ -8,6 +8,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from protokit import logs, native
+from protokit.dataplane.filters import is_cancelled
 from protokit.model import End, Status
 
 if TYPE_CHECKING:
@@ -103,6 +104,7 @@ class Ends:
                 else:
                     await self._call(link, switch, batch, ms)
         finally:
+            switch.dropped += len(waiting)  # of a task that was cancelled
             del self._telling[key], self._waiting[key]
 
     async def _call(self, link: Link, switch: Switch, batch: list[End], ms: int) -> None:
@@ -111,13 +113,16 @@ class Ends:
                 await link.filter.on_end(batch)
         # Somebody else's code: it may cancel itself or call sys.exit, too.
         except (Exception, SystemExit, asyncio.CancelledError) as error:
-            if isinstance(error, asyncio.CancelledError) and self._closed:
+            cancelled = isinstance(error, asyncio.CancelledError)
+            if cancelled and self._closed:
                 raise
             switch.dropped += len(batch)
             text = f"filter {link.name} failed; it does not hear of {len(batch)} ends of requests"
             key = (link.name, "on_end", logs.place(error))
             self._repeated.log(_log, logging.ERROR, key, text, error=error)
             switch.failed(f"{type(error).__name__}: {error}")
+            if cancelled and is_cancelled():
+                raise
         else:
             switch.worked()
 

@@ -41,15 +41,16 @@ class _Call:
         switch: of the filter that decides now.
         answer: whether it is an answer.
         cancelled: nobody waits any more.
+        ended: its task was cancelled: no other filter is asked.
     """
 
-    __slots__ = ("answer", "cancelled", "compiled", "op", "switch", "wire", "worker")
+    __slots__ = ("answer", "cancelled", "compiled", "ended", "op", "switch", "wire", "worker")
 
     def __init__(self, worker: native.Worker, op: native.Op, compiled: Compiled, wire: Wire) -> None:
         self.worker, self.op, self.compiled, self.wire = worker, op, compiled, wire
         self.answer = op.op == native.OP_ANSWER
         self.switch: Switch | None = None
-        self.cancelled = False
+        self.cancelled = self.ended = False
 
     def reply(self, status: Status, text: str) -> Verdict:
         """An error instead of it."""
@@ -245,6 +246,11 @@ class FilterRunner:
     ) -> Verdict | None:
         """None: it lets it go on, or failed and may."""
         switch = link.switches["response" if call.answer else "request"]
+        if call.ended:
+            why = "was not asked: the one before was cancelled"
+            return (
+                None if link.open else call.reply(Status.INTERNAL, f"protokit: the filter {link.name} {why}")
+            )
         if not switch.lets():
             why = f"is switched off: it failed {switch.in_a_row} times in a row"
             return (
@@ -262,6 +268,7 @@ class FilterRunner:
                 if call.switch is not None:
                     switch.left()
                 raise
+            call.ended = isinstance(error, asyncio.CancelledError) and is_cancelled()
             theirs = any(one.could_not_be_read(error) for one in arguments)  # its peer's doing, no failure
             if before is not None:
                 seen.put_back(before)
@@ -319,6 +326,12 @@ class _Headers:
 
     def header(self, key: str) -> str | None:
         return self._wire.ask.header(self._frame, key)
+
+
+def is_cancelled() -> bool:
+    """The task is, as by a loop that ends: what was raised may have been a filter's own."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _goes_to(call: _Call, request: Request) -> str | None:

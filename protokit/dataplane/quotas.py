@@ -14,7 +14,7 @@ from protokit import logs, native
 from protokit.config import schema
 from protokit.errors import ConfigError
 from protokit.model import Demand, Limiter, Quota
-from protokit.plugins import reason
+from protokit.plugins import is_async, reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -60,6 +60,8 @@ def limited(
         method = getattr(made, "ask", None)
         if not callable(method) or getattr(method, "__func__", method) is Limiter.ask:
             raise TypeError(f"{type(made).__name__} has no method ask")
+        if not is_async(method):
+            raise TypeError(f"ask of {type(made).__name__} cannot be awaited: write async def ask")
     except (Exception, SystemExit) as error:  # noqa: BLE001  # somebody else's code
         at = compiled.snapshot.places.get(id(ask), ConfigError(""))
         text = f"limiter {ask.name!r} cannot be made with its options: {reason(error)}"
@@ -244,8 +246,6 @@ class _Rule:
                 self._say(key, quota)
         # Somebody else's code: it may cancel itself or call sys.exit, too.
         except (Exception, SystemExit, asyncio.CancelledError) as error:
-            if self._ended:
-                raise
             self._failed(error)
             if isinstance(error, asyncio.CancelledError) and self._is_cancelled():
                 raise
@@ -271,6 +271,8 @@ class _Rule:
         self._limited.state.say(key, quota.requests, now, now + int(quota.seconds * 1e9))
 
     def _failed(self, error: BaseException) -> None:
+        if self._ended:  # whatever it still does, there is no rule that would miss anything
+            return
         self.counts["failures"] += 1
         text = f"the limiter of rule {self.name} failed; what it said before holds as long as it was to"
         self._repeated.log(_log, logging.ERROR, (self.name, logs.place(error)), text, error=error)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import time
 
 import pytest
@@ -51,14 +52,15 @@ EVERY: list[Account] = []
 
 
 class Plain(Filter):
-    """Is no coroutine, which all methods of filters are."""
+    """Gives no coroutine, which all methods of filters do: not even where it says so."""
 
     def __init__(self, options):
         self.calls = 0
         EVERY.append(self)
 
+    @functools.wraps(Account.on_end)
     def on_end(self, ends):
-        self.calls += 1
+        return None
 
 
 def run(work) -> None:
@@ -172,6 +174,33 @@ def test_whatever_one_does_the_calls_are_answered_and_another_is_told(bad, monke
             assert stats["requests_active"] == stats["filters_waiting"] == stats["ends_lost"] == 0
             await client.close()
             EVERY.clear()
+        await server.stop()
+
+    run(main())
+
+
+def test_a_loop_that_cancels_all_tasks_is_not_held_up():
+    """As asyncio.run does where nobody has closed the proxy; what is not told then is counted."""
+
+    async def main():
+        server = await Server().start()
+        config = loaded(server, {"account": {"name": "bad", "bad": "hangs"}}, timeouts={"filter": "1h"})
+        async with protokit.Proxy(config) as proxy:
+            client = await Client.connect(proxy.addresses["in"][1])
+            await client.call("echo", 0)
+            await until(lambda: EVERY[0].calls == 1)
+            for n in range(3):
+                await client.call("echo", n)
+            await asyncio.sleep(2 * ends.EVERY_S)
+            [work] = [one for one in asyncio.all_tasks() if one.get_coro().__name__ == "_tell"]
+            work.cancel()
+            await asyncio.wait([work], timeout=2)
+            assert work.cancelled()
+            counts = proxy.stats()["filters"]["routes.r[1].filters[0]: account.on_end"]
+            assert (counts["failures"], counts["dropped"]) == (1, 4)
+            await client.call("echo", 9)  # it goes on where the loop does
+            await until(lambda: EVERY[0].calls == 2)
+            await client.close()
         await server.stop()
 
     run(main())

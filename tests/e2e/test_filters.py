@@ -198,3 +198,85 @@ def protokit_filters():
                 pass
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("method", ["request", "response", "on_end"])
+def test_a_method_that_cannot_be_awaited_is_refused(method, tmp_path):
+    (tmp_path / "plain.py").write_text(
+        f"""import functools
+from protokit import Filter, hookimpl
+
+def timed(method):
+    @functools.wraps(method)
+    def call(*arguments):
+        return method(*arguments)
+    return call
+
+class Plain(Filter):
+    def {method}(self, *seen):
+        pass
+
+class Wrapped(Filter):
+    @timed
+    async def {method}(self, *seen):
+        pass
+
+@hookimpl
+def protokit_filters():
+    return {{"plain": lambda options: Plain(), "wrapped": lambda options: Wrapped()}}
+"""
+    )
+
+    async def main():
+        config = configuration(plugins=[str(tmp_path / "plain.py")])
+        config["clusters"][0] |= {"endpoints": ["127.0.0.1:1"], "filters": ["wrapped"]}
+        async with protokit.Proxy(config):
+            pass
+        config["clusters"][0]["filters"] = ["plain"]
+        with pytest.raises(
+            ConfigErrors, match=f"{method} of Plain cannot be awaited: write async def {method}"
+        ):
+            async with protokit.Proxy(config):
+                pass
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("fail", ["closed", "open"])
+def test_a_loop_that_cancels_all_tasks_is_not_held_up(fail, tmp_path):
+    """As asyncio.run does where nobody has closed the proxy: no further filter is asked then."""
+    (tmp_path / "waits.py").write_text(
+        """import asyncio
+from protokit import Filter, hookimpl
+
+class Waits(Filter):
+    async def request(self, request):
+        if request.method == "wait":
+            await asyncio.Event().wait()
+
+@hookimpl
+def protokit_filters():
+    return {"waits": lambda options: Waits()}
+"""
+    )
+
+    async def main():
+        server = await Server().start()
+        config = configuration(server, plugins=[str(tmp_path / "waits.py")], timeouts={"filter": "1h"})
+        config["routes"][0]["rules"][0]["filters"] = [{"waits": {}, "fail": fail}] * 2
+        async with protokit.Proxy(config) as proxy:
+            client = await Client.connect(proxy.addresses["in"][1])
+            waits = client.send("wait", 1)
+            while not (work := [one for one in asyncio.all_tasks() if one.get_coro().__name__ == "_decide"]):
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(0.01)
+            work[0].cancel()
+            await asyncio.wait(work, timeout=2)
+            assert work[0].done()
+            answer = await asyncio.wait_for(waits, 5)
+            assert answer.status == (20 if fail == "open" else 80)
+            assert (await client.call("echo", 1)).value == 1
+            await client.close()
+        await server.stop()
+
+    asyncio.run(main())

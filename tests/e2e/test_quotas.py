@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import json
 from pathlib import Path
 
@@ -108,7 +109,15 @@ class Forgets(Limiter):
     """Has none of its own."""
 
 
+class Plain(Limiter):
+    """Forgot async."""
+
+    def ask(self, demands):
+        return [None] * len(demands)
+
+
 MADE_WRONG = {
+    "plain": (lambda options: Plain(), "ask of Plain cannot be awaited: write async def ask"),
     "fails": (fails, "RuntimeError: no "),
     "none": (lambda options: None, "NoneType has no method ask"),
     "class": (lambda options: Says, r"the class Says was made, expected a limiter: Says\(\.\.\.\)"),
@@ -268,6 +277,37 @@ def test_one_that_goes_on_after_it_was_cancelled_is_told_of_and_asked_no_more(mo
 
     run(main())
     assert "it goes on, though it was cancelled" in caplog.text
+
+
+@pytest.mark.parametrize("then", ["ignores", "raises"])
+def test_one_of_a_rule_that_is_gone_says_nothing_more(monkeypatch, caplog, then):
+    """Whatever it does when it is cancelled: neither the proxy's log has it, nor asyncio's."""
+    monkeypatch.setattr(quotas, "PATIENCE_S", 0.1)
+    monkeypatch.setattr(quotas, "CLOSE_S", 0.1)
+
+    async def main():
+        async with proxied(limit({"bad": "hangs" if then == "raises" else then})) as (proxy, client, server):
+            if then == "raises":
+                monkeypatch.setattr(EVERY[0], "goes", Raises())
+            await call(client)
+            await until(lambda: EVERY[0].demands)
+            await proxy.reload(loaded(server, {"rate": "1/h"}))
+            await until(lambda: not proxy.stats()["limiters"])
+            await asyncio.sleep(0.3)
+
+    run(main())
+    gc.collect()
+    assert not caplog.text
+
+
+class Raises(asyncio.Event):
+    """Ends by an error where it is cancelled."""
+
+    async def wait(self):
+        try:
+            await super().wait()
+        except asyncio.CancelledError:
+            raise RuntimeError("on purpose") from None
 
 
 @pytest.mark.parametrize("changed", [False, True])
