@@ -5,7 +5,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "protokit/codec.h"
+#include "table/table.h"
 
 enum { PK_FAULT_ALL = 1000000 }; /* shares are in millionths */
 
