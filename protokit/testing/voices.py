@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from protokit import native
 from protokit.errors import LocalProtocolError, RemoteProtocolError
 from protokit.model import Status
-from protokit.wire import WireFormat, views
+from protokit.wire import WireFormat, sections, views
 from protokit.wire.compiler import FIRST_ERROR
 from protokit.wire.format import KINDS
 from protokit.wire.nodes import Integer, walk
@@ -186,7 +186,7 @@ class DeclaredVoice(Voice):
             value = request_id % (1 << bits)
             if integers[path].signed and value >> (bits - 1):
                 value -= 1 << bits
-            views.set_at(container, path, value)
+            sections.set_at(container, path, value)
             return self.wire.build(container) + frame[size:]
         return frame
 

@@ -36,8 +36,9 @@ if TYPE_CHECKING:
     from protokit.wire.sides import side
     from protokit.wire.steps import hessian2_strings, hessian_fields
     from protokit.wire.structures import ber, blocks, json, msgpack, protobuf, thrift, tlv
-    from protokit.wire.views import (
-        Step,
+    from protokit.wire.views import Step
+    from protokit.wire.vocabulary import Ahead, Chunks, Until, UntilEnd, UVar, lengths, size_
+    from protokit.wire.words import (
         decimal,
         first,
         isin,
@@ -50,7 +51,6 @@ if TYPE_CHECKING:
         table,
         text,
     )
-    from protokit.wire.vocabulary import Ahead, Chunks, Until, UntilEnd, UVar, lengths, size_
 
 _MODULES = {
     "construct": ("this",),
@@ -79,8 +79,8 @@ _MODULES = {
     "protokit.wire.sides": ("side",),
     "protokit.wire.steps": ("hessian2_strings", "hessian_fields"),
     "protokit.wire.structures": ("ber", "blocks", "json", "msgpack", "protobuf", "thrift", "tlv"),
-    "protokit.wire.views": (
-        "Step",
+    "protokit.wire.views": ("Step",),
+    "protokit.wire.words": (
         "decimal",
         "first",
         "isin",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from protokit.errors import DeclarationError, RemoteProtocolError
 from protokit.wire.given import expect, seen, several, within
 from protokit.wire.nodes import Integer, Node, Section, walk
-from protokit.wire.views import section_path
+from protokit.wire.sections import section_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

@@ -8,7 +8,7 @@ from typing import Any
 from construct import ConstructError
 
 from protokit.errors import DeclarationError
-from protokit.wire.views import integer_of
+from protokit.wire.sections import integer_of
 from protokit.wire.vocabulary import UVar
 
 

@@ -39,6 +39,7 @@ from protokit.wire.repeated_ids import check_repeated_ids
 from protokit.wire.replies import TEXT_MAX, Rendering, Replies, can_set, field_path, kept_node
 from protokit.wire.requested import FromPeer, Parts
 from protokit.wire.rest import check_rest
+from protokit.wire.sections import set_at
 from protokit.wire.sides import SIDE
 from protokit.wire.structures.headers import as_map
 from protokit.wire.unbuilt import unbuilt
@@ -394,12 +395,12 @@ class WireFormat:
             if not holds(test, container) and (found := views.value_at(container, path)) is not None
         }
         for path in hidden:
-            views.set_at(container, path, None)
+            set_at(container, path, None)
         try:
             yield hidden
         finally:
             for path, found in hidden.items():
-                views.set_at(container, path, found)
+                set_at(container, path, found)
 
     def kind(self, container: Any) -> str:
         """What a frame is; see ``Message``."""
@@ -515,7 +516,7 @@ class WireFormat:
                 fill_in(self.nodes, self._looked_into, full)
             for checksum in self.meaning.checksums:  # filled in when the frame is sealed
                 if can_set(full, checksum.path) and views.value_at(full, checksum.path) is None:
-                    views.set_at(full, checksum.path, b"0" * checksum.digits or 0)
+                    set_at(full, checksum.path, b"0" * checksum.digits or 0)
             return bytes(self._reference.build(full, **{SIDE: number}))
         except (
             construct.ConstructError,

@@ -25,6 +25,7 @@ from protokit.wire.nodes import (
     Varint,
     walk,
 )
+from protokit.wire.sections import set_at
 from protokit.wire.structures import Inside
 from protokit.wire.structures.bers import twos_complement
 from protokit.wire.told import CannotRewriteError, Digits, Told, all_told, digits_of, told_of
@@ -38,7 +39,6 @@ from protokit.wire.views import (
     as_view,
     leaves,
     sections_of,
-    set_at,
     value_at,
 )
 from protokit.wire.vocabulary import ends, varint

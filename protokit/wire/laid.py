@@ -15,6 +15,7 @@ from protokit.wire import views
 from protokit.wire.expressions import FUNCTIONS, Binary, FieldPath, Looked, readings_of, show, strictly
 from protokit.wire.nodes import Branch, Choice, Delimited, Section, expression_of, walk
 from protokit.wire.readings import Number
+from protokit.wire.sections import set_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -190,4 +191,4 @@ def _write(all_of: tuple[Node, ...], view: views.View, values: Any, value: int) 
             digits = digits.rjust(width, b"0")
             if len(digits) != width or value < 0:
                 raise LocalProtocolError(f"{show(view.path)}: {value} does not fit {width} digits")
-    views.set_at(values, view.path, digits)
+    set_at(values, view.path, digits)

@@ -24,6 +24,7 @@ from protokit.wire.laid import complete, lengths_in, looked_into
 from protokit.wire.nodes import Bits, Branch, Choice, Delimited, Integer, Node, Rest, Section, Varint, walk
 from protokit.wire.program import Emit, Meaning
 from protokit.wire.requested import INTEGER, VARINT, FromPeer, FromRequest, Parts
+from protokit.wire.sections import integer_of, set_at
 from protokit.wire.sides import SIDE
 from protokit.wire.vocabulary import UVar
 
@@ -59,7 +60,7 @@ class ErrorText:
         for name in ("before", "after"):
             expect(f"ErrorText: {name}=", getattr(self, name), bytes, f"it is bytes: {name}=b'\\r\\n'")
         if self.count is not None and not isinstance(self.count, UVar):
-            views.integer_of(self.count, "ErrorText: count")
+            integer_of(self.count, "ErrorText: count")
         flag("ErrorText: units=", self.units)
 
     def counted(self, size: int) -> bytes:
@@ -324,7 +325,7 @@ class Rendering:
             return  # building it says why
         for path in read - set(texts):
             if views.value_at(values, path) is not None:
-                views.set_at(plain, path, views.value_at(values, path))
+                set_at(plain, path, views.value_at(values, path))
 
     def _check_digits(
         self, plain: Mapping[str, Any], short: list[Piece], longer: dict[int, list[Piece]], what: str
@@ -753,5 +754,5 @@ def said(plain: Mapping[str, Any], parts: Parts, request: Any, text: bytes) -> d
     kept: dict[FieldPath, FieldPath] = {}
     values = _filled(_placeholders(parts.placed(plain), (), kept, {}), made)
     for path, source in kept.items() if request is not None else ():
-        views.set_at(values, path, views.value_at(request, source))
+        set_at(values, path, views.value_at(request, source))
     return values

@@ -46,6 +46,7 @@ from protokit.wire.nodes import (
 from protokit.wire.readings import unreadable_is_absent
 from protokit.wire.repeats import signed
 from protokit.wire.structures import Structure
+from protokit.wire.words import first
 
 if TYPE_CHECKING:
     from protokit.wire.program import Emit
@@ -76,7 +77,7 @@ class FromRequest:
         if isinstance(field, ByteId):
             max = max or field.most  # noqa: A001
             given = field.fields if field.view is None else (field.view,)
-            field = given[0] if len(given) == 1 else views.first(*given)
+            field = given[0] if len(given) == 1 else first(*given)
         self.field = field
         self.max = max
         self.whole = whole

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from protokit import native
 from protokit.errors import RemoteProtocolError
-from protokit.wire.views import Found, Step, step
+from protokit.wire.views import Found, Step
+from protokit.wire.words import step
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

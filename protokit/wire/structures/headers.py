@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from protokit.errors import DeclarationError, LocalProtocolError, RemoteProtocolError
 from protokit.wire import views
+from protokit.wire.sections import bytes_at, put_at
 from protokit.wire.structures import Inside
 
 if TYPE_CHECKING:
@@ -75,14 +76,14 @@ class EntryMap(views.Pairs):
 
     def set(self, container: Any, key: bytes, value: bytes | None) -> None:
         """Set a key, or take it out for None; all else in the structure stays as it is."""
-        section = views.bytes_at(container, self.path)
+        section = bytes_at(container, self.path)
         if section is None:
             raise LocalProtocolError("this kind of frame has no headers")
         try:
             made = self.encoding.family.put_item(section, self.inside.path, key, value)
         except RemoteProtocolError as error:
             raise LocalProtocolError(f"{self!r} cannot be written to: {error}") from error
-        views.put_at(container, self.path, made)
+        put_at(container, self.path, made)
 
 
 def as_map(given: Any, what: str) -> Any:

@@ -9,8 +9,8 @@ import construct
 
 from protokit.errors import DeclarationError, LocalProtocolError
 from protokit.wire.given import expect, seen, text_of
+from protokit.wire.sections import integer_of
 from protokit.wire.structures.family import Entry, Family, Input, Key, signed
-from protokit.wire.views import integer_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
