@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import abc
 import contextlib
 import copy
 import math
@@ -321,7 +322,7 @@ class Facts:
                 found.append(family.put(found[0] if found else b"", view.path, text))
 
 
-class Filler:
+class Filler(abc.ABC):
     """One frame's values.
 
     Args:
@@ -347,25 +348,25 @@ class Filler:
         self.told: set[str] = set()  # the numbers in texts that say how long something is
         self.next = b""
 
+    @abc.abstractmethod
     def integer(self, path: FieldPath, low: int, high: int) -> int:
         """An integer from ``low`` to ``high``, which is all that its bits can say."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def content(self, path: FieldPath, most: int) -> bytes:
         """What a section holds whose size is not known yet: ``most`` bytes at most, or Unfit."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def sized(self, node: Section, size: int) -> bytes:
         """What a section of that size holds."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def chunks(self, path: FieldPath, count: int) -> list[bytes]:
         """So many chunks."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def region(self, node: Region) -> bytes:
         """What a section holds that says itself where it ends."""
-        raise NotImplementedError
 
     def repeated(self, node: Repeated) -> bytes:
         """Parts that stand one behind the other, each filled as a frame is."""
