@@ -5,7 +5,11 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import os
 import signal
+import sys
+import threading
+import traceback
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -22,6 +26,7 @@ from protokit.plugins import reason
 if TYPE_CHECKING:
     import socket
     from collections.abc import Coroutine, Mapping
+    from types import FrameType
     from typing import Any
 
     from protokit.cli.process import Early
@@ -29,6 +34,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("protokit.run")
 _ENDS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 _IGNORED = (signal.SIGUSR1, signal.SIGUSR2)
+_PATIENCE_S = 10.0  # a reload that takes longer is told of; what plugins hold up at the end is left behind
 
 
 def run(loaded: configuration.Loaded, early: Early | None) -> None:
@@ -53,6 +59,7 @@ class _Service:
         self._stopping = False
         self._beginning: asyncio.Task[None] | None = None
         self._reloading = asyncio.Lock()
+        self._asked_again = False  # for a reload, while one is under way
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
@@ -73,6 +80,7 @@ class _Service:
                 signal.pthread_sigmask(signal.SIG_UNBLOCK, {*_ENDS, *_IGNORED, signal.SIGHUP})
                 await self._stopped.wait()
         finally:
+            _end_in_time(failed=sys.exception() is not None)
             for task in self._tasks:
                 task.cancel()
             await self._proxy.close()
@@ -132,12 +140,13 @@ class _Service:
         if self._stopping:
             _log.warning("SIGHUP: the proxy is draining; the configuration is not read again")
             return
+        if self._asked_again:
+            return  # which reads what stands there when its turn comes
+        self._asked_again = True
         async with self._reloading:
+            self._asked_again = False
             try:
-                path = self._proxy.loaded.path
-                await self._use(
-                    await asyncio.get_running_loop().run_in_executor(None, configuration.load, path)
-                )
+                await self._use(await self._read())
             except ProtokitError as error:
                 self._proxy.reloads["failed"] += 1
                 _log.error("reload refused, the old configuration goes on:\n%s", error)  # no trace
@@ -155,6 +164,14 @@ class _Service:
             _log.warning("%s", warning)
         _log.info("reloaded %s", self._proxy.loaded.path)
 
+    async def _read(self) -> configuration.Loaded:
+        path = self._proxy.loaded.path
+        reading = asyncio.get_running_loop().run_in_executor(None, configuration.load, path)
+        if not (await asyncio.wait([reading], timeout=_PATIENCE_S))[0]:
+            text = "%s is still being read after %g s, by the file system or a plugin; the old one goes on"
+            _log.warning(text, path, _PATIENCE_S)
+        return await reading
+
     async def _use(self, loaded: configuration.Loaded) -> None:
         old = new = self._admin
         if loaded.config.admin != self._proxy.loaded.config.admin:
@@ -170,3 +187,32 @@ class _Service:
             _log.info("admin %s", url(new.address) if new else "off")
             if old is not None:
                 await old.close()
+
+
+def _end_in_time(*, failed: bool) -> None:
+    """See to it that the process ends, though a hook or a thread of a plugin, or a reload, may not.
+
+    Python waits for all threads, those that the loop has for blocking calls, too.
+    """
+    streams, main = (sys.stdout, sys.stderr), threading.main_thread()
+
+    def end() -> None:
+        frames = sys._current_frames()  # noqa: SLF001
+        left = [one for one in threading.enumerate() if one is main or not one.daemon]
+        what = ", ".join(
+            f"{one.name} ({' > '.join(_inside(frames[one.ident]))})" for one in left if one.ident in frames
+        )
+        _log.warning("ended without what plugins still hold up after %g s: %s", _PATIENCE_S, what)
+        for stream in streams:
+            if isinstance(stream, logs.Stream):
+                stream.drain(1)
+        os._exit(1 if failed else 0)
+
+    timer = threading.Timer(_PATIENCE_S, end)
+    timer.daemon = True
+    timer.start()
+
+
+def _inside(frame: FrameType) -> list[str]:
+    """The functions that a thread is in, the last three of them."""
+    return [one.name for one in traceback.extract_stack(frame, limit=3)]

@@ -10,7 +10,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -19,6 +18,7 @@ import pytest
 import uvloop
 from peers import Client, Server, configuration
 from protokit_dubbo.messages import OK
+from served import free_port, wait
 
 import protokit
 
@@ -28,14 +28,6 @@ clusters: [{{name: c, endpoints: ["{endpoint}"]}}]
 admin: {{bind: "127.0.0.1:{port}"}}
 drain: {{delay: 0s, timeout: 1s}}
 """
-
-
-def free_port() -> int:
-    import socket
-
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
 
 
 class Run:
@@ -72,18 +64,6 @@ class Run:
     def ends(self, number: int = signal.SIGTERM) -> None:
         self.process.send_signal(number)
         assert self.process.wait(20) == 0
-
-
-def wait(true, seconds: float = 20) -> None:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        try:
-            if true():
-                return
-        except OSError:
-            pass
-        time.sleep(0.02)
-    raise AssertionError("it did not come true")
 
 
 @pytest.fixture
