@@ -16,6 +16,7 @@ GAUGES = {
     "connections_active",
     "connections_told",
     "requests_active",
+    "mirrors_active",
     "upstream_connections_active",
     "buffer_bytes",
     "fallback_active",

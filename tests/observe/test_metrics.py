@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import defaultdict
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -98,11 +99,18 @@ def test_what_limiters_were_asked_is_told_by_rule():
         assert found[f"protokit_limiter_{name}_total"] == ("counter", {(("rule", "shop[0]"),): float(number)})
 
 
-def test_gauges_are_counters_that_exist():
-    known = {"ready", *native.STAT_NAMES, *(f"endpoint_{name}" for name in native.ENDPOINT_STAT_NAMES)}
-    known |= {f"filter_{name}" for name in ("failures", "in_a_row", "off")}
-    known |= {"breaker_limit", "breaker_under_way"}
-    assert known >= GAUGES
+def test_gauges_are_what_the_engine_also_counts_down():
+    """Whatever goes down would be a restart of the process to who takes it for a counter."""
+    core = Path(__file__).parents[2] / "native/src/core"
+    down = {
+        ("endpoint_" if of == "e->stats->" else "") + name
+        for source in core.glob("*.c")
+        for of, name in re.findall(r"PK_STAT_SUB\((core->stats\.|e->stats->)(\w+),", source.read_text())
+    }
+    assert len(down) >= 11
+    decided = {"ready", "filter_in_a_row", "filter_off", "breaker_limit", "breaker_under_way"}  # in Python
+    assert down | decided == GAUGES
+    assert {*native.STAT_NAMES, *(f"endpoint_{name}" for name in native.ENDPOINT_STAT_NAMES)} >= down
 
 
 @pytest.mark.parametrize(("ready", "number"), [(True, 1.0), (False, 0.0)])
