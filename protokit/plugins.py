@@ -271,6 +271,18 @@ def missing_protocol_message(name: str, brought: Iterable[str] = ()) -> str:
     return f"{text}; did you mean {close!r}?" if close else f"{text}; its plugin has to be installed"
 
 
+def missing_message(name: str) -> str:
+    """What to tell a user whose configuration names a plugin that is not installed; empty where it is."""
+    names = sorted({point.name for point in entry_points()})
+    if name in names:
+        return ""  # perhaps the environment keeps it out: who needs what it brings is told so
+    text = (
+        f"plugin {name!r} is not installed ({', '.join(names) or 'none is'}), and no file: those end in .py"
+    )
+    close = close_match(name, names)
+    return f"{text}; did you mean {close!r}?" if close else text
+
+
 def _hidden(name: str) -> str:
     """The environment variable that keeps an entry point out; empty where none does."""
     if name in _names(BLOCK):

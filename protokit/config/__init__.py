@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Loaded", "load"]
 
+_LARGEST = 64 << 20  # characters of a file: a device or a pipe may have no end
+
 
 class Loaded:
     """A configuration that can be run.
@@ -62,11 +64,13 @@ def load(source: str | Path | Mapping[str, Any], registry: plugins.Registry | No
         path = os.fspath(source)
         try:
             with open(path, encoding="utf-8") as file:  # noqa: PTH123
-                text = file.read()
+                text = file.read(_LARGEST + 1)
         except OSError as error:
             raise ConfigErrors([ConfigError(f"cannot be read: {error.strerror}", path)]) from None
         except UnicodeDecodeError as error:
             raise ConfigErrors([ConfigError(f"is not UTF-8 (byte {error.start})", path)]) from None
+        if len(text) > _LARGEST:
+            raise ConfigErrors([ConfigError(f"is larger than {_LARGEST >> 20} MiB", path)])
     else:
         path = "<mapping>"
         text = msgspec.json.encode(source).decode()  # JSON is YAML

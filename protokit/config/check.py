@@ -98,8 +98,7 @@ def check(
         holes: where it could not be read; nothing is said about what depends on that.
     """
     findings = Findings(document, holes)
-    for name, reason in registry.failures.items():
-        findings.error(f"plugin {name!r} cannot be used: {reason}", "plugins")
+    _plugins(findings, config, registry)
     clusters = Names(findings, "cluster", "clusters", config.clusters)
     known = shares.Clusters(findings, clusters, config.clusters)
     tables = Names(findings, "route table", "routes", config.routes)
@@ -138,6 +137,14 @@ def check(
     _limits(findings, config)
     _limit_keys(findings, config)
     return findings
+
+
+def _plugins(findings: Findings, config: schema.Config, registry: plugins.Registry) -> None:
+    for name, reason in registry.failures.items():
+        findings.error(f"plugin {name!r} cannot be used: {reason}", "plugins")
+    for i, name in enumerate(config.plugins):
+        if not name.endswith(".py") and (missing := plugins.missing_message(name)):
+            findings.error(missing, "plugins", i)
 
 
 def _spoken(

@@ -40,6 +40,9 @@ from protokit.model import MOST_ARGUMENTS
 _MAX_DEPTH = 64
 _FILTER_POLICY = {"fail", "errors", "off"}  # what stands beside its name
 _MAX_ERRORS = 1000
+_NARROWING = {"match", "allow", "deny", "subset"}  # without what stands there more would get through
+# Of what tags say nothing else is meant than stands there already.
+_TAGS = {f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bool", "null", "map", "seq")}
 _Loader: Any = getattr(yaml, "CBaseLoader", yaml.BaseLoader)  # no meaning is guessed
 _SCALARS: tuple[Any, ...] = (
     Address,
@@ -72,6 +75,9 @@ class Document:
             raise self._syntax_error(error) from None
         except RecursionError:
             raise ConfigError("nested too deeply", path) from None
+        tagged = _tagged(self.root) if "!" in text and self.root is not None else None
+        if tagged is not None:
+            raise self.error(f"the tag {tagged.tag} means nothing here: write the value itself", tagged)
 
     def _syntax_error(self, error: yaml.YAMLError) -> ConfigError:
         mark = getattr(error, "problem_mark", None)
@@ -102,6 +108,23 @@ def _child(node: yaml.Node | None, step: str | int) -> yaml.Node | None:
         return next((value for key, value in node.value if key.value == step), None)
     if isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
         return typing.cast("yaml.Node", node.value[step])
+    return None
+
+
+def _tagged(root: yaml.Node) -> yaml.Node | None:
+    """The first node, if any, with a tag that some other reader of YAML would do something for."""
+    nodes, seen = [root], set()
+    while nodes:
+        node = nodes.pop()
+        if id(node) in seen:
+            continue
+        seen.add(id(node))
+        if node.tag not in _TAGS:
+            return node
+        if isinstance(node, yaml.MappingNode):
+            nodes += [one for pair in reversed(node.value) for one in reversed(pair)]
+        elif isinstance(node, yaml.SequenceNode):
+            nodes += reversed(node.value)
     return None
 
 
@@ -309,6 +332,9 @@ class _Reader:
         ]
 
     def values(self, node: yaml.MappingNode, of: Any, path: Path) -> dict[str, Any]:
+        for name, (key, _) in self.pairs(node).items():
+            if not name:
+                self.expected("a name", key, str(path[-1]))
         return {
             name: self.kept(self.value(value, of, name, (*path, name)), of, (*path, name))
             for name, (_, value) in self.pairs(node).items()
@@ -345,8 +371,16 @@ class _Reader:
                 and value.value in {"", "~", "null"}
                 and not required
             ):
+                if kind is schema.Match or name in _NARROWING:
+                    text = (
+                        f"{name}: expected what it asks for, got nothing; without the key it asks for nothing"
+                    )
+                    self.fail(text, value)
+                    self.holes |= {(*path, name), path if kind is schema.Match else (*path, name)}
                 continue
             found = self.value(value, kind_of_field, name, (*path, name))
+            if name == "header" and found == "":
+                found = self.expected("the name of a header", value, name)
             if found is _BROKEN:
                 self.holes.add((*path, name))
             else:

@@ -225,6 +225,11 @@ class Address(str):
         except OSError:
             if match[1]:
                 raise ValueError(f"expected {cls.expected}") from None
+            if re.fullmatch(r"(.*\.)?([0-9]+|0[xX][0-9a-fA-F]*)\.?", address.host):
+                # A resolver would make another address of it: of 1 0.0.0.1, of 010.0.0.1 8.0.0.1.
+                raise ValueError(f"expected {cls.expected}; IPv4 is four numbers up to 255") from None
+            if not all(0 < len(one) <= 63 for one in address.host.removesuffix(".").split(".")):
+                raise ValueError(f"expected {cls.expected}; a name's parts have 1 to 63 characters") from None
             address.ip = ""
         return address
 

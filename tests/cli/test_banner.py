@@ -41,7 +41,7 @@ def test_what_plugins_bring(tmp_path):
         for name in ("limits", "filters")
     ]
     file.write_text("import protokit\n" + "".join(hooks))
-    loaded = config.load(CONFIG | {"plugins": ["auto", str(file)]})
+    loaded = config.load(CONFIG | {"plugins": [str(file)]})
     lines = banner(loaded, dict.fromkeys(("in", "raw", "both"), ("127.0.0.1", 1)), []).splitlines()
     assert f"  plugin    {file} : my-filters, my-limits" in lines
 

@@ -73,7 +73,76 @@ def test_values_mean_what_they_look_like(tmp_path):
 
 
 NO_KEY = "expected service, method, source, {header: NAME} or {argument: 0 to 999}"
+MATCH = [field.encode_name for field in msgspec.structs.fields(schema.Match)]
 CASES = [
+    # What a resolver would make another address of, or nothing.
+    *(
+        ("127.0.0.1:3", f"{host}:3", f"{place}: an endpoint: expected an address like")
+        for host in (
+            "256.1.1.1",
+            "10.0.0",
+            "1",
+            "010.0.0.1",
+            "127.0.0.1.",
+            "0x7f.1",
+            "a.0x1",
+            "7.7.7.7.7",
+            "..",
+        )
+        for place in ["22:17"]
+    ),
+    ("127.0.0.1:3", f"{'a' * 64}.test:3", "a name's parts have 1 to 63 characters"),
+    ("bind: 127.0.0.1:0", "bind: 127.0.1:0", "4:11: bind: expected an address like"),
+    # A template whose value is empty: without what narrows it would be for more than is meant.
+    ("match: {service: 20:30}", "match:", "14:15: match: expected what it asks for, got nothing"),
+    ("match: {service: 20:30}", "match: {service: }", "14:26: service: expected what it asks for, got"),
+    ("match: {service: 20:30}", "match: {service: ~}", "14:26: service: expected what it asks for, got"),
+    *(
+        (
+            "match: {service: 20:30}",
+            f"match: {{{around}{key}: null{after}}}",
+            f"{key}: expected what it asks for, got nothing",
+        )
+        for key in MATCH
+        for around, after in [("", ""), ("not: {", "}"), ("any: [{", "}]")]
+    ),
+    ("routes: main", "routes: main\n    allow:", "7:11: allow: expected what it asks for, got nothing"),
+    ("routes: main", "routes: main\n    deny: null", "7:11: deny: expected what it asks for, got nothing"),
+    (
+        "routes: main",
+        "routes: main\n    dry_run: {deny: [{service: x}], allow: ~}",
+        "allow: expected what it asks for, got nothing",
+    ),
+    ("cluster: a\n", "cluster: a\n        subset:\n", "subset: expected what it asks for, got nothing"),
+    # Headers without a name, and keys that are none.
+    *(
+        ("cluster: a\n", f"cluster: {what}\n", "expected the name of a header, got nothing")
+        for what in (
+            'a\n        fault: {header: "", abort: {status: denied}}',
+            'a\n        subset: {zone: {header: ""}}',
+            'a\n        set: {headers: {x: {header: ""}}}',
+            'a\n        limit: {rate: 1/s, by: {header: ""}}',
+            '{header: "", of: [a, b]}',
+        )
+    ),
+    *(
+        ("cluster: a\n", f"cluster: a\n        {what}\n", "expected a name, got nothing")
+        for what in (
+            'set: {headers: {"": x}}',
+            'set: {append: {"": x}}',
+            'set: {answer: {headers: {"": x}}}',
+            'subset: {"": x}',
+        )
+    ),
+    ("service: 20:30", 'headers: {"": x}', "headers: expected a name, got nothing"),
+    # A tag is for somebody else, who has not seen to it.
+    ("cluster: a\n", "cluster: !vault a\n", "11:18: the tag !vault means nothing here: write the value"),
+    ("service: 20:30", "!!binary service: 20:30", "14:17: the tag tag:yaml.org,2002:binary means nothing"),
+    ("clusters:", "clusters: !include", "the tag !include means nothing here"),
+    ("- name: b", "- !!python/object:os.system\n    name: b", "means nothing here"),
+    ("clusters:", "plugins: [duboo]\nclusters:", "plugin 'duboo' is not installed (bolt, "),
+    ("clusters:", "plugins: [dubbo, duboo]\nclusters:", "18:18: plugin 'duboo' is not installed"),
+    ("clusters:", "plugins: [duboo]\nclusters:", "and no file: those end in .py; did you mean 'dubbo'?"),
     ("protocol: dubbo", "protocol: dubo", "5:15: protocol 'dubo' is not installed"),
     (
         "protocol: dubbo",
@@ -1166,3 +1235,20 @@ def test_the_buckets_of_all_rules_are_bounded():
         ConfigErrors, match="keys: with this rule there are 17000000 buckets, and 16777216 of all"
     ):
         config.load(rules(17))
+
+
+def test_a_file_without_an_end_is_no_configuration():
+    """A device, or a pipe whose writer never stops, is not read until the memory is used up."""
+    with pytest.raises(ConfigErrors, match="is larger than 64 MiB"):
+        config.load("/dev/zero")
+
+
+def test_tags_that_say_what_stands_there_and_anchors_in_a_circle(tmp_path):
+    path = tmp_path / "c.yaml"
+    path.write_text(
+        GOOD.replace("service: 20:30", "!!str service: !!str 20:30").replace("weight: 9", "weight: !!int 9")
+    )
+    assert config.load(path).config.routes[0].rules[1].match.service == "20:30"
+    assert errors("listeners: &l [*l, !x y]\n", tmp_path) == [
+        "1:20: the tag !x means nothing here: write the value itself"
+    ]
