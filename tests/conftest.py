@@ -8,6 +8,7 @@ import importlib.util
 import os
 import struct
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import fewer
@@ -34,10 +35,24 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--shrink", action="store_true", help="make a failing random world small (minutes)")
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """While tests are collected there is no garbage: looking for it took a third of the time."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+
+
 def pytest_collection_finish() -> None:
-    """Eleven thousand tests stay until the end: no collection of garbage looks at them again."""
+    """Twenty thousand tests stay until the end: no collection of garbage looks at them again.
+
+    Nor does one begin with every seven hundredth object.
+    """
     gc.collect()
     gc.freeze()
+    gc.set_threshold(10_000)
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

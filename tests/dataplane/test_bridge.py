@@ -77,10 +77,10 @@ def bridged(codec, **limits):
 
 
 def envelopes(engine) -> list[bytes]:
-    data, found = bytes(engine.transport.written), []
-    while (head := envelope.head(data)) is not None and len(data) >= head.size:
-        found.append(envelope.frame(data[: head.size]))
-        data = data[head.size :]
+    data, found, at = bytes(engine.transport.written), [], 0
+    while (head := envelope.head(data, at)) is not None and len(data) - at >= head.size:
+        found.append(envelope.frame(data[at : at + head.size]))
+        at += head.size
     return found
 
 
