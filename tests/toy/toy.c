@@ -205,12 +205,14 @@ static int choosy_greeting(const pk_codec *c, uint32_t step, uint32_t context, c
 }
 
 #define TOY(variable, label, how, bytes, first, ...)                                             \
+  SAYING(variable, label, how, bytes, first, error, heartbeat_ack, __VA_ARGS__)
+#define SAYING(variable, label, how, bytes, first, says, beats, ...)                             \
   static const pk_codec variable = {                                                             \
       .user = &first, .abi = PK_CODEC_ABI, .name = label, .mode = how, .id_bytes = bytes,        \
       .reserved_ids = {7}, .reserved_count = bytes ? 1 : 0, .reply_max = 640,                    \
       .probe = probe, .frame = frame, .destination = destination, .next_header = next_header,    \
-      .patch_id = patch_id, .heartbeat = heartbeat, .heartbeat_ack = heartbeat_ack,              \
-      .drain = drain, .error = error, __VA_ARGS__}
+      .patch_id = patch_id, .heartbeat = heartbeat, .heartbeat_ack = beats,                      \
+      .drain = drain, .error = says, __VA_ARGS__}
 #define WHOLE .size = sizeof(pk_codec)
 #define OLDER .size = offsetof(pk_codec, greeting_optional) /* what stands there and behind is nothing */
 #define NEWER .size = sizeof(pk_codec) + 64 /* of what stands behind it this engine knows nothing */
@@ -225,10 +227,9 @@ TOY(polite, "polite", PK_MODE_MULTIPLEXED, 8, usual, WHOLE, .greeting = greeting
 TOY(hosting, "hosting", PK_MODE_MULTIPLEXED, 8, usual, WHOLE, .greeting = greeting, .greeting_steps = 3,
     .greeting_server = 5);
 TOY(named, "named", PK_MODE_MULTIPLEXED, 8, usual, WHOLE, .id_max = 24, .splice_id = splice_id);
-TOY(read_only, "read", PK_MODE_MULTIPLEXED, 8, usual, WHOLE, .id_max = 24, .keep = keep_id, .keep_max = 24,
-    .error = echoed_error, .heartbeat_ack = echoed_ack);
-TOY(mistaken, "mistaken", PK_MODE_MULTIPLEXED, 8, usual, WHOLE, .id_max = 24, .error = wrong_error,
-    .heartbeat_ack = wrong_ack, .edit = no_edit);
+SAYING(read_only, "read", PK_MODE_MULTIPLEXED, 8, usual, echoed_error, echoed_ack, WHOLE, .id_max = 24, .keep = keep_id,
+       .keep_max = 24);
+SAYING(mistaken, "mistaken", PK_MODE_MULTIPLEXED, 8, usual, wrong_error, wrong_ack, WHOLE, .id_max = 24, .edit = no_edit);
 TOY(brief, "brief", PK_MODE_MULTIPLEXED, 2, usual, WHOLE);
 TOY(own, "own", PK_MODE_MULTIPLEXED, 8, usual, WHOLE, .pinned = 1);
 TOY(modest, "modest", PK_MODE_MULTIPLEXED, 8, usual, WHOLE, .greeting = greeting, .greeting_steps = 4,

@@ -1,7 +1,5 @@
 /* change.c: a rule's changes to its requests and to what these are answered: what they name is written anew, and the rest
  * stays byte for byte. */
-#include <arpa/inet.h>
-
 #include "core/internal.h"
 #include "wire/ask.h"
 
@@ -9,14 +7,6 @@
 typedef struct values {
   uint8_t *at, *end;
 } values;
-
-uint32_t pk_address_write(const uint8_t address[PK_ADDRESS], char *out) {
-  static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
-  if (!pk_address_is_known(address)) return 0;
-  int v4 = memcmp(address, mapped, sizeof mapped) == 0;
-  if (inet_ntop(v4 ? AF_INET : AF_INET6, v4 ? address + sizeof mapped : address, out, INET6_ADDRSTRLEN) == NULL) return 0;
-  return (uint32_t)strlen(out);
-}
 
 static pk_slice address(const uint8_t *a, values *v) {
   pk_slice text = {v->at, pk_address_write(a, (char *)v->at)};
@@ -92,7 +82,7 @@ enum { NO_ROOM = INT32_MIN };
 
 /* It with `count` of its rule's changes, `all`, in *out. Its bytes; 0: there is nothing to do; PK_ERR_*; NO_ROOM. */
 static int change(pk_core *core, const subject *s, const pk_change *all, uint32_t count, pk_held **out) {
-  uint8_t beside[PK_CHANGED_VALUES + INET6_ADDRSTRLEN * PK_CHANGES];
+  uint8_t beside[PK_CHANGED_VALUES + PK_ADDRESS_TEXT * PK_CHANGES];
   values v = {beside, beside + PK_CHANGED_VALUES};
   pk_edit edits[PK_CHANGES];
   const pk_codec *codec = s->r->to.codec;

@@ -33,7 +33,7 @@ static void bad(pk_core *core, pk_conn *c, const uint8_t *data, size_t size, con
     if (r != NULL) pk_request_fail(core, r, PK_STATUS_BAD_REQUEST, m.data, m.size);
   }
   if (c->state != PK_CONN_OPEN) return;
-  pk_conn_deafen(core, c);
+  pk_conn_drop_input(core, c);
   c->skip = error == PK_ERR_LIMIT && f->size > size && f->size <= MAX_SKIP ? (uint32_t)(f->size - size) : 0;
 }
 
@@ -178,7 +178,7 @@ static PK_RARE int comes_in_pieces(pk_core *core, pk_conn *c, pk_request *r, con
     static const char text[] = "protokit: the pieces of this request could not be told from those of another message that "
                                "its client has not ended, or there are too many of these";
     pk_request_fail(core, r, PK_STATUS_BAD_REQUEST, text, sizeof text - 1);
-    pk_conn_deafen(core, c);
+    pk_conn_drop_input(core, c);
     return 0;
   }
   r->parts |= PK_PART_ASKS;
@@ -279,7 +279,7 @@ static void rest(pk_core *core, pk_conn *c, const uint8_t *data, pk_frame *f, co
 }
 
 static void settle(pk_core *core, pk_conn *c) {
-  int over = c->eof || c->state == PK_CONN_DEAF || (c->leaving && c->out_bytes == 0);
+  int over = c->eof || c->state == PK_CONN_DROPPING || (c->leaving && c->out_bytes == 0);
   if (over && !c->ready && c->in_flight == 0 && !pk_conn_is_stuck(c)) pk_conn_flush(core, c);
 }
 
@@ -338,7 +338,7 @@ static void fired(pk_core *core, pk_conn *c) {
 static void half(pk_core *core, pk_conn *c) {
   if (c->half != NULL) pk_half_cut(core, c);
   if (!pk_conn_reads(c)) return;
-  pk_conn_deafen(core, c);
+  pk_conn_drop_input(core, c);
   pk_conn_settle(core, c);
   pk_conn_timer(core, c);
 }
@@ -351,7 +351,7 @@ const pk_kind pk_client = {
     .halves = &pk_of_halves,
     .rest = rest,
     .detect = pk_detect,
-    .last = pk_conn_deafen, /* it asks nothing more: it is closed behind its answers */
+    .last = pk_conn_drop_input, /* it asks nothing more: it is closed behind its answers */
     .settle = settle,
     .ended = ended,
     .half = half,

@@ -26,7 +26,7 @@ static int input_pending(const pk_conn *c) {
 }
 
 void pk_conn_touch(pk_core *core, pk_conn *c) {
-  if (c->eof || c->state == PK_CONN_DEAF || c->read_off || c->leaving || input_pending(c)) pk_conn_ready(core, c);
+  if (c->eof || c->state == PK_CONN_DROPPING || c->read_off || c->leaving || input_pending(c)) pk_conn_ready(core, c);
 }
 
 /* No more of its input is handled now. */
@@ -83,15 +83,15 @@ void pk_conn_read_on(pk_core *core, pk_conn *c) {
 }
 
 /* What it sends is read, and dropped. */
-static int is_deaf(const pk_conn *c) { return c->state == PK_CONN_DEAF || c->state == PK_CONN_LINGERING; }
+static int drops_input(const pk_conn *c) { return c->state == PK_CONN_DROPPING || c->state == PK_CONN_LINGERING; }
 
-static int hears(const pk_conn *c) { return !c->eof && (pk_conn_reads(c) || is_deaf(c)); }
+static int hears(const pk_conn *c) { return !c->eof && (pk_conn_reads(c) || drops_input(c)); }
 
 uint8_t *pk_core_buffer(pk_core *core, pk_handle h, size_t *size) {
   pk_conn *c = pk_conn_find(core, h);
   if (c == NULL || !hears(c) || (c->read_off && pk_conn_is_pair(c))) return NULL;
   uint32_t kept = input_size(c);
-  if (kept == 0 || is_deaf(c)) {
+  if (kept == 0 || drops_input(c)) {
     *size = sizeof core->scratch;
     return core->scratch;
   }
@@ -118,14 +118,14 @@ uint8_t *pk_core_buffer(pk_core *core, pk_handle h, size_t *size) {
 
 /* Read on, but only to drop it: closing a socket with unread bytes resets it, which can take the answers along that
  * its client has not read yet. */
-static void deafen(pk_core *core, pk_conn *c, uint8_t state) {
+static void drop_input(pk_core *core, pk_conn *c, uint8_t state) {
   c->state = state;
   c->frame_since = 0;
   c->ending = 0;
   if (c->read_off && !c->eof) pk_conn_read_on(core, c);
 }
 
-void pk_conn_deafen(pk_core *core, pk_conn *c) { deafen(core, c, PK_CONN_DEAF); }
+void pk_conn_drop_input(pk_core *core, pk_conn *c) { drop_input(core, c, PK_CONN_DROPPING); }
 
 int pk_conn_keep(pk_core *core, pk_conn *c, const uint8_t *data, size_t size) {
   if (size == 0) return 0;
@@ -249,7 +249,7 @@ static void parse_kept(pk_core *core, pk_conn *c) {
   size_t used = parse(core, c, c->in->data + c->in->start, input_size(c));
   if (c->in == NULL) return;
   c->in->start += (uint32_t)used;
-  if (c->in->start == c->in->end || is_deaf(c)) {
+  if (c->in->start == c->in->end || drops_input(c)) {
     pk_chunk_free(core, c->in);
     c->in = NULL;
   }
@@ -281,7 +281,7 @@ void pk_core_feed(pk_core *core, pk_handle h, const uint8_t *data, size_t size) 
     c->kind->feed(core, c, data, size);
     return;
   }
-  if (is_deaf(c)) {
+  if (drops_input(c)) {
     pk_chunk_free(core, c->in);
     c->in = NULL;
     c->skip -= size < c->skip ? (uint32_t)size : c->skip;
@@ -326,7 +326,7 @@ void pk_conn_more(pk_core *core, pk_conn *c) {
   if (pk_conn_reads(c) && c->ending) {
     parse_end(core, c);
   } else if (c->in != NULL && !pk_conn_is_pair(c)) {
-    parse_kept(core, c); /* of who is deaf by now it is dropped */
+    parse_kept(core, c); /* of one whose input is not taken any more it is dropped */
   }
   pk_conn_settle(core, c);
 }
@@ -389,7 +389,7 @@ void pk_conn_settle(pk_core *core, pk_conn *c) {
     if (c->out_bytes == 0) flushed(core, c);
     return;
   }
-  if (c->state != PK_CONN_OPEN && c->state != PK_CONN_DEAF && c->state != PK_CONN_GREETING) return;
+  if (c->state != PK_CONN_OPEN && c->state != PK_CONN_DROPPING && c->state != PK_CONN_GREETING) return;
   if (c->flow != 0) relieved(core, c);
   if (!pk_conn_is_pair(c) && !blocked(c)) {
     if (input_pending(c)) {
@@ -424,7 +424,7 @@ void pk_core_error(pk_core *core, pk_handle h) {
 }
 
 void pk_conn_flush(pk_core *core, pk_conn *c) {
-  if (!pk_conn_reads(c) && c->state != PK_CONN_DEAF) return;
+  if (!pk_conn_reads(c) && c->state != PK_CONN_DROPPING) return;
   /* Where nothing was written there is nothing to lose. */
   int linger = c->kind->lingers && !c->eof && !core->shutdown && c->out_total > 0;
   if (c->out_bytes == 0 && !linger) {
@@ -433,7 +433,7 @@ void pk_conn_flush(pk_core *core, pk_conn *c) {
   }
   c->opened = core->now;
   if (linger) {
-    deafen(core, c, PK_CONN_LINGERING);
+    drop_input(core, c, PK_CONN_LINGERING);
   } else {
     c->state = PK_CONN_FLUSHING;
     pk_conn_read_off(core, c);

@@ -13,8 +13,8 @@ enum { PK_SIDE_DOWN = PK_FROM_CLIENT, PK_SIDE_UP = PK_FROM_SERVER };
  *
  *   CONNECTING  -> GREETING, OPEN    a server's: its socket opens
  *   GREETING    -> OPEN              a server's: what is said before requests (a client says it while it is open)
- *   OPEN        -> DEAF, FLUSHING, LINGERING
- *   DEAF        -> FLUSHING, LINGERING   a client's: what it sends is read and dropped, what it asked is answered
+ *   OPEN        -> DROPPING, FLUSHING, LINGERING
+ *   DROPPING    -> FLUSHING, LINGERING   a client's: what it sends is read and dropped, what it asked is answered
  *   FLUSHING                         asks and hears no more; closes once its bytes are written
  *   LINGERING                        a client's: the same, and its own end is waited for
  *   CLOSED      -> FREE              from each of them; its place is another's after the batch */
@@ -23,7 +23,7 @@ enum {
   PK_CONN_CONNECTING,
   PK_CONN_GREETING,
   PK_CONN_OPEN,
-  PK_CONN_DEAF,
+  PK_CONN_DROPPING,
   PK_CONN_FLUSHING,
   PK_CONN_LINGERING,
   PK_CONN_CLOSED
@@ -254,7 +254,7 @@ void pk_conn_opened(pk_core *core, pk_conn *c); /* it is connected and greeted *
 int pk_conn_remember(pk_core *core, pk_conn *c);
 void pk_conn_discard(pk_core *core, pk_conn *c); /* nobody needs it */
 /* What it sends from here on is read and dropped; what it asked is still answered. */
-void pk_conn_deafen(pk_core *core, pk_conn *c);
+void pk_conn_drop_input(pk_core *core, pk_conn *c);
 void pk_conn_finish(pk_core *core, pk_conn *c); /* tell its peer that no more is written */
 int pk_conn_is_stuck(const pk_conn *c); /* whole frames of it are not handled yet, and not now */
 uint64_t pk_conn_active(const pk_conn *c); /* when it last read or wrote, ns */

@@ -1,7 +1,5 @@
 /* guard.c: what a listener allows and denies is asked before its routes: of each request, of connections that are passed
  * on, and of pinned clients before a connection is opened for them. */
-#include <arpa/inet.h>
-
 #include "core/internal.h"
 #include "table/verdict.h"
 
@@ -33,7 +31,7 @@ static void refuse(pk_core *core, pk_request *r, const pk_judgement *v, pk_quest
   const pk_table *t = r->to.live->table;
   const pk_plan *plan = pk_table_plan_at(t, v->plan);
   pk_message m;
-  char from[INET6_ADDRSTRLEN];
+  char from[PK_ADDRESS_TEXT];
   uint32_t size = pk_address_write(q->source, from);
   int other = plan->verdict == PK_VERDICT_OTHERWISE, unread = v->error != 0 && !other;
   pk_message_begin(&m, other ? "protokit: denied: no rule of " : unread ? "protokit: denied: rule " : "protokit: denied by rule ");

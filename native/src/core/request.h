@@ -308,8 +308,6 @@ int pk_change_needs_request(const pk_request *r); /* its answer's changes take v
  * told that he does not get it. */
 int pk_change_answer(pk_core *core, pk_request *r, const uint8_t *data, const pk_frame *f, pk_held **out);
 void pk_change_in_parts(pk_core *core, pk_request *r, pk_attempt *a); /* it comes in parts: its caller gets none of it */
-/* "10.0.0.7", or "2001:db8::7", in INET6_ADDRSTRLEN bytes; 0: it is not known. */
-uint32_t pk_address_write(const uint8_t address[PK_ADDRESS], char *out);
 
 /* parts.c */
 /* One of several answers to a request. */

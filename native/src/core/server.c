@@ -59,7 +59,7 @@ static PK_RARE int understood(pk_core *core, pk_conn *c, const uint8_t *data, pk
 /* Only the server's end told where its answer ends: so its client's connection ends behind it. */
 static void end_client(pk_core *core, const pk_request *r) {
   pk_conn *client = pk_conn_find(core, r->to.client);
-  if (client != NULL && pk_conn_reads(client)) pk_conn_deafen(core, client);
+  if (client != NULL && pk_conn_reads(client)) pk_conn_drop_input(core, client);
 }
 
 static int ends_client(const pk_conn *c, const pk_frame *f) {

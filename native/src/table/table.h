@@ -9,6 +9,7 @@
 
 #include <string.h>
 
+#include "base/address.h"
 #include "wire/ident.h"
 
 #define PK_NONE UINT32_MAX
@@ -523,12 +524,6 @@ static inline const char *pk_table_text_at(const pk_table *t, pk_text text) {
 }
 static inline pk_slice pk_table_slice(const pk_table *t, pk_text text) {
   return (pk_slice){(const uint8_t *)pk_table_text_at(t, text), text.size};
-}
-
-enum { PK_ADDRESS = 16 /* bytes */ };
-static inline int pk_address_is_known(const uint8_t address[PK_ADDRESS]) {
-  static const uint8_t unknown[PK_ADDRESS] = {0};
-  return memcmp(address, unknown, PK_ADDRESS) != 0;
 }
 
 /* The plan of the first rule of route table `routes` that matches, or PK_NONE. */

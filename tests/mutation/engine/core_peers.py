@@ -474,7 +474,7 @@ MUTANTS = (
     Mutant(
         "a client is heard behind its last request",
         "client.c",
-        "    .last = pk_conn_deafen,",
+        "    .last = pk_conn_drop_input,",
         "    .last = pk_conn_touch,",
         "tests/dataplane/test_last.py::TestClients::test_it_is_closed_behind_its_answers_and_not_heard[multiplexed]",
     ),
