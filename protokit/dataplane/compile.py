@@ -68,6 +68,7 @@ PLANS = Source(
         "ends",
         "open",
         "verdict",
+        "identity",
     ),
     beside=(
         "match",
@@ -159,6 +160,7 @@ class Compiled:
         self.chains: list[Chain] = []
         self.chained: dict[str, int] = {}  # chains of clusters, by their names
         self.chain_rules: dict[int, str] = {}  # whose the others are
+        self.chain_identities: dict[int, int] = {}  # of these rules, over reloads
         self.tells = False  # some filter is told of ends
         self.limiters: dict[int, Limited] = {}  # by the states' addresses
         self.endpoints: dict[tuple[str, str, int], int] = {}
@@ -446,6 +448,7 @@ class _Compiling:
             ends=none,
             open=zeros,
             verdict=[rule.verdict for rule in rules],
+            identity=zeros,
         )
         asked = conditions.add(self.image, [rule.match for rule in rules], self.codec_names)
         first = self.image.add(RULES, every, plan=range(plan, plan + len(rules)), **asked)
@@ -462,6 +465,8 @@ class _Compiling:
         setters: bool = False,
     ) -> int:
         """A plan for each rule of a route table; the first one's index."""
+        where = (table, names[:1] == [table], *["set"] * setters, *(one.place for one in before))
+        identities = self._identities(rules, where)
         return self.image.add(
             PLANS,
             rules,
@@ -474,15 +479,27 @@ class _Compiling:
             fault=[limits.fault_of(self.image, rule) for rule in rules],
             hedge=[limits.hedge_of(rule) for rule in rules],
             mirror=[limits.mirror_of(rule, self.compiled.clusters) for rule in rules],
-            **self._filters(rules, names, before, table, setters=setters),
+            **self._filters(rules, names, before, identities, table, setters=setters),
             verdict=[0] * len(rules),
+            identity=identities,
         )
+
+    def _identities(self, rules: Sequence[schema.Rule], where: tuple[Hashable, ...]) -> list[int]:
+        """By what the engine knows rules again, in this process; 0: it lets nothing wait."""
+        filtered = bool(self.compiled.chained or where[2:])  # before they are looked at
+        return [
+            hash((where, repr(rule.match))) & (2**64 - 1)
+            if filtered or rule.filters or rule.retry or rule.fault
+            else 0
+            for rule in rules
+        ]
 
     def _filters(
         self,
         rules: Sequence[schema.Rule],
         names: list[str],
         before: Sequence[_Use],
+        identities: list[int],
         table: str,
         *,
         setters: bool,
@@ -494,7 +511,7 @@ class _Compiling:
         from protokit.dataplane.chains import is_open  # noqa: PLC0415  # where there are filters
 
         rows: list[tuple[int | None, int | None, int | None, int]] = []
-        for rule, name in zip(rules, names, strict=True):
+        for rule, name, identity in zip(rules, names, identities, strict=True):
             own = _at(f"routes.{name}", rule.filters, (table, repr(rule.match)))
             sets = rule.set if setters else None
             there = [one for one in _reached(rule) if one in self.compiled.chained]
@@ -503,6 +520,7 @@ class _Compiling:
                 continue
             number = self._chain([*before, *own], sets)
             self.compiled.chain_rules[number] = name
+            self.compiled.chain_identities[number] = identity
             links = [*self.compiled.chains[number]]
             for one in there:
                 links += self.compiled.cluster_chain(one)

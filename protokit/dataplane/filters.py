@@ -89,13 +89,13 @@ class FilterRunner:
         self._repeated = repeated
         self._tasks: set[asyncio.Task[None]] = set()
         self._thinking: dict[Key, tuple[_Call, asyncio.Task[None]]] = {}
-        self._stuck: collections.Counter[tuple[int, int]] = collections.Counter()  # by table and chain
+        self._stuck: collections.Counter[int] = collections.Counter()  # by their rules' identities
 
     def start(self, worker: native.Worker, op: native.Op) -> None:
         """Begin to decide on a request or an answer that waits. Its bytes are read here, and not again."""
-        compiled, chain = self._tables[op.token], (op.token, op.arg)
+        compiled = self._tables[op.token]
         call = _Call(worker, op, compiled, self._wires[op.codec])
-        if self._stuck[chain] >= compiled.snapshot.limits["filters"]:
+        if self._stuck[compiled.chain_identities[op.arg]] >= compiled.snapshot.limits["filters"]:
             text = "protokit: overloaded: too many calls of this rule's filters were cancelled and do not end"
             what = native.DECIDE_ANSWER_NOT_ASKED if call.answer else native.DECIDE_NOT_ASKED
             verdict = (what, 0, int(Status.OVERLOADED), text.encode())
@@ -114,9 +114,9 @@ class FilterRunner:
         answer = bool(op.data)
         call, task = self._thinking.pop((worker, op.handle, answer), (None, None))
         if call is not None and task is not None:
-            chain = (op.token, op.arg)
-            self._stuck[chain] += 1
-            task.add_done_callback(lambda _: self._unstuck(chain))
+            rule = call.compiled.chain_identities[op.arg]
+            self._stuck[rule] += 1
+            task.add_done_callback(lambda _: self._unstuck(rule))
             if op.size and call.switch is not None:
                 call.switch.failed("it did not decide in time")
                 call.switch = None
@@ -132,10 +132,10 @@ class FilterRunner:
         task.add_done_callback(self._tasks.discard)
         return task
 
-    def _unstuck(self, chain: tuple[int, int]) -> None:
-        self._stuck[chain] -= 1
-        if self._stuck[chain] == 0:
-            del self._stuck[chain]
+    def _unstuck(self, rule: int) -> None:
+        self._stuck[rule] -= 1
+        if self._stuck[rule] == 0:
+            del self._stuck[rule]
 
     async def _decide(self, key: Key, call: _Call, deciding: Coroutine[Any, Any, Verdict]) -> None:
         verdict = await deciding

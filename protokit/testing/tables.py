@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -87,6 +87,7 @@ class TableBuilder:
         self._records: dict[str, list[dict[str, Any]]] = defaultdict(list)
         self._codecs: list[int] = []
         self._states: list[native.RuleState] = []
+        self._names: Counter[str] = Counter()  # of plans
 
     def add(self, array: str, **fields: object) -> int:
         """Append a record to an array of the table, by the names of ``table.h``."""
@@ -173,6 +174,7 @@ class TableBuilder:
         limit: Any = None,
         state: native.RuleState | None = None,
         verdict: str = "none",
+        identity: int = 0,
     ) -> int:
         """Add a plan; ``split`` adds clusters to the last one.
 
@@ -203,6 +205,7 @@ class TableBuilder:
             limit: with the attributes of ``pk_limit``; ``by``: origins.
             state: what the rule has beyond the table; a limit without it does nothing. A mirror has one.
             verdict: of a rule that allows or denies, instead of a cluster.
+            identity: of its rule; 0: by its name, and which of that name it is.
         """
         if state is None and mirror is not None:
             state = native.RuleState(0, 0)
@@ -216,6 +219,7 @@ class TableBuilder:
             Backoff(*map(Duration, backoff)),
             Share.parse(budget),
         )
+        self._names[name] += 1
         return self.add(
             "plans",
             name=name,
@@ -254,6 +258,7 @@ class TableBuilder:
             open=open_for,
             verdict=verdict,
             change_answers=0,
+            identity=identity or hash((name, self._names[name])) & (2**64 - 1),
         )
 
     def _asked(self, header: str, key: str, most_ms: int, share: int) -> FaultAsked:

@@ -69,7 +69,7 @@ class Lined:
 
 
 @contextlib.asynccontextmanager
-async def proxied(kind):
+async def proxied(kind, **more):
     """A running proxy, who asks through it, and how it is given a listener's and a first rule's part."""
     server = kind.server()
     await server.start()
@@ -84,6 +84,7 @@ async def proxied(kind):
             "routes": [{"name": "r", "rules": rules}],
             "clusters": [{"name": "c", "endpoints": [f"127.0.0.1:{server.port}"]}],
             "drain": {"delay": "0s", "timeout": "1s"},
+            **more,
         }
         return reading.load(config, registry)
 
@@ -201,6 +202,29 @@ def test_each_kind_of_key_has_a_bucket_and_a_dry_run_counts(kind):
                 assert 'protokit_rule_decisions_total{rule="r[0]",decision="would-limit"} 2\n' in page, by
                 await reload({}, {"limit": {"rate": "1/h", "burst": "2", "by": by}})
                 assert [await ask(**one) for one in (first, same, same)] == [None, None, reached], by
+
+    run(main())
+
+
+@KINDS
+def test_reloads_let_no_more_requests_of_a_rule_wait(kind):
+    async def main():
+        async with proxied(kind, limits={"filters": 2}) as (proxy, ask, reload):
+            rule = {"fault": {"delay": {"fixed": "20s"}}}
+            await reload({}, rule)
+            waiting = [asyncio.create_task(ask(source=source)) for source in (HERE, THERE)]
+            while proxy.stats()["rules"]["r[0]"]["delay"] < 2:
+                await asyncio.sleep(0.01)
+            for _ in range(2):
+                await reload({}, rule)
+                said = await ask(source="127.0.0.4")
+                assert "requests of this rule that wait for its delay are at the limit of 2" in said
+            await reload({}, {})
+            assert await ask(source="127.0.0.4") is None
+            await reload({}, rule)
+            assert "at the limit of 2" in await ask(source="127.0.0.4")
+            for one in waiting:
+                one.cancel()
 
     run(main())
 

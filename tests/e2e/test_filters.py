@@ -12,6 +12,7 @@ import pytest
 from peers import SERVICE, Client, Server, configuration
 
 import protokit
+from protokit import config as reading
 from protokit.errors import ConfigErrors
 
 FILTERS = """
@@ -102,6 +103,7 @@ def test_a_filter_that_never_decides(bad, method, tmp_path):
                 await asyncio.sleep(0.01)
             assert set(said.read_text().split()) == {"cancelled" if method == "hang" else "ignored"}
             assert (await other.call("echo", 2)).value == 2
+            await proxy.reload(reading.load(config))  # nothing is forgotten by that
             again = client.send(method, 3)
             if method == "hang":
                 while not proxy.stats()["workers"][0]["filters_waiting"]:

@@ -9,8 +9,7 @@
 #include "core/internal.h"
 
 static pk_aside *answering_of(const pk_request *r) {
-  const pk_table *t = r->to.live->table;
-  return &r->to.live->answering[r->plan - PK_AT(t, pk_plan, t->plans.at)];
+  return &r->to.live->waits[r->plan - pk_table_plan_at(r->to.live->table, 0)]->answering;
 }
 
 static const pk_plan_step answer_step; /* of no plan */

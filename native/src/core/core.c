@@ -100,6 +100,7 @@ void pk_core_free(pk_core *core) {
     free(core->live);
     core->live = older;
   }
+  pk_waits_free(core);
   for (uint32_t i = 0; i < core->cluster_capacity; i++) {
     if (core->clusters[i] == NULL) continue;
     free(core->clusters[i]->latency);

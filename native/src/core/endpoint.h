@@ -78,11 +78,19 @@ typedef struct pk_checker {
   struct pk_checker *behind; /* of those that wait */
 } pk_checker;
 
-/* Of one plan: requests that wait at one of its steps, and what they hold. */
+/* Of one rule: requests that wait at one of its steps, and what they hold. */
 typedef struct pk_aside {
   uint64_t bytes;
   uint32_t requests;
 } pk_aside;
+
+/* All of them, by whatever table they came (waits.c): for filters, for a delay, answers for filters, for the next try. */
+struct pk_waits {
+  struct pk_waits *next; /* of the same chain */
+  uint64_t identity;
+  uint32_t tables;       /* that have it */
+  pk_aside filtering, delayed, answering, trying;
+};
 
 /* A table in use by this worker. */
 typedef struct pk_live {
@@ -90,12 +98,18 @@ typedef struct pk_live {
   const pk_table *table;
   uint64_t token;
   uint64_t users; /* requests routed by it that have not ended, clients that it is kept for */
-  pk_aside *filtering, *delayed, *answering, *trying; /* by plan */
+  pk_waits **waits;        /* by plan */
   pk_cluster **of;         /* by cluster */
   uint32_t *prefers;       /* by cluster: how many requests go to those that are preferred (prefer.h) */
   uint8_t *panics;         /* by cluster: who was judged not to be usable is used, too */
   pk_balance_state clusters[];
 } pk_live;
+
+/* waits.c */
+/* Of a rule, held once more; NULL without memory. */
+pk_waits *pk_waits_of(pk_core *core, uint64_t identity);
+void pk_waits_let_go(pk_core *core, pk_waits *w);
+void pk_waits_free(pk_core *core); /* all of them */
 
 /* endpoint.c */
 /* The driver is told how it is: PK_WELL or PK_ILL_*, and the errno. */

@@ -22,6 +22,7 @@ typedef struct pk_kind pk_kind;
 typedef struct pk_plan_step pk_plan_step;
 typedef struct pk_live pk_live;
 typedef struct pk_cluster pk_cluster;
+typedef struct pk_waits pk_waits;
 typedef struct pk_endpoint pk_endpoint;
 typedef struct pk_checker pk_checker;
 
@@ -81,6 +82,8 @@ struct pk_core {
   pk_endpoint **endpoints; /* by uid */
   pk_cluster **clusters;   /* likewise */
   uint32_t endpoint_capacity, cluster_capacity;
+  pk_waits **waits; /* chains, a power of two of them */
+  uint32_t waits_chains, waits_count;
   pk_endpoint *gone_endpoints; /* until nothing refers to them */
   pk_endpoint_stats gone_stats; /* theirs, which nobody reads */
   pk_stats stats;

@@ -18,8 +18,7 @@ static void decided(const pk_request *r, uint32_t what) {
 }
 
 static pk_aside *delayed_of(const pk_request *r) {
-  const pk_table *t = r->to.live->table;
-  return &r->to.live->delayed[r->plan - PK_AT(t, pk_plan, t->plans.at)];
+  return &r->to.live->waits[r->plan - pk_table_plan_at(r->to.live->table, 0)]->delayed;
 }
 
 /* What the caller asks for itself. `counts`: whether what it asks for in vain is counted now. */

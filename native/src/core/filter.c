@@ -10,8 +10,7 @@
 
 /* What the requests that wait for the same filters as this one have taken. */
 static pk_aside *filtering_of(const pk_request *r) {
-  const pk_table *t = r->to.live->table;
-  return &r->to.live->filtering[r->plan - PK_AT(t, pk_plan, t->plans.at)];
+  return &r->to.live->waits[r->plan - pk_table_plan_at(r->to.live->table, 0)]->filtering;
 }
 
 static int ask(pk_core *core, pk_request *r, const uint8_t *data, const pk_frame *f) {

@@ -37,6 +37,7 @@
  *   guard.c     what a listener allows and denies
  *   pinned.c    a client's own upstream connections
  *   dispatch.c  a request's way through its plan, to a connection
+ *   waits.c     what waits of each rule, whatever table it came by
  *   aside.c     requests that wait at a step
  *   tries.c     what its tries come to
  *   limit.c, fault.c, filter.c, reply.c, key.c, mirror.c  steps of a plan

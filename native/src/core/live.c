@@ -130,9 +130,25 @@ static void let_go(pk_core *core, const pk_table *t, uint32_t count) {
   }
 }
 
+/* Whether requests of a plan may wait at a step. */
+static int waits(const pk_plan *p) {
+  return p->filter != PK_NONE || p->answers != PK_NONE || p->retry.attempts > 1 || (p->steps & 1u << PK_STEP_DELAY);
+}
+
+/* 0; -1 without memory: then some have none. */
+static int take_waits(pk_core *core, pk_live *live) {
+  for (uint32_t i = 0; i < live->table->plans.count; i++) {
+    const pk_plan *p = pk_table_plan_at(live->table, i);
+    if (waits(p) && (live->waits[i] = pk_waits_of(core, p->identity)) == NULL) return -1;
+  }
+  return 0;
+}
+
 /* A table with its first `clusters` and `endpoints`. */
 static void live_free(pk_core *core, pk_live *live, uint32_t clusters, uint32_t endpoints) {
   let_go(core, live->table, endpoints);
+  for (uint32_t i = 0; i < live->table->plans.count; i++)
+    if (live->waits[i] != NULL) pk_waits_let_go(core, live->waits[i]);
   for (uint32_t i = 0; i < clusters; i++) let_cluster_go(core, live->of[i]);
   free(live);
 }
@@ -174,18 +190,19 @@ void pk_core_abort(pk_core *core) {
 int pk_core_prepare(pk_core *core, const pk_table *table, uint64_t token) {
   pk_core_abort(core);
   if (pk_ends_prepare(core, table) != 0 || pk_quota_prepare(core, table) != 0) return -1;
-  size_t clusters = table->clusters.count * sizeof(pk_balance_state), plans = table->plans.count * sizeof(pk_aside);
-  pk_live *live = calloc(1, sizeof *live + clusters + 4 * plans + table->clusters.count * (sizeof(pk_cluster *) + sizeof(uint32_t) + 1));
+  size_t clusters = table->clusters.count * sizeof(pk_balance_state), plans = table->plans.count * sizeof(pk_waits *);
+  pk_live *live = calloc(1, sizeof *live + clusters + plans + table->clusters.count * (sizeof(pk_cluster *) + sizeof(uint32_t) + 1));
   if (live == NULL) return -1;
-  live->filtering = (pk_aside *)(void *)(live->clusters + table->clusters.count);
-  live->delayed = live->filtering + table->plans.count;
-  live->answering = live->delayed + table->plans.count;
-  live->trying = live->answering + table->plans.count;
-  live->of = (pk_cluster **)(void *)(live->trying + table->plans.count);
+  live->waits = (pk_waits **)(void *)(live->clusters + table->clusters.count);
+  live->of = (pk_cluster **)(void *)(live->waits + table->plans.count);
   live->prefers = (uint32_t *)(void *)(live->of + table->clusters.count);
   live->panics = (uint8_t *)(live->prefers + table->clusters.count);
   live->table = table;
   live->token = token;
+  if (take_waits(core, live) != 0) {
+    live_free(core, live, 0, 0);
+    return -1;
+  }
   for (uint32_t i = 0, n = 0; i < table->clusters.count; i++) {
     const pk_table_cluster *c = pk_table_cluster_at(table, i);
     live->prefers[i] = PK_PREFER_ALL;

@@ -10,8 +10,7 @@ static void avoid(pk_request *r, const pk_endpoint *e) {
 
 /* Requests of its rule that wait for their next try. */
 static pk_aside *trying_of(const pk_request *r) {
-  const pk_table *t = r->to.live->table;
-  return &r->to.live->trying[r->plan - PK_AT(t, pk_plan, t->plans.at)];
+  return &r->to.live->waits[r->plan - pk_table_plan_at(r->to.live->table, 0)]->trying;
 }
 
 /* It waits aside: however long its rule's waits are, they take no place of others. */

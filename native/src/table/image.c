@@ -131,6 +131,7 @@ static const pk_table_field plan_fields[] = {
     ANY(ends),
     NUMBER(open, 0, PK_OPEN_REQUESTS | PK_OPEN_ANSWERS),
     NUMBER(verdict, 0, PK_VERDICT_COUNT - 1),
+    BYTES(identity),
     NAME(name),
 };
 #undef RECORD

@@ -287,6 +287,7 @@ typedef struct pk_plan {
   uint32_t ends;        /* of those that are told what became of them, or PK_NONE */
   uint32_t open;        /* PK_OPEN_*: where these cannot be asked it goes on without them */
   uint32_t verdict;     /* PK_VERDICT_*: it has no cluster and no reply then */
+  uint64_t identity;    /* its rule's: by that what waits is counted, whatever table it came by */
   pk_text name;
 } pk_plan;
 

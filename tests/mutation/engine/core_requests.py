@@ -780,4 +780,11 @@ MUTANTS = (
         "return size;",
         "tests/dataplane/test_changes.py::test_a_codec_that_writes_nothing_has_not_changed_it",
     ),
+    Mutant(
+        "a reload lets as many wait once more",
+        "waits.c",
+        "  while (w != NULL && w->identity != identity) w = w->next;\n",
+        "  w = NULL;\n",
+        "tests/dataplane/test_waits.py::test_reloads_let_no_more_wait[delay]",
+    ),
 )
