@@ -242,6 +242,41 @@ def test_what_was_decided_for_one_client_is_not_remembered_for_another():
         assert site.ask(request(service="org.demo.Closed", listener="side")) is None
 
 
+NEAR, FAR = {"source": "10.0.0.1"}, {"source": "11.0.0.1"}
+
+
+@pytest.mark.parametrize("routes", [{}, {"cluster": "c"}], ids=["routes", "cluster"])
+def test_what_is_remembered_of_a_connection_ends_with_the_table(routes):
+    site = Site({"in": routes | {"deny": [{"source": "11.0.0.0/8"}]}})
+    for deny, near, far in [
+        ([{"source": "11.0.0.0/8"}], True, False),
+        ([{"source": "10.0.0.0/8"}], False, True),
+        ([{"source": "11.0.0.0/8"}], True, False),
+        ([SOME, {"source": "11.0.0.0/8"}], False, False),
+        ([{"source": "12.0.0.0/8"}], True, True),
+        ([{"source": "10.0.0.0/8", "service": "closed"}], True, True),
+        ([SOME], False, True),
+    ]:
+        site.world.apply(site.table({"in": routes | {"deny": deny}}))
+        for _ in range(3):
+            assert (site.ask(request(**NEAR)) is None) == near
+            assert (site.ask(request(**FAR)) is None) == far
+
+
+@pytest.mark.parametrize("routes", [{}, {"cluster": "c"}], ids=["routes", "cluster"])
+def test_what_is_not_of_the_connection_alone_is_not_remembered_of_it(routes):
+    site = Site({"in": routes | {"deny": [{"all": [SOME, {"oneway": True}]}]}})
+    for _ in range(2):
+        assert site.ask(request(**NEAR)) is None
+        assert site.ask(request(**NEAR, oneway=True)) == ""
+        assert site.ask(request(**FAR, oneway=True)) is None
+    site = Site({"in": routes | {"dry_run": {"deny": [SOME]}, "deny": [{"source": "12.0.0.0/8"}]}})
+    for number in range(1, 4):
+        assert site.ask(request(**NEAR)) is None
+        assert site.ask(request(**FAR)) is None
+        assert site.counts() == {"in.dry_run.deny[0]": (0, number)}
+
+
 def test_a_table_takes_verdicts_for_nothing_else():
     def refused(why, *, listener_access, verdict="deny", verdicts=True):
         builder = TableBuilder(LIMITS, seed=1)

@@ -136,12 +136,12 @@ static int read_all(const pk_request *r, const pk_table_listener *l, pk_question
 }
 
 /* Where a request goes: its plan, or PK_NONE after it was answered with the reason. */
-static uint32_t route(pk_core *core, const pk_conn *c, pk_request *r, const pk_table_listener *l,
+static uint32_t route(pk_core *core, pk_conn *c, pk_request *r, const pk_table_listener *l,
                       const uint8_t *data, const pk_frame *f, uint32_t *budget) {
   *budget = f->timeout_ms;
   if (l->routes == PK_NONE && l->guard == PK_GUARD_NONE) return l->plan;
   pk_question *q = pk_question_begin(core, c, l, r, data, f);
-  if (l->routes == PK_NONE && l->guard == PK_GUARD_CLIENT) return pk_guard_admits(core, r, l, q) ? l->plan : PK_NONE;
+  if (l->routes == PK_NONE && l->guard < PK_GUARD_REQUEST) return pk_guard_lets(core, c, r, l, q) ? l->plan : PK_NONE;
   pk_destination *d = &q->to;
   int result = read_all(r, l, q);
   if (result == PK_ERR_UNSUPPORTED) {
@@ -153,7 +153,7 @@ static uint32_t route(pk_core *core, const pk_conn *c, pk_request *r, const pk_t
   }
   q->led = 1;
   r->context = d->context;
-  if (l->guard != PK_GUARD_NONE && !pk_guard_admits(core, r, l, q)) return PK_NONE;
+  if (l->guard != PK_GUARD_NONE && !pk_guard_lets(core, c, r, l, q)) return PK_NONE;
   if (l->routes == PK_NONE) return l->plan;
   if (d->flags & PK_DESTINATION_CALLS_BACK && !l->pinned && !pk_codec_is_pinned(r->to.codec)) {
     calls_back(core, r, l, d);

@@ -173,6 +173,7 @@ struct pk_conn {
   uint32_t partial_count, partial_capacity;
   /* a client's */
   uint32_t listener;
+  uint32_t admitted; /* all that it asks is let through, in this pk_core.epoch */
   uint8_t source[PK_ADDRESS]; /* where it comes from; zeros: not known */
   pk_request *requests, *last_request; /* that wait for an answer, as they came */
   struct pk_conn *own; /* pinned: its upstream connections, one for each cluster */

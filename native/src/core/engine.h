@@ -33,6 +33,7 @@ struct pk_core {
   pk_live *prepared;
   pk_limits limits;
   pk_route_cache cached_routes; /* of the newest table */
+  uint32_t epoch; /* another one with each such table; 0 before the first */
   pk_question question;  /* of the request that is handled, */
   pk_handle questioned;  /* which is that one; 0: nothing is known */
   int draining, shutdown;

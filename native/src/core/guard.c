@@ -55,7 +55,7 @@ static void refuse(pk_core *core, pk_request *r, const pk_judgement *v, pk_quest
   pk_request_fail(core, r, PK_STATUS_DENIED, m.data, m.size);
 }
 
-int pk_guard_admits(pk_core *core, pk_request *r, const pk_table_listener *l, pk_question *q) {
+int pk_guard_admits(pk_core *core, pk_conn *c, pk_request *r, const pk_table_listener *l, pk_question *q) {
   pk_judgement v = {PK_NONE, PK_NONE, 0};
   if (l->access != PK_NONE) v = ask(core, r->to.live, l->access, q);
   if (v.plan != PK_NONE) {
@@ -63,7 +63,11 @@ int pk_guard_admits(pk_core *core, pk_request *r, const pk_table_listener *l, pk
     return 0;
   }
   if (l->dry_run != PK_NONE) v = ask(core, r->to.live, l->dry_run, q);
-  if (v.plan != PK_NONE) would_refuse(core, r->to.live->table, v.plan);
+  if (v.plan != PK_NONE) {
+    would_refuse(core, r->to.live->table, v.plan); /* each of them is counted */
+  } else if (l->guard == PK_GUARD_CONNECTION && r->to.live == core->live) {
+    c->admitted = core->epoch;
+  }
   return 1;
 }
 

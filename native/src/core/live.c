@@ -315,6 +315,7 @@ void pk_core_commit(pk_core *core) {
   core->limits = live->table->limits;
   pk_usable_review(core);
   memset(&core->cached_routes, 0, sizeof core->cached_routes);
+  if (++core->epoch == 0) core->epoch = 1;
   PK_STAT_ADD(core->stats.tables_live, 1);
   if (older == NULL) return;
   keep_clients(core, older);

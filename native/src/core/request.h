@@ -296,7 +296,11 @@ void pk_ends_tell(pk_core *core, const pk_request *r);
 
 /* guard.c */
 /* Whether what the listener (PK_GUARD_*) allows and denies lets a request through; else it was answered. */
-int pk_guard_admits(pk_core *core, pk_request *r, const pk_table_listener *l, pk_question *q);
+int pk_guard_admits(pk_core *core, pk_conn *c, pk_request *r, const pk_table_listener *l, pk_question *q);
+/* The same, remembered where it is the same for all that comes on a connection. */
+static inline int pk_guard_lets(pk_core *core, pk_conn *c, pk_request *r, const pk_table_listener *l, pk_question *q) {
+  return (l->guard == PK_GUARD_CONNECTION && c->admitted == core->epoch) || pk_guard_admits(core, c, r, l, q);
+}
 /* The same for all that a client sends, of which nothing is read. */
 int pk_guard_passes(pk_core *core, const pk_conn *c, const pk_table_listener *l);
 /* Whether some request of a client may be let through. */

@@ -119,6 +119,12 @@ uint32_t pk_condition_depth(const pk_table *t, const pk_condition *c) {
   return depth;
 }
 
+int pk_condition_asks_oneway(const pk_condition *c) {
+  const pk_condition *end = c + c->size;
+  while (c < end && c->condition != PK_CONDITION_ONEWAY) c++;
+  return c < end;
+}
+
 /* What a listener says of itself, and its protocols. */
 static int value_possible(const pk_table *t, const pk_condition *c, const pk_table_listener *l) {
   uint32_t origin = pk_table_origin_at(t, c->of)->origin;

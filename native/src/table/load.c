@@ -321,6 +321,16 @@ static uint32_t only_cluster(const pk_table *t, const pk_table_listener *l) {
   return only;
 }
 
+/* By what its verdicts are: PK_GUARD_*. */
+static uint32_t guard_of(const pk_table *t, const pk_routes *verdicts) {
+  const pk_rule *rules = PK_AT(t, pk_rule, t->rules.at) + verdicts->rules;
+  uint32_t guard = verdicts->depth > PK_DEPTH_FRAME ? PK_GUARD_REQUEST : PK_GUARD_CONNECTION;
+  for (uint32_t i = 0; i < verdicts->rule_count && guard == PK_GUARD_CONNECTION; i++)
+    if (rules[i].condition_count > 0 && pk_condition_asks_oneway(PK_AT(t, pk_condition, t->conditions.at) + rules[i].condition))
+      guard = PK_GUARD_FRAME;
+  return guard;
+}
+
 static void finish_listener(const pk_table *t, pk_table_listener *l) {
   const pk_routes *every = PK_AT(t, pk_routes, t->routes.at);
   l->depth = PK_DEPTH_FRAME;
@@ -337,7 +347,7 @@ static void finish_listener(const pk_table *t, pk_table_listener *l) {
   for (uint32_t i = 0; i < 2; i++) {
     if (verdicts[i] == PK_NONE) continue;
     uint32_t depth = every[verdicts[i]].depth;
-    l->guard = deeper(l->guard, depth > PK_DEPTH_FRAME ? PK_GUARD_REQUEST : PK_GUARD_CLIENT);
+    l->guard = deeper(l->guard, guard_of(t, &every[verdicts[i]]));
     behind = deeper(behind, depth);
     l->depth = deeper(l->depth, depth);
   }

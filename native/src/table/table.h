@@ -383,8 +383,9 @@ typedef struct pk_table_cluster {
   pk_text subset; /* "version=v2": those endpoints of the cluster `name` that have it; empty: all of them */
 } pk_table_cluster;
 
-/* Whether a listener has verdicts, and whether they are by something of a request beyond its frame. */
-enum { PK_GUARD_NONE = 0, PK_GUARD_CLIENT, PK_GUARD_REQUEST };
+/* Whether a listener has verdicts, and by what they are: the connection, so that they are the same for all that comes on it; the
+ * frame, too; something of a request beyond it. */
+enum { PK_GUARD_NONE = 0, PK_GUARD_CONNECTION, PK_GUARD_FRAME, PK_GUARD_REQUEST };
 
 typedef struct pk_table_listener {
   uint32_t present; /* 0: nobody listens under this number now */
