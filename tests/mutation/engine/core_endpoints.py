@@ -670,4 +670,11 @@ MUTANTS = (
         "",
         "tests/dataplane/test_many_ill.py::test_one_that_is_tried_for_a_second_holds_up_no_other",
     ),
+    Mutant(
+        "what was let through is let through by the next table, too",
+        "live.c",
+        "  if (++core->epoch == 0)",
+        "  if (core->epoch == 0)",
+        "tests/test_access.py::test_what_is_remembered_of_a_connection_ends_with_the_table[routes]",
+    ),
 )

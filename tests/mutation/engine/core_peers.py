@@ -502,20 +502,6 @@ MUTANTS = (
         "::test_a_verdict_is_of_the_codec_that_gave_it_not_of_its_place_in_a_new_table",
     ),
     Mutant(
-        "what was let through is let through by the next table, too",
-        "live.c",
-        "  if (++core->epoch == 0)",
-        "  if (core->epoch == 0)",
-        "tests/test_access.py::test_what_is_remembered_of_a_connection_ends_with_the_table[routes]",
-    ),
-    Mutant(
-        "whether a call is one-way is remembered of its connection",
-        "load.c",
-        "guard == PK_GUARD_CONNECTION; i++)",
-        "guard > PK_GUARD_REQUEST; i++)",
-        "tests/test_access.py::test_what_is_not_of_the_connection_alone_is_not_remembered_of_it[routes]",
-    ),
-    Mutant(
         "what would be denied is counted once a connection",
         "guard.c",
         "  } else if (l->guard == PK_GUARD_CONNECTION",

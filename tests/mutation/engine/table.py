@@ -460,4 +460,11 @@ MUTANTS = (
         "continue;",
         "tests/test_table.py::test_who_keeps_a_value_does_not_take_an_arguments",
     ),
+    Mutant(
+        "whether a call is one-way is remembered of its connection",
+        "load.c",
+        "guard == PK_GUARD_CONNECTION; i++)",
+        "guard > PK_GUARD_REQUEST; i++)",
+        "tests/test_access.py::test_what_is_not_of_the_connection_alone_is_not_remembered_of_it[routes]",
+    ),
 )
