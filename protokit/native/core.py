@@ -133,8 +133,12 @@ class Core:
 
     def out(self, handle: int, size: int = 1 << 20) -> bytes:
         """Up to ``size`` bytes that wait to be written; ``sent`` takes them off."""
-        buffer = ffi.new("uint8_t[]", size)
-        return bytes(ffi.buffer(buffer, lib.pk_core_read_out(self._core, handle, buffer, size)))
+        for room in (min(size, 1 << 12), size):  # a megabyte is hardly ever there, and zeroed each time
+            buffer = ffi.new("uint8_t[]", room)
+            found = lib.pk_core_read_out(self._core, handle, buffer, room)
+            if found < room:
+                break
+        return bytes(ffi.buffer(buffer, found))
 
     def sent(self, handle: int, size: int) -> None:
         """That many bytes were written."""
