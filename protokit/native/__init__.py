@@ -1,15 +1,16 @@
 """The one door to the compiled engine: nobody else touches cffi.
 
 ``Table`` is a routing table, ``Worker`` is a core on a thread of its own, ``core.Core`` the same
-core without sockets or clock; what codecs are asked of frames is in ``frames.py``. Batches of records
-cross as bytes and are read with ``struct.iter_unpack``: reading C structs field by field through cffi is
-slower than plain Python.
+core without sockets or clock; what codecs are asked of frames is in ``frames.py``, what they say by
+themselves in ``replies.py``. Batches of records cross as bytes and are read with ``struct.iter_unpack``:
+reading C structs field by field through cffi is slower than plain Python.
 """
 
 from __future__ import annotations
 
 import bisect
 import functools
+import importlib
 import itertools
 import socket
 import struct
@@ -46,7 +47,6 @@ from protokit.native.frames import (
     Address,
     Argument,
     Framing,
-    Guarded,
     Id,
     Message,
     SentBy,
@@ -55,35 +55,26 @@ from protokit.native.frames import (
     check_codec,
     codecs,
     declared,
-    drain,
     edit,
     edits,
     envelope_codec,
-    error,
     frame,
     greeting,
-    greeting_heard,
     greeting_options,
-    greeting_step,
     has_budget,
     has_ended,
     header,
     headers,
-    heartbeat,
-    heartbeat_ack,
     holders,
     id_bytes,
     id_max,
-    keep,
     measure_address,
     mode,
     name,
     optional_drain,
-    patch_id,
     pinned,
     probe,
     raw_headers,
-    read_id,
     reads_arguments,
     reads_inside,
     relays_greetings,
@@ -92,16 +83,29 @@ from protokit.native.frames import (
     run_measure,
     run_step,
     sent_by,
-    show_id,
     side_of,
     state_size,
     step_address,
     text,
-    write_id,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from protokit.native.guarded import Guarded
+    from protokit.native.replies import (
+        drain,
+        error,
+        greeting_heard,
+        greeting_step,
+        heartbeat,
+        heartbeat_ack,
+        keep,
+        patch_id,
+        read_id,
+        show_id,
+        write_id,
+    )
 
 OP_CONNECT, OP_CLOSE, OP_PAUSE, OP_RESUME, OP_FILTER, OP_RETIRED, OP_ENDPOINT, OP_FINISH, OP_CANCEL = range(
     1, 10
@@ -659,6 +663,16 @@ class Answered(NamedTuple):
         data = ffi.buffer(ffi.cast("const char *", op.data), op.size)[ffi.sizeof("pk_answered") :]
         asked, frame = data[: about.asked], data[about.asked :]
         return cls(about.took, about.endpoint, about.cluster, about.status, asked, frame)
+
+
+def __getattr__(name: str) -> object:
+    """What no start needs is imported on first use."""
+    if name not in __all__:
+        raise AttributeError(f"module 'protokit.native' has no attribute {name!r}")
+    where = "guarded" if name == "Guarded" else "replies"
+    value = getattr(importlib.import_module(f"protokit.native.{where}"), name)
+    globals()[name] = value
+    return value
 
 
 __all__ = [

@@ -16,7 +16,7 @@ from protokit.errors import (
 from protokit.model import Headers, Request, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
 NONE = 0xFFFFFFFF
 Id = int | bytes  # of a request: a number, or where ids are byte strings those
@@ -271,124 +271,7 @@ def run_step(address: int, section: bytes, arguments: Sequence[bytes], count: in
     return [None if one.data == ffi.NULL else bytes(ffi.buffer(one.data, one.size)) for one in out]
 
 
-_REPLY_ROOM = 70_000
 _REPEATED = 64  # keys of headers that are there several times, at most
-
-
-def heartbeat(codec: int, request_id: Id, key: int = 0) -> bytes:
-    """The codec's heartbeat; empty when it has none. ``key``: of the upstream connection."""
-    number = 0 if id_max(codec) else request_id
-    beat = _built(lambda out: lib.pk_codec_heartbeat(codec, number, key, out, _REPLY_ROOM))
-    return sent_by("client", _named(codec, sent_by("client", beat), request_id))
-
-
-def heartbeat_ack(codec: int, data: bytes, side: str | None = None) -> bytes:
-    """The answer to a heartbeat; empty when there is none. ``side``: see ``frame``."""
-    side = side or side_of(data)
-    ack = sent_by(
-        "client" if side == "server" else "server",
-        _built(lambda out: lib.pk_codec_ack(codec, data, len(data), SIDES.index(side), out, _REPLY_ROOM)),
-    )
-    return _named(codec, ack, frame(codec, data, len(data), side=side).id) if id_max(codec) else ack
-
-
-def drain(codec: int, context: int = 0, kept: bytes = b"") -> bytes:
-    """The signal to go elsewhere; empty when there is none. ``kept``: of the client's last request."""
-    return sent_by(
-        "server",
-        _built(lambda out: lib.pk_codec_drain(codec, context, kept, len(kept), out, _REPLY_ROOM)),
-    )
-
-
-def keep(codec: int, data: bytes, limit: int = 8 << 20) -> bytes:
-    """What is kept of a request for its replies, refused ones included; empty where nothing is."""
-    out = ffi.new("uint8_t[256]")
-    return bytes(ffi.buffer(out, lib.pk_codec_keep(codec, data, len(data), limit, out)))
-
-
-def error(codec: int, status: int, request_id: Id, context: int, text: bytes, kept: bytes = b"") -> bytes:
-    """The error reply of a status, to a request of that id and context (``Message.context``).
-
-    ``kept``: of the request, as ``keep`` gives it.
-    """
-    number = 0 if id_max(codec) else request_id
-    reply = _built(
-        lambda out: lib.pk_codec_error(
-            codec, status, number, context, kept, len(kept), text, len(text), out, _REPLY_ROOM
-        )
-    )
-    return _named(codec, sent_by("server", reply), request_id)
-
-
-def _built(build: Callable[[Any], int]) -> bytes:
-    out = ffi.new("uint8_t[]", _REPLY_ROOM)
-    size = build(out)
-    if size < 0:
-        raise LocalProtocolError(f"the codec cannot build this: {RESULTS.get(size, size)}")
-    return bytes(ffi.buffer(out, size))
-
-
-def _named(codec: int, reply: bytes, request_id: Id) -> bytes:
-    """A reply with its id, where ids are byte strings that are written; others were built with it."""
-    written = reply and id_max(codec) and rewrites_ids(codec)
-    return patch_id(codec, reply, request_id) if written else reply
-
-
-def id_max(codec: int) -> int:
-    """Bytes of the longest id, where ids are byte strings; else 0."""
-    return int(lib.pk_codec_id_max(codec))
-
-
-def write_id(codec: int, number: int) -> bytes:
-    """The id that the engine writes for a number, where ids are byte strings."""
-    out = ffi.new("uint8_t[64]")
-    return bytes(ffi.buffer(out, lib.pk_codec_write_id(codec, number % 2**64, out)))
-
-
-def read_id(codec: int, request_id: bytes) -> int | None:
-    """The number whose id that is; None where the engine would not write it so."""
-    number = ffi.new("uint64_t *")
-    return int(number[0]) if lib.pk_codec_read_id(codec, request_id, len(request_id), number) else None
-
-
-def show_id(request_id: Id) -> str:
-    """An id for people: digits, printable text, or ``0x`` and hex."""
-    if isinstance(request_id, int):
-        return str(request_id)
-    if all(0x20 <= byte < 0x7F for byte in request_id) and not request_id.startswith(b"0x"):
-        return request_id.decode()
-    return "0x" + request_id.hex()
-
-
-def patch_id(codec: int, data: bytes, request_id: Id, side: str | None = None) -> bytes:
-    """The frame with another id, and lengths and checksums made right.
-
-    Args:
-        codec: its address.
-        data: one frame.
-        request_id: a number; where ids are byte strings it stands for the id that the engine writes.
-        side: see ``frame``.
-
-    Raises:
-        RemoteProtocolError: ``data`` is no whole frame.
-        LocalProtocolError: the frame cannot have that id.
-    """
-    side = side or side_of(data)
-    if most := id_max(codec):
-        wanted = write_id(codec, request_id) if isinstance(request_id, int) else request_id
-        room = len(data) + most + 16
-        out = ffi.new("uint8_t[]", room)
-        size = lib.pk_codec_splice(codec, data, len(data), SIDES.index(side), wanted, len(wanted), out, room)
-        if size in {-4, -5}:
-            raise LocalProtocolError(f"the frame cannot have the id {show_id(wanted)!r}")
-        if size < 0:
-            raise RemoteProtocolError("this is no whole frame")
-        return sent_by(side, bytes(ffi.buffer(out, size)), ended=has_ended(data))
-    changed = ffi.new("uint8_t[]", len(data))
-    ffi.memmove(changed, data, len(data))
-    if lib.pk_codec_patch(codec, changed, len(changed), SIDES.index(side), request_id) != 0:
-        raise RemoteProtocolError("this is no whole frame")
-    return sent_by(side, bytes(ffi.buffer(changed)), ended=has_ended(data))
 
 
 def probe(codec: int, data: bytes, size: int | None = None) -> int:
@@ -694,32 +577,16 @@ def optional_drain(codec: int) -> bool:
     return bool(lib.pk_codec_optional_drain(codec))
 
 
+def id_max(codec: int) -> int:
+    """Bytes of the longest id, where ids are byte strings; else 0."""
+    return int(lib.pk_codec_id_max(codec))
+
+
 def greeting(codec: int) -> tuple[str, ...]:
     """Who says each step of what is said before requests: ``client`` or ``server``."""
     server = lib.pk_codec_greeting_server(codec)
     steps = range(lib.pk_codec_greeting_steps(codec))
     return tuple("server" if server >> step & 1 else "client" for step in steps)
-
-
-def greeting_step(codec: int, step: int, context: int = 0, said: bytes = b"") -> bytes:
-    """A step of the greeting; empty where the proxy leaves it out.
-
-    Args:
-        codec: its address.
-        step: from 0.
-        context: of the last frame received (``Message.context``).
-        said: the greeting that the peer said last; empty where it said none.
-    """
-    side = 3 - SIDES.index(greeting(codec)[step])  # the peer's
-    return _built(
-        lambda out: lib.pk_codec_greeting(codec, step, context, said, len(said), side, out, _REPLY_ROOM)
-    )
-
-
-def greeting_heard(codec: int, step: int, frame: bytes) -> int | None:
-    """Which step of the greeting a frame is, from ``step`` on, whose turn it is; None: it is none."""
-    found = lib.pk_codec_greeting_step(codec, step, frame, len(frame), SIDES.index(greeting(codec)[step]))
-    return found if found >= 0 else None
 
 
 def greeting_options(codec: int) -> tuple[str, ...]:
@@ -791,31 +658,3 @@ def text(data: bytes) -> str:
         )
     except UnicodeDecodeError:
         return data.decode("utf-8", "replace")
-
-
-class Guarded:
-    """Room for bytes that end where memory does: what reads past them is ended by SIGSEGV. For fuzzers.
-
-    Args:
-        room: the most bytes that are put there.
-    """
-
-    def __init__(self, room: int) -> None:
-        import ctypes  # noqa: PLC0415  # for tests and fuzzers
-        import mmap  # noqa: PLC0415  # as above
-
-        self._room = -(-room // mmap.PAGESIZE) * mmap.PAGESIZE
-        self._memory = mmap.mmap(-1, self._room + mmap.PAGESIZE)
-        self._start = ffi.cast("uint8_t *", ffi.from_buffer(self._memory))
-        address = int(ffi.cast("uintptr_t", self._start)) + self._room
-        libc = ctypes.CDLL(None, use_errno=True)
-        if libc.mprotect(ctypes.c_void_p(address), ctypes.c_size_t(mmap.PAGESIZE), 0) != 0:
-            raise ProtokitError(f"mprotect failed: errno {ctypes.get_errno()}")
-
-    def put(self, data: bytes) -> Any:
-        """The bytes, as functions of this module take them, until the next ``put``."""
-        if len(data) > self._room:
-            raise ProtokitError(f"{len(data)} bytes are more than the {self._room} there is room for")
-        start = self._start + self._room - len(data)
-        ffi.memmove(start, data, len(data))
-        return ffi.cast(f"uint8_t(*)[{len(data)}]", start)[0]
