@@ -28,13 +28,13 @@ for peer in dubbo26 dubbo27 dubbo31 dubbo3; do
   fi
 done
 for peer in sofarpc motan brpc brpcjava tars; do
-  if stale "$peer/target/lib" "$peer/src" "$peer/pom.xml"; then
+  if stale "$peer/target/lib" "$peer/src" "$peer/pom.xml" cases; then
     rm -rf "$peer/target"
     in_java+=("$peer")
   fi
 done
 # Dubbo's Thrift reads errors with the libthrift of its time: what today's compiler makes is cut down to what that has.
-if stale dubbothrift/target/lib dubbothrift/src dubbothrift/pom.xml thrift/demo.thrift; then
+if stale dubbothrift/target/lib dubbothrift/src dubbothrift/pom.xml thrift/demo.thrift cases; then
   (
     cd dubbothrift
     rm -rf target && mkdir -p target/gen-java
@@ -47,7 +47,7 @@ if stale dubbothrift/target/lib dubbothrift/src dubbothrift/pom.xml thrift/demo.
 fi
 # Apache Thrift in four languages, and thriftpy2: the code for them is made from thrift/demo.thrift.
 in_thrift=
-if stale thrift/target/done thrift; then
+if stale thrift/target/done thrift cases; then
   (
     cd thrift
     rm -rf target gen-java node/gen-nodejs go/gen-go
@@ -62,7 +62,7 @@ if stale thrift/target/done thrift; then
   in_java+=(thrift)
 fi
 if [ ${#in_java[@]} -gt 0 ]; then
-  mvn -q -B package -DskipTests --projects "$(IFS=, && echo "${in_java[*]}")"
+  mvn -q -B package -DskipTests --also-make --projects "$(IFS=, && echo "${in_java[*]}")"
   for peer in "${in_java[@]}"; do touch "$peer/target/lib"; done
 fi
 if [ -n "$in_thrift" ]; then

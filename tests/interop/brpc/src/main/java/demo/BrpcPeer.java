@@ -24,9 +24,9 @@ import io.netty.channel.socket.nio.NioServerSocketChannel;
 import java.io.IOException;
 import java.lang.reflect.InvocationTargetException;
 import java.net.InetSocketAddress;
+import java.util.Arrays;
 import java.util.Collections;
 import java.util.TreeMap;
-import java.util.concurrent.atomic.AtomicInteger;
 import java.util.logging.LogManager;
 
 /** A server or a client of jprotobuf-rpc: server PORT, client PORT CASE...; -Dchunk=BYTES: requests in pieces. */
@@ -208,24 +208,8 @@ public class BrpcPeer {
     return proxy.proxy();
   }
 
-  Object many() throws Exception {
-    AtomicInteger right = new AtomicInteger();
-    Thread[] threads = new Thread[8];
-    for (int i = 0; i < 8; i++) {
-      int who = i;
-      threads[i] =
-          new Thread(
-              () -> {
-                Echo echo = new BrpcPeer(port).of(Echo.class);
-                for (int n = 0; n < 125; n++) {
-                  String text = who + "-" + n;
-                  if (text.equals(echo.echo(new Text(text)).text)) right.incrementAndGet();
-                }
-              });
-      threads[i].start();
-    }
-    for (Thread thread : threads) thread.join();
-    return right.get();
+  static Cases.Echo echoes(Echo echo) {
+    return text -> echo.echo(new Text(text)).text;
   }
 
   interface Asks {
@@ -256,7 +240,7 @@ public class BrpcPeer {
       case "headers": return echo.headers(new Text("")).text;
       case "gzip": return of(Zipped.class).echo(new Text("small")).text;
       case "snappy": return of(Snapped.class).echo(new Text("small")).text;
-      case "many": return many();
+      case "many": return Cases.many(() -> echoes(new BrpcPeer(port).of(Echo.class)));
       case "after-declared": return after(echo, e -> e.fails(new Text("not today")));
       case "after-undeclared": return after(echo, e -> e.breaks(new Text("")));
       case "after-missing": return after(echo, e -> e.gone(new Text("")));
@@ -266,25 +250,11 @@ public class BrpcPeer {
     }
   }
 
-  static String quoted(Object value) {
-    if (value == null || value instanceof Number) return String.valueOf(value);
-    StringBuilder out = new StringBuilder("\"");
-    for (char c : value.toString().toCharArray()) {
-      if (c < 0x20 || c > 0x7e || c == '"' || c == '\\') out.append(String.format("\\u%04x", (int) c));
-      else out.append(c);
-    }
-    return out.append('"').toString();
-  }
-
-  String said(Echo echo, String name) {
-    try {
-      return "\"value\": " + quoted(call(echo, name));
-    } catch (Throwable e) {
-      Throwable why = e;
-      while (!(why instanceof ErrorDataException) && why.getCause() != null) why = why.getCause();
-      int code = why instanceof ErrorDataException ? ((ErrorDataException) why).getErrorCode() : 0;
-      return "\"raised\": [" + code + ", " + quoted(why.getMessage()) + "]";
-    }
+  static String raised(Throwable e) {
+    Throwable why = e;
+    while (!(why instanceof ErrorDataException) && why.getCause() != null) why = why.getCause();
+    int code = why instanceof ErrorDataException ? ((ErrorDataException) why).getErrorCode() : 0;
+    return "[" + code + ", " + Cases.quoted(why.getMessage()) + "]";
   }
 
   public static void main(String[] args) throws Exception {
@@ -295,8 +265,8 @@ public class BrpcPeer {
     }
     BrpcPeer peer = new BrpcPeer(Integer.parseInt(args[1]));
     Echo echo = peer.of(Echo.class);
-    for (int i = 2; i < args.length; i++)
-      System.out.println("{\"case\": " + quoted(args[i]) + ", " + peer.said(echo, args[i]) + "}");
+    for (String name : Arrays.asList(args).subList(2, args.length))
+      Cases.run(System.out, name, () -> peer.call(echo, name), BrpcPeer::raised);
     System.exit(0);
   }
 }

@@ -14,8 +14,8 @@ import com.google.protobuf.DescriptorProtos.FileDescriptorProto;
 import io.netty.buffer.ByteBuf;
 import io.netty.buffer.Unpooled;
 import java.nio.charset.StandardCharsets;
+import java.util.Arrays;
 import java.util.Collections;
-import java.util.concurrent.atomic.AtomicInteger;
 
 /** A server or a client of brpc-java, baidu_std: server PORT, client PORT CASE... */
 public class BrpcJavaPeer {
@@ -129,24 +129,8 @@ public class BrpcJavaPeer {
     return answer + ", " + read(RpcContext.getContext().getResponseBinaryAttachment());
   }
 
-  static Object many(int port) throws Exception {
-    AtomicInteger right = new AtomicInteger();
-    Thread[] threads = new Thread[8];
-    for (int i = 0; i < 8; i++) {
-      int who = i;
-      threads[i] =
-          new Thread(
-              () -> {
-                Echo echo = echo(port);
-                for (int n = 0; n < 125; n++) {
-                  String text = who + "-" + n;
-                  if (text.equals(echo.echo(text(text)).getName())) right.incrementAndGet();
-                }
-              });
-      threads[i].start();
-    }
-    for (Thread thread : threads) thread.join();
-    return right.get();
+  static Cases.Echo echoes(Echo echo) {
+    return text -> echo.echo(text(text)).getName();
   }
 
   static String after(Echo echo, Runnable call) {
@@ -170,30 +154,16 @@ public class BrpcJavaPeer {
       case "gzip": return echo(port, Options.CompressType.COMPRESS_TYPE_GZIP).echo(text("small")).getName();
       case "snappy": return echo(port, Options.CompressType.COMPRESS_TYPE_SNAPPY).echo(text("small")).getName();
       case "zlib": return echo(port, Options.CompressType.COMPRESS_TYPE_ZLIB).echo(text("small")).getName();
-      case "many": return many(port);
+      case "many": return Cases.many(() -> echoes(echo(port)));
       case "after-undeclared": return after(echo, () -> echo.breaks(text("x")));
       case "after-slow": return after(echo, () -> echo.slow(text("2000")));
       default: throw new IllegalArgumentException(name);
     }
   }
 
-  static String quoted(Object value) {
-    if (value == null || value instanceof Number) return String.valueOf(value);
-    StringBuilder out = new StringBuilder("\"");
-    for (char c : value.toString().toCharArray()) {
-      if (c < 0x20 || c > 0x7e || c == '"' || c == '\\') out.append(String.format("\\u%04x", (int) c));
-      else out.append(c);
-    }
-    return out.append('"').toString();
-  }
-
-  static String said(Echo echo, int port, String name) {
-    try {
-      return "\"value\": " + quoted(call(echo, port, name));
-    } catch (Throwable e) {
-      int code = e instanceof RpcException ? ((RpcException) e).getCode() : 0;
-      return "\"raised\": [" + code + ", " + quoted(e.getMessage()) + "]";
-    }
+  static String raised(Throwable e) {
+    int code = e instanceof RpcException ? ((RpcException) e).getCode() : 0;
+    return "[" + code + ", " + Cases.quoted(e.getMessage()) + "]";
   }
 
   public static void main(String[] args) throws Exception {
@@ -203,8 +173,8 @@ public class BrpcJavaPeer {
       return;
     }
     Echo echo = echo(port);
-    for (int i = 2; i < args.length; i++)
-      System.out.println("{\"case\": " + quoted(args[i]) + ", " + said(echo, port, args[i]) + "}");
+    for (String name : Arrays.asList(args).subList(2, args.length))
+      Cases.run(System.out, name, () -> call(echo, port, name), BrpcJavaPeer::raised);
     System.exit(0);
   }
 }

@@ -11,9 +11,9 @@ import demo.gen.Declared;
 import demo.gen.Echo;
 import demo.gen.Missing;
 import java.lang.reflect.Field;
+import java.util.Arrays;
 import java.util.Collections;
 import java.util.concurrent.CountDownLatch;
-import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicLong;
 import org.apache.thrift.TException;
 
@@ -97,27 +97,14 @@ public class DubboThriftPeer {
     return reference.get();
   }
 
-  Object many() throws Exception {
-    AtomicInteger right = new AtomicInteger();
-    Thread[] threads = new Thread[8];
-    for (int i = 0; i < 8; i++) {
-      int who = i;
-      Echo.Iface echo = connect(Echo.Iface.class);
-      threads[i] =
-          new Thread(
-              () -> {
-                try {
-                  for (int n = 0; n < 125; n++)
-                    if (n % 2 == 0 ? echo.echo(who + "-" + n).equals(who + "-" + n) : echo.add(who, n) == who + n)
-                      right.incrementAndGet();
-                } catch (TException e) {
-                  System.err.println(e);
-                }
-              });
-      threads[i].start();
-    }
-    for (Thread thread : threads) thread.join();
-    return right.get();
+  /** An echo, every other time by a sum of the same numbers: answers are told apart by their types, too. */
+  Cases.Echo echoes() throws Exception {
+    Echo.Iface echo = connect(Echo.Iface.class);
+    return text -> {
+      String[] numbers = text.split("-");
+      int who = Integer.parseInt(numbers[0]), n = Integer.parseInt(numbers[1]);
+      return n % 2 == 0 ? echo.echo(text) : echo.add(who, n) == who + n ? text : "another sum";
+    };
   }
 
   interface Asks {
@@ -143,7 +130,7 @@ public class DubboThriftPeer {
       case "missing": return connect(Missing.Iface.class).gone();
       case "slow": return echo.slow(2000);
       case "big": return echo.big(1 << 20).length();
-      case "many": return many();
+      case "many": return Cases.many(this::echoes);
       case "after-declared": return after(e -> e.fails("not today"));
       case "after-undeclared": return after(e -> e.breaks());
       case "after-slow": return after(e -> e.slow(2000));
@@ -151,25 +138,10 @@ public class DubboThriftPeer {
     }
   }
 
-  static String quoted(Object value) {
-    if (value == null || value instanceof Number) return String.valueOf(value);
-    StringBuilder out = new StringBuilder("\"");
-    for (char c : value.toString().toCharArray()) {
-      if (c < 0x20 || c > 0x7e || c == '"' || c == '\\') out.append(String.format("\\u%04x", (int) c));
-      else out.append(c);
-    }
-    return out.append('"').toString();
-  }
-
-  String said(Echo.Iface echo, String name) {
-    try {
-      return "\"value\": " + quoted(call(echo, name));
-    } catch (Declared e) {
-      return "\"raised\": [\"Declared\", " + e.code + ", " + quoted(e.why) + "]";
-    } catch (Exception e) {
-      int code = e instanceof RpcException ? ((RpcException) e).getCode() : 0;
-      return "\"raised\": [" + quoted(e.getClass().getSimpleName()) + ", " + code + ", " + quoted(String.valueOf(e.getMessage()).split("\n")[0]) + "]";
-    }
+  static String raised(Throwable e) {
+    int code = e instanceof Declared ? ((Declared) e).code : e instanceof RpcException ? ((RpcException) e).getCode() : 0;
+    String text = e instanceof Declared ? ((Declared) e).why : String.valueOf(e.getMessage()).split("\n")[0];
+    return "[" + Cases.quoted(e.getClass().getSimpleName()) + ", " + code + ", " + Cases.quoted(text) + "]";
   }
 
   public static void main(String[] args) throws Exception {
@@ -184,8 +156,8 @@ public class DubboThriftPeer {
     ((AtomicLong) ids.get(null)).set(System.nanoTime() << 16);
     DubboThriftPeer peer = new DubboThriftPeer(Integer.parseInt(args[1]));
     Echo.Iface echo = peer.connect(Echo.Iface.class);
-    for (int i = 2; i < args.length; i++)
-      System.out.println("{\"case\": " + quoted(args[i]) + ", " + peer.said(echo, args[i]) + "}");
+    for (String name : Arrays.asList(args).subList(2, args.length))
+      Cases.run(System.out, name, () -> peer.call(echo, name), DubboThriftPeer::raised);
     System.exit(0);
   }
 }

@@ -11,7 +11,6 @@ import java.util.Arrays;
 import java.util.Date;
 import java.util.HashMap;
 import java.util.List;
-import java.util.concurrent.Callable;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
@@ -28,35 +27,13 @@ public final class BoltConsumer {
   private static int port;
   private static List<String> wanted;
 
-  private static String quoted(Object value) {
-    StringBuilder out = new StringBuilder("\"");
-    for (char c : String.valueOf(value).toCharArray()) {
-      if (c < 32 || c > 126 || c == '\\' || c == '"') {
-        out.append(String.format("\\u%04x", (int) c));
-      } else {
-        out.append(c);
-      }
-    }
-    return out.append('"').toString();
-  }
-
   private static String described(Throwable e) {
-    String code = e instanceof SofaRpcException ? "#" + ((SofaRpcException) e).getErrorType() : "";
-    Throwable cause = e.getCause();
-    return e.getClass().getName() + code + ": " + e.getMessage()
-        + (cause == null ? "" : " <- " + cause.getClass().getName() + ": " + cause.getMessage());
+    return Cases.described(e, e instanceof SofaRpcException ? "#" + ((SofaRpcException) e).getErrorType() : "");
   }
 
-  private static void run(String name, Callable<Object> body) {
-    if (!wanted.contains(name)) return;
-    String outcome;
-    try {
-      outcome = "\"value\": " + quoted(body.call());
-    } catch (Throwable e) {
-      outcome = "\"raised\": " + quoted(described(e));
-    }
-    System.out.println("{\"case\": " + quoted(name) + ", " + outcome + "}");
-    System.out.flush();
+  private static void run(String name, Cases.Case body) {
+    if (wanted.contains(name))
+      Cases.run(System.out, name, () -> String.valueOf(body.run()), e -> Cases.quoted(described(e)));
   }
 
   private static <T> ConsumerConfig<T> reference(Class<T> type, String invokeType, int timeout) {

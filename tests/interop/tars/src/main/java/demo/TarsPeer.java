@@ -13,8 +13,8 @@ import java.net.InetAddress;
 import java.net.ServerSocket;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
+import java.util.Arrays;
 import java.util.Collections;
-import java.util.concurrent.atomic.AtomicInteger;
 
 /** A TARS server, or a client of one: server PORT, client PORT CASE...; -Ddata=FOLDER: where servers write. */
 public class TarsPeer {
@@ -72,23 +72,6 @@ public class TarsPeer {
             .stringToProxy(EchoProxy.class, "Demo.Echo.EchoObj@tcp -h 127.0.0.1 -p " + port + " -t 60000");
   }
 
-  Object many() throws Exception {
-    AtomicInteger right = new AtomicInteger();
-    Thread[] threads = new Thread[8];
-    for (int i = 0; i < 8; i++) {
-      int who = i;
-      threads[i] =
-          new Thread(
-              () -> {
-                for (int n = 0; n < 125; n++)
-                  if (echo.echo(who + "-" + n).equals(who + "-" + n)) right.incrementAndGet();
-              });
-      threads[i].start();
-    }
-    for (Thread thread : threads) thread.join();
-    return right.get();
-  }
-
   Object noted() throws Exception {
     int before = Integer.parseInt(echo.noted(""));
     echo.async_note(null, "seen");
@@ -120,7 +103,7 @@ public class TarsPeer {
       case "sent": return echo.echo(String.join("", Collections.nCopies(1 << 20, "v"))).length();
       case "oneway": return noted();
       case "headers": return echo.headers("", Collections.singletonMap("mine", "1"));
-      case "many": return many();
+      case "many": return Cases.many(() -> echo::echo);
       case "after-declared": return after(() -> echo.fails("not today"));
       case "after-undeclared": return after(() -> echo.breaks(""));
       case "after-missing": return after(() -> echo.gone(""));
@@ -129,25 +112,11 @@ public class TarsPeer {
     }
   }
 
-  static String quoted(Object value) {
-    if (value == null || value instanceof Number) return String.valueOf(value);
-    StringBuilder out = new StringBuilder("\"");
-    for (char c : value.toString().toCharArray()) {
-      if (c < 0x20 || c > 0x7e || c == '"' || c == '\\') out.append(String.format("\\u%04x", (int) c));
-      else out.append(c);
-    }
-    return out.append('"').toString();
-  }
-
-  String said(String name) {
-    try {
-      return "\"value\": " + quoted(call(name));
-    } catch (Throwable e) {
-      Throwable why = e;
-      while (!(why instanceof ServerException) && why.getCause() != null) why = why.getCause();
-      int code = why instanceof ServerException ? ((ServerException) why).getRet() : 0;
-      return "\"raised\": [" + code + ", " + quoted(why.getMessage()) + "]";
-    }
+  static String raised(Throwable e) {
+    Throwable why = e;
+    while (!(why instanceof ServerException) && why.getCause() != null) why = why.getCause();
+    int code = why instanceof ServerException ? ((ServerException) why).getRet() : 0;
+    return "[" + code + ", " + Cases.quoted(why.getMessage()) + "]";
   }
 
   public static void main(String[] args) throws Exception {
@@ -158,8 +127,8 @@ public class TarsPeer {
     PrintStream out = new PrintStream(new FileOutputStream(FileDescriptor.out), true);
     System.setOut(System.err);
     TarsPeer peer = new TarsPeer(Integer.parseInt(args[1]));
-    for (int i = 2; i < args.length; i++)
-      out.println("{\"case\": " + quoted(args[i]) + ", " + peer.said(args[i]) + "}");
+    for (String name : Arrays.asList(args).subList(2, args.length))
+      Cases.run(out, name, () -> peer.call(name), TarsPeer::raised);
     System.exit(0);
   }
 }

@@ -4,6 +4,7 @@ import demo.gen.Declared;
 import demo.gen.Echo;
 import demo.gen.Missing;
 import java.net.InetSocketAddress;
+import java.util.Arrays;
 import java.util.concurrent.atomic.AtomicInteger;
 import org.apache.thrift.TApplicationException;
 import org.apache.thrift.TException;
@@ -110,28 +111,6 @@ public class Peer {
     return new Echo.Client(connect("Echo"));
   }
 
-  Object many() throws Exception {
-    AtomicInteger right = new AtomicInteger();
-    Thread[] threads = new Thread[8];
-    for (int i = 0; i < 8; i++) {
-      int who = i;
-      threads[i] =
-          new Thread(
-              () -> {
-                try {
-                  Echo.Client client = echo();
-                  for (int n = 0; n < 125; n++)
-                    if (client.echo(who + "-" + n).equals(who + "-" + n)) right.incrementAndGet();
-                } catch (TException e) {
-                  System.err.println(e);
-                }
-              });
-      threads[i].start();
-    }
-    for (Thread thread : threads) thread.join();
-    return right.get();
-  }
-
   Object noted() throws Exception {
     Echo.Client client = echo();
     int before = client.noted();
@@ -169,7 +148,7 @@ public class Peer {
       case "slow": return echo().slow(2000);
       case "big": return echo().big(1 << 20).length();
       case "oneway": return noted();
-      case "many": return many();
+      case "many": return Cases.many(() -> echo()::echo);
       case "after-declared": return after(c -> c.fails("not today"));
       case "after-undeclared": return after(c -> c.breaks());
       case "after-nothing": return after(c -> c.nothing());
@@ -178,30 +157,10 @@ public class Peer {
     }
   }
 
-  static String quoted(Object value) {
-    if (value == null || value instanceof Number) return String.valueOf(value);
-    StringBuilder out = new StringBuilder("\"");
-    for (char c : value.toString().toCharArray()) {
-      if (c < 0x20 || c > 0x7e || c == '"' || c == '\\') out.append(String.format("\\u%04x", (int) c));
-      else out.append(c);
-    }
-    return out.append('"').toString();
-  }
-
-  static String raised(String name, int code, String text) {
-    return "\"raised\": [" + quoted(name) + ", " + code + ", " + quoted(text) + "]";
-  }
-
-  String said(String name) {
-    try {
-      return "\"value\": " + quoted(call(name));
-    } catch (Declared e) {
-      return raised("Declared", e.code, e.why);
-    } catch (TApplicationException e) {
-      return raised("TApplicationException", e.getType(), e.getMessage());
-    } catch (Exception e) {
-      return raised(e.getClass().getSimpleName(), 0, e.getMessage());
-    }
+  static String raised(Throwable e) {
+    int code = e instanceof Declared ? ((Declared) e).code : e instanceof TApplicationException ? ((TApplicationException) e).getType() : 0;
+    String text = e instanceof Declared ? ((Declared) e).why : e.getMessage();
+    return "[" + Cases.quoted(e.getClass().getSimpleName()) + ", " + code + ", " + Cases.quoted(text) + "]";
   }
 
   public static void main(String[] args) throws Exception {
@@ -210,8 +169,8 @@ public class Peer {
       return;
     }
     Peer peer = new Peer(Integer.parseInt(args[2]), args[1]);
-    for (int i = 3; i < args.length; i++)
-      System.out.println("{\"case\": " + quoted(args[i]) + ", " + peer.said(args[i]) + "}");
+    for (String name : Arrays.asList(args).subList(3, args.length))
+      Cases.run(System.out, name, () -> peer.call(name), Peer::raised);
     System.exit(0);
   }
 }
