@@ -50,16 +50,6 @@ class Status(enum.IntEnum):
     DENIED = 7
     INTERNAL = 8
 
-    @property
-    def retryable(self) -> bool:
-        """Whether another endpoint may do better, by default."""
-        return self in {Status.OVERLOADED, Status.UNAVAILABLE}
-
-    @property
-    def counts_against_endpoint(self) -> bool:
-        """Whether it is a sign that the endpoint is ill, by default."""
-        return self in {Status.TIMEOUT, Status.OVERLOADED, Status.UNAVAILABLE, Status.INTERNAL}
-
 
 class Headers(MutableMapping[str, str]):
     """Headers (attachments) in the order in which they stand on the wire; a later duplicate wins.

@@ -18,24 +18,6 @@ def test_statuses_are_those_of_the_codec_abi():
     assert [int(status) for status in Status] == list(range(len(names)))
 
 
-@pytest.mark.parametrize(
-    ("status", "retryable", "counts"),
-    [
-        (Status.OK, False, False),
-        (Status.APP_ERROR, False, False),
-        (Status.NO_SERVICE, False, False),
-        (Status.BAD_REQUEST, False, False),
-        (Status.TIMEOUT, False, True),
-        (Status.OVERLOADED, True, True),
-        (Status.UNAVAILABLE, True, True),
-        (Status.DENIED, False, False),
-        (Status.INTERNAL, False, True),
-    ],
-)
-def test_each_status_has_its_defaults(status, retryable, counts):
-    assert (status.retryable, status.counts_against_endpoint) == (retryable, counts)
-
-
 def test_a_later_duplicate_header_wins_and_order_is_kept():
     headers = Headers([("a", "1"), ("b", "2"), ("a", "3")])
     assert dict(headers) == {"a": "3", "b": "2"}
