@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import re
 from difflib import SequenceMatcher
 from typing import TYPE_CHECKING
 
@@ -19,6 +22,8 @@ if TYPE_CHECKING:
 _COMPARED = 200  # replies, for the one that is nearest
 _LONGEST = 512  # bytes of a text
 _FRONT = 4  # bytes in front of a text, by which its place is known
+_ESCAPED = re.compile(r'[\x00-\x1f"\\]')
+_BETWEEN_QUOTES = re.compile(r'(?:[^"\\]|\\.)+')
 _READ = 2048  # bytes of a frame that are compared for that
 SAID = "protokit: no route for service 'a.B'"
 
@@ -139,21 +144,28 @@ def _shown(data: bytes) -> str:
 
 
 def likely_text(wire: Wire, voice: Voice, requests: list[Golden], captured: Golden) -> str | None:
-    """The text of a captured error: with which a reply of the codec is that frame, else is most like it."""
+    """The text of a captured error: with which a reply of the codec is that frame, else is most like it.
+
+    None where no reply can be that frame: it has no text, or escapes that the codec writes otherwise.
+    """
     number = wire.ask.frame(captured.data).id
     asked = [*{_asked(wire, voice, one.data, number): None for one in requests[: _COMPARED // 10]}]
     for request in asked:
         for status in Status:
             if status > Status.APP_ERROR and (text := _in_its_place(wire, request, status, captured.data)):
                 return text
-    best: tuple[bool, float, str] = (False, 0, "")
-    for text in _runs(captured.data):
-        for request in asked:
-            built = _error(wire, request, Status.INTERNAL, text)
-            if text.encode() not in built or text.encode() in _error(wire, request, Status.INTERNAL, ""):
-                continue
-            fronts = (one[: one.find(text.encode())][-_FRONT:] for one in (captured.data, built))
-            best = max(best, (len({*fronts}) == 1, _alike(captured.data, built), text))
+    best: tuple[bool, float, str | None] = (False, 0, None)
+    for stands in _runs(captured.data):
+        for text, written in _spellings(stands):
+            for request in asked:
+                built = _error(wire, request, Status.INTERNAL, text)
+                if written not in built or written in _error(wire, request, Status.INTERNAL, ""):
+                    continue
+                places = ((captured.data, stands.encode()), (built, written))
+                fronts = {whole[: whole.find(part)][-_FRONT:] for whole, part in places}
+                said = text if written == stands.encode() else None
+                found = (len(fronts) == 1, _alike(captured.data, built), said)
+                best = max(best, found, key=lambda one: one[:2])
     if best[1]:
         return best[2]
     return None if unlike_captured(wire, voice, requests, captured, "") else ""
@@ -174,17 +186,28 @@ def _in_its_place(wire: Wire, request: bytes, status: Status, captured: bytes) -
         at = built.find(mark.encode())
         if at < 0 or len(built) != len(captured):
             continue
-        text = captured[at : at + size].decode("utf-8", "replace")
-        if _error(wire, request, status, text) == captured:
-            return text
+        stands = captured[at : at + size].decode("utf-8", "replace")
+        for text, _ in _spellings(stands):
+            if _error(wire, request, status, text) == captured:
+                return text
     return ""
+
+
+def _spellings(stands: str) -> list[tuple[str, bytes]]:
+    """What a text may say that stands there so, and how a reply would write it: in JSON it has escapes."""
+    found = [(stands, stands.encode())]
+    if "\\" in stands:
+        with contextlib.suppress(ValueError):
+            text = str(json.loads(f'"{stands}"'))
+            found.append((text, _ESCAPED.sub(lambda one: f"\\u{ord(one[0]):04x}", text).encode()))
+    return found
 
 
 def _runs(data: bytes) -> list[str]:
     """Runs of readable characters, and what stands in quotation marks in them, the longest first."""
     text = data.decode("utf-8", "replace").replace("\ufffd", "\0")
     runs = "".join(one if one.isprintable() else "\0" for one in text).split("\0")
-    runs += [piece for one in runs if '"' in one for piece in one.split('"')]
+    runs += [piece for one in runs if '"' in one for piece in _BETWEEN_QUOTES.findall(one)]
     return sorted(
         {one for one in runs if len(one) > 2 and len(one.encode()) <= _LONGEST}, key=len, reverse=True
     )[:20]

@@ -174,6 +174,34 @@ def test_of_texts_in_a_captured_error_the_one_at_the_place_of_the_replys_is_its_
     assert likely_text(wire, Voice(Protocol("page", wire)), asked, error) == "no such thing"
 
 
+@pytest.mark.parametrize("after", [b'"from":"mine"', b'"from":"another server"'], ids=["the reply", "alike"])
+@pytest.mark.parametrize(
+    ("stands", "text"),
+    [
+        ("nobody here", "nobody here"),
+        (r"said \u0022no\u0022", 'said "no"'),
+        (r"said \"no\"", None),  # the codec writes \u0022: no reply can be that frame
+        (r"a\\", None),
+        (r"nobody\nelse", None),
+    ],
+)
+def test_a_text_in_escapes_is_told_without_them_where_a_reply_has_the_same(stands, text, after):
+    """Of a captured error that is the codec's reply, and of one that only has its text in the same place."""
+    frame = Struct("kind" / Int8ub, "id" / Int8ub, "body" / Prefixed(Int16ub, GreedyBytes))
+    error = {"kind": 2, "body": [b'{"why":"', ErrorText(), b'","from":"mine"}']}
+    wire = WireFormat(
+        frame,
+        id=this.id,
+        response=this.kind == 2,
+        status=table(this.kind, {0: Status.OK}, Status.INTERNAL),
+        replies=Replies(error=lambda *_: error, encoding="json"),
+    )
+    asked = [Golden("asked", frame.build({"kind": 1, "id": 3, "body": b""}))]
+    body = b'{"why":"' + stands.encode() + b'",' + after + b"}"
+    captured = Golden("error", frame.build({"kind": 2, "id": 3, "body": body}))
+    assert likely_text(wire, Voice(Protocol("page", wire)), asked, captured) == text
+
+
 def test_bytes_of_one_direction_are_of_the_side_that_is_said(tmp_path):
     (tmp_path / "page.py").write_text(SIDES.format(name="said"))
     page = ("-p", str(tmp_path / "page.py"), "--input", "raw")
