@@ -46,7 +46,7 @@ from protokit.cli.frames import (
     Unfinished,
     Wrong,
 )
-from protokit.cli.subject import plugin_of, protocol_in
+from protokit.cli.subject import in_file, plugin_of, protocol_in
 from protokit.errors import PluginError, ProtokitError, RemoteProtocolError
 from protokit.model import Status
 from protokit.wire.format import KINDS
@@ -77,7 +77,8 @@ Facts = dict[str, Any]
     "-p",
     default="auto",
     show_default=True,
-    help="One protocol (or ./mail.py), or auto: all installed but those in Python are asked, by their names.",
+    help="One protocol (or ./mail.py, of several in it ./mail.py:NAME), or auto: all installed but those in "
+    "Python are asked, by their names.",
 )
 @click.option("--json", "as_json", is_flag=True, help="For programs: one object a line.")
 @click.option(
@@ -172,7 +173,7 @@ def _print_vectors(vectors: Vectors, printer: _Printer) -> None:
 
 def _candidates(protocol: str) -> list[Candidate]:
     """The protocols that may be, in the order in which they are asked."""
-    if protocol.endswith(".py"):
+    if in_file(protocol)[0] is not None:
         return [Candidate(protocol_in(plugin_of(protocol)[0], protocol))]
     registry = plugins.load(None if protocol == "auto" else [protocol])
     for name, failure in registry.failures.items():

@@ -77,9 +77,10 @@ def fuzz(
 ) -> None:
     """Look for bytes that a protocol gets wrong.
 
-    PROTOCOL is the name of one that is installed, or a one-file plugin (./mail.py). Frames come from its
-    declaration and from golden ones; they are spoiled, cut and joined, given to the codec flush against
-    memory that cannot be read, and sent through the engine's core. What breaks is made small and saved.
+    PROTOCOL is the name of one that is installed, or a one-file plugin (./mail.py, of several protocols
+    ./mail.py:NAME). Frames come from its declaration and from golden ones; they are spoiled, cut and joined,
+    given to the codec flush against memory that cannot be read, and sent through the engine's core. What
+    breaks is made small and saved.
 
     Exit code: 0 nothing found, 1 something found, 2 it cannot be run, or tried too little to say anything.
     """

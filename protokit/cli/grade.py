@@ -22,7 +22,7 @@ import click
 
 from protokit import API_VERSION, native, plugins
 from protokit.cli.fuzz import MODES, Time
-from protokit.cli.subject import kit_file, kit_of, plugin_of, protocol_in, protocol_named
+from protokit.cli.subject import in_file, kit_file, kit_of, plugin_of, protocol_in, protocol_named
 from protokit.errors import ProtokitError
 from protokit.model import Status
 from protokit.wire import WireFormat
@@ -107,10 +107,11 @@ def check(
 ) -> None:
     """Try a protocol and grade it: none, bronze, silver or gold.
 
-    PROTOCOL is the name of one that is installed, or a one-file plugin (./mail.py). bronze: the conformance
-    kit passes on golden vectors. silver: also, a minute or more of fuzzing finds nothing, vectors were
-    captured from a library of a known version and leave nothing untried, and a codec in C has a reference.
-    gold: also, real peers' calls went through a proxy (the command "peers" in NAME_kit.py).
+    PROTOCOL is the name of one that is installed, or a one-file plugin (./mail.py, of several protocols
+    ./mail.py:NAME). bronze: the conformance kit passes on golden vectors. silver: also, a minute or more of
+    fuzzing finds nothing, vectors were captured from a library of a known version and leave nothing untried,
+    and a codec in C has a reference. gold: also, real peers' calls went through a proxy (the command "peers"
+    in NAME_kit.py).
 
     Exit code: 0 for a grade, 1 for none, 2 the command cannot be run.
     """
@@ -275,7 +276,8 @@ def _conformance(name: str, golden: tuple[Path, ...], vectors: list[Golden], exa
     """The kit through pytest in a process of its own, which a codec in C may crash."""
     if not vectors:
         return Step("conformance", ok=False, found="there are no golden vectors; name some with --golden")
-    place = str(Path(name).resolve()) if Path(name).suffix == ".py" else name
+    file, which = in_file(name)
+    place = name if file is None else f"{file.resolve()}:{which}" if which else str(file.resolve())
     files = [str(one.resolve()) for one in golden]
     try:
         suite(place, files, examples)

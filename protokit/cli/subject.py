@@ -18,11 +18,19 @@ if TYPE_CHECKING:
     from protokit.wire import Protocol
 
 
+def in_file(name: str) -> tuple[Path | None, str]:
+    """The one-file plugin that is meant, if one is, and which of its protocols, where that is said."""
+    place, _, which = name.rpartition(":")
+    if place.endswith(".py"):
+        return Path(place), which
+    return (Path(name), "") if name.endswith(".py") else (None, name)
+
+
 def plugin_of(name: str) -> tuple[Plugin, Path]:
     """Load what brings it, which may turn out to be broken.
 
     Args:
-        name: of an installed protocol, or a one-file plugin (./mail.py).
+        name: of an installed protocol, or a one-file plugin (./mail.py, of several protocols ./mail.py:NAME).
 
     Returns:
         The plugin, and the folder that it is in.
@@ -30,8 +38,8 @@ def plugin_of(name: str) -> tuple[Plugin, Path]:
     Raises:
         ProtokitError: there is none of that name.
     """
-    path = Path(name)
-    if path.suffix == ".py":
+    path, _ = in_file(name)
+    if path is not None:
         return plugins.load([], [path]).plugins[0], path.parent
     registry = plugins.load([name])
     if not registry.plugins:
@@ -49,14 +57,15 @@ def protocol_in(plugin: Plugin, name: str) -> Protocol:
     """
     if plugin.failure:
         raise ProtokitError(f"plugin {name}: {plugin.failure}")
-    if name in plugin.protocols:
-        return plugin.protocols[name]
-    if Path(name).suffix != ".py":
+    path, which = in_file(name)
+    if which in plugin.protocols:
+        return plugin.protocols[which]
+    if path is None:
         raise ProtokitError(plugins.missing_protocol_message(name))
-    if len(plugin.protocols) != 1:
-        raise ProtokitError(
-            f"{name} brings {len(plugin.protocols)} protocols; a one-file plugin to be tried brings one"
-        )
+    if which or len(plugin.protocols) != 1:
+        seen = f"has no protocol {which!r}" if which else f"brings {len(plugin.protocols)} protocols"
+        known = ", ".join(f"{path}:{one}" for one in sorted(plugin.protocols))
+        raise ProtokitError(f"{path} {seen}" + (f"; say which: {known}" if known else ""))
     return next(iter(plugin.protocols.values()))
 
 
