@@ -333,3 +333,16 @@ class World:
 
     def stat(self, name: str) -> int:
         return self.core.stats()[name]
+
+    def outcomes(self) -> dict[str, int]:
+        """What became of requests, those that are counted; of a one-way request only that it failed.
+
+        Raises:
+            AssertionError: one is counted twice, or not at all.
+        """
+        stats = self.core.stats()
+        names = ["responses", "requests_client_gone", *(name for name in stats if name.startswith("errors_"))]
+        found = {name: stats[name] for name in names if stats[name]}
+        over = stats["requests"] - stats["requests_active"]
+        assert over - stats["oneway"] <= sum(found.values()) <= over, f"{over} are over: {found}"
+        return found

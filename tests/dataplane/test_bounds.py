@@ -386,6 +386,7 @@ def test_who_holds_answers_that_wait_pays_first(toys, size, budget):
     assert [frame[1] for frame in world.take(toy, other)] == [OK] * 20
     answer(world, toy, slow, first)
     assert (world.stat("closed_over_budget"), world.stat("requests_active")) == (1, 0)
+    world.outcomes()
 
 
 @pytest.mark.parametrize("oneway", [False, True])

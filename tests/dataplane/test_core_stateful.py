@@ -614,6 +614,7 @@ class Machine(RuleBasedStateMachine):
         assert stats["buffer_bytes"] == 0, "a buffer was lost"
         assert stats["tables_live"] == 1
         assert stats["mirrors_active"] == 0
+        world.outcomes()
         for uid in (*range(8), 40, 41, 42):
             assert world.core.endpoint_stats(uid)["active"] == 0
             assert world.core.endpoint_stats(uid)["connections"] == 0

@@ -88,6 +88,25 @@ class TestContexts:
         assert world.stat("requests_active") == 0
 
 
+@pytest.mark.parametrize("kind", MODES)
+@pytest.mark.parametrize("end", ["answered", "lost", "late"])
+def test_what_a_client_that_left_has_asked_is_counted_once(lines, kind, end):
+    """Its answer is still told from the next one's; that it left is what became of it."""
+    world = made(lines, kind)
+    gone = world.client()
+    world.feed(gone, b"Q1.=svc m one\n")
+    up = world.only_upstream()
+    world.batch(("error", gone))
+    if end == "answered":
+        world.feed(up, b"R0.#05ab\nhello")
+    elif end == "lost":
+        world.batch(("error", up))
+    else:
+        world.wait(LIMITS["request_ms"] + 1000)
+    assert world.stat("requests_active") == 0
+    assert world.outcomes() == {"requests_client_gone": 1}
+
+
 @pytest.mark.parametrize("kind", ECHOES)
 class TestEchoedIds:
     def test_they_go_up_and_come_back_as_they_are(self, lines, kind):

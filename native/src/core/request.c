@@ -213,7 +213,7 @@ void pk_request_client_left(pk_core *core, pk_conn *client) {
       pk_seen_forget(core, r);
       continue;
     }
-    PK_STAT_ADD(core->stats.requests_client_gone, r->state != PK_REQUEST_ANSWERED);
+    PK_STAT_ADD(core->stats.requests_client_gone, r->state != PK_REQUEST_ANSWERED && !(r->parts & PK_PART_COUNTED));
     pk_request_end(core, r);
   }
   client->requests = client->last_request = NULL;
@@ -308,10 +308,16 @@ static PK_RARE void passed_on(pk_core *core, pk_request *r, pk_conn *client, uin
   }
 }
 
-static void no_room_for_answer(pk_core *core, pk_request *r, pk_conn *client) {
-  PK_STAT_ADD(core->stats.closed_over_budget, 1);
+/* Its outcome is counted, and its client is closed before it ends: nobody may get what belongs behind it. */
+static PK_RARE void end_with_client(pk_core *core, pk_request *r, pk_conn *client) {
+  r->parts |= PK_PART_COUNTED;
   pk_conn_close(core, client, 1);
   if (r->to.live != NULL) pk_request_end(core, r);
+}
+
+static void no_room_for_answer(pk_core *core, pk_request *r, pk_conn *client) {
+  PK_STAT_ADD(core->stats.closed_over_budget, 1);
+  end_with_client(core, r, client);
 }
 
 /* Its server knows it by another id, which an answer has: the end of a connection may be a piece without bytes. */
@@ -319,10 +325,14 @@ static int is_rewritten(const pk_request *r, const pk_frame *f) {
   return r->to.codec->mode == PK_MODE_MULTIPLEXED && !r->to.own && f->size > 0;
 }
 
-void pk_request_answer(pk_core *core, pk_request *r, const uint8_t *data, const pk_frame *f) {
+static void count_answer(pk_core *core, const pk_frame *f) {
   int more = f->says & PK_SAYS_MORE;
   PK_STAT_ADD(core->stats.responses, !more);
   if (f->status == PK_STATUS_APP_ERROR) PK_STAT_ADD(core->stats.responses_app_error, !more);
+}
+
+void pk_request_answer(pk_core *core, pk_request *r, const uint8_t *data, const pk_frame *f) {
+  int more = f->says & PK_SAYS_MORE;
   pk_conn *client = pk_request_client(core, r);
   if (client == NULL) {
     pk_request_end(core, r);
@@ -331,6 +341,7 @@ void pk_request_answer(pk_core *core, pk_request *r, const uint8_t *data, const 
   int renamed = r->to.named && is_rewritten(r, f), size = (int)f->size;
   uint8_t *to = answer_room(core, r, client, renamed ? pk_id_room(r->to.codec, f->size) : f->size, more);
   if (to == NULL) {
+    count_answer(core, f);
     no_room_for_answer(core, r, client);
     return;
   }
@@ -346,6 +357,7 @@ void pk_request_answer(pk_core *core, pk_request *r, const uint8_t *data, const 
     pk_request_fail(core, r, PK_STATUS_INTERNAL, text, sizeof text - 1);
     return;
   }
+  count_answer(core, f);
   if (more) {
     passed_on(core, r, client, (uint32_t)size, f);
   } else {
@@ -373,20 +385,17 @@ void pk_request_fail(pk_core *core, pk_request *r, uint32_t status, const char *
     pk_request_end(core, r);
     return;
   }
-  count_error(core, status);
-  if (r->parts & PK_PART_TOLD) pk_ends_failed(core, r, status, text, size);
-  if (r->to.oneway) {
-    pk_request_end(core, r);
-    return;
+  pk_conn *client = r->to.oneway ? NULL : pk_request_client(core, r);
+  if (client != NULL || r->to.oneway) { /* else that it left is what became of it */
+    count_error(core, status);
+    if (r->parts & PK_PART_TOLD) pk_ends_failed(core, r, status, text, size);
   }
-  pk_conn *client = pk_request_client(core, r);
   if (client == NULL) {
     pk_request_end(core, r);
     return;
   }
   if (r->parts & PK_PART_HALF) { /* nothing true can be said behind that */
-    pk_conn_close(core, client, 1);
-    if (r->to.live != NULL) pk_request_end(core, r);
+    end_with_client(core, r, client);
     return;
   }
   if (r->answer != NULL) let_go(core, r); /* parts that nobody has seen */
@@ -406,6 +415,7 @@ void pk_request_fail(pk_core *core, pk_request *r, uint32_t status, const char *
   }
   int built = pk_notice_build(r->to.codec, &n, to);
   if (built <= 0) { /* its protocol cannot say it */
+    r->parts |= PK_PART_COUNTED;
     pk_conn_flush(core, client);
     if (r->to.live != NULL) pk_request_end(core, r);
     return;

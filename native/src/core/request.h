@@ -75,7 +75,8 @@ enum {
   PK_PART_SEEN = 8, /* its bytes are kept for who sees its answer (pk_core.asked) */
   PK_PART_COPY = 16, /* a copy of another (mirror.c): nobody hears its answer */
   PK_PART_SET = 32, /* its rule changes its answer */
-  PK_PART_TOLD = 64 /* filters are told of its end (pk_core.ending) */
+  PK_PART_TOLD = 64, /* filters are told of its end (pk_core.ending) */
+  PK_PART_COUNTED = 128 /* so is its outcome, which its client's end is not any more */
 };
 
 struct pk_request {

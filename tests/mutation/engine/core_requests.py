@@ -330,6 +330,27 @@ MUTANTS = (
         "tests/dataplane/test_core.py::test_a_request_too_large_to_keep_goes_on_without_a_retry_and_is_counted",
     ),
     Mutant(
+        "an answer to a client that left is counted, too",
+        "request.c",
+        "  pk_conn *client = pk_request_client(core, r);\n  if (client == NULL) {\n    pk_request_end(core, r);\n    return;\n  }\n  int renamed",
+        "  count_answer(core, f);\n  pk_conn *client = pk_request_client(core, r);\n  if (client == NULL) {\n    pk_request_end(core, r);\n    return;\n  }\n  int renamed",
+        "tests/dataplane/test_in_order.py::test_what_a_client_that_left_has_asked_is_counted_once[answered-ordered]",
+    ),
+    Mutant(
+        "an error for a client that left is counted, too",
+        "request.c",
+        "  if (client != NULL || r->to.oneway) {",
+        "  if (1) {",
+        "tests/dataplane/test_in_order.py::test_what_a_client_that_left_has_asked_is_counted_once[lost-ordered]",
+    ),
+    Mutant(
+        "who is closed behind half an answer has left, too",
+        "request.c",
+        "  r->parts |= PK_PART_COUNTED;\n  pk_conn_close(core, client, 1);\n",
+        "  pk_conn_close(core, client, 1);\n",
+        "tests/dataplane/test_streams.py::test_silence_ends_a_stream[wide-shared-piece]",
+    ),
+    Mutant(
         "an error follows half a message",
         "request.c",
         "int half = keeps_order(r) || f->kind == PK_KIND_PIECE",
