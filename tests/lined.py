@@ -9,31 +9,39 @@ from construct import Const, GreedyBytes, Int8ub, Int16ub, Prefixed, Struct, thi
 from protokit import WireFormat
 from protokit.wire import ErrorText, Replies, lines, text
 
-LINES = WireFormat(
-    Struct(
-        Const(b"LN"),
-        "kind" / Int8ub,  # 0 request, 1 answer
-        "id" / Int16ub,
-        "service" / Prefixed(Int8ub, GreedyBytes),
-        "method" / Prefixed(Int8ub, GreedyBytes),
-        "headers" / Prefixed(Int16ub, GreedyBytes),
-        "body" / Prefixed(Int8ub, GreedyBytes),
-    ),
-    id=this.id,
-    response=this.kind == 1,
-    service=text(this.service),
-    method=text(this.method),
-    headers=lines(this.headers, "=", ";"),
-    replies=Replies(
-        error=lambda status, variant: {
-            "kind": 1,
-            "service": b"",
-            "method": b"",
-            "headers": b"",
-            "body": ErrorText(),
-        }
-    ),
+LAYOUT = Struct(
+    Const(b"LN"),
+    "kind" / Int8ub,  # 0 request, 1 answer
+    "id" / Int16ub,
+    "service" / Prefixed(Int8ub, GreedyBytes),
+    "method" / Prefixed(Int8ub, GreedyBytes),
+    "headers" / Prefixed(Int16ub, GreedyBytes),
+    "body" / Prefixed(Int8ub, GreedyBytes),
 )
+
+
+def declared_headers(headers) -> WireFormat:
+    """The protocol with headers of some kind."""
+    return WireFormat(
+        LAYOUT,
+        id=this.id,
+        response=this.kind == 1,
+        service=text(this.service),
+        method=text(this.method),
+        headers=headers,
+        replies=Replies(
+            error=lambda status, variant: {
+                "kind": 1,
+                "service": b"",
+                "method": b"",
+                "headers": b"",
+                "body": ErrorText(),
+            }
+        ),
+    )
+
+
+LINES = declared_headers(lines(this.headers, "=", ";"))
 
 
 class Lines:

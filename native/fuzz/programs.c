@@ -71,7 +71,14 @@ static void link_steps(uint8_t *image) {
 
 static uint8_t *edited(const format *f, bytes *in) {
   uint8_t *image = flush(f->image, f->size);
-  const pk_program *p = (const void *)image;
+  const pk_program *p = (const void *)image, *e = (const void *)(image + p->editing.at);
+  link_steps(image);
+  pk_program_range changes[4] = {{0, 0}};
+  if (p->editing.count > 0) { /* of the program that changes frames */
+    link_steps(image + p->editing.at);
+    const pk_program_range some[] = {e->fields, e->writers, e->counts, e->insns};
+    for (uint32_t i = 0; i < 4; i++) changes[i] = (pk_program_range){p->editing.at + some[i].at, some[i].count};
+  }
   const struct {
     pk_program_range of;
     uint32_t size;
@@ -83,7 +90,8 @@ static uint8_t *edited(const format *f, bytes *in) {
                 {p->tests, sizeof(pk_program_test)}, {p->shapes, sizeof(pk_program_shape)},
                 {p->counters, sizeof(pk_program_counter)}, {p->constants, 8}, {p->parts, sizeof(pk_program_part)},
                 {p->greetings, sizeof(pk_program_greeting)}, {p->sayings, sizeof(pk_program_saying)},
-                {p->arguments, sizeof(pk_program_argument)}};
+                {p->arguments, sizeof(pk_program_argument)}, {changes[0], sizeof(pk_program_field)},
+                {changes[1], sizeof(pk_program_writer)}, {changes[2], 4}, {changes[3], sizeof(pk_insn)}};
   uint32_t count = sizeof tables / sizeof *tables;
   for (uint32_t edits = next(in) % 16; edits > 0; edits--) {
     uint32_t which = next(in), item = next(in), byte = next(in), value = next(in);
@@ -98,7 +106,6 @@ static uint8_t *edited(const format *f, bytes *in) {
       image[of.at + item % of.count * size + byte % size] = (uint8_t)value;
     }
   }
-  link_steps(image);
   return image;
 }
 
@@ -267,6 +274,18 @@ static void keeps(const pk_codec *c, const uint8_t *from, size_t size, const pk_
   free(data), free(kept), free(out);
 }
 
+static void changes(const pk_codec *c, const uint8_t *data, const pk_frame *f) {
+  static const uint8_t texts[] = "new.Name:1;k=v";
+  size_t cap = f->size + 300u;
+  uint8_t *out = malloc(cap);
+  if (out == NULL) abort();
+  for (uint32_t what = PK_EDIT_HEADER; what <= PK_EDIT_GROUP; what++) {
+    const pk_edit some[] = {{what, {texts, 4}, {texts, sizeof texts - 1}}, {PK_EDIT_HEADER, {texts + 11, 1}, {NULL, 0}}};
+    must(c->edit(c, data, f, some, 2, out, cap) <= (int)cap);
+  }
+  free(out);
+}
+
 static void whole(const pk_codec *c, const uint8_t *from, const pk_frame *f) {
   uint8_t *data = flush(from, f->size), id[PK_ID_MAX];
   size_t cap = pk_id_room(c, f->size);
@@ -296,6 +315,7 @@ static void whole(const pk_codec *c, const uint8_t *from, const pk_frame *f) {
     c->patch_id(c, data, f, 7);
   }
   must(c->heartbeat_ack(c, data, f, out, c->reply_max) <= (int)c->reply_max);
+  if (c->edit != NULL && f->kind <= PK_KIND_RESPONSE) changes(c, data, f);
   keeps(c, data, f->size, f);
   free(out);
   free(data);

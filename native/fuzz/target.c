@@ -702,12 +702,9 @@ static void same_in_pieces(const pk_codec *c, const pk_table *table, uint8_t how
 
 /* Loading. */
 
-static const pk_codec *load(const format *f) {
-  if (f->image == NULL) return f->native;
-  uint8_t *image = flush(f->image, f->size);
+static void link_steps(const format *f, uint8_t *image) {
   const pk_program *p = (const void *)image;
   pk_program_step *steps = (void *)(image + p->steps.at);
-  const char *error = NULL;
   for (uint32_t i = 0; i < p->steps.count; i++) {
     const char *name = f->steps[steps[i].function];
     steps[i].function = pk_core_step(name);
@@ -722,6 +719,14 @@ static const pk_codec *load(const format *f) {
     measures[i].function = pk_core_measure(name);
     if (measures[i].function == 0) fprintf(stderr, "%s: the measure %s is not linked in\n", f->name, name), exit(2);
   }
+  if (p->editing.count > 0) link_steps(f, image + p->editing.at);
+}
+
+static const pk_codec *load(const format *f) {
+  if (f->image == NULL) return f->native;
+  uint8_t *image = flush(f->image, f->size);
+  const char *error = NULL;
+  link_steps(f, image);
   const pk_codec *codec = pk_declared_new(image, f->size, &error);
   if (codec == NULL) fprintf(stderr, "%s: refused: %s\n", f->name, error), exit(2);
   free(image);

@@ -187,7 +187,11 @@ int pk_codec_budget(uintptr_t codec, const uint8_t *data, size_t size, uint32_t 
 
 uint32_t pk_codec_has_budget(uintptr_t codec) { return pk_codec_budgets(codec_at(codec)) != 0; }
 
-uint32_t pk_codec_edits(uintptr_t codec) { return codec_at(codec)->edit != NULL; }
+uint32_t pk_codec_edits(uintptr_t codec) {
+  const pk_codec *c = codec_at(codec);
+  if (pk_declared_is(c)) return pk_declared_changes(c);
+  return c->edit == NULL ? 0 : (1u << PK_KINDS_OF_CHANGES) - 1;
+}
 
 uintptr_t pk_codec_declared(const uint8_t *image, size_t size, const char **error) {
   return (uintptr_t)pk_declared_new(image, size, error);

@@ -75,7 +75,7 @@ int pk_codec_edit(uintptr_t codec, const uint8_t *data, size_t size, uint32_t fr
 /* A request with another budget, ms, in room for PK_BUDGET_MORE bytes more; whether its protocol can be given one. */
 int pk_codec_budget(uintptr_t codec, const uint8_t *data, size_t size, uint32_t from, uint32_t ms, uint8_t *out);
 uint32_t pk_codec_has_budget(uintptr_t codec);
-uint32_t pk_codec_edits(uintptr_t codec); /* whether it writes changes itself */
+uint32_t pk_codec_edits(uintptr_t codec); /* which kinds of changes it writes: PK_EDIT_*, PK_CHANGES_OF_ANSWERS, bit by bit */
 
 /* A codec of a compiled declaration, held by the caller; 0 and why in *error. */
 uintptr_t pk_codec_declared(const uint8_t *image, size_t size, const char **error);

@@ -270,6 +270,12 @@ class Set(_Section, frozen=True, forbid_unknown_fields=True):
         named = sum(one is not None for one in fields)
         return named + len(self.headers) + len(self.append) + len(self.remove)
 
+    def kinds(self) -> set[str]:
+        """What it changes, by the names of ``native.CHANGES``."""
+        found = {one for one in ("service", "method", "version", "group") if getattr(self, one) is not None}
+        found |= {"headers"} if self.headers or self.append or self.remove else set()
+        return found | ({"answer"} if self.answer is not None else set())
+
     def takes_source(self) -> bool:
         """Whether the client's address goes somewhere."""
         fields = (self.service, self.method, self.version, self.group)

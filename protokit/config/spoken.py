@@ -35,7 +35,7 @@ def check(
     if rule.set is not None:
         _places(findings, rule.set, reached, of, (*path, "set"))
         if reached and rule.set.takes_source():
-            _source(findings, codecs, of, (*path, "set"))
+            _source(findings, rule.set, codecs, of, (*path, "set"))
     if rule.timeout is not None and rule.timeout.pass_on:
         _budget(findings, reached, of, (*path, "timeout", "pass"))
     if rule.hedge is not None:
@@ -67,17 +67,20 @@ def _places(findings: Findings, given: schema.Set, codecs: Codecs, of: str, path
             )
 
 
-def _source(findings: Findings, codecs: Codecs, of: str, path: Path) -> None:
+def _source(findings: Findings, given: schema.Set, codecs: Codecs, of: str, path: Path) -> None:
     """An error where the client's address would have to be written in Python, which does not know it.
 
-    One such protocol is enough for all of the listener's changes to be made in Python.
+    One such protocol is enough for all of the rule's changes to be made in Python.
     """
-    if slow := [name for name, codec in codecs.items() if not native.edits(codec.address)]:
-        findings.error(
-            f"{schema.SOURCE} can be set where the engine writes changes itself; those of {slow[0]!r} {of}"
-            " are written in Python, which does not know the address",
-            *path,
-        )
+    for name, codec in codecs.items():
+        if slow := given.kinds() - native.edits(codec.address):
+            what = " and ".join(sorted(slow))
+            findings.error(
+                f"{schema.SOURCE} can be set where the engine writes all changes of a rule itself; {what} of"
+                f" {name!r} {of} is written in Python, which does not know the address",
+                *path,
+            )
+            return
 
 
 def _budget(findings: Findings, codecs: Codecs, of: str, path: Path) -> None:
@@ -113,7 +116,8 @@ def _mirror(findings: Findings, mirror: schema.Mirror, codecs: Codecs, of: str, 
             " another cluster; match other protocols",
             *path,
         )
-    if mirror.mark and (mute := [name for name, codec in codecs.items() if not native.edits(codec.address)]):
+    mute = [name for name, codec in codecs.items() if "headers" not in native.edits(codec.address)]
+    if mirror.mark and mute:
         findings.error(
             f"mark: the engine cannot write headers of {mute[0]!r} {of}; leave it out, or match other"
             " protocols",

@@ -356,7 +356,7 @@ class _Compiling:
     def listeners(self, numbers: Identities) -> None:
         """Every listener under its number, and the plans and routes that they use."""
         tables = {table.name: table for table in self.compiled.snapshot.routes}
-        shared: dict[tuple[str, bool], int] = {}
+        shared: dict[tuple[str, frozenset[int]], int] = {}
         found: dict[int, tuple[Listener, int | None, int | None]] = {}
         for listener in self.compiled.snapshot.listeners:
             routes = plan = None
@@ -370,11 +370,9 @@ class _Compiling:
                 )
             else:
                 # A listener with filters of its own gets a copy of the table, whose plans name them. So does
-                # one of whose protocols the engine cannot write changes: a filter makes them.
+                # one in whose protocols the engine cannot make a rule's changes: a filter makes them.
                 table = tables[listener.routes]
-                setters = any(rule.set for rule in table.rules) and not all(
-                    native.edits(one.wire.address) for one in listener.protocols
-                )
+                setters = _by_filters(table.rules, listener)
                 routes = shared.get((table.name, setters)) if not listener.filters else None
                 if routes is None:
                     routes = self._routes(
@@ -402,13 +400,13 @@ class _Compiling:
             fallback=[one.fallback and self.compiled.clusters[one.fallback] for one, _, _ in every],
         )
 
-    def _routes(self, table: schema.Routes, before: Sequence[_Use], *, setters: bool) -> int:
+    def _routes(self, table: schema.Routes, before: Sequence[_Use], *, setters: frozenset[int]) -> int:
         """A route table with its plans.
 
         Args:
             table: as configured.
             before: filters in front of its rules' own.
-            setters: what its rules set is set by filters.
+            setters: the rules whose changes are made by filters.
         """
         names = [f"{table.name}[{number}]" for number in range(len(table.rules))]
         plan = self._plans(table.rules, names, before, table.name, setters=setters)
@@ -462,10 +460,10 @@ class _Compiling:
         before: Sequence[_Use],
         table: str,
         *,
-        setters: bool = False,
+        setters: frozenset[int] = frozenset(),
     ) -> int:
         """A plan for each rule of a route table; the first one's index."""
-        where = (table, names[:1] == [table], *["set"] * setters, *(one.place for one in before))
+        where = (table, names[:1] == [table], *["set"] * bool(setters), *(one.place for one in before))
         identities = self._identities(rules, where)
         return self.image.add(
             PLANS,
@@ -475,7 +473,7 @@ class _Compiling:
             sticky=[self.image.key(schema.origins(rule.sticky)) for rule in rules],
             limit=[limits.limit_of(self.image, rule) for rule in rules],
             state=[self._state(table, rule, name) for rule, name in zip(rules, names, strict=True)],
-            **self._changes([None if setters else rule.set for rule in rules]),
+            **self._changes([None if i in setters else rule.set for i, rule in enumerate(rules)]),
             fault=[limits.fault_of(self.image, rule) for rule in rules],
             hedge=[limits.hedge_of(rule) for rule in rules],
             mirror=[limits.mirror_of(rule, self.compiled.clusters) for rule in rules],
@@ -502,7 +500,7 @@ class _Compiling:
         identities: list[int],
         table: str,
         *,
-        setters: bool,
+        setters: frozenset[int],
     ) -> dict[str, list[int | None]]:
         """Who sees a rule's requests and answers: its own filters, and those of clusters that it leads to."""
         if not (before or setters or self.compiled.chained or any(rule.filters for rule in rules)):
@@ -511,21 +509,21 @@ class _Compiling:
         from protokit.dataplane.chains import is_open  # noqa: PLC0415  # where there are filters
 
         rows: list[tuple[int | None, int | None, int | None, int]] = []
-        for rule, name, identity in zip(rules, names, identities, strict=True):
+        for number, (rule, name, identity) in enumerate(zip(rules, names, identities, strict=True)):
             own = _at(f"routes.{name}", rule.filters, (table, repr(rule.match)))
-            sets = rule.set if setters else None
+            sets = rule.set if number in setters else None
             there = [one for one in _reached(rule) if one in self.compiled.chained]
             if not (before or own or sets or there):
                 rows.append((None, None, None, 0))
                 continue
-            number = self._chain([*before, *own], sets)
-            self.compiled.chain_rules[number] = name
-            self.compiled.chain_identities[number] = identity
-            links = [*self.compiled.chains[number]]
+            chain = self._chain([*before, *own], sets)
+            self.compiled.chain_rules[chain] = name
+            self.compiled.chain_identities[chain] = identity
+            links = [*self.compiled.chains[chain]]
             for one in there:
                 links += self.compiled.cluster_chain(one)
             if any(link.sees("request") for link in links):  # they may send it anywhere
-                links = [*self.compiled.chains[number]]
+                links = [*self.compiled.chains[chain]]
                 for one in self.compiled.chained:
                     links += self.compiled.cluster_chain(one)
             sees = [any(link.sees(what) for link in links) for what in ("request", "response", "on_end")]
@@ -533,9 +531,9 @@ class _Compiling:
             opens = [is_open(links, what) for what in ("request", "response")]
             rows.append(
                 (
-                    number if sees[0] else None,
-                    number if sees[1] else None,
-                    number if sees[2] else None,
+                    chain if sees[0] else None,
+                    chain if sees[1] else None,
+                    chain if sees[2] else None,
                     sum(bit for bit, one in zip((1, 2), opens, strict=True) if one),
                 )
             )
@@ -585,6 +583,15 @@ class _Compiling:
                 chain += [link(one, object(), "set", schema.FilterUse("set")) for one in setters(sets)]
         self.compiled.chains.append(chain)
         return len(self.compiled.chains) - 1
+
+
+def _by_filters(rules: Sequence[schema.Rule], listener: Listener) -> frozenset[int]:
+    """The rules whose changes the engine cannot make itself in one of a listener's protocols."""
+    wanted = {number: rule.set.kinds() for number, rule in enumerate(rules) if rule.set is not None}
+    if not wanted:
+        return frozenset()
+    can = frozenset.intersection(*(native.edits(one.wire.address) for one in listener.protocols))
+    return frozenset(number for number, kinds in wanted.items() if not kinds <= can)
 
 
 class _Use(NamedTuple):

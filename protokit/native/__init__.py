@@ -22,6 +22,7 @@ import msgspec
 from protokit._native import ffi, lib
 from protokit.errors import ProtokitError
 from protokit.native.frames import (
+    CHANGES,
     EDIT_GROUP,
     EDIT_HEADER,
     EDIT_METHOD,
@@ -676,6 +677,7 @@ def __getattr__(name: str) -> object:
 
 
 __all__ = [
+    "CHANGES",
     "CONNECTED",
     "CONNECT_EXHAUSTED",
     "CONNECT_FAILED",

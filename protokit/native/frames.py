@@ -524,9 +524,13 @@ def reads_inside(codec: int) -> bool:
     return bool(lib.pk_codec_reads_inside(codec))
 
 
-def edits(codec: int) -> bool:
-    """Whether the engine can write changes of its requests; else that is done in Python, if at all."""
-    return bool(lib.pk_codec_edits(codec))
+CHANGES = ("headers", "service", "method", "version", "group", "answer")  # EDIT_*, and headers of answers
+
+
+def edits(codec: int) -> frozenset[str]:
+    """What the engine can change in its frames, of CHANGES; the rest is done in Python, if at all."""
+    bits = lib.pk_codec_edits(codec)
+    return frozenset(name for bit, name in enumerate(CHANGES) if bits >> bit & 1)
 
 
 def has_budget(codec: int) -> bool:
@@ -604,13 +608,16 @@ def relays_greetings(codec: int) -> bool:
 EDIT_HEADER, EDIT_SERVICE, EDIT_METHOD, EDIT_VERSION, EDIT_GROUP = range(5)
 
 
-def edit(codec: int, data: bytes, edits: Sequence[tuple[int, str, str | None]]) -> bytes:
+def edit(
+    codec: int, data: bytes, edits: Sequence[tuple[int, str, str | None]], room: int | None = None
+) -> bytes:
     """A request or an answer with changes; what they do not name stays byte for byte.
 
     Args:
         codec: its address.
         data: the frame.
         edits: (EDIT_*, header key or "", new value or None to take a header out).
+        room: bytes that the changed frame may take; None: any that it may need.
 
     Raises:
         LocalProtocolError: the protocol, or this frame, cannot be changed so.
@@ -624,7 +631,8 @@ def edit(codec: int, data: bytes, edits: Sequence[tuple[int, str, str | None]]) 
                 raw = text.encode("utf-8", "surrogatepass")
                 kept.append(ffi.from_buffer(raw))
                 slice_.data, slice_.size = kept[-1], len(raw)
-    room = len(data) + 256 + sum(8 + 4 * len(key) + 8 * len(value or "") for _, key, value in edits) * 2
+    if room is None:
+        room = len(data) + 256 + sum(8 + 4 * len(key) + 8 * len(value or "") for _, key, value in edits) * 2
     out = ffi.new("uint8_t[]", room)
     size = lib.pk_codec_edit(codec, data, len(data), _from(data), array, len(edits), out, room)
     if size < 0:

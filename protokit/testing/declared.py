@@ -15,6 +15,7 @@ from protokit import native
 from protokit.errors import LocalProtocolError, ProtocolError, RemoteProtocolError
 from protokit.model import Status
 from protokit.testing.asked import ARGUMENTS, PATHS
+from protokit.testing.changing import check_changes
 from protokit.testing.kit import LIMIT, REQUESTS, Checks
 from protokit.testing.strategies import field_values, frames
 from protokit.testing.voices import DeclaredVoice
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from protokit.wire import Message
 
+CHANGED = 8  # frames of each kind, at least
 JUNK = [None, "x", "\ud800", b"", b"\0" * 3, -1, 2**70, 1.5, [], [None], {}, {"x": 1}, object()]
 
 
@@ -270,6 +272,18 @@ class DeclaredChecks(Checks):
         self.every(property_, numbers, others[:1])
         self.every(property_, numbers[:2], others)
         self.check(property_, st.integers(0, 300) | st.integers(0, 2**64 - 1), st.binary(max_size=named.most))
+
+    # Changes.
+
+    def test_the_engine_changes_frames_as_the_declaration_does(self) -> None:
+        """What it cannot change is left to Python; what both can is the same, byte for byte."""
+        frames: dict[str, list[bytes]] = {"request": [], "oneway": [], "response": []}
+        for frame in sorted({*(one.data for one in self.vectors), *self.cases.whole}, key=len):
+            with contextlib.suppress(EOFError, RemoteProtocolError):
+                frames.get(self.wire.kind(self.wire.parse(frame)[0]), []).append(frame)
+        for some in frames.values():  # short ones and long ones
+            for frame in some[:: max(1, len(some) // CHANGED)]:
+                check_changes(self.wire, frame)
 
     # Replies.
 

@@ -10,7 +10,6 @@ from protokit.errors import DeclarationError
 from protokit.model import Status
 from protokit.wire import views
 from protokit.wire.expressions import Binary, Expression, Field, FieldPath, readings_of
-from protokit.wire.framing import Framing
 from protokit.wire.greeting import SAYINGS, Conversation
 from protokit.wire.ids import FORMS, key_of
 from protokit.wire.inside import Token
@@ -18,8 +17,10 @@ from protokit.wire.nodes import Delimited, Integers, Node, Region, Repeated, Res
 from protokit.wire.readings import views_of
 from protokit.wire.shapes import Tree, shapes, value_told
 from protokit.wire.texts import NOWHERE, form_of
+from protokit.wire.writing import Writing
 
 if TYPE_CHECKING:
+    from protokit.wire.changes import Changes
     from protokit.wire.ids import Named
     from protokit.wire.program import Emit, Image, Meaning
 
@@ -31,17 +32,20 @@ FIRST_GREETING = FIRST_ERROR + len(Status)
 REPLIES = FIRST_GREETING + SAYINGS
 
 
-class _Compiler(Framing):
+class _Compiler(Writing):
     """Compiles one format.
 
     Args:
         nodes: of its layout.
         meaning: what the fields mean.
         mode: the engine's number of how requests share a connection.
+        changes: what it is run to change.
     """
 
-    def __init__(self, nodes: tuple[Node, ...], meaning: Meaning, mode: int) -> None:
-        super().__init__(nodes, meaning, mode)
+    def __init__(
+        self, nodes: tuple[Node, ...], meaning: Meaning, mode: int, changes: Changes | None = None
+    ) -> None:
+        super().__init__(nodes, meaning, mode, changes)
         self.app = (NOWHERE, 0)
         self.statuses = NOWHERE  # their table
 
@@ -262,7 +266,8 @@ class _Compiler(Framing):
         tree = Tree()
         if about.shapes and not self.meaning.views_of_id():
             tree = shapes(self.nodes, self.meaning, self.left, keeps=not self.reruns, sided=self.sided)
-        header = struct.Struct("=16I4Q11I40I6I11I5I12s4I")
+        changed = self.writing()
+        header = struct.Struct("=16I4Q11I40I6I11I5I12s18I")
         blocks = [
             b"".join(struct.pack("=BBBBi", *insn) for insn in self.insns),
             b"".join(struct.pack("=Q", value % 2**64) for value in self.constants),
@@ -286,8 +291,12 @@ class _Compiler(Framing):
             b"".join(struct.pack("=2I", one.heard, native.SIDES.index(one.who)) for one in said.sayings),
             b"".join(struct.pack("=Q2I", *one) for one in self.measures),
             b"".join(struct.pack("=4I", *one) for one in self.argued),
+            about.editing,
+            b"".join(struct.pack("=5I", *one) for one in self.fields),
+            b"".join(struct.pack("=8I", *one) for one in self.writers),
+            b"".join(struct.pack("=I", one) for one in self.counts),
         ]
-        sizes = [8, 8, 8, 8, 16, 16, 32, 8, 16, 28, 4, 4, 32, 128, 8, 8, 12, 8, 16, 16]
+        sizes = [8, 8, 8, 8, 16, 16, 32, 8, 16, 28, 4, 4, 32, 128, 8, 8, 12, 8, 16, 16, 1, 20, 32, 4]
         at = header.size + sum(_padded(len(block)) for block in blocks) + _padded(8 * len(self.literals))
         places = b""
         pool = b""
@@ -330,7 +339,7 @@ class _Compiler(Framing):
             FORMS.index(named.form) if named else 0,
             delimiter,
             int(about.optional_drain),
-            *ranges,
+            *ranges[:40],
             *self.app,
             answers,
             int(self.resumes()),
@@ -347,6 +356,8 @@ class _Compiler(Framing):
             int(bool(named and named.passes)),
             tree.root if tree.server_root is None else tree.server_root,
             len(self.operands),
+            *ranges[40:],
+            *changed,
         )
         return head + body + pool
 
@@ -400,13 +411,15 @@ def _padded(size: int) -> int:
     return (size + 7) // 8 * 8
 
 
-def compile_image(nodes: tuple[Node, ...], meaning: Meaning, about: Image) -> bytes:
-    """The program of a format, for ``native.declared``.
+def compile_image(
+    nodes: tuple[Node, ...], meaning: Meaning, about: Image, changes: Changes | None = None
+) -> bytes:
+    """The program of a format, for ``native.declared``; or the one that is run for ``changes``.
 
     Raises:
         DeclarationError: something in it cannot be compiled; it names the field.
     """
-    return _Compiler(nodes, meaning, about.mode).image(about)
+    return _Compiler(nodes, meaning, about.mode, changes).image(about)
 
 
 def is_sided(nodes: tuple[Node, ...], meaning: Meaning, about: Image) -> bool:

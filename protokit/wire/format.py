@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from protokit.wire import views
 from protokit.wire.answers import noted
 from protokit.wire.arguments import argued, argument, bodies, change, decoded
 from protokit.wire.building import complete, count, counting
+from protokit.wire.changes import InPythonError, changes_of
 from protokit.wire.checksums import in_order, seal, verify
 from protokit.wire.codec import Codec, DeclaredCodec
 from protokit.wire.compiler import compile_image, is_sided, open_sections
@@ -31,7 +33,7 @@ from protokit.wire.ids import PAIR, ByteId, check_computed, ids_of, of_answers
 from protokit.wire.laid import check_laid, looked_into
 from protokit.wire.laid import complete as fill_in
 from protokit.wire.layout import read, rebuilt
-from protokit.wire.message import Message, describe, holds, kind_of
+from protokit.wire.message import Message, describe, holds, kind_of, status_of
 from protokit.wire.nodes import Delimited, Integer, Rest, Section, Varint, walk
 from protokit.wire.parameters import check_maps, expression, readable_sections, reserved_of, variants_of, view
 from protokit.wire.program import Emit, Image, Meaning
@@ -48,6 +50,7 @@ from protokit.wire.vocabulary import ENDED, varint
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from protokit.wire.changes import Changes
     from protokit.wire.expressions import FieldPath
 
 MODES = {"multiplexed": 0, "ordered": 1, "pingpong": 2, "pinned": 0}
@@ -225,8 +228,18 @@ class WireFormat:
         self.image(self.name)
         self._check_computed()
 
+    @cached_property
+    def _computed(self) -> list[tuple[FieldPath, Any]]:
+        """What is computed when a frame is built."""
+        return [*rebuilt(self.declaration)]
+
+    @cached_property
+    def changes(self) -> Changes | None:
+        """What of its frames the engine can change."""
+        return changes_of(self.nodes, self.meaning, self._computed)
+
     def _check_computed(self) -> None:
-        computed = [*rebuilt(self.declaration)]
+        computed = [(path, one) for path, one in self._computed if one is not None]
         named = self.meaning.named
         if named is not None and self.mode == "multiplexed":
             for one in (named, named.of(answers=True)):
@@ -299,8 +312,20 @@ class WireFormat:
             pinned=self.mode == "pinned",
             optional_drain=self.replies.optional_drain,
             shapes=shapes,
+            editing=self._editing(name),
         )
         return compile_image(self.nodes, self.meaning, about)
+
+    def _editing(self, name: str) -> bytes:
+        """The program that the engine runs to change frames: it knows more of them, and is slower."""
+        if self.changes is None:
+            return b""
+        meaning = replace(self.meaning, parts=(), heard=(), arguments=(), bodies=None)
+        about = Image(name, self._mode, self.reserved_ids, replies=[{} for _ in self.variants], shapes=False)
+        try:
+            return compile_image(self.nodes, meaning, about, self.changes)
+        except (DeclarationError, InPythonError):  # it would have to know too much
+            return b""
 
     @cached_property
     def _pieces(self) -> list[dict[int, list[Emit]]]:
@@ -537,13 +562,40 @@ class WireFormat:
         Raises:
             LocalProtocolError: the format cannot say it.
         """
-        container, size = self.parse(data, side or native.side_of(data) or "client", ended=True)
+        side = side or native.side_of(data) or "client"
+        container, size = self.parse(data, side, ended=True)
+        said = self._said(container)
         with self._only_readable(container) as hidden:
             self._edit(container, edits)
             for path in hidden:
                 if views.value_at(container, path) is not None:
                     raise LocalProtocolError(f"{show(path)} cannot be read in this frame, and not be changed")
-        return self.build(container) + data[size:]
+        changed = self.build(container)
+        self._check_changed(container, said, changed, side)
+        return changed + data[size:]
+
+    def _said(self, container: Any) -> tuple[Any, ...]:
+        """What no change changes."""
+        kind = self.kind(container)
+        return kind, self.id_of(container), status_of(self.meaning, container) if kind == "response" else None
+
+    def _check_changed(self, container: Any, said: tuple[Any, ...], frame: bytes, side: str) -> None:
+        """Refuse a frame that is read otherwise than it was meant.
+
+        Raises:
+            LocalProtocolError: a text in it ends where it should not, or makes the frame another one.
+        """
+        try:
+            found, size = self.parse(frame, side, ended=True)
+        except (EOFError, RemoteProtocolError) as error:
+            raise LocalProtocolError(f"the changed frame would be none: {error}") from error
+        meaning = self.meaning
+        maps = [one.path for one in (meaning.headers, meaning.answer_headers) if one is not None]
+        same = size == len(frame) and self._said(found) == said
+        for path in {*views.sections_of(meaning.destination()), *maps} - set(self._looked_into):
+            same = same and views.value_at(found, path) == views.value_at(container, path)
+        if not same:
+            raise LocalProtocolError("the changed frame would be another one: what is written ends it early")
 
     def _edit(self, container: Any, edits: Sequence[tuple[int, str, str | None]]) -> None:
         m = self.meaning

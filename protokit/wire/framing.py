@@ -36,6 +36,7 @@ from protokit.wire.texts import Texts
 from protokit.wire.told import Digits
 
 if TYPE_CHECKING:
+    from protokit.wire.changes import Changes
     from protokit.wire.checksums import Checksum
     from protokit.wire.expressions import Expression
     from protokit.wire.program import Meaning
@@ -56,8 +57,11 @@ _LOADS = {
 class Framing(Texts):
     """A program with the part that frames."""
 
-    def __init__(self, nodes: tuple[Node, ...], meaning: Meaning, mode: int) -> None:
+    def __init__(
+        self, nodes: tuple[Node, ...], meaning: Meaning, mode: int, changes: Changes | None = None
+    ) -> None:
         super().__init__(nodes, meaning)
+        self.changes = changes
         # What an answer means is known when its request is: too late where its front has gone on.
         self.judges = bool(meaning.asked) and mode == 0
         self.delimiters: list[tuple[int, int]] = []
@@ -83,7 +87,7 @@ class Framing(Texts):
     def frame(self) -> None:
         """All instructions that frame, in the order of the nodes."""
         self._collect()
-        for node in self.meaning.named.all_counters if self.meaning.named else ():
+        for node in self._counting():
             if isinstance(node, Digits):
                 self.counters[node.told.name] = (self.register(), node.form)
                 self.register()
@@ -111,6 +115,11 @@ class Framing(Texts):
             self._checksum(checksum)
             self.op("VERIFY", i=index)
 
+    def _counting(self) -> list[Integer | Varint | Digits]:
+        """What has to be found since it counts an id, or what is changed."""
+        ids = self.meaning.named.all_counters if self.meaning.named else []
+        return list(dict.fromkeys([*ids, *(self.changes.counters if self.changes else [])]))
+
     def held(self) -> str:
         """What the registers are for; a section has two, where it begins and its size."""
         here = {node.path for node in walk(self.nodes) if isinstance(node, _SECTIONS)}
@@ -132,7 +141,9 @@ class Framing(Texts):
         self.used |= self.early
         for expression in (m.greeting_refused, *m.forms):
             self._uses(expression)
-        self.used |= {node.path for node in m.named.all_counters} if m.named else set()
+        self.used |= {node.path for node in self._counting()} | set(
+            self.changes.counted if self.changes else ()
+        )
         self.used |= set(views.sections_of(m.views_of_id()))
         for expression in (m.timeout, *m.outcome(), *m.readable.values()):
             self._uses(expression)

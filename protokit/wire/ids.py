@@ -261,6 +261,28 @@ def named(
     return Named(size, fixed, form, width, delimiter, ways)
 
 
+def counters_of(nodes: tuple[Node, ...], path: FieldPath) -> tuple[Integer | Varint | Digits, ...] | None:
+    """What counts a section that may have any size; None: it is no such section, or branches differ.
+
+    Raises:
+        CannotRewriteError: it cannot be made right where the section has another one.
+    """
+    _undecided(nodes, {path})
+    found = {node: None for node in walk(nodes) if getattr(node, "path", None) == path}
+    some = []
+    for node in found:
+        if not isinstance(node, Section | Delimited):
+            return None
+        fixed = isinstance(node, Section) and isinstance(node.length, int)
+        some.append([] if fixed else _counters(nodes, node))
+    if not all(set(one) == set(some[0]) for one in some):
+        return None
+    return tuple(
+        digits_of(nodes, one, show(path)) if isinstance(one, Told) else _way(nodes, one.path)
+        for one in some[0]
+    )
+
+
 def _of(nodes: tuple[Node, ...], paths: Iterable[FieldPath]) -> list[Any]:
     """The fields of those paths; none where they are integers."""
     fields = [node for node in walk(nodes) if not isinstance(node, Bits | Branch)]
@@ -430,10 +452,29 @@ def check_computed(ids: Named, paths: Iterable[FieldPath], computed: Iterable[tu
     if ids.fixed or ids.passes:
         return
     sections = {*paths, *sections_of([] if ids.view is None else [ids.view])}
-    counters = {one.path for one in ids.counters if not isinstance(one, Digits)}
+    check_follows(sections, {one.path for one in ids.counters if not isinstance(one, Digits)}, computed)
+
+
+def agreeing(
+    expression: Expression, sections: set[FieldPath], counters: set[FieldPath]
+) -> list[Field | Size]:
+    """What an expression reads that grows with sections."""
+    read = [one for one in _leaves(expression) if isinstance(one, Field | Size)]
+    return [one for one in read if one.path in (sections if isinstance(one, Size) else counters)]
+
+
+def check_follows(
+    sections: set[FieldPath],
+    counters: set[FieldPath],
+    computed: Iterable[tuple[FieldPath, Expression]],
+) -> None:
+    """The same of any sections.
+
+    Raises:
+        DeclarationError: what is computed does not follow.
+    """
     for path, expression in computed:
-        read = [one for one in _leaves(expression) if isinstance(one, Field | Size)]
-        grow = [one for one in read if one.path in (sections if isinstance(one, Size) else counters)]
+        grow = agreeing(expression, sections, counters)
         if path in counters or not grow:
             continue
         sums = _linear(expression)

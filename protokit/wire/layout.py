@@ -49,7 +49,7 @@ from protokit.wire.nodes import (
     walk,
 )
 from protokit.wire.repeats import Repeat
-from protokit.wire.vocabulary import Ahead, Chunks, Until, UntilEnd, UVar
+from protokit.wire.vocabulary import Ahead, Chunks, Until, UntilEnd, UVar, lengths
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -330,12 +330,17 @@ def read(declaration: Any) -> tuple[Node, ...]:
     return _Reader().struct(declaration, ())
 
 
-def rebuilt(declaration: Any) -> Iterator[tuple[FieldPath, Expression]]:
-    """The fields that an expression computes when a frame is built; of a declaration that was read."""
+def rebuilt(declaration: Any) -> Iterator[tuple[FieldPath, Expression | None]]:
+    """The fields that are computed when a frame is built, from what; of a declaration that was read.
+
+    None: a function in Python computes it. What counts chunks is left out.
+    """
     reader = _Reader()
     reader.struct(declaration, ())
     for path, func, scope in reader.rebuilt:
         if not isinstance(func, expr.ExprMixin):
+            if callable(func) and not isinstance(func, lengths):
+                yield path, None
             continue
         expression = resolve(func, scope, path)
         if path in fields_of(expression):

@@ -77,7 +77,7 @@ def describe(m: Meaning, container: Any, size: int, request_id: native.Id | None
     kind = kind_of(m, container)
     status = Status.OK
     if kind == "response":
-        status = _status(m, container)
+        status = status_of(m, container)
     elif kind == "greeting" and holds(m.greeting_refused, container):
         status = Status.UNAVAILABLE
     request = kind in {"request", "oneway"}
@@ -109,7 +109,8 @@ def describe(m: Meaning, container: Any, size: int, request_id: native.Id | None
     return Message(kind, size, request_id, status, timeout, **texts, headers=headers, fields=container)
 
 
-def _status(m: Meaning, container: Any) -> Status:
+def status_of(m: Meaning, container: Any) -> Status:
+    """How an answer went; what of it cannot be read says nothing."""
     status = Status.OK
     with unreadable_is_absent():  # of a malformed map: the answer goes on as it is
         if m.status is not None:

@@ -144,6 +144,7 @@ class Image:
     pinned: bool = False
     optional_drain: bool = False
     shapes: bool = True  # without them the program reads every frame
+    editing: bytes = b""  # the program that changes frames
 
 
 class Program:

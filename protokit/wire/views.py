@@ -406,11 +406,14 @@ class PairEncoding:
 
     def build(self, items: list[tuple[bytes | None, bytes | None]], _like: bytes = b"") -> bytes:
         """A section of those pairs."""
-        return b"".join(
-            length.build(-1 if text is None else len(text)) + (text or b"")
-            for key, value in items
-            for length, text in ((self.key, key), (self.value, value))
-        )
+        texts = [
+            (one, text) for pair in items for one, text in zip((self.key, self.value), pair, strict=True)
+        ]
+        try:
+            lengths = [one.build(-1 if text is None else len(text)) for one, text in texts]
+        except construct.ConstructError as error:
+            raise LocalProtocolError(f"a text is too long for its length in a map: {error}") from error
+        return b"".join(length + (text or b"") for length, (_, text) in zip(lengths, texts, strict=True))
 
 
 def _reading(integer: Any) -> tuple[int, Callable[[bytes], int]]:

@@ -769,10 +769,10 @@ def test_a_match_by_headers_of_a_codec_in_python_is_refused(tmp_path):
 def test_the_address_is_refused_only_where_its_rule_is_reached(tmp_path):
     page = (Path(__file__).parents[2] / "examples" / "formats" / "nshead.py").read_text()
     (tmp_path / "mail.py").write_text(page.replace('"nshead"', '"posted"'))
-    text = NEEDS.replace("MORE", 'cluster: a, set: {service: "{source}"}')
+    text = NEEDS.replace("MORE", 'cluster: a, set: {method: "{source}"}')
     for listener in ("bare", "[bare, rich]"):
         (found,) = errors(text.replace("LISTENER", listener), tmp_path)
-        assert "listener 'bare'" in found
+        assert "method of 'posted' (listener 'bare')" in found
     (tmp_path / "c.yaml").write_text(text.replace("LISTENER", "rich"))
     config.load(tmp_path / "c.yaml")
     # Of a listener with both, Python writes the changes of both.

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from bolts import ask as bolt_ask
 from protokit_dubbo.messages import OK, Answer, Call, decode, split
+from protokit_sofarpc import bolt
 from world import LIMITS, World
 
 from protokit import plugins
@@ -12,7 +14,7 @@ from protokit.testing.tables import TableBuilder
 SERVICE = "org.protokit.test.Echo"
 
 
-def world_of(*changes, endpoints=2, limits=None, **plan) -> World:
+def world_of(*changes, endpoints=2, limits=None, protocol="dubbo", pattern=SERVICE, **plan) -> World:
     builder = TableBuilder({**LIMITS, **(limits or {})}, seed=42)
     builder.cluster("c", "round-robin", 8, 1000)
     for uid in range(endpoints):
@@ -26,9 +28,9 @@ def world_of(*changes, endpoints=2, limits=None, **plan) -> World:
         else:
             builder.change(what, how, key, value, answer=answer)
     builder.routes("r")
-    builder.rule(SERVICE, "*", "*", "*", number)
-    dubbo = plugins.load(["dubbo"]).protocols["dubbo"]
-    builder.listener(0, "in", routes=0, plan=None, pinned=False, codecs=[dubbo.wire.address])
+    builder.rule(pattern, "*", "*", "*", number)
+    wire = plugins.load([protocol]).protocols[protocol].wire
+    builder.listener(0, "in", routes=0, plan=None, pinned=False, codecs=[wire.address])
     return World(builder.finish())
 
 
@@ -136,6 +138,56 @@ def test_a_source_that_is_not_known_is_not_written():
 
 
 # Answers.
+
+
+def bolt_world(*changes, **plan) -> World:
+    return world_of(*changes, protocol="bolt", pattern="a.B", **plan)
+
+
+def bolt_got(world, handle):
+    fields, size = bolt.wire.parse(bytes(world.got[handle]))
+    del world.got[handle][:size]
+    return fields, dict(bolt.wire.meaning.headers.items(fields))
+
+
+def test_a_declared_request_is_changed_where_it_waits_is_tried_again_and_is_answered():
+    changes = [ZONE, ("service", "set", "", "c.D"), ("header", "append", "via", "", "source")]
+    world = bolt_world(*changes, attempts=2, retry_on=("reset",), idempotent=True)
+    world.connect = "wait"
+    client = world.client(source="10.0.0.7")
+    world.feed(client, bolt_ask(7))
+    world.opened(world.opening[0])
+    wanted = {b"service": b"c.D:1.0", b"zone": b"a", b"via": b"10.0.0.7", b"sofa_head_method_name": b"m"}
+    (up,) = [one for one in world.upstreams if world.got[one]]
+    assert bolt_got(world, up)[1] == wanted
+    world.connect = "open"
+    world.batch(("error", up))
+    (up,) = [one for one in world.upstreams if world.got[one]]
+    sent, headers = bolt_got(world, up)
+    assert headers == wanted
+    head = {key: sent[key] for key in ("proto", "ver2", "id", "codec")}
+    empty = {"class_name": b"", "headers": b"", "result": b"N"}
+    world.feed(up, bolt.wire.build({**head, **empty, "type": 0, "cmdcode": 2, "status": 0}))
+    assert bolt_got(world, client)[0]["id"] == 7
+    assert world.stat("requests_active") == world.stat("filters_waiting") == 0
+
+
+def test_a_declared_request_that_cannot_be_changed_is_told_which_rule_says_it():
+    """A value that its length has no room for; others pass."""
+    world = bolt_world(("header", "append", "via", "x" * 3000))
+    client = world.client()
+    headers = [(b"service", b"a.B"), (b"via", b"y" * 30000)]
+    encoding = bolt.wire.meaning.headers.encoding
+    for number, (via, fits) in enumerate([(b"y", True), (b"y" * 1000, True), (b"y" * 2000, False)]):
+        headers[1] = (b"via", via)
+        world.feed(client, bolt_ask(number, headers=encoding.build(headers)))
+        got = [one for one in world.upstreams if world.got[one]]
+        assert bool(got) == fits
+        if fits:
+            assert bolt_got(world, got[0])[1][b"via"] == via + b"," + b"x" * 3000
+    fields, _ = bolt_got(world, client)
+    assert (fields["id"], b"cannot be changed as rule 'changed' says" in fields["result"]) == (2, True)
+    assert world.stat("requests_active") == 2
 
 
 def answered(world, client, number=7, *, back, **attachments):

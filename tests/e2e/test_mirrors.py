@@ -187,9 +187,9 @@ def test_where_a_copy_cannot_be_marked():
     server = Server()
     server.port = 1
     config = mirrored(server, 2, mark="x-shadow")
-    config["listeners"][0]["protocol"] = ["dubbo", "bolt"]
+    config["listeners"][0]["protocol"] = ["dubbo", "thrift"]
     with pytest.raises(
-        ConfigErrors, match=r"mark: the engine cannot write headers of 'bolt' \(listener 'in'\)"
+        ConfigErrors, match=r"mark: the engine cannot write headers of 'thrift' \(listener 'in'\)"
     ):
         loading.load(config)
     del config["routes"][0]["rules"][1]["mirror"]["mark"]

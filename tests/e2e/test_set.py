@@ -1,19 +1,26 @@
-"""Requests that a rule changes: Dubbo, whose changes the engine writes, and a declared protocol."""
+"""Requests that a rule changes: of Dubbo and declared protocols, by the engine, and of one in Python."""
 
 from __future__ import annotations
 
 import asyncio
 
 import pytest
-from lined import LINES, Lines, read
+from bolts import Bolt
+from bolts import ask as bolt_ask
+from bolts import read as bolt_read
+from construct import this
+from lined import LINES, Lines, declared_headers, read
 from peers import SERVICE, Client, Server, configuration
 from protokit_dubbo.messages import Answer
+from protokit_sofarpc import bolt
 from served import run
 
 import protokit
-from protokit import Protocol, plugins
+from protokit import Protocol, WireFormat, plugins
 from protokit import config as loading
+from protokit.dataplane.filters import FilterRunner
 from protokit.errors import ConfigErrors
+from protokit.wire import protobuf
 
 
 def setting(server, changes, **rule) -> dict:
@@ -140,14 +147,26 @@ def as_headers(data: bytes) -> dict[str, str]:
     return dict(one.split("=") for one in data.decode().split(";")[:-1])
 
 
+@pytest.fixture
+def no_python(monkeypatch):
+    """The main thread is asked for nothing."""
+
+    def asked(*_, **__):
+        raise AssertionError("the main thread was asked")
+
+    monkeypatch.setattr(FilterRunner, "start", asked)
+    monkeypatch.setattr(WireFormat, "edit", asked)
+
+
 @pytest.mark.parametrize("size", [1, 3])
+@pytest.mark.usefixtures("no_python")
 def test_a_declared_protocol(size):
     async def main():
         server = await Lines().start()
         changes = {
             "service": "other",
             "headers": {"zone": "a", "from": {"header": "app"}},
-            "append": {"via": "protokit"},
+            "append": {"via": "protokit", "client": "{source}"},
             "remove": ["debug"],
         }
         async with protokit.Proxy(loaded(server, changes)) as proxy:
@@ -161,6 +180,7 @@ def test_a_declared_protocol(size):
                 assert (answer["id"], answer["body"]) == (number, b"x" * size)
             writer.write(LINES.build(request | {"id": 9, "method": b"other"}))
             assert (await read(reader))["id"] == 9
+            assert proxy.stats()["filters"] == {}
             writer.close()
         server.stop()
         one, two, other = server.got
@@ -172,6 +192,7 @@ def test_a_declared_protocol(size):
                 "kept": "k",
                 "zone": "a",
                 "from": "shop",
+                "client": "127.0.0.1",
             }
         assert (other["service"], other["headers"]) == (b"svc", written(headers))
 
@@ -219,6 +240,7 @@ def test_a_dubbo_answer_is_changed_without_python_and_its_callers_others_are_not
     run(main())
 
 
+@pytest.mark.usefixtures("no_python")
 def test_an_answer_of_a_declared_protocol():
     async def main():
         server = await Lines().start()
@@ -289,12 +311,119 @@ def test_mistakes(changes, message):
         loading.load(config)
 
 
+BOXED = declared_headers(protobuf(this.headers)[1])
+
+
 def test_the_address_cannot_be_set_where_changes_are_made_in_python():
     server = Server()
     server.port = 1
-    for changes in ({"headers": {"x": "{source}"}}, {"answer": {"append": {"x": "{source}"}}}):
-        with pytest.raises(ConfigErrors, match=r"does not know the address"):
-            loaded(server, changes)
+    registry = plugins.load(["dubbo"])
+    registry.protocols["boxed"] = Protocol("boxed", BOXED, "boxed")
+    for changes, what in (
+        ({"headers": {"x": "{source}"}}, "headers"),
+        ({"answer": {"append": {"x": "{source}"}}}, "answer"),
+        ({"headers": {"y": "z"}, "method": "{source}"}, "headers"),
+    ):
+        config = setting(server, changes)
+        config["listeners"][0]["protocol"] = "boxed"
+        with pytest.raises(ConfigErrors, match=rf"{what} of 'boxed' .* does not know the address"):
+            loading.load(config, registry)
+    config["routes"][0]["rules"][0]["set"] = {"method": "{source}"}  # the engine writes that
+    loading.load(config, registry)
+
+
+def test_a_rule_is_changed_in_python_and_its_neighbour_by_the_engine():
+    """By the kinds of changes: what only Python can write costs the other rules nothing."""
+
+    async def main():
+        server = await Lines().start()
+        registry = plugins.load(["dubbo"])
+        registry.protocols["boxed"] = Protocol("boxed", BOXED, "boxed")
+        config = setting(server, {"headers": {"zone": "a"}})
+        config["routes"][0]["rules"].insert(
+            0, {"match": {"method": "here"}, "cluster": "c", "set": {"service": "{source}"}}
+        )
+        config["listeners"][0]["protocol"] = "boxed"
+        started = []
+        start = FilterRunner.start
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(FilterRunner, "start", lambda self, *op: (started.append(op), start(self, *op)))
+            async with protokit.Proxy(loading.load(config, registry)) as proxy:
+                reader, writer = await asyncio.open_connection(*proxy.addresses["in"])
+                for number, method in enumerate((b"here", b"changed", b"here")):
+                    request = {"kind": 0, "id": number, "service": b"svc", "headers": b"", "body": b"x"}
+                    writer.write(BOXED.build(request | {"method": method}))
+                    assert (await read(reader))["id"] == number
+                writer.close()
+        server.stop()
+        assert len(started) == 1
+        assert [one["service"] for one in server.got] == [b"127.0.0.1", b"svc", b"127.0.0.1"]
+        assert [bool(one["headers"]) for one in server.got] == [False, True, False]
+
+    run(main())
+
+
+@pytest.mark.parametrize("form", [{"proto": 1}, {"proto": 2, "ver1": 2, "switch": 1}])
+@pytest.mark.usefixtures("no_python")
+def test_bolt(form):
+    """Header and service of requests and answers, with lengths and checksums; the second try, too."""
+
+    async def main():
+        server = await Bolt().start()
+        changes = {
+            "service": "c.D",
+            "version": "2.0",
+            "headers": {"zone": "é" * 40, "was": {"header": "service"}},
+            "append": {"client": "{source}"},
+            "remove": ["debug"],
+            "answer": {"headers": {"by": "protokit"}},
+        }
+        config = setting(server, changes)
+        config["listeners"][0]["protocol"] = "bolt"
+        refused = []
+
+        async def refuse(reader, writer):
+            refused.append(await reader.read(1 << 16))
+            writer.transport.abort()
+
+        bad = await asyncio.start_server(refuse, "127.0.0.1", 0)
+        config["clusters"][0]["endpoints"].append(f"127.0.0.1:{bad.sockets[0].getsockname()[1]}")
+        config["routes"][0]["rules"][0]["retry"] = {"idempotent": True, "on": ["reset"], "attempts": 3}
+        encoding = bolt.wire.meaning.headers.encoding
+        said = [
+            (b"service", b"a.B:1.0"),
+            (b"debug", b"1"),
+            (b"sofa_head_method_name", b"changed"),
+            (b"k", b"v"),
+        ]
+        async with protokit.Proxy(config) as proxy:
+            reader, writer = await asyncio.open_connection(*proxy.addresses["in"])
+            for number, size in enumerate((1, 30_000, 1, 1)):
+                content = b"c" * size
+                writer.write(bolt_ask(number, headers=encoding.build(said), content=content, **form))
+                answer = await bolt_read(reader)
+                assert (answer["id"], answer["status"]) == (number, 0)
+                assert encoding.parse(answer["headers"]) == [(b"by", b"protokit")]
+            assert proxy.stats()["filters"] == {}
+            writer.close()
+        server.stop()
+        bad.close()
+        assert len(server.got) == 4
+        assert refused
+        wanted = [
+            (b"service", b"c.D:2.0"),
+            (b"sofa_head_method_name", b"changed"),
+            (b"k", b"v"),
+            (b"zone", "é".encode() * 40),
+            (b"was", b"a.B:1.0"),
+            (b"client", b"127.0.0.1"),
+        ]
+        for got in (*server.got, *(bolt.wire.parse(one)[0] for one in refused if len(one) < 2000)):
+            assert encoding.parse(got["headers"]) == wanted
+            assert got["class_name"] == b"x"
+            assert set(got["content"] or got["result"]) == {ord("c")}
+
+    run(main())
 
 
 @pytest.mark.parametrize("field", ["version", "group"])

@@ -19,6 +19,7 @@ import protokit.wire
 from protokit import Status, native
 from protokit.errors import RemoteProtocolError
 from protokit.testing import frames, spoiled
+from protokit.testing.changing import check_changes
 from protokit.testing.fronts import check_front
 from protokit.wire import Greeting, WireFormat
 from protokit.wire import __all__ as vocabulary
@@ -167,6 +168,7 @@ def test_random_declarations_agree_with_construct(data):
         assert answered_headers(wire, whole) == headers_of_answer(wire, whole)
         cuts = data.draw(st.sets(st.integers(1, len(whole)), max_size=9)) - {len(whole)}
         event(f"fronts: {check_front(wire, whole, sorted(cuts)) > 0}")
+        event(f"changes: {check_changes(wire, whole) > 0}")
     for cut in range(1, min(len(whole), 60)):
         assert verdict(wire, whole[:cut]) != 0
         message = native.frame(wire.address, whole[:cut], LIMIT)

@@ -217,6 +217,9 @@ static declared *loaded(const void *image, size_t size) {
                   .greetings = (const void *)(copy + p->greetings.at),
                   .sayings = (const void *)(copy + p->sayings.at),
                   .arguments = (const void *)(copy + p->arguments.at),
+                  .fields = (const void *)(copy + p->fields.at),
+                  .writers = (const void *)(copy + p->writers.at),
+                  .counts = (const void *)(copy + p->counts.at),
                   .quick = quick,
                   .quick_keys = keys,
                   .quick_maps = maps,
@@ -226,6 +229,7 @@ static declared *loaded(const void *image, size_t size) {
 
 static void unload(declared *d) {
   if (d == NULL) return;
+  unload((declared *)(uintptr_t)d->editing);
   free((void *)(uintptr_t)d->program);
   free(d->literals);
   free(d->quick);
@@ -241,7 +245,8 @@ int pk_declared_is(const pk_codec *codec) {
          codec->frame == pk_declared_frame_on;
 }
 
-const pk_codec *pk_declared_new(const void *image, size_t size, const char **why) {
+/* It, held by nobody. */
+static declared *made(const void *image, size_t size, const char **why) {
   *why = pk_declared_bad_image(image, size);
   if (*why != NULL) return NULL;
   declared *d = loaded(image, size);
@@ -250,6 +255,10 @@ const pk_codec *pk_declared_new(const void *image, size_t size, const char **why
   if (*why == NULL) *why = pk_declared_bad_replies(d);
   if (*why == NULL) *why = pk_declared_bad_shapes(d);
   if (*why == NULL) *why = pk_declared_bad_paths(d);
+  if (*why == NULL && d->program->editing.count > 0) { /* one that says what it says, and where what can be changed stands */
+    d->editing = made((const uint8_t *)d->program + d->program->editing.at, d->program->editing.count, why);
+    if (*why == NULL) *why = pk_declared_bad_editing(d);
+  }
   if (*why != NULL) {
     unload(d);
     return NULL;
@@ -310,6 +319,7 @@ const pk_codec *pk_declared_new(const void *image, size_t size, const char **why
                         .id_form = p->id_form,
                         .splice_id = p->id_stays ? NULL : pk_declared_splice_id,
                         .optional_drain = p->optional_drain,
+                        .edit = d->editing != NULL ? pk_declared_edit : NULL,
                         .header = header,
                         .headers = wanted_headers,
                         .argument = p->arguing != PK_NOWHERE ? pk_declared_argument : NULL,
@@ -320,12 +330,16 @@ const pk_codec *pk_declared_new(const void *image, size_t size, const char **why
                         .inside = pk_declared_looks_inside(d) ? pk_declared_inside : NULL};
   memcpy(d->codec.reserved_ids, p->reserved, sizeof p->reserved);
   *why = pk_codec_check((uintptr_t)&d->codec);
-  if (*why == NULL) {
-    pk_loaded_begin(&d->loaded, unload_one);
-    return &d->codec;
-  }
+  if (*why == NULL) return d;
   unload(d);
   return NULL;
+}
+
+const pk_codec *pk_declared_new(const void *image, size_t size, const char **why) {
+  declared *d = made(image, size, why);
+  if (d == NULL) return NULL;
+  pk_loaded_begin(&d->loaded, unload_one);
+  return &d->codec;
 }
 
 #define X(name) #name " "

@@ -1,7 +1,7 @@
 /* declared.h: what the files of the declared codec share. Each uses only those before it, here and below:
  * declared_check.c, whether a program's numbers are in range; declared_types.c, whether it can be run on all its paths;
  * declared_place.c, where ids stand that are no field; declared_texts.c, finding texts; declared_run.c, running programs;
- * declared_arguments.c, arguments of calls; declared_quick.c, whole and right frames by their shapes; declared_ids.c, frames with another id; declared_keep.c, what
+ * declared_arguments.c, arguments of calls; declared_quick.c, whole and right frames by their shapes; declared_ids.c, frames with another id; declared_map.c, sections and maps that are changed; declared_edit.c, frames that are; declared_keep.c, what
  * is kept of requests; declared_reply.c, replies; declared.c, the codec. */
 #ifndef PK_DECLARED_H
 #define PK_DECLARED_H
@@ -81,6 +81,10 @@ typedef struct declared {
   const pk_program_greeting *greetings;
   const pk_program_saying *sayings;
   const pk_program_argument *arguments;
+  const pk_program_field *fields;
+  const pk_program_writer *writers;
+  const uint32_t *counts;
+  const struct declared *editing; /* the program that is run to change frames; NULL: nothing can be changed */
   pk_slice *literals;
   quick_shape *quick;
   quick_map *quick_maps;
@@ -152,6 +156,8 @@ const char *pk_declared_bad_indexes(const declared *d);
 const char *pk_declared_bad_insns(const declared *d);
 const char *pk_declared_bad_shapes(const declared *d);
 const char *pk_declared_bad_paths(const declared *d);
+/* And of the program in it that is run to change frames, which was loaded. */
+const char *pk_declared_bad_editing(const declared *d);
 
 int pk_declared_all_statuses(const declared *d, uint32_t table);
 
@@ -174,6 +180,14 @@ int pk_declared_next_pair(const declared *d, const pk_program_map *map, pairs *i
 
 /* The pairs of a map in that section. PK_MORE: there is no map. */
 int pk_declared_pairs(const declared *d, const pk_program_map *map, pk_slice section, pairs *out);
+
+/* Up to what ends a line, which is passed; 0 where that is not there. */
+int pk_declared_line(pairs *in, pk_slice after, pk_slice *out);
+pk_slice pk_declared_trimmed(pk_slice text, pk_slice by);
+
+/* Up to `most` parts of a text; `exact`: so many, or none. And what a step finds in a section, or PK_ERR_LIMIT. */
+void pk_declared_split(pk_slice in, pk_slice by, uint32_t most, int exact, pk_slice *out);
+int pk_declared_step(const declared *d, uint32_t index, pk_slice section, pk_slice *out, uint32_t count);
 
 /* Whether two keys of a map are the same. */
 int pk_declared_ignores_case(const pk_program_map *map);
@@ -260,6 +274,35 @@ int pk_declared_frame_on(const pk_codec *codec, const uint8_t *data, size_t size
 void pk_declared_patch_id(const pk_codec *codec, uint8_t *data, const pk_frame *f, uint64_t id);
 int pk_declared_splice_id(const pk_codec *codec, const uint8_t *data, const pk_frame *f, const uint8_t *id,
                           uint32_t id_size, uint8_t *out, size_t cap);
+
+/* An integer that counts something, written again with `more` added. 0 where it does not fit. */
+int pk_declared_recount(uint8_t *p, uint32_t form, int64_t more);
+uint32_t pk_declared_put_varint(uint8_t *p, uint64_t v);
+uint64_t pk_declared_varint_at(const uint8_t *p, size_t *size);
+
+/* A frame while it is changed: its front, up to the last of the fields that are known. */
+typedef struct editing {
+  const declared *d; /* the program of changes */
+  machine *m;        /* where everything stands */
+  uint8_t *out;
+  uint32_t size, most;      /* bytes, and how many they may become */
+  int64_t grown[PK_FIELDS]; /* bytes that sections have more than before */
+} editing;
+
+static inline int pk_declared_is_section(const pk_program_field *field) { return field->form == PK_IS_SECTION; }
+
+/* So many bytes of a field become `now`: what they hold is for the caller to write. PK_OK; PK_ERR_SPACE. */
+int pk_declared_resize(editing *e, uint32_t field, uint32_t at, uint32_t size, uint32_t now);
+/* As views have it. */
+pk_slice pk_declared_section(const editing *e, uint32_t field);
+
+/* A key's value, without data where there is none, by pk_codec.header's rules; and another one, NULL: it is taken out. */
+int pk_declared_map_get(const editing *e, uint32_t field, uint32_t map, pk_slice key, pk_slice *value);
+int pk_declared_map_set(editing *e, uint32_t field, uint32_t map, pk_slice key, pk_slice value);
+
+/* pk_codec.edit. */
+int pk_declared_edit(const pk_codec *codec, const uint8_t *data, const pk_frame *f, const pk_edit *edits, uint32_t count,
+                     uint8_t *out, size_t cap);
 
 /* Make the checksums of a whole frame right. */
 void pk_declared_seal(const declared *d, uint8_t *data, uint32_t size, uint8_t from);

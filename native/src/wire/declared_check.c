@@ -204,6 +204,99 @@ const char *pk_declared_bad_shapes(const declared *d) {
   return NULL;
 }
 
+static int is_section(const declared *d, uint32_t field) {
+  return field < d->program->fields.count && d->fields[field].form == PK_IS_SECTION;
+}
+
+/* Whether a map is one that can be changed. */
+static int is_open_map(const pk_program *p, const declared *d, uint32_t map) {
+  return map < p->maps.count && d->maps[map].kind <= PK_MAP_LINES;
+}
+
+static int bad_writer(const declared *d, const pk_program_writer *w) {
+  const pk_program *p = d->program;
+  uint32_t count = w->count & ~128u;
+  switch (w->kind) {
+    case PK_WRITE_TEXT: return !is_section(d, w->field);
+    case PK_WRITE_ITEM: return !is_section(d, w->field) || !is_open_map(p, d, w->which) || w->literal >= p->literals.count;
+    case PK_WRITE_PART:
+      return w->inner == PK_NOWHERE || count < 1 || count > 16 || (w->count != count && count < 2) || w->index >= count ||
+             w->literal >= p->literals.count || d->literals[w->literal].size == 0;
+    case PK_WRITE_FIRST: return w->inner == PK_NOWHERE;
+    case PK_WRITE_STEP:
+      return !is_section(d, w->field) || w->which >= p->steps.count || w->count < 1 || w->count > 32 || w->index >= w->count;
+    case PK_WRITE_LITERAL: return w->literal >= p->literals.count;
+    case PK_WRITE_MAP: return !is_section(d, w->field) || !is_open_map(p, d, w->which);
+    default: return 1;
+  }
+}
+
+/* Trees, of which none is deep. */
+static int bad_writers(const declared *d) {
+  const pk_program *p = d->program;
+  uint8_t depth[256] = {0}, seen[256] = {0};
+  if (p->writers.count > 255) return 1;
+  for (uint32_t i = 0; i < p->writers.count; i++) {
+    const pk_program_writer *w = &d->writers[i];
+    if (bad_writer(d, w) || depth[i] >= PK_WRITE_DEPTH) return 1;
+    int inner = w->kind == PK_WRITE_PART || w->kind == PK_WRITE_FIRST;
+    const uint32_t to[] = {inner ? w->inner : PK_NOWHERE, w->next};
+    for (uint32_t k = 0; k < 2; k++) {
+      if (to[k] == PK_NOWHERE) continue;
+      if (to[k] <= i || to[k] >= p->writers.count || seen[to[k]]++) return 1;
+      if (d->writers[to[k]].kind == PK_WRITE_MAP) return 1;
+      depth[to[k]] = (uint8_t)(depth[i] + (k == 0));
+    }
+  }
+  return 0;
+}
+
+static const char *bad_changes(const declared *d) {
+  const pk_program *p = d->program;
+  if (p->editing.count > 0) {
+    const pk_program *inner = (const void *)((const uint8_t *)p + p->editing.at);
+    if (p->editing.at < sizeof *p || p->editing.count < sizeof *inner || inner->editing.count > 0)
+      return "the program of changes is out of range, or has another in it";
+  }
+  if (p->fields.count > PK_FIELDS) return "there are too many fields that move";
+  for (uint32_t i = 0; i < p->fields.count; i++) {
+    const pk_program_field *f = &d->fields[i];
+    uint32_t width = f->form & 15;
+    if (f->at > 255 || f->seen > 255 || f->first > p->counts.count || f->count > p->counts.count - f->first)
+      return "a field that moves is out of range";
+    if (f->form != PK_IS_SECTION && (f->count > 0 || f->seen != f->at)) return "what is no section is counted";
+    int counts = f->form < 64 && width <= 8 && (width > 0 || f->form == 0);
+    if (f->form != PK_IS_SECTION && (f->form & ~15u) != PK_IS_PLACE && !counts) return "a field that moves is of no form";
+    for (uint32_t k = 0; k < i; k++)
+      if (d->fields[k].at == f->at || d->fields[k].at == f->seen || d->fields[k].seen == f->at || d->fields[k].seen == f->seen)
+        return "a field moves twice";
+  }
+  for (uint32_t i = 0; i < p->counts.count; i++)
+    if (d->counts[i] >= p->fields.count || d->fields[d->counts[i]].form >= 64) return "what counts a section is no integer";
+  if (bad_writers(d)) return "how something is changed is out of range";
+  for (uint32_t i = 0; i < PK_KINDS_OF_CHANGES; i++) {
+    uint32_t which = p->changes[i];
+    int map = i == PK_EDIT_HEADER || i == PK_CHANGES_OF_ANSWERS;
+    if (which != PK_NOWHERE && (which >= p->writers.count || (d->writers[which].kind == PK_WRITE_MAP) != map))
+      return "what can be changed is out of range";
+  }
+  return NULL;
+}
+
+const char *pk_declared_bad_editing(const declared *d) {
+  const pk_program *p = d->program, *e = d->editing->program;
+  if (e->id_bytes != p->id_bytes || e->id_max != p->id_max || e->mode != p->mode) return "the program of changes is of another format";
+  return NULL;
+}
+
+uint32_t pk_declared_changes(const pk_codec *codec) {
+  const declared *d = declared_of(codec)->editing;
+  uint32_t found = 0;
+  for (uint32_t i = 0; d != NULL && i < PK_KINDS_OF_CHANGES; i++)
+    if (d->program->changes[i] != PK_NOWHERE) found |= 1u << i;
+  return found;
+}
+
 int pk_declared_all_statuses(const declared *d, uint32_t table) {
   const pk_program_table *t = &d->tables[table];
   int all = t->otherwise >= 0 && t->otherwise < PK_STATUS_COUNT;
@@ -289,6 +382,8 @@ const char *pk_declared_bad_indexes(const declared *d) {
     if (c->at > 255 || width > 8 || (!digits && c->form >= 64) || (alone && !(digits || c->form == 0)))
       return "a counter of the id is out of range";
   }
+  const char *bad = bad_changes(d);
+  if (bad != NULL) return bad;
   if (p->asked > p->parts.count || p->asked > PK_PARTS || p->parts.count - p->asked > PK_PARTS)
     return "more is kept of a request than there is room for";
   for (uint32_t i = 0; i < p->parts.count; i++)
@@ -327,7 +422,9 @@ const char *pk_declared_bad_image(const pk_program *p, size_t size) {
       !in_image(p, p->shapes, sizeof(pk_program_shape)) ||
       !in_image(p, p->counters, sizeof(pk_program_counter)) || !in_image(p, p->parts, sizeof(pk_program_part)) ||
       !in_image(p, p->greetings, sizeof(pk_program_greeting)) || !in_image(p, p->sayings, sizeof(pk_program_saying)) ||
-      !in_image(p, p->measures, sizeof(pk_program_measure)) || !in_image(p, p->arguments, sizeof(pk_program_argument)))
+      !in_image(p, p->measures, sizeof(pk_program_measure)) || !in_image(p, p->arguments, sizeof(pk_program_argument)) ||
+      !in_image(p, p->editing, 1) || !in_image(p, p->fields, sizeof(pk_program_field)) ||
+      !in_image(p, p->writers, sizeof(pk_program_writer)) || !in_image(p, p->counts, 4))
     return "an array is outside of the image";
   return bad_literal(p);
 }

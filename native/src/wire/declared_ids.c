@@ -32,16 +32,16 @@ void pk_declared_patch_id(const pk_codec *codec, uint8_t *data, const pk_frame *
   pk_declared_reseal(d, data, f->size, f->flags, f->from);
 }
 
-/* An integer that counts the id: written again with `more` added. 0 where it does not fit. */
-static int recount(uint8_t *p, uint32_t form, int64_t more) {
+int pk_declared_recount(uint8_t *p, uint32_t form, int64_t more) {
   uint32_t bytes = form & 15, bits = 8 * bytes - (form & SIGNED ? 1 : 0);
   int64_t v = integer_of(p, form) + more;
-  if (v < 0 || (bits < 63 && v >> bits != 0)) return 0;
+  if (v < 0 && !(form & SIGNED)) return 0;
+  if (bits < 63 && v >> bits != (v < 0 ? -1 : 0)) return 0;
   put(p, (uint64_t)v, bytes, (form & LITTLE) != 0);
   return 1;
 }
 
-static uint32_t put_varint(uint8_t *p, uint64_t v) {
+uint32_t pk_declared_put_varint(uint8_t *p, uint64_t v) {
   uint32_t n = 0;
   for (; v >= 0x80; v >>= 7) p[n++] = (uint8_t)(v | 0x80);
   p[n++] = (uint8_t)v;
@@ -57,7 +57,7 @@ typedef struct around {
   uint32_t count;
 } around;
 
-static uint64_t varint_at(const uint8_t *p, size_t *size) {
+uint64_t pk_declared_varint_at(const uint8_t *p, size_t *size) {
   uint64_t v = 0;
   *size = 0;
   do v |= (uint64_t)(p[*size] & 0x7f) << (7 * *size);
@@ -87,7 +87,7 @@ static uint32_t put_ber(uint8_t *p, uint64_t v, uint32_t was, int was_shortest) 
 
 /* Of a length that is written in as many bytes as it takes. */
 static uint64_t length_at(const uint8_t *at, uint32_t form, size_t *size) {
-  return form == PK_LENGTH_BER ? ber_at(at, size) : varint_at(at, size);
+  return form == PK_LENGTH_BER ? ber_at(at, size) : pk_declared_varint_at(at, size);
 }
 
 static int varies(uint32_t form) { return form == 0 || form == PK_LENGTH_BER; }
@@ -134,13 +134,13 @@ static size_t front(const uint8_t *data, size_t size, const around *v, int64_t *
     } else if (!varies(form)) {
       sizes[i] = v->of[i].size;
       memcpy(now[i], at, sizes[i]);
-      if (!recount(now[i], form, *more)) return 0;
+      if (!pk_declared_recount(now[i], form, *more)) return 0;
     } else {
       size_t was;
       uint64_t counted_before = length_at(at, form, &was);
       int64_t counted = (int64_t)counted_before + *more;
       if (counted < 0) return 0;
-      sizes[i] = form == 0 ? put_varint(now[i], (uint64_t)counted)
+      sizes[i] = form == 0 ? pk_declared_put_varint(now[i], (uint64_t)counted)
                            : put_ber(now[i], (uint64_t)counted, (uint32_t)was, was == ber_size(counted_before));
       *more += (int64_t)sizes[i] - (int64_t)was;
     }
@@ -245,7 +245,7 @@ int pk_declared_splice_id(const pk_codec *codec, const uint8_t *data, const pk_f
     int64_t place = m.r[counter[i].at];
     if (place < 0 || (counter[i].form & 15) == 0) continue;
     if (place < (int64_t)old.at + old.size && place + (counter[i].form & 15) > old.at) return PK_ERR_UNSUPPORTED;
-    if (!recount(out + place + (place < old.at ? 0 : more), counter[i].form, more)) return PK_ERR_UNSUPPORTED;
+    if (!pk_declared_recount(out + place + (place < old.at ? 0 : more), counter[i].form, more)) return PK_ERR_UNSUPPORTED;
   }
   if (counters > 0 && counter->form & PK_COUNT_DIGITS && !is_still(d, out, size, f)) return PK_ERR_UNSUPPORTED;
   pk_declared_reseal(d, out, size, f->flags, f->from);

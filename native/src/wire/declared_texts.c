@@ -25,8 +25,7 @@ const uint8_t *pk_declared_find(const uint8_t *at, const uint8_t *end, pk_slice 
   return NULL;
 }
 
-/* Up to the separator, which is passed; 0 where there is none. */
-static int line(pairs *in, pk_slice after, pk_slice *out) {
+int pk_declared_line(pairs *in, pk_slice after, pk_slice *out) {
   const uint8_t *to = pk_declared_find(in->at, in->end, after);
   *out = (pk_slice){in->at, (uint32_t)((to == NULL ? in->end : to) - in->at)};
   in->at = to == NULL ? in->end : to + after.size;
@@ -36,13 +35,13 @@ static int line(pairs *in, pk_slice after, pk_slice *out) {
 /* What is no pair is passed over, as peers do. */
 static int next_line_pair(pairs *in, pk_slice between, pk_slice after, pk_slice *key, pk_slice *value) {
   if (between.size == after.size && memcmp(between.data, after.data, after.size) == 0) {
-    if (!line(in, after, key)) return PK_MORE; /* an odd rest */
-    line(in, after, value);
+    if (!pk_declared_line(in, after, key)) return PK_MORE; /* an odd rest */
+    pk_declared_line(in, after, value);
     return PK_OK;
   }
   while (in->at < in->end) {
     pk_slice whole;
-    line(in, after, &whole);
+    pk_declared_line(in, after, &whole);
     const uint8_t *end = whole.data + whole.size, *middle = pk_declared_find(whole.data, end, between);
     if (middle == NULL) continue;
     *key = (pk_slice){whole.data, (uint32_t)(middle - whole.data)};
@@ -54,7 +53,7 @@ static int next_line_pair(pairs *in, pk_slice between, pk_slice after, pk_slice 
 
 static int stands_in(pk_slice set, uint8_t byte) { return memchr(set.data, byte, set.size) != NULL; }
 
-static pk_slice trimmed(pk_slice s, pk_slice by) {
+pk_slice pk_declared_trimmed(pk_slice s, pk_slice by) {
   while (s.size > 0 && stands_in(by, s.data[0])) s.data++, s.size--;
   while (s.size > 0 && stands_in(by, s.data[s.size - 1])) s.size--;
   return s;
@@ -111,7 +110,7 @@ int pk_declared_pairs(const declared *d, const pk_program_map *map, pk_slice sec
   *out = (pairs){section.data, section.data == NULL ? NULL : section.data + section.size, 0};
   if (map->kind > PK_MAP_LINES) return open_entries(d, map, section, out);
   for (uint32_t i = map->kind == PK_MAP_LINES ? map->lines >> 1 & 7 : 0; i > 0 && out->at < out->end; i--)
-    line(out, d->literals[map->after], &section);
+    pk_declared_line(out, d->literals[map->after], &section);
   return PK_OK;
 }
 
@@ -124,7 +123,7 @@ int pk_declared_next_pair(const declared *d, const pk_program_map *map, pairs *i
     return result != PK_OK ? result : sized_text(in, map->value_size, value);
   }
   int result = next_line_pair(in, d->literals[map->between], d->literals[map->after], key, value);
-  if (result == PK_OK && map->trim != PK_NOWHERE) *value = trimmed(*value, d->literals[map->trim]);
+  if (result == PK_OK && map->trim != PK_NOWHERE) *value = pk_declared_trimmed(*value, d->literals[map->trim]);
   return result;
 }
 
@@ -189,7 +188,7 @@ static int ambiguous(const declared *d, const pk_program_map *map, pk_slice key,
   const uint8_t *end = value.data + value.size;
   for (uint32_t i = 0; i < after.size && after.size > 1; i++)
     if (memchr(key.data, after.data[i], (size_t)(end - key.data)) != NULL) return 1;
-  return map->trim != PK_NOWHERE && trimmed(key, d->literals[map->trim]).size != key.size;
+  return map->trim != PK_NOWHERE && pk_declared_trimmed(key, d->literals[map->trim]).size != key.size;
 }
 
 static __attribute__((noinline)) int look_slowly(const declared *d, const pk_program_map *map, pk_slice section,
@@ -222,7 +221,7 @@ int pk_declared_look(const declared *d, const pk_program_map *map, pk_slice sect
   return look_slowly(d, map, section, strict, s);
 }
 
-static __attribute__((noinline)) void split(pk_slice in, pk_slice by, uint32_t most, int exact, pk_slice *out) {
+__attribute__((noinline)) void pk_declared_split(pk_slice in, pk_slice by, uint32_t most, int exact, pk_slice *out) {
   const uint8_t *at = in.data, *end = at == NULL ? NULL : at + in.size;
   uint32_t i = 0;
   while (i < most && at != NULL) {
@@ -263,7 +262,7 @@ static int64_t integer(pk_slice s, uint32_t form) {
 }
 
 /* PK_ERR_LIMIT: a receiver may find there what the step does not. */
-static __attribute__((noinline)) int step(const declared *d, uint32_t index, pk_slice section, pk_slice *out, uint32_t count) {
+__attribute__((noinline)) int pk_declared_step(const declared *d, uint32_t index, pk_slice section, pk_slice *out, uint32_t count) {
   const pk_program_step *s = &d->steps[index];
   for (uint32_t i = 0; i < count; i++) out[i] = (pk_slice){NULL, 0};
   if (section.data == NULL) return PK_OK;
@@ -333,12 +332,12 @@ __attribute__((noinline)) int pk_declared_texts(const declared *d, uint32_t *pc_
         pk_declared_look(d, &d->maps[n->i], (pk_slice){NULL, 0}, 0, s); /* of an answer: it goes on as it is */
         break;
       }
-      case PK_I_SPLIT: split(s[n->b], d->literals[n->i], n->c & 31, n->c >> 7, s + n->a); break;
+      case PK_I_SPLIT: pk_declared_split(s[n->b], d->literals[n->i], n->c & 31, n->c >> 7, s + n->a); break;
       case PK_I_STEP: {
         uint64_t one = n->i < 64 ? (uint64_t)1 << n->i : 0; /* the others run each time */
         if (m->stepped & one) break;
         m->stepped |= one;
-        int result = step(d, (uint32_t)n->i, s[n->b], s + n->a, n->c);
+        int result = pk_declared_step(d, (uint32_t)n->i, s[n->b], s + n->a, n->c);
         if (result != PK_OK && out != NULL) return result;
         break;
       }

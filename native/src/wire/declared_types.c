@@ -481,6 +481,13 @@ static const char *counters(checker *c) {
       return "what counts an id is no place on some path";
     }
   }
+  for (uint32_t i = 0; c->end.reached && i < p->fields.count; i++) {
+    const pk_program_field *one = &c->d->fields[i];
+    uint8_t is = one->form == PK_IS_SECTION ? SECTION : PLACE, width = c->end.width[one->at];
+    if (c->end.r[one->at] != is || c->end.r[one->seen] != is) return "a field that moves is not there on some path";
+    if (is == SECTION && (pk_declared_is_open(c->d, one->at) || pk_declared_is_open(c->d, one->seen))) return "a section moves that nothing was to look into";
+    if (is == PLACE && width != (one->form & 15) && width != NOWHERE) return "what counts a section is no place on some path";
+  }
   for (uint32_t i = 0; c->end.reached && p->id_inside != PK_ID_IN_FIELD && i < 2; i++)
     if (c->end.r[p->id_of[i].section] != SECTION || pk_declared_is_open(c->d, p->id_of[i].section))
       return "the id stands in what is no section on some path";

@@ -246,6 +246,32 @@ typedef struct pk_program_argument {
   uint32_t slice, form, guard, path;
 } pk_program_argument;
 
+/* Changes (declared_edit.c): what is known of a frame's fields, in the order in which they stand, so that what is behind one
+ * moves with it: sections with those that count them, and places of integers. */
+enum { PK_FIELDS = 64 };
+enum { PK_IS_SECTION = 256, PK_IS_PLACE = 512 }; /* PLACE | bytes; else what counts is written so, as of pk_program_counter */
+
+typedef struct pk_program_field {
+  uint32_t at, form, seen; /* registers: where it is; and as views have it, which may not be let look into it */
+  uint32_t first, count;   /* the fields that count it, in pk_program.counts */
+} pk_program_field;
+
+/* How a view is read and written: a tree, whose branches stand behind it. A section, a value of a map, part `index` of the
+ * text `inner` cut at a literal, the first of several that is there; a text that a step finds, or a literal: both are
+ * only read; or a map. */
+enum { PK_WRITE_TEXT, PK_WRITE_ITEM, PK_WRITE_PART, PK_WRITE_FIRST, PK_WRITE_STEP, PK_WRITE_LITERAL, PK_WRITE_MAP, PK_WRITES };
+enum { PK_WRITE_DEPTH = 8 };
+
+typedef struct pk_program_writer {
+  uint32_t kind, field;
+  uint32_t inner, next;   /* what it is made of; of FIRST the next one behind it: PK_NOWHERE: none */
+  uint32_t which, literal; /* a map, or a step; a key, a separator, or a text */
+  uint32_t count, index;  /* of PART, count | 128 where all have to be there; and of STEP */
+} pk_program_writer;
+
+/* What can be changed: headers, service, method, version and group of requests (PK_EDIT_*), and headers of answers. */
+enum { PK_CHANGES_OF_ANSWERS = PK_EDIT_GROUP + 1, PK_KINDS_OF_CHANGES };
+
 /* Those from PROTOBUF on are structures: a path leads to the id (steps/path.h). */
 enum { PK_ID_IN_FIELD, PK_ID_IN_LINES, PK_ID_IN_PAIRS, PK_ID_IN_PROTOBUF, PK_ID_IN_TLV, PK_ID_IN_JSON, PK_ID_IN_MSGPACK,
        PK_ID_IN_BER };
@@ -347,12 +373,17 @@ typedef struct pk_program {
   uint32_t server_root; /* of the shapes of servers' frames: another one than `root` where the side decides something */
   uint32_t opens; /* operands from here on: registers of sections that nothing looks into: a frame that ends with one is
                      told by what is in front of it */
+  pk_program_range editing; /* bytes of another program, which is run to change frames, and alone has: */
+  pk_program_range fields, writers, counts;
+  uint32_t changes[PK_KINDS_OF_CHANGES]; /* writers, or PK_NOWHERE: not this */
 } pk_program;
 
 /* A codec that runs the program, held by the caller (loaded.h); the image is copied. NULL and why in *error, until the thread's next call. */
 const pk_codec *pk_declared_new(const void *image, size_t size, const char **error);
 
 int pk_declared_is(const pk_codec *codec);
+/* Which kinds of changes it makes (PK_EDIT_*, PK_CHANGES_OF_ANSWERS), bit by bit. */
+uint32_t pk_declared_changes(const pk_codec *codec);
 
 /* python { */
 const char *pk_instruction_names(void);

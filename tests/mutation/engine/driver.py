@@ -229,4 +229,11 @@ MUTANTS = (
         "ADLER_STEP = 1 << 30 }",
         "tests/wire/test_checksums.py::test_a_sum_of_much_does_not_overflow",
     ),
+    Mutant(
+        "a declared format makes every change itself",
+        "access.c",
+        "  if (pk_declared_is(c)) return pk_declared_changes(c);\n",
+        "",
+        "tests/e2e/test_set.py::test_a_rule_is_changed_in_python_and_its_neighbour_by_the_engine",
+    ),
 )

@@ -267,8 +267,8 @@ MUTANTS = (
     Mutant(
         "a value has what stands around it",
         "declared_texts.c",
-        "*value = trimmed(*value, d->literals[map->trim]);",
-        "(void)trimmed;",
+        "*value = pk_declared_trimmed(*value, d->literals[map->trim]);",
+        "(void)0;",
         "tests/wire/test_text_lengths.py::test_keys_are_looked_up_listed_and_edited_in_any_case",
     ),
     Mutant(

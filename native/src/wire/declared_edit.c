@@ -1,0 +1,228 @@
+/* declared_edit.c: frames with changes. A program of its own, which knows where all stands that can be changed and what
+ * counts it, is run; then the front of the frame, up to the last of that, is written anew change by change, each behind the
+ * one before it. Lengths, checksums and what comes behind the front follow; and the program, run again, says that the
+ * frame is what it was but for what was changed. */
+#include <stdlib.h>
+
+#include "base/sums.h"
+#include "wire/declared.h"
+
+enum { PARTS = 32, ALL_OR_NONE = 128 };
+
+/* What a view finds in what was written so far. PK_OK, without data where there is none; PK_ERR_*. */
+static int found(const editing *e, uint32_t which, pk_slice *out) {
+  const pk_program_writer *w = &e->d->writers[which];
+  pk_slice parts[PARTS];
+  int result = PK_OK;
+  *out = (pk_slice){NULL, 0};
+  switch (w->kind) {
+    case PK_WRITE_TEXT: *out = pk_declared_section(e, w->field); return PK_OK;
+    case PK_WRITE_ITEM: return pk_declared_map_get(e, w->field, w->which, e->d->literals[w->literal], out);
+    case PK_WRITE_PART:
+      result = found(e, w->inner, out);
+      if (result != PK_OK) return result;
+      pk_declared_split(*out, e->d->literals[w->literal], w->count & (PARTS - 1), (w->count & ALL_OR_NONE) != 0, parts);
+      *out = parts[w->index];
+      return PK_OK;
+    case PK_WRITE_FIRST:
+      for (uint32_t i = w->inner; i != PK_NOWHERE && out->data == NULL && result == PK_OK; i = e->d->writers[i].next)
+        result = found(e, i, out);
+      return result;
+    case PK_WRITE_STEP:
+      result = pk_declared_step(e->d, w->which, pk_declared_section(e, w->field), parts, w->count);
+      *out = parts[w->index];
+      return result;
+    case PK_WRITE_LITERAL: *out = e->d->literals[w->literal]; return PK_OK;
+    default: return PK_ERR_UNSUPPORTED;
+  }
+}
+
+static int write(editing *e, uint32_t which, pk_slice text);
+
+/* A whole section; empty where there is to be nothing. */
+static int write_section(editing *e, uint32_t field, pk_slice text) {
+  pk_slice section = pk_declared_section(e, field);
+  if (section.data == NULL) return text.size > 0 ? PK_ERR_UNSUPPORTED : PK_OK;
+  uint32_t at = (uint32_t)(section.data - e->out);
+  int result = pk_declared_resize(e, field, at, section.size, text.size);
+  if (result == PK_OK && text.size > 0) memcpy(e->out + at, text.data, text.size);
+  return result;
+}
+
+/* The parts with another one, of which all have to be there; their number, 0: it cannot be. */
+static uint32_t exactly(pk_slice *parts, uint32_t count, uint32_t index, pk_slice whole, pk_slice text) {
+  int there = parts[0].data != NULL;
+  if (text.data == NULL && there && count > 2) return 0;
+  if (text.data == NULL) {
+    parts[0] = there ? parts[1 - index] : whole;
+    return 1;
+  }
+  if (!there) parts[index == count - 1 ? 0 : count - 1] = whole;
+  parts[index] = text;
+  return count;
+}
+
+/* Parts at the end that are not there are left out; those between are empty. */
+static uint32_t loosely(pk_slice *parts, uint32_t count, uint32_t index, pk_slice text) {
+  parts[index] = text.size > 0 ? text : (pk_slice){NULL, 0};
+  while (count > 0 && parts[count - 1].data == NULL) count--;
+  return count;
+}
+
+/* A text with another part, put together beside the frame. */
+static int write_part(editing *e, const pk_program_writer *w, pk_slice text) {
+  pk_slice parts[PARTS], whole, by = e->d->literals[w->literal];
+  uint32_t count = w->count & (PARTS - 1);
+  int result = found(e, w->inner, &whole);
+  if (result != PK_OK) return result;
+  pk_declared_split(whole, by, count, (w->count & ALL_OR_NONE) != 0, parts);
+  int all = (w->count & ALL_OR_NONE) != 0;
+  count = all ? exactly(parts, count, w->index, whole, text) : loosely(parts, count, w->index, text);
+  if (all && count == 0) return PK_ERR_UNSUPPORTED;
+  uint64_t size = (uint64_t)count * by.size;
+  for (uint32_t i = 0; i < count; i++) size += parts[i].size;
+  uint8_t *joined = size > e->most ? NULL : malloc(size + 1), *to = joined;
+  if (joined == NULL) return PK_ERR_SPACE;
+  for (uint32_t i = 0; i < count; i++) {
+    if (i > 0) memcpy(to, by.data, by.size), to += by.size;
+    if (parts[i].size > 0) memcpy(to, parts[i].data, parts[i].size), to += parts[i].size;
+  }
+  result = write(e, w->inner, (pk_slice){joined, (uint32_t)(to - joined)});
+  free(joined);
+  return result;
+}
+
+/* Where several may be, the one that is there, or else the first. */
+static int write_first(editing *e, const pk_program_writer *w, pk_slice text) {
+  for (uint32_t i = w->inner; i != PK_NOWHERE; i = e->d->writers[i].next) {
+    pk_slice there;
+    int result = found(e, i, &there);
+    if (result != PK_OK) return result;
+    if (there.data != NULL) return write(e, i, text);
+  }
+  return write(e, w->inner, text);
+}
+
+/* Another text for a view; without data: none. */
+static int write(editing *e, uint32_t which, pk_slice text) {
+  const pk_program_writer *w = &e->d->writers[which];
+  switch (w->kind) {
+    case PK_WRITE_TEXT: return write_section(e, w->field, text);
+    case PK_WRITE_ITEM: return pk_declared_map_set(e, w->field, w->which, e->d->literals[w->literal], text);
+    case PK_WRITE_PART: return write_part(e, w, text);
+    case PK_WRITE_FIRST: return write_first(e, w, text);
+    default: return PK_ERR_UNSUPPORTED; /* it is only read */
+  }
+}
+
+static int change(editing *e, int answer, const pk_edit *edit) {
+  const uint32_t *writers = e->d->program->changes;
+  if (answer && edit->what != PK_EDIT_HEADER) return PK_ERR_UNSUPPORTED;
+  if (edit->what > PK_EDIT_GROUP) return PK_ERR_UNSUPPORTED;
+  uint32_t which = writers[answer ? (uint32_t)PK_CHANGES_OF_ANSWERS : edit->what];
+  if (which == PK_NOWHERE) return PK_ERR_UNSUPPORTED;
+  if (edit->what != PK_EDIT_HEADER) return write(e, which, edit->value);
+  const pk_program_writer *w = &e->d->writers[which];
+  return pk_declared_map_set(e, w->field, w->which, edit->key, edit->value);
+}
+
+/* What counts the sections that were changed. */
+static int count_again(editing *e) {
+  const declared *d = e->d;
+  int64_t more[PK_FIELDS] = {0};
+  for (uint32_t i = 0; i < d->program->fields.count; i++)
+    for (uint32_t k = 0; k < d->fields[i].count; k++) more[d->counts[d->fields[i].first + k]] += e->grown[i];
+  for (uint32_t i = 0; i < d->program->fields.count; i++) {
+    int64_t at = e->m->r[d->fields[i].at];
+    if (more[i] == 0 || at < 0) continue; /* this frame has no such number */
+    if (d->fields[i].form != 0) {
+      if (!pk_declared_recount(e->out + at, d->fields[i].form, more[i])) return PK_ERR_UNSUPPORTED;
+      continue;
+    }
+    size_t was;
+    int64_t value = (int64_t)pk_declared_varint_at(e->out + at, &was) + more[i];
+    uint8_t now[10];
+    if (value < 0) return PK_ERR_UNSUPPORTED;
+    uint32_t size = pk_declared_put_varint(now, (uint64_t)value);
+    int result = pk_declared_resize(e, i, (uint32_t)at, (uint32_t)was, size);
+    if (result != PK_OK) return result;
+    memcpy(e->out + at, now, size);
+  }
+  return PK_OK;
+}
+
+static int framed(const declared *d, machine *m, const uint8_t *data, uint32_t size, uint32_t whole, const pk_frame *like, pk_frame *f) {
+  *f = (pk_frame){.from = like->from, .ended = 1, .asked = like->asked, .halves = size != whole};
+  return pk_declared_frame_as(d, m, data, size, whole, UNVERIFIED, f) == PK_OK ? PK_OK : PK_ERR_FORMAT;
+}
+
+/* All that is known of stands where it was put, and the frame is the same but for that. */
+static int is_as_written(const editing *e, uint32_t size, uint32_t whole, const uint8_t *data, const pk_frame *was) {
+  pk_frame now;
+  machine m;
+  if (framed(e->d, &m, e->out, size, whole, was, &now) != PK_OK) return 0;
+  if (now.size != size || now.kind != was->kind || now.status != was->status) return 0;
+  if (e->d->program->id_max == 0 && now.id != was->id) return 0;
+  if (e->d->program->id_max > 0) {
+    if (now.id_span.size != was->id_span.size || (now.id_span.at == PK_NO_ID) != (was->id_span.at == PK_NO_ID)) return 0;
+    if (now.id_span.at != PK_NO_ID && memcmp(e->out + now.id_span.at, data + was->id_span.at, now.id_span.size) != 0) return 0;
+  }
+  for (uint32_t i = 0; i < e->d->program->fields.count; i++) {
+    const pk_program_field *one = &e->d->fields[i];
+    if (m.r[one->at] != e->m->r[one->at]) return 0;
+    if (pk_declared_is_section(one) && m.r[one->at + 1] != e->m->r[one->at + 1]) return 0;
+  }
+  return 1;
+}
+
+/* Where the last field that is known ends, in *end. 0: they do not stand behind each other in what is there. */
+static int in_order(const declared *d, const machine *m, const uint8_t *data, uint32_t size, uint32_t *end) {
+  const int64_t *r = m->r;
+  uint64_t past = 0;
+  for (uint32_t i = 0; i < d->program->fields.count; i++) {
+    const pk_program_field *one = &d->fields[i];
+    if (r[one->at] < 0) continue;
+    size_t bytes = one->form & 15;
+    if (pk_declared_is_section(one)) {
+      bytes = (size_t)r[one->at + 1];
+      if (r[one->seen] >= 0 && (r[one->seen] != r[one->at] || r[one->seen + 1] != r[one->at + 1])) return 0;
+    } else if (one->form == 0) {
+      pk_declared_varint_at(data + r[one->at], &bytes);
+    }
+    if ((uint64_t)r[one->at] < past || (uint64_t)r[one->at] + bytes > size) return 0;
+    past = (uint64_t)r[one->at] + bytes;
+  }
+  *end = (uint32_t)past;
+  return 1;
+}
+
+static void seal(const editing *e) {
+  const declared *d = e->d;
+  for (uint32_t i = 0; i < d->program->checksums.count; i++) {
+    const pk_program_checksum *c = &d->checksums[i];
+    if (e->m->r[c->at] >= 0) pk_declared_put_sum(c, pk_declared_checksum(d, c, e->m, e->out), e->out + e->m->r[c->at]);
+  }
+}
+
+int pk_declared_edit(const pk_codec *codec, const uint8_t *data, const pk_frame *f, const pk_edit *edits, uint32_t count,
+                     uint8_t *out, size_t cap) {
+  const declared *d = declared_of(codec)->editing;
+  uint32_t whole = f->says & PK_SAYS_HALF ? f->need : f->size;
+  pk_frame was;
+  machine m;
+  if (cap < f->size) return PK_ERR_SPACE;
+  if (framed(d, &m, data, f->size, whole, f, &was) != PK_OK) return PK_ERR_FORMAT;
+  uint32_t front;
+  if (!in_order(d, &m, data, f->size, &front)) return PK_ERR_UNSUPPORTED;
+  uint32_t behind = f->size - front;
+  editing e = {.d = d, .m = &m, .out = out, .size = front, .most = (uint32_t)(cap < UINT32_MAX / 2 ? cap : UINT32_MAX / 2) - behind};
+  int answer = was.kind == PK_KIND_RESPONSE || was.kind == PK_KIND_IGNORE, result = PK_OK;
+  memcpy(out, data, front);
+  for (uint32_t i = 0; i < count && result == PK_OK; i++) result = change(&e, answer, &edits[i]);
+  if (result == PK_OK) result = count_again(&e);
+  if (result != PK_OK) return result;
+  memcpy(out + e.size, data + front, behind);
+  uint32_t size = e.size + behind;
+  seal(&e);
+  return is_as_written(&e, size, size + (whole - f->size), data, &was) ? (int)size : PK_ERR_UNSUPPORTED;
+}

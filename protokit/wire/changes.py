@@ -1,0 +1,196 @@
+"""Which changes to a frame the engine makes itself, and what it has to know for them.
+
+A view can be written natively where it is made of sections whose lengths are counted by integers that are
+computed (``Rebuild``, ``Prefixed``), or that a delimiter ends, and of maps of pairs or lines in them. What
+else a declaration can say is written by ``WireFormat.edit``, which says what is right.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from protokit import native
+from protokit.errors import DeclarationError
+from protokit.wire.expressions import sizes_of
+from protokit.wire.ids import agreeing, check_follows, counters_of
+from protokit.wire.laid import looked_into
+from protokit.wire.nodes import Branch, Choice, Integer, Node, Peeked, Repeated, Varint, expression_of, walk
+from protokit.wire.views import (
+    Constant,
+    First,
+    FoundText,
+    Item,
+    LineEncoding,
+    PairEncoding,
+    Pairs,
+    Part,
+    Text,
+    View,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from protokit.wire.expressions import Expression, FieldPath
+    from protokit.wire.program import Meaning
+
+    Computed = Sequence[tuple[FieldPath, Expression | None]]
+
+ANSWERS = native.EDIT_GROUP + 1  # PK_CHANGES_OF_ANSWERS
+DEPTH = 8  # of views in views (PK_WRITE_DEPTH)
+FIELDS = 64  # PK_FIELDS
+Counter = Integer | Varint
+
+
+class InPythonError(Exception):
+    """The engine does not make this change."""
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What can be changed.
+
+    Attributes:
+        views: by what an edit is about, ``EDIT_*`` or ANSWERS: how it is read and written; headers are a map.
+        counted: the sections that change, with what counts each.
+        order: of all fields that are known, as they stand.
+    """
+
+    views: dict[int, View | Pairs]
+    counted: dict[FieldPath, tuple[Counter, ...]]
+    order: tuple[FieldPath, ...]
+
+    @property
+    def counters(self) -> list[Counter]:
+        """Each once."""
+        return list(dict.fromkeys(one for some in self.counted.values() for one in some))
+
+
+def changes_of(nodes: tuple[Node, ...], meaning: Meaning, computed: Computed) -> Changes | None:
+    """What the engine can change in frames of a format; None: nothing.
+
+    Args:
+        nodes: of its layout.
+        meaning: what the fields mean.
+        computed: its fields that are computed when a frame is built, and from what: None where Python does.
+    """
+    if any(isinstance(node, Peeked) for node in walk(nodes)) or any(one is None for _, one in computed):
+        return None
+    given: dict[int, View | Pairs | None] = {
+        native.EDIT_HEADER: meaning.headers,
+        native.EDIT_SERVICE: meaning.service,
+        native.EDIT_METHOD: meaning.method,
+        native.EDIT_VERSION: meaning.version,
+        native.EDIT_GROUP: meaning.group,
+        ANSWERS: meaning.answer_headers,
+    }
+    views: dict[int, View | Pairs] = {}
+    counted: dict[FieldPath, tuple[Counter, ...]] = {}
+    for what, view in given.items():
+        try:
+            if view is not None:
+                counted |= {path: _counted(nodes, path, computed) for path in _written(view, DEPTH)}
+                views[what] = view
+        except (InPythonError, DeclarationError):
+            continue
+    if not views:
+        return None
+    sections = {path for view in views.values() for path in _read(view)}
+    counted = {path: counted.get(path, ()) for path in sections}
+    known = set(counted) | {one.path for some in counted.values() for one in some}
+    known |= {path for one in meaning.checksums for path in (one.path, *(one.over or ()))}
+    order = tuple(dict.fromkeys(path for path in map(_path, walk(nodes)) if path in known))
+    if len(order) > FIELDS or not _is_ordered(nodes, order):
+        return None
+    return Changes(views, counted, order)
+
+
+def _written(view: View | Pairs, depth: int) -> Iterator[FieldPath]:
+    """The sections that a view may write to.
+
+    Raises:
+        InPythonError: it is of a kind that the engine does not write.
+    """
+    if depth == 0:
+        raise InPythonError
+    if isinstance(view, Text):
+        yield view.path
+    elif isinstance(view, Item):
+        yield from _written(view.pairs, depth)
+    elif isinstance(view, Pairs) and isinstance(view.encoding, PairEncoding | LineEncoding):
+        yield view.path
+    elif isinstance(view, Part):
+        yield from _written(view.split.view, depth - 1)
+    elif isinstance(view, First):
+        for one in view.views:
+            yield from _written(one, depth - 1)
+    elif not isinstance(view, Constant | FoundText):  # those are only read
+        raise InPythonError
+
+
+def _read(view: View | Pairs) -> Iterator[FieldPath]:
+    """The sections that a view reads."""
+    if isinstance(view, Text | Pairs):
+        yield view.path
+    elif isinstance(view, Item):
+        yield view.pairs.path
+    elif isinstance(view, Part):
+        yield from _read(view.split.view)
+    elif isinstance(view, First):
+        for one in view.views:
+            yield from _read(one)
+    elif isinstance(view, FoundText):
+        yield view.found.section.path
+
+
+def _counted(nodes: tuple[Node, ...], path: FieldPath, computed: Computed) -> tuple[Counter, ...]:
+    """What counts a section.
+
+    Raises:
+        InPythonError: the engine cannot make right what does.
+        DeclarationError: nor its ids in it, and why.
+    """
+    if path in looked_into(nodes):
+        raise InPythonError
+    counters = counters_of(nodes, path)
+    told = {one for one, _ in computed}
+    if counters is None:
+        raise InPythonError
+    for one in counters:
+        if not isinstance(one, Integer | Varint) or not (one.path in told or one.path == (*path, "size")):
+            raise InPythonError
+    paths = {one.path for one in counters}
+    grown = {path, *paths}, paths  # a varint has a size, too
+    check_follows(*grown, [(one, how) for one, how in computed if how is not None])
+    for node in walk(nodes):
+        if any(size.path in paths for size in sizes_of(expression_of(node))):
+            raise InPythonError
+        for expression in (node.count, node.to, node.until, node.added) if isinstance(node, Repeated) else ():
+            if agreeing(expression or 0, *grown):
+                raise InPythonError
+    return tuple(one for one in counters if isinstance(one, Integer | Varint))
+
+
+def _path(node: Node) -> FieldPath | None:
+    return getattr(node, "path", None) if not isinstance(node, Choice) else None
+
+
+def _is_ordered(nodes: tuple[Node, ...], order: tuple[FieldPath, ...]) -> bool:
+    """Whether in every frame fields stand so behind each other."""
+    places = {path: place for place, path in enumerate(order)}
+    last = -1
+    for node in nodes:
+        ways: list[tuple[Node, ...]] = []
+        if isinstance(node, Branch):
+            ways = [node.then, node.otherwise]
+        elif isinstance(node, Choice):
+            ways = [case for _, case in node.cases] + [node.default or ()]
+        if not all(_is_ordered(way, order) for way in ways):
+            return False
+        inside: Any = [_path(one) for way in ways for one in walk(way)] if ways else [_path(node)]
+        found = [places[path] for path in inside if path in places]
+        if found and min(found) <= last:
+            return False
+        last = max([last, *found])
+    return True

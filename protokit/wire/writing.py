@@ -1,0 +1,106 @@
+"""What a program knows that is run to change frames: from views to how they are written."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING
+
+from protokit.wire import views
+from protokit.wire.changes import ANSWERS, InPythonError
+from protokit.wire.framing import Framing
+from protokit.wire.texts import EXACTLY, NOWHERE
+
+if TYPE_CHECKING:
+    from protokit.wire.changes import Changes
+    from protokit.wire.expressions import FieldPath
+    from protokit.wire.nodes import Node
+    from protokit.wire.program import Meaning
+
+SECTION, PLACE = 256, 512  # PK_IS_*
+TEXT, ITEM, PART, FIRST, STEP, LITERAL, MAP = range(7)  # PK_WRITE_*
+
+
+class Writing(Framing):
+    """A program with where stands what can be changed."""
+
+    def __init__(
+        self, nodes: tuple[Node, ...], meaning: Meaning, mode: int, changes: Changes | None = None
+    ) -> None:
+        super().__init__(nodes, meaning, mode, changes)
+        self.fields: list[tuple[int, int, int, int, int]] = []
+        self.writers: list[list[int]] = []
+        self.counts: list[int] = []
+        self._mapped: dict[int, int] = {}  # the numbers of maps, by their identity
+        self._numbers: dict[FieldPath, int] = {}  # of sections: their fields
+
+    def writing(self) -> list[int]:
+        """All fields that are known; gives back how each kind of change is written."""
+        changes = self.changes
+        if changes is None:
+            return [NOWHERE] * (ANSWERS + 1)
+        counting: dict[FieldPath, int] = {}
+        over = {path for one in self.meaning.checksums for path in one.over or ()}
+        sections = []
+        for path in changes.order:
+            if path in self.counters:
+                counting[path] = self._field(*self.counters[path])
+            if path in changes.counted or path in over:
+                sections.append(path)
+                at = self.registers[path]
+                self._numbers[path] = self._field(at, SECTION, self.shown.get(path, at))
+            if path in self.sums:
+                widths = (one.digits or one.sum.width for one in self.meaning.checksums if one.path == path)
+                self._field(self.sums[path], PLACE | next(widths))
+        for path in sections:
+            counters = changes.counted.get(path, ())
+            at, form, seen, *_ = self.fields[self._numbers[path]]
+            self.fields[self._numbers[path]] = (at, form, seen, len(self.counts), len(counters))
+            self.counts += [counting[one.path] for one in counters]
+        if len({at for at, *_ in self.fields}) < len(self.fields):
+            raise InPythonError  # two share one, and would move twice
+        return [
+            self._writer(changes.views[what]) if what in changes.views else NOWHERE
+            for what in range(ANSWERS + 1)
+        ]
+
+    def _field(self, at: int, form: int, seen: int | None = None) -> int:
+        self.fields.append((at, form, at if seen is None else seen, 0, 0))
+        return len(self.fields) - 1
+
+    def _writer(self, view: views.View | views.Pairs) -> int:
+        """The number of how a view is written; what it is made of stands behind it."""
+        number = len(self.writers)
+        one = [0, 0, NOWHERE, NOWHERE, 0, 0, 0, 0]
+        self.writers.append(one)
+        if isinstance(view, views.Text):
+            one[:2] = TEXT, self._numbers[view.path]
+        elif isinstance(view, views.Item):
+            one[:2] = ITEM, self._numbers[view.pairs.path]
+            one[4:6] = self._map_of(view.pairs), self.literal(view.key)
+        elif isinstance(view, views.Pairs):
+            one[:2] = MAP, self._numbers[view.path]
+            one[4] = self._map_of(view)
+        elif isinstance(view, views.Part):
+            split = view.split
+            one[0], one[2] = PART, self._writer(split.view)
+            one[5:] = self.literal(split.separator), split.parts | EXACTLY * split.exact, view.index
+        elif isinstance(view, views.First):
+            one[0] = FIRST
+            inner = [self._writer(each) for each in view.views]
+            one[2] = inner[0]
+            for each, behind in itertools.pairwise(inner):
+                self.writers[each][3] = behind
+        elif isinstance(view, views.FoundText):
+            found = view.found
+            one[:2] = STEP, self._numbers[found.section.path]
+            one[4], one[6], one[7] = len(self.steps), found.count, view.index
+            self.steps.append((found.step.address, len(self.literals), len(found.arguments)))
+            self.literals += found.arguments  # in a row
+        elif isinstance(view, views.Constant):
+            one[0], one[5] = LITERAL, self.literal(view.text)
+        return number
+
+    def _map_of(self, pairs: views.Pairs) -> int:
+        if id(pairs) not in self._mapped:
+            self._mapped[id(pairs)] = self._map(pairs, {})
+        return self._mapped[id(pairs)]

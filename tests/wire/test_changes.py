@@ -1,0 +1,321 @@
+"""Changes that the engine makes to frames of declared formats, beside those of the declaration."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from construct import (
+    Bytes,
+    Check,
+    Const,
+    GreedyBytes,
+    If,
+    IfThenElse,
+    Int8ub,
+    Int16sb,
+    Int16ub,
+    Int16ul,
+    Int32sb,
+    Int32ub,
+    Prefixed,
+    Rebuild,
+    Struct,
+    len_,
+    this,
+)
+
+from protokit import Status, native
+from protokit.errors import LocalProtocolError
+from protokit.testing.changing import check_changes
+from protokit.wire import (
+    Ahead,
+    ErrorText,
+    Replies,
+    Until,
+    UVar,
+    WireFormat,
+    crc32,
+    first,
+    hessian2_strings,
+    lines,
+    msgpack,
+    number,
+    pairs,
+    split,
+    sum8,
+    table,
+    text,
+)
+
+ALL = frozenset(native.CHANGES)
+
+
+def declared(layout, *, replies=None, **meaning):
+    """A format whose requests have kind 0 and answers 1, with these fields behind."""
+    empty = replies or {"head": b"", "body": ErrorText()}
+    return WireFormat(
+        Struct(Const(b"C"), "kind" / Int8ub, "id" / Int16ub, *layout),
+        id=this.id,
+        response=this.kind == 1,
+        replies=Replies(error=lambda status, variant: {"kind": 1, **empty}),
+        **meaning,
+    )
+
+
+HEAD = ["head_len" / Rebuild(Int16ub, len_(this.head)), "body_len" / Rebuild(Int16ul, len_(this.body))]
+SECTIONS = ["head" / Bytes(this.head_len), "body" / Bytes(this.body_len)]
+
+
+def pair(key, value, key_form=Int8ub, value_form=Int16sb):
+    return b"".join(
+        form.build(-1 if one is None else len(one)) + (one or b"")
+        for form, one in ((key_form, key), (value_form, value))
+    )
+
+
+def of_pairs():
+    head = pairs(this.head, key=Int16sb, value=Int16sb)
+    made = [(b"a", b"1"), (b"to", b"x.Y"), (b"a", b"22"), (None, b"n"), (b"z", None), (b"", b"")]
+    maps = [
+        b"",
+        b"\0",
+        *(b"".join(pair(*one, Int16sb) for one in some) for some in itertools.permutations(made, 3)),
+    ]
+    wire = declared(
+        HEAD + SECTIONS,
+        service=split(head["to"], ".", 2)[0],
+        method=first(head["z"], head["a"]),
+        headers=head,
+    )
+    return wire, ALL - {"version", "group"}, [{"head": one, "body": b"b"} for one in maps]
+
+
+def of_lines(between, after, texts, **how):
+    head = lines(this.head, between, after, **how)
+    wire = declared(HEAD + SECTIONS, service=head["to"], version=split(head["a"], "/", 3)[1], headers=head)
+    return lambda: (wire, ALL - {"method", "group"}, [{"head": one, "body": b"b"} for one in texts])
+
+
+COLONS = [
+    b"".join(some) + end
+    for some in itertools.permutations((b"a: 1\r\n", b"To:x\r\n", b"no pair\r\n", b"A:  2 \r\n", b"\r\n"), 3)
+    for end in (b"", b"to: y/z")
+] + [b"", b"\r\n", b"a"]
+TURNS = [
+    b"\n".join(some)
+    for size in range(5)
+    for some in itertools.permutations((b"a", b"", b"to", b"x", b"a"), size)
+]
+
+
+def of_texts():
+    wire = declared(
+        [
+            "total" / Rebuild(Int32ub, len_(this.name) + len_(this.path) + len_(this.body) + len_(this.to)),
+            "name_len" / Rebuild(Int8ub, len_(this.name)),
+            "name" / Bytes(this.name_len),
+            "path" / Prefixed(Int16ul, GreedyBytes),
+            "sum" / Int32ub,
+            "size" / Rebuild(UVar(2), len_(this.to)),
+            "to" / Bytes(this.size),
+            "body" / Bytes(this.total - len_(this.name) - len_(this.path) - len_(this.to)),
+            "check" / Int8ub,
+        ],
+        replies={"name": b"", "path": b"", "to": b"", "body": ErrorText()},
+        service=this.name,
+        method=split(this.path, "/", 2, exact=True)[1],
+        version=split(split(this.path, "/", 2)[1], ":", 3)[2],
+        group=this.to,
+        checksum=[crc32(this.sum, over=[this.to, this.name]), sum8(this.check, over="before")],
+    )
+    paths = [b"", b"/", b"a", b"a/b", b"a/b:c", b"a/:::d", b"a/b/c:d:e:f"]
+    names = [b"", b"n" * 200]
+    tos = [b"", b"t" * 127, b"t" * 128]
+    frames = [
+        {"name": name, "path": path, "to": to, "body": b"b"}
+        for name, path, to in itertools.product(names, paths, tos)
+    ]
+    return wire, {"service", "method", "version", "group"}, frames
+
+
+def of_delimited():
+    wire = declared(
+        [
+            "line" / Until(b" ", max=140),
+            "fixed" / Bytes(3),
+            "rest" / Until(b"\r\n", max=60),
+            *HEAD,
+            *SECTIONS,
+        ],
+        replies={"line": b"", "fixed": b"fix", "rest": b"", "head": b"", "body": ErrorText()},
+        service=this.line,
+        method=this.fixed,
+        version=split(this.rest, "=", 2)[0],
+        group=first(split(this.rest, "=", 2, exact=True)[1], "none"),
+    )
+    frames = [
+        {"line": line, "fixed": b"abc", "rest": rest, "head": b"h", "body": b""}
+        for line in (b"", b"x", b"x" * 60)
+        for rest in (b"", b"v", b"v=g", b"v=g=h", b"\r")
+    ]
+    return wire, {"service", "method", "version", "group"}, frames
+
+
+def of_branches():
+    """Sections that some frames have not, or that cannot be read in them; a step that only reads."""
+    found = hessian2_strings(this.body, count=2)
+    wire = declared(
+        [
+            "flags" / Int8ub,
+            *HEAD,
+            "extra" / If(this.flags == 1, Prefixed(Int8ub, GreedyBytes)),
+            "more"
+            / IfThenElse(
+                this.flags == 2, Struct("name" / Prefixed(UVar(2), GreedyBytes)), Struct("x" / Int8ub)
+            ),
+            Check(this.head_len < 200),
+            *SECTIONS,
+        ],
+        replies={"flags": 0, "more": {"x": 0}, "head": b"", "body": ErrorText()},
+        service=this.extra,
+        method=first(this.more.name, found[0]),
+        version=first(found[0], this.extra),
+        headers=pairs(this.head, key=Int8ub, value=Int8ub),
+        readable=(this.head, this.flags != 3),
+    )
+    frames = [
+        {"flags": flags, "extra": extra, "more": {"name": b"n", "x": 1}, "head": b"\1a\1b", "body": body}
+        for flags in range(4)
+        for extra in (b"", b"e" * 20)
+        for body in (b"", b"\1b")
+    ]
+    return wire, {"service", "method", "version", "headers", "answer"}, frames
+
+
+FORMATS = {
+    "pairs": of_pairs,
+    "lines": of_lines(":", "\r\n", COLONS, ignore_case=True, trim=" \t", skip=1),
+    "lines of which the first counts": of_lines(": ", "\r\n", COLONS, repeated="first"),
+    "lines on turn": of_lines("\n", "\n", TURNS),
+    "texts": of_texts,
+    "delimited": of_delimited,
+    "branches": of_branches,
+}
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_the_engine_changes_frames_as_the_declaration_does(name):
+    wire, kinds, frames = FORMATS[name]()
+    frames = frames[:: max(1, len(frames) // 24)]
+    assert native.edits(wire.address) == kinds
+    made = 0
+    for place, fields in enumerate(frames):
+        for kind in (0, 1) if place % 3 == 0 or name == "pairs" else (0,):
+            try:
+                frame = wire.build({"kind": kind, "id": 7, **fields})
+            except LocalProtocolError:
+                continue
+            made += check_changes(wire, frame)
+    assert made > 3 * len(frames)
+
+
+def in_python(**meaning):
+    layout = meaning.pop("layout", HEAD + SECTIONS)
+    return declared(layout, **meaning)
+
+
+@pytest.mark.parametrize(
+    ("what", "can"),
+    [
+        ({"headers": msgpack(this.head)["h"], "service": this.body}, {"service"}),
+        ({"service": first(this.head, table(this.kind, {0: "a"}))}, set()),
+        ({"service": "always", "method": this.body}, {"service", "method"}),
+        (
+            {
+                "service": this.body,
+                "layout": [*HEAD, "next" / If(this.kind == 0, Ahead(Int8ub)), *SECTIONS],
+            },
+            set(),
+        ),
+        (
+            {
+                "service": this.head,
+                "method": this.body,
+                "layout": [HEAD[0], "body_len" / Int16ul, *SECTIONS],
+                "replies": {"head": b"", "body_len": 0, "body": b""},
+            },
+            {"service"},
+        ),
+        (
+            {"service": this.body, "layout": ["odd" / Rebuild(Int8ub, lambda values: 1), *HEAD, *SECTIONS]},
+            set(),
+        ),
+        (
+            {
+                "service": this.head,
+                "method": this.body,
+                "layout": ["twice" / Rebuild(Int8ub, len_(this.head) * 2), *HEAD, *SECTIONS],
+            },
+            {"method"},
+        ),
+        (
+            {
+                "service": this.head,
+                "method": this.body,
+                "layout": ["head" / Until(b" ", max=9), "body" / Bytes(number(this.head))],
+            },
+            set(),
+        ),
+    ],
+)
+def test_what_the_engine_cannot_write_is_written_in_python(what, can):
+    """By each kind of change: the rule that makes it has a filter."""
+    wire = in_python(**what)
+    assert native.edits(wire.address) == can
+    frame = native.error(wire.address, Status.INTERNAL, 7, 0, b"")
+    with pytest.raises(LocalProtocolError, match="cannot be changed so"):
+        native.edit(wire.address, frame, [(native.EDIT_GROUP, "", "g")])
+
+
+def test_a_change_has_all_the_room_there_is_and_no_more():
+    wire, _, _ = of_texts()
+    frame = wire.build({"kind": 0, "id": 7, "name": b"n", "path": b"p/q", "to": b"t", "body": b"b" * 50})
+    edits = [(native.EDIT_SERVICE, "", "x" * 100), (native.EDIT_GROUP, "", "y" * 200)]
+    changed = wire.edit(frame, edits)
+    assert native.edit(wire.address, frame, edits) == changed
+    for room in range(len(frame), len(changed) + 40):
+        if room < len(changed):
+            with pytest.raises(LocalProtocolError, match="no room"):
+                native.edit(wire.address, frame, edits, room)
+        else:
+            assert native.edit(wire.address, frame, edits, room) == changed
+
+
+def test_a_map_of_one_key_alone_is_changed_in_one_pass():
+    """Whoever sends it ten thousand times costs no more than its bytes."""
+    wire, _, _ = of_pairs()
+    head = pair(b"a", b"1", Int16sb) * 9000
+    frame = wire.build({"kind": 0, "id": 7, "head": head[: 5 * 9000], "body": b""})
+    for value in ("x", None):
+        assert native.edit(wire.address, frame, [(native.EDIT_HEADER, "a", value)]) == wire.edit(
+            frame, [(native.EDIT_HEADER, "a", value)]
+        )
+
+
+def test_a_large_frame_of_which_the_front_is_there_is_changed():
+    wire = declared(
+        [
+            "head_len" / Rebuild(Int16ub, len_(this.head)),
+            "size" / Rebuild(Int32sb, len_(this.body)),
+            *SECTIONS[:1],
+            "body" / Bytes(this.size),
+        ],
+        service=text(this.head),
+    )
+    frame = wire.build({"kind": 0, "id": 7, "head": b"a.B", "body": b"x" * 5000})
+    edits = [(native.EDIT_SERVICE, "", "other.Service")]
+    for cut in (14, 100):
+        front = native.frame(wire.address, frame[:cut], halves=True)
+        assert (front.result, front.need) == (0, len(frame))
+        assert native.edit(wire.address, frame[:cut], edits) + frame[cut:] == wire.edit(frame, edits)
