@@ -217,6 +217,8 @@ def drawn(wire, count=40):
 def test_nearly_every_attempt_makes_a_frame(which):
     made = FORMATS[which]()
     found, tally = drawn(made)
+    if tally[""] < 0.9 * tally.total():  # forty are few, and drawn of constants of all modules that there are
+        found, tally = drawn(made, 400)
     assert tally[""] >= 0.9 * tally.total(), tally
     assert all(made.parse(frame)[1] == len(frame) for frame in found)
     assert len([*ways(made, [])]) > 10
