@@ -21,6 +21,7 @@ from xml.etree import ElementTree as Xml
 import click
 
 from protokit import API_VERSION, native, plugins
+from protokit.cli import beside
 from protokit.cli.fuzz import MODES, Time
 from protokit.cli.subject import in_file, kit_file, kit_of, plugin_of, protocol_in, protocol_named
 from protokit.errors import ProtokitError
@@ -295,9 +296,7 @@ def _conformance(name: str, golden: tuple[Path, ...], vectors: list[Golden], exa
         environment = {**os.environ, "HYPOTHESIS_STORAGE_DIRECTORY": folder, "PYTEST_ADDOPTS": ""}
         environment["PYTHONPATH"] = path
         try:
-            done = subprocess.run(
-                command, env=environment, capture_output=True, text=True, timeout=_KIT_SECONDS, check=False
-            )
+            done = beside.run(command, seconds=_KIT_SECONDS, env=environment)
         except subprocess.TimeoutExpired:
             return Step("conformance", ok=False, found=f"the kit did not end within {_KIT_SECONDS} s")
         if not report.is_file():
@@ -403,15 +402,8 @@ def _peers(kit: dict[str, Any], folder: Path | None, *, proved: bool) -> Step:
         return Step("peers", ok=None, found=f"not run, since silver is not reached: {shlex.join(words)}")
     click.echo(f"  running {shlex.join(words)}", err=True)
     try:
-        done = subprocess.run(
-            words,
-            cwd=folder,
-            env={**os.environ, "COLUMNS": "400"},  # pytest cuts reasons to the terminal's width
-            capture_output=True,
-            text=True,
-            timeout=_PEERS_SECONDS,
-            check=False,
-        )
+        # pytest cuts reasons to the terminal's width
+        done = beside.run(words, seconds=_PEERS_SECONDS, env={**os.environ, "COLUMNS": "400"}, cwd=folder)
     except (OSError, subprocess.TimeoutExpired) as error:
         return Step("peers", ok=False, found=f"{shlex.join(words)}: {error}")
     said = (done.stdout + done.stderr).strip().splitlines()
