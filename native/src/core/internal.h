@@ -26,6 +26,7 @@
  *   retry.c     whether a request is tried again, and when
  *   ends.c      what became of requests, for who keeps accounts
  *   quota.c     what somebody outside says of rules' limits
+ *   waits.c     what waits of each rule, whatever table it came by
  *   live.c      tables in use, and what has state beyond them
  *   attempt.c   one try on one connection
  *   request.c   requests: what they hold, their answer, their end
@@ -37,7 +38,6 @@
  *   guard.c     what a listener allows and denies
  *   pinned.c    a client's own upstream connections
  *   dispatch.c  a request's way through its plan, to a connection
- *   waits.c     what waits of each rule, whatever table it came by
  *   aside.c     requests that wait at a step
  *   tries.c     what its tries come to
  *   limit.c, fault.c, filter.c, reply.c, key.c, mirror.c  steps of a plan
