@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import threading
+import time
 import traceback
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger("protokit.run")
 _ENDS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 _IGNORED = (signal.SIGUSR1, signal.SIGUSR2)
+_HELD_UP_S = 5.0  # the loop, before the log says by whom; and how often it is asked
+_SELDOM_S = 60.0  # that is said
 _PATIENCE_S = 10.0  # a reload that takes longer is told of; what plugins hold up at the end is left behind
 
 
@@ -78,6 +81,7 @@ class _Service:
                 gc.freeze()  # what is there now stays: no collection looks at it again
                 # Held since protokit.__main__, or since it listens: what came during the start comes now.
                 signal.pthread_sigmask(signal.SIG_UNBLOCK, {*_ENDS, *_IGNORED, signal.SIGHUP})
+                threading.Thread(target=_watch, args=(loop,), name="protokit-held-up", daemon=True).start()
                 await self._stopped.wait()
         finally:
             _end_in_time(failed=sys.exception() is not None)
@@ -213,6 +217,30 @@ def _end_in_time(*, failed: bool) -> None:
     timer.start()
 
 
+def _watch(loop: asyncio.AbstractEventLoop) -> None:
+    """Say what holds up the loop: a filter that blocks. It has to be another thread that does."""
+    ident = threading.main_thread().ident
+    while True:
+        going_on = threading.Event()
+        try:
+            loop.call_soon_threadsafe(going_on.set)
+        except RuntimeError:  # it is closed
+            return
+        if going_on.wait(_HELD_UP_S):
+            time.sleep(_HELD_UP_S)
+            continue
+        frame = sys._current_frames().get(ident or 0)  # noqa: SLF001
+        where = " > ".join(_inside(frame)) if frame else "something"
+        text = "filters, reloads, admin pages and signals have been held up for %g s by what blocks: %s"
+        _log.warning(text, _HELD_UP_S, where)
+        going_on.wait()
+        _log.warning("what was held up goes on")
+        time.sleep(_SELDOM_S)
+
+
 def _inside(frame: FrameType) -> list[str]:
-    """The functions that a thread is in, the last three of them."""
-    return [one.name for one in traceback.extract_stack(frame, limit=3)]
+    """Where a thread is, the last three calls."""
+    return [
+        f"{one.name}, {os.path.basename(one.filename)}:{one.lineno}"  # noqa: PTH119
+        for one in traceback.extract_stack(frame, limit=3)
+    ]

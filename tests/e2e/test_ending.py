@@ -29,11 +29,12 @@ plugins: [{plugin}]
 PROGRAM = """
 from protokit.cli import process, service
 service._PATIENCE_S = 0.5
+service._HELD_UP_S = 0.2
 process.run({path!r})
 """
 
 PLUGIN = """
-import asyncio, threading, time
+import asyncio, os, threading, time
 from protokit import Filter, hookimpl
 
 def forever():
@@ -48,6 +49,9 @@ class Held(Filter):
     async def request(self, request):
         if self.how == "a thread of the loop's":
             await asyncio.to_thread(forever)
+        if self.how == "blocks":
+            while not os.path.exists(FREE):
+                time.sleep(0.01)
 
 @hookimpl
 def protokit_filters():
@@ -69,7 +73,9 @@ class Running:
         self.admin, self.port = free_port(), free_port()
         self.path = folder / "c.yaml"
         plugin = folder / "held.py"
-        plugin.write_text(PLUGIN.replace("HOOK", str(how == "a hook")))
+        plugin.write_text(
+            PLUGIN.replace("HOOK", str(how == "a hook")).replace("FREE", repr(str(folder / "free")))
+        )
         self.path.write_text(
             CONFIG.format(port=self.port, how=how, provider=provider, admin=self.admin, plugin=plugin)
         )
@@ -167,3 +173,27 @@ def test_a_reload_that_hangs_is_told_and_those_behind_it_are_one(run):
     one.process.send_signal(signal.SIGTERM)
     assert "ended without" not in one.log()
     assert one.process.returncode == 0
+
+
+def test_who_blocks_the_thread_of_all_filters_is_named(run):
+    """Nothing that could say so goes on meanwhile; what comes to it in the meantime is heard afterwards."""
+
+    async def work():
+        server = await Server().start()
+        one = run("blocks", server.port)
+        await asyncio.to_thread(wait, lambda: one.get("/ready") == "ready\n")
+        client = await Client.connect(one.port)
+        assert "did not decide" in (await client.call("echo", 1)).value
+        line = ""
+        while "held up" not in line:
+            line = (await asyncio.to_thread(one.process.stderr.readline)).decode()
+            assert line
+        assert "request, held.py:" in line
+        one.process.send_signal(signal.SIGTERM)
+        (one.path.parent / "free").touch()
+        assert "what was held up goes on" in await asyncio.to_thread(one.log)
+        assert one.process.returncode == 0
+        await client.close()
+        await server.stop()
+
+    asyncio.run(asyncio.wait_for(work(), 60))
