@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from protokit import native
 from protokit.config import schema
@@ -65,6 +65,26 @@ def _places(findings: Findings, given: schema.Set, codecs: Codecs, of: str, path
                 *path,
                 *((field,) if field else ()),
             )
+        if meaning is not None:
+            _names(findings, given, meaning.headers, f"{name!r} {of}", path)
+            if given.answer is not None:
+                _names(findings, given.answer, meaning.answer_headers, f"{name!r} {of}", (*path, "answer"))
+
+
+def _names(
+    findings: Findings, given: schema.Set | schema.SetAnswer, headers: Any, of: str, path: Path
+) -> None:
+    """An error for headers that are set where a protocol has only some: each call would fail."""
+    known = [one.decode() for one in getattr(getattr(headers, "encoding", None), "keys", ())]
+    for place, keys in (("headers", given.headers), ("append", given.append)):
+        for key in keys:
+            if known and key not in known:
+                findings.error(
+                    f"no header is called {key!r} in protocol {of} (known: {', '.join(known)})",
+                    *path,
+                    place,
+                    key,
+                )
 
 
 def _source(findings: Findings, given: schema.Set, codecs: Codecs, of: str, path: Path) -> None:

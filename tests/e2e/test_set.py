@@ -8,7 +8,7 @@ import pytest
 from bolts import Bolt
 from bolts import ask as bolt_ask
 from bolts import read as bolt_read
-from construct import this
+from construct import GreedyBytes, Int8ub, Prefixed, Struct, this
 from lined import LINES, Lines, declared_headers, read
 from peers import SERVICE, Client, Server, configuration
 from protokit_dubbo.messages import Answer
@@ -19,8 +19,9 @@ import protokit
 from protokit import Protocol, WireFormat, plugins
 from protokit import config as loading
 from protokit.dataplane.filters import FilterRunner
-from protokit.errors import ConfigErrors
-from protokit.wire import protobuf
+from protokit.errors import ConfigErrors, LocalProtocolError
+from protokit.native import EDIT_HEADER
+from protokit.wire import Replies, protobuf, tlv
 
 
 def setting(server, changes, **rule) -> dict:
@@ -442,6 +443,44 @@ def test_what_a_declared_protocol_has_no_place_for_cannot_be_set(field):
     registry = plugins.load(["dubbo"])
     registry.protocols["lines"] = Protocol("lines", LINES, "lines")
     loading.load(config, registry)
+
+
+TAGGED = WireFormat(
+    Struct("kind" / Int8ub, "id" / Int8ub, "head" / Prefixed(Int8ub, GreedyBytes)),
+    id=this.id,
+    response=this.kind == 2,
+    headers=tlv(this.head, tag=Int8ub, length=Int8ub, names={1: "zone", 2: "user"}),
+    replies=Replies(error=lambda status, variant: {"kind": 2, "head": b""}),
+)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"headers": {"zone": "a", "lane": "b"}},
+        {"append": {"lane": "b"}},
+        {"answer": {"headers": {"lane": "b"}}},
+        {"answer": {"append": {"lane": "b"}}},
+    ],
+)
+def test_a_header_that_has_no_tag_cannot_be_set(changes):
+    """Every call of the rule would fail."""
+    with pytest.raises(LocalProtocolError, match="no tag is called"):
+        TAGGED.edit(b"\1\7\0", [(EDIT_HEADER, "lane", "b")])
+    config = setting(Server(), changes)
+    config["listeners"][0]["protocol"] = "tagged"
+    config["clusters"][0]["endpoints"] = ["127.0.0.1:1"]
+    registry = plugins.load([])
+    registry.protocols["tagged"] = Protocol("tagged", TAGGED)
+    said = r"no header is called 'lane' in protocol 'tagged' \(listener 'in'\) \(known: zone, user\)$"
+    with pytest.raises(ConfigErrors, match=said):
+        loading.load(config, registry)
+    for known in (
+        {"headers": {"zone": "a"}, "append": {"user": "b"}, "remove": ["lane"]},  # nothing is to be taken out
+        {"answer": {"headers": {"zone": "a"}, "remove": ["lane"]}},
+    ):
+        config["routes"][0]["rules"][0]["set"] = known
+        loading.load(config, registry)
 
 
 def test_answers_without_headers_cannot_be_given_any():
