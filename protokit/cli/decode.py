@@ -167,8 +167,9 @@ def _print_vectors(vectors: Vectors, printer: _Printer) -> None:
     for line in vectors.lines():
         click.echo(line)
     printer.note(f"{len(vectors.kept)} vectors of {printer.frames} frames")
-    if (doubt := vectors.doubt()) is not None:
-        printer.note(doubt)
+    for note in (vectors.more(), vectors.doubt()):
+        if note is not None:
+            printer.note(note)
 
 
 def _candidates(protocol: str) -> list[Candidate]:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from protokit.wire import Protocol
 
 LARGEST = 64 << 10  # bytes of a frame that is kept
+MOST = 100  # requests, one-way ones, answers ...: who calls a thousand methods looks at some of them
 WAITING = 4096  # requests whose answers may still come
 ENOUGH = 2  # answers on connections that had one request at a time, from which that is worth a word
 _REQUESTS = {native.KIND_REQUEST, native.KIND_ONEWAY}
@@ -50,6 +51,8 @@ class Vectors:
         self.greeted: Counter[int] = Counter()  # of each connection
         self.answered = 0
         self.together = False  # whether a connection had two requests under way
+        self.left_out: Counter[int] = Counter()  # by kind, over MOST
+        self._counted: Counter[int] = Counter()  # what is kept, by kind
 
     def take(self, frame: Frame, connection: int) -> None:
         """A frame of that connection, in the order in which they came."""
@@ -69,14 +72,19 @@ class Vectors:
         elif message.kind == native.KIND_RESPONSE:
             said, request = self.asked.pop((connection, message.id), ((), None))
             about += (message.status, *said)
-            if about not in self.seen and request is not None:
+            if about not in self.seen and request is not None and not self._enough(message.kind):
                 self._keep(request)
         elif message.kind == native.KIND_GREETING:
             self.greeted[connection] += 1
             about += (self.greeted[connection],)
-        if about not in self.seen or self._alike(message):
+        if about not in self.seen and self._enough(message.kind):
+            self.left_out[message.kind] += 1
+        elif about not in self.seen or self._alike(message):
             self.seen.add(about)
             self._keep(frame)
+
+    def _enough(self, kind: int) -> bool:
+        return self._counted[kind] >= MOST
 
     def _count(self, message: native.Message, connection: int) -> None:
         waiting = self.under_way.setdefault(connection, set())
@@ -86,6 +94,16 @@ class Vectors:
         elif message.kind == native.KIND_RESPONSE and message.id in waiting:
             waiting.remove(message.id)
             self.answered += 1
+
+    def more(self) -> str | None:
+        """What is not among them although it is like none of them."""
+        if not self.left_out:
+            return None
+        each = ", ".join(f"{number} {KINDS[kind]}" for kind, number in sorted(self.left_out.items()))
+        return (
+            f"left out, as {MOST} of their kind are kept: {each}. Where service=, method= or headers= read "
+            "what differs in each frame, as a value or a text of its user's, say what is called instead"
+        )
 
     def doubt(self) -> str | None:
         """What the frames do not show of the protocol's mode, where they could have."""
@@ -101,7 +119,9 @@ class Vectors:
         )
 
     def _keep(self, frame: Frame) -> None:
-        self.kept.setdefault(frame.data, frame.message)
+        if frame.data not in self.kept:
+            self.kept[frame.data] = frame.message
+            self._counted[frame.message.kind] += 1
 
     def _alike(self, message: native.Message) -> bool:
         """Whether this request is the first with another id than all others."""

@@ -228,6 +228,29 @@ def test_vectors_can_be_asked_for_only_where_there_are_frames(tmp_path):
     assert "5 bytes seen of a memo frame" in result.stderr
 
 
+def test_of_methods_without_end_the_first_are_kept_and_the_others_counted():
+    """As where what is called the method is a user's text. Kinds of which there are few are all there."""
+    frame = Struct("kind" / Int8ub, "id" / Int16ub, "method" / Prefixed(Int8ub, GreedyBytes))
+    wire = WireFormat(
+        frame,
+        id=this.id,
+        response=this.kind == 2,
+        oneway=this.kind == 3,
+        method=this.method,
+        replies=Replies(error=lambda status, variant: {"kind": 2, "method": b""}),
+    )
+    protocol, found = Protocol("texts", wire), Vectors("mine 1.0", "x.pcap")
+    for number in range(300):
+        for kind in (1, 2, 3):
+            name = b"%d" % number if kind != 2 else b""
+            data = frame.build({"kind": kind, "id": number, "method": name})
+            found.take(Frame(0, protocol, wire.ask.frame(data), data, 0), 1)
+    kinds = [json.loads(line)["expect"]["kind"] for line in found.lines()]
+    assert {one: kinds.count(one) for one in kinds} == {"request": 100, "response": 100, "oneway": 100}
+    assert "100 of their kind are kept: 200 request, 200 oneway, 200 response. Where" in (found.more() or "")
+    assert Vectors("mine 1.0", "x.pcap").more() is None
+
+
 def naive(mode: str) -> WireFormat:
     return WireFormat(
         Struct("kind" / Int8ub, "id" / Int8ub),
