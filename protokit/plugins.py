@@ -44,6 +44,7 @@ _KNOWN = {
     "hsf": "protokit-hsf",
     "tr": "protokit-sofarpc",
 }
+_PYTHONS = os.path.dirname(os.__file__)  # noqa: PTH120
 _OURS = (*(os.path.dirname(one) + os.sep for one in (__file__, pluggy.__file__)), "<frozen")  # noqa: PTH120
 _log = logging.getLogger("protokit.plugins")
 _DIGEST = "__protokit_digest__"
@@ -309,7 +310,9 @@ def reason(error: BaseException) -> str:
     """One line: what was raised, and where in the plugin."""
     text = " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
     places = [
-        place for place in traceback.extract_tb(error.__traceback__) if not place.filename.startswith(_OURS)
+        place
+        for place in traceback.extract_tb(error.__traceback__)
+        if not place.filename.startswith(_OURS) and os.path.dirname(place.filename) != _PYTHONS  # noqa: PTH120
     ]
     return f"{text} ({os.path.basename(places[-1].filename)}:{places[-1].lineno})" if places else text  # noqa: PTH119
 

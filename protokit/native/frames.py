@@ -184,7 +184,11 @@ def declared(image: bytes) -> Address:
         error = ffi.new("const char **")
         address = lib.pk_codec_declared(image, len(image), error)
         if address == 0:
-            raise DeclarationError(f"the compiled format was refused: {ffi.string(error[0]).decode()}")
+            why = ffi.string(error[0]).decode()
+            if why.endswith("a frame may have no bytes"):
+                why += ": each of its parts is left out by a condition of its own; write IfThenElse or Switch"
+                why += " where one or another is there"
+            raise DeclarationError(f"the compiled format was refused: {why}")
         holder = _declared[image] = _holder(address)
     return _address(holder)
 

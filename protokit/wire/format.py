@@ -29,7 +29,7 @@ from protokit.wire.explain import Piece, explain
 from protokit.wire.expressions import show
 from protokit.wire.given import expect, flag, one_or_several, seen, several, values_of
 from protokit.wire.greeting import Conversation, Greeting
-from protokit.wire.ids import PAIR, ByteId, check_computed, ids_of, of_answers
+from protokit.wire.ids import PAIR, ByteId, check_computed, given_as, ids_of, of_answers
 from protokit.wire.laid import check_laid, looked_into
 from protokit.wire.laid import complete as fill_in
 from protokit.wire.layout import read, rebuilt
@@ -144,8 +144,7 @@ class WireFormat:
         self.name = "declared"
         if not isinstance(mode, str) or mode not in MODES:
             raise DeclarationError(f"mode: {seen(mode)} is none of {', '.join(MODES)}")
-        bytes_id = id if isinstance(id, ByteId) else ByteId((), None, None)
-        ids = () if id is None or bytes_id.view is not None else bytes_id.fields or one_or_several(id)
+        bytes_id, ids = given_as(id)
         has_id = bool(ids) or bytes_id.view is not None
         if not has_id and mode == "multiplexed":
             raise DeclarationError(

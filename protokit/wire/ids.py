@@ -89,6 +89,23 @@ def byte_id(*fields: Any, max: int | None = None, form: str | None = None) -> By
     return ByteId(fields, max, form)
 
 
+def given_as(given: Any) -> tuple[ByteId, tuple[Any, ...]]:
+    """What ``id=`` says of ids that are byte strings, and the fields that hold ids.
+
+    Raises:
+        DeclarationError: several places of which one is no field.
+    """
+    if isinstance(given, ByteId):
+        return given, () if given.view is not None else given.fields or (given,)
+    fields = () if given is None else one_or_several(given)
+    if any(isinstance(one, ByteId) for one in fields):
+        raise DeclarationError(
+            "id: byte_id(...) stands alone: of sections in branches it is byte_id(this.a.id, this.b.id);"
+            " where some branches have integers, or other views, they are protocols of their own"
+        )
+    return ByteId((), None, None), fields
+
+
 @dataclass(frozen=True)
 class Named:
     """Ids that are byte strings, as the engine has them.
@@ -324,6 +341,11 @@ def passing(
     """
     if view is not None:
         for one in leaves([view]):
+            if isinstance(one, Inside):
+                raise DeclarationError(
+                    f"byte_id: {one!r} is an id by itself alone, byte_id({one!r}); the first of several"
+                    " may be sections, parts of them (split) and values of maps (lines, pairs)"
+                )
             if not isinstance(one, Text | Item | Part | First | Token):
                 raise DeclarationError(
                     f"byte_id: {one!r} is no piece of the frame; an id is a section, a part of one (split), "

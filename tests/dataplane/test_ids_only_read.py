@@ -11,7 +11,7 @@ from world import LIMITS, World, table
 
 from protokit import PythonCodec, Status, WireFormat, native
 from protokit.errors import DeclarationError, LocalProtocolError
-from protokit.wire import ErrorText, FromRequest, Replies, byte_id, decimal, first, lines
+from protokit.wire import ErrorText, FromRequest, Replies, byte_id, decimal, first, json, lines
 
 MODES = ("pinned", "ordered", "pingpong")
 PINNED = [pytest.param(one, name, id=name) for name, one in ONLY.items()]
@@ -228,6 +228,15 @@ def test_an_id_is_bytes_of_the_frame():
             DeclarationError, match=r"byte_id: .* is no piece of the frame; an id is a section"
         ):
             repeating(OWN, request_id=byte_id(wrong, max=20))
+
+
+def test_what_stands_in_a_structure_is_an_id_alone():
+    inside = json(this.text)["id"]
+    with pytest.raises(DeclarationError, match=r"byte_id: json\(.*\)\['id'\] is an id by itself alone"):
+        repeating(OWN, request_id=byte_id(first(inside, this.id), max=20))
+    mixed = (byte_id(inside, max=20), this.kind)
+    with pytest.raises(DeclarationError, match=r"id: byte_id\(...\) stands alone: .* protocols of their own"):
+        repeating(OWN, request_id=mixed)
 
 
 def test_a_reply_whose_fields_go_by_the_id_is_refused():

@@ -29,9 +29,10 @@ from construct import (
     this,
 )
 
-from protokit import WireFormat, native
+from protokit import WireFormat, native, plugins
 from protokit.errors import DeclarationError, LocalProtocolError
 from protokit.wire import (
+    Ahead,
     Chunks,
     ErrorText,
     FromPeer,
@@ -521,6 +522,16 @@ WRONG = {
     ),
     "a program of nothing": (lambda: native.declared(b""), "the compiled format was refused: "),
 }
+
+
+def test_a_frame_of_which_each_part_may_be_absent_is_told_so_where_the_plugin_is():
+    ahead = "first" / Ahead(Int8ub)
+    parts = (ahead, "a" / If(this.first == 0, Bytes(2)), "kind" / If(this.first != 0, Int8ub))
+    one = declared(*parts, id=None, mode="pinned", values={"first": 2, "kind": 2})
+    said = "may have no bytes: each of its parts .* IfThenElse or Switch"
+    with pytest.raises(DeclarationError, match=said) as caught:
+        _ = one.address
+    assert "(test_messages.py:" in plugins.reason(caught.value)
 
 
 @pytest.mark.parametrize("name", WRONG)
