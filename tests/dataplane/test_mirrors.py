@@ -369,3 +369,55 @@ def test_copies_leave_places_to_real_requests_of_their_cluster(toys, kind, metho
     assert world.take(toy, client) == []
     (shadow,) = [up for up, (_, port) in world.upstreams.items() if port == SHADOW]
     assert world.take(toy, shadow)[-1][3] == asked
+
+
+@pytest.mark.parametrize("places", [1, 2, 4, 7])
+@pytest.mark.parametrize("most", [1, 100])
+def test_copies_give_way_where_answers_come_one_at_a_time(toys, places, most):
+    """A copy that hangs has a connection as long as nobody else wants it; who asks himself is never driven out."""
+    toy = toys["pingpong"]
+    builder = TableBuilder({**LIMITS, "in_flight": 1000}, seed=42)
+    builder.cluster("c", "round-robin", 64, 1000)
+    builder.endpoint(0, "127.0.0.1", REAL, 1)
+    builder.cluster("shadow", "round-robin", places, 1000)
+    builder.endpoint(50, "127.0.0.1", SHADOW, 1)
+    copied = builder.plan("copied", mirror=Mirror(1, 10**6, most))
+    builder.split(0, 1)
+    own = builder.plan("own")
+    builder.split(1, 1)
+    for plan in (copied, own):
+        builder.routes(f"to {plan}")
+        builder.rule("*", "*", "*", "*", plan)
+    for routes in range(2):
+        builder.listener(routes, "in", routes=routes, plan=None, pinned=False, codecs=[toy.address])
+    world = World(builder.finish())
+
+    def mirrored():
+        client = world.client()
+        world.feed(client, toy.request(1, b"svc m copy"))
+        for up, (_, port) in list(world.upstreams.items()):
+            for _, _, number, _ in world.take(toy, up) if port == REAL else ():
+                world.feed(up, toy.frame(toy.RESPONSE, number, b"there"))
+        assert [one[1] for one in world.take(toy, client)] == [OK]
+
+    def asked():
+        ups = [up for up, (_, port) in world.upstreams.items() if port == SHADOW]
+        return [one[3] for up in ups for one in world.take(toy, up)]
+
+    for _ in range(20):
+        mirrored()
+    assert world.stat("mirrors_active") == min(places, most)
+    asked()
+    clients = [world.client(listener=1) for _ in range(places)]
+    for n, client in enumerate(clients):
+        world.feed(client, toy.request(1, b"svc m%d real" % n))
+    assert sorted(asked()) == [b"svc m%d real" % n for n in range(places)]
+    assert world.stat("mirrors_active") == 0
+    for _ in range(5):
+        mirrored()
+    assert world.stat("mirrors_active") == 0
+    assert asked() == []
+    assert not any(world.take(toy, client) for client in clients)
+    for up in [up for up, (_, port) in world.upstreams.items() if port == SHADOW]:
+        world.feed(up, toy.frame(toy.RESPONSE, 0, b"said"))
+    assert [one[1] for client in clients for one in world.take(toy, client)] == [OK] * places

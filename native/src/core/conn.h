@@ -308,6 +308,7 @@ uint64_t pk_slots_id(pk_conn *c); /* an id for what has no answer to be told apa
 int pk_slots_take(pk_conn *c, pk_attempt *a, const pk_request *r); /* 0, PK_ERR_SPACE or PK_SLOT_REUSED */
 /* The answer to what no attempt asked, on a connection of its own. As pk_slots_take. */
 int pk_slots_expect(pk_conn *c, uint64_t id, uint32_t context);
+uint32_t pk_slots_one(const pk_conn *c); /* an attempt that waits for an answer on it, or PK_NONE */
 void pk_slots_put_back(pk_conn *c, const pk_attempt *a); /* its request was not sent */
 void pk_slots_give_up(pk_conn *c, const pk_attempt *a);  /* its request has ended; the answer may still come */
 /* Whether its late answer could be taken for another request's that is under way. */

@@ -22,6 +22,19 @@ static PK_RARE int one_gives_way(pk_core *core, const pk_endpoint *e, const pk_t
   return c != NULL;
 }
 
+/* One that a copy alone is asked on gives way to a request: nobody waits for that. Where answers come one at a time copies would
+ * have all connections else. */
+static PK_RARE int a_copy_gives_way(pk_core *core, const pk_endpoint *e, const pk_target *to) {
+  for (pk_conn *c = to->client == 0 ? NULL : e->shared.first; c != NULL; c = c->behind) {
+    uint32_t one = c->state == PK_CONN_OPEN && c->in_flight == 1 ? pk_slots_one(c) : PK_NONE;
+    const pk_request *r = one == PK_NONE ? NULL : pk_request_find(core, pk_attempt_at(core, one)->request);
+    if (r == NULL || !(r->parts & PK_PART_COPY)) continue;
+    pk_conn_drop(core, c, PK_LOST_TURN, 0); /* nothing against its server */
+    return 1;
+  }
+  return 0;
+}
+
 /* NULL: *why says which breaker is against it, or that there is no memory. */
 static pk_conn *connect_to(pk_core *core, pk_endpoint *e, const pk_target *to, uint32_t *why) {
   *why = PK_STATUS_OVERLOADED;
@@ -107,7 +120,8 @@ static int may_connect(pk_core *core, const pk_endpoint *e, const pk_target *to)
   uint32_t retired = 0, most = pk_table_cluster_at(to->live->table, to->cluster)->max_connections;
   if (to->own || e->conn_count < most) return 1;
   for (const pk_conn *c = e->shared.first; c != NULL; c = c->behind) retired += (c->leaving & PK_LEAVE_RETIRED) != 0;
-  return e->conn_count < most + (retired < most ? retired : most) || one_gives_way(core, e, to);
+  return e->conn_count < most + (retired < most ? retired : most) || one_gives_way(core, e, to) ||
+         a_copy_gives_way(core, e, to);
 }
 
 /* A connection for no request, to an endpoint that cannot be reached, or a heartbeat to one that is silent. */

@@ -119,6 +119,12 @@ static int take_pinned(pk_conn *c, pk_attempt *a, uint64_t id) {
   return 0;
 }
 
+uint32_t pk_slots_one(const pk_conn *c) {
+  uint32_t i = 0;
+  while (c->slots != NULL && i <= c->slot_mask && c->slots[i].state != WAITING) i++;
+  return c->slots == NULL || i > c->slot_mask ? PK_NONE : c->slots[i].attempt;
+}
+
 uint64_t pk_slots_id(pk_conn *c) {
   uint64_t id = 0, mask = pk_id_mask(c->codec);
   if (in_order(c)) return 0;

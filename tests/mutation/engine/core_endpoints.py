@@ -677,4 +677,18 @@ MUTANTS = (
         "  if (core->epoch == 0)",
         "tests/test_access.py::test_what_is_remembered_of_a_connection_ends_with_the_table[routes]",
     ),
+    Mutant(
+        "a copy keeps a connection that a request wants",
+        "pick.c",
+        " ||\n         a_copy_gives_way(core, e, to);",
+        ";",
+        "tests/dataplane/test_mirrors.py::test_copies_give_way_where_answers_come_one_at_a_time[100-1]",
+    ),
+    Mutant(
+        "a copy drives out another",
+        "pick.c",
+        "c = to->client == 0 ? NULL : e->shared.first; c != NULL",
+        "c = e->shared.first; c != NULL",
+        "tests/dataplane/test_mirrors.py::test_copies_give_way_where_answers_come_one_at_a_time[100-1]",
+    ),
 )
