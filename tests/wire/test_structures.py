@@ -438,6 +438,42 @@ def test_the_last_of_what_stands_twice_counts(name, section, path):
     assert step_agrees(STEPS[name], section, [packed(path)])[0] == b"two"
 
 
+@pytest.mark.parametrize(
+    ("name", "section", "path"),
+    [
+        ("protobuf", field(1, b"one") + b"\x08\1", (1,)),
+        ("protobuf", b"\x08\1" + field(1, b"one"), (1,)),
+        ("protobuf", b"\x08\1\x0d\1\0\0\0", (1,)),
+        ("protobuf", field(1, field(2, b"one")) + field(1, b"\x10\1"), (1, 2)),
+        ("protobuf", field(1, field(1, b"k") + field(2, b"one") + b"\x10\1"), (1, "k")),
+        ("protobuf", field(1, field(1, b"k") + b"\x08\1" + field(2, b"one")), (1, "k")),
+        (
+            "protobuf",
+            field(1, field(1, b"k") + field(2, b"one")) + field(1, field(1, b"k") + b"\x10\1"),
+            (1, "k"),
+        ),
+        ("thrift_binary", b"\x0b\0\1\0\0\0\3one\x08\0\1\0\0\0\1\0", (1,)),
+        ("thrift_binary", b"\x0c\0\1\x0b\0\2\0\0\0\3one\0\x08\0\1\0\0\0\1\0", (1, 2)),
+        ("thrift_compact", b"\x18\3one\x05\2\2\0", (1,)),
+    ],
+)
+def test_what_stands_in_several_types_cannot_be_read(name, section, path):
+    """Its readers take the last of the type that they know it by, which is not known here."""
+    assert step_agrees(STEPS[name], section, [packed(path)]) is None
+
+
+def test_a_boolean_is_of_one_type_in_both_ways():
+    assert step_agrees(STEPS["thrift_compact"], b"\x11\2\2\0", [packed((1,))])[0] == b"0"
+
+
+def test_what_nobody_asks_for_may_stand_in_several_types():
+    for name, section in (
+        ("protobuf", field(1, b"one") + field(2, b"x") + b"\x10\1"),
+        ("thrift_binary", b"\x0b\0\1\0\0\0\3one\x0b\0\2\0\0\0\1x\x08\0\2\0\0\0\1\0"),
+    ):
+        assert step_agrees(STEPS[name], section, [packed((1,))])[0] == b"one"
+
+
 def declared(family, **meaning):
     return WireFormat(
         Struct("kind" / Int8ub, "id" / Int16ub, "body" / Prefixed(Int16ub, GreedyBytes)),

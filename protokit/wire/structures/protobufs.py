@@ -57,25 +57,35 @@ class Protobuf(Family):
     def _find(self, raw: bytes, path: Sequence[Key]) -> bytes | None:
         if not path:
             return raw
+        return self._find_in(raw, path, set())
+
+    def _find_in(self, raw: bytes, path: Sequence[Key], types: set[int]) -> bytes | None:
+        """``types``: those in which it was found."""
         found, (key, *more) = None, path
         for one in self.entries(raw, self.root) or ():
             if one.key != key or (more and one.type != self.root):
                 continue
             if not more:
-                found = self.text(one)
+                found = self._said(one, types)
             elif isinstance(more[0], str):
                 name, value = self._pair(one.raw)
                 if name != key_text(more[0]):
                     continue
                 if len(more) == 1:
-                    found = self.text(value)
+                    found = self._said(value, types)
                 elif value.type == self.root:
-                    inner = self._find(value.raw, more[1:])
+                    inner = self._find_in(value.raw, more[1:], types)
                     found = found if inner is None else inner
             else:
-                inner = self._find(one.raw, more)
+                inner = self._find_in(one.raw, more, types)
                 found = found if inner is None else inner
         return found
+
+    def _said(self, one: Entry, types: set[int]) -> bytes | None:
+        types.add(one.type)
+        if len(types) > 1:
+            raise RemoteProtocolError(f"protobuf: field {one.key} stands here in several wire types")
+        return self.text(one)
 
     def chain(self, raw: bytes, path: Sequence[Key], *, is_varint: bool) -> list[Entry]:
         """What leads to a path: to the last field of its type, in any piece of a message."""
@@ -119,7 +129,10 @@ class Protobuf(Family):
     def _pair(self, raw: bytes) -> tuple[bytes | None, Entry]:
         name: bytes | None = b""
         value = Entry(ENTRY_VALUE, self.root, b"")
+        types: dict[Key | None, int] = {}
         for one in self.entries(raw, self.root) or ():
+            if one.key in {ENTRY_KEY, ENTRY_VALUE} and types.setdefault(one.key, one.type) != one.type:
+                raise RemoteProtocolError(f"protobuf: field {one.key} stands here in several wire types")
             if one.key == ENTRY_KEY:
                 name = one.raw if one.type == self.root else None
             elif one.key == ENTRY_VALUE:

@@ -180,6 +180,14 @@ class Thrift(Family):
             found.append(Entry(key, (types[1], False), raw[start : data.at], label))
         return found
 
+    def chosen(self, entries: Sequence[Entry], key: Key) -> Entry | None:
+        """The one of a key: of a struct's field, which has one type."""
+        found = super().chosen(entries, key)
+        types = {FALSE if one.type[0] == TRUE else one.type[0] for one in entries if one.key == key}
+        if len(types) > 1:
+            raise RemoteProtocolError(f"thrift: field {key} stands here in several types")
+        return found
+
     def text(self, entry: Entry) -> bytes | None:
         """What an entry says."""
         type_, field = entry.type if isinstance(entry.type, tuple) else (entry.type, False)

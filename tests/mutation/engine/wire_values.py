@@ -446,4 +446,18 @@ MUTANTS = (
         "strtod(digits, NULL)",
         "tests/wire/test_arguments.py::test_numbers_are_the_same_in_each_locale",
     ),
+    Mutant(
+        "a protobuf field in several wire types is read",
+        "protobuf.c",
+        "  if (found->as != 0 && found->as != as) return PK_ERR_LIMIT;\n",
+        "",
+        "tests/wire/test_structures.py::test_what_stands_in_several_types_cannot_be_read",
+    ),
+    Mutant(
+        "a Thrift field in several types is read",
+        "thrift.c",
+        "to->at != NULL && !same_type(",
+        "to->at == NULL && !same_type(",
+        "tests/wire/test_structures.py::test_what_stands_in_several_types_cannot_be_read",
+    ),
 )

@@ -159,7 +159,7 @@ static int find(pk_slice section, pk_path path, pk_found *found) {
   switch (v.is) {
     case NIL: break;
     case BOOLEAN: *found = pk_found_text((pk_slice){(const uint8_t *)words[v.number], v.number ? 4 : 5}); break;
-    case INTEGER: *found = v.wide != 0 ? (pk_found){{NULL, 0}, v.wide, 1, 0} : pk_found_number(v.number); break;
+    case INTEGER: *found = v.wide != 0 ? (pk_found){{NULL, 0}, v.wide, 1, 0, 0} : pk_found_number(v.number); break;
     case TEXT: *found = pk_found_text(v.content); break;
     default: *found = pk_found_text(raw);
   }

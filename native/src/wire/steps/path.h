@@ -31,7 +31,7 @@ typedef struct pk_rest {
 typedef struct pk_found {
   pk_slice text;
   uint64_t value;
-  uint8_t is_number, negative;
+  uint8_t is_number, negative, as; /* as: how it is encoded, where that matters; 0: it does not */
 } pk_found;
 
 /* The next key; 0 at the end. */
@@ -74,9 +74,9 @@ static inline int pk_varint(pk_rest *in, uint64_t *v) {
   return PK_ERR_LIMIT;
 }
 
-static inline pk_found pk_found_text(pk_slice text) { return (pk_found){text, 0, 0, 0}; }
+static inline pk_found pk_found_text(pk_slice text) { return (pk_found){text, 0, 0, 0, 0}; }
 
-static inline pk_found pk_found_number(int64_t v) { return (pk_found){{NULL, 0}, (uint64_t)v, 1, v < 0}; }
+static inline pk_found pk_found_number(int64_t v) { return (pk_found){{NULL, 0}, (uint64_t)v, 1, v < 0, 0}; }
 
 enum { PK_LENGTH_BER = 256 }; /* a byte below 128, or 128 and the count of those behind it */
 
@@ -138,7 +138,7 @@ static inline int pk_find_each(pk_finder find, const uint8_t *section, size_t si
                                uint32_t argument_count, pk_slice *out, uint32_t count) {
   if (size == 0 || size > UINT32_MAX) return size == 0 ? PK_OK : PK_ERR_LIMIT;
   for (uint32_t i = 0; i < count && i < argument_count; i++) {
-    pk_found found = {{NULL, 0}, 0, 0, 0};
+    pk_found found = {{NULL, 0}, 0, 0, 0, 0};
     pk_path path = {arguments[i].data, arguments[i].data + arguments[i].size};
     int result = find((pk_slice){section, (uint32_t)size}, path, &found);
     if (result != PK_OK) return result;

@@ -1,7 +1,8 @@
 /* protobuf.c: fields of a protobuf message by their numbers (protobuf.dev, "Encoding").
  *
- * As its readers have it: of a field that stands several times the last counts, of messages all that they hold. A text
- * is a map's key. Groups are not read. */
+ * As its readers have it: of a field that stands several times the last counts, of messages all that they hold. What stands
+ * in several wire types cannot be read: its readers take the last of the type that they know it by. A text is a map's key.
+ * Groups are not read. */
 #include "wire/steps/path.h"
 
 enum { VARINT = 0, FIXED64 = 1, SIZED = 2, FIXED32 = 5 };
@@ -29,10 +30,14 @@ static int next_field(pk_rest *in, field *f) {
   }
 }
 
-static pk_found said(const field *f) {
-  if (f->type == SIZED) return pk_found_text(f->content);
-  if (f->type == VARINT) return pk_found_number((int64_t)f->value);
-  return (pk_found){{NULL, 0}, f->value, 1, 0};
+/* One more of what is looked for. */
+static int say(const field *f, pk_found *found) {
+  uint8_t as = (uint8_t)(f->type + 1);
+  if (found->as != 0 && found->as != as) return PK_ERR_LIMIT;
+  *found = f->type == SIZED ? pk_found_text(f->content) : f->type == VARINT ? pk_found_number((int64_t)f->value)
+                                                        : (pk_found){{NULL, 0}, f->value, 1, 0, 0};
+  found->as = as;
+  return PK_OK;
 }
 
 static int in_message(pk_slice message, pk_path path, uint32_t depth, pk_found *found);
@@ -41,12 +46,16 @@ static int in_message(pk_slice message, pk_path path, uint32_t depth, pk_found *
 static int open_entry(pk_slice entry, pk_slice *name, field *value) {
   pk_rest in = {entry.data, entry.data + entry.size};
   field f;
+  uint32_t as[2] = {0, 0};
   *name = (pk_slice){entry.data, 0};
   *value = (field){.type = SIZED, .content = {entry.data, 0}};
   while (in.at < in.end) {
     if (next_field(&in, &f) != PK_OK) return PK_ERR_LIMIT;
     if (f.number == 1) *name = f.type == SIZED ? f.content : (pk_slice){NULL, 0};
     if (f.number == 2) *value = f;
+    if (f.number > 2) continue;
+    if (as[f.number - 1] != 0 && as[f.number - 1] != f.type + 1) return PK_ERR_LIMIT;
+    as[f.number - 1] = f.type + 1;
   }
   return PK_OK;
 }
@@ -56,8 +65,8 @@ static int in_entry(pk_slice entry, pk_slice key, pk_path path, uint32_t depth, 
   field value;
   if (open_entry(entry, &name, &value) != PK_OK) return PK_ERR_LIMIT;
   if (name.data == NULL || !pk_same_text(key, name.data, name.size)) return PK_OK;
-  if (path.at == path.end) *found = said(&value);
-  return path.at == path.end || value.type != SIZED ? PK_OK : in_message(value.content, path, depth + 1, found);
+  if (path.at == path.end) return say(&value, found);
+  return value.type != SIZED ? PK_OK : in_message(value.content, path, depth + 1, found);
 }
 
 static int in_message(pk_slice message, pk_path path, uint32_t depth, pk_found *found) {
@@ -75,7 +84,7 @@ static int in_message(pk_slice message, pk_path path, uint32_t depth, pk_found *
     if (next_field(&in, &f) != PK_OK) return PK_ERR_LIMIT;
     if (key.text.data != NULL || f.number != (uint64_t)key.number) continue;
     int result = PK_OK;
-    if (!more) *found = said(&f);
+    if (!more) result = say(&f, found);
     else if (f.type != SIZED) continue;
     else if (is_entry) result = in_entry(f.content, name.text, behind, depth + 1, found);
     else result = in_message(f.content, path, depth + 1, found);

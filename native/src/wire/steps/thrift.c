@@ -1,7 +1,8 @@
 /* thrift.c: fields of a Thrift struct by their ids, in the binary and the compact protocol (Apache Thrift,
  * doc/specs/thrift-binary-protocol.md and thrift-compact-protocol.md).
  *
- * The struct in front of a section, all of which has to be there. Of a field that stands twice the last counts. A text is
+ * The struct in front of a section, all of which has to be there. Of a field that stands twice the last counts; what stands in
+ * several types cannot be read: its readers pass over what is not of the type that they know it by. A text is
  * the key of a map whose keys are texts. What is neither text nor integer nor boolean is found as it is encoded. */
 #include "wire/steps/path.h"
 
@@ -134,11 +135,14 @@ typedef struct place {
   uint8_t type, is_field, boolean;
 } place;
 
+static int same_type(uint8_t a, uint8_t b) { return a == b || (a <= FALSE && b <= FALSE); }
+
 static int in_struct(thrift t, int64_t id, place *to) {
   field f = {0, STOP, 0};
   for (;;) {
     if (next_field(&t, &f) != PK_OK) return PK_ERR_LIMIT;
     if (f.type == STOP) return PK_OK;
+    if (f.id == id && to->at != NULL && !same_type(to->type, f.type)) return PK_ERR_LIMIT;
     if (f.id == id) *to = (place){t.in.at, f.type, 1, f.boolean};
     if (past(&t, f.type, 1, 0) != PK_OK) return PK_ERR_LIMIT;
   }
