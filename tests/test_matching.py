@@ -32,6 +32,8 @@ from protokit.wire import json as json_view
 
 REGEXES = ["a.*", "a|b", r"com\.[xy](\.Y)?", r"\w+", "[^.]*", ""]
 
+PAIRS = re.compile(r"\\ud[89ab]..\\ud[c-f]..")
+
 
 @functools.cache
 def registry():
@@ -64,7 +66,8 @@ def configured(matches, protocol=None, listeners=None, rules=None):
             {"name": f"c{i}", "endpoints": [f"127.0.0.1:{10_000 + i}"]} for i in range(len(matches))
         ],
     }
-    document = Document(json.dumps(every), "test")
+    # YAML has characters beyond U+FFFF as they are, and no halves of them.
+    document = Document(PAIRS.sub(lambda pair: json.loads(f'"{pair[0]}"'), json.dumps(every)), "test")
     reading = read(document)
     assert not reading.errors
     have = registry()

@@ -1,6 +1,8 @@
 /* condition.c: see condition.h. */
 #include "table/condition.h"
 
+#include <stdlib.h>
+
 #include "base/hash.h"
 
 static int same(pk_slice a, pk_slice b) { return a.size == b.size && (a.size == 0 || memcmp(a.data, b.data, a.size) == 0); }
@@ -76,6 +78,50 @@ static int is_as_asked(const pk_table *t, const pk_condition *c, pk_slice value)
   }
 }
 
+/* Java's libraries write a character beyond U+FFFF as its two UTF-16 units, of three bytes each: one of those, or 0. */
+static uint32_t unit_at(pk_slice s, uint32_t at) {
+  if (s.size - at < 3 || s.data[at] != 0xed || s.data[at + 1] < 0xa0) return 0;
+  return 0xd000u | (s.data[at + 1] & 63u) << 6 | (s.data[at + 2] & 63u);
+}
+
+/* As rules have it, of no more bytes: in four such a character, and U+FFFD for a unit alone. */
+static pk_slice joined(pk_slice s, uint8_t *out) {
+  uint32_t size = 0;
+  for (uint32_t at = 0, unit, low; at < s.size;) {
+    if ((unit = unit_at(s, at)) == 0) {
+      out[size++] = s.data[at++];
+      continue;
+    }
+    at += 3;
+    if (unit < 0xdc00 && at < s.size && (low = unit_at(s, at)) >= 0xdc00) {
+      uint32_t code = 0x10000 + ((unit - 0xd800) << 10) + (low - 0xdc00);
+      out[size++] = (uint8_t)(0xf0 | code >> 18);
+      out[size++] = (uint8_t)(0x80 | (code >> 12 & 63));
+      out[size++] = (uint8_t)(0x80 | (code >> 6 & 63));
+      out[size++] = (uint8_t)(0x80 | (code & 63));
+      at += 3;
+    } else {
+      memcpy(out + size, "\xef\xbf\xbd", 3);
+      size += 3;
+    }
+  }
+  return (pk_slice){out, size};
+}
+
+static __attribute__((noinline, cold)) int is_in_units(const pk_table *t, const pk_condition *c, pk_slice value, pk_question *q) {
+  uint8_t few[512], *room = value.size <= sizeof few ? few : malloc(value.size);
+  if (room == NULL) q->error = PK_ERR_LIMIT;
+  int holds = room != NULL && is_as_asked(t, c, joined(value, room));
+  if (room != few) free(room);
+  return holds;
+}
+
+static int has_units(pk_slice s) {
+  uint32_t at = 0;
+  while (at < s.size && unit_at(s, at) == 0) at++;
+  return at < s.size;
+}
+
 /* Headers and arguments may be there or not, and be no text: then only that they are there can be asked. */
 static int value_holds(const pk_table *t, const pk_condition *c, pk_question *q) {
   const pk_origin *of = pk_table_origin_at(t, c->of);
@@ -84,7 +130,8 @@ static int value_holds(const pk_table *t, const pk_condition *c, pk_question *q)
   if (result < 0) q->error = result;
   if (result != PK_OK) return 0;
   if ((of->origin == PK_ORIGIN_HEADER || of->origin == PK_ORIGIN_ARGUMENT) && (c->match == PK_MATCH_PRESENT || c->match == PK_MATCH_ANY)) return 1;
-  return !h.raw && is_as_asked(t, c, h.value);
+  if (h.raw) return 0;
+  return c->wide && has_units(h.value) ? is_in_units(t, c, h.value, q) : is_as_asked(t, c, h.value);
 }
 
 static int is_oneway(pk_question *q) {
@@ -117,6 +164,20 @@ uint32_t pk_condition_depth(const pk_table *t, const pk_condition *c) {
     if (is > depth) depth = is;
   }
   return depth;
+}
+
+static int has_wide(pk_slice s) {
+  uint32_t at = 0;
+  while (at < s.size && s.data[at] < 0xf0) at++;
+  return at < s.size;
+}
+
+int pk_condition_is_wide(const pk_table *t, const pk_condition *c) {
+  if (c->match == PK_MATCH_REGEX) return 1;
+  int wide = has_wide(pk_table_slice(t, c->text));
+  for (uint32_t i = 0; i < c->value_count && c->match == PK_MATCH_IN && !wide; i++)
+    wide = has_wide(pk_table_slice(t, values_of(t, c)[i].text));
+  return wide;
 }
 
 int pk_condition_asks_oneway(const pk_condition *c) {

@@ -14,6 +14,9 @@ int pk_condition_holds(const pk_table *t, const pk_condition *c, pk_question *q)
 uint32_t pk_condition_depth(const pk_table *t, const pk_condition *c);
 int pk_condition_asks_oneway(const pk_condition *c);
 
+/* Whether characters beyond U+FFFF matter to a condition of a value: some text has one, or an expression may mean any. */
+int pk_condition_is_wide(const pk_table *t, const pk_condition *c);
+
 /* Whether it may hold for a client of that listener, as far as its listener and protocol say. */
 int pk_condition_possible(const pk_table *t, const pk_condition *c, const pk_table_listener *l);
 

@@ -214,6 +214,7 @@ static const pk_table_field condition_fields[] = {
     BYTES(high),
     MADE(slots),
     MADE(slot_mask),
+    MADE(wide),
 };
 #undef RECORD
 

@@ -102,12 +102,13 @@ static int is_of(const pk_table *t, const pk_condition *c, uint32_t origin) {
   return c->of != PK_NONE && pk_table_origin_at(t, c->of)->origin == origin;
 }
 
-/* Which condition of a rule leads to it: the first that wants a header to have one of some values, where all hold. */
+/* Which condition of a rule leads to it: the first that wants a header to have one of some values, where all hold. None whose value
+ * may be written in two ways. */
 static const pk_condition *leading(const pk_table *t, const pk_rule *rule) {
   const pk_condition *c = PK_AT(t, pk_condition, t->conditions.at) + rule->condition, *end = c + rule->condition_count;
   if (rule->condition_count > 1) c = c->condition == PK_CONDITION_ALL ? c + 1 : end;
   for (; c < end; c += c->size)
-    if (is_of(t, c, PK_ORIGIN_HEADER) && (c->match == PK_MATCH_EXACT || c->match == PK_MATCH_IN)) return c;
+    if (!c->wide && is_of(t, c, PK_ORIGIN_HEADER) && (c->match == PK_MATCH_EXACT || c->match == PK_MATCH_IN)) return c;
   return NULL;
 }
 
@@ -381,6 +382,7 @@ static int lay_out(pk_table *t, pk_table_cluster *clusters, pk_routes *routes, p
   }
   for (uint32_t i = 0; i < t->conditions.count; i++) {
     conditions[i].slots = (uint32_t)value_slots;
+    conditions[i].wide = (uint32_t)pk_condition_is_wide(t, &conditions[i]);
     value_slots += pk_condition_slots(&conditions[i]);
   }
   for (uint32_t i = 0; i < t->choices.count; i++) {

@@ -146,6 +146,7 @@ typedef struct pk_condition {
   uint32_t automaton;          /* regex; or PK_NONE */
   uint64_t low, high;          /* range: the first and the last number, each with 2^63 more */
   uint32_t slots, slot_mask;   /* made: open addressing: of its values; bytes from the table's start */
+  uint32_t wide;               /* made: a character beyond U+FFFF matters, which a value may have in two forms */
 } pk_condition;
 
 /* A regular expression over bytes, whole texts: a class for each of 256 bytes; a bit for each state that accepts; the

@@ -127,8 +127,9 @@ static int is_as_declared(pk_slice type, const pk_value *v) {
 }
 
 /* As what a generic call says of its second argument that argument is; *type has no data where it says nothing. What its
- * provider reads otherwise than it stands there may be any type. */
-static int type_said(const layout *l, const uint8_t *data, const pk_frame *f, pk_slice index, pk_slice *type) {
+ * provider reads otherwise than it stands there may be any type. *any: it says nothing of any (null): then its provider takes the
+ * only method of that name, and makes of each argument what that declares. */
+static int type_said(const layout *l, const uint8_t *data, const pk_frame *f, pk_slice index, pk_slice *type, int *any) {
   reader r;
   dubbo_front front;
   pk_value said;
@@ -139,6 +140,8 @@ static int type_said(const layout *l, const uint8_t *data, const pk_frame *f, pk
   r.alike = 0;
   if (result == PK_OK) result = l->argument(&r, type);
   *type = (pk_slice){NULL, 0};
+  reader whole = r;
+  *any = result == PK_OK && l->value(&whole, *type, &said) == PK_OK && said.type == PK_VALUE_NULL;
   if (result == PK_OK) result = l->inside(&r, &index, 1, &said);
   if (result == PK_OK && said.type == PK_VALUE_TEXT) *type = said.bytes;
   return result == PK_MORE ? PK_OK : result;
@@ -175,7 +178,9 @@ int dubbo_inside(const pk_codec *codec, const uint8_t *data, const pk_frame *f, 
   result = l->inside(&r, path, generic + count, out);
   if (result != PK_OK || count > 0) return result;
   pk_slice type;
-  if ((result = type_said(l, data, f, path[0], &type)) != PK_OK) return result;
+  int any;
+  if ((result = type_said(l, data, f, path[0], &type, &any)) != PK_OK) return result;
+  if (any) return out->type == PK_VALUE_NULL ? PK_OK : PK_ERR_LIMIT;
   return is_as_declared(type, out) ? PK_OK : PK_ERR_LIMIT;
 }
 

@@ -251,6 +251,18 @@ def test_values_in_jsonb(value, expected):
             native.argument(CODEC, generic, 1)
 
 
+def test_arguments_of_a_generic_call_whose_types_are_null():
+    """Its provider goes by what its only method of that name declares, which is not known here."""
+    kinds = "Ljava/lang/String;[Ljava/lang/String;[Ljava/lang/Object;"
+    for data in (
+        in_json(kinds, "hello", None, ["x", None], method="$invoke"),
+        in_jsonb(kinds, jsonb_text("hi"), b"\xaf", b"\x96" + jsonb_text("x") + b"\xaf", method="$invoke"),
+    ):
+        with pytest.raises(RemoteProtocolError):
+            native.argument(CODEC, data, 0)
+        assert native.argument(CODEC, data, 1) is None
+
+
 @pytest.mark.parametrize("type_", ["I", "Ljava/lang/Object;"])
 @pytest.mark.parametrize(
     "value", ["7b02e400", "7f0001", "79", "b5", "b73f", "bd", "ba", "ba4a61", "bab6f0", "bab1", "0000", ""]

@@ -215,6 +215,59 @@ def test_characters_of_two_units_are_read_in_both_ways_that_peers_write_them():
         assert sent_by({"arguments": {0: GOLD}}, hessian(arguments=short(b"go" + unit, 3))) == (1, b"")
 
 
+ROCKET = "\U0001f680"
+BEYOND = {
+    "exact": f"go{ROCKET}ld",
+    "prefix": f"go{ROCKET}*",
+    "suffix": f"*{ROCKET}ld",
+    "inside": f"*{ROCKET}*",
+    "in": {"in": ["silver", f"go{ROCKET}ld"]},
+    "regex": {"regex": "go.ld"},
+    "any behind": "g*ld",
+}
+
+
+@pytest.mark.parametrize("form", BEYOND)
+def test_a_rule_is_for_characters_of_two_units_in_both_ways(form):
+    alone = b"".join(three(int.from_bytes(ROCKET.encode("utf-16-be")[i : i + 2])) for i in (0, 2))
+    for raw in (alone, ROCKET.encode()):
+        text = short(b"go" + raw + b"ld", 6)
+        for match, call in (
+            ({"arguments": {0: BEYOND[form]}}, hessian(arguments=text)),
+            ({"headers": {"tenant": BEYOND[form]}}, hessian(attachments=b"\6tenant" + text)),
+            ({"headers": {"t" * 80: BEYOND[form]}}, hessian(attachments=written("t" * 80) + text)),
+        ):
+            assert sent_by(match, call)[0] == 0
+            assert sent_by({"not": match}, call)[0] == 1
+        long = b"S" + (6 + 600).to_bytes(2) + b"go" + raw + b"ld" + 600 * b"x"
+        assert sent_by({"arguments": {0: {"regex": "go.ldx*"}}}, hessian(arguments=long))[0] == 0
+    for unit in (three(0xD83D), three(0xDE80)):  # alone: any character, and not that one
+        data = hessian(arguments=short(b"go" + unit + b"ld", 5))
+        assert sent_by({"arguments": {0: BEYOND[form]}}, data)[0] == (form not in {"regex", "any behind"})
+
+
+NULLED = [
+    (b"\x05value", "value"),
+    (b"\x92", "2"),
+    (written(True), "true"),
+    (b"\x0242", "42"),
+    (written(4.5), "4.5"),
+]
+
+
+@pytest.mark.parametrize(("value", "reads"), NULLED)
+def test_arguments_of_a_generic_call_that_says_nothing_of_types(value, reads):
+    """Its provider takes the one method of that name, whatever it declares: of 2 may become true."""
+    generic = hessian(method="$invoke", types=GENERIC, arguments=b"\1mN\x79" + value)
+    refused({"arguments": {0: reads}}, generic)
+    refused({"arguments": {0: "other"}}, generic)
+    assert sent_by({"method": "m"}, generic)[0] == 0
+    nothing = hessian(method="$invoke", types=GENERIC, arguments=b"\1mN\x79N")
+    assert sent_by({"arguments": {0: {"present": False}}}, nothing)[0] == 0
+    inside = hessian(method="$invoke", types=GENERIC, arguments=b"\1mN\x79H\1a" + value + b"Z")
+    assert sent_by({"arguments": {"0.a": {"present": True}}}, inside)[0] == 0
+
+
 @pytest.mark.parametrize("raw", [b"\xf0\x80\x81\xa7", b"\xf4\x90\x80\x80", b"\xf5\x80\x80\x80"])
 def test_characters_of_four_bytes_that_there_are_not(raw):
     refused({"arguments": {0: "x"}}, hessian(arguments=short(raw, 2)))

@@ -310,4 +310,12 @@ MUTANTS = (
         "plugins/dubbo/tests/test_codec.py::test_an_error_says_its_text_whatever_is_in_it",
         "dubbo",
     ),
+    Mutant(
+        "arguments of a generic call without types are read as they stand",
+        "arguments.c",
+        "  if (any) return",
+        "  if (any && 0) return",
+        "plugins/dubbo/tests/test_read_otherwise.py::test_arguments_of_a_generic_call_that_says_nothing_of_types",
+        "dubbo",
+    ),
 )

@@ -467,4 +467,18 @@ MUTANTS = (
         "guard > PK_GUARD_REQUEST; i++)",
         "tests/test_access.py::test_what_is_not_of_the_connection_alone_is_not_remembered_of_it[routes]",
     ),
+    Mutant(
+        "what any expression says is not for a character in two units",
+        "condition.c",
+        "  if (c->match == PK_MATCH_REGEX) return 1;\n",
+        "",
+        "plugins/dubbo/tests/test_read_otherwise.py::test_a_rule_is_for_characters_of_two_units_in_both_ways[inside]",
+    ),
+    Mutant(
+        "a header of two units leads to no rule",
+        "load.c",
+        "    if (!c->wide && is_of(",
+        "    if (is_of(",
+        "plugins/dubbo/tests/test_read_otherwise.py::test_a_rule_is_for_characters_of_two_units_in_both_ways[exact]",
+    ),
 )
