@@ -374,7 +374,7 @@ def test_copies_leave_places_to_real_requests_of_their_cluster(toys, kind, metho
 @pytest.mark.parametrize("places", [1, 2, 4, 7])
 @pytest.mark.parametrize("most", [1, 100])
 def test_copies_give_way_where_answers_come_one_at_a_time(toys, places, most):
-    """A copy that hangs has a connection as long as nobody else wants it; who asks himself is never driven out."""
+    """A copy that hangs has a connection as long as nobody else wants it; who asks is never driven out."""
     toy = toys["pingpong"]
     builder = TableBuilder({**LIMITS, "in_flight": 1000}, seed=42)
     builder.cluster("c", "round-robin", 64, 1000)

@@ -160,8 +160,8 @@ MUTANTS = (
     Mutant(
         "a type of a generic call that may be any is none",
         "arguments.c",
-        "if ((result = type_said(l, data, f, path[0], &type)) != PK_OK) return result;",
-        "(void)type_said(l, data, f, path[0], &type);",
+        "if ((result = type_said(l, data, f, path[0], &type, &any)) != PK_OK) return result;",
+        "(void)type_said(l, data, f, path[0], &type, &any);",
         "plugins/dubbo/tests/test_read_otherwise.py::test_a_type_of_a_generic_call_that_is_read_otherwise",
         "dubbo",
     ),

@@ -330,8 +330,8 @@ MUTANTS = (
     Mutant(
         "a number's digits are taken while its last is not known",
         "protobuf.c",
-        "if (f->type == VARINT) return pk_found_number((int64_t)f->value);",
-        "if (f->type == VARINT) return pk_found_text(pk_digits(0, f->value));",
+        "f->type == VARINT ? pk_found_number((int64_t)f->value)",
+        "f->type == VARINT ? pk_found_text(pk_digits(0, f->value))",
         "tests/wire/test_structures.py::test_many_numbers_of_one_frame_are_all_there",
     ),
     Mutant(
