@@ -408,6 +408,9 @@ def test_copies_give_way_where_answers_come_one_at_a_time(toys, places, most):
         mirrored()
     assert world.stat("mirrors_active") == min(places, most)
     asked()
+    shadows = [up for up, (_, port) in world.upstreams.items() if port == SHADOW]
+    mirrored()
+    assert [up for up, (_, port) in world.upstreams.items() if port == SHADOW] == shadows
     clients = [world.client(listener=1) for _ in range(places)]
     for n, client in enumerate(clients):
         world.feed(client, toy.request(1, b"svc m%d real" % n))

@@ -457,7 +457,7 @@ MUTANTS = (
         "a Thrift field in several types is read",
         "thrift.c",
         "to->at != NULL && !same_type(",
-        "to->at == NULL && !same_type(",
+        "to->type == NONE && !same_type(",
         "tests/wire/test_structures.py::test_what_stands_in_several_types_cannot_be_read",
     ),
 )
