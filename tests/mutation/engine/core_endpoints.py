@@ -684,11 +684,4 @@ MUTANTS = (
         ";",
         "tests/dataplane/test_mirrors.py::test_copies_give_way_where_answers_come_one_at_a_time[100-1]",
     ),
-    Mutant(
-        "a copy drives out another",
-        "pick.c",
-        "c = to->client == 0 ? NULL : e->shared.first; c != NULL",
-        "c = e->shared.first; c != NULL",
-        "tests/dataplane/test_mirrors.py::test_copies_give_way_where_answers_come_one_at_a_time[100-1]",
-    ),
 )
