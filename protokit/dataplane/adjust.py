@@ -183,6 +183,8 @@ def read(query: str) -> dict[str, int | bool | None]:
     found: dict[str, int | bool | None] = {}
     for part in query.split("&"):
         name, _, value = part.partition("=")
+        if name in found:
+            raise ValueError(f"{name} stands there twice")
         if name == "drain" and value in {"true", "false"}:
             found["drain"] = value == "true"
         elif name == "weight" and value == "configured":

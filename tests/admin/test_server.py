@@ -373,6 +373,9 @@ def test_what_a_post_cannot_do(run):
             (f"{place}?weight=4294967296", 400, "is none of"),
             (f"{place}?drain=yes", 400, "'drain=yes' is none of"),
             (f"{place}?drain=true&wait=3", 400, "'wait=3' is none of"),
+            (f"{place}?weight=2&weight=3", 400, "weight stands there twice"),
+            (f"{place}?weight=configured&weight=0", 400, "weight stands there twice"),
+            (f"{place}?drain=true&weight=1&drain=false", 400, "drain stands there twice"),
         ):
             found = await post(server.address, path)
             assert (found[0], says in found[1]) == (status, True), found
