@@ -14,7 +14,7 @@ cp -rp protokit protokit_proxy.py native tests docs examples pyproject.toml setu
 cp -rp plugins/* "$out/plugins/"
 find "$out" -name '_native*.so' -delete
 cp tests/sanitized/exact.py "$out/"
-export CFLAGS="-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -g -O1"
+export CFLAGS="-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -g1 -O1"
 export LDFLAGS="-fsanitize=address,undefined"
 PYTHONPATH="$out"
 for plugin in "$out"/plugins/*/; do PYTHONPATH="$PYTHONPATH:${plugin%/}"; done
@@ -22,6 +22,7 @@ export PYTHONPATH
 # What Python gives to C is blocks of malloc's of exactly its bytes: what is read beside them is seen.
 (cd "$out" && CFLAGS="$CFLAGS -DPK_PREAMBLE='\"$out/tests/sanitized/exact.h\"'" "$python" setup.py -q build_ext --inplace)
 export LD_PRELOAD="$(gcc -print-file-name=libasan.so) $(gcc -print-file-name=libubsan.so)"
+export CC="env -u LD_PRELOAD gcc" # the compiler is not what is looked at
 # Where a block was allocated is not kept: writing that down takes a sixth of the time.
 export ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1:malloc_context_size=1 UBSAN_OPTIONS=print_stacktrace=1
 for plugin in "$out"/plugins/*/; do

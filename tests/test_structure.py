@@ -168,7 +168,10 @@ def test_c_of_plugins_includes_public_headers_only():
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_nobody_asks_which_tier_a_codec_is_of(path):
     """Whoever needs more than ``Codec`` has needs a declaration, and asks for that."""
-    calls = [one for one in ast.walk(ast.parse(path.read_text())) if isinstance(one, ast.Call)]
+    text = path.read_text()
+    if "PythonCodec" not in text and "NativeCodec" not in text:
+        return
+    calls = [one for one in ast.walk(ast.parse(text)) if isinstance(one, ast.Call)]
     asked = [one for one in calls if isinstance(one.func, ast.Name) and one.func.id == "isinstance"]
     assert not [one for one in asked if "PythonCodec" in ast.dump(one) or "NativeCodec" in ast.dump(one)]
 
