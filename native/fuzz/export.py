@@ -21,8 +21,9 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from protokit import Protocol, WireFormat, native, plugins
 from protokit.errors import LocalProtocolError, RemoteProtocolError
 from protokit.testing import frames, load_golden
+from protokit.wire.encodings import FIRST, LineEncoding
 from protokit.wire.nodes import Region, walk
-from protokit.wire.views import FIRST, LineEncoding, leaves
+from protokit.wire.views import leaves
 
 HOW_ENDS, HOW_BREAKS, HOW_ANSWERS, HOW_PINNED, HOW_STRICT = 2, 8, 16, 32, 64
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from protokit import native
 from protokit.errors import LocalProtocolError, ProtocolError, RemoteProtocolError
 from protokit.wire.changes import ANSWERS
-from protokit.wire.views import Item, LineEncoding, Pairs, Part, leaves
+from protokit.wire.encodings import LineEncoding
+from protokit.wire.views import Item, Pairs, Part, leaves
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from protokit import native
 from protokit.errors import DeclarationError
+from protokit.wire.encodings import LineEncoding, PairEncoding
 from protokit.wire.expressions import sizes_of
 from protokit.wire.ids import agreeing, check_follows, counters_of
 from protokit.wire.laid import looked_into
@@ -21,8 +22,6 @@ from protokit.wire.views import (
     First,
     FoundText,
     Item,
-    LineEncoding,
-    PairEncoding,
     Pairs,
     Part,
     Text,

@@ -9,6 +9,7 @@ from protokit import native
 from protokit.errors import DeclarationError
 from protokit.model import Status
 from protokit.wire import views
+from protokit.wire.encodings import PairEncoding
 from protokit.wire.expressions import Binary, Expression, Field, FieldPath, readings_of
 from protokit.wire.greeting import SAYINGS, Conversation
 from protokit.wire.ids import FORMS, key_of
@@ -379,7 +380,7 @@ class _Compiler(Writing):
             return named.view.kind
         if named.passes or not isinstance(named.view, views.Item):
             return 0
-        return 2 if isinstance(named.view.pairs.encoding, views.PairEncoding) else 1
+        return 2 if isinstance(named.view.pairs.encoding, PairEncoding) else 1
 
     def _place_inside(self, named: Named) -> tuple[int, int, int]:
         """In which section, and what counts the id there."""
@@ -389,7 +390,7 @@ class _Compiler(Writing):
         if isinstance(named.view, Token):
             return register, 0, self.literal(named.view.inside.argument)
         encoding = named.view.pairs.encoding if isinstance(named.view, views.Item) else None
-        value = form_of(encoding.value) if isinstance(encoding, views.PairEncoding) else 0
+        value = form_of(encoding.value) if isinstance(encoding, PairEncoding) else 0
         return register, value, 0
 
     def _reply(self, pieces: list[Emit]) -> int:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from protokit.errors import DeclarationError
+from protokit.wire.encodings import LineEncoding
 from protokit.wire.explain import calculate
 from protokit.wire.expressions import Binary, Expression, Field, FieldPath, Size, fields_of, show, sizes_of
 from protokit.wire.given import expect, one_or_several, seen
@@ -32,7 +33,6 @@ from protokit.wire.told import CannotRewriteError, Digits, Told, all_told, digit
 from protokit.wire.views import (
     First,
     Item,
-    LineEncoding,
     Part,
     Text,
     View,

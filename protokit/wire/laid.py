@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from protokit.errors import DeclarationError, LocalProtocolError, RemoteProtocolError
 from protokit.wire import views
+from protokit.wire.encodings import LineEncoding
 from protokit.wire.expressions import FUNCTIONS, Binary, FieldPath, Looked, readings_of, show, strictly
 from protokit.wire.nodes import Branch, Choice, Delimited, Section, expression_of, walk
 from protokit.wire.readings import Number
@@ -43,7 +44,7 @@ def check_laid(nodes: tuple[Node, ...]) -> None:
 def _check(node: Node, reading: Laid, known: dict[FieldPath, None]) -> None:
     at = _name(node)
     for view in views.leaves([reading.view]):
-        lines = not isinstance(view, views.Item) or isinstance(view.pairs.encoding, views.LineEncoding)
+        lines = not isinstance(view, views.Item) or isinstance(view.pairs.encoding, LineEncoding)
         if not isinstance(view, _VIEWS) or not lines:
             raise DeclarationError(
                 f"{at}: {view!r}: a layout reads texts in front of it by themselves, by split, by lines and "

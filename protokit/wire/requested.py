@@ -13,6 +13,7 @@ from construct import expr
 from protokit.errors import DeclarationError
 from protokit.wire import views
 from protokit.wire.counted import flat
+from protokit.wire.encodings import LineEncoding, PairEncoding
 from protokit.wire.expressions import (
     Binary,
     Expression,
@@ -384,7 +385,7 @@ def _key(value: Any) -> Any:
         return tuple(_key(one) for one in value)
     if isinstance(value, Structure):
         return (value.step.name, value.section.path, value.options)
-    if isinstance(value, views.PairEncoding | views.LineEncoding):
+    if isinstance(value, PairEncoding | LineEncoding):
         return repr(value)
     if isinstance(value, Field | Looked | Not | Binary | Sent | Size):
         return written(value)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from protokit.errors import DeclarationError
 from protokit.wire import views
 from protokit.wire.arguments import MSGPACK, roots
+from protokit.wire.encodings import FIRST, PairEncoding
 from protokit.wire.expressions import Field, fields_of, readings_of
 from protokit.wire.inside import Token
 from protokit.wire.nodes import Bits, Branch, Integer, Varint, walk
@@ -221,7 +222,7 @@ class Texts(Program):
         first = len(self.keys)
         encoding = pairs.encoding
         self.keys += [(self.literal(encoding.folded(key)), to) for key, to in keys.items()]
-        if isinstance(encoding, views.PairEncoding):
+        if isinstance(encoding, PairEncoding):
             self.maps.append((0, form_of(encoding.key), form_of(encoding.value), 0, 0, first, len(keys)))
         elif isinstance(encoding, EntryEncoding):
             names = {tag: self.literal(name) for tag, name in encoding.names.items()}
@@ -231,9 +232,7 @@ class Texts(Program):
             between, after = self.literal(encoding.between), self.literal(encoding.after)
             trim = self.literal(encoding.trim) if encoding.trim else NOWHERE
             flags = (
-                int(encoding.ignore_case)
-                | encoding.skip << 1
-                | FIRST_COUNTS * (encoding.repeated == views.FIRST)
+                int(encoding.ignore_case) | encoding.skip << 1 | FIRST_COUNTS * (encoding.repeated == FIRST)
             )
             self.maps.append((1, flags, trim, between, after, first, len(keys)))
         return len(self.maps) - 1

@@ -6,17 +6,15 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from protokit.errors import DeclarationError
+from protokit.wire.encodings import LAST, LineEncoding, PairEncoding
 from protokit.wire.expressions import resolve
 from protokit.wire.given import expect, seen, several
 from protokit.wire.readings import Named, Number, Starts, plain
 from protokit.wire.views import (
-    LAST,
     Chosen,
     Decimal,
     First,
     Found,
-    LineEncoding,
-    PairEncoding,
     Pairs,
     Split,
     Step,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from protokit.errors import DeclarationError, LocalProtocolError, RemoteProtocolError
 from protokit.wire import views
+from protokit.wire.encodings import LAST
 from protokit.wire.sections import bytes_at, put_at
 from protokit.wire.structures import Inside
 
@@ -30,7 +31,7 @@ KINDS = {
 class EntryEncoding:
     """Entries of a map in a structure. A key or a value that is no text is None."""
 
-    repeated = views.LAST
+    repeated = LAST
 
     def __init__(self, inside: Inside) -> None:
         self.family = inside.structure.family
