@@ -8,7 +8,7 @@ from protokit import native
 from protokit.errors import LocalProtocolError, ProtocolError, RemoteProtocolError
 from protokit.wire.changes import ANSWERS
 from protokit.wire.encodings import LineEncoding
-from protokit.wire.views import Item, Pairs, Part, leaves
+from protokit.wire.views import Chosen, Decimal, Item, Pairs, Part, leaves
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -94,4 +94,9 @@ def _separators(wire: WireFormat) -> list[str]:
         encoding = None if headers is None else headers.encoding
         if isinstance(encoding, LineEncoding):
             found += [encoding.between, encoding.after, encoding.trim]
-    return [f"a{native.text(one)}b" for one in dict.fromkeys(found) if one]
+    numbers = ["-1", "255", "-32768", "65536", "18446744073709551616", "007"]
+    named = [view for view in leaves(wire.meaning.destination()) if isinstance(view, Chosen | Decimal)]
+    names = [native.text(one) for view in named if isinstance(view, Chosen) for one in view.names.values()]
+    return [f"a{native.text(one)}b" for one in dict.fromkeys(found) if one] + (
+        [*names[:3], *names[-2:], *numbers] if named else []
+    )

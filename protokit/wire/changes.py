@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any
 from protokit import native
 from protokit.errors import DeclarationError
 from protokit.wire.encodings import LineEncoding, PairEncoding
-from protokit.wire.expressions import sizes_of
+from protokit.wire.expressions import Field, fields_of, sizes_of
 from protokit.wire.ids import agreeing, check_follows, counters_of
 from protokit.wire.laid import looked_into
 from protokit.wire.nodes import Branch, Choice, Integer, Node, Peeked, Repeated, Varint, expression_of, walk
 from protokit.wire.views import (
+    Chosen,
     Constant,
+    Decimal,
     First,
     FoundText,
     Item,
@@ -26,6 +28,7 @@ from protokit.wire.views import (
     Part,
     Text,
     View,
+    leaves,
 )
 
 if TYPE_CHECKING:
@@ -37,6 +40,7 @@ if TYPE_CHECKING:
     Computed = Sequence[tuple[FieldPath, Expression | None]]
 
 ANSWERS = native.EDIT_GROUP + 1  # PK_CHANGES_OF_ANSWERS
+_WIDEST = 8
 DEPTH = 8  # of views in views (PK_WRITE_DEPTH)
 FIELDS = 64  # PK_FIELDS
 Counter = Integer | Varint
@@ -53,17 +57,20 @@ class Changes:
     Attributes:
         views: by what an edit is about, ``EDIT_*`` or ANSWERS: how it is read and written; headers are a map.
         counted: the sections that change, with what counts each.
+        numbers: the integers that change.
         order: of all fields that are known, as they stand.
     """
 
     views: dict[int, View | Pairs]
     counted: dict[FieldPath, tuple[Counter, ...]]
+    numbers: tuple[Integer, ...]
     order: tuple[FieldPath, ...]
 
     @property
-    def counters(self) -> list[Counter]:
-        """Each once."""
-        return list(dict.fromkeys(one for some in self.counted.values() for one in some))
+    def integers(self) -> list[Counter]:
+        """All that change, each once."""
+        counters = (one for some in self.counted.values() for one in some)
+        return list(dict.fromkeys([*counters, *self.numbers]))
 
 
 def changes_of(nodes: tuple[Node, ...], meaning: Meaning, computed: Computed) -> Changes | None:
@@ -86,10 +93,12 @@ def changes_of(nodes: tuple[Node, ...], meaning: Meaning, computed: Computed) ->
     }
     views: dict[int, View | Pairs] = {}
     counted: dict[FieldPath, tuple[Counter, ...]] = {}
+    numbers: list[Integer] = []
     for what, view in given.items():
         try:
             if view is not None:
                 counted |= {path: _counted(nodes, path, computed) for path in _written(view, DEPTH)}
+                numbers += [_number(nodes, one, meaning, computed) for one in _numbers(view)]
                 views[what] = view
         except (InPythonError, DeclarationError):
             continue
@@ -99,10 +108,11 @@ def changes_of(nodes: tuple[Node, ...], meaning: Meaning, computed: Computed) ->
     counted = {path: counted.get(path, ()) for path in sections}
     known = set(counted) | {one.path for some in counted.values() for one in some}
     known |= {path for one in meaning.checksums for path in (one.path, *(one.over or ()))}
+    known |= {one.path for one in numbers}
     order = tuple(dict.fromkeys(path for path in map(_path, walk(nodes)) if path in known))
     if len(order) > FIELDS or not _is_ordered(nodes, order):
         return None
-    return Changes(views, counted, order)
+    return Changes(views, counted, tuple(dict.fromkeys(numbers)), order)
 
 
 def _written(view: View | Pairs, depth: int) -> Iterator[FieldPath]:
@@ -124,8 +134,43 @@ def _written(view: View | Pairs, depth: int) -> Iterator[FieldPath]:
     elif isinstance(view, First):
         for one in view.views:
             yield from _written(one, depth - 1)
-    elif not isinstance(view, Constant | FoundText):  # those are only read
+    elif not isinstance(view, Constant | FoundText | Decimal | Chosen):  # of no section, or only read
         raise InPythonError
+
+
+def _numbers(view: View | Pairs) -> list[Decimal | Chosen]:
+    """The views of integers in it."""
+    return (
+        []
+        if isinstance(view, Pairs)
+        else [one for one in leaves([view]) if isinstance(one, Decimal | Chosen)]
+    )
+
+
+def _number(nodes: tuple[Node, ...], view: Decimal | Chosen, meaning: Meaning, computed: Computed) -> Integer:
+    """The integer that a view is of: one that every frame has, and that says nothing else.
+
+    Raises:
+        InPythonError: it is another one.
+    """
+    if not isinstance(view.value, Field):
+        raise InPythonError
+    path = view.value.path
+    found = [node for node in walk(nodes) if getattr(node, "path", None) == path]
+    node = found[0] if len(found) == 1 and found[0] in nodes else None
+    names = list(view.names.values()) if isinstance(view, Chosen) else []
+    if not isinstance(node, Integer) or len(set(names)) < len(names) or (names and node.width == _WIDEST):
+        raise InPythonError
+    read: list[Any] = [how for _, how in computed if how is not None]
+    read += map(expression_of, walk(nodes))
+    for one in walk(nodes):
+        read += [one.count, one.to, one.until, one.added] if isinstance(one, Repeated) else []
+    read += [*meaning.readable.values()]
+    says = {*meaning.id, *meaning.answer_id, *(one for one, _ in computed)}
+    says |= {one.path for one in meaning.checksums}
+    if path in says or any(path in fields_of(one or 0) for one in read):
+        raise InPythonError
+    return node
 
 
 def _read(view: View | Pairs) -> Iterator[FieldPath]:

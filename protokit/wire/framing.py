@@ -118,7 +118,7 @@ class Framing(Texts):
     def _counting(self) -> list[Integer | Varint | Digits]:
         """What has to be found since it counts an id, or what is changed."""
         ids = self.meaning.named.all_counters if self.meaning.named else []
-        return list(dict.fromkeys([*ids, *(self.changes.counters if self.changes else [])]))
+        return list(dict.fromkeys([*ids, *(self.changes.integers if self.changes else [])]))
 
     def held(self) -> str:
         """What the registers are for; a section has two, where it begins and its size."""

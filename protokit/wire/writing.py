@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from protokit.wire import views
 from protokit.wire.changes import ANSWERS, InPythonError
+from protokit.wire.expressions import fields_of
 from protokit.wire.framing import Framing
 from protokit.wire.texts import EXACTLY, NOWHERE
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from protokit.wire.program import Meaning
 
 SECTION, PLACE = 256, 512  # PK_IS_*
-TEXT, ITEM, PART, FIRST, STEP, LITERAL, MAP = range(7)  # PK_WRITE_*
+TEXT, ITEM, PART, FIRST, STEP, LITERAL, MAP, NUMBER = range(8)  # PK_WRITE_*
 
 
 class Writing(Framing):
@@ -32,13 +33,14 @@ class Writing(Framing):
         self.counts: list[int] = []
         self._mapped: dict[int, int] = {}  # the numbers of maps, by their identity
         self._numbers: dict[FieldPath, int] = {}  # of sections: their fields
+        self._integers: dict[FieldPath, int] = {}
 
     def writing(self) -> list[int]:
         """All fields that are known; gives back how each kind of change is written."""
         changes = self.changes
         if changes is None:
             return [NOWHERE] * (ANSWERS + 1)
-        counting: dict[FieldPath, int] = {}
+        counting = self._integers
         over = {path for one in self.meaning.checksums for path in one.over or ()}
         sections = []
         for path in changes.order:
@@ -96,6 +98,13 @@ class Writing(Framing):
             one[4], one[6], one[7] = len(self.steps), found.count, view.index
             self.steps.append((found.step.address, len(self.literals), len(found.arguments)))
             self.literals += found.arguments  # in a row
+        elif isinstance(view, views.Decimal | views.Chosen):
+            path = next(iter(fields_of(view.value)))  # it is one
+            one[0], one[1], one[4] = NUMBER, self._integers[path], NOWHERE
+            if isinstance(view, views.Chosen):
+                default = -1 if view.default is None else self.literal(view.default)
+                names = {key: self.literal(name) for key, name in view.names.items()}
+                one[4] = self.table(names, default)
         elif isinstance(view, views.Constant):
             one[0], one[5] = LITERAL, self.literal(view.text)
         return number

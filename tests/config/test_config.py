@@ -678,8 +678,8 @@ def test_a_match_by_headers_of_a_codec_in_python_is_refused(tmp_path):
 
 
 def test_the_address_is_refused_only_where_its_rule_is_reached(tmp_path):
-    page = (Path(__file__).parents[2] / "examples" / "formats" / "nshead.py").read_text()
-    (tmp_path / "mail.py").write_text(page.replace('"nshead"', '"posted"'))
+    page = (Path(__file__).parents[2] / "examples" / "formats" / "kafka.py").read_text()
+    (tmp_path / "mail.py").write_text(page.replace('"kafka"', '"posted"'))
     text = NEEDS.replace("MORE", 'cluster: a, set: {method: "{source}"}')
     for listener in ("bare", "[bare, rich]"):
         (found,) = errors(text.replace("LISTENER", listener), tmp_path)

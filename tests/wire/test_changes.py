@@ -18,6 +18,7 @@ from construct import (
     Int16ul,
     Int32sb,
     Int32ub,
+    Int64ub,
     Prefixed,
     Rebuild,
     Struct,
@@ -36,6 +37,7 @@ from protokit.wire import (
     UVar,
     WireFormat,
     crc32,
+    decimal,
     first,
     hessian2_strings,
     lines,
@@ -193,7 +195,34 @@ def of_branches():
     return wire, {"service", "method", "version", "headers", "answer"}, frames
 
 
+def of_numbers():
+    """Integers by name or in digits, beside a text that moves them."""
+    wire = declared(
+        [
+            *HEAD,
+            SECTIONS[0],
+            "op" / Int8ub,
+            "signed" / Int16sb,
+            "little" / Int16ul,
+            "wide" / Int64ub,
+            SECTIONS[1],
+        ],
+        replies={"op": 0, "signed": 0, "little": 0, "wide": 0, "head": b"", "body": ErrorText()},
+        service=first(table(this.op, {1: "GET", 7: "PUT", 255: "a.B"}), this.head),
+        method=table(this.little, {0: "zero", 65536: "never"}, "other"),
+        version=decimal(this.signed),
+        group=split(decimal(this.wide), "0", 2)[0],
+    )
+    frames = [
+        {"op": op, "signed": signed, "little": little, "wide": wide, "head": b"h", "body": b"b"}
+        for op in (0, 1, 7)
+        for signed, little, wide in ((0, 0, 0), (-32768, 65535, 2**64 - 1), (-1, 1, 1203))
+    ]
+    return wire, {"service", "method", "version", "group"}, frames
+
+
 FORMATS = {
+    "numbers": of_numbers,
     "pairs": of_pairs,
     "lines": of_lines(":", "\r\n", COLONS, ignore_case=True, trim=" \t", skip=1),
     "lines of which the first counts": of_lines(": ", "\r\n", COLONS, repeated="first"),
@@ -229,7 +258,9 @@ def in_python(**meaning):
     ("what", "can"),
     [
         ({"headers": msgpack(this.head)["h"], "service": this.body}, {"service"}),
-        ({"service": first(this.head, table(this.kind, {0: "a"}))}, set()),
+        ({"service": first(this.head, table(this.kind, {0: "a"}))}, {"service"}),
+        ({"service": table(this.kind, {0: "a", 1: "a"}), "method": decimal(this.kind + 1)}, set()),
+        ({"service": decimal(this.head_len), "method": decimal(this.id)}, set()),
         ({"service": "always", "method": this.body}, {"service", "method"}),
         (
             {

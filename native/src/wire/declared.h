@@ -185,6 +185,9 @@ int pk_declared_pairs(const declared *d, const pk_program_map *map, pk_slice sec
 int pk_declared_line(pairs *in, pk_slice after, pk_slice *out);
 pk_slice pk_declared_trimmed(pk_slice text, pk_slice by);
 
+/* The name that a table of names gives a number; without data where it has none. */
+pk_slice pk_declared_chosen(const declared *d, const pk_program_table *t, int64_t key);
+
 /* Up to `most` parts of a text; `exact`: so many, or none. And what a step finds in a section, or PK_ERR_LIMIT. */
 void pk_declared_split(pk_slice in, pk_slice by, uint32_t most, int exact, pk_slice *out);
 int pk_declared_step(const declared *d, uint32_t index, pk_slice section, pk_slice *out, uint32_t count);

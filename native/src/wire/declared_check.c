@@ -227,6 +227,9 @@ static int bad_writer(const declared *d, const pk_program_writer *w) {
       return !is_section(d, w->field) || w->which >= p->steps.count || w->count < 1 || w->count > 32 || w->index >= w->count;
     case PK_WRITE_LITERAL: return w->literal >= p->literals.count;
     case PK_WRITE_MAP: return !is_section(d, w->field) || !is_open_map(p, d, w->which);
+    case PK_WRITE_NUMBER:
+      if (w->field >= p->fields.count || d->fields[w->field].form >= 64 || d->fields[w->field].form == 0) return 1;
+      return w->which != PK_NOWHERE && (w->which >= p->tables.count || !all_literals(d, w->which));
     default: return 1;
   }
 }

@@ -33,11 +33,21 @@ static int found(const editing *e, uint32_t which, pk_slice *out) {
       *out = parts[w->index];
       return result;
     case PK_WRITE_LITERAL: *out = e->d->literals[w->literal]; return PK_OK;
+    case PK_WRITE_NUMBER: {
+      uint32_t form = e->d->fields[w->field].form;
+      int64_t at = e->m->r[e->d->fields[w->field].at];
+      if (at < 0) return PK_OK;
+      int64_t v = integer_of(e->out + at, form);
+      *out = w->which == PK_NOWHERE ? pk_digits(v < 0 && (form & SIGNED), (uint64_t)v) : pk_declared_chosen(e->d, &e->d->tables[w->which], v);
+      return PK_OK;
+    }
     default: return PK_ERR_UNSUPPORTED;
   }
 }
 
 static int write(editing *e, uint32_t which, pk_slice text);
+
+static int same_text(pk_slice a, pk_slice b) { return a.size == b.size && (a.size == 0 || memcmp(a.data, b.data, a.size) == 0); }
 
 /* A whole section; empty where there is to be nothing. */
 static int write_section(editing *e, uint32_t field, pk_slice text) {
@@ -103,6 +113,49 @@ static int write_first(editing *e, const pk_program_writer *w, pk_slice text) {
   return write(e, w->inner, text);
 }
 
+/* A text's decimal digits. 0: it is no integer of 64 bits. */
+static int number_of(pk_slice text, int *negative, uint64_t *v) {
+  uint32_t from = text.size > 0 && text.data[0] == '-';
+  *negative = from != 0, *v = 0;
+  if (text.size == from || text.size - from > 20) return 0;
+  for (uint32_t i = from; i < text.size; i++) {
+    uint64_t digit = (uint64_t)(text.data[i] - '0');
+    if (text.data[i] < '0' || text.data[i] > '9' || *v > (UINT64_MAX - digit) / 10) return 0;
+    *v = *v * 10 + digit;
+  }
+  return 1;
+}
+
+/* An integer in its place. 0: it has no room there. */
+static int put_number(uint8_t *p, uint32_t form, int negative, uint64_t v) {
+  uint32_t bits = 8 * (form & 15) - (form & SIGNED ? 1 : 0);
+  uint64_t most = bits >= 64 ? UINT64_MAX : ((uint64_t)1 << bits) - 1;
+  if (negative && v > 0 && (!(form & SIGNED) || v - 1 > most)) return 0;
+  if (!negative && v > most) return 0;
+  put(p, negative ? (uint64_t)0 - v : v, form & 15, (form & LITTLE) != 0);
+  return 1;
+}
+
+/* The integer that a text is, or is the name of. */
+static int write_number(editing *e, uint32_t which, const pk_program_writer *w, pk_slice text) {
+  const pk_program_field *field = &e->d->fields[w->field];
+  int64_t at = e->m->r[field->at];
+  int negative;
+  uint64_t v;
+  if (at < 0) return PK_ERR_UNSUPPORTED;
+  if (w->which == PK_NOWHERE)
+    return number_of(text, &negative, &v) && put_number(e->out + at, field->form, negative, v) ? PK_OK : PK_ERR_UNSUPPORTED;
+  pk_slice now;
+  if (found(e, which, &now) == PK_OK && (now.data == NULL) == (text.data == NULL) && same_text(now, text)) return PK_OK;
+  const pk_program_table *t = &e->d->tables[w->which];
+  for (uint32_t i = 0; text.data != NULL && i < t->count; i++) {
+    int64_t key = e->d->entries[t->first + i].key;
+    if (!same_text(e->d->literals[e->d->entries[t->first + i].value], text)) continue;
+    return put_number(e->out + at, field->form, key < 0, key < 0 ? (uint64_t)0 - (uint64_t)key : (uint64_t)key) ? PK_OK : PK_ERR_UNSUPPORTED;
+  }
+  return PK_ERR_UNSUPPORTED;
+}
+
 /* Another text for a view; without data: none. */
 static int write(editing *e, uint32_t which, pk_slice text) {
   const pk_program_writer *w = &e->d->writers[which];
@@ -111,6 +164,7 @@ static int write(editing *e, uint32_t which, pk_slice text) {
     case PK_WRITE_ITEM: return pk_declared_map_set(e, w->field, w->which, e->d->literals[w->literal], text);
     case PK_WRITE_PART: return write_part(e, w, text);
     case PK_WRITE_FIRST: return write_first(e, w, text);
+    case PK_WRITE_NUMBER: return write_number(e, which, w, text);
     default: return PK_ERR_UNSUPPORTED; /* it is only read */
   }
 }

@@ -60,7 +60,7 @@ pk_slice pk_declared_trimmed(pk_slice s, pk_slice by) {
 }
 
 /* Tables of names stand in the order of their keys. */
-static pk_slice chosen(const declared *d, const pk_program_table *t, int64_t key) {
+pk_slice pk_declared_chosen(const declared *d, const pk_program_table *t, int64_t key) {
   const pk_program_entry *from = &d->entries[t->first];
   int64_t found = t->otherwise;
   for (uint32_t left = t->count; left > 0;) {
@@ -102,7 +102,7 @@ static int next_entry(const declared *d, const pk_program_map *map, pairs *in, p
   int result = readers[map->kind - PK_MAP_PROTOBUF].next(&rest, &in->form, &name, value);
   in->at = rest.at;
   *key = name.text;
-  if (name.text.data == NULL && map->names != PK_NOWHERE) *key = chosen(d, &d->tables[map->names], name.number);
+  if (name.text.data == NULL && map->names != PK_NOWHERE) *key = pk_declared_chosen(d, &d->tables[map->names], name.number);
   return result == PK_ERR_LIMIT ? PK_ERR_FORMAT : result;
 }
 
@@ -350,7 +350,7 @@ __attribute__((noinline)) int pk_declared_texts(const declared *d, uint32_t *pc_
         break;
       case PK_I_INTEGER: r[n->a] = integer(s[n->b], n->c); break;
       case PK_I_DIGITS: s[n->a] = pk_digits(r[n->b] < 0 && !n->c, (uint64_t)r[n->b]); break;
-      case PK_I_CHOOSE: s[n->a] = chosen(d, &d->tables[n->i], r[n->b]); break;
+      case PK_I_CHOOSE: s[n->a] = pk_declared_chosen(d, &d->tables[n->i], r[n->b]); break;
       case PK_I_TO:
         if (n->a != PK_NO_TEXT) copy(&out->service, &s[n->a]);
         if (n->b != PK_NO_TEXT) copy(&out->method, &s[n->b]);

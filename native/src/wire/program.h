@@ -258,14 +258,15 @@ typedef struct pk_program_field {
 
 /* How a view is read and written: a tree, whose branches stand behind it. A section, a value of a map, part `index` of the
  * text `inner` cut at a literal, the first of several that is there; a text that a step finds, or a literal: both are
- * only read; or a map. */
-enum { PK_WRITE_TEXT, PK_WRITE_ITEM, PK_WRITE_PART, PK_WRITE_FIRST, PK_WRITE_STEP, PK_WRITE_LITERAL, PK_WRITE_MAP, PK_WRITES };
+ * only read; a map; or an integer, as the name that a table gives it, or else in digits. */
+enum { PK_WRITE_TEXT, PK_WRITE_ITEM, PK_WRITE_PART, PK_WRITE_FIRST, PK_WRITE_STEP, PK_WRITE_LITERAL, PK_WRITE_MAP,
+       PK_WRITE_NUMBER };
 enum { PK_WRITE_DEPTH = 8 };
 
 typedef struct pk_program_writer {
   uint32_t kind, field;
   uint32_t inner, next;   /* what it is made of; of FIRST the next one behind it: PK_NOWHERE: none */
-  uint32_t which, literal; /* a map, or a step; a key, a separator, or a text */
+  uint32_t which, literal; /* a map, a step, or a table; a key, a separator, or a text */
   uint32_t count, index;  /* of PART, count | 128 where all have to be there; and of STEP */
 } pk_program_writer;
 

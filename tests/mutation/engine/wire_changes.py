@@ -119,4 +119,18 @@ MUTANTS = (
         "size, data, &was)",
         "tests/wire/test_changes.py::test_a_large_frame_of_which_the_front_is_there_is_changed",
     ),
+    Mutant(
+        "an integer loses its front",
+        "declared_edit.c",
+        "  if (!negative && v > most) return 0;\n",
+        "",
+        f"{_SAME}[numbers]",
+    ),
+    Mutant(
+        "the least integer has no room",
+        "declared_edit.c",
+        "|| v - 1 > most)) return 0;",
+        "|| v > most)) return 0;",
+        f"{_SAME}[numbers]",
+    ),
 )
