@@ -26,7 +26,7 @@ from protokit.plugins import reason
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Coroutine, Mapping
+    from collections.abc import Callable, Coroutine, Mapping
     from types import FrameType
     from typing import Any
 
@@ -38,6 +38,7 @@ _IGNORED = (signal.SIGUSR1, signal.SIGUSR2)
 _HELD_UP_S = 5.0  # the loop, before the log says by whom; and how often it is asked
 _SELDOM_S = 60.0  # that is said
 _PATIENCE_S = 10.0  # a reload that takes longer is told of; what plugins hold up at the end is left behind
+_AT_ONCE_S = 1.0  # what is still held up then when the end is asked for again
 
 
 def run(loaded: configuration.Loaded, early: Early | None) -> None:
@@ -64,11 +65,14 @@ class _Service:
         self._reloading = asyncio.Lock()
         self._asked_again = False  # for a reload, while one is under way
         self._tasks: set[asyncio.Task[None]] = set()
+        self._told: list[float] = []  # when signals came that end it: by the thread's clock, not by the loop
+        self._asked = threading.Event()  # by one of them
 
     async def run(self) -> None:
         loop = asyncio.get_running_loop()
         for number in _ENDS:
             loop.add_signal_handler(number, self._stop, number.name)
+            signal.signal(number, self._hearing(signal.getsignal(number)))
         for number in _IGNORED:
             loop.add_signal_handler(number, _log.info, "%s: it has no meaning here, ignored", number.name)
         loop.add_signal_handler(signal.SIGHUP, lambda: self._start(self._reload()))
@@ -81,7 +85,9 @@ class _Service:
                 gc.freeze()  # what is there now stays: no collection looks at it again
                 # Held since protokit.__main__, or since it listens: what came during the start comes now.
                 signal.pthread_sigmask(signal.SIG_UNBLOCK, {*_ENDS, *_IGNORED, signal.SIGHUP})
-                threading.Thread(target=_watch, args=(loop,), name="protokit-held-up", daemon=True).start()
+                threading.Thread(
+                    target=self._watch, args=(loop,), name="protokit-held-up", daemon=True
+                ).start()
                 await self._stopped.wait()
         finally:
             _end_in_time(failed=sys.exception() is not None)
@@ -91,6 +97,47 @@ class _Service:
             if self._admin is not None:
                 await self._admin.close()
         _log.info("stopped")
+
+    def _hearing(self, loops: Any) -> Callable[[int, FrameType | None], None]:
+        """A signal's handler that runs though the loop is held up, in front of the loop's own."""
+
+        def heard(number: int, frame: FrameType | None) -> None:
+            self._told.append(time.monotonic())
+            self._asked.set()
+            loops(number, frame)
+
+        return heard
+
+    def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Say what holds up the loop, a filter that blocks, and end though it does. Another thread has to."""
+        while True:
+            going_on = threading.Event()
+            began = time.monotonic()
+            try:
+                loop.call_soon_threadsafe(going_on.set)
+            except RuntimeError:  # it is closed
+                return
+            said = False
+            while not going_on.wait(min(_HELD_UP_S, _AT_ONCE_S) / 4):
+                if self._unheard(began):
+                    _leave(_streams(), failed=False)
+                if not said and time.monotonic() - began >= _HELD_UP_S:
+                    said = True
+                    frame = sys._current_frames().get(threading.main_thread().ident or 0)  # noqa: SLF001
+                    where = " > ".join(_inside(frame)) if frame else "something"
+                    text = "filters, reloads and admin pages have been held up for %g s by what blocks: %s"
+                    _log.warning(text, _HELD_UP_S, where)
+            if said:
+                _log.warning("what was held up goes on")
+            if self._asked.wait(_SELDOM_S if said else _HELD_UP_S):
+                self._asked.clear()
+
+    def _unheard(self, began: float) -> bool:
+        """Whether a signal has ended the process, since the loop, held up from then on, does not."""
+        since = [time.monotonic() - max(one, began) for one in self._told[:2]]
+        if len(since) > 1 and since[1] >= _AT_ONCE_S and not self._stopped.is_set():
+            return True
+        return bool(since) and since[0] >= _PATIENCE_S and not self._stopping
 
     async def _begin(self) -> None:
         loaded = self._proxy.loaded
@@ -198,44 +245,27 @@ def _end_in_time(*, failed: bool) -> None:
 
     Python waits for all threads, those that the loop has for blocking calls, too.
     """
-    streams, main = (sys.stdout, sys.stderr), threading.main_thread()
-
-    def end() -> None:
-        frames = sys._current_frames()  # noqa: SLF001
-        left = [one for one in threading.enumerate() if one is main or not one.daemon]
-        what = ", ".join(
-            f"{one.name} ({' > '.join(_inside(frames[one.ident]))})" for one in left if one.ident in frames
-        )
-        _log.warning("ended without what plugins still hold up after %g s: %s", _PATIENCE_S, what)
-        for stream in streams:
-            if isinstance(stream, logs.Stream):
-                stream.drain(1)
-        os._exit(1 if failed else 0)
-
-    timer = threading.Timer(_PATIENCE_S, end)
+    timer = threading.Timer(_PATIENCE_S, _leave, kwargs={"failed": failed, "streams": _streams()})
     timer.daemon = True
     timer.start()
 
 
-def _watch(loop: asyncio.AbstractEventLoop) -> None:
-    """Say what holds up the loop: a filter that blocks. It has to be another thread that does."""
-    ident = threading.main_thread().ident
-    while True:
-        going_on = threading.Event()
-        try:
-            loop.call_soon_threadsafe(going_on.set)
-        except RuntimeError:  # it is closed
-            return
-        if going_on.wait(_HELD_UP_S):
-            time.sleep(_HELD_UP_S)
-            continue
-        frame = sys._current_frames().get(ident or 0)  # noqa: SLF001
-        where = " > ".join(_inside(frame)) if frame else "something"
-        text = "filters, reloads, admin pages and signals have been held up for %g s by what blocks: %s"
-        _log.warning(text, _HELD_UP_S, where)
-        going_on.wait()
-        _log.warning("what was held up goes on")
-        time.sleep(_SELDOM_S)
+def _streams() -> list[logs.Stream]:
+    """What is written to, as long as the process is what it was: later these are others."""
+    return [one for one in (sys.stdout, sys.stderr) if isinstance(one, logs.Stream)]
+
+
+def _leave(streams: list[logs.Stream], *, failed: bool) -> None:
+    """End, and say what was still held up."""
+    frames, main = sys._current_frames(), threading.main_thread()  # noqa: SLF001
+    left = [one for one in threading.enumerate() if one is main or not one.daemon]
+    what = ", ".join(
+        f"{one.name} ({' > '.join(_inside(frames[one.ident]))})" for one in left if one.ident in frames
+    )
+    _log.warning("ended without what plugins still hold up: %s", what)
+    for stream in streams:
+        stream.drain(1)
+    os._exit(1 if failed else 0)
 
 
 def _inside(frame: FrameType) -> list[str]:

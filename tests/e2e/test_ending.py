@@ -28,8 +28,8 @@ plugins: [{plugin}]
 # The process itself, only that it is patient for less long.
 PROGRAM = """
 from protokit.cli import process, service
-service._PATIENCE_S = 0.5
 service._HELD_UP_S = 0.2
+service._PATIENCE_S, service._AT_ONCE_S = {patient}
 process.run({path!r})
 """
 
@@ -68,7 +68,7 @@ def protokit_shutdown(app):
 class Running:
     """A proxy with a filter that holds something up."""
 
-    def __init__(self, folder: Path, how: str, provider: int) -> None:
+    def __init__(self, folder: Path, how: str, provider: int, patient: tuple[float, float]) -> None:
         folder.mkdir()
         self.admin, self.port = free_port(), free_port()
         self.path = folder / "c.yaml"
@@ -80,7 +80,7 @@ class Running:
             CONFIG.format(port=self.port, how=how, provider=provider, admin=self.admin, plugin=plugin)
         )
         self.process = subprocess.Popen(
-            [sys.executable, "-c", PROGRAM.format(path=str(self.path))],
+            [sys.executable, "-c", PROGRAM.format(path=str(self.path), patient=patient)],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
         )
@@ -97,8 +97,8 @@ class Running:
 def run(tmp_path):
     started = []
 
-    def begin(how: str, provider: int = 9) -> Running:
-        started.append(Running(tmp_path / str(len(started)), how, provider))
+    def begin(how: str, provider: int = 9, patient: tuple[float, float] = (0.5, 600)) -> Running:
+        started.append(Running(tmp_path / str(len(started)), how, provider, patient))
         return started[-1]
 
     yield begin
@@ -180,7 +180,7 @@ def test_who_blocks_the_thread_of_all_filters_is_named(run):
 
     async def work():
         server = await Server().start()
-        one = run("blocks", server.port)
+        one = run("blocks", server.port, (600, 600))
         await asyncio.to_thread(wait, lambda: one.get("/ready") == "ready\n")
         client = await Client.connect(one.port)
         assert "did not decide" in (await client.call("echo", 1)).value
@@ -192,6 +192,32 @@ def test_who_blocks_the_thread_of_all_filters_is_named(run):
         one.process.send_signal(signal.SIGTERM)
         (one.path.parent / "free").touch()
         assert "what was held up goes on" in await asyncio.to_thread(one.log)
+        assert one.process.returncode == 0
+        await client.close()
+        await server.stop()
+
+    asyncio.run(asyncio.wait_for(work(), 60))
+
+
+@pytest.mark.parametrize(("signals", "patient"), [(1, (0.5, 600)), (2, (600, 0.5))], ids=["one", "another"])
+def test_it_ends_though_the_thread_that_signals_are_for_is_blocked(run, signals, patient):
+    """After one signal in a while; at once after another."""
+
+    async def work():
+        server = await Server().start()
+        one = run("blocks", server.port, patient)
+        await asyncio.to_thread(wait, lambda: one.get("/ready") == "ready\n")
+        client = await Client.connect(one.port)
+        assert "did not decide" in (await client.call("echo", 1)).value
+        line = ""
+        while "held up" not in line:
+            line = (await asyncio.to_thread(one.process.stderr.readline)).decode()
+            assert line
+        for number in (signal.SIGTERM, signal.SIGINT)[:signals]:
+            one.process.send_signal(number)
+        log = await asyncio.to_thread(one.log)
+        assert "ended without what plugins still hold up: MainThread (" in log
+        assert "held.py:" in log
         assert one.process.returncode == 0
         await client.close()
         await server.stop()
