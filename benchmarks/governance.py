@@ -79,6 +79,11 @@ CASES: dict[str, Case] = {
     "peak-ewma": ({}, {"balance": "peak-ewma"}, 0),
     "maglev by a header": ({}, {"balance": "maglev", "hash": {"header": "version"}}, 0),
     "a delay that hits nobody": ({"fault": {"delay": {"fixed": "1ms", "share": "0.0001%"}}}, {}, 0),
+    "a fault that callers may ask for": (
+        {"fault": {"asked": {"header": "x-fault", "key": "0123456789abcdef"}}},
+        {},
+        0,
+    ),
     "a header set": ({"set": {"headers": {"timeout": "20000"}}}, {}, 0),
     "a header of answers set": ({"set": {"answer": {"headers": {"by": "echo"}}}}, {}, 0),
     "allowed by the source": ({}, {}, 0, {"deny": [{"source": "10.0.0.0/8"}]}),
