@@ -46,13 +46,9 @@ def pytest_collection() -> Iterator[None]:
 
 
 def pytest_collection_finish() -> None:
-    """Twenty thousand tests stay until the end: no collection of garbage looks at them again.
-
-    Nor does one begin with every seven hundredth object.
-    """
+    """Twenty thousand tests stay until the end: no collection of garbage looks at them again."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(10_000)
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

@@ -35,6 +35,7 @@ from hypothesis.errors import Unsatisfiable
 from protokit import native
 from protokit.errors import ProtokitError, RemoteProtocolError
 from protokit.model import Status
+from protokit.native import replies  # here already: what Hypothesis draws depends on what is imported
 from protokit.testing.invariants import LIMIT, Example, Invariants, Violation
 from protokit.testing.strategies import counted_frames
 from protokit.wire import Protocol, WireFormat
@@ -242,9 +243,9 @@ def _drawn(wire: WireFormat, samples: list[bytes], seed: int, tally: Counter[str
 
 def _said(codec: int) -> list[bytes]:
     """What the codec says by itself."""
-    replies = [native.heartbeat(codec, 1), native.drain(codec)]
-    replies += [native.error(codec, status, 1, 0, b"no") for status in Status if status > Status.APP_ERROR]
-    return sorted({one for one in replies if one})
+    said = [replies.heartbeat(codec, 1), replies.drain(codec)]
+    said += [replies.error(codec, status, 1, 0, b"no") for status in Status if status > Status.APP_ERROR]
+    return sorted({one for one in said if one})
 
 
 def _example(chance: random.Random, clients: list[bytes], servers: list[bytes]) -> Example:
