@@ -90,7 +90,11 @@ def _failed(declaration: Any, whole: Any, at: FieldPath) -> str | None:
         inner = _taken(field, whole, (*at, field.name or ""))
         if isinstance(inner, construct.Check):
             by = resolve(inner.func, at, (*at, "Check"))
-            if not calculate(by, whole):
+            try:
+                holds = calculate(by, whole)
+            except (TypeError, ValueError):  # of what is no number
+                holds = False
+            if not holds:
                 are = [f"{show(path)} is {seen(value_at(whole, path))}" for path in sorted(fields_of(by))]
                 return f"a Check does not hold, {written(by)}: {' and '.join(are) or 'it never does'}"
         if isinstance(inner, construct.Struct):
