@@ -26,7 +26,7 @@ from protokit.wire.codec import Codec, DeclaredCodec
 from protokit.wire.compiler import compile_image, is_sided, open_sections
 from protokit.wire.evaluation import evaluated
 from protokit.wire.explain import Piece, explain
-from protokit.wire.expressions import show
+from protokit.wire.expressions import Field, show
 from protokit.wire.given import expect, flag, one_or_several, seen, several, values_of
 from protokit.wire.greeting import Conversation, Greeting
 from protokit.wire.ids import PAIR, ByteId, check_computed, given_as, ids_of, of_answers
@@ -619,6 +619,22 @@ class WireFormat:
             if view is None:
                 raise LocalProtocolError(f"this protocol declares no {name}")
             view.replace(container, raw)
+            self._check_numbers(view, container)
+
+    def _check_numbers(self, view: views.View, container: Any) -> None:
+        """Refuse an integer that has no room in its field, also where the next change writes another one.
+
+        Raises:
+            LocalProtocolError: there is one.
+        """
+        of = [one.value for one in views.leaves([view]) if isinstance(one, views.Decimal | views.Chosen)]
+        paths = {one.path for one in of if isinstance(one, Field)}
+        for node in walk(self.nodes) if paths else ():
+            if not isinstance(node, Integer) or node.path not in paths:
+                continue
+            value = views.value_at(container, node.path)
+            if value is not None and not node.holds(value):
+                raise LocalProtocolError(f"{show(node.path)} has no room for {value}")
 
     def _explained(self, frame: bytes, side: str | None) -> list[Piece]:
         """Of a whole frame."""

@@ -20,6 +20,11 @@ class Integer:
     little: bool
     signed: bool
 
+    def holds(self, value: int) -> bool:
+        """Whether there is room for it."""
+        bits = 8 * self.width - self.signed
+        return -(1 << bits) * self.signed <= value < 1 << bits
+
 
 @dataclass(frozen=True)
 class Peeked:

@@ -202,6 +202,10 @@ class Part(View):
             while pieces and pieces[-1] is None:
                 pieces.pop()
         self.split.view.replace(container, self.split.separator.join(piece or b"" for piece in pieces))
+        if text and self.get(container) != text:
+            raise LocalProtocolError(
+                f"{self!r}: {text!r} holds the separator, and would be read as another part"
+            )
 
     def _exactly(self, pieces: list[bytes | None], whole: bytes, text: bytes | None) -> list[bytes | None]:
         there = pieces[0] is not None
@@ -290,6 +294,10 @@ class Pairs:
         if value is not None:
             items.insert(place, (name, self._around(key, value)))
         put_at(container, self.path, self.encoding.build(items, bytes_at(container, self.path) or b""))
+        if value is not None and self.find(container, key) != value:
+            raise LocalProtocolError(
+                f"{key!r}: {value!r} would not be read so: a separator begins in front of it"
+            )
 
     def rewrite(self, container: Container, key: bytes, value: bytes) -> None:
         """Another value for the pair of a key that counts, and nothing else; where it has none, one more."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import struct
 
 import pytest
 from construct import (
@@ -247,6 +248,89 @@ def test_the_engine_changes_frames_as_the_declaration_does(name):
                 continue
             made += check_changes(wire, frame)
     assert made > 3 * len(frames)
+
+
+def refused(wire, frame, edit):
+    """By the declaration and by the engine alike."""
+    for change in (lambda: wire.edit(frame, [edit]), lambda: native.edit(wire.address, frame, [edit])):
+        with pytest.raises(LocalProtocolError):
+            change()
+
+
+def test_a_part_that_holds_its_separator_is_no_part():
+    """Whoever says the service, by a header that a rule takes it from, does not say the method."""
+    path = split(this.head, "/", 3)
+    wire = declared(
+        HEAD + SECTIONS,
+        service=split(this.body, "/", 2, exact=True)[0],
+        method=split(this.body, "/", 2, exact=True)[1],
+        version=split(path[0], ":", 2)[0],
+        group=path[2],
+    )
+    frame = wire.build({"kind": 0, "id": 7, "head": b"v:w/x/g", "body": b"S/m"})
+    for what, value in (("SERVICE", "T/evil"), ("SERVICE", "T/"), ("VERSION", "1:2"), ("VERSION", "1/2")):
+        refused(wire, frame, (getattr(native, f"EDIT_{what}"), "", value))
+    for what, value in ((native.EDIT_METHOD, b"a/b"), (native.EDIT_GROUP, b"a/b")):
+        edits = [(what, "", value.decode())]
+        assert native.edit(wire.address, frame, edits) == wire.edit(frame, edits)
+        assert value in wire.edit(frame, edits)
+
+
+@pytest.mark.parametrize(
+    ("how", "head", "key", "value"),
+    [
+        (("=", "||", {}), b"a=1||", "a", "v|"),
+        (("=", "||", {}), b"a=1||b=2|", "new", "v"),  # would be read as "|new"
+        (("::", ";", {}), b"a::1", "new:", "v"),
+        (("=", ";", {"skip": 1}), b"", "new", "v"),  # would be a line that is skipped
+    ],
+)
+def test_a_header_that_would_be_read_as_another_one_is_not_written(how, head, key, value):
+    between, after, more = how
+    wire = declared(HEAD + SECTIONS, headers=lines(this.head, between, after, **more))
+    frame = wire.build({"kind": 0, "id": 7, "head": head, "body": b""})
+    refused(wire, frame, (native.EDIT_HEADER, key, value))
+    assert native.edit(wire.address, frame, [(native.EDIT_HEADER, "a", None)]) == wire.edit(
+        frame, [(native.EDIT_HEADER, "a", None)]
+    )
+
+
+@pytest.mark.parametrize("number", ["-32769", "32768", "18446744073709551616"])
+def test_an_integer_without_room_is_refused_though_the_next_change_writes_another_one(number):
+    wire, _, frames = of_numbers()
+    frame = wire.build({"kind": 0, "id": 7, **frames[0]})
+    edits = [(native.EDIT_VERSION, "", number), (native.EDIT_VERSION, "", "7")]
+    for change in (lambda: wire.edit(frame, edits), lambda: native.edit(wire.address, frame, edits)):
+        with pytest.raises(LocalProtocolError):
+            change()
+    assert native.edit(wire.address, frame, edits[1:]) == wire.edit(frame, edits[1:])
+
+
+def test_a_program_that_shows_a_section_and_does_not_say_where_it_is_changes_nothing():
+    """Nothing stands yet where it would write."""
+    wire = declared(
+        ["flags" / Int8ub, HEAD[1], HEAD[0], *SECTIONS[::-1]],
+        replies={"flags": 0, "head": b"", "body": ErrorText()},
+        headers=pairs(this.head, key=Int8ub, value=Int8ub),
+        readable=(this.head, this.flags != 3),
+    )
+    image = wire.image("x")
+    fields = {"kind": 0, "id": 7, "head": b"\1a\1b", "body": b"b"}
+    frames = [wire.build({**fields, "flags": flags}) for flags in (0, 3)]
+    edit = (native.EDIT_HEADER, "a", "c" * 9)
+    assert native.edit(native.declared(image), frames[0], [edit]) == wire.edit(frames[0], [edit])
+    for at in range(0, len(image) - 19, 4):
+        section, form, seen, first_count, count = struct.unpack_from("=5I", image, at)
+        if form == 256 and count == 1 and seen != section < 256 and seen < 256:
+            swapped = (
+                image[:at] + struct.pack("=5I", seen, form, section, first_count, count) + image[at + 20 :]
+            )
+            changed = native.declared(swapped)
+            with pytest.raises(LocalProtocolError):
+                native.edit(changed, frames[1], [edit])
+            break
+    else:
+        pytest.fail("the program has no such field")
 
 
 def in_python(**meaning):

@@ -79,6 +79,15 @@ static uint32_t loosely(pk_slice *parts, uint32_t count, uint32_t index, pk_slic
   return count;
 }
 
+/* A part that holds the separator would be read as another one, and what is behind it, too. */
+static int is_part(const editing *e, const pk_program_writer *w, pk_slice text) {
+  pk_slice parts[PARTS], whole;
+  int result = found(e, w->inner, &whole);
+  if (result != PK_OK) return result;
+  pk_declared_split(whole, e->d->literals[w->literal], w->count & (PARTS - 1), (w->count & ALL_OR_NONE) != 0, parts);
+  return same_text(parts[w->index], text) ? PK_OK : PK_ERR_UNSUPPORTED;
+}
+
 /* A text with another part, put together beside the frame. */
 static int write_part(editing *e, const pk_program_writer *w, pk_slice text) {
   pk_slice parts[PARTS], whole, by = e->d->literals[w->literal];
@@ -99,7 +108,7 @@ static int write_part(editing *e, const pk_program_writer *w, pk_slice text) {
   }
   result = write(e, w->inner, (pk_slice){joined, (uint32_t)(to - joined)});
   free(joined);
-  return result;
+  return result == PK_OK && text.size > 0 ? is_part(e, w, text) : result;
 }
 
 /* Where several may be, the one that is there, or else the first. */
@@ -235,6 +244,7 @@ static int in_order(const declared *d, const machine *m, const uint8_t *data, ui
   uint64_t past = 0;
   for (uint32_t i = 0; i < d->program->fields.count; i++) {
     const pk_program_field *one = &d->fields[i];
+    if (r[one->at] < 0 && r[one->seen] >= 0) return 0;
     if (r[one->at] < 0) continue;
     size_t bytes = one->form & 15;
     if (pk_declared_is_section(one)) {

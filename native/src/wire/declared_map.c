@@ -214,6 +214,17 @@ static int added(editing *e, uint32_t field, const walk *w, const spot *s, pk_sl
   return PK_OK;
 }
 
+/* Where separators have several bytes one may begin in what stands in front of it; and lines in front may not be there. */
+static int is_read(const editing *e, uint32_t field, uint32_t map, pk_slice key, pk_slice value) {
+  const pk_program_map *m = &e->d->maps[map];
+  pk_slice now;
+  if (m->kind != PK_MAP_LINES || (e->d->literals[m->between].size == 1 && e->d->literals[m->after].size == 1 && !(m->lines >> 1 & 7)))
+    return PK_OK;
+  int result = pk_declared_map_get(e, field, map, key, &now);
+  int same = now.data != NULL && now.size == value.size && (now.size == 0 || memcmp(now.data, value.data, now.size) == 0);
+  return result != PK_OK || same ? result : PK_ERR_UNSUPPORTED;
+}
+
 int pk_declared_map_set(editing *e, uint32_t field, uint32_t map, pk_slice key, pk_slice value) {
   pk_slice section = pk_declared_section(e, field), front = {NULL, 0};
   if (section.data == NULL) return PK_ERR_UNSUPPORTED;
@@ -225,5 +236,6 @@ int pk_declared_map_set(editing *e, uint32_t field, uint32_t map, pk_slice key, 
   if (result == PK_OK && s.times > stay) result = without(e, field, w, key, value.data != NULL);
   if (result != PK_OK || value.data == NULL) return result;
   /* The first stands in front of all that moved. */
-  return s.times > 0 ? rewritten(e, field, &w, &s.first, front, value) : added(e, field, &w, &s, key, front, value);
+  result = s.times > 0 ? rewritten(e, field, &w, &s.first, front, value) : added(e, field, &w, &s, key, front, value);
+  return result == PK_OK ? is_read(e, field, map, key, value) : result;
 }
