@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+_ENDS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+
 
 def run(
     command: Sequence[str], *, seconds: float, env: dict[str, str], cwd: Path | None = None
@@ -41,7 +43,8 @@ def run(
         came.append(number)
         kill()
 
-    before = {one: signal.signal(one, end) for one in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)}
+    heard = [one for one in _ENDS if signal.getsignal(one) is not signal.SIG_IGN]  # as under nohup
+    before = {one: signal.signal(one, end) for one in heard}
     try:
         process = subprocess.Popen(
             command,

@@ -48,6 +48,24 @@ def test_all_that_was_begun_ends(tmp_path, ends, seconds, code):
     assert process.returncode == code
 
 
+@pytest.mark.parametrize("ignored", [signal.SIGHUP, signal.SIGINT], ids=["by nohup", "by a shell's &"])
+def test_a_signal_that_was_ignored_still_is(tmp_path, ignored):
+    os.mkfifo(tmp_path / "there")
+    os.mkfifo(tmp_path / "go")
+    command = [sys.executable, "-c", RUN, "300", "sh", "-c", "echo up >there; read go <go"]
+    before = signal.signal(ignored, signal.SIG_IGN)
+    try:
+        process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE)
+    finally:
+        signal.signal(ignored, before)
+    with process:
+        assert (tmp_path / "there").read_text() == "up\n"
+        process.send_signal(ignored)
+        (tmp_path / "go").write_text("\n")
+        process.communicate()
+    assert process.returncode == 0
+
+
 def test_what_ends_by_itself_leaves_nothing_and_is_told(tmp_path):
     os.mkfifo(tmp_path / "there")
     command = ["sh", "-c", f"{DEEP} read up <there; echo out; echo err >&2; exit 3"]
