@@ -133,4 +133,25 @@ MUTANTS = (
         "|| v > most)) return 0;",
         f"{_SAME}[numbers]",
     ),
+    Mutant(
+        "a part that is written may hold its separator",
+        "declared_edit.c",
+        "same_text(parts[w->index], text) ? PK_OK : PK_ERR_UNSUPPORTED",
+        "PK_OK",
+        "tests/wire/test_changes.py::test_a_part_that_holds_its_separator_is_no_part",
+    ),
+    Mutant(
+        "a separator may begin in front of a header",
+        "declared_map.c",
+        "return result != PK_OK || same ? result : PK_ERR_UNSUPPORTED;",
+        "return result != PK_OK || same ? result : PK_OK;",
+        "tests/wire/test_changes.py::test_a_header_that_would_be_read_as_another_one_is_not_written",
+    ),
+    Mutant(
+        "a section is shown that is nowhere",
+        "declared_edit.c",
+        "    if (r[one->at] < 0 && r[one->seen] >= 0) return 0;\n",
+        "",
+        "tests/wire/test_changes.py::test_a_program_that_shows_a_section_and_does_not_say_where_it_is_changes_nothing",
+    ),
 )
