@@ -61,7 +61,6 @@ READ = {
         {"k": "v"},
     ),
     "a number": (entry(b"a", b"1") + text(8, text(1, b"n") + VARINT), {"a": "1"}),
-    "a number in front of a text": (text(8, VARINT + text(1, b"n") + text(2, b"v")), {"n": "v"}),
     "a number behind a text": (entry(b"n", b"v") + text(8, text(1, b"n") + VARINT), {}),
     "a fixed number": (entry(b"a", b"1") + text(8, text(1, b"n") + FIXED[:5]), {"a": "1"}),
     "a key that is a number": (text(8, b"\x08\x07" + text(2, b"v")) + entry(b"a", b"1"), {"a": "1"}),
@@ -91,6 +90,8 @@ WRONG = {
     "a group": NAMED + b"\x0b\x0c",
     "a group in an entry": NAMED + text(8, b"\x0b\x0c"),
     "field 0": entry(b"k", b"v") + b"\x02\0",
+    "a value that is a number and a text": text(8, VARINT + text(1, b"n") + text(2, b"v")),
+    "a key that is a text and a number": text(8, text(1, b"n") + b"\x08\x07" + text(2, b"v")),
 }
 
 
