@@ -634,7 +634,9 @@ class WireFormat:
                 continue
             value = views.value_at(container, node.path)
             if value is not None and not node.holds(value):
-                raise LocalProtocolError(f"{show(node.path)} has no room for {value}")
+                raise LocalProtocolError(
+                    f"the frame cannot be built: {show(node.path)} has no room for {value}"
+                )
 
     def _explained(self, frame: bytes, side: str | None) -> list[Piece]:
         """Of a whole frame."""
