@@ -165,8 +165,8 @@ class FilterRunner:
             frame = _changed(wire, original, request)
         except (Exception, SystemExit) as error:  # noqa: BLE001  # as above
             if not all(link.open for link in links if link.sees("request")):
-                return call.reply(Status.INTERNAL, self._not_made(error))
-            self._not_made(error)
+                return call.reply(Status.INTERNAL, self._not_made(call, error))
+            self._not_made(call, error)
             frame = b""
         if request.cluster is None:
             return (native.DECIDE_CONTINUE, 0, 0, frame)
@@ -230,7 +230,7 @@ class FilterRunner:
             edits = _changed_headers(original, answer)
             changed = wire.ask.for_engine(wire.ask.edit(frame, edits), "server") if edits else b""
         except (Exception, SystemExit) as error:  # noqa: BLE001  # as above
-            text = self._not_made(error)
+            text = self._not_made(call, error)
             return call.reply(Status.INTERNAL, text) if must else (native.DECIDE_ANSWER, 0, 0, b"")
         return (native.DECIDE_ANSWER, 0, 0, changed)
 
@@ -292,8 +292,9 @@ class FilterRunner:
     def _failed(self, text: str, error: BaseException) -> None:
         self._repeated.log(_log, logging.ERROR, (text, logs.place(error)), text, error=error)
 
-    def _not_made(self, error: BaseException) -> str:
-        text = f"a filter's change was not made: {error}"
+    def _not_made(self, call: _Call, error: BaseException) -> str:
+        what, rule = "answer" if call.answer else "request", call.compiled.chain_rules[call.op.arg]
+        text = f"the {what} cannot be changed as rule {rule!r} or its filters say: {error}"
         self._repeated.log(_log, logging.ERROR, logs.place(error), text)
         return f"protokit: {text}"
 

@@ -31,6 +31,8 @@ class Spy(Filter):
             request.cluster = "other"
         if request.method == "early":
             raise RuntimeError("early")
+        if request.method == "two lines":
+            request.headers["cut"] = "a;b=c"
 
     async def response(self, request, answer):
         self.saw.append((self.name, "response", request.method, answer.status.name, answer.cluster))
@@ -76,6 +78,9 @@ class Spy(Filter):
 
     async def wrong(self, request, answer):
         answer.headers["number"] = 5
+
+    async def cut(self, request, answer):
+        answer.headers["cut"] = "a;b=c"
 
     async def numbers(self, request, answer):
         answer.headers = {"number": 5}
@@ -407,6 +412,11 @@ def test_a_declared_protocol():
             writer.write(LINES.build(call | {"method": b"deny"}))
             answer = await asyncio.wait_for(read(reader), 10)
             assert (answer["id"], answer["body"]) == (7, b"spy does not like s")
+            for method, what in ((b"two lines", b"request"), (b"cut", b"answer")):
+                writer.write(LINES.build(call | {"method": method}))
+                answer = await asyncio.wait_for(read(reader), 10)
+                told = b"protokit: the %b cannot be changed as rule 'r[0]' or its filters say: " % what
+                assert (answer["id"], answer["body"][: len(told)]) == (7, told)
             writer.close()
         server.stop()
 
