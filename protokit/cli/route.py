@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from protokit.wire import Protocol
     from protokit.wire.codec import Codec
 
-_UNREADABLE = {-4: "its protocol cannot read it", -3: "it holds more than the proxy reads"}
+_UNREADABLE = {-4: "its protocol cannot read it", -3: "it is malformed, or holds more than the proxy reads"}
 
 
 class _Request(NamedTuple):

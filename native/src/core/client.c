@@ -84,7 +84,7 @@ static int admitted(pk_core *core, pk_request *r, const pk_conn *c) {
 static void unreadable(pk_core *core, pk_request *r, const pk_destination *d, int error) {
   pk_message m = {.size = 0};
   pk_message_add(&m, "protokit: the request's service and method cannot be read: ");
-  pk_message_add(&m, error == PK_ERR_LIMIT ? "it holds more than the proxy reads" : "it is malformed");
+  pk_message_add(&m, error == PK_ERR_LIMIT ? "it is malformed, or holds more than the proxy reads" : "it is malformed");
   if (d->service.size > 0) {
     pk_message_add(&m, " behind service '");
     pk_message_bytes(&m, d->service.data, d->service.size < 200 ? d->service.size : 200);

@@ -37,7 +37,7 @@ static void refuse(pk_core *core, pk_request *r, const pk_judgement *v, pk_quest
   pk_message_begin(&m, other ? "protokit: denied: no rule of " : unread ? "protokit: denied: rule " : "protokit: denied by rule ");
   pk_message_text(&m, t, plan->name);
   if (other) pk_message_add(&m, " is for this request");
-  if (unread) pk_message_add(&m, v->error == PK_ERR_LIMIT ? " asks for what holds more than the proxy reads"
+  if (unread) pk_message_add(&m, v->error == PK_ERR_LIMIT ? " asks for what is malformed, or holds more than the proxy reads"
                                  : v->error == PK_ERR_UNSUPPORTED ? " asks for what the proxy cannot read of this request"
                                                                   : " asks for headers that are malformed");
   pk_destination *d = &q->to;

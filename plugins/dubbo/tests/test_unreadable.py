@@ -246,7 +246,7 @@ def test_what_cannot_be_read_is_refused_and_goes_nowhere(what):
 
 def test_the_refusal_says_why_and_which_call():
     answer, _ = ask(UNREADABLE["too many lists"])
-    assert b"it holds more than the proxy reads behind service 'a.B' method 'm'" in answer
+    assert b"it is malformed, or holds more than the proxy reads behind service 'a.B' method 'm'" in answer
     answer, _ = ask(call(b"X\x91\x91\xff"))
     assert b"it is malformed behind service 'a.B' method 'm'" in answer
 
