@@ -199,6 +199,8 @@ class Names:
             name: str = item.name  # type: ignore[attr-defined]  # all three sections have it
             if findings.hole(section, i) or findings.hole(section, i, "name"):
                 self._whole = False
+            elif not name or not name.isprintable():  # it stands in logs, metrics and answers
+                findings.error(f"expected a name in printable characters, got {name!r}", section, i, "name")
             elif name in self._known:
                 findings.error(f"the name {name!r} is taken already in {section}", section, i, "name")
             self._known.add(name)

@@ -351,6 +351,9 @@ CASES = [
     ),
     ("attempts: 3", "attempts: 11", "13:27: attempts: expected 1 to 10, got '11'"),
     ("clusters:", "limits: {client_close: 1KiB}\nclusters:", "18:24: client_close: expected no less than"),
+    ("- name: in", '- name: ""', "3:11: expected a name in printable characters, got ''"),
+    ("  - name: main", '  - name: "a\\nb"', "8:11: expected a name in printable characters, got"),
+    ("  - name: b", '  - name: "b\\t"', r"21:11: expected a name in printable characters, got 'b\t'"),
     ("127.0.0.1:3", "127.0.0.1:3, LOCALHOST:3, localhost:3", "endpoint localhost:3 stands here twice"),
     ('"[::1]:2"', '"[::1]:2"}, {address: "[0:0::1]:2"', "endpoint [0:0::1]:2 stands here twice"),
 ]
