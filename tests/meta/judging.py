@@ -61,6 +61,7 @@ LIKELY = {
     "too little room asked for replies": "test_error_texts_of_the_full_length_reach_the_client",
     "no header found by its key": "test_a_header_is_found_by_its_key",
     "edits of answers": "test_a_changed_header_of_an_answer_changes_nothing_else",
+    "edits": "test_the_engine_changes_frames_as_the_declaration_does",
     "no drain": "test_the_engine_says_what_the_declaration_says",
     "no heartbeat": "test_the_engine_says_what_the_declaration_says",
     "the reply of": "test_the_engine_says_what_the_declaration_says",

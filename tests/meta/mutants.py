@@ -81,7 +81,6 @@ class Shim:
         if not protocol.wire.ask.reads_arguments:
             left_out.add("no argument found")
         if isinstance(protocol.wire, WireFormat):
-            left_out |= {what for what in self.names if what.startswith("edits")}  # they run in Python
             left_out |= not_declared(protocol.wire.meaning)
         for which, what in enumerate(self.names):
             if what not in left_out and self.lib.mutant_changes(protocol.wire.address, which):
