@@ -353,9 +353,12 @@ class _Reader:
         return found
 
     def struct(self, node: yaml.Node, kind: type[msgspec.Struct], what: str, path: Path) -> Any:
-        if not isinstance(node, yaml.MappingNode):
-            return self.expected("a mapping", node, what)
         fields = _fields(kind)
+        if not isinstance(node, yaml.MappingNode):
+            hidden = isinstance(node, yaml.ScalarNode) and any(of is Secret for of, _ in fields.values())
+            if hidden:  # it may be the secret, without its key
+                return self.fail(f"{what}: expected a mapping, got {len(node.value)} characters", node)
+            return self.expected("a mapping", node, what)
         values: dict[str, Any] = {}
         for name, (key, value) in self.pairs(node).items():
             if name not in fields:

@@ -285,6 +285,7 @@ CASES = [
     ),
     ("timeout: 1.5s", "fault: {}", "12:16: fault: expected delay, abort, both, or asked"),
     ("timeout: 1.5s", "fault: {header: x}", "12:16: fault: expected delay, abort, both, or asked"),
+    ("timeout: 1.5s", f"fault: {{asked: {'k' * 16}}}", "12:24: asked: expected a mapping, got 16 characters"),
     ("timeout: 1.5s", "fault: {asked: {header: x}}", "12:24: asked: 'key' must be given"),
     ("timeout: 1.5s", f"fault: {{asked: {{key: {'k' * 16}}}}}", "12:24: asked: 'header' must be given"),
     (
