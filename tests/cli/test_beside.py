@@ -14,8 +14,10 @@ import pytest
 from protokit.cli import beside
 
 RUN = """
-import os, subprocess, sys
+import os, signal, subprocess, sys
 from protokit.cli import beside
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # who runs the tests may ignore them
+signal.signal(signal.SIGINT, signal.default_int_handler)
 try:
     beside.run(sys.argv[2:], seconds=float(sys.argv[1]), env=dict(os.environ))
 except subprocess.TimeoutExpired:
