@@ -13,6 +13,7 @@ from construct import (
     GreedyBytes,
     If,
     IfThenElse,
+    Int8sb,
     Int8ub,
     Int16sb,
     Int16ub,
@@ -184,7 +185,7 @@ def of_branches():
         service=this.extra,
         method=first(this.more.name, found[0]),
         version=first(found[0], this.extra),
-        headers=pairs(this.head, key=Int8ub, value=Int8ub),
+        headers=pairs(this.head, key=Int8ub, value=Int8sb),
         readable=(this.head, this.flags != 3),
     )
     frames = [
@@ -311,7 +312,7 @@ def test_a_program_that_shows_a_section_and_does_not_say_where_it_is_changes_not
     wire = declared(
         ["flags" / Int8ub, HEAD[1], HEAD[0], *SECTIONS[::-1]],
         replies={"flags": 0, "head": b"", "body": ErrorText()},
-        headers=pairs(this.head, key=Int8ub, value=Int8ub),
+        headers=pairs(this.head, key=Int8ub, value=Int8sb),
         readable=(this.head, this.flags != 3),
     )
     image = wire.image("x")

@@ -26,7 +26,7 @@ MUTANTS = (
         "declared_map.c",
         "holds(key, after) || holds(value, after)",
         "holds(key, after)",
-        f"{_SAME}[lines of which the first counts]",
+        f"{_SAME}[lines on turn]",
     ),
     Mutant(
         "a value's length loses its front",
@@ -110,7 +110,7 @@ MUTANTS = (
         "declared_edit.c",
         "  if (answer && edit->what != PK_EDIT_HEADER) return PK_ERR_UNSUPPORTED;\n",
         "  if (answer && edit->what != PK_EDIT_HEADER) answer = 0;\n",
-        f"{_SAME}[pairs]",
+        f"{_SAME}[delimited]",
     ),
     Mutant(
         "the length of a half-read frame is that of what is there",
