@@ -242,6 +242,63 @@ def test_what_was_decided_for_one_client_is_not_remembered_for_another():
         assert site.ask(request(service="org.demo.Closed", listener="side")) is None
 
 
+LONG = {"service": "org.demo.Service", "method": "say"}  # long enough to be remembered
+
+
+def test_what_was_decided_for_a_connection_is_not_remembered_for_who_has_its_place_next():
+    site = Site({"in": {"deny": [SOME | LONG]}})
+    places = set()
+    for source in ("11.0.0.1", "10.0.0.1", "10.0.0.2", "11.0.0.1", "12.0.0.1"):
+        for _ in range(3):
+            assert (site.ask(request(**LONG, source=source)) is None) == (not source.startswith("10."))
+        client = site.clients.pop(("in", source))
+        places.add(client & 0xFFFFFFFF)
+        site.world.batch(("error", client))
+    assert len(places) == 1, "each client was to have the place of the one before"
+
+
+def test_what_is_remembered_of_a_client_is_of_one_table_and_one_method():
+    """Its denials, its dry run and its rules; as many methods as have places beside each other, and more."""
+    methods = [f"say{n}" for n in range(40)]
+    deny = [{"service": LONG["service"], "method": method, **SOME} for method in methods[::3]]
+    dry = [{"service": LONG["service"], "method": method, **SOME} for method in methods[::2]]
+    site = Site({"in": {"deny": deny, "dry_run": {"deny": dry}}}, rule={"match": {"source": "0.0.0.0/0"}})
+    for _ in range(4):
+        for number, method in enumerate(methods):
+            for source in ("10.0.0.1", "11.0.0.1"):
+                asked = request(service=LONG["service"], method=method, source=source)
+                assert (site.ask(asked) is None) == (number % 3 > 0 or source == "11.0.0.1")
+    counts = site.counts()
+    assert [counts[f"in.deny[{i}]"] for i in range(len(deny))] == [(4, 0)] * len(deny)
+    over = [method for number, method in enumerate(methods) if number % 2 == 0 and number % 3 > 0]
+    assert {name for name in counts if "dry" in name} == {
+        f"in.dry_run.deny[{methods.index(method) // 2}]" for method in over
+    }
+    assert all(would == 4 for _, would in counts.values() if would)
+
+
+def test_what_is_remembered_of_a_clients_methods_is_of_each_of_them():
+    """More of them than are remembered of all clients."""
+    methods = [f"say{n}" for n in range(2200)]
+    denied = {"in": [method for number, method in enumerate(methods) if number % 7 > 0]}
+    site = Site({"in": {"deny": [SOME | {"service": LONG["service"], "method": denied}]}})
+    for number, method in enumerate(methods):
+        asked = request(service=LONG["service"], method=method, source="10.0.0.1")
+        for _ in range(2):
+            assert (site.ask(asked) is None) == (number % 7 == 0)
+
+
+def test_what_an_argument_decides_is_not_remembered_of_a_client():
+    site = Site({"in": {"deny": [SOME | LONG | {"arguments": {"0": "secret"}}]}})
+    for _ in range(4):
+        for said, source, through in [
+            ("open", "10.0.0.1", True),
+            ("secret", "10.0.0.1", False),
+            ("secret", "11.0.0.1", True),
+        ]:
+            assert (site.ask(request(**LONG, source=source, arguments=[said])) is None) == through
+
+
 NEAR, FAR = {"source": "10.0.0.1"}, {"source": "11.0.0.1"}
 
 

@@ -170,6 +170,7 @@ static inline pk_question *pk_question_begin(pk_core *core, const pk_conn *clien
   q->frame = f;
   q->listener = l;
   q->source = client == NULL ? NULL : client->source;
+  q->client = client == NULL ? 0 : r->to.client;
   q->led = q->blank = q->asked = q->headers = 0;
   q->error = 0;
   q->asked_headers = 0;

@@ -135,7 +135,7 @@ static int value_holds(const pk_table *t, const pk_condition *c, pk_question *q)
 }
 
 static int is_oneway(pk_question *q) {
-  q->asked = 1;
+  q->asked |= PK_ASKED_MORE;
   return q->frame != NULL && q->frame->kind == PK_KIND_ONEWAY;
 }
 

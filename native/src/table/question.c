@@ -30,9 +30,9 @@ static pk_slice decimal(int64_t number, uint8_t digits[20]) {
   return (pk_slice){digits + at, 20 - at};
 }
 
-/* Something that not only the destination says. */
-static int beside(pk_question *q, int known, pk_slice value, pk_header *out) {
-  q->asked = 1;
+/* Something that the client's connection says. */
+static int of_client(pk_question *q, int known, pk_slice value, pk_header *out) {
+  q->asked |= PK_ASKED_CLIENT;
   return known ? text(value, out) : PK_MORE;
 }
 
@@ -53,7 +53,7 @@ uint32_t pk_origin_keys(const pk_table *t, const pk_origin *of, pk_slice *keys) 
 static int argument(const pk_table *t, pk_question *q, const pk_origin *of, pk_header *out) {
   pk_value v = {.type = PK_VALUE_NULL};
   pk_slice keys[PK_INSIDE_KEYS];
-  q->asked = 1;
+  q->asked |= PK_ASKED_MORE;
   if (q->codec == NULL || (of->name.size > 0 ? !pk_codec_looks_inside(q->codec) : q->codec->argument == NULL)) return PK_MORE;
   if (q->frame->says & (PK_SAYS_MORE | PK_SAYS_HALF)) return PK_ERR_UNSUPPORTED; /* it may be in what is to come */
   int result = pk_argument_at(q->codec, q->data, q->frame, of->index, keys, pk_origin_keys(t, of, keys), &v);
@@ -74,7 +74,7 @@ int pk_question_headers(const pk_table *t, pk_question *q) {
 
 static int header(const pk_table *t, pk_question *q, const pk_origin *of, pk_header *out) {
   if (q->codec == NULL || of->wanted == PK_NONE || !pk_question_headers(t, q)) {
-    q->asked = 1;
+    q->asked |= PK_ASKED_MORE;
     if (q->codec == NULL) return PK_MORE;
     int result = pk_header_by_key(q->codec, q->data, q->frame, pk_table_slice(t, of->name), out);
     return result == PK_OK && out->raw == PK_RAW_VEILED ? PK_ERR_LIMIT : result;
@@ -92,11 +92,11 @@ int pk_question_value(const pk_table *t, pk_question *q, const pk_origin *of, pk
   switch (of->origin) {
     case PK_ORIGIN_HEADER: return header(t, q, of, out);
     case PK_ORIGIN_SOURCE:
-      return beside(q, q->source != NULL && pk_address_is_known(q->source), (pk_slice){q->source, PK_ADDRESS}, out);
+      return of_client(q, q->source != NULL && pk_address_is_known(q->source), (pk_slice){q->source, PK_ADDRESS}, out);
     case PK_ORIGIN_LISTENER:
-      return beside(q, q->listener != NULL, q->listener == NULL ? (pk_slice){NULL, 0} : pk_table_slice(t, q->listener->name), out);
+      return of_client(q, q->listener != NULL, q->listener == NULL ? (pk_slice){NULL, 0} : pk_table_slice(t, q->listener->name), out);
     case PK_ORIGIN_PROTOCOL:
-      return beside(q, q->codec != NULL, q->codec == NULL ? (pk_slice){NULL, 0} : (pk_slice){(const uint8_t *)q->codec->name, (uint32_t)strlen(q->codec->name)}, out);
+      return of_client(q, q->codec != NULL, q->codec == NULL ? (pk_slice){NULL, 0} : (pk_slice){(const uint8_t *)q->codec->name, (uint32_t)strlen(q->codec->name)}, out);
     case PK_ORIGIN_ARGUMENT: return argument(t, q, of, out);
     default: break;
   }

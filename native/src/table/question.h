@@ -7,6 +7,9 @@
 /* What is known of a request's headers: those that anybody may ask for are read at once. */
 enum { PK_HEADERS_UNREAD = 0, PK_HEADERS_FOUND, PK_HEADERS_BY_KEY /* not all of them can be read */ };
 
+/* What was asked for: what its connection says (`source`, `listener`, the codec's name); what nothing else does. */
+enum { PK_ASKED_CLIENT = 1, PK_ASKED_MORE = 2 };
+
 /* A request, and what is known of it. Zeros: nothing is; `found` is not looked at before that. */
 typedef struct pk_question {
   pk_destination to;
@@ -18,8 +21,9 @@ typedef struct pk_question {
   uint32_t led;     /* `to` is known */
   uint32_t blank;   /* its codec cannot read that: only a rule that asks for nothing matches */
   uint32_t headers; /* PK_HEADERS_* */
-  uint32_t asked;   /* whether somebody asked for more than the destination and these headers: */
+  uint32_t asked;   /* PK_ASKED_*: whether somebody asked for more than the destination and these headers: */
   uint64_t asked_headers; /* bits of `found` */
+  uint64_t client;  /* the handle of its connection; 0: not known */
   int error;        /* PK_ERR_*: what a rule asks for cannot be read, so that no rule is the right one; else 0 */
   uint32_t unread;  /* the plan of the first rule that asks for that */
   uint8_t digits[20]; /* of the integer that was asked for last: where its text is */

@@ -198,9 +198,16 @@ static void remember_same(pk_route_cache *cache, pk_known_route is, const pk_que
   if (q->found.same != 0) *same_at(cache, is.routes, q) = (pk_same_route){q->found.same, is};
 }
 
-/* By its texts. */
+/* A connection's few methods beside each other, and behind them the next one's. */
+static pk_client_route *of_client_at(pk_route_cache *cache, uint32_t routes, const pk_question *q) {
+  return &cache->of_client[((uint32_t)q->client * 32 + q->found.same * 2 + routes) % PK_CLIENT_ROUTES];
+}
+
+/* By its connection, or by its texts. */
 static __attribute__((noinline)) const pk_known_route *recall(const pk_table *t, pk_route_cache *cache, uint32_t routes,
                                                               pk_question *q) {
+  const pk_client_route *of = of_client_at(cache, routes, q);
+  if (q->found.same != 0 && of->same == q->found.same && of->client == q->client && of->is.routes == routes) return &of->is;
   const pk_cached_route *c = cached_at(cache->routes, routes, &q->to);
   if (c == NULL || !is_cached(c, routes, &q->to) || (c->asked != 0 && !says_the_same(t, c, q))) return NULL;
   remember_same(cache, c->is, q);
@@ -220,7 +227,12 @@ static uint8_t *add(uint8_t *to, pk_slice s) {
 
 void pk_table_remember(pk_route_cache *cache, uint32_t routes, const pk_question *q, uint32_t plan, uint32_t bucket) {
   const pk_destination *d = &q->to;
-  if (q->asked) return;
+  if (q->asked & PK_ASKED_MORE) return;
+  if (q->asked & PK_ASKED_CLIENT) {
+    if (q->found.same != 0 && q->client != 0)
+      *of_client_at(cache, routes, q) = (pk_client_route){q->found.same, q->client, {routes, plan, bucket}};
+    return;
+  }
   remember_same(cache, (pk_known_route){routes, plan, bucket}, q);
   pk_cached_route *c = cached_at(cache->routes, routes, d);
   if (c == NULL) return;

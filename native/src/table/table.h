@@ -538,7 +538,8 @@ enum { PK_BUCKETS = 128 };
 uint32_t pk_table_bucket(const pk_destination *d);
 
 /* Where requests went lately, all by one table; zeroed (no service), it knows nothing. */
-enum { PK_CACHED_ROUTES = 256, PK_CACHED_TEXT = 204, PK_CACHED_HEADERS = 4, PK_SAME_ROUTES = 128 };
+enum { PK_CACHED_ROUTES = 256, PK_CACHED_TEXT = 204, PK_CACHED_HEADERS = 4, PK_SAME_ROUTES = 128,
+       PK_CLIENT_ROUTES = 2048 };
 typedef struct pk_known_route {
   uint32_t routes, plan, bucket;
 } pk_known_route;
@@ -559,14 +560,22 @@ typedef struct pk_same_route {
   pk_known_route is;
 } pk_same_route;
 
+/* Of what depends on who asks, too: of the one connection. */
+typedef struct pk_client_route {
+  uint64_t same;
+  uint64_t client; /* its handle */
+  pk_known_route is;
+} pk_client_route;
+
 typedef struct pk_route_cache {
   pk_same_route same[PK_SAME_ROUTES];
+  pk_client_route of_client[PK_CLIENT_ROUTES];
   pk_cached_route routes[PK_CACHED_ROUTES];
 } pk_route_cache;
 
 /* What was remembered of such a request, or NULL. */
 const pk_known_route *pk_table_recall(const pk_table *t, pk_route_cache *cache, uint32_t routes, struct pk_question *q);
-/* What pk_table_route said, where it asked nothing but the destination and a few headers. */
+/* What pk_table_route said, where it asked nothing but the destination, a few headers and who asks. */
 void pk_table_remember(pk_route_cache *cache, uint32_t routes, const struct pk_question *q, uint32_t plan, uint32_t bucket);
 
 #endif

@@ -204,7 +204,7 @@ MUTANTS = (
     Mutant(
         "what rules asked more than some headers for is remembered",
         "table.c",
-        "  if (q->asked) return;\n",
+        "  if (q->asked & PK_ASKED_MORE) return;\n",
         "",
         "tests/test_wanted.py::test_a_rule_is_found_by_headers_whatever_was_asked_before",
     ),
@@ -316,9 +316,30 @@ MUTANTS = (
     Mutant(
         "what was routed by its source or listener is remembered for all",
         "question.c",
-        "  q->asked = 1;\n  return known",
-        "  return known",
+        "  q->asked |= PK_ASKED_CLIENT;\n",
+        "",
         "tests/test_matching.py::test_what_one_client_asked_is_not_remembered_for_another",
+    ),
+    Mutant(
+        "what was decided for a connection is remembered for who has its place next",
+        "table.c",
+        "of->client == q->client && ",
+        "",
+        "tests/test_access.py::test_what_was_decided_for_a_connection_is_not_remembered_for_who_has_its_place_next",
+    ),
+    Mutant(
+        "what is remembered of one of a client's methods is said of another",
+        "table.c",
+        "of->same == q->found.same && ",
+        "",
+        "tests/test_access.py::test_what_is_remembered_of_a_clients_methods_is_of_each_of_them",
+    ),
+    Mutant(
+        "what an argument decides is remembered where the client is asked about, too",
+        "table.c",
+        "  if (q->asked & PK_ASKED_MORE) return;",
+        "  if (q->asked == PK_ASKED_MORE) return;",
+        "tests/test_access.py::test_what_an_argument_decides_is_not_remembered_of_a_client",
     ),
     Mutant(
         "rules for other listeners say where a client's connection is opened",
