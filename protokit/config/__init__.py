@@ -9,7 +9,7 @@ import msgspec
 
 from protokit import plugins
 from protokit.config.check import check, protocols_of
-from protokit.config.document import Document, read
+from protokit.config.document import Document, decoded, read
 from protokit.errors import ConfigError, ConfigErrors
 
 if TYPE_CHECKING:
@@ -63,19 +63,17 @@ def load(source: str | Path | Mapping[str, Any], registry: plugins.Registry | No
     if isinstance(source, str | os.PathLike):
         path = os.fspath(source)
         try:
-            with open(path, encoding="utf-8") as file:  # noqa: PTH123
-                text = file.read(_LARGEST + 1)
+            with open(path, "rb") as file:  # noqa: PTH123
+                data = file.read(_LARGEST + 1)
         except OSError as error:
             raise ConfigErrors([ConfigError(f"cannot be read: {error.strerror}", path)]) from None
-        except UnicodeDecodeError as error:
-            raise ConfigErrors([ConfigError(f"is not UTF-8 (byte {error.start})", path)]) from None
-        if len(text) > _LARGEST:
+        if len(data) > _LARGEST:
             raise ConfigErrors([ConfigError(f"is larger than {_LARGEST >> 20} MiB", path)])
     else:
         path = "<mapping>"
-        text = msgspec.json.encode(source).decode()  # JSON is YAML
+        data = msgspec.json.encode(source)  # JSON is YAML
     try:
-        document = Document(text, path)
+        document = Document(decoded(data, path), path)
     except ConfigError as error:
         raise ConfigErrors([error]) from None
     config, mistakes, holes = read(document)

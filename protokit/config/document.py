@@ -38,6 +38,8 @@ from protokit.errors import ConfigError, ConfigErrors, close_match
 from protokit.model import MOST_ARGUMENTS
 
 _MAX_DEPTH = 64
+_MERGE = "<<"  # of YAML 1.1, for mappings
+_BREAK = re.compile("\r\n|[\r\n\x85\u2028\u2029]")  # as YAML counts lines
 _FILTER_POLICY = {"fail", "errors", "off"}  # what stands beside its name
 _MAX_ERRORS = 1000
 _NARROWING = {"match", "allow", "deny", "subset"}  # without what stands there more would get through
@@ -72,19 +74,34 @@ class Document:
         try:
             self.root: yaml.Node | None = yaml.compose(text, Loader=_Loader)
         except yaml.YAMLError as error:
-            raise self._syntax_error(error) from None
+            raise self._syntax_error(error, text) from None
         except RecursionError:
             raise ConfigError("nested too deeply", path) from None
         tagged = _tagged(self.root) if "!" in text and self.root is not None else None
         if tagged is not None:
             raise self.error(f"the tag {tagged.tag} means nothing here: write the value itself", tagged)
 
-    def _syntax_error(self, error: yaml.YAMLError) -> ConfigError:
+    def _syntax_error(self, error: yaml.YAMLError, text: str) -> ConfigError:
+        if isinstance(error, yaml.reader.ReaderError):  # it knows bytes, or characters
+            before = text.encode()[: error.position].decode(errors="ignore")
+            at = before if _Loader is not yaml.BaseLoader else text[: error.position]
+            what = f"not YAML: the character {error.character:#04x}, which may not stand in it"
+            return ConfigError(what, self.path, *_end(at))
         mark = getattr(error, "problem_mark", None)
-        what = getattr(error, "problem", None) or str(error).partition("\n")[0]
+        if mark is None:
+            return ConfigError(f"not YAML: {str(error).partition(chr(10))[0]}", self.path)
         context = getattr(error, "context", None)
-        text = f"not YAML: {what}" + (f" ({context})" if context else "")
-        return ConfigError(text, self.path, mark.line + 1 if mark else 0, mark.column + 1 if mark else 0)
+        line, column = mark.line, mark.column
+        what = (getattr(error, "problem", None) or "") + (f" ({context})" if context else "")
+        if "cannot start any token" in what:
+            rows = _BREAK.split(text)
+            character = rows[line][column : column + 1] if line < len(rows) else ""
+            what = (
+                "a tab, where lines are indented by spaces"
+                if character == "\t"
+                else f"nothing begins with {character!r}; put the text in quotes"
+            )
+        return ConfigError(f"not YAML: {what}", self.path, line + 1, column + 1)
 
     def error(self, message: str, node: yaml.Node | None) -> ConfigError:
         """A ConfigError that points at ``node``."""
@@ -101,6 +118,27 @@ class Document:
                 break
             node = inner
         return self.error(message, node)
+
+
+def _end(text: str) -> tuple[int, int]:
+    """Line and column of what follows ``text``."""
+    rows = _BREAK.split(text)
+    return len(rows), len(rows[-1]) + 1
+
+
+def decoded(data: bytes, path: str) -> str:
+    """The text of a file.
+
+    Raises:
+        ConfigError: it is no UTF-8.
+    """
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        wide = data.startswith((b"\xff\xfe", b"\xfe\xff"))
+        what = "it looks like UTF-16" if wide else f"the byte {data[error.start]:#04x} is none"
+        where = _end(data[: error.start].decode())
+        raise ConfigError(f"is not UTF-8: {what}; write the file in UTF-8", path, *where) from None
 
 
 def _child(node: yaml.Node | None, step: str | int) -> yaml.Node | None:
@@ -217,6 +255,10 @@ def _is_a(kind: Any, wanted: Any) -> bool:
     return isinstance(of, type) and issubclass(of, wanted)
 
 
+def _range(path: Path) -> tuple[int, int]:
+    return RANGES[".".join(step for step in path if isinstance(step, str))]
+
+
 class _Reader:
     def __init__(self, document: Document) -> None:
         self.document = document
@@ -292,9 +334,10 @@ class _Reader:
             hint = "; write true or false" if text.lower() in {"yes", "no", "on", "off"} else ""
             return self.fail(f"{what}: expected true or false, got {_shown(node)}{hint}", node)
         if kind is int:
-            if re.fullmatch(r"[0-9]{1,10}", text) and int(text) < 2**32:
+            if re.fullmatch(r"[0-9]{1,10}", text):
                 return self.in_range(int(text), node, what, path)
-            return self.expected("a whole number from 0 to 4294967295", node, what)
+            low, high = _range(path)
+            return self.expected(f"a whole number from {low} to {high}", node, what)
         if get_origin(kind) is Literal:
             choices = get_args(kind)
             if text in choices:
@@ -310,7 +353,7 @@ class _Reader:
         return self.in_range(value, node, what, path) if isinstance(value, Duration | Size) else value
 
     def in_range(self, value: int, node: yaml.Node, what: str, path: Path) -> Any:
-        low, high = RANGES[".".join(step for step in path if isinstance(step, str))]
+        low, high = _range(path)
         if low <= value <= high:
             return value
         low, high = type(value)(low), type(value)(high)  # which say how they are written
@@ -362,10 +405,7 @@ class _Reader:
         values: dict[str, Any] = {}
         for name, (key, value) in self.pairs(node).items():
             if name not in fields:
-                self.fail(f"unknown key {name!r} in {what}{_hint(name, fields)}", key)
-                self.holes.add((*path, close_match(name, fields)))
-                if kind is schema.Match:  # without the key it would match too much
-                    self.holes.add(path)
+                self.unknown(name, key, kind, what, path)
                 continue
             kind_of_field, required = fields[name]
             if (
@@ -396,6 +436,22 @@ class _Reader:
         for name in missing:
             values[name] = self.kept(_BROKEN, fields[name][0], (*path, name))
         return kind(**{_attributes(kind)[name]: value for name, value in values.items()})
+
+    def unknown(self, name: str, key: yaml.Node, kind: type[msgspec.Struct], what: str, path: Path) -> None:
+        """An error for a key that ``kind`` has not; what it was meant to say is not known."""
+        fields = _fields(kind)
+        if name == _MERGE:  # any of them
+            text = (
+                f"{_MERGE} merges nothing here: write the keys out, or name a whole value (&name) and use it"
+                " again (*name)"
+            )
+            self.fail(text, key)
+            self.holes |= {(*path, one) for one in fields} | {path}
+            return
+        self.fail(f"unknown key {name!r} in {what}{_hint(name, fields)}", key)
+        self.holes.add((*path, close_match(name, fields)))
+        if kind is schema.Match:  # without the key it would match too much
+            self.holes.add(path)
 
     def filter_use(self, node: yaml.Node, path: Path) -> Any:
         if isinstance(node, yaml.ScalarNode) and node.value:
