@@ -133,6 +133,11 @@ def check(
         if cluster.name not in clusters.used:
             findings.warning(f"no route leads to cluster {cluster.name!r}", "clusters", c)
     keys.check_read(findings, config, speaking, registry.protocols)
+    ours = {one.bind.port for one in config.listeners} - {0}
+    if any(one.address.port in ours for cluster in config.clusters for one in cluster.endpoints):
+        from protokit.config import circles  # only then  # noqa: PLC0415
+
+        circles.check(findings, config)
     _binds(findings, config)
     _limits(findings, config)
     _limit_keys(findings, config)
@@ -652,9 +657,11 @@ def _health(
         return
     from protokit.config import health  # only then  # noqa: PLC0415
 
-    spoken = {name for names in speaking.values() for name in names}
+    every = {name for names in speaking.values() for name in names}
+    spoken = health.spoken_to(config, speaking, cluster.name)
     limit = int(config.limits.frame)
-    health.check(findings, cluster.health, spoken, registry.protocols, limit, ("clusters", c, "health"))
+    where = ("clusters", c, "health")
+    health.check(findings, cluster.health, spoken, every, registry.protocols, limit, where)
 
 
 def _outlier(findings: Findings, outlier: schema.Outlier, path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from protokit import native
+from protokit.config import keys
 from protokit.errors import PluginError, ProtokitError
 from protokit.plugins import reason
 
@@ -25,6 +26,23 @@ def way_of(health: schema.Health) -> str:
     return next(name for name in WAYS if getattr(health, name) is not None)
 
 
+def spoken_to(config: schema.Config, speaking: Mapping[str, Collection[str]], cluster: str) -> set[str]:
+    """The protocols of the listeners that lead to a cluster; of all, where none does.
+
+    Args:
+        config: the whole.
+        speaking: the protocols of each listener.
+        cluster: its name.
+    """
+    leading = {
+        name
+        for one in config.listeners
+        if cluster in keys.clusters_of(config, one)
+        for name in speaking[one.name]
+    }
+    return leading or {name for names in speaking.values() for name in names}
+
+
 def protocol_of(health: schema.Health, spoken: Collection[str]) -> str | None:
     """What a check speaks: what it names, or the only one of ``spoken``; None: that is not told."""
     if health.protocol is not None:
@@ -36,6 +54,7 @@ def check(
     findings: Findings,
     health: schema.Health,
     spoken: Collection[str],
+    every: Collection[str],
     known: Mapping[str, Protocol],
     limit: int,
     path: Path,
@@ -45,7 +64,8 @@ def check(
     Args:
         findings: gets them.
         health: as read.
-        spoken: the protocols of all listeners.
+        spoken: what ``spoken_to`` says.
+        every: the protocols of all listeners: filters may send there what no rule does.
         known: those that are there.
         limit: of a frame, bytes.
         path: where it stands.
@@ -56,10 +76,10 @@ def check(
     if len(given) != 1:
         findings.error(f"health: give one of {', '.join(WAYS)}: how often each endpoint is checked", *path)
         return
-    every = getattr(health, given[0])
-    if health.timeout > every:
+    often = getattr(health, given[0])
+    if health.timeout > often:
         text = (
-            f"timeout: {health.timeout} is longer than {given[0]}: {every}; a slow check delays the next one"
+            f"timeout: {health.timeout} is longer than {given[0]}: {often}; a slow check delays the next one"
         )
         findings.warning(text, *path, "timeout")
     if not _is_asked(findings, health, given[0], path):
@@ -68,7 +88,16 @@ def check(
         if health.protocol is not None:
             findings.warning("protocol does nothing here: connect says nothing", *path, "protocol")
         return
-    _spoken(findings, health, given[0], spoken, known, limit, path)
+    name = protocol_of(health, spoken)
+    if name is None:
+        names = " and ".join(sorted(spoken)) or "nothing that is known"
+        text = f"health: add protocol: what leads to this cluster speaks {names}"
+        findings.error(text, *path, given[0])
+    elif name not in every:
+        names = ", ".join(sorted(every)) or "none"
+        findings.error(f"health: protocol: expected one that a listener speaks: {names}", *path, "protocol")
+    elif name in known:  # else it is said elsewhere
+        _spoken(findings, health, given[0], known[name], limit, path)
 
 
 def asked(health: schema.Health, protocol: Protocol | None) -> bytes:
@@ -115,21 +144,11 @@ def _spoken(
     findings: Findings,
     health: schema.Health,
     way: str,
-    spoken: Collection[str],
-    known: Mapping[str, Protocol],
+    protocol: Protocol,
     limit: int,
     path: Path,
 ) -> None:
-    name = protocol_of(health, spoken)
-    if name is None or name not in spoken:
-        names = ", ".join(sorted(spoken)) or "none"
-        where = (*path, way if health.protocol is None else "protocol")
-        findings.error(f"health: protocol: expected one that a listener speaks: {names}", *where)
-        return
-    protocol = known.get(name)
-    if protocol is None:  # said elsewhere
-        return
-    where = (*path, way)
+    name, where = protocol.name, (*path, way)
     if protocol.tier == "python":
         findings.error(
             f"{way}: {name!r} has a codec in Python, which the engine does not ask: use connect", *where

@@ -51,11 +51,13 @@ def check(findings: Findings, cluster: schema.Cluster, path: Path) -> None:
         )
 
 
-def _clusters_of(config: schema.Config, listener: schema.Listener) -> Iterator[str | None]:
-    """Where a listener's requests may go."""
+def clusters_of(config: schema.Config, listener: schema.Listener) -> Iterator[str | None]:
+    """Where a listener's requests may go, and copies of them; filters may send them elsewhere."""
     yield listener.cluster
     for table in config.routes:
         for rule in table.rules if table.name == listener.routes else ():
+            if rule.mirror is not None:
+                yield rule.mirror.cluster
             for one in (rule.cluster, *(split.cluster for split in rule.split)):
                 yield from (*one.of, one.else_) if isinstance(one, schema.Named) else (one,)
 
@@ -78,7 +80,7 @@ def check_read(
         asked = {_NEEDS[key.what, "." in key.name] for key in schema.keys(cluster.hash) if key.what in _ALONE}
         if not asked or findings.hole("clusters", c):
             continue
-        listeners = [one for one in config.listeners if cluster.name in _clusters_of(config, one)]
+        listeners = [one for one in config.listeners if cluster.name in clusters_of(config, one)]
         for what, reads in sorted(asked):
             without = {
                 name: listener.name

@@ -99,7 +99,7 @@ def _cluster(cluster: schema.Cluster, loaded: Loaded, addresses: Addresses) -> C
         endpoints=tuple(endpoints.values()),
         connect_timeout_ms=int(connect),
         hash=tuple(schema.origins(cluster.hash)),
-        check=None if cluster.health is None else _check(cluster.health, loaded),
+        check=None if cluster.health is None else _check(cluster.name, cluster.health, loaded),
         panic=_panic(cluster),
     )
 
@@ -111,11 +111,11 @@ def _panic(cluster: schema.Cluster) -> int:
     return defaults.PANIC if cluster.panic is None else int(cluster.panic)
 
 
-def _check(health: schema.Health, loaded: Loaded) -> Check:
-    from protokit.config.health import asked, protocol_of, way_of  # only then  # noqa: PLC0415
+def _check(cluster: str, health: schema.Health, loaded: Loaded) -> Check:
+    from protokit.config.health import asked, protocol_of, spoken_to, way_of  # only then  # noqa: PLC0415
 
     way = way_of(health)
-    spoken = {name for names in loaded.protocols.values() for name in names}
+    spoken = spoken_to(loaded.config, loaded.protocols, cluster)
     name = None if way == "connect" else protocol_of(health, spoken)
     protocol = None if name is None else loaded.registry.protocols[name]
     return Check(
