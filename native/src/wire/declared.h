@@ -22,13 +22,14 @@ enum { FORMS = 1 }; /* of pk_frame.own, where a greeting's forms are */
 typedef struct quick_place {
   pk_program_place place;
   uint16_t at;
-  uint8_t plain, shift, is_signed;
+  uint8_t plain, left, right, is_signed, behind;
 } quick_place;
 
 typedef struct quick_section {
   quick_place size;
   int8_t own;
   uint8_t judged; /* it says whether an answer is an application error */
+  uint8_t less;   /* as PK_PLACE_LESS */
   int32_t add;
   uint32_t most, usual; /* of what stands there, as if it were unsigned; where it is usually empty, so */
 } quick_section;
@@ -37,9 +38,10 @@ enum { IS_FIXED = 4 }; /* quick_shape.absent: it is not absent, but an integer o
 
 /* A shape as it is read fastest. */
 typedef struct quick_shape {
-  uint32_t header, trailer, sum_at, context, key;
+  uint32_t header, trailer, sum_at, context, key, front;
   uint16_t id_at;
   uint8_t kind, sections, checked, timed, judged, kept, plain, loud, absent, flags, led;
+  int8_t lead_own;
   pk_program_place fixed[2];
   quick_place id, timeout, status, keep[3];
   quick_section section[PK_SHAPE_SECTIONS];
@@ -89,6 +91,9 @@ typedef struct declared {
   quick_shape *quick;
   quick_map *quick_maps;
   quick_key *quick_keys;
+  quick_place lead; /* as pk_program has them */
+  uint32_t lead_at;
+  int32_t lead_add;
   int64_t usual_status; /* the wire's OK */
   uint8_t usual;
   uint8_t far; /* tests look behind the first 16 bytes */

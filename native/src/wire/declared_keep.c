@@ -25,20 +25,19 @@ static int is_left(const declared *d, size_t size, const pk_frame *f) {
 
 int pk_declared_keep(const pk_codec *codec, const uint8_t *data, size_t size, const pk_frame *f, uint8_t *out, size_t cap) {
   const declared *d = declared_of(codec);
-  pk_frame there = *f;
-  uint32_t pc = d->program->keep_own, failed;
+  uint32_t failed;
   machine m;
   if (f->says & PK_SAYS_HALF) {
     if (pk_declared_rerun(d, &m, data, f) != PK_OK) return 0;
-    pc = d->program->keep;
-  } else if (!is_left(d, size, f)) { /* as far as the frame goes */
-    pk_frame again = {.from = f->from};
-    int result = pk_declared_run(d, d->program->frame, &m, data, size, INT32_MAX, UNVERIFIED, &again, NULL, NULL, &failed);
-    if (result != PK_OK && failed < d->program->answerable) return 0;
-    pc = d->program->keep;
-    there.size = (uint32_t)size;
+    return found(d, d->program->keep, &m, data, f, out, cap);
   }
-  return found(d, pc, &m, data, &there, out, cap);
+  if (is_left(d, size, f)) return found(d, d->program->keep_own, &m, data, f, out, cap);
+  pk_frame again = {.from = f->from}; /* as far as the frame goes */
+  int result = pk_declared_run(d, d->program->frame, &m, data, size, INT32_MAX, UNVERIFIED, &again, NULL, NULL, &failed);
+  if (result != PK_OK && failed < d->program->answerable) return 0;
+  again = *f;
+  again.size = (uint32_t)size;
+  return found(d, d->program->keep, &m, data, &again, out, cap);
 }
 
 int pk_declared_heard(const declared *d, const uint8_t *data, const pk_frame *f, uint8_t *out, size_t cap) {

@@ -19,30 +19,47 @@ static inline int64_t at_place(const uint8_t *data, pk_program_place p) {
   return p.form & 2 ? extend(v, p.width) : (int64_t)v;
 }
 
-/* The size of the leading section, and the number that it is made of; 0: they are not there. */
-static int lead_of(const declared *d, const uint8_t *data, size_t size, uint64_t *length, int64_t *number) {
-  const pk_program *p = d->program;
-  if (size < p->lead_at) return 0;
-  *number = at_place(data, p->lead);
-  if (*number < 0 || *number > UINT32_MAX || *number + p->lead_add < 0) return 0;
-  *length = (uint64_t)(*number + p->lead_add);
-  return 1;
+/* A place read without a branch: eight bytes that end with it, or begin with it, shifted. */
+static quick_place quick_of(pk_program_place p, uint32_t header) {
+  uint32_t past = (uint32_t)p.offset + p.width;
+  uint8_t form = p.form & (PK_PLACE_BEHIND - 1), around = (uint8_t)(64 - 8 * p.width);
+  int ends = past >= 8 && past <= header, begins = p.offset + 8u <= header;
+  int plain = form != PK_PLACE_NONE && !(form & PK_PLACE_OTHER && form & 1) && (ends || begins);
+  int is_signed = form == PK_PLACE_2S || form == PK_PLACE_4S || (form & PK_PLACE_OTHER && form & 2);
+  return (quick_place){.place = p,
+                       .behind = (p.form & PK_PLACE_BEHIND) != 0,
+                       .plain = (uint8_t)plain,
+                       .at = (uint16_t)(!plain ? 0 : ends ? past - 8 : p.offset),
+                       .left = plain && ends ? around : 0,
+                       .right = plain ? around : 0,
+                       .is_signed = (uint8_t)is_signed};
 }
 
-/* What the tests lead to from `next` on: a shape, or PK_NOWHERE; without `led`, the first that looks behind the leading
- * section, too. */
-static uint32_t tested(const declared *d, const uint8_t *data, size_t size, uint32_t next, int led) {
-  uint64_t length = 0;
-  int64_t number = -1;
+static inline int64_t quick_integer(const uint8_t *data, const quick_place *p, int plain) {
+  if (!plain && !p->plain) return at_place(data, p->place);
+  uint64_t v = get64(data + p->at) << p->left;
+  return p->is_signed ? (int64_t)v >> p->right : (int64_t)(v >> p->right);
+}
+
+/* The size of the leading section, and the number that it is made of; 0: they are not there. */
+static inline int lead_of(const declared *d, const uint8_t *data, size_t size, uint64_t *length, int64_t *number) {
+  if (size < d->lead_at) return 0;
+  *number = quick_integer(data, &d->lead, 0);
+  *length = (uint64_t)*number + (uint64_t)(int64_t)d->lead_add;
+  return (uint64_t)*number <= UINT32_MAX && (int64_t)*length >= 0;
+}
+
+/* What the tests lead to from `next` on: a shape, or PK_NOWHERE; or the first that looks behind the leading section, of
+ * which `led` is the size, or -1: it is not known. */
+static uint32_t tested(const declared *d, const uint8_t *data, size_t size, uint32_t next, int64_t led) {
   while (!(next & PK_LEAF)) {
     const pk_program_test *t = &d->tests[next];
     const uint8_t *from = data;
     uint64_t past = (uint64_t)t->place.offset + t->place.width;
     if (t->place.form & PK_PLACE_BEHIND) {
-      if (!led) return next;
-      if (number < 0 && !lead_of(d, data, size, &length, &number)) return PK_NOWHERE;
-      from += length;
-      past += length;
+      if (led < 0) return next;
+      from += led;
+      past += (uint64_t)led;
     }
     if (past > size) return PK_NOWHERE;
     int64_t v = at_place(from, t->place);
@@ -61,30 +78,13 @@ static inline const quick_shape *shape_at(const declared *d, uint32_t next) {
   return next & PK_LEAF && next != PK_NOWHERE ? &d->quick[next & ~PK_LEAF] : NULL;
 }
 
-/* A place read without a branch: the eight bytes that end with it, shifted. */
-static quick_place quick_of(pk_program_place p, uint32_t header) {
-  uint32_t past = (uint32_t)p.offset + p.width;
-  int plain = p.form != PK_PLACE_NONE && !(p.form & PK_PLACE_OTHER && p.form & 1) && past >= 8 && past <= header;
-  int is_signed = p.form == PK_PLACE_2S || p.form == PK_PLACE_4S || (p.form & PK_PLACE_OTHER && p.form & 2);
-  return (quick_place){.place = p,
-                       .plain = (uint8_t)plain,
-                       .at = (uint16_t)(plain ? past - 8 : 0),
-                       .shift = (uint8_t)(plain ? 64 - 8 * p.width : 0),
-                       .is_signed = (uint8_t)is_signed};
-}
-
-static inline int64_t quick_integer(const uint8_t *data, const quick_place *p, int plain) {
-  if (!plain && !p->plain) return at_place(data, p->place);
-  uint64_t v = get64(data + p->at) << p->shift;
-  return p->is_signed ? (int64_t)v >> p->shift : (int64_t)(v >> p->shift);
-}
-
 static void quicken_section(const pk_program_shape *s, uint32_t k, int may_judge, quick_shape *q) {
   quick_section *one = &q->section[k];
   int64_t add = s->section[k].add;
   *one = (quick_section){.size = quick_of(s->section[k].size, s->header),
                          .own = (int8_t)s->section[k].own,
                          .add = s->section[k].add,
+                         .less = (s->section[k].size.form & PK_PLACE_LESS) != 0,
                          .most = UINT32_MAX};
   if (one->size.is_signed && s->section[k].size.width <= 4)
     one->most = ((uint32_t)1 << (8 * s->section[k].size.width - 1)) - 1;
@@ -101,6 +101,9 @@ static void quicken_section(const pk_program_shape *s, uint32_t k, int may_judge
 
 void pk_declared_quicken(declared *d) {
   const pk_program *p = d->program;
+  d->lead = quick_of(p->lead, p->lead_at);
+  d->lead_at = p->lead_at;
+  d->lead_add = p->lead_add;
   for (uint32_t i = 0; i < p->maps.count; i++) {
     const pk_program_map *map = &d->maps[i];
     d->quick_maps[i].usual = map->kind == PK_MAP_PAIRS && (map->key_size & ~(uint32_t)SIGNED) == 4 &&
@@ -115,12 +118,10 @@ void pk_declared_quicken(declared *d) {
   for (uint32_t i = 0; i < p->shapes.count; i++) {
     const pk_program_shape *s = &d->shapes[i];
     quick_shape *q = &d->quick[i];
-    if (s->led) {
-      q->led = 1;
-      q->header = UINT32_MAX; /* never read as the others */
-      continue;
-    }
-    q->header = s->header;
+    q->header = s->led ? UINT32_MAX : s->header; /* a led one is never read as the others */
+    q->front = s->header;
+    q->led = s->led;
+    q->lead_own = s->lead_own;
     q->trailer = s->trailer;
     q->sections = s->sections;
     q->checked = s->checksum >= 0;
@@ -128,6 +129,7 @@ void pk_declared_quicken(declared *d) {
     q->kind = s->kind;
     q->id_at = s->id_at;
     uint8_t form = p->id_bytes == 0 || p->id_max > 0 ? PK_PLACE_NONE : (uint8_t)(PK_PLACE_OTHER | s->separate >> 1);
+    if (s->id_behind) form |= PK_PLACE_BEHIND;
     q->id = quick_of((pk_program_place){s->id_at, (uint8_t)p->id_bytes, form}, s->header);
     q->context = s->variant;
     q->key = s->separate & 1 ? s->variant : 0;
@@ -167,28 +169,32 @@ typedef struct memo {
 enum { MEMOS = 16 };
 static __thread memo memos[MEMOS], latest;
 
-static inline const quick_shape *shape_of(const declared *d, const uint8_t *data, size_t size, uint8_t from) {
+/* `next`: where there is none, where tests go on behind a leading section. */
+static inline const quick_shape *shape_of(const declared *d, const uint8_t *data, size_t size, uint8_t from, uint32_t *next) {
   uint64_t a, b, serial = d->loaded.serial;
-  uint32_t root = d->program->root;
+  *next = d->program->root;
   if (d->sided) {
     if (from == 0) return NULL;
-    if (from == PK_FROM_SERVER) root = d->program->server_root;
+    if (from == PK_FROM_SERVER) *next = d->program->server_root;
     serial |= (uint64_t)from << 62;
   }
-  if (d->far || size < 16) return shape_at(d, tested(d, data, size, root, 0));
+  if (d->far || size < 16) return shape_at(d, tested(d, data, size, *next, -1));
   memcpy(&a, data, 8);
   memcpy(&b, data + 8, 8);
   a &= d->mask_a;
   b &= d->mask_b;
-  if (latest.a == a && latest.b == b && latest.serial == serial) return latest.shape;
-  uint64_t mixed = (a ^ b * 0x9e3779b97f4a7c15u) * 0xff51afd7ed558ccdu;
-  memo *m = &memos[mixed >> 60];
-  if (m->a != a || m->b != b || m->serial != serial) {
-    uint32_t next = tested(d, data, size, root, 0);
-    *m = (memo){serial, a, b, shape_at(d, next), next};
+  memo *last = &latest; /* what is a thread's is looked for once */
+  if (last->a != a || last->b != b || last->serial != serial) {
+    uint64_t mixed = (a ^ b * 0x9e3779b97f4a7c15u) * 0xff51afd7ed558ccdu;
+    memo *m = &memos[mixed >> 60];
+    if (m->a != a || m->b != b || m->serial != serial) {
+      uint32_t end = tested(d, data, size, *next, -1);
+      *m = (memo){serial, a, b, shape_at(d, end), end};
+    }
+    *last = *m;
   }
-  latest = *m;
-  return m->shape;
+  *next = last->next;
+  return last->shape;
 }
 
 static __attribute__((noinline)) int is_app_error(const declared *d, const uint8_t *section, uint32_t size) {
@@ -257,63 +263,67 @@ static __attribute__((noinline)) int loud_frame(const declared *d, const quick_s
   return shaped_frame(d, s, data, size, limit, 0, 1, f);
 }
 
-static inline int64_t led_integer(const uint8_t *data, uint64_t led, pk_program_place p) {
-  return at_place(p.form & PK_PLACE_BEHIND ? data + led : data, p);
+static inline int64_t led_integer(const uint8_t *data, uint64_t led, const quick_place *p, int plain) {
+  return quick_integer(p->behind ? data + led : data, p, plain);
 }
 
-/* One in which a section of any size stands in front of fields. `q`: its shape, or NULL where tests are left. */
-static __attribute__((noinline)) int led_frame(const declared *d, const quick_shape *q, const uint8_t *data,
-                                               size_t size, uint32_t limit, pk_frame *f) {
-  const pk_program *p = d->program;
-  uint64_t led;
-  int64_t number;
-  if (p->lead.width == 0) return 0;
-  if (q == NULL) q = shape_at(d, tested(d, data, size, d->far || size < 16 ? p->root : latest.next, 1));
-  if (q == NULL || !q->led) return 0;
-  const pk_program_shape *s = &d->shapes[q - d->quick];
-  if (!lead_of(d, data, size, &led, &number)) return 0;
-  uint64_t end = s->header + led;
+/* One in which a section of `led` bytes, told by `number`, stands in front of fields. */
+static inline __attribute__((always_inline)) int led_shape(const declared *d, const quick_shape *s, const uint8_t *data,
+                                                           size_t size, uint32_t limit, uint64_t led, int64_t number,
+                                                           int plain, pk_frame *f) {
+  uint64_t end = s->front + led;
   if (end > size) return 0;
-  for (uint32_t i = 0; i < 2; i++)
-    if (s->absent >> i & 1) f->own[2 * i] = UINT32_MAX;
+  if (s->absent & 1) f->own[0] = UINT32_MAX;
+  if (s->absent & 2) f->own[2] = UINT32_MAX;
   if (s->lead_own >= 0) {
-    f->own[s->lead_own] = p->lead_at;
+    f->own[s->lead_own] = d->lead_at;
     f->own[s->lead_own + 1] = (uint32_t)led;
   }
-  for (uint32_t k = 0; k < s->sections; k++) {
-    pk_program_place of = s->section[k].size;
-    int64_t length = led_integer(data, led, of);
-    if (length < 0 || length > UINT32_MAX) return 0;
-    length += s->section[k].add - (of.form & PK_PLACE_LESS ? number : 0);
-    if (length < 0 || length > limit) return 0;
-    if (s->section[k].own >= 0) {
-      f->own[s->section[k].own] = (uint32_t)end;
-      f->own[s->section[k].own + 1] = (uint32_t)length;
+  for (const quick_section *one = s->section; one < s->section + s->sections; one++) {
+    uint64_t length = (uint64_t)led_integer(data, led, &one->size, plain);
+    if (length > one->most) return 0;
+    length += (uint64_t)(int64_t)one->add - (one->less ? (uint64_t)number : 0);
+    if (length > limit) return 0;
+    if (one->own >= 0) {
+      f->own[one->own] = (uint32_t)end;
+      f->own[one->own + 1] = (uint32_t)length;
     }
-    end += (uint64_t)length;
+    end += length;
   }
   end += s->trailer;
   if (end > size || end > limit) return 0;
   f->size = (uint32_t)end;
   f->kind = s->kind;
-  f->body = s->id_at + (s->id_behind ? (uint32_t)led : 0);
-  if (p->id_bytes > 0 && p->id_max == 0) {
-    pk_program_place id = {0, (uint8_t)p->id_bytes, s->separate & 2 ? PK_PLACE_OTHER | 1 : d->id_form};
-    f->id = (uint64_t)at_place(data + f->body, id);
+  f->body = s->id_at + (s->id.behind ? (uint32_t)led : 0);
+  f->id = (uint64_t)led_integer(data, led, &s->id, 0);
+  f->context = s->context;
+  f->upstream_key = s->key;
+  f->flags = s->flags;
+  if (s->timed) f->timeout_ms = milliseconds(led_integer(data, led, &s->timeout, plain));
+  if (s->judged) {
+    int64_t status = led_integer(data, led, &s->status, plain);
+    f->status = status == d->usual_status ? d->usual : (uint8_t)lookup(d, d->program->status, status);
   }
-  f->context = s->variant;
-  f->upstream_key = s->separate & 1 ? s->variant : 0;
-  f->flags = s->separate & 2 ? LITTLE_ID : 0;
-  if (s->timeout.width != 0) f->timeout_ms = milliseconds(led_integer(data, led, s->timeout));
-  if (s->status.width != 0) f->status = (uint8_t)lookup(d, p->status, led_integer(data, led, s->status));
   return 1;
+}
+
+/* `s`: its shape, or NULL where tests are left, from `next` on. */
+static __attribute__((noinline)) int led_frame(const declared *d, const quick_shape *s, uint32_t next, const uint8_t *data,
+                                               size_t size, uint32_t limit, pk_frame *f) {
+  uint64_t led;
+  int64_t number;
+  if (d->lead.place.width == 0 || !lead_of(d, data, size, &led, &number)) return 0;
+  if (s == NULL) s = shape_at(d, tested(d, data, size, next, (int64_t)led));
+  if (s == NULL || !s->led) return 0;
+  return s->plain ? led_shape(d, s, data, size, limit, led, number, 1, f) : led_shape(d, s, data, size, limit, led, number, 0, f);
 }
 
 /* A whole and right frame that has a shape; 0 for all others: what was written to *f is written again. */
 static inline __attribute__((always_inline)) int quick_frame(const declared *d, const uint8_t *data, size_t size,
                                                              uint32_t limit, pk_frame *f) {
-  const quick_shape *s = shape_of(d, data, size, f->from);
-  if (s == NULL || size < s->header) return led_frame(d, s, data, size, limit, f);
+  uint32_t next;
+  const quick_shape *s = shape_of(d, data, size, f->from, &next);
+  if (s == NULL || size < s->header) return led_frame(d, s, next, data, size, limit, f);
   if (s->plain ? shaped_frame(d, s, data, size, limit, 1, 0, f) : shaped_frame(d, s, data, size, limit, 0, 0, f))
     return 1;
   return s->loud && loud_frame(d, s, data, size, limit, f);
@@ -344,21 +354,22 @@ int pk_declared_frame_on(const pk_codec *codec, const uint8_t *data, size_t size
 
 int pk_declared_budgets(const declared *d) {
   uint32_t i = 0;
-  while (i < d->program->shapes.count && !(d->quick[i].timed && d->quick[i].timeout.place.width > 0)) i++;
+  while (i < d->program->shapes.count && !(d->quick[i].timed && !d->quick[i].led)) i++;
   return i < d->program->shapes.count;
 }
 
 /* The number that its shape reads; one that does not fit is written as the most that does. */
 int pk_declared_budget(const pk_codec *codec, const uint8_t *data, const pk_frame *f, uint32_t ms, uint8_t *out, size_t cap) {
   const declared *d = declared_of(codec);
-  const quick_shape *s = shape_of(d, data, f->size, f->from);
-  if (s == NULL || !s->timed || cap < f->size) return PK_ERR_UNSUPPORTED;
+  uint32_t next;
+  const quick_shape *s = shape_of(d, data, f->size, f->from, &next);
+  if (s == NULL || !s->timed || s->led || cap < f->size) return PK_ERR_UNSUPPORTED;
   pk_program_place p = s->timeout.place;
   uint32_t bits = 8u * p.width - s->timeout.is_signed;
   uint64_t most = bits < 32 ? ((uint64_t)1 << bits) - 1 : UINT32_MAX;
   memcpy(out, data, f->size);
   put(out + p.offset, ms < most ? ms : most, p.width, (p.form & PK_PLACE_OTHER) && (p.form & 1));
-  if (shape_of(d, out, f->size, f->from) != s) return PK_ERR_UNSUPPORTED; /* it says more than the time */
+  if (shape_of(d, out, f->size, f->from, &next) != s) return PK_ERR_UNSUPPORTED; /* it says more than the time */
   pk_declared_reseal(d, out, f->size, f->flags, f->from);
   return (int)f->size;
 }

@@ -233,6 +233,13 @@ __attribute__((noinline)) void pk_declared_split(pk_slice in, pk_slice by, uint3
   while (i < most) out[i++] = (pk_slice){NULL, 0};
 }
 
+/* The usual one: at the first such byte. */
+static inline void split_in_two(pk_slice in, uint8_t by, pk_slice *out) {
+  const uint8_t *to = memchr(in.data, by, in.size);
+  out[0] = (pk_slice){in.data, to == NULL ? in.size : (uint32_t)(to - in.data)};
+  out[1] = to == NULL ? (pk_slice){NULL, 0} : (pk_slice){to + 1, in.size - out[0].size - 1};
+}
+
 int pk_declared_length(pk_slice text, int64_t *out) {
   uint32_t minus = text.size > 0 && text.data[0] == '-';
   uint64_t v = 0;
@@ -332,7 +339,10 @@ __attribute__((noinline)) int pk_declared_texts(const declared *d, uint32_t *pc_
         pk_declared_look(d, &d->maps[n->i], (pk_slice){NULL, 0}, 0, s); /* of an answer: it goes on as it is */
         break;
       }
-      case PK_I_SPLIT: pk_declared_split(s[n->b], d->literals[n->i], n->c & 31, n->c >> 7, s + n->a); break;
+      case PK_I_SPLIT:
+        if (n->c == 2 && s[n->b].data != NULL && d->literals[n->i].size == 1) split_in_two(s[n->b], *d->literals[n->i].data, s + n->a);
+        else pk_declared_split(s[n->b], d->literals[n->i], n->c & 31, n->c >> 7, s + n->a);
+        break;
       case PK_I_STEP: {
         uint64_t one = n->i < 64 ? (uint64_t)1 << n->i : 0; /* the others run each time */
         if (m->stepped & one) break;
