@@ -335,14 +335,19 @@ class World:
         return self.core.stats()[name]
 
     def outcomes(self) -> dict[str, int]:
-        """What became of requests, those that are counted; of a one-way request only that it failed.
+        """What became of requests: each is counted once.
 
         Raises:
             AssertionError: one is counted twice, or not at all.
         """
         stats = self.core.stats()
-        names = ["responses", "requests_client_gone", *(name for name in stats if name.startswith("errors_"))]
+        names = [
+            "responses",
+            "oneway",
+            "requests_client_gone",
+            *(name for name in stats if name.startswith("errors_")),
+        ]
         found = {name: stats[name] for name in names if stats[name]}
         over = stats["requests"] - stats["requests_active"]
-        assert over - stats["oneway"] <= sum(found.values()) <= over, f"{over} are over: {found}"
+        assert sum(found.values()) == over, f"{over} are over: {found}"
         return found

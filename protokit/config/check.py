@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _REPLY_TEXT = 500  # bytes, of what error replies carry
 _MOST_PROTOCOLS = 32  # each is asked about a client's first bytes
 _MOST_CHANGES = 32  # the engine's PK_CHANGES
+_ANYWHERE = ("0.0.0.0", "::", "::ffff:0.0.0.0")  # noqa: S104  # refused, not bound
 _LOCAL = {"localhost": ("127.0.0.1",)}
 
 
@@ -59,6 +60,10 @@ class Findings:
     def holes(self, *path: str | int) -> bool:
         """Whether it, or something in it, could not be read."""
         return path in self._holes or path in self._around
+
+    def empty(self, given: Sequence[object], *path: str | int) -> bool:
+        """Whether an empty list stands there; one that could not be read says nothing."""
+        return not given and self._document.has_list(path) and not self.holes(*path)
 
     def line(self, *path: str | int) -> int:
         """Where the value under ``path`` stands."""
@@ -389,6 +394,10 @@ def _reply(findings: Findings, rule: schema.Rule, reply: schema.Reply, path: Pat
 
 
 def _retry(findings: Findings, rule: schema.Rule, retry: schema.Retry, path: Path) -> None:
+    if findings.empty(retry.on, *path, "on"):
+        findings.error(
+            "on: expected one reason at least; without on it is [connect-failure, reset]", *path, "on"
+        )
     answers = sorted(set(retry.on) - {"connect-failure", "reset"})
     if answers and not retry.idempotent:
         findings.warning(
@@ -564,7 +573,7 @@ def _fault(findings: Findings, fault: schema.Fault, path: Path) -> None:
 
 
 def _limit(findings: Findings, limit: schema.Limit, registry: plugins.Registry, path: Path) -> None:
-    keys.once(findings, limit.by, (*path, "by"))
+    keys.once(findings, limit.by, (*path, "by"), "there is one bucket for all requests")
     if limit.ask is not None:
         if not findings.holes(*path, "ask"):
             named = (*path, "ask", "name")
@@ -628,6 +637,12 @@ def _cluster(findings: Findings, cluster: schema.Cluster, registry: plugins.Regi
         findings.host(address, "endpoint", *where)
         if address.port == 0:
             findings.error("an endpoint needs a port", *where)
+        if address.ip in _ANYWHERE:
+            findings.error(
+                f"endpoint {address}: {address.host} is where a server listens for all, and nobody's address;"
+                " for one of this machine write 127.0.0.1 or [::1]",
+                *where,
+            )
 
 
 def _adaptive(findings: Findings, breaker: schema.Breaker, adaptive: schema.Adaptive, path: Path) -> None:

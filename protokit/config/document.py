@@ -111,13 +111,21 @@ class Document:
 
     def error_at(self, message: str, path: Path) -> ConfigError:
         """A ConfigError that points at the value under ``path``, or at the nearest one around it."""
+        return self.error(message, self._nearest(path)[0])
+
+    def has_list(self, path: Path) -> bool:
+        """Whether a list stands there: an empty one is read as what is left out."""
+        node, whole = self._nearest(path)
+        return whole and isinstance(node, yaml.SequenceNode)
+
+    def _nearest(self, path: Path) -> tuple[yaml.Node | None, bool]:
         node = self.root
         for step in path:
             inner = _child(node, step)
             if inner is None:
-                break
+                return node, False
             node = inner
-        return self.error(message, node)
+        return node, True
 
 
 def _end(text: str) -> tuple[int, int]:

@@ -23,9 +23,11 @@ _NEEDS = {
 }
 
 
-def once(findings: Findings, given: schema.Key | list[schema.Key], path: Path) -> None:
-    """That no key stands in a list twice."""
+def once(findings: Findings, given: schema.Key | list[schema.Key], path: Path, without: str) -> None:
+    """That a list has a key, and none twice; ``without`` says what holds where there is no list."""
     every = schema.keys(given)
+    if findings.empty(every, *path):
+        findings.error(f"{path[-1]}: expected one key at least; without {path[-1]} {without}", *path)
     for i, key in enumerate(every):
         if key in every[:i] and not findings.holes(*path):
             findings.error(f"{path[-1]}: expected {key.name or key.what} once at most", *path, i)
@@ -33,8 +35,10 @@ def once(findings: Findings, given: schema.Key | list[schema.Key], path: Path) -
 
 def check(findings: Findings, cluster: schema.Cluster, path: Path) -> None:
     """A cluster's ``balance`` and ``hash``."""
-    once(findings, cluster.hash, (*path, "hash"))
+    once(findings, cluster.hash, (*path, "hash"), "nothing keeps requests together")
     if findings.holes(*path, "balance") or findings.holes(*path, "hash"):
+        return
+    if findings.empty(schema.keys(cluster.hash), *path, "hash"):
         return
     if cluster.balance in CONSISTENT and not cluster.hash:
         findings.error(

@@ -42,7 +42,7 @@ def check(findings: Findings, rule: schema.Rule, clusters: Clusters, path: Path)
             _share(findings, split, clusters, (*path, "split", s))
     if rule.split and rule.subset:
         findings.error("with a split each share has its own subset", *path, "subset")
-    keys.once(findings, rule.sticky, (*path, "sticky"))
+    keys.once(findings, rule.sticky, (*path, "sticky"), "each request has a share by chance")
     if rule.sticky and not rule.split and not findings.holes(*path, "split"):
         findings.error("sticky says which share of a split a request has: there is none", *path, "sticky")
 

@@ -41,6 +41,7 @@ class Ends:
         self._repeated = repeated
         self._waiting: dict[int, deque[End]] = {}  # by the filter
         self._telling: dict[int, asyncio.Task[None]] = {}  # the same
+        self._stuck: set[int] = set()  # those that go on though they were cancelled
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
 
@@ -86,7 +87,7 @@ class Ends:
     def _queue(self, link: Link, end: End, ms: int) -> None:
         key = id(link.filter)
         waiting = self._waiting.setdefault(key, deque())
-        if len(waiting) >= MOST:
+        if len(waiting) >= MOST or key in self._stuck:
             link.switches["on_end"].dropped += 1
             return
         waiting.append(end)
@@ -107,7 +108,17 @@ class Ends:
             switch.dropped += len(waiting)  # of a task that was cancelled
             del self._telling[key], self._waiting[key]
 
+    def _leave(self, link: Link, switch: Switch) -> None:
+        """Keep nothing for who may never take it: each reload makes another such filter."""
+        waiting = self._waiting[id(link.filter)]
+        switch.dropped += len(waiting)
+        waiting.clear()
+        self._stuck.add(id(link.filter))
+        text = f"filter {link.name} goes on though its time is over (on_end): nothing more is kept for it"
+        self._repeated.log(_log, logging.ERROR, (link.name, "on_end", "stuck"), text)
+
     async def _call(self, link: Link, switch: Switch, batch: list[End], ms: int) -> None:
+        late = asyncio.get_running_loop().call_later(ms / 1000 + _CLOSE_S, self._leave, link, switch)
         try:
             async with asyncio.timeout(ms / 1000):
                 await link.filter.on_end(batch)
@@ -125,6 +136,9 @@ class Ends:
                 raise
         else:
             switch.worked()
+        finally:
+            late.cancel()
+            self._stuck.discard(id(link.filter))
 
     async def close(self) -> None:
         """Tell what has ended by now, for a second at most."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from configured import GOOD
+from configured import GOOD, errors
 
 from protokit import config
 from protokit.config import schema
@@ -86,6 +86,50 @@ def test_what_does_nothing_is_a_warning(tmp_path, more, says):
         assert re.match(rf"{re.escape(str(path))}:{line}:\d+: {re.escape(text)}", one)
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "says"),
+    [
+        (
+            "on: [reset]",
+            "on: []",
+            "13:34: on: expected one reason at least; without on",
+        ),
+        ("timeout: 1.5s", "limit: {rate: 1/s, by: []}", "12:32: by: expected one key at least; without by "),
+        (
+            "split:",
+            "sticky: []\n        split:",
+            "15:17: sticky: expected one key at least; without",
+        ),
+        (
+            "balance: least-request",
+            "hash: []",
+            "23:11: hash: expected one key at least; without hash nothing",
+        ),
+        (
+            "balance: least-request",
+            "balance: maglev\n    hash: []",
+            "24:11: hash: expected one key at least; without hash nothing",
+        ),
+        (
+            "127.0.0.1:1,",
+            "0.0.0.0:1,",
+            "20:17: endpoint 0.0.0.0:1: 0.0.0.0 is where a server listens",
+        ),
+        ('"[::1]:2"', '"[::0]:2"', "20:30: endpoint [::0]:2: ::0 is where a server listens for all"),
+        ('"[::1]:2"', '"[::ffff:0.0.0.0]:2"', "20:30: endpoint [::ffff:0.0.0.0]:2: ::ffff:0.0.0.0 is where"),
+    ],
+)
+def test_what_names_nothing_or_nobody_is_refused(tmp_path, before, after, says):
+    """One error for each; and a key without a value is as if it were not there, as ever."""
+    assert GOOD.count(before) == 1
+    [found] = errors(GOOD.replace(before, after), tmp_path)
+    assert found.startswith(says)
+    if after.endswith("[]") and "maglev" not in after:
+        path = tmp_path / "c.yaml"
+        path.write_text(GOOD.replace(before, after.replace("[]", "")))
+        config.load(path)
+
+
 ZONES = """clusters:
   - {name: a, endpoints: [127.0.0.1:1]}
   - name: b
@@ -160,7 +204,6 @@ def test_a_limit_by_one_key_or_several(tmp_path):
         ("service", [("service", "")]),
         ("{header: tenant}", [("header", "tenant")]),
         ("[method, {header: no}]", [("method", ""), ("header", "no")]),
-        ("[]", []),
     ]:
         path.write_text(GOOD.replace("timeout: 1.5s", f"limit: {{rate: 5/m, by: {by}}}"))
         loaded = config.load(path)

@@ -396,6 +396,7 @@ def test_oneway_requests_wait_for_nothing_and_are_never_answered(toys, kind):
     assert [frame[0] for frame in world.take(toy, world.only_upstream())] == [toy.ONEWAY]
     assert world.take(toy, client) == []
     assert world.stat("requests_active") == 0
+    assert world.outcomes() == {"oneway": 1, "errors_no_service": 1}, "what was not sent is none that was"
 
 
 def test_ordered_answers_keep_the_order_of_requests_over_endpoints(toys):

@@ -419,6 +419,7 @@ def test_a_client_that_is_gone_before_its_half_request_was_sent(mode, end, kind)
         assert answer.fields.status == STATUSES[Status.BAD_REQUEST]
         assert b"left off in the middle" in answer.fields.body
     assert both.world.stat("requests_active") == 0
+    assert both.world.outcomes() == {"errors_bad_request" if end == "eof" else "requests_client_gone": 1}
 
 
 @pytest.mark.parametrize("mode", MODES)

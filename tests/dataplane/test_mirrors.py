@@ -110,6 +110,7 @@ def test_one_way_stays_one_way(wide):
     course.ask(kind=wide.ONEWAY)
     assert [one[1] for one in course.got(SHADOW)] == [one[1] for one in course.got(REAL)] == [wide.ONEWAY]
     assert course.counts() == (1, 0, 0, 0)
+    assert course.world.outcomes() == {"oneway": 1}
     course.is_over()
 
 

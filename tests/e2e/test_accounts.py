@@ -179,6 +179,67 @@ def test_whatever_one_does_the_calls_are_answered_and_another_is_told(bad, monke
     run(main())
 
 
+def test_for_one_that_never_ends_nothing_is_kept_over_reloads_and_the_next_is_told(monkeypatch):
+    monkeypatch.setattr(ends, "_CLOSE_S", 0.05)
+
+    async def main():
+        server = await Server().start()
+        name = "routes.r[1].filters[0]: account.on_end"
+
+        def config(bad, number):
+            use = {"account": {"name": "one", "bad": bad, "number": number}}
+            return loaded(server, use, timeouts={"filter": "50ms"})
+
+        async with protokit.Proxy(config("ignores", 0)) as proxy:
+            client = await Client.connect(proxy.addresses["in"][1])
+            for number in range(3):
+                await client.call("echo", 0)
+                await until(lambda: EVERY[-1].calls == 1)
+                stuck = EVERY[-1]
+                for n in range(40):
+                    await client.call("echo", n)
+                # Only what it was told is not among them.
+                await until(lambda: proxy.stats()["filters"][name]["dropped"] == 40)
+                assert stuck.calls == 1
+                await proxy.reload(config("ignores" if number < 2 else "", number + 1))
+            for n in range(40):
+                await client.call("echo", n)
+            await until(lambda: len(EVERY[-1].ends) == 40)
+            assert proxy.stats()["filters"][name]["dropped"] == 0
+            await client.close()
+            EVERY.clear()
+        await server.stop()
+
+    run(main())
+
+
+def test_one_that_ends_at_last_is_told_again(monkeypatch):
+    monkeypatch.setattr(ends, "_CLOSE_S", 0.05)
+
+    async def main():
+        server = await Server().start()
+        use = {"account": {"name": "one", "bad": "ignores"}}
+        async with protokit.Proxy(loaded(server, use, timeouts={"filter": "50ms"})) as proxy:
+            client = await Client.connect(proxy.addresses["in"][1])
+            await client.call("echo", 0)
+            await client.call("echo", 1)
+            name = "routes.r[1].filters[0]: account.on_end"
+            (one,) = EVERY
+            await until(lambda: one.calls == 1)
+            await client.call("echo", 2)
+            await until(lambda: proxy.stats()["filters"][name]["dropped"] > 0)
+            one.bad = ""
+            EVERY.clear()  # that is what it waits for
+            await until(lambda: len(one.ends) > 0)
+            before = len(one.ends)
+            await client.call("echo", 3)
+            await until(lambda: len(one.ends) == before + 1)
+            await client.close()
+        await server.stop()
+
+    run(main())
+
+
 def test_a_loop_that_cancels_all_tasks_is_not_held_up():
     """As asyncio.run does where nobody has closed the proxy; what is not told then is counted."""
 

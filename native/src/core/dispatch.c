@@ -171,6 +171,7 @@ static void send_as_it_is(pk_core *core, pk_request *r, pk_conn *c, pk_attempt *
   }
   if (r->parts & PK_PART_ASKS) pk_pieces_sent(core, r, c);
   if (r->to.oneway) {
+    if (!(r->parts & PK_PART_COPY)) PK_STAT_ADD(core->stats.oneway, 1);
     pk_request_end(core, r);
   } else if (r->held != NULL || (r->plan->features & PK_F_KEEP)) {
     keep(core, r, data, f);

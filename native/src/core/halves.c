@@ -105,7 +105,10 @@ void pk_half_cut(pk_core *core, pk_conn *client) {
   pk_request *r = pk_request_find(core, request);
   if (client->state == PK_CONN_CLOSED) {
     if (to != NULL) pk_out_cut(core, to); /* and what was said in front is written */
-    if (to == NULL && r != NULL && r->to.oneway) pk_request_end(core, r);
+    if (to == NULL && r != NULL && r->to.oneway) {
+      PK_STAT_ADD(core->stats.requests_client_gone, 1);
+      pk_request_end(core, r);
+    }
   } else if (to != NULL) {
     pk_conn_drop(core, to, PK_LOST_CUT, 0);
   } else if (r != NULL) {

@@ -38,7 +38,6 @@ pk_request *pk_request_new(pk_core *core, pk_conn *client, const uint8_t *data, 
   client->in_flight++;
   PK_STAT_ADD(core->stats.requests, 1);
   PK_STAT_ADD(core->stats.requests_active, 1);
-  if (r->to.oneway) PK_STAT_ADD(core->stats.oneway, 1);
   if (!r->to.oneway) {
     r->before = client->last_request;
     *(r->before != NULL ? &r->before->behind : &client->requests) = r;

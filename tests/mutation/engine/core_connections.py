@@ -6,6 +6,13 @@ from engine.mutant import Mutant
 
 MUTANTS = (
     Mutant(
+        "what became of a one-way request that its client left off in the middle is not counted",
+        "halves.c",
+        "      PK_STAT_ADD(core->stats.requests_client_gone, 1);\n",
+        "",
+        "tests/dataplane/test_halves.py::test_a_client_that_is_gone_before_its_half_request_was_sent",
+    ),
+    Mutant(
         "a check's answer is framed without what it answers",
         "slots.c",
         "  c->asked[slot_of(c, &nobody) - c->slots] = (pk_asked){id, context};",

@@ -6,6 +6,20 @@ from engine.mutant import Mutant
 
 MUTANTS = (
     Mutant(
+        "a one-way request that failed counts as sent, too",
+        "request.c",
+        "  if (!r->to.oneway) {\n    r->before = client->last_request;",
+        "  if (r->to.oneway) PK_STAT_ADD(core->stats.oneway, 1);\n  if (!r->to.oneway) {\n    r->before = client->last_request;",
+        "tests/dataplane/test_core.py::test_oneway_requests_wait_for_nothing_and_are_never_answered[wide]",
+    ),
+    Mutant(
+        "a one-way copy counts as a client's",
+        "dispatch.c",
+        "    if (!(r->parts & PK_PART_COPY)) PK_STAT_ADD(core->stats.oneway, 1);",
+        "    PK_STAT_ADD(core->stats.oneway, 1);",
+        "tests/dataplane/test_mirrors.py::test_one_way_stays_one_way",
+    ),
+    Mutant(
         "a copy goes by no key of its cluster",
         "mirror.c",
         "  copy->to.hash = key;\n",
