@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import functools
+import importlib.util
 import json
 import os
 import re
@@ -23,15 +25,23 @@ from engine import LISTS, MUTANTS, Mutant
 HERE = Path(__file__).parent
 REPO = HERE.parents[1]
 # Where each compiled module is built from: its name, sources, build script.
+ENGINE = "protokit._native"
+NATIVE = importlib.util.find_spec(ENGINE).origin
 MODULES = {
-    "engine": ("protokit._native", REPO / "native" / "src", REPO / "native" / "build_native.py"),
+    "engine": (ENGINE, REPO / "native" / "src", REPO / "native" / "build_native.py"),
     **{
         name: (f"protokit_{name}._native", home / "native", home / "build_native.py")
         for name in ("brpc", "dubbo", "sofarpc", "tars")
         for home in [REPO / "plugins" / name]
     },
 }
-FLAGS = ["-std=c11", "-O0", "-fPIC", "-pthread", "-fvisibility=hidden", "-fno-builtin-memset", "-w"]
+FLAGS = ["-std=c11", "-O0", "-fPIC", "-pthread", "-fno-builtin-memset", "-w"]
+LINK = [
+    "gcc",
+    "-shared",
+    "-pthread",
+    "-Wl,-Bsymbolic",
+]  # each finds its own functions, wherever others have the name
 # pytest's exit codes: of the others, some say that no test ran.
 PASSED, FAILED = 0, 1
 OUT_OF_TIME = -signal.SIGALRM
@@ -53,42 +63,91 @@ class Unit:
 
 
 class Build:
-    """A module, compiled once; of a mutant what includes the changed file is compiled anew."""
+    """A module, compiled once; of a mutant what includes the changed file is compiled anew.
 
-    def __init__(self, module: str, directory: Path) -> None:
+    Args:
+        module: its name in ``MODULES``.
+        directory: for its mutants.
+        right: where what is right is compiled, unless another process has.
+    """
+
+    def __init__(self, module: str, directory: Path, right: Path) -> None:
         self.name, self.source, script = MODULES[module]
         self.directory = directory
         self.toy = directory / "toy"
         self.toy.mkdir()
         self.objects: dict[Path, list[Path]] = {}  # of each built module, the glue first
-        glue = directory / "glue.c"
-        runpy.run_path(str(script))["ffibuilder"].emit_c_code(str(glue))
+        glue = right / "glue.c"
+        if not glue.exists():
+            runpy.run_path(str(script))["ffibuilder"].emit_c_code(str(glue))
         sources = [glue, *sorted(self.source.rglob("*.c"))]
-        self.units = {path: self.compile(path, self.source, f"right-{n}") for n, path in enumerate(sources)}
-        self.right = self.link("right", {})
-        options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "--no-header", "--tb=line"]
-        self.forking = subprocess.Popen(
-            [sys.executable, "-m", "pytest", "-p", "forking", *options, "the tests of a run"],
-            cwd=REPO,
-            # `CI` makes pytest write out all of a difference: minutes, of twenty thousand endpoints.
-            env={**os.environ, "CI": "", "PYTEST_ADDOPTS": "", "PYTHONPATH": str(HERE / "instead")},
-            stdin=subprocess.PIPE,
+        self.units = {
+            path: self.compile(path, self.source, right / f"{n}.o") for n, path in enumerate(sources)
+        }
+        self.right = self.link(right / "right.so", {})
+        self.glue = self.late(glue) if self.name == ENGINE else None
+        self.forking: dict[str, subprocess.Popen] = {}  # by what protokit is imported with before runs
+
+    def late(self, glue: Path) -> Path:
+        """The glue without the engine: each of the engine's functions is a pointer, set by ``given``."""
+        target = glue.with_suffix(".so")
+        if target.exists():
+            return target
+        said = subprocess.run(
+            ["nm", "--undefined-only", "--format=posix", self.units[glue].object],
+            check=True,
             stdout=subprocess.PIPE,
             text=True,
+        ).stdout
+        names = [line.split()[0] for line in said.splitlines() if line.startswith("pk_")]
+        front, given = glue.with_name("late.h"), glue.with_name("given.c")
+        front.write_text("".join(f"#define {name} (*late_{name})\n" for name in names))
+        given.write_text(
+            "#include <dlfcn.h>\n"
+            + "".join(f"extern void *late_{name};\n" for name in names)
+            + "void given(void *engine) {\n"
+            + "".join(f'  late_{name} = dlsym(engine, "{name}");\n' for name in names)
+            + "}\n"
         )
+        objects = [self.compile(glue, self.source, glue.with_name("late.o"), "-include", str(front)).object]
+        objects += [self.compile(given, self.source, glue.with_name("given.o")).object]
+        subprocess.run([*LINK, *objects, "-o", target], check=True)
+        return target
 
-    def compile(self, path: Path, root: Path, name: str) -> Unit:
-        target = self.directory / f"{name}.o"
+    def fork(self, first: str) -> subprocess.Popen:
+        """A pytest that forks, and has protokit imported with that file or not at all."""
+        if first not in self.forking:
+            options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "--no-header", "--tb=line"]
+            # `CI` makes pytest write out all of a difference: minutes, of twenty thousand endpoints.
+            environment = {
+                "CI": "",
+                "PYTEST_ADDOPTS": "",
+                "PYTHONPATH": str(HERE / "instead"),
+                "FIRST": first,
+            }
+            environment["GIVEN"] = str(self.right) if first == str(self.glue) else ""
+            self.forking[first] = subprocess.Popen(
+                [sys.executable, "-m", "pytest", "-p", "forking", *options, "the tests of a run"],
+                cwd=REPO,
+                env={**os.environ, **environment},
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+        return self.forking[first]
+
+    def compile(self, path: Path, root: Path, target: Path, *options: str) -> Unit:
         includes = [root, REPO / "native" / "include", sysconfig.get_path("include")]
         command = ["gcc", *FLAGS, "-D_GNU_SOURCE", "-MMD", *(f"-I{one}" for one in includes)]
-        subprocess.run([*command, "-c", path, "-o", target], check=True)
+        if not target.exists():
+            subprocess.run([*command, *options, "-c", path, "-o", target], check=True)
         _, _, read = target.with_suffix(".d").read_text().replace("\\\n", " ").partition(":")
         return Unit(target, frozenset(Path(one) for one in read.split()))
 
-    def link(self, name: str, changed: dict[Path, Unit]) -> Path:
-        target = self.directory / f"{name}.so"
+    def link(self, target: Path, changed: dict[Path, Unit]) -> Path:
         objects = self.objects[target] = [unit.object for unit in {**self.units, **changed}.values()]
-        subprocess.run(["gcc", "-shared", "-pthread", *objects, "-o", target], check=True)
+        if not target.exists():
+            subprocess.run([*LINK, *objects, "-o", target], check=True)
         return target
 
     def mutant(self, one: Mutant, name: str) -> Path:
@@ -107,10 +166,13 @@ class Build:
         there(path).unlink()  # a link to what is right
         there(path).write_text(text.replace(one.right, one.wrong))
         users = self.users(path, text.partition(one.right)[0])
-        changed = {user: self.compile(there(user), root, f"{name}-{n}") for n, user in enumerate(users)}
+        changed = {
+            user: self.compile(there(user), root, self.directory / f"{name}-{n}.o")
+            for n, user in enumerate(users)
+        }
         assert users
         assert all(there(path) in unit.read for unit in changed.values())
-        return self.link(name, changed)
+        return self.link(root.with_suffix(".so"), changed)
 
     def users(self, path: Path, front: str) -> list[Path]:
         """The sources whose objects a change behind ``front`` in that file can be seen in.
@@ -142,9 +204,14 @@ class Build:
             "PROTOKIT_TEST_SOURCES": str(tree if tree.is_dir() else self.source),
             "PROTOKIT_TEST_OBJECTS": " ".join(map(str, self.objects[built][1:])),
         }
-        wanted = {"tests": tests, "environment": environment, "output": str(output), "patience": patience}
-        print(json.dumps(wanted), file=self.forking.stdin, flush=True)
-        answer = self.forking.stdout.readline()
+        # Where the glue is the same as in other runs, the engine comes late; a plugin has what is installed.
+        late = self.name == ENGINE and self.objects[built][0] == self.objects[self.right][0]
+        first = str(self.glue) if late else "" if self.name == ENGINE else NATIVE
+        wanted = {"tests": tests, "environment": environment, "output": str(output)}
+        wanted |= {"patience": patience, "late": str(built) if late else ""}
+        forking = self.fork(first)
+        print(json.dumps(wanted), file=forking.stdin, flush=True)
+        answer = forking.stdout.readline()
         assert answer, "there is no pytest that forks"
         return int(answer), output.read_text()
 
@@ -152,25 +219,32 @@ class Build:
 class Builds:
     """Each module's build, once it is asked for."""
 
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
+    def __init__(self, directory: Path, right: Path) -> None:
+        self.directory, self.right = directory, right
         self.made: dict[str, Build] = {}
 
     def __getitem__(self, module: str) -> Build:
         if module not in self.made:
-            directory = self.directory / module
+            directory, right = self.directory / module, self.right / module
             directory.mkdir()
-            self.made[module] = Build(module, directory)
+            right.mkdir(parents=True, exist_ok=True)
+            with (right / "lock").open("w") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                self.made[module] = Build(module, directory, right)
         return self.made[module]
 
     def close(self) -> None:
         for build in self.made.values():
-            build.forking.communicate()
+            for process in build.forking.values():
+                process.communicate()
 
 
 @pytest.fixture(scope="module")
 def builds(tmp_path_factory) -> Iterator[Builds]:
-    with contextlib.closing(Builds(tmp_path_factory.mktemp("modules"))) as made:
+    run = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        run = run.parent  # of all its processes
+    with contextlib.closing(Builds(tmp_path_factory.mktemp("mutants"), run / "right")) as made:
         yield made
 
 
