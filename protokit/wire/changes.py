@@ -14,7 +14,7 @@ from protokit import native
 from protokit.errors import DeclarationError
 from protokit.wire.encodings import LineEncoding, PairEncoding
 from protokit.wire.expressions import Field, fields_of, sizes_of
-from protokit.wire.ids import agreeing, check_follows, counters_of
+from protokit.wire.ids import agreeing, counters_of, following, way_of
 from protokit.wire.laid import looked_into
 from protokit.wire.nodes import Branch, Choice, Integer, Node, Peeked, Repeated, Varint, expression_of, walk
 from protokit.wire.views import (
@@ -205,15 +205,24 @@ def _counted(nodes: tuple[Node, ...], path: FieldPath, computed: Computed) -> tu
         if not isinstance(one, Integer | Varint) or not (one.path in told or one.path == (*path, "size")):
             raise InPythonError
     paths = {one.path for one in counters}
+    said = []  # once more, by what no section goes by
+    for other, times in following(
+        {path, *paths}, paths, [(one, how) for one, how in computed if how is not None]
+    ):
+        if times != 1:
+            raise InPythonError
+        said.append(way_of(nodes, other))
+    paths |= {one.path for one in said}
     grown = {path, *paths}, paths  # a varint has a size, too
-    check_follows(*grown, [(one, how) for one, how in computed if how is not None])
+    if any(following(*grown, [(one, how) for one, how in computed if how is not None])):
+        raise InPythonError
     for node in walk(nodes):
         if any(size.path in paths for size in sizes_of(expression_of(node))):
             raise InPythonError
         for expression in (node.count, node.to, node.until, node.added) if isinstance(node, Repeated) else ():
             if agreeing(expression or 0, *grown):
                 raise InPythonError
-    return tuple(one for one in counters if isinstance(one, Integer | Varint))
+    return tuple(one for one in (*counters, *said) if isinstance(one, Integer | Varint))
 
 
 def _path(node: Node) -> FieldPath | None:

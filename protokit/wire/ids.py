@@ -44,7 +44,7 @@ from protokit.wire.views import (
 from protokit.wire.vocabulary import ends, varint
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 Counted = Field | Size | Told
 FORMS = ("decimal", "hex", "raw", "uuid", "varint", "quoted", "msgpack", "integer")
@@ -295,7 +295,7 @@ def counters_of(nodes: tuple[Node, ...], path: FieldPath) -> tuple[Integer | Var
     if not all(set(one) == set(some[0]) for one in some):
         return None
     return tuple(
-        digits_of(nodes, one, show(path)) if isinstance(one, Told) else _way(nodes, one.path)
+        digits_of(nodes, one, show(path)) if isinstance(one, Told) else way_of(nodes, one.path)
         for one in some[0]
     )
 
@@ -485,6 +485,25 @@ def agreeing(
     return [one for one in read if one.path in (sections if isinstance(one, Size) else counters)]
 
 
+def following(
+    sections: set[FieldPath],
+    counters: set[FieldPath],
+    computed: Iterable[tuple[FieldPath, Expression]],
+) -> Iterator[tuple[FieldPath, int | None]]:
+    """What is computed from the sizes of sections and does not stay, beside what counts them.
+
+    Gives how many times it grows with them; None where that cannot be said.
+    """
+    for path, expression in computed:
+        grow = agreeing(expression, sections, counters)
+        if path in counters or not grow:
+            continue
+        sums = _linear(expression, grow)
+        times = None if sums is None else sum(sums.get(one, 0) for one in grow)
+        if times != 0:
+            yield path, times
+
+
 def check_follows(
     sections: set[FieldPath],
     counters: set[FieldPath],
@@ -495,16 +514,11 @@ def check_follows(
     Raises:
         DeclarationError: what is computed does not follow.
     """
-    for path, expression in computed:
-        grow = agreeing(expression, sections, counters)
-        if path in counters or not grow:
-            continue
-        sums = _linear(expression)
-        if sums is None or sum(sums.get(one, 0) for one in grow) != 0:
-            raise DeclarationError(
-                f"{show(path)} depends on the length of the id, but no length is computed from it, so the "
-                "engine cannot know; let a section's length be computed from it"
-            )
+    for path, _ in following(sections, counters, computed):
+        raise DeclarationError(
+            f"{show(path)} depends on the length of the id, but no length is computed from it, so the "
+            "engine cannot know; let a section's length be computed from it"
+        )
 
 
 def msgpack_integer(number: int) -> bytes:
@@ -630,26 +644,39 @@ def _width(path: FieldPath, size: int, form: str, *, fixed: bool) -> int:
     return widths[-1]
 
 
-def _linear(expression: Expression) -> dict[Counted, int] | None:
-    """How many times each field counts, or a number in a text; None where an expression is no sum of them."""
+def _linear(expression: Expression, grown: Iterable[Counted] | None = None) -> dict[Counted, int] | None:
+    """How many times each field counts, or a number in a text; None where an expression is no sum of them.
+
+    Args:
+        expression: a length.
+        grown: what alone changes in it; what else is no sum, such as a test, stays. None: all may change.
+    """
     if isinstance(expression, int):
         return {}
     if (told := told_of(expression)) is not None:
         return {told: 1}
     if isinstance(expression, Field | Size):
         return {expression: 1}
-    if isinstance(expression, Binary) and expression.op in {"ADD", "SUB", "MUL"}:
-        left, right = _linear(expression.left), _linear(expression.right)
-        if left is None or right is None:
+    sums = _summed(expression, grown) if isinstance(expression, Binary) else None
+    if sums is None and (leaves_ := _leaves(expression)):
+        return {} if grown is not None and not leaves_ & set(grown) else None
+    return sums or {}
+
+
+def _summed(expression: Binary, grown: Iterable[Counted] | None) -> dict[Counted, int] | None:
+    """The same of a sum, a difference, or a product with a constant."""
+    if expression.op not in {"ADD", "SUB", "MUL"}:
+        return None
+    left, right = _linear(expression.left, grown), _linear(expression.right, grown)
+    if left is None or right is None:
+        return None
+    if expression.op == "MUL":
+        factor = expression.right if isinstance(expression.right, int) else expression.left
+        if not isinstance(factor, int):
             return None
-        if expression.op == "MUL":
-            factor = expression.right if isinstance(expression.right, int) else expression.left
-            if not isinstance(factor, int):
-                return None
-            return {one: times * factor for one, times in (left or right).items()}
-        sign = 1 if expression.op == "ADD" else -1
-        return {one: left.get(one, 0) + sign * right.get(one, 0) for one in {**left, **right}}
-    return None if _leaves(expression) else {}
+        return {one: times * factor for one, times in (left or right).items()}
+    sign = 1 if expression.op == "ADD" else -1
+    return {one: left.get(one, 0) + sign * right.get(one, 0) for one in {**left, **right}}
 
 
 def _counters(nodes: tuple[Node, ...], node: Section | Delimited | Region | Varint) -> list[Field | Told]:
@@ -674,7 +701,7 @@ def _counters(nodes: tuple[Node, ...], node: Section | Delimited | Region | Vari
         for other, length in lengths:
             if not _leaves(length) & set(grow):
                 continue
-            sums = _linear(length)
+            sums = _linear(length, grow)
             off = sum((sums or {}).get(one, 0) for one in grow)
             if sums is not None and off == 0:
                 continue
@@ -725,7 +752,7 @@ def _ways(
     nodes: tuple[Node, ...], path: FieldPath, counters: Iterable[Field | Told]
 ) -> tuple[Integer | Varint | Digits, ...]:
     ways = tuple(
-        digits_of(nodes, one, show(path)) if isinstance(one, Told) else _way(nodes, one.path)
+        digits_of(nodes, one, show(path)) if isinstance(one, Told) else way_of(nodes, one.path)
         for one in counters
     )
     if len(ways) > 1 and any(isinstance(node, Varint) for node in ways):
@@ -739,7 +766,12 @@ def _ways(
     return ways
 
 
-def _way(nodes: tuple[Node, ...], path: FieldPath) -> Integer | Varint:
+def way_of(nodes: tuple[Node, ...], path: FieldPath) -> Integer | Varint:
+    """The integer that counts.
+
+    Raises:
+        CannotRewriteError: it is none that the engine can write, or decides what there is.
+    """
     ways = list({node for node in walk(nodes) if isinstance(node, Integer | Varint) and node.path == path})
     if len(ways) != 1:
         raise CannotRewriteError(f"{show(path)}: what counts an id is an integer of whole bytes, or a UVar")

@@ -223,6 +223,34 @@ def of_numbers():
     return wire, {"service", "method", "version", "group"}, frames
 
 
+def of_lengths():
+    """Lengths beside what is there or not, and one that is said twice."""
+    one = ((this.flags & 1) == 1) & (this.kind == 0)
+    there = one * 2 + ((this.flags & 2) != 0)
+    size = len_(this.name) + len_(this.body) + there + 3
+    wire = declared(
+        [
+            "flags" / Int8ub,
+            "size" / Rebuild(Int16ub, size),
+            "again" / Rebuild(Int32sb, size - len_(this.body) + 7),
+            Check(this.again < 300),
+            "name" / Prefixed(Int8ub, GreedyBytes),
+            "one" / If(one, Int16ub),
+            "two" / If((this.flags & 2) != 0, Int8ub),
+            "body" / Bytes(this.size - 3 - there - len_(this.name)),
+        ],
+        replies={"flags": 0, "name": b"", "body": ErrorText()},
+        service=this.name,
+    )
+    frames = [
+        {"flags": flags, "name": name, "one": 1, "two": 2, "body": body}
+        for flags in range(4)
+        for name in (b"", b"n" * 9)
+        for body in (b"", b"b" * 200)
+    ]
+    return wire, {"service"}, frames
+
+
 FORMATS = {
     "numbers": of_numbers,
     "pairs": of_pairs,
@@ -232,6 +260,7 @@ FORMATS = {
     "texts": of_texts,
     "delimited": of_delimited,
     "branches": of_branches,
+    "lengths": of_lengths,
 }
 
 
@@ -372,6 +401,23 @@ def in_python(**meaning):
                 "service": this.head,
                 "method": this.body,
                 "layout": ["twice" / Rebuild(Int8ub, len_(this.head) * 2), *HEAD, *SECTIONS],
+            },
+            {"method"},
+        ),
+        (
+            {
+                "service": this.head,
+                "method": this.body,
+                "layout": ["odd" / Rebuild(Int8ub, len_(this.head) & 1), *HEAD, *SECTIONS],
+            },
+            {"method"},
+        ),
+        (
+            {
+                "service": this.head,
+                "method": this.body,
+                "layout": [*HEAD, "room" / Bytes(this.head_len & 1), *SECTIONS],
+                "replies": {"head": b"", "room": b"", "body": b""},
             },
             {"method"},
         ),
