@@ -75,7 +75,8 @@ class SentBy(bytes):
         return sent_by(self.side, super().__add__(more), ended=self.ended and not more)
 
     def __eq__(self, other: object) -> bool:
-        return super().__eq__(other) and getattr(other, "side", self.side) == self.side
+        same = super().__eq__(other)  # NotImplemented, which is true, where it is no bytes
+        return same if same is not True else getattr(other, "side", self.side) == self.side
 
     def __ne__(self, other: object) -> bool:
         return not self == other

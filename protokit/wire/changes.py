@@ -15,8 +15,20 @@ from protokit.errors import DeclarationError
 from protokit.wire.encodings import LineEncoding, PairEncoding
 from protokit.wire.expressions import Field, fields_of, sizes_of
 from protokit.wire.ids import agreeing, counters_of, following, way_of
-from protokit.wire.laid import looked_into
-from protokit.wire.nodes import Branch, Choice, Integer, Node, Peeked, Repeated, Varint, expression_of, walk
+from protokit.wire.laid import laid_by_texts, read_by
+from protokit.wire.nodes import (
+    Branch,
+    Choice,
+    Integer,
+    Node,
+    Peeked,
+    Repeated,
+    Section,
+    Varint,
+    expression_of,
+    walk,
+)
+from protokit.wire.told import Digits
 from protokit.wire.views import (
     Chosen,
     Constant,
@@ -43,7 +55,7 @@ ANSWERS = native.EDIT_GROUP + 1  # PK_CHANGES_OF_ANSWERS
 _WIDEST = 8
 DEPTH = 8  # of views in views (PK_WRITE_DEPTH)
 FIELDS = 64  # PK_FIELDS
-Counter = Integer | Varint
+Counter = Integer | Varint | Digits
 
 
 class InPythonError(Exception):
@@ -59,12 +71,16 @@ class Changes:
         counted: the sections that change, with what counts each.
         numbers: the integers that change.
         order: of all fields that are known, as they stand.
+        laid: what is laid out by texts that change, and stays as it is.
+        peeked: what is read in front of the field that it stands in; it stays, too.
     """
 
     views: dict[int, View | Pairs]
     counted: dict[FieldPath, tuple[Counter, ...]]
     numbers: tuple[Integer, ...]
     order: tuple[FieldPath, ...]
+    laid: tuple[Branch | Choice | Section, ...]
+    peeked: tuple[Peeked, ...]
 
     @property
     def integers(self) -> list[Counter]:
@@ -81,7 +97,7 @@ def changes_of(nodes: tuple[Node, ...], meaning: Meaning, computed: Computed) ->
         meaning: what the fields mean.
         computed: its fields that are computed when a frame is built, and from what: None where Python does.
     """
-    if any(isinstance(node, Peeked) for node in walk(nodes)) or any(one is None for _, one in computed):
+    if any(one is None for _, one in computed):
         return None
     given: dict[int, View | Pairs | None] = {
         native.EDIT_HEADER: meaning.headers,
@@ -94,16 +110,19 @@ def changes_of(nodes: tuple[Node, ...], meaning: Meaning, computed: Computed) ->
     views: dict[int, View | Pairs] = {}
     counted: dict[FieldPath, tuple[Counter, ...]] = {}
     numbers: list[Integer] = []
+    read = {path for view in given.values() if view is not None for path in _read(view)}
+    read |= {path for one in meaning.checksums for path in one.over or ()}
     for what, view in given.items():
         try:
             if view is not None:
-                counted |= {path: _counted(nodes, path, computed) for path in _written(view, DEPTH)}
+                counted |= {path: _counted(nodes, path, computed, read) for path in _written(view, DEPTH)}
                 numbers += [_number(nodes, one, meaning, computed) for one in _numbers(view)]
                 views[what] = view
         except (InPythonError, DeclarationError):
             continue
     if not views:
         return None
+    written = set(counted)
     sections = {path for view in views.values() for path in _read(view)}
     counted = {path: counted.get(path, ()) for path in sections}
     known = set(counted) | {one.path for some in counted.values() for one in some}
@@ -112,7 +131,9 @@ def changes_of(nodes: tuple[Node, ...], meaning: Meaning, computed: Computed) ->
     order = tuple(dict.fromkeys(path for path in map(_path, walk(nodes)) if path in known))
     if len(order) > FIELDS or not _is_ordered(nodes, order):
         return None
-    return Changes(views, counted, tuple(dict.fromkeys(numbers)), order)
+    laid = tuple(one for one in laid_by_texts(nodes) if written & set(read_by(one)))
+    peeked = {node.path: node for node in walk(nodes) if isinstance(node, Peeked)}
+    return Changes(views, counted, tuple(dict.fromkeys(numbers)), order, laid, tuple(peeked.values()))
 
 
 def _written(view: View | Pairs, depth: int) -> Iterator[FieldPath]:
@@ -188,24 +209,25 @@ def _read(view: View | Pairs) -> Iterator[FieldPath]:
         yield view.found.section.path
 
 
-def _counted(nodes: tuple[Node, ...], path: FieldPath, computed: Computed) -> tuple[Counter, ...]:
-    """What counts a section.
+def _counted(
+    nodes: tuple[Node, ...], path: FieldPath, computed: Computed, read: set[FieldPath]
+) -> tuple[Counter, ...]:
+    """What counts a section; ``read`` is in which sections something else is known.
 
     Raises:
         InPythonError: the engine cannot make right what does.
         DeclarationError: nor its ids in it, and why.
     """
-    if path in looked_into(nodes):
-        raise InPythonError
     counters = counters_of(nodes, path)
     told = {one for one, _ in computed}
     if counters is None:
         raise InPythonError
     for one in counters:
-        if not isinstance(one, Integer | Varint) or not (one.path in told or one.path == (*path, "size")):
+        by_itself = isinstance(one, Digits) and len(counters) == 1 and one.path not in read
+        if not (by_itself or one.path in told or one.path == (*path, "size")):
             raise InPythonError
-    paths = {one.path for one in counters}
-    said = []  # once more, by what no section goes by
+    paths = {one.path for one in counters if not isinstance(one, Digits)}
+    said: list[Counter] = []  # once more, by what no section goes by
     for other, times in following(
         {path, *paths}, paths, [(one, how) for one, how in computed if how is not None]
     ):
@@ -222,7 +244,7 @@ def _counted(nodes: tuple[Node, ...], path: FieldPath, computed: Computed) -> tu
         for expression in (node.count, node.to, node.until, node.added) if isinstance(node, Repeated) else ():
             if agreeing(expression or 0, *grown):
                 raise InPythonError
-    return tuple(one for one in (*counters, *said) if isinstance(one, Integer | Varint))
+    return (*counters, *said)
 
 
 def _path(node: Node) -> FieldPath | None:

@@ -29,12 +29,12 @@ from protokit.wire.explain import Piece, explain
 from protokit.wire.expressions import Field, show
 from protokit.wire.given import expect, flag, one_or_several, seen, several, values_of
 from protokit.wire.greeting import Conversation, Greeting
-from protokit.wire.ids import PAIR, ByteId, check_computed, given_as, ids_of, of_answers
-from protokit.wire.laid import check_laid, looked_into
+from protokit.wire.ids import PAIR, ByteId, check_computed, given_as, ids_of, of_answers, told_sections
+from protokit.wire.laid import check_laid, decided, looked_into
 from protokit.wire.laid import complete as fill_in
 from protokit.wire.layout import read, rebuilt
 from protokit.wire.message import Message, describe, holds, kind_of, status_of
-from protokit.wire.nodes import Delimited, Integer, Rest, Section, Varint, walk
+from protokit.wire.nodes import Delimited, Integer, Peeked, Rest, Section, Varint, walk
 from protokit.wire.parameters import check_maps, expression, readable_sections, reserved_of, variants_of, view
 from protokit.wire.program import Emit, Image, Meaning
 from protokit.wire.repeated_ids import check_repeated_ids
@@ -52,6 +52,7 @@ if TYPE_CHECKING:
 
     from protokit.wire.changes import Changes
     from protokit.wire.expressions import FieldPath
+    from protokit.wire.told import Digits
 
 MODES = {"multiplexed": 0, "ordered": 1, "pingpong": 2, "pinned": 0}
 KINDS = native.KINDS
@@ -248,6 +249,11 @@ class WireFormat:
     @cached_property
     def _looked_into(self) -> list[FieldPath]:
         return looked_into(self.nodes)
+
+    @cached_property
+    def _told(self) -> dict[FieldPath, Digits]:
+        """The sections that numbers in texts count, with those that are written again where they stand."""
+        return told_sections(self.nodes)
 
     @cached_property
     def _counting(self) -> list[Any]:
@@ -563,12 +569,17 @@ class WireFormat:
         """
         side = side or native.side_of(data) or "client"
         container, size = self.parse(data, side, ended=True)
-        said = self._said(container)
+        said, laid = self._said(container), decided(self.nodes, container)
+        sizes = {path: len(views.value_at(container, path) or b"") for path in self._told}
         with self._only_readable(container) as hidden:
             self._edit(container, edits)
             for path in hidden:
                 if views.value_at(container, path) is not None:
                     raise LocalProtocolError(f"{show(path)} cannot be read in this frame, and not be changed")
+        self._check_laid(container, laid)
+        for path, digits in self._told.items():
+            if more := len(views.value_at(container, path) or b"") - sizes[path]:
+                digits.add(container, more)
         changed = self.build(container)
         self._check_changed(container, said, changed, side)
         return changed + data[size:]
@@ -577,6 +588,19 @@ class WireFormat:
         """What no change changes."""
         kind = self.kind(container)
         return kind, self.id_of(container), status_of(self.meaning, container) if kind == "response" else None
+
+    def _check_laid(self, container: Any, laid: list[int]) -> None:
+        """Refuse texts by which a frame would be laid out otherwise, and what they measure be lost.
+
+        Raises:
+            LocalProtocolError: there is one.
+        """
+        try:
+            same = decided(self.nodes, container) == laid
+        except RemoteProtocolError as error:
+            raise LocalProtocolError(f"the frame's layout goes by what is written: {error}") from error
+        if not same:
+            raise LocalProtocolError("the frame's layout goes by what is written, and would be another one")
 
     def _check_changed(self, container: Any, said: tuple[Any, ...], frame: bytes, side: str) -> None:
         """Refuse a frame that is read otherwise than it was meant.
@@ -592,6 +616,8 @@ class WireFormat:
         maps = [one.path for one in (meaning.headers, meaning.answer_headers) if one is not None]
         same = size == len(frame) and self._said(found) == said
         for path in {*views.sections_of(meaning.destination()), *maps} - set(self._looked_into):
+            same = same and views.value_at(found, path) == views.value_at(container, path)
+        for path in [node.path for node in walk(self.nodes) if isinstance(node, Peeked)]:
             same = same and views.value_at(found, path) == views.value_at(container, path)
         if not same:
             raise LocalProtocolError("the changed frame would be another one: what is written ends it early")

@@ -75,6 +75,9 @@ class Framing(Texts):
         self.id_places: dict[FieldPath, int] = {}  # of ids that are chosen by a frame's kind
         self.little_id: bool | None = None
         self.counters: dict[FieldPath | str, tuple[int, int]] = {}  # of an id: (register of its place, form)
+        self.laid: dict[
+            int, int
+        ] = {}  # by the identity of nodes that stay: the register of what lays them out
         self.signature = 0
         self.magic = True
         self.ahead = 0  # as far as was looked ahead
@@ -98,6 +101,9 @@ class Framing(Texts):
                 form = node.width | 16 * int(node.little) | 32 * int(node.signed)
             self.counters[node.path] = (self.register(), form)
             self.op("NOPLACE", self.counters[node.path][0])
+        for laid in self.changes.laid if self.changes else ():
+            self.laid[id(laid)] = self.register()
+            self.op("SET", self.laid[id(laid)])
         self._absent(self.nodes, conditional=False)
         for path in (one for one in self.meaning.readable if one in self.registers):
             self.shown[path] = self.register()
@@ -141,9 +147,9 @@ class Framing(Texts):
         self.used |= self.early
         for expression in (m.greeting_refused, *m.forms):
             self._uses(expression)
-        self.used |= {node.path for node in self._counting()} | set(
-            self.changes.counted if self.changes else ()
-        )
+        self.used |= {node.path for node in self._counting()}
+        if self.changes is not None:
+            self.used |= {*self.changes.counted, *(node.path for node in self.changes.peeked)}
         self.used |= set(views.sections_of(m.views_of_id()))
         for expression in (m.timeout, *m.outcome(), *m.readable.values()):
             self._uses(expression)
@@ -385,7 +391,9 @@ class Framing(Texts):
             return
         self.magic = False
         if isinstance(node, Branch):
-            otherwise = self.unless(node.test)
+            otherwise = (
+                self.unless(node.test) if id(node) not in self.laid else self.op("JZ", self.lays(node))
+            )
             self.sequence(node.then)
             if node.otherwise:
                 end = self.op("JUMP")
@@ -414,10 +422,17 @@ class Framing(Texts):
             form = node.width | 16 * int(node.little) | 32 * int(node.signed)
             self.op("SUM", to, self.value(node.count), form)
 
+    def lays(self, node: Branch | Choice | Section) -> int:
+        """What a node is laid out by; kept where it has to stay."""
+        value = self.value(expression_of(node))
+        if id(node) in self.laid:
+            self.op("MOVE", self.laid[id(node)], value)
+        return value
+
     def measured(self, node: Section) -> None:
         """A section whose size was read."""
         is_id = node.path in self.meaning.id and self.meaning.named is not None
-        length = self.value(node.length)
+        length = self.lays(node)
         if is_id:
             self._at_most(length)
         self.op("SECTION", self._opens(node), length)
@@ -523,7 +538,7 @@ class Framing(Texts):
         magic, self.magic = self.magic, False
         if magic and node.default is None:
             self.signature = self.position
-        key = self.value(node.key)
+        key = self.lays(node)
         ends = []
         for value, case in node.cases:
             if 0 <= value < 256:

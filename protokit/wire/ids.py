@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -298,6 +299,17 @@ def counters_of(nodes: tuple[Node, ...], path: FieldPath) -> tuple[Integer | Var
         digits_of(nodes, one, show(path)) if isinstance(one, Told) else way_of(nodes, one.path)
         for one in some[0]
     )
+
+
+def told_sections(nodes: tuple[Node, ...]) -> dict[FieldPath, Digits]:
+    """The sections that one number in a text counts, and nothing else; with that number."""
+    found = {}
+    for path in [node.path for node in walk(nodes) if isinstance(node, Section) and all_told(node.length)]:
+        with contextlib.suppress(DeclarationError):
+            counters = counters_of(nodes, path)
+            if counters and len(counters) == 1 and isinstance(counters[0], Digits):
+                found[path] = counters[0]
+    return found
 
 
 def _of(nodes: tuple[Node, ...], paths: Iterable[FieldPath]) -> list[Any]:

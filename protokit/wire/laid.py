@@ -70,6 +70,39 @@ def looked_into(nodes: tuple[Node, ...]) -> list[FieldPath]:
     return views.sections_of([one.view for node in walk(nodes) for one in readings_of(expression_of(node))])
 
 
+def laid_by_texts(nodes: tuple[Node, ...]) -> list[Branch | Choice | Section]:
+    """What is there or not, or has its length, by a text in front of it."""
+    return [node for node in walk(nodes) if isinstance(node, Branch | Choice | Section) and read_by(node)]
+
+
+def read_by(node: Node) -> list[FieldPath]:
+    """The sections in which texts stand by which a node is laid out."""
+    return views.sections_of([one.view for one in readings_of(expression_of(node))])
+
+
+def decided(nodes: tuple[Node, ...], values: Any) -> list[int]:
+    """What texts lay out, of a frame's fields: numbers that stay where its layout does.
+
+    Raises:
+        RemoteProtocolError: a text is none that a layout can go by.
+    """
+    found: list[int] = []
+    for node in nodes:
+        if not isinstance(node, Branch | Choice | Section):
+            continue
+        decision = 0
+        if readings_of(expression_of(node)):
+            with strictly():
+                found.append(views.calculate(expression_of(node), values))
+        if isinstance(node, Branch):
+            decision = _calculated(node.test, values)
+            found += decided(node.then if decision else node.otherwise, values)
+        elif isinstance(node, Choice):
+            decision = _calculated(node.key, values)
+            found += decided(dict(node.cases).get(decision, node.default or ()), values)
+    return found
+
+
 def complete(nodes: tuple[Node, ...], read: Iterable[FieldPath], values: Any) -> None:
     """Write the numbers that measure sections, so that they say what those have.
 

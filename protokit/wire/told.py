@@ -138,10 +138,14 @@ def again(digits: bytes, more: int, *, fixed: bool) -> bytes:
 
 
 def _put(view: views.View, container: Any, change: Any) -> None:
-    """Change the digits that a view finds, if they are some, and nothing around them."""
+    """Change the digits that a view finds, and nothing around them.
+
+    Raises:
+        LocalProtocolError: there are none.
+    """
     digits = view.get(container)
     if digits is None or not digits.removeprefix(b"-").isdigit():
-        return
+        raise LocalProtocolError(f"{view!r} says no number, and what it counts has another size")
     if isinstance(view, views.First):
         found = [one for one in view.views if one.get(container) is not None]
         _put(found[0], container, change)

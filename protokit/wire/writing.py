@@ -6,18 +6,19 @@ import itertools
 from typing import TYPE_CHECKING
 
 from protokit.wire import views
-from protokit.wire.changes import ANSWERS, InPythonError
+from protokit.wire.changes import ANSWERS, FIELDS, InPythonError
 from protokit.wire.expressions import fields_of
 from protokit.wire.framing import Framing
+from protokit.wire.ids import key_of
 from protokit.wire.texts import EXACTLY, NOWHERE
 
 if TYPE_CHECKING:
-    from protokit.wire.changes import Changes
+    from protokit.wire.changes import Changes, Counter
     from protokit.wire.expressions import FieldPath
     from protokit.wire.nodes import Node
     from protokit.wire.program import Meaning
 
-SECTION, PLACE = 256, 512  # PK_IS_*
+SECTION, PLACE, VALUE = 256, 512, 1024  # PK_IS_*
 TEXT, ITEM, PART, FIRST, STEP, LITERAL, MAP, NUMBER = range(8)  # PK_WRITE_*
 
 
@@ -33,7 +34,7 @@ class Writing(Framing):
         self.counts: list[int] = []
         self._mapped: dict[int, int] = {}  # the numbers of maps, by their identity
         self._numbers: dict[FieldPath, int] = {}  # of sections: their fields
-        self._integers: dict[FieldPath, int] = {}
+        self._integers: dict[FieldPath | str, int] = {}
 
     def writing(self) -> list[int]:
         """All fields that are known; gives back how each kind of change is written."""
@@ -43,9 +44,12 @@ class Writing(Framing):
         counting = self._integers
         over = {path for one in self.meaning.checksums for path in one.over or ()}
         sections = []
+        counters: dict[FieldPath, list[Counter]] = {}
+        for one in changes.integers:
+            counters.setdefault(one.path, []).append(one)
         for path in changes.order:
-            if path in self.counters:
-                counting[path] = self._field(*self.counters[path])
+            for one in counters.get(path, ()):
+                counting[key_of(one)] = self._field(*self.counters[key_of(one)])
             if path in changes.counted or path in over:
                 sections.append(path)
                 at = self.registers[path]
@@ -54,12 +58,14 @@ class Writing(Framing):
                 widths = (one.digits or one.sum.width for one in self.meaning.checksums if one.path == path)
                 self._field(self.sums[path], PLACE | next(widths))
         for path in sections:
-            counters = changes.counted.get(path, ())
+            some = changes.counted.get(path, ())
             at, form, seen, *_ = self.fields[self._numbers[path]]
-            self.fields[self._numbers[path]] = (at, form, seen, len(self.counts), len(counters))
-            self.counts += [counting[one.path] for one in counters]
-        if len({at for at, *_ in self.fields}) < len(self.fields):
-            raise InPythonError  # two share one, and would move twice
+            self.fields[self._numbers[path]] = (at, form, seen, len(self.counts), len(some))
+            self.counts += [counting[key_of(one)] for one in some]
+        for at in (*self.laid.values(), *(self.registers[node.path] for node in changes.peeked)):
+            self._field(at, VALUE)
+        if len(self.fields) > FIELDS or len({at for at, *_ in self.fields}) < len(self.fields):
+            raise InPythonError  # there are too many, or two share one, and would move twice
         return [
             self._writer(changes.views[what]) if what in changes.views else NOWHERE
             for what in range(ANSWERS + 1)

@@ -29,7 +29,7 @@ from construct import (
 )
 
 from protokit import Status, native
-from protokit.errors import LocalProtocolError
+from protokit.errors import DeclarationError, LocalProtocolError
 from protokit.testing.changing import check_changes
 from protokit.wire import (
     Ahead,
@@ -47,6 +47,7 @@ from protokit.wire import (
     number,
     pairs,
     split,
+    starts,
     sum8,
     table,
     text,
@@ -251,6 +252,72 @@ def of_lengths():
     return wire, {"service"}, frames
 
 
+def of_layouts():
+    """Texts by which a frame is laid out, and what is read ahead, stay what they say."""
+    head = lines(this.head, ":", "\n", trim=" ", ignore_case=True)
+    told = starts(head["tail"], "")
+    wire = declared(
+        [
+            "first" / Ahead(Int8ub),
+            Check(this.first != ord("!")),
+            "head" / Until(b"\n\n", max=99),
+            Check(first(head["bad"], "none") == "none"),
+            "tail" / If(told, Until(b"\0", max=9)),
+            "body" / IfThenElse(first(head["way"], "") == "long", Bytes(7), Bytes(number(head["to"]))),
+            "end" / If(told & (this.kind == 0), Int8ub),
+        ],
+        replies={"first": ord("t"), "head": b"to: 0", "tail": b"", "body": ErrorText(), "end": 0},
+        service=head["to"],
+        method=split(split(this.head, "\n", 2)[0], ":", 2)[0],
+        version=this.tail,
+        headers=head,
+    )
+    heads = [b"to: 7", b"to:07\nx:1", b"way:long\nto: 7", b"TO: 7\ntail: 1", b"way:long", b"x:y\ntail:\nto:7"]
+    frames = [
+        {"first": head[0], "head": head, "tail": tail, "body": b"b" * 7, "end": 1}
+        for head in heads
+        for tail in (b"", b"t" * 8)
+    ]
+    return wire, {"service", "method", "version", "headers", "answer"}, frames
+
+
+def of_digits():
+    """Numbers in texts that count what is changed: with as many digits as it takes, or always as many."""
+    wire = declared(
+        [
+            "length" / Until(b"|", max=4),
+            "head" / Bytes(number(this.length)),
+            "fixed" / Bytes(3),
+            "name" / Bytes(number(this.fixed) - 1),
+            "words" / Until(b"\n", max=30),
+            "body" / Bytes(number(split(this.words, " ", 3)[1]) + 2),
+        ],
+        replies={"length": b"0", "head": b"", "fixed": b"000", "name": b"", "words": b"a 0", "body": b"bb"},
+        service=this.name,
+        method=this.body,
+        headers=pairs(this.head, key=Int8ub, value=Int8sb),
+    )
+    frames = [
+        {
+            "length": length,
+            "head": head,
+            "fixed": b"%03d" % (len(name) + 1),
+            "name": name,
+            "words": words,
+            "body": body,
+        }
+        for length, head in (
+            (b"0", b""),
+            (b"4", pair(b"a", b"1", value_form=Int8sb)),
+            (b"04", pair(b"a", b"1", value_form=Int8sb)),
+            (b"009", pair(b"ab", b"12345", value_form=Int8sb)),
+        )
+        for name in (b"", b"n" * 8, b"n" * 900)
+        for words, body in ((b"x 3 y", b"b" * 5), (b"x 0 ", b"bb"))
+    ]
+    return wire, {"service", "method", "headers", "answer"}, frames
+
+
 FORMATS = {
     "numbers": of_numbers,
     "pairs": of_pairs,
@@ -261,6 +328,8 @@ FORMATS = {
     "delimited": of_delimited,
     "branches": of_branches,
     "lengths": of_lengths,
+    "layouts": of_layouts,
+    "digits": of_digits,
 }
 
 
@@ -363,6 +432,50 @@ def test_a_program_that_shows_a_section_and_does_not_say_where_it_is_changes_not
         pytest.fail("the program has no such field")
 
 
+@pytest.mark.parametrize("value", ["9", "4", "0", "x", "", "-1", "7 7", None])
+def test_a_text_that_measures_a_section_stays_what_it_says(value):
+    """Whoever sets it would cut a frame, or let the next one begin in it."""
+    wire, _, frames = of_layouts()
+    frame = wire.build({"kind": 0, "id": 7, **frames[0]})
+    edit = (native.EDIT_HEADER, "to", value)
+    refused(wire, frame, edit)
+    for fits in ("7", "07"):
+        same = (native.EDIT_HEADER, "to", fits)
+        assert native.edit(wire.address, frame, [edit, same]) == wire.edit(frame, [edit, same])
+    long = wire.build({"kind": 0, "id": 7, **frames[4]})  # it measures nothing there
+    if value not in {"x", "", "7 7"}:
+        assert native.edit(wire.address, long, [edit]) == wire.edit(long, [edit])
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("bad", "1"), ("way", "long"), ("tail", "1"), ("tail", ""), ("!", "1")],
+)
+def test_a_header_by_which_a_frame_is_laid_out_stays_away(key, value):
+    wire, _, frames = of_layouts()
+    frame = wire.build({"kind": 0, "id": 7, **frames[0], "head": b"to: 7\nx:1"})
+    edits = [(native.EDIT_HEADER, "to", None), (native.EDIT_HEADER, "x", None)] if key == "!" else []
+    for change in (wire.edit, lambda *of: native.edit(wire.address, *of)):
+        with pytest.raises(LocalProtocolError):
+            change(frame, [*edits, (native.EDIT_HEADER, key, value)])
+
+
+def test_what_a_frame_is_laid_out_by_is_a_number():
+    """Else a program would compare what it never found."""
+    wire, _, _ = of_layouts()
+    image = wire.image("x")
+    forms = [
+        at
+        for at in range(0, len(image) - 19, 4)
+        if struct.unpack_from("=5I", image, at)[1:] == (1024, struct.unpack_from("=I", image, at)[0], 0, 0)
+    ]
+    assert forms
+    for at in forms:
+        broken = image[:at] + struct.pack("=5I", 249, 1024, 249, 0, 0) + image[at + 20 :]
+        with pytest.raises(DeclarationError, match="laid out by is no number"):
+            native.declared(broken)
+
+
 def in_python(**meaning):
     layout = meaning.pop("layout", HEAD + SECTIONS)
     return declared(layout, **meaning)
@@ -381,7 +494,7 @@ def in_python(**meaning):
                 "service": this.body,
                 "layout": [*HEAD, "next" / If(this.kind == 0, Ahead(Int8ub)), *SECTIONS],
             },
-            set(),
+            {"service"},
         ),
         (
             {
@@ -426,6 +539,18 @@ def in_python(**meaning):
                 "service": this.head,
                 "method": this.body,
                 "layout": ["head" / Until(b" ", max=9), "body" / Bytes(number(this.head))],
+            },
+            {"service"},
+        ),
+        (
+            {
+                "service": this.body,
+                "layout": [
+                    "head" / Until(b" ", max=9),
+                    "rest" / Bytes(number(this.head)),
+                    "body" / Bytes(number(this.head)),
+                ],
+                "replies": {"head": b"", "rest": b"", "body": b""},
             },
             set(),
         ),

@@ -193,6 +193,17 @@ def test_fixed_frames_say_it_too():
             assert native.frame(wire.address, frame).says == (flags if flags < 3 else 0)
 
 
+def test_bytes_of_a_side_are_alike_with_bytes_alone():
+    """What is compared with them in a test is the same or not, whatever it is."""
+    one = native.sent_by("client", b"x")
+    for same in (b"x", bytearray(b"x"), native.sent_by("client", b"x")):
+        assert one == same
+        assert (one != same) is False
+    for other in (b"y", "x", "refused", None, 1, native.sent_by("server", b"x")):
+        assert one != other
+        assert (one == other) is False
+
+
 def test_a_side_that_is_none_is_refused():
     for other in ("proxy", 1, None):
         with pytest.raises(DeclarationError, match='side is compared with "client" or "server"'):

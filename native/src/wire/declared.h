@@ -285,6 +285,9 @@ int pk_declared_splice_id(const pk_codec *codec, const uint8_t *data, const pk_f
 
 /* An integer that counts something, written again with `more` added. 0 where it does not fit. */
 int pk_declared_recount(uint8_t *p, uint32_t form, int64_t more);
+/* Decimal digits with `more` added: as many as before where they begin with a zero or are fixed. Their size, or 0. */
+enum { PK_LENGTH_MAX = 20 };
+uint32_t pk_declared_redigit(const uint8_t *at, uint32_t size, uint32_t form, int64_t more, uint8_t *out);
 uint32_t pk_declared_put_varint(uint8_t *p, uint64_t v);
 uint64_t pk_declared_varint_at(const uint8_t *p, size_t *size);
 
@@ -298,6 +301,15 @@ typedef struct editing {
 } editing;
 
 static inline int pk_declared_is_section(const pk_program_field *field) { return field->form == PK_IS_SECTION; }
+
+static inline int pk_declared_is_digits(const pk_program_field *field) {
+  return (field->form & ~(uint32_t)PK_COUNT_FIXED) == PK_COUNT_DIGITS;
+}
+/* It has a size of its own, behind where it is. */
+static inline int pk_declared_is_sized(const pk_program_field *field) {
+  return pk_declared_is_section(field) || pk_declared_is_digits(field);
+}
+static inline int pk_declared_is_value(const pk_program_field *field) { return field->form == PK_IS_VALUE; }
 
 /* So many bytes of a field become `now`: what they hold is for the caller to write. PK_OK; PK_ERR_SPACE. */
 int pk_declared_resize(editing *e, uint32_t field, uint32_t at, uint32_t size, uint32_t now);

@@ -268,14 +268,14 @@ static const char *bad_changes(const declared *d) {
     if (f->at > 255 || f->seen > 255 || f->first > p->counts.count || f->count > p->counts.count - f->first)
       return "a field that moves is out of range";
     if (f->form != PK_IS_SECTION && (f->count > 0 || f->seen != f->at)) return "what is no section is counted";
-    int counts = f->form < 64 && width <= 8 && (width > 0 || f->form == 0);
-    if (f->form != PK_IS_SECTION && (f->form & ~15u) != PK_IS_PLACE && !counts) return "a field that moves is of no form";
+    int counts = (f->form < 64 && width <= 8 && (width > 0 || f->form == 0)) || pk_declared_is_digits(f);
+    if (f->form != PK_IS_SECTION && f->form != PK_IS_VALUE && (f->form & ~15u) != PK_IS_PLACE && !counts) return "a field that moves is of no form";
     for (uint32_t k = 0; k < i; k++)
       if (d->fields[k].at == f->at || d->fields[k].at == f->seen || d->fields[k].seen == f->at || d->fields[k].seen == f->seen)
         return "a field moves twice";
   }
   for (uint32_t i = 0; i < p->counts.count; i++)
-    if (d->counts[i] >= p->fields.count || d->fields[d->counts[i]].form >= 64) return "what counts a section is no integer";
+    if (d->counts[i] >= p->fields.count || d->fields[d->counts[i]].form >= PK_IS_SECTION) return "what counts a section is no integer";
   if (bad_writers(d)) return "how something is changed is out of range";
   for (uint32_t i = 0; i < PK_KINDS_OF_CHANGES; i++) {
     uint32_t which = p->changes[i];

@@ -189,6 +189,27 @@ static int change(editing *e, int answer, const pk_edit *edit) {
   return pk_declared_map_set(e, w->field, w->which, edit->key, edit->value);
 }
 
+/* Something that counts, in as many bytes as it takes. */
+static int put_count(editing *e, uint32_t field, uint32_t was, const uint8_t *now, uint32_t size) {
+  int64_t at = e->m->r[e->d->fields[field].at];
+  int result = size == 0 ? PK_ERR_UNSUPPORTED : pk_declared_resize(e, field, (uint32_t)at, was, size);
+  if (result == PK_OK) memcpy(e->out + at, now, size);
+  return result;
+}
+
+static int count_one(editing *e, uint32_t field, int64_t more) {
+  const pk_program_field *one = &e->d->fields[field];
+  uint8_t *at = e->out + e->m->r[one->at], now[PK_LENGTH_MAX];
+  if (pk_declared_is_digits(one)) {
+    uint32_t had = (uint32_t)e->m->r[one->at + 1];
+    return put_count(e, field, had, now, pk_declared_redigit(at, had, one->form, more, now));
+  }
+  if (one->form != 0) return pk_declared_recount(at, one->form, more) ? PK_OK : PK_ERR_UNSUPPORTED;
+  size_t was;
+  int64_t value = (int64_t)pk_declared_varint_at(at, &was) + more;
+  return value < 0 ? PK_ERR_UNSUPPORTED : put_count(e, field, (uint32_t)was, now, pk_declared_put_varint(now, (uint64_t)value));
+}
+
 /* What counts the sections that were changed. */
 static int count_again(editing *e) {
   const declared *d = e->d;
@@ -196,20 +217,9 @@ static int count_again(editing *e) {
   for (uint32_t i = 0; i < d->program->fields.count; i++)
     for (uint32_t k = 0; k < d->fields[i].count; k++) more[d->counts[d->fields[i].first + k]] += e->grown[i];
   for (uint32_t i = 0; i < d->program->fields.count; i++) {
-    int64_t at = e->m->r[d->fields[i].at];
-    if (more[i] == 0 || at < 0) continue; /* this frame has no such number */
-    if (d->fields[i].form != 0) {
-      if (!pk_declared_recount(e->out + at, d->fields[i].form, more[i])) return PK_ERR_UNSUPPORTED;
-      continue;
-    }
-    size_t was;
-    int64_t value = (int64_t)pk_declared_varint_at(e->out + at, &was) + more[i];
-    uint8_t now[10];
-    if (value < 0) return PK_ERR_UNSUPPORTED;
-    uint32_t size = pk_declared_put_varint(now, (uint64_t)value);
-    int result = pk_declared_resize(e, i, (uint32_t)at, (uint32_t)was, size);
+    if (more[i] == 0 || e->m->r[d->fields[i].at] < 0) continue; /* this frame has no such number */
+    int result = count_one(e, i, more[i]);
     if (result != PK_OK) return result;
-    memcpy(e->out + at, now, size);
   }
   return PK_OK;
 }
@@ -233,7 +243,7 @@ static int is_as_written(const editing *e, uint32_t size, uint32_t whole, const 
   for (uint32_t i = 0; i < e->d->program->fields.count; i++) {
     const pk_program_field *one = &e->d->fields[i];
     if (m.r[one->at] != e->m->r[one->at]) return 0;
-    if (pk_declared_is_section(one) && m.r[one->at + 1] != e->m->r[one->at + 1]) return 0;
+    if (pk_declared_is_sized(one) && m.r[one->at + 1] != e->m->r[one->at + 1]) return 0;
   }
   return 1;
 }
@@ -244,10 +254,11 @@ static int in_order(const declared *d, const machine *m, const uint8_t *data, ui
   uint64_t past = 0;
   for (uint32_t i = 0; i < d->program->fields.count; i++) {
     const pk_program_field *one = &d->fields[i];
+    if (pk_declared_is_value(one)) continue;
     if (r[one->at] < 0 && r[one->seen] >= 0) return 0;
     if (r[one->at] < 0) continue;
     size_t bytes = one->form & 15;
-    if (pk_declared_is_section(one)) {
+    if (pk_declared_is_sized(one)) {
       bytes = (size_t)r[one->at + 1];
       if (r[one->seen] >= 0 && (r[one->seen] != r[one->at] || r[one->seen + 1] != r[one->at + 1])) return 0;
     } else if (one->form == 0) {

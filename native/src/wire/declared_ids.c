@@ -100,13 +100,10 @@ static void counts(around *v, const uint8_t *data, size_t at, uint32_t size, uin
   v->of[v->count++].form = form;
 }
 
-enum { LENGTH_MAX = 20 };
-
-/* Decimal digits with `more` added: as many as before where they begin with a zero or are fixed. Their size, or 0. */
-static uint32_t redigit(const uint8_t *at, uint32_t size, uint32_t form, int64_t more, uint8_t *out) {
+uint32_t pk_declared_redigit(const uint8_t *at, uint32_t size, uint32_t form, int64_t more, uint8_t *out) {
   int64_t value = 0;
   int fixed = (form & PK_COUNT_FIXED) != 0, padded = size > 1 && at[0] == '0';
-  if (pk_declared_length((pk_slice){at, size}, &value) != PK_OK || size > LENGTH_MAX) return 0;
+  if (pk_declared_length((pk_slice){at, size}, &value) != PK_OK || size > PK_LENGTH_MAX) return 0;
   value += more;
   pk_slice digits = pk_digits(value < 0, (uint64_t)value);
   uint32_t zeros = 0;
@@ -122,14 +119,14 @@ static uint32_t redigit(const uint8_t *at, uint32_t size, uint32_t form, int64_t
 /* What stands in front of the id, with those written again; *more is how many bytes the outermost has more in it,
  * with its own growth. Gives back its size; 0 where one has no room, or counts less than it should. */
 static size_t front(const uint8_t *data, size_t size, const around *v, int64_t *more, uint8_t *out) {
-  uint8_t now[PK_PATH_KEYS + 1][LENGTH_MAX];
+  uint8_t now[PK_PATH_KEYS + 1][PK_LENGTH_MAX];
   uint32_t sizes[PK_PATH_KEYS + 1];
   size_t from = 0, n = 0, now_all = 0, before = 0;
   for (uint32_t i = v->count; i-- > 0;) { /* what grows inside counts outside */
     const uint8_t *at = data + v->of[i].at;
     uint32_t form = v->of[i].form;
     if (form & PK_COUNT_DIGITS) { /* nothing counts them */
-      sizes[i] = redigit(at, v->of[i].size, form, *more, now[i]);
+      sizes[i] = pk_declared_redigit(at, v->of[i].size, form, *more, now[i]);
       if (sizes[i] == 0) return 0;
     } else if (!varies(form)) {
       sizes[i] = v->of[i].size;

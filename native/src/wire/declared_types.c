@@ -52,13 +52,14 @@ static void refuse_index(checker *c, const char *what, uint32_t index, const cha
   refuse(c, text);
 }
 
+static int is_number(uint8_t is) { return is == INTEGER || is == STATUS || is == SIZE; }
+
 static uint8_t merged_register(const facts *a, const facts *b, uint32_t i) {
   uint8_t x = a->r[i], y = b->r[i];
   if (x == PLACE && y == PLACE && a->width[i] != b->width[i] && a->width[i] != NOWHERE && b->width[i] != NOWHERE)
     return UNWRITTEN;
   if (x == y) return x;
-  int numbers = (x == INTEGER || x == STATUS || x == SIZE) && (y == INTEGER || y == STATUS || y == SIZE);
-  return numbers ? INTEGER : UNWRITTEN;
+  return is_number(x) && is_number(y) ? INTEGER : UNWRITTEN;
 }
 
 static void merge(facts *to, const facts *from) {
@@ -483,7 +484,11 @@ static const char *counters(checker *c) {
   }
   for (uint32_t i = 0; c->end.reached && i < p->fields.count; i++) {
     const pk_program_field *one = &c->d->fields[i];
-    uint8_t is = one->form == PK_IS_SECTION ? SECTION : PLACE, width = c->end.width[one->at];
+    uint8_t is = pk_declared_is_sized(one) ? SECTION : PLACE, width = c->end.width[one->at];
+    if (one->form == PK_IS_VALUE) {
+      if (!is_number(c->end.r[one->at])) return "what a frame is laid out by is no number on some path";
+      continue;
+    }
     if (c->end.r[one->at] != is || c->end.r[one->seen] != is) return "a field that moves is not there on some path";
     if (is == SECTION && (pk_declared_is_open(c->d, one->at) || pk_declared_is_open(c->d, one->seen))) return "a section moves that nothing was to look into";
     if (is == PLACE && width != (one->form & 15) && width != NOWHERE) return "what counts a section is no place on some path";

@@ -154,4 +154,32 @@ MUTANTS = (
         "",
         "tests/wire/test_changes.py::test_a_program_that_shows_a_section_and_does_not_say_where_it_is_changes_nothing",
     ),
+    Mutant(
+        "a number by which a frame is laid out moves",
+        "declared_map.c",
+        " || pk_declared_is_value(&fields[i])) continue;",
+        ") continue;",
+        f"{_SAME}[layouts]",
+    ),
+    Mutant(
+        "a number by which a frame is laid out stands somewhere",
+        "declared_edit.c",
+        "    if (pk_declared_is_value(one)) continue;\n",
+        "",
+        f"{_SAME}[layouts]",
+    ),
+    Mutant(
+        "a program compares what it never found",
+        "declared_types.c",
+        "if (!is_number(c->end.r[one->at])) return",
+        "if (c->d == NULL) return",
+        "tests/wire/test_changes.py::test_what_a_frame_is_laid_out_by_is_a_number",
+    ),
+    Mutant(
+        "digits that count have the size that they had",
+        "declared_map.c",
+        "  if (pk_declared_is_digits(one)) r[one->at + 1] += more;\n",
+        "",
+        f"{_SAME}[digits]",
+    ),
 )

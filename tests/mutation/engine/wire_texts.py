@@ -141,7 +141,7 @@ MUTANTS = (
     Mutant(
         "digits of any count are written again",
         "declared_ids.c",
-        "|| size > LENGTH_MAX) return 0;",
+        "|| size > PK_LENGTH_MAX) return 0;",
         ") return 0;",
         "tests/wire/test_told_ids.py::test_a_number_without_room_is_left_as_it_is",
     ),
