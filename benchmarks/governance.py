@@ -2,7 +2,8 @@
 
     .venv/bin/python benchmarks/governance.py [--loads 16x16,64x1] [--refused | --once]
 
-Each is a configuration, compiled as by the proxy; ``native/micro.c`` serves requests of Dubbo by its table.
+Each is a configuration, compiled as by the proxy; ``native/micro.c`` serves requests of Dubbo, or of
+bolt, by its table.
 What the core refuses has to cost no more than to forward it: else the exit status is 1. Needs valgrind.
 """
 
@@ -15,8 +16,10 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import declared
 import micro
 import peers
+from protokit_sofarpc import bolt
 
 from protokit import config as configuration
 from protokit import native
@@ -96,6 +99,13 @@ CASES: dict[str, Case] = {
     ),
 }
 BARE = "bare route"
+# The same of a declared protocol (bolt), beside its own bare route.
+DECLARED: dict[str, Case] = {
+    BARE: ({}, {}, 0),
+    "a header set": ({"set": {"headers": {"app": "other-client"}}}, {}, 0),
+    "the service set": ({"set": {"service": "org.protokit.bench.Service00001"}}, {}, 0),
+    "a header of answers set": ({"set": {"answer": {"headers": {"app": "other-server"}}}}, {}, 0),
+}
 # The core answers these itself.
 REFUSED: dict[str, Case] = {
     "over the limit": ({"limit": {"rate": "1/h", "burst": 1}}, {}, 0),
@@ -111,7 +121,12 @@ REFUSED: dict[str, Case] = {
 
 
 def configured(
-    rule: dict[str, Any], cluster: dict[str, Any], before: int, listener: dict[str, Any] | None = None
+    rule: dict[str, Any],
+    cluster: dict[str, Any],
+    before: int,
+    listener: dict[str, Any] | None = None,
+    *,
+    protocol: str = "dubbo",
 ) -> dict[str, Any]:
     """One rule for each service."""
     match, beside = rule.get("match", {}), rule.get("beside", [])
@@ -130,7 +145,7 @@ def configured(
     return {
         "plugins": [str(SHARED), str(SLOW)],
         "listeners": [
-            {"name": "in", "bind": "127.0.0.1:0", "protocol": "dubbo", "routes": "bench", **(listener or {})}
+            {"name": "in", "bind": "127.0.0.1:0", "protocol": protocol, "routes": "bench", **(listener or {})}
         ],
         "routes": [{"name": "bench", "rules": front + beside + rules}],
         "clusters": [{"name": "echo", "endpoints": ["127.0.0.1:1"], "max_connections": 1, **cluster}],
@@ -151,28 +166,55 @@ def image(config: dict[str, Any]) -> bytes:
     return found[0]
 
 
-def options_of(case: Case, folder: str) -> dict[str, int | str]:
-    """The core's options: its table, and whether it answers itself."""
+def options_of(case: Case, folder: str, protocol: str = "dubbo") -> dict[str, int | str]:
+    """The core's options: its table, whether it answers itself, and what is asked of it."""
     path = Path(folder) / "image"
-    path.write_bytes(image(configured(*case)))
-    return {"image": str(path), "refused": int(case in REFUSED.values())}
+    path.write_bytes(image(configured(*case, protocol=protocol)))
+    said = {} if protocol == "dubbo" else spoken(Path(folder))
+    return {"image": str(path), "refused": int(case in REFUSED.values()), **said}
 
 
-def counted(case: Case, loads: dict[str, dict[str, int]]) -> dict[str, float]:
+def spoken(folder: Path) -> dict[str, str]:
+    """The options of a declared format, with a request and an answer."""
+    pairs = bolt.wire.meaning.headers.encoding
+    asked = {"sofa_head_target_service": SERVICES[0], "sofa_head_method_name": "echo", "app": "bench-client"}
+    asked |= {
+        "service": f"{SERVICES[0]}:1.0",
+        "rpc_trace_context.sofaTraceId": "0a0b0c0d1700000000000100012345",
+    }
+    fields = [
+        {
+            **declared.REQUEST,
+            "headers": pairs.build([(key.encode(), text.encode()) for key, text in asked.items()]),
+        },
+        {**declared.ANSWER, "headers": pairs.build([(b"app", b"bench-server")]), "result": bytes(160)},
+    ]
+    frames = [bolt.wire.build({**declared.COMMON, "proto": 1, **values}) for values in fields]
+    made = {"format": bolt.wire.image("bolt"), "request": frames[0], "answer": frames[1]}
+    for name, data in made.items():
+        (folder / name).write_bytes(data)
+    return {name: str(folder / name) for name in made} | {"step": str(native.step_address("hessian_fields"))}
+
+
+def counted(case: Case, loads: dict[str, dict[str, int]], protocol: str = "dubbo") -> dict[str, float]:
     """Instructions a request, by load."""
     with tempfile.TemporaryDirectory() as folder:
-        options = options_of(case, folder)
+        options = options_of(case, folder, protocol)
         return {load: micro.instructions({**of, **options}) for load, of in loads.items()}
 
 
 def table(
-    cases: dict[str, Case], loads: dict[str, dict[str, int]], bare: dict[str, float], more: str
+    cases: dict[str, Case],
+    loads: dict[str, dict[str, int]],
+    bare: dict[str, float],
+    more: str,
+    protocol: str = "dubbo",
 ) -> bool:
-    """Print one; whether none of them costs more than the bare route."""
+    """Print one, beside a bare route; whether none of them costs more than the bare route."""
     print(f"| | {' | '.join(f'{name}, {more}' for name in loads)} |\n|---|{'--:|' * len(loads)}")
     cheap = True
     for name, case in cases.items():
-        counts = bare if name == BARE else counted(case, loads)
+        counts = bare if name == BARE else counted(case, loads, protocol)
         cheap = cheap and all(count <= bare[load] for load, count in counts.items())
         shown = [f"{count:,.0f}, {count / bare[load] - 1:+.1%}" for load, count in counts.items()]
         print(f"| {name} | {' | '.join(shown)} |", flush=True)
@@ -193,10 +235,13 @@ def main() -> int:
         with tempfile.TemporaryDirectory() as folder:
             for case in (CASES | REFUSED).values():
                 micro.run(options_of(case, folder), 2)
+            for case in DECLARED.values():
+                micro.run(options_of(case, folder, "bolt"), 2)
         return 0
     bare = counted(CASES[BARE], loads)
     if not arguments.refused:
         table(CASES, loads, bare, "more")
+        table(DECLARED, loads, counted(DECLARED[BARE], loads, "bolt"), "more", "bolt")
     if table(REFUSED, loads, bare, "more than to forward"):
         return 0
     print("governance: to refuse a request costs more than to forward it", file=sys.stderr)

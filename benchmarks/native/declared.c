@@ -8,32 +8,9 @@
  * the least of all rounds, and the median of each round's ratio to the hand-written one. */
 #include "by_hand.h"
 #include "drive.h"
-
-#include "wire/program.h"
-#include "wire/steps/steps.h"
+#include "format.h"
 
 enum { CLIENTS = 16, DEPTH = 16, IN_FLIGHT = CLIENTS * DEPTH, BATCHES = 60 };
-
-static uint8_t *file(const char *name, size_t *size) {
-  FILE *f = fopen(name, "rb");
-  uint8_t *data = zeroed(1, 1 << 20);
-  if (f == NULL) die(name);
-  *size = fread(data, 1, 1 << 20, f);
-  fclose(f);
-  return data;
-}
-
-static const pk_codec *load(const char *name, uint64_t placeholder) {
-  size_t size;
-  uint8_t *image = file(name, &size);
-  uint64_t address = (uint64_t)(uintptr_t)&pk_step_hessian_fields;
-  for (size_t at = 0; at + 8 <= size; at += 8)
-    if (memcmp(image + at, &placeholder, 8) == 0) memcpy(image + at, &address, 8);
-  const char *why;
-  const pk_codec *codec = pk_declared_new(image, size, &why);
-  if (codec == NULL) die(why);
-  return codec;
-}
 
 static pk_table *build_table(const pk_codec *codec, int framing, const uint8_t *request, size_t size) {
   const struct sockaddr_in address = loopback(1);
@@ -105,8 +82,8 @@ int main(int argc, char **argv) {
   }
   size_t request_size, answer_size;
   int thrift = strcmp(argv[1], "thrift") == 0;
-  const pk_codec *declared = load(argv[2], strtoull(argv[3], NULL, 10));
-  const uint8_t *request = file(argv[4], &request_size), *answer = file(argv[5], &answer_size);
+  const pk_codec *declared = load_format(argv[2], argv[3]);
+  const uint8_t *request = read_file(argv[4], &request_size), *answer = read_file(argv[5], &answer_size);
   const pk_codec *codecs[3] = {thrift ? &thrift_by_hand : &bolt_by_hand, declared,
                                thrift ? &thrift_framing : &bolt_framing};
   int rounds = argc > 6 ? atoi(argv[6]) : 25;

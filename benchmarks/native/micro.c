@@ -1,14 +1,16 @@
 /* micro: the sans-IO core alone, with the Dubbo codec: what a request costs without sockets.
  *
  *   micro [--routes N] [--clients C] [--depth D] [--payload BYTES] [--services S] [--batches N] [--image FILE] [--refused 1]
+ *         [--format FILE --step N --request FILE --answer FILE]
  *
  * C clients have D requests each; they are fed to the core, which writes them upstream; then the
  * answers are fed, and written back. The route table has N rules, each of exact service and method;
  * the requests go to S of them in turn. `--image` is a table that Python has packed of a configuration
  * (benchmarks/governance.py), instead; `--refused`: the core answers all requests by it itself, but for some of the
- * first batch. Printed as one JSON object: the least and the median time of a request, ns. Under callgrind, --toggle-collect=batch counts the core's work alone. */
+ * first batch; `--format`: in a declared format (format.h), of which all requests and answers are those. Printed as one JSON object: the least and the median time of a request, ns. Under callgrind, --toggle-collect=batch counts the core's work alone. */
 #include "../../plugins/dubbo/native/dubbo.h"
 #include "drive.h"
+#include "format.h"
 #include "frame.h"
 #include "policy/state.h"
 
@@ -16,22 +18,12 @@ static struct options {
   long routes, clients, depth, payload, services, batches, refused;
 } o = {.routes = 10, .clients = 16, .depth = 16, .payload = 128, .services = 8, .batches = 2000};
 
-static const char *image_path;
+static const char *image_path, *format_path, *step, *request_path, *answer_path;
+static const pk_codec *codec = &pk_dubbo_codec;
 static pk_handle clients[CLIENTS_MAX];
 
 static void service_name(char *out, size_t size, long i) {
   snprintf(out, size, "org.protokit.bench.Service%05ld", i);
-}
-
-static uint8_t *read_file(const char *path, size_t *size) {
-  FILE *file = fopen(path, "rb");
-  if (file == NULL || fseek(file, 0, SEEK_END) != 0) die(path);
-  *size = (size_t)ftell(file);
-  rewind(file);
-  uint8_t *data = zeroed(1, *size);
-  if (fread(data, 1, *size, file) != *size) die(path);
-  fclose(file);
-  return data;
 }
 
 /* The table of a configuration, whose rules have what they need beyond it. */
@@ -39,7 +31,7 @@ static pk_table *load_table(void) {
   size_t size;
   char why[200];
   uint8_t *image = read_file(image_path, &size);
-  const uintptr_t dubbo = (uintptr_t)&pk_dubbo_codec, codecs[] = {dubbo, dubbo}; /* the listener's, and of health checks */
+  const uintptr_t spoken = (uintptr_t)codec, codecs[] = {spoken, spoken}; /* the listener's, and of health checks */
   pk_table *t = pk_table_load(image, size, codecs, 2, why, sizeof why);
   if (t == NULL) die(why);
   uintptr_t *states = zeroed(t->plans.count, sizeof *states);
@@ -113,6 +105,26 @@ static size_t put_answers(uint8_t *out, size_t answer_size) {
   return size;
 }
 
+/* A frame with another id. */
+static size_t put_like(uint8_t *out, const uint8_t *like, size_t size, uint64_t id) {
+  pk_frame f = {0};
+  memcpy(out, like, size);
+  if (codec->frame(codec, out, size, 1 << 20, &f) != PK_OK || f.size != size) die("micro: no frame of that format");
+  codec->patch_id(codec, out, &f, id);
+  return size;
+}
+
+static size_t put_answers_like(uint8_t *out, const uint8_t *answer, size_t answer_size) {
+  size_t size = 0;
+  for (size_t at = 0; at < written_size;) {
+    pk_frame f = {0};
+    if (codec->frame(codec, written + at, written_size - at, 1 << 20, &f) != PK_OK) die("micro: what was written is no frame");
+    size += put_like(out + size, answer, answer_size, f.id);
+    at += f.size;
+  }
+  return size;
+}
+
 static size_t answers_written(void) {
   size_t count = 0;
   for (size_t at = 0; at < written_size; at += frame_size(written + at, written_size - at)) count += !(written[at + 2] & 0x80);
@@ -130,8 +142,14 @@ static void read_options(int argc, char **argv) {
   for (int i = 1; i < argc; i += 2) {
     size_t k = 0, n = sizeof known / sizeof *known;
     while (k < n && strcmp(argv[i], known[k].name) != 0) k++;
-    if (strcmp(argv[i], "--image") == 0 && i + 1 < argc) {
-      image_path = argv[i + 1];
+    const struct {
+      const char *name, **path;
+    } files[] = {{"--image", &image_path}, {"--format", &format_path}, {"--step", &step},
+                 {"--request", &request_path}, {"--answer", &answer_path}};
+    size_t of = 0, all = sizeof files / sizeof *files;
+    while (of < all && strcmp(argv[i], files[of].name) != 0) of++;
+    if (of < all && i + 1 < argc) {
+      *files[of].path = argv[i + 1];
       continue;
     }
     if (k == n || i + 1 == argc) {
@@ -145,8 +163,15 @@ static void read_options(int argc, char **argv) {
 
 int main(int argc, char **argv) {
   read_options(argc, argv);
-  size_t in_flight = (size_t)(o.clients * o.depth), room = in_flight * ((size_t)o.payload + 512);
-  size_t answer_size = HEADER + 1 + (size_t)o.payload;
+  size_t request_size = 0, answer_size = HEADER + 1 + (size_t)o.payload;
+  const uint8_t *request = NULL, *answer = NULL;
+  if (format_path != NULL) {
+    if (step == NULL || request_path == NULL || answer_path == NULL) die("micro: --format goes with --step, --request and --answer");
+    codec = load_format(format_path, step);
+    request = read_file(request_path, &request_size);
+    answer = read_file(answer_path, &answer_size);
+  }
+  size_t in_flight = (size_t)(o.clients * o.depth), room = in_flight * ((size_t)o.payload + request_size + answer_size + 512);
   uint8_t *requests = zeroed(1, room), *answers = zeroed(1, room);
   feed *feeds = zeroed((size_t)o.clients, sizeof *feeds);
   double *times = zeroed((size_t)o.batches, sizeof *times);
@@ -162,7 +187,8 @@ int main(int argc, char **argv) {
     for (long k = 0; k < o.depth; k++) {
       /* Spread over the table, so that a big one is met as a whole. */
       service_name(service, sizeof service, (i * o.depth + k) % o.services * o.routes / o.services);
-      p += put_request(p, service, (uint64_t)(k + 1));
+      uint64_t id = (uint64_t)(k + 1);
+      p += request != NULL ? put_like(p, request, request_size, id) : put_request(p, service, id);
     }
     feeds[i].size = (size_t)(p - feeds[i].data);
   }
@@ -176,7 +202,7 @@ int main(int argc, char **argv) {
       times[i] = (double)took / (double)in_flight;
       continue;
     }
-    feed back = {upstream, answers, put_answers(answers, answer_size), 0};
+    feed back = {upstream, answers, answer != NULL ? put_answers_like(answers, answer, answer_size) : put_answers(answers, answer_size), 0};
     took += run(&back, 1, coming);
     times[i] = (double)took / (double)in_flight;
   }
