@@ -169,13 +169,6 @@ MUTANTS = (
         f"{_SAME}[layouts]",
     ),
     Mutant(
-        "a program compares what it never found",
-        "declared_types.c",
-        "if (!is_number(c->end.r[one->at])) return",
-        "if (c->d == NULL) return",
-        "tests/wire/test_changes.py::test_what_a_frame_is_laid_out_by_is_a_number",
-    ),
-    Mutant(
         "digits that count have the size that they had",
         "declared_map.c",
         "  if (pk_declared_is_digits(one)) r[one->at + 1] += more;\n",

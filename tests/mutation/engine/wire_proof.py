@@ -611,4 +611,11 @@ MUTANTS = (
         "  some.whole = 0;\n",
         "tests/wire/test_programs.py::test_what_is_kept_of_half_a_frame_ends_where_it_does",
     ),
+    Mutant(
+        "a program compares what it never found",
+        "declared_types.c",
+        "if (!is_number(c->end.r[one->at])) return",
+        "if (c->d == NULL) return",
+        "tests/wire/test_changes.py::test_what_a_frame_is_laid_out_by_is_a_number",
+    ),
 )
