@@ -101,7 +101,8 @@ typedef struct pk_halves {
   size_t (*pass)(pk_core *core, pk_conn *c, const uint8_t *data, size_t size);      /* so many bytes of the rest */
 } pk_halves;
 
-/* What kind of connection: a client's (client.c), a server's (server.c), or either side of a pair (pair.c). */
+/* What kind of connection: a client's (client.c), a server's (server.c), either side of a pair (pair.c), or a health check's
+ * (check.c). */
 typedef struct pk_kind {
   uint8_t side;    /* PK_SIDE_* */
   uint8_t lingers; /* what it still sends is heard out when it is closed */
