@@ -1,9 +1,10 @@
 """The one door to the compiled engine: nobody else touches cffi.
 
 ``Table`` is a routing table, ``Worker`` is a core on a thread of its own, ``core.Core`` the same
-core without sockets or clock; what codecs are asked of frames is in ``frames.py``, what they say by
-themselves in ``replies.py``. Batches of records cross as bytes and are read with ``struct.iter_unpack``:
-reading C structs field by field through cffi is slower than plain Python.
+core without sockets or clock; what they tell of requests is in ``events.py``, what codecs are asked of
+frames in ``frames.py``, what these say by themselves in ``replies.py``. Batches of records cross as
+bytes and are read with ``struct.iter_unpack``: reading C structs field by field through cffi is slower
+than plain Python.
 """
 
 from __future__ import annotations
@@ -93,6 +94,14 @@ from protokit.native.frames import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from protokit.native.events import (
+        Answered,
+        Asked,
+        Ended,
+        Malformed,
+        held_bytes,
+        held_cluster,
+    )
     from protokit.native.guarded import Guarded
     from protokit.native.replies import (
         drain,
@@ -119,9 +128,6 @@ DECIDE_CONTINUE, DECIDE_CLUSTER, DECIDE_REPLY, DECIDE_NOT_ASKED = range(4)
 DECIDE_ANSWER, DECIDE_ANSWER_REPLY, DECIDE_ANSWER_NOT_ASKED = range(4, 7)
 
 _OP = struct.Struct("<IIQQQQQ")
-END = struct.Struct("<QQQQQIIIIHHHH440s")
-ASK = struct.Struct("<QQQII488s")
-_MALFORMED = struct.Struct("<IIQ16sHBBI8s")
 STAT_NAMES: tuple[str, ...] = tuple(ffi.string(lib.pk_stat_names()).decode().split())
 ENDPOINT_STAT_NAMES = ("requests", "errors", "timeouts", "active", "connections", "connect_failures")
 
@@ -137,103 +143,9 @@ class Op(NamedTuple):
     codec: int
     token: int
 
-
-class Malformed(NamedTuple):
-    """What a peer sent that is no frame (``core.h``, pk_malformed).
-
-    Attributes:
-        owner: its listener's number, or of a server the endpoint's.
-        peer: where it comes from, "127.0.0.1:40001"; "" where that is not known.
-        error: PK_ERR_*.
-        at: which byte of the frame is wrong.
-        head: at most 8 bytes that the frame begins with.
-    """
-
-    owner: int
-    peer: str
-    error: int
-    at: int
-    head: bytes
-
-    @classmethod
-    def of(cls, op: Op) -> Malformed:
-        """What an OP_MALFORMED or OP_MALFORMED_ANSWER tells."""
-        _, owner, _, address, port, error, count, at, head = _MALFORMED.unpack(_OP.pack(*op))
-        if not any(address):
-            peer = ""
-        elif address.startswith(bytes(10) + b"\xff\xff"):
-            peer = f"{socket.inet_ntop(socket.AF_INET, address[12:])}:{port}"
-        else:
-            peer = f"[{socket.inet_ntop(socket.AF_INET6, address)}]:{port}"
-        return cls(owner, peer, -error, at, head[:count])
-
-
-class Asked(NamedTuple):
-    """A key of a rule's limit that a limiter is asked about (``core.h``, pk_ask).
-
-    Attributes:
-        state: whose, its address.
-        key: its hash.
-        requests: that came since it was asked about last.
-        values: of the key, each as much as there was room for.
-        known: whether what was said of it holds still.
-    """
-
-    state: int
-    key: int
-    requests: int
-    values: tuple[bytes, ...]
-    known: bool
-
-    @classmethod
-    def of(cls, record: tuple[Any, ...]) -> Asked:
-        """Of the record's members."""
-        state, key, requests, count, known, text = record
-        values, at = [], 0
-        for _ in range(count):
-            values.append(text[at + 1 : at + 1 + text[at]])
-            at += 1 + text[at]
-        return cls(state, key, requests, tuple(values), bool(known))
-
-
-class Ended(NamedTuple):
-    """What became of a request (``core.h``, pk_end)."""
-
-    token: int
-    took: int
-    asked: int
-    answered: int
-    chain: int
-    cluster: int
-    endpoint: int
-    status: int
-    oneway: bool
-    service: str
-    method: str
-    reason: str
-
-    @classmethod
-    def of(cls, record: tuple[Any, ...]) -> Ended:
-        """Of the record's members."""
-        token, _, took, asked, answered, chain, cluster, endpoint, status, oneway, *sizes, text = record
-        ends = [*itertools.accumulate(sizes, initial=0)]
-        texts = [text[a:b].decode("utf-8", "replace") for a, b in itertools.pairwise(ends)]
-        return cls(token, took, asked, answered, chain, cluster, endpoint, status, bool(oneway), *texts)
-
-
-@functools.cache
-def _buffer(type_: str) -> Any:
-    return ffi.new(f"{type_}[]", 256)  # one for all: it is copied before the next is asked
-
-
-def waiting(type_: str, record: struct.Struct, take: Callable[[Any, int], int]) -> Iterator[tuple[Any, ...]]:
-    """Records of a ring that wait, without all those that come meanwhile."""
-    buffer = _buffer(type_)
-    for _ in range(16):
-        count = take(buffer, len(buffer))
-        yield from record.iter_unpack(bytes(ffi.buffer(buffer, count * record.size)))
-        if count < len(buffer):
-            return
+    def packed(self) -> bytes:
+        """As it stands in the ring."""
+        return _OP.pack(*self)
 
 
 def pack_address(host: str, port: int) -> bytes:
@@ -562,13 +474,19 @@ class Worker:
 
     def ends(self) -> list[Ended]:
         """Take what became of requests whose ends filters are told."""
-        take = functools.partial(lib.pk_worker_take_ends, self._worker)
-        return [] if self._worker is None else list(map(Ended.of, waiting("pk_end", END, take)))
+        from protokit.native import events  # noqa: PLC0415  # no start tells of requests
+
+        if self._worker is None:
+            return []
+        return events.ends(functools.partial(lib.pk_worker_take_ends, self._worker))
 
     def asks(self) -> list[Asked]:
         """Take the keys of limits that limiters are asked about."""
-        take = functools.partial(lib.pk_worker_take_asks, self._worker)
-        return [] if self._worker is None else list(map(Asked.of, waiting("pk_ask", ASK, take)))
+        from protokit.native import events  # noqa: PLC0415  # no start tells of requests
+
+        if self._worker is None:
+            return []
+        return events.asks(functools.partial(lib.pk_worker_take_asks, self._worker))
 
     def _send(self, command: Callable[..., int], *arguments: object) -> None:
         """Give a command; where many wait already, wait for the worker to take some."""
@@ -627,50 +545,12 @@ class Worker:
         return endpoint_counters(lib.pk_worker_endpoint_words(self._worker, uid))
 
 
-def held_bytes(op: Op) -> bytes:
-    """The frame of an OP_FILTER event, copied."""
-    return bytes(ffi.buffer(ffi.cast("const char *", op.data), op.size & 0xFFFFFFFF))
-
-
-def held_cluster(op: Op) -> int | None:
-    """Where a request of an OP_FILTER event goes; None: nowhere."""
-    cluster = op.size >> 32
-    return None if cluster == NONE else cluster
-
-
-class Answered(NamedTuple):
-    """What an OP_ANSWER event tells, copied.
-
-    Attributes:
-        took: from sending to the answer, nanoseconds.
-        endpoint: whose it is, its uid.
-        cluster: its number in the table.
-        status: PK_STATUS_*.
-        asked: the request's bytes, as it was sent.
-        frame: the answer's.
-    """
-
-    took: int
-    endpoint: int
-    cluster: int
-    status: int
-    asked: bytes
-    frame: bytes
-
-    @classmethod
-    def of(cls, op: Op) -> Answered:
-        """What it tells."""
-        about = ffi.cast("const pk_answered *", op.data)
-        data = ffi.buffer(ffi.cast("const char *", op.data), op.size)[ffi.sizeof("pk_answered") :]
-        asked, frame = data[: about.asked], data[about.asked :]
-        return cls(about.took, about.endpoint, about.cluster, about.status, asked, frame)
-
-
 def __getattr__(name: str) -> object:
     """What no start needs is imported on first use."""
     if name not in __all__:
         raise AttributeError(f"module 'protokit.native' has no attribute {name!r}")
-    where = "guarded" if name == "Guarded" else "replies"
+    events = {"Answered", "Asked", "Ended", "Malformed", "held_bytes", "held_cluster"}
+    where = "guarded" if name == "Guarded" else "events" if name in events else "replies"
     value = getattr(importlib.import_module(f"protokit.native.{where}"), name)
     globals()[name] = value
     return value

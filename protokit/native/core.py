@@ -7,19 +7,15 @@ import functools
 from protokit._native import ffi, lib
 from protokit.errors import ProtokitError
 from protokit.native import (
-    ASK,
     CONNECTED,
-    END,
-    Asked,
-    Ended,
     Op,
     Shared,
     Table,
     Verdicts,
     counters,
     endpoint_counters,
+    events,
     records,
-    waiting,
 )
 
 
@@ -114,15 +110,13 @@ class Core:
             taken.extend(records(self._ops, count))
         return taken
 
-    def ends(self) -> list[Ended]:
+    def ends(self) -> list[events.Ended]:
         """Take what became of requests whose ends filters are told."""
-        take = functools.partial(lib.pk_core_take_ends, self._core)
-        return list(map(Ended.of, waiting("pk_end", END, take)))
+        return events.ends(functools.partial(lib.pk_core_take_ends, self._core))
 
-    def asks(self) -> list[Asked]:
+    def asks(self) -> list[events.Asked]:
         """Take the keys of limits that limiters are asked about."""
-        take = functools.partial(lib.pk_core_take_asks, self._core)
-        return list(map(Asked.of, waiting("pk_ask", ASK, take)))
+        return events.asks(functools.partial(lib.pk_core_take_asks, self._core))
 
     def dirty(self) -> list[int]:
         """Take the handles of connections with bytes to write."""
