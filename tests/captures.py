@@ -8,7 +8,7 @@ import struct
 from decoding import frames, run
 
 CLIENT, SERVER = ("10.0.0.1", 40000), ("10.0.0.2", 12200)
-SYN, ACK, FIN, RST = 2, 16, 1, 4
+SYN, ACK, FIN = 2, 16, 1
 SECOND = 1_000_000_000
 
 

@@ -330,7 +330,7 @@ class _Headers:
 
 
 def is_cancelled() -> bool:
-    """The task is, as by a loop that ends: what was raised may have been a filter's own."""
+    """The task is, as by a loop that ends: what was raised may have been a plugin's own."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from protokit import logs, native
 from protokit.config import schema
+from protokit.dataplane.filters import is_cancelled
 from protokit.errors import ConfigError
 from protokit.model import Demand, Limiter, Quota
 from protokit.plugins import is_async, reason
@@ -247,16 +248,12 @@ class _Rule:
         # Somebody else's code: it may cancel itself or call sys.exit, too.
         except (Exception, SystemExit, asyncio.CancelledError) as error:
             self._failed(error)
-            if isinstance(error, asyncio.CancelledError) and self._is_cancelled():
+            if isinstance(error, asyncio.CancelledError) and is_cancelled():
                 raise
             return False
         finally:
             stuck.cancel()
         return True
-
-    def _is_cancelled(self) -> bool:
-        """The task is, as by a loop that ends: what was raised may have been the limiter's own."""
-        return self._task is not None and self._task.cancelling() > 0
 
     def _say(self, key: int, quota: Any) -> None:
         """Of one key: the others have what was said of them, if this is nothing that can be."""

@@ -233,12 +233,6 @@ def test_text_of_a_frame_does_not_reach_the_terminal_raw():
     assert r"'d\x1b[2JEcho'" in out
 
 
-def expected_version(expect: dict) -> str:
-    if "bolt" in expect:
-        return expect["headers"].get("service", ":").partition(":")[2]
-    return expect["version"]
-
-
 @pytest.mark.parametrize("name", ["bolt", "dubbo"])
 def test_golden_frames_decode_to_their_facts(name, tmp_path):
     every = vectors(name)

@@ -457,7 +457,7 @@ def test_a_server_that_fails_under_retries_costs_others_nothing(wide, how):
 
 # Against a model.
 
-PER_TRY, BACKOFF_NONE = 30, (0, 0)
+PER_TRY = 30
 
 
 @dataclasses.dataclass

@@ -138,14 +138,6 @@ class Client:
         await self.work
 
 
-async def settled(proxy):
-    for _ in range(500):
-        if len(proxy._workers.tables) == 1:
-            return
-        await asyncio.sleep(0.01)
-    raise AssertionError("the tables before are still there")
-
-
 @pytest.mark.parametrize("anew", [False, True], ids=["once", "anew"])
 @pytest.mark.parametrize("changes", [False, True], ids=["unchanged", "changed"])
 @pytest.mark.parametrize("tier", ["declared", "python"])

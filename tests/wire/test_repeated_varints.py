@@ -39,7 +39,6 @@ from protokit.wire import (
 from protokit.wire.program import OPS
 
 NUMBERS = [0, 1, 127, 128, 16383, 16384, (1 << 32) - 1, 1 << 32, (1 << 63) - 1, 1 << 63, (1 << 64) - 1]
-BYTES = [len(UVar(10).build(one)) for one in NUMBERS]
 V = FromRequest(this.v)
 STATED = "total" / Rebuild(Int16ub, size_(this.v) + len_(this.body))
 BODY = "body" / Bytes(this.total - size_(this.v))

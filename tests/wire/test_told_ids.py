@@ -20,7 +20,6 @@ from protokit.wire import (
     json,
     lines,
     number,
-    pairs,
     protobuf,
     split,
     starts,
@@ -272,7 +271,6 @@ def test_a_request_whose_number_has_no_room_is_answered_and_others_go_on():
     assert bytes(world.got[client]) == b""
 
 
-PAIRS = pairs(this.head, key=Int8ub, value=Int8ub)
 SIZED = ["size" / Rebuild(Int8ub, len_(this.head)), "head" / Bytes(this.size)]
 
 

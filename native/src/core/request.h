@@ -53,7 +53,7 @@ typedef struct pk_plan_step {
  *
  *   NEW      -> WAITING, SENT, ANSWERED, FREE   it is routed, and goes through its plan
  *   WAITING  -> NEW, ANSWERED, FREE             a step lets it wait
- *   SENT     -> SENT, ANSWERED, FREE            it has attempts, one after the other or several
+ *   SENT     -> SENT, WAITING, ANSWERED, FREE   it has attempts, one after the other or several; none while it waits
  *   ANSWERED -> FREE                            its answer waits for its turn */
 enum { PK_REQUEST_FREE = 0, PK_REQUEST_ANSWERED, PK_REQUEST_NEW, PK_REQUEST_WAITING, PK_REQUEST_SENT };
 
@@ -322,7 +322,6 @@ void pk_parts_answer(pk_core *core, pk_conn *c, pk_request *r, pk_attempt *a, co
 /* Steps, each of its own file. */
 extern const pk_plan_step pk_note_step, pk_limit_step, pk_reply_step, pk_delay_step, pk_abort_step, pk_filter_step, pk_key_step, pk_change_step,
     pk_mirror_step, pk_see_step;
-extern const pk_plan_step pk_backoff_step; /* of no plan: a request waits for its next try */
 
 /* What a rule has beyond the table, or NULL. */
 static inline pk_rule_state *pk_state_at(const pk_table *t, const pk_plan *plan) {

@@ -13,6 +13,8 @@ static pk_aside *trying_of(const pk_request *r) {
   return &r->to.live->waits[r->plan - pk_table_plan_at(r->to.live->table, 0)]->trying;
 }
 
+static const pk_plan_step backoff_step; /* of no plan: a request waits for its next try */
+
 /* It waits aside: however long its rule's waits are, they take no place of others. */
 static void wait_aside(pk_core *core, pk_request *r, uint32_t ms) {
   if (pk_aside_room(core, trying_of(r), r->held->capacity) != PK_ASIDE_FITS) {
@@ -21,7 +23,7 @@ static void wait_aside(pk_core *core, pk_request *r, uint32_t ms) {
     return;
   }
   pk_aside_take(core, r, trying_of(r));
-  r->step = &pk_backoff_step;
+  r->step = &backoff_step;
   pk_timer_start(&core->wheel, &r->timer, core->now / PK_MS + 1 + ms);
 }
 
@@ -45,7 +47,7 @@ static void due(pk_core *core, pk_request *r) { pk_aside_due(core, r, trying_of(
 
 static void cancel(pk_core *core, pk_request *r) { pk_aside_cancel(core, r, trying_of(r)); }
 
-const pk_plan_step pk_backoff_step = {.due = due, .cancel = cancel};
+static const pk_plan_step backoff_step = {.due = due, .cancel = cancel};
 
 int pk_retry_answer(pk_core *core, pk_request *r, pk_attempt *a, uint32_t status) {
   static const uint8_t reasons[PK_STATUS_COUNT] = {

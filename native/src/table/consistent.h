@@ -8,8 +8,6 @@
 
 #include "table/table.h"
 
-static inline int pk_is_consistent(uint32_t balance) { return balance == PK_BALANCE_RING_HASH || balance == PK_BALANCE_MAGLEV; }
-
 /* Words that a cluster's places take; more than a table can have: 2^32 and above. */
 uint64_t pk_consistent_size(const pk_table *t, const pk_table_cluster *c);
 /* Makes them; -1 without memory. */

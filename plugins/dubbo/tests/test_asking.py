@@ -27,7 +27,6 @@ FRAMES = {
     if len(line["hex"]) < 100_000
 }
 READABLE = {name: data for name, data in FRAMES.items() if data[2] & 0x1F in {2, 10, 22, 23}}
-CALLS = {name: data for name, data in READABLE.items() if data[2] & 0xA0 == 0x80}
 ANSWERS = {name: data for name, data in READABLE.items() if data[2] & 0xA0 == 0 and data[3] == 20}
 CAPTURED = {
     f"{line['name']} {number}": bytes.fromhex(line["hex"])

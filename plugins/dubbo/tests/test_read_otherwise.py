@@ -101,10 +101,6 @@ def three(code: int, mark: int = 0x80) -> bytes:
     return bytes([0xE0 | code >> 12, mark | code >> 6 & 0x3F, mark | code & 0x3F])
 
 
-def four(code: int) -> bytes:
-    return bytes([0xF0, 0x80, 0x80 | code >> 6, 0x80 | code & 0x3F])
-
-
 def short(raw: bytes, units: int) -> bytes:
     return bytes([units]) + raw
 
