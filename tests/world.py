@@ -351,3 +351,8 @@ class World:
         over = stats["requests"] - stats["requests_active"]
         assert sum(found.values()) == over, f"{over} are over: {found}"
         return found
+
+
+def answer(world, toy, upstream, frame, body=b"ok", status=0):
+    """A server answers a request that it got."""
+    world.feed(upstream, toy.frame(toy.RESPONSE, frame[2], body, status))

@@ -6,7 +6,7 @@ import heapq
 import itertools
 
 import pytest
-from world import World, table
+from world import World, answer, table
 
 MOST = {
     "upstream_in_flight": 4096,
@@ -310,3 +310,64 @@ def test_who_asks_for_what_there_is_not_makes_nobody_slow(toys, status):
         for _ in range(10):
             ask(bad, status)
     assert shares[1] <= 5
+
+
+def test_one_batch_fills_one_connection_and_batches_take_turns(wide):
+    world = World(table([wide.address], endpoints=3))
+    client = world.client()
+    for first in (0, 3, 6):
+        world.feed(client, b"".join(wide.request(first + n) for n in range(3)))
+    assert [len(world.take(wide, up)) for up in world.upstreams] == [3, 3, 3]
+
+
+def test_weights_are_kept_exactly_over_a_round(wide):
+    world = World(table([wide.address], endpoints=3, weights=[5, 2, 0]))
+    client = world.client()
+    for n in range(70):
+        world.feed(client, wide.request(n))
+        for up in list(world.upstreams):
+            for frame in world.take(wide, up):
+                answer(world, wide, up, frame)
+    assert [world.core.endpoint_stats(uid)["requests"] for uid in range(3)] == [50, 20, 0]
+
+
+def test_least_request_goes_where_less_is_under_way(wide):
+    world = World(
+        table([wide.address], endpoints=2, balance="least-request", limits={"upstream_in_flight": 500})
+    )
+    client = world.client()
+    world.feed(client, wide.request(0))
+    busy = world.only_upstream()
+    for n in range(1, 20):  # the first stays unanswered: the other one gets the work
+        world.feed(client, wide.request(n))
+        for up in list(world.upstreams):
+            if up != busy:
+                for frame in world.take(wide, up):
+                    answer(world, wide, up, frame)
+    assert len(world.take(wide, busy)) <= 2
+
+
+@pytest.mark.parametrize(
+    ("weights", "share"),
+    [([1, 1], [150, 150]), ([2, 1], [200, 100]), ([100, 99], [151, 149]), ([9, 1], [270, 30])],
+)
+def test_least_request_uses_idle_endpoints_by_weight(wide, weights, share):
+    world = World(table([wide.address], endpoints=2, balance="least-request", weights=weights))
+    client = world.client()
+    for n in range(300):
+        world.feed(client, wide.request(n))
+        for up in list(world.upstreams):
+            for frame in world.take(wide, up):
+                answer(world, wide, up, frame)
+    assert [world.core.endpoint_stats(uid)["requests"] for uid in range(2)] == share
+
+
+def test_least_request_keeps_what_is_under_way_by_weight(wide):
+    limits = {"upstream_in_flight": 500, "in_flight": 500, "in_flight_per_connection": 500}
+    world = World(
+        table([wide.address], endpoints=3, balance="least-request", weights=[4, 2, 0], limits=limits)
+    )
+    client = world.client()
+    for n in range(300):  # none is answered
+        world.feed(client, wide.request(n))
+    assert [world.core.endpoint_stats(uid)["active"] for uid in range(3)] == [200, 100, 0]

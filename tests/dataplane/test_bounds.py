@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from world import LIMITS, World, table
+from world import LIMITS, World, answer, table
 
 OK, APP_ERROR, NO_SERVICE, BAD_REQUEST, TIMEOUT, OVERLOADED, UNAVAILABLE = range(7)
 RETRY_RESET = 2
-
-
-def answer(world, toy, upstream, frame, body=b"ok"):
-    world.feed(upstream, toy.frame(toy.RESPONSE, frame[2], body))
 
 
 def port(world, upstream):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from world import LIMITS, World, table
+from world import LIMITS, World, answer, table
 
 from protokit import native
 from protokit.testing.tables import TableBuilder
@@ -17,10 +17,6 @@ COUNTERS = dict.fromkeys(native.ENDPOINT_STAT_NAMES, 0)
 @pytest.fixture
 def world(wide):
     return World(table([wide.address]))
-
-
-def answer(world, toy, upstream, frame, body=b"ok", status=OK):
-    world.feed(upstream, toy.frame(toy.RESPONSE, frame[2], body, status))
 
 
 def ask(world, toy, client, number):

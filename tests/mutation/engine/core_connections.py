@@ -292,7 +292,7 @@ MUTANTS = (
         "slots.c",
         "in_order(c)) c->head_id++;\n  release",
         "in_order(c)) (void)0;\n  release",
-        "tests/dataplane/test_core.py::test_a_heartbeat_takes_no_place_among_answers_that_come_in_order[ordered]",
+        "tests/dataplane/test_heartbeats.py::test_a_heartbeat_takes_no_place_among_answers_that_come_in_order[ordered]",
     ),
     Mutant(
         "half a frame is routed by the arguments that are there",
@@ -341,7 +341,7 @@ MUTANTS = (
         "conn.c",
         "  c->frame_since = core->now;\n  c->frame_until = c->deadline;\n",
         "  c->frame_until = c->deadline;\n",
-        "tests/dataplane/test_core.py::test_what_a_refused_client_sends_behind_a_half_frame_is_dropped",
+        "tests/dataplane/test_refused.py::test_what_a_refused_client_sends_behind_a_half_frame_is_dropped",
     ),
     Mutant(
         "a frame that came whole still times out",
@@ -432,7 +432,7 @@ MUTANTS = (
         "conn.c",
         "  uint64_t end = later(due, (c->frame_until + 1) * PK_MS);",
         "  uint64_t end = c->frame_until == 0 ? UINT64_MAX : later(due, (c->frame_until + 1) * PK_MS);",
-        "tests/dataplane/test_core.py::test_a_client_that_drips_has_the_time_for_the_whole_of_its_frame",
+        "tests/dataplane/test_refused.py::test_a_client_that_drips_has_the_time_for_the_whole_of_its_frame",
     ),
     Mutant(
         "a skipped frame has no time",
@@ -453,7 +453,7 @@ MUTANTS = (
         "conn.c",
         "    return c->out_bytes == 0 && silent < due ? silent : due;",
         "    return due;",
-        "tests/dataplane/test_core.py::test_a_client_that_is_refused_and_falls_silent_is_closed_after_a_second",
+        "tests/dataplane/test_refused.py::test_a_client_that_is_refused_and_falls_silent_is_closed_after_a_second",
     ),
     Mutant(
         "equal ids change places when slots are added",

@@ -334,7 +334,7 @@ MUTANTS = (
         "server.c",
         "  uint64_t sent = c->out_total - c->out_bytes;",
         "  uint64_t sent = c->out_total;",
-        "tests/dataplane/test_core.py::test_a_request_whose_bytes_were_still_queued_is_tried_again_without_idempotent",
+        "tests/dataplane/test_free_tries.py::test_a_request_whose_bytes_were_still_queued_is_tried_again_without_idempotent",
     ),
     Mutant(
         "who is told of ends does not hear of answers",
@@ -425,7 +425,7 @@ MUTANTS = (
         "client.c",
         "f->size <= MAX_SKIP ? (uint32_t)(f->size - size) : 0;",
         "0 ? 1 : 0;",
-        "tests/dataplane/test_core.py::test_a_client_that_is_refused_is_read_to_the_end_of_its_frame_and_hears_no_more_behind_it",
+        "tests/dataplane/test_refused.py::test_a_client_that_is_refused_is_read_to_the_end_of_its_frame_and_hears_no_more_behind_it",
     ),
     Mutant(
         "a client that has to leave is not heard while it has answers to read",

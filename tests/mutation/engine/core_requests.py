@@ -277,14 +277,14 @@ MUTANTS = (
         "retry.c",
         "r->to.oneway || (written && !p->idempotent)",
         "r->to.oneway",
-        "tests/dataplane/test_core.py::test_after_a_byte_was_sent_it_is_not_tried_again_unless_idempotent",
+        "tests/dataplane/test_free_tries.py::test_after_a_byte_was_sent_it_is_not_tried_again_unless_idempotent",
     ),
     Mutant(
         "one-way requests are tried again",
         "retry.c",
         "if (!written && r->to.tries < FREE_TRIES && !r->to.oneway) return 1;",
         "if (!written && r->to.tries < FREE_TRIES) return 1;",
-        "tests/dataplane/test_core.py::test_oneway_is_never_tried_again",
+        "tests/dataplane/test_free_tries.py::test_oneway_is_never_tried_again",
     ),
     Mutant(
         "a retry goes where it failed",
@@ -341,7 +341,7 @@ MUTANTS = (
         "dispatch.c",
         "int small = f->size <= core->limits.retry_buffer;",
         "int small = 1;",
-        "tests/dataplane/test_core.py::test_a_request_too_large_to_keep_goes_on_without_a_retry_and_is_counted",
+        "tests/dataplane/test_free_tries.py::test_a_request_too_large_to_keep_goes_on_without_a_retry_and_is_counted",
     ),
     Mutant(
         "an answer to a client that left is counted, too",

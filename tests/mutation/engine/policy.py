@@ -276,7 +276,7 @@ MUTANTS = (
         "balance.c",
         "  int less = (uint64_t)q->view->active(q->context, other) * pk_table_endpoint_at(q->table, turn)->weight <\n             (uint64_t)q->view->active(q->context, turn) * pk_table_endpoint_at(q->table, other)->weight;",
         "  int less = (uint64_t)q->view->active(q->context, other) * pk_table_endpoint_at(q->table, other)->weight <\n             (uint64_t)q->view->active(q->context, turn) * pk_table_endpoint_at(q->table, turn)->weight;",
-        "tests/dataplane/test_core.py::test_least_request_keeps_what_is_under_way_by_weight",
+        "tests/dataplane/test_balance.py::test_least_request_keeps_what_is_under_way_by_weight",
     ),
     Mutant(
         "keys of an endpoint that is ill all go to one other",

@@ -430,14 +430,14 @@ MUTANTS = (
         "load.c",
         "      heap[0].position += 2;",
         "      heap[0].position += 0;",
-        "tests/dataplane/test_core.py::test_weights_are_kept_exactly_over_a_round",
+        "tests/dataplane/test_balance.py::test_weights_are_kept_exactly_over_a_round",
     ),
     Mutant(
         "who has no weight has turns",
         "load.c",
         "  return weight == 0 ? 0 : weight",
         "  return weight",
-        "tests/dataplane/test_core.py::test_weights_are_kept_exactly_over_a_round",
+        "tests/dataplane/test_balance.py::test_weights_are_kept_exactly_over_a_round",
     ),
     Mutant(
         "a text may end behind a table's texts",
