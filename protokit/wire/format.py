@@ -37,8 +37,9 @@ from protokit.wire.message import Message, describe, holds, kind_of, status_of
 from protokit.wire.nodes import Delimited, Integer, Peeked, Rest, Section, Varint, walk
 from protokit.wire.parameters import check_maps, expression, readable_sections, reserved_of, variants_of, view
 from protokit.wire.program import Emit, Image, Meaning
+from protokit.wire.rendering import Rendering
 from protokit.wire.repeated_ids import check_repeated_ids
-from protokit.wire.replies import TEXT_MAX, Rendering, Replies, can_set, field_path, kept_node
+from protokit.wire.replies import TEXT_MAX, Replies, can_set, field_path, kept_node
 from protokit.wire.requested import FromPeer, Parts
 from protokit.wire.rest import check_rest
 from protokit.wire.sections import set_at
