@@ -53,7 +53,7 @@ class Site:
         for one in every["listeners"]:
             if "cluster" in one:
                 del one["routes"]
-        document = Document(json.dumps(every), "test")
+        document = Document(json.dumps(every, ensure_ascii=False), "test")
         reading = read(document)
         assert not reading.errors
         have = registry()

@@ -63,7 +63,7 @@ class Site:
                 for name, endpoints in clusters.items()
             ],
         }
-        document = Document(json.dumps(every), "test")
+        document = Document(json.dumps(every, ensure_ascii=False), "test")
         reading = read(document)
         assert not reading.errors
         loaded = config.Loaded(reading.config, registry(), "test", Findings(document))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 from types import SimpleNamespace
 
 import pytest
@@ -307,6 +308,19 @@ def test_values_are_cut_and_there_is_one_of_each(wide, size):
     assert (asked.values[5], asked.values[6]) == (
         (whole[5], address) if size < 200 else (b"s" * (488 - 7 - 200 - 1 - 200), b"")
     )
+
+
+def test_a_character_of_two_units_is_asked_about_as_the_one_that_it_is(wide):
+    """As much of them as there is room for, and nothing of an address that looks like one."""
+    world, _ = made(wide, by=("service", "source"))
+    units, whole = b"\xed\xa0\xbd\xed\xba\x80", "\U0001f680".encode()
+    source = "2001:db8::edb0:80ed:b080"
+    for count in (1, 50, 66, 67, 200):
+        world.feed(world.client(source=source), wide.request(1, count * units + b" m x"))
+        (asked,) = world.core.asks()
+        assert asked.values == ((count * whole)[:200], ipaddress.ip_address(source).packed)
+    world.feed(world.client(source=source), wide.request(2, whole + b" m x"))
+    assert world.core.asks() == [], "it was asked about already"
 
 
 class Nobody:

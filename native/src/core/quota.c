@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "core/internal.h"
+#include "table/units.h"
 
 enum { RING = 1024 };
 
@@ -22,7 +23,13 @@ static void add_values(pk_ask *a, const pk_table *t, pk_key by, pk_question *q) 
   uint32_t at = 0;
   for (uint32_t i = 0; i < by.count && at < PK_ASK_TEXT; i++) {
     pk_header h = {.raw = 0};
-    int found = pk_question_value(t, q, pk_table_origin_at(t, by.first + i), &h) == PK_OK;
+    const pk_origin *of = pk_table_origin_at(t, by.first + i);
+    int found = pk_question_value(t, q, of, &h) == PK_OK;
+    uint8_t few[2 * PK_ASK_VALUE];
+    if (found && of->origin != PK_ORIGIN_SOURCE && pk_units_in(h.value)) {
+      if (h.value.size > sizeof few) h.value.size = sizeof few;
+      h.value = pk_units_joined(h.value, few);
+    }
     uint32_t size = found ? h.value.size : 0, room = PK_ASK_TEXT - at - 1;
     room -= by.count - i - 1 < room ? by.count - i - 1 : room; /* the sizes of those behind it */
     if (size > PK_ASK_VALUE) size = PK_ASK_VALUE;

@@ -2,6 +2,7 @@
 #include "table/choice.h"
 
 #include "base/hash.h"
+#include "table/units.h"
 
 static const pk_choice_option *option_at(const pk_table *t, const pk_choice *c, uint32_t i) {
   return PK_AT(t, pk_choice_option, t->choice_options.at) + c->option + i;
@@ -39,7 +40,7 @@ static uint32_t hash(const pk_table *t, const pk_choice *c, const pk_slice *valu
   return (uint32_t)h;
 }
 
-uint32_t pk_choice_find(const pk_table *t, const pk_choice *c, const pk_slice *values) {
+static uint32_t find(const pk_table *t, const pk_choice *c, const pk_slice *values) {
   const uint32_t *slots = PK_AT(t, uint32_t, c->slots);
   for (uint32_t i = hash(t, c, values) & c->slot_mask; slots[i] != PK_NONE; i = (i + 1) & c->slot_mask) {
     const pk_choice_option *o = option_at(t, c, slots[i]);
@@ -47,6 +48,27 @@ uint32_t pk_choice_find(const pk_table *t, const pk_choice *c, const pk_slice *v
     if (read(t, c, o, theirs) && same(values, theirs, c->word_count)) return o->cluster;
   }
   return PK_NONE;
+}
+
+static __attribute__((noinline, cold)) uint32_t find_joined(const pk_table *t, const pk_choice *c, const pk_slice *values, uint32_t size) {
+  uint8_t few[PK_UNITS_FEW], *room = pk_units_room(size, few), *at = room;
+  pk_slice joined[PK_CHOICE_WORDS];
+  if (room == NULL) return PK_NONE;
+  for (uint32_t i = 0; i < c->word_count; at += joined[i++].size) joined[i] = pk_units_joined(values[i], at);
+  uint32_t found = find(t, c, joined);
+  pk_units_over(room, few);
+  return found;
+}
+
+uint32_t pk_choice_find(const pk_table *t, const pk_choice *c, const pk_slice *values) {
+  uint32_t found = find(t, c, values), size = 0;
+  int units = 0;
+  if (found != PK_NONE) return found;
+  for (uint32_t i = 0; i < c->word_count; i++) {
+    units |= pk_units_in(values[i]);
+    size += values[i].size;
+  }
+  return units ? find_joined(t, c, values, size) : PK_NONE;
 }
 
 const char *pk_choice_wrong(const pk_table *t, const pk_choice *c) {

@@ -1,9 +1,8 @@
 /* condition.c: see condition.h. */
 #include "table/condition.h"
 
-#include <stdlib.h>
-
 #include "base/hash.h"
+#include "table/units.h"
 
 static int same(pk_slice a, pk_slice b) { return a.size == b.size && (a.size == 0 || memcmp(a.data, b.data, a.size) == 0); }
 
@@ -78,48 +77,12 @@ static int is_as_asked(const pk_table *t, const pk_condition *c, pk_slice value)
   }
 }
 
-/* Java's libraries write a character beyond U+FFFF as its two UTF-16 units, of three bytes each: one of those, or 0. */
-static uint32_t unit_at(pk_slice s, uint32_t at) {
-  if (s.size - at < 3 || s.data[at] != 0xed || s.data[at + 1] < 0xa0) return 0;
-  return 0xd000u | (s.data[at + 1] & 63u) << 6 | (s.data[at + 2] & 63u);
-}
-
-/* As rules have it, of no more bytes: in four such a character, and U+FFFD for a unit alone. */
-static pk_slice joined(pk_slice s, uint8_t *out) {
-  uint32_t size = 0;
-  for (uint32_t at = 0, unit, low; at < s.size;) {
-    if ((unit = unit_at(s, at)) == 0) {
-      out[size++] = s.data[at++];
-      continue;
-    }
-    at += 3;
-    if (unit < 0xdc00 && at < s.size && (low = unit_at(s, at)) >= 0xdc00) {
-      uint32_t code = 0x10000 + ((unit - 0xd800) << 10) + (low - 0xdc00);
-      out[size++] = (uint8_t)(0xf0 | code >> 18);
-      out[size++] = (uint8_t)(0x80 | (code >> 12 & 63));
-      out[size++] = (uint8_t)(0x80 | (code >> 6 & 63));
-      out[size++] = (uint8_t)(0x80 | (code & 63));
-      at += 3;
-    } else {
-      memcpy(out + size, "\xef\xbf\xbd", 3);
-      size += 3;
-    }
-  }
-  return (pk_slice){out, size};
-}
-
 static __attribute__((noinline, cold)) int is_in_units(const pk_table *t, const pk_condition *c, pk_slice value, pk_question *q) {
-  uint8_t few[512], *room = value.size <= sizeof few ? few : malloc(value.size);
+  uint8_t few[PK_UNITS_FEW], *room = pk_units_room(value.size, few);
   if (room == NULL) q->error = PK_ERR_LIMIT;
-  int holds = room != NULL && is_as_asked(t, c, joined(value, room));
-  if (room != few) free(room);
+  int holds = room != NULL && is_as_asked(t, c, pk_units_joined(value, room));
+  pk_units_over(room, few);
   return holds;
-}
-
-static int has_units(pk_slice s) {
-  uint32_t at = 0;
-  while (at < s.size && unit_at(s, at) == 0) at++;
-  return at < s.size;
 }
 
 /* Headers and arguments may be there or not, and be no text: then only that they are there can be asked. */
@@ -131,7 +94,7 @@ static int value_holds(const pk_table *t, const pk_condition *c, pk_question *q)
   if (result != PK_OK) return 0;
   if ((of->origin == PK_ORIGIN_HEADER || of->origin == PK_ORIGIN_ARGUMENT) && (c->match == PK_MATCH_PRESENT || c->match == PK_MATCH_ANY)) return 1;
   if (h.raw) return 0;
-  return c->wide && has_units(h.value) ? is_in_units(t, c, h.value, q) : is_as_asked(t, c, h.value);
+  return c->wide && pk_units_in(h.value) ? is_in_units(t, c, h.value, q) : is_as_asked(t, c, h.value);
 }
 
 static int is_oneway(pk_question *q) {

@@ -2,6 +2,7 @@
 #include "table/question.h"
 
 #include "base/hash.h"
+#include "table/units.h"
 #include "wire/ask.h"
 
 /* Where it goes, which is read when somebody asks. What its codec cannot read is as nothing that it says. */
@@ -112,15 +113,30 @@ static int has_none(pk_question *q, int result) {
   return result == PK_MORE || (result == PK_ERR_UNSUPPORTED && destination(q, &to) == PK_OK && q->blank);
 }
 
+static __attribute__((noinline, cold)) int hash_units(uint64_t *key, pk_slice value) {
+  uint8_t few[PK_UNITS_FEW], *room = pk_units_room(value.size, few);
+  if (room == NULL) return PK_ERR_LIMIT;
+  pk_slice joined = pk_units_joined(value, room);
+  *key = pk_hash(*key, joined.data, joined.size);
+  pk_units_over(room, few);
+  return PK_OK;
+}
+
 int pk_question_key(const pk_table *t, pk_question *q, pk_key by, uint64_t *key) {
   int found = PK_MORE;
   for (uint32_t i = 0; i < by.count; i++) {
     pk_header h = {.raw = 0};
-    int result = pk_question_value(t, q, pk_table_origin_at(t, by.first + i), &h);
+    const pk_origin *of = pk_table_origin_at(t, by.first + i);
+    int result = pk_question_value(t, q, of, &h);
     if (result != PK_OK && !has_none(q, result)) return result;
     if (result != PK_OK) h.value = (pk_slice){NULL, 0};
     if (h.value.size > 0) found = PK_OK;
-    *key = pk_hash(*key ^ (uint64_t)(result != PK_OK), h.value.data, h.value.size);
+    *key ^= (uint64_t)(result != PK_OK);
+    if (of->origin != PK_ORIGIN_SOURCE && pk_units_in(h.value)) { /* an address is no text */
+      if (hash_units(key, h.value) != PK_OK) return PK_ERR_LIMIT;
+    } else {
+      *key = pk_hash(*key, h.value.data, h.value.size);
+    }
   }
   return found;
 }

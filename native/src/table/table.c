@@ -9,6 +9,7 @@
 
 #include "table/condition.h"
 #include "table/index.h"
+#include "table/units.h"
 
 static int pattern_matches(const pk_table *t, const pk_pattern *p, pk_slice value) {
   if (p->kind == PK_MATCH_ANY) return 1;
@@ -114,7 +115,7 @@ static void look_into(candidates *c, const pk_slot_key *slot) {
   c->slots[c->count++] = slot;
 }
 
-uint32_t pk_table_route(const pk_table *t, uint32_t routes_index, pk_question *q) {
+static uint32_t look_up(const pk_table *t, uint32_t routes_index, pk_question *q) {
   const pk_routes *routes = PK_AT(t, pk_routes, t->routes.at) + routes_index;
   const pk_destination *d = &q->to;
   candidates c;
@@ -138,6 +139,33 @@ uint32_t pk_table_route(const pk_table *t, uint32_t routes_index, pk_question *q
   q->error = c.unread < c.best ? c.error : 0;
   if (q->error != 0) q->unread = rules[c.unread].plan;
   return q->error != 0 || c.best == PK_NONE ? PK_NONE : rules[c.best].plan;
+}
+
+/* By its texts as rules have them. */
+static __attribute__((noinline, cold)) uint32_t look_up_joined(const pk_table *t, uint32_t routes_index, pk_question *q) {
+  const pk_routes *routes = PK_AT(t, pk_routes, t->routes.at) + routes_index;
+  const pk_destination as_it_came = q->to;
+  pk_slice *texts[] = {&q->to.service, &q->to.method, &q->to.version, &q->to.group};
+  uint8_t few[PK_UNITS_FEW];
+  uint32_t plan = PK_NONE;
+  uint64_t size = (uint64_t)texts[0]->size + texts[1]->size + texts[2]->size + texts[3]->size;
+  uint8_t *room = size > UINT32_MAX ? NULL : pk_units_room((uint32_t)size, few), *at = room;
+  if (room == NULL) { /* no rule is the right one */
+    q->error = routes->rule_count > 0 ? PK_ERR_LIMIT : 0;
+    if (q->error != 0) q->unread = PK_AT(t, pk_rule, t->rules.at)[routes->rules].plan;
+    return PK_NONE;
+  }
+  for (uint32_t i = 0; i < 4; at += texts[i++]->size) *texts[i] = pk_units_joined(*texts[i], at);
+  plan = look_up(t, routes_index, q);
+  q->to = as_it_came;
+  pk_units_over(room, few);
+  return plan;
+}
+
+uint32_t pk_table_route(const pk_table *t, uint32_t routes_index, pk_question *q) {
+  const pk_destination *d = &q->to;
+  int units = pk_units_in(d->service) || pk_units_in(d->method) || pk_units_in(d->version) || pk_units_in(d->group);
+  return units ? look_up_joined(t, routes_index, q) : look_up(t, routes_index, q);
 }
 
 uint32_t pk_table_bucket(const pk_destination *d) {

@@ -6,6 +6,13 @@ from engine.mutant import Mutant
 
 MUTANTS = (
     Mutant(
+        "a limiter is asked about addresses as if they were texts",
+        "quota.c",
+        "of->origin != PK_ORIGIN_SOURCE && pk_units_in",
+        "pk_units_in",
+        "tests/dataplane/test_quotas.py::test_a_character_of_two_units_is_asked_about_as_the_one_that_it_is",
+    ),
+    Mutant(
         "a one-way request that failed counts as sent, too",
         "request.c",
         "  if (!r->to.oneway) {\n    r->before = client->last_request;",

@@ -1,0 +1,50 @@
+/* units.c: see units.h. */
+#include "table/units.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* One of three bytes, or 0. */
+static uint32_t unit_at(pk_slice s, uint32_t at) {
+  if (s.size - at < 3 || s.data[at] != 0xed || s.data[at + 1] < 0xa0) return 0;
+  return 0xd000u | (s.data[at + 1] & 63u) << 6 | (s.data[at + 2] & 63u);
+}
+
+int pk_units_in(pk_slice s) {
+  if (s.size < 3) return 0;
+  const uint8_t *at = s.data, *end = s.data + s.size;
+  while (end - at >= 3 && (at = memchr(at, 0xed, (size_t)(end - at) - 2)) != NULL) {
+    if (at[1] >= 0xa0) return 1;
+    at++;
+  }
+  return 0;
+}
+
+pk_slice pk_units_joined(pk_slice s, uint8_t *out) {
+  uint32_t size = 0;
+  for (uint32_t at = 0, unit, low; at < s.size;) {
+    if ((unit = unit_at(s, at)) == 0) {
+      out[size++] = s.data[at++];
+      continue;
+    }
+    at += 3;
+    if (unit < 0xdc00 && at < s.size && (low = unit_at(s, at)) >= 0xdc00) {
+      uint32_t code = 0x10000 + ((unit - 0xd800) << 10) + (low - 0xdc00);
+      out[size++] = (uint8_t)(0xf0 | code >> 18);
+      out[size++] = (uint8_t)(0x80 | (code >> 12 & 63));
+      out[size++] = (uint8_t)(0x80 | (code >> 6 & 63));
+      out[size++] = (uint8_t)(0x80 | (code & 63));
+      at += 3;
+    } else {
+      memcpy(out + size, "\xef\xbf\xbd", 3);
+      size += 3;
+    }
+  }
+  return (pk_slice){out, size};
+}
+
+uint8_t *pk_units_room(uint32_t size, uint8_t few[PK_UNITS_FEW]) { return size <= PK_UNITS_FEW ? few : malloc(size); }
+
+void pk_units_over(uint8_t *room, const uint8_t *few) {
+  if (room != few) free(room);
+}
