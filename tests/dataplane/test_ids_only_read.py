@@ -60,6 +60,26 @@ def test_it_is_refused_where_servers_get_ids_of_the_engines_own(name):
 
 
 @pytest.mark.parametrize("mode", MODES)
+def test_an_integer_of_messagepack_is_the_same_in_every_width(mode):
+    one = ONLY["MessagePack of a length with flags"]
+    wire = WIRES["MessagePack of a length with flags", mode]
+    world = World(table([wire.address]))
+    client = world.client()
+    for asked, answered in (
+        (b"\x07", b"\xcf" + b"\0" * 7 + b"\x07"),
+        (b"\xcd\0\x07", b"\x07"),
+        (b"\xd0\x7f", b"\x7f"),
+    ):
+        world.feed(client, one.frame(wire, 1, asked))
+        world.feed(world.only_upstream(), one.frame(wire, 2, answered, b"yes"))
+        assert heard(world, wire, client) == [("response", Status.OK, answered)]
+    assert world.stat("answers_unmatched") == 0
+    world.feed(client, one.frame(wire, 1, b"\x07"))
+    world.feed(world.only_upstream(), one.frame(wire, 2, b"\xcd\1\x07", b"no"))  # 263
+    assert not any(status is Status.OK for _, status, _ in heard(world, wire, client))
+
+
+@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("name", ONLY)
 def test_requests_and_answers_pass_as_they_are(name, mode):
     one, wire = ONLY[name], WIRES[name, mode]

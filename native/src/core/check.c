@@ -77,7 +77,7 @@ static int say_call(pk_core *core, pk_checker *k, pk_conn *c) {
   uint64_t id = k->codec->id_bytes == 0 ? 0 : f.id;
   if (c->named) {
     pk_slice name = pk_id_of(c->codec, call.data, &f, f.size);
-    id = name.data == NULL ? 0 : pk_hash(0, name.data, name.size);
+    id = name.data == NULL ? 0 : pk_id_hash(c->codec, name);
   }
   return pk_slots_expect(c, id, f.context) == 0 && pk_conn_send(core, c, call.data, call.size) != NULL;
 }

@@ -1,7 +1,6 @@
 /* records.c: the places of connections, requests and attempts, and their handles; operations for the driver. */
 #include <stdlib.h>
 
-#include "base/hash.h"
 #include "core/internal.h"
 
 void pk_op_add(pk_core *core, pk_op op) {
@@ -139,9 +138,9 @@ int pk_beside_room(pk_core *core, const pk_conn *client, uint32_t index) {
   return client->lately != NULL && pk_page_room(&core->kept, index, PK_KEEP_MAX) == NULL ? -1 : 0;
 }
 
-static void keep_id(pk_core *core, pk_request *r, pk_slice id) {
+static void keep_id(pk_core *core, pk_request *r, const pk_codec *codec, pk_slice id) {
   r->to.named = 1;
-  r->client_id = pk_hash(0, id.data, id.size);
+  r->client_id = pk_id_hash(codec, id);
   r->id_size = id.data == NULL ? PK_ABSENT : (uint8_t)id.size;
   if (id.size > 0) memcpy(pk_page_at(&core->ids, r->index, PK_ID_MAX), id.data, id.size);
 }
@@ -175,7 +174,7 @@ pk_held *pk_seen_take(pk_core *core, pk_request *r) {
 void pk_beside_keep(pk_core *core, pk_request *r, const pk_conn *client, const uint8_t *data, size_t size,
                     const pk_frame *f) {
   const pk_chunk *kept = client->lately;
-  if (client->named) keep_id(core, r, pk_id_of(client->codec, data, f, size));
+  if (client->named) keep_id(core, r, client->codec, pk_id_of(client->codec, data, f, size));
   if (kept == NULL || kept->end == 0) return;
   r->kept_size = (uint16_t)kept->end;
   memcpy(pk_page_at(&core->kept, r->index, PK_KEEP_MAX), kept->data, kept->end);

@@ -153,8 +153,7 @@ pk_request *pk_request_copy(pk_core *core, const pk_request *of, uint32_t plan);
 static inline uint64_t pk_id_key(const pk_conn *c, const uint8_t *data, const pk_frame *f) {
   if (c->codec->mode != PK_MODE_MULTIPLEXED) return 0;
   if (!c->named) return f->id;
-  pk_slice id = pk_id_of(c->codec, data, f, f->size);
-  return pk_hash(0, id.data, id.size);
+  return pk_id_hash(c->codec, pk_id_of(c->codec, data, f, f->size));
 }
 /* The client to answer, or NULL (and counted) when it is gone. */
 pk_conn *pk_request_client(pk_core *core, const pk_request *r);

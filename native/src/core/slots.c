@@ -10,7 +10,6 @@
  * which may go on for long. The late answer, or the last part of it, frees it. */
 #include <stdlib.h>
 
-#include "base/hash.h"
 #include "core/internal.h"
 
 enum { FREE = 0, WAITING, GIVEN_UP };
@@ -230,12 +229,10 @@ void pk_slots_give_up(pk_conn *c, const pk_attempt *a) {
 }
 
 /* Whether the answer's id, a byte string, is that of the request in the slot. A slot given up knows its hash. */
-static int is_named(const pk_core *core, const pk_slot *s, pk_slice id) {
+static int is_named(const pk_core *core, const pk_conn *c, const pk_slot *s, pk_slice id) {
   if (s->state == GIVEN_UP) return 1;
   const pk_request *r = pk_request_find(core, pk_attempt_at(core, s->attempt)->request);
-  if (r == NULL) return 0;
-  pk_slice asked = pk_request_id(core, r);
-  return asked.size == id.size && memcmp(asked.data, id.data, id.size) == 0;
+  return r != NULL && pk_id_same(c->codec, pk_request_id(core, r), id);
 }
 
 static pk_slot *in_ring(const pk_conn *c, uint64_t id) {
@@ -248,8 +245,8 @@ static pk_slot *find_named(const pk_core *core, const pk_conn *c, pk_slice id) {
   uint64_t number = 0;
   if (id.data == NULL) return NULL;
   if (!c->pinned) return pk_id_read(c->codec, id, &number) ? in_ring(c, number) : NULL;
-  pk_slot *s = first_with(c, pk_hash(0, id.data, id.size));
-  while (s != NULL && !is_named(core, s, id)) s = next_with(c, s);
+  pk_slot *s = first_with(c, pk_id_hash(c->codec, id));
+  while (s != NULL && !is_named(core, c, s, id)) s = next_with(c, s);
   return s;
 }
 
@@ -271,7 +268,7 @@ int pk_slots_in_step(const pk_conn *c, const uint8_t *data, size_t size, const p
   uint64_t asked = c->asked[s - c->slots].id;
   if (!c->named) return f->id == asked;
   pk_slice id = pk_id_of(c->codec, data, f, size);
-  return id.data != NULL && pk_hash(0, id.data, id.size) == asked;
+  return id.data != NULL && pk_id_hash(c->codec, id) == asked;
 }
 
 uint32_t pk_slots_find(const pk_core *core, const pk_conn *c, const uint8_t *data, size_t size, const pk_frame *f) {

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "base/hash.h"
+
 enum { UUID = 36 };
 
 uint32_t pk_id_digits(uint32_t form, uint32_t id_bytes) {
@@ -117,6 +119,19 @@ int pk_id_read(const pk_codec *c, pk_slice id, uint64_t *number) {
   *number = n;
   if (c->id_form == PK_ID_MSGPACK) return 1; /* in any width */
   return pk_id_write(c, n, again) == id.size && memcmp(again, id.data, id.size) == 0;
+}
+
+uint64_t pk_id_hash(const pk_codec *c, pk_slice id) {
+  uint8_t shortest[PK_ID_MAX];
+  uint64_t n;
+  if (c->id_form == PK_ID_MSGPACK && read_msgpack(id, &n)) id = (pk_slice){shortest, write_msgpack(n, shortest)};
+  return pk_hash(0, id.data, id.size);
+}
+
+int pk_id_same(const pk_codec *c, pk_slice a, pk_slice b) {
+  uint64_t n, m;
+  if (a.size == b.size && (a.size == 0 || memcmp(a.data, b.data, a.size) == 0)) return 1;
+  return c->id_form == PK_ID_MSGPACK && read_msgpack(a, &n) && read_msgpack(b, &m) && n == m;
 }
 
 pk_slice pk_id_of(const pk_codec *c, const uint8_t *data, const pk_frame *f, size_t size) {

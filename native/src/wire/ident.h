@@ -15,6 +15,11 @@ uint32_t pk_id_write(const pk_codec *c, uint64_t number, uint8_t *out);
 /* 1 and the number when the id is exactly what pk_id_write makes of it, else 0. */
 int pk_id_read(const pk_codec *c, pk_slice id, uint64_t *number);
 
+/* Where ids stay as their clients wrote them: equal of two that are the same to their peers, which an integer of
+ * MessagePack is in any width. */
+uint64_t pk_id_hash(const pk_codec *c, pk_slice id);
+int pk_id_same(const pk_codec *c, pk_slice a, pk_slice b);
+
 /* The id of a frame of which `size` bytes are there; no data where there is none, or it is not inside. */
 pk_slice pk_id_of(const pk_codec *c, const uint8_t *data, const pk_frame *f, size_t size);
 
