@@ -38,7 +38,10 @@ uint32_t pk_codec_greeting_with(uintptr_t codec) {
   return PK_CODEC_HAS(c, greeting_with) ? c->greeting_with : 0;
 }
 
-uint32_t pk_codec_greeting_relayed(uintptr_t codec) { return (uint32_t)pk_codec_relays(codec_at(codec)); }
+uint32_t pk_codec_greeting_relayed(uintptr_t codec) { 
+  const pk_codec *c = codec_at(codec);
+  return pk_codec_relays(c) ? c->greeting_relayed : 0;
+}
 
 int pk_codec_greeting(uintptr_t codec, uint32_t step, uint32_t context, const uint8_t *said, size_t size, uint32_t from,
                       uint8_t *out, size_t cap) {

@@ -45,7 +45,7 @@ uint32_t pk_codec_greeting_steps(uintptr_t codec);
 uint32_t pk_codec_greeting_server(uintptr_t codec);
 uint32_t pk_codec_greeting_optional(uintptr_t codec);
 uint32_t pk_codec_greeting_with(uintptr_t codec);
-uint32_t pk_codec_greeting_relayed(uintptr_t codec);
+uint32_t pk_codec_greeting_relayed(uintptr_t codec); /* as in pk_codec: 0, 1 or PK_RELAYED_SERVER_FIRST */
 /* `said`: what the peer said last, `size` bytes, and who that is; size 0: nothing. */
 int pk_codec_greeting(uintptr_t codec, uint32_t step, uint32_t context, const uint8_t *said, size_t size, uint32_t from,
                       uint8_t *out, size_t cap);

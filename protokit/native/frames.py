@@ -610,6 +610,11 @@ def relays_greetings(codec: int) -> bool:
     return bool(lib.pk_codec_greeting_relayed(codec))
 
 
+def server_first(codec: int) -> bool:
+    """Whether a client waits for its server's greeting before it says anything."""
+    return greeting(codec)[:1] == ("server",) or lib.pk_codec_greeting_relayed(codec) == 2
+
+
 EDIT_HEADER, EDIT_SERVICE, EDIT_METHOD, EDIT_VERSION, EDIT_GROUP = range(5)
 
 

@@ -438,7 +438,10 @@ async def _every_error(suite: ThroughAProxy, nobody: str) -> None:
     ) as scene:
         for request in _one_of_each_variant(suite):
             await _refused(scene, "nowhere", request, Status.NO_SERVICE)
-            await _refused(scene, "refused", request, Status.UNAVAILABLE)
+            if suite.protocol.relays_greetings and suite.protocol.server_first:
+                await (await scene.client("refused")).closed("a client whose server cannot greet it")
+            else:
+                await _refused(scene, "refused", request, Status.UNAVAILABLE)
             if filters:
                 await _refused(scene, "breaks", request, Status.INTERNAL)
             for status in filters:

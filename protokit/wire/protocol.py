@@ -85,7 +85,7 @@ class Protocol:
     @property
     def server_first(self) -> bool:
         """Whether a client waits for its server's greeting before it says anything."""
-        return native.greeting(self.wire.address)[:1] == ("server",)
+        return native.server_first(self.wire.address)
 
     @property
     def pinned(self) -> bool:

@@ -85,3 +85,15 @@ def test_filters_of_the_listener_are_named(folder):
     (found,) = errors(text, folder)
     assert found.startswith("4:")
     assert found.endswith("here filters decide later")
+
+
+@pytest.mark.parametrize("listener", ["protocol: [sworn, mail]", "protocol: sworn, fallback: a"])
+def test_where_servers_speak_first_clients_have_a_listener_of_their_own(folder, listener):
+    """They say nothing by which they could be told from others, and would wait for ever."""
+    (folder / "sworn.py").write_text(
+        PLUGIN.replace("relayed=True", 'relayed=True, first="server"') + '    yield Protocol("mail", wire)\n'
+    )
+    path = folder / "c.yaml"
+    path.write_text(HEAD.replace("protocol: sworn", listener) + "      - {cluster: a}\n")
+    with pytest.raises(ConfigErrors, match="with 'sworn' the server speaks first, so its clients cannot be"):
+        config.load(path)
