@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 _COMPARED = 200  # replies, for the one that is nearest
 _LONGEST = 512  # bytes of a text
 _FRONT = 4  # bytes in front of a text, by which its place is known
-_ESCAPED = re.compile(r'[\x00-\x1f"\\]')
 _BETWEEN_QUOTES = re.compile(r'(?:[^"\\]|\\.)+')
 _READ = 2048  # bytes of a frame that are compared for that
 SAID = "protokit: no route for service 'a.B'"
@@ -199,7 +198,7 @@ def _spellings(stands: str) -> list[tuple[str, bytes]]:
     if "\\" in stands:
         with contextlib.suppress(ValueError):
             text = str(json.loads(f'"{stands}"'))
-            found.append((text, _ESCAPED.sub(lambda one: f"\\u{ord(one[0]):04x}", text).encode()))
+            found.append((text, json.dumps(text, ensure_ascii=False)[1:-1].encode()))
     return found
 
 

@@ -179,10 +179,13 @@ def test_of_texts_in_a_captured_error_the_one_at_the_place_of_the_replys_is_its_
     ("stands", "text"),
     [
         ("nobody here", "nobody here"),
-        (r"said \u0022no\u0022", 'said "no"'),
-        (r"said \"no\"", None),  # the codec writes \u0022: no reply can be that frame
-        (r"a\\", None),
-        (r"nobody\nelse", None),
+        (r"said \"no\"", 'said "no"'),
+        (r"a\\b", "a\\b"),
+        (r"nobody\nelse", "nobody\nelse"),
+        (r"\u0001", "\1"),
+        (r"said \u0022no\u0022", None),  # the codec writes \": no reply can be that frame
+        (r"caf\u00e9", None),
+        (r"1\/2", None),
     ],
 )
 def test_a_text_in_escapes_is_told_without_them_where_a_reply_has_the_same(stands, text, after):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from construct import Bytes, Int8ub, Int16ub, Int16ul, Int32ub, Rebuild, Struct, len_, this
 from programs import insns, with_insns
@@ -78,7 +80,15 @@ def test_what_an_outer_count_has_no_room_for_is_cut():
 def test_an_escaped_text_is_counted_as_it_is_written():
     wire = made(Counted(Int16ub, b'"', ErrorText(), b'"'), encoding="json")
     reply = wire.ask.error(Status.TIMEOUT, 7, 0, b'a"\n')
-    assert bytes(wire.message(reply).fields.body) == b'\0\x0f"a\\u0022\\u000a"'
+    assert bytes(wire.message(reply).fields.body) == b'\0\x07"a\\"\\n"'
+
+
+def test_characters_are_escaped_as_libraries_do():
+    wire = made(Counted(Int16ub, b'"', ErrorText(), b'"'), encoding="json")
+    for code in (*range(128), 0xE9, 0x20AC, 0x1F600):
+        reply = wire.ask.error(Status.TIMEOUT, 7, 0, chr(code).encode())
+        said = json.dumps(chr(code), ensure_ascii=False).encode()
+        assert bytes(wire.message(reply).fields.body)[2:] == said
 
 
 NAME = split(this.body, " ", 2)

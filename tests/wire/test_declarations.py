@@ -157,7 +157,7 @@ def test_an_error_text_is_escaped_and_counted(wire):
     message = wire.message(reply)
     assert message.kind == "response"
     assert message.fields.head == b"status: 4"
-    assert message.fields.payload == b'{"why": "say \\u0022no\\u0022\\u000a' + b"n" * 300 + b'"}'
+    assert message.fields.payload == b'{"why": "say \\"no\\"\\n' + b"n" * 300 + b'"}'
 
 
 @QUICK
@@ -285,7 +285,7 @@ def test_wrong_fields_are_refused_with_the_field_and_the_reason(name):
         ({"id": this.id, "service": hessian2_strings(this.small, 1)[0]}, "service: this.small is an integer"),
         (
             {"id": this.id, "checksum": crc32(this.wide, over=[this.small])},
-            "checksum: this.small is an integer",
+            r"checksum .*: this.small is an integer",
         ),
         ({"id": this.id, "variants": ({"text": 1},)}, "variants: this.text is a section"),
         ({"id": this.id, "service": this.either}, "service: this.either is an integer .1 bytes."),
@@ -296,12 +296,12 @@ def test_wrong_fields_are_refused_with_the_field_and_the_reason(name):
         ),
         (
             {"id": this.id, "checksum": crc32(this.uvar, over="before")},
-            "checksum: this.uvar is an integer .UVar., and an integer of fixed width is needed",
+            r"checksum .*: this.uvar is an integer .UVar., and an integer of fixed width is needed",
         ),
         ({"id": this.id, "response": lambda frame: 1}, "response: a lambda"),
         (
             {"id": this.id, "checksum": crc32(this.small, over="before")},
-            "small: it has 1 bytes, and a crc32 is an integer of 4",
+            "this.small has 1 bytes, and a crc32 is an integer of 4",
         ),
         ({"id": this.id, "variants": ()}, "variants: 0 were given; there are 1 to 255"),
         ({"id": this.id, "reserved_ids": range(5)}, "reserved_ids: 5 were given; there are 4 at most"),

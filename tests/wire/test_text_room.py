@@ -93,7 +93,8 @@ def test_an_errors_text_is_cut_to_its_room(what, size):
         ("utf-8", "語", 3),
         ("utf-8", "🚀", 4),
         ("hessian", "🚀", 6),
-        ("json", '"', 6),
+        ("json", '"', 2),
+        ("json", "\1", 6),
         ("json", "語", 3),
     ],
 )

@@ -13,22 +13,33 @@ static void text_add(text *t, const uint8_t *data, uint32_t size) {
   t->size += size;
 }
 
+/* As most libraries escape a character of JSON, so that a captured error can be the codec's own; `out` has 6 bytes. */
+static uint32_t escape(uint8_t byte, uint8_t *out) {
+  static const char hex[] = "0123456789abcdef", shown[] = "\b\f\n\r\t\"\\", letters[] = "bfnrt\"\\";
+  const char *at = byte == 0 ? NULL : strchr(shown, byte);
+  if (at == NULL && byte >= 0x20) return 0;
+  const uint8_t long_one[6] = {'\\', 'u', '0', '0', (uint8_t)hex[byte >> 4], (uint8_t)hex[byte & 15]};
+  memcpy(out, long_one, sizeof long_one);
+  if (at == NULL) return 6;
+  out[1] = (uint8_t)letters[at - shown];
+  return 2;
+}
+
 /* As many whole characters as `most` bytes hold. */
 static void encode(text *t, uint32_t encoding, const char *raw, size_t size, uint32_t most) {
-  static const char hex[] = "0123456789abcdef";
+  uint8_t escaped[6];
   t->size = t->units = 0;
   if (size > TEXT_MAX) size = TEXT_MAX;
   for (size_t i = 0; i < size;) {
     const uint8_t *p = (const uint8_t *)raw + i;
     uint32_t width = *p < 0x80 ? 1 : *p >= 0xf0 ? 4 : *p >= 0xe0 ? 3 : *p >= 0xc0 ? 2 : 0;
     if (width == 0 || i + width > size) break; /* cut in the middle of a character */
-    int escaped = encoding == PK_TEXT_JSON && (*p < 0x20 || *p == '"' || *p == '\\');
+    uint32_t escape_size = encoding == PK_TEXT_JSON ? escape(*p, escaped) : 0;
     int halved = encoding == PK_TEXT_HESSIAN && width == 4; /* each surrogate alone */
-    if (t->size + (escaped || halved ? 6 : width) > most) break;
+    if (t->size + (escape_size > 0 ? escape_size : halved ? 6 : width) > most) break;
     t->units += width == 4 ? 2 : 1;
-    if (escaped) {
-      const uint8_t escape[6] = {'\\', 'u', '0', '0', (uint8_t)hex[*p >> 4], (uint8_t)hex[*p & 15]};
-      text_add(t, escape, 6);
+    if (escape_size > 0) {
+      text_add(t, escaped, escape_size);
     } else if (halved) {
       uint32_t code = ((p[0] & 7u) << 18 | (p[1] & 63u) << 12 | (p[2] & 63u) << 6 | (p[3] & 63u)) - 0x10000;
       const uint32_t two[2] = {0xd800 + (code >> 10 & 0x3ff), 0xdc00 + (code & 0x3ff)};

@@ -426,7 +426,7 @@ MUTANTS = (
     Mutant(
         "a text is cut within an escape",
         "declared_reply.c",
-        "(escaped || halved ? 6 : width) > most",
+        "(escape_size > 0 ? escape_size : halved ? 6 : width) > most",
         "width > most",
         "tests/wire/test_text_room.py::test_a_text_is_cut_at_a_character",
     ),
