@@ -24,7 +24,7 @@ from protokit import API_VERSION, native, plugins
 from protokit.cli import beside
 from protokit.cli.fuzz import MODES, Time
 from protokit.cli.subject import in_file, kit_file, kit_of, plugin_of, protocol_in, protocol_named
-from protokit.errors import ProtokitError
+from protokit.errors import DeclarationError, ProtokitError
 from protokit.model import Status
 from protokit.wire import WireFormat
 
@@ -267,6 +267,10 @@ def _replies(protocol: Protocol, vectors: list[Golden]) -> Step:
     found.append("heartbeat" if beat else "no heartbeat")
     if beat:
         whole("heartbeat's answer", lambda: wire.ask.heartbeat_ack(wire.ask.heartbeat(1, key)))
+    try:
+        getattr(wire, "check_replies", lambda: None)()
+    except DeclarationError as error:
+        wrong.append(str(error))
     drains = whole("drain", lambda: wire.ask.drain(context))
     optional = " (where the listener has goaway: true)" if native.optional_drain(wire.address) else ""
     found.append(f"drain{optional}" if drains else "no drain")

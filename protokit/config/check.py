@@ -8,7 +8,7 @@ import msgspec
 
 from protokit import plugins
 from protokit.config import defaults, keys, schema, shares
-from protokit.errors import ConfigError, close_match
+from protokit.errors import ConfigError, DeclarationError, close_match
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -263,6 +263,7 @@ def _listener(findings: Findings, listener: schema.Listener, registry: plugins.R
             findings.error(plugins.missing_protocol_message(name, registry.protocols), *where)
         elif name in registry.protocols:
             _combined(findings, listener, registry.protocols[name], where)
+            _replies(findings, registry.protocols[name], where)
     if len(protocols_of(listener, registry)) > _MOST_PROTOCOLS:
         findings.error(f"protocol: a listener can tell {_MOST_PROTOCOLS} apart at most", *path, "protocol")
     if listener.goaway:
@@ -279,6 +280,14 @@ def _goaway(findings: Findings, listener: schema.Listener, registry: plugins.Reg
     if drains and "asked" not in drains.values():
         why = ", ".join(f"{name!r} {reasons[drain]}" for name, drain in drains.items())
         findings.warning(f"goaway does nothing here: {why}", *where)
+
+
+def _replies(findings: Findings, protocol: Protocol, where: Path) -> None:
+    """Of a declared protocol what it says by itself is what it is: errors are answers."""
+    try:
+        getattr(protocol.wire, "check_replies", lambda: None)()
+    except DeclarationError as error:
+        findings.error(f"protocol {protocol.name!r}: {error}", *where)
 
 
 def _combined(findings: Findings, listener: schema.Listener, protocol: Protocol, where: Path) -> None:

@@ -8,6 +8,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from protokit.errors import DeclarationError, RemoteProtocolError
+from protokit.wire.expressions import show
 from protokit.wire.given import expect, seen, several, within
 from protokit.wire.nodes import Integer, Node, Section, walk
 from protokit.wire.sections import section_path
@@ -68,6 +69,11 @@ class Checksum:
         self.skip = skip
         self.width = digits or self.sum.width
 
+    @property
+    def what(self) -> str:
+        """As errors name it."""
+        return f"checksum {self.sum.name}(this.{show(self.path)})"
+
     def written(self, value: int, *, little: bool) -> bytes:
         """As it stands in a frame."""
         if self.digits:
@@ -75,10 +81,21 @@ class Checksum:
         return value.to_bytes(self.width, "little" if little else "big")
 
 
+def _check_places(checksums: Sequence[Checksum]) -> None:
+    taken = set()
+    for one in checksums:
+        if one.path in taken:
+            raise DeclarationError(
+                f"{one.what}: this.{show(one.path)} holds another one; each has a field of its own"
+            )
+        taken.add(one.path)
+
+
 def in_order(nodes: tuple[Node, ...], checksums: Sequence[Checksum]) -> tuple[Checksum, ...]:
     """As they are made right: those that others cover first."""
     for one in checksums:
         expect("checksum", one, Checksum, 'write crc32(this.crc, over="before")')
+    _check_places(checksums)
     kinds = Integer | Section
     places = {node.path: place for place, node in enumerate(walk(nodes)) if isinstance(node, kinds)}
     return tuple(sorted(checksums, key=lambda one: (one.over is None, places.get(one.path, 0))))

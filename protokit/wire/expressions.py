@@ -326,6 +326,17 @@ def path_of(value: Any, scope: FieldPath, at: FieldPath) -> FieldPath:
     return tuple(found)
 
 
+def computable(expression: Expression, at: FieldPath) -> Expression:
+    """The same, unless it multiplies two fields: the engine multiplies by constants."""
+    if isinstance(expression, Binary):
+        left, right = computable(expression.left, at), computable(expression.right, at)
+        if expression.op == "MUL" and not isinstance(left, int) and not isinstance(right, int):
+            raise refuse(at, f"{written(expression)} multiplies two fields; multiply a field by a constant")
+    elif isinstance(expression, Not):
+        computable(expression.operand, at)
+    return expression
+
+
 def fields_of(expression: Expression) -> set[FieldPath]:
     """The paths that an expression reads."""
     if isinstance(expression, Field | Size):

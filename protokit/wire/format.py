@@ -17,6 +17,7 @@ import construct
 from protokit import native
 from protokit.errors import DeclarationError, LocalProtocolError, RemoteProtocolError
 from protokit.wire import views
+from protokit.wire.answered import check_kinds_of_replies, check_repeated_ids
 from protokit.wire.answers import noted
 from protokit.wire.arguments import argued, argument, bodies, change, decoded
 from protokit.wire.building import complete, count, counting
@@ -38,7 +39,6 @@ from protokit.wire.nodes import Delimited, Integer, Peeked, Rest, Section, Varin
 from protokit.wire.parameters import check_maps, expression, readable_sections, reserved_of, variants_of, view
 from protokit.wire.program import Emit, Image, Meaning
 from protokit.wire.rendering import Rendering
-from protokit.wire.repeated_ids import check_repeated_ids
 from protokit.wire.replies import TEXT_MAX, Replies, can_set, field_path, kept_node
 from protokit.wire.requested import FromPeer, Parts
 from protokit.wire.rest import check_rest
@@ -217,6 +217,7 @@ class WireFormat:
         # Whatever cannot be compiled is said now: first the format, then its replies.
         bare = Image(self.name, self._mode, replies=[{} for _ in self.variants], shapes=False)
         compile_image(self.nodes, self.meaning, bare)
+        self._computed = [*rebuilt(self.declaration)]  # when a frame is built
         self.parts = Parts(self.nodes, replies.answers(self.variants))
         self.meaning.parts = self.parts.all
         said = (
@@ -228,11 +229,6 @@ class WireFormat:
         self.meaning.heard = self.heard.all
         self.image(self.name)
         self._check_computed()
-
-    @cached_property
-    def _computed(self) -> list[tuple[FieldPath, Any]]:
-        """What is computed when a frame is built."""
-        return [*rebuilt(self.declaration)]
 
     @cached_property
     def changes(self) -> Changes | None:
@@ -345,6 +341,14 @@ class WireFormat:
             {which: one.base for which, reply in variant.items() for one in reply if one.what == "EMIT_TEXT"}
             for variant in self._pieces
         ]
+
+    def check_replies(self) -> None:
+        """What it says by itself is read as what it is, in so far as no request decides that.
+
+        Raises:
+            DeclarationError: names the reply, and what it is read as.
+        """
+        check_kinds_of_replies(self, self.address)
 
     @cached_property
     def address(self) -> native.Address:

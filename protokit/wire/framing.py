@@ -561,12 +561,13 @@ class Framing(Texts):
         digits = isinstance(node, Section) and node.length == checksum.digits
         if checksum.digits and not digits:
             raise DeclarationError(
-                f"{show(checksum.path)}: {checksum.digits} digits stand in a section of that size: "
+                f"{checksum.what}: {checksum.digits} digits stand in a section of that size: "
                 f"Bytes({checksum.digits})"
             )
         if not checksum.digits and (width := self.widths.get(checksum.path)) != checksum.width:
             raise DeclarationError(
-                f"{show(checksum.path)}: it has {width} bytes, and a {checksum.sum.name} is an integer of "
+                f"{checksum.what}: this.{show(checksum.path)} has {width} bytes, and a "
+                f"{checksum.sum.name} is an integer of "
                 f"{checksum.sum.width}"
             )
         little = isinstance(node, Integer) and node.little

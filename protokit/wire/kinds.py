@@ -60,6 +60,7 @@ _INSTEAD = {
     PIECE: "len_() is of a section in one piece: Bytes, Prefixed, Until or Measured; of a UVar write "
     "size_(this.NAME)",
 }
+_MANY = 20  # fields that a message names
 # What else a kind may be read as.
 _ALSO = {WHOLE: {NUMBER}, VARINT: {NUMBER}, PIECE: {SECTION}}
 
@@ -72,6 +73,11 @@ def check_kinds(nodes: tuple[Node, ...], meaning: Meaning) -> None:
     """
     _check(_fields(nodes), [*_read_by_nodes(nodes)], [*_read_by_meaning(meaning)])
     _check_parts(nodes, _fields(nodes))
+    for checksum in meaning.checksums:
+        if checksum.path in {*meaning.id, *meaning.answer_id}:
+            raise DeclarationError(
+                f"{checksum.what}: this.{show(checksum.path)} is the id; a checksum has a field of its own"
+            )
 
 
 def _check_parts(nodes: tuple[Node, ...], outside: Fields) -> None:
@@ -94,10 +100,22 @@ def _check(fields: Fields, by_nodes: list[Reader], by_meaning: list[Reader]) -> 
     lengths = [(what, path, wanted) for what, path, wanted in by_nodes if path not in hidden]
     for what, path, wanted in (*lengths, *by_meaning):
         if path not in fields or path in hidden:
-            raise DeclarationError(f"{what}: {show(path)} is no {_NONE[wanted]} of the format")
+            raise DeclarationError(
+                f"{what}: {show(path)} is no {_NONE[wanted]} of the format{_there(fields, wanted)}"
+            )
         for kind, seen in fields[path].items():
             if kind != wanted and wanted not in _ALSO.get(kind, ()):
                 raise DeclarationError(f"{what}: this.{show(path)} is {seen}, and {_INSTEAD[wanted]}")
+
+
+def _there(fields: Fields, wanted: str) -> str:
+    """What could be meant."""
+    found = [
+        show(path)
+        for path, kinds in fields.items()
+        if any(kind == wanted or wanted in _ALSO.get(kind, ()) for kind in kinds)
+    ]
+    return f"; there are {', '.join(found)}" if 0 < len(found) <= _MANY else ""
 
 
 def _fields(nodes: tuple[Node, ...]) -> Fields:
@@ -180,9 +198,9 @@ def _read_by_meaning(m: Meaning) -> Iterator[tuple[str, FieldPath, str]]:
         for path in variant:
             yield "variants", path, NUMBER
     for checksum in m.checksums:
-        yield "checksum", checksum.path, SECTION if checksum.digits else WHOLE
+        yield checksum.what, checksum.path, SECTION if checksum.digits else WHOLE
         for path in checksum.over or ():
-            yield "checksum", path, SECTION
+            yield checksum.what, path, SECTION
     kept = [("FromRequest", part) for part in m.parts] + [("FromPeer", part) for part in m.heard]
     whole = {INTEGER: WHOLE, REPEATED_VARINT: VARINT}
     yield from (

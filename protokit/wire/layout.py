@@ -17,6 +17,7 @@ from protokit.wire.expressions import (
     Expression,
     Field,
     FieldPath,
+    computable,
     fields_of,
     laid,
     path_of,
@@ -83,7 +84,7 @@ class _Reader:
         return f"there are {', '.join(names[:12])}{' ...' if len(names) > 12 else ''}"
 
     def expression(self, value: Any, scope: FieldPath, at: FieldPath) -> Expression:
-        return laid(self.check(resolve(value, scope, at), at))
+        return laid(self.check(computable(resolve(value, scope, at), at), at))
 
     def struct(self, struct: Any, scope: FieldPath) -> tuple[Node, ...]:
         nodes: list[Node] = []
@@ -104,7 +105,11 @@ class _Reader:
             subcon, construct.Renamed | construct.Rebuild | construct.Default | construct.Adapter
         ):
             if isinstance(subcon, construct.Adapter) and type(subcon) not in _TRANSPARENT:
-                raise refuse(path, f"{type(subcon).__name__} is not in the vocabulary: it may do anything")
+                raise refuse(
+                    path,
+                    f"{type(subcon).__name__} is not in the vocabulary: it may be anything; texts are bytes, "
+                    "which views read: Prefixed(Int8ub, GreedyBytes), Bytes(n) or Until(b'\\0', max=99)",
+                )
             if isinstance(subcon, construct.Enum | construct.FlagsEnum | construct.Mapping):
                 self.named.add(path)
             if isinstance(subcon, construct.Rebuild):
@@ -299,6 +304,7 @@ _READERS: dict[type, Any] = {
     UVar: _Reader.varint,
 }
 _HINTS = {
+    "Select": "Say what tells it: If(this.kind == 1, ...), or Switch(this.kind, {1: ...}, default=...).",
     "Padded": "Name the field: Bytes(n), so that reserved bytes survive.",
     "GreedyRange": "A truncated map would give a short list: use a view such as pairs() over Bytes, or "
     "Repeat with a count or a flag.",
@@ -343,6 +349,14 @@ def rebuilt(declaration: Any) -> Iterator[tuple[FieldPath, Expression | None]]:
                 yield path, None
             continue
         expression = resolve(func, scope, path)
+        # What stands in a Repeat is known there only.
+        if missing := {
+            one for one in fields_of(expression) - {*reader.known} if one[:-1] not in reader.known
+        }:
+            raise refuse(
+                path,
+                f"Rebuild counts this.{show(min(missing))}, and no such field is there; {reader.there()}",
+            )
         if path in fields_of(expression):
             raise refuse(path, "it is computed from itself; let Rebuild count sections: len_(this.body)")
         yield path, expression

@@ -57,6 +57,10 @@ class Measure:
         return self.name
 
 
+class NotMeasured(construct.ValidationError):  # type: ignore[misc]
+    """What a frame is to be built with is no such value."""
+
+
 class Measured(Construct):  # type: ignore[misc]  # construct has no types
     """A section of one value that says itself how long it is: ``Measured(msgpack_value)``.
 
@@ -103,7 +107,7 @@ class Measured(Construct):  # type: ignore[misc]  # construct has no types
 
     def _build(self, obj: bytes, stream: Any, context: Any, path: str) -> bytes:  # noqa: ARG002
         if not self.holds(obj):
-            raise construct.ValidationError(f"{obj[:40]!r} is not one {self.measure.name}", path=path)
+            raise NotMeasured(f"{obj[:40]!r} is not one {self.measure.name}", path=path)
         stream_write(stream, obj, len(obj), path)
         return obj
 

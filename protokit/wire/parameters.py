@@ -8,7 +8,7 @@ from typing import Any
 from protokit.errors import DeclarationError
 from protokit.model import Status
 from protokit.wire import views
-from protokit.wire.expressions import readings_of, resolve, show
+from protokit.wire.expressions import computable, readings_of, resolve, show
 from protokit.wire.given import expect, seen, several, within
 from protokit.wire.nodes import Delimited, Section, walk
 from protokit.wire.replies import field_path
@@ -24,10 +24,14 @@ def check_maps(status: Any, **maps: Any) -> None:
     known = [int(one) for one in Status]
     for to in () if status is None else (*status.entries.values(), status.default):
         if to not in known:
-            raise DeclarationError(f"table: {to} is no Status; write Status.OK, Status.INTERNAL, ...")
+            raise DeclarationError(f"status: table: {to} is no Status; write Status.OK, Status.INTERNAL, ...")
     for what, one in maps.items():
         if one is not None and not isinstance(one, views.Pairs):
-            raise DeclarationError(f"{what}: {seen(one)} is no map: write pairs(...) or lines(...)")
+            raise DeclarationError(
+                f"{what}: {seen(one)} is no map: write pairs(...), lines(...), or a map in a structure: "
+                "protobuf(this.meta)[8], tlv(this.meta, ..., names={...}), msgpack(this.meta), "
+                "json(this.meta), thrift(this.meta, 'compact')[3], blocks(this.meta, ...)[1]"
+            )
 
 
 _VARIANTS = "they are a list of field values: ({'version': 1}, {'version': 2})"
@@ -55,7 +59,7 @@ def reserved_of(given: Any) -> tuple[int, ...]:
 
 def expression(value: Any, what: str) -> Any:
     """Of fields of the frame."""
-    return resolve(value, (), (what,))
+    return computable(resolve(value, (), (what,)), (what,))
 
 
 def readable_sections(nodes: Any, given: Any) -> dict[Any, Any]:

@@ -65,6 +65,13 @@ class Protocol:
         self.description = description
         self.read_body = read_body
         self.build_call = build_call
+        if not hasattr(wire, "tier"):
+            from protokit.wire.given import seen  # noqa: PLC0415  # few need it
+
+            raise DeclarationError(
+                f"{name}: {seen(wire)} is no codec: write WireFormat(Struct(...), ...), NativeCodec(...) or "
+                "an object of a class of PythonCodec"
+            )
         wire.name = name
         if not getattr(wire, "tells_answers", True):
             raise DeclarationError(

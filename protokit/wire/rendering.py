@@ -20,6 +20,7 @@ from protokit.wire.explain import Piece, explain
 from protokit.wire.expressions import FieldPath, fields_of, show
 from protokit.wire.given import values_of
 from protokit.wire.laid import complete, lengths_in, looked_into
+from protokit.wire.measures import NotMeasured
 from protokit.wire.nodes import Branch, Choice, Delimited, Integer, Rest, Section, Varint, walk
 from protokit.wire.program import Emit, Meaning
 from protokit.wire.replies import (
@@ -179,6 +180,12 @@ class Rendering:
         """An integer is repeated where one of the same width stands."""
         for path, segments in texts.items():
             for part in (self.parts.of(one) for one in segments if isinstance(one, FromRequest)):
+                if not part.is_integer and (path in self._varints or path in dict(self._widths)):
+                    raise DeclarationError(
+                        f"{what}: {show(path)} is an integer, and "
+                        f"{self.parts.mark.__name__}({part.view!r}) a text: "
+                        "write number(...) around what holds digits, or table(..., 0)"
+                    )
                 if part.form == INTEGER and (len(segments) > 1 or (path, part.most) not in self._widths):
                     raise DeclarationError(
                         f"{what}: {show(path)} takes an integer of {part.most} bytes from "
@@ -323,6 +330,11 @@ class Rendering:
             pieces = explain(self.nodes, self.build(values), values[SIDE], ended=True)
         except (LocalProtocolError, RemoteProtocolError, EOFError) as error:
             why = str(error).removeprefix("the frame cannot be built: ")
+            if isinstance(error.__cause__, NotMeasured):
+                why += (
+                    ", which it has to be with whatever text, and whatever it repeats, also with nothing: "
+                    "give what holds them a length, such as ErrorText(b'\\xda', count=Int16ub) in MessagePack"
+                )
             raise DeclarationError(f"{what} cannot be built: {why}") from error
         if rest := [piece for piece in pieces if piece.node is Rest]:
             raise DeclarationError(

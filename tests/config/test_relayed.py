@@ -1,4 +1,4 @@
-"""Whom a client greets is known before it asks: its listener leads to one cluster, or is told where not."""
+"""What a protocol says by itself: relayed greetings lead to one cluster, and errors are answers."""
 
 from __future__ import annotations
 
@@ -97,3 +97,14 @@ def test_where_servers_speak_first_clients_have_a_listener_of_their_own(folder, 
     path.write_text(HEAD.replace("protocol: sworn", listener) + "      - {cluster: a}\n")
     with pytest.raises(ConfigErrors, match="with 'sworn' the server speaks first, so its clients cannot be"):
         config.load(path)
+
+
+def test_a_protocol_whose_errors_are_requests_is_refused(folder):
+    (folder / "sworn.py").write_text(PLUGIN.replace('{"kind": 2, "text"', '{"kind": 1, "text"'))
+    path = folder / "c.yaml"
+    path.write_text(HEAD + "      - {cluster: a}\n")
+    with pytest.raises(ConfigErrors) as caught:
+        config.load(path)
+    (error,) = caught.value.errors
+    assert (error.line, error.message.split(":")[0]) == (4, "protocol 'sworn'")
+    assert "the error reply of NO_SERVICE is read as a request, not as a response" in error.message

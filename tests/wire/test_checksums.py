@@ -150,7 +150,10 @@ def test_what_is_no_checksum_says_why():
         crc16(this.sum, over="before", variant="usb")
     with pytest.raises(DeclarationError, match="over='all' was given; it is 'before' or a list of sections"):
         crc32c(this.sum, over="all")
-    with pytest.raises(DeclarationError, match="sum: it has 2 bytes, and a crc32c is an integer of 4"):
+    with pytest.raises(
+        DeclarationError,
+        match=r"checksum crc32c\(this.sum\): this.sum has 2 bytes, and a crc32c",
+    ):
         WireFormat(
             Struct("kind" / Int8ub, "id" / Int8ub, "sum" / Int16ub),
             id=this.id,

@@ -184,11 +184,8 @@ def test_answers_have_theirs_in_another_field():
             protobuf(this.meta),
             r"protobuf\(this.meta\) is no map field of its message: write the field's number, as in",
         ),
-        (protobuf(this.meta)["a"], "is no map field of its message"),
         (protobuf(this.meta)[8]["a"], "is no map field of its message"),
         (protobuf(this.meta)[1][8], r"as in protobuf\(this.meta\)\[8\]"),
-        (protobuf(this.meta)[0], "is no map field of its message"),
-        (protobuf(this.meta)[1 << 29], "is no map field of its message"),
         *[
             (
                 one,

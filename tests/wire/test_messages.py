@@ -502,7 +502,7 @@ WRONG = {
     ),
     "headers in a field": (
         lambda: declared(*BODY, answer_headers=this.body),
-        "answer_headers: this.body is no map: write pairs(...) or lines(...)",
+        "answer_headers: this.body is no map: write pairs(...), lines(...), or a map in a structure:",
     ),
     "a text that tells what can be read": (
         lambda: declared(*BODY, readable=(this.body, text(this.body) == "a")),

@@ -208,11 +208,23 @@ def test_what_is_no_checksum_in_digits_says_why(make, why):
 @pytest.mark.parametrize(
     ("field", "checksum", "why"),
     [
-        (Bytes(4), {"digits": 3}, r"sum: 3 digits stand in a section of that size: Bytes\(3\)"),
-        (Until(b";", max=3), {"digits": 3}, r"sum: 3 digits stand in a section of that size: Bytes\(3\)"),
-        (Bytes(this.kind), {"digits": 3}, r"sum: 3 digits stand in a section of that size: Bytes\(3\)"),
-        (Int32ub, {"digits": 4}, "checksum: this.sum is an integer"),
-        (Bytes(1), {}, "checksum: this.sum is a section"),
+        (
+            Bytes(4),
+            {"digits": 3},
+            r"checksum sum8\(this.sum\): 3 digits stand in a section of that size: Bytes\(3\)",
+        ),
+        (
+            Until(b";", max=3),
+            {"digits": 3},
+            r"checksum sum8\(this.sum\): 3 digits stand in a section of that size: Bytes\(3\)",
+        ),
+        (
+            Bytes(this.kind),
+            {"digits": 3},
+            r"checksum sum8\(this.sum\): 3 digits stand in a section of that size: Bytes\(3\)",
+        ),
+        (Int32ub, {"digits": 4}, r"checksum sum8\(this.sum\): this.sum is an integer"),
+        (Bytes(1), {}, r"checksum sum8\(this.sum\): this.sum is a section"),
     ],
 )
 def test_digits_stand_in_a_section_of_their_size(field, checksum, why):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from protokit.errors import LocalProtocolError, RemoteProtocolError
+from protokit.errors import DeclarationError, LocalProtocolError, RemoteProtocolError
 from protokit.wire.structures.family import NEST, Entry, Family, Input, Key, key_text
 
 if TYPE_CHECKING:
@@ -16,6 +16,15 @@ class Json(Family):
 
     name = "json"
     empty = b"{}"
+
+    def check(self, key: Key, path: Sequence[Key]) -> None:  # noqa: ARG002
+        """A name, or a place.
+
+        Raises:
+            DeclarationError: it is none.
+        """
+        if isinstance(key, int) and key < 0:
+            raise DeclarationError(f"json: {key} is no place; arrays are counted from 0")
 
     def nest(self, key: Key, inner: bytes) -> bytes:
         """A structure around another."""

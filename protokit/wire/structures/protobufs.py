@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from protokit.errors import LocalProtocolError, RemoteProtocolError
+from protokit.errors import DeclarationError, LocalProtocolError, RemoteProtocolError
 from protokit.wire.structures.family import Entry, Family, Input, Key, integer, key_text, signed, varint
 
 if TYPE_CHECKING:
@@ -21,6 +21,17 @@ class Protobuf(Family):
 
     name = "protobuf"
     root = 2
+
+    def check(self, key: Key, path: Sequence[Key]) -> None:
+        """At the top a field's number; what stands deeper may be a map.
+
+        Raises:
+            DeclarationError: it is none.
+        """
+        if not path and not (isinstance(key, int) and 0 < key < FIELDS):
+            raise DeclarationError(
+                f"{self.name}: {key!r} is no number of a field; a message has numbers from 1 to {FIELDS - 1}"
+            )
 
     def entries(self, raw: bytes, type_: Any) -> list[Entry] | None:
         """What is in a structure."""

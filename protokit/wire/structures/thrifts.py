@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, Any
 
-from protokit.errors import LocalProtocolError, RemoteProtocolError
+from protokit.errors import DeclarationError, LocalProtocolError, RemoteProtocolError
 from protokit.wire.structures.family import NEST, Entry, Family, Input, Key, integer, key_text, varint
 
 if TYPE_CHECKING:
@@ -56,6 +56,17 @@ class Thrift(Family):
     def __init__(self, *, compact: bool) -> None:
         self.compact = compact
         self.name = "thrift"
+
+    def check(self, key: Key, path: Sequence[Key]) -> None:
+        """At the top a field's id; what stands deeper may be a map.
+
+        Raises:
+            DeclarationError: it is none.
+        """
+        if not path and not (isinstance(key, int) and -(1 << 15) <= key < 1 << 15):
+            raise DeclarationError(
+                f"thrift: {key!r} is no id of a field; a struct has ids from {-(1 << 15)} to {(1 << 15) - 1}"
+            )
 
     def section(self, raw: bytes) -> Entry:
         """A whole section."""

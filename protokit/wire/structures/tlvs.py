@@ -35,14 +35,30 @@ class Tlv(Family):
         for tag, name in expect("tlv: names=", names, Mapping, _NAMES).items():
             expect("tlv: names=", tag, int, _NAMES)
             text_of("tlv: names=", name, _NAMES)
-            try:
-                self.tag.build(tag)
-            except construct.ConstructError as error:
-                raise DeclarationError(f"tlv: names=: {tag} does not fit a tag") from error
+            if not self._fits(tag):
+                raise DeclarationError(f"tlv: names=: {tag} does not fit a tag")
             found[tag] = name.encode()
         if len(set(found.values())) < len(found):
             raise DeclarationError(f"tlv: names={seen(names)}: two tags have one name; each has its own")
         return found
+
+    def check(self, key: Key, path: Sequence[Key]) -> None:  # noqa: ARG002
+        """A tag.
+
+        Raises:
+            DeclarationError: it is none.
+        """
+        if not isinstance(key, int) or not self._fits(key):
+            raise DeclarationError(
+                f"tlv: {key!r} is no tag; they are numbers, here of {self.tag.sizeof()} bytes"
+            )
+
+    def _fits(self, tag: int) -> bool:
+        try:
+            self.tag.build(tag)
+        except construct.ConstructError:
+            return False
+        return True
 
     def check_map(self, path: Sequence[Key]) -> str:  # noqa: ARG002
         """Why no headers stand at a path; empty where they may."""

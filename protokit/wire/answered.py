@@ -1,24 +1,112 @@
-"""Replies under ids that the engine only reads: they repeat the request's, or the format is refused."""
+"""Replies that would not be taken for what they are: of another kind, or under another id."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from protokit import native
 from protokit.errors import DeclarationError, ProtokitError
 from protokit.model import Status
+from protokit.wire.counted import flat
+from protokit.wire.expressions import fields_of
 from protokit.wire.given import values_of
 from protokit.wire.ids import number_of
-from protokit.wire.replies import said, set_default
-from protokit.wire.requested import CUT, VARINT, WHOLE
+from protokit.wire.nodes import expression_of, walk
+from protokit.wire.readings import views_of
+from protokit.wire.replies import Kept, said, set_default
+from protokit.wire.requested import CUT, VARINT, WHOLE, FromRequest
 from protokit.wire.views import computed, sections_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
+    from protokit.wire.expressions import FieldPath
     from protokit.wire.format import WireFormat
     from protokit.wire.ids import Named
-    from protokit.wire.requested import FromRequest, Part, Parts
+    from protokit.wire.requested import Part, Parts
+
+
+# What it is, of which kind, its values, and what builds it.
+Reply = tuple[str, str, "Mapping[str, Any]", "Callable[[], bytes]"]
+_HOLDS = {
+    "response": "response=",
+    "heartbeat": "heartbeat=",
+    "heartbeat_ack": "heartbeat= and response=",
+    "drain": "drain=",
+}
+
+
+def check_kinds_of_replies(wire: WireFormat, address: int) -> None:
+    """Errors are responses, heartbeats are heartbeats, their answers and drains what they are.
+
+    Where what is repeated of a request decides it, that is not known here.
+
+    Args:
+        wire: the format.
+        address: of its codec.
+
+    Raises:
+        DeclarationError: one is read as something else; says what to write.
+    """
+    read = _read_for_kinds(wire)
+    for what, kind, values, build in _replies(wire, address):
+        if any(path in read for path in _repeating(values, ())):
+            continue
+        try:
+            found = native.KINDS[native.frame(address, build()).kind].replace("ack", "heartbeat_ack")
+        except (ProtokitError, EOFError):
+            continue  # what it repeats is missing
+        if found != kind:
+            raise DeclarationError(
+                f"{what} is read as a {found}, not as a {kind}: give values for which {_HOLDS[kind]} holds, "
+                "or change that"
+            )
+
+
+def _replies(wire: WireFormat, address: int) -> Iterator[Reply]:
+    """All that the codec says by itself, but for greetings."""
+    make = wire.replies
+    for number, variant in enumerate(wire.variants):
+        beat = partial(native.heartbeat, address, 0, number)
+        for status in Status:
+            if status > Status.APP_ERROR and make.error is not None:
+                values = values_of("replies.error", make.error, status, variant)
+                build = partial(native.error, address, status, 0, number, b"")
+                yield f"the error reply of {status.name}", "response", values, build
+        if make.heartbeat is not None:
+            yield (
+                "replies.heartbeat",
+                "heartbeat",
+                values_of("replies.heartbeat", make.heartbeat, variant),
+                beat,
+            )
+        if make.heartbeat is not None and make.ack is not None:
+            values = values_of("replies.ack", make.ack, variant)
+            yield "replies.ack", "heartbeat_ack", values, partial(_acked, address, beat)
+        if make.drain is not None:
+            values = values_of("replies.drain", make.drain, variant)
+            yield "replies.drain", "drain", values, partial(native.drain, address, number)
+
+
+def _acked(address: int, beat: Callable[[], bytes]) -> bytes:
+    return native.heartbeat_ack(address, native.sent_by("client", beat()))
+
+
+def _read_for_kinds(wire: WireFormat) -> set[FieldPath]:
+    m = wire.meaning
+    tests = [m.response, m.oneway, m.heartbeat, m.drain, m.greeting, *map(expression_of, walk(wire.nodes))]
+    return {path for one in tests for path in (*fields_of(one), *sections_of(views_of(one)))}
+
+
+def _repeating(values: Mapping[str, Any], at: FieldPath) -> Iterator[FieldPath]:
+    """The fields of a reply that repeat something of its request."""
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _repeating(value, (*at, name))
+        elif any(isinstance(one, FromRequest | Kept) for one in flat(value)):
+            yield (*at, name)
 
 
 def check_repeated_ids(wire: WireFormat) -> None:
