@@ -543,7 +543,7 @@ MUTANTS = (
     Mutant(
         "an answer in order is anybody's, whatever its name",
         "slots.c",
-        "  return id.data != NULL && pk_hash(0, id.data, id.size) == asked;\n",
+        "  return id.data != NULL && pk_id_hash(c->codec, id) == asked;\n",
         "  return id.data != NULL;\n",
         "tests/dataplane/test_in_order.py"
         "::TestOrderedIds::test_also_in_the_turn_of_one_that_was_given_up[ordered-names]",

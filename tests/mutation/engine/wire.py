@@ -104,6 +104,20 @@ MUTANTS = (
         "tests/wire/test_python.py::test_an_envelope_that_is_wrong_or_says_that_something_is",
     ),
     Mutant(
+        "an integer in another width is another id",
+        "ident.c",
+        "read_msgpack(a, &n) && read_msgpack(b, &m) && n == m",
+        "0 && read_msgpack(a, &n) && read_msgpack(b, &m) && n == m",
+        "tests/dataplane/test_ids_only_read.py::test_an_integer_of_messagepack_is_the_same_in_every_width[pinned]",
+    ),
+    Mutant(
+        "an integer that its server writes in another width is sought among others",
+        "ident.c",
+        "if (c->id_form == PK_ID_MSGPACK && read_msgpack(id, &n)) id =",
+        "if (0 && c->id_form == PK_ID_MSGPACK && read_msgpack(id, &n)) id =",
+        "tests/dataplane/test_ids_only_read.py::test_an_integer_of_messagepack_is_the_same_in_every_width[ordered]",
+    ),
+    Mutant(
         "an integer below 0 is a number of the engine's",
         "ident.c",
         " || (is_signed && id.data[1] & 0x80)) return 0;",

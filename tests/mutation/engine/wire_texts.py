@@ -424,6 +424,13 @@ MUTANTS = (
         "tests/wire/test_text_room.py::test_an_errors_text_is_cut_to_its_room",
     ),
     Mutant(
+        "a zero is escaped as what ends a C string",
+        "declared_reply.c",
+        "const char *at = byte == 0 ? NULL : strchr(shown, byte);",
+        "const char *at = strchr(shown, byte);",
+        "tests/wire/test_counted.py::test_characters_are_escaped_as_libraries_do",
+    ),
+    Mutant(
         "a text is cut within an escape",
         "declared_reply.c",
         "(escape_size > 0 ? escape_size : halved ? 6 : width) > most",
