@@ -333,7 +333,7 @@ def test_without_room_for_the_changed_answer_its_caller_is_told():
         world.feed(client, call(number, argument="y" * 40_000))
         up = next(up for up in world.upstreams if world.got[up])
         (sent,) = got(world, up)
-    world.feed(up, server_says(OK, "x" * 70_000, attachments={})(sent.id))
+    world.feed(up, server_says(OK, "x" * 130_000, attachments={})(sent.id))
     (answer,) = got(world, client)
     assert "buffers of this worker are at the limit of" in answer.value
     assert world.stat("requests_active") == 4

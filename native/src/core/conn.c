@@ -66,7 +66,14 @@ static int input_room(pk_core *core, pk_conn *c, uint32_t extra) {
   return 0;
 }
 
-static void over_budget(pk_core *core, pk_conn *c) {
+/* Nobody is at work on a request: who holds most can pay for it, which may be this one. */
+static PK_RARE int input_room_at_last(pk_core *core, pk_conn *c, uint32_t extra) {
+  core->make_room(core);
+  return c->state == PK_CONN_CLOSED ? -1 : input_room(core, c, extra);
+}
+
+static PK_RARE void over_budget(pk_core *core, pk_conn *c) {
+  if (c->state == PK_CONN_CLOSED) return; /* it has paid */
   PK_STAT_ADD(core->stats.closed_over_budget, 1);
   pk_conn_drop(core, c, PK_LOST_BUDGET, 0);
 }
@@ -107,7 +114,8 @@ uint8_t *pk_core_buffer(pk_core *core, pk_handle h, size_t *size) {
   }
   uint32_t extra = c->in_need > kept ? c->in_need - kept : 1;
   if (extra > PK_READ) extra = PK_READ;
-  if (input_room(core, c, extra < MIN_ROOM ? MIN_ROOM : extra) != 0) {
+  if (extra < MIN_ROOM) extra = MIN_ROOM;
+  if (input_room(core, c, extra) != 0 && input_room_at_last(core, c, extra) != 0) {
     over_budget(core, c);
     return NULL;
   }
@@ -129,12 +137,13 @@ void pk_conn_drop_input(pk_core *core, pk_conn *c) { drop_input(core, c, PK_CONN
 
 int pk_conn_keep(pk_core *core, pk_conn *c, const uint8_t *data, size_t size) {
   if (size == 0) return 0;
-  if (size > UINT32_MAX / 8 || input_room(core, c, (uint32_t)size) != 0) {
+  uint32_t extra = (uint32_t)size;
+  if (size > UINT32_MAX / 8 || (input_room(core, c, extra) != 0 && input_room_at_last(core, c, extra) != 0)) {
     over_budget(core, c);
     return -1;
   }
   memcpy(c->in->data + c->in->end, data, size);
-  c->in->end += (uint32_t)size;
+  c->in->end += extra;
   return 0;
 }
 
@@ -196,11 +205,12 @@ static inline void handle(pk_core *core, pk_conn *c, const uint8_t *data, pk_fra
 static size_t parse(pk_core *core, pk_conn *c, const uint8_t *data, size_t size) {
   size_t used = c->half != NULL && pk_conn_reads(c) && !blocked(c) ? c->kind->halves->pass(core, c, data, size) : 0;
   uint8_t from = c->kind->side;
-  uint32_t frames = 0, most = core->frames_left < PK_FRAMES_A_FEED ? core->frames_left : PK_FRAMES_A_FEED;
+  uint32_t frames = 0;
+  core->frames_most = core->frames_left < PK_FRAMES_A_FEED ? core->frames_left : PK_FRAMES_A_FEED;
   for (; used < size && pk_conn_reads(c) && !blocked(c); frames++) {
     size_t left = size - used;
     if (c->in_need > left && left > FRONT) break;
-    if (frames == most) {
+    if (frames >= core->frames_most) {
       pk_conn_ready(core, c);
       break;
     }
@@ -267,6 +277,7 @@ static void parse_end(pk_core *core, pk_conn *c) {
 }
 
 void pk_core_feed(pk_core *core, pk_handle h, const uint8_t *data, size_t size) {
+  if (core->short_of_memory) core->make_room(core);
   pk_conn *c = pk_conn_find(core, h);
   if (c == NULL || !hears(c) || size == 0) return;
   if (pk_conn_is_client(c)) {

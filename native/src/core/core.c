@@ -31,6 +31,7 @@ pk_core *pk_core_new(uint64_t seed) {
   core->random = seed | 1;
   core->server = &pk_server;
   core->steps = steps;
+  core->make_room = pk_make_room;
   core->pair_server = &pk_pair_server;
   core->checker = &pk_check_kind;
   core->free_request = core->free_attempt = PK_NONE;
@@ -232,6 +233,7 @@ void pk_core_begin(pk_core *core, uint64_t now_ns) {
   core->now = now_ns;
   core->batch++;
   core->frames_left = PK_FRAMES_A_BATCH;
+  core->looks = 0;
   if (core->wheel.count == 0) core->wheel.now = now_ns / PK_MS;
   if (core->verdicts != NULL && pk_verdicts_version(core->verdicts) != core->verdicts_seen) pk_checks_hear(core);
   if (core->gone_endpoints != NULL && core->graveyard.count == 0 && core->op_count == 0) pk_endpoints_free_gone(core);
@@ -240,37 +242,10 @@ void pk_core_begin(pk_core *core, uint64_t now_ns) {
   core->ready_next = ready;
   for (uint32_t i = 0; i < ready.count; i++) {
     pk_conn *c = core->conns[ready.items[i]];
+    if (core->short_of_memory) pk_make_room(core);
     if (c->ready) pk_conn_more(core, c);
   }
   core->ready_next.count = 0;
-}
-
-/* Without room whoever holds most pays first: clients that do not take their answers, send large frames by halves, or
- * ask what has to wait: their requests' bytes, and answers behind one that is not there yet.
- * So many of them a batch: each look goes through all connections. */
-static void make_room(pk_core *core) {
-  uint64_t goal = core->limits.buffer - core->limits.buffer / 8, freed = 0;
-  core->short_of_memory = 0;
-  for (int i = 0; i < 16 && core->buffered - freed > goal; i++) {
-    pk_conn *most = NULL;
-    uint64_t held = PK_CHUNK;
-    for (uint32_t k = 0; k < core->conn_count; k++) {
-      pk_conn *c = core->conns[k];
-      if (!pk_conn_writes(c) || !pk_conn_is_client(c)) continue;
-      uint64_t holds = c->out_bytes + c->held + (c->in == NULL ? 0 : c->in->capacity);
-      if (holds <= held) continue;
-      held = holds;
-      most = c;
-    }
-    if (most == NULL) {
-      core->full = core->buffered - freed > core->limits.buffer;
-      return;
-    }
-    freed += held - most->held; /* its buffers go with it at the end of the batch, what its requests hold goes at once */
-    pk_request_drop_oneway(core, most);
-    PK_STAT_ADD(core->stats.closed_over_budget, 1);
-    pk_conn_close(core, most, 1);
-  }
 }
 
 void pk_core_end(pk_core *core) {
@@ -287,7 +262,7 @@ void pk_core_end(pk_core *core) {
   if (core->waiting_checks != NULL) pk_checks_go_on(core);
   if (core->changed) pk_usable_review(core);
   core->full = 0;
-  if (core->short_of_memory || core->buffered > core->limits.buffer) make_room(core);
+  if (core->short_of_memory || core->buffered > core->limits.buffer) pk_make_room(core);
   for (uint32_t i = 0; i < core->graveyard.count; i++) {
     pk_conn *c = core->conns[core->graveyard.items[i]];
     conn_free(core, c);

@@ -29,6 +29,7 @@ typedef struct pk_checker pk_checker;
 struct pk_core {
   uint64_t now, batch, random;
   uint32_t frames_left; /* of this batch: the next one handles the rest, after what is written */
+  uint32_t frames_most; /* of what is handled now; 0: there has to be room first */
   pk_live *live; /* newest first */
   pk_live *prepared;
   pk_limits limits;
@@ -71,8 +72,10 @@ struct pk_core {
   uint64_t verdicts_seen;
   uint32_t place, places; /* which of them this one is */
   uint64_t buffered;
-  int short_of_memory; /* somebody was refused a buffer in this batch */
-  int full;            /* it is over its budget, and nobody in particular holds that: no more requests are taken */
+  int short_of_memory; /* 1: it is over its budget; 2: somebody was refused a buffer */
+  uint32_t looks;    /* for who holds most, in this batch: each goes through all connections */
+  int full;          /* it is over its budget, and nobody in particular holds that: no more requests are taken */
+  void (*make_room)(pk_core *core);
   pk_chunk *free_chunks;
   uint32_t free_chunk_count;
   pk_held *free_held[PK_HELD_CLASSES]; /* of up to so many steps of bytes */

@@ -158,6 +158,7 @@ static void not_asked(const pk_request *r, int answer, pk_verdict *v) {
 int pk_core_decide(pk_core *core, pk_handle request, uint32_t verdict, uint32_t cluster,
                    uint32_t status, const char *text, size_t text_size) {
   pk_verdict v = {verdict, cluster, status, text, text_size};
+  if (core->short_of_memory) core->make_room(core);
   pk_request *r = pk_request_find(core, request);
   int waits = r != NULL && r->state == PK_REQUEST_WAITING && r->step->decide != NULL;
   int answer = v.what >= PK_DECIDE_ANSWER;

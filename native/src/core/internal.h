@@ -30,6 +30,7 @@
  *   live.c      tables in use, and what has state beyond them
  *   attempt.c   one try on one connection
  *   request.c   requests: what they hold, their answer, their end
+ *   room.c      who pays where the budget is used up
  *   halves.c    large frames that are passed on before they are whole
  *   breaker.c   requests that breakers refuse
  *   choose.c    which cluster a request goes to

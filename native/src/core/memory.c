@@ -3,6 +3,7 @@
 
 #include "core/internal.h"
 
+enum { SMALL = 512 /* of a chunk, where there is no room for whole ones */ };
 enum { KEEP_CHUNKS = 256, KEEP_HELD = 256 /* of each size */ };
 
 void *pk_grow(void *data, uint32_t *capacity, uint32_t wanted, size_t item) {
@@ -22,14 +23,27 @@ int pk_list_add(pk_list *l, uint32_t item) {
   return 0;
 }
 
-static int account(pk_core *core, uint64_t size, int urgent) {
-  uint64_t budget = core->limits.buffer + (urgent ? core->limits.buffer / 4 : 0);
-  if (core->buffered + size > budget) {
-    core->short_of_memory = 1;
-    return -1;
-  }
+/* Whoever holds most pays for what is more than the budget, as soon as nobody is at work: until then there is a quarter
+ * more for the frame at work, behind which no other is taken. Where nobody in particular holds it that is for what is
+ * urgent. */
+static PK_RARE int is_refused(pk_core *core, uint64_t size, int urgent) {
+  uint64_t budget = core->limits.buffer;
+  core->short_of_memory |= 1;
+  if (!core->full) core->frames_most = 0;
+  if (urgent || (!core->full && size <= budget)) budget += budget / 4;
+  if (core->buffered + size <= budget) return 0;
+  core->short_of_memory = 2;
+  return 1;
+}
+
+static void count(pk_core *core, uint64_t size) {
   core->buffered += size;
   PK_STAT_ADD(core->stats.buffer_bytes, size);
+}
+
+static int account(pk_core *core, uint64_t size, int urgent) {
+  if (core->buffered + size > core->limits.buffer && is_refused(core, size, urgent)) return -1;
+  count(core, size);
   return 0;
 }
 
@@ -38,8 +52,8 @@ static void unaccount(pk_core *core, uint64_t size) {
   PK_STAT_SUB(core->stats.buffer_bytes, size);
 }
 
-static pk_chunk *chunk_of(pk_core *core, uint32_t capacity, int urgent) {
-  if (account(core, capacity, urgent) != 0) return NULL;
+static pk_chunk *chunk_of(pk_core *core, uint32_t capacity) {
+  count(core, capacity);
   pk_chunk *c = capacity == PK_CHUNK ? core->free_chunks : NULL;
   if (c != NULL) {
     core->free_chunks = c->next;
@@ -57,11 +71,26 @@ static pk_chunk *chunk_of(pk_core *core, uint32_t capacity, int urgent) {
   return c;
 }
 
-pk_chunk *pk_chunk_new(pk_core *core, uint32_t size, int urgent) {
-  return chunk_of(core, size <= PK_CHUNK ? PK_CHUNK : size, urgent);
+static PK_RARE pk_chunk *chunk_over_budget(pk_core *core, uint32_t size, int urgent) {
+  return is_refused(core, size, urgent) ? NULL : chunk_of(core, size);
 }
 
-pk_chunk *pk_chunk_exact(pk_core *core, uint32_t size) { return chunk_of(core, size, 1); }
+/* Instead of a whole one: many may have to be told why. */
+static PK_RARE pk_chunk *small_chunk(pk_core *core, uint32_t size, int urgent) {
+  pk_chunk *c = chunk_over_budget(core, size < SMALL ? SMALL : size, urgent);
+  core->short_of_memory = 2;
+  return c;
+}
+
+pk_chunk *pk_chunk_new(pk_core *core, uint32_t size, int urgent) {
+  uint32_t room = size <= PK_CHUNK ? PK_CHUNK : size;
+  if (core->buffered + room <= core->limits.buffer) return chunk_of(core, room);
+  return size < PK_CHUNK ? small_chunk(core, size, urgent) : chunk_over_budget(core, size, urgent);
+}
+
+pk_chunk *pk_chunk_exact(pk_core *core, uint32_t size) {
+  return core->buffered + size <= core->limits.buffer ? chunk_of(core, size) : chunk_over_budget(core, size, 1);
+}
 
 pk_chunk *pk_chunk_zeros(pk_core *core, uint32_t size) {
   pk_chunk *c = pk_chunk_exact(core, size);

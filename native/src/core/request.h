@@ -198,6 +198,9 @@ void pk_request_client_left(pk_core *core, pk_conn *client); /* end what nobody 
 void pk_request_end_attempts(pk_core *core, pk_request *r); /* nobody waits for their answers */
 void pk_request_drop_oneway(pk_core *core, const pk_conn *client); /* goes through all requests */
 
+/* room.c */
+void pk_make_room(pk_core *core); /* over budget, while nobody is at work on a connection or a request */
+
 /* attempt.c */
 /* On this connection, which waits where it is being opened; NULL without memory. */
 pk_attempt *pk_attempt_begin(pk_core *core, pk_request *r, pk_conn *c);

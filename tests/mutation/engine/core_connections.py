@@ -548,4 +548,53 @@ MUTANTS = (
         "tests/dataplane/test_in_order.py"
         "::TestOrderedIds::test_also_in_the_turn_of_one_that_was_given_up[ordered-names]",
     ),
+    Mutant(
+        "nobody pays before a batch's end",
+        "conn.c",
+        "  if (core->short_of_memory) core->make_room(core);\n  pk_conn *c",
+        "  pk_conn *c",
+        "tests/dataplane/test_room.py::test_within_one_batch_only_who_holds_most_pays",
+    ),
+    Mutant(
+        "over the budget frame after frame is handled",
+        "memory.c",
+        "  if (!core->full) core->frames_most = 0;\n",
+        "",
+        "tests/dataplane/test_room.py::test_an_answer_that_comes_behind_those_of_hogs_in_one_read_has_room",
+    ),
+    Mutant(
+        "nobody pays for the rest of what was read",
+        "conn.c",
+        "  core->make_room(core);\n  return c->state",
+        "  return c->state",
+        "tests/dataplane/test_room.py::test_an_answer_that_comes_behind_those_of_hogs_in_one_read_has_room",
+    ),
+    Mutant(
+        "over the budget each error takes a whole chunk",
+        "memory.c",
+        "size < PK_CHUNK ? small_chunk(core, size, urgent) : chunk_over_budget(core, size, urgent);",
+        "chunk_over_budget(core, room, urgent);",
+        "tests/dataplane/test_room.py::test_however_many_wait_for_a_server_that_fails_each_is_told",
+    ),
+    Mutant(
+        "nobody pays while small buffers are to be had",
+        "memory.c",
+        "  core->short_of_memory = 2;\n  return c;",
+        "  return c;",
+        "tests/dataplane/test_room.py::test_hogs_pay_also_when_there_is_a_little_room",
+    ),
+    Mutant(
+        "over the budget nothing can wait",
+        "memory.c",
+        "if (urgent || (!core->full && size <= budget))",
+        "if (urgent)",
+        "tests/dataplane/test_room.py::test_within_one_batch_only_who_holds_most_pays",
+    ),
+    Mutant(
+        "what is larger than the budget is lent it",
+        "memory.c",
+        "(!core->full && size <= budget)",
+        "!core->full",
+        "tests/dataplane/test_changes.py::test_without_room_for_the_changed_request_it_is_refused",
+    ),
 )
