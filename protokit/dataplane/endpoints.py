@@ -59,7 +59,8 @@ class Health:
 
     def __init__(self, repeated: logs.Repeated) -> None:
         self._repeated = repeated
-        self._told: dict[tuple[int, str], tuple[float, int]] = {}  # since when, so many lines
+        self._told: dict[str, tuple[float, int]] = {}  # since when, so many lines
+        self._last: dict[str, tuple[Key | str, str]] = {}  # what was said, of an endpoint or a cluster
         self._ill: dict[Key, dict[int, tuple[str, float]]] = {}
         self._ejected: dict[Key, dict[int, tuple[str, float, float]]] = {}  # until when, too
         self._failing: dict[Key, dict[int, tuple[str, float]]] = {}
@@ -89,19 +90,25 @@ class Health:
             ill.pop(worker, None)
             if not out:
                 ejected.pop(worker, None)
-        self._say(worker, well, f"endpoint {listening.place(host, port)} of cluster {cluster} ", text)
+        self._say(key, well, f"endpoint {listening.place(host, port)} of cluster {cluster} ", text)
 
-    def _say(self, worker: int, well: bool, whose: str, text: str) -> None:  # noqa: FBT001  # one of two
-        """A change; one that changes all the time is a line a minute for each text."""
+    def _say(self, of: Key | str, well: bool, whose: str, text: str) -> None:  # noqa: FBT001
+        """A change; what other workers find after the first is no other line.
+
+        One that changes all the time is a line a minute for each text.
+        """
+        if self._last.get(whose) == (of, text):
+            return
+        self._last[whose] = of, text
         level, now = logging.INFO if well else logging.WARNING, time.monotonic()
-        since, count = self._told.get((worker, whose), (now, 0))
+        since, count = self._told.get(whose, (now, 0))
         if now - since >= _MINUTE_S:
             since, count = now, 0
-        self._told[worker, whose] = since, count + 1
+        self._told[whose] = since, count + 1
         if count < _AT_ONCE:
             _log.log(level, "%s%s", whose, text)
         else:
-            kind = (worker, whose, text.translate(_WITHOUT_NUMBERS))
+            kind = (whose, text.translate(_WITHOUT_NUMBERS))
             self._repeated.log(_log, level, kind, whose + text)
 
     def _checked(self, worker: int, key: Key, told: native.Op) -> str:
@@ -126,7 +133,7 @@ class Health:
         else:
             self._panics.get(name, {}).pop(worker, None)
             text = f"panics no more: {usable} of {count} endpoints are usable"
-        self._say(worker, not told.size, f"cluster {cluster} ", text)
+        self._say(name[0], not told.size, f"cluster {cluster} ", text)
 
     def panicking(self, cluster: str) -> list[dict[str, Any]]:
         """For which workers too few of its endpoints are usable, and for how many seconds."""
@@ -150,7 +157,7 @@ class Health:
         text = (
             "go to any endpoint" if share is None else f"go to those that are preferred: {share / 1e4:.4g}%"
         )
-        self._say(worker, share == _ALL, f"requests of cluster {cluster} ", text)
+        self._say(name[0], share == _ALL, f"requests of cluster {cluster} ", text)
 
     def spilling(self, cluster: str) -> list[dict[str, Any]]:
         """For which workers which share stays with those that are preferred; None: nobody is preferred."""
@@ -176,6 +183,11 @@ class Health:
         clusters = {cluster for cluster, _, _ in wanted}
         self._panics = {name: panics for name, panics in self._panics.items() if name[0] in clusters}
         self._spills = {name: spills for name, spills in self._spills.items() if name[0] in clusters}
+        self._last = {
+            whose: (of, text)
+            for whose, (of, text) in self._last.items()
+            if of in (clusters if isinstance(of, str) else wanted)
+        }
         now = time.monotonic()
         self._told = {whose: told for whose, told in self._told.items() if now - told[0] < _MINUTE_S}
 

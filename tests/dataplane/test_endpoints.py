@@ -123,6 +123,69 @@ def test_one_that_is_well_and_ill_in_turns_is_a_line_a_minute_for_each(one, capl
     one.repeated.flush()
     assert len(lines(caplog)) == 6
     assert f"endpoint [::1]:9000 of cluster c {REFUSED} (95 more in the last minute)" in lines(caplog)
-    one.health.changed(1, KEY, told(native.ILL_REFUSED))  # another worker
     one.changed(native.ILL_REFUSED)  # after a minute
+    one.changed(native.WELL)
     assert len(lines(caplog)) == 8
+
+
+def failing(data: int) -> native.Op:
+    return native.Op(native.OP_ENDPOINT, 0, 0, data, native.ILL_FAILING, 0, 0)
+
+
+def panic(usable: int) -> native.Op:
+    return native.Op(native.OP_PANIC, 0, 0, usable, int(usable < 2), 4, 0)
+
+
+def prefer(share: int) -> native.Op:
+    return native.Op(native.OP_PREFER, 0, 0, share, 0, 0, 0)
+
+
+WAYS = {
+    "ill": (told(native.ILL_REFUSED), told(native.WELL)),
+    "left out": (told(native.ILL_EJECTED, out_ms=5000), told(native.WELL)),
+    "failing": (failing(1), failing(0)),
+    "panic": (panic(1), panic(4)),
+    "prefer": (prefer(500_000), prefer(1_000_000)),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("workers", [1, 2, 64])
+def test_what_all_workers_find_is_said_once(one, caplog, way, workers):
+    """And again when it was otherwise meanwhile; who asks is told of each worker."""
+    caplog.set_level("INFO")
+    health, (bad, good) = one.health, WAYS[way]
+
+    def find(worker: int, op: native.Op) -> None:
+        if way == "panic":
+            health.panics(worker, ("c", "v=1"), op)
+        elif way == "prefer":
+            health.prefers(worker, ("c", "v=1"), op)
+        else:
+            health.changed(worker, KEY, op)
+
+    for turn in (1, 2):
+        for worker in range(workers):
+            find(worker, bad)
+        assert len(lines(caplog)) == 2 * turn - 1
+        shown = {"panic": lambda: health.panicking("c"), "prefer": lambda: health.spilling("c")}
+        assert len(shown.get(way, lambda: health.ill(KEY))()) == workers
+        for worker in range(workers):
+            find(worker, good)
+        assert len(lines(caplog)) == 2 * turn
+        health.keep([KEY])
+    find(0, bad)
+    health.keep([])  # who comes again is another
+    find(0, bad)
+    assert len(lines(caplog)) == 6
+
+
+def test_another_subset_s_and_another_cluster_s_are_their_own_lines(one, caplog):
+    caplog.set_level("INFO")
+    names = [("c", ""), ("c", "v=1"), ("d", ""), ("d", "v=1")]
+    for name in names:
+        one.health.panics(0, name, panic(1))
+        one.health.prefers(0, name, prefer(500_000))
+    for key in (KEY, ("d", "::1", 9000), ("c", "::1", 9001)):
+        one.health.changed(0, key, told(native.ILL_REFUSED))
+    assert len({*lines(caplog)}) == 11
