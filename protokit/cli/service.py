@@ -187,6 +187,11 @@ class _Service:
         finally:
             self._stopped.set()
 
+    def _failed(self) -> None:
+        """What is in use is not what stands in the file."""
+        self._proxy.reloads["failed"] += 1
+        self._proxy.reloads["last_failed"] = 1
+
     async def _reload(self) -> None:
         if self._stopping:
             _log.warning("SIGHUP: the proxy is draining; the configuration is not read again")
@@ -199,11 +204,11 @@ class _Service:
             try:
                 await self._use(await self._read())
             except ProtokitError as error:
-                self._proxy.reloads["failed"] += 1
+                self._failed()
                 _log.error("reload refused, the old configuration goes on:\n%s", error)  # no trace
                 return
-            except (Exception, SystemExit) as error:  # noqa: BLE001  # a plugin's mistake, or ours
-                self._proxy.reloads["failed"] += 1
+            except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001  # a plugin's, or ours
+                self._failed()
                 trace = (type(error), error, logs.foreign(error))
                 text = "reload failed, the old configuration goes on: %s"
                 _log.error(text, reason(error), exc_info=trace)
@@ -211,6 +216,7 @@ class _Service:
             finally:
                 gc.collect()  # a file that has changed was a module: what it made in the engine goes with it
         self._proxy.reloads["done"] += 1
+        self._proxy.reloads["last_failed"] = 0
         for warning in self._proxy.loaded.warnings:
             _log.warning("%s", warning)
         _log.info("reloaded %s", self._proxy.loaded.path)

@@ -51,7 +51,8 @@ class Proxy:
 
     Attributes:
         ready: whether it wants traffic: started, and not draining.
-        reloads: how many were ``done``, and how many ``failed``, counted by whoever asks for them.
+        reloads: how many were ``done``, and how many ``failed``, counted by whoever asks for them; and
+            whether the last one did.
         repeated: for log lines whose number others decide.
     """
 
@@ -62,7 +63,7 @@ class Proxy:
     ) -> None:
         self.loaded = source if isinstance(source, configuration.Loaded) else configuration.load(source)
         self.ready = False
-        self.reloads = {"done": 0, "failed": 0}
+        self.reloads = {"done": 0, "failed": 0, "last_failed": 0}
         self.repeated = logs.Repeated()
         self._names = Names(self._names_changed, self.repeated)
         self._snapshot = build_snapshot(self.loaded)

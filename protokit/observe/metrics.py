@@ -29,6 +29,7 @@ GAUGES = {
     "filter_off",
     "breaker_limit",
     "breaker_under_way",
+    "reloads_last_failed",
 }
 # Sections whose upper levels are labels: what their metrics begin with, and the label of each level.
 _LABELLED: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
@@ -60,11 +61,15 @@ def prometheus(stats: Mapping[str, Any], *, ready: bool) -> str:
                 f'{label}="{_escaped(value)}"' for label, value in zip(labels, path, strict=False)
             )
             metrics.setdefault(name, []).append(f"{{{text}}} {number}" if text else f" {number}")
+    from protokit.observe.help import HELP  # when somebody asks, not at the start  # noqa: PLC0415
+
     lines = []
     for name, samples in metrics.items():
         kind, metric = (
             ("gauge", f"protokit_{name}") if name in GAUGES else ("counter", f"protokit_{name}_total")
         )
+        if name in HELP:
+            lines.append(f"# HELP {metric} {HELP[name]}")
         lines.append(f"# TYPE {metric} {kind}")
         lines += [f"{metric}{sample}" for sample in samples]
     return "\n".join(lines) + "\n"

@@ -167,9 +167,9 @@ def test_a_reload_that_hangs_is_told_and_those_behind_it_are_one(run):
     one.path.write_text(text)
     os.write(writer, text.encode())
     os.close(writer)
-    wait(lambda: json.loads(one.get("/stats"))["reloads"] == {"done": 2, "failed": 0})
+    wait(lambda: json.loads(one.get("/stats"))["reloads"] == {"done": 2, "failed": 0, "last_failed": 0})
     one.process.send_signal(signal.SIGHUP)
-    wait(lambda: json.loads(one.get("/stats"))["reloads"] == {"done": 3, "failed": 0})
+    wait(lambda: json.loads(one.get("/stats"))["reloads"] == {"done": 3, "failed": 0, "last_failed": 0})
     one.process.send_signal(signal.SIGTERM)
     assert "ended without" not in one.log()
     assert one.process.returncode == 0

@@ -277,11 +277,11 @@ def test_whatever_a_reload_raises_is_a_failed_reload(start, tmp_path):
         plugin.write_text(FAULTY.format(raises=raises))
         bad = right.replace("protocol: dubbo, cluster: c", listener) + f'plugins: ["{plugin}"]\n'
         assert bad.count("plugins") == 1
-        assert reloads(bad) == {"done": number, "failed": number + 1}
+        assert reloads(bad) == {"done": number, "failed": number + 1, "last_failed": 1}
         assert run.get("/ready") == (200, "ready\n")
-        assert reloads(right) == {"done": number + 1, "failed": number + 1}
+        assert reloads(right) == {"done": number + 1, "failed": number + 1, "last_failed": 0}
     well = right.replace("cluster: c}", "cluster: c, filters: [well]}") + f'plugins: ["{plugin}"]\n'
-    assert reloads(well) == {"done": 5, "failed": 4}
+    assert reloads(well) == {"done": 5, "failed": 4, "last_failed": 0}
     assert "protokit_reloads_failed_total 4" in run.get("/metrics")[1]
     run.ends()
     text = run.process.stderr.read().decode()

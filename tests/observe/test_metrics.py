@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protokit import Proxy, native
+from protokit.observe.help import HELP
 from protokit.observe.metrics import GAUGES, prometheus
 
 SAMPLE = re.compile(
@@ -25,11 +26,16 @@ def parse(page: str) -> dict[str, tuple[str, dict[tuple[tuple[str, str], ...], f
     """Metric to its type and samples; every line must be well formed, every metric stand in one piece."""
     found: dict[str, tuple[str, dict]] = {}
     assert page.endswith("\n")
-    name = ""
+    name = helped = ""
     for line in page[:-1].split("\n"):
+        if line.startswith("# HELP "):
+            helped = re.fullmatch(r"# HELP (\w+) [A-Z0-9][^\\]*\.", line)[1]
+            continue
         if line.startswith("#"):
             _, word, name, kind = line.split(" ")
             assert (word, name in found) == ("TYPE", False), line
+            assert helped in {"", name}, f"{line}: what stands above it is another's"
+            helped = ""
             found[name] = (kind, {})
             continue
         match = SAMPLE.fullmatch(line)
@@ -89,7 +95,8 @@ def test_all_that_the_proxy_counts_is_there():
         assert set(found[metric][1]) == endpoints
     for name in ("done", "failed"):
         assert found[f"protokit_reloads_{name}_total"][1] == {(): 0.0}
-    assert len(found) == 6 + len(native.STAT_NAMES) + len(native.ENDPOINT_STAT_NAMES)
+    assert found["protokit_reloads_last_failed"] == ("gauge", {(): 0.0})
+    assert len(found) == 7 + len(native.STAT_NAMES) + len(native.ENDPOINT_STAT_NAMES)
 
 
 def test_what_limiters_were_asked_is_told_by_rule():
@@ -97,6 +104,25 @@ def test_what_limiters_were_asked_is_told_by_rule():
     found = parse(prometheus({"limiters": {"shop[0]": counts}}, ready=True))
     for name, number in counts.items():
         assert found[f"protokit_limiter_{name}_total"] == ("counter", {(("rule", "shop[0]"),): float(number)})
+
+
+def test_each_metric_says_what_it_counts():
+    """Of everything that there may be, and of nothing else."""
+    switch = {"failures": 0, "in_a_row": 0, "off": 0, "dropped": 0}
+    numbers = {
+        "workers": [dict.fromkeys(native.STAT_NAMES, 0)],
+        "clusters": {"c": {"e": dict.fromkeys(native.ENDPOINT_STAT_NAMES, 0)}},
+        "rules": {"r": {"limit": 0}},
+        "access": {"l": {"deny": 0}},
+        "filters": {"f": switch},
+        "limiters": {"r": {"asked": 0, "dropped": 0, "failures": 0}},
+        "breakers": {"c": {"b": {"limit": 0, "under_way": 0, "refused": 0}}},
+        "reloads": {"done": 0, "failed": 0, "last_failed": 0},
+    }
+    page = prometheus(numbers, ready=True)
+    metrics = {name.removeprefix("protokit_").removesuffix("_total") for name in parse(page)}
+    assert metrics == HELP.keys()
+    assert page.count("# HELP ") == page.count("# TYPE ") == len(HELP)
 
 
 def test_gauges_are_what_the_engine_also_counts_down():
@@ -108,7 +134,14 @@ def test_gauges_are_what_the_engine_also_counts_down():
         for of, name in re.findall(r"PK_STAT_SUB\((core->stats\.|e->stats->)(\w+),", source.read_text())
     }
     assert len(down) >= 11
-    decided = {"ready", "filter_in_a_row", "filter_off", "breaker_limit", "breaker_under_way"}  # in Python
+    decided = {
+        "ready",
+        "filter_in_a_row",
+        "filter_off",
+        "breaker_limit",
+        "breaker_under_way",
+        "reloads_last_failed",
+    }
     assert down | decided == GAUGES
     assert {*native.STAT_NAMES, *(f"endpoint_{name}" for name in native.ENDPOINT_STAT_NAMES)} >= down
 
