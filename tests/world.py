@@ -196,6 +196,7 @@ class World:
         self.finished: set[int] = set()  # peers that were told that no more comes
         self.filters: list[native.Op] = []
         self.cancelled: list[int] = []  # requests that ended before their filter
+        self.blamed: list[bool] = []  # of each, whether it was by the filter's fault
         self.retired: list[int] = []
         self.endpoints: list[tuple[int, int]] = []  # (uid, whether it can be reached), as the core said
         self.left_out_ms: list[int] = []  # of the same: for how long from then on it is left out
@@ -261,6 +262,7 @@ class World:
             self.paused.discard(op.handle)
         elif op.op == native.OP_CANCEL:
             self.cancelled.append(op.handle)
+            self.blamed.append(bool(op.size))
         elif op.op == native.OP_RETIRED:
             self.retired.append(op.token)
             self.tables[op.token].free()

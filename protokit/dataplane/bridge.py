@@ -226,7 +226,7 @@ class Bridge:
                 self._down()
         except RemoteProtocolError as error:
             self._refuse(error.offset)
-        except (Exception, SystemExit) as error:  # noqa: BLE001  # somebody else's code; logged with its trace
+        except BaseException as error:  # noqa: BLE001  # somebody else's code; logged with its trace
             self._bridges.failed(self._codec, "the connection is closed", error)
             self._refuse(0)
             if end is self._engine:
@@ -407,7 +407,7 @@ class Bridge:
                 request = self._codec.asked(frame, message)
             except ProtocolError:
                 pass
-            except (Exception, SystemExit) as error:  # noqa: BLE001  # somebody else's code; logged with its trace
+            except BaseException as error:  # noqa: BLE001  # somebody else's code; logged with its trace
                 self._bridges.failed(self._codec, "a request is answered BAD_REQUEST", error)
         return self._codec.wrap(message, frame, request, ended=self._from.ended and self._codec.ends)
 
@@ -452,7 +452,7 @@ class Bridge:
     def _with_id(self, head: envelope.Head, frame: bytes) -> bytes:
         try:
             return self._codec.with_id(frame, head.id)
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
             if not self._upstream or head.kind not in {native.KIND_REQUEST, native.KIND_ONEWAY}:
                 raise
             # Others share this connection: one request fails.

@@ -110,8 +110,8 @@ class Link(NamedTuple):
 
     @property
     def name(self) -> str:
-        """As an error tells it."""
-        return type(self.filter).__name__
+        """As the configuration calls it, and errors do."""
+        return self.use.name
 
     @property
     def open(self) -> bool:

@@ -122,14 +122,17 @@ class Ends:
         try:
             async with asyncio.timeout(ms / 1000):
                 await link.filter.on_end(batch)
-        # Somebody else's code: it may cancel itself or call sys.exit, too.
-        except (Exception, SystemExit, asyncio.CancelledError) as error:
+        except GeneratorExit:  # nobody waits for this task
+            raise
+        # Somebody else's code: it may cancel itself, exit or interrupt, too.
+        except BaseException as error:
             cancelled = isinstance(error, asyncio.CancelledError)
             if cancelled and self._closed:
                 raise
             switch.dropped += len(batch)
-            text = f"filter {link.name} failed; it does not hear of {len(batch)} ends of requests"
-            key = (link.name, "on_end", logs.place(error))
+            whose = f"filter {link.name} of {switch.place}"
+            text = f"{whose} failed; it does not hear of {len(batch)} ends of requests"
+            key = (switch.place, "on_end", logs.place(error))
             self._repeated.log(_log, logging.ERROR, key, text, error=error)
             switch.failed(f"{type(error).__name__}: {error}")
             if cancelled and is_cancelled():

@@ -118,13 +118,22 @@ class FilterRunner:
             self._stuck[rule] += 1
             task.add_done_callback(lambda _: self._unstuck(rule))
             if op.size and call.switch is not None:
-                call.switch.failed("it did not decide in time")
+                self._late(call, call.switch)
                 call.switch = None
             call.cancelled = True
             task.cancel()
         # The engine frees the bytes; a request that has ended takes no verdict.
         heard = native.DECIDE_ANSWER if answer else native.DECIDE_CONTINUE
         self._spawn(_send(lambda: worker.decide(op.handle, heard)))
+
+    def _late(self, call: _Call, switch: Switch) -> None:
+        """It took all the time that filters have."""
+        what = "answer" if call.answer else "request"
+        then = f"the {what} goes on without it" if switch.use.fail == "open" else "its caller is told TIMEOUT"
+        text = f"filter {switch.use.name} of {switch.place} did not decide on a {what} in time; {then}"
+        text = text.replace("a answer", "an answer")
+        self._repeated.log(_log, logging.WARNING, text, text)
+        switch.failed("it did not decide in time")
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
@@ -149,7 +158,7 @@ class FilterRunner:
         try:
             frame = wire.ask.from_engine(frame)
             request = wire.ask.request(frame, compiled.snapshot.max_headers, lazy=True)
-        except (Exception, SystemExit) as error:  # noqa: BLE001  # a codec in Python may raise anything
+        except BaseException as error:  # noqa: BLE001  # a codec in Python may raise anything
             if not isinstance(error, ProtocolError):
                 self._failed("a request could not be read; it is answered BAD_REQUEST", error)
             return _unreadable(call, error)
@@ -163,7 +172,7 @@ class FilterRunner:
         links = [*compiled.chains[call.op.arg], *compiled.cluster_chain(_goes_to(call, request))]
         try:
             frame = _changed(wire, original, request)
-        except (Exception, SystemExit) as error:  # noqa: BLE001  # as above
+        except BaseException as error:  # noqa: BLE001  # as above
             if not all(link.open for link in links if link.sees("request")):
                 return call.reply(Status.INTERNAL, self._not_made(call, error))
             self._not_made(call, error)
@@ -218,7 +227,7 @@ class FilterRunner:
                 endpoint=compiled.endpoint_names.get(op.endpoint, ""),
                 cluster=cluster,
             )
-        except (Exception, SystemExit) as error:  # noqa: BLE001  # a codec in Python may raise anything
+        except BaseException as error:  # noqa: BLE001  # a codec in Python may raise anything
             self._failed("an answer could not be read for its filters", error)
             return _unreadable(call, error) if must else (native.DECIDE_ANSWER, 0, 0, b"")
         original = answer.copy()
@@ -229,7 +238,7 @@ class FilterRunner:
         try:
             edits = _changed_headers(original, answer)
             changed = wire.ask.for_engine(wire.ask.edit(frame, edits), "server") if edits else b""
-        except (Exception, SystemExit) as error:  # noqa: BLE001  # as above
+        except BaseException as error:  # noqa: BLE001  # as above
             text = self._not_made(call, error)
             return call.reply(Status.INTERNAL, text) if must else (native.DECIDE_ANSWER, 0, 0, b"")
         return (native.DECIDE_ANSWER, 0, 0, changed)
@@ -262,8 +271,10 @@ class FilterRunner:
         call.switch = switch
         try:
             verdict = call.said(seen, await ask(*arguments))
-        # Somebody else's code; logged with its trace. It may cancel itself or call sys.exit, too.
-        except (Exception, SystemExit, asyncio.CancelledError) as error:
+        except GeneratorExit:  # nobody waits for this task
+            raise
+        # Somebody else's code; logged with its trace. It may cancel itself, exit or interrupt, too.
+        except BaseException as error:
             if isinstance(error, asyncio.CancelledError) and call.cancelled:
                 if call.switch is not None:
                     switch.left()
@@ -277,7 +288,7 @@ class FilterRunner:
                 return None if link.open else _unreadable(call, error)
             what = "answer" if call.answer else "request"
             then = f"the {what} goes on without it" if link.open else "its caller is told INTERNAL"
-            self._failed(f"filter {link.name} failed; {then}", error)
+            self._failed(f"filter {link.name} of {switch.place} failed; {then}", error)
             switch.failed(f"{type(error).__name__}: {error}")
             return (
                 None if link.open else call.reply(Status.INTERNAL, f"protokit: the filter {link.name} failed")

@@ -245,8 +245,10 @@ class _Rule:
                 raise TypeError(f"it said {said!r:.200}, expected a list of {len(batch)}")
             for key, quota in zip(batch, said, strict=True):
                 self._say(key, quota)
-        # Somebody else's code: it may cancel itself or call sys.exit, too.
-        except (Exception, SystemExit, asyncio.CancelledError) as error:
+        except GeneratorExit:  # nobody waits for this task
+            raise
+        # Somebody else's code: it may cancel itself, exit or interrupt, too.
+        except BaseException as error:
             self._failed(error)
             if isinstance(error, asyncio.CancelledError) and is_cancelled():
                 raise

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from protokit_dubbo import dubbo
+from protokit_dubbo.messages import OK as DUBBO_OK
+from protokit_dubbo.messages import Answer, Call, decode, split
 from world import LIMITS, World, table
 
 from protokit import native
@@ -261,3 +264,56 @@ def test_a_request_shorter_than_its_filters_time_ends_in_its_own(wide):
     world.wait(210)
     ((_, status, _, text),) = world.take(wide, client)
     assert (status, text) == (TIMEOUT, b"protokit: the filters did not decide within 200 ms")
+
+
+WHOSE = {  # timeouts.filter, the rule's (default, most), the caller's; after which time, and whose fault
+    "filters'": (100, (0, None), None, 100, True),
+    "filters', of a patient caller": (100, (0, None), 5000, 100, True),
+    "the proxy's": (20_000, (0, None), None, LIMITS["request_ms"], True),
+    "the rule's": (5000, (200, 300), None, 200, True),
+    "the rule's, of a patient caller": (5000, (200, 300), 5000, 300, True),
+    "the caller's": (5000, (200, 300), 150, 150, False),
+    "the caller's, where no rule says anything": (5000, (0, None), 50, 50, False),
+}
+
+
+@pytest.mark.parametrize("whose", WHOSE)
+@pytest.mark.parametrize("closed", [True, False], ids=["closed", "open"])
+@pytest.mark.parametrize("what", ["request", "answer"])
+def test_filters_are_to_blame_for_a_time_that_no_caller_cut_short(what, closed, whose):
+    """Else whoever is in a hurry could have a filter switched off for everybody."""
+    filter_ms, (usual, most), said, after, blamed = WHOSE[whose]
+    plan = {"timeout_ms": usual} | ({} if most is None else {"most_ms": most})
+    of = {"filtered" if what == "request" else "seen": ["svc"]}
+    tables = table(
+        [dubbo.wire.address], plan=plan, open_for=0 if closed else 3, limits={"filter_ms": filter_ms}, **of
+    )
+    world = World(tables)
+    client = world.client()
+    attachments = {} if said is None else {"timeout": str(said)}
+    world.feed(client, Call("svc", "m", "", [], attachments=attachments, request_id=7).encode())
+    if what == "answer":
+        up = world.only_upstream()
+        (sent,), _ = split(bytes(world.got[up]))
+        world.feed(up, Answer(decode(sent).id, DUBBO_OK, "ok").encode())
+    assert len(world.filters) == 1
+    world.wait(after - 5)
+    assert world.cancelled == []
+    world.wait(10)
+    # Where it is open and the request has no time left there is nothing that could go on.
+    assert (world.cancelled, world.blamed) == ([world.filters[0].handle], [blamed])
+
+
+@pytest.mark.parametrize("what", ["request", "answer"])
+def test_filters_are_not_to_blame_for_a_caller_that_leaves(wide, what):
+    world = World(table([wide.address], **{"filtered" if what == "request" else "seen": ["svc"]}))
+    client = world.client()
+    world.feed(client, wide.request(1, b"svc m x"))
+    if what == "answer":
+        up = world.only_upstream()
+        for frame in world.take(wide, up):
+            world.feed(up, wide.frame(wide.RESPONSE, frame[2], b"ok"))
+    assert len(world.filters) == 1
+    world.batch(("error", client))
+    world.wait(LIMITS["request_ms"] + 10)
+    assert world.blamed == [False]

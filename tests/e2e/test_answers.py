@@ -273,15 +273,15 @@ def test_a_clusters_filters_see_what_goes_there_by_whatever_rule_and_nothing_els
     ("method", "status", "text"),
     [
         ("deny", 80, "spy does not like s"),
-        ("raises", 80, "protokit: the filter Spy failed"),
-        ("nonsense", 80, "protokit: the filter Spy failed"),
-        ("textless", 80, "protokit: the filter Spy failed"),
-        ("named", 80, "protokit: the filter Spy failed"),
+        ("raises", 80, "protokit: the filter spy failed"),
+        ("nonsense", 80, "protokit: the filter spy failed"),
+        ("textless", 80, "protokit: the filter spy failed"),
+        ("named", 80, "protokit: the filter spy failed"),
         ("halves", 80, "half a pair: \\ud800"),
-        ("headless", 80, "protokit: the filter Spy failed"),
-        ("cancels", 80, "protokit: the filter Spy failed"),
-        ("wrong", 80, "protokit: the filter Spy failed"),
-        ("numbers", 80, "protokit: the filter Spy failed"),
+        ("headless", 80, "protokit: the filter spy failed"),
+        ("cancels", 80, "protokit: the filter spy failed"),
+        ("wrong", 80, "protokit: the filter spy failed"),
+        ("numbers", 80, "protokit: the filter spy failed"),
         ("hang", 31, "the filters did not decide on the answer within 200 ms"),
     ],
 )
@@ -349,7 +349,7 @@ def test_after_failures_in_a_row_it_is_switched_off_for_a_while_and_said_so_once
             if fail == "open":
                 assert (answer.status, answer.value) == (20, 1)
             else:
-                assert answer.value == "protokit: the filter Spy is switched off: it failed 3 times in a row"
+                assert answer.value == "protokit: the filter spy is switched off: it failed 3 times in a row"
         assert {one[1] for one in SAW} == {"request"}
         # A reload that does not change it leaves it off.
         await proxy.reload(proxy.loaded)

@@ -75,7 +75,7 @@ def test_requests_are_tagged_with_their_tenant():
             tenants.stop()
             assert (await client.call("echo", 1, app="shop")).value == 1
             answer = await asyncio.wait_for(client.call("echo", 1, app="till"), 5)
-            assert answer.value == "protokit: the filter Tenant failed"
+            assert answer.value == "protokit: the filter tenant failed"
             await client.close()
         await server.stop()
 

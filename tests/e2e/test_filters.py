@@ -41,6 +41,10 @@ class Bad(Filter):
             raise asyncio.CancelledError
         if request.method == "exit":
             sys.exit(3)
+        if request.method == "interrupt":
+            raise KeyboardInterrupt
+        if request.method == "base":
+            raise BaseException("neither")
         if request.method == "lists":
             request.cluster = ["c"]
         if request.method == "no number":
@@ -81,7 +85,7 @@ async def waiting(proxy) -> dict:
 
 
 @pytest.mark.parametrize("method", ["hang", "stubborn"])
-def test_a_filter_that_never_decides(bad, method, tmp_path):
+def test_a_filter_that_never_decides(bad, method, tmp_path, caplog):
     said = tmp_path / "bad_filters.py.said"
 
     async def main():
@@ -122,6 +126,9 @@ def test_a_filter_that_never_decides(bad, method, tmp_path):
         await server.stop()
 
     asyncio.run(main())
+    said = [one.getMessage() for one in caplog.records if "did not decide" in one.getMessage()]
+    what = "filter bad of routes.r[1].filters[0] did not decide on a request in time"
+    assert said == [f"{what}; its caller is told TIMEOUT"]
 
 
 def test_an_argument_that_no_call_can_have_is_one_that_this_call_has_not(bad):
@@ -136,19 +143,21 @@ def test_an_argument_that_no_call_can_have_is_one_that_this_call_has_not(bad):
     asyncio.run(main())
 
 
-@pytest.mark.parametrize("method", ["cancel", "exit", "lists", "no number"])
-def test_a_filter_that_does_what_none_may_has_failed_at_once(bad, method):
+@pytest.mark.parametrize("method", ["cancel", "exit", "interrupt", "base", "lists", "no number"])
+def test_a_filter_that_does_what_none_may_has_failed_at_once(bad, method, caplog):
     async def main():
         server = await Server().start()
         async with protokit.Proxy(bad(server)) as proxy:
             client = await Client.connect(proxy.addresses["in"][1])
             answer = await asyncio.wait_for(client.call(method, 1), 5)
-            assert (answer.status, answer.value) == (80, "protokit: the filter Bad failed")
+            assert (answer.status, answer.value) == (80, "protokit: the filter bad failed")
             assert (await client.call("echo", 1)).value == 1
             await client.close()
         await server.stop()
 
     asyncio.run(main())
+    said = [one.getMessage() for one in caplog.records if one.name == "protokit.filters"]
+    assert said == ["filter bad of routes.r[1].filters[0] failed; its caller is told INTERNAL"]
 
 
 def test_the_proxy_ends_although_a_filter_does_not(bad, tmp_path):

@@ -455,7 +455,7 @@ def test_filters_decide(run, tmp_path):
             denied = await client.call("denied", 1, who="Ada")
             assert (denied.status, denied.value) == (70, f"{SERVICE} is not for Ada")
             broken = await client.call("broken", 1)
-            assert (broken.status, "filter Guard failed" in broken.value) == (80, True)
+            assert (broken.status, "filter guard failed" in broken.value) == (80, True)
             assert (await client.call("unknown", 1)).status == 80
             assert (await client.call("name", 1)).value == "one"
             assert (await client.call("late", 7)).value == 7

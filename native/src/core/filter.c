@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "core/internal.h"
+#include "policy/timeout.h"
 
 /* What the requests that wait for the same filters as this one have taken. */
 static pk_aside *filtering_of(const pk_request *r) {
@@ -54,6 +55,12 @@ void pk_filter_decided(pk_core *core, pk_request *r, pk_aside *of) {
 /* What filters read is of a request, or of its answer with it. */
 static int is_answer(const pk_held *h) { return h->frame.kind == PK_KIND_RESPONSE; }
 
+/* It had all that filters have, or the rule gives: what a caller cut short says nothing of them. */
+static int had_their_time(const pk_core *core, const pk_request *r) {
+  if (core->now / PK_MS < pk_request_deadline(r)) return 1;
+  return r->timeout_ms >= pk_timeout_of(&r->plan->timeout, 0, r->to.live->table->limits.request_ms);
+}
+
 const pk_held *pk_filter_left(pk_core *core, pk_request *r, pk_aside *of, int late) {
   waits_no_more(core, r, of);
   pk_codec_release(r->to.codec);
@@ -72,7 +79,7 @@ const pk_held *pk_filter_left(pk_core *core, pk_request *r, pk_aside *of, int la
                           .arg = is_answer(h) ? r->plan->answers : r->plan->filter,
                           .handle = h->request,
                           .data = (uint64_t)is_answer(h),
-                          .size = (uint64_t)(late != 0),
+                          .size = (uint64_t)(late && had_their_time(core, r)),
                           .token = r->to.live->token});
   return h;
 }
@@ -99,8 +106,12 @@ static void due(pk_core *core, pk_request *r) {
     go_on(core, r);
     return;
   }
+  const pk_codec *codec = r->to.codec;
   uint32_t ms = r->to.live->table->limits.filter_ms;
+  pk_codec_hold(codec);
+  pk_filter_left(core, r, filtering_of(r), 1);
   pk_request_late(core, r, "protokit: the filters did not decide", NULL, ms < r->timeout_ms ? ms : r->timeout_ms);
+  pk_codec_release(codec);
 }
 
 /* The other side has heard of the end; mostly of the oldest first. */

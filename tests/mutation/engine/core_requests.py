@@ -576,6 +576,20 @@ MUTANTS = (
         "tests/dataplane/test_faults.py::test_a_filter_has_no_more_time_than_its_request_has_left",
     ),
     Mutant(
+        "a filter is to blame for what its caller cut short",
+        "filter.c",
+        "  return r->timeout_ms >= pk_timeout_of(&r->plan->timeout",
+        "  return 1 || r->timeout_ms >= pk_timeout_of(&r->plan->timeout",
+        "tests/dataplane/test_filters.py::test_filters_are_to_blame_for_a_time_that_no_caller_cut_short[request-closed-the caller's]",
+    ),
+    Mutant(
+        "a closed filter is not to blame for its request's time",
+        "filter.c",
+        "  pk_filter_left(core, r, filtering_of(r), 1);\n",
+        "  pk_filter_left(core, r, filtering_of(r), 0);\n",
+        "tests/dataplane/test_filters.py::test_filters_are_to_blame_for_a_time_that_no_caller_cut_short[request-closed-filters']",
+    ),
+    Mutant(
         "a filter's request that ended is not told",
         "filter.c",
         "  pk_op_add(core, (pk_op){.op = PK_OP_CANCEL,",
