@@ -111,8 +111,11 @@ class Connection(asyncio.Protocol):
             self._answer(421, "text/plain", text.encode(), body_wanted=event.method != b"HEAD")
             return
         of_one = event.target.startswith(b"/clusters/")
-        if event.method == b"POST" and of_one and self._changes is not None:
+        if self._changes is not None and of_one and event.method == b"POST":
             self._task = asyncio.get_running_loop().create_task(self._change(event, self._changes))
+        elif self._changes is not None and of_one:
+            says = b"POST changes an endpoint (curl -X POST ...); GET of /clusters shows all of them\n"
+            self._answer(405, "text/plain", says, body_wanted=event.method != b"HEAD", allow="POST")
         else:
             self._answer(*self._find(event), body_wanted=event.method != b"HEAD")
 
@@ -148,12 +151,14 @@ class Connection(asyncio.Protocol):
         ]
         return all(_name(host) in self._hosts or _is_address(_name(host)) for host in hosts)
 
-    def _answer(self, status: int, kind: str, body: bytes, *, body_wanted: bool = True) -> None:
+    def _answer(
+        self, status: int, kind: str, body: bytes, *, body_wanted: bool = True, allow: str = "GET, HEAD"
+    ) -> None:
         if self._transport is None or self._transport.is_closing():
             return
         headers = [("content-type", kind), ("content-length", str(len(body))), ("connection", "close")]
         if status == http.HTTPStatus.METHOD_NOT_ALLOWED:
-            headers.append(("allow", "GET, HEAD"))
+            headers.append(("allow", allow))
         reason = http.HTTPStatus(status).phrase
         self._transport.write(
             self._http.send(h11.Response(status_code=status, headers=headers, reason=reason)) or b""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 
 import protokit_proxy
+
+_OUTPUT = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF}  # what becomes of writing it
 
 
 def main() -> None:
@@ -20,4 +23,9 @@ def main() -> None:
         run(sys.argv[2])
     from protokit.cli.group import group  # noqa: PLC0415  # not before it is known to be ours
 
-    group()
+    try:
+        group()
+    except OSError as error:
+        if error.errno not in _OUTPUT or error.filename is not None:
+            raise
+        sys.exit(f"protokit: the output cannot be written: {error.strerror}")

@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import errno
 import json
 import sys
 from pathlib import Path
@@ -65,6 +66,7 @@ _DUMPED = 512  # bytes of a field, or of a frame without fields
 _ARGUMENTS = 64  # of a call, shown
 _VALUE_MAX = 2000  # characters of a value of a body
 _LINES = {ord(one): None for one in "\t\r\n"}
+_WRITING = {errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # what reading does not come to
 _REQUESTS = {native.KIND_REQUEST, native.KIND_ONEWAY}
 
 Facts = dict[str, Any]
@@ -148,7 +150,7 @@ def decode(
     except ProtokitError as error:
         printer.fail(str(error))
     except OSError as error:
-        if isinstance(error, BrokenPipeError):
+        if error.errno in _WRITING:
             raise
         printer.fail(f"cannot be read: {error.strerror}")
     except Exception as error:

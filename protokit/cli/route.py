@@ -463,7 +463,10 @@ def _named(what: str, name: str | None, names: list[str], *, first: bool = False
         return name
     close = close_match(name or "", names)
     hint = f"; did you mean {close!r}?" if close else f"; there are {', '.join(names) or 'none'}"
-    raise ProtokitError((f"which {what}?" if name is None else f"there is no {what} {name!r}") + hint)
+    if name is None:
+        option = f": say it with --{what}" if names else ""
+        raise ProtokitError(f"which {what}? there are {', '.join(names) or 'none'}{option}")
+    raise ProtokitError(f"there is no {what} {name!r}{hint}")
 
 
 def _pairs(written: Sequence[str], option: str, key_is: str) -> dict[str, str]:

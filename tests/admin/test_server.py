@@ -379,6 +379,10 @@ def test_what_a_post_cannot_do(run):
         ):
             found = await post(server.address, path)
             assert (found[0], says in found[1]) == (status, True), found
+        for method in ("GET", "HEAD", "DELETE"):
+            status, headers, body = await get(server.address, f"{place}?drain=true", method)
+            assert (status, headers["allow"]) == (405, "POST"), method
+            assert body == b"" if method == "HEAD" else body.startswith(b"POST changes an endpoint")
         # Neither a page in somebody's browser, nor a name that is not known, nor the public address.
         assert (await post(server.address, f"{place}?drain=true", origin="http://127.0.0.1"))[0] == 403
         assert (await post(server.address, f"{place}?drain=true", host="evil.example"))[0] == 421

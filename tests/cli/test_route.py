@@ -176,7 +176,7 @@ def test_a_frame_that_its_protocol_cannot_read(route):
     ("arguments", "data", "why"),
     [
         (["-l", "ni"], b"", "there is no listener 'ni'; "),
-        ([], b"", "which listener?; there are in, one, raw, few"),
+        ([], b"", "which listener? there are in, one, raw, few: say it with --listener"),
         (["-l", "in", "-p", "bold"], b"", "there is no protocol 'bold'; did you mean 'bolt'?"),
         (["-l", "in", "-H", "tag"], b"", "--header: expected NAME=VALUE, got 'tag'"),
         (
@@ -184,7 +184,7 @@ def test_a_frame_that_its_protocol_cannot_read(route):
             b"",
             "--source: expected an address like 10.0.0.1, got '10.0.0.0/8'",
         ),
-        (["-l", "raw"], b"", "which protocol?; there are none"),
+        (["-l", "raw"], b"", "which protocol? there are none"),
         (["-l", "in", "--frame", "-"], b"GET / HTTP/1.1\r\n", "are no whole frame of 'bolt' or 'dubbo'"),
         (["-l", "in", "--frame", "-"], CALL.encode()[:-1], "are no whole frame of 'bolt' or 'dubbo'"),
         (["-l", "in", "--frame", "-"], Answer(7, OK, "x").encode(), "the frame is no request of 'dubbo'"),
