@@ -16,7 +16,7 @@ import pytest
 from cffi import FFI
 
 import protokit
-from protokit import native
+from protokit import config, native
 from protokit.errors import RemoteProtocolError
 from protokit.testing import conformance
 from protokit.testing.golden import KNOWN
@@ -25,6 +25,34 @@ from protokit.testing.kit import CAPABILITIES
 REPO = Path(__file__).parents[1]
 FILE = re.compile(r"^`([\w./]+)`:\n\n```\w+\n(.*?)^```", re.MULTILINE | re.DOTALL)
 CONSOLE = re.compile(r"^```console\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+WHOLE = [
+    pytest.param(block, id=f"{page.stem}:{text[: text.index(block)].count(chr(10)) + 1}")
+    for page in sorted((REPO / "docs").glob("*.md"))
+    if page.stem != "tutorial"  # whose files stand beside its own
+    for text in [page.read_text()]
+    for block in re.findall(r"^```yaml\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    if "listeners:" in block and "clusters:" in block
+]
+ANY_FILTER = """
+from protokit import Filter, hookimpl
+
+class Any(Filter):
+    async def request(self, request): ...
+
+@hookimpl
+def protokit_filters():
+    return dict.fromkeys(("audit", "limit"), lambda options: Any())
+"""
+
+
+@pytest.mark.parametrize("text", WHOLE)
+def test_a_whole_configuration_is_right(text, tmp_path):
+    """Whoever begins copies one."""
+    (tmp_path / "my_filter.py").write_text(ANY_FILTER)
+    (tmp_path / "proxy.yaml").write_text(text)
+    assert config.load(tmp_path / "proxy.yaml").warnings == []
 
 
 def free_ports(text: str) -> str:
