@@ -124,7 +124,7 @@ class AdminServer:
                 host = bind[0].encode("ascii")  # a text would bring encodings.idna
                 server = await loop.create_server(connection, [host], bind[1])  # type: ignore[list-item]
         except (OSError, OverflowError) as error:
-            raise unbound(option, *bind, getattr(error, "strerror", None) or str(error)) from None
+            raise unbound(option, *bind, error) from None
         self._open.append((server, connections))
         self.asked[bind] = server
         host, port = server.sockets[0].getsockname()[:2]

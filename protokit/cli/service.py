@@ -225,7 +225,8 @@ class _Service:
         path = self._proxy.loaded.path
         reading = asyncio.get_running_loop().run_in_executor(None, configuration.load, path)
         if not (await asyncio.wait([reading], timeout=_PATIENCE_S))[0]:
-            text = "%s is still being read after %g s, by the file system or a plugin; the old one goes on"
+            why = "a large file, or a slow file system or plugin"
+            text = f"%s is still being read after %g s ({why}); the old one goes on"
             _log.warning(text, path, _PATIENCE_S)
         return await reading
 

@@ -37,7 +37,11 @@ from protokit.config.scalars import (
 from protokit.errors import ConfigError, ConfigErrors, close_match
 from protokit.model import MOST_ARGUMENTS
 
+if typing.TYPE_CHECKING:
+    from collections.abc import Mapping
+
 _MAX_DEPTH = 64
+_SHOWN = 5  # keys of a mapping
 _MERGE = "<<"  # of YAML 1.1, for mappings
 _BREAK = re.compile("\r\n|[\r\n\x85\u2028\u2029]")  # as YAML counts lines
 _FILTER_POLICY = {"fail", "errors", "off"}  # what stands beside its name
@@ -263,6 +267,12 @@ def _is_a(kind: Any, wanted: Any) -> bool:
     return isinstance(of, type) and issubclass(of, wanted)
 
 
+def _some(fields: Mapping[str, Any]) -> str:
+    """Names of keys, as many as show what is meant."""
+    names = [*fields]
+    return ", ".join(names if len(names) <= _SHOWN else [*names[: _SHOWN - 1], "..."])
+
+
 def _range(path: Path) -> tuple[int, int]:
     return RANGES[".".join(step for step in path if isinstance(step, str))]
 
@@ -339,7 +349,8 @@ class _Reader:
         if kind is bool:
             if text in {"true", "false"}:
                 return text == "true"
-            hint = "; write true or false" if text.lower() in {"yes", "no", "on", "off"} else ""
+            meant = {"yes": "true", "on": "true", "no": "false", "off": "false"}.get(text.lower())
+            hint = f"; write {meant}" if meant else ""
             return self.fail(f"{what}: expected true or false, got {_shown(node)}{hint}", node)
         if kind is int:
             if re.fullmatch(r"[0-9]{1,10}", text):
@@ -376,7 +387,7 @@ class _Reader:
 
     def list(self, node: yaml.Node, item: Any, what: str, path: Path) -> Any:
         if not isinstance(node, yaml.SequenceNode):
-            return self.expected("a list", node, what)
+            return self.expected("a list ([...], or a - in front of each)", node, what)
         return [
             self.kept(self.value(child, item, what, (*path, i)), item, (*path, i))
             for i, child in enumerate(node.value)
@@ -406,10 +417,11 @@ class _Reader:
     def struct(self, node: yaml.Node, kind: type[msgspec.Struct], what: str, path: Path) -> Any:
         fields = _fields(kind)
         if not isinstance(node, yaml.MappingNode):
+            wanted = f"a mapping with {_some(fields)}"
             hidden = isinstance(node, yaml.ScalarNode) and any(of is Secret for of, _ in fields.values())
             if hidden:  # it may be the secret, without its key
-                return self.fail(f"{what}: expected a mapping, got {len(node.value)} characters", node)
-            return self.expected("a mapping", node, what)
+                return self.fail(f"{what}: expected {wanted}, got {len(node.value)} characters", node)
+            return self.expected(wanted, node, what)
         values: dict[str, Any] = {}
         for name, (key, value) in self.pairs(node).items():
             if name not in fields:

@@ -17,6 +17,12 @@ if TYPE_CHECKING:
 
 BACKLOG = 1024
 _ANYWHERE = {"0.0.0.0", "::"}  # noqa: S104  # compared, not bound
+_TO_DO = {
+    errno.EADDRINUSE: "stop what listens there, or choose another port",
+    errno.EADDRNOTAVAIL: "no interface of this machine has it: choose another, or 0.0.0.0 or [::] for all",
+    errno.EACCES: "ports under 1024 are not for everybody: choose another, or give the process"
+    " CAP_NET_BIND_SERVICE",
+}
 
 Key = tuple[str, str, int]
 
@@ -112,7 +118,7 @@ def listen_alone(option: str, host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family, backlog=100)
     except OSError as error:
-        raise unbound(option, host, port, os.strerror(error.errno or 0)) from None
+        raise unbound(option, host, port, error) from None
 
 
 def place(host: str, port: int) -> str:
@@ -120,12 +126,17 @@ def place(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def unbound(option: str, host: str, port: int, why: str) -> ProtokitError:
+def unbound(option: str, host: str, port: int, error: Exception) -> ProtokitError:
     """What to say of an address that cannot be bound."""
-    return ProtokitError(
-        f"{option} {place(host, port)} cannot be bound: {why}; choose another address, or stop what listens"
-        " there"
-    )
+    return ProtokitError(f"{option} {place(host, port)} cannot be bound: {why_not(error)}")
+
+
+def why_not(error: Exception) -> str:
+    """Why an address cannot be bound, and what to do about it."""
+    number = error.errno if isinstance(error, OSError) else None
+    if number is None:
+        return str(error)
+    return os.strerror(number) + (f"; {_TO_DO[number]}" if number in _TO_DO else "")
 
 
 def adopt(*fds: int) -> list[socket.socket]:

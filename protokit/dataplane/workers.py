@@ -5,7 +5,6 @@ Must not import asyncio: workers need no loop, and the process serves before it 
 
 from __future__ import annotations
 
-import errno
 import os
 import select
 from typing import TYPE_CHECKING, Any
@@ -257,9 +256,7 @@ class Workers:
                 added[key] = listening.bind(listener, len(self.each), leaving)
             except OSError as error:
                 where = listening.place(listener.host, listener.port)
-                text = f"listener {listener.name!r} cannot bind {where}: {error.strerror}"
-                if error.errno == errno.EADDRINUSE:
-                    text += "; stop what listens there, or choose another port"
+                text = f"listener {listener.name!r} cannot bind {where}: {listening.why_not(error)}"
                 errors.append(ConfigError(text, path))
         if errors:
             _close(added.values())

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import socket
 
 import pytest
 
@@ -49,9 +51,49 @@ def test_what_plugins_bring(tmp_path):
 def test_an_address_of_ipv6_is_in_brackets():
     assert (listening.place("::1", 7), listening.place("10.0.0.1", 7)) == ("[::1]:7", "10.0.0.1:7")
     assert url(("::1", 7)) == "http://[::1]:7/"
-    error = listening.unbound("admin.bind", "::1", 7, "taken")
-    with pytest.raises(ProtokitError, match=r"^admin\.bind \[::1\]:7 cannot be bound: taken; "):
+    error = listening.unbound("admin.bind", "::1", 7, OSError(errno.EADDRINUSE, "in any words"))
+    with pytest.raises(
+        ProtokitError, match=r"^admin\.bind \[::1\]:7 cannot be bound: Address already in use; "
+    ):
         raise error
+
+
+@pytest.mark.parametrize("who", ["listener", "admin"])
+@pytest.mark.parametrize("why", ["taken", "foreign", "forbidden"])
+def test_what_cannot_be_bound_says_what_to_do(who, why, monkeypatch):
+    """Nobody is told to stop what listens there where nothing does."""
+    says, to_do = {
+        "taken": ("Address already in use", "stop what listens there, or choose another port"),
+        "foreign": ("Cannot assign requested address", "no interface of this machine has it"),
+        "forbidden": ("Permission denied", "ports under 1024 are not for everybody"),
+    }[why]
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        host, port = {"taken": taken.getsockname(), "foreign": ("192.0.2.1", 7000)}.get(why, ("127.0.0.1", 7))
+        if why == "forbidden":  # tests may run as root, to whom nothing is
+            monkeypatch.setattr(listening.socket, "socket", Forbidden)
+
+        async def main():
+            one = CONFIG["listeners"][0] | {"bind": f"{host}:{port}"}
+            async with protokit.Proxy(CONFIG | {"listeners": [one]}):
+                pass
+
+        with pytest.raises(ProtokitError) as raised:
+            if who == "listener":
+                asyncio.run(main())
+            else:
+                listening.listen_alone("admin.bind", host, port)
+    address = f"{host}:{port}"
+    what = f"admin.bind {address} cannot be bound"
+    if who == "listener":
+        what = f"listener 'in' cannot bind {address}"
+    assert f"{what}: {says}; {to_do}" in str(raised.value)
+
+
+class Forbidden(socket.socket):
+    def bind(self, address):
+        if address[1] == 7:
+            raise PermissionError(errno.EACCES, "not for you")
+        super().bind(address)
 
 
 def test_the_pages_write_it_so_and_find_its_counters():

@@ -104,6 +104,58 @@ def test_a_whole_number_s_range_is_its_own(tmp_path: Path, wrong: str) -> None:
     assert "1 to 64, got" in said
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (
+            "timeout: 1s",
+            "limit: 5/s",
+            "p:7:16: limit: expected a mapping with rate, burst, by, keys, ..., got '5/s'",
+        ),
+        (
+            "timeout: 1s",
+            "retry: [reset]",
+            "p:7:16: retry: expected a mapping with attempts, on, idempotent, per_try, ..., got a list",
+        ),
+        (
+            "timeout: 1s",
+            "mirror: b",
+            "p:7:17: mirror: expected a mapping with cluster, share, mark, most, got 'b'",
+        ),
+        (
+            "{service: com.A}",
+            "com.A",
+            "p:5:16: match: expected a mapping with service, method, version, group, ..., got 'com.A'",
+        ),
+        (
+            "- {name: a,",
+            "a: {",
+            "p:9:3: clusters: expected a list ([...], or a - in front of each), got a mapping",
+        ),
+        (
+            '["127.0.0.1:29881"]',
+            "127.0.0.1:29881",
+            "p:9:26: endpoints: expected a list ([...], or a - in front of each), got '127.0.0.1:29881'",
+        ),
+        (
+            "routes: r}",
+            "routes: r, goaway: On}",
+            "p:1:85: goaway: expected true or false, got 'On'; write true",
+        ),
+        (
+            "routes: r}",
+            "routes: r, goaway: no}",
+            "p:1:85: goaway: expected true or false, got 'no'; write false",
+        ),
+    ],
+    ids=["scalar", "list", "name", "match", "mapping", "one", "on", "no"],
+)
+def test_what_has_the_wrong_shape_is_told_the_right_one(
+    tmp_path: Path, old: str, new: str, said: str
+) -> None:
+    assert mistakes(tmp_path, changed(old, new)) == [said]
+
+
 SEVERAL = """\
 listeners:
   - {name: d, bind: "127.0.0.1:29880", protocol: dubbo, routes: r}
