@@ -66,11 +66,13 @@ class Bucket:
     st.sampled_from([1000, 333_333_334, 100 * MS, 3_600_000 * MS]),
     st.integers(1, 6),
     st.lists(st.tuples(st.integers(0, 3), st.integers(-1, 1)), max_size=25),
+    st.sets(st.integers(0, 24)),
 )
-@example(1000, 1, [(0, 0), (1, -1), (0, 1), (1, 0), (1, 1)])
-@example(100 * MS, 3, [(0, 0)] * 5 + [(1, -1), (0, 1), (0, 0), (3, 0), (0, 0), (0, 0), (0, 0)])
-def test_a_bucket_gives_what_the_model_gives(interval, burst, waits):
-    """At times on, just before and just behind those when a token comes."""
+@example(1000, 1, [(0, 0), (1, -1), (0, 1), (1, 0), (1, 1)], {1, 2, 4})
+@example(100 * MS, 3, [(0, 0)] * 5 + [(1, -1), (0, 1), (0, 0), (3, 0), (0, 0), (0, 0), (0, 0)], set())
+@example(100 * MS, 3, [(0, 0)] * 5 + [(1, -1), (0, 1), (0, 0), (3, 0)], {*range(9)})
+def test_a_bucket_gives_what_the_model_gives(interval, burst, waits, reloads):
+    """At times on, just before and just behind those when a token comes, with reloads in front of some."""
     state = native.RuleState(0, 1)
     toy = WIDE[0]
     world = World(limited(toy.address, state, limit(interval, burst)))
@@ -78,6 +80,8 @@ def test_a_bucket_gives_what_the_model_gives(interval, burst, waits):
     model, refused = Bucket(interval, burst), 0
     for number, (count, more) in enumerate(waits):
         world.now += max(0, count * interval + more)
+        if number in reloads:
+            world.apply(limited(toy.address, state, limit(interval, burst)))
         # One-way: nothing waits for an answer, and no timer comes in between.
         taken = ask(world, toy, client, number, oneway=True) is True
         assert taken == model.take(world.now), number

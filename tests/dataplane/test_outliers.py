@@ -276,13 +276,17 @@ class Model:
     steps=st.lists(
         st.tuples(st.booleans(), st.sampled_from([1, 1, 1, 50, 700, 9000])), min_size=20, max_size=120
     ),
+    reloads=st.sets(st.integers(0, 119), max_size=20),
 )
-def test_as_a_model_says(toys, rule, steps):
+def test_as_a_model_says(toys, rule, steps, reloads):
+    """With reloads in front of some calls, also while it is left out."""
     toy = toys["wide"]
     servers = Servers(toy, endpoints=2, rule=rule)
     model, left_out = Model(rule), 0
-    for failed, wait in steps:
+    for number, (failed, wait) in enumerate(steps):
         now = servers.world.now // 1_000_000
+        if number in reloads:
+            servers.world.apply(table([toy.address], **servers.more))
         if model.until is not None and now < model.until:
             servers.world.wait(model.until - now + 1)
         servers.says[0] = INTERNAL if failed else OK

@@ -298,14 +298,24 @@ def filter_that(name: str) -> Nasty:
 
 
 def rule_that(
-    server: Callable[[Call, asyncio.StreamWriter], bool] | None = None, calls: int = 400, **says
+    server: Callable[[Call, asyncio.StreamWriter], bool] | None = None,
+    calls: int = 400,
+    policies: dict | None = None,
+    denied: dict | None = None,
+    **says,
 ) -> Nasty:
-    """The nasty rule says more, of another server that behaves so where one is named."""
+    """The nasty rule says more, of another server that behaves so where one is named.
+
+    ``policies``: what its cluster says. ``denied``: whom the listeners deny.
+    """
 
     async def run(place: Place) -> None:
         other = await Server().start()
         other.before = server
         cluster = {"name": "nasty", "endpoints": [f"127.0.0.1:{other.port}"], "max_connections": 2}
+        cluster |= policies or {}
+        for listener in place.config["listeners"] if denied else ():
+            listener["deny"] = [denied]
         if server:
             place.config["clusters"].append(cluster)
         place.config["routes"][0]["rules"][0] |= says
@@ -363,6 +373,33 @@ ROWS: dict[str, Nasty] = {
     "shadow sends garbage": rule_that(garbage, mirror={"cluster": "nasty"}),
     "server that is tried again and hedged hangs": rule_that(hang, cluster="nasty", **TRIES),
     "reload in the middle": reloads,
+}
+
+
+# What a flood meets of each policy; and a server that is nothing but trouble under all of them at once.
+TROUBLE = {
+    "outlier": {"errors": 1, "rate": "1%", "slower": "2x", "eject": "10ms", "most": "100%"},
+    "breaker": {"connections": 2, "waiting": 1, "requests": 4, "retries": 1, "adaptive": {"least": 1}},
+    "health": {"heartbeat": "10ms", "timeout": "5ms", "unhealthy": 1, "healthy": 1},
+    "panic": "100%",
+    "slow_start": {"time": "10ms"},
+}
+LIMIT = {"rate": "1/s", "burst": 1, "by": [{"argument": 0}, "source"], "keys": 1}
+SET = {"method": "m" * 200, "headers": {f"h{n}": "x" * 100 for n in range(20)}, "remove": ["a", "b"]}
+ROWS |= {
+    "flood over its rule's limit": rule_that(calls=4000, limit=LIMIT),
+    "flood that is delayed": rule_that(calls=4000, fault={"delay": {"fixed": "1s"}}),
+    "flood that is aborted": rule_that(calls=4000, fault={"abort": {"status": "unavailable"}}),
+    "flood that is denied": rule_that(calls=4000, denied={"service": FILTERED, "source": "127.0.0.0/8"}),
+    "flood that is changed": rule_that(set=SET),
+    "server hangs under every policy": rule_that(hang, cluster="nasty", policies=TROUBLE, **TRIES),
+    "server sends garbage under every policy": rule_that(garbage, cluster="nasty", policies=TROUBLE, **TRIES),
+    "server answers too late under every policy": rule_that(
+        too_late, cluster="nasty", policies=TROUBLE, **TRIES
+    ),
+    "keys that all lead to one server that hangs": rule_that(
+        hang, cluster="nasty", policies={"balance": "maglev", "hash": {"argument": 0}}
+    ),
 }
 
 

@@ -10,7 +10,7 @@ static uint32_t unit_at(pk_slice s, uint32_t at) {
   return 0xd000u | (s.data[at + 1] & 63u) << 6 | (s.data[at + 2] & 63u);
 }
 
-int pk_units_in(pk_slice s) {
+int pk_units_among(pk_slice s) {
   if (s.size < 3) return 0;
   const uint8_t *at = s.data, *end = s.data + s.size;
   while (end - at >= 3 && (at = memchr(at, 0xed, (size_t)(end - at) - 2)) != NULL) {

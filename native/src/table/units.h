@@ -4,9 +4,20 @@
 #define PK_UNITS_H
 
 #include <protokit/codec.h>
+#include <string.h>
 
-/* Whether a text has such units. */
-int pk_units_in(pk_slice s);
+/* Whether a text has such units; most have no byte over 127. */
+int pk_units_among(pk_slice s);
+static inline int pk_units_in(pk_slice s) {
+  uint64_t all = 0, word;
+  uint32_t at = 0;
+  for (; s.size - at >= sizeof word; at += (uint32_t)sizeof word) {
+    memcpy(&word, s.data + at, sizeof word);
+    all |= word;
+  }
+  for (; at < s.size; at++) all |= s.data[at];
+  return (all & 0x8080808080808080u) != 0 && pk_units_among(s);
+}
 
 /* As rules have it, in `out`, of no more bytes: in four such a character, and U+FFFD for a unit alone. */
 pk_slice pk_units_joined(pk_slice s, uint8_t *out);
