@@ -107,6 +107,16 @@ class Binary:
         behind = right.of
         return lambda container: int(function(before(container), behind(container)))
 
+    @cached_property
+    def fields(self) -> frozenset[FieldPath]:
+        """See ``fields_of``."""
+        return fields_of(self.left) | fields_of(self.right)
+
+    @cached_property
+    def readings(self) -> tuple[Any, ...]:
+        """See ``readings_of``."""
+        return readings_of(self.left) + readings_of(self.right)
+
 
 @dataclass(frozen=True)
 class Not:
@@ -337,15 +347,13 @@ def computable(expression: Expression, at: FieldPath) -> Expression:
     return expression
 
 
-def fields_of(expression: Expression) -> set[FieldPath]:
+def fields_of(expression: Expression) -> frozenset[FieldPath]:
     """The paths that an expression reads."""
-    if isinstance(expression, Field | Size):
-        return {expression.path}
     if isinstance(expression, Binary):
-        return fields_of(expression.left) | fields_of(expression.right)
-    if isinstance(expression, Not):
-        return fields_of(expression.operand)
-    return set()
+        return expression.fields
+    if isinstance(expression, Field | Size):
+        return frozenset({expression.path})
+    return fields_of(expression.operand) if isinstance(expression, Not) else frozenset()
 
 
 def laid(expression: Expression) -> Expression:
@@ -366,15 +374,13 @@ def sizes_of(expression: Expression) -> set[Size]:
     return sizes_of(expression.operand) if isinstance(expression, Not) else set()
 
 
-def readings_of(expression: Expression) -> list[Any]:
+def readings_of(expression: Expression) -> tuple[Any, ...]:
     """The readings in an expression, in their order."""
-    if isinstance(expression, Looked):
-        return [expression.reading]
     if isinstance(expression, Binary):
-        return readings_of(expression.left) + readings_of(expression.right)
-    if isinstance(expression, Not):
-        return readings_of(expression.operand)
-    return []
+        return expression.readings
+    if isinstance(expression, Looked):
+        return (expression.reading,)
+    return readings_of(expression.operand) if isinstance(expression, Not) else ()
 
 
 def known_of(expression: Expression) -> list[Asked]:
