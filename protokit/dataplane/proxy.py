@@ -175,7 +175,9 @@ class Proxy:
                 None, configuration.load, self.loaded.path if source is None else source
             )
         if loaded.config.workers != self._snapshot.workers:
-            raise ConfigErrors([ConfigError("workers cannot change while running; restart", loaded.path)])
+            now, wanted = self._snapshot.workers, loaded.config.workers
+            text = f"workers: {now} run, and a reload cannot make it {wanted}: restart, or write {now}"
+            raise ConfigErrors([ConfigError(text, loaded.path)])
         snapshot = await self._resolved(loaded)
         async with self._changing:
             self._may_change()

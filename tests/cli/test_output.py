@@ -1,4 +1,4 @@
-"""What commands say where nothing can be written."""
+"""What commands say where nothing can be written, and what is said of a command that there is not."""
 
 from __future__ import annotations
 
@@ -45,3 +45,19 @@ def test_a_full_disk_is_a_line_and_no_trace(arguments, tmp_path, monkeypatch):
         monkeypatch.undo()
         full.buffer.raw.close()
     assert ended.value.code == "protokit: the output cannot be written: No space left on device"
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("chek", "did you mean 'check'?"),
+        ("reload", "there are check, decode, fuzz, new, plugins, route, run, schema"),
+        ("start", "there are check, decode, fuzz, new, plugins, route, run, schema"),
+    ],
+)
+def test_a_command_that_there_is_not(name, hint, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["protokit", name, "p.yaml"])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 2
+    assert f"Error: there is no command {name!r}; {hint}\n" in capsys.readouterr().err

@@ -122,6 +122,21 @@ def test_clients_of_a_renamed_listener_are_told_served_and_closed_in_time(run, w
     run(main)
 
 
+def test_another_number_of_workers_needs_a_restart(run):
+    async def main(proxies):
+        one = await Server("one").start()
+        config = two(one, one, listener("in", "127.0.0.1:0"), workers=2)
+        proxy = await started(proxies, config)
+        for workers in (1, 3):
+            text = f"workers: 2 run, and a reload cannot make it {workers}: restart, or write 2"
+            with pytest.raises(ConfigErrors, match=text):
+                await proxy.reload(config | {"workers": workers})
+        await proxy.reload(config)
+        await one.stop()
+
+    run(main)
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_two_listeners_change_ports(run, workers):
     async def main(proxies):
