@@ -134,7 +134,10 @@ class AdminServer:
         return (200, "text/plain", b"ready\n") if self._proxy.ready else (503, "text/plain", b"not ready\n")
 
     def _metrics(self) -> Answer:
-        return 200, CONTENT_TYPE, prometheus(self._proxy.stats(), ready=self._proxy.ready).encode()
+        from protokit.observe.process import process  # when somebody asks  # noqa: PLC0415
+
+        page = prometheus(self._proxy.stats(), ready=self._proxy.ready) + process()
+        return 200, CONTENT_TYPE, page.encode()
 
     def _stats(self) -> Answer:
         return 200, "application/json", msgspec.json.encode(self._proxy.stats()) + b"\n"

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
+import resource
+import subprocess
+import time
 from collections import defaultdict
 from pathlib import Path
 
@@ -11,9 +15,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import protokit
 from protokit import Proxy, native
 from protokit.observe.help import HELP
 from protokit.observe.metrics import GAUGES, prometheus
+from protokit.observe.process import process
 
 SAMPLE = re.compile(
     r'([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{((?:[a-z]+="(?:[^"\\\n]|\\["\\n])*",?)+)\})? (-?[0-9.e+]+)'
@@ -166,6 +172,33 @@ def test_other_sections_become_names():
         "protokit_shards_0_total": {(): 4.0},
         "protokit_shards_1_total": {(): 5.0},
     }
+
+
+def test_the_process_tells_what_every_process_tells(tmp_path):
+    before, mine = process(), resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    with (tmp_path / "one more").open("w"):
+        found = {name: samples for name, (_, samples) in parse(process()).items()}
+    (versions,) = found.pop("protokit_build_info")
+    assert dict(versions)["version"] == protokit.__version__
+    value = {name: one[()] for name, one in found.items()}
+    assert value["process_max_fds"] == mine
+    assert value["process_open_fds"] == parse(before)["process_open_fds"][1][()] + 1
+    used = sum(os.times()[:2])
+    assert used - 1 <= value["process_cpu_seconds_total"] <= used + 1
+    assert value["process_resident_memory_bytes"] > 10_000_000
+    assert parse(process(tmp_path)).keys() == {"protokit_build_info"}  # a system that tells nothing
+
+
+def test_when_a_process_started():
+    before = time.time()
+    with subprocess.Popen(["sleep", "60"]) as child:
+        try:
+            ((_, samples),) = [
+                one for name, one in parse(process(Path(f"/proc/{child.pid}"))).items() if "start" in name
+            ]
+        finally:
+            child.kill()
+    assert before - 1 <= samples[()] <= time.time() + 1
 
 
 words = st.text(min_size=1, max_size=12)
