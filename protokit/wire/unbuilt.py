@@ -5,6 +5,8 @@ Like `layout` this knows construct's insides.
 
 from __future__ import annotations
 
+import re
+import struct
 from typing import TYPE_CHECKING, Any
 
 import construct
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 _COMPUTED = construct.Rebuild | construct.Const | construct.Default | construct.Check | type(construct.Pass)
 
 
+_WIDE = re.compile(r"struct '[<>=](\w)' error during building, given value (.*)")  # construct's words
 _TAKES: tuple[tuple[Any, Callable[[Any], bool], str], ...] = (
     (construct.FormatField | construct.BytesInteger | UVar, lambda one: isinstance(one, int), "an integer"),
     (
@@ -58,7 +61,11 @@ def unbuilt(error: Exception, declaration: Any, values: Any) -> str:
         where = ".".join(names)
         if isinstance(error, construct.StringError) and value_at(values, tuple(names)) is None:
             return f"{where} has no value; give it one: {{{names[-1]!r}: ...}}"
-        return f"{where or 'the format'}: {str(error).partition(chr(10))[2] or error}"
+        why = str(error).partition(chr(10))[2] or str(error)
+        if isinstance(error, construct.FormatFieldError) and (wide := _WIDE.match(why)):
+            least = " from 0 on" if wide[1].isupper() else ""
+            why = f"{wide[2]} does not fit an integer of {struct.calcsize('=' + wide[1])} bytes{least}"
+        return f"{where or 'the format'}: {why}"
     return str(error)
 
 

@@ -234,7 +234,7 @@ WRONG = {
     ),
     "a reply with a number that does not fit": (
         lambda: declared(*BODY, values={"kind": 300, "body": b""}),
-        "the error reply of NO_SERVICE cannot be built: kind: struct",
+        "the error reply of NO_SERVICE cannot be built: kind: 300 does not fit an integer of 1 bytes",
     ),
     "a count that is no Rebuild": (
         lambda: declared(

@@ -210,6 +210,16 @@ WRONG = {
         ),
         r"cannot be built: body: b'\x91' is not one msgpack_value, which it has to be with whatever text",
     ),
+    "a value below 0 where none can be": (
+        lambda: declared(*BODY, values={"kind": -1, "body": b""}),
+        "kind: -1 does not fit an integer of 1 bytes from 0 on",
+    ),
+    "a section that its length cannot count": (
+        lambda: declared(
+            *BODY, "x" / Prefixed(Int8ub, GreedyBytes), values={"kind": 2, "body": b"", "x": bytes(300)}
+        ),
+        "the error reply of NO_SERVICE cannot be built: x: 300 does not fit an integer of 1 bytes from 0 on",
+    ),
     "a status of a number": (
         lambda: declared(*BODY, status=table(this.kind, {0: Status.OK, 1: 20}, Status.INTERNAL)),
         "status: table: 20 is no Status; write Status.OK, Status.INTERNAL, ...",
