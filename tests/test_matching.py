@@ -296,7 +296,8 @@ def sent(world, client, frame):
 TAGGED = b"\x03tag\x01x"
 BROKEN = b"\x03tag\x09x"
 UNREADABLE = (
-    "protokit: a rule asks for headers or arguments of the request, which cannot be read: they are malformed"
+    "protokit: rule r[1] asks for headers or arguments of the request, which cannot be read: they are"
+    " malformed"
 )
 
 

@@ -96,10 +96,14 @@ static void unreadable(pk_core *core, pk_request *r, const pk_destination *d, in
 }
 
 /* A rule asks for what cannot be read: another that matches may not be meant. */
-static PK_RARE void headers_unreadable(pk_core *core, pk_request *r, const pk_destination *d, int error) {
+static PK_RARE void headers_unreadable(pk_core *core, pk_request *r, const pk_question *q) {
+  const pk_destination *d = &q->to;
+  const pk_table *t = r->to.live->table;
   pk_message m = {.size = 0};
-  pk_message_add(&m, "protokit: a rule asks for headers or arguments of the request, which cannot be read: ");
-  pk_message_add(&m, error == PK_ERR_LIMIT ? "they hold more than the proxy reads" : "they are malformed");
+  pk_message_add(&m, "protokit: rule ");
+  pk_message_text(&m, t, pk_table_plan_at(t, q->unread)->name);
+  pk_message_add(&m, " asks for headers or arguments of the request, which cannot be read: ");
+  pk_message_add(&m, q->error == PK_ERR_LIMIT ? "they hold more than the proxy reads" : "they are malformed");
   pk_message_add(&m, ": service '");
   pk_message_bytes(&m, d->service.data, d->service.size < 200 ? d->service.size : 200);
   pk_message_add(&m, "' method '");
@@ -113,7 +117,7 @@ static PK_RARE uint32_t look_up(pk_core *core, pk_request *r, const pk_table_lis
   uint32_t plan = pk_table_route(r->to.live->table, l->routes, q);
   r->to.bucket = pk_table_bucket(&q->to);
   if (q->error != 0) {
-    headers_unreadable(core, r, &q->to, q->error);
+    headers_unreadable(core, r, q);
     return PK_NONE;
   }
   if (r->to.live == core->live) pk_table_remember(&core->cached_routes, l->routes, q, plan, r->to.bucket);
