@@ -7,6 +7,7 @@ else a declaration can say is written by ``WireFormat.edit``, which says what is
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,9 @@ from protokit.wire.nodes import (
     expression_of,
     walk,
 )
+from protokit.wire.structures import Inside
+from protokit.wire.structures.headers import KINDS, EntryMap
+from protokit.wire.structures.protobufs import FIELDS as FIELDS_OF_MESSAGES
 from protokit.wire.told import Digits
 from protokit.wire.views import (
     Chosen,
@@ -55,6 +59,7 @@ ANSWERS = native.EDIT_GROUP + 1  # PK_CHANGES_OF_ANSWERS
 _WIDEST = 8
 DEPTH = 8  # of views in views (PK_WRITE_DEPTH)
 FIELDS = 64  # PK_FIELDS
+PUT = {KINDS["protobuf"]}  # structures that the engine writes (declared_put.c)
 Counter = Integer | Varint | Digits
 
 
@@ -148,6 +153,10 @@ def _written(view: View | Pairs, depth: int) -> Iterator[FieldPath]:
         yield view.path
     elif isinstance(view, Item):
         yield from _written(view.pairs, depth)
+    elif isinstance(view, EntryMap) and view.encoding.kind in PUT:
+        yield view.path
+    elif isinstance(view, Inside) and is_put(view):
+        yield view.reads
     elif isinstance(view, Pairs) and isinstance(view.encoding, PairEncoding | LineEncoding):
         yield view.path
     elif isinstance(view, Part):
@@ -157,6 +166,14 @@ def _written(view: View | Pairs, depth: int) -> Iterator[FieldPath]:
             yield from _written(one, depth - 1)
     elif not isinstance(view, Constant | FoundText | Decimal | Chosen):  # of no section, or only read
         raise InPythonError
+
+
+def is_put(view: Inside) -> bool:
+    """Whether the engine can put another text there: at fields, and names in them that are a map's."""
+    texts = [isinstance(key, str) for key in view.path]
+    by_field = bool(view.path) and not texts[0] and not any(map(operator.and_, texts, texts[1:]))
+    fields = all(0 < key < FIELDS_OF_MESSAGES for key in view.path if isinstance(key, int))
+    return KINDS.get(view.structure.step.name) in PUT and by_field and fields
 
 
 def _numbers(view: View | Pairs) -> list[Decimal | Chosen]:
@@ -169,7 +186,7 @@ def _numbers(view: View | Pairs) -> list[Decimal | Chosen]:
 
 
 def _number(nodes: tuple[Node, ...], view: Decimal | Chosen, meaning: Meaning, computed: Computed) -> Integer:
-    """The integer that a view is of: one that every frame has, and that says nothing else.
+    """The integer that a view is of: one that says nothing else.
 
     Raises:
         InPythonError: it is another one.
@@ -178,7 +195,7 @@ def _number(nodes: tuple[Node, ...], view: Decimal | Chosen, meaning: Meaning, c
         raise InPythonError
     path = view.value.path
     found = [node for node in walk(nodes) if getattr(node, "path", None) == path]
-    node = found[0] if len(found) == 1 and found[0] in nodes else None
+    node = found[0] if len(found) == 1 else None
     names = list(view.names.values()) if isinstance(view, Chosen) else []
     if not isinstance(node, Integer) or len(set(names)) < len(names) or (names and node.width == _WIDEST):
         raise InPythonError
@@ -207,6 +224,8 @@ def _read(view: View | Pairs) -> Iterator[FieldPath]:
             yield from _read(one)
     elif isinstance(view, FoundText):
         yield view.found.section.path
+    elif isinstance(view, Inside):
+        yield view.reads
 
 
 def _counted(

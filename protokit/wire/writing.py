@@ -10,6 +10,8 @@ from protokit.wire.changes import ANSWERS, FIELDS, InPythonError
 from protokit.wire.expressions import fields_of
 from protokit.wire.framing import Framing
 from protokit.wire.ids import key_of
+from protokit.wire.structures import Inside
+from protokit.wire.structures.headers import KINDS
 from protokit.wire.texts import EXACTLY, NOWHERE
 
 if TYPE_CHECKING:
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from protokit.wire.program import Meaning
 
 SECTION, PLACE, VALUE = 256, 512, 1024  # PK_IS_*
-TEXT, ITEM, PART, FIRST, STEP, LITERAL, MAP, NUMBER = range(8)  # PK_WRITE_*
+TEXT, ITEM, PART, FIRST, STEP, LITERAL, MAP, NUMBER, INSIDE = range(9)  # PK_WRITE_*
 
 
 class Writing(Framing):
@@ -111,6 +113,11 @@ class Writing(Framing):
                 default = -1 if view.default is None else self.literal(view.default)
                 names = {key: self.literal(name) for key, name in view.names.items()}
                 one[4] = self.table(names, default)
+        elif isinstance(view, Inside):
+            argument = self.literal(view.argument)
+            one[:2] = INSIDE, self._numbers[view.reads]
+            one[4:] = len(self.steps), argument, 1, KINDS[view.structure.step.name]
+            self.steps.append((view.structure.step.address, argument, 1))
         elif isinstance(view, views.Constant):
             one[0], one[5] = LITERAL, self.literal(view.text)
         return number

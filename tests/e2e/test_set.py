@@ -21,7 +21,7 @@ from protokit import config as loading
 from protokit.dataplane.filters import FilterRunner
 from protokit.errors import ConfigErrors, LocalProtocolError
 from protokit.native import EDIT_HEADER
-from protokit.wire import Replies, protobuf, tlv
+from protokit.wire import Replies, json, protobuf, tlv
 
 
 def setting(server, changes, **rule) -> dict:
@@ -263,6 +263,47 @@ def test_an_answer_of_a_declared_protocol():
     run(main())
 
 
+def entry(key: bytes, value: bytes) -> bytes:
+    pair = b"\x0a%c%b\x12%c%b" % (len(key), key, len(value), value)
+    return b"\x42%c%b" % (len(pair), pair)
+
+
+@pytest.mark.usefixtures("no_python")
+def test_headers_that_stand_in_a_message():
+    async def main():
+        wire = declared_headers(protobuf(this.headers)[8])
+        server = await Lines().start()
+        changes = {
+            "headers": {"zone": "a", "from": {"header": "app"}},
+            "append": {"via": "protokit"},
+            "remove": ["debug"],
+            "answer": {"headers": {"by": "us"}},
+        }
+        registry = plugins.load(["dubbo"])
+        registry.protocols["message"] = Protocol("message", wire, "message")
+        config = setting(server, changes)
+        config["listeners"][0]["protocol"] = "message"
+        async with protokit.Proxy(loading.load(config, registry)) as proxy:
+            reader, writer = await asyncio.open_connection(*proxy.addresses["in"])
+            headers = entry(b"app", b"shop") + b"\x08\7" + entry(b"debug", b"1") + entry(b"via", b"a")
+            request = {"kind": 0, "id": 7, "service": b"svc", "method": b"changed", "body": b"x"}
+            writer.write(wire.build({**request, "headers": headers}))
+            answer = await read(reader)
+            writer.write(wire.build({**request, "id": 8, "headers": b"\x42\x05"}))  # no message
+            refused = await read(reader)
+            assert proxy.stats()["filters"] == {}
+            writer.close()
+        server.stop()
+        wanted = entry(b"app", b"shop") + b"\x08\7" + entry(b"via", b"a,protokit")
+        wanted += entry(b"zone", b"a") + entry(b"from", b"shop")
+        assert [one["headers"] for one in server.got] == [wanted]
+        assert (answer["id"], answer["headers"]) == (7, wanted + entry(b"by", b"us"))
+        assert refused["id"] == 8
+        assert b"protokit: " in refused["body"]
+
+    run(main())
+
+
 def test_listeners_of_both_kinds_share_a_table():
     async def main():
         server = await Server().start()
@@ -312,7 +353,7 @@ def test_mistakes(changes, message):
         loading.load(config)
 
 
-BOXED = declared_headers(protobuf(this.headers)[1])
+BOXED = declared_headers(json(this.headers))
 
 
 def test_the_address_cannot_be_set_where_changes_are_made_in_python():

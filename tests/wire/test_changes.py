@@ -46,6 +46,7 @@ from protokit.wire import (
     msgpack,
     number,
     pairs,
+    protobuf,
     split,
     starts,
     sum8,
@@ -224,6 +225,32 @@ def of_numbers():
     return wire, {"service", "method", "version", "group"}, frames
 
 
+def of_absent_numbers():
+    """Integers that some frames have not: 0 to who reads them, and nothing to write to."""
+    wire = declared(
+        [
+            "flags" / Int8ub,
+            *HEAD,
+            "call" / If((this.flags & 1) == 1, Struct("program" / Int16sb)),
+            SECTIONS[0],
+            "op" / If((this.flags & 2) == 2, Int8ub),
+            SECTIONS[1],
+        ],
+        replies={"flags": 0, "head": b"", "body": ErrorText()},
+        service=first(table(this.op, {1: "GET", 2: "a.B"}), decimal(this.call.program)),
+        method=table(this.call.program, {0: "7", 5: "five"}),
+        version=decimal(this.op),
+        group=this.head,
+    )
+    frames = [
+        {"flags": flags, "call": {"program": program}, "op": op, "head": b"h", "body": b"b"}
+        for flags in range(4)
+        for program in (0, 5, -7)
+        for op in (0, 1)
+    ]
+    return wire, {"service", "method", "version", "group"}, frames
+
+
 def of_lengths():
     """Lengths beside what is there or not, and one that is said twice."""
     one = ((this.flags & 1) == 1) & (this.kind == 0)
@@ -318,6 +345,60 @@ def of_digits():
     return wire, {"service", "method", "headers", "answer"}, frames
 
 
+def message(*fields):
+    """Of protobuf: (number, what), a number as a varint or the bytes of a wire type."""
+    made = b""
+    for number_, what in fields:
+        if isinstance(what, tuple):
+            kind, raw = what
+            made += UVar(5).build(number_ << 3 | kind) + raw
+        elif isinstance(what, int):
+            made += UVar(5).build(number_ << 3) + UVar(10).build(what)
+        else:
+            made += UVar(5).build(number_ << 3 | 2) + UVar(5).build(len(what)) + what
+    return made
+
+
+def of_protobuf():
+    """Fields, those of messages that come in pieces, values of maps; as numbers, texts, and what is none."""
+    meta = protobuf(this.head)
+    wire = declared(
+        HEAD + SECTIONS,
+        service=split(meta[1], "/", 2)[0],
+        method=first(meta[2][3], meta[20]),
+        version=meta[5]["a"],
+        group=meta[6]["to"][2],
+        headers=protobuf(this.head)[8],
+    )
+    entry = [message((1, b"a"), (2, b"1")), message((2, b"x"), (1, b"a"), (3, 7)), message((1, b"zz"))]
+    odd = [message((1, b"a"), (2, 9)), message((1, 5), (2, b"x")), b""]
+    heads = [
+        message(),
+        message(
+            (1, b"a.B/m"),
+            (2, message((3, b"x"), (4, 1))),
+            (5, entry[0]),
+            (6, message((1, b"to"), (2, message((2, b"g"))))),
+        ),
+        message(
+            (2, message((3, b"x"))), (1, b"a"), (2, message((4, 5))), (1, b"b"), (2, message((3, b"y" * 130)))
+        ),
+        message((1, 2**64 - 1), (2, message((3, (5, b"abcd")))), (20, (1, b"12345678"))),
+        message((2, message((3, 5))), (2, 7), (20, b"never"), (1, (0, b"\x85\x80\0"))),
+        *(
+            message(*((number_, one) for number_ in (5, 8) for one in some), (20, b"m"))
+            for some in itertools.permutations([*entry, *odd], 2)
+        ),
+        message((6, message((1, b"to"), (2, b""))), (8, 3), (8, entry[0])),
+        message((6, message((1, b"to"), (2, 5)))),
+        message((2, b"\x08")) + b"\x12\1\5",
+        b"\xff",
+        message((1, b"a"), (3, (3, b""))),
+        message((2, message((3, b"x" * 120))), (7, b"y" * 8)),
+    ]
+    return wire, ALL, [{"head": one, "body": b"b"} for one in heads]
+
+
 FORMATS = {
     "numbers": of_numbers,
     "pairs": of_pairs,
@@ -327,9 +408,11 @@ FORMATS = {
     "texts": of_texts,
     "delimited": of_delimited,
     "branches": of_branches,
+    "absent numbers": of_absent_numbers,
     "lengths": of_lengths,
     "layouts": of_layouts,
     "digits": of_digits,
+    "protobuf": of_protobuf,
 }
 
 

@@ -320,6 +320,13 @@ pk_slice pk_declared_section(const editing *e, uint32_t field);
 int pk_declared_map_get(const editing *e, uint32_t field, uint32_t map, pk_slice key, pk_slice *value);
 int pk_declared_map_set(editing *e, uint32_t field, uint32_t map, pk_slice key, pk_slice value);
 
+/* Another text for a whole section; and for what stands at a path in a structure in it, of that kind (PK_MAP_*). */
+int pk_declared_replace(editing *e, uint32_t field, pk_slice text);
+int pk_declared_put(editing *e, uint32_t field, uint32_t kind, pk_slice path, pk_slice text);
+int pk_declared_can_put(uint32_t kind);
+/* And for a key of a map in one. */
+int pk_declared_put_item(editing *e, uint32_t field, uint32_t map, pk_slice key, pk_slice text);
+
 /* pk_codec.edit. */
 int pk_declared_edit(const pk_codec *codec, const uint8_t *data, const pk_frame *f, const pk_edit *edits, uint32_t count,
                      uint8_t *out, size_t cap);

@@ -210,7 +210,7 @@ static int is_section(const declared *d, uint32_t field) {
 
 /* Whether a map is one that can be changed. */
 static int is_open_map(const pk_program *p, const declared *d, uint32_t map) {
-  return map < p->maps.count && d->maps[map].kind <= PK_MAP_LINES;
+  return map < p->maps.count && (d->maps[map].kind <= PK_MAP_LINES || pk_declared_can_put(d->maps[map].kind));
 }
 
 static int bad_writer(const declared *d, const pk_program_writer *w) {
@@ -225,6 +225,8 @@ static int bad_writer(const declared *d, const pk_program_writer *w) {
     case PK_WRITE_FIRST: return w->inner == PK_NOWHERE;
     case PK_WRITE_STEP:
       return !is_section(d, w->field) || w->which >= p->steps.count || w->count < 1 || w->count > 32 || w->index >= w->count;
+    case PK_WRITE_INSIDE:
+      return !is_section(d, w->field) || w->which >= p->steps.count || w->literal >= p->literals.count || !pk_declared_can_put(w->index);
     case PK_WRITE_LITERAL: return w->literal >= p->literals.count;
     case PK_WRITE_MAP: return !is_section(d, w->field) || !is_open_map(p, d, w->which);
     case PK_WRITE_NUMBER:

@@ -32,12 +32,15 @@ static int found(const editing *e, uint32_t which, pk_slice *out) {
       result = pk_declared_step(e->d, w->which, pk_declared_section(e, w->field), parts, w->count);
       *out = parts[w->index];
       return result;
+    case PK_WRITE_INSIDE:
+      result = pk_declared_step(e->d, w->which, pk_declared_section(e, w->field), parts, 1);
+      *out = parts[0];
+      return result;
     case PK_WRITE_LITERAL: *out = e->d->literals[w->literal]; return PK_OK;
     case PK_WRITE_NUMBER: {
       uint32_t form = e->d->fields[w->field].form;
       int64_t at = e->m->r[e->d->fields[w->field].at];
-      if (at < 0) return PK_OK;
-      int64_t v = integer_of(e->out + at, form);
+      int64_t v = at < 0 ? 0 : integer_of(e->out + at, form); /* what is not there counts as 0 */
       *out = w->which == PK_NOWHERE ? pk_digits(v < 0 && (form & SIGNED), (uint64_t)v) : pk_declared_chosen(e->d, &e->d->tables[w->which], v);
       return PK_OK;
     }
@@ -50,7 +53,7 @@ static int write(editing *e, uint32_t which, pk_slice text);
 static int same_text(pk_slice a, pk_slice b) { return a.size == b.size && (a.size == 0 || memcmp(a.data, b.data, a.size) == 0); }
 
 /* A whole section; empty where there is to be nothing. */
-static int write_section(editing *e, uint32_t field, pk_slice text) {
+int pk_declared_replace(editing *e, uint32_t field, pk_slice text) {
   pk_slice section = pk_declared_section(e, field);
   if (section.data == NULL) return text.size > 0 ? PK_ERR_UNSUPPORTED : PK_OK;
   uint32_t at = (uint32_t)(section.data - e->out);
@@ -122,19 +125,6 @@ static int write_first(editing *e, const pk_program_writer *w, pk_slice text) {
   return write(e, w->inner, text);
 }
 
-/* A text's decimal digits. 0: it is no integer of 64 bits. */
-static int number_of(pk_slice text, int *negative, uint64_t *v) {
-  uint32_t from = text.size > 0 && text.data[0] == '-';
-  *negative = from != 0, *v = 0;
-  if (text.size == from || text.size - from > 20) return 0;
-  for (uint32_t i = from; i < text.size; i++) {
-    uint64_t digit = (uint64_t)(text.data[i] - '0');
-    if (text.data[i] < '0' || text.data[i] > '9' || *v > (UINT64_MAX - digit) / 10) return 0;
-    *v = *v * 10 + digit;
-  }
-  return 1;
-}
-
 /* An integer in its place. 0: it has no room there. */
 static int put_number(uint8_t *p, uint32_t form, int negative, uint64_t v) {
   uint32_t bits = 8 * (form & 15) - (form & SIGNED ? 1 : 0);
@@ -151,11 +141,12 @@ static int write_number(editing *e, uint32_t which, const pk_program_writer *w, 
   int64_t at = e->m->r[field->at];
   int negative;
   uint64_t v;
-  if (at < 0) return PK_ERR_UNSUPPORTED;
+  if (w->which == PK_NOWHERE && at < 0) return PK_ERR_UNSUPPORTED;
   if (w->which == PK_NOWHERE)
-    return number_of(text, &negative, &v) && put_number(e->out + at, field->form, negative, v) ? PK_OK : PK_ERR_UNSUPPORTED;
+    return pk_integer_of(text, &negative, &v) && put_number(e->out + at, field->form, negative, v) ? PK_OK : PK_ERR_UNSUPPORTED;
   pk_slice now;
   if (found(e, which, &now) == PK_OK && (now.data == NULL) == (text.data == NULL) && same_text(now, text)) return PK_OK;
+  if (at < 0) return PK_ERR_UNSUPPORTED;
   const pk_program_table *t = &e->d->tables[w->which];
   for (uint32_t i = 0; text.data != NULL && i < t->count; i++) {
     int64_t key = e->d->entries[t->first + i].key;
@@ -169,11 +160,12 @@ static int write_number(editing *e, uint32_t which, const pk_program_writer *w, 
 static int write(editing *e, uint32_t which, pk_slice text) {
   const pk_program_writer *w = &e->d->writers[which];
   switch (w->kind) {
-    case PK_WRITE_TEXT: return write_section(e, w->field, text);
+    case PK_WRITE_TEXT: return pk_declared_replace(e, w->field, text);
     case PK_WRITE_ITEM: return pk_declared_map_set(e, w->field, w->which, e->d->literals[w->literal], text);
     case PK_WRITE_PART: return write_part(e, w, text);
     case PK_WRITE_FIRST: return write_first(e, w, text);
     case PK_WRITE_NUMBER: return write_number(e, which, w, text);
+    case PK_WRITE_INSIDE: return pk_declared_put(e, w->field, w->index, e->d->literals[w->literal], text);
     default: return PK_ERR_UNSUPPORTED; /* it is only read */
   }
 }

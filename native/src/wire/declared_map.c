@@ -229,6 +229,7 @@ static int is_read(const editing *e, uint32_t field, uint32_t map, pk_slice key,
 int pk_declared_map_set(editing *e, uint32_t field, uint32_t map, pk_slice key, pk_slice value) {
   pk_slice section = pk_declared_section(e, field), front = {NULL, 0};
   if (section.data == NULL) return PK_ERR_UNSUPPORTED;
+  if (e->d->maps[map].kind > PK_MAP_LINES) return pk_declared_put_item(e, field, map, key, value);
   walk w = begin(e->d, &e->d->maps[map], section);
   spot s;
   int result = look(w, key, &s);

@@ -259,9 +259,10 @@ typedef struct pk_program_field {
 
 /* How a view is read and written: a tree, whose branches stand behind it. A section, a value of a map, part `index` of the
  * text `inner` cut at a literal, the first of several that is there; a text that a step finds, or a literal: both are
- * only read; a map; or an integer, as the name that a table gives it, or else in digits. */
+ * only read; a map; an integer, as the name that a table gives it, or else in digits; or what stands at a path (a literal)
+ * in a structure of a kind (`index`: PK_MAP_*), which a step finds. */
 enum { PK_WRITE_TEXT, PK_WRITE_ITEM, PK_WRITE_PART, PK_WRITE_FIRST, PK_WRITE_STEP, PK_WRITE_LITERAL, PK_WRITE_MAP,
-       PK_WRITE_NUMBER };
+       PK_WRITE_NUMBER, PK_WRITE_INSIDE };
 enum { PK_WRITE_DEPTH = 8 };
 
 typedef struct pk_program_writer {

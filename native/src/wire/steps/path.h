@@ -131,6 +131,37 @@ int pk_is_msgpack(pk_slice value);
 int pk_value_msgpack(pk_slice section, pk_path path, pk_value *out);
 int pk_value_json(pk_slice section, pk_path path, pk_value *out);
 
+/* Where a section is written anew. */
+typedef struct pk_made {
+  uint8_t *at, *end;
+} pk_made;
+
+static inline int pk_make(pk_made *out, const uint8_t *data, size_t size) {
+  if (size > (size_t)(out->end - out->at)) return PK_ERR_SPACE;
+  if (size > 0) memcpy(out->at, data, size);
+  out->at += size;
+  return PK_OK;
+}
+
+/* The section with another text at a path, NULL: without it; a number's digits where a number stands. PK_OK;
+ * PK_ERR_UNSUPPORTED: nothing can be put there, or it is malformed; PK_ERR_SPACE. More bytes than section, text and path
+ * have together: */
+enum { PK_MADE_MORE = 32 * PK_PATH_KEYS };
+int pk_put_protobuf(pk_slice section, pk_path path, pk_slice text, pk_made *out);
+
+/* A text's decimal digits. 0: it is no integer of 64 bits. */
+static inline int pk_integer_of(pk_slice text, int *negative, uint64_t *v) {
+  uint32_t from = text.size > 0 && text.data[0] == '-';
+  *negative = from != 0, *v = 0;
+  if (text.size == from || text.size - from > 20) return 0;
+  for (uint32_t i = from; i < text.size; i++) {
+    uint64_t digit = (uint64_t)(text.data[i] - '0');
+    if (text.data[i] < '0' || text.data[i] > '9' || *v > (UINT64_MAX - digit) / 10) return 0;
+    *v = *v * 10 + digit;
+  }
+  return 1;
+}
+
 typedef int (*pk_finder)(pk_slice section, pk_path path, pk_found *found);
 
 /* A step that finds each path on its own. */

@@ -3,6 +3,8 @@
  * As its readers have it: of a field that stands several times the last counts, of messages all that they hold. What stands
  * in several wire types cannot be read: its readers take the last of the type that they know it by. A text is a map's key.
  * Groups are not read. */
+#include <stdlib.h>
+
 #include "wire/steps/path.h"
 
 enum { VARINT = 0, FIXED64 = 1, SIZED = 2, FIXED32 = 5 };
@@ -143,6 +145,161 @@ void pk_place_protobuf(pk_slice section, pk_path path, int is_varint, pk_place *
   pk_slice at = place->at; /* as it is written back: no longer than it must be */
   if (is_varint && at.data != NULL && at.size > 1 && at.data[at.size - 1] == 0) place->at.data = NULL;
 }
+
+/* A message that is written anew: each field in its place, tags and lengths as short as they can be. */
+
+static int make_varint(pk_made *out, uint64_t v) {
+  uint8_t bytes[10];
+  uint32_t n = 0;
+  for (; v >= 0x80; v >>= 7) bytes[n++] = (uint8_t)(v | 0x80);
+  bytes[n++] = (uint8_t)v;
+  return pk_make(out, bytes, n);
+}
+
+static int make_tag(pk_made *out, uint64_t number, uint32_t type) { return make_varint(out, number << 3 | type); }
+
+static int make_field(pk_made *out, const field *f) {
+  int result = make_tag(out, f->number, f->type);
+  if (result == PK_OK && f->type == VARINT && f->content.data == NULL) return make_varint(out, f->value);
+  if (result == PK_OK && f->type == SIZED) result = make_varint(out, f->content.size);
+  return result != PK_OK ? result : pk_make(out, f->content.data, f->content.size);
+}
+
+/* The field that says a text: a number where one was, else bytes. */
+static int say_text(field *f, pk_slice text, uint8_t room[8]) {
+  int negative;
+  uint64_t v;
+  if (f->type == SIZED) return f->content = text, PK_OK;
+  if (!pk_integer_of(text, &negative, &v)) return PK_ERR_UNSUPPORTED;
+  uint32_t bytes = f->type == FIXED32 ? 4 : 8;
+  if (negative && v > 0 && (f->type != VARINT || v > (uint64_t)1 << 63)) return PK_ERR_UNSUPPORTED;
+  if (bytes == 4 && v >> 32 != 0) return PK_ERR_UNSUPPORTED;
+  f->value = negative ? (uint64_t)0 - v : v;
+  put(room, f->value, bytes, 1);
+  if (f->type != VARINT) f->content = (pk_slice){room, bytes};
+  return PK_OK;
+}
+
+/* What a length counts, behind it: it is written where the longest would leave it, and moved. */
+enum { LENGTH = 5 };
+
+typedef struct inner {
+  uint8_t *from;
+  pk_made out;
+} inner;
+
+static int begin_inner(pk_made *out, uint64_t number, inner *in) {
+  int result = make_tag(out, number, SIZED);
+  if (result != PK_OK || out->end - out->at < LENGTH) return PK_ERR_SPACE;
+  *in = (inner){out->at + LENGTH, {out->at + LENGTH, out->end}};
+  return PK_OK;
+}
+
+static int end_inner(pk_made *out, const inner *in) {
+  size_t size = (size_t)(in->out.at - in->from);
+  int result = make_varint(out, size);
+  if (result != PK_OK) return result;
+  memmove(out->at, in->from, size);
+  out->at += size;
+  return PK_OK;
+}
+
+/* What is put there: in which field, of what is in a map under which name, and what is behind that. */
+typedef struct target {
+  uint64_t number;
+  pk_slice name; /* no data: it is no map */
+  pk_path path;
+  pk_slice text;
+} target;
+
+static int put_in(pk_slice message, pk_path path, pk_slice text, pk_made *out);
+
+/* Whether a field is replaced; of a map's entry its value. */
+static int is_it(const target *t, const field *f, field *value) {
+  pk_slice name;
+  *value = *f;
+  if (f->number != t->number) return 0;
+  if (t->name.data == NULL) return t->path.at == t->path.end || f->type == SIZED;
+  if (f->type != SIZED) return 0;
+  if (open_entry(f->content, &name, value) != PK_OK) return -1;
+  return name.data != NULL && pk_same_text(t->name, name.data, name.size);
+}
+
+static int make_value(const target *t, const field *before, pk_slice inside, pk_made *out) {
+  field f = {.number = t->name.data != NULL ? 2 : t->number, .type = before->type};
+  uint8_t room[8];
+  inner in;
+  if (t->path.at == t->path.end) {
+    int result = say_text(&f, t->text, room);
+    return result != PK_OK ? result : make_field(out, &f);
+  }
+  int result = begin_inner(out, f.number, &in);
+  if (result == PK_OK) result = put_in(inside, t->path, t->text, &in.out);
+  return result != PK_OK ? result : end_inner(out, &in);
+}
+
+/* In the place of the first of those that were there, or behind all. */
+static int make_it(const target *t, const field *before, pk_slice inside, pk_made *out) {
+  inner in;
+  if (t->name.data == NULL) return make_value(t, before, inside, out);
+  int result = begin_inner(out, t->number, &in);
+  field key = {.number = 1, .type = SIZED, .content = t->name};
+  if (result == PK_OK) result = make_field(&in.out, &key);
+  if (result == PK_OK) result = make_value(t, before, inside, &in.out);
+  return result != PK_OK ? result : end_inner(out, &in);
+}
+
+/* The message with it; `inside`: what it is put into, where it stands deeper. */
+static int make_message(pk_slice message, const target *t, const field *before, uint32_t there, pk_slice inside, pk_made *out) {
+  pk_rest in = {message.data, message.data + message.size};
+  int kept = t->path.at != t->path.end || t->text.data != NULL, made = 0, result = PK_OK;
+  while (in.at < in.end && result == PK_OK) {
+    field f, value;
+    if (next_field(&in, &f) != PK_OK) return PK_ERR_UNSUPPORTED;
+    if (f.type == VARINT) f.content = (pk_slice){f.behind, (uint32_t)(in.at - f.behind)}; /* however it is written */
+    if (is_it(t, &f, &value) == 0) result = make_field(out, &f);
+    else if (kept && made++ == 0) result = make_it(t, before, inside, out);
+  }
+  return result == PK_OK && there == 0 && kept ? make_it(t, before, inside, out) : result;
+}
+
+static int put_in(pk_slice message, pk_path path, pk_slice text, pk_made *out) {
+  pk_rest in = {message.data, message.data + message.size};
+  field before = {.type = SIZED};
+  uint32_t there = 0;
+  size_t size = 0;
+  pk_key key, name = {{NULL, 0}, 0};
+  if (!pk_path_next(&path, &key) || key.text.data != NULL) return PK_ERR_UNSUPPORTED;
+  pk_path behind = path;
+  if (pk_path_next(&behind, &name) && name.text.data != NULL) path = behind;
+  const target t = {(uint64_t)key.number, name.text, path, text};
+  int deeper = path.at != path.end, in_pieces = deeper && name.text.data == NULL;
+  while (in.at < in.end) {
+    field f, value;
+    if (next_field(&in, &f) != PK_OK) return PK_ERR_UNSUPPORTED;
+    int is = is_it(&t, &f, &value);
+    if (is < 0) return PK_ERR_UNSUPPORTED;
+    if (is == 0) continue;
+    before = value;
+    there++;
+    size += in_pieces ? value.content.size : 0;
+  }
+  if (deeper && (there == 0 || before.type != SIZED)) return PK_ERR_UNSUPPORTED;
+  if (!in_pieces || there < 2) return make_message(message, &t, &before, there, before.content, out);
+  uint8_t *joined = malloc(size + 1), *to = joined; /* of a message in pieces all are one */
+  if (joined == NULL) return PK_ERR_SPACE;
+  for (in.at = message.data; in.at < in.end;) {
+    field f, value;
+    if (next_field(&in, &f) != PK_OK || is_it(&t, &f, &value) != 1) continue;
+    memcpy(to, f.content.data, f.content.size);
+    to += f.content.size;
+  }
+  int result = make_message(message, &t, &before, there, (pk_slice){joined, (uint32_t)size}, out);
+  free(joined);
+  return result;
+}
+
+int pk_put_protobuf(pk_slice section, pk_path path, pk_slice text, pk_made *out) { return put_in(section, path, text, out); }
 
 static int find(pk_slice section, pk_path path, pk_found *found) { return in_message(section, path, 0, found); }
 
