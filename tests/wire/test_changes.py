@@ -367,7 +367,7 @@ def of_protobuf():
         service=split(meta[1], "/", 2)[0],
         method=first(meta[2][3], meta[20]),
         version=meta[5]["a"],
-        group=meta[6]["to"][2],
+        group=meta[6]["to"][2]["k"],
         headers=protobuf(this.head)[8],
     )
     entry = [message((1, b"a"), (2, b"1")), message((2, b"x"), (1, b"a"), (3, 7)), message((1, b"zz"))]
@@ -378,7 +378,7 @@ def of_protobuf():
             (1, b"a.B/m"),
             (2, message((3, b"x"), (4, 1))),
             (5, entry[0]),
-            (6, message((1, b"to"), (2, message((2, b"g"))))),
+            (6, message((1, b"to"), (2, message((2, message((2, b"g"), (1, b"k"))))))),
         ),
         message(
             (2, message((3, b"x"))), (1, b"a"), (2, message((4, 5))), (1, b"b"), (2, message((3, b"y" * 130)))
@@ -395,6 +395,9 @@ def of_protobuf():
         b"\xff",
         message((1, b"a"), (3, (3, b""))),
         message((2, message((3, b"x" * 120))), (7, b"y" * 8)),
+        message(
+            (6, message((1, b"to"), (2, message((2, b"g"))))), (6, message((1, b"to"), (2, (1, b"8" * 8))))
+        ),
     ]
     return wire, ALL, [{"head": one, "body": b"b"} for one in heads]
 

@@ -211,6 +211,8 @@ class Protobuf(Family):
                 whole = [made if one is joined else one for one in others]
                 return replace(structure, raw=self.whole(whole, structure))
             return super()._put(structure, path, text)
+        if structure.type != self.root:
+            raise LocalProtocolError(f"protobuf: {path[0]!r} stands in what is no message")
         inside = self.entries(structure.raw, structure.type) or []
         key, name, *more = path
         same = [one for one in inside if one.key == key and self._named(one, name)]
