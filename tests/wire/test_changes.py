@@ -562,6 +562,20 @@ def test_what_a_frame_is_laid_out_by_is_a_number():
             native.declared(broken)
 
 
+@pytest.mark.parametrize("kind", [0, 1, 5])
+def test_a_number_in_a_message_has_the_room_of_its_wire_type(kind):
+    wire = declared(HEAD + SECTIONS, service=protobuf(this.head)[1])
+    raw = {0: b"\5", 1: b"8" * 8, 5: b"4" * 4}[kind]
+    frame = wire.build({"kind": 0, "id": 7, "head": message((1, (kind, raw))), "body": b"b"})
+    most = {0: 2**64 - 1, 1: 2**64 - 1, 5: 2**32 - 1}[kind]
+    least = -(2**63) if kind == 0 else 0
+    for number_ in (least, -0, 1, 127, 128, most):
+        edits = [(native.EDIT_SERVICE, "", str(number_))]
+        assert native.edit(wire.address, frame, edits) == wire.edit(frame, edits)
+    for text_ in (str(most + 1), str(least - 1), "x", "", "-", "1 "):
+        refused(wire, frame, (native.EDIT_SERVICE, "", text_))
+
+
 def in_python(**meaning):
     layout = meaning.pop("layout", HEAD + SECTIONS)
     return declared(layout, **meaning)

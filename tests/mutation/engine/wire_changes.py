@@ -176,38 +176,10 @@ MUTANTS = (
         f"{_SAME}[digits]",
     ),
     Mutant(
-        "of a message in pieces one is written into",
-        "steps/protobuf.c",
-        "if (!in_pieces || there < 2) return",
-        "if (!in_pieces || there < 9) return",
-        f"{_SAME}[protobuf]",
-    ),
-    Mutant(
-        "of a field that stands several times the others stay",
-        "steps/protobuf.c",
-        "if (is_it(t, &f, &value) == 0) result",
-        "if (is_it(t, &f, &value) == 0 || made > 0) result",
-        f"{_SAME}[protobuf]",
-    ),
-    Mutant(
-        "a number loses its front in a field of four bytes",
-        "steps/protobuf.c",
-        "if (bytes == 4 && v >> 32 != 0) return PK_ERR_UNSUPPORTED;",
-        "",
-        f"{_SAME}[protobuf]",
-    ),
-    Mutant(
         "a header takes the place of what is no text",
         "declared_put.c",
         "if (result != PK_OK && text.data != NULL) return result;",
         "",
-        f"{_SAME}[protobuf]",
-    ),
-    Mutant(
-        "what stands nowhere is put into a message that is not there",
-        "steps/protobuf.c",
-        "if (deeper && (there == 0 || before.type != SIZED)) return",
-        "if (deeper && there > 0 && before.type != SIZED) return",
         f"{_SAME}[protobuf]",
     ),
 )

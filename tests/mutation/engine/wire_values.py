@@ -460,4 +460,32 @@ MUTANTS = (
         "to->type == NONE && !same_type(",
         "tests/wire/test_structures.py::test_what_stands_in_several_types_cannot_be_read",
     ),
+    Mutant(
+        "of a message in pieces one is written into",
+        "protobuf.c",
+        "if (!in_pieces || there < 2) return",
+        "if (!in_pieces || there < 9) return",
+        "tests/wire/test_changes.py::test_the_engine_changes_frames_as_the_declaration_does[protobuf]",
+    ),
+    Mutant(
+        "of a field that stands several times the others stay",
+        "protobuf.c",
+        "if (is_it(t, &f, &value) == 0) result",
+        "if (is_it(t, &f, &value) == 0 || made > 0) result",
+        "tests/wire/test_changes.py::test_the_engine_changes_frames_as_the_declaration_does[protobuf]",
+    ),
+    Mutant(
+        "a number loses its front in a field of four bytes",
+        "protobuf.c",
+        "if (bytes == 4 && v >> 32 != 0) return PK_ERR_UNSUPPORTED;",
+        "",
+        "tests/wire/test_changes.py::test_a_number_in_a_message_has_the_room_of_its_wire_type",
+    ),
+    Mutant(
+        "what stands nowhere is put into a message that is not there",
+        "protobuf.c",
+        "if (deeper && (there == 0 || before.type != SIZED)) return",
+        "if (deeper && there > 0 && before.type != SIZED) return",
+        "tests/wire/test_changes.py::test_the_engine_changes_frames_as_the_declaration_does[protobuf]",
+    ),
 )
