@@ -139,7 +139,7 @@ class TestOneThatNeverDecides:
         ((_, status, _, text),) = world.take(toy, client)
         assert (status, text) == (
             TIMEOUT,
-            b"protokit: the filters did not decide on the answer within 500 ms",
+            b"protokit: the filters of rule filtered seen did not decide on the answer within 500 ms",
         )
         (op,) = world.filters
         assert world.cancelled == [op.handle]

@@ -239,7 +239,10 @@ def test_a_filter_has_its_own_time_within_the_requests(wide):
     world.feed(client, wide.request(1, b"slow m x"))
     world.wait(510)
     ((_, status, _, text),) = world.take(wide, client)
-    assert (status, text) == (TIMEOUT, b"protokit: the filters did not decide within 500 ms")
+    assert (status, text) == (
+        TIMEOUT,
+        b"protokit: the filters of rule filtered slow did not decide within 500 ms",
+    )
     assert len(world.cancelled) == 1
 
 
@@ -263,7 +266,10 @@ def test_a_request_shorter_than_its_filters_time_ends_in_its_own(wide):
     world.feed(client, wide.request(1, b"slow m x"))
     world.wait(210)
     ((_, status, _, text),) = world.take(wide, client)
-    assert (status, text) == (TIMEOUT, b"protokit: the filters did not decide within 200 ms")
+    assert (status, text) == (
+        TIMEOUT,
+        b"protokit: the filters of rule filtered slow did not decide within 200 ms",
+    )
 
 
 WHOSE = {  # timeouts.filter, the rule's (default, most), the caller's; after which time, and whose fault

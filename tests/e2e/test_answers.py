@@ -282,7 +282,7 @@ def test_a_clusters_filters_see_what_goes_there_by_whatever_rule_and_nothing_els
         ("cancels", 80, "protokit: the filter spy failed"),
         ("wrong", 80, "protokit: the filter spy failed"),
         ("numbers", 80, "protokit: the filter spy failed"),
-        ("hang", 31, "the filters did not decide on the answer within 200 ms"),
+        ("hang", 31, "the filters of rule r[1] did not decide on the answer within 200 ms"),
     ],
 )
 def test_the_caller_gets_an_error_instead(method, status, text):

@@ -130,7 +130,7 @@ static void due(pk_core *core, pk_request *r) {
     PK_STAT_ADD(core->stats.answers_unseen, 1);
     pk_request_answer(core, r, answer_in(h), &h->frame);
   } else {
-    pk_request_late(core, r, "protokit: the filters did not decide on the answer", NULL, over ? r->timeout_ms : l->filter_ms);
+    pk_filter_late(core, r, " on the answer", over ? r->timeout_ms : l->filter_ms);
   }
   pk_codec_release(codec);
 }

@@ -84,6 +84,18 @@ const pk_held *pk_filter_left(pk_core *core, pk_request *r, pk_aside *of, int la
   return h;
 }
 
+void pk_filter_late(pk_core *core, pk_request *r, const char *on, uint32_t ms) {
+  pk_message m = {.size = 0};
+  pk_message_add(&m, "protokit: the filters of rule ");
+  pk_message_text(&m, r->to.live->table, r->plan->name);
+  pk_message_add(&m, " did not decide");
+  pk_message_add(&m, on);
+  pk_message_add(&m, " within ");
+  pk_message_number(&m, ms);
+  pk_message_add(&m, " ms");
+  pk_request_fail(core, r, PK_STATUS_TIMEOUT, m.data, m.size);
+}
+
 static void cancel(pk_core *core, pk_request *r) { pk_filter_left(core, r, filtering_of(r), 0); }
 
 /* Without their verdict. */
@@ -110,7 +122,7 @@ static void due(pk_core *core, pk_request *r) {
   uint32_t ms = r->to.live->table->limits.filter_ms;
   pk_codec_hold(codec);
   pk_filter_left(core, r, filtering_of(r), 1);
-  pk_request_late(core, r, "protokit: the filters did not decide", NULL, ms < r->timeout_ms ? ms : r->timeout_ms);
+  pk_filter_late(core, r, "", ms < r->timeout_ms ? ms : r->timeout_ms);
   pk_codec_release(codec);
 }
 

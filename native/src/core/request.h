@@ -278,6 +278,7 @@ void pk_filter_wait(pk_core *core, pk_request *r, pk_op op);
 void pk_filter_decided(pk_core *core, pk_request *r, pk_aside *of); /* it waits no more, and they read no more */
 /* They have not decided, and what they read stays until they have heard so: gives it back. `late`: by their own fault. */
 const pk_held *pk_filter_left(pk_core *core, pk_request *r, pk_aside *of, int late);
+void pk_filter_late(pk_core *core, pk_request *r, const char *on, uint32_t ms); /* an error that says so */
 
 /* answer.c */
 /* An answer, whole, of a request whose answers filters see (PK_PART_SEEN). 1: it waits, or is none any more. 0: it goes on. */
