@@ -297,3 +297,45 @@ def test_hogs_pay_also_when_there_is_a_little_room(wide):
     world.feed(other, wide.request(6, b"other m x"))
     assert set(world.closed) & set(hogs)
     assert set(world.closed) <= set(hogs)
+
+
+@pytest.mark.parametrize("connections", [2, 16])
+def test_a_server_that_reads_nothing_uses_up_what_is_its_own(wide, connections):
+    """However much its clients send, and over however many connections: those of other servers go on."""
+    limits = {**LIMITS, "buffer": 4 << 20, "upstream_buffer": 1 << 20}
+    world = World(table([wide.address], clusters=4, rules=RULES, limits=limits, max_connections=connections))
+    other = world.client()
+    world.feed(other, wide.request(1, b"other m x"))
+    (up,) = world.upstreams
+    hogs = [world.client() for _ in range(30)]
+    for turn in range(300):
+        world.stuck |= set(world.upstreams) - {up}
+        world.feed(hogs[turn % len(hogs)], wide.request(turn, b"svc m x" + bytes(60_000)))
+    assert len(world.upstreams) == 1 + connections
+    refused = {frame[3] for hog in hogs for frame in world.take(wide, hog)}
+    assert refused == {b"protokit: every connection is full (cluster c)"}
+    others = [other, *(world.client() for _ in range(20))]
+    for n, client in enumerate(others[1:]):
+        world.feed(client, wide.request(n, b"other m " + bytes(20_000)))
+    for frame in world.take(wide, up):
+        world.feed(up, wide.frame(wide.RESPONSE, frame[2], bytes(20_000), OK))
+    assert [frame[1] for client in others for frame in world.take(wide, client)] == [OK] * len(others)
+    assert not world.closed
+    for server in world.upstreams:  # it reads again
+        world.read(server)
+    world.stuck.clear()
+    world.batch()
+    world.feed(hogs[0], wide.request(999))
+    assert world.take(wide, hogs[0]) == []
+
+
+def test_what_one_batch_asks_of_a_server_goes_on_one_connection(wide):
+    """Also where little is free: what was not written yet says nothing of its server."""
+    world, hogs, *_ = used_up(wide, max_connections=1)
+    clients = [world.client() for _ in range(4)]
+    requests = [wide.request(n, b"other m x" + bytes(9_000)) for n in range(4)]
+    world.feed(clients[0], wide.request(9, b"other m first"))
+    world.batch(*(("feed", one, data) for one, data in zip(clients, requests, strict=True)))
+    (up,) = [up for up, (_, port) in world.upstreams.items() if port == OTHER]
+    assert len(world.take(wide, up)) == 5
+    assert set(world.closed) <= set(hogs)

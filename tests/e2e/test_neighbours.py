@@ -277,6 +277,26 @@ async def drops_syn(place: Place) -> None:
         await with_endpoint(place, full.getsockname()[1])
 
 
+async def reads_nothing(place: Place) -> None:
+    """A server takes connections and no byte of them; its calls are as large and as many as they can be."""
+    with socket.socket() as deaf:
+        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        deaf.bind(("127.0.0.1", 0))
+        deaf.listen(100)
+        cluster = {"name": "deaf", "endpoints": [f"127.0.0.1:{deaf.getsockname()[1]}"], "max_connections": 16}
+        place.config["clusters"].append(cluster)
+        place.config["routes"][0]["rules"][0] |= {"cluster": "deaf", "timeout": "4s"}
+        await reload(place)
+        clients = [await place.connect() for _ in range(30)]
+        asked = [one.send("echo", bytes(60_000), service=FILTERED) for one in clients for _ in range(15)]
+        await asyncio.wait(asked, timeout=2)
+        for one in clients:
+            await one.close()
+        place.config["routes"][0]["rules"][0] |= {"cluster": "shared"}
+        place.config["clusters"].remove(cluster)
+        await reload(place)
+
+
 async def with_endpoint(place: Place, port: int) -> None:
     endpoints = place.config["clusters"][0]["endpoints"]
     endpoints.append(f"127.0.0.1:{port}")
@@ -359,6 +379,7 @@ ROWS: dict[str, Nasty] = {
     "service that hangs, asked by a hundred clients": hangs_for_all,
     "server refuses": refuses,
     "server drops SYN": drops_syn,
+    "server reads nothing": reads_nothing,
     "server answers too much": server_that(too_much, calls=2),
     "server answers too late": server_that(too_late),
     "server answers twice": server_that(twice),
@@ -539,7 +560,7 @@ async def left(place: Place) -> str:
 
 
 # Limits that let a row go as far as it is meant to.
-LIMITS = {"client never reads": {"buffer": "4MiB"}}
+LIMITS = {"client never reads": {"buffer": "4MiB"}, "server reads nothing": {"buffer": "4MiB"}}
 
 
 async def live_through(name: str) -> dict[str, list[str]]:

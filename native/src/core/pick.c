@@ -7,9 +7,17 @@
 /* How long a connection may take to open before the requests that wait for it go elsewhere; doubled each time. */
 enum { RELIEVE_MS = 2, LOOKS = 8 /* endpoints that a request looks at beside its way */ };
 
+/* Servers that take nothing never have all of the budget: what was left of a queue when it was last written may be a
+ * sixteenth of what is free. */
+static inline int takes_more(const pk_core *core, const pk_conn *c) {
+  uint64_t budget = core->limits.buffer, left = core->buffered < budget ? budget - core->buffered : 0;
+  return c->out_bytes < left / 16;
+}
+
 int pk_has_room(const pk_core *core, const pk_conn *c) {
   return !(c->leaving & PK_LEAVE_NO_MORE) && !c->eof && c->in_flight < c->slot_most - c->given_up &&
-         c->in_flight < core->limits.upstream_in_flight && c->out_bytes < core->limits.upstream_buffer;
+         c->in_flight < core->limits.upstream_in_flight && c->out_bytes < core->limits.upstream_buffer &&
+         (c->dirty || c->out_bytes < PK_CHUNK || takes_more(core, c));
 }
 
 /* One that nothing is asked on, of another protocol or key, gives way: its requests may be long over, as those of a

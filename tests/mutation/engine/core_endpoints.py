@@ -684,4 +684,18 @@ MUTANTS = (
         ";",
         "tests/dataplane/test_mirrors.py::test_copies_give_way_where_answers_come_one_at_a_time[100-1]",
     ),
+    Mutant(
+        "a server that reads nothing may have all of the budget",
+        "pick.c",
+        "c->out_bytes < left / 16;",
+        "left <= budget;",
+        "tests/dataplane/test_room.py::test_a_server_that_reads_nothing_uses_up_what_is_its_own",
+    ),
+    Mutant(
+        "a server's queue is full before it was written",
+        "pick.c",
+        "(c->dirty || c->out_bytes < PK_CHUNK",
+        "(c->out_bytes < PK_CHUNK",
+        "tests/dataplane/test_room.py::test_what_one_batch_asks_of_a_server_goes_on_one_connection",
+    ),
 )
