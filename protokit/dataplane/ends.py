@@ -8,12 +8,10 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from protokit import logs, native
-from protokit.dataplane.filters import is_cancelled
+from protokit.dataplane.tasks import is_cancelled, left_behind
 from protokit.model import End, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from protokit.dataplane.chains import Link, Switch
     from protokit.dataplane.compile import Compiled
 
@@ -153,16 +151,7 @@ class Ends:
         if tasks:
             await asyncio.wait(tasks, timeout=_CLOSE_S)
         self._closed = True
-        await _end(tasks)
-
-
-async def _end(tasks: Iterable[asyncio.Task[None]]) -> None:
-    """Cancel those that are left; what ignores that is left behind."""
-    left = [task for task in tasks if not task.done()]
-    for task in left:
-        task.cancel()
-    if not left:
-        return
-    _, stubborn = await asyncio.wait(left, timeout=_CLOSE_S)
-    for task in stubborn:
-        asyncio._unregister_task(task)  # noqa: SLF001  # the runner would wait for it
+        left = [task for task in tasks if not task.done()]
+        for task in left:
+            task.cancel()
+        await left_behind(left, _CLOSE_S)

@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from protokit import logs, native
+from protokit.dataplane.tasks import is_cancelled, left_behind
 from protokit.errors import ProtocolError
 from protokit.model import Answer, Request, Response, Status
 
@@ -316,13 +317,9 @@ class FilterRunner:
         self._thinking.clear()
         for task in self._tasks:
             task.cancel()
-        if not self._tasks:
-            return
-        _, stubborn = await asyncio.wait(self._tasks, timeout=_CLOSE_S)
-        for task in stubborn:
-            asyncio._unregister_task(task)  # noqa: SLF001  # the runner would wait for it
+        stubborn = await left_behind(self._tasks, _CLOSE_S)
         if stubborn:
-            _log.warning("%d calls of filters do not end although they were cancelled", len(stubborn))
+            _log.warning("%d calls of filters do not end although they were cancelled", stubborn)
 
 
 class _Headers:
@@ -338,12 +335,6 @@ class _Headers:
 
     def header(self, key: str) -> str | None:
         return self._wire.ask.header(self._frame, key)
-
-
-def is_cancelled() -> bool:
-    """The task is, as by a loop that ends: what was raised may have been a plugin's own."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
 
 
 def _goes_to(call: _Call, request: Request) -> str | None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from protokit import logs, native
 from protokit.config import schema
-from protokit.dataplane.filters import is_cancelled
+from protokit.dataplane.tasks import is_cancelled, left_behind
 from protokit.errors import ConfigError
 from protokit.model import Demand, Limiter, Quota
 from protokit.plugins import is_async, reason
@@ -152,11 +152,7 @@ class Quotas:
             self._timer.cancel()
         for rule in self._rules.values():
             self._end(rule)
-        if not self._cancelled:
-            return
-        _, stubborn = await asyncio.wait(self._cancelled, timeout=CLOSE_S)
-        for task in stubborn:
-            asyncio._unregister_task(task)  # noqa: SLF001  # the runner would wait for it
+        await left_behind(self._cancelled, CLOSE_S)
 
 
 class _Rule:

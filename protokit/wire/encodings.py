@@ -101,13 +101,7 @@ def _reading(integer: Any) -> tuple[int, Callable[[bytes], int]]:
 class LineEncoding:
     """Texts with a separator between key and value, and one after each pair (the last may lack it).
 
-    Args:
-        between: stands behind a key.
-        after: ends a pair.
-        ignore_case: keys are the same in upper and lower case (ASCII).
-        trim: bytes that are no part of a value where they stand around it.
-        skip: so many lines in front are no pairs.
-        repeated: ``first`` or ``last``: which counts of a key that stands twice.
+    Its arguments are those of ``lines``.
     """
 
     name = "lines"

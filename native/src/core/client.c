@@ -42,11 +42,9 @@ static void no_route(pk_core *core, pk_request *r, const pk_table_listener *l,
   pk_message m;
   pk_message_begin(&m, "protokit: no route on listener '");
   pk_message_text(&m, r->to.live->table, l->name);
-  pk_message_add(&m, "' for service '");
-  pk_message_bytes(&m, d->service.data, d->service.size < 200 ? d->service.size : 200);
-  pk_message_add(&m, "' method '");
-  pk_message_bytes(&m, d->method.data, d->method.size < 100 ? d->method.size : 100);
-  pk_message_add(&m, "' version '");
+  pk_message_add(&m, "' for ");
+  pk_request_add_call(&m, d);
+  pk_message_add(&m, " version '");
   pk_message_bytes(&m, d->version.data, d->version.size < 40 ? d->version.size : 40);
   pk_message_add(&m, "' group '");
   pk_message_bytes(&m, d->group.data, d->group.size < 40 ? d->group.size : 40);
@@ -86,11 +84,8 @@ static void unreadable(pk_core *core, pk_request *r, const pk_destination *d, in
   pk_message_add(&m, "protokit: the request's service and method cannot be read: ");
   pk_message_add(&m, error == PK_ERR_LIMIT ? "it is malformed, or holds more than the proxy reads" : "it is malformed");
   if (d->service.size > 0) {
-    pk_message_add(&m, " behind service '");
-    pk_message_bytes(&m, d->service.data, d->service.size < 200 ? d->service.size : 200);
-    pk_message_add(&m, "' method '");
-    pk_message_bytes(&m, d->method.data, d->method.size < 100 ? d->method.size : 100);
-    pk_message_add(&m, "'");
+    pk_message_add(&m, " behind ");
+    pk_request_add_call(&m, d);
   }
   pk_request_fail(core, r, PK_STATUS_BAD_REQUEST, m.data, m.size);
 }
@@ -104,11 +99,8 @@ static PK_RARE void headers_unreadable(pk_core *core, pk_request *r, const pk_qu
   pk_message_text(&m, t, pk_table_plan_at(t, q->unread)->name);
   pk_message_add(&m, " asks for headers or arguments of the request, which cannot be read: ");
   pk_message_add(&m, q->error == PK_ERR_LIMIT ? "they hold more than the proxy reads" : "they are malformed");
-  pk_message_add(&m, ": service '");
-  pk_message_bytes(&m, d->service.data, d->service.size < 200 ? d->service.size : 200);
-  pk_message_add(&m, "' method '");
-  pk_message_bytes(&m, d->method.data, d->method.size < 100 ? d->method.size : 100);
-  pk_message_add(&m, "'");
+  pk_message_add(&m, ": ");
+  pk_request_add_call(&m, d);
   pk_request_fail(core, r, PK_STATUS_BAD_REQUEST, m.data, m.size);
 }
 

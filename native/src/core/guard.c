@@ -43,11 +43,8 @@ static void refuse(pk_core *core, pk_request *r, const pk_judgement *v, pk_quest
   pk_destination *d = &q->to;
   int known = q->led ? !q->blank : q->codec->destination(q->codec, q->data, q->frame, d) == PK_OK;
   if (known) {
-    pk_message_add(&m, ": service '");
-    pk_message_bytes(&m, d->service.data, d->service.size < 200 ? d->service.size : 200);
-    pk_message_add(&m, "' method '");
-    pk_message_bytes(&m, d->method.data, d->method.size < 100 ? d->method.size : 100);
-    pk_message_add(&m, "'");
+    pk_message_add(&m, ": ");
+    pk_request_add_call(&m, d);
   }
   if (size > 0) pk_message_add(&m, " from ");
   pk_message_bytes(&m, (const uint8_t *)from, size);

@@ -429,3 +429,11 @@ void pk_request_overloaded(pk_core *core, pk_request *r, const char *what, uint6
   pk_message_number(&m, limit);
   pk_request_fail(core, r, PK_STATUS_OVERLOADED, m.data, m.size);
 }
+
+void pk_request_add_call(pk_message *m, const pk_destination *d) {
+  pk_message_add(m, "service '");
+  pk_message_bytes(m, d->service.data, d->service.size < 200 ? d->service.size : 200);
+  pk_message_add(m, "' method '");
+  pk_message_bytes(m, d->method.data, d->method.size < 100 ? d->method.size : 100);
+  pk_message_add(m, "'");
+}

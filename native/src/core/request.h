@@ -190,6 +190,8 @@ pk_held *pk_request_unhold(pk_core *core, pk_request *r); /* they are the caller
 void pk_request_answer(pk_core *core, pk_request *r, const uint8_t *data, const pk_frame *f);
 /* Ends the request with an error that the caller's library raises; `text` up to 512 bytes. */
 void pk_request_fail(pk_core *core, pk_request *r, uint32_t status, const char *text, size_t size);
+/* "service 'a' method 'b'", for its text. */
+void pk_request_add_call(pk_message *m, const pk_destination *d);
 /* The same for a limit that is reached: "protokit: overloaded: `what``limit`". */
 void pk_request_overloaded(pk_core *core, pk_request *r, const char *what, uint64_t limit);
 void pk_request_end(pk_core *core, pk_request *r);
