@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from protokit import native
 from protokit.errors import DeclarationError
+from protokit.wire.counters import agreeing, counters_of, following, way_of
 from protokit.wire.encodings import LineEncoding, PairEncoding
 from protokit.wire.expressions import Field, fields_of, sizes_of
-from protokit.wire.ids import agreeing, counters_of, following, way_of
 from protokit.wire.laid import laid_by_texts, read_by
 from protokit.wire.nodes import (
     Branch,

@@ -9,10 +9,11 @@ from protokit import native
 from protokit.errors import DeclarationError
 from protokit.model import Status
 from protokit.wire import views
+from protokit.wire.counters import key_of
 from protokit.wire.encodings import PairEncoding
 from protokit.wire.expressions import Binary, Expression, Field, FieldPath, readings_of
 from protokit.wire.greeting import SAYINGS, Conversation
-from protokit.wire.ids import FORMS, key_of
+from protokit.wire.ids import FORMS
 from protokit.wire.inside import Token
 from protokit.wire.nodes import Delimited, Integers, Node, Region, Repeated, Rest, Varint, expression_of, walk
 from protokit.wire.readings import views_of

@@ -25,17 +25,19 @@ from protokit.wire.changes import InPythonError, changes_of
 from protokit.wire.checksums import in_order, seal, verify
 from protokit.wire.codec import Codec, DeclaredCodec
 from protokit.wire.compiler import compile_image, is_sided, open_sections
+from protokit.wire.counters import told_sections
+from protokit.wire.edited import edited
 from protokit.wire.evaluation import evaluated
 from protokit.wire.explain import Piece, explain
-from protokit.wire.expressions import Field, show
+from protokit.wire.expressions import show
 from protokit.wire.given import expect, flag, one_or_several, seen, several, values_of
 from protokit.wire.greeting import Conversation, Greeting
-from protokit.wire.ids import PAIR, ByteId, check_computed, given_as, ids_of, of_answers, told_sections
-from protokit.wire.laid import check_laid, decided, looked_into
+from protokit.wire.ids import PAIR, ByteId, check_computed, given_as, ids_of, of_answers
+from protokit.wire.laid import check_laid, looked_into
 from protokit.wire.laid import complete as fill_in
 from protokit.wire.layout import read, rebuilt
-from protokit.wire.message import Message, describe, holds, kind_of, status_of
-from protokit.wire.nodes import Delimited, Integer, Peeked, Rest, Section, Varint, walk
+from protokit.wire.message import Message, describe, holds, kind_of
+from protokit.wire.nodes import Delimited, Integer, Rest, Section, Varint, walk
 from protokit.wire.parameters import check_maps, expression, readable_sections, reserved_of, variants_of, view
 from protokit.wire.program import Emit, Image, Meaning
 from protokit.wire.rendering import Rendering
@@ -244,11 +246,12 @@ class WireFormat:
         check_repeated_ids(self)
 
     @cached_property
-    def _looked_into(self) -> list[FieldPath]:
+    def looked_into(self) -> list[FieldPath]:
+        """Sections that its layout reads texts in."""
         return looked_into(self.nodes)
 
     @cached_property
-    def _told(self) -> dict[FieldPath, Digits]:
+    def told(self) -> dict[FieldPath, Digits]:
         """The sections that numbers in texts count, with those that are written again where they stand."""
         return told_sections(self.nodes)
 
@@ -418,11 +421,11 @@ class WireFormat:
         Raises:
             RemoteProtocolError: a request's service, method or headers are malformed.
         """
-        with self._only_readable(container):
+        with self.only_readable(container):
             return describe(self.meaning, container, size, self.id_of(container))
 
     @contextlib.contextmanager
-    def _only_readable(self, container: Any) -> Iterator[dict[Any, Any]]:
+    def only_readable(self, container: Any) -> Iterator[dict[Any, Any]]:
         """Meanwhile sections that cannot be read are not there; gives what they hold."""
         hidden = {
             path: found
@@ -485,7 +488,7 @@ class WireFormat:
         container, _ = self.parse(data, native.side_of(data) or "client")
         if self.kind(container) not in {"request", "oneway"}:
             raise IndexError(f"this is no call, and has no argument {index}")
-        with self._only_readable(container):
+        with self.only_readable(container):
             return argument(self.meaning.arguments, container, index, keys)
 
     def arguments(self, data: bytes) -> list[Any]:
@@ -498,7 +501,7 @@ class WireFormat:
         if self.meaning.bodies is not None:
             return self.meaning.bodies.read(data)
         container, _ = self.parse(data, native.side_of(data) or "client")
-        with self._only_readable(container):
+        with self.only_readable(container):
             return decoded(self.meaning.arguments, container)
 
     def with_arguments(self, data: bytes, values: list[Any]) -> bytes:
@@ -510,7 +513,7 @@ class WireFormat:
         if self.meaning.bodies is not None:
             return self.meaning.bodies.write(data, values)
         container, size = self.parse(data, native.side_of(data) or "client", ended=True)
-        with self._only_readable(container):
+        with self.only_readable(container):
             change(self.meaning.arguments, container, values)
         return self.build(container) + data[size:]
 
@@ -547,8 +550,8 @@ class WireFormat:
         try:
             full = complete(self.declaration, full, number)
             count(self._counting, full)
-            if self._looked_into:
-                fill_in(self.nodes, self._looked_into, full)
+            if self.looked_into:
+                fill_in(self.nodes, self.looked_into, full)
             for checksum in self.meaning.checksums:  # filled in when the frame is sealed
                 if can_set(full, checksum.path) and views.value_at(full, checksum.path) is None:
                     set_at(full, checksum.path, b"0" * checksum.digits or 0)
@@ -572,102 +575,7 @@ class WireFormat:
         Raises:
             LocalProtocolError: the format cannot say it.
         """
-        side = side or native.side_of(data) or "client"
-        container, size = self.parse(data, side, ended=True)
-        said, laid = self._said(container), decided(self.nodes, container)
-        sizes = {path: len(views.value_at(container, path) or b"") for path in self._told}
-        with self._only_readable(container) as hidden:
-            self._edit(container, edits)
-            for path in hidden:
-                if views.value_at(container, path) is not None:
-                    raise LocalProtocolError(f"{show(path)} cannot be read in this frame, and not be changed")
-        self._check_laid(container, laid)
-        for path, digits in self._told.items():
-            if more := len(views.value_at(container, path) or b"") - sizes[path]:
-                digits.add(container, more)
-        changed = self.build(container)
-        self._check_changed(container, said, changed, side)
-        return changed + data[size:]
-
-    def _said(self, container: Any) -> tuple[Any, ...]:
-        """What no change changes."""
-        kind = self.kind(container)
-        return kind, self.id_of(container), status_of(self.meaning, container) if kind == "response" else None
-
-    def _check_laid(self, container: Any, laid: list[int]) -> None:
-        """Refuse texts by which a frame would be laid out otherwise, and what they measure be lost.
-
-        Raises:
-            LocalProtocolError: there is one.
-        """
-        try:
-            same = decided(self.nodes, container) == laid
-        except RemoteProtocolError as error:
-            raise LocalProtocolError(f"the frame's layout goes by what is written: {error}") from error
-        if not same:
-            raise LocalProtocolError("the frame's layout goes by what is written, and would be another one")
-
-    def _check_changed(self, container: Any, said: tuple[Any, ...], frame: bytes, side: str) -> None:
-        """Refuse a frame that is read otherwise than it was meant.
-
-        Raises:
-            LocalProtocolError: a text in it ends where it should not, or makes the frame another one.
-        """
-        try:
-            found, size = self.parse(frame, side, ended=True)
-        except (EOFError, RemoteProtocolError) as error:
-            raise LocalProtocolError(f"the changed frame would be none: {error}") from error
-        meaning = self.meaning
-        maps = [one.path for one in (meaning.headers, meaning.answer_headers) if one is not None]
-        same = size == len(frame) and self._said(found) == said
-        for path in {*views.sections_of(meaning.destination()), *maps} - set(self._looked_into):
-            same = same and views.value_at(found, path) == views.value_at(container, path)
-        for path in [node.path for node in walk(self.nodes) if isinstance(node, Peeked)]:
-            same = same and views.value_at(found, path) == views.value_at(container, path)
-        if not same:
-            raise LocalProtocolError("the changed frame would be another one: what is written ends it early")
-
-    def _edit(self, container: Any, edits: Sequence[tuple[int, str, str | None]]) -> None:
-        m = self.meaning
-        answer = self.kind(container) == "response"
-        headers = m.answer_headers if answer else m.headers
-        fields = {
-            native.EDIT_SERVICE: ("service", m.service),
-            native.EDIT_METHOD: ("method", m.method),
-            native.EDIT_VERSION: ("version", m.version),
-            native.EDIT_GROUP: ("group", m.group),
-        }
-        for what, key, value in edits:
-            raw = None if value is None else value.encode("utf-8", "surrogatepass")
-            if what == native.EDIT_HEADER:
-                if headers is None:
-                    raise LocalProtocolError("this protocol declares no headers")
-                headers.set(container, key.encode("utf-8", "surrogatepass"), raw)
-                continue
-            name, view = fields[what]
-            if answer:
-                raise LocalProtocolError(f"an answer has no {name} to change")
-            if view is None:
-                raise LocalProtocolError(f"this protocol declares no {name}")
-            view.replace(container, raw)
-            self._check_numbers(view, container)
-
-    def _check_numbers(self, view: views.View, container: Any) -> None:
-        """Refuse an integer that has no room in its field, also where the next change writes another one.
-
-        Raises:
-            LocalProtocolError: there is one.
-        """
-        of = [one.value for one in views.leaves([view]) if isinstance(one, views.Decimal | views.Chosen)]
-        paths = {one.path for one in of if isinstance(one, Field)}
-        for node in walk(self.nodes) if paths else ():
-            if not isinstance(node, Integer) or node.path not in paths:
-                continue
-            value = views.value_at(container, node.path)
-            if value is not None and not node.holds(value):
-                raise LocalProtocolError(
-                    f"the frame cannot be built: {show(node.path)} has no room for {value}"
-                )
+        return edited(self, data, edits, side or native.side_of(data) or "client")
 
     def _explained(self, frame: bytes, side: str | None) -> list[Piece]:
         """Of a whole frame."""

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from protokit.wire import views
 from protokit.wire.changes import ANSWERS, FIELDS, InPythonError
+from protokit.wire.counters import key_of
 from protokit.wire.expressions import fields_of
 from protokit.wire.framing import Framing
-from protokit.wire.ids import key_of
 from protokit.wire.structures import Inside
 from protokit.wire.structures.headers import KINDS
 from protokit.wire.texts import EXACTLY, NOWHERE
