@@ -42,6 +42,7 @@ LINK = [
     "-pthread",
     "-Wl,-Bsymbolic",
 ]  # each finds its own functions, wherever others have the name
+QUESTION = MODULES["engine"][1] / "table" / "question.c"
 # pytest's exit codes: of the others, some say that no test ran.
 PASSED, FAILED = 0, 1
 OUT_OF_TIME = -signal.SIGALRM
@@ -105,9 +106,9 @@ class Build:
         given.write_text(
             "#include <dlfcn.h>\n"
             + "".join(f"extern void *late_{name};\n" for name in names)
-            + "void given(void *engine) {\n"
-            + "".join(f'  late_{name} = dlsym(engine, "{name}");\n' for name in names)
-            + "}\n"
+            + "int given(void *engine) {\n  int lacks = 0;\n"
+            + "".join(f'  lacks |= !(late_{name} = dlsym(engine, "{name}"));\n' for name in names)
+            + "  return lacks;\n}\n"
         )
         objects = [self.compile(glue, self.source, glue.with_name("late.o"), "-include", str(front)).object]
         objects += [self.compile(given, self.source, glue.with_name("given.o")).object]
@@ -273,10 +274,28 @@ def test_all_mutants_of_a_file_stand_in_one_list():
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("module", MODULES)
 def test_what_is_right_passes_what_kills_the_mutants(builds, module):
-    code, output = builds[module].run(
-        builds[module].right, *sorted({one.killer for one in MUTANTS if one.module == module}), patience=590
+    build = builds[module]
+    again = build.link(
+        build.directory / "again.so", {}
+    )  # as a mutant's, another file than what is there before
+    code, output = build.run(
+        again, *sorted({one.killer for one in MUTANTS if one.module == module}), patience=590
     )
     assert code == PASSED, output
+
+
+@pytest.mark.slow
+def test_an_engine_that_cannot_be_loaded_kills_nothing(builds):
+    build = builds["engine"]
+    lacking = build.directory / "lacking.so"
+    objects = [one for one in build.objects[build.right][1:] if one != build.units[QUESTION].object]
+    subprocess.run([*LINK, *objects, "-o", lacking], check=True)
+    empty = build.directory / "empty.so"
+    subprocess.run([*LINK, "-o", empty, "-x", "c", "/dev/null"], check=True)
+    for built in (lacking, empty):
+        build.objects[built] = build.objects[build.right]
+        code, output = build.run(built, MUTANTS[0].killer)
+        assert code > FAILED, f"{built}: exit code {code}\n{output}"
 
 
 @pytest.mark.slow

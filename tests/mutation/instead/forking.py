@@ -18,6 +18,7 @@ import os
 import pkgutil
 import signal
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 
@@ -54,7 +55,11 @@ def pytest_load_initial_conftests(early_config: pytest.Config, args: list[str]) 
         run = json.loads(line)
         child = os.fork()
         if not child:
-            begin(run)
+            try:
+                begin(run)
+            except BaseException:  # noqa: BLE001  # no test ran: not pytest's code for one that failed, as Python's own is
+                Path(run["output"]).write_text(traceback.format_exc())
+                os._exit(pytest.ExitCode.INTERNAL_ERROR)
             capture.start_global_capturing()
             early_config.known_args_namespace.file_or_dir = args[-1:] = run["tests"]
             return
@@ -66,8 +71,13 @@ def pytest_load_initial_conftests(early_config: pytest.Config, args: list[str]) 
 
 
 def give(engine: str) -> None:
-    """Let the glue call that engine."""
-    ctypes.CDLL(os.environ["FIRST"]).given(ctypes.c_void_p(ctypes.CDLL(engine)._handle))
+    """Let the glue call that engine.
+
+    Raises:
+        ImportError: it lacks a function: whoever called that would crash, as if a test had killed it.
+    """
+    if ctypes.CDLL(os.environ["FIRST"]).given(ctypes.c_void_p(ctypes.CDLL(engine)._handle)):
+        raise ImportError(f"{engine} lacks functions that the glue calls")
 
 
 def import_protokit() -> None:
