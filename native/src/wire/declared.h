@@ -1,8 +1,9 @@
 /* declared.h: what the files of the declared codec share. Each uses only those before it, here and below:
  * declared_check.c, whether a program's numbers are in range; declared_types.c, whether it can be run on all its paths;
  * declared_place.c, where ids stand that are no field; declared_texts.c, finding texts; declared_run.c, running programs;
- * declared_arguments.c, arguments of calls; declared_quick.c, whole and right frames by their shapes; declared_ids.c, frames with another id; declared_map.c, sections and maps that are changed; declared_edit.c, frames that are; declared_keep.c, what
- * is kept of requests; declared_reply.c, replies; declared.c, the codec. */
+ * declared_arguments.c, arguments of calls; declared_quick.c, whole and right frames by their shapes; declared_ids.c, frames with another
+ * id; declared_section.c, sections that are changed; declared_put.c, structures that are; declared_map.c, maps that are;
+ * declared_edit.c, frames that are; declared_keep.c, what is kept of requests; declared_reply.c, replies; declared.c, the codec. */
 #ifndef PK_DECLARED_H
 #define PK_DECLARED_H
 
@@ -315,13 +316,14 @@ static inline int pk_declared_is_value(const pk_program_field *field) { return f
 int pk_declared_resize(editing *e, uint32_t field, uint32_t at, uint32_t size, uint32_t now);
 /* As views have it. */
 pk_slice pk_declared_section(const editing *e, uint32_t field);
+/* Another text for a whole one. */
+int pk_declared_replace(editing *e, uint32_t field, pk_slice text);
 
 /* A key's value, without data where there is none, by pk_codec.header's rules; and another one, NULL: it is taken out. */
 int pk_declared_map_get(const editing *e, uint32_t field, uint32_t map, pk_slice key, pk_slice *value);
 int pk_declared_map_set(editing *e, uint32_t field, uint32_t map, pk_slice key, pk_slice value);
 
-/* Another text for a whole section; and for what stands at a path in a structure in it, of that kind (PK_MAP_*). */
-int pk_declared_replace(editing *e, uint32_t field, pk_slice text);
+/* Another text for what stands at a path in a structure in a section, of that kind (PK_MAP_*). */
 int pk_declared_put(editing *e, uint32_t field, uint32_t kind, pk_slice path, pk_slice text);
 int pk_declared_can_put(uint32_t kind);
 /* And for a key of a map in one. */

@@ -52,16 +52,6 @@ static int write(editing *e, uint32_t which, pk_slice text);
 
 static int same_text(pk_slice a, pk_slice b) { return a.size == b.size && (a.size == 0 || memcmp(a.data, b.data, a.size) == 0); }
 
-/* A whole section; empty where there is to be nothing. */
-int pk_declared_replace(editing *e, uint32_t field, pk_slice text) {
-  pk_slice section = pk_declared_section(e, field);
-  if (section.data == NULL) return text.size > 0 ? PK_ERR_UNSUPPORTED : PK_OK;
-  uint32_t at = (uint32_t)(section.data - e->out);
-  int result = pk_declared_resize(e, field, at, section.size, text.size);
-  if (result == PK_OK && text.size > 0) memcpy(e->out + at, text.data, text.size);
-  return result;
-}
-
 /* The parts with another one, of which all have to be there; their number, 0: it cannot be. */
 static uint32_t exactly(pk_slice *parts, uint32_t count, uint32_t index, pk_slice whole, pk_slice text) {
   int there = parts[0].data != NULL;

@@ -51,7 +51,7 @@ MUTANTS = (
     ),
     Mutant(
         "what stands behind a section stays where it was",
-        "declared_map.c",
+        "declared_section.c",
         "    r[fields[i].at] += more;\n",
         "",
         f"{_SAME}[texts]",
@@ -100,7 +100,7 @@ MUTANTS = (
     ),
     Mutant(
         "a section that cannot be read is written to",
-        "declared_map.c",
+        "declared_section.c",
         "const int64_t *r = &e->m->r[e->d->fields[field].seen];",
         "const int64_t *r = &e->m->r[e->d->fields[field].at];",
         f"{_SAME}[branches]",
@@ -156,7 +156,7 @@ MUTANTS = (
     ),
     Mutant(
         "a number by which a frame is laid out moves",
-        "declared_map.c",
+        "declared_section.c",
         " || pk_declared_is_value(&fields[i])) continue;",
         ") continue;",
         f"{_SAME}[layouts]",
@@ -170,7 +170,7 @@ MUTANTS = (
     ),
     Mutant(
         "digits that count have the size that they had",
-        "declared_map.c",
+        "declared_section.c",
         "  if (pk_declared_is_digits(one)) r[one->at + 1] += more;\n",
         "",
         f"{_SAME}[digits]",
