@@ -20,6 +20,7 @@ from construct import (
     Int16ul,
     Int32sb,
     Int32ub,
+    Int64sb,
     Int64ub,
     Prefixed,
     Rebuild,
@@ -574,6 +575,42 @@ def test_a_number_in_a_message_has_the_room_of_its_wire_type(kind):
         assert native.edit(wire.address, frame, edits) == wire.edit(frame, edits)
     for text_ in (str(most + 1), str(least - 1), "x", "", "-", "1 "):
         refused(wire, frame, (native.EDIT_SERVICE, "", text_))
+
+
+@pytest.mark.parametrize(
+    ("form", "least", "most"),
+    [
+        (Int16ub, 0, 2**16 - 1),
+        (Int32sb, -(2**31), 2**31 - 1),
+        (Int64sb, -(2**63), 2**63 - 1),
+        (Int64ub, 0, 2**63 - 1),
+        (UVar(9), 0, 2**63 - 1),
+    ],
+    ids=["two bytes", "four bytes", "signed", "eight bytes", "varint"],
+)
+def test_a_length_that_nothing_goes_by_is_as_wrong_as_before_or_the_frame_stays(form, least, most):
+    """A client may say there what it wants: what has no room there is nothing else."""
+    wire = declared(
+        [*HEAD, "again" / Rebuild(form, len_(this.head)), *SECTIONS],
+        service=this.head,
+        replies={"head": b"", "body": ErrorText()},
+    )
+    front, _, rest = wire.build({"kind": 0, "id": 7, "head": b"abc", "body": b"b"}).partition(
+        form.build(3) + b"abc"
+    )
+    for said in (least, least + 2, 3, most - 2, most, *([2**64 - 1] if form is Int64ub else [])):
+        for name, more in (("abcdef", 3), ("a", -2)):
+            change = (native.EDIT_SERVICE, "", name)
+            frame = front + form.build(said) + b"abc" + rest
+            if least <= said + more <= most:
+                front_now = front.replace(b"\x00\x03", struct.pack(">H", len(name)))
+                assert (
+                    native.edit(wire.address, frame, [change])
+                    == front_now + form.build(said + more) + name.encode() + rest
+                )
+            else:
+                with pytest.raises(LocalProtocolError):
+                    native.edit(wire.address, frame, [change])
 
 
 def in_python(**meaning):

@@ -284,6 +284,11 @@ void pk_declared_patch_id(const pk_codec *codec, uint8_t *data, const pk_frame *
 int pk_declared_splice_id(const pk_codec *codec, const uint8_t *data, const pk_frame *f, const uint8_t *id,
                           uint32_t id_size, uint8_t *out, size_t cap);
 
+/* What counts something, with `more` added; 0: it is no length then, or was none, as one that nothing goes by may be. */
+static inline int pk_declared_add(uint64_t was, int64_t more, int64_t *now) {
+  return was <= INT64_MAX && !__builtin_add_overflow((int64_t)was, more, now) && *now >= 0;
+}
+
 /* An integer that counts something, written again with `more` added. 0 where it does not fit. */
 int pk_declared_recount(uint8_t *p, uint32_t form, int64_t more);
 /* Decimal digits with `more` added: as many as before where they begin with a zero or are fixed. Their size, or 0. */

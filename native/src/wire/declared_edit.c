@@ -188,8 +188,9 @@ static int count_one(editing *e, uint32_t field, int64_t more) {
   }
   if (one->form != 0) return pk_declared_recount(at, one->form, more) ? PK_OK : PK_ERR_UNSUPPORTED;
   size_t was;
-  int64_t value = (int64_t)pk_declared_varint_at(at, &was) + more;
-  return value < 0 ? PK_ERR_UNSUPPORTED : put_count(e, field, (uint32_t)was, now, pk_declared_put_varint(now, (uint64_t)value));
+  int64_t value;
+  if (!pk_declared_add(pk_declared_varint_at(at, &was), more, &value)) return PK_ERR_UNSUPPORTED;
+  return put_count(e, field, (uint32_t)was, now, pk_declared_put_varint(now, (uint64_t)value));
 }
 
 /* What counts the sections that were changed. */

@@ -34,8 +34,9 @@ void pk_declared_patch_id(const pk_codec *codec, uint8_t *data, const pk_frame *
 
 int pk_declared_recount(uint8_t *p, uint32_t form, int64_t more) {
   uint32_t bytes = form & 15, bits = 8 * bytes - (form & SIGNED ? 1 : 0);
-  int64_t v = integer_of(p, form) + more;
-  if (v < 0 && !(form & SIGNED)) return 0;
+  int64_t was = integer_of(p, form), v;
+  if (__builtin_add_overflow(was, more, &v)) return 0;
+  if ((was < 0 || v < 0) && !(form & SIGNED)) return 0;
   if (bits < 63 && v >> bits != (v < 0 ? -1 : 0)) return 0;
   put(p, (uint64_t)v, bytes, (form & LITTLE) != 0);
   return 1;
@@ -135,8 +136,8 @@ static size_t front(const uint8_t *data, size_t size, const around *v, int64_t *
     } else {
       size_t was;
       uint64_t counted_before = length_at(at, form, &was);
-      int64_t counted = (int64_t)counted_before + *more;
-      if (counted < 0) return 0;
+      int64_t counted;
+      if (!pk_declared_add(counted_before, *more, &counted)) return 0;
       sizes[i] = form == 0 ? pk_declared_put_varint(now[i], (uint64_t)counted)
                            : put_ber(now[i], (uint64_t)counted, (uint32_t)was, was == ber_size(counted_before));
       *more += (int64_t)sizes[i] - (int64_t)was;
