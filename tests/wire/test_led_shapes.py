@@ -3,7 +3,21 @@
 import itertools
 
 import pytest
-from construct import Bytes, Check, Const, If, Int8ub, Int16ub, Int32ub, Rebuild, Struct, len_, this
+from construct import (
+    BitsInteger,
+    BitStruct,
+    Bytes,
+    Check,
+    Const,
+    If,
+    Int8ub,
+    Int16ub,
+    Int32ub,
+    Rebuild,
+    Struct,
+    len_,
+    this,
+)
 from programs import HEADER
 
 from protokit import Protocol, Status, WireFormat, native
@@ -94,6 +108,43 @@ def test_the_whole_ones_mean_what_they_were_built_of():
         message, said = native.frame(WIRE.address, frame, 1 << 16), WIRE.message(frame)
         assert (message.result, message.size, message.id) == (0, len(frame), 7 << 24 | 9)
         assert (KINDS[message.kind], message.status) == (said.kind, said.status)
+
+
+BITS = WireFormat(
+    Struct(
+        "size" / Rebuild(Int32ub, len_(this.name) + len_(this.body) + 10),
+        Const(b"BITS"),
+        "length" / Rebuild(Int8ub, len_(this.name)),
+        "name" / Bytes(this.length),
+        "flags" / BitStruct("spare" / BitsInteger(4), "kind" / BitsInteger(3), "last" / BitsInteger(1)),
+        "id" / Int32ub,
+        "body" / Bytes(this.size - this.length - 10),
+    ),
+    id=this.id,
+    response=this.flags.kind == ANSWER,
+    oneway=this.flags.kind == ONEWAY,
+    service=this.name,
+    method="any",
+    replies=Replies(
+        error=lambda status, variant: {
+            "flags": {"spare": 0, "kind": ANSWER, "last": 0},
+            "name": b"",
+            "body": ErrorText(),
+        }
+    ),
+)
+
+
+def test_bits_behind_the_section_are_no_more_than_theirs():
+    plain = native.declared(BITS.image("plain", shapes=False))
+    kinds = {ANSWER: native.KIND_RESPONSE, ONEWAY: native.KIND_ONEWAY}
+    for name, flags in itertools.product(NAMES, range(256)):
+        there = {"spare": flags >> 4, "kind": flags >> 1 & 7, "last": flags & 1}
+        data = BITS.build({"name": name, "flags": there, "id": 5, "body": b"body"})
+        assert data[9 + len(name)] == flags
+        quick = native.frame(BITS.address, data, 1 << 16)
+        assert quick == native.frame(plain, data, 1 << 16)
+        assert (quick.result, quick.kind) == (0, kinds.get(there["kind"], native.KIND_REQUEST))
 
 
 def number(image, at, size, value):

@@ -184,7 +184,9 @@ static declared *loaded(const void *image, size_t size) {
   quick_shape *quick = calloc(((const pk_program *)image)->shapes.count + 1, sizeof *quick);
   quick_key *keys = calloc(((const pk_program *)image)->keys.count + 1, sizeof *keys);
   quick_map *maps = calloc(((const pk_program *)image)->maps.count + 1, sizeof *maps);
-  if (d == NULL || copy == NULL || slices == NULL || quick == NULL || keys == NULL || maps == NULL) {
+  quick_test *tests = calloc(((const pk_program *)image)->tests.count + 1, sizeof *tests);
+  if (d == NULL || copy == NULL || slices == NULL || quick == NULL || keys == NULL || maps == NULL || tests == NULL) {
+    free(tests);
     free(maps);
     free(keys);
     free(quick);
@@ -221,6 +223,7 @@ static declared *loaded(const void *image, size_t size) {
                   .writers = (const void *)(copy + p->writers.at),
                   .counts = (const void *)(copy + p->counts.at),
                   .quick = quick,
+                  .quick_tests = tests,
                   .quick_keys = keys,
                   .quick_maps = maps,
                   .literals = slices};
@@ -233,6 +236,7 @@ static void unload(declared *d) {
   free((void *)(uintptr_t)d->program);
   free(d->literals);
   free(d->quick);
+  free(d->quick_tests);
   free(d->quick_keys);
   free(d->quick_maps);
   free(d);
@@ -241,7 +245,7 @@ static void unload(declared *d) {
 static void unload_one(pk_loaded *l) { unload((declared *)(void *)l); }
 
 int pk_declared_is(const pk_codec *codec) {
-  return codec->frame == pk_declared_frame || codec->frame == pk_declared_frame_named ||
+  return codec->frame == pk_declared_frame || codec->frame == pk_declared_frame_led || codec->frame == pk_declared_frame_named ||
          codec->frame == pk_declared_frame_on;
 }
 
@@ -296,7 +300,8 @@ static declared *made(const void *image, size_t size, const char **why) {
                         .probe = probe,
                         .frame = p->resumes       ? pk_declared_frame_on
                                  : p->id_max > 0 ? pk_declared_frame_named
-                                                 : pk_declared_frame,
+                                 : p->lead.width > 0 ? pk_declared_frame_led
+                                                     : pk_declared_frame,
                         .state_size = pk_declared_state_size(d),
                         .ends = d->ends,
                         .destination = destination,

@@ -48,6 +48,13 @@ typedef struct quick_shape {
   quick_section section[PK_SHAPE_SECTIONS];
 } quick_shape;
 
+/* A test as it is made fastest. */
+typedef struct quick_test {
+  uint64_t mask, value; /* plain: of the eight bytes that end there */
+  uint32_t past, yes, no;
+  uint8_t behind, plain;
+} quick_test;
+
 /* Keys to look up, by size (modulo 64). */
 typedef struct quick_key {
   const uint8_t *data;
@@ -90,6 +97,7 @@ typedef struct declared {
   const struct declared *editing; /* the program that is run to change frames; NULL: nothing can be changed */
   pk_slice *literals;
   quick_shape *quick;
+  quick_test *quick_tests;
   quick_map *quick_maps;
   quick_key *quick_keys;
   quick_place lead; /* as pk_program has them */
@@ -268,8 +276,9 @@ static inline uint32_t pk_declared_sum_room(const pk_program_checksum *c) {
 /* Prepare the shapes of a program that was checked. */
 void pk_declared_quicken(declared *d);
 
-/* pk_codec.frame: by shape or program; and where ids are byte strings. */
+/* pk_codec.frame: by shape or program; where a section leads; and where ids are byte strings. */
 int pk_declared_frame(const pk_codec *codec, const uint8_t *data, size_t size, uint32_t limit, pk_frame *f);
+int pk_declared_frame_led(const pk_codec *codec, const uint8_t *data, size_t size, uint32_t limit, pk_frame *f);
 int pk_declared_frame_named(const pk_codec *codec, const uint8_t *data, size_t size, uint32_t limit, pk_frame *f);
 
 /* pk_codec.budget: NULL where no shape has a number for it. */

@@ -49,29 +49,48 @@ static inline int lead_of(const declared *d, const uint8_t *data, size_t size, u
   return (uint64_t)*number <= UINT32_MAX && (int64_t)*length >= 0;
 }
 
+static __attribute__((noinline)) int holds(const pk_program_test *t, const uint8_t *from) {
+  int64_t v = at_place(from, t->place);
+  if (t->mask != 0) v &= (int64_t)t->mask;
+  return t->op == 0   ? v == t->value
+         : t->op == 1 ? v < t->value
+         : t->op == 2 ? v <= t->value
+         : t->op == 3 ? v > t->value
+                      : v >= t->value;
+}
+
 /* What the tests lead to from `next` on: a shape, or PK_NOWHERE; or the first that looks behind the leading section, of
  * which `led` is the size, or -1: it is not known. */
-static uint32_t tested(const declared *d, const uint8_t *data, size_t size, uint32_t next, int64_t led) {
+static inline uint32_t tested(const declared *d, const uint8_t *data, size_t size, uint32_t next, int64_t led) {
   while (!(next & PK_LEAF)) {
-    const pk_program_test *t = &d->tests[next];
-    const uint8_t *from = data;
-    uint64_t past = (uint64_t)t->place.offset + t->place.width;
-    if (t->place.form & PK_PLACE_BEHIND) {
+    const quick_test *t = &d->quick_tests[next];
+    uint64_t from = 0;
+    if (t->behind) {
       if (led < 0) return next;
-      from += led;
-      past += (uint64_t)led;
+      from = (uint64_t)led;
     }
-    if (past > size) return PK_NOWHERE;
-    int64_t v = at_place(from, t->place);
-    if (t->mask != 0) v &= (int64_t)t->mask;
-    int holds = t->op == 0   ? v == t->value
-                : t->op == 1 ? v < t->value
-                : t->op == 2 ? v <= t->value
-                : t->op == 3 ? v > t->value
-                             : v >= t->value;
-    next = holds ? t->yes : t->no;
+    if (from + t->past > size) return PK_NOWHERE;
+    uint64_t v = 0;
+    if (t->plain) memcpy(&v, data + from + t->past - 8, 8);
+    next = (t->plain ? (v & t->mask) == t->value : holds(&d->tests[next], data + from)) ? t->yes : t->no;
   }
   return next;
+}
+
+/* That an unsigned integer is so much is told by the eight bytes that end with it, as they stand. */
+static quick_test quick_test_of(const pk_program_test *t) {
+  uint8_t form = t->place.form & (PK_PLACE_BEHIND - 1), width = t->place.width;
+  uint32_t past = (uint32_t)t->place.offset + width;
+  int is_unsigned = form == PK_PLACE_1 || form == PK_PLACE_2 || form == PK_PLACE_4 || form == PK_PLACE_8 || form == PK_PLACE_OTHER;
+  uint64_t mask = is_unsigned ? UINT64_MAX >> (64 - 8 * width) : 0;
+  if (t->mask != 0) mask &= t->mask;
+  return (quick_test){.past = past,
+                      .yes = t->yes,
+                      .no = t->no,
+                      .behind = (t->place.form & PK_PLACE_BEHIND) != 0,
+                      .plain = is_unsigned && t->op == 0 && past >= 8,
+                      .mask = __builtin_bswap64(mask),
+                      .value = __builtin_bswap64((uint64_t)t->value)};
 }
 
 static inline const quick_shape *shape_at(const declared *d, uint32_t next) {
@@ -101,6 +120,7 @@ static void quicken_section(const pk_program_shape *s, uint32_t k, int may_judge
 
 void pk_declared_quicken(declared *d) {
   const pk_program *p = d->program;
+  for (uint32_t i = 0; i < p->tests.count; i++) d->quick_tests[i] = quick_test_of(&d->tests[i]);
   d->lead = quick_of(p->lead, p->lead_at);
   d->lead_at = p->lead_at;
   d->lead_add = p->lead_add;
@@ -307,15 +327,25 @@ static inline __attribute__((always_inline)) int led_shape(const declared *d, co
   return 1;
 }
 
+static __attribute__((noinline)) int led_slowly(const declared *d, const quick_shape *s, const uint8_t *data, size_t size,
+                                                uint32_t limit, uint64_t led, int64_t number, pk_frame *f) {
+  return led_shape(d, s, data, size, limit, led, number, 0, f);
+}
+
 /* `s`: its shape, or NULL where tests are left, from `next` on. */
-static __attribute__((noinline)) int led_frame(const declared *d, const quick_shape *s, uint32_t next, const uint8_t *data,
-                                               size_t size, uint32_t limit, pk_frame *f) {
+static inline __attribute__((always_inline)) int led_frame(const declared *d, const quick_shape *s, uint32_t next,
+                                                           const uint8_t *data, size_t size, uint32_t limit, pk_frame *f) {
   uint64_t led;
   int64_t number;
   if (d->lead.place.width == 0 || !lead_of(d, data, size, &led, &number)) return 0;
   if (s == NULL) s = shape_at(d, tested(d, data, size, next, (int64_t)led));
   if (s == NULL || !s->led) return 0;
-  return s->plain ? led_shape(d, s, data, size, limit, led, number, 1, f) : led_shape(d, s, data, size, limit, led, number, 0, f);
+  return s->plain ? led_shape(d, s, data, size, limit, led, number, 1, f) : led_slowly(d, s, data, size, limit, led, number, f);
+}
+
+static __attribute__((noinline)) int led_after_all(const declared *d, const quick_shape *s, uint32_t next, const uint8_t *data,
+                                                   size_t size, uint32_t limit, pk_frame *f) {
+  return led_frame(d, s, next, data, size, limit, f);
 }
 
 /* A whole and right frame that has a shape; 0 for all others: what was written to *f is written again. */
@@ -323,7 +353,7 @@ static inline __attribute__((always_inline)) int quick_frame(const declared *d, 
                                                              uint32_t limit, pk_frame *f) {
   uint32_t next;
   const quick_shape *s = shape_of(d, data, size, f->from, &next);
-  if (s == NULL || size < s->header) return led_frame(d, s, next, data, size, limit, f);
+  if (s == NULL || size < s->header) return led_after_all(d, s, next, data, size, limit, f);
   if (s->plain ? shaped_frame(d, s, data, size, limit, 1, 0, f) : shaped_frame(d, s, data, size, limit, 0, 0, f))
     return 1;
   return s->loud && loud_frame(d, s, data, size, limit, f);
@@ -332,6 +362,14 @@ static inline __attribute__((always_inline)) int quick_frame(const declared *d, 
 int pk_declared_frame(const pk_codec *codec, const uint8_t *data, size_t size, uint32_t limit, pk_frame *f) {
   const declared *d = declared_of(codec);
   return quick_frame(d, data, size, limit, f) ? PK_OK : pk_declared_frame_fully(d, data, size, limit, f);
+}
+
+int pk_declared_frame_led(const pk_codec *codec, const uint8_t *data, size_t size, uint32_t limit, pk_frame *f) {
+  const declared *d = declared_of(codec);
+  uint32_t next;
+  const quick_shape *s = shape_of(d, data, size, f->from, &next);
+  if (s != NULL && !s->led) return pk_declared_frame(codec, data, size, limit, f);
+  return led_frame(d, s, next, data, size, limit, f) ? PK_OK : pk_declared_frame_fully(d, data, size, limit, f);
 }
 
 /* The same where ids are byte strings: a shape has only those of fixed size. */

@@ -494,7 +494,11 @@ class Cell:
         """No request, connection or buffer is left but these upstream connections."""
         held = {"upstream_connections_active": upstreams, "endpoint_connections": upstreams, "tables_live": 1}
         # What filters and breakers have is of those that are there: none here.
-        every = {one for one in GAUGES - {"ready"} if not one.startswith(("filter_", "breaker_"))}
+        every = {
+            one
+            for one in GAUGES - {"ready", "reloads_last_failed"}
+            if not one.startswith(("filter_", "breaker_"))
+        }
         await until(self.gauges, dict.fromkeys(every, 0) | held)
 
     async def run(self) -> None:

@@ -274,7 +274,7 @@ MUTANTS = (
     Mutant(
         "led: tests behind the section look in front",
         "declared_quick.c",
-        "      from += led;\n",
+        "      from = (uint64_t)led;\n",
         "",
         "tests/wire/test_led_shapes.py::test_they_say_what_the_program_says",
     ),
@@ -298,6 +298,13 @@ MUTANTS = (
         ".left = plain && ends ? around : 0,",
         ".left = 0,",
         "tests/wire/test_led_shapes.py::test_they_say_what_the_program_says",
+    ),
+    Mutant(
+        "led: bits beside those that a test looks at count",
+        "declared_quick.c",
+        "  if (t->mask != 0) mask &= t->mask;\n",
+        "",
+        "tests/wire/test_led_shapes.py::test_bits_behind_the_section_are_no_more_than_theirs",
     ),
     Mutant(
         "led: a section's size may be less than none",
