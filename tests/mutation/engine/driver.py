@@ -6,6 +6,13 @@ from engine.mutant import Mutant
 
 MUTANTS = (
     Mutant(
+        "what a peak took is kept",
+        "worker.c",
+        "  (void)malloc_trim(0);\n",
+        "",
+        "tests/e2e/test_memory.py::test_what_clients_that_read_nothing_took_goes_back_when_they_leave",
+    ),
+    Mutant(
         "headers of a frame are looked for as if a client had sent it",
         "access.c",
         "  f->from = from == 0 ? PK_FROM_CLIENT : (uint8_t)from;\n",
