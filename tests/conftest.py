@@ -6,6 +6,7 @@ import collections
 import gc
 import importlib.util
 import os
+import signal
 import struct
 import sys
 from collections.abc import Iterator
@@ -27,6 +28,10 @@ MANY = 40  # cases of a test, each of which is short
 # How long an example takes is the machine's affair, not a test's.
 settings.register_profile("protokit", settings(), deadline=None)
 settings.load_profile("protokit")
+
+# Who runs the tests in the background has them ignore Ctrl-C, and with them all that they start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
