@@ -38,7 +38,7 @@ uint32_t pk_codec_greeting_with(uintptr_t codec) {
   return PK_CODEC_HAS(c, greeting_with) ? c->greeting_with : 0;
 }
 
-uint32_t pk_codec_greeting_relayed(uintptr_t codec) { 
+uint32_t pk_codec_greeting_relayed(uintptr_t codec) {
   const pk_codec *c = codec_at(codec);
   return pk_codec_relays(c) ? c->greeting_relayed : 0;
 }
