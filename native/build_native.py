@@ -21,6 +21,8 @@ TOP = "access.h"  # includes all that Python sees
 # is it for who asks for no optimization at all.
 PLAIN = any(one in os.environ.get("CFLAGS", "") for one in ("-fsanitize", "-O0"))
 FAST = [] if PLAIN else ["-O3", "-flto"]
+# The engine, where somebody has compiled it already: tests in C under the same sanitizers.
+OBJECTS = os.environ.get("PROTOKIT_ENGINE_OBJECTS", "").split()
 
 
 def declarations(name: str = TOP, seen: set[str] | None = None) -> str:
@@ -51,7 +53,8 @@ ffibuilder.set_source(
     "protokit._native",
     # What stands between Python's calls and C where tests are to see more of them (tests/sanitized/exact.h).
     f'#include "{TOP}"\n#ifdef PK_PREAMBLE\n#include PK_PREAMBLE\n#endif\n',
-    sources=[os.path.relpath(path) for path in SOURCES],
+    sources=[] if OBJECTS else [os.path.relpath(path) for path in SOURCES],
+    extra_objects=OBJECTS,
     depends=[os.path.relpath(path) for path in HEADERS],
     include_dirs=[str(root) for root in ROOTS],
     define_macros=[("_GNU_SOURCE", "1")],
