@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 from protokit_sofarpc import bolt
+
+from protokit.testing import streams
 
 
 class Bolt:
@@ -15,7 +16,7 @@ class Bolt:
         self.got: list = []
 
     async def start(self) -> Bolt:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._server = await streams.start_server(self._serve, "127.0.0.1", 0)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 

@@ -11,6 +11,8 @@ import peers
 from protokit_dubbo.messages import Answer
 from protokit_sofarpc import bolt
 
+from protokit.testing import streams
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -130,4 +132,4 @@ async def asking(protocol: str, port: int):
     """A client."""
     if protocol == "dubbo":
         return _DubboClient(await peers.Client.connect(port))
-    return _BoltClient(*await asyncio.open_connection("127.0.0.1", port))
+    return _BoltClient(*await streams.open_connection("127.0.0.1", port))

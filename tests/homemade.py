@@ -12,12 +12,12 @@ kind: 1 request, 2 answer, 3 one-way, 4 ping, 5 pong, 8 hello (a status says no)
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 
 from construct import Const, GreedyBytes, Int8ub, Int16ub, Int32ub, Prefixed, Struct, this
 
 from protokit import Protocol, Status, WireFormat
+from protokit.testing import streams
 from protokit.wire import ErrorText, Greeting, Replies, split, table
 
 PASSWORD = b"open sesame"
@@ -125,7 +125,7 @@ class Server:
         self.pings = 0
 
     async def start(self) -> Server:
-        self.server = await asyncio.start_server(self.serve, "127.0.0.1", 0)
+        self.server = await streams.start_server(self.serve, "127.0.0.1", 0)
         self.port = self.server.sockets[0].getsockname()[1]
         return self
 
@@ -169,4 +169,4 @@ class Server:
 
 async def connect(protocol: Protocol, port: int) -> Peer:
     """A client that has not said anything."""
-    return Peer(protocol, *await asyncio.open_connection("127.0.0.1", port))
+    return Peer(protocol, *await streams.open_connection("127.0.0.1", port))

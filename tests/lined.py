@@ -7,6 +7,7 @@ import asyncio
 from construct import Const, GreedyBytes, Int8ub, Int16ub, Prefixed, Struct, this
 
 from protokit import WireFormat
+from protokit.testing import streams
 from protokit.wire import ErrorText, Replies, lines, text
 
 LAYOUT = Struct(
@@ -51,7 +52,7 @@ class Lines:
         self.got: list[dict] = []
 
     async def start(self) -> Lines:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._server = await streams.start_server(self._serve, "127.0.0.1", 0)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 

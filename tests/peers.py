@@ -8,6 +8,8 @@ from collections.abc import Callable
 
 from protokit_dubbo.messages import OK, Answer, Call, Event, decode, split
 
+from protokit.testing import streams
+
 SERVICE = "org.protokit.test.Echo"
 
 
@@ -26,7 +28,7 @@ class Server:
         self._tasks: set[asyncio.Task] = set()
 
     async def start(self, port: int = 0) -> Server:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", port, limit=1 << 24)
+        self._server = await streams.start_server(self._serve, "127.0.0.1", port, limit=1 << 24)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
@@ -87,7 +89,7 @@ class Client:
     @classmethod
     async def connect(cls, port: int, source: str | None = None) -> Client:
         here = None if source is None else (source, 0)
-        return cls(*await asyncio.open_connection("127.0.0.1", port, limit=1 << 24, local_addr=here))
+        return cls(*await streams.open_connection("127.0.0.1", port, limit=1 << 24, local_addr=here))
 
     async def _read(self) -> None:
         rest = b""

@@ -6,7 +6,7 @@ import asyncio
 import re
 import socket
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,8 @@ import yaml
 PAGE = Path(__file__).parents[1] / "docs" / "configuration.md"
 
 
-def run(work: Coroutine[Any, Any, None]) -> None:
-    """In a loop of its own, for a minute at most."""
-    asyncio.run(asyncio.wait_for(work, 60))
-
-
 async def until(true: Callable[[], object]) -> None:
-    """What takes longer than ``run`` gives it has not come."""
+    """What takes longer than the loop is given has not come."""
     while not true():
         await asyncio.sleep(0.01)
 

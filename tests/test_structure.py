@@ -157,6 +157,21 @@ def test_the_tests_of_plugins_and_the_examples_use_public_names_only():
                 )
 
 
+def test_what_tests_open_is_opened_where_it_is_closed_at_the_loops_end():
+    """Programs of their own apart: nobody collects their garbage."""
+    paths = [*(REPO / "tests").rglob("*.py"), *(REPO / "plugins").glob("*/tests/*.py")]
+    paths += [path for path in (ROOT / "testing").glob("*.py") if path.name != "streams.py"]
+    by_hand = re.compile(
+        r"\basyncio\.(open_connection|start_server|create_subprocess_exec|run)\(|\buvloop\.run\("
+    )
+    found = {}
+    for path in paths:
+        text = path.read_text()
+        if '__name__ == "__main__"' not in text and (one := by_hand.search(text)):
+            found[str(path.relative_to(REPO))] = one[0]
+    assert not found, f"use protokit.testing.streams instead: {found}"
+
+
 def test_c_of_plugins_includes_public_headers_only():
     for path in [*(REPO / "plugins").glob("*/native/*.[ch]"), *(REPO / "examples").glob("*/native/*.[ch]")]:
         own = {one.name for one in path.parent.iterdir()}

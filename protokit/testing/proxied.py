@@ -23,12 +23,13 @@ from protokit.errors import LocalProtocolError, ProtocolError, ProtokitError
 from protokit.model import Filter, Request, Response, Status
 from protokit.native.core import Core
 from protokit.plugins import Plugin, Registry
+from protokit.testing import streams
 from protokit.testing.greeting import greet
 from protokit.testing.strategies import announcing
 from protokit.testing.voices import LARGEST
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping
 
     from protokit.testing.cases import Cases
     from protokit.testing.golden import Golden
@@ -94,26 +95,26 @@ class ThroughAProxy:
 
     def test_a_real_proxy_carries_it(self) -> None:
         """Two clients with the same ids, ids around their end, any cuts: each gets its own answers."""
-        _run(_carried(self))
+        streams.run(_carried(self))
 
     def test_every_error_reply_reaches_the_client(self) -> None:
         """No route, no server, no answer in time, too many at once, too large, denied, a broken filter."""
-        _run(_errors(self))
+        streams.run(_errors(self))
 
     def test_error_texts_of_the_full_length_reach_the_client(self) -> None:
-        _run(_long_errors(self))
+        streams.run(_long_errors(self))
 
     def test_heartbeats_go_both_ways(self) -> None:
         """A client's is answered, an idle server gets one and may answer, a server's own is answered."""
-        _run(_heartbeats(self))
+        streams.run(_heartbeats(self))
 
     def test_oneway_requests_arrive_and_are_never_answered(self) -> None:
         """A client's; and what a server says unasked, where each client has its own connection to it."""
-        _run(_oneway(self))
+        streams.run(_oneway(self))
 
     def test_draining_is_told_and_listened_to(self) -> None:
         """A server that drains gets nothing new; a client is told when the proxy drains, and served."""
-        _run(_drained(self))
+        streams.run(_drained(self))
 
     def test_memory_is_bounded_by_what_arrived(self) -> None:
         """Frames that announce much and bring little: the engine's buffers, and the codecs in Python."""
@@ -130,13 +131,6 @@ class ThroughAProxy:
                     assert peak - before < MEBIBYTE, f"{peak - before} bytes of memory for {data.hex()}"
         finally:
             tracemalloc.stop()
-
-
-def _run(check: Awaitable[None]) -> None:
-    async def limited() -> None:
-        await asyncio.wait_for(check, 3 * PATIENCE_S)
-
-    asyncio.run(limited())
 
 
 # Peers.
@@ -264,7 +258,7 @@ class Scene:
         self.clients: list[Client] = []
 
     async def client(self, listener: str) -> Client:
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.proxy.addresses[listener][1])
+        reader, writer = await streams.open_connection("127.0.0.1", self.proxy.addresses[listener][1])
         client = Client(self.suite.voice, reader, writer)
         self.clients.append(client)
         client.rest = await greet(self.suite.codec.address, "client", reader, writer)
@@ -300,7 +294,7 @@ async def _scene(
     peers = {name: Server(suite) for name in servers}
     async with contextlib.AsyncExitStack() as stack:
         for peer in peers.values():
-            listening = await asyncio.start_server(peer.serve, "127.0.0.1", 0)
+            listening = await streams.start_server(peer.serve, "127.0.0.1", 0)
             stack.callback(listening.close)
             peer.port = listening.sockets[0].getsockname()[1]
         config = {

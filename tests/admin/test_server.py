@@ -15,6 +15,7 @@ from protokit import Proxy
 from protokit.admin import connection as admin
 from protokit.admin.server import AdminServer
 from protokit.errors import ProtokitError
+from protokit.testing import streams
 
 CONFIG = {
     "listeners": [{"name": "in", "bind": "127.0.0.1:0", "protocol": "dubbo", "cluster": "c"}],
@@ -38,14 +39,14 @@ def run(request):
                 finally:
                     await server.close()
 
-        request.param(main())
+        streams.run(main(), runner=request.param)
 
     return on_loop
 
 
 async def send(address: tuple[str, int], data: bytes) -> bytes:
     """What comes back for these bytes, to the end of the connection."""
-    reader, writer = await asyncio.open_connection(*address)
+    reader, writer = await streams.open_connection(*address)
     writer.write(data)
     try:
         return await asyncio.wait_for(reader.read(), 5)
@@ -197,12 +198,12 @@ def test_only_who_asks_by_a_known_name_is_served(host, status):
             assert (await send(server.address, b"GET /ready HTTP/1.0\r\n\r\n")).endswith(b"ready\n")
             await server.close()
 
-    asyncio.run(main())
+    streams.run(main())
 
 
 def test_a_request_in_single_bytes(run):
     async def test(proxy, server):
-        reader, writer = await asyncio.open_connection(*server.address)
+        reader, writer = await streams.open_connection(*server.address)
         for byte in b"GET /ready HTTP/1.1\r\nhost: [::1]:9900\r\n\r\n":
             writer.write(bytes([byte]))
             await writer.drain()
@@ -228,7 +229,7 @@ def test_a_silent_connection_ends(run, monkeypatch):
     monkeypatch.setattr(admin, "CONNECTION_S", 0.2)
 
     async def test(proxy, server):
-        reader, writer = await asyncio.open_connection(*server.address)
+        reader, writer = await streams.open_connection(*server.address)
         writer.write(b"GET /ready HT")
         await ended(reader)  # the test's time limit is many times as long
         writer.close()
@@ -271,7 +272,7 @@ def test_a_crowd_of_silent_connections_keeps_no_probe_out(run, monkeypatch):
     monkeypatch.setattr(admin, "CONNECTIONS", 8)
 
     async def test(proxy, server):
-        crowd = [await asyncio.open_connection(*server.public_address) for _ in range(40)]
+        crowd = [await streams.open_connection(*server.public_address) for _ in range(40)]
         await asyncio.sleep(0.05)
         assert len(server._open[1][1]) == 8
         assert (await get(server.public_address, "/ready"))[0] == 200
@@ -284,7 +285,7 @@ def test_a_crowd_of_silent_connections_keeps_no_probe_out(run, monkeypatch):
 
 def test_close_ends_connections_and_frees_the_ports(run):
     async def test(proxy, server):
-        reader, writer = await asyncio.open_connection(*server.address)
+        reader, writer = await streams.open_connection(*server.address)
         address, public = server.address, server.public_address
         await asyncio.sleep(0.05)
         await server.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import socket
 
@@ -13,6 +12,7 @@ from protokit import config
 from protokit.cli.banner import banner, url
 from protokit.dataplane import listening
 from protokit.errors import ProtokitError
+from protokit.testing import streams
 
 CONFIG = {
     "listeners": [
@@ -79,7 +79,7 @@ def test_what_cannot_be_bound_says_what_to_do(who, why, monkeypatch):
 
         with pytest.raises(ProtokitError) as raised:
             if who == "listener":
-                asyncio.run(main())
+                streams.run(main())
             else:
                 listening.listen_alone("admin.bind", host, port)
     address = f"{host}:{port}"
@@ -105,4 +105,4 @@ def test_the_pages_write_it_so_and_find_its_counters():
             assert endpoint["requests"] == 0
             assert "[::1]:9" in proxy.stats()["clusters"]["c"]
 
-    asyncio.run(main())
+    streams.run(main())

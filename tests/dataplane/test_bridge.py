@@ -12,6 +12,7 @@ from bridged import LIMITS, Wire
 from protokit import Frame, PythonCodec, Request, native
 from protokit.dataplane.bridge import Bridge, Bridges
 from protokit.logs import Repeated
+from protokit.testing import streams
 from protokit.wire import envelope
 
 
@@ -65,7 +66,7 @@ def test_what_cannot_be_opened_leaves_no_descriptor(fault):
         for one in (peer[1], engine[1]):
             one.close()
 
-    asyncio.run(main())
+    streams.run(main())
 
 
 def bridged(codec, **limits):
@@ -97,7 +98,7 @@ def test_a_frame_of_unknown_size_is_not_looked_at_for_every_byte():
             await asyncio.sleep(0.001)
         assert envelopes(engine) == [line]
 
-    asyncio.run(main())
+    streams.run(main())
 
 
 def test_a_frame_of_known_size_is_looked_at_when_it_is_whole():
@@ -110,7 +111,7 @@ def test_a_frame_of_known_size_is_looked_at_when_it_is_whole():
         assert envelopes(engine) == [frame]
         assert len(codec.shown) <= 4
 
-    asyncio.run(main())
+    streams.run(main())
 
 
 def test_small_frames_cost_no_copies_of_all_that_follows():
@@ -127,7 +128,7 @@ def test_small_frames_cost_no_copies_of_all_that_follows():
         assert peer.transport.reading
         assert bridge._bridges.held == 0
 
-    asyncio.run(main())
+    streams.run(main())
 
 
 def test_neither_side_is_read_while_the_other_is_full():
@@ -150,7 +151,7 @@ def test_neither_side_is_read_while_the_other_is_full():
         assert (peer.transport.written, peer.transport.closed) == (b"answer", "close")
         assert engine.transport.written.endswith(b"EOF")
 
-    asyncio.run(main())
+    streams.run(main())
 
 
 def test_a_half_frame_starts_the_engines_clock_once():
@@ -162,7 +163,7 @@ def test_a_half_frame_starts_the_engines_clock_once():
         peer.data_received(b"\nnext\n")
         assert envelopes(engine) == [b"half\n", b"next\n"]
 
-    asyncio.run(main())
+    streams.run(main())
 
 
 def test_a_peer_that_does_not_take_its_last_bytes_is_given_some_time():
@@ -176,7 +177,7 @@ def test_a_peer_that_does_not_take_its_last_bytes_is_given_some_time():
             await asyncio.sleep(0.001)
         assert peer.transport.closed == "abort"
 
-    asyncio.run(main())
+    streams.run(main())
 
 
 def test_over_the_budget_it_is_closed():
@@ -187,7 +188,7 @@ def test_over_the_budget_it_is_closed():
         peer.data_received(b"x" * 2_000)
         assert (peer.transport.closed, engine.transport.closed, bridge._bridges.held) == ("abort", "abort", 0)
 
-    asyncio.run(main())
+    streams.run(main())
 
 
 def test_a_heartbeat_that_cannot_be_said_is_answered_here():
@@ -198,7 +199,7 @@ def test_a_heartbeat_that_cannot_be_said_is_answered_here():
         assert (head.kind, head.id, head.flags) == (5, 9, 0)
         assert not peer.transport.written
 
-    asyncio.run(main())
+    streams.run(main())
 
 
 def test_a_connection_that_the_engine_leaves_before_it_is_there_is_closed():
@@ -214,4 +215,4 @@ def test_a_connection_that_the_engine_leaves_before_it_is_there_is_closed():
             assert one.recv(1) == b""
             one.close()
 
-    asyncio.run(main())
+    streams.run(main())

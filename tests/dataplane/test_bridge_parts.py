@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 from bridged import LIMITS, Wire
 
@@ -11,6 +9,7 @@ from protokit import Frame, PythonCodec, Request, Status, native
 from protokit.dataplane.bridge import Bridge, Bridges
 from protokit.errors import LocalProtocolError
 from protokit.logs import Repeated
+from protokit.testing import streams
 from protokit.wire import envelope
 
 
@@ -85,7 +84,7 @@ def run(test):
     async def main():
         test()
 
-    asyncio.run(main())
+    streams.run(main())
 
 
 @pytest.mark.parametrize(("upstream", "side"), [(False, "client"), (True, "server")])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
 from types import SimpleNamespace
 
@@ -11,6 +10,7 @@ from world import World, table
 
 from protokit import logs, native
 from protokit.dataplane.quotas import Limited, Quotas
+from protokit.testing import streams
 
 OK, OVERLOADED = 0, 5
 MS, SECOND = 1_000_000, 1_000_000_000
@@ -351,4 +351,4 @@ def test_what_a_rule_asked_before_its_table_went_is_taken_as_its_own(wide):
         assert len(world.core.asks()) == 1
         await quotas.close()
 
-    asyncio.run(go())
+    streams.run(go())

@@ -12,7 +12,6 @@ import homemade
 import pytest
 import yaml
 from peers import SERVICE, Client, Server, configuration
-from served import run
 
 import protokit
 from protokit import config as reading
@@ -20,6 +19,8 @@ from protokit import native, plugins
 from protokit.errors import ConfigErrors
 from protokit.observe.metrics import prometheus
 from protokit.plugins import Plugin, Registry
+from protokit.testing import streams
+from protokit.testing.streams import run
 
 PAGE = Path(__file__).parents[2] / "docs" / "configuration.md"
 OK, DENIED = 20, 70  # Dubbo's
@@ -158,7 +159,7 @@ def test_a_declared_protocol(mode, direct):
 
 
 async def ask_sized(port, source, **facts):
-    reader, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=(source, 0))
+    reader, writer = await streams.open_connection("127.0.0.1", port, local_addr=(source, 0))
     writer.write(sized.call(5, **facts))
     size = sized.HEAD.unpack(await reader.readexactly(sized.HEAD.size))[3]
     answer = await reader.readexactly(size)
@@ -182,7 +183,7 @@ def test_a_protocol_in_python():
     over = asyncio.Event()
 
     async def main():
-        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        server = await streams.start_server(serve, "127.0.0.1", 0)
         plugin = Plugin(["sized"])
         plugin.protocols["sized"] = sized.sized
         config = {
@@ -226,7 +227,7 @@ def test_a_denied_raw_connection_is_reset(protocols):
             over.set()
 
         heard, over = [], asyncio.Event()
-        server = await asyncio.start_server(echo, "127.0.0.1", 0)
+        server = await streams.start_server(echo, "127.0.0.1", 0)
         config = {
             "listeners": [
                 {
@@ -244,7 +245,7 @@ def test_a_denied_raw_connection_is_reset(protocols):
             for source, expected in ((NEAR, b"raw"), (FAR, b"")):
                 answer = b""
                 with contextlib.suppress(ConnectionResetError):  # perhaps while it connects
-                    reader, writer = await asyncio.open_connection(
+                    reader, writer = await streams.open_connection(
                         "127.0.0.1", proxy.addresses["in"][1], local_addr=(source, 0)
                     )
                     writer.write(b"\0" * 32)

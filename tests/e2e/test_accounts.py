@@ -16,6 +16,7 @@ import protokit
 from protokit import Filter, Protocol, Status, plugins
 from protokit import config as loading
 from protokit.dataplane import ends
+from protokit.testing import streams
 
 
 class Account(Filter):
@@ -66,7 +67,7 @@ class Plain(Filter):
 def run(work) -> None:
     EVERY.clear()
     try:
-        asyncio.run(asyncio.wait_for(work, 60))
+        streams.run(work)
     finally:
         EVERY.clear()
 
@@ -292,7 +293,7 @@ def test_a_declared_protocol():
         await server.start()
         limit = {"limit": {"rate": "1/m", "burst": 1}}
         async with protokit.Proxy(loaded(server, "account", protocol="lines", rule=limit)) as proxy:
-            reader, writer = await asyncio.open_connection(*proxy.addresses["in"])
+            reader, writer = await streams.open_connection(*proxy.addresses["in"])
             call = {"kind": 0, "id": 7, "service": b"svc", "method": b"m", "headers": b"", "body": b"x"}
             for _ in range(2):
                 writer.write(LINES.build(call))

@@ -8,13 +8,15 @@ import contextlib
 import homemade
 import pytest
 from peers import Client, Server, configuration
-from served import documented, run
+from served import documented
 
 import protokit
 from protokit import config as reading
 from protokit.errors import ConfigErrors
 from protokit.observe.metrics import prometheus
 from protokit.plugins import Plugin, Registry
+from protokit.testing import streams
+from protokit.testing.streams import run
 
 EXHAUSTED, OVERLOADED = 100, 5  # Dubbo's, and that of the protocol made at home
 
@@ -70,7 +72,7 @@ def test_a_declared_protocol():
                     hung.set()
             writer.close()
 
-        server = await asyncio.start_server(hang, "127.0.0.1", 0)
+        server = await streams.start_server(hang, "127.0.0.1", 0)
         plugin = Plugin(["home"])
         plugin.protocols["home"] = protocol
         breaker = {"requests": 8, "adaptive": {"least": 1}}

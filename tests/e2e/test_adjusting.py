@@ -7,10 +7,11 @@ from collections import Counter
 
 import pytest
 from peers import OK, Answer, Client, Server, configuration
-from served import run, until
+from served import until
 
 import protokit
 from protokit.errors import ProtokitError
+from protokit.testing.streams import run
 
 
 class Pair:

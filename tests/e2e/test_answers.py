@@ -14,6 +14,7 @@ import protokit
 from protokit import Filter, Protocol, Response, Status, plugins
 from protokit import config as loading
 from protokit.errors import ConfigErrors
+from protokit.testing import streams
 
 
 class Spy(Filter):
@@ -102,7 +103,7 @@ class Blind(Filter):
 
 def run(work) -> None:
     SAW.clear()
-    asyncio.run(asyncio.wait_for(work, 60))
+    streams.run(work)
 
 
 def registry():
@@ -403,7 +404,7 @@ def test_a_declared_protocol():
         config = configuration(server)
         config["listeners"][0] |= {"protocol": "lines", "filters": ["spy"]}
         async with protokit.Proxy(loading.load(config, registry())) as proxy:
-            reader, writer = await asyncio.open_connection(*proxy.addresses["in"])
+            reader, writer = await streams.open_connection(*proxy.addresses["in"])
             call = {"kind": 0, "id": 7, "service": SERVICE.encode(), "headers": b"", "body": b"x"}
             writer.write(LINES.build(call | {"method": b"change"}))
             answer = await asyncio.wait_for(read(reader), 10)
@@ -459,7 +460,7 @@ def test_who_asks_for_arguments_that_cannot_be_read_has_the_caller_told_so():
         config = configuration(server)
         config["listeners"][0] |= {"protocol": "lines", "filters": ["picky"]}
         async with protokit.Proxy(loading.load(config, registry())) as proxy:
-            reader, writer = await asyncio.open_connection(*proxy.addresses["in"])
+            reader, writer = await streams.open_connection(*proxy.addresses["in"])
             call = {"kind": 0, "id": 7, "service": SERVICE.encode(), "headers": b"", "body": b"x"}
             writer.write(LINES.build(call | {"method": b"m"}))
             answer = await asyncio.wait_for(read(reader), 10)
@@ -480,7 +481,7 @@ def test_what_a_filter_that_is_open_cannot_read_is_no_failure_of_its():
         config = configuration(server)
         config["listeners"][0] |= {"protocol": "lines", "filters": [{"picky": {}, "fail": "open"}]}
         async with protokit.Proxy(loading.load(config, registry())) as proxy:
-            reader, writer = await asyncio.open_connection(*proxy.addresses["in"])
+            reader, writer = await streams.open_connection(*proxy.addresses["in"])
             call = {"kind": 0, "service": SERVICE.encode(), "method": b"m", "headers": b"", "body": b"x"}
             for number in range(5):
                 writer.write(LINES.build(call | {"id": number}))

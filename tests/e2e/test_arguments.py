@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from peers import Client, Server, configuration
 from protokit_dubbo.hessian import Object
 
 import protokit
+from protokit.testing import streams
 
 PAGES = Path(__file__).parents[2] / "examples" / "formats"
 
@@ -34,7 +34,7 @@ def test_a_call_goes_where_its_argument_says():
         await gold.stop()
         await other.stop()
 
-    asyncio.run(asyncio.wait_for(main(), 60))
+    streams.run(main())
 
 
 CALLS = [["a", 5], ["a", 10], [5], [], {"b": 7}, ["a", "9"]]
@@ -51,7 +51,7 @@ async def named(name: str, heard: list[dict]):
             writer.write(json.dumps(answer).encode() + b"\n")
         writer.close()
 
-    return await asyncio.start_server(serve, "127.0.0.1", 0)
+    return await streams.start_server(serve, "127.0.0.1", 0)
 
 
 def test_a_declared_protocols_call_goes_where_its_argument_says():
@@ -68,7 +68,7 @@ def test_a_declared_protocols_call_goes_where_its_argument_says():
             "clusters": [{"name": name, "endpoints": [f"127.0.0.1:{port}"]} for name, port in ports.items()],
         }
         async with protokit.Proxy(config) as proxy:
-            reader, writer = await asyncio.open_connection("127.0.0.1", proxy.addresses["in"][1])
+            reader, writer = await streams.open_connection("127.0.0.1", proxy.addresses["in"][1])
             got = []
             for number, params in enumerate(CALLS, 1):
                 call = {"jsonrpc": "2.0", "method": "s.get", "params": params, "id": number}
@@ -90,4 +90,4 @@ def test_a_declared_protocols_call_goes_where_its_argument_says():
         for one in servers.values():
             one.close()
 
-    asyncio.run(asyncio.wait_for(main(), 60))
+    streams.run(main())

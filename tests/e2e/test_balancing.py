@@ -6,9 +6,9 @@ from collections import Counter
 
 import pytest
 from both import OK, PROTOCOLS, asking, serving
-from served import run
 
 import protokit
+from protokit.testing.streams import run
 
 EXACT = ("round-robin", "least-request")  # one call at a time: by weight
 ALL = (*EXACT, "random", "peak-ewma")

@@ -9,12 +9,14 @@ import logging
 import homemade
 import pytest
 from peers import OK, Answer, Client, Server, configuration
-from served import documented, run, until
+from served import documented, until
 
 import protokit
 from protokit import config as reading
 from protokit.observe.metrics import prometheus
 from protokit.plugins import Plugin, Registry
+from protokit.testing import streams
+from protokit.testing.streams import run
 
 OVERLOADED = 5  # of the protocol made at home
 EXHAUSTED = 100  # Dubbo's
@@ -101,7 +103,7 @@ def test_a_declared_protocol_has_breakers(mode):
                 await reader.read()
             writer.close()
 
-        server = await asyncio.start_server(hang, "127.0.0.1", 0)
+        server = await streams.start_server(hang, "127.0.0.1", 0)
         plugin = Plugin(["home"])
         plugin.protocols["home"] = protocol
         port = server.sockets[0].getsockname()[1]

@@ -11,6 +11,7 @@ import protokit
 from protokit import Status
 from protokit import config as configuration
 from protokit.plugins import Plugin, Registry
+from protokit.testing import streams
 from protokit.wire.inside import KINDS, Token
 from protokit.wire.vocabulary import varint
 
@@ -92,7 +93,7 @@ def some_ids(named, count):
 def test_clients_under_the_same_ids_get_their_own_answers_and_errors(name):
     async def main():
         server = Server(name)
-        listening = await asyncio.start_server(server.serve, "127.0.0.1", 0)
+        listening = await streams.start_server(server.serve, "127.0.0.1", 0)
         port = listening.sockets[0].getsockname()[1]
         plugin = Plugin(["home"])
         plugin.protocols[name] = ALL[name]
@@ -106,7 +107,7 @@ def test_clients_under_the_same_ids_get_their_own_answers_and_errors(name):
         ids = some_ids(ALL[name].wire.meaning.named, 8)
         async with protokit.Proxy(configuration.load(config, Registry([plugin]))) as proxy:
             where = proxy.addresses["in"]
-            clients = [Peer(name, *await asyncio.open_connection(*where)) for _ in range(2)]
+            clients = [Peer(name, *await streams.open_connection(*where)) for _ in range(2)]
             for n, client in enumerate(clients):
                 for one in ids:
                     client.send(1, one, b"svc m %d " % n + one)
@@ -135,4 +136,4 @@ def test_clients_under_the_same_ids_get_their_own_answers_and_errors(name):
             assert len(set(server.seen)) == len(server.seen), "two requests had the same id on one connection"
         listening.close()
 
-    asyncio.run(asyncio.wait_for(main(), 30))
+    streams.run(main(), 30)

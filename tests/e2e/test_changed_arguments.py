@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from protokit_sofarpc.calls import read_arguments
 import protokit
 from protokit import Filter, plugins
 from protokit import config as loading
+from protokit.testing import streams
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SAW: list[object] = []
@@ -50,7 +50,7 @@ class Changes(Filter):
 
 def run(work) -> None:
     SAW.clear()
-    asyncio.run(asyncio.wait_for(work, 60))
+    streams.run(work)
 
 
 def loaded(config, *folders):
@@ -109,7 +109,7 @@ def sofa_request(*arguments):
 
 
 async def sofa_call(port, number, method, *arguments, **values):
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    reader, writer = await streams.open_connection("127.0.0.1", port)
     writer.write(bolts.ask(number, method, content=sofa_request(*arguments), **values))
     told = await bolts.read(reader)
     writer.close()
@@ -171,7 +171,7 @@ def test_changed_arguments_of_a_declared_protocol_reach_its_server():
         writer.close()
 
     async def main():
-        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        server = await streams.start_server(serve, "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
         config = {
             "plugins": [str(EXAMPLES / "formats" / "jsonrpc.py")],
@@ -187,7 +187,7 @@ def test_changed_arguments_of_a_declared_protocol_reach_its_server():
             "clusters": [{"name": "c", "endpoints": [f"127.0.0.1:{port}"]}],
         }
         async with protokit.Proxy(loaded(config, EXAMPLES / "formats" / "jsonrpc.py")) as proxy:
-            reader, writer = await asyncio.open_connection("127.0.0.1", proxy.addresses["in"][1])
+            reader, writer = await streams.open_connection("127.0.0.1", proxy.addresses["in"][1])
             asked = [
                 b'{"method": "demo.upper", "params": [ "x", {"a": [1.50]} ], "id": 1, "jsonrpc":"2.0"}\n',
                 b'{"jsonrpc": "2.0", "method": "demo.more", "params": [1], "id": 2}\n',

@@ -9,11 +9,12 @@ import homemade
 import pytest
 from peers import SERVICE, Client, Server, configuration
 from protokit_dubbo.messages import OK, Answer, Call, Event
-from served import run, until
+from served import until
 
 import protokit
 from protokit import config as reading
 from protokit.plugins import Plugin, Registry
+from protokit.testing.streams import run
 
 SERVER_ERROR = 80
 

@@ -14,6 +14,7 @@ from peers import Client, Server
 import protokit
 from protokit import Protocol, WireFormat, plugins
 from protokit import config as configuration
+from protokit.testing import streams
 from protokit.wire import ErrorText, Replies, pairs, text
 
 PAGE = Path(__file__).parents[2] / "docs" / "configuration.md"
@@ -60,7 +61,7 @@ async def serve(name):
         except asyncio.IncompleteReadError:
             writer.close()
 
-    return await asyncio.start_server(one, "127.0.0.1", 0)
+    return await streams.start_server(one, "127.0.0.1", 0)
 
 
 @pytest.mark.parametrize("balance", ["maglev", "ring-hash"])
@@ -96,7 +97,7 @@ def test_a_users_calls_go_to_one_server_over_clients_and_reloads(balance):
         for server in servers:
             await server.stop()
 
-    asyncio.run(asyncio.wait_for(main(), 60))
+    streams.run(main())
 
 
 def test_a_declared_protocol_by_its_header_and_by_its_clients_address():
@@ -119,7 +120,7 @@ def test_a_declared_protocol_by_its_header_and_by_its_clients_address():
 
         async def ask(proxy, listener, user, source):
             port = proxy.addresses[listener][1]
-            reader, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=(source, 0))
+            reader, writer = await streams.open_connection("127.0.0.1", port, local_addr=(source, 0))
             head = b"\x04user" + bytes([len(user)]) + user
             writer.write(HEADED.build({"kind": 0, "id": 5, "service": b"x", "head": head}))
             found = await asyncio.wait_for(frame(reader), 10)
@@ -137,7 +138,7 @@ def test_a_declared_protocol_by_its_header_and_by_its_clients_address():
         for one in servers:
             one.close()
 
-    asyncio.run(asyncio.wait_for(main(), 60))
+    streams.run(main())
 
 
 def test_check_warns_of_a_header_that_a_protocol_has_not():

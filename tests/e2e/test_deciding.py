@@ -8,12 +8,13 @@ import contextlib
 import pytest
 from lined import LINES, Lines, read
 from peers import Client, Server
-from served import run
 
 import protokit
 from protokit import Protocol, plugins
 from protokit import config as reading
 from protokit.observe.metrics import prometheus
+from protokit.testing import streams
+from protokit.testing.streams import run
 
 HERE, THERE = "127.0.0.2", "127.0.0.3"
 
@@ -53,7 +54,7 @@ class Lined:
 
     async def ask(self, *, source=HERE, service="s.A", method="m", headers=None) -> str | None:
         if source not in self.clients:
-            self.clients[source] = await asyncio.open_connection(
+            self.clients[source] = await streams.open_connection(
                 "127.0.0.1", self.port, local_addr=(source, 0)
             )
         reader, writer = self.clients[source]

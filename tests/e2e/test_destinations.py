@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 from both import OK, PROTOCOLS, asking, serving
-from served import run
 
 import protokit
+from protokit.testing.streams import run
 
 
 def configured(protocol, ports, weights=(3, 1)) -> dict:

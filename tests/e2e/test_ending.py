@@ -15,6 +15,8 @@ import pytest
 from peers import Client, Server
 from served import free_port, wait
 
+from protokit.testing import streams
+
 CONFIG = """
 listeners:
   - {{name: in, bind: "127.0.0.1:{port}", protocol: dubbo, cluster: c, filters: [{{held: {{how: {how}}}}}]}}
@@ -144,7 +146,7 @@ def test_whatever_a_plugin_holds_up_the_process_ends(run):
         assert "its-own" in logs["a thread of its own"]
         assert "forever" in logs["a hook"]
 
-    asyncio.run(asyncio.wait_for(work(), 60))
+    streams.run(work())
 
 
 def test_a_reload_that_hangs_is_told_and_those_behind_it_are_one(run):
@@ -196,7 +198,7 @@ def test_who_blocks_the_thread_of_all_filters_is_named(run):
         await client.close()
         await server.stop()
 
-    asyncio.run(asyncio.wait_for(work(), 60))
+    streams.run(work())
 
 
 @pytest.mark.parametrize(("signals", "patient"), [(1, (0.5, 600)), (2, (600, 0.5))], ids=["one", "another"])
@@ -222,4 +224,4 @@ def test_it_ends_though_the_thread_that_signals_are_for_is_blocked(run, signals,
         await client.close()
         await server.stop()
 
-    asyncio.run(asyncio.wait_for(work(), 60))
+    streams.run(work())

@@ -8,15 +8,16 @@ import struct
 
 import pytest
 from peers import Client, Server, configuration
-from served import run
 
 import protokit
+from protokit.testing import streams
+from protokit.testing.streams import run
 
 BIG = bytes(range(256)) * (1 << 14)  # 4 MiB: more than sockets and marks hold
 
 
 async def serve(handler):
-    server = await asyncio.start_server(handler, "127.0.0.1", 0, limit=1 << 16)
+    server = await streams.start_server(handler, "127.0.0.1", 0, limit=1 << 16)
     return server, server.sockets[0].getsockname()[1]
 
 
@@ -43,7 +44,7 @@ def test_two_kinds_of_clients_share_a_listener():
             where = proxy.addresses["in"]
             client = await Client.connect(where[1])
             for n in range(20):
-                reader, writer = await asyncio.open_connection(*where)
+                reader, writer = await streams.open_connection(*where)
                 writer.write(b"hello %d" % n)
                 assert await reader.readexactly(len(b"hello %d" % n)) == b"HELLO %d" % n
                 assert (await client.call("echo", n)).value == n
@@ -68,7 +69,7 @@ def test_a_server_that_speaks_first_is_heard_after_the_time_limit():
         dubbo = await Server().start()
         server, port = await serve(greets)
         async with protokit.Proxy(passing(dubbo, port, timeouts={"detect": "100ms"})) as proxy:
-            reader, writer = await asyncio.open_connection(*proxy.addresses["in"])
+            reader, writer = await streams.open_connection(*proxy.addresses["in"])
             assert await reader.readline() == b"220 ready\r\n"
             writer.write(b"quit\r\n")
             assert await reader.read() == b"quit\r\n"
@@ -87,7 +88,7 @@ def test_a_listener_without_a_protocol_passes_all_on_at_once():
             "clusters": [{"name": "c", "endpoints": [f"127.0.0.1:{port}"]}],
         }
         async with protokit.Proxy(config) as proxy:
-            reader, writer = await asyncio.open_connection(*proxy.addresses["in"])
+            reader, writer = await streams.open_connection(*proxy.addresses["in"])
             writer.write_eof()
             assert await reader.read() == b"BYE"
             writer.close()
@@ -117,7 +118,7 @@ def test_a_side_that_reads_late_gets_all_of_it_and_the_end(way):
         dubbo = await Server().start()
         server, port = await serve(handler)
         async with protokit.Proxy(passing(dubbo, port)) as proxy:
-            reader, writer = await asyncio.open_connection(*proxy.addresses["in"], limit=1 << 16)
+            reader, writer = await streams.open_connection(*proxy.addresses["in"], limit=1 << 16)
             writer.write(b"\0start" + (BIG if way == "up" else b""))
             writer.write_eof()
             await asyncio.sleep(0.5)
@@ -155,7 +156,7 @@ def test_a_client_whose_server_has_ended_may_go_on_while_it_is_not_read():
         dubbo = await Server().start()
         server, port = await serve(handler)
         async with protokit.Proxy(passing(dubbo, port)) as proxy:
-            reader, writer = await asyncio.open_connection(*proxy.addresses["in"])
+            reader, writer = await streams.open_connection(*proxy.addresses["in"])
             writer.write(b"\0start")
             assert await reader.read() == b""
             sent = taken = 0
@@ -193,7 +194,7 @@ def test_a_reset_ends_both_sides(who):
         dubbo = await Server().start()
         server, port = await serve(handler)
         async with protokit.Proxy(passing(dubbo, port)) as proxy:
-            reader, writer = await asyncio.open_connection(*proxy.addresses["in"])
+            reader, writer = await streams.open_connection(*proxy.addresses["in"])
             writer.write(b"\0start")
             other, other_writer = await accepted
             leaving, staying = (writer, other) if who == "client" else (other_writer, reader)
@@ -217,7 +218,7 @@ def test_a_drain_waits_for_them_up_to_its_limit():
         server, port = await serve(upper)
         proxy = protokit.Proxy(passing(dubbo, port, drain={"delay": "0s", "timeout": "10s"}))
         await proxy.start()
-        reader, writer = await asyncio.open_connection(*proxy.addresses["in"])
+        reader, writer = await streams.open_connection(*proxy.addresses["in"])
         writer.write(b"talk")
         assert await reader.readexactly(4) == b"TALK"
         draining = asyncio.ensure_future(proxy.drain())

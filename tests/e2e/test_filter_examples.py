@@ -13,11 +13,12 @@ from lined import LINES, Lines, read
 from peers import SERVICE, Client, Server, configuration
 from protokit_dubbo.hessian import Object
 from protokit_dubbo.messages import Answer
-from served import run
 
 import protokit
 from protokit import Protocol, plugins
 from protokit import config as loading
+from protokit.testing import streams
+from protokit.testing.streams import run
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -39,7 +40,7 @@ class Tenants:
         self.gate.set()
 
     async def start(self):
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._server = await streams.start_server(self._serve, "127.0.0.1", 0)
         self.address = f"127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
         return self
 
@@ -188,7 +189,7 @@ def test_they_work_with_a_declared_protocol(example, tmp_path):
             "call_log.py": {"call-log": {"file": str(log), "hide": ["token"]}},
         }[example]
         async with protokit.Proxy(loaded(server, example, use, "lines")) as proxy:
-            reader, writer = await asyncio.open_connection(*proxy.addresses["in"])
+            reader, writer = await streams.open_connection(*proxy.addresses["in"])
             call = {"kind": 0, "id": 7, "service": SERVICE.encode(), "method": b"m", "body": b"x"}
             writer.write(LINES.build(call | {"headers": b"app=shop;token=secret;"}))
             answer = await asyncio.wait_for(read(reader), 10)

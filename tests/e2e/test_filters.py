@@ -14,6 +14,7 @@ from peers import SERVICE, Client, Server, configuration
 import protokit
 from protokit import config as reading
 from protokit.errors import ConfigErrors
+from protokit.testing import streams
 
 FILTERS = """
 import asyncio, pathlib, sys
@@ -125,7 +126,7 @@ def test_a_filter_that_never_decides(bad, method, tmp_path, caplog):
             await other.close()
         await server.stop()
 
-    asyncio.run(main())
+    streams.run(main())
     said = [one.getMessage() for one in caplog.records if "did not decide" in one.getMessage()]
     what = "filter bad of routes.r[1].filters[0] did not decide on a request in time"
     assert said == [f"{what}; its caller is told TIMEOUT"]
@@ -140,7 +141,7 @@ def test_an_argument_that_no_call_can_have_is_one_that_this_call_has_not(bad):
             await client.close()
         await server.stop()
 
-    asyncio.run(main())
+    streams.run(main())
 
 
 @pytest.mark.parametrize("method", ["cancel", "exit", "interrupt", "base", "lists", "no number"])
@@ -155,7 +156,7 @@ def test_a_filter_that_does_what_none_may_has_failed_at_once(bad, method, caplog
             await client.close()
         await server.stop()
 
-    asyncio.run(main())
+    streams.run(main())
     said = [one.getMessage() for one in caplog.records if one.name == "protokit.filters"]
     assert said == ["filter bad of routes.r[1].filters[0] failed; its caller is told INTERNAL"]
 
@@ -165,7 +166,7 @@ def test_the_proxy_ends_although_a_filter_does_not(bad, tmp_path):
         server = await Server().start()
         config = bad(server)
         (tmp_path / "c.yaml").write_text(json.dumps(config | {"drain": {"delay": "0s", "timeout": "100ms"}}))
-        process = await asyncio.create_subprocess_exec(
+        process = await streams.start_process(
             sys.executable, "-m", "protokit", "run", str(tmp_path / "c.yaml"), stdout=asyncio.subprocess.PIPE
         )
         port = None
@@ -186,7 +187,7 @@ def test_the_proxy_ends_although_a_filter_does_not(bad, tmp_path):
         await client.close()
         await server.stop()
 
-    asyncio.run(main())
+    streams.run(main())
 
 
 @pytest.mark.parametrize("made", ["None", "Filter()", "type('Misspelt', (Filter,), {'requests': print})()"])
@@ -208,7 +209,7 @@ def protokit_filters():
             async with protokit.Proxy(config):
                 pass
 
-    asyncio.run(main())
+    streams.run(main())
 
 
 @pytest.mark.parametrize("method", ["request", "response", "on_end"])
@@ -250,7 +251,7 @@ def protokit_filters():
             async with protokit.Proxy(config):
                 pass
 
-    asyncio.run(main())
+    streams.run(main())
 
 
 @pytest.mark.parametrize("fail", ["closed", "open"])
@@ -290,4 +291,4 @@ def protokit_filters():
             await client.close()
         await server.stop()
 
-    asyncio.run(main())
+    streams.run(main())

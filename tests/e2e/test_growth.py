@@ -13,6 +13,7 @@ from fewer import many
 
 import protokit
 from protokit import native
+from protokit.testing import streams
 
 RELOADS = many(200)
 JOINING = RELOADS // 4  # after so many another client comes, and stays
@@ -118,7 +119,7 @@ class Client:
 
     @classmethod
     async def connect(cls, name, port):
-        return cls(name, *await asyncio.open_connection("127.0.0.1", port))
+        return cls(name, *await streams.open_connection("127.0.0.1", port))
 
     async def run(self):
         for number in itertools.count():
@@ -149,7 +150,7 @@ def test_reloads_leave_nothing_behind(tier, changes, anew, tmp_path, frozen):
     before = native.codecs()
 
     async def main():
-        server = await asyncio.start_server(echo, "127.0.0.1", 0)
+        server = await streams.start_server(echo, "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
         with socket.create_server(("127.0.0.1", 0)) as free:
             listener = free.getsockname()[1]
@@ -192,6 +193,6 @@ def test_reloads_leave_nothing_behind(tier, changes, anew, tmp_path, frozen):
             assert len(proxy._workers.wires) <= generations + 3
         server.close()
 
-    asyncio.run(asyncio.wait_for(main(), 120))
+    streams.run(main(), 120)
     gc.collect()
     assert native.codecs() <= before + 1  # the module as it is now stays

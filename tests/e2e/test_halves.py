@@ -11,6 +11,7 @@ import pytest
 import protokit
 from protokit import Filter, config
 from protokit.plugins import Plugin, Registry
+from protokit.testing import streams
 
 SIZE = 50 << 20
 ROOM = 4 << 20  # bytes that the proxy may hold of it
@@ -95,11 +96,11 @@ def loaded(port, *, filters):
 def test_a_large_frame_takes_little_memory_and_nobody_waits_for_it(filters):
     async def play():
         server = Server()
-        listening = await asyncio.start_server(server.serve, "127.0.0.1", 0)
+        listening = await streams.start_server(server.serve, "127.0.0.1", 0)
         async with protokit.Proxy(loaded(listening.sockets[0].getsockname()[1], filters=filters)) as proxy:
             address = proxy.addresses["in"]
-            reader, writer = await asyncio.open_connection(*address)
-            other_reader, other = await asyncio.open_connection(*address)
+            reader, writer = await streams.open_connection(*address)
+            other_reader, other = await streams.open_connection(*address)
             most = served = 0
             sending = asyncio.ensure_future(send(writer, front(7, size=SIZE), SIZE))
             receiving = asyncio.ensure_future(frame_of(reader))
@@ -118,4 +119,4 @@ def test_a_large_frame_takes_little_memory_and_nobody_waits_for_it(filters):
             assert (await frame_of(reader))[0] == 8
         listening.close()
 
-    asyncio.run(asyncio.wait_for(play(), 60))
+    streams.run(play())

@@ -7,11 +7,12 @@ import asyncio
 import pytest
 from bolts import Bolt, ask, read
 from peers import Client, Server, configuration
-from served import run
 
 import protokit
 from protokit import config as loading
 from protokit.errors import ConfigErrors
+from protokit.testing import streams
+from protokit.testing.streams import run
 
 HEDGE = {"hedge": {"after": "50ms", "most": "100%"}, "retry": {"idempotent": "true"}}
 
@@ -76,7 +77,7 @@ def test_a_declared_protocol():
         config = hedging(*servers, **HEDGE)
         config["listeners"][0]["protocol"] = "bolt"
         async with protokit.Proxy(config) as proxy:
-            reader, writer = await asyncio.open_connection(*proxy.addresses["in"])
+            reader, writer = await streams.open_connection(*proxy.addresses["in"])
             for number in range(6):
                 writer.write(ask(number))
                 assert (await read(reader))["id"] == number

@@ -11,9 +11,10 @@ import socket
 import pytest
 from peers import SERVICE, Client, Server, configuration
 from protokit_dubbo.messages import OK, Answer, Event
-from served import run, until
+from served import until
 
 import protokit
+from protokit.testing.streams import run
 
 TIMEOUT, UNAVAILABLE, SERVER_ERROR = 31, 50, 80
 

@@ -8,12 +8,13 @@ import logging
 import homemade
 import pytest
 from peers import SERVICE, Client, Server, configuration
-from served import documented, run
+from served import documented
 
 import protokit
 from protokit import config as reading
 from protokit.observe.metrics import prometheus
 from protokit.plugins import Plugin, Registry
+from protokit.testing.streams import run
 
 OVERLOADED, UNAVAILABLE = 5, 6  # of the protocol made at home
 EXHAUSTED = 100  # Dubbo's

@@ -8,6 +8,7 @@ import pytest
 from peers import Client, Server, configuration
 
 import protokit
+from protokit.testing import streams
 
 
 class Speaks(Server):
@@ -46,7 +47,7 @@ def test_a_clients_bytes(caplog, sent, looks, host):
         config = configuration(server)
         config["listeners"][0]["bind"] = f"[{host}]:0" if ":" in host else f"{host}:0"
         async with protokit.Proxy(config) as proxy:
-            reader, writer = await asyncio.open_connection(host, proxy.addresses["in"][1])
+            reader, writer = await streams.open_connection(host, proxy.addresses["in"][1])
             host_, port = writer.get_extra_info("sockname")[:2]
             peer = f"[{host_}]:{port}" if ":" in host_ else f"{host_}:{port}"
             writer.write(sent)
@@ -58,7 +59,7 @@ def test_a_clients_bytes(caplog, sent, looks, host):
             writer.close()
         await server.stop()
 
-    asyncio.run(asyncio.wait_for(main(), 30))
+    streams.run(main(), 30)
 
 
 def test_a_servers_bytes(caplog):
@@ -75,7 +76,7 @@ def test_a_servers_bytes(caplog):
             await client.close()
         await server.stop()
 
-    asyncio.run(asyncio.wait_for(main(), 30))
+    streams.run(main(), 30)
 
 
 def test_a_frame_over_the_limit_names_the_limit(caplog):
@@ -90,4 +91,4 @@ def test_a_frame_over_the_limit_names_the_limit(caplog):
             await client.close()
         await server.stop()
 
-    asyncio.run(asyncio.wait_for(main(), 30))
+    streams.run(main(), 30)

@@ -11,6 +11,7 @@ from peers import SERVICE, Client, Server, configuration
 from protokit_dubbo.messages import OK, Answer, Call
 
 import protokit
+from protokit.testing import streams
 
 MIB = 1 << 20
 CLIENTS = 48
@@ -77,6 +78,6 @@ async def a_peak() -> tuple[int, int, int]:
 
 
 def test_what_clients_that_read_nothing_took_goes_back_when_they_leave():
-    before, during, after = asyncio.run(a_peak())
+    before, during, after = streams.run(a_peak())
     assert during - before > CLIENTS * MIB // 2
     assert after - before <= (during - before) // 3

@@ -10,11 +10,13 @@ import pytest
 from bolts import Bolt, ask, read
 from peers import Client, Server, configuration
 from protokit_dubbo.messages import OK, Answer
-from served import run, until
+from served import until
 
 import protokit
 from protokit import config as loading
 from protokit.errors import ConfigErrors
+from protokit.testing import streams
+from protokit.testing.streams import run
 
 
 def mirrored(server, shadow_port, **mirror) -> dict:
@@ -144,7 +146,7 @@ def test_a_declared_protocol():
         config = mirrored(server, shadow.port)
         config["listeners"][0]["protocol"] = "bolt"
         async with protokit.Proxy(config) as proxy:
-            reader, writer = await asyncio.open_connection(*proxy.addresses["in"])
+            reader, writer = await streams.open_connection(*proxy.addresses["in"])
             for number in range(4):
                 writer.write(ask(number))
                 assert (await read(reader))["id"] == number

@@ -6,13 +6,13 @@ import asyncio
 
 import pytest
 from homemade import BANNER, LOGIN, Server, connect, homemade
-from served import run
 
 import protokit
 from protokit import config as configuration
 from protokit.errors import ConfigErrors
 from protokit.plugins import Plugin, Registry
-from protokit.testing import Golden, conformance
+from protokit.testing import Golden, conformance, streams
+from protokit.testing.streams import run
 
 MODES = ["multiplexed", "ordered", "pingpong", "pinned"]
 GREETINGS = {"none": (), "login": LOGIN, "banner": BANNER, "preface": ("client",), "hello": ("server",)}
@@ -153,7 +153,7 @@ def test_a_server_that_never_greets_is_given_up_within_the_time_to_connect():
             await reader.read()
             writer.close()
 
-        server = await asyncio.start_server(silent, "127.0.0.1", 0)
+        server = await streams.start_server(silent, "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
         async with protokit.Proxy(loaded(protocol, ports=[port])) as proxy:
             client = await connect(protocol, proxy.addresses["in"][1])

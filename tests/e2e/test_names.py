@@ -15,6 +15,7 @@ from protokit import config
 from protokit.cli.group import group
 from protokit.control import build_snapshot, names
 from protokit.errors import ConfigErrors
+from protokit.testing import streams
 
 
 class Book:
@@ -46,10 +47,7 @@ def book(monkeypatch):
 
 
 def run(main) -> None:
-    async def guarded():
-        await asyncio.wait_for(main(), 60)
-
-    asyncio.run(guarded())
+    streams.run(main())
 
 
 def named(server: Server, *hosts: str, **more):

@@ -28,6 +28,8 @@ import pytest
 from peers import SERVICE, Client, Server
 from protokit_dubbo.messages import HEADER, HESSIAN2, MAGIC, OK, Answer, Call
 
+from protokit.testing import streams
+
 ENTRY = "from protokit.cli import main; main()"
 APART = "org.protokit.test.Apart"  # has a cluster of its own
 FILTERED = "org.protokit.test.Filtered"  # goes through the nasty filter
@@ -135,7 +137,7 @@ async def never_writes(place: Place) -> None:
 async def keeps_open(place: Place, listener: str, data: bytes) -> None:
     writers = []
     for _ in range(100):
-        _, writer = await asyncio.open_connection("127.0.0.1", place.ports[listener])
+        _, writer = await streams.open_connection("127.0.0.1", place.ports[listener])
         writer.write(data)
         writers.append(writer)
     await asyncio.sleep(1.5)
@@ -159,7 +161,7 @@ async def resets(place: Place) -> None:
 async def leaves(place: Place, linger: bytes = struct.pack("ii", 0, 0)) -> None:
     """Asks what is not answered, as much as it may, and is gone: its end is a half-close's, or a reset."""
     for _ in range(9):
-        _, writer = await asyncio.open_connection("127.0.0.1", place.ports["in"])
+        _, writer = await streams.open_connection("127.0.0.1", place.ports["in"])
         writer.write(b"".join(call("hang", n, request_id=n + 1) for n in range(1024)))
         await writer.drain()
         await asyncio.sleep(0.05)
@@ -170,7 +172,7 @@ async def leaves(place: Place, linger: bytes = struct.pack("ii", 0, 0)) -> None:
 
 async def floods(place: Place) -> None:
     data = b"".join(call("echo", n, request_id=n + 1) for n in range(500))
-    reader, writer = await asyncio.open_connection("127.0.0.1", place.ports["in"])
+    reader, writer = await streams.open_connection("127.0.0.1", place.ports["in"])
 
     async def write() -> None:
         while True:
@@ -201,7 +203,7 @@ async def sends_garbage(place: Place) -> None:
         whole + b"\0" * 100,
     )
     for turn in range(40):
-        _, writer = await asyncio.open_connection("127.0.0.1", place.ports["in"])
+        _, writer = await streams.open_connection("127.0.0.1", place.ports["in"])
         writer.write(pieces[turn % len(pieces)])
         await asyncio.sleep(0.03)
         writer.transport.abort()
@@ -249,7 +251,7 @@ async def hangs_for_all(place: Place) -> None:
     """One method of the service that others call, too, hangs: a hundred clients ask more than it may hold."""
     writers = []
     for _ in range(100):
-        _, writer = await asyncio.open_connection("127.0.0.1", place.ports["in"])
+        _, writer = await streams.open_connection("127.0.0.1", place.ports["in"])
         writer.write(b"".join(call("hang", n, request_id=n + 1) for n in range(90)))
         writers.append(writer)
     await asyncio.sleep(2)
@@ -517,7 +519,7 @@ async def place_at(folder: Path, limits: dict[str, str]):
     path = folder / "c.yaml"
     path.write_text(json.dumps(config))
     # Nobody reads what it logs: a pipe that is full is a neighbour, too.
-    process = await asyncio.create_subprocess_exec(
+    process = await streams.start_process(
         sys.executable, "-c", ENTRY, "run", str(path), stdout=asyncio.subprocess.PIPE, stderr=os.pipe()[1]
     )
     try:
@@ -596,7 +598,7 @@ async def live_through(name: str) -> dict[str, list[str]]:
 
 @functools.cache
 def row(name: str) -> dict[str, list[str]]:
-    return asyncio.run(asyncio.wait_for(live_through(name), 90))
+    return streams.run(live_through(name), 90)
 
 
 @pytest.mark.slow

@@ -10,11 +10,11 @@ from pathlib import Path
 from click.testing import CliRunner
 from peers import Client, Server
 from protokit_dubbo.messages import OK, Answer
-from served import run
 
 import protokit
 from protokit.cli.group import group
 from protokit.observe.metrics import prometheus
+from protokit.testing.streams import run
 
 PAGE = (Path(__file__).parents[2] / "docs" / "operating.md").read_text()
 PART, TAG, PROTECT, BILLING, MOVE = re.findall(r"^```yaml\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 from both import APP_ERROR, OK, OVERLOADED, PROTOCOLS, asking, serving
-from served import run
 
 import protokit
+from protokit.testing.streams import run
 
 
 def configured(protocol, servers) -> dict:

@@ -21,6 +21,7 @@ from protokit_dubbo.messages import OK
 from served import free_port, wait
 
 import protokit
+from protokit.testing import streams
 
 CONFIG = """
 listeners: [{{name: in, bind: "127.0.0.1:{listener}", protocol: dubbo, cluster: c}}]
@@ -224,7 +225,7 @@ def test_what_filters_do_is_logged_once_a_minute(tmp_path, caplog, monkeypatch):
             await client.close()
         await server.stop()
 
-    uvloop.run(main())
+    streams.run(main(), runner=uvloop.run)
     texts = [record.getMessage() for record in caplog.records]
     assert sorted(text.partition(" ")[0] for text in texts) == ["a", "filter", "requests"], texts
     failed = next(record for record in caplog.records if record.getMessage().startswith("filter"))
@@ -329,4 +330,4 @@ def test_clients_that_take_every_descriptor_leave_some_to_servers_and_operators(
         assert "new client connections had to wait: no descriptors are left" in log
         await server.stop()
 
-    asyncio.run(asyncio.wait_for(main(), 60))
+    streams.run(main())

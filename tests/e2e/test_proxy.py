@@ -18,6 +18,7 @@ from protokit_dubbo.messages import OK, Answer, Call, Event, decode, split
 
 import protokit
 from protokit.errors import ConfigErrors
+from protokit.testing import streams
 
 
 @pytest.fixture(params=["uvloop", "asyncio"])
@@ -38,14 +39,14 @@ def run(request, monkeypatch):
 
     monkeypatch.setattr(protokit.Proxy, "start", start)
     runner = uvloop.run if request.param == "uvloop" else asyncio.run
-    return lambda work: runner(guarded(work))
+    return lambda work: streams.run(guarded(work), 90, runner)
 
 
 async def refused(port: int) -> bool:
     """Whether the port is closed, or becomes so in a moment."""
     for _ in range(100):
         try:
-            _, writer = await asyncio.open_connection("127.0.0.1", port)
+            _, writer = await streams.open_connection("127.0.0.1", port)
         except OSError:
             return True
         writer.close()
@@ -563,7 +564,7 @@ def test_a_busy_filter_does_not_hold_up_traffic_that_needs_none(tmp_path):
         process.stdout.close()
         await server.stop()
 
-    asyncio.run(asyncio.wait_for(main(), 30))
+    streams.run(main(), 30)
 
 
 HEADER = b"\xda\xbb\xc2\x00" + (77).to_bytes(8, "big")
@@ -585,7 +586,7 @@ def test_wrong_bytes_are_refused_at_once_without_harm_to_others(run, name):
         server = await Server().start()
         proxy, listener = await proxied(server)
         good = await Client.connect(listener)
-        reader, writer = await asyncio.open_connection("127.0.0.1", listener)
+        reader, writer = await streams.open_connection("127.0.0.1", listener)
         writer.write(junk)
         data = await asyncio.wait_for(reader.read(), 5)
         if reason is None:
@@ -611,7 +612,7 @@ def test_a_client_that_is_refused_while_it_sends_can_send_it_all_and_read_why(ru
     async def main():
         server = await Server().start()
         proxy, listener = await proxied(server, limits={"frame": "64KiB"})
-        reader, writer = await asyncio.open_connection("127.0.0.1", listener)
+        reader, writer = await streams.open_connection("127.0.0.1", listener)
         call = Call(SERVICE, "echo", "Ljava/lang/Object;", ["x" * 3_000_000], version="1.0.0", request_id=5)
         data = call.encode()
         writer.write(data[:100])
@@ -634,7 +635,7 @@ def test_a_frame_behind_a_good_one_that_is_wrong_is_refused_and_the_good_one_ans
     async def main():
         server = await Server().start()
         proxy, listener = await proxied(server)
-        reader, writer = await asyncio.open_connection("127.0.0.1", listener)
+        reader, writer = await streams.open_connection("127.0.0.1", listener)
         call = Call(SERVICE, "echo", "Ljava/lang/Object;", ["first"], version="1.0.0", request_id=5)
         writer.write(call.encode() + b"junk")
         frames, rest = split(await asyncio.wait_for(reader.read(), 5))
@@ -685,7 +686,7 @@ def test_out_of_descriptors_the_listener_waits_a_moment(tmp_path):
         process.stdout.close()
         await server.stop()
 
-    asyncio.run(asyncio.wait_for(main(), 30))
+    streams.run(main(), 30)
 
 
 def test_a_port_that_is_taken_is_a_clear_error(run):

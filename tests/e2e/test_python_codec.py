@@ -20,6 +20,7 @@ import uvloop
 import protokit
 from protokit import config as configuration
 from protokit.errors import ConfigErrors
+from protokit.testing import streams
 
 PLUGIN = Path(__file__).parents[1] / "toy" / "sized.py"
 spec = importlib.util.spec_from_file_location("sized_for_tests", PLUGIN)
@@ -46,7 +47,7 @@ class Server:
         self.silent = False
 
     async def start(self, port: int = 0):
-        self.server = await asyncio.start_server(self.serve, "127.0.0.1", port)
+        self.server = await streams.start_server(self.serve, "127.0.0.1", port)
         self.port = self.server.sockets[0].getsockname()[1]
         return self
 
@@ -95,7 +96,7 @@ class Client:
 
     @classmethod
     async def connect(cls, proxy, listener="in"):
-        return cls(*await asyncio.open_connection("127.0.0.1", proxy.addresses[listener][1]))
+        return cls(*await streams.open_connection("127.0.0.1", proxy.addresses[listener][1]))
 
     async def next(self):
         return await asyncio.wait_for(anext(self.frames, None), 10)
@@ -143,7 +144,7 @@ def run(request):
             proxy = protokit.Proxy(configured(*peers, **more))
             try:
                 await proxy.start()
-                await asyncio.wait_for(test(proxy, *peers), 60)
+                await test(proxy, *peers)
             finally:
                 await proxy.close()
                 for client in Client.all:
@@ -156,7 +157,7 @@ def run(request):
 
         runner(asyncio.sleep(0))  # what the loop itself opens for good
         before = descriptors()
-        runner(main())
+        streams.run(main(), runner=runner)
         assert descriptors() <= before
 
     return go

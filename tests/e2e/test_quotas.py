@@ -9,7 +9,6 @@ import json
 from pathlib import Path
 
 import pytest
-import served
 from lined import LINES, Lines, read
 from peers import Client, Server, configuration
 from served import until
@@ -19,6 +18,7 @@ from protokit import Limiter, Protocol, Quota, plugins
 from protokit import config as loading
 from protokit.dataplane import quotas
 from protokit.errors import ConfigErrors
+from protokit.testing import streams
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 EVERY: list[Says] = []
@@ -75,7 +75,7 @@ def let_go() -> None:
 def run(work) -> None:
     EVERY.clear()
     try:
-        served.run(work)
+        streams.run(work)
     finally:
         EVERY.clear()
 
@@ -474,7 +474,7 @@ class Counts:
 
     async def start(self):
         self.asked: list = []
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._server = await streams.start_server(self._serve, "127.0.0.1", 0)
         self.address = f"127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
         return self
 
@@ -504,7 +504,7 @@ def test_the_example(protocol):
                     return (await client.call("echo", "x", tenant="acme")).status == 20
 
             else:
-                reader, writer = await asyncio.open_connection(*proxy.addresses["in"])
+                reader, writer = await streams.open_connection(*proxy.addresses["in"])
                 call = {"kind": 0, "id": 7, "service": b"s", "method": b"m", "body": b"x"}
 
                 async def passed() -> bool:

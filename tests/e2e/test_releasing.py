@@ -15,6 +15,7 @@ from test_matching import HEADED, headed, pair
 import protokit
 from protokit import Protocol, plugins
 from protokit import config as configuration
+from protokit.testing import streams
 
 PAGE = (Path(__file__).parents[2] / "docs" / "releasing.md").read_text()
 SPLIT, LANES = re.findall(r"^```yaml\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
@@ -27,7 +28,7 @@ class HeadedServer:
         self.name = name
 
     async def start(self):
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._server = await streams.start_server(self._serve, "127.0.0.1", 0)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
@@ -56,7 +57,7 @@ class HeadedClient:
     @classmethod
     async def connect(cls, port):
         self = cls()
-        self.reader, self.writer = await asyncio.open_connection("127.0.0.1", port)
+        self.reader, self.writer = await streams.open_connection("127.0.0.1", port)
         return self
 
     async def ask(self, service="x", **headers):
@@ -134,7 +135,7 @@ def test_five_percent_for_the_new_version(tmp_path, protocol):
         for one in servers:
             await one.stop()
 
-    asyncio.run(asyncio.wait_for(main(), 120))
+    streams.run(main(), 120)
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
@@ -170,7 +171,7 @@ def test_a_lane_where_there_is_one_and_the_base_elsewhere(tmp_path, protocol):
         for each in servers:
             await each.stop()
 
-    asyncio.run(asyncio.wait_for(main(), 60))
+    streams.run(main())
 
 
 def test_a_tag_goes_through_three_services_that_pass_it_on(tmp_path):
@@ -214,4 +215,4 @@ def test_a_tag_goes_through_three_services_that_pass_it_on(tmp_path):
         for server in servers:
             await server.stop()
 
-    asyncio.run(asyncio.wait_for(main(), 60))
+    streams.run(main())

@@ -14,6 +14,7 @@ from world import LIMITS
 import protokit
 from protokit import native
 from protokit.errors import ConfigErrors, ProtokitError
+from protokit.testing import streams
 from protokit.testing.tables import TableBuilder
 
 READ_ONLY = b"\x01R"
@@ -30,7 +31,7 @@ def run():
             for proxy in proxies:
                 await proxy.close()
 
-    return lambda work: asyncio.run(guarded(work))
+    return lambda work: streams.run(guarded(work))
 
 
 def free_ports(count):
@@ -49,7 +50,7 @@ async def started(proxies, config):
 async def refused(port):
     for _ in range(100):
         try:
-            _, writer = await asyncio.open_connection("127.0.0.1", port)
+            _, writer = await streams.open_connection("127.0.0.1", port)
         except OSError:
             return True
         writer.close()
@@ -179,7 +180,7 @@ def test_an_address_is_widened_and_narrowed_again(run, workers):
             assert [(await client.call("name", 0)).value for client in new] == ["one"] * 8
             for client in new:
                 await client.close()
-        reader, writer = await asyncio.open_connection("127.0.0.2", port)
+        reader, writer = await streams.open_connection("127.0.0.2", port)
         far = Client(reader, writer)
         assert (await far.call("name", 0)).value == "one"
         for client in (far, old):

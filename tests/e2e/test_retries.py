@@ -6,9 +6,9 @@ import asyncio
 
 import pytest
 from both import APP_ERROR, OK, OVERLOADED, PROTOCOLS, asking, serving
-from served import run
 
 import protokit
+from protokit.testing.streams import run
 
 RETRY = {"attempts": 2, "on": ["reset", "overloaded", "timeout"], "per_try": "150ms", "budget": "100%"}
 

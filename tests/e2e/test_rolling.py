@@ -16,6 +16,7 @@ import yaml
 
 import protokit
 from protokit import native, plugins
+from protokit.testing import streams
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 # What makes a listener tell its clients.
@@ -77,7 +78,7 @@ class Load:
         await writer.wait_closed()
 
     async def client(self, port):
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        reader, writer = await streams.open_connection("127.0.0.1", port)
         waiting = set()
 
         def ask():
@@ -121,7 +122,7 @@ class Inner:
 
     async def start(self):
         command = [sys.executable, "-m", "protokit", "run", str(self.path), "--log-level", "error"]
-        self.process = await asyncio.create_subprocess_exec(
+        self.process = await streams.start_process(
             *command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         while not await asyncio.to_thread(self.ready):
@@ -150,7 +151,7 @@ class Inner:
 def test_no_call_is_lost_when_proxies_behind_a_proxy_are_restarted_one_after_the_other(tmp_path, protocol):
     async def main():
         load = Load(protocol)
-        server = await asyncio.start_server(load.serve, "127.0.0.1", 0)
+        server = await streams.start_server(load.serve, "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
         inner = [Inner(tmp_path, LISTENERS[protocol], port) for _ in range(2)]
         config = {
@@ -192,4 +193,4 @@ def test_no_call_is_lost_when_proxies_behind_a_proxy_are_restarted_one_after_the
         assert len(load.answers) == load.sent == load.heard
         assert set(load.answers) == {0}
 
-    asyncio.run(asyncio.wait_for(main(), 120))
+    streams.run(main(), 120)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 from bolts import Bolt
 from bolts import ask as bolt_ask
@@ -13,7 +11,6 @@ from lined import LINES, Lines, declared_headers, read
 from peers import SERVICE, Client, Server, configuration
 from protokit_dubbo.messages import Answer
 from protokit_sofarpc import bolt
-from served import run
 
 import protokit
 from protokit import Protocol, WireFormat, plugins
@@ -21,6 +18,8 @@ from protokit import config as loading
 from protokit.dataplane.filters import FilterRunner
 from protokit.errors import ConfigErrors, LocalProtocolError
 from protokit.native import EDIT_HEADER
+from protokit.testing import streams
+from protokit.testing.streams import run
 from protokit.wire import Replies, json, protobuf, tlv
 
 
@@ -171,7 +170,7 @@ def test_a_declared_protocol(size):
             "remove": ["debug"],
         }
         async with protokit.Proxy(loaded(server, changes)) as proxy:
-            reader, writer = await asyncio.open_connection(*proxy.addresses["in"])
+            reader, writer = await streams.open_connection(*proxy.addresses["in"])
             request = {"kind": 0, "service": b"svc", "method": b"changed", "body": b"x" * size}
             headers = {"app": "shop", "via": "a", "debug": "1", "kept": "k"}
             request["headers"] = written(headers)
@@ -246,7 +245,7 @@ def test_an_answer_of_a_declared_protocol():
     async def main():
         server = await Lines().start()
         async with protokit.Proxy(loaded(server, {"headers": {"both": "1"}, "answer": ANSWER})) as proxy:
-            reader, writer = await asyncio.open_connection(*proxy.addresses["in"])
+            reader, writer = await streams.open_connection(*proxy.addresses["in"])
             request = {"kind": 0, "service": b"svc", "method": b"changed", "body": b"x"}
             headers = {"app": "shop", "via": "a", "secret": "s"}
             writer.write(LINES.build(request | {"id": 7, "headers": written(headers)}))
@@ -284,7 +283,7 @@ def test_headers_that_stand_in_a_message():
         config = setting(server, changes)
         config["listeners"][0]["protocol"] = "message"
         async with protokit.Proxy(loading.load(config, registry)) as proxy:
-            reader, writer = await asyncio.open_connection(*proxy.addresses["in"])
+            reader, writer = await streams.open_connection(*proxy.addresses["in"])
             headers = entry(b"app", b"shop") + b"\x08\7" + entry(b"debug", b"1") + entry(b"via", b"a")
             request = {"kind": 0, "id": 7, "service": b"svc", "method": b"changed", "body": b"x"}
             writer.write(wire.build({**request, "headers": headers}))
@@ -391,7 +390,7 @@ def test_a_rule_is_changed_in_python_and_its_neighbour_by_the_engine():
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(FilterRunner, "start", lambda self, *op: (started.append(op), start(self, *op)))
             async with protokit.Proxy(loading.load(config, registry)) as proxy:
-                reader, writer = await asyncio.open_connection(*proxy.addresses["in"])
+                reader, writer = await streams.open_connection(*proxy.addresses["in"])
                 for number, method in enumerate((b"here", b"changed", b"here")):
                     request = {"kind": 0, "id": number, "service": b"svc", "headers": b"", "body": b"x"}
                     writer.write(BOXED.build(request | {"method": method}))
@@ -428,7 +427,7 @@ def test_bolt(form):
             refused.append(await reader.read(1 << 16))
             writer.transport.abort()
 
-        bad = await asyncio.start_server(refuse, "127.0.0.1", 0)
+        bad = await streams.start_server(refuse, "127.0.0.1", 0)
         config["clusters"][0]["endpoints"].append(f"127.0.0.1:{bad.sockets[0].getsockname()[1]}")
         config["routes"][0]["rules"][0]["retry"] = {"idempotent": True, "on": ["reset"], "attempts": 3}
         encoding = bolt.wire.meaning.headers.encoding
@@ -439,7 +438,7 @@ def test_bolt(form):
             (b"k", b"v"),
         ]
         async with protokit.Proxy(config) as proxy:
-            reader, writer = await asyncio.open_connection(*proxy.addresses["in"])
+            reader, writer = await streams.open_connection(*proxy.addresses["in"])
             for number, size in enumerate((1, 30_000, 1, 1)):
                 content = b"c" * size
                 writer.write(bolt_ask(number, headers=encoding.build(said), content=content, **form))

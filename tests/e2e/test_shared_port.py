@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import struct
 
 from protokit_hsf import hsf
@@ -10,6 +9,7 @@ from protokit_sofarpc.tr import tr
 
 import protokit
 from protokit import native
+from protokit.testing import streams
 
 HSF_REQUEST = bytes.fromhex(
     "0e010004000000000000000000000200000bb80000001600000004"
@@ -42,7 +42,7 @@ async def serve(reader, writer) -> None:
 
 def test_each_client_speaks_its_own():
     async def main() -> None:
-        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        server = await streams.start_server(serve, "127.0.0.1", 0)
         config = {
             "listeners": [
                 {
@@ -61,13 +61,13 @@ def test_each_client_speaks_its_own():
                 (tr_frame(0, 77), tr_frame(1, 77)),
                 (b"\x0f\x01", b""),  # the handshake of HSF is neither
             ):
-                reader, writer = await asyncio.open_connection("127.0.0.1", proxy.addresses["in"][1])
+                reader, writer = await streams.open_connection("127.0.0.1", proxy.addresses["in"][1])
                 writer.write(data)
                 assert await reader.read(65536) == expected
                 writer.close()
         server.close()
 
-    asyncio.run(asyncio.wait_for(main(), 30))
+    streams.run(main(), 30)
 
 
 def test_what_is_neither_goes_through_whole_where_the_configuration_says_so():
@@ -78,7 +78,7 @@ def test_what_is_neither_goes_through_whole_where_the_configuration_says_so():
             writer.write(b"\x0f\xff" + await reader.read())
             writer.close()
 
-        servers = [await asyncio.start_server(one, "127.0.0.1", 0) for one in (serve, strange)]
+        servers = [await streams.start_server(one, "127.0.0.1", 0) for one in (serve, strange)]
         ports = [one.sockets[0].getsockname()[1] for one in servers]
         listener = {
             "name": "in",
@@ -98,14 +98,14 @@ def test_what_is_neither_goes_through_whole_where_the_configuration_says_so():
         async with protokit.Proxy(config) as proxy:
             for first in (b"\x0f", b"\x0f\x01\x02", b"\x0e\x02\x00", b"\x0e\x01\x02", b"\x0c\x00\x02"):
                 data = first + bytes(range(200))
-                reader, writer = await asyncio.open_connection("127.0.0.1", proxy.addresses["in"][1])
+                reader, writer = await streams.open_connection("127.0.0.1", proxy.addresses["in"][1])
                 for at in range(0, len(data), 7):
                     writer.write(data[at : at + 7])
                     await writer.drain()
                 writer.write_eof()
                 assert await reader.read() == b"\x0f\xff" + data
                 writer.close()
-            reader, writer = await asyncio.open_connection("127.0.0.1", proxy.addresses["in"][1])
+            reader, writer = await streams.open_connection("127.0.0.1", proxy.addresses["in"][1])
             writer.write(HSF_REQUEST)
             assert (await reader.read(65536))[:4] == b"\x0e\x01\x01\x14"
             writer.write(b"\x0f")  # too late: this connection speaks HSF
@@ -114,4 +114,4 @@ def test_what_is_neither_goes_through_whole_where_the_configuration_says_so():
         for one in servers:
             one.close()
 
-    asyncio.run(asyncio.wait_for(main(), 30))
+    streams.run(main(), 30)

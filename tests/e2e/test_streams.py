@@ -10,6 +10,7 @@ import protokit
 from protokit import NativeCodec, Protocol
 from protokit import config as configuration
 from protokit.plugins import Plugin, Registry
+from protokit.testing import streams
 
 PART = b"x" * 60_000
 
@@ -72,7 +73,7 @@ class Server:
 
 async def through(toy, mode, play) -> None:
     server = Server(toy)
-    listening = await asyncio.start_server(server.serve, "127.0.0.1", 0)
+    listening = await streams.start_server(server.serve, "127.0.0.1", 0)
     port = listening.sockets[0].getsockname()[1]
     plugin = Plugin(["toy"])
     plugin.protocols[toy.name] = Protocol(toy.name, NativeCodec(toy.address, None), "of the tests")
@@ -85,7 +86,7 @@ async def through(toy, mode, play) -> None:
     async with protokit.Proxy(configuration.load(config, Registry([plugin]))) as proxy:
 
         async def connect():
-            return Peer(toy, *await asyncio.open_connection(*proxy.addresses["in"]))
+            return Peer(toy, *await streams.open_connection(*proxy.addresses["in"]))
 
         await asyncio.wait_for(play(proxy, server, connect), 60)
     listening.close()
@@ -109,7 +110,7 @@ def test_streams_of_several_clients_at_once(toys, kind, mode):
         for client in clients:
             client.writer.close()
 
-    asyncio.run(through(toy, mode, play))
+    streams.run(through(toy, mode, play))
 
 
 @pytest.mark.parametrize("kind", ["wide", "ordered", "pingpong", "own"])
@@ -136,7 +137,7 @@ def test_a_client_that_does_not_read_stops_its_server_and_then_has_all_of_it(toy
         slow.writer.close()
         quick.writer.close()
 
-    asyncio.run(through(toy, "pinned", play))
+    streams.run(through(toy, "pinned", play))
 
 
 @pytest.mark.parametrize("kind", ["wide", "ordered", "pingpong"])
@@ -154,4 +155,4 @@ def test_a_request_of_many_megabytes_in_pieces(toys, kind):
         assert proxy.stats()["workers"][0]["parts"] == 401
         client.writer.close()
 
-    asyncio.run(through(toy, "pinned", play))
+    streams.run(through(toy, "pinned", play))

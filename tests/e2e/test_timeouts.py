@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import textwrap
 
 import pytest
 from bolts import Bolt, ask, read
 from peers import SERVICE, Client, Server, configuration
-from served import run
 
 import protokit
 from protokit import config as loading
 from protokit.errors import ConfigErrors
+from protokit.testing import streams
+from protokit.testing.streams import run
 
 
 def timed(server, timeout, **rule) -> dict:
@@ -93,7 +93,7 @@ def test_a_bolt_server_is_told_in_its_field(head):
             {"cluster": "c"},
         ]
         async with protokit.Proxy(config) as proxy:
-            reader, writer = await asyncio.open_connection(*proxy.addresses["in"])
+            reader, writer = await streams.open_connection(*proxy.addresses["in"])
             for number, (method, said) in enumerate((("m", 60_000), ("m", -1), ("other", 60_000))):
                 writer.write(ask(number, method, timeout=said, **head))
                 assert (await read(reader))["id"] == number

@@ -11,6 +11,7 @@ import pytest
 
 import protokit
 from protokit import Status
+from protokit.testing import streams
 
 TUTORIAL = (Path(__file__).parents[2] / "docs" / "tutorial.md").read_text()
 FILES = dict(re.findall(r"^`([\w./]+)`:\n\n```\w+\n(.*?)^```", TUTORIAL, re.MULTILINE | re.DOTALL))
@@ -72,7 +73,7 @@ def test_a_late_answer_is_never_the_next_requests(tmp_path, mode, late):
 
     async def main():
         server = Server()
-        listening = await asyncio.start_server(server.serve, "127.0.0.1", 0)
+        listening = await streams.start_server(server.serve, "127.0.0.1", 0)
         text = (
             FILES["proxy.yaml"].replace("7001", "0").replace("routes: mail}", f"routes: mail, mode: {mode}}}")
         )
@@ -84,7 +85,7 @@ def test_a_late_answer_is_never_the_next_requests(tmp_path, mode, late):
                 while not sum(one[name] for one in proxy.stats()["workers"]):
                     await asyncio.sleep(0.005)
 
-            reader, writer = await asyncio.open_connection("127.0.0.1", proxy.addresses["in"][1])
+            reader, writer = await streams.open_connection("127.0.0.1", proxy.addresses["in"][1])
             heard = frames(reader)
             if mode == "pinned":  # all rules lead to one cluster: its own connection is there before it asks
                 await until("upstream_connections_active")
@@ -114,4 +115,4 @@ def test_a_late_answer_is_never_the_next_requests(tmp_path, mode, late):
         listening.close()
         await asyncio.gather(*server.serving)
 
-    asyncio.run(asyncio.wait_for(main(), 60))
+    streams.run(main())

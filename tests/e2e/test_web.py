@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import protokit
+from protokit.testing import streams
 
 PLUGIN = Path(__file__).parents[2] / "examples" / "web.py"
 BIG = bytes(range(256)) * 1200  # more than one frame
@@ -110,7 +111,7 @@ def run(tmp_path):
                 connection.close()
                 await proxy.close()
 
-        asyncio.run(main())
+        streams.run(main())
 
     yield go
     server.wait.set()

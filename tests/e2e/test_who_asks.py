@@ -10,6 +10,7 @@ from peers import SERVICE, Client, Server
 import protokit
 from protokit import Protocol, WireFormat, plugins
 from protokit import config as configuration
+from protokit.testing import streams
 from protokit.wire import ErrorText, Replies, text
 
 WHO = WireFormat(
@@ -46,7 +47,7 @@ async def serve_who(name):
         except asyncio.IncompleteReadError:
             writer.close()
 
-    return await asyncio.start_server(serve, "127.0.0.1", 0)
+    return await streams.start_server(serve, "127.0.0.1", 0)
 
 
 async def ask_who(peer):
@@ -85,7 +86,7 @@ def test_rules_for_where_clients_come_from_and_what_they_speak():
 
     async def connected(proxy, listener, source):
         port = proxy.addresses[listener][1]
-        return await asyncio.open_connection("127.0.0.1", port, local_addr=(source, 0))
+        return await streams.open_connection("127.0.0.1", port, local_addr=(source, 0))
 
     async def main():
         near, far = [await Server(name).start() for name in ("near", "far")]
@@ -121,4 +122,4 @@ def test_rules_for_where_clients_come_from_and_what_they_speak():
         for one in servers:
             one.close()
 
-    asyncio.run(asyncio.wait_for(main(), 60))
+    streams.run(main())

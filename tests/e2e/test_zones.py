@@ -7,11 +7,12 @@ from collections import Counter
 
 import homemade
 from peers import OK, Client, Server, configuration
-from served import documented, run
+from served import documented
 
 import protokit
 from protokit import config as reading
 from protokit.plugins import Plugin, Registry
+from protokit.testing.streams import run
 
 
 def test_the_documented_zone(caplog):

@@ -6,7 +6,6 @@ through a proxy that was configured with the file, to a server that answers with
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import functools
 import re
@@ -19,7 +18,7 @@ import protokit
 from protokit import Status, plugins
 from protokit import config as configuration
 from protokit.cli.subject import kit_of
-from protokit.testing import conformance
+from protokit.testing import conformance, streams
 from protokit.testing.greeting import greet
 from protokit.testing.proxied import Client, Server
 
@@ -67,7 +66,7 @@ def test_the_table_has_every_file():
 @each
 def test_requests_are_routed_and_answered_and_without_a_route_refused(name, tmp_path):
     protocol, kit = loaded(name)
-    asyncio.run(asyncio.wait_for(routed(protocol, kit(), tmp_path), 60))
+    streams.run(routed(protocol, kit(), tmp_path))
 
 
 class Recorded(Server):
@@ -119,7 +118,7 @@ async def routed(protocol, suite, tmp_path):
     }
     async with contextlib.AsyncExitStack() as stack:
         for where, server in (("here", here), ("elsewhere", elsewhere)):
-            listening = await asyncio.start_server(server.serve, "127.0.0.1", 0)
+            listening = await streams.start_server(server.serve, "127.0.0.1", 0)
             stack.callback(listening.close)
             port = listening.sockets[0].getsockname()[1]
             config["clusters"].append({"name": where, "endpoints": [f"127.0.0.1:{port}"]})
@@ -147,7 +146,7 @@ async def routed(protocol, suite, tmp_path):
 
 
 async def connected(stack, suite, proxy, listener):
-    reader, writer = await asyncio.open_connection("127.0.0.1", proxy.addresses[listener][1])
+    reader, writer = await streams.open_connection("127.0.0.1", proxy.addresses[listener][1])
     stack.callback(writer.close)
     client = Client(suite.voice, reader, writer)
     client.rest = await greet(suite.codec.address, "client", reader, writer)

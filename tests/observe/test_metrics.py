@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import re
 import resource
@@ -20,6 +19,7 @@ from protokit import Proxy, native
 from protokit.observe.help import HELP
 from protokit.observe.metrics import GAUGES, prometheus
 from protokit.observe.process import process
+from protokit.testing import streams
 
 SAMPLE = re.compile(
     r'([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{((?:[a-z]+="(?:[^"\\\n]|\\["\\n])*",?)+)\})? (-?[0-9.e+]+)'
@@ -72,7 +72,7 @@ def test_all_that_the_proxy_counts_is_there():
         async with Proxy(config) as proxy:
             return proxy.stats(), prometheus(proxy.stats(), ready=proxy.ready)
 
-    stats, text = asyncio.run(page())
+    stats, text = streams.run(page())
     found = parse(text)
     assert found["protokit_ready"] == ("gauge", {(): 1.0})
     assert stats.keys() == {

@@ -21,6 +21,7 @@ from protokit_dubbo.messages import HEADER, HESSIAN2, MAGIC, OK, Answer, Call, E
 
 import protokit
 from protokit.observe.metrics import GAUGES
+from protokit.testing import streams
 
 FASTJSON2 = 23
 EVENT = 0x20
@@ -314,7 +315,7 @@ class Provider:
         self._server: asyncio.Server | None = None
 
     async def listen(self) -> None:
-        self._server = await asyncio.start_server(self._serve, sock=self._socket, limit=1 << 22)
+        self._server = await streams.start_server(self._serve, sock=self._socket, limit=1 << 22)
 
     async def stop(self) -> None:
         if self._server is not None:
@@ -378,7 +379,7 @@ class Caller:
         one = socket.socket()
         one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
         one.connect(("127.0.0.1", port))
-        return cls(*await asyncio.open_connection(sock=one, limit=1 << 15))
+        return cls(*await streams.open_connection(sock=one, limit=1 << 15))
 
     async def frame(self) -> bytes:
         """The next frame; empty at the end."""
@@ -618,7 +619,7 @@ def cells() -> list[object]:
 @pytest.mark.parametrize(("fault", "client"), cells())
 def test_fault(fault: str, client: str) -> None:
     descriptors = len(list(Path("/proc/self/fd").iterdir()))
-    asyncio.run(asyncio.wait_for(Cell(faults()[fault], clients()[client]).run(), 20))
+    streams.run(Cell(faults()[fault], clients()[client]).run(), 20)
     assert len(list(Path("/proc/self/fd").iterdir())) == descriptors
 
 
@@ -640,4 +641,4 @@ def test_a_client_that_half_closes_while_it_is_not_read() -> None:
             for provider in (cell.good, cell.bad):
                 await provider.stop()
 
-    asyncio.run(asyncio.wait_for(run(), 20))
+    streams.run(run(), 20)

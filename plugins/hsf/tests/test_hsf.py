@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import importlib.util
 import json
 import struct
@@ -15,7 +14,7 @@ from world import World, table
 import protokit
 from protokit import Status, native
 from protokit.errors import RemoteProtocolError
-from protokit.testing import load_golden
+from protokit.testing import load_golden, streams
 
 GOLDEN = Path(__file__).parent / "golden"
 VECTORS = {one.name: one for one in load_golden(GOLDEN)}
@@ -239,9 +238,9 @@ def test_a_real_proxy_refuses_what_is_not_hsf():
         }
         async with protokit.Proxy(config) as proxy:
             for beginning in (b"\x0f\1\0", b"\x0e\2\0"):
-                reader, writer = await asyncio.open_connection("127.0.0.1", proxy.addresses["in"][1])
+                reader, writer = await streams.open_connection("127.0.0.1", proxy.addresses["in"][1])
                 writer.write(beginning)
                 assert await reader.read() == b""
                 writer.close()
 
-    asyncio.run(asyncio.wait_for(main(), 30))
+    streams.run(main(), 30)

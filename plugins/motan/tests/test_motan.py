@@ -1,6 +1,5 @@
 """What Motan2's callers see of the proxy, and what of the declaration is Motan's own."""
 
-import asyncio
 import json
 
 import make_golden
@@ -10,6 +9,7 @@ from protokit_motan import motan
 
 import protokit
 from protokit import native
+from protokit.testing import streams
 
 WIRE = motan.wire
 
@@ -86,7 +86,7 @@ def through_a_proxy(tmp_path, sent, count, more=""):
 
     async def run():
         handler = Server()
-        server = await asyncio.start_server(handler, "127.0.0.1", 0)
+        server = await streams.start_server(handler, "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
         config = tmp_path / "proxy.yaml"
         config.write_text(f"""
@@ -101,7 +101,7 @@ clusters:
 {more}
 """)
         async with protokit.Proxy(str(config)) as proxy:
-            reader, writer = await asyncio.open_connection(*proxy.addresses["in"])
+            reader, writer = await streams.open_connection(*proxy.addresses["in"])
             writer.write(sent)
             found = await answers(reader, count)
             writer.close()
@@ -109,7 +109,7 @@ clusters:
         server.close()
         return found, handler.seen
 
-    return asyncio.run(asyncio.wait_for(run(), 30))
+    return streams.run(run(), 30)
 
 
 def test_an_answer_to_a_one_way_message_goes_nowhere(tmp_path):

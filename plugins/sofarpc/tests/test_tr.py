@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 import tr_reference as ref
 from protokit_sofarpc.tr import tr
@@ -14,6 +12,7 @@ from world import World, table
 import protokit
 from protokit import Status, config, native
 from protokit.errors import ConfigErrors, RemoteProtocolError
+from protokit.testing import streams
 
 CODEC = tr.wire.address
 IGNORE = 8  # PK_KIND_IGNORE of codec.h
@@ -263,7 +262,7 @@ def test_routes_and_heartbeats_through_a_real_proxy():
                     data = data[one.size :]
             writer.close()
 
-        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        server = await streams.start_server(serve, "127.0.0.1", 0)
         rules = [
             {"match": {"service": "com.example.Echo", "version": "1.0", "method": "say"}, "cluster": "c"}
         ]
@@ -275,7 +274,7 @@ def test_routes_and_heartbeats_through_a_real_proxy():
             if heartbeats:
                 rules.append({"match": {}, "cluster": "c"})
             async with protokit.Proxy(cfg) as proxy:
-                reader, writer = await asyncio.open_connection("127.0.0.1", proxy.addresses["in"][1])
+                reader, writer = await streams.open_connection("127.0.0.1", proxy.addresses["in"][1])
                 for data, served in ((ask(3, DRAFT), True), (beat(4), heartbeats)):
                     writer.write(data)
                     got = ref.message(await reader.read(65536))
@@ -284,4 +283,4 @@ def test_routes_and_heartbeats_through_a_real_proxy():
         assert heard == ["com.example.Echo", "com.example.Echo", None]
         server.close()
 
-    asyncio.run(asyncio.wait_for(main(), 30))
+    streams.run(main(), 30)

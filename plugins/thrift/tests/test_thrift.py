@@ -1,13 +1,12 @@
 """What Thrift's callers see of the proxy, and what of the declaration is Thrift's own."""
 
-import asyncio
-
 import pytest
 from protokit_thrift import ONEWAY, binary, compact, dubbo, header
 
 import protokit
 from protokit import Status, native
 from protokit.errors import RemoteProtocolError
+from protokit.testing import streams
 
 PLAIN = {"thrift": binary().wire, "thrift-compact": compact().wire, "thrift-header": header().wire}
 
@@ -78,7 +77,7 @@ def answered(tmp_path, name, sent, count, rule):
         writer.close()
 
     async def run():
-        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        server = await streams.start_server(serve, "127.0.0.1", 0)
         config = tmp_path / "proxy.yaml"
         config.write_text(f"""
 listeners: [{{name: in, bind: "127.0.0.1:0", protocol: {name}, routes: main}}]
@@ -87,7 +86,7 @@ clusters: [{{name: all, endpoints: ["127.0.0.1:{server.sockets[0].getsockname()[
 """)
         found = []
         async with protokit.Proxy(str(config)) as proxy:
-            reader, writer = await asyncio.open_connection(*proxy.addresses["in"])
+            reader, writer = await streams.open_connection(*proxy.addresses["in"])
             writer.write(sent)
             await answers(reader, found, count)
             writer.close()
@@ -95,7 +94,7 @@ clusters: [{{name: all, endpoints: ["127.0.0.1:{server.sockets[0].getsockname()[
         server.close()
         return found
 
-    return asyncio.run(asyncio.wait_for(run(), 30))
+    return streams.run(run(), 30)
 
 
 @pytest.mark.parametrize("declare", [binary, compact, header])
@@ -133,7 +132,7 @@ def protokit_protocols():
         writer.close()
 
     async def run():
-        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        server = await streams.start_server(serve, "127.0.0.1", 0)
         config = tmp_path / "proxy.yaml"
         config.write_text(f"""
 listeners: [{{name: in, bind: "127.0.0.1:0", protocol: by-id, cluster: all}}]
@@ -141,7 +140,7 @@ clusters: [{{name: all, max_connections: 1, endpoints: ["127.0.0.1:{server.socke
 plugins: [{plugin}]
 """)
         async with protokit.Proxy(str(config)) as proxy:
-            clients = [await asyncio.open_connection(*proxy.addresses["in"]) for _ in range(2)]
+            clients = [await streams.open_connection(*proxy.addresses["in"]) for _ in range(2)]
             for method, (_, writer) in zip(("first", "second"), clients, strict=True):
                 writer.write(called(declare().name, method, 7))
             answers = [(await whole(reader, 1))[0] for reader, _ in clients]
@@ -150,7 +149,7 @@ plugins: [{plugin}]
         server.close()
         return [(bytes(one.fields.name), one.fields.seqid) for one in answers]
 
-    assert asyncio.run(asyncio.wait_for(run(), 30)) == [(b"first", 7), (b"second", 7)]
+    assert streams.run(run(), 30) == [(b"first", 7), (b"second", 7)]
 
 
 @pytest.mark.parametrize("name", PLAIN)
