@@ -30,6 +30,7 @@ class Place(World):
         self.asked: list[tuple[int, int]] = []  # (endpoint, ms) of each request that reached one
         self.lost: set[int] = set()  # the numbers of calls that one got that does not answer
         self.tried: list[tuple[int, int]] = []  # (endpoint, ms) of each connection
+        self.failed: list[int] = []  # whose connections were refused, or not opened in time
         self.beaten: list[tuple[int, int]] = []  # (endpoint, ms) of each heartbeat
         self.told: list[tuple[int, int]] = []  # (endpoint, state) as the core says it
         self.number = 0
@@ -53,6 +54,8 @@ class Place(World):
     def _carry_out(self, op) -> None:
         if op.op == native.OP_ENDPOINT:
             self.told.append((op.arg, op.size))
+        if op.op == native.OP_CLOSE and op.handle in self.opening and op.handle in self.upstreams:
+            self.failed.append(self.at(op.handle))
         super()._carry_out(op)
         if op.op == native.OP_CONNECT:
             self.tried.append((self.at(op.handle), self.ms))
@@ -66,7 +69,11 @@ class Place(World):
                 if self.at(handle) in self.dropping:
                     continue
                 busy = True
-                self.opened(handle, failed=self.at(handle) in self.refusing)
+                if self.at(handle) in self.refusing:
+                    self.failed.append(self.at(handle))
+                    self.opened(handle, failed=True)
+                    continue
+                self.opened(handle)
                 if native.greeting(self.toy.address) and handle in self.upstreams:
                     self.feed(handle, self.toy.greet("server"))
             for handle in list(self.upstreams):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
+from places import Place
 from world import World, answer, table
 
 OK, APP_ERROR, NO_SERVICE, BAD_REQUEST, TIMEOUT, OVERLOADED, UNAVAILABLE = range(7)
@@ -82,3 +85,25 @@ def test_a_request_too_large_to_keep_goes_on_without_a_retry_and_is_counted(wide
     world.batch(("error", world.only_upstream()))
     assert [frame[1] for frame in world.take(wide, client)] == [UNAVAILABLE]
     assert world.stat("retries_too_large") == 1
+
+
+@pytest.mark.parametrize("kind", ["wide", "ordered", "pingpong"])
+@pytest.mark.parametrize("ill", list(itertools.product(["refusing", "dropping"], repeat=3)), ids="-".join)
+def test_a_call_finds_out_about_three_endpoints_and_the_next_goes_elsewhere(toys, kind, ill):
+    """Nothing is open, three of four cannot be reached: who finds that out pays for it, and nobody else."""
+    paid = []
+    for turns in range(4):
+        plan, limits = {"timeout_ms": 1000}, {"probe_ms": 60_000}
+        world = Place(toys[kind], endpoints=4, connect_ms=100, plan=plan, limits=limits)
+        for _ in range(turns):
+            world.call()
+        for up in list(world.upstreams):
+            world.batch(("error", up))
+        for at, how in enumerate(ill, start=1):
+            getattr(world, how).add(at)
+        status, _ = world.call()
+        if status != OK:
+            assert (status, world.failed) == (UNAVAILABLE, [1, 2, 3])
+            paid.append(turns)
+        assert {status for status, _ in world.calls(8)} == {OK}
+    assert len(paid) == (set(ill) == {"refusing"})  # who only waits goes to one that is open

@@ -1,5 +1,6 @@
 """Random illnesses: whatever the others do, calls are answered at once while one endpoint is well, but for
-the few that show whether a suspect is well again; and who is well again gets its whole share."""
+the few that show whether a suspect is well again, and whoever finds out about as many at once as a call may
+try; and who is well again gets its whole share."""
 
 from __future__ import annotations
 
@@ -16,6 +17,7 @@ TIMEOUT, UNAVAILABLE = 4, 6
 STATES = ["well", "dropping", "refusing", "silent", "closing"]
 BUDGET = 1000  # ms of a call
 MOMENT = 100  # ms: so long a call may wait while nothing is open yet
+TRIES = 3  # endpoints that a call may find unreachable, without any policy
 
 
 class Machine(RuleBasedStateMachine):
@@ -38,7 +40,8 @@ class Machine(RuleBasedStateMachine):
         }
         self.world = Place(self.toy, beats=beats, **self.of_table)
         self.clients = [self.world.one, self.world.client(), self.world.client()]
-        self.asked: dict[int, dict[int, tuple[int, int]]] = {one: {} for one in self.clients}
+        # of each client by wire id: the call, when it was asked, and how many connections had failed then
+        self.asked: dict[int, dict[int, tuple[int, int, int]]] = {one: {} for one in self.clients}
         self.seen = 0
         self.last: dict[int, int] = {}  # ms of an endpoint's last call while it was known to be silent
 
@@ -65,9 +68,10 @@ class Machine(RuleBasedStateMachine):
             return  # its answers come in order: one would hold up the next
         for _ in range(count if self.toy.id_bytes else 1):
             known = {at: self.known_ill(at) for at in range(self.count)}
+            failed = len(self.world.failed)
             number = self.world.ask(handle)
             wire_id = number % 200 if self.toy.id_bytes == 1 else number if self.toy.id_bytes else 0
-            self.asked[handle][wire_id] = (number, self.world.ms)
+            self.asked[handle][wire_id] = (number, self.world.ms, failed)
             self.see(known)
 
     def see(self, known: dict[int, int]) -> None:
@@ -102,11 +106,14 @@ class Machine(RuleBasedStateMachine):
             for kind, status, wire_id, body in self.world.take(self.toy, handle):
                 if kind != self.toy.RESPONSE:
                     continue
-                number, since = self.asked[handle].pop(wire_id)
-                if status != OK:
+                number, _, failed = self.asked[handle].pop(wire_id)
+                if status == UNAVAILABLE and b"cannot connect to" in body:
+                    found = set(self.world.failed[failed:])
+                    assert len(found) >= TRIES, f"{body!r}, though only {found} could not be reached"
+                elif status != OK:
                     assert number in self.world.lost, f"{status}: {body!r}, though no ill endpoint had it"
                     assert status in {TIMEOUT, UNAVAILABLE}
-            for number, since in self.asked[handle].values():
+            for number, since, _ in self.asked[handle].values():
                 waits = self.world.ms - since
                 assert waits <= BUDGET + 10
                 assert number in self.world.lost or waits <= MOMENT + 10, "it waits, though one is well"
