@@ -41,7 +41,8 @@ class _Opened:
             server.close()
         await _turns()
         for writer in self.writers:
-            writer.transport.abort()
+            if not _done(writer):  # asyncio's abort fails where the rest was sent behind a close
+                writer.transport.abort()
         for process in self.processes:
             if process.returncode is None:
                 process.kill()
