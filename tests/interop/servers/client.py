@@ -14,8 +14,6 @@ import sys
 import threading
 from collections.abc import Callable
 
-from protokit.testing import streams
-
 TEXT = "Zürich 🚀"
 Case = Callable[[int], object]
 
@@ -307,7 +305,7 @@ def nats() -> dict[str, Case]:
         return await client(port)
 
     made = {"hello": hello, "big": big, "missing": missing, "many": many, "killed": killed}
-    return {name: lambda port, case=case: streams.run(case(port)) for name, case in made.items()}
+    return {name: lambda port, case=case: asyncio.run(case(port)) for name, case in made.items()}
 
 
 def main(name: str, port: str, *cases: str) -> None:
