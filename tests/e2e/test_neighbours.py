@@ -518,9 +518,9 @@ async def place_at(folder: Path, limits: dict[str, str]):
     config["listeners"][3]["mode"] = "pinned"
     path = folder / "c.yaml"
     path.write_text(json.dumps(config))
-    # Nobody reads what it logs: a pipe that is full is a neighbour, too.
+    unread = os.pipe()  # nobody reads what it logs: a pipe that is full is a neighbour, too
     process = await streams.start_process(
-        sys.executable, "-c", ENTRY, "run", str(path), stdout=asyncio.subprocess.PIPE, stderr=os.pipe()[1]
+        sys.executable, "-c", ENTRY, "run", str(path), stdout=asyncio.subprocess.PIPE, stderr=unread[1]
     )
     try:
         ports = await asyncio.wait_for(ports_of(process), 20)
@@ -533,6 +533,8 @@ async def place_at(folder: Path, limits: dict[str, str]):
             except TimeoutError:
                 process.kill()
                 await process.wait()
+        for end in unread:
+            os.close(end)
         await shared.stop()
         await apart.stop()
 

@@ -26,7 +26,7 @@ def run():
 
     async def guarded(work):
         try:
-            await asyncio.wait_for(work(proxies), 60)
+            await work(proxies)
         finally:  # a reader left behind would keep uvloop for ever
             for proxy in proxies:
                 await proxy.close()
