@@ -29,6 +29,9 @@ Found = tuple[str, ...]
 def look_up(host: str) -> Found:
     """The addresses of a name, in order: those of IPv4; those of IPv6 only where there is none.
 
+    ``0.0.0.0`` and ``::`` are none: what is sent there goes to whoever listens on this machine. Resolvers
+    that block a name say so; who binds all addresses writes the number.
+
     Raises:
         OSError: it has none, or nobody says which.
     """
@@ -38,7 +41,11 @@ def look_up(host: str) -> Found:
         entries = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except UnicodeError as error:
         raise OSError(0, str(error)) from None
-    found = {ipaddress.ip_address(entry[4][0]) for entry in entries if "%" not in str(entry[4][0])}
+    said = {ipaddress.ip_address(entry[4][0]) for entry in entries if "%" not in str(entry[4][0])}
+    found = {one for one in said if not (getattr(one, "ipv4_mapped", None) or one).is_unspecified}
+    if said and not found:
+        all_of_them = " and ".join(sorted(map(str, said)))
+        raise OSError(0, f"it stands for {all_of_them}, where a server listens for all, and nobody's address")
     version = min((one.version for one in found), default=4)
     addresses = sorted(one for one in found if one.version == version)
     if not addresses:

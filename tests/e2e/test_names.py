@@ -249,12 +249,22 @@ def entry(address: str):
         (["10.0.0.10", "10.0.0.9", "10.0.0.10"], ("10.0.0.9", "10.0.0.10")),
         (["::2", "::1"], ("::1", "::2")),
         (["fe80::1%lo", "::1"], ("::1",)),
+        (["0.0.0.0", "10.0.0.1", "::"], ("10.0.0.1",)),
+        (["0.0.0.0", "::1"], ("::1",)),
         ([f"10.0.{n}.1" for n in range(100)], tuple(f"10.0.{n}.1" for n in range(names.MOST))),
     ],
 )
 def test_what_a_name_stands_for(monkeypatch, answers, expected):
     monkeypatch.setattr("socket.getaddrinfo", lambda *args, **more: [entry(one) for one in answers])
     assert names.look_up("x") == expected
+
+
+@pytest.mark.parametrize("answers", [["0.0.0.0"], ["::"], ["::", "0.0.0.0"], ["::ffff:0.0.0.0"]])
+def test_a_name_of_where_servers_listen_for_all_has_no_address(monkeypatch, answers):
+    """A request would reach whatever this machine has at that port."""
+    monkeypatch.setattr("socket.getaddrinfo", lambda *args, **more: [entry(one) for one in answers])
+    with pytest.raises(OSError, match="where a server listens for all, and nobody's address"):
+        names.look_up("x")
 
 
 def test_a_name_that_cannot_be_one_is_no_surprise():
