@@ -378,7 +378,10 @@ pk_routed pk_table_ask(const pk_table *t, uint32_t listener, uintptr_t codec, co
     if (found.result == PK_OK && reads) found.result = c->destination(c, asked->frame, &f, &d);
     found.blank = found.result == PK_ERR_UNSUPPORTED;
     if (found.blank) d = (pk_destination){.context = 0};
-    if (found.result != PK_OK && !found.blank) return found;
+    if (found.result != PK_OK && !found.blank) {
+      found.plan = PK_NONE;
+      return found;
+    }
     found.result = PK_OK;
   }
   pk_question q = {.to = d, .codec = asked->frame != NULL ? c : &words, .data = asked->frame, .frame = &f,
@@ -392,6 +395,7 @@ pk_routed pk_table_ask(const pk_table *t, uint32_t listener, uintptr_t codec, co
     found.plan = pk_table_route(t, l->routes, &q);
     found.asked = q.asked || q.asked_headers != 0;
     found.result = q.error;
+    if (q.error != 0) found.plan = q.unread;
   }
   if (found.plan != PK_NONE) found.name = pk_table_plan_at(t, found.plan)->name;
   return found;

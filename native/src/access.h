@@ -137,7 +137,7 @@ typedef struct pk_judged {
 
 typedef struct pk_routed {
   int result;     /* PK_OK; PK_ERR_*: no frame, its destination or what a rule asks for cannot be read */
-  uint32_t plan;  /* PK_NONE: no rule matches */
+  uint32_t plan;  /* PK_NONE: no rule matches; of what cannot be read, the rule's that asks for it */
   uint32_t depth; /* PK_DEPTH_*, of the listener */
   uint32_t asked; /* whether the answer is for more than its destination */
   uint32_t blank; /* its codec cannot read it */

@@ -148,8 +148,10 @@ def explain(
     said = asyncio.run(_routed(loaded, there, request))
     if said.result != 0 and not said.access.refuses:
         why = _UNREADABLE.get(said.result, "it is malformed")
+        if said.unread is None:
+            raise ProtokitError(f"the request cannot be read: {why}")
         raise ProtokitError(
-            f"a rule asks for headers or arguments of the request, which cannot be read: {why}"
+            f"rule {said.unread} asks for headers or arguments of the request, which cannot be read: {why}"
         )
     return _facts(loaded, document, there, request.asking._replace(blank=said.blank), said)
 

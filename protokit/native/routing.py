@@ -40,6 +40,7 @@ class Routed(NamedTuple):
         blank: its codec cannot read it.
         access: whether it gets that far.
         dry_run: whether it would.
+        unread: the plan's name of the rule that asks for what cannot be read.
     """
 
     result: int
@@ -49,6 +50,7 @@ class Routed(NamedTuple):
     blank: bool
     access: Judged
     dry_run: Judged
+    unread: str | None
 
 
 class Words(NamedTuple):
@@ -113,12 +115,14 @@ def routed(
     def judged(one: Any) -> Judged:
         return Judged(bool(one.refuses), named(one.by, one.name), one.error != 0)
 
+    plan = named(found.plan, found.name)
     return Routed(
         found.result,
-        None if found.result != 0 else named(found.plan, found.name),
+        plan if found.result == 0 else None,
         _DEPTHS[found.depth],
         bool(found.asked),
         bool(found.blank),
         judged(found.access),
         judged(found.dry_run),
+        plan if found.result != 0 else None,
     )

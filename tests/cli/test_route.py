@@ -448,3 +448,28 @@ def test_what_cannot_be_read_of_a_request_is_denied(guarded):
     )
     said = json.loads(guarded(*asked, "--json", data=bytes(call))[1])
     assert (said["access"]["denied"], said["access"]["unread"]) == (True, True)
+
+
+UNREAD = (
+    "rule r[1] asks for headers or arguments of the request, which cannot be read:"
+    " it is malformed, or holds more than the proxy reads\n"
+)
+
+
+def test_the_rule_that_asks_for_what_cannot_be_read_is_named(route):
+    """As the request's own answer does: not the one before it, nor the one behind it that would match."""
+    Path("u.yaml").write_text("""
+listeners: [{name: in, bind: 127.0.0.1:1, protocol: dubbo, routes: r}]
+routes:
+  - name: r
+    rules:
+      - {match: {service: other}, cluster: c}
+      - {match: {arguments: {0: gray}}, cluster: c}
+      - {cluster: c}
+clusters: [{name: c, endpoints: [127.0.0.1:5]}]
+""")
+    assert route("u.yaml", "--frame", "-", data=CALL.encode().replace(b"I\x91", b"C\x91")) == (
+        2,
+        "",
+        UNREAD,
+    )
