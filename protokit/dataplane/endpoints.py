@@ -72,7 +72,7 @@ class Health:
         cluster, host, port = key
         state, now, out = told.size, time.monotonic(), told.token / 1000
         ill, ejected = self._ill.setdefault(key, {}), self._ejected.setdefault(key, {})
-        well = state == native.WELL
+        well, was_well = state == native.WELL, not self.ill(key)
         if state == native.ILL_FAILING:
             text, well = self._checked(worker, key, told), told.data in _GOOD
         elif state == native.ILL_EJECTED:
@@ -82,15 +82,20 @@ class Health:
             text = _STATES[state] + f": {os.strerror(told.data)}" * bool(told.data)
             ill[worker] = (text, now)
         else:
+            ill.pop(worker, None)
+            if not out:
+                ejected.pop(worker, None)
             text = _STATES[state]
             if out:
                 text = f"can be reached again, and is left out for {out:g} s more"
             elif self._failing.get(key):
                 text = "can be reached again, and still fails its health checks"
-            ill.pop(worker, None)
-            if not out:
-                ejected.pop(worker, None)
-        self._say(key, well, f"endpoint {listening.place(host, port)} of cluster {cluster} ", text)
+            elif self.ill(key):
+                return  # by another worker, who says so in turn
+        whose = f"endpoint {listening.place(host, port)} of cluster {cluster} "
+        if was_well and not well:  # as before, maybe, whose end nobody looked at
+            self._last.pop(whose, None)
+        self._say(key, well, whose, text)
 
     def _say(self, of: Key | str, well: bool, whose: str, text: str) -> None:  # noqa: FBT001
         """A change; what other workers find after the first is no other line.

@@ -62,6 +62,25 @@ def test_one_that_is_reached_again_is_left_out_still(one, caplog):
     assert lines(caplog)[-1].endswith(" is well again")
 
 
+def test_well_again_is_said_once_no_worker_leaves_it_out(one, caplog):
+    """Where nobody looks as the last one's time ends, what comes then is said, if in the same words."""
+    caplog.set_level("INFO")
+
+    def said(worker: int, state: int, out_ms: int = 0) -> list[str]:
+        caplog.clear()
+        one.health.changed(worker, KEY, told(state, out_ms=out_ms))
+        return [text.removeprefix("endpoint [::1]:9000 of cluster c ") for text in lines(caplog)]
+
+    for turn in range(3):
+        assert [said(worker, native.ILL_EJECTED, 5000) for worker in range(3)] == [[OUT], [], []], turn
+        assert said(2, native.ILL_REFUSED) == [REFUSED]
+        assert said(0, native.WELL) == said(1, native.WELL) == []
+        assert said(2, native.WELL, 1000) == ["can be reached again, and is left out for 1 s more"]
+        if turn == 0:
+            assert said(2, native.WELL) == ["is well again"]
+        one.now += 5
+
+
 def test_the_time_for_which_it_is_left_out_ends_though_nobody_says_so(one):
     one.changed(native.ILL_REFUSED)
     one.changed(native.ILL_EJECTED, 5000)
