@@ -7,6 +7,7 @@ HELP = {
     # Of each worker: clients.
     "connections_accepted": "Client connections taken.",
     "connections_refused": "Client connections closed at once: limits.connections is reached.",
+    "connections_late": "Client connections closed at once: the process ends, or their listener is gone.",
     "connections_active": "Client connections that are open.",
     "connections_told": "Of those, clients that were told to go elsewhere.",
     "connections_denied": "Client connections closed by allow or deny of a listener.",

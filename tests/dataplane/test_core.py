@@ -235,6 +235,8 @@ def test_the_limit_of_connections_refuses(wide):
     world = World(table([wide.address], limits={"connections": 2}))
     assert world.client() and world.client()
     assert world.client() == 0
+    assert world.client(listener=1) == 0  # that has gone meanwhile
+    assert (world.stat("connections_refused"), world.stat("connections_late")) == (1, 1)
 
 
 def test_buffers_stay_within_the_budget(wide):
@@ -470,6 +472,8 @@ def test_drain_signals_are_sent_and_shutdown_answers_what_is_in_flight(world, wi
     assert [frame[1] for frame in world.take(wide, client)] == [UNAVAILABLE]
     assert {client, late} <= set(world.closed)
     assert not world.upstreams
+    assert not world.client()
+    assert (world.stat("connections_late"), world.stat("connections_refused")) == (1, 0)
 
 
 def test_detection_takes_the_first_codec_that_fits_and_has_a_timeout(toys):

@@ -157,9 +157,11 @@ pk_handle pk_core_accept(pk_core *core, uint32_t listener) {
 pk_handle pk_core_accept_from(pk_core *core, uint32_t listener, const uint8_t source[PK_ADDRESS]) {
   const pk_table *t = core->live == NULL ? NULL : core->live->table;
   pk_conn *c = NULL;
-  if (t != NULL && listener < t->listeners.count && pk_table_listener_at(t, listener)->present &&
-      core->client_count < core->limits.connections && !core->shutdown)
-    c = pk_conn_new(core, &pk_client, PK_CONN_OPEN);
+  if (t == NULL || listener >= t->listeners.count || !pk_table_listener_at(t, listener)->present || core->shutdown) {
+    PK_STAT_ADD(core->stats.connections_late, 1);
+    return 0;
+  }
+  if (core->client_count < core->limits.connections) c = pk_conn_new(core, &pk_client, PK_CONN_OPEN);
   if (c == NULL) {
     PK_STAT_ADD(core->stats.connections_refused, 1);
     return 0;

@@ -26,7 +26,7 @@ typedef uint64_t pk_handle; /* 0 names nothing */
 
 /* Counters of one worker; written by its thread only, read by any. */
 #define PK_STATS(X)                                                                             \
-  X(connections_accepted) X(connections_refused) X(connections_active) X(connections_told) X(requests) X(oneway)     \
+  X(connections_accepted) X(connections_refused) X(connections_late) X(connections_active) X(connections_told) X(requests) X(oneway)     \
   X(responses) X(responses_app_error) X(parts) X(errors_no_service) X(errors_bad_request)                \
   X(errors_timeout) X(errors_overloaded) X(errors_unavailable) X(errors_denied)                 \
   X(errors_internal) X(requests_active) X(requests_client_gone) X(answers_unmatched) X(answers_too_large)            \
