@@ -1,29 +1,52 @@
 """The one door to the compiled engine: nobody else touches cffi.
 
 ``Table`` is a routing table, ``Worker`` is a core on a thread of its own, ``core.Core`` the same
-core without sockets or clock; what they tell of requests is in ``events.py``, what codecs are asked of
-frames in ``frames.py``, what these say by themselves in ``replies.py``. Batches of records cross as
+core without sockets or clock. What records look like is in ``layout.py``, what workers share in
+``shared.py``, what they tell of requests in ``events.py``, what codecs say of themselves in
+``codecs.py``, of frames in ``frames.py``, to others in ``replies.py``. Batches of records cross as
 bytes and are read with ``struct.iter_unpack``: reading C structs field by field through cffi is slower
 than plain Python.
 """
 
 from __future__ import annotations
 
-import bisect
 import functools
 import importlib
-import itertools
 import socket
 import struct
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import msgspec
-
 from protokit._native import ffi, lib
 from protokit.errors import ProtokitError
-from protokit.native.frames import (
+from protokit.native.codecs import (
     CHANGES,
+    Address,
+    check_codec,
+    codecs,
+    declared,
+    edits,
+    envelope_codec,
+    greeting,
+    greeting_options,
+    has_budget,
+    holders,
+    id_bytes,
+    id_max,
+    measure_address,
+    mode,
+    name,
+    optional_drain,
+    pinned,
+    reads_arguments,
+    reads_inside,
+    relays_greetings,
+    rewrites_ids,
+    server_first,
+    state_size,
+    step_address,
+)
+from protokit.native.frames import (
     EDIT_GROUP,
     EDIT_HEADER,
     EDIT_METHOD,
@@ -46,7 +69,6 @@ from protokit.native.frames import (
     SAYS_LAST,
     SAYS_MORE,
     SIDES,
-    Address,
     Argument,
     Framing,
     Id,
@@ -54,46 +76,37 @@ from protokit.native.frames import (
     SentBy,
     argument,
     budget,
-    check_codec,
-    codecs,
-    declared,
     edit,
-    edits,
-    envelope_codec,
     frame,
-    greeting,
-    greeting_options,
-    has_budget,
     has_ended,
     header,
     headers,
-    holders,
-    id_bytes,
-    id_max,
-    measure_address,
-    mode,
-    name,
-    optional_drain,
-    pinned,
     probe,
     raw_headers,
-    reads_arguments,
-    reads_inside,
-    relays_greetings,
     request,
-    rewrites_ids,
     run_measure,
     run_step,
     sent_by,
-    server_first,
     side_of,
-    state_size,
-    step_address,
     text,
+)
+from protokit.native.layout import (
+    Field,
+    Kind,
+    Member,
+    constants,
+    members,
+    table_kinds,
+)
+from protokit.native.shared import (
+    RuleState,
+    Shared,
+    Verdicts,
+    breakers,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from protokit.native.events import (
         Answered,
@@ -179,186 +192,6 @@ def unpack_address(data: bytes) -> tuple[str, int]:
     return socket.inet_ntop(socket.AF_INET, data[4:8]), socket.ntohs(port)
 
 
-class Member(msgspec.Struct, frozen=True):
-    """One member of a C struct; ``type``: ``integer``, ``bytes`` or the name of a struct."""
-
-    name: str
-    at: int
-    size: int
-    type: str
-
-
-def members(type_: str) -> tuple[int, tuple[Member, ...]]:
-    """The size of a C struct, and its members."""
-    struct_ = ffi.typeof(type_)
-    kinds = {"primitive": "integer", "array": "bytes"}
-    found = (
-        Member(
-            name,
-            field.offset,
-            ffi.sizeof(field.type),
-            kinds.get(field.type.kind, field.type.cname.removeprefix("struct ")),
-        )
-        for name, field in struct_.fields
-    )
-    return int(ffi.sizeof(struct_)), tuple(found)
-
-
-@functools.cache
-def _names() -> list[str]:
-    """Of all that the engine has, in order."""
-    return sorted(dir(lib))
-
-
-@functools.cache
-def constants(prefix: str) -> dict[str, int]:
-    """The engine's constants of that prefix, by names as the configuration has them: ``least-request``."""
-    begin = _names()[bisect.bisect_left(_names(), prefix) :]
-    names = {
-        name: int(getattr(lib, name))
-        for name in itertools.takewhile(lambda name: name.startswith(prefix), begin)
-    }
-    return {
-        name.removeprefix(prefix).lower().replace("_", "-"): names[name]
-        for name in sorted(names, key=names.__getitem__)
-    }
-
-
-class Field(msgspec.Struct, frozen=True):
-    """What a field of a table's record may be (``table.h``, PK_FIELD_*); ``array``: what it counts."""
-
-    name: str
-    at: int
-    rule: str
-    low: int
-    high: int
-    array: str
-
-    @property
-    def made(self) -> bool:
-        """Whether the engine fills it."""
-        return self.rule == "made"
-
-
-class Kind(msgspec.Struct, frozen=True):
-    """One of a table's arrays: where its pk_array stands in pk_table, what its records are."""
-
-    name: str
-    type: str
-    at: int
-    size: int
-    fields: tuple[Field, ...]
-
-
-def table_kinds() -> tuple[Kind, ...]:
-    """The arrays of a table's image, in their order."""
-    rules = {number: name for name, number in constants("PK_FIELD_").items()}
-    kinds = [lib.pk_table_array_at(i) for i in range(lib.pk_table_arrays())]
-    names = [ffi.string(kind.name).decode() for kind in kinds] + ["codecs"]
-    return tuple(
-        Kind(
-            name,
-            ffi.string(kind.type).decode(),
-            kind.at,
-            kind.size,
-            tuple(
-                Field(
-                    ffi.string(one.name).decode(), one.at, rules[one.rule], one.low, one.high, names[one.of]
-                )
-                for one in (kind.fields[i] for i in range(kind.field_count))
-            ),
-        )
-        for name, kind in zip(names, kinds, strict=False)
-    )
-
-
-class RuleState:
-    """What a rule's limit holds and how often the rule decided, of all workers; in use as long as it is kept.
-
-    Args:
-        keys: so many buckets, or 0: one for all requests.
-        seed: of the hashes of keys.
-        asked: so many keys that a limiter is asked about, or 0: none is.
-
-    Attributes:
-        limiter: that is asked, behind its factory, for who made it.
-    """
-
-    def __init__(self, keys: int, seed: int, asked: int = 0) -> None:
-        pointer = lib.pk_rule_state_new(keys, seed)
-        if pointer == ffi.NULL:
-            raise ProtokitError("a rule's limit has no memory for its buckets")
-        self._pointer = ffi.gc(pointer, lib.pk_rule_state_free)
-        if asked and lib.pk_rule_state_ask(pointer, asked) != 0:
-            raise ProtokitError("a rule's limit has no memory for what it is told of its keys")
-        self.limiter: Any = None
-        self.address = int(ffi.cast("uintptr_t", pointer))
-
-    def say(self, key: int, requests: int | None, now: int, until: int) -> None:
-        """So many requests of a key, or any number, are allowed; times in ns of the monotonic clock."""
-        left = 2**62 if requests is None else requests
-        lib.pk_rule_state_say(self._pointer, key, left, now, until)
-
-    def took(self, keys: int) -> None:
-        """So many keys that were to be asked about are taken."""
-        lib.pk_rule_state_took(self._pointer, keys)
-
-    def counts(self) -> dict[str, int]:
-        """How often it decided what: ``limit``, ``would-limit`` and so on."""
-        return {
-            name: int(lib.pk_rule_state_count(self._pointer, number))
-            for name, number in constants("PK_DECIDED_").items()
-            if name != "count"
-        }
-
-
-class Shared:
-    """What all workers of a process share of clusters and endpoints, by their numbers: what is under way."""
-
-    def __init__(self) -> None:
-        pointer = lib.pk_shared_new()
-        if pointer == ffi.NULL:
-            raise ProtokitError("memory is short")
-        self.pointer = ffi.gc(pointer, lib.pk_shared_release)
-
-    def under_way(self, cluster: int) -> dict[str, int]:
-        """How much of a cluster: ``connections``, ``waiting``, ``requests``, ``retries``."""
-        return {
-            name: int(lib.pk_shared_under_way(self.pointer, cluster, number))
-            for name, number in breakers().items()
-            if not name.startswith("endpoint-")
-        }
-
-    def endpoint(self, number: int) -> dict[str, int]:
-        """How much of an endpoint: ``connections``; ``requests`` where its breaker counts them."""
-        return {
-            name.removeprefix("endpoint-"): int(lib.pk_shared_endpoint(self.pointer, number, breaker))
-            for name, breaker in breakers().items()
-            if name.startswith("endpoint-")
-        }
-
-    def refused(self, cluster: int) -> dict[str, int]:
-        """How often each of a cluster's breakers refused something."""
-        return {
-            name: int(lib.pk_shared_refused(self.pointer, cluster, number))
-            for name, number in breakers().items()
-        }
-
-    def limit(self, cluster: int) -> int:
-        """How many requests of a cluster may be under way, where that is found; 0: it is not found yet."""
-        return int(lib.pk_shared_limit(self.pointer, cluster))
-
-    def forget(self, clusters: Iterable[int]) -> None:
-        """No table has these: their numbers may be others'."""
-        for one in clusters:
-            lib.pk_shared_forget(self.pointer, one)
-
-
-def breakers() -> dict[str, int]:
-    """Numbers of breakers by their names."""
-    return {name: number for name, number in constants("PK_BREAKER_").items() if name != "count"}
-
-
 class Table:
     """A compiled, immutable routing table, shared by all workers; free it when all have retired it."""
 
@@ -415,16 +248,6 @@ def endpoint_counters(words: Any) -> dict[str, int]:
     if words == ffi.NULL:
         return dict.fromkeys(ENDPOINT_STAT_NAMES, 0)
     return dict(zip(ENDPOINT_STAT_NAMES, ffi.unpack(words, len(ENDPOINT_STAT_NAMES)), strict=True))
-
-
-class Verdicts:
-    """What the workers of a process tell each other of endpoints; there as long as one of them runs."""
-
-    def __init__(self) -> None:
-        pointer = lib.pk_verdicts_new()
-        if pointer == ffi.NULL:
-            raise ProtokitError("memory is short")
-        self.pointer = ffi.gc(pointer, lib.pk_verdicts_free)
 
 
 class Worker:
@@ -633,11 +456,14 @@ __all__ = [
     "Member",
     "Message",
     "Op",
+    "RuleState",
     "SentBy",
+    "Shared",
     "Table",
     "Verdicts",
     "Worker",
     "argument",
+    "breakers",
     "budget",
     "check_codec",
     "codecs",

@@ -9,18 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from protokit._native import ffi, lib
 from protokit.errors import LocalProtocolError, RemoteProtocolError
-from protokit.native.frames import (
-    RESULTS,
-    SIDES,
-    Id,
-    frame,
-    greeting,
-    has_ended,
-    id_max,
-    rewrites_ids,
-    sent_by,
-    side_of,
-)
+from protokit.native.codecs import greeting, id_max, rewrites_ids
+from protokit.native.frames import RESULTS, SIDES, Id, frame, has_ended, sent_by, side_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
