@@ -16,8 +16,8 @@ from world import LIMITS, World
 
 from protokit import Protocol, WireFormat, config
 from protokit.cli.route import explain
-from protokit.config.check import Findings
 from protokit.config.document import Document, read
+from protokit.config.findings import Findings
 from protokit.control.build import build_snapshot
 from protokit.dataplane.compile import Identities, States, compile_snapshot
 from protokit.errors import ProtokitError

@@ -14,8 +14,8 @@ from test_matching import BROKEN, HEADED, headed, pair
 from world import LIMITS, World
 
 from protokit import Protocol, config, native, plugins
-from protokit.config.check import Findings
 from protokit.config.document import Document, read
+from protokit.config.findings import Findings
 from protokit.control.build import build_snapshot
 from protokit.dataplane.compile import Identities, compile_snapshot
 from protokit.testing.tables import TableBuilder

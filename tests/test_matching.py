@@ -19,9 +19,9 @@ from world import World
 
 from protokit import Protocol, WireFormat, config, plugins
 from protokit.cli.route import explain
-from protokit.config.check import Findings
 from protokit.config.document import Document, read
 from protokit.config.explained import Asking, why_not
+from protokit.config.findings import Findings
 from protokit.config.regex import MOST_STATES, automaton, stars
 from protokit.control.build import build_snapshot
 from protokit.dataplane.compile import Identities, compile_snapshot

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path  # whose import is a twentieth of the proxy's start
     from typing import Any
 
-    from protokit.config.check import Findings
+    from protokit.config.findings import Findings
     from protokit.config.schema import Config
 
 __all__ = ["Loaded", "load"]

@@ -9,8 +9,8 @@ from protokit.config import hidden, matches, schema
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from protokit.config.check import Findings
     from protokit.config.document import Path
+    from protokit.config.findings import Findings
 
 _RAW = ("source", "all", "any", "not_")  # what can be asked where nobody knows what is sent
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from protokit.config import schema
-    from protokit.config.check import Findings
+    from protokit.config.findings import Findings
     from protokit.config.scalars import Address
 
 _ANYWHERE = {"0.0.0.0", "::"}  # noqa: S104  # compared, not bound

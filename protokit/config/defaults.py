@@ -43,6 +43,7 @@ PREFER_HEALTHY = 700_000
 PANIC = 500_000  # parts of a million, where endpoints are judged
 HEALTH = {"timeout": 1 * SECOND, "unhealthy": 3, "healthy": 2}
 RETRY_ATTEMPTS = 2
+CONSISTENT = ("ring-hash", "maglev")  # a key says where a request goes
 LIMIT_KEYS = 1024
 LIMIT_KEYS_IN_ALL = 1 << 24  # 32 bytes each
 LIMIT_KEYS_OF_ONE_ASKED = 5  # what a limiter said of it takes 128 more

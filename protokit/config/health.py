@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from protokit.config import schema
-    from protokit.config.check import Findings
     from protokit.config.document import Path
+    from protokit.config.findings import Findings
     from protokit.wire import Protocol
 
 CALLED = ("service", "method")

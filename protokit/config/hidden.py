@@ -16,7 +16,7 @@ from protokit.config.scalars import Pattern
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from protokit.config.check import Findings
+    from protokit.config.findings import Findings
     from protokit.config.regex import Automaton
 
 Tree = tuple[Any, ...]

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from protokit.config import schema
+from protokit.config import defaults, schema
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from protokit.config.check import Findings
     from protokit.config.document import Path
+    from protokit.config.findings import Findings
     from protokit.wire import Protocol
 
-CONSISTENT = ("ring-hash", "maglev")
 _ALONE = ("header", "argument")  # what not every protocol has
 _NEEDS = {
     ("header", False): ("headers", "shows_headers"),
@@ -40,16 +39,17 @@ def check(findings: Findings, cluster: schema.Cluster, path: Path) -> None:
         return
     if findings.empty(schema.keys(cluster.hash), *path, "hash"):
         return
-    if cluster.balance in CONSISTENT and not cluster.hash:
+    if cluster.balance in defaults.CONSISTENT and not cluster.hash:
         findings.error(
             f"balance: {cluster.balance} needs to know what keeps requests together: add hash: service,"
             " method, source, {header: NAME} or {argument: N}",
             *path,
             "balance",
         )
-    if cluster.balance not in CONSISTENT and cluster.hash:
+    if cluster.balance not in defaults.CONSISTENT and cluster.hash:
         findings.error(
-            f"hash does nothing with balance: {cluster.balance}; it is for {' and '.join(CONSISTENT)}",
+            f"hash does nothing with balance: {cluster.balance};"
+            f" it is for {' and '.join(defaults.CONSISTENT)}",
             *path,
             "hash",
         )

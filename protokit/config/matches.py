@@ -13,8 +13,8 @@ from protokit.model import MOST_ARGUMENTS
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
-    from protokit.config.check import Findings, Names
     from protokit.config.document import Path
+    from protokit.config.findings import Findings, Names
     from protokit.wire import Protocol
 
 _MOST_NESTED = 7  # matches in one another: each takes two of the engine's 16 levels

@@ -9,8 +9,8 @@ from protokit.config import keys, schema, subsets
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from protokit.config.check import Findings, Names
     from protokit.config.document import Path
+    from protokit.config.findings import Findings, Names
 
     Share = schema.Rule | schema.Split
 

@@ -11,8 +11,8 @@ from protokit.config.matches import possible
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from protokit.config.check import Findings
     from protokit.config.document import Path
+    from protokit.config.findings import Findings
     from protokit.wire.codec import Wire
 
     Codecs = Mapping[str, Wire]  # by the protocols' names

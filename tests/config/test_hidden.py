@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from protokit import config, plugins
 from protokit.config import hidden
-from protokit.config.check import Findings
 from protokit.config.document import Document, read
+from protokit.config.findings import Findings
 from protokit.errors import ConfigErrors
 
 TEXTS = [
