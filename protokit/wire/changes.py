@@ -59,7 +59,7 @@ ANSWERS = native.EDIT_GROUP + 1  # PK_CHANGES_OF_ANSWERS
 _WIDEST = 8
 DEPTH = 8  # of views in views (PK_WRITE_DEPTH)
 FIELDS = 64  # PK_FIELDS
-PUT = {KINDS["protobuf"]}  # structures that the engine writes (declared_put.c)
+PUT = {KINDS[name] for name in ("protobuf", "tlv", "msgpack", "json")}  # what declared_put.c writes
 Counter = Integer | Varint | Digits
 
 
@@ -169,11 +169,13 @@ def _written(view: View | Pairs, depth: int) -> Iterator[FieldPath]:
 
 
 def is_put(view: Inside) -> bool:
-    """Whether the engine can put another text there: at fields, and names in them that are a map's."""
+    """Whether the engine can put another text there; of protobuf at fields, and names of maps in them."""
+    name = view.structure.step.name
+    if name != "protobuf":
+        return KINDS.get(name) in PUT and bool(view.path)
     texts = [isinstance(key, str) for key in view.path]
     by_field = bool(view.path) and not texts[0] and not any(map(operator.and_, texts, texts[1:]))
-    fields = all(0 < key < FIELDS_OF_MESSAGES for key in view.path if isinstance(key, int))
-    return KINDS.get(view.structure.step.name) in PUT and by_field and fields
+    return by_field and all(0 < key < FIELDS_OF_MESSAGES for key in view.path if isinstance(key, int))
 
 
 def _numbers(view: View | Pairs) -> list[Decimal | Chosen]:

@@ -20,7 +20,7 @@ from protokit.errors import ConfigErrors, LocalProtocolError
 from protokit.native import EDIT_HEADER
 from protokit.testing import streams
 from protokit.testing.streams import run
-from protokit.wire import Replies, json, protobuf, tlv
+from protokit.wire import Replies, protobuf, thrift, tlv
 
 
 def setting(server, changes, **rule) -> dict:
@@ -352,7 +352,7 @@ def test_mistakes(changes, message):
         loading.load(config)
 
 
-BOXED = declared_headers(json(this.headers))
+BOXED = declared_headers(thrift(this.headers, "binary")[1])
 
 
 def test_the_address_cannot_be_set_where_changes_are_made_in_python():

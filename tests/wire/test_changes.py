@@ -18,6 +18,7 @@ from construct import (
     Int16sb,
     Int16ub,
     Int16ul,
+    Int24ul,
     Int32sb,
     Int32ub,
     Int64sb,
@@ -39,10 +40,12 @@ from protokit.wire import (
     Until,
     UVar,
     WireFormat,
+    ber,
     crc32,
     decimal,
     first,
     hessian2_strings,
+    json,
     lines,
     msgpack,
     number,
@@ -53,6 +56,8 @@ from protokit.wire import (
     sum8,
     table,
     text,
+    thrift,
+    tlv,
 )
 
 ALL = frozenset(native.CHANGES)
@@ -403,7 +408,103 @@ def of_protobuf():
     return wire, ALL, [{"head": one, "body": b"b"} for one in heads]
 
 
+def of_json():
+    """Names that are there, twice, in another case or in escapes; values of all kinds, and spaces around."""
+    body = json(this.head)
+    wire = declared(
+        HEAD + SECTIONS,
+        service=split(body["a"], "/", 2)[0],
+        method=first(body["deep"][1]["a"], body["z"]),
+        version=body[1],
+        group=body["deep"]["h"],
+        headers=json(this.head)["h"],
+        answer_headers=json(this.head),
+    )
+    values = [b'"x/y"', b"-1.5e3", b"true", b"null", b'{"a" : 1}', b'[0, {"b":1,"a":"v"}]', b'"\\u0061"']
+    heads = [b"", b"{}", b" { } ", b"[]", b'[1, "x" , 2]', b"[ 1 ]", b"7", b'{"a":1', b"{} x", b'{"a":1,}']
+    heads += [b'{"a":%b}' % one for one in values]
+    heads += [b' {\t"deep" :\n%b , "k":1, "h" :%b }\r' % some for some in itertools.permutations(values, 2)]
+    heads += [
+        b'{"a":1,"A":2}',
+        b'{"h":{"k":1,"K":"2", "k" : null}}',
+        b'{"\\u0061":1,"a":2}',
+        b'{"a":1,"a":2}',
+    ]
+    heads += [b'{"h":{ "a":1 , "b":"2","a":{}, "a":"x" }}', b'{"h":{"\\u0061":1}}', b'{"h":{"a":"\\n"}}']
+    heads += [b'{"Deep":1,"deep":{"h":"x"},"H":1,"h":{}}', b'{"deep":{"H":"x"}}']
+    heads += [b"[" * 64 + b"]" * 64, b"[" * 65 + b"]" * 65, b'{"5":0,"deep":[0,{}]}']
+    return wire, ALL, [{"head": one, "body": b"b"} for one in heads]
+
+
+def packed(*pairs_):
+    """A map of MessagePack, of pairs that are encoded."""
+    return bytes([0x80 | len(pairs_)]) + b"".join(key + value for key, value in pairs_)
+
+
+def of_msgpack():
+    """Keys that are texts or integers, several times and in other encodings; values of all kinds."""
+    body = msgpack(this.head)
+    wire = declared(
+        HEAD + SECTIONS,
+        service=split(body["a"], "/", 2)[0],
+        method=first(body["deep"][1]["a"], body[-7]),
+        version=body[1],
+        group=body["deep"]["h"],
+        headers=msgpack(this.head)["h"],
+        answer_headers=msgpack(this.head),
+    )
+    values = [b"\xa3x/y", b"\x07", b"\xd1\xff\x00", b"\xcf" + b"\xff" * 8, b"\xc2", b"\xc0", b"\xca1234"]
+    values += [packed((b"\xa1a", b"\x01")), b"\x92\x00" + packed((b"\xa1b", b"\1"), (b"\xa1a", b"\xa1v"))]
+    a, other, one = b"\xa1a", b"\xd9\x01a", b"\x01"
+    heads = [
+        b"",
+        b"\x80",
+        b"\x90",
+        b"\x93\1\xa1x\2",
+        b"\xde\0\0",
+        b"\xdf\0\0\0\0rest",
+        b"\7",
+        b"\x81\xa1a",
+        b"\xc1",
+    ]
+    heads += [packed((key, value)) for key in (a, one) for value in values]
+    heads += [
+        packed((b"\xa4deep", first_), (b"\xa1k", b"\1"), (b"\xa1h", second)) + b"behind"
+        for first_, second in itertools.permutations(values, 2)
+    ]
+    heads += [
+        packed((a, b"\xa11"), (b"\xa1b", b"\2"), (other, b"\xc0")),
+        packed((other, b"\1"), (a, b"\xa11")),
+    ]
+    heads += [packed((b"\xa1h", packed((a, b"\1"), (b"\xc4\1a", b"\xa12"), (b"\xc0", b"\xc0"))))]
+    heads += [packed(*[(bytes([2 + n]), b"\xc0") for n in range(15)]), b"\xdc\0\x10" + b"\0" * 16]
+    return wire, ALL, [{"head": one, "body": b"b"} for one in heads]
+
+
+def of_tlv():
+    """Tags in either order, with signs, and twice; lists in lists, and headers by their names."""
+    short, names = tlv(this.head, Int8sb, Int8sb), {1: "a", -2: "to", 9: "new"}
+    wide = tlv(this.body, Int16ul, Int24ul, {1: "x-new", 500: "wide"})
+    wire = declared(
+        HEAD + SECTIONS,
+        service=split(short[1], "/", 2)[0],
+        method=first(short[-2][3], short[4]),
+        version=wide[500],
+        group=wide[2][1],
+        headers=tlv(this.head, Int8sb, Int8sb, names),
+        answer_headers=wide[7],
+    )
+    one, two, three = b"\1\3x/y", b"\xfe\2\3\0", b"\xfe\4\3\1a\4"
+    heads = [b"", b"\1", b"\1\x80", b"\1\xff", one, one + two, two + one + two, three, b"\1\x7f" + b"n" * 127]
+    heads += [b"".join(some) for some in itertools.permutations((one, b"\4\1m", b"\1\0", b"\xfe\2\3\0"), 3)]
+    bodies = [b"", b"\2\0\4\0\0\1\0\0\0", b"\xf4\1\1\0\0v\7\0\6\0\0\1\0\1\0\0q\xf4\1\0\0\0", b"\7\0\0\0\0"]
+    return wire, ALL, [{"head": head, "body": body} for head in heads for body in bodies]
+
+
 FORMATS = {
+    "json": of_json,
+    "msgpack": of_msgpack,
+    "tlv": of_tlv,
     "numbers": of_numbers,
     "pairs": of_pairs,
     "lines": of_lines(":", "\r\n", COLONS, ignore_case=True, trim=" \t", skip=1),
@@ -423,7 +524,7 @@ FORMATS = {
 @pytest.mark.parametrize("name", FORMATS)
 def test_the_engine_changes_frames_as_the_declaration_does(name):
     wire, kinds, frames = FORMATS[name]()
-    frames = frames[:: max(1, len(frames) // 24)]
+    frames = frames[:: max(1, len(frames) // (24 if name not in {"json", "msgpack", "tlv"} else 96))]
     assert native.edits(wire.address) == kinds
     made = 0
     for place, fields in enumerate(frames):
@@ -563,6 +664,59 @@ def test_what_a_frame_is_laid_out_by_is_a_number():
             native.declared(broken)
 
 
+@pytest.mark.parametrize("char", ['"', "\\", "\0", "\n", "\x1f"])
+def test_a_text_that_json_cannot_say_without_escapes_is_refused(char):
+    """Nor does a value say more names, or a name more values."""
+    wire = declared(HEAD + SECTIONS, service=json(this.head)["a"], headers=json(this.head)["h"])
+    for head in (b"", b'{"a":"x","h":{"k":"v"}}', b'{"a":null}', b'{"a":7,"h":{"k":null}}'):
+        frame = wire.build({"kind": 0, "id": 7, "head": head, "body": b"b"})
+        smuggled = f'x{char},"k":"y'
+        for edit in (
+            (native.EDIT_SERVICE, "", smuggled),
+            (native.EDIT_HEADER, "k", smuggled),
+            (native.EDIT_HEADER, smuggled, "v"),
+        ):
+            refused(wire, frame, edit)
+
+
+@pytest.mark.parametrize("was", [b"\x07", b"\xc2"], ids=["integer", "boolean"])
+def test_a_number_of_messagepack_is_as_short_as_it_can_be(was):
+    wire = declared(HEAD + SECTIONS, service=msgpack(this.head)["a"])
+    frame = wire.build({"kind": 0, "id": 7, "head": packed((b"\xa1a", was)), "body": b"b"})
+    edges = [-(2**n) + more for n in (5, 7, 15, 31, 63) for more in (-1, 0, 1)]
+    edges += [2**n + more for n in (7, 8, 16, 32, 63, 64) for more in (-1, 0)] + [0]
+    for one in (*map(str, edges), "-0", "007", "", "-", "1 ", "true", "false", "0" * 20 + "1"):
+        edit = (native.EDIT_SERVICE, "", one)
+        try:
+            wanted = wire.edit(frame, [edit])
+        except LocalProtocolError:
+            refused(wire, frame, edit)
+        else:
+            assert native.edit(wire.address, frame, [edit]) == wanted
+
+
+@pytest.mark.parametrize("size", [0, 31, 32, 127, 128, 255, 256, 65535, 65536])
+@pytest.mark.parametrize(
+    "family", [msgpack, lambda at: tlv(at, Int8ub, Int8ub), lambda at: tlv(at, Int8ub, Int16sb)]
+)
+def test_a_text_has_the_room_of_its_length(family, size):
+    structure = family(this.head)
+    key = "a" if family is msgpack else 1
+    wire = declared(
+        ["size" / Rebuild(Int32ub, len_(this.head)), "head" / Bytes(this.size), HEAD[1], SECTIONS[1]],
+        service=structure[key],
+    )
+    empty = b"\x80" if family is msgpack else b""
+    frame = wire.build({"kind": 0, "id": 7, "head": empty, "body": b"b"})
+    edit = (native.EDIT_SERVICE, "", "x" * size)
+    try:
+        wanted = wire.edit(frame, [edit])
+    except LocalProtocolError:
+        refused(wire, frame, edit)
+    else:
+        assert native.edit(wire.address, frame, [edit]) == wanted
+
+
 @pytest.mark.parametrize("kind", [0, 1, 5])
 def test_a_number_in_a_message_has_the_room_of_its_wire_type(kind):
     wire = declared(HEAD + SECTIONS, service=protobuf(this.head)[1])
@@ -621,7 +775,11 @@ def in_python(**meaning):
 @pytest.mark.parametrize(
     ("what", "can"),
     [
-        ({"headers": msgpack(this.head)["h"], "service": this.body}, {"service"}),
+        ({"headers": thrift(this.head, "binary")[1], "service": this.body}, {"service"}),
+        (
+            {"service": ber(this.head)[0], "method": json(this.body)["m"], "version": json(this.body)},
+            {"method"},
+        ),
         ({"service": first(this.head, table(this.kind, {0: "a"}))}, {"service"}),
         ({"service": table(this.kind, {0: "a", 1: "a"}), "method": decimal(this.kind + 1)}, set()),
         ({"service": decimal(this.head_len), "method": decimal(this.id)}, set()),

@@ -338,7 +338,7 @@ int pk_declared_map_get(const editing *e, uint32_t field, uint32_t map, pk_slice
 int pk_declared_map_set(editing *e, uint32_t field, uint32_t map, pk_slice key, pk_slice value);
 
 /* Another text for what stands at a path in a structure in a section, of that kind (PK_MAP_*). */
-int pk_declared_put(editing *e, uint32_t field, uint32_t kind, pk_slice path, pk_slice text);
+int pk_declared_put(editing *e, uint32_t field, uint32_t kind, pk_slice path, int is_item, pk_slice text);
 int pk_declared_can_put(uint32_t kind);
 /* And for a key of a map in one. */
 int pk_declared_put_item(editing *e, uint32_t field, uint32_t map, pk_slice key, pk_slice text);

@@ -155,7 +155,7 @@ static int write(editing *e, uint32_t which, pk_slice text) {
     case PK_WRITE_PART: return write_part(e, w, text);
     case PK_WRITE_FIRST: return write_first(e, w, text);
     case PK_WRITE_NUMBER: return write_number(e, which, w, text);
-    case PK_WRITE_INSIDE: return pk_declared_put(e, w->field, w->index, e->d->literals[w->literal], text);
+    case PK_WRITE_INSIDE: return pk_declared_put(e, w->field, w->index, e->d->literals[w->literal], 0, text);
     default: return PK_ERR_UNSUPPORTED; /* it is only read */
   }
 }

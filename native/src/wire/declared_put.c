@@ -4,14 +4,17 @@
 #include "wire/declared.h"
 #include "wire/steps/path.h"
 
-typedef int (*putter)(pk_slice section, pk_path path, pk_slice text, pk_made *out);
-
 /* By PK_MAP_*; NULL: the engine does not write it. */
-static const putter putters[PK_MAP_COUNT] = {[PK_MAP_PROTOBUF] = pk_put_protobuf};
+static const pk_putter putters[PK_MAP_COUNT] = {
+    [PK_MAP_PROTOBUF] = pk_put_protobuf,
+    [PK_MAP_TLV] = pk_put_tlv,
+    [PK_MAP_MSGPACK] = pk_put_msgpack,
+    [PK_MAP_JSON] = pk_put_json,
+};
 
 int pk_declared_can_put(uint32_t kind) { return kind < PK_MAP_COUNT && putters[kind] != NULL; }
 
-int pk_declared_put(editing *e, uint32_t field, uint32_t kind, pk_slice path, pk_slice text) {
+int pk_declared_put(editing *e, uint32_t field, uint32_t kind, pk_slice path, int is_item, pk_slice text) {
   pk_slice section = pk_declared_section(e, field);
   if (section.data == NULL) return PK_ERR_UNSUPPORTED;
   uint64_t room = (uint64_t)section.size + text.size + path.size + PK_MADE_MORE;
@@ -19,7 +22,7 @@ int pk_declared_put(editing *e, uint32_t field, uint32_t kind, pk_slice path, pk
   uint8_t *made = malloc(room);
   if (made == NULL) return PK_ERR_SPACE;
   pk_made out = {made, made + room};
-  int result = putters[kind](section, (pk_path){path.data, path.data + path.size}, text, &out);
+  int result = putters[kind](section, (pk_path){path.data, path.data + path.size}, is_item, text, &out);
   if (result == PK_OK) result = pk_declared_replace(e, field, (pk_slice){made, (uint32_t)(out.at - made)});
   free(made);
   return result;
@@ -35,19 +38,36 @@ static int is_text(const editing *e, uint32_t field, const pk_program_map *m, pk
   return result == PK_MORE ? PK_OK : result;
 }
 
+/* A key as it stands in a path: a text, or the number that has that name. Its size; 0: there is none. */
+static uint32_t key_in(const declared *d, const pk_program_map *m, pk_slice key, uint8_t *to) {
+  if (m->names == PK_NOWHERE) {
+    to[0] = 1;
+    put(to + 1, key.size, 2, 0);
+    if (key.size > 0) memcpy(to + 3, key.data, key.size);
+    return 3 + key.size;
+  }
+  const pk_program_table *t = &d->tables[m->names];
+  for (uint32_t i = 0; i < t->count; i++) {
+    pk_slice name = d->literals[d->entries[t->first + i].value];
+    if (name.size != key.size || (key.size > 0 && memcmp(name.data, key.data, key.size) != 0)) continue;
+    to[0] = 0;
+    put(to + 1, (uint64_t)d->entries[t->first + i].key, 8, 0);
+    return 9;
+  }
+  return 0;
+}
+
 int pk_declared_put_item(editing *e, uint32_t field, uint32_t map, pk_slice key, pk_slice text) {
   const pk_program_map *m = &e->d->maps[map];
   pk_slice path = e->d->literals[m->path];
-  int result = is_text(e, field, m, key);
-  if (result != PK_OK && text.data != NULL) return result;
   if (key.size > UINT16_MAX) return PK_ERR_UNSUPPORTED;
-  uint8_t *to = malloc(path.size + 3 + key.size);
+  uint8_t *to = malloc(path.size + 9 + key.size);
   if (to == NULL) return PK_ERR_SPACE;
   memcpy(to, path.data, path.size);
-  to[path.size] = 1; /* a key that is a text (path.h) */
-  put(to + path.size + 1, key.size, 2, 0);
-  if (key.size > 0) memcpy(to + path.size + 3, key.data, key.size);
-  result = pk_declared_put(e, field, m->kind, (pk_slice){to, path.size + 3 + key.size}, text);
+  uint32_t size = key_in(e->d, m, key, to + path.size);
+  int result = m->kind == PK_MAP_PROTOBUF || size == 0 ? is_text(e, field, m, key) : PK_OK;
+  if (size > 0 && (result == PK_OK || text.data == NULL)) result = pk_declared_put(e, field, m->kind, (pk_slice){to, path.size + size}, 1, text);
+  else if (size == 0 && text.data != NULL) result = PK_ERR_UNSUPPORTED;
   free(to);
   return result;
 }

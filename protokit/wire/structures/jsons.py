@@ -212,8 +212,9 @@ class Json(Family):
 
     def made(self, before: Entry | None, key: Key, text: bytes, among: Entry) -> Entry:
         """An entry that says so."""
-        if among.type == "[" and before is None:
-            raise LocalProtocolError(f"json: the array has no element {key}")
+        if before is None and (among.type == "[" or isinstance(key, int)):
+            holder = "array" if among.type == "[" else "object"
+            raise LocalProtocolError(f"json: the {holder} has no element {key}")
         kind = '"' if before is None or before.type == "n" else before.type
         label = before.label if before is not None else self._written(key_text(key)) + b":"
         if kind in "{[":

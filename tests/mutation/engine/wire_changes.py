@@ -178,8 +178,8 @@ MUTANTS = (
     Mutant(
         "a header takes the place of what is no text",
         "declared_put.c",
-        "if (result != PK_OK && text.data != NULL) return result;",
-        "",
+        "if (size > 0 && (result == PK_OK || text.data == NULL)) result =",
+        "if (size > 0) result =",
         f"{_SAME}[protobuf]",
     ),
 )

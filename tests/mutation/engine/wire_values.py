@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from engine.mutant import Mutant
 
+_SAME = "tests/wire/test_changes.py::test_the_engine_changes_frames_as_the_declaration_does"
+
 MUTANTS = (
     Mutant(
         "a wide integer of MessagePack is another one",
@@ -487,5 +489,40 @@ MUTANTS = (
         "if (deeper && (there == 0 || before.type != SIZED)) return",
         "if (deeper && there > 0 && before.type != SIZED) return",
         "tests/wire/test_changes.py::test_the_engine_changes_frames_as_the_declaration_does[protobuf]",
+    ),
+    Mutant(
+        "a text that needs escapes ends its string",
+        "json.c",
+        """said.data[i] < 0x20 || said.data[i] == '"' || """,
+        "said.data[i] < 0x20 || ",
+        "tests/wire/test_changes.py::test_a_text_that_json_cannot_say_without_escapes_is_refused",
+    ),
+    Mutant(
+        "a name of JSON is put in beside itself in another case",
+        "json.c",
+        "else if (strict && t->is_object && nearly(m.name, t->key.text)) return PK_ERR_UNSUPPORTED;",
+        "",
+        f"{_SAME}[json]",
+    ),
+    Mutant(
+        "a map of MessagePack counts one too few",
+        "msgpack.c",
+        "head.count - times + (uint64_t)keeps",
+        "head.count - times",
+        f"{_SAME}[msgpack]",
+    ),
+    Mutant(
+        "a length over its bytes is cut off",
+        "tlv.c",
+        "if (bits < 64 && size >> bits != 0) return PK_ERR_UNSUPPORTED;",
+        "",
+        f"{_SAME}[tlv]",
+    ),
+    Mutant(
+        "of lists of headers under one tag all are changed",
+        "tlv.c",
+        "if (only ? value.data != was.data : tag != key.number)",
+        "if (tag != key.number)",
+        "tests/wire/test_headers_in_structures.py::TestTlvInside::test_the_engine_changes_frames_as_the_declaration_does",
     ),
 )

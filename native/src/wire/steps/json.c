@@ -239,6 +239,158 @@ static int find(pk_slice section, pk_path path, pk_found *found) {
   return PK_OK;
 }
 
+/* A structure that is written anew, which was passed: what is in it stays as it stands, with what is between. */
+
+typedef struct member {
+  const uint8_t *from, *value, *end; /* from: its name */
+  pk_slice name;                     /* without data: of an array, or in escapes */
+} member;
+
+/* The next one of what stands between its brackets, and past it; 0: there is none. */
+static int next_member(pk_rest *in, int is_object, member *m) {
+  int escaped = 0;
+  space(in);
+  if (in->at < in->end && *in->at == ',') in->at++;
+  space(in);
+  if (in->at == in->end) return 0;
+  *m = (member){.from = in->at};
+  if (is_object && name(in, &m->name, &escaped) != PK_OK) return 0;
+  if (escaped) m->name.data = NULL;
+  space(in);
+  m->value = in->at;
+  if (past(in) != PK_OK) return 0;
+  m->end = in->at;
+  return 1;
+}
+
+/* What is put, and where: `times` of what is in the structure are it, and what the last of those was says how it is written. */
+typedef struct target {
+  pk_key key;
+  pk_path path; /* behind the key */
+  pk_slice text;
+  int is_item, is_object, has; /* has: such keys stand in such a structure */
+  uint32_t times;
+  member last;
+  const uint8_t *behind; /* all that is in it */
+} target;
+
+static int is_it(const target *t, const member *m, int64_t index) {
+  if (!t->has) return 0;
+  return t->is_object ? pk_same_text(t->key.text, m->name.data, m->name.size) : t->key.number == index;
+}
+
+static pk_rest inside_of(pk_slice v) { return (pk_rest){v.data + 1, v.data + v.size - 1}; }
+
+static int look(pk_slice v, target *t) {
+  int strict = !t->is_item || t->path.at != t->path.end; /* of a header that stands twice all are replaced */
+  pk_rest in = inside_of(v);
+  member m;
+  t->behind = in.at;
+  for (int64_t i = 0; next_member(&in, t->is_object, &m); i++) {
+    t->behind = m.end;
+    if (!t->has) continue;
+    if (t->is_object && m.name.data == NULL) return PK_ERR_UNSUPPORTED;
+    if (is_it(t, &m, i)) t->last = m, t->times++;
+    else if (strict && t->is_object && nearly(m.name, t->key.text)) return PK_ERR_UNSUPPORTED;
+  }
+  return strict && t->times > 1 ? PK_ERR_UNSUPPORTED : PK_OK;
+}
+
+static int make_quoted(pk_made *out, pk_slice said) {
+  for (uint32_t i = 0; i < said.size; i++)
+    if (said.data[i] < 0x20 || said.data[i] == '"' || said.data[i] == '\\') return PK_ERR_UNSUPPORTED; /* only escapes say it */
+  int result = pk_make(out, (const uint8_t *)"\"", 1);
+  if (result == PK_OK) result = pk_make(out, said.data, said.size);
+  return result != PK_OK ? result : pk_make(out, (const uint8_t *)"\"", 1);
+}
+
+static int make_name(pk_made *out, pk_slice said) {
+  int result = make_quoted(out, said);
+  return result != PK_OK ? result : pk_make(out, (const uint8_t *)":", 1);
+}
+
+/* A text; where a number or a boolean was, another one. */
+static int make_said(pk_made *out, uint8_t was, pk_slice said) {
+  if (was == '"' || was == 'n') return make_quoted(out, said);
+  if (was == '{' || was == '[' || said.size == 0) return PK_ERR_UNSUPPORTED;
+  pk_rest in = {said.data, said.data + said.size};
+  uint8_t first = *said.data;
+  int is_word = first == 't' || first == 'f';
+  if (first == '"' || first == 'n' || is_word != (was == 't' || was == 'f')) return PK_ERR_UNSUPPORTED;
+  return scalar(&in) != PK_OK || in.at != in.end ? PK_ERR_UNSUPPORTED : pk_make(out, said.data, said.size);
+}
+
+static int put_in(pk_slice v, pk_path path, int is_item, pk_slice text, pk_made *out);
+
+static int make_value(const target *t, pk_made *out) {
+  const member *m = &t->last;
+  if (t->path.at == t->path.end) return make_said(out, *m->value, t->text);
+  return put_in((pk_slice){m->value, (uint32_t)(m->end - m->value)}, t->path, t->is_item, t->text, out);
+}
+
+/* In the place of the first of those that were there, or without them. */
+static int exchange(pk_slice v, const target *t, pk_made *out) {
+  int keeps = t->path.at != t->path.end || t->text.data != NULL, result = pk_make(out, v.data, 1);
+  const uint8_t *end = v.data + 1;
+  pk_rest in = inside_of(v);
+  uint32_t made = 0;
+  member m;
+  for (int64_t i = 0; result == PK_OK && next_member(&in, t->is_object, &m); i++) {
+    const uint8_t *from = end;
+    int is = is_it(t, &m, i), stays = !is || keeps;
+    end = m.end;
+    if (is) keeps = 0;
+    if (i == 0 || (stays && made > 0)) result = pk_make(out, from, (size_t)(m.from - from));
+    if (!stays || result != PK_OK) continue;
+    made++;
+    result = pk_make(out, m.from, (size_t)((is ? m.value : m.end) - m.from));
+    if (is && result == PK_OK) result = make_value(t, out);
+  }
+  return result != PK_OK ? result : pk_make(out, end, (size_t)(v.data + v.size - end));
+}
+
+/* One more behind all: a text, or a map with one in it. */
+static int add(pk_slice v, const target *t, pk_made *out) {
+  pk_path path = t->path;
+  pk_key inner;
+  int deeper = pk_path_next(&path, &inner), result = pk_make(out, v.data, (size_t)(t->behind - v.data));
+  if (result == PK_OK && t->behind > v.data + 1) result = pk_make(out, (const uint8_t *)",", 1);
+  if (result == PK_OK) result = make_name(out, t->key.text);
+  if (result == PK_OK && deeper) result = pk_make(out, (const uint8_t *)"{", 1);
+  if (result == PK_OK && deeper) result = make_name(out, inner.text);
+  if (result == PK_OK) result = make_quoted(out, t->text);
+  if (result == PK_OK && deeper) result = pk_make(out, (const uint8_t *)"}", 1);
+  return result != PK_OK ? result : pk_make(out, t->behind, (size_t)(v.data + v.size - t->behind));
+}
+
+static int put_in(pk_slice v, pk_path path, int is_item, pk_slice text, pk_made *out) {
+  target t = {.text = text, .is_item = is_item, .is_object = *v.data == '{'};
+  if ((!t.is_object && *v.data != '[') || !pk_path_next(&path, &t.key)) return PK_ERR_UNSUPPORTED;
+  t.path = path;
+  t.has = (t.key.text.data != NULL) == t.is_object;
+  int last = path.at == path.end;
+  if ((is_item && last && !t.is_object) || look(v, &t) != PK_OK) return PK_ERR_UNSUPPORTED;
+  if (t.times > 0) return exchange(v, &t, out);
+  if (text.data == NULL && (is_item || last)) return pk_make(out, v.data, v.size);
+  return t.is_object && t.has && pk_can_be_made(path, is_item) ? add(v, &t, out) : PK_ERR_UNSUPPORTED;
+}
+
+int pk_put_json(pk_slice section, pk_path path, int is_item, pk_slice text, pk_made *out) {
+  if (section.size == 0 && is_item && text.data == NULL) return PK_OK;
+  if (section.size == 0 && is_item) section = (pk_slice){(const uint8_t *)"{}", 2};
+  const uint8_t *end = section.data + section.size;
+  pk_rest in = {section.data, end};
+  space(&in);
+  const uint8_t *from = in.at;
+  if (past(&in) != PK_OK) return PK_ERR_UNSUPPORTED;
+  const uint8_t *to = in.at;
+  space(&in);
+  if (in.at != end) return PK_ERR_UNSUPPORTED;
+  int result = pk_make(out, section.data, (size_t)(from - section.data));
+  if (result == PK_OK) result = put_in((pk_slice){from, (uint32_t)(to - from)}, path, is_item, text, out);
+  return result != PK_OK ? result : pk_make(out, to, (size_t)(end - to));
+}
+
 enum { DIGITS = 63 }; /* of a number that is read */
 
 /* Whoever shares the process may have chosen a locale where a point is none. 0: memory is short. */

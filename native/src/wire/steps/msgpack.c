@@ -150,6 +150,138 @@ int pk_next_msgpack(pk_rest *in, uint32_t *form, pk_key *key, pk_slice *what) {
   return next_text(in, &key->text) != PK_OK ? PK_ERR_LIMIT : next_text(in, what);
 }
 
+/* A structure that is written anew: its head and what is put into it as short as they can be, all else as it stands. */
+
+/* A tag with a big-endian integer behind it. */
+static int make_tag(pk_made *out, uint8_t tag, uint64_t v, uint32_t bytes) {
+  uint8_t made[9] = {tag};
+  if (bytes > 0) put(made + 1, v, bytes, 0);
+  return pk_make(out, made, 1 + bytes);
+}
+
+static int make_head(pk_made *out, int is_map, uint64_t count) {
+  if (count < 16) return make_tag(out, (uint8_t)((is_map ? 0x80 : 0x90) | count), 0, 0);
+  uint8_t wide = is_map ? 0xde : 0xdc;
+  return count >> 16 ? make_tag(out, (uint8_t)(wide + 1), count, 4) : make_tag(out, wide, count, 2);
+}
+
+static int make_text(pk_made *out, pk_slice said) {
+  uint32_t size = said.size;
+  int result = size < 32       ? make_tag(out, (uint8_t)(0xa0 | size), 0, 0)
+               : size >> 8 == 0  ? make_tag(out, 0xd9, size, 1)
+               : size >> 16 == 0 ? make_tag(out, 0xda, size, 2)
+                                 : make_tag(out, 0xdb, size, 4);
+  return result != PK_OK ? result : pk_make(out, said.data, size);
+}
+
+static int make_integer(pk_made *out, int negative, uint64_t v) {
+  if (negative && v > (uint64_t)1 << 63) return PK_ERR_UNSUPPORTED;
+  uint64_t two = negative ? (uint64_t)0 - v : v, most = negative && v > 0 ? v - 1 : v; /* most: what its bits have to hold */
+  uint32_t sign = negative && v > 0, wide = 0;
+  if (most < (sign ? 32u : 128u)) return make_tag(out, (uint8_t)two, 0, 0);
+  while (wide < 3 && most >> ((8u << wide) - sign) != 0) wide++;
+  return make_tag(out, (uint8_t)((sign ? 0xd0 : 0xcc) + wide), two, 1u << wide);
+}
+
+static int make_key(pk_made *out, const pk_key *key) {
+  int64_t v = key->number;
+  return key->text.data != NULL ? make_text(out, key->text) : make_integer(out, v < 0, v < 0 ? (uint64_t)0 - (uint64_t)v : (uint64_t)v);
+}
+
+/* A text; where an integer or a boolean was, another one. */
+static int make_said(pk_made *out, const value *was, pk_slice said) {
+  int negative;
+  uint64_t v;
+  switch (was->is) {
+    case NIL: case TEXT: return make_text(out, said);
+    case BOOLEAN:
+      if (pk_same_text(said, (const uint8_t *)"true", 4)) return make_tag(out, 0xc3, 0, 0);
+      return pk_same_text(said, (const uint8_t *)"false", 5) ? make_tag(out, 0xc2, 0, 0) : PK_ERR_UNSUPPORTED;
+    case INTEGER: return pk_integer_of(said, &negative, &v) ? make_integer(out, negative, v) : PK_ERR_UNSUPPORTED;
+    default: return PK_ERR_UNSUPPORTED;
+  }
+}
+
+typedef struct entry {
+  pk_slice label, raw; /* label: a map's key, as it is encoded */
+  value name;
+} entry;
+
+static int next_entry(pk_rest *in, int is_map, entry *one) {
+  const uint8_t *from = in->at;
+  *one = (entry){.label = {from, 0}};
+  if (is_map && (open(in, &one->name) != PK_OK || past(in, one->name.count * (one->name.is == MAP ? 2 : 1)) != PK_OK))
+    return PK_ERR_LIMIT;
+  one->label.size = (uint32_t)(in->at - from);
+  from = in->at;
+  if (past(in, 1) != PK_OK) return PK_ERR_LIMIT;
+  one->raw = (pk_slice){from, (uint32_t)(in->at - from)};
+  return PK_OK;
+}
+
+static int is_it(const entry *one, int is_map, const pk_key *key, uint64_t index) {
+  if (is_map) return is_key(&one->name, key);
+  return key->text.data == NULL && key->number >= 0 && (uint64_t)key->number == index;
+}
+
+static int put_in(pk_slice v, pk_path path, int is_item, pk_slice text, pk_made *out);
+
+/* What stands for a key; `was`: the last that did, or none. */
+static int make_it(const entry *was, const pk_key *key, int is_map, pk_path path, int is_item, pk_slice text, pk_made *out) {
+  static const uint8_t empty = 0x80;
+  int last = path.at == path.end, result = PK_OK;
+  value now = {.is = NIL};
+  pk_slice raw = {&empty, 1}; /* a map that is to hold it */
+  if (was != NULL) raw = was->raw;
+  pk_rest in = {raw.data, raw.data + raw.size};
+  if (was != NULL && open(&in, &now) != PK_OK) return PK_ERR_UNSUPPORTED;
+  if (last && is_item && now.is != NIL && now.is != TEXT) return PK_ERR_UNSUPPORTED;
+  if (was != NULL) result = pk_make(out, was->label.data, was->label.size);
+  else if (is_map) result = make_key(out, key);
+  if (result != PK_OK) return result;
+  return last ? make_said(out, &now, text) : put_in(raw, path, is_item, text, out);
+}
+
+static int put_in(pk_slice v, pk_path path, int is_item, pk_slice text, pk_made *out) {
+  pk_rest in = {v.data, v.data + v.size};
+  pk_key key;
+  value head;
+  entry one, was;
+  uint64_t times = 0, at = 0;
+  if (!pk_path_next(&path, &key) || open(&in, &head) != PK_OK || (head.is != MAP && head.is != ARRAY)) return PK_ERR_UNSUPPORTED;
+  int is_map = head.is == MAP, last = path.at == path.end, keeps = !last || text.data != NULL;
+  if (is_item && last && !is_map) return PK_ERR_UNSUPPORTED;
+  pk_rest first = in;
+  for (uint64_t i = 0; i < head.count; i++) {
+    if (next_entry(&in, is_map, &one) != PK_OK) return PK_ERR_UNSUPPORTED;
+    if (is_it(&one, is_map, &key, i)) was = one, at = i, times++;
+  }
+  int only = is_item && !last && times > 0; /* of maps of headers under one key the last alone is changed */
+  if (only) times = 1;
+  if (times == 0 && text.data == NULL && is_item) return pk_make(out, v.data, v.size);
+  if (times == 0 && keeps && (!is_map || !pk_can_be_made(path, is_item))) return PK_ERR_UNSUPPORTED;
+  if (times == 0 && !last && text.data == NULL) return PK_ERR_UNSUPPORTED;
+  int result = make_head(out, is_map, head.count - times + (uint64_t)keeps);
+  in = first;
+  for (uint64_t i = 0; i < head.count && result == PK_OK; i++) {
+    if (next_entry(&in, is_map, &one) != PK_OK) return PK_ERR_UNSUPPORTED;
+    if (only ? i != at : !is_it(&one, is_map, &key, i)) result = pk_make(out, one.label.data, (size_t)(in.at - one.label.data));
+    else if (keeps) keeps = 0, result = make_it(&was, &key, is_map, path, is_item, text, out);
+  }
+  return result == PK_OK && keeps ? make_it(NULL, &key, is_map, path, is_item, text, out) : result;
+}
+
+int pk_put_msgpack(pk_slice section, pk_path path, int is_item, pk_slice text, pk_made *out) {
+  static const uint8_t empty = 0x80;
+  if (section.size == 0 && is_item && text.data == NULL) return PK_OK;
+  if (section.size == 0 && is_item) section = (pk_slice){&empty, 1};
+  const uint8_t *end = section.data + section.size;
+  pk_rest in = {section.data, end};
+  if (past(&in, 1) != PK_OK) return PK_ERR_UNSUPPORTED;
+  int result = put_in((pk_slice){section.data, (uint32_t)(in.at - section.data)}, path, is_item, text, out);
+  return result != PK_OK ? result : pk_make(out, in.at, (size_t)(end - in.at));
+}
+
 static int find(pk_slice section, pk_path path, pk_found *found) {
   static const char *const words[] = {"false", "true"};
   pk_slice raw;

@@ -143,11 +143,22 @@ static inline int pk_make(pk_made *out, const uint8_t *data, size_t size) {
   return PK_OK;
 }
 
-/* The section with another text at a path, NULL: without it; a number's digits where a number stands. PK_OK;
- * PK_ERR_UNSUPPORTED: nothing can be put there, or it is malformed; PK_ERR_SPACE. More bytes than section, text and path
- * have together: */
+/* The section with another text at a path, NULL: without it; a number's digits where a number stands. `is_item`: the last key
+ * is a header's in a map, which may not be there yet, and whose values are texts. PK_OK; PK_ERR_UNSUPPORTED: nothing can be put
+ * there, or it is malformed; PK_ERR_SPACE. More bytes than section, text and path have together: */
 enum { PK_MADE_MORE = 32 * PK_PATH_KEYS };
-int pk_put_protobuf(pk_slice section, pk_path path, pk_slice text, pk_made *out);
+typedef int (*pk_putter)(pk_slice section, pk_path path, int is_item, pk_slice text, pk_made *out);
+int pk_put_protobuf(pk_slice section, pk_path path, int is_item, pk_slice text, pk_made *out);
+int pk_put_tlv(pk_slice section, pk_path path, int is_item, pk_slice text, pk_made *out);
+int pk_put_msgpack(pk_slice section, pk_path path, int is_item, pk_slice text, pk_made *out);
+int pk_put_json(pk_slice section, pk_path path, int is_item, pk_slice text, pk_made *out);
+
+/* Where what a key stands for is not there: whether it can be made. What is put is the last of the path, and of an item the map
+ * that is to hold it, too. */
+static inline int pk_can_be_made(pk_path behind, int is_item) {
+  pk_key key;
+  return behind.at == behind.end || (is_item && pk_path_next(&behind, &key) && behind.at == behind.end);
+}
 
 /* A text's decimal digits. 0: it is no integer of 64 bits. */
 static inline int pk_integer_of(pk_slice text, int *negative, uint64_t *v) {

@@ -299,7 +299,10 @@ static int put_in(pk_slice message, pk_path path, pk_slice text, pk_made *out) {
   return result;
 }
 
-int pk_put_protobuf(pk_slice section, pk_path path, pk_slice text, pk_made *out) { return put_in(section, path, text, out); }
+int pk_put_protobuf(pk_slice section, pk_path path, int is_item, pk_slice text, pk_made *out) {
+  (void)is_item; /* it is an entry's key by its form */
+  return put_in(section, path, text, out);
+}
 
 static int find(pk_slice section, pk_path path, pk_found *found) { return in_message(section, path, 0, found); }
 
