@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from protokit.errors import DeclarationError, RemoteProtocolError
+from protokit.errors import DeclarationError, RemoteProtocolError, word
 from protokit.wire.expressions import show
 from protokit.wire.given import expect, seen, several, within
 from protokit.wire.nodes import Integer, Node, Section, walk
@@ -219,16 +219,19 @@ SUMS = (
 _NUMBERS = {one.name: number for number, one in reversed(list(enumerate(SUMS)))}
 
 
+@word
 def crc32(at: Any, over: str | Sequence[Any], *, digits: int = 0, skip: int = 0) -> Checksum:
     """CRC-32 as zlib, PNG and Ethernet have it: ``crc32(this.crc, over="before")``."""
     return Checksum(at, over, _NUMBERS["crc32"], digits, skip)
 
 
+@word
 def crc32c(at: Any, over: str | Sequence[Any], *, digits: int = 0, skip: int = 0) -> Checksum:
     """CRC-32C (Castagnoli), as iSCSI and Kafka have it."""
     return Checksum(at, over, _NUMBERS["crc32c"], digits, skip)
 
 
+@word
 def crc16(
     at: Any, over: str | Sequence[Any], variant: str = "arc", *, digits: int = 0, skip: int = 0
 ) -> Checksum:
@@ -238,21 +241,25 @@ def crc16(
     return Checksum(at, over, _NUMBERS["crc16"] + list(CRC16).index(variant), digits, skip)
 
 
+@word
 def adler32(at: Any, over: str | Sequence[Any], *, digits: int = 0, skip: int = 0) -> Checksum:
     """Adler-32, as zlib has it."""
     return Checksum(at, over, _NUMBERS["adler32"], digits, skip)
 
 
+@word
 def sum8(at: Any, over: str | Sequence[Any], *, digits: int = 0, skip: int = 0) -> Checksum:
     """All bytes added, modulo 256: ``sum8(this.sum, over="before")``; ``digits=3``: in so many digits."""
     return Checksum(at, over, _NUMBERS["sum8"], digits, skip)
 
 
+@word
 def sum16(at: Any, over: str | Sequence[Any], *, digits: int = 0, skip: int = 0) -> Checksum:
     """All bytes added, modulo 65536."""
     return Checksum(at, over, _NUMBERS["sum16"], digits, skip)
 
 
+@word
 def sum32(at: Any, over: str | Sequence[Any], *, digits: int = 0, skip: int = 0) -> Checksum:
     """All bytes added, modulo 2**32."""
     return Checksum(at, over, _NUMBERS["sum32"], digits, skip)

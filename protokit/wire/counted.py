@@ -7,11 +7,12 @@ from typing import Any
 
 from construct import ConstructError
 
-from protokit.errors import DeclarationError
+from protokit.errors import DeclarationError, word
 from protokit.wire.sections import integer_of
 from protokit.wire.vocabulary import UVar
 
 
+@word
 class Counted:
     """In a section in pieces: others, behind an integer that counts their bytes.
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import construct
 
 from protokit import native
-from protokit.errors import DeclarationError, LocalProtocolError, RemoteProtocolError
+from protokit.errors import DeclarationError, LocalProtocolError, RemoteProtocolError, word
 from protokit.wire import views
 from protokit.wire.answered import check_kinds_of_replies, check_repeated_ids
 from protokit.wire.answers import noted
@@ -61,6 +61,7 @@ MODES = {"multiplexed": 0, "ordered": 1, "pingpong": 2, "pinned": 0}
 KINDS = native.KINDS
 
 
+@word
 class WireFormat:
     """A declared wire format.
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from protokit.errors import DeclarationError
+from protokit.errors import DeclarationError, word
 from protokit.wire.expressions import Expression, resolve
 from protokit.wire.given import expect, flag, seen, several
 
@@ -17,6 +17,7 @@ FORMS = 31  # bits of an instruction's operand
 Values = Callable[[Mapping[str, int]], Mapping[str, Any]]
 
 
+@word
 @dataclass(frozen=True)
 class Turn:
     """A step of a greeting.
@@ -49,6 +50,7 @@ class Turn:
 Step = Turn | tuple[str, Values]
 
 
+@word
 def optional(*steps: Step) -> tuple[Turn, ...]:
     """Steps of a greeting that whoever says the first of them may leave out, all together."""
     turns = list(Greeting(0, steps).turns())
@@ -59,6 +61,7 @@ def optional(*steps: Step) -> tuple[Turn, ...]:
     return tuple(replace(one, option=number == 0, goes_with=number > 0) for number, one in enumerate(turns))
 
 
+@word
 @dataclass(frozen=True)
 class Greeting:
     """What peers say to each other before requests: log in, or agree on something.

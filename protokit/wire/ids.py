@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from protokit.errors import DeclarationError
+from protokit.errors import DeclarationError, word
 from protokit.wire.counters import agree, check_follows, counting, undecided, ways_of
 from protokit.wire.encodings import LineEncoding
 from protokit.wire.explain import calculate
@@ -71,6 +71,7 @@ class ByteId:
         self.form = form
 
 
+@word
 def byte_id(*fields: Any, max: int | None = None, form: str | None = None) -> ByteId:  # noqa: A002  # as of Until
     """An id that is a byte string: ``id=byte_id(this.id, max=36, form="hex")``.
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from construct import expr
 
+from protokit.errors import word
 from protokit.wire.given import within
 
 BITS = 24  # that the engine keeps of a request, with the fields of ``keep``
@@ -28,6 +29,7 @@ class Asked(expr.ExprMixin):  # type: ignore[misc]  # construct has no types
     __hash__ = object.__hash__
 
 
+@word
 def asked(value: Any, bits: int | None = None) -> Asked:
     """In what an answer means, and where answers come in order in its layout: a value of its request.
 

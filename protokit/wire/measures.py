@@ -13,7 +13,7 @@ from construct import Construct
 from construct.core import stream_read, stream_tell, stream_write
 
 from protokit import native
-from protokit.errors import DeclarationError, RemoteProtocolError
+from protokit.errors import DeclarationError, RemoteProtocolError, word
 from protokit.wire.given import seen
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _MOST = 2**32 - 1
 
 
+@word
 class Measure:
     """How long a value is that says it itself (``pk_measure`` of protokit/codec.h).
 
@@ -61,6 +62,7 @@ class NotMeasured(construct.ValidationError):  # type: ignore[misc]
     """What a frame is to be built with is no such value."""
 
 
+@word
 class Measured(Construct):  # type: ignore[misc]  # construct has no types
     """A section of one value that says itself how long it is: ``Measured(msgpack_value)``.
 

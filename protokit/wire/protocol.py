@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from protokit import native
-from protokit.errors import DeclarationError
+from protokit.errors import DeclarationError, word
 from protokit.wire.codec import EngineCodec
 
 if TYPE_CHECKING:
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from protokit.wire.codec import Arguments, Codec, Wire
 
 
+@word
 class NativeCodec:
     """A codec in C, from the plugin's own cffi module.
 
@@ -38,6 +39,7 @@ class NativeCodec:
         return EngineCodec(self.address, self.arguments)
 
 
+@word
 class Protocol:
     """A wire protocol; plugins subclass it or make instances.
 

@@ -9,12 +9,13 @@ import construct
 from construct import Construct, Container
 from construct.core import stream_read, stream_tell, stream_write
 
-from protokit.errors import DeclarationError
+from protokit.errors import DeclarationError, word
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+@word
 class Repeat(Construct):  # type: ignore[misc]  # construct has no types
     """Parts one behind the other; their bytes are a section: ``Repeat(FRAGMENT, until=this.last == 1)``.
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import construct
 
-from protokit.errors import DeclarationError
+from protokit.errors import DeclarationError, word
 from protokit.model import Status
 from protokit.wire import views
 from protokit.wire.compiler import ENCODINGS
@@ -24,6 +24,7 @@ TEXT_MAX = 6 * 512
 Nodes = tuple[Node, ...]
 
 
+@word
 @dataclass(frozen=True)
 class ErrorText:
     """In a reply's values: a section that holds the error's text.
@@ -69,6 +70,7 @@ class Kept:
     field: Any
 
 
+@word
 @dataclass(frozen=True)
 class Replies:
     """What the proxy says by itself, as plain field values; the id is filled in where it is not given.
@@ -115,6 +117,7 @@ class Replies:
                     yield values_of("replies.error", self.error, status, variant)
 
 
+@word
 def kept(field: Any) -> Kept:
     """In a reply's values: what the request's field holds: ``kept(this.codec)``."""
     return Kept(field)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from construct import expr
 
-from protokit.errors import DeclarationError
+from protokit.errors import DeclarationError, word
 from protokit.wire import views
 from protokit.wire.counted import flat
 from protokit.wire.encodings import LineEncoding, PairEncoding
@@ -58,6 +58,7 @@ TEXT_MAX = 255
 CUT, WHOLE, FIXED, INTEGER, VARINT = range(5)
 
 
+@word
 class FromRequest:
     """In a reply's values: what stands in the request that is answered.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from protokit import native
-from protokit.errors import RemoteProtocolError
+from protokit.errors import RemoteProtocolError, word
 from protokit.wire.views import Found, Step
 from protokit.wire.words import step
 
@@ -362,11 +362,13 @@ HESSIAN2_STRINGS = Step(
 )
 
 
+@word
 def hessian_fields(section: Any, *names: str) -> Found:
     """Strings in fields, by name, of the object in front, in Hessian 2.0 or its draft (sofa-hessian)."""
     return step(HESSIAN_FIELDS, section, *names, count=len(names))
 
 
+@word
 def hessian2_strings(section: Any, count: int) -> Found:
     """The first strings of a section, in Hessian 2.0; null is absent."""
     return step(HESSIAN2_STRINGS, section, count=count)

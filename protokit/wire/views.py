@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from protokit.errors import DeclarationError, LocalProtocolError
+from protokit.errors import DeclarationError, LocalProtocolError, word
 from protokit.wire import expressions
 from protokit.wire.encodings import FIRST, LineEncoding, PairEncoding
 from protokit.wire.expressions import (
@@ -369,6 +369,7 @@ class Item(View):
         self.pairs.set(container, self.key, text)
 
 
+@word
 class Step:
     """One extraction in C that a declaration cannot say (``pk_step`` of protokit/codec.h).
 

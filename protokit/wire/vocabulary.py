@@ -12,7 +12,7 @@ import construct
 from construct import Construct, expr
 from construct.core import stream_read, stream_tell, stream_write
 
-from protokit.errors import DeclarationError
+from protokit.errors import DeclarationError, word
 from protokit.wire.given import seen
 
 ENDED = "_ended"  # what is parsed are the last bytes of their sender
@@ -33,6 +33,7 @@ def ends(content: bytes, delimiter: bytes) -> bool:
     return (content + delimiter).find(delimiter) == len(content)
 
 
+@word
 class Until(Construct):  # type: ignore[misc]  # construct has no types
     """Bytes up to a delimiter, which is consumed and is no part of the value.
 
@@ -71,6 +72,7 @@ class Until(Construct):  # type: ignore[misc]  # construct has no types
         return obj
 
 
+@word
 class UntilEnd(Construct):  # type: ignore[misc]  # construct has no types
     """All bytes up to the end of what its sender sends: the last part of what a server sends."""
 
@@ -108,6 +110,7 @@ def varint_size(value: int) -> int:
 size_ = expr.FuncPath(varint_size)
 
 
+@word
 class UVar(Construct):  # type: ignore[misc]  # construct has no types
     """An unsigned LEB128 integer; one that is longer than it must be is refused.
 
@@ -143,6 +146,7 @@ class UVar(Construct):  # type: ignore[misc]  # construct has no types
         return obj
 
 
+@word
 class Ahead(Construct):  # type: ignore[misc]  # construct has no types
     """An integer that comes next, and stays there: ``"tag" / Ahead(Int8ub)`` tells which field it begins.
 
@@ -163,6 +167,7 @@ class Ahead(Construct):  # type: ignore[misc]  # construct has no types
         return obj
 
 
+@word
 class Chunks(Construct):  # type: ignore[misc]  # construct has no types
     """Sections behind each other, whose lengths are an array of integers.
 
@@ -183,6 +188,7 @@ class Chunks(Construct):  # type: ignore[misc]  # construct has no types
         return obj
 
 
+@word
 class lengths:  # noqa: N801  # reads like len_ of construct
     """The lengths of chunks, for a ``Rebuild``: ``Rebuild(Array(this.n, Int32ub), lengths(this.parts))``."""
 

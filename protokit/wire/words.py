@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from protokit.errors import DeclarationError
+from protokit.errors import DeclarationError, word
 from protokit.wire.encodings import LAST, LineEncoding, PairEncoding
 from protokit.wire.expressions import resolve
 from protokit.wire.given import expect, seen, several
@@ -28,16 +28,19 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
+@word
 def text(section: Any) -> View:
     """A whole section as text: ``text(this.name)``."""
     return Text(section)
 
 
+@word
 def first(*views: Any) -> View:
     """The first of several views that is there."""
     return First([as_view(view) for view in views])
 
 
+@word
 def split(view: Any, separator: str, parts: int, *, exact: bool = False) -> Split:
     """A text cut at a separator into at most ``parts``: ``split(h["service"], ":", 2)[0]``.
 
@@ -50,11 +53,13 @@ def split(view: Any, separator: str, parts: int, *, exact: bool = False) -> Spli
     return Split(as_view(view), separator, parts, exact=exact)
 
 
+@word
 def pairs(section: Any, key: Any, value: Any) -> Pairs:
     """A map of texts with a length before each: ``pairs(this.headers, key=Int32ub, value=Int32sb)``."""
     return Pairs(section, PairEncoding(key, value))
 
 
+@word
 def lines(
     section: Any,
     between: str,
@@ -80,11 +85,13 @@ def lines(
     return Pairs(section, how)
 
 
+@word
 def number(view: Any) -> Number:
     """A text's decimal digits: ``timeout=number(h["timeout"])``."""
     return Number(as_view(view))
 
 
+@word
 def isin(view: Any, texts: Iterable[str | bytes]) -> Any:
     """Whether a view is one of some texts: ``oneway=isin(this.verb, {"PUB", "PING"})``."""
     instead = "it takes a set of texts: isin(this.verb, {'PUB', 'PING'})"
@@ -94,11 +101,13 @@ def isin(view: Any, texts: Iterable[str | bytes]) -> Any:
     return Named(as_view(view), found) >= 0
 
 
+@word
 def starts(view: Any, text: str | bytes) -> Starts:
     """Whether a view is there and begins with a text: ``response=starts(this.line, "+")``."""
     return Starts(as_view(view), plain(text, "starts"))
 
 
+@word
 def decimal(value: Any) -> View:
     """An integer as text: ``service=decimal(this.opcode)``."""
     return Decimal(value)
@@ -108,6 +117,7 @@ def _shown(entries: Mapping[Any, Any]) -> str:
     return f"{{{', '.join(f'{key!r}: {seen(to)}' for key, to in entries.items())}}}"
 
 
+@word
 def table(value: Any, entries: Mapping[Any, Any], default: Any = None) -> Any:
     """An integer, or a text, looked up.
 
@@ -146,6 +156,7 @@ def table(value: Any, entries: Mapping[Any, Any], default: Any = None) -> Any:
     return Chosen(resolve(value, (), ("table",)), known, None if default is None else plain(default, "table"))
 
 
+@word
 def step(which: Step, section: Any, *arguments: str, count: int = 1) -> Found:
     """Texts that a step finds in a section: ``step(MY_STEP, this.body, count=2)[1]``."""
     return Found(which, section, arguments, count)

@@ -427,3 +427,51 @@ def test_whatever_a_word_is_given_it_is_refused_in_words(word):
                 )
             except Exception as error:
                 raise AssertionError(f"{word}({name}={what}): {type(error).__name__}: {error}") from error
+
+
+TAKEN_AS_THEY_ARE = {
+    *("Codec", "Frame", "Message", "Peer", "PythonCodec", "Reply", "Wire"),  # of no declaration
+    *("ber_value", "json_value", "msgpack_value", "resp_value", "side", "size_", "this"),  # not called
+}
+TAKES_KEYWORDS = [word for word in wire.__all__ if word not in TAKEN_AS_THEY_ARE]
+
+
+@pytest.mark.parametrize("word", TAKES_KEYWORDS)
+def test_a_misspelt_keyword_is_told_in_words(word):
+    with pytest.raises(DeclarationError, match=f"^{word}: nope= is none of its keywords; it takes"):
+        getattr(wire, word)(nope=1)
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (
+            lambda: Replies(eror=reply),
+            "Replies: eror= is none of its keywords; did you mean error=? it takes",
+        ),
+        (
+            lambda: declared(serice=this.body),
+            "WireFormat: serice= is none of its keywords; did you mean service",
+        ),
+        (
+            lambda: FromPeer(this.body, wole=True),
+            "FromPeer: wole= is none of its keywords; did you mean whole=",
+        ),
+        (Replies, "Replies: error= is missing; it takes error=, heartbeat="),
+        (lambda: Until(b"a"), "Until: max= is missing; it takes delimiter=, max="),
+        (lambda: Until(b"a", 5, delimiter=b"b"), "Until: delimiter= is given twice, by its place and by its"),
+        (lambda: UVar(1, 2), "UVar: 2 values are given by their place, and 1 are taken so; it takes bytes="),
+    ],
+)
+def test_a_call_that_is_wrong_says_what_is_meant(make, said):
+    with pytest.raises(DeclarationError, match=re.escape(said)):
+        make()
+
+
+def test_what_a_word_itself_raises_is_passed_on():
+    def failing(*_):
+        raise TypeError("of the author's")
+
+    with pytest.raises(DeclarationError, match="raises TypeError: of the author's"):
+        declared(replies=Replies(error=failing))
+    assert isinstance(FromPeer(this.body), FromRequest)

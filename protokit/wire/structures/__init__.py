@@ -10,7 +10,7 @@ import struct
 from typing import TYPE_CHECKING, Any
 
 from protokit import native
-from protokit.errors import DeclarationError, LocalProtocolError, RemoteProtocolError
+from protokit.errors import DeclarationError, LocalProtocolError, RemoteProtocolError, word
 from protokit.wire.given import seen
 from protokit.wire.readings import tried
 from protokit.wire.structures.bers import Ber
@@ -172,11 +172,13 @@ class Inside(View):
             raise LocalProtocolError(f"{self!r} cannot be written to: {error}") from error
 
 
+@word
 def protobuf(section: Any) -> Inside:
     """Fields of a protobuf message by number: ``protobuf(this.meta)[1][2]``; of a map: ``[5]["key"]``."""
     return Inside(Structure(section, _PROTOBUF, "protobuf"))
 
 
+@word
 def tlv(section: Any, tag: Any, length: Any, names: Mapping[int, str] | None = None) -> Inside:
     """Values by their tags: ``tlv(this.head, tag=Int16ub, length=Int16ub)[7]``.
 
@@ -191,6 +193,7 @@ def tlv(section: Any, tag: Any, length: Any, names: Mapping[int, str] | None = N
     return Inside(Structure(section, family, "tlv", ", ...", options))
 
 
+@word
 def thrift(section: Any, protocol: str) -> Inside:
     """Fields of a Thrift struct by id: ``thrift(this.body, "binary")[1]``, or ``"compact"``."""
     if not isinstance(protocol, str) or protocol not in _THRIFT:
@@ -198,21 +201,25 @@ def thrift(section: Any, protocol: str) -> Inside:
     return Inside(Structure(section, _THRIFT[protocol], f"thrift_{protocol}", f", {protocol!r}"))
 
 
+@word
 def msgpack(section: Any) -> Inside:
     """Values of MessagePack by key or place: ``msgpack(this.body)["key"][0]``."""
     return Inside(Structure(section, _MSGPACK, "msgpack"))
 
 
+@word
 def json(section: Any) -> Inside:
     """Values of JSON by name or place: ``json(this.body)["a"]["b"]``."""
     return Inside(Structure(section, _JSON, "json"))
 
 
+@word
 def ber(section: Any) -> Inside:
     """Values of ASN.1 in BER by place or tag: ``ber(this.message)[0][1]["a0"]``; their tags: ``["tag"]``."""
     return Inside(Structure(section, _BER, "ber"))
 
 
+@word
 def blocks(section: Any, align: int = 1, front: int = 0) -> Inside:
     """Pairs in blocks by their type: ``blocks(this.info, align=4, front=2)[1]["key"]``.
 
