@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from protokit.errors import DeclarationError
+from protokit.errors import DeclarationError, close_match
 
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+|<class ")
 _KEY = re.compile(r"\['(\w+)'\]")  # construct's this['name']
@@ -99,3 +99,24 @@ def values_of(what: str, make: Callable[..., Any], *arguments: Any) -> Mapping[s
         what, values, Mapping, "its function gives values by the names of fields: {'kind': 2, 'body': b''}"
     )
     return found
+
+
+def check_names(values: Mapping[str, Any], fields: Mapping[str, Any], what: str) -> None:
+    """Refuse values of fields that are not there: what nobody writes would be missed by a client only.
+
+    Args:
+        values: of a reply's fields.
+        fields: the names of the format's, each with those inside of it.
+        what: the reply, for messages.
+
+    Raises:
+        DeclarationError: names the field that was probably meant.
+    """
+    for name, value in values.items():
+        if name not in fields:
+            close = close_match(str(name), fields)
+            known = ", ".join(fields) or "none"
+            hint = f"did you mean {close!r}? There are {known}" if close else f"there are {known}"
+            raise DeclarationError(f"{what}: {seen(name)} is no field of the format; {hint}")
+        if isinstance(value, Mapping) and fields[name]:
+            check_names(value, fields[name], f"{what}, in {name}")

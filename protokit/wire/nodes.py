@@ -222,3 +222,16 @@ def walk(nodes: tuple[Node, ...]) -> list[Node]:
                 found += walk(case)
             found += walk(node.default or ())
     return found
+
+
+def fields_in(nodes: tuple[Node, ...]) -> dict[str, Any]:
+    """The names of all fields, in all branches, each with those inside of it."""
+    found: dict[str, Any] = {}
+    for node in walk(nodes):
+        paths = [one for one, _, _ in node.fields] if isinstance(node, Bits) else [getattr(node, "path", ())]
+        for path in paths:
+            inside = found
+            for name in path:
+                if not name.startswith("#"):
+                    inside = inside.setdefault(name, {})
+    return found

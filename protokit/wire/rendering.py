@@ -18,10 +18,10 @@ from protokit.wire.compiler import FIRST_ERROR, FIRST_GREETING
 from protokit.wire.counted import Size
 from protokit.wire.explain import Piece, explain
 from protokit.wire.expressions import FieldPath, fields_of, show
-from protokit.wire.given import values_of
+from protokit.wire.given import check_names, values_of
 from protokit.wire.laid import complete, lengths_in, looked_into
 from protokit.wire.measures import NotMeasured
-from protokit.wire.nodes import Branch, Choice, Delimited, Integer, Rest, Section, Varint, walk
+from protokit.wire.nodes import Branch, Choice, Delimited, Integer, Rest, Section, Varint, fields_in, walk
 from protokit.wire.program import Emit, Meaning
 from protokit.wire.replies import (
     TEXT_MAX,
@@ -72,6 +72,7 @@ class Rendering:
         self.parts = parts
         self.build = build
         self._looked_into = looked_into(nodes)
+        self._fields = fields_in(nodes)
         self._widths = {(node.path, node.width) for node in walk(nodes) if isinstance(node, Integer)}
         self._varints = {node.path: node.bytes for node in walk(nodes) if isinstance(node, Varint)}
 
@@ -110,6 +111,7 @@ class Rendering:
 
         Built again with each text a byte longer: what is one more then counts that text.
         """
+        check_names({name: one for name, one in values.items() if name != SIDE}, self._fields, what)
         values = self.parts.placed(values)
         for name, value in variant.items():
             set_default(values, tuple(name.split(".")), value)

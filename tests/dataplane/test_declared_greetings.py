@@ -424,14 +424,14 @@ def test_each_variant_greets_in_its_form_and_checksums_are_made():
         greeting=Greeting(
             when=this.kind >= 8,
             steps=[
-                ("client", lambda variant: values(8, b"hi", extra=0)),
+                ("client", lambda variant: {"kind": 8, "text": b"hi", "extra": 0}),
                 (
                     "server",
-                    lambda variant: values(
-                        9,
-                        FromPeer(this.text),
+                    lambda variant: {
+                        "kind": 9,
+                        "text": FromPeer(this.text),
                         **({"extra": FromPeer(this.extra)} if variant["version"] == 2 else {}),
-                    ),
+                    },
                 ),
             ],
         ),

@@ -27,12 +27,13 @@ WIDTHS = {
     "16 bits": (Int16ub, 2**16 - 1),
     "24 bits, little": (Int24ul, 2**24 - 1),
 }
-ERROR = {"kind": 1, "id": 0, "ms": 0, "name": b"name", "rest": ErrorText()}
+ERROR = {"kind": 1, "id": 0, "ms": 0, "rest": ErrorText()}
 WIDTHS |= {"32 bits": (Int32ub, 2**32 - 1), "64 bits, little": (Int64ul, 2**32 - 1)}
 
 
 def format_of(width, *, front=(), **more) -> WireFormat:
     meaning = {"id": this.id, "timeout": this.ms, "oneway": 0} | more
+    error = ERROR | {field.name: b"name" for field in front}
     return WireFormat(
         Struct(
             Const(b"B"),
@@ -45,7 +46,7 @@ def format_of(width, *, front=(), **more) -> WireFormat:
         response=this.kind == 1,
         service=text(this.rest),
         method=text(this.rest),
-        replies=Replies(error=lambda status, variant: ERROR),
+        replies=Replies(error=lambda status, variant: error),
         **meaning,
     )
 

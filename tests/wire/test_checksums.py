@@ -71,7 +71,10 @@ def wire(name, over="before"):
         if over == "sections"
         else make(this.sum, over="before"),
         replies=Replies(
-            error=lambda status, variant: {"kind": 2, "front": b"", "head": b"h", "body": ErrorText()}
+            error=lambda status, variant: (
+                {"kind": 2, "head": b"h", "body": ErrorText()}
+                | ({} if over == "sections" else {"front": b""})
+            )
         ),
     )
 

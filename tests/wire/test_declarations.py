@@ -503,7 +503,13 @@ def test_kept_fields_of_any_sign_and_byte_order_come_back():
             "NO_SERVICE: d takes 1 bytes, c that is kept for it 2",
         ),
         (["c" / Int16ub, "d" / Int8ub], this.c, {"c": 0, "d": kept(this.d)}, "d is not named in keep"),
-        (["c" / Int8ub], this.c, {"c": 0, "d": kept(this.c)}, "NO_SERVICE: d is no field of that frame"),
+        (["c" / Int8ub], this.c, {"c": 0, "d": kept(this.c)}, "NO_SERVICE: 'd' is no field of the format"),
+        (
+            ["c" / Int8ub, "d" / If(this.c == 9, Int8ub)],
+            this.c,
+            {"c": 0, "d": kept(this.c)},
+            "NO_SERVICE: d is no field of that frame",
+        ),
     ],
 )
 def test_what_cannot_be_kept_is_refused(fields, keep, reply, reason):

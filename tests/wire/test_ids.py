@@ -29,6 +29,8 @@ BODY = "body" / Prefixed(Int16ub, GreedyBytes)
 
 
 def wire(*fields, request_id, rest=(), **more):
+    there = {field.name for field in fields}
+    empty = {name: value for name, value in (("parts", []), ("rest", b"")) if name in there}
     return WireFormat(
         Struct("kind" / Int8ub, *fields, BODY),
         id=request_id,
@@ -37,8 +39,7 @@ def wire(*fields, request_id, rest=(), **more):
             error=lambda status, variant: {
                 "kind": 2,
                 "body": ErrorText(),
-                "parts": [],
-                "rest": b"",
+                **empty,
                 **dict(rest),
             }
         ),

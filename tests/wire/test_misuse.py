@@ -475,3 +475,28 @@ def test_what_a_word_itself_raises_is_passed_on():
     with pytest.raises(DeclarationError, match="raises TypeError: of the author's"):
         declared(replies=Replies(error=failing))
     assert isinstance(FromPeer(this.body), FromRequest)
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        (
+            {"knd": 2},
+            "'knd' is no field of the format; did you mean 'kind'? There are kind, id, head, body, x",
+        ),
+        ({"zzz": 2}, "'zzz' is no field of the format; there are kind, id, head, body, x"),
+        ({5: 2}, "5 is no field of the format; there are"),
+        ({"x": {"a": 1, "c": 1}}, ", in x: 'c' is no field of the format; there are a, b"),
+    ],
+)
+@pytest.mark.parametrize("what", ["error", "heartbeat", "ack", "drain", "step"])
+def test_a_value_for_a_field_that_is_not_there_is_refused(values, said, what):
+    """It was dropped: the frame that went out lacked what its author had written."""
+    make = lambda *_: {**reply(), "x": {"a": 1, "b": 1}, **values}  # noqa: E731
+    right = lambda *_: {**reply(), "x": {"a": 1, "b": 1}}  # noqa: E731
+    given = {"replies": Replies(**{"error": right} | ({} if what == "step" else {what: make}))}
+    if what == "step":
+        given["greeting"] = Greeting(when=this.kind == 3, steps=[("client", make)])
+    with pytest.raises(DeclarationError, match=re.escape(said)):
+        declared("x" / Struct("a" / Int8ub, "b" / Int8ub), **given)
+    declared("x" / Struct("a" / Int8ub, "b" / Int8ub), replies=Replies(error=right))
