@@ -221,6 +221,9 @@ def toys(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Toy]:
         ("read", 8),
         ("mistaken", 8),
         ("banner", 8),
+        ("edited", 8),
+        ("edited in order", 0),
+        ("edited alone", 0),
     ]
     named = {"named", "read", "mistaken"}
     found = {}

@@ -76,6 +76,7 @@ def table(  # noqa: PLR0912  # each of these is one thing more that a table may 
     filtered=None,
     seen=None,
     changed=None,
+    changes=False,
     told=None,
     open_for=0,
     ports=None,
@@ -96,7 +97,8 @@ def table(  # noqa: PLR0912  # each of these is one thing more that a table may 
     of no known protocol (uid 50, port 9050 ...); -1: these go to the first cluster, too.
     ``filtered``: services whose requests wait for filters, each with a chain of its own (0, 1 ...).
     ``seen``: the same of services whose answers wait for filters. ``changed``: of those whose answers are
-    given a header. ``told``: of those whose ends filters are told. ``open_for``: PK_OPEN_* of both.
+    given a header. ``changes``: in all plans the header ``token`` of a request is written into it once more,
+    and into its answer. ``told``: of those whose ends filters are told. ``open_for``: PK_OPEN_* of both.
     ``near``: numbers of endpoints of the first cluster, preferred while ``healthy`` of them are usable.
     ``ports``: of the endpoints, by uid, where they are not 9000 and so on. ``listener``: its name, or None.
     """
@@ -147,6 +149,9 @@ def table(  # noqa: PLR0912  # each of these is one thing more that a table may 
     plans = []
     for i in range(clusters):
         plans.append(builder.plan("plan", **(plan or {})))
+        if changes:
+            for answer in (False, True):
+                builder.change("header", "set", "of", of=builder.origin("header", "token"), answer=answer)
         if not (plan or {}).get("reply"):
             builder.split(i, 1)
     routes = None

@@ -160,8 +160,13 @@ class Machine(RuleBasedStateMachine):
             outlier=outlier,
             pinned=self.pinned,
             clusters=3,
+            changes=self.changes(),
             rules=[("svc", "*"), ("two", "*", 1)],
         )
+
+    def changes(self) -> bool:
+        """Whether each request, and each answer, is given a header on its way."""
+        return self.kind.startswith("edited")
 
     # What clients do.
 
@@ -349,6 +354,8 @@ class Machine(RuleBasedStateMachine):
                     port = self.world.upstreams[handle][1]
                     of = b"two " if port == 9041 else b"svc "
                     assert body.startswith(of) or port == SHADOW, "a request in the wrong cluster"
+                    words = body.split(b" ")
+                    assert words[4:] == words[2:3] * self.changes(), "a request is changed once, by itself"
                 if kind == self.toy.REQUEST:
                     asked = [one[1] for one in self.asked_up.get(handle, [])]
                     own = self.pinned or self.kind == "own" or not self.toy.id_bytes
@@ -541,13 +548,14 @@ class Machine(RuleBasedStateMachine):
                     assert client.order, "an answer nobody waits for"
                     _, token = client.order[0]
                 assert len(body) <= SMALL["frame"], "an answer over the limit"
-                more = status & self.toy.MORE
+                follows = status & self.toy.MORE
                 if status & ~self.toy.MORE in {0, 1, 5} and not body.startswith((b"protokit", b"denied")):
-                    its, number, _ = body.split(b" ", 2)
+                    its, number, _, *behind = body.split(b" ")
+                    assert behind == [its] * self.changes(), "an answer is changed once, by its own request"
                     assert its == token, "an answer to another request"
                     assert int(number) == client.parts.get(token, 0), "a part is lost, or came twice"
                     client.parts[token] = int(number) + 1
-                if not more:
+                if not follows:
                     client.order.remove((wire_id, token))
                     client.asked.pop(wire_id, None)
                     self.ended += 1
@@ -645,6 +653,11 @@ class Machine(RuleBasedStateMachine):
         ("long", False),
         ("named", False),
         ("named", True),
+        ("edited", False),
+        ("edited", True),
+        ("edited in order", False),
+        ("edited alone", False),
+        ("edited alone", True),
     ],
 )
 def test_random_worlds(toys, kind, pinned, request) -> None:

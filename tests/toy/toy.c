@@ -1,7 +1,7 @@
 /* toy.c: a protocol for the engine's tests, in kinds: ids of 8 bytes, ids of 1 byte, no ids (answers in
  * order), no ids (one at a time); ids of 8 bytes with another first byte (7D), built with a header of before
  * greetings; with a greeting that the client begins, with one that the server begins; one whose ids must stay;
- * ids that are byte strings, with their size in front (one byte); and ids of 2 bytes.
+ * ids that are byte strings, with their size in front (one byte); ids of 2 bytes; and three whose frames can be changed.
  *
  *   7E | kind | status | id (8, 2, 1 or 0 bytes) | body size, 2 bytes | body
  *
@@ -70,9 +70,15 @@ static int destination(const pk_codec *c, const uint8_t *data, const pk_frame *f
   return PK_OK;
 }
 
-static int next_header(const pk_codec *c, const uint8_t *d, const pk_frame *f, pk_cursor *k, pk_header *o) {
-  (void)c, (void)d, (void)f, (void)k, (void)o;
-  return PK_MORE;
+/* Of those whose frames can be changed a request's third word. */
+static int next_header(const pk_codec *c, const uint8_t *data, const pk_frame *f, pk_cursor *k, pk_header *out) {
+  pk_destination to;
+  if (c->edit == NULL || k->at++ > 0 || f->kind == PK_KIND_RESPONSE || destination(c, data, f, &to) != PK_OK) return PK_MORE;
+  const uint8_t *at = to.method.data + to.method.size + 1, *end = data + f->size;
+  const uint8_t *stop = memchr(at, ' ', (size_t)(end - at));
+  out->key = (pk_slice){(const uint8_t *)"token", 5};
+  out->value = (pk_slice){at, (uint32_t)((stop == NULL ? end : stop) - at)};
+  return PK_OK;
 }
 
 static void patch_id(const pk_codec *c, uint8_t *data, const pk_frame *f, uint64_t id) {
@@ -176,6 +182,25 @@ static int no_edit(const pk_codec *c, const uint8_t *data, const pk_frame *f, co
   return 0;
 }
 
+/* Headers are written behind the body, " value": who sees one twice knows that it was written twice. */
+static int edit(const pk_codec *c, const uint8_t *data, const pk_frame *f, const pk_edit *edits, uint32_t count, uint8_t *out,
+                size_t cap) {
+  (void)c;
+  uint32_t size = f->size;
+  if (cap < size) return PK_ERR_SPACE;
+  memcpy(out, data, size);
+  for (uint32_t i = 0; i < count; i++) {
+    if (edits[i].what != PK_EDIT_HEADER || edits[i].value.data == NULL) return PK_ERR_UNSUPPORTED;
+    if (cap < size + 1 + edits[i].value.size) return PK_ERR_SPACE;
+    out[size] = ' ';
+    memcpy(out + size + 1, edits[i].value.data, edits[i].value.size);
+    size += 1 + edits[i].value.size;
+  }
+  out[f->body - 2] = (uint8_t)((size - f->body) >> 8);
+  out[f->body - 1] = (uint8_t)(size - f->body);
+  return size - f->body > 0xffff ? PK_ERR_UNSUPPORTED : (int)size;
+}
+
 static const uint8_t usual = 0x7e, unusual = 0x7d;
 
 /* "hello 0" and so on. */
@@ -241,11 +266,15 @@ TOY(banner, "banner", PK_MODE_MULTIPLEXED, 8, usual, WHOLE, .pinned = 1, .greeti
 TOY(choosy, "choosy", PK_MODE_MULTIPLEXED, 8, usual, WHOLE, .greeting = choosy_greeting, .greeting_steps = 6,
     .greeting_server = 2 | 8 | 32, .greeting_optional = 1 | 8, .greeting_with = 2 | 16,
     .greeting_step = greeting_step); /* (hello, hello back), hello, (a question, its answer), hello back */
+TOY(edited, "edited", PK_MODE_MULTIPLEXED, 8, usual, WHOLE, .edit = edit);
+TOY(edited_in_order, "edited in order", PK_MODE_ORDERED, 0, usual, WHOLE, .edit = edit);
+TOY(edited_alone, "edited alone", PK_MODE_PINGPONG, 0, usual, WHOLE, .edit = edit);
 TOY(shy, "shy", PK_MODE_MULTIPLEXED, 8, usual, OLDER, .optional_drain = 1, .greeting_relayed = 1);
 
 uintptr_t toy_codec(int which);
 uintptr_t toy_codec(int which) {
   const pk_codec *all[] = {&wide, &narrow, &ordered, &pingpong, &other, &polite, &hosting, &own, &named,
-                           &shy, &brief, &modest, &long_winded, &relayed, &choosy, &read_only, &mistaken, &banner};
+                           &shy, &brief, &modest, &long_winded, &relayed, &choosy, &read_only, &mistaken, &banner,
+                           &edited, &edited_in_order, &edited_alone};
   return (uintptr_t)all[which];
 }
