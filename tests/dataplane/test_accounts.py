@@ -75,7 +75,7 @@ def test_what_the_proxy_says_is_its_reason(toy):
     world = made(toy)
     ask(world, toy)
     world.wait(LIMITS["request_ms"] + 10)
-    text = "protokit: no answer from 127.0.0.1:9000 (cluster c) within 3000 ms"
+    text = "protokit: no answer from 127.0.0.1:9000 (cluster c) within 3000 ms (rule filtered told)"
     assert said(world) == [(TIMEOUT, 0, 0, text)]
 
 

@@ -152,8 +152,8 @@ def test_errors_name_the_cluster_that_the_rule_said(wide):
     world.feed(client, wide.request(1) + wide.request(2, b"two m x"))
     time_out(world)
     assert [frame[3] for frame in world.take(wide, client)] == [
-        b"protokit: no answer from 127.0.0.1:9000 (cluster c) within 3000 ms",
-        b"protokit: no answer from 127.0.0.1:9041 (cluster c1) within 3000 ms",
+        b"protokit: no answer from 127.0.0.1:9000 (cluster c) within 3000 ms (rule plan)",
+        b"protokit: no answer from 127.0.0.1:9041 (cluster c1) within 3000 ms (rule plan)",
     ]
 
 

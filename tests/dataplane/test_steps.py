@@ -77,7 +77,7 @@ def test_a_request_whose_time_is_over_first_ends(toys, kind):
     assert not world.take(toy, client)
     world.wait(10)
     [(_, status, _, text)] = world.take(toy, client)
-    assert (status, text) == (TIMEOUT, b"protokit: its delay was not over within 200 ms")
+    assert (status, text) == (TIMEOUT, b"protokit: its delay was not over within 200 ms (rule plan)")
     world.wait(500)
     assert not any(asked(world, toy, server) for server in world.upstreams)
     assert world.stat("requests_active") == world.stat("buffer_bytes") == 0

@@ -146,7 +146,8 @@ def test_errors_say_why(run):
                     "version": 60,
                 }
                 assert (
-                    f"no answer from 127.0.0.1:{server.port} (cluster c) within 100 ms" in found["slow"].value
+                    f"no answer from 127.0.0.1:{server.port} (cluster c) within 100 ms (rule r["
+                    in found["slow"].value
                 )
                 assert "(cluster gone)" in found["gone"].value
                 assert "service 'no.Such' method 'echo' version '1.0.0'" in found["none"].value

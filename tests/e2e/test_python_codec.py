@@ -222,7 +222,7 @@ def test_errors_say_why(run):
         assert (kind, number) == ("response", 2)
         assert body.startswith(b"!TIMEOUT protokit: no answer from 127.0.0.1:")
         kind, _, body = await client.call(3, "never", timeout_ms=20)
-        assert body.endswith(b"within 20 ms")
+        assert body.endswith(b"within 20 ms (rule r[1])")
         _, _, body = await client.call(4, "gone")
         assert body.startswith(b"!UNAVAILABLE protokit: no endpoint can be reached (cluster gone)")
         client.writer.write(pack("request", 5, b"no JSON"))

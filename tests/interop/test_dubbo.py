@@ -133,7 +133,7 @@ def rpc_exception(client: str, code: int) -> str:
 
 
 def no_answer(port: int) -> str:
-    return f"protokit: no answer from 127.0.0.1:{port} (cluster all) within 2000 ms"
+    return f"protokit: no answer from 127.0.0.1:{port} (cluster all) within 2000 ms (rule r[0])"
 
 
 def only_hessian(client: str, server: str) -> dict[str, object]:

@@ -305,6 +305,8 @@ void pk_request_late(pk_core *core, pk_request *r, const char *what, const pk_en
   if (e != NULL) pk_request_add_target(&m, r, e);
   pk_message_add(&m, " within ");
   pk_message_number(&m, ms);
-  pk_message_add(&m, " ms");
+  pk_message_add(&m, " ms (rule ");
+  pk_message_text(&m, r->to.live->table, r->plan->name);
+  pk_message_add(&m, ")");
   pk_request_fail(core, r, PK_STATUS_TIMEOUT, m.data, m.size);
 }

@@ -30,7 +30,7 @@ RIGHT = "the answer"
 LOST = "protokit: the connection was lost to {provider} (cluster faulty) after the request was sent"
 WRONG = LOST + ": protokit closed it: what came is no frame of its protocol, wrong at byte "
 LARGE = "protokit: the answer of 8388624 bytes is larger than the limit of 8388608 bytes"
-LATE = "protokit: no answer from {provider} (cluster faulty) within 100 ms"
+LATE = "protokit: no answer from {provider} (cluster faulty) within 100 ms (rule r[0])"
 NOWHERE = (
     "protokit: no endpoint can be reached (cluster faulty): "
     "there is none, or the last connections to them failed"
