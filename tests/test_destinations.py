@@ -134,6 +134,11 @@ def has(clusters, name, wanted, headers):
 
 def reached(clusters, share, headers):
     """The ports that a share's request may reach; none: it is refused."""
+    if isinstance(share["cluster"], dict):
+        name = (
+            headers.get("to") if headers.get("to") in share["cluster"]["of"] else share["cluster"].get("else")
+        )
+        return set() if name is None else has(clusters, name, {}, headers)
     found = has(clusters, share["cluster"], share.get("subset", {}), headers)
     fallback = share.get("fallback", "none")
     if found or fallback == "none" or not share.get("subset"):
@@ -161,8 +166,12 @@ shares = st.one_of(
         {"cluster": st.sampled_from("ab"), "subset": st.one_of(plain, wanted), "fallback": fallbacks}
     ),
 )
+named = st.fixed_dictionaries(
+    {"of": st.sampled_from([["a"], ["b"], ["a", "b"]])}, optional={"else": st.sampled_from("ab")}
+).map(lambda one: {"cluster": {"header": "to", **one}})
 rules = st.one_of(
     shares,
+    named,
     st.lists(
         st.builds(lambda one, weight: one | {"weight": weight}, shares, st.integers(1, 9)),
         min_size=2,
@@ -188,7 +197,12 @@ def sites(draw):
     return [{"match": {"service": f"s{i}"}, **rule} for i, rule in enumerate(every)], clusters
 
 
-asked = st.tuples(st.integers(0, 3), st.dictionaries(st.sampled_from(["tag", "lane"]), texts, max_size=2))
+asked = st.tuples(
+    st.integers(0, 3),
+    st.fixed_dictionaries(
+        {}, optional={"tag": texts, "lane": texts, "to": st.sampled_from(["a", "b", "c", ""])}
+    ),
+)
 
 
 @settings(max_examples=300, deadline=None)
@@ -215,7 +229,10 @@ def test_requests_reach_only_endpoints_that_have_what_is_wanted(protocol, tables
                 assert got in set().union(*may), (rule, headers)
             else:
                 assert not all(may), (rule, headers, got)
-                assert got.startswith("protokit: no endpoint of cluster "), got
+                leads = isinstance(rule.get("cluster"), dict)
+                assert got.startswith(
+                    f"protokit: rule r[{which}] leads to no" if leads else "protokit: no endpoint of cluster "
+                ), got
     assert site.world.stat("requests_active") == 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import ipaddress
+import itertools
 import json
 import re
 import struct
@@ -76,10 +77,10 @@ def configured(matches, protocol=None, listeners=None, rules=None):
     return config.Loaded(reading.config, have, "test", Findings(document)), document
 
 
-def table(*rules, **more):
-    """What the engine makes of that."""
+def table(*rules, known=(), **more):
+    """What the engine makes of that; ``known``: identities of endpoints and listeners that last."""
     loaded, _ = configured(*rules, **more)
-    return compile_snapshot(build_snapshot(loaded), Identities(), Identities(), 7).table
+    return compile_snapshot(build_snapshot(loaded), *(known or (Identities(), Identities())), 7).table
 
 
 def routed(world, client, asked, number=1):
@@ -170,17 +171,24 @@ requests = st.fixed_dictionaries(
 SHARING = {"in": {"protocol": "dubbo"}, "side": {"protocol": ["bolt", "dubbo"]}}
 
 
-@settings(max_examples=many(400))
-@given(rules=st.lists(matches, min_size=1, max_size=8), asked=st.lists(requests, min_size=1, max_size=6))
-def test_the_first_rule_whose_match_holds_decides(rules, asked):
-    world = World(table(rules, listeners=SHARING))
-    clients = {}
-    for number, one in enumerate(asked * 2, 1):
-        who = (one["listener"], one["source"])
-        if who not in clients:
-            clients[who] = world.client([*SHARING].index(who[0]), who[1])
-        expected = next((i for i, match in enumerate(rules) if holds(match, one)), None)
-        assert routed(world, clients[who], one, number) == expected, one
+@settings(max_examples=many(300))
+@given(
+    tables=st.lists(st.lists(matches, min_size=1, max_size=8), min_size=1, max_size=3),
+    asked=st.lists(requests, min_size=1, max_size=6),
+)
+def test_the_first_rule_whose_match_holds_decides(tables, asked):
+    """Reloads in between: clients and servers stay, and what was remembered is of another table."""
+    known, numbers = (Identities(), Identities()), itertools.count(1)
+    world, clients = World(table(tables[0], listeners=SHARING, known=known)), {}
+    for at, rules in enumerate(tables):
+        if at > 0:
+            world.apply(table(rules, listeners=SHARING, known=known))
+        for one in asked * 2:
+            who = (one["listener"], one["source"])
+            if who not in clients:
+                clients[who] = world.client([*SHARING].index(who[0]), who[1])
+            expected = next((i for i, match in enumerate(rules) if holds(match, one)), None)
+            assert routed(world, clients[who], one, next(numbers)) == expected, one
 
 
 @settings(max_examples=100)
