@@ -12,20 +12,33 @@ from configured import GOOD
 from protokit import config
 from protokit.config import defaults, schema
 from protokit.config.jsonschema import json_schema
-from protokit.config.scalars import Duration, Size
+from protokit.config.scalars import Duration, Rate, Retries, Share, Size, Times
+
+NUMBERS = frozenset({int, Duration, Size})
+COUNTS = frozenset({int, Size, Share, Rate, Retries, Times})
+NO_LIMITS = {  # weights and chances of one request, and what says how many workers there are
+    "workers",
+    "clusters.endpoints.weight",
+    "clusters.slow_start.least",
+    "routes.rules.split.weight",
+    "routes.rules.mirror.share",
+    "routes.rules.fault.delay.share",
+    "routes.rules.fault.abort.share",
+    "routes.rules.fault.asked.share",
+}
 
 
-def numbers(kind: object = schema.Config, key: str = "") -> dict[str, type]:
-    """Every key of the file that stands for a number, with its type."""
+def numbers(kind: object = schema.Config, key: str = "", of: frozenset[type] = NUMBERS) -> dict[str, type]:
+    """Every key of the file that stands for such a number, with its type."""
     found = {}
     named = {one.name: one.encode_name for one in msgspec.structs.fields(kind)}
     for field, hint in typing.get_type_hints(kind).items():
         name = named[field]
         for one in (hint, *typing.get_args(hint)):
-            if one in {int, Duration, Size}:
+            if one in of:
                 found[f"{key}{name}"] = one
             elif isinstance(one, type) and issubclass(one, msgspec.Struct) and one is not kind:
-                found |= numbers(one, f"{key}{name}.")
+                found |= numbers(one, f"{key}{name}.", of)
     return found
 
 
@@ -40,6 +53,18 @@ def test_every_number_has_a_range_and_the_page_says_it():
     }
     assert parsed == defaults.RANGES
     assert len(rows) == len(parsed)
+
+
+def test_every_limit_says_once_whether_it_is_per_worker_or_in_total():
+    page = (Path(__file__).parents[2] / "docs" / "configuration.md").read_text()
+    table = page.partition("| limit | counted |\n|---|---|\n")[2].partition("\n\n")[0]
+    said = []
+    for row in table.splitlines():
+        keys, counted = re.fullmatch(r"\| ((?:`[\w.]+`(?:, )?)+) \| (.+) \|", row).groups()
+        assert re.match("per worker|in total|per connection|per request", counted), row
+        said += re.findall(r"`([\w.]+)`", keys)
+    assert sorted(said) == sorted(numbers(of=COUNTS).keys() - NO_LIMITS)
+    assert numbers(of=COUNTS).keys() >= NO_LIMITS
 
 
 def test_defaults_are_in_their_ranges():
