@@ -7,7 +7,6 @@ import json
 import pytest
 from asked import argument, holds
 from construct import Const, GreedyBytes, Int8ub, Int16ub, Int32ub, Prefixed, Struct, this
-from fewer import many
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from protokit_dubbo.messages import OK, Answer, Call, decode, split
@@ -144,7 +143,8 @@ given_lists = st.fixed_dictionaries({}, optional={"allow": lists, "deny": lists}
 SHARING = {"in": {"protocol": "dubbo"}, "side": {"protocol": ["bolt", "dubbo"], "cluster": "c"}}
 
 
-@settings(max_examples=many(150))
+@pytest.mark.slow
+@settings(max_examples=60)
 @given(
     tables=st.lists(
         st.tuples(*[st.fixed_dictionaries({"in": given_lists, "side": given_lists})] * 2),
@@ -205,6 +205,7 @@ def counted(site, keys):
     return {keys[name]: [one["deny"], one["would-deny"]] for name, one in every.items()}
 
 
+@pytest.mark.slow
 @settings(max_examples=100)
 @given(given=given_lists, dry=given_lists, asked=st.lists(requests, min_size=1, max_size=3))
 def test_what_is_explained_is_what_the_engine_does(given, dry, asked):
@@ -390,6 +391,7 @@ def test_a_table_takes_verdicts_for_nothing_else():
     refused("not either a cluster", verdict="none", listener_access=lambda *_: for_each)
 
 
+@pytest.mark.slow
 def test_ten_thousand_rules():
     """By service, by a header's value, and both lists; each decides by itself."""
     deny = [{"service": f"s{i}", "method": "m"} for i in range(5000)]

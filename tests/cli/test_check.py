@@ -83,6 +83,7 @@ TOYS = {"asks": toy(1, 9, b"svc m hello"), "tells": toy(2, 9, b"svc m hello"), "
 PAGES = {"asks": page(1, 9, b"svc", b"hello"), "answers": page(2, 9, b"", b"yes")}
 
 
+@pytest.mark.slow
 def test_a_plugins_source_in_the_working_folder_is_not_what_is_tried(tmp_path):
     (tmp_path / "protokit_dubbo").mkdir()
     (tmp_path / "protokit_dubbo" / "__init__.py").write_text("raise ImportError('not built here')")

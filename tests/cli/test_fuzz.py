@@ -11,9 +11,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from faulty import CHANGED, HOOK, OVERREAD, PAGE, RIGHT, TOY, native
 from protokit_sofarpc import bolt
 
+from protokit.cli.group import group
 from protokit.cli.subject import plugin_of, protocol_in
 from protokit.testing import Golden, conformance
 from protokit.testing.fuzzing import _shown, examples, fuzz
@@ -178,14 +180,14 @@ page = Protocol("bare", dubbo.wire)
         (["bolt", "--replay", "other.json"], "is a find of protocol 'other', not of 'bolt'"),
     ],
 )
-def test_what_cannot_be_run_ends_with_2_and_the_reason(tmp_path, arguments, said):
+def test_what_cannot_be_run_ends_with_2_and_the_reason(tmp_path, monkeypatch, arguments, said):
+    monkeypatch.chdir(tmp_path)
     example = {"client": "", "upstream": "", "cuts": [], "how": None}
     (tmp_path / "find.json").write_text("{}")
     (tmp_path / "bare.py").write_text(BARE + HOOK)
     (tmp_path / "other.json").write_text(json.dumps({"protocol": "other", "example": example}))
-    done = run(tmp_path, *arguments)
-    assert done.returncode == 2
-    assert said in done.stderr
+    done = CliRunner().invoke(group, ["fuzz", *arguments])
+    assert (done.exit_code, said in done.stderr) == (2, True), done.output
 
 
 HARDLY = """
@@ -214,6 +216,7 @@ def test_a_fuzzer_that_broke_is_no_find(tmp_path):
     assert "Error: the fuzzer itself broke: KeyError: 'a bug' (line" in done.stderr
 
 
+@pytest.mark.slow  # most of its time is by a clock
 def test_it_says_what_it_does_and_an_example_is_tried_however_hard_frames_are(tmp_path):
     (tmp_path / "page.py").write_text(HARDLY + HOOK)
     done = run(tmp_path, "page.py", "--time", "4s", "--seed", 1)  # a line is due after three

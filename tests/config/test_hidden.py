@@ -226,6 +226,7 @@ routes:
     assert (error.line, error.column, error.message) == (10, 9, says)
 
 
+@pytest.mark.slow
 def test_thousands_of_rules_are_compared_by_what_they_could_be_hidden_by():
     """Each pair of them would take minutes. What they have in common is found in the last."""
     headers = [{"service": "s", "headers": {"tenant": {"in": [f"t{i}", f"u{i}"]}}} for i in range(1500)]

@@ -1,6 +1,6 @@
 """The driver over a transport in the test's process (native/tests/transports.c): one of its tests each.
 
-`make ctest` runs the same program with sanitizers.
+`make ctest` runs the same program with sanitizers; here it is run without, for which the engine is compiled.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ def test_there_are_some():
     assert len(NAMES) > 20
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_the_driver(program, name):
     done = subprocess.run([program, name], capture_output=True, text=True, timeout=60, check=False)

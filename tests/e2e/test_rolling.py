@@ -146,8 +146,8 @@ class Inner:
             await self.process.wait()
 
 
-# What the engine does is the same for both; with Dubbo it has nothing to be told.
-@pytest.mark.parametrize("protocol", ["bolt", pytest.param("dubbo", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("protocol", ["bolt", "dubbo"])
 def test_no_call_is_lost_when_proxies_behind_a_proxy_are_restarted_one_after_the_other(tmp_path, protocol):
     async def main():
         load = Load(protocol)
