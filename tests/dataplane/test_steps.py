@@ -83,6 +83,24 @@ def test_a_request_whose_time_is_over_first_ends(toys, kind):
     assert world.stat("requests_active") == world.stat("buffer_bytes") == 0
 
 
+@pytest.mark.parametrize(("direct", "whose"), [(False, b"rule plan"), (True, b"listener plan")])
+def test_a_timeout_names_the_rule_or_the_listener_that_has_none(wide, direct, whose):
+    world = World(table([wide.address], plan={"filter_chain": 0}, limits={"filter_ms": 200}, direct=direct))
+    client = world.client()
+    world.feed(client, wide.request(1, b"svc m x"))
+    world.wait(210)
+    assert [frame[3] for frame in world.take(wide, client)] == [
+        b"protokit: the filters of " + whose + b" did not decide within 200 ms"
+    ]
+    world = World(table([wide.address], plan={"timeout_ms": 100}, direct=direct))
+    client = world.client()
+    world.feed(client, wide.request(1, b"svc m x"))
+    world.wait(110)
+    assert [frame[3] for frame in world.take(wide, client)] == [
+        b"protokit: no answer from 127.0.0.1:9000 (cluster c) within 100 ms (" + whose + b")"
+    ]
+
+
 def test_the_time_of_a_call_begins_before_its_delay(wide):
     world = World(table([wide.address], plan={"delay_ms": 100, "timeout_ms": 200}))
     client = world.client()

@@ -37,8 +37,8 @@ static int unseen(pk_core *core, pk_request *r, uint32_t status, const char *why
   PK_STAT_ADD(core->stats.answers_unseen, 1);
   if (is_open(r)) return 0;
   pk_message m = {.size = 0};
-  pk_message_add(&m, "protokit: the filters of rule ");
-  pk_message_text(&m, r->to.live->table, r->plan->name);
+  pk_message_add(&m, "protokit: the filters of ");
+  pk_request_add_rule(&m, r);
   pk_message_add(&m, " do not see the answer: ");
   pk_message_add(&m, why);
   if (limit > 0) pk_message_number(&m, limit);

@@ -299,14 +299,26 @@ void pk_request_go_on(pk_core *core, pk_request *r) {
   pk_request_run(core, r, r->held->data, &r->held->frame);
 }
 
+void pk_request_add_rule(pk_message *m, const pk_request *r) {
+  const pk_table *t = r->to.live->table;
+  uint32_t plan = (uint32_t)(r->plan - pk_table_plan_at(t, 0));
+  int is_listeners = 0;
+  for (uint32_t i = 0; i < t->listeners.count && !is_listeners; i++) {
+    const pk_table_listener *l = pk_table_listener_at(t, i);
+    is_listeners = l->routes == PK_NONE && l->plan == plan;
+  }
+  pk_message_add(m, is_listeners ? "listener " : "rule ");
+  pk_message_text(m, t, r->plan->name);
+}
+
 void pk_request_late(pk_core *core, pk_request *r, const char *what, const pk_endpoint *e, uint32_t ms) {
   pk_message m = {.size = 0};
   pk_message_add(&m, what);
   if (e != NULL) pk_request_add_target(&m, r, e);
   pk_message_add(&m, " within ");
   pk_message_number(&m, ms);
-  pk_message_add(&m, " ms (rule ");
-  pk_message_text(&m, r->to.live->table, r->plan->name);
+  pk_message_add(&m, " ms (");
+  pk_request_add_rule(&m, r);
   pk_message_add(&m, ")");
   pk_request_fail(core, r, PK_STATUS_TIMEOUT, m.data, m.size);
 }

@@ -86,8 +86,8 @@ const pk_held *pk_filter_left(pk_core *core, pk_request *r, pk_aside *of, int la
 
 void pk_filter_late(pk_core *core, pk_request *r, const char *on, uint32_t ms) {
   pk_message m = {.size = 0};
-  pk_message_add(&m, "protokit: the filters of rule ");
-  pk_message_text(&m, r->to.live->table, r->plan->name);
+  pk_message_add(&m, "protokit: the filters of ");
+  pk_request_add_rule(&m, r);
   pk_message_add(&m, " did not decide");
   pk_message_add(&m, on);
   pk_message_add(&m, " within ");

@@ -245,6 +245,8 @@ void pk_request_send(pk_core *core, pk_request *r, pk_conn *c, pk_attempt *a, co
                      const pk_frame *f);
 /* "127.0.0.1:20881 (cluster demo)", as far as the request got; `e` may be NULL. */
 void pk_request_add_target(pk_message *m, const pk_request *r, const pk_endpoint *e);
+/* "rule demo[0]"; where its listener has none, "listener demo". */
+void pk_request_add_rule(pk_message *m, const pk_request *r);
 /* It fails: "`what`127.0.0.1:20881 (cluster demo) within `ms` ms (rule demo[0])". */
 void pk_request_late(pk_core *core, pk_request *r, const char *what, const pk_endpoint *e, uint32_t ms);
 
