@@ -14,7 +14,10 @@ SERVICE = "org.protokit.test.Echo"
 
 
 class Server:
-    """Answers echo, slow (ms), name; ``before`` may take a call over: it gets (call, writer)."""
+    """Answers echo, slow (ms), held (once it may ``go``), name; ``before`` may take a call over.
+
+    That gets (call, writer).
+    """
 
     def __init__(self, name: str = "one") -> None:
         self.name = name
@@ -23,6 +26,7 @@ class Server:
         self.events: list[Event] = []
         self.writers: set[asyncio.StreamWriter] = set()
         self.before: Callable | None = None
+        self.go = asyncio.Event()
         self.on_answer: Callable[[Answer], None] = lambda answer: None
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task] = set()
@@ -68,6 +72,8 @@ class Server:
             return
         if message.method == "slow":
             await asyncio.sleep(message.arguments[0] / 1000)
+        if message.method == "held":
+            await self.go.wait()
         value = self.name if message.method == "name" else message.arguments[0]
         if message.twoway:
             writer.write(Answer(message.id, OK, value).encode())

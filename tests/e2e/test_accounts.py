@@ -158,12 +158,11 @@ def test_whatever_one_does_the_calls_are_answered_and_another_is_told(bad, monke
         config = loaded(server, worst, {"account": {"name": "good"}}, timeouts={"filter": "300ms"})
         async with protokit.Proxy(config) as proxy:
             client = await Client.connect(proxy.addresses["in"][1])
+            good = next(one for one in EVERY if getattr(one, "name", "") == "good")
             for n in range(60):
                 assert (await client.call("echo", n)).value == n
                 if n % 20 == 19:
-                    await asyncio.sleep(0.1)
-            good = next(one for one in EVERY if getattr(one, "name", "") == "good")
-            await until(lambda: len(good.ends) == 60)
+                    await until(lambda n=n: len(good.ends) == n + 1)
             counts = proxy.stats()["filters"]
             (name,) = [one for one in counts if "filters[0]" in one]
             assert counts[name.replace("[0]", "[1]").replace(": plain", ": account")]["dropped"] == 0

@@ -13,6 +13,7 @@ from protokit_dubbo.messages import Answer
 import protokit
 from protokit import Filter, Protocol, Response, Status, plugins
 from protokit import config as loading
+from protokit.dataplane import chains
 from protokit.errors import ConfigErrors
 from protokit.testing import streams
 
@@ -330,8 +331,10 @@ def test_one_that_is_open_fails_and_all_goes_on_without_it_as_it_was(method):
 
 
 @pytest.mark.parametrize("fail", ["open", "closed"])
-def test_after_failures_in_a_row_it_is_switched_off_for_a_while_and_said_so_once(fail, caplog):
+def test_after_failures_in_a_row_it_is_switched_off_for_a_while_and_said_so_once(fail, caplog, monkeypatch):
     caplog.set_level(logging.WARNING, "protokit.filters")
+    now = [1000.0]
+    monkeypatch.setattr(chains.Switch.__init__, "__defaults__", (lambda: now[0],))
 
     async def work(client, proxy, server):
         def off() -> bool:
@@ -355,10 +358,10 @@ def test_after_failures_in_a_row_it_is_switched_off_for_a_while_and_said_so_once
         # A reload that does not change it leaves it off.
         await proxy.reload(proxy.loaded)
         assert off()
-        await asyncio.sleep(0.6)
+        now[0] += 0.5
         await client.call("raises", 1)  # a try
         assert off()
-        await asyncio.sleep(0.6)
+        now[0] += 0.5
         assert (await client.call("plain", 1)).value == 1
         assert not off()
         said = [one.getMessage() for one in caplog.records if "switched off" in one.getMessage()]

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 from named import MAKERS, protocols, values, with_id
+from served import until
 
 import protokit
 from protokit import Status
@@ -49,11 +48,12 @@ class Peer:
 
 
 class Server:
-    """Answers from the last to the first, eight at a time; what it is asked to is never answered, or late."""
+    """Answers from the last to the first, eight at a time; some of them it keeps, to answer them late."""
 
     def __init__(self, name) -> None:
         self.name = name
         self.seen: list[bytes] = []
+        self.kept: list[tuple[Peer, bytes]] = []
 
     async def serve(self, reader, writer) -> None:
         peer = Peer(self.name, reader, writer)
@@ -64,8 +64,7 @@ class Server:
                 continue
             self.seen.append(message.id)
             if body.endswith(b"silent"):
-                await asyncio.sleep(0.4)
-                peer.send(2, message.id, b"late")
+                self.kept.append((peer, message.id))
                 continue
             held.append((message.id, body))
             if len(held) == 8:
@@ -100,7 +99,13 @@ def test_clients_under_the_same_ids_get_their_own_answers_and_errors(name):
         config = {
             "listeners": [{"name": "in", "bind": "127.0.0.1:0", "protocol": name, "routes": "r"}],
             "routes": [
-                {"name": "r", "rules": [{"match": {"service": "svc"}, "cluster": "c", "timeout": "200ms"}]}
+                {
+                    "name": "r",
+                    "rules": [
+                        {"match": {"service": "svc"}, "cluster": "c"},
+                        {"match": {"service": "slow"}, "cluster": "c", "timeout": "100ms"},
+                    ],
+                }
             ],
             "clusters": [{"name": "c", "endpoints": [f"127.0.0.1:{port}"], "max_connections": 1}],
         }
@@ -117,7 +122,7 @@ def test_clients_under_the_same_ids_get_their_own_answers_and_errors(name):
                     one: b"svc m %d " % n + one for one in ids
                 }
             for client in clients:
-                client.send(1, ids[0], b"svc m silent")
+                client.send(1, ids[0], b"slow m silent")
                 client.send(1, ids[1], b"other m x")
                 client.send(4, ids[2])
                 got = [(await client.receive())[0] for _ in range(3)]
@@ -126,9 +131,11 @@ def test_clients_under_the_same_ids_get_their_own_answers_and_errors(name):
                     ("response", ids[1], Status.NO_SERVICE),
                     ("ack", ids[2], Status.OK),
                 }
-            await asyncio.sleep(0.5)  # what is late or said again has come
-            stats = [one["answers_unmatched"] for one in proxy.stats()["workers"]]
-            assert sum(stats) == 16 + 2
+            await until(lambda: len(server.kept) == 2)
+            for peer, one in server.kept:
+                peer.send(2, one, b"late")
+            # All that was said again, or is late.
+            await until(lambda: sum(one["answers_unmatched"] for one in proxy.stats()["workers"]) == 16 + 2)
             for client in clients:
                 client.writer.close()
                 client.writer = None

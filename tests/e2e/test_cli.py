@@ -13,6 +13,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from served import wait
 
 CONFIG = """
 listeners: [{name: in, bind: "127.0.0.1:0", protocol: dubbo, cluster: c}]
@@ -190,9 +191,12 @@ def test_a_second_process_takes_nothing_of_the_first(start, tmp_path, same_admin
         assert "in use" in done.stderr
         for _ in range(20):
             socket.create_connection(("127.0.0.1", port)).close()
-        time.sleep(0.2)
-        workers = json.loads(first.get("/stats")[1])["workers"]
-        assert sum(one["connections_accepted"] for one in workers) == 20
+
+        def accepted() -> int:
+            return sum(one["connections_accepted"] for one in json.loads(first.get("/stats")[1])["workers"])
+
+        wait(lambda: accepted() >= 20)
+        assert accepted() == 20
     finally:
         first.end()
 

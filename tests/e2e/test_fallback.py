@@ -170,8 +170,8 @@ def test_a_client_whose_server_has_ended_may_go_on_while_it_is_not_read():
                     if taken == sent:
                         break
             writer.write_eof()
-            await asyncio.sleep(0.3)
-            assert writer.transport.get_write_buffer_size() == 0
+            while writer.transport.get_write_buffer_size():
+                await asyncio.sleep(0.01)
             late.set()
             await told.wait()
             assert got[0] == BIG[: 1 << 16] * (sent >> 16)

@@ -15,6 +15,7 @@ import pytest
 import uvloop
 from peers import SERVICE, Client, Server, configuration
 from protokit_dubbo.messages import OK, Answer, Call, Event, decode, split
+from served import until
 
 import protokit
 from protokit.errors import ConfigErrors
@@ -176,8 +177,8 @@ def test_a_server_that_dies_in_the_middle_and_comes_back(run):
         port = server.port
         proxy, listener = await proxied(server)
         client = await Client.connect(listener)
-        future = client.send("slow", 5000)
-        await asyncio.sleep(0.1)
+        future = client.send("held", 1)
+        await until(lambda: server.calls)
         await server.stop()
         answer = await asyncio.wait_for(future, 5)
         assert (answer.status, "connection was lost" in answer.value) == (80, True)
@@ -205,7 +206,7 @@ def test_read_only_servers_are_left_alone(run):
             await client.call("name", 0)
         for writer in leaving.writers:
             writer.write(Event(0, b"\x01R", request=True, twoway=False).encode())
-        await asyncio.sleep(0.1)
+        await until(lambda: proxy.stats()["workers"][0]["drains_received"] == len(leaving.writers))
         before = len(leaving.calls)
         assert {(await client.call("name", 0)).value for _ in range(20)} == {"staying"}
         assert len(leaving.calls) == before
@@ -223,7 +224,7 @@ def test_heartbeats_of_clients_are_answered_here(run):
         proxy, listener = await proxied(server)
         client = await Client.connect(listener)
         client.writer.write(Event(77, b"N", request=True, twoway=True).encode())
-        await asyncio.sleep(0.2)
+        assert (await client.call("echo", 1)).value == 1  # behind it, both ways
         assert [(event.id, event.request, event.body) for event in client.events] == [(77, False, b"N")]
         assert not server.events
         await client.close()
@@ -238,8 +239,8 @@ def test_reload_changes_routes_and_lets_requests_in_flight_finish(run):
         old, new = await Server("old").start(), await Server("new").start()
         proxy, listener = await proxied(old)
         client = await Client.connect(listener)
-        slow = client.send("slow", 600)
-        await asyncio.sleep(0.1)
+        held = client.send("held", 600)
+        await until(lambda: old.calls)
         config = configuration(new)
         config["listeners"].append(
             {"name": "second", "bind": "127.0.0.1:0", "protocol": "dubbo", "cluster": "c"}
@@ -249,9 +250,9 @@ def test_reload_changes_routes_and_lets_requests_in_flight_finish(run):
         other = await Client.connect(proxy.addresses["second"][1])
         assert (await other.call("name", 0)).value == "new"
         assert proxy.stats()["workers"][0]["tables_live"] == 2
-        assert (await asyncio.wait_for(slow, 5)).value == 600
-        await asyncio.sleep(0.1)
-        assert proxy.stats()["workers"][0]["tables_live"] == 1
+        old.go.set()
+        assert (await held).value == 600
+        await until(lambda: proxy.stats()["workers"][0]["tables_live"] == 1)
         config["listeners"].pop(0)
         await proxy.reload(config)
         assert await refused(listener)
@@ -358,8 +359,7 @@ def test_hundreds_of_reloads_lose_no_request_and_no_memory(run):
             await proxy.reload(configuration(*servers[n % 2 : n % 2 + 2]))
             for k, future in enumerate(pending):
                 assert (await asyncio.wait_for(future, 5)).value == [n, k]
-        await asyncio.sleep(0.1)
-        assert proxy.stats()["workers"][0]["tables_live"] == 1
+        await until(lambda: proxy.stats()["workers"][0]["tables_live"] == 1)
         await client.close()
         await proxy.close()
         for server in servers:
@@ -371,17 +371,19 @@ def test_hundreds_of_reloads_lose_no_request_and_no_memory(run):
 def test_drain_tells_clients_and_finishes_what_is_in_flight(run):
     async def main():
         server = await Server().start()
-        proxy, listener = await proxied(server)
+        proxy, listener = await proxied(server, drain={"delay": "0s", "timeout": "1h"})
         client = await Client.connect(listener)
-        slow = client.send("slow", 400)
-        await asyncio.sleep(0.1)
+        held = client.send("held", 400)
+        await until(lambda: server.calls)
         draining = asyncio.ensure_future(proxy.drain())
-        await asyncio.sleep(0.1)
+        await until(lambda: client.events)
         assert proxy.ready is False
         assert [event.body for event in client.events] == [b"\x01R"]
         assert await refused(listener)
-        assert (await asyncio.wait_for(slow, 5)).value == 400
-        await asyncio.wait_for(draining, 5)
+        assert not draining.done()
+        server.go.set()
+        assert (await held).value == 400
+        await draining
         await proxy.close()
         await asyncio.wait_for(client.closed.wait(), 5)
         await server.stop()
@@ -394,11 +396,11 @@ def test_drain_gives_up_after_its_timeout_and_the_caller_hears_of_it(run):
         server = await Server().start()
         proxy, listener = await proxied(server, drain={"delay": "0s", "timeout": "300ms"})
         client = await Client.connect(listener)
-        slow = client.send("slow", 60_000)
-        await asyncio.sleep(0.05)
-        await asyncio.wait_for(proxy.drain(), 5)
+        held = client.send("held", 1)
+        await until(lambda: server.calls)
+        await proxy.drain()
         await proxy.close()
-        answer = await asyncio.wait_for(slow, 5)
+        answer = await held
         assert (answer.status, "shutting down" in answer.value) == (80, True)
         await server.stop()
 
@@ -406,7 +408,7 @@ def test_drain_gives_up_after_its_timeout_and_the_caller_hears_of_it(run):
 
 
 FILTERS = """
-import asyncio, time
+import asyncio, os, time
 from protokit import Filter, Response, Status, hookimpl
 
 class Guard(Filter):
@@ -434,7 +436,8 @@ class Guard(Filter):
 
 class Busy(Filter):
     async def request(self, request):
-        time.sleep(0.3)
+        while not os.path.exists(__file__ + ".go"):
+            time.sleep(0.01)
 
 @hookimpl
 def protokit_filters():
@@ -550,15 +553,11 @@ def test_a_busy_filter_does_not_hold_up_traffic_that_needs_none(tmp_path):
                 break
         client = await Client.connect(port)
         waiting = client.send("slowpath", 1)
-        await asyncio.sleep(0.05)
-        order = []
-        waiting.add_done_callback(lambda _: order.append("slow"))
         for n in range(20):
             assert (await client.call("echo", n)).value == n
-        order.append("quick")
-        assert (await asyncio.wait_for(waiting, 5)).value == 1
-        await asyncio.sleep(0)
-        assert order == ["quick", "slow"]
+        assert not waiting.done()
+        (tmp_path / "filters.py.go").touch()
+        assert (await waiting).value == 1
         await client.close()
         process.terminate()
         assert process.wait(10) == 0

@@ -9,6 +9,7 @@ import socket
 import pytest
 from peers import Client, Server, configuration
 from protokit_dubbo.messages import OK
+from served import until
 from world import LIMITS
 
 import protokit
@@ -389,9 +390,8 @@ def test_listeners_that_come_and_go_use_few_numbers(run):
         for number in range(200):
             config["listeners"] = [listener(f"in{number}", f"127.0.0.1:{ports[number % 40]}")]
             await proxy.reload(config)
-        await asyncio.sleep(0.1)
+        await until(lambda: len(proxy._workers.tables) == 1)
         assert max(bound.number for bound in proxy._workers.open.values()) < 20
-        assert len(proxy._workers.tables) == 1
         client = await Client.connect(proxy.addresses["in199"][1])
         assert (await client.call("name", 0)).value == "one"
         await client.close()

@@ -49,7 +49,7 @@ function person() {
 (async () => {
   const client = new RpcClient({ logger, connectionClass: Connection });
   const consumer = (interfaceName, version = '1.0') => client.createConsumer({
-    interfaceName, version, serverHost: `127.0.0.1:${port}`, responseTimeout: 5000,
+    interfaceName, version, serverHost: `127.0.0.1:${port}`, responseTimeout: 20000,
   });
   const service = consumer('demo.BoltService');
   await service.ready();
