@@ -71,7 +71,7 @@ def two(first, second, *listeners, **more):
             {"name": "c", "endpoints": [f"127.0.0.1:{first.port}"]},
             {"name": "d", "endpoints": [f"127.0.0.1:{second.port}"]},
         ],
-        "drain": {"delay": "0s", "timeout": "700ms"},
+        "drain": {"delay": "0s", "timeout": "1500ms"},
         **more,
     }
 
@@ -100,15 +100,16 @@ def test_clients_of_a_renamed_listener_are_told_served_and_closed_in_time(run, w
         config = two(one, other, listener("in", f"127.0.0.1:{port}"), workers=workers)
         proxy = await started(proxies, config)
         clients = [await Client.connect(port) for _ in range(4)]
-        slow = [client.send("slow", 300) for client in clients]
-        await asyncio.sleep(0.05)
+        held = [client.send("held", 300) for client in clients]
+        await until(lambda: len(one.calls) == 4)
         config["listeners"] = [listener("renamed", f"127.0.0.1:{port}", "d")]
         await proxy.reload(config)
         assert list(proxy.addresses) == ["renamed"]
         for client in clients:
             assert await told(client) == [READ_ONLY]
             assert (await client.call("name", 0)).value == "one"  # as before
-        assert [(await one).value for one in slow] == [300] * 4
+        one.go.set()
+        assert [(await call).value for call in held] == [300] * 4
         new = await Client.connect(port)
         assert (await new.call("name", 0)).value == "other"
         await asyncio.gather(*(asyncio.wait_for(client.closed.wait(), 5) for client in clients))
@@ -296,17 +297,19 @@ def test_one_address_that_cannot_be_bound_changes_nothing(run):
 def test_a_reload_during_a_drain_is_refused(run):
     async def main(proxies):
         server = await Server().start()
-        config = configuration(server, drain={"delay": "300ms", "timeout": "1s"})
+        config = configuration(server, drain={"delay": "300ms", "timeout": "1h"})
         proxy = await started(proxies, config)
         client = await Client.connect(proxy.addresses["in"][1])
-        slow = client.send("slow", 500)
+        held = client.send("held", 500)
+        await until(lambda: server.calls)
         draining = asyncio.ensure_future(proxy.drain())
-        for _ in range(4):
-            await asyncio.sleep(0.1)
+        await until(lambda: not proxy.ready)
+        for listens in (True, False):  # before its delay is over, and behind it
+            assert listens or await refused(proxy.addresses["in"][1])
             with pytest.raises(ProtokitError, match="the proxy is stopping"):
                 await proxy.reload(config)
-        assert await refused(proxy.addresses["in"][1])
-        assert (await slow).value == 500
+        server.go.set()
+        assert (await held).value == 500
         await draining
         await client.close()
         await server.stop()

@@ -102,7 +102,7 @@ def test_a_clients_end_behind_a_large_and_a_small_frame_is_seen(run, provider):
             for one in receive(upstream, 2):
                 upstream.sendall(Answer(one.id, OK, "x").encode())
             assert [answer.id for answer in receive(client, 2)] == [1, 2]
-            client.settimeout(2)
+            client.settimeout(10)
             assert client.recv(1) == b""
 
 
@@ -116,7 +116,7 @@ def test_a_providers_end_behind_a_large_and_a_small_frame_is_seen(run, provider)
             answers = Answer(first.id, OK, bytes(LARGE)).encode() + Answer(second.id, OK, 2).encode()
             send_with_an_end(upstream, answers, process)
             assert [answer.id for answer in receive(client, 2)] == [1, 2]
-            upstream.settimeout(2)
+            upstream.settimeout(10)
             assert upstream.recv(1) == b""
 
 
@@ -131,6 +131,6 @@ def test_the_end_that_comes_with_the_connection_is_seen(run, provider):
         with upstream:
             upstream.shutdown(socket.SHUT_WR)
             process.send_signal(signal.SIGCONT)
-            client.settimeout(3)
+            client.settimeout(10)
             (answer,) = receive(client, 1)
             assert (answer.status, "the connection was lost" in answer.value) == (80, True)
