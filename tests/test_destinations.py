@@ -7,6 +7,7 @@ import json
 from collections import Counter
 
 import pytest
+from fewer import many
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from protokit_dubbo.messages import OK, Answer, Call, decode, split
@@ -205,7 +206,7 @@ asked = st.tuples(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=many(300), deadline=None)
 @given(
     protocol=st.sampled_from(BOTH),
     tables=st.lists(sites(), min_size=1, max_size=3),

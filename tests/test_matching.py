@@ -191,7 +191,7 @@ def test_the_first_rule_whose_match_holds_decides(tables, asked):
             assert routed(world, clients[who], one, next(numbers)) == expected, one
 
 
-@settings(max_examples=100)
+@settings(max_examples=many(100))
 @given(rules=st.lists(matches, min_size=1, max_size=6), asked=st.lists(requests, min_size=1, max_size=3))
 def test_what_is_explained_is_what_the_engine_does(rules, asked):
     """In words and as a frame, for the rule that matches and for each in front of it."""
@@ -245,6 +245,7 @@ def test_matches_stand_in_one_another_seven_deep(kind):
         match = {kind: inner, "service": "*y", "headers": {"tag": {"present": False}}}
 
 
+@pytest.mark.slow
 def test_ten_thousand_rules_that_differ_in_a_headers_value():
     rules = [{"service": "s", "headers": {"tenant": f"t{i}"}} for i in range(10_000)]
     world = World(table([*rules[:5000], {"service": "s", "headers": {"tag": "x"}}, *rules[5000:], {}]))

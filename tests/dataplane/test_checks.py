@@ -4,6 +4,7 @@ anything: no place of a request, no storm, no answer of somebody else's."""
 from __future__ import annotations
 
 import pytest
+from fewer import many
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from places import Place
@@ -512,7 +513,7 @@ class Model:
         return passed
 
 
-@settings(max_examples=60)
+@settings(max_examples=many(60))
 @given(
     unhealthy=st.integers(1, 4),
     healthy=st.integers(1, 4),

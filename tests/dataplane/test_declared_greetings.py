@@ -23,6 +23,7 @@ from construct import (
     len_,
     this,
 )
+from fewer import many
 from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 from programs import HEADER
@@ -541,7 +542,7 @@ class Model:
 
 
 @pytest.mark.slow
-@settings(max_examples=100, suppress_health_check=list(HealthCheck))
+@settings(max_examples=many(100), suppress_health_check=list(HealthCheck))
 @given(
     greetings(),
     st.lists(st.tuples(st.sampled_from(KINDS), st.integers(0, 2**32 - 1), st.binary(max_size=6)), max_size=6),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
+from fewer import many
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from world import MS, World, table
@@ -303,7 +304,7 @@ def test_a_percentile_of_times_that_are_known(wide, took, halves):
     assert took <= (course.world.now - began) / MS <= took * 9 / 8 + 3
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=many(60), deadline=None)
 @given(
     times=st.lists(st.integers(1, 300), min_size=100, max_size=100),
     share=st.sampled_from([500, 900, 950, 990]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from fewer import many
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from world import LIMITS as WORLD_LIMITS
@@ -264,7 +265,7 @@ class Model:
         return True
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=many(60), deadline=None)
 @given(
     rule=st.builds(
         outlier,

@@ -6,6 +6,7 @@ import collections
 import dataclasses
 
 import pytest
+from fewer import many
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from world import LIMITS, MS, World, table
@@ -512,7 +513,7 @@ def everything(attempts=3, per_try=PER_TRY):
     return Modelled(attempts, frozenset(ON), True, per_try, 400)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=many(150), deadline=None)
 @given(PLANS, OUTCOMES, st.sets(st.integers(0, 3)))
 @example(everything(), [("silent", 0)] * 4, set())
 @example(everything(), [("overloaded", 7), ("silent", 0), ("ok", 61), ("ok", 0)], {0, 1, 2})

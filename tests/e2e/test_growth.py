@@ -139,8 +139,11 @@ class Client:
         await self.work
 
 
-@pytest.mark.parametrize("anew", [False, True], ids=["once", "anew"])
-@pytest.mark.parametrize("changes", [False, True], ids=["unchanged", "changed"])
+# The quick ones are those that make most anew.
+@pytest.mark.parametrize("anew", [pytest.param(False, marks=pytest.mark.slow), True], ids=["once", "anew"])
+@pytest.mark.parametrize(
+    "changes", [pytest.param(False, marks=pytest.mark.slow), True], ids=["unchanged", "changed"]
+)
 @pytest.mark.parametrize("tier", ["declared", "python"])
 def test_reloads_leave_nothing_behind(tier, changes, anew, tmp_path, frozen):
     file = tmp_path / "filed.py"

@@ -521,7 +521,12 @@ FORMATS = {
 }
 
 
-@pytest.mark.parametrize("name", FORMATS)
+LONG = {"texts", "pairs", "protobuf", "layouts", "lines on turn", "lines of which the first counts"}
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in LONG)) for name in FORMATS]
+)
 def test_the_engine_changes_frames_as_the_declaration_does(name):
     wire, kinds, frames = FORMATS[name]()
     frames = frames[:: max(1, len(frames) // (24 if name not in {"json", "msgpack", "tlv"} else 96))]

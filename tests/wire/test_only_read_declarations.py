@@ -18,6 +18,7 @@ from construct import (
     len_,
     this,
 )
+from fewer import many
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -116,7 +117,7 @@ def reference(wire, data):
 
 @pytest.mark.parametrize("name", IDS)
 def test_random_declarations_agree_with_construct(name):
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=many(60), deadline=None)
     @given(
         st.sampled_from(MODES),
         st.lists(st.sampled_from([Int8ub, Int16ul, Int32ub]), max_size=3),

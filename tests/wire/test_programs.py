@@ -421,7 +421,7 @@ SOME_ROWS = [
 ]
 
 
-@pytest.mark.parametrize("name", ["small", "branches", "rows"])
+@pytest.mark.parametrize("name", ["small", pytest.param("branches", marks=pytest.mark.slow), "rows"])
 def test_what_is_accepted_of_all_neighbours_of_a_program_runs(name):
     wire, runner = formats()[name], Runner()
     some, ran, refused = SOME_ROWS if name == "rows" else samples(wire), 0, 0

@@ -73,17 +73,19 @@ TestOwn = pytest.mark.slow(
         examples=TestMini.examples,
     )
 )
-TestSized = conformance(
-    sized.sized,
-    golden=golden(
-        (
-            sized.call(1, payload=bytes(5000), timeout_ms=9000),
-            {"kind": "request", "timeout_ms": 9000, "method": "echo"},
+TestSized = pytest.mark.slow(
+    conformance(
+        sized.sized,
+        golden=golden(
+            (
+                sized.call(1, payload=bytes(5000), timeout_ms=9000),
+                {"kind": "request", "timeout_ms": 9000, "method": "echo"},
+            ),
+            (sized.call(2, "x", kind="oneway"), {"kind": "oneway"}),
+            (sized.pack("response", 2**64 - 1, b"yes"), {"kind": "response", "request_id": str(2**64 - 1)}),
+            (sized.pack("heartbeat", 4), {}),
         ),
-        (sized.call(2, "x", kind="oneway"), {"kind": "oneway"}),
-        (sized.pack("response", 2**64 - 1, b"yes"), {"kind": "response", "request_id": str(2**64 - 1)}),
-        (sized.pack("heartbeat", 4), {}),
-    ),
+    )
 )
 
 

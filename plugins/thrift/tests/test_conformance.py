@@ -10,8 +10,8 @@ from protokit.testing import conformance
 GOLDEN = Path(__file__).parent / "golden"
 
 TestBinary = conformance(binary(), golden=GOLDEN / "thrift")
-TestHeader = conformance(header(), golden=GOLDEN / "thrift-header")
 # What these have of their own test_thrift.py tries, too; behind them the same frames under ids once more.
+TestHeader = pytest.mark.slow(conformance(header(), golden=GOLDEN / "thrift-header"))
 TestCompact = pytest.mark.slow(conformance(compact(), golden=GOLDEN / "thrift-compact"))
 TestDubbo = pytest.mark.slow(conformance(dubbo(), golden=GOLDEN / "dubbo-thrift"))
 TestBinaryById = pytest.mark.slow(
