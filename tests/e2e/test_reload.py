@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 
 import pytest
@@ -35,9 +36,9 @@ def run():
     return lambda work: streams.run(guarded(work))
 
 
-def free_ports(count):
+def free_ports(count, host="127.0.0.1"):
     with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        sockets = [stack.enter_context(socket.create_server((host, 0))) for _ in range(count)]
         return [one.getsockname()[1] for one in sockets]
 
 
@@ -386,16 +387,18 @@ def test_an_event_that_cannot_be_handled_costs_that_event_alone(run, tmp_path, m
 def test_listeners_that_come_and_go_use_few_numbers(run):
     async def main(proxies):
         one, other = await Server("one").start(), await Server("other").start()
-        ports = free_ports(40)
-        config = two(one, other, listener("in", f"127.0.0.1:{ports[0]}"))
+        # An address of its own: connections from the usual one take so many ports meanwhile.
+        host = f"127.1.{os.getpid() >> 8 & 255}.{os.getpid() & 255}"
+        ports = free_ports(40, host)
+        config = two(one, other, listener("in", f"{host}:{ports[0]}"))
         config["drain"]["timeout"] = "0s"
         proxy = await started(proxies, config)
         for number in range(200):
-            config["listeners"] = [listener(f"in{number}", f"127.0.0.1:{ports[number % 40]}")]
+            config["listeners"] = [listener(f"in{number}", f"{host}:{ports[number % 40]}")]
             await proxy.reload(config)
         await until(lambda: len(proxy._workers.tables) == 1)
         assert max(bound.number for bound in proxy._workers.open.values()) < 20
-        client = await Client.connect(proxy.addresses["in199"][1])
+        client = Client(*await streams.open_connection(*proxy.addresses["in199"]))
         assert (await client.call("name", 0)).value == "one"
         await client.close()
         for server in (one, other):
