@@ -104,7 +104,7 @@ def word(made: T) -> T:
             return call(*args, **kwargs)
         except TypeError:
             name = type(args[0]).__name__ if of_class else call.__name__
-            said = _misused(name, call, args, kwargs, of_class)
+            said = misused(name, call, args, kwargs, of_class)
             if not said:  # it was raised by what the word does
                 raise
         raise DeclarationError(said)
@@ -115,7 +115,7 @@ def word(made: T) -> T:
     return made
 
 
-def _misused(
+def misused(
     name: str, call: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], itself: int
 ) -> str:
     """Why a word cannot be called so; empty where it can."""
@@ -135,6 +135,8 @@ def _misused(
         if one.kind == one.VAR_POSITIONAL
         else one.name
         if one.kind == one.POSITIONAL_ONLY
+        else f"**{one.name}"
+        if one.kind == one.VAR_KEYWORD
         else f"{one.name}="
         for one in taken
     )

@@ -15,7 +15,6 @@ import logging
 import os
 import re
 import sys
-import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -309,12 +308,27 @@ def is_async(method: object) -> bool:
 def reason(error: BaseException) -> str:
     """One line: what was raised, and where in the plugin."""
     text = " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
-    places = [
-        place
-        for place in traceback.extract_tb(error.__traceback__)
-        if not place.filename.startswith(_OURS) and os.path.dirname(place.filename) != _PYTHONS  # noqa: PTH120
-    ]
-    return f"{text} ({os.path.basename(places[-1].filename)}:{places[-1].lineno})" if places else text  # noqa: PTH119
+    at, place = error.__traceback__, None
+    while at is not None:
+        if _is_theirs(at.tb_frame.f_code.co_filename):
+            place = at
+        at = at.tb_next
+    if place is None:
+        return text
+    from protokit.wire.raised import raised  # noqa: PLC0415  # only where something failed
+
+    file = os.path.basename(place.tb_frame.f_code.co_filename)  # noqa: PTH119
+    return f"{' '.join(raised(error, place).split()) or text} ({file}:{place.tb_lineno})"
+
+
+def _is_theirs(filename: str) -> bool:
+    folder = os.path.dirname(filename)  # noqa: PTH120
+    construct = getattr(sys.modules.get("construct"), "__file__", None)
+    return (
+        not filename.startswith(_OURS)
+        and folder != _PYTHONS
+        and (construct is None or folder != os.path.dirname(construct))  # noqa: PTH120
+    )
 
 
 def _contested(points: list[EntryPoint]) -> Plugin:

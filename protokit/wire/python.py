@@ -5,11 +5,12 @@ It runs on the main thread and never in the engine, which sees envelopes (``prot
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from protokit import native
-from protokit.errors import LocalProtocolError, PluginError, RemoteProtocolError
+from protokit.errors import LocalProtocolError, PluginError, RemoteProtocolError, close_match
 from protokit.model import Answer, Request, Status
 from protokit.wire import envelope
 from protokit.wire.called import CalledCodec
@@ -245,6 +246,7 @@ class PythonCodec:
             )
         if self.max_frame not in range(1, 1 << 31):
             raise PluginError(f"{name}.max_frame is {self.max_frame!r}, expected 1 to {(1 << 31) - 1}")
+        _check_names(type(self))
         needed = ["frame", "request", "error"] + (["with_id"] if self.mode == "multiplexed" else [])
         for method in needed:
             if getattr(type(self), method) is getattr(PythonCodec, method):
@@ -412,3 +414,61 @@ class PythonCodec:
         answer.frame = frame
         answer.protocol = self.name
         return answer
+
+
+_OVERRIDDEN = (
+    *(
+        "frame",
+        "request",
+        "with_id",
+        "error",
+        "keep",
+        "answer",
+        "heartbeat",
+        "heartbeat_ack",
+        "drain",
+        "edit",
+    ),
+    *("response", "edit_response", "header", "argument"),
+)
+_SAID = ("mode", "id_bytes", "reserved_ids", "optional_drain", "max_frame", "ends")
+
+
+def _check_names(made: type[PythonCodec]) -> None:
+    """Refuse what is never called or asked for, and what cannot be called as it will be.
+
+    Raises:
+        PluginError: names what was probably meant.
+    """
+    mine = {name: one for base in reversed(made.__mro__[:-1]) for name, one in vars(base).items()}
+    own = [name for name in mine if not name.startswith("_") and not hasattr(PythonCodec, name)]
+    for name in own:
+        meant = _OVERRIDDEN if callable(mine[name]) else _SAID
+        free = [one for one in meant if mine[one] is vars(PythonCodec)[one]]
+        if close := close_match(name, free):
+            raise PluginError(
+                f"{made.__name__}.{name} is nothing that a codec is asked for; did you mean {close!r}? "
+                f"What is its own and named so begins with an underscore: _{name}"
+            )
+    for name in _OVERRIDDEN:
+        method, plain = mine[name], vars(PythonCodec)[name]
+        if method is plain:
+            continue
+        takes = list(inspect.signature(plain).parameters)[1:]
+        called = f"it is called with ({', '.join(takes)}), by their places"
+        if isinstance(method, staticmethod | classmethod) or not callable(method):
+            if not callable(getattr(made, name)):
+                raise PluginError(f"{made.__name__}.{name} is {method!r}, expected a method; {called}")
+            given = takes
+        else:
+            given = ["self", *takes]
+        function = method.__func__ if isinstance(method, staticmethod | classmethod) else method
+        given = ["cls", *takes] if isinstance(method, classmethod) else given
+        if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
+            raise PluginError(f"{made.__name__}.{name} only computes: write def, without async and yield")
+        try:
+            inspect.signature(function).bind(*given)
+        except (TypeError, ValueError) as error:
+            raise PluginError(
+                f"{made.__name__}.{name} cannot be called as it will be: {error}; {called}"
+            ) from None

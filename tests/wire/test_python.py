@@ -189,6 +189,23 @@ def test_a_codec_whose_ids_stay_is_pinned():
         own.wire.with_id(b"", 1)
 
 
+async def waiting(self, data, peer):
+    return Frame(len(data))
+
+
+def yielding(self, frame):
+    yield Request()
+
+
+def test_what_is_a_codecs_own_may_be_named_as_one_likes():
+    facts = {"_frames": 1, "lines": 2, "parse": lambda self: 3, "error": staticmethod(lambda reply: b"x")}
+    facts |= {
+        "frames": lambda self: 5,
+        "drain": classmethod(lambda cls, reply: b"bye"),
+    }  # it has a frame of its own
+    assert type("Own", (Least,), facts)().address
+
+
 @pytest.mark.parametrize(
     ("facts", "reason"),
     [
@@ -203,6 +220,30 @@ def test_a_codec_whose_ids_stay_is_pinned():
         ({"request": PythonCodec.request}, "Wrong has no method 'request'"),
         ({"error": PythonCodec.error}, "Wrong has no method 'error'"),
         ({"with_id": PythonCodec.with_id}, "Wrong has no method 'with_id'"),
+        (
+            {"hearbeat": lambda self, request_id, key: b""},
+            "Wrong.hearbeat is nothing that a codec is asked for",
+        ),
+        (
+            {"hearbeat": lambda self, request_id, key: b""},
+            "did you mean 'heartbeat'? What is its own and named",
+        ),
+        ({"id_byte": 4}, "did you mean 'id_bytes'?"),
+        ({"edit_respons": lambda self, frame, answer: frame}, "did you mean 'edit_response'?"),
+        (
+            {"heartbeat": lambda self, request_id: b""},
+            "as it will be: too many positional arguments; it is called with (request_id, upstream_key)",
+        ),
+        ({"error": lambda reply: b""}, "Wrong.error cannot be called as it will be: too many positional"),
+        (
+            {"header": lambda self, frame, key, default: ""},
+            "as it will be: missing a required argument: 'default'; it is called with (frame, key), by their",
+        ),
+        ({"keep": staticmethod(lambda: b"")}, "Wrong.keep cannot be called as it will be: too many"),
+        ({"keep": classmethod(lambda frame: b"")}, "Wrong.keep cannot be called as it will be: too many"),
+        ({"drain": b"bye"}, "Wrong.drain is b'bye', expected a method; it is called with (reply)"),
+        ({"frame": waiting}, "Wrong.frame only computes: write def, without async and yield"),
+        ({"request": yielding}, "Wrong.request only computes: write def, without async and yield"),
     ],
 )
 def test_a_class_that_is_not_complete_is_refused(facts, reason):
