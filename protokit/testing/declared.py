@@ -22,6 +22,7 @@ from protokit.testing.voices import DeclaredVoice
 from protokit.wire import WireFormat, views
 from protokit.wire.compiler import FIRST_ERROR
 from protokit.wire.explain import calculate
+from protokit.wire.expressions import written
 from protokit.wire.nodes import Branch, Choice, Integer, Node, Peeked, walk
 
 if TYPE_CHECKING:
@@ -187,10 +188,10 @@ class DeclaredChecks(Checks):
                 if status > Status.APP_ERROR:
                     property_(self.voice.error(status, one.data, "why"))
         self.every(property_, self.cases.whole)
-        if wanted - taken:  # a way through that only luck may find
+        if wanted.keys() - taken:  # a way through that only luck may find
             self.check(property_, self.corpus())
-        missing = wanted - taken
-        assert not missing, f"never taken by a frame: {sorted(missing)}"
+        missing = [text for key, text in wanted.items() if key not in taken]
+        assert not missing, f"no frame was found {'; nor '.join(missing)}"
 
     def agree(
         self,
@@ -355,11 +356,21 @@ def _plain(value: Any, declaration: Any, computed: set[tuple[str, ...]], at: tup
             if not name.startswith("_")
             and inner is not None
             and (*at, name) not in computed
-            and not isinstance(fields.get(name), construct.Rebuild | construct.Const)
+            and not _computed(fields.get(name))
         }
     if isinstance(value, list):
         return [_plain(inner, None, computed, at) for inner in value]
     return value
+
+
+def _computed(declaration: Any) -> bool:
+    """Whether what stands there is no value that one gives, wherever it is there."""
+    if isinstance(declaration, construct.IfThenElse):
+        return all(
+            one is construct.Pass or _computed(one)
+            for one in (declaration.thensubcon, declaration.elsesubcon)
+        )
+    return isinstance(declaration, construct.Rebuild | construct.Const)
 
 
 def _fields(declaration: Any) -> Iterator[tuple[str, Any]]:
@@ -396,14 +407,17 @@ def _request(codec: int, frame: bytes) -> Any:
     return (one.service, one.method, one.version, one.group, one.timeout_ms, dict(one.headers))
 
 
-def _all_branches(nodes: tuple[Node, ...]) -> set[tuple[int, int]]:
-    found = set()
+def _all_branches(nodes: tuple[Node, ...]) -> dict[tuple[int, int], str]:
+    """All ways through, each with the words for a frame that goes it."""
+    found: dict[tuple[int, int], str] = {}
     for node in nodes:
         if isinstance(node, Branch):
-            found |= {(id(node), 0), (id(node), 1)} | _all_branches(node.then) | _all_branches(node.otherwise)
+            found |= {(id(node), 0): f"for which {written(node.test)} does not hold"}
+            found |= {(id(node), 1): f"for which {written(node.test)} holds"}
+            found |= _all_branches(node.then) | _all_branches(node.otherwise)
         elif isinstance(node, Choice):
             for value, case in node.cases:
-                found |= {(id(node), value)} | _all_branches(case)
+                found |= {(id(node), value): f"with {value} for {written(node.key)}"} | _all_branches(case)
             found |= _all_branches(node.default or ())
     return found
 

@@ -470,7 +470,7 @@ async def _told(suite: ThroughAProxy, client: Client, request: bytes, status: St
     voice = suite.voice
     assert heard.kind == "response", f"{status.name}: a {heard.kind} came"
     assert heard.id == voice.hear(request).id, f"{status.name}: the id {heard.id!r} came"
-    expected = voice.hear(voice.error(status, request, "x")).status
+    expected = voice.hear(voice.error(status, request, "protokit: x")).status
     assert heard.status == expected, f"{status.name} is read as {heard.status.name}, not as {expected.name}"
     assert voice.variant(frame) == voice.variant(request), f"{status.name}: another variant came"
     assert b"protokit: " in frame or not suite.has("error-texts"), (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from protokit.wire.explain import calculate
-from protokit.wire.expressions import Binary, Field, fields_of
+from protokit.wire.expressions import Binary, Field, fields_of, sizes_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -122,7 +122,9 @@ def _worth_trying(
             changed += [before & ~mask | wanted & mask for mask in _constants(side)]
         yield from (one for one in dict.fromkeys(changed) if low <= one <= high)
     put(path, before)
-    near = {calculate(Field(one), values) + more for one in fields_of(test) for more in (-1, 0, 1)}
+    sizes = sizes_of(test)
+    read: list[Expression] = [*sizes, *(Field(one) for one in fields_of(test) - {one.path for one in sizes})]
+    near = {calculate(one, values) + more for one in read for more in (-1, 0, 1)}
     near |= {low, high}
     if isinstance(test, Binary):
         difference = Binary("SUB", test.left, test.right)
