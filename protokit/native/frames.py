@@ -182,6 +182,7 @@ def run_step(address: int, section: bytes, arguments: Sequence[bytes], count: in
 
 
 _REPEATED = 64  # keys of headers that are there several times, at most
+_FEW = 32  # headers that there is room for at first: room for all that may be takes longer than to read few
 
 
 def probe(codec: int, data: bytes, size: int | None = None) -> int:
@@ -344,9 +345,12 @@ def raw_headers(
     codec: int, data: bytes, max_headers: int = 1024, side: str | None = None
 ) -> list[tuple[bytes, bytes | None]]:
     """The same as they stand there, each with its key; None for a value that is no text."""
-    array = ffi.new("pk_header_info[]", max_headers)
     pinned = _pinned(data)
-    count = lib.pk_codec_headers(codec, pinned, len(data), _from(data, side), array, max_headers)
+    for room in (min(_FEW, max_headers), max_headers):
+        array = ffi.new("pk_header_info[]", room)
+        count = lib.pk_codec_headers(codec, pinned, len(data), _from(data, side), array, room)
+        if count < room:
+            break
     if count < 0:
         raise RemoteProtocolError(f"headers: {RESULTS.get(count, count)}")
     return [(_bytes(one.key) or b"", None if one.raw else _bytes(one.value) or b"") for one in array[0:count]]

@@ -268,6 +268,19 @@ def test_a_self_reference_is_stepped_over():
     assert native.request(CODEC, frame).group == "g"
 
 
+def test_headers_are_as_many_as_there_are_or_as_are_asked_for():
+    """Around the few that there is room for at first, and around the most."""
+    for count in (0, 1, *range(27, 34), 1020, 1021, 1022):
+        headers = [(f"k{n}".encode(), f"v{n}".encode()) for n in range(count)]
+        attachments = {key.decode(): value.decode() for key, value in headers}
+        frame = Call("a.B", "m", "", [], attachments=attachments).encode()
+        found = native.raw_headers(CODEC, frame, 2000)
+        own = [(b"interface", b"a.B"), (b"path", b"a.B"), (b"version", b"0.0.0")]  # of every call
+        assert sorted(found) == sorted(headers + own)
+        for most in (1, 31, 32, 33, count + 2, count + 3, count + 4):
+            assert native.raw_headers(CODEC, frame, most) == found[:most]
+
+
 def test_attachments_override_the_fields_in_front():
     frame = Call(
         "a.B", "m", "", [], version="1.0", attachments={"path": "c.D", "interface": "e.F", "version": "2.0"}
