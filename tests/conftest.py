@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis.strategies import none
 
 import protokit
-from protokit import native
+from protokit import WireFormat, native
 
 HERE = Path(__file__).parent
 REPO = HERE.parent
@@ -37,6 +37,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--examples", type=int, default=40, help="random worlds of each kind")
+    parser.addoption("--drawn", type=int, help="random frames of a declared protocol's kit, at most, a check")
     parser.addoption("--quick", action="store_true", help="a fifth of what is random")
     parser.addoption("--shrink", action="store_true", help="make a failing random world small (minutes)")
 
@@ -91,10 +92,14 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """The kit's classes, in whatever folder they are."""
-    if config.getoption("--quick"):
-        for kit in {item.cls for item in items if isinstance(item, pytest.Function)}:
-            if hasattr(kit, "examples"):
-                kit.examples //= 5
+    classes = {item.cls for item in items if isinstance(item, pytest.Function)}
+    kits = [one for one in classes if hasattr(one, "examples")]
+    for kit in kits if config.getoption("--quick") else ():
+        kit.examples //= 5
+    most = config.getoption("--drawn")
+    for kit in kits if most is not None else ():
+        if isinstance(kit.protocol.wire, WireFormat):
+            kit.examples = min(kit.examples, most)
     workers = getattr(config, "workerinput", {}).get("workercount", 1)
     if workers > 1:
         items[:] = in_turn(items, workers)

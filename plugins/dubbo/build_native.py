@@ -8,6 +8,9 @@ from pathlib import Path
 from cffi import FFI
 
 HERE = Path(__file__).resolve().parent
+# As CFLAGS say where that is with sanitizers, or without optimization: nobody waits for it to be fast then.
+PLAIN = any(one in os.environ.get("CFLAGS", "") for one in ("-fsanitize", "-O0"))
+FAST = [] if PLAIN else ["-O3", "-flto"]
 
 ffibuilder = FFI()
 ffibuilder.cdef("uintptr_t dubbo_codec_address(void);")
@@ -22,11 +25,10 @@ ffibuilder.set_source(
         os.path.relpath(path) for part in ("native", "include") for path in sorted((HERE / part).rglob("*.h"))
     ],
     include_dirs=[str(HERE / "native"), str(HERE / "include")],
-    extra_link_args=["-O3", "-flto"],
+    extra_link_args=FAST,
     extra_compile_args=[
         "-std=c11",
-        "-O3",
-        "-flto",
+        *FAST,
         "-fvisibility=hidden",
         "-fno-plt",
         "-Wall",
