@@ -21,10 +21,10 @@ LAYOUT = Struct(
 )
 
 
-def declared_headers(headers) -> WireFormat:
-    """The protocol with headers of some kind."""
+def declared_headers(headers, **more) -> WireFormat:
+    """The protocol with headers of some kind, and with more behind that takes no bytes."""
     return WireFormat(
-        LAYOUT,
+        Struct(*LAYOUT.subcons, *(name / one for name, one in more.items())),
         id=this.id,
         response=this.kind == 1,
         service=text(this.service),
@@ -37,6 +37,7 @@ def declared_headers(headers) -> WireFormat:
                 "method": b"",
                 "headers": b"",
                 "body": ErrorText(),
+                **dict.fromkeys(more, b""),
             }
         ),
     )

@@ -30,7 +30,7 @@ from protokit.wire.nodes import (
     walk,
 )
 from protokit.wire.structures import Inside
-from protokit.wire.structures.headers import KINDS, EntryMap
+from protokit.wire.structures.headers import PUT, EntryMap
 from protokit.wire.structures.protobufs import FIELDS as FIELDS_OF_MESSAGES
 from protokit.wire.told import Digits
 from protokit.wire.views import (
@@ -59,7 +59,6 @@ ANSWERS = native.EDIT_GROUP + 1  # PK_CHANGES_OF_ANSWERS
 _WIDEST = 8
 DEPTH = 8  # of views in views (PK_WRITE_DEPTH)
 FIELDS = 64  # PK_FIELDS
-PUT = {KINDS[name] for name in ("protobuf", "tlv", "msgpack", "json")}  # what declared_put.c writes
 Counter = Integer | Varint | Digits
 
 
@@ -153,7 +152,7 @@ def _written(view: View | Pairs, depth: int) -> Iterator[FieldPath]:
         yield view.path
     elif isinstance(view, Item):
         yield from _written(view.pairs, depth)
-    elif isinstance(view, EntryMap) and view.encoding.kind in PUT:
+    elif isinstance(view, EntryMap):
         yield view.path
     elif isinstance(view, Inside) and is_put(view):
         yield view.reads
@@ -172,7 +171,7 @@ def is_put(view: Inside) -> bool:
     """Whether the engine can put another text there; of protobuf at fields, and names of maps in them."""
     name = view.structure.step.name
     if name != "protobuf":
-        return KINDS.get(name) in PUT and bool(view.path)
+        return name in PUT and bool(view.path)
     texts = [isinstance(key, str) for key in view.path]
     by_field = bool(view.path) and not texts[0] and not any(map(operator.and_, texts, texts[1:]))
     return by_field and all(0 < key < FIELDS_OF_MESSAGES for key in view.path if isinstance(key, int))
@@ -239,7 +238,7 @@ def _counted(
         InPythonError: the engine cannot make right what does.
         DeclarationError: nor its ids in it, and why.
     """
-    counters = counters_of(nodes, path)
+    counters = counters_of(nodes, path, alone=False)
     told = {one for one, _ in computed}
     if counters is None:
         raise InPythonError

@@ -30,8 +30,15 @@ if TYPE_CHECKING:
 Counted = Field | Size | Told
 
 
-def counters_of(nodes: tuple[Node, ...], path: FieldPath) -> tuple[Integer | Varint | Digits, ...] | None:
+def counters_of(
+    nodes: tuple[Node, ...], path: FieldPath, *, alone: bool = True
+) -> tuple[Integer | Varint | Digits, ...] | None:
     """What counts a section that may have any size; None: it is no such section, or branches differ.
+
+    Args:
+        nodes: of a layout.
+        path: of the section.
+        alone: an id, whose length is its own; else it may be what other sections leave.
 
     Raises:
         CannotRewriteError: it cannot be made right where the section has another one.
@@ -40,10 +47,10 @@ def counters_of(nodes: tuple[Node, ...], path: FieldPath) -> tuple[Integer | Var
     found = {node: None for node in walk(nodes) if getattr(node, "path", None) == path}
     some = []
     for node in found:
-        if not isinstance(node, Section | Delimited):
+        if not isinstance(node, Section | Delimited | Region) or (alone and isinstance(node, Region)):
             return None
         fixed = isinstance(node, Section) and isinstance(node.length, int)
-        some.append([] if fixed else counting(nodes, node))
+        some.append([] if fixed else counting(nodes, node, alone=alone))
     if not all(set(one) == set(some[0]) for one in some):
         return None
     return tuple(
@@ -147,7 +154,9 @@ def _summed(expression: Binary, grown: Iterable[Counted] | None) -> dict[Counted
     return {one: left.get(one, 0) + sign * right.get(one, 0) for one in {**left, **right}}
 
 
-def counting(nodes: tuple[Node, ...], node: Section | Delimited | Region | Varint) -> list[Field | Told]:
+def counting(
+    nodes: tuple[Node, ...], node: Section | Delimited | Region | Varint, *, alone: bool = True
+) -> list[Field | Told]:
     """What grows by one with the id, so that all other lengths stay what they are."""
     path = node.path
     lengths = [
@@ -159,7 +168,7 @@ def counting(nodes: tuple[Node, ...], node: Section | Delimited | Region | Varin
     if isinstance(node, Section):
         own = _linear(node.length) or {}
         grow += [one for one, times in own.items() if times == 1 and isinstance(one, Field | Told)]
-        if len(grow) != 2 or len(own) != 1:  # its size, and what says it
+        if len(grow) != 2 or (alone and len(own) != 1):  # its size, and what says it
             raise CannotRewriteError(
                 f"{show(path)}: an id's length is one field, or one number in a text, plus or minus a "
                 "constant; give it one of its own"

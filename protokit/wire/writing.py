@@ -11,7 +11,7 @@ from protokit.wire.counters import key_of
 from protokit.wire.expressions import fields_of
 from protokit.wire.framing import Framing
 from protokit.wire.structures import Inside
-from protokit.wire.structures.headers import KINDS
+from protokit.wire.structures.headers import PUT
 from protokit.wire.texts import EXACTLY, NOWHERE
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ class Writing(Framing):
         elif isinstance(view, Inside):
             argument = self.literal(view.argument)
             one[:2] = INSIDE, self._numbers[view.reads]
-            one[4:] = len(self.steps), argument, 1, KINDS[view.structure.step.name]
+            one[4:] = len(self.steps), argument, 1, PUT[view.structure.step.name]
             self.steps.append((view.structure.step.address, argument, 1))
         elif isinstance(view, views.Constant):
             one[0], one[5] = LITERAL, self.literal(view.text)

@@ -36,11 +36,14 @@ from protokit.testing.changing import check_changes
 from protokit.wire import (
     Ahead,
     ErrorText,
+    Measured,
     Replies,
     Until,
     UVar,
     WireFormat,
     ber,
+    ber_value,
+    blocks,
     crc32,
     decimal,
     first,
@@ -48,6 +51,7 @@ from protokit.wire import (
     json,
     lines,
     msgpack,
+    msgpack_value,
     number,
     pairs,
     protobuf,
@@ -501,7 +505,178 @@ def of_tlv():
     return wire, ALL, [{"head": head, "body": body} for head in heads for body in bodies]
 
 
+def of_thrift(protocol):
+    """Fields of all types, in other orders and twice, with heads that are longer than they must be; maps."""
+    compact = protocol == "compact"
+
+    def text_(said):
+        return (bytes([len(said)]) if compact else struct.pack(">i", len(said))) + said
+
+    def field(type_, number, raw):
+        if not compact:
+            return bytes([type_]) + struct.pack(">h", number) + raw
+        return bytes([COMPACT[type_]]) + bytes([2 * number]) + raw  # its id alone, never the distance
+
+    def map_(*pairs_, types=(11, 11)):
+        keys = bytes([COMPACT[types[0]] << 4 | COMPACT[types[1]]]) if compact else bytes(types)
+        made = b"".join(key + value for key, value in pairs_)
+        if compact:
+            return bytes([len(pairs_)]) + (keys + made if pairs_ else b"")
+        return keys + struct.pack(">i", len(pairs_)) + made
+
+    def struct_(*some):
+        return b"".join(some) + b"\0"
+
+    head = thrift(this.head, protocol)
+    wire = declared(
+        HEAD + SECTIONS,
+        service=split(head[1], "/", 2)[0],
+        method=first(head[3]["a"], head[40]),
+        version=head[2][1],
+        group=head[3]["m"]["a"],
+        headers=head[4],
+        answer_headers=head[5][6],
+    )
+    false = b"" if compact else b"\0"
+    ones = [text_(b"x/y"), text_(b"")]
+    numbers = [(3, b"\x85"), (6, b"\1" if compact else b"\0\1"), (8, b"\2" if compact else b"\0\0\0\1")]
+    numbers += [(2, false), (4, bytes(8)), (10, b"\3" if compact else bytes(8)), (12, b"\0")]
+    empty, of_a = (
+        map_(),
+        map_((text_(b"a"), text_(b"1")), (text_(b"to"), text_(b"2")), (text_(b"a"), text_(b"3"))),
+    )
+    of_numbers_ = map_((text_(b"a"), numbers[1][1]), types=(11, 6))
+    of_booleans = map_((text_(b"a"), b"\1"), types=(11, 2))
+    by_numbers = map_((numbers[1][1], text_(b"1")), types=(6, 11))
+    of_maps = map_((text_(b"m"), of_a), (text_(b"a"), empty), types=(11, 13))
+    maps = [empty, of_a, of_numbers_, of_booleans, by_numbers, of_maps]
+    heads = [b"", struct_(), struct_() + b"behind", b"\x0b", b"\x01"]
+    heads += [struct_(field(11, 1, one)) for one in ones] + [
+        struct_(field(type_, 1, raw)) for type_, raw in numbers
+    ]
+    heads += [struct_(field(13, 3, one), field(13, 4, one)) for one in maps]
+    heads += [
+        struct_(field(13, 4, one), field(11, 1, ones[0]), field(12, 2, struct_(field(*two))))
+        for one in maps
+        for two in ((11, 1, ones[0]), (3, 1, b"\7"), (11, 20, ones[0]))
+    ]
+    heads += [
+        struct_(field(11, 1, ones[0]), field(11, 1, ones[1]), field(11, 40, ones[0])),
+        struct_(field(11, 1, ones[0]), field(3, 1, b"\7")),
+        struct_(field(2, 1, false), field(2, 1, b"" if compact else b"\1")),
+        struct_(field(13, 4, of_a), field(13, 4, empty), field(13, 3, of_maps)),
+        struct_(
+            field(11, 40, ones[0]),
+            field(11, 2, ones[1]),
+            field(11, 41, ones[1]),
+            field(11, 39, b"" if compact else text_(b"")),
+        ),
+        struct_(field(12, 5, struct_(field(13, 6, of_a)))),
+        struct_(field(12, 5, struct_())),
+    ]
+    return wire, ALL, [{"head": one, "body": b"b"} for one in heads]
+
+
+COMPACT = {2: 2, 3: 3, 4: 7, 6: 4, 8: 5, 10: 6, 11: 8, 12: 12, 13: 11}  # types of the binary protocol
+
+
+def of_blocks():
+    """One and several, with pairs or without, a key in two of them; zeros behind that fill or do not."""
+    info = blocks(this.head, align=4, front=2)
+    wire = declared(
+        HEAD + SECTIONS,
+        service=split(info[1]["a"], "/", 2)[0],
+        method=blocks(this.body)[200]["a"],
+        version=info[1]["to"],
+        headers=info[1],
+        answer_headers=blocks(this.body)[200],
+    )
+    pairs_ = [b"\1a\3x/y", b"\1a\0", b"\2to\1t", b"\1z" + b"\x80\1" + b"z" * 128]
+    some = [b"\1" + bytes([size]) + b"".join(pairs_[:size]) for size in range(5)]
+    heads = [
+        b"",
+        b"\0\0",
+        b"\0" * 9,
+        *some,
+        *(one + bytes(3) for one in some),
+        *(one + bytes(9) for one in some),
+    ]
+    heads += [one + other for one in some[:3] for other in some[:3]]
+    heads += [b"\2\0", some[1] + b"\0\1", b"\1\2\1a\0", b"\1\x81\0\1a\0", b"\1\x80\0"]
+    bodies = [b"", b"\xc8\1\1\1a\1b", b"\xc8\1\0\0", b"\xc8\1\x7f" + b"\1k\0" * 127]
+    frames = [{"head": head, "body": bodies[at % len(bodies)]} for at, head in enumerate(heads)]
+    return wire, ALL - {"group"}, frames
+
+
+def of_ber():
+    """By place and by tag, several of a tag, lengths longer than they must be; values of all kinds."""
+    head, body = ber(this.head), ber(this.body)
+    wire = declared(
+        HEAD + SECTIONS,
+        service=split(head["04"], "/", 2)[0],
+        method=first(head[0][1]["a0"], head[0]["02"]),
+        version=head["02"],
+        group=body["30"][1]["81"],
+    )
+    values = [b"\4\3x/y", b"\2\1\x85", b"\2\2\0\x80", b"\x0a\1\7", b"\1\1\xff", b"\5\0", b"\x84\0"]
+    values += [
+        b"\2\x09" + b"\1" * 9,
+        b"\4\x82\0\1a",
+        b"\4\x81\x80" + b"o" * 128,
+        b"\x30\4\xa0\2\4\0",
+        b"\x9f\x81\1\1t",
+    ]
+    lists = [b"", *values, *(one + other for one, other in itertools.permutations(values, 2))]
+    heads = [*lists[::5], b"\2", b"\2\0", b"\4\x80\0\0", b"\0\0", b"\4\5a", b"\x1f\x80\1\0"]
+    heads += [b"\x30" + bytes([len(one)]) + one for one in lists[1::9] if len(one) < 128]
+    heads += [b"\x30\x82\0" + bytes([len(one)]) + one for one in lists[3::9] if len(one) < 128]
+    inner = [
+        b"\4\0\xa0\x03\x81\1g",
+        b"\4\0\xa0\x80" + b"\x81\1g",
+        b"\2\1\0\xa0\x04\x81\x81\1g",
+        b"\1\1\0\x30\3\x81\1g",
+    ]
+    bodies = [b"\x30" + bytes([len(one)]) + one for one in inner] + [b"", b"\x30\3\x81\1g"]
+    frames = [{"head": head, "body": bodies[at % len(bodies)]} for at, head in enumerate(heads)]
+    return wire, {"service", "method", "version", "group"}, frames
+
+
+def of_measured():
+    """Sections that say themselves where they end, and one that is what another leaves."""
+    wire = declared(
+        [
+            "first" / Ahead(Int8ub),
+            "call" / Measured(msgpack_value),
+            "size" / Rebuild(Int16ub, len_(this.head) + len_(this.body)),
+            "head" / Measured(ber_value),
+            "body" / Bytes(this.size - len_(this.head)),
+        ],
+        replies={"first": 0xC0, "call": b"\xc0", "head": b"\5\0", "body": ErrorText()},
+        service=msgpack(this.call)["a"],
+        method=ber(this.head)[0]["04"],
+        version=this.body,
+        group=this.call,
+    )
+    calls = [b"\x81\xa1a\xa1x", b"\x80", b"\xc0", b"\xa3abc", b"\xdf\0\0\0\0"]
+    heads = [b"\5\0", b"\4\1a", b"\x30\3\4\1a", b"\x30\x81\3\4\1a"]
+    return (
+        wire,
+        {"service", "method", "version", "group"},
+        [
+            {"first": call[0], "call": call, "head": head, "body": body}
+            for call in calls
+            for head in heads
+            for body in (b"", b"b")
+        ],
+    )
+
+
 FORMATS = {
+    "thrift binary": lambda: of_thrift("binary"),
+    "thrift compact": lambda: of_thrift("compact"),
+    "blocks": of_blocks,
+    "ber": of_ber,
+    "measured": of_measured,
     "json": of_json,
     "msgpack": of_msgpack,
     "tlv": of_tlv,
@@ -521,7 +696,9 @@ FORMATS = {
 }
 
 
+STRUCTURES = {"json", "msgpack", "tlv", "thrift binary", "thrift compact", "blocks", "ber"}
 LONG = {"texts", "pairs", "protobuf", "layouts", "lines on turn", "lines of which the first counts"}
+LONG |= {"json", "tlv", "thrift compact"}
 
 
 @pytest.mark.parametrize(
@@ -529,7 +706,7 @@ LONG = {"texts", "pairs", "protobuf", "layouts", "lines on turn", "lines of whic
 )
 def test_the_engine_changes_frames_as_the_declaration_does(name):
     wire, kinds, frames = FORMATS[name]()
-    frames = frames[:: max(1, len(frames) // (24 if name not in {"json", "msgpack", "tlv"} else 96))]
+    frames = frames[:: max(1, len(frames) // (96 if name in STRUCTURES else 24))]
     assert native.edits(wire.address) == kinds
     made = 0
     for place, fields in enumerate(frames):
@@ -684,12 +861,58 @@ def test_a_text_that_json_cannot_say_without_escapes_is_refused(char):
             refused(wire, frame, edit)
 
 
-@pytest.mark.parametrize("was", [b"\x07", b"\xc2"], ids=["integer", "boolean"])
-def test_a_number_of_messagepack_is_as_short_as_it_can_be(was):
-    wire = declared(HEAD + SECTIONS, service=msgpack(this.head)["a"])
-    frame = wire.build({"kind": 0, "id": 7, "head": packed((b"\xa1a", was)), "body": b"b"})
+@pytest.mark.parametrize("protocol", ["binary", "compact"])
+def test_a_field_of_thrift_is_no_key_and_a_key_no_field(protocol):
+    """What was put there could not be read there; nor is a text a key beside integers."""
+    head = thrift(this.head, protocol)
+    wire = declared(
+        HEAD + SECTIONS,
+        service=head[1]["a"],
+        method=head[2][5],
+        version=head[3]["a"],
+        headers=head[3],
+    )
+    fields = {
+        "binary": b"\x0c\0\1\0\x0d\0\2\x0b\x0b\0\0\0\0\x0d\0\3\3\x0b\0\0\0\1\7\0\0\0\1v\0",
+        "compact": b"\x1c\0\x1b\0\x1b\1\x38\7\1v\0",
+    }
+    frame = wire.build({"kind": 0, "id": 7, "head": fields[protocol], "body": b"b"})
+    for what in (native.EDIT_SERVICE, native.EDIT_METHOD, native.EDIT_VERSION):
+        refused(wire, frame, (what, "", "v"))
+    refused(wire, frame, (native.EDIT_HEADER, "a", "v"))
+    with pytest.raises(DeclarationError, match="there is no field 32768"):
+        head[1][1 << 15]
+
+
+NUMBERS = {
+    "integer of msgpack": (msgpack(this.head)["a"], packed((b"\xa1a", b"\x07"))),
+    "boolean of msgpack": (msgpack(this.head)["a"], packed((b"\xa1a", b"\xc2"))),
+    "integer of ber": (ber(this.head)["02"], b"\2\1\7"),
+    "boolean of ber": (ber(this.head)[0], b"\1\1\0"),
+    "boolean of thrift": (thrift(this.head, "binary")[1], b"\2\0\1\0\0"),
+    "boolean of compact thrift": (thrift(this.head, "compact")[1], b"\x11\0"),
+    "boolean of compact thrift in a map": (thrift(this.head, "compact")[1]["a"], b"\x1b\1\x81\1a\1\0"),
+    **{
+        f"{bits} bits of thrift": (
+            thrift(this.head, "binary")[1],
+            bytes([type_, 0, 1, *[0] * (bits // 8), 0]),
+        )
+        for bits, type_ in ((8, 3), (16, 6), (32, 8), (64, 10))
+    },
+    **{
+        f"{bits} bits of compact thrift": (thrift(this.head, "compact")[1], bytes([0x10 | type_, 0, 0]))
+        for bits, type_ in ((8, 3), (16, 4), (32, 5), (64, 6))
+    },
+}
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_a_number_in_a_structure_has_its_room_and_is_as_short_as_it_can_be(name):
+    view, head = NUMBERS[name]
+    wire = declared(HEAD + SECTIONS, service=view)
+    frame = wire.build({"kind": 0, "id": 7, "head": head, "body": b"b"})
     edges = [-(2**n) + more for n in (5, 7, 15, 31, 63) for more in (-1, 0, 1)]
-    edges += [2**n + more for n in (7, 8, 16, 32, 63, 64) for more in (-1, 0)] + [0]
+    edges += [2**n + more for n in (7, 8, 15, 16, 31, 32, 63, 64) for more in (-1, 0)] + [0, 1, 2]
     for one in (*map(str, edges), "-0", "007", "", "-", "1 ", "true", "false", "0" * 20 + "1"):
         edit = (native.EDIT_SERVICE, "", one)
         try:
@@ -780,10 +1003,9 @@ def in_python(**meaning):
 @pytest.mark.parametrize(
     ("what", "can"),
     [
-        ({"headers": thrift(this.head, "binary")[1], "service": this.body}, {"service"}),
         (
             {"service": ber(this.head)[0], "method": json(this.body)["m"], "version": json(this.body)},
-            {"method"},
+            {"service", "method"},
         ),
         ({"service": first(this.head, table(this.kind, {0: "a"}))}, {"service"}),
         ({"service": table(this.kind, {0: "a", 1: "a"}), "method": decimal(this.kind + 1)}, set()),

@@ -120,7 +120,7 @@ SAMPLES = {
         COMPACT,
         [(n,) for n in range(1, 10)] + [(20,), (3, "k"), (3, "x"), (4, 1), (1, 1), (4, "k"), ()],
     ),
-    "blocks": (BLOCKS, [(1, key) for key in ("who", "", "note", "zone", "no")] + [(1,)]),
+    "blocks": (BLOCKS, [(4, 2, 1, key) for key in ("who", "", "note", "zone", "no")] + [(4, 2, 1)]),
     "msgpack": (
         PACK,
         [
@@ -396,14 +396,14 @@ def test_nests_are_bounded():
         ("protobuf", b"\x08" + b"\xff" * 9 + b"\2", (1,)),  # 65 bits
         ("protobuf", b"\x0a\3hi", (1,)),
         ("tlv", b"\1\xff" + bytes(255), (1, 1 | 32, 1)),  # a length of -1
-        ("blocks", b"\1\1\1k\1v\1", (1, "k")),
-        ("blocks", b"\1\2\1k\1v", (1, "k")),
-        ("blocks", b"\1\2\1k\1v\0", (1, "k")),
-        ("blocks", b"\1\1\1k\1v\2\0", (1, "k")),  # another type
-        ("blocks", b"\1\1\1k\1v\0\1", (1, "k")),  # behind the padding
-        ("blocks", b"\1\1\1k\1v\x81\0\0", (1, "k")),  # longer than it must be
-        ("blocks", b"\1\x81\x80\x80\x80\x10\1k\1v", (1, "k")),
-        ("blocks", b"\1\x81\x80\x80\x08\1k\1v", (1, "k")),  # more pairs than a block has
+        ("blocks", b"\1\1\1k\1v\1", (1, 0, 1, "k")),
+        ("blocks", b"\1\2\1k\1v", (1, 0, 1, "k")),
+        ("blocks", b"\1\2\1k\1v\0", (1, 0, 1, "k")),
+        ("blocks", b"\1\1\1k\1v\2\0", (1, 0, 1, "k")),  # another type
+        ("blocks", b"\1\1\1k\1v\0\1", (1, 0, 1, "k")),  # behind the padding
+        ("blocks", b"\1\1\1k\1v\x81\0\0", (1, 0, 1, "k")),  # longer than it must be
+        ("blocks", b"\1\x81\x80\x80\x80\x10\1k\1v", (1, 0, 1, "k")),
+        ("blocks", b"\1\x81\x80\x80\x08\1k\1v", (1, 0, 1, "k")),  # more pairs than a block has
         ("ber", b"\2\1\7\0\0", (0,)),  # the end of an indefinite length
         ("ber", b"\2\1\7\x30\x80\0\0", (0,)),
         ("ber", b"\2\1\7\x30\3\x30\2\2", (0,)),  # what is in it goes over its end
@@ -430,8 +430,8 @@ def test_a_structure_that_is_wrong_anywhere_is_refused(name, section, path):
         ("thrift_compact", b"\x18\3one\x08\2\3two\0", (1,)),
         ("msgpack", b"\x82\xa1a\xa3one\xa1a\xa3two", ("a",)),
         ("ber", b"\4\3one\4\3two", ("04",)),
-        ("blocks", b"\1\2\1k\3one\1k\3two", (1, "k")),
-        ("blocks", b"\1\1\1k\3one\1\1\1k\3two", (1, "k")),
+        ("blocks", b"\1\2\1k\3one\1k\3two", (1, 0, 1, "k")),
+        ("blocks", b"\1\1\1k\3one\1\1\1k\3two", (1, 0, 1, "k")),
     ],
 )
 def test_the_last_of_what_stands_twice_counts(name, section, path):
@@ -636,7 +636,7 @@ def test_a_text_is_written_to_where_it_was_read_from(name, path, text):
     assert message.service == text
     family = whole.structure.family
     others = [other for other in SAMPLES[whole.structure.step.name][1] if other]
-    others = [other[2:] if name == "tlv" else other for other in others]
+    others = [other[2:] if name in {"tlv", "blocks"} else other for other in others]
     for other in others:
         if other[: len(path)] != path[: len(other)]:
             before, after = family.find(sample, other), family.find(message.fields.body, other)

@@ -5,14 +5,18 @@
 #include "wire/steps/path.h"
 
 /* By PK_MAP_*; NULL: the engine does not write it. */
-static const pk_putter putters[PK_MAP_COUNT] = {
+static const pk_putter putters[PK_STRUCTURES] = {
     [PK_MAP_PROTOBUF] = pk_put_protobuf,
     [PK_MAP_TLV] = pk_put_tlv,
     [PK_MAP_MSGPACK] = pk_put_msgpack,
     [PK_MAP_JSON] = pk_put_json,
+    [PK_MAP_THRIFT_BINARY] = pk_put_thrift_binary,
+    [PK_MAP_THRIFT_COMPACT] = pk_put_thrift_compact,
+    [PK_MAP_BLOCKS] = pk_put_blocks,
+    [PK_IN_BER] = pk_put_ber,
 };
 
-int pk_declared_can_put(uint32_t kind) { return kind < PK_MAP_COUNT && putters[kind] != NULL; }
+int pk_declared_can_put(uint32_t kind) { return kind < PK_STRUCTURES && putters[kind] != NULL; }
 
 int pk_declared_put(editing *e, uint32_t field, uint32_t kind, pk_slice path, int is_item, pk_slice text) {
   pk_slice section = pk_declared_section(e, field);

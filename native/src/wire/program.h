@@ -144,7 +144,8 @@ typedef struct pk_program_saying {
 
 enum { PK_TEXT_UTF8, PK_TEXT_HESSIAN, PK_TEXT_JSON }; /* how a reply's text is encoded */
 enum { PK_MAP_PAIRS, PK_MAP_LINES, PK_MAP_PROTOBUF, PK_MAP_TLV, PK_MAP_MSGPACK, PK_MAP_JSON,
-       PK_MAP_THRIFT_BINARY, PK_MAP_THRIFT_COMPACT, PK_MAP_BLOCKS, PK_MAP_COUNT };
+       PK_MAP_THRIFT_BINARY, PK_MAP_THRIFT_COMPACT, PK_MAP_BLOCKS, PK_MAP_COUNT,
+       PK_IN_BER = PK_MAP_COUNT, PK_STRUCTURES }; /* a structure that has no maps */
 
 typedef struct pk_program_range {
   uint32_t at, count; /* at: bytes from the image's start */
@@ -260,7 +261,7 @@ typedef struct pk_program_field {
 /* How a view is read and written: a tree, whose branches stand behind it. A section, a value of a map, part `index` of the
  * text `inner` cut at a literal, the first of several that is there; a text that a step finds, or a literal: both are
  * only read; a map; an integer, as the name that a table gives it, or else in digits; or what stands at a path (a literal)
- * in a structure of a kind (`index`: PK_MAP_*), which a step finds. */
+ * in a structure of a kind (`index`: PK_MAP_*, PK_IN_*), which a step finds. */
 enum { PK_WRITE_TEXT, PK_WRITE_ITEM, PK_WRITE_PART, PK_WRITE_FIRST, PK_WRITE_STEP, PK_WRITE_LITERAL, PK_WRITE_MAP,
        PK_WRITE_NUMBER, PK_WRITE_INSIDE };
 enum { PK_WRITE_DEPTH = 8 };

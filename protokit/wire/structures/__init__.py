@@ -75,6 +75,11 @@ def _tlv_of(path: list[Key]) -> tuple[Family, list[Key]]:
     return Tlv(*map(_construct, forms)), path[2:]
 
 
+def _blocks_of(path: list[Key]) -> tuple[Family, list[Key]]:
+    align, front = (int(option) for option in path[:2])
+    return Blocks(align, front), path[2:]
+
+
 def _construct(form: int) -> Any:
     import construct  # noqa: PLC0415  # for tests of a step alone
 
@@ -101,7 +106,7 @@ STEPS = {
     "msgpack": _step("msgpack", _plain(_MSGPACK)),
     "json": _step("json", _plain(_JSON)),
     "ber": _step("ber", _plain(_BER)),
-    "blocks": _step("blocks", _plain(Blocks())),
+    "blocks": _step("blocks", _blocks_of),
 }
 
 
@@ -230,7 +235,7 @@ def blocks(section: Any, align: int = 1, front: int = 0) -> Inside:
         align: they are filled with zeros to a multiple of so many bytes.
         front: so many bytes that stand in front of them are counted, too.
     """
-    return Inside(Structure(section, Blocks(align, front), "blocks", ", ..."))
+    return Inside(Structure(section, Blocks(align, front), "blocks", ", ...", [align, front]))
 
 
 def _form(subcon: Any) -> int:

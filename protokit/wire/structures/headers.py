@@ -26,6 +26,7 @@ KINDS = {
     "thrift_compact": 7,
     "blocks": 8,
 }
+PUT = {**KINDS, "ber": 9}  # and what has no maps (PK_IN_*): what the engine writes, declared_put.c
 
 
 class EntryEncoding:

@@ -67,6 +67,8 @@ class Thrift(Family):
             raise DeclarationError(
                 f"thrift: {key!r} is no id of a field; a struct has ids from {-(1 << 15)} to {(1 << 15) - 1}"
             )
+        if isinstance(key, int) and not -(1 << 15) <= key < 1 << 15:
+            raise DeclarationError(f"thrift: there is no field {key}, nor a key of a map that is no text")
 
     def section(self, raw: bytes) -> Entry:
         """A whole section."""
@@ -229,6 +231,8 @@ class Thrift(Family):
                 made += one.raw
                 last = number
             return made + b"\0"
+        if any(one.key is None for one in entries):
+            raise LocalProtocolError("thrift: a map whose keys are no texts is not written to")
         types = [TEXT, entries[0].type[0] if entries else TEXT]
         body = b"".join(one.label + one.raw for one in entries)
         if not self.compact:
@@ -238,6 +242,9 @@ class Thrift(Family):
     def made(self, before: Entry | None, key: Key, text: bytes, among: Entry) -> Entry:
         """An entry that says so."""
         in_struct = self._kind(among) == STRUCT
+        if before is None and isinstance(key, str) == in_struct:
+            holder = "struct" if in_struct else "map"
+            raise LocalProtocolError(f"thrift: {key!r} does not stand in a {holder}")
         label = b"" if in_struct else before.label if before else self._written(key_text(key))
         type_ = before.type[0] if before is not None else TEXT
         if before is None and not in_struct:

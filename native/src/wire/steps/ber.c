@@ -111,6 +111,77 @@ void pk_place_ber(pk_slice section, pk_path path, pk_place *place) {
   place->at = v.content;
 }
 
+/* Values that are written anew: what is in front of them, and behind, stays as it stands, but for lengths. */
+
+static uint32_t bytes_of(uint32_t size) { return size >> 24 ? 4 : size >> 16 ? 3 : size >> 8 ? 2 : 1; }
+
+/* A value's length again: as short as it can be where it was so, else in as many bytes at least. */
+static int make_length(pk_made *out, const value *was, uint32_t size) {
+  uint32_t had = was->length.size, before = was->content.size;
+  uint32_t shortest = before < 0x80 ? 1 : 1 + bytes_of(before), made = size < 0x80 ? 1 : 1 + bytes_of(size);
+  if (size == before) return pk_make(out, was->length.data, had);
+  if (had > made && had > shortest) made = had;
+  if (made == 1) return pk_make_big(out, size, 1);
+  int result = pk_make_big(out, 0x80 | (made - 1), 1);
+  return result != PK_OK ? result : pk_make_big(out, size, made - 1);
+}
+
+/* A text; where an integer or a boolean was, another one. */
+static int make_said(pk_made *out, const value *was, pk_slice said) {
+  uint8_t tag = was->tag.size == 1 ? was->tag.data[0] : 0;
+  int negative;
+  uint64_t v;
+  if (tag == NIL || is_constructed(was)) return PK_ERR_UNSUPPORTED;
+  if (tag == BOOLEAN && (said.size != 1 || (said.data[0] != '0' && said.data[0] != '1'))) return PK_ERR_UNSUPPORTED;
+  if (tag == BOOLEAN) return pk_make_big(out, said.data[0] == '1' ? 0xff : 0, 1);
+  if (tag != INTEGER && tag != ENUMERATED) return pk_make(out, said.data, said.size);
+  if (!pk_integer_of(said, &negative, &v) || v > (uint64_t)INT64_MAX + (uint64_t)negative) return PK_ERR_UNSUPPORTED;
+  uint64_t two = negative ? (uint64_t)0 - v : v, bits = negative && v > 0 ? v - 1 : v;
+  uint32_t size = 1;
+  while (size < 8 && bits >> (8 * size - 1) != 0) size++;
+  return pk_make_big(out, two, size);
+}
+
+static int put_in(pk_slice section, pk_path path, pk_slice text, pk_made *out);
+
+/* A value with another content, which is made where it has room, and moves to where it stands. */
+static int make_value(pk_made *out, const value *was, pk_path path, pk_slice text) {
+  int result = pk_make(out, was->tag.data, was->tag.size);
+  if (result != PK_OK) return result;
+  if ((size_t)(out->end - out->at) < 1 + LENGTH_MAX) return PK_ERR_SPACE;
+  pk_made inner = {out->at + 1 + LENGTH_MAX, out->end};
+  const uint8_t *from = inner.at;
+  result = path.at == path.end ? make_said(&inner, was, text) : !is_constructed(was) ? PK_ERR_UNSUPPORTED : put_in(was->content, path, text, &inner);
+  if (result != PK_OK) return result;
+  uint32_t size = (uint32_t)(inner.at - from);
+  result = make_length(out, was, size);
+  if (result != PK_OK) return result;
+  memmove(out->at, from, size);
+  out->at += size;
+  return PK_OK;
+}
+
+static int put_in(pk_slice section, pk_path path, pk_slice text, pk_made *out) {
+  pk_rest in = {section.data, section.data + section.size};
+  pk_key key;
+  value was, one;
+  if (!pk_path_next(&path, &key) || !find_in(section, &key, &was)) return PK_ERR_UNSUPPORTED;
+  int goes = path.at == path.end && text.data == NULL, result = PK_OK;
+  if (goes && key.text.data == NULL) return PK_ERR_UNSUPPORTED; /* others would stand in its place */
+  while (in.at < in.end && result == PK_OK) {
+    const uint8_t *from = in.at;
+    if (open(&in, &one) != PK_OK) return PK_ERR_UNSUPPORTED;
+    if (goes && has_tag(&one, key.text)) continue;
+    if (goes || one.tag.data != was.tag.data) result = pk_make(out, from, (size_t)(in.at - from));
+    else result = make_value(out, &was, path, text);
+  }
+  return result;
+}
+
+int pk_put_ber(pk_slice section, pk_path path, int is_item, pk_slice text, pk_made *out) {
+  return is_item || whole(section) != PK_OK ? PK_ERR_UNSUPPORTED : put_in(section, path, text, out);
+}
+
 static pk_found found_of(const value *v, int asks) {
   uint32_t size = v->content.size;
   if (asks) return pk_found_number((int64_t)big(v->tag.data, v->tag.size));

@@ -143,6 +143,22 @@ static inline int pk_make(pk_made *out, const uint8_t *data, size_t size) {
   return PK_OK;
 }
 
+/* LEB128, as short as it can be. */
+static inline int pk_make_varint(pk_made *out, uint64_t v) {
+  uint8_t made[10];
+  uint32_t size = 0;
+  for (; v >= 0x80; v >>= 7) made[size++] = (uint8_t)(v | 0x80);
+  made[size++] = (uint8_t)v;
+  return pk_make(out, made, size);
+}
+
+/* So many bytes, big endian. */
+static inline int pk_make_big(pk_made *out, uint64_t v, uint32_t bytes) {
+  uint8_t made[8];
+  put(made, v, bytes, 0);
+  return pk_make(out, made, bytes);
+}
+
 /* The section with another text at a path, NULL: without it; a number's digits where a number stands. `is_item`: the last key
  * is a header's in a map, which may not be there yet, and whose values are texts. PK_OK; PK_ERR_UNSUPPORTED: nothing can be put
  * there, or it is malformed; PK_ERR_SPACE. More bytes than section, text and path have together: */
@@ -152,6 +168,10 @@ int pk_put_protobuf(pk_slice section, pk_path path, int is_item, pk_slice text, 
 int pk_put_tlv(pk_slice section, pk_path path, int is_item, pk_slice text, pk_made *out);
 int pk_put_msgpack(pk_slice section, pk_path path, int is_item, pk_slice text, pk_made *out);
 int pk_put_json(pk_slice section, pk_path path, int is_item, pk_slice text, pk_made *out);
+int pk_put_thrift_binary(pk_slice section, pk_path path, int is_item, pk_slice text, pk_made *out);
+int pk_put_thrift_compact(pk_slice section, pk_path path, int is_item, pk_slice text, pk_made *out);
+int pk_put_blocks(pk_slice section, pk_path path, int is_item, pk_slice text, pk_made *out);
+int pk_put_ber(pk_slice section, pk_path path, int is_item, pk_slice text, pk_made *out);
 
 /* Where what a key stands for is not there: whether it can be made. What is put is the last of the path, and of an item the map
  * that is to hold it, too. */

@@ -256,6 +256,207 @@ int pk_next_thrift(pk_rest *in, uint32_t *form, pk_key *key, pk_slice *value) {
   return PK_OK;
 }
 
+/* A structure that is written anew: what is not changed stays as it stands, but for the heads of fields, which are as short
+ * as they can be. */
+
+/* What is in a structure that was passed: a struct's field by its id, or a map's value behind its key. */
+typedef struct entry {
+  int64_t id;
+  uint8_t type, boolean;
+  pk_slice label, name, raw; /* label: a key as it is encoded; name: the text that it is */
+} entry;
+
+/* Where entries are read, and what they are in. */
+typedef struct entries {
+  thrift in;
+  uint8_t of, types[2];
+  uint64_t left;
+  field last;
+} entries;
+
+static pk_slice since(const uint8_t *from, const thrift *t) { return (pk_slice){from, (uint32_t)(t->in.at - from)}; }
+
+static int begin(pk_slice raw, uint8_t of, int compact, entries *all) {
+  *all = (entries){.in = {{raw.data, raw.data + raw.size}, compact}, .of = of, .types = {TEXT, TEXT}};
+  if (of == STRUCT) return PK_OK;
+  return of == MAP ? container(&all->in, 1, all->types, &all->left) : PK_ERR_UNSUPPORTED;
+}
+
+/* PK_OK; PK_MORE: there is none. */
+static int next(entries *all, entry *one) {
+  thrift *t = &all->in;
+  const uint8_t *from;
+  *one = (entry){.id = 0};
+  if (all->of == STRUCT) {
+    if (next_field(t, &all->last) != PK_OK) return PK_ERR_LIMIT;
+    if (all->last.type == STOP) return PK_MORE;
+    one->id = all->last.id, one->type = all->last.type, one->boolean = all->last.boolean;
+  } else {
+    if (all->left-- == 0) return PK_MORE;
+    from = t->in.at;
+    if (past(t, all->types[0], 0, 0) != PK_OK) return PK_ERR_LIMIT;
+    one->label = since(from, t);
+    thrift label = {{from, t->in.at}, t->compact};
+    uint64_t size;
+    if (all->types[0] == TEXT && (size_of(&label, &size) != PK_OK || pk_take(&label.in, size, &one->name) != PK_OK)) return PK_ERR_LIMIT;
+    one->type = all->types[1];
+  }
+  from = t->in.at;
+  if (past(t, one->type, all->of == STRUCT, 0) != PK_OK) return PK_ERR_LIMIT;
+  one->raw = since(from, t);
+  return PK_OK;
+}
+
+static int is_it(const entries *all, const entry *one, const pk_key *key) {
+  if (all->of == STRUCT) return key->text.data == NULL && key->number == one->id;
+  return one->name.data != NULL && pk_same_text(key->text, one->name.data, one->name.size);
+}
+
+static int make_zigzag(pk_made *out, int64_t v) { return pk_make_varint(out, (uint64_t)v << 1 ^ (0 - ((uint64_t)v >> 63))); }
+
+static int make_text(pk_made *out, int compact, pk_slice text) {
+  int result = compact ? pk_make_varint(out, text.size) : pk_make_big(out, text.size, 4);
+  return result != PK_OK ? result : pk_make(out, text.data, text.size);
+}
+
+static uint8_t tag_of(int compact, uint8_t type) {
+  if (compact) return type;
+  for (uint8_t tag = 2; tag < sizeof of_binary; tag++)
+    if (of_binary[tag] == type) return tag;
+  return 0;
+}
+
+/* A field's head, behind the field with the id `last`. */
+static int make_field(pk_made *out, int compact, uint8_t type, int64_t id, int64_t last) {
+  int64_t more = id - last;
+  if (!compact || more <= 0 || more > 15) {
+    int result = pk_make_big(out, tag_of(compact, type), 1);
+    if (result != PK_OK) return result;
+    return compact ? make_zigzag(out, id) : pk_make_big(out, (uint64_t)id & UINT16_MAX, 2);
+  }
+  return pk_make_big(out, (uint64_t)more << 4 | type, 1);
+}
+
+static int make_head(pk_made *out, int compact, const uint8_t types[2], uint64_t count) {
+  if (!compact) {
+    int result = pk_make_big(out, (uint64_t)tag_of(0, types[0]) << 8 | tag_of(0, types[1]), 2);
+    return result != PK_OK ? result : pk_make_big(out, count, 4);
+  }
+  int result = pk_make_varint(out, count);
+  return result != PK_OK || count == 0 ? result : pk_make_big(out, (uint64_t)types[0] << 4 | types[1], 1);
+}
+
+static uint32_t width_of(uint8_t type) { return type == I64 ? 8 : type == I32 ? 4 : type == I16 ? 2 : 1; }
+
+/* A text; where a number or a boolean is, another one: in the compact protocol a field's own boolean is its type. */
+static int make_said(pk_made *out, int compact, int is_field, uint8_t type, pk_slice said, uint8_t *now) {
+  int negative;
+  uint64_t v;
+  *now = type;
+  if (type == TEXT) return make_text(out, compact, said);
+  if (type < TRUE || type > I64 || !pk_integer_of(said, &negative, &v)) return PK_ERR_UNSUPPORTED;
+  if (type <= FALSE) {
+    if (v > 1 || (negative && v > 0)) return PK_ERR_UNSUPPORTED;
+    if (compact && is_field) *now = v ? TRUE : FALSE;
+    else return pk_make_big(out, v || !compact ? v : FALSE, 1);
+    return PK_OK;
+  }
+  uint32_t width = width_of(type);
+  uint64_t most = ((uint64_t)1 << (8 * width - 1)) - 1;
+  if (v > most && !(negative && v == most + 1)) return PK_ERR_UNSUPPORTED;
+  uint64_t two = negative ? (uint64_t)0 - v : v;
+  return compact && type != BYTE ? make_zigzag(out, (int64_t)two) : pk_make_big(out, two, width);
+}
+
+static int put_in(pk_slice raw, uint8_t of, int compact, pk_path path, int is_item, pk_slice text, pk_made *out);
+
+/* What is put in: among which entries, in the place of which (its type is STOP: of none), behind which field. */
+typedef struct target {
+  const entries *all;
+  entry was;
+  pk_key key;
+  pk_path path; /* behind the key */
+  int is_item;
+  pk_slice text;
+} target;
+
+static int make_it(const target *t, int64_t last, pk_made *out) {
+  static const uint8_t empty[6] = {11, 11, 0, 0, 0, 0};
+  int compact = t->all->in.compact, in_struct = t->all->of == STRUCT, deeper = t->path.at != t->path.end, is_new = t->was.type == STOP;
+  uint8_t type = !is_new ? t->was.type : deeper ? MAP : in_struct ? TEXT : t->all->types[1], now = type;
+  pk_slice inner = is_new ? (compact ? (pk_slice){empty + 5, 1} : (pk_slice){empty, 6}) : t->was.raw; /* a map that is to hold it */
+  int64_t id = is_new ? t->key.number : t->was.id;
+  if (t->is_item && !deeper && type != TEXT) return PK_ERR_UNSUPPORTED;
+  uint8_t *head = out->at;
+  int result = in_struct ? make_field(out, compact, type, id, last) : is_new ? make_text(out, compact, t->key.text) : pk_make(out, t->was.label.data, t->was.label.size);
+  if (result != PK_OK) return result;
+  if (deeper) return put_in(inner, type, compact, t->path, t->is_item, t->text, out);
+  result = make_said(out, compact, in_struct, type, t->text, &now);
+  if (result == PK_OK && now != type) *head = (uint8_t)((*head & 0xf0) | now);
+  return result;
+}
+
+static int put_in(pk_slice raw, uint8_t of, int compact, pk_path path, int is_item, pk_slice text, pk_made *out) {
+  entries all;
+  target t = {.all = &all, .is_item = is_item, .text = text, .was = {.type = STOP}};
+  entry one;
+  uint64_t times = 0, count = 0, at = 0;
+  int result, several = 0;
+  if (!pk_path_next(&path, &t.key)) return PK_ERR_UNSUPPORTED;
+  t.path = path;
+  int last = path.at == path.end, keeps = !last || text.data != NULL;
+  if ((is_item && last && of != MAP) || begin(raw, of, compact, &all) != PK_OK) return PK_ERR_UNSUPPORTED;
+  entries again = all;
+  for (; (result = next(&all, &one)) == PK_OK; count++) {
+    if (!is_it(&all, &one, &t.key)) continue;
+    several |= times > 0 && !same_type(one.type, t.was.type);
+    t.was = one, at = count, times++;
+  }
+  if (result != PK_MORE || several) return PK_ERR_UNSUPPORTED;
+  int only = is_item && !last && times > 0; /* of maps of headers under one id the last alone is changed */
+  if (only) times = 1;
+  if (times == 0 && text.data == NULL && is_item) return pk_make(out, raw.data, raw.size);
+  if (of == MAP && count > 0 && all.types[0] != TEXT) return PK_ERR_UNSUPPORTED; /* others than texts are no keys */
+  if (times == 0 && !last && (text.data == NULL || !pk_can_be_made(path, is_item))) return PK_ERR_UNSUPPORTED;
+  if (times == 0 && keeps && (t.key.text.data != NULL) != (of == MAP)) return PK_ERR_UNSUPPORTED;
+  if (times == 0 && !last && of == MAP) return PK_ERR_UNSUPPORTED;
+  if (count == 0) all.types[0] = all.types[1] = TEXT;
+  count = count - times + (uint64_t)keeps;
+  if (count == 0) all.types[1] = TEXT;
+  result = of == MAP ? make_head(out, compact, all.types, count) : PK_OK;
+  int64_t behind = 0;
+  for (uint64_t i = 0; result == PK_OK && next(&again, &one) == PK_OK; i++) {
+    int is = only ? i == at : is_it(&again, &one, &t.key);
+    if (is && !keeps) continue;
+    keeps = keeps && !is;
+    if (is) result = make_it(&t, behind, out);
+    else if (of == MAP) result = pk_make(out, one.label.data, one.label.size);
+    else result = make_field(out, compact, one.type, one.id, behind);
+    if (!is && result == PK_OK) result = pk_make(out, one.raw.data, one.raw.size);
+    behind = one.id;
+  }
+  if (result == PK_OK && keeps) result = make_it(&t, behind, out);
+  return result != PK_OK || of == MAP ? result : pk_make_big(out, STOP, 1);
+}
+
+static int put_at(pk_slice section, pk_path path, int compact, int is_item, pk_slice text, pk_made *out) {
+  static const uint8_t empty = STOP;
+  if (section.size == 0 && is_item && text.data == NULL) return PK_OK;
+  if (section.size == 0 && is_item) section = (pk_slice){&empty, 1};
+  thrift t = {{section.data, section.data + section.size}, compact};
+  if (past_struct(&t, 0) != PK_OK) return PK_ERR_UNSUPPORTED;
+  int result = put_in(since(section.data, &t), STRUCT, compact, path, is_item, text, out);
+  return result != PK_OK ? result : pk_make(out, t.in.at, (size_t)(t.in.end - t.in.at));
+}
+
+int pk_put_thrift_binary(pk_slice section, pk_path path, int is_item, pk_slice text, pk_made *out) {
+  return put_at(section, path, 0, is_item, text, out);
+}
+
+int pk_put_thrift_compact(pk_slice section, pk_path path, int is_item, pk_slice text, pk_made *out) {
+  return put_at(section, path, 1, is_item, text, out);
+}
+
 static int find_binary(pk_slice section, pk_path path, pk_found *found) { return find(section, path, 0, found); }
 
 static int find_compact(pk_slice section, pk_path path, pk_found *found) { return find(section, path, 1, found); }
