@@ -245,7 +245,8 @@ def test_errors_say_why(run):
 
         rules = [
             {"match": {"service": "a.B", "method": "gone"}, "cluster": "gone"},
-            {"match": {"service": "a.B"}, "cluster": "c", "timeout": "100ms"},
+            {"match": {"service": "a.B", "method": "never"}, "cluster": "c", "timeout": "100ms"},
+            {"match": {"service": "a.B"}, "cluster": "c"},
         ]
         run(with_gone)
 
