@@ -124,7 +124,7 @@ def nested(levels):
     return ErrorText(count=UVar(2)) if levels == 1 else Counted(UVar(3), nested(levels - 1))
 
 
-@pytest.mark.parametrize("levels", [1, 2, 3, 8])
+@pytest.mark.parametrize("levels", [1, 2, 3, pytest.param(8, marks=pytest.mark.slow)])
 def test_so_many_levels_there_may_be(levels):
     for size in EDGES:
         said = b"t" * size
