@@ -16,7 +16,8 @@ import fewer
 import pytest
 import running
 from cffi import FFI
-from hypothesis import given, settings
+from hypothesis import settings
+from hypothesis.core import given  # Hypothesis's own, also where mutants are run by tests that may not draw
 from hypothesis.strategies import none
 
 import protokit
