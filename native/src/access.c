@@ -317,6 +317,14 @@ const uint64_t *pk_worker_endpoint_words(const pk_worker *w, uint32_t uid) {
   return (const uint64_t *)(const void *)pk_worker_endpoint_stats(w, uid);
 }
 
+const uint64_t *pk_core_times_words(const pk_core *core, uint32_t uid) {
+  return (const uint64_t *)(const void *)pk_core_times(core, uid);
+}
+
+const uint64_t *pk_worker_times_words(const pk_worker *w, uint32_t uid) {
+  return (const uint64_t *)(const void *)pk_worker_times(w, uid);
+}
+
 /* Routes, asked in words. */
 
 static int header_in_words(const pk_codec *c, const uint8_t *data, const pk_frame *f, pk_slice key, pk_header *out) {

@@ -158,6 +158,8 @@ const uint64_t *pk_core_stats_words(const pk_core *core);
 const uint64_t *pk_core_endpoint_words(const pk_core *core, uint32_t uid);
 const uint64_t *pk_worker_stats_words(const pk_worker *w);
 const uint64_t *pk_worker_endpoint_words(const pk_worker *w, uint32_t uid);
+const uint64_t *pk_core_times_words(const pk_core *core, uint32_t uid);
+const uint64_t *pk_worker_times_words(const pk_worker *w, uint32_t uid);
 /* } python */
 
 #endif

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from protokit.dataplane.chains import Chain
     from protokit.wire.codec import Wire
 
+_DOUBLINGS = range(15, 37)  # of nanoseconds: 33 us to 69 s
+
 
 def _seed() -> int:
     return int.from_bytes(os.urandom(8)) >> 1
@@ -353,7 +355,23 @@ class Workers:
                 each = [worker.endpoint_stats(uid) for worker in self.each]
                 total = {name: sum(one[name] for one in each) for name in native.ENDPOINT_STAT_NAMES}
                 clusters.setdefault(cluster, {})[listening.place(host, port)] = total
-        return {"workers": [worker.stats() for worker in self.each], "clusters": clusters}
+        return {
+            "workers": [worker.stats() for worker in self.each],
+            "clusters": clusters,
+            "durations": self._durations(),
+        }
+
+    def _durations(self) -> dict[str, dict[str, Any]]:
+        """By clusters, how many calls were answered, or not in time, in so many seconds at most."""
+        found: dict[str, dict[str, Any]] = {}
+        for cluster, number in {} if self.running is None else self.running.cluster_ids.items():
+            nanoseconds, *counts = map(sum, zip(*(worker.times(number) for worker in self.each), strict=True))
+            found[cluster] = {
+                "count": sum(counts),
+                "seconds": nanoseconds / 1e9,
+                "within": {repr(2**most / 1e9): sum(counts[:most]) for most in _DOUBLINGS},
+            }
+        return found
 
 
 def _limited(breaker: schema.Breaker) -> dict[str, int]:

@@ -341,6 +341,11 @@ def endpoint_counters(words: Any) -> dict[str, int]:
     return dict(zip(ENDPOINT_STAT_NAMES, ffi.unpack(words, len(ENDPOINT_STAT_NAMES)), strict=True))
 
 
+def times(words: Any) -> list[int]:
+    """pk_times: the nanoseconds of all calls, and how many took 2**i ns and more, up to twice that, by i."""
+    return [0] * 65 if words == ffi.NULL else ffi.unpack(words, 65)
+
+
 class Worker:
     """A core on a thread of its own, driven by epoll. Use it from one thread only.
 
@@ -458,6 +463,10 @@ class Worker:
     def endpoint_stats(self, uid: int) -> dict[str, int]:
         """Counters of one endpoint."""
         return endpoint_counters(lib.pk_worker_endpoint_words(self._worker, uid))
+
+    def times(self, uid: int) -> list[int]:
+        """How long calls of a cluster took."""
+        return times(lib.pk_worker_times_words(self._worker, uid))
 
 
 def __getattr__(name: str) -> object:

@@ -16,6 +16,7 @@ from protokit.native import (
     endpoint_counters,
     events,
     records,
+    times,
 )
 
 
@@ -157,3 +158,7 @@ class Core:
     def endpoint_stats(self, uid: int) -> dict[str, int]:
         """Counters of one endpoint."""
         return endpoint_counters(lib.pk_core_endpoint_words(self._core, uid))
+
+    def times(self, uid: int) -> list[int]:
+        """How long calls of a cluster took."""
+        return times(lib.pk_core_times_words(self._core, uid))

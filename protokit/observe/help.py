@@ -77,6 +77,7 @@ HELP = {
     "endpoint_active": "Of those, the ones under way.",
     "endpoint_connections": "Connections to an endpoint.",
     "endpoint_connect_failures": "Connections to an endpoint that did not open.",
+    "cluster_request_seconds": "How long tries took until they were answered, or their time was over.",
     "breaker_limit": "How much a breaker lets through at a time.",
     "breaker_under_way": "How much of that is under way.",
     "breaker_refused": "What a breaker refused.",

@@ -49,11 +49,16 @@ def prometheus(stats: Mapping[str, Any], *, ready: bool) -> str:
     Args:
         stats: sections of numbers, nested in mappings and lists. Levels of ``workers``, ``clusters``,
             ``rules``, ``access``, ``filters``, ``limiters`` and ``breakers`` become labels, all others part
-            of the metric's name.
+            of the metric's name; ``durations`` are a histogram.
         ready: becomes ``protokit_ready``.
     """
     metrics: dict[str, list[str]] = {}
     for section, tree in ({"ready": int(ready)} | dict(stats)).items():
+        if section == "durations":
+            metrics["cluster_request_seconds"] = [
+                line for name in tree for line in _histogram(name, tree[name])
+            ]
+            continue
         prefix, labels = _LABELLED.get(section, ((section,), ()))
         for path, number in _numbers(tree):
             name = re.sub(r"\W", "_", "_".join((*prefix, *path[len(labels) :])), flags=re.ASCII)
@@ -65,14 +70,25 @@ def prometheus(stats: Mapping[str, Any], *, ready: bool) -> str:
 
     lines = []
     for name, samples in metrics.items():
-        kind, metric = (
-            ("gauge", f"protokit_{name}") if name in GAUGES else ("counter", f"protokit_{name}_total")
-        )
+        if name == "cluster_request_seconds":
+            kind, metric = "histogram", f"protokit_{name}"
+        elif name in GAUGES:
+            kind, metric = "gauge", f"protokit_{name}"
+        else:
+            kind, metric = "counter", f"protokit_{name}_total"
         if name in HELP:
             lines.append(f"# HELP {metric} {HELP[name]}")
         lines.append(f"# TYPE {metric} {kind}")
         lines += [f"{metric}{sample}" for sample in samples]
     return "\n".join(lines) + "\n"
+
+
+def _histogram(cluster: str, durations: Mapping[str, Any]) -> Iterator[str]:
+    label = f'cluster="{_escaped(cluster)}"'
+    for most, count in (durations["within"] | {"+Inf": durations["count"]}).items():
+        yield f'_bucket{{{label},le="{most}"}} {count}'
+    yield f"_sum{{{label}}} {durations['seconds']}"
+    yield f"_count{{{label}}} {durations['count']}"
 
 
 def _numbers(tree: object, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], int | float]]:

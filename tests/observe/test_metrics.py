@@ -46,11 +46,14 @@ def parse(page: str) -> dict[str, tuple[str, dict[tuple[tuple[str, str], ...], f
             continue
         match = SAMPLE.fullmatch(line)
         assert match, line
-        assert match[1] == name, f"{line}: not under its own type"
+        parts = ("_bucket", "_sum", "_count") if found[name][0] == "histogram" else ("",)
+        assert match[1] in {name + part for part in parts}, f"{line}: not under its own type"
         labels = tuple(
             (key, re.sub(r"\\.", lambda m: ESCAPED[m[0]], value))
             for key, value in LABEL.findall(match[2] or "")
         )
+        if match[1] != name:
+            labels = (("", match[1].removeprefix(name)), *labels)
         assert labels not in found[name][1], f"{line}: twice"
         found[name][1][labels] = float(match[3])
     return found
@@ -78,6 +81,7 @@ def test_all_that_the_proxy_counts_is_there():
     assert stats.keys() == {
         "workers",
         "clusters",
+        "durations",
         "rules",
         "access",
         "filters",
@@ -102,7 +106,7 @@ def test_all_that_the_proxy_counts_is_there():
     for name in ("done", "failed"):
         assert found[f"protokit_reloads_{name}_total"][1] == {(): 0.0}
     assert found["protokit_reloads_last_failed"] == ("gauge", {(): 0.0})
-    assert len(found) == 7 + len(native.STAT_NAMES) + len(native.ENDPOINT_STAT_NAMES)
+    assert len(found) == 8 + len(native.STAT_NAMES) + len(native.ENDPOINT_STAT_NAMES)
 
 
 def test_what_limiters_were_asked_is_told_by_rule():
@@ -123,6 +127,7 @@ def test_each_metric_says_what_it_counts():
         "filters": {"f": switch},
         "limiters": {"r": {"asked": 0, "dropped": 0, "failures": 0}},
         "breakers": {"c": {"b": {"limit": 0, "under_way": 0, "refused": 0}}},
+        "durations": {"c": {"count": 0, "seconds": 0.0, "within": {}}},
         "reloads": {"done": 0, "failed": 0, "last_failed": 0},
     }
     page = prometheus(numbers, ready=True)

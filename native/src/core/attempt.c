@@ -36,6 +36,7 @@ static PK_RARE void came_to(pk_core *core, const pk_request *r, const pk_attempt
   if (r->parts & PK_PART_TOLD) pk_ends_tried(core, r, a);
   if (outcome == PK_ATTEMPT_TIMED_OUT) {
     PK_STAT_ADD(a->endpoint->stats->timeouts, 1);
+    pk_times_took(a->endpoint->times, core->now - a->started); /* or who is slow would look fast */
     if (!a->waiting) pk_endpoint_unanswered(core, a);
   } else {
     PK_STAT_ADD(a->endpoint->stats->errors, 1);
@@ -94,7 +95,11 @@ void pk_attempt_end(pk_core *core, pk_request *r, pk_attempt *a, uint32_t outcom
   if (a->waiting) {
     a->request = 0; /* freed when the connection opens or fails */
   } else {
-    if (c != NULL && !a->answered) pk_slots_give_up(c, a);
+    if (a->answered) {
+      pk_times_took(e->times, core->now - a->started);
+    } else if (c != NULL) {
+      pk_slots_give_up(c, a);
+    }
     pk_attempt_free(core, a);
   }
   if (c != NULL) pk_conn_touch(core, c);

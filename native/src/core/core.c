@@ -95,7 +95,10 @@ void pk_core_free(pk_core *core) {
     free(core->gone_endpoints);
     core->gone_endpoints = next;
   }
-  for (uint32_t i = 0; i < PK_STAT_PAGES; i++) free(core->endpoint_stats[i]);
+  for (uint32_t i = 0; i < PK_STAT_PAGES; i++) {
+    free(core->endpoint_stats[i]);
+    free(core->times[i]);
+  }
   while (core->live != NULL) {
     pk_live *older = core->live->older;
     free(core->live);

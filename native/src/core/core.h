@@ -204,5 +204,7 @@ void pk_core_shutdown(pk_core *core);
 const pk_stats *pk_core_stats(const pk_core *core);
 /* NULL where the worker has not met that endpoint. Safe from any thread. */
 const pk_endpoint_stats *pk_core_endpoint_stats(const pk_core *core, uint32_t uid);
+/* How long calls of a cluster took, by its uid: likewise. */
+const struct pk_times *pk_core_times(const pk_core *core, uint32_t uid);
 
 #endif

@@ -13,6 +13,7 @@
 #include "policy/panic.h"
 #include "policy/quantile.h"
 #include "policy/slow_start.h"
+#include "policy/times.h"
 #include "policy/verdicts.h"
 #include "core/engine.h"
 
@@ -35,6 +36,7 @@ typedef struct pk_cluster {
   pk_budget retries, hedges; /* what it was sent beyond its requests */
   pk_quantile *latency;      /* of requests of rules that hedge by it; NULL: of none */
   pk_cluster_words *words;
+  pk_times *times;
   struct pk_gradient *gradient; /* where its limit of requests is found; NULL: nothing is known yet */
   uint32_t waiting[PK_BUCKETS + 1]; /* places that its breaker counts, by pk_places_of */
 } pk_cluster;
@@ -61,6 +63,7 @@ typedef struct pk_endpoint {
   pk_slow_start_state slow;
   uint8_t usable;    /* when it was looked at last (usable.c) */
   pk_endpoint_stats *stats;
+  pk_times *times;   /* its cluster's */
   struct pk_checker *checker; /* where this worker checks it */
 } pk_endpoint;
 

@@ -90,8 +90,10 @@ struct pk_core {
   uint32_t waits_chains, waits_count;
   pk_endpoint *gone_endpoints; /* until nothing refers to them */
   pk_endpoint_stats gone_stats; /* theirs, which nobody reads */
+  pk_times gone_times;          /* likewise */
   pk_stats stats;
   _Atomic(pk_endpoint_stats *) endpoint_stats[PK_STAT_PAGES];
+  _Atomic(pk_times *) times[PK_STAT_PAGES]; /* by clusters' uids */
 };
 
 /* records.c */

@@ -32,9 +32,28 @@ const pk_endpoint_stats *pk_core_endpoint_stats(const pk_core *core, uint32_t ui
   return stats == NULL ? NULL : stats + uid % PK_PAGE;
 }
 
+static pk_times *times_of(pk_core *core, uint32_t uid) {
+  uint32_t page = uid / PK_PAGE;
+  if (page >= PK_STAT_PAGES) return NULL;
+  pk_times *times = atomic_load_explicit(&core->times[page], memory_order_acquire);
+  if (times == NULL) {
+    times = calloc(PK_PAGE, sizeof *times);
+    atomic_store_explicit(&core->times[page], times, memory_order_release);
+  }
+  return times == NULL ? NULL : times + uid % PK_PAGE;
+}
+
+const pk_times *pk_core_times(const pk_core *core, uint32_t uid) {
+  uint32_t page = uid / PK_PAGE;
+  if (page >= PK_STAT_PAGES) return NULL;
+  const pk_times *times = atomic_load_explicit(&core->times[page], memory_order_acquire);
+  return times == NULL ? NULL : times + uid % PK_PAGE;
+}
+
 static void let_cluster_go(pk_core *core, pk_cluster *of) {
   if (--of->holders > 0) return;
   core->clusters[of->uid] = NULL;
+  *of->times = (pk_times){.sum = 0};
   free(of->latency);
   free(of->gradient);
   free(of);
@@ -44,7 +63,8 @@ static void let_cluster_go(pk_core *core, pk_cluster *of) {
 static pk_cluster *cluster_of(pk_core *core, uint32_t uid) {
   uint32_t capacity = core->cluster_capacity;
   pk_cluster_words *words = pk_shared_cluster_words(core->shared, uid);
-  pk_cluster **all = words == NULL ? NULL : pk_grow(core->clusters, &core->cluster_capacity, uid + 1, sizeof *all);
+  pk_times *times = times_of(core, uid);
+  pk_cluster **all = words == NULL || times == NULL ? NULL : pk_grow(core->clusters, &core->cluster_capacity, uid + 1, sizeof *all);
   if (all == NULL) return NULL;
   for (uint32_t i = capacity; i < core->cluster_capacity; i++) all[i] = NULL;
   core->clusters = all;
@@ -53,6 +73,7 @@ static pk_cluster *cluster_of(pk_core *core, uint32_t uid) {
     if (all[uid] == NULL) return NULL;
     all[uid]->uid = uid;
     all[uid]->words = words;
+    all[uid]->times = times;
   }
   all[uid]->holders++;
   return all[uid];
@@ -73,6 +94,7 @@ static pk_endpoint *endpoint_of(pk_core *core, const pk_table_endpoint *te, pk_c
   if (e == NULL) return NULL;
   e->uid = te->uid;
   e->stats = stats;
+  e->times = of->times;
   e->words = words;
   e->of = of;
   of->holders++;
@@ -103,6 +125,7 @@ static void endpoint_gone(pk_core *core, pk_endpoint *e) {
   e->gone = 1;
   pk_check_end(core, e);
   e->stats = &core->gone_stats;
+  e->times = &core->gone_times;
   e->gone_next = core->gone_endpoints;
   core->gone_endpoints = e;
   end_connections(core, &e->shared);

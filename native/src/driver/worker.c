@@ -284,3 +284,5 @@ const pk_stats *pk_worker_stats(const pk_worker *w) { return pk_core_stats(w->co
 const pk_endpoint_stats *pk_worker_endpoint_stats(const pk_worker *w, uint32_t uid) {
   return pk_core_endpoint_stats(w->core, uid);
 }
+
+const struct pk_times *pk_worker_times(const pk_worker *w, uint32_t uid) { return pk_core_times(w->core, uid); }

@@ -44,5 +44,6 @@ int pk_worker_shutdown(pk_worker *w);
 
 const pk_stats *pk_worker_stats(const pk_worker *w);
 const pk_endpoint_stats *pk_worker_endpoint_stats(const pk_worker *w, uint32_t uid);
+const struct pk_times *pk_worker_times(const pk_worker *w, uint32_t uid);
 
 #endif

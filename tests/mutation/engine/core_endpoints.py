@@ -412,6 +412,20 @@ MUTANTS = (
         "tests/test_routes.py::test_a_new_table_decides_anew",
     ),
     Mutant(
+        "a cluster goes on with the times of whose number it has",
+        "live.c",
+        "  *of->times = (pk_times){.sum = 0};\n",
+        "",
+        "tests/dataplane/test_times.py::test_a_reload_keeps_them_and_who_gets_the_number_of_a_cluster_begins_anew",
+    ),
+    Mutant(
+        "times are counted in the next doubling",
+        "times.h",
+        "63 - __builtin_clzll(took | 1)",
+        "64 - __builtin_clzll(took | 1)",
+        "tests/dataplane/test_times.py::test_each_time_is_counted_in_its_doubling",
+    ),
+    Mutant(
         "clients that were told are counted for ever",
         "live.c",
         "  PK_STAT_SUB(core->stats.connections_told, client->told);\n",
