@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from protokit.wire import __all__ as vocabulary
+from protokit.wire.structures import STEPS
 
 FUZZ = Path(__file__).parents[1] / "native" / "fuzz"
 needs_clang = pytest.mark.skipif(
@@ -66,6 +67,18 @@ def test_a_program_of_each_word_is_fuzzed():
         tree = ast.parse(path.read_text("utf-8"))
         named |= {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
     assert set(vocabulary) - named == NO_WORDS
+
+
+def test_a_program_of_each_structure_is_fuzzed(monkeypatch):
+    """A word may have several functions in C, which the programs themselves name."""
+    monkeypatch.syspath_prepend(str(FUZZ))
+    import export
+    import fuzz_formats
+
+    reached = {step for one in fuzz_formats.protocols() for step in export.image(one.name, one.wire)[1]}
+    assert {one.name for one in STEPS.values()} - reached == set()
+    tags = {export.tag(one.name) for one in fuzz_formats.protocols()}
+    assert len(tags) == len(fuzz_formats.protocols()), "an input's first byte says whose it is"
 
 
 @pytest.mark.slow

@@ -227,7 +227,7 @@ def structured() -> WireFormat:
         method=first(
             meta[1][2], thrift(body, "compact")[2][1], msgpack(body)["method"], json(body)["calls"][0]
         ),
-        version=meta[5]["version"],
+        version=first(meta[5]["version"], blocks(body, align=4, front=2)[1]["version"]),
         group=first(head[7], msgpack(body)["group"][1], thrift(body, "binary")[3]["group"]),
         replies=Replies(error=lambda status, variant: {"meta": b"\x10\1", "head": b"", "body": ErrorText()}),
     )

@@ -15,7 +15,7 @@ from protokit.wire.given import values_of
 from protokit.wire.ids import number_of
 from protokit.wire.nodes import expression_of, walk
 from protokit.wire.readings import views_of
-from protokit.wire.replies import Kept, said, set_default
+from protokit.wire.replies import Kept, can_set, said, set_default
 from protokit.wire.requested import CUT, VARINT, WHOLE, FromRequest
 from protokit.wire.views import computed, sections_of
 
@@ -50,6 +50,7 @@ def check_kinds_of_replies(wire: WireFormat, address: int) -> None:
     Raises:
         DeclarationError: one is read as something else; says what to write.
     """
+    _check_greetings(wire, address)
     read = _read_for_kinds(wire)
     for what, kind, values, build in _replies(wire, address):
         if any(path in read for path in _repeating(values, ())):
@@ -63,6 +64,30 @@ def check_kinds_of_replies(wire: WireFormat, address: int) -> None:
                 f"{what} is read as a {found}, not as a {kind}: give values for which {_HOLDS[kind]} holds, "
                 "or change that"
             )
+
+
+def _check_greetings(wire: WireFormat, address: int) -> None:
+    """Each step says a greeting, in so far as nothing that the peer said decides it."""
+    for one in wire.conversation.sayings:
+        for variant in wire.variants:
+            values = dict(values_of(one.what, one.values, variant))
+            for name, value in variant.items():
+                set_default(values, tuple(name.split(".")), value)
+            if any(True for _ in _repeating(values, ())):
+                continue
+            for path in () if wire.meaning.named else wire.meaning.id:
+                if can_set(values, path):
+                    set_default(values, path, 0)
+            try:
+                frame = native.sent_by(one.who, wire.build(values, one.who))
+                found = native.KINDS[native.frame(address, frame).kind]
+            except (ProtokitError, EOFError):
+                continue
+            if found != "greeting":
+                raise DeclarationError(
+                    f"{one.what} is read as a {found}, not as a greeting: give values for which when= holds, "
+                    "or change that"
+                )
 
 
 def _replies(wire: WireFormat, address: int) -> Iterator[Reply]:

@@ -54,6 +54,8 @@ class Checksum:
         before = isinstance(over, str) and over == "before"
         instead = "it is 'before' or a list of sections: [this.head, this.body]"
         sections = () if before else several("checksum: over=", over, instead)
+        if not before and not sections:
+            raise DeclarationError(f"checksum: over=[] is a checksum of nothing; {instead}")
         self.over = None if before else tuple(section_path(one, "checksum") for one in sections)
         self.number = of
         self.sum = SUMS[of]

@@ -38,7 +38,16 @@ from protokit.wire.laid import complete as fill_in
 from protokit.wire.layout import read, rebuilt
 from protokit.wire.message import Message, describe, holds, kind_of
 from protokit.wire.nodes import Delimited, Integer, Rest, Section, Varint, walk
-from protokit.wire.parameters import check_maps, expression, readable_sections, reserved_of, variants_of, view
+from protokit.wire.parameters import (
+    check_constants,
+    check_ids,
+    check_maps,
+    expression,
+    readable_sections,
+    reserved_of,
+    variants_of,
+    view,
+)
 from protokit.wire.program import Emit, Image, Meaning
 from protokit.wire.rendering import Rendering
 from protokit.wire.replies import TEXT_MAX, Replies, can_set, field_path, kept_node
@@ -162,8 +171,6 @@ class WireFormat:
                 f"variants: {len(self.variants)} were given; there are 1 to 255, and ({{}},) is the one of "
                 "most formats"
             )
-        if len(self.reserved_ids) > 4:
-            raise DeclarationError(f"reserved_ids: {len(self.reserved_ids)} were given; there are 4 at most")
         self.greeting = greeting
         self.conversation = Conversation(greeting, mode)
         paths = tuple(field_path(one, "id") for one in ids)
@@ -175,6 +182,7 @@ class WireFormat:
             )
         if answer_paths and (by_bytes is not None or not paths):
             raise DeclarationError(f"answer_id: {PAIR}")
+        check_ids(self.nodes, paths, answer_paths, self.reserved_ids, self.variants)
         if by_bytes is not None and self.reserved_ids:
             raise DeclarationError(
                 "reserved_ids: the engine's own ids, where they are byte strings, need none"
@@ -220,6 +228,7 @@ class WireFormat:
         # Whatever cannot be compiled is said now: first the format, then its replies.
         bare = Image(self.name, self._mode, replies=[{} for _ in self.variants], shapes=False)
         compile_image(self.nodes, self.meaning, bare)
+        check_constants(self.meaning)
         self._computed = [*rebuilt(self.declaration)]  # when a frame is built
         self.parts = Parts(self.nodes, replies.answers(self.variants))
         self.meaning.parts = self.parts.all

@@ -91,6 +91,8 @@ class _Reader:
         seen: set[str] = set()
         for number, subcon in enumerate(struct.subcons):
             name = subcon.name
+            if name is not None and "." in name:
+                raise refuse((*scope, name), "a dot stands between names of fields, and in none")
             if name is not None and name in seen:
                 raise refuse(
                     (*scope, name), "the name is used twice in one Struct: the last would win silently"

@@ -10,7 +10,7 @@ from protokit.model import Status
 from protokit.wire import views
 from protokit.wire.expressions import computable, readings_of, resolve, show
 from protokit.wire.given import expect, seen, several, within
-from protokit.wire.nodes import Delimited, Section, walk
+from protokit.wire.nodes import Delimited, Integer, Section, walk
 from protokit.wire.replies import field_path
 
 
@@ -54,7 +54,44 @@ def _variant(one: Any) -> dict[str, int]:
 def reserved_of(given: Any) -> tuple[int, ...]:
     """Ids."""
     found = several("reserved_ids", given, _RESERVED)
+    if len(found) > 4:  # as the engine has room for
+        raise DeclarationError(f"reserved_ids: {len(found)} were given; there are 4 at most")
     return tuple(within("reserved_ids", one, 0, (1 << 64) - 1, _RESERVED) for one in found)
+
+
+def check_ids(nodes: Any, paths: Any, answers: Any, reserved: tuple[int, ...], variants: Any) -> None:
+    """Refuse a field that is named twice, ids that none of them holds, and forms that an id would tell."""
+    for what, some in (("id", paths), ("answer_id", answers)):
+        twice = [path for number, path in enumerate(some) if path in some[:number]]
+        if twice:
+            raise DeclarationError(f"{what}: this.{show(twice[0])} is named twice; each branch has its own")
+    for path in answers:
+        if path in paths:
+            raise DeclarationError(
+                f"answer_id: this.{show(path)} is the id, too; leave answer_id out where an answer has its "
+                "request's id in the same field"
+            )
+    widths = [node.width for node in walk(nodes) if isinstance(node, Integer) and node.path in paths]
+    for one in reserved:
+        if widths and one >> 8 * max(widths):
+            raise DeclarationError(f"reserved_ids: {one} does not fit the id's {max(widths)} bytes")
+    for number, form in enumerate(variants):
+        if form in variants[:number]:
+            raise DeclarationError(f"variants: {form} stands there twice; a frame is of the first that fits")
+        for name in form:
+            if tuple(name.split(".")) in paths:
+                raise DeclarationError(f"variants: {name} is the id; the engine writes another one there")
+
+
+def check_constants(meaning: Any) -> None:
+    """Refuse what is said of every frame and can be of some only."""
+    for what in ("response", "heartbeat", "drain", "more"):
+        value = getattr(meaning, what)
+        if isinstance(value, int) and value:
+            raise DeclarationError(
+                f"{what}: {value} holds for every frame, and then none is a plain request; write a "
+                f"condition: {what}=this.kind == 2"
+            )
 
 
 def expression(value: Any, what: str) -> Any:

@@ -67,7 +67,14 @@ class Protocol:
         self.description = description
         self.read_body = read_body
         self.build_call = build_call
-        if not hasattr(wire, "tier"):
+        if not isinstance(name, str) or not name or any(one.isspace() for one in name):
+            raise DeclarationError(f"Protocol: {name!r} is no name: a word, as the configuration writes it")
+        for what, one in (("read_body", read_body), ("build_call", build_call)):
+            if one is not None and not callable(one):
+                raise DeclarationError(f"{name}: {what}={one!r} is no function")
+        if not isinstance(description, str):
+            raise DeclarationError(f"{name}: description={description!r} is no text: one line about it")
+        if not hasattr(wire, "tier") or isinstance(wire, type):
             from protokit.wire.given import seen  # noqa: PLC0415  # few need it
 
             raise DeclarationError(

@@ -15,7 +15,7 @@ from protokit.errors import DeclarationError, LocalProtocolError, RemoteProtocol
 from protokit.model import Status
 from protokit.wire import views
 from protokit.wire.compiler import FIRST_ERROR, FIRST_GREETING
-from protokit.wire.counted import Size
+from protokit.wire.counted import Size, flat
 from protokit.wire.explain import Piece, explain
 from protokit.wire.expressions import FieldPath, fields_of, show
 from protokit.wire.given import check_names, values_of
@@ -45,6 +45,16 @@ if TYPE_CHECKING:
 
 INSIDE = 2  # PK_EMIT_INSIDE
 COUNTS = 8  # varints that count what is in a reply's sections, at most
+
+
+def without_errors(what: str, values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The values of a greeting, in which no error is told."""
+    for value in values.values():
+        if isinstance(value, Mapping):
+            without_errors(what, value)
+        elif any(isinstance(one, ErrorText) for one in flat(value)):
+            raise DeclarationError(f"{what}: ErrorText is for errors; a greeting says b'...'")
+    return values
 
 
 class Rendering:
@@ -101,7 +111,9 @@ class Rendering:
         """What is said in a greeting, in the same way."""
         return {
             FIRST_GREETING + number: self._reply(
-                _by(one.who, values_of(one.what, one.values, variant)), variant, one.what
+                _by(one.who, without_errors(one.what, values_of(one.what, one.values, variant))),
+                variant,
+                one.what,
             )
             for number, one in enumerate(self.conversation.sayings)
         }

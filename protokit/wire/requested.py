@@ -76,6 +76,10 @@ class FromRequest:
         if max is not None:
             within(f"{name}: max=", max, 1, TEXT_MAX, f"1 to {TEXT_MAX} bytes can be kept")
         flag(f"{name}: whole=", whole)
+        if isinstance(field, str):
+            raise DeclarationError(
+                f"{name}: {field!r} is a text of its own; write this.{field}, or the text alone"
+            )
         if isinstance(field, ByteId):
             max = max or field.most  # noqa: A001
             given = field.fields if field.view is None else (field.view,)

@@ -74,6 +74,9 @@ def _wrong(declaration: Any, values: Any, whole: Any, at: FieldPath) -> str | No
     for field in declaration.subcons:
         path = (*at, field.name or "")
         inner = _taken(field, whole, path)
+        if field.name is None and isinstance(inner, _TAKES[0][0] | _TAKES[1][0]):
+            kind = type(inner).__name__
+            return f'a {kind} has no name, and so no value; write "name" / {kind}'
         if field.name is None or inner is None or isinstance(inner, _COMPUTED):
             continue
         value, name = values.get(field.name), show(path)

@@ -124,6 +124,10 @@ class First(View):
         if not views:
             raise DeclarationError("first: nothing was given; it takes views: first(this.a, this.b)")
         self.views = tuple(views)
+        if any(isinstance(one, Constant) for one in self.views[:-1]):
+            raise DeclarationError(
+                f"{self!r}: a text is always there, and what follows it is never looked for"
+            )
 
     def __repr__(self) -> str:
         return f"first({', '.join(map(repr, self.views))})"
@@ -387,6 +391,17 @@ class Step:
         reference: Callable[[bytes, Sequence[bytes], int], list[bytes | None]],
         keepalive: object = None,
     ) -> None:
+        if not callable(address) and (
+            isinstance(address, bool) or not isinstance(address, int) or address <= 0
+        ):
+            raise DeclarationError(
+                f"Step {name!r}: {seen(address)} is no address of a function: "
+                'int(ffi.cast("uintptr_t", ffi.addressof(lib, "NAME")))'
+            )
+        if not callable(reference):
+            raise DeclarationError(
+                f"Step {name!r}: reference={seen(reference)} is no function of (section, arguments, count)"
+            )
         self.name = name
         self._address = address
         self.reference = reference
