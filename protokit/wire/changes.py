@@ -13,13 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 from protokit import native
 from protokit.errors import DeclarationError
-from protokit.wire.counters import agreeing, counters_of, following, way_of
+from protokit.wire.counters import agreeing, counters_of, counting, following, sharing, undecided, way_of
 from protokit.wire.encodings import LineEncoding, PairEncoding
-from protokit.wire.expressions import Field, fields_of, sizes_of
-from protokit.wire.laid import laid_by_texts, read_by
+from protokit.wire.expressions import Field, Size, fields_of, sizes_of
+from protokit.wire.laid import laid_by_numbers, laid_by_texts, read_by
 from protokit.wire.nodes import (
+    Bit,
+    Bits,
     Branch,
     Choice,
+    Condition,
     Integer,
     Node,
     Peeked,
@@ -27,6 +30,7 @@ from protokit.wire.nodes import (
     Section,
     Varint,
     expression_of,
+    integers_of,
     walk,
 )
 from protokit.wire.structures import Inside
@@ -75,22 +79,29 @@ class Changes:
         counted: the sections that change, with what counts each.
         numbers: the integers that change.
         order: of all fields that are known, as they stand.
+        varints: those among what counts, with what counts their own bytes.
+        said: integers that are computed, and from what; they are made right whatever a frame says.
         laid: what is laid out by texts that change, and stays as it is.
+        taken: what is there or not by integers that change, and stays so.
         peeked: what is read in front of the field that it stands in; it stays, too.
     """
 
     views: dict[int, View | Pairs]
     counted: dict[FieldPath, tuple[Counter, ...]]
-    numbers: tuple[Integer, ...]
+    numbers: tuple[Integer | Bit, ...]
+    varints: dict[FieldPath, tuple[Integer, ...]]
+    said: tuple[tuple[Integer | Varint, Expression], ...]
     order: tuple[FieldPath, ...]
     laid: tuple[Branch | Choice | Section, ...]
+    taken: tuple[Branch | Choice, ...]
     peeked: tuple[Peeked, ...]
 
     @property
-    def integers(self) -> list[Counter]:
+    def integers(self) -> list[Counter | Bit]:
         """All that change, each once."""
-        counters = (one for some in self.counted.values() for one in some)
-        return list(dict.fromkeys([*counters, *self.numbers]))
+        some = [*self.counted.values(), *self.varints.values()]
+        counters = (counter for one in some for counter in one)
+        return list(dict.fromkeys([*counters, *self.numbers, *(one for one, _ in self.said)]))
 
 
 def changes_of(nodes: tuple[Node, ...], meaning: Meaning, computed: Computed) -> Changes | None:
@@ -113,13 +124,18 @@ def changes_of(nodes: tuple[Node, ...], meaning: Meaning, computed: Computed) ->
     }
     views: dict[int, View | Pairs] = {}
     counted: dict[FieldPath, tuple[Counter, ...]] = {}
-    numbers: list[Integer] = []
+    numbers: list[Integer | Bit] = []
+    varints: dict[FieldPath, tuple[Integer, ...]] = {}
     read = {path for view in given.values() if view is not None for path in _read(view)}
     read |= {path for one in meaning.checksums for path in one.over or ()}
     for what, view in given.items():
         try:
             if view is not None:
-                counted |= {path: _counted(nodes, path, computed, read) for path in _written(view, DEPTH)}
+                some = {path: _counted(nodes, path, computed, read) for path in _written(view, DEPTH)}
+                inner = [one for each in some.values() for one in each if isinstance(one, Varint)]
+                wide = {one.path: _counting_varint(nodes, one, computed) for one in inner}
+                counted |= some
+                varints |= wide
                 numbers += [_number(nodes, one, meaning, computed) for one in _numbers(view)]
                 views[what] = view
         except (InPythonError, DeclarationError):
@@ -129,15 +145,22 @@ def changes_of(nodes: tuple[Node, ...], meaning: Meaning, computed: Computed) ->
     written = set(counted)
     sections = {path for view in views.values() for path in _read(view)}
     counted = {path: counted.get(path, ()) for path in sections}
+    for path in written:  # where one of them is there the others are not
+        shared = [one for node in walk(nodes) if _path(node) == path for one in sharing(nodes, node)]
+        counted = {**{one.path: () for one in shared}, **counted}
+    said = tuple(_said(nodes, meaning, computed))
     known = set(counted) | {one.path for some in counted.values() for one in some}
+    known |= {one.path for some in varints.values() for one in some} | {one.path for one, _ in said}
     known |= {path for one in meaning.checksums for path in (one.path, *(one.over or ()))}
     known |= {one.path for one in numbers}
-    order = tuple(dict.fromkeys(path for path in map(_path, walk(nodes)) if path in known))
+    order = tuple(dict.fromkeys(path for node in walk(nodes) for path in _paths(node) if path in known))
     if len(order) > FIELDS or not _is_ordered(nodes, order):
         return None
     laid = tuple(one for one in laid_by_texts(nodes) if written & set(read_by(one)))
     peeked = {node.path: node for node in walk(nodes) if isinstance(node, Peeked)}
-    return Changes(views, counted, tuple(dict.fromkeys(numbers)), order, laid, tuple(peeked.values()))
+    taken = tuple(laid_by_numbers(nodes, {one.path for one in numbers}))
+    integers = tuple(dict.fromkeys(numbers))
+    return Changes(views, counted, integers, varints, said, order, laid, taken, tuple(peeked.values()))
 
 
 def _written(view: View | Pairs, depth: int) -> Iterator[FieldPath]:
@@ -186,8 +209,10 @@ def _numbers(view: View | Pairs) -> list[Decimal | Chosen]:
     )
 
 
-def _number(nodes: tuple[Node, ...], view: Decimal | Chosen, meaning: Meaning, computed: Computed) -> Integer:
-    """The integer that a view is of: one that says nothing else.
+def _number(
+    nodes: tuple[Node, ...], view: Decimal | Chosen, meaning: Meaning, computed: Computed
+) -> Integer | Bit:
+    """The integer that a view is of: one that says nothing else, but what is there or not.
 
     Raises:
         InPythonError: it is another one.
@@ -195,13 +220,14 @@ def _number(nodes: tuple[Node, ...], view: Decimal | Chosen, meaning: Meaning, c
     if not isinstance(view.value, Field):
         raise InPythonError
     path = view.value.path
-    found = [node for node in walk(nodes) if getattr(node, "path", None) == path]
+    found = integers_of(nodes, path)
     node = found[0] if len(found) == 1 else None
     names = list(view.names.values()) if isinstance(view, Chosen) else []
-    if not isinstance(node, Integer) or len(set(names)) < len(names) or (names and node.width == _WIDEST):
+    wide = isinstance(node, Integer) and node.width == _WIDEST
+    if node is None or len(set(names)) < len(names) or (names and wide):
         raise InPythonError
     read: list[Any] = [how for _, how in computed if how is not None]
-    read += map(expression_of, walk(nodes))
+    read += [expression_of(one) for one in walk(nodes) if not isinstance(one, Branch | Choice | Condition)]
     for one in walk(nodes):
         read += [one.count, one.to, one.until, one.added] if isinstance(one, Repeated) else []
     read += [*meaning.readable.values()]
@@ -248,23 +274,64 @@ def _counted(
             raise InPythonError
     paths = {one.path for one in counters if not isinstance(one, Digits)}
     said: list[Counter] = []  # once more, by what no section goes by
-    for other, times in following(
-        {path, *paths}, paths, [(one, how) for one, how in computed if how is not None]
-    ):
+    for other, times in following({path}, paths, [(one, how) for one, how in computed if how is not None]):
         if times != 1:
             raise InPythonError
         said.append(way_of(nodes, other))
     paths |= {one.path for one in said}
-    grown = {path, *paths}, paths  # a varint has a size, too
+    varints = [one for one in (*counters, *said) if isinstance(one, Varint)]
+    wide = {integer.path for one in varints for integer in _counting_varint(nodes, one, computed)}
+    grown = {path, *paths}, paths | wide  # a varint has a size, too
     if any(following(*grown, [(one, how) for one, how in computed if how is not None])):
         raise InPythonError
+    undecided(nodes, {one.path for one in varints})
     for node in walk(nodes):
-        if any(size.path in paths for size in sizes_of(expression_of(node))):
-            raise InPythonError
         for expression in (node.count, node.to, node.until, node.added) if isinstance(node, Repeated) else ():
             if agreeing(expression or 0, *grown):
                 raise InPythonError
     return (*counters, *said)
+
+
+def _said(
+    nodes: tuple[Node, ...], meaning: Meaning, computed: Computed
+) -> Iterator[tuple[Integer | Varint, Expression]]:
+    """The integers that are computed, but for those that no frame can have wrong."""
+    ids = {*meaning.id, *meaning.answer_id}
+    read = [how for _, how in computed if how is not None]
+    wide = {size.path for one in (*read, *map(expression_of, walk(nodes))) for size in sizes_of(one)}
+    for path, how in computed:
+        found = [node for node in walk(nodes) if _path(node) == path]
+        node = found[0] if len(found) == 1 else None
+        if how is None or not isinstance(node, Integer | Varint) or path in ids:
+            continue
+        if isinstance(node, Varint) and path in wide:
+            continue
+        measured = [node for node in walk(nodes) if isinstance(node, Section) and node.length == Field(path)]
+        if not measured or any(how != Size(node.path, varint=False) for node in measured):
+            yield node, how
+
+
+def _counting_varint(nodes: tuple[Node, ...], varint: Varint, computed: Computed) -> tuple[Integer, ...]:
+    """What counts the bytes of a varint.
+
+    Raises:
+        InPythonError: the engine cannot make right what does.
+        DeclarationError: it cannot, and why.
+    """
+    told = {one for one, _ in computed}
+    counters = counting(nodes, varint)
+    paths = [one.path for one in counters if isinstance(one, Field) and one.path in told]
+    again = following({varint.path}, set(paths), [(one, how) for one, how in computed if how is not None])
+    once = {path: times == 1 for path, times in again}
+    ways = [way_of(nodes, path) for path in (*paths, *once)]
+    integers = tuple(one for one in ways if isinstance(one, Integer))
+    if len(integers) < len(counters) + len(once) or not all(once.values()):
+        raise InPythonError
+    return integers
+
+
+def _paths(node: Node) -> list[FieldPath | None]:
+    return [path for path, _, _ in node.fields] if isinstance(node, Bits) else [_path(node)]
 
 
 def _path(node: Node) -> FieldPath | None:
@@ -283,7 +350,8 @@ def _is_ordered(nodes: tuple[Node, ...], order: tuple[FieldPath, ...]) -> bool:
             ways = [case for _, case in node.cases] + [node.default or ()]
         if not all(_is_ordered(way, order) for way in ways):
             return False
-        inside: Any = [_path(one) for way in ways for one in walk(way)] if ways else [_path(node)]
+        among = [one for way in ways for one in walk(way)] if ways else [node]
+        inside: Any = [path for one in among for path in _paths(one)]
         found = [places[path] for path in inside if path in places]
         if found and min(found) <= last:
             return False

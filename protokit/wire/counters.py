@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from protokit.errors import DeclarationError
 from protokit.wire.expressions import Binary, Expression, Field, FieldPath, Size, fields_of, show, sizes_of
 from protokit.wire.nodes import (
+    Bit,
     Branch,
     Choice,
     Delimited,
@@ -70,7 +71,7 @@ def told_sections(nodes: tuple[Node, ...]) -> dict[FieldPath, Digits]:
     return found
 
 
-def key_of(counter: Integer | Varint | Digits) -> FieldPath | str:
+def key_of(counter: Integer | Bit | Varint | Digits) -> FieldPath | str:
     """By which the program knows what counts an id."""
     return counter.told.name if isinstance(counter, Digits) else counter.path
 
@@ -154,6 +155,15 @@ def _summed(expression: Binary, grown: Iterable[Counted] | None) -> dict[Counted
     return {one: left.get(one, 0) + sign * right.get(one, 0) for one in {**left, **right}}
 
 
+def sharing(nodes: tuple[Node, ...], node: Node) -> list[Section]:
+    """Sections of branches of their own that have the same length: where one is there, the others are not."""
+    branches = [one for one in walk(nodes) if isinstance(one, Branch)]
+    apart = [one for branch in branches for one in (*branch.then, *branch.otherwise)]
+    if not isinstance(node, Section) or node not in apart or not fields_of(node.length):
+        return []
+    return [one for one in apart if isinstance(one, Section) and one != node and one.length == node.length]
+
+
 def counting(
     nodes: tuple[Node, ...], node: Section | Delimited | Region | Varint, *, alone: bool = True
 ) -> list[Field | Told]:
@@ -162,7 +172,7 @@ def counting(
     lengths = [
         (one.path, one.length if isinstance(one, Section) else one.count)
         for one in walk(nodes)
-        if isinstance(one, Section | Integers) and one != node
+        if isinstance(one, Section | Integers) and one != node and (alone or one not in sharing(nodes, node))
     ]
     grow: list[Counted] = [Size(path, varint=isinstance(node, Varint))]
     if isinstance(node, Section):

@@ -11,9 +11,9 @@ from protokit import native
 from protokit.errors import LocalProtocolError, RemoteProtocolError
 from protokit.wire import views
 from protokit.wire.expressions import Field, show
-from protokit.wire.laid import decided
+from protokit.wire.laid import decided, laid_by_numbers, taken
 from protokit.wire.message import status_of
-from protokit.wire.nodes import Integer, Peeked, walk
+from protokit.wire.nodes import Peeked, integers_of, walk
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,7 +30,7 @@ def edited(wire: WireFormat, data: bytes, edits: Edits, side: str) -> bytes:
         LocalProtocolError: the format cannot say it.
     """
     container, size = wire.parse(data, side, ended=True)
-    said, laid = _said(wire, container), decided(wire.nodes, container)
+    said, laid = _said(wire, container), _laid(wire, container)
     sizes = {path: len(views.value_at(container, path) or b"") for path in wire.told}
     with wire.only_readable(container) as hidden:
         _change(wire, container, edits)
@@ -52,14 +52,19 @@ def _said(wire: WireFormat, container: Any) -> tuple[Any, ...]:
     return kind, wire.id_of(container), status_of(wire.meaning, container) if kind == "response" else None
 
 
+def _laid(wire: WireFormat, container: Any) -> list[int]:
+    among = laid_by_numbers(wire.nodes, wire.numbers)
+    return [*decided(wire.nodes, container), *taken(wire.nodes, among, container)]
+
+
 def _check_laid(wire: WireFormat, container: Any, laid: list[int]) -> None:
-    """Refuse texts by which a frame would be laid out otherwise, and what they measure be lost.
+    """Refuse texts and numbers by which a frame would be laid out otherwise, and what they measure be lost.
 
     Raises:
         LocalProtocolError: there is one.
     """
     try:
-        same = decided(wire.nodes, container) == laid
+        same = _laid(wire, container) == laid
     except RemoteProtocolError as error:
         raise LocalProtocolError(f"the frame's layout goes by what is written: {error}") from error
     if not same:
@@ -121,9 +126,7 @@ def _check_numbers(wire: WireFormat, view: views.View, container: Any) -> None:
     """
     of = [one.value for one in views.leaves([view]) if isinstance(one, views.Decimal | views.Chosen)]
     paths = {one.path for one in of if isinstance(one, Field)}
-    for node in walk(wire.nodes) if paths else ():
-        if not isinstance(node, Integer) or node.path not in paths:
-            continue
+    for node in [one for path in paths for one in integers_of(wire.nodes, path)]:
         value = views.value_at(container, node.path)
         if value is not None and not node.holds(value):
             raise LocalProtocolError(f"the frame cannot be built: {show(node.path)} has no room for {value}")

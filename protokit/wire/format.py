@@ -29,7 +29,7 @@ from protokit.wire.counters import told_sections
 from protokit.wire.edited import edited
 from protokit.wire.evaluation import evaluated
 from protokit.wire.explain import Piece, explain
-from protokit.wire.expressions import show
+from protokit.wire.expressions import Field, show
 from protokit.wire.given import expect, flag, one_or_several, seen, several, values_of
 from protokit.wire.greeting import Conversation, Greeting
 from protokit.wire.ids import PAIR, ByteId, check_computed, given_as, ids_of, of_answers
@@ -57,6 +57,7 @@ from protokit.wire.sections import set_at
 from protokit.wire.sides import SIDE
 from protokit.wire.structures.headers import as_map
 from protokit.wire.unbuilt import unbuilt
+from protokit.wire.views import Chosen, Decimal, leaves
 from protokit.wire.vocabulary import ENDED, varint
 
 if TYPE_CHECKING:
@@ -247,6 +248,14 @@ class WireFormat:
         """What of its frames the engine can change."""
         return changes_of(self.nodes, self.meaning, self._computed)
 
+    @cached_property
+    def numbers(self) -> frozenset[FieldPath]:
+        """The integers that changes may write."""
+        values = [
+            one.value for one in leaves(self.meaning.destination()) if isinstance(one, Decimal | Chosen)
+        ]
+        return frozenset(value.path for value in values if isinstance(value, Field))
+
     def _check_computed(self) -> None:
         computed = [(path, one) for path, one in self._computed if one is not None]
         named = self.meaning.named
@@ -337,10 +346,10 @@ class WireFormat:
             return b""
         meaning = replace(self.meaning, parts=(), heard=(), arguments=(), bodies=None)
         about = Image(name, self._mode, self.reserved_ids, replies=[{} for _ in self.variants], shapes=False)
-        try:
-            return compile_image(self.nodes, meaning, about, self.changes)
-        except (DeclarationError, InPythonError):  # it would have to know too much
-            return b""
+        for changes in (self.changes, replace(self.changes, said=())):
+            with contextlib.suppress(DeclarationError, InPythonError):  # it would have to know too much
+                return compile_image(self.nodes, meaning, about, changes)
+        return b""
 
     @cached_property
     def _pieces(self) -> list[dict[int, list[Emit]]]:

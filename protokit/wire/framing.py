@@ -12,6 +12,7 @@ from protokit.wire.expressions import Binary, FieldPath, Laid, Size, fields_of, 
 from protokit.wire.fronts import open_ends
 from protokit.wire.kinds import check_kinds
 from protokit.wire.nodes import (
+    Bit,
     Bits,
     Branch,
     Choice,
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from protokit.wire.program import Meaning
 
 _SECTIONS = Section | ChunkList | Delimited | Region | Rest | Repeated
+IN_WORD = 2048  # PK_IS_BITS
 _FIXED = 1 << 16  # bytes of a section that stands at a fixed distance are fewer
 _LOADS = {
     (1, False): "LOAD1",
@@ -78,6 +80,8 @@ class Framing(Texts):
         self.laid: dict[
             int, int
         ] = {}  # by the identity of nodes that stay: the register of what lays them out
+        self.taken: dict[int, int] = {}  # and of which way they go
+        self.said: dict[FieldPath, int] = {}  # of what is computed: the register of what it is to be
         self.signature = 0
         self.magic = True
         self.ahead = 0  # as far as was looked ahead
@@ -99,11 +103,16 @@ class Framing(Texts):
             form = 0
             if isinstance(node, Integer):
                 form = node.width | 16 * int(node.little) | 32 * int(node.signed)
+            elif isinstance(node, Bit):
+                form = IN_WORD | node.width | node.shift << 16 | node.size << 24
             self.counters[node.path] = (self.register(), form)
             self.op("NOPLACE", self.counters[node.path][0])
         for laid in self.changes.laid if self.changes else ():
             self.laid[id(laid)] = self.register()
             self.op("SET", self.laid[id(laid)])
+        for way in self.changes.taken if self.changes else ():
+            self.taken[id(way)] = self.register()
+            self.op("SET", self.taken[id(way)])
         self._absent(self.nodes, conditional=False)
         for path in (one for one in self.meaning.readable if one in self.registers):
             self.shown[path] = self.register()
@@ -115,13 +124,16 @@ class Framing(Texts):
         self.op("WHOLE")
         for path, at in self.shown.items():
             self.op("READABLE", at, self.registers[path], self.value(self.meaning.readable[path]))
+        for node, how in self.changes.said if self.changes else ():
+            self.said[node.path] = self.register()
+            self.op("MOVE", self.said[node.path], self.value(how))
         if self.meaning.views_of_id() or any(readings_of(one) for one in self.meaning.kinds()):
             self.answerable = len(self.insns)  # what a frame is, or its id, stands in its texts
         for index, checksum in enumerate(self.meaning.checksums):
             self._checksum(checksum)
             self.op("VERIFY", i=index)
 
-    def _counting(self) -> list[Integer | Varint | Digits]:
+    def _counting(self) -> list[Integer | Varint | Digits | Bit]:
         """What has to be found since it counts an id, or what is changed."""
         ids = self.meaning.named.all_counters if self.meaning.named else []
         return list(dict.fromkeys([*ids, *(self.changes.integers if self.changes else [])]))
@@ -150,6 +162,8 @@ class Framing(Texts):
         self.used |= {node.path for node in self._counting()}
         if self.changes is not None:
             self.used |= {*self.changes.counted, *(node.path for node in self.changes.peeked)}
+            for _, how in self.changes.said:
+                self._uses(how)
         self.used |= set(views.sections_of(m.views_of_id()))
         for expression in (m.timeout, *m.outcome(), *m.readable.values()):
             self._uses(expression)
@@ -365,6 +379,8 @@ class Framing(Texts):
             self.op("BITS", self.registers[path], word, shift, (1 << size) - 1)
             if path in self.spans:
                 self.op("SPAN", self.spans[path], 0, node.width, at)
+            if path in self.counters:
+                self.op("MARK", self.counters[path][0], node.width, i=at)
             self.loaded(path)
 
     def fixed(self, node: Section, at: int) -> None:
@@ -394,10 +410,12 @@ class Framing(Texts):
             otherwise = (
                 self.unless(node.test) if id(node) not in self.laid else self.op("JZ", self.lays(node))
             )
+            self._goes(node, 1)
             self.sequence(node.then)
             if node.otherwise:
                 end = self.op("JUMP")
                 self.here(otherwise)
+                self._goes(node, 2)
                 self.sequence(node.otherwise)
                 self.here(end)
             else:
@@ -421,6 +439,10 @@ class Framing(Texts):
             to = self.registers[node.path] if node.path in self.registers else self.register()
             form = node.width | 16 * int(node.little) | 32 * int(node.signed)
             self.op("SUM", to, self.value(node.count), form)
+
+    def _goes(self, node: Branch | Choice, way: int) -> None:
+        if id(node) in self.taken:
+            self.op("SET", self.taken[id(node)], i=way)
 
     def lays(self, node: Branch | Choice | Section) -> int:
         """What a node is laid out by; kept where it has to stay."""
@@ -540,11 +562,12 @@ class Framing(Texts):
             self.signature = self.position
         key = self.lays(node)
         ends = []
-        for value, case in node.cases:
+        for way, (value, case) in enumerate(node.cases):
             if 0 <= value < 256:
                 other = self.op("JNE", key, c=value)
             else:
                 other = self.unless(Binary("EQ", node.key, value))
+            self._goes(node, 1 + way)
             self.sequence(case)
             ends.append(self.op("JUMP"))
             self.here(other)

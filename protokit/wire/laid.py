@@ -13,13 +13,22 @@ from typing import TYPE_CHECKING, Any
 from protokit.errors import DeclarationError, LocalProtocolError, RemoteProtocolError
 from protokit.wire import views
 from protokit.wire.encodings import LineEncoding
-from protokit.wire.expressions import FUNCTIONS, Binary, FieldPath, Looked, readings_of, show, strictly
+from protokit.wire.expressions import (
+    FUNCTIONS,
+    Binary,
+    FieldPath,
+    Looked,
+    fields_of,
+    readings_of,
+    show,
+    strictly,
+)
 from protokit.wire.nodes import Branch, Choice, Delimited, Section, expression_of, walk
 from protokit.wire.readings import Number
 from protokit.wire.sections import set_at
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from protokit.wire.expressions import Expression, Laid
     from protokit.wire.nodes import Node
@@ -78,6 +87,42 @@ def laid_by_texts(nodes: tuple[Node, ...]) -> list[Branch | Choice | Section]:
 def read_by(node: Node) -> list[FieldPath]:
     """The sections in which texts stand by which a node is laid out."""
     return views.sections_of([one.view for one in readings_of(expression_of(node))])
+
+
+def laid_by_numbers(nodes: tuple[Node, ...], paths: Collection[FieldPath]) -> list[Branch | Choice]:
+    """What is there or not by one of these integers."""
+    return [
+        node
+        for node in walk(nodes)
+        if isinstance(node, Branch | Choice) and fields_of(expression_of(node)) & {*paths}
+    ]
+
+
+def taken(nodes: tuple[Node, ...], among: Collection[Node], values: Any) -> list[int]:
+    """Which way some nodes go in a frame, one behind the other; 0 for what is not there.
+
+    Args:
+        nodes: of a layout.
+        among: those that are asked for, by their identity.
+        values: of the frame's fields.
+    """
+    found: list[int] = []
+    for node in nodes:
+        ways: list[tuple[Node, ...]] = []
+        way = 0
+        if isinstance(node, Branch):
+            ways = [node.then, node.otherwise]
+            way = 0 if _calculated(node.test, values) else 1
+        elif isinstance(node, Choice):
+            ways = [*(case for _, case in node.cases), node.default or ()]
+            keys = [key for key, _ in node.cases]
+            key = _calculated(node.key, values)
+            way = keys.index(key) if key in keys else len(keys)
+        if any(node is one for one in among):
+            found.append(way)
+        if ways:
+            found += taken(ways[way], among, values)
+    return found
 
 
 def decided(nodes: tuple[Node, ...], values: Any) -> list[int]:

@@ -45,6 +45,20 @@ class Bits:
 
 
 @dataclass(frozen=True)
+class Bit:
+    """One of them: an integer of ``size`` bits, in a word of ``width`` bytes."""
+
+    path: FieldPath
+    width: int
+    shift: int
+    size: int
+
+    def holds(self, value: int) -> bool:
+        """Whether there is room for it."""
+        return 0 <= value < 1 << self.size
+
+
+@dataclass(frozen=True)
 class Literal:
     """Bytes that are always the same."""
 
@@ -208,6 +222,17 @@ def _least(node: Node) -> int:
         cases = [case for _, case in node.cases] + ([] if node.default is None else [node.default])
         return min(map(least, cases))
     return 0
+
+
+def integers_of(nodes: tuple[Node, ...], path: FieldPath) -> list[Integer | Bit]:
+    """The integers of that name."""
+    found: list[Integer | Bit] = []
+    for node in walk(nodes):
+        if isinstance(node, Integer) and node.path == path:
+            found.append(node)
+        elif isinstance(node, Bits):
+            found += [Bit(one, node.width, shift, size) for one, shift, size in node.fields if one == path]
+    return found
 
 
 def walk(nodes: tuple[Node, ...]) -> list[Node]:

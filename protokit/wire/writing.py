@@ -17,7 +17,7 @@ from protokit.wire.texts import EXACTLY, NOWHERE
 if TYPE_CHECKING:
     from protokit.wire.changes import Changes, Counter
     from protokit.wire.expressions import FieldPath
-    from protokit.wire.nodes import Node
+    from protokit.wire.nodes import Bit, Node
     from protokit.wire.program import Meaning
 
 SECTION, PLACE, VALUE = 256, 512, 1024  # PK_IS_*
@@ -46,12 +46,13 @@ class Writing(Framing):
         counting = self._integers
         over = {path for one in self.meaning.checksums for path in one.over or ()}
         sections = []
-        counters: dict[FieldPath, list[Counter]] = {}
+        counters: dict[FieldPath, list[Counter | Bit]] = {}
         for one in changes.integers:
             counters.setdefault(one.path, []).append(one)
         for path in changes.order:
             for one in counters.get(path, ()):
-                counting[key_of(one)] = self._field(*self.counters[key_of(one)])
+                at, form = self.counters[key_of(one)]
+                counting[key_of(one)] = self._field(at, form, self.said.get(path))
             if path in changes.counted or path in over:
                 sections.append(path)
                 at = self.registers[path]
@@ -64,7 +65,12 @@ class Writing(Framing):
             at, form, seen, *_ = self.fields[self._numbers[path]]
             self.fields[self._numbers[path]] = (at, form, seen, len(self.counts), len(some))
             self.counts += [counting[key_of(one)] for one in some]
-        for at in (*self.laid.values(), *(self.registers[node.path] for node in changes.peeked)):
+        for path, integers in changes.varints.items():
+            at, form, seen, *_ = self.fields[counting[path]]
+            self.fields[counting[path]] = (at, form, seen, len(self.counts), len(integers))
+            self.counts += [counting[one.path] for one in integers]
+        peeked = (self.registers[node.path] for node in changes.peeked)
+        for at in (*self.laid.values(), *self.taken.values(), *peeked):
             self._field(at, VALUE)
         if len(self.fields) > FIELDS or len({at for at, *_ in self.fields}) < len(self.fields):
             raise InPythonError  # there are too many, or two share one, and would move twice

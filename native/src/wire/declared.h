@@ -325,6 +325,9 @@ static inline int pk_declared_is_sized(const pk_program_field *field) {
   return pk_declared_is_section(field) || pk_declared_is_digits(field);
 }
 static inline int pk_declared_is_value(const pk_program_field *field) { return field->form == PK_IS_VALUE; }
+static inline int pk_declared_is_bits(const pk_program_field *field) { return (field->form & PK_IS_BITS) != 0; }
+/* It has to be what is computed of the frame. */
+static inline int pk_declared_is_said(const pk_program_field *field) { return field->form < 64 && field->seen != field->at; }
 
 /* So many bytes of a field become `now`: what they hold is for the caller to write. PK_OK; PK_ERR_SPACE. */
 int pk_declared_resize(editing *e, uint32_t field, uint32_t at, uint32_t size, uint32_t now);

@@ -230,7 +230,8 @@ static int bad_writer(const declared *d, const pk_program_writer *w) {
     case PK_WRITE_LITERAL: return w->literal >= p->literals.count;
     case PK_WRITE_MAP: return !is_section(d, w->field) || !is_open_map(p, d, w->which);
     case PK_WRITE_NUMBER:
-      if (w->field >= p->fields.count || d->fields[w->field].form >= 64 || d->fields[w->field].form == 0) return 1;
+      if (w->field >= p->fields.count || d->fields[w->field].form == 0) return 1;
+      if (d->fields[w->field].form >= 64 && !pk_declared_is_bits(&d->fields[w->field])) return 1;
       return w->which != PK_NOWHERE && (w->which >= p->tables.count || !all_literals(d, w->which));
     default: return 1;
   }
@@ -269,9 +270,13 @@ static const char *bad_changes(const declared *d) {
     uint32_t width = f->form & 15;
     if (f->at > 255 || f->seen > 255 || f->first > p->counts.count || f->count > p->counts.count - f->first)
       return "a field that moves is out of range";
-    if (f->form != PK_IS_SECTION && (f->count > 0 || f->seen != f->at)) return "what is no section is counted";
+    if (f->form != PK_IS_SECTION && f->form != 0 && f->count > 0) return "what is no section is counted";
+    if (f->form != PK_IS_SECTION && f->seen != f->at && f->form >= 64) return "what is no integer is computed";
+    uint32_t shift = f->form >> 16 & 255, bits = f->form >> 24;
+    if (pk_declared_is_bits(f) && (width < 1 || width > 8 || bits < 1 || bits > 63 || shift + bits > 8 * width || (f->form & 0xf7f0) != 0))
+      return "bits that move are out of range";
     int counts = (f->form < 64 && width <= 8 && (width > 0 || f->form == 0)) || pk_declared_is_digits(f);
-    if (f->form != PK_IS_SECTION && f->form != PK_IS_VALUE && (f->form & ~15u) != PK_IS_PLACE && !counts) return "a field that moves is of no form";
+    if (f->form != PK_IS_SECTION && f->form != PK_IS_VALUE && (f->form & ~15u) != PK_IS_PLACE && !counts && !pk_declared_is_bits(f)) return "a field that moves is of no form";
     for (uint32_t k = 0; k < i; k++)
       if (d->fields[k].at == f->at || d->fields[k].at == f->seen || d->fields[k].seen == f->at || d->fields[k].seen == f->seen)
         return "a field moves twice";

@@ -9,6 +9,17 @@
 
 enum { PARTS = 32, ALL_OR_NONE = 128 };
 
+static uint64_t bits_of(const pk_program_field *field) { return ((uint64_t)1 << (field->form >> 24)) - 1; }
+
+/* An integer in its place. */
+static int64_t number_at(const editing *e, const pk_program_field *field) {
+  const uint8_t *at = e->out + e->m->r[field->at];
+  size_t size;
+  if (field->form == 0) return (int64_t)pk_declared_varint_at(at, &size);
+  if (pk_declared_is_bits(field)) return (int64_t)(big(at, field->form & 15) >> (field->form >> 16 & 255) & bits_of(field));
+  return integer_of(at, field->form);
+}
+
 /* What a view finds in what was written so far. PK_OK, without data where there is none; PK_ERR_*. */
 static int found(const editing *e, uint32_t which, pk_slice *out) {
   const pk_program_writer *w = &e->d->writers[which];
@@ -38,10 +49,9 @@ static int found(const editing *e, uint32_t which, pk_slice *out) {
       return result;
     case PK_WRITE_LITERAL: *out = e->d->literals[w->literal]; return PK_OK;
     case PK_WRITE_NUMBER: {
-      uint32_t form = e->d->fields[w->field].form;
-      int64_t at = e->m->r[e->d->fields[w->field].at];
-      int64_t v = at < 0 ? 0 : integer_of(e->out + at, form); /* what is not there counts as 0 */
-      *out = w->which == PK_NOWHERE ? pk_digits(v < 0 && (form & SIGNED), (uint64_t)v) : pk_declared_chosen(e->d, &e->d->tables[w->which], v);
+      const pk_program_field *field = &e->d->fields[w->field];
+      int64_t v = e->m->r[field->at] < 0 ? 0 : number_at(e, field); /* what is not there counts as 0 */
+      *out = w->which == PK_NOWHERE ? pk_digits(v < 0 && (field->form & SIGNED), (uint64_t)v) : pk_declared_chosen(e->d, &e->d->tables[w->which], v);
       return PK_OK;
     }
     default: return PK_ERR_UNSUPPORTED;
@@ -116,7 +126,14 @@ static int write_first(editing *e, const pk_program_writer *w, pk_slice text) {
 }
 
 /* An integer in its place. 0: it has no room there. */
-static int put_number(uint8_t *p, uint32_t form, int negative, uint64_t v) {
+static int put_number(uint8_t *p, const pk_program_field *field, int negative, uint64_t v) {
+  uint32_t form = field->form;
+  if (pk_declared_is_bits(field)) {
+    uint32_t shift = form >> 16 & 255;
+    if (v > (negative ? 0 : bits_of(field))) return 0;
+    put(p, (big(p, form & 15) & ~(bits_of(field) << shift)) | v << shift, form & 15, 0);
+    return 1;
+  }
   uint32_t bits = 8 * (form & 15) - (form & SIGNED ? 1 : 0);
   uint64_t most = bits >= 64 ? UINT64_MAX : ((uint64_t)1 << bits) - 1;
   if (negative && v > 0 && (!(form & SIGNED) || v - 1 > most)) return 0;
@@ -133,7 +150,7 @@ static int write_number(editing *e, uint32_t which, const pk_program_writer *w, 
   uint64_t v;
   if (w->which == PK_NOWHERE && at < 0) return PK_ERR_UNSUPPORTED;
   if (w->which == PK_NOWHERE)
-    return pk_integer_of(text, &negative, &v) && put_number(e->out + at, field->form, negative, v) ? PK_OK : PK_ERR_UNSUPPORTED;
+    return pk_integer_of(text, &negative, &v) && put_number(e->out + at, field, negative, v) ? PK_OK : PK_ERR_UNSUPPORTED;
   pk_slice now;
   if (found(e, which, &now) == PK_OK && (now.data == NULL) == (text.data == NULL) && same_text(now, text)) return PK_OK;
   if (at < 0) return PK_ERR_UNSUPPORTED;
@@ -141,7 +158,7 @@ static int write_number(editing *e, uint32_t which, const pk_program_writer *w, 
   for (uint32_t i = 0; text.data != NULL && i < t->count; i++) {
     int64_t key = e->d->entries[t->first + i].key;
     if (!same_text(e->d->literals[e->d->entries[t->first + i].value], text)) continue;
-    return put_number(e->out + at, field->form, key < 0, key < 0 ? (uint64_t)0 - (uint64_t)key : (uint64_t)key) ? PK_OK : PK_ERR_UNSUPPORTED;
+    return put_number(e->out + at, field, key < 0, key < 0 ? (uint64_t)0 - (uint64_t)key : (uint64_t)key) ? PK_OK : PK_ERR_UNSUPPORTED;
   }
   return PK_ERR_UNSUPPORTED;
 }
@@ -193,18 +210,38 @@ static int count_one(editing *e, uint32_t field, int64_t more) {
   return put_count(e, field, (uint32_t)was, now, pk_declared_put_varint(now, (uint64_t)value));
 }
 
-/* What counts the sections that were changed. */
+/* What is computed of the frame, whatever was said there: its peer says that as it likes. */
+static int say(editing *e, uint32_t field, int64_t more) {
+  const pk_program_field *one = &e->d->fields[field];
+  uint8_t *at = e->out + e->m->r[one->at], now[PK_LENGTH_MAX];
+  size_t was;
+  int64_t v;
+  if (__builtin_add_overflow(e->m->r[one->seen], more, &v)) return PK_ERR_UNSUPPORTED;
+  if (one->form != 0) return put_number(at, one, v < 0, v < 0 ? (uint64_t)0 - (uint64_t)v : (uint64_t)v) ? PK_OK : PK_ERR_UNSUPPORTED;
+  if (v < 0) return PK_ERR_UNSUPPORTED;
+  pk_declared_varint_at(at, &was);
+  return put_count(e, field, (uint32_t)was, now, pk_declared_put_varint(now, (uint64_t)v));
+}
+
+/* What counts the sections that were changed; varints first, whose own bytes are counted, too. */
 static int count_again(editing *e) {
   const declared *d = e->d;
   int64_t more[PK_FIELDS] = {0};
-  for (uint32_t i = 0; i < d->program->fields.count; i++)
-    for (uint32_t k = 0; k < d->fields[i].count; k++) more[d->counts[d->fields[i].first + k]] += e->grown[i];
   for (uint32_t i = 0; i < d->program->fields.count; i++) {
-    if (more[i] == 0 || e->m->r[d->fields[i].at] < 0) continue; /* this frame has no such number */
-    int result = count_one(e, i, more[i]);
-    if (result != PK_OK) return result;
+    const pk_program_field *one = &d->fields[i];
+    for (uint32_t k = 0; pk_declared_is_section(one) && k < one->count; k++) more[d->counts[one->first + k]] += e->grown[i];
   }
-  return PK_OK;
+  int result = PK_OK;
+  for (uint32_t pass = 0; pass < 2; pass++) {
+    for (uint32_t i = 0; i < d->program->fields.count && result == PK_OK; i++) {
+      const pk_program_field *one = &d->fields[i];
+      int said = pk_declared_is_said(one);
+      if ((one->form != 0) != pass || (more[i] == 0 && !said) || e->m->r[one->at] < 0) continue; /* this frame has no such number */
+      result = said ? say(e, i, more[i]) : count_one(e, i, more[i]);
+      for (uint32_t k = 0; pass == 0 && k < one->count; k++) more[d->counts[one->first + k]] += e->grown[i];
+    }
+  }
+  return result;
 }
 
 static int framed(const declared *d, machine *m, const uint8_t *data, uint32_t size, uint32_t whole, const pk_frame *like, pk_frame *f) {
@@ -227,6 +264,7 @@ static int is_as_written(const editing *e, uint32_t size, uint32_t whole, const 
     const pk_program_field *one = &e->d->fields[i];
     if (m.r[one->at] != e->m->r[one->at]) return 0;
     if (pk_declared_is_sized(one) && m.r[one->at + 1] != e->m->r[one->at + 1]) return 0;
+    if (pk_declared_is_said(one) && m.r[one->at] >= 0 && m.r[one->seen] != number_at(e, one)) return 0;
   }
   return 1;
 }
@@ -238,7 +276,7 @@ static int in_order(const declared *d, const machine *m, const uint8_t *data, ui
   for (uint32_t i = 0; i < d->program->fields.count; i++) {
     const pk_program_field *one = &d->fields[i];
     if (pk_declared_is_value(one)) continue;
-    if (r[one->at] < 0 && r[one->seen] >= 0) return 0;
+    if (pk_declared_is_section(one) && r[one->at] < 0 && r[one->seen] >= 0) return 0;
     if (r[one->at] < 0) continue;
     size_t bytes = one->form & 15;
     if (pk_declared_is_sized(one)) {
@@ -247,7 +285,8 @@ static int in_order(const declared *d, const machine *m, const uint8_t *data, ui
     } else if (one->form == 0) {
       pk_declared_varint_at(data + r[one->at], &bytes);
     }
-    if ((uint64_t)r[one->at] < past || (uint64_t)r[one->at] + bytes > size) return 0;
+    int same = pk_declared_is_bits(one) && (uint64_t)r[one->at] + bytes == past; /* of the same word as those in front */
+    if (((uint64_t)r[one->at] < past && !same) || (uint64_t)r[one->at] + bytes > size) return 0;
     past = (uint64_t)r[one->at] + bytes;
   }
   *end = (uint32_t)past;

@@ -12,12 +12,12 @@ int pk_declared_resize(editing *e, uint32_t field, uint32_t at, uint32_t size, u
   if (pk_declared_is_section(one)) {
     r[one->at + 1] += more;
     if (one->seen != one->at) r[one->seen + 1] += more;
-    e->grown[field] += more;
   }
+  e->grown[field] += more;
   for (uint32_t i = field + 1; i < e->d->program->fields.count; i++) {
     if (r[fields[i].at] < 0 || pk_declared_is_value(&fields[i])) continue;
     r[fields[i].at] += more;
-    if (fields[i].seen != fields[i].at && r[fields[i].seen] >= 0) r[fields[i].seen] += more;
+    if (pk_declared_is_section(&fields[i]) && fields[i].seen != fields[i].at && r[fields[i].seen] >= 0) r[fields[i].seen] += more;
   }
   return PK_OK;
 }

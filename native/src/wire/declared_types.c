@@ -489,7 +489,8 @@ static const char *counters(checker *c) {
       if (!is_number(c->end.r[one->at])) return "what a frame is laid out by is no number on some path";
       continue;
     }
-    if (c->end.r[one->at] != is || c->end.r[one->seen] != is) return "a field that moves is not there on some path";
+    if (pk_declared_is_said(one) && !is_number(c->end.r[one->seen])) return "what an integer has to be is no number on some path";
+    if (c->end.r[one->at] != is || (!pk_declared_is_said(one) && c->end.r[one->seen] != is)) return "a field that moves is not there on some path";
     if (is == SECTION && (pk_declared_is_open(c->d, one->at) || pk_declared_is_open(c->d, one->seen))) return "a section moves that nothing was to look into";
     if (is == PLACE && width != (one->form & 15) && width != NOWHERE) return "what counts a section is no place on some path";
   }

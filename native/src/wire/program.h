@@ -250,11 +250,13 @@ typedef struct pk_program_argument {
 /* Changes (declared_edit.c): what is known of a frame's fields, in the order in which they stand, so that what is behind one
  * moves with it: sections with those that count them, and places of integers; and what has to stay what it is. */
 enum { PK_FIELDS = 64 };
-enum { PK_IS_SECTION = 256, PK_IS_PLACE = 512, PK_IS_VALUE = 1024 }; /* PLACE | bytes; VALUE: a number by which the frame is
-                                      laid out, and stands nowhere; else what counts is written so, as of pk_program_counter */
+enum { PK_IS_SECTION = 256, PK_IS_PLACE = 512, PK_IS_VALUE = 1024, PK_IS_BITS = 2048 }; /* PLACE | bytes; VALUE: a number by
+                                      which the frame is laid out, and stands nowhere; BITS | bytes | shift << 16 | bits << 24: some
+                                      of a word, big endian; else what counts is written so, as of pk_program_counter */
 
 typedef struct pk_program_field {
-  uint32_t at, form, seen; /* registers: where it is; and as views have it, which may not be let look into it */
+  uint32_t at, form, seen; /* registers: where it is; and as views have it, which may not be let look into it. Of an integer
+                              that is computed: what it has to be, where that is not `at` */
   uint32_t first, count;   /* the fields that count it, in pk_program.counts */
 } pk_program_field;
 

@@ -66,8 +66,8 @@ MUTANTS = (
     Mutant(
         "one length follows one section alone",
         "declared_edit.c",
-        "more[d->counts[d->fields[i].first + k]] += e->grown[i];",
-        "more[d->counts[d->fields[i].first + k]] = e->grown[i];",
+        "pk_declared_is_section(one) && k < one->count; k++) more[d->counts[one->first + k]] +=",
+        "pk_declared_is_section(one) && k < one->count; k++) more[d->counts[one->first + k]] =",
         f"{_SAME}[texts]",
     ),
     Mutant(
@@ -150,7 +150,7 @@ MUTANTS = (
     Mutant(
         "a section is shown that is nowhere",
         "declared_edit.c",
-        "    if (r[one->at] < 0 && r[one->seen] >= 0) return 0;\n",
+        "    if (pk_declared_is_section(one) && r[one->at] < 0 && r[one->seen] >= 0) return 0;\n",
         "",
         "tests/wire/test_changes.py::test_a_program_that_shows_a_section_and_does_not_say_where_it_is_changes_nothing",
     ),
@@ -181,5 +181,26 @@ MUTANTS = (
         "if (size > 0 && (result == PK_OK || text.data == NULL)) result =",
         "if (size > 0) result =",
         f"{_SAME}[protobuf]",
+    ),
+    Mutant(
+        "what is computed of a frame stays as its peer said it",
+        "declared_edit.c",
+        "result = said ? say(e, i, more[i]) : count_one(e, i, more[i]);",
+        "result = count_one(e, i, more[i]);",
+        "tests/wire/test_changes.py::test_a_length_that_nothing_goes_by_is_made_right",
+    ),
+    Mutant(
+        "of a word the bits beside those that change go",
+        "declared_edit.c",
+        "(big(p, form & 15) & ~(bits_of(field) << shift)) | v << shift",
+        "v << shift",
+        f"{_SAME}[bits]",
+    ),
+    Mutant(
+        "a length's own bytes are not counted",
+        "declared_edit.c",
+        "for (uint32_t k = 0; pass == 0 && k < one->count; k++)",
+        "for (uint32_t k = 0; pass == 2 && k < one->count; k++)",
+        f"{_SAME}[varints]",
     ),
 )
