@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from protokit_dubbo.messages import Call
 from test_access import Site as Guarded
 from test_destinations import Site
 from test_matching import HEADED, headed, headed_world, pair, sent, table
@@ -148,3 +149,37 @@ def test_both_have_one_share_and_one_place():
         assert len(told) == 1
         found |= told
     assert found == {9001, 9002}
+
+
+NAMES = [f"x{ROCKET}{ROCKET}".encode(), b"x" + 2 * FORMS[1][9:]]
+
+
+@pytest.mark.parametrize("match", ["x", {"present": True}])
+def test_a_header_is_found_under_its_name_in_both(match):
+    """Where it stands in both, nobody knows which of them its server takes: no rule is the right one."""
+    world = headed_world({"headers": {NAMES[0].decode(): match}}, {})
+    client = world.client()
+    for name in NAMES:
+        assert sent(world, client, headed(1, b"s", pair(name, b"x"))) == 0
+        assert sent(world, client, headed(1, b"s", pair(name[:-1], b"x"))) == 1
+    assert sent(world, client, headed(1, b"s", b"")) == 1
+    for one, other in (NAMES, NAMES[::-1]):
+        told = sent(world, client, headed(1, b"s", pair(one, b"x") + pair(other, b"y")))
+        assert "rule r[0] asks for headers or arguments of the request, which cannot be read" in told
+
+
+def test_what_is_inside_of_an_argument_is_found_under_its_key_in_both():
+    """In four bytes, as some clients write it, and as Hessian does."""
+    world = World(table([{"arguments": {f"0.{ROCKET}.b": "gold"}}, {"headers": {ROCKET: "gold"}}, {}]))
+    client = world.client()
+    argument = Call("s", "m", "Ljava/util/Map;", [{ROCKET: {"b": "gold"}}], request_id=1).encode()
+    header = Call("s", "m", "", [], attachments={ROCKET: "gold"}, request_id=1).encode()
+    for rule, call in enumerate((argument, header)):
+        assert FORMS[1][9:] in call
+        shorter = call.replace(FORMS[1][9:], ROCKET.encode())
+        shorter = shorter[:12] + (len(shorter) - 16).to_bytes(4, "big") + shorter[16:]
+        for frame in (call, shorter):
+            world.feed(client, frame)
+            assert [port for up, (_, port) in world.upstreams.items() if world.got[up]] == [10_000 + rule]
+            for up in world.upstreams:
+                world.got[up].clear()

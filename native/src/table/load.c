@@ -9,6 +9,7 @@
 #include "table/consistent.h"
 #include "table/index.h"
 #include "table/image.h"
+#include "table/units.h"
 #include "wire/codec_check.h"
 
 enum { MAX_SCHEDULE = 65536, HEADERS = 32 /* of a route table, by whose values rules are indexed */ };
@@ -431,6 +432,7 @@ static void number_headers(pk_table *t) {
       if (size == 0) o->wanted = PK_NONE;
       if (o->origin != PK_ORIGIN_HEADER || o->name.size != size) continue;
       pk_slice name = pk_table_slice(t, o->name);
+      if (pk_units_wide(name)) continue; /* it is looked for in both forms */
       uint32_t n = w->first[size];
       while (n < w->count && memcmp(w->names[n].data, name.data, size) != 0) n++;
       if (n == PK_WANTED_MAX) continue;

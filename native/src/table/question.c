@@ -73,11 +73,28 @@ int pk_question_headers(const pk_table *t, pk_question *q) {
   return q->headers == PK_HEADERS_FOUND;
 }
 
+/* A name with a character beyond U+FFFF, looked for in units, too. Where it stands in both forms, which of them its receiver
+ * takes is not known here. */
+static __attribute__((noinline, cold)) int header_in_units(const pk_question *q, pk_slice name, int found, pk_header *out) {
+  uint8_t few[PK_UNITS_FEW], *room = pk_units_room(name.size + name.size / 2, few);
+  pk_header other;
+  if (room == NULL) return PK_ERR_LIMIT;
+  int result = pk_header_by_key(q->codec, q->data, q->frame, pk_units_split(name, room), &other);
+  pk_units_over(room, few);
+  if (found < 0 || result == PK_MORE) return found;
+  if (found == PK_OK) return result < 0 ? result : PK_ERR_LIMIT;
+  *out = other;
+  out->key = name;
+  return result;
+}
+
 static int header(const pk_table *t, pk_question *q, const pk_origin *of, pk_header *out) {
   if (q->codec == NULL || of->wanted == PK_NONE || !pk_question_headers(t, q)) {
     q->asked |= PK_ASKED_MORE;
     if (q->codec == NULL) return PK_MORE;
-    int result = pk_header_by_key(q->codec, q->data, q->frame, pk_table_slice(t, of->name), out);
+    pk_slice name = pk_table_slice(t, of->name);
+    int result = pk_header_by_key(q->codec, q->data, q->frame, name, out);
+    if (pk_units_wide(name)) result = header_in_units(q, name, result, out);
     return result == PK_OK && out->raw == PK_RAW_VEILED ? PK_ERR_LIMIT : result;
   }
   uint64_t bit = (uint64_t)1 << of->wanted;

@@ -43,6 +43,35 @@ pk_slice pk_units_joined(pk_slice s, uint8_t *out) {
   return (pk_slice){out, size};
 }
 
+int pk_units_wide(pk_slice s) {
+  uint8_t most = 0;
+  for (uint32_t i = 0; i < s.size; i++) most = s.data[i] > most ? s.data[i] : most;
+  return most >= 0xf0;
+}
+
+static uint8_t *put_unit(uint8_t *out, uint32_t unit) {
+  *out++ = 0xed;
+  *out++ = (uint8_t)(0x80 | (unit >> 6 & 63));
+  *out++ = (uint8_t)(0x80 | (unit & 63));
+  return out;
+}
+
+pk_slice pk_units_split(pk_slice s, uint8_t *out) {
+  uint8_t *to = out;
+  for (uint32_t at = 0; at < s.size;) {
+    const uint8_t *c = s.data + at;
+    if (c[0] < 0xf0 || s.size - at < 4) {
+      *to++ = *c;
+      at++;
+      continue;
+    }
+    uint32_t code = ((c[0] & 7u) << 18 | (c[1] & 63u) << 12 | (c[2] & 63u) << 6 | (c[3] & 63u)) - 0x10000;
+    to = put_unit(put_unit(to, 0xd800 + (code >> 10 & 0x3ff)), 0xdc00 + (code & 0x3ff));
+    at += 4;
+  }
+  return (pk_slice){out, (uint32_t)(to - out)};
+}
+
 uint8_t *pk_units_room(uint32_t size, uint8_t few[PK_UNITS_FEW]) { return size <= PK_UNITS_FEW ? few : malloc(size); }
 
 void pk_units_over(uint8_t *room, const uint8_t *few) {

@@ -22,6 +22,10 @@ static inline int pk_units_in(pk_slice s) {
 /* As rules have it, in `out`, of no more bytes: in four such a character, and U+FFFD for a unit alone. */
 pk_slice pk_units_joined(pk_slice s, uint8_t *out);
 
+/* Whether a text has a character that has two forms, in four bytes; and it in units, of no more than half as many bytes again. */
+int pk_units_wide(pk_slice s);
+pk_slice pk_units_split(pk_slice s, uint8_t *out);
+
 /* Room for such texts, `size` bytes in all: `few` where that will do. NULL without memory. */
 enum { PK_UNITS_FEW = 512 };
 uint8_t *pk_units_room(uint32_t size, uint8_t few[PK_UNITS_FEW]);

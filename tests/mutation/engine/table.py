@@ -83,6 +83,20 @@ MUTANTS = (
         "tests/dataplane/test_consistent.py::test_a_small_subset_takes_a_small_table",
     ),
     Mutant(
+        "a header's name beyond U+FFFF is looked for in one form",
+        "question.c",
+        "if (pk_units_wide(name)) result =",
+        "if (0) result =",
+        "tests/test_units.py::test_a_header_is_found_under_its_name_in_both",
+    ),
+    Mutant(
+        "a header that stands there in both forms of its name is the first",
+        "question.c",
+        "return result < 0 ? result : PK_ERR_LIMIT;",
+        "return found;",
+        "tests/test_units.py::test_a_header_is_found_under_its_name_in_both",
+    ),
+    Mutant(
         "an argument that is null is there",
         "question.c",
         "if (result != PK_OK || v.type == PK_VALUE_NULL) return",
