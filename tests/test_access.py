@@ -144,7 +144,7 @@ SHARING = {"in": {"protocol": "dubbo"}, "side": {"protocol": ["bolt", "dubbo"], 
 
 
 @pytest.mark.slow
-@settings(max_examples=60)
+@settings(max_examples=150)
 @given(
     tables=st.lists(
         st.tuples(*[st.fixed_dictionaries({"in": given_lists, "side": given_lists})] * 2),
