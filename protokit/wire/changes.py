@@ -22,8 +22,10 @@ from protokit.wire.nodes import (
     Bits,
     Branch,
     Choice,
+    ChunkList,
     Condition,
     Integer,
+    Integers,
     Node,
     Peeked,
     Repeated,
@@ -298,6 +300,8 @@ def _said(
     """The integers that are computed, but for those that no frame can have wrong."""
     ids = {*meaning.id, *meaning.answer_id}
     read = [how for _, how in computed if how is not None]
+    several = ChunkList | Integers | Repeated  # their size is how many there are
+    plain = {path for one in walk(nodes) if not isinstance(one, several) for path in _paths(one)}
     wide = {size.path for one in (*read, *map(expression_of, walk(nodes))) for size in sizes_of(one)}
     for path, how in computed:
         found = [node for node in walk(nodes) if _path(node) == path]
@@ -305,6 +309,8 @@ def _said(
         if how is None or not isinstance(node, Integer | Varint) or path in ids:
             continue
         if isinstance(node, Varint) and path in wide:
+            continue
+        if not {size.path for size in sizes_of(how)} | fields_of(how) <= plain:
             continue
         measured = [node for node in walk(nodes) if isinstance(node, Section) and node.length == Field(path)]
         if not measured or any(how != Size(node.path, varint=False) for node in measured):
