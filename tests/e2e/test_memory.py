@@ -14,7 +14,7 @@ import protokit
 from protokit.testing import streams
 
 MIB = 1 << 20
-CLIENTS = 48
+CLIENTS, STAYING = 48, 6
 TEXT = "x" * MIB  # of an answer each
 
 
@@ -50,28 +50,28 @@ async def a_peak() -> tuple[int, int, int]:
         return call.method == "big"
 
     server.before = big
-    silent: list[socket.socket] = []
+    leaving: list[socket.socket] = []
+    staying: list[socket.socket] = []
     try:
         async with protokit.Proxy(configuration(server, limits={"buffer": "256MiB"})) as proxy:
             port = proxy.addresses["in"][1]
             client = await Client.connect(port)
             await client.call("echo", "before")
             before = resident()
-            silent += [await asks_and_reads_nothing(port) for _ in range(CLIENTS)]
-            await held(proxy, CLIENTS * MIB * 3 // 4, CLIENTS * MIB * 2)
-            silent.append(
-                await asks_and_reads_nothing(port)
-            )  # it stays: what it has lies behind all of theirs
-            await held(proxy, (CLIENTS + 1) * MIB * 3 // 4, CLIENTS * MIB * 2)
+            for _ in range(STAYING):  # between theirs, and behind, lies what those have that stay
+                for group, count in ((leaving, CLIENTS // STAYING), (staying, 1)):
+                    group += [await asks_and_reads_nothing(port) for _ in range(count)]
+                    silent = len(leaving) + len(staying)
+                    await held(proxy, silent * MIB * 3 // 4, silent * MIB * 2)
             during = resident()
-            for one in silent[:CLIENTS]:
+            for one in leaving:
                 one.close()
-            await held(proxy, 0, 2 * MIB)
+            await held(proxy, 0, STAYING * 2 * MIB)
             await client.call("echo", "after")
             after = resident()
             await client.close()
     finally:
-        for one in silent:
+        for one in (*leaving, *staying):
             one.close()
         await server.stop()
     return before, during, after

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+
 import pytest
 from construct import (
     Bytes,
@@ -23,7 +25,7 @@ from construct import (
     len_,
     this,
 )
-from programs import HEADER, insns, with_insns
+from programs import HEADER, insns, place_of, with_insns
 from world import World, table
 
 from protokit import Status, WireFormat, native
@@ -559,6 +561,17 @@ def test_a_program_whose_ids_stand_out_of_range_is_refused(answers, word, wrong)
     why = "where the id stands is out of range" if word < 3 else "a counter of the id is out of range"
     why = "no section on some path" if wrong == 0 else why
     with pytest.raises(DeclarationError, match=why):
+        native.declared(bytes(image))
+
+
+@pytest.mark.parametrize("answers", [0, 1])
+@pytest.mark.parametrize("behind", [0, 1])
+def test_a_counter_behind_all_counters_is_no_ids(answers, behind):
+    (first, second), keywords, *around = VIEWS["json"]
+    image = bytearray(by_view(first, second, keywords, around).image("x"))
+    at = HEADER["id_of"] + 20 * answers + 4 * 3
+    image[at : at + 8] = struct.pack("=2I", place_of(image, "counters")[1] + behind, 1)
+    with pytest.raises(DeclarationError, match="a counter of the id is out of range"):
         native.declared(bytes(image))
 
 

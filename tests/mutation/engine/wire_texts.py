@@ -4,10 +4,6 @@ from __future__ import annotations
 
 from engine.mutant import Mutant
 
-_AS_WRONG = (
-    "tests/wire/test_changes.py::test_a_length_that_nothing_goes_by_is_as_wrong_as_before_or_the_frame_stays"
-)
-
 MUTANTS = (
     Mutant(
         "an argument over 64 bits wraps around",
@@ -475,19 +471,5 @@ MUTANTS = (
         "pk_declared_put_sum(c, pk_declared_checksum(d, c, &m, data), data + m.r[c->at]);",
         "put(data + m.r[c->at], pk_declared_checksum(d, c, &m, data), pk_sum_width(c->which), (int)c->little);",
         "tests/wire/test_sums_in_digits.py::test_engine_and_reference_have_the_same_digits",
-    ),
-    Mutant(
-        "a length that nothing goes by grows over 64 bits",
-        "declared_ids.c",
-        "  if (__builtin_add_overflow(was, more, &v)) return 0;\n",
-        "  v = (int64_t)((uint64_t)was + (uint64_t)more);\n",
-        f"{_AS_WRONG}[signed]",
-    ),
-    Mutant(
-        "a length without a sign begins anew behind 64 bits",
-        "declared_ids.c",
-        "  if ((was < 0 || v < 0) && ",
-        "  if (v < 0 && ",
-        f"{_AS_WRONG}[eight bytes]",
     ),
 )
