@@ -323,7 +323,7 @@ ODD = [
     "type",
     "size",
     "data",
-    "x.y",
+    "x-y",
     "ü",
     "A b",
     "__",
@@ -396,7 +396,8 @@ class Meanings:
                 self.draw(st.integers(0, parts - 1))
             ]
         if kind == "first":
-            return first(*(self.view(depth + 1) for _ in range(self.draw(st.integers(1, 3)))))
+            *several, last = (self.view(depth + 1) for _ in range(self.draw(st.integers(1, 3))))
+            return first(*map(self.read, several), last)
         if kind == "structure":
             return self.structure()
         if kind == "decimal":
@@ -411,9 +412,13 @@ class Meanings:
             return self.one(some)[self.draw(st.integers(0, 1))]
         return "fixed" if kind == "constant" else self.section() if kind == "this" else text(self.section())
 
+    def read(self, view):
+        """A view, or in place of a text of its own another one."""
+        return text(self.section()) if isinstance(view, str) else view
+
     def some_of_the_request(self):
         most = self.draw(st.lists(st.integers(1, 60), max_size=2, unique=True))
-        return [FromRequest(self.view(), max=one, whole=self.draw(st.booleans())) for one in most]
+        return [FromRequest(self.read(self.view()), max=one, whole=self.draw(st.booleans())) for one in most]
 
     def computed(self):
         """An integer of the request's that no field is."""

@@ -353,7 +353,9 @@ def rebuilt(declaration: Any) -> Iterator[tuple[FieldPath, Expression | None]]:
         expression = resolve(func, scope, path)
         # What stands in a Repeat is known there only.
         if missing := {
-            one for one in fields_of(expression) - {*reader.known} if one[:-1] not in reader.known
+            one
+            for one in fields_of(expression) - {*reader.known}
+            if not any(one[:size] in reader.known for size in range(1, len(one)))
         }:
             raise refuse(
                 path,

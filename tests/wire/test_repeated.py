@@ -294,3 +294,19 @@ def test_any_frames_are_framed_as_construct_reads_them(wire, data):
         assert framing.frame(frame[:size]) == native.frame(wire.address, frame[:size])
         if native.frame(wire.address, frame[:size]).result != MORE:
             break
+
+
+def test_what_is_counted_may_stand_deeper_in_a_part():
+    """Its name is known in the part alone."""
+    wire = made(
+        "count" / Int8ub,
+        "parts"
+        / Repeat(
+            Struct("inner" / Struct("total" / Rebuild(Int8ub, len_(this.data)), "data" / Bytes(this.total))),
+            count=this.count,
+        ),
+        values={"count": 0, "parts": b""},
+    )
+    frame = wire.build({"kind": 0, "id": 1, "count": 1, "parts": b"\3abc"})
+    assert frame == b"\0\0\1\1\3abc"
+    assert native.frame(wire.address, frame).size == len(frame)
